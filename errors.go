@@ -1,0 +1,63 @@
+package gaff
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors that stores and verifiers return, to be asked for with errors.Is.
+var (
+	// ErrNotFound: there is no such row.
+	ErrNotFound = errors.New("not found")
+	// ErrLeaseLost: the delivery was finished or taken over by someone else.
+	ErrLeaseLost = errors.New("lease lost")
+	// ErrConflict: the row is not in a state in which this can be done.
+	ErrConflict = errors.New("conflict")
+	// ErrUnavailable: the store cannot keep anything just now (disk full, database
+	// gone, too many waiting). Nothing was kept; trying again later is right.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrUnverifiable: the check of a request cannot be made just now.
+	ErrUnverifiable = errors.New("cannot be verified now")
+	// ErrStopped: the gateway or store was stopped.
+	ErrStopped = errors.New("stopped")
+)
+
+type discardError struct{ err error }
+
+func (e *discardError) Error() string { return e.err.Error() }
+func (e *discardError) Unwrap() error { return e.err }
+
+// Discard wraps an error with which a retry is useless: the delivery ends as dead at
+// once. A nil err is taken as "discarded".
+func Discard(err error) error {
+	if err == nil {
+		err = errors.New("discarded")
+	}
+	return &discardError{err}
+}
+
+type retryAfterError struct {
+	after time.Duration
+	err   error
+}
+
+func (e *retryAfterError) Error() string { return e.err.Error() }
+func (e *retryAfterError) Unwrap() error { return e.err }
+
+// RetryAfter wraps a failure and sets when the next try is due, in place of the
+// policy's backoff (a Retry-After that a service sent, for one). The attempt counts.
+func RetryAfter(after time.Duration, err error) error {
+	if err == nil {
+		err = fmt.Errorf("retry after %s", after)
+	}
+	return &retryAfterError{max(after, 0), err}
+}
+
+type snoozeError struct{ for_ time.Duration }
+
+func (e *snoozeError) Error() string { return fmt.Sprintf("snoozed for %s", e.for_) }
+
+// Snooze puts a delivery off without counting an attempt: what it waits for has not
+// happened yet. Less than a millisecond is taken as one.
+func Snooze(d time.Duration) error { return &snoozeError{max(d, time.Millisecond)} }

@@ -1,0 +1,323 @@
+package gaff
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// Request is a webhook as it came in.
+type Request struct {
+	// Method and URL are the request line as the sender knew it: URL is the
+	// configured public base joined with the path and query, not what a proxy
+	// rewrote, because some senders sign the address too.
+	Method, URL string
+	// RemoteAddr is the peer's address without the port.
+	RemoteAddr string
+	// Header holds the headers as received. Names are canonical.
+	Header http.Header
+	// Body holds the exact bytes that were signed. Never nil for a received
+	// request, but possibly empty.
+	Body []byte
+	// ReceivedAt is when the last byte of the body was read, by this machine's clock.
+	ReceivedAt time.Time
+}
+
+// Event is an accepted webhook, or an inner event that a handler emitted. It never
+// changes after it has been stored; what became of it stands in its [Log] and its
+// deliveries.
+type Event struct {
+	// ID is ours: "evt_" and a ULID.
+	ID string
+	// Source and Type together find the handlers.
+	Source, Type string
+	// WebhookID is the sender's own id of the event, such as fal's request_id.
+	// Empty where the sender has none.
+	WebhookID string
+	// DedupeKey is unique within Source: the sender's id joined with the status,
+	// or the SHA-256 of the body.
+	DedupeKey string
+	// CorrelationID is the sender's own name for the piece of work that the event is
+	// about, such as fal's request_id or Last Frame's job_id. Empty if it has none.
+	CorrelationID string
+	// Handle is the last part of the address that the webhook came to,
+	// /api/v1/webhooks/{source}/{handle}; empty for the plain address. It is not
+	// covered by any signature.
+	Handle string
+	// OccurredAt is the sender's own time of the event; zero if not told.
+	OccurredAt time.Time
+	// ReceivedAt is when gaff had the whole request.
+	ReceivedAt time.Time
+	// Data is the body as valid JSON. Numbers are kept as sent, however large.
+	Data json.RawMessage
+	// Request is the call as received; nil for events that gaff emitted itself.
+	Request *Request
+	// Proof says how the sender was proven; zero for inner events.
+	Proof Verification
+	// ParentID is the event whose handler emitted this one; empty for webhooks.
+	ParentID string
+	// Hop is the distance from the outside: 0 for a webhook, its parent's plus one
+	// for an emitted event. More than [MaxHops] is refused, so a loop ends.
+	Hop int
+}
+
+// MaxHops bounds how long a chain of emitted events may grow.
+const MaxHops = 32
+
+// InnerSource is the source of the events that gaff emits itself.
+const InnerSource = "gaff"
+
+// Status is the outcome of an event over all its deliveries.
+type Status int
+
+const (
+	// StatusPending: kept, being worked, or waiting for its next automatic try.
+	StatusPending Status = iota
+	// StatusSuccess: every delivery succeeded, or there was none to make.
+	StatusSuccess
+	// StatusError: a delivery failed for good.
+	StatusError
+)
+
+var statusNames = [...]string{"pending", "success", "error"}
+
+// String returns "pending", "success" or "error".
+func (s Status) String() string {
+	if s < 0 || int(s) >= len(statusNames) {
+		return "unknown"
+	}
+	return statusNames[s]
+}
+
+// ParseStatus is the reverse of [Status.String]; ok is false for any other text.
+func ParseStatus(text string) (s Status, ok bool) {
+	for i, name := range statusNames {
+		if name == text {
+			return Status(i), true
+		}
+	}
+	return 0, false
+}
+
+// Log is the webhook log of one event: the event with its outcome.
+type Log struct {
+	Event
+	Status Status
+	// Unhandled is set when no handler was registered for source:type at the time.
+	Unhandled bool
+	// Error is the last failure; empty if there was none, or success followed it.
+	Error string
+	// RetryCount is the number of tries after each delivery's first.
+	RetryCount int
+	// Duplicates counts later arrivals of the same id; Conflict is set when one of
+	// them had another body.
+	Duplicates int
+	Conflict   bool
+	// ProcessedAt is when a delivery was last tried to an end; zero if never.
+	ProcessedAt time.Time
+	UpdatedAt   time.Time
+}
+
+// State is where a delivery stands. See docs/states.md for the drawing.
+type State int
+
+const (
+	// StatePending: waiting for a worker, no try has failed yet.
+	StatePending State = iota
+	// StateRunning: a worker holds a lease on it (only ever stored where several
+	// nodes share one database).
+	StateRunning
+	// StateRetrying: a try failed, the next one is due at RunAt.
+	StateRetrying
+	// StateSucceeded, StateDead and StateCanceled are ends. Dead and canceled
+	// deliveries can be retried by a person.
+	StateSucceeded
+	StateDead
+	StateCanceled
+)
+
+var stateNames = [...]string{"pending", "running", "retrying", "succeeded", "dead", "canceled"}
+
+// String returns the state's name in lower case.
+func (s State) String() string {
+	if s < 0 || int(s) >= len(stateNames) {
+		return "unknown"
+	}
+	return stateNames[s]
+}
+
+// ParseState is the reverse of [State.String]; ok is false for any other text.
+func ParseState(text string) (s State, ok bool) {
+	for i, name := range stateNames {
+		if name == text {
+			return State(i), true
+		}
+	}
+	return 0, false
+}
+
+// Done reports whether the delivery needs no more work.
+func (s State) Done() bool { return s >= StateSucceeded }
+
+// Delivery is one event for one handler.
+type Delivery struct {
+	// ID is "dlv_", the ULID of the event, a hyphen and the delivery's number
+	// within the event.
+	ID      string
+	EventID string
+	Handler string
+	State   State
+	// Attempts is the number of tries that have ended. MaxAttempts is how many there
+	// may be before the delivery is dead.
+	Attempts, MaxAttempts int
+	// RunAt is when the next try is due.
+	RunAt time.Time
+	// Error is the last failure.
+	Error                string
+	CreatedAt, UpdatedAt time.Time
+	// FinishedAt is zero until State.Done.
+	FinishedAt time.Time
+
+	// Source, Type and WebhookID repeat the event's, for lists.
+	Source, Type, WebhookID string
+}
+
+// Outcome names of an attempt.
+const (
+	AttemptSucceeded = "succeeded"
+	AttemptFailed    = "failed"
+	AttemptDiscarded = "discarded"
+	AttemptPanicked  = "panicked"
+	AttemptTimedOut  = "timed_out"
+	AttemptSnoozed   = "snoozed"
+	AttemptLost      = "lost"
+)
+
+// Attempt is one try of a delivery.
+type Attempt struct {
+	DeliveryID string
+	// Number counts from 1 within the delivery.
+	Number int
+	// Outcome is one of the Attempt… constants.
+	Outcome   string
+	StartedAt time.Time
+	Duration  time.Duration
+	// Error is the failure as text; Detail holds more, such as a panic's stack or
+	// the response of a destination.
+	Error, Detail string
+}
+
+// Rejection is a request that was refused. Secrets in its headers are masked and
+// only the first bytes of its body are kept.
+type Rejection struct {
+	ID     string // rej_...
+	Source string
+	// Status is the HTTP status that was answered.
+	Status int
+	// Reason is for the operator; the sender is told less.
+	Reason     string
+	Method     string
+	URL        string
+	RemoteAddr string
+	Header     http.Header
+	Body       []byte
+	BodySize   int64
+	ReceivedAt time.Time
+}
+
+// Verification is what a [Verifier] learned about the sender.
+type Verification struct {
+	// Scheme names how the request was proven, such as "hmac-sha256" or "fal-jwks".
+	Scheme string
+	// KeyID names the key that matched, never its value: a fingerprint of a secret or
+	// a key id.
+	KeyID string
+	// Subject is the authenticated party where the scheme has one, such as fal's
+	// user id.
+	Subject string
+	// Dialect tells a [Parser] which of a source's forms of speech this is, where the
+	// proof settles that. Empty for sources with one.
+	Dialect string
+	// ID and Type are the event's id and type where the verifier's description
+	// tells where they stand (Standard Webhooks' webhook-id, for one).
+	ID, Type string
+}
+
+// Verifier checks that a request was sent by whom it claims.
+//
+// Verify must not read the clock: freshness is judged against r.ReceivedAt, so a
+// captured request verifies the same way in a test or a replay as it did live. It
+// returns an error that wraps [ErrUnverifiable] when the check cannot be made just now
+// (public keys not to be had): the sender is then told to come again. Any other error
+// refuses the request. It is called by many goroutines at once.
+type Verifier interface {
+	Verify(ctx context.Context, r *Request) (Verification, error)
+}
+
+// Parser reads what the gateway must know about an authentic request, and nothing
+// more. An error refuses the request as unreadable (400).
+type Parser interface {
+	Parse(r *Request, v Verification) (Envelope, error)
+}
+
+// Envelope is what a [Parser] reads from a request.
+type Envelope struct {
+	// Type is the event's type, such as "generation.completed". Required.
+	Type string
+	// ID is the sender's own id of the event; empty if it has none.
+	ID string
+	// Status is joined with ID to make the dedupe key, for senders that use one id
+	// for several events of one piece of work.
+	Status string
+	// CorrelationID is the sender's name for the piece of work; see [Event].
+	CorrelationID string
+	// OccurredAt is the sender's own time of the event; zero if not told.
+	OccurredAt time.Time
+	// Data is the body as valid JSON; nil means that the body itself is it.
+	Data json.RawMessage
+}
+
+// Reply is a fixed answer to a sender.
+type Reply struct {
+	Status      int
+	ContentType string
+	Header      http.Header
+	Body        []byte
+}
+
+// Handshaker answers the calls by which a sender tests that an address is ours: a GET
+// with a challenge to echo, a signed ping that wants a pong. Such a call is no event.
+type Handshaker interface {
+	// Methods lists the HTTP methods, besides POST, that the sender uses for it.
+	Methods() []string
+	// Handshake answers r. v is zero and err the verifier's refusal if r did not
+	// verify. ok is false when r is an ordinary webhook after all.
+	Handshake(r *Request, v Verification, err error) (rep Reply, ok bool)
+}
+
+// Source joins a name in the URL to a way of trusting and reading it.
+type Source struct {
+	// Name is the part of the address after /api/v1/webhooks/: lower case letters,
+	// digits, "-" and "_", at most 64. "manage" and "gaff" are taken.
+	Name     string
+	Verifier Verifier
+	Parser   Parser
+	// Handshaker may be nil: the sender has no such call.
+	Handshaker Handshaker
+	// Ack is answered in place of the usual JSON; nil for the usual.
+	Ack *Reply
+	// MaxBodyBytes bounds the body, in bytes. Zero means 1 MiB.
+	MaxBodyBytes int64
+	// AcceptGzip allows "Content-Encoding: gzip"; the unpacked size is bounded by
+	// MaxBodyBytes too. The bytes as sent are what is verified.
+	AcceptGzip bool
+	// Retry overrides the gateway's policy for this source's deliveries; nil keeps it.
+	Retry *RetryPolicy
+	// Quiet says why the source refuses everything, such as a secret that is not
+	// set; empty for a source that works. It is logged at start and shown.
+	Quiet string
+	// About describes the source to people: what the verifier expects, and where to
+	// enter the address. Keys and values are free text; nothing secret.
+	About map[string]string
+}

@@ -1,0 +1,3 @@
+module gaff
+
+go 1.26

@@ -1,0 +1,116 @@
+package gaff
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Handler works an event. It may run more than once for the same event, also at the
+// same time if an earlier run outlived its timeout.
+//
+// nil finishes the delivery. [Discard] ends it as dead, [RetryAfter] sets the next
+// time, [Snooze] puts it off without counting an attempt; any other error, and a
+// panic, is retried by the policy until the attempts are used up. The context ends at
+// the handler's timeout, or when the gateway stops.
+type Handler interface {
+	Handle(ctx context.Context, ev *Event) error
+}
+
+// HandlerFunc is a function as a [Handler].
+type HandlerFunc func(ctx context.Context, ev *Event) error
+
+// Handle calls f.
+func (f HandlerFunc) Handle(ctx context.Context, ev *Event) error { return f(ctx, ev) }
+
+// JSON makes a handler of a function that takes the event's data decoded into T. Data
+// that does not fit T is discarded with the reason: another try would read the same.
+func JSON[T any](f func(ctx context.Context, ev *Event, data T) error) Handler {
+	return HandlerFunc(func(ctx context.Context, ev *Event) error {
+		var data T
+		if err := json.Unmarshal(ev.Data, &data); err != nil {
+			return Discard(fmt.Errorf("read %s:%s as %T: %w", ev.Source, ev.Type, data, err))
+		}
+		return f(ctx, ev, data)
+	})
+}
+
+// RetryPolicy says when a failed delivery is tried again.
+type RetryPolicy struct {
+	// MaxAttempts is how many tries there are in all, the first included.
+	// Zero means 8. One means no retries.
+	MaxAttempts int
+	// First is the wait after the first failure; it doubles (Factor) after each
+	// further one, up to Max. Zero means 15 seconds.
+	First time.Duration
+	// Factor is by what the wait grows. Zero means 2.3; less than 1 is taken as 1.
+	Factor float64
+	// Max is the longest wait. Zero means 30 minutes.
+	Max time.Duration
+	// Timeout is how long one run of a handler may take. Zero means 30 seconds.
+	Timeout time.Duration
+}
+
+// DefaultRetryPolicy is eight tries over about an hour: the waits are 15 s, 35 s,
+// 79 s, 3 min, 7 min, 16 min and 30 min.
+var DefaultRetryPolicy = RetryPolicy{
+	MaxAttempts: 8, First: 15 * time.Second, Factor: 2.3,
+	Max: 30 * time.Minute, Timeout: 30 * time.Second,
+}
+
+// over returns p with its zero fields taken from base.
+func (p RetryPolicy) over(base RetryPolicy) RetryPolicy {
+	if p.MaxAttempts <= 0 {
+		p.MaxAttempts = base.MaxAttempts
+	}
+	if p.First <= 0 {
+		p.First = base.First
+	}
+	if p.Factor == 0 {
+		p.Factor = base.Factor
+	}
+	if p.Max <= 0 {
+		p.Max = base.Max
+	}
+	if p.Timeout <= 0 {
+		p.Timeout = base.Timeout
+	}
+	return p
+}
+
+// Wait returns how long to wait after the given number of failed attempts: the
+// policy's wait, up to a fifth shorter or longer by chance, so that a crowd that
+// failed together does not come back together.
+func (p RetryPolicy) Wait(failed int) time.Duration {
+	p = p.over(DefaultRetryPolicy)
+	wait := float64(p.First)
+	for range failed - 1 {
+		wait *= max(p.Factor, 1)
+		if wait >= float64(p.Max) {
+			break
+		}
+	}
+	wait = min(wait, float64(p.Max))
+	return time.Duration(wait * (0.8 + 0.4*rand.Float64()))
+}
+
+type leaseKey struct{}
+
+// LeaseFrom returns the lease of the delivery that the handler is working, for
+// handlers that finish it in a transaction of their own. ok is false outside one.
+func LeaseFrom(ctx context.Context) (l Lease, ok bool) {
+	l, ok = ctx.Value(leaseKey{}).(Lease)
+	return l, ok
+}
+
+type deliveryKey struct{}
+
+// DeliveryIDFrom returns the id of the delivery that the handler is working. It is the
+// same at each try, so a handler with a database of its own uses it as its idempotency
+// key. Empty outside a handler.
+func DeliveryIDFrom(ctx context.Context) string {
+	id, _ := ctx.Value(deliveryKey{}).(string)
+	return id
+}

@@ -1,0 +1,188 @@
+// Package pipeline turns providers' events into what an application is after: the
+// status of its jobs, the files they made, and a call to whatever comes next. All that
+// one event leads to is written in one transaction together with the success of its
+// delivery, so it happens exactly once.
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"gaff"
+)
+
+// JobStatus is where a job stands. It only moves forward, and an end is final.
+type JobStatus int
+
+// The order is the direction in which a job moves; the last three are ends.
+const (
+	JobQueued JobStatus = iota
+	JobProcessing
+	JobCompleted
+	JobFailed
+	JobCancelled
+)
+
+var jobStatusNames = [...]string{"queued", "processing", "completed", "failed", "cancelled"}
+
+// String returns the status in lower case, "cancelled" with two l.
+func (s JobStatus) String() string {
+	if s < 0 || int(s) >= len(jobStatusNames) {
+		return "unknown"
+	}
+	return jobStatusNames[s]
+}
+
+// ParseJobStatus is the reverse of [JobStatus.String]; ok is false for other text.
+func ParseJobStatus(text string) (s JobStatus, ok bool) {
+	for i, name := range jobStatusNames {
+		if name == text {
+			return JobStatus(i), true
+		}
+	}
+	return 0, false
+}
+
+// Settled reports whether the status is an end.
+func (s JobStatus) Settled() bool { return s >= JobCompleted }
+
+// Who settled a job.
+const (
+	SettledByWebhook        = "webhook"
+	SettledByReconciliation = "reconciliation"
+)
+
+// Job is a unit of outside work that was asked for, such as a generation at fal.
+type Job struct {
+	ID       string // job_... or the id that the asker chose
+	Provider string // such as "fal"
+	Model    string // such as "fal-ai/flux/dev"; empty if not known
+	// Kind is image, video, audio or whatever the asker calls it; may be empty.
+	Kind              string
+	ProjectID, UserID string
+	// RequestID is the provider's name for the work; unique within Provider.
+	RequestID string
+	Status    JobStatus
+	// Result is what the provider returned, as sent; nil until completed.
+	Result json.RawMessage
+	// Error is text for people; ErrorType a code for programs, such as
+	// "content_policy_violation". Both empty unless failed.
+	Error, ErrorType string
+	// SettledBy is one of the SettledBy… constants; empty until settled.
+	SettledBy string
+	// Metadata is the asker's own JSON object; nil if none.
+	Metadata  json.RawMessage
+	CreatedAt time.Time
+	// SubmittedAt and SettledAt are zero until it happened.
+	SubmittedAt, SettledAt time.Time
+	UpdatedAt              time.Time
+}
+
+// Media types of the files that jobs produce.
+const (
+	MediaImage = "generated-image"
+	MediaVideo = "generated-video"
+	MediaAudio = "generated-audio"
+	MediaModel = "generated-model"
+	MediaFile  = "generated-file"
+)
+
+// Media is a file that a job produced.
+type Media struct {
+	ID        string // med_...
+	JobID     string
+	ProjectID string
+	// Position is the file's place in the results of its job: the provider's name, a
+	// colon and a JSON pointer, such as "fal:/images/0". Unique within the job, so no
+	// file has two rows.
+	Position string
+	// URL is where the provider keeps it; StoredURL where gaff does, empty if it
+	// does not.
+	URL, StoredURL string
+	MediaType      string // one of the Media… constants
+	ContentType    string // empty if not known
+	Size           int64  // bytes; 0 if not known
+	SHA256         string // lower case hex; empty if not known
+	// Metadata holds width, height, duration, generatedAt and what else is known.
+	Metadata  json.RawMessage
+	CreatedAt time.Time
+}
+
+// Update is what a provider's event says about a job.
+type Update struct {
+	// Provider is the job's provider.
+	Provider string
+	// JobID is the asker's own id, if the event carries it; else RequestID finds the job.
+	JobID     string
+	RequestID string
+	// Create allows a job that is not known yet to be made from the fields here. Only
+	// for events whose proof shows that they are about our own work.
+	Create            bool
+	ProjectID, UserID string
+	Kind              string
+	Status            JobStatus
+	Result            json.RawMessage
+	Error, ErrorType  string
+	// Files are the results of a completed job.
+	Files []Media // Position, URL, MediaType, ContentType, Size, Metadata are read
+}
+
+// Interpreter reads a provider's event as a change to a job. An error that is not
+// marked by [gaff.Discard] is retried.
+type Interpreter interface {
+	Interpret(ev *gaff.Event) (Update, error)
+}
+
+// Store applies the effects of one delivery.
+type Store interface {
+	// Apply runs fn and finishes the delivery as succeeded, in one transaction: either
+	// all that fn wrote and the success are there, or nothing is. An error of fn is
+	// returned as it is, and nothing is written. fn may be called more than once, so
+	// it must not change anything outside tx; it must not block.
+	Apply(ctx context.Context, l gaff.Lease, fn func(tx Tx) error) error
+}
+
+// Tx is one transaction over the pipeline's rows.
+type Tx interface {
+	// Now is the time to write into rows.
+	Now() time.Time
+	// Job and JobByRequest return gaff.ErrNotFound if there is none.
+	Job(ctx context.Context, id string) (*Job, error)
+	JobByRequest(ctx context.Context, provider, requestID string) (*Job, error)
+	// InsertJob adds a job; SaveJob writes its changed fields and refuses to move it
+	// backwards (gaff.ErrConflict).
+	InsertJob(ctx context.Context, j *Job) error
+	SaveJob(ctx context.Context, j *Job) error
+	// AddMedia adds a row and reports true, or false when its job has one at this
+	// position already.
+	AddMedia(ctx context.Context, m *Media) (bool, error)
+	// Emit adds an inner event with its deliveries. A known DedupeKey adds nothing.
+	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
+}
+
+// Router names the deliveries that an event leads to; a [gaff.Gateway] is one.
+type Router interface {
+	Route(ev *gaff.Event) []gaff.Delivery
+}
+
+// JobFilter chooses jobs. Zero fields choose all.
+type JobFilter struct {
+	Provider, ProjectID, UserID, RequestID string
+	Status                                 *JobStatus
+	gaff.Cursor
+}
+
+// MediaFilter chooses media. Zero fields choose all.
+type MediaFilter struct {
+	ProjectID, JobID, MediaType string
+	gaff.Cursor
+}
+
+// Reader answers the API about jobs and media. Unknown ids return gaff.ErrNotFound.
+type Reader interface {
+	Job(ctx context.Context, id string) (*Job, error)
+	Jobs(ctx context.Context, f JobFilter) (gaff.Page[Job], error)
+	MediaByID(ctx context.Context, id string) (*Media, error)
+	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)
+}

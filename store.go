@@ -1,0 +1,245 @@
+package gaff
+
+import (
+	"context"
+	"time"
+)
+
+// Lease is the right of one worker to one attempt of a delivery. It fences: whoever
+// holds an older lease of the same delivery cannot finish it any more.
+type Lease struct {
+	// Event and Delivery are the store's own numbers of the two.
+	Event    int64
+	Delivery int
+	// Attempt is the number of the try that the lease is for, from 1.
+	Attempt int
+	// Claim counts how often the delivery was claimed, where claims are stored.
+	Claim int
+	// Source and Until help a store to find and to free what it gave out.
+	Source string
+	Until  time.Time
+	// StartedAt is when the worker began, for the attempt's record.
+	StartedAt time.Time
+}
+
+// Work is a delivery that was handed to this process, with its event.
+type Work struct {
+	Lease    Lease
+	Delivery Delivery
+	Event    *Event
+}
+
+// Receipt is the answer to an accept.
+type Receipt struct {
+	// ID is the event's id; of the first one for a duplicate.
+	ID string
+	// Duplicate is set if the key was known; nothing was added then.
+	Duplicate bool
+	// Conflict is set if it was known with another body.
+	Conflict bool
+	// Work holds the deliveries that the caller may start on at once.
+	Work []Work
+}
+
+// AcceptParams is what an accept stores.
+type AcceptParams struct {
+	Event      *Event
+	Deliveries []Delivery // Handler, MaxAttempts and RunAt are read
+	// Take asks for the deliveries as Work, if they are due: the caller has a worker
+	// for them. Otherwise they wait to be claimed.
+	Take bool
+}
+
+// Outcome is how an attempt ended.
+type Outcome struct {
+	// State is what becomes of the delivery: succeeded, dead, retrying, or pending
+	// for one that was put off.
+	State State
+	// RunAt is when the next try is due, for pending and retrying.
+	RunAt time.Time
+	// Attempt is the record to keep. An empty Outcome field keeps none and does not
+	// count as a try (an interrupted one).
+	Attempt Attempt
+}
+
+// Acceptor records an event and its deliveries, or finds the event already there.
+type Acceptor interface {
+	// Accept returns after the commit. Calls that wait at the same moment share one.
+	// An error that is ErrUnavailable means that nothing was kept.
+	Accept(ctx context.Context, p AcceptParams) (Receipt, error)
+	// Reject keeps a refused request, in bounded number.
+	Reject(ctx context.Context, rj *Rejection) error
+}
+
+// Queue hands out deliveries.
+type Queue interface {
+	// Claim takes up to limit deliveries that are due at now, oldest first.
+	Claim(ctx context.Context, now time.Time, limit int) ([]Work, error)
+	// Finish ends an attempt. It returns ErrLeaseLost when the lease is not the
+	// delivery's last one, or the delivery was finished already.
+	Finish(ctx context.Context, l Lease, o Outcome) error
+	// Release gives back what was claimed and not started. No attempt is counted.
+	Release(ctx context.Context, ls []Lease) error
+	// NextDue is when the earliest waiting delivery is due; zero if none waits.
+	NextDue(ctx context.Context) (time.Time, error)
+	// Wake tells that something became due that this process does not hold yet.
+	Wake() <-chan struct{}
+}
+
+// Cursor pages through a list, newest first. Zero values ask for the first page of 50.
+type Cursor struct {
+	After string // from the former page's Next
+	Limit int    // 1 to 500; 0 means 50
+}
+
+// Page is one page of a list.
+type Page[T any] struct {
+	Items []T
+	Next  string // empty on the last page
+}
+
+// EventFilter chooses events. Zero fields choose all.
+type EventFilter struct {
+	Source, Type string
+	Status       *Status
+	// Inner includes the events that gaff emitted itself. Source "gaff" does so too.
+	Inner bool
+	// Query is text to find in the ids, the error and the body. Bodies are searched
+	// among the newest SearchWindow matches of the other fields.
+	Query        string
+	Since, Until time.Time // by ReceivedAt; Since included, Until not
+	WebhookID    string
+	// Conflict chooses the events whose id arrived again with another body.
+	Conflict bool
+	Cursor
+}
+
+// SearchWindow is how many of the newest events a text search looks through.
+const SearchWindow = 100_000
+
+// LogQuery asks for a page of webhook logs by number, as the manage address does.
+type LogQuery struct {
+	Source, Type string
+	Status       *Status
+	// Ascending turns the order round. Default is newest first.
+	Ascending bool
+	// ByReceived sorts by ReceivedAt rather than by ProcessedAt (else ReceivedAt).
+	ByReceived bool
+	Offset     int
+	Limit      int
+}
+
+// MaxLogCount is the highest number of logs that is counted exactly.
+const MaxLogCount = 100_000
+
+// DeliveryFilter chooses deliveries. Zero fields choose all.
+type DeliveryFilter struct {
+	EventID, Source, Handler string
+	State                    *State
+	Cursor
+}
+
+// RejectionFilter chooses rejections. Zero fields choose all.
+type RejectionFilter struct {
+	Source string
+	Cursor
+}
+
+// Copy is a later arrival of a known id with another body.
+type Copy struct {
+	ReceivedAt time.Time
+	Header     map[string][]string
+	Body       []byte
+}
+
+// EventDetail is an event with all that became of it.
+type EventDetail struct {
+	Log
+	Deliveries []Delivery
+	Attempts   []Attempt
+	Copies     []Copy
+	// Children are the ids of the events emitted by this one's handlers.
+	Children []string
+}
+
+// SourceCount is how many events a source has, by outcome.
+type SourceCount struct {
+	Source                  string
+	Pending, Success, Error int64
+	Rejected                int64
+	LastReceivedAt          time.Time
+}
+
+// Counts is an overview of the inbox.
+type Counts struct {
+	Sources []SourceCount
+	// Waiting is the number of deliveries that are not done; Due of those that
+	// should be running by now; Dead of those that failed for good.
+	Waiting, Due, Dead int64
+	OldestDue          time.Time // zero if none
+}
+
+// Change is one line of the change log that the stream shows.
+type Change struct {
+	// ID orders changes and is what a reader resumes after.
+	ID   string
+	Kind string // event, job, media, run
+	// Ref is the id of what changed; Source and Status say what about it.
+	Ref    string
+	Status string
+	Source string
+}
+
+// Reader answers the UI, the API and the CLI.
+type Reader interface {
+	Event(ctx context.Context, id string) (*EventDetail, error)
+	Events(ctx context.Context, f EventFilter) (Page[Log], error)
+	// Logs returns a page and the number of all that match, at most MaxLogCount+1.
+	Logs(ctx context.Context, q LogQuery) (logs []Log, total int, err error)
+	Delivery(ctx context.Context, id string) (*Delivery, []Attempt, error)
+	Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error)
+	Rejection(ctx context.Context, id string) (*Rejection, error)
+	Rejections(ctx context.Context, f RejectionFilter) (Page[Rejection], error)
+	Counts(ctx context.Context, since time.Time) (Counts, error)
+	// Changes returns what changed after the id, in order, at most limit. An empty id
+	// means: nothing yet, but tell the newest id. gone is set when the id is older
+	// than what is kept: the reader must load everything anew.
+	Changes(ctx context.Context, after string, limit int) (cs []Change, last string, gone bool, err error)
+	// Changed is closed, and replaced, after the next commit that changed something.
+	Changed() <-chan struct{}
+}
+
+// RetryParams says which deliveries a person wants tried again.
+type RetryParams struct {
+	// EventID or DeliveryID chooses. With an event, its dead and canceled ones.
+	EventID, DeliveryID string
+	// Tries is how many attempts they are given now, at least 1.
+	Tries int
+	Now   time.Time
+	// Take asks for them as Work.
+	Take bool
+}
+
+// Keeper changes what is kept, on people's orders.
+type Keeper interface {
+	// Retry makes dead or canceled deliveries due again. ErrNotFound if there is no
+	// such event or delivery, ErrConflict if none of them is dead or canceled.
+	Retry(ctx context.Context, p RetryParams) (ids []string, work []Work, err error)
+	// Replay adds new deliveries to an event, whatever became of the old ones. Open
+	// ones for the same handlers are left alone and not doubled.
+	Replay(ctx context.Context, eventID string, ds []Delivery) ([]string, error)
+	// Cancel ends a delivery that is not done. ErrConflict if it is.
+	Cancel(ctx context.Context, deliveryID string) error
+}
+
+// Store is what a gateway needs from a database. It is not meant to be implemented
+// outside this module; it may change in any release.
+type Store interface {
+	Acceptor
+	Queue
+	Reader
+	Keeper
+	// Ready returns nil when a webhook could be kept now, else what is wrong.
+	Ready(ctx context.Context) error
+	Close() error
+}
