@@ -54,6 +54,7 @@ type Gateway struct {
 	byName   map[string]Handler
 
 	inFlight atomic.Int64 // bytes of bodies being received
+	quiet    sometimes
 
 	// queue hands work to the workers. A place in it is reserved before anything is
 	// taken from the store, so it never blocks.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"gaff/internal/id"
@@ -159,7 +160,9 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	case rc.Conflict:
 		g.log.Warn("a known id came again with another body", "event", rc.ID, "source", src.Name, "webhookId", ev.WebhookID)
 	case len(ds) == 0 && !rc.Duplicate:
-		g.log.Warn("no handler for webhook", "event", rc.ID, "source", src.Name, "type", ev.Type)
+		if more, ok := g.quiet.allow("unhandled "+src.Name, req.ReceivedAt); ok {
+			g.log.Warn("no handler found for webhook", "event", rc.ID, "source", src.Name, "type", ev.Type, "alsoSince", more)
+		}
 	}
 	if src.Ack != nil {
 		return req, reply{status: src.Ack.Status, fixed: src.Ack}
@@ -179,34 +182,58 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, src *Source) 
 		w.Header().Set("Connection", "close")
 		return nil, tooLarge.because("Content-Length %d is over the limit of %d bytes", r.ContentLength, src.MaxBodyBytes)
 	}
-	// A body whose length is not told may need the whole limit.
-	size := r.ContentLength
-	if size < 0 {
-		size = src.MaxBodyBytes
-	}
-	if g.inFlight.Add(size) > g.opt.InFlightBytes {
-		g.inFlight.Add(-size)
-		return nil, tryAgain.because("bodies of %d bytes are being received already", g.opt.InFlightBytes)
-	}
-	var body []byte
-	var err error
-	if r.ContentLength >= 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(r.Body, body)
-	} else {
-		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, src.MaxBodyBytes))
-	}
-	g.inFlight.Add(int64(cap(body)) - size)
+	body, err := g.readBooked(r, src.MaxBodyBytes)
 	if err == nil {
 		return body, reply{}
 	}
 	g.inFlight.Add(-int64(cap(body)))
-	var over *http.MaxBytesError
-	if errors.As(err, &over) {
-		return nil, tooLarge.because("the body is over the limit of %d bytes", src.MaxBodyBytes)
-	}
 	w.Header().Set("Connection", "close")
+	switch {
+	case errors.Is(err, errOverLimit):
+		return nil, tooLarge.because("the body is over the limit of %d bytes", src.MaxBodyBytes)
+	case errors.Is(err, errOverBudget):
+		return nil, tryAgain.because("bodies of %d bytes are being received already", g.opt.InFlightBytes)
+	}
 	return nil, badPayload.because("the body could not be read to its end: %v", err)
+}
+
+var (
+	errOverLimit  = errors.New("over the limit")
+	errOverBudget = errors.New("over the budget")
+)
+
+// trusted is how many bytes are set aside on the word of a Content-Length alone.
+const trusted = 64 << 10
+
+// readBooked reads a body into a buffer that grows with what really comes, and books its
+// size as it grows: a length that is only claimed takes no room from others. The caller
+// gives back cap(body), on an error too.
+func (g *Gateway) readBooked(r *http.Request, limit int64) (body []byte, err error) {
+	size := int64(4 << 10)
+	if r.ContentLength >= 0 {
+		// One byte more, so that the end is seen without growing.
+		size = min(r.ContentLength+1, trusted)
+	}
+	for {
+		if grown := size - int64(cap(body)); g.inFlight.Add(grown) > g.opt.InFlightBytes {
+			g.inFlight.Add(-grown)
+			return body, errOverBudget
+		}
+		body = append(make([]byte, 0, size), body...)
+		for len(body) < cap(body) {
+			n, err := r.Body.Read(body[len(body):cap(body)])
+			body = body[:len(body)+n]
+			switch {
+			case int64(len(body)) > limit:
+				return body, errOverLimit
+			case errors.Is(err, io.EOF):
+				return body, nil
+			case err != nil:
+				return body, err
+			}
+		}
+		size = min(2*size, limit+1)
+	}
 }
 
 // read makes the event of an authentic request.
@@ -329,12 +356,41 @@ func (g *Gateway) reject(r *http.Request, req *Request, source string, rp reply)
 		rj.BodySize = int64(len(req.Body))
 		rj.Body = bytes.Clone(req.Body[:min(len(req.Body), rejectedBody)])
 	}
-	g.log.Info("webhook refused", "source", rj.Source, "status", rj.Status, "reason", rj.Reason, "remote", rj.RemoteAddr)
+	if more, ok := g.quiet.allow("refused "+strconv.Itoa(rj.Status), now); ok {
+		g.log.Warn("webhook refused", "source", rj.Source, "status", rj.Status, "reason", rj.Reason,
+			"remote", rj.RemoteAddr, "rejection", rj.ID, "alsoSince", more)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), rejectWait)
 	defer cancel()
 	if err := g.store.Reject(ctx, rj); err != nil {
 		g.log.Warn("refused webhook not noted", "source", rj.Source, "error", err)
 	}
+}
+
+// sometimes lets a message through once in a while for each key, and counts the rest, so
+// that strangers and bursts cannot fill the log.
+type sometimes struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+	more map[string]int
+}
+
+const sometimesEvery = time.Second
+
+// allow reports whether to log now, and how many of the same were left out since.
+func (s *sometimes) allow(key string, now time.Time) (more int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.last[key]) < sometimesEvery {
+		s.more[key]++
+		return 0, false
+	}
+	if s.last == nil {
+		s.last, s.more = map[string]time.Time{}, map[string]int{}
+	}
+	more = s.more[key]
+	s.last[key], s.more[key] = now, 0
+	return more, true
 }
 
 // maskHeader copies a header in bounded size, without what may be a secret. A signature

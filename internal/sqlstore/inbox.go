@@ -166,7 +166,7 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 // Reject keeps a refused request. The oldest are dropped when there are too many.
 func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 	headers := encodeHeader(nil, rj.Header)
-	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	return s.w.do(ctx, &op{kind: opNote, run: func(tx *tx) error {
 		_, err := tx.exec(`insert into rejection
 				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
@@ -175,7 +175,11 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 		if err != nil {
 			return fmt.Errorf("insert rejection: %w", err)
 		}
-		tx.tally(rj.Source).rejected++
+		source := rj.Source
+		if rj.Status == http.StatusNotFound {
+			source = "" // strangers' inventions must not become rows of their own
+		}
+		tx.tally(source).rejected++
 		if tx.w.rejections++; tx.w.rejections >= int64(max(tx.w.store.opt.MaxRejections/50, 1)) {
 			tx.w.rejections = 0
 			_, err = tx.exec(`delete from rejection where seq <= (select max(seq) from rejection) - $1`,

@@ -19,9 +19,11 @@ const (
 	maxAccepts     = 512
 	maxAcceptBytes = 4 << 20
 	maxEffects     = 64
+	maxNotes       = 32
 
 	waitingAccepts = 4096
 	waitingEffects = 4096
+	waitingNotes   = 256
 )
 
 type opKind int
@@ -29,6 +31,9 @@ type opKind int
 const (
 	opAccept opKind = iota
 	opEffect
+	// opNote is a note about a refused request. Strangers cause them, so they wait in a
+	// short line of their own, and are dropped when it is full.
+	opNote
 )
 
 // op is one piece of writing. Its run may be called again after a rollback, so it must
@@ -54,6 +59,7 @@ type writer struct {
 	stmts   map[string]*sql.Stmt
 	accepts chan *op
 	effects chan *op
+	notes   chan *op
 
 	stopping chan struct{}
 	stopped  chan struct{}
@@ -74,6 +80,7 @@ func newWriter(ctx context.Context, s *Store, conn *sql.Conn) (*writer, error) {
 	w := &writer{
 		store: s, conn: conn, stmts: map[string]*sql.Stmt{},
 		accepts: make(chan *op, waitingAccepts), effects: make(chan *op, waitingEffects),
+		notes:    make(chan *op, waitingNotes),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
 		taken: map[deliveryKey]int{},
 	}
@@ -89,23 +96,25 @@ func newWriter(ctx context.Context, s *Store, conn *sql.Conn) (*writer, error) {
 // what was handed over is still written after it ended.
 func (w *writer) do(ctx context.Context, o *op) error {
 	o.done = make(chan error, 1)
-	lane := w.effects
-	if o.kind == opAccept {
-		lane = w.accepts
+	if o.kind == opEffect {
+		select {
+		case w.effects <- o:
+		case <-w.stopping:
+			return gaff.ErrStopped
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	} else {
+		lane := w.accepts
+		if o.kind == opNote {
+			lane = w.notes
+		}
 		select {
 		case <-w.stopping:
 			return gaff.ErrStopped
 		case lane <- o:
 		default:
-			return fmt.Errorf("%w: %d webhooks wait to be kept already", gaff.ErrUnavailable, waitingAccepts)
-		}
-	} else {
-		select {
-		case lane <- o:
-		case <-w.stopping:
-			return gaff.ErrStopped
-		case <-ctx.Done():
-			return context.Cause(ctx)
+			return fmt.Errorf("%w: %d wait to be kept already", gaff.ErrUnavailable, cap(lane))
 		}
 	}
 	select {
@@ -136,13 +145,15 @@ func (w *writer) loop() {
 			stmt.Close()
 		}
 	}()
-	batch := make([]*op, 0, maxAccepts+maxEffects)
+	batch := make([]*op, 0, maxAccepts+maxEffects+maxNotes)
 	for {
 		batch = batch[:0]
 		select {
 		case o := <-w.accepts:
 			batch = append(batch, o)
 		case o := <-w.effects:
+			batch = append(batch, o)
+		case o := <-w.notes:
 			batch = append(batch, o)
 		case <-w.stopping:
 			// Callers that came before the stop are still served.
@@ -159,37 +170,35 @@ func (w *writer) loop() {
 // fill adds what waits already, without lingering: under load a batch forms by itself
 // while the former one is being synced.
 func (w *writer) fill(batch []*op) []*op {
-	accepts, effects, bytes := 0, 0, 0
-	for _, o := range batch {
-		if o.kind == opAccept {
-			accepts++
-		} else {
-			effects++
-		}
+	var count [opNote + 1]int
+	bytes := 0
+	add := func(o *op) {
+		batch = append(batch, o)
+		count[o.kind]++
 		bytes += o.bytes
 	}
-	for accepts < maxAccepts && bytes < maxAcceptBytes {
-		select {
-		case o := <-w.accepts:
-			batch = append(batch, o)
-			accepts++
-			bytes += o.bytes
-			continue
-		default:
-		}
-		break
+	for _, o := range batch {
+		count[o.kind]++
+		bytes += o.bytes
 	}
-	for effects < maxEffects {
-		select {
-		case o := <-w.effects:
-			batch = append(batch, o)
-			effects++
-			continue
-		default:
-		}
-		break
+	for count[opAccept] < maxAccepts && bytes < maxAcceptBytes && w.drain(w.accepts, add) {
+	}
+	for count[opEffect] < maxEffects && w.drain(w.effects, add) {
+	}
+	for count[opNote] < maxNotes && w.drain(w.notes, add) {
 	}
 	return batch
+}
+
+// drain hands over one operation, if one waits.
+func (w *writer) drain(lane chan *op, add func(*op)) bool {
+	select {
+	case o := <-lane:
+		add(o)
+		return true
+	default:
+		return false
+	}
 }
 
 // commit writes the batch in one transaction. Where one operation fails after it wrote
