@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/oklog/ulid/v2 v2.1.2
+	golang.org/x/net v0.62.0
 	modernc.org/sqlite v1.62.0
 )
 
