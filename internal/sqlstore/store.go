@@ -9,7 +9,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -30,11 +29,10 @@ type Dialect struct {
 // Options of a store.
 type Options struct {
 	Dialect Dialect
-	// Write is the only connection that writes; the store closes it.
+	// Write is the only connection that writes, Read a pool for everything else.
 	Write *sql.Conn
-	// Read is a pool for everything else; the store closes it.
-	Read *sql.DB
-	Log  *slog.Logger
+	Read  *sql.DB
+	Log   *slog.Logger
 	// MaxRejections is how many refused requests are kept. Zero means 10,000.
 	MaxRejections int
 	// MaxChanges is how many commits the stream can look back. Zero means 20,000.
@@ -42,7 +40,9 @@ type Options struct {
 	// AcceptWait is how long a sender waits for its commit before it is told to come
 	// again. Zero means 5 seconds.
 	AcceptWait time.Duration
-	// Close frees what else the opener holds; may be nil.
+	// Committed is called after each commit, by the writer; may be nil.
+	Committed func()
+	// Close closes the connections.
 	Close func() error
 }
 
@@ -94,12 +94,14 @@ func New(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.w.stop()
-		s.closed = errors.Join(s.opt.Write.Close(), s.opt.Read.Close())
-		if s.opt.Close != nil {
-			s.closed = errors.Join(s.closed, s.opt.Close())
-		}
+		s.closed = s.opt.Close()
 	})
 	return s.closed
+}
+
+// Between runs fn on the writing connection while no transaction is open.
+func (s *Store) Between(fn func(*sql.Conn) error) error {
+	return s.w.do(context.Background(), &op{kind: opBetween, run: func(tx *tx) error { return fn(tx.w.conn) }})
 }
 
 // Ready proves that a commit reaches the disk.

@@ -34,6 +34,8 @@ const (
 	// opNote is a note about a refused request. Strangers cause them, so they wait in a
 	// short line of their own, and are dropped when it is full.
 	opNote
+	// opBetween is no part of a transaction, but runs between two.
+	opBetween
 )
 
 // op is one piece of writing. Its run may be called again after a rollback, so it must
@@ -60,6 +62,7 @@ type writer struct {
 	accepts chan *op
 	effects chan *op
 	notes   chan *op
+	between chan *op
 
 	stopping chan struct{}
 	stopped  chan struct{}
@@ -80,7 +83,7 @@ func newWriter(ctx context.Context, s *Store, conn *sql.Conn) (*writer, error) {
 	w := &writer{
 		store: s, conn: conn, stmts: map[string]*sql.Stmt{},
 		accepts: make(chan *op, waitingAccepts), effects: make(chan *op, waitingEffects),
-		notes:    make(chan *op, waitingNotes),
+		notes: make(chan *op, waitingNotes), between: make(chan *op),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
 		taken: map[deliveryKey]int{},
 	}
@@ -96,9 +99,13 @@ func newWriter(ctx context.Context, s *Store, conn *sql.Conn) (*writer, error) {
 // what was handed over is still written after it ended.
 func (w *writer) do(ctx context.Context, o *op) error {
 	o.done = make(chan error, 1)
-	if o.kind == opEffect {
+	if o.kind == opEffect || o.kind == opBetween {
+		lane := w.effects
+		if o.kind == opBetween {
+			lane = w.between
+		}
 		select {
-		case w.effects <- o:
+		case lane <- o:
 		case <-w.stopping:
 			return gaff.ErrStopped
 		case <-ctx.Done():
@@ -155,6 +162,9 @@ func (w *writer) loop() {
 			batch = append(batch, o)
 		case o := <-w.notes:
 			batch = append(batch, o)
+		case o := <-w.between:
+			o.done <- o.run(&tx{w: w})
+			continue
 		case <-w.stopping:
 			// Callers that came before the stop are still served.
 			if batch = w.fill(batch); len(batch) == 0 {
@@ -170,7 +180,7 @@ func (w *writer) loop() {
 // fill adds what waits already, without lingering: under load a batch forms by itself
 // while the former one is being synced.
 func (w *writer) fill(batch []*op) []*op {
-	var count [opNote + 1]int
+	var count [opBetween]int
 	bytes := 0
 	add := func(o *op) {
 		batch = append(batch, o)
@@ -257,6 +267,9 @@ func (w *writer) transact(batch []*op) (errs []error, err error) {
 	}
 	if err := w.plain(`commit`); err != nil {
 		return nil, err
+	}
+	if committed := w.store.opt.Committed; committed != nil {
+		committed()
 	}
 	for i, o := range batch {
 		if errs[i] == nil && o.committed != nil {

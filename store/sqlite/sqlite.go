@@ -102,11 +102,24 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	opened = append(opened, readDB.Close)
 	readDB.SetMaxOpenConns(4)
 	readDB.SetMaxIdleConns(4)
-	return sqlstore.New(ctx, sqlstore.Options{
+	cp, err := newCheckpointer(path, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	opened = append(opened, cp.db.Close)
+	st, err := sqlstore.New(ctx, sqlstore.Options{
 		Dialect: sqlstore.Dialect{Name: "sqlite", Fault: fault},
-		Write:   conn, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
-		Close: func() error { return errors.Join(writeDB.Close(), unlock()) },
+		Write:   conn, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections, Committed: cp.committed,
+		// The writing connection is the last to go: as the only one left, it copies the
+		// whole log into the database file.
+		Close: func() error { return errors.Join(cp.close(), readDB.Close(), conn.Close(), writeDB.Close(), unlock()) },
 	})
+	if err != nil {
+		return nil, err
+	}
+	cp.between = st.Between
+	go cp.run()
+	return st, nil
 }
 
 // createPrivate makes the file before SQLite would, readable by its owner alone: it holds
@@ -125,7 +138,7 @@ func dsn(path string, extra ...string) string {
 	params := append([]string{"_pragma=busy_timeout(5000)"}, extra...)
 	params = append(params, "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)",
 		"_pragma=cache_size(-65536)", "_pragma=temp_store(MEMORY)", "_pragma=journal_size_limit(67108864)",
-		"_pragma=wal_autocheckpoint(1000)")
+		"_pragma=wal_autocheckpoint(0)") // see checkpointer
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: strings.Join(params, "&")}
 	return u.String()
 }

@@ -1,0 +1,233 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"gaff"
+)
+
+// JWKSOptions tunes a [JWKS]. The zero value works.
+type JWKSOptions struct {
+	// Client fetches the document; nil means one with timeouts.
+	Client *http.Client
+	// MaxAge is how long a document may be used. Zero means 24 hours. From half of it
+	// on a newer one is fetched beside the work.
+	MaxAge time.Duration
+	// MinRefresh is the least time between fetches that a signature which fits no key
+	// can cause, so that strangers cannot make us call out. Zero means 5 minutes.
+	MinRefresh time.Duration
+	// Backoff is how long a host that failed is left alone. Zero means 10 seconds.
+	Backoff time.Duration
+	// MaxBytes bounds the document. Zero means 1 MiB.
+	MaxBytes int64
+	// Now is the clock for the ages above; nil means time.Now.
+	Now func() time.Time
+}
+
+// JWKS is a cache of the public keys at an address. One is shared by every request that
+// needs it; a fetch is made once for all that wait.
+//
+// A key set in the cache is used while its host cannot be reached, until it is MaxAge
+// old. With no keys at all, an error that wraps [gaff.ErrUnverifiable] is returned.
+type JWKS struct {
+	url string
+	o   JWKSOptions
+
+	mu      sync.Mutex
+	keys    []publicKey
+	fetched time.Time     // when keys came
+	tried   time.Time     // when the last fetch ended, well or not
+	failure error         // of the last fetch; nil after a good one
+	running chan struct{} // closed when the fetch under way ends; nil if none is
+}
+
+// NewJWKS makes a cache of the document at the address. Nothing is fetched yet.
+func NewJWKS(address string, o JWKSOptions) *JWKS {
+	if o.Client == nil {
+		o.Client = newClient()
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = 24 * time.Hour
+	}
+	if o.MinRefresh <= 0 {
+		o.MinRefresh = 5 * time.Minute
+	}
+	if o.Backoff <= 0 {
+		o.Backoff = 10 * time.Second
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 1 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &JWKS{url: address, o: o}
+}
+
+// current returns the keys, fetched now if there are none young enough.
+func (j *JWKS) current(ctx context.Context) ([]publicKey, error) {
+	j.mu.Lock()
+	now := j.o.Now()
+	age := now.Sub(j.fetched)
+	if j.keys != nil && age < j.o.MaxAge {
+		keys := j.keys
+		if age >= j.o.MaxAge/2 && j.mayTry(now) {
+			j.start(ctx)
+		}
+		j.mu.Unlock()
+		return keys, nil
+	}
+	if j.running == nil && !j.mayTry(now) {
+		err := j.failure
+		j.mu.Unlock()
+		return nil, err
+	}
+	return j.wait(ctx)
+}
+
+// renewed returns keys fetched after seen was found not to fit, or nil where no newer
+// ones are to be had.
+func (j *JWKS) renewed(ctx context.Context, seen []publicKey) []publicKey {
+	j.mu.Lock()
+	if len(seen) > 0 && len(j.keys) > 0 && &seen[0] != &j.keys[0] {
+		keys := j.keys // someone else has just fetched
+		j.mu.Unlock()
+		return keys
+	}
+	if j.running == nil && j.o.Now().Sub(j.tried) < j.o.MinRefresh {
+		j.mu.Unlock()
+		return nil
+	}
+	keys, err := j.wait(ctx)
+	if err != nil || len(keys) > 0 && len(seen) > 0 && &seen[0] == &keys[0] {
+		return nil
+	}
+	return keys
+}
+
+// mayTry reports whether the host has been left alone for long enough.
+func (j *JWKS) mayTry(now time.Time) bool {
+	return j.running == nil && (j.failure == nil || now.Sub(j.tried) >= j.o.Backoff)
+}
+
+// start begins a fetch. It outlives the request that caused it, since others wait too.
+func (j *JWKS) start(ctx context.Context) {
+	done := make(chan struct{})
+	j.running = done
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		keys, err := j.fetch(ctx)
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.tried = j.o.Now()
+		j.failure = err
+		if err == nil {
+			j.keys, j.fetched = keys, j.tried
+		}
+		j.running = nil
+		close(done)
+	}()
+}
+
+// wait is called with the lock held and gives it back. It waits for the fetch under
+// way, or for one of its own, and returns what is in the cache then.
+func (j *JWKS) wait(ctx context.Context) ([]publicKey, error) {
+	if j.running == nil {
+		j.start(ctx)
+	}
+	done := j.running
+	j.mu.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("public keys at %s: %w: %w", j.url, gaff.ErrUnverifiable, ctx.Err())
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.keys != nil && j.o.Now().Sub(j.fetched) < j.o.MaxAge {
+		return j.keys, nil
+	}
+	if j.failure != nil {
+		return nil, j.failure
+	}
+	return nil, fmt.Errorf("public keys at %s: %w", j.url, gaff.ErrUnverifiable)
+}
+
+func (j *JWKS) fetch(ctx context.Context) ([]publicKey, error) {
+	doc, err := fetch(ctx, j.o.Client, j.url, j.o.MaxBytes)
+	if err == nil {
+		var keys []publicKey
+		if keys, err = parseJWKS(doc); err == nil {
+			return keys, nil
+		}
+	}
+	return nil, fmt.Errorf("public keys at %s: %w: %w", j.url, gaff.ErrUnverifiable, err)
+}
+
+const fetchTimeout = 8 * time.Second // the sender is waiting, and gives up after 15 or less
+
+// newClient is a client for key documents where none is given.
+func newClient() *http.Client {
+	return &http.Client{
+		Timeout: fetchTimeout,
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 4 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   4 * time.Second,
+			ResponseHeaderTimeout: 6 * time.Second,
+			IdleConnTimeout:       90 * time.Second,
+			MaxIdleConns:          4,
+			ForceAttemptHTTP2:     true,
+		},
+	}
+}
+
+// fetch reads a small document. Redirects are followed on the same host only: where
+// keys come from is the operator's decision, not a server's.
+func fetch(ctx context.Context, client *http.Client, address string, most int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%s is no address", printable(address))
+	}
+	c := *client
+	c.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+		if next.URL.Scheme != u.Scheme || next.URL.Host != u.Host || len(via) > 3 {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // the address is in the caller's message
+		}
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the host answered %s", res.Status)
+	}
+	doc, err := io.ReadAll(io.LimitReader(res.Body, most+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(doc)) > most {
+		return nil, fmt.Errorf("the document is larger than %d bytes", most)
+	}
+	return doc, nil
+}

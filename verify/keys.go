@@ -1,0 +1,312 @@
+package verify
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Key is a key that is no plain secret text.
+type Key struct {
+	// Kind is one of
+	//
+	//	basic                              Username and Password
+	//	ed25519_hex, ed25519_base64        a public key of 32 bytes (base64 maybe after whpk_)
+	//	ed25519_seed_hex, ed25519_seed_base64   a private key as its seed (base64 maybe
+	//	                                   after whsk_): verifies and signs
+	//	spki_base64, spki_pem              a public key in X.509 form
+	//	jwks                               a JWKS document
+	Kind               string
+	Value              string
+	Username, Password string
+}
+
+// publicKey is a key ready for use, with the name it has towards operators.
+type publicKey struct {
+	id   string
+	kid  string
+	alg  string // a JWK's alg; empty if not told
+	key  crypto.PublicKey
+	priv ed25519.PrivateKey // nil where it is not ours to hold
+}
+
+// fingerprint names a key without giving it away: 32 bits of a hash.
+func fingerprint(key []byte) string {
+	h := sha256.New()
+	h.Write([]byte("gaff key"))
+	h.Write(key)
+	return hex.EncodeToString(h.Sum(nil)[:4])
+}
+
+// decodeSecret makes key bytes of an operator's text.
+func decodeSecret(text string, f KeyFormat) ([]byte, error) {
+	if text == "" {
+		return nil, errors.New("empty; a secret is wanted")
+	}
+	if strings.TrimSpace(text) != text {
+		return nil, errors.New("begins or ends with white space; remove it")
+	}
+	for _, p := range f.StripPrefix {
+		if rest, ok := strings.CutPrefix(text, p); ok {
+			text = rest
+			break
+		}
+	}
+	var key []byte
+	var err error
+	switch f.Decode {
+	case "", "utf8":
+		key = []byte(text)
+	case "utf8-nfkd":
+		// ASCII is its own normal form; beyond it the standard library has no tables.
+		for i := range len(text) {
+			if text[i] >= utf8.RuneSelf {
+				return nil, errors.New("has characters beyond ASCII; enter it normalised (NFKD) with key.decode utf8")
+			}
+		}
+		key = []byte(text)
+	case "base64":
+		if key, err = decodeBase64(text); err != nil {
+			return nil, errors.New("not base64; copy the whole secret as the sender shows it")
+		}
+	case "hex":
+		if key, err = hex.DecodeString(text); err != nil {
+			return nil, errors.New("not hex; copy the whole secret as the sender shows it")
+		}
+	}
+	if len(key) == 0 {
+		return nil, errors.New("empty after its prefix; a secret is wanted")
+	}
+	return key, nil
+}
+
+// decodeBase64 takes what people paste: either alphabet, padded or not.
+func decodeBase64(text string) ([]byte, error) {
+	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
+	if strings.ContainsAny(text, "\r\n") {
+		return nil, errors.New("line break inside base64")
+	}
+	return base64.RawStdEncoding.DecodeString(text)
+}
+
+// parseKey makes public keys of one configured key.
+func parseKey(k Key) ([]publicKey, error) {
+	one := func(key crypto.PublicKey, id []byte) ([]publicKey, error) {
+		if err := checkKey(key); err != nil {
+			return nil, err
+		}
+		return []publicKey{{id: fingerprint(id), key: key}}, nil
+	}
+	switch k.Kind {
+	case "ed25519_hex":
+		b, err := hex.DecodeString(k.Value)
+		if err != nil {
+			return nil, errors.New("not hex; 64 hex digits are wanted")
+		}
+		return one(ed25519.PublicKey(b), b)
+	case "ed25519_base64":
+		b, err := decodeBase64(strings.TrimPrefix(k.Value, "whpk_"))
+		if err != nil {
+			return nil, errors.New("not base64; an Ed25519 public key is wanted")
+		}
+		return one(ed25519.PublicKey(b), b)
+	case "ed25519_seed_hex", "ed25519_seed_base64":
+		b, err := hex.DecodeString(k.Value)
+		if k.Kind == "ed25519_seed_base64" {
+			b, err = decodeBase64(strings.TrimPrefix(k.Value, "whsk_"))
+		}
+		if len(b) == ed25519.PrivateKeySize { // the seed with the public key behind it
+			b = b[:ed25519.SeedSize]
+		}
+		if err != nil || len(b) != ed25519.SeedSize {
+			return nil, errors.New("no Ed25519 private key; its seed of 32 bytes is wanted")
+		}
+		priv := ed25519.NewKeyFromSeed(b)
+		pub := priv.Public().(ed25519.PublicKey)
+		keys, err := one(pub, pub)
+		if err == nil {
+			keys[0].priv = priv
+		}
+		return keys, err
+	case "spki_base64":
+		b, err := decodeBase64(strings.Join(strings.Fields(k.Value), ""))
+		if err != nil {
+			return nil, errors.New("not base64; a public key in X.509 form is wanted")
+		}
+		return parseSPKI(b, one)
+	case "spki_pem":
+		block, _ := pem.Decode([]byte(k.Value))
+		if block == nil {
+			return nil, errors.New("no PEM block; one of -----BEGIN PUBLIC KEY----- is wanted")
+		}
+		return parseSPKI(block.Bytes, one)
+	case "jwks":
+		return parseJWKS([]byte(k.Value))
+	}
+	return nil, fmt.Errorf("kind %q is not a public key's; one of ed25519_hex, ed25519_base64, spki_base64, spki_pem, jwks is wanted", k.Kind)
+}
+
+func parseSPKI(der []byte, one func(crypto.PublicKey, []byte) ([]publicKey, error)) ([]publicKey, error) {
+	key, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return nil, errors.New("no public key in X.509 form (SubjectPublicKeyInfo)")
+	}
+	return one(key, der)
+}
+
+// smallOrder are the encodings, without the sign bit, of the points under which anyone
+// can make a signature that verifies.
+var smallOrder = func() (points [][]byte) {
+	for _, text := range []string{
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	} {
+		p, err := hex.DecodeString(text)
+		if err != nil {
+			panic(err)
+		}
+		points = append(points, p)
+	}
+	return points
+}()
+
+// checkKey refuses keys that cannot be used, or that prove nothing.
+func checkKey(key crypto.PublicKey) error {
+	switch k := key.(type) {
+	case ed25519.PublicKey:
+		if len(k) != ed25519.PublicKeySize {
+			return fmt.Errorf("%d bytes; an Ed25519 public key has 32", len(k))
+		}
+		bare := bytes.Clone(k)
+		bare[31] &= 0x7f
+		for _, p := range smallOrder {
+			if bytes.Equal(bare, p) {
+				return errors.New("a point of small order: anyone can sign for it")
+			}
+		}
+	case *ecdsa.PublicKey:
+		if k.Curve != elliptic.P256() {
+			return fmt.Errorf("a key on %s; one on P-256 is wanted", k.Curve.Params().Name)
+		}
+	case *rsa.PublicKey:
+		if bits := k.N.BitLen(); bits < 2048 || bits > 8192 {
+			return fmt.Errorf("an RSA key of %d bits; 2048 to 8192 are wanted", bits)
+		}
+		if k.E < 3 || k.E%2 == 0 {
+			return errors.New("an RSA key with an impossible exponent")
+		}
+	default:
+		return errors.New("neither Ed25519 nor ECDSA nor RSA")
+	}
+	return nil
+}
+
+const maxJWKSKeys = 100 // more are cut off: each one costs a verification
+
+// parseJWKS reads the keys of a JWKS document and skips those it cannot use. No usable
+// key is an error.
+func parseJWKS(doc []byte) ([]publicKey, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(doc, &set); err != nil {
+		return nil, errors.New("no JWKS document: JSON with a list of keys is wanted")
+	}
+	var keys []publicKey
+	var last error
+	for _, raw := range set.Keys[:min(len(set.Keys), maxJWKSKeys)] {
+		k, err := parseJWK(raw)
+		if err != nil {
+			last = err
+			continue
+		}
+		keys = append(keys, k)
+	}
+	switch {
+	case len(keys) > 0:
+		return keys, nil
+	case last != nil:
+		return nil, fmt.Errorf("no usable key in the JWKS: %w", last)
+	default:
+		return nil, errors.New("no key in the JWKS")
+	}
+}
+
+func parseJWK(raw []byte) (publicKey, error) {
+	var k struct {
+		Kty, Crv, X, Y, N, E, Kid, Use, Alg string
+		KeyOps                              []string `json:"key_ops"`
+	}
+	if err := json.Unmarshal(raw, &k); err != nil {
+		return publicKey{}, errors.New("a key that is not readable")
+	}
+	if k.Use != "" && k.Use != "sig" {
+		return publicKey{}, fmt.Errorf("a key for use %s", printable(k.Use))
+	}
+	if len(k.KeyOps) > 0 && !slices.Contains(k.KeyOps, "verify") {
+		return publicKey{}, errors.New("a key whose key_ops lack verify")
+	}
+	out := publicKey{kid: k.Kid, alg: k.Alg}
+	var id []byte
+	switch {
+	case k.Kty == "OKP" && k.Crv == "Ed25519":
+		x, err := decodeBase64(k.X)
+		if err != nil {
+			return publicKey{}, errors.New("an Ed25519 key whose x is not base64url")
+		}
+		out.key, id = ed25519.PublicKey(x), x
+	case k.Kty == "EC" && k.Crv == "P-256":
+		x, errX := decodeBase64(k.X)
+		y, errY := decodeBase64(k.Y)
+		if errX != nil || errY != nil || len(x) != 32 || len(y) != 32 {
+			return publicKey{}, errors.New("a P-256 key whose x or y is not 32 bytes of base64url")
+		}
+		point := append(append([]byte{4}, x...), y...)
+		pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+		if err != nil {
+			return publicKey{}, errors.New("a P-256 key that is not on the curve")
+		}
+		out.key, id = pub, point
+	case k.Kty == "RSA":
+		n, errN := decodeBase64(k.N)
+		e, errE := decodeBase64(k.E)
+		if errN != nil || errE != nil || len(n) > 1024 || len(e) == 0 || len(e) > 4 {
+			return publicKey{}, errors.New("an RSA key whose n or e is not readable")
+		}
+		exp := new(big.Int).SetBytes(e).Int64()
+		if exp > math.MaxInt32 {
+			return publicKey{}, errors.New("an RSA key with an impossible exponent")
+		}
+		out.key, id = &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exp)}, n
+	default:
+		return publicKey{}, fmt.Errorf("a key of type %s %s", printable(k.Kty), printable(k.Crv))
+	}
+	if err := checkKey(out.key); err != nil {
+		return publicKey{}, err
+	}
+	if out.id = k.Kid; out.id == "" {
+		out.id = fingerprint(id)
+	}
+	return out, nil
+}

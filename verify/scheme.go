@@ -1,0 +1,301 @@
+// Package verify proves who sent a webhook. A sender is described as data, a [Scheme];
+// the same description signs, so tests and the command line can play the sender.
+//
+// Signed bytes are the raw body, comparisons take constant time, the algorithm comes
+// from the description and never from the message, and what is ambiguous is refused.
+// docs/verification.md lists the finer choices with their reasons.
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Scheme describes how a sender signs: the generic model. It is read from JSON (the
+// presets, vector files) and YAML (a source's "verify:" block) by the same names.
+type Scheme struct {
+	// Kind is which verifier runs: signature, token, basic, jwt or code.
+	Kind string `json:"kind" yaml:"kind"`
+	// Name is, for kind code, which one: standard-webhooks, twilio, aws-sns ...
+	Name string `json:"name,omitempty" yaml:"name,omitempty"`
+	// HeaderPrefix is, for standard-webhooks, what the three header names begin with.
+	// Empty means "webhook-".
+	HeaderPrefix string `json:"header_prefix,omitempty" yaml:"header_prefix,omitempty"`
+
+	// Algorithm is, for kind signature: hmac-sha1, hmac-sha256, hmac-sha512,
+	// keyed-sha1, keyed-sha256 (a plain digest with the key inside the content),
+	// ed25519, ecdsa-p256-sha256, rsa-pkcs1-sha1, rsa-pkcs1-sha256, rsa-pkcs1-sha512.
+	Algorithm string    `json:"algorithm,omitempty" yaml:"algorithm,omitempty"`
+	Key       KeyFormat `json:"key,omitzero" yaml:"key,omitempty"`
+	// Signed is the template of the signed bytes. {body}, {ts} (the timestamp's text
+	// as sent), {id}, {url}, {method}, {key}, {nl}, {body_sha256_hex}, {header:Name},
+	// {json:/pointer}, {form_sorted} and {config:name} stand for their values;
+	// everything else for itself.
+	Signed string `json:"signed,omitempty" yaml:"signed,omitempty"`
+	// Signature is where the signature stands: one place, or a list of places of
+	// which any may hold the right one.
+	Signature Signatures `json:"signature,omitempty" yaml:"signature,omitempty"`
+	// Encoding of the signature: hex, hex-upper, base64, base64url (unpadded).
+	Encoding  string     `json:"encoding,omitempty" yaml:"encoding,omitempty"`
+	Timestamp *Timestamp `json:"timestamp,omitempty" yaml:"timestamp,omitempty"`
+	// Tolerance is how far the timestamp may be from the time of receipt; nil: the
+	// timestamp's form is checked, its distance is not.
+	Tolerance *Tolerance `json:"tolerance,omitempty" yaml:"tolerance,omitempty"`
+	// RequireHeaders names headers that must have exactly these values.
+	RequireHeaders map[string]string `json:"require_headers,omitempty" yaml:"require_headers,omitempty"`
+
+	// ID, EventType and Subject tell where the event's id, its type and the
+	// authenticated party stand. They are read, not trusted: only what the signed
+	// content covers is proven. A template's {id} is the value at ID.
+	ID        *Location `json:"id,omitempty" yaml:"id,omitempty"`
+	EventType *Location `json:"event_type,omitempty" yaml:"event_type,omitempty"`
+	Subject   *Location `json:"subject,omitempty" yaml:"subject,omitempty"`
+
+	// Token is, for kind token, where the shared token stands.
+	Token *Token `json:"token,omitempty" yaml:"token,omitempty"`
+
+	// JWT and the fields after it are for kind jwt.
+	JWT *JWT `json:"jwt,omitempty" yaml:"jwt,omitempty"`
+	// Algs lists the allowed values of the token's alg: HS256, HS384, HS512, RS256,
+	// RS384, RS512, ES256, EdDSA.
+	Algs []string `json:"algs,omitempty" yaml:"algs,omitempty"`
+	// RequireKid refuses tokens that do not name their key.
+	RequireKid bool      `json:"require_kid,omitempty" yaml:"require_kid,omitempty"`
+	Claims     *Claims   `json:"claims,omitempty" yaml:"claims,omitempty"`
+	BodyHash   *BodyHash `json:"body_hash,omitempty" yaml:"body_hash,omitempty"`
+}
+
+// KeyFormat says how the operator's text becomes a key.
+type KeyFormat struct {
+	// Decode is utf8 (the default), base64, hex or utf8-nfkd, for secrets.
+	Decode string `json:"decode,omitempty" yaml:"decode,omitempty"`
+	// StripPrefix lists prefixes of which one is removed, if present, before decoding.
+	StripPrefix []string `json:"strip_prefix,omitempty" yaml:"strip_prefix,omitempty"`
+	// Source is, for public keys: jwks, jwks-by-kid, hex, base64, spki_base64 or spki_pem.
+	Source string `json:"source,omitempty" yaml:"source,omitempty"`
+	// DefaultURL is where a jwks source is fetched from if nothing else is set.
+	DefaultURL string `json:"default_url,omitempty" yaml:"default_url,omitempty"`
+}
+
+// Location is a place in a request that holds a text.
+type Location struct {
+	// In is header, json, form or query.
+	In string `json:"in" yaml:"in"`
+	// Name is the header's, form field's or query parameter's name.
+	Name string `json:"name,omitempty" yaml:"name,omitempty"`
+	// Pointer is the JSON pointer into the body (RFC 6901), for json.
+	Pointer string `json:"pointer,omitempty" yaml:"pointer,omitempty"`
+}
+
+// Signature is a place of a signature and how it is written there.
+type Signature struct {
+	Location `yaml:",inline"`
+	// Format is raw (the default), prefixed, kv, list, tagged or positional.
+	Format string `json:"format,omitempty" yaml:"format,omitempty"`
+	// Prefix stands before the signature, for prefixed.
+	Prefix string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
+	// PairSep is, for kv, the set of characters that separate pairs; "," if empty.
+	PairSep string `json:"pair_sep,omitempty" yaml:"pair_sep,omitempty"`
+	// KVSep separates key and value, for kv; "=" if empty.
+	KVSep string `json:"kv_sep,omitempty" yaml:"kv_sep,omitempty"`
+	// SigKeys are the keys that hold signatures, for kv.
+	SigKeys []string `json:"sig_keys,omitempty" yaml:"sig_keys,omitempty"`
+	// ItemSep separates items, for list, tagged and positional.
+	ItemSep string `json:"item_sep,omitempty" yaml:"item_sep,omitempty"`
+	// TagSep separates an item's tag from its signature, for list (the first one
+	// counts) and tagged (the last one).
+	TagSep string `json:"tag_sep,omitempty" yaml:"tag_sep,omitempty"`
+	// AcceptTags are the tags that are looked at, for list; others are skipped.
+	AcceptTags []string `json:"accept_tags,omitempty" yaml:"accept_tags,omitempty"`
+	// TagRegex is what a whole tag must match, for tagged.
+	TagRegex string `json:"tag_regex,omitempty" yaml:"tag_regex,omitempty"`
+	// TSKey is, for positional, the name by which Timestamp.Key refers to the first item.
+	TSKey string `json:"ts_key,omitempty" yaml:"ts_key,omitempty"`
+}
+
+// Signatures is one signature's place or several. In a file, a list or a single one.
+type Signatures []Signature
+
+// UnmarshalJSON takes an object or a list of objects.
+func (s *Signatures) UnmarshalJSON(text []byte) error {
+	if t := bytes.TrimSpace(text); len(t) > 0 && t[0] == '{' {
+		one := make([]Signature, 1)
+		if err := strictJSON(text, &one[0]); err != nil {
+			return err
+		}
+		*s = one
+		return nil
+	}
+	var list []Signature
+	if err := strictJSON(text, &list); err != nil {
+		return err
+	}
+	*s = list
+	return nil
+}
+
+// MarshalJSON writes a single place as an object.
+func (s Signatures) MarshalJSON() ([]byte, error) {
+	if len(s) == 1 {
+		return json.Marshal(s[0])
+	}
+	return json.Marshal([]Signature(s))
+}
+
+// UnmarshalYAML takes a mapping or a sequence of mappings.
+func (s *Signatures) UnmarshalYAML(unmarshal func(any) error) error {
+	var list []Signature
+	if unmarshal(&list) == nil {
+		*s = list
+		return nil
+	}
+	one := make([]Signature, 1)
+	if err := unmarshal(&one[0]); err != nil {
+		return err
+	}
+	*s = one
+	return nil
+}
+
+// Timestamp is where the time of sending stands.
+type Timestamp struct {
+	// Location.In is header, json, form, query, or signature: a field of the
+	// signature's own text.
+	Location `yaml:",inline"`
+	// Key is the field's name where In is signature.
+	Key string `json:"key,omitempty" yaml:"key,omitempty"`
+	// Unit is s (the default), ms or rfc3339.
+	Unit string `json:"unit,omitempty" yaml:"unit,omitempty"`
+}
+
+// Tolerance is how old a timestamp may be and how far ahead, in seconds, inclusive.
+type Tolerance struct {
+	Past int64 `json:"past" yaml:"past"`
+	// Future zero means the same as Past: both directions are always checked.
+	Future int64 `json:"future,omitempty" yaml:"future,omitempty"`
+}
+
+// Token is where a shared token stands.
+type Token struct {
+	Location `yaml:",inline"`
+	// Prefix stands before the token, such as "Bearer ".
+	Prefix string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
+}
+
+// JWT is where a JSON Web Token stands.
+type JWT struct {
+	Location       `yaml:",inline"`
+	Prefix         string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
+	PrefixOptional bool   `json:"prefix_optional,omitempty" yaml:"prefix_optional,omitempty"`
+	// Detached: the middle part is empty and stands for the body.
+	Detached bool `json:"detached,omitempty" yaml:"detached,omitempty"`
+}
+
+// Claims says what a token's claims must be. Texts that begin with "@" name an
+// operator's setting; true means the setting of the same purpose.
+type Claims struct {
+	// Iss lists the allowed issuers; the setting is "issuer".
+	Iss Texts `json:"iss,omitempty" yaml:"iss,omitempty"`
+	// Aud lists the allowed audiences; the setting is "audience".
+	Aud Texts `json:"aud,omitempty" yaml:"aud,omitempty"`
+	// Email lists the allowed values of email, which must then be verified; the
+	// setting is "email".
+	Email Texts `json:"email,omitempty" yaml:"email,omitempty"`
+	// SubURL: sub must be the request's URL.
+	SubURL bool `json:"sub_url,omitempty" yaml:"sub_url,omitempty"`
+	// RequireExp refuses a token that never expires. exp and nbf are always checked
+	// where they are present.
+	RequireExp bool `json:"require_exp,omitempty" yaml:"require_exp,omitempty"`
+	// IatMaxAge and IatFuture bound iat, in seconds; zero IatMaxAge: not checked.
+	IatMaxAge int64 `json:"iat_max_age,omitempty" yaml:"iat_max_age,omitempty"`
+	IatFuture int64 `json:"iat_future,omitempty" yaml:"iat_future,omitempty"`
+}
+
+// BodyHash is the claim that binds a token to the body's SHA-256.
+type BodyHash struct {
+	Claim string `json:"claim" yaml:"claim"`
+	// Encoding is hex, base64 or base64url.
+	Encoding string `json:"encoding" yaml:"encoding"`
+}
+
+// fromSetting is how "true" in a list of texts is kept.
+const fromSetting = "@"
+
+// Texts is a list of allowed texts. In a file: a text, a list, or true, which means
+// the operator's setting.
+type Texts []string
+
+// UnmarshalJSON takes a text, a list of texts or true.
+func (t *Texts) UnmarshalJSON(text []byte) error {
+	return t.decode(func(v any) error { return json.Unmarshal(text, v) })
+}
+
+// UnmarshalYAML takes a text, a list of texts or true.
+func (t *Texts) UnmarshalYAML(unmarshal func(any) error) error { return t.decode(unmarshal) }
+
+func (t *Texts) decode(decode func(any) error) error {
+	var list []string
+	if decode(&list) == nil {
+		*t = list
+		return nil
+	}
+	var yes bool
+	if decode(&yes) == nil {
+		*t = nil
+		if yes {
+			*t = Texts{fromSetting}
+		}
+		return nil
+	}
+	var one string
+	if err := decode(&one); err != nil {
+		return errors.New("must be a text, a list of texts, or true")
+	}
+	*t = Texts{one}
+	return nil
+}
+
+// MarshalJSON writes what [Texts.UnmarshalJSON] reads.
+func (t Texts) MarshalJSON() ([]byte, error) {
+	if len(t) == 1 && t[0] == fromSetting {
+		return []byte("true"), nil
+	}
+	return json.Marshal([]string(t))
+}
+
+func strictJSON(text []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+// faults collects what is wrong with a configuration, each with the path of its field.
+type faults []error
+
+func (f *faults) add(path, format string, args ...any) {
+	*f = append(*f, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
+}
+
+func (f faults) err() error { return errors.Join(f...) }
+
+func (t *Tolerance) check(path string, f *faults) {
+	if t == nil {
+		return
+	}
+	if t.Past <= 0 || t.Future < 0 {
+		f.add(path, "past %d, future %d; seconds in both directions are wanted, such as 300", t.Past, t.Future)
+	}
+}
+
+// window returns the tolerance in both directions.
+func (t *Tolerance) window() (past, future time.Duration) {
+	const most = 100 * 365 * 24 * 3600 // keeps the sums below far from overflowing
+	past = time.Duration(min(t.Past, most)) * time.Second
+	if t.Future == 0 {
+		return past, past
+	}
+	return past, time.Duration(min(t.Future, most)) * time.Second
+}

@@ -1,0 +1,216 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/textproto"
+	"net/url"
+	"sort"
+	"strings"
+
+	"gaff"
+)
+
+type partKind int
+
+const (
+	partText partKind = iota
+	partBody
+	partBodyHash
+	partTime
+	partID
+	partURL
+	partMethod
+	partKey
+	partForm
+	partPlace // a header or a JSON value
+)
+
+// part is a stretch of the signed content.
+type part struct {
+	kind partKind
+	text string
+	at   place
+}
+
+// template is the signed content, taken apart once.
+type template struct {
+	parts []part
+	// idEnd is the text between {id} and {ts} where they follow each other with one in
+	// between; see checkID.
+	idEnd string
+}
+
+// parseTemplate takes a template apart. Values of {config:name} are put in place.
+func parseTemplate(text, path string, settings map[string]string, set *pointers, f *faults) template {
+	var t template
+	literal := func(s string) {
+		if n := len(t.parts); n > 0 && t.parts[n-1].kind == partText {
+			t.parts[n-1].text += s
+		} else if s != "" {
+			t.parts = append(t.parts, part{kind: partText, text: s})
+		}
+	}
+	if text == "" {
+		f.add(path, "missing; what is signed is wanted, such as {body}")
+	}
+	for rest := text; rest != ""; {
+		before, after, found := strings.Cut(rest, "{")
+		if strings.Contains(before, "}") {
+			f.add(path, "a } without a { in %q", text)
+			return t
+		}
+		literal(before)
+		if !found {
+			break
+		}
+		token, next, closed := strings.Cut(after, "}")
+		if !closed {
+			f.add(path, "a { without a } in %q", text)
+			return t
+		}
+		rest = next
+		name, arg, hasArg := strings.Cut(token, ":")
+		if kind, ok := map[string]partKind{
+			"body": partBody, "ts": partTime, "id": partID, "url": partURL, "method": partMethod,
+			"key": partKey, "body_sha256_hex": partBodyHash, "form_sorted": partForm,
+		}[token]; ok {
+			t.parts = append(t.parts, part{kind: kind})
+			continue
+		}
+		switch {
+		case token == "nl":
+			literal("\n")
+		case name == "header" && hasArg:
+			if !isToken(arg) {
+				f.add(path, "{%s}: %q is no header name", token, arg)
+			}
+			t.parts = append(t.parts, part{kind: partPlace, at: place{
+				in: "header", name: textproto.CanonicalMIMEHeaderKey(arg), label: arg,
+			}})
+		case name == "json" && hasArg:
+			i, err := set.add(arg)
+			if err != nil {
+				f.add(path, "{%s}: %v", token, err)
+			}
+			t.parts = append(t.parts, part{kind: partPlace, at: place{in: "json", index: i, label: "body " + arg}})
+		case name == "config" && hasArg:
+			value := settings[arg]
+			if value == "" {
+				f.add("settings."+arg, "missing; %s is part of the signed content", token)
+			}
+			literal(value)
+		default:
+			f.add(path, "{%s} is not known; {body}, {ts}, {id}, {url}, {method}, {key}, {nl}, {body_sha256_hex}, "+
+				"{header:Name}, {json:/pointer}, {form_sorted} and {config:name} are", token)
+		}
+	}
+	for i := 0; i+2 < len(t.parts); i++ {
+		if t.parts[i].kind == partID && t.parts[i+1].kind == partText && t.parts[i+2].kind == partTime {
+			t.idEnd = t.parts[i+1].text
+		}
+	}
+	return t
+}
+
+func (t *template) has(kind partKind) bool {
+	for _, p := range t.parts {
+		if p.kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// checkID refuses an id whose end could be taken for the timestamp: "a.1767225600" under
+// {id}.{ts}.{body} may be the id "a" with its timestamp, and what is sent as the
+// timestamp the beginning of that request's body.
+func (t *template) checkID(id, unit string) error {
+	if t.idEnd == "" {
+		return nil
+	}
+	if i := strings.LastIndex(id, t.idEnd); i >= 0 {
+		if end := id[i+len(t.idEnd):]; len(end) >= 9 {
+			if _, ok := parseTime(end, unit); ok {
+				return fmt.Errorf("id %s: %w: its end reads like a timestamp", printable(id), ErrAmbiguous)
+			}
+		}
+	}
+	return nil
+}
+
+// content is what a template is filled with for one request.
+type content struct {
+	r      *gaff.Request
+	url    string
+	id, ts string
+	values [][]byte // of the pointer set
+}
+
+// writer takes the signed content piece by piece.
+type writer interface {
+	text(s string)
+	bytes(b []byte)
+}
+
+// write writes the signed content. With a key of nil, {key} is empty.
+func (t *template) write(c *content, key []byte, w writer) error {
+	for i := range t.parts {
+		switch p := &t.parts[i]; p.kind {
+		case partText:
+			w.text(p.text)
+		case partBody:
+			w.bytes(c.r.Body)
+		case partBodyHash:
+			sum := sha256.Sum256(c.r.Body)
+			var digits [2 * sha256.Size]byte
+			hex.Encode(digits[:], sum[:])
+			w.bytes(digits[:])
+		case partTime:
+			w.text(c.ts)
+		case partID:
+			w.text(c.id)
+		case partURL:
+			w.text(c.url)
+		case partMethod:
+			w.text(c.r.Method)
+		case partKey:
+			w.bytes(key)
+		case partForm:
+			fields, err := url.ParseQuery(string(c.r.Body))
+			if err != nil {
+				return fmt.Errorf("body: %w: no form", ErrMalformed)
+			}
+			for _, pair := range sortedForm(fields) {
+				w.text(pair)
+			}
+		case partPlace:
+			text, err := p.at.text(c.r, c.values)
+			if err != nil {
+				return err
+			}
+			w.text(text)
+		}
+	}
+	return nil
+}
+
+// sortedForm returns each name joined with its value, sorted by name, then by value, in
+// byte order.
+func sortedForm(fields url.Values) []string {
+	names := make([]string, 0, len(fields))
+	for name := range fields {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	var pairs []string
+	for _, name := range names {
+		values := append([]string(nil), fields[name]...)
+		sort.Strings(values)
+		for _, value := range values {
+			pairs = append(pairs, name+value)
+		}
+	}
+	return pairs
+}

@@ -1,0 +1,210 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+// VectorResult is the outcome of one test vector.
+type VectorResult struct {
+	ID     string `json:"id"`
+	Expect string `json:"expect"` // valid or invalid
+	Got    string `json:"got"`
+	// Reason is why the request was refused; empty if it was not.
+	Reason    string `json:"reason"`
+	Normative bool   `json:"normative"`
+	// Policy names the choice that a vector which is not normative is about.
+	Policy string `json:"-"`
+	// Description says what is tested.
+	Description string `json:"-"`
+	// Err is the refusal as an error.
+	Err error `json:"-"`
+	// Event is what was read from a valid request; the vector's own wishes for id and
+	// type, where it has any, are part of Agrees.
+	Event gaff.Verification `json:"-"`
+
+	wantID, wantType *string
+}
+
+// Agrees reports whether the outcome is the one the vector names.
+func (r VectorResult) Agrees() bool {
+	if r.Got != r.Expect {
+		return false
+	}
+	if r.Got != "valid" {
+		return true
+	}
+	return (r.wantID == nil || *r.wantID == r.Event.ID) && (r.wantType == nil || *r.wantType == r.Event.Type)
+}
+
+type vectorFile struct {
+	Format   string
+	Provider string
+	Scheme   json.RawMessage
+	Vectors  []vector
+}
+
+type vector struct {
+	ID, Description, Method, URL, Expect, Policy string
+	Keys                                         []struct {
+		Kind, Username, Password string
+		Value                    json.RawMessage
+	}
+	Config     map[string]any
+	Headers    [][2]string
+	BodyBase64 []byte  `json:"body_base64"`
+	BodyRepeat []any   `json:"body_repeat"`
+	BodyParts  [][]any `json:"body_parts"`
+	Fetch      map[string]struct {
+		Status     int
+		BodyBase64 string `json:"body_base64"`
+	}
+	Now        int64
+	ToleranceS *int64 `json:"tolerance_s"`
+	Normative  bool
+	EventID    *string `json:"event_id"`
+	EventType  *string `json:"event_type"`
+}
+
+// RunVectors runs a file of test vectors (format gaff-vectors/1). A request is checked
+// by the file's own scheme, at the vector's own time; where the scheme is code, by ours
+// of that name. Remote documents are the vector's, everything else is unreachable.
+func RunVectors(r io.Reader) ([]VectorResult, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read vectors: %w", err)
+	}
+	var file vectorFile
+	if err := json.Unmarshal(text, &file); err != nil {
+		return nil, fmt.Errorf("read vectors: %w", err)
+	}
+	if file.Format != "gaff-vectors/1" {
+		return nil, fmt.Errorf("read vectors: format %q; gaff-vectors/1 is wanted", file.Format)
+	}
+	var scheme Scheme
+	if err := strictJSON(file.Scheme, &scheme); err != nil {
+		return nil, fmt.Errorf("read the scheme of %s: %w", file.Provider, err)
+	}
+	results := make([]VectorResult, 0, len(file.Vectors))
+	for i := range file.Vectors {
+		res, err := file.Vectors[i].run(scheme)
+		if err != nil {
+			return nil, fmt.Errorf("vector %s: %w", file.Vectors[i].ID, err)
+		}
+		results = append(results, res)
+	}
+	return results, nil
+}
+
+// run checks one vector. Its error is a fault of the vector itself.
+func (v *vector) run(s Scheme) (VectorResult, error) {
+	res := VectorResult{
+		ID: v.ID, Expect: v.Expect, Got: "invalid", Normative: v.Normative, Policy: v.Policy,
+		Description: v.Description, wantID: v.EventID, wantType: v.EventType,
+	}
+	o := Options{Settings: map[string]string{}, Client: &http.Client{Transport: v}}
+	for name, value := range v.Config {
+		switch value := value.(type) {
+		case string:
+			o.Settings[name] = value
+		case []any:
+			texts := make([]string, len(value))
+			for i := range value {
+				texts[i] = fmt.Sprint(value[i])
+			}
+			o.Settings[name] = strings.Join(texts, ",")
+		}
+	}
+	for _, k := range v.Keys {
+		var value string
+		if k.Kind != "jwks" && len(k.Value) > 0 {
+			if err := json.Unmarshal(k.Value, &value); err != nil {
+				return res, fmt.Errorf("key: %w", err)
+			}
+		}
+		switch k.Kind {
+		case "secret":
+			o.Secrets = append(o.Secrets, value)
+		case "jwks":
+			o.Keys = append(o.Keys, Key{Kind: k.Kind, Value: string(k.Value)})
+		case "jwks_url":
+			o.JWKS = NewJWKS(value, JWKSOptions{Client: o.Client})
+		case "fetched_certificate":
+		default:
+			o.Keys = append(o.Keys, Key{Kind: k.Kind, Value: value, Username: k.Username, Password: k.Password})
+		}
+	}
+	if v.ToleranceS != nil {
+		o.Tolerance = &Tolerance{Past: *v.ToleranceS, Future: *v.ToleranceS}
+	}
+	body, err := v.body()
+	if err != nil {
+		return res, err
+	}
+	req := &gaff.Request{
+		Method: v.Method, URL: v.URL, Header: http.Header{}, Body: body, ReceivedAt: time.Unix(v.Now, 0),
+	}
+	for _, h := range v.Headers {
+		req.Header.Add(h[0], h[1])
+	}
+	verifier, err := New(s, o)
+	if err == nil {
+		res.Event, err = verifier.Verify(context.Background(), req)
+	}
+	if err != nil {
+		res.Reason, res.Err = err.Error(), err
+		return res, nil
+	}
+	res.Got = "valid"
+	return res, nil
+}
+
+func (v *vector) body() ([]byte, error) {
+	parts := v.BodyParts
+	if v.BodyRepeat != nil {
+		parts = [][]any{v.BodyRepeat}
+	}
+	if parts == nil {
+		return v.BodyBase64, nil
+	}
+	var body []byte
+	for _, p := range parts {
+		if len(p) != 2 {
+			return nil, errors.New("body part: [text, n] is wanted")
+		}
+		text, okText := p[0].(string)
+		n, okN := p[1].(float64)
+		if !okText || !okN || n < 0 || n*float64(len(text)) > 1<<28 {
+			return nil, errors.New("body part: [text, n] of at most 256 MiB is wanted")
+		}
+		body = append(body, bytes.Repeat([]byte(text), int(n))...)
+	}
+	return body, nil
+}
+
+// RoundTrip answers with the vector's documents; v is the whole of its network.
+func (v *vector) RoundTrip(r *http.Request) (*http.Response, error) {
+	doc, ok := v.Fetch[r.URL.String()]
+	if !ok {
+		return nil, errors.New("unreachable")
+	}
+	body, err := base64.StdEncoding.DecodeString(doc.BodyBase64)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		StatusCode: doc.Status, Status: fmt.Sprintf("%d %s", doc.Status, http.StatusText(doc.Status)),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r,
+	}, nil
+}

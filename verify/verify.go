@@ -1,0 +1,325 @@
+package verify
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+// Why a request was refused, to be asked for with errors.Is. The errors that
+// [Verifier.Verify] returns say the place first, for the operator: "X-Sig: missing".
+// The sender is told none of it.
+var (
+	// ErrMissing: something that proves the sender is not there.
+	ErrMissing = errors.New("missing")
+	// ErrMalformed: it is there but not written as the scheme writes it.
+	ErrMalformed = errors.New("malformed")
+	// ErrMismatch: it is right by its form, and wrong.
+	ErrMismatch = errors.New("does not match")
+	// ErrStale: the signature is right, and the timestamp outside the tolerance.
+	ErrStale = errors.New("outside the tolerance")
+	// ErrAmbiguous: it can be read in two ways, such as a header that came twice.
+	ErrAmbiguous = errors.New("ambiguous")
+)
+
+// Options is what an operator adds to a [Scheme].
+type Options struct {
+	// Secrets are the configured texts. All are accepted, the first signs. For public
+	// key algorithms they are the public keys, written as Scheme.Key.Source says; for
+	// kind basic, "user:password".
+	Secrets []string
+	// Keys are keys that are no plain texts.
+	Keys []Key
+	// Settings are the values of {config:name}, and of what code needs: callback_url,
+	// webhook_id, issuer, audience, email, topic_arns (comma separated). "url" overrides
+	// the request's own URL as {url}.
+	Settings map[string]string
+	// JWKS is where keys come from for key.source jwks; nil means the scheme's
+	// default_url. Not used where Keys are given.
+	JWKS *JWKS
+	// Tolerance overrides the scheme's; nil keeps it.
+	Tolerance *Tolerance
+	// Client fetches keys and certificates; nil means one with timeouts.
+	Client *http.Client
+}
+
+// Verifier checks requests against one scheme with one operator's keys, and signs by
+// the same. It is a [gaff.Verifier] and safe for use by many goroutines.
+type Verifier struct {
+	scheme    Scheme
+	check     checker
+	extract   pointers
+	id, typ   place
+	subject   place
+	extracted bool
+}
+
+// checker is a kind of scheme, ready for use.
+type checker interface {
+	verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error)
+	sign(r *gaff.Request, at time.Time) error
+	describe() string
+}
+
+var _ gaff.Verifier = (*Verifier)(nil)
+
+// New makes a verifier. Its error joins all that is wrong, each as
+// "path: what is wrong; what would be right", and never holds a secret.
+func New(s Scheme, o Options) (*Verifier, error) {
+	var f faults
+	if o.Client == nil {
+		o.Client = newClient()
+	}
+	if o.Tolerance != nil {
+		o.Tolerance.check("tolerance", &f)
+		s.Tolerance = o.Tolerance
+	} else {
+		s.Tolerance.check("tolerance", &f)
+	}
+	v := &Verifier{scheme: s}
+	switch s.Kind {
+	case "signature":
+		v.check = newSignature(s, o, &f)
+	case "token":
+		v.check = newToken(s, o, &f)
+	case "code":
+		v.check = newCode(s, o, &f)
+	case "":
+		f.add("kind", "missing; one of %s is wanted", kinds)
+	default:
+		f.add("kind", "%q is not known; one of %s is wanted", s.Kind, kinds)
+	}
+	v.id = newPlace(s.ID, "id", &v.extract, &f)
+	v.typ = newPlace(s.EventType, "event_type", &v.extract, &f)
+	v.subject = newPlace(s.Subject, "subject", &v.extract, &f)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+const kinds = "signature, token, basic, jwt, code"
+
+// Verify checks r at the time of its receipt. See [gaff.Verifier].
+//
+// [ErrStale] is returned only where everything else was right.
+func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out, err := v.check.verify(ctx, r)
+	if err != nil {
+		return gaff.Verification{}, err
+	}
+	// What cannot be read here leaves the fields empty: the request is authentic all
+	// the same, and whoever needs the value says what is wrong with it.
+	values, _ := v.extract.find(r.Body)
+	if out.ID == "" {
+		out.ID, _ = v.id.text(r, values)
+	}
+	if out.Type == "" {
+		out.Type, _ = v.typ.text(r, values)
+	}
+	if out.Subject == "" {
+		out.Subject, _ = v.subject.text(r, values)
+	}
+	return out, nil
+}
+
+// Sign adds to r what makes it authentic at the time, with the first secret. It returns
+// an error where the signing key is not ours to hold, or where the signature stands in
+// the body.
+func (v *Verifier) Sign(r *gaff.Request, at time.Time) error {
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	if r.Method == "" {
+		r.Method = http.MethodPost
+	}
+	if err := v.check.sign(r, at); err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
+	return nil
+}
+
+// Describe says in one line what is expected of a request, for people.
+func (v *Verifier) Describe() string { return v.check.describe() }
+
+// Scheme returns the description that the verifier was made of.
+func (v *Verifier) Scheme() Scheme { return v.scheme }
+
+// place is a [Location] ready for use. The zero place has no text.
+type place struct {
+	in    string
+	name  string // canonical for headers
+	index int    // within a pointer set
+	label string // for errors
+}
+
+// newPlace readies a location; nil gives the zero place.
+func newPlace(l *Location, path string, set *pointers, f *faults) place {
+	if l == nil {
+		return place{}
+	}
+	p := place{in: l.In, name: l.Name, label: l.Name}
+	switch l.In {
+	case "header", "form", "query":
+		if l.Name == "" {
+			f.add(path+".name", "missing; the %s's name is wanted", l.In)
+		}
+		if l.Pointer != "" {
+			f.add(path+".pointer", "not used with in: %s; remove it, or write in: json", l.In)
+		}
+		if l.In == "header" {
+			if !isToken(l.Name) {
+				f.add(path+".name", "%q is no header name", l.Name)
+			}
+			p.name = textproto.CanonicalMIMEHeaderKey(l.Name)
+		} else {
+			p.label = l.In + " field " + l.Name
+		}
+	case "json":
+		if l.Name != "" {
+			f.add(path+".name", "not used with in: json; write pointer")
+		}
+		i, err := set.add(l.Pointer)
+		if err != nil {
+			f.add(path+".pointer", "%v", err)
+		}
+		p.index, p.label = i, "body "+l.Pointer
+	case "":
+		f.add(path+".in", "missing; one of header, json, form, query is wanted")
+	default:
+		f.add(path+".in", "%q is not known; one of header, json, form, query is wanted", l.In)
+	}
+	return p
+}
+
+// isToken reports whether text may be a header's name (RFC 9110).
+func isToken(text string) bool {
+	for i := range len(text) {
+		c := text[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// text returns the text at the place. values are what the place's pointer set found.
+// An absent or empty text is ErrMissing, two different ones are ErrAmbiguous.
+func (p place) text(r *gaff.Request, values [][]byte) (string, error) {
+	switch p.in {
+	case "header":
+		return headerText(r.Header, p.name, p.label)
+	case "json":
+		if p.index < len(values) {
+			if text, ok := jsonText(values[p.index]); ok && text != "" {
+				return text, nil
+			}
+		}
+	case "form", "query":
+		raw := string(r.Body)
+		if p.in == "query" {
+			u, err := url.Parse(r.URL)
+			if err != nil {
+				return "", fmt.Errorf("request URL: %w", ErrMalformed)
+			}
+			raw = u.RawQuery
+		}
+		fields, err := url.ParseQuery(raw)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", p.label, ErrMalformed)
+		}
+		return oneOf(fields[p.name], p.label)
+	}
+	return "", fmt.Errorf("%s: %w", p.label, ErrMissing)
+}
+
+func headerText(h http.Header, name, label string) (string, error) {
+	return oneOf(h[name], label)
+}
+
+// oneOf returns the text that all the values are.
+func oneOf(values []string, label string) (string, error) {
+	if len(values) == 0 || values[0] == "" && len(values) == 1 {
+		return "", fmt.Errorf("%s: %w", label, ErrMissing)
+	}
+	for _, v := range values[1:] {
+		if v != values[0] {
+			return "", fmt.Errorf("%s: %w: it came %d times with different values", label, ErrAmbiguous, len(values))
+		}
+	}
+	// A header cannot hold these over HTTP. Where requests come from elsewhere, they
+	// could move the borders inside signed content.
+	if strings.ContainsAny(values[0], "\r\n\x00") {
+		return "", fmt.Errorf("%s: %w: line break", label, ErrMalformed)
+	}
+	if values[0] == "" {
+		return "", fmt.Errorf("%s: %w", label, ErrMissing)
+	}
+	return values[0], nil
+}
+
+// header is a name with the value it must have.
+type header struct{ name, value string }
+
+func requiredHeaders(m map[string]string, f *faults) []header {
+	var list []header
+	for name, value := range m {
+		if !isToken(name) {
+			f.add("require_headers", "%q is no header name", name)
+		}
+		list = append(list, header{textproto.CanonicalMIMEHeaderKey(name), value})
+	}
+	slices.SortFunc(list, func(a, b header) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
+func checkHeaders(list []header, h http.Header) error {
+	for _, want := range list {
+		got, err := headerText(h, want.name, want.name)
+		if err != nil {
+			return err
+		}
+		if got != want.value {
+			return fmt.Errorf("%s: %w: %s, %s is wanted", want.name, ErrMismatch, printable(got), printable(want.value))
+		}
+	}
+	return nil
+}
+
+// GenerateWebhookSignature returns the hex HMAC-SHA256 of the payload under the secret.
+func GenerateWebhookSignature(payload []byte, secret string) string {
+	m := hmac.New(sha256.New, []byte(secret))
+	m.Write(payload)
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+// VerifyWebhookSignature reports whether signature is the hex HMAC-SHA256 of the
+// payload under the secret. An empty secret verifies nothing.
+func VerifyWebhookSignature(payload []byte, signature, secret string) bool {
+	if secret == "" {
+		return false
+	}
+	return hmac.Equal([]byte(signature), []byte(GenerateWebhookSignature(payload, secret)))
+}
+
+// ValidateWebhookTimestamp reports whether timestamp, in Unix seconds, is within the
+// tolerance of now, before or after it, both ends included. Zero tolerance means 300
+// seconds.
+func ValidateWebhookTimestamp(timestamp string, now time.Time, tolerance time.Duration) bool {
+	if tolerance == 0 {
+		tolerance = 300 * time.Second
+	}
+	at, ok := parseTime(timestamp, "s")
+	return ok && fresh(at, now.Truncate(time.Second), tolerance, tolerance)
+}
