@@ -234,7 +234,7 @@ func (g *Gateway) policy(source string) RetryPolicy {
 }
 
 // Emit keeps an event of our own making and works it like any other. Source defaults to
-// "gaff", ID, ReceivedAt and DedupeKey to fresh ones; Data must be JSON. RunAt, if not
+// "gaff", ReceivedAt and DedupeKey to fresh ones; ID is the store's to give; Data must be JSON. RunAt, if not
 // zero, is when its handlers are due. It returns the id, of the first one where the
 // DedupeKey is known.
 func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, error) {
@@ -242,14 +242,11 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 	if ev.Source == "" {
 		ev.Source = InnerSource
 	}
-	if ev.ID == "" {
-		ev.ID = id.New(id.Event, now)
-	}
 	if ev.ReceivedAt.IsZero() {
 		ev.ReceivedAt = now
 	}
 	if ev.DedupeKey == "" {
-		ev.DedupeKey = ev.ID
+		ev.DedupeKey = id.New(id.Key, now)
 	}
 	if ev.Hop > MaxHops {
 		return "", fmt.Errorf("emit %s:%s: more than %d events caused one another: %w", ev.Source, ev.Type, MaxHops, ErrInvalid)

@@ -259,7 +259,7 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) (*Event, r
 		env.Data = json.RawMessage(plain.Body)
 	}
 	ev := &Event{
-		ID: id.New(id.Event, req.ReceivedAt), Source: src.Name, Type: env.Type, WebhookID: env.ID,
+		Source: src.Name, Type: env.Type, WebhookID: env.ID,
 		CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
 		Data: env.Data, Request: req, Proof: proof,
 	}

@@ -57,14 +57,11 @@ func (e *effects) Emit(_ context.Context, ev *gaff.Event, ds []gaff.Delivery) er
 		return gaff.Discard(fmt.Errorf("emit %s:%s: more than %d events caused one another; is there a loop?",
 			ev.Source, ev.Type, gaff.MaxHops))
 	}
-	if ev.ID == "" {
-		ev.ID = id.New(id.Event, e.now)
-	}
 	if ev.ReceivedAt.IsZero() {
 		ev.ReceivedAt = e.now
 	}
 	if ev.DedupeKey == "" {
-		ev.DedupeKey = ev.ID
+		ev.DedupeKey = id.New(id.Key, e.now)
 	}
 	rc, err := e.accept(newEventRow(ev), ds, false)
 	if err == nil && !rc.Duplicate && len(ds) > 0 {

@@ -69,11 +69,11 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take bool) (gaff.Receipt, 
 		status, processed = gaff.StatusSuccess, micros(ev.ReceivedAt)
 	}
 	seq := t.w.nextEvent
-	n, err := t.exec(`insert into event (seq, id, source, type, webhook_id, dedupe, correlation, handle,
+	n, err := t.exec(`insert into event (seq, source, type, webhook_id, dedupe, correlation, handle,
 			status, unhandled, open, dead, occurred_at, received_at, processed_at, updated_at, parent_id, hop)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $13, $14, $13, $15, $16)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $13, $12, $14, $15)
 		on conflict (source, dedupe) do nothing`,
-		seq, ev.ID, ev.Source, ev.Type, ev.WebhookID, ev.DedupeKey, ev.CorrelationID, ev.Handle,
+		seq, ev.Source, ev.Type, ev.WebhookID, ev.DedupeKey, ev.CorrelationID, ev.Handle,
 		int64(status), flag(len(ds) == 0), int64(len(ds)), nullMicros(ev.OccurredAt), micros(ev.ReceivedAt), processed,
 		ev.ParentID, int64(ev.Hop))
 	if err != nil {
@@ -84,6 +84,7 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take bool) (gaff.Receipt, 
 	}
 	t.w.nextEvent++
 	t.events++
+	ev.ID = id.OfEvent(ev.ReceivedAt, seq)
 	if _, err := t.exec(`insert into payload (seq, request, body, data) values ($1, $2, $3, $4)`,
 		seq, nilIfEmpty(row.request), row.body, row.data); err != nil {
 		return gaff.Receipt{}, fmt.Errorf("insert payload: %w", err)
@@ -136,14 +137,16 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 	var (
 		rc  = gaff.Receipt{Duplicate: true}
 		seq int64
+		at  int64
 		old []byte
 	)
-	err := t.row([]any{&seq, &rc.ID, &old}, `select e.seq, e.id, p.body from event e
+	err := t.row([]any{&seq, &at, &old}, `select e.seq, e.received_at, p.body from event e
 		left join payload p on p.seq = e.seq where e.source = $1 and e.dedupe = $2`,
 		row.ev.Source, row.ev.DedupeKey)
 	if err != nil {
 		return rc, fmt.Errorf("find duplicate: %w", err)
 	}
+	rc.ID = id.OfEvent(fromMicros(at), seq)
 	// A body that retention removed can no longer differ.
 	rc.Conflict = old != nil && !bytes.Equal(old, row.body)
 	if _, err := t.exec(`update event set duplicates = duplicates + 1, conflict = max(conflict, $2) where seq = $1`,
@@ -281,7 +284,7 @@ func decodeHeader(text string) http.Header {
 }
 
 // eventColumns are scanned by scanEvent.
-const eventColumns = `e.seq, e.id, e.source, e.type, e.webhook_id, e.dedupe, e.correlation, e.handle,
+const eventColumns = `e.seq, e.source, e.type, e.webhook_id, e.dedupe, e.correlation, e.handle,
 	e.occurred_at, e.received_at, e.parent_id, e.hop`
 
 type eventScan struct {
@@ -294,7 +297,7 @@ type eventScan struct {
 
 func (sc *eventScan) columns() []any {
 	return []any{
-		&sc.seq, &sc.ev.ID, &sc.ev.Source, &sc.ev.Type, &sc.ev.WebhookID, &sc.ev.DedupeKey, &sc.ev.CorrelationID,
+		&sc.seq, &sc.ev.Source, &sc.ev.Type, &sc.ev.WebhookID, &sc.ev.DedupeKey, &sc.ev.CorrelationID,
 		&sc.ev.Handle, &sc.occurred, &sc.received, &sc.ev.ParentID, &sc.ev.Hop,
 	}
 }
@@ -307,6 +310,7 @@ func (sc *eventScan) payload() []any { return []any{&sc.request, &sc.body, &sc.d
 func (sc *eventScan) event() *gaff.Event {
 	ev := sc.ev
 	ev.OccurredAt, ev.ReceivedAt = fromNull(sc.occurred), fromMicros(sc.received)
+	ev.ID = id.OfEvent(ev.ReceivedAt, sc.seq)
 	if sc.request != nil {
 		ev.Request, ev.Proof = decodeRequest(sc.request)
 		ev.Request.Body, ev.Request.ReceivedAt = orEmpty(sc.body), ev.ReceivedAt
@@ -318,12 +322,21 @@ func (sc *eventScan) event() *gaff.Event {
 }
 
 // eventSeq finds an event by its id.
-func (t *tx) eventSeq(eventID string) (seq int64, err error) {
-	err = t.row([]any{&seq}, `select seq from event where id = $1`, eventID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("event %s: %w", eventID, gaff.ErrNotFound)
+func (t *tx) eventSeq(eventID string) (int64, error) {
+	seq, ok := id.ParseEvent(eventID)
+	at := int64(0)
+	err := sql.ErrNoRows
+	if ok {
+		err = t.row([]any{&at}, `select received_at from event where seq = $1`, seq)
+	}
+	if errors.Is(err, sql.ErrNoRows) || err == nil && id.OfEvent(fromMicros(at), seq) != eventID {
+		return 0, missing("event", eventID)
 	}
 	return seq, err
+}
+
+func missing(kind, name string) error {
+	return fmt.Errorf("%s %s: %w", kind, clip(name, 60), gaff.ErrNotFound)
 }
 
 // loadEvent reads an event with its payload.

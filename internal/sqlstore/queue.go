@@ -234,7 +234,7 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 	if p.DeliveryID != "" {
 		var ok bool
 		if eventID, n, ok = id.ParseDelivery(p.DeliveryID); !ok {
-			return nil, nil, fmt.Errorf("delivery %s: %w", p.DeliveryID, gaff.ErrNotFound)
+			return nil, nil, missing("delivery", p.DeliveryID)
 		}
 	}
 	seq, err := t.eventSeq(eventID)
@@ -275,7 +275,7 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 	}
 	switch {
 	case !found:
-		return nil, nil, fmt.Errorf("delivery %s: %w", p.DeliveryID, gaff.ErrNotFound)
+		return nil, nil, missing("delivery", p.DeliveryID)
 	case revived == 0:
 		return nil, nil, fmt.Errorf("%w: no delivery of %s has failed for good", gaff.ErrConflict, eventID)
 	}
@@ -370,7 +370,7 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 func (s *Store) Cancel(ctx context.Context, deliveryID string) error {
 	eventID, n, ok := id.ParseDelivery(deliveryID)
 	if !ok {
-		return fmt.Errorf("delivery %s: %w", deliveryID, gaff.ErrNotFound)
+		return missing("delivery", deliveryID)
 	}
 	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
 		seq, err := tx.eventSeq(eventID)
@@ -383,7 +383,7 @@ func (s *Store) Cancel(ctx context.Context, deliveryID string) error {
 			where d.seq = $1 and d.n = $2`, seq, n)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			return fmt.Errorf("delivery %s: %w", deliveryID, gaff.ErrNotFound)
+			return missing("delivery", deliveryID)
 		case err != nil:
 			return err
 		case state.Done():

@@ -133,16 +133,20 @@ func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, e
 		return nil, err
 	}
 	defer tx.Rollback()
+	seq, ok := id.ParseEvent(eventID)
+	if !ok {
+		return nil, missing("event", eventID)
+	}
 	var sc logScan
 	err = tx.QueryRowContext(ctx, `select `+logColumns+`, `+payloadColumns+` from event e
-		left join payload p on p.seq = e.seq where e.id = $1`, eventID).Scan(append(sc.columns(), sc.payload()...)...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("%s: %w", clip(eventID, 60), gaff.ErrNotFound)
-	}
-	if err != nil {
+		left join payload p on p.seq = e.seq where e.seq = $1`, seq).Scan(append(sc.columns(), sc.payload()...)...)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
 	d := &gaff.EventDetail{Log: sc.entry()}
+	if d.ID != eventID {
+		return nil, missing("event", eventID)
+	}
 	rows, err := tx.QueryContext(ctx, `select `+deliveryColumns+` from delivery d where d.seq = $1 order by d.n`, sc.seq)
 	if err != nil {
 		return nil, err
@@ -160,7 +164,11 @@ func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, e
 	if d.Copies, err = copies(ctx, tx, sc.seq); err != nil {
 		return nil, err
 	}
-	d.Children, err = column[string](ctx, tx, `select id from event where parent_id = $1 and parent_id <> '' order by seq limit 1000`, eventID)
+	d.Children, err = collect(ctx, tx, func(rows *sql.Rows) (string, error) {
+		var seq, at int64
+		err := rows.Scan(&seq, &at)
+		return id.OfEvent(fromMicros(at), seq), err
+	}, `select seq, received_at from event where parent_id = $1 and parent_id <> '' order by seq limit 1000`, eventID)
 	return d, err
 }
 
@@ -195,13 +203,13 @@ func column[T any](ctx context.Context, q querier, text string, args ...any) ([]
 
 func attempts(ctx context.Context, q querier, predicate string, args ...any) ([]gaff.Attempt, error) {
 	return collect(ctx, q, func(rows *sql.Rows) (a gaff.Attempt, err error) {
-		var eventID string
 		var n int
-		var started, duration int64
-		err = rows.Scan(&eventID, &n, &a.Number, &a.Outcome, &started, &duration, &a.Error, &a.Detail)
-		a.DeliveryID, a.StartedAt, a.Duration = id.OfDelivery(eventID, n), fromMicros(started), time.Duration(duration)*time.Microsecond
+		var seq, at, started, duration int64
+		err = rows.Scan(&seq, &at, &n, &a.Number, &a.Outcome, &started, &duration, &a.Error, &a.Detail)
+		a.DeliveryID = id.OfDelivery(id.OfEvent(fromMicros(at), seq), n)
+		a.StartedAt, a.Duration = fromMicros(started), time.Duration(duration)*time.Microsecond
 		return a, err
-	}, `select e.id, a.n, a.number, a.outcome, a.started_at, a.duration, a.error, a.detail
+	}, `select e.seq, e.received_at, a.n, a.number, a.outcome, a.started_at, a.duration, a.error, a.detail
 		from attempt a join event e on e.seq = a.seq where `+predicate+` order by a.n, a.number limit 1000`, args...)
 }
 
@@ -259,8 +267,9 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 		// costs however long the log has grown.
 		window := `select e.seq from event e` + w.String() + ` order by e.seq desc limit ` + strconv.Itoa(gaff.SearchWindow)
 		match := where{args: w.args}
-		match.add(`(e.id = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or cast(p.body as text) like ? escape '\')`,
-			f.Query, contains(f.Query), contains(f.Query), contains(f.Query))
+		seq, _ := id.ParseEvent(f.Query)
+		match.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or cast(p.body as text) like ? escape '\')`,
+			seq, contains(f.Query), contains(f.Query), contains(f.Query))
 		w = match
 		text = `select ` + logColumns + ` from event e left join payload p on p.seq = e.seq
 			where e.seq in (` + window + `) and ` + match.parts[0] + ` order by e.seq desc limit ` + strconv.Itoa(limit+1)
@@ -404,25 +413,25 @@ func (s *Store) Delivery(ctx context.Context, deliveryID string) (*gaff.Delivery
 }
 
 func (s *Store) delivery(ctx context.Context, deliveryID string) (*gaff.Delivery, []gaff.Attempt, error) {
-	missing := fmt.Errorf("%s: %w", clip(deliveryID, 60), gaff.ErrNotFound)
 	eventID, n, ok := id.ParseDelivery(deliveryID)
-	if !ok {
-		return nil, nil, missing
+	seq, known := id.ParseEvent(eventID)
+	if !ok || !known {
+		return nil, nil, missing("delivery", deliveryID)
 	}
 	ds, err := collect(ctx, s.read, scanListed, `select `+listedColumns+` from delivery d join event e on e.seq = d.seq
-		where e.id = $1 and d.n = $2`, eventID, n)
+		where d.seq = $1 and d.n = $2`, seq, n)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(ds) == 0 {
-		return nil, nil, missing
+	if len(ds) == 0 || ds[0].d.ID != deliveryID {
+		return nil, nil, missing("delivery", deliveryID)
 	}
 	as, err := attempts(ctx, s.read, `a.seq = $1 and a.n = $2`, ds[0].seq, n)
 	return &ds[0].d, as, err
 }
 
 // A listed delivery carries what it repeats of its event.
-const listedColumns = deliveryColumns + `, e.id, e.source, e.type, e.webhook_id`
+const listedColumns = deliveryColumns + `, e.received_at, e.source, e.type, e.webhook_id`
 
 type listedDelivery struct {
 	seq int64
@@ -433,7 +442,9 @@ type listedDelivery struct {
 func scanListed(rows *sql.Rows) (listedDelivery, error) {
 	var sc deliveryScan
 	var ev gaff.Event
-	err := rows.Scan(append(sc.columns(), &ev.ID, &ev.Source, &ev.Type, &ev.WebhookID)...)
+	var at int64
+	err := rows.Scan(append(sc.columns(), &at, &ev.Source, &ev.Type, &ev.WebhookID)...)
+	ev.ID = id.OfEvent(fromMicros(at), sc.seq)
 	return listedDelivery{sc.seq, sc.n, sc.delivery(&ev)}, err
 }
 
@@ -464,7 +475,8 @@ func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page g
 		w.add("(d.seq, d.n) < (?, ?)", at>>deliveryBits, at&(1<<deliveryBits-1))
 	}
 	if f.EventID != "" {
-		w.add("e.id = ?", f.EventID)
+		seq, _ := id.ParseEvent(f.EventID)
+		w.add("d.seq = ?", seq)
 	}
 	if f.Source != "" {
 		w.add("e.source = ?", f.Source)
@@ -499,7 +511,7 @@ func (s *Store) Rejection(ctx context.Context, rejectionID string) (*gaff.Reject
 	defer cancel()
 	rs, err := collect(ctx, s.read, scanRejection, `select `+rejectionColumns+` from rejection r where r.id = $1`, rejectionID)
 	if err == nil && len(rs) == 0 {
-		err = fmt.Errorf("%s: %w", clip(rejectionID, 60), gaff.ErrNotFound)
+		err = missing("rejection", rejectionID)
 	}
 	if err != nil {
 		return nil, s.fault(ctx, "rejection", err)
@@ -667,7 +679,7 @@ func (s *Store) Job(ctx context.Context, jobID string) (*pipeline.Job, error) {
 	defer cancel()
 	js, err := collect(ctx, s.read, scanJob, `select `+jobColumns+` from job j where j.id = $1`, jobID)
 	if err == nil && len(js) == 0 {
-		err = fmt.Errorf("%s: %w", clip(jobID, 60), gaff.ErrNotFound)
+		err = missing("job", jobID)
 	}
 	if err != nil {
 		return nil, s.fault(ctx, "job", err)
@@ -737,7 +749,7 @@ func (s *Store) MediaByID(ctx context.Context, mediaID string) (*pipeline.Media,
 	defer cancel()
 	ms, err := collect(ctx, s.read, scanMedia, `select `+mediaColumns+` from media m where m.id = $1`, mediaID)
 	if err == nil && len(ms) == 0 {
-		err = fmt.Errorf("%s: %w", clip(mediaID, 60), gaff.ErrNotFound)
+		err = missing("media", mediaID)
 	}
 	if err != nil {
 		return nil, s.fault(ctx, "media", err)

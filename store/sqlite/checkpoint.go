@@ -26,7 +26,7 @@ type checkpointer struct {
 
 const (
 	// checkpointAt is the size of the log, in pages of 8 KiB, from which on it is copied.
-	checkpointAt = 1000
+	checkpointAt = 4000
 	// checkpointEvery is the time between two looks at that size.
 	checkpointEvery = 20 * time.Millisecond
 )

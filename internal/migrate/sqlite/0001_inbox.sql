@@ -1,9 +1,8 @@
 -- Times are microseconds since 1970, UTC. seq is the store's own number of a row: lists
--- page by it, and other tables refer to it because it is a third of the size of an id.
+-- page by it, other tables refer to it, and an event's id is made of it and received_at.
 
 create table event (
     seq          integer primary key,
-    id           text    not null unique,
     source       text    not null,
     type         text    not null,
     webhook_id   text    not null,
