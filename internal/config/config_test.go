@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"gaff/verify"
 )
 
 // folder makes a working folder with these files.
@@ -132,7 +134,14 @@ sources:
   fal:
     max_body: 8MiB
   shop:
-    verify: {kind: signature}
+    verify:
+      kind: signature
+      algorithm: hmac-sha256
+      signed: "{ts}.{body}"
+      signature: {in: header, name: X-Shop-Signature, format: prefixed, prefix: "sha256="}
+      encoding: hex
+      timestamp: {in: header, name: X-Shop-Time}
+      tolerance: {past: 300}
     secrets: [env:SHOP_SECRET, file:old, "li,teral", 0042]
     settings: {callback_url: "https://x.example/in", verify_token: env:SHOP_SECRET}
     id: /id
@@ -156,11 +165,15 @@ func TestFile(t *testing.T) {
 	dir := folder(t, map[string]string{"gaff.yaml": shopYAML, "old": "old-one\n", "filed": "from-twin\n"})
 	c := load(t, LoadOptions{Dir: dir, Environ: []string{"SHOP_SECRET=s3cret", "OTHER_FILE=filed"}})
 	shop := c.Sources["shop"]
-	if shop.Verify == nil || shop.Verify.Kind != "signature" {
-		t.Fatalf("verify: %+v", shop.Verify)
-	}
-	shop.Verify = nil
 	want := Source{
+		Verify: &verify.Scheme{
+			Kind: "signature", Algorithm: "hmac-sha256", Signed: "{ts}.{body}", Encoding: "hex",
+			Signature: verify.Signatures{{
+				Location: verify.Location{In: "header", Name: "X-Shop-Signature"}, Format: "prefixed", Prefix: "sha256=",
+			}},
+			Timestamp: &verify.Timestamp{Location: verify.Location{In: "header", Name: "X-Shop-Time"}},
+			Tolerance: &verify.Tolerance{Past: 300},
+		},
 		Secrets:  []Secret{"s3cret", "old-one", "li,teral", "0042"},
 		Settings: map[string]string{"callback_url": "https://x.example/in", "verify_token": "s3cret"},
 		ID:       "/id", Type: "/type", Status: "/status", Job: "/metadata/job_id", Project: "/metadata/project~1id",
@@ -219,6 +232,9 @@ sources:
   odd: {verify: {kind: signature, no_such: 1}}
   list: [hush-in-list]
   fal: {secrets: [hush-fal], preset: github}
+  bad: {verify: {kind: signature, algorithm: md5, signed: "{body}", encoding: hex, signature: {in: nowhere}}, secrets: [hush-bad]}
+  far: {preset: strype}
+  set: {preset: trello, secrets: [hush-trello]}
   ptr: {preset: github, id: id, job: "/a~2", retry: {first: 1h, max: 1m, factor: 0.5, max_attempts: x}, accept_gzip: maybe, max_body: big, effects: {job: x, words: {ok: done}}}
 `,
 	})
@@ -254,9 +270,9 @@ sources:
 		`sources.both.secrets[3]="file:empty" (gaff.yaml:13): the file is empty`,
 		`sources.odd.verify (gaff.yaml:15): unknown field "no_such"`,
 		`sources.list (gaff.yaml:16): must be a mapping`,
-		`sources.ptr.retry.max_attempts="x" (gaff.yaml:18): must be a whole number`,
-		`sources.ptr.accept_gzip="maybe" (gaff.yaml:18): must be true or false`,
-		`sources.ptr.max_body="big" (gaff.yaml:18): is no size`,
+		`sources.ptr.retry.max_attempts="x" (gaff.yaml:21): must be a whole number`,
+		`sources.ptr.accept_gzip="maybe" (gaff.yaml:21): must be true or false`,
+		`sources.ptr.max_body="big" (gaff.yaml:21): is no size`,
 		`LASTFRAME_WEBHOOK_SECRET_FILE="empty" (environment): is set beside LASTFRAME_WEBHOOK_SECRET`,
 		`NGROK_AUTH_TOKEN_FILE="missing-file" (environment): the file cannot be read: no such file`,
 		`GAFF_RECONCILE_AFTER="soon" (environment): is no duration; write one like 30s`,
@@ -273,18 +289,22 @@ sources:
 		`GAFF_LOG_FORMAT="xml" (--log-format): must be text or json`,
 		`GAFF_LOG_LEVEL="loud" (.env:1): must be debug, info, warn or error`,
 		`limits.max_body="0" (gaff.yaml:5): must be more than zero`,
+		`sources.bad.verify.algorithm (gaff.yaml:18): "md5" is not known`,
+		`sources.bad.verify.signature.in (gaff.yaml:18): "nowhere" is not known`,
+		`sources.far.preset="strype" (gaff.yaml:19): is not known; did you mean stripe?`,
+		`sources.set.settings.callback_url (gaff.yaml:20): missing`,
 		`sources.Shop (gaff.yaml:12): is no name of a source`,
 		`sources.both.verify (gaff.yaml:13): preset is set too`,
 		`sources.fal.preset (gaff.yaml:17): gaff knows how fal signs`,
 		`sources.fal.secrets (gaff.yaml:17): set FAL_WEBHOOK_SECRET instead`,
 		`sources.manage (gaff.yaml:11): this name is gaff's own`,
 		`sources.none.verify (gaff.yaml:14): is not set`,
-		`sources.ptr.effects.words.ok="done" (gaff.yaml:18): must be one of queued`,
-		`sources.ptr.id="id" (gaff.yaml:18): is no JSON pointer`,
-		`sources.ptr.job="/a~2" (gaff.yaml:18): is no JSON pointer`,
-		`sources.ptr.effects.job="x" (gaff.yaml:18): is no JSON pointer`,
-		`sources.ptr.retry.factor="0.5" (gaff.yaml:18): must be 1 to 100`,
-		`sources.ptr.retry.max="1m" (gaff.yaml:18): must not be shorter than first, 1h`,
+		`sources.ptr.effects.words.ok="done" (gaff.yaml:21): must be one of queued`,
+		`sources.ptr.id="id" (gaff.yaml:21): is no JSON pointer`,
+		`sources.ptr.job="/a~2" (gaff.yaml:21): is no JSON pointer`,
+		`sources.ptr.effects.job="x" (gaff.yaml:21): is no JSON pointer`,
+		`sources.ptr.retry.factor="0.5" (gaff.yaml:21): must be 1 to 100`,
+		`sources.ptr.retry.max="1m" (gaff.yaml:21): must not be shorter than first, 1h`,
 	}
 	var got []string
 	for _, f := range faults {
@@ -443,12 +463,12 @@ func TestDurationsAndSizes(t *testing.T) {
 		"30s": 30 * time.Second, "2m": 2 * time.Minute, "1d": 24 * time.Hour, "1d12h": 36 * time.Hour, "1h30m": 90 * time.Minute, "0": 0,
 	}
 	for text, want := range durations {
-		if got, err := parseDuration(text); got != want || err != nil {
+		if got, err := ParseDuration(text); got != want || err != nil {
 			t.Errorf("%s: %s, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "5", "d", "-1d", "1.5d", "1d-1h", "1d1d", "99999d", "65535d2562047h", "soon"} {
-		if got, err := parseDuration(text); err == nil {
+		if got, err := ParseDuration(text); err == nil {
 			t.Errorf("%s: %s", text, got)
 		}
 	}

@@ -742,6 +742,7 @@ func (s *Source) check(name string, fault func(key, value, problem string)) {
 	} else if s.Preset == "" && s.Verify == nil && !own {
 		fault("verify", "", "is not set, and no preset: (such as stripe) either; one of them says how the sender signs")
 	}
+	s.checkVerifier(fault)
 	pointers := []struct{ key, value string }{
 		{"id", s.ID}, {"type", s.Type}, {"status", s.Status}, {"job", s.Job}, {"project", s.Project},
 	}
@@ -772,6 +773,51 @@ func (s *Source) check(name string, fault func(key, value, problem string)) {
 				fault("retry."+key, display(retryField(s.Retry, key), false), err.Error())
 			}
 		}
+	}
+}
+
+// checkVerifier reports what is wrong with how the source is verified.
+func (s *Source) checkVerifier(fault func(key, value, problem string)) {
+	var scheme verify.Scheme
+	switch {
+	case s.Preset != "":
+		var ok bool
+		if scheme, ok = verify.Preset(s.Preset); !ok {
+			hint := didYouMean(s.Preset, verify.Presets())
+			if hint == "" {
+				hint = "; known: " + strings.Join(verify.Presets(), ", ")
+			}
+			fault("preset", s.Preset, "is not known"+hint)
+			return
+		}
+	case s.Verify != nil:
+		scheme = *s.Verify
+	default:
+		return
+	}
+	o := verify.Options{Settings: s.Settings}
+	for _, secret := range s.Secrets {
+		o.Secrets = append(o.Secrets, string(secret))
+	}
+	_, err := verify.New(scheme, o)
+	if err == nil {
+		return
+	}
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	}
+	for _, err := range all {
+		key, problem, ok := strings.Cut(err.Error(), ": ")
+		switch {
+		case !ok:
+			key, problem = "verify", err.Error()
+		case key == "secrets" && len(s.Secrets) == 0:
+			continue // a source without secrets is allowed: it refuses everything
+		case !strings.HasPrefix(key, "secrets") && !strings.HasPrefix(key, "settings"):
+			key = "verify." + key
+		}
+		fault(key, "", problem)
 	}
 }
 

@@ -426,7 +426,7 @@ func assign(field any, text string) error {
 			*p = append(*p, Secret(item))
 		}
 	case *time.Duration:
-		d, err := parseDuration(text)
+		d, err := ParseDuration(text)
 		if err != nil {
 			return err
 		}
@@ -475,8 +475,8 @@ func splitList(text string) []string {
 	return list
 }
 
-// parseDuration is time.ParseDuration with days in front: 1d, 1d12h.
-func parseDuration(text string) (time.Duration, error) {
+// ParseDuration is time.ParseDuration with days in front: 1d, 1d12h.
+func ParseDuration(text string) (time.Duration, error) {
 	wrong := errors.New("is no duration; write one like 30s, 2m, 1h30m or 1d")
 	rest := text
 	var days time.Duration
