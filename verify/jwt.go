@@ -155,10 +155,9 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	if err != nil {
 		return out, err
 	}
-	if p := v.scheme.JWT.Prefix; len(text) >= len(p) && strings.EqualFold(text[:len(p)], p) {
-		text = text[len(p):]
-	} else if !v.scheme.JWT.PrefixOptional {
-		return out, fmt.Errorf("%s: %w: it does not begin with %s", v.at.label, ErrMalformed, p)
+	text, ok := cutWord(text, v.scheme.JWT.Prefix)
+	if !ok && !v.scheme.JWT.PrefixOptional {
+		return out, fmt.Errorf("%s: %w: it does not begin with %s", v.at.label, ErrMalformed, v.scheme.JWT.Prefix)
 	}
 	malformed := func(what string) error { return fmt.Errorf("%s: %w: %s", v.at.label, ErrMalformed, what) }
 	parts := strings.SplitN(text, ".", 4)
@@ -166,9 +165,6 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 		return out, malformed("no token of three parts")
 	}
 	head, ok := decode("base64url", parts[0])
-	var header struct {
-		alg, kid string
-	}
 	fields := map[string]json.RawMessage{}
 	if !ok || json.Unmarshal(head, &fields) != nil {
 		return out, malformed("its header is not JSON")
@@ -176,13 +172,13 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	if _, ok := fields["crit"]; ok {
 		return out, malformed("it demands extensions (crit)")
 	}
-	header.alg, _ = claimText(fields["alg"])
-	header.kid, _ = claimText(fields["kid"])
-	if !slices.Contains(v.scheme.Algs, header.alg) {
+	alg, _ := claimText(fields["alg"])
+	kid, _ := claimText(fields["kid"])
+	if !slices.Contains(v.scheme.Algs, alg) {
 		return out, fmt.Errorf("%s: alg %s is not allowed; %s is wanted: %w", v.at.label,
-			printable(header.alg), strings.Join(v.scheme.Algs, " or "), ErrMismatch)
+			printable(alg), strings.Join(v.scheme.Algs, " or "), ErrMismatch)
 	}
-	if v.scheme.RequireKid && header.kid == "" {
+	if v.scheme.RequireKid && kid == "" {
 		return out, fmt.Errorf("%s: kid: %w", v.at.label, ErrMissing)
 	}
 	var payload []byte
@@ -198,7 +194,7 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	if !ok {
 		return out, malformed("its signature is not base64url")
 	}
-	out.KeyID, err = v.checkSignature(ctx, header.alg, header.kid, parts[0]+"."+parts[1], sig)
+	out.KeyID, err = v.checkSignature(ctx, alg, kid, parts[0]+"."+parts[1], sig)
 	if err != nil || v.scheme.JWT.Detached {
 		return out, err
 	}
@@ -498,11 +494,11 @@ func (v *basic) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	if err != nil {
 		return out, err
 	}
-	const scheme = "Basic "
-	if len(text) < len(scheme) || !strings.EqualFold(text[:len(scheme)], scheme) {
+	text, ok := cutWord(text, "Basic ")
+	if !ok {
 		return out, fmt.Errorf("Authorization: %w: Basic is wanted", ErrMalformed)
 	}
-	pair, ok := decode("base64", text[len(scheme):])
+	pair, ok := decode("base64", text)
 	user, _, colon := strings.Cut(string(pair), ":")
 	if !ok || !colon {
 		return out, fmt.Errorf("Authorization: %w: no user and password in base64", ErrMalformed)

@@ -14,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -36,6 +38,8 @@ var senders = map[string]func(Scheme, Options, *faults) checker{
 	"paypal":            newPayPal,
 	"hook0":             newHook0,
 	"contentful":        newContentful,
+	"dropbox-sign":      newDropboxSign,
+	"msgraph":           newGraph,
 }
 
 func newCode(s Scheme, o Options, f *faults) checker {
@@ -68,7 +72,7 @@ func noTolerance(s Scheme, f *faults) {
 // mismatch tells a signature that fits no key from a text that is none.
 func mismatch(label, encoding string, sig string) error {
 	if _, ok := decode(encoding, sig); !ok {
-		return fmt.Errorf("%s: %w: %s is not %s", label, ErrMalformed, printable(sig), encoding)
+		return notEncoded(label, encoding, sig)
 	}
 	return fmt.Errorf("%s: %w: another key, or the signed content was changed on its way", label, ErrMismatch)
 }
@@ -449,7 +453,7 @@ var (
 		"SubscriptionConfirmation": {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"},
 		"UnsubscribeConfirmation":  {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"},
 	}
-	snsCertURL = regexp.MustCompile(`^https://sns\.[a-z0-9-]{1,40}\.amazonaws\.com(\.cn)?/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem$`)
+	snsCertURL = regexp.MustCompile(`^https://sns\.[a-z0-9-]{1,40}\.amazonaws\.com(\.cn)?/[A-Za-z0-9_-]{1,128}\.pem$`)
 )
 
 func newSNS(s Scheme, o Options, f *faults) checker {
@@ -556,7 +560,7 @@ type paypal struct {
 	certs   *certificates
 }
 
-var paypalCertURL = regexp.MustCompile(`^https://api\.(sandbox\.)?paypal\.com/v1/notifications/certs/[A-Za-z0-9_-]{1,128}$`)
+var paypalCertURL = regexp.MustCompile(`^https://api(-m)?\.(sandbox\.)?paypal\.com/v1/notifications/certs/[A-Za-z0-9_-]{1,128}$`)
 
 func newPayPal(s Scheme, o Options, f *faults) checker {
 	v := &paypal{scheme: s, webhook: o.Settings["webhook_id"], certs: newCertificates(o.Client)}
@@ -784,4 +788,148 @@ func (v *contentful) sign(r *gaff.Request, at time.Time) error {
 	}
 	r.Header.Set(contentfulSig, v.secrets.sign("hex", content+string(r.Body)))
 	return nil
+}
+
+// dropboxSign signs time and type of the event inside a form's JSON field.
+type dropboxSign struct {
+	secrets secretKeys
+	set     pointers
+}
+
+func newDropboxSign(s Scheme, o Options, f *faults) checker {
+	noTolerance(s, f)
+	v := &dropboxSign{secrets: newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f)}
+	for _, name := range []string{"event_time", "event_type", "event_hash"} {
+		v.set.must("/event/" + name)
+	}
+	return v
+}
+
+func (v *dropboxSign) describe() string {
+	return "hex HMAC-SHA256 of the event's time and type in the JSON of the form field json (the rest is not covered)"
+}
+
+func (v *dropboxSign) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "dropbox-sign"}
+	doc, err := formField(r, "json")
+	if err != nil {
+		return out, err
+	}
+	raw, err := v.set.find(doc)
+	if err != nil {
+		return out, fmt.Errorf("form field json: %w: %w", ErrMalformed, err)
+	}
+	at, _ := jsonText(raw[0])
+	out.Type, _ = jsonText(raw[1])
+	sig, _ := jsonText(raw[2])
+	if at == "" || out.Type == "" || sig == "" {
+		return out, fmt.Errorf("event_time, event_type or event_hash: %w", ErrMissing)
+	}
+	if _, ok := parseTime(at, "s"); !ok { // nothing separates it from the type
+		return out, fmt.Errorf("event_time %s: %w", printable(at), ErrMalformed)
+	}
+	out.KeyID, err = v.secrets.match("hex", []string{sig}, func(_ []byte, w writer) error {
+		w.text(at)
+		w.text(out.Type)
+		return nil
+	})
+	if err == nil && out.KeyID == "" {
+		err = mismatch("event_hash", "hex", sig)
+	}
+	return out, err
+}
+
+// formField returns a field of a form of either kind. One that came twice is ambiguous.
+func formField(r *gaff.Request, name string) ([]byte, error) {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, fmt.Errorf("Content-Type: %w", ErrMalformed)
+	}
+	if kind == "application/x-www-form-urlencoded" {
+		fields, err := url.ParseQuery(string(r.Body))
+		if err != nil {
+			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
+		}
+		text, err := oneOf(fields[name], "form field "+name)
+		return []byte(text), err
+	}
+	if kind != "multipart/form-data" || params["boundary"] == "" {
+		return nil, fmt.Errorf("Content-Type: %w: a form is wanted", ErrMalformed)
+	}
+	var found []byte
+	parts := multipart.NewReader(bytes.NewReader(r.Body), params["boundary"])
+	for n := 0; n < 100; n++ {
+		part, err := parts.NextRawPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
+		}
+		if part.FormName() != name {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("form field %s: %w: it came twice", name, ErrAmbiguous)
+		}
+		if found, err = io.ReadAll(part); err != nil {
+			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("form field %s: %w", name, ErrMissing)
+	}
+	return found, nil
+}
+
+func (v *dropboxSign) sign(*gaff.Request, time.Time) error {
+	return errors.New("the signature stands in the body, which is not ours to change")
+}
+
+// graph is Microsoft Graph: each notification of a batch holds the shared text.
+type graph struct {
+	states token // compared by its digests
+	list   pointers
+	item   pointers
+}
+
+func newGraph(s Scheme, o Options, f *faults) checker {
+	noTolerance(s, f)
+	s.Token = &Token{Location: Location{In: "json", Pointer: "/clientState"}}
+	v := &graph{states: *newToken(s, o, f)}
+	v.list.must("/value")
+	v.item.must("/clientState")
+	return v
+}
+
+func (v *graph) describe() string { return "a shared text in clientState of each notification" }
+
+func (v *graph) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "msgraph"}
+	found, err := v.list.find(r.Body)
+	if err != nil {
+		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
+	}
+	var items []json.RawMessage
+	if len(found[0]) == 0 || found[0][0] != '[' || json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
+		return out, fmt.Errorf("body: %w: value is no list with notifications", ErrMalformed)
+	}
+	for i, item := range items {
+		raw, err := v.item.find(item)
+		if err != nil {
+			return out, fmt.Errorf("notification %d: %w: %w", i, ErrMalformed, err)
+		}
+		text, ok := claimText(raw[0])
+		if !ok || text == "" {
+			return out, fmt.Errorf("notification %d: clientState: %w", i, ErrMissing)
+		}
+		if out.KeyID = v.states.match(text); out.KeyID == "" {
+			return out, fmt.Errorf("notification %d: clientState: %w", i, ErrMismatch)
+		}
+	}
+	return out, nil
+}
+
+func (v *graph) sign(*gaff.Request, time.Time) error {
+	return errors.New("the shared text stands in the body, which is not ours to change")
 }

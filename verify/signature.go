@@ -264,7 +264,7 @@ func (f *found) add(sig string) bool {
 // the timestamp; empty if there is none.
 func (w *written) read(text, timeKey string, f *found) error {
 	tooMany := func() error {
-		return fmt.Errorf("%s: %w: more than %d signatures", w.at.label, ErrMalformed, f.most)
+		return fmt.Errorf("%s: %w: more than %d signatures", w.at.label, ErrAmbiguous, f.most)
 	}
 	before := len(f.list)
 	setTime := func(value string) error {
@@ -274,14 +274,14 @@ func (w *written) read(text, timeKey string, f *found) error {
 		f.time = value
 		return nil
 	}
-	lacks := ""
+	lacks := "" // where no signature was found
 	switch w.Format {
 	case "raw":
 		f.add(text)
 	case "prefixed":
 		sig, ok := strings.CutPrefix(text, w.Prefix)
 		if !ok {
-			return fmt.Errorf("%s: %w: %s does not begin with %s", w.at.label, ErrMalformed, printable(text), w.Prefix)
+			return fmt.Errorf("%s: %w: it does not begin with %s", w.at.label, ErrMalformed, w.Prefix)
 		}
 		f.add(sig)
 	case "kv":
@@ -342,7 +342,7 @@ func (w *written) read(text, timeKey string, f *found) error {
 		lacks = "timestamp"
 	}
 	if len(f.list) == before {
-		return fmt.Errorf("%s: %w: no signature under %s in %s", w.at.label, ErrMissing, lacks, printable(text))
+		return fmt.Errorf("%s: %w: no signature under %s", w.at.label, ErrMissing, lacks)
 	}
 	return nil
 }
@@ -856,7 +856,13 @@ func (v *signature) refusal(sigs []string) error {
 			return fmt.Errorf("%s: %w: another key, or the signed content was changed on its way", label, ErrMismatch)
 		}
 	}
-	return fmt.Errorf("%s: %w: %s is not %s", label, ErrMalformed, printable(sigs[0]), v.scheme.Encoding)
+	return notEncoded(label, v.scheme.Encoding, sigs[0])
+}
+
+// notEncoded does not repeat the text: a sender set up wrongly may have put its secret
+// there.
+func notEncoded(label, encoding, text string) error {
+	return fmt.Errorf("%s: %w: its %d characters are not %s", label, ErrMalformed, len(text), encoding)
 }
 
 func (v *signature) sign(r *gaff.Request, at time.Time) error {
@@ -929,6 +935,14 @@ func (v *signature) signBytes(c *content) ([]byte, error) {
 	return m.h.Sum(nil), nil
 }
 
+// cutWord cuts a prefix such as "Bearer ", which may be written in any case (RFC 9110).
+func cutWord(text, prefix string) (rest string, ok bool) {
+	if len(text) < len(prefix) || !strings.EqualFold(text[:len(prefix)], prefix) {
+		return text, false
+	}
+	return text[len(prefix):], true
+}
+
 // token is the kind of the same name: a shared text, compared.
 type token struct {
 	scheme   Scheme
@@ -981,18 +995,25 @@ func (v *token) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	if err != nil {
 		return out, err
 	}
-	text, ok := strings.CutPrefix(text, v.scheme.Token.Prefix)
+	text, ok := cutWord(text, v.scheme.Token.Prefix)
 	if !ok {
 		return out, fmt.Errorf("%s: %w: it does not begin with %s", v.at.label, ErrMalformed, v.scheme.Token.Prefix)
 	}
+	if out.KeyID = v.match(text); out.KeyID == "" {
+		return out, fmt.Errorf("%s: %w", v.at.label, ErrMismatch)
+	}
+	return out, nil
+}
+
+// match returns the name of the token that the text is, or nothing.
+func (v *token) match(text string) string {
 	sum := sha256.Sum256([]byte(text)) // of equal length, whatever was sent
 	for i := range v.tokens {
 		if subtle.ConstantTimeCompare(sum[:], v.tokens[i][:]) == 1 {
-			out.KeyID = v.ids[i]
-			return out, nil
+			return v.ids[i]
 		}
 	}
-	return out, fmt.Errorf("%s: %w", v.at.label, ErrMismatch)
+	return ""
 }
 
 func (v *token) sign(r *gaff.Request, _ time.Time) error {
