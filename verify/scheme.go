@@ -32,8 +32,9 @@ type Scheme struct {
 	Key       KeyFormat `json:"key,omitzero" yaml:"key,omitempty"`
 	// Signed is the template of the signed bytes. {body}, {ts} (the timestamp's text
 	// as sent), {id}, {url}, {method}, {key}, {nl}, {body_sha256_hex}, {header:Name},
-	// {json:/pointer}, {form_sorted} and {config:name} stand for their values;
-	// everything else for itself.
+	// {json:/pointer}, {form_sorted} and {config:name} stand for their values, and
+	// {url_unescaped} for the URL without the escapes that HubSpot undoes; everything
+	// else for itself.
 	Signed string `json:"signed,omitempty" yaml:"signed,omitempty"`
 	// Signature is where the signature stands: one place, or a list of places of
 	// which any may hold the right one.

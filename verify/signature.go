@@ -225,6 +225,9 @@ type bufWriter struct{ b []byte }
 func (w *bufWriter) text(s string)  { w.b = append(w.b, s...) }
 func (w *bufWriter) bytes(b []byte) { w.b = append(w.b, b...) }
 
+// secretKeys are tried in turn.
+type secretKeys []secretKey
+
 func newSecretKey(key []byte, a algorithm) secretKey {
 	return secretKey{id: fingerprint(key), key: key, pool: &sync.Pool{New: func() any {
 		if a.keyed {
@@ -261,7 +264,7 @@ func (f *found) add(sig string) bool {
 // the timestamp; empty if there is none.
 func (w *written) read(text, timeKey string, f *found) error {
 	tooMany := func() error {
-		return fmt.Errorf("%s: %w: more than %d signatures", w.at.label, ErrMalformed, f.most)
+		return fmt.Errorf("%s: %w: more than %d signatures", w.at.label, ErrAmbiguous, f.most)
 	}
 	before := len(f.list)
 	setTime := func(value string) error {
@@ -271,14 +274,14 @@ func (w *written) read(text, timeKey string, f *found) error {
 		f.time = value
 		return nil
 	}
-	lacks := ""
+	lacks := "" // where no signature was found
 	switch w.Format {
 	case "raw":
 		f.add(text)
 	case "prefixed":
 		sig, ok := strings.CutPrefix(text, w.Prefix)
 		if !ok {
-			return fmt.Errorf("%s: %w: %s does not begin with %s", w.at.label, ErrMalformed, printable(text), w.Prefix)
+			return fmt.Errorf("%s: %w: it does not begin with %s", w.at.label, ErrMalformed, w.Prefix)
 		}
 		f.add(sig)
 	case "kv":
@@ -339,7 +342,7 @@ func (w *written) read(text, timeKey string, f *found) error {
 		lacks = "timestamp"
 	}
 	if len(f.list) == before {
-		return fmt.Errorf("%s: %w: no signature under %s in %s", w.at.label, ErrMissing, lacks, printable(text))
+		return fmt.Errorf("%s: %w: no signature under %s", w.at.label, ErrMissing, lacks)
 	}
 	return nil
 }
@@ -376,7 +379,7 @@ func (w *written) write(sig, timeKey, ts string) (string, error) {
 type signature struct {
 	scheme   Scheme
 	alg      algorithm
-	secrets  []secretKey
+	secrets  secretKeys
 	public   []publicKey
 	jwks     *JWKS
 	tmpl     template
@@ -531,27 +534,33 @@ func (v *signature) newTime(f *faults) {
 }
 
 func (v *signature) newSecrets(o Options, f *faults) {
-	if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd"}, v.scheme.Key.Decode) {
-		f.add("key.decode", "%q is not known; one of utf8, base64, hex, utf8-nfkd is wanted", v.scheme.Key.Decode)
-		return
-	}
 	if v.scheme.Key.Source != "" {
 		f.add("key.source", "is for public keys; %s takes key.decode", v.alg.name)
+	}
+	v.secrets = newSecretKeys(o, v.scheme.Key, v.alg, f)
+	for i := range o.Keys {
+		f.add(fmt.Sprintf("keys[%d]", i), "%s is no key for %s; write it as a secret", o.Keys[i].Kind, v.alg.name)
+	}
+}
+
+func newSecretKeys(o Options, format KeyFormat, a algorithm, f *faults) secretKeys {
+	if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd"}, format.Decode) {
+		f.add("key.decode", "%q is not known; one of utf8, base64, hex, utf8-nfkd is wanted", format.Decode)
+		return nil
 	}
 	if len(o.Secrets) == 0 {
 		f.add("secrets", "missing; the secret that the sender signs with is wanted")
 	}
+	var keys secretKeys
 	for i, text := range o.Secrets {
-		key, err := decodeSecret(text, v.scheme.Key)
+		key, err := decodeSecret(text, format)
 		if err != nil {
 			f.add(fmt.Sprintf("secrets[%d]", i), "%v", err)
 			continue
 		}
-		v.secrets = append(v.secrets, newSecretKey(key, v.alg))
+		keys = append(keys, newSecretKey(key, a))
 	}
-	for i := range o.Keys {
-		f.add(fmt.Sprintf("keys[%d]", i), "%s is no key for %s; write it as a secret", o.Keys[i].Kind, v.alg.name)
-	}
+	return keys
 }
 
 // keyKinds says as which kind of [Key] a plain text is read.
@@ -560,28 +569,37 @@ var keyKinds = map[string]string{
 }
 
 func (v *signature) newPublicKeys(o Options, f *faults) {
-	source := v.scheme.Key.Source
-	if _, ok := keyKinds[source]; !ok && source != "jwks" {
-		f.add("key.source", "%q is not known; one of jwks, hex, base64, spki_base64, spki_pem is wanted", source)
-		return
-	}
 	if v.scheme.Key.Decode != "" {
 		f.add("key.decode", "is for secrets; %s takes key.source", v.alg.name)
 	}
-	keys := make([]Key, 0, len(o.Secrets)+len(o.Keys))
-	paths := make([]string, 0, cap(keys))
+	v.public, v.jwks = newPublicKeys(o, v.scheme.Key, v.alg.name, v.alg.fits, f)
+}
+
+// newPublicKeys returns the configured keys that fit, or else the address to fetch them
+// from.
+func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.PublicKey) bool, f *faults) ([]publicKey, *JWKS) {
+	fetched := format.Source == "jwks" || format.Source == "jwks-by-kid"
+	if _, ok := keyKinds[format.Source]; !ok && !fetched {
+		f.add("key.source", "%q is not known; one of jwks, jwks-by-kid, hex, base64, spki_base64, spki_pem is wanted", format.Source)
+		return nil, nil
+	}
+	var keys []Key
+	var paths []string
 	for i, text := range o.Secrets {
-		paths = append(paths, fmt.Sprintf("secrets[%d]", i))
-		if source == "jwks" {
-			f.add(paths[len(paths)-1], "not used: the sender's keys are public and fetched; remove it")
-			continue
+		path := fmt.Sprintf("secrets[%d]", i)
+		kind := keyKinds[format.Source]
+		if fetched {
+			if kind = "jwks"; !strings.HasPrefix(text, "{") {
+				f.add(path, "not used: the sender's keys are public; remove it, or give a JWKS document")
+				continue
+			}
 		}
-		keys = append(keys, Key{Kind: keyKinds[source], Value: text})
+		keys, paths = append(keys, Key{Kind: kind, Value: text}), append(paths, path)
 	}
 	for i, k := range o.Keys {
-		paths = append(paths, fmt.Sprintf("keys[%d]", i))
-		keys = append(keys, k)
+		keys, paths = append(keys, k), append(paths, fmt.Sprintf("keys[%d]", i))
 	}
+	var public []publicKey
 	for i, k := range keys {
 		if k.Value == "" {
 			f.add(paths[i], "empty; a public key is wanted")
@@ -592,29 +610,32 @@ func (v *signature) newPublicKeys(o Options, f *faults) {
 			f.add(paths[i], "%v", err)
 			continue
 		}
-		before := len(v.public)
+		before := len(public)
 		for _, p := range list {
-			if v.alg.fits(p.key) {
-				v.public = append(v.public, p)
+			if fits(p.key) {
+				public = append(public, p)
 			}
 		}
-		if len(v.public) == before {
-			f.add(paths[i], "no key for %s in it", v.alg.name)
+		if len(public) == before {
+			f.add(paths[i], "no key for %s in it", name)
 		}
 	}
-	if len(keys) > 0 {
-		return
+	if len(keys) > 0 || len(o.Secrets) > 0 {
+		return public, nil
 	}
 	switch {
-	case source != "jwks":
-		f.add("secrets", "missing; the sender's public key is wanted (%s)", source)
+	case !fetched:
+		f.add("secrets", "missing; the sender's public key is wanted (%s)", format.Source)
 	case o.JWKS != nil:
-		v.jwks = o.JWKS
-	case v.scheme.Key.DefaultURL != "":
-		v.jwks = NewJWKS(v.scheme.Key.DefaultURL, JWKSOptions{Client: o.Client})
+		return nil, o.JWKS
+	case format.Source == "jwks-by-kid":
+		f.add("secrets", "missing; the sender hands out its keys one by one for API credentials: give them as a JWKS document")
+	case format.DefaultURL != "":
+		return nil, NewJWKS(format.DefaultURL, JWKSOptions{Client: o.Client})
 	default:
 		f.add("key.default_url", "missing; the address of the sender's JWKS is wanted")
 	}
+	return nil, nil
 }
 
 func (v *signature) describe() string {
@@ -735,37 +756,43 @@ func (v *signature) readSignatures(r *gaff.Request, values [][]byte, sigs *found
 	return nil
 }
 
-// matchSecret returns the name of the secret under which one of the signatures is right.
-// The expected text is compared with the text sent, so there is one spelling of a right
-// signature and nothing to decode.
-func (v *signature) matchSecret(c *content, sigs []string) (string, error) {
-	matched := ""
-	for i := range v.secrets {
-		k := &v.secrets[i]
+// match returns the name of the secret under which one of the signatures is right, or
+// nothing. write writes the signed content. The expected text is compared with the text
+// sent, so a right signature has one spelling and nothing need be decoded.
+func (keys secretKeys) match(encoding string, sigs []string, write func(key []byte, w writer) error) (string, error) {
+	for i := range keys {
+		k := &keys[i]
 		m := k.pool.Get().(*macState)
 		m.h.Reset()
-		err := v.tmpl.write(c, k.key, hashWriter{m})
-		if err != nil {
+		if err := write(k.key, hashWriter{m}); err != nil {
 			k.pool.Put(m)
 			return "", err
 		}
 		m.sum = m.h.Sum(m.sum[:0])
-		m.text = encode(v.scheme.Encoding, m.text[:0], m.sum)
+		m.text = encode(encoding, m.text[:0], m.sum)
+		matched := false
 		for _, sig := range sigs {
-			if len(sig) != len(m.text) {
-				continue
-			}
-			m.buf = append(m.buf[:0], sig...)
-			if subtle.ConstantTimeCompare(m.buf, m.text) == 1 {
-				matched = k.id
+			if len(sig) == len(m.text) {
+				m.buf = append(m.buf[:0], sig...)
+				matched = subtle.ConstantTimeCompare(m.buf, m.text) == 1 || matched
 			}
 		}
 		k.pool.Put(m)
-		if matched != "" {
-			return matched, nil
+		if matched {
+			return k.id, nil
 		}
 	}
-	return "", v.refusal(sigs)
+	return "", nil
+}
+
+func (v *signature) matchSecret(c *content, sigs []string) (string, error) {
+	id, err := v.secrets.match(v.scheme.Encoding, sigs, func(key []byte, w writer) error {
+		return v.tmpl.write(c, key, w)
+	})
+	if err == nil && id == "" {
+		err = v.refusal(sigs)
+	}
+	return id, err
 }
 
 func (v *signature) matchPublic(ctx context.Context, c *content, sigs []string) (string, error) {
@@ -829,7 +856,13 @@ func (v *signature) refusal(sigs []string) error {
 			return fmt.Errorf("%s: %w: another key, or the signed content was changed on its way", label, ErrMismatch)
 		}
 	}
-	return fmt.Errorf("%s: %w: %s is not %s", label, ErrMalformed, printable(sigs[0]), v.scheme.Encoding)
+	return notEncoded(label, v.scheme.Encoding, sigs[0])
+}
+
+// notEncoded does not repeat the text: a sender set up wrongly may have put its secret
+// there.
+func notEncoded(label, encoding, text string) error {
+	return fmt.Errorf("%s: %w: its %d characters are not %s", label, ErrMalformed, len(text), encoding)
 }
 
 func (v *signature) sign(r *gaff.Request, at time.Time) error {
@@ -902,6 +935,14 @@ func (v *signature) signBytes(c *content) ([]byte, error) {
 	return m.h.Sum(nil), nil
 }
 
+// cutWord cuts a prefix such as "Bearer ", which may be written in any case (RFC 9110).
+func cutWord(text, prefix string) (rest string, ok bool) {
+	if len(text) < len(prefix) || !strings.EqualFold(text[:len(prefix)], prefix) {
+		return text, false
+	}
+	return text[len(prefix):], true
+}
+
 // token is the kind of the same name: a shared text, compared.
 type token struct {
 	scheme   Scheme
@@ -954,18 +995,25 @@ func (v *token) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	if err != nil {
 		return out, err
 	}
-	text, ok := strings.CutPrefix(text, v.scheme.Token.Prefix)
+	text, ok := cutWord(text, v.scheme.Token.Prefix)
 	if !ok {
 		return out, fmt.Errorf("%s: %w: it does not begin with %s", v.at.label, ErrMalformed, v.scheme.Token.Prefix)
 	}
+	if out.KeyID = v.match(text); out.KeyID == "" {
+		return out, fmt.Errorf("%s: %w", v.at.label, ErrMismatch)
+	}
+	return out, nil
+}
+
+// match returns the name of the token that the text is, or nothing.
+func (v *token) match(text string) string {
 	sum := sha256.Sum256([]byte(text)) // of equal length, whatever was sent
 	for i := range v.tokens {
 		if subtle.ConstantTimeCompare(sum[:], v.tokens[i][:]) == 1 {
-			out.KeyID = v.ids[i]
-			return out, nil
+			return v.ids[i]
 		}
 	}
-	return out, fmt.Errorf("%s: %w", v.at.label, ErrMismatch)
+	return ""
 }
 
 func (v *token) sign(r *gaff.Request, _ time.Time) error {
@@ -1066,13 +1114,4 @@ func (v *standard) sign(r *gaff.Request, at time.Time) error {
 		return v.v1.sign(r, at)
 	}
 	return v.v1a.sign(r, at)
-}
-
-func newCode(s Scheme, o Options, f *faults) checker {
-	switch s.Name {
-	case "standard-webhooks":
-		return newStandard(s, o, f)
-	}
-	f.add("name", "%q is not known; one of %s is wanted", s.Name, "standard-webhooks")
-	return nil
 }

@@ -21,6 +21,7 @@ const (
 	partTime
 	partID
 	partURL
+	partURLPlain
 	partMethod
 	partKey
 	partForm
@@ -73,7 +74,7 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 		rest = next
 		name, arg, hasArg := strings.Cut(token, ":")
 		if kind, ok := map[string]partKind{
-			"body": partBody, "ts": partTime, "id": partID, "url": partURL, "method": partMethod,
+			"body": partBody, "ts": partTime, "id": partID, "url": partURL, "url_unescaped": partURLPlain, "method": partMethod,
 			"key": partKey, "body_sha256_hex": partBodyHash, "form_sorted": partForm,
 		}[token]; ok {
 			t.parts = append(t.parts, part{kind: kind})
@@ -102,7 +103,7 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 			}
 			literal(value)
 		default:
-			f.add(path, "{%s} is not known; {body}, {ts}, {id}, {url}, {method}, {key}, {nl}, {body_sha256_hex}, "+
+			f.add(path, "{%s} is not known; {body}, {ts}, {id}, {url}, {url_unescaped}, {method}, {key}, {nl}, {body_sha256_hex}, "+
 				"{header:Name}, {json:/pointer}, {form_sorted} and {config:name} are", token)
 		}
 	}
@@ -173,6 +174,8 @@ func (t *template) write(c *content, key []byte, w writer) error {
 			w.text(c.id)
 		case partURL:
 			w.text(c.url)
+		case partURLPlain:
+			w.text(urlUnescaper.Replace(c.url))
 		case partMethod:
 			w.text(c.r.Method)
 		case partKey:
@@ -195,6 +198,15 @@ func (t *template) write(c *content, key []byte, w writer) error {
 	}
 	return nil
 }
+
+// urlUnescaper undoes the escapes that HubSpot documents, and no others.
+var urlUnescaper = strings.NewReplacer(func() (pairs []string) {
+	for _, c := range ":/?@!$'()*,;" {
+		upper := fmt.Sprintf("%%%02X", c)
+		pairs = append(pairs, upper, string(c), strings.ToLower(upper), string(c))
+	}
+	return pairs
+}()...)
 
 // sortedForm returns each name joined with its value, sorted by name, then by value, in
 // byte order.

@@ -95,6 +95,10 @@ func RunVectors(r io.Reader) ([]VectorResult, error) {
 	if err := strictJSON(file.Scheme, &scheme); err != nil {
 		return nil, fmt.Errorf("read the scheme of %s: %w", file.Provider, err)
 	}
+	return file.run(scheme)
+}
+
+func (file *vectorFile) run(scheme Scheme) ([]VectorResult, error) {
 	results := make([]VectorResult, 0, len(file.Vectors))
 	for i := range file.Vectors {
 		res, err := file.Vectors[i].run(scheme)

@@ -93,6 +93,10 @@ func New(s Scheme, o Options) (*Verifier, error) {
 		v.check = newSignature(s, o, &f)
 	case "token":
 		v.check = newToken(s, o, &f)
+	case "basic":
+		v.check = newBasic(s, o, &f)
+	case "jwt":
+		v.check = newJWT(s, o, &f)
 	case "code":
 		v.check = newCode(s, o, &f)
 	case "":

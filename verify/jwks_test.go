@@ -1,0 +1,274 @@
+package verify
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gaff"
+)
+
+// keyHost stands in for a host of public keys.
+type keyHost struct {
+	mu    sync.Mutex
+	asked int
+	doc   string
+	err   error
+	slow  time.Duration
+}
+
+func (h *keyHost) set(doc string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.doc, h.err = doc, err
+}
+
+func (h *keyHost) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.asked
+}
+
+func (h *keyHost) RoundTrip(r *http.Request) (*http.Response, error) {
+	h.mu.Lock()
+	h.asked++
+	doc, err, slow := h.doc, h.err, h.slow
+	h.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: 200, Status: "200 OK", Body: io.NopCloser(strings.NewReader(doc)), Request: r}, nil
+}
+
+func seed(n byte) []byte { return append(make([]byte, 31), n) }
+
+func jwksOf(seeds ...byte) string {
+	keys := make([]string, len(seeds))
+	for i, n := range seeds {
+		pub := ed25519.NewKeyFromSeed(seed(n)).Public().(ed25519.PublicKey)
+		keys[i] = fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","x":%q,"kid":"k%d"}`, base64.RawURLEncoding.EncodeToString(pub), n)
+	}
+	return `{"keys":[` + strings.Join(keys, ",") + `]}`
+}
+
+// falPair is fal's verifier with a host of keys, and a signer for each key.
+func falPair(t *testing.T, host *keyHost) (verify func() error, sign func(key byte)) {
+	t.Helper()
+	jwks := NewJWKS("https://keys.test/jwks.json", JWKSOptions{Client: &http.Client{Transport: host}})
+	v := preset(t, "fal", Options{JWKS: jwks})
+	var r *gaff.Request
+	sign = func(key byte) {
+		r = &gaff.Request{Body: []byte(`{"status":"OK"}`), Header: http.Header{}}
+		r.Header.Set("X-Fal-Webhook-Request-Id", "request")
+		r.Header.Set("X-Fal-Webhook-User-Id", "user")
+		signer := preset(t, "fal", Options{Keys: []Key{{Kind: "ed25519_seed_hex", Value: hex.EncodeToString(seed(key))}}})
+		if err := signer.Sign(r, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		r.ReceivedAt = time.Now()
+	}
+	verify = func() error {
+		got, err := v.Verify(context.Background(), r)
+		if err == nil && (got.Subject != "user" || got.ID != "request" || got.Type != "OK") {
+			t.Errorf("read %+v", got)
+		}
+		return err
+	}
+	return verify, sign
+}
+
+func TestJWKSLife(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		host := &keyHost{doc: jwksOf(1)}
+		verify, sign := falPair(t, host)
+		want := func(step string, err, target error, asked int) {
+			t.Helper()
+			synctest.Wait()
+			if !errors.Is(err, target) || host.count() != asked {
+				t.Errorf("%s: %v after %d fetches; want %v after %d", step, err, host.count(), target, asked)
+			}
+		}
+		sign(1)
+		want("first", verify(), nil, 1)
+		want("from the cache", verify(), nil, 1)
+
+		sign(9)
+		want("a stranger", verify(), ErrMismatch, 1)
+		time.Sleep(5 * time.Minute)
+		sign(9)
+		want("a stranger later", verify(), ErrMismatch, 2)
+		want("and again", verify(), ErrMismatch, 2)
+
+		host.set(jwksOf(1, 2), nil)
+		sign(2)
+		want("rotation, too soon", verify(), ErrMismatch, 2)
+		time.Sleep(5 * time.Minute)
+		sign(2)
+		want("rotation", verify(), nil, 3)
+
+		time.Sleep(11 * time.Hour)
+		sign(2)
+		want("young enough", verify(), nil, 3)
+		host.set("", errors.New("no route"))
+		time.Sleep(2 * time.Hour)
+		sign(2)
+		want("half its life, host gone", verify(), nil, 4)
+		want("left alone", verify(), nil, 4)
+		time.Sleep(10 * time.Second)
+		want("asked again beside the work", verify(), nil, 5)
+
+		time.Sleep(11 * time.Hour)
+		sign(2)
+		want("too old", verify(), gaff.ErrUnverifiable, 6)
+		want("not asked for each request", verify(), gaff.ErrUnverifiable, 6)
+		host.set(jwksOf(2), nil)
+		time.Sleep(10 * time.Second)
+		sign(2)
+		want("back", verify(), nil, 7)
+	})
+}
+
+func TestJWKSSingleFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		host := &keyHost{doc: jwksOf(1), slow: 2 * time.Second}
+		verify, sign := falPair(t, host)
+		sign(1)
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				if err := verify(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if host.asked != 1 {
+			t.Errorf("%d fetches", host.asked)
+		}
+	})
+}
+
+// A request that gives up does not take the others' fetch with it.
+func TestJWKSCanceledRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		host := &keyHost{doc: jwksOf(1), slow: 2 * time.Second}
+		j := NewJWKS("https://keys.test/", JWKSOptions{Client: &http.Client{Transport: host}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := j.current(ctx); !errors.Is(err, gaff.ErrUnverifiable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if keys, err := j.current(t.Context()); err != nil || len(keys) != 1 || host.count() != 1 {
+			t.Errorf("%d keys, %v, %d fetches", len(keys), err, host.count())
+		}
+	})
+}
+
+func TestJWKSHosts(t *testing.T) {
+	t.Parallel()
+	answer := func(status int, body string) roundTrip {
+		return func(r *http.Request) (*http.Response, error) {
+			return &http.Response{
+				StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader(body)), Request: r,
+				Header: http.Header{"Location": {"https://elsewhere.test/keys"}},
+			}, nil
+		}
+	}
+	for name, transport := range map[string]roundTrip{
+		"not found":     answer(404, jwksOf(1)),
+		"moved away":    answer(302, jwksOf(1)),
+		"no JSON":       answer(200, "<html>"),
+		"no keys":       answer(200, `{"keys":[]}`),
+		"unusable keys": answer(200, `{"keys":[{"kty":"oct","k":"AAAA"},7,null,{"kty":"OKP","crv":"Ed25519","x":"AAAA"}]}`),
+		"too large":     answer(200, `{"keys":[`+strings.Repeat(" ", 1<<20)+jwksOf(1)[9:]),
+		"no answer":     func(*http.Request) (*http.Response, error) { return nil, errors.New("no route") },
+	} {
+		j := NewJWKS("https://keys.test/", JWKSOptions{Client: &http.Client{Transport: transport}})
+		if keys, err := j.current(t.Context()); !errors.Is(err, gaff.ErrUnverifiable) {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
+	}
+	j := NewJWKS("nowhere", JWKSOptions{})
+	if _, err := j.current(t.Context()); !errors.Is(err, gaff.ErrUnverifiable) {
+		t.Errorf("no address: %v", err)
+	}
+}
+
+func TestParseJWKS(t *testing.T) {
+	t.Parallel()
+	key := func(change map[string]any) string {
+		pub := ed25519.NewKeyFromSeed(seed(1)).Public().(ed25519.PublicKey)
+		k := map[string]any{"kty": "OKP", "crv": "Ed25519", "x": base64.RawURLEncoding.EncodeToString(pub)}
+		for name, value := range change {
+			k[name] = value
+		}
+		text, err := json.Marshal(map[string]any{"keys": []any{k}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	pub := ed25519.NewKeyFromSeed(seed(1)).Public().(ed25519.PublicKey)
+	for name, tt := range map[string]struct {
+		doc  string
+		want int
+	}{
+		"plain":            {key(nil), 1},
+		"padded x":         {key(map[string]any{"x": base64.URLEncoding.EncodeToString(pub)}), 1},
+		"for signatures":   {key(map[string]any{"use": "sig", "key_ops": []string{"verify"}}), 1},
+		"for encryption":   {key(map[string]any{"use": "enc"}), 0},
+		"to sign":          {key(map[string]any{"key_ops": []string{"sign"}}), 0},
+		"31 bytes":         {key(map[string]any{"x": base64.RawURLEncoding.EncodeToString(pub[:31])}), 0},
+		"small order":      {key(map[string]any{"x": base64.RawURLEncoding.EncodeToString(make([]byte, 32))}), 0},
+		"x is a number":    {key(map[string]any{"x": 7}), 0},
+		"X25519":           {key(map[string]any{"crv": "X25519"}), 0},
+		"RSA of 1024 bits": {`{"keys":[{"kty":"RSA","e":"AQAB","n":"` + base64.RawURLEncoding.EncodeToString(append([]byte{0x80}, make([]byte, 127)...)) + `"}]}`, 0},
+		"RSA, exponent 1":  {`{"keys":[{"kty":"RSA","e":"AQ","n":"` + base64.RawURLEncoding.EncodeToString(append([]byte{0x80}, make([]byte, 255)...)) + `"}]}`, 0},
+		"off the curve":    {`{"keys":[{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("A", 43) + `","y":"` + strings.Repeat("A", 43) + `"}]}`, 0},
+		"many":             {`{"keys":[` + strings.Repeat(key(nil)[9:len(key(nil))-2]+",", 200) + `{}]}`, maxJWKSKeys},
+		"keys is a text":   {`{"keys":"x"}`, 0},
+		"empty":            {``, 0},
+	} {
+		keys, err := parseJWKS([]byte(tt.doc))
+		if len(keys) != tt.want || (err == nil) != (tt.want > 0) {
+			t.Errorf("%s: %d keys, %v; want %d", name, len(keys), err, tt.want)
+		}
+	}
+}
+
+func FuzzParseJWKS(f *testing.F) {
+	f.Add([]byte(jwksOf(1, 2)))
+	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQ","e":"AQAB"},{"kty":"EC","crv":"P-256","x":"","y":""}]}`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		keys, err := parseJWKS(doc)
+		if (err == nil) == (len(keys) == 0) {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+		for _, k := range keys {
+			for _, a := range algorithms {
+				if a.fits(k.key) && a.verifyPublic(k.key, doc, make([]byte, 64)) {
+					t.Errorf("%s verified nothing", a.name)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,522 @@
+package verify
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+// jwtAlgs are the values of alg that may be allowed, and the hash of each.
+var jwtAlgs = map[string]crypto.Hash{
+	"HS256": crypto.SHA256, "HS384": crypto.SHA384, "HS512": crypto.SHA512,
+	"RS256": crypto.SHA256, "RS384": crypto.SHA384, "RS512": crypto.SHA512,
+	"ES256": crypto.SHA256, "EdDSA": 0,
+}
+
+const maxJWT = 32 << 10 // bytes
+
+// jsonToken is the kind jwt. The token's alg decides nothing here: it must be one of the allowed, and each family has
+// keys of its own, so that no public key is ever taken for a secret.
+type jsonToken struct {
+	scheme  Scheme
+	at      place
+	set     pointers
+	secrets secretKeys
+	public  []publicKey
+	jwks    *JWKS
+	claims  Claims // settings in place
+	url     string
+}
+
+func newJWT(s Scheme, o Options, f *faults) *jsonToken {
+	v := &jsonToken{scheme: s, url: o.Settings["url"]}
+	if s.JWT == nil {
+		f.add("jwt", "missing; where the token stands is wanted, such as in: header, name: Authorization")
+		return v
+	}
+	v.at = newPlace(&s.JWT.Location, "jwt", &v.set, f)
+	if len(s.Algs) == 0 {
+		f.add("algs", "missing; the allowed algorithms are wanted, such as [RS256]")
+	}
+	var shared, public bool
+	for i, alg := range s.Algs {
+		if _, ok := jwtAlgs[alg]; !ok {
+			f.add(fmt.Sprintf("algs[%d]", i), "%q is not known; one of HS256, HS384, HS512, RS256, RS384, RS512, ES256, EdDSA is wanted", alg)
+		}
+		if strings.HasPrefix(alg, "HS") {
+			shared = true
+		} else {
+			public = true
+		}
+	}
+	if shared && public {
+		f.add("algs", "HS algorithms beside public key ones; describe two sources")
+		return v
+	}
+	if shared {
+		v.secrets = newSecretKeys(o, s.Key, algorithms[1], f)
+		if s.Key.Source != "" {
+			f.add("key.source", "is for public keys; %s takes key.decode", s.Algs[0])
+		}
+		for i := range o.Keys {
+			f.add(fmt.Sprintf("keys[%d]", i), "%s is no key for %s; write it as a secret", o.Keys[i].Kind, s.Algs[0])
+		}
+	} else if public {
+		fits := func(key crypto.PublicKey) bool {
+			return slices.ContainsFunc(s.Algs, func(alg string) bool { return jwtFits(alg, key) })
+		}
+		v.public, v.jwks = newPublicKeys(o, s.Key, strings.Join(s.Algs, ", "), fits, f)
+	}
+	if s.Claims != nil {
+		v.claims = *s.Claims
+		v.claims.Iss = resolve(v.claims.Iss, "issuer", o.Settings, f)
+		v.claims.Aud = resolve(v.claims.Aud, "audience", o.Settings, f)
+		v.claims.Email = resolve(v.claims.Email, "email", o.Settings, f)
+		if v.claims.IatMaxAge < 0 || v.claims.IatFuture < 0 {
+			f.add("claims", "iat_max_age %d, iat_future %d; seconds are wanted", v.claims.IatMaxAge, v.claims.IatFuture)
+		}
+	}
+	if h := s.BodyHash; h != nil {
+		if h.Claim == "" {
+			f.add("body_hash.claim", "missing; the claim with the body's hash is wanted")
+		}
+		if !slices.Contains([]string{"hex", "base64", "base64url"}, h.Encoding) {
+			f.add("body_hash.encoding", "%q is not known; one of hex, base64, base64url is wanted", h.Encoding)
+		}
+	}
+	return v
+}
+
+// resolve puts operators' settings in the place of "@name".
+func resolve(list Texts, setting string, settings map[string]string, f *faults) Texts {
+	out := make(Texts, 0, len(list))
+	for _, text := range list {
+		if name, ok := strings.CutPrefix(text, fromSetting); ok {
+			if name == "" {
+				name = setting
+			}
+			if text = settings[name]; text == "" {
+				f.add("settings."+name, "missing; the token's claim must be equal to it")
+				continue
+			}
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+func jwtFits(alg string, key crypto.PublicKey) bool {
+	switch key.(type) {
+	case *rsa.PublicKey:
+		return strings.HasPrefix(alg, "RS")
+	case *ecdsa.PublicKey:
+		return alg == "ES256"
+	case ed25519.PublicKey:
+		return alg == "EdDSA"
+	}
+	return false
+}
+
+func (v *jsonToken) describe() string {
+	text := fmt.Sprintf("JSON Web Token (%s) in %s", strings.Join(v.scheme.Algs, ", "), v.at.label)
+	switch {
+	case v.scheme.JWT.Detached:
+		text += " over the body"
+	case v.scheme.BodyHash != nil:
+		text += " with the body's SHA-256 in " + v.scheme.BodyHash.Claim
+	default:
+		text += " (the body is not covered)"
+	}
+	return text
+}
+
+func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "jwt"}
+	values, err := v.set.find(r.Body)
+	if err != nil {
+		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
+	}
+	text, err := v.at.text(r, values)
+	if err != nil {
+		return out, err
+	}
+	text, ok := cutWord(text, v.scheme.JWT.Prefix)
+	if !ok && !v.scheme.JWT.PrefixOptional {
+		return out, fmt.Errorf("%s: %w: it does not begin with %s", v.at.label, ErrMalformed, v.scheme.JWT.Prefix)
+	}
+	malformed := func(what string) error { return fmt.Errorf("%s: %w: %s", v.at.label, ErrMalformed, what) }
+	parts := strings.SplitN(text, ".", 4)
+	if len(parts) != 3 || len(text) > maxJWT {
+		return out, malformed("no token of three parts")
+	}
+	head, ok := decode("base64url", parts[0])
+	fields := map[string]json.RawMessage{}
+	if !ok || json.Unmarshal(head, &fields) != nil {
+		return out, malformed("its header is not JSON")
+	}
+	if _, ok := fields["crit"]; ok {
+		return out, malformed("it demands extensions (crit)")
+	}
+	alg, _ := claimText(fields["alg"])
+	kid, _ := claimText(fields["kid"])
+	if !slices.Contains(v.scheme.Algs, alg) {
+		return out, fmt.Errorf("%s: alg %s is not allowed; %s is wanted: %w", v.at.label,
+			printable(alg), strings.Join(v.scheme.Algs, " or "), ErrMismatch)
+	}
+	if v.scheme.RequireKid && kid == "" {
+		return out, fmt.Errorf("%s: kid: %w", v.at.label, ErrMissing)
+	}
+	var payload []byte
+	if v.scheme.JWT.Detached {
+		if parts[1] != "" {
+			return out, malformed("its middle part should be empty")
+		}
+		parts[1] = base64.RawURLEncoding.EncodeToString(r.Body)
+	} else if payload, ok = decode("base64url", parts[1]); !ok {
+		return out, malformed("its claims are not base64url")
+	}
+	sig, ok := decode("base64url", parts[2])
+	if !ok {
+		return out, malformed("its signature is not base64url")
+	}
+	out.KeyID, err = v.checkSignature(ctx, alg, kid, parts[0]+"."+parts[1], sig)
+	if err != nil || v.scheme.JWT.Detached {
+		return out, err
+	}
+	claims := map[string]json.RawMessage{}
+	if json.Unmarshal(payload, &claims) != nil {
+		return out, malformed("its claims are not JSON")
+	}
+	if err := v.checkClaims(claims, r); err != nil {
+		return out, fmt.Errorf("%s: %w", v.at.label, err)
+	}
+	if out.Subject, _ = claimText(claims["sub"]); len(v.claims.Email) > 0 {
+		out.Subject, _ = claimText(claims["email"])
+	}
+	return out, nil
+}
+
+func (v *jsonToken) checkSignature(ctx context.Context, alg, kid, input string, sig []byte) (string, error) {
+	hash := jwtAlgs[alg]
+	for i := range v.secrets {
+		m := hmac.New(hash.New, v.secrets[i].key)
+		m.Write([]byte(input))
+		if hmac.Equal(m.Sum(nil), sig) {
+			return v.secrets[i].id, nil
+		}
+	}
+	keys, err := v.public, error(nil)
+	if v.jwks != nil {
+		if keys, err = v.jwks.current(ctx); err != nil {
+			return "", err
+		}
+	}
+	known, id := tryJWT(keys, alg, kid, input, sig, v.scheme.RequireKid)
+	if id == "" && v.jwks != nil {
+		known, id = tryJWT(v.jwks.renewed(ctx, keys), alg, kid, input, sig, v.scheme.RequireKid)
+	}
+	switch {
+	case id != "":
+		return id, nil
+	case !known && len(v.secrets) == 0:
+		return "", fmt.Errorf("%s: kid %s: %w any key", v.at.label, printable(kid), ErrMismatch)
+	}
+	return "", fmt.Errorf("%s: signature: %w", v.at.label, ErrMismatch)
+}
+
+// tryJWT tries the keys of the token's kid; without one, or where no key has it and that
+// is allowed, all of them. known reports whether there was a key to try.
+func tryJWT(keys []publicKey, alg, kid, input string, sig []byte, strict bool) (known bool, id string) {
+	named := kid != "" && (strict || slices.ContainsFunc(keys, func(k publicKey) bool { return k.kid == kid }))
+	for i := range keys {
+		k := &keys[i]
+		if named && k.kid != kid || k.alg != "" && k.alg != alg || !jwtFits(alg, k.key) {
+			continue
+		}
+		known = true
+		if jwtVerify(alg, k.key, input, sig) {
+			return true, k.id
+		}
+	}
+	return known, ""
+}
+
+func jwtVerify(alg string, key crypto.PublicKey, input string, sig []byte) bool {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(k, jwtAlgs[alg], digest(jwtAlgs[alg], []byte(input)), sig) == nil
+	case *ecdsa.PublicKey:
+		if len(sig) != 64 {
+			return false
+		}
+		r, s := new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])
+		return ecdsa.Verify(k, digest(jwtAlgs[alg], []byte(input)), r, s)
+	case ed25519.PublicKey:
+		return len(k) == ed25519.PublicKeySize && ed25519.Verify(k, []byte(input), sig)
+	}
+	return false
+}
+
+// claimText returns a claim that is a text.
+func claimText(raw json.RawMessage) (string, bool) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", false
+	}
+	return unquote(raw), true
+}
+
+// claimTime returns a claim that is a time: a number of seconds.
+func claimTime(claims map[string]json.RawMessage, name string) (at time.Time, present bool, err error) {
+	raw := claims[name]
+	if len(raw) == 0 {
+		return at, false, nil
+	}
+	n, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || n < 0 || n > 1e12 {
+		return at, true, fmt.Errorf("%s: %w: a number of seconds is wanted", name, ErrMalformed)
+	}
+	return time.UnixMilli(int64(n * 1000)), true, nil
+}
+
+func (v *jsonToken) checkClaims(claims map[string]json.RawMessage, r *gaff.Request) error {
+	oneOf := func(name string, allowed Texts) error {
+		if len(allowed) == 0 {
+			return nil
+		}
+		raw := claims[name]
+		got := []string{}
+		if text, ok := claimText(raw); ok {
+			got = append(got, text)
+		} else if len(raw) > 0 && raw[0] == '[' {
+			if json.Unmarshal(raw, &got) != nil {
+				return fmt.Errorf("%s: %w", name, ErrMalformed)
+			}
+		}
+		if len(got) == 0 {
+			return fmt.Errorf("%s: %w", name, ErrMissing)
+		}
+		if !slices.ContainsFunc(got, func(g string) bool { return slices.Contains(allowed, g) }) {
+			return fmt.Errorf("%s %s: %w; %s is wanted", name, printable(got[0]), ErrMismatch, strings.Join(allowed, " or "))
+		}
+		return nil
+	}
+	if err := oneOf("iss", v.claims.Iss); err != nil {
+		return err
+	}
+	if err := oneOf("aud", v.claims.Aud); err != nil {
+		return err
+	}
+	if len(v.claims.Email) > 0 {
+		if err := oneOf("email", v.claims.Email); err != nil {
+			return err
+		}
+		if verified := string(claims["email_verified"]); verified != "true" && verified != `"true"` {
+			return fmt.Errorf("email_verified: %w: true is wanted", ErrMismatch)
+		}
+	}
+	if v.claims.SubURL {
+		address := v.url
+		if address == "" {
+			address = r.URL
+		}
+		if err := oneOf("sub", Texts{address}); err != nil {
+			return err
+		}
+	}
+	if h := v.scheme.BodyHash; h != nil {
+		got, ok := claimText(claims[h.Claim])
+		if !ok || got == "" {
+			return fmt.Errorf("%s: %w", h.Claim, ErrMissing)
+		}
+		sum := sha256.Sum256(r.Body)
+		want := strings.TrimRight(string(encode(h.Encoding, nil, sum[:])), "=")
+		if h.Encoding != "hex" {
+			got = strings.TrimRight(got, "=") // libraries differ in padding
+		}
+		if subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
+			return fmt.Errorf("%s: %w the body", h.Claim, ErrMismatch)
+		}
+	}
+	return v.checkTimes(claims, r.ReceivedAt)
+}
+
+// checkTimes comes last, so that ErrStale says that all else was right.
+func (v *jsonToken) checkTimes(claims map[string]json.RawMessage, now time.Time) error {
+	var past, future time.Duration
+	if v.scheme.Tolerance != nil {
+		past, future = v.scheme.Tolerance.window()
+	}
+	exp, present, err := claimTime(claims, "exp")
+	switch {
+	case err != nil:
+		return err
+	case !present && v.claims.RequireExp:
+		return fmt.Errorf("exp: %w", ErrMissing)
+	case present && !now.Before(exp.Add(past)):
+		return fmt.Errorf("exp %s: %w: it has expired", exp.UTC().Format(time.RFC3339), ErrStale)
+	}
+	nbf, present, err := claimTime(claims, "nbf")
+	switch {
+	case err != nil:
+		return err
+	case present && now.Before(nbf.Add(-future)):
+		return fmt.Errorf("nbf %s: %w: it is not valid yet", nbf.UTC().Format(time.RFC3339), ErrStale)
+	}
+	if v.claims.IatMaxAge == 0 {
+		return nil
+	}
+	iat, present, err := claimTime(claims, "iat")
+	switch {
+	case err != nil:
+		return err
+	case !present:
+		return fmt.Errorf("iat: %w", ErrMissing)
+	}
+	past, future = (&Tolerance{Past: v.claims.IatMaxAge, Future: v.claims.IatFuture}).window()
+	if !fresh(iat, now.Truncate(time.Second), past, future) {
+		return fmt.Errorf("iat %s: %w of %s", iat.UTC().Format(time.RFC3339), ErrStale, past)
+	}
+	return nil
+}
+
+const signedFor = 5 * time.Minute // how long a token of our own making is valid
+
+func (v *jsonToken) sign(r *gaff.Request, at time.Time) error {
+	if len(v.secrets) == 0 {
+		return fmt.Errorf("the private key for %s is the sender's", v.scheme.Algs[0])
+	}
+	if v.at.in != "header" {
+		return fmt.Errorf("the token stands in the %s, which is not ours to change", v.at.in)
+	}
+	claims := map[string]any{"iat": at.Unix(), "nbf": at.Unix(), "exp": at.Add(signedFor).Unix()}
+	for name, list := range map[string]Texts{"iss": v.claims.Iss, "aud": v.claims.Aud, "email": v.claims.Email} {
+		if len(list) > 0 {
+			claims[name] = list[0]
+		}
+	}
+	if len(v.claims.Email) > 0 {
+		claims["email_verified"] = true
+	}
+	if v.claims.SubURL {
+		if claims["sub"] = r.URL; v.url != "" {
+			claims["sub"] = v.url
+		}
+	}
+	if h := v.scheme.BodyHash; h != nil {
+		sum := sha256.Sum256(r.Body)
+		claims[h.Claim] = string(encode(h.Encoding, nil, sum[:]))
+	}
+	alg := v.scheme.Algs[0]
+	head := `{"alg":"` + alg + `","typ":"JWT"}`
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return err
+	}
+	middle := base64.RawURLEncoding.EncodeToString(payload)
+	if v.scheme.JWT.Detached {
+		middle = base64.RawURLEncoding.EncodeToString(r.Body)
+	}
+	input := base64.RawURLEncoding.EncodeToString([]byte(head)) + "." + middle
+	m := hmac.New(jwtAlgs[alg].New, v.secrets[0].key)
+	m.Write([]byte(input))
+	if v.scheme.JWT.Detached {
+		input = strings.TrimSuffix(input, middle)
+	}
+	r.Header.Set(v.at.name, v.scheme.JWT.Prefix+input+"."+base64.RawURLEncoding.EncodeToString(m.Sum(nil)))
+	return nil
+}
+
+// basic is HTTP basic authentication.
+type basic struct {
+	users    [][sha256.Size]byte
+	ids      []string
+	first    string // user:password
+	required []header
+}
+
+func newBasic(s Scheme, o Options, f *faults) *basic {
+	v := &basic{required: requiredHeaders(s.RequireHeaders, f)}
+	if s.Tolerance != nil {
+		f.add("tolerance", "kind basic has no timestamp; remove it")
+	}
+	add := func(path, user, password string) {
+		if user == "" || password == "" || strings.Contains(user, ":") {
+			f.add(path, "a user (without colon) and a password are wanted")
+			return
+		}
+		text := user + ":" + password
+		if v.first == "" {
+			v.first = text
+		}
+		v.users = append(v.users, sha256.Sum256([]byte(text)))
+		v.ids = append(v.ids, fingerprint([]byte(text)))
+	}
+	for i, text := range o.Secrets {
+		user, password, _ := strings.Cut(text, ":")
+		add(fmt.Sprintf("secrets[%d]", i), user, password)
+	}
+	for i, k := range o.Keys {
+		if k.Kind != "basic" {
+			f.add(fmt.Sprintf("keys[%d]", i), "%s is no user and password", k.Kind)
+			continue
+		}
+		add(fmt.Sprintf("keys[%d]", i), k.Username, k.Password)
+	}
+	if len(o.Secrets)+len(o.Keys) == 0 {
+		f.add("secrets", "missing; user:password is wanted")
+	}
+	return v
+}
+
+func (v *basic) describe() string { return "user and password in Authorization (HTTP basic)" }
+
+func (v *basic) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "basic"}
+	if err := checkHeaders(v.required, r.Header); err != nil {
+		return out, err
+	}
+	text, err := headerText(r.Header, "Authorization", "Authorization")
+	if err != nil {
+		return out, err
+	}
+	text, ok := cutWord(text, "Basic ")
+	if !ok {
+		return out, fmt.Errorf("Authorization: %w: Basic is wanted", ErrMalformed)
+	}
+	pair, ok := decode("base64", text)
+	user, _, colon := strings.Cut(string(pair), ":")
+	if !ok || !colon {
+		return out, fmt.Errorf("Authorization: %w: no user and password in base64", ErrMalformed)
+	}
+	sum := sha256.Sum256(pair)
+	for i := range v.users {
+		if subtle.ConstantTimeCompare(sum[:], v.users[i][:]) == 1 {
+			out.KeyID, out.Subject = v.ids[i], user
+			return out, nil
+		}
+	}
+	return out, fmt.Errorf("Authorization: user or password: %w", ErrMismatch)
+}
+
+func (v *basic) sign(r *gaff.Request, _ time.Time) error {
+	for _, h := range v.required {
+		r.Header.Set(h.name, h.value)
+	}
+	r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(v.first)))
+	return nil
+}
