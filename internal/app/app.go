@@ -5,41 +5,194 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"gaff"
+	"gaff/internal/api"
 	"gaff/internal/config"
+	"gaff/internal/metrics"
+	"gaff/internal/server"
+	"gaff/pipeline"
+	"gaff/store/sqlite"
 )
 
-// Source is a source with the means to play its sender, for "gaff send" and "gaff sign".
-type Source struct {
-	gaff.Source
-	// Address is where the sender has to send to, as far as it is known.
-	Address string
-	// Sign adds to r what makes its body authentic at the time; nil where the signing
-	// key is not ours to hold. secret overrides the configured one if not empty.
-	Sign func(r *gaff.Request, at time.Time, secret string) error
-	// Types lists the event types for which Sample has a payload.
-	Types []string
-	// Sample makes a payload of a type, new ids each time; the empty type is the first
-	// of Types.
-	Sample func(eventType string) ([]byte, error)
-}
+// Files in the data folder by which the commands on the same machine find the gateway.
+const (
+	// URLFile holds the running gateway's address, TokenFile the admin token that was
+	// made at the first start.
+	URLFile   = "url"
+	TokenFile = "admin-token"
 
-// Sources builds the configured sources, by name.
-func Sources(cfg *config.Config, log *slog.Logger) ([]Source, error) {
-	return nil, errors.New("app: not built yet")
-}
+	databaseFile = "gaff.db"
+)
+
+// Patience at the stop: for requests being answered, and for handlers being run.
+const (
+	requestPatience = 10 * time.Second
+	handlerPatience = 20 * time.Second
+)
 
 // Serve runs the gateway until ctx ends. What people should read at start (addresses,
 // how to log in) goes to out.
-func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) error {
-	return errors.New("app: not built yet")
+func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) (err error) {
+	sources, err := Sources(cfg)
+	if err != nil {
+		return err
+	}
+	st, err := openStore(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	token, made, err := adminToken(cfg)
+	if err != nil {
+		return err
+	}
+	m := metrics.New()
+	gw, err := gaff.New(gaff.Options{
+		Store: st, Logger: log, BaseURL: cfg.BaseURL, Retry: cfg.Retry.Policy(), Workers: cfg.Limits.Workers,
+		InFlightBytes: cfg.Limits.InFlightBytes,
+		Hooks:         gaff.Hooks{Replied: m.Replied, Attempted: m.Attempted},
+	})
+	if err != nil {
+		return err
+	}
+	for _, src := range sources {
+		gw.AddSource(src.Source)
+		if src.Interpreter != nil {
+			gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, pipeline.NewHandler(pipeline.Options{
+				Store: st, Router: gw, Interpreter: src.Interpreter,
+			})))
+		}
+	}
+	m.Observe(st)
+	tokens := api.StaticToken(token)
+	// Listening comes before starting to work: a second gateway on the same address must
+	// fail before it does anything.
+	ln, err := net.Listen("tcp", cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w; is another program using the port? Set GAFF_ADDR or --addr", cfg.Addr, err)
+	}
+	if err := gw.Start(ctx); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), handlerPatience)
+		defer cancel()
+		err = errors.Join(err, gw.Stop(stop))
+	}()
+	local := localURL(ln.Addr())
+	forget, err := announce(cfg.DataDir, local)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer forget()
+	greet(out, cfg, local, sources, tokenHint(cfg, token, made))
+	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources))
+	err = server.Serve(ctx, ln, server.Options{
+		Ingest: gw.IngestHandler(),
+		API: api.New(api.Options{
+			Store: st, Gateway: gw, Authorizer: tokens, Log: log, Address: func(name string) string { return address(cfg, local, name) },
+		}),
+		Metrics: m.Handler(), Ready: st.Ready, Log: log,
+		Authorized:     func(r *api.Request) bool { _, ok := tokens.Authorize(r); return ok },
+		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
+		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,
+	}, requestPatience)
+	log.Info("gateway stopping")
+	return err
 }
 
 // Migrate brings the database's schema up to date and reports to out what it did.
 func Migrate(ctx context.Context, cfg *config.Config, out io.Writer) error {
-	return errors.New("app: not built yet")
+	var names []string
+	st, err := openStore(ctx, cfg, slog.New(&migrationLog{Handler: slog.DiscardHandler, names: &names}))
+	if err != nil {
+		return err
+	}
+	if err := st.Close(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		fmt.Fprintln(out, "applied", name)
+	}
+	if len(names) == 0 {
+		fmt.Fprintln(out, "the schema is up to date")
+	}
+	return nil
+}
+
+// migrationLog picks the names of migrations out of the store's log.
+type migrationLog struct {
+	slog.Handler
+	names *[]string
+}
+
+func (l *migrationLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *migrationLog) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if r.Message == sqlite.MigrationApplied && a.Key == "name" {
+			*l.names = append(*l.names, a.Value.String())
+		}
+		return true
+	})
+	return nil
+}
+
+func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sqlite.Store, error) {
+	if cfg.DatabaseURL != "" {
+		scheme, _, _ := strings.Cut(cfg.DatabaseURL, ":")
+		return nil, fmt.Errorf("GAFF_DATABASE_URL: %s: is not supported by this version; leave it empty for SQLite in %s",
+			scheme, cfg.DataDir)
+	}
+	return sqlite.Open(ctx, filepath.Join(cfg.DataDir, databaseFile), sqlite.Options{
+		Log: log, MaxRejections: cfg.Limits.Rejections,
+	})
+}
+
+// adminToken returns the configured token, else the one kept in the data folder, which
+// the first start makes.
+func adminToken(cfg *config.Config) (token string, made bool, err error) {
+	if cfg.AdminToken != "" {
+		return string(cfg.AdminToken), false, nil
+	}
+	path := filepath.Join(cfg.DataDir, TokenFile)
+	text, err := os.ReadFile(path)
+	if err == nil && strings.TrimSpace(string(text)) != "" {
+		return strings.TrimSpace(string(text)), false, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", false, fmt.Errorf("admin token: %w", err)
+	}
+	token = newToken()
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		return "", false, fmt.Errorf("keep the admin token: %w", err)
+	}
+	return token, true, nil
+}
+
+// announce tells the commands on this machine where the gateway is, until forget.
+func announce(dir, url string) (forget func(), err error) {
+	path := filepath.Join(dir, URLFile)
+	if err := os.WriteFile(path, []byte(url+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("note the gateway's address: %w", err)
+	}
+	return func() { _ = os.Remove(path) }, nil
+}
+
+// localURL is how this machine reaches the listener.
+func localURL(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
 }

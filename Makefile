@@ -1,0 +1,47 @@
+# Everything that is done to gaff, by name. `make` alone lists the targets.
+
+GO ?= go
+FUZZTIME ?= 60s
+ROUNDS ?= 50
+
+.PHONY: help build test race lint fuzz bench crash cover clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the static binary, bin/gaff
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gaff ./cmd/gaff
+
+test: ## check the form, then run all tests; what they need is installed if missing
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gaff ./cmd/gaff
+	$(GO) test -timeout 5m ./...
+
+race: ## run the tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+
+lint: ## run the pinned linters (the first time builds them)
+	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+	$(GO) tool -modfile=tools/go.mod govulncheck ./...
+
+fuzz: ## fuzz every parser of what strangers send, FUZZTIME each
+	@$(GO) list ./... | while read pkg; do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+bench: build ## measure against a bare server in the same run; see docs/benchmarks.md
+	$(GO) run ./internal/bench -gaff bin/gaff
+
+crash: ## kill the gateway under load, ROUNDS times, and count what is lost or doubled
+	GAFF_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^TestCrash' -v ./internal/e2e
+
+cover: ## write a coverage profile, cover.out
+	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -1
+
+clean: ## remove what was built
+	rm -rf bin cover.out

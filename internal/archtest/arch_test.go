@@ -1,0 +1,166 @@
+// Package archtest holds the rules of who may import whom.
+package archtest
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// rule forbids files of some packages to import others. Test files are held to it too,
+// where tests says so.
+type rule struct {
+	why   string
+	from  string // regular expression on the package's path below the module
+	not   string // packages that from matches and the rule leaves out
+	deny  string // regular expression on the imported path
+	allow string // imports that deny matches and the rule allows
+}
+
+var rules = []rule{
+	{
+		why:  "the root package is the vocabulary: it stands on leaves and the standard library only",
+		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id)$`,
+	},
+	{
+		why:  "leaves stand on the standard library and their one library",
+		from: `^internal/(id|migrate)$`, deny: `^gaff(/|$)`,
+	},
+	{
+		why:  "verify and pipeline know the vocabulary only",
+		from: `^(verify|pipeline)$`, deny: `^gaff/`, allow: `^gaff/internal/(id)$`,
+	},
+	{
+		why:  "providers know verify and pipeline, not each other, no store and no server",
+		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|pipeline)$`,
+	},
+	{
+		why:  "queries know the vocabulary and pipeline",
+		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/id)$`,
+	},
+	{
+		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
+		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite`,
+	},
+	{
+		why:  "the API and the server never see a store, a provider or the configuration",
+		from: `^internal/(api|server|metrics)$`, deny: `^gaff/(store|provider|internal/(sqlstore|config|app|cli))`,
+	},
+	{
+		why:  "only app joins the parts",
+		from: `.*`, not: `^(internal/(app|e2e|bench|storetest)|gafftest)$`, deny: `^gaff/(store|provider|internal/metrics|internal/server|internal/api)`,
+	},
+	{
+		why:  "only main knows the commands, and only commands the app",
+		from: `.*`, not: `^(cmd/gaff|internal/cli)$`, deny: `^gaff/internal/(cli|app)`,
+	},
+	{
+		why:  "the store's test suite is for tests",
+		from: `.*`, deny: `^gaff/internal/storetest`,
+	},
+}
+
+// environment is read by config and cli only; everything else is handed its settings.
+var environment = regexp.MustCompile(`\bos\.(Getenv|LookupEnv|Environ|ExpandEnv)\b`)
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join("..", "..")
+	seen := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && (name == "testdata" || name == "tools" || name == "examples" || strings.HasPrefix(name, ".") && path != root) {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		seen++
+		rel, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(rel)
+		if pkg == "." {
+			pkg = ""
+		}
+		return checkFile(t, path, pkg)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 20 {
+		t.Errorf("only %d files were checked: is the walk still right?", seen)
+	}
+}
+
+func checkFile(t *testing.T, path, pkg string) error {
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+	if err != nil {
+		return err
+	}
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return err
+		}
+		for _, r := range rules {
+			if r.breaks(pkg, imported) {
+				t.Errorf("%s imports %s: %s", path, imported, r.why)
+			}
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if environment.Match(text) && !regexp.MustCompile(`^(internal/(config|cli)|cmd/gaff)$`).MatchString(pkg) {
+		t.Errorf("%s reads the environment: only config and cli do", path)
+	}
+	return nil
+}
+
+func (r rule) breaks(pkg, imported string) bool {
+	if !regexp.MustCompile(r.from).MatchString(pkg) || r.not != "" && regexp.MustCompile(r.not).MatchString(pkg) {
+		return false
+	}
+	if !regexp.MustCompile(r.deny).MatchString(imported) {
+		return false
+	}
+	return r.allow == "" || !regexp.MustCompile(r.allow).MatchString(imported)
+}
+
+func TestRulesCatch(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pkg, imported string
+		caught        bool
+	}{
+		{"", "gaff/store/sqlite", true},
+		{"", "gaff/internal/id", false},
+		{"", "github.com/oklog/ulid/v2", true},
+		{"", "net/http", false},
+		{"provider/fal", "gaff/provider/lastframe", true},
+		{"internal/api", "gaff/internal/sqlstore", true},
+		{"internal/api", "gaff/pipeline", false},
+		{"internal/cli", "database/sql", true},
+		{"pipeline", "gaff/internal/sqlstore", true},
+	} {
+		caught := false
+		for _, r := range rules {
+			caught = caught || r.breaks(c.pkg, c.imported)
+		}
+		if caught != c.caught {
+			t.Errorf("%q imports %q: caught %v, want %v", c.pkg, c.imported, caught, c.caught)
+		}
+	}
+}

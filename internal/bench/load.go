@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// load is a stream of signed requests, each with another body.
+type load struct {
+	addr, path, header string
+	body               func(b []byte, n int64) []byte
+	// every is the time between two requests of one connection; zero: as fast as the
+	// answers come.
+	every time.Duration
+}
+
+type result struct {
+	rate     float64 // a second
+	p50, p99 time.Duration
+	cpu      float64 // microseconds of the server's an event
+}
+
+func (r result) print(name string, conns int, ratio float64) {
+	fmt.Printf("%-44s %6d %10.0f %7.3f %9.1f %9.1f %9.0f\n", name, conns, r.rate, ratio, ms(r.p50), ms(r.p99), r.cpu)
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func median(rs []result) result {
+	slices.SortFunc(rs, func(a, b result) int { return int(a.rate - b.rate) })
+	return rs[len(rs)/2]
+}
+
+// sequence numbers all requests of the run, so that no two bodies are alike.
+var sequence atomic.Int64
+
+// measure runs a load for d. The clock goes on until after returns, so that work which is
+// only accepted counts as not done.
+func measure(p *process, l load, conns int, d time.Duration, after func() error) (result, error) {
+	cpu, began := p.cpu(), time.Now()
+	stop := began.Add(d)
+	var wg sync.WaitGroup
+	waits, errs := make([][]time.Duration, conns), make([]error, conns)
+	for i := range conns {
+		wg.Go(func() { waits[i], errs[i] = l.send(stop, time.Duration(i)*l.every/time.Duration(conns)) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return result{}, err
+	}
+	if after != nil {
+		if err := after(); err != nil {
+			return result{}, err
+		}
+	}
+	took := time.Since(began)
+	all := slices.Concat(waits...)
+	if len(all) == 0 {
+		return result{}, errors.New("no request was answered")
+	}
+	slices.Sort(all)
+	return result{
+		rate: float64(len(all)) / took.Seconds(), p50: all[len(all)/2], p99: all[len(all)*99/100],
+		cpu: float64((p.cpu() - cpu).Microseconds()) / float64(len(all)),
+	}, nil
+}
+
+// send is one connection: request, answer, request. It speaks HTTP by hand, since a
+// client that costs more than the server would measure itself.
+func (l load) send(stop time.Time, offset time.Duration) ([]time.Duration, error) {
+	conn, err := net.Dial("tcp", l.addr)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(stop.Add(10 * time.Second)); err != nil {
+		return nil, err
+	}
+	in := bufio.NewReaderSize(conn, 4096)
+	mac := hmac.New(sha256.New, []byte(secret))
+	head := "POST " + l.path + " HTTP/1.1\r\nHost: " + l.addr + "\r\nUser-Agent: bench\r\nContent-Type: application/json\r\n" + l.header + ": "
+	var body, request []byte
+	var waits []time.Duration
+	for next := time.Now().Add(offset); next.Before(stop); {
+		if l.every > 0 {
+			time.Sleep(time.Until(next))
+			next = next.Add(l.every)
+		} else {
+			next = time.Now()
+		}
+		body = l.body(body[:0], sequence.Add(1))
+		mac.Reset()
+		mac.Write(body)
+		request = append(request[:0], head...)
+		request = hex.AppendEncode(request, mac.Sum(nil))
+		request = append(request, "\r\nContent-Length: "...)
+		request = strconv.AppendInt(request, int64(len(body)), 10)
+		request = append(request, "\r\n\r\n"...)
+		request = append(request, body...)
+		sent := time.Now()
+		if _, err := conn.Write(request); err != nil {
+			return nil, err
+		}
+		if err := readAnswer(in); err != nil {
+			return nil, err
+		}
+		waits = append(waits, time.Since(sent))
+	}
+	return waits, nil
+}
+
+func readAnswer(in *bufio.Reader) error {
+	status, length := "", 0
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		switch {
+		case status == "":
+			status = string(line)
+		case len(line) <= 2:
+			if !strings.HasPrefix(status, "HTTP/1.1 200 ") {
+				return fmt.Errorf("answered %q", strings.TrimSpace(status))
+			}
+			_, err := in.Discard(length)
+			return err
+		case len(line) > 15 && strings.EqualFold(string(line[:15]), "Content-Length:"):
+			if length, err = strconv.Atoi(strings.TrimSpace(string(line[15:]))); err != nil {
+				return err
+			}
+		}
+	}
+}

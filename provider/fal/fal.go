@@ -1,0 +1,347 @@
+// Package fal receives the webhooks of fal.ai's queue, in two dialects: the one that fal
+// really speaks, and the one of an application's own document (docs/providers.md). It
+// reads them as events, and as changes to jobs and their files.
+package fal
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"gaff"
+	"gaff/pipeline"
+	"gaff/verify"
+)
+
+// Name is the source's and the provider's.
+const Name = "fal"
+
+// DefaultJWKSURL is where fal publishes the keys that it signs webhooks with. They are
+// the same for all its customers.
+const DefaultJWKSURL = "https://rest.fal.ai/.well-known/jwks.json"
+
+// Types of events.
+const (
+	Completed  = "generation.completed"
+	Failed     = "generation.failed"
+	InProgress = "generation.in_progress"
+)
+
+// Dialects, as gaff.Verification.Dialect has them.
+const (
+	// DialectFal is signed with fal's Ed25519 keys.
+	DialectFal = "fal"
+	// DialectDocument is signed with a shared secret, in x-fal-signature.
+	DialectDocument = "document"
+)
+
+// Headers of the two dialects.
+const (
+	headerRequestID = "X-Fal-Webhook-Request-Id"
+	headerUserID    = "X-Fal-Webhook-User-Id"
+	headerTimestamp = "X-Fal-Webhook-Timestamp"
+	headerSignature = "X-Fal-Webhook-Signature"
+
+	documentSignature = "X-Fal-Signature"
+	documentTimestamp = "X-Fal-Timestamp"
+)
+
+var falHeaders = [...]string{headerSignature, headerRequestID, headerUserID, headerTimestamp}
+
+// Options of the source. The zero value accepts fal's own dialect.
+type Options struct {
+	// Secrets of the document's dialect; all are accepted. None: that dialect is refused.
+	Secrets []string
+	// JWKSURL overrides DefaultJWKSURL, for tests. JWKS, if set, is used instead.
+	JWKSURL string
+	JWKS    *verify.JWKS
+}
+
+// Source returns the source "fal". It fails on an empty secret.
+func Source(o Options) (gaff.Source, error) {
+	if o.JWKS == nil {
+		if o.JWKSURL == "" {
+			o.JWKSURL = DefaultJWKSURL
+		}
+		o.JWKS = verify.NewJWKS(o.JWKSURL, verify.JWKSOptions{})
+	}
+	scheme, _ := verify.Preset(Name)
+	real, err := verify.New(scheme, verify.Options{JWKS: o.JWKS})
+	if err != nil {
+		return gaff.Source{}, fmt.Errorf("fal: %w", err)
+	}
+	v := &verifier{real: real}
+	about := map[string]string{
+		"fal.ai":     real.Describe(),
+		"register":   "submit to https://queue.fal.run/{model}?fal_webhook={this address, percent-encoded}: a query parameter, never a field of the input",
+		"jobs":       "fal's keys are the same for all its customers: an event counts only for a request that this gateway knows",
+		"dashboard":  "https://fal.ai/dashboard/webhooks shows what fal delivered",
+		"secret set": strconv.FormatBool(len(o.Secrets) > 0),
+	}
+	if len(o.Secrets) > 0 {
+		if v.document, err = verify.SharedSecret(documentSignature, documentTimestamp, o.Secrets); err != nil {
+			return gaff.Source{}, fmt.Errorf("fal: %w", err)
+		}
+		about["own dialect"] = v.document.Describe() + "; the secret is FAL_WEBHOOK_SECRET"
+	}
+	return gaff.Source{Name: Name, Verifier: v, Parser: Parser{}, About: about}, nil
+}
+
+type verifier struct {
+	real     *verify.Verifier
+	document *verify.Shared // nil: no secret is set
+}
+
+var errNoProof = fmt.Errorf("%s and %s: %w", headerSignature, documentSignature, verify.ErrMissing)
+
+func (v *verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
+	// A request that speaks fal's dialect in part is never tried as the other one.
+	for _, name := range falHeaders {
+		if len(r.Header[name]) > 0 {
+			return v.verifyFal(ctx, r)
+		}
+	}
+	if len(r.Header[documentSignature]) == 0 {
+		return gaff.Verification{}, errNoProof
+	}
+	if v.document == nil {
+		return gaff.Verification{}, fmt.Errorf("%s: FAL_WEBHOOK_SECRET is not set, so this dialect is refused", documentSignature)
+	}
+	proof, err := v.document.Verify(ctx, r)
+	proof.Dialect = DialectDocument
+	return proof, err
+}
+
+func (v *verifier) verifyFal(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
+	for _, name := range falHeaders {
+		if r.Header.Get(name) == "" {
+			return gaff.Verification{}, fmt.Errorf("%s: %w", name, verify.ErrMissing)
+		}
+	}
+	proof, err := v.real.Verify(ctx, r)
+	proof.Scheme, proof.Dialect = "fal-jwks", DialectFal
+	return proof, err
+}
+
+// Sign adds the headers of the document's dialect.
+func Sign(r *gaff.Request, secret string) {
+	setHeader(r, documentSignature, verify.GenerateWebhookSignature(r.Body, secret))
+}
+
+// SignFal adds the headers of fal's own dialect, as a stand-in for fal does in tests.
+func SignFal(r *gaff.Request, key ed25519.PrivateKey, requestID, userID string, at time.Time) {
+	timestamp := strconv.FormatInt(at.Unix(), 10)
+	sum := sha256.Sum256(r.Body)
+	message := requestID + "\n" + userID + "\n" + timestamp + "\n" + hex.EncodeToString(sum[:])
+	setHeader(r, headerRequestID, requestID)
+	setHeader(r, headerUserID, userID)
+	setHeader(r, headerTimestamp, timestamp)
+	setHeader(r, headerSignature, hex.EncodeToString(ed25519.Sign(key, []byte(message))))
+}
+
+func setHeader(r *gaff.Request, name, value string) {
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	r.Header.Set(name, value)
+}
+
+// Result is the payload of a completed image generation, the most common one; handlers
+// that use other models decode into types of their own.
+type Result struct {
+	Images []File          `json:"images"`
+	Video  *File           `json:"video"`
+	Seed   json.Number     `json:"seed"`
+	Prompt string          `json:"prompt"`
+	Extra  json.RawMessage `json:"-"`
+}
+
+// File is one file of a result. Any field but URL may be missing.
+type File struct {
+	URL         string      `json:"url"`
+	ContentType string      `json:"content_type"`
+	FileName    string      `json:"file_name"`
+	FileSize    int64       `json:"file_size"`
+	Width       int         `json:"width"`
+	Height      int         `json:"height"`
+	Duration    json.Number `json:"duration"`
+}
+
+// envelope is what both dialects are read with: the fields of the one are absent in the
+// other.
+type envelope struct {
+	RequestID        string          `json:"request_id"`
+	GatewayRequestID string          `json:"gateway_request_id"`
+	Status           string          `json:"status"`
+	Payload          json.RawMessage `json:"payload"`
+	Error            json.RawMessage `json:"error"`
+	PayloadError     string          `json:"payload_error"`
+	Result           json.RawMessage `json:"result"`
+	Metadata         *metadata       `json:"metadata"`
+}
+
+type metadata struct {
+	JobID          string `json:"job_id"`
+	ProjectID      string `json:"project_id"`
+	UserID         string `json:"user_id"`
+	GenerationType string `json:"generation_type"`
+}
+
+var statuses = map[string]map[string]struct {
+	eventType string
+	status    pipeline.JobStatus
+}{
+	DialectFal: {
+		"OK":    {Completed, pipeline.JobCompleted},
+		"ERROR": {Failed, pipeline.JobFailed},
+	},
+	DialectDocument: {
+		"completed":   {Completed, pipeline.JobCompleted},
+		"failed":      {Failed, pipeline.JobFailed},
+		"in_progress": {InProgress, pipeline.JobProcessing},
+	},
+}
+
+// Parser is a gaff.Parser of both dialects.
+type Parser struct{}
+
+// Parse reads the event's type and identity. The body must be a JSON object with
+// request_id and a known status; the document's dialect also needs metadata.job_id.
+func (Parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, error) {
+	env, err := decode(r.Body)
+	if err != nil {
+		return gaff.Envelope{}, err
+	}
+	known, ok := statuses[v.Dialect][env.Status]
+	switch {
+	case env.RequestID == "":
+		return gaff.Envelope{}, errors.New("request_id is missing")
+	case !ok:
+		return gaff.Envelope{}, fmt.Errorf("status %.40q is none of this dialect's", env.Status)
+	case v.Dialect == DialectDocument && (env.Metadata == nil || env.Metadata.JobID == ""):
+		return gaff.Envelope{}, errors.New("metadata.job_id is missing")
+	}
+	// Signed is the header; what is acted upon is the body. After a retry on fal's side
+	// the header may hold the id of the last run.
+	if header := r.Header.Get(headerRequestID); v.Dialect == DialectFal && header != env.RequestID && header != env.GatewayRequestID {
+		return gaff.Envelope{}, fmt.Errorf("request_id is not that of %s", headerRequestID)
+	}
+	return gaff.Envelope{Type: known.eventType, ID: env.RequestID, Status: env.Status, CorrelationID: env.RequestID}, nil
+}
+
+func decode(body []byte) (envelope, error) {
+	var env envelope
+	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
+		return env, errors.New("the body is not a JSON object")
+	}
+	if err := json.Unmarshal(body, &env); err != nil {
+		return env, fmt.Errorf("the body is not what fal sends: %w", err)
+	}
+	return env, nil
+}
+
+// Interpreter is a pipeline.Interpreter of both dialects.
+type Interpreter struct{}
+
+// Interpret reads an event as a change to a job. In fal's own dialect the job must be
+// known by its request id; in the document's it is made from the metadata.
+func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
+	env, err := decode(ev.Data)
+	if err != nil {
+		return pipeline.Update{}, gaff.Discard(err)
+	}
+	known, ok := statuses[ev.Proof.Dialect][env.Status]
+	if !ok {
+		return pipeline.Update{}, gaff.Discard(fmt.Errorf("status %.40q is none of dialect %q", env.Status, ev.Proof.Dialect))
+	}
+	u := pipeline.Update{Provider: Name, RequestID: env.RequestID, Status: known.status}
+	result := env.Payload
+	if ev.Proof.Dialect == DialectDocument {
+		if env.Metadata == nil || env.Metadata.JobID == "" {
+			return pipeline.Update{}, gaff.Discard(errors.New("metadata.job_id is missing"))
+		}
+		result = env.Result
+		u.Create, u.JobID, u.ProjectID = true, env.Metadata.JobID, env.Metadata.ProjectID
+		u.UserID, u.Kind = env.Metadata.UserID, env.Metadata.GenerationType
+	}
+	if bytes.Equal(result, []byte("null")) {
+		result = nil
+	}
+	switch known.status {
+	case pipeline.JobCompleted:
+		u.Result = result
+		if u.Files, err = pipeline.Files(Name, result, ev.ReceivedAt); err != nil {
+			return pipeline.Update{}, gaff.Discard(err)
+		}
+	case pipeline.JobFailed:
+		// An error's payload names inputs and pages of documentation: no files.
+		u.Result = result
+		u.Error, u.ErrorType = Failure(env.Error, result)
+	}
+	return u, nil
+}
+
+// Failure reads fal's reason out of an error body of any of its shapes: one line for
+// people, and a code such as "content_policy_violation", empty if there is none.
+// topLevel is the "error" beside the payload.
+func Failure(topLevel, payload json.RawMessage) (text, code string) {
+	var body struct {
+		Detail    json.RawMessage `json:"detail"`
+		ErrorType string          `json:"error_type"`
+		Error     json.RawMessage `json:"error"`
+	}
+	// A payload of another shape leaves the fields empty.
+	_ = json.Unmarshal(payload, &body)
+	code = body.ErrorType
+	var list []struct {
+		Loc  []json.RawMessage `json:"loc"`
+		Msg  string            `json:"msg"`
+		Type string            `json:"type"`
+	}
+	if json.Unmarshal(body.Detail, &list) == nil && len(list) > 0 {
+		text, code = list[0].Msg, list[0].Type
+		if where := location(list[0].Loc); where != "" && text != "" {
+			text = where + ": " + text
+		}
+		if more := len(list) - 1; more > 0 {
+			text += fmt.Sprintf(" (and %d more)", more)
+		}
+	}
+	for _, raw := range []json.RawMessage{body.Detail, body.Error, topLevel} {
+		if text == "" {
+			_ = json.Unmarshal(raw, &text)
+		}
+	}
+	if text == "" {
+		text = "failed without a reason"
+	}
+	return text, code
+}
+
+// location writes where a validation error lies: ["body","prompt"] is "prompt".
+func location(parts []json.RawMessage) string {
+	var b bytes.Buffer
+	for i, part := range parts {
+		name := string(part)
+		var s string
+		if json.Unmarshal(part, &s) == nil {
+			name = s
+		}
+		if i == 0 && name == "body" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(name)
+	}
+	return b.String()
+}

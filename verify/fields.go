@@ -1,0 +1,56 @@
+package verify
+
+import "fmt"
+
+// Fields reads values out of JSON by pointers, without decoding the document: one pass
+// over the bytes, whatever the number of pointers.
+type Fields struct {
+	set   pointers
+	names []string
+	index []int
+}
+
+// NewFields readies pointers (RFC 6901), such as "/data/id". An empty one is never found.
+func NewFields(list ...string) (*Fields, error) {
+	f := &Fields{names: list}
+	for _, text := range list {
+		at := -1
+		if text != "" {
+			var err error
+			if at, err = f.set.add(text); err != nil {
+				return nil, err
+			}
+		}
+		f.index = append(f.index, at)
+	}
+	return f, nil
+}
+
+// Read returns the texts at the pointers, in their order: a string's content, a number
+// as written, true or false; empty for anything else. The document must be JSON as a
+// whole.
+func (f *Fields) Read(doc []byte) ([]string, error) {
+	found, err := f.set.find(doc)
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(f.index))
+	for i, at := range f.index {
+		if at >= 0 {
+			texts[i], _ = jsonText(found[at])
+		}
+	}
+	return texts, nil
+}
+
+// ValidJSON returns an error if doc is not JSON.
+func ValidJSON(doc []byte) error {
+	s := scanner{data: doc}
+	if !s.value(0, 0) {
+		return errJSON
+	}
+	if s.space(); s.pos != len(doc) {
+		return fmt.Errorf("%w: something follows it", errJSON)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"gaff"
+)
+
+// sharedTolerance is how far an optional timestamp may be off, both ends included.
+const sharedTolerance = 300 * time.Second
+
+// Shared verifies hex HMAC-SHA256 of the body under a shared secret, with a timestamp
+// header that may be absent, and must be fresh if it is there. Make it with
+// [SharedSecret].
+type Shared struct {
+	*Verifier
+	timestamp string
+}
+
+// SharedSecret returns the verifier of the simplest scheme in use: signature is the name
+// of the header with the signature, timestamp that of the optional one in Unix seconds.
+// The timestamp is not covered by the signature: it catches honest delays, not replays.
+func SharedSecret(signature, timestamp string, secrets []string) (*Shared, error) {
+	v, err := New(Scheme{
+		Kind: "signature", Algorithm: "hmac-sha256", Signed: "{body}", Encoding: "hex",
+		Signature: Signatures{{Location: Location{In: "header", Name: signature}, Format: "raw"}},
+	}, Options{Secrets: secrets})
+	if err != nil {
+		return nil, err
+	}
+	return &Shared{v, http.CanonicalHeaderKey(timestamp)}, nil
+}
+
+// Verify checks r. See [gaff.Verifier].
+func (s *Shared) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
+	v, err := s.Verifier.Verify(ctx, r)
+	if err != nil || len(r.Header[s.timestamp]) == 0 {
+		return v, err
+	}
+	text, err := headerText(r.Header, s.timestamp, s.timestamp)
+	if err != nil {
+		return gaff.Verification{}, err
+	}
+	if _, ok := parseTime(text, "s"); !ok {
+		return gaff.Verification{}, fmt.Errorf("%s: %w: %s, Unix seconds are wanted", s.timestamp, ErrMalformed, printable(text))
+	}
+	if !ValidateWebhookTimestamp(text, r.ReceivedAt, sharedTolerance) {
+		return gaff.Verification{}, fmt.Errorf("%s: %w: %s", s.timestamp, ErrStale, printable(text))
+	}
+	return v, nil
+}
+
+// Refuse returns a verifier that refuses everything for a reason: a source whose secret
+// is not set must not be open.
+func Refuse(reason string) gaff.Verifier { return refusal(reason) }
+
+type refusal string
+
+func (r refusal) Verify(context.Context, *gaff.Request) (gaff.Verification, error) {
+	return gaff.Verification{}, errors.New(string(r))
+}
