@@ -850,8 +850,11 @@ func formField(r *gaff.Request, name string) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
 		}
-		text, err := oneOf(fields[name], "form field "+name)
-		return []byte(text), err
+		text, err := oneOf(fields[name])
+		if err != nil {
+			return nil, fmt.Errorf("form field %s: %w", name, err)
+		}
+		return []byte(text), nil
 	}
 	if kind != "multipart/form-data" || params["boundary"] == "" {
 		return nil, fmt.Errorf("Content-Type: %w: a form is wanted", ErrMalformed)

@@ -623,17 +623,21 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 	if len(keys) > 0 || len(o.Secrets) > 0 {
 		return public, nil
 	}
+	address := o.Settings["jwks_url"]
+	if address == "" {
+		address = format.DefaultURL
+	}
 	switch {
 	case !fetched:
 		f.add("secrets", "missing; the sender's public key is wanted (%s)", format.Source)
 	case o.JWKS != nil:
 		return nil, o.JWKS
+	case address != "":
+		return nil, NewJWKS(address, JWKSOptions{Client: o.Client})
 	case format.Source == "jwks-by-kid":
 		f.add("secrets", "missing; the sender hands out its keys one by one for API credentials: give them as a JWKS document")
-	case format.DefaultURL != "":
-		return nil, NewJWKS(format.DefaultURL, JWKSOptions{Client: o.Client})
 	default:
-		f.add("key.default_url", "missing; the address of the sender's JWKS is wanted")
+		f.add("settings.jwks_url", "missing; the address of the sender's JWKS is wanted")
 	}
 	return nil, nil
 }
