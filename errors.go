@@ -19,9 +19,15 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrUnverifiable: the check of a request cannot be made just now.
 	ErrUnverifiable = errors.New("cannot be verified now")
+	// ErrInvalid: what was asked for makes no sense, such as a broken cursor.
+	ErrInvalid = errors.New("invalid")
 	// ErrStopped: the gateway or store was stopped.
 	ErrStopped = errors.New("stopped")
 )
+
+// Finished is returned by a handler that finished its delivery as succeeded in a
+// transaction of its own (pipeline does), so that nobody finishes it again.
+var Finished = errors.New("delivery finished by its handler")
 
 type discardError struct{ err error }
 

@@ -28,7 +28,7 @@ type Request struct {
 // changes after it has been stored; what became of it stands in its [Log] and its
 // deliveries.
 type Event struct {
-	// ID is ours: "evt_" and a ULID.
+	// ID is ours: "evt_" and a ULID. The store gives it.
 	ID string
 	// Source and Type together find the handlers.
 	Source, Type string

@@ -15,9 +15,10 @@ type Lease struct {
 	Attempt int
 	// Claim counts how often the delivery was claimed, where claims are stored.
 	Claim int
-	// Source and Until help a store to find and to free what it gave out.
-	Source string
-	Until  time.Time
+	// EventID and Source repeat the event's, for the store's change log.
+	EventID, Source string
+	// Until is when another worker may take over; zero where only one process works.
+	Until time.Time
 	// StartedAt is when the worker began, for the attempt's record.
 	StartedAt time.Time
 }

@@ -1,10 +1,17 @@
 // Package config holds every setting of the program in one struct: defaults, then
 // gaff.yaml, then the environment, then flags.
+//
+// The settings are one table (settings.go): name, other names, flag, help and the field
+// it fills. The same table reads the file, the environment and the flags, names faults
+// and prints "gaff config show", so the four cannot drift apart.
 package config
 
 import (
+	"fmt"
+	"io"
 	"time"
 
+	"gaff"
 	"gaff/verify"
 )
 
@@ -19,11 +26,18 @@ func (s Secret) String() string {
 	return "[redacted]"
 }
 
+// Format writes what [Secret.String] returns for every verb, so that neither %#v nor a
+// mistaken %d shows the text.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// MarshalText writes what [Secret.String] returns, for JSON and structured logs.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Config is every setting. [Default] gives the defaults.
 type Config struct {
 	Addr        string // GAFF_ADDR, PORT
 	DataDir     string // GAFF_DATA_DIR
-	DatabaseURL string // GAFF_DATABASE_URL, DATABASE_URL; empty: SQLite in DataDir
+	DatabaseURL string // GAFF_DATABASE_URL, DATABASE_URL; empty: SQLite in DataDir. May hold a password
 	AdminToken  Secret // GAFF_ADMIN_TOKEN
 	BaseURL     string // WEBHOOK_BASE_URL; without a slash at the end
 
@@ -33,33 +47,48 @@ type Config struct {
 	WebhookSecrets, FalWebhookSecrets, LastFrameWebhookSecrets []Secret
 
 	FalKey      Secret // FAL_KEY
-	FalQueueURL string // GAFF_FAL_QUEUE_URL
-	FalJWKSURL  string // GAFF_FAL_JWKS_URL
+	FalQueueURL string // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
+	FalJWKSURL  string // GAFF_FAL_JWKS_URL; empty: fal's own
 
-	NgrokDomain    string // NGROK_DOMAIN
+	NgrokDomain    string // NGROK_DOMAIN; a bare host name
 	NgrokAuthToken Secret // NGROK_AUTH_TOKEN, NGROK_AUTHTOKEN
 
 	ReconcileAfter time.Duration // GAFF_RECONCILE_AFTER
-	MediaURL       string        // GAFF_MEDIA_URL
-	AllowAddresses []string      // GAFF_ALLOW_ADDRESSES, CIDR
+	MediaURL       string        // GAFF_MEDIA_URL; empty: "media" in DataDir; "off": none
+	AllowAddresses []string      // GAFF_ALLOW_ADDRESSES, CIDR; each parses with netip.ParsePrefix
 
-	LogFormat, LogLevel string // GAFF_LOG_FORMAT, GAFF_LOG_LEVEL
+	LogFormat, LogLevel string // GAFF_LOG_FORMAT, GAFF_LOG_LEVEL; LogLevel is a name of slog
+
+	// ClientURL and ClientToken are where and as whom the commands speak to a running
+	// gateway: GAFF_URL (without a slash at the end) and GAFF_TOKEN. The server does not
+	// read them.
+	ClientURL   string
+	ClientToken Secret
 
 	// Sources are the configured senders, by name, of gaff.yaml's "sources:". An entry
 	// may also be named fal, lastframe or custom to change its limits and retries, or
 	// (custom only) its verifier.
 	Sources map[string]Source
 
-	// Limits of receiving and working. Zero fields have defaults; see the yaml tags.
+	// Limits of receiving and working. [Default] fills them all.
 	Limits Limits
 	// Retry is the policy of all deliveries where a source has none of its own.
 	Retry Retry
+
+	// File is the configuration file that was read; empty if there was none.
+	File string
+	// Warnings are remarks of [Load] on what is allowed but hardly meant.
+	Warnings []string
+
+	// origins tells where a value came from, by the setting's name or its path in the
+	// file. What is not in it is a default.
+	origins map[string]string
 }
 
 // Source is a sender declared in the configuration.
 type Source struct {
 	// Preset names a kept description of a sender ("stripe"); Verify is one in full.
-	// One of the two is set.
+	// One of the two is set, but for the sources that gaff has itself.
 	Preset string
 	Verify *verify.Scheme
 	// Secrets are resolved texts: "env:NAME" and "file:/path" were already read.
@@ -70,11 +99,12 @@ type Source struct {
 	// JSON pointers into the body, over the verifier's own id and type locations.
 	ID, Type, Status, Job, Project string
 
+	// MaxBodyBytes bounds the body; zero means Limits.MaxBodyBytes.
 	MaxBodyBytes int64
 	AcceptGzip   bool
-	Retry        *Retry
-	// Effects maps the body to job and media effects; nil: none. Reserved for senders
-	// without a provider package of their own.
+	// Retry overrides Config.Retry field by field; nil keeps it.
+	Retry *Retry
+	// Effects maps the body to job and media effects; nil: none.
 	Effects *Effects
 }
 
@@ -94,6 +124,11 @@ type Retry struct {
 	Timeout     time.Duration
 }
 
+// Policy returns r as the gateway's type.
+func (r Retry) Policy() gaff.RetryPolicy {
+	return gaff.RetryPolicy{MaxAttempts: r.MaxAttempts, First: r.First, Factor: r.Factor, Max: r.Max, Timeout: r.Timeout}
+}
+
 // Limits bounds what strangers and load can make the program do.
 type Limits struct {
 	MaxBodyBytes   int64         // of one webhook; 1 MiB
@@ -105,4 +140,28 @@ type Limits struct {
 	InFlightBytes  int64         // over all bodies; 256 MiB
 	Workers        int           // handlers at once; 64
 	Rejections     int           // kept; 10000
+}
+
+// Default returns the configuration of a gateway for which nothing is set.
+func Default() *Config {
+	p := gaff.DefaultRetryPolicy
+	return &Config{
+		Addr:           ":3000",
+		DataDir:        "./gaff-data",
+		ReconcileAfter: 2 * time.Minute,
+		LogFormat:      "text",
+		LogLevel:       "info",
+		Limits: Limits{
+			MaxBodyBytes:   1 << 20,
+			MaxHeaderBytes: 16 << 10,
+			ReadTimeout:    15 * time.Second,
+			HeaderTimeout:  5 * time.Second,
+			IdleTimeout:    75 * time.Second,
+			Connections:    10000,
+			InFlightBytes:  256 << 20,
+			Workers:        64,
+			Rejections:     10000,
+		},
+		Retry: Retry{MaxAttempts: p.MaxAttempts, First: p.First, Max: p.Max, Factor: p.Factor, Timeout: p.Timeout},
+	}
 }

@@ -1,0 +1,429 @@
+package gaff
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"gaff/internal/id"
+)
+
+// PathPrefix is where webhooks come in; the source's name follows.
+const PathPrefix = "/api/v1/webhooks/"
+
+const (
+	maxHandle    = 256
+	maxDedupeKey = 256
+	// Of a rejection, this much is kept.
+	rejectedBody   = 2 << 10
+	rejectedValue  = 256
+	rejectedFields = 64
+	// retryAfter is told to senders when nothing can be kept, in seconds.
+	retryAfter = "5"
+)
+
+// IngestHandler returns the handler of the receiving addresses, to be mounted at
+// [PathPrefix]. It never redirects.
+func (g *Gateway) IngestHandler() http.Handler {
+	return http.HandlerFunc(g.serveWebhook)
+}
+
+// reply is how a call ended.
+type reply struct {
+	status int
+	body   string
+	// reason is for the operator.
+	reason string
+	// fixed is sent in place of body, for handshakes and senders that insist on a text.
+	fixed *Reply
+}
+
+var (
+	unknownSource = reply{status: http.StatusNotFound, body: `{"error":"Unknown webhook source"}`, reason: "unknown source"}
+	tryAgain      = reply{status: http.StatusServiceUnavailable, body: `{"error":"Webhook processing failed"}`}
+	badSignature  = reply{status: http.StatusUnauthorized, body: `{"error":"Invalid signature"}`}
+	badPayload    = reply{status: http.StatusBadRequest, body: `{"error":"Invalid payload"}`}
+	tooLarge      = reply{status: http.StatusRequestEntityTooLarge, body: `{"error":"Payload too large"}`}
+	badMethod     = reply{status: http.StatusMethodNotAllowed, body: `{"error":"Method not allowed"}`, reason: "method"}
+)
+
+func (rp reply) because(format string, args ...any) reply {
+	rp.reason = fmt.Sprintf(format, args...)
+	return rp
+}
+
+func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	name, handle, ok := splitPath(r.URL.Path)
+	src := g.sources[name]
+	var req *Request
+	var rp reply
+	switch {
+	case !ok || src == nil:
+		src, rp = nil, unknownSource.because("no source is called %q", name)
+	case !src.allows(r.Method):
+		w.Header().Set("Allow", strings.Join(src.methods(), ", "))
+		rp = badMethod.because("method %s", r.Method)
+	case !g.enter():
+		rp = tryAgain.because("stopping")
+	default:
+		func() {
+			defer g.accepts.Done()
+			req, rp = g.receive(w, r, src, handle)
+		}()
+	}
+	source := ""
+	if src != nil {
+		source = src.Name
+	}
+	if rp.status >= 400 {
+		g.reject(r, req, name, rp)
+	}
+	rp.write(w)
+	if g.opt.Hooks.Replied != nil {
+		g.opt.Hooks.Replied(source, rp.status, time.Since(started))
+	}
+}
+
+// splitPath takes the source and the handle from an address. A slash at the end is
+// served, not redirected: senders take a redirect for a failure.
+func splitPath(path string) (source, handle string, ok bool) {
+	rest, ok := strings.CutPrefix(path, PathPrefix)
+	if !ok {
+		return "", "", false
+	}
+	source, handle, _ = strings.Cut(strings.TrimSuffix(rest, "/"), "/")
+	return source, handle, !strings.Contains(handle, "/") && len(handle) <= maxHandle
+}
+
+func (s *Source) methods() []string {
+	methods := []string{http.MethodPost}
+	if s.Handshaker != nil {
+		methods = append(methods, s.Handshaker.Methods()...)
+	}
+	return methods
+}
+
+func (s *Source) allows(method string) bool {
+	return method == http.MethodPost || s.Handshaker != nil && slices.Contains(s.Handshaker.Methods(), method)
+}
+
+func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, handle string) (*Request, reply) {
+	body, rp := g.readBody(w, r, src)
+	if rp.status != 0 {
+		return nil, rp
+	}
+	defer g.inFlight.Add(-int64(cap(body)))
+	req := &Request{
+		Method: r.Method, URL: g.publicURL(r), RemoteAddr: peer(r), Header: r.Header, Body: body, ReceivedAt: time.Now(),
+	}
+	proof, err := src.Verifier.Verify(r.Context(), req)
+	if src.Handshaker != nil {
+		if fixed, ok := src.Handshaker.Handshake(req, proof, err); ok {
+			return req, reply{status: fixed.Status, fixed: &fixed}
+		}
+	}
+	if r.Method != http.MethodPost {
+		return req, badMethod.because("method %s without a challenge", r.Method)
+	}
+	if errors.Is(err, ErrUnverifiable) {
+		g.log.Warn("webhook cannot be verified now", "source", src.Name, "error", err)
+		return req, tryAgain.because("%v", err)
+	}
+	if err != nil {
+		return req, badSignature.because("%v", err)
+	}
+	ev, rp := g.read(src, req, proof)
+	if rp.status != 0 {
+		return req, rp
+	}
+	ev.Handle = handle
+	ds := g.Route(ev)
+	rc, err := g.accept(r.Context(), ev, ds)
+	switch {
+	case err != nil:
+		g.log.Error("webhook not kept", "source", src.Name, "type", ev.Type, "error", err)
+		return req, tryAgain.because("%v", err)
+	case rc.Conflict:
+		g.log.Warn("a known id came again with another body", "event", rc.ID, "source", src.Name, "webhookId", ev.WebhookID)
+	case len(ds) == 0 && !rc.Duplicate:
+		if more, ok := g.quiet.allow("unhandled "+src.Name, req.ReceivedAt); ok {
+			g.log.Warn("no handler found for webhook", "event", rc.ID, "source", src.Name, "type", ev.Type, "alsoSince", more)
+		}
+	}
+	if src.Ack != nil {
+		return req, reply{status: src.Ack.Status, fixed: src.Ack}
+	}
+	body200 := `{"success":true,"id":"` + rc.ID + `"}`
+	if rc.Duplicate {
+		body200 = `{"success":true,"id":"` + rc.ID + `","duplicate":true}`
+	}
+	return req, reply{status: http.StatusOK, body: body200}
+}
+
+// readBody reads the exact bytes, at most the source's limit, and books them against the
+// bytes that all calls may hold at once.
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, src *Source) ([]byte, reply) {
+	if r.ContentLength > src.MaxBodyBytes {
+		// The rest is not read: the connection is closed instead.
+		w.Header().Set("Connection", "close")
+		return nil, tooLarge.because("Content-Length %d is over the limit of %d bytes", r.ContentLength, src.MaxBodyBytes)
+	}
+	body, err := g.readBooked(r, src.MaxBodyBytes)
+	if err == nil {
+		return body, reply{}
+	}
+	g.inFlight.Add(-int64(cap(body)))
+	w.Header().Set("Connection", "close")
+	switch {
+	case errors.Is(err, errOverLimit):
+		return nil, tooLarge.because("the body is over the limit of %d bytes", src.MaxBodyBytes)
+	case errors.Is(err, errOverBudget):
+		return nil, tryAgain.because("bodies of %d bytes are being received already", g.opt.InFlightBytes)
+	}
+	return nil, badPayload.because("the body could not be read to its end: %v", err)
+}
+
+var (
+	errOverLimit  = errors.New("over the limit")
+	errOverBudget = errors.New("over the budget")
+)
+
+// trusted is how many bytes are set aside on the word of a Content-Length alone.
+const trusted = 64 << 10
+
+// readBooked reads a body into a buffer that grows with what really comes, and books its
+// size as it grows: a length that is only claimed takes no room from others. The caller
+// gives back cap(body), on an error too.
+func (g *Gateway) readBooked(r *http.Request, limit int64) (body []byte, err error) {
+	size := int64(4 << 10)
+	if r.ContentLength >= 0 {
+		// One byte more, so that the end is seen without growing.
+		size = min(r.ContentLength+1, trusted)
+	}
+	for {
+		if grown := size - int64(cap(body)); g.inFlight.Add(grown) > g.opt.InFlightBytes {
+			g.inFlight.Add(-grown)
+			return body, errOverBudget
+		}
+		body = append(make([]byte, 0, size), body...)
+		for len(body) < cap(body) {
+			n, err := r.Body.Read(body[len(body):cap(body)])
+			body = body[:len(body)+n]
+			switch {
+			case int64(len(body)) > limit:
+				return body, errOverLimit
+			case errors.Is(err, io.EOF):
+				return body, nil
+			case err != nil:
+				return body, err
+			}
+		}
+		size = min(2*size, limit+1)
+	}
+}
+
+// read makes the event of an authentic request.
+func (g *Gateway) read(src *Source, req *Request, proof Verification) (*Event, reply) {
+	plain := req
+	if encoding := req.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		if !src.AcceptGzip || !strings.EqualFold(encoding, "gzip") {
+			return nil, badPayload.because("Content-Encoding %q: compressed bodies are refused unless accept_gzip is set", encoding)
+		}
+		data, rp := unzip(req.Body, src.MaxBodyBytes)
+		if rp.status != 0 {
+			return nil, rp
+		}
+		unpacked := *req
+		unpacked.Body = data
+		plain = &unpacked
+	}
+	env, err := src.Parser.Parse(plain, proof)
+	if err != nil {
+		return nil, badPayload.because("%v", err)
+	}
+	if env.Data == nil {
+		env.Data = json.RawMessage(plain.Body)
+	}
+	ev := &Event{
+		Source: src.Name, Type: env.Type, WebhookID: env.ID,
+		CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
+		Data: env.Data, Request: req, Proof: proof,
+	}
+	ev.DedupeKey = dedupeKey(env, req.Body)
+	return ev, reply{}
+}
+
+// dedupeKey is the sender's id joined with the status, or the body's hash. An id too long
+// for an index is hashed too.
+func dedupeKey(env Envelope, body []byte) string {
+	if env.ID == "" {
+		sum := sha256.Sum256(body)
+		return "sha256:" + hex.EncodeToString(sum[:])
+	}
+	key := env.ID
+	if env.Status != "" {
+		key += "\n" + env.Status
+	}
+	if len(key) > maxDedupeKey {
+		sum := sha256.Sum256([]byte(key))
+		return "idsha256:" + hex.EncodeToString(sum[:])
+	}
+	return key
+}
+
+func unzip(body []byte, limit int64) ([]byte, reply) {
+	zr, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, badPayload.because("the body is not gzip: %v", err)
+	}
+	data, err := io.ReadAll(io.LimitReader(zr, limit+1))
+	if err != nil {
+		return nil, badPayload.because("the body is not gzip: %v", err)
+	}
+	if int64(len(data)) > limit {
+		return nil, tooLarge.because("the unpacked body is over the limit of %d bytes", limit)
+	}
+	return data, reply{}
+}
+
+func (g *Gateway) publicURL(r *http.Request) string {
+	if g.opt.BaseURL != "" {
+		return g.opt.BaseURL + r.URL.RequestURI()
+	}
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	return scheme + r.Host + r.URL.RequestURI()
+}
+
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+func (rp reply) write(w http.ResponseWriter) {
+	h := w.Header()
+	body := []byte(rp.body)
+	contentType := "application/json"
+	if rp.fixed != nil {
+		body, contentType = rp.fixed.Body, rp.fixed.ContentType
+		for name, values := range rp.fixed.Header {
+			h[name] = values
+		}
+	}
+	if contentType != "" {
+		h.Set("Content-Type", contentType)
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	if rp.status == http.StatusServiceUnavailable || rp.status == http.StatusTooManyRequests {
+		h.Set("Retry-After", retryAfter)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(rp.status)
+	_, _ = w.Write(body)
+}
+
+// rejectWait bounds how long a refused sender waits for the note about it.
+const rejectWait = 250 * time.Millisecond
+
+// reject keeps a refused request where operators can see it.
+func (g *Gateway) reject(r *http.Request, req *Request, source string, rp reply) {
+	now := time.Now()
+	rj := &Rejection{
+		ID: id.New(id.Rejection, now), Source: clipText(source, 64), Status: rp.status, Reason: clipText(rp.reason, 1024),
+		Method: clipText(r.Method, 16), URL: clipText(g.publicURL(r), 1024), RemoteAddr: peer(r),
+		Header: maskHeader(r.Header), BodySize: max(r.ContentLength, 0), ReceivedAt: now,
+	}
+	if req != nil {
+		rj.BodySize = int64(len(req.Body))
+		rj.Body = bytes.Clone(req.Body[:min(len(req.Body), rejectedBody)])
+	}
+	if more, ok := g.quiet.allow("refused "+strconv.Itoa(rj.Status), now); ok {
+		g.log.Warn("webhook refused", "source", rj.Source, "status", rj.Status, "reason", rj.Reason,
+			"remote", rj.RemoteAddr, "rejection", rj.ID, "alsoSince", more)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), rejectWait)
+	defer cancel()
+	if err := g.store.Reject(ctx, rj); err != nil {
+		g.log.Warn("refused webhook not noted", "source", rj.Source, "error", err)
+	}
+}
+
+// sometimes lets a message through once in a while for each key, and counts the rest, so
+// that strangers and bursts cannot fill the log.
+type sometimes struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+	more map[string]int
+}
+
+const sometimesEvery = time.Second
+
+// allow reports whether to log now, and how many of the same were left out since.
+func (s *sometimes) allow(key string, now time.Time) (more int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.last[key]) < sometimesEvery {
+		s.more[key]++
+		return 0, false
+	}
+	if s.last == nil {
+		s.last, s.more = map[string]time.Time{}, map[string]int{}
+	}
+	more = s.more[key]
+	s.last[key], s.more[key] = now, 0
+	return more, true
+}
+
+// maskHeader copies a header in bounded size, without what may be a secret. A signature
+// is kept in part: enough to see which one it was.
+func maskHeader(header http.Header) http.Header {
+	masked := make(http.Header, min(len(header), rejectedFields))
+	for name, values := range header {
+		if len(masked) == rejectedFields {
+			break
+		}
+		for _, value := range values[:min(len(values), 4)] {
+			masked.Add(clipText(name, 128), maskValue(name, clipText(value, rejectedValue)))
+		}
+	}
+	return masked
+}
+
+func maskValue(name, value string) string {
+	lower := strings.ToLower(name)
+	for _, word := range [...]string{"authorization", "cookie", "token", "secret", "password", "api-key", "apikey"} {
+		if strings.Contains(lower, word) {
+			return "[masked]"
+		}
+	}
+	if strings.Contains(lower, "signature") && len(value) > 12 {
+		return value[:8] + "…[masked]"
+	}
+	return value
+}
+
+func clipText(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}

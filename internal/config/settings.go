@@ -1,0 +1,609 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// setting is one row of the table of settings.
+type setting struct {
+	// name is the environment variable and, in lower case without "gaff_", the key in
+	// the file. A name with a dot ("limits.workers") stands in the file only.
+	name    string
+	aliases []string // other environment variables, read in this order if name is not set
+	flag    string   // without dashes; empty: no flag
+	help    string
+	// field returns the pointer that [assign] fills and [display] prints.
+	field func(c *Config) any
+	// norm rewrites a text before it is assigned: what people write, to what is kept.
+	norm func(text string) string
+	// check judges the value; nil accepts all.
+	check func(c *Config) error
+	// guarded values may hold a password although their type is not Secret: they are
+	// never quoted in a fault and printed without it.
+	guarded bool
+	// clientOnly settings are of the commands that speak to a gateway: not in the file.
+	clientOnly bool
+}
+
+// key is the setting's key in the file.
+func (s *setting) key() string {
+	return strings.TrimPrefix(strings.ToLower(s.name), "gaff_")
+}
+
+// fileOnly tells that the setting has no environment variable.
+func (s *setting) fileOnly() bool { return strings.Contains(s.name, ".") }
+
+// secret tells that the value must not be shown.
+func (s *setting) secret() bool {
+	switch s.field(new(Config)).(type) {
+	case *Secret, *[]Secret:
+		return true
+	}
+	return s.guarded
+}
+
+var settings = []setting{
+	{
+		name: "GAFF_ADDR", aliases: []string{"PORT"}, flag: "addr",
+		help:  "listen address",
+		field: func(c *Config) any { return &c.Addr },
+		norm: func(text string) string {
+			if isDigits(text) { // PORT, as hosting platforms set it
+				return ":" + text
+			}
+			return text
+		},
+		check: func(c *Config) error { return checkAddr(c.Addr) },
+	},
+	{
+		name: "GAFF_DATA_DIR", flag: "data-dir",
+		help:  "data folder",
+		field: func(c *Config) any { return &c.DataDir },
+		check: func(c *Config) error {
+			if c.DataDir == "" {
+				return errors.New("must name a folder, such as ./gaff-data")
+			}
+			return nil
+		},
+	},
+	{
+		name: "GAFF_DATABASE_URL", aliases: []string{"DATABASE_URL"}, flag: "database-url", guarded: true,
+		help:  "postgres://…; empty for SQLite in the data folder",
+		field: func(c *Config) any { return &c.DatabaseURL },
+		check: func(c *Config) error { return checkDatabase(c.DatabaseURL) },
+	},
+	{
+		name:  "GAFF_ADMIN_TOKEN",
+		help:  "first admin token; empty on SQLite: one is made at the first start",
+		field: func(c *Config) any { return &c.AdminToken },
+		check: func(c *Config) error { return checkToken(c.AdminToken) },
+	},
+	{
+		name: "WEBHOOK_BASE_URL", flag: "base-url", norm: trimSlash,
+		help:  "public base of this gateway, from which the addresses for providers are built",
+		field: func(c *Config) any { return &c.BaseURL },
+		check: func(c *Config) error { return checkBase(c.BaseURL) },
+	},
+	{
+		name:  "FAL_WEBHOOK_URL",
+		help:  "the address given to fal, over the one built from the base",
+		field: func(c *Config) any { return &c.FalWebhookURL },
+		check: func(c *Config) error { return checkURL(c.FalWebhookURL) },
+	},
+	{
+		name:  "LASTFRAME_WEBHOOK_URL",
+		help:  "the address given to Last Frame, over the one built from the base",
+		field: func(c *Config) any { return &c.LastFrameWebhookURL },
+		check: func(c *Config) error { return checkURL(c.LastFrameWebhookURL) },
+	},
+	{
+		name:  "WEBHOOK_SECRET",
+		help:  "secrets of the source custom, separated by commas; the first signs",
+		field: func(c *Config) any { return &c.WebhookSecrets },
+	},
+	{
+		name:  "FAL_WEBHOOK_SECRET",
+		help:  "secrets of the source fal (its HMAC form), separated by commas; the first signs",
+		field: func(c *Config) any { return &c.FalWebhookSecrets },
+	},
+	{
+		name:  "LASTFRAME_WEBHOOK_SECRET",
+		help:  "secrets of the source lastframe, separated by commas; the first signs",
+		field: func(c *Config) any { return &c.LastFrameWebhookSecrets },
+	},
+	{
+		name:  "FAL_KEY",
+		help:  "fal API key",
+		field: func(c *Config) any { return &c.FalKey },
+		check: func(c *Config) error { return checkToken(c.FalKey) },
+	},
+	{
+		name: "GAFF_FAL_QUEUE_URL", norm: trimSlash,
+		help:  "fal's queue; empty for fal's own",
+		field: func(c *Config) any { return &c.FalQueueURL },
+		check: func(c *Config) error { return checkBase(c.FalQueueURL) },
+	},
+	{
+		name:  "GAFF_FAL_JWKS_URL",
+		help:  "fal's signing keys; empty for fal's own",
+		field: func(c *Config) any { return &c.FalJWKSURL },
+		check: func(c *Config) error { return checkURL(c.FalJWKSURL) },
+	},
+	{
+		name: "NGROK_DOMAIN",
+		help: "domain of the development tunnel",
+		norm: func(text string) string {
+			return trimSlash(strings.TrimPrefix(text, "https://"))
+		},
+		field: func(c *Config) any { return &c.NgrokDomain },
+		check: func(c *Config) error {
+			if strings.ContainsAny(c.NgrokDomain, "/:@? ") {
+				return errors.New("must be a bare host name, such as example.ngrok.app")
+			}
+			return nil
+		},
+	},
+	{
+		name: "NGROK_AUTH_TOKEN", aliases: []string{"NGROK_AUTHTOKEN"},
+		help:  "token of the development tunnel",
+		field: func(c *Config) any { return &c.NgrokAuthToken },
+		check: func(c *Config) error { return checkToken(c.NgrokAuthToken) },
+	},
+	{
+		name: "GAFF_RECONCILE_AFTER", flag: "reconcile-after",
+		help:  "ask a provider after a job of which nothing was heard for this long",
+		field: func(c *Config) any { return &c.ReconcileAfter },
+		check: func(c *Config) error { return checkPositive(c.ReconcileAfter, "a duration such as 30s, 2m or 1d") },
+	},
+	{
+		name: "GAFF_MEDIA_URL", flag: "media-url", guarded: true,
+		help:  `where files are kept: empty for "media" in the data folder, a bucket URL, or off`,
+		field: func(c *Config) any { return &c.MediaURL },
+		check: func(c *Config) error { return checkMedia(c.MediaURL) },
+	},
+	{
+		name: "GAFF_ALLOW_ADDRESSES", flag: "allow-addresses",
+		help:  "private addresses (CIDR, by commas) that outgoing requests may reach all the same",
+		field: func(c *Config) any { return &c.AllowAddresses },
+		check: func(c *Config) error { return checkPrefixes(c.AllowAddresses) },
+	},
+	{
+		name: "GAFF_LOG_FORMAT", flag: "log-format", norm: strings.ToLower,
+		help:  "text or json",
+		field: func(c *Config) any { return &c.LogFormat },
+		check: func(c *Config) error {
+			if c.LogFormat != "text" && c.LogFormat != "json" {
+				return errors.New("must be text or json")
+			}
+			return nil
+		},
+	},
+	{
+		name: "GAFF_LOG_LEVEL", flag: "log-level", norm: strings.ToLower,
+		help:  "debug, info, warn or error",
+		field: func(c *Config) any { return &c.LogLevel },
+		check: func(c *Config) error {
+			if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
+				return errors.New("must be debug, info, warn or error")
+			}
+			return nil
+		},
+	},
+	{
+		name: "GAFF_URL", clientOnly: true, norm: trimSlash,
+		help:  "the gateway that the commands speak to; else found in the data folder",
+		field: func(c *Config) any { return &c.ClientURL },
+		check: func(c *Config) error { return checkBase(c.ClientURL) },
+	},
+	{
+		name: "GAFF_TOKEN", clientOnly: true,
+		help:  "the token that the commands show it; else found in the data folder",
+		field: func(c *Config) any { return &c.ClientToken },
+		check: func(c *Config) error { return checkToken(c.ClientToken) },
+	},
+
+	limit("max_body", "largest webhook", "a size such as 1MiB", func(l *Limits) any { return &l.MaxBodyBytes }),
+	limit("max_header", "largest header of a request", "a size such as 16KiB", func(l *Limits) any { return (*size)(&l.MaxHeaderBytes) }),
+	limit("read_timeout", "time for a whole request", "a duration such as 15s", func(l *Limits) any { return &l.ReadTimeout }),
+	limit("header_timeout", "time for the header of a request", "a duration such as 5s", func(l *Limits) any { return &l.HeaderTimeout }),
+	limit("idle_timeout", "time an unused connection is kept", "a duration such as 75s", func(l *Limits) any { return &l.IdleTimeout }),
+	limit("connections", "connections open at once", "a number such as 10000", func(l *Limits) any { return &l.Connections }),
+	limit("in_flight", "bytes of all bodies being received", "a size such as 256MiB", func(l *Limits) any { return &l.InFlightBytes }),
+	limit("workers", "handlers at once", "a number such as 64", func(l *Limits) any { return &l.Workers }),
+	limit("rejections", "refused requests that are kept", "a number such as 10000", func(l *Limits) any { return &l.Rejections }),
+
+	retrySetting("max_attempts", "tries in all, the first included"),
+	retrySetting("first", "wait after the first failure"),
+	retrySetting("factor", "by what the wait grows"),
+	retrySetting("max", "longest wait"),
+	retrySetting("timeout", "how long one run of a handler may take"),
+}
+
+// size is an int that is written as a size.
+type size int
+
+func limit(name, help, want string, field func(*Limits) any) setting {
+	return setting{
+		name: "limits." + name, help: help,
+		field: func(c *Config) any { return field(&c.Limits) },
+		check: func(c *Config) error {
+			ok := true
+			switch p := field(&c.Limits).(type) {
+			case *int:
+				ok = *p > 0
+			case *size:
+				ok = *p > 0
+			case *int64:
+				ok = *p > 0
+			case *time.Duration:
+				ok = *p > 0
+			}
+			if !ok {
+				return errors.New("must be more than zero: " + want)
+			}
+			return nil
+		},
+	}
+}
+
+func retrySetting(name, help string) setting {
+	return setting{
+		name: "retry." + name, help: help,
+		field: func(c *Config) any { return retryField(&c.Retry, name) },
+		check: func(c *Config) error { return checkRetry(c.Retry)[name] },
+	}
+}
+
+// retryField returns the field of r that has the name in the file.
+func retryField(r *Retry, name string) any {
+	switch name {
+	case "max_attempts":
+		return &r.MaxAttempts
+	case "first":
+		return &r.First
+	case "factor":
+		return &r.Factor
+	case "max":
+		return &r.Max
+	default:
+		return &r.Timeout
+	}
+}
+
+var retryNames = []string{"max_attempts", "first", "factor", "max", "timeout"}
+
+// checkRetry returns what is wrong, by the field's name in the file. Zero fields are
+// right: they keep the default.
+func checkRetry(r Retry) map[string]error {
+	bad := make(map[string]error)
+	if r.MaxAttempts < 0 || r.MaxAttempts > 1000 {
+		bad["max_attempts"] = errors.New("must be 1 to 1000")
+	}
+	for name, d := range map[string]time.Duration{"first": r.First, "max": r.Max, "timeout": r.Timeout} {
+		if d < 0 {
+			bad[name] = errors.New("must not be negative")
+		}
+	}
+	if r.Factor != 0 && (r.Factor < 1 || r.Factor > 100 || math.IsNaN(r.Factor)) {
+		bad["factor"] = errors.New("must be 1 to 100")
+	}
+	if r.First > 0 && r.Max > 0 && r.Max < r.First {
+		bad["max"] = fmt.Errorf("must not be shorter than first, %s", formatDuration(r.First))
+	}
+	return bad
+}
+
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return errors.New("is no listen address; write host:port or :port, such as :3000 or 127.0.0.1:3000")
+	}
+	return nil
+}
+
+func checkDatabase(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	// The parser's own words are left out: they quote the text, password and all.
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return errors.New("must be postgres://user:password@host/database, or empty for SQLite in the data folder")
+	}
+	return nil
+}
+
+func checkMedia(text string) error {
+	if text == "" || text == "off" {
+		return nil
+	}
+	if u, err := url.Parse(text); err != nil || u.Scheme == "" {
+		return errors.New(`must be empty, off, or a bucket URL such as s3://bucket/prefix`)
+	}
+	return nil
+}
+
+// checkToken refuses what cannot stand in a header.
+func checkToken(s Secret) error {
+	for _, r := range string(s) {
+		if r <= ' ' || r > '~' {
+			return errors.New("holds a space, a line break or another sign that no token can have; check how it was copied")
+		}
+	}
+	return nil
+}
+
+func checkURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return errors.New("must be a whole URL, such as https://hooks.example.com")
+	}
+	if u.User != nil {
+		return errors.New("must not hold a user or password")
+	}
+	if u.Fragment != "" {
+		return errors.New("must not hold a fragment (#…)")
+	}
+	return nil
+}
+
+func checkBase(text string) error {
+	if err := checkURL(text); err != nil {
+		return err
+	}
+	if strings.Contains(text, "?") {
+		return errors.New("must not hold a query (?…): paths are joined to it")
+	}
+	return nil
+}
+
+func checkPositive(d time.Duration, want string) error {
+	if d <= 0 {
+		return errors.New("must be more than zero: " + want)
+	}
+	return nil
+}
+
+func checkPrefixes(list []string) error {
+	for _, text := range list {
+		if _, err := netip.ParsePrefix(text); err != nil {
+			return fmt.Errorf("%q is no address or network; write them like 127.0.0.1 or 10.1.0.0/16", text)
+		}
+	}
+	return nil
+}
+
+func trimSlash(text string) string { return strings.TrimRight(text, "/") }
+
+func isDigits(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == ""
+}
+
+// assign parses text into the field. Its errors say what would be right; they do not
+// repeat the text.
+func assign(field any, text string) error {
+	switch p := field.(type) {
+	case *string:
+		*p = text
+	case *Secret:
+		*p = Secret(text)
+	case *bool:
+		switch strings.ToLower(text) {
+		case "true":
+			*p = true
+		case "false":
+			*p = false
+		default:
+			return errors.New("must be true or false")
+		}
+	case *[]string:
+		*p = nil
+		for _, item := range splitList(text) {
+			if addr, err := netip.ParseAddr(item); err == nil && addr.Zone() == "" {
+				item = netip.PrefixFrom(addr, addr.BitLen()).String()
+			}
+			*p = append(*p, item)
+		}
+	case *[]Secret:
+		*p = nil
+		for _, item := range splitList(text) {
+			*p = append(*p, Secret(item))
+		}
+	case *time.Duration:
+		d, err := ParseDuration(text)
+		if err != nil {
+			return err
+		}
+		*p = d
+	case *int:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return errors.New("must be a whole number")
+		}
+		*p = n
+	case *size:
+		n, err := parseSize(text)
+		if err != nil {
+			return err
+		}
+		if n > math.MaxInt32 {
+			return errors.New("must be less than 2GiB")
+		}
+		*p = size(n)
+	case *int64:
+		n, err := parseSize(text)
+		if err != nil {
+			return err
+		}
+		*p = n
+	case *float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return errors.New("must be a number")
+		}
+		*p = f
+	default:
+		return fmt.Errorf("has a type that cannot be set: %T", field)
+	}
+	return nil
+}
+
+// splitList takes "a, b,,c" apart; empty items are dropped.
+func splitList(text string) []string {
+	var list []string
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
+		}
+	}
+	return list
+}
+
+// ParseDuration is time.ParseDuration with days in front: 1d, 1d12h.
+func ParseDuration(text string) (time.Duration, error) {
+	wrong := errors.New("is no duration; write one like 30s, 2m, 1h30m or 1d")
+	rest := text
+	var days time.Duration
+	if head, tail, ok := strings.Cut(text, "d"); ok {
+		n, err := strconv.ParseUint(head, 10, 16)
+		if err != nil {
+			return 0, wrong
+		}
+		days, rest = time.Duration(n)*24*time.Hour, tail
+		if rest == "" {
+			return days, nil
+		}
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil || days > 0 && (d < 0 || d > math.MaxInt64-days) {
+		return 0, wrong
+	}
+	return days + d, nil
+}
+
+var sizeUnits = []struct {
+	suffix string
+	bytes  int64
+}{
+	{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30},
+	{"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"b", 1}, {"", 1},
+}
+
+// parseSize reads a number of bytes: 65536, 64KiB, 2MiB, 1GB.
+func parseSize(text string) (int64, error) {
+	lower := strings.ToLower(strings.TrimSpace(text))
+	for _, unit := range sizeUnits {
+		number, ok := strings.CutSuffix(lower, unit.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		if err != nil || n < 0 || n > math.MaxInt64/unit.bytes {
+			break
+		}
+		return n * unit.bytes, nil
+	}
+	return 0, errors.New("is no size; write one like 65536, 64KiB or 2MiB")
+}
+
+// display writes the field as [assign] would read it, without what is secret.
+func display(field any, guarded bool) string {
+	switch p := field.(type) {
+	case *string:
+		if guarded {
+			return redactURL(*p)
+		}
+		return *p
+	case *Secret:
+		return p.String()
+	case *[]Secret:
+		if n := len(*p); n > 1 {
+			return fmt.Sprintf("[redacted] (%d)", n)
+		} else if n == 0 {
+			return ""
+		}
+		return "[redacted]"
+	case *[]string:
+		return strings.Join(*p, ",")
+	case *time.Duration:
+		return formatDuration(*p)
+	case *int64:
+		return formatSize(*p)
+	case *size:
+		return formatSize(int64(*p))
+	case *int:
+		return strconv.Itoa(*p)
+	case *float64:
+		return strconv.FormatFloat(*p, 'g', -1, 64)
+	case *bool:
+		return strconv.FormatBool(*p)
+	}
+	return ""
+}
+
+// redactURL keeps of a URL what cannot be a password: scheme, user, host and path.
+func redactURL(text string) string {
+	if text == "" || text == "off" {
+		return text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" {
+		return "[redacted]"
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = "[redacted]"
+	}
+	if u.Opaque != "" {
+		u.Opaque = "[redacted]"
+	}
+	if _, has := u.User.Password(); has {
+		u.User = url.User(u.User.Username())
+		return strings.Replace(u.String(), "@", ":[redacted]@", 1)
+	}
+	return u.String()
+}
+
+func formatDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = text[:len(text)-2]
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = text[:len(text)-2]
+	}
+	return text
+}
+
+func formatSize(n int64) string {
+	for i, suffix := range []string{"GiB", "MiB", "KiB"} {
+		if unit := int64(1) << (30 - 10*i); n >= unit && n%unit == 0 {
+			return strconv.FormatInt(n/unit, 10) + suffix
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// Level returns LogLevel as slog's type.
+func (c *Config) Level() slog.Level {
+	var l slog.Level
+	if l.UnmarshalText([]byte(c.LogLevel)) != nil {
+		return slog.LevelInfo
+	}
+	return l
+}

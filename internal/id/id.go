@@ -1,0 +1,90 @@
+// Package id makes the names of rows: a prefix that tells the kind, and a ULID, which
+// sorts by time and reads well in a log.
+package id
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Prefixes of the kinds.
+const (
+	Event     = "evt_"
+	Delivery  = "dlv_"
+	Rejection = "rej_"
+	Job       = "job_"
+	Media     = "med_"
+	// Key is for dedupe keys of events that are never the same as another.
+	Key = "key_"
+)
+
+// New returns prefix and a fresh ULID of the time t.
+func New(prefix string, t time.Time) string {
+	var u ulid.ULID
+	_ = u.SetTime(ms(t))
+	binary.BigEndian.PutUint16(u[6:], uint16(rand.Uint32()))
+	binary.BigEndian.PutUint64(u[8:], rand.Uint64())
+	return text(prefix, u)
+}
+
+// OfEvent names an event by its time and its number in the store, so that no index is
+// needed to find it. The name sorts as the number does.
+func OfEvent(t time.Time, seq int64) string {
+	var u ulid.ULID
+	_ = u.SetTime(ms(t))
+	binary.BigEndian.PutUint64(u[8:], uint64(seq))
+	return text(Event, u)
+}
+
+// ParseEvent is the reverse of [OfEvent]; ok is false for any other text. Whoever finds an
+// event of this number must compare its own name.
+func ParseEvent(eventID string) (seq int64, ok bool) {
+	rest, ok := strings.CutPrefix(eventID, Event)
+	if !ok {
+		return 0, false
+	}
+	u, err := ulid.ParseStrict(rest)
+	if err != nil || text(Event, u) != eventID {
+		return 0, false
+	}
+	seq = int64(binary.BigEndian.Uint64(u[8:]))
+	return seq, seq > 0
+}
+
+// ms is a time as a ULID holds it. A time before 1970 or after the year 10889 has none;
+// such a clock is broken, and a name with a wrong time is better than none.
+func ms(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 0)) & (1<<48 - 1) }
+
+func text(prefix string, u ulid.ULID) string {
+	var b [4 + ulid.EncodedSize]byte
+	copy(b[:], prefix)
+	_ = u.MarshalTextTo(b[4:])
+	return string(b[:])
+}
+
+// OfDelivery names the n-th delivery of an event.
+func OfDelivery(eventID string, n int) string {
+	return Delivery + strings.TrimPrefix(eventID, Event) + "-" + strconv.Itoa(n)
+}
+
+// ParseDelivery is the reverse of [OfDelivery]; ok is false for any other text.
+func ParseDelivery(deliveryID string) (eventID string, n int, ok bool) {
+	rest, ok := strings.CutPrefix(deliveryID, Delivery)
+	if !ok {
+		return "", 0, false
+	}
+	rest, number, ok := strings.Cut(rest, "-")
+	if !ok {
+		return "", 0, false
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 {
+		return "", 0, false
+	}
+	return Event + rest, n, true
+}

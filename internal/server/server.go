@@ -1,0 +1,164 @@
+// Package server is the HTTP front: one listener, what it lets in and for how long, and
+// who answers which address.
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"gaff"
+)
+
+// Options of a server. Ingest and API are required.
+type Options struct {
+	Ingest  http.Handler // below gaff.PathPrefix
+	API     http.Handler // below /api/
+	Metrics http.Handler // /metrics; nil for none
+	// Authorized reports whether a request may read what needs a token.
+	Authorized func(*http.Request) bool
+	// Ready returns nil when a webhook could be kept now.
+	Ready func(context.Context) error
+	Log   *slog.Logger
+
+	MaxHeaderBytes                          int
+	HeaderTimeout, ReadTimeout, IdleTimeout time.Duration
+	// Connections is how many may be open at once; more wait to be let in.
+	Connections int
+}
+
+// writeTimeout exceeds every wait for a commit, so that a sender hears how it went.
+const writeTimeout = 30 * time.Second
+
+// managePath lies below the receiving addresses, but is the API's.
+const managePath = gaff.PathPrefix + "manage"
+
+// Handler joins the parts.
+func Handler(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/api/", o.API)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"status": "ok"})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 4*time.Second)
+		defer cancel()
+		if err := o.Ready(ctx); err != nil {
+			w.Header().Set("Retry-After", "5")
+			answer(w, http.StatusServiceUnavailable, map[string]any{"status": "unavailable", "reason": publicReason(err)})
+			o.Log.Warn("not ready", "error", err)
+			return
+		}
+		answer(w, http.StatusOK, map[string]any{"status": "ready"})
+	})
+	if o.Metrics != nil {
+		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+			if !o.Authorized(r) && !direct(r) {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
+				answer(w, http.StatusUnauthorized, map[string]any{
+					"error": "a token is needed: Authorization: Bearer …; a scraper on the same machine needs none",
+				})
+				return
+			}
+			o.Metrics.ServeHTTP(w, r)
+		})
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/api/docs", http.StatusFound)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := r.URL.Path
+		switch {
+		case p == managePath || p == managePath+"/":
+			o.API.ServeHTTP(w, r)
+		case strings.HasPrefix(p, gaff.PathPrefix):
+			o.Ingest.ServeHTTP(w, r)
+		case !clean(p):
+			// The mux would redirect, and a sender takes a redirect for a failure it must
+			// not come back from.
+			http.NotFound(w, r)
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// publicReason tells a probe what is wrong in the store's own words, without the paths
+// that a driver's error may hold.
+func publicReason(err error) string {
+	if errors.Is(err, gaff.ErrUnavailable) {
+		return "webhooks cannot be kept just now; the log tells more"
+	}
+	return "not running"
+}
+
+func clean(p string) bool {
+	want := path.Clean(p)
+	if strings.HasSuffix(p, "/") && want != "/" {
+		want += "/"
+	}
+	return p == want
+}
+
+// direct reports whether a request comes from this machine and through no proxy.
+func direct(r *http.Request) bool {
+	for _, name := range [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"} {
+		if r.Header.Get(name) != "" {
+			return false
+		}
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func answer(w http.ResponseWriter, status int, body map[string]any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// Serve answers on ln until ctx ends, then lets running requests finish, for at most
+// patience.
+func Serve(ctx context.Context, ln net.Listener, o Options, patience time.Duration) error {
+	// Streams end with base, so that they do not hold up the shutdown.
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	srv := &http.Server{
+		Handler:           Handler(o),
+		ReadHeaderTimeout: o.HeaderTimeout, ReadTimeout: o.ReadTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: o.IdleTimeout, MaxHeaderBytes: o.MaxHeaderBytes,
+		ErrorLog:    slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return base },
+	}
+	if o.Connections > 0 {
+		ln = netutil.LimitListener(ln, o.Connections)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	cancel()
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer done()
+	if err := srv.Shutdown(stop); err != nil {
+		return errors.Join(fmt.Errorf("shut down: %w", err), srv.Close())
+	}
+	return nil
+}

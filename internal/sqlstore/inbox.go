@@ -1,0 +1,351 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"gaff"
+	"gaff/internal/id"
+)
+
+// maxCopies is how many differing bodies of one id are kept beside the first.
+const maxCopies = 5
+
+// Accept keeps an event and its deliveries, or finds the event that is there already.
+func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (rc gaff.Receipt, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opt.AcceptWait)
+	defer cancel()
+	row := newEventRow(p.Event)
+	err = s.w.do(ctx, &op{
+		kind: opAccept, bytes: len(row.body),
+		run: func(tx *tx) (err error) {
+			rc, err = tx.accept(row, p.Deliveries, p.Take)
+			return err
+		},
+		committed: func() {
+			if !rc.Duplicate && len(p.Deliveries) > 0 && !p.Take {
+				s.signalWake()
+			}
+		},
+	})
+	if err != nil {
+		return gaff.Receipt{}, err
+	}
+	return rc, nil
+}
+
+// eventRow is an event as it is stored, made before the writer's turn.
+type eventRow struct {
+	ev            *gaff.Event
+	request, body []byte
+	data          any
+}
+
+func newEventRow(ev *gaff.Event) eventRow {
+	row := eventRow{ev: ev, body: ev.Data}
+	if ev.Request != nil {
+		row.request = encodeRequest(ev.Request, ev.Proof)
+		row.body = ev.Request.Body
+		if !bytes.Equal(ev.Data, row.body) {
+			row.data = []byte(ev.Data)
+		}
+	}
+	if row.body == nil {
+		row.body = []byte{}
+	}
+	return row
+}
+
+func (t *tx) accept(row eventRow, ds []gaff.Delivery, take bool) (gaff.Receipt, error) {
+	ev := row.ev
+	status, processed := gaff.StatusPending, any(nil)
+	if len(ds) == 0 {
+		status, processed = gaff.StatusSuccess, micros(ev.ReceivedAt)
+	}
+	seq := t.w.nextEvent
+	n, err := t.exec(`insert into event (seq, source, type, webhook_id, dedupe, correlation, handle,
+			status, unhandled, open, dead, occurred_at, received_at, processed_at, updated_at, parent_id, hop)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $13, $12, $14, $15)
+		on conflict (source, dedupe) do nothing`,
+		seq, ev.Source, ev.Type, ev.WebhookID, ev.DedupeKey, ev.CorrelationID, ev.Handle,
+		int64(status), flag(len(ds) == 0), int64(len(ds)), nullMicros(ev.OccurredAt), micros(ev.ReceivedAt), processed,
+		ev.ParentID, int64(ev.Hop))
+	if err != nil {
+		return gaff.Receipt{}, fmt.Errorf("insert event: %w", err)
+	}
+	if n == 0 {
+		return t.duplicate(row)
+	}
+	t.w.nextEvent++
+	t.events++
+	ev.ID = id.OfEvent(ev.ReceivedAt, seq)
+	if _, err := t.exec(`insert into payload (seq, request, body, data) values ($1, $2, $3, $4)`,
+		seq, nilIfEmpty(row.request), row.body, row.data); err != nil {
+		return gaff.Receipt{}, fmt.Errorf("insert payload: %w", err)
+	}
+	rc := gaff.Receipt{ID: ev.ID}
+	for i := range ds {
+		d, err := t.addDelivery(seq, i+1, ev, ds[i])
+		if err != nil {
+			return gaff.Receipt{}, err
+		}
+		if take && !d.RunAt.After(t.now) {
+			rc.Work = append(rc.Work, t.takeDelivery(seq, i+1, 0, d, ev))
+		}
+	}
+	tl := t.tally(ev.Source)
+	tl.received++
+	tl.status[status]++
+	t.change("event", ev.ID, status.String(), ev.Source)
+	return rc, nil
+}
+
+func (t *tx) addDelivery(seq int64, n int, ev *gaff.Event, d gaff.Delivery) (gaff.Delivery, error) {
+	d.ID, d.EventID, d.State = id.OfDelivery(ev.ID, n), ev.ID, gaff.StatePending
+	d.Source, d.Type, d.WebhookID = ev.Source, ev.Type, ev.WebhookID
+	d.CreatedAt, d.UpdatedAt = t.now, t.now
+	if d.RunAt.IsZero() {
+		d.RunAt = ev.ReceivedAt
+	}
+	_, err := t.exec(`insert into delivery (seq, n, handler, state, max_attempts, run_at, created_at, updated_at)
+		values ($1, $2, $3, 0, $4, $5, $6, $6)`,
+		seq, int64(n), d.Handler, int64(max(d.MaxAttempts, 1)), micros(d.RunAt), micros(t.now))
+	if err != nil {
+		return d, fmt.Errorf("insert delivery: %w", err)
+	}
+	return d, nil
+}
+
+func (t *tx) takeDelivery(seq int64, n, claim int, d gaff.Delivery, ev *gaff.Event) gaff.Work {
+	t.take(deliveryKey{seq, n}, claim)
+	return gaff.Work{
+		Lease: gaff.Lease{
+			Event: seq, Delivery: n, EventID: ev.ID, Source: ev.Source, Attempt: d.Attempts + 1, Claim: claim,
+		},
+		Delivery: d, Event: ev,
+	}
+}
+
+// duplicate answers a known id, and keeps its body if it is another than the first one.
+func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
+	var (
+		rc  = gaff.Receipt{Duplicate: true}
+		seq int64
+		at  int64
+		old []byte
+	)
+	err := t.row([]any{&seq, &at, &old}, `select e.seq, e.received_at, p.body from event e
+		left join payload p on p.seq = e.seq where e.source = $1 and e.dedupe = $2`,
+		row.ev.Source, row.ev.DedupeKey)
+	if err != nil {
+		return rc, fmt.Errorf("find duplicate: %w", err)
+	}
+	rc.ID = id.OfEvent(fromMicros(at), seq)
+	// A body that retention removed can no longer differ.
+	rc.Conflict = old != nil && !bytes.Equal(old, row.body)
+	if _, err := t.exec(`update event set duplicates = duplicates + 1, conflict = max(conflict, $2) where seq = $1`,
+		seq, flag(rc.Conflict)); err != nil {
+		return rc, fmt.Errorf("count duplicate: %w", err)
+	}
+	if !rc.Conflict {
+		return rc, nil
+	}
+	_, err = t.exec(`insert into copy (seq, n, received_at, headers, body)
+		select $1, count(*) + 1, $2, $3, $4 from copy where seq = $1 having count(*) < $5`,
+		seq, micros(row.ev.ReceivedAt), row.request, row.body, maxCopies)
+	if err != nil {
+		return rc, fmt.Errorf("keep the differing body: %w", err)
+	}
+	t.change("event", rc.ID, "conflict", row.ev.Source)
+	return rc, nil
+}
+
+// Reject keeps a refused request. The oldest are dropped when there are too many.
+func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
+	headers := encodeHeader(nil, rj.Header)
+	return s.w.do(ctx, &op{kind: opNote, run: func(tx *tx) error {
+		_, err := tx.exec(`insert into rejection
+				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			rj.ID, rj.Source, int64(rj.Status), rj.Reason, rj.Method, rj.URL, rj.RemoteAddr,
+			orEmpty(headers), orEmpty(rj.Body), rj.BodySize, micros(rj.ReceivedAt))
+		if err != nil {
+			return fmt.Errorf("insert rejection: %w", err)
+		}
+		source := rj.Source
+		if rj.Status == http.StatusNotFound {
+			source = "" // strangers' inventions must not become rows of their own
+		}
+		tx.tally(source).rejected++
+		if tx.w.rejections++; tx.w.rejections >= int64(max(tx.w.store.opt.MaxRejections/50, 1)) {
+			tx.w.rejections = 0
+			_, err = tx.exec(`delete from rejection where seq <= (select max(seq) from rejection) - $1`,
+				tx.w.store.opt.MaxRejections)
+		}
+		return err
+	}})
+}
+
+func nilIfEmpty(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// encodeRequest stores a request the way HTTP writes it, so that header bytes that are
+// not UTF-8 survive. Lines that begin with a colon are ours.
+func encodeRequest(r *gaff.Request, v gaff.Verification) []byte {
+	b := make([]byte, 0, 512)
+	b = append(b, r.Method...)
+	b = append(b, ' ')
+	b = append(b, r.URL...)
+	b = append(b, '\n')
+	for _, line := range [...]struct{ name, value string }{
+		{":remote ", r.RemoteAddr}, {":scheme ", v.Scheme}, {":key ", v.KeyID},
+		{":subject ", v.Subject}, {":dialect ", v.Dialect},
+	} {
+		if line.value != "" {
+			b = append(b, line.name...)
+			b = append(b, oneLine(line.value)...)
+			b = append(b, '\n')
+		}
+	}
+	return encodeHeader(b, r.Header)
+}
+
+func encodeHeader(b []byte, header http.Header) []byte {
+	for name, values := range header {
+		for _, value := range values {
+			b = append(b, name...)
+			b = append(b, ':', ' ')
+			b = append(b, oneLine(value)...)
+			b = append(b, '\n')
+		}
+	}
+	return b
+}
+
+// oneLine guards the stored form; HTTP lets no line break into a header, but a caller
+// of the library may.
+func oneLine(value string) string {
+	if strings.ContainsAny(value, "\r\n") {
+		return strings.NewReplacer("\r", " ", "\n", " ").Replace(value)
+	}
+	return value
+}
+
+func decodeRequest(b []byte) (*gaff.Request, gaff.Verification) {
+	r, v := &gaff.Request{}, gaff.Verification{}
+	line, rest, _ := strings.Cut(string(b), "\n")
+	r.Method, r.URL, _ = strings.Cut(line, " ")
+	for strings.HasPrefix(rest, ":") {
+		line, rest, _ = strings.Cut(rest, "\n")
+		name, value, _ := strings.Cut(line, " ")
+		switch name {
+		case ":remote":
+			r.RemoteAddr = value
+		case ":scheme":
+			v.Scheme = value
+		case ":key":
+			v.KeyID = value
+		case ":subject":
+			v.Subject = value
+		case ":dialect":
+			v.Dialect = value
+		}
+	}
+	r.Header = decodeHeader(rest)
+	return r, v
+}
+
+func decodeHeader(text string) http.Header {
+	header := http.Header{}
+	for line := range strings.Lines(text) {
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		if ok {
+			header[name] = append(header[name], value)
+		}
+	}
+	return header
+}
+
+// eventColumns are scanned by scanEvent.
+const eventColumns = `e.seq, e.source, e.type, e.webhook_id, e.dedupe, e.correlation, e.handle,
+	e.occurred_at, e.received_at, e.parent_id, e.hop`
+
+type eventScan struct {
+	seq                 int64
+	ev                  gaff.Event
+	occurred            sql.NullInt64
+	received            int64
+	request, body, data []byte
+}
+
+func (sc *eventScan) columns() []any {
+	return []any{
+		&sc.seq, &sc.ev.Source, &sc.ev.Type, &sc.ev.WebhookID, &sc.ev.DedupeKey, &sc.ev.CorrelationID,
+		&sc.ev.Handle, &sc.occurred, &sc.received, &sc.ev.ParentID, &sc.ev.Hop,
+	}
+}
+
+// payloadColumns are scanned by payload, after eventColumns.
+const payloadColumns = `p.request, p.body, p.data`
+
+func (sc *eventScan) payload() []any { return []any{&sc.request, &sc.body, &sc.data} }
+
+func (sc *eventScan) event() *gaff.Event {
+	ev := sc.ev
+	ev.OccurredAt, ev.ReceivedAt = fromNull(sc.occurred), fromMicros(sc.received)
+	ev.ID = id.OfEvent(ev.ReceivedAt, sc.seq)
+	if sc.request != nil {
+		ev.Request, ev.Proof = decodeRequest(sc.request)
+		ev.Request.Body, ev.Request.ReceivedAt = orEmpty(sc.body), ev.ReceivedAt
+	}
+	if ev.Data = sc.data; ev.Data == nil {
+		ev.Data = slices.Clip(sc.body)
+	}
+	return &ev
+}
+
+// eventSeq finds an event by its id.
+func (t *tx) eventSeq(eventID string) (int64, error) {
+	seq, ok := id.ParseEvent(eventID)
+	at := int64(0)
+	err := sql.ErrNoRows
+	if ok {
+		err = t.row([]any{&at}, `select received_at from event where seq = $1`, seq)
+	}
+	if errors.Is(err, sql.ErrNoRows) || err == nil && id.OfEvent(fromMicros(at), seq) != eventID {
+		return 0, missing("event", eventID)
+	}
+	return seq, err
+}
+
+func missing(kind, name string) error {
+	return fmt.Errorf("%s %s: %w", kind, clip(name, 60), gaff.ErrNotFound)
+}
+
+// loadEvent reads an event with its payload.
+func (t *tx) loadEvent(seq int64) (*gaff.Event, error) {
+	var sc eventScan
+	err := t.row(append(sc.columns(), sc.payload()...), `select `+eventColumns+`, `+payloadColumns+`
+		from event e left join payload p on p.seq = e.seq where e.seq = $1`, seq)
+	if err != nil {
+		return nil, fmt.Errorf("load event: %w", err)
+	}
+	return sc.event(), nil
+}

@@ -1,0 +1,456 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"gaff"
+	"gaff/internal/id"
+)
+
+// maxErrorText bounds what a handler's error may add to a row, in bytes.
+const maxErrorText = 4 << 10
+
+func clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return text[:limit-3] + "..."
+}
+
+// Claim takes up to limit deliveries that are due, oldest first.
+func (s *Store) Claim(ctx context.Context, now time.Time, limit int) (work []gaff.Work, err error) {
+	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) (err error) {
+		work, err = tx.claim(now, limit)
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return work, nil
+}
+
+func (t *tx) claim(now time.Time, limit int) ([]gaff.Work, error) {
+	found, err := t.due(now, limit)
+	if err != nil {
+		return nil, fmt.Errorf("claim: %w", err)
+	}
+	var work []gaff.Work
+	for _, f := range found {
+		ev, err := t.loadEvent(f.seq)
+		if err != nil {
+			return nil, fmt.Errorf("claim: %w", err)
+		}
+		work = append(work, t.takeDelivery(f.seq, f.n, f.claim, f.delivery(ev), ev))
+	}
+	return work, nil
+}
+
+// due reads the deliveries that are due and not taken.
+func (t *tx) due(now time.Time, limit int) ([]deliveryScan, error) {
+	// Those that are taken stand at the front of the queue, and are read over.
+	rows, err := t.query(`select `+deliveryColumns+` from delivery d
+		where d.state < 3 and d.run_at <= $1 order by d.run_at limit $2`,
+		micros(now), limit+len(t.w.taken))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []deliveryScan
+	for rows.Next() && len(found) < limit {
+		var sc deliveryScan
+		if err := rows.Scan(sc.columns()...); err != nil {
+			return nil, err
+		}
+		if _, taken := t.w.taken[deliveryKey{sc.seq, sc.n}]; !taken {
+			found = append(found, sc)
+		}
+	}
+	return found, rows.Err()
+}
+
+// Finish ends an attempt.
+func (s *Store) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error {
+	err := s.w.do(ctx, &op{
+		kind:      opEffect,
+		run:       func(tx *tx) error { return tx.finishDelivery(l, o) },
+		committed: func() { s.w.give(l) },
+	})
+	if errors.Is(err, gaff.ErrLeaseLost) {
+		_ = s.Release(ctx, []gaff.Lease{l})
+	}
+	return err
+}
+
+// Release gives back what was claimed and not started.
+func (s *Store) Release(ctx context.Context, ls []gaff.Lease) error {
+	return s.w.do(ctx, &op{
+		kind: opEffect,
+		run:  func(*tx) error { return nil },
+		committed: func() {
+			for _, l := range ls {
+				s.w.give(l)
+			}
+		},
+	})
+}
+
+// give forgets what was taken under the lease, unless someone took it anew since.
+func (w *writer) give(l gaff.Lease) {
+	key := deliveryKey{l.Event, l.Delivery}
+	if claim, ok := w.taken[key]; ok && claim == l.Claim {
+		delete(w.taken, key)
+	}
+}
+
+// finishDelivery is the fence and the record of an attempt: whoever comes second finds
+// the attempt ended, and nothing of what he wrote stays.
+func (t *tx) finishDelivery(l gaff.Lease, o gaff.Outcome) error {
+	now, counted := micros(t.now), o.Attempt.Outcome != "" && o.Attempt.Outcome != gaff.AttemptSnoozed
+	attempts := l.Attempt - 1
+	if counted {
+		attempts = l.Attempt
+	}
+	var finished any
+	if o.State.Done() {
+		finished = now
+	}
+	failure := clip(o.Attempt.Error, maxErrorText)
+	n, err := t.exec(`update delivery set state = $3, attempts = $4, run_at = coalesce($5, run_at), error = $6,
+			updated_at = $7, finished_at = $8, leased_until = null
+		where seq = $1 and n = $2 and attempts = $9 and claim = $10 and state < 3`,
+		l.Event, l.Delivery, int64(o.State), int64(attempts), nullMicros(o.RunAt), failure,
+		now, finished, int64(l.Attempt-1), int64(l.Claim))
+	if err != nil {
+		return fmt.Errorf("finish delivery: %w", err)
+	}
+	if n == 0 {
+		return gaff.ErrLeaseLost
+	}
+	if o.Attempt.Outcome == "" {
+		return nil
+	}
+	if counted {
+		if _, err := t.exec(`insert into attempt (seq, n, number, outcome, started_at, duration, error, detail)
+			values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			l.Event, l.Delivery, int64(l.Attempt), o.Attempt.Outcome, micros(o.Attempt.StartedAt),
+			o.Attempt.Duration.Microseconds(), failure, clip(o.Attempt.Detail, 4*maxErrorText)); err != nil {
+			return fmt.Errorf("record attempt: %w", err)
+		}
+	}
+	return t.settleEvent(l, o.State, failure, counted)
+}
+
+// settleEvent carries a delivery's new state over to its event.
+func (t *tx) settleEvent(l gaff.Lease, state gaff.State, failure string, counted bool) error {
+	var closed, died, retry int64
+	if state.Done() {
+		closed = 1
+	}
+	if state == gaff.StateDead || state == gaff.StateCanceled {
+		died = 1
+	}
+	if counted && l.Attempt > 1 {
+		retry = 1
+	}
+	var processed any
+	if counted || state.Done() {
+		processed = micros(t.now)
+	}
+	var status, dead int64
+	err := t.returning([]any{&status, &dead}, `update event set
+			open = open - $2, dead = dead + $3, retry_count = retry_count + $4,
+			status = case when dead + $3 > 0 then 2 when open - $2 > 0 then 0 else 1 end,
+			error = case when $5 <> '' or dead = 0 then $5 else error end,
+			processed_at = coalesce($6, processed_at), updated_at = $7
+		where seq = $1 returning status, dead`,
+		l.Event, closed, died, retry, failure, processed, micros(t.now))
+	if err != nil {
+		return fmt.Errorf("settle event: %w", err)
+	}
+	before := gaff.StatusPending
+	if dead-died > 0 {
+		before = gaff.StatusError
+	}
+	t.moved(l.Source, before, gaff.Status(status))
+	t.change("event", l.EventID, gaff.Status(status).String(), l.Source)
+	return nil
+}
+
+// NextDue is when the earliest waiting delivery that nobody holds is due.
+func (s *Store) NextDue(ctx context.Context) (due time.Time, err error) {
+	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		due = time.Time{}
+		rows, err := tx.query(`select d.seq, d.n, d.run_at from delivery d where d.state < 3
+			order by d.run_at limit $1`, len(tx.w.taken)+1)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var key deliveryKey
+			var at int64
+			if err := rows.Scan(&key.seq, &key.n, &at); err != nil {
+				return err
+			}
+			if _, taken := tx.w.taken[key]; !taken {
+				due = fromMicros(at)
+				break
+			}
+		}
+		return rows.Err()
+	}})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("next due: %w", err)
+	}
+	return due, nil
+}
+
+// Retry makes dead or canceled deliveries due again.
+func (s *Store) Retry(ctx context.Context, p gaff.RetryParams) (ids []string, work []gaff.Work, err error) {
+	err = s.w.do(ctx, &op{
+		kind: opEffect,
+		run: func(tx *tx) (err error) {
+			ids, work, err = tx.retry(p)
+			return err
+		},
+		committed: func() {
+			if !p.Take {
+				s.signalWake()
+			}
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return ids, work, nil
+}
+
+func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err error) {
+	eventID, n := p.EventID, 0
+	if p.DeliveryID != "" {
+		var ok bool
+		if eventID, n, ok = id.ParseDelivery(p.DeliveryID); !ok {
+			return nil, nil, missing("delivery", p.DeliveryID)
+		}
+	}
+	seq, err := t.eventSeq(eventID)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := t.deliveries(seq)
+	if err != nil {
+		return nil, nil, err
+	}
+	ev, err := t.loadEvent(seq)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, revived := n == 0, int64(0)
+	for _, sc := range all {
+		if n != 0 && sc.n != n {
+			continue
+		}
+		found = true
+		// What a replay replaced is history: its successor speaks for the handler.
+		if sc.replaced || sc.state != gaff.StateDead && sc.state != gaff.StateCanceled {
+			continue
+		}
+		sc.state, sc.maxAttempts, sc.runAt = gaff.StatePending, sc.attempts+max(p.Tries, 1), micros(p.Now)
+		if _, err := t.exec(`update delivery set state = 0, max_attempts = $3, run_at = $4, updated_at = $4,
+				finished_at = null, claim = claim + 1 where seq = $1 and n = $2`,
+			seq, sc.n, sc.maxAttempts, sc.runAt); err != nil {
+			return nil, nil, fmt.Errorf("retry delivery: %w", err)
+		}
+		sc.claim++
+		revived++
+		d := sc.delivery(ev)
+		ids = append(ids, d.ID)
+		if p.Take {
+			work = append(work, t.takeDelivery(seq, sc.n, sc.claim, d, ev))
+		}
+	}
+	switch {
+	case !found:
+		return nil, nil, missing("delivery", p.DeliveryID)
+	case revived == 0:
+		return nil, nil, fmt.Errorf("%w: no delivery of %s has failed for good", gaff.ErrConflict, eventID)
+	}
+	return ids, work, t.reopen(seq, ev, revived, -revived)
+}
+
+// reopen books deliveries that became open, and how the number of dead ones changed.
+func (t *tx) reopen(seq int64, ev *gaff.Event, opened, dead int64) error {
+	var before, after int64
+	if err := t.row([]any{&before}, `select status from event where seq = $1`, seq); err != nil {
+		return fmt.Errorf("reopen event: %w", err)
+	}
+	err := t.returning([]any{&after}, `update event set open = open + $2, dead = dead + $3, unhandled = 0,
+			status = case when dead + $3 > 0 then 2 else 0 end, updated_at = $4
+		where seq = $1 returning status`, seq, opened, dead, micros(t.now))
+	if err != nil {
+		return fmt.Errorf("reopen event: %w", err)
+	}
+	t.moved(ev.Source, gaff.Status(before), gaff.Status(after))
+	t.change("event", ev.ID, gaff.Status(after).String(), ev.Source)
+	return nil
+}
+
+// Replay adds new deliveries to an event.
+func (s *Store) Replay(ctx context.Context, eventID string, ds []gaff.Delivery) (ids []string, err error) {
+	err = s.w.do(ctx, &op{
+		kind: opEffect,
+		run: func(tx *tx) (err error) {
+			ids, err = tx.replay(eventID, ds)
+			return err
+		},
+		committed: s.signalWake,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, nil
+}
+
+func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error) {
+	seq, err := t.eventSeq(eventID)
+	if err != nil {
+		return nil, err
+	}
+	all, err := t.deliveries(seq)
+	if err != nil {
+		return nil, err
+	}
+	ev, err := t.loadEvent(seq)
+	if err != nil {
+		return nil, err
+	}
+	open, n, replaced := map[string]bool{}, 0, int64(0)
+	for _, sc := range all {
+		n = max(n, sc.n)
+		if !sc.state.Done() {
+			open[sc.handler] = true
+		}
+	}
+	for _, d := range ds {
+		if open[d.Handler] {
+			continue
+		}
+		n++
+		d.RunAt = t.now
+		added, err := t.addDelivery(seq, n, ev, d)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, added.ID)
+		// The new delivery takes the place of the handler's former one in the outcome.
+		for _, sc := range all {
+			if sc.handler == d.Handler && !sc.replaced && (sc.state == gaff.StateDead || sc.state == gaff.StateCanceled) {
+				replaced++
+			}
+		}
+		if _, err := t.exec(`update delivery set replaced = 1 where seq = $1 and handler = $2 and n < $3`,
+			seq, d.Handler, n); err != nil {
+			return nil, fmt.Errorf("replay: %w", err)
+		}
+	}
+	if len(ids) == 0 {
+		if len(ds) == 0 {
+			return nil, fmt.Errorf("%w: no handler is registered for %s:%s", gaff.ErrConflict, ev.Source, ev.Type)
+		}
+		return nil, fmt.Errorf("%w: event %s is still being worked by every handler", gaff.ErrConflict, eventID)
+	}
+	return ids, t.reopen(seq, ev, int64(len(ids)), -replaced)
+}
+
+// Cancel ends a delivery that is not done.
+func (s *Store) Cancel(ctx context.Context, deliveryID string) error {
+	eventID, n, ok := id.ParseDelivery(deliveryID)
+	if !ok {
+		return missing("delivery", deliveryID)
+	}
+	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		seq, err := tx.eventSeq(eventID)
+		if err != nil {
+			return err
+		}
+		var state gaff.State
+		var source string
+		err = tx.row([]any{&state, &source}, `select d.state, e.source from delivery d join event e on e.seq = d.seq
+			where d.seq = $1 and d.n = $2`, seq, n)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return missing("delivery", deliveryID)
+		case err != nil:
+			return err
+		case state.Done():
+			return fmt.Errorf("%w: delivery %s is %s already", gaff.ErrConflict, deliveryID, state)
+		}
+		if _, err := tx.exec(`update delivery set state = 5, claim = claim + 1, error = 'canceled', updated_at = $3,
+				finished_at = $3 where seq = $1 and n = $2`, seq, n, micros(tx.now)); err != nil {
+			return fmt.Errorf("cancel delivery: %w", err)
+		}
+		l := gaff.Lease{Event: seq, Delivery: n, EventID: eventID, Source: source}
+		return tx.settleEvent(l, gaff.StateCanceled, "canceled", false)
+	}})
+}
+
+const deliveryColumns = `d.seq, d.n, d.handler, d.state, d.attempts, d.max_attempts, d.run_at, d.claim, d.error,
+	d.created_at, d.updated_at, d.finished_at, d.replaced`
+
+// deliveryScan holds deliveryColumns.
+type deliveryScan struct {
+	seq                   int64
+	n                     int
+	handler               string
+	state                 gaff.State
+	attempts, maxAttempts int
+	runAt                 int64
+	claim                 int
+	error                 string
+	createdAt, updatedAt  int64
+	finishedAt            sql.NullInt64
+	replaced              bool
+}
+
+func (sc *deliveryScan) columns() []any {
+	return []any{
+		&sc.seq, &sc.n, &sc.handler, &sc.state, &sc.attempts, &sc.maxAttempts, &sc.runAt, &sc.claim, &sc.error,
+		&sc.createdAt, &sc.updatedAt, &sc.finishedAt, &sc.replaced,
+	}
+}
+
+// delivery joins the row with what it repeats of its event.
+func (sc *deliveryScan) delivery(ev *gaff.Event) gaff.Delivery {
+	return gaff.Delivery{
+		ID: id.OfDelivery(ev.ID, sc.n), EventID: ev.ID, Handler: sc.handler, State: sc.state,
+		Attempts: sc.attempts, MaxAttempts: sc.maxAttempts, RunAt: fromMicros(sc.runAt), Error: sc.error,
+		CreatedAt: fromMicros(sc.createdAt), UpdatedAt: fromMicros(sc.updatedAt), FinishedAt: fromNull(sc.finishedAt),
+		Source: ev.Source, Type: ev.Type, WebhookID: ev.WebhookID,
+	}
+}
+
+// deliveries reads all deliveries of an event, in order.
+func (t *tx) deliveries(seq int64) ([]deliveryScan, error) {
+	rows, err := t.query(`select `+deliveryColumns+` from delivery d where d.seq = $1 order by d.n`, seq)
+	if err != nil {
+		return nil, err
+	}
+	return scanDeliveries(rows)
+}
+
+func scanDeliveries(rows *sql.Rows) ([]deliveryScan, error) {
+	defer rows.Close()
+	var all []deliveryScan
+	for rows.Next() {
+		var sc deliveryScan
+		if err := rows.Scan(sc.columns()...); err != nil {
+			return nil, err
+		}
+		all = append(all, sc)
+	}
+	return all, rows.Err()
+}

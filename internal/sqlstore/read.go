@@ -1,0 +1,789 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gaff"
+	"gaff/internal/id"
+	"gaff/pipeline"
+)
+
+// readTime bounds every read: a reader that holds its snapshot for long keeps the
+// write-ahead log from being reused.
+const readTime = 10 * time.Second
+
+func (s *Store) reading(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, readTime,
+		fmt.Errorf("%w: the query took longer than %s; narrow it down", gaff.ErrUnavailable, readTime))
+}
+
+func (s *Store) fault(ctx context.Context, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	} else if !errors.Is(err, gaff.ErrInvalid) && !errors.Is(err, gaff.ErrNotFound) {
+		err = s.opt.Dialect.Fault(err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// where is a list of predicates and their arguments.
+type where struct {
+	parts []string
+	args  []any
+}
+
+// add appends a predicate; each ? in it becomes the number of the next argument.
+func (w *where) add(predicate string, args ...any) {
+	for _, arg := range args {
+		w.args = append(w.args, arg)
+		predicate = strings.Replace(predicate, "?", "$"+strconv.Itoa(len(w.args)), 1)
+	}
+	w.parts = append(w.parts, predicate)
+}
+
+func (w *where) String() string {
+	if len(w.parts) == 0 {
+		return ""
+	}
+	return " where " + strings.Join(w.parts, " and ")
+}
+
+const (
+	defaultLimit = 50
+	maxLimit     = 500
+)
+
+// page reads the cursor: seq of the last row of the former page, in base 36.
+func (w *where) page(column string, c gaff.Cursor) (limit int, err error) {
+	limit = c.Limit
+	switch {
+	case limit == 0:
+		limit = defaultLimit
+	case limit < 0 || limit > maxLimit:
+		return 0, fmt.Errorf("%w: limit %d is not between 1 and %d", gaff.ErrInvalid, limit, maxLimit)
+	}
+	if c.After != "" {
+		seq, err := strconv.ParseInt(c.After, 36, 64)
+		if err != nil || seq < 0 {
+			return 0, fmt.Errorf("%w: cursor %q is not one of ours; take it from nextCursor", gaff.ErrInvalid, clip(c.After, 40))
+		}
+		w.add(column+" < ?", seq)
+	}
+	return limit, nil
+}
+
+func next[T any](items []T, limit int, seq func(T) int64) ([]T, string) {
+	if len(items) <= limit {
+		return items, ""
+	}
+	items = items[:limit]
+	return items, strconv.FormatInt(seq(items[limit-1]), 36)
+}
+
+func contains(text string) string {
+	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
+}
+
+const logColumns = eventColumns + `, e.status, e.unhandled, e.error, e.retry_count, e.duplicates, e.conflict,
+	e.processed_at, e.updated_at`
+
+type logScan struct {
+	eventScan
+	log       gaff.Log
+	processed sql.NullInt64
+	updated   int64
+}
+
+func (sc *logScan) columns() []any {
+	return append(sc.eventScan.columns(), &sc.log.Status, &sc.log.Unhandled, &sc.log.Error, &sc.log.RetryCount,
+		&sc.log.Duplicates, &sc.log.Conflict, &sc.processed, &sc.updated)
+}
+
+func (sc *logScan) entry() gaff.Log {
+	l := sc.log
+	l.Event = *sc.event()
+	l.ProcessedAt, l.UpdatedAt = fromNull(sc.processed), fromMicros(sc.updated)
+	return l
+}
+
+// Event returns one event with all that became of it.
+func (s *Store) Event(ctx context.Context, eventID string) (*gaff.EventDetail, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	d, err := s.event(ctx, eventID)
+	return d, s.fault(ctx, "event", err)
+}
+
+func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, error) {
+	// One snapshot, so that the parts fit together.
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback()
+	seq, ok := id.ParseEvent(eventID)
+	if !ok {
+		return nil, missing("event", eventID)
+	}
+	var sc logScan
+	err = tx.QueryRowContext(ctx, `select `+logColumns+`, `+payloadColumns+` from event e
+		left join payload p on p.seq = e.seq where e.seq = $1`, seq).Scan(append(sc.columns(), sc.payload()...)...)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	d := &gaff.EventDetail{Log: sc.entry()}
+	if d.ID != eventID {
+		return nil, missing("event", eventID)
+	}
+	rows, err := tx.QueryContext(ctx, `select `+deliveryColumns+` from delivery d where d.seq = $1 order by d.n`, sc.seq)
+	if err != nil {
+		return nil, err
+	}
+	scans, err := scanDeliveries(rows)
+	if err != nil {
+		return nil, err
+	}
+	for _, ds := range scans {
+		d.Deliveries = append(d.Deliveries, ds.delivery(&d.Log.Event))
+	}
+	if d.Attempts, err = attempts(ctx, tx, `a.seq = $1`, sc.seq); err != nil {
+		return nil, err
+	}
+	if d.Copies, err = copies(ctx, tx, sc.seq); err != nil {
+		return nil, err
+	}
+	d.Children, err = collect(ctx, tx, func(rows *sql.Rows) (string, error) {
+		var seq, at int64
+		err := rows.Scan(&seq, &at)
+		return id.OfEvent(fromMicros(at), seq), err
+	}, `select seq, received_at from event where parent_id = $1 and parent_id <> '' order by seq limit 1000`, eventID)
+	return d, err
+}
+
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// collect scans all rows of a query with scan.
+func collect[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		item, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, item)
+	}
+	return all, rows.Err()
+}
+
+func column[T any](ctx context.Context, q querier, text string, args ...any) ([]T, error) {
+	return collect(ctx, q, func(rows *sql.Rows) (v T, err error) {
+		err = rows.Scan(&v)
+		return v, err
+	}, text, args...)
+}
+
+func attempts(ctx context.Context, q querier, predicate string, args ...any) ([]gaff.Attempt, error) {
+	return collect(ctx, q, func(rows *sql.Rows) (a gaff.Attempt, err error) {
+		var n int
+		var seq, at, started, duration int64
+		err = rows.Scan(&seq, &at, &n, &a.Number, &a.Outcome, &started, &duration, &a.Error, &a.Detail)
+		a.DeliveryID = id.OfDelivery(id.OfEvent(fromMicros(at), seq), n)
+		a.StartedAt, a.Duration = fromMicros(started), time.Duration(duration)*time.Microsecond
+		return a, err
+	}, `select e.seq, e.received_at, a.n, a.number, a.outcome, a.started_at, a.duration, a.error, a.detail
+		from attempt a join event e on e.seq = a.seq where `+predicate+` order by a.n, a.number limit 1000`, args...)
+}
+
+func copies(ctx context.Context, q querier, seq int64) ([]gaff.Copy, error) {
+	return collect(ctx, q, func(rows *sql.Rows) (c gaff.Copy, err error) {
+		var received int64
+		var request []byte
+		err = rows.Scan(&received, &request, &c.Body)
+		r, _ := decodeRequest(request)
+		c.ReceivedAt, c.Header = fromMicros(received), r.Header
+		return c, err
+	}, `select received_at, headers, body from copy where seq = $1 order by n`, seq)
+}
+
+// Events returns a page of the inbox, newest first.
+func (s *Store) Events(ctx context.Context, f gaff.EventFilter) (gaff.Page[gaff.Log], error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	page, err := s.events(ctx, f)
+	return page, s.fault(ctx, "events", err)
+}
+
+func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[gaff.Log], err error) {
+	var w where
+	limit, err := w.page("e.seq", f.Cursor)
+	if err != nil {
+		return page, err
+	}
+	if f.Source != "" {
+		w.add("e.source = ?", f.Source)
+	} else if !f.Inner {
+		w.add("e.source <> ?", gaff.InnerSource)
+	}
+	if f.Type != "" {
+		w.add("e.type = ?", f.Type)
+	}
+	if f.Status != nil {
+		w.add("e.status = ?", int64(*f.Status))
+	}
+	if f.WebhookID != "" {
+		w.add("e.webhook_id = ?", f.WebhookID)
+	}
+	if f.Conflict {
+		w.add("e.conflict = 1")
+	}
+	if !f.Since.IsZero() {
+		w.add("e.received_at >= ?", micros(f.Since))
+	}
+	if !f.Until.IsZero() {
+		w.add("e.received_at < ?", micros(f.Until))
+	}
+	text := `select ` + logColumns + ` from event e` + w.String() + ` order by e.seq desc limit ` + strconv.Itoa(limit+1)
+	if f.Query != "" {
+		// Bodies are searched among the newest only, so that a search costs what its window
+		// costs however long the log has grown.
+		window := `select e.seq from event e` + w.String() + ` order by e.seq desc limit ` + strconv.Itoa(gaff.SearchWindow)
+		match := where{args: w.args}
+		seq, _ := id.ParseEvent(f.Query)
+		match.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or cast(p.body as text) like ? escape '\')`,
+			seq, contains(f.Query), contains(f.Query), contains(f.Query))
+		w = match
+		text = `select ` + logColumns + ` from event e left join payload p on p.seq = e.seq
+			where e.seq in (` + window + `) and ` + match.parts[0] + ` order by e.seq desc limit ` + strconv.Itoa(limit+1)
+	}
+	scans, err := collect(ctx, s.read, scanLog, text, w.args...)
+	if err != nil {
+		return page, err
+	}
+	scans, page.Next = next(scans, limit, func(sc *logScan) int64 { return sc.seq })
+	for _, sc := range scans {
+		page.Items = append(page.Items, sc.entry())
+	}
+	return page, nil
+}
+
+func scanLog(rows *sql.Rows) (*logScan, error) {
+	sc := &logScan{}
+	return sc, rows.Scan(sc.columns()...)
+}
+
+// Logs returns a page of webhook logs by offset, with their bodies.
+func (s *Store) Logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, total int, err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	logs, total, err = s.logs(ctx, q)
+	return logs, total, s.fault(ctx, "webhook logs", err)
+}
+
+// logKey places one log in the order of a list.
+type logKey struct{ at, seq int64 }
+
+func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, total int, err error) {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, 0, err
+	}
+	defer tx.Rollback()
+	sources, err := logSources(ctx, tx, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	statuses := []gaff.Status{gaff.StatusPending, gaff.StatusSuccess, gaff.StatusError}
+	if q.Status != nil {
+		statuses = []gaff.Status{*q.Status}
+	}
+	// Each source and status is a run of an index in the order asked for, so a page is
+	// merged from the heads of a few runs, whatever the number of rows.
+	var keys []logKey
+	for _, source := range sources {
+		for _, status := range statuses {
+			var w where
+			w.add("e.source = ?", source)
+			w.add("e.status = ?", int64(status))
+			if q.Type != "" {
+				w.add("e.type = ?", q.Type)
+			}
+			for _, text := range logRuns(q, status, w) {
+				run, err := collect(ctx, tx, func(rows *sql.Rows) (k logKey, err error) {
+					err = rows.Scan(&k.at, &k.seq)
+					return k, err
+				}, text, w.args...)
+				if err != nil {
+					return nil, 0, err
+				}
+				keys = append(keys, run...)
+			}
+			if total <= gaff.MaxLogCount {
+				n, err := column[int](ctx, tx, `select count(*) from (select 1 from event e`+w.String()+
+					` limit `+strconv.Itoa(gaff.MaxLogCount+1-total)+`) counted`, w.args...)
+				if err != nil {
+					return nil, 0, err
+				}
+				total += n[0]
+			}
+		}
+	}
+	slices.SortFunc(keys, func(a, b logKey) int {
+		order := cmp.Or(cmp.Compare(b.at, a.at), cmp.Compare(b.seq, a.seq))
+		if q.Ascending {
+			return -order
+		}
+		return order
+	})
+	keys = keys[min(q.Offset, len(keys)):min(q.Offset+q.Limit, len(keys))]
+	for _, key := range keys {
+		var sc logScan
+		err := tx.QueryRowContext(ctx, `select `+logColumns+`, `+payloadColumns+` from event e
+			left join payload p on p.seq = e.seq where e.seq = $1`, key.seq).Scan(append(sc.columns(), sc.payload()...)...)
+		if err != nil {
+			return nil, 0, err
+		}
+		logs = append(logs, sc.entry())
+	}
+	return logs, total, nil
+}
+
+// logRuns are the queries whose results, merged, are the logs of one source and status in
+// order. Only a pending event may never have been processed; it sorts by when it came.
+func logRuns(q gaff.LogQuery, status gaff.Status, w where) []string {
+	direction, tail := " desc", " limit "+strconv.Itoa(q.Offset+q.Limit)
+	if q.Ascending {
+		direction = ""
+	}
+	received := `select e.received_at, e.seq from event e` + w.String()
+	if q.ByReceived {
+		return []string{received + ` order by e.seq` + direction + tail}
+	}
+	runs := []string{`select e.processed_at, e.seq from event e` + w.String() +
+		` and e.processed_at is not null order by e.processed_at` + direction + `, e.seq` + direction + tail}
+	if status == gaff.StatusPending {
+		runs = append(runs, received+` and e.processed_at is null order by e.seq`+direction+tail)
+	}
+	return runs
+}
+
+// logSources lists the sources that a query is about: the one named, or all but the
+// inner one.
+func logSources(ctx context.Context, q querier, lq gaff.LogQuery) ([]string, error) {
+	if lq.Source != "" {
+		return []string{lq.Source}, nil
+	}
+	all, err := allSources(ctx, q)
+	return slices.DeleteFunc(all, func(source string) bool { return source == gaff.InnerSource }), err
+}
+
+// allSources walks over the first column of the tally's key, a step for each source.
+func allSources(ctx context.Context, q querier) ([]string, error) {
+	return column[string](ctx, q, `with recursive s(source) as (
+			select min(source) from tally
+			union all
+			select (select min(source) from tally where source > s.source) from s where s.source is not null)
+		select source from s where source is not null`)
+}
+
+// Delivery returns one delivery with its attempts.
+func (s *Store) Delivery(ctx context.Context, deliveryID string) (*gaff.Delivery, []gaff.Attempt, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	d, as, err := s.delivery(ctx, deliveryID)
+	return d, as, s.fault(ctx, "delivery", err)
+}
+
+func (s *Store) delivery(ctx context.Context, deliveryID string) (*gaff.Delivery, []gaff.Attempt, error) {
+	eventID, n, ok := id.ParseDelivery(deliveryID)
+	seq, known := id.ParseEvent(eventID)
+	if !ok || !known {
+		return nil, nil, missing("delivery", deliveryID)
+	}
+	ds, err := collect(ctx, s.read, scanListed, `select `+listedColumns+` from delivery d join event e on e.seq = d.seq
+		where d.seq = $1 and d.n = $2`, seq, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(ds) == 0 || ds[0].d.ID != deliveryID {
+		return nil, nil, missing("delivery", deliveryID)
+	}
+	as, err := attempts(ctx, s.read, `a.seq = $1 and a.n = $2`, ds[0].seq, n)
+	return &ds[0].d, as, err
+}
+
+// A listed delivery carries what it repeats of its event.
+const listedColumns = deliveryColumns + `, e.received_at, e.source, e.type, e.webhook_id`
+
+type listedDelivery struct {
+	seq int64
+	n   int
+	d   gaff.Delivery
+}
+
+func scanListed(rows *sql.Rows) (listedDelivery, error) {
+	var sc deliveryScan
+	var ev gaff.Event
+	var at int64
+	err := rows.Scan(append(sc.columns(), &at, &ev.Source, &ev.Type, &ev.WebhookID)...)
+	ev.ID = id.OfEvent(fromMicros(at), sc.seq)
+	return listedDelivery{sc.seq, sc.n, sc.delivery(&ev)}, err
+}
+
+// Deliveries returns a page of deliveries, newest event first.
+func (s *Store) Deliveries(ctx context.Context, f gaff.DeliveryFilter) (gaff.Page[gaff.Delivery], error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	page, err := s.deliveryPage(ctx, f)
+	return page, s.fault(ctx, "deliveries", err)
+}
+
+// deliveryBits is how many bits of a delivery cursor hold the number within the event.
+const deliveryBits = 16
+
+func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page gaff.Page[gaff.Delivery], err error) {
+	var w where
+	cursor := f.Cursor
+	cursor.After = ""
+	limit, err := w.page("d.seq", cursor)
+	if err != nil {
+		return page, err
+	}
+	if f.After != "" {
+		at, err := strconv.ParseInt(f.After, 36, 64)
+		if err != nil || at < 0 {
+			return page, fmt.Errorf("%w: cursor %q is not one of ours; take it from nextCursor", gaff.ErrInvalid, clip(f.After, 40))
+		}
+		w.add("(d.seq, d.n) < (?, ?)", at>>deliveryBits, at&(1<<deliveryBits-1))
+	}
+	if f.EventID != "" {
+		seq, _ := id.ParseEvent(f.EventID)
+		w.add("d.seq = ?", seq)
+	}
+	if f.Source != "" {
+		w.add("e.source = ?", f.Source)
+	}
+	if f.Handler != "" {
+		w.add("d.handler = ?", f.Handler)
+	}
+	if f.State != nil {
+		w.add("d.state = ?", int64(*f.State))
+		switch {
+		case *f.State > gaff.StateSucceeded:
+			w.add("d.state > 3") // names the partial index
+		case *f.State < gaff.StateSucceeded:
+			w.add("d.state < 3")
+		}
+	}
+	ds, err := collect(ctx, s.read, scanListed, `select `+listedColumns+` from delivery d join event e on e.seq = d.seq`+
+		w.String()+` order by d.seq desc, d.n desc limit `+strconv.Itoa(limit+1), w.args...)
+	if err != nil {
+		return page, err
+	}
+	ds, page.Next = next(ds, limit, func(ld listedDelivery) int64 { return ld.seq<<deliveryBits | int64(ld.n) })
+	for _, ld := range ds {
+		page.Items = append(page.Items, ld.d)
+	}
+	return page, nil
+}
+
+// Rejection returns one refused request.
+func (s *Store) Rejection(ctx context.Context, rejectionID string) (*gaff.Rejection, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	rs, err := collect(ctx, s.read, scanRejection, `select `+rejectionColumns+` from rejection r where r.id = $1`, rejectionID)
+	if err == nil && len(rs) == 0 {
+		err = missing("rejection", rejectionID)
+	}
+	if err != nil {
+		return nil, s.fault(ctx, "rejection", err)
+	}
+	return &rs[0].rj, nil
+}
+
+// Rejections returns a page of refused requests, newest first.
+func (s *Store) Rejections(ctx context.Context, f gaff.RejectionFilter) (page gaff.Page[gaff.Rejection], err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	var w where
+	limit, err := w.page("r.seq", f.Cursor)
+	if err != nil {
+		return page, s.fault(ctx, "rejections", err)
+	}
+	if f.Source != "" {
+		w.add("r.source = ?", f.Source)
+	}
+	rs, err := collect(ctx, s.read, scanRejection, `select `+rejectionColumns+` from rejection r`+w.String()+
+		` order by r.seq desc limit `+strconv.Itoa(limit+1), w.args...)
+	if err != nil {
+		return page, s.fault(ctx, "rejections", err)
+	}
+	rs, page.Next = next(rs, limit, func(r storedRejection) int64 { return r.seq })
+	for _, r := range rs {
+		page.Items = append(page.Items, r.rj)
+	}
+	return page, nil
+}
+
+const rejectionColumns = `r.seq, r.id, r.source, r.status, r.reason, r.method, r.url, r.remote_addr, r.headers, r.body,
+	r.body_size, r.received_at`
+
+type storedRejection struct {
+	seq int64
+	rj  gaff.Rejection
+}
+
+func scanRejection(rows *sql.Rows) (r storedRejection, err error) {
+	var headers []byte
+	var received int64
+	err = rows.Scan(&r.seq, &r.rj.ID, &r.rj.Source, &r.rj.Status, &r.rj.Reason, &r.rj.Method, &r.rj.URL, &r.rj.RemoteAddr,
+		&headers, &r.rj.Body, &r.rj.BodySize, &received)
+	r.rj.Header, r.rj.ReceivedAt = decodeHeader(string(headers)), fromMicros(received)
+	return r, err
+}
+
+// Counts sums up the inbox: totals since a time (by the minute), all of it for the zero time.
+func (s *Store) Counts(ctx context.Context, since time.Time) (gaff.Counts, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	c, err := s.counts(ctx, since)
+	return c, s.fault(ctx, "counts", err)
+}
+
+func (s *Store) counts(ctx context.Context, since time.Time) (c gaff.Counts, err error) {
+	minute := int64(0)
+	if !since.IsZero() {
+		minute = since.Unix() / 60
+	}
+	c.Sources, err = collect(ctx, s.read, func(rows *sql.Rows) (sc gaff.SourceCount, err error) {
+		err = rows.Scan(&sc.Source, &sc.Pending, &sc.Success, &sc.Error, &sc.Rejected)
+		return sc, err
+	}, `select source, sum(pending), sum(success), sum(error), sum(rejected) from tally
+		where minute >= $1 group by source order by source`, minute)
+	if err != nil {
+		return c, err
+	}
+	for i := range c.Sources {
+		last, err := column[sql.NullInt64](ctx, s.read, `select max(received_at) from (
+			select e.received_at from event e where e.source = $1 and e.status = 0 and e.seq = (select max(seq) from event where source = $1 and status = 0)
+			union all
+			select e.received_at from event e where e.source = $1 and e.status = 1 and e.seq = (select max(seq) from event where source = $1 and status = 1)
+			union all
+			select e.received_at from event e where e.source = $1 and e.status = 2 and e.seq = (select max(seq) from event where source = $1 and status = 2)) newest`,
+			c.Sources[i].Source)
+		if err != nil {
+			return c, err
+		}
+		c.Sources[i].LastReceivedAt = fromNull(last[0])
+	}
+	now := time.Now()
+	var oldest sql.NullInt64
+	err = s.read.QueryRowContext(ctx, `select (select count(*) from delivery where state < 3),
+		(select count(*) from delivery where state < 3 and run_at <= $1),
+		(select count(*) from delivery where state > 3 and state = 4 and replaced = 0),
+		(select min(run_at) from delivery where state < 3)`, micros(now)).Scan(&c.Waiting, &c.Due, &c.Dead, &oldest)
+	if due := fromNull(oldest); !due.IsZero() && !due.After(now) {
+		c.OldestDue = due
+	}
+	return c, err
+}
+
+// Changes reads the change log. An id is the commit's number and the item's in it.
+func (s *Store) Changes(ctx context.Context, after string, limit int) (cs []gaff.Change, last string, gone bool, err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	cs, last, gone, err = s.changes(ctx, after, limit)
+	return cs, last, gone, s.fault(ctx, "changes", err)
+}
+
+func (s *Store) changes(ctx context.Context, after string, limit int) (cs []gaff.Change, last string, gone bool, err error) {
+	var oldest, newest int64
+	if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0), coalesce(max(seq), 0) from change`).
+		Scan(&oldest, &newest); err != nil {
+		return nil, "", false, err
+	}
+	end := changeID(newest, 1<<30)
+	if after == "" {
+		return nil, end, false, nil
+	}
+	seq, item, ok := parseChangeID(after)
+	if !ok {
+		return nil, "", false, fmt.Errorf("%w: change id %q is not one of ours", gaff.ErrInvalid, clip(after, 40))
+	}
+	if seq > newest || seq < oldest-1 {
+		return nil, end, true, nil
+	}
+	type row struct {
+		seq   int64
+		items []byte
+	}
+	rows, err := collect(ctx, s.read, func(rows *sql.Rows) (r row, err error) {
+		err = rows.Scan(&r.seq, &r.items)
+		return r, err
+	}, `select seq, items from change where seq >= $1 order by seq limit $2`, seq, limit+1)
+	if err != nil {
+		return nil, "", false, err
+	}
+	last = after
+	for _, r := range rows {
+		var items []change
+		if err := json.Unmarshal(r.items, &items); err != nil {
+			return nil, "", false, err
+		}
+		for i, it := range items {
+			if r.seq == seq && int64(i) <= item {
+				continue
+			}
+			if len(cs) == limit {
+				return cs, last, false, nil
+			}
+			last = changeID(r.seq, int64(i))
+			cs = append(cs, gaff.Change{ID: last, Kind: it.Kind, Ref: it.Ref, Status: it.Status, Source: it.Source})
+		}
+	}
+	return cs, last, false, nil
+}
+
+func changeID(seq, item int64) string {
+	return strconv.FormatInt(seq, 10) + "-" + strconv.FormatInt(item, 10)
+}
+
+func parseChangeID(text string) (seq, item int64, ok bool) {
+	a, b, _ := strings.Cut(text, "-")
+	seq, err := strconv.ParseInt(a, 10, 64)
+	item, err2 := strconv.ParseInt(b, 10, 64)
+	return seq, item, err == nil && err2 == nil && seq >= 0
+}
+
+// Job returns one job.
+func (s *Store) Job(ctx context.Context, jobID string) (*pipeline.Job, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	js, err := collect(ctx, s.read, scanJob, `select `+jobColumns+` from job j where j.id = $1`, jobID)
+	if err == nil && len(js) == 0 {
+		err = missing("job", jobID)
+	}
+	if err != nil {
+		return nil, s.fault(ctx, "job", err)
+	}
+	return js[0].job(), nil
+}
+
+func scanJob(rows *sql.Rows) (*jobScan, error) {
+	sc := &jobScan{}
+	return sc, rows.Scan(sc.columns()...)
+}
+
+// Jobs returns a page of jobs, newest first.
+func (s *Store) Jobs(ctx context.Context, f pipeline.JobFilter) (page gaff.Page[pipeline.Job], err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	var w where
+	limit, err := w.page("j.seq", f.Cursor)
+	if err != nil {
+		return page, s.fault(ctx, "jobs", err)
+	}
+	for _, eq := range []struct{ column, value string }{
+		{"j.provider", f.Provider}, {"j.project_id", f.ProjectID}, {"j.user_id", f.UserID}, {"j.request_id", f.RequestID},
+	} {
+		if eq.value != "" {
+			w.add(eq.column+" = ?", eq.value)
+			if eq.column == "j.project_id" || eq.column == "j.request_id" {
+				w.add(eq.column + " <> ''") // names the partial index
+			}
+		}
+	}
+	if f.Status != nil {
+		w.add("j.status = ?", int64(*f.Status))
+	}
+	js, err := collect(ctx, s.read, scanJob, `select `+jobColumns+` from job j`+w.String()+
+		` order by j.seq desc limit `+strconv.Itoa(limit+1), w.args...)
+	if err != nil {
+		return page, s.fault(ctx, "jobs", err)
+	}
+	js, page.Next = next(js, limit, func(sc *jobScan) int64 { return sc.seq })
+	for _, sc := range js {
+		page.Items = append(page.Items, *sc.job())
+	}
+	return page, nil
+}
+
+const mediaColumns = `m.seq, m.id, m.job_id, m.position, m.project_id, m.url, m.stored_url, m.media_type, m.content_type,
+	m.size, m.sha256, m.metadata, m.created_at`
+
+type storedMedia struct {
+	seq int64
+	m   pipeline.Media
+}
+
+func scanMedia(rows *sql.Rows) (sm storedMedia, err error) {
+	var metadata []byte
+	var created int64
+	err = rows.Scan(&sm.seq, &sm.m.ID, &sm.m.JobID, &sm.m.Position, &sm.m.ProjectID, &sm.m.URL, &sm.m.StoredURL,
+		&sm.m.MediaType, &sm.m.ContentType, &sm.m.Size, &sm.m.SHA256, &metadata, &created)
+	sm.m.Metadata, sm.m.CreatedAt = metadata, fromMicros(created)
+	return sm, err
+}
+
+// MediaByID returns one media row.
+func (s *Store) MediaByID(ctx context.Context, mediaID string) (*pipeline.Media, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	ms, err := collect(ctx, s.read, scanMedia, `select `+mediaColumns+` from media m where m.id = $1`, mediaID)
+	if err == nil && len(ms) == 0 {
+		err = missing("media", mediaID)
+	}
+	if err != nil {
+		return nil, s.fault(ctx, "media", err)
+	}
+	return &ms[0].m, nil
+}
+
+// Media returns a page of media rows, newest first.
+func (s *Store) Media(ctx context.Context, f pipeline.MediaFilter) (page gaff.Page[pipeline.Media], err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	var w where
+	limit, err := w.page("m.seq", f.Cursor)
+	if err != nil {
+		return page, s.fault(ctx, "media", err)
+	}
+	if f.ProjectID != "" {
+		w.add("m.project_id = ?", f.ProjectID)
+		w.add("m.project_id <> ''") // names the partial index
+	}
+	if f.JobID != "" {
+		w.add("m.job_id = ?", f.JobID)
+	}
+	if f.MediaType != "" {
+		w.add("m.media_type = ?", f.MediaType)
+	}
+	ms, err := collect(ctx, s.read, scanMedia, `select `+mediaColumns+` from media m`+w.String()+
+		` order by m.seq desc limit `+strconv.Itoa(limit+1), w.args...)
+	if err != nil {
+		return page, s.fault(ctx, "media", err)
+	}
+	ms, page.Next = next(ms, limit, func(sm storedMedia) int64 { return sm.seq })
+	for _, sm := range ms {
+		page.Items = append(page.Items, sm.m)
+	}
+	return page, nil
+}

@@ -1,0 +1,204 @@
+// Package sqlite opens gaff's store in one SQLite file, without cgo. One process owns the
+// file; nothing is acknowledged before it is synced to the disk.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"gaff"
+	"gaff/internal/migrate"
+	"gaff/internal/sqlstore"
+)
+
+// Store is an open store; it is a gaff.Store, a pipeline.Store and a pipeline.Reader.
+type Store = sqlstore.Store
+
+// Options of a store. The zero value works.
+type Options struct {
+	// Log receives what people should know, such as migrations. Nil is silent.
+	Log *slog.Logger
+	// MaxRejections is how many refused requests are kept. Zero means 10,000.
+	MaxRejections int
+}
+
+// Open opens or creates the database file at path and brings its schema up to date. It
+// fails when another process has it open, when the folder cannot be written, and when
+// the database does not sync each commit.
+func Open(ctx context.Context, path string, o Options) (*Store, error) {
+	st, err := open(ctx, path, o)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return st, nil
+}
+
+func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("create the data folder: %w", err)
+	}
+	// A commit is as durable with fdatasync and waits half as long: only the file's
+	// timestamps are left out. Platforms without it keep fsync.
+	_, _ = sqlite.Fdatasync(true)
+	unlock, err := lock(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	// What was opened is closed in reverse when a later step fails.
+	var opened []func() error
+	defer func() {
+		if err != nil {
+			for i := len(opened) - 1; i >= 0; i-- {
+				_ = opened[i]()
+			}
+			_ = unlock()
+		}
+	}()
+	if err := createPrivate(path); err != nil {
+		return nil, err
+	}
+	writeDB, err := sql.Open("sqlite", dsn(path, "_txlock=immediate", "_pragma=page_size(8192)"))
+	if err != nil {
+		return nil, err
+	}
+	opened = append(opened, writeDB.Close)
+	writeDB.SetMaxOpenConns(1)
+	conn, err := writeDB.Conn(ctx)
+	if err != nil {
+		return nil, explain(err)
+	}
+	opened = append(opened, conn.Close)
+	if err := check(ctx, conn); err != nil {
+		return nil, err
+	}
+	applied, err := migrate.Run(ctx, conn, "sqlite")
+	if err != nil {
+		return nil, explain(err)
+	}
+	for _, name := range applied {
+		o.Log.Info("migration applied", "name", name)
+	}
+	readDB, err := sql.Open("sqlite", dsn(path, "_pragma=query_only(1)"))
+	if err != nil {
+		return nil, err
+	}
+	opened = append(opened, readDB.Close)
+	readDB.SetMaxOpenConns(4)
+	readDB.SetMaxIdleConns(4)
+	cp, err := newCheckpointer(path, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	opened = append(opened, cp.db.Close)
+	st, err := sqlstore.New(ctx, sqlstore.Options{
+		Dialect: sqlstore.Dialect{Name: "sqlite", Fault: fault},
+		Write:   conn, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections, Committed: cp.committed,
+		// The writing connection is the last to go: as the only one left, it copies the
+		// whole log into the database file.
+		Close: func() error { return errors.Join(cp.close(), readDB.Close(), conn.Close(), writeDB.Close(), unlock()) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	cp.between = st.Between
+	go cp.run()
+	return st, nil
+}
+
+// createPrivate makes the file before SQLite would, readable by its owner alone: it holds
+// customers' data.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("the database file cannot be written, check the folder's owner and free space: %w", err)
+	}
+	return f.Close()
+}
+
+// dsn joins the pragmas. Their order matters: the wait for a lock comes before what may
+// need one, and the page size before the first page is written.
+func dsn(path string, extra ...string) string {
+	params := append([]string{"_pragma=busy_timeout(5000)"}, extra...)
+	params = append(params, "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)",
+		"_pragma=cache_size(-65536)", "_pragma=temp_store(MEMORY)", "_pragma=journal_size_limit(67108864)",
+		"_pragma=wal_autocheckpoint(0)") // see checkpointer
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: strings.Join(params, "&")}
+	return u.String()
+}
+
+// check reads back what durability rests on. Drivers differ in their defaults and in the
+// parameters that they silently ignore; a gateway that does not sync must not start.
+func check(ctx context.Context, conn *sql.Conn) error {
+	var mode string
+	var synchronous, second int
+	if err := conn.QueryRowContext(ctx, `pragma journal_mode`).Scan(&mode); err != nil {
+		return explain(err)
+	}
+	if err := conn.QueryRowContext(ctx, `pragma synchronous`).Scan(&synchronous); err != nil {
+		return explain(err)
+	}
+	if mode != "wal" || synchronous != 2 {
+		return fmt.Errorf("journal_mode is %q and synchronous is %d, want \"wal\" and 2 (FULL): acknowledged webhooks could be lost; is the file on a network share?",
+			mode, synchronous)
+	}
+	// All statements number their parameters and use some twice. A driver that binds by
+	// position would write wrong values without a word.
+	if err := conn.QueryRowContext(ctx, `select $2 - $1 + $2 - $2`, 1, 3).Scan(&second); err != nil || second != 2 {
+		return fmt.Errorf("the driver does not bind $N by number (got %d, %v)", second, err)
+	}
+	return nil
+}
+
+// fault marks what the database cannot help just now as gaff.ErrUnavailable.
+func fault(err error) error {
+	var se *sqlite.Error
+	if !errors.As(err, &se) {
+		return err
+	}
+	switch se.Code() & 0xff {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+		sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CORRUPT,
+		sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL:
+		return fmt.Errorf("%w: %w", gaff.ErrUnavailable, explain(err))
+	}
+	return err
+}
+
+// explain says what to do about errors that have a remedy.
+func explain(err error) error {
+	var se *sqlite.Error
+	if !errors.As(err, &se) {
+		return err
+	}
+	hint := ""
+	switch se.Code() & 0xff {
+	case sqlite3.SQLITE_FULL:
+		hint = "the disk is full: free some space"
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		hint = "the data folder cannot be written: check its owner and whether the disk is mounted read-only"
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+		hint = "the file is damaged or no gaff database: restore a backup, or name another data folder"
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		hint = "another process has the database open"
+	default:
+		return err
+	}
+	return fmt.Errorf("%s: %w", hint, err)
+}

@@ -1,0 +1,278 @@
+package gaff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// dispatch claims what is due: at the start, when a retry's time has come, when another
+// node or a person made something due, and when there is room again for a backlog.
+func (g *Gateway) dispatch() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-g.quit:
+			return
+		case <-timer.C:
+		case <-g.nudge:
+		case <-g.store.Wake():
+			g.backlog.Store(true)
+		}
+		timer.Reset(g.fetch())
+	}
+}
+
+// fetch claims as much as there is room for and returns how long to wait.
+func (g *Gateway) fetch() time.Duration {
+	g.setNext(time.Now().Add(pollEvery))
+	for {
+		room := int(min(g.room.Load(), int64(g.opt.Workers)*4))
+		if room <= 0 || g.queuedBytes.Load() >= queueBytes {
+			// A worker that finishes nudges.
+			g.backlog.Store(true)
+			return pollEvery
+		}
+		g.backlog.Store(false)
+		if !g.reserve(room, 0) {
+			continue
+		}
+		work, err := g.store.Claim(g.work, time.Now(), room)
+		g.unreserve(room-len(work), 0)
+		if err != nil {
+			if !errors.Is(err, ErrStopped) && g.work.Err() == nil {
+				g.log.Error("claim deliveries", "error", err)
+			}
+			return pollEvery
+		}
+		for _, w := range work {
+			g.queuedBytes.Add(int64(len(w.Event.Data)))
+			g.queue <- w
+		}
+		if len(work) == room {
+			continue
+		}
+		return g.untilNext()
+	}
+}
+
+func (g *Gateway) untilNext() time.Duration {
+	due, err := g.store.NextDue(g.work)
+	wait := pollEvery
+	if err == nil && !due.IsZero() {
+		wait = max(min(time.Until(due), pollEvery), 0)
+	}
+	g.setNext(time.Now().Add(wait))
+	return wait
+}
+
+func (g *Gateway) setNext(t time.Time) {
+	g.nextLock.Lock()
+	g.nextRun = t
+	g.nextLock.Unlock()
+}
+
+// dueAt makes the dispatcher look no later than at t.
+func (g *Gateway) dueAt(t time.Time) {
+	g.nextLock.Lock()
+	sooner := t.Before(g.nextRun)
+	g.nextLock.Unlock()
+	if sooner {
+		g.look()
+	}
+}
+
+func (g *Gateway) look() {
+	select {
+	case g.nudge <- struct{}{}:
+	default:
+	}
+}
+
+func (g *Gateway) worker() {
+	for {
+		select {
+		case <-g.quit:
+			return
+		case w := <-g.queue:
+			g.queuedBytes.Add(-int64(len(w.Event.Data)))
+			_ = g.attempt(w)
+			// Half empty, so that a backlog is claimed in batches.
+			if g.room.Add(1) >= queuePlaces/2 && g.backlog.Load() {
+				g.look()
+			}
+		}
+	}
+}
+
+// attempt runs the handler once and records how it ended. It returns the failure.
+func (g *Gateway) attempt(w Work) error {
+	started := time.Now()
+	w.Lease.StartedAt = started
+	policy := g.policy(w.Event.Source)
+	err, detail := g.run(w, policy.Timeout)
+	took := time.Since(started)
+
+	if err != nil && context.Cause(g.work) != nil && errors.Is(context.Cause(g.work), ErrStopped) && !isVerdict(err) {
+		// Interrupted by the stop: no fault of the handler, so no attempt.
+		if rerr := g.store.Release(context.WithoutCancel(g.work), []Lease{w.Lease}); rerr != nil && !errors.Is(rerr, ErrStopped) {
+			g.log.Error("release delivery", "delivery", w.Delivery.ID, "error", rerr)
+		}
+		return err
+	}
+	out := judge(w, err, started, took, policy)
+	out.Attempt.Detail = detail
+	if g.opt.Hooks.Attempted != nil {
+		g.opt.Hooks.Attempted(w.Event.Source, w.Delivery.Handler, out.Attempt.Outcome, took, time.Since(w.Event.ReceivedAt))
+	}
+	if errors.Is(err, Finished) {
+		return nil
+	}
+	if out.State == StateDead || out.Attempt.Outcome == AttemptPanicked {
+		g.log.Error("delivery failed", "event", w.Event.ID, "delivery", w.Delivery.ID, "source", w.Event.Source,
+			"type", w.Event.Type, "attempt", w.Lease.Attempt, "state", out.State.String(), "error", err, "stack", detail)
+	} else if out.State == StateRetrying {
+		g.log.Warn("delivery will be retried", "event", w.Event.ID, "delivery", w.Delivery.ID, "source", w.Event.Source,
+			"type", w.Event.Type, "attempt", w.Lease.Attempt, "at", out.RunAt, "error", err)
+	}
+	g.finish(w, out)
+	if out.State == StateSucceeded {
+		return nil
+	}
+	return err
+}
+
+// finish records an outcome. While the store is down there is nothing better to do than
+// to wait for it: the handler's work is done, and trying it again would do it twice.
+func (g *Gateway) finish(w Work, out Outcome) {
+	for wait := 50 * time.Millisecond; ; wait = min(wait*2, 5*time.Second) {
+		err := g.store.Finish(context.WithoutCancel(g.work), w.Lease, out)
+		switch {
+		case err == nil:
+			if !out.State.Done() {
+				g.dueAt(out.RunAt)
+			}
+			return
+		case errors.Is(err, ErrLeaseLost):
+			g.log.Info("delivery was finished by someone else", "delivery", w.Delivery.ID)
+			return
+		case errors.Is(err, ErrStopped):
+			return
+		}
+		g.log.Error("record attempt", "delivery", w.Delivery.ID, "error", err)
+		select {
+		case <-time.After(wait):
+		case <-g.work.Done():
+			return
+		}
+	}
+}
+
+// verdicts are a handler's own words, whatever its context says.
+func isVerdict(err error) bool {
+	var d *discardError
+	var r *retryAfterError
+	var s *snoozeError
+	return errors.Is(err, Finished) || errors.As(err, &d) || errors.As(err, &r) || errors.As(err, &s)
+}
+
+// judge turns how a handler ended into what becomes of its delivery.
+func judge(w Work, err error, started time.Time, took time.Duration, policy RetryPolicy) Outcome {
+	out := Outcome{State: StateSucceeded, Attempt: Attempt{
+		DeliveryID: w.Delivery.ID, Number: w.Lease.Attempt, Outcome: AttemptSucceeded, StartedAt: started, Duration: took,
+	}}
+	if err == nil || errors.Is(err, Finished) {
+		return out
+	}
+	var discard *discardError
+	var after *retryAfterError
+	var snooze *snoozeError
+	var panicked *panicError
+	now := started.Add(took)
+	out.Attempt.Error, out.Attempt.Outcome = err.Error(), AttemptFailed
+	out.State, out.RunAt = StateRetrying, now.Add(policy.Wait(w.Lease.Attempt))
+	switch {
+	case errors.As(err, &snooze):
+		out.State, out.RunAt = StatePending, now.Add(snooze.for_)
+		if w.Delivery.Attempts > 0 {
+			out.State = StateRetrying
+		}
+		out.Attempt.Outcome, out.Attempt.Error = AttemptSnoozed, ""
+		return out
+	case errors.As(err, &discard):
+		out.State, out.Attempt.Outcome = StateDead, AttemptDiscarded
+	case errors.As(err, &after):
+		out.RunAt = now.Add(after.after)
+	case errors.As(err, &panicked):
+		out.Attempt.Outcome = AttemptPanicked
+	case errors.Is(err, errTimeout):
+		out.Attempt.Outcome = AttemptTimedOut
+	}
+	if w.Lease.Attempt >= w.Delivery.MaxAttempts {
+		out.State = StateDead
+	}
+	if out.State == StateDead {
+		out.RunAt = time.Time{}
+	}
+	return out
+}
+
+var errTimeout = errors.New("the handler took too long")
+
+type panicError struct {
+	value any
+	stack string
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// grace is how long after its timeout a handler may take to notice it.
+const grace = 5 * time.Second
+
+// run calls the handler with a timeout. One that does not return even after the grace is
+// left behind: its goroutine is lost, its lease is not, so whatever it still writes
+// through the store comes too late. detail is a panic's stack.
+func (g *Gateway) run(w Work, timeout time.Duration) (err error, detail string) {
+	h := g.byName[w.Delivery.Handler]
+	if h == nil {
+		// A newer version put it there, or an older one: someone else may know it.
+		g.log.Warn("no handler of this name is registered; the delivery waits",
+			"handler", w.Delivery.Handler, "delivery", w.Delivery.ID)
+		return Snooze(time.Minute), ""
+	}
+	ctx, cancel := context.WithTimeoutCause(g.work, timeout, fmt.Errorf("%w (timeout %s)", errTimeout, timeout))
+	defer cancel()
+	ctx = context.WithValue(ctx, leaseKey{}, w.Lease)
+	ctx = context.WithValue(ctx, deliveryKey{}, w.Delivery.ID)
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- &panicError{p, string(debug.Stack())}
+			}
+		}()
+		done <- h.Handle(ctx, w.Event)
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		select {
+		case err = <-done:
+		case <-time.After(grace):
+			g.log.Error("handler does not return; its goroutine is left behind", "handler", w.Delivery.Handler,
+				"delivery", w.Delivery.ID)
+			err = context.Cause(ctx)
+		}
+	}
+	var p *panicError
+	if errors.As(err, &p) {
+		detail = p.stack
+	}
+	if err != nil && !isVerdict(err) && errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err, detail
+}
