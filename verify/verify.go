@@ -78,7 +78,7 @@ var _ gaff.Verifier = (*Verifier)(nil)
 func New(s Scheme, o Options) (*Verifier, error) {
 	var f faults
 	if o.Client == nil {
-		o.Client = newClient()
+		o.Client = defaultClient()
 	}
 	if o.Tolerance != nil {
 		o.Tolerance.check("tolerance", &f)

@@ -848,6 +848,49 @@ func TestCertificateFetchesAreBounded(t *testing.T) {
 	}
 }
 
+// A certificate that was fetched once outlives its host's outage, and is fetched again
+// when it can be.
+func TestCertificateKept(t *testing.T) {
+	t.Parallel()
+	key := rsaKey(t).key
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: noon, NotAfter: noon.Add(1000 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const address = "https://a.test/a.pem"
+	host := answers{address: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
+	asked := 0
+	certs := newCertificates(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		asked++
+		return host.RoundTrip(r)
+	})})
+	clock := noon
+	certs.now = func() time.Time { return clock }
+	want := func(step string, n int) {
+		t.Helper()
+		if cert, err := certs.get(t.Context(), address); err != nil || cert == nil || asked != n {
+			t.Errorf("%s: %v after %d fetches, want %d", step, err, asked, n)
+		}
+	}
+	want("first", 1)
+	clock = clock.Add(certMaxAge - 1)
+	want("kept", 1)
+	doc := host[address]
+	delete(host, address)
+	clock = clock.Add(1)
+	want("host gone", 2)
+	clock = clock.Add(certBackoff - 1)
+	want("left alone", 2)
+	clock = clock.Add(1)
+	want("asked again", 3)
+	host[address] = doc
+	clock = clock.Add(certBackoff)
+	want("back", 4)
+	clock = clock.Add(certMaxAge - 1)
+	want("kept again", 4)
+}
+
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
