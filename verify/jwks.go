@@ -52,7 +52,7 @@ type JWKS struct {
 // NewJWKS makes a cache of the document at the address. Nothing is fetched yet.
 func NewJWKS(address string, o JWKSOptions) *JWKS {
 	if o.Client == nil {
-		o.Client = newClient()
+		o.Client = defaultClient()
 	}
 	if o.MaxAge <= 0 {
 		o.MaxAge = 24 * time.Hour
@@ -174,8 +174,8 @@ func (j *JWKS) fetch(ctx context.Context) ([]publicKey, error) {
 
 const fetchTimeout = 8 * time.Second // the sender is waiting, and gives up after 15 or less
 
-// newClient is a client for key documents where none is given.
-func newClient() *http.Client {
+// defaultClient fetches key documents where no client is given.
+var defaultClient = sync.OnceValue(func() *http.Client {
 	return &http.Client{
 		Timeout: fetchTimeout,
 		Transport: &http.Transport{
@@ -188,7 +188,7 @@ func newClient() *http.Client {
 			ForceAttemptHTTP2:     true,
 		},
 	}
-}
+})
 
 // fetch reads a small document. Redirects are followed on the same host only: where
 // keys come from is the operator's decision, not a server's.

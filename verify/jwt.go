@@ -69,7 +69,7 @@ func newJWT(s Scheme, o Options, f *faults) *jsonToken {
 		return v
 	}
 	if shared {
-		v.secrets = newSecretKeys(o, s.Key, algorithms[1], f)
+		v.secrets = newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f)
 		if s.Key.Source != "" {
 			f.add("key.source", "is for public keys; %s takes key.decode", s.Algs[0])
 		}
@@ -401,7 +401,7 @@ func (v *jsonToken) sign(r *gaff.Request, at time.Time) error {
 		return fmt.Errorf("the private key for %s is the sender's", v.scheme.Algs[0])
 	}
 	if v.at.in != "header" {
-		return fmt.Errorf("the token stands in the %s, which is not ours to change", v.at.in)
+		return notOurs("token", v.at.in)
 	}
 	claims := map[string]any{"iat": at.Unix(), "nbf": at.Unix(), "exp": at.Add(signedFor).Unix()}
 	for name, list := range map[string]Texts{"iss": v.claims.Iss, "aud": v.claims.Aud, "email": v.claims.Email} {

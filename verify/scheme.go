@@ -148,8 +148,12 @@ func (s Signatures) MarshalJSON() ([]byte, error) {
 
 // UnmarshalYAML takes a mapping or a sequence of mappings.
 func (s *Signatures) UnmarshalYAML(unmarshal func(any) error) error {
-	var list []Signature
-	if unmarshal(&list) == nil {
+	var items []any
+	if unmarshal(&items) == nil {
+		var list []Signature
+		if err := unmarshal(&list); err != nil {
+			return err
+		}
 		*s = list
 		return nil
 	}

@@ -300,7 +300,7 @@ func (v *adyen) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 }
 
 func (v *adyen) sign(*gaff.Request, time.Time) error {
-	return errors.New("the signature stands in the body, which is not ours to change")
+	return notOurs("signature", "json")
 }
 
 // certificates fetches and keeps signing certificates. Their addresses come with the
@@ -315,12 +315,13 @@ type certificates struct {
 	count  int
 }
 
-// certificate is one that is kept, or being fetched.
+// certificate is one that is kept, or being fetched. The fields after done may be read
+// once it is closed.
 type certificate struct {
-	done    chan struct{}
-	cert    *x509.Certificate
-	err     error
-	fetched time.Time
+	done chan struct{}
+	cert *x509.Certificate
+	err  error
+	due  time.Time // when to fetch it again
 }
 
 const (
@@ -338,12 +339,12 @@ func newCertificates(client *http.Client) *certificates {
 func (c *certificates) get(ctx context.Context, address string) (*x509.Certificate, error) {
 	c.mu.Lock()
 	entry := c.kept[address]
+	var old *x509.Certificate
 	if entry != nil {
 		select {
 		case <-entry.done:
-			age := c.now().Sub(entry.fetched)
-			if entry.err == nil && age >= certMaxAge || entry.err != nil && age >= certBackoff {
-				entry = nil
+			if !c.now().Before(entry.due) {
+				entry, old = nil, entry.cert
 			}
 		default:
 		}
@@ -355,7 +356,7 @@ func (c *certificates) get(ctx context.Context, address string) (*x509.Certifica
 		}
 		entry = &certificate{done: make(chan struct{})}
 		c.kept[address] = entry
-		go c.fetch(context.WithoutCancel(ctx), address, entry)
+		go c.fetch(context.WithoutCancel(ctx), address, entry, old)
 	}
 	c.mu.Unlock()
 	select {
@@ -389,16 +390,22 @@ func (c *certificates) mayFetch() bool {
 	return true
 }
 
-func (c *certificates) fetch(ctx context.Context, address string, entry *certificate) {
+// fetch fills the entry. An old certificate stays in use while its host is unreachable:
+// what it says about its own dates is checked at each use.
+func (c *certificates) fetch(ctx context.Context, address string, entry *certificate, old *x509.Certificate) {
 	defer close(entry.done)
 	doc, err := fetch(ctx, c.client, address, certMaxBytes)
 	if err == nil {
 		entry.cert, err = parseCertificate(doc)
 	}
-	if err != nil {
+	if err == nil {
+		entry.due = c.now().Add(certMaxAge)
+		return
+	}
+	entry.due = c.now().Add(certBackoff)
+	if entry.cert = old; old == nil {
 		entry.err = fmt.Errorf("certificate at %s: %w: %w", address, gaff.ErrUnverifiable, err)
 	}
-	entry.fetched = c.now()
 }
 
 func parseCertificate(doc []byte) (*x509.Certificate, error) {
@@ -413,7 +420,10 @@ func parseCertificate(doc []byte) (*x509.Certificate, error) {
 	if _, ok := cert.PublicKey.(*rsa.PublicKey); !ok {
 		return nil, errors.New("its key is not RSA")
 	}
-	return cert, checkKey(cert.PublicKey)
+	if err := checkKey(cert.PublicKey); err != nil {
+		return nil, err
+	}
+	return cert, nil
 }
 
 // checkRSA verifies a signature with the certificate at an address that was found to be
@@ -850,8 +860,11 @@ func formField(r *gaff.Request, name string) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
 		}
-		text, err := oneOf(fields[name], "form field "+name)
-		return []byte(text), err
+		text, err := oneOf(fields[name])
+		if err != nil {
+			return nil, fmt.Errorf("form field %s: %w", name, err)
+		}
+		return []byte(text), nil
 	}
 	if kind != "multipart/form-data" || params["boundary"] == "" {
 		return nil, fmt.Errorf("Content-Type: %w: a form is wanted", ErrMalformed)
@@ -883,7 +896,7 @@ func formField(r *gaff.Request, name string) ([]byte, error) {
 }
 
 func (v *dropboxSign) sign(*gaff.Request, time.Time) error {
-	return errors.New("the signature stands in the body, which is not ours to change")
+	return notOurs("signature", "json")
 }
 
 // graph is Microsoft Graph: each notification of a batch holds the shared text.
@@ -931,5 +944,5 @@ func (v *graph) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 }
 
 func (v *graph) sign(*gaff.Request, time.Time) error {
-	return errors.New("the shared text stands in the body, which is not ours to change")
+	return notOurs("shared text", "json")
 }

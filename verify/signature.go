@@ -407,6 +407,7 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 	if !slices.Contains([]string{"hex", "hex-upper", "base64", "base64url"}, s.Encoding) {
 		f.add("encoding", "%q is not known; one of hex, hex-upper, base64, base64url is wanted", s.Encoding)
 	}
+	before := len(*f)
 	v.tmpl = parseTemplate(s.Signed, "signed", o.Settings, &v.set, f)
 	if ok && alg.keyed != v.tmpl.has(partKey) {
 		if alg.keyed {
@@ -417,7 +418,7 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 	}
 	if !slices.ContainsFunc(v.tmpl.parts, func(p part) bool {
 		return p.kind == partBody || p.kind == partBodyHash || p.kind == partForm || p.kind == partPlace
-	}) && s.Signed != "" {
+	}) && len(*f) == before {
 		f.add("signed", "%q covers nothing of the body; {body} is wanted", s.Signed)
 	}
 	v.newPlaces(f)
@@ -623,17 +624,21 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 	if len(keys) > 0 || len(o.Secrets) > 0 {
 		return public, nil
 	}
+	address := o.Settings["jwks_url"]
+	if address == "" {
+		address = format.DefaultURL
+	}
 	switch {
 	case !fetched:
 		f.add("secrets", "missing; the sender's public key is wanted (%s)", format.Source)
 	case o.JWKS != nil:
 		return nil, o.JWKS
+	case address != "":
+		return nil, NewJWKS(address, JWKSOptions{Client: o.Client})
 	case format.Source == "jwks-by-kid":
 		f.add("secrets", "missing; the sender hands out its keys one by one for API credentials: give them as a JWKS document")
-	case format.DefaultURL != "":
-		return nil, NewJWKS(format.DefaultURL, JWKSOptions{Client: o.Client})
 	default:
-		f.add("key.default_url", "missing; the address of the sender's JWKS is wanted")
+		f.add("settings.jwks_url", "missing; the address of the sender's JWKS is wanted")
 	}
 	return nil, nil
 }
@@ -658,10 +663,7 @@ func (v *signature) describe() string {
 	text := fmt.Sprintf("%s %s of %s in %s", v.scheme.Encoding, v.alg.title, what, strings.Join(names, " or "))
 	if t := v.scheme.Tolerance; t != nil {
 		past, future := t.window()
-		text += fmt.Sprintf(", at most %s old", past)
-		if future != past {
-			text += fmt.Sprintf(" or %s ahead", future)
-		}
+		text += fmt.Sprintf(", at most %d s old or %d s ahead", int64(past.Seconds()), int64(future.Seconds()))
 	}
 	return text
 }
@@ -871,7 +873,7 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 	}
 	w := &v.places[0]
 	if w.at.in != "header" {
-		return fmt.Errorf("the signature stands in the %s, which is not ours to change", w.at.in)
+		return notOurs("signature", w.at.in)
 	}
 	for _, h := range v.required {
 		r.Header.Set(h.name, h.value)
@@ -915,6 +917,14 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 	}
 	r.Header.Set(w.at.name, text)
 	return nil
+}
+
+// notOurs says why what proves a request cannot be put in its place.
+func notOurs(what, in string) error {
+	if in == "query" {
+		return fmt.Errorf("the %s stands in the address, which is not ours to change", what)
+	}
+	return fmt.Errorf("the %s stands in the body, which is not ours to change", what)
 }
 
 func (v *signature) signBytes(c *content) ([]byte, error) {
@@ -1018,7 +1028,7 @@ func (v *token) match(text string) string {
 
 func (v *token) sign(r *gaff.Request, _ time.Time) error {
 	if v.at.in != "header" {
-		return fmt.Errorf("the token stands in the %s, which is not ours to change", v.at.in)
+		return notOurs("token", v.at.in)
 	}
 	for _, h := range v.required {
 		r.Header.Set(h.name, h.value)

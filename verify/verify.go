@@ -43,10 +43,10 @@ type Options struct {
 	Keys []Key
 	// Settings are the values of {config:name}, and of what code needs: callback_url,
 	// webhook_id, issuer, audience, email, topic_arns (comma separated). "url" overrides
-	// the request's own URL as {url}.
+	// the request's own URL as {url}, "jwks_url" the scheme's default_url.
 	Settings map[string]string
-	// JWKS is where keys come from for key.source jwks; nil means the scheme's
-	// default_url. Not used where Keys are given.
+	// JWKS is where keys come from for key.source jwks; nil means one at jwks_url or the
+	// scheme's default_url. Not used where Keys are given.
 	JWKS *JWKS
 	// Tolerance overrides the scheme's; nil keeps it.
 	Tolerance *Tolerance
@@ -57,12 +57,11 @@ type Options struct {
 // Verifier checks requests against one scheme with one operator's keys, and signs by
 // the same. It is a [gaff.Verifier] and safe for use by many goroutines.
 type Verifier struct {
-	scheme    Scheme
-	check     checker
-	extract   pointers
-	id, typ   place
-	subject   place
-	extracted bool
+	scheme  Scheme
+	check   checker
+	extract pointers
+	id, typ place
+	subject place
 }
 
 // checker is a kind of scheme, ready for use.
@@ -79,7 +78,7 @@ var _ gaff.Verifier = (*Verifier)(nil)
 func New(s Scheme, o Options) (*Verifier, error) {
 	var f faults
 	if o.Client == nil {
-		o.Client = newClient()
+		o.Client = defaultClient()
 	}
 	if o.Tolerance != nil {
 		o.Tolerance.check("tolerance", &f)
@@ -127,13 +126,13 @@ func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 	// the same, and whoever needs the value says what is wrong with it.
 	values, _ := v.extract.find(r.Body)
 	if out.ID == "" {
-		out.ID, _ = v.id.text(r, values)
+		out.ID, _ = v.id.read(r, values)
 	}
 	if out.Type == "" {
-		out.Type, _ = v.typ.text(r, values)
+		out.Type, _ = v.typ.read(r, values)
 	}
 	if out.Subject == "" {
-		out.Subject, _ = v.subject.text(r, values)
+		out.Subject, _ = v.subject.read(r, values)
 	}
 	return out, nil
 }
@@ -221,9 +220,18 @@ func isToken(text string) bool {
 // text returns the text at the place. values are what the place's pointer set found.
 // An absent or empty text is ErrMissing, two different ones are ErrAmbiguous.
 func (p place) text(r *gaff.Request, values [][]byte) (string, error) {
+	text, err := p.read(r, values)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", p.label, err)
+	}
+	return text, nil
+}
+
+// read is text without the label in the error.
+func (p place) read(r *gaff.Request, values [][]byte) (string, error) {
 	switch p.in {
 	case "header":
-		return headerText(r.Header, p.name, p.label)
+		return oneOf(r.Header[p.name])
 	case "json":
 		if p.index < len(values) {
 			if text, ok := jsonText(values[p.index]); ok && text != "" {
@@ -235,40 +243,42 @@ func (p place) text(r *gaff.Request, values [][]byte) (string, error) {
 		if p.in == "query" {
 			u, err := url.Parse(r.URL)
 			if err != nil {
-				return "", fmt.Errorf("request URL: %w", ErrMalformed)
+				return "", ErrMalformed
 			}
 			raw = u.RawQuery
 		}
 		fields, err := url.ParseQuery(raw)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", p.label, ErrMalformed)
+			return "", ErrMalformed
 		}
-		return oneOf(fields[p.name], p.label)
+		return oneOf(fields[p.name])
 	}
-	return "", fmt.Errorf("%s: %w", p.label, ErrMissing)
+	return "", ErrMissing
 }
 
+// headerText returns a header by its canonical name.
 func headerText(h http.Header, name, label string) (string, error) {
-	return oneOf(h[name], label)
+	text, err := oneOf(h[name])
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", label, err)
+	}
+	return text, nil
 }
 
 // oneOf returns the text that all the values are.
-func oneOf(values []string, label string) (string, error) {
-	if len(values) == 0 || values[0] == "" && len(values) == 1 {
-		return "", fmt.Errorf("%s: %w", label, ErrMissing)
-	}
-	for _, v := range values[1:] {
+func oneOf(values []string) (string, error) {
+	for _, v := range values {
 		if v != values[0] {
-			return "", fmt.Errorf("%s: %w: it came %d times with different values", label, ErrAmbiguous, len(values))
+			return "", fmt.Errorf("%w: it came %d times with different values", ErrAmbiguous, len(values))
 		}
+	}
+	if len(values) == 0 || values[0] == "" {
+		return "", ErrMissing
 	}
 	// A header cannot hold these over HTTP. Where requests come from elsewhere, they
 	// could move the borders inside signed content.
 	if strings.ContainsAny(values[0], "\r\n\x00") {
-		return "", fmt.Errorf("%s: %w: line break", label, ErrMalformed)
-	}
-	if values[0] == "" {
-		return "", fmt.Errorf("%s: %w", label, ErrMissing)
+		return "", fmt.Errorf("%w: line break", ErrMalformed)
 	}
 	return values[0], nil
 }

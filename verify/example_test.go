@@ -1,0 +1,48 @@
+package verify_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gaff"
+	"gaff/verify"
+)
+
+func ExampleNew() {
+	scheme, _ := verify.Preset("github")
+	v, err := verify.New(scheme, verify.Options{Secrets: []string{"new secret", "old secret"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(v.Describe())
+
+	r := &gaff.Request{Body: []byte(`{"action":"opened"}`), ReceivedAt: time.Now()}
+	if err := v.Sign(r, r.ReceivedAt); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = v.Verify(context.Background(), r)
+	fmt.Println("as signed:", err)
+	r.Body = []byte(`{"action":"closed"}`)
+	_, err = v.Verify(context.Background(), r)
+	fmt.Println("changed, mismatch:", errors.Is(err, verify.ErrMismatch))
+	// Output:
+	// hex HMAC-SHA256 of the body in X-Hub-Signature-256 after sha256=
+	// as signed: <nil>
+	// changed, mismatch: true
+}
+
+func ExampleNew_faults() {
+	_, err := verify.New(verify.Scheme{
+		Kind: "signature", Algorithm: "hmac-sha256", Signed: "{boddy}", Encoding: "hex",
+		Signature: verify.Signatures{{Location: verify.Location{In: "header", Name: "X-Sig"}, Format: "prefixed"}},
+	}, verify.Options{})
+	fmt.Println(err)
+	// Output:
+	// signed: {boddy} is not known; {body}, {ts}, {id}, {url}, {url_unescaped}, {method}, {key}, {nl}, {body_sha256_hex}, {header:Name}, {json:/pointer}, {form_sorted} and {config:name} are
+	// signature.prefix: missing; format prefixed needs it, such as sha256=
+	// secrets: missing; the secret that the sender signs with is wanted
+}
