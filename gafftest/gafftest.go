@@ -1,0 +1,102 @@
+// Package gafftest helps to test what receives and handles webhooks: payloads like the
+// senders', signed requests, and a call that tells how it was answered.
+package gafftest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"gaff"
+	"gaff/provider/custom"
+	"gaff/provider/fal"
+	"gaff/provider/lastframe"
+)
+
+// GenerateTestPayload makes a body of a source ("fal", "lastframe", anything else is
+// taken as custom) and type, with new ids. The empty type is the source's first. It
+// panics on a type that the source does not have.
+func GenerateTestPayload(source, eventType string) []byte {
+	make := custom.Sample
+	switch source {
+	case fal.Name:
+		make = fal.Sample
+	case lastframe.Name:
+		make = lastframe.Sample
+	}
+	body, err := make(eventType, time.Now())
+	if err != nil {
+		panic("gafftest: " + err.Error())
+	}
+	return body
+}
+
+// SignedRequest makes a POST of a body that is authentic for a source under the secret.
+// Sources other than fal and lastframe are signed as the default source "custom" wants it.
+func SignedRequest(ctx context.Context, url, source, secret string, body []byte) (*http.Request, error) {
+	r := &gaff.Request{Method: http.MethodPost, URL: url, Header: http.Header{}, Body: body}
+	switch source {
+	case fal.Name:
+		fal.Sign(r, secret)
+	case lastframe.Name:
+		lastframe.Sign(r, secret)
+	default:
+		custom.Sign(r, secret, time.Now())
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("sign request: %w", err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	req.Header = r.Header
+	return req, nil
+}
+
+// Result is how a test webhook was answered.
+type Result struct {
+	Success bool `json:"success"`
+	// Status and Response are the answer's; absent if there was none.
+	Status   int    `json:"status,omitempty"`
+	Response string `json:"response,omitempty"`
+	// Error is why there was no answer.
+	Error string `json:"error,omitempty"`
+}
+
+// maxResponse bounds how much of an answer is read, in bytes.
+const maxResponse = 1 << 20
+
+// TestWebhook posts a payload with the headers and tells how it was answered. Whatever
+// goes wrong stands in the result. A nil client is http.DefaultClient.
+func TestWebhook(ctx context.Context, client *http.Client, url string, payload []byte, headers http.Header) Result {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(payload))
+	if err != nil {
+		return Result{Error: err.Error()}
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for name, values := range headers {
+		req.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	return Do(client, req)
+}
+
+// Do sends a request, such as one of [SignedRequest], and tells how it was answered.
+func Do(client *http.Client, req *http.Request) Result {
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return Result{Error: err.Error()}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	if err != nil {
+		return Result{Status: resp.StatusCode, Error: err.Error()}
+	}
+	return Result{
+		Success: resp.StatusCode >= 200 && resp.StatusCode < 300, Status: resp.StatusCode, Response: string(body),
+	}
+}
