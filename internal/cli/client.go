@@ -1,0 +1,386 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gaff/internal/config"
+)
+
+// Names of the files in the data folder by which the commands find the gateway that
+// runs on this machine: its base URL, and a token that its owner alone can read.
+const (
+	urlFile   = "url"
+	tokenFile = "admin-token"
+)
+
+// maxAnswer bounds what is read of one answer, in bytes.
+const maxAnswer = 256 << 20
+
+func newHTTPClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = 60 * time.Second // "events retry --now" waits for a handler
+	return &http.Client{
+		Transport: transport,
+		// A redirect would carry the token, or a signed body, to where nobody sent it.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// client speaks to a running gateway's HTTP API.
+type client struct {
+	base, token string
+	http        *http.Client
+}
+
+func (p *program) clientFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.url, "url", "", "the gateway's address [GAFF_URL] (default: found in the data folder)")
+	cmd.Flags().StringVar(&p.token, "token", "", "the token to show it [GAFF_TOKEN] (default: found in the data folder)")
+	p.settingFlags(cmd, "GAFF_DATA_DIR")
+}
+
+// locate finds the gateway's address: flag, environment, data folder. It is empty if
+// there is none.
+func (p *program) locate(cfg *config.Config) (base string) {
+	switch {
+	case p.url != "":
+		return strings.TrimRight(p.url, "/")
+	case cfg.ClientURL != "":
+		return cfg.ClientURL
+	}
+	return p.fromDataDir(cfg, urlFile)
+}
+
+// fromDataDir reads a one-line file of the data folder; empty if there is none.
+func (p *program) fromDataDir(cfg *config.Config, name string) string {
+	dir := cfg.DataDir
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(p.Dir, dir)
+	}
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(strings.TrimSpace(string(text)), "/")
+}
+
+// dial finds the gateway and the token. It does not call it yet.
+func (p *program) dial() (*client, error) {
+	cfg, err := p.load()
+	// Faults in what only the server reads do not matter here.
+	if faults, ok := errors.AsType[config.Faults](err); ok {
+		for _, f := range faults {
+			if strings.HasPrefix(f.Name, "GAFF_URL") || strings.HasPrefix(f.Name, "GAFF_TOKEN") || f.Name == "GAFF_DATA_DIR" {
+				return nil, config.Faults{f}
+			}
+		}
+	}
+	c := &client{base: p.locate(cfg), token: p.token, http: p.http}
+	if c.base == "" {
+		return nil, fmt.Errorf("no gateway found: %s is not there. Start one (gaff serve), name its data folder (--data-dir), or set GAFF_URL and GAFF_TOKEN",
+			filepath.Join(cfg.DataDir, urlFile))
+	}
+	u, err := url.Parse(c.base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, usagef("%q is no address of a gateway; write one like http://127.0.0.1:3000", c.base)
+	}
+	if c.token == "" {
+		c.token = string(cfg.ClientToken)
+	}
+	// The token of the gateway on this machine is not for any other.
+	if c.token == "" && (c.base == p.fromDataDir(cfg, urlFile) || isLoopback(u.Hostname())) {
+		c.token = p.fromDataDir(cfg, tokenFile)
+	}
+	if c.token == "" {
+		return nil, fmt.Errorf("no token for %s: set GAFF_TOKEN (or GAFF_TOKEN_FILE); on the gateway's machine, run as the owner of its data folder", c.base)
+	}
+	return c, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// apiError is an answer that is no success.
+type apiError struct {
+	status              int
+	title, detail, next string
+}
+
+func (e *apiError) Error() string {
+	text := fmt.Sprintf("the gateway answered %d", e.status)
+	for _, part := range []string{e.title, e.detail} {
+		if part != "" {
+			text += ": " + cut(part, 500)
+		}
+	}
+	if e.next != "" {
+		text += ". " + e.next
+	}
+	return text
+}
+
+// send makes a call; the caller closes the answer's body. An answer that is no success
+// is an *apiError.
+func (c *client) send(ctx context.Context, method, path string, query url.Values, body any, header http.Header) (*http.Response, error) {
+	address := c.base + path
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	var reader io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("write the request: %w", err)
+		}
+		reader = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, reader)
+	if err != nil {
+		return nil, usagef("%q is no address of a gateway", c.base)
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	req.Header.Set("User-Agent", "gaff")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
+		return nil, fmt.Errorf("no answer from %s: %w. Does gaff serve run there?", c.base, err)
+	}
+	if res.StatusCode/100 == 2 {
+		return res, nil
+	}
+	defer res.Body.Close()
+	return nil, readAPIError(res)
+}
+
+func readAPIError(res *http.Response) *apiError {
+	e := &apiError{status: res.StatusCode}
+	text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	var problem struct{ Title, Detail, Error, Reason string }
+	if json.Unmarshal(text, &problem) == nil {
+		e.title, e.detail = problem.Title, problem.Detail
+		if e.title == "" {
+			e.title, e.detail = problem.Error, problem.Reason
+		}
+	}
+	if e.title == "" {
+		e.title = http.StatusText(res.StatusCode)
+	}
+	switch {
+	case res.StatusCode == http.StatusUnauthorized:
+		e.next = "Set GAFF_TOKEN to a token that it knows"
+	case res.StatusCode == http.StatusForbidden:
+		e.next = "The token's role does not allow this; use one with a higher role"
+	case res.StatusCode/100 == 3:
+		e.next = fmt.Sprintf("It points to %s; set GAFF_URL to the gateway's own address", cut(res.Header.Get("Location"), 200))
+	}
+	return e
+}
+
+// call makes a call and returns the answer's JSON.
+func (c *client) call(ctx context.Context, method, path string, query url.Values, body any) (json.RawMessage, error) {
+	res, err := c.send(ctx, method, path, query, body, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", path, err)
+	}
+	if !json.Valid(text) {
+		return nil, fmt.Errorf("the answer of %s%s is no JSON: is this the address of a gaff gateway?", c.base, path)
+	}
+	return text, nil
+}
+
+// one reads a single resource; id is put at the end of the path.
+func (c *client) one(ctx context.Context, path, id string, to any) (json.RawMessage, error) {
+	text, err := c.call(ctx, http.MethodGet, path+"/"+url.PathEscape(id), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, to); err != nil {
+		return nil, fmt.Errorf("read %s %s: %w", path, id, err)
+	}
+	return text, nil
+}
+
+// pageSize is how many rows are asked for at once; the API's most.
+const pageSize = 500
+
+// list calls f for each row, page by page, until limit rows were seen (0: all of them).
+// more tells that there are others.
+func (c *client) list(ctx context.Context, path string, query url.Values, limit int, f func(json.RawMessage) error) (more bool, err error) {
+	query = cloneValues(query)
+	for seen := 0; ; {
+		size := pageSize
+		if limit > 0 {
+			size = min(size, limit-seen)
+		}
+		query.Set("limit", strconv.Itoa(size))
+		text, err := c.call(ctx, http.MethodGet, path, query, nil)
+		if err != nil {
+			return false, err
+		}
+		var page struct {
+			Docs       []json.RawMessage
+			NextCursor *string
+		}
+		if err := json.Unmarshal(text, &page); err != nil {
+			return false, fmt.Errorf("read %s: %w", path, err)
+		}
+		for i, doc := range page.Docs {
+			if err := f(doc); err != nil {
+				return false, err
+			}
+			if seen++; seen == limit {
+				return i+1 < len(page.Docs) || page.NextCursor != nil && *page.NextCursor != "", nil
+			}
+		}
+		if page.NextCursor == nil || *page.NextCursor == "" || len(page.Docs) == 0 {
+			return false, nil
+		}
+		query.Set("cursor", *page.NextCursor)
+	}
+}
+
+func cloneValues(v url.Values) url.Values {
+	clone := make(url.Values, len(v)+2)
+	for name, values := range v {
+		clone[name] = values
+	}
+	return clone
+}
+
+// message is one server-sent event.
+type message struct {
+	id, event string
+	data      []byte
+}
+
+// maxMessage bounds one line of the stream, in bytes.
+const maxMessage = 32 << 20
+
+// errEndStream is returned by a stream's callbacks to end it without an error.
+var errEndStream = errors.New("end of the stream")
+
+// stream follows the gateway's changes until ctx ends or a callback returns an error.
+// A connection that breaks is made again, from where it broke; opened is called for
+// each, after it stands. The first one must succeed.
+func (c *client) stream(ctx context.Context, opened func() error, f func(message) error) error {
+	const firstWait, longestWait = time.Second, 30 * time.Second
+	last := ""
+	for wait, first := firstWait, true; ; first = false {
+		header := http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-cache"}}
+		if last != "" {
+			header.Set("Last-Event-Id", last)
+		}
+		res, err := c.send(ctx, http.MethodGet, "/api/v1/stream", nil, nil, header)
+		if err == nil {
+			wait = firstWait
+			if opened != nil {
+				err = opened()
+			}
+			if err == nil {
+				err = readMessages(res.Body, func(m message) error {
+					if m.id != "" {
+						last = m.id
+					}
+					return f(m)
+				})
+			}
+			res.Body.Close()
+			if errors.Is(err, errEndStream) {
+				return nil
+			}
+			if _, broken := errors.AsType[brokenStream](err); !broken {
+				return err
+			}
+		} else if e, ok := errors.AsType[*apiError](err); first || ok && e.status/100 != 5 && e.status != http.StatusTooManyRequests {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+			wait = min(2*wait, longestWait)
+		}
+	}
+}
+
+// brokenStream is why a stream ended that was to go on.
+type brokenStream struct{ error }
+
+// readMessages calls f for each server-sent event until r ends, which is a
+// brokenStream, or f returns an error.
+func readMessages(r io.Reader, f func(message) error) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 64<<10), maxMessage)
+	var m message
+	var hasData bool
+	for lines.Scan() {
+		line := lines.Bytes()
+		if len(line) == 0 {
+			if hasData {
+				if err := f(m); err != nil {
+					return err
+				}
+			}
+			m, hasData = message{}, false
+			continue
+		}
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch string(name) {
+		case "id":
+			m.id = string(value)
+		case "event":
+			m.event = string(value)
+		case "data":
+			if hasData {
+				m.data = append(m.data, '\n')
+			}
+			m.data, hasData = append(m.data, value...), true
+			if len(m.data) > maxMessage {
+				return brokenStream{bufio.ErrTooLong}
+			}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return brokenStream{err}
+	}
+	return brokenStream{io.EOF}
+}

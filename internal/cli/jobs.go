@@ -1,0 +1,350 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gaff/pipeline"
+)
+
+// job is what the API says about a job.
+type job struct {
+	ID, Provider, Model, Kind         string
+	ProjectID, UserID, RequestID      string
+	Status, Error, ErrorType          string
+	SettledBy                         string
+	Result, Metadata                  json.RawMessage
+	CreatedAt, SubmittedAt, SettledAt *time.Time
+}
+
+func (j *job) settled() bool {
+	status, ok := pipeline.ParseJobStatus(j.Status)
+	return ok && status.Settled()
+}
+
+func (p *program) jobsCommand() *cobra.Command {
+	var status, project, user string
+	list := p.listCommand(listing{
+		use: "list", short: "List jobs, newest first", path: "/api/v1/jobs",
+		heads: []string{"ID", "PROVIDER", "MODEL", "STATUS", "PROJECT", "CREATED", "SETTLED", "ERROR"},
+		query: func() (url.Values, error) {
+			if _, ok := pipeline.ParseJobStatus(status); status != "" && !ok {
+				return nil, usagef("--status %q is none; write queued, processing, completed, failed or cancelled", status)
+			}
+			return given("status", status, "projectId", project, "userId", user), nil
+		},
+		cells: func(doc json.RawMessage) ([]string, error) {
+			var j job
+			err := json.Unmarshal(doc, &j)
+			return []string{
+				clean(j.ID), clean(j.Provider), cut(orDash(j.Model), 40), clean(j.Status), cut(orDash(j.ProjectID), 40),
+				stamp(j.CreatedAt), stamp(j.SettledAt), cut(j.Error, 80),
+			}, err
+		},
+	})
+	list.Flags().StringVar(&status, "status", "", "only with this status: queued, processing, completed, failed or cancelled")
+	list.Flags().StringVar(&project, "project", "", "only of this project")
+	list.Flags().StringVar(&user, "user", "", "only of this user")
+	return group("jobs", "The work that was asked for, and how it stands", list, p.jobsShowCommand(), p.jobsWatchCommand())
+}
+
+// given makes a query of names and values; empty values are left out.
+func given(pairs ...string) url.Values {
+	v := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			v.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return v
+}
+
+func (p *program) jobsShowCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "show ID", Short: "Show a job with its result", Args: arguments(1, 1, "one ID"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			var j job
+			raw, err := c.one(ctx, "/api/v1/jobs", args[0], &j)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeRawJSON(p.Stdout, raw)
+			}
+			t := newTable(p.Stdout)
+			for _, pair := range [][2]string{
+				{"id", j.ID}, {"status", j.Status}, {"error", j.Error}, {"error type", j.ErrorType},
+				{"provider", j.Provider}, {"model", j.Model}, {"kind", j.Kind}, {"project", j.ProjectID},
+				{"user", j.UserID}, {"request id", j.RequestID}, {"settled by", j.SettledBy},
+			} {
+				t.pair(pair[0], clean(pair[1]))
+			}
+			t.row("created", stamp(j.CreatedAt))
+			t.row("submitted", stamp(j.SubmittedAt))
+			t.row("settled", stamp(j.SettledAt))
+			if err := t.flush(); err != nil {
+				return err
+			}
+			for _, part := range []struct {
+				name string
+				text json.RawMessage
+			}{{"metadata", j.Metadata}, {"result", j.Result}} {
+				if len(part.text) > 0 && string(part.text) != "null" {
+					fmt.Fprintf(p.Stdout, "\n%s:\n", part.name)
+					if err := writeIndented(p.Stdout, part.text); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+func (p *program) jobsWatchCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "watch [ID]",
+		Short: "Print jobs as they change, until interrupted or the one named is settled",
+		Long: `Print a line for each change of a job. With an ID, only that job's, and the command ends
+when the job does: with exit code 0 if it was completed, 1 if it failed or was cancelled.`,
+		Args: arguments(0, 1, "at most one ID"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			want, last, ended := "", "", ""
+			if len(args) == 1 {
+				want = args[0]
+			}
+			show := func(j *job, raw json.RawMessage) error {
+				if want != "" {
+					if j.ID != want || j.Status == last {
+						return nil
+					}
+					last = j.Status
+				}
+				var err error
+				if asJSON {
+					err = writeRawJSON(p.Stdout, raw)
+				} else {
+					_, err = fmt.Fprintf(p.Stdout, "%s  %s  %-10s %s\n", stamp(latest(j)), clean(j.ID), clean(j.Status), cut(j.Error, 200))
+				}
+				if err == nil && want != "" && j.settled() {
+					ended = j.Status
+					err = errEndStream
+				}
+				return err
+			}
+			err = c.stream(ctx, func() error {
+				if want == "" {
+					return nil
+				}
+				// Asked for once the stream stands, so that no change falls in between.
+				var j job
+				raw, err := c.one(ctx, "/api/v1/jobs", want, &j)
+				if err != nil {
+					return err
+				}
+				return show(&j, raw)
+			}, func(m message) error {
+				if m.event != "job" {
+					return nil
+				}
+				var j job
+				if err := json.Unmarshal(m.data, &j); err != nil {
+					return fmt.Errorf("read the stream: %w", err)
+				}
+				return show(&j, m.data)
+			})
+			if want == "" {
+				return unlessInterrupted(ctx, err)
+			}
+			if err == nil && ended != pipeline.JobCompleted.String() {
+				err = errReported
+			}
+			return err
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+// latest is the newest time that a job tells of.
+func latest(j *job) *time.Time {
+	for _, t := range []*time.Time{j.SettledAt, j.SubmittedAt} {
+		if t != nil {
+			return t
+		}
+	}
+	return j.CreatedAt
+}
+
+// media is what the API says about a file.
+type media struct {
+	ID, JobID, ProjectID, URL, StoredURL, MediaType, ContentType string
+	Size                                                         int64
+	CreatedAt                                                    *time.Time
+}
+
+func (p *program) mediaCommand() *cobra.Command {
+	var project, jobID, kind string
+	list := p.listCommand(listing{
+		use: "list", short: "List files, newest first", path: "/api/v1/media",
+		heads: []string{"ID", "TYPE", "SIZE", "PROJECT", "JOB", "CREATED", "URL"},
+		query: func() (url.Values, error) {
+			return given("projectId", project, "jobId", jobID, "mediaType", kind), nil
+		},
+		cells: func(doc json.RawMessage) ([]string, error) {
+			var m media
+			err := json.Unmarshal(doc, &m)
+			size, address := "-", m.StoredURL
+			if m.Size > 0 {
+				size = strconv.FormatInt(m.Size, 10)
+			}
+			if address == "" {
+				address = m.URL
+			}
+			return []string{
+				clean(m.ID), clean(m.MediaType), size, cut(orDash(m.ProjectID), 40), clean(orDash(m.JobID)), stamp(m.CreatedAt), clean(address),
+			}, err
+		},
+	})
+	list.Flags().StringVar(&project, "project", "", "only of this project")
+	list.Flags().StringVar(&jobID, "job", "", "only of this job")
+	list.Flags().StringVar(&kind, "type", "", "only of this media type, such as generated-image")
+	return group("media", "The files that jobs produced", list)
+}
+
+// source is what the API says about a source.
+type source struct {
+	Name, Address, Path, Verifier, Quiet string
+	About                                map[string]string
+	Types                                []string
+	Handlers                             []struct{ Name, Type string }
+	MaxBodyBytes                         int64
+	Counts                               map[string]any
+}
+
+func (s *source) state() string {
+	if s.Quiet != "" {
+		return "refuses everything"
+	}
+	return "ready"
+}
+
+func (s *source) where() string {
+	if s.Address != "" {
+		return s.Address
+	}
+	return s.Path
+}
+
+func (p *program) sourcesCommand() *cobra.Command {
+	list := p.listCommand(listing{
+		use: "list", short: "List the senders that the gateway knows", path: "/api/v1/sources",
+		heads: []string{"NAME", "STATE", "ADDRESS", "HANDLERS", "VERIFIER"},
+		query: func() (url.Values, error) { return nil, nil },
+		cells: func(doc json.RawMessage) ([]string, error) {
+			var s source
+			err := json.Unmarshal(doc, &s)
+			return []string{clean(s.Name), s.state(), clean(s.where()), strconv.Itoa(len(s.Handlers)), cut(s.Verifier, 100)}, err
+		},
+	})
+	var asJSON bool
+	show := &cobra.Command{
+		Use:   "show NAME",
+		Short: "Show a source, and what to enter at the sender",
+		Args:  arguments(1, 1, "one NAME"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			var s source
+			raw, err := c.one(ctx, "/api/v1/sources", args[0], &s)
+			if e, ok := errors.AsType[*apiError](err); ok && e.status == 404 {
+				e.next = `"gaff sources list" names those it knows`
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeRawJSON(p.Stdout, raw)
+			}
+			return p.showSource(&s)
+		}),
+	}
+	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	p.clientFlags(show)
+	return group("sources", "The senders: addresses, verifiers, handlers", list, show)
+}
+
+func (p *program) showSource(s *source) error {
+	t := newTable(p.Stdout)
+	t.row("name", clean(s.Name))
+	t.row("state", s.state())
+	t.pair("why", clean(s.Quiet))
+	t.pair("verifier", clean(s.Verifier))
+	if s.MaxBodyBytes > 0 {
+		t.row("largest body", strconv.FormatInt(s.MaxBodyBytes, 10)+" bytes")
+	}
+	for _, typ := range s.Types {
+		t.row("type", clean(typ))
+	}
+	for _, h := range s.Handlers {
+		t.row("handler", clean(h.Name)+" for "+clean(h.Type))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Counts)) {
+		t.row("count "+clean(name), clean(fmt.Sprint(s.Counts[name])))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.About)) {
+		t.row(clean(name), clean(s.About[name]))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(p.Stdout, "\nTo enter at the sender:")
+	t = newTable(p.Stdout)
+	if s.Address != "" {
+		t.row("  address", clean(s.Address))
+	} else {
+		t.row("  address", "the gateway's public base, then "+clean(s.Path)+" (set WEBHOOK_BASE_URL to see it whole)")
+	}
+	switch s.Name {
+	case "fal":
+		address := s.Address
+		if address == "" {
+			address = "https://YOUR-GATEWAY" + s.Path
+		}
+		t.row("  at submit", "https://queue.fal.run/MODEL?fal_webhook="+clean(url.QueryEscape(address)))
+		t.row("  secret", "none: fal signs with keys that it publishes. FAL_WEBHOOK_SECRET is for senders of the HMAC form (x-fal-signature)")
+	case "lastframe":
+		t.row("  secret", "the value of LASTFRAME_WEBHOOK_SECRET")
+	case "custom":
+		t.row("  secret", "the value of WEBHOOK_SECRET")
+	default:
+		t.row("  secret", "the one under sources."+clean(s.Name)+".secrets in the configuration file")
+	}
+	return t.flush()
+}

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"gaff/internal/config"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Long: `Run the gateway until it is told to stop (interrupt or SIGTERM).
+
+Every flag is also a setting of the environment, of .env and of gaff.yaml; flags win.
+Secrets have no flags: give them as variables, or as files by NAME_FILE.`,
+		Args: arguments(0, 0, ""),
+		RunE: work(func(ctx context.Context, _ []string) error {
+			cfg, err := p.load()
+			if err != nil {
+				return err
+			}
+			log := p.logger(cfg)
+			for _, warning := range cfg.Warnings {
+				log.WarnContext(ctx, "configuration", "warning", warning)
+			}
+			return p.serve(ctx, cfg, log, p.Stdout)
+		}),
+	}
+	p.settingFlags(cmd)
+	return cmd
+}
+
+func (p *program) migrateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database's schema up to date",
+		Long: `Bring the database's schema up to date and print what was done. "gaff serve" does the
+same when it starts; this is for those who want it as a step of its own.`,
+		Args: arguments(0, 0, ""),
+		RunE: work(func(ctx context.Context, _ []string) error {
+			cfg, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.migrate(ctx, cfg, p.Stdout)
+		}),
+	}
+	p.settingFlags(cmd, "GAFF_DATA_DIR", "GAFF_DATABASE_URL")
+	return cmd
+}
+
+func (p *program) configCommand() *cobra.Command {
+	var asJSON bool
+	show := &cobra.Command{
+		Use:   "show",
+		Short: "Print every setting, and where it comes from",
+		Long:  "Print every setting with its value and where it comes from. Secrets are not shown.",
+		Args:  arguments(0, 0, ""),
+		RunE: work(func(context.Context, []string) error {
+			cfg, err := p.load()
+			if err != nil {
+				return err
+			}
+			for _, warning := range cfg.Warnings {
+				fmt.Fprintln(p.Stderr, "warning: "+clean(warning))
+			}
+			if asJSON {
+				return writeJSON(p.Stdout, cfg.Settings())
+			}
+			return cfg.Show(p.Stdout)
+		}),
+	}
+	show.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	p.settingFlags(show)
+
+	check := &cobra.Command{
+		Use:   "check",
+		Short: "Tell everything that is wrong with the settings",
+		Long: `Read the settings as "gaff serve" would and tell everything that is wrong with them at
+once. Warnings are about what is allowed but hardly meant, such as a source without its
+secret, which refuses everything.`,
+		Args: arguments(0, 0, ""),
+		RunE: work(func(context.Context, []string) error { return p.checkConfig(asJSON) }),
+	}
+	check.Flags().BoolVar(&asJSON, "json", false, "print {ok, faults, warnings}")
+	p.settingFlags(check)
+	return group("config", "Check and show the settings", check, show)
+}
+
+func (p *program) checkConfig(asJSON bool) error {
+	type fault struct {
+		Name    string `json:"name,omitempty"`
+		Value   string `json:"value,omitempty"`
+		From    string `json:"from,omitempty"`
+		Problem string `json:"problem"`
+	}
+	report := struct {
+		OK       bool     `json:"ok"`
+		Faults   []fault  `json:"faults"`
+		Warnings []string `json:"warnings"`
+	}{Faults: []fault{}, Warnings: []string{}}
+
+	cfg, err := p.load()
+	report.Warnings = append(report.Warnings, cfg.Warnings...)
+	if faults, ok := errors.AsType[config.Faults](err); ok {
+		for _, f := range faults {
+			report.Faults = append(report.Faults, fault(f))
+		}
+	} else if err != nil {
+		return err
+	} else {
+		sources, err := p.sources(cfg, p.logger(cfg))
+		if err != nil {
+			report.Faults = append(report.Faults, fault{Name: "sources", Problem: err.Error()})
+		}
+		for _, src := range sources {
+			if src.Quiet != "" {
+				report.Warnings = append(report.Warnings, fmt.Sprintf("source %s refuses everything: %s", src.Name, src.Quiet))
+			}
+		}
+	}
+	report.OK = len(report.Faults) == 0
+	if asJSON {
+		if err := writeJSON(p.Stdout, report); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range report.Faults {
+			fmt.Fprintln(p.Stdout, "fault: "+clean(config.Fault(f).String()))
+		}
+		for _, warning := range report.Warnings {
+			fmt.Fprintln(p.Stdout, "warning: "+clean(warning))
+		}
+		if report.OK {
+			fmt.Fprintln(p.Stdout, "ok")
+		}
+	}
+	if !report.OK {
+		return errReported
+	}
+	return nil
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  arguments(0, 0, ""),
+		RunE: work(func(context.Context, []string) error {
+			v := struct {
+				Version  string `json:"version"`
+				Revision string `json:"revision,omitempty"`
+				Go       string `json:"go"`
+				Platform string `json:"platform"`
+			}{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+			if info, ok := debug.ReadBuildInfo(); ok {
+				if info.Main.Version != "" {
+					v.Version = info.Main.Version
+				}
+				for _, s := range info.Settings {
+					switch {
+					case s.Key == "vcs.revision":
+						v.Revision = s.Value + v.Revision
+					case s.Key == "vcs.modified" && s.Value == "true":
+						v.Revision += " (modified)"
+					}
+				}
+			}
+			if asJSON {
+				return writeJSON(p.Stdout, v)
+			}
+			t := newTable(p.Stdout)
+			t.row("gaff", v.Version)
+			t.pair("revision", v.Revision)
+			t.row("go", v.Go)
+			t.row("platform", v.Platform)
+			return t.flush()
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
