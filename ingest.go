@@ -409,16 +409,25 @@ func maskHeader(header http.Header) http.Header {
 }
 
 func maskValue(name, value string) string {
-	lower := strings.ToLower(name)
-	for _, word := range [...]string{"authorization", "cookie", "token", "secret", "password", "api-key", "apikey"} {
-		if strings.Contains(lower, word) {
-			return "[masked]"
-		}
+	if SecretHeader(name) {
+		return "[masked]"
 	}
-	if strings.Contains(lower, "signature") && len(value) > 12 {
+	if strings.Contains(strings.ToLower(name), "signature") && len(value) > 12 {
 		return value[:8] + "…[masked]"
 	}
 	return value
+}
+
+// SecretHeader reports whether a header of this name may hold a secret as it is, such as
+// a token, which must not be shown or kept with a refused request.
+func SecretHeader(name string) bool {
+	name = strings.ToLower(name)
+	for _, word := range [...]string{"authorization", "cookie", "token", "secret", "password", "api-key", "apikey"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
 }
 
 func clipText(text string, limit int) string {

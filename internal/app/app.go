@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +43,7 @@ const (
 // Serve runs the gateway until ctx ends. What people should read at start (addresses,
 // how to log in) goes to out.
 func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) (err error) {
-	sources, err := Sources(cfg)
+	sources, err := Sources(cfg, log)
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		return errors.Join(err, ln.Close())
 	}
 	defer forget()
-	greet(out, cfg, local, sources, tokenHint(cfg, token, made))
+	greet(out, cfg, local, tokenHint(cfg, token, made), sources)
 	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources))
 	err = server.Serve(ctx, ln, server.Options{
 		Ingest: gw.IngestHandler(),
@@ -102,7 +103,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 			Store: st, Gateway: gw, Authorizer: tokens, Log: log, Address: func(name string) string { return address(cfg, local, name) },
 		}),
 		Metrics: m.Handler(), Ready: st.Ready, Log: log,
-		Authorized:     func(r *api.Request) bool { _, ok := tokens.Authorize(r); return ok },
+		Authorized:     func(r *http.Request) bool { _, ok := tokens.Authorize(r); return ok },
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,
 	}, requestPatience)
@@ -177,6 +178,18 @@ func adminToken(cfg *config.Config) (token string, made bool, err error) {
 		return "", false, fmt.Errorf("keep the admin token: %w", err)
 	}
 	return token, true, nil
+}
+
+// tokenHint says with which token to manage the gateway. It is printed when it is made,
+// and only then.
+func tokenHint(cfg *config.Config, token string, made bool) string {
+	switch {
+	case made:
+		return "with the token " + token + "\n(kept in " + filepath.Join(cfg.DataDir, TokenFile) + ", readable by you alone)"
+	case cfg.AdminToken != "":
+		return "with the token of GAFF_ADMIN_TOKEN"
+	}
+	return "with the token in " + filepath.Join(cfg.DataDir, TokenFile)
 }
 
 // announce tells the commands on this machine where the gateway is, until forget.

@@ -1,12 +1,11 @@
 package app
 
 import (
-	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -40,13 +39,15 @@ type Source struct {
 }
 
 // Sources builds the configured sources, by name. The error joins all that is wrong.
-func Sources(cfg *config.Config) ([]Source, error) {
-	built := []Source{falSource(cfg), lastFrameSource(cfg)}
+func Sources(cfg *config.Config, _ *slog.Logger) ([]Source, error) {
+	falSrc, falErr := falSource(cfg)
+	lastFrame, lastFrameErr := lastFrameSource(cfg)
+	built := []Source{falSrc, lastFrame}
 	names := slices.Sorted(maps.Keys(cfg.Sources))
 	if !slices.Contains(names, custom.DefaultName) {
 		names = append(names, custom.DefaultName)
 	}
-	var faults []error
+	faults := []error{falErr, lastFrameErr}
 	for _, name := range names {
 		if name == fal.Name || name == lastframe.Name {
 			continue
@@ -92,3 +93,124 @@ func texts(secrets []config.Secret) []string {
 }
 
 func newToken() string { return "gaff_" + rand.Text() }
+
+func falSource(cfg *config.Config) (Source, error) {
+	secrets := texts(cfg.FalWebhookSecrets)
+	src, err := fal.Source(fal.Options{Secrets: secrets, JWKSURL: cfg.FalJWKSURL})
+	if err != nil {
+		return Source{}, err
+	}
+	return Source{
+		Source: src, Interpreter: fal.Interpreter{}, Types: fal.Samples,
+		Sign:   signer("FAL_WEBHOOK_SECRET", secrets, func(r *gaff.Request, secret string, _ time.Time) { fal.Sign(r, secret) }),
+		Sample: func(eventType string) ([]byte, error) { return fal.Sample(eventType, time.Now()) },
+	}, nil
+}
+
+func lastFrameSource(cfg *config.Config) (Source, error) {
+	secrets := texts(cfg.LastFrameWebhookSecrets)
+	src, err := lastframe.Source(lastframe.Options{Secrets: secrets})
+	if err != nil {
+		return Source{}, err
+	}
+	return Source{
+		Source: src, Interpreter: lastframe.Interpreter{}, Types: lastframe.Samples,
+		Sign:   signer("LASTFRAME_WEBHOOK_SECRET", secrets, func(r *gaff.Request, secret string, _ time.Time) { lastframe.Sign(r, secret) }),
+		Sample: func(eventType string) ([]byte, error) { return lastframe.Sample(eventType, time.Now()) },
+	}, nil
+}
+
+// customSource builds a configured source, or the default one.
+func customSource(cfg *config.Config, name string) (Source, error) {
+	set, configured := cfg.Sources[name]
+	out := Source{
+		Types:  []string{"test"},
+		Sample: func(eventType string) ([]byte, error) { return custom.Sample(eventType, time.Now()) },
+	}
+	if !configured || set.Verify == nil && set.Preset == "" {
+		secrets := texts(cfg.WebhookSecrets)
+		if configured && len(set.Secrets) > 0 {
+			secrets = texts(set.Secrets)
+		}
+		src, err := custom.Default(secrets)
+		if err != nil {
+			return Source{}, err
+		}
+		out.Source, out.Sign = src, signer("WEBHOOK_SECRET", secrets, custom.Sign)
+		return out, nil
+	}
+	scheme := verify.Scheme{}
+	if set.Verify != nil {
+		scheme = *set.Verify
+	} else {
+		var ok bool
+		if scheme, ok = verify.Preset(set.Preset); !ok {
+			return Source{}, fmt.Errorf("preset %q is not known; gaff sources presets lists them", set.Preset)
+		}
+	}
+	secrets := texts(set.Secrets)
+	v, err := verify.New(scheme, verify.Options{Secrets: secrets, Settings: set.Settings})
+	if err != nil {
+		return Source{}, err
+	}
+	about := map[string]string{"verifier": v.Describe()}
+	if set.Preset != "" {
+		about["preset"] = set.Preset
+	}
+	out.Source, err = custom.Source(custom.Options{
+		Name: name, Verifier: v, ID: set.ID, Type: set.Type, Status: set.Status, Correlation: set.Job, About: about,
+	})
+	out.Sign = func(r *gaff.Request, at time.Time, secret string) error {
+		signing := v
+		if secret != "" {
+			if signing, err = verify.New(scheme, verify.Options{Secrets: []string{secret}, Settings: set.Settings}); err != nil {
+				return err
+			}
+		}
+		return signing.Sign(r, at)
+	}
+	return out, err
+}
+
+// signer signs with the given secret, else with the first configured one.
+func signer(name string, secrets []string, sign func(*gaff.Request, string, time.Time)) func(*gaff.Request, time.Time, string) error {
+	return func(r *gaff.Request, at time.Time, secret string) error {
+		if secret == "" {
+			if len(secrets) == 0 {
+				return fmt.Errorf("no secret to sign with: set %s, or give --secret", name)
+			}
+			secret = secrets[0]
+		}
+		sign(r, secret, at)
+		return nil
+	}
+}
+
+// address is where a source's sender has to send to. base is used where no public one is
+// configured.
+func address(cfg *config.Config, base, name string) string {
+	switch {
+	case name == fal.Name && cfg.FalWebhookURL != "":
+		return cfg.FalWebhookURL
+	case name == lastframe.Name && cfg.LastFrameWebhookURL != "":
+		return cfg.LastFrameWebhookURL
+	case cfg.BaseURL != "":
+		base = cfg.BaseURL
+	}
+	return base + gaff.PathPrefix + name
+}
+
+// greet prints what a person who starts the gateway needs next.
+func greet(out io.Writer, cfg *config.Config, local, hint string, sources []Source) {
+	fmt.Fprintf(out, "gaff is listening on %s\n\n", local)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, src := range sources {
+		note := ""
+		if src.Quiet != "" {
+			note = "refuses everything: " + src.Quiet
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", src.Name, address(cfg, local, src.Name), note)
+	}
+	_ = table.Flush()
+	fmt.Fprintf(out, "\nManage it at %s/api/docs %s\n", local, hint)
+}

@@ -195,19 +195,34 @@ type metadata struct {
 	GenerationType string `json:"generation_type"`
 }
 
-var statuses = map[string]map[string]struct {
+// word is a status as it is written in one of the two forms of body.
+type word struct {
 	eventType string
 	status    pipeline.JobStatus
-}{
-	DialectFal: {
-		"OK":    {Completed, pipeline.JobCompleted},
-		"ERROR": {Failed, pipeline.JobFailed},
-	},
-	DialectDocument: {
-		"completed":   {Completed, pipeline.JobCompleted},
-		"failed":      {Failed, pipeline.JobFailed},
-		"in_progress": {InProgress, pipeline.JobProcessing},
-	},
+	// document marks the form with "result" and "metadata".
+	document bool
+}
+
+var words = map[string]word{
+	"OK":          {Completed, pipeline.JobCompleted, false},
+	"ERROR":       {Failed, pipeline.JobFailed, false},
+	"completed":   {Completed, pipeline.JobCompleted, true},
+	"failed":      {Failed, pipeline.JobFailed, true},
+	"in_progress": {InProgress, pipeline.JobProcessing, true},
+}
+
+// status reads a body's status. What fal signed must have fal's form: its keys sign for
+// anybody, and the other form may create jobs. The shared secret is the operator's own,
+// so it may sign either (an application that passes fal's bodies on, or a test).
+func (e envelope) status(dialect string) (word, error) {
+	w, ok := words[e.Status]
+	switch {
+	case !ok || w.document && dialect == DialectFal:
+		return word{}, fmt.Errorf("status %.40q is none of this dialect's", e.Status)
+	case w.document && (e.Metadata == nil || e.Metadata.JobID == ""):
+		return word{}, errors.New("metadata.job_id is missing")
+	}
+	return w, nil
 }
 
 // Parser is a gaff.Parser of both dialects.
@@ -220,14 +235,12 @@ func (Parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, error)
 	if err != nil {
 		return gaff.Envelope{}, err
 	}
-	known, ok := statuses[v.Dialect][env.Status]
-	switch {
-	case env.RequestID == "":
+	if env.RequestID == "" {
 		return gaff.Envelope{}, errors.New("request_id is missing")
-	case !ok:
-		return gaff.Envelope{}, fmt.Errorf("status %.40q is none of this dialect's", env.Status)
-	case v.Dialect == DialectDocument && (env.Metadata == nil || env.Metadata.JobID == ""):
-		return gaff.Envelope{}, errors.New("metadata.job_id is missing")
+	}
+	known, err := env.status(v.Dialect)
+	if err != nil {
+		return gaff.Envelope{}, err
 	}
 	// Signed is the header; what is acted upon is the body. After a retry on fal's side
 	// the header may hold the id of the last run.
@@ -258,16 +271,13 @@ func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 	if err != nil {
 		return pipeline.Update{}, gaff.Discard(err)
 	}
-	known, ok := statuses[ev.Proof.Dialect][env.Status]
-	if !ok {
-		return pipeline.Update{}, gaff.Discard(fmt.Errorf("status %.40q is none of dialect %q", env.Status, ev.Proof.Dialect))
+	known, err := env.status(ev.Proof.Dialect)
+	if err != nil {
+		return pipeline.Update{}, gaff.Discard(err)
 	}
 	u := pipeline.Update{Provider: Name, RequestID: env.RequestID, Status: known.status}
 	result := env.Payload
-	if ev.Proof.Dialect == DialectDocument {
-		if env.Metadata == nil || env.Metadata.JobID == "" {
-			return pipeline.Update{}, gaff.Discard(errors.New("metadata.job_id is missing"))
-		}
+	if known.document {
 		result = env.Result
 		u.Create, u.JobID, u.ProjectID = true, env.Metadata.JobID, env.Metadata.ProjectID
 		u.UserID, u.Kind = env.Metadata.UserID, env.Metadata.GenerationType

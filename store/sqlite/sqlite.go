@@ -24,6 +24,9 @@ import (
 // Store is an open store; it is a gaff.Store, a pipeline.Store and a pipeline.Reader.
 type Store = sqlstore.Store
 
+// MigrationApplied is the message that is logged for each migration, with its name.
+const MigrationApplied = "migration applied"
+
 // Options of a store. The zero value works.
 type Options struct {
 	// Log receives what people should know, such as migrations. Nil is silent.
@@ -93,7 +96,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		return nil, explain(err)
 	}
 	for _, name := range applied {
-		o.Log.Info("migration applied", "name", name)
+		o.Log.Info(MigrationApplied, "name", name)
 	}
 	readDB, err := sql.Open("sqlite", dsn(path, "_pragma=query_only(1)"))
 	if err != nil {

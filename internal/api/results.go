@@ -1,0 +1,130 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"gaff/pipeline"
+)
+
+type jobDoc struct {
+	ID          string  `json:"id"`
+	Provider    string  `json:"provider"`
+	Model       *string `json:"model"`
+	Kind        *string `json:"kind"`
+	ProjectID   *string `json:"projectId"`
+	UserID      *string `json:"userId"`
+	RequestID   *string `json:"requestId" doc:"The provider's name for the work."`
+	Status      string  `json:"status" enum:"queued,processing,completed,failed,cancelled"`
+	Result      rawJSON `json:"result" doc:"As the provider sent it."`
+	Error       *string `json:"error" doc:"For people."`
+	ErrorType   *string `json:"errorType" doc:"For programs, such as content_policy_violation."`
+	SettledBy   *string `json:"settledBy" doc:"webhook or reconciliation; null until settled."`
+	Metadata    rawJSON `json:"metadata"`
+	CreatedAt   *string `json:"createdAt" format:"date-time"`
+	SubmittedAt *string `json:"submittedAt" format:"date-time"`
+	SettledAt   *string `json:"settledAt" format:"date-time"`
+	UpdatedAt   *string `json:"updatedAt" format:"date-time"`
+}
+
+func newJobDoc(j pipeline.Job) jobDoc {
+	return jobDoc{
+		ID: j.ID, Provider: j.Provider, Model: orNull(j.Model), Kind: orNull(j.Kind), ProjectID: orNull(j.ProjectID),
+		UserID: orNull(j.UserID), RequestID: orNull(j.RequestID), Status: j.Status.String(), Result: rawJSON(j.Result),
+		Error: orNull(j.Error), ErrorType: orNull(j.ErrorType), SettledBy: orNull(j.SettledBy), Metadata: rawJSON(j.Metadata),
+		CreatedAt: stamp(j.CreatedAt), SubmittedAt: stamp(j.SubmittedAt), SettledAt: stamp(j.SettledAt), UpdatedAt: stamp(j.UpdatedAt),
+	}
+}
+
+type mediaDoc struct {
+	ID          string  `json:"id"`
+	JobID       string  `json:"jobId"`
+	ProjectID   *string `json:"projectId"`
+	Position    string  `json:"position" doc:"Where the file stands in the job's result."`
+	URL         string  `json:"url" doc:"Where the provider keeps it."`
+	StoredURL   *string `json:"storedUrl" doc:"Where gaff keeps it."`
+	MediaType   string  `json:"mediaType" enum:"generated-image,generated-video,generated-audio,generated-model,generated-file"`
+	ContentType *string `json:"contentType"`
+	Size        *int64  `json:"size" doc:"Bytes."`
+	SHA256      *string `json:"sha256"`
+	Metadata    rawJSON `json:"metadata" doc:"width, height, duration, generatedAt and what else is known."`
+	CreatedAt   *string `json:"createdAt" format:"date-time"`
+}
+
+func newMediaDoc(m pipeline.Media) mediaDoc {
+	doc := mediaDoc{
+		ID: m.ID, JobID: m.JobID, ProjectID: orNull(m.ProjectID), Position: m.Position, URL: m.URL, StoredURL: orNull(m.StoredURL),
+		MediaType: m.MediaType, ContentType: orNull(m.ContentType), SHA256: orNull(m.SHA256), Metadata: rawJSON(m.Metadata),
+		CreatedAt: stamp(m.CreatedAt),
+	}
+	if m.Size > 0 {
+		doc.Size = &m.Size
+	}
+	return doc
+}
+
+type jobsInput struct {
+	cursorInput
+	Provider  string `query:"provider"`
+	ProjectID string `query:"projectId"`
+	UserID    string `query:"userId"`
+	RequestID string `query:"requestId"`
+	Status    string `query:"status" enum:"queued,processing,completed,failed,cancelled"`
+}
+
+type mediaInput struct {
+	cursorInput
+	ProjectID string `query:"projectId"`
+	JobID     string `query:"jobId"`
+	MediaType string `query:"mediaType"`
+}
+
+func (s *server) describeResults(api huma.API) {
+	huma.Register(api, operation(http.MethodGet, "/api/v1/jobs", "list-jobs", "List jobs, newest first", Viewer),
+		func(ctx context.Context, in *jobsInput) (*output[list[jobDoc]], error) {
+			f := pipeline.JobFilter{
+				Provider: in.Provider, ProjectID: in.ProjectID, UserID: in.UserID, RequestID: in.RequestID, Cursor: in.cursor(),
+			}
+			if status, ok := pipeline.ParseJobStatus(in.Status); ok {
+				f.Status = &status
+			}
+			page, err := s.o.Store.Jobs(ctx, f)
+			if err != nil {
+				return nil, s.failure(err)
+			}
+			return listOf(page, newJobDoc), nil
+		})
+	huma.Register(api, operation(http.MethodGet, "/api/v1/jobs/{id}", "get-job", "One job", Viewer),
+		func(ctx context.Context, in *jobIDInput) (*output[jobDoc], error) {
+			j, err := s.o.Store.Job(ctx, in.ID)
+			if err != nil {
+				return nil, s.failure(err)
+			}
+			return &output[jobDoc]{newJobDoc(*j)}, nil
+		})
+	huma.Register(api, operation(http.MethodGet, "/api/v1/media", "list-media", "List media, newest first", Viewer),
+		func(ctx context.Context, in *mediaInput) (*output[list[mediaDoc]], error) {
+			page, err := s.o.Store.Media(ctx, pipeline.MediaFilter{
+				ProjectID: in.ProjectID, JobID: in.JobID, MediaType: in.MediaType, Cursor: in.cursor(),
+			})
+			if err != nil {
+				return nil, s.failure(err)
+			}
+			return listOf(page, newMediaDoc), nil
+		})
+	huma.Register(api, operation(http.MethodGet, "/api/v1/media/{id}", "get-media", "One media row", Viewer),
+		func(ctx context.Context, in *idInput) (*output[mediaDoc], error) {
+			m, err := s.o.Store.MediaByID(ctx, in.ID)
+			if err != nil {
+				return nil, s.failure(err)
+			}
+			return &output[mediaDoc]{newMediaDoc(*m)}, nil
+		})
+}
+
+// jobIDInput is wider than other ids: an asker's own id may be anything.
+type jobIDInput struct {
+	ID string `path:"id" maxLength:"1024"`
+}

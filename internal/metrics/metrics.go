@@ -1,0 +1,142 @@
+// Package metrics counts what a gateway does, for Prometheus.
+package metrics
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"gaff"
+)
+
+// Counter is what the gauges are read from; a gaff.Store is one.
+type Counter interface {
+	Counts(ctx context.Context, since time.Time) (gaff.Counts, error)
+}
+
+// Metrics is a registry of a gateway's own. Its methods are gaff.Hooks.
+type Metrics struct {
+	registry  *prometheus.Registry
+	replied   *prometheus.CounterVec
+	replyTook *prometheus.HistogramVec
+	attempted *prometheus.CounterVec
+	tried     *prometheus.HistogramVec
+	done      *prometheus.HistogramVec
+}
+
+// New makes the registry, with Go's and the process's own metrics in it.
+func New() *Metrics {
+	fast := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}
+	slow := slices.Concat(fast, []float64{15, 60, 300, 1800, 3600})
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		replied: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gaff_webhooks_replied_total", Help: "Replies to senders. An unknown source has an empty name.",
+		}, []string{"source", "status"}),
+		replyTook: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gaff_reply_seconds", Help: "From the headers' arrival to the reply.", Buckets: fast,
+		}, []string{"source"}),
+		attempted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gaff_attempts_total", Help: "Ended attempts of deliveries.",
+		}, []string{"source", "handler", "outcome"}),
+		tried: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gaff_attempt_seconds", Help: "Run time of handlers.", Buckets: slow,
+		}, []string{"handler"}),
+		done: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gaff_event_seconds", Help: "From an event's receipt to the success of a delivery.", Buckets: slow,
+		}, []string{"source"}),
+	}
+	m.registry.MustRegister(m.replied, m.replyTook, m.attempted, m.tried, m.done,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Replied counts a reply. See gaff.Hooks.
+func (m *Metrics) Replied(source string, status int, took time.Duration) {
+	m.replied.WithLabelValues(source, strconv.Itoa(status)).Inc()
+	m.replyTook.WithLabelValues(source).Observe(took.Seconds())
+}
+
+// Attempted counts an attempt. See gaff.Hooks.
+func (m *Metrics) Attempted(source, handler, outcome string, took, age time.Duration) {
+	m.attempted.WithLabelValues(source, handler, outcome).Inc()
+	m.tried.WithLabelValues(handler).Observe(took.Seconds())
+	if outcome == gaff.AttemptSucceeded {
+		m.done.WithLabelValues(source).Observe(age.Seconds())
+	}
+}
+
+// Observe adds the gauges of what waits, read when they are asked for.
+func (m *Metrics) Observe(c Counter) { m.registry.MustRegister(&backlog{counter: c}) }
+
+// Handler answers /metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
+	})
+}
+
+// countFor is how long one reading of the gauges is used: scrapers must not become a
+// load on the database.
+const countFor = 5 * time.Second
+
+type backlog struct {
+	counter Counter
+	mu      sync.Mutex
+	read    time.Time
+	counts  gaff.Counts
+	err     error
+}
+
+var (
+	waiting = prometheus.NewDesc("gaff_deliveries_waiting", "Deliveries that are not done.", nil, nil)
+	due     = prometheus.NewDesc("gaff_deliveries_due", "Deliveries that should be running by now.", nil, nil)
+	dead    = prometheus.NewDesc("gaff_deliveries_dead", "Deliveries that failed for good.", nil, nil)
+	oldest  = prometheus.NewDesc("gaff_oldest_due_seconds", "How long the longest waiting delivery is overdue.", nil, nil)
+	last    = prometheus.NewDesc("gaff_last_event_timestamp_seconds", "When the source's newest event came.", []string{"source"}, nil)
+)
+
+func (b *backlog) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{waiting, due, dead, oldest, last} {
+		ch <- d
+	}
+}
+
+func (b *backlog) Collect(ch chan<- prometheus.Metric) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if now.Sub(b.read) > countFor {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		b.counts, b.err = b.counter.Counts(ctx, time.Time{})
+		b.read = now
+	}
+	if b.err != nil {
+		ch <- prometheus.NewInvalidMetric(waiting, b.err)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(waiting, float64(b.counts.Waiting))
+	gauge(due, float64(b.counts.Due))
+	gauge(dead, float64(b.counts.Dead))
+	age := 0.0
+	if !b.counts.OldestDue.IsZero() {
+		age = now.Sub(b.counts.OldestDue).Seconds()
+	}
+	gauge(oldest, age)
+	for _, s := range b.counts.Sources {
+		if s.Source != "" && !s.LastReceivedAt.IsZero() {
+			gauge(last, float64(s.LastReceivedAt.UnixMilli())/1000, s.Source)
+		}
+	}
+}
