@@ -265,13 +265,13 @@ func (s *server) failure(err error) error {
 	return huma.Error500InternalServerError("something went wrong; the log tells more")
 }
 
-// Cursor is the paging of every list.
-type cursorInput struct {
+// Paging is a part of every list's input; exported, since huma passes over fields that are not.
+type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"How many to return."`
 	Cursor string `query:"cursor" doc:"The nextCursor of the former page."`
 }
 
-func (c cursorInput) cursor() gaff.Cursor { return gaff.Cursor{After: c.Cursor, Limit: c.Limit} }
+func (c Paging) page() gaff.Cursor { return gaff.Cursor{After: c.Cursor, Limit: c.Limit} }
 
 type list[T any] struct {
 	Docs       []T     `json:"docs" nullable:"false"`

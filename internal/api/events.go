@@ -166,7 +166,7 @@ func mask(header map[string][]string) map[string][]string {
 }
 
 type eventsInput struct {
-	cursorInput
+	Paging
 	Source    string `query:"source"`
 	Type      string `query:"type"`
 	Status    string `query:"status" enum:"pending,success,error"`
@@ -191,7 +191,7 @@ func (s *server) describeEvents(api huma.API) {
 		func(ctx context.Context, in *eventsInput) (*output[list[eventDoc]], error) {
 			f := gaff.EventFilter{
 				Source: in.Source, Type: in.Type, Query: in.Query, WebhookID: in.WebhookID, Conflict: in.Conflict, Inner: in.Inner,
-				Cursor: in.cursor(),
+				Cursor: in.page(),
 			}
 			if status, ok := gaff.ParseStatus(in.Status); ok {
 				f.Status = &status
@@ -256,7 +256,7 @@ func (s *server) eventBody(w http.ResponseWriter, r *http.Request) {
 }
 
 type deliveriesInput struct {
-	cursorInput
+	Paging
 	EventID string `query:"eventId"`
 	Source  string `query:"source"`
 	Handler string `query:"handler"`
@@ -266,7 +266,7 @@ type deliveriesInput struct {
 func (s *server) describeDeliveries(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/deliveries", "list-deliveries", "List deliveries, newest event first", Viewer),
 		func(ctx context.Context, in *deliveriesInput) (*output[list[deliveryDoc]], error) {
-			f := gaff.DeliveryFilter{EventID: in.EventID, Source: in.Source, Handler: in.Handler, Cursor: in.cursor()}
+			f := gaff.DeliveryFilter{EventID: in.EventID, Source: in.Source, Handler: in.Handler, Cursor: in.page()}
 			if state, ok := gaff.ParseState(in.State); ok {
 				f.State = &state
 			}
@@ -329,7 +329,7 @@ func newRejectionDoc(r gaff.Rejection) rejectionDoc {
 }
 
 type rejectionsInput struct {
-	cursorInput
+	Paging
 	Source string `query:"source"`
 }
 
@@ -379,7 +379,7 @@ type handlerDoc struct {
 func (s *server) describeOverview(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/rejections", "list-rejections", "List refused requests, newest first", Viewer),
 		func(ctx context.Context, in *rejectionsInput) (*output[list[rejectionDoc]], error) {
-			page, err := s.o.Store.Rejections(ctx, gaff.RejectionFilter{Source: in.Source, Cursor: in.cursor()})
+			page, err := s.o.Store.Rejections(ctx, gaff.RejectionFilter{Source: in.Source, Cursor: in.page()})
 			if err != nil {
 				return nil, s.failure(err)
 			}

@@ -66,7 +66,7 @@ func newMediaDoc(m pipeline.Media) mediaDoc {
 }
 
 type jobsInput struct {
-	cursorInput
+	Paging
 	Provider  string `query:"provider"`
 	ProjectID string `query:"projectId"`
 	UserID    string `query:"userId"`
@@ -75,7 +75,7 @@ type jobsInput struct {
 }
 
 type mediaInput struct {
-	cursorInput
+	Paging
 	ProjectID string `query:"projectId"`
 	JobID     string `query:"jobId"`
 	MediaType string `query:"mediaType"`
@@ -85,7 +85,7 @@ func (s *server) describeResults(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/jobs", "list-jobs", "List jobs, newest first", Viewer),
 		func(ctx context.Context, in *jobsInput) (*output[list[jobDoc]], error) {
 			f := pipeline.JobFilter{
-				Provider: in.Provider, ProjectID: in.ProjectID, UserID: in.UserID, RequestID: in.RequestID, Cursor: in.cursor(),
+				Provider: in.Provider, ProjectID: in.ProjectID, UserID: in.UserID, RequestID: in.RequestID, Cursor: in.page(),
 			}
 			if status, ok := pipeline.ParseJobStatus(in.Status); ok {
 				f.Status = &status
@@ -107,7 +107,7 @@ func (s *server) describeResults(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/media", "list-media", "List media, newest first", Viewer),
 		func(ctx context.Context, in *mediaInput) (*output[list[mediaDoc]], error) {
 			page, err := s.o.Store.Media(ctx, pipeline.MediaFilter{
-				ProjectID: in.ProjectID, JobID: in.JobID, MediaType: in.MediaType, Cursor: in.cursor(),
+				ProjectID: in.ProjectID, JobID: in.JobID, MediaType: in.MediaType, Cursor: in.page(),
 			})
 			if err != nil {
 				return nil, s.failure(err)

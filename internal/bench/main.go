@@ -43,7 +43,11 @@ func main() {
 	if *bareAddr != "" {
 		exit(serveBare(*bareAddr))
 	}
-	exit(run(*binary, *duration, *rounds))
+	path, err := filepath.Abs(*binary) // the gateway runs in a folder of its own
+	if err != nil {
+		exit(err)
+	}
+	exit(run(path, *duration, *rounds))
 }
 
 func exit(err error) {

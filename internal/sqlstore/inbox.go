@@ -102,6 +102,9 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take bool) (gaff.Receipt, 
 	tl := t.tally(ev.Source)
 	tl.received++
 	tl.status[status]++
+	if tl.last = seq; tl.first == 0 {
+		tl.first = seq
+	}
 	t.change("event", ev.ID, status.String(), ev.Source)
 	return rc, nil
 }

@@ -38,19 +38,27 @@ func (s *Store) fault(ctx context.Context, what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// where is a list of predicates and their arguments.
+// predicate is a condition with a ? for each of its arguments.
+type predicate struct {
+	text string
+	args []any
+}
+
+// where is a list of predicates, numbered as one statement.
 type where struct {
-	parts []string
-	args  []any
+	predicates []predicate
+	parts      []string
+	args       []any
 }
 
 // add appends a predicate; each ? in it becomes the number of the next argument.
-func (w *where) add(predicate string, args ...any) {
+func (w *where) add(text string, args ...any) {
+	w.predicates = append(w.predicates, predicate{text, args})
 	for _, arg := range args {
 		w.args = append(w.args, arg)
-		predicate = strings.Replace(predicate, "?", "$"+strconv.Itoa(len(w.args)), 1)
+		text = strings.Replace(text, "?", "$"+strconv.Itoa(len(w.args)), 1)
 	}
-	w.parts = append(w.parts, predicate)
+	w.parts = append(w.parts, text)
 }
 
 func (w *where) String() string {
@@ -233,48 +241,51 @@ func (s *Store) Events(ctx context.Context, f gaff.EventFilter) (gaff.Page[gaff.
 }
 
 func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[gaff.Log], err error) {
-	var w where
-	limit, err := w.page("e.seq", f.Cursor)
+	var common, w where
+	limit, err := common.page("e.seq", f.Cursor)
 	if err != nil {
 		return page, err
 	}
-	if f.Source != "" {
-		w.add("e.source = ?", f.Source)
-	} else if !f.Inner {
-		w.add("e.source <> ?", gaff.InnerSource)
-	}
 	if f.Type != "" {
-		w.add("e.type = ?", f.Type)
-	}
-	if f.Status != nil {
-		w.add("e.status = ?", int64(*f.Status))
-	}
-	if f.WebhookID != "" {
-		w.add("e.webhook_id = ?", f.WebhookID)
+		common.add("e.type = ?", f.Type)
 	}
 	if f.Conflict {
-		w.add("e.conflict = 1")
+		common.add("e.conflict = 1")
 	}
-	if !f.Since.IsZero() {
-		w.add("e.received_at >= ?", micros(f.Since))
+	if err := s.between(ctx, &common, f.Since, f.Until); err != nil {
+		return page, err
 	}
-	if !f.Until.IsZero() {
-		w.add("e.received_at < ?", micros(f.Until))
+	runs, err := s.eventRuns(ctx, f)
+	if err != nil {
+		return page, err
 	}
-	text := `select ` + logColumns + ` from event e` + w.String() + ` order by e.seq desc limit ` + strconv.Itoa(limit+1)
+	head := limit + 1
 	if f.Query != "" {
 		// Bodies are searched among the newest only, so that a search costs what its window
 		// costs however long the log has grown.
-		window := `select e.seq from event e` + w.String() + ` order by e.seq desc limit ` + strconv.Itoa(gaff.SearchWindow)
-		match := where{args: w.args}
-		seq, _ := id.ParseEvent(f.Query)
-		match.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or cast(p.body as text) like ? escape '\')`,
-			seq, contains(f.Query), contains(f.Query), contains(f.Query))
-		w = match
-		text = `select ` + logColumns + ` from event e left join payload p on p.seq = e.seq
-			where e.seq in (` + window + `) and ` + match.parts[0] + ` order by e.seq desc limit ` + strconv.Itoa(limit+1)
+		head = gaff.SearchWindow
 	}
-	scans, err := collect(ctx, s.read, scanLog, text, w.args...)
+	// Each run is a part of the log that an index holds in order; the page is merged from
+	// the heads of the runs, whatever the length of the log.
+	var heads []string
+	for _, run := range runs {
+		part := where{args: w.args}
+		for _, predicate := range append(run, common.predicates...) {
+			part.add(predicate.text, predicate.args...)
+		}
+		heads = append(heads, `select seq from (select e.seq from event e`+part.String()+` order by e.seq desc limit `+strconv.Itoa(head)+`) run`)
+		w.args = part.args
+	}
+	w.add(`e.seq in (select seq from (` + strings.Join(heads, " union all ") + `) heads order by seq desc limit ` + strconv.Itoa(head) + `)`)
+	from := `event e`
+	if f.Query != "" {
+		seq, _ := id.ParseEvent(f.Query)
+		from = `event e left join payload p on p.seq = e.seq`
+		w.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or cast(p.body as text) like ? escape '\')`,
+			seq, contains(f.Query), contains(f.Query), contains(f.Query))
+	}
+	scans, err := collect(ctx, s.read, scanLog, `select `+logColumns+` from `+from+w.String()+
+		` order by e.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, err
 	}
@@ -283,6 +294,94 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 		page.Items = append(page.Items, sc.entry())
 	}
 	return page, nil
+}
+
+// maxRuns is how many parts one list is merged from; beyond it the log is walked.
+const maxRuns = 300
+
+// eventRuns splits a list into the parts whose order an index keeps.
+func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) ([][]predicate, error) {
+	walk := []predicate{}
+	switch {
+	case f.Source != "":
+		walk = append(walk, predicate{"e.source = ?", []any{f.Source}})
+	case !f.Inner:
+		walk = append(walk, predicate{"e.source <> ?", []any{gaff.InnerSource}})
+	}
+	if f.Status != nil {
+		walk = append(walk, predicate{"e.status = ?", []any{int64(*f.Status)}})
+	}
+	if f.WebhookID != "" {
+		walk = append(walk, predicate{"e.webhook_id = ?", []any{f.WebhookID}})
+	}
+	if f.Source == "" && f.Status == nil && f.WebhookID == "" {
+		return [][]predicate{walk}, nil
+	}
+	sources := []string{f.Source}
+	if f.Source == "" {
+		all, err := allSources(ctx, s.read)
+		if err != nil {
+			return nil, err
+		}
+		sources = slices.DeleteFunc(all, func(source string) bool { return source == gaff.InnerSource && !f.Inner })
+	}
+	statuses := []gaff.Status{gaff.StatusPending, gaff.StatusSuccess, gaff.StatusError}
+	if f.Status != nil {
+		statuses = []gaff.Status{*f.Status}
+	}
+	if len(sources) == 0 || len(sources)*len(statuses) > maxRuns {
+		return [][]predicate{walk}, nil
+	}
+	var runs [][]predicate
+	for _, source := range sources {
+		if f.WebhookID != "" {
+			// The dedupe key begins with the sender's id, and is unique within the source.
+			runs = append(runs, append([]predicate{
+				{"e.source = ?", []any{source}}, {"e.dedupe >= ?", []any{f.WebhookID}}, {"e.dedupe < ?", []any{f.WebhookID + "\v"}},
+			}, walk...))
+			continue
+		}
+		for _, status := range statuses {
+			runs = append(runs, []predicate{{"e.source = ?", []any{source}}, {"e.status = ?", []any{int64(status)}}})
+		}
+	}
+	return runs, nil
+}
+
+// between narrows a list to what was received in a span of time. The tally tells between
+// which numbers that lies, so that the rest of the log is not read.
+func (s *Store) between(ctx context.Context, w *where, since, until time.Time) error {
+	bound := func(text string, minute int64) (int64, bool, error) {
+		found, err := column[sql.NullInt64](ctx, s.read, text, minute)
+		if err != nil {
+			return 0, false, err
+		}
+		return found[0].Int64, found[0].Valid, nil
+	}
+	if !since.IsZero() {
+		w.add("e.received_at >= ?", micros(since))
+		// What is received in one minute may be committed in the next.
+		first, ok, err := bound(`select min(first_seq) from tally where minute >= $1`, since.Unix()/60)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			first = 1 << 62
+		}
+		w.add("e.seq >= ?", first)
+	}
+	if !until.IsZero() {
+		w.add("e.received_at < ?", micros(until))
+		last, ok, err := bound(`select max(last_seq) from tally where minute <= $1`, until.Unix()/60+1)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			last = 0
+		}
+		w.add("e.seq <= ?", last)
+	}
+	return nil
 }
 
 func scanLog(rows *sql.Rows) (*logScan, error) {

@@ -327,6 +327,8 @@ type tally struct {
 	received int
 	status   [3]int // by how much each grew
 	rejected int
+	// first and last are the numbers of the events that came; 0 if none did.
+	first, last int64
 }
 
 // change is one item of the change log, in its stored form.
@@ -409,6 +411,13 @@ func (t *tx) tally(source string) *tally {
 	return &t.tallies[len(t.tallies)-1]
 }
 
+func nullZero(n int64) any {
+	if n == 0 {
+		return nil
+	}
+	return n
+}
+
 func (t *tx) moved(source string, from, to gaff.Status) {
 	if from != to {
 		tl := t.tally(source)
@@ -424,13 +433,15 @@ func (t *tx) change(kind, ref, status, source string) {
 // finish writes what all operations of the commit share.
 func (t *tx) finish() error {
 	for _, tl := range t.tallies {
-		if _, err := t.exec(`insert into tally (source, minute, received, pending, success, error, rejected)
-			values ($1, $2, $3, $4, $5, $6, $7)
+		if _, err := t.exec(`insert into tally (source, minute, received, pending, success, error, rejected, first_seq, last_seq)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			on conflict (source, minute) do update set
 				received = tally.received + excluded.received, pending = tally.pending + excluded.pending,
 				success = tally.success + excluded.success, error = tally.error + excluded.error,
-				rejected = tally.rejected + excluded.rejected`,
-			tl.source, tl.minute, tl.received, tl.status[0], tl.status[1], tl.status[2], tl.rejected); err != nil {
+				rejected = tally.rejected + excluded.rejected,
+				first_seq = coalesce(tally.first_seq, excluded.first_seq), last_seq = coalesce(excluded.last_seq, tally.last_seq)`,
+			tl.source, tl.minute, tl.received, tl.status[0], tl.status[1], tl.status[2], tl.rejected,
+			nullZero(tl.first), nullZero(tl.last)); err != nil {
 			return fmt.Errorf("tally: %w", err)
 		}
 	}

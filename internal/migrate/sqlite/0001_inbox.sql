@@ -147,6 +147,9 @@ create table tally (
     success  integer not null default 0,
     error    integer not null default 0,
     rejected integer not null default 0,
+    -- The events that were committed in it, to find a time in the log by its number.
+    first_seq integer,
+    last_seq  integer,
     primary key (source, minute)
 ) without rowid;
 
