@@ -89,7 +89,9 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) er
 		}
 		if found {
 			err = tx.SaveJob(ctx, j)
-		} else {
+		} else if err = tx.InsertJob(ctx, j); errors.Is(err, gaff.ErrConflict) {
+			// One request, one job: a second one that claims it goes without.
+			j.RequestID = ""
 			err = tx.InsertJob(ctx, j)
 		}
 		if err != nil {
@@ -130,15 +132,6 @@ func (h *handler) job(ctx context.Context, tx Tx, u Update) (j *Job, found bool,
 	j = &Job{
 		ID: u.JobID, Provider: u.Provider, RequestID: u.RequestID, Kind: u.Kind, ProjectID: u.ProjectID, UserID: u.UserID,
 		CreatedAt: tx.Now(),
-	}
-	if u.RequestID == "" {
-		return j, false, nil
-	}
-	// One request, one job: a second job that claims it goes without.
-	if _, err := tx.JobByRequest(ctx, u.Provider, u.RequestID); err == nil {
-		j.RequestID = ""
-	} else if !errors.Is(err, gaff.ErrNotFound) {
-		return nil, false, err
 	}
 	return j, false, nil
 }

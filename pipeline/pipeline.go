@@ -150,9 +150,10 @@ type Tx interface {
 	// Job and JobByRequest return gaff.ErrNotFound if there is none.
 	Job(ctx context.Context, id string) (*Job, error)
 	JobByRequest(ctx context.Context, provider, requestID string) (*Job, error)
-	// InsertJob adds a job; SaveJob writes its changed fields and refuses to move it
-	// backwards (gaff.ErrConflict).
+	// InsertJob adds a job, or returns gaff.ErrConflict, and has written nothing, where
+	// another job of the provider has its RequestID.
 	InsertJob(ctx context.Context, j *Job) error
+	// SaveJob writes a job's fields; gaff.ErrConflict if that would move it backwards.
 	SaveJob(ctx context.Context, j *Job) error
 	// AddMedia adds a row and reports true, or false when its job has one at this
 	// position already.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +29,7 @@ Secrets have no flags: give them as variables, or as files by NAME_FILE.`,
 				return err
 			}
 			log := p.logger(cfg)
+			p.tuneCollector()
 			for _, warning := range cfg.Warnings {
 				log.WarnContext(ctx, "configuration", "warning", warning)
 			}
@@ -35,6 +38,29 @@ Secrets have no flags: give them as variables, or as files by NAME_FILE.`,
 	}
 	p.settingFlags(cmd)
 	return cmd
+}
+
+// What garbage collection may leave behind. The live heap is a few megabytes, so Go's
+// default would collect some twenty times a second under load; memory is bounded all the
+// same, by the limits on bodies, queues and connections.
+const (
+	collectAt   = 400 // per cent
+	softMemory  = 512 << 20
+	collectVar  = "GOGC"
+	memoryLimit = "GOMEMLIMIT"
+)
+
+// tuneCollector sets the garbage collector, unless the environment does.
+func (p *program) tuneCollector() {
+	set := func(name string) bool {
+		return slices.ContainsFunc(p.Environ, func(line string) bool { return strings.HasPrefix(line, name+"=") })
+	}
+	if !set(collectVar) {
+		debug.SetGCPercent(collectAt)
+	}
+	if !set(memoryLimit) {
+		debug.SetMemoryLimit(softMemory)
+	}
 }
 
 func (p *program) migrateCommand() *cobra.Command {

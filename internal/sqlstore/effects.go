@@ -123,14 +123,18 @@ func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 		j.CreatedAt = e.now
 	}
 	j.UpdatedAt = e.now
-	_, err := e.exec(`insert into job (id, provider, model, kind, project_id, user_id, request_id, status, result,
+	n, err := e.exec(`insert into job (id, provider, model, kind, project_id, user_id, request_id, status, result,
 			error, error_type, settled_by, metadata, created_at, submitted_at, settled_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+		on conflict (provider, request_id) where request_id <> '' do nothing`,
 		j.ID, j.Provider, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result),
 		j.Error, j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), micros(j.CreatedAt), nullMicros(j.SubmittedAt),
 		nullMicros(j.SettledAt), micros(j.UpdatedAt))
 	if err != nil {
 		return fmt.Errorf("insert job %s: %w", j.ID, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("insert job %s: %w: another job has request %s", j.ID, gaff.ErrConflict, clip(j.RequestID, 60))
 	}
 	e.change("job", j.ID, j.Status.String(), j.Provider)
 	return nil

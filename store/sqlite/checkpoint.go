@@ -32,7 +32,7 @@ const (
 )
 
 func newCheckpointer(path string, log *slog.Logger) (*checkpointer, error) {
-	db, err := sql.Open("sqlite", dsn(path))
+	db, err := sql.Open("sqlite", dsn(path, readerCache))
 	if err != nil {
 		return nil, err
 	}

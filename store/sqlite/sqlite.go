@@ -77,7 +77,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err := createPrivate(path); err != nil {
 		return nil, err
 	}
-	writeDB, err := sql.Open("sqlite", dsn(path, "_txlock=immediate", "_pragma=page_size(8192)"))
+	writeDB, err := sql.Open("sqlite", dsn(path, writerCache, "_txlock=immediate", "_pragma=page_size(8192)"))
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	for _, name := range applied {
 		o.Log.Info(MigrationApplied, "name", name)
 	}
-	readDB, err := sql.Open("sqlite", dsn(path, "_pragma=query_only(1)"))
+	readDB, err := sql.Open("sqlite", dsn(path, readerCache, "_pragma=query_only(1)"))
 	if err != nil {
 		return nil, err
 	}
@@ -135,12 +135,19 @@ func createPrivate(path string) error {
 	return f.Close()
 }
 
+// Page caches in KiB, of one connection each. The writer's holds the upper pages of every
+// index; readers live on the system's cache.
+const (
+	writerCache = 32 << 10
+	readerCache = 4 << 10
+)
+
 // dsn joins the pragmas. Their order matters: the wait for a lock comes before what may
 // need one, and the page size before the first page is written.
-func dsn(path string, extra ...string) string {
+func dsn(path string, cacheKiB int, extra ...string) string {
 	params := append([]string{"_pragma=busy_timeout(5000)"}, extra...)
 	params = append(params, "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)",
-		"_pragma=cache_size(-65536)", "_pragma=temp_store(MEMORY)", "_pragma=journal_size_limit(67108864)",
+		fmt.Sprintf("_pragma=cache_size(-%d)", cacheKiB), "_pragma=temp_store(MEMORY)", "_pragma=journal_size_limit(67108864)",
 		"_pragma=wal_autocheckpoint(0)") // see checkpointer
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: strings.Join(params, "&")}
 	return u.String()
