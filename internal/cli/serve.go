@@ -29,7 +29,7 @@ Secrets have no flags: give them as variables, or as files by NAME_FILE.`,
 				return err
 			}
 			log := p.logger(cfg)
-			p.tuneCollector()
+			p.tune()
 			for _, warning := range cfg.Warnings {
 				log.WarnContext(ctx, "configuration", "warning", warning)
 			}
@@ -48,10 +48,11 @@ const (
 	softMemory  = 512 << 20
 	collectVar  = "GOGC"
 	memoryLimit = "GOMEMLIMIT"
+	processors  = "GOMAXPROCS"
 )
 
-// tuneCollector sets the garbage collector, unless the environment does.
-func (p *program) tuneCollector() {
+// tune sets Go's runtime up for a gateway, unless the environment does.
+func (p *program) tune() {
 	set := func(name string) bool {
 		return slices.ContainsFunc(p.Environ, func(line string) bool { return strings.HasPrefix(line, name+"=") })
 	}
@@ -60,6 +61,11 @@ func (p *program) tuneCollector() {
 	}
 	if !set(memoryLimit) {
 		debug.SetMemoryLimit(softMemory)
+	}
+	if !set(processors) {
+		// The writer waits for the disk half of its time, and what it holds meanwhile is a
+		// processor in Go's eyes: one more keeps all of the machine's busy.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 }
 
