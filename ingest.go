@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,10 +81,8 @@ func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
 	case !g.enter():
 		rp = tryAgain.because("stopping")
 	default:
-		func() {
-			defer g.accepts.Done()
-			req, rp = g.receive(w, r, src, handle)
-		}()
+		req, rp = g.receiveSafely(w, r, src, handle)
+		g.accepts.Done()
 	}
 	source := ""
 	if src != nil {
@@ -119,6 +118,18 @@ func (s *Source) methods() []string {
 
 func (s *Source) allows(method string) bool {
 	return method == http.MethodPost || s.Handshaker != nil && slices.Contains(s.Handshaker.Methods(), method)
+}
+
+// receiveSafely is receive for verifiers and parsers that panic: a mistake in one must
+// not lose the webhook, so the sender is told to come again.
+func (g *Gateway) receiveSafely(w http.ResponseWriter, r *http.Request, src *Source, handle string) (req *Request, rp reply) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.log.Error("receiving a webhook panicked", "source", src.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			rp = tryAgain.because("panic: %v", p)
+		}
+	}()
+	return g.receive(w, r, src, handle)
 }
 
 func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, handle string) (*Request, reply) {

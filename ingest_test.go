@@ -1,0 +1,352 @@
+package gaff_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gaff"
+	"gaff/store/sqlite"
+)
+
+// guarded accepts the header X-Pass: open; other values choose a failure.
+type guarded struct{}
+
+func (guarded) Verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	switch r.Header.Get("X-Pass") {
+	case "open":
+		return gaff.Verification{Scheme: "pass", KeyID: "k1"}, nil
+	case "no keys":
+		return gaff.Verification{}, fmt.Errorf("fetch keys: %w", gaff.ErrUnverifiable)
+	case "panic":
+		panic("a verifier's mistake")
+	}
+	return gaff.Verification{}, errors.New("X-Pass: does not match")
+}
+
+func ingestBench(t *testing.T) *bench {
+	t.Helper()
+	return newBench(t, gaff.Options{BaseURL: "https://hooks.example.com"}, func(b *bench) {
+		b.AddSource(gaff.Source{Name: "guarded", Verifier: guarded{}, Parser: plain{}, MaxBodyBytes: 1000})
+		b.AddSource(gaff.Source{Name: "zip", Verifier: guarded{}, Parser: plain{}, MaxBodyBytes: 1000, AcceptGzip: true})
+		b.AddSource(gaff.Source{Name: "polite", Verifier: guarded{}, Parser: plain{}, Ack: &gaff.Reply{
+			Status: 202, ContentType: "text/plain", Body: []byte("[accepted]"),
+		}})
+	})
+}
+
+func zipped(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestReplies(t *testing.T) {
+	t.Parallel()
+	b := ingestBench(t)
+	const good = `{"id":"r1","type":"paid"}`
+	deep := strings.Repeat("[", 100_000)
+	for _, c := range []struct {
+		name, method, path, pass, encoding, body string
+		status                                   int
+		// answer is the whole body; a % stands for an event's id.
+		answer string
+	}{
+		{"accepted", "POST", "guarded", "open", "", good, 200, `{"success":true,"id":"%"}`},
+		{"again", "POST", "guarded", "open", "", good, 200, `{"success":true,"id":"%","duplicate":true}`},
+		{"again with another body", "POST", "guarded", "open", "", `{"id":"r1","type":"paid","more":1}`, 200, `{"success":true,"id":"%","duplicate":true}`},
+		{"a slash at the end", "POST", "guarded/", "open", "", `{"id":"r2","type":"paid"}`, 200, `{"success":true,"id":"%"}`},
+		{"a handle", "POST", "guarded/h-1", "open", "", `{"id":"r3","type":"paid"}`, 200, `{"success":true,"id":"%"}`},
+		{"a handle and a slash", "POST", "guarded/h-1/", "open", "", `{"id":"r4","type":"paid"}`, 200, `{"success":true,"id":"%"}`},
+		{"no id", "POST", "guarded", "open", "", `{"type":"paid"}`, 200, `{"success":true,"id":"%"}`},
+		{"no id again", "POST", "guarded", "open", "", `{"type":"paid"}`, 200, `{"success":true,"id":"%","duplicate":true}`},
+		{"its own answer", "POST", "polite", "open", "", good, 202, `[accepted]`},
+		{"too deep an address", "POST", "guarded/a/b", "open", "", good, 404, `{"error":"Unknown webhook source"}`},
+		{"unknown source", "POST", "nobody", "open", "", good, 404, `{"error":"Unknown webhook source"}`},
+		{"no source", "POST", "", "open", "", good, 404, `{"error":"Unknown webhook source"}`},
+		{"unproven", "POST", "guarded", "wrong", "", good, 401, `{"error":"Invalid signature"}`},
+		{"unreadable", "POST", "guarded", "open", "", `{"id":`, 400, `{"error":"Invalid payload"}`},
+		{"empty", "POST", "guarded", "open", "", ``, 400, `{"error":"Invalid payload"}`},
+		{"deep", "POST", "guarded", "open", "", deep[:999], 400, `{"error":"Invalid payload"}`},
+		{"unproven and unreadable", "POST", "guarded", "wrong", "", `{"id":`, 401, `{"error":"Invalid signature"}`},
+		{"too large", "POST", "guarded", "open", "", good + strings.Repeat(" ", 1000), 413, `{"error":"Payload too large"}`},
+		{"as large as may be", "POST", "guarded", "open", "", `{"id":"r5","type":"paid"}` + strings.Repeat(" ", 1000-25), 200, `{"success":true,"id":"%"}`},
+		{"no keys", "POST", "guarded", "no keys", "", good, 503, `{"error":"Webhook processing failed"}`},
+		{"a verifier's mistake", "POST", "guarded", "panic", "", good, 503, `{"error":"Webhook processing failed"}`},
+		{"GET", "GET", "guarded", "open", "", "", 405, `{"error":"Method not allowed"}`},
+		{"PUT", "PUT", "guarded", "open", "", good, 405, `{"error":"Method not allowed"}`},
+		{"compressed", "POST", "guarded", "open", "gzip", zipped(t, good), 400, `{"error":"Invalid payload"}`},
+		{"compressed as agreed", "POST", "zip", "open", "gzip", zipped(t, good), 200, `{"success":true,"id":"%"}`},
+		{"a bomb", "POST", "zip", "open", "gzip", zipped(t, strings.Repeat("0", 100_000)), 413, `{"error":"Payload too large"}`},
+		{"said to be compressed", "POST", "zip", "open", "gzip", good, 400, `{"error":"Invalid payload"}`},
+		{"another compression", "POST", "zip", "open", "br", good, 400, `{"error":"Invalid payload"}`},
+	} {
+		req := httptest.NewRequest(c.method, gaff.PathPrefix+c.path, strings.NewReader(c.body))
+		req.Header.Set("X-Pass", c.pass)
+		if c.encoding != "" {
+			req.Header.Set("Content-Encoding", c.encoding)
+		}
+		rec := httptest.NewRecorder()
+		b.IngestHandler().ServeHTTP(rec, req)
+		before, after, open := strings.Cut(c.answer, "%")
+		got := rec.Body.String()
+		if rec.Code != c.status || !strings.HasPrefix(got, before) || !strings.HasSuffix(got, after) || !open && got != c.answer {
+			t.Errorf("%s: answered %d %q, want %d %q", c.name, rec.Code, got, c.status, c.answer)
+		}
+		if (rec.Code == 503) != (rec.Header().Get("Retry-After") != "") {
+			t.Errorf("%s: Retry-After %q with %d", c.name, rec.Header().Get("Retry-After"), rec.Code)
+		}
+		if rec.Code == 405 && rec.Header().Get("Allow") != "POST" {
+			t.Errorf("%s: Allow %q", c.name, rec.Header().Get("Allow"))
+		}
+		if want := "application/json"; c.name != "its own answer" && rec.Header().Get("Content-Type") != want {
+			t.Errorf("%s: Content-Type %q", c.name, rec.Header().Get("Content-Type"))
+		}
+	}
+}
+
+func TestTheRequestIsKeptAsItCame(t *testing.T) {
+	t.Parallel()
+	b := ingestBench(t)
+	body := `{"id":"x", "type":"paid", "seed":17454220438242315174, "big":1e400, "name":"caf` + "\xff" + `"}`
+	req := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+"guarded/h-7?x=%20y", strings.NewReader(body))
+	req.Header.Set("X-Pass", "open")
+	req.Header["X-Odd"] = []string{"one", "tw\xe9"}
+	rec := httptest.NewRecorder()
+	b.IngestHandler().ServeHTTP(rec, req)
+	page, err := b.st.Events(context.Background(), gaff.EventFilter{})
+	if err != nil || len(page.Items) != 1 {
+		t.Fatalf("%d events, %v; answered %s", len(page.Items), err, rec.Body)
+	}
+	d := b.detail(t, page.Items[0].ID)
+	r := d.Request
+	if string(r.Body) != body || string(d.Data) != body {
+		t.Errorf("the body became %q", r.Body)
+	}
+	if r.URL != "https://hooks.example.com/api/v1/webhooks/guarded/h-7?x=%20y" || r.Method != "POST" || d.Handle != "h-7" {
+		t.Errorf("%s %s, handle %q", r.Method, r.URL, d.Handle)
+	}
+	if got := r.Header["X-Odd"]; len(got) != 2 || got[1] != "tw\xe9" {
+		t.Errorf("the header became %q", got)
+	}
+	if d.Proof.Scheme != "pass" || d.Proof.KeyID != "k1" {
+		t.Errorf("proof %+v", d.Proof)
+	}
+}
+
+func TestRejectionsTellTheOperatorAndHideSecrets(t *testing.T) {
+	t.Parallel()
+	b := ingestBench(t)
+	req := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+"guarded", strings.NewReader(strings.Repeat("x", 900)))
+	req.Header.Set("X-Pass", "wrong")
+	req.Header.Set("Authorization", "Bearer very-secret")
+	req.Header.Set("X-Api-Token", "very-secret")
+	req.Header.Set("X-Signature", "0123456789abcdef-very-secret")
+	b.IngestHandler().ServeHTTP(httptest.NewRecorder(), req)
+	page, err := b.st.Rejections(context.Background(), gaff.RejectionFilter{Source: "guarded"})
+	if err != nil || len(page.Items) != 1 {
+		t.Fatalf("%d rejections, %v", len(page.Items), err)
+	}
+	rj := page.Items[0]
+	if rj.Status != 401 || rj.Reason != "X-Pass: does not match" || rj.BodySize != 900 || len(rj.Body) != 900 {
+		t.Errorf("kept %d %q, %d of %d bytes", rj.Status, rj.Reason, len(rj.Body), rj.BodySize)
+	}
+	if text := fmt.Sprint(rj); strings.Contains(text, "very-secret") {
+		t.Errorf("a secret is kept: %s", text)
+	}
+}
+
+// Strangers may come in any number: what they leave behind is bounded.
+func TestManyRejectionsStayFew(t *testing.T) {
+	t.Parallel()
+	const kept, requests = 50, 20_000
+	st, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{MaxRejections: kept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := benchOn(t, st, gaff.Options{}, func(b *bench) {
+		b.AddSource(gaff.Source{Name: "guarded", Verifier: guarded{}, Parser: plain{}})
+	})
+	defer func() {
+		stop(t, b)
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var wg sync.WaitGroup
+	for worker := range 16 {
+		wg.Go(func() {
+			for i := range requests / 16 {
+				// Every other one to a name of its own.
+				path := "guarded"
+				if i%2 == 1 {
+					path = fmt.Sprintf("nobody-%d-%d", worker, i)
+				}
+				req := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+path, strings.NewReader("{}"))
+				b.IngestHandler().ServeHTTP(httptest.NewRecorder(), req)
+			}
+		})
+	}
+	wg.Wait()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("the heap grew by %d bytes", grown)
+	}
+	all, cursor := 0, ""
+	for {
+		page, err := st.Rejections(context.Background(), gaff.RejectionFilter{Cursor: gaff.Cursor{After: cursor, Limit: 500}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all += len(page.Items); page.Next == "" {
+			break
+		}
+		cursor = page.Next
+	}
+	if all < kept || all > 2*kept {
+		t.Errorf("%d rejections are kept, want about %d", all, kept)
+	}
+	counts, err := st.Counts(context.Background(), time.Time{})
+	if err != nil || len(counts.Sources) > 2 {
+		t.Errorf("%d sources are counted, %v", len(counts.Sources), err)
+	}
+}
+
+// Senders over a real connection that lie about their bodies, or keep it waiting.
+func TestBodiesThatLie(t *testing.T) {
+	t.Parallel()
+	b := ingestBench(t)
+	srv := httptest.NewUnstartedServer(b.IngestHandler())
+	srv.Config.ReadTimeout = 300 * time.Millisecond
+	srv.Start()
+	defer srv.Close()
+	for name, c := range map[string]struct{ head, body, want string }{
+		"shorter than told": {"Content-Length: 100", `{"id":"l1"`, "HTTP/1.1 400"},
+		"longer than told":  {"Content-Length: 25", `{"id":"l2","type":"paid"}trailing`, "HTTP/1.1 200"},
+		"far too long":      {"Content-Length: 99999999999", ``, "HTTP/1.1 413"},
+		"negative":          {"Content-Length: -1", ``, "HTTP/1.1 400"},
+		"twice":             {"Content-Length: 25\r\nContent-Length: 26", `{"id":"l3","type":"paid"}`, "HTTP/1.1 400"},
+		"endless chunks":    {"Transfer-Encoding: chunked", strings.Repeat("64\r\n"+strings.Repeat("x", 100)+"\r\n", 11), "HTTP/1.1 413"},
+		"broken chunks":     {"Transfer-Encoding: chunked", "zz\r\n", "HTTP/1.1 400"},
+		"good chunks":       {"Transfer-Encoding: chunked", "19\r\n" + `{"id":"l4","type":"paid"}` + "\r\n0\r\n\r\n", "HTTP/1.1 200"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(conn, "POST /api/v1/webhooks/guarded HTTP/1.1\r\nHost: x\r\nX-Pass: open\r\n%s\r\n\r\n%s", c.head, c.body)
+			line, err := bufio.NewReader(conn).ReadString('\n')
+			if err != nil || !strings.HasPrefix(line, c.want) {
+				t.Errorf("answered %q, %v, want %s", line, err, c.want)
+			}
+		})
+	}
+}
+
+// What many senders only claim to send takes no room from one that sends.
+func TestClaimedLengthsTakeNoRoom(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, gaff.Options{InFlightBytes: 4 << 20}, nil)
+	srv := httptest.NewServer(b.IngestHandler())
+	defer srv.Close()
+	for range 40 {
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST /api/v1/webhooks/shop HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n{")
+	}
+	resp, err := http.Post(srv.URL+"/api/v1/webhooks/shop", "application/json", strings.NewReader(`{"id":"1","type":"paid"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("a good sender is answered %d", resp.StatusCode)
+	}
+}
+
+func TestAClosedStoreIsTold(t *testing.T) {
+	t.Parallel()
+	st := openStore(t, filepath.Join(t.TempDir(), "gaff.db"))
+	b := benchOn(t, st, gaff.Options{}, nil)
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rec := httptest.NewRecorder()
+	b.IngestHandler().ServeHTTP(rec, httptest.NewRequest(http.MethodPost, gaff.PathPrefix+"shop", strings.NewReader(`{"id":"1"}`)))
+	if rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
+		t.Errorf("answered %d %s", rec.Code, rec.Body)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = b.Stop(ctx) // the store is gone; it must only come back
+}
+
+func FuzzIngest(f *testing.F) {
+	st, err := sqlite.Open(context.Background(), filepath.Join(f.TempDir(), "gaff.db"), sqlite.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer st.Close()
+	gw, err := gaff.New(gaff.Options{Store: st})
+	if err != nil {
+		f.Fatal(err)
+	}
+	gw.AddSource(gaff.Source{Name: "shop", Verifier: open{}, Parser: plain{}})
+	f.Add("/api/v1/webhooks/shop", "X-A", "b", []byte(`{"id":"1","type":"t"}`))
+	f.Add("/api/v1/webhooks/shop/%2f", "Content-Encoding", "gzip", []byte{0x1f, 0x8b})
+	f.Fuzz(func(t *testing.T, path, name, value string, body []byte) {
+		req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		req.URL.Path = path
+		req.Header[http.CanonicalHeaderKey(name)] = []string{value}
+		rec := httptest.NewRecorder()
+		gw.IngestHandler().ServeHTTP(rec, req)
+		switch rec.Code {
+		case 200, 400, 401, 404, 413:
+		default:
+			t.Errorf("answered %d %s", rec.Code, rec.Body)
+		}
+		if rec.Code != 200 {
+			return
+		}
+		var id string
+		if _, err := fmt.Sscanf(rec.Body.String(), `{"success":true,"id":"%30s`, &id); err != nil {
+			t.Fatalf("answered %s: %v", rec.Body, err)
+		}
+		d, err := st.Event(context.Background(), id)
+		if err != nil || d.Request == nil || !bytes.Equal(d.Request.Body, body) && d.Duplicates == 0 {
+			t.Errorf("kept %+v, %v", d, err)
+		}
+	})
+}
