@@ -1,0 +1,197 @@
+// Package e2e tests the real binary: stories about what people do with it, and what is
+// left when it is killed.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the gateway as it is shipped: static, without cgo.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "gaff-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "gaff")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "gaff/cmd/gaff")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stdout, build.Stderr = os.Stdout, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build the binary:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// Secrets of the gateways under test.
+const (
+	falSecret       = "fal-test-secret"
+	lastFrameSecret = "lastframe-test-secret"
+	customSecret    = "custom-test-secret"
+	adminToken      = "e2e-token"
+)
+
+// gateway is a running binary.
+type gateway struct {
+	cmd  *exec.Cmd
+	url  string
+	log  *bytes.Buffer
+	done chan error
+}
+
+// environment is that of every gateway; what it does not name is unset.
+func environment(dir, addr string, extra ...string) []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GAFF_DATA_DIR=" + filepath.Join(dir, "data"), "GAFF_ADDR=" + addr,
+		"FAL_WEBHOOK_SECRET=" + falSecret, "LASTFRAME_WEBHOOK_SECRET=" + lastFrameSecret, "WEBHOOK_SECRET=" + customSecret,
+		"GAFF_ADMIN_TOKEN=" + adminToken, "GAFF_MEDIA_URL=off",
+	}, extra...)
+}
+
+func freeAddr() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
+}
+
+// serve starts the binary in dir and waits until it is ready.
+func serve(dir string, env []string, addr string) (*gateway, error) {
+	g := &gateway{cmd: exec.Command(binary, "serve"), url: "http://" + addr, log: &bytes.Buffer{}, done: make(chan error, 1)}
+	g.cmd.Dir, g.cmd.Env, g.cmd.Stdout, g.cmd.Stderr = dir, env, g.log, g.log
+	if err := g.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { g.done <- g.cmd.Wait() }()
+	err := poll(10*time.Second, func() error {
+		select {
+		case err := <-g.done:
+			g.done <- err
+			return fatal{fmt.Errorf("the gateway ended: %v\n%s", err, g.log)}
+		default:
+		}
+		resp, err := http.Get(g.url + "/readyz")
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("readyz: %s", resp.Status)
+		}
+		return nil
+	})
+	if err != nil {
+		g.kill()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *gateway) kill() {
+	_ = g.cmd.Process.Kill()
+	err := <-g.done
+	g.done <- err
+}
+
+// stop asks the gateway to end, and returns how it did.
+func (g *gateway) stop() error {
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case err := <-g.done:
+		g.done <- err
+		return err
+	case <-time.After(30 * time.Second):
+		g.kill()
+		return fmt.Errorf("the gateway did not end\n%s", g.log)
+	}
+}
+
+type fatal struct{ error }
+
+// poll asks until there is no error, the error is fatal, or the time is over.
+func poll(limit time.Duration, ask func() error) error {
+	deadline := time.Now().Add(limit)
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		if f, ok := err.(fatal); ok {
+			return f.error
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("still after %s: %w", limit, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// get reads an API resource.
+func (g *gateway) get(path string, into any) error {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, g.url+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+adminToken)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s: %s", path, resp.Status, body)
+	}
+	return json.Unmarshal(body, into)
+}
+
+// each calls fn for every document of a list.
+func each[T any](g *gateway, path string, fn func(T)) error {
+	cursor := ""
+	for {
+		var page struct {
+			Docs []T     `json:"docs"`
+			Next *string `json:"nextCursor"`
+		}
+		mark := "?"
+		if strings.Contains(path, "?") {
+			mark = "&"
+		}
+		if err := g.get(path+mark+"limit=500"+cursor, &page); err != nil {
+			return err
+		}
+		for _, doc := range page.Docs {
+			fn(doc)
+		}
+		if page.Next == nil {
+			return nil
+		}
+		cursor = "&cursor=" + *page.Next
+	}
+}
