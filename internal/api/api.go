@@ -242,19 +242,19 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, detail string) {
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	writeJSON(w, huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: detail})
+	_ = writeJSON(w, huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: detail})
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	writeJSON(w, body)
+	_ = writeJSON(w, body)
 }
 
-func writeJSON(w io.Writer, v any) {
+func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false) // as received; nosniff keeps browsers from reading it as a page
-	_ = enc.Encode(v)
+	return enc.Encode(v)
 }
 
 // denial says why someone may not do something; status 0 means that he may.
@@ -401,11 +401,17 @@ func queryParam(name, doc string, schema *huma.Schema) *huma.Param {
 // operation is the common part of a description.
 func operation(method, path, id, summary string, role Role) huma.Operation {
 	tag, _, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/"), "/")
+	failures := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	if strings.Contains(path, "{") {
+		failures = append(failures, http.StatusNotFound)
+	}
+	if method == http.MethodPost {
+		failures = append(failures, http.StatusConflict)
+	}
 	return huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag},
 		Description: "Needs the role " + role.String() + ".",
-		Security:    []map[string][]string{{"token": {}}}, Metadata: map[string]any{roleKey: role},
-		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
+		Security:    []map[string][]string{{"token": {}}}, Metadata: map[string]any{roleKey: role}, Errors: failures,
 	}
 }
 
@@ -513,7 +519,11 @@ func (rawJSON) Schema(huma.Registry) *huma.Schema { return &huma.Schema{} }
 // optional is an object, or null.
 type optional[T any] struct{ value *T }
 
-func (o optional[T]) MarshalJSON() ([]byte, error) { return json.Marshal(o.value) }
+func (o optional[T]) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	err := writeJSON(&b, o.value)
+	return b.Bytes(), err
+}
 
 func (optional[T]) Schema(r huma.Registry) *huma.Schema {
 	return &huma.Schema{AnyOf: []*huma.Schema{r.Schema(reflect.TypeFor[T](), true, ""), {Type: "null"}}}

@@ -269,7 +269,6 @@ func (s *server) describeEvents(mux *http.ServeMux, api huma.API) {
 	body := operation(http.MethodGet, "/api/v1/events/{id}/body", "get-event-body", "The exact bytes of a webhook's body, as a download", Viewer)
 	body.Parameters = []*huma.Param{{Name: "id", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}}
 	body.Responses = map[string]*huma.Response{"200": response("The bytes", "application/octet-stream", &huma.Schema{Type: "string", Format: "binary"})}
-	body.Errors = append(body.Errors, http.StatusNotFound)
 	s.mount(mux, api, body, s.eventBody)
 }
 

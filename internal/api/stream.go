@@ -284,7 +284,7 @@ func (cc *changeCache) get(c gaff.Change, read func() (doc any, job string, err 
 		doc, job, err := read()
 		var line bytes.Buffer
 		if err == nil && doc != nil {
-			writeJSON(&line, doc)
+			err = writeJSON(&line, doc)
 		}
 		cc.mu.Lock()
 		defer cc.mu.Unlock()
