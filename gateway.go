@@ -324,7 +324,10 @@ func (g *Gateway) RetryNow(ctx context.Context, eventID string) error {
 	}
 	var failures []error
 	for _, w := range work {
-		failures = append(failures, g.attempt(w))
+		// As text alone: a handler that did not find something says nothing about the event.
+		if err := g.attempt(w); err != nil {
+			failures = append(failures, errors.New(err.Error()))
+		}
 	}
 	return errors.Join(failures...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -43,17 +44,17 @@ func newEventDoc(l gaff.Log) eventDoc {
 
 type eventDetail struct {
 	eventDoc
-	Data       rawJSON       `json:"data" doc:"The body as JSON, numbers as sent."`
-	Request    *requestDoc   `json:"request" doc:"Null for inner events."`
-	Proof      *proofDoc     `json:"proof"`
-	Deliveries []deliveryDoc `json:"deliveries" nullable:"false"`
-	Copies     []copyDoc     `json:"copies" nullable:"false" doc:"Later arrivals of the same id with another body."`
-	Children   []string      `json:"children" nullable:"false" doc:"Events that this one's handlers emitted."`
+	Data       rawJSON              `json:"data" doc:"The body as JSON, numbers as sent."`
+	Request    optional[requestDoc] `json:"request" doc:"Null for inner events."`
+	Proof      optional[proofDoc]   `json:"proof"`
+	Deliveries []deliveryDoc        `json:"deliveries" nullable:"false"`
+	Copies     []copyDoc            `json:"copies" nullable:"false" doc:"Later arrivals of the same id with another body."`
+	Children   []string             `json:"children" nullable:"false" doc:"Events that this one's handlers emitted."`
 }
 
 type requestDoc struct {
 	Method     string              `json:"method"`
-	URL        string              `json:"url"`
+	URL        string              `json:"url" doc:"Secrets are masked."`
 	RemoteAddr string              `json:"remoteAddr"`
 	Headers    map[string][]string `json:"headers" doc:"Secrets are masked."`
 	bodyDoc
@@ -101,7 +102,7 @@ type deliveryDoc struct {
 	CreatedAt   *string      `json:"createdAt" format:"date-time"`
 	UpdatedAt   *string      `json:"updatedAt" format:"date-time"`
 	FinishedAt  *string      `json:"finishedAt" format:"date-time"`
-	Tries       []attemptDoc `json:"tries,omitempty" doc:"The ended attempts; not in lists."`
+	Tries       []attemptDoc `json:"tries,omitzero" doc:"The ended attempts; not in lists."`
 }
 
 type attemptDoc struct {
@@ -128,23 +129,29 @@ func newAttemptDoc(a gaff.Attempt) attemptDoc {
 	}
 }
 
+// newDeliveryDetail takes the delivery's own among the attempts.
+func newDeliveryDetail(d gaff.Delivery, as []gaff.Attempt) deliveryDoc {
+	doc := newDeliveryDoc(d)
+	doc.Tries = []attemptDoc{}
+	for _, a := range as {
+		if a.DeliveryID == d.ID {
+			doc.Tries = append(doc.Tries, newAttemptDoc(a))
+		}
+	}
+	return doc
+}
+
 func newEventDetail(d *gaff.EventDetail) eventDetail {
 	doc := eventDetail{
 		eventDoc: newEventDoc(d.Log), Data: rawJSON(d.Data),
 		Deliveries: []deliveryDoc{}, Copies: []copyDoc{}, Children: append([]string{}, d.Children...),
 	}
 	if r := d.Request; r != nil {
-		doc.Request = &requestDoc{r.Method, r.URL, r.RemoteAddr, mask(r.Header), newBodyDoc(r.Body)}
-		doc.Proof = &proofDoc{d.Proof.Scheme, orNull(d.Proof.KeyID), orNull(d.Proof.Subject), orNull(d.Proof.Dialect)}
+		doc.Request.value = &requestDoc{r.Method, maskURL(r.URL), r.RemoteAddr, mask(r.Header), newBodyDoc(r.Body)}
+		doc.Proof.value = &proofDoc{d.Proof.Scheme, orNull(d.Proof.KeyID), orNull(d.Proof.Subject), orNull(d.Proof.Dialect)}
 	}
 	for _, delivery := range d.Deliveries {
-		dd := newDeliveryDoc(delivery)
-		for _, a := range d.Attempts {
-			if a.DeliveryID == delivery.ID {
-				dd.Tries = append(dd.Tries, newAttemptDoc(a))
-			}
-		}
-		doc.Deliveries = append(doc.Deliveries, dd)
+		doc.Deliveries = append(doc.Deliveries, newDeliveryDetail(delivery, d.Attempts))
 	}
 	for _, c := range d.Copies {
 		doc.Copies = append(doc.Copies, copyDoc{stamp(c.ReceivedAt), mask(c.Header), newBodyDoc(c.Body)})
@@ -152,17 +159,43 @@ func newEventDetail(d *gaff.EventDetail) eventDetail {
 	return doc
 }
 
+const masked = "[masked]"
+
 // mask hides what may be a secret of the sender's. Signatures stay: without them a
 // captured request could not be verified again, and they are worth nothing without it.
 func mask(header map[string][]string) map[string][]string {
-	masked := make(map[string][]string, len(header))
+	shown := make(map[string][]string, len(header))
 	for name, values := range header {
-		if gaff.SecretHeader(name) {
-			values = []string{"[masked]"}
+		if secretName(name) {
+			values = []string{masked}
 		}
-		masked[name] = values
+		shown[name] = values
 	}
-	return masked
+	return shown
+}
+
+// maskURL hides the values of secret parameters; some senders carry their token there.
+func maskURL(address string) string {
+	base, query, ok := strings.Cut(address, "?")
+	if !ok {
+		return address
+	}
+	params := strings.Split(query, "&")
+	for i, param := range params {
+		name, _, _ := strings.Cut(param, "=")
+		plain, err := url.QueryUnescape(name)
+		if err != nil || secretName(plain) {
+			params[i] = name + "=" + masked
+		}
+	}
+	return base + "?" + strings.Join(params, "&")
+}
+
+// secretName is wider than what is kept back from rejections: what is shown can still be
+// found in the stored request.
+func secretName(name string) bool {
+	name = strings.ToLower(name)
+	return gaff.SecretHeader(name) || strings.HasSuffix(name, "key") && !strings.Contains(name, "idempotency")
 }
 
 type eventsInput struct {
@@ -182,11 +215,15 @@ type idInput struct {
 	ID string `path:"id" maxLength:"128"`
 }
 
+type nameInput struct {
+	Name string `path:"name" maxLength:"64"`
+}
+
 type deliveriesOutput struct {
 	Deliveries []string `json:"deliveries" nullable:"false"`
 }
 
-func (s *server) describeEvents(api huma.API) {
+func (s *server) describeEvents(mux *http.ServeMux, api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/events", "list-events", "List events, newest first", Viewer),
 		func(ctx context.Context, in *eventsInput) (*output[list[eventDoc]], error) {
 			f := gaff.EventFilter{
@@ -219,12 +256,20 @@ func (s *server) describeEvents(api huma.API) {
 		})
 	huma.Register(api, operation(http.MethodPost, "/api/v1/events/{id}/retry", "retry-event", "Try the dead deliveries of an event again", Operator),
 		func(ctx context.Context, in *idInput) (*output[deliveriesOutput], error) {
+			// The gateway takes deliveries' ids too.
+			if !strings.HasPrefix(in.ID, "evt_") {
+				return nil, huma.Error404NotFound("event " + in.ID + ": not found")
+			}
 			return s.started(s.o.Gateway.Retry(ctx, in.ID))
 		})
 	huma.Register(api, operation(http.MethodPost, "/api/v1/events/{id}/replay", "replay-event", "Work an event anew by all its handlers", Operator),
 		func(ctx context.Context, in *idInput) (*output[deliveriesOutput], error) {
 			return s.started(s.o.Gateway.Replay(ctx, in.ID))
 		})
+	body := operation(http.MethodGet, "/api/v1/events/{id}/body", "get-event-body", "The exact bytes of a webhook's body, as a download", Viewer)
+	body.Parameters = []*huma.Param{{Name: "id", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}}
+	body.Responses = map[string]*huma.Response{"200": response("The bytes", "application/octet-stream", &huma.Schema{Type: "string", Format: "binary"})}
+	s.mount(mux, api, body, s.eventBody)
 }
 
 func (s *server) started(ids []string, err error) (*output[deliveriesOutput], error) {
@@ -239,11 +284,8 @@ func (s *server) started(ids []string, err error) (*output[deliveriesOutput], er
 func (s *server) eventBody(w http.ResponseWriter, r *http.Request) {
 	d, err := s.o.Store.Event(r.Context(), r.PathValue("id"))
 	if err != nil {
-		status := http.StatusInternalServerError
-		if se, ok := s.failure(err).(huma.StatusError); ok {
-			status = se.GetStatus()
-		}
-		problem(w, status, err.Error())
+		failure := s.failure(err)
+		refuse(w, r, failure.GetStatus(), failure.Error())
 		return
 	}
 	body := []byte(d.Data)
@@ -282,11 +324,7 @@ func (s *server) describeDeliveries(api huma.API) {
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			doc := newDeliveryDoc(*d)
-			for _, a := range as {
-				doc.Tries = append(doc.Tries, newAttemptDoc(a))
-			}
-			return &output[deliveryDoc]{doc}, nil
+			return &output[deliveryDoc]{newDeliveryDetail(*d, as)}, nil
 		})
 	huma.Register(api, operation(http.MethodPost, "/api/v1/deliveries/{id}/retry", "retry-delivery", "Try a dead or canceled delivery again", Operator),
 		func(ctx context.Context, in *idInput) (*output[deliveriesOutput], error) {
@@ -324,7 +362,7 @@ type rejectionDoc struct {
 
 func newRejectionDoc(r gaff.Rejection) rejectionDoc {
 	return rejectionDoc{
-		r.ID, r.Source, r.Status, r.Reason, r.Method, r.URL, r.RemoteAddr, r.Header, r.BodySize, stamp(r.ReceivedAt), newBodyDoc(r.Body),
+		r.ID, r.Source, r.Status, r.Reason, r.Method, maskURL(r.URL), r.RemoteAddr, mask(r.Header), r.BodySize, stamp(r.ReceivedAt), newBodyDoc(r.Body),
 	}
 }
 
@@ -360,14 +398,14 @@ type deliveriesStats struct {
 }
 
 type sourceDoc struct {
-	Name         string            `json:"name"`
-	Address      string            `json:"address" doc:"Where the sender sends to."`
-	Path         string            `json:"path"`
-	Quiet        *string           `json:"quiet" doc:"Why it refuses everything; null if it does not."`
-	About        map[string]string `json:"about"`
-	MaxBodyBytes int64             `json:"maxBodyBytes"`
-	Handlers     []handlerDoc      `json:"handlers" nullable:"false"`
-	Counts       *sourceStats      `json:"counts"`
+	Name         string                `json:"name"`
+	Address      string                `json:"address" doc:"Where the sender sends to."`
+	Path         string                `json:"path"`
+	Quiet        *string               `json:"quiet" doc:"Why it refuses everything; null if it does not."`
+	About        map[string]string     `json:"about"`
+	MaxBodyBytes int64                 `json:"maxBodyBytes"`
+	Handlers     []handlerDoc          `json:"handlers" nullable:"false"`
+	Counts       optional[sourceStats] `json:"counts" doc:"Null until something came."`
 }
 
 type handlerDoc struct {
@@ -416,18 +454,18 @@ func (s *server) describeOverview(api huma.API) {
 			docs, err := s.sources(ctx)
 			return &output[list[sourceDoc]]{list[sourceDoc]{Docs: docs}}, err
 		})
-	huma.Register(api, operation(http.MethodGet, "/api/v1/sources/{id}", "get-source", "One source, by name", Viewer),
-		func(ctx context.Context, in *idInput) (*output[sourceDoc], error) {
+	huma.Register(api, operation(http.MethodGet, "/api/v1/sources/{name}", "get-source", "One source", Viewer),
+		func(ctx context.Context, in *nameInput) (*output[sourceDoc], error) {
 			docs, err := s.sources(ctx)
 			if err != nil {
 				return nil, err
 			}
 			for _, doc := range docs {
-				if doc.Name == in.ID {
+				if doc.Name == in.Name {
 					return &output[sourceDoc]{doc}, nil
 				}
 			}
-			return nil, huma.Error404NotFound("source " + in.ID + ": not found; GET /api/v1/sources lists them")
+			return nil, huma.Error404NotFound("source " + in.Name + ": not found; GET /api/v1/sources lists them")
 		})
 }
 
@@ -451,8 +489,7 @@ func (s *server) sources(ctx context.Context) ([]sourceDoc, error) {
 		}
 		for _, c := range counts.Sources {
 			if c.Source == info.Name {
-				stats := newSourceStats(c)
-				doc.Counts = &stats
+				doc.Counts.value = new(newSourceStats(c))
 			}
 		}
 		docs = append(docs, doc)

@@ -1,14 +1,18 @@
 package api
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
 )
@@ -17,55 +21,126 @@ const (
 	maxStreams = 256
 	// streamBatch is how many changes are read at once.
 	streamBatch = 200
-	heartbeat   = 15 * time.Second
+	// streamPace is how often a stream reads at most, so that many streams on a busy
+	// gateway take what came together, and the first change still shows at once.
+	streamPace = 100 * time.Millisecond
+	heartbeat  = 15 * time.Second
 	// streamWrite is how long a reader may take to take what is written.
 	streamWrite = 10 * time.Second
+	// streamRetry is when a refused stream should be tried again, in seconds.
+	streamRetry = 10
 )
 
-// stream shows every change as it is committed: "event:" is the kind of the resource,
-// "data:" the resource as it is now, "id:" what a reader resumes after.
+var changeKinds = []string{"event", "job", "media", "run"}
+
+func (s *server) describeStream(mux *http.ServeMux, api huma.API) {
+	text := &huma.Schema{Type: "string"}
+	op := operation(http.MethodGet, "/api/v1/stream", "stream-changes",
+		"Server-sent events: every change of an event, job, media row or run", Viewer)
+	op.Description += " event: says what changed, data: is the resource as it is now, on one line, id: is what to resume after. " +
+		"The event reset says that what lies between is no longer known and all must be loaded anew."
+	op.Parameters = []*huma.Param{
+		queryParam("kinds", "Only these, separated by commas: "+strings.Join(changeKinds, ", ")+".", text),
+		queryParam("source", "Only of this source or provider.", text),
+		queryParam("jobId", "Only this job and its media.", text),
+		queryParam("inner", "Also the events that gaff emitted itself.", &huma.Schema{Type: "boolean"}),
+		queryParam("lastEventId", "As the header Last-Event-ID.", text),
+		{Name: "Last-Event-ID", In: "header", Description: "The last id: that was read; without it, only what changes from now on.", Schema: text},
+	}
+	op.Responses = map[string]*huma.Response{"200": response("Changes, until either side ends it", "text/event-stream", text)}
+	op.Errors = append(op.Errors, http.StatusBadRequest)
+	s.mount(mux, api, op, s.stream)
+}
+
+// wish is what a reader of the stream wants to see.
+type wish struct {
+	kinds  []string
+	source string
+	job    string
+	inner  bool
+}
+
+// streamQuery reads the parameters. What it does not know it refuses.
+func streamQuery(r *http.Request) (wanted wish, after string, err error) {
+	after = r.Header.Get("Last-Event-ID")
+	for name, values := range r.URL.Query() {
+		switch value := values[0]; name {
+		case "kinds":
+			if value == "" {
+				continue
+			}
+			wanted.kinds = strings.Split(value, ",")
+			for _, kind := range wanted.kinds {
+				if !slices.Contains(changeKinds, kind) {
+					return wanted, "", fmt.Errorf("kinds: %.40q is none; %s are", kind, strings.Join(changeKinds, ", "))
+				}
+			}
+		case "source":
+			wanted.source = value
+		case "jobId":
+			wanted.job = value
+		case "inner":
+			if wanted.inner, err = strconv.ParseBool(value); err != nil {
+				return wanted, "", fmt.Errorf("inner is %.40q: true or false is wanted", value)
+			}
+		case "lastEventId":
+			if after == "" {
+				after = value
+			}
+		default:
+			return wanted, "", fmt.Errorf("parameter %.60q is not known: kinds, source, jobId, inner and lastEventId are", name)
+		}
+	}
+	return wanted, after, nil
+}
+
+// stream shows every change as it is committed.
 func (s *server) stream(w http.ResponseWriter, r *http.Request) {
+	wanted, after, err := streamQuery(r)
+	if err != nil {
+		refuse(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
 	select {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
 	default:
-		w.Header().Set("Retry-After", "10")
-		problem(w, http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open already", maxStreams))
+		w.Header().Set("Retry-After", strconv.Itoa(streamRetry))
+		refuse(w, r, http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open already; close some, or come again", cap(s.streams)))
 		return
-	}
-	query := r.URL.Query()
-	wanted := filter{source: query.Get("source"), job: query.Get("jobId"), inner: query.Get("inner") == "true"}
-	if kinds := query.Get("kinds"); kinds != "" {
-		wanted.kinds = strings.Split(kinds, ",")
-	}
-	after := r.Header.Get("Last-Event-ID")
-	if after == "" {
-		after = query.Get("lastEventId")
 	}
 	// The signal is taken before the log is read, so that nothing falls between.
 	changed := s.o.Store.Changed()
-	resumed := after != ""
-	if !resumed {
-		_, last, _, err := s.o.Store.Changes(r.Context(), "", 0)
-		if err != nil {
-			problem(w, http.StatusServiceUnavailable, "the change log cannot be read just now")
-			return
-		}
-		after = last
-	} else if _, _, _, err := s.o.Store.Changes(r.Context(), after, 1); errors.Is(err, gaff.ErrInvalid) {
-		problem(w, http.StatusBadRequest, err.Error())
+	_, newest, _, err := s.o.Store.Changes(r.Context(), after, 1)
+	switch {
+	case errors.Is(err, gaff.ErrInvalid):
+		refuse(w, r, http.StatusBadRequest, err.Error())
 		return
+	case err != nil:
+		failure := s.failure(err)
+		refuse(w, r, failure.GetStatus(), failure.Error())
+		return
+	case after == "":
+		after = newest
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no")
+	w.Header().Set("X-Accel-Buffering", "no") // proxies must pass each change on
 	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return
+	}
 	out := &sse{w: w, rc: http.NewResponseController(w)}
-	if out.comment("connected") != nil {
+	// The server's time for reading a request ends streams too, where it is not lifted.
+	if err := out.rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return
+	}
+	if out.position(after) != nil {
 		return
 	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
+		read := time.Now()
 		next, more, err := s.send(r.Context(), out, after, wanted)
 		if err != nil {
 			return
@@ -77,23 +152,22 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-beat.C:
-			if out.comment("") != nil {
+			if status, _ := s.denial(r, Viewer); status != 0 || out.position(after) != nil {
 				return
 			}
 		case <-changed:
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-time.After(time.Until(read.Add(streamPace))):
 		}
 		changed = s.o.Store.Changed()
 	}
 }
 
-type filter struct {
-	kinds  []string
-	source string
-	job    string
-	inner  bool
-}
-
-func (f filter) wants(c gaff.Change) bool {
+// wants judges by what the change log tells; the job of a media row is known later.
+func (f wish) wants(c gaff.Change) bool {
 	switch {
 	case len(f.kinds) > 0 && !slices.Contains(f.kinds, c.Kind):
 		return false
@@ -106,7 +180,7 @@ func (f filter) wants(c gaff.Change) bool {
 }
 
 // send writes what changed after an id, and returns the id to go on from.
-func (s *server) send(ctx context.Context, out *sse, after string, wanted filter) (next string, more bool, err error) {
+func (s *server) send(ctx context.Context, out *sse, after string, wanted wish) (next string, more bool, err error) {
 	changes, last, gone, err := s.o.Store.Changes(ctx, after, streamBatch)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -119,55 +193,51 @@ func (s *server) send(ctx context.Context, out *sse, after string, wanted filter
 		return last, false, out.event(last, "reset", []byte(`{}`))
 	}
 	// A resource that changed several times in a batch is shown as it is now, once.
-	latest := map[string]int{}
+	latest := map[[2]string]int{}
 	for i, c := range changes {
-		latest[c.Kind+" "+c.Ref] = i
+		latest[[2]string{c.Kind, c.Ref}] = i
 	}
 	for i, c := range changes {
-		if latest[c.Kind+" "+c.Ref] != i || !wanted.wants(c) {
+		if latest[[2]string{c.Kind, c.Ref}] != i || !wanted.wants(c) {
 			continue
 		}
-		doc, err := s.resource(ctx, c, wanted)
+		shown, err := s.changes.get(c, func() (any, string, error) { return s.resource(context.WithoutCancel(ctx), c) })
 		if err != nil {
-			return after, false, err
+			return after, false, fmt.Errorf("read %s %s: %w", c.Kind, c.Ref, err)
 		}
-		if doc == nil {
+		if len(shown.data) == 0 || wanted.job != "" && shown.job != wanted.job {
 			continue
 		}
-		data, err := json.Marshal(doc)
-		if err != nil {
-			return after, false, err
-		}
-		if err := out.event(c.ID, c.Kind, data); err != nil {
+		if err := out.event(c.ID, c.Kind, shown.data); err != nil {
 			return after, false, err
 		}
 	}
 	return last, len(changes) == streamBatch, nil
 }
 
-// resource reads what changed; nil if it is gone or not wanted after all.
-func (s *server) resource(ctx context.Context, c gaff.Change, wanted filter) (doc any, err error) {
+// resource reads what changed, and which job it belongs to; nil if it is gone.
+func (s *server) resource(ctx context.Context, c gaff.Change) (doc any, job string, err error) {
 	switch c.Kind {
 	case "event":
 		d, err := s.o.Store.Event(ctx, c.Ref)
 		if err == nil {
-			return newEventDoc(d.Log), nil
+			return newEventDoc(d.Log), "", nil
 		}
-		return nil, ignoreGone(err)
+		return nil, "", ignoreGone(err)
 	case "job":
 		j, err := s.o.Store.Job(ctx, c.Ref)
 		if err == nil {
-			return newJobDoc(*j), nil
+			return newJobDoc(*j), j.ID, nil
 		}
-		return nil, ignoreGone(err)
+		return nil, "", ignoreGone(err)
 	case "media":
 		m, err := s.o.Store.MediaByID(ctx, c.Ref)
-		if err == nil && (wanted.job == "" || m.JobID == wanted.job) {
-			return newMediaDoc(*m), nil
+		if err == nil {
+			return newMediaDoc(*m), m.JobID, nil
 		}
-		return nil, ignoreGone(err)
+		return nil, "", ignoreGone(err)
 	}
-	return nil, nil
+	return nil, "", nil
 }
 
 func ignoreGone(err error) error {
@@ -177,13 +247,74 @@ func ignoreGone(err error) error {
 	return err
 }
 
+// changeCache holds the newest changes as they are shown, so that the database is asked
+// once for each, not once for each stream. The zero value is empty.
+type changeCache struct {
+	mu            sync.Mutex
+	newer, former map[string]*shownChange
+	size          int // bytes in newer
+}
+
+// A generation of the cache is full at so many changes or bytes, and takes the place of
+// the former one.
+const (
+	cachedChanges = 1024
+	cachedBytes   = 4 << 20
+)
+
+type shownChange struct {
+	once sync.Once
+	data []byte // one line of JSON; empty: it is gone
+	job  string
+	err  error
+}
+
+// get returns a change as it is shown, and reads what it is about if nobody did before.
+func (cc *changeCache) get(c gaff.Change, read func() (doc any, job string, err error)) (*shownChange, error) {
+	cc.mu.Lock()
+	shown := cc.newer[c.ID]
+	if shown == nil {
+		if shown = cc.former[c.ID]; shown == nil {
+			shown = &shownChange{}
+		}
+		cc.add(c.ID, shown, len(shown.data))
+	}
+	cc.mu.Unlock()
+	shown.once.Do(func() {
+		doc, job, err := read()
+		var line bytes.Buffer
+		if err == nil && doc != nil {
+			err = writeJSON(&line, doc)
+		}
+		cc.mu.Lock()
+		defer cc.mu.Unlock()
+		shown.data, shown.job, shown.err = bytes.TrimSpace(line.Bytes()), job, err
+		if cc.size += len(shown.data); err != nil {
+			// Whoever comes next asks again.
+			delete(cc.newer, c.ID)
+			delete(cc.former, c.ID)
+		}
+	})
+	return shown, shown.err
+}
+
+func (cc *changeCache) add(id string, shown *shownChange, size int) {
+	if cc.newer == nil || len(cc.newer) >= cachedChanges || cc.size >= cachedBytes {
+		cc.newer, cc.former, cc.size = map[string]*shownChange{}, cc.newer, 0
+	}
+	cc.newer[id] = shown
+	cc.size += size
+}
+
 // sse writes server-sent events to a reader that must keep up.
 type sse struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
 }
 
-func (o *sse) comment(text string) error { return o.write(": " + text + "\n\n") }
+// position tells what to resume after when there is nothing else to tell. It shows that
+// the stream is alive, and a reader that wants little does not fall behind the log.
+func (o *sse) position(id string) error { return o.write(": alive\nid: " + id + "\n\n") }
 
 func (o *sse) event(id, kind string, data []byte) error {
 	return o.write("id: " + id + "\nevent: " + kind + "\ndata: " + string(data) + "\n\n")

@@ -1,0 +1,110 @@
+package api_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write openapi.yaml anew")
+
+// The document is kept, so that a change of the API is seen when it is reviewed.
+func TestOpenAPIIsAsKept(t *testing.T) {
+	t.Parallel()
+	const golden = "openapi.yaml"
+	res := newFake(t).call(http.MethodGet, "/api/openapi.yaml", "", "")
+	if res.status != http.StatusOK {
+		t.Fatalf("status %d: %s", res.status, res.body)
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(res.body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != res.body {
+		t.Errorf("the API's description changed; look at what go test ./internal/api -run OpenAPI -update changes in %s", golden)
+	}
+}
+
+type openAPI struct {
+	OpenAPI string
+	Paths   map[string]map[string]struct {
+		Summary   string
+		Security  []map[string][]string
+		Responses map[string]json.RawMessage
+	}
+}
+
+// Every operation that is described is there and needs the role that it says it needs,
+// and is on the page for people.
+func TestEveryOperationNeedsAToken(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	var doc openAPI
+	res := f.call(http.MethodGet, "/api/openapi.json", "", "")
+	if err := json.Unmarshal([]byte(res.body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(doc.OpenAPI, "3.1") || len(doc.Paths) < 20 {
+		t.Errorf("version %q with %d paths", doc.OpenAPI, len(doc.Paths))
+	}
+	page := f.call(http.MethodGet, "/api/docs", "", "").body
+	for path, ops := range doc.Paths {
+		for method, op := range ops {
+			method = strings.ToUpper(method)
+			target := regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "x")
+			res := f.call(method, target, "", "")
+			if res.status != http.StatusUnauthorized || res.header.Get("WWW-Authenticate") == "" {
+				t.Errorf("%s %s without a token: %d %s", method, target, res.status, res.body)
+			}
+			if len(op.Security) == 0 || op.Responses["401"] == nil || op.Responses["403"] == nil {
+				t.Errorf("%s %s: the document does not say that it needs a token", method, path)
+			}
+			if op.Responses["422"] != nil {
+				t.Errorf("%s %s: the document tells of a 422, which is answered as 400", method, path)
+			}
+			if method == http.MethodPost {
+				if res := f.call(method, target, "viewer", ""); res.status != http.StatusForbidden || !strings.Contains(res.body, "operator") {
+					t.Errorf("%s %s as a viewer: %d %s", method, target, res.status, res.body)
+				}
+			}
+			if !strings.Contains(page, "<code>"+path+"</code>") || op.Summary == "" {
+				t.Errorf("%s %s is not on the page", method, path)
+			}
+		}
+	}
+}
+
+// The page must work where nothing from elsewhere can be had, and let nothing in.
+func TestDocsPageStandsAlone(t *testing.T) {
+	t.Parallel()
+	res := newFake(t).call(http.MethodGet, "/api/docs", "", "")
+	policy := res.header.Get("Content-Security-Policy")
+	if res.status != http.StatusOK || !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+		t.Errorf("status %d, policy %q", res.status, policy)
+	}
+	for _, bad := range []string{"://", "<script", "<link", " src=", " style="} {
+		if strings.Contains(res.body, bad) {
+			t.Errorf("the page has %q", bad)
+		}
+	}
+	style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(res.body)
+	if style == nil {
+		t.Fatal("no style")
+	}
+	sum := sha256.Sum256([]byte(style[1]))
+	if !strings.Contains(policy, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") {
+		t.Errorf("the policy %q does not let the page's own style in", policy)
+	}
+}
