@@ -25,6 +25,14 @@ var (
 	ErrStopped = errors.New("stopped")
 )
 
+// AttemptError tells that an attempt was made and failed, with what the handlers returned
+// (not empty). Ask for it before errors.Is(err, ErrNotFound) and the like: a handler that
+// did not find something says nothing about the event.
+type AttemptError struct{ Failures []error }
+
+func (e *AttemptError) Error() string   { return errors.Join(e.Failures...).Error() }
+func (e *AttemptError) Unwrap() []error { return e.Failures }
+
 // Finished is returned by a handler that finished its delivery as succeeded in a
 // transaction of its own (pipeline does), so that nobody finishes it again.
 var Finished = errors.New("delivery finished by its handler")

@@ -316,7 +316,8 @@ func (g *Gateway) Retry(ctx context.Context, eventOrDelivery string) ([]string, 
 }
 
 // RetryNow tries the dead deliveries of an event once, waits, and returns how it ended:
-// nil, ErrNotFound, ErrConflict when none is dead, or the handler's failure.
+// nil, ErrNotFound, ErrConflict when none is dead, or an *AttemptError with the handlers'
+// failures.
 func (g *Gateway) RetryNow(ctx context.Context, eventID string) error {
 	_, work, err := g.store.Retry(ctx, RetryParams{EventID: eventID, Tries: 1, Now: time.Now(), Take: true})
 	if err != nil {
@@ -324,12 +325,14 @@ func (g *Gateway) RetryNow(ctx context.Context, eventID string) error {
 	}
 	var failures []error
 	for _, w := range work {
-		// As text alone: a handler that did not find something says nothing about the event.
 		if err := g.attempt(w); err != nil {
-			failures = append(failures, errors.New(err.Error()))
+			failures = append(failures, err)
 		}
 	}
-	return errors.Join(failures...)
+	if failures == nil {
+		return nil
+	}
+	return &AttemptError{failures}
 }
 
 // Replay works an event anew by all handlers that it has now, whatever became of it

@@ -367,7 +367,8 @@ func TestRetryNowAnswersWithTheOutcome(t *testing.T) {
 		ctx := context.Background()
 		id := b.send(t, "1", "paid")
 		synctest.Wait()
-		if err := b.RetryNow(ctx, id); !errors.Is(err, errBroken) {
+		err := b.RetryNow(ctx, id)
+		if _, attempted := errors.AsType[*gaff.AttemptError](err); !attempted || !errors.Is(err, errBroken) {
 			t.Errorf("retry of a broken one: %v", err)
 		}
 		if d := b.detail(t, id); d.RetryCount != 1 || d.Status != gaff.StatusError {

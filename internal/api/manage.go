@@ -278,9 +278,12 @@ func (s *server) retryLog(w http.ResponseWriter, r *http.Request) {
 	}
 	err = s.o.Gateway.RetryNow(r.Context(), in.WebhookLogID)
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
+	_, attempted := errors.AsType[*gaff.AttemptError](err)
 	switch {
 	case err == nil:
 		answer(w, http.StatusOK, retryDone{true})
+	case attempted:
+		fail(http.StatusInternalServerError, err.Error())
 	case errors.Is(err, gaff.ErrNotFound):
 		fail(http.StatusNotFound, err.Error())
 	case errors.Is(err, gaff.ErrConflict):

@@ -472,7 +472,7 @@ func TestEventsShow(t *testing.T) {
 	})
 	res := client2(base, "events", "show", "evt_1").run(t, t.Context())
 	res.want(t, exitDone, []string{
-		"evt_1", `no \x1b[2J`, "duplicates  2", "proof scheme  hmac-sha256", "delivery dlv_1-0 to effects: retrying, 1 of 8 tries, next at ",
+		"evt_1", `no \x1b[2J`, "duplicates    2", "proof scheme  hmac-sha256", "delivery dlv_1-0 to effects: retrying, 1 of 8 tries, next at ",
 		"failed", "13ms", "dial tcp", "POST https://h/api/v1/webhooks/fal", `X-Evil: \x1b[31m`, "{\"a\":\n\"\\x9b2J\"}",
 	}, nil)
 	checkTerminalSafe(t, res.stdout)
@@ -841,6 +841,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	base := api(t, map[string]http.HandlerFunc{"POST /api/v1/events/{id}/retry": func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("id") == "evt_2" {
+			_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the client left
 			cancel()
 			<-r.Context().Done()
 			return
