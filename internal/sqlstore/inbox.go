@@ -18,12 +18,11 @@ import (
 const maxCopies = 5
 
 // Accept keeps an event and its deliveries, or finds the event that is there already.
-func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (rc gaff.Receipt, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opt.AcceptWait)
-	defer cancel()
+func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (gaff.Receipt, error) {
 	row := newEventRow(p.Event)
-	err = s.w.do(ctx, &op{
-		kind: opAccept, bytes: len(row.body),
+	var rc gaff.Receipt
+	err := s.w.do(ctx, &op{
+		kind: opAccept, bytes: len(row.body), wait: s.opt.AcceptWait,
 		run: func(tx *tx) (err error) {
 			rc, err = tx.accept(row, p.Deliveries, p.Take)
 			return err
@@ -32,6 +31,12 @@ func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (rc gaff.Receip
 			if !rc.Duplicate && len(p.Deliveries) > 0 && !p.Take {
 				s.signalWake()
 			}
+		},
+		abandoned: func() {
+			for _, work := range rc.Work {
+				s.w.give(work.Lease)
+			}
+			s.signalWake()
 		},
 	})
 	if err != nil {
@@ -172,7 +177,7 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 // Reject keeps a refused request. The oldest are dropped when there are too many.
 func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 	headers := encodeHeader(nil, rj.Header)
-	return s.w.do(ctx, &op{kind: opNote, run: func(tx *tx) error {
+	return s.w.do(ctx, &op{kind: opNote, wait: s.opt.AcceptWait, run: func(tx *tx) error {
 		_, err := tx.exec(`insert into rejection
 				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,

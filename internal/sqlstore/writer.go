@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gaff"
@@ -43,10 +44,23 @@ const (
 type op struct {
 	kind  opKind
 	bytes int
+	wait  time.Duration // for the commit; 0 has no bound but the caller's context
 	run   func(*tx) error
 	// committed, if not nil, runs in the writer's goroutine right after the commit.
 	committed func()
+	// abandoned, if not nil, runs there when it was committed and its caller had left.
+	abandoned func()
 	done      chan error
+	settled   atomic.Bool // answered, or left by its caller
+}
+
+// answer tells the caller how it ended, if he still waits.
+func (o *op) answer(err error) {
+	if o.settled.CompareAndSwap(false, true) {
+		o.done <- err
+	} else if err == nil && o.abandoned != nil {
+		o.abandoned()
+	}
 }
 
 type deliveryKey struct {
@@ -95,8 +109,9 @@ func newWriter(ctx context.Context, s *Store, conn *sql.Conn) (*writer, error) {
 	return w, nil
 }
 
-// do hands o to the writer and waits for its commit. The context bounds the wait only:
-// what was handed over is still written after it ended.
+// do hands o to the writer and waits for its commit. The context bounds the hand-over;
+// from then on the outcome is waited for, so that nobody acts on a guess, unless o.wait
+// bounds that too.
 func (w *writer) do(ctx context.Context, o *op) error {
 	o.done = make(chan error, 1)
 	if o.kind == opEffect || o.kind == opBetween {
@@ -124,20 +139,26 @@ func (w *writer) do(ctx context.Context, o *op) error {
 			return fmt.Errorf("%w: %d wait to be kept already", gaff.ErrUnavailable, cap(lane))
 		}
 	}
+	var late <-chan time.Time
+	if o.wait > 0 {
+		// Not a context: this is done for every webhook, and a timer costs a third of one.
+		timer := time.NewTimer(o.wait)
+		defer timer.Stop()
+		late = timer.C
+	}
+	var err error
 	select {
 	case err := <-o.done:
 		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: the commit takes too long: %w", gaff.ErrUnavailable, context.Cause(ctx))
+	case <-late:
+		err = fmt.Errorf("%w: no commit within %s: the disk is too slow for what comes", gaff.ErrUnavailable, o.wait)
 	case <-w.stopped:
-		// It may have been answered in the same moment.
-		select {
-		case err := <-o.done:
-			return err
-		default:
-			return gaff.ErrStopped
-		}
+		err = gaff.ErrStopped
 	}
+	if o.settled.CompareAndSwap(false, true) {
+		return err
+	}
+	return <-o.done // answered in the same moment
 }
 
 func (w *writer) stop() {
@@ -163,7 +184,7 @@ func (w *writer) loop() {
 		case o := <-w.notes:
 			batch = append(batch, o)
 		case o := <-w.between:
-			o.done <- o.run(&tx{w: w})
+			o.answer(o.run(&tx{w: w}))
 			continue
 		case <-w.stopping:
 			// Callers that came before the stop are still served.
@@ -219,11 +240,11 @@ func (w *writer) commit(batch []*op) {
 	switch {
 	case err == nil:
 		for i, o := range batch {
-			o.done <- errs[i]
+			o.answer(errs[i])
 		}
 	case len(batch) == 1 || errors.Is(err, gaff.ErrUnavailable):
 		for _, o := range batch {
-			o.done <- err
+			o.answer(err)
 		}
 	default:
 		for _, o := range batch {
@@ -231,7 +252,7 @@ func (w *writer) commit(batch []*op) {
 			if err == nil {
 				err = errs[0]
 			}
-			o.done <- err
+			o.answer(err)
 		}
 	}
 }
