@@ -1,0 +1,299 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gaff"
+	"gaff/internal/storetest"
+	"gaff/store/sqlite"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) storetest.Open {
+		path := filepath.Join(t.TempDir(), "gaff.db")
+		return func(t *testing.T) storetest.Store {
+			st, err := sqlite.Open(t.Context(), path, sqlite.Options{MaxRejections: storetest.MaxRejections})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return st
+		}
+	})
+}
+
+func open(t *testing.T, path string) *sqlite.Store {
+	t.Helper()
+	st, err := sqlite.Open(context.Background(), path, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	return st
+}
+
+// accept keeps the n-th webhook of a kind for one handler.
+func accept(st *sqlite.Store, n int, take bool) (gaff.Receipt, error) {
+	body := fmt.Appendf(nil, `{"n":%d,"pad":%q}`, n, strings.Repeat("x", 2000))
+	return st.Accept(context.Background(), gaff.AcceptParams{
+		Event: &gaff.Event{
+			Source: "shop", Type: "paid", DedupeKey: fmt.Sprint(n), ReceivedAt: time.Now(), Data: body,
+			Request: &gaff.Request{Method: "POST", URL: "/", Body: body},
+		},
+		Deliveries: []gaff.Delivery{{Handler: "h", MaxAttempts: 1}}, Take: take,
+	})
+}
+
+// A sender that was told to come again, because the disk hung, comes again and is told
+// that all is well: then the webhook must be worked.
+func TestSlowCommitIsWorkedAllTheSame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := open(t, filepath.Join(t.TempDir(), "gaff.db"))
+		defer st.Close()
+		go func() {
+			_ = st.Between(func(*sql.Conn) error {
+				time.Sleep(7 * time.Second)
+				return nil
+			})
+		}()
+		synctest.Wait()
+		began := time.Now()
+		_, err := accept(st, 1, true)
+		if !errors.Is(err, gaff.ErrUnavailable) || time.Since(began) != 5*time.Second {
+			t.Fatalf("after %s: %v", time.Since(began), err)
+		}
+		time.Sleep(3 * time.Second)
+		rc, err := accept(st, 1, true)
+		if err != nil || !rc.Duplicate {
+			t.Fatalf("it comes again: %+v, %v", rc, err)
+		}
+		select {
+		case <-st.Wake():
+		default:
+			t.Error("no worker was told")
+		}
+		work, err := st.Claim(context.Background(), time.Now(), 10)
+		if err != nil || len(work) != 1 {
+			t.Errorf("%d deliveries to work, %v", len(work), err)
+		}
+	})
+}
+
+// What a power cut leaves is the two files as they were at one moment.
+func TestFilesOfARunningStoreHoldAllThatWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	st := open(t, filepath.Join(dir, "gaff.db"))
+	for round := range 3 {
+		var ids []string
+		for n := range 50 {
+			rc, err := accept(st, round*1000+n, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, rc.ID)
+		}
+		image := filepath.Join(t.TempDir(), "gaff.db")
+		// Nothing is copied into the database file meanwhile.
+		err := st.Between(func(*sql.Conn) error {
+			for _, suffix := range []string{"", "-wal"} {
+				text, err := os.ReadFile(filepath.Join(dir, "gaff.db") + suffix)
+				if err != nil {
+					return err
+				}
+				if suffix != "" {
+					text = append(text, text[:min(len(text), 5000)]...) // a torn write behind the last commit
+				}
+				if err := os.WriteFile(image+suffix, text, 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		revived := open(t, image)
+		for _, id := range ids {
+			if _, err := revived.Event(context.Background(), id); err != nil {
+				t.Errorf("round %d: %v", round, err)
+			}
+		}
+	}
+}
+
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "gaff.db")
+	st := open(t, path)
+	limit := func(pages int) {
+		t.Helper()
+		if err := st.Between(func(c *sql.Conn) error {
+			_, err := c.ExecContext(context.Background(), fmt.Sprint(`pragma max_page_count = `, pages))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(60)
+	var kept []string
+	var full error
+	for n := range 1000 {
+		rc, err := accept(st, n, false)
+		if err != nil {
+			full = err
+			break
+		}
+		kept = append(kept, rc.ID)
+	}
+	if !errors.Is(full, gaff.ErrUnavailable) || !strings.Contains(full.Error(), "free some space") {
+		t.Fatalf("a full disk after %d: %v", len(kept), full)
+	}
+	limit(100_000)
+	if rc, err := accept(st, len(kept), false); err != nil || rc.Duplicate {
+		t.Errorf("with space again: %+v, %v", rc, err)
+	}
+	if err := st.Ready(context.Background()); err != nil {
+		t.Errorf("ready: %v", err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st = open(t, path)
+	for _, id := range kept {
+		if _, err := st.Event(context.Background(), id); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOpenExplainsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	write := func(name string, text []byte) func(t *testing.T, dir string) string {
+		return func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, name)
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+	}
+	damaged := func(t *testing.T, dir string) string {
+		path := filepath.Join(dir, "gaff.db")
+		st := open(t, path)
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(text[4096:], make([]byte, 4096))
+		copy(text[20000:], strings.Repeat("garbage", 2000))
+		return write("gaff.db", text[:len(text)/2])(t, dir)
+	}
+	tests := map[string]struct {
+		prepare func(t *testing.T, dir string) string
+		want    string
+	}{
+		"garbage": {write("gaff.db", []byte(strings.Repeat("no database at all ", 1000))), "restore a backup"},
+		"damaged": {damaged, "restore a backup"},
+		"a file where the folder should be": {func(t *testing.T, dir string) string {
+			return filepath.Join(write("data", nil)(t, dir), "gaff.db")
+		}, "data folder"},
+		"a folder where the file should be": {func(t *testing.T, dir string) string { return dir }, "cannot be written"},
+		"a newer schema": {func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "gaff.db")
+			st := open(t, path)
+			if err := st.Between(func(c *sql.Conn) error {
+				_, err := c.ExecContext(context.Background(), `insert into schema_version values (999, 'later')`)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if err := st.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}, "or a newer one"},
+		"a second process": {func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "gaff.db")
+			open(t, path)
+			return path
+		}, "another gaff process"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := tt.prepare(t, t.TempDir())
+			st, err := sqlite.Open(context.Background(), path, sqlite.Options{})
+			if err == nil {
+				_ = st.Close()
+				t.Fatal("it opened")
+			}
+			if !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%v\nlacks %q or the path", err, tt.want)
+			}
+		})
+	}
+}
+
+// The files hold customers' data.
+func TestFilesAreReadableByTheOwnerAlone(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	st := open(t, filepath.Join(dir, "gaff.db"))
+	if _, err := accept(st, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has the mode %s", path, info.Mode())
+		}
+		seen++
+		return err
+	})
+	if err != nil || seen < 4 {
+		t.Errorf("%d files, %v", seen, err)
+	}
+}
+
+// The log is copied into the database file while webhooks come, and starts over.
+func TestLogStaysSmallUnderLoad(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "gaff.db")
+	st := open(t, path)
+	big := []byte(`"` + strings.Repeat("x", 256<<10) + `"`)
+	for n := range 800 { // 200 MiB
+		_, err := st.Accept(context.Background(), gaff.AcceptParams{Event: &gaff.Event{
+			Source: "shop", Type: "paid", DedupeKey: fmt.Sprint(n), ReceivedAt: time.Now(), Data: big,
+			Request: &gaff.Request{Method: "POST", URL: "/", Body: big},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > 120<<20 {
+		t.Errorf("the log has %d MiB", info.Size()>>20)
+	}
+}
