@@ -13,12 +13,14 @@ build: ## build the static binary, bin/gaff
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gaff ./cmd/gaff
 
 test: ## check the form, then run all tests; what they need is installed if missing
+	@tools/test-setup.sh
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gaff ./cmd/gaff
 	$(GO) test -timeout 5m ./...
 
 race: ## run the tests under the race detector (needs a C compiler)
+	@tools/test-setup.sh
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 
 lint: ## run the pinned linters (the first time builds them)
@@ -40,6 +42,7 @@ crash: ## kill the gateway under load, ROUNDS times, and count what is lost or d
 	GAFF_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^TestCrash' -v ./internal/e2e
 
 cover: ## write a coverage profile, cover.out
+	@tools/test-setup.sh
 	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -1
 

@@ -167,7 +167,10 @@ type Delivery struct {
 	ID      string
 	EventID string
 	Handler string
-	State   State
+	// Lane is the queue that it waits in: the handler's name where that has workers of
+	// its own, else empty.
+	Lane  string
+	State State
 	// Attempts is the number of tries that have ended. MaxAttempts is how many there
 	// may be before the delivery is dead.
 	Attempts, MaxAttempts int

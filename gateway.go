@@ -50,30 +50,21 @@ type Gateway struct {
 	log      *slog.Logger
 	store    Store
 	sources  map[string]*Source
-	handlers []registered
-	byName   map[string]Handler
+	handlers []*registered
+	byName   map[string]*registered
+	// lanes by name; the one without a name serves all handlers without one of their own.
+	lanes map[string]*lane
 
 	inFlight atomic.Int64 // bytes of bodies being received
 	quiet    sometimes
 
-	// queue hands work to the workers. A place in it is reserved before anything is
-	// taken from the store, so it never blocks.
-	queue       chan Work
-	room        atomic.Int64 // places left
-	queuedBytes atomic.Int64
-
-	nudge   chan struct{} // the dispatcher should look again
-	backlog atomic.Bool   // the store holds due work that found no room
-
-	mu       sync.Mutex
-	state    runState
-	accepts  sync.WaitGroup // requests between being let in and answered
-	workers  sync.WaitGroup
-	quit     chan struct{}           // closed: take no more work
-	work     context.Context         // of handlers
-	cancel   context.CancelCauseFunc // ends work
-	nextRun  time.Time               // when the dispatcher will look by itself
-	nextLock sync.Mutex
+	mu      sync.Mutex
+	state   runState
+	accepts sync.WaitGroup // requests between being let in and answered
+	workers sync.WaitGroup
+	quit    chan struct{}           // closed: take no more work
+	work    context.Context         // of handlers
+	cancel  context.CancelCauseFunc // ends work
 }
 
 type runState int
@@ -84,18 +75,18 @@ const (
 	stateStopped
 )
 
+// registered is a handler with what was said of it.
 type registered struct {
 	name, source, eventType string
+	handler                 Handler
+	lane                    *lane
+	retry                   *RetryPolicy
 }
 
 const (
 	defaultWorkers   = 64
-	queuePlaces      = 1024
-	queueBytes       = 64 << 20
 	defaultInFlight  = 256 << 20
 	defaultBodyLimit = 1 << 20
-	// pollEvery is the safety net behind the wake-ups.
-	pollEvery = 5 * time.Second
 )
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
@@ -118,10 +109,10 @@ func New(o Options) (*Gateway, error) {
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
 	g := &Gateway{
 		opt: o, log: o.Logger, store: o.Store,
-		sources: map[string]*Source{}, byName: map[string]Handler{},
-		queue: make(chan Work, queuePlaces), nudge: make(chan struct{}, 1), quit: make(chan struct{}),
+		sources: map[string]*Source{}, byName: map[string]*registered{}, lanes: map[string]*lane{},
+		quit: make(chan struct{}),
 	}
-	g.room.Store(queuePlaces)
+	g.lanes[""] = newLane("", o.Workers, queuePlaces, queueBytes)
 	g.work, g.cancel = context.WithCancelCause(context.Background())
 	return g, nil
 }
@@ -146,22 +137,47 @@ func (g *Gateway) AddSource(s Source) {
 	g.sources[s.Name] = &s
 }
 
+// HandleOptions say how a handler is run. The zero value is how most are.
+type HandleOptions struct {
+	// Name is the one under which the handler's deliveries are stored; it must stay the
+	// same between runs. Empty means "source:type".
+	Name string
+	// Workers, if not zero, gives the handler a lane of its own in which so many of its
+	// deliveries run at once: for one that is slow, or waits for others, so that it holds
+	// up nobody. Zero: it shares Options.Workers with all that have no lane.
+	Workers int
+	// Retry overrides the source's and the gateway's policy; zero fields keep theirs.
+	Retry *RetryPolicy
+}
+
 // Handle registers h for the events of a source and type; "*" stands for any. A source of
 // "*" leaves out gaff's own inner events, which are handled under the source "gaff".
 //
-// Deliveries are stored under the handler's name, so it must stay the same between runs:
-// the one given by [Named], else "source:type". Handle panics when a name is taken.
+// Deliveries are stored under the handler's name: the one given by [Named], else
+// "source:type". Handle panics when a name is taken.
 func (g *Gateway) Handle(source, eventType string, h Handler) {
+	g.HandleWith(source, eventType, h, HandleOptions{})
+}
+
+// HandleWith is [Gateway.Handle] with options.
+func (g *Gateway) HandleWith(source, eventType string, h Handler, o HandleOptions) {
 	g.mustBeNew("Handle")
-	name := source + ":" + eventType
-	if n, ok := h.(*named); ok {
-		name = n.name
+	if n, ok := h.(*named); ok && o.Name == "" {
+		o.Name = n.name
 	}
-	if g.byName[name] != nil {
-		panic(fmt.Sprintf("gaff: two handlers are called %q; tell them apart with gaff.Named", name))
+	if o.Name == "" {
+		o.Name = source + ":" + eventType
 	}
-	g.byName[name] = h
-	g.handlers = append(g.handlers, registered{name, source, eventType})
+	if g.byName[o.Name] != nil {
+		panic(fmt.Sprintf("gaff: two handlers are called %q; tell them apart with gaff.Named", o.Name))
+	}
+	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, lane: g.lanes[""], retry: o.Retry}
+	if o.Workers > 0 {
+		r.lane = newLane(o.Name, o.Workers, ownLanePlaces(o.Workers), ownLaneBytes)
+		g.lanes[o.Name] = r.lane
+	}
+	g.byName[o.Name] = r
+	g.handlers = append(g.handlers, r)
 }
 
 func (g *Gateway) mustBeNew(what string) {
@@ -220,17 +236,22 @@ func (g *Gateway) Route(ev *Event) []Delivery {
 			continue
 		}
 		if h.eventType == ev.Type || h.eventType == "*" {
-			ds = append(ds, Delivery{Handler: h.name, MaxAttempts: g.policy(ev.Source).MaxAttempts})
+			ds = append(ds, Delivery{Handler: h.name, Lane: h.lane.name, MaxAttempts: g.policy(h, ev.Source).MaxAttempts})
 		}
 	}
 	return ds
 }
 
-func (g *Gateway) policy(source string) RetryPolicy {
+// policy is the handler's over the source's over the gateway's; h may be nil.
+func (g *Gateway) policy(h *registered, source string) RetryPolicy {
+	policy := g.opt.Retry
 	if s := g.sources[source]; s != nil && s.Retry != nil {
-		return s.Retry.over(g.opt.Retry)
+		policy = s.Retry.over(policy)
 	}
-	return g.opt.Retry
+	if h != nil && h.retry != nil {
+		policy = h.retry.over(policy)
+	}
+	return policy
 }
 
 // Emit keeps an event of our own making and works it like any other. Source defaults to
@@ -262,46 +283,34 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 	return rc.ID, nil
 }
 
-// accept keeps an event and starts on its deliveries at once, if there is room.
+// accept keeps an event and starts on its deliveries at once, where there is room.
 func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery) (Receipt, error) {
 	size := int64(len(ev.Data))
-	take := len(ds) > 0 && g.reserve(len(ds), size)
-	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take})
-	if take {
-		// Places for what was not handed over after all are free again.
-		g.unreserve(len(ds)-len(rc.Work), size)
-		for _, w := range rc.Work {
-			g.queuedBytes.Add(size)
-			g.queue <- w
+	take := make([]bool, len(ds))
+	for i, d := range ds {
+		if l := g.lanes[d.Lane]; l != nil {
+			take[i] = l.reserve(1, size)
 		}
-	} else if err == nil && len(ds) > 0 {
-		g.backlog.Store(true)
 	}
-	if err == nil && len(rc.Work) < len(ds) {
-		g.look()
+	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take})
+	handed := 0 // rc.Work is in the order of ds, and holds some of those that were asked for
+	for i, d := range ds {
+		l := g.lanes[d.Lane]
+		switch {
+		case handed < len(rc.Work) && rc.Work[handed].Lease.Delivery == i+1:
+			l.queue <- rc.Work[handed]
+			handed++
+		case take[i]:
+			l.unreserve(1, size)
+			if err == nil && !rc.Duplicate {
+				l.look() // due later: the dispatcher must know when
+			}
+		case err == nil && l != nil:
+			l.backlog.Store(true)
+			l.look()
+		}
 	}
 	return rc, err
-}
-
-// reserve takes n places in the queue, if there are that many.
-func (g *Gateway) reserve(n int, size int64) bool {
-	if g.queuedBytes.Add(size) > queueBytes {
-		g.queuedBytes.Add(-size)
-		return false
-	}
-	if g.room.Add(int64(-n)) < 0 {
-		g.room.Add(int64(n))
-		g.queuedBytes.Add(-size)
-		return false
-	}
-	return true
-}
-
-// unreserve gives back n places and the size that reserve booked; each Work that was
-// queued books its own.
-func (g *Gateway) unreserve(n int, size int64) {
-	g.room.Add(int64(n))
-	g.queuedBytes.Add(-size)
 }
 
 // Retry makes the dead deliveries of an event ("evt_…"), or one dead delivery ("dlv_…"),
@@ -361,16 +370,28 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	g.state = stateStarted
 	for _, s := range g.sources {
 		if s.Quiet != "" {
 			g.log.Warn("source refuses everything", "source", s.Name, "reason", s.Quiet)
 		}
 	}
-	for range g.opt.Workers {
-		g.workers.Go(g.worker)
+	left, err := g.store.Lanes(ctx)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
 	}
-	g.workers.Go(g.dispatch)
+	for _, name := range left {
+		if g.lanes[name] == nil {
+			// Its handler is gone, or shares the others' lane now.
+			g.lanes[name] = newLane(name, 1, ownLanePlaces(1), ownLaneBytes)
+		}
+	}
+	g.state = stateStarted
+	for _, l := range g.lanes {
+		for range l.workers {
+			g.workers.Go(func() { g.worker(l) })
+		}
+		g.workers.Go(func() { g.dispatch(l) })
+	}
 	return nil
 }
 
@@ -405,14 +426,8 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	}
 	g.cancel(ErrStopped)
 	var left []Lease
-	for {
-		select {
-		case w := <-g.queue:
-			left = append(left, w.Lease)
-			continue
-		default:
-		}
-		break
+	for _, l := range g.lanes {
+		left = append(left, l.drain()...)
 	}
 	if len(left) == 0 {
 		return nil

@@ -472,6 +472,68 @@ func TestBacklogIsWorkedWhole(t *testing.T) {
 	})
 }
 
+// A handler that holds all its workers holds up nobody else, and its own policy rules.
+func TestLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most, fast atomic.Int32
+		hold := make(chan struct{})
+		b := newBench(t, gaff.Options{Workers: 2}, func(b *bench) {
+			b.HandleWith("shop", "*", gaff.HandlerFunc(func(context.Context, *gaff.Event) error {
+				most.Store(max(most.Load(), running.Add(1)))
+				defer running.Add(-1)
+				<-hold
+				return errors.New("no")
+			}), gaff.HandleOptions{Name: "slow", Workers: 3, Retry: &gaff.RetryPolicy{MaxAttempts: 1, Timeout: time.Hour}})
+			b.HandleWith("shop", "*", gaff.HandlerFunc(func(context.Context, *gaff.Event) error {
+				fast.Add(1)
+				return nil
+			}), gaff.HandleOptions{Name: "fast"})
+		})
+		var ids []string
+		for i := range 100 {
+			ids = append(ids, b.send(t, fmt.Sprint(i), "paid"))
+		}
+		time.Sleep(time.Minute)
+		if fast.Load() != 100 || running.Load() != 3 {
+			t.Errorf("%d of 100 were worked by the fast handler, %d run in the slow one, want 3", fast.Load(), running.Load())
+		}
+		close(hold)
+		time.Sleep(time.Minute)
+		if most.Load() != 3 {
+			t.Errorf("%d ran at once, want 3", most.Load())
+		}
+		for _, id := range ids {
+			d, err := b.st.Event(context.Background(), id)
+			if err != nil || d.Status != gaff.StatusError || len(d.Attempts) != 2 {
+				t.Fatalf("%+v, %v", d, err)
+			}
+		}
+	})
+}
+
+// A lane whose handler has become one of many, or is gone, is not forgotten.
+func TestLaneOfAnEarlierRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := openStore(t, filepath.Join(t.TempDir(), "gaff.db"))
+		defer st.Close()
+		b := benchOn(t, st, gaff.Options{}, func(b *bench) {
+			b.HandleWith("shop", "*", gaff.HandlerFunc(func(context.Context, *gaff.Event) error { return errors.New("later") }),
+				gaff.HandleOptions{Name: "h", Workers: 1})
+		})
+		event := b.send(t, "1", "paid")
+		time.Sleep(time.Second)
+		stop(t, b)
+		b = benchOn(t, st, gaff.Options{}, func(b *bench) {
+			b.Handle("shop", "*", gaff.Named("h", gaff.HandlerFunc(func(context.Context, *gaff.Event) error { return nil })))
+		})
+		defer stop(t, b)
+		time.Sleep(time.Minute)
+		if d, err := st.Event(context.Background(), event); err != nil || d.Status != gaff.StatusSuccess {
+			t.Errorf("%+v, %v", d, err)
+		}
+	})
+}
+
 func TestEmit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -38,17 +38,25 @@ type Receipt struct {
 	Duplicate bool
 	// Conflict is set if it was known with another body.
 	Conflict bool
-	// Work holds the deliveries that the caller may start on at once.
+	// Work holds the deliveries that the caller may start on at once, in their order.
 	Work []Work
 }
 
 // AcceptParams is what an accept stores.
 type AcceptParams struct {
 	Event      *Event
-	Deliveries []Delivery // Handler, MaxAttempts and RunAt are read
-	// Take asks for the deliveries as Work, if they are due: the caller has a worker
-	// for them. Otherwise they wait to be claimed.
-	Take bool
+	Deliveries []Delivery // Handler, Lane, MaxAttempts and RunAt are read
+	// Take asks for those of the deliveries as Work that are due: the caller has a place
+	// for them. The others wait to be claimed. Nil asks for none, else it is as long as
+	// Deliveries.
+	Take []bool
+}
+
+// ClaimParams chooses what to claim.
+type ClaimParams struct {
+	Lane  string
+	Now   time.Time
+	Limit int
 }
 
 // Outcome is how an attempt ended.
@@ -74,17 +82,19 @@ type Acceptor interface {
 
 // Queue hands out deliveries.
 type Queue interface {
-	// Claim takes up to limit deliveries that are due at now, oldest first.
-	Claim(ctx context.Context, now time.Time, limit int) ([]Work, error)
+	// Claim takes up to Limit deliveries of the lane that are due at Now, oldest first.
+	Claim(ctx context.Context, p ClaimParams) ([]Work, error)
 	// Finish ends an attempt. It returns ErrLeaseLost when the lease is not the
 	// delivery's last one, or the delivery was finished already.
 	Finish(ctx context.Context, l Lease, o Outcome) error
 	// Release gives back what was claimed and not started. No attempt is counted.
 	Release(ctx context.Context, ls []Lease) error
-	// NextDue is when the earliest waiting delivery is due; zero if none waits.
-	NextDue(ctx context.Context) (time.Time, error)
-	// Wake tells that something became due that this process does not hold yet.
-	Wake() <-chan struct{}
+	// NextDue is when the earliest waiting delivery of the lane is due; zero if none waits.
+	NextDue(ctx context.Context, lane string) (time.Time, error)
+	// Lanes names the lanes, other than the unnamed one, in which deliveries wait.
+	Lanes(ctx context.Context) ([]string, error)
+	// Wake tells that something became due in the lane that this process does not hold yet.
+	Wake(lane string) <-chan struct{}
 }
 
 // Cursor pages through a list, newest first. Zero values ask for the first page of 50.

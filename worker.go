@@ -8,112 +8,13 @@ import (
 	"time"
 )
 
-// dispatch claims what is due: at the start, when a retry's time has come, when another
-// node or a person made something due, and when there is room again for a backlog.
-func (g *Gateway) dispatch() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-g.quit:
-			return
-		case <-timer.C:
-		case <-g.nudge:
-		case <-g.store.Wake():
-			g.backlog.Store(true)
-		}
-		timer.Reset(g.fetch())
-	}
-}
-
-// fetch claims as much as there is room for and returns how long to wait.
-func (g *Gateway) fetch() time.Duration {
-	g.setNext(time.Now().Add(pollEvery))
-	for {
-		room := int(min(g.room.Load(), int64(g.opt.Workers)*4))
-		if room <= 0 || g.queuedBytes.Load() >= queueBytes {
-			// A worker that finishes nudges.
-			g.backlog.Store(true)
-			return pollEvery
-		}
-		g.backlog.Store(false)
-		if !g.reserve(room, 0) {
-			continue
-		}
-		work, err := g.store.Claim(g.work, time.Now(), room)
-		g.unreserve(room-len(work), 0)
-		if err != nil {
-			if !errors.Is(err, ErrStopped) && g.work.Err() == nil {
-				g.log.Error("claim deliveries", "error", err)
-			}
-			return pollEvery
-		}
-		for _, w := range work {
-			g.queuedBytes.Add(int64(len(w.Event.Data)))
-			g.queue <- w
-		}
-		if len(work) == room {
-			continue
-		}
-		return g.untilNext()
-	}
-}
-
-func (g *Gateway) untilNext() time.Duration {
-	due, err := g.store.NextDue(g.work)
-	wait := pollEvery
-	if err == nil && !due.IsZero() {
-		wait = max(min(time.Until(due), pollEvery), 0)
-	}
-	g.setNext(time.Now().Add(wait))
-	return wait
-}
-
-func (g *Gateway) setNext(t time.Time) {
-	g.nextLock.Lock()
-	g.nextRun = t
-	g.nextLock.Unlock()
-}
-
-// dueAt makes the dispatcher look no later than at t.
-func (g *Gateway) dueAt(t time.Time) {
-	g.nextLock.Lock()
-	sooner := t.Before(g.nextRun)
-	g.nextLock.Unlock()
-	if sooner {
-		g.look()
-	}
-}
-
-func (g *Gateway) look() {
-	select {
-	case g.nudge <- struct{}{}:
-	default:
-	}
-}
-
-func (g *Gateway) worker() {
-	for {
-		select {
-		case <-g.quit:
-			return
-		case w := <-g.queue:
-			g.queuedBytes.Add(-int64(len(w.Event.Data)))
-			_ = g.attempt(w)
-			// Half empty, so that a backlog is claimed in batches.
-			if g.room.Add(1) >= queuePlaces/2 && g.backlog.Load() {
-				g.look()
-			}
-		}
-	}
-}
-
 // attempt runs the handler once and records how it ended. It returns the failure.
 func (g *Gateway) attempt(w Work) error {
 	started := time.Now()
 	w.Lease.StartedAt = started
-	policy := g.policy(w.Event.Source)
-	err, detail := g.run(w, policy.Timeout)
+	h := g.byName[w.Delivery.Handler]
+	policy := g.policy(h, w.Event.Source)
+	err, detail := g.run(w, h, policy.Timeout)
 	took := time.Since(started)
 
 	if err != nil && context.Cause(g.work) != nil && errors.Is(context.Cause(g.work), ErrStopped) && !isVerdict(err) {
@@ -153,7 +54,9 @@ func (g *Gateway) finish(w Work, out Outcome) {
 		switch {
 		case err == nil:
 			if !out.State.Done() {
-				g.dueAt(out.RunAt)
+				if l := g.lanes[w.Delivery.Lane]; l != nil {
+					l.dueAt(out.RunAt)
+				}
 			}
 			return
 		case errors.Is(err, ErrLeaseLost):
@@ -235,8 +138,7 @@ const grace = 5 * time.Second
 // run calls the handler with a timeout. One that does not return even after the grace is
 // left behind: its goroutine is lost, its lease is not, so whatever it still writes
 // through the store comes too late. detail is a panic's stack.
-func (g *Gateway) run(w Work, timeout time.Duration) (err error, detail string) {
-	h := g.byName[w.Delivery.Handler]
+func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (err error, detail string) {
 	if h == nil {
 		// A newer version put it there, or an older one: someone else may know it.
 		g.log.Warn("no handler of this name is registered; the delivery waits",
@@ -254,7 +156,7 @@ func (g *Gateway) run(w Work, timeout time.Duration) (err error, detail string) 
 				done <- &panicError{p, string(debug.Stack())}
 			}
 		}()
-		done <- h.Handle(ctx, w.Event)
+		done <- h.handler.Handle(ctx, w.Event)
 	}()
 	select {
 	case err = <-done:

@@ -134,8 +134,11 @@ type Interpreter interface {
 	Interpret(ev *gaff.Event) (Update, error)
 }
 
-// Store applies the effects of one delivery.
+// Store applies effects.
 type Store interface {
+	// Write runs fn in one transaction of its own: for what begins outside a delivery,
+	// such as a job that someone asks for. What holds for Apply's fn holds for this one.
+	Write(ctx context.Context, fn func(tx Tx) error) error
 	// Apply runs fn and finishes the delivery as succeeded, in one transaction: either
 	// all that fn wrote and the success are there, or nothing is. An error of fn is
 	// returned as it is, and nothing is written. fn may be called more than once, so

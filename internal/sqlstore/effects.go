@@ -13,17 +13,19 @@ import (
 	"gaff/pipeline"
 )
 
+// Write runs fn in one transaction.
+func (s *Store) Write(ctx context.Context, fn func(pipeline.Tx) error) error {
+	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error { return fn(&effects{tx}) }})
+}
+
 // Apply runs fn and finishes the delivery as succeeded, in one transaction.
 func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(pipeline.Tx) error) error {
-	wake := false
 	err := s.w.do(ctx, &op{
 		kind: opEffect,
 		run: func(tx *tx) error {
-			e := &effects{tx: tx}
-			if err := fn(e); err != nil {
+			if err := fn(&effects{tx}); err != nil {
 				return err
 			}
-			wake = e.emitted
 			return tx.finishDelivery(l, gaff.Outcome{
 				State: gaff.StateSucceeded,
 				Attempt: gaff.Attempt{
@@ -31,12 +33,7 @@ func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(pipeline.Tx) er
 				},
 			})
 		},
-		committed: func() {
-			s.w.give(l)
-			if wake {
-				s.signalWake()
-			}
-		},
+		committed: func() { s.w.give(l) },
 	})
 	if errors.Is(err, gaff.ErrLeaseLost) {
 		_ = s.Release(ctx, []gaff.Lease{l})
@@ -45,10 +42,7 @@ func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(pipeline.Tx) er
 }
 
 // effects is a pipeline.Tx.
-type effects struct {
-	*tx
-	emitted bool
-}
+type effects struct{ *tx }
 
 func (e *effects) Now() time.Time { return e.now }
 
@@ -63,10 +57,7 @@ func (e *effects) Emit(_ context.Context, ev *gaff.Event, ds []gaff.Delivery) er
 	if ev.DedupeKey == "" {
 		ev.DedupeKey = id.New(id.Key, e.now)
 	}
-	rc, err := e.accept(newEventRow(ev), ds, false)
-	if err == nil && !rc.Duplicate && len(ds) > 0 {
-		e.emitted = true
-	}
+	_, err := e.accept(newEventRow(ev), ds, nil)
 	return err
 }
 

@@ -27,16 +27,11 @@ func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (gaff.Receipt, 
 			rc, err = tx.accept(row, p.Deliveries, p.Take)
 			return err
 		},
-		committed: func() {
-			if !rc.Duplicate && len(p.Deliveries) > 0 && !p.Take {
-				s.signalWake()
-			}
-		},
 		abandoned: func() {
 			for _, work := range rc.Work {
 				s.w.give(work.Lease)
+				s.signalWake(work.Delivery.Lane)
 			}
-			s.signalWake()
 		},
 	})
 	if err != nil {
@@ -67,7 +62,7 @@ func newEventRow(ev *gaff.Event) eventRow {
 	return row
 }
 
-func (t *tx) accept(row eventRow, ds []gaff.Delivery, take bool) (gaff.Receipt, error) {
+func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Receipt, error) {
 	ev := row.ev
 	status, processed := gaff.StatusPending, any(nil)
 	if len(ds) == 0 {
@@ -100,8 +95,10 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take bool) (gaff.Receipt, 
 		if err != nil {
 			return gaff.Receipt{}, err
 		}
-		if take && !d.RunAt.After(t.now) {
+		if i < len(take) && take[i] && !d.RunAt.After(t.now) {
 			rc.Work = append(rc.Work, t.takeDelivery(seq, i+1, 0, d, ev))
+		} else {
+			t.wake(d.Lane)
 		}
 	}
 	tl := t.tally(ev.Source)
@@ -121,9 +118,9 @@ func (t *tx) addDelivery(seq int64, n int, ev *gaff.Event, d gaff.Delivery) (gaf
 	if d.RunAt.IsZero() {
 		d.RunAt = ev.ReceivedAt
 	}
-	_, err := t.exec(`insert into delivery (seq, n, handler, state, max_attempts, run_at, created_at, updated_at)
-		values ($1, $2, $3, 0, $4, $5, $6, $6)`,
-		seq, int64(n), d.Handler, int64(max(d.MaxAttempts, 1)), micros(d.RunAt), micros(t.now))
+	_, err := t.exec(`insert into delivery (seq, n, handler, lane, state, max_attempts, run_at, created_at, updated_at)
+		values ($1, $2, $3, $4, 0, $5, $6, $7, $7)`,
+		seq, int64(n), d.Handler, d.Lane, int64(max(d.MaxAttempts, 1)), micros(d.RunAt), micros(t.now))
 	if err != nil {
 		return d, fmt.Errorf("insert delivery: %w", err)
 	}

@@ -21,10 +21,10 @@ func clip(text string, limit int) string {
 	return text[:limit-3] + "..."
 }
 
-// Claim takes up to limit deliveries that are due, oldest first.
-func (s *Store) Claim(ctx context.Context, now time.Time, limit int) (work []gaff.Work, err error) {
+// Claim takes up to p.Limit deliveries of a lane that are due, oldest first.
+func (s *Store) Claim(ctx context.Context, p gaff.ClaimParams) (work []gaff.Work, err error) {
 	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) (err error) {
-		work, err = tx.claim(now, limit)
+		work, err = tx.claim(p)
 		return err
 	}})
 	if err != nil {
@@ -33,8 +33,8 @@ func (s *Store) Claim(ctx context.Context, now time.Time, limit int) (work []gaf
 	return work, nil
 }
 
-func (t *tx) claim(now time.Time, limit int) ([]gaff.Work, error) {
-	found, err := t.due(now, limit)
+func (t *tx) claim(p gaff.ClaimParams) ([]gaff.Work, error) {
+	found, err := t.due(p)
 	if err != nil {
 		return nil, fmt.Errorf("claim: %w", err)
 	}
@@ -50,17 +50,17 @@ func (t *tx) claim(now time.Time, limit int) ([]gaff.Work, error) {
 }
 
 // due reads the deliveries that are due and not taken.
-func (t *tx) due(now time.Time, limit int) ([]deliveryScan, error) {
+func (t *tx) due(p gaff.ClaimParams) ([]deliveryScan, error) {
 	// Those that are taken stand at the front of the queue, and are read over.
 	rows, err := t.query(`select `+deliveryColumns+` from delivery d
-		where d.state < 3 and d.run_at <= $1 order by d.run_at limit $2`,
-		micros(now), limit+len(t.w.taken))
+		where d.state < 3 and d.lane = $1 and d.run_at <= $2 order by d.run_at limit $3`,
+		p.Lane, micros(p.Now), p.Limit+len(t.w.taken))
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var found []deliveryScan
-	for rows.Next() && len(found) < limit {
+	for rows.Next() && len(found) < p.Limit {
 		var sc deliveryScan
 		if err := rows.Scan(sc.columns()...); err != nil {
 			return nil, err
@@ -180,12 +180,12 @@ func (t *tx) settleEvent(l gaff.Lease, state gaff.State, failure string, counted
 	return nil
 }
 
-// NextDue is when the earliest waiting delivery that nobody holds is due.
-func (s *Store) NextDue(ctx context.Context) (due time.Time, err error) {
+// NextDue is when the earliest waiting delivery of a lane that nobody holds is due.
+func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err error) {
 	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
 		due = time.Time{}
-		rows, err := tx.query(`select d.seq, d.n, d.run_at from delivery d where d.state < 3
-			order by d.run_at limit $1`, len(tx.w.taken)+1)
+		rows, err := tx.query(`select d.seq, d.n, d.run_at from delivery d where d.state < 3 and d.lane = $1
+			order by d.run_at limit $2`, lane, len(tx.w.taken)+1)
 		if err != nil {
 			return err
 		}
@@ -209,6 +209,27 @@ func (s *Store) NextDue(ctx context.Context) (due time.Time, err error) {
 	return due, nil
 }
 
+// Lanes names the lanes, other than the unnamed one, in which deliveries wait, by jumping from one to the next in the
+// queue's index.
+func (s *Store) Lanes(ctx context.Context) (lanes []string, err error) {
+	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		lanes = nil
+		for after := ""; ; after = lanes[len(lanes)-1] {
+			var lane string
+			err := tx.row([]any{&lane}, `select d.lane from delivery d where d.state < 3 and d.lane > $1
+				order by d.lane limit 1`, after)
+			if errors.Is(err, sql.ErrNoRows) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("lanes: %w", err)
+			}
+			lanes = append(lanes, lane)
+		}
+	}})
+	return lanes, err
+}
+
 // Retry makes dead or canceled deliveries due again.
 func (s *Store) Retry(ctx context.Context, p gaff.RetryParams) (ids []string, work []gaff.Work, err error) {
 	err = s.w.do(ctx, &op{
@@ -216,11 +237,6 @@ func (s *Store) Retry(ctx context.Context, p gaff.RetryParams) (ids []string, wo
 		run: func(tx *tx) (err error) {
 			ids, work, err = tx.retry(p)
 			return err
-		},
-		committed: func() {
-			if !p.Take {
-				s.signalWake()
-			}
 		},
 	})
 	if err != nil {
@@ -271,6 +287,8 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 		ids = append(ids, d.ID)
 		if p.Take {
 			work = append(work, t.takeDelivery(seq, sc.n, sc.claim, d, ev))
+		} else {
+			t.wake(d.Lane)
 		}
 	}
 	switch {
@@ -307,7 +325,6 @@ func (s *Store) Replay(ctx context.Context, eventID string, ds []gaff.Delivery) 
 			ids, err = tx.replay(eventID, ds)
 			return err
 		},
-		committed: s.signalWake,
 	})
 	if err != nil {
 		return nil, err
@@ -346,6 +363,7 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 			return nil, err
 		}
 		ids = append(ids, added.ID)
+		t.wake(added.Lane)
 		// The new delivery takes the place of the handler's former one in the outcome.
 		for _, sc := range all {
 			if sc.handler == d.Handler && !sc.replaced && (sc.state == gaff.StateDead || sc.state == gaff.StateCanceled) {
@@ -398,14 +416,14 @@ func (s *Store) Cancel(ctx context.Context, deliveryID string) error {
 	}})
 }
 
-const deliveryColumns = `d.seq, d.n, d.handler, d.state, d.attempts, d.max_attempts, d.run_at, d.claim, d.error,
+const deliveryColumns = `d.seq, d.n, d.handler, d.lane, d.state, d.attempts, d.max_attempts, d.run_at, d.claim, d.error,
 	d.created_at, d.updated_at, d.finished_at, d.replaced`
 
 // deliveryScan holds deliveryColumns.
 type deliveryScan struct {
 	seq                   int64
 	n                     int
-	handler               string
+	handler, lane         string
 	state                 gaff.State
 	attempts, maxAttempts int
 	runAt                 int64
@@ -418,7 +436,7 @@ type deliveryScan struct {
 
 func (sc *deliveryScan) columns() []any {
 	return []any{
-		&sc.seq, &sc.n, &sc.handler, &sc.state, &sc.attempts, &sc.maxAttempts, &sc.runAt, &sc.claim, &sc.error,
+		&sc.seq, &sc.n, &sc.handler, &sc.lane, &sc.state, &sc.attempts, &sc.maxAttempts, &sc.runAt, &sc.claim, &sc.error,
 		&sc.createdAt, &sc.updatedAt, &sc.finishedAt, &sc.replaced,
 	}
 }
@@ -426,7 +444,7 @@ func (sc *deliveryScan) columns() []any {
 // delivery joins the row with what it repeats of its event.
 func (sc *deliveryScan) delivery(ev *gaff.Event) gaff.Delivery {
 	return gaff.Delivery{
-		ID: id.OfDelivery(ev.ID, sc.n), EventID: ev.ID, Handler: sc.handler, State: sc.state,
+		ID: id.OfDelivery(ev.ID, sc.n), EventID: ev.ID, Handler: sc.handler, Lane: sc.lane, State: sc.state,
 		Attempts: sc.attempts, MaxAttempts: sc.maxAttempts, RunAt: fromMicros(sc.runAt), Error: sc.error,
 		CreatedAt: fromMicros(sc.createdAt), UpdatedAt: fromMicros(sc.updatedAt), FinishedAt: fromNull(sc.finishedAt),
 		Source: ev.Source, Type: ev.Type, WebhookID: ev.WebhookID,

@@ -51,12 +51,12 @@ type Store struct {
 	opt     Options
 	read    *sql.DB
 	w       *writer
-	wake    chan struct{}
 	closing sync.Once
 	closed  error
 
 	mu      sync.Mutex
 	changed chan struct{}
+	wakes   map[string]chan struct{} // by lane
 }
 
 var (
@@ -80,7 +80,7 @@ func New(ctx context.Context, o Options) (*Store, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		opt: o, read: o.Read, wake: make(chan struct{}, 1), changed: make(chan struct{}),
+		opt: o, read: o.Read, changed: make(chan struct{}), wakes: map[string]chan struct{}{},
 	}
 	w, err := newWriter(ctx, s, o.Write)
 	if err != nil {
@@ -114,12 +114,23 @@ func (s *Store) Ready(ctx context.Context) error {
 	}})
 }
 
-// Wake tells that something became due that no worker of this process holds.
-func (s *Store) Wake() <-chan struct{} { return s.wake }
+// Wake tells that something became due in the lane that no worker of this process holds.
+func (s *Store) Wake(lane string) <-chan struct{} { return s.waker(lane) }
 
-func (s *Store) signalWake() {
+func (s *Store) waker(lane string) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.wakes[lane]
+	if c == nil {
+		c = make(chan struct{}, 1)
+		s.wakes[lane] = c
+	}
+	return c
+}
+
+func (s *Store) signalWake(lane string) {
 	select {
-	case s.wake <- struct{}{}:
+	case s.waker(lane) <- struct{}{}:
 	default:
 	}
 }

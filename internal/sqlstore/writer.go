@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -297,6 +298,9 @@ func (w *writer) transact(batch []*op) (errs []error, err error) {
 			o.committed()
 		}
 	}
+	for _, lane := range tx.wakes {
+		w.store.signalWake(lane)
+	}
 	if len(tx.changes) > 0 {
 		w.store.signalChanged()
 	}
@@ -340,6 +344,7 @@ type tx struct {
 	events  int64
 	tallies []tally
 	changes []change
+	wakes   []string // lanes in which something waits now
 }
 
 type tally struct {
@@ -419,6 +424,13 @@ func (t *tx) query(text string, args ...any) (*sql.Rows, error) {
 func (t *tx) take(key deliveryKey, claim int) {
 	t.w.taken[key] = claim
 	t.took = append(t.took, key)
+}
+
+// wake tells the lane's dispatchers, after the commit, that there is something to claim.
+func (t *tx) wake(lane string) {
+	if !slices.Contains(t.wakes, lane) {
+		t.wakes = append(t.wakes, lane)
+	}
 }
 
 func (t *tx) tally(source string) *tally {

@@ -48,11 +48,13 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"ConcurrentArrivalsOfOneKey":     testRace,
 		"HostileText":                    testHostileText,
 		"ClaimHandsOutOnce":              testClaim,
+		"LanesAreApart":                  testLanes,
 		"FinishIsFenced":                 testFinish,
 		"ReleaseAndReopenCostNoAttempt":  testRelease,
 		"OutcomeOverSeveralDeliveries":   testOutcome,
 		"ApplyIsAllOrNothing":            testApply,
 		"OneBadEffectHoldsNobodyUp":      testBadNeighbour,
+		"WriteIsAllOrNothing":            testWrite,
 		"JobsMoveForwardOnly":            testJobs,
 		"EmitOnce":                       testEmit,
 		"RetryOfTheDead":                 testRetry,
@@ -142,6 +144,9 @@ func to(handlers ...string) (ds []gaff.Delivery) {
 	return ds
 }
 
+// takeAll asks for all of n deliveries.
+func takeAll(n int) []bool { return slices.Repeat([]bool{true}, n) }
+
 func (s *suite) accept(ev *gaff.Event, ds ...gaff.Delivery) gaff.Receipt {
 	s.Helper()
 	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: ev, Deliveries: ds})
@@ -152,7 +157,7 @@ func (s *suite) accept(ev *gaff.Event, ds ...gaff.Delivery) gaff.Receipt {
 // take accepts an event for one handler and takes its delivery.
 func (s *suite) take(change ...func(*gaff.Event)) gaff.Work {
 	s.Helper()
-	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(change...), Deliveries: to("h"), Take: true})
+	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(change...), Deliveries: to("h"), Take: takeAll(1)})
 	s.must(err)
 	if len(rc.Work) != 1 {
 		s.Fatalf("took %d deliveries, want 1", len(rc.Work))
@@ -162,7 +167,7 @@ func (s *suite) take(change ...func(*gaff.Event)) gaff.Work {
 
 func (s *suite) claim(limit int) []gaff.Work {
 	s.Helper()
-	work, err := s.st.Claim(s.ctx, time.Now().Add(time.Minute), limit)
+	work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Now: time.Now().Add(time.Minute), Limit: limit})
 	s.must(err)
 	return work
 }
@@ -358,7 +363,7 @@ func testClaim(s *suite) {
 	if more := s.claim(100); len(more) != 0 {
 		s.Errorf("%d were claimed twice", len(more))
 	}
-	due, err := s.st.NextDue(s.ctx)
+	due, err := s.st.NextDue(s.ctx, "")
 	s.must(err)
 	if !due.Equal(later.RunAt) {
 		s.Errorf("next due %s, want %s", due, later.RunAt)
@@ -370,10 +375,83 @@ func testClaim(s *suite) {
 	}
 	s.must(s.finish(w, gaff.StateSucceeded, ""))
 	select {
-	case <-s.st.Wake():
+	case <-s.st.Wake(""):
 	default:
 		s.Error("nobody was told that work came")
 	}
+}
+
+func testLanes(s *suite) {
+	ds := to("a", "slow", "slower")
+	ds[1].Lane, ds[2].Lane = "slow", "slower"
+	woken := func(lane string) bool {
+		select {
+		case <-s.st.Wake(lane):
+			return true
+		default:
+			return false
+		}
+	}
+	woken("slow")
+	woken("slower")
+	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(), Deliveries: ds, Take: []bool{true, false, true}})
+	s.must(err)
+	if len(rc.Work) != 2 || rc.Work[0].Delivery.Handler != "a" || rc.Work[1].Delivery.Lane != "slower" {
+		s.Fatalf("handed over %+v", rc.Work)
+	}
+	if !woken("slow") || woken("slower") || woken("") {
+		s.Error("the lanes that were woken are not those in which something waits")
+	}
+	s.must(s.st.Release(s.ctx, []gaff.Lease{rc.Work[1].Lease}))
+	lanes, err := s.st.Lanes(s.ctx)
+	s.must(err)
+	s.equal("lanes", lanes, []string{"slow", "slower"})
+	for _, lane := range lanes {
+		due, err := s.st.NextDue(s.ctx, lane)
+		s.must(err)
+		if due.IsZero() {
+			s.Errorf("nothing is due in %s", lane)
+		}
+		work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Lane: lane, Now: time.Now(), Limit: 10})
+		s.must(err)
+		if len(work) != 1 || work[0].Delivery.Handler != lane || work[0].Delivery.Lane != lane {
+			s.Fatalf("claimed from %s: %+v", lane, work)
+		}
+		s.must(s.finish(work[0], gaff.StateDead, "no"))
+	}
+	if more := s.claim(10); len(more) != 0 {
+		s.Errorf("claimed from the unnamed lane: %+v", more)
+	}
+	_, _, err = s.st.Retry(s.ctx, gaff.RetryParams{EventID: rc.ID, Tries: 1, Now: s.now})
+	s.must(err)
+	if !woken("slow") || !woken("slower") {
+		s.Error("a retry woke nobody")
+	}
+}
+
+func testWrite(s *suite) {
+	emitted := s.event(func(ev *gaff.Event) { ev.Source, ev.Request = gaff.InnerSource, nil })
+	s.must(s.st.Write(s.ctx, func(tx pipeline.Tx) error {
+		if err := tx.InsertJob(s.ctx, &pipeline.Job{ID: "job-1", Provider: "fal"}); err != nil {
+			return err
+		}
+		return tx.Emit(s.ctx, emitted, to("h"))
+	}))
+	if _, err := s.st.Job(s.ctx, "job-1"); err != nil {
+		s.Error(err)
+	}
+	if work := s.claim(10); len(work) != 1 || work[0].Event.ID != emitted.ID {
+		s.Errorf("claimed %+v", work)
+	}
+	failure := errors.New("no")
+	s.wants("an error of the function", s.st.Write(s.ctx, func(tx pipeline.Tx) error {
+		if err := tx.InsertJob(s.ctx, &pipeline.Job{ID: "job-2", Provider: "fal"}); err != nil {
+			return err
+		}
+		return failure
+	}), failure)
+	_, err := s.st.Job(s.ctx, "job-2")
+	s.wants("what it had written", err, gaff.ErrNotFound)
 }
 
 func testFinish(s *suite) {
@@ -429,7 +507,7 @@ func testRelease(s *suite) {
 }
 
 func testOutcome(s *suite) {
-	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(), Deliveries: to("a", "b", "c"), Take: true})
+	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(), Deliveries: to("a", "b", "c"), Take: takeAll(3)})
 	s.must(err)
 	steps := []struct {
 		state  gaff.State
@@ -633,7 +711,7 @@ func testEmit(s *suite) {
 		return nil
 	}))
 	select {
-	case <-s.st.Wake():
+	case <-s.st.Wake(""):
 	default:
 		s.Error("nobody was told of the emitted event")
 	}
@@ -652,7 +730,7 @@ func testEmit(s *suite) {
 }
 
 func testRetry(s *suite) {
-	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(), Deliveries: to("a", "b"), Take: true})
+	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(), Deliveries: to("a", "b"), Take: takeAll(2)})
 	s.must(err)
 	retry := func(p gaff.RetryParams) ([]string, []gaff.Work, error) {
 		p.Now, p.Tries = s.now, max(p.Tries, 1)
@@ -772,7 +850,7 @@ func testEventLists(s *suite) {
 			ev.Source, ev.Type = k.source, k.typ
 			ev.ReceivedAt = time.Now().UTC().Truncate(time.Microsecond)
 			k.received = ev.ReceivedAt
-		}), Deliveries: to("h"), Take: true})
+		}), Deliveries: to("h"), Take: takeAll(1)})
 		s.must(err)
 		k.id = rc.ID
 		switch i % 4 {
@@ -888,7 +966,7 @@ func testDeliveryLists(s *suite) {
 	for i := range 8 {
 		rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(func(ev *gaff.Event) {
 			ev.Source = []string{"a", "b"}[i%2]
-		}), Deliveries: to("h", "k"), Take: true})
+		}), Deliveries: to("h", "k"), Take: takeAll(2)})
 		s.must(err)
 		s.must(s.finish(rc.Work[0], []gaff.State{gaff.StateDead, gaff.StateSucceeded}[i%2], "x"))
 		want = append(want, rc.Work[0].Delivery.ID, rc.Work[1].Delivery.ID)
@@ -1082,7 +1160,7 @@ func testCounts(s *suite) {
 		case n < 3 || len(ids) == 0:
 			rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{
 				Event:      s.event(func(ev *gaff.Event) { ev.Source = []string{"a", "b"}[r.IntN(2)] }),
-				Deliveries: to([]string{"h", "i", "j"}[:r.IntN(4)]...), Take: r.IntN(2) == 0,
+				Deliveries: to([]string{"h", "i", "j"}[:r.IntN(4)]...), Take: []bool{r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0},
 			})
 			s.must(err)
 			held, ids = append(held, rc.Work...), append(ids, rc.ID)

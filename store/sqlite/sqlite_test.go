@@ -50,7 +50,7 @@ func accept(st *sqlite.Store, n int, take bool) (gaff.Receipt, error) {
 			Source: "shop", Type: "paid", DedupeKey: fmt.Sprint(n), ReceivedAt: time.Now(), Data: body,
 			Request: &gaff.Request{Method: "POST", URL: "/", Body: body},
 		},
-		Deliveries: []gaff.Delivery{{Handler: "h", MaxAttempts: 1}}, Take: take,
+		Deliveries: []gaff.Delivery{{Handler: "h", MaxAttempts: 1}}, Take: []bool{take},
 	})
 }
 
@@ -79,11 +79,11 @@ func TestSlowCommitIsWorkedAllTheSame(t *testing.T) {
 			t.Fatalf("it comes again: %+v, %v", rc, err)
 		}
 		select {
-		case <-st.Wake():
+		case <-st.Wake(""):
 		default:
 			t.Error("no worker was told")
 		}
-		work, err := st.Claim(context.Background(), time.Now(), 10)
+		work, err := st.Claim(context.Background(), gaff.ClaimParams{Now: time.Now(), Limit: 10})
 		if err != nil || len(work) != 1 {
 			t.Errorf("%d deliveries to work, %v", len(work), err)
 		}

@@ -1,0 +1,181 @@
+package gaff
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	queuePlaces = 1024
+	queueBytes  = 64 << 20
+	// ownLaneBytes is what the waiting events of one handler's lane may hold.
+	ownLaneBytes = 8 << 20
+	// pollEvery is the safety net behind the wake-ups.
+	pollEvery = 5 * time.Second
+)
+
+// ownLanePlaces is how many deliveries a lane with so many workers holds in memory.
+func ownLanePlaces(workers int) int64 { return int64(max(4*workers, 16)) }
+
+// lane is a queue with workers of its own: what fills one holds up no other.
+type lane struct {
+	name    string
+	workers int
+	// queue hands work to the workers. A place in it is reserved before anything is
+	// taken from the store, so it never blocks.
+	queue         chan Work
+	places, bytes int64
+	room          atomic.Int64 // places left
+	queuedBytes   atomic.Int64
+
+	nudge   chan struct{} // the dispatcher should look again
+	backlog atomic.Bool   // the store holds due work that found no room
+
+	mu      sync.Mutex
+	nextRun time.Time // when the dispatcher will look by itself
+}
+
+func newLane(name string, workers int, places, bytes int64) *lane {
+	l := &lane{
+		name: name, workers: workers, queue: make(chan Work, places), places: places, bytes: bytes,
+		nudge: make(chan struct{}, 1),
+	}
+	l.room.Store(places)
+	return l
+}
+
+// reserve takes n places in the queue and room for an event's size, if there is that much.
+func (l *lane) reserve(n int, size int64) bool {
+	if l.queuedBytes.Add(size) > l.bytes {
+		l.queuedBytes.Add(-size)
+		return false
+	}
+	if l.room.Add(int64(-n)) < 0 {
+		l.room.Add(int64(n))
+		l.queuedBytes.Add(-size)
+		return false
+	}
+	return true
+}
+
+// unreserve gives back what reserve took and nothing was queued for.
+func (l *lane) unreserve(n int, size int64) {
+	l.room.Add(int64(n))
+	l.queuedBytes.Add(-size)
+}
+
+// look makes the dispatcher claim again.
+func (l *lane) look() {
+	select {
+	case l.nudge <- struct{}{}:
+	default:
+	}
+}
+
+func (l *lane) setNext(t time.Time) {
+	l.mu.Lock()
+	l.nextRun = t
+	l.mu.Unlock()
+}
+
+// dueAt makes the dispatcher look no later than at t.
+func (l *lane) dueAt(t time.Time) {
+	l.mu.Lock()
+	sooner := t.Before(l.nextRun)
+	l.mu.Unlock()
+	if sooner {
+		l.look()
+	}
+}
+
+// drain empties the queue, after the workers have gone.
+func (l *lane) drain() (left []Lease) {
+	for {
+		select {
+		case w := <-l.queue:
+			left = append(left, w.Lease)
+		default:
+			return left
+		}
+	}
+}
+
+// dispatch claims what is due: at the start, when a retry's time has come, when another
+// node or a person made something due, and when there is room again for a backlog.
+func (g *Gateway) dispatch(l *lane) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	wake := g.store.Wake(l.name)
+	for {
+		select {
+		case <-g.quit:
+			return
+		case <-timer.C:
+		case <-l.nudge:
+		case <-wake:
+			l.backlog.Store(true)
+		}
+		timer.Reset(g.fetch(l))
+	}
+}
+
+// fetch claims as much as there is room for and returns how long to wait.
+func (g *Gateway) fetch(l *lane) time.Duration {
+	l.setNext(time.Now().Add(pollEvery))
+	for {
+		room := int(min(l.room.Load(), int64(l.workers)*4))
+		if room <= 0 || l.queuedBytes.Load() >= l.bytes {
+			// A worker that finishes nudges.
+			l.backlog.Store(true)
+			return pollEvery
+		}
+		l.backlog.Store(false)
+		if !l.reserve(room, 0) {
+			continue
+		}
+		work, err := g.store.Claim(g.work, ClaimParams{Lane: l.name, Now: time.Now(), Limit: room})
+		l.unreserve(room-len(work), 0)
+		if err != nil {
+			if !errors.Is(err, ErrStopped) && g.work.Err() == nil {
+				g.log.Error("claim deliveries", "lane", l.name, "error", err)
+			}
+			return pollEvery
+		}
+		for _, w := range work {
+			l.queuedBytes.Add(int64(len(w.Event.Data)))
+			l.queue <- w
+		}
+		if len(work) == room {
+			continue
+		}
+		return g.untilNext(l)
+	}
+}
+
+func (g *Gateway) untilNext(l *lane) time.Duration {
+	due, err := g.store.NextDue(g.work, l.name)
+	wait := pollEvery
+	if err == nil && !due.IsZero() {
+		wait = max(min(time.Until(due), pollEvery), 0)
+	}
+	l.setNext(time.Now().Add(wait))
+	return wait
+}
+
+func (g *Gateway) worker(l *lane) {
+	for {
+		select {
+		case <-g.quit:
+			return
+		case w := <-l.queue:
+			l.queuedBytes.Add(-int64(len(w.Event.Data)))
+			_ = g.attempt(w)
+			// Half empty, so that a backlog is claimed in batches.
+			if l.room.Add(1) >= l.places/2 && l.backlog.Load() {
+				l.look()
+			}
+		}
+	}
+}

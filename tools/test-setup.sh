@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks: PostgreSQL, Chromium and Node.js as
+# packages of Debian (or a relative), and the npm packages of tools/js.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+missing=()
+compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || command -v initdb > /dev/null || missing+=(postgresql)
+command -v chromium > /dev/null || command -v google-chrome > /dev/null || missing+=(chromium)
+command -v node > /dev/null || missing+=(nodejs)
+command -v npm > /dev/null || missing+=(npm)
+
+if [ ${#missing[@]} -gt 0 ]; then
+	if ! command -v apt-get > /dev/null; then
+		echo "the tests need ${missing[*]}, and there is no apt-get to install them with: install them by hand" >&2
+		exit 1
+	fi
+	as_root=()
+	if [ "$(id -u)" != 0 ]; then
+		as_root=(sudo -n)
+		if ! sudo -n true 2> /dev/null; then
+			echo "the tests need ${missing[*]}: sudo apt-get install ${missing[*]}" >&2
+			exit 1
+		fi
+	fi
+	echo "installing ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	"${as_root[@]}" apt-get update -q > /dev/null
+	"${as_root[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}" > /dev/null
+fi
+
+# npm keeps a lock file of what it installed: the same as ours, nothing to do.
+stamp=js/node_modules/.gaff-lock
+if ! cmp -s js/package-lock.json "$stamp"; then
+	echo "installing the npm packages of tools/js"
+	(cd js && npm ci --ignore-scripts --loglevel=error > /dev/null)
+	cp js/package-lock.json "$stamp"
+fi
