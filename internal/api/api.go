@@ -32,36 +32,23 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"gaff"
+	"gaff/internal/access"
 	"gaff/pipeline"
 )
 
-// Role is what someone may do. Each includes those before it.
-type Role int
-
-// Viewers read; operators also retry, replay and cancel; admins also delete and manage
-// keys.
-const (
-	NoRole Role = iota
-	Viewer
-	Operator
-	Admin
+// Role and Identity are those of access, by the names that operations are described with.
+type (
+	Role     = access.Role
+	Identity = access.Identity
 )
 
-var roleNames = [...]string{"none", "viewer", "operator", "admin"}
-
-// String returns the role's name in lower case.
-func (r Role) String() string {
-	if r < 0 || int(r) >= len(roleNames) {
-		return "unknown"
-	}
-	return roleNames[r]
-}
-
-// Identity is who asks.
-type Identity struct {
-	Name string
-	Role Role
-}
+// Roles: see access.
+const (
+	NoRole   = access.NoRole
+	Viewer   = access.Viewer
+	Operator = access.Operator
+	Admin    = access.Admin
+)
 
 // Authorizer tells who asks; ok is false for a stranger. It is asked at every request, and
 // again while a stream is open.
@@ -80,7 +67,7 @@ func (t StaticToken) Authorize(r *http.Request) (Identity, bool) {
 	}
 	// Hashes have one length, so that not even the token's can be measured.
 	a, b := sha256.Sum256([]byte(t)), sha256.Sum256([]byte(strings.TrimSpace(sent)))
-	return Identity{"admin", Admin}, subtle.ConstantTimeCompare(a[:], b[:]) == 1
+	return Identity{Name: "admin", Role: Admin, Via: access.ViaToken}, subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 // Store is what the API reads.
@@ -108,6 +95,8 @@ type Options struct {
 	Address func(source string) string
 	// Version is shown in the OpenAPI document; empty means "dev".
 	Version string
+	// Guard keeps keys, sessions and the audit log; nil: there are none.
+	Guard *access.Guard
 }
 
 // maxBody bounds the bodies of requests to the API, in bytes.
@@ -173,6 +162,8 @@ func (s *server) guard(next http.Handler) http.Handler {
 		}()
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		r, n := noted(r)
+		defer func() { s.record(r, n, t.status) }()
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		if err := checkQuery(r.URL.RawQuery); err != nil {
 			refuse(w, r, http.StatusBadRequest, err.Error())
@@ -186,15 +177,20 @@ func (s *server) guard(next http.Handler) http.Handler {
 type tracked struct {
 	http.ResponseWriter
 	started bool
+	status  int // 0 until it is known
 }
 
 func (t *tracked) WriteHeader(status int) {
-	t.started = true
+	if !t.started {
+		t.started, t.status = true, status
+	}
 	t.ResponseWriter.WriteHeader(status)
 }
 
 func (t *tracked) Write(p []byte) (int, error) {
-	t.started = true
+	if !t.started {
+		t.started, t.status = true, http.StatusOK
+	}
 	return t.ResponseWriter.Write(p)
 }
 
@@ -219,7 +215,7 @@ func checkQuery(raw string) error {
 // nowhere answers for addresses, or methods of them, that there are not.
 func nowhere(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost} {
+	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
 		if _, pattern := mux.Handler(probe); pattern != "/api/" {
 			allowed = append(allowed, method)
@@ -260,7 +256,12 @@ func writeJSON(w io.Writer, v any) error {
 // denial says why someone may not do something; status 0 means that he may.
 func (s *server) denial(r *http.Request, needed Role) (status int, detail string) {
 	id, ok := s.o.Authorizer.Authorize(r)
+	if n := noteOf(r.Context()); ok && n != nil {
+		n.who = id
+	}
 	switch {
+	case !ok && id.Err != nil:
+		return http.StatusServiceUnavailable, "keys and sessions cannot be read just now; the gateway's log tells more"
 	case !ok:
 		return http.StatusUnauthorized, "a token is needed: Authorization: Bearer …"
 	case id.Role < needed:
@@ -270,7 +271,11 @@ func (s *server) denial(r *http.Request, needed Role) (status int, detail string
 }
 
 // admit reports whether a request comes from someone with a role, and answers it if not.
-func (s *server) admit(w http.ResponseWriter, r *http.Request, needed Role) bool {
+// operation is what the audit log calls it.
+func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string, needed Role) bool {
+	if n := noteOf(r.Context()); n != nil {
+		n.action = operation
+	}
 	status, detail := s.denial(r, needed)
 	if status == 0 {
 		return true
@@ -299,7 +304,7 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 		if !ok {
 			needed = Admin
 		}
-		if r, w := humago.Unwrap(ctx); s.admit(w, r, needed) {
+		if r, w := humago.Unwrap(ctx); s.admit(w, r, ctx.Operation().OperationID, needed) {
 			next(badRequests{ctx})
 		}
 	})
@@ -308,6 +313,7 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 	s.describeDeliveries(api)
 	s.describeResults(api)
 	s.describeOverview(api)
+	s.describeAccess(api)
 	s.describeStream(mux, api)
 	return api
 }
@@ -360,7 +366,7 @@ func describeProblems(doc *huma.OpenAPI) {
 
 // operations lists what an address can do, by method.
 func operations(item *huma.PathItem) map[string]*huma.Operation {
-	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post}
+	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete}
 	maps.DeleteFunc(ops, func(_ string, op *huma.Operation) bool { return op == nil })
 	return ops
 }
@@ -370,7 +376,7 @@ func operations(item *huma.PathItem) map[string]*huma.Operation {
 func (s *server) mount(mux *http.ServeMux, api huma.API, op huma.Operation, h http.HandlerFunc, others ...string) {
 	needed := op.Metadata[roleKey].(Role)
 	guarded := func(w http.ResponseWriter, r *http.Request) {
-		if s.admit(w, r, needed) {
+		if s.admit(w, r, op.OperationID, needed) {
 			h(w, r)
 		}
 	}
@@ -405,7 +411,7 @@ func operation(method, path, id, summary string, role Role) huma.Operation {
 	if strings.Contains(path, "{") {
 		failures = append(failures, http.StatusNotFound)
 	}
-	if method == http.MethodPost {
+	if method != http.MethodGet {
 		failures = append(failures, http.StatusConflict)
 	}
 	return huma.Operation{

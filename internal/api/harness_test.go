@@ -16,6 +16,7 @@ import (
 
 	"gaff"
 	"gaff/gafftest"
+	"gaff/internal/access"
 	"gaff/internal/api"
 	"gaff/pipeline"
 	"gaff/provider/custom"
@@ -162,7 +163,12 @@ type world struct {
 	store  *sqlite.Store
 	ingest http.Handler
 	healed atomic.Bool
+	// guarded is the same API behind keys and sessions, with the admin token [adminToken].
+	guarded caller
+	guard   *access.Guard
 }
+
+const adminToken = "the admin token of tests"
 
 const secret = "a shared secret of tests"
 
@@ -212,7 +218,9 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log})
+	w.guard = access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log})
+	w.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard})
+	w.guarded.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: w.guard, Log: log, Guard: w.guard})
 	return w
 }
 

@@ -276,6 +276,7 @@ func (s *server) retryLog(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusBadRequest, `the body is not {"webhookLogId":"evt_…"}`)
 		return
 	}
+	remark(r.Context(), in.WebhookLogID, nil)
 	err = s.o.Gateway.RetryNow(r.Context(), in.WebhookLogID)
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 	_, attempted := errors.AsType[*gaff.AttemptError](err)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/access"
 	"gaff/internal/api"
 	"gaff/internal/config"
 	"gaff/internal/metrics"
@@ -74,7 +75,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		}
 	}
 	m.Observe(st)
-	tokens := api.StaticToken(token)
+	guard := access.NewGuard(access.GuardOptions{Store: st, AdminToken: token, Log: log})
 	// Listening comes before starting to work: a second gateway on the same address must
 	// fail before it does anything.
 	ln, err := net.Listen("tcp", cfg.Addr)
@@ -100,10 +101,10 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	err = server.Serve(ctx, ln, server.Options{
 		Ingest: gw.IngestHandler(),
 		API: api.New(api.Options{
-			Store: st, Gateway: gw, Authorizer: tokens, Log: log, Address: func(name string) string { return address(cfg, local, name) },
+			Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Log: log, Address: func(name string) string { return address(cfg, local, name) },
 		}),
 		Metrics: m.Handler(), Ready: st.Ready, Log: log,
-		Authorized:     func(r *http.Request) bool { _, ok := tokens.Authorize(r); return ok },
+		Authorized:     func(r *http.Request) bool { _, ok := guard.Authorize(r); return ok },
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,
 	}, requestPatience)

@@ -19,6 +19,9 @@ const (
 	Rejection = "rej_"
 	Job       = "job_"
 	Media     = "med_"
+	APIKey    = "apk_"
+	Session   = "ses_"
+	Audit     = "aud_"
 	// Key is for dedupe keys of events that are never the same as another.
 	Key = "key_"
 )

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"gaff"
+	"gaff/internal/access"
 	"gaff/pipeline"
 )
 
@@ -28,6 +29,7 @@ type Store interface {
 	gaff.Store
 	pipeline.Store
 	PipelineReader
+	access.Store
 }
 
 // PipelineReader is a pipeline.Reader.
@@ -68,6 +70,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"ChangesInOrder":                 testChanges,
 		"CountsAgreeWithTheLists":        testCounts,
 		"UnknownAndBrokenIDs":            testUnknown,
+		"KeysAndSessions":                testKeysAndSessions,
+		"LoginLinksWorkOnce":             testLoginLinks,
+		"AuditLog":                       testAudit,
 		"ClosedStore":                    testClosed,
 		"EverythingIsThereAfterReopened": testReopen,
 	}

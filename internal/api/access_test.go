@@ -1,0 +1,201 @@
+package api_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"gaff/internal/access"
+)
+
+type madeKey struct{ ID, Key, Role string }
+
+func (w *world) key(t *testing.T, name, role, expires string) madeKey {
+	t.Helper()
+	res := w.guarded.call(http.MethodPost, "/api/v1/keys", adminToken, `{"name":"`+name+`","role":"`+role+`","expiresAt":"`+expires+`"}`)
+	var k madeKey
+	if err := json.Unmarshal([]byte(res.body), &k); err != nil || res.status != http.StatusCreated || !strings.HasPrefix(k.Key, "gaff_") {
+		t.Fatalf("create key: %d %s", res.status, res.body)
+	}
+	return k
+}
+
+func TestKeysOpenWhatTheirRoleAllows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	viewer, operator, admin := w.key(t, "dashboard", "viewer", ""), w.key(t, "worker", "operator", "90d"), w.key(t, "anna", "admin", "")
+	event := w.send(t, "custom", `{"type":"flaky","id":"1"}`, nil)
+	for _, c := range []struct {
+		token, method, target string
+		want                  int
+	}{
+		{viewer.Key, "GET", "/api/v1/events", 200},
+		{viewer.Key, "GET", "/api/v1/audit", 200},
+		{viewer.Key, "POST", "/api/v1/events/" + event + "/retry", 403},
+		{viewer.Key, "GET", "/api/v1/keys", 403},
+		{operator.Key, "POST", "/api/v1/events/" + event + "/replay", 200},
+		{operator.Key, "POST", "/api/v1/keys", 403},
+		{operator.Key, "DELETE", "/api/v1/keys/" + viewer.ID, 403},
+		{admin.Key, "GET", "/api/v1/keys", 200},
+		{admin.Key, "DELETE", "/api/v1/keys/apk_none", 404},
+		{admin.Key, "DELETE", "/api/v1/keys/" + viewer.ID, 204},
+		{admin.Key, "DELETE", "/api/v1/keys/" + viewer.ID, 409},
+		{viewer.Key, "GET", "/api/v1/events", 401},
+		{adminToken + "x", "GET", "/api/v1/events", 401},
+	} {
+		if res := w.guarded.call(c.method, c.target, c.token, ""); res.status != c.want {
+			t.Errorf("%s %s: %d, want %d: %s", c.method, c.target, res.status, c.want, res.body)
+		}
+	}
+	if res := w.guarded.call("GET", "/api/v1/keys", adminToken, ""); strings.Contains(res.body, operator.Key) ||
+		!strings.Contains(res.body, operator.Key[len(operator.Key)-4:]) {
+		t.Errorf("the list shows a secret, or not its end: %s", res.body)
+	}
+	for _, bad := range []string{`{"name":"","role":"viewer"}`, `{"name":"x","role":"king"}`, `{"name":"x\u202e","role":"viewer"}`, `{"name":"x","role":"viewer","expiresAt":"yesterday"}`, `{"name":"x","role":"viewer","expiresAt":"2001-01-01T00:00:00Z"}`} {
+		if res := w.guarded.call("POST", "/api/v1/keys", adminToken, bad); res.status != 400 {
+			t.Errorf("%s: %d %s", bad, res.status, res.body)
+		}
+	}
+}
+
+func TestEveryChangeIsInTheAuditLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	operator := w.key(t, "worker", "operator", "")
+	event := w.send(t, "custom", `{"type":"flaky","id":"1"}`, nil)
+	w.guarded.call("POST", "/api/v1/events/"+event+"/retry", operator.Key, "")
+	w.settled(t, event)
+	w.guarded.call("POST", "/api/v1/webhooks/manage", operator.Key, `{"webhookLogId":"`+event+`"}`)
+	w.guarded.call("POST", "/api/v1/keys", operator.Key, `{"name":"more","role":"admin"}`)
+	w.guarded.call("GET", "/api/v1/events", operator.Key, "")
+	w.guarded.call("POST", "/api/v1/events/"+event+"/retry", "a stranger's", "")
+	res := w.guarded.call("GET", "/api/v1/audit", operator.Key, "")
+	var list struct {
+		Docs []struct {
+			Actor, Role, Via, ViaID, Address, Action, Target string
+			Status                                           int
+		}
+	}
+	if err := json.Unmarshal([]byte(res.body), &list); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range list.Docs {
+		if e.Address == "" {
+			t.Errorf("no address: %+v", e)
+		}
+		got = append(got, strings.Join([]string{e.Actor, e.Via, e.Action, strings.Replace(e.Target, event, "EVENT", 1), http.StatusText(e.Status)}, " "))
+	}
+	want := []string{
+		"worker key create-key  Forbidden",
+		"worker key retry-webhook-log EVENT Internal Server Error",
+		"worker key retry-event EVENT OK",
+		"admin token create-key " + operator.ID + " Created",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("audit log:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// browser calls with a cookie, as pages of an origin do.
+func (c caller) browser(method, target, cookie, site string) int {
+	r := httptest.NewRequest(method, target, nil)
+	r.AddCookie(&http.Cookie{Name: access.CookieName, Value: cookie})
+	r.Header.Set("Sec-Fetch-Site", site)
+	w := httptest.NewRecorder()
+	c.handler.ServeHTTP(w, r)
+	return w.Code
+}
+
+func TestSessionsAreForTheConsoleAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := w.key(t, "worker", "operator", "")
+	event := w.send(t, "custom", `{"type":"flaky","id":"1"}`, nil)
+	retry := "/api/v1/events/" + event + "/replay"
+	login := httptest.NewRequest("POST", "/login", nil)
+	session, cookie, err := w.guard.Login(login, key.Key, "Anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if session.Role != access.Operator || session.Name != "Anna" {
+		t.Errorf("%+v", session)
+	}
+	for _, c := range []struct {
+		what, method, target, cookie, site string
+		want                               int
+	}{
+		{"read", "GET", "/api/v1/events", cookie, "same-origin", 200},
+		{"change", "POST", retry, cookie, "same-origin", 200},
+		{"change from a foreign page", "POST", retry, cookie, "cross-site", 401},
+		{"change from a page of a neighbour", "POST", retry, cookie, "same-site", 401},
+		{"more than its role", "GET", "/api/v1/keys", cookie, "same-origin", 403},
+		{"guessed", "GET", "/api/v1/events", "gaff_guess", "same-origin", 401},
+		{"a token is no cookie", "GET", "/api/v1/events", key.Key, "same-origin", 401},
+	} {
+		if got := w.guarded.browser(c.method, c.target, c.cookie, c.site); got != c.want {
+			t.Errorf("%s: %d, want %d", c.what, got, c.want)
+		}
+	}
+	if res := w.guarded.call("DELETE", "/api/v1/sessions/"+session.ID, adminToken, ""); res.status != 204 {
+		t.Errorf("end the session: %d %s", res.status, res.body)
+	}
+	if got := w.guarded.browser("GET", "/api/v1/events", cookie, "same-origin"); got != 401 {
+		t.Errorf("after its end: %d", got)
+	}
+
+	_, cookie, err = w.guard.Login(login, key.Key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.guarded.call("DELETE", "/api/v1/keys/"+key.ID, adminToken, "")
+	if got := w.guarded.browser("GET", "/api/v1/events", cookie, "same-origin"); got != 401 {
+		t.Errorf("after its key was revoked: %d", got)
+	}
+	if _, _, err := w.guard.Login(login, key.Key, ""); err == nil {
+		t.Error("login with a revoked key")
+	}
+
+	// Another admin token ends what was opened with the former one.
+	_, cookie, err = w.guard.Login(login, adminToken, "")
+	if err != nil || w.guarded.browser("GET", "/api/v1/keys", cookie, "same-origin") != 200 {
+		t.Fatalf("login with the admin token: %v", err)
+	}
+	other := access.NewGuard(access.GuardOptions{Store: w.store, AdminToken: "another"})
+	r := httptest.NewRequest("GET", "/", nil)
+	r.AddCookie(&http.Cookie{Name: access.CookieName, Value: cookie})
+	if _, ok := other.Authorize(r); ok {
+		t.Error("the session outlives its token")
+	}
+}
+
+func TestLoginLinkWorksOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := w.key(t, "worker", "operator", "")
+	res := w.guarded.call("POST", "/api/v1/login-links", key.Key, "")
+	var link struct{ Path string }
+	if err := json.Unmarshal([]byte(res.body), &link); err != nil || res.status != 201 {
+		t.Fatalf("%d %s", res.status, res.body)
+	}
+	code := strings.TrimPrefix(link.Path, "/login/")
+	login := httptest.NewRequest("GET", link.Path, nil)
+	session, cookie, err := w.guard.LoginByLink(login, code)
+	if err != nil || session.Role != access.Operator || w.guarded.browser("GET", "/api/v1/events", cookie, "same-origin") != 200 {
+		t.Errorf("%+v %v", session, err)
+	}
+	if _, _, err := w.guard.LoginByLink(login, code); err == nil {
+		t.Error("it worked twice")
+	}
+	for range 30 {
+		_, _, err = w.guard.LoginByLink(login, "guess")
+	}
+	if err != access.ErrTooMany {
+		t.Errorf("guessing: %v", err)
+	}
+	if _, _, err := w.guard.Login(login, adminToken, ""); err != access.ErrTooMany {
+		t.Errorf("login from where guesses come from: %v", err)
+	}
+}

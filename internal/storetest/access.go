@@ -1,0 +1,169 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gaff"
+	"gaff/internal/access"
+)
+
+func testKeysAndSessions(s *suite) {
+	key := access.Key{
+		ID: "apk_1", Name: "Ünïcode 'key'", Role: access.Operator, Hint: "WXYZ", CreatedBy: "admin", CreatedAt: s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	}
+	forever := access.Key{ID: "apk_2", Name: "second", Role: access.Viewer, Hint: "ABCD", CreatedBy: "admin", CreatedAt: s.now}
+	for i, k := range []access.Key{key, forever} {
+		if err := s.st.AddKey(s.ctx, k, fmt.Sprint("hash", i)); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if err := s.st.AddKey(s.ctx, access.Key{ID: "apk_3", Role: access.Viewer, CreatedAt: s.now}, "hash0"); err == nil {
+		s.Error("two keys with one secret")
+	}
+	got, err := s.st.KeyByHash(s.ctx, "hash0")
+	if err != nil {
+		s.Fatal(err)
+	}
+	if diff := cmp.Diff(&key, got); diff != "" {
+		s.Error(diff)
+	}
+	if _, err := s.st.KeyByHash(s.ctx, "hash9"); !errors.Is(err, gaff.ErrNotFound) {
+		s.Errorf("unknown secret: %v", err)
+	}
+	if _, err := s.st.Key(s.ctx, "apk_9"); !errors.Is(err, gaff.ErrNotFound) {
+		s.Errorf("unknown key: %v", err)
+	}
+	session := access.Session{
+		ID: "ses_1", Name: "anna", Role: access.Operator, Origin: "apk_1", Address: "192.0.2.1", Agent: "a browser",
+		CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour), LastUsedAt: s.now,
+	}
+	other := session
+	other.ID, other.Origin = "ses_2", "apk_2"
+	for i, c := range []access.Session{session, other} {
+		if err := s.st.AddSession(s.ctx, c, fmt.Sprint("cookie", i)); err != nil {
+			s.Fatal(err)
+		}
+	}
+	open, err := s.st.SessionByHash(s.ctx, "cookie0")
+	if err != nil {
+		s.Fatal(err)
+	}
+	if diff := cmp.Diff(&session, open); diff != "" {
+		s.Error(diff)
+	}
+	later := s.now.Add(10 * time.Minute)
+	for _, id := range []string{"apk_1", "ses_1"} {
+		if err := s.st.Touch(s.ctx, id, "192.0.2.9", later); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if k, err := s.st.Key(s.ctx, "apk_1"); err != nil || !k.LastUsedAt.Equal(later) || k.LastUsedFrom != "192.0.2.9" {
+		s.Errorf("touched: %+v %v", k, err)
+	}
+
+	if err := s.st.RevokeKey(s.ctx, "apk_9", later); !errors.Is(err, gaff.ErrNotFound) {
+		s.Errorf("revoke an unknown key: %v", err)
+	}
+	if err := s.st.RevokeKey(s.ctx, "apk_1", later); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.st.RevokeKey(s.ctx, "apk_1", later); !errors.Is(err, gaff.ErrConflict) {
+		s.Errorf("revoke twice: %v", err)
+	}
+	if open, err = s.st.SessionByHash(s.ctx, "cookie0"); err != nil || !open.EndedAt.Equal(later) || !open.LastUsedAt.Equal(later) {
+		s.Errorf("the session of a revoked key: %+v %v", open, err)
+	}
+	if all, err := s.st.Sessions(s.ctx, later); err != nil || len(all) != 1 || all[0].ID != "ses_2" {
+		s.Errorf("open sessions: %+v %v", all, err)
+	}
+	if all, err := s.st.Sessions(s.ctx, s.now.Add(time.Hour)); err != nil || len(all) != 0 {
+		s.Errorf("sessions past their time: %+v %v", all, err)
+	}
+	if err := s.st.EndSession(s.ctx, "ses_2", later); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.st.EndSession(s.ctx, "ses_2", later); !errors.Is(err, gaff.ErrNotFound) {
+		s.Errorf("end twice: %v", err)
+	}
+	keys, err := s.st.Keys(s.ctx)
+	if err != nil || len(keys) != 2 || keys[0].ID != "apk_2" || keys[1].State(later) != "revoked" || keys[0].State(later) != "active" {
+		s.Errorf("keys: %+v %v", keys, err)
+	}
+}
+
+func testLoginLinks(s *suite) {
+	link := access.Link{Name: "admin", Role: access.Admin, Origin: "token:0123", ExpiresAt: time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)}
+	for _, hash := range []string{"one", "two"} {
+		if err := s.st.AddLink(s.ctx, link, hash); err != nil {
+			s.Fatal(err)
+		}
+	}
+	got, err := s.st.TakeLink(s.ctx, "one", time.Now())
+	if err != nil {
+		s.Fatal(err)
+	}
+	if diff := cmp.Diff(&link, got); diff != "" {
+		s.Error(diff)
+	}
+	for what, take := range map[string]func() error{
+		"a second time": func() error { _, err := s.st.TakeLink(s.ctx, "one", time.Now()); return err },
+		"too late":      func() error { _, err := s.st.TakeLink(s.ctx, "two", link.ExpiresAt); return err },
+		"unknown":       func() error { _, err := s.st.TakeLink(s.ctx, "three", time.Now()); return err },
+	} {
+		if err := take(); !errors.Is(err, gaff.ErrNotFound) {
+			s.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func testAudit(s *suite) {
+	var all []access.Entry
+	for i := range 7 {
+		e := access.Entry{
+			ID: fmt.Sprint("aud_", i), At: s.now.Add(time.Duration(i) * time.Second), Actor: "anna", Role: access.Operator, Via: access.ViaKey,
+			ViaID: "apk_1", Address: "192.0.2.1", Action: "retry-event", Target: "evt_1", Status: 200, Detail: []byte(`{"tries":1}`),
+		}
+		if i%2 == 0 {
+			e.Actor, e.Target, e.Action, e.Detail = "bob", "", "create-key", nil
+		}
+		if err := s.st.AddAudit(s.ctx, e); err != nil {
+			s.Fatal(err)
+		}
+		all = append([]access.Entry{e}, all...)
+	}
+	var paged []access.Entry
+	for cursor := ""; ; {
+		page, err := s.st.Audit(s.ctx, access.AuditFilter{Cursor: gaff.Cursor{After: cursor, Limit: 3}})
+		if err != nil {
+			s.Fatal(err)
+		}
+		paged = append(paged, page.Items...)
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff(all, paged); diff != "" {
+		s.Error(diff)
+	}
+	for name, c := range map[string]struct {
+		f    access.AuditFilter
+		want int
+	}{
+		"actor":  {access.AuditFilter{Actor: "bob"}, 4},
+		"action": {access.AuditFilter{Action: "retry-event"}, 3},
+		"target": {access.AuditFilter{Target: "evt_1"}, 3},
+		"none":   {access.AuditFilter{Target: "evt_2"}, 0},
+	} {
+		s.Run(name, func(t *testing.T) {
+			if page, err := s.st.Audit(s.ctx, c.f); err != nil || len(page.Items) != c.want {
+				t.Errorf("%d entries, want %d (%v)", len(page.Items), c.want, err)
+			}
+		})
+	}
+}
