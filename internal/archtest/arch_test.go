@@ -65,6 +65,10 @@ var rules = []rule{
 		from: `.*`, not: `^(cmd/gaff|internal/cli)$`, deny: `^gaff/internal/(cli|app)`,
 	},
 	{
+		why:  "the stand-ins are written from the services' own words, not from gaff's reading of them",
+		from: `^internal/standin$`, deny: `^gaff/`,
+	},
+	{
 		why:  "the store's test suite is for tests",
 		from: `.*`, deny: `^gaff/internal/storetest`,
 	},
