@@ -30,7 +30,7 @@ var rules = []rule{
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(id|migrate)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(id|migrate|safehttp)$`, deny: `^gaff(/|$)`,
 	},
 	{
 		why:  "verify and pipeline know the vocabulary only",
@@ -38,7 +38,7 @@ var rules = []rule{
 	},
 	{
 		why:  "providers know verify and pipeline, not each other, no store and no server",
-		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|pipeline)$`,
+		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|pipeline|internal/safehttp)$`,
 	},
 	{
 		why:  "queries know the vocabulary and pipeline",
