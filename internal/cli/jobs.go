@@ -3,16 +3,20 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"gaff"
+	"gaff/internal/config"
 	"gaff/pipeline"
 )
 
@@ -237,12 +241,14 @@ func (p *program) mediaCommand() *cobra.Command {
 
 // source is what the API says about a source.
 type source struct {
-	Name, Address, Path, Verifier, Quiet string
-	About                                map[string]string
-	Types                                []string
-	Handlers                             []struct{ Name, Type string }
-	MaxBodyBytes                         int64
-	Counts                               map[string]any
+	Name         string                        `json:"name"`
+	Address      string                        `json:"address"`
+	Path         string                        `json:"path"`
+	Quiet        string                        `json:"quiet"`
+	About        map[string]string             `json:"about"`
+	MaxBodyBytes int64                         `json:"maxBodyBytes"`
+	Handlers     []struct{ Name, Type string } `json:"handlers"`
+	Counts       map[string]any                `json:"counts"`
 }
 
 func (s *source) state() string {
@@ -259,39 +265,119 @@ func (s *source) where() string {
 	return s.Path
 }
 
+// verifier is what the sender must do to be believed.
+func (s *source) verifier() string {
+	for _, name := range []string{"verifier", "fal.ai"} {
+		if text := s.About[name]; text != "" {
+			return text
+		}
+	}
+	return "-"
+}
+
+// eachSource calls f for each source: of the running gateway, or, where none runs, of the
+// configuration, which knows no handlers and no counts.
+func (p *program) eachSource(ctx context.Context, f func(*source, json.RawMessage) error) error {
+	cfg, err := p.load()
+	if err == nil && p.locate(cfg) == "" {
+		return p.eachConfigured(cfg, f)
+	}
+	c, err := p.dial()
+	if err != nil {
+		return err
+	}
+	text, err := c.call(ctx, http.MethodGet, "/api/v1/sources", nil, nil)
+	if err != nil {
+		return err
+	}
+	var page struct{ Docs []json.RawMessage }
+	if err := json.Unmarshal(text, &page); err != nil {
+		return fmt.Errorf("read the sources: %w", err)
+	}
+	for _, raw := range page.Docs {
+		var s source
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return fmt.Errorf("read the sources: %w", err)
+		}
+		if err := f(&s, raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *program) eachConfigured(cfg *config.Config, f func(*source, json.RawMessage) error) error {
+	built, err := p.sources(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(p.Stderr, "no gateway runs here: this is what the configuration says")
+	for _, b := range built {
+		s := source{
+			Name: b.Name, Path: gaff.PathPrefix + b.Name, Quiet: b.Quiet, About: b.About, MaxBodyBytes: b.MaxBodyBytes,
+			Handlers: []struct{ Name, Type string }{},
+		}
+		if strings.Contains(b.Address, "://") {
+			s.Address = b.Address
+		}
+		raw, err := json.Marshal(s)
+		if err != nil {
+			return fmt.Errorf("describe %s: %w", b.Name, err)
+		}
+		if err := f(&s, raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (p *program) sourcesCommand() *cobra.Command {
-	list := p.listCommand(listing{
-		use: "list", short: "List the senders that the gateway knows", path: "/api/v1/sources",
-		heads: []string{"NAME", "STATE", "ADDRESS", "HANDLERS", "VERIFIER"},
-		query: func() (url.Values, error) { return nil, nil },
-		cells: func(doc json.RawMessage) ([]string, error) {
-			var s source
-			err := json.Unmarshal(doc, &s)
-			return []string{clean(s.Name), s.state(), clean(s.where()), strconv.Itoa(len(s.Handlers)), cut(s.Verifier, 100)}, err
-		},
-	})
 	var asJSON bool
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List the senders: addresses, verifiers",
+		Args:  arguments(0, 0, ""),
+		RunE: work(func(ctx context.Context, _ []string) error {
+			t := newTable(p.Stdout, "NAME", "STATE", "ADDRESS", "HANDLERS", "VERIFIER")
+			err := p.eachSource(ctx, func(s *source, raw json.RawMessage) error {
+				if asJSON {
+					return writeRawJSON(p.Stdout, raw)
+				}
+				t.row(clean(s.Name), s.state(), clean(s.where()), strconv.Itoa(len(s.Handlers)), cut(s.verifier(), 100))
+				return nil
+			})
+			if err != nil || asJSON {
+				return err
+			}
+			return t.flush()
+		}),
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")
+	p.clientFlags(list)
+
 	show := &cobra.Command{
 		Use:   "show NAME",
 		Short: "Show a source, and what to enter at the sender",
 		Args:  arguments(1, 1, "one NAME"),
 		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
+			var found *source
+			var text json.RawMessage
+			var names []string
+			err := p.eachSource(ctx, func(s *source, raw json.RawMessage) error {
+				if names = append(names, s.Name); s.Name == args[0] {
+					found, text = s, raw
+				}
+				return nil
+			})
+			switch {
+			case err != nil:
 				return err
+			case found == nil:
+				return fmt.Errorf("there is no source %s; those known are %s", cut(args[0], 60), clean(strings.Join(names, ", ")))
+			case asJSON:
+				return writeRawJSON(p.Stdout, text)
 			}
-			var s source
-			raw, err := c.one(ctx, "/api/v1/sources", args[0], &s)
-			if e, ok := errors.AsType[*apiError](err); ok && e.status == 404 {
-				e.next = `"gaff sources list" names those it knows`
-			}
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			return p.showSource(&s)
+			return p.showSource(found)
 		}),
 	}
 	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -304,12 +390,8 @@ func (p *program) showSource(s *source) error {
 	t.row("name", clean(s.Name))
 	t.row("state", s.state())
 	t.pair("why", clean(s.Quiet))
-	t.pair("verifier", clean(s.Verifier))
 	if s.MaxBodyBytes > 0 {
 		t.row("largest body", strconv.FormatInt(s.MaxBodyBytes, 10)+" bytes")
-	}
-	for _, typ := range s.Types {
-		t.row("type", clean(typ))
 	}
 	for _, h := range s.Handlers {
 		t.row("handler", clean(h.Name)+" for "+clean(h.Type))

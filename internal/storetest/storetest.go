@@ -917,7 +917,7 @@ func testEventLists(s *suite) {
 	if got := ids(gaff.EventFilter{Source: gaff.InnerSource}); len(got) != 1 {
 		s.Errorf("%d inner events, want 1", len(got))
 	}
-	for _, c := range []gaff.Cursor{{Limit: 501}, {Limit: -1}, {After: "?"}, {After: "-1"}} {
+	for _, c := range []gaff.Cursor{{Limit: 501}, {Limit: -1}, {After: "?"}, {After: "-1"}, {After: "nonsense"}, {After: "1"}} {
 		_, err := s.st.Events(s.ctx, gaff.EventFilter{Cursor: c})
 		s.wants(fmt.Sprintf("cursor %+v", c), err, gaff.ErrInvalid)
 	}
