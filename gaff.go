@@ -160,6 +160,23 @@ func ParseState(text string) (s State, ok bool) {
 // Done reports whether the delivery needs no more work.
 func (s State) Done() bool { return s >= StateSucceeded }
 
+// Order is how the deliveries of one key in a lane follow one another.
+type Order int
+
+const (
+	// NoOrder: all that is due is worked at once.
+	NoOrder Order = iota
+	// OrderSkipDead: one after the other, as their events came; after a dead one the next
+	// is worked.
+	OrderSkipDead
+	// OrderHoldDead: the same, but a dead one holds the others of its key until it is
+	// retried with success, or canceled.
+	OrderHoldDead
+	// OrderLatest: one after the other, and what waits is left out as soon as a newer one
+	// of the key is there.
+	OrderLatest
+)
+
 // Delivery is one event for one handler.
 type Delivery struct {
 	// ID is "dlv_", the ULID of the event, a hyphen and the delivery's number
@@ -171,6 +188,12 @@ type Delivery struct {
 	// its own, else empty.
 	Lane  string
 	State State
+	// Key is what Order is kept by within the lane: deliveries of one key follow one
+	// another, those of others do not wait for them. Empty for no order.
+	Key   string
+	Order Order
+	// Held is set while an earlier delivery of the key is not done.
+	Held bool
 	// Attempts is the number of tries that have ended. MaxAttempts is how many there
 	// may be before the delivery is dead.
 	Attempts, MaxAttempts int
@@ -195,6 +218,8 @@ const (
 	AttemptTimedOut  = "timed_out"
 	AttemptSnoozed   = "snoozed"
 	AttemptLost      = "lost"
+	// AttemptSuperseded: left out, for a newer one of its key was there ([OrderLatest]).
+	AttemptSuperseded = "superseded"
 )
 
 // Attempt is one try of a delivery.

@@ -1,10 +1,15 @@
 package gaff
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,14 +51,13 @@ type Hooks struct {
 // Gateway receives webhooks, keeps them, and works them. Create it with [New], add
 // sources and handlers, then Start it.
 type Gateway struct {
-	opt      Options
-	log      *slog.Logger
-	store    Store
-	sources  map[string]*Source
-	handlers []*registered
-	byName   map[string]*registered
-	// lanes by name; the one without a name serves all handlers without one of their own.
-	lanes map[string]*lane
+	opt     Options
+	log     *slog.Logger
+	store   Store
+	sources map[string]*Source
+	// registry is what events are routed by. It is never changed but replaced as a whole,
+	// under mu, so that routing takes no lock while handlers come and go.
+	registry atomic.Pointer[registry]
 
 	inFlight atomic.Int64 // bytes of bodies being received
 	quiet    sometimes
@@ -75,12 +79,61 @@ const (
 	stateStopped
 )
 
+// registry is the handlers, in the order in which they came, and the lanes by name: the
+// one without a name serves all handlers without one of their own.
+type registry struct {
+	handlers []*registered
+	byName   map[string]*registered
+	lanes    map[string]*lane
+}
+
+// with returns a registry with r in the place of the handler of its name.
+func (old *registry) with(r *registered) *registry {
+	next := old.without(r.name)
+	at := len(next.handlers)
+	for i, h := range old.handlers {
+		if h.name == r.name {
+			at = i
+		}
+	}
+	next.handlers = slices.Insert(next.handlers, at, r)
+	next.byName[r.name] = r
+	if r.lane.name != "" {
+		next.lanes[r.lane.name] = r.lane
+	}
+	return next
+}
+
+func (old *registry) without(name string) *registry {
+	next := &registry{byName: maps.Clone(old.byName), lanes: maps.Clone(old.lanes)}
+	for _, h := range old.handlers {
+		if h.name != name {
+			next.handlers = append(next.handlers, h)
+		}
+	}
+	delete(next.byName, name)
+	return next
+}
+
 // registered is a handler with what was said of it.
 type registered struct {
 	name, source, eventType string
 	handler                 Handler
 	lane                    *lane
-	retry                   *RetryPolicy
+	attached                bool
+	HandleOptions
+}
+
+// takes reports whether the handler wants the event.
+func (r *registered) takes(s *Subject) bool {
+	ev := s.Event
+	if r.source != "" && r.source != ev.Source && (r.source != "*" || ev.Source == InnerSource) {
+		return false
+	}
+	if r.eventType != "" && r.eventType != ev.Type && r.eventType != "*" {
+		return false
+	}
+	return r.Match == nil || r.Match(s)
 }
 
 const (
@@ -109,10 +162,12 @@ func New(o Options) (*Gateway, error) {
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
 	g := &Gateway{
 		opt: o, log: o.Logger, store: o.Store,
-		sources: map[string]*Source{}, byName: map[string]*registered{}, lanes: map[string]*lane{},
-		quit: make(chan struct{}),
+		sources: map[string]*Source{}, quit: make(chan struct{}),
 	}
-	g.lanes[""] = newLane("", o.Workers, queuePlaces, queueBytes)
+	g.registry.Store(&registry{
+		byName: map[string]*registered{},
+		lanes:  map[string]*lane{"": newLane("", o.Workers, queuePlaces, queueBytes)},
+	})
 	g.work, g.cancel = context.WithCancelCause(context.Background())
 	return g, nil
 }
@@ -148,6 +203,49 @@ type HandleOptions struct {
 	Workers int
 	// Retry overrides the source's and the gateway's policy; zero fields keep theirs.
 	Retry *RetryPolicy
+	// Match, if not nil, must agree for an event to be handled. It is called for every
+	// event of the source and type, by many goroutines at once and within the store's
+	// transactions, so it must be quick and must not block.
+	Match func(*Subject) bool
+	// Gate, if not nil, says when deliveries of the lane may start; needs Workers.
+	Gate Gate
+	// Order says what is kept apart by OrderKey; needs Workers. Deliveries for which
+	// OrderKey is nil or returns "" are in no order.
+	Order    Order
+	OrderKey func(*Subject) string
+}
+
+// Gate holds back the deliveries of one lane: for a receiver that is down, paused, or must
+// not be asked too often. What waits for it stays in the store, counts no attempt, and
+// costs nothing, however much it is. Its methods are called by many goroutines at once.
+type Gate interface {
+	// Ready tells how many deliveries may be started now; if none, after how long to ask
+	// again at the latest ([Gateway.Look] makes the lane ask at once).
+	Ready(now time.Time) (n int, again time.Duration)
+	// Enter is asked before each start; a false one goes back, or waits where again is
+	// short.
+	Enter(now time.Time) (ok bool, again time.Duration)
+}
+
+// Subject is an event while it is looked at for routing.
+type Subject struct {
+	Event *Event
+	read  bool
+	doc   any
+}
+
+// Doc returns the event's data decoded as encoding/json does, numbers as json.Number; nil
+// if there is none. It is read once for all who ask.
+func (s *Subject) Doc() any {
+	if !s.read {
+		s.read = true
+		dec := json.NewDecoder(bytes.NewReader(s.Event.Data))
+		dec.UseNumber()
+		if dec.Decode(&s.doc) != nil {
+			s.doc = nil
+		}
+	}
+	return s.doc
 }
 
 // Handle registers h for the events of a source and type; "*" stands for any. A source of
@@ -168,16 +266,80 @@ func (g *Gateway) HandleWith(source, eventType string, h Handler, o HandleOption
 	if o.Name == "" {
 		o.Name = source + ":" + eventType
 	}
-	if g.byName[o.Name] != nil {
+	reg := g.registry.Load()
+	if reg.byName[o.Name] != nil {
 		panic(fmt.Sprintf("gaff: two handlers are called %q; tell them apart with gaff.Named", o.Name))
 	}
-	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, lane: g.lanes[""], retry: o.Retry}
+	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, lane: reg.lanes[""], HandleOptions: o}
 	if o.Workers > 0 {
 		r.lane = newLane(o.Name, o.Workers, ownLanePlaces(o.Workers), ownLaneBytes)
-		g.lanes[o.Name] = r.lane
 	}
-	g.byName[o.Name] = r
-	g.handlers = append(g.handlers, r)
+	g.registry.Store(reg.with(r))
+}
+
+// maxAttached bounds the lanes that a gateway may be given while it runs.
+const maxAttached = 4096
+
+// Attach is [Gateway.HandleWith] for handlers that come and go: it may be called at any
+// time, and puts h in the place of the one that was attached under its name before, whose
+// waiting deliveries it takes over. o.Name and o.Workers are needed. Besides "*", source
+// and eventType may be empty for all there are, inner events included; o.Match then
+// chooses.
+func (g *Gateway) Attach(source, eventType string, h Handler, o HandleOptions) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	reg := g.registry.Load()
+	known := reg.byName[o.Name]
+	switch {
+	case o.Name == "" || o.Workers <= 0 || h == nil:
+		return fmt.Errorf("attach %q: a name, workers and a handler are needed: %w", o.Name, ErrInvalid)
+	case known != nil && !known.attached:
+		return fmt.Errorf("attach %q: a handler of the program has this name: %w", o.Name, ErrConflict)
+	case g.state == stateStopped:
+		return fmt.Errorf("attach %q: %w", o.Name, ErrStopped)
+	case len(reg.lanes) >= maxAttached && reg.lanes[o.Name] == nil:
+		return fmt.Errorf("attach %q: %d handlers have come and gone since the start; restart the gateway: %w", o.Name, maxAttached, ErrUnavailable)
+	}
+	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, attached: true, HandleOptions: o}
+	l := reg.lanes[o.Name]
+	if l == nil {
+		l = newLane(o.Name, o.Workers, ownLanePlaces(max(o.Workers, 16)), ownLaneBytes)
+		if g.state == stateStarted {
+			g.startDispatch(l)
+		}
+	}
+	r.lane = l
+	g.registry.Store(reg.with(r))
+	l.gone.Store(false)
+	l.want.Store(int32(o.Workers))
+	if g.state == stateStarted {
+		g.startWorkers(l)
+	}
+	l.look()
+	return nil
+}
+
+// Detach takes a handler away that was attached: no event is routed to it any more. What
+// waits for it waits on, until a handler of the name is attached again or it is canceled.
+func (g *Gateway) Detach(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	reg := g.registry.Load()
+	r := reg.byName[name]
+	if r == nil || !r.attached {
+		return
+	}
+	r.lane.gone.Store(true)
+	r.lane.want.Store(1)
+	g.registry.Store(reg.without(name))
+}
+
+// Look makes a lane look for work, and ask its gate, now.
+func (g *Gateway) Look(name string) {
+	if l := g.registry.Load().lanes[name]; l != nil {
+		l.backlog.Store(true)
+		l.look()
+	}
 }
 
 func (g *Gateway) mustBeNew(what string) {
@@ -217,7 +379,7 @@ func (g *Gateway) Sources() []SourceInfo {
 		info := SourceInfo{
 			Name: s.Name, Path: PathPrefix + s.Name, Quiet: s.Quiet, About: s.About, MaxBodyBytes: s.MaxBodyBytes,
 		}
-		for _, h := range g.handlers {
+		for _, h := range g.registry.Load().handlers {
 			if h.source == s.Name || h.source == "*" {
 				info.Handlers = append(info.Handlers, HandlerInfo{h.name, h.source, h.eventType})
 			}
@@ -231,15 +393,31 @@ func (g *Gateway) Sources() []SourceInfo {
 // Route names the deliveries that an event leads to.
 func (g *Gateway) Route(ev *Event) []Delivery {
 	var ds []Delivery
-	for _, h := range g.handlers {
-		if h.source != ev.Source && (h.source != "*" || ev.Source == InnerSource) {
+	subject := &Subject{Event: ev}
+	for _, h := range g.registry.Load().handlers {
+		if !h.takes(subject) {
 			continue
 		}
-		if h.eventType == ev.Type || h.eventType == "*" {
-			ds = append(ds, Delivery{Handler: h.name, Lane: h.lane.name, MaxAttempts: g.policy(h, ev.Source).MaxAttempts})
+		d := Delivery{Handler: h.name, Lane: h.lane.name, MaxAttempts: g.policy(h, ev.Source).MaxAttempts}
+		if h.Order != NoOrder && h.OrderKey != nil && d.Lane != "" {
+			if d.Key = orderKey(h.OrderKey(subject)); d.Key != "" {
+				d.Order = h.Order
+			}
 		}
+		ds = append(ds, d)
 	}
 	return ds
+}
+
+// maxOrderKey bounds an order key, in bytes; longer ones are hashed.
+const maxOrderKey = 256
+
+func orderKey(key string) string {
+	if len(key) <= maxOrderKey {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // policy is the handler's over the source's over the gateway's; h may be nil.
@@ -248,8 +426,8 @@ func (g *Gateway) policy(h *registered, source string) RetryPolicy {
 	if s := g.sources[source]; s != nil && s.Retry != nil {
 		policy = s.Retry.over(policy)
 	}
-	if h != nil && h.retry != nil {
-		policy = h.retry.over(policy)
+	if h != nil && h.Retry != nil {
+		policy = h.Retry.over(policy)
 	}
 	return policy
 }
@@ -287,15 +465,16 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery) (Receipt, error) {
 	size := int64(len(ev.Data))
 	take := make([]bool, len(ds))
+	reg := g.registry.Load()
 	for i, d := range ds {
-		if l := g.lanes[d.Lane]; l != nil {
+		if l := reg.lanes[d.Lane]; l != nil && g.gateReady(reg, l, ev.ReceivedAt) {
 			take[i] = l.reserve(1, size)
 		}
 	}
 	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take})
 	handed := 0 // rc.Work is in the order of ds, and holds some of those that were asked for
 	for i, d := range ds {
-		l := g.lanes[d.Lane]
+		l := reg.lanes[d.Lane]
 		switch {
 		case handed < len(rc.Work) && rc.Work[handed].Lease.Delivery == i+1:
 			l.queue <- rc.Work[handed]
@@ -379,20 +558,32 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	reg := g.registry.Load()
+	next := &registry{handlers: reg.handlers, byName: reg.byName, lanes: maps.Clone(reg.lanes)}
 	for _, name := range left {
-		if g.lanes[name] == nil {
+		if next.lanes[name] == nil {
 			// Its handler is gone, or shares the others' lane now.
-			g.lanes[name] = newLane(name, 1, ownLanePlaces(1), ownLaneBytes)
+			next.lanes[name] = newLane(name, 1, ownLanePlaces(16), ownLaneBytes)
 		}
 	}
+	g.registry.Store(next)
 	g.state = stateStarted
-	for _, l := range g.lanes {
-		for range l.workers {
-			g.workers.Go(func() { g.worker(l) })
-		}
-		g.workers.Go(func() { g.dispatch(l) })
+	for _, l := range next.lanes {
+		g.startWorkers(l)
+		g.startDispatch(l)
 	}
 	return nil
+}
+
+func (g *Gateway) startDispatch(l *lane) { g.workers.Go(func() { g.dispatch(l) }) }
+
+// startWorkers adds the workers that a lane lacks; g.mu is held. One that has too many
+// loses them as they finish.
+func (g *Gateway) startWorkers(l *lane) {
+	for l.running.Load() < l.want.Load() {
+		l.running.Add(1)
+		g.workers.Go(func() { g.worker(l) })
+	}
 }
 
 // Stop lets no more webhooks in, waits for running handlers until ctx ends, then
@@ -426,7 +617,7 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	}
 	g.cancel(ErrStopped)
 	var left []Lease
-	for _, l := range g.lanes {
+	for _, l := range g.registry.Load().lanes {
 		left = append(left, l.drain()...)
 	}
 	if len(left) == 0 {

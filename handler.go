@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -111,6 +112,41 @@ type deliveryKey struct{}
 // same at each try, so a handler with a database of its own uses it as its idempotency
 // key. Empty outside a handler.
 func DeliveryIDFrom(ctx context.Context) string {
-	id, _ := ctx.Value(deliveryKey{}).(string)
-	return id
+	if d, ok := DeliveryFrom(ctx); ok {
+		return d.ID
+	}
+	return ""
+}
+
+// DeliveryFrom returns the delivery that the handler is working, as it was before this
+// try. ok is false outside a handler.
+func DeliveryFrom(ctx context.Context) (d Delivery, ok bool) {
+	if p, is := ctx.Value(deliveryKey{}).(*Delivery); is {
+		return *p, true
+	}
+	return Delivery{}, false
+}
+
+type noteKey struct{}
+
+type note struct {
+	mu  sync.Mutex
+	has string
+}
+
+func (n *note) text() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.has
+}
+
+// Note keeps a text with the attempt that the handler is making, as its Detail: what a
+// service answered, for one. A second note takes the place of the first; stores keep 16 KiB
+// of it. Outside a handler it does nothing.
+func Note(ctx context.Context, detail string) {
+	if n, ok := ctx.Value(noteKey{}).(*note); ok {
+		n.mu.Lock()
+		n.has = detail
+		n.mu.Unlock()
+	}
 }

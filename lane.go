@@ -1,6 +1,7 @@
 package gaff
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -21,8 +22,10 @@ func ownLanePlaces(workers int) int64 { return int64(max(4*workers, 16)) }
 
 // lane is a queue with workers of its own: what fills one holds up no other.
 type lane struct {
-	name    string
-	workers int
+	name string
+	// want is how many workers there should be, running how many there are.
+	want, running atomic.Int32
+	gone          atomic.Bool // its handler was detached: nothing is claimed
 	// queue hands work to the workers. A place in it is reserved before anything is
 	// taken from the store, so it never blocks.
 	queue         chan Work
@@ -39,9 +42,9 @@ type lane struct {
 
 func newLane(name string, workers int, places, bytes int64) *lane {
 	l := &lane{
-		name: name, workers: workers, queue: make(chan Work, places), places: places, bytes: bytes,
-		nudge: make(chan struct{}, 1),
+		name: name, queue: make(chan Work, places), places: places, bytes: bytes, nudge: make(chan struct{}, 1),
 	}
+	l.want.Store(int32(workers))
 	l.room.Store(places)
 	return l
 }
@@ -125,11 +128,24 @@ func (g *Gateway) dispatch(l *lane) {
 func (g *Gateway) fetch(l *lane) time.Duration {
 	l.setNext(time.Now().Add(pollEvery))
 	for {
-		room := int(min(l.room.Load(), int64(l.workers)*4))
+		room := int(min(l.room.Load(), int64(l.want.Load())*4))
 		if room <= 0 || l.queuedBytes.Load() >= l.bytes {
 			// A worker that finishes nudges.
 			l.backlog.Store(true)
 			return pollEvery
+		}
+		if l.gone.Load() {
+			return pollEvery
+		}
+		if gate := g.gate(g.registry.Load(), l); gate != nil {
+			n, again := gate.Ready(time.Now())
+			if n <= 0 {
+				l.backlog.Store(true)
+				again = min(max(again, time.Millisecond), pollEvery)
+				l.setNext(time.Now().Add(again))
+				return again
+			}
+			room = min(room, n)
 		}
 		l.backlog.Store(false)
 		if !l.reserve(room, 0) {
@@ -164,6 +180,30 @@ func (g *Gateway) untilNext(l *lane) time.Duration {
 	return wait
 }
 
+// gate is the one of a lane's handler; nil if it has none.
+func (g *Gateway) gate(reg *registry, l *lane) Gate {
+	if l.name == "" {
+		return nil
+	}
+	if h := reg.byName[l.name]; h != nil && h.lane == l {
+		return h.Gate
+	}
+	return nil
+}
+
+// gateReady reports whether something that comes now may be started at once.
+func (g *Gateway) gateReady(reg *registry, l *lane, now time.Time) bool {
+	if l.gone.Load() {
+		return false
+	}
+	gate := g.gate(reg, l)
+	if gate == nil {
+		return true
+	}
+	n, _ := gate.Ready(now)
+	return n > 0
+}
+
 func (g *Gateway) worker(l *lane) {
 	for {
 		select {
@@ -171,11 +211,57 @@ func (g *Gateway) worker(l *lane) {
 			return
 		case w := <-l.queue:
 			l.queuedBytes.Add(-int64(len(w.Event.Data)))
-			_ = g.attempt(w)
+			gated := g.pass(l, w)
 			// Half empty, so that a backlog is claimed in batches.
-			if l.room.Add(1) >= l.places/2 && l.backlog.Load() {
+			room := l.room.Add(1)
+			if l.backlog.Load() && (gated || room >= l.places/2) {
 				l.look()
 			}
 		}
+		if n := l.running.Load(); n > l.want.Load() && l.running.CompareAndSwap(n, n-1) {
+			return
+		}
+	}
+}
+
+// gateWait is how long a worker waits for a gate before it gives the delivery back.
+const gateWait = time.Second
+
+// pass lets a delivery through the lane's gate and works it, or gives it back. gated tells
+// that there is a gate.
+func (g *Gateway) pass(l *lane, w Work) (gated bool) {
+	for {
+		gate := g.gate(g.registry.Load(), l)
+		if gate == nil && !l.gone.Load() {
+			_ = g.attempt(w)
+			return false
+		}
+		again := gateWait + 1
+		if gate != nil {
+			var ok bool
+			if ok, again = gate.Enter(time.Now()); ok {
+				_ = g.attempt(w)
+				return true
+			}
+		}
+		if again > gateWait {
+			g.giveBack(w)
+			l.backlog.Store(true)
+			return true
+		}
+		select {
+		case <-time.After(max(again, time.Millisecond)):
+		case <-g.quit:
+			g.giveBack(w)
+			return true
+		}
+	}
+}
+
+// giveBack returns what was claimed and not begun.
+func (g *Gateway) giveBack(w Work) {
+	err := g.store.Release(context.WithoutCancel(g.work), []Lease{w.Lease})
+	if err != nil && !errors.Is(err, ErrStopped) {
+		g.log.Error("release delivery", "delivery", w.Delivery.ID, "error", err)
 	}
 }

@@ -2,6 +2,7 @@ package gaff
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -45,7 +46,7 @@ type Receipt struct {
 // AcceptParams is what an accept stores.
 type AcceptParams struct {
 	Event      *Event
-	Deliveries []Delivery // Handler, Lane, MaxAttempts and RunAt are read
+	Deliveries []Delivery // Handler, Lane, MaxAttempts, RunAt, Key and Order are read
 	// Take asks for those of the deliveries as Work that are due: the caller has a place
 	// for them. The others wait to be claimed. Nil asks for none, else it is as long as
 	// Deliveries.
@@ -239,8 +240,12 @@ type Keeper interface {
 	// Replay adds new deliveries to an event, whatever became of the old ones. Open
 	// ones for the same handlers are left alone and not doubled.
 	Replay(ctx context.Context, eventID string, ds []Delivery) ([]string, error)
-	// Cancel ends a delivery that is not done. ErrConflict if it is.
+	// Cancel ends a delivery that is not done, or a dead one that holds others of its key
+	// ([OrderHoldDead]). ErrConflict if it is neither.
 	Cancel(ctx context.Context, deliveryID string) error
+	// CancelLane ends up to limit deliveries of a lane that are not done, and tells how
+	// many it ended; why is their error.
+	CancelLane(ctx context.Context, lane, why string, limit int) (n int, err error)
 }
 
 // Store is what a gateway needs from a database. It is not meant to be implemented
@@ -253,4 +258,51 @@ type Store interface {
 	// Ready returns nil when a webhook could be kept now, else what is wrong.
 	Ready(ctx context.Context) error
 	Close() error
+}
+
+// Record is something that people set up while the gateway runs, such as a destination.
+type Record struct {
+	// Kind and Name together are unique.
+	Kind, Name string
+	Value      json.RawMessage
+	// Revision counts the changes to all records of the kind.
+	Revision  int64
+	UpdatedAt time.Time
+}
+
+// What PutRecord may be given as Revision, besides that of the record that is replaced.
+const (
+	NewRecord   = 0  // there must be none yet
+	AnyRevision = -1 // whatever there is
+)
+
+// Records keeps them, for all nodes.
+type Records interface {
+	Records(ctx context.Context, kind string) ([]Record, error)
+	// Record returns ErrNotFound if there is none.
+	Record(ctx context.Context, kind, name string) (Record, error)
+	// RecordsRevision grows with each change to a kind, deletions included; 0 at first.
+	RecordsRevision(ctx context.Context, kind string) (int64, error)
+	// PutRecord writes Value where Revision is the stored one, NewRecord or AnyRevision,
+	// and returns the record with its new revision; ErrConflict if it is not.
+	PutRecord(ctx context.Context, r Record) (Record, error)
+	DeleteRecord(ctx context.Context, kind, name string) error
+}
+
+// LaneCounts is what stands in a lane. No number is larger than MaxLogCount+1.
+type LaneCounts struct {
+	// Waiting are not done; Held of them wait for an earlier one of their key.
+	Waiting, Held int64
+	Dead          int64
+	NextDue       time.Time // zero if nothing but held ones waits
+}
+
+// Follower reads the log of events in order, from any place in it.
+type Follower interface {
+	// EventsAfter returns at most limit events that were committed after the one with the
+	// id, which need not be kept any more, oldest first; empty means from the first one.
+	// gone is set when some between were removed since.
+	EventsAfter(ctx context.Context, after string, limit int) (evs []*Event, gone bool, err error)
+	// NewestEvent is the id to follow from now on; empty if there is no event.
+	NewestEvent(ctx context.Context) (string, error)
 }

@@ -12,16 +12,14 @@ import (
 func (g *Gateway) attempt(w Work) error {
 	started := time.Now()
 	w.Lease.StartedAt = started
-	h := g.byName[w.Delivery.Handler]
+	h := g.registry.Load().byName[w.Delivery.Handler]
 	policy := g.policy(h, w.Event.Source)
 	err, detail := g.run(w, h, policy.Timeout)
 	took := time.Since(started)
 
 	if err != nil && context.Cause(g.work) != nil && errors.Is(context.Cause(g.work), ErrStopped) && !isVerdict(err) {
 		// Interrupted by the stop: no fault of the handler, so no attempt.
-		if rerr := g.store.Release(context.WithoutCancel(g.work), []Lease{w.Lease}); rerr != nil && !errors.Is(rerr, ErrStopped) {
-			g.log.Error("release delivery", "delivery", w.Delivery.ID, "error", rerr)
-		}
+		g.giveBack(w)
 		return err
 	}
 	out := judge(w, err, started, took, policy)
@@ -34,7 +32,7 @@ func (g *Gateway) attempt(w Work) error {
 	}
 	if out.State == StateDead || out.Attempt.Outcome == AttemptPanicked {
 		g.log.Error("delivery failed", "event", w.Event.ID, "delivery", w.Delivery.ID, "source", w.Event.Source,
-			"type", w.Event.Type, "attempt", w.Lease.Attempt, "state", out.State.String(), "error", err, "stack", detail)
+			"type", w.Event.Type, "attempt", w.Lease.Attempt, "state", out.State.String(), "error", err, "detail", detail)
 	} else if out.State == StateRetrying {
 		g.log.Warn("delivery will be retried", "event", w.Event.ID, "delivery", w.Delivery.ID, "source", w.Event.Source,
 			"type", w.Event.Type, "attempt", w.Lease.Attempt, "at", out.RunAt, "error", err)
@@ -54,7 +52,7 @@ func (g *Gateway) finish(w Work, out Outcome) {
 		switch {
 		case err == nil:
 			if !out.State.Done() {
-				if l := g.lanes[w.Delivery.Lane]; l != nil {
+				if l := g.registry.Load().lanes[w.Delivery.Lane]; l != nil {
 					l.dueAt(out.RunAt)
 				}
 			}
@@ -137,7 +135,8 @@ const grace = 5 * time.Second
 
 // run calls the handler with a timeout. One that does not return even after the grace is
 // left behind: its goroutine is lost, its lease is not, so whatever it still writes
-// through the store comes too late. detail is a panic's stack.
+// through the store comes too late. detail is a panic's stack, or
+// what the handler noted.
 func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (err error, detail string) {
 	if h == nil {
 		// A newer version put it there, or an older one: someone else may know it.
@@ -148,7 +147,9 @@ func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (err error, 
 	ctx, cancel := context.WithTimeoutCause(g.work, timeout, fmt.Errorf("%w (timeout %s)", errTimeout, timeout))
 	defer cancel()
 	ctx = context.WithValue(ctx, leaseKey{}, w.Lease)
-	ctx = context.WithValue(ctx, deliveryKey{}, w.Delivery.ID)
+	ctx = context.WithValue(ctx, deliveryKey{}, &w.Delivery)
+	var noted note
+	ctx = context.WithValue(ctx, noteKey{}, &noted)
 	done := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -172,6 +173,8 @@ func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (err error, 
 	var p *panicError
 	if errors.As(err, &p) {
 		detail = p.stack
+	} else {
+		detail = noted.text()
 	}
 	if err != nil && !isVerdict(err) && errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)

@@ -97,7 +97,7 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Receipt
 		}
 		if i < len(take) && take[i] && !d.RunAt.After(t.now) {
 			rc.Work = append(rc.Work, t.takeDelivery(seq, i+1, 0, d, ev))
-		} else {
+		} else if !d.Held {
 			t.wake(d.Lane)
 		}
 	}
@@ -118,9 +118,18 @@ func (t *tx) addDelivery(seq int64, n int, ev *gaff.Event, d gaff.Delivery) (gaf
 	if d.RunAt.IsZero() {
 		d.RunAt = ev.ReceivedAt
 	}
-	_, err := t.exec(`insert into delivery (seq, n, handler, lane, state, max_attempts, run_at, created_at, updated_at)
-		values ($1, $2, $3, $4, 0, $5, $6, $7, $7)`,
-		seq, int64(n), d.Handler, d.Lane, int64(max(d.MaxAttempts, 1)), micros(d.RunAt), micros(t.now))
+	held, err := t.holdBack(d)
+	if err != nil {
+		return d, fmt.Errorf("order delivery: %w", err)
+	}
+	if held {
+		d.Held, d.RunAt = true, fromMicros(never)
+	}
+	_, err = t.exec(`insert into delivery (seq, n, handler, lane, state, max_attempts, run_at, created_at, updated_at,
+			okey, ordering, held)
+		values ($1, $2, $3, $4, 0, $5, $6, $7, $7, $8, $9, $10)`,
+		seq, int64(n), d.Handler, d.Lane, int64(max(d.MaxAttempts, 1)), micros(d.RunAt), micros(t.now),
+		d.Key, int64(d.Order), flag(held))
 	if err != nil {
 		return d, fmt.Errorf("insert delivery: %w", err)
 	}

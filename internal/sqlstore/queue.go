@@ -119,19 +119,22 @@ func (t *tx) finishDelivery(l gaff.Lease, o gaff.Outcome) error {
 		finished = now
 	}
 	failure := clip(o.Attempt.Error, maxErrorText)
-	n, err := t.exec(`update delivery set state = $3, attempts = $4, run_at = coalesce($5, run_at), error = $6,
+	var lane, key string
+	var order gaff.Order
+	err := t.returning([]any{&lane, &key, &order}, `update delivery set state = $3, attempts = $4, run_at = coalesce($5, run_at), error = $6,
 			updated_at = $7, finished_at = $8, leased_until = null
-		where seq = $1 and n = $2 and attempts = $9 and claim = $10 and state < 3`,
+		where seq = $1 and n = $2 and attempts = $9 and claim = $10 and state < 3
+		returning lane, okey, ordering`,
 		l.Event, l.Delivery, int64(o.State), int64(attempts), nullMicros(o.RunAt), failure,
 		now, finished, int64(l.Attempt-1), int64(l.Claim))
+	if errors.Is(err, sql.ErrNoRows) {
+		return gaff.ErrLeaseLost
+	}
 	if err != nil {
 		return fmt.Errorf("finish delivery: %w", err)
 	}
-	if n == 0 {
-		return gaff.ErrLeaseLost
-	}
 	if o.Attempt.Outcome == "" {
-		return nil
+		return t.orderedEnd(l, o.State, lane, key, order)
 	}
 	if counted {
 		if _, err := t.exec(`insert into attempt (seq, n, number, outcome, started_at, duration, error, detail)
@@ -141,7 +144,10 @@ func (t *tx) finishDelivery(l gaff.Lease, o gaff.Outcome) error {
 			return fmt.Errorf("record attempt: %w", err)
 		}
 	}
-	return t.settleEvent(l, o.State, failure, counted)
+	if err := t.settleEvent(l, o.State, failure, counted); err != nil {
+		return err
+	}
+	return t.orderedEnd(l, o.State, lane, key, order)
 }
 
 // settleEvent carries a delivery's new state over to its event.
@@ -276,12 +282,24 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 			continue
 		}
 		sc.state, sc.maxAttempts, sc.runAt = gaff.StatePending, sc.attempts+max(p.Tries, 1), micros(p.Now)
-		if _, err := t.exec(`update delivery set state = 0, max_attempts = $3, run_at = $4, updated_at = $4,
-				finished_at = null, claim = claim + 1 where seq = $1 and n = $2`,
-			seq, sc.n, sc.maxAttempts, sc.runAt); err != nil {
+		held := heldNot
+		if sc.order != gaff.NoOrder && sc.held != heldDead && !p.Take {
+			// Others of its key went on meanwhile: it waits for them.
+			busy, err := t.lockedBusy(sc.lane, sc.key)
+			if err != nil {
+				return nil, nil, fmt.Errorf("retry delivery: %w", err)
+			}
+			if busy {
+				held, sc.runAt = heldBack, never
+			}
+		}
+		if _, err := t.exec(`update delivery set state = 0, max_attempts = $3, run_at = $4, updated_at = $5,
+				finished_at = null, claim = claim + 1, held = $6 where seq = $1 and n = $2`,
+			seq, sc.n, sc.maxAttempts, sc.runAt, micros(p.Now), held); err != nil {
 			return nil, nil, fmt.Errorf("retry delivery: %w", err)
 		}
 		sc.claim++
+		sc.held = held
 		revived++
 		d := sc.delivery(ev)
 		ids = append(ids, d.ID)
@@ -395,29 +413,79 @@ func (s *Store) Cancel(ctx context.Context, deliveryID string) error {
 		if err != nil {
 			return err
 		}
-		var state gaff.State
-		var source string
-		err = tx.row([]any{&state, &source}, `select d.state, e.source from delivery d join event e on e.seq = d.seq
-			where d.seq = $1 and d.n = $2`, seq, n)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return missing("delivery", deliveryID)
-		case err != nil:
-			return err
-		case state.Done():
-			return fmt.Errorf("%w: delivery %s is %s already", gaff.ErrConflict, deliveryID, state)
-		}
-		if _, err := tx.exec(`update delivery set state = 5, claim = claim + 1, error = 'canceled', updated_at = $3,
-				finished_at = $3 where seq = $1 and n = $2`, seq, n, micros(tx.now)); err != nil {
-			return fmt.Errorf("cancel delivery: %w", err)
-		}
-		l := gaff.Lease{Event: seq, Delivery: n, EventID: eventID, Source: source}
-		return tx.settleEvent(l, gaff.StateCanceled, "canceled", false)
+		return tx.cancel(gaff.Lease{Event: seq, Delivery: n, EventID: eventID}, "canceled")
 	}})
 }
 
+// cancel ends a delivery that is not done, or a dead one that holds others of its key.
+func (t *tx) cancel(l gaff.Lease, why string) error {
+	var state gaff.State
+	var lane, key string
+	var held int
+	err := t.row([]any{&state, &l.Source, &lane, &key, &held}, `select d.state, e.source, d.lane, d.okey, d.held
+		from delivery d join event e on e.seq = d.seq where d.seq = $1 and d.n = $2`, l.Event, l.Delivery)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return missing("delivery", id.OfDelivery(l.EventID, l.Delivery))
+	case err != nil:
+		return err
+	case state.Done() && held != heldDead:
+		return fmt.Errorf("%w: delivery %s is %s already", gaff.ErrConflict, id.OfDelivery(l.EventID, l.Delivery), state)
+	}
+	if _, err := t.exec(`update delivery set state = 5, held = 0, claim = claim + 1, error = $4, updated_at = $3,
+			finished_at = $3 where seq = $1 and n = $2`, l.Event, l.Delivery, micros(t.now), why); err != nil {
+		return fmt.Errorf("cancel delivery: %w", err)
+	}
+	if held != heldDead { // a dead one is booked already
+		if err := t.settleEvent(l, gaff.StateCanceled, why, false); err != nil {
+			return err
+		}
+	}
+	if key == "" || held == heldBack {
+		return nil
+	}
+	if err := t.lockKey(lane, key); err != nil {
+		return err
+	}
+	return t.releaseNext(lane, key)
+}
+
+// CancelLane ends up to limit deliveries of a lane that are not done, and tells how many.
+func (s *Store) CancelLane(ctx context.Context, lane, why string, limit int) (n int, err error) {
+	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		n = 0
+		rows, err := tx.query(`select d.seq, d.n, e.received_at from delivery d join event e on e.seq = d.seq
+			where d.state < 3 and d.lane = $1 order by d.run_at desc limit $2`, lane, limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		var found []gaff.Lease
+		for rows.Next() {
+			var l gaff.Lease
+			var received int64
+			if err := rows.Scan(&l.Event, &l.Delivery, &received); err != nil {
+				return err
+			}
+			l.EventID = id.OfEvent(fromMicros(received), l.Event)
+			found = append(found, l)
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		for _, l := range found {
+			if err := tx.cancel(l, clip(why, maxErrorText)); err != nil {
+				return err
+			}
+		}
+		n = len(found)
+		return nil
+	}})
+	return n, err
+}
+
 const deliveryColumns = `d.seq, d.n, d.handler, d.lane, d.state, d.attempts, d.max_attempts, d.run_at, d.claim, d.error,
-	d.created_at, d.updated_at, d.finished_at, d.replaced`
+	d.created_at, d.updated_at, d.finished_at, d.replaced, d.okey, d.ordering, d.held`
 
 // deliveryScan holds deliveryColumns.
 type deliveryScan struct {
@@ -432,12 +500,16 @@ type deliveryScan struct {
 	createdAt, updatedAt  int64
 	finishedAt            sql.NullInt64
 	replaced              bool
+	key                   string
+	order                 gaff.Order
+	held                  int
 }
 
 func (sc *deliveryScan) columns() []any {
 	return []any{
 		&sc.seq, &sc.n, &sc.handler, &sc.lane, &sc.state, &sc.attempts, &sc.maxAttempts, &sc.runAt, &sc.claim, &sc.error,
 		&sc.createdAt, &sc.updatedAt, &sc.finishedAt, &sc.replaced,
+		&sc.key, &sc.order, &sc.held,
 	}
 }
 
@@ -448,6 +520,7 @@ func (sc *deliveryScan) delivery(ev *gaff.Event) gaff.Delivery {
 		Attempts: sc.attempts, MaxAttempts: sc.maxAttempts, RunAt: fromMicros(sc.runAt), Error: sc.error,
 		CreatedAt: fromMicros(sc.createdAt), UpdatedAt: fromMicros(sc.updatedAt), FinishedAt: fromNull(sc.finishedAt),
 		Source: ev.Source, Type: ev.Type, WebhookID: ev.WebhookID,
+		Key: sc.key, Order: sc.order, Held: sc.held == heldBack,
 	}
 }
 

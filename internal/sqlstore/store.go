@@ -24,6 +24,9 @@ type Dialect struct {
 	// Fault turns a driver's error into one that is gaff.ErrUnavailable where the
 	// database cannot work just now, and leaves others as they are.
 	Fault func(error) error
+	// LockKey locks a text, its argument, until the transaction's end; empty where only one
+	// transaction writes at a time.
+	LockKey string
 }
 
 // Options of a store.

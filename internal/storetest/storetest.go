@@ -29,6 +29,9 @@ type Store interface {
 	gaff.Store
 	pipeline.Store
 	PipelineReader
+	gaff.Records
+	gaff.Follower
+	LaneCounts(ctx context.Context, lane string) (gaff.LaneCounts, error)
 	access.Store
 }
 
@@ -51,6 +54,13 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"HostileText":                    testHostileText,
 		"ClaimHandsOutOnce":              testClaim,
 		"LanesAreApart":                  testLanes,
+		"OrderByKey":                     testOrderByKey,
+		"OrderHoldsDead":                 testOrderHoldsDead,
+		"OrderLatest":                    testOrderLatest,
+		"OrderUnderRace":                 testOrderUnderRace,
+		"CancelLane":                     testCancelLane,
+		"Records":                        testRecords,
+		"Follow":                         testFollow,
 		"FinishIsFenced":                 testFinish,
 		"ReleaseAndReopenCostNoAttempt":  testRelease,
 		"OutcomeOverSeveralDeliveries":   testOutcome,
