@@ -44,6 +44,7 @@ const (
 // parts is what the commands start; tests put others in their place.
 type parts struct {
 	serve   func(context.Context, *config.Config, *slog.Logger, io.Writer) error
+	dev     func(context.Context, *config.Config, app.DevOptions, *slog.Logger, io.Writer) error
 	migrate func(context.Context, *config.Config, io.Writer) error
 	sources func(*config.Config, *slog.Logger) ([]app.Source, error)
 	// terminal tells whether a stream is one.
@@ -54,7 +55,7 @@ type parts struct {
 // Run runs one command and returns the exit code.
 func Run(ctx context.Context, env Env) int {
 	return run(ctx, env, parts{
-		serve: app.Serve, migrate: app.Migrate, sources: app.Sources,
+		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, sources: app.Sources,
 		terminal: isTerminal, now: time.Now,
 	})
 }
@@ -126,8 +127,9 @@ const overview = `gaff receives the webhooks of asynchronous services, proves wh
 before it answers, and works each one with retries until its effects have happened
 exactly once.
 
-To begin: "gaff serve" runs the gateway (settings: environment, .env or gaff.yaml; see
-"gaff config show"), "gaff send fal" plays a sender, "gaff events list" shows what came.`
+To begin: "gaff dev" runs it with services that are played, the whole loop offline. "gaff
+serve" is the gateway itself (settings: environment, .env or gaff.yaml; see "gaff config
+show"), "gaff send fal" plays a sender, "gaff events list" shows what came.`
 
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
@@ -152,7 +154,7 @@ func (p *program) root() *cobra.Command {
 			root.AddCommand(cmd)
 		}
 	}
-	add("gateway", p.serveCommand(), p.migrateCommand(), p.configCommand())
+	add("gateway", p.serveCommand(), p.devCommand(), p.migrateCommand(), p.configCommand())
 	add("sender", p.sendCommand(), p.signCommand(), p.verifyCommand())
 	add("look", p.eventsCommand(), p.jobsCommand(), p.mediaCommand(), p.sourcesCommand(), p.keysCommand())
 	add("other", p.versionCommand())

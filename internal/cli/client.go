@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gaff/internal/app"
 	"gaff/internal/config"
 )
 
@@ -69,10 +70,10 @@ func (p *program) locate(cfg *config.Config) (base string) {
 // fromDataDir reads a one-line file of the data folder; empty if there is none.
 func (p *program) fromDataDir(cfg *config.Config, name string) string {
 	dir := cfg.DataDir
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(p.Dir, dir)
+	if p.devRuns(cfg) {
+		dir = app.DevDir
 	}
-	f, err := os.Open(filepath.Join(dir, name))
+	f, err := os.Open(filepath.Join(p.path(dir), name))
 	if err != nil {
 		return ""
 	}

@@ -60,6 +60,11 @@ func (p *program) configured(name string) (*config.Config, *app.Source, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if p.devRuns(cfg) {
+		if err := app.DevSecrets(cfg, p.path(app.DevDir)); err != nil {
+			return nil, nil, err
+		}
+	}
 	sources, err := p.sources(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, nil, err

@@ -50,6 +50,9 @@ type Config struct {
 	FalQueueURL string // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
 	FalJWKSURL  string // GAFF_FAL_JWKS_URL; empty: fal's own
 
+	LastFrameURL string // GAFF_LASTFRAME_URL; without a slash at the end; empty: nothing can be submitted to it
+	LastFrameKey Secret // LASTFRAME_KEY
+
 	NgrokDomain    string // NGROK_DOMAIN; a bare host name
 	NgrokAuthToken Secret // NGROK_AUTH_TOKEN, NGROK_AUTHTOKEN
 

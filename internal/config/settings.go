@@ -140,6 +140,18 @@ var settings = []setting{
 		check: func(c *Config) error { return checkURL(c.FalJWKSURL) },
 	},
 	{
+		name: "GAFF_LASTFRAME_URL", norm: trimSlash,
+		help:  "base address of the Last Frame service (docs/lastframe.md); empty: nothing is submitted to it",
+		field: func(c *Config) any { return &c.LastFrameURL },
+		check: func(c *Config) error { return checkBase(c.LastFrameURL) },
+	},
+	{
+		name:  "LASTFRAME_KEY",
+		help:  "key of the Last Frame service, if it wants one",
+		field: func(c *Config) any { return &c.LastFrameKey },
+		check: func(c *Config) error { return checkToken(c.LastFrameKey) },
+	},
+	{
 		name: "NGROK_DOMAIN",
 		help: "domain of the development tunnel",
 		norm: func(text string) string {

@@ -1,0 +1,322 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"gaff/internal/config"
+	"gaff/internal/standin"
+	"gaff/provider/fal"
+	"gaff/provider/lastframe"
+)
+
+const (
+	// DevDir is the data folder of "gaff dev". It is never the one of "gaff serve": what
+	// is tried out must not mix with what is real.
+	DevDir = "gaff-dev"
+	// DevEnvFile holds the secrets of a development gateway, in its data folder, for the
+	// commands that play a sender.
+	DevEnvFile = "dev.env"
+
+	devAddr = "127.0.0.1:3000"
+	devKey  = "standin-id:standin-secret"
+	// devReconcile is short, so that one sees how a lost webhook is made up for.
+	devReconcile = 15 * time.Second
+)
+
+// DevOptions of a development gateway.
+type DevOptions struct {
+	// Addr is where the gateway listens; empty: 127.0.0.1:3000, or another port where that
+	// one is taken.
+	Addr string
+	// Dir is the data folder; empty: DevDir.
+	Dir string
+	// Faults happen at the stand-ins.
+	Faults standin.Faults
+	// Seed makes the stand-ins do the same in every run; zero: they do not.
+	Seed uint64
+	// Samples asks for a few jobs at the start.
+	Samples bool
+}
+
+// Dev runs the gateway with stand-ins for fal and Last Frame until ctx ends. cfg gives
+// limits and logging, and secrets where they are set; its addresses, its database and its
+// keys are not used, so nothing real is reached.
+func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger, out io.Writer) error {
+	cfg.DataDir, cfg.DatabaseURL, cfg.AdminToken = o.Dir, "", ""
+	if cfg.DataDir == "" {
+		cfg.DataDir = DevDir
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w; name another one with --data-dir", err)
+	}
+	if err := devSecrets(cfg); err != nil {
+		return err
+	}
+	if err := devAddress(cfg, o.Addr); err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("--addr %s: %w", cfg.Addr, err)
+	}
+	base := "http://127.0.0.1:" + port
+	cfg.BaseURL, cfg.FalWebhookURL, cfg.LastFrameWebhookURL = base, "", ""
+	cfg.AllowAddresses = append(slices.Clone(cfg.AllowAddresses), "127.0.0.1/32", "::1/128")
+	if cfg.ReconcileAfter == config.Default().ReconcileAfter {
+		cfg.ReconcileAfter = devReconcile
+	}
+
+	players, err := startStandins(cfg, o, log)
+	if err != nil {
+		return err
+	}
+	defer players.close()
+	cfg.FalQueueURL, cfg.FalJWKSURL, cfg.FalKey = players.falURL, players.falURL+standin.JWKSPath, devKey
+	cfg.LastFrameURL, cfg.LastFrameKey = players.lastFrameURL, devKey
+
+	// The first part of a start is the gateway's; the rest is told when it is ready.
+	ready, stop := context.WithCancel(ctx)
+	var after sync.WaitGroup
+	after.Go(func() {
+		if awaitReady(ready, base) != nil {
+			return
+		}
+		players.greet(out, cfg, o)
+		if o.Samples {
+			if err := submitSamples(ready, cfg, base, out); err != nil && ready.Err() == nil {
+				log.Error("submit the sample jobs", "error", err)
+			}
+		}
+	})
+	err = Serve(ctx, cfg, log, out)
+	stop()
+	after.Wait()
+	return err
+}
+
+// DevSecrets adds the secrets of the development gateway in a folder to those of cfg, in
+// front, so that they sign.
+func DevSecrets(cfg *config.Config, dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, DevEnvFile))
+	if err != nil {
+		return fmt.Errorf("development secrets: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		for known, secrets := range map[string]*[]config.Secret{
+			"FAL_WEBHOOK_SECRET": &cfg.FalWebhookSecrets, "LASTFRAME_WEBHOOK_SECRET": &cfg.LastFrameWebhookSecrets,
+			"WEBHOOK_SECRET": &cfg.WebhookSecrets,
+		} {
+			if name == known && value != "" {
+				*secrets = append([]config.Secret{config.Secret(value)}, *secrets...)
+			}
+		}
+	}
+	if len(cfg.LastFrameWebhookSecrets) == 0 {
+		return fmt.Errorf("development secrets: %s in %s holds none; remove it, and it is made anew", DevEnvFile, dir)
+	}
+	return nil
+}
+
+// devSecrets is DevSecrets for the gateway itself, whose first start makes them.
+func devSecrets(cfg *config.Config) error {
+	text := fmt.Sprintf("FAL_WEBHOOK_SECRET=%s\nLASTFRAME_WEBHOOK_SECRET=%s\nWEBHOOK_SECRET=%s\n", rand.Text(), rand.Text(), rand.Text())
+	f, err := os.OpenFile(filepath.Join(cfg.DataDir, DevEnvFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("development secrets: %w", err)
+	}
+	return DevSecrets(cfg, cfg.DataDir)
+}
+
+// devAddress settles where the gateway listens. The port must be known before it does,
+// for the stand-ins' webhooks are addressed to it.
+func devAddress(cfg *config.Config, addr string) error {
+	wanted := addr
+	if wanted == "" {
+		wanted = devAddr
+	}
+	for {
+		ln, err := net.Listen("tcp", wanted)
+		if err != nil && addr == "" && wanted == devAddr {
+			wanted = "127.0.0.1:0"
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w; is another program using the port? Set --addr", wanted, err)
+		}
+		host, _, err := net.SplitHostPort(wanted)
+		cfg.Addr = net.JoinHostPort(host, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+		return errors.Join(err, ln.Close())
+	}
+}
+
+// standins are the services' players, each with a listener of its own.
+type standins struct {
+	fal                  *standin.Fal
+	lastFrame            *standin.LastFrame
+	falURL, lastFrameURL string
+	servers              []*http.Server
+	running              sync.WaitGroup
+}
+
+func startStandins(cfg *config.Config, o DevOptions, log *slog.Logger) (*standins, error) {
+	s := &standins{}
+	_, port, _ := net.SplitHostPort(cfg.Addr)
+	first, _ := strconv.Atoi(port)
+	var listeners []net.Listener
+	for i := 1; i <= 2; i++ {
+		// The two ports after the gateway's, where they are free: they are easily remembered.
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+i))
+		if err != nil {
+			ln, err = net.Listen("tcp", "127.0.0.1:0")
+		}
+		if err != nil {
+			for _, other := range listeners {
+				_ = other.Close()
+			}
+			return nil, fmt.Errorf("listen for a stand-in: %w", err)
+		}
+		listeners = append(listeners, ln)
+	}
+	s.falURL, s.lastFrameURL = "http://"+listeners[0].Addr().String(), "http://"+listeners[1].Addr().String()
+	options := standin.Options{Key: devKey, Seed: o.Seed, Faults: o.Faults, Log: log.With("component", "standin")}
+	options.URL = s.falURL
+	s.fal = standin.NewFal(options)
+	options.URL = s.lastFrameURL
+	s.lastFrame = standin.NewLastFrame(string(cfg.LastFrameWebhookSecrets[0]), options)
+	for i, h := range []http.Handler{s.fal, s.lastFrame} {
+		srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+		s.servers = append(s.servers, srv)
+		s.running.Go(func() { _ = srv.Serve(listeners[i]) })
+	}
+	return s, nil
+}
+
+func (s *standins) close() {
+	s.fal.Close()
+	s.lastFrame.Close()
+	for _, srv := range s.servers {
+		_ = srv.Close()
+	}
+	s.running.Wait()
+}
+
+func (s *standins) greet(out io.Writer, cfg *config.Config, o DevOptions) {
+	fmt.Fprintf(out, "\nThis is a development gateway: fal and Last Frame are played on this machine, nothing leaves it, nothing costs.\n\n")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	faults := "none (--fault duplicate,lost=0.2,… makes some)"
+	if len(o.Faults) > 0 {
+		faults = o.Faults.String()
+	}
+	for _, row := range [][2]string{
+		{"fal's stand-in", s.falURL + "  (its jobs: /_standin/jobs)"},
+		{"Last Frame's stand-in", s.lastFrameURL},
+		{"faults", faults},
+		{"data", cfg.DataDir + "  (remove it to begin anew)"},
+	} {
+		fmt.Fprintf(table, "  %s\t%s\n", row[0], row[1])
+	}
+	_ = table.Flush()
+	fmt.Fprintf(out, "\nIn a second terminal, in this folder: gaff jobs list, gaff media list, gaff events tail, gaff send fal\n")
+}
+
+// awaitReady asks the gateway until it can keep a webhook.
+func awaitReady(ctx context.Context, base string) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// sampleProject is the one of the jobs that are submitted at the start.
+const sampleProject = "sample-film"
+
+// sampleJobs are submitted in order. One fails as models do.
+var sampleJobs = []struct {
+	provider, model, kind string
+	input                 map[string]any
+}{
+	{fal.Name, "fal-ai/flux/dev", "image", map[string]any{"prompt": "A lighthouse in a storm, film still", "num_images": 2, "image_size": "landscape_4_3"}},
+	{fal.Name, "fal-ai/nano-banana", "image", map[string]any{"prompt": "The keeper, close up, lamplight", "image_size": "square"}},
+	{fal.Name, "fal-ai/kling-video/v2.5-turbo/pro/text-to-video", "video", map[string]any{"prompt": "The lamp turns, fog rolls in"}},
+	{fal.Name, "fal-ai/minimax/speech-02-hd", "audio", map[string]any{"text": "The light must never go out."}},
+	{fal.Name, "fal-ai/flux/dev", "image", map[string]any{
+		"prompt": "Something the model refuses", "standin": map[string]any{"fault": string(standin.ErrorModel)},
+	}},
+	{lastframe.Name, "video-stitch", "video", map[string]any{
+		"inputs": []map[string]string{{"url": "https://example.com/shot-1.mp4"}, {"url": "https://example.com/shot-2.mp4"}},
+	}},
+}
+
+// submitSamples asks the gateway for the sample jobs, as an application would.
+func submitSamples(ctx context.Context, cfg *config.Config, base string, out io.Writer) error {
+	token, _, err := adminToken(cfg)
+	if err != nil {
+		return err
+	}
+	for _, s := range sampleJobs {
+		body, err := json.Marshal(map[string]any{
+			"provider": s.provider, "model": s.model, "kind": s.kind, "input": s.input, "projectId": sampleProject, "userId": "you",
+		})
+		if err != nil {
+			return err
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/jobs", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
+		_ = resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		if resp.StatusCode/100 != 2 {
+			return fmt.Errorf("%s %s: %s: %s", s.provider, s.model, resp.Status, answer)
+		}
+	}
+	fmt.Fprintf(out, "%d sample jobs were submitted for the project %q; they are done in some seconds.\n", len(sampleJobs), sampleProject)
+	return nil
+}

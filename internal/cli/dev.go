@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"gaff/internal/app"
+	"gaff/internal/config"
+	"gaff/internal/standin"
+)
+
+func (p *program) devCommand() *cobra.Command {
+	var o app.DevOptions
+	var faults string
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run the gateway with stand-ins for fal and Last Frame, and a sample project",
+		Long: `Run the gateway together with stand-ins for fal and Last Frame on this machine, and submit
+a few jobs for a sample project: the whole loop, offline and at no cost. The stand-ins
+paint pictures, serve clips that play, sign their webhooks as the real services do, and on
+request make everything go wrong that goes wrong there.
+
+Its data are in a folder of their own, ./gaff-dev; databases, keys and addresses of the
+configuration are not used.
+
+Faults: ` + standin.FaultNames() + `.
+A name alone means always, "lost=0.2" one job in five. A single job can ask for its own:
+{"prompt": "…", "standin": {"fault": "lost", "seconds": 3}} as its input.`,
+		Example: `  gaff dev
+  gaff dev --fault duplicate,late=0.3,lost=0.2
+  gaff dev --addr 127.0.0.1:4000 --data-dir /tmp/try`,
+		Args: arguments(0, 0, ""),
+		RunE: work(func(ctx context.Context, _ []string) error {
+			var err error
+			if o.Faults, err = standin.ParseFaults(faults); err != nil {
+				return usageError{err}
+			}
+			cfg, err := p.load()
+			if err != nil {
+				return err
+			}
+			if o.Dir == "" {
+				o.Dir = app.DevDir
+			}
+			o.Dir = p.path(o.Dir)
+			p.tune()
+			return p.dev(ctx, cfg, o, p.logger(cfg), p.Stdout)
+		}),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Addr, "addr", "", "listen address (default 127.0.0.1:3000, or a free port)")
+	flags.StringVar(&o.Dir, "data-dir", "", "data folder (default ./"+app.DevDir+")")
+	flags.StringVar(&faults, "fault", "", "what goes wrong at the stand-ins, by commas")
+	flags.Uint64Var(&o.Seed, "seed", 0, "make the stand-ins do the same in every run")
+	flags.BoolVar(&o.Samples, "samples", true, "submit the sample jobs")
+	p.settingFlags(cmd, "GAFF_RECONCILE_AFTER", "GAFF_MEDIA_URL", "GAFF_LOG_FORMAT", "GAFF_LOG_LEVEL")
+	return cmd
+}
+
+// devRuns tells that a development gateway runs in the working folder, and no other one:
+// commands that were told of no gateway then mean it.
+func (p *program) devRuns(cfg *config.Config) bool {
+	if cfg.DataDir != config.Default().DataDir {
+		return false
+	}
+	exists := func(dir string) bool {
+		_, err := os.Stat(filepath.Join(p.path(dir), urlFile))
+		return err == nil
+	}
+	return exists(app.DevDir) && !exists(cfg.DataDir)
+}

@@ -1,0 +1,171 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// devGateway is a running "gaff dev".
+type devGateway struct {
+	gateway
+	dir, fal, lastFrame string
+}
+
+// dev starts the binary's dev command in a new folder, with an environment that would lead
+// it to real services if it used it.
+func dev(t *testing.T, args ...string) *devGateway {
+	t.Helper()
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &devGateway{dir: t.TempDir()}
+	g.url, g.log, g.done = "http://"+addr, &bytes.Buffer{}, make(chan error, 1)
+	g.cmd = exec.Command(binary, append([]string{"dev", "--addr", addr}, args...)...)
+	g.cmd.Dir = g.dir
+	g.cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir, "GAFF_DATABASE_URL=postgres://nobody@127.0.0.1:1/none", "FAL_KEY=real",
+		"GAFF_FAL_QUEUE_URL=http://127.0.0.1:1", "WEBHOOK_BASE_URL=https://real.example.com", "GAFF_ADMIN_TOKEN=" + adminToken,
+	}
+	out := filepath.Join(g.dir, "out")
+	f, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.cmd.Stdout, g.cmd.Stderr = f, f
+	if err := g.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { g.done <- g.cmd.Wait(); _ = f.Close() }()
+	t.Cleanup(g.kill)
+	said := func() string {
+		text, _ := os.ReadFile(out)
+		return string(text)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(said())
+		}
+	})
+	err = poll(15*time.Second, func() error {
+		for line := range strings.Lines(said()) {
+			if _, after, ok := strings.Cut(line, "fal's stand-in"); ok {
+				g.fal = strings.Fields(after)[0]
+			}
+			if _, after, ok := strings.Cut(line, "Last Frame's stand-in"); ok {
+				g.lastFrame = strings.Fields(after)[0]
+			}
+		}
+		if g.lastFrame == "" {
+			return fmt.Errorf("not ready:\n%s", said())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// gaff runs a command in the gateway's folder, as a person in a second terminal does.
+func (g *devGateway) gaff(args ...string) (string, error) {
+	cmd := exec.Command(binary, args...)
+	cmd.Dir, cmd.Env = g.dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestDev(t *testing.T) {
+	t.Parallel()
+	g := dev(t, "--samples=false", "--fault", "duplicate")
+
+	// The commands find it and its secrets.
+	for _, source := range []string{"fal", "lastframe", "custom"} {
+		if out, err := g.gaff("send", source); err != nil || !strings.Contains(out, `"success":true`) && !strings.Contains(out, "200") {
+			t.Errorf("gaff send %s: %v\n%s", source, err, out)
+		}
+	}
+	err := poll(10*time.Second, func() error {
+		if out, err := g.gaff("media", "list"); err != nil || strings.Count(out, "med_") < 2 {
+			return fmt.Errorf("gaff media list: %v\n%s", err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+
+	// The stand-in signs as fal does, and the gateway takes what it sends, twice for once.
+	req, _ := http.NewRequest(http.MethodPost,
+		g.fal+"/fal-ai/flux/dev?fal_webhook="+url.QueryEscape(g.url+"/api/v1/webhooks/fal"),
+		strings.NewReader(`{"prompt":"a dog","standin":{"seconds":0}}`))
+	req.Header.Set("Authorization", "Key standin-id:standin-secret")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s struct {
+		RequestID string `json:"request_id"`
+	}
+	_ = json.NewDecoder(resp.Body).Decode(&s)
+	resp.Body.Close()
+	err = poll(10*time.Second, func() error {
+		var jobs []struct {
+			RequestID  string `json:"request_id"`
+			Deliveries []struct{ Status int }
+		}
+		resp, err := http.Get(g.fal + "/_standin/jobs")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&jobs); err != nil {
+			return err
+		}
+		for _, j := range jobs {
+			if j.RequestID == s.RequestID && len(j.Deliveries) == 2 && j.Deliveries[0].Status == 200 {
+				return nil
+			}
+		}
+		return fmt.Errorf("jobs: %+v", jobs)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+
+	if err := g.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-g.done:
+		g.done <- err
+		if err != nil {
+			t.Errorf("after Ctrl-C: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("still there 20 s after Ctrl-C")
+	}
+	if _, err := os.Stat(filepath.Join(g.dir, "gaff-data")); !os.IsNotExist(err) {
+		t.Error("it touched the folder of gaff serve")
+	}
+}
+
+func TestDevRefusesAnUnknownFault(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(binary, "dev", "--fault", "nonsense")
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "there are duplicate, late, lost") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
