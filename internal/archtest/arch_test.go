@@ -30,7 +30,7 @@ var rules = []rule{
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(id|migrate|safehttp)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(cel|id|migrate|safehttp)$`, deny: `^gaff(/|$)`,
 	},
 	{
 		why:  "verify and pipeline know the vocabulary only",
