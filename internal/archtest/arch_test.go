@@ -50,7 +50,11 @@ var rules = []rule{
 	},
 	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
-		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite`,
+		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
+	},
+	{
+		why:  "a store links its own driver only",
+		from: `^(internal/(sqlstore|migrate)|store/sqlite)$`, deny: `^github\.com/jackc`,
 	},
 	{
 		why:  "the API and the server never see a store, a provider or the configuration",
@@ -69,8 +73,8 @@ var rules = []rule{
 		from: `^internal/standin$`, deny: `^gaff/`,
 	},
 	{
-		why:  "the store's test suite is for tests",
-		from: `.*`, deny: `^gaff/internal/storetest`,
+		why:  "the store's test suite and the tests' database are for tests",
+		from: `.*`, deny: `^gaff/internal/(storetest|pgtest)`,
 	},
 }
 
@@ -131,8 +135,8 @@ func checkFile(t *testing.T, path, pkg string) error {
 	if err != nil {
 		return err
 	}
-	if environment.Match(text) && !regexp.MustCompile(`^(internal/(config|cli|bench)|cmd/gaff)$`).MatchString(pkg) {
-		t.Errorf("%s reads the environment: only config and cli do (and bench, which starts programs)", path)
+	if environment.Match(text) && !regexp.MustCompile(`^(internal/(config|cli|bench|pgtest)|cmd/gaff)$`).MatchString(pkg) {
+		t.Errorf("%s reads the environment: only config and cli do (and bench and pgtest, which start programs)", path)
 	}
 	return nil
 }
@@ -161,6 +165,7 @@ func TestRulesCatch(t *testing.T) {
 		{"internal/api", "gaff/internal/sqlstore", true},
 		{"internal/api", "gaff/pipeline", false},
 		{"internal/cli", "database/sql", true},
+		{"internal/sqlstore", "github.com/jackc/pgx/v5", true},
 		{"pipeline", "gaff/internal/sqlstore", true},
 	} {
 		caught := false

@@ -468,7 +468,7 @@ func (t *tx) finish() error {
 	for _, tl := range t.tallies {
 		if _, err := t.exec(`insert into tally (source, minute, received, pending, success, error, rejected, first_seq, last_seq)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-			on conflict (source, minute) do update set
+			on conflict (source, minute, shard) do update set
 				received = tally.received + excluded.received, pending = tally.pending + excluded.pending,
 				success = tally.success + excluded.success, error = tally.error + excluded.error,
 				rejected = tally.rejected + excluded.rejected,

@@ -1,0 +1,165 @@
+package migrate_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	_ "modernc.org/sqlite"
+
+	"gaff/internal/migrate"
+	"gaff/internal/pgtest"
+)
+
+func conn(t *testing.T, driver, address string) *sql.Conn {
+	t.Helper()
+	db, err := sql.Open(driver, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	c, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// lines reads a query of one column.
+func lines(t *testing.T, c *sql.Conn, text string) (all []string) {
+	t.Helper()
+	rows, err := c.QueryContext(context.Background(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, line)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func migrated(t *testing.T, dialect string) *sql.Conn {
+	c := map[string]func() *sql.Conn{
+		"sqlite":   func() *sql.Conn { return conn(t, "sqlite", t.TempDir()+"/gaff.db") },
+		"postgres": func() *sql.Conn { return conn(t, "pgx", pgtest.Empty(t)) },
+	}[dialect]()
+	if _, err := migrate.Run(t.Context(), c, dialect); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Both databases have the same steps, tables, columns, keys and indexes.
+func TestParity(t *testing.T) {
+	t.Parallel()
+	lite, pg := migrated(t, "sqlite"), migrated(t, "postgres")
+	for what, queries := range map[string][2]string{
+		"steps": {`select name from schema_version`, `select name from schema_version`},
+		"columns, with whether they may be null": {
+			`select m.name || '.' || c.name || ' ' || case lower(c.type) when 'blob' then 'bytes' else lower(c.type) end || ' ' ||
+				(c."notnull" = 0 and not (c.pk > 0)) from sqlite_schema m join pragma_table_info(m.name) c where m.type = 'table'`,
+			`select table_name || '.' || column_name || ' ' || case when data_type in ('bigint', 'integer', 'smallint') then 'integer'
+				when data_type = 'bytea' then 'bytes' else data_type end || ' ' || case is_nullable when 'YES' then 1 else 0 end
+				from information_schema.columns where table_schema = 'public'`,
+		},
+		"keys and indexes": {
+			`select m.name || ' (' || (select group_concat(name, ', ') from (select name from pragma_table_info(m.name) where pk > 0 order by pk)) || ')'
+				from sqlite_schema m where m.type = 'table'
+			 union select i.tbl_name || ' ' || case when i.name like 'sqlite_auto%' then 'unique' else i.name end from sqlite_schema i
+				join pragma_index_list(i.tbl_name) l on l.name = i.name where i.type = 'index' and l.origin <> 'pk'`,
+			`select c.relname || ' (' || (select string_agg(a.attname, ', ' order by k.n) from unnest(i.indkey) with ordinality k(att, n)
+				join pg_attribute a on a.attrelid = c.oid and a.attnum = k.att) || ')' from pg_index i join pg_class c on c.oid = i.indrelid
+				join pg_namespace s on s.oid = c.relnamespace where i.indisprimary and s.nspname = 'public'
+			 union select c.relname || ' ' || case when x.oid is null then n.relname else 'unique' end from pg_index i
+				join pg_class c on c.oid = i.indrelid join pg_class n on n.oid = i.indexrelid
+				left join pg_constraint x on x.conindid = i.indexrelid join pg_namespace s on s.oid = c.relnamespace
+				where not i.indisprimary and s.nspname = 'public'`,
+		},
+	} {
+		if diff := cmp.Diff(lines(t, lite, queries[0]), lines(t, pg, queries[1])); diff != "" {
+			t.Errorf("%s differ (-sqlite +postgres):\n%s", what, diff)
+		}
+	}
+	for _, column := range lines(t, pg, `select table_name || '.' || column_name from information_schema.columns
+		where table_schema = 'public' and data_type = 'text' and collation_name is distinct from 'C' and table_name <> 'schema_version'`) {
+		t.Errorf("%s: say collate \"C\": text must compare by bytes, whatever the database's locale", column)
+	}
+}
+
+// A program of the former version works with what the next one leaves, if that says so.
+func TestOlderProgram(t *testing.T) {
+	t.Parallel()
+	for _, dialect := range []string{"sqlite", "postgres"} {
+		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
+			c := migrated(t, dialect)
+			steps, err := migrate.Steps(dialect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := len(steps)
+			add := func(needs int, text string) {
+				t.Helper()
+				version := len(steps) + 1
+				steps = append(steps, migrate.Step{Version: version, Name: fmt.Sprint("later ", version), SQL: text, Needs: needs})
+				if _, err := migrate.Apply(t.Context(), c, dialect, steps); err != nil {
+					t.Fatal(err)
+				}
+			}
+			add(0, `create table later (a integer)`)
+			if applied, err := migrate.Run(t.Context(), c, dialect); err != nil || len(applied) != 0 {
+				t.Errorf("one step behind: %v, %v", applied, err)
+			}
+			add(now+1, `drop table later`)
+			if _, err := migrate.Run(t.Context(), c, dialect); err == nil || !strings.Contains(err.Error(), "or a newer one") {
+				t.Errorf("behind a step that needs a newer program: %v", err)
+			}
+			if _, err := migrate.Apply(t.Context(), c, dialect, steps[:now+1]); err != nil {
+				t.Errorf("the program that it needs: %v", err)
+			}
+			add(0, `create table later (a integer)`)
+			if _, err := migrate.Run(t.Context(), c, dialect); err == nil {
+				t.Error("what one step needed was forgotten by the next")
+			}
+		})
+	}
+}
+
+// Nodes that start together migrate once.
+func TestConcurrentStarts(t *testing.T) {
+	t.Parallel()
+	address := pgtest.Empty(t)
+	results := make(chan error, 4)
+	count := make(chan int, 4)
+	for range 4 {
+		c := conn(t, "pgx", address)
+		go func() {
+			applied, err := migrate.Run(context.Background(), c, "postgres")
+			count <- len(applied)
+			results <- err
+		}()
+	}
+	total := 0
+	for range 4 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+		total += <-count
+	}
+	if steps, _ := migrate.Steps("postgres"); total != len(steps) {
+		t.Errorf("%d steps were applied, want %d", total, len(steps))
+	}
+}
