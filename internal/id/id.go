@@ -86,7 +86,7 @@ func ParseDelivery(deliveryID string) (eventID string, n int, ok bool) {
 		return "", 0, false
 	}
 	n, err := strconv.Atoi(number)
-	if err != nil || n < 1 {
+	if err != nil || n < 1 || strconv.Itoa(n) != number { // one name each
 		return "", 0, false
 	}
 	return Event + rest, n, true
