@@ -46,3 +46,30 @@ func ExampleNew_faults() {
 	// signature.prefix: missing; format prefixed needs it, such as sha256=
 	// secrets: missing; the secret that the sender signs with is wanted
 }
+
+// The application's verifyWebhookSignature and generateWebhookSignature.
+func ExampleVerifyWebhookSignature() {
+	payload := []byte(`{"request_id":"r-1"}`)
+	signature := verify.GenerateWebhookSignature(payload, "a secret")
+	fmt.Println(signature)
+	fmt.Println(verify.VerifyWebhookSignature(payload, signature, "a secret"))
+	fmt.Println(verify.VerifyWebhookSignature(payload, signature[:10], "a secret")) // no panic: refused
+	fmt.Println(verify.VerifyWebhookSignature(payload, signature, "another"))
+	// Output:
+	// 79803bced856880ed57af4937c46d2591d553dbe17735e29c63599ccd090321f
+	// true
+	// false
+	// false
+}
+
+// The application's validateWebhookTimestamp.
+func ExampleValidateWebhookTimestamp() {
+	now := time.Unix(1767225600, 0)
+	fmt.Println(verify.ValidateWebhookTimestamp("1767225300", now, 5*time.Minute))
+	fmt.Println(verify.ValidateWebhookTimestamp("1767225299", now, 5*time.Minute))
+	fmt.Println(verify.ValidateWebhookTimestamp("soon", now, 5*time.Minute))
+	// Output:
+	// true
+	// false
+	// false
+}
