@@ -28,6 +28,8 @@ const PathPrefix = "/api/v1/webhooks/"
 const (
 	maxHandle    = 256
 	maxDedupeKey = 256
+	// maxName bounds the names in an event, which stand in every list.
+	maxName = 1024
 	// Of a rejection, this much is kept.
 	rejectedBody   = 2 << 10
 	rejectedValue  = 256
@@ -269,6 +271,14 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) (*Event, r
 	if env.Data == nil {
 		env.Data = json.RawMessage(plain.Body)
 	}
+	for _, name := range [...]struct{ what, text string }{{"type", env.Type}, {"id", env.ID}, {"correlation id", env.CorrelationID}} {
+		if len(name.text) > maxName {
+			return nil, badPayload.because("the %s is %d bytes long, more than %d", name.what, len(name.text), maxName)
+		}
+	}
+	if tooDeep(env.Data) {
+		return nil, badPayload.because("the body is nested deeper than %d levels", maxDepth)
+	}
 	ev := &Event{
 		Source: src.Name, Type: env.Type, WebhookID: env.ID,
 		CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
@@ -276,6 +286,36 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) (*Event, r
 	}
 	ev.DedupeKey = dedupeKey(env, req.Body)
 	return ev, reply{}
+}
+
+// maxDepth is how deep JSON may be nested. Whoever reads it later has a limit too (Go's is
+// 10,000, others' are lower), and the API wraps it in some levels of its own: one webhook
+// that is too deep would make every list that it stands in unreadable.
+const maxDepth = 1000
+
+// tooDeep looks at valid JSON.
+func tooDeep(data []byte) bool {
+	// Nearly always, there are not even so many brackets.
+	if bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) <= maxDepth {
+		return false
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // dedupeKey is the sender's id joined with the status, or the body's hash. An id too long

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -179,8 +180,9 @@ func TestRejectionsTellTheOperatorAndHideSecrets(t *testing.T) {
 // Strangers may come in any number: what they leave behind is bounded.
 func TestManyRejectionsStayFew(t *testing.T) {
 	t.Parallel()
-	const kept, requests = 50, 20_000
-	st, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{MaxRejections: kept})
+	const kept, requests = 50, 100_000
+	dir := t.TempDir()
+	st, err := sqlite.Open(context.Background(), filepath.Join(dir, "gaff.db"), sqlite.Options{MaxRejections: kept})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,6 +217,16 @@ func TestManyRejectionsStayFew(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
 		t.Errorf("the heap grew by %d bytes", grown)
+	}
+	disk := int64(0)
+	files, err := os.ReadDir(dir)
+	for _, file := range files {
+		if info, err := file.Info(); err == nil {
+			disk += info.Size()
+		}
+	}
+	if err != nil || disk > 32<<20 {
+		t.Errorf("%d bytes are on the disk, %v", disk, err)
 	}
 	all, cursor := 0, ""
 	for {
