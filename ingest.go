@@ -159,6 +159,11 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	if err != nil {
 		return req, badSignature.because("%v", err)
 	}
+	if handle != "" && src.CheckHandle != nil {
+		if err := src.CheckHandle(handle); err != nil {
+			return req, badSignature.because("%v", err)
+		}
+	}
 	ev, rp := g.read(src, req, proof)
 	if rp.status != 0 {
 		return req, rp
