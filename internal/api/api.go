@@ -95,6 +95,8 @@ type Options struct {
 	Address func(source string) string
 	// Version is shown in the OpenAPI document; empty means "dev".
 	Version string
+	// Jobs submits and cancels; nil: there are only those that webhooks tell of.
+	Jobs Jobs
 	// Guard keeps keys, sessions and the audit log; nil: there are none.
 	Guard *access.Guard
 }
@@ -164,7 +166,11 @@ func (s *server) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		r, n := noted(r)
 		defer func() { s.record(r, n, t.status) }()
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		limit := int64(maxBody)
+		if r.URL.Path == "/api/v1/jobs" {
+			limit = maxJobBody
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		if err := checkQuery(r.URL.RawQuery); err != nil {
 			refuse(w, r, http.StatusBadRequest, err.Error())
 			return
@@ -215,7 +221,7 @@ func checkQuery(raw string) error {
 // nowhere answers for addresses, or methods of them, that there are not.
 func nowhere(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
 		if _, pattern := mux.Handler(probe); pattern != "/api/" {
 			allowed = append(allowed, method)
@@ -366,7 +372,7 @@ func describeProblems(doc *huma.OpenAPI) {
 
 // operations lists what an address can do, by method.
 func operations(item *huma.PathItem) map[string]*huma.Operation {
-	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete}
+	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodDelete: item.Delete}
 	maps.DeleteFunc(ops, func(_ string, op *huma.Operation) bool { return op == nil })
 	return ops
 }
