@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -78,6 +79,8 @@ type LedgerOptions struct {
 	// Users are the provider's customers whose webhooks are believed, by provider; for a
 	// provider without an entry the first proven one is kept.
 	Users map[string][]string
+	// Shared is set where other processes work on the same store.
+	Shared bool
 	// Settled is told of each job that came to its end, after the commit; may be nil.
 	Settled func(provider, by string, status JobStatus)
 }
@@ -90,6 +93,8 @@ type Ledger struct {
 	providers map[string]Provider
 	handles   handles
 	pokes     map[string]chan struct{}
+	process   string   // names this process among those that share the store
+	calls     sync.Map // ids of jobs whose callers wait for the answer
 }
 
 const handleKeySetting = "webhook_handle_key"
@@ -108,7 +113,7 @@ func NewLedger(ctx context.Context, o LedgerOptions) (*Ledger, error) {
 	if o.Address == nil {
 		o.Address = func(string) string { return "" }
 	}
-	l := &Ledger{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}}
+	l := &Ledger{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}, process: rand.Text()}
 	for _, p := range o.Providers {
 		l.providers[p.Name()] = p
 		l.pokes[p.Name()] = make(chan struct{}, 1)

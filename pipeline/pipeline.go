@@ -104,11 +104,11 @@ type Job struct {
 	// often it was, Misses how often in a row it did not know the job.
 	NextAskAt    time.Time
 	Asks, Misses int
-	// Owed is set when the answer to a submit that was made for a caller may not have
-	// reached it: a repetition of the call is then the same job.
-	Owed bool
 	// CallKey is a hash of the call that a proxied submit came by; empty for others.
 	CallKey string
+	// OwedBy names the process that owes the caller its answer; empty once it has it. A
+	// repetition of the call means the same job then.
+	OwedBy string
 }
 
 // SubmitState is how far the submit of a job has come.
@@ -238,8 +238,9 @@ type Tx interface {
 	AddMedia(ctx context.Context, m *Media) (bool, error)
 	// JobByKey finds a job by its idempotency key.
 	JobByKey(ctx context.Context, key string) (*Job, error)
-	// JobByCall returns the oldest job with the CallKey that is owed and was made since.
-	JobByCall(ctx context.Context, key string, since time.Time) (*Job, error)
+	// JobsByCall returns jobs of a CallKey, made since, whose callers are owed an answer; the
+	// oldest first.
+	JobsByCall(ctx context.Context, key string, since time.Time) ([]*Job, error)
 	// Input returns what a job was submitted with; nil if it is not kept.
 	Input(ctx context.Context, jobID string) (json.RawMessage, error)
 	SaveInput(ctx context.Context, jobID string, input json.RawMessage) error

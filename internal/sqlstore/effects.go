@@ -64,7 +64,7 @@ func (e *effects) Emit(_ context.Context, ev *gaff.Event, ds []gaff.Delivery) er
 const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.user_id, j.request_id, j.status, j.result,
 	j.error, j.error_type, j.settled_by, j.metadata, j.created_at, j.submitted_at, j.settled_at, j.updated_at,
 	j.submit, j.sent_at, j.account, j.idempotency_key, j.run_id, j.step_id, j.status_url, j.response_url, j.cancel_url,
-	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed, j.call_key`
+	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed_by, j.call_key`
 
 type jobScan struct {
 	seq                  int64
@@ -73,7 +73,6 @@ type jobScan struct {
 	created, updated     int64
 	submitted, settledAt sql.NullInt64
 	sent, nextAsk        sql.NullInt64
-	owed                 int64
 }
 
 func (sc *jobScan) columns() []any {
@@ -83,7 +82,7 @@ func (sc *jobScan) columns() []any {
 		&sc.created, &sc.submitted, &sc.settledAt, &sc.updated,
 		&sc.j.Submit, &sc.sent, &sc.j.Account, &sc.j.IdempotencyKey, &sc.j.RunID, &sc.j.StepID, &sc.j.StatusURL,
 		&sc.j.ResponseURL, &sc.j.CancelURL, &sc.j.WebhookURL, &sc.j.Callback, &sc.j.Cost, &sc.nextAsk, &sc.j.Asks,
-		&sc.j.Misses, &sc.owed, &sc.j.CallKey,
+		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey,
 	}
 }
 
@@ -92,7 +91,7 @@ func (sc *jobScan) job() *pipeline.Job {
 	j.Result, j.Metadata = json.RawMessage(sc.result), json.RawMessage(sc.metadata)
 	j.CreatedAt, j.UpdatedAt = fromMicros(sc.created), fromMicros(sc.updated)
 	j.SubmittedAt, j.SettledAt = fromNull(sc.submitted), fromNull(sc.settledAt)
-	j.SentAt, j.NextAskAt, j.Owed = fromNull(sc.sent), fromNull(sc.nextAsk), sc.owed != 0
+	j.SentAt, j.NextAskAt = fromNull(sc.sent), fromNull(sc.nextAsk)
 	return &j
 }
 
@@ -125,7 +124,7 @@ func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 	n, err := e.exec(`insert into job (id, provider, model, kind, project_id, user_id, request_id, status, result,
 			error, error_type, settled_by, metadata, created_at, submitted_at, settled_at, updated_at,
 			submit, sent_at, account, idempotency_key, run_id, step_id, status_url, response_url, cancel_url,
-			webhook_url, callback, cost, next_ask_at, asks, misses, owed, call_key)
+			webhook_url, callback, cost, next_ask_at, asks, misses, owed_by, call_key)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
 			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
 		on conflict do nothing`,
@@ -133,7 +132,7 @@ func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 		j.Error, j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), micros(j.CreatedAt), nullMicros(j.SubmittedAt),
 		nullMicros(j.SettledAt), micros(j.UpdatedAt),
 		int64(j.Submit), nullMicros(j.SentAt), j.Account, j.IdempotencyKey, j.RunID, j.StepID, j.StatusURL, j.ResponseURL,
-		j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks), int64(j.Misses), flag(j.Owed),
+		j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks), int64(j.Misses), j.OwedBy,
 		j.CallKey)
 	if err != nil {
 		return fmt.Errorf("insert job %s: %w", j.ID, err)
@@ -155,13 +154,13 @@ func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
 			result = $8, error = $9, error_type = $10, settled_by = $11, metadata = $12, submitted_at = $13,
 			settled_at = $14, updated_at = $15, submit = $16, sent_at = $17, account = $18, run_id = $19, step_id = $20,
 			status_url = $21, response_url = $22, cancel_url = $23, webhook_url = $24, callback = $25, cost = $26,
-			next_ask_at = $27, asks = $28, misses = $29, owed = $30
+			next_ask_at = $27, asks = $28, misses = $29, owed_by = $30
 		where id = $1 and (status = $7 or status < $7 and status < 2)`,
 		j.ID, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result), j.Error,
 		j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), nullMicros(j.SubmittedAt), nullMicros(j.SettledAt),
 		micros(j.UpdatedAt), int64(j.Submit), nullMicros(j.SentAt), j.Account, j.RunID, j.StepID, j.StatusURL,
 		j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks),
-		int64(j.Misses), flag(j.Owed))
+		int64(j.Misses), j.OwedBy)
 	if err != nil {
 		return fmt.Errorf("save job %s: %w", j.ID, err)
 	}
@@ -198,9 +197,13 @@ func (e *effects) JobByKey(_ context.Context, key string) (*pipeline.Job, error)
 	return e.job(`select `+jobColumns+` from job j where j.idempotency_key = $1 and j.idempotency_key <> ''`, key)
 }
 
-func (e *effects) JobByCall(_ context.Context, key string, since time.Time) (*pipeline.Job, error) {
-	return e.job(`select `+jobColumns+` from job j where j.call_key = $1 and j.call_key <> '' and j.owed = 1
-		and j.created_at >= $2 order by j.seq limit 1`, key, micros(since))
+func (e *effects) JobsByCall(_ context.Context, key string, since time.Time) ([]*pipeline.Job, error) {
+	found, err := e.jobs(`select `+jobColumns+` from job j where j.call_key = $1 and j.owed_by <> '' and j.created_at >= $2
+		order by j.seq limit 100`, key, micros(since))
+	if err != nil {
+		return nil, fmt.Errorf("jobs of a call: %w", err)
+	}
+	return found, nil
 }
 
 func (e *effects) Input(_ context.Context, jobID string) (json.RawMessage, error) {
@@ -242,7 +245,8 @@ func (e *effects) Note(_ context.Context, jobID, what, text string) error {
 }
 
 func (e *effects) DueAsks(_ context.Context, provider string, limit int, until time.Time) ([]*pipeline.Job, error) {
-	found, err := e.dueJobs(provider, limit)
+	found, err := e.jobs(`select `+jobColumns+` from job j where j.provider = $1 and j.next_ask_at <= $2
+		order by j.next_ask_at limit $3`, provider, micros(e.now), int64(limit))
 	if err != nil {
 		return nil, fmt.Errorf("due jobs: %w", err)
 	}
@@ -262,9 +266,8 @@ func (e *effects) DueAsks(_ context.Context, provider string, limit int, until t
 	return due, nil
 }
 
-func (e *effects) dueJobs(provider string, limit int) (found []*pipeline.Job, err error) {
-	rows, err := e.query(`select `+jobColumns+` from job j where j.provider = $1 and j.next_ask_at <= $2
-		order by j.next_ask_at limit $3`, provider, micros(e.now), int64(limit))
+func (e *effects) jobs(text string, args ...any) (found []*pipeline.Job, err error) {
+	rows, err := e.query(text, args...)
 	if err != nil {
 		return nil, err
 	}

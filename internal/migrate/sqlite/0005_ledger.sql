@@ -15,11 +15,11 @@ alter table job add column cost text not null default '';
 alter table job add column next_ask_at integer;
 alter table job add column asks integer not null default 0;
 alter table job add column misses integer not null default 0;
-alter table job add column owed integer not null default 0;
+alter table job add column owed_by text not null default '';
 alter table job add column call_key text not null default '';
 create unique index job_by_key on job (idempotency_key) where idempotency_key <> '';
 create index job_by_ask on job (provider, next_ask_at) where next_ask_at is not null;
-create index job_by_call on job (call_key) where owed = 1;
+create index job_by_call on job (call_key) where owed_by <> '';
 create index job_by_run on job (run_id) where run_id <> '';
 
 -- Apart from the job, so that lists and changes of status do not carry it.
