@@ -99,6 +99,11 @@ type Options struct {
 	Jobs Jobs
 	// Guard keeps keys, sessions and the audit log; nil: there are none.
 	Guard *access.Guard
+	// TestSource sends a signed sample of a type to a source; nil: there are no samples. Its
+	// errors are gaff.ErrNotFound and gaff.ErrInvalid with what to do.
+	TestSource func(ctx context.Context, source, eventType string) (Sent, error)
+	// Settings are shown.
+	Settings []Setting
 }
 
 // maxBody bounds the bodies of requests to the API, in bytes.
@@ -108,6 +113,7 @@ type server struct {
 	o       Options
 	streams chan struct{} // a place for each open stream
 	changes changeCache
+	bulks   bulks
 }
 
 // New returns the handler of everything below /api/ that is not a receiving address.
@@ -320,6 +326,8 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 	s.describeResults(api)
 	s.describeOverview(api)
 	s.describeAccess(api)
+	s.describeBulk(api)
+	s.describeSetup(api)
 	s.describeStream(mux, api)
 	return api
 }

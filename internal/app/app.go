@@ -21,6 +21,7 @@ import (
 	"gaff/internal/config"
 	"gaff/internal/metrics"
 	"gaff/internal/server"
+	"gaff/internal/ui"
 	"gaff/pipeline"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
@@ -116,13 +117,27 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		return errors.Join(err, ln.Close())
 	}
 	defer forget()
-	greet(out, cfg, local, tokenHint(cfg, token, made), sources)
+	greet(out, cfg, local, sources)
+	code, err := guard.OwnerLink(ctx)
+	if err != nil {
+		log.Warn("no login link can be made", "error", err)
+	}
+	welcome(out, local, tokenHint(cfg, token, made), code)
 	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources))
+	console := consoleOptions(cfg, local, sources)
+	base := local
+	if cfg.BaseURL != "" {
+		base = cfg.BaseURL
+	}
+	ingest := gw.IngestHandler()
+	apiHandler := api.New(api.Options{
+		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Log: log, Address: console.Address,
+		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg),
+	})
+	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
+	console.Ready, console.Log = st.Ready, log
 	err = server.Serve(ctx, ln, server.Options{
-		Ingest: gw.IngestHandler(),
-		API: api.New(api.Options{
-			Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Log: log, Address: func(name string) string { return address(cfg, local, name) },
-		}),
+		Ingest: ingest, API: apiHandler, Console: ui.New(console),
 		Metrics: m.Handler(), Ready: st.Ready, Log: log,
 		Authorized:     func(r *http.Request) bool { _, ok := guard.Authorize(r); return ok },
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
