@@ -252,6 +252,13 @@ type Rejection struct {
 	Body       []byte
 	BodySize   int64
 	ReceivedAt time.Time
+	// Whole is the request as it came, for the store to keep apart in bounded size; nil
+	// where it is not to be kept. It is never set on what a store returns.
+	Whole *Request
+	// Rescuable tells that the request is kept whole and can be verified again; RescuedAs
+	// is the event that it became, empty if none.
+	Rescuable bool
+	RescuedAs string
 }
 
 // Verification is what a [Verifier] learned about the sender.
@@ -270,6 +277,9 @@ type Verification struct {
 	// ID and Type are the event's id and type where the verifier's description
 	// tells where they stand (Standard Webhooks' webhook-id, for one).
 	ID, Type string
+	// Content is what is to be read in place of the body, as JSON, where the body is a
+	// sealed form of it (a JSON Web Token, an encrypted message); empty: the body itself.
+	Content string
 }
 
 // Verifier checks that a request was sent by whom it claims.
@@ -304,6 +314,10 @@ type Envelope struct {
 	OccurredAt time.Time
 	// Data is the body as valid JSON; nil means that the body itself is it.
 	Data json.RawMessage
+	// Split is set where one request brings several events, or none: Batch holds them,
+	// each with its Data. Of the envelope itself nothing else is read then.
+	Split bool
+	Batch []Envelope
 }
 
 // Reply is a fixed answer to a sender.
@@ -312,6 +326,9 @@ type Reply struct {
 	ContentType string
 	Header      http.Header
 	Body        []byte
+	// Reason says to the operator why a call was refused (a Status from 400 on); Note is
+	// logged. Neither is sent.
+	Reason, Note string
 }
 
 // Handshaker answers the calls by which a sender tests that an address is ours: a GET
@@ -321,7 +338,7 @@ type Handshaker interface {
 	Methods() []string
 	// Handshake answers r. v is zero and err the verifier's refusal if r did not
 	// verify. ok is false when r is an ordinary webhook after all.
-	Handshake(r *Request, v Verification, err error) (rep Reply, ok bool)
+	Handshake(ctx context.Context, r *Request, v Verification, err error) (rep Reply, ok bool)
 }
 
 // Source joins a name in the URL to a way of trusting and reading it.
@@ -335,10 +352,6 @@ type Source struct {
 	Handshaker Handshaker
 	// Ack is answered in place of the usual JSON; nil for the usual.
 	Ack *Reply
-	// CheckHandle judges the last part of an address with one, PathPrefix{source}/{handle},
-	// of an authentic request; an error refuses it as a wrong signature would. Nil: any
-	// handle is taken, and means nothing.
-	CheckHandle func(handle string) error
 	// MaxBodyBytes bounds the body, in bytes. Zero means 1 MiB.
 	MaxBodyBytes int64
 	// AcceptGzip allows "Content-Encoding: gzip"; the unpacked size is bounded by
@@ -349,7 +362,11 @@ type Source struct {
 	// Quiet says why the source refuses everything, such as a secret that is not
 	// set; empty for a source that works. It is logged at start and shown.
 	Quiet string
+	// Guard bounds who may send and how much.
+	Guard Guard
 	// About describes the source to people: what the verifier expects, and where to
 	// enter the address. Keys and values are free text; nothing secret.
 	About map[string]string
+
+	bucket *bucket // of Guard.Rate
 }

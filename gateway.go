@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ type Options struct {
 	// InFlightBytes bounds the bodies that are being received at once, in bytes; more
 	// are told to come again. Zero means 256 MiB.
 	InFlightBytes int64
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is believed.
+	// Empty: the sender's address is the peer's.
+	TrustedProxies []netip.Prefix
 	// Hooks are told of each reply and attempt; any may be nil.
 	Hooks Hooks
 }
@@ -54,13 +58,14 @@ type Gateway struct {
 	opt     Options
 	log     *slog.Logger
 	store   Store
-	sources map[string]*Source
+	sources sourceSet
 	// registry is what events are routed by. It is never changed but replaced as a whole,
 	// under mu, so that routing takes no lock while handlers come and go.
 	registry atomic.Pointer[registry]
 
-	inFlight atomic.Int64 // bytes of bodies being received
-	quiet    sometimes
+	inFlight   atomic.Int64 // bytes of bodies being received
+	quiet      sometimes
+	quarantine *bucket // bytes of refused requests that are kept whole
 
 	mu      sync.Mutex
 	state   runState
@@ -140,6 +145,9 @@ const (
 	defaultWorkers   = 64
 	defaultInFlight  = 256 << 20
 	defaultBodyLimit = 1 << 20
+	// Of refused requests, so many bytes a second and at once are kept whole.
+	quarantineRate  = 1 << 20
+	quarantineBurst = 16 << 20
 )
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
@@ -162,12 +170,13 @@ func New(o Options) (*Gateway, error) {
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
 	g := &Gateway{
 		opt: o, log: o.Logger, store: o.Store,
-		sources: map[string]*Source{}, quit: make(chan struct{}),
+		quit: make(chan struct{}),
 	}
 	g.registry.Store(&registry{
 		byName: map[string]*registered{},
 		lanes:  map[string]*lane{"": newLane("", o.Workers, queuePlaces, queueBytes)},
 	})
+	g.quarantine = newBucket(quarantineRate, quarantineBurst)
 	g.work, g.cancel = context.WithCancelCause(context.Background())
 	return g, nil
 }
@@ -181,15 +190,13 @@ func (g *Gateway) AddSource(s Source) {
 		panic(fmt.Sprintf("gaff: source name %q: want lower case letters, digits, - and _, at most 64", s.Name))
 	case s.Name == "manage" || s.Name == InnerSource:
 		panic(fmt.Sprintf("gaff: source name %q is taken by gaff itself", s.Name))
-	case g.sources[s.Name] != nil:
+	case g.sources.get(s.Name) != nil:
 		panic(fmt.Sprintf("gaff: source %q is added twice", s.Name))
 	case s.Verifier == nil || s.Parser == nil:
 		panic(fmt.Sprintf("gaff: source %q needs a Verifier and a Parser", s.Name))
 	}
-	if s.MaxBodyBytes <= 0 {
-		s.MaxBodyBytes = defaultBodyLimit
-	}
-	g.sources[s.Name] = &s
+	g.ready(&s)
+	g.sources.put(&s)
 }
 
 // HandleOptions say how a handler is run. The zero value is how most are.
@@ -375,7 +382,7 @@ type SourceInfo struct {
 // Sources describes the sources, by name.
 func (g *Gateway) Sources() []SourceInfo {
 	var infos []SourceInfo
-	for _, s := range g.sources {
+	for _, s := range g.sources.all() {
 		info := SourceInfo{
 			Name: s.Name, Path: PathPrefix + s.Name, Quiet: s.Quiet, About: s.About, MaxBodyBytes: s.MaxBodyBytes,
 		}
@@ -423,7 +430,7 @@ func orderKey(key string) string {
 // policy is the handler's over the source's over the gateway's; h may be nil.
 func (g *Gateway) policy(h *registered, source string) RetryPolicy {
 	policy := g.opt.Retry
-	if s := g.sources[source]; s != nil && s.Retry != nil {
+	if s := g.sources.get(source); s != nil && s.Retry != nil {
 		policy = s.Retry.over(policy)
 	}
 	if h != nil && h.Retry != nil {
@@ -466,15 +473,50 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 
 // accept keeps an event and starts on its deliveries at once, where there is room.
 func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery) (Receipt, error) {
-	size := int64(len(ev.Data))
-	take := make([]bool, len(ds))
 	reg := g.registry.Load()
+	take := g.reserve(reg, ev, ds)
+	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take})
+	g.hand(reg, ev, ds, take, rc, err)
+	return rc, err
+}
+
+// acceptAll is accept for the events of one request, in one commit.
+func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delivery) ([]Receipt, error) {
+	if len(evs) == 1 {
+		rc, err := g.accept(ctx, evs[0], routes[0])
+		return []Receipt{rc}, err
+	}
+	reg := g.registry.Load()
+	ps := make([]AcceptParams, len(evs))
+	for i, ev := range evs {
+		ps[i] = AcceptParams{Event: ev, Deliveries: routes[i], Take: g.reserve(reg, ev, routes[i])}
+	}
+	rcs, err := g.store.AcceptAll(ctx, ps)
+	for i, p := range ps {
+		var rc Receipt
+		if err == nil {
+			rc = rcs[i]
+		}
+		g.hand(reg, p.Event, p.Deliveries, p.Take, rc, err)
+	}
+	return rcs, err
+}
+
+// reserve asks the lanes for places.
+func (g *Gateway) reserve(reg *registry, ev *Event, ds []Delivery) []bool {
+	take := make([]bool, len(ds))
 	for i, d := range ds {
 		if l := reg.lanes[d.Lane]; l != nil && g.gateReady(reg, l, ev.ReceivedAt) {
-			take[i] = l.reserve(1, size)
+			take[i] = l.reserve(1, int64(len(ev.Data)))
 		}
 	}
-	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take})
+	return take
+}
+
+// hand gives the lanes what was kept for them, and takes back the places that were not
+// needed.
+func (g *Gateway) hand(reg *registry, ev *Event, ds []Delivery, take []bool, rc Receipt, err error) {
+	size := int64(len(ev.Data))
 	handed := 0 // rc.Work is in the order of ds, and holds some of those that were asked for
 	for i, d := range ds {
 		l := reg.lanes[d.Lane]
@@ -492,7 +534,6 @@ func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery) (Receipt
 			l.look()
 		}
 	}
-	return rc, err
 }
 
 // Retry makes the dead deliveries of an event ("evt_…"), or one dead delivery ("dlv_…"),
@@ -552,7 +593,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, s := range g.sources {
+	for _, s := range g.sources.all() {
 		if s.Quiet != "" {
 			g.log.Warn("source refuses everything", "source", s.Name, "reason", s.Quiet)
 		}

@@ -52,6 +52,8 @@ type reply struct {
 	reason string
 	// fixed is sent in place of body, for handshakes and senders that insist on a text.
 	fixed *Reply
+	// retryAfter is told in seconds; 0 is the usual time.
+	retryAfter int
 }
 
 var (
@@ -71,7 +73,7 @@ func (rp reply) because(format string, args ...any) reply {
 func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	name, handle, ok := splitPath(r.URL.Path)
-	src := g.sources[name]
+	src := g.sources.get(name)
 	var req *Request
 	var rp reply
 	switch {
@@ -135,18 +137,26 @@ func (g *Gateway) receiveSafely(w http.ResponseWriter, r *http.Request, src *Sou
 }
 
 func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, handle string) (*Request, reply) {
+	from := g.client(r)
+	if rp := src.stopped(r, from); rp.status != 0 {
+		w.Header().Set("Connection", "close") // the body is not read
+		return nil, rp
+	}
 	body, rp := g.readBody(w, r, src)
 	if rp.status != 0 {
 		return nil, rp
 	}
 	defer g.inFlight.Add(-int64(cap(body)))
 	req := &Request{
-		Method: r.Method, URL: g.publicURL(r), RemoteAddr: peer(r), Header: r.Header, Body: body, ReceivedAt: time.Now(),
+		Method: r.Method, URL: g.publicURL(r), RemoteAddr: from, Header: r.Header, Body: body, ReceivedAt: time.Now(),
 	}
 	proof, err := src.Verifier.Verify(r.Context(), req)
 	if src.Handshaker != nil {
-		if fixed, ok := src.Handshaker.Handshake(req, proof, err); ok {
-			return req, reply{status: fixed.Status, fixed: &fixed}
+		if fixed, ok := src.Handshaker.Handshake(r.Context(), req, proof, err); ok {
+			if fixed.Note != "" {
+				g.log.Warn("handshake", "source", src.Name, "note", fixed.Note)
+			}
+			return req, reply{status: fixed.Status, fixed: &fixed, reason: fixed.Reason}
 		}
 	}
 	if r.Method != http.MethodPost {
@@ -159,37 +169,58 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	if err != nil {
 		return req, badSignature.because("%v", err)
 	}
-	if handle != "" && src.CheckHandle != nil {
-		if err := src.CheckHandle(handle); err != nil {
-			return req, badSignature.because("%v", err)
-		}
-	}
-	ev, rp := g.read(src, req, proof)
-	if rp.status != 0 {
-		return req, rp
-	}
-	ev.Handle = handle
-	ds := g.Route(ev)
-	rc, err := g.accept(r.Context(), ev, ds)
+	rcs, rp := g.keep(r.Context(), src, req, proof, handle)
 	switch {
-	case err != nil:
-		g.log.Error("webhook not kept", "source", src.Name, "type", ev.Type, "error", err)
-		return req, tryAgain.because("%v", err)
-	case rc.Conflict:
-		g.log.Warn("a known id came again with another body", "event", rc.ID, "source", src.Name, "webhookId", ev.WebhookID)
-	case len(ds) == 0 && !rc.Duplicate:
-		if more, ok := g.quiet.allow("unhandled "+src.Name, req.ReceivedAt); ok {
-			g.log.Warn("no handler found for webhook", "event", rc.ID, "source", src.Name, "type", ev.Type, "alsoSince", more)
-		}
-	}
-	if src.Ack != nil {
+	case rp.status != 0:
+		return req, rp
+	case src.Ack != nil:
 		return req, reply{status: src.Ack.Status, fixed: src.Ack}
 	}
-	body200 := `{"success":true,"id":"` + rc.ID + `"}`
-	if rc.Duplicate {
-		body200 = `{"success":true,"id":"` + rc.ID + `","duplicate":true}`
+	return req, reply{status: http.StatusOK, body: thanks(rcs)}
+}
+
+// thanks is the answer to a request that is kept.
+func thanks(rcs []Receipt) string {
+	if len(rcs) == 0 {
+		return `{"success":true,"events":0}`
 	}
-	return req, reply{status: http.StatusOK, body: body200}
+	body := `{"success":true,"id":"` + rcs[0].ID + `"`
+	if len(rcs) > 1 {
+		body += `,"events":` + strconv.Itoa(len(rcs))
+	}
+	if !slices.ContainsFunc(rcs, func(rc Receipt) bool { return !rc.Duplicate }) {
+		body += `,"duplicate":true`
+	}
+	return body + "}"
+}
+
+// keep makes the events of an authentic request and stores them in one commit.
+func (g *Gateway) keep(ctx context.Context, src *Source, req *Request, proof Verification, handle string) ([]Receipt, reply) {
+	evs, rp := g.read(src, req, proof)
+	if rp.status != 0 || len(evs) == 0 {
+		return nil, rp
+	}
+	routes := make([][]Delivery, len(evs))
+	for i, ev := range evs {
+		ev.Handle = handle
+		routes[i] = g.Route(ev)
+	}
+	rcs, err := g.acceptAll(ctx, evs, routes)
+	if err != nil {
+		g.log.Error("webhook not kept", "source", src.Name, "type", evs[0].Type, "error", err)
+		return nil, tryAgain.because("%v", err)
+	}
+	for i, rc := range rcs {
+		switch {
+		case rc.Conflict:
+			g.log.Warn("a known id came again with another body", "event", rc.ID, "source", src.Name, "webhookId", evs[i].WebhookID)
+		case len(routes[i]) == 0 && !rc.Duplicate:
+			if more, ok := g.quiet.allow("unhandled "+src.Name, req.ReceivedAt); ok {
+				g.log.Warn("no handler found for webhook", "event", rc.ID, "source", src.Name, "type", evs[i].Type, "alsoSince", more)
+			}
+		}
+	}
+	return rcs, reply{}
 }
 
 // readBody reads the exact bytes, at most the source's limit, and books them against the
@@ -254,8 +285,11 @@ func (g *Gateway) readBooked(r *http.Request, limit int64) (body []byte, err err
 	}
 }
 
-// read makes the event of an authentic request.
-func (g *Gateway) read(src *Source, req *Request, proof Verification) (*Event, reply) {
+// maxBatch bounds the events of one request: each is a row of its own.
+const maxBatch = 5000
+
+// read makes the events of an authentic request: one, for most senders.
+func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event, reply) {
 	plain := req
 	if encoding := req.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		if !src.AcceptGzip || !strings.EqualFold(encoding, "gzip") {
@@ -273,24 +307,53 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) (*Event, r
 	if err != nil {
 		return nil, badPayload.because("%v", err)
 	}
-	if env.Data == nil {
-		env.Data = json.RawMessage(plain.Body)
+	event := func(env Envelope, req *Request, body []byte) *Event {
+		return &Event{
+			Source: src.Name, Type: env.Type, WebhookID: env.ID, DedupeKey: dedupeKey(env, body),
+			CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
+			Data: env.Data, Request: req, Proof: proof,
+		}
 	}
+	if !env.Split {
+		if env.Data == nil {
+			env.Data = json.RawMessage(plain.Body)
+		}
+		if rp := unfit(env); rp.status != 0 {
+			return nil, rp
+		}
+		return []*Event{event(env, req, req.Body)}, reply{}
+	}
+	if len(env.Batch) > maxBatch {
+		return nil, badPayload.because("%d events in one request; at most %d are taken", len(env.Batch), maxBatch)
+	}
+	evs := make([]*Event, len(env.Batch))
+	for i, item := range env.Batch {
+		if rp := unfit(item); rp.status != 0 {
+			return nil, rp
+		}
+		of := req
+		if i > 0 {
+			// The whole request stands with its first event.
+			of = &Request{
+				Method: req.Method, URL: req.URL, RemoteAddr: req.RemoteAddr, Header: http.Header{}, Body: item.Data, ReceivedAt: req.ReceivedAt,
+			}
+		}
+		evs[i] = event(item, of, item.Data)
+	}
+	return evs, reply{}
+}
+
+// unfit refuses what could not be stored or listed; status 0 is fit.
+func unfit(env Envelope) reply {
 	for _, name := range [...]struct{ what, text string }{{"type", env.Type}, {"id", env.ID}, {"correlation id", env.CorrelationID}} {
 		if len(name.text) > maxName {
-			return nil, badPayload.because("the %s is %d bytes long, more than %d", name.what, len(name.text), maxName)
+			return badPayload.because("the %s is %d bytes long, more than %d", name.what, len(name.text), maxName)
 		}
 	}
 	if tooDeep(env.Data) {
-		return nil, badPayload.because("the body is nested deeper than %d levels", maxDepth)
+		return badPayload.because("the body is nested deeper than %d levels", maxDepth)
 	}
-	ev := &Event{
-		Source: src.Name, Type: env.Type, WebhookID: env.ID,
-		CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
-		Data: env.Data, Request: req, Proof: proof,
-	}
-	ev.DedupeKey = dedupeKey(env, req.Body)
-	return ev, reply{}
+	return reply{}
 }
 
 // maxDepth is how deep JSON may be nested. Whoever reads it later has a limit too (Go's is
@@ -391,6 +454,9 @@ func (rp reply) write(w http.ResponseWriter) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	if rp.status == http.StatusServiceUnavailable || rp.status == http.StatusTooManyRequests {
 		h.Set("Retry-After", retryAfter)
+		if rp.retryAfter > 0 {
+			h.Set("Retry-After", strconv.Itoa(rp.retryAfter))
+		}
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(rp.status)
@@ -405,12 +471,19 @@ func (g *Gateway) reject(r *http.Request, req *Request, source string, rp reply)
 	now := time.Now()
 	rj := &Rejection{
 		ID: id.New(id.Rejection, now), Source: clipText(source, 64), Status: rp.status, Reason: clipText(rp.reason, 1024),
-		Method: clipText(r.Method, 16), URL: clipText(g.publicURL(r), 1024), RemoteAddr: peer(r),
+		Method: clipText(r.Method, 16), URL: clipText(g.publicURL(r), 1024), RemoteAddr: g.client(r),
 		Header: maskHeader(r.Header), BodySize: max(r.ContentLength, 0), ReceivedAt: now,
 	}
 	if req != nil {
 		rj.BodySize = int64(len(req.Body))
 		rj.Body = bytes.Clone(req.Body[:min(len(req.Body), rejectedBody)])
+		if rp.status == http.StatusUnauthorized || rp.status == http.StatusBadRequest {
+			// A mended configuration may take it for authentic and readable. What
+			// strangers can make us write for that is bounded in speed, too.
+			if _, ok := g.quarantine.take(now, int64(len(req.Body))+1024); ok {
+				rj.Whole = req
+			}
+		}
 	}
 	if more, ok := g.quiet.allow("refused "+strconv.Itoa(rj.Status), now); ok {
 		g.log.Warn("webhook refused", "source", rj.Source, "status", rj.Status, "reason", rj.Reason,

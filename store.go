@@ -77,8 +77,16 @@ type Acceptor interface {
 	// Accept returns after the commit. Calls that wait at the same moment share one.
 	// An error that is ErrUnavailable means that nothing was kept.
 	Accept(ctx context.Context, p AcceptParams) (Receipt, error)
-	// Reject keeps a refused request, in bounded number.
+	// AcceptAll is Accept for several events at once: all are kept in one commit, or none
+	// is. The receipts are in their order.
+	AcceptAll(ctx context.Context, ps []AcceptParams) ([]Receipt, error)
+	// Reject keeps a refused request, in bounded number; one that comes whole, apart, in
+	// bounded size and for a bounded time.
 	Reject(ctx context.Context, rj *Rejection) error
+	// Quarantined returns a refused request as it came. ErrNotFound if it is not kept.
+	Quarantined(ctx context.Context, rejectionID string) (*Request, error)
+	// Rescued notes that a refused request became an event, and drops its whole copy.
+	Rescued(ctx context.Context, rejectionID, eventID string) error
 }
 
 // Queue hands out deliveries.
@@ -191,6 +199,14 @@ type Counts struct {
 	OldestDue          time.Time // zero if none
 }
 
+// KeyUse tells when a key of a source last proved a request.
+type KeyUse struct {
+	// KeyID is the [Verification]'s.
+	KeyID string
+	// LastUsedAt is exact to the minute.
+	FirstUsedAt, LastUsedAt time.Time
+}
+
 // Change is one line of the change log that the stream shows.
 type Change struct {
 	// ID orders changes and is what a reader resumes after.
@@ -213,6 +229,8 @@ type Reader interface {
 	Rejection(ctx context.Context, id string) (*Rejection, error)
 	Rejections(ctx context.Context, f RejectionFilter) (Page[Rejection], error)
 	Counts(ctx context.Context, since time.Time) (Counts, error)
+	// KeyUses tells which keys proved a source's requests, the last used first.
+	KeyUses(ctx context.Context, source string) ([]KeyUse, error)
 	// Changes returns what changed after the id, in order, at most limit. An empty id
 	// means: nothing yet, but tell the newest id. gone is set when the id is older
 	// than what is kept: the reader must load everything anew.
@@ -246,6 +264,11 @@ type Keeper interface {
 	// CancelLane ends up to limit deliveries of a lane that are not done, and tells how
 	// many it ended; why is their error.
 	CancelLane(ctx context.Context, lane, why string, limit int) (n int, err error)
+	// Keep stores a text under a name, once: false if there is one already.
+	Keep(ctx context.Context, name, value string) (kept bool, err error)
+	// Kept returns the text under a name; empty if there is none. Unkeep drops it.
+	Kept(ctx context.Context, name string) (string, error)
+	Unkeep(ctx context.Context, name string) error
 }
 
 // Store is what a gateway needs from a database. It is not meant to be implemented

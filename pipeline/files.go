@@ -36,8 +36,20 @@ func Files(provider string, result json.RawMessage, at time.Time) ([]Media, erro
 	return w.files, nil
 }
 
+// FilesOf is Files for a value of which it is known that it is what was made: every link in
+// it is a file, whatever its name. pointer is where the value stands in the body.
+func FilesOf(provider string, output json.RawMessage, pointer string, at time.Time) ([]Media, error) {
+	w := fileWalk{provider: provider, at: at.UTC().Format(time.RFC3339Nano), links: true}
+	name := pointer[strings.LastIndexByte(pointer, '/')+1:]
+	if err := w.value(output, pointer, name, true, 0); err != nil {
+		return nil, err
+	}
+	return w.files, nil
+}
+
 type fileWalk struct {
 	provider, at string
+	links        bool // every link is a file
 	files        []Media
 }
 
@@ -74,7 +86,7 @@ func (w *fileWalk) value(raw json.RawMessage, pointer, name string, link bool, d
 			}
 		}
 	case '"':
-		if link && isLink(text(raw)) {
+		if (link || w.links) && isLink(text(raw)) {
 			return w.add(text(raw), pointer, name, "", 0, nil)
 		}
 	}

@@ -17,7 +17,7 @@ func NewFields(list ...string) (*Fields, error) {
 		at := -1
 		if text != "" {
 			var err error
-			if at, err = f.set.add(text); err != nil {
+			if at, err = f.set.addOnce(text); err != nil {
 				return nil, err
 			}
 		}
@@ -41,6 +41,22 @@ func (f *Fields) Read(doc []byte) ([]string, error) {
 		}
 	}
 	return texts, nil
+}
+
+// Raw returns the values at the pointers as they stand in the document, nil where there is
+// none.
+func (f *Fields) Raw(doc []byte) ([][]byte, error) {
+	found, err := f.set.find(doc)
+	if err != nil {
+		return nil, err
+	}
+	values := make([][]byte, len(f.index))
+	for i, at := range f.index {
+		if at >= 0 {
+			values[i] = found[at]
+		}
+	}
+	return values, nil
 }
 
 // ValidJSON returns an error if doc is not JSON.

@@ -25,6 +25,7 @@ import (
 var jwtAlgs = map[string]crypto.Hash{
 	"HS256": crypto.SHA256, "HS384": crypto.SHA384, "HS512": crypto.SHA512,
 	"RS256": crypto.SHA256, "RS384": crypto.SHA384, "RS512": crypto.SHA512,
+	"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512,
 	"ES256": crypto.SHA256, "EdDSA": 0,
 }
 
@@ -56,7 +57,7 @@ func newJWT(s Scheme, o Options, f *faults) *jsonToken {
 	var shared, public bool
 	for i, alg := range s.Algs {
 		if _, ok := jwtAlgs[alg]; !ok {
-			f.add(fmt.Sprintf("algs[%d]", i), "%q is not known; one of HS256, HS384, HS512, RS256, RS384, RS512, ES256, EdDSA is wanted", alg)
+			f.add(fmt.Sprintf("algs[%d]", i), "%q is not known; one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, EdDSA is wanted", alg)
 		}
 		if strings.HasPrefix(alg, "HS") {
 			shared = true
@@ -123,7 +124,7 @@ func resolve(list Texts, setting string, settings map[string]string, f *faults) 
 func jwtFits(alg string, key crypto.PublicKey) bool {
 	switch key.(type) {
 	case *rsa.PublicKey:
-		return strings.HasPrefix(alg, "RS")
+		return alg[1] == 'S' && (alg[0] == 'R' || alg[0] == 'P')
 	case *ecdsa.PublicKey:
 		return alg == "ES256"
 	case ed25519.PublicKey:
@@ -205,6 +206,9 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	if err := v.checkClaims(claims, r); err != nil {
 		return out, fmt.Errorf("%s: %w", v.at.label, err)
 	}
+	if v.scheme.JWT.In == "body" { // the claims are all there is to read
+		out.Content = string(payload)
+	}
 	if out.Subject, _ = claimText(claims["sub"]); len(v.claims.Email) > 0 {
 		out.Subject, _ = claimText(claims["email"])
 	}
@@ -259,6 +263,10 @@ func tryJWT(keys []publicKey, alg, kid, input string, sig []byte, strict bool) (
 func jwtVerify(alg string, key crypto.PublicKey, input string, sig []byte) bool {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
+		if alg[0] == 'P' {
+			return rsa.VerifyPSS(k, jwtAlgs[alg], digest(jwtAlgs[alg], []byte(input)), sig,
+				&rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
+		}
 		return rsa.VerifyPKCS1v15(k, jwtAlgs[alg], digest(jwtAlgs[alg], []byte(input)), sig) == nil
 	case *ecdsa.PublicKey:
 		if len(sig) != 64 {
@@ -387,7 +395,11 @@ func (v *jsonToken) checkTimes(claims map[string]json.RawMessage, now time.Time)
 	case !present:
 		return fmt.Errorf("iat: %w", ErrMissing)
 	}
-	past, future = (&Tolerance{Past: v.claims.IatMaxAge, Future: v.claims.IatFuture}).window()
+	ahead := v.claims.IatFuture
+	if ahead == 0 {
+		ahead = v.claims.IatMaxAge
+	}
+	past, future = (&Tolerance{Past: v.claims.IatMaxAge, Future: &ahead}).window()
 	if !fresh(iat, now.Truncate(time.Second), past, future) {
 		return fmt.Errorf("iat %s: %w of %s", iat.UTC().Format(time.RFC3339), ErrStale, past)
 	}
@@ -399,9 +411,6 @@ const signedFor = 5 * time.Minute // how long a token of our own making is valid
 func (v *jsonToken) sign(r *gaff.Request, at time.Time) error {
 	if len(v.secrets) == 0 {
 		return fmt.Errorf("the private key for %s is the sender's", v.scheme.Algs[0])
-	}
-	if v.at.in != "header" {
-		return notOurs("token", v.at.in)
 	}
 	claims := map[string]any{"iat": at.Unix(), "nbf": at.Unix(), "exp": at.Add(signedFor).Unix()}
 	for name, list := range map[string]Texts{"iss": v.claims.Iss, "aud": v.claims.Aud, "email": v.claims.Email} {
@@ -437,8 +446,7 @@ func (v *jsonToken) sign(r *gaff.Request, at time.Time) error {
 	if v.scheme.JWT.Detached {
 		input = strings.TrimSuffix(input, middle)
 	}
-	r.Header.Set(v.at.name, v.scheme.JWT.Prefix+input+"."+base64.RawURLEncoding.EncodeToString(m.Sum(nil)))
-	return nil
+	return v.at.put(r, v.scheme.JWT.Pointer, v.scheme.JWT.Prefix+input+"."+base64.RawURLEncoding.EncodeToString(m.Sum(nil)), false)
 }
 
 // basic is HTTP basic authentication.

@@ -19,7 +19,8 @@ import (
 	"math/big"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Key is a key that is no plain secret text.
@@ -74,13 +75,9 @@ func decodeSecret(text string, f KeyFormat) ([]byte, error) {
 	case "", "utf8":
 		key = []byte(text)
 	case "utf8-nfkd":
-		// ASCII is its own normal form; beyond it the standard library has no tables.
-		for i := range len(text) {
-			if text[i] >= utf8.RuneSelf {
-				return nil, errors.New("has characters beyond ASCII; enter it normalised (NFKD) with key.decode utf8")
-			}
-		}
-		key = []byte(text)
+		key = norm.NFKD.Bytes([]byte(text))
+	case "sha1":
+		key = sha1Key(text)
 	case "base64":
 		if key, err = decodeBase64(text); err != nil {
 			return nil, errors.New("not base64; copy the whole secret as the sender shows it")

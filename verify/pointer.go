@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -46,6 +47,22 @@ func (p *pointers) add(text string) (int, error) {
 	}
 	p.list = append(p.list, tokens)
 	return len(p.list) - 1, nil
+}
+
+// addOnce is add for a pointer that may be in the set already.
+func (p *pointers) addOnce(text string) (int, error) {
+	before := len(p.list)
+	i, err := p.add(text)
+	if err != nil {
+		return 0, err
+	}
+	for j := range before {
+		if slices.Equal(p.list[j], p.list[i]) {
+			p.list = p.list[:before]
+			return j, nil
+		}
+	}
+	return i, nil
 }
 
 // find returns the raw value at each pointer, nil where there is none. The document

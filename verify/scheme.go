@@ -61,17 +61,80 @@ type Scheme struct {
 	// JWT and the fields after it are for kind jwt.
 	JWT *JWT `json:"jwt,omitempty" yaml:"jwt,omitempty"`
 	// Algs lists the allowed values of the token's alg: HS256, HS384, HS512, RS256,
-	// RS384, RS512, ES256, EdDSA.
+	// RS384, RS512, PS256, PS384, PS512, ES256, EdDSA.
 	Algs []string `json:"algs,omitempty" yaml:"algs,omitempty"`
 	// RequireKid refuses tokens that do not name their key.
 	RequireKid bool      `json:"require_kid,omitempty" yaml:"require_kid,omitempty"`
 	Claims     *Claims   `json:"claims,omitempty" yaml:"claims,omitempty"`
 	BodyHash   *BodyHash `json:"body_hash,omitempty" yaml:"body_hash,omitempty"`
+
+	// Challenge lists the calls by which the sender tests that an address is ours.
+	Challenge Challenges `json:"challenge,omitempty" yaml:"challenge,omitempty"`
+	// Content is what a body may be beside JSON: "form" (fields become members),
+	// "form:NAME" (the field NAME holds the JSON), "any". Empty: nothing else.
+	Content string `json:"content,omitempty" yaml:"content,omitempty"`
+	// Batch tells how one request splits into several events; nil: it is one.
+	Batch *Batch `json:"batch,omitempty" yaml:"batch,omitempty"`
+	// Jobs tells where a body holds what a job needs; nil: the sender runs none.
+	Jobs *Jobs `json:"jobs,omitempty" yaml:"jobs,omitempty"`
+	// Ack is the answer that the sender insists on; nil: the gateway's usual one.
+	Ack *Ack `json:"ack,omitempty" yaml:"ack,omitempty"`
+}
+
+// Jobs tells where a body holds what a job needs, as JSON pointers. Of several, the
+// first that holds something counts.
+type Jobs struct {
+	// ID is the provider's own name of the work, Job one of ours that it echoes.
+	ID  Pointers `json:"id,omitempty" yaml:"id,omitempty"`
+	Job Pointers `json:"job,omitempty" yaml:"job,omitempty"`
+	// Status is the word that Words translates to queued, processing, completed, failed
+	// or cancelled; other words change nothing. Without a Status the word is "".
+	Status Pointers          `json:"status,omitempty" yaml:"status,omitempty"`
+	Words  map[string]string `json:"words,omitempty" yaml:"words,omitempty"`
+	// Output points to what was made; empty: the body. Files are looked for in it.
+	Output string `json:"output,omitempty" yaml:"output,omitempty"`
+	// Error is text for people, ErrorType a code.
+	Error     Pointers `json:"error,omitempty" yaml:"error,omitempty"`
+	ErrorType Pointers `json:"error_type,omitempty" yaml:"error_type,omitempty"`
+	// Project, User and Kind are what the asker told of the job, where it is echoed.
+	Project Pointers `json:"project,omitempty" yaml:"project,omitempty"`
+	User    Pointers `json:"user,omitempty" yaml:"user,omitempty"`
+	Kind    Pointers `json:"kind,omitempty" yaml:"kind,omitempty"`
+}
+
+// Batch tells how one request splits into several events. Pointers are JSON pointers.
+type Batch struct {
+	// Items points to the list; empty: the body is the list.
+	Items string `json:"items" yaml:"items"`
+	// ID and Type point into an item; several texts are joined by "." (and where the
+	// sender has no id, an item is told by its content).
+	ID   Pointers `json:"id,omitempty" yaml:"id,omitempty"`
+	Type Pointers `json:"type,omitempty" yaml:"type,omitempty"`
+}
+
+// Ack is a fixed answer.
+type Ack struct {
+	// Status is 200 if zero.
+	Status      int    `json:"status,omitempty" yaml:"status,omitempty"`
+	ContentType string `json:"content_type,omitempty" yaml:"content_type,omitempty"`
+	Body        string `json:"body,omitempty" yaml:"body,omitempty"`
+}
+
+// Pointers is a list of JSON pointers; in a file, one text or a list.
+type Pointers []string
+
+// UnmarshalJSON takes a text or a list of texts.
+func (p *Pointers) UnmarshalJSON(text []byte) error { return (*Texts)(p).UnmarshalJSON(text) }
+
+// UnmarshalYAML takes a text or a list of texts.
+func (p *Pointers) UnmarshalYAML(unmarshal func(any) error) error {
+	return (*Texts)(p).UnmarshalYAML(unmarshal)
 }
 
 // KeyFormat says how the operator's text becomes a key.
 type KeyFormat struct {
-	// Decode is utf8 (the default), base64, hex or utf8-nfkd, for secrets.
+	// Decode is utf8 (the default), base64, hex, utf8-nfkd, or sha1 (the key is the
+	// text's digest), for secrets.
 	Decode string `json:"decode,omitempty" yaml:"decode,omitempty"`
 	// StripPrefix lists prefixes of which one is removed, if present, before decoding.
 	StripPrefix []string `json:"strip_prefix,omitempty" yaml:"strip_prefix,omitempty"`
@@ -83,7 +146,7 @@ type KeyFormat struct {
 
 // Location is a place in a request that holds a text.
 type Location struct {
-	// In is header, json, form or query.
+	// In is header, json, form, query, or body: the whole body is the text.
 	In string `json:"in" yaml:"in"`
 	// Name is the header's, form field's or query parameter's name.
 	Name string `json:"name,omitempty" yaml:"name,omitempty"`
@@ -179,8 +242,8 @@ type Timestamp struct {
 // Tolerance is how old a timestamp may be and how far ahead, in seconds, inclusive.
 type Tolerance struct {
 	Past int64 `json:"past" yaml:"past"`
-	// Future zero means the same as Past: both directions are always checked.
-	Future int64 `json:"future,omitempty" yaml:"future,omitempty"`
+	// Future nil means the same as Past: both directions are always checked.
+	Future *int64 `json:"future,omitempty" yaml:"future,omitempty"`
 }
 
 // Token is where a shared token stands.
@@ -290,8 +353,12 @@ func (t *Tolerance) check(path string, f *faults) {
 	if t == nil {
 		return
 	}
-	if t.Past <= 0 || t.Future < 0 {
-		f.add(path, "past %d, future %d; seconds in both directions are wanted, such as 300", t.Past, t.Future)
+	if t.Past < 0 || t.Past == 0 && t.Future == nil || t.Future != nil && *t.Future < 0 {
+		future := t.Past
+		if t.Future != nil {
+			future = *t.Future
+		}
+		f.add(path, "past %d, future %d; seconds in both directions are wanted, such as 300", t.Past, future)
 	}
 }
 
@@ -299,8 +366,8 @@ func (t *Tolerance) check(path string, f *faults) {
 func (t *Tolerance) window() (past, future time.Duration) {
 	const most = 100 * 365 * 24 * 3600 // keeps the sums below far from overflowing
 	past = time.Duration(min(t.Past, most)) * time.Second
-	if t.Future == 0 {
+	if t.Future == nil {
 		return past, past
 	}
-	return past, time.Duration(min(t.Future, most)) * time.Second
+	return past, time.Duration(min(*t.Future, most)) * time.Second
 }

@@ -2,8 +2,10 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -31,15 +33,25 @@ import (
 
 // senders are those that data cannot describe, by Scheme.Name.
 var senders = map[string]func(Scheme, Options, *faults) checker{
-	"standard-webhooks": func(s Scheme, o Options, f *faults) checker { return newStandard(s, o, f) },
-	"twilio":            newTwilio,
-	"adyen":             newAdyen,
-	"aws-sns":           newSNS,
-	"paypal":            newPayPal,
-	"hook0":             newHook0,
-	"contentful":        newContentful,
-	"dropbox-sign":      newDropboxSign,
-	"msgraph":           newGraph,
+	"standard-webhooks": func(s Scheme, o Options, f *faults) checker {
+		if s.HeaderPrefix == "svix-" {
+			return families{newStandard(s, o, f)}
+		}
+		return newStandard(s, o, f)
+	},
+	"twilio":         newTwilio,
+	"adyen":          newAdyen,
+	"aws-sns":        newSNS,
+	"paypal":         newPayPal,
+	"hook0":          newHook0,
+	"contentful":     newContentful,
+	"dropbox-sign":   newDropboxSign,
+	"msgraph":        newGraph,
+	"plivo":          newPlivo,
+	"travis":         newTravis,
+	"paddle-classic": newPaddleClassic,
+	"braintree":      newBraintree,
+	"lark":           newLark,
 }
 
 func newCode(s Scheme, o Options, f *faults) checker {
@@ -61,6 +73,12 @@ func mustAlgorithm(name string) algorithm {
 		panic("verify: no algorithm " + name)
 	}
 	return a
+}
+
+// undated are the senders that send no time.
+var undated = map[string]bool{
+	"twilio": true, "adyen": true, "dropbox-sign": true, "msgraph": true, "plivo": true, "travis": true,
+	"braintree": true, "paddle-classic": true,
 }
 
 func noTolerance(s Scheme, f *faults) {
@@ -299,8 +317,38 @@ func (v *adyen) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	return out, nil
 }
 
-func (v *adyen) sign(*gaff.Request, time.Time) error {
-	return notOurs("signature", "json")
+func (v *adyen) sign(r *gaff.Request, _ time.Time) error {
+	found, err := v.list.find(r.Body)
+	if err != nil {
+		return err
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
+		// A body of another kind is given an item to sign.
+		if r.Body, err = putJSON(r.Body, "/notificationItems", []any{map[string]any{"NotificationRequestItem": map[string]any{
+			"pspReference": strings.ToUpper(rand.Text()[:16]), "eventCode": "AUTHORISATION", "success": "true",
+			"merchantAccountCode": "TestMerchant", "merchantReference": "test", "amount": map[string]any{"value": 1000, "currency": "EUR"},
+		}}}); err != nil {
+			return err
+		}
+		return v.sign(r, time.Time{})
+	}
+	for i, item := range items {
+		raw, err := v.item.find(item)
+		if err != nil {
+			return err
+		}
+		values := make([]string, len(raw)-1)
+		for j := range values {
+			values[j], _ = jsonText(raw[j])
+		}
+		sig := v.secrets.sign("base64", strings.Join(values, ":"))
+		pointer := fmt.Sprintf("/notificationItems/%d/NotificationRequestItem/additionalData/hmacSignature", i)
+		if r.Body, err = putJSON(r.Body, pointer, sig); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // certificates fetches and keeps signing certificates. Their addresses come with the
@@ -895,8 +943,28 @@ func formField(r *gaff.Request, name string) ([]byte, error) {
 	return found, nil
 }
 
-func (v *dropboxSign) sign(*gaff.Request, time.Time) error {
-	return notOurs("signature", "json")
+func (v *dropboxSign) sign(r *gaff.Request, at time.Time) error {
+	doc := r.Body
+	if text, err := formField(r, "json"); err == nil {
+		doc = text
+	}
+	raw, err := v.set.find(doc)
+	if err != nil {
+		return err
+	}
+	eventType, _ := jsonText(raw[1])
+	eventType = cmp.Or(eventType, "callback_test")
+	t := formatTime(at, "s")
+	for pointer, text := range map[string]string{
+		"/event/event_time": t, "/event/event_type": eventType, "/event/event_hash": v.secrets.sign("hex", t+eventType),
+	} {
+		if doc, err = putJSON(doc, pointer, text); err != nil {
+			return err
+		}
+	}
+	r.Body = []byte(url.Values{"json": {string(doc)}}.Encode())
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return nil
 }
 
 // graph is Microsoft Graph: each notification of a batch holds the shared text.
@@ -943,6 +1011,22 @@ func (v *graph) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	return out, nil
 }
 
-func (v *graph) sign(*gaff.Request, time.Time) error {
-	return notOurs("shared text", "json")
+func (v *graph) sign(r *gaff.Request, _ time.Time) error {
+	found, err := v.list.find(r.Body)
+	if err != nil {
+		return err
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
+		items = []json.RawMessage{nil}
+		if r.Body, err = putJSON(r.Body, "/value", []any{map[string]any{"id": strings.ToLower(rand.Text()), "changeType": "updated"}}); err != nil {
+			return err
+		}
+	}
+	for i := range items {
+		if r.Body, err = putJSON(r.Body, fmt.Sprintf("/value/%d/clientState", i), v.states.plain[0]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

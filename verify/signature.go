@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -40,6 +41,7 @@ type algorithm struct {
 var algorithms = []algorithm{
 	{name: "hmac-sha1", title: "HMAC-SHA1", hash: sha1.New, mac: true},
 	{name: "hmac-sha256", title: "HMAC-SHA256", hash: sha256.New, mac: true},
+	{name: "hmac-sha384", title: "HMAC-SHA384", hash: sha512.New384, mac: true},
 	{name: "hmac-sha512", title: "HMAC-SHA512", hash: sha512.New, mac: true},
 	{name: "keyed-sha1", title: "SHA1 with the key inside", hash: sha1.New, keyed: true},
 	{name: "keyed-sha256", title: "SHA256 with the key inside", hash: sha256.New, keyed: true},
@@ -470,12 +472,10 @@ func (v *signature) newPlaces(f *faults) {
 			}
 			need("sig_keys", strings.Join(s.SigKeys, ""), "[v1]")
 		case "list":
-			need("item_sep", s.ItemSep, `" "`)
-			need("tag_sep", s.TagSep, `","`)
+			w.ItemSep, w.TagSep = cmp.Or(w.ItemSep, " "), cmp.Or(w.TagSep, ",")
 			need("accept_tags", strings.Join(s.AcceptTags, ""), "[v1]")
 		case "tagged":
-			need("item_sep", s.ItemSep, `","`)
-			need("tag_sep", s.TagSep, "/")
+			w.ItemSep, w.TagSep = cmp.Or(w.ItemSep, ","), cmp.Or(w.TagSep, "/")
 			need("tag_regex", s.TagRegex, "[0-9]+/SHA256")
 			re, err := regexp.Compile("^(?:" + s.TagRegex + ")$")
 			if err != nil {
@@ -483,8 +483,7 @@ func (v *signature) newPlaces(f *faults) {
 			}
 			w.tag = re
 		case "positional":
-			need("item_sep", s.ItemSep, `","`)
-			need("ts_key", s.TSKey, "t")
+			w.ItemSep = cmp.Or(w.ItemSep, ",")
 		default:
 			f.add(path+".format", "%q is not known; one of raw, prefixed, kv, list, tagged, positional is wanted", s.Format)
 		}
@@ -515,7 +514,11 @@ func (v *signature) newTime(f *faults) {
 		return
 	}
 	v.timeKey = t.Key
-	if t.Key == "" {
+	positional := len(v.places) > 0
+	for i := range v.places {
+		positional = positional && v.places[i].Format == "positional"
+	}
+	if t.Key == "" && !positional { // there, it is the first item
 		f.add("timestamp.key", "missing; the field's name inside the signature's text is wanted")
 	}
 	for i := range v.places {
@@ -525,7 +528,7 @@ func (v *signature) newTime(f *faults) {
 				f.add("timestamp.key", "%q is one of sig_keys, too", t.Key)
 			}
 		case "positional":
-			if p.TSKey != t.Key {
+			if p.TSKey != t.Key && p.TSKey != "" && t.Key != "" {
 				f.add("timestamp.key", "%q; the signature's ts_key is %q", t.Key, p.TSKey)
 			}
 		default:
@@ -545,8 +548,8 @@ func (v *signature) newSecrets(o Options, f *faults) {
 }
 
 func newSecretKeys(o Options, format KeyFormat, a algorithm, f *faults) secretKeys {
-	if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd"}, format.Decode) {
-		f.add("key.decode", "%q is not known; one of utf8, base64, hex, utf8-nfkd is wanted", format.Decode)
+	if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd", "sha1"}, format.Decode) {
+		f.add("key.decode", "%q is not known; one of utf8, base64, hex, utf8-nfkd, sha1 is wanted", format.Decode)
 		return nil
 	}
 	if len(o.Secrets) == 0 {
@@ -872,37 +875,41 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 		return fmt.Errorf("the private key for %s is the sender's", v.alg.name)
 	}
 	w := &v.places[0]
-	if w.at.in != "header" {
-		return notOurs("signature", w.at.in)
-	}
 	for _, h := range v.required {
 		r.Header.Set(h.name, h.value)
 	}
-	values, err := v.set.find(r.Body)
-	if err != nil {
-		return err
-	}
-	c := content{r: r, url: r.URL, values: values}
-	if v.url != "" {
-		c.url = v.url
-	}
+	ts := ""
 	if v.ts != nil {
-		switch v.tsAt.in {
-		case "", "header":
-			c.ts = formatTime(at, v.ts.Unit)
-			if v.tsAt.in != "" {
-				r.Header.Set(v.tsAt.name, c.ts)
+		ts = formatTime(at, v.ts.Unit)
+		var had string
+		if v.tsAt.in == "json" { // a body that brings its own keeps it
+			values, err := v.set.find(r.Body)
+			if err != nil {
+				return err
 			}
-		default:
-			if c.ts, err = v.tsAt.text(r, values); err != nil {
+			had, _ = v.tsAt.read(r, values)
+		}
+		switch {
+		case had != "":
+			ts = had
+		case v.tsAt.in != "":
+			if err := v.tsAt.put(r, v.ts.Pointer, ts, v.ts.Unit != "rfc3339"); err != nil {
 				return err
 			}
 		}
 	}
+	if v.id.in == "header" && r.Header.Get(v.id.name) == "" {
+		r.Header.Set(v.id.name, "msg_"+strings.ToLower(rand.Text()))
+	}
+	values, err := v.fill(r)
+	if err != nil {
+		return err
+	}
+	c := content{r: r, url: r.URL, values: values, ts: ts}
+	if v.url != "" {
+		c.url = v.url
+	}
 	if v.id.in != "" {
-		if v.id.in == "header" && r.Header.Get(v.id.name) == "" {
-			r.Header.Set(v.id.name, "msg_"+strings.ToLower(rand.Text()))
-		}
 		if c.id, err = v.id.text(r, values); err != nil {
 			return err
 		}
@@ -915,16 +922,34 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.Header.Set(w.at.name, text)
-	return nil
+	return w.at.put(r, w.Pointer, text, false)
 }
 
-// notOurs says why what proves a request cannot be put in its place.
-func notOurs(what, in string) error {
-	if in == "query" {
-		return fmt.Errorf("the %s stands in the address, which is not ours to change", what)
+// fill gives a body that is being signed the signed values that it lacks, and returns
+// what the pointers find in it then.
+func (v *signature) fill(r *gaff.Request) ([][]byte, error) {
+	values, err := v.set.find(r.Body)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("the %s stands in the body, which is not ours to change", what)
+	changed := false
+	for _, p := range v.tmpl.parts {
+		if p.kind != partPlace {
+			continue
+		}
+		if _, err := p.at.read(r, values); err == nil {
+			continue
+		}
+		text := strings.ToLower(rand.Text())
+		if err := p.at.put(r, strings.TrimPrefix(p.at.label, "body "), text, false); err != nil {
+			return nil, err
+		}
+		changed = true
+	}
+	if !changed {
+		return values, nil
+	}
+	return v.set.find(r.Body)
 }
 
 func (v *signature) signBytes(c *content) ([]byte, error) {
@@ -1027,14 +1052,10 @@ func (v *token) match(text string) string {
 }
 
 func (v *token) sign(r *gaff.Request, _ time.Time) error {
-	if v.at.in != "header" {
-		return notOurs("token", v.at.in)
-	}
 	for _, h := range v.required {
 		r.Header.Set(h.name, h.value)
 	}
-	r.Header.Set(v.at.name, v.scheme.Token.Prefix+v.plain[0])
-	return nil
+	return v.at.put(r, v.scheme.Token.Pointer, v.scheme.Token.Prefix+v.plain[0], false)
 }
 
 // standard is Standard Webhooks: HMACs tagged v1 and Ed25519 signatures tagged v1a side

@@ -124,7 +124,11 @@ func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 	}
 	// What cannot be read here leaves the fields empty: the request is authentic all
 	// the same, and whoever needs the value says what is wrong with it.
-	values, _ := v.extract.find(r.Body)
+	content := r.Body
+	if out.Content != "" {
+		content = []byte(out.Content)
+	}
+	values, _ := v.extract.find(content)
 	if out.ID == "" {
 		out.ID, _ = v.id.read(r, values)
 	}
@@ -137,9 +141,9 @@ func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 	return out, nil
 }
 
-// Sign adds to r what makes it authentic at the time, with the first secret. It returns
-// an error where the signing key is not ours to hold, or where the signature stands in
-// the body.
+// Sign adds to r what makes it authentic at the time, with the first secret: headers for
+// most senders, but its URL or its body are changed where the proof stands there. It
+// returns an error where the signing key is not ours to hold.
 func (v *Verifier) Sign(r *gaff.Request, at time.Time) error {
 	if r.Header == nil {
 		r.Header = http.Header{}
@@ -198,10 +202,15 @@ func newPlace(l *Location, path string, set *pointers, f *faults) place {
 			f.add(path+".pointer", "%v", err)
 		}
 		p.index, p.label = i, "body "+l.Pointer
+	case "body":
+		if l.Name != "" || l.Pointer != "" {
+			f.add(path, "in: body is the whole body; remove name and pointer")
+		}
+		p.label = "body"
 	case "":
-		f.add(path+".in", "missing; one of header, json, form, query is wanted")
+		f.add(path+".in", "missing; one of header, json, form, query, body is wanted")
 	default:
-		f.add(path+".in", "%q is not known; one of header, json, form, query is wanted", l.In)
+		f.add(path+".in", "%q is not known; one of header, json, form, query, body is wanted", l.In)
 	}
 	return p
 }
@@ -238,6 +247,8 @@ func (p place) read(r *gaff.Request, values [][]byte) (string, error) {
 				return text, nil
 			}
 		}
+	case "body":
+		return oneOf([]string{strings.TrimRight(string(r.Body), "\r\n")})
 	case "form", "query":
 		raw := string(r.Body)
 		if p.in == "query" {

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"flag"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -111,7 +112,41 @@ func TestVectorsByPreset(t *testing.T) {
 	}
 }
 
-// The page for operators names every preset, and every choice that a vector is about.
+var update = flag.Bool("update", false, "write docs/presets.md anew")
+
+// The list of presets is made of the presets.
+func TestCatalogue(t *testing.T) {
+	t.Parallel()
+	var want bytes.Buffer
+	if err := Catalogue(&want); err != nil {
+		t.Fatal(err)
+	}
+	const file = "../docs/presets.md"
+	if *update {
+		if err := os.WriteFile(file, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want.Bytes()) {
+		t.Error("docs/presets.md is not what the presets are: go test ./verify -run Catalogue -update")
+	}
+	for _, name := range Presets() {
+		if about := abouts()[name]; about.Title == "" {
+			t.Errorf("about.json has no title for %s", name)
+		}
+	}
+	for name := range abouts() {
+		if _, ok := Preset(name); !ok {
+			t.Errorf("about.json describes %s, which is no preset", name)
+		}
+	}
+}
+
+// The page for operators names every choice that a vector is about.
 func TestDocumentation(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../docs/verification.md")
@@ -122,9 +157,6 @@ func TestDocumentation(t *testing.T) {
 		if !bytes.Contains(page, []byte("`"+what+"`")) {
 			t.Errorf("docs/verification.md does not name `%s`", what)
 		}
-	}
-	for _, name := range Presets() {
-		has(name)
 	}
 	for _, text := range vectorFiles(t) {
 		results, err := RunVectors(bytes.NewReader(text))
@@ -210,7 +242,7 @@ func TestRunVectorsFaults(t *testing.T) {
 	for name, text := range map[string]string{
 		"no JSON":        `{`,
 		"another format": `{"format":"gaff-challenges/1","vectors":[]}`,
-		"unknown field":  `{"format":"gaff-vectors/1","scheme":{"kind":"token","colour":"red"},"vectors":[]}`,
+		"wrong type":     `{"format":"gaff-vectors/1","scheme":{"kind":7},"vectors":[]}`,
 		"endless body":   `{"format":"gaff-vectors/1","scheme":{"kind":"token"},"vectors":[{"id":"a","body_repeat":["aaaa",1e12]}]}`,
 		"odd body":       `{"format":"gaff-vectors/1","scheme":{"kind":"token"},"vectors":[{"id":"a","body_repeat":[1]}]}`,
 		"odd key":        `{"format":"gaff-vectors/1","scheme":{"kind":"token"},"vectors":[{"id":"a","keys":[{"kind":"secret","value":1}]}]}`,
@@ -263,7 +295,7 @@ func TestNewFaults(t *testing.T) {
 		{"ts place", func(s *Scheme) { s.Timestamp.In = "cookie" }, secret, `timestamp.in: "cookie" is not known`},
 		{"ts in raw", func(s *Scheme) { s.Timestamp = &Timestamp{Location: Location{In: "signature"}, Key: "t"} }, secret, "timestamp.in: signature does not go with format raw"},
 		{"tolerance", func(s *Scheme) { s.Tolerance = &Tolerance{} }, secret, "tolerance: past 0"},
-		{"negative", func(s *Scheme) { s.Tolerance = &Tolerance{Past: 1, Future: -1} }, secret, "tolerance: past 1, future -1"},
+		{"negative", func(s *Scheme) { s.Tolerance = &Tolerance{Past: 1, Future: new(int64(-1))} }, secret, "tolerance: past 1, future -1"},
 		{"override", func(s *Scheme) {}, Options{Secrets: secret.Secrets, Tolerance: &Tolerance{Past: -5}}, "tolerance: past -5"},
 		{"no signature", func(s *Scheme) { s.Signature = nil }, secret, "signature: missing"},
 		{"format", func(s *Scheme) { s.Signature[0].Format = "xml" }, secret, `signature.format: "xml" is not known`},
@@ -285,7 +317,6 @@ func TestNewFaults(t *testing.T) {
 		{"newline", func(*Scheme) {}, Options{Secrets: []string{"s3cret-value\n"}}, "secrets[0]: begins or ends with white space"},
 		{"base64", func(s *Scheme) { s.Key.Decode = "base64" }, Options{Secrets: []string{"s3cret_value!"}}, "secrets[0]: not base64"},
 		{"hex", func(s *Scheme) { s.Key.Decode = "hex" }, secret, "secrets[0]: not hex"},
-		{"nfkd", func(s *Scheme) { s.Key.Decode = "utf8-nfkd" }, Options{Secrets: []string{"Straße"}}, "secrets[0]: has characters beyond ASCII"},
 		{"key for HMAC", func(*Scheme) {}, Options{Secrets: secret.Secrets, Keys: []Key{{Kind: "jwks", Value: "{}"}}}, "keys[0]: jwks is no key for hmac-sha256"},
 		{"no public key", func(s *Scheme) { s.Algorithm, s.Key.Source = "ed25519", "hex" }, Options{}, "secrets: missing; the sender's public key"},
 		{"short public key", func(s *Scheme) { s.Algorithm, s.Key.Source = "ed25519", "hex" }, Options{Secrets: []string{"abcd"}}, "secrets[0]: 2 bytes"},
@@ -345,7 +376,7 @@ func options(t testing.TB, s Scheme) Options {
 	t.Helper()
 	o := Options{Settings: map[string]string{
 		"callback_url": "https://a.test/hook", "issuer": "me", "audience": "https://a.test/hook", "email": "a@b.test",
-		"jwks_url": "https://keys.test/", "topic_arns": "arn:aws:sns:us-east-1:1:a", "webhook_id": "W-1",
+		"jwks_url": "https://keys.test/", "topic_arns": "arn:aws:sns:us-east-1:1:a", "webhook_id": "W-1", "public_key": "pub",
 	}}
 	text := "an operator's secret"
 	switch {
@@ -366,7 +397,7 @@ func options(t testing.TB, s Scheme) Options {
 	case s.Algorithm == "ed25519":
 		o.Keys = []Key{{Kind: "ed25519_seed_hex", Value: hex.EncodeToString(seed[:])}}
 	case s.Name == "aws-sns" || s.Name == "paypal" || public && strings.HasPrefix(s.Key.Source, "jwks"):
-	case strings.HasPrefix(s.Algorithm, "rsa"):
+	case strings.HasPrefix(s.Algorithm, "rsa") || s.Name == "travis" || s.Name == "paddle-classic":
 		o.Secrets = []string{rsaKey(t).pem}
 	case s.Algorithm == "ecdsa-p256-sha256":
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -431,26 +462,44 @@ func TestPresets(t *testing.T) {
 		if err := strictJSON(text, &again); err != nil || !reflect.DeepEqual(s, again) {
 			t.Errorf("%s does not survive JSON: %v\n%s", name, err, text)
 		}
-		v, err := New(s, options(t, s))
+		o := options(t, s)
+		v, err := New(s, o)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
+		}
+		if _, err := NewHandshaker(s, HandshakeOptions{Secrets: o.Secrets, Settings: o.Settings}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, missing := range s.Needs() {
+			if o.Settings[missing] == "" && len(s.Challenge) == 0 {
+				t.Errorf("%s needs the setting %s, which this test does not know", name, missing)
+			}
+		}
+		if len(o.Secrets) > 0 {
+			if got := Fingerprint(o.Secrets[0], s); got == "" {
+				t.Errorf("%s: no fingerprint of its secret", name)
+			}
 		}
 		if v.Describe() == "" {
 			t.Errorf("%s: no description", name)
 		}
 		r := &gaff.Request{
-			URL: "https://a.test/hook?x=1", Body: []byte(`{"a":1,"webhookTimestamp":1767225600000}`), ReceivedAt: noon,
+			Method: "POST", URL: "https://a.test/hook?x=1", Body: []byte(`{"a":1,"webhookTimestamp":1767225600000}`), ReceivedAt: noon,
 			Header: http.Header{"Content-Type": {"application/json"}},
 		}
-		if s.Name == "twilio" || strings.Contains(s.Signed, "form_sorted") {
+		if s.Name == "twilio" || s.Name == "plivo" || strings.Contains(s.Signed, "form_sorted") {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			r.Body = []byte("b=2&a=1")
 		}
 		for _, h := range headerTokens(s.Signed) {
 			r.Header.Set(h, "value-of-"+h)
 		}
-		if err := v.Sign(r, noon); err != nil {
+		err = v.Sign(r, noon)
+		if able := err == nil; able != s.CanSign() && len(o.Keys) == 0 {
+			t.Errorf("%s: CanSign %t: %v", name, s.CanSign(), err)
+		}
+		if err != nil {
 			continue
 		}
 		signed++
@@ -462,10 +511,17 @@ func TestPresets(t *testing.T) {
 		if got.Scheme == "" || got.KeyID == "" {
 			t.Errorf("%s: %+v", name, got)
 		}
-		if s.Kind != "signature" && s.Kind != "code" {
+		if len(o.Secrets) > 0 && got.KeyID != Fingerprint(o.Secrets[0], s) {
+			t.Errorf("%s: key %s, and its fingerprint is %s", name, got.KeyID, Fingerprint(o.Secrets[0], s))
+		}
+		// Some cover a part of the body only, or none of it: docs/verification.md names them.
+		if s.Kind != "signature" && s.Kind != "code" || slices.Contains([]string{"adyen", "dropbox-sign", "kie", "mailgun", "msgraph"}, name) {
 			continue
 		}
 		r.Body = bytes.Replace(r.Body, []byte("1"), []byte("2"), 1)
+		if s.Name == "braintree" {
+			r.Body = bytes.Replace(r.Body, []byte("bt_payload=e"), []byte("bt_payload=f"), 1)
+		}
 		if _, err := v.Verify(t.Context(), r); err == nil {
 			t.Errorf("%s takes a changed body", name)
 		}
@@ -1079,12 +1135,12 @@ func FuzzParseTime(f *testing.F) {
 
 func FuzzSignatureText(f *testing.F) {
 	f.Add("t=1,v1=aa, v1=bb", "stripe")
-	f.Add("v1,aa v1a,bb", "svix")
+	f.Add("v1,aa v1a,bb", "openai")
 	f.Add("1,aa,bb", "recurly")
 	f.Add("1/SHA256/aa", "worldpay")
 	f.Add("sha256=aa", "github")
 	var verifiers = map[string]*signature{}
-	for _, name := range []string{"stripe", "svix", "recurly", "worldpay", "github", "knock", "persona"} {
+	for _, name := range []string{"stripe", "openai", "recurly", "worldpay", "github", "knock", "persona"} {
 		s, _ := Preset(name)
 		v, err := New(s, options(f, s))
 		if err != nil {

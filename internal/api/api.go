@@ -95,15 +95,15 @@ type Options struct {
 	Address func(source string) string
 	// Version is shown in the OpenAPI document; empty means "dev".
 	Version string
-	// Jobs submits and cancels; nil: there are only those that webhooks tell of.
-	Jobs Jobs
+	// Reload reads the sources' configuration again; nil: it cannot. changed are the
+	// sources with something new, restart is what only a restart brings into force.
+	Reload func(ctx context.Context) (changed, restart []string, err error)
+	// HandedKey returns the key that a source's sender handed over in a handshake, empty
+	// if none is kept; ForgetKey drops it. Nil: there are none.
+	HandedKey func(ctx context.Context, source string) (string, error)
+	ForgetKey func(ctx context.Context, source string) error
 	// Guard keeps keys, sessions and the audit log; nil: there are none.
 	Guard *access.Guard
-	// TestSource sends a signed sample of a type to a source; nil: there are no samples. Its
-	// errors are gaff.ErrNotFound and gaff.ErrInvalid with what to do.
-	TestSource func(ctx context.Context, source, eventType string) (Sent, error)
-	// Settings are shown.
-	Settings []Setting
 }
 
 // maxBody bounds the bodies of requests to the API, in bytes.
@@ -113,7 +113,6 @@ type server struct {
 	o       Options
 	streams chan struct{} // a place for each open stream
 	changes changeCache
-	bulks   bulks
 }
 
 // New returns the handler of everything below /api/ that is not a receiving address.
@@ -172,11 +171,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		r, n := noted(r)
 		defer func() { s.record(r, n, t.status) }()
-		limit := int64(maxBody)
-		if r.URL.Path == "/api/v1/jobs" {
-			limit = maxJobBody
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		if err := checkQuery(r.URL.RawQuery); err != nil {
 			refuse(w, r, http.StatusBadRequest, err.Error())
 			return
@@ -227,7 +222,7 @@ func checkQuery(raw string) error {
 // nowhere answers for addresses, or methods of them, that there are not.
 func nowhere(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
 		if _, pattern := mux.Handler(probe); pattern != "/api/" {
 			allowed = append(allowed, method)
@@ -325,9 +320,8 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 	s.describeDeliveries(api)
 	s.describeResults(api)
 	s.describeOverview(api)
+	s.describeQuarantine(api)
 	s.describeAccess(api)
-	s.describeBulk(api)
-	s.describeSetup(api)
 	s.describeStream(mux, api)
 	return api
 }
@@ -380,7 +374,7 @@ func describeProblems(doc *huma.OpenAPI) {
 
 // operations lists what an address can do, by method.
 func operations(item *huma.PathItem) map[string]*huma.Operation {
-	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodDelete: item.Delete}
+	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete}
 	maps.DeleteFunc(ops, func(_ string, op *huma.Operation) bool { return op == nil })
 	return ops
 }

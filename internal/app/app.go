@@ -21,10 +21,7 @@ import (
 	"gaff/internal/config"
 	"gaff/internal/metrics"
 	"gaff/internal/server"
-	"gaff/internal/ui"
 	"gaff/pipeline"
-	"gaff/provider/fal"
-	"gaff/provider/lastframe"
 	"gaff/store/sqlite"
 )
 
@@ -61,30 +58,28 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		return err
 	}
 	m := metrics.New()
+	reload := &reloader{cfg: cfg, store: st, log: log}
+	if sources, err = reload.sources(ctx); err != nil {
+		return err
+	}
 	gw, err := gaff.New(gaff.Options{
 		Store: st, Logger: log, BaseURL: cfg.BaseURL, Retry: cfg.Retry.Policy(), Workers: cfg.Limits.Workers,
-		InFlightBytes: cfg.Limits.InFlightBytes,
-		Hooks:         gaff.Hooks{Replied: m.Replied, Attempted: m.Attempted},
+		InFlightBytes: cfg.Limits.InFlightBytes, TrustedProxies: prefixes(cfg.TrustedProxies),
+		Hooks: gaff.Hooks{Replied: m.Replied, Attempted: m.Attempted},
 	})
 	if err != nil {
 		return err
 	}
-	ledger, err := newLedger(ctx, cfg, log, st, gw, m)
-	if err != nil {
-		return err
-	}
-	ledger.Attach(gw)
 	for _, src := range sources {
-		if src.Name == fal.Name || src.Name == lastframe.Name {
-			src.CheckHandle = ledger.CheckHandle
-		}
 		gw.AddSource(src.Source)
 		if src.Interpreter != nil {
 			gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, pipeline.NewHandler(pipeline.Options{
-				Store: st, Router: gw, Interpreter: src.Interpreter, Ledger: ledger,
+				Store: st, Router: gw, Interpreter: src.Interpreter,
 			})))
 		}
 	}
+	reload.gateway = gw
+	go reload.onHangup(ctx)
 	m.Observe(st)
 	guard := access.NewGuard(access.GuardOptions{Store: st, AdminToken: token, Log: log})
 	// Listening comes before starting to work: a second gateway on the same address must
@@ -101,43 +96,20 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		defer cancel()
 		err = errors.Join(err, gw.Stop(stop))
 	}()
-	asking, stopAsking := context.WithCancel(ctx)
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		ledger.Run(asking)
-	}()
-	defer func() {
-		stopAsking()
-		<-asked
-	}()
 	local := localURL(ln.Addr())
 	forget, err := announce(cfg.DataDir, local)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	defer forget()
-	greet(out, cfg, local, sources)
-	code, err := guard.OwnerLink(ctx)
-	if err != nil {
-		log.Warn("no login link can be made", "error", err)
-	}
-	welcome(out, local, tokenHint(cfg, token, made), code)
+	greet(out, cfg, local, tokenHint(cfg, token, made), sources)
 	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources))
-	console := consoleOptions(cfg, local, sources)
-	base := local
-	if cfg.BaseURL != "" {
-		base = cfg.BaseURL
-	}
-	ingest := gw.IngestHandler()
-	apiHandler := api.New(api.Options{
-		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Log: log, Address: console.Address,
-		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg),
-	})
-	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
-	console.Ready, console.Log = st.Ready, log
 	err = server.Serve(ctx, ln, server.Options{
-		Ingest: ingest, API: apiHandler, Console: ui.New(console),
+		Ingest: gw.IngestHandler(),
+		API: api.New(api.Options{
+			Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Log: log, Address: func(name string) string { return address(cfg, local, name) },
+			Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget,
+		}),
 		Metrics: m.Handler(), Ready: st.Ready, Log: log,
 		Authorized:     func(r *http.Request) bool { _, ok := guard.Authorize(r); return ok },
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
@@ -145,40 +117,6 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	}, requestPatience)
 	log.Info("gateway stopping")
 	return err
-}
-
-// newLedger makes what submits jobs and asks after them.
-func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlite.Store, gw *gaff.Gateway, m *metrics.Metrics) (*pipeline.Ledger, error) {
-	// The addresses are the operator's own, so they may be of this machine; redirects are
-	// not followed, for the key goes along.
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 16
-	client := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	queue, err := fal.NewQueue(fal.QueueOptions{Key: string(cfg.FalKey), URL: cfg.FalQueueURL, Client: client})
-	if err != nil {
-		return nil, err
-	}
-	users := map[string][]string{}
-	if len(cfg.FalUsers) > 0 {
-		users[fal.Name] = cfg.FalUsers
-	}
-	return pipeline.NewLedger(ctx, pipeline.LedgerOptions{
-		Store: st, Router: gw, Log: log, Users: users,
-		Providers: []pipeline.Provider{
-			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client}),
-		},
-		Address: func(provider string) string {
-			if address := address(cfg, "", provider); !strings.HasPrefix(address, "/") {
-				return address
-			}
-			return ""
-		},
-		ReconcileAfter: cfg.ReconcileAfter, RequestsPerSecond: cfg.ReconcileRate, SubmitPatience: cfg.SubmitPatience,
-		Settled: func(provider, by string, status pipeline.JobStatus) { m.Settled(provider, by, status.String()) },
-	})
 }
 
 // Migrate brings the database's schema up to date and reports to out what it did.
@@ -225,7 +163,7 @@ func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sqli
 			scheme, cfg.DataDir)
 	}
 	return sqlite.Open(ctx, filepath.Join(cfg.DataDir, databaseFile), sqlite.Options{
-		Log: log, MaxRejections: cfg.Limits.Rejections,
+		Log: log, MaxRejections: cfg.Limits.Rejections, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
 	})
 }
 

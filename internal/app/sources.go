@@ -1,12 +1,16 @@
 package app
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -36,10 +40,22 @@ type Source struct {
 	// Sample makes a payload of a type, new ids each time; the empty type is the first
 	// of Types.
 	Sample func(eventType string) ([]byte, error)
+	// SampleHeader are the headers that go with a sample of a type; nil: the usual.
+	SampleHeader func(eventType string) http.Header
+}
+
+// keys are the keys that senders handed over in a handshake, for sources without a
+// configured one.
+type keys struct {
+	// kept by source. keep keeps one, if there is none; nil: none is kept.
+	kept map[string]string
+	keep func(ctx context.Context, source, key string) (bool, error)
 }
 
 // Sources builds the configured sources, by name. The error joins all that is wrong.
-func Sources(cfg *config.Config, _ *slog.Logger) ([]Source, error) {
+func Sources(cfg *config.Config, _ *slog.Logger) ([]Source, error) { return buildSources(cfg, keys{}) }
+
+func buildSources(cfg *config.Config, kept keys) ([]Source, error) {
 	falSrc, falErr := falSource(cfg)
 	lastFrame, lastFrameErr := lastFrameSource(cfg)
 	built := []Source{falSrc, lastFrame}
@@ -52,7 +68,7 @@ func Sources(cfg *config.Config, _ *slog.Logger) ([]Source, error) {
 		if name == fal.Name || name == lastframe.Name {
 			continue
 		}
-		src, err := customSource(cfg, name)
+		src, err := customSource(cfg, name, kept)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("sources.%s: %w", name, err))
 			continue
@@ -78,10 +94,21 @@ func (s *Source) limit(cfg *config.Config) {
 		s.MaxBodyBytes = set.MaxBodyBytes
 	}
 	s.AcceptGzip = set.AcceptGzip
+	s.Guard = gaff.Guard{Allow: prefixes(set.Allow), Rate: set.Rate, Burst: set.Burst, ContentTypes: set.ContentTypes}
 	if set.Retry != nil {
 		policy := set.Retry.Policy()
 		s.Retry = &policy
 	}
+}
+
+// prefixes reads networks that the configuration has checked.
+func prefixes(list []string) (out []netip.Prefix) {
+	for _, text := range list {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, p.Masked())
+		}
+	}
+	return out
 }
 
 func texts(secrets []config.Secret) []string {
@@ -121,7 +148,7 @@ func lastFrameSource(cfg *config.Config) (Source, error) {
 }
 
 // customSource builds a configured source, or the default one.
-func customSource(cfg *config.Config, name string) (Source, error) {
+func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 	set, configured := cfg.Sources[name]
 	out := Source{
 		Types:  []string{"test"},
@@ -149,27 +176,87 @@ func customSource(cfg *config.Config, name string) (Source, error) {
 		}
 	}
 	secrets := texts(set.Secrets)
+	about := map[string]string{}
+	if key := kept.kept[name]; len(secrets) == 0 && key != "" {
+		secrets = []string{key}
+		about["secret"] = "handed over by the sender in a handshake; " + verify.Fingerprint(key, scheme)
+	}
+	for i, secret := range secrets {
+		if id := verify.Fingerprint(secret, scheme); id != "" && len(set.Secrets) > 0 {
+			about[fmt.Sprintf("key %d", i+1)] = id
+		}
+	}
+	o := custom.Options{
+		Name: name, Scheme: scheme, ID: set.ID, Type: set.Type, Status: set.Status, Correlation: set.Job, About: about,
+		Jobs: scheme.Jobs,
+	}
+	if set.Jobs != nil || set.NoJobs {
+		o.Jobs = set.Jobs
+	}
 	v, err := verify.New(scheme, verify.Options{Secrets: secrets, Settings: set.Settings})
+	switch {
+	case err == nil:
+		o.Verifier = v
+		about["verifier"] = v.Describe()
+	case len(secrets) == 0 && verify.NeedsSecret(scheme):
+		o.Quiet = "it has no secret: set sources." + name + ".secrets"
+	default:
+		return Source{}, err
+	}
+	hand, err := verify.NewHandshaker(scheme, verify.HandshakeOptions{
+		Secrets: secrets, Settings: set.Settings,
+		Keep: func(ctx context.Context, key string) (bool, error) {
+			if kept.keep == nil {
+				return false, nil
+			}
+			return kept.keep(ctx, name, key)
+		},
+	})
 	if err != nil {
 		return Source{}, err
 	}
-	about := map[string]string{"verifier": v.Describe()}
+	if hand != nil {
+		o.Handshaker = hand
+	}
 	if set.Preset != "" {
 		about["preset"] = set.Preset
 	}
-	out.Source, err = custom.Source(custom.Options{
-		Name: name, Verifier: v, ID: set.ID, Type: set.Type, Status: set.Status, Correlation: set.Job, About: about,
-	})
+	if out.Source, err = custom.Source(o); err != nil {
+		return Source{}, err
+	}
+	if o.Jobs != nil {
+		if out.Interpreter, err = custom.NewInterpreter(name, *o.Jobs); err != nil {
+			return Source{}, err
+		}
+	}
+	sample := func(eventType string) ([]byte, http.Header, error) {
+		id := "test_" + strings.ToLower(rand.Text())
+		return scheme.Sample(id, cmp.Or(eventType, "test"), map[string]any{"gaffSample": id})
+	}
+	out.Sample = func(eventType string) ([]byte, error) {
+		body, _, err := sample(eventType)
+		return body, err
+	}
+	out.SampleHeader = func(eventType string) http.Header {
+		_, header, _ := sample(eventType)
+		return header
+	}
 	out.Sign = func(r *gaff.Request, at time.Time, secret string) error {
 		signing := v
-		if secret != "" {
-			if signing, err = verify.New(scheme, verify.Options{Secrets: []string{secret}, Settings: set.Settings}); err != nil {
+		if secret != "" || signing == nil {
+			given := []string{secret}
+			if secret == "" {
+				given = nil
+			}
+			made, err := verify.New(scheme, verify.Options{Secrets: given, Settings: set.Settings})
+			if err != nil {
 				return err
 			}
+			signing = made
 		}
 		return signing.Sign(r, at)
 	}
-	return out, err
+	return out, nil
 }
 
 // signer signs with the given secret, else with the first configured one.
@@ -201,7 +288,7 @@ func address(cfg *config.Config, base, name string) string {
 }
 
 // greet prints what a person who starts the gateway needs next.
-func greet(out io.Writer, cfg *config.Config, local string, sources []Source) {
+func greet(out io.Writer, cfg *config.Config, local, hint string, sources []Source) {
 	fmt.Fprintf(out, "gaff is listening on %s\n\n", local)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, src := range sources {
@@ -212,4 +299,5 @@ func greet(out io.Writer, cfg *config.Config, local string, sources []Source) {
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", src.Name, address(cfg, local, src.Name), note)
 	}
 	_ = table.Flush()
+	fmt.Fprintf(out, "\nManage it at %s/api/docs %s\n", local, hint)
 }

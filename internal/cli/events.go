@@ -123,7 +123,7 @@ func parseWhen(text string, now time.Time) (time.Time, error) {
 func (p *program) eventsCommand() *cobra.Command {
 	return group("events", "The webhooks that came, and what became of them",
 		p.eventsListCommand(), p.eventsShowCommand(), p.eventsTailCommand(),
-		p.eventsAgainCommand(retryAgain), p.eventsAgainCommand(replayAgain))
+		p.eventsAgainCommand(retryAgain), p.eventsAgainCommand(replayAgain), p.rescueCommand())
 }
 
 // listing is a command that prints a list of the API.

@@ -18,6 +18,7 @@ import (
 	"gaff"
 	"gaff/internal/config"
 	"gaff/pipeline"
+	"gaff/verify"
 )
 
 // job is what the API says about a job.
@@ -249,6 +250,7 @@ type source struct {
 	MaxBodyBytes int64                         `json:"maxBodyBytes"`
 	Handlers     []struct{ Name, Type string } `json:"handlers"`
 	Counts       map[string]any                `json:"counts"`
+	Keys         []keyUse                      `json:"keys"`
 }
 
 func (s *source) state() string {
@@ -357,7 +359,7 @@ func (p *program) sourcesCommand() *cobra.Command {
 
 	show := &cobra.Command{
 		Use:   "show NAME",
-		Short: "Show a source, and what to enter at the sender",
+		Short: "Show a source or a preset, and what to enter at the sender",
 		Args:  arguments(1, 1, "one NAME"),
 		RunE: work(func(ctx context.Context, args []string) error {
 			var found *source
@@ -372,6 +374,8 @@ func (p *program) sourcesCommand() *cobra.Command {
 			switch {
 			case err != nil:
 				return err
+			case found == nil && slices.Contains(verify.Presets(), args[0]):
+				return p.showPreset(args[0], "the gateway's public base, then "+gaff.PathPrefix+args[0], asJSON)
 			case found == nil:
 				return fmt.Errorf("there is no source %s; those known are %s", cut(args[0], 60), clean(strings.Join(names, ", ")))
 			case asJSON:
@@ -382,7 +386,7 @@ func (p *program) sourcesCommand() *cobra.Command {
 	}
 	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	p.clientFlags(show)
-	return group("sources", "The senders: addresses, verifiers, handlers", list, show)
+	return group("sources", "The senders: addresses, verifiers, handlers", list, show, p.presetsCommand(), p.reloadCommand(), p.handedCommand())
 }
 
 func (p *program) showSource(s *source) error {
@@ -400,13 +404,25 @@ func (p *program) showSource(s *source) error {
 		t.row("count "+clean(name), clean(fmt.Sprint(s.Counts[name])))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.About)) {
-		t.row(clean(name), clean(s.About[name]))
+		if !strings.HasPrefix(name, "key ") {
+			t.row(clean(name), clean(s.About[name]))
+		}
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
+	if err := p.showKeys(s); err != nil {
+		return err
+	}
 
 	fmt.Fprintln(p.Stdout, "\nTo enter at the sender:")
+	if preset := s.About["preset"]; preset != "" {
+		address := s.Address
+		if address == "" {
+			address = "the gateway's public base, then " + s.Path + " (set WEBHOOK_BASE_URL to see it whole)"
+		}
+		return p.showSetup(preset, address)
+	}
 	t = newTable(p.Stdout)
 	if s.Address != "" {
 		t.row("  address", clean(s.Address))

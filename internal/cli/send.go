@@ -158,7 +158,7 @@ func (p *program) send(ctx context.Context, name string, o sendOptions) error {
 	}
 	// Some schemes sign the address as the gateway is known in public.
 	public := target
-	if o.to == "" && src.Address != "" {
+	if o.to == "" && strings.Contains(src.Address, "://") {
 		public = src.Address
 	}
 	var data []byte
@@ -187,6 +187,9 @@ func (p *program) send(ctx context.Context, name string, o sendOptions) error {
 		r := &gaff.Request{
 			Method: http.MethodPost, URL: public, Body: bytes.Clone(body),
 			Header: http.Header{"Content-Type": {"application/json"}, "User-Agent": {"gaff"}},
+		}
+		if o.data == "" && src.SampleHeader != nil {
+			maps.Copy(r.Header, src.SampleHeader(o.typ))
 		}
 		if err := sign(r, p.now(), o.secret); err != nil {
 			return fmt.Errorf("sign for %s: %w", name, err)
@@ -313,14 +316,18 @@ line. The body must then be sent byte for byte:
 			if err := sign(r, when, secret); err != nil {
 				return fmt.Errorf("sign for %s: %w", args[0], err)
 			}
+			changed := ""
 			if !bytes.Equal(r.Body, body) {
-				return fmt.Errorf("%s signs within the body; no header can make this one authentic. gaff send sends it signed", args[0])
+				if changed = string(r.Body); !asJSON {
+					return fmt.Errorf("%s signs within the body; no header can make this one authentic. gaff send sends it signed, and --json prints the body that is", args[0])
+				}
 			}
 			if asJSON {
 				return writeJSON(p.Stdout, struct {
 					URL     string      `json:"url,omitempty"`
 					Headers http.Header `json:"headers"`
-				}{r.URL, r.Header})
+					Body    string      `json:"body,omitempty"`
+				}{r.URL, r.Header, changed})
 			}
 			if r.URL != address {
 				fmt.Fprintln(p.Stderr, "the signature is part of the address: "+clean(r.URL))
@@ -337,7 +344,7 @@ line. The body must then be sent byte for byte:
 	flags.StringVar(&secret, "secret", "", "secret to sign with in place of the configured one")
 	flags.StringVar(&at, "at", "", "time of the signature, unix seconds or RFC 3339 (default: now)")
 	flags.StringVar(&address, "url", "", "address that it will be sent to, where the scheme signs it (default: the source's)")
-	flags.BoolVar(&asJSON, "json", false, "print {url, headers}")
+	flags.BoolVar(&asJSON, "json", false, "print {url, headers}, and {body} where the signature stands in it")
 	p.settingFlags(cmd, "WEBHOOK_BASE_URL")
 	return cmd
 }

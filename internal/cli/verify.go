@@ -313,6 +313,9 @@ func (p *program) verifyVectors(files []string, asJSON bool) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		for _, res := range results {
+			if res.Note != "" {
+				fmt.Fprintf(p.Stderr, "%s: %s\n", clean(name), clean(res.Note))
+			}
 			switch {
 			case res.Agrees():
 				agree++

@@ -7,6 +7,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -46,10 +47,9 @@ type Config struct {
 	// Several of each: all are accepted, the first signs.
 	WebhookSecrets, FalWebhookSecrets, LastFrameWebhookSecrets []Secret
 
-	FalKey      Secret   // FAL_KEY
-	FalQueueURL string   // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
-	FalJWKSURL  string   // GAFF_FAL_JWKS_URL; empty: fal's own
-	FalUsers    []string // GAFF_FAL_USERS; empty: the first proven one
+	FalKey      Secret // FAL_KEY
+	FalQueueURL string // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
+	FalJWKSURL  string // GAFF_FAL_JWKS_URL; empty: fal's own
 
 	LastFrameURL string // GAFF_LASTFRAME_URL; without a slash at the end; empty: nothing can be submitted to it
 	LastFrameKey Secret // LASTFRAME_KEY
@@ -58,9 +58,8 @@ type Config struct {
 	NgrokAuthToken Secret // NGROK_AUTH_TOKEN, NGROK_AUTHTOKEN
 
 	ReconcileAfter time.Duration // GAFF_RECONCILE_AFTER
-	ReconcileRate  float64       // GAFF_RECONCILE_RATE; requests a second to each provider
-	SubmitPatience time.Duration // GAFF_SUBMIT_PATIENCE
 	MediaURL       string        // GAFF_MEDIA_URL; empty: "media" in DataDir; "off": none
+	TrustedProxies []string      // GAFF_TRUSTED_PROXIES, CIDR; each parses with netip.ParsePrefix
 	AllowAddresses []string      // GAFF_ALLOW_ADDRESSES, CIDR; each parses with netip.ParsePrefix
 
 	LogFormat, LogLevel string // GAFF_LOG_FORMAT, GAFF_LOG_LEVEL; LogLevel is a name of slog
@@ -89,6 +88,17 @@ type Config struct {
 	// origins tells where a value came from, by the setting's name or its path in the
 	// file. What is not in it is a default.
 	origins map[string]string
+
+	load func() (*Config, error)
+}
+
+// Reload reads the configuration again, from where it came: the environment stays what it
+// was at the start, but .env, gaff.yaml and the files of secrets are read as they are now.
+func (c *Config) Reload() (*Config, error) {
+	if c.load == nil {
+		return nil, errors.New("this configuration was not read from anywhere")
+	}
+	return c.load()
 }
 
 // Source is a sender declared in the configuration.
@@ -108,18 +118,18 @@ type Source struct {
 	// MaxBodyBytes bounds the body; zero means Limits.MaxBodyBytes.
 	MaxBodyBytes int64
 	AcceptGzip   bool
+	// Allow lists the networks that may send (CIDR), ContentTypes the media types that
+	// are taken; empty: all. Rate is how many requests a second are taken, Burst how many
+	// at once; zero: no bound.
+	Allow, ContentTypes []string
+	Rate                float64
+	Burst               int
 	// Retry overrides Config.Retry field by field; nil keeps it.
 	Retry *Retry
-	// Effects maps the body to job and media effects; nil: none.
-	Effects *Effects
-}
-
-// Effects says where a sender's body holds what a job needs, as JSON pointers.
-type Effects struct {
-	Job, RequestID, Status, Error, Output, Project, User, Kind string
-	// Words maps the sender's status words to queued, processing, completed, failed,
-	// cancelled.
-	Words map[string]string
+	// Jobs maps the body to job and media effects, over the preset's own; nil: its own.
+	// NoJobs ("jobs: off") leaves the preset's out, too.
+	Jobs   *verify.Jobs
+	NoJobs bool
 }
 
 // Retry is gaff.RetryPolicy in the configuration's words. Zero fields keep the default.
@@ -146,6 +156,8 @@ type Limits struct {
 	InFlightBytes  int64         // over all bodies; 256 MiB
 	Workers        int           // handlers at once; 64
 	Rejections     int           // kept; 10000
+	Quarantine     int64         // bytes of refused requests kept whole; 64 MiB
+	QuarantineFor  time.Duration // how long those are kept; 7 days
 }
 
 // Default returns the configuration of a gateway for which nothing is set.
@@ -155,8 +167,6 @@ func Default() *Config {
 		Addr:           ":3000",
 		DataDir:        "./gaff-data",
 		ReconcileAfter: 2 * time.Minute,
-		ReconcileRate:  5,
-		SubmitPatience: 2 * time.Hour,
 		LogFormat:      "text",
 		LogLevel:       "info",
 		Limits: Limits{
@@ -169,6 +179,8 @@ func Default() *Config {
 			InFlightBytes:  256 << 20,
 			Workers:        64,
 			Rejections:     10000,
+			Quarantine:     64 << 20,
+			QuarantineFor:  7 * 24 * time.Hour,
 		},
 		Retry: Retry{MaxAttempts: p.MaxAttempts, First: p.First, Max: p.Max, Factor: p.Factor, Timeout: p.Timeout},
 	}

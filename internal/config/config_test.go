@@ -112,7 +112,7 @@ func TestEnvironment(t *testing.T) {
 	want.LogLevel = "warn"
 	want.ClientURL, want.ClientToken = "http://gaff.internal:3000", "adm"
 	// Compared as Go values: secrets print alike.
-	opt := cmp.Options{cmp.AllowUnexported(Config{}), cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "origins" }, cmp.Ignore())}
+	opt := cmp.Options{cmp.AllowUnexported(Config{}), cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "origins" || p.String() == "load" }, cmp.Ignore())}
 	if !cmp.Equal(want, c, opt) {
 		t.Errorf("differs: %s\nkeys: %q %q", cmp.Diff(want, c, opt), string(c.FalKey), string(c.AdminToken))
 	}
@@ -178,8 +178,8 @@ func TestFile(t *testing.T) {
 		Settings: map[string]string{"callback_url": "https://x.example/in", "verify_token": "s3cret"},
 		ID:       "/id", Type: "/type", Status: "/status", Job: "/metadata/job_id", Project: "/metadata/project~1id",
 		MaxBodyBytes: 512000, AcceptGzip: true,
-		Retry:   &Retry{MaxAttempts: 3, First: time.Second, Max: 30 * time.Minute, Factor: 1.5, Timeout: time.Minute},
-		Effects: &Effects{Job: "/job", Words: map[string]string{"done": "completed"}},
+		Retry: &Retry{MaxAttempts: 3, First: time.Second, Max: 30 * time.Minute, Factor: 1.5, Timeout: time.Minute},
+		Jobs:  &verify.Jobs{Job: verify.Pointers{"/job"}, Words: map[string]string{"done": "completed"}},
 	}
 	if !cmp.Equal(want, shop) {
 		t.Error(cmp.Diff(want, shop))
@@ -299,10 +299,10 @@ sources:
 		`sources.fal.secrets (gaff.yaml:17): set FAL_WEBHOOK_SECRET instead`,
 		`sources.manage (gaff.yaml:11): this name is gaff's own`,
 		`sources.none.verify (gaff.yaml:14): is not set`,
-		`sources.ptr.effects.words.ok="done" (gaff.yaml:21): must be one of queued`,
+		`sources.ptr.jobs.words.ok="done" (gaff.yaml:21): must be one of queued`,
 		`sources.ptr.id="id" (gaff.yaml:21): is no JSON pointer`,
 		`sources.ptr.job="/a~2" (gaff.yaml:21): is no JSON pointer`,
-		`sources.ptr.effects.job="x" (gaff.yaml:21): is no JSON pointer`,
+		`sources.ptr.jobs.job="x" (gaff.yaml:21): is no JSON pointer`,
 		`sources.ptr.retry.factor="0.5" (gaff.yaml:21): must be 1 to 100`,
 		`sources.ptr.retry.max="1m" (gaff.yaml:21): must not be shorter than first, 1h`,
 	}

@@ -6,10 +6,13 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
+	"mime"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -101,6 +104,7 @@ func (f Faults) err() error {
 // for being one.
 func Load(o LoadOptions) (*Config, error) {
 	l := loader{dir: o.Dir, file: o.File, c: Default()}
+	l.c.load = func() (*Config, error) { return Load(o) }
 	l.c.origins = make(map[string]string)
 	l.environment(o.Environ)
 	l.readFile()
@@ -629,6 +633,66 @@ func (l *loader) source(path string, n ast.Node) (src Source) {
 			})
 		}
 	}
+	// lists reads a list of texts, or one text with commas.
+	lists := func(to *[]string) func(string, ast.Node) {
+		return func(path string, n ast.Node) {
+			nodes := []ast.Node{n}
+			if list, ok := n.(*ast.SequenceNode); ok {
+				nodes = list.Values
+			}
+			*to = nil
+			for _, n := range nodes {
+				one, ok := text(n)
+				if !ok {
+					l.fault(path, "", l.at(n), wantText)
+					return
+				}
+				var items []string
+				if err := assign(&items, one); err != nil {
+					l.fault(path, one, l.at(n), err.Error())
+					return
+				}
+				*to = append(*to, items...)
+			}
+		}
+	}
+	// pointers reads a JSON pointer, or a list of which the first that finds something counts.
+	pointers := func(to *verify.Pointers) func(string, ast.Node) {
+		return func(path string, n ast.Node) {
+			nodes := []ast.Node{n}
+			if list, ok := n.(*ast.SequenceNode); ok {
+				nodes = list.Values
+			}
+			*to = nil
+			for _, n := range nodes {
+				one, ok := text(n)
+				if !ok {
+					l.fault(path, "", l.at(n), wantText)
+					return
+				}
+				if one != "" {
+					*to = append(*to, one)
+				}
+			}
+		}
+	}
+	jobs := func(path string, n ast.Node) {
+		if src.Jobs != nil {
+			l.fault(path, "", l.at(n), "jobs and effects are two names of one block; keep one of the two")
+			return
+		}
+		if off, ok := text(n); ok && (off == "off" || off == "false") {
+			src.NoJobs = true
+			return
+		}
+		j := new(verify.Jobs)
+		src.Jobs = j
+		l.mapping(path, n, map[string]func(string, ast.Node){
+			"id": pointers(&j.ID), "request_id": pointers(&j.ID), "job": pointers(&j.Job), "status": pointers(&j.Status),
+			"error": pointers(&j.Error), "error_type": pointers(&j.ErrorType), "output": set(&j.Output), "project": pointers(&j.Project),
+			"user": pointers(&j.User), "kind": pointers(&j.Kind), "words": texts(&j.Words, false),
+		})
+	}
 	l.mapping(path, n, map[string]func(string, ast.Node){
 		"preset": set(&src.Preset),
 		"verify": func(path string, n ast.Node) {
@@ -656,15 +720,12 @@ func (l *loader) source(path string, n ast.Node) (src Source) {
 			}
 			l.mapping(path, n, keys)
 		},
-		"effects": func(path string, n ast.Node) {
-			e := new(Effects)
-			src.Effects = e
-			l.mapping(path, n, map[string]func(string, ast.Node){
-				"job": set(&e.Job), "request_id": set(&e.RequestID), "status": set(&e.Status),
-				"error": set(&e.Error), "output": set(&e.Output), "project": set(&e.Project),
-				"user": set(&e.User), "kind": set(&e.Kind), "words": texts(&e.Words, false),
-			})
-		},
+		"jobs":          jobs,
+		"effects":       jobs,
+		"allow":         lists(&src.Allow),
+		"content_types": lists(&src.ContentTypes),
+		"rate":          set(&src.Rate),
+		"burst":         set(&src.Burst),
 	})
 	return src
 }
@@ -728,7 +789,7 @@ func (s *Source) check(name string, fault func(key, value, problem string)) {
 		}{
 			{"preset", s.Preset != ""}, {"verify", s.Verify != nil}, {"settings", len(s.Settings) > 0},
 			{"id", s.ID != ""}, {"type", s.Type != ""}, {"status", s.Status != ""}, {"job", s.Job != ""},
-			{"project", s.Project != ""}, {"effects", s.Effects != nil},
+			{"project", s.Project != ""}, {"jobs", s.Jobs != nil},
 		} {
 			if field.set {
 				fault(field.key, "", "gaff knows how "+name+" signs and speaks; give a source of your own another name")
@@ -746,16 +807,39 @@ func (s *Source) check(name string, fault func(key, value, problem string)) {
 	pointers := []struct{ key, value string }{
 		{"id", s.ID}, {"type", s.Type}, {"status", s.Status}, {"job", s.Job}, {"project", s.Project},
 	}
-	if e := s.Effects; e != nil {
-		pointers = append(pointers, []struct{ key, value string }{
-			{"effects.job", e.Job}, {"effects.request_id", e.RequestID}, {"effects.status", e.Status},
-			{"effects.error", e.Error}, {"effects.output", e.Output}, {"effects.project", e.Project},
-			{"effects.user", e.User}, {"effects.kind", e.Kind},
-		}...)
+	if e := s.Jobs; e != nil {
+		pointers = append(pointers, struct{ key, value string }{"jobs.output", e.Output})
+		for key, list := range map[string]verify.Pointers{
+			"id": e.ID, "job": e.Job, "status": e.Status, "error": e.Error, "error_type": e.ErrorType, "project": e.Project, "user": e.User, "kind": e.Kind,
+		} {
+			for _, p := range list {
+				pointers = append(pointers, struct{ key, value string }{"jobs." + key, p})
+			}
+		}
+		if len(e.ID)+len(e.Job) == 0 {
+			fault("jobs.id", "", "is not set: where the body names the work is wanted, such as /id")
+		}
+		if len(e.Words) == 0 {
+			fault("jobs.words", "", "is not set: what the sender's status words mean is wanted, such as {succeeded: completed, failed: failed}")
+		}
 		for _, word := range slices.Sorted(maps.Keys(e.Words)) {
 			if !slices.Contains(jobStatuses, e.Words[word]) {
-				fault("effects.words."+word, e.Words[word], "must be one of "+strings.Join(jobStatuses, ", "))
+				fault("jobs.words."+word, e.Words[word], "must be one of "+strings.Join(jobStatuses, ", "))
 			}
+		}
+	}
+	if err := checkPrefixes(s.Allow); err != nil {
+		fault("allow", "", err.Error())
+	}
+	if s.Rate < 0 || s.Rate > 1e6 || math.IsNaN(s.Rate) {
+		fault("rate", strconv.FormatFloat(s.Rate, 'g', -1, 64), "must be requests a second, more than zero and at most a million")
+	}
+	if s.Burst < 0 || s.Burst > 0 && s.Rate == 0 {
+		fault("burst", strconv.Itoa(s.Burst), "must be a number of requests, beside rate")
+	}
+	for _, kind := range s.ContentTypes {
+		if t, _, err := mime.ParseMediaType(kind); err != nil || t != strings.ToLower(kind) || !strings.Contains(kind, "/") {
+			fault("content_types", kind, "is no media type; write them like application/json")
 		}
 	}
 	for _, p := range pointers {
@@ -920,8 +1004,16 @@ func (c *Config) Settings() []Setting {
 				}
 			}
 		}
-		if src.Effects != nil {
-			shown("effects", "set")
+		if src.Jobs != nil {
+			shown("jobs", "set")
+		}
+		shown("allow", strings.Join(src.Allow, ","))
+		shown("content_types", strings.Join(src.ContentTypes, ","))
+		if src.Rate > 0 {
+			shown("rate", strconv.FormatFloat(src.Rate, 'g', -1, 64))
+		}
+		if src.Burst > 0 {
+			shown("burst", strconv.Itoa(src.Burst))
 		}
 	}
 	return list

@@ -152,11 +152,6 @@ var settings = []setting{
 		check: func(c *Config) error { return checkToken(c.LastFrameKey) },
 	},
 	{
-		name:  "GAFF_FAL_USERS",
-		help:  "ids of the fal users whose webhooks count, by commas; empty: the first proven one's",
-		field: func(c *Config) any { return (*words)(&c.FalUsers) },
-	},
-	{
 		name: "NGROK_DOMAIN",
 		help: "domain of the development tunnel",
 		norm: func(text string) string {
@@ -183,27 +178,16 @@ var settings = []setting{
 		check: func(c *Config) error { return checkPositive(c.ReconcileAfter, "a duration such as 30s, 2m or 1d") },
 	},
 	{
-		name:  "GAFF_RECONCILE_RATE",
-		help:  "requests a second that reconciliation makes to each provider",
-		field: func(c *Config) any { return &c.ReconcileRate },
-		check: func(c *Config) error {
-			if !(c.ReconcileRate > 0 && c.ReconcileRate <= 1000) {
-				return errors.New("must be more than 0 and at most 1000")
-			}
-			return nil
-		},
-	},
-	{
-		name:  "GAFF_SUBMIT_PATIENCE",
-		help:  "how long a job whose submit was not answered waits for its webhook",
-		field: func(c *Config) any { return &c.SubmitPatience },
-		check: func(c *Config) error { return checkPositive(c.SubmitPatience, "a duration such as 30m or 2h") },
-	},
-	{
 		name: "GAFF_MEDIA_URL", flag: "media-url", guarded: true,
 		help:  `where files are kept: empty for "media" in the data folder, a bucket URL, or off`,
 		field: func(c *Config) any { return &c.MediaURL },
 		check: func(c *Config) error { return checkMedia(c.MediaURL) },
+	},
+	{
+		name: "GAFF_TRUSTED_PROXIES", flag: "trusted-proxies",
+		help:  "proxies (CIDR, by commas) whose X-Forwarded-For is believed",
+		field: func(c *Config) any { return &c.TrustedProxies },
+		check: func(c *Config) error { return checkPrefixes(c.TrustedProxies) },
 	},
 	{
 		name: "GAFF_ALLOW_ADDRESSES", flag: "allow-addresses",
@@ -254,6 +238,8 @@ var settings = []setting{
 	limit("connections", "connections open at once", "a number such as 10000", func(l *Limits) any { return &l.Connections }),
 	limit("in_flight", "bytes of all bodies being received", "a size such as 256MiB", func(l *Limits) any { return &l.InFlightBytes }),
 	limit("workers", "handlers at once", "a number such as 64", func(l *Limits) any { return &l.Workers }),
+	limit("quarantine", "bytes of refused requests that are kept whole", "a size such as 64MiB", func(l *Limits) any { return &l.Quarantine }),
+	limit("quarantine_for", "how long those are kept", "a duration such as 7d", func(l *Limits) any { return &l.QuarantineFor }),
 	limit("rejections", "refused requests that are kept", "a number such as 10000", func(l *Limits) any { return &l.Rejections }),
 
 	retrySetting("max_attempts", "tries in all, the first included"),
@@ -262,9 +248,6 @@ var settings = []setting{
 	retrySetting("max", "longest wait"),
 	retrySetting("timeout", "how long one run of a handler may take"),
 }
-
-// words is a list of texts that are no addresses.
-type words []string
 
 // size is an int that is written as a size.
 type size int
@@ -457,8 +440,6 @@ func assign(field any, text string) error {
 			}
 			*p = append(*p, item)
 		}
-	case *words:
-		*p = splitList(text)
 	case *[]Secret:
 		*p = nil
 		for _, item := range splitList(text) {
@@ -579,8 +560,6 @@ func display(field any, guarded bool) string {
 		}
 		return "[redacted]"
 	case *[]string:
-		return strings.Join(*p, ",")
-	case *words:
 		return strings.Join(*p, ",")
 	case *time.Duration:
 		return formatDuration(*p)

@@ -22,7 +22,6 @@ const (
 	APIKey    = "apk_"
 	Session   = "ses_"
 	Audit     = "aud_"
-	Bulk      = "blk_"
 	// Key is for dedupe keys of events that are never the same as another.
 	Key = "key_"
 )

@@ -40,6 +40,45 @@ func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (gaff.Receipt, 
 	return rc, nil
 }
 
+// AcceptAll keeps several events, and their deliveries, in one commit.
+func (s *Store) AcceptAll(ctx context.Context, ps []gaff.AcceptParams) ([]gaff.Receipt, error) {
+	rows := make([]eventRow, len(ps))
+	size := 0
+	for i, p := range ps {
+		rows[i] = newEventRow(p.Event)
+		size += len(rows[i].body)
+	}
+	var rcs []gaff.Receipt
+	err := s.w.do(ctx, &op{
+		kind: opAccept, bytes: size, wait: s.opt.AcceptWait,
+		run: func(tx *tx) error {
+			rcs = make([]gaff.Receipt, len(ps))
+			for i, p := range ps {
+				if i > 0 {
+					rows[i].ev.ParentID = rcs[0].ID // where the whole request stands
+				}
+				var err error
+				if rcs[i], err = tx.accept(rows[i], p.Deliveries, p.Take); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		abandoned: func() {
+			for _, rc := range rcs {
+				for _, work := range rc.Work {
+					s.w.give(work.Lease)
+					s.signalWake(work.Delivery.Lane)
+				}
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rcs, nil
+}
+
 // eventRow is an event as it is stored, made before the writer's turn.
 type eventRow struct {
 	ev            *gaff.Event
@@ -78,6 +117,9 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Receipt
 		ev.ParentID, int64(ev.Hop))
 	if err != nil {
 		return gaff.Receipt{}, fmt.Errorf("insert event: %w", err)
+	}
+	if err := t.keyUsed(ev); err != nil {
+		return gaff.Receipt{}, err
 	}
 	if n == 0 {
 		return t.duplicate(row)
@@ -197,6 +239,14 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 			source = "" // strangers' inventions must not become rows of their own
 		}
 		tx.tally(source).rejected++
+		if err := tx.forget(); err != nil {
+			return err
+		}
+		if rj.Whole != nil {
+			if err := tx.quarantine(rj.ID, rj.Whole); err != nil {
+				return err
+			}
+		}
 		if tx.w.rejections++; tx.w.rejections >= int64(max(tx.w.store.opt.MaxRejections/50, 1)) {
 			tx.w.rejections = 0
 			_, err = tx.exec(`delete from rejection where seq <= (select max(seq) from rejection) - $1`,

@@ -663,7 +663,7 @@ func (s *Store) Rejections(ctx context.Context, f gaff.RejectionFilter) (page ga
 }
 
 const rejectionColumns = `r.seq, r.id, r.source, r.status, r.reason, r.method, r.url, r.remote_addr, r.headers, r.body,
-	r.body_size, r.received_at`
+	r.body_size, r.received_at, r.rescued_as, exists (select 1 from quarantine q where q.rejection_id = r.id)`
 
 type storedRejection struct {
 	seq int64
@@ -674,7 +674,7 @@ func scanRejection(rows *sql.Rows) (r storedRejection, err error) {
 	var headers []byte
 	var received int64
 	err = rows.Scan(&r.seq, &r.rj.ID, &r.rj.Source, &r.rj.Status, &r.rj.Reason, &r.rj.Method, &r.rj.URL, &r.rj.RemoteAddr,
-		&headers, &r.rj.Body, &r.rj.BodySize, &received)
+		&headers, &r.rj.Body, &r.rj.BodySize, &received, &r.rj.RescuedAs, &r.rj.Rescuable)
 	r.rj.Header, r.rj.ReceivedAt = decodeHeader(string(headers)), fromMicros(received)
 	return r, err
 }
@@ -804,32 +804,6 @@ func (s *Store) Job(ctx context.Context, jobID string) (*pipeline.Job, error) {
 		return nil, s.fault(ctx, "job", err)
 	}
 	return js[0].job(), nil
-}
-
-// JobNotes returns a job's log, oldest first.
-func (s *Store) JobNotes(ctx context.Context, jobID string) ([]pipeline.Note, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	notes, err := collect(ctx, s.read, func(rows *sql.Rows) (n pipeline.Note, err error) {
-		var at int64
-		err = rows.Scan(&at, &n.What, &n.Text)
-		n.At = fromMicros(at)
-		return n, err
-	}, `select at, what, text from job_note where job_id = $1 order by n`, jobID)
-	return notes, s.fault(ctx, "job's log", err)
-}
-
-// JobInput returns what a job was submitted with; nil if that is not kept.
-func (s *Store) JobInput(ctx context.Context, jobID string) (json.RawMessage, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	inputs, err := collect(ctx, s.read, func(rows *sql.Rows) (input []byte, err error) {
-		return input, rows.Scan(&input)
-	}, `select input from job_input where job_id = $1`, jobID)
-	if err != nil || len(inputs) == 0 {
-		return nil, s.fault(ctx, "job's input", err)
-	}
-	return inputs[0], nil
 }
 
 func scanJob(rows *sql.Rows) (*jobScan, error) {

@@ -38,6 +38,11 @@ type Options struct {
 	Log   *slog.Logger
 	// MaxRejections is how many refused requests are kept. Zero means 10,000.
 	MaxRejections int
+	// MaxQuarantine bounds the refused requests that are kept whole, in bytes. Zero means
+	// 64 MiB.
+	MaxQuarantine int64
+	// QuarantineFor is how long they are kept. Zero means 7 days.
+	QuarantineFor time.Duration
 	// MaxChanges is how many commits the stream can look back. Zero means 20,000.
 	MaxChanges int
 	// AcceptWait is how long a sender waits for its commit before it is told to come
@@ -75,6 +80,12 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.MaxChanges <= 0 {
 		o.MaxChanges = 20_000
+	}
+	if o.MaxQuarantine <= 0 {
+		o.MaxQuarantine = 64 << 20
+	}
+	if o.QuarantineFor <= 0 {
+		o.QuarantineFor = 7 * 24 * time.Hour
 	}
 	if o.AcceptWait <= 0 {
 		o.AcceptWait = 5 * time.Second

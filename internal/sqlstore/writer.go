@@ -91,7 +91,11 @@ type writer struct {
 	// The value is the claim that it was taken under.
 	taken map[deliveryKey]int
 
-	rejections, changes int64 // since the last pruning
+	rejections, changes int64     // since the last pruning
+	quarantined         int64     // bytes of the quarantine; -1 if not known yet
+	forgot              time.Time // when old ones were last dropped
+	// keyUses holds the minute in which a source's key was last written down.
+	keyUses map[[2]string]int64
 }
 
 func newWriter(ctx context.Context, s *Store, conn *sql.Conn) (*writer, error) {
@@ -100,7 +104,7 @@ func newWriter(ctx context.Context, s *Store, conn *sql.Conn) (*writer, error) {
 		accepts: make(chan *op, waitingAccepts), effects: make(chan *op, waitingEffects),
 		notes: make(chan *op, waitingNotes), between: make(chan *op),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
-		taken: map[deliveryKey]int{},
+		taken: map[deliveryKey]int{}, quarantined: -1, keyUses: map[[2]string]int64{},
 	}
 	err := conn.QueryRowContext(ctx, `select coalesce(max(seq), 0) + 1 from event`).Scan(&w.nextEvent)
 	if err != nil {

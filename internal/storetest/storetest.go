@@ -41,6 +41,9 @@ type PipelineReader = pipeline.Reader
 // MaxRejections is the bound that the opened stores must be given.
 const MaxRejections = 100
 
+// MaxQuarantine is the other bound that they must be given, in bytes.
+const MaxQuarantine = 16 << 10
+
 // Open opens the database that belongs to the test, which is empty at first: called again
 // after a Close, it opens the same one. The suite closes what it opens.
 type Open func(t *testing.T) Store
@@ -77,6 +80,10 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"DeliveryLists":                  testDeliveryLists,
 		"JobAndMediaLists":               testResultLists,
 		"RejectionsAreBounded":           testRejections,
+		"BatchIsOneCommit":               testBatch,
+		"QuarantineIsBounded":            testQuarantine,
+		"KeysAreNoted":                   testKeyUses,
+		"KeptOnce":                       testKept,
 		"ChangesInOrder":                 testChanges,
 		"CountsAgreeWithTheLists":        testCounts,
 		"UnknownAndBrokenIDs":            testUnknown,
@@ -1104,6 +1111,129 @@ func testRejections(s *suite) {
 	if rejected != 3*MaxRejections+1 {
 		s.Errorf("%d are counted", rejected)
 	}
+}
+
+func testBatch(s *suite) {
+	event := func(key string) gaff.AcceptParams {
+		return gaff.AcceptParams{
+			Event:      &gaff.Event{Source: "batch", Type: "t", DedupeKey: key, ReceivedAt: s.now, Data: []byte(`{"a":1}`)},
+			Deliveries: []gaff.Delivery{{Handler: "h", MaxAttempts: 3}}, Take: []bool{true},
+		}
+	}
+	rcs, err := s.st.AcceptAll(s.ctx, []gaff.AcceptParams{event("a"), event("b"), event("a")})
+	s.must(err)
+	if len(rcs) != 3 || rcs[0].Duplicate || rcs[1].Duplicate || !rcs[2].Duplicate || rcs[2].ID != rcs[0].ID || rcs[0].ID == rcs[1].ID {
+		s.Fatalf("receipts %+v", rcs)
+	}
+	for i, rc := range rcs[:2] {
+		if len(rc.Work) != 1 || rc.Work[0].Event.ID != rc.ID {
+			s.Errorf("work of %d: %+v", i, rc.Work)
+		}
+	}
+	d, err := s.st.Event(s.ctx, rcs[0].ID)
+	s.must(err)
+	if len(d.Children) != 1 || d.Children[0] != rcs[1].ID || d.Duplicates != 1 {
+		s.Errorf("the first one has children %v and %d duplicates", d.Children, d.Duplicates)
+	}
+	all, err := s.st.AcceptAll(s.ctx, nil)
+	s.must(err)
+	if len(all) != 0 {
+		s.Errorf("nothing became %v", all)
+	}
+}
+
+func testQuarantine(s *suite) {
+	reject := func(id string, size int, at time.Time) {
+		s.must(s.st.Reject(s.ctx, &gaff.Rejection{ID: id, Source: "shop", Status: 401, ReceivedAt: at, Whole: &gaff.Request{
+			Method: "POST", URL: "https://a.test/api/v1/webhooks/shop/h?x=1", RemoteAddr: "192.0.2.1",
+			Header: map[string][]string{"Authorization": {"Bearer s3cret"}, "X": {"a", "\xff"}}, Body: bytes.Repeat([]byte{0xfe}, size), ReceivedAt: at,
+		}}))
+	}
+	now := time.Now().Truncate(time.Microsecond)
+	reject("rej_whole", 1000, now)
+	r, err := s.st.Quarantined(s.ctx, "rej_whole")
+	s.must(err)
+	if r.Method != "POST" || r.URL != "https://a.test/api/v1/webhooks/shop/h?x=1" || r.RemoteAddr != "192.0.2.1" || len(r.Body) != 1000 ||
+		!r.ReceivedAt.Equal(now) || r.Header["X"][1] != "\xff" || r.Header.Get("Authorization") != "Bearer s3cret" {
+		s.Errorf("the request came back as %+v", r)
+	}
+	rj, err := s.st.Rejection(s.ctx, "rej_whole")
+	s.must(err)
+	if !rj.Rescuable || rj.RescuedAs != "" || rj.Whole != nil {
+		s.Errorf("the rejection says %+v", rj)
+	}
+	s.must(s.st.Rescued(s.ctx, "rej_whole", "evt_1"))
+	rj, err = s.st.Rejection(s.ctx, "rej_whole")
+	s.must(err)
+	if rj.Rescuable || rj.RescuedAs != "evt_1" {
+		s.Errorf("after the rescue: %+v", rj)
+	}
+	_, err = s.st.Quarantined(s.ctx, "rej_whole")
+	s.wants("rescued", err, gaff.ErrNotFound)
+
+	reject("rej_old", 10, now.Add(-8*24*time.Hour))
+	_, err = s.st.Quarantined(s.ctx, "rej_old")
+	s.wants("too old", err, gaff.ErrNotFound)
+	reject("rej_huge", MaxQuarantine/2, now)
+	_, err = s.st.Quarantined(s.ctx, "rej_huge")
+	s.wants("too large", err, gaff.ErrNotFound)
+	const each = 1000
+	many := 3 * MaxQuarantine / each
+	for i := range many {
+		reject(fmt.Sprint("rej_", i), each, now)
+	}
+	kept := 0
+	for i := range many {
+		if _, err := s.st.Quarantined(s.ctx, fmt.Sprint("rej_", i)); err == nil {
+			kept++
+		} else if kept > 0 {
+			s.Fatalf("rej_%d is gone, and older ones are kept: %v", i, err)
+		}
+	}
+	if kept*each > MaxQuarantine || kept*each < MaxQuarantine/3 {
+		s.Errorf("%d bytes are kept of at most %d", kept*each, MaxQuarantine)
+	}
+}
+
+func testKeyUses(s *suite) {
+	for i, key := range []string{"k1", "k2", "k1", ""} {
+		ev := &gaff.Event{Source: "shop", Type: "t", DedupeKey: fmt.Sprint(i), ReceivedAt: s.now, Data: []byte("{}"),
+			Request: &gaff.Request{Method: "POST", Body: []byte("{}")}, Proof: gaff.Verification{Scheme: "s", KeyID: key}}
+		_, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: ev})
+		s.must(err)
+	}
+	uses, err := s.st.KeyUses(s.ctx, "shop")
+	s.must(err)
+	var names []string
+	for _, u := range uses {
+		names = append(names, u.KeyID)
+		if time.Since(u.LastUsedAt) > time.Minute || u.FirstUsedAt.After(u.LastUsedAt) {
+			s.Errorf("%+v", u)
+		}
+	}
+	slices.Sort(names)
+	s.equal("keys", names, []string{"k1", "k2"})
+	uses, err = s.st.KeyUses(s.ctx, "other")
+	s.must(err)
+	s.equal("keys of another source", len(uses), 0)
+}
+
+func testKept(s *suite) {
+	got, err := s.st.Kept(s.ctx, "a")
+	s.must(err)
+	s.equal("kept before", got, "")
+	for i, value := range []string{"one", "two"} {
+		kept, err := s.st.Keep(s.ctx, "a", value)
+		s.must(err)
+		s.equal("kept "+value, kept, i == 0)
+	}
+	got, err = s.st.Kept(s.ctx, "a")
+	s.must(err)
+	s.equal("kept", got, "one")
+	s.must(s.st.Unkeep(s.ctx, "a"))
+	got, err = s.st.Kept(s.ctx, "a")
+	s.must(err)
+	s.equal("kept after", got, "")
 }
 
 func testChanges(s *suite) {

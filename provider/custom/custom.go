@@ -3,9 +3,14 @@
 package custom
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"gaff"
@@ -31,39 +36,145 @@ type Options struct {
 	// reason Quiet.
 	Verifier gaff.Verifier
 	Quiet    string
+	// Scheme is the sender's description beyond how it signs: what a body may be, how it
+	// splits into events, and the answer that the sender wants.
+	Scheme verify.Scheme
+	// Handshaker answers the sender's challenges; nil: it has none.
+	Handshaker gaff.Handshaker
 	// JSON pointers, each may be empty. ID and Type go before what the verifier knows
 	// from its own description; Status is joined with the id to tell events of one piece
 	// of work apart; Correlation is the sender's name of that work.
 	ID, Type, Status, Correlation string
-	About                         map[string]string
+	// Jobs tells where a body names a job; nil: nowhere. Its status and id stand in for
+	// Status and Correlation where those are empty.
+	Jobs  *verify.Jobs
+	About map[string]string
 }
 
-// Source returns a source for JSON bodies. It fails on a broken pointer.
+// Source returns a source. It fails on a broken pointer.
 func Source(o Options) (gaff.Source, error) {
-	fields, err := verify.NewFields(o.ID, o.Type, o.Status, o.Correlation)
-	if err != nil {
+	p := parser{scheme: o.Scheme, o: o}
+	pointer := func(l *verify.Location) string {
+		if l == nil || l.In != "json" {
+			return ""
+		}
+		return l.Pointer
+	}
+	var err error
+	if p.fields, err = verify.NewFields(o.ID, o.Type, o.Status, o.Correlation, pointer(o.Scheme.ID), pointer(o.Scheme.EventType)); err != nil {
 		return gaff.Source{}, err
+	}
+	if o.Jobs != nil {
+		if p.jobs, err = NewInterpreter(o.Name, *o.Jobs); err != nil {
+			return gaff.Source{}, err
+		}
+	}
+	if b := o.Scheme.Batch; b != nil {
+		if p.items, err = verify.NewFields(b.Items); err != nil {
+			return gaff.Source{}, fmt.Errorf("batch.items: %w", err)
+		}
+		if p.item, err = verify.NewFields(append(slices.Clone([]string(b.ID)), b.Type...)...); err != nil {
+			return gaff.Source{}, fmt.Errorf("batch: %w", err)
+		}
+	}
+	if !slices.Contains([]string{"", "form", "any"}, o.Scheme.Content) && !strings.HasPrefix(o.Scheme.Content, "form:") {
+		return gaff.Source{}, fmt.Errorf("content: %q is not known; form, form:FIELD or any is wanted", o.Scheme.Content)
 	}
 	if o.Verifier == nil {
 		o.Quiet = cmp.Or(o.Quiet, "no verifier is set")
 		o.Verifier = verify.Refuse(o.Quiet)
 	}
-	return gaff.Source{
-		Name: o.Name, Verifier: o.Verifier, Parser: parser{fields}, Quiet: o.Quiet, About: o.About,
-	}, nil
+	src := gaff.Source{
+		Name: o.Name, Verifier: o.Verifier, Parser: p, Handshaker: o.Handshaker, Quiet: o.Quiet, About: o.About,
+	}
+	if a := o.Scheme.Ack; a != nil {
+		status := cmp.Or(a.Status, http.StatusOK)
+		if status < 200 || status > 299 {
+			return gaff.Source{}, fmt.Errorf("ack.status: %d; a status from 200 to 299 is wanted", status)
+		}
+		src.Ack = &gaff.Reply{Status: status, ContentType: a.ContentType, Body: []byte(a.Body)}
+	}
+	return src, nil
 }
 
-type parser struct{ fields *verify.Fields }
+type parser struct {
+	o           Options
+	scheme      verify.Scheme
+	fields      *verify.Fields
+	jobs        *Interpreter
+	items, item *verify.Fields // of a batch
+}
 
-// Parse reads a body that must be JSON as a whole.
+// Parse reads a body that must be JSON as a whole, unless the sender is known to send
+// something else.
 func (p parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, error) {
-	texts, err := p.fields.Read(r.Body)
+	data := json.RawMessage(v.Content)
+	if v.Content == "" {
+		var err error
+		if data, err = readable(r, p.scheme.Content); err != nil {
+			return gaff.Envelope{}, err
+		}
+	}
+	texts, err := p.fields.Read(data)
 	if err != nil {
 		return gaff.Envelope{}, err
 	}
-	return gaff.Envelope{
-		ID: cmp.Or(texts[0], v.ID), Type: cmp.Or(texts[1], v.Type, UnknownType), Status: texts[2], CorrelationID: texts[3],
-	}, nil
+	env := gaff.Envelope{
+		ID: cmp.Or(texts[0], v.ID, texts[4]), Type: cmp.Or(texts[1], v.Type, texts[5], UnknownType), Status: texts[2], CorrelationID: texts[3],
+	}
+	if p.jobs != nil {
+		job, err := p.jobs.read(data)
+		if err != nil {
+			return gaff.Envelope{}, err
+		}
+		env.Status, env.CorrelationID = cmp.Or(env.Status, job.status), cmp.Or(env.CorrelationID, job.id, job.job)
+	}
+	if !bytes.Equal(data, r.Body) {
+		env.Data = data
+	}
+	if p.items == nil {
+		return env, nil
+	}
+	return p.split(env, data)
+}
+
+// split makes an event of each item. A body without the list is one event.
+func (p parser) split(whole gaff.Envelope, data json.RawMessage) (gaff.Envelope, error) {
+	list := []byte(bytes.TrimSpace(data))
+	if p.scheme.Batch.Items != "" {
+		found, err := p.items.Raw(data)
+		if err != nil {
+			return gaff.Envelope{}, err
+		}
+		list = bytes.TrimSpace(found[0])
+	}
+	if len(list) == 0 || list[0] != '[' {
+		return whole, nil
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(list, &items); err != nil {
+		return gaff.Envelope{}, err
+	}
+	out := gaff.Envelope{Split: true}
+	ids := len(p.scheme.Batch.ID)
+	for _, item := range items {
+		texts, err := p.item.Read(item)
+		if err != nil {
+			return gaff.Envelope{}, err
+		}
+		one := gaff.Envelope{Data: item, Type: cmp.Or(joined(texts[ids:]), whole.Type), CorrelationID: whole.CorrelationID}
+		// An id of which the first part is missing would make different events one.
+		if ids > 0 && texts[0] != "" {
+			one.ID = joined(texts[:ids])
+		}
+		out.Batch = append(out.Batch, one)
+	}
+	return out, nil
+}
+
+// joined joins the texts that are not empty by ".".
+func joined(texts []string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(texts), func(t string) bool { return t == "" }), ".")
 }
 
 // Default is the source "custom" as it is without configuration: Standard Webhooks

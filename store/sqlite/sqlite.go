@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -33,6 +34,10 @@ type Options struct {
 	Log *slog.Logger
 	// MaxRejections is how many refused requests are kept. Zero means 10,000.
 	MaxRejections int
+	// MaxQuarantine bounds those that are kept whole, in bytes (zero means 64 MiB), and
+	// QuarantineFor for how long (zero means 7 days).
+	MaxQuarantine int64
+	QuarantineFor time.Duration
 }
 
 // Open opens or creates the database file at path and brings its schema up to date. It
@@ -112,7 +117,8 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	opened = append(opened, cp.db.Close)
 	st, err := sqlstore.New(ctx, sqlstore.Options{
 		Dialect: sqlstore.Dialect{Name: "sqlite", Fault: fault},
-		Write:   conn, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections, Committed: cp.committed,
+		Write:   conn, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
+		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, Committed: cp.committed,
 		// The writing connection is the last to go: as the only one left, it copies the
 		// whole log into the database file.
 		Close: func() error { return errors.Join(cp.close(), readDB.Close(), conn.Close(), writeDB.Close(), unlock()) },

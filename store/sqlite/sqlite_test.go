@@ -23,7 +23,9 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Open {
 		path := filepath.Join(t.TempDir(), "gaff.db")
 		return func(t *testing.T) storetest.Store {
-			st, err := sqlite.Open(t.Context(), path, sqlite.Options{MaxRejections: storetest.MaxRejections})
+			st, err := sqlite.Open(t.Context(), path, sqlite.Options{
+				MaxRejections: storetest.MaxRejections, MaxQuarantine: storetest.MaxQuarantine,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,197 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"os/signal"
+	"reflect"
+	"slices"
+	"sync"
+	"syscall"
+
+	"gaff"
+	"gaff/internal/config"
+	"gaff/provider/fal"
+	"gaff/provider/lastframe"
+)
+
+// reloader gives a running gateway's sources new secrets, and what else the configuration
+// says of them. No request is lost: those under way are finished by the old ones.
+type reloader struct {
+	store   gaff.Store
+	gateway *gaff.Gateway
+	log     *slog.Logger
+
+	mu   sync.Mutex
+	cfg  *config.Config // in force
+	kept map[string]string
+}
+
+const keptKey = "key of source "
+
+// sources builds the sources of the configuration in force, with the keys that senders
+// handed over.
+func (r *reloader) sources(ctx context.Context) ([]Source, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.build(ctx, r.cfg)
+}
+
+func (r *reloader) build(ctx context.Context, cfg *config.Config) ([]Source, error) {
+	r.kept = map[string]string{}
+	for name, set := range cfg.Sources {
+		if len(set.Secrets) > 0 {
+			continue
+		}
+		key, err := r.store.Kept(ctx, keptKey+name)
+		if err != nil {
+			return nil, fmt.Errorf("the key of source %s: %w", name, err)
+		}
+		if key != "" {
+			r.kept[name] = key
+		}
+	}
+	return buildSources(cfg, keys{kept: r.kept, keep: r.keep})
+}
+
+// keep keeps a key that a sender handed over, and gives it to the source.
+func (r *reloader) keep(ctx context.Context, source, key string) (bool, error) {
+	kept, err := r.store.Keep(ctx, keptKey+source, key)
+	if err != nil || !kept {
+		return false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.renew(ctx, source); err != nil {
+		r.log.Error("a key was kept, and is not in use before the next start", "source", source, "error", err)
+	}
+	return true, nil
+}
+
+// key returns the key that a source's sender handed over; empty if none is kept.
+func (r *reloader) key(ctx context.Context, source string) (string, error) {
+	return r.store.Kept(ctx, keptKey+source)
+}
+
+// forget drops the key that a source's sender handed over, so that the next handshake
+// brings a new one.
+func (r *reloader) forget(ctx context.Context, source string) error {
+	if err := r.store.Unkeep(ctx, keptKey+source); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.renew(ctx, source)
+}
+
+// renew gives a source what is kept for it now.
+func (r *reloader) renew(ctx context.Context, source string) error {
+	built, err := r.build(ctx, r.cfg)
+	if err != nil {
+		return err
+	}
+	for _, src := range built {
+		if src.Name == source {
+			return r.gateway.UpdateSource(src.Source)
+		}
+	}
+	return fmt.Errorf("source %q: %w", source, gaff.ErrNotFound)
+}
+
+// run reads the configuration again. Where it has a fault, all stays as it was. changed
+// are the sources that have something new, restart is what only a restart brings into
+// force.
+func (r *reloader) run(ctx context.Context) (changed, restart []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next, err := r.cfg.Reload()
+	if err != nil {
+		return nil, nil, err
+	}
+	old := r.cfg
+	built, err := r.build(ctx, next)
+	if err != nil {
+		return nil, nil, err
+	}
+	known := map[string]bool{}
+	for _, info := range r.gateway.Sources() {
+		known[info.Name] = true
+	}
+	for _, src := range built {
+		switch {
+		case !known[src.Name]:
+			restart = append(restart, "source "+src.Name+" is new")
+		case same(old, next, src.Name):
+		default:
+			if err := r.gateway.UpdateSource(src.Source); err != nil {
+				return changed, restart, err
+			}
+			changed = append(changed, src.Name)
+		}
+		delete(known, src.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		restart = append(restart, "source "+name+" is gone")
+	}
+	if !reflect.DeepEqual(settingsOf(old), settingsOf(next)) {
+		restart = append(restart, "settings other than the sources' changed")
+	}
+	r.cfg = next
+	return changed, restart, nil
+}
+
+// same reports whether a source is as it was. One that is keeps its verifier, and with it
+// the public keys that were fetched.
+func same(old, next *config.Config, name string) bool {
+	was, is := old.Sources[name], next.Sources[name]
+	if !reflect.DeepEqual(was, is) || old.Limits.MaxBodyBytes != next.Limits.MaxBodyBytes {
+		return false
+	}
+	switch name {
+	case fal.Name:
+		return slices.Equal(old.FalWebhookSecrets, next.FalWebhookSecrets) && old.FalJWKSURL == next.FalJWKSURL
+	case lastframe.Name:
+		return slices.Equal(old.LastFrameWebhookSecrets, next.LastFrameWebhookSecrets)
+	}
+	return was.Preset != "" || was.Verify != nil || slices.Equal(old.WebhookSecrets, next.WebhookSecrets)
+}
+
+// settingsOf are the settings that a source's verifier does not depend on.
+func settingsOf(cfg *config.Config) map[string]string {
+	values := map[string]string{}
+	for _, s := range cfg.Settings() {
+		if !slices.Contains([]string{"WEBHOOK_SECRET", "FAL_WEBHOOK_SECRET", "LASTFRAME_WEBHOOK_SECRET", "GAFF_FAL_JWKS_URL", "limits.max_body"}, s.Name) &&
+			!isSourceSetting(s.Name) {
+			values[s.Name] = s.Value
+		}
+	}
+	return values
+}
+
+func isSourceSetting(name string) bool { return len(name) > 8 && name[:8] == "sources." }
+
+// onHangup reloads at SIGHUP.
+func (r *reloader) onHangup(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+		}
+		changed, restart, err := r.run(ctx)
+		switch {
+		case errors.Is(err, context.Canceled):
+		case err != nil:
+			r.log.Error("configuration not reloaded; the old one stays in force", "error", err)
+		default:
+			r.log.Info("configuration reloaded", "changed", changed, "needsRestart", restart)
+		}
+	}
+}

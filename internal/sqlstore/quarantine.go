@@ -1,0 +1,162 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"gaff"
+)
+
+// rowCost is booked for a quarantined request beside its bytes.
+const rowCost = 256
+
+// quarantine keeps a refused request as it came, and drops the oldest where there are too
+// many bytes of them, or they are too old.
+func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
+	head := encodeRequest(r, gaff.Verification{})
+	size := int64(len(head)+len(r.Body)) + rowCost
+	if size > t.w.store.opt.MaxQuarantine/4 {
+		return nil
+	}
+	if _, err := t.exec(`insert into quarantine (rejection_id, received_at, size, request, body) values ($1, $2, $3, $4, $5)`,
+		rejectionID, micros(r.ReceivedAt), size, head, orEmpty(r.Body)); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	if t.w.quarantined += size; t.w.quarantined >= size && t.w.quarantined <= t.w.store.opt.MaxQuarantine {
+		return nil
+	}
+	// The running sum is not known yet (it is less than nothing at first), or over the bound.
+	// A quarter is freed at a time, so that this is not done for each.
+	if _, err := t.exec(`delete from quarantine where (select coalesce(sum(size), 0) from quarantine) > $1 and seq <= (
+			select max(seq) from (select seq, sum(size) over (order by seq desc) as total from quarantine) as newest where total > $2)`,
+		t.w.store.opt.MaxQuarantine, t.w.store.opt.MaxQuarantine/4*3); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	return t.row([]any{&t.w.quarantined}, `select coalesce(sum(size), 0) from quarantine`)
+}
+
+const forgetEvery = 10 * time.Minute
+
+// forget drops quarantined requests that are too old, now and then.
+func (t *tx) forget() error {
+	if t.now.Sub(t.w.forgot) < forgetEvery {
+		return nil
+	}
+	t.w.forgot = t.now
+	t.w.quarantined = -1 // summed up again at the next one
+	_, err := t.exec(`delete from quarantine where received_at < $1`, micros(t.now.Add(-t.w.store.opt.QuarantineFor)))
+	if err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	return nil
+}
+
+// Quarantined returns a refused request as it came.
+func (s *Store) Quarantined(ctx context.Context, rejectionID string) (*gaff.Request, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	var received int64
+	var head, body []byte
+	err := s.read.QueryRowContext(ctx, `select received_at, request, body from quarantine where rejection_id = $1 and received_at >= $2`,
+		rejectionID, micros(time.Now().Add(-s.opt.QuarantineFor))).Scan(&received, &head, &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, missing("request of rejection", rejectionID)
+	}
+	if err != nil {
+		return nil, s.fault(ctx, "quarantine", err)
+	}
+	r, _ := decodeRequest(head)
+	r.Body, r.ReceivedAt = orEmpty(body), fromMicros(received)
+	return r, nil
+}
+
+// Rescued notes that a refused request became an event, and drops its whole copy.
+func (s *Store) Rescued(ctx context.Context, rejectionID, eventID string) error {
+	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		if _, err := tx.exec(`update rejection set rescued_as = $1 where id = $2`, eventID, rejectionID); err != nil {
+			return err
+		}
+		var size int64
+		err := tx.returning([]any{&size}, `delete from quarantine where rejection_id = $1 returning size`, rejectionID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if tx.w.quarantined >= size {
+			tx.w.quarantined -= size
+		}
+		return err
+	}})
+}
+
+// maxKeyUses bounds what the writer remembers; more are written down each time.
+const maxKeyUses = 4096
+
+// keyUsed writes down that a key proved a request, once a minute for each.
+func (t *tx) keyUsed(ev *gaff.Event) error {
+	if ev.Request == nil || ev.Proof.KeyID == "" || len(ev.Proof.KeyID) > 200 {
+		return nil
+	}
+	key := [2]string{ev.Source, ev.Proof.KeyID}
+	minute := t.now.Unix() / 60
+	if t.w.keyUses[key] == minute {
+		return nil
+	}
+	if len(t.w.keyUses) >= maxKeyUses {
+		clear(t.w.keyUses)
+	}
+	t.w.keyUses[key] = minute // after a rollback, the next minute writes it
+	_, err := t.exec(`insert into key_use (source, key_id, first_at, last_at) values ($1, $2, $3, $3)
+		on conflict (source, key_id) do update set last_at = excluded.last_at`, ev.Source, ev.Proof.KeyID, micros(t.now))
+	if err != nil {
+		return fmt.Errorf("note the key's use: %w", err)
+	}
+	return nil
+}
+
+// KeyUses tells which keys proved a source's requests, the last used first.
+func (s *Store) KeyUses(ctx context.Context, source string) ([]gaff.KeyUse, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	uses, err := collect(ctx, s.read, func(rows *sql.Rows) (u gaff.KeyUse, err error) {
+		var first, last int64
+		err = rows.Scan(&u.KeyID, &first, &last)
+		u.FirstUsedAt, u.LastUsedAt = fromMicros(first), fromMicros(last)
+		return u, err
+	}, `select key_id, first_at, last_at from key_use where source = $1 order by last_at desc, key_id limit 100`, source)
+	return uses, s.fault(ctx, "key uses", err)
+}
+
+// keptPrefix keeps the texts of Keep apart from the store's own settings.
+const keptPrefix = "kept:"
+
+// Keep stores a text under a name, once.
+func (s *Store) Keep(ctx context.Context, name, value string) (kept bool, err error) {
+	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		n, err := tx.exec(`insert into setting (name, value) values ($1, $2) on conflict (name) do nothing`, keptPrefix+name, value)
+		kept = n > 0
+		return err
+	}})
+	return kept, err
+}
+
+// Kept returns the text under a name; empty if there is none.
+func (s *Store) Kept(ctx context.Context, name string) (value string, err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	err = s.read.QueryRowContext(ctx, `select value from setting where name = $1`, keptPrefix+name).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return value, s.fault(ctx, "kept text", err)
+}
+
+// Unkeep drops the text under a name.
+func (s *Store) Unkeep(ctx context.Context, name string) error {
+	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		_, err := tx.exec(`delete from setting where name = $1`, keptPrefix+name)
+		return err
+	}})
+}

@@ -1,0 +1,107 @@
+package custom
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+
+	"gaff"
+	"gaff/pipeline"
+	"gaff/verify"
+)
+
+// Interpreter reads a sender's events as changes to jobs, by a description. It is a
+// pipeline.Interpreter; make it with [NewInterpreter].
+type Interpreter struct {
+	provider string
+	jobs     verify.Jobs
+	words    map[string]pipeline.JobStatus
+	fields   *verify.Fields
+	// The places of each field's texts in what fields reads: a run for each of id, job,
+	// status, error, error type, project, user and kind; output is the last.
+	runs [8][2]int
+}
+
+// NewInterpreter readies a description. provider is the jobs' provider, which is the
+// source's name.
+func NewInterpreter(provider string, jobs verify.Jobs) (*Interpreter, error) {
+	in := &Interpreter{provider: provider, jobs: jobs, words: map[string]pipeline.JobStatus{}}
+	if len(jobs.ID)+len(jobs.Job) == 0 {
+		return nil, fmt.Errorf("jobs.id: missing; where the body names the work is wanted")
+	}
+	for word, status := range jobs.Words {
+		s, ok := pipeline.ParseJobStatus(status)
+		if !ok {
+			return nil, fmt.Errorf("jobs.words.%s: %q is no status of a job", word, status)
+		}
+		in.words[word] = s
+	}
+	var list []string
+	for i, run := range [...]verify.Pointers{
+		jobs.ID, jobs.Job, jobs.Status, jobs.Error, jobs.ErrorType, jobs.Project, jobs.User, jobs.Kind,
+	} {
+		in.runs[i] = [2]int{len(list), len(list) + len(run)}
+		list = append(list, run...)
+	}
+	list = append(list, jobs.Output)
+	var err error
+	if in.fields, err = verify.NewFields(list...); err != nil {
+		return nil, fmt.Errorf("jobs: %w", err)
+	}
+	return in, nil
+}
+
+// reading is what an event's body holds of a job.
+type reading struct{ id, job, status, err, errType, project, user, kind string }
+
+func (in *Interpreter) read(body []byte) (r reading, err error) {
+	texts, err := in.fields.Read(body)
+	if err != nil {
+		return r, err
+	}
+	for i, to := range []*string{&r.id, &r.job, &r.status, &r.err, &r.errType, &r.project, &r.user, &r.kind} {
+		*to = cmp.Or(texts[in.runs[i][0]:in.runs[i][1]]...)
+	}
+	return r, nil
+}
+
+// Interpret reads an event as a change to a job that is known by its request id, or by
+// ours where the sender echoes it. A status word that has no meaning changes nothing.
+func (in *Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
+	r, err := in.read(ev.Data)
+	if err != nil {
+		return pipeline.Update{}, gaff.Discard(err)
+	}
+	status, known := in.words[r.status]
+	if !known || r.id == "" && r.job == "" {
+		return pipeline.Update{}, pipeline.ErrNoChange
+	}
+	u := pipeline.Update{
+		Provider: in.provider, RequestID: r.id, JobID: r.job, Status: status,
+		ProjectID: r.project, UserID: r.user, Kind: r.kind,
+	}
+	switch status {
+	case pipeline.JobCompleted:
+		values, err := in.fields.Raw(ev.Data)
+		if err != nil {
+			return pipeline.Update{}, gaff.Discard(err)
+		}
+		output := json.RawMessage(values[len(values)-1])
+		if in.jobs.Output == "" {
+			output = ev.Data
+			u.Files, err = pipeline.Files(in.provider, output, ev.ReceivedAt)
+		} else {
+			u.Files, err = pipeline.FilesOf(in.provider, output, in.jobs.Output, ev.ReceivedAt)
+		}
+		if err != nil {
+			return pipeline.Update{}, gaff.Discard(err)
+		}
+		if len(output) > 0 && !bytes.Equal(output, []byte("null")) {
+			u.Result = bytes.Clone(output)
+		}
+	case pipeline.JobFailed:
+		u.Error, u.ErrorType = cmp.Or(r.err, "failed without a reason"), r.errType
+	}
+	return u, nil
+}

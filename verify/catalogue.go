@@ -1,0 +1,101 @@
+package verify
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Catalogue writes the list of presets as a page of Markdown. docs/presets.md is it.
+func Catalogue(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(`# Presets
+
+Written by ` + "`go test ./verify -run Catalogue -update`" + `; do not edit.
+
+A source takes a sender's description by name:
+
+` + "```yaml" + `
+sources:
+  shop:
+    preset: shopify
+    secrets: [env:SHOPIFY_SECRET]
+` + "```" + `
+
+` + "`gaff sources show NAME`" + ` prints what to enter where. "Can send" tells whether ` + "`gaff send`" + ` and ` + "`gaff sign`" + ` can play the
+sender; where they cannot, the sender holds the only key that signs. Handshakes are answered by gaff. A sender
+with batches brings several events in a request, each kept under its own id. One with jobs moves the status of jobs and adds their files,
+as fal does. [verification.md](verification.md) tells how each is checked.
+
+| preset | sender | checks | settings | knows | can send |
+|---|---|---|---|---|---|
+`)
+	for _, name := range Presets() {
+		s, _ := Preset(name)
+		about := PresetAbout(name)
+		title := about.Title
+		if about.Docs != "" {
+			title = "[" + title + "](" + about.Docs + ")"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", name, title, s.summary(), ticked(s.Needs()), strings.Join(s.Traits(), ", "), yes(s.CanSign()))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func ticked(names []string) string {
+	for i, name := range names {
+		names[i] = "`" + name + "`"
+	}
+	return strings.Join(names, ", ")
+}
+
+func yes(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
+}
+
+// summary says how a scheme checks, without places.
+func (s Scheme) summary() string {
+	var text string
+	switch s.Kind {
+	case "signature":
+		a, _ := findAlgorithm(s.Algorithm)
+		text = a.title
+	case "token":
+		text = "shared token"
+	case "basic":
+		text = "HTTP basic"
+	case "jwt":
+		text = "JSON Web Token, " + strings.Join(s.Algs, " ")
+	default:
+		text = "code `" + s.Name + "`"
+	}
+	if s.Tolerance != nil {
+		past, _ := s.Tolerance.window()
+		text += fmt.Sprintf(", %d s", int(past.Seconds()))
+	}
+	return text
+}
+
+// CanSign reports whether who verifies by the scheme can sign by it: the key is shared.
+func (s Scheme) CanSign() bool {
+	switch s.Kind {
+	case "signature":
+		a, ok := findAlgorithm(s.Algorithm)
+		return ok && a.symmetric() && len(s.Signature) > 0 && s.Signature[0].In != "body"
+	case "token":
+		return s.Token != nil && s.Token.In != "body"
+	case "basic":
+		return true
+	case "jwt":
+		return s.JWT != nil && s.JWT.In == "header" && len(s.Algs) > 0 && strings.HasPrefix(s.Algs[0], "HS")
+	}
+	switch s.Name {
+	case "standard-webhooks", "twilio", "hook0", "contentful", "plivo", "braintree", "lark", "adyen", "msgraph", "dropbox-sign":
+		return true
+	}
+	return false
+}

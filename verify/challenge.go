@@ -1,0 +1,451 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+// Challenge describes a call by which a sender tests an address: when it is one, and
+// what the answer is. It is answered before, and instead of, being kept as an event.
+type Challenge struct {
+	// Method of the call; empty means POST.
+	Method string `json:"method,omitempty" yaml:"method,omitempty"`
+	// Match tells the call from a webhook: all must hold. An empty list: the method does.
+	Match []Match `json:"match,omitempty" yaml:"match,omitempty"`
+	// Signed: the sender signs the call, so it is verified first.
+	Signed bool `json:"signed,omitempty" yaml:"signed,omitempty"`
+	// Guard is a place whose text must be equal to an operator's setting.
+	Guard *Guard `json:"guard,omitempty" yaml:"guard,omitempty"`
+	// Value is the text that the answer is made of, {value} in it.
+	Value *Location `json:"value,omitempty" yaml:"value,omitempty"`
+	// Pattern is a regular expression that the whole value must match.
+	Pattern string `json:"pattern,omitempty" yaml:"pattern,omitempty"`
+	// Forbid lists characters of which a value must have none: under a key that signs
+	// webhooks, too, a crafted value would make the answer a webhook's signature.
+	Forbid string `json:"forbid,omitempty" yaml:"forbid,omitempty"`
+	// HMAC is the HMAC of the value under the source's first secret, {hmac} in the answer.
+	HMAC *ChallengeHMAC `json:"hmac,omitempty" yaml:"hmac,omitempty"`
+	// Capture is a key that the sender hands over: it is kept, as long as the source has
+	// none, and shown to the operator. A call that would replace one is refused.
+	Capture *Location `json:"capture,omitempty" yaml:"capture,omitempty"`
+	// Fetch is an address that confirms the subscription when it is fetched. That is done
+	// only where the setting "confirm" is "true"; else the operator is told of it.
+	Fetch *Fetch `json:"fetch,omitempty" yaml:"fetch,omitempty"`
+	// Answer is what is sent.
+	Answer Answer `json:"answer,omitzero" yaml:"answer,omitempty"`
+}
+
+// Match is a condition on a place: it holds a text, or this one.
+type Match struct {
+	Location `yaml:",inline"`
+	// Value is the text that must stand there; empty: any.
+	Value string `json:"value,omitempty" yaml:"value,omitempty"`
+}
+
+// Guard is a place with the setting that its text must equal.
+type Guard struct {
+	Location `yaml:",inline"`
+	Setting  string `json:"setting" yaml:"setting"`
+}
+
+// ChallengeHMAC says how the HMAC of a value is made and written.
+type ChallengeHMAC struct {
+	Algorithm string `json:"algorithm" yaml:"algorithm"` // hmac-sha1, hmac-sha256, hmac-sha512
+	Encoding  string `json:"encoding" yaml:"encoding"`
+}
+
+// Fetch is where the address to fetch stands, and which hosts are allowed.
+type Fetch struct {
+	Location `yaml:",inline"`
+	// Hosts are names, "*" in one standing for a part without a dot.
+	Hosts []string `json:"hosts" yaml:"hosts"`
+}
+
+// Answer is made of templates of {value}, {hmac} and {config:NAME} (a setting). One of
+// JSON, Text and Body, or none for an empty body.
+type Answer struct {
+	// Status is 200 if zero.
+	Status int `json:"status,omitempty" yaml:"status,omitempty"`
+	// JSON is an object of texts.
+	JSON map[string]string `json:"json,omitempty" yaml:"json,omitempty"`
+	// Text is sent as text/plain, Body as it stands, as application/json.
+	Text string `json:"text,omitempty" yaml:"text,omitempty"`
+	Body string `json:"body,omitempty" yaml:"body,omitempty"`
+	// Headers are set beside.
+	Headers map[string]string `json:"headers,omitempty" yaml:"headers,omitempty"`
+}
+
+// Challenges is one challenge or several. In a file, a list or a single one.
+type Challenges []Challenge
+
+// UnmarshalJSON takes an object or a list of objects.
+func (c *Challenges) UnmarshalJSON(text []byte) error {
+	if t := bytes.TrimSpace(text); len(t) > 0 && t[0] == '{' {
+		text = append(append([]byte{'['}, t...), ']')
+	}
+	var list []Challenge
+	err := strictJSON(text, &list)
+	*c = list
+	return err
+}
+
+// UnmarshalYAML takes a mapping or a sequence of mappings.
+func (c *Challenges) UnmarshalYAML(unmarshal func(any) error) error {
+	var items []any
+	if unmarshal(&items) == nil {
+		var list []Challenge
+		err := unmarshal(&list)
+		*c = list
+		return err
+	}
+	one := make([]Challenge, 1)
+	err := unmarshal(&one[0])
+	*c = one
+	return err
+}
+
+// HandshakeOptions is what handshakes need beside the scheme. The zero value answers
+// those that need nothing.
+type HandshakeOptions struct {
+	// Secrets, Settings and Client are as in [Options].
+	Secrets  []string
+	Settings map[string]string
+	Client   *http.Client
+	// Keep keeps a key that the sender handed over, and reports whether it did: false if
+	// the source has one already. Nil: none is kept.
+	Keep func(ctx context.Context, key string) (kept bool, err error)
+}
+
+// Handshaker answers the challenges of a scheme; a gaff.Handshaker.
+type Handshaker struct {
+	o       HandshakeOptions
+	list    []challenge
+	methods []string
+	set     pointers
+}
+
+// challenge is a [Challenge] ready for use.
+type challenge struct {
+	Challenge
+	match   []matching
+	guard   place
+	value   place
+	capture place
+	fetch   place
+	pattern *regexp.Regexp
+	hosts   []*regexp.Regexp
+	keys    secretKeys
+}
+
+type matching struct {
+	at    place
+	value string
+}
+
+const (
+	maxChallengeValue = 4096
+	fetchPatience     = 8 * time.Second
+)
+
+// NewHandshaker readies the challenges of a scheme; nil if it has none. The error joins
+// all that is wrong.
+func NewHandshaker(s Scheme, o HandshakeOptions) (*Handshaker, error) {
+	if len(s.Challenge) == 0 {
+		return nil, nil
+	}
+	if o.Client == nil {
+		o.Client = defaultClient()
+	}
+	var f faults
+	h := &Handshaker{o: o}
+	for i, c := range s.Challenge {
+		path := fmt.Sprintf("challenge[%d]", i)
+		if len(s.Challenge) == 1 {
+			path = "challenge"
+		}
+		ready := challenge{
+			Challenge: c,
+			value:     newPlace(c.Value, path+".value", &h.set, &f),
+			capture:   newPlace(c.Capture, path+".capture", &h.set, &f),
+		}
+		ready.check(s, o, path, &h.set, &f)
+		if ready.Method != http.MethodPost && !slices.Contains(h.methods, ready.Method) {
+			h.methods = append(h.methods, ready.Method)
+		}
+		h.list = append(h.list, ready)
+	}
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointers, f *faults) {
+	switch c.Method {
+	case "":
+		c.Method = http.MethodPost
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost:
+	default:
+		f.add(path+".method", "%q is not known; one of GET, HEAD, OPTIONS, POST is wanted", c.Method)
+	}
+	if c.Method == http.MethodPost && len(c.Match) == 0 {
+		f.add(path+".match", "missing; a POST without it would answer every webhook")
+	}
+	for i, m := range c.Match {
+		at := newPlace(&m.Location, fmt.Sprintf("%s.match[%d]", path, i), set, f)
+		c.match = append(c.match, matching{at, m.Value})
+	}
+	if c.Guard != nil {
+		c.guard = newPlace(&c.Guard.Location, path+".guard", set, f)
+		if c.Guard.Setting == "" {
+			f.add(path+".guard.setting", "missing; the name of the setting with the expected text is wanted")
+		}
+	}
+	uses := func(token string) bool {
+		texts := []string{c.Answer.Text, c.Answer.Body}
+		texts = slices.AppendSeq(texts, maps.Values(c.Answer.JSON))
+		texts = slices.AppendSeq(texts, maps.Values(c.Answer.Headers))
+		return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(t, token) })
+	}
+	if c.Value == nil && (uses("{value}") || uses("{hmac}") || c.HMAC != nil) {
+		f.add(path+".value", "missing; the answer is made of it")
+	}
+	if strings.Contains(c.Answer.Body, "{value}") || strings.Contains(c.Answer.Body, "{hmac}") {
+		f.add(path+".answer.body", "is sent as it stands; write the members under json, or a text under text")
+	}
+	if c.Pattern != "" {
+		var err error
+		if c.pattern, err = regexp.Compile("^(?:" + c.Pattern + ")$"); err != nil {
+			f.add(path+".pattern", "%v", err)
+		}
+	}
+	if c.HMAC == nil && uses("{hmac}") {
+		f.add(path+".hmac", "missing; the answer is made of it")
+	}
+	if c.Answer.Status != 0 && (c.Answer.Status < 200 || c.Answer.Status > 299) {
+		f.add(path+".answer.status", "%d; a status from 200 to 299 is wanted", c.Answer.Status)
+	}
+	for name, value := range c.Answer.Headers {
+		if !isToken(name) {
+			f.add(path+".answer.headers", "%q is no header name", name)
+		}
+		if strings.ContainsAny(value, "\r\n") {
+			f.add(path+".answer.headers", "%s holds a line break", name)
+		}
+	}
+	if c.HMAC != nil {
+		a, ok := findAlgorithm(c.HMAC.Algorithm)
+		if !ok || !a.mac {
+			f.add(path+".hmac.algorithm", "%q is not known; one of hmac-sha1, hmac-sha256, hmac-sha512 is wanted", c.HMAC.Algorithm)
+		} else if len(o.Secrets) > 0 {
+			c.keys = newSecretKeys(Options{Secrets: o.Secrets}, s.Key, a, f)
+		}
+		if !slices.Contains([]string{"hex", "hex-upper", "base64", "base64url"}, c.HMAC.Encoding) {
+			f.add(path+".hmac.encoding", "%q is not known; one of hex, hex-upper, base64, base64url is wanted", c.HMAC.Encoding)
+		}
+		if c.Method == http.MethodPost && !c.Signed {
+			f.add(path+".signed", "an HMAC for anyone who asks is a signature for anyone: only of signed calls, or of a GET")
+		}
+		if !c.Signed && c.Pattern == "" {
+			f.add(path+".pattern", "missing; anyone may ask for the HMAC of a value, so its form must be one that no webhook's body has, such as [A-Za-z0-9_-]+")
+		}
+	}
+	if c.Fetch != nil {
+		c.fetch = newPlace(&c.Fetch.Location, path+".fetch", set, f)
+		if len(c.Fetch.Hosts) == 0 {
+			f.add(path+".fetch.hosts", "missing; the sender's hosts are wanted, such as [sns.*.amazonaws.com]")
+		}
+		for _, host := range c.Fetch.Hosts {
+			c.hosts = append(c.hosts, regexp.MustCompile("^"+strings.ReplaceAll(regexp.QuoteMeta(host), `\*`, `[a-z0-9-]+`)+"$"))
+		}
+	}
+}
+
+// Methods lists the methods, besides POST, that the sender uses.
+func (h *Handshaker) Methods() []string { return h.methods }
+
+// Handshake answers r if it is one of the challenges. See [gaff.Handshaker].
+func (h *Handshaker) Handshake(ctx context.Context, r *gaff.Request, v gaff.Verification, refusal error) (gaff.Reply, bool) {
+	if v.Content != "" {
+		plain := *r
+		plain.Body = []byte(v.Content)
+		r = &plain
+	}
+	// A body that is no JSON leaves the values empty, and then no condition on it holds.
+	values, _ := h.set.find(r.Body)
+	for i := range h.list {
+		c := &h.list[i]
+		if c.Method != r.Method || !c.matches(r, values) {
+			continue
+		}
+		if c.Signed && refusal != nil {
+			return gaff.Reply{}, false
+		}
+		return h.answer(ctx, c, r, values)
+	}
+	return gaff.Reply{}, false
+}
+
+func (c *challenge) matches(r *gaff.Request, values [][]byte) bool {
+	for _, m := range c.match {
+		text, err := m.at.read(r, values)
+		if err != nil || m.value != "" && text != m.value {
+			return false
+		}
+	}
+	return true
+}
+
+func refuse(status int, format string, args ...any) (gaff.Reply, bool) {
+	return gaff.Reply{
+		Status: status, ContentType: "application/json", Body: []byte(`{"error":"Verification failed"}`),
+		Reason: "handshake: " + fmt.Sprintf(format, args...),
+	}, true
+}
+
+func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, values [][]byte) (gaff.Reply, bool) {
+	if c.Guard != nil {
+		want := h.o.Settings[c.Guard.Setting]
+		got, err := c.guard.read(r, values)
+		switch {
+		case want == "":
+			return refuse(http.StatusForbidden, "the setting %s is not set", c.Guard.Setting)
+		case err != nil:
+			return refuse(http.StatusForbidden, "%s: %v", c.guard.label, err)
+		case subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1:
+			return refuse(http.StatusForbidden, "%s is not the setting %s", c.guard.label, c.Guard.Setting)
+		}
+	}
+	value, digest := "", ""
+	if c.Value != nil {
+		text, err := c.value.read(r, values)
+		switch {
+		case err != nil:
+			return refuse(http.StatusBadRequest, "%s: %v", c.value.label, err)
+		case len(text) > maxChallengeValue:
+			return refuse(http.StatusBadRequest, "%s is longer than %d bytes", c.value.label, maxChallengeValue)
+		case c.pattern != nil && !c.pattern.MatchString(text):
+			return refuse(http.StatusBadRequest, "%s is not of the form %s", c.value.label, c.Pattern)
+		case c.Forbid != "" && strings.ContainsAny(text, c.Forbid):
+			return refuse(http.StatusBadRequest, "%s holds one of %q: the answer could be used as a webhook's signature", c.value.label, c.Forbid)
+		}
+		value = text
+	}
+	if c.HMAC != nil {
+		if len(c.keys) == 0 {
+			return refuse(http.StatusForbidden, "no secret is set to answer with")
+		}
+		digest = c.keys.sign(c.HMAC.Encoding, value)
+	}
+	rep := gaff.Reply{}
+	if c.Capture != nil {
+		key, err := c.capture.read(r, values)
+		if err != nil || len(key) > maxChallengeValue {
+			return refuse(http.StatusBadRequest, "%s: no key of at most %d bytes", c.capture.label, maxChallengeValue)
+		}
+		kept := false
+		if h.o.Keep != nil && len(h.o.Secrets) == 0 {
+			if kept, err = h.o.Keep(ctx, key); err != nil {
+				return gaff.Reply{Status: http.StatusServiceUnavailable, ContentType: "application/json",
+					Body: []byte(`{"error":"Webhook processing failed"}`), Reason: "keep the sender's key: " + err.Error()}, true
+			}
+		}
+		if !kept {
+			return refuse(http.StatusUnauthorized, "it hands over a key, and the source has one: an unsigned call cannot replace it")
+		}
+		rep.Note = "the sender handed over its key; gaff sources key prints it"
+	}
+	if c.Fetch != nil {
+		note, err := h.confirm(ctx, c, r, values)
+		if err != nil {
+			return gaff.Reply{Status: http.StatusServiceUnavailable, ContentType: "application/json",
+				Body: []byte(`{"error":"Webhook processing failed"}`), Reason: "confirm: " + err.Error()}, true
+		}
+		rep.Note = note
+	}
+	fill := []string{"{value}", value, "{hmac}", digest}
+	for name, text := range h.o.Settings {
+		fill = append(fill, "{config:"+name+"}", text)
+	}
+	return c.Answer.reply(rep, strings.NewReplacer(fill...))
+}
+
+func (a *Answer) reply(rep gaff.Reply, fill *strings.Replacer) (gaff.Reply, bool) {
+	if rep.Status = a.Status; rep.Status == 0 {
+		rep.Status = http.StatusOK
+	}
+	switch {
+	case a.JSON != nil:
+		members := make(map[string]string, len(a.JSON))
+		for name, text := range a.JSON {
+			members[name] = fill.Replace(text)
+		}
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(members); err != nil {
+			return refuse(http.StatusBadRequest, "%v", err)
+		}
+		rep.ContentType, rep.Body = "application/json", bytes.TrimRight(b.Bytes(), "\n")
+	case a.Text != "":
+		rep.ContentType, rep.Body = "text/plain; charset=utf-8", []byte(fill.Replace(a.Text))
+	case a.Body != "":
+		rep.ContentType, rep.Body = "application/json", []byte(a.Body)
+	}
+	for name, text := range a.Headers {
+		text = fill.Replace(text)
+		if strings.ContainsAny(text, "\r\n\x00") {
+			return refuse(http.StatusBadRequest, "a line break for the header %s", name)
+		}
+		if rep.Header == nil {
+			rep.Header = http.Header{}
+		}
+		rep.Header.Set(name, text)
+	}
+	return rep, true
+}
+
+// confirm fetches the address that confirms a subscription, where the operator wants it.
+func (h *Handshaker) confirm(ctx context.Context, c *challenge, r *gaff.Request, values [][]byte) (note string, err error) {
+	text, err := c.fetch.text(r, values)
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.User != nil || u.Port() != "" ||
+		!slices.ContainsFunc(c.hosts, func(re *regexp.Regexp) bool { return re.MatchString(u.Hostname()) }) {
+		return "not confirmed: " + printable(text) + " is not one of the sender's hosts", nil
+	}
+	if h.o.Settings["confirm"] != "true" {
+		return "to confirm the subscription, open " + text + " (or set settings.confirm to true)", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchPatience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := h.o.Client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, certMaxBytes))
+	if res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answered %s", u.Hostname(), res.Status)
+	}
+	return "subscription confirmed at " + u.Hostname(), nil
+}
