@@ -16,12 +16,13 @@ type note struct {
 	who            Identity
 	action, target string
 	detail         any
+	w              http.ResponseWriter
 }
 
 type noteKey struct{}
 
-func noted(r *http.Request) (*http.Request, *note) {
-	n := &note{}
+func noted(r *http.Request, w http.ResponseWriter) (*http.Request, *note) {
+	n := &note{w: w}
 	return r.WithContext(context.WithValue(r.Context(), noteKey{}, n)), n
 }
 
@@ -37,6 +38,25 @@ func remark(ctx context.Context, target string, detail any) {
 	if n := noteOf(ctx); n != nil {
 		n.target, n.detail = target, detail
 	}
+}
+
+// unaudited leaves a call out of the audit log that changes nothing people set up, and comes
+// often.
+func unaudited(ctx context.Context) {
+	if n := noteOf(ctx); n != nil {
+		n.action = ""
+	}
+}
+
+// lengthen gives a call that waits the time that it needs beyond the server's own bounds.
+func lengthen(ctx context.Context, wait time.Duration) {
+	n := noteOf(ctx)
+	if n == nil || wait <= 0 {
+		return
+	}
+	rc := http.NewResponseController(n.w)
+	_ = rc.SetReadDeadline(time.Time{}) // a recorder in a test has none
+	_ = rc.SetWriteDeadline(time.Now().Add(wait + heartbeat))
 }
 
 // record writes a change into the audit log, also one that failed or was not allowed. What

@@ -33,6 +33,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/forwarding"
 	"gaff/pipeline"
 )
 
@@ -104,6 +105,8 @@ type Options struct {
 	ForgetKey func(ctx context.Context, source string) error
 	// Guard keeps keys, sessions and the audit log; nil: there are none.
 	Guard *access.Guard
+	// Forwarding keeps the destinations; nil: nothing is forwarded.
+	Forwarding *forwarding.Manager
 }
 
 // maxBody bounds the bodies of requests to the API, in bytes.
@@ -169,7 +172,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		}()
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		r, n := noted(r)
+		r, n := noted(r, w)
 		defer func() { s.record(r, n, t.status) }()
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		if err := checkQuery(r.URL.RawQuery); err != nil {
@@ -222,7 +225,7 @@ func checkQuery(raw string) error {
 // nowhere answers for addresses, or methods of them, that there are not.
 func nowhere(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
 		if _, pattern := mux.Handler(probe); pattern != "/api/" {
 			allowed = append(allowed, method)
@@ -322,6 +325,8 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 	s.describeOverview(api)
 	s.describeQuarantine(api)
 	s.describeAccess(api)
+	s.describeDestinations(api)
+	s.describePull(mux, api)
 	s.describeStream(mux, api)
 	return api
 }
@@ -374,7 +379,7 @@ func describeProblems(doc *huma.OpenAPI) {
 
 // operations lists what an address can do, by method.
 func operations(item *huma.PathItem) map[string]*huma.Operation {
-	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete}
+	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete, http.MethodPatch: item.Patch}
 	maps.DeleteFunc(ops, func(_ string, op *huma.Operation) bool { return op == nil })
 	return ops
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"gaff"
@@ -80,6 +81,13 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	}
 	reload.gateway = gw
 	go reload.onHangup(ctx)
+	fwd, err := forwarder(cfg, st, gw, log)
+	if err != nil {
+		return err
+	}
+	if err := fwd.Load(ctx); err != nil {
+		return fmt.Errorf("destinations: %w", err)
+	}
 	m.Observe(st)
 	guard := access.NewGuard(access.GuardOptions{Store: st, AdminToken: token, Log: log})
 	// Listening comes before starting to work: a second gateway on the same address must
@@ -96,6 +104,11 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		defer cancel()
 		err = errors.Join(err, gw.Stop(stop))
 	}()
+	following, endFollowing := context.WithCancel(ctx)
+	var follow sync.WaitGroup
+	follow.Go(func() { fwd.Run(following) })
+	defer follow.Wait()
+	defer endFollowing()
 	local := localURL(ln.Addr())
 	forget, err := announce(cfg.DataDir, local)
 	if err != nil {
@@ -107,7 +120,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	err = server.Serve(ctx, ln, server.Options{
 		Ingest: gw.IngestHandler(),
 		API: api.New(api.Options{
-			Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Log: log, Address: func(name string) string { return address(cfg, local, name) },
+			Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Forwarding: fwd, Log: log, Address: func(name string) string { return address(cfg, local, name) },
 			Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget,
 		}),
 		Metrics: m.Handler(), Ready: st.Ready, Log: log,

@@ -65,6 +65,14 @@ var rules = []rule{
 		from: `.*`, not: `^(internal/(app|e2e|bench|storetest)|gafftest)$`, deny: `^gaff/(store|provider|internal/metrics|internal/server|internal/api)`,
 	},
 	{
+		why:  "receivers link the standard library alone",
+		from: `^receive$`, deny: `^gaff(/|$)|\.`,
+	},
+	{
+		why:  "forward knows the vocabulary, pipeline and leaves: no store, no server",
+		from: `^forward$`, deny: `^gaff/`, allow: `^gaff/(pipeline|receive|internal/(cel|safehttp|id))$`,
+	},
+	{
 		why:  "only main knows the commands, and only commands the app",
 		from: `.*`, not: `^(cmd/gaff|internal/cli)$`, deny: `^gaff/internal/(cli|app)`,
 	},

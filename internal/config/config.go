@@ -74,6 +74,8 @@ type Config struct {
 	// may also be named fal, lastframe or custom to change its limits and retries, or
 	// (custom only) its verifier.
 	Sources map[string]Source
+	// Destinations are where events are forwarded to, by name, of "destinations:".
+	Destinations map[string]Destination
 
 	// Limits of receiving and working. [Default] fills them all.
 	Limits Limits

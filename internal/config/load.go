@@ -386,6 +386,10 @@ func (l *loader) readFile() {
 		l.c.Sources = make(map[string]Source)
 		l.each(path, n, func(name, path string, n ast.Node) { l.c.Sources[name] = l.source(path, n) })
 	}
+	keys["destinations"] = func(path string, n ast.Node) {
+		l.c.Destinations = make(map[string]Destination)
+		l.each(path, n, func(name, path string, n ast.Node) { l.c.Destinations[name] = l.destination(name, path, n) })
+	}
 	l.mapping("", body, keys)
 }
 
@@ -761,6 +765,7 @@ func (c *Config) Validate() error {
 			faults = append(faults, Fault{Name: full, Value: value, From: from, Problem: problem})
 		})
 	}
+	c.checkDestinations(func(f Fault) { faults = append(faults, f) })
 	return faults.err()
 }
 
@@ -1016,6 +1021,7 @@ func (c *Config) Settings() []Setting {
 			shown("burst", strconv.Itoa(src.Burst))
 		}
 	}
+	c.showDestinations(add)
 	return list
 }
 
