@@ -163,6 +163,7 @@ type Tx interface {
 	AddMedia(ctx context.Context, m *Media) (bool, error)
 	// Emit adds an inner event with its deliveries. A known DedupeKey adds nothing.
 	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
+	RunTx
 }
 
 // Router names the deliveries that an event leads to; a [gaff.Gateway] is one.

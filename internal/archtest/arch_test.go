@@ -41,6 +41,14 @@ var rules = []rule{
 		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|pipeline|internal/safehttp)$`,
 	},
 	{
+		why:  "workflows know the vocabulary and pipeline; whoever uses gaff without them links no expression language",
+		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/id)$`,
+	},
+	{
+		why:  "only the app, the API, the pages and the commands know workflows",
+		from: `.*`, not: `^(workflow|internal/(app|api|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow`,
+	},
+	{
 		why:  "queries know the vocabulary and pipeline",
 		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/(id|access))$`,
 	},

@@ -22,6 +22,7 @@ const (
 	APIKey    = "apk_"
 	Session   = "ses_"
 	Audit     = "aud_"
+	Run       = "run_"
 	// Key is for dedupe keys of events that are never the same as another.
 	Key = "key_"
 )

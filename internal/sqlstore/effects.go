@@ -128,7 +128,7 @@ func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 		return fmt.Errorf("insert job %s: %w: another job has request %s", j.ID, gaff.ErrConflict, clip(j.RequestID, 60))
 	}
 	e.change("job", j.ID, j.Status.String(), j.Provider)
-	return nil
+	return e.seeProject(j.ProjectID)
 }
 
 func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
@@ -147,7 +147,7 @@ func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
 		return fmt.Errorf("%w: job %s cannot go back to %s", gaff.ErrConflict, j.ID, j.Status)
 	}
 	e.change("job", j.ID, j.Status.String(), j.Provider)
-	return nil
+	return e.seeProject(j.ProjectID)
 }
 
 func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {

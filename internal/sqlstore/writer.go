@@ -23,6 +23,9 @@ const (
 	maxEffects     = 64
 	maxNotes       = 32
 
+	// maxProjects is how many are remembered.
+	maxProjects = 10_000
+
 	waitingAccepts = 4096
 	waitingEffects = 4096
 	waitingNotes   = 256
@@ -90,6 +93,8 @@ type writer struct {
 	// process owns, a claim need not be written: after a crash nobody works on them.
 	// The value is the claim that it was taken under.
 	taken map[deliveryKey]int
+	// projects are some that exist, so that not every job asks for its own.
+	projects map[string]bool
 
 	rejections, changes int64     // since the last pruning
 	quarantined         int64     // bytes of the quarantine; -1 if not known yet
@@ -104,7 +109,7 @@ func newWriter(ctx context.Context, s *Store, conn *sql.Conn) (*writer, error) {
 		accepts: make(chan *op, waitingAccepts), effects: make(chan *op, waitingEffects),
 		notes: make(chan *op, waitingNotes), between: make(chan *op),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
-		taken: map[deliveryKey]int{}, quarantined: -1, keyUses: map[[2]string]int64{},
+		taken: map[deliveryKey]int{}, projects: map[string]bool{}, quarantined: -1, keyUses: map[[2]string]int64{},
 	}
 	err := conn.QueryRowContext(ctx, `select coalesce(max(seq), 0) + 1 from event`).Scan(&w.nextEvent)
 	if err != nil {
@@ -302,6 +307,12 @@ func (w *writer) transact(batch []*op) (errs []error, err error) {
 			o.committed()
 		}
 	}
+	if len(w.projects) > maxProjects {
+		clear(w.projects)
+	}
+	for _, project := range tx.seen {
+		w.projects[project] = true
+	}
 	for _, lane := range tx.wakes {
 		w.store.signalWake(lane)
 	}
@@ -346,6 +357,7 @@ type tx struct {
 	wrote   bool // by the current operation
 	took    []deliveryKey
 	events  int64
+	seen    []string // projects that exist once this is committed
 	tallies []tally
 	changes []change
 	wakes   []string // lanes in which something waits now

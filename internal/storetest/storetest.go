@@ -29,6 +29,7 @@ type Store interface {
 	gaff.Store
 	pipeline.Store
 	PipelineReader
+	pipeline.RunReader
 	gaff.Records
 	gaff.Follower
 	LaneCounts(ctx context.Context, lane string) (gaff.LaneCounts, error)
@@ -72,6 +73,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"WriteIsAllOrNothing":            testWrite,
 		"JobsMoveForwardOnly":            testJobs,
 		"EmitOnce":                       testEmit,
+		"Projects":                       testProjects,
+		"RunsAndSteps":                   testRuns,
+		"LimitsAreKept":                  testSlots,
 		"RetryOfTheDead":                 testRetry,
 		"ReplayReplaces":                 testReplay,
 		"Cancel":                         testCancel,

@@ -1,0 +1,245 @@
+package storetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"gaff"
+	"gaff/pipeline"
+)
+
+func (s *suite) write(fn func(tx pipeline.Tx) error) { s.Helper(); s.must(s.st.Write(s.ctx, fn)) }
+
+func testProjects(s *suite) {
+	s.write(func(tx pipeline.Tx) error { return tx.SeeProject(s.ctx, "") })
+	// A job's project is made at first sight, and what people said of one is kept.
+	s.write(func(tx pipeline.Tx) error {
+		return tx.SaveProject(s.ctx, &pipeline.Project{ID: "p1", Name: "Film", Owner: "ann", Metadata: json.RawMessage(`{"a":1}`)})
+	})
+	for i, project := range []string{"p1", "p2", "", "p2"} {
+		s.write(func(tx pipeline.Tx) error {
+			return tx.InsertJob(s.ctx, &pipeline.Job{ID: fmt.Sprint("job_", i), Provider: "p", ProjectID: project})
+		})
+	}
+	s.write(func(tx pipeline.Tx) error {
+		j, err := tx.Job(s.ctx, "job_2")
+		if err != nil {
+			return err
+		}
+		j.ProjectID = "p3"
+		return tx.SaveJob(s.ctx, j)
+	})
+	// One that was seen in a transaction that came to nothing is not there, and is made later.
+	refusal := fmt.Errorf("no")
+	s.wants("refused", s.st.Write(s.ctx, func(tx pipeline.Tx) error {
+		s.must(tx.SeeProject(s.ctx, "p4"))
+		return refusal
+	}), refusal)
+	_, err := s.st.Project(s.ctx, "p4")
+	s.wants("project of no transaction", err, gaff.ErrNotFound)
+	s.write(func(tx pipeline.Tx) error { return tx.SeeProject(s.ctx, "p4") })
+	all := pages(s, func(c gaff.Cursor) (gaff.Page[pipeline.Project], error) { return s.st.Projects(s.ctx, c) })
+	var ids []string
+	for _, p := range all {
+		ids = append(ids, p.ID)
+	}
+	s.equal("projects", ids, []string{"p4", "p3", "p2", "p1"})
+	p, err := s.st.Project(s.ctx, "p1")
+	s.must(err)
+	if p.Name != "Film" || p.Owner != "ann" || string(p.Metadata) != `{"a":1}` || p.CreatedAt.IsZero() || p.UpdatedAt.IsZero() {
+		s.Errorf("project %+v", p)
+	}
+}
+
+func testRuns(s *suite) {
+	v := &pipeline.WorkflowVersion{Hash: "h1", Name: "film", Definition: json.RawMessage(`{"name":"film"}`)}
+	run := pipeline.Run{
+		ID: "run_1", Workflow: "film", Version: "h1", ProjectID: "p", UserID: "u", Input: json.RawMessage(`{"n":17454220438242315174}`),
+		EventID: "evt_x", Hop: 3, Key: "k", DueAt: s.now.Add(time.Hour), CreatedAt: s.now,
+	}
+	for i, want := range []bool{true, false} {
+		s.write(func(tx pipeline.Tx) error {
+			s.must(tx.KeepWorkflow(s.ctx, v))
+			r := run
+			if i > 0 {
+				r.ID = "run_2"
+			}
+			created, err := tx.InsertRun(s.ctx, &r)
+			if created != want || r.ID != "run_1" {
+				s.Errorf("%d: created %v as %s", i, created, r.ID)
+			}
+			return err
+		})
+	}
+	got, err := s.st.Run(s.ctx, "run_1")
+	s.must(err)
+	run.UpdatedAt = got.UpdatedAt
+	s.equal("run", *got, run)
+	kept, err := s.st.WorkflowVersion(s.ctx, "h1")
+	s.must(err)
+	s.equal("definition", string(kept.Definition), `{"name":"film"}`)
+	_, err = s.st.WorkflowVersion(s.ctx, "h2")
+	s.wants("no version", err, gaff.ErrNotFound)
+	_, err = s.st.Run(s.ctx, "run_2")
+	s.wants("no run", err, gaff.ErrNotFound)
+
+	// Whoever read an older revision writes nothing.
+	stale := *got
+	got.Status, got.Waiting, got.Cost = pipeline.RunRunning, "for b", 1.5
+	s.write(func(tx pipeline.Tx) error { return tx.SaveRun(s.ctx, got) })
+	s.wants("stale", s.st.Write(s.ctx, func(tx pipeline.Tx) error { return tx.SaveRun(s.ctx, &stale) }), gaff.ErrConflict)
+
+	row := pipeline.Step{
+		RunID: "run_1", Name: "a", Item: 0, Status: pipeline.StepRunning, Attempt: 1, Tries: 1, JobID: "job_1",
+		Input: json.RawMessage(`{"x":1}`), Slots: [2]string{"workflow/film", "provider/fal"}, DueAt: s.now, Cost: 0.25, StartedAt: s.now,
+	}
+	whole := pipeline.Step{RunID: "run_1", Name: "a", Item: pipeline.WholeStep, Status: pipeline.StepRunning, Input: json.RawMessage(`[1]`)}
+	wait := pipeline.Step{RunID: "run_1", Name: "b", Item: pipeline.WholeStep, Status: pipeline.StepWaiting, WaitSource: "shop", WaitType: "paid", WaitKey: "o1"}
+	anyType := pipeline.Step{RunID: "run_1", Name: "c", Item: pipeline.WholeStep, Status: pipeline.StepWaiting, WaitSource: "shop", WaitType: "*"}
+	s.write(func(tx pipeline.Tx) error {
+		return tx.SaveSteps(s.ctx, "run_1", []pipeline.Step{row, whole, wait, anyType})
+	})
+	rows, err := s.st.Steps(s.ctx, "run_1")
+	s.must(err)
+	if len(rows) != 4 || rows[0].Item != pipeline.WholeStep || rows[1].Item != 0 || rows[1].Input != nil {
+		s.Fatalf("rows %+v", rows)
+	}
+	values, err := s.st.StepValues(s.ctx, "run_1", "a")
+	s.must(err)
+	row.UpdatedAt = values[1].UpdatedAt
+	s.equal("row", values[1], row)
+
+	ref, err := s.st.StepOfJob(s.ctx, "job_1")
+	s.must(err)
+	s.equal("step of the job", ref, pipeline.StepRef{RunID: "run_1", Step: "a", Item: 0})
+	_, err = s.st.StepOfJob(s.ctx, "")
+	s.wants("step of no job", err, gaff.ErrNotFound)
+	waiting := func(source, eventType, key string) (names string) {
+		refs, err := s.st.WaitingFor(s.ctx, source, eventType, key)
+		s.must(err)
+		for _, ref := range refs {
+			names += ref.Step
+		}
+		return names
+	}
+	s.equal("who waits", []string{waiting("shop", "paid", "o1"), waiting("shop", "paid", "o2"), waiting("shop", "sent", ""), waiting("fal", "paid", "o1")},
+		[]string{"bc", "c", "c", ""})
+	refs, err := s.st.WaitingOf(s.ctx, "h1")
+	s.must(err)
+	s.equal("who waits of a version", len(refs), 2)
+
+	// A row that is written without values keeps them, and a result goes with its status.
+	row.Input, row.Status, row.Result = nil, pipeline.StepCompleted, json.RawMessage(`{"r":1}`)
+	s.write(func(tx pipeline.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []pipeline.Step{row}) })
+	row.Result = nil
+	s.write(func(tx pipeline.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []pipeline.Step{row}) })
+	values, err = s.st.StepValues(s.ctx, "run_1", "a")
+	s.must(err)
+	s.equal("values kept", string(values[1].Input)+string(values[1].Result), `{"x":1}{"r":1}`)
+	s.write(func(tx pipeline.Tx) error {
+		s.must(tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_1", Provider: "fal", ProjectID: "p"}))
+		for i := range 2 {
+			if _, err := tx.AddMedia(s.ctx, &pipeline.Media{JobID: "job_1", Position: fmt.Sprint("fal:/", i), URL: fmt.Sprint("u", i), MediaType: pipeline.MediaImage}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	media, err := s.st.StepMedia(s.ctx, "run_1", "a")
+	s.must(err)
+	if len(media) != 1 || len(media[0]) != 2 || media[0][0].URL != "u0" {
+		s.Errorf("media %+v", media)
+	}
+	row.Status = pipeline.StepRunning
+	s.write(func(tx pipeline.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []pipeline.Step{row}) })
+	values, err = s.st.StepValues(s.ctx, "run_1", "a")
+	s.must(err)
+	s.equal("result of what runs again", string(values[1].Result), "")
+	s.write(func(tx pipeline.Tx) error { return tx.DropItems(s.ctx, "run_1", "a") })
+	values, err = s.st.StepValues(s.ctx, "run_1", "a")
+	s.must(err)
+	s.equal("rows after the items went", len(values), 1)
+
+	for i := range 5 {
+		s.write(func(tx pipeline.Tx) error {
+			_, err := tx.InsertRun(s.ctx, &pipeline.Run{
+				ID: fmt.Sprint("run_x", i), Workflow: "other", Version: "h2", ProjectID: "p", Status: pipeline.RunStatus(i % 4), Input: json.RawMessage(`{}`),
+			})
+			return err
+		})
+	}
+	failed := pipeline.RunFailed
+	for _, f := range []struct {
+		filter pipeline.RunFilter
+		want   int
+	}{
+		{pipeline.RunFilter{}, 6}, {pipeline.RunFilter{Workflow: "other"}, 5}, {pipeline.RunFilter{ProjectID: "p"}, 6},
+		{pipeline.RunFilter{Status: &failed}, 1}, {pipeline.RunFilter{Workflow: "film", Status: &failed}, 0},
+	} {
+		all := pages(s, func(c gaff.Cursor) (gaff.Page[pipeline.Run], error) {
+			f.filter.Cursor = c
+			return s.st.Runs(s.ctx, f.filter)
+		})
+		s.equal(fmt.Sprintf("runs by %+v", f.filter), len(all), f.want)
+	}
+	open, err := s.st.OpenVersions(s.ctx)
+	s.must(err)
+	slices.Sort(open)
+	s.equal("open versions", open, []string{"h1", "h2"})
+	counts, err := s.st.RunCounts(s.ctx)
+	s.must(err)
+	s.equal("counts", counts, map[string]map[string]int{
+		"film": {"running": 1}, "other": {"running": 2, "completed": 1, "failed": 1, "cancelled": 1},
+	})
+}
+
+func testSlots(s *suite) {
+	take := func(slot string, limit int) (ok bool) {
+		s.write(func(tx pipeline.Tx) (err error) {
+			ok, err = tx.TakeSlot(s.ctx, slot, limit)
+			return err
+		})
+		return ok
+	}
+	s.equal("two places", []bool{take("a", 2), take("a", 2), take("a", 2), take("b", 1), take("a", 3), take("a", 0)},
+		[]bool{true, true, false, true, true, true})
+	free := func(slot string) (used int) {
+		s.write(func(tx pipeline.Tx) (err error) {
+			used, err = tx.FreeSlot(s.ctx, slot)
+			return err
+		})
+		return used
+	}
+	s.equal("given back", []int{free("a"), free("a"), free("a"), free("a"), free("a"), free("none")}, []int{3, 2, 1, 0, 0, 0})
+
+	for i := range 3 {
+		s.write(func(tx pipeline.Tx) error {
+			id := fmt.Sprint("run_", i)
+			if _, err := tx.InsertRun(s.ctx, &pipeline.Run{ID: id, Workflow: "w", Version: "h", Input: json.RawMessage(`{}`)}); err != nil {
+				return err
+			}
+			return tx.SaveSteps(s.ctx, id, []pipeline.Step{
+				{Name: "x", Item: 0, Status: pipeline.StepQueued, Slots: [2]string{"workflow/w", "provider/p"}},
+				{Name: "x", Item: 1, Status: pipeline.StepQueued, Slots: [2]string{"", "provider/p"}},
+				{Name: "x", Item: 2, Status: pipeline.StepRunning, Slots: [2]string{"workflow/w", "provider/p"}},
+			})
+		})
+		time.Sleep(time.Millisecond)
+	}
+	s.write(func(tx pipeline.Tx) error {
+		for slot, want := range map[string][]string{"provider/p": {"run_0", "run_1"}, "workflow/w": {"run_0", "run_1"}, "none": nil, "": nil} {
+			runs, err := tx.QueuedRuns(s.ctx, slot, 2)
+			if err != nil {
+				return err
+			}
+			s.equal("who waits under "+slot, runs, want)
+		}
+		return nil
+	})
+	slots, err := s.st.Slots(s.ctx)
+	s.must(err)
+	slices.SortFunc(slots, func(a, b pipeline.SlotUse) int { return a.Queued - b.Queued })
+	s.equal("limits", slots, []pipeline.SlotUse{{Slot: "workflow/w", Queued: 3}, {Slot: "provider/p", Queued: 6}})
+}

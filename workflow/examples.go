@@ -1,0 +1,27 @@
+package workflow
+
+import (
+	"embed"
+	"path"
+)
+
+//go:embed examples/*.yaml
+var examples embed.FS
+
+// Examples are the workflows that come with gaff, by file name: for "gaff dev", and to begin
+// one's own with.
+func Examples() map[string][]byte {
+	out := map[string][]byte{}
+	entries, err := examples.ReadDir("examples")
+	if err != nil {
+		panic("workflow: " + err.Error()) // embedded
+	}
+	for _, entry := range entries {
+		text, err := examples.ReadFile(path.Join("examples", entry.Name()))
+		if err != nil {
+			panic("workflow: " + err.Error())
+		}
+		out[entry.Name()] = text
+	}
+	return out
+}
