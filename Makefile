@@ -4,10 +4,10 @@ GO ?= go
 FUZZTIME ?= 60s
 ROUNDS ?= 50
 
-.PHONY: help build test race lint fuzz bench crash cover clean
+.PHONY: help build test generate screenshots race lint fuzz bench crash cover clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the static binary, bin/gaff
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gaff ./cmd/gaff
@@ -18,6 +18,14 @@ test: ## check the form, then run all tests; what they need is installed if miss
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gaff ./cmd/gaff
 	$(GO) test -timeout 5m ./...
+
+generate: ## make the console's Go files of its markup (*.templ)
+	$(GO) tool -modfile=tools/go.mod templ fmt internal/ui
+	$(GO) tool -modfile=tools/go.mod templ generate -path internal/ui
+
+screenshots: ## make the pictures of docs/screenshots in a real browser
+	@tools/test-setup.sh
+	$(GO) test -count=1 ./internal/ui -run '^TestPictures$$' -pictures $(CURDIR)/docs/screenshots
 
 race: ## run the tests under the race detector (needs a C compiler)
 	@tools/test-setup.sh

@@ -352,6 +352,10 @@ type Source struct {
 	Handshaker Handshaker
 	// Ack is answered in place of the usual JSON; nil for the usual.
 	Ack *Reply
+	// CheckHandle judges the last part of an address with one, PathPrefix{source}/{handle},
+	// of an authentic request; an error refuses it as a wrong signature would. Nil: any
+	// handle is taken, and means nothing.
+	CheckHandle func(handle string) error
 	// MaxBodyBytes bounds the body, in bytes. Zero means 1 MiB.
 	MaxBodyBytes int64
 	// AcceptGzip allows "Content-Encoding: gzip"; the unpacked size is bounded by

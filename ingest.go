@@ -169,6 +169,11 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	if err != nil {
 		return req, badSignature.because("%v", err)
 	}
+	if handle != "" && src.CheckHandle != nil {
+		if err := src.CheckHandle(handle); err != nil {
+			return req, badSignature.because("%v", err)
+		}
+	}
 	rcs, rp := g.keep(r.Context(), src, req, proof, handle)
 	switch {
 	case rp.status != 0:

@@ -3,9 +3,9 @@ package pipeline
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"gaff"
@@ -16,6 +16,9 @@ type Options struct {
 	Store       Store
 	Router      Router
 	Interpreter Interpreter
+	// Ledger submits jobs and asks after them; nil: there is none, and jobs are what
+	// webhooks tell of.
+	Ledger *Ledger
 	// Patience is how long an event for a job that is not known waits for it: the
 	// webhook may overtake the answer to the submit. Zero means 2 minutes.
 	Patience time.Duration
@@ -40,6 +43,9 @@ type JobSettled struct {
 	Kind      string `json:"kind"`
 	Status    string `json:"status"`
 	SettledBy string `json:"settledBy"`
+	// RunID and StepID are the workflow step that the job works for; empty if none.
+	RunID  string `json:"runId,omitempty"`
+	StepID string `json:"stepId,omitempty"`
 }
 
 type handler struct{ o Options }
@@ -56,12 +62,19 @@ func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
 	if err != nil {
 		return err
 	}
-	err = h.o.Store.Apply(ctx, lease, func(tx Tx) error { return h.apply(ctx, tx, ev, u) })
+	var settled *Job
+	err = h.o.Store.Apply(ctx, lease, func(tx Tx) error {
+		settled, err = h.apply(ctx, tx, ev, u)
+		return err
+	})
 	if errors.Is(err, errUnknownJob) {
 		return h.wait(ev, err)
 	}
 	if err != nil {
 		return err
+	}
+	if h.o.Ledger != nil {
+		h.o.Ledger.report(settled)
 	}
 	return gaff.Finished
 }
@@ -81,46 +94,74 @@ func (h *handler) wait(ev *gaff.Event, err error) error {
 	return gaff.Snooze(min(max(age, time.Second), h.o.Patience-age+time.Second))
 }
 
-func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) error {
-	j, found, err := h.job(ctx, tx, u)
+// apply changes the event's job, and returns it if that ended it.
+func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (settled *Job, err error) {
+	j, found, err := h.job(ctx, tx, ev, u)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	before := j.Status
-	settles := (!found || !before.Settled()) && u.Status.Settled()
-	if !found || !before.Settled() && u.Status >= before {
-		j.learn(u)
-		if settles {
-			j.SettledBy, j.SettledAt = SettledByWebhook, tx.Now()
+	l := h.o.Ledger
+	if l == nil {
+		if u.Fetch {
+			return nil, gaff.Discard(fmt.Errorf("the result of job %s must be fetched, and there is no ledger to do it", j.ID))
 		}
-		if found {
-			err = tx.SaveJob(ctx, j)
-		} else if err = tx.InsertJob(ctx, j); errors.Is(err, gaff.ErrConflict) {
-			// One request, one job: a second one that claims it goes without.
-			j.RequestID = ""
-			err = tx.InsertJob(ctx, j)
-		}
-		if err != nil {
-			return err
-		}
+		_, err := change(ctx, tx, h.o.Router, j, found, u, SettledByWebhook, ev)
+		return nil, err
 	}
-	// Files of a job that had failed or been cancelled before are not its result.
-	if u.Status == JobCompleted && j.Status == JobCompleted {
-		for _, file := range u.Files {
-			file.JobID, file.ProjectID = j.ID, j.ProjectID
-			if _, err := tx.AddMedia(ctx, &file); err != nil {
-				return err
-			}
+	if found && j.Status.Settled() && j.Submit != SubmitNone && u.Status.Settled() && u.Status != j.Status {
+		return nil, tx.Note(ctx, j.ID, "webhook", fmt.Sprintf("%s came after the job was %s, and changes nothing: event %s", u.Status, j.Status, ev.ID))
+	}
+	if u.Fetch && !j.Status.Settled() {
+		return l.fetchLater(ctx, tx, ev, j, found, u)
+	}
+	if found && !j.Status.Settled() && !u.Status.Settled() && !j.NextAskAt.IsZero() {
+		j.Asks = 0
+		l.schedule(tx.Now(), j)
+	}
+	ended, err := change(ctx, tx, h.o.Router, j, found, u, SettledByWebhook, ev)
+	if err != nil || !ended {
+		return nil, err
+	}
+	return j, nil
+}
+
+// fetchLater takes note that a job is done, and has its result fetched by a delivery of
+// its own; should that fail for long, reconciliation goes on.
+func (l *Ledger) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, found bool, u Update) (settled *Job, err error) {
+	p := l.providers[j.Provider]
+	if !found || p == nil || !p.CanAsk(j) {
+		u = Update{
+			Status: JobFailed, ErrorType: "result_out_of_reach",
+			Error: "completed, but the webhook came without the result, and too little is known of the request to fetch it",
 		}
+		ended, err := change(ctx, tx, l.o.Router, j, found, u, SettledByWebhook, ev)
+		if err != nil || !ended {
+			return nil, err
+		}
+		return j, nil
 	}
-	if !settles {
-		return nil
+	j.Status = JobProcessing
+	l.schedule(tx.Now(), j)
+	if err := tx.Note(ctx, j.ID, "webhook", "completed, without the result; it is fetched: event "+ev.ID); err != nil {
+		return nil, err
 	}
-	return h.emit(ctx, tx, ev, j)
+	if err := tx.SaveJob(ctx, j); err != nil {
+		return nil, err
+	}
+	return nil, l.emit(ctx, tx, eventAsk, "ask:"+ev.ID, j, ev)
 }
 
 // job finds the job that an update is about, or makes it where that is allowed.
-func (h *handler) job(ctx context.Context, tx Tx, u Update) (j *Job, found bool, err error) {
+func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *Job, found bool, err error) {
+	if l := h.o.Ledger; l != nil && ev.Handle != "" {
+		j, err := l.jobOfHandle(ctx, tx, ev, u)
+		if err == nil {
+			return j, true, nil
+		}
+		if !errors.Is(err, gaff.ErrNotFound) {
+			return nil, false, err
+		}
+	}
 	if u.JobID != "" {
 		j, err = tx.Job(ctx, u.JobID)
 		if errors.Is(err, gaff.ErrNotFound) && !u.Create && u.RequestID != "" {
@@ -131,7 +172,10 @@ func (h *handler) job(ctx context.Context, tx Tx, u Update) (j *Job, found bool,
 		j, err = tx.JobByRequest(ctx, u.Provider, u.RequestID)
 	}
 	if err == nil {
-		return j, true, nil
+		if l := h.o.Ledger; l != nil {
+			err = l.trust(ctx, tx, j, u, j.RequestID == u.RequestID)
+		}
+		return j, true, err
 	}
 	if !errors.Is(err, gaff.ErrNotFound) {
 		return nil, false, err
@@ -146,6 +190,83 @@ func (h *handler) job(ctx context.Context, tx Tx, u Update) (j *Job, found bool,
 	return j, false, nil
 }
 
+// jobOfHandle finds the job to whose own address a webhook came. Where its request is not
+// known yet, because the webhook was faster than the answer to the submit, or that answer
+// was lost, it is learned here.
+func (l *Ledger) jobOfHandle(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (*Job, error) {
+	jobID, ok := l.handles.job(ev.Handle)
+	if !ok {
+		return nil, gaff.Discard(l.CheckHandle(ev.Handle))
+	}
+	j, err := tx.Job(ctx, jobID)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case j.Provider != u.Provider:
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, which is one of %s", j.ID, j.Provider))
+	case u.JobID != "" && u.JobID != j.ID && u.Create && u.JobID != u.RequestID:
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, the body tells of job %s", j.ID, clipText(u.JobID)))
+	case j.RequestID == u.RequestID:
+		return j, l.trust(ctx, tx, j, u, true)
+	case j.RequestID != "":
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, whose request is %s, not %s", j.ID, clipText(j.RequestID), clipText(u.RequestID)))
+	case j.Submit == SubmitWaiting:
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, which was not submitted yet", j.ID))
+	}
+	if err := l.trust(ctx, tx, j, u, false); err != nil {
+		return nil, err
+	}
+	switch other, err := tx.JobByRequest(ctx, j.Provider, u.RequestID); {
+	case err == nil:
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, the request that of job %s", j.ID, other.ID))
+	case !errors.Is(err, gaff.ErrNotFound):
+		return nil, err
+	}
+	j.RequestID = u.RequestID
+	if j.Submit == SubmitSending || j.Submit == SubmitUnknown {
+		j.Submit = SubmitAccepted
+	}
+	if j.SubmittedAt.IsZero() {
+		if j.SubmittedAt = j.SentAt; j.SubmittedAt.IsZero() {
+			j.SubmittedAt = tx.Now()
+		}
+	}
+	text := "request " + clipText(u.RequestID) + " is known from the webhook, before the submit was answered: event " + ev.ID
+	return j, tx.Note(ctx, j.ID, "webhook", text)
+}
+
+// trust holds a provider's customer against the one whose webhooks are believed. Where
+// none is known yet, the first that is proven is kept: by a request that gaff knew from
+// elsewhere than the webhook itself.
+func (l *Ledger) trust(ctx context.Context, tx Tx, j *Job, u Update, proven bool) error {
+	if u.Subject == "" {
+		return nil
+	}
+	users := l.o.Users[j.Provider]
+	if len(users) == 0 {
+		name := "user:" + j.Provider + ":" + j.Account
+		kept, err := tx.Setting(ctx, name)
+		if err != nil {
+			return err
+		}
+		if kept == "" {
+			if !proven {
+				return nil
+			}
+			return tx.SetSetting(ctx, name, u.Subject)
+		}
+		users = []string{kept}
+	}
+	for _, user := range users {
+		if user == u.Subject {
+			return nil
+		}
+	}
+	return gaff.Discard(fmt.Errorf("the webhook is in the name of user %s of %s; those of %s are believed, which the first proven delivery showed or GAFF_FAL_USERS tells",
+		clipText(u.Subject), j.Provider, clipText(strings.Join(users, ", "))))
+}
+
 // learn takes over what an update says. What the job knows already stays.
 func (j *Job) learn(u Update) {
 	j.Status = u.Status
@@ -158,19 +279,7 @@ func (j *Job) learn(u Update) {
 	if u.Result != nil {
 		j.Result = u.Result
 	}
-}
-
-func (h *handler) emit(ctx context.Context, tx Tx, cause *gaff.Event, j *Job) error {
-	data, err := json.Marshal(JobSettled{
-		JobID: j.ID, Provider: j.Provider, ProjectID: j.ProjectID, UserID: j.UserID, Kind: j.Kind,
-		Status: j.Status.String(), SettledBy: j.SettledBy,
-	})
-	if err != nil {
-		return fmt.Errorf("describe job %s: %w", j.ID, err)
+	if u.Cost != "" {
+		j.Cost = u.Cost
 	}
-	ev := &gaff.Event{
-		Source: gaff.InnerSource, Type: "job." + j.Status.String(), DedupeKey: "job:" + j.ID + ":" + j.Status.String(),
-		CorrelationID: j.ID, ReceivedAt: tx.Now(), Data: data, ParentID: cause.ID, Hop: cause.Hop + 1,
-	}
-	return tx.Emit(ctx, ev, h.o.Router.Route(ev))
 }

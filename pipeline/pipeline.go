@@ -77,6 +77,75 @@ type Job struct {
 	// SubmittedAt and SettledAt are zero until it happened.
 	SubmittedAt, SettledAt time.Time
 	UpdatedAt              time.Time
+
+	// Submit is how far its submit has come; SubmitNone for work that others submitted.
+	Submit SubmitState
+	// SentAt is when the submit was begun; zero before.
+	SentAt time.Time
+	// Account names, by a fingerprint, the key under which it was submitted; empty if
+	// another program did.
+	Account string
+	// IdempotencyKey is the asker's own; unique where not empty.
+	IdempotencyKey string
+	// RunID and StepID are the workflow step that the job works for; empty if none.
+	RunID, StepID string
+	// StatusURL, ResponseURL and CancelURL are the provider's addresses of the work; empty
+	// where it has told none.
+	StatusURL, ResponseURL, CancelURL string
+	// WebhookURL is the address that the provider was given; empty: none was.
+	WebhookURL string
+	// Callback is an address of the asker's to which the provider's webhook is passed on;
+	// empty: to none.
+	Callback string
+	// Cost is what the provider billed, in units of its own, as a number; empty if it has
+	// not told.
+	Cost string
+	// NextAskAt is when the provider will be asked; zero: not at all. Asks counts how
+	// often it was, Misses how often in a row it did not know the job.
+	NextAskAt    time.Time
+	Asks, Misses int
+	// CallKey is a hash of the call that a proxied submit came by; empty for others.
+	CallKey string
+	// OwedBy names the process that owes the caller its answer; empty once it has it. A
+	// repetition of the call means the same job then.
+	OwedBy string
+}
+
+// SubmitState is how far the submit of a job has come.
+type SubmitState int
+
+// The order is no direction: a submit that was not taken waits again.
+const (
+	// SubmitNone: gaff does not submit it.
+	SubmitNone SubmitState = iota
+	// SubmitWaiting: nothing was sent yet.
+	SubmitWaiting
+	// SubmitSending: it may have been sent. Stored before the provider is called, so that
+	// whoever comes after a crash does not call it again.
+	SubmitSending
+	// SubmitAccepted: the provider has it.
+	SubmitAccepted
+	// SubmitUnknown: it was sent, and the answer was lost. It is not sent again.
+	SubmitUnknown
+	// SubmitRefused: the provider did not take it.
+	SubmitRefused
+)
+
+var submitNames = [...]string{"", "waiting", "sending", "accepted", "unknown", "refused"}
+
+// String returns the state in lower case; empty for SubmitNone.
+func (s SubmitState) String() string {
+	if s < 0 || int(s) >= len(submitNames) {
+		return ""
+	}
+	return submitNames[s]
+}
+
+// Note is a line of a job's log: what was asked of the provider, and what it said.
+type Note struct {
+	At   time.Time
+	What string // submit, webhook, ask, cancel, register
+	Text string
 }
 
 // Media types of the files that jobs produce.
@@ -126,6 +195,12 @@ type Update struct {
 	Error, ErrorType  string
 	// Files are the results of a completed job.
 	Files []Media // Position, URL, MediaType, ContentType, Size, Metadata are read
+	// Fetch is set when the work is done and its result must be asked for.
+	Fetch bool
+	// Subject is the provider's customer in whose name it speaks; empty if it does not say.
+	Subject string
+	// Cost is what was billed; see [Job].
+	Cost string
 }
 
 // Interpreter reads a provider's event as a change to a job. An error that is not
@@ -161,6 +236,24 @@ type Tx interface {
 	// AddMedia adds a row and reports true, or false when its job has one at this
 	// position already.
 	AddMedia(ctx context.Context, m *Media) (bool, error)
+	// JobByKey finds a job by its idempotency key.
+	JobByKey(ctx context.Context, key string) (*Job, error)
+	// JobsByCall returns jobs of a CallKey, made since, whose callers are owed an answer; the
+	// oldest first.
+	JobsByCall(ctx context.Context, key string, since time.Time) ([]*Job, error)
+	// Input returns what a job was submitted with; nil if it is not kept.
+	Input(ctx context.Context, jobID string) (json.RawMessage, error)
+	SaveInput(ctx context.Context, jobID string, input json.RawMessage) error
+	// Note adds to a job's log, of which the newest lines are kept.
+	Note(ctx context.Context, jobID, what, text string) error
+	// DueAsks returns jobs of a provider whose NextAskAt has come, the oldest first, and
+	// puts them off until then, so that no other node takes them.
+	DueAsks(ctx context.Context, provider string, limit int, until time.Time) ([]*Job, error)
+	// NextAsk is the earliest NextAskAt of a provider's jobs; zero if there is none.
+	NextAsk(ctx context.Context, provider string) (time.Time, error)
+	// Setting returns a value that all nodes share; empty if there is none.
+	Setting(ctx context.Context, name string) (string, error)
+	SetSetting(ctx context.Context, name, value string) error
 	// Emit adds an inner event with its deliveries. A known DedupeKey adds nothing.
 	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
 	RunTx
@@ -187,6 +280,10 @@ type MediaFilter struct {
 // Reader answers the API about jobs and media. Unknown ids return gaff.ErrNotFound.
 type Reader interface {
 	Job(ctx context.Context, id string) (*Job, error)
+	// JobNotes returns a job's log, oldest first, and JobInput what it was submitted with
+	// (nil if that is not kept). An unknown id has neither.
+	JobNotes(ctx context.Context, id string) ([]Note, error)
+	JobInput(ctx context.Context, id string) (json.RawMessage, error)
 	Jobs(ctx context.Context, f JobFilter) (gaff.Page[Job], error)
 	MediaByID(ctx context.Context, id string) (*Media, error)
 	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)

@@ -107,6 +107,13 @@ type Options struct {
 	Guard *access.Guard
 	// Forwarding keeps the destinations; nil: nothing is forwarded.
 	Forwarding *forwarding.Manager
+	// Jobs submits and cancels; nil: there are only those that webhooks tell of.
+	Jobs Jobs
+	// TestSource sends a signed sample of a type to a source; nil: there are no samples. Its
+	// errors are gaff.ErrNotFound and gaff.ErrInvalid with what to do.
+	TestSource func(ctx context.Context, source, eventType string) (SampleSent, error)
+	// Settings are shown.
+	Settings []Setting
 }
 
 // maxBody bounds the bodies of requests to the API, in bytes.
@@ -116,6 +123,7 @@ type server struct {
 	o       Options
 	streams chan struct{} // a place for each open stream
 	changes changeCache
+	bulks   bulks
 }
 
 // New returns the handler of everything below /api/ that is not a receiving address.
@@ -174,7 +182,11 @@ func (s *server) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		r, n := noted(r, w)
 		defer func() { s.record(r, n, t.status) }()
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		limit := int64(maxBody)
+		if r.URL.Path == "/api/v1/jobs" {
+			limit = maxJobBody
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		if err := checkQuery(r.URL.RawQuery); err != nil {
 			refuse(w, r, http.StatusBadRequest, err.Error())
 			return
@@ -225,7 +237,7 @@ func checkQuery(raw string) error {
 // nowhere answers for addresses, or methods of them, that there are not.
 func nowhere(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
 		if _, pattern := mux.Handler(probe); pattern != "/api/" {
 			allowed = append(allowed, method)
@@ -327,6 +339,8 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 	s.describeAccess(api)
 	s.describeDestinations(api)
 	s.describePull(mux, api)
+	s.describeBulk(api)
+	s.describeSetup(api)
 	s.describeStream(mux, api)
 	return api
 }
@@ -379,7 +393,7 @@ func describeProblems(doc *huma.OpenAPI) {
 
 // operations lists what an address can do, by method.
 func operations(item *huma.PathItem) map[string]*huma.Operation {
-	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete, http.MethodPatch: item.Patch}
+	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete}
 	maps.DeleteFunc(ops, func(_ string, op *huma.Operation) bool { return op == nil })
 	return ops
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -12,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
+	"gaff/internal/redact"
 )
 
 type eventDoc struct {
@@ -147,55 +147,16 @@ func newEventDetail(d *gaff.EventDetail) eventDetail {
 		Deliveries: []deliveryDoc{}, Copies: []copyDoc{}, Children: append([]string{}, d.Children...),
 	}
 	if r := d.Request; r != nil {
-		doc.Request.value = &requestDoc{r.Method, maskURL(r.URL), r.RemoteAddr, mask(r.Header), newBodyDoc(r.Body)}
+		doc.Request.value = &requestDoc{r.Method, redact.URL(r.URL), r.RemoteAddr, redact.Header(r.Header), newBodyDoc(r.Body)}
 		doc.Proof.value = &proofDoc{d.Proof.Scheme, orNull(d.Proof.KeyID), orNull(d.Proof.Subject), orNull(d.Proof.Dialect)}
 	}
 	for _, delivery := range d.Deliveries {
 		doc.Deliveries = append(doc.Deliveries, newDeliveryDetail(delivery, d.Attempts))
 	}
 	for _, c := range d.Copies {
-		doc.Copies = append(doc.Copies, copyDoc{stamp(c.ReceivedAt), mask(c.Header), newBodyDoc(c.Body)})
+		doc.Copies = append(doc.Copies, copyDoc{stamp(c.ReceivedAt), redact.Header(c.Header), newBodyDoc(c.Body)})
 	}
 	return doc
-}
-
-const masked = "[masked]"
-
-// mask hides what may be a secret of the sender's. Signatures stay: without them a
-// captured request could not be verified again, and they are worth nothing without it.
-func mask(header map[string][]string) map[string][]string {
-	shown := make(map[string][]string, len(header))
-	for name, values := range header {
-		if secretName(name) {
-			values = []string{masked}
-		}
-		shown[name] = values
-	}
-	return shown
-}
-
-// maskURL hides the values of secret parameters; some senders carry their token there.
-func maskURL(address string) string {
-	base, query, ok := strings.Cut(address, "?")
-	if !ok {
-		return address
-	}
-	params := strings.Split(query, "&")
-	for i, param := range params {
-		name, _, _ := strings.Cut(param, "=")
-		plain, err := url.QueryUnescape(name)
-		if err != nil || secretName(plain) {
-			params[i] = name + "=" + masked
-		}
-	}
-	return base + "?" + strings.Join(params, "&")
-}
-
-// secretName is wider than what is kept back from rejections: what is shown can still be
-// found in the stored request.
-func secretName(name string) bool {
-	name = strings.ToLower(name)
-	return gaff.SecretHeader(name) || strings.HasSuffix(name, "key") && !strings.Contains(name, "idempotency")
 }
 
 type eventsInput struct {
@@ -364,7 +325,7 @@ type rejectionDoc struct {
 
 func newRejectionDoc(r gaff.Rejection) rejectionDoc {
 	return rejectionDoc{
-		r.ID, r.Source, r.Status, r.Reason, r.Method, maskURL(r.URL), r.RemoteAddr, mask(r.Header), r.BodySize, stamp(r.ReceivedAt),
+		r.ID, r.Source, r.Status, r.Reason, r.Method, redact.URL(r.URL), r.RemoteAddr, redact.Header(r.Header), r.BodySize, stamp(r.ReceivedAt),
 		r.Rescuable, orNull(r.RescuedAs), newBodyDoc(r.Body),
 	}
 }

@@ -27,6 +27,14 @@ type jobDoc struct {
 	SubmittedAt *string `json:"submittedAt" format:"date-time"`
 	SettledAt   *string `json:"settledAt" format:"date-time"`
 	UpdatedAt   *string `json:"updatedAt" format:"date-time"`
+
+	Submit         *string `json:"submit" doc:"How far the submit has come: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null: gaff did not submit it."`
+	IdempotencyKey *string `json:"idempotencyKey"`
+	Cost           *string `json:"cost" doc:"What the provider billed, in units of its own; null if it did not say."`
+	NextAskAt      *string `json:"nextAskAt" format:"date-time" doc:"When the provider will be asked if nothing is heard until then."`
+	Asks           int     `json:"asks" doc:"How often the provider was asked."`
+	RunID          *string `json:"runId"`
+	StepID         *string `json:"stepId"`
 }
 
 func newJobDoc(j pipeline.Job) jobDoc {
@@ -35,6 +43,8 @@ func newJobDoc(j pipeline.Job) jobDoc {
 		UserID: orNull(j.UserID), RequestID: orNull(j.RequestID), Status: j.Status.String(), Result: rawJSON(j.Result),
 		Error: orNull(j.Error), ErrorType: orNull(j.ErrorType), SettledBy: orNull(j.SettledBy), Metadata: rawJSON(j.Metadata),
 		CreatedAt: stamp(j.CreatedAt), SubmittedAt: stamp(j.SubmittedAt), SettledAt: stamp(j.SettledAt), UpdatedAt: stamp(j.UpdatedAt),
+		Submit: orNull(j.Submit.String()), IdempotencyKey: orNull(j.IdempotencyKey), Cost: orNull(j.Cost), NextAskAt: stamp(j.NextAskAt),
+		Asks: j.Asks, RunID: orNull(j.RunID), StepID: orNull(j.StepID),
 	}
 }
 
@@ -82,6 +92,7 @@ type mediaInput struct {
 }
 
 func (s *server) describeResults(api huma.API) {
+	s.describeJobs(api)
 	huma.Register(api, operation(http.MethodGet, "/api/v1/jobs", "list-jobs", "List jobs, newest first", Viewer),
 		func(ctx context.Context, in *jobsInput) (*output[list[jobDoc]], error) {
 			f := pipeline.JobFilter{
@@ -97,12 +108,12 @@ func (s *server) describeResults(api huma.API) {
 			return listOf(page, newJobDoc), nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/jobs/{id}", "get-job", "One job", Viewer),
-		func(ctx context.Context, in *jobIDInput) (*output[jobDoc], error) {
+		func(ctx context.Context, in *jobIDInput) (*output[jobDetail], error) {
 			j, err := s.o.Store.Job(ctx, in.ID)
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			return &output[jobDoc]{newJobDoc(*j)}, nil
+			return s.jobDetail(ctx, j)
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/media", "list-media", "List media, newest first", Viewer),
 		func(ctx context.Context, in *mediaInput) (*output[list[mediaDoc]], error) {

@@ -22,7 +22,10 @@ import (
 	"gaff/internal/config"
 	"gaff/internal/metrics"
 	"gaff/internal/server"
+	"gaff/internal/ui"
 	"gaff/pipeline"
+	"gaff/provider/fal"
+	"gaff/provider/lastframe"
 	"gaff/store/sqlite"
 )
 
@@ -71,11 +74,20 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err != nil {
 		return err
 	}
+	ledger, err := newLedger(ctx, cfg, log, st, gw, m)
+	if err != nil {
+		return err
+	}
+	ledger.Attach(gw)
+	reload.checkHandle = ledger.CheckHandle
 	for _, src := range sources {
+		if src.Name == fal.Name || src.Name == lastframe.Name {
+			src.CheckHandle = ledger.CheckHandle
+		}
 		gw.AddSource(src.Source)
 		if src.Interpreter != nil {
 			gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, pipeline.NewHandler(pipeline.Options{
-				Store: st, Router: gw, Interpreter: src.Interpreter,
+				Store: st, Router: gw, Interpreter: src.Interpreter, Ledger: ledger,
 			})))
 		}
 	}
@@ -109,20 +121,44 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	follow.Go(func() { fwd.Run(following) })
 	defer follow.Wait()
 	defer endFollowing()
+	asking, stopAsking := context.WithCancel(ctx)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		ledger.Run(asking)
+	}()
+	defer func() {
+		stopAsking()
+		<-asked
+	}()
 	local := localURL(ln.Addr())
 	forget, err := announce(cfg.DataDir, local)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	defer forget()
-	greet(out, cfg, local, tokenHint(cfg, token, made), sources)
+	greet(out, cfg, local, sources)
+	code, err := guard.OwnerLink(ctx)
+	if err != nil {
+		log.Warn("no login link can be made", "error", err)
+	}
+	welcome(out, local, tokenHint(cfg, token, made), code)
 	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources))
+	console := consoleOptions(cfg, local, sources)
+	base := local
+	if cfg.BaseURL != "" {
+		base = cfg.BaseURL
+	}
+	ingest := gw.IngestHandler()
+	apiHandler := api.New(api.Options{
+		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Log: log, Address: console.Address,
+		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg),
+		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget,
+	})
+	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
+	console.Ready, console.Log = st.Ready, log
 	err = server.Serve(ctx, ln, server.Options{
-		Ingest: gw.IngestHandler(),
-		API: api.New(api.Options{
-			Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Forwarding: fwd, Log: log, Address: func(name string) string { return address(cfg, local, name) },
-			Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget,
-		}),
+		Ingest: ingest, API: apiHandler, Console: ui.New(console),
 		Metrics: m.Handler(), Ready: st.Ready, Log: log,
 		Authorized:     func(r *http.Request) bool { _, ok := guard.Authorize(r); return ok },
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
@@ -130,6 +166,40 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	}, requestPatience)
 	log.Info("gateway stopping")
 	return err
+}
+
+// newLedger makes what submits jobs and asks after them.
+func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlite.Store, gw *gaff.Gateway, m *metrics.Metrics) (*pipeline.Ledger, error) {
+	// The addresses are the operator's own, so they may be of this machine; redirects are
+	// not followed, for the key goes along.
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 16
+	client := &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	queue, err := fal.NewQueue(fal.QueueOptions{Key: string(cfg.FalKey), URL: cfg.FalQueueURL, Client: client})
+	if err != nil {
+		return nil, err
+	}
+	users := map[string][]string{}
+	if len(cfg.FalUsers) > 0 {
+		users[fal.Name] = cfg.FalUsers
+	}
+	return pipeline.NewLedger(ctx, pipeline.LedgerOptions{
+		Store: st, Router: gw, Log: log, Users: users,
+		Providers: []pipeline.Provider{
+			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client}),
+		},
+		Address: func(provider string) string {
+			if address := address(cfg, "", provider); !strings.HasPrefix(address, "/") {
+				return address
+			}
+			return ""
+		},
+		ReconcileAfter: cfg.ReconcileAfter, RequestsPerSecond: cfg.ReconcileRate, SubmitPatience: cfg.SubmitPatience,
+		Settled: func(provider, by string, status pipeline.JobStatus) { m.Settled(provider, by, status.String()) },
+	})
 }
 
 // Migrate brings the database's schema up to date and reports to out what it did.

@@ -24,7 +24,9 @@ import (
 type reloader struct {
 	store   gaff.Store
 	gateway *gaff.Gateway
-	log     *slog.Logger
+	// checkHandle judges the addresses that are for one job.
+	checkHandle func(handle string) error
+	log         *slog.Logger
 
 	mu   sync.Mutex
 	cfg  *config.Config // in force
@@ -88,6 +90,14 @@ func (r *reloader) forget(ctx context.Context, source string) error {
 	return r.renew(ctx, source)
 }
 
+// update puts a source that was built anew in the place of the former one.
+func (r *reloader) update(src Source) error {
+	if src.Name == fal.Name || src.Name == lastframe.Name {
+		src.CheckHandle = r.checkHandle
+	}
+	return r.gateway.UpdateSource(src.Source)
+}
+
 // renew gives a source what is kept for it now.
 func (r *reloader) renew(ctx context.Context, source string) error {
 	built, err := r.build(ctx, r.cfg)
@@ -96,7 +106,7 @@ func (r *reloader) renew(ctx context.Context, source string) error {
 	}
 	for _, src := range built {
 		if src.Name == source {
-			return r.gateway.UpdateSource(src.Source)
+			return r.update(src)
 		}
 	}
 	return fmt.Errorf("source %q: %w", source, gaff.ErrNotFound)
@@ -127,7 +137,7 @@ func (r *reloader) run(ctx context.Context) (changed, restart []string, err erro
 			restart = append(restart, "source "+src.Name+" is new")
 		case same(old, next, src.Name):
 		default:
-			if err := r.gateway.UpdateSource(src.Source); err != nil {
+			if err := r.update(src); err != nil {
 				return changed, restart, err
 			}
 			changed = append(changed, src.Name)

@@ -288,7 +288,7 @@ func address(cfg *config.Config, base, name string) string {
 }
 
 // greet prints what a person who starts the gateway needs next.
-func greet(out io.Writer, cfg *config.Config, local, hint string, sources []Source) {
+func greet(out io.Writer, cfg *config.Config, local string, sources []Source) {
 	fmt.Fprintf(out, "gaff is listening on %s\n\n", local)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, src := range sources {
@@ -299,5 +299,4 @@ func greet(out io.Writer, cfg *config.Config, local, hint string, sources []Sour
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", src.Name, address(cfg, local, src.Name), note)
 	}
 	_ = table.Flush()
-	fmt.Fprintf(out, "\nManage it at %s/api/docs %s\n", local, hint)
 }

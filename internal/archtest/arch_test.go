@@ -66,11 +66,15 @@ var rules = []rule{
 	},
 	{
 		why:  "the API and the server never see a store, a provider or the configuration",
-		from: `^internal/(api|server|metrics)$`, deny: `^gaff/(store|provider|internal/(sqlstore|config|app|cli))`,
+		from: `^internal/(api|ui|server|metrics)$`, deny: `^gaff/(store|provider|internal/(sqlstore|config|app|cli))`,
+	},
+	{
+		why:  "the console asks the API's handler, and does not know it",
+		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|redact|stats)$`,
 	},
 	{
 		why:  "only app joins the parts",
-		from: `.*`, not: `^(internal/(app|e2e|bench|storetest)|gafftest)$`, deny: `^gaff/(store|provider|internal/metrics|internal/server|internal/api)`,
+		from: `.*`, not: `^(internal/(app|e2e|bench|storetest)|gafftest)$`, deny: `^gaff/(store|provider|internal/metrics|internal/server|internal/api|internal/ui)`,
 	},
 	{
 		why:  "receivers link the standard library alone",

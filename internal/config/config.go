@@ -47,9 +47,10 @@ type Config struct {
 	// Several of each: all are accepted, the first signs.
 	WebhookSecrets, FalWebhookSecrets, LastFrameWebhookSecrets []Secret
 
-	FalKey      Secret // FAL_KEY
-	FalQueueURL string // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
-	FalJWKSURL  string // GAFF_FAL_JWKS_URL; empty: fal's own
+	FalKey      Secret   // FAL_KEY
+	FalQueueURL string   // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
+	FalJWKSURL  string   // GAFF_FAL_JWKS_URL; empty: fal's own
+	FalUsers    []string // GAFF_FAL_USERS; empty: the first proven one
 
 	LastFrameURL string // GAFF_LASTFRAME_URL; without a slash at the end; empty: nothing can be submitted to it
 	LastFrameKey Secret // LASTFRAME_KEY
@@ -58,6 +59,8 @@ type Config struct {
 	NgrokAuthToken Secret // NGROK_AUTH_TOKEN, NGROK_AUTHTOKEN
 
 	ReconcileAfter time.Duration // GAFF_RECONCILE_AFTER
+	ReconcileRate  float64       // GAFF_RECONCILE_RATE; requests a second to each provider
+	SubmitPatience time.Duration // GAFF_SUBMIT_PATIENCE
 	MediaURL       string        // GAFF_MEDIA_URL; empty: "media" in DataDir; "off": none
 	TrustedProxies []string      // GAFF_TRUSTED_PROXIES, CIDR; each parses with netip.ParsePrefix
 	AllowAddresses []string      // GAFF_ALLOW_ADDRESSES, CIDR; each parses with netip.ParsePrefix
@@ -169,6 +172,8 @@ func Default() *Config {
 		Addr:           ":3000",
 		DataDir:        "./gaff-data",
 		ReconcileAfter: 2 * time.Minute,
+		ReconcileRate:  5,
+		SubmitPatience: 2 * time.Hour,
 		LogFormat:      "text",
 		LogLevel:       "info",
 		Limits: Limits{

@@ -152,6 +152,11 @@ var settings = []setting{
 		check: func(c *Config) error { return checkToken(c.LastFrameKey) },
 	},
 	{
+		name:  "GAFF_FAL_USERS",
+		help:  "ids of the fal users whose webhooks count, by commas; empty: the first proven one's",
+		field: func(c *Config) any { return (*words)(&c.FalUsers) },
+	},
+	{
 		name: "NGROK_DOMAIN",
 		help: "domain of the development tunnel",
 		norm: func(text string) string {
@@ -176,6 +181,23 @@ var settings = []setting{
 		help:  "ask a provider after a job of which nothing was heard for this long",
 		field: func(c *Config) any { return &c.ReconcileAfter },
 		check: func(c *Config) error { return checkPositive(c.ReconcileAfter, "a duration such as 30s, 2m or 1d") },
+	},
+	{
+		name:  "GAFF_RECONCILE_RATE",
+		help:  "requests a second that reconciliation makes to each provider",
+		field: func(c *Config) any { return &c.ReconcileRate },
+		check: func(c *Config) error {
+			if !(c.ReconcileRate > 0 && c.ReconcileRate <= 1000) {
+				return errors.New("must be more than 0 and at most 1000")
+			}
+			return nil
+		},
+	},
+	{
+		name:  "GAFF_SUBMIT_PATIENCE",
+		help:  "how long a job whose submit was not answered waits for its webhook",
+		field: func(c *Config) any { return &c.SubmitPatience },
+		check: func(c *Config) error { return checkPositive(c.SubmitPatience, "a duration such as 30m or 2h") },
 	},
 	{
 		name: "GAFF_MEDIA_URL", flag: "media-url", guarded: true,
@@ -248,6 +270,9 @@ var settings = []setting{
 	retrySetting("max", "longest wait"),
 	retrySetting("timeout", "how long one run of a handler may take"),
 }
+
+// words is a list of texts that are no addresses.
+type words []string
 
 // size is an int that is written as a size.
 type size int
@@ -440,6 +465,8 @@ func assign(field any, text string) error {
 			}
 			*p = append(*p, item)
 		}
+	case *words:
+		*p = splitList(text)
 	case *[]Secret:
 		*p = nil
 		for _, item := range splitList(text) {
@@ -560,6 +587,8 @@ func display(field any, guarded bool) string {
 		}
 		return "[redacted]"
 	case *[]string:
+		return strings.Join(*p, ",")
+	case *words:
 		return strings.Join(*p, ",")
 	case *time.Duration:
 		return formatDuration(*p)

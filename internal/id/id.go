@@ -23,6 +23,7 @@ const (
 	Session   = "ses_"
 	Audit     = "aud_"
 	Run       = "run_"
+	Bulk      = "blk_"
 	// Key is for dedupe keys of events that are never the same as another.
 	Key = "key_"
 )

@@ -29,6 +29,7 @@ type Metrics struct {
 	attempted *prometheus.CounterVec
 	tried     *prometheus.HistogramVec
 	done      *prometheus.HistogramVec
+	settled   *prometheus.CounterVec
 }
 
 // New makes the registry, with Go's and the process's own metrics in it.
@@ -53,7 +54,11 @@ func New() *Metrics {
 			Name: "gaff_event_seconds", Help: "From an event's receipt to the success of a delivery.", Buckets: slow,
 		}, []string{"source"}),
 	}
-	m.registry.MustRegister(m.replied, m.replyTook, m.attempted, m.tried, m.done,
+	m.settled = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gaff_jobs_settled_total",
+		Help: "Jobs that came to an end, and by what: webhook, reconciliation, or neither (by is empty: refused or cancelled).",
+	}, []string{"provider", "status", "by"})
+	m.registry.MustRegister(m.settled, m.replied, m.replyTook, m.attempted, m.tried, m.done,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -71,6 +76,11 @@ func (m *Metrics) Attempted(source, handler, outcome string, took, age time.Dura
 	if outcome == gaff.AttemptSucceeded {
 		m.done.WithLabelValues(source).Observe(age.Seconds())
 	}
+}
+
+// Settled counts a job's end. See pipeline.LedgerOptions.
+func (m *Metrics) Settled(provider, by, status string) {
+	m.settled.WithLabelValues(provider, status, by).Inc()
 }
 
 // Observe adds the gauges of what waits, read when they are asked for.

@@ -23,6 +23,7 @@ import (
 type Options struct {
 	Ingest  http.Handler // below gaff.PathPrefix
 	API     http.Handler // below /api/
+	Console http.Handler // everything else; nil for none
 	Metrics http.Handler // /metrics; nil for none
 	// Authorized reports whether a request may read what needs a token.
 	Authorized func(*http.Request) bool
@@ -72,9 +73,9 @@ func Handler(o Options) http.Handler {
 			o.Metrics.ServeHTTP(w, r)
 		})
 	}
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "/api/docs", http.StatusFound)
-	})
+	if o.Console != nil {
+		mux.Handle("/", o.Console)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path
 		switch {

@@ -62,7 +62,9 @@ func (e *effects) Emit(_ context.Context, ev *gaff.Event, ds []gaff.Delivery) er
 }
 
 const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.user_id, j.request_id, j.status, j.result,
-	j.error, j.error_type, j.settled_by, j.metadata, j.created_at, j.submitted_at, j.settled_at, j.updated_at`
+	j.error, j.error_type, j.settled_by, j.metadata, j.created_at, j.submitted_at, j.settled_at, j.updated_at,
+	j.submit, j.sent_at, j.account, j.idempotency_key, j.run_id, j.step_id, j.status_url, j.response_url, j.cancel_url,
+	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed_by, j.call_key`
 
 type jobScan struct {
 	seq                  int64
@@ -70,6 +72,7 @@ type jobScan struct {
 	result, metadata     []byte
 	created, updated     int64
 	submitted, settledAt sql.NullInt64
+	sent, nextAsk        sql.NullInt64
 }
 
 func (sc *jobScan) columns() []any {
@@ -77,6 +80,9 @@ func (sc *jobScan) columns() []any {
 		&sc.seq, &sc.j.ID, &sc.j.Provider, &sc.j.Model, &sc.j.Kind, &sc.j.ProjectID, &sc.j.UserID, &sc.j.RequestID,
 		&sc.j.Status, &sc.result, &sc.j.Error, &sc.j.ErrorType, &sc.j.SettledBy, &sc.metadata,
 		&sc.created, &sc.submitted, &sc.settledAt, &sc.updated,
+		&sc.j.Submit, &sc.sent, &sc.j.Account, &sc.j.IdempotencyKey, &sc.j.RunID, &sc.j.StepID, &sc.j.StatusURL,
+		&sc.j.ResponseURL, &sc.j.CancelURL, &sc.j.WebhookURL, &sc.j.Callback, &sc.j.Cost, &sc.nextAsk, &sc.j.Asks,
+		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey,
 	}
 }
 
@@ -85,6 +91,7 @@ func (sc *jobScan) job() *pipeline.Job {
 	j.Result, j.Metadata = json.RawMessage(sc.result), json.RawMessage(sc.metadata)
 	j.CreatedAt, j.UpdatedAt = fromMicros(sc.created), fromMicros(sc.updated)
 	j.SubmittedAt, j.SettledAt = fromNull(sc.submitted), fromNull(sc.settledAt)
+	j.SentAt, j.NextAskAt = fromNull(sc.sent), fromNull(sc.nextAsk)
 	return &j
 }
 
@@ -115,17 +122,24 @@ func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 	}
 	j.UpdatedAt = e.now
 	n, err := e.exec(`insert into job (id, provider, model, kind, project_id, user_id, request_id, status, result,
-			error, error_type, settled_by, metadata, created_at, submitted_at, settled_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-		on conflict (provider, request_id) where request_id <> '' do nothing`,
+			error, error_type, settled_by, metadata, created_at, submitted_at, settled_at, updated_at,
+			submit, sent_at, account, idempotency_key, run_id, step_id, status_url, response_url, cancel_url,
+			webhook_url, callback, cost, next_ask_at, asks, misses, owed_by, call_key)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
+		on conflict do nothing`,
 		j.ID, j.Provider, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result),
 		j.Error, j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), micros(j.CreatedAt), nullMicros(j.SubmittedAt),
-		nullMicros(j.SettledAt), micros(j.UpdatedAt))
+		nullMicros(j.SettledAt), micros(j.UpdatedAt),
+		int64(j.Submit), nullMicros(j.SentAt), j.Account, j.IdempotencyKey, j.RunID, j.StepID, j.StatusURL, j.ResponseURL,
+		j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks), int64(j.Misses), j.OwedBy,
+		j.CallKey)
 	if err != nil {
 		return fmt.Errorf("insert job %s: %w", j.ID, err)
 	}
 	if n == 0 {
-		return fmt.Errorf("insert job %s: %w: another job has request %s", j.ID, gaff.ErrConflict, clip(j.RequestID, 60))
+		return fmt.Errorf("insert job %s: %w: another job has its id, its idempotency key or its request %s", j.ID,
+			gaff.ErrConflict, clip(j.RequestID, 60))
 	}
 	e.change("job", j.ID, j.Status.String(), j.Provider)
 	return e.seeProject(j.ProjectID)
@@ -133,13 +147,20 @@ func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 
 func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
 	j.UpdatedAt = e.now
+	if j.Status.Settled() {
+		j.NextAskAt = time.Time{}
+	}
 	n, err := e.exec(`update job set model = $2, kind = $3, project_id = $4, user_id = $5, request_id = $6, status = $7,
 			result = $8, error = $9, error_type = $10, settled_by = $11, metadata = $12, submitted_at = $13,
-			settled_at = $14, updated_at = $15
+			settled_at = $14, updated_at = $15, submit = $16, sent_at = $17, account = $18, run_id = $19, step_id = $20,
+			status_url = $21, response_url = $22, cancel_url = $23, webhook_url = $24, callback = $25, cost = $26,
+			next_ask_at = $27, asks = $28, misses = $29, owed_by = $30
 		where id = $1 and (status = $7 or status < $7 and status < 2)`,
 		j.ID, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result), j.Error,
 		j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), nullMicros(j.SubmittedAt), nullMicros(j.SettledAt),
-		micros(j.UpdatedAt))
+		micros(j.UpdatedAt), int64(j.Submit), nullMicros(j.SentAt), j.Account, j.RunID, j.StepID, j.StatusURL,
+		j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks),
+		int64(j.Misses), j.OwedBy)
 	if err != nil {
 		return fmt.Errorf("save job %s: %w", j.ID, err)
 	}
@@ -170,4 +191,123 @@ func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
 		e.change("media", m.ID, m.MediaType, "")
 	}
 	return n > 0, nil
+}
+
+func (e *effects) JobByKey(_ context.Context, key string) (*pipeline.Job, error) {
+	return e.job(`select `+jobColumns+` from job j where j.idempotency_key = $1 and j.idempotency_key <> ''`, key)
+}
+
+func (e *effects) JobsByCall(_ context.Context, key string, since time.Time) ([]*pipeline.Job, error) {
+	found, err := e.jobs(`select `+jobColumns+` from job j where j.call_key = $1 and j.owed_by <> '' and j.created_at >= $2
+		order by j.seq limit 100`, key, micros(since))
+	if err != nil {
+		return nil, fmt.Errorf("jobs of a call: %w", err)
+	}
+	return found, nil
+}
+
+func (e *effects) Input(_ context.Context, jobID string) (json.RawMessage, error) {
+	var input []byte
+	err := e.row([]any{&input}, `select input from job_input where job_id = $1`, jobID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load input: %w", err)
+	}
+	return input, nil
+}
+
+func (e *effects) SaveInput(_ context.Context, jobID string, input json.RawMessage) error {
+	_, err := e.exec(`insert into job_input (job_id, input) values ($1, $2)
+		on conflict (job_id) do update set input = excluded.input`, jobID, []byte(input))
+	if err != nil {
+		return fmt.Errorf("save input: %w", err)
+	}
+	return nil
+}
+
+// maxNotesOfJob is how long a job's log grows.
+const maxNotesOfJob = 100
+
+func (e *effects) Note(_ context.Context, jobID, what, text string) error {
+	var n int64
+	err := e.returning([]any{&n}, `insert into job_note (job_id, n, at, what, text)
+		select $1, coalesce(max(n), 0) + 1, $2, $3, $4 from job_note where job_id = $5 returning n`,
+		jobID, micros(e.now), what, clip(text, maxErrorText), jobID)
+	if err == nil && n > maxNotesOfJob {
+		_, err = e.exec(`delete from job_note where job_id = $1 and n <= $2`, jobID, n-maxNotesOfJob)
+	}
+	if err != nil {
+		return fmt.Errorf("note on job %s: %w", jobID, err)
+	}
+	return nil
+}
+
+func (e *effects) DueAsks(_ context.Context, provider string, limit int, until time.Time) ([]*pipeline.Job, error) {
+	found, err := e.jobs(`select `+jobColumns+` from job j where j.provider = $1 and j.next_ask_at <= $2
+		order by j.next_ask_at limit $3`, provider, micros(e.now), int64(limit))
+	if err != nil {
+		return nil, fmt.Errorf("due jobs: %w", err)
+	}
+	var due []*pipeline.Job
+	for _, j := range found {
+		// The condition lets one node have it where several look at the same moment.
+		n, err := e.exec(`update job set next_ask_at = $2 where id = $1 and next_ask_at = $3`,
+			j.ID, micros(until), micros(j.NextAskAt))
+		if err != nil {
+			return nil, fmt.Errorf("due jobs: %w", err)
+		}
+		if n == 1 {
+			j.NextAskAt = until
+			due = append(due, j)
+		}
+	}
+	return due, nil
+}
+
+func (e *effects) jobs(text string, args ...any) (found []*pipeline.Job, err error) {
+	rows, err := e.query(text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		sc, err := scanJob(rows)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, sc.job())
+	}
+	return found, rows.Err()
+}
+
+func (e *effects) NextAsk(_ context.Context, provider string) (time.Time, error) {
+	var next sql.NullInt64
+	err := e.row([]any{&next}, `select min(next_ask_at) from job where provider = $1 and next_ask_at is not null`, provider)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("next job to ask after: %w", err)
+	}
+	return fromNull(next), nil
+}
+
+func (e *effects) Setting(_ context.Context, name string) (string, error) {
+	var value string
+	err := e.row([]any{&value}, `select value from setting where name = $1`, name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("setting %s: %w", name, err)
+	}
+	return value, nil
+}
+
+func (e *effects) SetSetting(_ context.Context, name, value string) error {
+	_, err := e.exec(`insert into setting (name, value) values ($1, $2)
+		on conflict (name) do update set value = excluded.value`, name, value)
+	if err != nil {
+		return fmt.Errorf("setting %s: %w", name, err)
+	}
+	return nil
 }

@@ -806,6 +806,32 @@ func (s *Store) Job(ctx context.Context, jobID string) (*pipeline.Job, error) {
 	return js[0].job(), nil
 }
 
+// JobNotes returns a job's log, oldest first.
+func (s *Store) JobNotes(ctx context.Context, jobID string) ([]pipeline.Note, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	notes, err := collect(ctx, s.read, func(rows *sql.Rows) (n pipeline.Note, err error) {
+		var at int64
+		err = rows.Scan(&at, &n.What, &n.Text)
+		n.At = fromMicros(at)
+		return n, err
+	}, `select at, what, text from job_note where job_id = $1 order by n`, jobID)
+	return notes, s.fault(ctx, "job's log", err)
+}
+
+// JobInput returns what a job was submitted with; nil if that is not kept.
+func (s *Store) JobInput(ctx context.Context, jobID string) (json.RawMessage, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	inputs, err := collect(ctx, s.read, func(rows *sql.Rows) (input []byte, err error) {
+		return input, rows.Scan(&input)
+	}, `select input from job_input where job_id = $1`, jobID)
+	if err != nil || len(inputs) == 0 {
+		return nil, s.fault(ctx, "job's input", err)
+	}
+	return inputs[0], nil
+}
+
 func scanJob(rows *sql.Rows) (*jobScan, error) {
 	sc := &jobScan{}
 	return sc, rows.Scan(sc.columns()...)

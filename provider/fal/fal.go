@@ -276,6 +276,12 @@ func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 		return pipeline.Update{}, gaff.Discard(err)
 	}
 	u := pipeline.Update{Provider: Name, RequestID: env.RequestID, Status: known.status}
+	if ev.Proof.Dialect == DialectFal {
+		u.Subject = ev.Proof.Subject
+	}
+	if ev.Request != nil {
+		u.Cost = billed(ev.Request.Header)
+	}
 	result := env.Payload
 	if known.document {
 		result = env.Result
@@ -287,6 +293,9 @@ func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 	}
 	switch known.status {
 	case pipeline.JobCompleted:
+		if u.Fetch = result == nil && !known.document; u.Fetch {
+			return u, nil
+		}
 		u.Result = result
 		if u.Files, err = pipeline.Files(Name, result, ev.ReceivedAt); err != nil {
 			return pipeline.Update{}, gaff.Discard(err)

@@ -208,7 +208,7 @@ func TestInterpret(t *testing.T) {
 		},
 		"a result that could not be sent": {
 			`{"request_id":"r","status":"OK","payload":null,"payload_error":"Response payload is not JSON serializable."}`, fal.DialectFal,
-			pipeline.Update{RequestID: "r", Status: pipeline.JobCompleted}, 0,
+			pipeline.Update{RequestID: "r", Status: pipeline.JobCompleted, Fetch: true}, 0,
 		},
 		"a validation error": {
 			`{"request_id":"r","status":"ERROR","error":"Invalid status code: 422","payload":{"detail":[{"loc":["body","prompt"],"msg":"field required","type":"value_error.missing","url":"https://docs.fal.ai/errors/","input":{"image_url":"https://f/in.png"}},{"loc":[],"msg":"x","type":"y"}]}}`, fal.DialectFal,

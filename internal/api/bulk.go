@@ -1,0 +1,298 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"gaff"
+	"gaff/internal/id"
+)
+
+const (
+	// maxBulk bounds one bulk action, in events.
+	maxBulk = 100_000
+	// bulkAtOnce is how many events of a bulk action are worked on at the same time: enough
+	// to share commits, few enough to leave room for what comes in.
+	bulkAtOnce = 32
+	bulkPage   = 500
+	// maxRunning and maxBulksKept bound the bulk actions that run, and that are remembered.
+	maxRunning   = 4
+	maxBulksKept = 50
+)
+
+type bulkBody struct {
+	Action string `json:"action" enum:"retry,replay" doc:"retry: the failed deliveries of events in error; replay: all handlers anew."`
+	Source string `json:"source,omitempty"`
+	Type   string `json:"type,omitempty"`
+	Status string `json:"status,omitempty" enum:"pending,success,error"`
+	Query  string `json:"q,omitempty"`
+	Since  string `json:"since,omitempty" doc:"As for GET /api/v1/events."`
+	Until  string `json:"until,omitempty"`
+	DryRun bool   `json:"dryRun,omitempty" doc:"Only count."`
+}
+
+type bulkInput struct{ Body bulkBody }
+
+type bulkDoc struct {
+	ID        string   `json:"id,omitempty" doc:"Not of a dry run."`
+	State     string   `json:"state" enum:"counted,running,done,stopped"`
+	Action    string   `json:"action"`
+	Filter    bulkBody `json:"filter"`
+	Matches   int      `json:"matches" doc:"How many events it is about."`
+	More      bool     `json:"more" doc:"There are more than one bulk action takes: run it again afterwards."`
+	Total     int      `json:"total" doc:"The same as matches."`
+	Done      int      `json:"done"`
+	Skipped   int      `json:"skipped" doc:"There was nothing to be done to them by then."`
+	Failed    int      `json:"failed"`
+	LastError *string  `json:"lastError"`
+	By        string   `json:"by"`
+	StartedAt *string  `json:"startedAt" format:"date-time"`
+	EndedAt   *string  `json:"endedAt" format:"date-time"`
+}
+
+// bulk is one bulk action. They live in the process that was asked: after a restart, what
+// was done is done, and what is left still matches the filter.
+type bulk struct {
+	id, by                string
+	ask                   bulkBody
+	ids                   []string
+	more                  bool
+	started               time.Time
+	stop                  context.CancelFunc
+	done, skipped, failed atomic.Int64
+
+	mu    sync.Mutex
+	ended time.Time
+	state string
+	last  error
+}
+
+func (b *bulk) doc() bulkDoc {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := bulkDoc{
+		ID: b.id, State: b.state, Action: b.ask.Action, Filter: b.ask, Matches: len(b.ids), Total: len(b.ids), More: b.more, Done: int(b.done.Load()),
+		Skipped: int(b.skipped.Load()), Failed: int(b.failed.Load()), By: b.by, StartedAt: stamp(b.started), EndedAt: stamp(b.ended),
+	}
+	if b.last != nil {
+		d.LastError = orNull(b.last.Error())
+	}
+	return d
+}
+
+// bulks are those of this process.
+type bulks struct {
+	mu      sync.Mutex
+	all     map[string]*bulk
+	order   []string
+	running int
+}
+
+func (bs *bulks) add(b *bulk) bool {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if bs.running >= maxRunning {
+		return false
+	}
+	if bs.all == nil {
+		bs.all = map[string]*bulk{}
+	}
+	bs.running++
+	bs.all[b.id] = b
+	if bs.order = append(bs.order, b.id); len(bs.order) > maxBulksKept {
+		delete(bs.all, bs.order[0])
+		bs.order = bs.order[1:]
+	}
+	return true
+}
+
+func (bs *bulks) get(id string) *bulk {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	return bs.all[id]
+}
+
+func (bs *bulks) ended() {
+	bs.mu.Lock()
+	bs.running--
+	bs.mu.Unlock()
+}
+
+// matching lists the events that a bulk action is about, newest first.
+func (s *server) matching(ctx context.Context, ask bulkBody) (ids []string, more bool, err error) {
+	f := gaff.EventFilter{Source: ask.Source, Type: ask.Type, Query: ask.Query}
+	if ask.Action == "retry" {
+		ask.Status = gaff.StatusError.String()
+	}
+	if status, ok := gaff.ParseStatus(ask.Status); ok {
+		f.Status = &status
+	}
+	if f.Since, err = moment("since", ask.Since); err != nil {
+		return nil, false, err
+	}
+	if f.Until, err = moment("until", ask.Until); err != nil {
+		return nil, false, err
+	}
+	f.Limit = bulkPage
+	for {
+		page, err := s.o.Store.Events(ctx, f)
+		if err != nil {
+			return nil, false, s.failure(err)
+		}
+		for _, l := range page.Items {
+			if len(ids) == maxBulk {
+				return ids, true, nil
+			}
+			ids = append(ids, l.ID)
+		}
+		if page.Next == "" {
+			return ids, false, nil
+		}
+		f.After = page.Next
+	}
+}
+
+// run works through a bulk action.
+func (s *server) run(ctx context.Context, b *bulk) {
+	defer s.bulks.ended()
+	next := make(chan string)
+	var workers sync.WaitGroup
+	for range bulkAtOnce {
+		workers.Go(func() {
+			for id := range next {
+				var err error
+				if b.ask.Action == "retry" {
+					_, err = s.o.Gateway.Retry(ctx, id)
+				} else {
+					_, err = s.o.Gateway.Replay(ctx, id)
+				}
+				switch {
+				case err == nil:
+					b.done.Add(1)
+				case errors.Is(err, gaff.ErrConflict), errors.Is(err, gaff.ErrNotFound):
+					b.skipped.Add(1)
+				default:
+					b.failed.Add(1)
+					b.mu.Lock()
+					b.last = err
+					b.mu.Unlock()
+				}
+			}
+		})
+	}
+	state := "done"
+feed:
+	for _, id := range b.ids {
+		select {
+		case next <- id:
+		case <-ctx.Done():
+			state = "stopped"
+			break feed
+		}
+	}
+	close(next)
+	workers.Wait()
+	b.mu.Lock()
+	b.state, b.ended = state, time.Now()
+	b.mu.Unlock()
+}
+
+func (s *server) describeBulk(api huma.API) {
+	start := operation(http.MethodPost, "/api/v1/bulk", "start-bulk", "Retry or replay all events that match, or count them first", Operator)
+	start.DefaultStatus = http.StatusAccepted
+	huma.Register(api, start, func(ctx context.Context, in *bulkInput) (*output[bulkDoc], error) {
+		b := &bulk{id: id.New(id.Bulk, time.Now()), by: noteOf(ctx).who.Name, ask: in.Body, state: "running", started: time.Now()}
+		var err error
+		if b.ids, b.more, err = s.matching(ctx, in.Body); err != nil {
+			return nil, err
+		}
+		if in.Body.DryRun {
+			noteOf(ctx).action = "" // nothing is changed
+			b.id, b.state, b.started = "", "counted", time.Time{}
+			return &output[bulkDoc]{b.doc()}, nil
+		}
+		run, stop := context.WithCancel(context.WithoutCancel(ctx))
+		b.stop = stop
+		if !s.bulks.add(b) {
+			stop()
+			return nil, huma.Error409Conflict(fmt.Sprintf("%d bulk actions are running; wait for one, or stop it", maxRunning))
+		}
+		remark(ctx, b.id, map[string]any{"filter": in.Body, "events": len(b.ids)})
+		go func() {
+			defer stop()
+			s.run(run, b)
+		}()
+		return &output[bulkDoc]{b.doc()}, nil
+	})
+	find := func(id string) (*bulk, error) {
+		if b := s.bulks.get(id); b != nil {
+			return b, nil
+		}
+		return nil, huma.Error404NotFound("bulk action " + id + ": not found; they are forgotten at a restart")
+	}
+	huma.Register(api, operation(http.MethodGet, "/api/v1/bulk/{id}", "get-bulk", "How far a bulk action is", Operator),
+		func(_ context.Context, in *idInput) (*output[bulkDoc], error) {
+			b, err := find(in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return &output[bulkDoc]{b.doc()}, nil
+		})
+	huma.Register(api, operation(http.MethodDelete, "/api/v1/bulk/{id}", "stop-bulk", "Stop a bulk action; what is done stays done", Operator),
+		func(_ context.Context, in *idInput) (*output[bulkDoc], error) {
+			b, err := find(in.ID)
+			if err != nil {
+				return nil, err
+			}
+			b.stop()
+			return &output[bulkDoc]{b.doc()}, nil
+		})
+}
+
+// SampleSent is how a sample was answered.
+type SampleSent struct {
+	Status   int    `json:"status"`
+	Response string `json:"response"`
+	EventID  string `json:"eventId,omitempty" doc:"Of the event that it became."`
+}
+
+type testInput struct {
+	Name string `path:"name" maxLength:"64"`
+	Body struct {
+		Type string `json:"type,omitempty" doc:"One of the types that the source has samples of; empty: the first."`
+	}
+}
+
+// Setting is one setting as it is in force. Secrets are masked by whoever makes it.
+type Setting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Origin string `json:"origin" doc:"Where the value comes from."`
+	Help   string `json:"help"`
+}
+
+func (s *server) describeSetup(api huma.API) {
+	huma.Register(api, operation(http.MethodPost, "/api/v1/sources/{name}/test", "test-source", "Send a signed sample to a source, as its sender would", Operator),
+		func(ctx context.Context, in *testInput) (*output[SampleSent], error) {
+			if s.o.TestSource == nil {
+				return nil, huma.Error404NotFound("this gateway makes no samples")
+			}
+			sent, err := s.o.TestSource(ctx, in.Name, in.Body.Type)
+			if err != nil {
+				return nil, s.failure(err)
+			}
+			remark(ctx, in.Name, map[string]any{"type": in.Body.Type, "event": sent.EventID, "answer": sent.Status})
+			return &output[SampleSent]{sent}, nil
+		})
+	huma.Register(api, operation(http.MethodGet, "/api/v1/settings", "list-settings", "The settings in force; secrets are masked", Viewer),
+		func(context.Context, *struct{}) (*output[list[Setting]], error) {
+			return &output[list[Setting]]{list[Setting]{Docs: append([]Setting{}, s.o.Settings...)}}, nil
+		})
+}

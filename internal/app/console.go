@@ -1,0 +1,113 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"gaff"
+	"gaff/internal/api"
+	"gaff/internal/config"
+	"gaff/internal/ui"
+)
+
+// consoleOptions is what the console shows of the configuration.
+func consoleOptions(cfg *config.Config, local string, sources []Source) ui.Options {
+	o := ui.Options{
+		Address: func(name string) string { return address(cfg, local, name) },
+		SampleTypes: func(name string) []string {
+			for _, src := range sources {
+				if src.Name == name && src.Sample != nil && src.Sign != nil {
+					return src.Types
+				}
+			}
+			return nil
+		},
+	}
+	for _, s := range cfg.Settings() {
+		o.Settings = append(o.Settings, ui.Setting{Name: s.Name, Value: s.Value, Origin: s.From, Help: s.Help})
+	}
+	return o
+}
+
+func apiSettings(cfg *config.Config) []api.Setting {
+	var all []api.Setting
+	for _, s := range cfg.Settings() {
+		all = append(all, api.Setting{Name: s.Name, Value: s.Value, Origin: s.From, Help: s.Help})
+	}
+	return all
+}
+
+// sampler sends signed samples through the receiving handler of this process, as their
+// senders would from outside.
+func sampler(ingest http.Handler, base string, sources []Source) func(context.Context, string, string) (api.SampleSent, error) {
+	return func(ctx context.Context, name, eventType string) (api.SampleSent, error) {
+		i := slices.IndexFunc(sources, func(s Source) bool { return s.Name == name })
+		if i < 0 {
+			return api.SampleSent{}, fmt.Errorf("source %s: %w; GET /api/v1/sources lists them", name, gaff.ErrNotFound)
+		}
+		src := sources[i]
+		switch {
+		case src.Sample == nil || src.Sign == nil:
+			return api.SampleSent{}, fmt.Errorf("%w: there are no samples of the source %s, for its signing key is not ours", gaff.ErrInvalid, name)
+		case eventType != "" && len(src.Types) > 0 && !slices.Contains(src.Types, eventType) && src.Name != "custom":
+			return api.SampleSent{}, fmt.Errorf("%w: there is no sample of the type %.60q; there are %s", gaff.ErrInvalid, eventType, strings.Join(src.Types, ", "))
+		}
+		body, err := src.Sample(eventType)
+		if err != nil {
+			return api.SampleSent{}, fmt.Errorf("%w: make a sample of %s: %w", gaff.ErrInvalid, name, err)
+		}
+		now := time.Now()
+		address := base + gaff.PathPrefix + name
+		signed := &gaff.Request{
+			Method: http.MethodPost, URL: address, Header: http.Header{"Content-Type": {"application/json"}, "User-Agent": {"gaff-test"}}, Body: body, ReceivedAt: now,
+		}
+		if err := src.Sign(signed, now, ""); err != nil {
+			return api.SampleSent{}, fmt.Errorf("%w: sign a sample of %s: %w", gaff.ErrInvalid, name, err)
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, signed.URL, bytes.NewReader(signed.Body))
+		if err != nil {
+			return api.SampleSent{}, err
+		}
+		req.Header, req.RemoteAddr, req.RequestURI = signed.Header, "127.0.0.1:0", req.URL.RequestURI()
+		w := &captured{header: http.Header{}}
+		ingest.ServeHTTP(w, req)
+		var reply struct{ ID string }
+		_ = json.Unmarshal(w.body.Bytes(), &reply)
+		return api.SampleSent{Status: w.status, Response: w.body.String(), EventID: reply.ID}, nil
+	}
+}
+
+// captured holds what a handler of this process answered.
+type captured struct {
+	status int
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (c *captured) Header() http.Header { return c.header }
+
+func (c *captured) WriteHeader(status int) {
+	if c.status == 0 {
+		c.status = status
+	}
+}
+
+func (c *captured) Write(p []byte) (int, error) {
+	c.WriteHeader(http.StatusOK)
+	return c.body.Write(p)
+}
+
+// welcome says where the console is and how to get in.
+func welcome(out io.Writer, local, hint, link string) {
+	fmt.Fprintf(out, "\nThe console is at %s/; log in %s.\n", local, hint)
+	if link != "" {
+		fmt.Fprintf(out, "This link logs you in, once, within the hour:\n\n  %s%s%s\n", local, api.LoginPath, link)
+	}
+}

@@ -1,0 +1,214 @@
+package ui_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// chromium is one browser for all journeys; each has a window of its own, with its own
+// cookies.
+var chromium struct {
+	once sync.Once
+	ctx  context.Context
+	stop func()
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if chromium.stop != nil {
+		chromium.stop()
+	}
+	os.Exit(code)
+}
+
+func startChromium() (context.Context, error) {
+	chromium.once.Do(func() {
+		path, err := exec.LookPath("chromium")
+		if err != nil {
+			if path, err = exec.LookPath("google-chrome"); err != nil {
+				chromium.err = fmt.Errorf("no Chromium: run tools/test-setup.sh: %w", err)
+				return
+			}
+		}
+		dir, err := os.MkdirTemp("", "gaff-chromium-")
+		if err != nil {
+			chromium.err = err
+			return
+		}
+		flags := []chromedp.ExecAllocatorOption{
+			chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Headless, chromedp.NoSandbox,
+			chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+			chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
+			chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.Flag("mute-audio", true), chromedp.Flag("hide-scrollbars", true),
+		}
+		alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), flags...)
+		ctx, cancel := chromedp.NewContext(alloc)
+		chromium.ctx = ctx
+		chromium.stop = func() {
+			cancel()
+			cancelAlloc()
+			_ = os.RemoveAll(dir)
+		}
+		chromium.err = chromedp.Do(ctx)
+	})
+	return chromium.ctx, chromium.err
+}
+
+// window is a browser window in a journey.
+type window struct {
+	*testing.T
+	ctx context.Context
+	url string
+
+	mu       sync.Mutex
+	requests []string // addresses that it asked for
+	bytes    map[string]float64
+	faults   []string // of scripts, and of the policy
+}
+
+// open opens a window that knows nothing of the others. dark is the system's liking.
+func (w *world) open(t *testing.T, width, height int64, dark bool) *window {
+	t.Helper()
+	browser, err := startChromium()
+	if err != nil {
+		t.Fatal(err)
+	}
+	win := &window{T: t, url: w.url, bytes: map[string]float64{}}
+	listen := func(ev any) {
+		win.mu.Lock()
+		defer win.mu.Unlock()
+		switch ev := ev.(type) {
+		case *network.EventRequestWillBeSent:
+			win.requests = append(win.requests, ev.Request.URL)
+		case *network.EventLoadingFinished:
+			win.bytes[string(ev.RequestID)] = ev.EncodedDataLength
+		case *runtime.EventExceptionThrown:
+			win.faults = append(win.faults, ev.ExceptionDetails.Text)
+		case *log.EventEntryAdded:
+			if string(ev.Entry.Level) == "error" {
+				win.faults = append(win.faults, ev.Entry.Text+" "+ev.Entry.URL)
+			}
+		}
+	}
+	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext(), chromedp.WithListener(listen))
+	t.Cleanup(cancel)
+	// The window lives as long as the context of its first action, so that has no end.
+	enable := chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, network.Enable, network.EnableParams{})
+		if err == nil {
+			_, err = cdp.Call(ctx, target, log.Enable, cdp.Empty{})
+		}
+		return err
+	})
+	if err := chromedp.Do(ctx, enable); err != nil {
+		t.Fatal(err)
+	}
+	var cancelTime func()
+	win.ctx, cancelTime = context.WithTimeout(ctx, 60*time.Second)
+	t.Cleanup(cancelTime)
+	scheme := "light"
+	if dark {
+		scheme = "dark"
+	}
+	win.run(chromedp.EmulateViewport(width, height), emulateScheme(scheme))
+	t.Cleanup(func() {
+		win.mu.Lock()
+		defer win.mu.Unlock()
+		for _, address := range win.requests {
+			if !strings.HasPrefix(address, w.url) && !strings.HasPrefix(address, "data:") && !strings.HasPrefix(address, "blob:") && !strings.HasPrefix(address, "about:") {
+				t.Errorf("the console asked a foreign host: %s", address)
+			}
+		}
+		for _, fault := range win.faults {
+			t.Errorf("the page's console: %s", fault)
+		}
+	})
+	return win
+}
+
+func (w *window) run(actions ...chromedp.Action[chromedp.Void]) {
+	w.Helper()
+	if err := chromedp.Do(w.ctx, actions...); err != nil {
+		w.shot("failed-" + strings.ReplaceAll(w.Name(), "/", "-"))
+		w.Fatal(err)
+	}
+}
+
+// goTo opens a page of the console.
+func (w *window) goTo(path string) {
+	w.Helper()
+	w.run(chromedp.Navigate(w.url + path))
+}
+
+func (w *window) login() {
+	w.Helper()
+	w.goTo("/")
+	w.run(
+		chromedp.WaitVisible(chromedp.CSS(`input[name=token]`)),
+		chromedp.SendKeys(chromedp.CSS(`input[name=token]`), adminToken),
+		chromedp.SendKeys(chromedp.CSS(`input[name=name]`), "Anna"),
+		chromedp.Click(chromedp.CSS(`button.primary`)),
+		chromedp.WaitVisible(chromedp.CSS(`.side`)),
+	)
+}
+
+// eventually waits until a script is true.
+func (w *window) eventually(what, script string) {
+	w.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		ok, err := chromedp.Run(w.ctx, chromedp.Evaluate[bool](script))
+		if err == nil && ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.shot("failed-" + strings.ReplaceAll(w.Name(), "/", "-"))
+			w.Fatalf("%s: did not happen (%v)", what, err)
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+}
+
+func (w *window) text(selector string) string {
+	w.Helper()
+	text, err := chromedp.Run(w.ctx, chromedp.Text(chromedp.CSS(selector)))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return text
+}
+
+// shot keeps a picture of the window, in the folder of pictures if one is wanted, else
+// beside other temporary files.
+func (w *window) shot(name string) {
+	w.Helper()
+	png, err := chromedp.Run(w.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		w.Logf("no picture: %v", err)
+		return
+	}
+	dir := *pictures
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	path := filepath.Join(dir, name+".png")
+	if err := os.WriteFile(path, png, 0o644); err != nil {
+		w.Logf("no picture: %v", err)
+		return
+	}
+	w.Log("picture: ", path)
+}

@@ -1,0 +1,333 @@
+package ui
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff"
+	"gaff/internal/access"
+	"gaff/internal/redact"
+	"gaff/pipeline"
+)
+
+// eventFilter is the filters as they stand in the address.
+type eventFilter struct {
+	Source, Type, Status, Query, Since, Until string
+	Inner, Conflict                           bool
+}
+
+func (f eventFilter) any() bool { return f != eventFilter{} }
+
+// values returns the filters as parameters, for links.
+func (f eventFilter) values() url.Values {
+	v := url.Values{"source": {f.Source}, "type": {f.Type}, "status": {f.Status}, "q": {f.Query}, "since": {f.Since}, "until": {f.Until}}
+	if f.Inner {
+		v.Set("inner", "true")
+	}
+	if f.Conflict {
+		v.Set("conflict", "true")
+	}
+	return v
+}
+
+func readEventFilter(q *request) eventFilter {
+	return eventFilter{
+		Source: q.query("source"), Type: q.query("type"), Status: q.query("status"), Query: q.query("q"),
+		Since: q.query("since"), Until: q.query("until"), Inner: q.query("inner") == "true", Conflict: q.query("conflict") == "true",
+	}
+}
+
+// filter turns what stands in the address into what the store understands.
+func (f eventFilter) filter(now time.Time) (gaff.EventFilter, error) {
+	out := gaff.EventFilter{Source: f.Source, Type: f.Type, Query: f.Query, Inner: f.Inner, Conflict: f.Conflict}
+	if f.Status != "" {
+		status, ok := gaff.ParseStatus(f.Status)
+		if !ok {
+			return out, &problem{http.StatusBadRequest, "This cannot be shown", "The status " + visible(clip(f.Status, 40)) + " is none: pending, success and error are."}
+		}
+		out.Status = &status
+	}
+	var err error
+	if out.Since, err = moment(f.Since, now); err != nil {
+		return out, err
+	}
+	out.Until, err = moment(f.Until, now)
+	return out, err
+}
+
+// moment reads a time, or a duration as that long ago, as the API does.
+func moment(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.Parse(form, text); err == nil {
+			return t, nil
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, perr := strconv.ParseUint(days, 10, 14)
+		d, err = time.Duration(n)*24*time.Hour, perr
+	}
+	if err != nil || d < 0 {
+		return time.Time{}, &problem{http.StatusBadRequest, "This cannot be shown", visible(clip(text, 40)) + " is no time: write 24h or 7d for that long ago, or 2026-01-31T12:00:00Z."}
+	}
+	return now.Add(-d), nil
+}
+
+type eventsView struct {
+	Filter  eventFilter
+	Sources []string
+	Logs    []gaff.Log
+	Pager   pagerView
+	Now     time.Time
+	// First tells that this is the newest page, which is live; MayAct that the bulk buttons
+	// are of use.
+	First, MayAct bool
+	// None tells that nothing ever came.
+	None bool
+}
+
+func (c *console) events(q *request) (templ.Component, error) {
+	q.title, q.nav = "Events", "events"
+	v := eventsView{Filter: readEventFilter(q), Now: q.now, First: q.query("cursor") == "", MayAct: q.may(access.Operator)}
+	f, err := v.Filter.filter(q.now)
+	if err != nil {
+		return nil, err
+	}
+	f.Cursor = q.cursor()
+	page, err := c.o.Store.Events(q.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	v.Logs, v.Pager = page.Items, pagerOf(q, page.Next)
+	for _, s := range c.o.Sources() {
+		v.Sources = append(v.Sources, s.Name)
+	}
+	if v.First {
+		q.live = "event"
+	}
+	v.None = len(v.Logs) == 0 && !v.Filter.any() && v.First
+	return eventsPage(v), nil
+}
+
+// bulkLink is the page that counts what a bulk action would do.
+func bulkLink(action string, f eventFilter) templ.SafeURL {
+	v := f.values()
+	v.Set("action", action)
+	return templ.SafeURL(address("/bulk", v))
+}
+
+// webhookID is the sender's own id, or ours where it has none.
+func webhookID(l gaff.Log) string {
+	if l.WebhookID != "" {
+		return l.WebhookID
+	}
+	return l.ID
+}
+
+// processed is when an event was worked, or came if it never was.
+func processed(l gaff.Log) time.Time {
+	if !l.ProcessedAt.IsZero() {
+		return l.ProcessedAt
+	}
+	return time.Time{}
+}
+
+type tries struct {
+	gaff.Delivery
+	Attempts []gaff.Attempt
+}
+
+type child struct {
+	ID, Type string
+	Status   gaff.Log
+}
+
+type eventView struct {
+	gaff.EventDetail
+	Now        time.Time
+	MayAct     bool
+	Raw        bool
+	URL        string
+	Header     map[string][]string
+	Body       shown
+	Curl, Send string
+	Tries      []tries
+	Children   []child
+	Jobs       []pipeline.Job
+	Media      []pipeline.Media
+	// MayRetry tells that a delivery has failed for good.
+	MayRetry bool
+}
+
+// maxRelated bounds what an event's page tells of what it led to.
+const maxRelated = 20
+
+func (c *console) event(q *request) (templ.Component, error) {
+	id := q.PathValue("id")
+	d, err := c.o.Store.Event(q.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	q.title, q.nav, q.live = d.Type+" "+webhookID(d.Log), "events", "event,job,media"
+	v := eventView{EventDetail: *d, Now: q.now, MayAct: q.may(access.Operator), Raw: q.query("body") == "raw"}
+	data := []byte(d.Data)
+	if r := d.Request; r != nil {
+		v.URL, v.Header = redact.URL(r.URL), redact.Header(r.Header)
+		v.Curl = curl(r.Method, v.URL, v.Header, r.Body, d.ID+".bin")
+		if v.Raw {
+			data = r.Body
+		}
+	}
+	v.Body = show(data, v.Raw)
+	v.Send = "gaff events show " + d.ID + " --json | jq -c .data | gaff send " + d.Source + " --type " + quote(d.Type) + " --data -"
+	for _, delivery := range d.Deliveries {
+		t := tries{Delivery: delivery}
+		for _, a := range d.Attempts {
+			if a.DeliveryID == delivery.ID {
+				t.Attempts = append(t.Attempts, a)
+			}
+		}
+		v.MayRetry = v.MayRetry || delivery.State == gaff.StateDead || delivery.State == gaff.StateCanceled
+		v.Tries = append(v.Tries, t)
+	}
+	jobs := map[string]bool{}
+	addJob := func(id string) {
+		if id == "" || jobs[id] || len(v.Jobs) >= maxRelated {
+			return
+		}
+		jobs[id] = true
+		if j, err := c.o.Store.Job(q.Context(), id); err == nil {
+			v.Jobs = append(v.Jobs, *j)
+		}
+	}
+	for i, childID := range d.Children {
+		if i == maxRelated {
+			break
+		}
+		ch, err := c.o.Store.Event(q.Context(), childID)
+		if err != nil {
+			continue
+		}
+		v.Children = append(v.Children, child{ch.ID, ch.Type, ch.Log})
+		if strings.HasPrefix(ch.Type, "job.") {
+			addJob(ch.CorrelationID)
+		}
+	}
+	addJob(d.CorrelationID)
+	if d.CorrelationID != "" && len(v.Jobs) == 0 {
+		page, err := c.o.Store.Jobs(q.Context(), pipeline.JobFilter{Provider: d.Source, RequestID: d.CorrelationID, Cursor: gaff.Cursor{Limit: 5}})
+		if err == nil {
+			v.Jobs = append(v.Jobs, page.Items...)
+		}
+	}
+	for _, j := range v.Jobs {
+		page, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: maxRelated}})
+		if err == nil {
+			v.Media = append(v.Media, page.Items...)
+		}
+	}
+	return eventPage(v), nil
+}
+
+type diffView struct {
+	Event gaff.Log
+	Copy  gaff.Copy
+	N     int
+	Lines []diffLine
+	// TooLong tells that the two are shown one after the other.
+	TooLong      bool
+	First, Later shown
+}
+
+func (c *console) eventDiff(q *request) (templ.Component, error) {
+	d, err := c.o.Store.Event(q.Context(), q.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(q.PathValue("n"))
+	if err != nil || n < 1 || n > len(d.Copies) || d.Request == nil {
+		return nil, notThere("later arrival", q.PathValue("n"))
+	}
+	q.title, q.nav = "Two bodies of "+webhookID(d.Log), "events"
+	v := diffView{Event: d.Log, Copy: d.Copies[n-1], N: n}
+	first, _ := pretty(d.Request.Body)
+	later, _ := pretty(v.Copy.Body)
+	var ok bool
+	if len(first) <= 4*maxShown && len(later) <= 4*maxShown {
+		v.Lines, ok = diff(string(first), string(later))
+	}
+	if !ok {
+		v.TooLong, v.First, v.Later = true, show(d.Request.Body, false), show(v.Copy.Body, false)
+	}
+	return diffPage(v), nil
+}
+
+type rejectionsView struct {
+	Source  string
+	Sources []string
+	Rows    []gaff.Rejection
+	Pager   pagerView
+	Now     time.Time
+}
+
+func (c *console) rejections(q *request) (templ.Component, error) {
+	q.title, q.nav = "Rejections", "rejections"
+	v := rejectionsView{Source: q.query("source"), Now: q.now}
+	page, err := c.o.Store.Rejections(q.Context(), gaff.RejectionFilter{Source: v.Source, Cursor: q.cursor()})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range c.o.Sources() {
+		v.Sources = append(v.Sources, s.Name)
+	}
+	v.Rows, v.Pager = page.Items, pagerOf(q, page.Next)
+	return rejectionsPage(v), nil
+}
+
+type rejectionView struct {
+	gaff.Rejection
+	Address string
+	Headers map[string][]string
+	Body    shown
+	Curl    string
+	Now     time.Time
+	Advice  string
+}
+
+func (c *console) rejection(q *request) (templ.Component, error) {
+	r, err := c.o.Store.Rejection(q.Context(), q.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	q.title, q.nav = "Rejection", "rejections"
+	v := rejectionView{
+		Rejection: *r, Address: redact.URL(r.URL), Headers: redact.Header(r.Header), Body: show(r.Body, false), Now: q.now, Advice: advice(r),
+	}
+	v.Curl = curl(r.Method, v.Address, v.Headers, r.Body, "body.bin")
+	return rejectionPage(v), nil
+}
+
+// advice says what to look at when a request was refused.
+func advice(r *gaff.Rejection) string {
+	switch r.Status {
+	case http.StatusUnauthorized:
+		return "Compare the secret here with the one at the sender, and the clocks of both if a timestamp is signed. A sender that rotates its secret needs both for a while: several are separated by commas."
+	case http.StatusNotFound:
+		return "No source has this name. Correct the address at the sender, or add the source to gaff.yaml."
+	case http.StatusRequestEntityTooLarge:
+		return "Raise max_body of the source in gaff.yaml if its webhooks are this large."
+	case http.StatusBadRequest:
+		return "The sender was proven, but its message could not be read as what this source sends."
+	case http.StatusServiceUnavailable:
+		return "The gateway could not keep or check it at that moment. A good sender comes again by itself."
+	}
+	return ""
+}

@@ -1,0 +1,404 @@
+package ui_test
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"gaff/internal/access"
+)
+
+// reply is what a page answered.
+type reply struct {
+	status int
+	url    string
+	header http.Header
+	body   string
+}
+
+func fetch(t *testing.T, c *http.Client, method, address string, form url.Values, header ...string) reply {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{res.StatusCode, res.Request.URL.RequestURI(), res.Header, string(body)}
+}
+
+// pagesOf lists an address of every page.
+func pagesOf(failed, completed, conflict string) []string {
+	return []string{
+		"/", "/events", "/events?status=error&source=custom&q=album&since=7d", "/events/" + failed, "/events/" + completed, "/events/" + completed + "?body=raw",
+		"/events/" + conflict + "/diff/1", "/rejections", "/jobs", "/jobs?status=completed", "/jobs/shot-03-video", "/media", "/media?mediaType=generated-video",
+		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/keys", "/audit", "/settings", "/health",
+	}
+}
+
+func TestEveryPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	for _, path := range []string{"/", "/events", "/jobs", "/media", "/projects", "/rejections", "/keys", "/audit"} {
+		if got := fetch(t, c, "GET", w.url+path, nil); got.status != 200 {
+			t.Errorf("empty %s: %d", path, got.status)
+		}
+	}
+	failed, completed, conflict := w.furnish(t)
+	leftover := regexp.MustCompile(`@(txt|when|clock|chip|icon|post)\(|%!|<nil>|&lt;nil`)
+	inline := regexp.MustCompile(`<script[^>]*>[^<]|\sstyle="|\son[a-z]+="|javascript:`)
+	for _, path := range pagesOf(failed, completed, conflict) {
+		got := fetch(t, c, "GET", w.url+path, nil)
+		policy := got.header.Get("Content-Security-Policy")
+		if got.status != 200 || !strings.HasPrefix(got.header.Get("Content-Type"), "text/html") || got.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d %v", path, got.status, got.header)
+		}
+		if strings.Contains(policy, "unsafe") || !strings.Contains(policy, "default-src 'none'") || got.header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: policy %q", path, policy)
+		}
+		if m := leftover.FindString(got.body); m != "" {
+			t.Errorf("%s: %q is left over from the markup", path, m)
+		}
+		if m := inline.FindString(got.body); m != "" {
+			t.Errorf("%s: %q: the policy forbids it", path, m)
+		}
+		if !strings.Contains(got.body, `aria-current="page"`) || strings.Count(got.body, "<h1") != 1 {
+			t.Errorf("%s: the navigation does not tell where one is, or the page has not one name", path)
+		}
+	}
+	for path, want := range map[string]int{
+		"/nowhere": 404, "/events/evt_none": 404, "/jobs/none": 404, "/media/none": 404, "/projects/none": 404, "/sources/none": 404, "/rejections/none": 404,
+		"/events?status=odd": 400, "/events?since=then": 400, "/events?cursor=%21": 400, "/bulk?action=burn": 400, "/events/" + conflict + "/diff/9": 404, "/bulk/none": 404,
+	} {
+		got := fetch(t, c, "GET", w.url+path, nil)
+		if got.status != want || !strings.Contains(got.body, "</html>") {
+			t.Errorf("%s: %d, want %d", path, got.status, want)
+		}
+	}
+}
+
+// What a page costs to load, without media: 150 KB compressed.
+func TestPageWeight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	failed, completed, conflict := w.furnish(t)
+	weigh := func(path string) (int, string) {
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", w.url+path, nil)
+		req.Header.Set("Accept-Encoding", "gzip")
+		res, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		packed, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(strings.NewReader(string(packed)))
+		if err != nil {
+			t.Fatalf("%s is not packed: %v", path, err)
+		}
+		body, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(packed), string(body)
+	}
+	asset := regexp.MustCompile(`(?:href|src)="(/static/[^"]+)"`)
+	heaviest, name := 0, ""
+	for _, path := range pagesOf(failed, completed, conflict) {
+		total, body := weigh(path)
+		seen := map[string]bool{}
+		for _, m := range asset.FindAllStringSubmatch(body, -1) {
+			if !seen[m[1]] {
+				seen[m[1]] = true
+				n, _ := weigh(m[1])
+				total += n
+			}
+		}
+		if len(seen) < 4 {
+			t.Errorf("%s: only %d files are linked: is the expression still right?", path, len(seen))
+		}
+		if total > heaviest {
+			heaviest, name = total, path
+		}
+	}
+	if heaviest > 150_000 {
+		t.Errorf("%s weighs %d bytes", name, heaviest)
+	}
+	t.Logf("the heaviest page is %s with %d bytes", name, heaviest)
+}
+
+func TestStrangersSeeTheLoginAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	failed, completed, conflict := w.furnish(t)
+	stranger := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, path := range append(pagesOf(failed, completed, conflict), "/nowhere", "/bulk/x") {
+		got := fetch(t, stranger, "GET", w.url+path, nil)
+		if got.status != 303 || !strings.HasPrefix(got.header.Get("Location"), "/login") || strings.Contains(got.body, "album-1") {
+			t.Errorf("GET %s: %d %s", path, got.status, got.body)
+		}
+		got = fetch(t, stranger, "GET", w.url+path, nil, "HX-Request", "true")
+		if got.status != 401 || got.body != "" {
+			t.Errorf("fragment of %s: %d %s", path, got.status, got.body)
+		}
+	}
+	for _, path := range []string{"/events/" + failed + "/retry", "/events/" + failed + "/replay", "/keys", "/bulk", "/sources/fal/test", "/keys/x/revoke", "/sessions/x/end"} {
+		got := fetch(t, stranger, "POST", w.url+path, url.Values{"name": {"x"}, "role": {"admin"}, "action": {"replay"}})
+		if got.status/100 == 2 || got.status == 303 && !strings.HasPrefix(got.header.Get("Location"), "/login") {
+			t.Errorf("POST %s: %d to %s", path, got.status, got.header.Get("Location"))
+		}
+	}
+	if got := fetch(t, stranger, "POST", w.url+"/login", url.Values{"token": {"guess"}}); got.status != 401 || got.header.Get("Set-Cookie") != "" || !strings.Contains(got.body, "not known") {
+		t.Errorf("login with a guess: %d %v", got.status, got.header)
+	}
+	if d, err := w.store.Event(t.Context(), failed); err != nil || d.RetryCount != 0 {
+		t.Errorf("a stranger changed something: %+v %v", d, err)
+	}
+}
+
+// The receiving handler is what a tunnel publishes: nothing of the console is in it.
+func TestReceivingAddressesShowNoConsole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, path := range []string{"/", "/login", "/events", "/static/app.css", "/api/v1/events"} {
+		rec := httptest.NewRecorder()
+		w.gw.IngestHandler().ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		if rec.Code < 400 || strings.Contains(rec.Body.String(), "<") {
+			t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
+		}
+	}
+}
+
+func TestWithoutJavaScript(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	id := w.sent(t, "custom", `{"type":"flaky","id":"one"}`)
+	page := fetch(t, c, "GET", w.url+"/events/"+id, nil)
+	for _, want := range []string{"Why it failed", errAlbum.Error(), `action="/events/` + id + `/retry"`, `action="/events/` + id + `/replay"`} {
+		if !strings.Contains(page.body, want) {
+			t.Errorf("the event's page lacks %q", want)
+		}
+	}
+	w.healed.Store(true)
+	got := fetch(t, c, "POST", w.url+"/events/"+id+"/retry", url.Values{})
+	if got.status != 200 || got.url != "/events/"+id || !strings.Contains(got.body, "being tried again") {
+		t.Errorf("retry: %d %s", got.status, got.url)
+	}
+	w.settled(t, id)
+	if got := fetch(t, c, "POST", w.url+"/events/"+id+"/retry", url.Values{}); !strings.Contains(got.body, "Not done:") {
+		t.Error("a retry of what succeeded is not told of")
+	}
+	if got := fetch(t, c, "GET", w.url+"/events/"+id, nil); strings.Contains(got.body, "Not done:") || strings.Contains(got.body, "Why it failed") {
+		t.Error("the message stays, or the failure does")
+	}
+
+	// Nothing is done for a page of another site.
+	for _, site := range []string{"cross-site", "same-site"} {
+		if got := fetch(t, c, "POST", w.url+"/events/"+id+"/replay", url.Values{}, "Sec-Fetch-Site", site); got.status != 403 {
+			t.Errorf("%s: %d", site, got.status)
+		}
+	}
+	if got := fetch(t, c, "POST", w.url+"/logout", url.Values{}, "Origin", "https://evil.example"); got.status != 403 {
+		t.Errorf("logout from elsewhere: %d", got.status)
+	}
+
+	got = fetch(t, c, "POST", w.url+"/keys", url.Values{"name": {"render <b>worker</b>"}, "role": {"viewer"}, "expires": {"90d"}})
+	secretText := regexp.MustCompile(`data-copy="(gaff_[A-Z2-7]+)"`).FindStringSubmatch(got.body)
+	if got.status != 200 || secretText == nil || strings.Contains(got.body, "<b>worker") {
+		t.Fatalf("new key: %d %s", got.status, got.body)
+	}
+	if list := fetch(t, c, "GET", w.url+"/keys", nil); strings.Contains(list.body, secretText[1]) || !strings.Contains(list.body, "render &lt;b&gt;worker") {
+		t.Error("the list shows the secret, or not the name")
+	}
+
+	got = fetch(t, c, "POST", w.url+"/sources/custom/test", url.Values{"type": {"test"}})
+	if got.status != 200 || !strings.HasPrefix(got.url, "/events/evt_") || !strings.Contains(got.body, "signed sample") {
+		t.Errorf("test of a source: %d %s", got.status, got.url)
+	}
+
+	if got := fetch(t, c, "POST", w.url+"/theme", url.Values{}, "Referer", w.url+"/jobs"); got.url != "/jobs" || !strings.Contains(got.body, `data-theme="light"`) {
+		t.Errorf("theme: %s", got.url)
+	}
+	audit := fetch(t, c, "GET", w.url+"/audit", nil)
+	for _, want := range []string{"retry-event", "create-key", "test-source", "login", "Anna"} {
+		if !strings.Contains(audit.body, want) {
+			t.Errorf("the audit log lacks %s", want)
+		}
+	}
+	if got := fetch(t, c, "POST", w.url+"/logout", url.Values{}); got.url != "/login" {
+		t.Errorf("logout: %s", got.url)
+	}
+	if got := fetch(t, c, "GET", w.url+"/events?status=error", nil); got.url != "/login?next=%2Fevents%3Fstatus%3Derror" {
+		t.Errorf("after the logout: %s", got.url)
+	}
+	got = fetch(t, c, "POST", w.url+"/login", url.Values{"token": {adminToken}, "next": {"/events?status=error"}})
+	if got.url != "/events?status=error" {
+		t.Errorf("login leads to %s", got.url)
+	}
+	for _, evil := range []string{"https://evil.example/", "//evil.example", `/\evil.example`, "/login", "javascript:alert(1)"} {
+		if got := fetch(t, c, "POST", w.url+"/login", url.Values{"token": {adminToken}, "next": {evil}}); got.url != "/" {
+			t.Errorf("login with next=%s leads to %s", evil, got.url)
+		}
+	}
+}
+
+func TestBulkRetry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	for i := range 30 {
+		w.sent(t, "custom", fmt.Sprintf(`{"type":"flaky","id":"n-%d"}`, i))
+	}
+	count := fetch(t, c, "GET", w.url+"/bulk?action=retry&source=custom", nil)
+	if !strings.Contains(count.body, "Retry 30") {
+		t.Fatalf("the count is not told: %s", count.body)
+	}
+	w.healed.Store(true)
+	run := fetch(t, c, "POST", w.url+"/bulk", url.Values{"action": {"retry"}, "source": {"custom"}, "status": {"error"}})
+	if !strings.HasPrefix(run.url, "/bulk/blk_") {
+		t.Fatalf("started: %d %s", run.status, run.url)
+	}
+	for i := 0; ; i++ {
+		if got := fetch(t, c, "GET", w.url+run.url, nil); strings.Contains(got.body, "Retried") && strings.Contains(got.body, "30 of 30") {
+			break
+		}
+		if i > 2000 {
+			t.Fatal("it does not end")
+		}
+	}
+	if got := fetch(t, c, "GET", w.url+"/bulk?action=retry&source=custom", nil); !strings.Contains(got.body, "Nothing to do") {
+		t.Error("there is something left")
+	}
+}
+
+func TestRolesSeeWhatTheyMayDo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.sent(t, "custom", `{"type":"flaky","id":"one"}`)
+	_, key, err := w.guard.CreateKey(t.Context(), access.Identity{Name: "admin"}, access.KeyParams{Name: "looker", Role: access.Viewer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(method, path string) reply {
+		return fetch(t, http.DefaultClient, method, w.url+path, nil, "Authorization", "Bearer "+key)
+	}
+	if page := get("GET", "/events/"+id); page.status != 200 || strings.Contains(page.body, "/retry") || strings.Contains(page.body, "/replay") {
+		t.Errorf("a viewer is shown what he may not do: %d", page.status)
+	}
+	for path, want := range map[string]int{"/keys": 403, "/bulk?action=retry": 403, "/audit": 200, "/settings": 200} {
+		if got := get("GET", path); got.status != want {
+			t.Errorf("%s: %d, want %d", path, got.status, want)
+		}
+	}
+	get("POST", "/events/"+id+"/retry")
+	if d, err := w.store.Event(t.Context(), id); err != nil || d.RetryCount != 0 {
+		t.Errorf("a viewer retried: %+v %v", d.Log, err)
+	}
+}
+
+func TestLoginLink(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	code, err := w.guard.OwnerLink(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	// A browser that looks ahead does not use it up.
+	if got := fetch(t, stay, "GET", w.url+"/login/"+code, nil, "Sec-Purpose", "prefetch;prerender"); got.status != 503 || got.header.Get("Set-Cookie") != "" {
+		t.Errorf("ahead: %d", got.status)
+	}
+	got := fetch(t, stay, "GET", w.url+"/login/"+code, nil)
+	cookie := got.header.Get("Set-Cookie")
+	if got.status != 303 || !strings.Contains(cookie, "HttpOnly") || !strings.Contains(cookie, "SameSite=Lax") || strings.Contains(cookie, "Secure") {
+		t.Errorf("%d %q", got.status, cookie)
+	}
+	if got := fetch(t, stay, "GET", w.url+"/login/"+code, nil); got.status != 401 || !strings.Contains(got.body, "used before") {
+		t.Errorf("a second time: %d", got.status)
+	}
+	if got := fetch(t, stay, "POST", w.url+"/login", url.Values{"token": {adminToken}}, "X-Forwarded-Proto", "https"); !strings.Contains(got.header.Get("Set-Cookie"), "Secure") {
+		t.Error("behind https the cookie goes over http too")
+	}
+}
+
+func TestHostileContent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	evil := `<script>alert(1)</script><img src=x onerror=alert(1)>" onmouseover="alert(1)\u202egpj.exe`
+	body, _ := json.Marshal(map[string]any{
+		"type": "flaky", "id": `"><script>alert(2)</script>`, "text": evil, "link": "javascript:alert(3)", `<b>key</b>`: "</pre></html>", "null": "\u0000",
+	})
+	id := w.sent(t, "custom", string(body))
+	media, _ := json.Marshal(map[string]any{
+		"request_id": "evil", "status": "completed",
+		"result": map[string]any{
+			"images": []any{map[string]any{"url": "https://evil.example/x.svg?\"><script>", "width": 1}, map[string]any{"url": "data:image/svg+xml,<svg onload=alert(4)>"}},
+			"video":  map[string]any{"url": "https://evil.example/\u202e4pm.exe"},
+		},
+		"metadata": map[string]any{"job_id": "../../<script>", "project_id": "\u202e<i>p</i>", "user_id": "x", "generation_type": "image"},
+	})
+	fal := w.sent(t, "fal", string(media))
+	var paths []string
+	jobs := fetch(t, c, "GET", w.url+"/jobs", nil)
+	for _, m := range regexp.MustCompile(`href="(/(?:jobs|projects|media|events)/[^"]+)"`).FindAllStringSubmatch(jobs.body+fetch(t, c, "GET", w.url+"/media", nil).body, -1) {
+		paths = append(paths, strings.ReplaceAll(m[1], "&amp;", "&"))
+	}
+	paths = append(paths, "/", "/events", "/jobs", "/media", "/projects", "/events/"+id, "/events/"+id+"?body=raw", "/events/"+fal, "/events?q="+url.QueryEscape(evil), "/nowhere"+url.PathEscape(evil))
+	copied := regexp.MustCompile(`data-copy="[^"]*"`) // what a button copies is exact, and not shown
+	for _, path := range paths {
+		got := fetch(t, c, "GET", w.url+path, nil)
+		got.body = copied.ReplaceAllString(got.body, "")
+		for _, bad := range []string{"<script>alert", "<img src=x", "onerror=alert(1)>", "<i>p</i>", "<b>key", "<svg onload", "\u202e", `href="javascript`, `src="data:`, `src="https`, `" onmouseover="`} {
+			if strings.Contains(got.body, bad) {
+				t.Errorf("%s holds %q", path, bad)
+			}
+		}
+	}
+	if len(paths) < 12 {
+		t.Errorf("only %d pages were looked at", len(paths))
+	}
+	page := fetch(t, c, "GET", w.url+"/events/"+id, nil).body
+	for _, want := range []string{`\u202e`, "javascript:alert(3)", "&lt;script&gt;"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the event's page does not show %q as text", want)
+		}
+	}
+}
+
+// A body of megabytes is shown in part, and costs a page no more than others.
+func TestLargeBody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	id := w.sent(t, "custom", `{"type":"flaky","id":"large","frames":[`+strings.Repeat(`{"at":1.25,"name":"frame"},`, 36_000)+`{}]}`)
+	got := fetch(t, c, "GET", w.url+"/events/"+id, nil)
+	if len(got.body) > 1<<20 || !strings.Contains(got.body, "more are not shown") || !strings.Contains(got.body, "Download the exact") {
+		t.Errorf("the page has %d bytes", len(got.body))
+	}
+}

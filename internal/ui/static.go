@@ -1,0 +1,98 @@
+package ui
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"io"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+)
+
+//go:embed static
+var static embed.FS
+
+// asset is a file that pages link to.
+type asset struct {
+	contentType   string
+	plain, zipped []byte
+}
+
+// assets are found by an address that holds a hash of their content, so that a browser
+// keeps them for ever and never uses an old one.
+type assets struct {
+	byPath map[string]asset
+	urls   map[string]string
+}
+
+func loadAssets() assets {
+	a := assets{byPath: map[string]asset{}, urls: map[string]string{}}
+	entries, err := static.ReadDir("static")
+	if err != nil {
+		panic("ui: " + err.Error()) // embedded
+	}
+	for _, e := range entries {
+		text, err := static.ReadFile("static/" + e.Name())
+		if err != nil {
+			panic("ui: " + err.Error())
+		}
+		sum := sha256.Sum256(text)
+		address := "/static/" + hex.EncodeToString(sum[:6]) + "/" + e.Name()
+		var packed bytes.Buffer
+		z, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+		_, _ = z.Write(text)
+		_ = z.Close()
+		a.byPath[address] = asset{mime.TypeByExtension(path.Ext(e.Name())), text, packed.Bytes()}
+		a.urls[e.Name()] = address
+	}
+	return a
+}
+
+// url is where a file of the folder static is.
+func (a assets) url(name string) string { return a.urls[name] }
+
+// ServeHTTP answers for the files. They are the same for everyone and hold nothing secret.
+func (a assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f, ok := a.byPath[r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", f.contentType)
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Header().Add("Vary", "Accept-Encoding")
+	if acceptsGzip(r) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(f.zipped)
+		return
+	}
+	_, _ = w.Write(f.plain)
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		name, q, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if name == "gzip" && strings.TrimSpace(q) != "q=0" {
+			return true
+		}
+	}
+	return false
+}
+
+var zippers = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(io.Discard, 5)
+	return z
+}}
+
+func zip(w io.Writer, body []byte) {
+	z := zippers.Get().(*gzip.Writer)
+	defer zippers.Put(z)
+	z.Reset(w)
+	_, _ = z.Write(body)
+	_ = z.Close()
+}

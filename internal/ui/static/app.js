@@ -1,0 +1,120 @@
+// What the console does beyond links and forms. Everything works without it.
+(() => {
+  'use strict';
+  const $ = (sel, root = document) => root.querySelectorAll(sel);
+
+  // Times are told in the reader's own zone, and grow older.
+  const units = [[86400 * 2, 86400, ' d'], [3600, 3600, ' h'], [60, 60, ' min'], [0, 1, ' s']];
+  const ago = (t) => {
+    const d = (Date.now() - t) / 1000, s = Math.abs(d);
+    if (d >= 0 && s < 1) return 'now';
+    const [, per, name] = units.find(([from]) => s >= from);
+    const text = Math.floor(s / per) + name;
+    return d < 0 ? 'in ' + text : text + ' ago';
+  };
+  const two = (n, w = 2) => String(n).padStart(w, '0');
+  const local = (d) => `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}.${two(d.getMilliseconds(), 3)}`;
+  const times = () => {
+    for (const el of $('time')) {
+      const d = new Date(el.dateTime);
+      if (isNaN(d)) continue;
+      if (el.classList.contains('exact')) {
+        if (!el.title) { el.title = el.textContent; el.textContent = local(d); }
+      } else {
+        const text = ago(d.getTime());
+        if (el.textContent !== text) el.textContent = text;
+      }
+    }
+  };
+
+  // Buttons that copy.
+  const copyButtons = () => {
+    for (const el of $('[data-copy]')) {
+      if (el.dataset.ready) continue;
+      el.dataset.ready = '1';
+      const b = document.createElement('button');
+      b.type = 'button';
+      b.className = 'copy';
+      b.textContent = 'Copy';
+      b.setAttribute('aria-label', 'Copy ' + (el.dataset.copy.length > 60 ? 'the text' : el.dataset.copy));
+      b.addEventListener('click', async () => {
+        try { await navigator.clipboard.writeText(el.dataset.copy); } catch {
+          const s = getSelection(); s.selectAllChildren(el); document.execCommand('copy'); s.removeAllRanges();
+        }
+        b.textContent = 'Copied';
+        setTimeout(() => { b.textContent = 'Copy'; }, 1500);
+      });
+      el.after(b);
+    }
+  };
+
+  // Filters apply when one is chosen.
+  for (const form of $('form[data-auto]')) {
+    form.addEventListener('change', (e) => { if (e.target.matches('select, [type=checkbox]')) form.requestSubmit(); });
+    form.addEventListener('submit', () => {
+      for (const el of form.elements) if (el.name && !el.value) el.disabled = true; // a short address
+    });
+  }
+  addEventListener('pageshow', () => { for (const el of $('form[data-auto] :disabled')) el.disabled = false; });
+
+  // The page follows the stream of changes: what changed is drawn anew, at most once a second.
+  let source = null, last = '', due = 0, busy = false, paused = false, missed = 0;
+  const live = () => document.getElementById('live');
+  const draw = () => {
+    const el = live();
+    due = 0;
+    if (!el?.dataset.live || busy || paused || document.hidden) return;
+    busy = true;
+    htmx.trigger(el, 'gaff-changed');
+  };
+  const changed = () => {
+    if (paused) { missed++; tail(); return; }
+    if (!due) due = setTimeout(draw, busy ? 1000 : 250);
+  };
+  const connect = () => {
+    const kinds = live()?.dataset.live;
+    if (!kinds || source || document.hidden) return;
+    source = new EventSource('/api/v1/stream?kinds=' + kinds + '&inner=true' + (last ? '&lastEventId=' + encodeURIComponent(last) : ''));
+    for (const kind of [...kinds.split(','), 'reset']) {
+      source.addEventListener(kind, (e) => { last = e.lastEventId || last; changed(); });
+    }
+    source.onerror = () => { if (source?.readyState === 2) { source = null; setTimeout(connect, 5000); } tail(); };
+    source.onopen = tail;
+  };
+  // A hidden page holds no connection: browsers allow six to one host.
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) { source?.close(); source = null; } else { connect(); changed(); }
+  });
+  addEventListener('pagehide', () => { source?.close(); source = null; });
+  document.addEventListener('htmx:finally:request', () => { busy = false; });
+  document.addEventListener('htmx:after:swap', () => {
+    busy = false;
+    times(); copyButtons(); tail();
+    if (!live()?.dataset.live) { source?.close(); source = null; }
+  });
+
+  // The live tail can be held.
+  function tail() {
+    const el = document.querySelector('[data-tail]');
+    if (!el) return;
+    el.hidden = false;
+    let b = el.querySelector('button');
+    if (!b) {
+      b = document.createElement('button');
+      b.type = 'button';
+      b.addEventListener('click', () => {
+        paused = !paused;
+        if (!paused) { missed = 0; changed(); }
+        tail();
+      });
+      el.replaceChildren(b);
+    }
+    b.className = paused ? 'tailing paused' : 'tailing';
+    b.setAttribute('aria-pressed', String(paused));
+    b.textContent = paused ? (missed ? `Paused · ${missed} new` : 'Paused') : (source?.readyState === 1 ? 'Live' : 'Connecting');
+    b.title = paused ? 'Go on' : 'Hold the list still';
+  }
+
+  times(); copyButtons(); tail(); connect();
+  setInterval(times, 5000);
+})();

@@ -1,0 +1,372 @@
+package ui
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// visible writes out what cannot be seen or would turn text around: control signs, and the
+// marks by which hostile text runs backwards. Everything else stays; templ escapes it.
+func visible(text string) string {
+	hidden := func(r rune) bool {
+		return r != '\n' && r != '\t' && (unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r))
+	}
+	if utf8.ValidString(text) && strings.IndexFunc(text, hidden) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for i, r := range text {
+		switch {
+		case r == utf8.RuneError && text[i] != 0xEF:
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case !hidden(r):
+			b.WriteRune(r)
+		case r < 0x100:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// clip shortens text to a number of bytes, at a letter's end.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// ago says how long ago, or how soon, in the fewest words.
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	d := now.Sub(t)
+	if d < 0 {
+		return "in " + span(-d)
+	}
+	if d < time.Second {
+		return "now"
+	}
+	return span(d) + " ago"
+}
+
+// span writes a duration as people say it.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return strconv.FormatInt(d.Microseconds(), 10) + " µs"
+	case d < time.Second:
+		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
+	case d < 10*time.Second:
+		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+	case d < time.Minute:
+		return strconv.Itoa(int(d.Seconds())) + " s"
+	case d < time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + " min"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + " h"
+	}
+	return strconv.Itoa(int(d.Hours()/24)) + " d"
+}
+
+// number writes 1234567 as 1,234,567.
+func number[N int | int64](n N) string {
+	text := strconv.FormatInt(int64(n), 10)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// size writes bytes.
+func size(n int64) string {
+	units := []string{"B", "KB", "MB", "GB", "TB"}
+	v, i := float64(n), 0
+	for v >= 1000 && i < len(units)-1 {
+		v /= 1000
+		i++
+	}
+	if i == 0 || v >= 100 {
+		return strconv.FormatFloat(v, 'f', 0, 64) + " " + units[i]
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64) + " " + units[i]
+}
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return number(n) + " " + many
+}
+
+// exact writes a time to the millisecond, in UTC.
+func exact(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
+
+func iso(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+func readJSON(text []byte, to any) error { return json.Unmarshal(text, to) }
+
+// maxShown bounds what a page shows of one body, in bytes; the rest is a download.
+const maxShown = 128 << 10
+
+// pretty indents JSON; ok is false if it is none.
+func pretty(raw []byte) (text []byte, ok bool) {
+	var b bytes.Buffer
+	if json.Indent(&b, raw, "", "  ") != nil {
+		return raw, false
+	}
+	return b.Bytes(), true
+}
+
+// token is a piece of JSON with what it is: key, text, number, word, or nothing.
+type token struct{ kind, text string }
+
+// tokens splits indented JSON for colouring. It never fails: what it does not know has no
+// kind.
+func tokens(src string) []token {
+	var out []token
+	plain := 0
+	flush := func(to int) {
+		if to > plain {
+			out = append(out, token{"", src[plain:to]})
+		}
+	}
+	for i := 0; i < len(src); {
+		start, kind := i, ""
+		switch ch := src[i]; {
+		case ch == '"':
+			for i++; i < len(src) && src[i] != '"'; i++ {
+				if src[i] == '\\' {
+					i++
+				}
+			}
+			i = min(i+1, len(src))
+			kind = "s"
+			if strings.HasPrefix(src[i:], ":") {
+				kind = "k"
+			}
+		case ch == '-' || ch >= '0' && ch <= '9':
+			for i++; i < len(src) && strings.IndexByte("0123456789.eE+-", src[i]) >= 0; i++ {
+			}
+			kind = "n"
+		case ch >= 'a' && ch <= 'z':
+			for i++; i < len(src) && src[i] >= 'a' && src[i] <= 'z'; i++ {
+			}
+			kind = "w"
+		default:
+			i++
+			continue
+		}
+		flush(start)
+		out = append(out, token{kind, visible(src[start:i])})
+		plain = i
+	}
+	flush(len(src))
+	return out
+}
+
+// shown is a body as a page shows it.
+type shown struct {
+	Tokens []token
+	// JSON tells that it is indented JSON; Binary that it is not text.
+	JSON, Binary bool
+	// Size is the whole body's, Cut how much of it is not shown.
+	Size, Cut int
+}
+
+func show(body []byte, raw bool) shown {
+	s := shown{Size: len(body)}
+	if !utf8.Valid(body) || bytes.IndexByte(body, 0) >= 0 {
+		s.Binary = true
+		return s
+	}
+	text := body
+	if !raw && len(body) <= 8*maxShown {
+		text, s.JSON = pretty(body)
+	}
+	if len(text) > maxShown {
+		s.Cut = len(text) - maxShown
+		text = []byte(strings.ToValidUTF8(string(text[:maxShown]), ""))
+	}
+	if s.JSON {
+		s.Tokens = tokens(string(text))
+	} else {
+		s.Tokens = []token{{"", visible(string(text))}}
+	}
+	return s
+}
+
+// diffLine is a line of two texts: " " in both, "-" in the first, "+" in the second only.
+type diffLine struct{ Op, Text string }
+
+// maxDiff bounds the work of a comparison: lines of one times lines of the other.
+const maxDiff = 4_000_000
+
+// diff compares two texts by lines; ok is false if they are too long for it.
+func diff(a, b string) (lines []diffLine, ok bool) {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	head := 0
+	for head < len(x) && head < len(y) && x[head] == y[head] {
+		head++
+	}
+	tail := 0
+	for tail < len(x)-head && tail < len(y)-head && x[len(x)-1-tail] == y[len(y)-1-tail] {
+		tail++
+	}
+	mx, my := x[head:len(x)-tail], y[head:len(y)-tail]
+	if len(mx)*len(my) > maxDiff {
+		return nil, false
+	}
+	add := func(op string, texts ...string) {
+		for _, text := range texts {
+			lines = append(lines, diffLine{op, visible(clip(text, 400))})
+		}
+	}
+	add(" ", x[:head]...)
+	// The longest common lines, from the end.
+	width := len(my) + 1
+	common := make([]int32, (len(mx)+1)*width)
+	for i := len(mx) - 1; i >= 0; i-- {
+		for j := len(my) - 1; j >= 0; j-- {
+			if mx[i] == my[j] {
+				common[i*width+j] = common[(i+1)*width+j+1] + 1
+			} else {
+				common[i*width+j] = max(common[(i+1)*width+j], common[i*width+j+1])
+			}
+		}
+	}
+	i, j := 0, 0
+	for i < len(mx) && j < len(my) {
+		switch {
+		case mx[i] == my[j]:
+			add(" ", mx[i])
+			i, j = i+1, j+1
+		case common[(i+1)*width+j] >= common[i*width+j+1]:
+			add("-", mx[i])
+			i++
+		default:
+			add("+", my[j])
+			j++
+		}
+	}
+	add("-", mx[i:]...)
+	add("+", my[j:]...)
+	add(" ", x[len(x)-tail:]...)
+	return fold(lines), true
+}
+
+// fold leaves three lines around each change.
+func fold(lines []diffLine) []diffLine {
+	const around = 3
+	keep := make([]bool, len(lines))
+	for i, l := range lines {
+		if l.Op != " " {
+			for k := max(i-around, 0); k <= min(i+around, len(lines)-1); k++ {
+				keep[k] = true
+			}
+		}
+	}
+	var out []diffLine
+	skipped := 0
+	for i, l := range lines {
+		if keep[i] {
+			if skipped > 0 {
+				out = append(out, diffLine{"…", plural(int64(skipped), "line is the same", "lines are the same")})
+			}
+			skipped = 0
+			out = append(out, l)
+		} else {
+			skipped++
+		}
+	}
+	if skipped > 0 && len(out) > 0 {
+		out = append(out, diffLine{"…", plural(int64(skipped), "line is the same", "lines are the same")})
+	}
+	return out
+}
+
+// maxTyped is how long a body may be to stand in a command, in bytes.
+const maxTyped = 16 << 10
+
+// quote writes text as one word of a POSIX shell.
+func quote(text string) string {
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// curl is a command that sends a request again. Headers that curl or the connection makes
+// itself are left out. A long body is read from file, the name of its download.
+func curl(method, address string, header map[string][]string, body []byte, file string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "curl -X %s %s", method, quote(address))
+	names := make([]string, 0, len(header))
+	for name := range header {
+		switch strings.ToLower(name) {
+		case "content-length", "host", "connection", "accept-encoding", "user-agent", "accept":
+			continue
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, value := range header[name] {
+			fmt.Fprintf(&b, " \\\n  -H %s", quote(name+": "+value))
+		}
+	}
+	switch {
+	case len(body) == 0:
+	case len(body) > maxTyped:
+		fmt.Fprintf(&b, " \\\n  --data-binary @%s", quote(file))
+	case !utf8.Valid(body) || bytes.IndexByte(body, 0) >= 0:
+		fmt.Fprintf(&b, " \\\n  --data-binary @<(base64 -d <<< %s)", quote(base64.StdEncoding.EncodeToString(body)))
+	default:
+		fmt.Fprintf(&b, " \\\n  --data-binary %s", quote(string(body)))
+	}
+	return b.String()
+}
+
+// A flash is a short message for the next page.
+type flash struct{ Kind, Text string } // Kind: ok or bad
+
+const flashCookie = "gaff_flash"
+
+func setFlash(w http.ResponseWriter, kind, text string) {
+	value := base64.RawURLEncoding.EncodeToString([]byte(kind + "|" + clip(text, 600)))
+	http.SetCookie(w, &http.Cookie{Name: flashCookie, Value: value, Path: "/", MaxAge: 60, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+}
+
+func takeFlash(w http.ResponseWriter, r *http.Request) flash {
+	cookie, err := r.Cookie(flashCookie)
+	if err != nil || r.Header.Get("HX-Request") != "" {
+		return flash{}
+	}
+	http.SetCookie(w, &http.Cookie{Name: flashCookie, Path: "/", MaxAge: -1, HttpOnly: true})
+	text, err := base64.RawURLEncoding.DecodeString(cookie.Value)
+	kind, message, ok := strings.Cut(string(text), "|")
+	if err != nil || !ok || kind != "ok" && kind != "bad" {
+		return flash{}
+	}
+	return flash{kind, visible(message)}
+}
+
+const themeCookie = "gaff_theme"
+
+// themeOf is light, dark, or empty for what the system prefers.
+func themeOf(r *http.Request) string {
+	cookie, err := r.Cookie(themeCookie)
+	if err != nil || cookie.Value != "light" && cookie.Value != "dark" {
+		return ""
+	}
+	return cookie.Value
+}

@@ -1,0 +1,102 @@
+package ui
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"gaff"
+)
+
+func TestVisible(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"plain äöü 漢字 \n\t": "plain äöü 漢字 \n\t",
+		"a\u202eb":          `a\u202eb`,
+		"\u2066x\u2069":     `\u2066x\u2069`,
+		"zero\u200bwidth":   `zero\u200bwidth`,
+		"\x1b[31m":          `\x1b[31m`,
+		"bad \xff":          `bad \xff`,
+		"\ufffd":            "\ufffd",
+	} {
+		if got := visible(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestTokensKeepTheText(t *testing.T) {
+	t.Parallel()
+	for _, src := range []string{
+		`{"a": [1, -2.5e+10, true, null, "text \" with \\ quotes"], "b": {}}`, `"unended`, `{"x":`, ``, `no json at all <b>`, `"\`, `{"a":"b\`,
+	} {
+		var all strings.Builder
+		for _, tk := range tokens(src) {
+			all.WriteString(tk.text)
+		}
+		if all.String() != src {
+			t.Errorf("%q became %q", src, all.String())
+		}
+	}
+	kinds := ""
+	for _, tk := range tokens(`{"a":"b","c":12,"d":null}`) {
+		kinds += tk.kind
+	}
+	if kinds != "kskn"+"kw" {
+		t.Errorf("kinds %q", kinds)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	t.Parallel()
+	lines, ok := diff("a\nb\nc\nd\ne\nf\ng\nh\ni", "a\nb\nc\nd\nE\nf\ng\nh\ni")
+	var got []string
+	for _, l := range lines {
+		got = append(got, l.Op+l.Text)
+	}
+	if want := "…1 line is the same| b| c| d|-e|+E| f| g| h|…1 line is the same"; !ok || strings.Join(got, "|") != want {
+		t.Errorf("%v %q", ok, strings.Join(got, "|"))
+	}
+	if lines, ok := diff("same", "same"); !ok || len(lines) != 0 {
+		t.Errorf("equal texts: %v", lines)
+	}
+	long := strings.Repeat("x\n", 3000)
+	if _, ok := diff(long, strings.Repeat("y\n", 3000)); ok {
+		t.Error("texts without end are compared")
+	}
+}
+
+func TestSpans(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for d, want := range map[time.Duration]string{
+		0: "now", 1500 * time.Millisecond: "1.5 s ago", 90 * time.Second: "1 min ago", 47 * time.Hour: "47 h ago", 49 * time.Hour: "2 d ago", -time.Minute: "in 1 min",
+	} {
+		if got := ago(now.Add(-d), now); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", 100000: "100,000"} {
+		if got := number(n); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}
+
+func TestCurlQuotes(t *testing.T) {
+	t.Parallel()
+	got := curl("POST", "https://x/?a='b'", map[string][]string{"X-Sig": {"it's"}, "Host": {"x"}}, []byte(`{"a":"$(rm) 'x'"}`), "")
+	want := `curl -X POST 'https://x/?a='\''b'\''' \` + "\n" + `  -H 'X-Sig: it'\''s' \` + "\n" + `  --data-binary '{"a":"$(rm) '\''x'\''"}'`
+	if got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAdviceForEveryRefusal(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 401, 404, 413, 503} {
+		if advice(&gaff.Rejection{Status: status}) == "" {
+			t.Errorf("no advice for %d", status)
+		}
+	}
+}

@@ -1,0 +1,319 @@
+// Package ui is the console: pages about a gateway, made on the server.
+//
+// A page is one file of markup (jobs.templ) and one of Go (jobs.go), which reads what is
+// shown into one struct, the view. To add a page:
+//
+//   - write a view struct and a func (c *console) things(q *request) (templ.Component, error)
+//     in things.go that fills it from the store, by queries that an index answers;
+//   - write templ thingsPage(v thingsView) in things.templ, of the parts in parts.templ, and
+//     run make generate;
+//   - name its address in routes (routes.go), and in navigation if it belongs there;
+//   - set q.live to the kinds of changes that should redraw it.
+//
+// A button is a form that posts to an address in routes, which names the operation of the
+// API that it stands for: the console changes nothing by itself, so roles and the audit
+// log are the API's, and whatever can be done here can be done by a program.
+//
+// Pages work without JavaScript. With it, static/app.js listens to the stream of changes and
+// lets htmx fetch the page's part #live anew.
+package ui
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff"
+	"gaff/internal/access"
+	"gaff/pipeline"
+)
+
+// Store is what the pages read.
+type Store interface {
+	gaff.Reader
+	pipeline.Reader
+}
+
+// Setting is one line of the settings page. Secrets are masked by whoever makes it.
+type Setting struct{ Name, Value, Origin, Help string }
+
+// Options of the console. All but the last group are required.
+type Options struct {
+	Store Store
+	Guard *access.Guard
+	// API is the handler of /api/, which does what the console's buttons ask for.
+	API http.Handler
+	// Sources describes the sources, Address where a source's sender sends to, SampleTypes
+	// the event types that a source's test button offers.
+	Sources     func() []gaff.SourceInfo
+	Address     func(source string) string
+	SampleTypes func(source string) []string
+	// Ready returns nil when a webhook could be kept now.
+	Ready func(context.Context) error
+	Log   *slog.Logger
+
+	Settings []Setting
+	// Version is shown; empty means "dev".
+	Version string
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+type console struct {
+	o      Options
+	assets assets
+	cross  *http.CrossOriginProtection
+	began  time.Time
+	counts countCache
+}
+
+// New returns the handler of everything that is not the API's or a receiving address.
+// Whoever is not logged in sees the login page and nothing else.
+func New(o Options) http.Handler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	c := &console{o: o, assets: loadAssets(), cross: http.NewCrossOriginProtection(), began: o.Now()}
+	mux := http.NewServeMux()
+	c.routes(mux)
+	return c.guard(mux)
+}
+
+// policy lets nothing in from elsewhere, and no script but our own files.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// maxForm bounds the forms that pages post, in bytes.
+const maxForm = 64 << 10
+
+// guard is around everything: headers, and an answer when a page panics.
+func (c *console) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			c.o.Log.Error("page panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			http.Error(w, "something went wrong; the gateway's log tells more", http.StatusInternalServerError)
+		}()
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		h.Set("Cache-Control", "no-store")
+		if err := c.cross.Check(r); err != nil {
+			http.Error(w, "this was sent by a page of another site, so nothing was done; go back and use the console itself", http.StatusForbidden)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// request is one call of a page.
+type request struct {
+	*http.Request
+	who access.Identity
+	now time.Time
+	// title, nav and live are the page's to set: what the window is called, which entry of
+	// the navigation it belongs to, and the kinds of changes that redraw it ("event,job").
+	title, nav, live string
+	// status is what is answered with the page; 0 means 200.
+	status int
+}
+
+// query is a parameter of the address, without spaces around it.
+func (q *request) query(name string) string { return strings.TrimSpace(q.URL.Query().Get(name)) }
+
+// may reports whether who asks may do what needs a role.
+func (q *request) may(role access.Role) bool { return q.who.Role >= role }
+
+// problem is an error with the page that tells of it.
+type problem struct {
+	status      int
+	title, text string
+}
+
+func (p *problem) Error() string { return p.title + ": " + p.text }
+
+func notThere(what, id string) error {
+	return &problem{http.StatusNotFound, "Not found", fmt.Sprintf("There is no %s %s. It may have been removed by the retention, or the address is not whole.", what, visible(clip(id, 80)))}
+}
+
+// page serves one page to those who have the role, and the login to strangers.
+func (c *console) page(role access.Role, make func(*request) (templ.Component, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := &request{Request: r, now: c.o.Now()}
+		var ok bool
+		if q.who, ok = c.o.Guard.Authorize(r); !ok {
+			c.stranger(w, r, q.who.Err)
+			return
+		}
+		var body templ.Component
+		err := error(nil)
+		if q.who.Role < role {
+			err = &problem{http.StatusForbidden, "Not allowed", fmt.Sprintf("This page needs the role %s; you are logged in as %s.", role, q.who.Role)}
+		} else {
+			body, err = make(q)
+		}
+		if err != nil {
+			body = c.failed(q, err)
+		}
+		c.render(w, q, body)
+	}
+}
+
+// failed turns an error into the page that tells of it.
+func (c *console) failed(q *request, err error) templ.Component {
+	p, ok := errors.AsType[*problem](err)
+	switch {
+	case ok:
+	case errors.Is(err, gaff.ErrNotFound):
+		p = &problem{http.StatusNotFound, "Not found", visible(err.Error())}
+	case errors.Is(err, gaff.ErrInvalid):
+		p = &problem{http.StatusBadRequest, "This cannot be shown", visible(err.Error())}
+	case errors.Is(err, context.Canceled):
+		p = &problem{499, "Gone", "The browser went away."}
+	case errors.Is(err, gaff.ErrUnavailable), errors.Is(err, gaff.ErrStopped):
+		c.o.Log.Warn("page cannot be served now", "path", q.URL.Path, "error", err)
+		p = &problem{http.StatusServiceUnavailable, "Not just now", "The database cannot answer just now: " + visible(err.Error())}
+	default:
+		c.o.Log.Error("page failed", "path", q.URL.Path, "error", err)
+		p = &problem{http.StatusInternalServerError, "Something went wrong", "The gateway's log tells more."}
+	}
+	q.status, q.title, q.live = p.status, p.title, ""
+	return problemPage(p.title, p.text)
+}
+
+// stranger answers someone who is not logged in.
+func (c *console) stranger(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case err != nil:
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "the database cannot tell who you are just now; try again", http.StatusServiceUnavailable)
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		target := "/login"
+		if next := r.URL.RequestURI(); next != "/" {
+			target += "?next=" + url.QueryEscape(next)
+		}
+		if r.Header.Get("HX-Request") != "" {
+			// A fragment must not become a login page within a page.
+			w.Header().Set("HX-Redirect", target)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		http.Redirect(w, r, target, http.StatusSeeOther)
+	default:
+		http.Error(w, "log in first", http.StatusUnauthorized)
+	}
+}
+
+// render writes a whole page.
+func (c *console) render(w http.ResponseWriter, q *request, body templ.Component) {
+	v := layoutView{
+		Title: q.title, Nav: q.nav, Live: q.live, Who: q.who, URL: q.URL.RequestURI(), Theme: themeOf(q.Request), Version: c.o.Version,
+		CSS: c.assets.url("app.css"), HTMX: c.assets.url("htmx.min.js"), JS: c.assets.url("app.js"), Icon: c.assets.url("icon.svg"),
+		Groups: navigation,
+	}
+	if counts, err := c.counts.get(q.Context(), c.o.Store, q.now); err == nil {
+		for _, s := range counts.Sources {
+			v.Failing += s.Error
+		}
+	}
+	v.Flash = takeFlash(w, q.Request)
+	var b bytes.Buffer
+	if err := layout(v).Render(templ.WithChildren(q.Context(), body), &b); err != nil {
+		c.o.Log.Error("page not written", "path", q.URL.Path, "error", err)
+		http.Error(w, "something went wrong; the gateway's log tells more", http.StatusInternalServerError)
+		return
+	}
+	c.html(w, q.Request, max(q.status, http.StatusOK), b.Bytes())
+}
+
+func (c *console) html(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Add("Vary", "Accept-Encoding, Cookie")
+	if acceptsGzip(r) && len(body) > 1<<10 {
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(status)
+		zip(w, body)
+		return
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// answer is what the API said.
+type answer struct {
+	status int
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header { return a.header }
+func (a *answer) WriteHeader(s int) {
+	if a.status == 0 {
+		a.status = s
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
+}
+
+// call has the API do something as whoever sent r. body may be nil.
+func (c *console) call(r *http.Request, method, path string, body []byte) (*answer, error) {
+	req, err := http.NewRequestWithContext(r.Context(), method, path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	// The API judges the request as it came: its cookie or token, and the page it is from.
+	for _, name := range [...]string{"Cookie", "Authorization", "Origin", "Sec-Fetch-Site", "User-Agent"} {
+		if values := r.Header.Values(name); len(values) > 0 {
+			req.Header[name] = values
+		}
+	}
+	req.Host, req.RemoteAddr, req.TLS = r.Host, r.RemoteAddr, r.TLS
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	a := &answer{header: http.Header{}}
+	c.o.API.ServeHTTP(a, req)
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return a, nil
+}
+
+// problem reads why the API refused something.
+func (a *answer) problem() string {
+	var p struct{ Detail, Title, Reason, Error string }
+	_ = readJSON(a.body.Bytes(), &p)
+	for _, text := range []string{p.Detail, p.Reason, p.Title, p.Error} {
+		if text != "" {
+			return text
+		}
+	}
+	return http.StatusText(a.status)
+}

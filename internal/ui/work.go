@@ -1,0 +1,288 @@
+package ui
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff"
+	"gaff/pipeline"
+)
+
+type jobsView struct {
+	Status, Provider, Project, User string
+	Jobs                            []pipeline.Job
+	Pager                           pagerView
+	Now                             time.Time
+}
+
+func (v jobsView) filtered() bool { return v.Status+v.Provider+v.Project+v.User != "" }
+
+func (c *console) jobs(q *request) (templ.Component, error) {
+	q.title, q.nav = "Jobs", "jobs"
+	v := jobsView{Status: q.query("status"), Provider: q.query("provider"), Project: q.query("projectId"), User: q.query("userId"), Now: q.now}
+	f := pipeline.JobFilter{Provider: v.Provider, ProjectID: v.Project, UserID: v.User, Cursor: q.cursor()}
+	if v.Status != "" {
+		status, ok := pipeline.ParseJobStatus(v.Status)
+		if !ok {
+			return nil, &problem{http.StatusBadRequest, "This cannot be shown", "The status " + visible(clip(v.Status, 40)) + " is none."}
+		}
+		f.Status = &status
+	}
+	page, err := c.o.Store.Jobs(q.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	if v.Jobs, v.Pager = page.Items, pagerOf(q, page.Next); q.query("cursor") == "" {
+		q.live = "job"
+	}
+	return jobsPage(v), nil
+}
+
+type jobView struct {
+	pipeline.Job
+	Now              time.Time
+	Result, Metadata shown
+	Media            []pipeline.Media
+	Events           []gaff.Log
+}
+
+func (c *console) job(q *request) (templ.Component, error) {
+	j, err := c.o.Store.Job(q.Context(), q.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	q.title, q.nav, q.live = "Job "+j.ID, "jobs", "job,media"
+	v := jobView{Job: *j, Now: q.now, Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
+	media, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: 100}})
+	if err != nil {
+		return nil, err
+	}
+	v.Media = media.Items
+	if j.RequestID != "" {
+		page, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Source: j.Provider, WebhookID: j.RequestID, Cursor: gaff.Cursor{Limit: 20}})
+		if err != nil {
+			return nil, err
+		}
+		v.Events = page.Items
+	}
+	return jobPage(v), nil
+}
+
+// age is how long a job took, or takes so far.
+func age(j pipeline.Job, now time.Time) string {
+	from := j.CreatedAt
+	if !j.SubmittedAt.IsZero() {
+		from = j.SubmittedAt
+	}
+	if !j.SettledAt.IsZero() {
+		return span(max(j.SettledAt.Sub(from), 0))
+	}
+	return span(max(now.Sub(from), 0)) + " so far"
+}
+
+type mediaView struct {
+	Project, Kind string
+	Media         []pipeline.Media
+	Pager         pagerView
+}
+
+var mediaKinds = []string{pipeline.MediaImage, pipeline.MediaVideo, pipeline.MediaAudio, pipeline.MediaModel, pipeline.MediaFile}
+
+func (c *console) media(q *request) (templ.Component, error) {
+	q.title, q.nav = "Media", "media"
+	v := mediaView{Project: q.query("projectId"), Kind: q.query("mediaType")}
+	cursor := q.cursor()
+	cursor.Limit = 48
+	page, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{ProjectID: v.Project, MediaType: v.Kind, Cursor: cursor})
+	if err != nil {
+		return nil, err
+	}
+	if v.Media, v.Pager = page.Items, pagerOf(q, page.Next); q.query("cursor") == "" {
+		q.live = "media"
+	}
+	return mediaPage(v), nil
+}
+
+type mediaRowView struct {
+	pipeline.Media
+	Meta shown
+	Now  time.Time
+}
+
+func (c *console) mediaRow(q *request) (templ.Component, error) {
+	m, err := c.o.Store.MediaByID(q.Context(), q.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	q.title, q.nav = "File "+m.ID, "media"
+	return mediaRowPage(mediaRowView{*m, show(m.Metadata, false), q.now}), nil
+}
+
+// preview is the address from which the console may show a file: only what gaff keeps
+// itself, on this host. Nothing is fetched from anywhere else.
+func preview(m pipeline.Media) string {
+	if strings.HasPrefix(m.StoredURL, "/") && !strings.HasPrefix(m.StoredURL, "//") {
+		return m.StoredURL
+	}
+	return ""
+}
+
+// previewKind is how a file can be shown: image, video, audio, or not at all.
+func previewKind(m pipeline.Media) string {
+	if preview(m) == "" {
+		return ""
+	}
+	switch m.MediaType {
+	case pipeline.MediaImage:
+		return "image"
+	case pipeline.MediaVideo:
+		return "video"
+	case pipeline.MediaAudio:
+		return "audio"
+	}
+	return ""
+}
+
+// outside is a file's address at the provider, if it can be opened in a browser.
+func outside(m pipeline.Media) string {
+	u, err := url.Parse(m.URL)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return ""
+	}
+	return u.String()
+}
+
+func mediaName(kind string) string { return strings.TrimPrefix(kind, "generated-") }
+
+func mediaIcon(kind string) string {
+	return cmp.Or(map[string]string{
+		pipeline.MediaImage: "image", pipeline.MediaVideo: "video", pipeline.MediaAudio: "audio", pipeline.MediaModel: "cube",
+	}[kind], "file")
+}
+
+// shape says how large a picture is, or how long a film, in the words of its metadata.
+func shape(m pipeline.Media) string {
+	var meta struct {
+		Width, Height, Duration json.Number
+	}
+	if json.Unmarshal(m.Metadata, &meta) != nil {
+		return ""
+	}
+	var parts []string
+	if meta.Width != "" && meta.Height != "" {
+		parts = append(parts, clip(meta.Width.String(), 12)+"×"+clip(meta.Height.String(), 12))
+	}
+	if meta.Duration != "" {
+		parts = append(parts, clip(meta.Duration.String(), 12)+" s")
+	}
+	if m.Size > 0 {
+		parts = append(parts, size(m.Size))
+	}
+	return strings.Join(parts, " · ")
+}
+
+// projectRow is what a project did among the newest jobs and files.
+type projectRow struct {
+	ID                   string
+	Open, Failed, Done   int
+	Files                int
+	LastAt               time.Time
+	Preview              pipeline.Media
+	HasPreview, IsRecent bool
+}
+
+type projectsView struct {
+	Rows []projectRow
+	Now  time.Time
+	// Looked is how many of the newest jobs were looked at.
+	Looked int
+}
+
+// recentJobs is how far the list of projects looks back.
+const recentJobs = 500
+
+func (c *console) projects(q *request) (templ.Component, error) {
+	q.title, q.nav, q.live = "Projects", "projects", "job,media"
+	jobs, err := c.o.Store.Jobs(q.Context(), pipeline.JobFilter{Cursor: gaff.Cursor{Limit: recentJobs}})
+	if err != nil {
+		return nil, err
+	}
+	media, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{Cursor: gaff.Cursor{Limit: recentJobs}})
+	if err != nil {
+		return nil, err
+	}
+	rows := map[string]*projectRow{}
+	row := func(id string, at time.Time) *projectRow {
+		if rows[id] == nil {
+			rows[id] = &projectRow{ID: id}
+		}
+		if at.After(rows[id].LastAt) {
+			rows[id].LastAt = at
+		}
+		return rows[id]
+	}
+	for _, j := range jobs.Items {
+		if j.ProjectID == "" {
+			continue
+		}
+		r := row(j.ProjectID, j.UpdatedAt)
+		switch {
+		case j.Status == pipeline.JobCompleted:
+			r.Done++
+		case j.Status.Settled():
+			r.Failed++
+		default:
+			r.Open++
+		}
+	}
+	for _, m := range media.Items {
+		if m.ProjectID == "" {
+			continue
+		}
+		r := row(m.ProjectID, m.CreatedAt)
+		r.Files++
+		if !r.HasPreview && previewKind(m) == "image" {
+			r.Preview, r.HasPreview = m, true
+		}
+	}
+	v := projectsView{Now: q.now, Looked: len(jobs.Items)}
+	for _, r := range rows {
+		v.Rows = append(v.Rows, *r)
+	}
+	slices.SortFunc(v.Rows, func(a, b projectRow) int {
+		return cmp.Or(b.LastAt.Compare(a.LastAt), strings.Compare(a.ID, b.ID))
+	})
+	return projectsPage(v), nil
+}
+
+type projectView struct {
+	ID    string
+	Jobs  []pipeline.Job
+	Media []pipeline.Media
+	More  bool
+	Now   time.Time
+}
+
+func (c *console) project(q *request) (templ.Component, error) {
+	id := q.PathValue("id")
+	q.title, q.nav, q.live = "Project "+id, "projects", "job,media"
+	jobs, err := c.o.Store.Jobs(q.Context(), pipeline.JobFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	if err != nil {
+		return nil, err
+	}
+	media, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	if err != nil {
+		return nil, err
+	}
+	if len(jobs.Items)+len(media.Items) == 0 {
+		return nil, notThere("project", id)
+	}
+	return projectPage(projectView{id, jobs.Items, media.Items, jobs.Next != "" || media.Next != "", q.now}), nil
+}

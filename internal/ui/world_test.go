@@ -1,0 +1,213 @@
+package ui_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gaff"
+	"gaff/gafftest"
+	"gaff/internal/access"
+	"gaff/internal/api"
+	"gaff/internal/server"
+	"gaff/internal/ui"
+	"gaff/pipeline"
+	"gaff/provider/custom"
+	"gaff/provider/fal"
+	"gaff/provider/lastframe"
+	"gaff/store/sqlite"
+)
+
+const (
+	adminToken = "the admin token of tests"
+	secret     = "a shared secret of tests"
+)
+
+// world is a gateway with its console, served on a port of this machine. The handler of
+// custom:flaky fails until the world is healed.
+type world struct {
+	url    string
+	store  *sqlite.Store
+	gw     *gaff.Gateway
+	guard  *access.Guard
+	healed atomic.Bool
+	files  http.Handler // below /files/: what a provider would keep
+}
+
+var errAlbum = errors.New("the album service answered 503: it is being moved")
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{store: st, url: "http://" + ln.Addr().String()}
+	w.gw, err = gaff.New(gaff.Options{Store: st, Logger: log, BaseURL: w.url, Retry: gaff.RetryPolicy{MaxAttempts: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	falSource, err := fal.Source(fal.Options{Secrets: []string{secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lastFrame, err := lastframe.Source(lastframe.Options{Secrets: []string{secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	customSource, err := custom.Default([]string{secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.gw.AddSource(falSource)
+	w.gw.AddSource(lastFrame)
+	w.gw.AddSource(customSource)
+	effects := func(i pipeline.Interpreter) gaff.Handler {
+		return pipeline.NewHandler(pipeline.Options{Store: st, Router: w.gw, Interpreter: i})
+	}
+	w.gw.Handle(fal.Name, "*", gaff.Named("effects/fal", effects(fal.Interpreter{})))
+	w.gw.Handle(lastframe.Name, "*", gaff.Named("effects/lastframe", effects(lastframe.Interpreter{})))
+	w.gw.Handle(custom.DefaultName, "flaky", gaff.Named("album", gaff.HandlerFunc(func(context.Context, *gaff.Event) error {
+		if w.healed.Load() {
+			return nil
+		}
+		return errAlbum
+	})))
+	if err := w.gw.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.gw.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	w.guard = access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log})
+	address := func(name string) string { return w.url + gaff.PathPrefix + name }
+	sample := func(ctx context.Context, source, _ string) (api.SampleSent, error) {
+		id, err := w.send(ctx, source, `{"type":"test","id":"sample"}`)
+		return api.SampleSent{Status: http.StatusOK, EventID: id}, err
+	}
+	apiHandler := api.New(api.Options{
+		Store: st, Gateway: w.gw, Authorizer: w.guard, Guard: w.guard, Log: log, Address: address, TestSource: sample,
+	})
+	console := ui.New(ui.Options{
+		Store: st, Guard: w.guard, API: apiHandler, Sources: w.gw.Sources, Address: address, Ready: st.Ready, Log: log,
+		SampleTypes: func(string) []string { return []string{"test"} },
+		Settings: []ui.Setting{
+			{Name: "GAFF_ADDR", Value: ":3000", Origin: "default", Help: "listen address"},
+			{Name: "FAL_WEBHOOK_SECRET", Value: "[redacted]", Origin: "environment", Help: "secrets of the source fal (its HMAC form), separated by commas; the first signs"},
+			{Name: "WEBHOOK_BASE_URL", Value: "https://hooks.example.com", Origin: ".env", Help: "public base of this gateway, from which the addresses for providers are built"},
+		},
+	})
+	front := server.Handler(server.Options{
+		Ingest: w.gw.IngestHandler(), API: apiHandler, Console: console, Ready: st.Ready, Log: log,
+		Authorized: func(*http.Request) bool { return false },
+	})
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if w.files != nil && strings.HasPrefix(r.URL.Path, "/files/") {
+			w.files.ServeHTTP(rw, r)
+			return
+		}
+		front.ServeHTTP(rw, r)
+	}))
+	srv.Listener.Close()
+	srv.Listener = ln
+	srv.Start()
+	t.Cleanup(srv.Close)
+	t.Cleanup(srv.CloseClientConnections)
+	return w
+}
+
+// send posts a signed webhook and returns the event's id.
+func (w *world) send(ctx context.Context, source, body string) (string, error) {
+	r, err := gafftest.SignedRequest(ctx, w.url+gaff.PathPrefix+source, source, secret, []byte(body))
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var reply struct{ ID, Error string }
+	if err := json.NewDecoder(res.Body).Decode(&reply); err != nil {
+		return "", err
+	}
+	if res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("send %s: %s %s", source, res.Status, reply.Error)
+	}
+	return reply.ID, nil
+}
+
+// sent is send for tests: it waits until the event was worked.
+func (w *world) sent(t *testing.T, source, body string) string {
+	t.Helper()
+	id, err := w.send(t.Context(), source, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.settled(t, id)
+	return id
+}
+
+func (w *world) settled(t *testing.T, eventID string) gaff.Status {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		changed := w.store.Changed()
+		d, err := w.store.Event(ctx, eventID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Status != gaff.StatusPending {
+			return d.Status
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatal("the event was not worked")
+		}
+	}
+}
+
+// browser is a client with cookies, without JavaScript.
+func (w *world) browser(t *testing.T) *http.Client {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &http.Client{Jar: jar}
+	res, err := c.PostForm(w.url+"/login", url.Values{"token": {adminToken}, "name": {"Anna"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK || res.Request.URL.Path != "/" {
+		t.Fatalf("login: %s %s", res.Status, res.Request.URL)
+	}
+	return c
+}
