@@ -5,9 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"flag"
+	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,12 +40,56 @@ func TestOpenAPIIsAsKept(t *testing.T) {
 	}
 }
 
+// The table in docs/api.md is made of the description.
+func TestDocumentation(t *testing.T) {
+	t.Parallel()
+	const begins, ends = "-update -->\n", "<!-- end -->"
+	path := filepath.Join("..", "..", "docs", "api.md")
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(page), begins)
+	table, after, ok2 := strings.Cut(rest, ends)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no place for the table", path)
+	}
+	var doc openAPI
+	res := newFake(t).call(http.MethodGet, "/api/openapi.json", "", "")
+	if err := json.Unmarshal([]byte(res.body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	want := "\n| address | role | what |\n|---|---|---|\n"
+	for _, address := range slices.Sorted(maps.Keys(doc.Paths)) {
+		for _, method := range slices.Sorted(maps.Keys(doc.Paths[address])) {
+			op := doc.Paths[address][method]
+			role := "viewer"
+			for _, name := range []string{"operator", "admin"} {
+				if strings.Contains(op.Description, "the role "+name) {
+					role = name
+				}
+			}
+			want += "| `" + strings.ToUpper(method) + " " + address + "` | " + role + " | " + op.Summary + " |\n"
+		}
+	}
+	want += "\n"
+	if *update {
+		if err := os.WriteFile(path, []byte(before+begins+want+ends+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if table != want {
+		t.Error("docs/api.md is not of today; run go test ./internal/api -run Documentation -update")
+	}
+}
+
 type openAPI struct {
 	OpenAPI string
 	Paths   map[string]map[string]struct {
-		Summary   string
-		Security  []map[string][]string
-		Responses map[string]json.RawMessage
+		Summary, Description string
+		Security             []map[string][]string
+		Responses            map[string]json.RawMessage
 	}
 }
 
