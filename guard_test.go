@@ -87,6 +87,9 @@ func TestBatch(t *testing.T) {
 		t.Fatalf("%d events: %v", len(page.Items), err)
 	}
 	for _, l := range page.Items {
+		if l.Conflict {
+			t.Errorf("%s came again as it was, and is a conflict", l.WebhookID)
+		}
 		if d := b.detail(t, l.ID); l.WebhookID == "a" && string(d.Request.Body) != "a b c" {
 			t.Errorf("the first event has not the whole request: %+v", d.Request)
 		}

@@ -11,6 +11,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -370,4 +373,64 @@ func (t *Tolerance) window() (past, future time.Duration) {
 		return past, past
 	}
 	return past, time.Duration(min(*t.Future, most)) * time.Second
+}
+
+// jobStatuses are what a status word can mean.
+var jobStatuses = []string{"queued", "processing", "completed", "failed", "cancelled"}
+
+// Check looks at what a scheme says beyond how the sender signs: content, batch, ack and
+// jobs. Its error joins all that is wrong, as that of [New] does.
+func (s Scheme) Check() error {
+	var f faults
+	pointer := func(path, text string) {
+		if text == "" {
+			return
+		}
+		if _, err := new(pointers).add(text); err != nil {
+			f.add(path, "%v", err)
+		}
+	}
+	list := func(path string, p Pointers) {
+		for i, text := range p {
+			at := path
+			if len(p) > 1 {
+				at = fmt.Sprintf("%s[%d]", path, i)
+			}
+			pointer(at, text)
+		}
+	}
+	if field, ok := strings.CutPrefix(s.Content, "form:"); s.Content != "" && s.Content != "form" && s.Content != "any" && (!ok || field == "") {
+		f.add("content", "%q is not known; form, form:FIELD or any is wanted", s.Content)
+	}
+	if b := s.Batch; b != nil {
+		pointer("batch.items", b.Items)
+		list("batch.id", b.ID)
+		list("batch.type", b.Type)
+	}
+	if a := s.Ack; a != nil && a.Status != 0 && (a.Status < 200 || a.Status > 299) {
+		f.add("ack.status", "%d; a status from 200 to 299 is wanted", a.Status)
+	}
+	if j := s.Jobs; j != nil {
+		if len(j.ID)+len(j.Job) == 0 {
+			f.add("jobs.id", "missing; where the body names the work is wanted, such as /id")
+		}
+		pointer("jobs.output", j.Output)
+		list("jobs.id", j.ID)
+		list("jobs.job", j.Job)
+		list("jobs.status", j.Status)
+		list("jobs.error", j.Error)
+		list("jobs.error_type", j.ErrorType)
+		list("jobs.project", j.Project)
+		list("jobs.user", j.User)
+		list("jobs.kind", j.Kind)
+		for _, word := range slices.Sorted(maps.Keys(j.Words)) {
+			if !slices.Contains(jobStatuses, j.Words[word]) {
+				f.add("jobs.words."+word, "%q is no status of a job; one of %s is wanted", j.Words[word], strings.Join(jobStatuses, ", "))
+			}
+		}
+		if len(j.Words) == 0 {
+			f.add("jobs.words", "missing; what the sender's status words mean is wanted, such as {succeeded: completed}")
+		}
+	}
+	return f.err()
 }

@@ -772,15 +772,41 @@ const (
 	contentfulSig    = "X-Contentful-Signature"
 )
 
-func (v *contentful) content(r *gaff.Request, names string) (string, error) {
+// paths returns what may be signed as the path: as it is, and as the sender's own library
+// writes it, which escapes what is escaped already.
+func (v *contentful) paths(r *gaff.Request) ([]string, error) {
 	u, err := url.Parse(r.URL)
 	if err != nil {
-		return "", fmt.Errorf("request URL: %w", ErrMalformed)
+		return nil, fmt.Errorf("request URL: %w", ErrMalformed)
 	}
 	path := u.EscapedPath()
+	own := escapeJS(path, ";,/?:@&=+$#")
 	if u.RawQuery != "" {
 		path += "?" + u.RawQuery
+		own += "?" + escapeJS(escapeJS(u.RawQuery, ""), ";,/?:@&=+$#")
 	}
+	if own == path {
+		return []string{path}, nil
+	}
+	return []string{own, path}, nil
+}
+
+// escapeJS escapes as JavaScript does: all but letters, digits, some marks and more.
+func escapeJS(text, more string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		c := text[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-_.!~*'()"+more, c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+func (v *contentful) content(r *gaff.Request, path, names string) (string, error) {
 	list := strings.Split(strings.ToLower(names), ",")
 	for i := range list {
 		list[i] = strings.TrimSpace(list[i])
@@ -790,7 +816,7 @@ func (v *contentful) content(r *gaff.Request, names string) (string, error) {
 	}
 	slices.Sort(list)
 	for i, name := range list {
-		value := names
+		value, err := names, error(nil)
 		if name != strings.ToLower(contentfulSigned) {
 			if value, err = headerText(r.Header, http.CanonicalHeaderKey(name), name); err != nil {
 				return "", err
@@ -818,17 +844,26 @@ func (v *contentful) verify(_ context.Context, r *gaff.Request) (gaff.Verificati
 	if _, ok := parseTime(at, "ms"); !ok {
 		return out, fmt.Errorf("timestamp %s: %w", printable(at), ErrMalformed)
 	}
-	content, err := v.content(r, names)
+	paths, err := v.paths(r)
 	if err != nil {
 		return out, err
 	}
-	out.KeyID, err = v.secrets.match("hex", []string{sig}, func(_ []byte, w writer) error {
-		w.text(content)
-		w.bytes(r.Body)
-		return nil
-	})
-	if err != nil {
-		return out, err
+	for _, path := range paths {
+		content, err := v.content(r, path, names)
+		if err != nil {
+			return out, err
+		}
+		out.KeyID, err = v.secrets.match("hex", []string{sig}, func(_ []byte, w writer) error {
+			w.text(content)
+			w.bytes(r.Body)
+			return nil
+		})
+		if err != nil {
+			return out, err
+		}
+		if out.KeyID != "" {
+			break
+		}
 	}
 	if out.KeyID == "" {
 		return out, mismatch(contentfulSig, "hex", sig)
@@ -840,7 +875,11 @@ func (v *contentful) sign(r *gaff.Request, at time.Time) error {
 	r.Header.Set(contentfulTime, formatTime(at, "ms"))
 	names := strings.ToLower(contentfulSigned) + "," + strings.ToLower(contentfulTime)
 	r.Header.Set(contentfulSigned, names)
-	content, err := v.content(r, names)
+	paths, err := v.paths(r)
+	if err != nil {
+		return err
+	}
+	content, err := v.content(r, paths[0], names)
 	if err != nil {
 		return err
 	}

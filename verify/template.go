@@ -99,7 +99,7 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 		case name == "config" && hasArg:
 			value := settings[arg]
 			if value == "" {
-				f.add("settings."+arg, "missing; %s is part of the signed content", token)
+				f.add("settings."+arg, "missing; {%s} is part of the signed content", token)
 			}
 			literal(value)
 		default:

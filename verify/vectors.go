@@ -126,6 +126,7 @@ func lenient(text []byte) (s Scheme, err error) {
 	}
 	places := bytes.TrimSpace(members["signature"])
 	delete(members, "signature") // its own type is strict
+	delete(members, "challenge") // and no part of a verification
 	rest, err := json.Marshal(members)
 	if err != nil {
 		return s, err
@@ -228,6 +229,11 @@ func (v *vector) run(s Scheme) (VectorResult, error) {
 		return res, nil
 	}
 	res.Got = "valid"
+	if v.EventID != nil && *v.EventID != res.Event.ID {
+		res.Reason = fmt.Sprintf("authentic, but its id was read as %s; %s is wanted", printable(res.Event.ID), printable(*v.EventID))
+	} else if v.EventType != nil && *v.EventType != res.Event.Type {
+		res.Reason = fmt.Sprintf("authentic, but its type was read as %s; %s is wanted", printable(res.Event.Type), printable(*v.EventType))
+	}
 	return res, nil
 }
 

@@ -186,7 +186,7 @@ func newPlace(l *Location, path string, set *pointers, f *faults) place {
 			f.add(path+".pointer", "not used with in: %s; remove it, or write in: json", l.In)
 		}
 		if l.In == "header" {
-			if !isToken(l.Name) {
+			if l.Name != "" && !isToken(l.Name) {
 				f.add(path+".name", "%q is no header name", l.Name)
 			}
 			p.name = textproto.CanonicalMIMEHeaderKey(l.Name)

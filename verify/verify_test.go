@@ -174,6 +174,35 @@ func TestDocumentation(t *testing.T) {
 	}
 }
 
+// Senders that do not exist, described only by the scheme of their file: every field of
+// the model.
+func TestOwnVectors(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/own/*.json")
+	if err != nil || len(files) < 40 {
+		t.Fatalf("%d files: %v", len(files), err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results, err := RunVectors(bytes.NewReader(text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(results) == 0 || (results[0].Note != "") != strings.Contains(name, "challenge-and-more") {
+			t.Errorf("%s: %d results", name, len(results))
+		}
+		for _, r := range results {
+			if !r.Agrees() {
+				t.Errorf("%s %s: want %s, got %s: %s", r.ID, r.Description, r.Expect, r.Got, r.Reason)
+			}
+		}
+	}
+}
+
 // A refusal must also be for the right reason: a verifier that refuses everything
 // satisfies most vectors.
 func TestVectorReasons(t *testing.T) {
@@ -469,6 +498,9 @@ func TestPresets(t *testing.T) {
 			continue
 		}
 		if _, err := NewHandshaker(s, HandshakeOptions{Secrets: o.Secrets, Settings: o.Settings}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := s.Check(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, missing := range s.Needs() {

@@ -268,7 +268,7 @@ sources:
 		`sources.both.secrets[1] (gaff.yaml:13): is empty`,
 		`sources.both.secrets[2]="file:nowhere" (gaff.yaml:13): the file cannot be read: no such file`,
 		`sources.both.secrets[3]="file:empty" (gaff.yaml:13): the file is empty`,
-		`sources.odd.verify (gaff.yaml:15): unknown field "no_such"`,
+		`sources.odd.verify.no_such (gaff.yaml:15): unknown key; known here: ack, algorithm`,
 		`sources.list (gaff.yaml:16): must be a mapping`,
 		`sources.ptr.retry.max_attempts="x" (gaff.yaml:21): must be a whole number`,
 		`sources.ptr.accept_gzip="maybe" (gaff.yaml:21): must be true or false`,
@@ -576,4 +576,93 @@ func FuzzFile(f *testing.F) {
 			t.Error("no configuration")
 		}
 	})
+}
+
+// Faults of a description are told with the path of the field and what would be right.
+func TestVerifierFaults(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, map[string]string{"gaff.yaml": `sources:
+  d: {secrets: [x], verify: {kind: signature, algorithm: hmac-sha256, signed: "{body}", signature: {in: header, name: X, colour: red}, encoding: hex}}
+  f: {secrets: [x], verify: {kind: token, token: {in: header}}}
+  g: {secrets: [x], verify: {kind: token, tokn: {in: header}}}
+  h: {secrets: [x], verify: {kind: token, token: {in: header, name: T}, challenge: {method: PUT, match: [{in: json, pointer: x}], answer: {text: "{value}"}}}}
+  i: {secrets: [x], verify: {kind: token, token: {in: header, name: T}, challenge: [{mehtod: GET}]}}
+  j: {secrets: [x], verify: {kind: token, token: {in: header, name: T}, batch: {items: x}, content: xml, ack: {status: 500}, jobs: {id: /a, words: {a: b}}}}
+  o: {secrets: [x], verify: {kind: signature, signature: [{in: header, name: X}, [a]], tolerance: {past: abc}, require_kid: maybe, algs: RS256, signed: [a], claims: {aud: {a: b}}}}
+  n: {secrets: [x], preset: stripe, allow: [1.2.3.4/99], rate: -1, content_types: [json], burst: 3}
+  s: {secrets: [x], preset: stripe, jobs: {status: a}}
+  u: {secrets: [x], preset: stripe, jobs: {id: /a, words: {a: completed}}, effects: {id: /a}}
+  w: {secrets: [x], verify: {kind: signature, algorithm: hmac-sha256, signed: "{boddy}", signature: {in: header, name: X}, encoding: hex, tolerance: {past: 300}}}
+`})
+	_, err := Load(LoadOptions{Dir: dir})
+	faults, _ := err.(Faults)
+	want := []string{
+		"sources.d.verify.signature.colour (gaff.yaml:2): unknown key; known here: accept_tags",
+		"sources.g.verify.tokn (gaff.yaml:4): unknown key; did you mean token?",
+		"sources.i.verify.challenge[0].mehtod (gaff.yaml:6): unknown key; did you mean method?",
+		`sources.o.verify.signature[1] (gaff.yaml:8): must be a mapping`,
+		`sources.o.verify.tolerance.past="abc" (gaff.yaml:8): must be a whole number`,
+		`sources.o.verify.require_kid="maybe" (gaff.yaml:8): must be true or false`,
+		"sources.o.verify.algs (gaff.yaml:8): must be a list",
+		"sources.o.verify.signed (gaff.yaml:8): must be a text",
+		"sources.o.verify.claims.aud (gaff.yaml:8): must be a text or a list",
+		"sources.u.effects (gaff.yaml:11): jobs and effects are two names",
+		"sources.f.verify.token.name (gaff.yaml:3): missing",
+		`sources.h.verify.challenge.method (gaff.yaml:5): "PUT" is not known; one of GET`,
+		`sources.h.verify.challenge.match[0].pointer (gaff.yaml:5): "x" is no JSON pointer`,
+		"sources.h.verify.challenge.value (gaff.yaml:5): missing",
+		`sources.j.verify.content (gaff.yaml:7): "xml" is not known`,
+		`sources.j.verify.batch.items (gaff.yaml:7): "x" is no JSON pointer`,
+		"sources.j.verify.ack.status (gaff.yaml:7): 500; a status from 200 to 299 is wanted",
+		`sources.j.verify.jobs.words.a (gaff.yaml:7): "b" is no status of a job`,
+		`sources.n.allow (gaff.yaml:9): "1.2.3.4/99" is no address or network`,
+		`sources.n.rate="-1" (gaff.yaml:9): must be requests a second`,
+		`sources.n.content_types="json" (gaff.yaml:9): is no media type`,
+		`sources.s.jobs.status="a" (gaff.yaml:10): is no JSON pointer`,
+		"sources.s.jobs.id (gaff.yaml:10): is not set",
+		"sources.s.jobs.words (gaff.yaml:10): is not set",
+		"sources.w.verify.signed (gaff.yaml:12): {boddy} is not known; {body}, {ts}",
+		"sources.w.verify.tolerance (gaff.yaml:12): there is no timestamp to judge",
+	}
+	var got []string
+	for _, f := range faults {
+		got = append(got, f.String())
+	}
+	for _, w := range want {
+		if !slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, w) }) {
+			t.Errorf("not reported: %s", w)
+		}
+	}
+	for _, g := range got {
+		if !slices.ContainsFunc(want, func(w string) bool { return strings.HasPrefix(g, w) }) {
+			t.Errorf("unexpected: %s", g)
+		}
+	}
+}
+
+// What changed in the files of secrets is read again; the environment stays.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, map[string]string{
+		"gaff.yaml": "sources: {a: {preset: stripe, secrets: [env:A, file:key]}}\n", ".env": "A=one\n", "key": "old\n",
+	})
+	c, err := Load(LoadOptions{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{".env": "A=two\n", "key": "new\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next, err := c.Reload()
+	if err != nil || string(next.Sources["a"].Secrets[0]) != "two" || string(next.Sources["a"].Secrets[1]) != "new" {
+		t.Errorf("read again: %v", err)
+	}
+	if string(c.Sources["a"].Secrets[0]) != "one" {
+		t.Error("the old one changed")
+	}
+	if _, err := Default().Reload(); err == nil {
+		t.Error("a configuration that came from nowhere was read again")
+	}
 }

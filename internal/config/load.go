@@ -10,6 +10,7 @@ import (
 	"mime"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -701,6 +702,9 @@ func (l *loader) source(path string, n ast.Node) (src Source) {
 		"preset": set(&src.Preset),
 		"verify": func(path string, n ast.Node) {
 			scheme := new(verify.Scheme)
+			if !l.shape(path, n, reflect.TypeFor[verify.Scheme]()) {
+				return
+			}
 			if err := yaml.NodeToValue(n, scheme, yaml.Strict()); err != nil {
 				l.yamlFault(path, err)
 				return
@@ -889,12 +893,14 @@ func (s *Source) checkVerifier(fault func(key, value, problem string)) {
 		o.Secrets = append(o.Secrets, string(secret))
 	}
 	_, err := verify.New(scheme, o)
-	if err == nil {
-		return
-	}
-	all := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		all = joined.Unwrap()
+	_, handErr := verify.NewHandshaker(scheme, verify.HandshakeOptions{Settings: s.Settings})
+	var all []error
+	for _, err := range []error{err, handErr, scheme.Check()} {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			all = append(all, joined.Unwrap()...)
+		} else if err != nil {
+			all = append(all, err)
+		}
 	}
 	for _, err := range all {
 		key, problem, ok := strings.Cut(err.Error(), ": ")

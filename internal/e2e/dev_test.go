@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -30,7 +29,7 @@ func dev(t *testing.T, args ...string) *devGateway {
 		t.Fatal(err)
 	}
 	g := &devGateway{dir: t.TempDir()}
-	g.url, g.log, g.done = "http://"+addr, &bytes.Buffer{}, make(chan error, 1)
+	g.url, g.log, g.done = "http://"+addr, &logBuffer{}, make(chan error, 1)
 	g.cmd = exec.Command(binary, append([]string{"dev", "--addr", addr}, args...)...)
 	g.cmd.Dir = g.dir
 	g.cmd.Env = []string{

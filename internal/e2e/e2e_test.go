@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -54,8 +55,26 @@ const (
 type gateway struct {
 	cmd  *exec.Cmd
 	url  string
-	log  *bytes.Buffer
+	log  *logBuffer
 	done chan error
+}
+
+// logBuffer is what a gateway printed, to be read while it runs.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // environment is that of every gateway; what it does not name is unset.
@@ -78,7 +97,7 @@ func freeAddr() (string, error) {
 
 // serve starts the binary in dir and waits until it is ready.
 func serve(dir string, env []string, addr string) (*gateway, error) {
-	g := &gateway{cmd: exec.Command(binary, "serve"), url: "http://" + addr, log: &bytes.Buffer{}, done: make(chan error, 1)}
+	g := &gateway{cmd: exec.Command(binary, "serve"), url: "http://" + addr, log: &logBuffer{}, done: make(chan error, 1)}
 	g.cmd.Dir, g.cmd.Env, g.cmd.Stdout, g.cmd.Stderr = dir, env, g.log, g.log
 	if err := g.cmd.Start(); err != nil {
 		return nil, err

@@ -196,7 +196,7 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 		at  int64
 		old []byte
 	)
-	err := t.row([]any{&seq, &at, &old}, `select e.seq, e.received_at, p.body from event e
+	err := t.row([]any{&seq, &at, &old}, `select e.seq, e.received_at, coalesce(p.data, p.body) from event e
 		left join payload p on p.seq = e.seq where e.source = $1 and e.dedupe = $2`,
 		row.ev.Source, row.ev.DedupeKey)
 	if err != nil {
@@ -204,7 +204,9 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 	}
 	rc.ID = id.OfEvent(fromMicros(at), seq)
 	// A body that retention removed can no longer differ.
-	rc.Conflict = old != nil && !bytes.Equal(old, row.body)
+	// What was said is compared, not how it was wrapped: an item of a batch may come
+	// in another batch.
+	rc.Conflict = old != nil && !bytes.Equal(old, row.ev.Data)
 	if _, err := t.exec(`update event set duplicates = duplicates + 1, conflict = max(conflict, $2) where seq = $1`,
 		seq, flag(rc.Conflict)); err != nil {
 		return rc, fmt.Errorf("count duplicate: %w", err)

@@ -1,0 +1,169 @@
+package custom_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gaff"
+	"gaff/pipeline"
+	"gaff/provider/custom"
+	"gaff/verify"
+)
+
+type trusting struct{ gaff.Verifier }
+
+func parser(t *testing.T, scheme verify.Scheme, o custom.Options) gaff.Parser {
+	t.Helper()
+	o.Name, o.Scheme, o.Verifier = "it", scheme, trusting{}
+	src, err := custom.Source(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src.Parser
+}
+
+func TestBodiesOfOtherKinds(t *testing.T) {
+	t.Parallel()
+	const multipart = "--b\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n{\"a\":1}\r\n--b\r\n" +
+		"Content-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\nbytes\r\n--b--\r\n"
+	for _, c := range []struct {
+		content, kind, body string
+		want                string // the data; empty: refused
+	}{
+		{"", "application/x-www-form-urlencoded", "a=1", ""},
+		{"", "application/x-www-form-urlencoded", `{"a":1}`, `{"a":1}`},
+		{"form", "application/json", `{"a":1}`, `{"a":1}`},
+		{"form", "application/x-www-form-urlencoded", "a=1&b=x+y&b=%C3%A9", `{"a":"1","b":["x y","é"]}`},
+		{"form", "application/x-www-form-urlencoded; charset=utf-8", "a=%zz", ""},
+		{"form", "text/plain", "a=1", ""},
+		{"form", "", "a=1", ""},
+		{"form:payload", "application/x-www-form-urlencoded", `payload=%7B%22a%22%3A1%7D&x=y`, `{"a":1}`},
+		{"form:payload", "application/x-www-form-urlencoded", `payload=%7B`, ""},
+		{"form:payload", "application/x-www-form-urlencoded", `other=1`, ""},
+		{"form:json", "multipart/form-data; boundary=b", multipart, `{"a":1}`},
+		{"form", "multipart/form-data; boundary=b", multipart, `{"json":"{\"a\":1}"}`},
+		{"form", "multipart/form-data; boundary=b", "--b\r\nrubbish", ""},
+		{"form", "multipart/form-data", multipart, ""},
+		{"any", "application/atom+xml", "<feed/>", `"\u003cfeed/\u003e"`},
+		{"any", "", "", "null"},
+		{"any", "", "\xff\x00", `{"base64":"/wA="}`},
+	} {
+		r := &gaff.Request{Header: http.Header{"Content-Type": {c.kind}}, Body: []byte(c.body)}
+		env, err := parser(t, verify.Scheme{Content: c.content}, custom.Options{}).Parse(r, gaff.Verification{})
+		got := string(env.Data)
+		if env.Data == nil && err == nil {
+			got = c.body
+		}
+		if (err != nil) != (c.want == "") || err == nil && got != c.want {
+			t.Errorf("%q as %s: %s, %v; want %s", c.body, c.content, got, err, c.want)
+		}
+	}
+}
+
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	p := parser(t, verify.Scheme{Batch: &verify.Batch{
+		Items: "/events", ID: verify.Pointers{"/id", "/n"}, Type: verify.Pointers{"/kind", "/action"},
+	}}, custom.Options{})
+	parse := func(body string) gaff.Envelope {
+		env, err := p.Parse(&gaff.Request{Body: []byte(body)}, gaff.Verification{Type: "whole", ID: "delivery"})
+		if err != nil {
+			t.Fatalf("%s: %v", body, err)
+		}
+		return env
+	}
+	got := parse(`{"events":[{"id":"a","n":1,"kind":"x","action":"made"},{"n":2},{"id":"b","kind":"y"}, 7]}`)
+	want := gaff.Envelope{Split: true, Batch: []gaff.Envelope{
+		{ID: "a.1", Type: "x.made", Data: json.RawMessage(`{"id":"a","n":1,"kind":"x","action":"made"}`)},
+		{Type: "whole", Data: json.RawMessage(`{"n":2}`)}, // half an id would make two events one
+		{ID: "b", Type: "y", Data: json.RawMessage(`{"id":"b","kind":"y"}`)},
+		{Type: "whole", Data: json.RawMessage(`7`)},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if env := parse(`{"events":[]}`); !env.Split || len(env.Batch) != 0 {
+		t.Errorf("an empty list: %+v", env)
+	}
+	for _, body := range []string{`{"events":{}}`, `{}`, `[]`, `{"events":null}`} {
+		if env := parse(body); env.Split || env.ID != "delivery" {
+			t.Errorf("%s is one event: %+v", body, env)
+		}
+	}
+}
+
+// Each preset with jobs reads its sender's words, outputs and errors.
+func TestJobsOfPresets(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		preset, body string
+		status       pipeline.JobStatus
+		id, job      string
+		files        []string // "position url type"
+		err, errType string
+		nothing      bool
+	}{
+		{preset: "replicate", body: `{"id":"p1","status":"starting","output":null}`, status: pipeline.JobProcessing, id: "p1"},
+		{preset: "replicate", body: `{"id":"p1","status":"succeeded","input":{"image_url":"https://x.test/in.png"},"output":["https://replicate.delivery/a.png","https://replicate.delivery/b.webm"]}`,
+			status: pipeline.JobCompleted, id: "p1", files: []string{"it:/output/0 https://replicate.delivery/a.png generated-image", "it:/output/1 https://replicate.delivery/b.webm generated-video"}},
+		{preset: "replicate", body: `{"id":"p1","status":"succeeded","output":"https://replicate.delivery/a.mp3"}`, status: pipeline.JobCompleted, id: "p1",
+			files: []string{"it:/output https://replicate.delivery/a.mp3 generated-audio"}},
+		{preset: "replicate", body: `{"id":"p1","status":"failed","error":"out of memory"}`, status: pipeline.JobFailed, id: "p1", err: "out of memory"},
+		{preset: "replicate", body: `{"id":"p1","status":"canceled"}`, status: pipeline.JobCancelled, id: "p1"},
+		{preset: "replicate", body: `{"id":"p1","status":"news"}`, nothing: true},
+		{preset: "openai", body: `{"id":"evt_1","type":"response.completed","data":{"id":"resp_1"}}`, status: pipeline.JobCompleted, id: "resp_1"},
+		{preset: "openai", body: `{"id":"evt_1","type":"response.failed","data":{"id":"resp_1"}}`, status: pipeline.JobFailed, id: "resp_1", err: "response.failed"},
+		{preset: "elevenlabs", body: `{"type":"speech_to_text_transcription","data":{"request_id":"r1","webhook_metadata":{"job_id":"job_9"}}}`, status: pipeline.JobCompleted, id: "r1", job: "job_9"},
+		{preset: "luma", body: `{"id":"l1","state":"completed","assets":{"video":"https://cdn.luma.test/v.mp4","image":null}}`, status: pipeline.JobCompleted, id: "l1",
+			files: []string{"it:/assets/video https://cdn.luma.test/v.mp4 generated-video"}},
+		{preset: "luma", body: `{"id":"l1","state":"failed","failure_reason":"moderated"}`, status: pipeline.JobFailed, id: "l1", err: "moderated"},
+		{preset: "runway", body: `{"id":"t1","status":"SUCCEEDED","output":["https://r.test/a.mp4"]}`, status: pipeline.JobCompleted, id: "t1", files: []string{"it:/output/0 https://r.test/a.mp4 generated-video"}},
+		{preset: "bfl", body: `{"id":"b1","status":"Ready","result":{"sample":"https://bfl.test/s.jpeg","prompt":"a cat","seed":1}}`, status: pipeline.JobCompleted, id: "b1", files: []string{"it:/result/sample https://bfl.test/s.jpeg generated-image"}},
+		{preset: "bfl", body: `{"id":"b1","status":"Error","error":"content_policy_violation","message":"no"}`, status: pipeline.JobFailed, id: "b1", err: "no"},
+		{preset: "kling", body: `{"task_id":"k1","task_status":"succeed","task_info":{"external_task_id":"mine"},"task_result":{"videos":[{"id":"v","url":"https://k.test/v.mp4","duration":"5.1"}]}}`,
+			status: pipeline.JobCompleted, id: "k1", job: "mine", files: []string{"it:/task_result/videos/0 https://k.test/v.mp4 generated-video"}},
+		{preset: "ideogram", body: `{"generation_id":"g1","data":[{"url":"https://i.test/a.png","seed":1},{"url":null}]}`, status: pipeline.JobCompleted, id: "g1", files: []string{"it:/data/0 https://i.test/a.png generated-image"}},
+		{preset: "heygen", body: `{"event_type":"avatar_video.success","event_data":{"video_id":"h1","url":"https://h.test/v.mp4","callback_id":"cb"}}`, status: pipeline.JobCompleted, id: "h1", job: "cb",
+			files: []string{"it:/event_data https://h.test/v.mp4 generated-video"}},
+		{preset: "kie", body: `{"code":200,"data":{"callbackType":"complete","task_id":"s1","data":[{"audio_url":"https://s.test/a.mp3","image_url":"https://s.test/a.jpeg","title":"t"}]}}`, status: pipeline.JobCompleted, id: "s1",
+			files: []string{"it:/data/data/0/audio_url https://s.test/a.mp3 generated-audio", "it:/data/data/0/image_url https://s.test/a.jpeg generated-image"}},
+		{preset: "shotstack", body: `{"type":"edit","id":"e1","status":"done","url":"https://s.test/r.mp4"}`, status: pipeline.JobCompleted, id: "e1", files: []string{"it: https://s.test/r.mp4 generated-video"}},
+		{preset: "runpod", body: `{"id":"r1","status":"TIMED_OUT"}`, status: pipeline.JobFailed, id: "r1", err: "failed without a reason"},
+		{preset: "mux", body: `{"type":"video.asset.ready","object":{"type":"asset","id":"a1"},"data":{"passthrough":"job_1"}}`, status: pipeline.JobCompleted, id: "a1", job: "job_1"},
+	} {
+		scheme, _ := verify.Preset(c.preset)
+		in, err := custom.NewInterpreter("it", *scheme.Jobs)
+		if err != nil {
+			t.Fatalf("%s: %v", c.preset, err)
+		}
+		u, err := in.Interpret(&gaff.Event{Data: []byte(c.body), ReceivedAt: at})
+		if c.nothing {
+			if err != pipeline.ErrNoChange {
+				t.Errorf("%s %s: %v", c.preset, c.body, err)
+			}
+			continue
+		}
+		var files []string
+		for _, f := range u.Files {
+			files = append(files, f.Position+" "+f.URL+" "+f.MediaType)
+		}
+		if err != nil || u.Status != c.status || u.RequestID != c.id || u.JobID != c.job || u.Error != c.err || u.ErrorType != c.errType || u.Provider != "it" || u.Create {
+			t.Errorf("%s %s: %+v, %v", c.preset, c.body, u, err)
+		}
+		if diff := cmp.Diff(c.files, files); diff != "" {
+			t.Errorf("%s %s: %s", c.preset, c.body, diff)
+		}
+		if u.Status == pipeline.JobCompleted && !json.Valid(u.Result) {
+			t.Errorf("%s: result %q", c.preset, u.Result)
+		}
+	}
+	if _, err := custom.NewInterpreter("it", verify.Jobs{ID: verify.Pointers{"/a"}, Words: map[string]string{"a": "b"}}); err == nil || !strings.Contains(err.Error(), "jobs.words.a") {
+		t.Errorf("a word that means nothing: %v", err)
+	}
+}
