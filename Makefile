@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 60s
 ROUNDS ?= 50
 
-.PHONY: help build test generate screenshots race lint fuzz bench crash cover clean
+.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres crash cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ fuzz: ## fuzz every parser of what strangers send, FUZZTIME each
 
 bench: build ## measure against a bare server in the same run; see docs/benchmarks.md
 	$(GO) run ./internal/bench -gaff bin/gaff
+
+bench-postgres: build ## the same on PostgreSQL, with one, two and three nodes
+	$(GO) run ./internal/bench -gaff bin/gaff -postgres
 
 crash: ## kill the gateway under load, ROUNDS times, and count what is lost or doubled
 	GAFF_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^TestCrash' -v ./internal/e2e

@@ -46,10 +46,13 @@ type Guard struct {
 	writing chan struct{} // a place for each note that is being written
 }
 
-// GuardOptions are what a [Guard] needs. Store and AdminToken are required.
+// GuardOptions are what a [Guard] needs. Store, and AdminToken or AdminHash, are required.
 type GuardOptions struct {
 	Store      Store
 	AdminToken string
+	// AdminHash is the [Hash] of an admin token that this process was not told; AdminToken
+	// goes before it.
+	AdminHash string
 	// Log is told of faults; nil means slog.Default().
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.
@@ -63,7 +66,7 @@ func NewGuard(o GuardOptions) *Guard {
 		touched: map[string]time.Time{}, writing: make(chan struct{}, 4),
 	}
 	if o.AdminToken == "" {
-		g.admin = ""
+		g.admin = o.AdminHash
 	}
 	if g.log == nil {
 		g.log = slog.Default()

@@ -22,11 +22,11 @@ import (
 	"gaff/internal/config"
 	"gaff/internal/metrics"
 	"gaff/internal/server"
+	"gaff/internal/sqlstore"
 	"gaff/internal/ui"
 	"gaff/pipeline"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
-	"gaff/store/sqlite"
 )
 
 // Files in the data folder by which the commands on the same machine find the gateway.
@@ -57,7 +57,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	token, made, err := adminToken(cfg)
+	admin, err := findAdmin(ctx, cfg, st, log)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		return fmt.Errorf("destinations: %w", err)
 	}
 	m.Observe(st)
-	guard := access.NewGuard(access.GuardOptions{Store: st, AdminToken: token, Log: log})
+	guard := access.NewGuard(access.GuardOptions{Store: st, AdminHash: admin.hash, Log: log})
 	// Listening comes before starting to work: a second gateway on the same address must
 	// fail before it does anything.
 	ln, err := net.Listen("tcp", cfg.Addr)
@@ -142,7 +142,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err != nil {
 		log.Warn("no login link can be made", "error", err)
 	}
-	welcome(out, local, tokenHint(cfg, token, made), code)
+	welcome(out, local, admin.hint, code)
 	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources))
 	console := consoleOptions(cfg, local, sources)
 	base := local
@@ -169,7 +169,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 }
 
 // newLedger makes what submits jobs and asks after them.
-func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlite.Store, gw *gaff.Gateway, m *metrics.Metrics) (*pipeline.Ledger, error) {
+func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics) (*pipeline.Ledger, error) {
 	// The addresses are the operator's own, so they may be of this machine; redirects are
 	// not followed, for the key goes along.
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -231,56 +231,12 @@ func (l *migrationLog) Enabled(context.Context, slog.Level) bool { return true }
 
 func (l *migrationLog) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
-		if r.Message == sqlite.MigrationApplied && a.Key == "name" {
+		if r.Message == sqlstore.MigrationApplied && a.Key == "name" {
 			*l.names = append(*l.names, a.Value.String())
 		}
 		return true
 	})
 	return nil
-}
-
-func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sqlite.Store, error) {
-	if cfg.DatabaseURL != "" {
-		scheme, _, _ := strings.Cut(cfg.DatabaseURL, ":")
-		return nil, fmt.Errorf("GAFF_DATABASE_URL: %s: is not supported by this version; leave it empty for SQLite in %s",
-			scheme, cfg.DataDir)
-	}
-	return sqlite.Open(ctx, filepath.Join(cfg.DataDir, databaseFile), sqlite.Options{
-		Log: log, MaxRejections: cfg.Limits.Rejections, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
-	})
-}
-
-// adminToken returns the configured token, else the one kept in the data folder, which
-// the first start makes.
-func adminToken(cfg *config.Config) (token string, made bool, err error) {
-	if cfg.AdminToken != "" {
-		return string(cfg.AdminToken), false, nil
-	}
-	path := filepath.Join(cfg.DataDir, TokenFile)
-	text, err := os.ReadFile(path)
-	if err == nil && strings.TrimSpace(string(text)) != "" {
-		return strings.TrimSpace(string(text)), false, nil
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", false, fmt.Errorf("admin token: %w", err)
-	}
-	token = newToken()
-	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
-		return "", false, fmt.Errorf("keep the admin token: %w", err)
-	}
-	return token, true, nil
-}
-
-// tokenHint says with which token to manage the gateway. It is printed when it is made,
-// and only then.
-func tokenHint(cfg *config.Config, token string, made bool) string {
-	switch {
-	case made:
-		return "with the token " + token + "\n(kept in " + filepath.Join(cfg.DataDir, TokenFile) + ", readable by you alone)"
-	case cfg.AdminToken != "":
-		return "with the token of GAFF_ADMIN_TOKEN"
-	}
-	return "with the token in " + filepath.Join(cfg.DataDir, TokenFile)
 }
 
 // announce tells the commands on this machine where the gateway is, until forget.

@@ -37,6 +37,7 @@ func main() {
 		binary   = flag.String("gaff", "bin/gaff", "the gaff binary to measure")
 		duration = flag.Duration("d", 5*time.Second, "how long each measurement takes")
 		rounds   = flag.Int("rounds", 3, "how often each is repeated; medians are printed")
+		pg       = flag.Bool("postgres", false, "measure one, two and three nodes on a PostgreSQL of the tests' own")
 		bareAddr = flag.String("bare", "", "run as the bare server on this address")
 	)
 	flag.Parse()
@@ -46,6 +47,9 @@ func main() {
 	path, err := filepath.Abs(*binary) // the gateway runs in a folder of its own
 	if err != nil {
 		exit(err)
+	}
+	if *pg {
+		exit(runPostgres(path, *duration, *rounds))
 	}
 	exit(run(path, *duration, *rounds))
 }

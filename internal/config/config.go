@@ -163,6 +163,7 @@ type Limits struct {
 	Rejections     int           // kept; 10000
 	Quarantine     int64         // bytes of refused requests kept whole; 64 MiB
 	QuarantineFor  time.Duration // how long those are kept; 7 days
+	Lease          time.Duration // on PostgreSQL: after which others take over; 30s
 }
 
 // Default returns the configuration of a gateway for which nothing is set.
@@ -188,6 +189,7 @@ func Default() *Config {
 			Rejections:     10000,
 			Quarantine:     64 << 20,
 			QuarantineFor:  7 * 24 * time.Hour,
+			Lease:          30 * time.Second,
 		},
 		Retry: Retry{MaxAttempts: p.MaxAttempts, First: p.First, Max: p.Max, Factor: p.Factor, Timeout: p.Timeout},
 	}

@@ -264,6 +264,8 @@ var settings = []setting{
 	limit("quarantine_for", "how long those are kept", "a duration such as 7d", func(l *Limits) any { return &l.QuarantineFor }),
 	limit("rejections", "refused requests that are kept", "a number such as 10000", func(l *Limits) any { return &l.Rejections }),
 
+	limit("lease", "on PostgreSQL: after what time others take over from a node that is gone", "a duration such as 30s", func(l *Limits) any { return &l.Lease }),
+
 	retrySetting("max_attempts", "tries in all, the first included"),
 	retrySetting("first", "wait after the first failure"),
 	retrySetting("factor", "by what the wait grows"),

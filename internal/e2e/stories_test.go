@@ -29,6 +29,7 @@ import (
 
 	"gaff"
 	"gaff/gafftest"
+	"gaff/internal/pgtest"
 	"gaff/provider/fal"
 )
 
@@ -38,6 +39,9 @@ import (
 var databases = map[string]func(*testing.T) func() ([]string, error){
 	"sqlite": func(*testing.T) func() ([]string, error) {
 		return func() ([]string, error) { return nil, nil } // a file in the story's data folder
+	},
+	"postgres": func(t *testing.T) func() ([]string, error) {
+		return func() ([]string, error) { return []string{"GAFF_DATABASE_URL=" + pgtest.URL(t)}, nil }
 	},
 }
 
@@ -112,6 +116,14 @@ func storyEnvironment(env *testscript.Env, database []string) error {
 		"GAFF_TOKEN="+adminToken, "GAFF_RECONCILE_AFTER=1h",
 	)
 	env.Vars = append(env.Vars, database...)
+	if path := filepath.Join(env.WorkDir, "gaff.yaml"); len(database) > 0 {
+		// What a killed gateway was working on is not waited for as long as it should be.
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			if err := os.WriteFile(path, []byte("limits: {lease: 2s}\n"), 0o600); err != nil {
+				return err
+			}
+		}
+	}
 	st := &state{}
 	for _, line := range env.Vars {
 		name, _, _ := strings.Cut(line, "=")

@@ -199,6 +199,18 @@ func (s *Server) URL(role, database string) string {
 	return fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", role, s.Addr, database)
 }
 
+// Database makes an empty database and returns its address, for the owner.
+func (s *Server) Database(name string) (string, error) {
+	err := s.admin(func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, `create database `+name+` owner `+Owner+` template template0`)
+		return err
+	})
+	return s.URL(Owner, name), err
+}
+
+// Pid is the server's main process.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
 func (s *Server) admin(fn func(context.Context, *pgx.Conn) error) error {
 	return connect(s.URL("postgres", "postgres"), fn)
 }

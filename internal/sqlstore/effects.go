@@ -33,7 +33,7 @@ func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(pipeline.Tx) er
 				},
 			})
 		},
-		committed: func() { s.w.give(l) },
+		committed: func() { s.w.held.give(l) },
 	})
 	if errors.Is(err, gaff.ErrLeaseLost) {
 		_ = s.Release(ctx, []gaff.Lease{l})
@@ -57,8 +57,7 @@ func (e *effects) Emit(_ context.Context, ev *gaff.Event, ds []gaff.Delivery) er
 	if ev.DedupeKey == "" {
 		ev.DedupeKey = id.New(id.Key, e.now)
 	}
-	_, err := e.accept(newEventRow(ev), ds, nil)
-	return err
+	return e.accept(newEventRow(ev), ds, nil, new(gaff.Receipt))
 }
 
 const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.user_id, j.request_id, j.status, j.result,
@@ -106,7 +105,7 @@ func (e *effects) JobByRequest(_ context.Context, provider, requestID string) (*
 
 func (e *effects) job(text string, args ...any) (*pipeline.Job, error) {
 	var sc jobScan
-	err := e.row(sc.columns(), text, args...)
+	err := e.row(sc.columns(), text+e.lock(), args...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("job: %w", gaff.ErrNotFound)
 	}

@@ -3,7 +3,9 @@ package sqlstore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,16 +25,11 @@ func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (gaff.Receipt, 
 	var rc gaff.Receipt
 	err := s.w.do(ctx, &op{
 		kind: opAccept, bytes: len(row.body), wait: s.opt.AcceptWait,
-		run: func(tx *tx) (err error) {
-			rc, err = tx.accept(row, p.Deliveries, p.Take)
-			return err
+		run: func(tx *tx) error {
+			rc = gaff.Receipt{}
+			return tx.accept(row, p.Deliveries, p.Take, &rc)
 		},
-		abandoned: func() {
-			for _, work := range rc.Work {
-				s.w.give(work.Lease)
-				s.signalWake(work.Delivery.Lane)
-			}
-		},
+		abandoned: func() { s.giveBack(rc.Work) },
 	})
 	if err != nil {
 		return gaff.Receipt{}, err
@@ -54,11 +51,15 @@ func (s *Store) AcceptAll(ctx context.Context, ps []gaff.AcceptParams) ([]gaff.R
 		run: func(tx *tx) error {
 			rcs = make([]gaff.Receipt, len(ps))
 			for i, p := range ps {
+				if i == 1 {
+					if err := tx.acceptAll(); err != nil { // so that the first has its number
+						return err
+					}
+				}
 				if i > 0 {
 					rows[i].ev.ParentID = rcs[0].ID // where the whole request stands
 				}
-				var err error
-				if rcs[i], err = tx.accept(rows[i], p.Deliveries, p.Take); err != nil {
+				if err := tx.accept(rows[i], p.Deliveries, p.Take, &rcs[i]); err != nil {
 					return err
 				}
 			}
@@ -66,10 +67,7 @@ func (s *Store) AcceptAll(ctx context.Context, ps []gaff.AcceptParams) ([]gaff.R
 		},
 		abandoned: func() {
 			for _, rc := range rcs {
-				for _, work := range rc.Work {
-					s.w.give(work.Lease)
-					s.signalWake(work.Delivery.Lane)
-				}
+				s.giveBack(rc.Work)
 			}
 		},
 	})
@@ -82,26 +80,50 @@ func (s *Store) AcceptAll(ctx context.Context, ps []gaff.AcceptParams) ([]gaff.R
 // eventRow is an event as it is stored, made before the writer's turn.
 type eventRow struct {
 	ev            *gaff.Event
+	dedupe        string
 	request, body []byte
-	data          any
+	data          []byte
 }
 
 func newEventRow(ev *gaff.Event) eventRow {
-	row := eventRow{ev: ev, body: ev.Data}
+	row := eventRow{ev: ev, dedupe: ev.DedupeKey, body: ev.Data}
 	if ev.Request != nil {
 		row.request = encodeRequest(ev.Request, ev.Proof)
 		row.body = ev.Request.Body
 		if !bytes.Equal(ev.Data, row.body) {
-			row.data = []byte(ev.Data)
+			row.data = orEmpty(ev.Data)
 		}
 	}
 	if row.body == nil {
 		row.body = []byte{}
 	}
+	if !isPlain(ev.DedupeKey) {
+		// Cleaned as any other text, two keys could become one.
+		sum := sha256.Sum256([]byte(ev.DedupeKey))
+		row.dedupe = "idsha256:" + hex.EncodeToString(sum[:])
+	}
 	return row
 }
 
-func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Receipt, error) {
+// acceptance is one accept that waits for the end of its transaction.
+type acceptance struct {
+	row  eventRow
+	ds   []gaff.Delivery
+	take []bool
+	rc   *gaff.Receipt
+}
+
+// accept keeps an event; rc is filled by the end of the transaction.
+func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool, rc *gaff.Receipt) (err error) {
+	if t.w.shared != nil {
+		t.accepting, t.wrote = append(t.accepting, acceptance{row, ds, take, rc}), true
+		return nil
+	}
+	*rc, err = t.acceptNow(row, ds, take)
+	return err
+}
+
+func (t *tx) acceptNow(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Receipt, error) {
 	ev := row.ev
 	status, processed := gaff.StatusPending, any(nil)
 	if len(ds) == 0 {
@@ -112,7 +134,7 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Receipt
 			status, unhandled, open, dead, occurred_at, received_at, processed_at, updated_at, parent_id, hop)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $13, $12, $14, $15)
 		on conflict (source, dedupe) do nothing`,
-		seq, ev.Source, ev.Type, ev.WebhookID, ev.DedupeKey, ev.CorrelationID, ev.Handle,
+		seq, ev.Source, ev.Type, ev.WebhookID, row.dedupe, ev.CorrelationID, ev.Handle,
 		int64(status), flag(len(ds) == 0), int64(len(ds)), nullMicros(ev.OccurredAt), micros(ev.ReceivedAt), processed,
 		ev.ParentID, int64(ev.Hop))
 	if err != nil {
@@ -125,64 +147,86 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Receipt
 		return t.duplicate(row)
 	}
 	t.w.nextEvent++
-	t.events++
 	ev.ID = id.OfEvent(ev.ReceivedAt, seq)
 	if _, err := t.exec(`insert into payload (seq, request, body, data) values ($1, $2, $3, $4)`,
-		seq, nilIfEmpty(row.request), row.body, row.data); err != nil {
+		seq, nilIfEmpty(row.request), row.body, nilIfNil(row.data)); err != nil {
 		return gaff.Receipt{}, fmt.Errorf("insert payload: %w", err)
 	}
 	rc := gaff.Receipt{ID: ev.ID}
 	for i := range ds {
-		d, err := t.addDelivery(seq, i+1, ev, ds[i])
+		d, taken, err := t.addDelivery(seq, i+1, ev, ds[i], i < len(take) && take[i])
 		if err != nil {
 			return gaff.Receipt{}, err
 		}
-		if i < len(take) && take[i] && !d.RunAt.After(t.now) {
-			rc.Work = append(rc.Work, t.takeDelivery(seq, i+1, 0, d, ev))
+		if taken {
+			claim, _ := t.firstClaim()
+			rc.Work = append(rc.Work, t.takeDelivery(seq, i+1, claim, d, ev))
 		} else if !d.Held {
 			t.wake(d.Lane)
 		}
 	}
-	tl := t.tally(ev.Source)
-	tl.received++
-	tl.status[status]++
-	if tl.last = seq; tl.first == 0 {
-		tl.first = seq
-	}
-	t.change("event", ev.ID, status.String(), ev.Source)
+	t.received(ev, seq, status)
 	return rc, nil
 }
 
-func (t *tx) addDelivery(seq int64, n int, ev *gaff.Event, d gaff.Delivery) (gaff.Delivery, error) {
+// received books an event that was kept.
+func (t *tx) received(ev *gaff.Event, seq int64, status gaff.Status) {
+	tl := t.tally(ev.Source)
+	tl.received++
+	tl.status[status]++
+	if tl.last = max(tl.last, seq); tl.first == 0 {
+		tl.first = seq
+	}
+	tl.first = min(tl.first, seq)
+	t.change("event", ev.ID, status.String(), ev.Source)
+}
+
+// newDelivery completes the n-th delivery of an event.
+func (t *tx) newDelivery(n int, ev *gaff.Event, d gaff.Delivery) gaff.Delivery {
 	d.ID, d.EventID, d.State = id.OfDelivery(ev.ID, n), ev.ID, gaff.StatePending
 	d.Source, d.Type, d.WebhookID = ev.Source, ev.Type, ev.WebhookID
 	d.CreatedAt, d.UpdatedAt = t.now, t.now
+	d.MaxAttempts = max(d.MaxAttempts, 1)
 	if d.RunAt.IsZero() {
 		d.RunAt = ev.ReceivedAt
 	}
+	return d
+}
+
+// addDelivery inserts the n-th delivery of an event, claimed once already if take asks for
+// it and it is due.
+func (t *tx) addDelivery(seq int64, n int, ev *gaff.Event, d gaff.Delivery, take bool) (gaff.Delivery, bool, error) {
+	d = t.newDelivery(n, ev, d)
 	held, err := t.holdBack(d)
 	if err != nil {
-		return d, fmt.Errorf("order delivery: %w", err)
+		return d, false, fmt.Errorf("order delivery: %w", err)
 	}
 	if held {
 		d.Held, d.RunAt = true, fromMicros(never)
 	}
-	_, err = t.exec(`insert into delivery (seq, n, handler, lane, state, max_attempts, run_at, created_at, updated_at,
-			okey, ordering, held)
-		values ($1, $2, $3, $4, 0, $5, $6, $7, $7, $8, $9, $10)`,
-		seq, int64(n), d.Handler, d.Lane, int64(max(d.MaxAttempts, 1)), micros(d.RunAt), micros(t.now),
-		d.Key, int64(d.Order), flag(held))
-	if err != nil {
-		return d, fmt.Errorf("insert delivery: %w", err)
+	take = take && !d.RunAt.After(t.now)
+	var claim int
+	var leased any
+	if take {
+		claim, leased = t.firstClaim()
 	}
-	return d, nil
+	_, err = t.exec(`insert into delivery (seq, n, handler, lane, state, max_attempts, run_at, created_at, updated_at,
+			okey, ordering, held, claim, leased_until)
+		values ($1, $2, $3, $4, 0, $5, $6, $7, $7, $8, $9, $10, $11, $12)`,
+		seq, int64(n), d.Handler, d.Lane, int64(d.MaxAttempts), micros(d.RunAt), micros(t.now),
+		d.Key, int64(d.Order), flag(held), int64(claim), leased)
+	if err != nil {
+		return d, false, fmt.Errorf("insert delivery: %w", err)
+	}
+	return d, take, nil
 }
 
 func (t *tx) takeDelivery(seq int64, n, claim int, d gaff.Delivery, ev *gaff.Event) gaff.Work {
-	t.take(deliveryKey{seq, n}, claim)
+	until := t.leaseEnd()
+	t.take(deliveryKey{seq, n}, heldLease{claim, until})
 	return gaff.Work{
 		Lease: gaff.Lease{
-			Event: seq, Delivery: n, EventID: ev.ID, Source: ev.Source, Attempt: d.Attempts + 1, Claim: claim,
+			Event: seq, Delivery: n, EventID: ev.ID, Source: ev.Source, Attempt: d.Attempts + 1, Claim: claim, Until: until,
 		},
 		Delivery: d, Event: ev,
 	}
@@ -198,7 +242,7 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 	)
 	err := t.row([]any{&seq, &at, &old}, `select e.seq, e.received_at, coalesce(p.data, p.body) from event e
 		left join payload p on p.seq = e.seq where e.source = $1 and e.dedupe = $2`,
-		row.ev.Source, row.ev.DedupeKey)
+		row.ev.Source, row.dedupe)
 	if err != nil {
 		return rc, fmt.Errorf("find duplicate: %w", err)
 	}
@@ -207,16 +251,20 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 	// What was said is compared, not how it was wrapped: an item of a batch may come
 	// in another batch.
 	rc.Conflict = old != nil && !bytes.Equal(old, row.ev.Data)
-	if _, err := t.exec(`update event set duplicates = duplicates + 1, conflict = max(conflict, $2) where seq = $1`,
-		seq, flag(rc.Conflict)); err != nil {
+	if _, err := t.exec(`update event set duplicates = duplicates + 1, conflict = case when $2 = 1 then 1 else conflict end
+		where seq = $1`, seq, flag(rc.Conflict)); err != nil {
 		return rc, fmt.Errorf("count duplicate: %w", err)
 	}
 	if !rc.Conflict {
 		return rc, nil
 	}
-	_, err = t.exec(`insert into copy (seq, n, received_at, headers, body)
-		select $1, count(*) + 1, $2, $3, $4 from copy where seq = $1 having count(*) < $5`,
-		seq, micros(row.ev.ReceivedAt), row.request, row.body, maxCopies)
+	// The event's row is locked by now, so nobody else counts at the same time.
+	var n int64
+	err = t.row([]any{&n}, `select count(*) from copy where seq = $1`, seq)
+	if err == nil && n < maxCopies {
+		_, err = t.exec(`insert into copy (seq, n, received_at, headers, body) values ($1, $2, $3, $4, $5)`,
+			seq, n+1, micros(row.ev.ReceivedAt), orEmpty(row.request), row.body)
+	}
 	if err != nil {
 		return rc, fmt.Errorf("keep the differing body: %w", err)
 	}
@@ -249,10 +297,10 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 				return err
 			}
 		}
-		if tx.w.rejections++; tx.w.rejections >= int64(max(tx.w.store.opt.MaxRejections/50, 1)) {
-			tx.w.rejections = 0
-			_, err = tx.exec(`delete from rejection where seq <= (select max(seq) from rejection) - $1`,
-				tx.w.store.opt.MaxRejections)
+		if tx.x.rejections++; tx.x.rejections >= int64(max(tx.w.store.opt.MaxRejections/50, 1)) {
+			tx.x.rejections = 0
+			_, err = tx.exec(`delete from rejection where seq in (select seq from rejection
+				where seq <= (select max(seq) from rejection) - $1`+tx.lockFree()+`)`, tx.w.store.opt.MaxRejections)
 		}
 		return err
 	}})
@@ -260,6 +308,14 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 
 func nilIfEmpty(b []byte) any {
 	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// nilIfNil keeps a nil slice from becoming an empty value.
+func nilIfNil(b []byte) any {
+	if b == nil {
 		return nil
 	}
 	return b
@@ -393,7 +449,7 @@ func (t *tx) eventSeq(eventID string) (int64, error) {
 	at := int64(0)
 	err := sql.ErrNoRows
 	if ok {
-		err = t.row([]any{&at}, `select received_at from event where seq = $1`, seq)
+		err = t.row([]any{&at}, `select received_at from event where seq = $1`+t.lock(), seq)
 	}
 	if errors.Is(err, sql.ErrNoRows) || err == nil && id.OfEvent(fromMicros(at), seq) != eventID {
 		return 0, missing("event", eventID)

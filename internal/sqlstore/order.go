@@ -72,7 +72,7 @@ func (t *tx) holdBack(d gaff.Delivery) (held bool, err error) {
 
 // supersedeWaiting leaves out what waits of a key. What a worker holds goes on.
 func (t *tx) supersedeWaiting(lane, key string) error {
-	rows, err := t.query(`select d.seq, d.n, d.state, d.attempts, e.source, e.received_at from delivery d
+	rows, err := t.query(`select d.seq, d.n, d.state, d.attempts, e.source, e.received_at, coalesce(d.leased_until, 0) from delivery d
 		join event e on e.seq = d.seq where d.lane = $1 and d.okey = $2 and d.okey <> '' and (d.state < 3 or d.held = 2)`, lane, key)
 	if err != nil {
 		return err
@@ -82,11 +82,11 @@ func (t *tx) supersedeWaiting(lane, key string) error {
 	for rows.Next() {
 		var l gaff.Lease
 		var state gaff.State
-		var received int64
-		if err := rows.Scan(&l.Event, &l.Delivery, &state, &l.Attempt, &l.Source, &received); err != nil {
+		var received, leased int64
+		if err := rows.Scan(&l.Event, &l.Delivery, &state, &l.Attempt, &l.Source, &received, &leased); err != nil {
 			return err
 		}
-		if _, taken := t.w.taken[deliveryKey{l.Event, l.Delivery}]; taken || state == gaff.StateRunning || state.Done() {
+		if t.w.held.has(deliveryKey{l.Event, l.Delivery}) || leased > micros(t.now) || state == gaff.StateRunning || state.Done() {
 			continue
 		}
 		l.EventID = id.OfEvent(fromMicros(received), l.Event)

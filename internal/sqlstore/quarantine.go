@@ -25,7 +25,10 @@ func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 		rejectionID, micros(r.ReceivedAt), size, head, orEmpty(r.Body)); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
-	if t.w.quarantined += size; t.w.quarantined >= size && t.w.quarantined <= t.w.store.opt.MaxQuarantine {
+	if t.x.added += size; t.w.shared != nil && t.x.added > t.w.store.opt.MaxQuarantine/16 {
+		t.x.quarantined = -1 - size // others add too: it is not known
+	}
+	if t.x.quarantined += size; t.x.quarantined >= size && t.x.quarantined <= t.w.store.opt.MaxQuarantine {
 		return nil
 	}
 	// The running sum is not known yet (it is less than nothing at first), or over the bound.
@@ -35,18 +38,25 @@ func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 		t.w.store.opt.MaxQuarantine, t.w.store.opt.MaxQuarantine/4*3); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
-	return t.row([]any{&t.w.quarantined}, `select coalesce(sum(size), 0) from quarantine`)
+	t.x.added = 0
+	return t.row([]any{&t.x.quarantined}, `select coalesce(sum(size), 0) from quarantine`)
 }
 
+// forgetEvery is for one process; where several write, each looks more often at what the
+// others have added.
 const forgetEvery = 10 * time.Minute
 
 // forget drops quarantined requests that are too old, now and then.
 func (t *tx) forget() error {
-	if t.now.Sub(t.w.forgot) < forgetEvery {
+	every := forgetEvery
+	if t.w.shared != nil {
+		every /= 10
+	}
+	if t.now.Sub(t.x.forgot) < every {
 		return nil
 	}
-	t.w.forgot = t.now
-	t.w.quarantined = -1 // summed up again at the next one
+	t.x.forgot = t.now
+	t.x.quarantined = -1 // summed up again at the next one
 	_, err := t.exec(`delete from quarantine where received_at < $1`, micros(t.now.Add(-t.w.store.opt.QuarantineFor)))
 	if err != nil {
 		return fmt.Errorf("quarantine: %w", err)
@@ -84,8 +94,8 @@ func (s *Store) Rescued(ctx context.Context, rejectionID, eventID string) error 
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
-		if tx.w.quarantined >= size {
-			tx.w.quarantined -= size
+		if tx.x.quarantined >= size {
+			tx.x.quarantined -= size
 		}
 		return err
 	}})
@@ -101,13 +111,13 @@ func (t *tx) keyUsed(ev *gaff.Event) error {
 	}
 	key := [2]string{ev.Source, ev.Proof.KeyID}
 	minute := t.now.Unix() / 60
-	if t.w.keyUses[key] == minute {
+	if t.x.keyUses[key] == minute {
 		return nil
 	}
-	if len(t.w.keyUses) >= maxKeyUses {
-		clear(t.w.keyUses)
+	if len(t.x.keyUses) >= maxKeyUses {
+		clear(t.x.keyUses)
 	}
-	t.w.keyUses[key] = minute // after a rollback, the next minute writes it
+	t.x.keyUses[key] = minute // after a rollback, the next minute writes it
 	_, err := t.exec(`insert into key_use (source, key_id, first_at, last_at) values ($1, $2, $3, $3)
 		on conflict (source, key_id) do update set last_at = excluded.last_at`, ev.Source, ev.Proof.KeyID, micros(t.now))
 	if err != nil {

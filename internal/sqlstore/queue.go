@@ -34,7 +34,11 @@ func (s *Store) Claim(ctx context.Context, p gaff.ClaimParams) (work []gaff.Work
 }
 
 func (t *tx) claim(p gaff.ClaimParams) ([]gaff.Work, error) {
-	found, err := t.due(p)
+	find := t.due
+	if t.w.shared != nil {
+		find = t.lease
+	}
+	found, err := find(p)
 	if err != nil {
 		return nil, fmt.Errorf("claim: %w", err)
 	}
@@ -54,7 +58,7 @@ func (t *tx) due(p gaff.ClaimParams) ([]deliveryScan, error) {
 	// Those that are taken stand at the front of the queue, and are read over.
 	rows, err := t.query(`select `+deliveryColumns+` from delivery d
 		where d.state < 3 and d.lane = $1 and d.run_at <= $2 order by d.run_at limit $3`,
-		p.Lane, micros(p.Now), p.Limit+len(t.w.taken))
+		p.Lane, micros(p.Now), p.Limit+t.w.held.len())
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +69,7 @@ func (t *tx) due(p gaff.ClaimParams) ([]deliveryScan, error) {
 		if err := rows.Scan(sc.columns()...); err != nil {
 			return nil, err
 		}
-		if _, taken := t.w.taken[deliveryKey{sc.seq, sc.n}]; !taken {
+		if !t.w.held.has(deliveryKey{sc.seq, sc.n}) {
 			found = append(found, sc)
 		}
 	}
@@ -77,7 +81,7 @@ func (s *Store) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error 
 	err := s.w.do(ctx, &op{
 		kind:      opEffect,
 		run:       func(tx *tx) error { return tx.finishDelivery(l, o) },
-		committed: func() { s.w.give(l) },
+		committed: func() { s.w.held.give(l) },
 	})
 	if errors.Is(err, gaff.ErrLeaseLost) {
 		_ = s.Release(ctx, []gaff.Lease{l})
@@ -89,26 +93,49 @@ func (s *Store) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error 
 func (s *Store) Release(ctx context.Context, ls []gaff.Lease) error {
 	return s.w.do(ctx, &op{
 		kind: opEffect,
-		run:  func(*tx) error { return nil },
+		run: func(tx *tx) error {
+			if tx.w.shared == nil {
+				return nil
+			}
+			return tx.endLeases(ls)
+		},
 		committed: func() {
 			for _, l := range ls {
-				s.w.give(l)
+				s.w.held.give(l)
 			}
 		},
 	})
 }
 
-// give forgets what was taken under the lease, unless someone took it anew since.
-func (w *writer) give(l gaff.Lease) {
-	key := deliveryKey{l.Event, l.Delivery}
-	if claim, ok := w.taken[key]; ok && claim == l.Claim {
-		delete(w.taken, key)
+// giveBack releases what was taken for a caller who has left. It is called by a session,
+// which must not wait for itself.
+func (s *Store) giveBack(work []gaff.Work) {
+	var ls []gaff.Lease
+	for _, w := range work {
+		ls = append(ls, w.Lease)
+	}
+	switch {
+	case len(ls) == 0:
+	case s.opt.Shared != nil:
+		go func() { _ = s.Release(context.Background(), ls) }()
+	default:
+		for _, w := range work {
+			s.w.held.give(w.Lease)
+			s.signalWake(w.Delivery.Lane)
+		}
 	}
 }
 
 // finishDelivery is the fence and the record of an attempt: whoever comes second finds
 // the attempt ended, and nothing of what he wrote stays.
+//
+// Where others write too, the fence comes at the end of the transaction, for all of its
+// deliveries at once.
 func (t *tx) finishDelivery(l gaff.Lease, o gaff.Outcome) error {
+	if t.w.shared != nil {
+		t.finishing, t.wrote = append(t.finishing, finishing{l, o}), true
+		return nil
+	}
 	now, counted := micros(t.now), o.Attempt.Outcome != "" && o.Attempt.Outcome != gaff.AttemptSnoozed
 	attempts := l.Attempt - 1
 	if counted {
@@ -190,8 +217,12 @@ func (t *tx) settleEvent(l gaff.Lease, state gaff.State, failure string, counted
 func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err error) {
 	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
 		due = time.Time{}
-		rows, err := tx.query(`select d.seq, d.n, d.run_at from delivery d where d.state < 3 and d.lane = $1
-			order by d.run_at limit $2`, lane, len(tx.w.taken)+1)
+		at := `d.run_at`
+		if tx.w.shared != nil {
+			at = dueAt
+		}
+		rows, err := tx.query(`select d.seq, d.n, `+at+` from delivery d where d.state < 3 and d.lane = $1
+			order by `+at+` limit $2`, lane, tx.w.held.len()+1)
 		if err != nil {
 			return err
 		}
@@ -202,7 +233,7 @@ func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err er
 			if err := rows.Scan(&key.seq, &key.n, &at); err != nil {
 				return err
 			}
-			if _, taken := tx.w.taken[key]; !taken {
+			if !tx.w.held.has(key) {
 				due = fromMicros(at)
 				break
 			}
@@ -293,9 +324,13 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 				held, sc.runAt = heldBack, never
 			}
 		}
+		var leased any
+		if p.Take {
+			_, leased = t.firstClaim()
+		}
 		if _, err := t.exec(`update delivery set state = 0, max_attempts = $3, run_at = $4, updated_at = $5,
-				finished_at = null, claim = claim + 1, held = $6 where seq = $1 and n = $2`,
-			seq, sc.n, sc.maxAttempts, sc.runAt, micros(p.Now), held); err != nil {
+				finished_at = null, claim = claim + 1, held = $6, leased_until = $7 where seq = $1 and n = $2`,
+			seq, sc.n, sc.maxAttempts, sc.runAt, micros(p.Now), held, leased); err != nil {
 			return nil, nil, fmt.Errorf("retry delivery: %w", err)
 		}
 		sc.claim++
@@ -376,7 +411,7 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 		}
 		n++
 		d.RunAt = t.now
-		added, err := t.addDelivery(seq, n, ev, d)
+		added, _, err := t.addDelivery(seq, n, ev, d, false)
 		if err != nil {
 			return nil, err
 		}
@@ -423,7 +458,7 @@ func (t *tx) cancel(l gaff.Lease, why string) error {
 	var lane, key string
 	var held int
 	err := t.row([]any{&state, &l.Source, &lane, &key, &held}, `select d.state, e.source, d.lane, d.okey, d.held
-		from delivery d join event e on e.seq = d.seq where d.seq = $1 and d.n = $2`, l.Event, l.Delivery)
+		from delivery d join event e on e.seq = d.seq where d.seq = $1 and d.n = $2`+t.lock(), l.Event, l.Delivery)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return missing("delivery", id.OfDelivery(l.EventID, l.Delivery))
@@ -433,7 +468,7 @@ func (t *tx) cancel(l gaff.Lease, why string) error {
 		return fmt.Errorf("%w: delivery %s is %s already", gaff.ErrConflict, id.OfDelivery(l.EventID, l.Delivery), state)
 	}
 	if _, err := t.exec(`update delivery set state = 5, held = 0, claim = claim + 1, error = $4, updated_at = $3,
-			finished_at = $3 where seq = $1 and n = $2`, l.Event, l.Delivery, micros(t.now), why); err != nil {
+			finished_at = $3, leased_until = null where seq = $1 and n = $2`, l.Event, l.Delivery, micros(t.now), why); err != nil {
 		return fmt.Errorf("cancel delivery: %w", err)
 	}
 	if held != heldDead { // a dead one is booked already

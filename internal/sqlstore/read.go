@@ -39,6 +39,11 @@ func (s *Store) fault(ctx context.Context, what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
+// snapshot are the options of a transaction whose queries see the same state.
+func (s *Store) snapshot() *sql.TxOptions {
+	return &sql.TxOptions{ReadOnly: true, Isolation: s.opt.Dialect.Snapshot}
+}
+
 // predicate is a condition with a ? for each of its arguments.
 type predicate struct {
 	text string
@@ -120,6 +125,9 @@ func readCursor(text string) (int64, error) {
 	return 0, fmt.Errorf("%w: cursor %q is not one of ours; take it from nextCursor", gaff.ErrInvalid, clip(text, 40))
 }
 
+// Like makes the pattern of a text somewhere in another, for like … escape '\'.
+func Like(text string) string { return contains(text) }
+
 func contains(text string) string {
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
 }
@@ -156,7 +164,7 @@ func (s *Store) Event(ctx context.Context, eventID string) (*gaff.EventDetail, e
 
 func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, error) {
 	// One snapshot, so that the parts fit together.
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.read.BeginTx(ctx, s.snapshot())
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +214,7 @@ type querier interface {
 
 // collect scans all rows of a query with scan.
 func collect[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, text, args...)
+	rows, err := q.QueryContext(ctx, text, plainText(args)...)
 	if err != nil {
 		return nil, err
 	}
@@ -301,8 +309,9 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 	if f.Query != "" {
 		seq, _ := id.ParseEvent(f.Query)
 		from = `event e left join payload p on p.seq = e.seq`
-		w.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or cast(p.body as text) like ? escape '\')`,
-			seq, contains(f.Query), contains(f.Query), contains(f.Query))
+		query := plain(f.Query)
+		w.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or `+s.opt.Dialect.Body("p.body")+`)`,
+			seq, contains(query), contains(query), s.opt.Dialect.Pattern(f.Query))
 	}
 	scans, err := collect(ctx, s.read, scanLog, `select `+logColumns+` from `+from+w.String()+
 		` order by e.seq desc limit `+strconv.Itoa(limit+1), w.args...)
@@ -421,7 +430,7 @@ func (s *Store) Logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 type logKey struct{ at, seq int64 }
 
 func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, total int, err error) {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.read.BeginTx(ctx, s.snapshot())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -734,12 +743,16 @@ func (s *Store) Changes(ctx context.Context, after string, limit int) (cs []gaff
 }
 
 func (s *Store) changes(ctx context.Context, after string, limit int) (cs []gaff.Change, last string, gone bool, err error) {
-	var oldest, newest int64
-	if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0), coalesce(max(seq), 0) from change`).
-		Scan(&oldest, &newest); err != nil {
+	// Rows below the horizon can be read without missing any.
+	horizon, err := s.horizon(ctx)
+	if err != nil {
 		return nil, "", false, err
 	}
-	end := changeID(newest, 1<<30)
+	var oldest int64
+	if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0) from change`).Scan(&oldest); err != nil {
+		return nil, "", false, err
+	}
+	end := changeID(horizon-1, 1<<30)
 	if after == "" {
 		return nil, end, false, nil
 	}
@@ -747,8 +760,21 @@ func (s *Store) changes(ctx context.Context, after string, limit int) (cs []gaff
 	if !ok {
 		return nil, "", false, fmt.Errorf("%w: change id %q is not one of ours", gaff.ErrInvalid, clip(after, 40))
 	}
-	if seq > newest || seq < oldest-1 {
+	if seq >= horizon {
 		return nil, end, true, nil
+	}
+	if seq < oldest-1 {
+		// Where other transactions take numbers too, a gap does not tell that something was
+		// removed; a full log does.
+		full := []int{s.opt.MaxChanges}
+		if s.opt.Shared != nil {
+			if full, err = column[int](ctx, s.read, `select count(*) from (select 1 from change limit $1) kept`, s.opt.MaxChanges); err != nil {
+				return nil, "", false, err
+			}
+		}
+		if full[0] >= s.opt.MaxChanges {
+			return nil, end, true, nil
+		}
 	}
 	type row struct {
 		seq   int64
@@ -757,7 +783,7 @@ func (s *Store) changes(ctx context.Context, after string, limit int) (cs []gaff
 	rows, err := collect(ctx, s.read, func(rows *sql.Rows) (r row, err error) {
 		err = rows.Scan(&r.seq, &r.items)
 		return r, err
-	}, `select seq, items from change where seq >= $1 order by seq limit $2`, seq, limit+1)
+	}, `select seq, items from change where seq >= $1 and seq < $3 order by seq limit $2`, seq, limit+1, horizon)
 	if err != nil {
 		return nil, "", false, err
 	}
@@ -780,6 +806,41 @@ func (s *Store) changes(ctx context.Context, after string, limit int) (cs []gaff
 	}
 	return cs, last, false, nil
 }
+
+// horizon is above all rows of the change log that can be read in order.
+//
+// Where several connections write, a row may be committed after one with a higher number.
+// There a row's number is its transaction's, and all below the lowest transaction that is
+// still open are there.
+func (s *Store) horizon(ctx context.Context) (horizon int64, err error) {
+	if s.opt.Shared == nil {
+		err = s.read.QueryRowContext(ctx, `select coalesce(max(seq), 0) + 1 from change`).Scan(&horizon)
+		return horizon, err
+	}
+	if err := s.read.QueryRowContext(ctx, `select pg_snapshot_xmin(pg_current_snapshot())::text::bigint`).Scan(&horizon); err != nil {
+		return 0, err
+	}
+	// Ours take no longer than this: one that is open still is a stranger's, and must not
+	// stop the stream.
+	old := micros(time.Now().Add(-3 * s.opt.Shared.TxTime))
+	var passed, newest sql.NullInt64
+	if err := s.read.QueryRowContext(ctx, `select (select max(seq) from change where seq >= $1 and at < $2),
+		(select max(seq) from change where seq >= $1)`, horizon, old).Scan(&passed, &newest); err != nil {
+		return 0, err
+	}
+	horizon = max(horizon, passed.Int64+1)
+	if newest.Int64 >= horizon && s.looking.CompareAndSwap(false, true) {
+		// It will be readable in a moment, and nothing else may tell.
+		time.AfterFunc(lookAgain, func() {
+			s.looking.Store(false)
+			s.signalChanged()
+		})
+	}
+	return horizon, nil
+}
+
+// lookAgain is when a change that is committed and not yet readable is looked for.
+const lookAgain = 20 * time.Millisecond
 
 func changeID(seq, item int64) string {
 	return strconv.FormatInt(seq, 10) + "-" + strconv.FormatInt(item, 10)

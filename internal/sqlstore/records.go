@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"gaff"
 	"gaff/internal/id"
@@ -166,6 +167,9 @@ func (s *Store) EventsAfter(ctx context.Context, after string, limit int) (evs [
 	if err != nil {
 		return nil, false, s.fault(ctx, "events after", err)
 	}
+	if s.opt.Shared != nil {
+		evs = settled(evs, seq, time.Now().Add(-3*s.opt.Shared.TxTime))
+	}
 	if seq > 0 && len(evs) > 0 {
 		if first, _ := id.ParseEvent(evs[0].ID); first > seq+1 {
 			// Numbers are given without gaps by a database that one process owns; elsewhere a
@@ -176,6 +180,20 @@ func (s *Store) EventsAfter(ctx context.Context, after string, limit int) (evs [
 		}
 	}
 	return evs, gone, s.fault(ctx, "events after", err)
+}
+
+// settled cuts a list of events off before a gap in their numbers that may still be filled:
+// where several connections write, a later number may be committed first. What came
+// before the time is too old for that.
+func settled(evs []*gaff.Event, after int64, before time.Time) []*gaff.Event {
+	for i, ev := range evs {
+		seq, _ := id.ParseEvent(ev.ID)
+		if seq > after+1 && after > 0 && ev.ReceivedAt.After(before) {
+			return evs[:i]
+		}
+		after = seq
+	}
+	return evs
 }
 
 // NewestEvent returns the id of the newest event; empty if there is none.

@@ -20,7 +20,7 @@ func (e *effects) SeeProject(_ context.Context, projectID string) error {
 }
 
 func (t *tx) seeProject(projectID string) error {
-	if projectID == "" || t.w.projects[projectID] {
+	if projectID == "" || t.x.projects[projectID] {
 		return nil
 	}
 	n, err := t.exec(`insert into project (id, name, owner, metadata, created_at, updated_at)

@@ -1,22 +1,38 @@
 // Package sqlstore holds every query, once, and the group-commit writer.
 //
-// All writing goes through one goroutine: it takes whatever waits (webhooks to keep,
-// effects to apply, deliveries to finish), commits all of it in one transaction, and
-// then answers everyone. The disk is asked to sync once for many, which is worth five to
-// seven times the throughput of a transaction each (docs/benchmarks.md).
+// All writing goes through a few goroutines with a connection each (on SQLite: one): it
+// takes whatever waits (webhooks to keep, effects to apply, deliveries to finish), commits
+// all of it in one transaction, and then answers everyone. The disk is asked to sync once
+// for many, which is worth five to seven times the throughput of a transaction each
+// (docs/benchmarks.md).
+//
+// One text of SQL serves SQLite and PostgreSQL. Writing for both:
+//
+//   - Times and flags are integers, JSON is bytes; $1 may stand in several places; the type
+//     of a parameter must follow from where it stands.
+//   - On PostgreSQL other connections and other processes write at the same time: read what
+//     is about to be written with tx.lock(). A function may be called again when another
+//     transaction got in its way.
+//   - An error of a statement ends the transaction: ask for a conflict by "on conflict do
+//     nothing" and the number of rows, not by the error.
 package sqlstore
 
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gaff"
 	"gaff/pipeline"
 )
+
+// MigrationApplied is the message that is logged for each migration, with its name.
+const MigrationApplied = "migration applied"
 
 // Dialect names the places where databases part ways.
 type Dialect struct {
@@ -27,15 +43,43 @@ type Dialect struct {
 	// LockKey locks a text, its argument, until the transaction's end; empty where only one
 	// transaction writes at a time.
 	LockKey string
+	// Snapshot is the isolation in which several queries see the same state.
+	Snapshot sql.IsolationLevel
+	// Body is the SQL of a condition: that the bytes in column hold the text in the
+	// parameter ?. Pattern makes that parameter.
+	Body    func(column string) string
+	Pattern func(text string) string
+}
+
+// ErrCollision is a transaction that was undone because of another one.
+var ErrCollision = errors.New("another transaction got in the way")
+
+// Shared says how several connections, of several processes, write to one database.
+type Shared struct {
+	// Connect opens a connection for writing, within the context's time.
+	Connect func(context.Context) (*sql.Conn, error)
+	// Commit ends the open transaction. Nil means that it was committed for certain.
+	Commit func(context.Context, *sql.Conn) error
+	// Tell passes on to other processes what waits in which lanes, and whether anything
+	// changed. It must not block.
+	Tell func(lanes []string, changed bool)
+	// Accepters and Effecters are how many connections keep webhooks, and write all else.
+	Accepters, Effecters int
+	// Lease is how long a claim holds without being renewed.
+	Lease time.Duration
+	// TxTime is how long a transaction may take.
+	TxTime time.Duration
 }
 
 // Options of a store.
 type Options struct {
 	Dialect Dialect
-	// Write is the only connection that writes, Read a pool for everything else.
-	Write *sql.Conn
-	Read  *sql.DB
-	Log   *slog.Logger
+	// Write is the only connection that writes; nil if Shared is set.
+	Write  *sql.Conn
+	Shared *Shared
+	// Read is a pool for everything else.
+	Read *sql.DB
+	Log  *slog.Logger
 	// MaxRejections is how many refused requests are kept. Zero means 10,000.
 	MaxRejections int
 	// MaxQuarantine bounds the refused requests that are kept whole, in bytes. Zero means
@@ -48,7 +92,7 @@ type Options struct {
 	// AcceptWait is how long a sender waits for its commit before it is told to come
 	// again. Zero means 5 seconds.
 	AcceptWait time.Duration
-	// Committed is called after each commit, by the writer; may be nil.
+	// Committed is called after each commit, by who wrote it; may be nil.
 	Committed func()
 	// Close closes the connections.
 	Close func() error
@@ -61,6 +105,8 @@ type Store struct {
 	w       *writer
 	closing sync.Once
 	closed  error
+
+	looking atomic.Bool // a look at changes is planned
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -96,17 +142,21 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		opt: o, read: o.Read, changed: make(chan struct{}), wakes: map[string]chan struct{}{},
 	}
-	w, err := newWriter(ctx, s, o.Write)
+	w, err := newWriter(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	s.w = w
+	if o.Shared != nil {
+		go s.renew()
+	}
 	return s, nil
 }
 
 // Close commits what waits and closes the database. Later calls return ErrStopped.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
+		s.releaseAll()
 		s.w.stop()
 		s.closed = s.opt.Close()
 	})
@@ -115,17 +165,40 @@ func (s *Store) Close() error {
 
 // Between runs fn on the writing connection while no transaction is open.
 func (s *Store) Between(fn func(*sql.Conn) error) error {
-	return s.w.do(context.Background(), &op{kind: opBetween, run: func(tx *tx) error { return fn(tx.w.conn) }})
+	if s.opt.Shared != nil {
+		return errors.New("several connections write to this database: there is no time between their transactions")
+	}
+	return s.w.do(context.Background(), &op{kind: opBetween, run: func(tx *tx) error { return fn(tx.x.conn) }})
 }
 
 // Ready proves that a commit reaches the disk.
 func (s *Store) Ready(ctx context.Context) error {
+	if s.opt.Shared != nil {
+		// A transaction with a number is synced, even if it writes nothing; and nothing is
+		// what nodes cannot wait for each other over.
+		return s.w.do(ctx, &op{kind: opAccept, wait: s.opt.AcceptWait, run: func(tx *tx) error {
+			var number int64
+			return tx.row([]any{&number}, `select pg_current_xact_id()::text::bigint`)
+		}})
+	}
 	now := micros(time.Now())
 	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
 		_, err := tx.exec(`insert into setting (name, value) values ('ready_at', $1)
 			on conflict (name) do update set value = excluded.value`, fmt.Sprint(now))
 		return err
 	}})
+}
+
+// Setting keeps value under a name unless there is one already, and returns the one that
+// is there: what all processes of a database must agree on, such as a key.
+func (s *Store) Setting(ctx context.Context, name, value string) (kept string, err error) {
+	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		if _, err := tx.exec(`insert into setting (name, value) values ($1, $2) on conflict (name) do nothing`, name, value); err != nil {
+			return err
+		}
+		return tx.row([]any{&kept}, `select value from setting where name = $1`, name)
+	}})
+	return kept, err
 }
 
 // Wake tells that something became due in the lane that no worker of this process holds.
@@ -146,6 +219,24 @@ func (s *Store) signalWake(lane string) {
 	select {
 	case s.waker(lane) <- struct{}{}:
 	default:
+	}
+}
+
+// Heard tells that another process wrote: that deliveries wait in lanes (in all that are
+// known here, if the list is empty and not nil), and that something changed.
+func (s *Store) Heard(lanes []string, changed bool) {
+	if lanes != nil && len(lanes) == 0 {
+		s.mu.Lock()
+		for lane := range s.wakes {
+			lanes = append(lanes, lane)
+		}
+		s.mu.Unlock()
+	}
+	for _, lane := range lanes {
+		s.signalWake(lane)
+	}
+	if changed {
+		s.signalChanged()
 	}
 }
 

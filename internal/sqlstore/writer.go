@@ -3,14 +3,17 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"gaff"
 )
@@ -72,11 +75,10 @@ type deliveryKey struct {
 	n   int
 }
 
-// writer owns the writing connection.
+// writer holds what waits to be written, and the sessions that write it.
 type writer struct {
 	store   *Store
-	conn    *sql.Conn
-	stmts   map[string]*sql.Stmt
+	shared  *Shared // nil where one connection writes
 	accepts chan *op
 	effects chan *op
 	notes   chan *op
@@ -86,36 +88,95 @@ type writer struct {
 	stopped  chan struct{}
 	once     sync.Once
 
-	// The rest belongs to the writer's goroutine.
+	held held
 
-	nextEvent int64
-	// taken are the deliveries that this process is working on. On a database that one
-	// process owns, a claim need not be written: after a crash nobody works on them.
-	// The value is the claim that it was taken under.
-	taken map[deliveryKey]int
-	// projects are some that exist, so that not every job asks for its own.
-	projects map[string]bool
-
-	rejections, changes int64     // since the last pruning
-	quarantined         int64     // bytes of the quarantine; -1 if not known yet
-	forgot              time.Time // when old ones were last dropped
-	// keyUses holds the minute in which a source's key was last written down.
-	keyUses map[[2]string]int64
+	nextEvent int64 // the number of the next event, where no other process gives any
 }
 
-func newWriter(ctx context.Context, s *Store, conn *sql.Conn) (*writer, error) {
+// held are the deliveries that this process is working on. Where one process owns the
+// database they are all that is known of a claim: after a crash nobody works on them.
+// Else they are those whose leases are to be renewed.
+type held struct {
+	mu     sync.Mutex
+	leases map[deliveryKey]heldLease
+}
+
+type heldLease struct {
+	claim int
+	until time.Time // zero where claims are not stored
+}
+
+func (h *held) take(key deliveryKey, l heldLease) {
+	h.mu.Lock()
+	h.leases[key] = l
+	h.mu.Unlock()
+}
+
+func (h *held) drop(key deliveryKey) {
+	h.mu.Lock()
+	delete(h.leases, key)
+	h.mu.Unlock()
+}
+
+// give forgets what was taken under the lease, unless someone took it anew since.
+func (h *held) give(l gaff.Lease) {
+	key := deliveryKey{l.Event, l.Delivery}
+	h.mu.Lock()
+	if had, ok := h.leases[key]; ok && had.claim == l.Claim {
+		delete(h.leases, key)
+	}
+	h.mu.Unlock()
+}
+
+func (h *held) has(key deliveryKey) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.leases[key]
+	return ok
+}
+
+func (h *held) len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.leases)
+}
+
+func newWriter(ctx context.Context, s *Store) (*writer, error) {
 	w := &writer{
-		store: s, conn: conn, stmts: map[string]*sql.Stmt{},
+		store: s, shared: s.opt.Shared,
 		accepts: make(chan *op, waitingAccepts), effects: make(chan *op, waitingEffects),
 		notes: make(chan *op, waitingNotes), between: make(chan *op),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
-		taken: map[deliveryKey]int{}, projects: map[string]bool{}, quarantined: -1, keyUses: map[[2]string]int64{},
+		held: held{leases: map[deliveryKey]heldLease{}},
 	}
-	err := conn.QueryRowContext(ctx, `select coalesce(max(seq), 0) + 1 from event`).Scan(&w.nextEvent)
-	if err != nil {
-		return nil, fmt.Errorf("read the newest event: %w", err)
+	var sessions []*session
+	if w.shared == nil {
+		err := s.opt.Write.QueryRowContext(ctx, `select coalesce(max(seq), 0) + 1 from event`).Scan(&w.nextEvent)
+		if err != nil {
+			return nil, fmt.Errorf("read the newest event: %w", err)
+		}
+		sessions = []*session{{
+			w: w, conn: s.opt.Write, stmts: map[string]*sql.Stmt{},
+			accepts: w.accepts, effects: w.effects, notes: w.notes, between: w.between,
+		}}
+	} else {
+		keepers, workers := new(atomic.Int32), new(atomic.Int32)
+		for range w.shared.Accepters {
+			sessions = append(sessions, &session{w: w, accepts: w.accepts, connected: keepers})
+		}
+		for range w.shared.Effecters {
+			sessions = append(sessions, &session{w: w, effects: w.effects, notes: w.notes, connected: workers})
+		}
 	}
-	go w.loop()
+	var running sync.WaitGroup
+	for _, x := range sessions {
+		x.quarantined, x.keyUses, x.projects = -1, map[[2]string]int64{}, map[string]bool{}
+		running.Go(x.loop)
+	}
+	go func() {
+		running.Wait()
+		close(w.stopped)
+	}()
 	return w, nil
 }
 
@@ -176,41 +237,72 @@ func (w *writer) stop() {
 	<-w.stopped
 }
 
-func (w *writer) loop() {
-	defer close(w.stopped)
+// session is one connection that writes, and its goroutine.
+type session struct {
+	w *writer
+	// The lines that it serves; nil for those that it does not.
+	accepts, effects, notes, between chan *op
+
+	// conn is nil where it was lost, and is made anew.
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt // prepared ones; nil where the driver keeps them itself
+	// shard tells its rows of the tally from those of others.
+	shard    int64
+	failure  error // why there is no connection
+	failedAt time.Time
+	// connected counts the sessions of the same lines that have a connection.
+	connected *atomic.Int32
+
+	rejections, changes int64     // since the last pruning
+	quarantined         int64     // bytes of the quarantine, as far as it knows; -1 if it does not
+	added               int64     // since it was summed up
+	forgot              time.Time // when old ones were last dropped
+	// keyUses holds the minute in which a source's key was last written down.
+	keyUses map[[2]string]int64
+	// projects are some that exist, so that not every job asks for its own.
+	projects map[string]bool
+}
+
+func (x *session) loop() {
 	defer func() {
-		for _, stmt := range w.stmts {
+		for _, stmt := range x.stmts {
 			stmt.Close()
+		}
+		if x.w.shared != nil && x.conn != nil {
+			_ = x.conn.Close()
 		}
 	}()
 	batch := make([]*op, 0, maxAccepts+maxEffects+maxNotes)
 	for {
 		batch = batch[:0]
-		select {
-		case o := <-w.accepts:
-			batch = append(batch, o)
-		case o := <-w.effects:
-			batch = append(batch, o)
-		case o := <-w.notes:
-			batch = append(batch, o)
-		case o := <-w.between:
-			o.answer(o.run(&tx{w: w}))
-			continue
-		case <-w.stopping:
-			// Callers that came before the stop are still served.
-			if batch = w.fill(batch); len(batch) == 0 {
-				return
-			}
-			w.commit(batch)
+		if x.leave() {
 			continue
 		}
-		w.commit(w.fill(batch))
+		select {
+		case o := <-x.accepts:
+			batch = append(batch, o)
+		case o := <-x.effects:
+			batch = append(batch, o)
+		case o := <-x.notes:
+			batch = append(batch, o)
+		case o := <-x.between:
+			o.answer(o.run(&tx{w: x.w, x: x, ctx: context.Background()}))
+			continue
+		case <-x.w.stopping:
+			// Callers that came before the stop are still served.
+			if batch = x.fill(batch); len(batch) == 0 {
+				return
+			}
+			x.commit(batch)
+			continue
+		}
+		x.commit(x.fill(batch))
 	}
 }
 
 // fill adds what waits already, without lingering: under load a batch forms by itself
 // while the former one is being synced.
-func (w *writer) fill(batch []*op) []*op {
+func (x *session) fill(batch []*op) []*op {
 	var count [opBetween]int
 	bytes := 0
 	add := func(o *op) {
@@ -222,19 +314,19 @@ func (w *writer) fill(batch []*op) []*op {
 		count[o.kind]++
 		bytes += o.bytes
 	}
-	for count[opAccept] < maxAccepts && bytes < maxAcceptBytes && w.drain(w.accepts, add) {
+	for count[opAccept] < maxAccepts && bytes < maxAcceptBytes && drain(x.accepts, add) {
 	}
-	for count[opEffect] < maxEffects && w.drain(w.effects, add) {
+	for count[opEffect] < maxEffects && drain(x.effects, add) {
 	}
-	for count[opNote] < maxNotes && w.drain(w.notes, add) {
+	for count[opNote] < maxNotes && drain(x.notes, add) {
 	}
 	return batch
 }
 
 // drain hands over one operation, if one waits.
-func (w *writer) drain(lane chan *op, add func(*op)) bool {
+func drain(line chan *op, add func(*op)) bool {
 	select {
-	case o := <-lane:
+	case o := <-line:
 		add(o)
 		return true
 	default:
@@ -242,25 +334,35 @@ func (w *writer) drain(lane chan *op, add func(*op)) bool {
 	}
 }
 
+// maxTries is how often an operation is tried that other processes' writing got in the
+// way of.
+const maxTries = 5
+
 // commit writes the batch in one transaction. Where one operation fails after it wrote
 // something, the whole is rolled back and each is tried in a transaction of its own, so
 // that a bad one holds nobody up.
-func (w *writer) commit(batch []*op) {
-	errs, err := w.transact(batch)
+func (x *session) commit(batch []*op) {
+	errs, err := x.transact(batch)
 	switch {
 	case err == nil:
 		for i, o := range batch {
 			o.answer(errs[i])
 		}
-	case len(batch) == 1 || errors.Is(err, gaff.ErrUnavailable):
+	case errors.Is(err, gaff.ErrUnavailable) || len(batch) == 1 && !errors.Is(err, ErrCollision):
 		for _, o := range batch {
 			o.answer(err)
 		}
 	default:
 		for _, o := range batch {
-			errs, err := w.transact([]*op{o})
+			var errs []error
+			err := error(ErrCollision)
+			for try := 0; try < maxTries && errors.Is(err, ErrCollision); try++ {
+				errs, err = x.transact([]*op{o})
+			}
 			if err == nil {
 				err = errs[0]
+			} else if errors.Is(err, ErrCollision) {
+				err = fmt.Errorf("%w: %w", gaff.ErrUnavailable, err)
 			}
 			o.answer(err)
 		}
@@ -268,38 +370,48 @@ func (w *writer) commit(batch []*op) {
 }
 
 // transact runs the operations between begin and commit. errs are their own errors, of
-// those that failed before they wrote anything; err means that nothing was written.
-func (w *writer) transact(batch []*op) (errs []error, err error) {
-	tx := &tx{w: w, now: time.Now()}
-	if err := w.plain(`begin immediate`); err != nil {
+// those that failed before they wrote anything; err means that nothing was written, or,
+// if it is ErrUnavailable, that it is not known whether it was.
+func (x *session) transact(batch []*op) (errs []error, err error) {
+	t := &tx{w: x.w, x: x, ctx: context.Background()}
+	if x.w.shared != nil {
+		var cancel context.CancelFunc
+		t.ctx, cancel = context.WithTimeout(t.ctx, x.w.shared.TxTime)
+		defer cancel()
+		if err := x.connect(t.ctx); err != nil {
+			return nil, err
+		}
+	}
+	t.now = time.Now()
+	if err := t.begin(); err != nil {
+		x.lose(err)
 		return nil, err
 	}
+	nextEvent := x.w.nextEvent
 	defer func() {
 		if err == nil {
 			return
 		}
-		for _, key := range tx.took {
-			delete(w.taken, key)
+		for _, key := range t.took {
+			x.w.held.drop(key)
 		}
-		w.nextEvent -= tx.events
-		// The rollback of a transaction that the database ended itself fails; there is
-		// nothing to do about it then.
-		_ = w.plain(`rollback`)
+		x.w.nextEvent = nextEvent
+		x.rollback(err)
 	}()
 	errs = make([]error, len(batch))
 	for i, o := range batch {
-		tx.wrote = false
-		if errs[i] = tx.run(o); errs[i] != nil && (tx.wrote || errors.Is(errs[i], gaff.ErrUnavailable)) {
+		t.wrote = false
+		if errs[i] = t.run(o); errs[i] != nil && (t.wrote || errors.Is(errs[i], gaff.ErrUnavailable)) {
 			return nil, errs[i]
 		}
 	}
-	if err := tx.finish(); err != nil {
+	if err := t.finish(); err != nil {
 		return nil, err
 	}
-	if err := w.plain(`commit`); err != nil {
+	if err := t.commit(); err != nil {
 		return nil, err
 	}
-	if committed := w.store.opt.Committed; committed != nil {
+	if committed := x.w.store.opt.Committed; committed != nil {
 		committed()
 	}
 	for i, o := range batch {
@@ -307,60 +419,198 @@ func (w *writer) transact(batch []*op) (errs []error, err error) {
 			o.committed()
 		}
 	}
-	if len(w.projects) > maxProjects {
-		clear(w.projects)
+	if len(x.projects) > maxProjects {
+		clear(x.projects)
 	}
-	for _, project := range tx.seen {
-		w.projects[project] = true
+	for _, project := range t.seen {
+		x.projects[project] = true
 	}
-	for _, lane := range tx.wakes {
-		w.store.signalWake(lane)
+	for _, lane := range t.wakes {
+		x.w.store.signalWake(lane)
 	}
-	if len(tx.changes) > 0 {
-		w.store.signalChanged()
+	if len(t.changes) > 0 {
+		x.w.store.signalChanged()
+	}
+	if x.w.shared != nil && (len(t.wakes) > 0 || len(t.changes) > 0) {
+		x.w.shared.Tell(t.wakes, len(t.changes) > 0)
 	}
 	return errs, nil
 }
 
-func (w *writer) plain(text string) error {
-	stmt, err := w.prepare(text)
+// leave lets the others have what waits while this session alone has no connection; it
+// tries to get one. What waits for no one is taken all the same, and told that it cannot
+// be written.
+func (x *session) leave() bool {
+	if x.w.shared == nil || x.conn != nil || x.failure == nil || x.connected.Load() == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), x.w.shared.TxTime)
+	defer cancel()
+	if x.connect(ctx) == nil {
+		return false
+	}
+	select {
+	case <-x.w.stopping:
+		return false
+	case <-time.After(reconnectEvery):
+		return true
+	}
+}
+
+// reconnectEvery is how often a lost database is tried at most, by each session.
+const reconnectEvery = 100 * time.Millisecond
+
+func (x *session) connect(ctx context.Context) (err error) {
+	if x.conn != nil {
+		return nil
+	}
+	if time.Since(x.failedAt) < reconnectEvery {
+		return x.failure
+	}
+	conn, err := x.w.shared.Connect(ctx)
+	if err == nil && x.shard == 0 {
+		err = conn.QueryRowContext(ctx, `select nextval('shard_seq')`).Scan(&x.shard)
+		if err != nil {
+			discard(conn)
+		}
+	}
+	if err != nil {
+		err = x.w.store.opt.Dialect.Fault(err)
+		if !errors.Is(err, gaff.ErrUnavailable) {
+			err = fmt.Errorf("%w: %w", gaff.ErrUnavailable, err)
+		}
+		x.failure, x.failedAt = err, time.Now()
+		return err
+	}
+	x.conn, x.failure = conn, nil
+	x.connected.Add(1)
+	return nil
+}
+
+// lose gives the connection up.
+func (x *session) lose(err error) {
+	if x.w.shared == nil {
+		return
+	}
+	discard(x.conn)
+	x.conn = nil
+	x.connected.Add(-1)
+	x.w.store.opt.Log.Warn("connection to the database lost", "error", err)
+}
+
+// discard closes a connection for good, rather than giving it back to its pool.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = conn.Close()
+}
+
+// rollback ends the transaction that cause broke.
+func (x *session) rollback(cause error) {
+	ctx, cancel := context.Background(), func() {}
+	if x.w.shared != nil {
+		if errors.Is(cause, gaff.ErrUnavailable) {
+			x.lose(cause) // whatever became of it
+			return
+		}
+		ctx, cancel = context.WithTimeout(ctx, time.Second)
+	}
+	defer cancel()
+	_, err := x.conn.ExecContext(ctx, `rollback`)
+	// On SQLite the rollback of a transaction that the database ended itself fails; there
+	// is nothing to do about it then.
+	if err != nil {
+		x.lose(err)
+	}
+}
+
+func (t *tx) begin() error {
+	if t.w.shared != nil {
+		_, err := t.x.conn.ExecContext(t.ctx, `begin`)
+		return t.fault(err)
+	}
+	return t.plain(`begin immediate`)
+}
+
+func (t *tx) commit() error {
+	if t.w.shared != nil {
+		return t.fault(t.w.shared.Commit(t.ctx, t.x.conn))
+	}
+	return t.plain(`commit`)
+}
+
+func (t *tx) plain(text string) error {
+	stmt, err := t.prepare(text)
 	if err != nil {
 		return err
 	}
-	_, err = stmt.ExecContext(context.Background())
-	return w.fault(err)
+	_, err = stmt.ExecContext(t.ctx)
+	return t.fault(err)
 }
 
-func (w *writer) prepare(text string) (*sql.Stmt, error) {
-	if stmt := w.stmts[text]; stmt != nil {
+// statement is a prepared statement, or the connection where the driver prepares.
+type statement interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+}
+
+type unprepared struct {
+	conn *sql.Conn
+	text string
+}
+
+func (u unprepared) ExecContext(ctx context.Context, args ...any) (sql.Result, error) {
+	return u.conn.ExecContext(ctx, u.text, args...)
+}
+
+func (u unprepared) QueryContext(ctx context.Context, args ...any) (*sql.Rows, error) {
+	return u.conn.QueryContext(ctx, u.text, args...)
+}
+
+func (t *tx) prepare(text string) (statement, error) {
+	x := t.x
+	if x.stmts == nil {
+		return unprepared{x.conn, text}, nil
+	}
+	if stmt := x.stmts[text]; stmt != nil {
 		return stmt, nil
 	}
-	stmt, err := w.conn.PrepareContext(context.Background(), text)
+	stmt, err := x.conn.PrepareContext(t.ctx, text)
 	if err != nil {
-		return nil, w.fault(err)
+		return nil, t.fault(err)
 	}
-	w.stmts[text] = stmt
+	x.stmts[text] = stmt
 	return stmt, nil
 }
 
-func (w *writer) fault(err error) error {
+// fault marks an error of the database. On a shared one it has ended the transaction.
+func (t *tx) fault(err error) error {
 	if err == nil || errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	return w.store.opt.Dialect.Fault(err)
+	if t.w.shared != nil {
+		t.wrote = true
+	}
+	if t.ctx.Err() != nil {
+		return fmt.Errorf("%w: the database did not answer within %s: %w", gaff.ErrUnavailable, t.w.shared.TxTime, err)
+	}
+	return t.w.store.opt.Dialect.Fault(err)
 }
 
 // tx is one transaction of the writer.
 type tx struct {
 	w       *writer
+	x       *session
+	ctx     context.Context // bounds the whole transaction
 	now     time.Time
-	wrote   bool // by the current operation
+	wrote   bool // by the current operation; or the transaction is broken
 	took    []deliveryKey
-	events  int64
 	seen    []string // projects that exist once this is committed
 	tallies []tally
-	changes []change
-	wakes   []string // lanes in which something waits now
+	// What is written at the end, for all operations at once; see bulk.go.
+	accepting []acceptance
+	finishing []finishing
+	changes   []change
+	wakes     []string // lanes in which something waits now
 }
 
 type tally struct {
@@ -395,13 +645,13 @@ func (t *tx) run(o *op) (err error) {
 
 // exec returns the number of rows that changed.
 func (t *tx) exec(text string, args ...any) (int64, error) {
-	stmt, err := t.w.prepare(text)
+	stmt, err := t.prepare(text)
 	if err != nil {
 		return 0, err
 	}
-	res, err := stmt.ExecContext(context.Background(), args...)
+	res, err := stmt.ExecContext(t.ctx, plainText(args)...)
 	if err != nil {
-		return 0, t.w.fault(err)
+		return 0, t.fault(err)
 	}
 	n, err := res.RowsAffected()
 	if n > 0 {
@@ -412,11 +662,21 @@ func (t *tx) exec(text string, args ...any) (int64, error) {
 
 // row scans the only row of a query, or returns sql.ErrNoRows.
 func (t *tx) row(dest []any, text string, args ...any) error {
-	stmt, err := t.w.prepare(text)
+	rows, err := t.query(text, args...)
 	if err != nil {
 		return err
 	}
-	return t.w.fault(stmt.QueryRowContext(context.Background(), args...).Scan(dest...))
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return t.fault(err)
+		}
+		return sql.ErrNoRows
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return err
+	}
+	return t.fault(rows.Close())
 }
 
 // returning is row for a statement that writes.
@@ -429,16 +689,48 @@ func (t *tx) returning(dest []any, text string, args ...any) error {
 }
 
 func (t *tx) query(text string, args ...any) (*sql.Rows, error) {
-	stmt, err := t.w.prepare(text)
+	stmt, err := t.prepare(text)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := stmt.QueryContext(context.Background(), args...)
-	return rows, t.w.fault(err)
+	rows, err := stmt.QueryContext(t.ctx, plainText(args)...)
+	return rows, t.fault(err)
 }
 
-func (t *tx) take(key deliveryKey, claim int) {
-	t.w.taken[key] = claim
+// each calls scan for every row of a query.
+func (t *tx) each(scan func(*sql.Rows) error, text string, args ...any) error {
+	rows, err := t.query(text, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return t.fault(rows.Err())
+}
+
+// lock is the end of a query whose rows are about to be written: where others write too,
+// they wait until this transaction has ended.
+func (t *tx) lock() string {
+	if t.w.shared == nil {
+		return ""
+	}
+	return " for update"
+}
+
+// lockFree is lock for rows of which any will do: those that others hold are left out.
+func (t *tx) lockFree() string {
+	if t.w.shared == nil {
+		return ""
+	}
+	return " for update skip locked"
+}
+
+func (t *tx) take(key deliveryKey, l heldLease) {
+	t.w.held.take(key, l)
 	t.took = append(t.took, key)
 }
 
@@ -481,16 +773,19 @@ func (t *tx) change(kind, ref, status, source string) {
 
 // finish writes what all operations of the commit share.
 func (t *tx) finish() error {
+	if err := t.flush(); err != nil {
+		return err
+	}
 	for _, tl := range t.tallies {
-		if _, err := t.exec(`insert into tally (source, minute, received, pending, success, error, rejected, first_seq, last_seq)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		if _, err := t.exec(`insert into tally (source, minute, shard, received, pending, success, error, rejected, first_seq, last_seq)
+			values ($1, $2, $10, $3, $4, $5, $6, $7, $8, $9)
 			on conflict (source, minute, shard) do update set
 				received = tally.received + excluded.received, pending = tally.pending + excluded.pending,
 				success = tally.success + excluded.success, error = tally.error + excluded.error,
 				rejected = tally.rejected + excluded.rejected,
 				first_seq = coalesce(tally.first_seq, excluded.first_seq), last_seq = coalesce(excluded.last_seq, tally.last_seq)`,
 			tl.source, tl.minute, tl.received, tl.status[0], tl.status[1], tl.status[2], tl.rejected,
-			nullZero(tl.first), nullZero(tl.last)); err != nil {
+			nullZero(tl.first), nullZero(tl.last), t.x.shard); err != nil {
 			return fmt.Errorf("tally: %w", err)
 		}
 	}
@@ -501,15 +796,41 @@ func (t *tx) finish() error {
 	if err != nil {
 		return fmt.Errorf("change log: %w", err)
 	}
-	if _, err := t.exec(`insert into change (at, items) values ($1, $2)`, micros(t.now), items); err != nil {
+	if t.w.shared != nil {
+		// Its number is the transaction's: see changes.
+		_, err = t.exec(`insert into change (seq, at, items) values (pg_current_xact_id()::text::bigint, $1, $2)`, micros(t.now), items)
+	} else {
+		_, err = t.exec(`insert into change (at, items) values ($1, $2)`, micros(t.now), items)
+	}
+	if err != nil {
 		return fmt.Errorf("change log: %w", err)
 	}
-	if t.w.changes++; t.w.changes >= int64(t.w.store.opt.MaxChanges)/20 {
-		t.w.changes = 0
-		if _, err := t.exec(`delete from change where seq <= (select max(seq) from change) - $1`,
+	if t.x.changes++; t.x.changes >= int64(t.w.store.opt.MaxChanges)/20 {
+		t.x.changes = 0
+		if _, err := t.exec(`delete from change where seq in (select seq from change
+				where seq < (select min(seq) from (select seq from change order by seq desc limit $1) newest)`+t.lockFree()+`)`,
 			t.w.store.opt.MaxChanges); err != nil {
 			return fmt.Errorf("change log: %w", err)
 		}
 	}
 	return nil
+}
+
+// plainText replaces what PostgreSQL keeps in no text: bytes that are not UTF-8, and zero.
+// It is done for every database, so that a text is found again under what it was kept as.
+func plainText(args []any) []any {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok && !isPlain(text) {
+			args[i] = plain(text)
+		}
+	}
+	return args
+}
+
+func isPlain(text string) bool {
+	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
+}
+
+func plain(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
 }

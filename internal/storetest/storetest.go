@@ -1261,7 +1261,9 @@ func testChanges(s *suite) {
 	for _, limit := range []int{1, 2, 100} {
 		var got []string
 		at := start
-		for range 10 {
+		// What was committed is told at once, or in a moment where others write too.
+		for end := time.Now().Add(10 * time.Second); len(got) < len(want) && time.Now().Before(end); {
+			changed := s.st.Changed()
 			cs, last, gone, err := s.st.Changes(s.ctx, at, limit)
 			s.must(err)
 			if gone {
@@ -1273,9 +1275,17 @@ func testChanges(s *suite) {
 			for _, c := range cs {
 				got = append(got, c.Kind+" "+c.Status+" "+c.Ref)
 			}
-			at = last
+			if at = last; len(cs) == 0 {
+				select {
+				case <-changed:
+				case <-time.After(2 * time.Second):
+				}
+			}
 		}
 		s.equal(fmt.Sprint("by ", limit), got, want)
+		if cs, _, _, err := s.st.Changes(s.ctx, at, limit); err != nil || len(cs) != 0 {
+			s.Errorf("after the last: %v, %v", cs, err)
+		}
 	}
 	_, end, gone, err := s.st.Changes(s.ctx, "9223372036854775807-0", 10)
 	s.must(err)

@@ -26,7 +26,7 @@ import (
 type Store = sqlstore.Store
 
 // MigrationApplied is the message that is logged for each migration, with its name.
-const MigrationApplied = "migration applied"
+const MigrationApplied = sqlstore.MigrationApplied
 
 // Options of a store. The zero value works.
 type Options struct {
@@ -116,8 +116,12 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	}
 	opened = append(opened, cp.db.Close)
 	st, err := sqlstore.New(ctx, sqlstore.Options{
-		Dialect: sqlstore.Dialect{Name: "sqlite", Fault: fault},
-		Write:   conn, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
+		Dialect: sqlstore.Dialect{
+			Name: "sqlite", Fault: fault,
+			Body:    func(column string) string { return `cast(` + column + ` as text) like ? escape '\'` },
+			Pattern: sqlstore.Like,
+		},
+		Write: conn, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, Committed: cp.committed,
 		// The writing connection is the last to go: as the only one left, it copies the
 		// whole log into the database file.

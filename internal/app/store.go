@@ -1,0 +1,123 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gaff/internal/access"
+	"gaff/internal/config"
+	"gaff/internal/sqlstore"
+	"gaff/store/postgres"
+	"gaff/store/sqlite"
+)
+
+func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sqlstore.Store, error) {
+	if cfg.DatabaseURL == "" {
+		return sqlite.Open(ctx, filepath.Join(cfg.DataDir, databaseFile), sqlite.Options{
+			Log: log, MaxRejections: cfg.Limits.Rejections, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
+		})
+	}
+	// The token and the address of this node are kept there all the same.
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the data folder: %w", err)
+	}
+	return postgres.Open(ctx, cfg.DatabaseURL, postgres.Options{
+		Log: log, MaxRejections: cfg.Limits.Rejections, Lease: cfg.Limits.Lease,
+		MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
+	})
+}
+
+// admin is who may do everything.
+type admin struct {
+	hash string // of the token
+	hint string // with which token to manage the gateway
+}
+
+// adminSetting names the row in which nodes of one database agree on the token's hash.
+const adminSetting = "admin_token"
+
+// findAdmin returns the token of the configuration, else the one that the first start
+// made. It is printed when it is made, and only then. Nodes that share a database share
+// it: the database has its hash.
+func findAdmin(ctx context.Context, cfg *config.Config, st *sqlstore.Store, log *slog.Logger) (admin, error) {
+	path := filepath.Join(cfg.DataDir, TokenFile)
+	a := admin{hint: "with the token in " + path}
+	if cfg.DatabaseURL == "" {
+		token, made, err := adminToken(cfg)
+		a.hash = access.Hash(token)
+		if made {
+			a.hint = madeHint(token, path)
+		}
+		if cfg.AdminToken != "" {
+			a.hint = envHint
+		}
+		return a, err
+	}
+	token, err := knownToken(cfg)
+	if err != nil {
+		return a, err
+	}
+	fresh := token == ""
+	if fresh {
+		token = newToken()
+	}
+	stored, err := st.Setting(ctx, adminSetting, access.Hash(token))
+	if err != nil {
+		return a, fmt.Errorf("admin token: %w", err)
+	}
+	a.hash = access.Hash(token)
+	switch same := stored == a.hash; {
+	case cfg.AdminToken != "":
+		a.hint = envHint
+		if !same {
+			log.Warn("another node was given another admin token; set the same GAFF_ADMIN_TOKEN on all")
+		}
+	case same && fresh:
+		a.hint = madeHint(token, path)
+		err = keepToken(path, token)
+	case !same:
+		a.hash = stored
+		a.hint = "with the admin token of the first node that was started on this database (in its data folder)"
+	}
+	return a, err
+}
+
+const envHint = "with the token of GAFF_ADMIN_TOKEN"
+
+func madeHint(token, path string) string {
+	return "with the token " + token + "\n(kept in " + path + ", readable by you alone)"
+}
+
+// knownToken is the configured token, else the one in the data folder; empty if there is
+// none.
+func knownToken(cfg *config.Config) (string, error) {
+	if cfg.AdminToken != "" {
+		return string(cfg.AdminToken), nil
+	}
+	text, err := os.ReadFile(filepath.Join(cfg.DataDir, TokenFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("admin token: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+func keepToken(path, token string) error {
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		return fmt.Errorf("keep the admin token: %w", err)
+	}
+	return nil
+}
+
+// adminToken is knownToken, or a new one that is kept.
+func adminToken(cfg *config.Config) (token string, made bool, err error) {
+	if token, err = knownToken(cfg); err != nil || token != "" {
+		return token, false, err
+	}
+	token = newToken()
+	return token, true, keepToken(filepath.Join(cfg.DataDir, TokenFile), token)
+}

@@ -1,0 +1,288 @@
+package postgres_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"gaff"
+	"gaff/internal/migrate"
+	"gaff/internal/pgtest"
+	"gaff/pipeline"
+	"gaff/store/postgres"
+)
+
+func onConn(address string, fn func(*pgx.Conn) error) error {
+	c, err := pgx.Connect(context.Background(), address)
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.Background())
+	return fn(c)
+}
+
+func withDatabase(address, name string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		panic(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+func applyNext(t *testing.T, address string, steps []migrate.Step) {
+	t.Helper()
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := migrate.Apply(t.Context(), conn, "postgres", steps); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A connection that is cut at a commit leaves its outcome unknown: nothing is acknowledged,
+// and nothing doubled by trying again.
+func TestCommitWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	proxy, through := pgtest.NewProxy(t, address)
+	st, other := open(t, through), open(t, address)
+	ids := map[string]string{}
+	const rounds = 12
+	for i := range rounds {
+		key := fmt.Sprint("webhook-", i)
+		committed := i%2 == 1
+		mode := pgtest.CutBeforeCommit
+		if committed {
+			mode = pgtest.CutAfterCommit
+		}
+		proxy.Set(mode)
+		rc, err := accept(st, key, true)
+		if !errors.Is(err, gaff.ErrUnavailable) {
+			t.Fatalf("%s was acknowledged: %+v, %v", key, rc, err)
+		}
+		// The sender comes again, perhaps to another node.
+		node := st
+		if i%4 < 2 {
+			node = other
+		}
+		eventually(t, "kept when it comes again", func() bool {
+			rc, err = accept(node, key, false)
+			return err == nil
+		})
+		if rc.Duplicate != committed {
+			t.Errorf("%s comes again: duplicate %v, its first commit was done: %v", key, rc.Duplicate, committed)
+		}
+		ids[key] = rc.ID
+	}
+	if proxy.Cuts() != rounds {
+		t.Fatalf("%d commits were cut, want %d", proxy.Cuts(), rounds)
+	}
+	// Effects: a worker whose commit went unanswered tries again.
+	worked := map[string]bool{}
+	eventually(t, "all worked", func() bool {
+		for i, w := range claim(t, st, 3) {
+			mode := []pgtest.Mode{pgtest.CutBeforeCommit, pgtest.CutAfterCommit, pgtest.Pass}[i%3]
+			proxy.Set(mode)
+			err := apply(st, w)
+			if mode == pgtest.Pass == errors.Is(err, gaff.ErrUnavailable) {
+				t.Fatalf("mode %d: %v", mode, err)
+			}
+			for errors.Is(err, gaff.ErrUnavailable) {
+				err = apply(st, w)
+			}
+			if want := mode == pgtest.CutAfterCommit; want != errors.Is(err, gaff.ErrLeaseLost) || !want && err != nil {
+				t.Errorf("mode %d, tried again: %v", mode, err)
+			}
+			worked[w.Event.WebhookID] = true
+		}
+		return len(worked) == rounds
+	})
+	for key, id := range ids {
+		d, err := other.Event(context.Background(), id)
+		if err != nil || d.Status != gaff.StatusSuccess || len(d.Deliveries) != 1 || len(d.Attempts) != 1 {
+			t.Errorf("%s: %+v, %v", key, d, err)
+		}
+		media, err := other.Media(context.Background(), pipeline.MediaFilter{JobID: "job-" + key})
+		if err != nil || len(media.Items) != 1 {
+			t.Errorf("%s: %d media, %v", key, len(media.Items), err)
+		}
+	}
+	if page, err := other.Events(context.Background(), gaff.EventFilter{Cursor: gaff.Cursor{Limit: 500}}); err != nil || len(page.Items) != rounds {
+		t.Errorf("%d events, want %d (%v)", len(page.Items), rounds, err)
+	}
+}
+
+// patience is what a sender may be kept waiting.
+const patience = 5 * time.Second
+
+// unavailable tries to keep a webhook, and wants to be told in time that it cannot be.
+func unavailable(t *testing.T, st *postgres.Store, what string) {
+	t.Helper()
+	began := time.Now()
+	_, err := accept(st, fmt.Sprint(what, time.Now().UnixNano()), false)
+	if !errors.Is(err, gaff.ErrUnavailable) {
+		t.Errorf("%s: %v", what, err)
+	}
+	// A second more, for a machine that is busy with other tests.
+	if took := time.Since(began); took > patience+time.Second {
+		t.Errorf("%s: told after %s", what, took)
+	}
+	if err := st.Ready(context.Background()); err == nil {
+		t.Errorf("%s: ready", what)
+	}
+}
+
+func recovers(t *testing.T, st *postgres.Store, what string) {
+	t.Helper()
+	eventually(t, what+": works again", func() bool {
+		_, err := accept(st, fmt.Sprint(what, time.Now().UnixNano()), false)
+		return err == nil && st.Ready(context.Background()) == nil
+	})
+	if _, err := st.Events(context.Background(), gaff.EventFilter{}); err != nil {
+		t.Errorf("%s: reads: %v", what, err)
+	}
+}
+
+func TestNetworkThatHangs(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	proxy, through := pgtest.NewProxy(t, address)
+	st := open(t, through)
+	recovers(t, st, "at first")
+	proxy.Set(pgtest.Hang)
+	unavailable(t, st, "it hangs")
+	unavailable(t, st, "it hangs on") // new connections hang as well
+	proxy.Set(pgtest.Refuse)
+	unavailable(t, st, "cut")
+	proxy.Set(pgtest.Pass)
+	recovers(t, st, "mended")
+}
+
+func TestServerGone(t *testing.T) {
+	t.Parallel()
+	server, err := pgtest.NewServer(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	address, err := server.Database("gaff")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := open(t, address)
+	var kept []string
+	for what, end := range map[string]func(){"killed": server.Kill, "stopped": server.Stop} {
+		for i := range 20 {
+			rc, err := accept(st, fmt.Sprint(what, "-", i), i%2 == 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, rc.ID)
+		}
+		end()
+		unavailable(t, st, what)
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		recovers(t, st, what)
+	}
+	for _, id := range kept {
+		if _, err := st.Event(context.Background(), id); err != nil {
+			t.Errorf("%s was acknowledged: %v", id, err)
+		}
+	}
+}
+
+// A server without room for more connections is worked with on those that there are.
+func TestNoMoreConnections(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	st := open(t, address)
+	recovers(t, st, "at first")
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := u.Path[1:]
+	if err := onConn(address, func(c *pgx.Conn) error {
+		_, err := c.Exec(context.Background(), `alter database `+name+` connection limit 0`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		if _, err := accept(st, fmt.Sprint("crowded-", i), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := postgres.Open(context.Background(), address, postgres.Options{}); err == nil {
+		t.Error("another node found room")
+	}
+	// All are cut, and none comes back until there is room.
+	if err := onConn(withDatabase(address, "postgres"), func(c *pgx.Conn) error {
+		_, err := c.Exec(context.Background(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = $1`, name)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it notices", func() bool {
+		_, err := accept(st, fmt.Sprint("full-", time.Now().UnixNano()), false)
+		return err != nil
+	})
+	unavailable(t, st, "full")
+	if err := onConn(withDatabase(address, "postgres"), func(c *pgx.Conn) error {
+		_, err := c.Exec(context.Background(), `alter database `+name+` connection limit -1`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	recovers(t, st, "room again")
+}
+
+// A process that hangs in the middle of a transaction holds its rows; others must not
+// hang with it.
+func TestForeignLock(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	st := open(t, address)
+	rc, err := accept(st, "locked", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := onConn(address, func(c *pgx.Conn) error {
+		if _, err := c.Exec(context.Background(), `begin; update event set updated_at = updated_at`); err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := apply(st, rc.Work[0]); !errors.Is(err, gaff.ErrUnavailable) {
+			t.Errorf("effects on a locked row: %v", err)
+		}
+		if took := time.Since(began); took > 2*patience {
+			t.Errorf("told after %s", took)
+		}
+		if _, err := accept(st, "beside", false); err != nil {
+			t.Errorf("receiving beside it: %v", err)
+		}
+		_, err := c.Exec(context.Background(), `rollback`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply(st, rc.Work[0]); err != nil {
+		t.Error(err)
+	}
+}

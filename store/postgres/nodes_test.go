@@ -1,0 +1,409 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"gaff"
+	"gaff/internal/migrate"
+	"gaff/internal/pgtest"
+	"gaff/pipeline"
+	"gaff/store/postgres"
+)
+
+// lease is that of the nodes in these tests.
+const lease = 2 * time.Second
+
+func open(t *testing.T, address string) *postgres.Store {
+	t.Helper()
+	st, err := postgres.Open(context.Background(), address, postgres.Options{Lease: lease})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	return st
+}
+
+func accept(st *postgres.Store, key string, take bool) (gaff.Receipt, error) {
+	body := fmt.Appendf(nil, `{"key":%q}`, key)
+	return st.Accept(context.Background(), gaff.AcceptParams{
+		Event: &gaff.Event{
+			Source: "shop", Type: "paid", WebhookID: key, DedupeKey: key, ReceivedAt: time.Now(), Data: body,
+			Request: &gaff.Request{Method: "POST", URL: "/", Body: body},
+		},
+		Deliveries: []gaff.Delivery{{Handler: "h", MaxAttempts: 3}}, Take: []bool{take},
+	})
+}
+
+func claim(t *testing.T, st *postgres.Store, limit int) []gaff.Work {
+	t.Helper()
+	work, err := st.Claim(context.Background(), gaff.ClaimParams{Now: time.Now(), Limit: limit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return work
+}
+
+func apply(st *postgres.Store, w gaff.Work) error {
+	l := w.Lease
+	l.StartedAt = time.Now()
+	return st.Apply(context.Background(), l, func(tx pipeline.Tx) error {
+		j := &pipeline.Job{ID: "job-" + w.Event.WebhookID, Provider: "p", RequestID: w.Event.WebhookID, Status: pipeline.JobCompleted}
+		_, err := tx.Job(context.Background(), j.ID)
+		if errors.Is(err, gaff.ErrNotFound) {
+			err = tx.InsertJob(context.Background(), j)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.AddMedia(context.Background(), &pipeline.Media{JobID: j.ID, Position: "0", MediaType: pipeline.MediaImage})
+		return err
+	})
+}
+
+// eventually asks until it is so; the time is for a machine that has much else to do.
+func eventually(t *testing.T, what string, ask func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ask(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("still not: " + what)
+		}
+	}
+}
+
+func TestNodesShareTheWork(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	nodes := []*postgres.Store{open(t, address), open(t, address), open(t, address)}
+	const count = 300
+	var wg sync.WaitGroup
+	for i, st := range nodes {
+		wg.Go(func() {
+			for n := range count {
+				// Every webhook comes to two nodes.
+				if _, err := accept(st, fmt.Sprint((i*count/2+n)%(count*3/2)), false); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var mu sync.Mutex
+	worked := map[string]int{}
+	for _, st := range nodes {
+		for range 3 {
+			wg.Go(func() {
+				for {
+					work := claim(t, st, 10)
+					if len(work) == 0 {
+						return
+					}
+					for _, w := range work {
+						mu.Lock()
+						worked[w.Event.WebhookID]++
+						mu.Unlock()
+						if err := apply(st, w); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for key, n := range worked {
+		if n != 1 {
+			t.Errorf("%s was worked %d times", key, n)
+		}
+	}
+	if len(worked) != count*3/2 {
+		t.Errorf("%d were worked, want %d", len(worked), count*3/2)
+	}
+	counts, err := nodes[0].Counts(context.Background(), time.Time{})
+	if err != nil || len(counts.Sources) != 1 || counts.Sources[0].Success != count*3/2 || counts.Sources[0].Pending != 0 {
+		t.Errorf("counted %+v, %v", counts, err)
+	}
+}
+
+// What a node that died was working on is another's when the lease has ended, and what
+// the dead one still does comes too late. A node that lives keeps what it works on.
+func TestLeases(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	proxy, through := pgtest.NewProxy(t, address)
+	dying, other := open(t, through), open(t, address)
+	var lost gaff.Work
+	for i := range 2 {
+		rc, err := accept(dying, fmt.Sprint("dying-", i), true)
+		if err != nil || len(rc.Work) != 1 {
+			t.Fatalf("%+v, %v", rc, err)
+		}
+		lost = rc.Work[0]
+	}
+	rc, err := accept(other, "living", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := rc.Work[0]
+	if work := claim(t, other, 10); len(work) != 0 {
+		t.Fatalf("claimed what another works on: %+v", work)
+	}
+	proxy.Set(pgtest.Refuse)
+	began := time.Now()
+	var taken []gaff.Work
+	eventually(t, "taken over", func() bool {
+		taken = append(taken, claim(t, other, 10)...)
+		return len(taken) == 2
+	})
+	if took := time.Since(began); took < lease/4 {
+		t.Errorf("taken over after %s, before the lease had ended", took)
+	}
+	due, err := other.NextDue(context.Background(), "")
+	if err != nil || !due.IsZero() {
+		t.Errorf("next due %s, %v", due, err)
+	}
+	time.Sleep(2 * lease) // what lives is renewed
+	if work := claim(t, other, 10); len(work) != 0 {
+		t.Errorf("its own lease ended: %+v", work)
+	}
+	proxy.Set(pgtest.Pass)
+	third := open(t, address)
+	if work := claim(t, third, 10); len(work) != 0 {
+		t.Errorf("another claims it: %+v", work)
+	}
+	eventually(t, "connected again", func() bool { return dying.Ready(context.Background()) == nil })
+	if err := apply(dying, lost); !errors.Is(err, gaff.ErrLeaseLost) {
+		t.Errorf("the dead one finishes: %v", err)
+	}
+	for _, w := range append(taken, kept) {
+		if err := apply(other, w); err != nil {
+			t.Error(err)
+		}
+	}
+	// At the end, all is given back at once.
+	if _, err := accept(third, "given back", true); err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if work := claim(t, other, 10); len(work) != 1 {
+		t.Errorf("claimed %d of what was given back", len(work))
+	}
+}
+
+func TestNewsOfOtherNodes(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	a, b := open(t, address), open(t, address)
+	wake := b.Wake("")
+	// The listener may not be up yet; then the poll finds it.
+	eventually(t, "woken by another node", func() bool {
+		if _, err := accept(a, fmt.Sprint(time.Now().UnixNano()), false); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-wake:
+			return true
+		case <-time.After(200 * time.Millisecond):
+			return false
+		}
+	})
+	changed := b.Changed()
+	if _, err := accept(a, "change", false); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-changed:
+	case <-time.After(20 * time.Second):
+		t.Error("a change on another node is not told")
+	}
+}
+
+// A reader of the stream misses nothing, though commits of several nodes overtake each
+// other.
+func TestStreamIsComplete(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	nodes := []*postgres.Store{open(t, address), open(t, address)}
+	reader := open(t, address)
+	_, at, _, err := reader.Changes(context.Background(), "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	done := make(chan struct{})
+	var want sync.Map
+	var wg sync.WaitGroup
+	for i, st := range nodes {
+		for j := range 8 {
+			wg.Go(func() {
+				for n := range 40 {
+					rc, err := accept(st, fmt.Sprint(i, "-", j, "-", n), false)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					want.Store(rc.ID, true)
+				}
+			})
+		}
+	}
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	read := func() int {
+		cs, last, gone, err := reader.Changes(context.Background(), at, 50)
+		if err != nil || gone {
+			t.Fatal(err, gone)
+		}
+		at = last
+		for _, c := range cs {
+			seen[c.Ref]++
+		}
+		return len(cs)
+	}
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+			read()
+		}
+	}
+	total := 0
+	want.Range(func(any, any) bool { total++; return true })
+	eventually(t, "all seen", func() bool {
+		read()
+		return len(seen) >= total
+	})
+	want.Range(func(id, _ any) bool {
+		if seen[id.(string)] != 1 {
+			t.Errorf("%s was seen %d times", id, seen[id.(string)])
+		}
+		return true
+	})
+}
+
+// A node of the former version works on while another has migrated.
+func TestFormerVersionWorksOn(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	former := open(t, address)
+	if _, err := accept(former, "before", false); err != nil {
+		t.Fatal(err)
+	}
+	steps, err := migrate.Steps("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	applyNext(t, address, append(steps, migrate.Step{Version: len(steps) + 1, Name: "9999_next", SQL: `
+		create table next (a bigint primary key);
+		alter table event add column next text collate "C" not null default '';
+		alter table delivery add column next bigint;
+		alter table job add column next bigint not null default 0;
+		alter table media add column next bigint not null default 0;
+		alter table tally add column next bigint not null default 0;
+		create index event_next on event (next, seq) where next <> ''`}))
+	for range 2 {
+		if _, err := accept(former, "after", false); err != nil {
+			t.Error(err)
+		}
+		for _, w := range claim(t, former, 10) {
+			if err := apply(former, w); err != nil {
+				t.Error(err)
+			}
+		}
+		if page, err := former.Events(context.Background(), gaff.EventFilter{}); err != nil || len(page.Items) != 2 {
+			t.Errorf("lists %d, %v", len(page.Items), err)
+		}
+		// It can also be started again.
+		former = open(t, address)
+	}
+}
+
+// What transactions of another server left must not hide new ones.
+func TestRestoredOnAnotherServer(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	if err := onConn(address, func(c *pgx.Conn) error {
+		_, err := c.Exec(context.Background(), `insert into change (seq, at, items) values (1000000000000, 1, '[]')`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	st := open(t, address)
+	_, at, _, err := st.Changes(context.Background(), "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := accept(st, "new", false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a new change is seen", func() bool {
+		cs, _, gone, err := st.Changes(context.Background(), at, 10)
+		return err == nil && !gone && len(cs) == 1
+	})
+	if _, _, gone, _ := st.Changes(context.Background(), "1000000000000-0", 10); !gone {
+		t.Error("who had read on the other server is not told to begin anew")
+	}
+}
+
+func TestOpenExplainsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	good := pgtest.URL(t)
+	latin := pgtest.Empty(t)
+	if err := onConn(latin, func(c *pgx.Conn) error {
+		_, err := c.Exec(context.Background(), `create database `+strings.ReplaceAll(t.Name(), "/", "_")+`_sql
+			encoding 'SQL_ASCII' locale_provider 'libc' locale 'C' template template0`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = onConn(latin, func(c *pgx.Conn) error {
+			_, err := c.Exec(context.Background(), `drop database `+t.Name()+`_sql`)
+			return err
+		})
+	})
+	for address, want := range map[string]string{
+		"postgres://gaff:s3cret@127.0.0.1:1/none":                      "cannot be reached",
+		withDatabase(good, "no_such_database"):                         "does not exist",
+		withDatabase(good, strings.ToLower(t.Name())+"_sql"):           "encoding 'UTF8'",
+		"postgres://gaff:s3cret@127.0.0.1:1/none?connect_timeout=nono": "want postgres://",
+	} {
+		st, err := postgres.Open(context.Background(), address, postgres.Options{})
+		if err == nil {
+			_ = st.Close()
+			t.Errorf("%s opened", want)
+			continue
+		}
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%v\nlacks %q, or tells the password", err, want)
+		}
+	}
+}
+
+func TestClockDifferencesAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	for skew, want := range map[time.Duration]bool{0: false, time.Second: false, -5 * time.Second: true, time.Hour: true} {
+		var log strings.Builder
+		err := postgres.WarnOfClock(address, slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return time.Now().Add(skew) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "clock"); got != want {
+			t.Errorf("clocks apart by %s: %q", skew, log.String())
+		}
+	}
+}

@@ -1,0 +1,310 @@
+// Package postgres opens gaff's store on PostgreSQL 15 or later. Any number of processes
+// may work on one database: each receives and works, none leads.
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"gaff"
+	"gaff/internal/migrate"
+	"gaff/internal/sqlstore"
+)
+
+// Store is an open store; it is a gaff.Store, a pipeline.Store and a pipeline.Reader.
+type Store = sqlstore.Store
+
+// MigrationApplied is the message that is logged for each migration, with its name.
+const MigrationApplied = sqlstore.MigrationApplied
+
+// Options of a store. The zero value works.
+type Options struct {
+	// Log receives what people should know, such as migrations. Nil is silent.
+	Log *slog.Logger
+	// MaxRejections is how many refused requests are kept. Zero means 10,000.
+	MaxRejections int
+	// MaxQuarantine is how many bytes of refused requests are kept whole, so that they can
+	// be tried again. Zero means 64 MiB.
+	MaxQuarantine int64
+	// QuarantineFor is how long they are kept. Zero means 7 days.
+	QuarantineFor time.Duration
+	// Lease is how long others wait before they take over what a process that has gone was
+	// working on. It is renewed while a handler runs. Zero means 30 seconds; at least 2.
+	Lease time.Duration
+	// Readers is how many connections answer queries. Zero means 6. Five more write, and
+	// one listens.
+	Readers int
+}
+
+const (
+	// connectTime is how long a connection may take to be made.
+	connectTime = 2 * time.Second
+	// txTime and acceptWait keep a sender from waiting longer than five seconds, whatever
+	// the network does: connecting is a part of the first.
+	txTime     = 4 * time.Second
+	acceptWait = 4500 * time.Millisecond
+
+	accepters = 2
+	effecters = 3
+
+	minVersion = 150000
+)
+
+// Open connects to the database at the address (postgres://…), and brings its schema up to
+// date. It fails when the server is too old, cannot be reached, or is not in UTF-8.
+func Open(ctx context.Context, address string, o Options) (*Store, error) {
+	st, err := open(ctx, address, o)
+	if err != nil {
+		return nil, fmt.Errorf("open PostgreSQL: %w", err)
+	}
+	return st, nil
+}
+
+func open(ctx context.Context, address string, o Options) (_ *Store, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Lease <= 0 {
+		o.Lease = 30 * time.Second
+	}
+	o.Lease = max(o.Lease, 2*time.Second)
+	if o.Readers <= 0 {
+		o.Readers = 6
+	}
+	cfg, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	// What was opened is closed in reverse when a later step fails.
+	var opened []func() error
+	defer func() {
+		if err != nil {
+			for i := len(opened) - 1; i >= 0; i-- {
+				_ = opened[i]()
+			}
+		}
+	}()
+	writeDB := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(writerSettings)), stdlib.OptionResetSession(asItIs))
+	opened = append(opened, writeDB.Close)
+	readDB := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(readerSettings)))
+	opened = append(opened, readDB.Close)
+	readDB.SetMaxOpenConns(o.Readers)
+	readDB.SetMaxIdleConns(o.Readers)
+	readDB.SetConnMaxIdleTime(5 * time.Minute)
+	if err := prepare(ctx, writeDB, o.Log); err != nil {
+		return nil, explain(err)
+	}
+	n := newNews(cfg, o.Log)
+	st, err := sqlstore.New(ctx, sqlstore.Options{
+		Dialect: dialect, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections, AcceptWait: acceptWait,
+		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor,
+		Shared: &sqlstore.Shared{
+			Connect: writeDB.Conn, Commit: commit, Tell: n.tell,
+			Accepters: accepters, Effecters: effecters, Lease: o.Lease, TxTime: txTime,
+		},
+		Close: func() error {
+			n.close()
+			return errors.Join(readDB.Close(), writeDB.Close())
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.heard = st.Heard
+	n.start()
+	return st, nil
+}
+
+// parse reads the address. Errors do not repeat it: it may hold a password.
+func parse(address string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, errors.New("the address cannot be read; want postgres://user:password@host:5432/database?sslmode=require")
+	}
+	if cfg.ConnectTimeout == 0 || cfg.ConnectTimeout > connectTime {
+		cfg.ConnectTimeout = connectTime
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "gaff"
+	}
+	return cfg, nil
+}
+
+// writerSettings pin the plans of statements that touch a few rows by their keys: a plan
+// that was made while a table was small is kept, and must be right when it is large.
+// A process that hangs with a transaction open must not hold its rows for long.
+const writerSettings = `set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;
+	set plan_cache_mode = force_generic_plan; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '8s';
+	select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`
+
+const readerSettings = `set jit = off; set statement_timeout = '15s'; set default_transaction_read_only = on`
+
+func setUp(settings string) func(context.Context, *pgx.Conn) error {
+	return func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, settings)
+		return err
+	}
+}
+
+func asItIs(context.Context, *pgx.Conn) error { return nil }
+
+// prepare checks the server and migrates.
+func prepare(ctx context.Context, db *sql.DB, log *slog.Logger) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var number int
+	var version, encoding, fsync string
+	if err := conn.QueryRowContext(ctx, `select current_setting('server_version_num')::int, current_setting('server_version'),
+		current_setting('server_encoding'), coalesce(current_setting('fsync', true), 'on')`).Scan(&number, &version, &encoding, &fsync); err != nil {
+		return err
+	}
+	switch {
+	case number < minVersion:
+		return fmt.Errorf("the server is version %s; 15 or later is needed", version)
+	case encoding != "UTF8":
+		return fmt.Errorf("the database is in %s; make one with create database gaff encoding 'UTF8' template template0", encoding)
+	case fsync != "on":
+		log.Warn("the server has fsync = off: what was acknowledged is lost when its machine stops")
+	}
+	if err := warnOfClock(ctx, conn, log, time.Now); err != nil {
+		return err
+	}
+	// A migration may take longer than what is written otherwise.
+	if _, err := conn.ExecContext(ctx, `set statement_timeout = 0`); err != nil {
+		return err
+	}
+	applied, err := migrate.Run(ctx, conn, "postgres")
+	if err != nil {
+		return err
+	}
+	for _, name := range applied {
+		log.Info(MigrationApplied, "name", name)
+	}
+	// After a restore from another server its transactions' numbers are strange here, and
+	// would keep new ones from being seen. What the stream could look back on is forgotten.
+	if _, err := conn.ExecContext(ctx, `delete from change where seq >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint`); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, `set statement_timeout = '8s'`)
+	return err
+}
+
+// maxSkew is how far apart the clocks may be before people are told.
+const maxSkew = 2 * time.Second
+
+// warnOfClock compares the clocks. Leases and due times are by the processes' own: a few
+// seconds do no harm, more makes others take over too early or too late.
+func warnOfClock(ctx context.Context, conn *sql.Conn, log *slog.Logger, now func() time.Time) error {
+	before := now()
+	var us int64
+	if err := conn.QueryRowContext(ctx, `select (extract(epoch from clock_timestamp()) * 1000000)::bigint`).Scan(&us); err != nil {
+		return err
+	}
+	took := now().Sub(before)
+	if skew := before.Add(took / 2).Sub(time.UnixMicro(us)); skew.Abs() > maxSkew+took {
+		log.Warn("this machine's clock and the database's differ; run NTP on both", "by", skew.Round(time.Millisecond).String())
+	}
+	return nil
+}
+
+// commit ends the transaction, and believes nothing but the server's word.
+func commit(ctx context.Context, conn *sql.Conn) error {
+	return conn.Raw(func(raw any) error {
+		tag, err := raw.(*stdlib.Conn).Conn().Exec(ctx, `commit`)
+		if err == nil && tag.String() != "COMMIT" {
+			err = fmt.Errorf("the server answered %s to a commit", tag)
+		}
+		return err
+	})
+}
+
+var dialect = sqlstore.Dialect{
+	Name: "postgres", Fault: fault, Snapshot: sql.LevelRepeatableRead,
+	LockKey: `select pg_advisory_xact_lock(hashtextextended($1, 0))`,
+	// Bodies need not be valid text; escaped, they are.
+	Body:    func(column string) string { return `encode(` + column + `, 'escape') collate "C" ilike ? escape '\'` },
+	Pattern: func(text string) string { return sqlstore.Like(escape(text)) },
+}
+
+// escape is what encode(…, 'escape') does.
+func escape(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '\\':
+			b.WriteString(`\\`)
+		case c == 0 || c >= 0x80:
+			fmt.Fprintf(&b, `\%03o`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// fault tells errors that another try may not have from those of the statement itself.
+func fault(err error) error {
+	if err == nil || errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, sqlstore.ErrCollision) || errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		// No answer of the server, so something on the way to it.
+		return fmt.Errorf("%w: %w", gaff.ErrUnavailable, explain(err))
+	}
+	switch pe.Code {
+	case "40001", "40P01":
+		return fmt.Errorf("%w: %w", sqlstore.ErrCollision, err)
+	case "25006", "55P03", "57014", "XX000":
+		return fmt.Errorf("%w: %w", gaff.ErrUnavailable, explain(err))
+	}
+	switch pe.Code[:2] {
+	case "08", "28", "3D", "53", "57", "58", "25":
+		return fmt.Errorf("%w: %w", gaff.ErrUnavailable, explain(err))
+	}
+	return err
+}
+
+// explain says what to do about errors that have a remedy.
+func explain(err error) error {
+	var pe *pgconn.PgError
+	var ce *pgconn.ConnectError
+	hint := ""
+	switch {
+	case errors.As(err, &pe):
+		switch pe.Code {
+		case "53100":
+			hint = "the database's disk is full: free some space"
+		case "53300":
+			hint = "the server has no connection left: raise max_connections, or run fewer nodes (" +
+				strconv.Itoa(accepters+effecters+7) + " each)"
+		case "25006":
+			hint = "the database is read-only: is the address that of a standby?"
+		case "28000", "28P01":
+			hint = "the server refuses the user or the password of GAFF_DATABASE_URL"
+		case "3D000":
+			hint = "the database does not exist: create database NAME encoding 'UTF8' template template0"
+		case "42501":
+			hint = "the user may not do this: let it own the database"
+		}
+	case errors.As(err, &ce):
+		hint = "the server cannot be reached: check GAFF_DATABASE_URL, and that it runs"
+	}
+	if hint == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", hint, err)
+}
