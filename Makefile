@@ -3,8 +3,9 @@
 GO ?= go
 FUZZTIME ?= 60s
 ROUNDS ?= 50
+SECONDS_OF_HARM ?= 300
 
-.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres crash cover clean
+.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres crash crash-cluster cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,9 @@ bench-postgres: build ## the same on PostgreSQL, with one, two and three nodes
 
 crash: ## kill the gateway under load, ROUNDS times, and count what is lost or doubled
 	GAFF_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^TestCrash' -v ./internal/e2e
+
+crash-cluster: ## kill three nodes and their PostgreSQL at random for SECONDS_OF_HARM, and count
+	GAFF_CLUSTER_SECONDS=$(SECONDS_OF_HARM) $(GO) test -count=1 -timeout 60m -run '^TestClusterCrash' -v ./internal/e2e
 
 cover: ## write a coverage profile, cover.out
 	@tools/test-setup.sh
