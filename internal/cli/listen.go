@@ -1,0 +1,317 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// heard is an event that a subscription tells of.
+type heard struct {
+	ID, Source, Type, WebhookID string
+	ReceivedAt                  *time.Time
+	Envelope                    json.RawMessage
+	Request                     *struct {
+		Method, URL, BodyBase64 string
+		Headers                 map[string][]string
+	}
+}
+
+// listenOptions are the flags of "gaff listen".
+type listenOptions struct {
+	forward, name, from, filter, format string
+	events                              []string
+	retry, asJSON                       bool
+	timeout                             time.Duration
+}
+
+func (p *program) listenCommand() *cobra.Command {
+	var o listenOptions
+	cmd := &cobra.Command{
+		Use:   "listen",
+		Short: "Bring the events of a gateway to a program on this machine",
+		Long: `Bring the events of a gateway, wherever it runs, to a program on this machine: bytes, headers
+and signatures as they were received. Each is printed with the program's answer.
+
+The place in the log of events is kept by the gateway under a name, so what comes while
+nobody listens comes afterwards. Nobody's deliveries are taken, and several people may
+listen, each under a name of his own. While the program does not answer at all, listening
+waits for it; an answer that is no success is printed and passed over, unless --retry.
+
+--forward http://localhost:3001 keeps the path of the request as the gateway received it;
+with a path of its own, everything goes there. gaff's own events ("gaff:job.completed"),
+which have no request, are posted as JSON envelopes.`,
+		Args: arguments(0, 0, ""),
+		RunE: work(func(ctx context.Context, _ []string) error { return unlessInterrupted(ctx, p.listen(ctx, o)) }),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.forward, "forward", "", "where to send to, such as http://localhost:3001; without it, events are only printed")
+	flags.StringVar(&o.name, "name", "", "the name of one's place in the log (default user@host)")
+	flags.StringSliceVar(&o.events, "events", nil, `which events: source:type with *, by commas (default "*:*", all webhooks)`)
+	flags.StringVar(&o.filter, "filter", "", "a CEL condition over source, type, data, webhookId and correlationId")
+	flags.StringVar(&o.from, "from", "", "where a new name begins: now (default), beginning, or after an event's id")
+	flags.StringVar(&o.format, "format", "original", "original: requests as received; envelope: as destinations are sent them")
+	flags.BoolVar(&o.retry, "retry", false, "send again what was not answered with success, until it is")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long the program may take to answer")
+	flags.BoolVar(&o.asJSON, "json", false, "print one JSON document a line")
+	flags.StringVar(&p.url, "server", "", "the same as --url")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+func (p *program) listen(ctx context.Context, o listenOptions) error {
+	if o.forward != "" {
+		u, err := url.Parse(o.forward)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return usagef("--forward %q is no address; write one like http://localhost:3001", o.forward)
+		}
+	}
+	if o.format != "original" && o.format != "envelope" {
+		return usagef("--format %q is none; write original or envelope", o.format)
+	}
+	if o.name == "" {
+		o.name = listenName()
+	}
+	c, err := p.dial()
+	if err != nil {
+		return err
+	}
+	body := map[string]any{"name": o.name, "filter": o.filter, "from": o.from}
+	if len(o.events) > 0 {
+		body["events"] = o.events
+	}
+	raw, err := c.call(ctx, http.MethodPost, "/api/v1/subscriptions", nil, body)
+	if err != nil {
+		return err
+	}
+	var sub struct {
+		Created bool
+		Cursor  string
+	}
+	if err := json.Unmarshal(raw, &sub); err != nil {
+		return fmt.Errorf("read the subscription: %w", err)
+	}
+	if !o.asJSON {
+		where := "goes on where it was"
+		if sub.Created {
+			where = "is new"
+		}
+		fmt.Fprintf(p.Stderr, "listening to %s as %s, which %s\n", clean(c.base), clean(o.name), where)
+	}
+	l := &listener{p: p, c: c, o: o, path: "/api/v1/subscriptions/" + url.PathEscape(o.name)}
+	return l.run(ctx)
+}
+
+func listenName() string {
+	name, host := "someone", "somewhere"
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil && h != "" {
+		host = h
+	}
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._@-", r) {
+			return r
+		}
+		return '-'
+	}, name+"@"+host)
+}
+
+type listener struct {
+	p    *program
+	c    *client
+	o    listenOptions
+	path string
+}
+
+// listenWait is how long the gateway waits for an event before it answers without one.
+const listenWait = 25 * time.Second
+
+func (l *listener) run(ctx context.Context) error {
+	const firstWait, longestWait = time.Second, 30 * time.Second
+	for wait, first := firstWait, true; ; {
+		err := l.round(ctx)
+		switch e, ok := errors.AsType[*apiError](err); {
+		case err == nil:
+			wait, first = firstWait, false
+			continue
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case first, ok && e.status/100 != 5 && e.status != http.StatusTooManyRequests:
+			return err
+		}
+		fmt.Fprintf(l.p.Stderr, "%s; tried again in %s\n", cleanLines(err.Error()), wait)
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+		wait = min(2*wait, longestWait)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// round reads what there is, hands it on, and acknowledges it.
+func (l *listener) round(ctx context.Context) error {
+	query := url.Values{"wait": {listenWait.String()}, "limit": {"20"}, "format": {l.o.format}}
+	raw, err := l.c.call(ctx, http.MethodGet, l.path+"/events", query, nil)
+	if err != nil {
+		return err
+	}
+	var page struct {
+		Events []json.RawMessage
+		Cursor string
+		Gone   bool
+	}
+	if err := json.Unmarshal(raw, &page); err != nil {
+		return fmt.Errorf("read the events: %w", err)
+	}
+	if page.Gone {
+		fmt.Fprintln(l.p.Stderr, "warning: events were removed from the gateway's log before they could be brought here")
+	}
+	for _, doc := range page.Events {
+		var e heard
+		if err := json.Unmarshal(doc, &e); err != nil {
+			return fmt.Errorf("read an event: %w", err)
+		}
+		if err := l.hand(ctx, &e, doc); err != nil {
+			return err
+		}
+		// One by one: what the program has worked is not brought again.
+		if err := l.ack(ctx, e.ID); err != nil {
+			return err
+		}
+	}
+	if n := len(page.Events); page.Cursor != "" && (n == 0 || page.Gone) {
+		return l.passOver(ctx, page.Cursor)
+	}
+	return nil
+}
+
+func (l *listener) ack(ctx context.Context, cursor string) error {
+	// What was worked is acknowledged even when the user has just interrupted.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	_, err := l.c.call(ctx, http.MethodPost, l.path+"/ack", nil, map[string]string{"cursor": cursor})
+	return err
+}
+
+// passOver moves the place on over events that do not match, so that they need not be
+// looked through again.
+func (l *listener) passOver(ctx context.Context, cursor string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return l.ack(ctx, cursor)
+}
+
+// hand gives an event to the program, and waits for it while it does not answer.
+func (l *listener) hand(ctx context.Context, e *heard, doc json.RawMessage) error {
+	const firstWait, longestWait = 500 * time.Millisecond, 10 * time.Second
+	told := false
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+		status, took, err := l.send(ctx, e)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil && (!l.o.retry || status == 0 || status/100 == 2) {
+			return l.print(e, doc, status, took)
+		}
+		if err != nil && !told {
+			fmt.Fprintf(l.p.Stderr, "%s is waited for: %s\n", clean(l.o.forward), cleanLines(err.Error()))
+			told = true
+		}
+		if err == nil {
+			if err := l.print(e, doc, status, took); err != nil {
+				return err
+			}
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// send makes the request; the status is 0 where nothing is to be sent.
+func (l *listener) send(ctx context.Context, e *heard) (status int, took time.Duration, err error) {
+	if l.o.forward == "" {
+		return 0, 0, nil
+	}
+	target, err := url.Parse(l.o.forward)
+	if err != nil {
+		return 0, 0, err
+	}
+	body, header, method := []byte(e.Envelope), http.Header{"Content-Type": {"application/json"}}, http.MethodPost
+	if e.Request != nil {
+		if body, err = base64.StdEncoding.DecodeString(e.Request.BodyBase64); err != nil {
+			return 0, 0, fmt.Errorf("read the body of %s: %w", e.ID, err)
+		}
+		header = http.Header{}
+		for name, values := range e.Request.Headers {
+			header[http.CanonicalHeaderKey(name)] = values
+		}
+		method = e.Request.Method
+		if from, err := url.Parse(e.Request.URL); err == nil && (target.Path == "" || target.Path == "/") {
+			target.Path, target.RawPath, target.RawQuery = from.Path, from.RawPath, from.RawQuery
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.o.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+	if err != nil {
+		return 0, 0, err
+	}
+	req.Header = header
+	req.Header.Set("Gaff-Event-Id", e.ID)
+	started := time.Now()
+	res, err := l.p.http.Do(req)
+	took = time.Since(started)
+	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("no answer within %s", l.o.timeout)
+		}
+		return 0, took, err
+	}
+	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
+	return res.StatusCode, took, res.Body.Close()
+}
+
+func (l *listener) print(e *heard, doc json.RawMessage, status int, took time.Duration) error {
+	if l.o.asJSON {
+		line := struct {
+			Status int             `json:"status"`
+			TookMs float64         `json:"tookMs"`
+			Event  json.RawMessage `json:"event"`
+		}{status, float64(took.Microseconds()) / 1000, doc}
+		return writeJSON(l.p.Stdout, line)
+	}
+	answered := "-"
+	if status != 0 {
+		answered = strconv.Itoa(status) + "  " + took.Round(time.Millisecond).String()
+	}
+	_, err := fmt.Fprintf(l.p.Stdout, "%s  %s  %-38s %s\n", stamp(e.ReceivedAt), clean(e.ID), cut(e.Source+":"+orDash(e.Type), 60), answered)
+	return err
+}
