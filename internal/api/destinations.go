@@ -315,22 +315,23 @@ type pulledList struct {
 	Deliveries []pulledDoc `json:"deliveries" nullable:"false"`
 }
 
-type leasesBody struct {
+// LeaseList is a part of inputs; exported, since huma passes over fields that are not.
+type LeaseList struct {
 	Leases []string `json:"leases" minItems:"1" maxItems:"100" nullable:"false"`
 }
 
-type leasesInput struct{ Body leasesBody }
+type leasesInput struct{ Body LeaseList }
 
 type extendInput struct {
 	Body struct {
-		leasesBody
+		LeaseList
 		Lease string `json:"lease" doc:"How much longer, from now, such as 5m."`
 	}
 }
 
 type failInput struct {
 	Body struct {
-		leasesBody
+		LeaseList
 		Error string `json:"error,omitempty" maxLength:"2000" doc:"Why; it is kept with the attempt."`
 		Delay string `json:"delay,omitempty" doc:"When to try again; the destination's own waits if empty."`
 		Dead  bool   `json:"dead,omitempty" doc:"Not to try again."`

@@ -20,14 +20,14 @@ import (
 // destination is what the API says about one.
 type destination struct {
 	Name, Kind, URL, Topic, Filter, Format, Order, OrderBy, Origin string
-	Events, Secrets                                               []string
-	Headers                                                       map[string]string
-	Timeout, FirstWait, LongestWait, BreakFor, Lease              string
-	MaxAttempts, Concurrency, Burst, BreakAfter                   int
-	Rate                                                          float64
-	Final                                                         []int
-	Secret                                                        string // only of a new one
-	Health                                                        struct {
+	Events, Secrets                                                []string
+	Headers                                                        map[string]string
+	Timeout, FirstWait, LongestWait, BreakFor, Lease               string
+	MaxAttempts, Concurrency, Burst, BreakAfter                    int
+	Rate                                                           float64
+	Final                                                          []int
+	Secret                                                         string // only of a new one
+	Health                                                         struct {
 		State, Reason, Circuit, LastError string
 		RetryAt, LastSuccess, LastFailure *time.Time
 		Failures                          int

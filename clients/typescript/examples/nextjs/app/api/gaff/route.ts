@@ -1,0 +1,12 @@
+// A Next.js route: POST /api/gaff. It works in the Node and the edge runtime.
+import { isGaff, receive } from "gaff-receiver";
+import { saveMedia, seenBefore } from "../../../lib/store.js";
+
+declare const process: { env: Record<string, string | undefined> };
+
+export const POST = receive({ secrets: (process.env.GAFF_SECRET ?? "").split(",") }, async (event, delivery) => {
+  if (await seenBefore(delivery.id)) return;
+  if (isGaff(event, "job.completed")) {
+    await saveMedia(event.job.projectId, event.media);
+  }
+});
