@@ -97,7 +97,9 @@ type deliveryDoc struct {
 	State       string       `json:"state" enum:"pending,running,retrying,succeeded,dead,canceled"`
 	Attempts    int          `json:"attempts"`
 	MaxAttempts int          `json:"maxAttempts"`
-	RunAt       *string      `json:"runAt" format:"date-time"`
+	RunAt       *string      `json:"runAt" format:"date-time" doc:"Null while it is held."`
+	Key         *string      `json:"key" doc:"What the order is kept by."`
+	Held        bool         `json:"held" doc:"An earlier one of its key is not done."`
 	Error       *string      `json:"error"`
 	CreatedAt   *string      `json:"createdAt" format:"date-time"`
 	UpdatedAt   *string      `json:"updatedAt" format:"date-time"`
@@ -115,9 +117,12 @@ type attemptDoc struct {
 }
 
 func newDeliveryDoc(d gaff.Delivery) deliveryDoc {
+	if d.Held {
+		d.RunAt = time.Time{} // never, as it is stored
+	}
 	return deliveryDoc{
 		ID: d.ID, EventID: d.EventID, Source: d.Source, Type: d.Type, WebhookID: d.WebhookID, Handler: d.Handler,
-		State: d.State.String(), Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, RunAt: stamp(d.RunAt),
+		State: d.State.String(), Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, RunAt: stamp(d.RunAt), Key: orNull(d.Key), Held: d.Held,
 		Error: orNull(d.Error), CreatedAt: stamp(d.CreatedAt), UpdatedAt: stamp(d.UpdatedAt), FinishedAt: stamp(d.FinishedAt),
 	}
 }
