@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/fuzzseed"
 	"gaff/store/sqlite"
 )
 
@@ -337,6 +338,12 @@ func FuzzIngest(f *testing.F) {
 	}
 	gw.AddSource(gaff.Source{Name: "shop", Verifier: open{}, Parser: plain{}})
 	f.Add("/api/v1/webhooks/shop", "X-A", "b", []byte(`{"id":"1","type":"t"}`))
+	for _, body := range fuzzseed.Vary(`{"id":"1","type":"t","more":[{"a":"b"}]}`, `{"id":"","type":"\u0000"}`) {
+		f.Add("/api/v1/webhooks/shop", "X-A", "b", []byte(body))
+	}
+	for _, path := range fuzzseed.Vary("/api/v1/webhooks/shop/a-handle") {
+		f.Add(path, path, path, []byte(`{"id":"1","type":"t"}`))
+	}
 	f.Add("/api/v1/webhooks/shop/%2f", "Content-Encoding", "gzip", []byte{0x1f, 0x8b})
 	f.Fuzz(func(t *testing.T, path, name, value string, body []byte) {
 		req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"gaff/internal/fuzzseed"
 	"gaff/pipeline"
 )
 
@@ -99,6 +100,9 @@ func FuzzFiles(f *testing.F) {
 		`[[[[{"url":"HTTPS://x"}]]]]`, `{"url":"\u0000https://x"}`, `{"a_url":"https://x","a_url":"https://y"}`, `nul`, ``,
 	} {
 		f.Add([]byte(seed))
+		for _, other := range fuzzseed.Vary(seed) {
+			f.Add([]byte(other))
+		}
 	}
 	f.Fuzz(func(t *testing.T, result []byte) {
 		files, err := pipeline.Files("fal", result, time.Unix(0, 0))

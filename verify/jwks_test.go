@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/fuzzseed"
 )
 
 // keyHost stands in for a host of public keys.
@@ -258,6 +259,9 @@ func TestParseJWKS(t *testing.T) {
 func FuzzParseJWKS(f *testing.F) {
 	f.Add([]byte(jwksOf(1, 2)))
 	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQ","e":"AQAB"},{"kty":"EC","crv":"P-256","x":"","y":""}]}`))
+	for _, doc := range fuzzseed.Vary(jwksOf(1, 2), `{"keys":[{"kty":"RSA","n":"AQ","e":"AQAB"},{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}`) {
+		f.Add([]byte(doc))
+	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		keys, err := parseJWKS(doc)
 		if (err == nil) == (len(keys) == 0) {

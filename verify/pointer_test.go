@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"gaff/internal/fuzzseed"
 )
 
 func TestPointers(t *testing.T) {
@@ -122,6 +124,9 @@ func FuzzPointers(f *testing.F) {
 		`{"a":{"b":[1,"x"]}}`, `{"a":1,"a":{"b":2}}`, `[1,[2,{"a":3}]]`, `"\ud800"`, `{"\u0061":-0.1e+5}`, "\ufeff{}", `{"a":{"b":}}`, "nul", "01",
 	} {
 		f.Add([]byte(doc), "/a/b")
+		for _, other := range fuzzseed.Vary(doc) {
+			f.Add([]byte(other), "/a/b")
+		}
 	}
 	f.Fuzz(func(t *testing.T, doc []byte, text string) {
 		var set pointers

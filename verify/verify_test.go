@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/fuzzseed"
 )
 
 var noon = time.Unix(1_767_225_600, 0)
@@ -1154,6 +1155,11 @@ func TestParseTime(t *testing.T) {
 func FuzzParseTime(f *testing.F) {
 	f.Add("1767225600", "s")
 	f.Add("2026-01-01T00:00:00.5Z", "rfc3339")
+	for _, text := range fuzzseed.Vary("1767225600", "2026-01-01T00:00:00.5Z") {
+		for _, unit := range []string{"s", "ms", "rfc3339"} {
+			f.Add(text, unit)
+		}
+	}
 	f.Fuzz(func(t *testing.T, text, unit string) {
 		at, ok := parseTime(text, unit)
 		if !ok || unit == "rfc3339" {
@@ -1179,6 +1185,9 @@ func FuzzSignatureText(f *testing.F) {
 			f.Fatal(err)
 		}
 		verifiers[name] = v.check.(*signature)
+		for _, text := range fuzzseed.Vary("t=1,v1=aa, v1=bb", "v1,aa v1a,bb", "1,aa,bb", "1/SHA256/aa", "sha256=aa") {
+			f.Add(text, name)
+		}
 	}
 	f.Fuzz(func(t *testing.T, text, name string) {
 		v := verifiers[name]
@@ -1198,6 +1207,9 @@ func FuzzSignatureText(f *testing.F) {
 func FuzzTemplate(f *testing.F) {
 	f.Add("{ts}.{body}")
 	f.Add("{header:X-A}{nl}{json:/a/b}{config:url}")
+	for _, text := range fuzzseed.Vary("{ts}.{body}", "{header:X-A}{nl}{json:/a/b}{config:url}") {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		var set pointers
 		var faults faults
@@ -1230,6 +1242,12 @@ func FuzzVerify(f *testing.F) {
 		verifiers = append(verifiers, v)
 	}
 	f.Add("t=1,v1=00", `{"a":[1]}`, "https://a.test/?a=b")
+	for _, text := range fuzzseed.Vary("t=1,v1=00") {
+		f.Add(text, `{"a":[1]}`, "https://a.test/?a=b")
+	}
+	for _, body := range fuzzseed.Vary(`{"a":[1]}`) {
+		f.Add("t=1,v1=00", body, "https://a.test/?a=b")
+	}
 	f.Fuzz(func(t *testing.T, text, body, address string) {
 		for _, v := range verifiers {
 			h := http.Header{"Authorization": {text}, "Content-Type": {text}}

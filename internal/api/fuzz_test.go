@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gaff"
+	"gaff/internal/fuzzseed"
 )
 
 // FuzzLogQuery reads the parameters of the manage address, Payload's where[…] included.
@@ -18,6 +19,9 @@ func FuzzLogQuery(f *testing.F) {
 		"page=999999999999999999999", "limit=-1", "sort=-", "sort=--processedAt", "source=a&where[source][equals]=b", "%zz", "depth=0&locale=en", "limit=+5",
 	} {
 		f.Add(seed)
+		for _, other := range fuzzseed.Vary(seed) {
+			f.Add(other)
+		}
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		if checkQuery(raw) != nil {
@@ -62,6 +66,9 @@ func FuzzLogQuery(f *testing.F) {
 func FuzzStreamQuery(f *testing.F) {
 	f.Add("kinds=event,job&source=fal&jobId=j&inner=true", "12-3")
 	f.Add("kinds=,&lastEventId=1", "")
+	for _, text := range fuzzseed.Vary("kinds=event,job&source=fal&jobId=j&inner=true", "12-3") {
+		f.Add(text, text)
+	}
 	f.Add("inner=2&x=y", "\xff")
 	f.Fuzz(func(t *testing.T, raw, last string) {
 		if checkQuery(raw) != nil {

@@ -26,6 +26,7 @@ import (
 	"gaff"
 	"gaff/internal/app"
 	"gaff/internal/config"
+	"gaff/internal/fuzzseed"
 	"gaff/verify"
 )
 
@@ -882,6 +883,9 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte("POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n4\r\nbody\r\n0\r\n\r\n"))
 	f.Add([]byte(shownEvent))
 	f.Add([]byte(`{"headers":{"a":"b"},"bodyBase64":"?"}`))
+	for _, text := range fuzzseed.Vary("POST / HTTP/1.1\r\nA: b\r\nContent-Length: 4\r\n\r\nbody\n", shownEvent) {
+		f.Add([]byte(text))
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r, _, err := parseRequest(text)
 		if (r == nil) == (err == nil) {

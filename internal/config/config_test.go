@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"gaff/internal/fuzzseed"
 	"gaff/verify"
 )
 
@@ -539,6 +540,9 @@ const notAssigned = "is no assignment; write NAME=VALUE"
 func FuzzDotEnv(f *testing.F) {
 	f.Add("A=1\nexport B='x\ny' # c\nC=\"\\n\"\r\n")
 	f.Add("A=\"\\")
+	for _, text := range fuzzseed.Vary("A=1\nexport B='x\ny' # c\nC=\"\\n\"\r\n") {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := strings.Count(text, "\n") + 1
 		vars, faults := parseDotEnv(text)
@@ -567,6 +571,9 @@ func FuzzDotEnv(f *testing.F) {
 func FuzzFile(f *testing.F) {
 	f.Add(shopYAML)
 	f.Add("a: &a [*a]\n<<: *a\n? [x]: y\n--- !!map {}\n")
+	for _, text := range fuzzseed.Vary(shopYAML) {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, DefaultFile), []byte(text), 0o600); err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"gaff/internal/fuzzseed"
 	"gaff/internal/id"
 )
 
@@ -42,6 +43,9 @@ func FuzzIDs(f *testing.F) {
 	f.Add(id.OfEvent(time.Unix(1767225600, 0), 1))
 	f.Add(id.OfDelivery(id.OfEvent(time.Unix(1767225600, 0), 1), 3))
 	f.Add("evt_")
+	for _, text := range fuzzseed.Vary(id.OfEvent(time.Unix(1767225600, 0), 1), id.OfDelivery(id.OfEvent(time.Unix(1767225600, 0), 1), 3)) {
+		f.Add(text)
+	}
 	f.Add("evt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ")
 	f.Add("dlv_00000000000000000000000001-01")
 	f.Add("dlv_00000000000000000000000001-+1")

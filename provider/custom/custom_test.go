@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/fuzzseed"
 	"gaff/provider/custom"
 	"gaff/verify"
 )
@@ -135,6 +136,12 @@ func FuzzPointers(f *testing.F) {
 	f.Add([]byte(`{"id":"e","type":"t"}`), "/id", "/type")
 	f.Add([]byte(`{"a":[{"b/c":1e400}]}`), "/a/0/b~1c", "")
 	f.Add([]byte(`{"":{"~":"x"}}`), "//~0", "/")
+	for _, body := range fuzzseed.Vary(`{"a":[{"b/c":1e400}],"type":"t"}`) {
+		f.Add([]byte(body), "/a/0/b~1c", "/type")
+	}
+	for _, pointer := range fuzzseed.Vary("/a/0/b~1c") {
+		f.Add([]byte(`{"a":[{"b/c":1e400}],"type":"t"}`), pointer, "/type")
+	}
 	f.Add([]byte(`[[[1]]]`), "/0/0/0", "/-")
 	f.Fuzz(func(t *testing.T, body []byte, id, eventType string) {
 		src, err := custom.Source(custom.Options{Name: "x", ID: id, Type: eventType, Status: eventType, Correlation: id})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/fuzzseed"
 	"gaff/pipeline"
 	"gaff/provider/fal"
 	"gaff/verify"
@@ -311,6 +312,9 @@ func FuzzBody(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(body, true)
+		for _, other := range fuzzseed.Vary(string(body)) {
+			f.Add([]byte(other), strings.Contains(eventType, ":"))
+		}
 		f.Add(body, false)
 	}
 	f.Add([]byte(`{"request_id":"r","status":"ERROR","payload":{"detail":[{"loc":["body",0,{"a":1}],"msg":"m","type":"t"}]}}`), true)

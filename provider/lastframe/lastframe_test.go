@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/fuzzseed"
 	"gaff/pipeline"
 	"gaff/provider/lastframe"
 )
@@ -157,6 +158,9 @@ func FuzzBody(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(body)
+		for _, other := range fuzzseed.Vary(string(body)) {
+			f.Add([]byte(other))
+		}
 	}
 	f.Add([]byte(`{"job_id":"j","status":"completed","result":{"output_url":"https://f","duration":1e999,"width":{}}}`))
 	f.Add([]byte(`{"job_id":"j","status":"failed","result":[1],"metadata":null}`))
