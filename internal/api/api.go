@@ -34,6 +34,7 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/forwarding"
+	"gaff/internal/stats"
 	"gaff/pipeline"
 )
 
@@ -75,6 +76,7 @@ func (t StaticToken) Authorize(r *http.Request) (Identity, bool) {
 type Store interface {
 	gaff.Reader
 	pipeline.Reader
+	stats.Store
 }
 
 // Gateway is what the API changes; a *gaff.Gateway is one.
@@ -341,6 +343,7 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 	s.describePull(mux, api)
 	s.describeBulk(api)
 	s.describeSetup(api)
+	s.describeStats(api)
 	s.describeStream(mux, api)
 	return api
 }

@@ -23,6 +23,7 @@ import (
 	"gaff/internal/metrics"
 	"gaff/internal/server"
 	"gaff/internal/sqlstore"
+	"gaff/internal/stats"
 	"gaff/internal/ui"
 	"gaff/pipeline"
 	"gaff/provider/fal"
@@ -61,7 +62,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err != nil {
 		return err
 	}
-	m := metrics.New()
+	m, counted := metrics.New(), stats.NewCollector(st, log)
 	reload := &reloader{cfg: cfg, store: st, log: log}
 	if sources, err = reload.sources(ctx); err != nil {
 		return err
@@ -69,7 +70,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	gw, err := gaff.New(gaff.Options{
 		Store: st, Logger: log, BaseURL: cfg.BaseURL, Retry: cfg.Retry.Policy(), Workers: cfg.Limits.Workers,
 		InFlightBytes: cfg.Limits.InFlightBytes, TrustedProxies: prefixes(cfg.TrustedProxies),
-		Hooks: gaff.Hooks{Replied: m.Replied, Attempted: m.Attempted},
+		Hooks: hooks(m, counted),
 	})
 	if err != nil {
 		return err
@@ -111,6 +112,14 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err := gw.Start(ctx); err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	counting, stopCounting := context.WithCancel(context.WithoutCancel(ctx))
+	var counter sync.WaitGroup
+	counter.Go(func() { counted.Run(counting) })
+	// After the gateway's stop, which still counts.
+	defer func() {
+		stopCounting()
+		counter.Wait()
+	}()
 	defer func() {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), handlerPatience)
 		defer cancel()

@@ -14,6 +14,8 @@ import (
 	"gaff"
 	"gaff/internal/api"
 	"gaff/internal/config"
+	"gaff/internal/metrics"
+	"gaff/internal/stats"
 	"gaff/internal/ui"
 )
 
@@ -109,5 +111,19 @@ func welcome(out io.Writer, local, hint, link string) {
 	fmt.Fprintf(out, "\nThe console is at %s/; log in %s.\n", local, hint)
 	if link != "" {
 		fmt.Fprintf(out, "This link logs you in, once, within the hour:\n\n  %s%s%s\n", local, api.LoginPath, link)
+	}
+}
+
+// hooks tell both the metrics and the plots what happened.
+func hooks(m *metrics.Metrics, c *stats.Collector) gaff.Hooks {
+	return gaff.Hooks{
+		Replied: func(source string, status int, took time.Duration) {
+			m.Replied(source, status, took)
+			c.Replied(source, status, took)
+		},
+		Attempted: func(source, handler, outcome string, took, age time.Duration) {
+			m.Attempted(source, handler, outcome, took, age)
+			c.Attempted(source, handler, outcome, took, age)
+		},
 	}
 }

@@ -50,11 +50,11 @@ var rules = []rule{
 	},
 	{
 		why:  "queries know the vocabulary and pipeline",
-		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/(id|access))$`,
+		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/(id|access|stats))$`,
 	},
 	{
 		why:  "who may do what is decided over the vocabulary alone",
-		from: `^internal/access$`, deny: `^gaff/`, allow: `^gaff/internal/id$`,
+		from: `^internal/(access|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/id$`,
 	},
 	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",

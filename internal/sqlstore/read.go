@@ -697,16 +697,7 @@ func (s *Store) Counts(ctx context.Context, since time.Time) (gaff.Counts, error
 }
 
 func (s *Store) counts(ctx context.Context, since time.Time) (c gaff.Counts, err error) {
-	minute := int64(0)
-	if !since.IsZero() {
-		minute = since.Unix() / 60
-	}
-	c.Sources, err = collect(ctx, s.read, func(rows *sql.Rows) (sc gaff.SourceCount, err error) {
-		err = rows.Scan(&sc.Source, &sc.Pending, &sc.Success, &sc.Error, &sc.Rejected)
-		return sc, err
-	}, `select source, sum(pending), sum(success), sum(error), sum(rejected) from tally
-		where minute >= $1 group by source order by source`, minute)
-	if err != nil {
+	if c.Sources, err = sourceCounts(ctx, s.read, since); err != nil {
 		return c, err
 	}
 	for i := range c.Sources {

@@ -21,6 +21,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/stats"
 	"gaff/pipeline"
 )
 
@@ -34,6 +35,7 @@ type Store interface {
 	gaff.Follower
 	LaneCounts(ctx context.Context, lane string) (gaff.LaneCounts, error)
 	access.Store
+	stats.Store
 }
 
 // PipelineReader is a pipeline.Reader.
@@ -94,6 +96,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"KeysAndSessions":                testKeysAndSessions,
 		"LoginLinksWorkOnce":             testLoginLinks,
 		"AuditLog":                       testAudit,
+		"Latencies":                      testLatencies,
 		"ClosedStore":                    testClosed,
 		"EverythingIsThereAfterReopened": testReopen,
 	}

@@ -2,9 +2,11 @@ package ui_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -69,10 +71,71 @@ func (w *world) furnish(t *testing.T) (failed, completed, conflict string) {
 	}
 	res.Body.Close()
 	w.keepFiles(t)
+	w.remember(t, rng)
 	if _, _, err := w.guard.CreateKey(t.Context(), access.Identity{Name: "Anna"}, access.KeyParams{Name: "render-worker", Role: access.Operator, ExpiresAt: time.Now().Add(80 * 24 * time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	return failed, completed, conflict
+}
+
+// remember makes up 30 days of counts: days and nights, a bad hour, and a source that fell
+// silent.
+func (w *world) remember(t *testing.T, rng *rand.Rand) {
+	t.Helper()
+	now := time.Now().Unix() / 60
+	err := w.store.Between(func(conn *sql.Conn) error {
+		ctx := context.Background()
+		if _, err := conn.ExecContext(ctx, "begin immediate"); err != nil {
+			return err
+		}
+		for back := int64(30 * 24 * 60); back > 0; back-- {
+			minute := now - back
+			day := 1 + math.Sin(float64(minute%1440)/1440*2*math.Pi-2)
+			for source, rate := range map[string]float64{"fal": 4, "lastframe": 1.2, "custom": .5} {
+				if source == "lastframe" && back < 26*60 {
+					continue
+				}
+				n := int64(rng.ExpFloat64() * rate * day)
+				if n == 0 {
+					continue
+				}
+				if _, err := conn.ExecContext(ctx, "insert into tally (source, minute, received, success) values ($1, $2, $3, $3) on conflict do nothing", source, minute, n); err != nil {
+					return err
+				}
+				bad := 0.004
+				if back > 300 && back < 340 {
+					bad = .3
+				}
+				for _, span := range []int64{1, 10, 60} {
+					if span == 1 && back > 480 || span == 10 && back > 3*1440 {
+						continue
+					}
+					for range min(n, 3) {
+						for kind, spread := range map[int]int{0: 5, 1: 9} {
+							bucket := 4 + kind*6 + int(rng.ExpFloat64()*float64(spread)/2.2)
+							failed := kind == 1 && rng.Float64() < bad
+							k := kind
+							if failed {
+								k = 2
+							}
+							if _, err := conn.ExecContext(ctx, "insert into latency (span, at, source, kind, bucket, n) values ($1, $2, $3, $4, $5, 1) on conflict do update set n = n + 1",
+								span, minute-minute%span, source, k, min(bucket, 30)); err != nil {
+								return err
+							}
+						}
+					}
+				}
+			}
+		}
+		_, err := conn.ExecContext(ctx, "commit")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.RollUp(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // keepFiles gives every media row a file that this host keeps.
@@ -92,10 +155,10 @@ func TestPictures(t *testing.T) {
 	w := newWorld(t)
 	failed, completed, conflict := w.furnish(t)
 	pages := map[string]string{
-		"overview": "/", "events": "/events", "event-failed": "/events/" + failed, "event": "/events/" + completed, "diff": "/events/" + conflict + "/diff/1",
+		"overview": "/", "overview-30d": "/?range=30d", "overview-7d": "/?range=7d", "overview-1h": "/?range=1h", "events": "/events", "event-failed": "/events/" + failed, "event": "/events/" + completed, "diff": "/events/" + conflict + "/diff/1",
 		"jobs": "/jobs", "job": "/jobs/shot-03-video", "media": "/media", "projects": "/projects", "project": "/projects/harbour-film",
 		"sources": "/sources", "source": "/sources/fal", "keys": "/keys", "audit": "/audit", "settings": "/settings", "health": "/health",
-		"rejections": "/rejections", "bulk": "/bulk?action=retry", "nowhere": "/nowhere", "empty": "/jobs?status=cancelled",
+		"rejections": "/rejections", "bulk": "/bulk?action=retry", "empty": "/jobs?status=cancelled",
 	}
 	for _, v := range []struct {
 		name          string

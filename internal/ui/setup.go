@@ -13,7 +13,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
-	"gaff/pipeline"
+	"gaff/internal/stats"
 )
 
 type overviewView struct {
@@ -25,7 +25,8 @@ type overviewView struct {
 	Waiting                            []gaff.Delivery
 	Quiet                              []gaff.SourceInfo
 	Newest                             []gaff.Log
-	OpenJobs                           []pipeline.Job
+	Plots                              plotsView
+	Silent                             []stats.Silence
 	MayAct                             bool
 }
 
@@ -80,6 +81,12 @@ func (c *console) overview(q *request) (templ.Component, error) {
 			v.Quiet = append(v.Quiet, s)
 		}
 	}
+	if v.Plots, err = c.plots(q, ""); err != nil {
+		return nil, err
+	}
+	if v.Silent, err = c.silent(q); err != nil {
+		return nil, err
+	}
 	return overviewPage(v), nil
 }
 
@@ -127,6 +134,7 @@ type sourceView struct {
 	Types  []string
 	MayAct bool
 	Newest []gaff.Log
+	Plots  plotsView
 }
 
 // Paste is what fal takes at submit; empty for other sources.
@@ -157,6 +165,9 @@ func (c *console) source(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	v.Newest = page.Items
+	if v.Plots, err = c.plots(q, name); err != nil {
+		return nil, err
+	}
 	return sourcePage(v), nil
 }
 

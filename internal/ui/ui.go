@@ -34,6 +34,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/stats"
 	"gaff/pipeline"
 )
 
@@ -41,6 +42,7 @@ import (
 type Store interface {
 	gaff.Reader
 	pipeline.Reader
+	stats.Store
 }
 
 // Setting is one line of the settings page. Secrets are masked by whoever makes it.
@@ -69,11 +71,13 @@ type Options struct {
 }
 
 type console struct {
-	o      Options
-	assets assets
-	cross  *http.CrossOriginProtection
-	began  time.Time
-	counts countCache
+	o       Options
+	assets  assets
+	cross   *http.CrossOriginProtection
+	began   time.Time
+	counts  countCache
+	series  seriesCache
+	silence silenceCache
 }
 
 // New returns the handler of everything that is not the API's or a receiving address.

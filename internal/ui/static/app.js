@@ -18,7 +18,10 @@
     for (const el of $('time')) {
       const d = new Date(el.dateTime);
       if (isNaN(d)) continue;
-      if (el.classList.contains('exact')) {
+      if (el.dataset.tick) {
+        const day = el.dataset.tick.endsWith('d') && el.dataset.tick !== '1d';
+        el.textContent = day ? d.toLocaleDateString('en-GB', {day: 'numeric', month: 'short'}) : two(d.getHours()) + ':' + two(d.getMinutes());
+      } else if (el.classList.contains('exact')) {
         if (!el.title) { el.title = el.textContent; el.textContent = local(d); }
       } else {
         const text = ago(d.getTime());

@@ -1,0 +1,406 @@
+// Package stats counts what a gateway does over time, for plots: what came, what failed,
+// and how long it took. Counts are kept rolled up, so that a plot of 30 days reads some
+// hundred rows however many events there were.
+package stats
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"gaff"
+)
+
+// Kind is what took its time.
+type Kind int
+
+const (
+	// Reply is from the arrival of a webhook to its answer with 200.
+	Reply Kind = iota
+	// Done is from the receipt of an event to the success of a delivery.
+	Done
+	// Failed is the run time of an attempt that failed.
+	Failed
+)
+
+// bounds are the upper ends of the buckets; one more has no end.
+var bounds = []time.Duration{
+	250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond, 5 * time.Millisecond,
+	7500 * time.Microsecond, 10 * time.Millisecond, 15 * time.Millisecond, 20 * time.Millisecond, 30 * time.Millisecond, 50 * time.Millisecond,
+	75 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond, 500 * time.Millisecond,
+	750 * time.Millisecond, time.Second, 1500 * time.Millisecond, 2 * time.Second, 3 * time.Second, 5 * time.Second, 7500 * time.Millisecond,
+	10 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour,
+}
+
+func bucketOf(d time.Duration) int {
+	return sort.Search(len(bounds), func(i int) bool { return d <= bounds[i] })
+}
+
+// Histogram counts durations by bucket. The zero value is empty.
+type Histogram struct {
+	N       int64
+	buckets []int64
+}
+
+// Add counts n durations of a bucket; one that does not exist is left out.
+func (h *Histogram) Add(bucket int, n int64) {
+	if bucket < 0 || bucket > len(bounds) {
+		return
+	}
+	if h.buckets == nil {
+		h.buckets = make([]int64, len(bounds)+1)
+	}
+	h.buckets[bucket] += n
+	h.N += n
+}
+
+// Quantile returns the duration that a share of all was not longer than, as exactly as the
+// bucket is wide; zero for an empty histogram.
+func (h *Histogram) Quantile(share float64) time.Duration {
+	if h.N == 0 {
+		return 0
+	}
+	rank := share * float64(h.N)
+	seen := 0.0
+	for i, n := range h.buckets {
+		if n == 0 {
+			continue
+		}
+		if seen+float64(n) >= rank {
+			low, high := time.Duration(0), bounds[len(bounds)-1]
+			if i > 0 {
+				low = bounds[i-1]
+			}
+			if i < len(bounds) {
+				high = bounds[i]
+			}
+			return low + time.Duration(float64(high-low)*max(rank-seen, 0)/float64(n))
+		}
+		seen += float64(n)
+	}
+	return bounds[len(bounds)-1]
+}
+
+// Latency is a count to be added: how often something of a source took as long as a bucket
+// says, in a minute.
+type Latency struct {
+	Source string
+	Kind   Kind
+	Minute int64 // since 1970
+	Bucket int
+	N      int64
+}
+
+// Count is what came from a source in one step of a plot.
+type Count struct {
+	At                 time.Time
+	Source             string
+	Received, Rejected int64
+}
+
+// Sample is how often something took how long in one step of a plot.
+type Sample struct {
+	At     time.Time
+	Kind   Kind
+	Bucket int
+	N      int64
+}
+
+// Span is a time that a plot is about: from Since, in steps, to Until.
+type Span struct {
+	Since, Until time.Time
+	Step         time.Duration
+	// Source limits it to one source; empty: all but gaff's own inner events.
+	Source string
+}
+
+// Activity is when a source was heard of.
+type Activity struct {
+	Source string
+	// First and Last are the first and last minute in the time looked at.
+	First, Last time.Time
+	// Received is how many events came, Longest the longest time between two of them.
+	Received int64
+	Longest  time.Duration
+}
+
+// Store keeps the counts.
+type Store interface {
+	// AddLatencies adds to what is kept.
+	AddLatencies(ctx context.Context, ls []Latency) error
+	// RollUp makes hours of the minutes of all hours that are over, and forgets what no
+	// plot shows any more.
+	RollUp(ctx context.Context, now time.Time) error
+	Counted(ctx context.Context, s Span) ([]Count, error)
+	Sampled(ctx context.Context, s Span) ([]Sample, error)
+	// Activity tells about every source since a time.
+	Activity(ctx context.Context, since time.Time) ([]Activity, error)
+}
+
+// Ranges are the spans that plots offer, by name.
+var Ranges = []string{"1h", "6h", "24h", "7d", "30d"}
+
+var ranges = map[string]struct{ whole, step time.Duration }{
+	"1h":  {time.Hour, time.Minute},
+	"6h":  {6 * time.Hour, 5 * time.Minute},
+	"24h": {24 * time.Hour, 10 * time.Minute},
+	"7d":  {7 * 24 * time.Hour, time.Hour},
+	"30d": {30 * 24 * time.Hour, 4 * time.Hour},
+}
+
+// SpanOf returns the span of a range that ends now; ok is false if it is none.
+func SpanOf(name string, now time.Time) (s Span, ok bool) {
+	r, ok := ranges[name]
+	if !ok {
+		return Span{}, false
+	}
+	until := now.Truncate(r.step).Add(r.step).UTC()
+	return Span{Since: until.Add(-r.whole), Until: until, Step: r.step}, true
+}
+
+// Point is one step of a plot.
+type Point struct {
+	At time.Time
+	// Received is how many events came, by source.
+	Received map[string]int64
+	Rejected int64
+	Reply    Histogram
+	Done     Histogram
+	Failed   Histogram
+}
+
+// FailureRate is the share of attempts that failed, from 0 to 1; ok is false if there was
+// none.
+func (p *Point) FailureRate() (rate float64, ok bool) {
+	all := p.Done.N + p.Failed.N
+	if all == 0 {
+		return 0, false
+	}
+	return float64(p.Failed.N) / float64(all), true
+}
+
+// Series is what a plot shows: a point for each step, whether something happened or not.
+type Series struct {
+	Span
+	Sources []string // that something came from, by name
+	Points  []Point
+	Total   Point // of all points; At is Since
+}
+
+// Read makes the series of a span.
+func Read(ctx context.Context, st Store, span Span) (*Series, error) {
+	counts, err := st.Counted(ctx, span)
+	if err != nil {
+		return nil, err
+	}
+	samples, err := st.Sampled(ctx, span)
+	if err != nil {
+		return nil, err
+	}
+	s := &Series{Span: span, Total: Point{At: span.Since, Received: map[string]int64{}}}
+	for at := span.Since; at.Before(span.Until); at = at.Add(span.Step) {
+		s.Points = append(s.Points, Point{At: at, Received: map[string]int64{}})
+	}
+	point := func(at time.Time) *Point {
+		i := int(at.Sub(span.Since) / span.Step)
+		if at.Before(span.Since) || i >= len(s.Points) {
+			return nil
+		}
+		return &s.Points[i]
+	}
+	for _, c := range counts {
+		p := point(c.At)
+		if p == nil {
+			continue
+		}
+		p.Rejected += c.Rejected
+		s.Total.Rejected += c.Rejected
+		if c.Source != "" && c.Received > 0 {
+			p.Received[c.Source] += c.Received
+			s.Total.Received[c.Source] += c.Received
+			if !slices.Contains(s.Sources, c.Source) {
+				s.Sources = append(s.Sources, c.Source)
+			}
+		}
+	}
+	slices.Sort(s.Sources)
+	for _, c := range samples {
+		p := point(c.At)
+		if p == nil {
+			continue
+		}
+		for _, to := range []*Point{p, &s.Total} {
+			switch c.Kind {
+			case Reply:
+				to.Reply.Add(c.Bucket, c.N)
+			case Done:
+				to.Done.Add(c.Bucket, c.N)
+			case Failed:
+				to.Failed.Add(c.Bucket, c.N)
+			}
+		}
+	}
+	return s, nil
+}
+
+// Silence is a source of which nothing was heard for longer than usual.
+type Silence struct {
+	Source string
+	Last   time.Time
+	// For is how long nothing came, Usual the longest pause before that.
+	For, Usual time.Duration
+}
+
+const (
+	// silenceLooksBack covers two weeks, so that a weekend is nothing unusual.
+	silenceLooksBack = 14 * 24 * time.Hour
+	// A source must be known this well before its silence says something.
+	silenceHistory = 24 * time.Hour
+	silenceEvents  = 20
+	silenceLeast   = 10 * time.Minute
+	silenceFactor  = 1.5
+)
+
+// Silent lists the sources of which nothing was heard for half as long again as their
+// longest pause in the two weeks before, the longest silence first.
+func Silent(ctx context.Context, st Store, now time.Time) ([]Silence, error) {
+	all, err := st.Activity(ctx, now.Add(-silenceLooksBack))
+	if err != nil {
+		return nil, err
+	}
+	var silent []Silence
+	for _, a := range all {
+		quiet := now.Sub(a.Last)
+		if a.Source == "" || a.Source == gaff.InnerSource || a.Received < silenceEvents || a.Last.Sub(a.First) < silenceHistory {
+			continue
+		}
+		if quiet > silenceLeast && float64(quiet) > silenceFactor*float64(a.Longest) {
+			silent = append(silent, Silence{a.Source, a.Last, quiet, a.Longest})
+		}
+	}
+	slices.SortFunc(silent, func(a, b Silence) int { return cmp.Compare(b.For, a.For) })
+	return silent, nil
+}
+
+// Collector counts in memory and hands over what it counted from time to time. What was
+// counted in the seconds before a crash is lost; the plots are the only ones to notice.
+type Collector struct {
+	store Store
+	log   *slog.Logger
+	now   func() time.Time
+
+	mu    sync.Mutex
+	cells map[cell]int64
+}
+
+type cell struct {
+	source string
+	kind   Kind
+	minute int64
+	bucket int
+}
+
+// NewCollector makes a collector over a store.
+func NewCollector(st Store, log *slog.Logger) *Collector {
+	return &Collector{store: st, log: log, now: time.Now, cells: map[cell]int64{}}
+}
+
+// maxCells bounds what is counted between two hand-overs, should the store be gone.
+const maxCells = 50_000
+
+func (c *Collector) count(source string, kind Kind, took time.Duration) {
+	at := cell{source, kind, c.now().Unix() / 60, bucketOf(took)}
+	c.mu.Lock()
+	if _, known := c.cells[at]; known || len(c.cells) < maxCells {
+		c.cells[at]++
+	}
+	c.mu.Unlock()
+}
+
+// Replied is a gaff.Hooks.Replied.
+func (c *Collector) Replied(source string, status int, took time.Duration) {
+	if source != "" && status == 200 {
+		c.count(source, Reply, took)
+	}
+}
+
+// Attempted is a gaff.Hooks.Attempted.
+func (c *Collector) Attempted(source, _, outcome string, took, age time.Duration) {
+	switch outcome {
+	case gaff.AttemptSucceeded:
+		c.count(source, Done, age)
+	case gaff.AttemptFailed, gaff.AttemptDiscarded, gaff.AttemptPanicked, gaff.AttemptTimedOut:
+		c.count(source, Failed, took)
+	}
+}
+
+// Flush hands over what was counted.
+func (c *Collector) Flush(ctx context.Context) error {
+	c.mu.Lock()
+	cells := c.cells
+	c.cells = map[cell]int64{}
+	c.mu.Unlock()
+	if len(cells) == 0 {
+		return nil
+	}
+	ls := make([]Latency, 0, len(cells))
+	for at, n := range cells {
+		ls = append(ls, Latency{at.source, at.kind, at.minute, at.bucket, n})
+	}
+	// In one order, so that two nodes do not wait for each other's rows.
+	slices.SortFunc(ls, func(a, b Latency) int {
+		return cmp.Or(cmp.Compare(a.Minute, b.Minute), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Bucket, b.Bucket))
+	})
+	err := c.store.AddLatencies(ctx, ls)
+	if err != nil {
+		// Kept for the next time.
+		c.mu.Lock()
+		for at, n := range cells {
+			if _, known := c.cells[at]; known || len(c.cells) < maxCells {
+				c.cells[at] += n
+			}
+		}
+		c.mu.Unlock()
+		return fmt.Errorf("keep what was counted: %w", err)
+	}
+	return nil
+}
+
+const (
+	flushEvery  = 10 * time.Second
+	rollUpEvery = time.Minute
+)
+
+// Run hands over and rolls up until ctx ends, and then once more.
+func (c *Collector) Run(ctx context.Context) {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	rolled := time.Time{}
+	for {
+		if now := c.now(); now.Sub(rolled) >= rollUpEvery {
+			rolled = now
+			c.tell(c.store.RollUp(ctx, now))
+		}
+		select {
+		case <-tick.C:
+			c.tell(c.Flush(ctx))
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			c.tell(c.Flush(last))
+			return
+		}
+	}
+}
+
+func (c *Collector) tell(err error) {
+	if err != nil && !errors.Is(err, gaff.ErrStopped) && !errors.Is(err, context.Canceled) {
+		c.log.Warn("statistics", "error", err)
+	}
+}

@@ -1,0 +1,43 @@
+package storetest
+
+import (
+	"time"
+
+	"gaff"
+	"gaff/internal/stats"
+)
+
+func testLatencies(s *suite) {
+	now := time.Now().UTC()
+	minute := now.Unix() / 60
+	add := []stats.Latency{
+		{Source: "fal", Kind: stats.Reply, Minute: minute, Bucket: 3, N: 7},
+		{Source: "fal", Kind: stats.Reply, Minute: minute - 1, Bucket: 3, N: 1},
+		{Source: "fal", Kind: stats.Failed, Minute: minute, Bucket: 9, N: 2},
+		{Source: "shop", Kind: stats.Done, Minute: minute, Bucket: 3, N: 5},
+		{Source: gaff.InnerSource, Kind: stats.Done, Minute: minute, Bucket: 3, N: 100},
+		{Source: "fal", Kind: stats.Done, Minute: minute - 60*24*20, Bucket: 1, N: 11},
+	}
+	for range 2 {
+		if err := s.st.AddLatencies(s.ctx, add); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if err := s.st.RollUp(s.ctx, now); err != nil {
+		s.Fatal(err)
+	}
+	for name, want := range map[string][3]int64{"1h": {16, 10, 4}, "6h": {16, 10, 4}, "24h": {16, 10, 4}, "7d": {16, 10, 4}, "30d": {16, 32, 4}} {
+		span, _ := stats.SpanOf(name, now)
+		series, err := stats.Read(s.ctx, s.st, span)
+		if err != nil {
+			s.Fatal(err)
+		}
+		if got := [3]int64{series.Total.Reply.N, series.Total.Done.N, series.Total.Failed.N}; got != want {
+			s.Errorf("%s: %v, want %v", name, got, want)
+		}
+		span.Source = "shop"
+		if series, err = stats.Read(s.ctx, s.st, span); err != nil || series.Total.Done.N != 10 || series.Total.Reply.N != 0 {
+			s.Errorf("%s of shop: %+v %v", name, series.Total, err)
+		}
+	}
+}

@@ -1,0 +1,361 @@
+package ui
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"gaff/internal/stats"
+)
+
+// seriesCache keeps what plots show for a moment: a live page draws them anew with every
+// change.
+type seriesCache struct {
+	mu  sync.Mutex
+	all map[string]cachedSeries
+}
+
+type cachedSeries struct {
+	at     time.Time
+	series *stats.Series
+}
+
+const (
+	seriesFor = 3 * time.Second
+	maxSeries = 64
+)
+
+func (sc *seriesCache) get(ctx context.Context, st stats.Store, span stats.Span, key string, now time.Time) (*stats.Series, error) {
+	key += "\n" + span.Source
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	if c, ok := sc.all[key]; ok && now.Sub(c.at) < seriesFor && c.series.Until.Equal(span.Until) {
+		return c.series, nil
+	}
+	s, err := stats.Read(ctx, st, span)
+	if err != nil {
+		return nil, err
+	}
+	if sc.all == nil || len(sc.all) >= maxSeries {
+		sc.all = map[string]cachedSeries{}
+	}
+	sc.all[key] = cachedSeries{now, s}
+	return s, nil
+}
+
+// silent lists the sources that should have been heard of, as of some seconds ago.
+func (c *console) silent(q *request) ([]stats.Silence, error) {
+	c.silence.mu.Lock()
+	defer c.silence.mu.Unlock()
+	if age := q.now.Sub(c.silence.at); age >= 0 && age < silenceFor {
+		return c.silence.silent, nil
+	}
+	silent, err := stats.Silent(q.Context(), c.o.Store, q.now)
+	if err == nil {
+		c.silence.at, c.silence.silent = q.now, silent
+	}
+	return silent, err
+}
+
+const silenceFor = 15 * time.Second
+
+type silenceCache struct {
+	mu     sync.Mutex
+	at     time.Time
+	silent []stats.Silence
+}
+
+// plotsView is the plots of a page, and the choice of their range.
+type plotsView struct {
+	Range string
+	Path  string
+	Plots []plot
+	// Empty tells that nothing happened in this time.
+	Empty bool
+}
+
+// plot is one drawing: shapes in a box of width and height, with labels beside it.
+type plot struct {
+	Title, Now, About string
+	Width, Height     int
+	Bars              []bar
+	Lines             []polyline
+	// Y are the labels from top to bottom, X from left to right.
+	Y      []string
+	X      []time.Time
+	Legend []legend
+	// Table holds the same in numbers, for those who do not see the drawing.
+	Heads []string
+	Table [][]string
+}
+
+type bar struct {
+	X, Y, W, H float64
+	Class, Tip string
+}
+
+type polyline struct{ Points, Class string }
+
+type legend struct{ Class, Name, Value string }
+
+const (
+	plotHeight = 100
+	plotStep   = 10 // units of width for each point
+)
+
+// plots makes the drawings of a span; source may be empty.
+func (c *console) plots(q *request, source string) (plotsView, error) {
+	v := plotsView{Range: q.query("range"), Path: q.URL.Path}
+	if !slices.Contains(stats.Ranges, v.Range) {
+		v.Range = "24h"
+	}
+	span, _ := stats.SpanOf(v.Range, q.now)
+	span.Source = source
+	s, err := c.series.get(q.Context(), c.o.Store, span, v.Range, q.now)
+	if err != nil {
+		return v, err
+	}
+	v.Empty = len(s.Sources) == 0 && s.Total.Rejected == 0 && s.Total.Done.N+s.Total.Failed.N == 0
+	v.Plots = []plot{throughput(s), failures(s), latency(s, "Time to answer", "from a webhook's arrival until it was kept and answered", func(p *stats.Point) *stats.Histogram { return &p.Reply }),
+		latency(s, "Time to done", "from a webhook's receipt until its effects happened", func(p *stats.Point) *stats.Histogram { return &p.Done })}
+	return v, nil
+}
+
+func frame(s *stats.Series, title string) plot {
+	p := plot{Title: title, Width: len(s.Points) * plotStep, Height: plotHeight}
+	for i := range 5 {
+		p.X = append(p.X, s.Since.Add(s.Until.Sub(s.Since)*time.Duration(i)/4))
+	}
+	return p
+}
+
+// per says how long a step is.
+func per(step time.Duration) string {
+	switch {
+	case step == time.Minute:
+		return "minute"
+	case step == time.Hour:
+		return "hour"
+	case step < time.Hour:
+		return strconv.Itoa(int(step.Minutes())) + " minutes"
+	}
+	return strconv.Itoa(int(step.Hours())) + " hours"
+}
+
+// nice rounds up to a number that reads well on an axis.
+func nice(n float64) float64 {
+	if n <= 0 {
+		return 1
+	}
+	size := math.Pow(10, math.Floor(math.Log10(n)))
+	for _, f := range []float64{1, 2, 4, 5, 8, 10} {
+		if n <= f*size*1.0001 {
+			return math.Max(f*size, 1)
+		}
+	}
+	return 10 * size
+}
+
+// colours tells sources apart; beyond so many they share the last.
+const colours = 6
+
+func colour(i int) string { return "s" + strconv.Itoa(min(i+1, colours)) }
+
+func throughput(s *stats.Series) plot {
+	p := frame(s, "Received per "+per(s.Step))
+	most := 0.0
+	for i := range s.Points {
+		sum := 0.0
+		for _, n := range s.Points[i].Received {
+			sum += float64(n)
+		}
+		most = max(most, sum)
+	}
+	top := nice(most)
+	all := int64(0)
+	p.Heads = append([]string{"Time"}, s.Sources...)
+	for i := range s.Points {
+		at, y := &s.Points[i], float64(plotHeight)
+		row := []string{exact(at.At)}
+		for k, source := range s.Sources {
+			n := at.Received[source]
+			row = append(row, number(n))
+			if n <= 0 {
+				continue
+			}
+			all += n
+			h := float64(n) / top * plotHeight
+			y -= h
+			p.Bars = append(p.Bars, bar{float64(i*plotStep) + 1, y, plotStep - 2, h, colour(k), source + ": " + number(n) + " at " + exact(at.At)})
+		}
+		if len(row) > 1 && !blank(row[1:]) {
+			p.Table = append(p.Table, row)
+		}
+	}
+	p.Y = []string{compact(top), compact(top / 2), "0"}
+	for k, source := range s.Sources {
+		p.Legend = append(p.Legend, legend{colour(k), source, number(s.Total.Received[source])})
+	}
+	p.Now = number(all)
+	p.About = fmt.Sprintf("%s webhooks came in this time, at most %s in %s", number(all), compact(most), per(s.Step))
+	return p
+}
+
+func blank(row []string) bool {
+	return !slices.ContainsFunc(row, func(text string) bool { return text != "0" && text != "" })
+}
+
+// compact writes a number for an axis.
+func compact(n float64) string {
+	switch {
+	case n >= 1e6:
+		return strconv.FormatFloat(n/1e6, 'f', -1, 64) + "M"
+	case n >= 1e4:
+		return strconv.FormatFloat(math.Round(n/100)/10, 'f', -1, 64) + "k"
+	}
+	return strconv.FormatFloat(math.Round(n*10)/10, 'f', -1, 64)
+}
+
+func percent(share float64) string {
+	if share > 0 && share < .01 {
+		return strconv.FormatFloat(share*100, 'f', 2, 64) + "%"
+	}
+	return strconv.FormatFloat(math.Round(share*1000)/10, 'f', -1, 64) + "%"
+}
+
+// failures draws the share of attempts that failed.
+func failures(s *stats.Series) plot {
+	p := frame(s, "Attempts that failed")
+	worst := 0.0
+	for i := range s.Points {
+		rate, _ := s.Points[i].FailureRate()
+		worst = max(worst, rate)
+	}
+	top := min(max(nice(worst*100)/100, .01), 1)
+	p.Heads = []string{"Time", "Failed", "Of"}
+	for i := range s.Points {
+		at := &s.Points[i]
+		rate, ok := at.FailureRate()
+		if !ok {
+			continue
+		}
+		p.Table = append(p.Table, []string{exact(at.At), number(at.Failed.N), number(at.Done.N + at.Failed.N)})
+		if rate == 0 {
+			continue
+		}
+		h := max(rate/top*plotHeight, 1)
+		p.Bars = append(p.Bars, bar{
+			float64(i*plotStep) + 1, plotHeight - h, plotStep - 2, h, "fail",
+			fmt.Sprintf("%s: %s of %s attempts at %s", percent(rate), number(at.Failed.N), number(at.Done.N+at.Failed.N), exact(at.At)),
+		})
+	}
+	p.Y = []string{percent(top), percent(top / 2), "0"}
+	rate, ok := s.Total.FailureRate()
+	p.Now = percent(rate)
+	if !ok {
+		p.Now = "–"
+	}
+	p.Legend = []legend{{"fail", "failed", number(s.Total.Failed.N)}, {"", "succeeded", number(s.Total.Done.N)}}
+	p.About = fmt.Sprintf("%s of %s attempts failed in this time", number(s.Total.Failed.N), number(s.Total.Done.N+s.Total.Failed.N))
+	return p
+}
+
+var quantiles = []struct {
+	share       float64
+	name, class string
+}{{.5, "half", "q1"}, {.95, "95%", "q2"}, {.99, "99%", "q3"}}
+
+// latency draws how long it took for half, and for nearly all, on an axis where each line
+// is ten times the one below.
+func latency(s *stats.Series, title, about string, of func(*stats.Point) *stats.Histogram) plot {
+	p := frame(s, title)
+	low, high := math.Inf(1), math.Inf(-1)
+	for i := range s.Points {
+		if h := of(&s.Points[i]); h.N > 0 {
+			low = min(low, math.Log10(max(h.Quantile(.5).Seconds(), 1e-4)))
+			high = max(high, math.Log10(max(h.Quantile(.99).Seconds(), 1e-4)))
+		}
+	}
+	if math.IsInf(low, 1) {
+		low, high = -3, -1
+	}
+	low, high = math.Floor(low), math.Ceil(high)
+	if high-low < 1 {
+		high = low + 1
+	}
+	y := func(d time.Duration) float64 {
+		v := (math.Log10(max(d.Seconds(), 1e-4)) - low) / (high - low)
+		return plotHeight - min(max(v, 0), 1)*plotHeight
+	}
+	p.Heads = []string{"Time", "Half", "95%", "99%"}
+	for k, quantile := range slices.Backward(quantiles) {
+		var points []string
+		finish := func() {
+			if len(points) == 1 {
+				// A point alone is a short line.
+				x, rest, _ := strings.Cut(points[0], ",")
+				at, _ := strconv.ParseFloat(x, 64)
+				points = []string{fmt.Sprintf("%.0f,%s", at-plotStep/2, rest), fmt.Sprintf("%.0f,%s", at+plotStep/2, rest)}
+			}
+			if len(points) > 0 {
+				p.Lines = append(p.Lines, polyline{strings.Join(points, " "), quantiles[k].class})
+			}
+			points = nil
+		}
+		for i := range s.Points {
+			h := of(&s.Points[i])
+			if h.N == 0 {
+				finish()
+				continue
+			}
+			points = append(points, fmt.Sprintf("%d,%.1f", i*plotStep+plotStep/2, y(h.Quantile(quantile.share))))
+		}
+		finish()
+	}
+	total := of(&s.Total)
+	for i := range s.Points {
+		if h := of(&s.Points[i]); h.N > 0 {
+			p.Table = append(p.Table, []string{exact(s.Points[i].At), span(h.Quantile(.5)), span(h.Quantile(.95)), span(h.Quantile(.99))})
+		}
+	}
+	for _, quantile := range quantiles {
+		value := "–"
+		if total.N > 0 {
+			value = span(total.Quantile(quantile.share))
+		}
+		p.Legend = append(p.Legend, legend{quantile.class, quantile.name, value})
+	}
+	for v := high; v >= low; v-- {
+		p.Y = append(p.Y, decade(v))
+	}
+	p.Now = p.Legend[1].Value
+	p.About = fmt.Sprintf("%s: half took at most %s, 95%% at most %s, 99%% at most %s; %s", title, p.Legend[0].Value, p.Legend[1].Value, p.Legend[2].Value, about)
+	return p
+}
+
+// decade names a power of ten of seconds.
+func decade(power float64) string {
+	switch {
+	case power < -3:
+		return strconv.FormatFloat(math.Pow(10, power+3), 'f', -1, 64) + " ms"
+	case power < 0:
+		return strconv.FormatFloat(math.Round(math.Pow(10, power+3)), 'f', -1, 64) + " ms"
+	}
+	return strconv.FormatFloat(math.Round(math.Pow(10, power)), 'f', -1, 64) + " s"
+}
+
+// grid is where the lines of an axis stand.
+func (p plot) grid() []float64 {
+	var lines []float64
+	for i := range p.Y {
+		lines = append(lines, float64(i)*plotHeight/float64(len(p.Y)-1))
+	}
+	return lines
+}
+
+func coordinate(n float64) string { return strconv.FormatFloat(n, 'f', 1, 64) }
