@@ -71,7 +71,6 @@ func (w *world) furnish(t *testing.T) (failed, completed, conflict string) {
 	}
 	res.Body.Close()
 	w.keepFiles(t)
-	w.remember(t, rng)
 	if _, _, err := w.guard.CreateKey(t.Context(), access.Identity{Name: "Anna"}, access.KeyParams{Name: "render-worker", Role: access.Operator, ExpiresAt: time.Now().Add(80 * 24 * time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +153,7 @@ func TestPictures(t *testing.T) {
 	}
 	w := newWorld(t)
 	failed, completed, conflict := w.furnish(t)
+	w.remember(t, rand.New(rand.NewPCG(1, 2)))
 	pages := map[string]string{
 		"overview": "/", "overview-30d": "/?range=30d", "overview-7d": "/?range=7d", "overview-1h": "/?range=1h", "events": "/events", "event-failed": "/events/" + failed, "event": "/events/" + completed, "diff": "/events/" + conflict + "/diff/1",
 		"jobs": "/jobs", "job": "/jobs/shot-03-video", "media": "/media", "projects": "/projects", "project": "/projects/harbour-film",
