@@ -5,7 +5,7 @@ FUZZTIME ?= 60s
 ROUNDS ?= 50
 SECONDS_OF_HARM ?= 300
 
-.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres crash crash-cluster cover clean
+.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres crash crash-cluster chaos-fal cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ crash: ## kill the gateway under load, ROUNDS times, and count what is lost or d
 
 crash-cluster: ## kill three nodes and their PostgreSQL at random for SECONDS_OF_HARM, and count
 	GAFF_CLUSTER_SECONDS=$(SECONDS_OF_HARM) $(GO) test -count=1 -timeout 60m -run '^TestClusterCrash' -v ./internal/e2e
+
+JOBS ?= 2000
+KILLS ?= 10
+
+chaos-fal: ## JOBS jobs through a stand-in for fal that loses webhooks, the gateway killed KILLS times
+	GAFF_CHAOS_JOBS=$(JOBS) GAFF_CHAOS_KILLS=$(KILLS) $(GO) test -count=1 -timeout 30m -run '^TestChaosFal' -v ./internal/e2e
 
 cover: ## write a coverage profile, cover.out
 	@tools/test-setup.sh

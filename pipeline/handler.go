@@ -148,6 +148,9 @@ func (l *Ledger) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, 
 	if err := tx.SaveJob(ctx, j); err != nil {
 		return nil, err
 	}
+	if err := emitCallback(ctx, tx, l.o.Router, ev, j); err != nil {
+		return nil, err
+	}
 	return nil, l.emit(ctx, tx, eventAsk, "ask:"+ev.ID, j, ev)
 }
 

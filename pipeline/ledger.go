@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	mrand "math/rand/v2"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ const (
 	defaultReconcileAfter = 2 * time.Minute
 	defaultSubmitPatience = 2 * time.Hour
 	// longestAskWait is between two questions about one job.
-	longestAskWait = 30 * time.Minute
+	longestAskWait = 10 * time.Minute
 	// pollFirst and pollMost are the waits where no webhook will come.
 	pollFirst = 2 * time.Second
 	pollMost  = time.Minute
@@ -56,6 +57,7 @@ const (
 type LedgerStore interface {
 	Store
 	Reader
+	Event(ctx context.Context, id string) (*gaff.EventDetail, error)
 }
 
 // LedgerOptions of a [Ledger]. Store, Router and Log are required.
@@ -79,6 +81,9 @@ type LedgerOptions struct {
 	// Users are the provider's customers whose webhooks are believed, by provider; for a
 	// provider without an entry the first proven one is kept.
 	Users map[string][]string
+	// CallbackClient posts webhooks to the addresses that askers named, which it must judge.
+	// Nil: none are passed on.
+	CallbackClient *http.Client
 	// Shared is set where other processes work on the same store.
 	Shared bool
 	// Settled is told of each job that came to its end, after the commit; may be nil.
@@ -143,6 +148,9 @@ func NewLedger(ctx context.Context, o LedgerOptions) (*Ledger, error) {
 // Attach registers the handlers that submit jobs and fetch results, each provider's in
 // lanes of their own.
 func (l *Ledger) Attach(g *gaff.Gateway) {
+	if l.o.CallbackClient != nil {
+		g.HandleWith(gaff.InnerSource, eventCallback, gaff.JSON(l.callBack), gaff.HandleOptions{Name: "callback", Workers: callbackWorkers})
+	}
 	for name, p := range l.providers {
 		g.HandleWith(gaff.InnerSource, eventSubmit, gaff.JSON(func(ctx context.Context, ev *gaff.Event, t ticket) error {
 			return l.submit(ctx, p, t)
@@ -261,6 +269,9 @@ func (l *Ledger) newJob(tx Tx, s *Submission) (*Job, error) {
 		"id": s.ID, "model": s.Model, "kind": s.Kind, "projectId": s.ProjectID, "userId": s.UserID, "idempotencyKey": s.IdempotencyKey,
 	}, s.Metadata, s.Callback); err != nil {
 		return nil, err
+	}
+	if s.Callback != "" && l.o.CallbackClient == nil {
+		return nil, &InvalidError{"callbackUrl", "this gateway passes nothing on"}
 	}
 	if err := p.Check(s); err != nil {
 		return nil, err

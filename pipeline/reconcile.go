@@ -149,6 +149,8 @@ func (l *Ledger) Ask(ctx context.Context, jobID string) (*Job, error) {
 		return nil, fmt.Errorf("job %s: %w: nothing is known of how to ask %s", jobID, gaff.ErrConflict, clipText(j.Provider))
 	case j.Submit == SubmitWaiting:
 		return nil, fmt.Errorf("job %s: %w: it was not submitted yet", jobID, gaff.ErrConflict)
+	case j.RequestID == "" && j.Submit == SubmitSending:
+		return nil, fmt.Errorf("job %s: %w: it is being submitted just now", jobID, gaff.ErrConflict)
 	case (j.RequestID == "" || !p.CanAsk(j)) && j.Submit != SubmitUnknown:
 		return nil, fmt.Errorf("job %s: %w: tell its requestId, and its model or statusUrl, first (PUT /api/v1/jobs/{id})", jobID, gaff.ErrConflict)
 	}
@@ -222,6 +224,9 @@ func (l *Ledger) askAfter(ctx context.Context, p Provider, j *Job, by string, ca
 // heard stores a provider's answer about a job that has not ended.
 func (l *Ledger) heard(ctx context.Context, tx Tx, j *Job, u Update, askErr error, by string, cause *gaff.Event) (settled bool, err error) {
 	j.Asks++
+	if askErr != nil {
+		u = Update{} // half an answer is none
+	}
 	text := u.Status.String()
 	switch {
 	case errors.Is(askErr, ErrNoSuchWork):
@@ -357,6 +362,9 @@ func change(ctx context.Context, tx Tx, router Router, j *Job, found bool, u Upd
 	}
 	if !settled {
 		return false, nil
+	}
+	if err := emitCallback(ctx, tx, router, cause, j); err != nil {
+		return false, err
 	}
 	return true, emitSettled(ctx, tx, router, cause, j)
 }

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +74,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err != nil {
 		return err
 	}
-	ledger, err := newLedger(ctx, cfg, log, st, gw, m)
+	ledger, queue, err := newLedger(ctx, cfg, log, st, gw, m)
 	if err != nil {
 		return err
 	}
@@ -158,7 +157,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if cfg.BaseURL != "" {
 		base = cfg.BaseURL
 	}
-	ingest := gw.IngestHandler()
+	ingest, proxy := gw.IngestHandler(), falProxy(cfg, log, ledger, queue, guard)
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Log: log, Address: console.Address,
 		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg),
@@ -168,6 +167,10 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	console.Ready, console.Log = st.Ready, log
 	err = server.Serve(ctx, ln, server.Options{
 		Ingest: ingest, API: apiHandler, Console: ui.New(console),
+		Others: map[string]http.Handler{
+			fal.ProxyPath: proxy.Proxy(), fal.ProxyPath + "/": proxy.Proxy(), fal.QueuePath + "/": proxy.Queue(),
+		},
+		Keyed:   proxy.Queue(),
 		Metrics: m.Handler(), Ready: st.Ready, Log: log,
 		Authorized:     func(r *http.Request) bool { _, ok := guard.Authorize(r); return ok },
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
@@ -175,40 +178,6 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	}, requestPatience)
 	log.Info("gateway stopping")
 	return err
-}
-
-// newLedger makes what submits jobs and asks after them.
-func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics) (*pipeline.Ledger, error) {
-	// The addresses are the operator's own, so they may be of this machine; redirects are
-	// not followed, for the key goes along.
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 16
-	client := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	queue, err := fal.NewQueue(fal.QueueOptions{Key: string(cfg.FalKey), URL: cfg.FalQueueURL, Client: client})
-	if err != nil {
-		return nil, err
-	}
-	users := map[string][]string{}
-	if len(cfg.FalUsers) > 0 {
-		users[fal.Name] = cfg.FalUsers
-	}
-	return pipeline.NewLedger(ctx, pipeline.LedgerOptions{
-		Store: st, Router: gw, Log: log, Users: users,
-		Providers: []pipeline.Provider{
-			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client}),
-		},
-		Address: func(provider string) string {
-			if address := address(cfg, "", provider); !strings.HasPrefix(address, "/") {
-				return address
-			}
-			return ""
-		},
-		ReconcileAfter: cfg.ReconcileAfter, RequestsPerSecond: cfg.ReconcileRate, SubmitPatience: cfg.SubmitPatience,
-		Settled: func(provider, by string, status pipeline.JobStatus) { m.Settled(provider, by, status.String()) },
-	})
 }
 
 // Migrate brings the database's schema up to date and reports to out what it did.

@@ -23,11 +23,17 @@ import (
 
 // job is what the API says about a job.
 type job struct {
-	ID, Provider, Model, Kind         string
-	ProjectID, UserID, RequestID      string
-	Status, Error, ErrorType          string
-	SettledBy                         string
-	Result, Metadata                  json.RawMessage
+	ID, Provider, Model, Kind    string
+	ProjectID, UserID, RequestID string
+	Status, Error, ErrorType     string
+	SettledBy                    string
+	Result, Metadata, Input      json.RawMessage
+	Submit, WebhookURL, Cost     string
+	NextAskAt                    *time.Time
+	Log                          []struct {
+		At         *time.Time
+		What, Text string
+	}
 	CreatedAt, SubmittedAt, SettledAt *time.Time
 }
 
@@ -59,7 +65,10 @@ func (p *program) jobsCommand() *cobra.Command {
 	list.Flags().StringVar(&status, "status", "", "only with this status: queued, processing, completed, failed or cancelled")
 	list.Flags().StringVar(&project, "project", "", "only of this project")
 	list.Flags().StringVar(&user, "user", "", "only of this user")
-	return group("jobs", "The work that was asked for, and how it stands", list, p.jobsShowCommand(), p.jobsWatchCommand())
+	return group("jobs", "The work that was asked for, and how it stands", list, p.jobsShowCommand(), p.jobsWatchCommand(),
+		p.jobsSubmitCommand(), p.jobsRegisterCommand(),
+		p.jobActionCommand("cancel", "Cancel a job, at the provider too", "Cancel a job, at the provider too. What the provider did until then it may bill."),
+		p.jobActionCommand("ask", "Ask the provider after a job now", "Ask the provider after a job now, rather than wait for its webhook."))
 }
 
 // given makes a query of names and values; empty values are left out.
@@ -94,20 +103,27 @@ func (p *program) jobsShowCommand() *cobra.Command {
 			for _, pair := range [][2]string{
 				{"id", j.ID}, {"status", j.Status}, {"error", j.Error}, {"error type", j.ErrorType},
 				{"provider", j.Provider}, {"model", j.Model}, {"kind", j.Kind}, {"project", j.ProjectID},
-				{"user", j.UserID}, {"request id", j.RequestID}, {"settled by", j.SettledBy},
+				{"user", j.UserID}, {"request id", j.RequestID}, {"submit", j.Submit}, {"webhook", j.WebhookURL},
+				{"settled by", j.SettledBy}, {"cost", j.Cost},
 			} {
 				t.pair(pair[0], clean(pair[1]))
 			}
 			t.row("created", stamp(j.CreatedAt))
 			t.row("submitted", stamp(j.SubmittedAt))
 			t.row("settled", stamp(j.SettledAt))
+			if j.NextAskAt != nil {
+				t.row("asked after at", stamp(j.NextAskAt))
+			}
+			for _, note := range j.Log {
+				t.row(clean(note.What), stamp(note.At)+"  "+cut(note.Text, 300))
+			}
 			if err := t.flush(); err != nil {
 				return err
 			}
 			for _, part := range []struct {
 				name string
 				text json.RawMessage
-			}{{"metadata", j.Metadata}, {"result", j.Result}} {
+			}{{"metadata", j.Metadata}, {"input", j.Input}, {"result", j.Result}} {
 				if len(part.text) > 0 && string(part.text) != "null" {
 					fmt.Fprintf(p.Stdout, "\n%s:\n", part.name)
 					if err := writeIndented(p.Stdout, part.text); err != nil {
@@ -136,62 +152,69 @@ when the job does: with exit code 0 if it was completed, 1 if it failed or was c
 			if err != nil {
 				return err
 			}
-			want, last, ended := "", "", ""
+			want := ""
 			if len(args) == 1 {
 				want = args[0]
 			}
-			show := func(j *job, raw json.RawMessage) error {
-				if want != "" {
-					if j.ID != want || j.Status == last {
-						return nil
-					}
-					last = j.Status
-				}
-				var err error
-				if asJSON {
-					err = writeRawJSON(p.Stdout, raw)
-				} else {
-					_, err = fmt.Fprintf(p.Stdout, "%s  %s  %-10s %s\n", stamp(latest(j)), clean(j.ID), clean(j.Status), cut(j.Error, 200))
-				}
-				if err == nil && want != "" && j.settled() {
-					ended = j.Status
-					err = errEndStream
-				}
-				return err
-			}
-			err = c.stream(ctx, func() error {
-				if want == "" {
-					return nil
-				}
-				// Asked for once the stream stands, so that no change falls in between.
-				var j job
-				raw, err := c.one(ctx, "/api/v1/jobs", want, &j)
-				if err != nil {
-					return err
-				}
-				return show(&j, raw)
-			}, func(m message) error {
-				if m.event != "job" {
-					return nil
-				}
-				var j job
-				if err := json.Unmarshal(m.data, &j); err != nil {
-					return fmt.Errorf("read the stream: %w", err)
-				}
-				return show(&j, m.data)
-			})
-			if want == "" {
-				return unlessInterrupted(ctx, err)
-			}
-			if err == nil && ended != pipeline.JobCompleted.String() {
-				err = errReported
-			}
-			return err
+			return p.watchJob(ctx, c, want, asJSON)
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")
 	p.clientFlags(cmd)
 	return cmd
+}
+
+// watchJob prints jobs as they change; the one wanted until its end, which decides the
+// exit code.
+func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON bool) error {
+	last, ended := "", ""
+	show := func(j *job, raw json.RawMessage) error {
+		if want != "" {
+			if j.ID != want || j.Status == last {
+				return nil
+			}
+			last = j.Status
+		}
+		var err error
+		if asJSON {
+			err = writeRawJSON(p.Stdout, raw)
+		} else {
+			_, err = fmt.Fprintf(p.Stdout, "%s  %s  %-10s %s\n", stamp(latest(j)), clean(j.ID), clean(j.Status), cut(j.Error, 200))
+		}
+		if err == nil && want != "" && j.settled() {
+			ended = j.Status
+			err = errEndStream
+		}
+		return err
+	}
+	err := c.stream(ctx, func() error {
+		if want == "" {
+			return nil
+		}
+		// Asked for once the stream stands, so that no change falls in between.
+		var j job
+		raw, err := c.one(ctx, "/api/v1/jobs", want, &j)
+		if err != nil {
+			return err
+		}
+		return show(&j, raw)
+	}, func(m message) error {
+		if m.event != "job" {
+			return nil
+		}
+		var j job
+		if err := json.Unmarshal(m.data, &j); err != nil {
+			return fmt.Errorf("read the stream: %w", err)
+		}
+		return show(&j, m.data)
+	})
+	if want == "" {
+		return unlessInterrupted(ctx, err)
+	}
+	if err == nil && ended != pipeline.JobCompleted.String() {
+		err = errReported
+	}
+	return err
 }
 
 // latest is the newest time that a job tells of.

@@ -52,6 +52,8 @@ type Config struct {
 	FalJWKSURL  string   // GAFF_FAL_JWKS_URL; empty: fal's own
 	FalUsers    []string // GAFF_FAL_USERS; empty: the first proven one
 
+	FalProxyOrigins, FalProxyModels []string // GAFF_FAL_PROXY_ORIGINS, GAFF_FAL_PROXY_MODELS; both or none
+
 	LastFrameURL string // GAFF_LASTFRAME_URL; without a slash at the end; empty: nothing can be submitted to it
 	LastFrameKey Secret // LASTFRAME_KEY
 

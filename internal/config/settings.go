@@ -157,6 +157,17 @@ var settings = []setting{
 		field: func(c *Config) any { return (*words)(&c.FalUsers) },
 	},
 	{
+		name:  "GAFF_FAL_PROXY_ORIGINS",
+		help:  "origins of web pages whose visitors may use the fal proxy without a token, by commas",
+		field: func(c *Config) any { return (*words)(&c.FalProxyOrigins) },
+		check: func(c *Config) error { return checkOrigins(c.FalProxyOrigins, c.FalProxyModels) },
+	},
+	{
+		name:  "GAFF_FAL_PROXY_MODELS",
+		help:  "models that they may submit to, such as fal-ai/flux/*, by commas",
+		field: func(c *Config) any { return (*words)(&c.FalProxyModels) },
+	},
+	{
 		name: "NGROK_DOMAIN",
 		help: "domain of the development tunnel",
 		norm: func(text string) string {
@@ -416,6 +427,20 @@ func checkBase(text string) error {
 	}
 	if strings.Contains(text, "?") {
 		return errors.New("must not hold a query (?…): paths are joined to it")
+	}
+	return nil
+}
+
+// checkOrigins wants models beside origins: whoever can see the page could use them all.
+func checkOrigins(origins, models []string) error {
+	for _, origin := range origins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || origin != u.Scheme+"://"+u.Host {
+			return fmt.Errorf("%q is no origin; write one like https://app.example.com, without a path", origin)
+		}
+	}
+	if len(origins) > 0 && len(models) == 0 {
+		return errors.New("needs GAFF_FAL_PROXY_MODELS: the models that visitors of these pages may submit to, at your cost")
 	}
 	return nil
 }

@@ -25,6 +25,12 @@ type Options struct {
 	API     http.Handler // below /api/
 	Console http.Handler // everything else; nil for none
 	Metrics http.Handler // /metrics; nil for none
+	// Others are served at the paths that they are named by: a path that ends in a slash is
+	// all below it.
+	Others map[string]http.Handler
+	// Keyed serves what shows a key as fal's clients do, "Authorization: Key …", at any
+	// address that is not below /api/; nil: nothing.
+	Keyed http.Handler
 	// Authorized reports whether a request may read what needs a token.
 	Authorized func(*http.Request) bool
 	// Ready returns nil when a webhook could be kept now.
@@ -47,6 +53,9 @@ const managePath = gaff.PathPrefix + "manage"
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", o.API)
+	for path, h := range o.Others {
+		mux.Handle(path, h)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"status": "ok"})
 	})
@@ -87,10 +96,17 @@ func Handler(o Options) http.Handler {
 			// The mux would redirect, and a sender takes a redirect for a failure it must
 			// not come back from.
 			http.NotFound(w, r)
+		case o.Keyed != nil && !strings.HasPrefix(p, "/api/") && showsKey(r):
+			o.Keyed.ServeHTTP(w, r)
 		default:
 			mux.ServeHTTP(w, r)
 		}
 	})
+}
+
+func showsKey(r *http.Request) bool {
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, "Key")
 }
 
 // publicReason tells a probe what is wrong in the store's own words, without the paths

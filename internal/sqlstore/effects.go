@@ -245,7 +245,7 @@ func (e *effects) Note(_ context.Context, jobID, what, text string) error {
 
 func (e *effects) DueAsks(_ context.Context, provider string, limit int, until time.Time) ([]*pipeline.Job, error) {
 	found, err := e.jobs(`select `+jobColumns+` from job j where j.provider = $1 and j.next_ask_at <= $2
-		order by j.next_ask_at limit $3`, provider, micros(e.now), int64(limit))
+		order by j.next_ask_at limit $3`+e.lockFree(), provider, micros(e.now), int64(limit))
 	if err != nil {
 		return nil, fmt.Errorf("due jobs: %w", err)
 	}

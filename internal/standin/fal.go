@@ -152,6 +152,13 @@ func (f *Fal) Rotate() {
 	f.keys = append(f.keys, f.newKey(len(f.keys)))
 }
 
+// SigningKey is the key that webhooks are signed with now, for tests that sign their own.
+func (f *Fal) SigningKey() ed25519.PrivateKey {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keys[len(f.keys)-1]
+}
+
 // FailJWKS lets the next n requests for the published keys fail.
 func (f *Fal) FailJWKS(n int) {
 	f.mu.Lock()

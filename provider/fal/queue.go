@@ -38,7 +38,7 @@ const (
 )
 
 // falHosts are those that the key may be sent to, beside the configured one.
-var falHosts = []string{"queue.fal.run", "queue.falrun.com"}
+var falHosts = []string{"queue.fal.run"}
 
 // QueueOptions of a [Queue]. Client is required.
 type QueueOptions struct {
@@ -158,7 +158,7 @@ func (q *Queue) Submit(ctx context.Context, j *pipeline.Job, input json.RawMessa
 // readSubmit tells how a submit ended.
 func readSubmit(a answer) (pipeline.Accepted, error) {
 	switch {
-	case a.err != nil && !a.sent:
+	case a.err != nil && a.unsent:
 		return pipeline.Accepted{}, &pipeline.NotNow{Err: fmt.Errorf("fal could not be reached: %w", a.err)}
 	case a.err != nil:
 		return pipeline.Accepted{}, fmt.Errorf("fal's answer was lost: %w", a.err)
@@ -200,19 +200,22 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	// err is set if there was no whole answer; sent tells that a connection stood then,
-	// so that the other side may have the request.
-	err  error
-	sent bool
+	// err is set if there was no whole answer; unsent tells that there was not even a
+	// connection then, so that the other side cannot have the request.
+	err    error
+	unsent bool
 }
 
 // send makes a call with the key.
 func (q *Queue) send(ctx context.Context, method, address string, body []byte, header http.Header, limit int64) (a answer) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	var sent atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
-	defer func() { a.sent = sent.Load() }()
+	// A transport that tells nothing of its connections is not believed to have had none.
+	var wanted, got atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { wanted.Store(true) }, GotConn: func(httptrace.GotConnInfo) { got.Store(true) },
+	})
+	defer func() { a.unsent = wanted.Load() && !got.Load() }()
 	var reader io.Reader
 	if body != nil {
 		reader = bytes.NewReader(body)

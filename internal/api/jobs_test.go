@@ -1,0 +1,124 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gaff"
+	"gaff/internal/api"
+	"gaff/pipeline"
+	"gaff/store/sqlite"
+)
+
+// studio is a provider that nobody can reach.
+type studio struct{}
+
+func (studio) Name() string    { return "studio" }
+func (studio) Account() string { return "" }
+func (studio) Check(s *pipeline.Submission) error {
+	if s.Model == "" {
+		return &pipeline.InvalidError{Field: "model", Text: "is missing"}
+	}
+	return nil
+}
+
+func (studio) Submit(context.Context, *pipeline.Job, json.RawMessage, string) (pipeline.Accepted, error) {
+	return pipeline.Accepted{}, errors.New("no answer")
+}
+func (studio) CanAsk(*pipeline.Job) bool { return true }
+func (studio) Ask(context.Context, *pipeline.Job) (pipeline.Update, error) {
+	return pipeline.Update{}, errors.New("the studio is closed")
+}
+func (studio) Cancel(context.Context, *pipeline.Job) error { return errors.New("the studio is closed") }
+
+func TestJobsAreSubmittedAndRegistered(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	gw, err := gaff.New(gaff.Options{Store: st, Logger: log}) // never started: jobs wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := pipeline.NewLedger(t.Context(), pipeline.LedgerOptions{
+		Store: st, Router: gw, Log: log, Providers: []pipeline.Provider{studio{}},
+		Address: func(provider string) string { return "https://hooks.example.com/api/v1/webhooks/" + provider },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger.Attach(gw)
+	c := caller{api.New(api.Options{Store: st, Gateway: gw, Jobs: ledger, Authorizer: tokens{}, Log: log})}
+
+	const whole = `{"provider":"studio","model":"paint","input":{"seed":17454220438242315174},"projectId":"p","userId":"u","kind":"image","metadata":{"a":1},"idempotencyKey":"k"}`
+	for _, step := range []struct {
+		name, method, path, role, body string
+		status                         int
+		has                            []string
+	}{
+		{
+			"submit", "POST", "/api/v1/jobs", "operator", whole, 202,
+			[]string{
+				`"id":"job_`, `"status":"queued"`, `"submit":"waiting"`, `"seed":17454220438242315174`, `"metadata":{"a":1}`, `"requestId":null`, `"settledBy":null`,
+				`"webhookUrl":"https://hooks.example.com/api/v1/webhooks/studio/job_`, `"log":[]`, `"idempotencyKey":"k"`, `"createdAt":"`, `"submittedAt":null`,
+			},
+		},
+		{"again, with other words", "POST", "/api/v1/jobs", "operator", strings.Replace(whole, "paint", "draw", 1), 202, []string{`"model":"paint"`}},
+		{"a viewer", "POST", "/api/v1/jobs", "viewer", whole, 403, nil},
+		{"no JSON", "POST", "/api/v1/jobs", "operator", `{`, 400, nil},
+		{"no model", "POST", "/api/v1/jobs", "operator", `{"provider":"studio"}`, 400, []string{"model: is missing"}},
+		{"no provider", "POST", "/api/v1/jobs", "operator", `{"model":"x"}`, 400, []string{"provider"}},
+		{"an unknown provider", "POST", "/api/v1/jobs", "operator", `{"provider":"x","model":"x"}`, 400, []string{`provider: \"x\" is not one that work can be submitted to; there are studio`}},
+		{"an unknown field", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","prompt":"y"}`, 400, []string{"prompt"}},
+		{"an input that is no object", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","input":7}`, 400, []string{"input"}},
+		{"metadata that is null", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","metadata":{},"id":"mine/1"}`, 202, []string{`"id":"mine/1"`}},
+		{"a taken id", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","id":"mine/1"}`, 409, []string{"there is one of this id"}},
+		{"too large", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","input":{"a":"` + strings.Repeat("x", 11<<20) + `"}}`, 413, nil},
+		{"large", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","input":{"a":"` + strings.Repeat("x", 5<<20) + `"}}`, 202, nil},
+		{"register", "PUT", "/api/v1/jobs/app-1", "operator", `{"provider":"studio","projectId":"film"}`, 200, []string{`"webhookUrl":"https://`, `"submit":null`, `"requestId":null`}},
+		{"register the request", "PUT", "/api/v1/jobs/app-1", "operator", `{"requestId":"r-1"}`, 200, []string{`"requestId":"r-1"`, `"projectId":"film"`, `"nextAskAt":"`}},
+		{"register another request", "PUT", "/api/v1/jobs/app-1", "operator", `{"requestId":"r-2"}`, 409, []string{"its request is r-1"}},
+		{"register nobody's", "PUT", "/api/v1/jobs/app-2", "operator", `{"requestId":"r-2"}`, 400, []string{"provider: is missing"}},
+		{"register as a viewer", "PUT", "/api/v1/jobs/app-2", "viewer", `{"provider":"studio"}`, 403, nil},
+		{"ask", "POST", "/api/v1/jobs/app-1/ask", "operator", ``, 502, []string{"the studio is closed"}},
+		{"ask after what waits", "POST", "/api/v1/jobs/mine%2F1/ask", "operator", ``, 409, []string{"not submitted yet"}},
+		{"ask after nothing", "POST", "/api/v1/jobs/none/ask", "operator", ``, 404, nil},
+		{"cancel at a closed studio", "POST", "/api/v1/jobs/app-1/cancel", "operator", ``, 502, []string{"the studio is closed"}},
+		{"cancel", "POST", "/api/v1/jobs/mine%2F1/cancel", "operator", ``, 200, []string{`"status":"cancelled"`, `"cancelled before it was submitted"`}},
+		{"cancel nothing", "POST", "/api/v1/jobs/none/cancel", "operator", ``, 404, nil},
+		{"read", "GET", "/api/v1/jobs/app-1", "viewer", ``, 200, []string{`"log":[{"at":"`, `"what":"register"`}},
+	} {
+		res := c.call(step.method, step.path, step.role, step.body)
+		if res.status != step.status {
+			t.Errorf("%s: %d, want %d: %.400s", step.name, res.status, step.status, res.body)
+		}
+		for _, part := range step.has {
+			if !strings.Contains(res.body, part) {
+				t.Errorf("%s: no %s in %.1500s", step.name, part, res.body)
+			}
+		}
+		if step.name == "again, with other words" && res.header.Get("Idempotency-Replayed") != "true" || step.name == "submit" && res.header.Get("Location") == "" {
+			t.Errorf("%s: header %v", step.name, res.header)
+		}
+	}
+	var list struct {
+		Docs []struct{ IdempotencyKey *string }
+	}
+	c.get(t, "/api/v1/jobs", &list)
+	if len(list.Docs) != 4 {
+		t.Errorf("%d jobs, want 4", len(list.Docs))
+	}
+	none := caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log})}
+	if res := none.call(http.MethodPost, "/api/v1/jobs", "operator", whole); res.status != http.StatusConflict {
+		t.Errorf("a gateway without a ledger answers %d", res.status)
+	}
+}

@@ -1,0 +1,79 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"gaff"
+	"gaff/internal/access"
+	"gaff/internal/config"
+	"gaff/internal/metrics"
+	"gaff/internal/safehttp"
+	"gaff/internal/sqlstore"
+	"gaff/pipeline"
+	"gaff/provider/fal"
+	"gaff/provider/lastframe"
+)
+
+// newLedger makes what submits jobs and asks after them, and fal's queue, which it works
+// with.
+func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics) (*pipeline.Ledger, *fal.Queue, error) {
+	// The providers' addresses are the operator's own, so they may be of this machine;
+	// redirects are not followed, for the key goes along.
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 16
+	client := &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	queue, err := fal.NewQueue(fal.QueueOptions{Key: string(cfg.FalKey), URL: cfg.FalQueueURL, Client: client})
+	if err != nil {
+		return nil, nil, err
+	}
+	allow, err := safehttp.Prefixes(cfg.AllowAddresses)
+	if err != nil {
+		return nil, nil, fmt.Errorf("GAFF_ALLOW_ADDRESSES: %w", err)
+	}
+	users := map[string][]string{}
+	if len(cfg.FalUsers) > 0 {
+		users[fal.Name] = cfg.FalUsers
+	}
+	ledger, err := pipeline.NewLedger(ctx, pipeline.LedgerOptions{
+		Store: st, Router: gw, Log: log, Users: users,
+		Providers: []pipeline.Provider{
+			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client}),
+		},
+		Address: func(provider string) string {
+			if address := address(cfg, "", provider); !strings.HasPrefix(address, "/") {
+				return address
+			}
+			return ""
+		},
+		ReconcileAfter: cfg.ReconcileAfter, RequestsPerSecond: cfg.ReconcileRate, SubmitPatience: cfg.SubmitPatience,
+		Shared:         cfg.DatabaseURL != "",
+		CallbackClient: safehttp.New(safehttp.Options{Allow: allow, Timeout: 30 * time.Second}),
+		Settled:        func(provider, by string, status pipeline.JobStatus) { m.Settled(provider, by, status.String()) },
+	})
+	return ledger, queue, err
+}
+
+// falProxy serves programs that were written for fal. Callers show a token as they would
+// show fal a key; the console's session does not count, for a page elsewhere could use it.
+func falProxy(cfg *config.Config, log *slog.Logger, ledger *pipeline.Ledger, queue *fal.Queue, guard *access.Guard) *fal.Proxy {
+	return fal.NewProxy(fal.ProxyOptions{
+		Queue: queue, Ledger: ledger, Log: log, Origins: cfg.FalProxyOrigins, Models: cfg.FalProxyModels, BaseURL: cfg.BaseURL,
+		Authorize: func(r *http.Request) (string, bool) {
+			scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+			if strings.EqualFold(scheme, "Key") {
+				r = r.Clone(r.Context())
+				r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+			}
+			id, ok := guard.Authorize(r)
+			return id.Name, ok && id.Role >= access.Operator && id.Via != access.ViaSession
+		},
+	})
+}

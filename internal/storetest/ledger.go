@@ -1,0 +1,153 @@
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gaff"
+	"gaff/pipeline"
+)
+
+// testLedger is what a ledger needs of a store, beside jobs themselves.
+func testLedger(s *suite) {
+	full := pipeline.Job{
+		ID: "job_full", Provider: "fal", Model: "m", Status: pipeline.JobQueued, CreatedAt: s.now, Submit: pipeline.SubmitSending,
+		SentAt: s.now, Account: "a", IdempotencyKey: "k", RunID: "run", StepID: "step", StatusURL: "s", ResponseURL: "r", CancelURL: "c",
+		WebhookURL: "w", Callback: "b", Cost: "1.5", NextAskAt: s.now.Add(-time.Second), Asks: 3, Misses: 1, OwedBy: "me", CallKey: "call",
+	}
+	s.write(func(tx pipeline.Tx) error {
+		j := full
+		s.must(tx.InsertJob(s.ctx, &j))
+		return tx.SaveInput(s.ctx, j.ID, json.RawMessage(`{"seed":17454220438242315174}`))
+	})
+	got, err := s.st.Job(s.ctx, full.ID)
+	s.must(err)
+	want := full
+	want.UpdatedAt = got.UpdatedAt
+	s.equal("as inserted", *got, want)
+	input, err := s.st.JobInput(s.ctx, full.ID)
+	s.must(err)
+	s.equal("input", string(input), `{"seed":17454220438242315174}`)
+	if input, err := s.st.JobInput(s.ctx, "none"); err != nil || input != nil {
+		s.Errorf("no input: %s, %v", input, err)
+	}
+
+	// An id and an idempotency key are one job's.
+	for what, j := range map[string]pipeline.Job{
+		"the same key": {ID: "job_other", Provider: "fal", IdempotencyKey: "k"},
+		"the same id":  {ID: full.ID, Provider: "fal"},
+	} {
+		s.wants(what, s.st.Write(s.ctx, func(tx pipeline.Tx) error { return tx.InsertJob(s.ctx, &j) }), gaff.ErrConflict)
+	}
+	s.write(func(tx pipeline.Tx) error {
+		j, err := tx.JobByKey(s.ctx, "k")
+		s.must(err)
+		s.equal("by key", j.ID, full.ID)
+		for _, key := range []string{"", "other"} {
+			if _, err := tx.JobByKey(s.ctx, key); !errors.Is(err, gaff.ErrNotFound) {
+				s.Errorf("key %q: %v", key, err)
+			}
+		}
+		for key, n := range map[string]int{"call": 1, "other": 0, "": 0} {
+			js, err := tx.JobsByCall(s.ctx, key, s.now)
+			s.must(err)
+			s.equal("by call "+key, len(js), n)
+		}
+		js, err := tx.JobsByCall(s.ctx, "call", s.now.Add(time.Microsecond))
+		s.must(err)
+		s.equal("by call, later", len(js), 0)
+		j.OwedBy, j.Submit, j.SentAt, j.Cost, j.Asks, j.Misses = "", pipeline.SubmitAccepted, s.now.Add(time.Second), "2", 4, 0
+		j.StatusURL, j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Account = "s2", "r2", "c2", "w2", "b2", "a2"
+		want = *j
+		return tx.SaveJob(s.ctx, j)
+	})
+	got, err = s.st.Job(s.ctx, full.ID)
+	s.must(err)
+	want.UpdatedAt = got.UpdatedAt
+	s.equal("as saved", *got, want)
+	s.write(func(tx pipeline.Tx) error {
+		js, err := tx.JobsByCall(s.ctx, "call", s.now)
+		s.must(err)
+		s.equal("none is owed", len(js), 0)
+		return nil
+	})
+}
+
+func testNotes(s *suite) {
+	for n := range 120 {
+		s.write(func(tx pipeline.Tx) error { return tx.Note(s.ctx, "job_1", "ask", fmt.Sprint(n)) })
+	}
+	s.write(func(tx pipeline.Tx) error { return tx.Note(s.ctx, "job_2", "submit", strings.Repeat("é", 10_000)) })
+	notes, err := s.st.JobNotes(s.ctx, "job_1")
+	s.must(err)
+	s.equal("kept", len(notes), 100)
+	s.equal("the newest last", notes[99].Text, "119")
+	if notes[0].At.IsZero() || notes[0].What != "ask" {
+		s.Errorf("a note is %+v", notes[0])
+	}
+	notes, err = s.st.JobNotes(s.ctx, "job_2")
+	s.must(err)
+	if len(notes) != 1 || len(notes[0].Text) > 5000 {
+		s.Errorf("a long note has %d bytes", len(notes[0].Text))
+	}
+}
+
+// testAsks: jobs that are due are handed out once, the oldest first; an ended one is not.
+func testAsks(s *suite) {
+	past := time.Now().Add(-time.Hour).Truncate(time.Microsecond)
+	s.write(func(tx pipeline.Tx) error {
+		for n, after := range []time.Duration{3, 1, 2, 100} {
+			j := &pipeline.Job{ID: fmt.Sprintf("job_%d", n), Provider: "fal", NextAskAt: past.Add(after * time.Minute)}
+			s.must(tx.InsertJob(s.ctx, j))
+		}
+		s.must(tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_never", Provider: "fal"}))
+		return tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_else", Provider: "other", NextAskAt: past})
+	})
+	due := func(limit int) (ids string) {
+		s.write(func(tx pipeline.Tx) error {
+			js, err := tx.DueAsks(s.ctx, "fal", limit, time.Now().Add(time.Hour))
+			ids = ""
+			for _, j := range js {
+				ids += j.ID + " "
+			}
+			return err
+		})
+		return ids
+	}
+	next := func() (at time.Time) {
+		s.write(func(tx pipeline.Tx) (err error) {
+			at, err = tx.NextAsk(s.ctx, "fal")
+			return err
+		})
+		return at
+	}
+	s.equal("next", next().Equal(past.Add(time.Minute)), true)
+	s.equal("two", due(2), "job_1 job_2 ")
+	s.write(func(tx pipeline.Tx) error {
+		j, err := tx.Job(s.ctx, "job_0")
+		s.must(err)
+		j.Status, j.SettledAt = pipeline.JobCompleted, tx.Now()
+		return tx.SaveJob(s.ctx, j)
+	})
+	s.equal("none of those that ended, are taken or not due", due(10), "")
+	s.equal("next of all", next().Equal(past.Add(100*time.Minute)), true)
+	if at, err := s.st.Job(s.ctx, "job_0"); err != nil || !at.NextAskAt.IsZero() {
+		s.Errorf("one that ended will be asked after at %s, %v", at.NextAskAt, err)
+	}
+}
+
+func testSettings(s *suite) {
+	for _, value := range []string{"", "one", "two"} {
+		if value != "" {
+			s.write(func(tx pipeline.Tx) error { return tx.SetSetting(s.ctx, "name", value) })
+		}
+		s.write(func(tx pipeline.Tx) error {
+			got, err := tx.Setting(s.ctx, "name")
+			s.equal("setting", got, value)
+			return err
+		})
+	}
+}

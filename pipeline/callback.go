@@ -1,0 +1,131 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+const eventCallback = "job.callback"
+
+const (
+	callbackWorkers = 8
+	callbackTimeout = 20 * time.Second
+)
+
+// callbackTicket is the data of gaff:job.callback.
+type callbackTicket struct {
+	JobID string `json:"jobId"`
+	// EventID is the provider's webhook to pass on; empty: none came.
+	EventID string `json:"eventId,omitempty"`
+}
+
+// CallbackHeader is sent with what is passed on to a job's Callback: the job's id.
+const CallbackHeader = "X-Gaff-Job-Id"
+
+// emitCallback has the webhook of a job passed on, once, to the address that its asker
+// named.
+func emitCallback(ctx context.Context, tx Tx, router Router, cause *gaff.Event, j *Job) error {
+	if j.Callback == "" {
+		return nil
+	}
+	t := callbackTicket{JobID: j.ID}
+	ev := &gaff.Event{
+		Source: gaff.InnerSource, Type: eventCallback, DedupeKey: "callback:" + j.ID, CorrelationID: j.ID, ReceivedAt: tx.Now(),
+	}
+	if cause != nil {
+		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
+		if cause.Source == j.Provider {
+			t.EventID = cause.ID
+		}
+	}
+	var err error
+	if ev.Data, err = json.Marshal(t); err != nil {
+		return err
+	}
+	return tx.Emit(ctx, ev, router.Route(ev))
+}
+
+// callBack works gaff:job.callback. A webhook is passed on byte by byte, with the
+// provider's own headers, so that the asker can verify it as if it had come from there.
+// For a job that was settled without one, a body of the same form is made.
+func (l *Ledger) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) error {
+	j, err := l.o.Store.Job(ctx, t.JobID)
+	if errors.Is(err, gaff.ErrNotFound) {
+		return gaff.Discard(err)
+	}
+	if err != nil {
+		return err
+	}
+	header, body := http.Header{}, []byte(nil)
+	if t.EventID != "" {
+		ev, err := l.o.Store.Event(ctx, t.EventID)
+		if err != nil && !errors.Is(err, gaff.ErrNotFound) {
+			return err
+		}
+		if err == nil && ev.Request != nil {
+			body = ev.Request.Body
+			for name, values := range ev.Request.Header {
+				if strings.HasPrefix(name, "X-Fal-") || strings.HasPrefix(name, "X-Lastframe-") {
+					header[name] = values
+				}
+			}
+		}
+	}
+	if body == nil {
+		if body, err = madeUp(j); err != nil {
+			return gaff.Discard(err)
+		}
+		header.Set("X-Gaff-Reconciled", "true")
+	}
+	ctx, cancel := context.WithTimeout(ctx, callbackTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, j.Callback, bytes.NewReader(body))
+	if err != nil {
+		return gaff.Discard(fmt.Errorf("callback address: %w", err))
+	}
+	req.Header = header
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "gaff")
+	req.Header.Set(CallbackHeader, j.ID)
+	resp, err := l.o.CallbackClient.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return fmt.Errorf("pass the webhook of job %s on: %w", j.ID, err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("pass the webhook of job %s on: the address answered %d", j.ID, resp.StatusCode)
+	}
+	return nil
+}
+
+// madeUp is a body of the form of fal's, for a job of which no webhook came.
+func madeUp(j *Job) ([]byte, error) {
+	body := map[string]any{
+		"request_id": j.RequestID, "gateway_request_id": j.RequestID, "status": "OK", "error": nil, "payload": j.Result,
+	}
+	if j.Status != JobCompleted {
+		body["status"], body["error"] = "ERROR", j.Error
+		if j.Status == JobCancelled {
+			body["error"] = "cancelled"
+		}
+	}
+	if len(j.Result) == 0 {
+		body["payload"] = nil
+	}
+	return json.Marshal(body)
+}

@@ -1,0 +1,594 @@
+package fal
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"gaff/pipeline"
+)
+
+// Paths of the two ways in which programs written for fal use gaff in its place.
+const (
+	// ProxyPath is where @fal-ai/client's proxyUrl points to.
+	ProxyPath = "/api/fal/proxy"
+	// QueuePath is what may follow the gateway's host in FAL_QUEUE_RUN_HOST of fal's Python
+	// client.
+	QueuePath = "/api/fal/queue"
+)
+
+// TargetHeader names the address that a proxied call is meant for.
+const TargetHeader = "X-Fal-Target-Url"
+
+// Headers that a caller may add, to say what its job is for.
+const (
+	projectHeader     = "X-Gaff-Project"
+	userHeader        = "X-Gaff-User"
+	kindHeader        = "X-Gaff-Kind"
+	idempotencyHeader = "Idempotency-Key"
+)
+
+const (
+	maxProxied = 10 << 20
+	// proxyTimeout bounds calls that are only passed on: fal.run answers when the work is
+	// done.
+	proxyTimeout = 10 * time.Minute
+	// waitForFirst is how long a repeated call waits for the outcome of the first.
+	waitForFirst = 30 * time.Second
+)
+
+// Ledger is what the proxy needs of one; a *pipeline.Ledger is one.
+type Ledger interface {
+	Begin(ctx context.Context, s pipeline.Submission, callKey string) (j *pipeline.Job, created bool, err error)
+	Answered(ctx context.Context, jobID string, answer pipeline.Accepted, submitErr error) error
+	Delivered(ctx context.Context, jobID string, got bool)
+	Hear(ctx context.Context, provider, requestID string, u pipeline.Update) error
+	Job(ctx context.Context, jobID string) (*pipeline.Job, error)
+	KnowsRequest(ctx context.Context, provider, requestID string) bool
+	WebhookURL(provider, jobID string) string
+}
+
+// ProxyOptions of a [Proxy]. Queue, Ledger, Authorize and Log are required.
+type ProxyOptions struct {
+	Queue  *Queue
+	Ledger Ledger
+	// Authorize names the caller, and reports whether it may submit work.
+	Authorize func(r *http.Request) (name string, ok bool)
+	// Origins are web pages' origins, such as "https://app.example.com", whose visitors may
+	// submit to Models without a token. Models are patterns as path.Match has them, but *
+	// at the end stands for any rest: "fal-ai/flux/*". Both or none.
+	Origins, Models []string
+	// BaseURL is the gateway's, for addresses in answers. Empty: taken from the request.
+	BaseURL string
+	Log     *slog.Logger
+}
+
+// Proxy lets programs that were written for fal work through gaff: every submit becomes a
+// job of the ledger, with gaff's webhook address, and what fal answers is passed back.
+type Proxy struct{ o ProxyOptions }
+
+// NewProxy makes a proxy.
+func NewProxy(o ProxyOptions) *Proxy { return &Proxy{o} }
+
+// target is what a call is meant for.
+type target struct {
+	url *url.URL // at fal, or where fal's queue is configured to be
+	// queue is set for the queue, whose path is parts.
+	queue bool
+	parts []string
+	// rewrite turns addresses of the queue in an answer into those of gaff.
+	rewrite string
+}
+
+// submits reports whether the call, if it is a POST, submits work.
+func (t *target) submits() bool { return t.queue && !slices.Contains(t.parts, "requests") }
+
+// request is the id and the rest of a call about a request: "status", "cancel", "".
+func (t *target) request() (id, what string) {
+	i := slices.Index(t.parts, "requests")
+	if !t.queue || i < 2 || i+1 >= len(t.parts) {
+		return "", ""
+	}
+	return t.parts[i+1], strings.Join(t.parts[i+2:], "/")
+}
+
+// Proxy serves ProxyPath.
+func (p *Proxy) Proxy() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.cors(w, r) {
+			return
+		}
+		t, err := p.target(r.Header.Get(TargetHeader))
+		if err != nil {
+			p.o.Log.Debug("proxied call refused", "target", r.Header.Get(TargetHeader), "error", err)
+			answerJSON(w, http.StatusBadRequest, map[string]any{"detail": "Invalid request", "reason": err.Error()})
+			return
+		}
+		p.serve(w, r, t)
+	})
+}
+
+// Queue serves as fal's queue: below QueuePath, and at the root for a host of its own.
+func (p *Proxy) Queue() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest, below := strings.CutPrefix(r.URL.EscapedPath(), QueuePath)
+		t, err := p.queueTarget(rest, r.URL.RawQuery)
+		if err != nil {
+			answerJSON(w, http.StatusNotFound, map[string]any{"detail": fmt.Sprintf("Path %s not found", clip(rest)), "reason": err.Error()})
+			return
+		}
+		t.rewrite = p.base(r)
+		if below {
+			t.rewrite += QueuePath
+		}
+		p.serve(w, r, t)
+	})
+}
+
+func (p *Proxy) base(r *http.Request) string {
+	if p.o.BaseURL != "" {
+		return p.o.BaseURL
+	}
+	scheme := "http"
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}
+
+// target judges where a call is to go: fal's hosts, by https, and nothing else.
+func (p *Proxy) target(text string) (*target, error) {
+	u, err := url.Parse(text)
+	if err != nil || text == "" {
+		return nil, errors.New("the header x-fal-target-url is missing or no address")
+	}
+	q := p.o.Queue
+	if u.User != nil || u.Fragment != "" || u.Opaque != "" {
+		return nil, errors.New("the target must be a plain address")
+	}
+	own := u.Scheme == q.base.Scheme && u.Host == q.base.Host
+	if u.Scheme != "https" && !own {
+		return nil, errors.New("the target must be https")
+	}
+	switch {
+	case own || u.Host == "queue.fal.run":
+		return p.queueTarget(u.EscapedPath(), u.RawQuery)
+	case u.Host == "fal.run" && len(u.Path) > 1:
+		if q.o.URL != DefaultQueueURL {
+			return nil, errors.New("fal.run cannot be reached where GAFF_FAL_QUEUE_URL names another queue")
+		}
+		return &target{url: u, parts: segments(u.Path)}, nil
+	case (u.Host == "rest.fal.ai" || u.Host == "rest.alpha.fal.ai") && strings.HasPrefix(u.Path, "/storage/upload/"):
+		switch u.Path {
+		case "/storage/upload/initiate", "/storage/upload/initiate-multipart", "/storage/upload/complete-multipart":
+		default:
+			return nil, errors.New("of fal's files only uploads may be begun")
+		}
+		if q.o.URL != DefaultQueueURL {
+			// A stand-in plays all of fal's hosts.
+			u = &url.URL{Scheme: q.base.Scheme, Host: q.base.Host, Path: u.Path, RawQuery: u.RawQuery}
+		}
+		return &target{url: u}, nil
+	}
+	return nil, fmt.Errorf("%.80q is none of fal's hosts that are passed on to", u.Host)
+}
+
+func segments(p string) []string {
+	return slices.DeleteFunc(strings.Split(p, "/"), func(s string) bool { return s == "" })
+}
+
+func (p *Proxy) queueTarget(escaped, query string) (*target, error) {
+	plainPath, err := url.PathUnescape(escaped)
+	if err != nil || plainPath != escaped || path.Clean("/"+plainPath) != "/"+strings.Trim(plainPath, "/") {
+		return nil, errors.New("the path is not one of fal's queue")
+	}
+	t := &target{queue: true, parts: segments(plainPath)}
+	if len(t.parts) < 2 {
+		return nil, errors.New("the path names no model, such as /fal-ai/flux/dev")
+	}
+	if t.url, err = url.Parse(p.o.Queue.o.URL + "/" + strings.Join(t.parts, "/")); err != nil {
+		return nil, errors.New("the path is not one of fal's queue")
+	}
+	t.url.RawQuery = query
+	return t, nil
+}
+
+// cors answers a browser's question whether a page of another origin may call, and lets
+// the page read what it is answered. It reports whether there is no more to do.
+func (p *Proxy) cors(w http.ResponseWriter, r *http.Request) (done bool) {
+	origin := r.Header.Get("Origin")
+	if origin == "" || !slices.Contains(p.o.Origins, origin) {
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		}
+		return false
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Add("Vary", "Origin")
+	h.Set("Access-Control-Expose-Headers", "x-fal-request-id, x-fal-billable-units, x-fal-error-type, x-fal-retryable, x-fal-request-timeout-type")
+	if r.Method != http.MethodOptions {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT")
+	h.Set("Access-Control-Allow-Headers", r.Header.Get("Access-Control-Request-Headers"))
+	h.Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// allowed names the caller. A page's visitor without a token may use the models that are
+// named for it, and ask after what was submitted here.
+func (p *Proxy) allowed(r *http.Request, t *target) (caller string, ok bool) {
+	if name, ok := p.o.Authorize(r); ok {
+		return name, true
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" || !slices.Contains(p.o.Origins, origin) || t.rewrite != "" {
+		return "", false
+	}
+	if id, _ := t.request(); id != "" {
+		return origin, p.o.Ledger.KnowsRequest(r.Context(), Name, id)
+	}
+	model := strings.Join(t.parts, "/")
+	for _, pattern := range p.o.Models {
+		if prefix, any := strings.CutSuffix(pattern, "*"); any && strings.HasPrefix(model, prefix) && !strings.ContainsAny(prefix, "*?[") {
+			return origin, t.queue
+		}
+		if match, err := path.Match(pattern, model); err == nil && match {
+			return origin, t.queue
+		}
+	}
+	return "", false
+}
+
+func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) {
+	caller, ok := p.allowed(r, t)
+	if !ok {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
+		answerJSON(w, http.StatusUnauthorized, map[string]any{
+			"detail": "a token of gaff's with the role operator is needed, as Authorization: Bearer … or Key …",
+		})
+		return
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodPost, http.MethodPut:
+	default:
+		w.Header().Set("Allow", "GET, POST, PUT")
+		answerJSON(w, http.StatusMethodNotAllowed, map[string]any{"detail": "Method Not Allowed"})
+		return
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(proxyTimeout + time.Minute)) // where the server can
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxProxied))
+	if err != nil {
+		answerJSON(w, http.StatusRequestEntityTooLarge, map[string]any{"detail": fmt.Sprintf("the body is longer than %d bytes, or broken off", maxProxied)})
+		return
+	}
+	if r.Method == http.MethodPost && t.submits() {
+		p.submit(w, r, t, caller, body)
+		return
+	}
+	p.pass(w, r, t, body)
+}
+
+// passedOn are the headers of a caller that fal gets to see.
+func passedOn(from http.Header) http.Header {
+	to := http.Header{}
+	for name, values := range from {
+		if strings.HasPrefix(name, "X-Fal-") && name != TargetHeader && name != "X-Fal-Signature" && !strings.HasPrefix(name, "X-Fal-Webhook-") ||
+			strings.HasPrefix(name, "X-App-Fal-") {
+			to[name] = values
+		}
+	}
+	to.Set("X-Fal-Client-Proxy", "gaff")
+	return to
+}
+
+// submit makes a job of a call before it goes to fal.
+func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, caller string, body []byte) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		body = []byte("{}")
+	}
+	model := strings.Join(t.parts, "/")
+	query := t.url.Query()
+	own := query.Get("fal_webhook")
+	if p.o.Ledger.WebhookURL(Name, "any") == "" {
+		// fal cannot reach this gateway, so it goes on calling the application itself.
+		own = ""
+	}
+	key := r.Header.Get(idempotencyHeader)
+	if key != "" {
+		key = "proxy:" + key
+	}
+	s := pipeline.Submission{
+		Provider: Name, Model: model, Input: body, Callback: own, IdempotencyKey: key, Kind: r.Header.Get(kindHeader),
+		ProjectID: r.Header.Get(projectHeader), UserID: r.Header.Get(userHeader),
+	}
+	sum := sha256.New()
+	for _, part := range []string{caller, t.url.String(), s.ProjectID, s.UserID, string(body)} {
+		fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	j, created, err := p.o.Ledger.Begin(r.Context(), s, hex.EncodeToString(sum.Sum(nil)))
+	var invalid *pipeline.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		answerJSON(w, http.StatusUnprocessableEntity, map[string]any{
+			"detail": []any{map[string]any{"loc": []string{"gaff", invalid.Field}, "msg": invalid.Text, "type": "invalid_submission"}},
+		})
+		return
+	case err != nil:
+		// Nothing was sent, so the client may well try again.
+		p.o.Log.Error("proxied submit cannot be written down", "error", err)
+		w.Header().Set("Retry-After", "5")
+		answerJSON(w, http.StatusServiceUnavailable, map[string]any{"detail": "gaff cannot write the job down just now"})
+		return
+	}
+	// The call ends as it does whether or not the client waits for it.
+	ctx := context.WithoutCancel(r.Context())
+	var out answer
+	if created {
+		if j.WebhookURL != "" {
+			query.Set("fal_webhook", j.WebhookURL)
+			t.url.RawQuery = query.Encode()
+		}
+		a := p.o.Queue.send(ctx, http.MethodPost, t.url.String(), body, passedOn(r.Header), maxAnswer)
+		accepted, submitErr := readSubmit(a)
+		if err := p.o.Ledger.Answered(ctx, j.ID, accepted, submitErr); err != nil {
+			p.o.Log.Error("the outcome of a proxied submit is not stored", "job", j.ID, "request", accepted.RequestID, "error", err)
+		}
+		out = p.outcome(j, a, accepted, submitErr)
+	} else {
+		out = p.first(r.Context(), j)
+	}
+	out.header.Set("X-Gaff-Job-Id", j.ID)
+	err = p.reply(w, t, out)
+	p.o.Ledger.Delivered(ctx, j.ID, err == nil && r.Context().Err() == nil)
+}
+
+// outcome is what the caller is told. Clients repeat a submit on 429, 502, 503 and 504,
+// and the Python one on 408 and 409 too: they get none of these unless nothing was taken.
+func (p *Proxy) outcome(j *pipeline.Job, a answer, accepted pipeline.Accepted, err error) answer {
+	var later *pipeline.NotNow
+	var refused *pipeline.Refused
+	switch {
+	case err == nil, errors.As(err, &refused) && a.err == nil && a.status != http.StatusRequestTimeout && a.status != http.StatusConflict:
+		return a
+	case errors.As(err, &later) && a.err == nil:
+		return a
+	case errors.As(err, &later):
+		out := problem(http.StatusServiceUnavailable, "fal could not be reached; nothing was submitted", "upstream_unreachable", j.ID)
+		out.header.Set("Retry-After", "5")
+		return out
+	case refused != nil:
+		return problem(http.StatusBadRequest, refused.Text, refused.Type, j.ID)
+	}
+	return problem(http.StatusInternalServerError,
+		"fal's answer was lost, and the job may be running: gaff does not submit it again, and settles it when fal's webhook comes. Do not repeat the call; ask gaff for the job",
+		"submit_outcome_unknown", j.ID)
+}
+
+func problem(status int, detail, code, jobID string) answer {
+	body, _ := json.Marshal(map[string]any{"detail": detail, "error_type": code, "gaff_job_id": jobID})
+	return answer{status: status, body: body, header: http.Header{"Content-Type": {"application/json"}, "X-Fal-Error-Type": {code}}}
+}
+
+// first answers a repeated call with what became of the first.
+func (p *Proxy) first(ctx context.Context, j *pipeline.Job) answer {
+	deadline := time.Now().Add(waitForFirst)
+	for j.Submit == pipeline.SubmitSending && time.Now().Before(deadline) {
+		select {
+		case <-ctx.Done():
+			return problem(499, "the caller went away", "client_disconnected", j.ID)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if now, err := p.o.Ledger.Job(ctx, j.ID); err == nil {
+			j = now
+		}
+	}
+	if j.RequestID != "" {
+		q := p.o.Queue
+		body, _ := json.Marshal(map[string]any{
+			"status": "IN_QUEUE", "request_id": j.RequestID, "response_url": q.address(j.ResponseURL, j, ""),
+			"status_url": q.address(j.StatusURL, j, "/status"), "cancel_url": q.address(j.CancelURL, j, "/cancel"),
+			"queue_position": 0, "logs": nil, "metrics": map[string]any{},
+		})
+		return answer{status: http.StatusOK, body: body, header: http.Header{
+			"Content-Type": {"application/json"}, "X-Fal-Request-Id": {j.RequestID}, "Idempotency-Replayed": {"true"},
+		}}
+	}
+	if j.Submit == pipeline.SubmitRefused {
+		return problem(http.StatusBadRequest, j.Error, j.ErrorType, j.ID)
+	}
+	return p.outcome(j, answer{}, pipeline.Accepted{}, errors.New("unknown"))
+}
+
+// pass hands a call on as it is, and tells the ledger what it learns from the answer.
+func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, body []byte) {
+	q := p.o.Queue
+	ctx, cancel := context.WithTimeout(r.Context(), proxyTimeout)
+	defer cancel()
+	var reader io.Reader
+	if r.Method != http.MethodGet && len(body) > 0 {
+		reader = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, t.url.String(), reader)
+	if err != nil {
+		answerJSON(w, http.StatusBadRequest, map[string]any{"detail": "Invalid request"})
+		return
+	}
+	req.Header = passedOn(r.Header)
+	req.Header.Set("Accept", "application/json")
+	if accept := r.Header.Get("Accept"); strings.Contains(accept, "text/event-stream") {
+		req.Header.Set("Accept", accept)
+	}
+	if reader != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("User-Agent", "gaff")
+	if q.o.Key != "" {
+		req.Header.Set("Authorization", "Key "+q.o.Key)
+	}
+	resp, err := q.o.Client.Do(req)
+	if err != nil {
+		if r.Context().Err() == nil {
+			p.o.Log.Warn("proxied call failed", "path", t.url.Path, "error", plain(err))
+		}
+		status := http.StatusBadGateway
+		if !t.queue {
+			// A call of fal.run is work that is paid for; clients repeat on 502.
+			status = http.StatusInternalServerError
+		}
+		answerJSON(w, status, map[string]any{"detail": "fal did not answer"})
+		return
+	}
+	defer resp.Body.Close()
+	id, what := t.request()
+	if what == "status/stream" || !t.queue || strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		p.stream(w, resp)
+		return
+	}
+	a := answer{status: resp.StatusCode, header: resp.Header}
+	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxResult+1)); err != nil || len(a.body) > maxResult {
+		answerJSON(w, http.StatusBadGateway, map[string]any{"detail": "fal's answer broke off, or is too long"})
+		return
+	}
+	if id != "" {
+		p.learn(context.WithoutCancel(r.Context()), r.Method, id, what, a)
+	}
+	_ = p.reply(w, t, a)
+}
+
+// learn tells the ledger what a passing answer says about a job.
+func (p *Proxy) learn(ctx context.Context, method, id, what string, a answer) {
+	var s status
+	_ = json.Unmarshal(a.body, &s) // where it is no status, it has none
+	u := pipeline.Update{Provider: Name, RequestID: id, Status: pipeline.JobProcessing}
+	switch {
+	case method == http.MethodGet && what == "status" && a.status/100 == 2 && s.Status == "IN_QUEUE":
+		u.Status = pipeline.JobQueued
+	case method == http.MethodGet && what == "status" && a.status/100 == 2 && s.Status == "IN_PROGRESS":
+	case method == http.MethodGet && what == "status" && a.status/100 == 2 && s.Status == "COMPLETED",
+		method == http.MethodPut && what == "cancel" && s.Status == "ALREADY_COMPLETED":
+		u.Fetch = true
+	case method == http.MethodGet && (what == "" || what == "response") && a.status/100 == 2:
+		done, err := readResult(a, status{}, &pipeline.Job{RequestID: id}, time.Now())
+		if err != nil {
+			return
+		}
+		u = done
+	case method == http.MethodGet && (what == "" || what == "response") && a.status == http.StatusUnprocessableEntity:
+		u.Fetch = true
+	case method == http.MethodPut && what == "cancel" && a.status/100 == 2:
+		u.Status = pipeline.JobCancelled
+	default:
+		return
+	}
+	if err := p.o.Ledger.Hear(ctx, Name, id, u); err != nil {
+		p.o.Log.Warn("what a passing answer says is not stored", "request", id, "error", err)
+	}
+}
+
+// notPassed are headers of an answer that are the connection's, or would be wrong.
+var notPassed = []string{
+	"Connection", "Content-Encoding", "Content-Length", "Keep-Alive", "Transfer-Encoding", "Trailer", "Upgrade", "Set-Cookie",
+	"Proxy-Authenticate", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Strict-Transport-Security",
+}
+
+func copyHeader(to, from http.Header) {
+	for name, values := range from {
+		if !slices.Contains(notPassed, name) {
+			to[name] = values
+		}
+	}
+}
+
+// reply writes an answer of fal's. The error means that the caller did not get it.
+func (p *Proxy) reply(w http.ResponseWriter, t *target, a answer) error {
+	copyHeader(w.Header(), a.header)
+	if t.rewrite != "" {
+		a.body = p.rewrite(a.body, t.rewrite)
+	}
+	w.WriteHeader(a.status)
+	if _, err := w.Write(a.body); err != nil {
+		return err
+	}
+	return http.NewResponseController(w).Flush()
+}
+
+// rewrite turns the queue's addresses in an answer into those below base, so that a client
+// that follows them comes back here. What is no object, or has none, stays as it is.
+func (p *Proxy) rewrite(body []byte, base string) []byte {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil {
+		return body
+	}
+	changed := false
+	for _, name := range []string{"status_url", "response_url", "cancel_url"} {
+		var address string
+		if json.Unmarshal(members[name], &address) != nil || p.o.Queue.CheckAddress(address) != nil {
+			continue
+		}
+		u, err := url.Parse(address)
+		if err != nil {
+			continue
+		}
+		rest := strings.TrimPrefix(u.Path, strings.TrimRight(p.o.Queue.base.Path, "/"))
+		if members[name], err = json.Marshal(base + rest); err != nil {
+			return body
+		}
+		changed = true
+	}
+	if !changed {
+		return body
+	}
+	if text, err := json.Marshal(members); err == nil {
+		return text
+	}
+	return body
+}
+
+// stream passes an answer on as it comes.
+func (p *Proxy) stream(w http.ResponseWriter, resp *http.Response) {
+	copyHeader(w.Header(), resp.Header)
+	flush := http.NewResponseController(w)
+	w.WriteHeader(resp.StatusCode)
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := resp.Body.Read(buf)
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return
+			}
+			_ = flush.Flush()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func answerJSON(w http.ResponseWriter, status int, body map[string]any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func clip(text string) string {
+	if len(text) > 80 {
+		return text[:80] + "…"
+	}
+	return text
+}

@@ -1,0 +1,877 @@
+package fal_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gaff"
+	"gaff/internal/standin"
+	"gaff/pipeline"
+	"gaff/provider/fal"
+	"gaff/store/sqlite"
+	"gaff/verify"
+)
+
+const (
+	falHost  = "fal.test"
+	gaffHost = "gaff.test"
+	appHost  = "app.test"
+	model    = "fal-ai/flux/dev"
+)
+
+// network joins the parts of a rig, and can be cut.
+type network struct {
+	mu    sync.Mutex
+	hosts standin.Hosts
+	down  map[string]bool
+	asked map[string]int // calls by host
+}
+
+func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.mu.Lock()
+	n.asked[r.URL.Host]++
+	down := n.down[r.URL.Host]
+	hosts := n.hosts
+	n.mu.Unlock()
+	if down {
+		return nil, errors.New("the network is cut")
+	}
+	return hosts.RoundTrip(r)
+}
+
+func (n *network) cut(host string, down bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down[host] = down
+}
+
+func (n *network) calls(host string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked[host]
+}
+
+// rig is a gateway with a ledger, and fal as the stand-in plays it. Use it within a bubble.
+type rig struct {
+	*gaff.Gateway
+	*pipeline.Ledger
+	t     *testing.T
+	st    *sqlite.Store
+	fal   *standin.Fal
+	queue *fal.Queue
+	net   *network
+	app   []*http.Request // what came to the application's own address
+	appOK atomic.Bool
+	bodys [][]byte
+	stop  func()
+}
+
+type rigOptions struct {
+	standin.Options
+	ledger  pipeline.LedgerOptions
+	private bool // the gateway has no public address
+	wrap    func(pipeline.Provider) pipeline.Provider
+}
+
+func newRig(t *testing.T, o rigOptions) *rig {
+	t.Helper()
+	o.URL, o.Key = "http://"+falHost, "the-key"
+	if o.Seed == 0 {
+		o.Seed = 1
+	}
+	r := &rig{t: t, net: &network{hosts: standin.Hosts{}, down: map[string]bool{}, asked: map[string]int{}}}
+	client := &http.Client{Transport: r.net}
+	o.Client = client
+	r.fal = standin.NewFal(o.Options)
+	r.net.hosts[falHost] = r.fal
+	r.appOK.Store(true)
+	r.net.hosts[appHost] = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		var body bytes.Buffer
+		_, _ = body.ReadFrom(req.Body)
+		r.app, r.bodys = append(r.app, req), append(r.bodys, body.Bytes())
+		if !r.appOK.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	var err error
+	if r.st, err = sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if r.queue, err = fal.NewQueue(fal.QueueOptions{Key: o.Key, URL: o.URL, APIURL: o.URL + "/platform", Client: client}); err != nil {
+		t.Fatal(err)
+	}
+	r.begin(o)
+	t.Cleanup(func() {
+		r.stop()
+		r.fal.Close()
+		if err := r.st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// begin starts a gateway on the rig's database; the one before must have been stopped.
+func (r *rig) begin(o rigOptions) {
+	r.t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	var err error
+	if r.Gateway, err = gaff.New(gaff.Options{Store: r.st, Logger: log}); err != nil {
+		r.t.Fatal(err)
+	}
+	var provider pipeline.Provider = r.queue
+	if o.wrap != nil {
+		provider = o.wrap(provider)
+	}
+	client := &http.Client{Transport: r.net}
+	o.ledger.Store, o.ledger.Router, o.ledger.Log, o.ledger.Providers = r.st, r.Gateway, log, []pipeline.Provider{provider}
+	o.ledger.CallbackClient = client
+	if !o.private {
+		o.ledger.Address = func(name string) string { return "http://" + gaffHost + gaff.PathPrefix + name }
+	}
+	if r.Ledger, err = pipeline.NewLedger(context.Background(), o.ledger); err != nil {
+		r.t.Fatal(err)
+	}
+	r.Ledger.Attach(r.Gateway)
+	src, err := fal.Source(fal.Options{JWKS: verify.NewJWKS("http://"+falHost+standin.JWKSPath, verify.JWKSOptions{Client: client})})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	src.CheckHandle = r.Ledger.CheckHandle
+	r.AddSource(src)
+	r.Handle(fal.Name, "*", gaff.Named("effects/fal", pipeline.NewHandler(pipeline.Options{
+		Store: r.st, Router: r.Gateway, Interpreter: fal.Interpreter{}, Ledger: r.Ledger,
+	})))
+	if err := r.Start(context.Background()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.net.mu.Lock()
+	r.net.hosts[gaffHost] = r.IngestHandler()
+	r.net.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.Run(ctx)
+	}()
+	var once sync.Once
+	gw := r.Gateway
+	r.stop = func() {
+		once.Do(func() {
+			cancel()
+			<-done
+			if err := gw.Stop(context.Background()); err != nil {
+				r.t.Error(err)
+			}
+		})
+	}
+}
+
+// submit asks for a job with a fault at fal; empty: none.
+func (r *rig) submit(fault string, more ...func(*pipeline.Submission)) *pipeline.Job {
+	r.t.Helper()
+	s := pipeline.Submission{
+		Provider: "fal", Model: model, ProjectID: "p", Kind: "image",
+		Input: json.RawMessage(fmt.Sprintf(`{"prompt":"dog","standin":{"fault":%q}}`, fault)),
+	}
+	for _, f := range more {
+		f(&s)
+	}
+	j, created, err := r.Submit(context.Background(), s)
+	if err != nil || !created {
+		r.t.Fatalf("submit: created %v, %v", created, err)
+	}
+	return j
+}
+
+// job reads a job once all has come to rest.
+func (r *rig) job(id string) *pipeline.Job {
+	r.t.Helper()
+	synctest.Wait()
+	j, err := r.st.Job(context.Background(), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return j
+}
+
+// notes is a job's log in one text.
+func (r *rig) notes(id string) string {
+	r.t.Helper()
+	notes, err := r.st.JobNotes(context.Background(), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, n := range notes {
+		fmt.Fprintf(&b, "%s: %s\n", n.What, n.Text)
+	}
+	return b.String()
+}
+
+// ends counts how often a job came to its end, and its files.
+func (r *rig) ends(id string) (ends, files int) {
+	r.t.Helper()
+	page, err := r.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InnerSource, Cursor: gaff.Cursor{Limit: 500}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, ev := range page.Items {
+		if status, ok := strings.CutPrefix(ev.Type, "job."); ok && ev.CorrelationID == id && slices.Contains([]string{"completed", "failed", "cancelled"}, status) {
+			ends++
+		}
+	}
+	media, err := r.st.Media(context.Background(), pipeline.MediaFilter{JobID: id})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ends, len(media.Items)
+}
+
+// Each form in which fal's webhook comes, or does not, ends a job as it should.
+func TestHowJobsEnd(t *testing.T) {
+	t.Parallel()
+	for fault, want := range map[string]struct {
+		status        pipeline.JobStatus
+		by, errorType string
+		within        time.Duration
+	}{
+		"":                         {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
+		"duplicate":                {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
+		"before-answer":            {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
+		"payload-error":            {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
+		"unknown-outcome":          {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
+		"error-model":              {pipeline.JobFailed, "webhook", "content_policy_violation", 5 * time.Second},
+		"error-infra":              {pipeline.JobFailed, "webhook", "runner_disconnected", 5 * time.Second},
+		"late":                     {pipeline.JobCompleted, "webhook", "", 30 * time.Second},
+		"lost":                     {pipeline.JobCompleted, "reconciliation", "", 3 * time.Minute},
+		"wrong-key":                {pipeline.JobCompleted, "reconciliation", "", 3 * time.Minute},
+		"stale":                    {pipeline.JobCompleted, "reconciliation", "", 3 * time.Minute},
+		"large":                    {pipeline.JobCompleted, "reconciliation", "", 3 * time.Minute},
+		"lost,error-model":         {pipeline.JobFailed, "reconciliation", "content_policy_violation", 3 * time.Minute},
+		"lost,result-504":          {pipeline.JobCompleted, "reconciliation", "", 7 * time.Minute},
+		"payload-error,result-504": {pipeline.JobCompleted, "webhook", "", time.Minute},
+		"forgets":                  {pipeline.JobFailed, "reconciliation", "not_found", 4 * time.Minute},
+		"unknown-outcome,lost":     {pipeline.JobFailed, "reconciliation", "submit_outcome_unknown", 21 * time.Minute},
+	} {
+		t.Run("fault "+fault, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, rigOptions{ledger: pipeline.LedgerOptions{SubmitPatience: 20 * time.Minute}})
+				j := r.submit(fault)
+				began := time.Now()
+				for !j.Status.Settled() && time.Since(began) < want.within+time.Minute {
+					time.Sleep(time.Second)
+					j = r.job(j.ID)
+				}
+				took := time.Since(began)
+				// What comes late must change nothing.
+				time.Sleep(10 * time.Minute)
+				j = r.job(j.ID)
+				ends, files := r.ends(j.ID)
+				wantFiles := 0
+				if want.status == pipeline.JobCompleted {
+					wantFiles = 1
+				}
+				if j.Status != want.status || j.SettledBy != want.by || j.ErrorType != want.errorType || took > want.within || ends != 1 || files != wantFiles {
+					t.Errorf("after %s %s by %q, %q (%s), %d ends, %d files; want %+v\n%s", took, j.Status, j.SettledBy, j.ErrorType, j.Error, ends, files, want, r.notes(j.ID))
+				}
+				if n := len(r.fal.Jobs()); n != 1 {
+					t.Errorf("fal was given the work %d times", n)
+				}
+				if j.Status == pipeline.JobFailed && j.Error == "" {
+					t.Error("failed without a reason")
+				}
+				if !j.NextAskAt.IsZero() {
+					t.Errorf("will be asked after at %s", j.NextAskAt)
+				}
+				if want.by == "reconciliation" && want.status == pipeline.JobCompleted && j.Cost == "" {
+					t.Error("what fal billed is not kept")
+				}
+			})
+		})
+	}
+}
+
+// fal takes nothing for a while; then it does, once.
+func TestSubmitsThatAreNotTakenAreRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Busy: 1}}})
+		j := r.submit("")
+		time.Sleep(30 * time.Second)
+		if j = r.job(j.ID); j.Submit != pipeline.SubmitWaiting || !strings.Contains(r.notes(j.ID), "not taken: fal answered 429") {
+			t.Fatalf("submit is %s\n%s", j.Submit, r.notes(j.ID))
+		}
+		r.fal.SetFaults(standin.Faults{standin.Down: 1})
+		time.Sleep(3 * time.Minute)
+		r.fal.SetFaults(nil)
+		time.Sleep(5 * time.Minute)
+		if j = r.job(j.ID); j.Status != pipeline.JobCompleted || len(r.fal.Jobs()) != 1 {
+			t.Errorf("%s, fal has %d jobs\n%s", j.Status, len(r.fal.Jobs()), r.notes(j.ID))
+		}
+	})
+}
+
+func TestASubmitThatIsNeverTakenFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Busy: 1}}})
+		j := r.submit("")
+		time.Sleep(70 * time.Minute)
+		if j = r.job(j.ID); j.Status != pipeline.JobFailed || j.ErrorType != "not_accepted" || !strings.Contains(j.Error, "429") {
+			t.Errorf("%s %q: %s", j.Status, j.ErrorType, j.Error)
+		}
+	})
+}
+
+func TestRefusedSubmits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		j := r.submit("no such fault") // the stand-in answers 400
+		if j = r.job(j.ID); j.Status != pipeline.JobFailed || j.SettledBy != "" || j.Submit != pipeline.SubmitRefused || !strings.Contains(j.Error, "fal answered 400") {
+			t.Errorf("%s by %q, %s: %s", j.Status, j.SettledBy, j.Submit, j.Error)
+		}
+		if ends, _ := r.ends(j.ID); ends != 1 {
+			t.Errorf("%d ends", ends)
+		}
+	})
+}
+
+// halting calls fal, and then never returns: as if the process had died at that moment.
+type halting struct {
+	pipeline.Provider
+	before, after bool
+}
+
+func (h *halting) Submit(ctx context.Context, j *pipeline.Job, input json.RawMessage, webhook string) (a pipeline.Accepted, err error) {
+	if !h.before {
+		a, err = h.Provider.Submit(ctx, j, input, webhook)
+	}
+	if h.before || h.after {
+		<-ctx.Done()
+		panic("the process is gone")
+	}
+	return a, err
+}
+
+// A gateway that ends while it submits does not submit again, whether or not fal got it.
+func TestCrashWhileSubmitting(t *testing.T) {
+	t.Parallel()
+	for name, h := range map[string]*halting{"before fal is called": {before: true}, "after fal has answered": {after: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				o := rigOptions{ledger: pipeline.LedgerOptions{SubmitPatience: 20 * time.Minute}, wrap: func(p pipeline.Provider) pipeline.Provider {
+					h.Provider = p
+					return h
+				}}
+				r := newRig(t, o)
+				j := r.submit("lost")
+				if j = r.job(j.ID); j.Submit != pipeline.SubmitSending {
+					t.Fatalf("submit is %s", j.Submit)
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				if err := r.Stop(ctx); err != nil {
+					t.Fatal(err)
+				}
+				r.stop()
+				o.wrap = nil
+				r.begin(o)
+				time.Sleep(30 * time.Minute)
+				submits := 1
+				if h.before {
+					submits = 0
+				}
+				if j = r.job(j.ID); j.Status != pipeline.JobFailed || j.ErrorType != "submit_outcome_unknown" || len(r.fal.Jobs()) != submits {
+					t.Errorf("%s %q, fal has %d jobs\n%s", j.Status, j.ErrorType, len(r.fal.Jobs()), r.notes(j.ID))
+				}
+			})
+		})
+	}
+}
+
+// What fal can list is found again: by its input, and the time.
+func TestALostAnswerIsFoundInFalsList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		ended := func() string {
+			var items []map[string]any
+			for _, j := range r.fal.Jobs() {
+				if j.Status == "COMPLETED" {
+					items = append(items, map[string]any{"request_id": j.ID, "sent_at": time.Now().Add(-3 * time.Minute), "json_input": j.Input})
+				}
+			}
+			text, _ := json.Marshal(map[string]any{"items": items, "has_more": false})
+			return string(text)
+		}
+		r.net.mu.Lock()
+		r.net.hosts[falHost] = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path != "/platform/models/requests/by-endpoint" {
+				r.fal.ServeHTTP(w, req)
+				return
+			}
+			if req.Header.Get("Authorization") != "Key the-key" || req.URL.Query().Get("endpoint_id") != model {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			_, _ = fmt.Fprint(w, ended())
+		})
+		r.net.mu.Unlock()
+		// Two of the same input: each is found once.
+		a, b := r.submit("unknown-outcome,lost"), r.submit("unknown-outcome,lost")
+		time.Sleep(10 * time.Minute)
+		a, b = r.job(a.ID), r.job(b.ID)
+		if a.Status != pipeline.JobCompleted || b.Status != pipeline.JobCompleted || a.RequestID == b.RequestID || len(r.fal.Jobs()) != 2 {
+			t.Errorf("%s %s, %s %s\n%s", a.Status, a.RequestID, b.Status, b.RequestID, r.notes(a.ID))
+		}
+	})
+}
+
+// After an outage of fal, of the network to it, or of the gateway, all is settled without
+// anyone doing anything, and gently.
+func TestAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{Options: standin.Options{RetryWaits: []time.Duration{time.Second}}})
+		var ids []string
+		for range 60 {
+			ids = append(ids, r.submit("").ID)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.net.cut(gaffHost, true)
+		r.net.cut(falHost, true)
+		time.Sleep(40 * time.Minute)
+		synctest.Wait()
+		r.net.cut(falHost, false)
+		before, began := r.net.calls(falHost), time.Now()
+		for open := true; open && time.Since(began) < 2*time.Hour; {
+			time.Sleep(10 * time.Second)
+			open = slices.ContainsFunc(ids, func(id string) bool { return !r.job(id).Status.Settled() })
+		}
+		took := time.Since(began)
+		for _, id := range ids {
+			j := r.job(id)
+			ends, files := r.ends(id)
+			if j.Status != pipeline.JobCompleted || j.SettledBy != "reconciliation" || ends != 1 || files != 1 {
+				t.Errorf("%s by %q, %d ends, %d files\n%s", j.Status, j.SettledBy, ends, files, r.notes(id))
+			}
+		}
+		if calls := r.net.calls(falHost) - before; calls > 3*len(ids) || float64(calls) > 5*took.Seconds()+10 {
+			t.Errorf("fal was called %d times in %s for %d jobs", calls, took, len(ids))
+		}
+	})
+}
+
+// Two nodes share the jobs, and the bound.
+func TestNodesShareThePace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Lost: 1}}})
+		ctx, cancel := context.WithCancel(context.Background())
+		other, err := pipeline.NewLedger(ctx, pipeline.LedgerOptions{
+			Store: r.st, Router: r.Gateway, Log: slog.New(slog.DiscardHandler), Providers: []pipeline.Provider{r.queue},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); other.Run(ctx) }()
+		var ids []string
+		for range 40 {
+			ids = append(ids, r.submit("").ID)
+		}
+		time.Sleep(90 * time.Second)
+		synctest.Wait()
+		before := r.net.calls(falHost)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		calls := r.net.calls(falHost) - before
+		if calls == 0 || calls > 60*5+10 {
+			t.Errorf("%d calls in a minute, want some and at most 5 a second", calls)
+		}
+		time.Sleep(5 * time.Minute)
+		for _, id := range ids {
+			if j := r.job(id); j.Status != pipeline.JobCompleted || j.Asks != 1 {
+				t.Errorf("%s after %d questions", j.Status, j.Asks)
+			}
+		}
+		cancel()
+		<-done
+	})
+}
+
+// meeting holds fal's answer back until the webhook of the same job is there.
+type meeting struct {
+	pipeline.Provider
+	wait func()
+}
+
+func (m *meeting) Ask(ctx context.Context, j *pipeline.Job) (pipeline.Update, error) {
+	u, err := m.Provider.Ask(ctx, j)
+	m.wait()
+	return u, err
+}
+
+func TestWebhookAndAnswerAtTheSameMoment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		r := newRig(t, rigOptions{
+			Options: standin.Options{LateBy: 3 * time.Minute},
+			wrap:    func(p pipeline.Provider) pipeline.Provider { return &meeting{p, func() { <-gate }} },
+		})
+		var ids []string
+		for range 20 {
+			ids = append(ids, r.submit("late").ID)
+		}
+		time.AfterFunc(3*time.Minute+2*time.Second, func() { close(gate) })
+		time.Sleep(10 * time.Minute)
+		by := map[string]int{}
+		for _, id := range ids {
+			j := r.job(id)
+			by[j.SettledBy]++
+			if ends, files := r.ends(id); j.Status != pipeline.JobCompleted || ends != 1 || files != 1 {
+				t.Errorf("%s, %d ends, %d files", j.Status, ends, files)
+			}
+		}
+		if by["webhook"] == 0 {
+			t.Errorf("settled by %v", by)
+		}
+	})
+}
+
+// fal signs for all its customers. The first proven delivery shows which of them we are.
+func TestOtherUsersAreRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		proven := r.submit("")
+		time.Sleep(10 * time.Second)
+		other := r.submit("other-user")
+		time.Sleep(10 * time.Second)
+		if j := r.job(proven.ID); j.SettledBy != "webhook" {
+			t.Fatalf("settled by %q", j.SettledBy)
+		}
+		status := gaff.StatusError
+		page, err := r.st.Events(context.Background(), gaff.EventFilter{Source: "fal", Status: &status})
+		if err != nil || len(page.Items) != 1 || !strings.Contains(page.Items[0].Error, "in the name of user user_somebody_else") {
+			t.Errorf("events in error: %v, %v", page.Items, err)
+		}
+		time.Sleep(5 * time.Minute)
+		if j := r.job(other.ID); j.SettledBy != "reconciliation" {
+			t.Errorf("the other's job was settled by %q", j.SettledBy)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		// Nothing is learned from a request that only the webhook told of.
+		r := newRig(t, rigOptions{})
+		first := r.submit("other-user,unknown-outcome")
+		time.Sleep(10 * time.Second)
+		second := r.submit("")
+		time.Sleep(10 * time.Second)
+		if a, b := r.job(first.ID), r.job(second.ID); a.Status != pipeline.JobCompleted || b.SettledBy != "webhook" {
+			t.Errorf("%s, and %s by %q", a.Status, b.Status, b.SettledBy)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{ledger: pipeline.LedgerOptions{Users: map[string][]string{"fal": {"user_standin", "user_somebody_else"}}}})
+		for _, fault := range []string{"", "other-user"} {
+			j := r.submit(fault)
+			time.Sleep(10 * time.Second)
+			if j := r.job(j.ID); j.SettledBy != "webhook" {
+				t.Errorf("%s by %q", j.Status, j.SettledBy)
+			}
+		}
+	})
+}
+
+// An address that was not given out is refused; one that was names its job, and no other.
+func TestHandles(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		a, b := r.submit("lost"), r.submit("lost")
+		time.Sleep(5 * time.Second)
+		a, b = r.job(a.ID), r.job(b.ID)
+		handle := a.WebhookURL[strings.LastIndex(a.WebhookURL, "/")+1:]
+		key := standinKey(r.fal)
+		post := func(handle, requestID string) int {
+			t.Helper()
+			body := fmt.Sprintf(`{"request_id":%q,"status":"OK","payload":{"images":[{"url":"https://v3.fal.media/x.png"}]}}`, requestID)
+			req := &gaff.Request{Body: []byte(body)}
+			key(req, requestID)
+			hr := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+"fal/"+handle, strings.NewReader(body))
+			hr.Header = req.Header
+			w := httptest.NewRecorder()
+			r.IngestHandler().ServeHTTP(w, hr)
+			synctest.Wait()
+			return w.Code
+		}
+		for _, forged := range []string{"x", a.ID, a.ID + ".", a.ID + ".AAAAAAAAAAAAAAAAAAAAAA", b.ID + handle[strings.Index(handle, "."):], "~" + handle} {
+			if code := post(forged, a.RequestID); code != http.StatusUnauthorized {
+				t.Errorf("%s is answered %d", forged, code)
+			}
+		}
+		if code := post(handle, b.RequestID); code != http.StatusOK {
+			t.Errorf("answered %d", code)
+		}
+		if a, b := r.job(a.ID), r.job(b.ID); a.Status.Settled() || b.Status.Settled() {
+			t.Errorf("the request of one job at the address of another: %s, %s", a.Status, b.Status)
+		}
+		if code := post(handle, a.RequestID); code != http.StatusOK {
+			t.Errorf("answered %d", code)
+		}
+		if a := r.job(a.ID); a.Status != pipeline.JobCompleted || a.SettledBy != "webhook" {
+			t.Errorf("%s by %q", a.Status, a.SettledBy)
+		}
+	})
+}
+
+// standinKey signs as the stand-in does.
+func standinKey(f *standin.Fal) func(r *gaff.Request, requestID string) {
+	return func(r *gaff.Request, requestID string) {
+		fal.SignFal(r, f.SigningKey(), requestID, standin.UserID, time.Now())
+	}
+}
+
+func TestIdempotencyAndMistakes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		first := r.submit("", func(s *pipeline.Submission) { s.IdempotencyKey, s.ID = "k", "mine/1 ü" })
+		again, created, err := r.Submit(context.Background(), pipeline.Submission{Provider: "fal", Model: "another/model", IdempotencyKey: "k"})
+		if err != nil || created || again.ID != first.ID {
+			t.Errorf("again: %v, created %v, %v", again, created, err)
+		}
+		if _, _, err := r.Submit(context.Background(), pipeline.Submission{Provider: "fal", Model: model, ID: first.ID}); !errors.Is(err, gaff.ErrConflict) {
+			t.Errorf("a taken id: %v", err)
+		}
+		for field, s := range map[string]pipeline.Submission{
+			"provider":       {Provider: "nobody", Model: model},
+			"model":          {Provider: "fal", Model: "../../etc"},
+			"input":          {Provider: "fal", Model: model, Input: json.RawMessage(`"text"`)},
+			"metadata":       {Provider: "fal", Model: model, Metadata: json.RawMessage(`[]`)},
+			"id":             {Provider: "fal", Model: model, ID: strings.Repeat("x", 151)},
+			"projectId":      {Provider: "fal", Model: model, ProjectID: "a\nb"},
+			"callbackUrl":    {Provider: "fal", Model: model, Callback: "ftp://x/y"},
+			"idempotencyKey": {Provider: "fal", Model: model, IdempotencyKey: strings.Repeat("x", 257)},
+		} {
+			var invalid *pipeline.InvalidError
+			if _, _, err := r.Submit(context.Background(), s); !errors.As(err, &invalid) || invalid.Field != field || !errors.Is(err, gaff.ErrInvalid) {
+				t.Errorf("a bad %s: %v", field, err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if j := r.job(first.ID); j.SettledBy != "webhook" || len(r.fal.Jobs()) != 1 {
+			t.Errorf("%s by %q, fal has %d jobs", j.Status, j.SettledBy, len(r.fal.Jobs()))
+		}
+		mine, err := r.RegisterFalWebhook(context.Background(), "film", "scene-1", model, json.RawMessage(`{"prompt":"x"}`))
+		if err != nil || mine.ID != "scene-1" || mine.ProjectID != "film" || !strings.Contains(mine.WebhookURL, "/scene-1.") {
+			t.Errorf("%+v, %v", mine, err)
+		}
+		if again, err := r.RegisterFalWebhook(context.Background(), "film", "scene-1", model, nil); err != nil || again.ID != mine.ID {
+			t.Errorf("again: %v, %v", again, err)
+		}
+	})
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		r := newRig(t, rigOptions{Options: standin.Options{Queue: time.Minute}})
+		waiting := r.submit("busy")
+		queued := r.submit("")
+		unknown := r.submit("unknown-outcome")
+		time.Sleep(time.Second)
+		for _, j := range []*pipeline.Job{waiting, queued, unknown} {
+			if got, err := r.Ledger.Cancel(ctx, j.ID); err != nil || got.Status != pipeline.JobCancelled {
+				t.Errorf("cancel: %v, %v\n%s", got, err, r.notes(j.ID))
+			}
+			if got, err := r.Ledger.Cancel(ctx, j.ID); err != nil || got.Status != pipeline.JobCancelled {
+				t.Errorf("cancel again: %v, %v", got, err)
+			}
+		}
+		done := r.submit("lost")
+		time.Sleep(65 * time.Second)
+		if _, err := r.Ledger.Cancel(ctx, done.ID); !errors.Is(err, gaff.ErrConflict) || !strings.Contains(err.Error(), "completed") {
+			t.Errorf("cancel what has ended: %v", err)
+		}
+		if j := r.job(done.ID); j.Status != pipeline.JobCompleted {
+			t.Errorf("what had ended is %s", j.Status)
+		}
+		away := r.submit("")
+		time.Sleep(time.Second)
+		r.net.cut(falHost, true)
+		if _, err := r.Ledger.Cancel(ctx, away.ID); err == nil || errors.Is(err, gaff.ErrConflict) || r.job(away.ID).Status.Settled() {
+			t.Errorf("cancel while fal is away: %v, %s", err, r.job(away.ID).Status)
+		}
+		r.net.cut(falHost, false)
+		time.Sleep(10 * time.Minute)
+		for _, j := range []*pipeline.Job{waiting, queued, unknown} {
+			ends, files := r.ends(j.ID)
+			if got := r.job(j.ID); got.Status != pipeline.JobCancelled || ends != 1 || files != 0 {
+				t.Errorf("%s, %d ends, %d files", got.Status, ends, files)
+			}
+		}
+		// The one of unknown outcome was worked on, and its log says so.
+		if log := r.notes(unknown.ID); !strings.Contains(log, "came after the job was cancelled") {
+			t.Errorf("its log:\n%s", log)
+		}
+		if _, err := r.Ledger.Cancel(ctx, "job_none"); !errors.Is(err, gaff.ErrNotFound) {
+			t.Errorf("cancel what is not there: %v", err)
+		}
+	})
+}
+
+// An application that submits by itself tells what it has.
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		r := newRig(t, rigOptions{})
+		j, created, err := r.Register(ctx, "app-1", pipeline.Registration{Provider: "fal", ProjectID: "film"})
+		if err != nil || !created || j.WebhookURL == "" {
+			t.Fatalf("%+v, %v", j, err)
+		}
+		// It submits with that address, and its webhook finds the job without more.
+		submit := func(webhook string) (id string) {
+			req, _ := http.NewRequest(http.MethodPost, "http://"+falHost+"/"+model+"?fal_webhook="+webhook, strings.NewReader(`{"prompt":"x"}`))
+			req.Header.Set("Authorization", "Key the-key")
+			resp, err := r.net.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var a struct {
+				RequestID string `json:"request_id"`
+			}
+			if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+				t.Fatal(err)
+			}
+			return a.RequestID
+		}
+		submit(j.WebhookURL)
+		time.Sleep(5 * time.Second)
+		if j := r.job("app-1"); j.SettledBy != "webhook" || j.ProjectID != "film" {
+			t.Errorf("%s by %q", j.Status, j.SettledBy)
+		}
+		// Or it gives the plain address, and registers the request; also after the webhook came.
+		id := submit("http://" + gaffHost + gaff.PathPrefix + "fal")
+		time.Sleep(10 * time.Second)
+		if _, _, err := r.Register(ctx, "app-2", pipeline.Registration{Provider: "fal", Model: model, RequestID: id}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if j := r.job("app-2"); j.SettledBy != "webhook" || j.RequestID != id {
+			t.Errorf("%s by %q", j.Status, j.SettledBy)
+		}
+		// Or there is no webhook at all, and gaff asks.
+		id = submit("")
+		if _, _, err := r.Register(ctx, "app-3", pipeline.Registration{Provider: "fal", RequestID: id, StatusURL: "http://" + falHost + "/fal-ai/flux/requests/" + id + "/status", Model: model}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if j := r.job("app-3"); j.SettledBy != "reconciliation" {
+			t.Errorf("%s by %q\n%s", j.Status, j.SettledBy, r.notes("app-3"))
+		}
+		for name, c := range map[string]struct {
+			id   string
+			r    pipeline.Registration
+			want error
+		}{
+			"another request":            {"app-3", pipeline.Registration{RequestID: "another"}, gaff.ErrConflict},
+			"another job's request":      {"app-4", pipeline.Registration{Provider: "fal", RequestID: id}, gaff.ErrConflict},
+			"another provider":           {"app-3", pipeline.Registration{Provider: "lastframe"}, gaff.ErrConflict},
+			"no provider":                {"app-4", pipeline.Registration{RequestID: "x"}, gaff.ErrInvalid},
+			"an address elsewhere":       {"app-4", pipeline.Registration{Provider: "fal", StatusURL: "https://evil.example/status"}, gaff.ErrInvalid},
+			"an address with a password": {"app-4", pipeline.Registration{Provider: "fal", ResponseURL: "https://queue.fal.run@evil.example/x"}, gaff.ErrInvalid},
+		} {
+			if _, _, err := r.Register(ctx, c.id, c.r); !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, want %v", name, err, c.want)
+			}
+		}
+	})
+}
+
+// Without an address that fal can reach, gaff asks from the beginning.
+func TestWithoutAPublicAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{private: true})
+		j := r.submit("")
+		time.Sleep(15 * time.Second)
+		if j = r.job(j.ID); j.Status != pipeline.JobCompleted || j.SettledBy != "reconciliation" || r.fal.Jobs()[0].Webhook != "" {
+			t.Errorf("%s by %q\n%s", j.Status, j.SettledBy, r.notes(j.ID))
+		}
+		if !strings.Contains(r.notes(j.ID), "without a webhook") {
+			t.Errorf("its log does not say why:\n%s", r.notes(j.ID))
+		}
+	})
+}
+
+// The webhook is passed on as it came; a job without one gets one made up, which says so.
+func TestCallbacks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		r.appOK.Store(false)
+		to := func(s *pipeline.Submission) { s.Callback = "http://" + appHost + "/hooks?job=7" }
+		j := r.submit("", to)
+		time.Sleep(5 * time.Second)
+		r.appOK.Store(true)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(r.app) != 2 || r.app[1].URL.RequestURI() != "/hooks?job=7" || r.app[1].Header.Get("X-Gaff-Job-Id") != j.ID {
+			t.Fatalf("the application was called %d times", len(r.app))
+		}
+		keys := verify.NewJWKS("http://"+falHost+standin.JWKSPath, verify.JWKSOptions{Client: &http.Client{Transport: r.net}})
+		scheme, _ := verify.Preset("fal")
+		v, err := verify.New(scheme, verify.Options{JWKS: keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Verify(context.Background(), &gaff.Request{Header: r.app[1].Header, Body: r.bodys[1], ReceivedAt: time.Now()}); err != nil {
+			t.Errorf("the application cannot verify what was passed on: %v", err)
+		}
+		lost := r.submit("lost", to)
+		time.Sleep(5 * time.Minute)
+		lost = r.job(lost.ID)
+		var body struct {
+			RequestID string `json:"request_id"`
+			Status    string
+			Payload   json.RawMessage
+		}
+		if err := json.Unmarshal(r.bodys[len(r.bodys)-1], &body); err != nil {
+			t.Fatal(err)
+		}
+		last := r.app[len(r.app)-1].Header
+		if len(r.app) != 3 || body.RequestID != lost.RequestID || body.Status != "OK" || string(body.Payload) != compact(lost.Result) || last.Get("X-Gaff-Reconciled") != "true" || last.Get("X-Fal-Webhook-Signature") != "" {
+			t.Errorf("%d calls, the last with %+v and %v", len(r.app), body, last)
+		}
+	})
+}
+
+func compact(raw json.RawMessage) string {
+	var b bytes.Buffer
+	_ = json.Compact(&b, raw)
+	return b.String()
+}
