@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"gaff/internal/pgtest"
 	"gaff/internal/standin"
 )
 
@@ -196,6 +198,22 @@ func TestOfficialFalClient(t *testing.T) {
 // while it submits them. Every job must be settled, once, and none paid twice.
 func TestChaosFal(t *testing.T) {
 	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		chaosFal(t, t.TempDir())
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		// What a killed process held is free again soon.
+		if err := os.WriteFile(filepath.Join(dir, "gaff.yaml"), fmt.Appendf(nil, "limits: {lease: %s}\n", clusterLease), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		chaosFal(t, dir, "GAFF_DATABASE_URL="+pgtest.Empty(t))
+	})
+}
+
+func chaosFal(t *testing.T, dir string, database ...string) {
 	jobs, kills := 80, 2
 	for name, to := range map[string]*int{"GAFF_CHAOS_JOBS": &jobs, "GAFF_CHAOS_KILLS": &kills} {
 		if text := os.Getenv(name); text != "" {
@@ -220,8 +238,7 @@ func TestChaosFal(t *testing.T) {
 		pace = []string{"GAFF_RECONCILE_AFTER=10s", "GAFF_RECONCILE_RATE=20", "GAFF_SUBMIT_PATIENCE=1m"}
 	}
 	fal, _, settings := playFal(t, addr, o)
-	dir := t.TempDir()
-	env := environment(dir, addr, append(append(settings, pace...), "GAFF_LOG_LEVEL=error")...)
+	env := environment(dir, addr, slices.Concat(settings, pace, database, []string{"GAFF_LOG_LEVEL=error"})...)
 	g, err := serve(dir, env, addr)
 	if err != nil {
 		t.Fatal(err)
