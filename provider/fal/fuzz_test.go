@@ -1,0 +1,62 @@
+package fal_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"gaff/pipeline"
+	"gaff/provider/fal"
+)
+
+// noLedger writes nothing down, so that no submit is sent.
+type noLedger struct{ fal.Ledger }
+
+func (noLedger) Begin(context.Context, pipeline.Submission, string) (*pipeline.Job, bool, error) {
+	return nil, false, errors.New("no")
+}
+func (noLedger) Hear(context.Context, string, string, pipeline.Update) error { return nil }
+func (noLedger) WebhookURL(string, string) string                            { return "https://h/x" }
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Whatever a caller names as the target, the key goes to fal's hosts alone.
+func FuzzProxyTarget(f *testing.F) {
+	for _, target := range []string{
+		"https://queue.fal.run/fal-ai/flux/requests/1/status", "https://fal.run/fal-ai/flux", "https://rest.fal.ai/storage/upload/initiate",
+		"https://queue.fal.run@evil.example/a/b", "https://queue.fal.run:443/a/b", "//evil.example/a/b", "https://queue.fal.run/a/%2e%2e/b",
+		"https://queue.fal.run\\@evil.example/a/b", "HTTPS://QUEUE.FAL.RUN/a/b",
+	} {
+		f.Add(target, "GET")
+	}
+	f.Fuzz(func(t *testing.T, target, method string) {
+		queue, err := fal.NewQueue(fal.QueueOptions{Key: "the-key", Client: &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Scheme != "https" || r.URL.User != nil || r.Host != r.URL.Host ||
+				r.URL.Host != "queue.fal.run" && r.URL.Host != "fal.run" && r.URL.Host != "rest.fal.ai" && r.URL.Host != "rest.alpha.fal.ai" {
+				t.Errorf("%q leads to %s", target, r.URL)
+			}
+			if strings.HasPrefix(r.URL.Host, "rest.") && !strings.HasPrefix(r.URL.Path, "/storage/upload/") {
+				t.Errorf("%q leads to %s", target, r.URL)
+			}
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"status":"IN_QUEUE"}`)), Request: r}, nil
+		})}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy := fal.NewProxy(fal.ProxyOptions{
+			Queue: queue, Ledger: noLedger{}, Log: slog.New(slog.DiscardHandler),
+			Authorize: func(*http.Request) (string, bool) { return "someone", true },
+		})
+		r := httptest.NewRequest(http.MethodGet, fal.ProxyPath, nil)
+		r.Method = method
+		r.Header[fal.TargetHeader] = []string{target}
+		proxy.Proxy().ServeHTTP(httptest.NewRecorder(), r)
+	})
+}
