@@ -729,3 +729,12 @@ func (w *Workflow) CheckInput(input json.RawMessage) (json.RawMessage, error) {
 	}
 	return encode(full)
 }
+
+// Needs are the steps that must be done before one: those listed, those that its expressions
+// speak of, and the one in whose place it is done.
+func (c *Compiled) Needs(name string) []string {
+	if st := c.byName[name]; st != nil && st.needs != nil {
+		return slices.Clone(st.needs)
+	}
+	return []string{}
+}

@@ -509,3 +509,18 @@ func FromJSON(definition []byte) (*Workflow, error) {
 	}
 	return &w, nil
 }
+
+// Kind names what a step does: submit, wait_for, http, approve or emit.
+func (s *Step) Kind() string {
+	switch {
+	case s.Submit != nil:
+		return "submit"
+	case s.WaitFor != nil:
+		return "wait_for"
+	case s.HTTP != nil:
+		return "http"
+	case s.Approve != nil:
+		return "approve"
+	}
+	return "emit"
+}

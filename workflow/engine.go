@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -190,15 +192,14 @@ func (e *Engine) Register(gw interface {
 		wanted := *e.wanted.Load()
 		return wanted[s.Event.Source+":"+s.Event.Type] || wanted[s.Event.Source+":*"]
 	}
-	for _, source := range []string{"*", gaff.InnerSource} {
-		gw.HandleWith(source, "*", gaff.HandlerFunc(e.handleEvent), gaff.HandleOptions{
-			Name: "workflows/events/" + strings.ReplaceAll(source, "*", "all"), Workers: advanceWorkers, Match: wants,
-		})
-	}
+	// Without a source, for it is not one of a source's handlers but of all.
+	gw.HandleWith("", "", gaff.HandlerFunc(e.handleEvent), gaff.HandleOptions{
+		Name: "workflows/events", Workers: advanceWorkers, Match: wants,
+	})
 }
 
 // isOfRun tells whether a job's end concerns a run.
-func isOfRun(ev *gaff.Event) bool { return true }
+func isOfRun(ev *gaff.Event) bool { return bytes.Contains(ev.Data, []byte(`"runId":"run_`)) }
 
 // SetWorkflows puts these in the place of those that were there. Runs that were begun keep
 // their version.
@@ -973,7 +974,13 @@ func (e *Engine) jobSettled(ctx context.Context, ev *gaff.Event) error {
 }
 
 // jobCost is what a provider reported, in its units; 0 if it reports nothing.
-func jobCost(*pipeline.Job) float64 { return 0 }
+func jobCost(j *pipeline.Job) float64 {
+	cost, err := strconv.ParseFloat(j.Cost, 64)
+	if err != nil || math.IsNaN(cost) || math.IsInf(cost, 0) || cost < 0 {
+		return 0
+	}
+	return cost
+}
 
 // eventValue is an event as expressions see it.
 func eventValue(ev *gaff.Event) map[string]any {

@@ -63,6 +63,7 @@ func (w *world) Enqueue(ctx context.Context, tx pipeline.Tx, s workflow.Submissi
 	id = s.RunID + "-" + strings.ReplaceAll(strings.TrimPrefix(id, "job-"), "/", "-")
 	if err := tx.InsertJob(ctx, &pipeline.Job{
 		ID: id, Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Metadata: s.Input,
+		RunID: s.RunID, StepID: s.StepID,
 	}); err != nil {
 		return "", err
 	}
@@ -185,7 +186,7 @@ func (w *world) settle(jobID string, status pipeline.JobStatus, result string) {
 				return err
 			}
 		}
-		data, err := json.Marshal(pipeline.JobSettled{JobID: j.ID, Provider: j.Provider, Status: status.String(), ProjectID: j.ProjectID})
+		data, err := json.Marshal(pipeline.JobSettled{JobID: j.ID, Provider: j.Provider, Status: status.String(), ProjectID: j.ProjectID, RunID: j.RunID})
 		if err != nil {
 			return err
 		}

@@ -25,3 +25,9 @@ func Examples() map[string][]byte {
 	}
 	return out
 }
+
+//go:embed schema.json
+var schema []byte
+
+// Schema is the JSON Schema of workflow files, for editors.
+func Schema() []byte { return schema }

@@ -77,6 +77,7 @@ type Store interface {
 	gaff.Reader
 	pipeline.Reader
 	stats.Store
+	pipeline.RunReader
 }
 
 // Gateway is what the API changes; a *gaff.Gateway is one.
@@ -105,6 +106,8 @@ type Options struct {
 	// if none is kept; ForgetKey drops it. Nil: there are none.
 	HandedKey func(ctx context.Context, source string) (string, error)
 	ForgetKey func(ctx context.Context, source string) error
+	// Workflows starts runs and changes them; nil: there are none.
+	Workflows Workflows
 	// Guard keeps keys, sessions and the audit log; nil: there are none.
 	Guard *access.Guard
 	// Forwarding keeps the destinations; nil: nothing is forwarded.
@@ -336,6 +339,7 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 	s.describeEvents(mux, api)
 	s.describeDeliveries(api)
 	s.describeResults(api)
+	s.describeWorkflows(api)
 	s.describeOverview(api)
 	s.describeQuarantine(api)
 	s.describeAccess(api)

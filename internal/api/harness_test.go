@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	"gaff/provider/custom"
 	"gaff/provider/fal"
 	"gaff/store/sqlite"
+	"gaff/workflow"
 )
 
 // tokens is an Authorizer: the token is the role's name.
@@ -156,6 +158,35 @@ func newFake(t *testing.T) *fake {
 	return f
 }
 
+// asking is a workflow with a decision, and a job that nobody takes.
+const asking = `
+name: ask
+description: Asks, then tells
+inputs:
+  - {name: text, required: true}
+  - {name: names, type: list, items: string, default: [a]}
+  - {name: size, enum: [small, large], default: small}
+steps:
+  - name: look
+    for_each: input.names
+    approve: {message: "${item}, ${input.text}?", deadline: 1h}
+  - name: tell
+    needs: [look]
+    emit: {type: told, data: "${input.text}"}
+  - name: paint
+    needs: [tell]
+    when: input.size == "large"
+    submit: {provider: fal, model: m, input: {prompt: "${input.text}"}}
+`
+
+type noJobs struct{}
+
+func (noJobs) Enqueue(context.Context, pipeline.Tx, workflow.Submission) (string, error) {
+	return "", fmt.Errorf("%w: nobody paints here", gaff.ErrInvalid)
+}
+
+func (noJobs) Cancel(context.Context, string) error { return nil }
+
 // world is the API over a running gateway on SQLite, with the sources fal, whose events
 // move jobs, and custom, whose handler fails until the world is healed.
 type world struct {
@@ -163,6 +194,7 @@ type world struct {
 	store  *sqlite.Store
 	ingest http.Handler
 	healed atomic.Bool
+	engine *workflow.Engine
 	// guarded is the same API behind keys and sessions, with the admin token [adminToken].
 	guarded caller
 	guard   *access.Guard
@@ -210,6 +242,15 @@ func newWorld(t *testing.T) *world {
 		}
 		return errFlaky
 	}))
+	w.engine = workflow.New(workflow.Options{Store: st, Router: gw, Jobs: noJobs{}, Log: log})
+	w.engine.Register(gw)
+	asking, err := workflow.Parse("ask.yaml", []byte(asking))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.engine.SetWorkflows([]*workflow.Compiled{asking}); err != nil {
+		t.Fatal(err)
+	}
 	if err := gw.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -219,8 +260,8 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	w.guard = access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log})
-	w.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard})
-	w.guarded.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: w.guard, Log: log, Guard: w.guard})
+	w.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard, Workflows: w.engine})
+	w.guarded.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: w.guard, Log: log, Guard: w.guard, Workflows: w.engine})
 	return w
 }
 

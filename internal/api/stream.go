@@ -236,6 +236,12 @@ func (s *server) resource(ctx context.Context, c gaff.Change) (doc any, job stri
 			return newMediaDoc(*m), m.JobID, nil
 		}
 		return nil, "", ignoreGone(err)
+	case "run":
+		r, err := s.o.Store.Run(ctx, c.Ref)
+		if err == nil {
+			return newRunDoc(*r), "", nil
+		}
+		return nil, "", ignoreGone(err)
 	}
 	return nil, "", nil
 }

@@ -91,7 +91,18 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 			})))
 		}
 	}
-	reload.gateway = gw
+	workflows, err := LoadWorkflows(cfg)
+	if err != nil {
+		return err
+	}
+	engine, err := newEngine(cfg, st, gw, ledgerJobs{ledger}, sources, log)
+	if err != nil {
+		return err
+	}
+	if err := engine.SetWorkflows(workflows); err != nil {
+		return err
+	}
+	reload.gateway, reload.workflows = gw, func(ctx context.Context) error { return reloadWorkflows(ctx, cfg, engine) }
 	go reload.onHangup(ctx)
 	fwd, err := forwarder(cfg, st, gw, log)
 	if err != nil {
@@ -124,6 +135,10 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		defer cancel()
 		err = errors.Join(err, gw.Stop(stop))
 	}()
+	if err := engine.Start(ctx); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer engine.Stop()
 	following, endFollowing := context.WithCancel(ctx)
 	var follow sync.WaitGroup
 	follow.Go(func() { fwd.Run(following) })
@@ -151,7 +166,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		log.Warn("no login link can be made", "error", err)
 	}
 	welcome(out, local, admin.hint, code)
-	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources))
+	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources), "workflows", len(workflows))
 	console := consoleOptions(cfg, local, sources)
 	base := local
 	if cfg.BaseURL != "" {
@@ -159,12 +174,12 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	}
 	ingest, proxy := gw.IngestHandler(), falProxy(cfg, log, ledger, queue, guard)
 	apiHandler := api.New(api.Options{
-		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Log: log, Address: console.Address,
+		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
 		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg),
 		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget,
 	})
 	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
-	console.Ready, console.Log = st.Ready, log
+	console.Ready, console.Log, console.Workflows = st.Ready, log, engine
 	err = server.Serve(ctx, ln, server.Options{
 		Ingest: ingest, API: apiHandler, Console: ui.New(console),
 		Others: map[string]http.Handler{

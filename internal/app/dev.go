@@ -54,6 +54,8 @@ type DevOptions struct {
 	Seed uint64
 	// Samples asks for a few jobs at the start.
 	Samples bool
+	// quick makes the stand-ins take no time.
+	quick bool
 }
 
 // Dev runs the gateway with stand-ins for fal and Last Frame until ctx ends. cfg gives
@@ -84,6 +86,9 @@ func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger
 		cfg.ReconcileAfter = devReconcile
 	}
 
+	if err := devWorkflows(cfg); err != nil {
+		return err
+	}
 	players, err := startStandins(cfg, o, log)
 	if err != nil {
 		return err
@@ -150,6 +155,22 @@ func devSecrets(cfg *config.Config) error {
 	return DevSecrets(cfg, cfg.DataDir)
 }
 
+// devWorkflows gives the gateway the workflows that come with it, where the working folder
+// has none of its own.
+func devWorkflows(cfg *config.Config) error {
+	if cfg.WorkflowsDir != "" {
+		return nil
+	}
+	if _, err := os.Stat(DefaultWorkflows); err == nil {
+		return nil
+	}
+	cfg.WorkflowsDir = filepath.Join(cfg.DataDir, DefaultWorkflows)
+	if _, _, err := CopyExamples(cfg.WorkflowsDir); err != nil {
+		return fmt.Errorf("workflows: %w", err)
+	}
+	return nil
+}
+
 // devAddress settles where the gateway listens. The port must be known before it does,
 // for the stand-ins' webhooks are addressed to it.
 func devAddress(cfg *config.Config, addr string) error {
@@ -202,6 +223,9 @@ func startStandins(cfg *config.Config, o DevOptions, log *slog.Logger) (*standin
 	}
 	s.falURL, s.lastFrameURL = "http://"+listeners[0].Addr().String(), "http://"+listeners[1].Addr().String()
 	options := standin.Options{Key: devKey, Seed: o.Seed, Faults: o.Faults, Log: log.With("component", "standin")}
+	if o.quick {
+		options.Work, options.Queue = -1, -1
+	}
 	options.URL = s.falURL
 	s.fal = standin.NewFal(options)
 	options.URL = s.lastFrameURL
@@ -317,6 +341,50 @@ func submitSamples(ctx context.Context, cfg *config.Config, base string, out io.
 			return fmt.Errorf("%s %s: %s: %s", s.provider, s.model, resp.Status, answer)
 		}
 	}
+	if err := startSample(ctx, base, token, out); err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "%d sample jobs were submitted for the project %q; they are done in some seconds.\n", len(sampleJobs), sampleProject)
+	return nil
+}
+
+// sampleRun is the workflow that is started at the start, if it is there.
+const sampleRun = "storyboard"
+
+// startSample starts a run of the storyboard, which waits for a decision after its images.
+func startSample(ctx context.Context, base, token string, out io.Writer) error {
+	body, err := json.Marshal(map[string]any{
+		"workflow": sampleRun, "projectId": sampleProject, "userId": "you", "idempotencyKey": "sample",
+		"input": map[string]any{"prompts": []string{"a lighthouse at dawn", "the keeper climbs the stairs", "the lamp is lit"}},
+	})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/runs", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	if err != nil {
+		return err
+	}
+	switch {
+	case resp.StatusCode == http.StatusNotFound:
+		return nil // the folder has workflows of its own
+	case resp.StatusCode/100 != 2:
+		return fmt.Errorf("workflow %s: %s: %s", sampleRun, resp.Status, answer)
+	}
+	var run struct{ ID string }
+	if err := json.Unmarshal(answer, &run); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "A storyboard of three scenes was started; soon it asks whether its images are good: gaff runs approve %s\n", run.ID)
 	return nil
 }

@@ -27,6 +27,8 @@ type reloader struct {
 	// checkHandle judges the addresses that are for one job.
 	checkHandle func(handle string) error
 	log         *slog.Logger
+	// workflows reads their folder again; nil: there are none.
+	workflows func(context.Context) error
 
 	mu   sync.Mutex
 	cfg  *config.Config // in force
@@ -151,6 +153,11 @@ func (r *reloader) run(ctx context.Context) (changed, restart []string, err erro
 		restart = append(restart, "settings other than the sources' changed")
 	}
 	r.cfg = next
+	if r.workflows != nil {
+		if err := r.workflows(ctx); err != nil {
+			return changed, restart, err
+		}
+	}
 	return changed, restart, nil
 }
 

@@ -67,6 +67,10 @@ type Config struct {
 	TrustedProxies []string      // GAFF_TRUSTED_PROXIES, CIDR; each parses with netip.ParsePrefix
 	AllowAddresses []string      // GAFF_ALLOW_ADDRESSES, CIDR; each parses with netip.ParsePrefix
 
+	WorkflowsDir    string   // GAFF_WORKFLOWS; empty: "workflows" in the working folder, if it is there
+	WorkflowLimits  []string // GAFF_WORKFLOW_LIMITS, such as "fal=2"
+	WorkflowSecrets []Secret // GAFF_WORKFLOW_SECRETS, each name=value
+
 	LogFormat, LogLevel string // GAFF_LOG_FORMAT, GAFF_LOG_LEVEL; LogLevel is a name of slog
 
 	// ClientURL and ClientToken are where and as whom the commands speak to a running

@@ -229,6 +229,30 @@ var settings = []setting{
 		check: func(c *Config) error { return checkPrefixes(c.AllowAddresses) },
 	},
 	{
+		name: "GAFF_WORKFLOWS", flag: "workflows",
+		help:  "folder of the workflow files; empty for workflows in the working folder, if it is there",
+		field: func(c *Config) any { return &c.WorkflowsDir },
+	},
+	{
+		name: "GAFF_WORKFLOW_LIMITS", flag: "workflow-limits",
+		help:  "how many jobs of workflows may be under way at once at a provider: fal=2,lastframe=4",
+		field: func(c *Config) any { return &c.WorkflowLimits },
+		check: func(c *Config) error { return checkLimits(c.WorkflowLimits) },
+	},
+	{
+		name:  "GAFF_WORKFLOW_SECRETS",
+		help:  "what the headers of http steps may use as secrets.NAME: name=value, several by commas",
+		field: func(c *Config) any { return &c.WorkflowSecrets },
+		check: func(c *Config) error {
+			for _, secret := range c.WorkflowSecrets {
+				if name, _, ok := strings.Cut(string(secret), "="); !ok || strings.TrimSpace(name) == "" {
+					return errors.New("must be name=value, several by commas")
+				}
+			}
+			return nil
+		},
+	},
+	{
 		name: "GAFF_LOG_FORMAT", flag: "log-format", norm: strings.ToLower,
 		help:  "text or json",
 		field: func(c *Config) any { return &c.LogFormat },
@@ -682,4 +706,15 @@ func (c *Config) Level() slog.Level {
 		return slog.LevelInfo
 	}
 	return l
+}
+
+// checkLimits judges "fal=2" and the like.
+func checkLimits(limits []string) error {
+	for _, text := range limits {
+		name, number, ok := strings.Cut(text, "=")
+		if n, err := strconv.Atoi(strings.TrimSpace(number)); !ok || err != nil || n < 1 || strings.TrimSpace(name) == "" {
+			return fmt.Errorf("%q is no limit; want such as fal=2,lastframe=4", text)
+		}
+	}
+	return nil
 }

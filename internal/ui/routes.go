@@ -30,6 +30,8 @@ var navigation = []group{
 		{"jobs", "Jobs", "/jobs", "bolt"},
 		{"media", "Media", "/media", "image"},
 		{"projects", "Projects", "/projects", "folder"},
+		{"runs", "Runs", "/runs", "flow"},
+		{"workflows", "Workflows", "/workflows", "list"},
 	}},
 	{"Set up", []entry{
 		{"sources", "Sources", "/sources", "plug"},
@@ -58,6 +60,11 @@ func (c *console) routes(mux *http.ServeMux) {
 		{"/media/{id}", access.Viewer, c.mediaRow},
 		{"/projects", access.Viewer, c.projects},
 		{"/projects/{id}", access.Viewer, c.project},
+		{"/runs", access.Viewer, c.runs},
+		{"/runs/{id}", access.Viewer, c.run},
+		{"/runs/{id}/steps/{step}", access.Viewer, c.runStepPage},
+		{"/workflows", access.Viewer, c.workflows},
+		{"/workflows/{name}", access.Viewer, c.workflow},
 		{"/sources", access.Viewer, c.sources},
 		{"/sources/{name}", access.Viewer, c.source},
 		{"/bulk", access.Operator, c.bulk},
@@ -80,6 +87,7 @@ func (c *console) routes(mux *http.ServeMux) {
 		{path: "/deliveries/{id}/cancel", api: "/api/v1/deliveries/{id}/cancel", done: "The delivery was canceled."},
 		{path: "/keys/{id}/revoke", method: http.MethodDelete, api: "/api/v1/keys/{id}", done: "The key is revoked, and whoever came in with it is logged out.", back: "/keys"},
 		{path: "/sessions/{id}/end", method: http.MethodDelete, api: "/api/v1/sessions/{id}", done: "The browser is logged out.", back: "/keys"},
+		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run is cancelled, and its jobs at their providers.", back: "/runs/{id}"},
 		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. What was done stays done.", back: "/bulk/{id}"},
 	}
 	for _, a := range actions {
@@ -88,6 +96,9 @@ func (c *console) routes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
 	mux.HandleFunc("POST /bulk", c.startBulk)
 	mux.HandleFunc("POST /keys", c.createKey)
+	mux.HandleFunc("POST /workflows/{name}/start", c.startRun)
+	mux.HandleFunc("POST /runs/{id}/retry", c.changeRun("retry", "It is being done again."))
+	mux.HandleFunc("POST /runs/{id}/approve", c.changeRun("approve", "You approved it, and the run goes on."))
 
 	mux.HandleFunc("GET /login", c.loginPage)
 	mux.HandleFunc("POST /login", c.login)

@@ -43,6 +43,7 @@ type Store interface {
 	gaff.Reader
 	pipeline.Reader
 	stats.Store
+	pipeline.RunReader
 }
 
 // Setting is one line of the settings page. Secrets are masked by whoever makes it.
@@ -63,7 +64,9 @@ type Options struct {
 	Ready func(context.Context) error
 	Log   *slog.Logger
 
-	Settings []Setting
+	// Workflows tells of the workflows; nil: there are none.
+	Workflows Workflows
+	Settings  []Setting
 	// Version is shown; empty means "dev".
 	Version string
 	// Now is the clock; nil means time.Now.

@@ -28,12 +28,43 @@ import (
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
 	"gaff/store/sqlite"
+	"gaff/workflow"
 )
 
 const (
 	adminToken = "the admin token of tests"
 	secret     = "a shared secret of tests"
 )
+
+// asking is a workflow with a decision, and a job that nobody takes.
+const asking = `
+name: ask
+description: Asks, then tells
+inputs:
+  - {name: text, required: true, description: What is asked}
+  - {name: names, type: list, items: string, default: [a]}
+  - {name: size, enum: [small, large], default: small}
+  - {name: loud, type: boolean}
+steps:
+  - name: look
+    for_each: input.names
+    approve: {message: "${item}, ${input.text}?", deadline: 1h}
+  - name: tell
+    needs: [look]
+    emit: {type: told, data: "${input.text}"}
+  - name: paint
+    needs: [tell]
+    when: input.size == "large"
+    submit: {provider: fal, model: m, input: {prompt: "${input.text}"}}
+`
+
+type noJobs struct{}
+
+func (noJobs) Enqueue(context.Context, pipeline.Tx, workflow.Submission) (string, error) {
+	return "", fmt.Errorf("%w: nobody paints here", gaff.ErrInvalid)
+}
+
+func (noJobs) Cancel(context.Context, string) error { return nil }
 
 // world is a gateway with its console, served on a port of this machine. The handler of
 // custom:flaky fails until the world is healed.
@@ -43,6 +74,7 @@ type world struct {
 	gw     *gaff.Gateway
 	guard  *access.Guard
 	healed atomic.Bool
+	engine *workflow.Engine
 	files  http.Handler // below /files/: what a provider would keep
 }
 
@@ -95,6 +127,15 @@ func newWorld(t *testing.T) *world {
 		}
 		return errAlbum
 	})))
+	w.engine = workflow.New(workflow.Options{Store: st, Router: w.gw, Jobs: noJobs{}, Log: log})
+	w.engine.Register(w.gw)
+	asking, err := workflow.Parse("ask.yaml", []byte(asking))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.engine.SetWorkflows([]*workflow.Compiled{asking}); err != nil {
+		t.Fatal(err)
+	}
 	if err := w.gw.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -110,11 +151,11 @@ func newWorld(t *testing.T) *world {
 		return api.SampleSent{Status: http.StatusOK, EventID: id}, err
 	}
 	apiHandler := api.New(api.Options{
-		Store: st, Gateway: w.gw, Authorizer: w.guard, Guard: w.guard, Log: log, Address: address, TestSource: sample,
+		Store: st, Gateway: w.gw, Authorizer: w.guard, Guard: w.guard, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
 	})
 	console := ui.New(ui.Options{
 		Store: st, Guard: w.guard, API: apiHandler, Sources: w.gw.Sources, Address: address, Ready: st.Ready, Log: log,
-		SampleTypes: func(string) []string { return []string{"test"} },
+		SampleTypes: func(string) []string { return []string{"test"} }, Workflows: w.engine,
 		Settings: []ui.Setting{
 			{Name: "GAFF_ADDR", Value: ":3000", Origin: "default", Help: "listen address"},
 			{Name: "FAL_WEBHOOK_SECRET", Value: "[redacted]", Origin: "environment", Help: "secrets of the source fal (its HMAC form), separated by commas; the first signs"},
