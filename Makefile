@@ -5,7 +5,7 @@ FUZZTIME ?= 60s
 ROUNDS ?= 50
 SECONDS_OF_HARM ?= 300
 
-.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres crash crash-cluster chaos-fal cover clean
+.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres crash crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,9 +46,16 @@ fuzz: ## fuzz every parser of what strangers send, FUZZTIME each
 
 bench: build ## measure against a bare server in the same run; see docs/benchmarks.md
 	$(GO) run ./internal/bench -gaff bin/gaff
+	$(GO) run ./internal/bench -workflows 10000
 
 bench-postgres: build ## the same on PostgreSQL, with one, two and three nodes
 	$(GO) run ./internal/bench -gaff bin/gaff -postgres
+
+bench-workflows: ## measure 10,000 runs of a workflow of three steps; part of bench
+	$(GO) run ./internal/bench -workflows 10000
+
+chaos-workflows: ## a storyboard of 30 scenes, providers that misbehave, the gateway killed five times
+	GAFF_CHAOS_SCENES=30 GAFF_CHAOS_KILLS=5 $(GO) test -count=1 -timeout 10m -run '^TestWorkflowChaos$$' -v ./internal/e2e
 
 crash: ## kill the gateway under load, ROUNDS times, and count what is lost or doubled
 	GAFF_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^TestCrash' -v ./internal/e2e

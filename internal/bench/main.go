@@ -38,11 +38,15 @@ func main() {
 		duration = flag.Duration("d", 5*time.Second, "how long each measurement takes")
 		rounds   = flag.Int("rounds", 3, "how often each is repeated; medians are printed")
 		pg       = flag.Bool("postgres", false, "measure one, two and three nodes on a PostgreSQL of the tests' own")
+		runs     = flag.Int("workflows", 0, "measure only so many runs of a workflow")
 		bareAddr = flag.String("bare", "", "run as the bare server on this address")
 	)
 	flag.Parse()
 	if *bareAddr != "" {
 		exit(serveBare(*bareAddr))
+	}
+	if *runs > 0 {
+		exit(measureWorkflows(*runs))
 	}
 	path, err := filepath.Abs(*binary) // the gateway runs in a folder of its own
 	if err != nil {
