@@ -62,7 +62,7 @@ type DevOptions struct {
 // limits and logging, and secrets where they are set; its addresses, its database and its
 // keys are not used, so nothing real is reached.
 func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger, out io.Writer) error {
-	cfg.DataDir, cfg.DatabaseURL, cfg.AdminToken = o.Dir, "", ""
+	cfg.DataDir, cfg.DatabaseURL, cfg.AdminToken, cfg.Fixed = o.Dir, "", "", true
 	if cfg.DataDir == "" {
 		cfg.DataDir = DevDir
 	}

@@ -120,6 +120,12 @@ func (r *reloader) renew(ctx context.Context, source string) error {
 func (r *reloader) run(ctx context.Context) (changed, restart []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.cfg.Fixed {
+		if r.workflows != nil {
+			err = r.workflows(ctx)
+		}
+		return nil, nil, err
+	}
 	next, err := r.cfg.Reload()
 	if err != nil {
 		return nil, nil, err

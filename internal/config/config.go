@@ -67,6 +67,9 @@ type Config struct {
 	TrustedProxies []string      // GAFF_TRUSTED_PROXIES, CIDR; each parses with netip.ParsePrefix
 	AllowAddresses []string      // GAFF_ALLOW_ADDRESSES, CIDR; each parses with netip.ParsePrefix
 
+	// Fixed is set by whoever changed what was read: reading it again would undo that.
+	Fixed bool
+
 	WorkflowsDir    string   // GAFF_WORKFLOWS; empty: "workflows" in the working folder, if it is there
 	WorkflowLimits  []string // GAFF_WORKFLOW_LIMITS, such as "fal=2"
 	WorkflowSecrets []Secret // GAFF_WORKFLOW_SECRETS, each name=value
