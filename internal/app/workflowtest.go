@@ -19,9 +19,10 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
-	"gaff/internal/metrics"
 	"gaff/internal/standin"
 	"gaff/pipeline"
+	"gaff/provider/fal"
+	"gaff/provider/lastframe"
 	"gaff/store/sqlite"
 	"gaff/workflow"
 )
@@ -133,7 +134,19 @@ func (t *trial) build(ctx context.Context, cfg *config.Config, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	if t.ledger, err = newLedger(ctx, cfg, log, t.st, t.gw, metrics.New()); err != nil {
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	queue, err := fal.NewQueue(fal.QueueOptions{Key: string(cfg.FalKey), URL: cfg.FalQueueURL, Client: client})
+	if err != nil {
+		return err
+	}
+	t.ledger, err = pipeline.NewLedger(ctx, pipeline.LedgerOptions{
+		Store: t.st, Router: t.gw, Log: log, ReconcileAfter: cfg.ReconcileAfter,
+		Address: func(provider string) string { return cfg.BaseURL + gaff.PathPrefix + provider },
+		Providers: []pipeline.Provider{
+			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client}),
+		},
+	})
+	if err != nil {
 		return err
 	}
 	t.ledger.Attach(t.gw)
