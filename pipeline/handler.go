@@ -199,7 +199,8 @@ func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *
 func (l *Ledger) jobOfHandle(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (*Job, error) {
 	jobID, ok := l.handles.job(ev.Handle)
 	if !ok {
-		return nil, gaff.Discard(l.CheckHandle(ev.Handle))
+		// Its source has no such addresses, or it would have been refused at the door.
+		return nil, gaff.ErrNotFound
 	}
 	j, err := tx.Job(ctx, jobID)
 	if err != nil {

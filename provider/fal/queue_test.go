@@ -84,6 +84,7 @@ type rigOptions struct {
 	standin.Options
 	ledger  pipeline.LedgerOptions
 	private bool // the gateway has no public address
+	unread  bool // the source takes any handle, as most do
 	wrap    func(pipeline.Provider) pipeline.Provider
 }
 
@@ -151,7 +152,9 @@ func (r *rig) begin(o rigOptions) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	src.CheckHandle = r.Ledger.CheckHandle
+	if !o.unread {
+		src.CheckHandle = r.Ledger.CheckHandle
+	}
 	r.AddSource(src)
 	r.Handle(fal.Name, "*", gaff.Named("effects/fal", pipeline.NewHandler(pipeline.Options{
 		Store: r.st, Router: r.Gateway, Interpreter: fal.Interpreter{}, Ledger: r.Ledger,
@@ -651,6 +654,27 @@ func standinKey(f *standin.Fal) func(r *gaff.Request, requestID string) {
 	return func(r *gaff.Request, requestID string) {
 		fal.SignFal(r, f.SigningKey(), requestID, standin.UserID, time.Now())
 	}
+}
+
+// Where a source has no addresses of single jobs, the last part means nothing.
+func TestHandlesThatAreNotRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{unread: true})
+		j := r.submit("lost")
+		time.Sleep(5 * time.Second)
+		j = r.job(j.ID)
+		body := fmt.Sprintf(`{"request_id":%q,"status":"OK","payload":{}}`, j.RequestID)
+		signed := &gaff.Request{Body: []byte(body)}
+		standinKey(r.fal)(signed, j.RequestID)
+		req := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+"fal/whatever", strings.NewReader(body))
+		req.Header = signed.Header
+		w := httptest.NewRecorder()
+		r.IngestHandler().ServeHTTP(w, req)
+		if j := r.job(j.ID); w.Code != http.StatusOK || j.SettledBy != "webhook" {
+			t.Errorf("answered %d, %s by %q", w.Code, j.Status, j.SettledBy)
+		}
+	})
 }
 
 func TestIdempotencyAndMistakes(t *testing.T) {
