@@ -244,6 +244,22 @@ func chaosFal(t *testing.T, dir string, database ...string) {
 		t.Fatal(err)
 	}
 
+	addrs := []string{addr}
+	if len(database) > 0 {
+		// On PostgreSQL a second node works on the same jobs, and is not killed.
+		beside, err := freeAddr()
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := t.TempDir()
+		second, err := serve(other, environment(other, beside, slices.Concat(settings, pace, database, []string{"GAFF_LOG_LEVEL=error"})...), beside)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer second.kill()
+		addrs = append(addrs, beside)
+	}
+
 	// The application: it submits each job until it is told that the job is there.
 	began := time.Now()
 	numbers := make(chan int)
@@ -254,7 +270,7 @@ func chaosFal(t *testing.T, dir string, database ...string) {
 			for n := range numbers {
 				body := fmt.Sprintf(`{"provider":"fal","model":"fal-ai/flux/dev","kind":"image","projectId":"chaos","input":{"prompt":"job %d"},"idempotencyKey":"chaos-%d"}`, n, n)
 				err := poll(time.Minute, func() error {
-					req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+addr+"/api/v1/jobs", strings.NewReader(body))
+					req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+addrs[n%len(addrs)]+"/api/v1/jobs", strings.NewReader(body))
 					if err != nil {
 						return fatal{err}
 					}
