@@ -4,8 +4,9 @@ GO ?= go
 FUZZTIME ?= 60s
 ROUNDS ?= 50
 SECONDS_OF_HARM ?= 300
+EVENTS ?= 5000000
 
-.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres crash crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres bench-logs crash crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,9 @@ bench: build ## measure against a bare server in the same run; see docs/benchmar
 
 bench-postgres: build ## the same on PostgreSQL, with one, two and three nodes
 	$(GO) run ./internal/bench -gaff bin/gaff -postgres
+
+bench-logs: build ## fill both stores with EVENTS events, and measure queries while more come in
+	$(GO) run ./internal/bench -gaff bin/gaff -logs $(EVENTS)
 
 bench-workflows: ## measure 10,000 runs of a workflow of three steps; part of bench
 	$(GO) run ./internal/bench -workflows 10000

@@ -139,6 +139,11 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		return errors.Join(err, ln.Close())
 	}
 	defer engine.Stop()
+	keeping, stopKeeping := context.WithCancel(ctx)
+	var keeper sync.WaitGroup
+	keeper.Go(func() { keepRetention(keeping, cfg.Retention, st, log) })
+	defer keeper.Wait()
+	defer stopKeeping()
 	following, endFollowing := context.WithCancel(ctx)
 	var follow sync.WaitGroup
 	follow.Go(func() { fwd.Run(following) })

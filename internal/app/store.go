@@ -106,6 +106,13 @@ func knownToken(cfg *config.Config) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
+func mustExist(path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("no database: %w", err)
+	}
+	return nil
+}
+
 func keepToken(path, token string) error {
 	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
 		return fmt.Errorf("keep the admin token: %w", err)

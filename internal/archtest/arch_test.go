@@ -58,7 +58,7 @@ var rules = []rule{
 	},
 	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
-		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
+		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest|bench)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
 	},
 	{
 		why:  "a store links its own driver only",

@@ -39,6 +39,7 @@ func main() {
 		rounds   = flag.Int("rounds", 3, "how often each is repeated; medians are printed")
 		pg       = flag.Bool("postgres", false, "measure one, two and three nodes on a PostgreSQL of the tests' own")
 		runs     = flag.Int("workflows", 0, "measure only so many runs of a workflow")
+		logs     = flag.Int("logs", 0, "fill both stores with so many events, and measure queries")
 		bareAddr = flag.String("bare", "", "run as the bare server on this address")
 	)
 	flag.Parse()
@@ -51,6 +52,9 @@ func main() {
 	path, err := filepath.Abs(*binary) // the gateway runs in a folder of its own
 	if err != nil {
 		exit(err)
+	}
+	if *logs > 0 {
+		exit(runLogs(path, *logs, 6**duration))
 	}
 	if *pg {
 		exit(runPostgres(path, *duration, *rounds))

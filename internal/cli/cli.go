@@ -46,7 +46,10 @@ type parts struct {
 	serve   func(context.Context, *config.Config, *slog.Logger, io.Writer) error
 	dev     func(context.Context, *config.Config, app.DevOptions, *slog.Logger, io.Writer) error
 	migrate func(context.Context, *config.Config, io.Writer) error
-	sources func(*config.Config, *slog.Logger) ([]app.Source, error)
+	backup  func(ctx context.Context, cfg *config.Config, file string, out io.Writer) error
+	// importing copies from a SQLite file into PostgreSQL.
+	importing func(ctx context.Context, cfg *config.Config, from, to string, out io.Writer) error
+	sources   func(*config.Config, *slog.Logger) ([]app.Source, error)
 	// terminal tells whether a stream is one.
 	terminal func(stream any) bool
 	now      func() time.Time
@@ -55,7 +58,7 @@ type parts struct {
 // Run runs one command and returns the exit code.
 func Run(ctx context.Context, env Env) int {
 	return run(ctx, env, parts{
-		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, sources: app.Sources,
+		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, backup: app.Backup, importing: app.Import, sources: app.Sources,
 		terminal: isTerminal, now: time.Now,
 	})
 }
@@ -154,7 +157,7 @@ func (p *program) root() *cobra.Command {
 			root.AddCommand(cmd)
 		}
 	}
-	add("gateway", p.serveCommand(), p.devCommand(), p.migrateCommand(), p.configCommand())
+	add("gateway", p.serveCommand(), p.devCommand(), p.migrateCommand(), p.backupCommand(), p.configCommand())
 	add("sender", p.sendCommand(), p.signCommand(), p.verifyCommand())
 	add("look", p.eventsCommand(), p.jobsCommand(), p.mediaCommand(), p.runsCommand(), p.workflowsCommand(), p.projectsCommand(), p.sourcesCommand(), p.destinationsCommand(), p.listenCommand(), p.keysCommand())
 	add("other", p.versionCommand())

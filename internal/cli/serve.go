@@ -70,18 +70,50 @@ func (p *program) tune() {
 }
 
 func (p *program) migrateCommand() *cobra.Command {
+	var from, to string
 	cmd := &cobra.Command{
 		Use:   "migrate",
-		Short: "Bring the database's schema up to date",
+		Short: "Bring the database's schema up to date, or move to PostgreSQL",
 		Long: `Bring the database's schema up to date and print what was done. "gaff serve" does the
-same when it starts; this is for those who want it as a step of its own.`,
+same when it starts; this is for those who want it as a step of its own.
+
+With --to, everything in a SQLite file (--from, else the data folder's) is copied into a new
+PostgreSQL database instead: every table, with counts and checksums compared on both sides.
+No gateway may run meanwhile. Interrupted, it can be repeated.`,
+		Example: `  gaff migrate
+  gaff migrate --from sqlite:///var/lib/gaff/gaff.db --to postgres://gaff:secret@db/gaff`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error {
 			cfg, err := p.load()
 			if err != nil {
 				return err
 			}
+			if from != "" || to != "" {
+				return p.importing(ctx, cfg, from, to, p.Stdout)
+			}
 			return p.migrate(ctx, cfg, p.Stdout)
+		}),
+	}
+	cmd.Flags().StringVar(&from, "from", "", "copy from this file, sqlite://PATH; default: the one in the data folder")
+	cmd.Flags().StringVar(&to, "to", "", "copy into this new database, postgres://…")
+	p.settingFlags(cmd, "GAFF_DATA_DIR", "GAFF_DATABASE_URL")
+	return cmd
+}
+
+func (p *program) backupCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the SQLite database while the gateway runs",
+		Long: `Copy the SQLite database in the data folder into a new file, as it is at one moment, and
+check the copy. The gateway may be running. To restore it, stop the gateway and put the file in the
+place of gaff.db, without gaff.db-wal and gaff.db-shm. PostgreSQL is backed up by pg_dump.`,
+		Args: arguments(1, 1, "the FILE to make"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			cfg, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.backup(ctx, cfg, args[0], p.Stdout)
 		}),
 	}
 	p.settingFlags(cmd, "GAFF_DATA_DIR", "GAFF_DATABASE_URL")

@@ -91,6 +91,8 @@ type Config struct {
 
 	// Limits of receiving and working. [Default] fills them all.
 	Limits Limits
+	// Retention is for how long things are kept. Zero keeps them for ever.
+	Retention Retention
 	// Retry is the policy of all deliveries where a source has none of its own.
 	Retry Retry
 
@@ -175,6 +177,16 @@ type Limits struct {
 	Lease          time.Duration // on PostgreSQL: after which others take over; 30s
 }
 
+const day = 24 * time.Hour
+
+// Retention is for how long things are kept; zero keeps them for ever. What is not done
+// stays whole, and jobs and media stay until they are deleted.
+type Retention struct {
+	Payloads   time.Duration // bodies and headers of events; 30d
+	Events     time.Duration // events, with their deliveries and attempts; 180d
+	Rejections time.Duration // refused requests; 7d
+}
+
 // Default returns the configuration of a gateway for which nothing is set.
 func Default() *Config {
 	p := gaff.DefaultRetryPolicy
@@ -200,6 +212,7 @@ func Default() *Config {
 			QuarantineFor:  7 * 24 * time.Hour,
 			Lease:          30 * time.Second,
 		},
-		Retry: Retry{MaxAttempts: p.MaxAttempts, First: p.First, Max: p.Max, Factor: p.Factor, Timeout: p.Timeout},
+		Retention: Retention{Payloads: 30 * day, Events: 180 * day, Rejections: 7 * day},
+		Retry:     Retry{MaxAttempts: p.MaxAttempts, First: p.First, Max: p.Max, Factor: p.Factor, Timeout: p.Timeout},
 	}
 }

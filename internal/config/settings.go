@@ -301,6 +301,10 @@ var settings = []setting{
 
 	limit("lease", "on PostgreSQL: after what time others take over from a node that is gone", "a duration such as 30s", func(l *Limits) any { return &l.Lease }),
 
+	keep("payloads", "how long bodies and headers of events are kept; 0 keeps them for ever", func(r *Retention) *time.Duration { return &r.Payloads }),
+	keep("events", "how long events are kept, with their deliveries and attempts; 0 keeps them for ever", func(r *Retention) *time.Duration { return &r.Events }),
+	keep("rejections", "how long refused requests are kept; 0 for ever, within their number", func(r *Retention) *time.Duration { return &r.Rejections }),
+
 	retrySetting("max_attempts", "tries in all, the first included"),
 	retrySetting("first", "wait after the first failure"),
 	retrySetting("factor", "by what the wait grows"),
@@ -332,6 +336,22 @@ func limit(name, help, want string, field func(*Limits) any) setting {
 			}
 			if !ok {
 				return errors.New("must be more than zero: " + want)
+			}
+			return nil
+		},
+	}
+}
+
+func keep(name, help string, field func(*Retention) *time.Duration) setting {
+	return setting{
+		name: "retention." + name, help: help,
+		field: func(c *Config) any { return field(&c.Retention) },
+		check: func(c *Config) error {
+			switch d := *field(&c.Retention); {
+			case d < 0 || d > 0 && d < time.Hour:
+				return errors.New("must be at least an hour, such as 30d, or 0 to keep for ever")
+			case name == "events" && d > 0 && (c.Retention.Payloads == 0 || c.Retention.Payloads > d):
+				return errors.New("must not be shorter than retention.payloads: a body is a part of its event")
 			}
 			return nil
 		},

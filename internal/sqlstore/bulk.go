@@ -38,8 +38,46 @@ func (t *tx) firstClaim() (claim int, leasedUntil any) {
 	return 1, micros(t.leaseEnd())
 }
 
+// insertLater puts an insert off to where a statement needs it done, so that it travels
+// with others. ok is false where it must be done now.
+func (t *tx) insertLater(text string, args ...any) (ok bool) {
+	if t.w.shared == nil || !t.many {
+		return false
+	}
+	t.later, t.wrote = append(t.later, Statement{text, plainText(args)}), true
+	return true
+}
+
+// errMet is an insert that was put off, and then met a row that was there.
+var errMet = errors.New("a row is there already")
+
+func (t *tx) runLater() error {
+	if len(t.later) == 0 {
+		return nil
+	}
+	statements := t.later
+	t.later = nil
+	clear(t.fresh)
+	changed, err := t.w.shared.Pipeline(t.ctx, t.x.conn, statements)
+	if err != nil {
+		return t.fault(err)
+	}
+	for _, n := range changed {
+		if n != 1 {
+			return errMet
+		}
+	}
+	return nil
+}
+
+// isFresh tells whether a job is among the inserts that were put off.
+func (t *tx) isFresh(key string) bool { return t.fresh[key] }
+
 // flush writes what was put off to the end of the transaction.
 func (t *tx) flush() error {
+	if err := t.runLater(); err != nil {
+		return err
+	}
 	if err := t.acceptAll(); err != nil {
 		return err
 	}
@@ -410,7 +448,8 @@ func (t *tx) settleAll(all []finishing, failure []string) error {
 }
 
 // lease claims what is due by writing so into the rows.
-func (t *tx) lease(p gaff.ClaimParams) (found []deliveryScan, err error) {
+func (t *tx) lease(p gaff.ClaimParams) (work []gaff.Work, err error) {
+	var found []deliveryScan
 	err = t.each(func(rows *sql.Rows) error {
 		var sc deliveryScan
 		err := rows.Scan(sc.columns()...)
@@ -431,7 +470,32 @@ func (t *tx) lease(p gaff.ClaimParams) (found []deliveryScan, err error) {
 		}
 		return int(min(max(a.seq-b.seq, -1), 1))
 	})
-	return found, err
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	seqs := make([]int64, len(found))
+	for i, f := range found {
+		seqs[i] = f.seq
+	}
+	events := make(map[int64]*gaff.Event, len(found))
+	err = t.each(func(rows *sql.Rows) error {
+		var sc eventScan
+		err := rows.Scan(append(sc.columns(), sc.payload()...)...)
+		events[sc.seq] = sc.event()
+		return err
+	}, `select `+eventColumns+`, `+payloadColumns+` from unnest($1::bigint[]) as u(seq) join event e on e.seq = u.seq
+		left join payload p on p.seq = e.seq`, seqs)
+	if err != nil {
+		return nil, fmt.Errorf("claim: %w", err)
+	}
+	for _, f := range found {
+		ev := events[f.seq]
+		if ev == nil {
+			return nil, fmt.Errorf("claim: the event of a delivery, number %d, is not there", f.seq)
+		}
+		work = append(work, t.takeDelivery(f.seq, f.n, f.claim, f.delivery(ev), ev))
+	}
+	return work, nil
 }
 
 // maxClaim is how many deliveries one claim takes at most.

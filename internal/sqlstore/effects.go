@@ -95,10 +95,15 @@ func (sc *jobScan) job() *pipeline.Job {
 }
 
 func (e *effects) Job(_ context.Context, jobID string) (*pipeline.Job, error) {
+	// What is put off is of other jobs, as a rule, and can stay so.
+	e.asking = !e.isFresh("id " + jobID)
+	defer func() { e.asking = false }()
 	return e.job(`select `+jobColumns+` from job j where j.id = $1`, jobID)
 }
 
 func (e *effects) JobByRequest(_ context.Context, provider, requestID string) (*pipeline.Job, error) {
+	e.asking = !e.isFresh("request " + provider + " " + requestID)
+	defer func() { e.asking = false }()
 	return e.job(`select `+jobColumns+` from job j where j.provider = $1 and j.request_id = $2 and j.request_id <> ''`,
 		provider, requestID)
 }
@@ -115,24 +120,36 @@ func (e *effects) job(text string, args ...any) (*pipeline.Job, error) {
 	return sc.job(), nil
 }
 
-func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
-	if j.CreatedAt.IsZero() {
-		j.CreatedAt = e.now
-	}
-	j.UpdatedAt = e.now
-	n, err := e.exec(`insert into job (id, provider, model, kind, project_id, user_id, request_id, status, result,
+const insertJob = `insert into job (id, provider, model, kind, project_id, user_id, request_id, status, result,
 			error, error_type, settled_by, metadata, created_at, submitted_at, settled_at, updated_at,
 			submit, sent_at, account, idempotency_key, run_id, step_id, status_url, response_url, cancel_url,
 			webhook_url, callback, cost, next_ask_at, asks, misses, owed_by, call_key)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
 			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
-		on conflict do nothing`,
+		on conflict do nothing`
+
+func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
+	if j.CreatedAt.IsZero() {
+		j.CreatedAt = e.now
+	}
+	j.UpdatedAt = e.now
+	args := []any{
 		j.ID, j.Provider, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result),
 		j.Error, j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), micros(j.CreatedAt), nullMicros(j.SubmittedAt),
 		nullMicros(j.SettledAt), micros(j.UpdatedAt),
 		int64(j.Submit), nullMicros(j.SentAt), j.Account, j.IdempotencyKey, j.RunID, j.StepID, j.StatusURL, j.ResponseURL,
 		j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks), int64(j.Misses), j.OwedBy,
-		j.CallKey)
+		j.CallKey,
+	}
+	if e.insertLater(insertJob, args...) {
+		if e.fresh == nil {
+			e.fresh = map[string]bool{}
+		}
+		e.fresh["id "+j.ID], e.fresh["request "+j.Provider+" "+j.RequestID] = true, true
+		e.change("job", j.ID, j.Status.String(), j.Provider)
+		return e.seeProjectLater(j.ProjectID)
+	}
+	n, err := e.exec(insertJob, args...)
 	if err != nil {
 		return fmt.Errorf("insert job %s: %w", j.ID, err)
 	}
@@ -170,6 +187,11 @@ func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
 	return e.seeProject(j.ProjectID)
 }
 
+const insertMedia = `insert into media (id, job_id, position, project_id, url, stored_url, media_type, content_type,
+			size, sha256, metadata, created_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+		on conflict (job_id, position) do nothing`
+
 func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
 	if m.ID == "" {
 		m.ID = id.New(id.Media, e.now)
@@ -177,12 +199,17 @@ func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
 	if m.CreatedAt.IsZero() {
 		m.CreatedAt = e.now
 	}
-	n, err := e.exec(`insert into media (id, job_id, position, project_id, url, stored_url, media_type, content_type,
-			size, sha256, metadata, created_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-		on conflict (job_id, position) do nothing`,
+	args := []any{
 		m.ID, m.JobID, m.Position, m.ProjectID, m.URL, m.StoredURL, m.MediaType, m.ContentType,
-		m.Size, m.SHA256, nilIfEmpty(m.Metadata), micros(m.CreatedAt))
+		m.Size, m.SHA256, nilIfEmpty(m.Metadata), micros(m.CreatedAt),
+	}
+	// A job that is put in now has no media yet; the same twice is for the exact way.
+	if place := "media " + m.JobID + " " + m.Position; e.isFresh("id "+m.JobID) && !e.fresh[place] && e.insertLater(insertMedia, args...) {
+		e.fresh[place] = true
+		e.change("media", m.ID, m.MediaType, "")
+		return true, nil
+	}
+	n, err := e.exec(insertMedia, args...)
 	if err != nil {
 		return false, fmt.Errorf("insert media: %w", err)
 	}

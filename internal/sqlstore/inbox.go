@@ -461,13 +461,14 @@ func missing(kind, name string) error {
 	return fmt.Errorf("%s %s: %w", kind, clip(name, 60), gaff.ErrNotFound)
 }
 
-// loadEvent reads an event with its payload.
-func (t *tx) loadEvent(seq int64) (*gaff.Event, error) {
+// loadEvent reads an event with its payload; kept is false where retention has removed that.
+func (t *tx) loadEvent(seq int64) (ev *gaff.Event, kept bool, err error) {
 	var sc eventScan
-	err := t.row(append(sc.columns(), sc.payload()...), `select `+eventColumns+`, `+payloadColumns+`
+	var payload sql.NullInt64
+	err = t.row(append(append(sc.columns(), sc.payload()...), &payload), `select `+eventColumns+`, `+payloadColumns+`, p.seq
 		from event e left join payload p on p.seq = e.seq where e.seq = $1`, seq)
 	if err != nil {
-		return nil, fmt.Errorf("load event: %w", err)
+		return nil, false, fmt.Errorf("load event: %w", err)
 	}
-	return sc.event(), nil
+	return sc.event(), payload.Valid, nil
 }

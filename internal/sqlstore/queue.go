@@ -34,17 +34,16 @@ func (s *Store) Claim(ctx context.Context, p gaff.ClaimParams) (work []gaff.Work
 }
 
 func (t *tx) claim(p gaff.ClaimParams) ([]gaff.Work, error) {
-	find := t.due
 	if t.w.shared != nil {
-		find = t.lease
+		return t.lease(p)
 	}
-	found, err := find(p)
+	found, err := t.due(p)
 	if err != nil {
 		return nil, fmt.Errorf("claim: %w", err)
 	}
 	var work []gaff.Work
 	for _, f := range found {
-		ev, err := t.loadEvent(f.seq)
+		ev, _, err := t.loadEvent(f.seq)
 		if err != nil {
 			return nil, fmt.Errorf("claim: %w", err)
 		}
@@ -298,7 +297,10 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	ev, err := t.loadEvent(seq)
+	ev, kept, err := t.loadEvent(seq)
+	if err == nil {
+		err = whole(ev, kept)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -394,7 +396,10 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 	if err != nil {
 		return nil, err
 	}
-	ev, err := t.loadEvent(seq)
+	ev, kept, err := t.loadEvent(seq)
+	if err == nil {
+		err = whole(ev, kept)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -269,7 +269,7 @@ func (s *Store) Events(ctx context.Context, f gaff.EventFilter) (gaff.Page[gaff.
 }
 
 func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[gaff.Log], err error) {
-	var common, w where
+	var common where
 	limit, err := common.page("e.seq", f.Cursor)
 	if err != nil {
 		return page, err
@@ -287,34 +287,12 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 	if err != nil {
 		return page, err
 	}
-	head := limit + 1
-	if f.Query != "" {
-		// Bodies are searched among the newest only, so that a search costs what its window
-		// costs however long the log has grown.
-		head = gaff.SearchWindow
+	var scans []*logScan
+	if f.Query == "" {
+		scans, err = s.eventHead(ctx, f, runs, common, limit+1, limit+1)
+	} else {
+		scans, err = s.search(ctx, f, runs, common, limit+1)
 	}
-	// Each run is a part of the log that an index holds in order; the page is merged from
-	// the heads of the runs, whatever the length of the log.
-	var heads []string
-	for _, run := range runs {
-		part := where{args: w.args}
-		for _, predicate := range append(run, common.predicates...) {
-			part.add(predicate.text, predicate.args...)
-		}
-		heads = append(heads, `select seq from (select e.seq from event e`+part.String()+` order by e.seq desc limit `+strconv.Itoa(head)+`) run`)
-		w.args = part.args
-	}
-	w.add(`e.seq in (select seq from (` + strings.Join(heads, " union all ") + `) heads order by seq desc limit ` + strconv.Itoa(head) + `)`)
-	from := `event e`
-	if f.Query != "" {
-		seq, _ := id.ParseEvent(f.Query)
-		from = `event e left join payload p on p.seq = e.seq`
-		query := plain(f.Query)
-		w.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or `+s.opt.Dialect.Body("p.body")+`)`,
-			seq, contains(query), contains(query), s.opt.Dialect.Pattern(f.Query))
-	}
-	scans, err := collect(ctx, s.read, scanLog, `select `+logColumns+` from `+from+w.String()+
-		` order by e.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, err
 	}
@@ -323,6 +301,71 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 		page.Items = append(page.Items, sc.entry())
 	}
 	return page, nil
+}
+
+// searchPart is how many of the newest events a text search looks through first; then
+// four times as many, and so on: what is often found is found at once.
+const searchPart = 1000
+
+// search looks for a text among the newest only, so that a search costs what its window
+// costs however long the log has grown.
+func (s *Store) search(ctx context.Context, f gaff.EventFilter, runs [][]predicate, common where, limit int) (found []*logScan, err error) {
+	left := gaff.SearchWindow
+	for part := searchPart; left > 0 && len(found) < limit; part *= 4 {
+		part = min(part, left)
+		some, err := s.eventHead(ctx, f, runs, common, part, limit-len(found))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+		heads, args := headsOf(runs, common, part)
+		var lowest, count int64
+		if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0), count(*) from (`+heads+`) part`, plainText(args)...).
+			Scan(&lowest, &count); err != nil {
+			return nil, err
+		}
+		if count < int64(part) {
+			break
+		}
+		left -= part
+		// A list of its own: it grows with each part.
+		common = where{predicates: append(slices.Clip(common.predicates), predicate{"e.seq < ?", []any{lowest}})}
+	}
+	return found, nil
+}
+
+// headsOf selects the numbers of the newest of all runs. Each run is a part of the log that
+// an index holds in order; a page is merged from the heads of the runs, whatever the
+// length of the log.
+func headsOf(runs [][]predicate, common where, head int) (text string, args []any) {
+	var heads []string
+	for _, run := range runs {
+		part := where{args: args}
+		for _, predicate := range append(slices.Clip(run), common.predicates...) {
+			part.add(predicate.text, predicate.args...)
+		}
+		heads = append(heads, `select seq from (select e.seq from event e`+part.String()+` order by e.seq desc limit `+strconv.Itoa(head)+`) run`)
+		args = part.args
+	}
+	return `select seq from (` + strings.Join(heads, " union all ") + `) heads order by seq desc limit ` + strconv.Itoa(head), args
+}
+
+// eventHead reads up to limit of the newest events of the runs, or of those with the text
+// among the newest head.
+func (s *Store) eventHead(ctx context.Context, f gaff.EventFilter, runs [][]predicate, common where, head, limit int) ([]*logScan, error) {
+	heads, args := headsOf(runs, common, head)
+	w := where{args: args}
+	w.add(`e.seq in (` + heads + `)`)
+	from := `event e`
+	if f.Query != "" {
+		seq, _ := id.ParseEvent(f.Query)
+		from = `event e left join payload p on p.seq = e.seq`
+		query := plain(f.Query)
+		w.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or `+s.opt.Dialect.Body("p.body")+`)`,
+			seq, contains(query), contains(query), s.opt.Dialect.Pattern(f.Query))
+	}
+	return collect(ctx, s.read, scanLog, `select `+logColumns+` from `+from+w.String()+
+		` order by e.seq desc limit `+strconv.Itoa(limit), w.args...)
 }
 
 // maxRuns is how many parts one list is merged from; beyond it the log is walked.
@@ -377,11 +420,15 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) ([][]predicat
 	return runs, nil
 }
 
+// apart is by how many minutes numbers and times may disagree: what is received in one
+// minute may be committed in the next, and clocks of nodes may differ.
+const apart = 5
+
 // between narrows a list to what was received in a span of time. The tally tells between
 // which numbers that lies, so that the rest of the log is not read.
 func (s *Store) between(ctx context.Context, w *where, since, until time.Time) error {
 	bound := func(text string, minute int64) (int64, bool, error) {
-		found, err := column[sql.NullInt64](ctx, s.read, text, minute)
+		found, err := column[sql.NullInt64](ctx, s.read, text, minute, int64(apart))
 		if err != nil {
 			return 0, false, err
 		}
@@ -389,8 +436,8 @@ func (s *Store) between(ctx context.Context, w *where, since, until time.Time) e
 	}
 	if !since.IsZero() {
 		w.add("e.received_at >= ?", micros(since))
-		// What is received in one minute may be committed in the next.
-		first, ok, err := bound(`select min(first_seq) from tally where minute >= $1`, since.Unix()/60)
+		first, ok, err := bound(`select min(first_seq) from tally where first_seq is not null and minute >= $1
+			and minute <= (select min(minute) from tally where first_seq is not null and minute >= $1) + $2`, since.Unix()/60)
 		if err != nil {
 			return err
 		}
@@ -401,7 +448,8 @@ func (s *Store) between(ctx context.Context, w *where, since, until time.Time) e
 	}
 	if !until.IsZero() {
 		w.add("e.received_at < ?", micros(until))
-		last, ok, err := bound(`select max(last_seq) from tally where minute <= $1`, until.Unix()/60+1)
+		last, ok, err := bound(`select max(last_seq) from tally where first_seq is not null and minute <= $1
+			and minute >= (select max(minute) from tally where first_seq is not null and minute <= $1) - $2`, until.Unix()/60+apart)
 		if err != nil {
 			return err
 		}

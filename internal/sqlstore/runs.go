@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"gaff"
@@ -17,6 +18,17 @@ var _ pipeline.RunReader = (*Store)(nil)
 
 func (e *effects) SeeProject(_ context.Context, projectID string) error {
 	return e.seeProject(projectID)
+}
+
+// seeProjectLater is seeProject, and lets what was put off stay so where the project is
+// known.
+func (t *tx) seeProjectLater(projectID string) error {
+	if projectID == "" || t.x.projects[projectID] || slices.Contains(t.seen, projectID) {
+		return nil
+	}
+	t.asking = true // a project is not among the later ones
+	defer func() { t.asking = false }()
+	return t.seeProject(projectID)
 }
 
 func (t *tx) seeProject(projectID string) error {

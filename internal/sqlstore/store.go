@@ -54,12 +54,21 @@ type Dialect struct {
 // ErrCollision is a transaction that was undone because of another one.
 var ErrCollision = errors.New("another transaction got in the way")
 
+// Statement is one with its arguments.
+type Statement struct {
+	Text string
+	Args []any
+}
+
 // Shared says how several connections, of several processes, write to one database.
 type Shared struct {
 	// Connect opens a connection for writing, within the context's time.
 	Connect func(context.Context) (*sql.Conn, error)
 	// Commit ends the open transaction. Nil means that it was committed for certain.
 	Commit func(context.Context, *sql.Conn) error
+	// Pipeline runs statements in the open transaction, all sent at once, and returns how
+	// many rows each changed.
+	Pipeline func(context.Context, *sql.Conn, []Statement) ([]int64, error)
 	// Tell passes on to other processes what waits in which lanes, and whether anything
 	// changed. It must not block.
 	Tell func(lanes []string, changed bool)

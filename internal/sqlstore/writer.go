@@ -373,7 +373,7 @@ func (x *session) commit(batch []*op) {
 // those that failed before they wrote anything; err means that nothing was written, or,
 // if it is ErrUnavailable, that it is not known whether it was.
 func (x *session) transact(batch []*op) (errs []error, err error) {
-	t := &tx{w: x.w, x: x, ctx: context.Background()}
+	t := &tx{w: x.w, x: x, ctx: context.Background(), many: len(batch) > 1}
 	if x.w.shared != nil {
 		var cancel context.CancelFunc
 		t.ctx, cancel = context.WithTimeout(t.ctx, x.w.shared.TxTime)
@@ -569,6 +569,11 @@ func (u unprepared) QueryContext(ctx context.Context, args ...any) (*sql.Rows, e
 func (t *tx) prepare(text string) (statement, error) {
 	x := t.x
 	if x.stmts == nil {
+		if !t.asking {
+			if err := t.runLater(); err != nil {
+				return nil, err
+			}
+		}
 		return unprepared{x.conn, text}, nil
 	}
 	if stmt := x.stmts[text]; stmt != nil {
@@ -609,8 +614,14 @@ type tx struct {
 	// What is written at the end, for all operations at once; see bulk.go.
 	accepting []acceptance
 	finishing []finishing
-	changes   []change
-	wakes     []string // lanes in which something waits now
+	// later are inserts that are expected to meet nothing; fresh are the jobs among them.
+	// Where one does meet something, all is done again, one by one and nothing later.
+	many    bool // there are several operations
+	later   []Statement
+	fresh   map[string]bool
+	asking  bool // a query is about what is not among the later ones
+	changes []change
+	wakes   []string // lanes in which something waits now
 }
 
 type tally struct {
@@ -741,10 +752,11 @@ func (t *tx) wake(lane string) {
 	}
 }
 
-func (t *tx) tally(source string) *tally {
-	minute := t.now.Unix() / 60
+func (t *tx) tally(source string) *tally { return t.tallyOf(source, t.now.Unix()/60) }
+
+func (t *tx) tallyOf(source string, minute int64) *tally {
 	for i := range t.tallies {
-		if t.tallies[i].source == source {
+		if t.tallies[i].source == source && t.tallies[i].minute == minute {
 			return &t.tallies[i]
 		}
 	}

@@ -21,6 +21,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/sqlstore"
 	"gaff/internal/stats"
 	"gaff/pipeline"
 )
@@ -30,6 +31,7 @@ type Store interface {
 	gaff.Store
 	pipeline.Store
 	PipelineReader
+	Forget(ctx context.Context, r sqlstore.Retention) (sqlstore.Forgotten, error)
 	pipeline.RunReader
 	gaff.Records
 	gaff.Follower
@@ -85,6 +87,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"RetryOfTheDead":                 testRetry,
 		"ReplayReplaces":                 testReplay,
 		"Cancel":                         testCancel,
+		"Retention":                      testRetention,
 		"EventLists":                     testEventLists,
 		"LogsByNumber":                   testLogs,
 		"DeliveryLists":                  testDeliveryLists,

@@ -194,6 +194,8 @@ func TestServerGone(t *testing.T) {
 			kept = append(kept, rc.ID)
 		}
 		end()
+		// The children of a killed server live on for a moment.
+		eventually(t, what+": noticed", func() bool { return st.Ready(context.Background()) != nil })
 		unavailable(t, st, what)
 		if err := server.Start(); err != nil {
 			t.Fatal(err)

@@ -109,7 +109,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 		Dialect: dialect, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections, AcceptWait: acceptWait,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor,
 		Shared: &sqlstore.Shared{
-			Connect: writeDB.Conn, Commit: commit, Tell: n.tell,
+			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Tell: n.tell,
 			Accepters: accepters, Effecters: effecters, Lease: o.Lease, TxTime: txTime,
 		},
 		Close: func() error {
@@ -147,7 +147,8 @@ const writerSettings = `set enable_seqscan = off; set enable_hashjoin = off; set
 	set plan_cache_mode = force_generic_plan; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '8s';
 	select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`
 
-const readerSettings = `set jit = off; set statement_timeout = '15s'; set default_transaction_read_only = on`
+// readerSettings: lists are read from the ends of indexes, which are in memory.
+const readerSettings = `set jit = off; set random_page_cost = 1.1; set statement_timeout = '15s'; set default_transaction_read_only = on`
 
 func setUp(settings string) func(context.Context, *pgx.Conn) error {
 	return func(ctx context.Context, c *pgx.Conn) error {
@@ -229,6 +230,25 @@ func commit(ctx context.Context, conn *sql.Conn) error {
 		}
 		return err
 	})
+}
+
+func pipeline(ctx context.Context, conn *sql.Conn, statements []sqlstore.Statement) (changed []int64, err error) {
+	err = conn.Raw(func(raw any) error {
+		batch := &pgx.Batch{}
+		for _, s := range statements {
+			batch.Queue(s.Text, s.Args...)
+		}
+		results := raw.(*stdlib.Conn).Conn().SendBatch(ctx, batch)
+		for range statements {
+			tag, err := results.Exec()
+			if err != nil {
+				return errors.Join(err, results.Close())
+			}
+			changed = append(changed, tag.RowsAffected())
+		}
+		return results.Close()
+	})
+	return changed, err
 }
 
 var dialect = sqlstore.Dialect{

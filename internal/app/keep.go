@@ -1,0 +1,101 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gaff"
+	"gaff/internal/config"
+	"gaff/internal/sqlstore"
+	"gaff/store/postgres"
+	"gaff/store/sqlite"
+)
+
+const (
+	// forgetFirst lets a gateway start in peace; forgetEvery is the time between two looks
+	// at what is too old.
+	forgetFirst = time.Minute
+	forgetEvery = 10 * time.Minute
+)
+
+// keepRetention forgets what is too old, until ctx ends.
+func keepRetention(ctx context.Context, r config.Retention, st *sqlstore.Store, log *slog.Logger) {
+	for wait := forgetFirst; ; wait = forgetEvery {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		began := time.Now()
+		f, err := st.Forget(ctx, before(began, r))
+		switch {
+		case err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped):
+			log.Warn("retention", "error", err)
+		case f != (sqlstore.Forgotten{}):
+			log.Info("retention", "payloads", f.Payloads, "events", f.Events, "rejections", f.Rejections, "took", time.Since(began).Round(time.Millisecond).String())
+		}
+	}
+}
+
+// before turns ages into times; zero stays zero.
+func before(now time.Time, r config.Retention) (s sqlstore.Retention) {
+	for at, age := range map[*time.Time]time.Duration{&s.Payloads: r.Payloads, &s.Events: r.Events, &s.Rejections: r.Rejections} {
+		if age > 0 {
+			*at = now.Add(-age)
+		}
+	}
+	return s
+}
+
+// Backup copies the SQLite database into a file while a gateway may be running.
+func Backup(ctx context.Context, cfg *config.Config, file string, out io.Writer) error {
+	if cfg.DatabaseURL != "" {
+		return errors.New("gaff backup is for SQLite; back PostgreSQL up with its own tools: pg_dump --format=custom --file=FILE \"$GAFF_DATABASE_URL\"")
+	}
+	path := filepath.Join(cfg.DataDir, databaseFile)
+	events, err := sqlite.Backup(ctx, path, file)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s: %d events, checked\n", file, events)
+	return nil
+}
+
+// Import copies what is in a SQLite file (sqlite://PATH; empty: the data folder's) into an
+// empty PostgreSQL database.
+func Import(ctx context.Context, cfg *config.Config, from, to string, out io.Writer) error {
+	path := filepath.Join(cfg.DataDir, databaseFile)
+	if from != "" {
+		var ok bool
+		if path, ok = strings.CutPrefix(from, "sqlite://"); !ok || path == "" {
+			return fmt.Errorf("--from %q: must be sqlite:// and the path of a gaff.db, such as sqlite:///var/lib/gaff/gaff.db", from)
+		}
+	}
+	if !strings.HasPrefix(to, "postgres://") && !strings.HasPrefix(to, "postgresql://") {
+		return errors.New("--to: must be postgres://user:password@host/database")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if err := mustExist(path); err != nil {
+		return err
+	}
+	// Opened as a gateway would: its schema is brought up to date, and no gateway can run.
+	st, err := sqlite.Open(ctx, path, sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	err = postgres.Import(ctx, st, path, to, out)
+	if err := errors.Join(err, st.Close()); err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	fmt.Fprintln(out, "done: start gaff with GAFF_DATABASE_URL set to the new address; keep the file until you have seen it work")
+	return nil
+}
