@@ -494,7 +494,25 @@ func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 	// Each source and status is a run of an index in the order asked for, so a page is
 	// merged from the heads of a few runs, whatever the number of rows.
 	var keys []logKey
+	rolled := int64(0)
+	if q.Type == "" {
+		if rolled, err = rolledUntil(ctx, tx); err != nil {
+			return nil, 0, err
+		}
+	}
 	for _, source := range sources {
+		if q.Type == "" {
+			// What was counted along the way need not be counted again.
+			hours, err := hoursOf(ctx, tx, source, time.Time{}, rolled)
+			if err != nil {
+				return nil, 0, err
+			}
+			for _, h := range hours {
+				for _, status := range statuses {
+					total += int(h.counts[1+status])
+				}
+			}
+		}
 		for _, status := range statuses {
 			var w where
 			w.add("e.source = ?", source)
@@ -512,7 +530,7 @@ func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 				}
 				keys = append(keys, run...)
 			}
-			if total <= gaff.MaxLogCount {
+			if q.Type != "" && total <= gaff.MaxLogCount {
 				n, err := column[int](ctx, tx, `select count(*) from (select 1 from event e`+w.String()+
 					` limit `+strconv.Itoa(gaff.MaxLogCount+1-total)+`) counted`, w.args...)
 				if err != nil {
@@ -522,6 +540,7 @@ func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 			}
 		}
 	}
+	total = min(max(total, 0), gaff.MaxLogCount+1)
 	slices.SortFunc(keys, func(a, b logKey) int {
 		order := cmp.Or(cmp.Compare(b.at, a.at), cmp.Compare(b.seq, a.seq))
 		if q.Ascending {

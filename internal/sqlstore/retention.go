@@ -144,6 +144,11 @@ func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	type hour struct {
+		source string
+		hour   int64
+	}
+	hours := map[hour]*[3]int64{}
 	for _, p := range found {
 		for _, text := range []string{
 			`delete from attempt where seq = $1`, `delete from delivery where seq = $1`, `delete from payload where seq = $1`,
@@ -157,6 +162,17 @@ func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 		// that counts of a later time stay as they are.
 		tl := t.tallyOf(p.source, p.received/60e6)
 		tl.status[p.status]--
+		h := hour{p.source, p.received / 3600e6}
+		if hours[h] == nil {
+			hours[h] = &[3]int64{}
+		}
+		hours[h][p.status]++
+	}
+	for h, n := range hours {
+		if _, err := t.exec(`update tally_hour set pending = pending - $3, success = success - $4, error = error - $5
+			where source = $1 and hour = $2`, h.source, h.hour, n[0], n[1], n[2]); err != nil {
+			return 0, 0, err
+		}
 	}
 	return int64(len(found)), last, nil
 }

@@ -78,6 +78,7 @@ func testRetention(s *suite) {
 	if _, err := s.st.Rejection(s.ctx, "rej_new"); err != nil {
 		s.Error(err)
 	}
+	s.must(s.st.RollUp(s.ctx, time.Now()))
 	f, err = s.st.Forget(s.ctx, sqlstore.Retention{Payloads: cutoff, Events: cutoff})
 	s.must(err)
 	s.equal("events", f, sqlstore.Forgotten{Events: 452})
