@@ -673,3 +673,28 @@ func TestReload(t *testing.T) {
 		t.Error("a configuration that came from nowhere was read again")
 	}
 }
+
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	for yaml, want := range map[string]string{
+		"retention: {payloads: 1d, events: 30d, rejections: 12h}": "",
+		"retention: {payloads: 0, events: 0, rejections: 0}":      "",
+		"retention: {payloads: 10d, events: 0}":                   "",
+		"retention: {payloads: 5m}":                               `retention.payloads="5m"`,
+		"retention: {payloads: 31d, events: 30d}":                 "must not be shorter than retention.payloads",
+		"retention: {payloads: 0, events: 30d}":                   "must not be shorter than retention.payloads",
+		"retention: {jobs: 1d}":                                   "retention.jobs",
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "gaff.yaml"), []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(LoadOptions{Dir: dir})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", yaml, err, want)
+		}
+	}
+	if r := Default().Retention; r.Payloads != 30*24*time.Hour || r.Events != 180*24*time.Hour || r.Rejections != 7*24*time.Hour {
+		t.Errorf("defaults: %+v", r)
+	}
+}

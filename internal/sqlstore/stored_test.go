@@ -5,9 +5,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"gaff"
 	"gaff/internal/fuzzseed"
+	"gaff/internal/id"
 )
 
 func TestStoredRequest(t *testing.T) {
@@ -93,4 +95,30 @@ func FuzzCursor(f *testing.F) {
 			t.Errorf("%q is read as change %d-%d", text, seq, item)
 		}
 	})
+}
+
+// Who reads forward must not step over a number that a slower commit may still bring.
+func TestSettledStopsAtYoungGaps(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	at := func(seq int64, age time.Duration) *gaff.Event {
+		return &gaff.Event{ID: id.OfEvent(now.Add(-age), seq), ReceivedAt: now.Add(-age)}
+	}
+	old, young := time.Hour, time.Second
+	for name, tt := range map[string]struct {
+		after int64
+		evs   []*gaff.Event
+		want  int
+	}{
+		"none":                 {5, nil, 0},
+		"no gap":               {5, []*gaff.Event{at(6, young), at(7, young)}, 2},
+		"a young gap":          {5, []*gaff.Event{at(6, young), at(8, young), at(9, young)}, 1},
+		"a young gap at first": {5, []*gaff.Event{at(7, young)}, 0},
+		"an old gap":           {5, []*gaff.Event{at(8, old), at(9, old), at(11, young)}, 2},
+		"from the beginning":   {0, []*gaff.Event{at(8, young), at(9, young), at(12, young)}, 2},
+	} {
+		if got := settled(tt.evs, tt.after, now.Add(-12*time.Second)); len(got) != tt.want {
+			t.Errorf("%s: %d, want %d", name, len(got), tt.want)
+		}
+	}
 }
