@@ -105,6 +105,14 @@ func judge(w Work, err error, started time.Time, took time.Duration, policy Retr
 		return out
 	case errors.As(err, &discard):
 		out.State, out.Attempt.Outcome = StateDead, AttemptDiscarded
+	case errors.Is(err, ErrUnavailable) && !errors.As(err, &after):
+		// Our own database was gone: no fault of the handler's, and no attempt.
+		out.State, out.RunAt = StatePending, now.Add(afterOutage)
+		if w.Delivery.Attempts > 0 {
+			out.State = StateRetrying
+		}
+		out.Attempt.Outcome, out.Attempt.Error = AttemptSnoozed, ""
+		return out
 	case errors.As(err, &after):
 		out.RunAt = now.Add(after.after)
 	case errors.As(err, &panicked):
@@ -120,6 +128,9 @@ func judge(w Work, err error, started time.Time, took time.Duration, policy Retr
 	}
 	return out
 }
+
+// afterOutage is when a delivery is due again that our own database stood in the way of.
+const afterOutage = 2 * time.Second
 
 var errTimeout = errors.New("the handler took too long")
 
