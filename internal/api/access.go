@@ -210,13 +210,13 @@ func (s *server) describeAccess(api huma.API) {
 			return &output[meDoc]{meDoc{who.Name, who.Role.String(), who.Via, orNull(who.ID)}}, nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/keys", "list-keys", "List API keys, newest first", Admin),
-		func(ctx context.Context, _ *struct{}) (*output[list[keyDoc]], error) {
+		func(ctx context.Context, in *Paging) (*output[list[keyDoc]], error) {
 			g, err := guard()
 			if err != nil {
 				return nil, err
 			}
 			keys, err := g.Keys(ctx)
-			return allOf(s, keys, err, newKeyDoc)
+			return cutList(s, *in, keys, err, func(k access.Key) string { return k.ID }, newKeyDoc)
 		})
 	create := operation(http.MethodPost, "/api/v1/keys", "create-key", "Make an API key; its secret is in the answer, and nowhere else", Admin)
 	create.DefaultStatus = http.StatusCreated
@@ -249,13 +249,13 @@ func (s *server) describeAccess(api huma.API) {
 			return nil, nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/sessions", "list-sessions", "List the browsers that are logged in to the console", Admin),
-		func(ctx context.Context, _ *struct{}) (*output[list[sessionDoc]], error) {
+		func(ctx context.Context, in *Paging) (*output[list[sessionDoc]], error) {
 			g, err := guard()
 			if err != nil {
 				return nil, err
 			}
 			sessions, err := g.Sessions(ctx)
-			return allOf(s, sessions, err, newSessionDoc)
+			return cutList(s, *in, sessions, err, func(s access.Session) string { return s.ID }, newSessionDoc)
 		})
 	huma.Register(api, operation(http.MethodDelete, "/api/v1/sessions/{id}", "end-session", "Log a browser out", Admin),
 		func(ctx context.Context, in *idInput) (*struct{}, error) {
@@ -297,15 +297,3 @@ func (s *server) describeAccess(api huma.API) {
 
 // LoginPath is where one-time links point to; the code follows.
 const LoginPath = "/login/"
-
-// allOf turns all rows into a list of one page.
-func allOf[R, D any](s *server, rows []R, err error, doc func(R) D) (*output[list[D]], error) {
-	if err != nil {
-		return nil, s.failure(err)
-	}
-	out := &output[list[D]]{Body: list[D]{Docs: []D{}}}
-	for _, row := range rows {
-		out.Body.Docs = append(out.Body.Docs, doc(row))
-	}
-	return out, nil
-}

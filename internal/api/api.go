@@ -482,12 +482,40 @@ type Paging struct {
 
 func (c Paging) page() gaff.Cursor { return gaff.Cursor{After: c.Cursor, Limit: c.Limit} }
 
+// cut takes a page out of rows that are few enough to be read whole. A cursor is the key of
+// the last row before it.
+func cut[R any](p Paging, rows []R, key func(R) string) (gaff.Page[R], error) {
+	if p.Cursor != "" {
+		i := slices.IndexFunc(rows, func(row R) bool { return key(row) == p.Cursor })
+		if i < 0 {
+			return gaff.Page[R]{}, huma.Error400BadRequest("cursor: the list has changed; begin again with the first page")
+		}
+		rows = rows[i+1:]
+	}
+	if p.Limit <= 0 || len(rows) <= p.Limit {
+		return gaff.Page[R]{Items: rows}, nil
+	}
+	return gaff.Page[R]{Items: rows[:p.Limit], Next: key(rows[p.Limit-1])}, nil
+}
+
 type list[T any] struct {
 	Docs       []T     `json:"docs" nullable:"false"`
 	NextCursor *string `json:"nextCursor" doc:"Where the next page begins; null on the last one."`
 }
 
 type output[T any] struct{ Body T }
+
+// cutList is cut and listOf in one, for rows whose reading may have failed.
+func cutList[R, D any](s *server, p Paging, rows []R, err error, key func(R) string, doc func(R) D) (*output[list[D]], error) {
+	if err != nil {
+		return nil, s.failure(err)
+	}
+	page, err := cut(p, rows, key)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(page, doc), nil
+}
 
 // listOf turns a page of rows into a list of documents.
 func listOf[R, D any](page gaff.Page[R], doc func(R) D) *output[list[D]] {

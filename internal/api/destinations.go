@@ -146,16 +146,13 @@ func (s *server) told(d forwarding.Destination, err error) (*output[destinationD
 
 func (s *server) describeDestinations(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/destinations", "list-destinations", "List where events are forwarded to, by name", Viewer),
-		func(ctx context.Context, _ *struct{}) (*output[list[destinationDoc]], error) {
+		func(ctx context.Context, in *Paging) (*output[list[destinationDoc]], error) {
 			m, err := s.forwarding()
 			if err != nil {
 				return nil, err
 			}
 			all, err := m.List(ctx)
-			if err != nil {
-				return nil, s.failure(err)
-			}
-			return listOf(gaff.Page[forwarding.Destination]{Items: all}, newDestinationDoc), nil
+			return cutList(s, *in, all, err, func(d forwarding.Destination) string { return d.Name }, newDestinationDoc)
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/destinations/{name}", "get-destination", "One destination, with its health and backlog", Viewer),
 		func(ctx context.Context, in *nameInput) (*output[destinationDoc], error) {
@@ -643,16 +640,13 @@ type subscriptionInput struct {
 
 func (s *server) describeSubscriptions(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/subscriptions", "list-subscriptions", "List who listens to the log of events", Viewer),
-		func(ctx context.Context, _ *struct{}) (*output[list[subscriptionDoc]], error) {
+		func(ctx context.Context, in *Paging) (*output[list[subscriptionDoc]], error) {
 			m, err := s.forwarding()
 			if err != nil {
 				return nil, err
 			}
 			all, err := m.Subscriptions(ctx)
-			if err != nil {
-				return nil, s.failure(err)
-			}
-			return listOf(gaff.Page[forwarding.Subscription]{Items: all}, newSubscriptionDoc), nil
+			return cutList(s, *in, all, err, func(d forwarding.Subscription) string { return d.Name }, newSubscriptionDoc)
 		})
 	subscribe := operation(http.MethodPost, "/api/v1/subscriptions", "subscribe", "Listen to the log of events from a place of one's own", Operator)
 	subscribe.Errors = append(subscribe.Errors, http.StatusBadRequest)

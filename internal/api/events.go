@@ -420,9 +420,16 @@ func (s *server) describeOverview(api huma.API) {
 			return &output[statsDoc]{doc}, nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/sources", "list-sources", "List the configured sources", Viewer),
-		func(ctx context.Context, _ *struct{}) (*output[list[sourceDoc]], error) {
+		func(ctx context.Context, in *Paging) (*output[list[sourceDoc]], error) {
 			docs, err := s.sources(ctx)
-			return &output[list[sourceDoc]]{list[sourceDoc]{Docs: docs}}, err
+			if err != nil {
+				return nil, err
+			}
+			page, err := cut(*in, docs, func(d sourceDoc) string { return d.Name })
+			if err != nil {
+				return nil, err
+			}
+			return listOf(page, func(d sourceDoc) sourceDoc { return d }), nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/sources/{name}", "get-source", "One source", Viewer),
 		func(ctx context.Context, in *nameInput) (*output[sourceDoc], error) {

@@ -85,9 +85,9 @@ func (s *server) describeStats(api huma.API) {
 			return &output[seriesDoc]{doc}, nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/stats/silence", "list-silent-sources", "Sources that nothing came from for longer than usual", Viewer),
-		func(ctx context.Context, _ *struct{}) (*output[list[silenceDoc]], error) {
+		func(ctx context.Context, in *Paging) (*output[list[silenceDoc]], error) {
 			silent, err := stats.Silent(ctx, s.o.Store, time.Now())
-			return allOf(s, silent, err, func(sl stats.Silence) silenceDoc {
+			return cutList(s, *in, silent, err, func(sl stats.Silence) string { return sl.Source }, func(sl stats.Silence) silenceDoc {
 				return silenceDoc{sl.Source, stamp(sl.Last), int64(sl.For.Seconds()), int64(sl.Usual.Seconds())}
 			})
 		})

@@ -32,9 +32,11 @@ import (
 // Files in the data folder by which the commands on the same machine find the gateway.
 const (
 	// URLFile holds the running gateway's address, TokenFile the admin token that was
-	// made at the first start.
-	URLFile   = "url"
-	TokenFile = "admin-token"
+	// made at the first start, if none is configured, and LocalTokenFile one that works
+	// as long as this gateway runs.
+	URLFile        = "url"
+	TokenFile      = "admin-token"
+	LocalTokenFile = "token"
 
 	databaseFile = "gaff.db"
 )
@@ -112,7 +114,8 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		return fmt.Errorf("destinations: %w", err)
 	}
 	m.Observe(st)
-	guard := access.NewGuard(access.GuardOptions{Store: st, AdminHash: admin.hash, Log: log})
+	localToken := newToken()
+	guard := access.NewGuard(access.GuardOptions{Store: st, AdminHash: admin.hash, LocalToken: localToken, Log: log})
 	// Listening comes before starting to work: a second gateway on the same address must
 	// fail before it does anything.
 	ln, err := net.Listen("tcp", cfg.Addr)
@@ -160,7 +163,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		<-asked
 	}()
 	local := localURL(ln.Addr())
-	forget, err := announce(cfg.DataDir, local)
+	forget, err := announce(cfg.DataDir, local, localToken)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -237,13 +240,23 @@ func (l *migrationLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// announce tells the commands on this machine where the gateway is, until forget.
-func announce(dir, url string) (forget func(), err error) {
-	path := filepath.Join(dir, URLFile)
-	if err := os.WriteFile(path, []byte(url+"\n"), 0o600); err != nil {
-		return nil, fmt.Errorf("note the gateway's address: %w", err)
+// announce tells the commands on this machine where the gateway is, and with which token
+// to ask it, until forget.
+func announce(dir, url, token string) (forget func(), err error) {
+	files := map[string]string{URLFile: url, LocalTokenFile: token}
+	forget = func() {
+		for name := range files {
+			_ = os.Remove(filepath.Join(dir, name))
+		}
 	}
-	return func() { _ = os.Remove(path) }, nil
+	forget() // what a killed gateway left
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
+			forget()
+			return nil, fmt.Errorf("note the gateway's address: %w", err)
+		}
+	}
+	return forget, nil
 }
 
 // localURL is how this machine reaches the listener.

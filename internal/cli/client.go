@@ -28,6 +28,8 @@ import (
 const (
 	urlFile   = "url"
 	tokenFile = "admin-token"
+	// localTokenFile is there while the gateway runs, whatever token is configured.
+	localTokenFile = "token"
 )
 
 // maxAnswer bounds what is read of one answer, in bytes.
@@ -110,7 +112,9 @@ func (p *program) dial() (*client, error) {
 	}
 	// The token of the gateway on this machine is not for any other.
 	if c.token == "" && (c.base == p.fromDataDir(cfg, urlFile) || isLoopback(u.Hostname())) {
-		c.token = p.fromDataDir(cfg, tokenFile)
+		if c.token = p.fromDataDir(cfg, localTokenFile); c.token == "" {
+			c.token = p.fromDataDir(cfg, tokenFile)
+		}
 	}
 	if c.token == "" {
 		return nil, fmt.Errorf("no token for %s: set GAFF_TOKEN (or GAFF_TOKEN_FILE); on the gateway's machine, run as the owner of its data folder", c.base)
