@@ -570,6 +570,11 @@ func (e *Engine) write(ctx context.Context, tx pipeline.Tx, a *advance, out *pip
 			return err
 		}
 	}
+	if a.due {
+		if err := e.emitIn(ctx, tx, eventAdvance, message{RunID: run.ID}, run.DueAt, run.Hop); err != nil {
+			return err
+		}
+	}
 	steps := make([]pipeline.Step, 0, len(order))
 	timers := map[int64]bool{}
 	for _, u := range order {
@@ -672,10 +677,11 @@ func (e *Engine) submit(ctx context.Context, tx pipeline.Tx, a *advance, run *pi
 	if row.Item >= 0 {
 		stepID += "/" + strconv.Itoa(row.Item)
 	}
+	key := run.ID + "/" + stepKey(a.st.steps[row.Name], row)
 	jobID, err := e.o.Jobs.Enqueue(ctx, tx, Submission{
 		Provider: sub.Provider, Model: sub.Model, Kind: sub.Kind, ProjectID: run.ProjectID, UserID: run.UserID,
 		RunID: run.ID, StepID: stepID, Input: sub.Input, Metadata: sub.Metadata,
-		IdempotencyKey: fmt.Sprintf("%s/%s/%d", run.ID, stepID, row.Attempt), Hop: run.Hop,
+		IdempotencyKey: key, Hop: run.Hop,
 	})
 	if err != nil {
 		return fmt.Errorf("submit step %s: %w", row.Name, err)
@@ -685,6 +691,16 @@ func (e *Engine) submit(ctx context.Context, tx pipeline.Tx, a *advance, run *pi
 		row.DueAt = now.Add(time.Duration(def.Timeout))
 	}
 	return nil
+}
+
+// stepKey names one try of a step or item within its run: "images/3/1.2" is the second try
+// of an item in the first round of its step, "film/2" the second try of a step. The items of
+// a step that begins anew are new ones.
+func stepKey(s *stepState, u *pipeline.Step) string {
+	if u.Item < 0 {
+		return fmt.Sprintf("%s/%d", u.Name, u.Attempt)
+	}
+	return fmt.Sprintf("%s/%d/%d.%d", u.Name, u.Item, s.row.Attempt, u.Attempt)
 }
 
 // tell emits what follows from an advance.
@@ -1479,11 +1495,9 @@ func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *pipeline
 	req.Header.Set("User-Agent", "gaff")
 	// The same at every automatic try, so that the receiver does the work once; another
 	// after a person had it done again.
-	key := fmt.Sprintf("%s/%s", u.RunID, u.Name)
-	if u.Item >= 0 {
-		key += "/" + strconv.Itoa(u.Item)
-	}
-	req.Header.Set("Idempotency-Key", fmt.Sprintf("%s/%d", key, u.Attempt-u.Tries))
+	first := *u
+	first.Attempt -= u.Tries - 1
+	req.Header.Set("Idempotency-Key", u.RunID+"/"+stepKey(s, &first))
 	vars["secrets"] = e.o.Secrets
 	for name, text := range s.def.headers {
 		if text == nil {

@@ -60,7 +60,7 @@ func (w *world) Enqueue(ctx context.Context, tx pipeline.Tx, s workflow.Submissi
 		return "", fmt.Errorf("%w: no such model", gaff.ErrInvalid)
 	}
 	id := "job-" + strings.TrimPrefix(s.IdempotencyKey, s.RunID+"/")
-	id = s.RunID + "-" + strings.ReplaceAll(strings.TrimPrefix(id, "job-"), "/", "-")
+	id = s.RunID + "-" + strings.NewReplacer("/1.", "-", "/", "-").Replace(strings.TrimPrefix(id, "job-"))
 	if err := tx.InsertJob(ctx, &pipeline.Job{
 		ID: id, Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Metadata: s.Input,
 		RunID: s.RunID, StepID: s.StepID,
@@ -453,6 +453,34 @@ steps:
 	})
 }
 
+// The items of a step that begins anew are new ones: their jobs are not those of the former.
+func TestAStepBegunAnewHasNewJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, `
+name: anew
+steps:
+  - name: a
+    submit: {provider: fal, model: m}
+  - name: b
+    needs: [a]
+    for_each: "[1, 2]"
+    submit: {provider: fal, model: m}
+`)
+		run := w.run("anew", `{}`)
+		w.settle(run+"-a-1", pipeline.JobCompleted, `{}`)
+		w.await(run, "running a=completed b=running[running,running] jobs=b-0-1,b-1-1")
+		w.settle(run+"-b-0-1", pipeline.JobCompleted, `{}`)
+		w.settle(run+"-b-1-1", pipeline.JobFailed, "no luck")
+		w.await(run, "failed a=completed b=failed[completed,failed]")
+		if _, err := w.e.Retry(context.Background(), run, "a", pipeline.WholeStep); err != nil {
+			t.Fatal(err)
+		}
+		w.await(run, "running a=running b=pending jobs=a-2")
+		w.settle(run+"-a-2", pipeline.JobCompleted, `{}`)
+		w.await(run, "running a=completed b=running[running,running] jobs=b-0-2.1,b-1-2.1")
+	})
+}
+
 func TestApproval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `
@@ -650,7 +678,7 @@ steps:
 		w.await(run, "completed a=completed b=completed")
 		mu.Lock()
 		// One key for all tries.
-		if len(keys) != 3 || keys[0] != run+"/a/0" || keys[1] != keys[0] || keys[2] != keys[0] {
+		if len(keys) != 3 || keys[0] != run+"/a/1" || keys[1] != keys[0] || keys[2] != keys[0] {
 			t.Errorf("keys %q", keys)
 		}
 		answers = []int{404}
@@ -807,11 +835,17 @@ steps:
 		if r := w.await(run, "failed a=cancelled"); r.Error != "took longer than 20m0s" {
 			t.Errorf("error %q", r.Error)
 		}
-		// Late news of the job changes nothing.
 		w.mu.Lock()
-		defer w.mu.Unlock()
 		if len(w.ended) != 1 {
 			t.Errorf("cancelled %v", w.ended)
 		}
+		w.mu.Unlock()
+		// One that is taken up again has its time again.
+		if _, err := w.e.Retry(context.Background(), run, "", pipeline.WholeStep); err != nil {
+			t.Fatal(err)
+		}
+		w.await(run, "running a=running jobs=a-2")
+		time.Sleep(21 * time.Minute)
+		w.await(run, "failed a=cancelled")
 	})
 }

@@ -122,6 +122,7 @@ type advance struct {
 	asks    []*pipeline.Step // approvals wanted
 	emits   []emission
 	changed bool // the run's own row
+	due     bool // when the run times out
 	vars    map[string]any
 	err     error // of the store: nothing may be written
 }
@@ -741,17 +742,14 @@ func (a *advance) decide(name string, item int, approved bool, by, comment strin
 }
 
 // retry makes a run go on: from what failed, from a step, or with one item of a step. What
-// comes after it is done anew.
+// else failed the run, or was ended by its end, is done again too: else it could not go on.
+// What comes after all that is done anew.
 func (a *advance) retry(name string, item int) error {
-	var targets []*stepState
+	ended := a.st.run.Status.Settled() || a.failing() != nil
+	var target *stepState
 	if name == "" {
 		if a.st.run.Status != pipeline.RunFailed && a.st.run.Status != pipeline.RunCancelled {
 			return fmt.Errorf("%w: the run is %s; name the step to begin from", gaff.ErrConflict, a.st.run.Status)
-		}
-		for _, def := range a.c.steps {
-			if s := a.st.steps[def.Name]; s.row.Status == pipeline.StepFailed && a.fatal(s) || s.row.Status == pipeline.StepCancelled {
-				targets = append(targets, s)
-			}
 		}
 	} else {
 		s, u := a.st.find(name, item)
@@ -761,30 +759,47 @@ func (a *advance) retry(name string, item int) error {
 		if !u.Status.Settled() {
 			return fmt.Errorf("%w: it is %s; only what has ended can be done again", gaff.ErrConflict, u.Status)
 		}
-		targets = append(targets, s)
-		if item != pipeline.WholeStep {
-			a.anew(u)
-			if s.row.Status.Settled() {
-				s.row.Status, s.row.Error, s.row.SettledAt = pipeline.StepRunning, "", time.Time{}
-				a.touch(s.row)
+		target = s
+	}
+	var redo []*stepState
+	if ended {
+		for _, def := range a.c.steps {
+			s := a.st.steps[def.Name]
+			broken := slices.ContainsFunc(s.items, func(u *pipeline.Step) bool {
+				return u.Status == pipeline.StepFailed || u.Status == pipeline.StepCancelled
+			})
+			if s.row.Status == pipeline.StepFailed && a.fatal(s) || s.row.Status == pipeline.StepCancelled || s.row.Status.Active() && broken {
+				redo = append(redo, s)
 			}
 		}
 	}
 	after := map[string]bool{}
-	for _, s := range targets {
-		if item == pipeline.WholeStep {
-			a.again(s)
-		}
+	for _, s := range redo {
+		a.again(s)
 		a.followers(s.def.Name, after)
 	}
+	if target != nil {
+		a.followers(name, after)
+		if _, u := a.st.find(name, item); item == pipeline.WholeStep {
+			if !slices.Contains(redo, target) {
+				a.again(target)
+			}
+		} else {
+			a.anew(u)
+			if target.row.Status.Settled() {
+				target.row.Status, target.row.Error, target.row.SettledAt = pipeline.StepRunning, "", time.Time{}
+				a.touch(target.row)
+			}
+		}
+	}
 	for _, def := range a.c.steps {
-		if s := a.st.steps[def.Name]; after[def.Name] && !slices.Contains(targets, s) && s.row.Status != pipeline.StepPending {
+		if s := a.st.steps[def.Name]; after[def.Name] && s.row.Status != pipeline.StepPending {
 			a.reset(s)
 		}
 	}
 	a.st.run.Status, a.st.run.Error, a.st.run.SettledAt = pipeline.RunRunning, "", time.Time{}
 	if a.c.Timeout > 0 {
-		a.st.run.DueAt = a.now.Add(time.Duration(a.c.Timeout))
+		a.st.run.DueAt, a.due = a.now.Add(time.Duration(a.c.Timeout)), true
 	}
 	a.changed = true
 	return nil
@@ -818,7 +833,7 @@ func (a *advance) again(s *stepState) {
 		return
 	}
 	for _, u := range s.items {
-		if u.Status != pipeline.StepCompleted {
+		if u.Status.Settled() && u.Status != pipeline.StepCompleted {
 			a.anew(u)
 		}
 	}
