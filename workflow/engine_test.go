@@ -849,3 +849,41 @@ steps:
 		w.await(run, "failed a=cancelled")
 	})
 }
+
+// Two engines over one database, as on two nodes: whoever comes second reads anew, and no
+// movement is lost.
+func TestTwoNodesMoveOneRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, `
+name: many
+inputs: [{name: n, type: list}]
+steps:
+  - name: a
+    for_each: input.n
+    approve: {}
+  - name: b
+    needs: [a]
+    emit: {type: done}
+`)
+	other := workflow.New(workflow.Options{Store: w.st, Router: w.gw, Jobs: w, Log: slog.New(slog.DiscardHandler)})
+	run := w.run("many", `{"n":[1,2,3,4,5,6,7,8,9,10,11,12]}`)
+	var deciding sync.WaitGroup
+	for item := range 12 {
+		e := w.e
+		if item%2 == 1 {
+			e = other
+		}
+		deciding.Go(func() {
+			if _, err := e.Decide(context.Background(), run, "a", item, true, fmt.Sprint("node ", item%2), ""); err != nil {
+				t.Errorf("item %d: %v", item, err)
+			}
+		})
+	}
+	deciding.Wait()
+	w.await(run, "completed a=completed["+strings.Repeat("completed,", 11)+"completed] b=completed")
+	// Its end was told once.
+	logs, err := w.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InnerSource, Type: "done"})
+	if err != nil || len(logs.Items) != 1 {
+		t.Errorf("%d events of the last step, %v", len(logs.Items), err)
+	}
+}
