@@ -171,7 +171,7 @@ func (w *world) settle(jobID string, status pipeline.JobStatus, result string) {
 		if status == pipeline.JobFailed {
 			j.Error = result
 		} else if result != "" {
-			j.Result = json.RawMessage(result)
+			j.Result, j.Cost = json.RawMessage(result), "0.5"
 		}
 		if err := tx.SaveJob(ctx, j); err != nil {
 			return err
@@ -318,7 +318,10 @@ func TestStoryboard(t *testing.T) {
 			t.Errorf("the film is made of %+v %s", last, got)
 		}
 		w.settle(run+"-film-1", pipeline.JobCompleted, `{"output_url":"https://files.example/film.mp4","duration":20}`)
-		w.await(run, "completed images=completed[completed,completed] review=completed videos=completed[completed,completed] film=completed done=completed")
+		r = w.await(run, "completed images=completed[completed,completed] review=completed videos=completed[completed,completed] film=completed done=completed")
+		if r.Cost != 2.5 {
+			t.Errorf("cost %v, want that of five jobs", r.Cost)
+		}
 		// The event of the last step started the other workflow, in the same project.
 		synctest.Wait()
 		page, err := w.st.Runs(context.Background(), pipeline.RunFilter{Workflow: "upscale-and-archive", ProjectID: "p1"})
