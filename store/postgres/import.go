@@ -132,6 +132,9 @@ func (im *importer) claim(ctx context.Context, tables []string, source string) e
 		if _, err := im.dst.Exec(ctx, `truncate `+strings.Join(quoted, ", ")); err != nil {
 			return err
 		}
+		if _, err := im.dst.Exec(ctx, `delete from setting where true `+im.besides("setting")); err != nil {
+			return err
+		}
 	case strings.HasPrefix(state, "done "):
 		return errors.New("an import into this database was done already; to repeat it, drop the database and make it anew")
 	case state != "":

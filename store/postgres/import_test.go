@@ -72,12 +72,14 @@ func TestImport(t *testing.T) {
 	}
 	tables := fillEmpty(t, lite)
 	address := pgtest.Empty(t)
-	stop, cancel := context.WithCancel(ctx)
-	out := &stopAfter{text: "event: ", cancel: cancel}
-	if err := postgres.Import(stop, lite, path, address, out); err == nil {
-		t.Fatalf("it was not interrupted:\n%s", out)
+	for _, at := range []string{"event: ", "setting: "} {
+		stop, cancel := context.WithCancel(ctx)
+		out := &stopAfter{text: at, cancel: cancel}
+		if err := postgres.Import(stop, lite, path, address, out); err == nil {
+			t.Fatalf("it was not interrupted:\n%s", out)
+		}
 	}
-	out = &stopAfter{}
+	out := &stopAfter{}
 	if err := postgres.Import(ctx, lite, path, address, out); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
