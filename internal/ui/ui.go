@@ -147,6 +147,9 @@ type request struct {
 	title, nav, live string
 	// status is what is answered with the page; 0 means 200.
 	status int
+	// seen is the newest change before the page was made: the page follows from there, so
+	// that nothing falls between its making and its listening.
+	seen string
 }
 
 // query is a parameter of the address, without spaces around it.
@@ -180,7 +183,7 @@ func (c *console) page(role access.Role, make func(*request) (templ.Component, e
 		err := error(nil)
 		if q.who.Role < role {
 			err = &problem{http.StatusForbidden, "Not allowed", fmt.Sprintf("This page needs the role %s; you are logged in as %s.", role, q.who.Role)}
-		} else {
+		} else if _, q.seen, _, err = c.o.Store.Changes(r.Context(), "", 1); err == nil {
 			body, err = make(q)
 		}
 		if err != nil {
@@ -238,7 +241,7 @@ func (c *console) stranger(w http.ResponseWriter, r *http.Request, err error) {
 // render writes a whole page.
 func (c *console) render(w http.ResponseWriter, q *request, body templ.Component) {
 	v := layoutView{
-		Title: q.title, Nav: q.nav, Live: q.live, Who: q.who, URL: q.URL.RequestURI(), Theme: themeOf(q.Request), Version: c.o.Version,
+		Title: q.title, Nav: q.nav, Live: q.live, Seen: q.seen, Who: q.who, URL: q.URL.RequestURI(), Theme: themeOf(q.Request), Version: c.o.Version,
 		CSS: c.assets.url("app.css"), HTMX: c.assets.url("htmx.min.js"), JS: c.assets.url("app.js"), Icon: c.assets.url("icon.svg"),
 		Groups: navigation,
 	}

@@ -75,7 +75,8 @@ type world struct {
 	guard  *access.Guard
 	healed atomic.Bool
 	engine *workflow.Engine
-	files  http.Handler // below /files/: what a provider would keep
+	// evilFiles has everything below /files/ be a hostile picture.
+	evilFiles atomic.Bool
 }
 
 var errAlbum = errors.New("the album service answered 503: it is being moved")
@@ -167,8 +168,8 @@ func newWorld(t *testing.T) *world {
 		Authorized: func(*http.Request) bool { return false },
 	})
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if w.files != nil && strings.HasPrefix(r.URL.Path, "/files/") {
-			w.files.ServeHTTP(rw, r)
+		if strings.HasPrefix(r.URL.Path, "/files/") {
+			w.serveFiles(rw, r)
 			return
 		}
 		front.ServeHTTP(rw, r)

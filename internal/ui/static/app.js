@@ -77,6 +77,7 @@
   const connect = () => {
     const kinds = live()?.dataset.live;
     if (!kinds || source || document.hidden) return;
+    last ||= live().dataset.seen;
     source = new EventSource('/api/v1/stream?kinds=' + kinds + '&inner=true' + (last ? '&lastEventId=' + encodeURIComponent(last) : ''));
     for (const kind of [...kinds.split(','), 'reset']) {
       source.addEventListener(kind, (e) => { last = e.lastEventId || last; changed(); });
