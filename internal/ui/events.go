@@ -300,6 +300,7 @@ type rejectionView struct {
 	Curl    string
 	Now     time.Time
 	Advice  string
+	MayAct  bool
 }
 
 func (c *console) rejection(q *request) (templ.Component, error) {
@@ -309,7 +310,7 @@ func (c *console) rejection(q *request) (templ.Component, error) {
 	}
 	q.title, q.nav = "Rejection", "rejections"
 	v := rejectionView{
-		Rejection: *r, Address: redact.URL(r.URL), Headers: redact.Header(r.Header), Body: show(r.Body, false), Now: q.now, Advice: advice(r),
+		Rejection: *r, Address: redact.URL(r.URL), Headers: redact.Header(r.Header), Body: show(r.Body, false), Now: q.now, Advice: advice(r), MayAct: q.may(access.Operator),
 	}
 	v.Curl = curl(r.Method, v.Address, v.Headers, r.Body, "body.bin")
 	return rejectionPage(v), nil

@@ -229,7 +229,7 @@ func picture(name string) []byte {
 	}
 	img := image.NewRGBA(image.Rect(0, 0, 320, 240))
 	hue := func(at, light float64) color.RGBA {
-		c := func(shift float64) uint8 { return uint8(light * (0.55 + 0.45*math.Cos(2*math.Pi*(at+shift))) * 255) }
+		c := func(shift float64) uint8 { return uint8(light * (0.62 + 0.26*math.Cos(2*math.Pi*(at+shift))) * 255) }
 		return color.RGBA{c(0), c(.33), c(.67), 255}
 	}
 	for y := range 240 {

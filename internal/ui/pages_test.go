@@ -10,9 +10,13 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"gaff"
+	"gaff/gafftest"
 	"gaff/internal/access"
+	"gaff/provider/custom"
 )
 
 // reply is what a page answered.
@@ -52,7 +56,7 @@ func pagesOf(failed, completed, conflict string) []string {
 	return []string{
 		"/", "/events", "/events?status=error&source=custom&q=album&since=7d", "/events/" + failed, "/events/" + completed, "/events/" + completed + "?body=raw",
 		"/events/" + conflict + "/diff/1", "/rejections", "/jobs", "/jobs?status=completed", "/jobs/shot-03-video", "/media", "/media?mediaType=generated-video",
-		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/keys", "/audit", "/settings", "/health",
+		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/destinations", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/keys", "/audit", "/settings", "/health",
 	}
 }
 
@@ -400,5 +404,124 @@ func TestLargeBody(t *testing.T) {
 	got := fetch(t, c, "GET", w.url+"/events/"+id, nil)
 	if len(got.body) > 1<<20 || !strings.Contains(got.body, "more are not shown") || !strings.Contains(got.body, "Download the exact") {
 		t.Errorf("the page has %d bytes", len(got.body))
+	}
+}
+
+func TestDestinationPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	var well atomic.Bool
+	receiver := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		if !well.Load() {
+			rw.WriteHeader(http.StatusGone)
+		}
+	}))
+	t.Cleanup(receiver.Close)
+	made := fetchJSON(t, c, "POST", w.url+"/api/v1/destinations", `{"name":"shop","url":"`+receiver.URL+`/hook","events":["custom:*"],"maxAttempts":1,"final":[410]}`)
+	if made.status != http.StatusCreated {
+		t.Fatalf("%d %s", made.status, made.body)
+	}
+	id := w.sent(t, "custom", `{"type":"test","id":"to-shop"}`)
+	page := fetch(t, c, "GET", w.url+"/destinations/shop", nil)
+	letter := regexp.MustCompile(`action="(/deliveries/[^"]+/retry)"`).FindStringSubmatch(page.body)
+	if letter == nil || !strings.Contains(page.body, "Dead letters") || !strings.Contains(page.body, id) || !strings.Contains(page.body, receiver.URL) {
+		t.Fatalf("the page of a destination with a dead letter: %s", page.body)
+	}
+	post := func(path string) reply {
+		return fetch(t, c, "POST", w.url+path, url.Values{}, "Referer", w.url+"/destinations/shop")
+	}
+	if got := post("/destinations/shop/test"); !strings.Contains(got.body, "It did not work") {
+		t.Error("a test that was refused is told as a success")
+	}
+	well.Store(true)
+	if got := post("/destinations/shop/test"); !strings.Contains(got.body, "was sent, and taken") {
+		t.Error("a test that was taken is not told")
+	}
+	if got := post("/destinations/shop/pause"); !strings.Contains(got.body, "paused") || !strings.Contains(got.body, "/destinations/shop/resume") {
+		t.Error("it is not paused")
+	}
+	if got := post("/destinations/shop/resume"); !strings.Contains(got.body, "/destinations/shop/pause") {
+		t.Error("it is not resumed")
+	}
+	post(letter[1])
+	if w.settled(t, id) != gaff.StatusSuccess {
+		t.Error("the letter was not sent again")
+	}
+	if got := fetch(t, c, "GET", w.url+"/destinations/none", nil); got.status != 404 {
+		t.Errorf("an unknown destination: %d", got.status)
+	}
+}
+
+func fetchJSON(t *testing.T, c *http.Client, method, address, body string) reply {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{res.StatusCode, "", res.Header, string(text)}
+}
+
+func TestRescueOfARefusedWebhook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	const other = "the sender's new secret"
+	r, err := gafftest.SignedRequest(t.Context(), w.url+gaff.PathPrefix+"custom", "custom", other, []byte(`{"type":"test","id":"lost"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	list := fetch(t, c, "GET", w.url+"/rejections", nil)
+	path := regexp.MustCompile(`href="(/rejections/rej_[^"]+)"`).FindStringSubmatch(list.body)
+	if path == nil {
+		t.Fatal("it is not in the list")
+	}
+	if page := fetch(t, c, "GET", w.url+path[1], nil); !strings.Contains(page.body, path[1]+"/rescue") {
+		t.Fatalf("it cannot be rescued: %s", page.body)
+	}
+	if got := fetch(t, c, "POST", w.url+path[1]+"/rescue", url.Values{}); !strings.Contains(got.body, "Not done:") {
+		t.Error("a rescue without a mended configuration")
+	}
+	mended, err := custom.Default([]string{secret, other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.gw.UpdateSource(mended); err != nil {
+		t.Fatal(err)
+	}
+	if got := fetch(t, c, "POST", w.url+path[1]+"/rescue", url.Values{}); !strings.Contains(got.body, "It was rescued") || !strings.Contains(got.body, "/events/evt_") {
+		t.Errorf("it is not rescued: %s", got.body)
+	}
+}
+
+func TestButtonsOfAJob(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	w.sent(t, "fal", `{"request_id":"r","status":"in_progress","metadata":{"job_id":"a/b c","project_id":"p","user_id":"u","generation_type":"image"}}`)
+	page := fetch(t, c, "GET", w.url+"/jobs/a%2Fb%20c", nil)
+	for _, button := range []string{"/jobs/a%2Fb%20c/ask", "/jobs/a%2Fb%20c/cancel"} {
+		if !strings.Contains(page.body, button) {
+			t.Errorf("%d: no button for %s", page.status, button)
+		}
+		// This world has no ledger: the API says so, and the page passes it on.
+		if got := fetch(t, c, "POST", w.url+button, url.Values{}); !strings.Contains(got.body, "submits no jobs") {
+			t.Errorf("%s: %d %s", button, got.status, got.url)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,7 +23,13 @@ import (
 )
 
 // pictures is where screenshots are written: make screenshots does it.
-var pictures = flag.String("pictures", "", "folder for screenshots; empty: none are made")
+var (
+	pictures    = flag.String("pictures", "", "folder for screenshots; empty: none are made")
+	allPictures = flag.Bool("pictures.all", false, "every page, in light, dark and on a phone, and not only those of the README")
+)
+
+// shown are the pictures of the README.
+var shown = []string{"overview-light", "overview-dark", "events-light", "event-failed-light", "media-dark", "overview-phone", "event-failed-phone"}
 
 func emulateScheme(scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
@@ -162,7 +169,7 @@ func TestPictures(t *testing.T) {
 	pages := map[string]string{
 		"overview": "/", "overview-30d": "/?range=30d", "overview-7d": "/?range=7d", "overview-1h": "/?range=1h", "events": "/events", "event-failed": "/events/" + failed, "event": "/events/" + completed, "diff": "/events/" + conflict + "/diff/1",
 		"jobs": "/jobs", "job": "/jobs/shot-03-video", "media": "/media", "projects": "/projects", "project": "/projects/harbour-film",
-		"sources": "/sources", "source": "/sources/fal", "keys": "/keys", "audit": "/audit", "settings": "/settings", "health": "/health",
+		"sources": "/sources", "source": "/sources/fal", "keys": "/keys", "destinations": "/destinations", "audit": "/audit", "settings": "/settings", "health": "/health",
 		"rejections": "/rejections", "bulk": "/bulk?action=retry", "empty": "/jobs?status=cancelled",
 	}
 	for _, v := range []struct {
@@ -172,11 +179,18 @@ func TestPictures(t *testing.T) {
 	}{{"light", 1280, 860, false}, {"dark", 1280, 860, true}, {"phone", 390, 844, false}} {
 		win := w.open(t, v.width, v.height, v.dark)
 		win.goTo("/login")
-		win.shot("login-" + v.name)
+		if *allPictures {
+			win.shot("login-" + v.name)
+		}
 		win.login()
 		for name, path := range pages {
+			if !*allPictures && !slices.Contains(shown, name+"-"+v.name) {
+				continue
+			}
 			win.goTo(path)
-			win.run(chromedp.Sleep(150 * time.Millisecond))
+			win.eventually("the pictures are there", `[...document.images].every(i => i.complete || i.getBoundingClientRect().top > innerHeight)
+				&& [...document.querySelectorAll('video')].every(v => v.readyState >= 2 || v.getBoundingClientRect().top > innerHeight)
+				&& (!document.querySelector('[data-tail]') || document.querySelector('[data-tail]').textContent === 'Live')`)
 			win.shot(name + "-" + v.name)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/a-h/templ"
@@ -33,6 +34,7 @@ var navigation = []group{
 		{"runs", "Runs", "/runs", "flow"},
 		{"workflows", "Workflows", "/workflows", "list"},
 	}},
+	{"Out", []entry{{"destinations", "Destinations", "/destinations", "send"}}},
 	{"Set up", []entry{
 		{"sources", "Sources", "/sources", "plug"},
 		{"keys", "Keys and logins", "/keys", "key"},
@@ -67,6 +69,8 @@ func (c *console) routes(mux *http.ServeMux) {
 		{"/workflows/{name}", access.Viewer, c.workflow},
 		{"/sources", access.Viewer, c.sources},
 		{"/sources/{name}", access.Viewer, c.source},
+		{"/destinations", access.Viewer, c.destinations},
+		{"/destinations/{name}", access.Viewer, c.destination},
 		{"/bulk", access.Operator, c.bulk},
 		{"/bulk/{id}", access.Operator, c.bulkRun},
 		{"/keys", access.Admin, c.keys},
@@ -85,6 +89,12 @@ func (c *console) routes(mux *http.ServeMux) {
 		{path: "/events/{id}/replay", api: "/api/v1/events/{id}/replay", done: "The event is being worked anew.", back: "/events/{id}"},
 		{path: "/deliveries/{id}/retry", api: "/api/v1/deliveries/{id}/retry", done: "The delivery is being tried again."},
 		{path: "/deliveries/{id}/cancel", api: "/api/v1/deliveries/{id}/cancel", done: "The delivery was canceled."},
+		{path: "/jobs/{id}/cancel", api: "/api/v1/jobs/{id}/cancel", done: "The job is being cancelled.", back: "/jobs/{id}"},
+		{path: "/jobs/{id}/ask", api: "/api/v1/jobs/{id}/ask", done: "The provider was asked.", back: "/jobs/{id}"},
+		{path: "/rejections/{id}/rescue", api: "/api/v1/rejections/{id}/rescue", done: "It was proven this time, and is an event now.", back: "/rejections/{id}"},
+		{path: "/destinations/{name}/pause", api: "/api/v1/destinations/{name}/pause", done: "Paused. What is for it waits, and nothing is lost.", back: "/destinations/{name}"},
+		{path: "/destinations/{name}/resume", api: "/api/v1/destinations/{name}/resume", done: "Sending again.", back: "/destinations/{name}"},
+		{path: "/destinations/{name}/test", api: "/api/v1/destinations/{name}/test", done: "A test event was sent, and taken.", back: "/destinations/{name}", failed: testFailed},
 		{path: "/keys/{id}/revoke", method: http.MethodDelete, api: "/api/v1/keys/{id}", done: "The key is revoked, and whoever came in with it is logged out.", back: "/keys"},
 		{path: "/sessions/{id}/end", method: http.MethodDelete, api: "/api/v1/sessions/{id}", done: "The browser is logged out.", back: "/keys"},
 		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run is cancelled, and its jobs at their providers.", back: "/runs/{id}"},
@@ -128,6 +138,25 @@ type action struct {
 	// done is said when it worked. back is where the browser is sent; empty: to the page
 	// that the button is on.
 	done, back string
+	// failed reads from an answer that is 200 all the same why it did not work; nil: such
+	// an answer says that it did.
+	failed func(*answer) string
+}
+
+// testFailed reads the answer to a test of a destination.
+func testFailed(res *answer) string {
+	var ex struct {
+		OK       bool
+		Error    string
+		Response struct{ Status int }
+	}
+	if err := readJSON(res.body.Bytes(), &ex); err != nil || ex.OK {
+		return ""
+	}
+	if ex.Error == "" {
+		return "It was answered with " + strconv.Itoa(ex.Response.Status) + "."
+	}
+	return ex.Error
 }
 
 func (c *console) act(a action) http.HandlerFunc {
@@ -147,6 +176,13 @@ func (c *console) act(a action) http.HandlerFunc {
 			back = backTo(r)
 		}
 		res, err := c.call(r, method, fill(a.api), nil)
+		if err == nil && res.status/100 == 2 && a.failed != nil {
+			if why := a.failed(res); why != "" {
+				setFlash(w, "bad", "It did not work: "+why)
+				http.Redirect(w, r, back, http.StatusSeeOther)
+				return
+			}
+		}
 		c.done(w, r, res, err, a.done, back)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/a-h/templ"
 
 	"gaff"
+	"gaff/internal/access"
 	"gaff/pipeline"
 )
 
@@ -51,7 +52,11 @@ type jobView struct {
 	Result, Metadata shown
 	Media            []pipeline.Media
 	Events           []gaff.Log
+	MayAct           bool
 }
+
+// pathOf writes an id as a part of an address.
+func pathOf(id string) string { return url.PathEscape(id) }
 
 func (c *console) job(q *request) (templ.Component, error) {
 	j, err := c.o.Store.Job(q.Context(), q.PathValue("id"))
@@ -59,7 +64,7 @@ func (c *console) job(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	q.title, q.nav, q.live = "Job "+j.ID, "jobs", "job,media"
-	v := jobView{Job: *j, Now: q.now, Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
+	v := jobView{Job: *j, Now: q.now, MayAct: q.may(access.Operator), Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
 	media, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -18,9 +19,11 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/forward"
 	"gaff/gafftest"
 	"gaff/internal/access"
 	"gaff/internal/api"
+	"gaff/internal/forwarding"
 	"gaff/internal/server"
 	"gaff/internal/ui"
 	"gaff/pipeline"
@@ -151,8 +154,14 @@ func newWorld(t *testing.T) *world {
 		id, err := w.send(ctx, source, `{"type":"test","id":"sample"}`)
 		return api.SampleSent{Status: http.StatusOK, EventID: id}, err
 	}
+	fwd := forwarding.New(forwarding.Options{
+		Store: st, Gateway: w.gw, Log: log, Client: forward.NewClient([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}), Lookup: forward.NewLookup(st),
+	})
+	if err := fwd.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	apiHandler := api.New(api.Options{
-		Store: st, Gateway: w.gw, Authorizer: w.guard, Guard: w.guard, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
+		Store: st, Gateway: w.gw, Authorizer: w.guard, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
 	})
 	console := ui.New(ui.Options{
 		Store: st, Guard: w.guard, API: apiHandler, Sources: w.gw.Sources, Address: address, Ready: st.Ready, Log: log,

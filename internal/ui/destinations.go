@@ -1,0 +1,114 @@
+package ui
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff/internal/access"
+)
+
+// destination is what the API says of one. The console does not know the forwarder: it
+// reads the API's own words.
+type destination struct {
+	Name, Kind, URL, Topic, Filter, Format, Timeout, FirstWait, LongestWait, Order, OrderBy, Origin string
+	Events, Secrets                                                                                 []string
+	MaxAttempts, Concurrency                                                                        int
+	Rate                                                                                            float64
+	Health                                                                                          struct {
+		State, Reason, Circuit, LastError string
+		RetryAt, LastSuccess, LastFailure time.Time
+		Failures                          int
+		Sent, Failed                      int64
+	}
+	Backlog struct {
+		Waiting, Held, Dead int64
+		NextDue             time.Time
+	}
+}
+
+// chip is how a destination is, in a word.
+func (d destination) chip() (kind, text string) {
+	switch {
+	case d.Health.State != "active":
+		return "warn", d.Health.State
+	case d.Health.Circuit == "open":
+		return "bad", "not reached"
+	case d.Health.Circuit == "half-open":
+		return "warn", "being tried"
+	case d.Backlog.Dead > 0:
+		return "bad", "dead letters"
+	}
+	return "ok", "active"
+}
+
+// target is where it sends to.
+func (d destination) target() string {
+	switch {
+	case d.URL != "":
+		return d.URL
+	case d.Topic != "":
+		return d.Topic
+	}
+	return "fetched by the application"
+}
+
+// ask reads a resource of the API into to.
+func (c *console) ask(q *request, path string, to any) error {
+	res, err := c.call(q.Request, http.MethodGet, path, nil)
+	switch {
+	case err != nil:
+		return err
+	case res.status == http.StatusNotFound:
+		return &problem{http.StatusNotFound, "Not found", visible(res.problem())}
+	case res.status != http.StatusOK:
+		return &problem{res.status, "This cannot be shown", visible(res.problem())}
+	}
+	return readJSON(res.body.Bytes(), to)
+}
+
+type destinationsView struct {
+	Rows []destination
+	Now  time.Time
+}
+
+func (c *console) destinations(q *request) (templ.Component, error) {
+	q.title, q.nav, q.live = "Destinations", "destinations", "event"
+	var list struct{ Docs []destination }
+	if err := c.ask(q, "/api/v1/destinations", &list); err != nil {
+		return nil, err
+	}
+	return destinationsPage(destinationsView{list.Docs, q.now}), nil
+}
+
+type letter struct {
+	ID, EventID, Type, WebhookID, State, Error, OrderKey string
+	Attempts, MaxAttempts                                int
+	UpdatedAt, RunAt                                     time.Time
+}
+
+type destinationView struct {
+	destination
+	MayAct bool
+	Dead   []letter
+	Now    time.Time
+}
+
+func (c *console) destination(q *request) (templ.Component, error) {
+	name := q.PathValue("name")
+	v := destinationView{MayAct: q.may(access.Operator), Now: q.now}
+	if err := c.ask(q, "/api/v1/destinations/"+url.PathEscape(name), &v.destination); err != nil {
+		return nil, err
+	}
+	q.title, q.nav, q.live = "Destination "+v.Name, "destinations", "event"
+	if v.Backlog.Dead > 0 {
+		var list struct{ Docs []letter }
+		if err := c.ask(q, "/api/v1/deliveries?state=dead&limit=20&handler="+url.QueryEscape(v.Name), &list); err != nil {
+			return nil, err
+		}
+		v.Dead = list.Docs
+	}
+	return destinationPage(v), nil
+}
