@@ -292,7 +292,7 @@ func (s *server) describeSetup(api huma.API) {
 			return &output[SampleSent]{sent}, nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/settings", "list-settings", "The settings in force; secrets are masked", Viewer),
-		func(context.Context, *struct{}) (*output[list[Setting]], error) {
+		func(context.Context, *Paging) (*output[list[Setting]], error) {
 			return &output[list[Setting]]{list[Setting]{Docs: append([]Setting{}, s.o.Settings...)}}, nil
 		})
 }
