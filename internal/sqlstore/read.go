@@ -655,6 +655,7 @@ func (s *Store) Deliveries(ctx context.Context, f gaff.DeliveryFilter) (gaff.Pag
 const deliveryBits = 16
 
 func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page gaff.Page[gaff.Delivery], err error) {
+	order := "d.seq"
 	var w where
 	cursor := f.Cursor
 	cursor.After = ""
@@ -686,10 +687,13 @@ func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page g
 			w.add("d.state > 3") // names the partial index
 		case *f.State < gaff.StateSucceeded:
 			w.add("d.state < 3")
+			// Few wait, as a rule: they are found by their own index and sorted. The plus keeps
+			// SQLite from walking over all deliveries for the sake of their order.
+			order = "+d.seq"
 		}
 	}
 	ds, err := collect(ctx, s.read, scanListed, `select `+listedColumns+` from delivery d join event e on e.seq = d.seq`+
-		w.String()+` order by d.seq desc, d.n desc limit `+strconv.Itoa(limit+1), w.args...)
+		w.String()+` order by `+order+` desc, d.n desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, err
 	}

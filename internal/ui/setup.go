@@ -22,7 +22,7 @@ type overviewView struct {
 	Received, Failing, Pending, Served int64 // in the last day; Failing and Pending in all
 	Rejected                           int64
 	Failed                             []gaff.Log
-	Waiting                            []gaff.Delivery
+	Waiting                            []gaff.Log
 	Quiet                              []gaff.SourceInfo
 	Newest                             []gaff.Log
 	Plots                              plotsView
@@ -66,11 +66,15 @@ func (c *console) overview(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	v.Failed = failed.Items
-	retrying, err := c.o.Store.Deliveries(q.Context(), gaff.DeliveryFilter{State: new(gaff.StateRetrying), Cursor: gaff.Cursor{Limit: 5}})
+	pending, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusPending), Cursor: gaff.Cursor{Limit: 50}})
 	if err != nil {
 		return nil, err
 	}
-	v.Waiting = retrying.Items
+	for _, l := range pending.Items {
+		if l.Error != "" && len(v.Waiting) < 5 {
+			v.Waiting = append(v.Waiting, l)
+		}
+	}
 	newest, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Cursor: gaff.Cursor{Limit: 8}})
 	if err != nil {
 		return nil, err
