@@ -56,7 +56,7 @@ func pagesOf(failed, completed, conflict string) []string {
 	return []string{
 		"/", "/events", "/events?status=error&source=custom&q=album&since=7d", "/events/" + failed, "/events/" + completed, "/events/" + completed + "?body=raw",
 		"/events/" + conflict + "/diff/1", "/rejections", "/jobs", "/jobs?status=completed", "/jobs/shot-03-video", "/media", "/media?mediaType=generated-video",
-		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/destinations", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/keys", "/audit", "/settings", "/health",
+		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/destinations", "/runs", "/workflows", "/workflows/ask", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/keys", "/audit", "/settings", "/health",
 	}
 }
 

@@ -3,6 +3,7 @@ package ui
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -195,12 +196,12 @@ func shape(m pipeline.Media) string {
 
 // projectRow is what a project did among the newest jobs and files.
 type projectRow struct {
-	ID                   string
-	Open, Failed, Done   int
-	Files                int
-	LastAt               time.Time
-	Preview              pipeline.Media
-	HasPreview, IsRecent bool
+	ID, Name           string
+	Open, Failed, Done int
+	Files              int
+	LastAt             time.Time
+	Preview            pipeline.Media
+	HasPreview         bool
 }
 
 type projectsView struct {
@@ -257,6 +258,13 @@ func (c *console) projects(q *request) (templ.Component, error) {
 			r.Preview, r.HasPreview = m, true
 		}
 	}
+	named, err := c.o.Store.Projects(q.Context(), gaff.Cursor{Limit: recentJobs})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range named.Items {
+		row(p.ID, p.UpdatedAt).Name = p.Name
+	}
 	v := projectsView{Now: q.now, Looked: len(jobs.Items)}
 	for _, r := range rows {
 		v.Rows = append(v.Rows, *r)
@@ -269,6 +277,8 @@ func (c *console) projects(q *request) (templ.Component, error) {
 
 type projectView struct {
 	ID    string
+	About pipeline.Project // zero for one that is only named by its work
+	Runs  []pipeline.Run
 	Jobs  []pipeline.Job
 	Media []pipeline.Media
 	More  bool
@@ -277,7 +287,7 @@ type projectView struct {
 
 func (c *console) project(q *request) (templ.Component, error) {
 	id := q.PathValue("id")
-	q.title, q.nav, q.live = "Project "+id, "projects", "job,media"
+	q.title, q.nav, q.live = "Project "+id, "projects", "job,media,run"
 	jobs, err := c.o.Store.Jobs(q.Context(), pipeline.JobFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err
@@ -286,8 +296,19 @@ func (c *console) project(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(jobs.Items)+len(media.Items) == 0 {
+	runs, err := c.o.Store.Runs(q.Context(), pipeline.RunFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 20}})
+	if err != nil {
+		return nil, err
+	}
+	v := projectView{ID: id, Runs: runs.Items, Jobs: jobs.Items, Media: media.Items, More: jobs.Next != "" || media.Next != "", Now: q.now}
+	about, err := c.o.Store.Project(q.Context(), id)
+	switch {
+	case err == nil:
+		v.About = *about
+	case !errors.Is(err, gaff.ErrNotFound):
+		return nil, err
+	case len(v.Jobs)+len(v.Media)+len(v.Runs) == 0:
 		return nil, notThere("project", id)
 	}
-	return projectPage(projectView{id, jobs.Items, media.Items, jobs.Next != "" || media.Next != "", q.now}), nil
+	return projectPage(v), nil
 }
