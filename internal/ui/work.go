@@ -83,6 +83,9 @@ func (c *console) job(q *request) (templ.Component, error) {
 
 // age is how long a job took, or takes so far.
 func age(j pipeline.Job, now time.Time) string {
+	if j.SubmittedAt.IsZero() && !j.SettledAt.IsZero() && j.SettledAt.Sub(j.CreatedAt) < time.Second {
+		return "–" // the webhook was the first that was heard of it
+	}
 	from := j.CreatedAt
 	if !j.SubmittedAt.IsZero() {
 		from = j.SubmittedAt
