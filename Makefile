@@ -48,6 +48,7 @@ fuzz: ## fuzz every parser of what strangers send, FUZZTIME each
 bench: build ## measure against a bare server in the same run; see docs/benchmarks.md
 	$(GO) run ./internal/bench -gaff bin/gaff
 	$(GO) run ./internal/bench -workflows 10000
+	$(GO) test -run '^$$' -bench '^BenchmarkVerify$$' -benchtime 0.5s ./verify
 
 bench-postgres: build ## the same on PostgreSQL, with one, two and three nodes
 	$(GO) run ./internal/bench -gaff bin/gaff -postgres

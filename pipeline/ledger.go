@@ -152,6 +152,9 @@ func (l *Ledger) Attach(g *gaff.Gateway) {
 		g.HandleWith(gaff.InnerSource, eventCallback, gaff.JSON(l.callBack), gaff.HandleOptions{Name: "callback", Workers: callbackWorkers})
 	}
 	for name, p := range l.providers {
+		if _, only := p.(WebhookOnly); only {
+			continue
+		}
 		g.HandleWith(gaff.InnerSource, eventSubmit, gaff.JSON(func(ctx context.Context, ev *gaff.Event, t ticket) error {
 			return l.submit(ctx, p, t)
 		}), gaff.HandleOptions{Name: "submit/" + name, Workers: submitWorkers, Retry: &gaff.RetryPolicy{

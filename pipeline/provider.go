@@ -59,6 +59,10 @@ type Provider interface {
 	Cancel(ctx context.Context, j *Job) error
 }
 
+// WebhookOnly marks a Provider to which gaff submits nothing and that it cannot ask:
+// applications do, and its webhooks tell the rest.
+type WebhookOnly interface{ WebhookOnly() }
+
 // Finder is a Provider that can look for work of which only the input is known, because
 // the answer to its submit was lost.
 type Finder interface {

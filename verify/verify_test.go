@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -1273,12 +1274,56 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// BenchmarkVerify measures one verification, by algorithm and size of the body.
 func BenchmarkVerify(b *testing.B) {
-	for _, name := range []string{"lastframe", "stripe", "standard-webhooks", "fal"} {
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ecPublic, err := x509.MarshalPKIXPublicKey(&ecKey.PublicKey)
+	if err != nil {
+		b.Fatal(err)
+	}
+	digestOf := func(content []byte) []byte {
+		sum := sha256.Sum256(content)
+		return sum[:]
+	}
+	for _, c := range []struct {
+		name, preset string
+		o            *Options
+		sign         func(r *gaff.Request) // nil: the verifier does
+	}{
+		{name: "HMAC-SHA256", preset: "lastframe"},
+		{name: "HMAC-SHA256-dated", preset: "stripe"},
+		{name: "StandardWebhooks", preset: "standard-webhooks"},
+		{name: "HMAC-SHA512", preset: "paystack"},
+		{name: "JWT-HS256-with-hash", preset: "netlify"},
+		{name: "Ed25519", preset: "fal"},
+		{name: "ECDSA-P256", preset: "sendgrid", o: &Options{Secrets: []string{base64.StdEncoding.EncodeToString(ecPublic)}}, sign: func(r *gaff.Request) {
+			ts := strconv.FormatInt(noon.Unix(), 10)
+			sig, err := ecdsa.SignASN1(rand.Reader, ecKey, digestOf(append([]byte(ts), r.Body...)))
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.Header.Set("X-Twilio-Email-Event-Webhook-Timestamp", ts)
+			r.Header.Set("X-Twilio-Email-Event-Webhook-Signature", base64.StdEncoding.EncodeToString(sig))
+		}},
+		{name: "RSA-2048-SHA256", preset: "wise", o: &Options{Secrets: []string{rsaKey(b).pem}}, sign: func(r *gaff.Request) {
+			sig, err := rsa.SignPKCS1v15(rand.Reader, testRSA, crypto.SHA256, digestOf(r.Body))
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.Header.Set("X-Signature-SHA256", base64.StdEncoding.EncodeToString(sig))
+		}},
+	} {
 		for _, size := range []int{1 << 10, 100 << 10} {
-			b.Run(fmt.Sprintf("%s/%dKiB", name, size>>10), func(b *testing.B) {
-				s, _ := Preset(name)
-				v, err := New(s, options(b, s))
+			b.Run(fmt.Sprintf("%s/%dKiB", c.name, size>>10), func(b *testing.B) {
+				s, _ := Preset(c.preset)
+				o := options(b, s)
+				if c.o != nil {
+					o = *c.o
+				}
+				v, err := New(s, o)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -1287,7 +1332,9 @@ func BenchmarkVerify(b *testing.B) {
 				r := &gaff.Request{Body: []byte(body), ReceivedAt: noon, Header: http.Header{}}
 				r.Header.Set("X-Fal-Webhook-Request-Id", "a")
 				r.Header.Set("X-Fal-Webhook-User-Id", "b")
-				if err := v.Sign(r, noon); err != nil {
+				if c.sign != nil {
+					c.sign(r)
+				} else if err := v.Sign(r, noon); err != nil {
 					b.Fatal(err)
 				}
 				b.SetBytes(int64(len(body)))
@@ -1300,4 +1347,55 @@ func BenchmarkVerify(b *testing.B) {
 			})
 		}
 	}
+}
+
+// Whatever is sent, a handshake is answered with a status that it describes or a refusal,
+// never with what a browser could take for a page, and no HMAC is made of what could be a
+// webhook's body.
+func FuzzHandshake(f *testing.F) {
+	f.Add("x-twitter", "GET", "crc_token=abc", "", "")
+	f.Add("slack", "POST", "", `{"type":"url_verification","challenge":"c"}`, "")
+	f.Add("zoom", "POST", "", `{"event":"endpoint.url_validation","payload":{"plainToken":"v0:1:{}"}}`, "")
+	f.Add("asana", "POST", "", "", "a\r\nb")
+	f.Add("meta", "GET", "hub.mode=subscribe&hub.challenge=%3Chtml%3E&hub.verify_token=W-1", "", "")
+	hands := map[string]*Handshaker{}
+	for _, name := range Presets() {
+		s, _ := Preset(name)
+		o := options(f, s)
+		o.Settings["verify_token"] = "W-1"
+		h, err := NewHandshaker(s, HandshakeOptions{Secrets: o.Secrets, Settings: o.Settings})
+		if err != nil {
+			f.Fatal(err)
+		}
+		if h != nil {
+			hands[name] = h
+		}
+	}
+	f.Fuzz(func(t *testing.T, name, method, query, body, header string) {
+		h := hands[name]
+		if h == nil {
+			return
+		}
+		r := &gaff.Request{Method: method, URL: "https://a.test/hook?" + query, Body: []byte(body), Header: http.Header{
+			"X-Hook-Secret": {header}, "X-Okta-Verification-Challenge": {header}, "Webhook-Request-Origin": {header},
+			"Twitch-Eventsub-Message-Type": {header},
+		}}
+		for _, refusal := range []error{nil, ErrMismatch} {
+			rep, ok := h.Handshake(t.Context(), r, gaff.Verification{}, refusal)
+			if !ok {
+				continue
+			}
+			if rep.Status < 200 || rep.Status > 599 || strings.Contains(rep.ContentType, "html") {
+				t.Errorf("answered %+v", rep)
+			}
+			for name, values := range rep.Header {
+				if strings.ContainsAny(name+strings.Join(values, ""), "\r\n\x00") {
+					t.Errorf("header %q: %q", name, values)
+				}
+			}
+			if rep.ContentType == "application/json" && ValidJSON(rep.Body) != nil {
+				t.Errorf("no JSON: %q", rep.Body)
+			}
+		}
+	})
 }

@@ -76,7 +76,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err != nil {
 		return err
 	}
-	ledger, queue, err := newLedger(ctx, cfg, log, st, gw, m)
+	ledger, queue, err := newLedger(ctx, cfg, log, st, gw, m, described(sources))
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
+	"gaff/pipeline"
 	"gaff/store/sqlite"
 	"gaff/verify"
 )
@@ -52,6 +53,11 @@ func newGate(t *testing.T, cfg *config.Config) *gate {
 	g.reload.gateway = g.Gateway
 	for _, src := range sources {
 		g.AddSource(src.Source)
+		if src.Interpreter != nil {
+			g.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, pipeline.NewHandler(pipeline.Options{
+				Store: st, Router: g, Interpreter: src.Interpreter, Patience: time.Millisecond,
+			})))
+		}
 	}
 	if err := g.Start(context.Background()); err != nil {
 		t.Fatal(err)
@@ -321,6 +327,18 @@ func TestHandedKey(t *testing.T) {
 	}
 	if code := post(`{"verification_token":"secret_3"}`); code != 200 {
 		t.Errorf("after it was forgotten: %d", code)
+	}
+	// Another node forgets it, and is handed a new one.
+	if err := g.st.Unkeep(t.Context(), keptKey+"notion"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.st.Keep(t.Context(), keptKey+"notion", "secret_4"); err != nil {
+		t.Fatal(err)
+	}
+	g.reload.look(t.Context())
+	hook = `{"id":"4"}`
+	if code := post(hook, signed("secret_4", hook)); code != 200 {
+		t.Errorf("with the key that another node has: %d", code)
 	}
 }
 

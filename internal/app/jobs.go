@@ -15,13 +15,24 @@ import (
 	"gaff/internal/safehttp"
 	"gaff/internal/sqlstore"
 	"gaff/pipeline"
+	"gaff/provider/custom"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
 )
 
+// described are the providers that are known by their webhooks only.
+func described(sources []Source) (list []pipeline.Provider) {
+	for _, src := range sources {
+		if _, ok := src.Interpreter.(*custom.Interpreter); ok {
+			list = append(list, custom.Provider(src.Name))
+		}
+	}
+	return list
+}
+
 // newLedger makes what submits jobs and asks after them, and fal's queue, which it works
 // with.
-func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics) (*pipeline.Ledger, *fal.Queue, error) {
+func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics, others []pipeline.Provider) (*pipeline.Ledger, *fal.Queue, error) {
 	// The providers' addresses are the operator's own, so they may be of this machine;
 	// redirects are not followed, for the key goes along.
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -44,9 +55,8 @@ func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sq
 	}
 	ledger, err := pipeline.NewLedger(ctx, pipeline.LedgerOptions{
 		Store: st, Router: gw, Log: log, Users: users,
-		Providers: []pipeline.Provider{
-			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client}),
-		},
+		Providers: append(others,
+			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client})),
 		Address: func(provider string) string {
 			if address := address(cfg, "", provider); !strings.HasPrefix(address, "/") {
 				return address

@@ -12,11 +12,13 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"gaff"
 	"gaff/internal/config"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
+	"gaff/verify"
 )
 
 // reloader gives a running gateway's sources new secrets, and what else the configuration
@@ -197,15 +199,45 @@ func settingsOf(cfg *config.Config) map[string]string {
 
 func isSourceSetting(name string) bool { return len(name) > 8 && name[:8] == "sources." }
 
+// lookEvery is how soon a node knows of a key that another one was handed.
+const lookEvery = 15 * time.Second
+
+// look finds keys that were handed over to, or forgotten by, another node.
+func (r *reloader) look(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, set := range r.cfg.Sources {
+		scheme, _ := verify.Preset(set.Preset)
+		if set.Verify != nil {
+			scheme = *set.Verify
+		}
+		if len(set.Secrets) > 0 || !slices.ContainsFunc(scheme.Challenge, func(c verify.Challenge) bool { return c.Capture != nil }) {
+			continue
+		}
+		key, err := r.store.Kept(ctx, keptKey+name)
+		if err != nil || key == r.kept[name] {
+			continue
+		}
+		if err := r.renew(ctx, name); err != nil {
+			r.log.Error("the key that a sender handed over is not in use", "source", name, "error", err)
+		}
+	}
+}
+
 // onHangup reloads at SIGHUP.
 func (r *reloader) onHangup(ctx context.Context) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-look.C:
+			r.look(ctx)
+			continue
 		case <-hangup:
 		}
 		changed, restart, err := r.run(ctx)

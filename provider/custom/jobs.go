@@ -3,7 +3,9 @@ package custom
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"gaff"
@@ -105,3 +107,40 @@ func (in *Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 	}
 	return u, nil
 }
+
+// Provider is a pipeline.Provider for senders that are only described: applications submit
+// the work themselves and tell of it; gaff follows it by its webhooks alone.
+type Provider string
+
+// Name is the source's.
+func (p Provider) Name() string { return string(p) }
+
+// WebhookOnly says that it is one; see pipeline.WebhookOnly.
+func (p Provider) WebhookOnly() {}
+
+var errOnlyDescribed = errors.New("gaff knows this provider by its webhooks only")
+
+// Check refuses all submissions.
+func (p Provider) Check(*pipeline.Submission) error {
+	return &pipeline.InvalidError{Field: "provider", Text: string(p) + " is known by its webhooks only: submit the work there, with " +
+		gaff.PathPrefix + string(p) + " as its webhook, and tell of it by PUT /api/v1/jobs/{id} with its requestId"}
+}
+
+// Account is empty: there is no key.
+func (p Provider) Account() string { return "" }
+
+// Submit is never called, for Check refuses.
+func (p Provider) Submit(context.Context, *pipeline.Job, json.RawMessage, string) (pipeline.Accepted, error) {
+	return pipeline.Accepted{}, errOnlyDescribed
+}
+
+// CanAsk reports that it cannot.
+func (p Provider) CanAsk(*pipeline.Job) bool { return false }
+
+// Ask is never called, for CanAsk is false.
+func (p Provider) Ask(context.Context, *pipeline.Job) (pipeline.Update, error) {
+	return pipeline.Update{}, errOnlyDescribed
+}
+
+// Cancel is never called, for CanAsk is false.
+func (p Provider) Cancel(context.Context, *pipeline.Job) error { return errOnlyDescribed }

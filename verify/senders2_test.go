@@ -1,0 +1,243 @@
+package verify
+
+import (
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"gaff"
+)
+
+func formRequest(form url.Values, header ...string) *gaff.Request {
+	r := &gaff.Request{
+		Method: "POST", URL: "https://a.test/hook", Body: []byte(form.Encode()), ReceivedAt: noon,
+		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return r
+}
+
+func signSHA1(t *testing.T, text string) string {
+	t.Helper()
+	sum := sha1.Sum([]byte(text))
+	sig, err := rsa.SignPKCS1v15(rand.Reader, testRSA, crypto.SHA1, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(sig)
+}
+
+func TestTravis(t *testing.T) {
+	t.Parallel()
+	v := preset(t, "travis", Options{Secrets: []string{rsaKey(t).pem}})
+	payload := `{"id":1,"type":"push","text":"é +"}`
+	good := signSHA1(t, payload)
+	for name, c := range map[string]struct {
+		form url.Values
+		sig  string
+		ok   bool
+	}{
+		"right":         {url.Values{"payload": {payload}}, good, true},
+		"other fields":  {url.Values{"payload": {payload}, "x": {"y"}}, good, true},
+		"changed":       {url.Values{"payload": {payload + " "}}, good, false},
+		"two payloads":  {url.Values{"payload": {payload, "{}"}}, good, false},
+		"none":          {url.Values{}, good, false},
+		"not base64":    {url.Values{"payload": {payload}}, "!", false},
+		"no signature":  {url.Values{"payload": {payload}}, "", false},
+		"of other text": {url.Values{"payload": {payload}}, signSHA1(t, "{}"), false},
+	} {
+		out, err := v.Verify(t.Context(), formRequest(c.form, "Signature", c.sig))
+		if (err == nil) != c.ok || err == nil && out.KeyID == "" {
+			t.Errorf("%s: %+v, %v", name, out, err)
+		}
+	}
+	r := formRequest(url.Values{"payload": {payload}}, "Signature", good)
+	r.Header.Set("Content-Type", "application/json")
+	if _, err := v.Verify(t.Context(), r); err == nil {
+		t.Error("a body that is no form by its type")
+	}
+}
+
+func TestPaddleClassic(t *testing.T) {
+	t.Parallel()
+	v := preset(t, "paddle-classic", Options{Secrets: []string{rsaKey(t).pem}})
+	// As PHP serialises a sorted array of texts; lengths are in bytes.
+	serialised := `a:3:{s:10:"alert_name";s:4:"paid";s:4:"name";s:3:"Zoë";s:4:"size";s:0:"";}`
+	serialised = strings.Replace(serialised, `s:3:"Zoë"`, `s:4:"Zoë"`, 1)
+	form := func() url.Values {
+		return url.Values{"size": {""}, "name": {"Zoë"}, "alert_name": {"paid"}, "p_signature": {signSHA1(t, serialised)}}
+	}
+	if _, err := v.Verify(t.Context(), formRequest(form())); err != nil {
+		t.Errorf("right: %v", err)
+	}
+	for name, change := range map[string]func(url.Values){
+		"changed":          func(f url.Values) { f.Set("name", "Zoe") },
+		"a field more":     func(f url.Values) { f.Set("x", "y") },
+		"a field less":     func(f url.Values) { f.Del("size") },
+		"a field twice":    func(f url.Values) { f.Add("name", "b") },
+		"no signature":     func(f url.Values) { f.Del("p_signature") },
+		"two signatures":   func(f url.Values) { f.Add("p_signature", "AAAA") },
+		"a border crossed": func(f url.Values) { f.Set("name", `Zoë";s:1:"x`) },
+	} {
+		f := form()
+		change(f)
+		if _, err := v.Verify(t.Context(), formRequest(f)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestBraintreeSignatures(t *testing.T) {
+	t.Parallel()
+	v := preset(t, "braintree", Options{Secrets: []string{"priv"}, Settings: map[string]string{"public_key": "pub"}})
+	r := &gaff.Request{Header: http.Header{}, Body: []byte("<notification><kind>check</kind></notification>")}
+	if err := v.Sign(r, noon); err != nil {
+		t.Fatal(err)
+	}
+	signed, err := url.ParseQuery(string(r.Body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := signed.Get("bt_signature")
+	for name, c := range map[string]struct {
+		sig string
+		ok  bool
+	}{
+		"right":                  {good, true},
+		"among others":           {"other|00&" + good + "&x", true},
+		"under another key":      {strings.Replace(good, "pub|", "bup|", 1), false},
+		"the value alone":        {strings.TrimPrefix(good, "pub|"), false},
+		"empty":                  {"", false},
+		"wrong, beside the good": {"pub|00&" + good, true},
+	} {
+		out, err := v.Verify(t.Context(), formRequest(url.Values{"bt_payload": signed["bt_payload"], "bt_signature": {c.sig}}))
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && (out.Type != "check" || !strings.Contains(out.Content, "check")) {
+			t.Errorf("%s: read as %+v", name, out)
+		}
+	}
+}
+
+func TestLark(t *testing.T) {
+	t.Parallel()
+	v := preset(t, "lark", Options{Secrets: []string{"old", "encrypt-key"}})
+	seal := func(key, text string) string {
+		sum := sha256.Sum256([]byte(key))
+		block, err := aes.NewCipher(sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		pad := aes.BlockSize - len(text)%aes.BlockSize
+		plain := append([]byte(text), strings.Repeat(string(rune(pad)), pad)...)
+		out := make([]byte, aes.BlockSize+len(plain))
+		copy(out, "0123456789abcdef")
+		cipher.NewCBCEncrypter(block, out[:aes.BlockSize]).CryptBlocks(out[aes.BlockSize:], plain)
+		return `{"encrypt":"` + base64.StdEncoding.EncodeToString(out) + `"}`
+	}
+	request := func(body string) *gaff.Request {
+		ts := strconv.FormatInt(noon.Unix(), 10)
+		sum := sha256.Sum256([]byte(ts + "nonce" + "encrypt-key" + body))
+		return &gaff.Request{Method: "POST", Body: []byte(body), ReceivedAt: noon, Header: http.Header{
+			"X-Lark-Signature": {hex.EncodeToString(sum[:])}, "X-Lark-Request-Timestamp": {ts}, "X-Lark-Request-Nonce": {"nonce"},
+		}}
+	}
+	event := `{"header":{"event_id":"e1","event_type":"im.message"},"event":{}}`
+	out, err := v.Verify(t.Context(), request(seal("encrypt-key", event)))
+	if err != nil || out.Content != event || out.ID != "e1" || out.Type != "im.message" {
+		t.Errorf("sealed: %+v, %v", out, err)
+	}
+	out, err = v.Verify(t.Context(), request(event))
+	if err != nil || out.Content != "" || out.ID != "e1" {
+		t.Errorf("open: %+v, %v", out, err)
+	}
+	for name, body := range map[string]string{
+		"under another key": seal("another", event), "no base64": `{"encrypt":"!"}`, "half a block": `{"encrypt":"AAAA"}`, "a number": `{"encrypt":1}`,
+		"no JSON inside": seal("encrypt-key", "text"),
+	} {
+		if out, err := v.Verify(t.Context(), request(body)); err != nil || out.Content != "" {
+			t.Errorf("%s: %+v, %v", name, out, err)
+		}
+	}
+	r := request(event)
+	r.Body = []byte(event + " ")
+	if _, err := v.Verify(t.Context(), r); err == nil {
+		t.Error("changed: accepted")
+	}
+}
+
+// Senders that moved to the newer names of the headers may send either, and what came
+// under both is judged by its own.
+func TestSvixFamilies(t *testing.T) {
+	t.Parallel()
+	v := preset(t, "svix", Options{Secrets: []string{"whsec_" + base64.StdEncoding.EncodeToString([]byte("key"))}})
+	r := &gaff.Request{Method: "POST", Body: []byte(`{"type":"t"}`), ReceivedAt: noon, Header: http.Header{}}
+	if err := v.Sign(r, noon); err != nil {
+		t.Fatal(err)
+	}
+	renamed := http.Header{}
+	for name, values := range r.Header {
+		renamed[strings.Replace(name, "Svix-", "Webhook-", 1)] = values
+	}
+	id := r.Header.Get("Svix-Id")
+	r.Header = renamed
+	out, err := v.Verify(t.Context(), r)
+	if err != nil || out.ID != id || out.Type != "t" {
+		t.Errorf("newer names: %+v, %v", out, err)
+	}
+	r.Header = renamed.Clone()
+	r.Header.Set("Svix-Signature", "v1,AAAA")
+	r.Header.Set("Svix-Id", id)
+	r.Header.Set("Svix-Timestamp", renamed.Get("Webhook-Timestamp"))
+	if _, err := v.Verify(t.Context(), r); err == nil {
+		t.Error("a wrong svix-signature beside a good webhook-signature: accepted")
+	}
+}
+
+// A sample is read as what it was made for, for every preset that can sign.
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	for _, name := range Presets() {
+		s, _ := Preset(name)
+		if !s.CanSign() {
+			continue
+		}
+		o := options(t, s)
+		v, err := New(s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, header, err := s.Sample("id-1", "made", map[string]any{"x/y": "z"})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		r := &gaff.Request{Method: "POST", URL: "https://a.test/hook", Header: header, Body: body, ReceivedAt: noon}
+		if err := v.Sign(r, noon); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, body)
+			continue
+		}
+		out, err := v.Verify(t.Context(), r)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", name, err, r.Body)
+			continue
+		}
+		if s.Content == "" && s.EventType != nil && out.Type != "made" && name != "msgraph" {
+			t.Errorf("%s: type %q", name, out.Type)
+		}
+	}
+}
