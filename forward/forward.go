@@ -93,7 +93,7 @@ func New(s Spec, o Options) (*Destination, error) {
 
 // NewClient makes the client for destinations, to be shared by many.
 func NewClient(allow []netip.Prefix) *http.Client {
-	return safehttp.New(safehttp.Options{Allow: allow, UserAgent: "gaff"})
+	return safehttp.New(safehttp.Options{Allow: allow, UserAgent: "gaff", IdlePerHost: maxConcurrency})
 }
 
 // Spec returns how the destination was set up, with its defaults.

@@ -201,6 +201,8 @@ func TestWhatIsTaken(t *testing.T) {
 		{[]string{"*:*"}, "", "gaff", "media.stored", `{}`, false},
 		{[]string{"gaff:*"}, "", "gaff", "run.completed", `{}`, true},
 		{[]string{"gaff:*"}, "", "gaff", "workflow.advance", `{}`, false},
+		{[]string{"gaff:job.*"}, "", "gaff", "job.submit", `{}`, false},
+		{[]string{"gaff:job.submit"}, "", "gaff", "job.submit", `{}`, true},
 		{[]string{"gaff:workflow.*"}, "", "gaff", "workflow.advance", `{}`, true},
 		{[]string{"f*l:*.completed"}, "", "fal", "generation.completed", `{}`, true},
 		{[]string{"f*l:*.completed"}, "", "fal", "generation.failed", `{}`, false},

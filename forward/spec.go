@@ -61,8 +61,8 @@ type Spec struct {
 	Topic string `json:"topic,omitempty"`
 
 	// Events chooses by "source:type" with * for any run of characters: "fal:*",
-	// "gaff:job.*". A source of * leaves out gaff's inner events, and "gaff:*" those by which
-	// workflows are driven. Empty means "*:*".
+	// "gaff:job.*". A source of * leaves out gaff's inner events, and a star in the type those
+	// by which gaff drives itself. Empty means "*:*".
 	Events []string `json:"events,omitempty"`
 	// Filter is a CEL condition over source, type, data, webhookId and correlationId. An
 	// event that it cannot be evaluated for is not sent.
@@ -378,15 +378,21 @@ func newGlob(text string) (glob, error) {
 }
 
 func (g glob) matches(ev *gaff.Event) bool {
-	if ev.Source == gaff.InnerSource && (len(g.source) > 1 || mechanical(ev.Type) && !mechanical(g.kind[0])) {
+	if ev.Source == gaff.InnerSource && (len(g.source) > 1 || mechanical(ev.Type) && len(g.kind) > 1 && !strings.HasPrefix(g.kind[0], "workflow.")) {
 		return false
 	}
 	return like(g.source, ev.Source) && like(g.kind, ev.Type)
 }
 
 // mechanical tells the inner events by which gaff drives itself: they are told to those who
-// name them, not by a star that stands for all.
-func mechanical(eventType string) bool { return strings.HasPrefix(eventType, "workflow.") }
+// name them in full, not by a star.
+func mechanical(eventType string) bool {
+	switch eventType {
+	case "job.submit", "job.ask", "job.callback":
+		return true
+	}
+	return strings.HasPrefix(eventType, "workflow.")
+}
 
 // like matches text against a pattern that was split at its stars, in linear time.
 func like(parts []string, text string) bool {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and this machine lacks: PostgreSQL, Chromium and Node.js as
+# Installs what the tests need and this machine lacks: PostgreSQL, Redis, Chromium and Node.js as
 # packages of Debian (or a relative), and the npm packages of tools/js.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -9,6 +9,7 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || command -v initdb >
 command -v chromium > /dev/null || command -v google-chrome > /dev/null || missing+=(chromium)
 command -v node > /dev/null || missing+=(nodejs)
 command -v npm > /dev/null || missing+=(npm)
+command -v redis-server > /dev/null || missing+=(redis-server)
 
 if [ ${#missing[@]} -gt 0 ]; then
 	if ! command -v apt-get > /dev/null; then

@@ -7,6 +7,7 @@ import (
 
 	"gaff"
 	"gaff/forward"
+	"gaff/internal/broker"
 	"gaff/internal/config"
 	"gaff/internal/forwarding"
 	"gaff/internal/safehttp"
@@ -31,5 +32,6 @@ func forwarder(cfg *config.Config, st forwardStore, gw *gaff.Gateway, log *slog.
 	return forwarding.New(forwarding.Options{
 		Store: st, Gateway: gw, Log: log, Configured: specs, Client: forward.NewClient(allow),
 		Lookup: forward.NewLookup(st), BaseURL: cfg.BaseURL,
+		Broker: func(s forward.Spec) (forwarding.Publisher, error) { return broker.Open(s, allow) },
 	}), nil
 }

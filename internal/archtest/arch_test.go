@@ -85,6 +85,10 @@ var rules = []rule{
 		from: `^forward$`, deny: `^gaff/`, allow: `^gaff/(pipeline|receive|internal/(cel|safehttp|id))$`,
 	},
 	{
+		why:  "brokers are one way out of forward, and only app knows them",
+		from: `.*`, not: `^internal/(app|broker)$`, deny: `^gaff/internal/broker|^github.com/(nats-io|twmb|gomodule|aws)/`,
+	},
+	{
 		why:  "only main knows the commands, and only commands the app",
 		from: `.*`, not: `^(cmd/gaff|internal/cli)$`, deny: `^gaff/internal/(cli|app)`,
 	},

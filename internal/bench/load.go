@@ -23,6 +23,8 @@ type load struct {
 	// every is the time between two requests of one connection; zero: as fast as the
 	// answers come.
 	every time.Duration
+	// more is asked before each request; nil: until the time is over.
+	more func() bool
 }
 
 type result struct {
@@ -92,7 +94,7 @@ func (l load) send(stop time.Time, offset time.Duration) ([]time.Duration, error
 	head := "POST " + l.path + " HTTP/1.1\r\nHost: " + l.addr + "\r\nUser-Agent: bench\r\nContent-Type: application/json\r\n" + l.header + ": "
 	var body, request []byte
 	var waits []time.Duration
-	for next := time.Now().Add(offset); next.Before(stop); {
+	for next := time.Now().Add(offset); next.Before(stop) && (l.more == nil || l.more()); {
 		if l.every > 0 {
 			time.Sleep(time.Until(next))
 			next = next.Add(l.every)

@@ -59,7 +59,12 @@ func main() {
 	if *pg {
 		exit(runPostgres(path, *duration, *rounds))
 	}
-	exit(run(path, *duration, *rounds))
+	if !*forwardAlone {
+		if err := run(path, *duration, *rounds); err != nil {
+			exit(err)
+		}
+	}
+	exit(runForward(path, *duration, *rounds))
 }
 
 func exit(err error) {

@@ -102,7 +102,7 @@ func (p *program) destinationsListCommand() *cobra.Command {
 					return fmt.Errorf("read a destination: %w", err)
 				}
 				last := ""
-				if d.Health.Failures > 0 {
+				if at, ok := d.Health.LastFailure, d.Health.LastSuccess; at != nil && (ok == nil || at.After(*ok)) {
 					last = d.Health.LastError
 				}
 				t.row(clean(d.Name), d.state(), fmt.Sprint(d.Backlog.Waiting), fmt.Sprint(d.Backlog.Dead), cut(strings.Join(d.Events, " "), 40), d.target(), cut(last, 60))

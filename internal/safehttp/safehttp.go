@@ -5,6 +5,7 @@
 package safehttp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,8 @@ type Options struct {
 	UserAgent string
 	// PerHost is how many connections to one host there may be at once. Zero: no bound.
 	PerHost int
+	// IdlePerHost is how many unused connections to one host are kept open. Zero means 8.
+	IdlePerHost int
 }
 
 const (
@@ -55,7 +58,7 @@ func New(o Options) *http.Client {
 	g.next = &http.Transport{
 		DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
 		TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: headerTimeout, ExpectContinueTimeout: time.Second,
-		IdleConnTimeout: 60 * time.Second, MaxIdleConns: 100, MaxIdleConnsPerHost: 8, MaxConnsPerHost: o.PerHost,
+		IdleConnTimeout: 60 * time.Second, MaxIdleConns: max(100, 4*o.IdlePerHost), MaxIdleConnsPerHost: cmp.Or(o.IdlePerHost, 8), MaxConnsPerHost: o.PerHost,
 		MaxResponseHeaderBytes: maxHeader,
 	}
 	return &http.Client{Transport: g, CheckRedirect: g.redirect, Timeout: o.Timeout}

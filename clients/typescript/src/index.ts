@@ -80,6 +80,9 @@ export interface JobSettled {
   kind: string;
   status: "completed" | "failed" | "cancelled";
   settledBy: string;
+  /** The workflow's run and step that the job works for. */
+  runId?: string;
+  stepId?: string;
 }
 
 /** The data of gaff:run.completed, run.failed, run.cancelled and run.approval_wanted. */
@@ -96,6 +99,17 @@ export interface RunEvent {
   cost: number;
 }
 
+/** The data of gaff:media.created and media.stored. Size and SHA-256 are the copy's. */
+export interface MediaEvent {
+  mediaId: string;
+  jobId: string;
+  projectId: string;
+  mediaType: MediaType;
+  contentType: string;
+  size: number;
+  sha256: string;
+}
+
 /** One envelope for each type, so that a test of the type tells the data. */
 type Own<Type extends string, Data, More = unknown> = Type extends string ? Envelope<"gaff", Type, Data> & More : never;
 
@@ -103,7 +117,7 @@ type Own<Type extends string, Data, More = unknown> = Type extends string ? Enve
 export type GaffEvent =
   | Own<"job.completed" | "job.failed" | "job.cancelled", JobSettled, { job: Job }>
   | Own<"run.completed" | "run.failed" | "run.cancelled" | "run.approval_wanted", RunEvent>
-  | Own<"media.stored", { jobId: string; mediaId: string }>
+  | Own<"media.created" | "media.stored", MediaEvent>
   | Own<"test", { message: string }>;
 
 /** Whether an event is one of gaff's own of a type; it narrows the event's type. */

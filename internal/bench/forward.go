@@ -1,0 +1,302 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gaff/receive"
+)
+
+var forwardAlone = flag.Bool("forward", false, "measure forwarding alone: throughput, and fairness with one dead destination among ten")
+
+// forwardSecret signs what is forwarded, and what the bare client sends.
+const forwardSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+// atOnce is how many requests are under way at once, of gaff's and of the bare client.
+const atOnce = 32
+
+// sink is the receivers: it counts what comes, and how long it was under way.
+type sink struct {
+	*httptest.Server
+	count atomic.Int64
+	mu    sync.Mutex
+	took  []time.Duration // of what came while timed
+	timed atomic.Bool
+}
+
+func newSink() *sink {
+	s := &sink{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if s.timed.Load() {
+			var e struct{ Timestamp time.Time }
+			if json.Unmarshal(body, &e) == nil {
+				s.mu.Lock()
+				s.took = append(s.took, time.Since(e.Timestamp))
+				s.mu.Unlock()
+			}
+		}
+		s.count.Add(1)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	return s
+}
+
+// runForward measures forwarding: how fast a backlog goes out, beside a bare client that
+// sends the same to the same receiver; and what one dead destination among ten does to the
+// others.
+func runForward(binary string, d time.Duration, rounds int) error {
+	fmt.Printf("\n%-56s %10s %7s %9s\n", "forwarding, 1 KiB, signed, 32 at once", "events/s", "ratio", "CPU µs/ev")
+	var bare, gaff []result
+	for range rounds {
+		s := newSink()
+		a, err := bareClient(s, d)
+		if err == nil {
+			var b result
+			b, err = backlogOut(binary, s, int(a.rate*d.Seconds()/2))
+			gaff = append(gaff, b)
+		}
+		s.Close()
+		if err != nil {
+			return err
+		}
+		bare = append(bare, a)
+	}
+	a, b := median(bare), median(gaff)
+	fmt.Printf("%-56s %10.0f %7.3f\n", "(d) a bare http.Client", a.rate, 1.0)
+	fmt.Printf("%-56s %10.0f %7.3f %9.0f\n\n", "(e) gaff, a backlog to one destination", b.rate, b.rate/a.rate, b.cpu)
+	fmt.Printf("%-56s %9s %9s %9s\n", "ten destinations, 500 events/s, received to delivered", "p50 ms", "p99 ms", "events")
+	for _, dead := range []bool{false, true} {
+		if err := tenDestinations(binary, d, dead); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bareClient is the least that a sender of webhooks does: sign, send, read the answer.
+func bareClient(s *sink, d time.Duration) (result, error) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce}}
+	defer client.CloseIdleConnections()
+	began := time.Now()
+	var sent atomic.Int64
+	errs := make([]error, atOnce)
+	var wg sync.WaitGroup
+	for i := range atOnce {
+		wg.Go(func() {
+			for time.Since(began) < d && errs[i] == nil {
+				n := sent.Add(1)
+				errs[i] = post(client, s.URL, n)
+			}
+		})
+	}
+	wg.Wait()
+	return result{rate: float64(sent.Load()) / time.Since(began).Seconds()}, errors.Join(errs...)
+}
+
+func post(client *http.Client, url string, n int64) error {
+	body, now := customBody(nil, n), time.Now().Unix()
+	signature, err := receive.Sign(forwardSecret, strconv.FormatInt(n, 10), now, body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(receive.HeaderID, strconv.FormatInt(n, 10))
+	req.Header.Set(receive.HeaderTimestamp, strconv.FormatInt(now, 10))
+	req.Header.Set(receive.HeaderSignature, signature)
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return errors.Join(err, res.Body.Close())
+}
+
+// forwardGateway starts a gateway with destinations.
+func forwardGateway(binary, config string) (gw *process, addr string, end func(), err error) {
+	dir, err := os.MkdirTemp("", "gaff-bench-")
+	if err != nil {
+		return nil, "", nil, err
+	}
+	remove := func() { _ = os.RemoveAll(dir) }
+	if err := os.WriteFile(filepath.Join(dir, "gaff.yaml"), []byte(config), 0o600); err != nil {
+		remove()
+		return nil, "", nil, err
+	}
+	addr = freeAddr()
+	cmd := exec.Command(binary, "serve")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GAFF_ADDR="+addr, "GAFF_DATA_DIR="+filepath.Join(dir, "data"), "GAFF_ADMIN_TOKEN="+token,
+		"WEBHOOK_SECRET="+secret, "GAFF_LOG_LEVEL=error", "GAFF_MEDIA_URL=off", "GAFF_ALLOW_ADDRESSES=127.0.0.1")
+	if gw, err = start(cmd, addr); err == nil {
+		if err = waitReady(addr); err != nil {
+			gw.stop()
+		}
+	}
+	if err != nil {
+		remove()
+		return nil, "", nil, err
+	}
+	return gw, addr, func() { gw.stop(); remove() }, nil
+}
+
+// backlogOut keeps events for a paused destination, resumes it, and measures until all of
+// them were received.
+func backlogOut(binary string, s *sink, events int) (result, error) {
+	gw, addr, end, err := forwardGateway(binary, fmt.Sprintf(
+		"destinations:\n  app: {url: %q, secrets: [%q], concurrency: %d}\n", s.URL, forwardSecret, atOnce))
+	if err != nil {
+		return result{}, err
+	}
+	defer end()
+	if err := act(addr, "app", "pause"); err != nil {
+		return result{}, err
+	}
+	if err := fill(addr, customBody, events); err != nil {
+		return result{}, err
+	}
+	before, cpu, began := s.count.Load(), gw.cpu(), time.Now()
+	if err := act(addr, "app", "resume"); err != nil {
+		return result{}, err
+	}
+	for s.count.Load()-before < int64(events) {
+		if time.Since(began) > 2*time.Minute {
+			return result{}, fmt.Errorf("only %d of %d were forwarded", s.count.Load()-before, events)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	took := time.Since(began)
+	return result{rate: float64(events) / took.Seconds(), cpu: float64((gw.cpu() - cpu).Microseconds()) / float64(events)}, nil
+}
+
+func act(addr, name, what string) error {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+addr+"/api/v1/destinations/"+name+"/"+what, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s: %s", what, name, res.Status)
+	}
+	return nil
+}
+
+// fill sends so many events as fast as they are taken.
+func fill(addr string, body func([]byte, int64) []byte, events int) error {
+	const conns = 64
+	var left atomic.Int64
+	left.Store(int64(events))
+	errs := make([]error, conns)
+	var wg sync.WaitGroup
+	for i := range conns {
+		wg.Go(func() {
+			l := load{addr: addr, path: "/api/v1/webhooks/custom", header: "X-Webhook-Signature", body: body, more: func() bool { return left.Add(-1) >= 0 }}
+			_, errs[i] = l.send(time.Now().Add(5*time.Minute), 0)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// waitingForDead is how many deliveries wait for the dead destination before the measure.
+const waitingForDead = 10_000
+
+// tenDestinations sends paced events to ten destinations, each of which takes a tenth. The
+// tenth of them lives, or hangs with many waiting for it.
+func tenDestinations(binary string, d time.Duration, dead bool) error {
+	s := newSink()
+	defer s.Close()
+	hole, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
+	if err != nil {
+		return err
+	}
+	defer hole.Close()
+	var config strings.Builder
+	config.WriteString("destinations:\n")
+	for i := range 10 {
+		url := s.URL
+		if i == 9 && dead {
+			url = "http://" + hole.Addr().String()
+		}
+		fmt.Fprintf(&config, "  d%d: {url: %q, secrets: [%q], events: [\"custom:order.%d\"], timeout: 2s}\n", i, url, forwardSecret, i)
+	}
+	_, addr, end, err := forwardGateway(binary, config.String())
+	if err != nil {
+		return err
+	}
+	defer end()
+	typed := func(kind func(n int64) int64) func([]byte, int64) []byte {
+		return func(b []byte, n int64) []byte {
+			b = append(b, `{"id":"order-`...)
+			b = strconv.AppendInt(append(strconv.AppendInt(b, began, 36), '-'), n, 10)
+			b = append(b, `","type":"order.`...)
+			b = strconv.AppendInt(b, kind(n), 10)
+			return pad(append(b, `","data":"`...), `"}`)
+		}
+	}
+	if dead {
+		if err := fill(addr, typed(func(int64) int64 { return 9 }), waitingForDead); err != nil {
+			return err
+		}
+	}
+	s.timed.Store(true)
+	const conns, perSecond = 10, 500
+	stop := time.Now().Add(2 * d)
+	errs := make([]error, conns)
+	var wg sync.WaitGroup
+	for i := range conns {
+		wg.Go(func() {
+			l := load{
+				addr: addr, path: "/api/v1/webhooks/custom", header: "X-Webhook-Signature", body: typed(func(n int64) int64 { return n % 10 }),
+				every: conns * time.Second / perSecond,
+			}
+			_, errs[i] = l.send(stop, time.Duration(i)*time.Second/perSecond)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	time.Sleep(500 * time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.took) == 0 {
+		return errors.New("nothing was forwarded")
+	}
+	slices.Sort(s.took)
+	name := "(f) all ten live"
+	if dead {
+		name = fmt.Sprintf("(g) one hangs, %d wait for it: the other nine", waitingForDead)
+	}
+	fmt.Printf("%-56s %9.1f %9.1f %9d\n", name, ms(s.took[len(s.took)/2]), ms(s.took[len(s.took)*99/100]), len(s.took))
+	return nil
+}
