@@ -7,6 +7,7 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"gaff"
@@ -166,16 +167,97 @@ type Media struct {
 	// colon and a JSON pointer, such as "fal:/images/0". Unique within the job, so no
 	// file has two rows.
 	Position string
-	// URL is where the provider keeps it; StoredURL where gaff does, empty if it
-	// does not.
-	URL, StoredURL string
-	MediaType      string // one of the Media… constants
-	ContentType    string // empty if not known
-	Size           int64  // bytes; 0 if not known
-	SHA256         string // lower case hex; empty if not known
+	// URL is where the provider keeps it.
+	URL         string
+	MediaType   string // one of the Media… constants
+	ContentType string // empty if not known
+	Size        int64  // bytes; 0 if not known
+	SHA256      string // lower case hex; empty if not known
+	// Storage is how far a copy of our own has come, and StorageError what went wrong with
+	// it last; empty if nothing did.
+	Storage      Storage
+	StorageError string
+	// StoredKey and ThumbnailKey are the keys of the copy and of a small picture of it in
+	// the storage; empty where there is none. StoredAt is zero until the copy is kept.
+	StoredKey, ThumbnailKey string
+	// StoredURL is a link to the copy that is good for a while. It is not kept, but made
+	// when a row is read, where links are given out; else empty.
+	StoredURL string
+	StoredAt  time.Time
 	// Metadata holds width, height, duration, generatedAt and what else is known.
 	Metadata  json.RawMessage
 	CreatedAt time.Time
+}
+
+// Storage is how far the copy of a file has come.
+type Storage int
+
+const (
+	// StorageNone: no copy was asked for.
+	StorageNone Storage = iota
+	// StoragePending: it is to be made, or tried again.
+	StoragePending
+	// StorageStored: it is kept.
+	StorageStored
+	// StorageGone: the provider has the file no more.
+	StorageGone
+	// StorageFailed: it could not be made, and will not be unless someone asks again.
+	StorageFailed
+)
+
+var storageNames = [...]string{"none", "pending", "stored", "gone", "failed"}
+
+// String returns the name in lower case.
+func (s Storage) String() string {
+	if s < 0 || int(s) >= len(storageNames) {
+		return "unknown"
+	}
+	return storageNames[s]
+}
+
+// ParseStorage is the reverse of [Storage.String]; ok is false for other text.
+func ParseStorage(text string) (s Storage, ok bool) {
+	for i, name := range storageNames {
+		if name == text {
+			return Storage(i), true
+		}
+	}
+	return 0, false
+}
+
+// Types of the inner events about files; their data is a [MediaEvent].
+const (
+	// MediaCreated: a job produced a file.
+	MediaCreated = "media.created"
+	// MediaStored: a copy of it is kept.
+	MediaStored = "media.stored"
+)
+
+// MediaEvent is the data of the inner events about a file. Size and SHA256 are those of
+// the copy, zero before there is one.
+type MediaEvent struct {
+	MediaID     string `json:"mediaId"`
+	JobID       string `json:"jobId"`
+	ProjectID   string `json:"projectId"`
+	MediaType   string `json:"mediaType"`
+	ContentType string `json:"contentType"`
+	Size        int64  `json:"size"`
+	SHA256      string `json:"sha256"`
+	Storage     string `json:"storage"`
+}
+
+// Event makes an inner event of a type about the file. One of a key is kept once.
+func (m *Media) Event(eventType, key string, now time.Time) (*gaff.Event, error) {
+	data, err := json.Marshal(MediaEvent{
+		MediaID: m.ID, JobID: m.JobID, ProjectID: m.ProjectID, MediaType: m.MediaType, ContentType: m.ContentType,
+		Size: m.Size, SHA256: m.SHA256, Storage: m.Storage.String(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("describe media %s: %w", m.ID, err)
+	}
+	return &gaff.Event{
+		Source: gaff.InnerSource, Type: eventType, DedupeKey: "media:" + m.ID + ":" + key, CorrelationID: m.JobID, ReceivedAt: now, Data: data,
+	}, nil
 }
 
 // Update is what a provider's event says about a job.
@@ -251,6 +333,11 @@ type Tx interface {
 	DueAsks(ctx context.Context, provider string, limit int, until time.Time) ([]*Job, error)
 	// NextAsk is the earliest NextAskAt of a provider's jobs; zero if there is none.
 	NextAsk(ctx context.Context, provider string) (time.Time, error)
+	// Media returns gaff.ErrNotFound if there is none. SaveMedia writes what becomes known
+	// of a file after its row was added: media and content type, size, hash, storage and
+	// metadata.
+	Media(ctx context.Context, id string) (*Media, error)
+	SaveMedia(ctx context.Context, m *Media) error
 	// Setting returns a value that all nodes share; empty if there is none.
 	Setting(ctx context.Context, name string) (string, error)
 	SetSetting(ctx context.Context, name, value string) error
@@ -274,6 +361,7 @@ type JobFilter struct {
 // MediaFilter chooses media. Zero fields choose all.
 type MediaFilter struct {
 	ProjectID, JobID, MediaType string
+	Storage                     *Storage
 	gaff.Cursor
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -355,7 +356,7 @@ func change(ctx context.Context, tx Tx, router Router, j *Job, found bool, u Upd
 	if u.Status == JobCompleted && j.Status == JobCompleted {
 		for _, file := range u.Files {
 			file.JobID, file.ProjectID = j.ID, j.ProjectID
-			if _, err := tx.AddMedia(ctx, &file); err != nil {
+			if err := addFile(ctx, tx, router, cause, &file); err != nil {
 				return false, err
 			}
 		}
@@ -367,6 +368,37 @@ func change(ctx context.Context, tx Tx, router Router, j *Job, found bool, u Upd
 		return false, err
 	}
 	return true, emitSettled(ctx, tx, router, cause, j)
+}
+
+// KeepFiles is the handler of the inner event "media.created" that makes copies of files.
+// Where it is registered, files are marked as to be copied.
+const KeepFiles = "media/keep"
+
+// addFile adds a file's row and tells of it, where someone listens.
+func addFile(ctx context.Context, tx Tx, router Router, cause *gaff.Event, file *Media) error {
+	probe, err := file.Event(MediaCreated, "", tx.Now())
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(router.Route(probe), func(d gaff.Delivery) bool { return d.Handler == KeepFiles }) {
+		file.Storage = StoragePending
+	}
+	added, err := tx.AddMedia(ctx, file)
+	if err != nil || !added {
+		return err
+	}
+	ev, err := file.Event(MediaCreated, "created", tx.Now())
+	if err != nil {
+		return err
+	}
+	ds := router.Route(ev)
+	if len(ds) == 0 {
+		return nil
+	}
+	if cause != nil {
+		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
+	}
+	return tx.Emit(ctx, ev, ds)
 }
 
 func emitSettled(ctx context.Context, tx Tx, router Router, cause *gaff.Event, j *Job) error {

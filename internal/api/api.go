@@ -108,6 +108,8 @@ type Options struct {
 	ForgetKey func(ctx context.Context, source string) error
 	// Workflows starts runs and changes them; nil: there are none.
 	Workflows Workflows
+	// Media gives out and serves kept files; nil: none are kept.
+	Media MediaFiles
 	// Guard keeps keys, sessions and the audit log; nil: there are none.
 	Guard *access.Guard
 	// Forwarding keeps the destinations; nil: nothing is forwarded.
@@ -119,6 +121,17 @@ type Options struct {
 	TestSource func(ctx context.Context, source, eventType string) (SampleSent, error)
 	// Settings are shown.
 	Settings []Setting
+}
+
+// MediaFiles are the kept copies of files.
+type MediaFiles interface {
+	// Links returns links that need no token, to the copy and to a small picture of it;
+	// empty where there is none.
+	Links(m *pipeline.Media) (stored, thumbnail string)
+	// Serve answers with one of the two. An error means that nothing was written.
+	Serve(w http.ResponseWriter, r *http.Request, m *pipeline.Media, thumbnail bool) error
+	// Again asks for a copy that is not there.
+	Again(ctx context.Context, id string) error
 }
 
 // maxBody bounds the bodies of requests to the API, in bytes.
@@ -348,6 +361,7 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 	s.describeBulk(api)
 	s.describeSetup(api)
 	s.describeStats(api)
+	s.describeMedia(mux, api)
 	s.describeStream(mux, api)
 	return api
 }

@@ -49,28 +49,36 @@ func newJobDoc(j pipeline.Job) jobDoc {
 }
 
 type mediaDoc struct {
-	ID          string  `json:"id"`
-	JobID       string  `json:"jobId"`
-	ProjectID   *string `json:"projectId"`
-	Position    string  `json:"position" doc:"Where the file stands in the job's result."`
-	URL         string  `json:"url" doc:"Where the provider keeps it."`
-	StoredURL   *string `json:"storedUrl" doc:"Where gaff keeps it."`
-	MediaType   string  `json:"mediaType" enum:"generated-image,generated-video,generated-audio,generated-model,generated-file"`
-	ContentType *string `json:"contentType"`
-	Size        *int64  `json:"size" doc:"Bytes."`
-	SHA256      *string `json:"sha256"`
-	Metadata    rawJSON `json:"metadata" doc:"width, height, duration, generatedAt and what else is known."`
-	CreatedAt   *string `json:"createdAt" format:"date-time"`
+	ID           string  `json:"id"`
+	JobID        string  `json:"jobId"`
+	ProjectID    *string `json:"projectId"`
+	Position     string  `json:"position" doc:"Where the file stands in the job's result."`
+	URL          string  `json:"url" doc:"Where the provider keeps it."`
+	StoredURL    *string `json:"storedUrl" doc:"Where gaff keeps it: a link that needs no token and ends after a day (media.link_for)."`
+	ThumbnailURL *string `json:"thumbnailUrl" doc:"A small picture of it, likewise; of images only."`
+	Storage      string  `json:"storage" enum:"none,pending,stored,gone,failed" doc:"How far the copy has come. gone: the provider has the file no more."`
+	StorageError *string `json:"storageError" doc:"What went wrong with the copy last."`
+	StoredAt     *string `json:"storedAt" format:"date-time"`
+	MediaType    string  `json:"mediaType" enum:"generated-image,generated-video,generated-audio,generated-model,generated-file"`
+	ContentType  *string `json:"contentType"`
+	Size         *int64  `json:"size" doc:"Bytes."`
+	SHA256       *string `json:"sha256"`
+	Metadata     rawJSON `json:"metadata" doc:"width, height, duration, generatedAt and what else is known."`
+	CreatedAt    *string `json:"createdAt" format:"date-time"`
 }
 
-func newMediaDoc(m pipeline.Media) mediaDoc {
+func (s *server) mediaDoc(m pipeline.Media) mediaDoc {
 	doc := mediaDoc{
-		ID: m.ID, JobID: m.JobID, ProjectID: orNull(m.ProjectID), Position: m.Position, URL: m.URL, StoredURL: orNull(m.StoredURL),
-		MediaType: m.MediaType, ContentType: orNull(m.ContentType), SHA256: orNull(m.SHA256), Metadata: rawJSON(m.Metadata),
-		CreatedAt: stamp(m.CreatedAt),
+		ID: m.ID, JobID: m.JobID, ProjectID: orNull(m.ProjectID), Position: m.Position, URL: m.URL, MediaType: m.MediaType,
+		ContentType: orNull(m.ContentType), SHA256: orNull(m.SHA256), Metadata: rawJSON(m.Metadata), Storage: m.Storage.String(),
+		StorageError: orNull(m.StorageError), StoredAt: stamp(m.StoredAt), CreatedAt: stamp(m.CreatedAt),
 	}
 	if m.Size > 0 {
 		doc.Size = &m.Size
+	}
+	if s.o.Media != nil {
+		stored, thumbnail := s.o.Media.Links(&m)
+		doc.StoredURL, doc.ThumbnailURL = orNull(stored), orNull(thumbnail)
 	}
 	return doc
 }
@@ -89,6 +97,7 @@ type mediaInput struct {
 	ProjectID string `query:"projectId"`
 	JobID     string `query:"jobId"`
 	MediaType string `query:"mediaType"`
+	Storage   string `query:"storage" enum:"none,pending,stored,gone,failed" doc:"How far the copy has come."`
 }
 
 func (s *server) describeResults(api huma.API) {
@@ -117,13 +126,15 @@ func (s *server) describeResults(api huma.API) {
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/media", "list-media", "List media, newest first", Viewer),
 		func(ctx context.Context, in *mediaInput) (*output[list[mediaDoc]], error) {
-			page, err := s.o.Store.Media(ctx, pipeline.MediaFilter{
-				ProjectID: in.ProjectID, JobID: in.JobID, MediaType: in.MediaType, Cursor: in.page(),
-			})
+			f := pipeline.MediaFilter{ProjectID: in.ProjectID, JobID: in.JobID, MediaType: in.MediaType, Cursor: in.page()}
+			if storage, ok := pipeline.ParseStorage(in.Storage); ok {
+				f.Storage = &storage
+			}
+			page, err := s.o.Store.Media(ctx, f)
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			return listOf(page, newMediaDoc), nil
+			return listOf(page, s.mediaDoc), nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/media/{id}", "get-media", "One media row", Viewer),
 		func(ctx context.Context, in *idInput) (*output[mediaDoc], error) {
@@ -131,7 +142,7 @@ func (s *server) describeResults(api huma.API) {
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			return &output[mediaDoc]{newMediaDoc(*m)}, nil
+			return &output[mediaDoc]{s.mediaDoc(*m)}, nil
 		})
 }
 

@@ -233,7 +233,7 @@ func (s *server) resource(ctx context.Context, c gaff.Change) (doc any, job stri
 	case "media":
 		m, err := s.o.Store.MediaByID(ctx, c.Ref)
 		if err == nil {
-			return newMediaDoc(*m), m.JobID, nil
+			return s.mediaDoc(*m), m.JobID, nil
 		}
 		return nil, "", ignoreGone(err)
 	case "run":

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"gaff/internal/server"
 	"gaff/internal/sqlstore"
 	"gaff/internal/stats"
+	"gaff/internal/tunnel"
 	"gaff/internal/ui"
 	"gaff/pipeline"
 	"gaff/provider/fal"
@@ -62,6 +64,15 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	admin, err := findAdmin(ctx, cfg, st, log)
 	if err != nil {
 		return err
+	}
+	// Links to kept files do not lead through the tunnel: only webhooks do.
+	filesBase := cfg.BaseURL
+	var public *tunnel.Tunnel
+	if cfg.Tunnel {
+		if public, err = openTunnel(ctx, cfg, log); err != nil {
+			return err
+		}
+		defer public.Close()
 	}
 	m, counted := metrics.New(), stats.NewCollector(st, log)
 	reload := &reloader{cfg: cfg, store: st, log: log}
@@ -122,6 +133,13 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; is another program using the port? Set GAFF_ADDR or --addr", cfg.Addr, err)
 	}
+	local := localURL(ln.Addr())
+	base := cmp.Or(cfg.BaseURL, local)
+	files, err := keepMedia(ctx, cfg, st, gw, cmp.Or(filesBase, local), log)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer files.close()
 	if err := gw.Start(ctx); err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -162,7 +180,6 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		stopAsking()
 		<-asked
 	}()
-	local := localURL(ln.Addr())
 	forget, err := announce(cfg.DataDir, local, localToken)
 	if err != nil {
 		return errors.Join(err, ln.Close())
@@ -176,20 +193,19 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	welcome(out, local, admin.hint, code)
 	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources), "workflows", len(workflows))
 	console := consoleOptions(cfg, local, sources)
-	base := local
-	if cfg.BaseURL != "" {
-		base = cfg.BaseURL
-	}
 	ingest, proxy := gw.IngestHandler(), falProxy(cfg, log, ledger, queue, guard)
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
 		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg),
-		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget,
+		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, Media: files.api(),
 	})
 	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
 	console.Ready, console.Log, console.Workflows = st.Ready, log, engine
+	if public != nil {
+		defer serveTunnel(ctx, public, ingest, cfg, log)()
+	}
 	err = server.Serve(ctx, ln, server.Options{
-		Ingest: ingest, API: apiHandler, Console: ui.New(console),
+		Ingest: ingest, API: apiHandler, Console: ui.New(console), Media: files.handler(),
 		Others: map[string]http.Handler{
 			fal.ProxyPath: proxy.Proxy(), fal.ProxyPath + "/": proxy.Proxy(), fal.QueuePath + "/": proxy.Queue(),
 		},

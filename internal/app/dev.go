@@ -52,6 +52,8 @@ type DevOptions struct {
 	Faults standin.Faults
 	// Seed makes the stand-ins do the same in every run; zero: they do not.
 	Seed uint64
+	// Tunnel opens the tunnel for the receiving addresses.
+	Tunnel bool
 	// Samples asks for a few jobs at the start.
 	Samples bool
 	// quick makes the stand-ins take no time.
@@ -81,6 +83,7 @@ func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger
 	}
 	base := "http://127.0.0.1:" + port
 	cfg.BaseURL, cfg.FalWebhookURL, cfg.LastFrameWebhookURL = base, "", ""
+	cfg.Tunnel = o.Tunnel
 	cfg.AllowAddresses = append(slices.Clone(cfg.AllowAddresses), "127.0.0.1/32", "::1/128")
 	if cfg.ReconcileAfter == config.Default().ReconcileAfter {
 		cfg.ReconcileAfter = devReconcile

@@ -30,7 +30,7 @@ var rules = []rule{
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(cel|id|migrate|safehttp)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(blob|cel|id|mediafile|migrate|safehttp)$`, deny: `^gaff(/|$)`,
 	},
 	{
 		why:  "verify and pipeline know the vocabulary only",
@@ -47,6 +47,10 @@ var rules = []rule{
 	{
 		why:  "only the app, the API, the pages and the commands know workflows",
 		from: `.*`, not: `^(workflow|internal/(app|api|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow`,
+	},
+	{
+		why:  "what keeps files knows the pipeline's rows, and no store's tables",
+		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/(blob|mediafile|safehttp))$`,
 	},
 	{
 		why:  "queries know the vocabulary and pipeline",
@@ -91,6 +95,14 @@ var rules = []rule{
 	{
 		why:  "only main knows the commands, and only commands the app",
 		from: `.*`, not: `^(cmd/gaff|internal/cli)$`, deny: `^gaff/internal/(cli|app)`,
+	},
+	{
+		why:  "the tunnel is handed the receiving handler and knows nothing behind it; only the app opens it",
+		from: `^internal/tunnel$`, deny: `^gaff/`,
+	},
+	{
+		why:  "only the app opens a tunnel",
+		from: `.*`, not: `^internal/(app|tunnel)$`, deny: `^gaff/internal/tunnel|^golang\.ngrok\.com`,
 	},
 	{
 		why:  "the stand-ins are written from the services' own words, not from gaff's reading of them",

@@ -56,6 +56,7 @@ A name alone means always, "lost=0.2" one job in five. A single job can ask for 
 	flags.StringVar(&faults, "fault", "", "what goes wrong at the stand-ins, by commas")
 	flags.Uint64Var(&o.Seed, "seed", 0, "make the stand-ins do the same in every run")
 	flags.BoolVar(&o.Samples, "samples", true, "submit the sample jobs")
+	flags.BoolVar(&o.Tunnel, "tunnel", false, "open the ngrok tunnel (NGROK_AUTH_TOKEN, NGROK_DOMAIN) for the receiving addresses")
 	p.settingFlags(cmd, "GAFF_RECONCILE_AFTER", "GAFF_MEDIA_URL", "GAFF_LOG_FORMAT", "GAFF_LOG_LEVEL")
 	return cmd
 }

@@ -229,18 +229,23 @@ func latest(j *job) *time.Time {
 
 // media is what the API says about a file.
 type media struct {
-	ID, JobID, ProjectID, URL, StoredURL, MediaType, ContentType string
-	Size                                                         int64
-	CreatedAt                                                    *time.Time
+	ID, JobID, ProjectID, URL, StoredURL, ThumbnailURL, MediaType, ContentType string
+	Storage, StorageError, SHA256, Position                                    string
+	Size                                                                       int64
+	Metadata                                                                   json.RawMessage
+	CreatedAt, StoredAt                                                        *time.Time
 }
 
 func (p *program) mediaCommand() *cobra.Command {
-	var project, jobID, kind string
+	var project, jobID, kind, storage string
 	list := p.listCommand(listing{
 		use: "list", short: "List files, newest first", path: "/api/v1/media",
-		heads: []string{"ID", "TYPE", "SIZE", "PROJECT", "JOB", "CREATED", "URL"},
+		heads: []string{"ID", "TYPE", "SIZE", "STORAGE", "PROJECT", "JOB", "CREATED", "URL"},
 		query: func() (url.Values, error) {
-			return given("projectId", project, "jobId", jobID, "mediaType", kind), nil
+			if _, ok := pipeline.ParseStorage(storage); storage != "" && !ok {
+				return nil, usagef("--storage %q is none; write none, pending, stored, gone or failed", storage)
+			}
+			return given("projectId", project, "jobId", jobID, "mediaType", kind, "storage", storage), nil
 		},
 		cells: func(doc json.RawMessage) ([]string, error) {
 			var m media
@@ -253,14 +258,15 @@ func (p *program) mediaCommand() *cobra.Command {
 				address = m.URL
 			}
 			return []string{
-				clean(m.ID), clean(m.MediaType), size, cut(orDash(m.ProjectID), 40), clean(orDash(m.JobID)), stamp(m.CreatedAt), clean(address),
+				clean(m.ID), clean(m.MediaType), size, clean(orDash(m.Storage)), cut(orDash(m.ProjectID), 40), clean(orDash(m.JobID)), stamp(m.CreatedAt), cut(address, 300),
 			}, err
 		},
 	})
 	list.Flags().StringVar(&project, "project", "", "only of this project")
 	list.Flags().StringVar(&jobID, "job", "", "only of this job")
 	list.Flags().StringVar(&kind, "type", "", "only of this media type, such as generated-image")
-	return group("media", "The files that jobs produced", list)
+	list.Flags().StringVar(&storage, "storage", "", "only those whose copy has come so far: none, pending, stored, gone or failed")
+	return group("media", "The files that jobs produced", list, p.mediaShowCommand(), p.mediaGetCommand(), p.mediaRetryCommand())
 }
 
 // source is what the API says about a source.

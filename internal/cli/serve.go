@@ -15,6 +15,7 @@ import (
 )
 
 func (p *program) serveCommand() *cobra.Command {
+	var tunnel bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
@@ -28,6 +29,7 @@ Secrets have no flags: give them as variables, or as files by NAME_FILE.`,
 			if err != nil {
 				return err
 			}
+			cfg.Tunnel = tunnel
 			log := p.logger(cfg)
 			p.tune()
 			for _, warning := range cfg.Warnings {
@@ -36,6 +38,7 @@ Secrets have no flags: give them as variables, or as files by NAME_FILE.`,
 			return p.serve(ctx, cfg, log, p.Stdout)
 		}),
 	}
+	cmd.Flags().BoolVar(&tunnel, "tunnel", false, "open the ngrok tunnel (NGROK_AUTH_TOKEN, NGROK_DOMAIN) for the receiving addresses, and only those")
 	p.settingFlags(cmd)
 	return cmd
 }

@@ -59,12 +59,14 @@ type Config struct {
 
 	NgrokDomain    string // NGROK_DOMAIN; a bare host name
 	NgrokAuthToken Secret // NGROK_AUTH_TOKEN, NGROK_AUTHTOKEN
+	Tunnel         bool   // open it; a flag of the commands, no setting
 
 	ReconcileAfter time.Duration // GAFF_RECONCILE_AFTER
 	ReconcileRate  float64       // GAFF_RECONCILE_RATE; requests a second to each provider
 	SubmitPatience time.Duration // GAFF_SUBMIT_PATIENCE
 	MediaURL       string        // GAFF_MEDIA_URL; empty: "media" in DataDir; "off": none
 	TrustedProxies []string      // GAFF_TRUSTED_PROXIES, CIDR; each parses with netip.ParsePrefix
+	Media          Media         // what is kept, and how
 	AllowAddresses []string      // GAFF_ALLOW_ADDRESSES, CIDR; each parses with netip.ParsePrefix
 
 	// Fixed is set by whoever changed what was read: reading it again would undo that.
@@ -161,6 +163,14 @@ func (r Retry) Policy() gaff.RetryPolicy {
 	return gaff.RetryPolicy{MaxAttempts: r.MaxAttempts, First: r.First, Factor: r.Factor, Max: r.Max, Timeout: r.Timeout}
 }
 
+// Media says which files are kept, and how. [Default] fills all but Types.
+type Media struct {
+	MaxSize int64         // of one file; 1 GiB
+	Types   []string      // content types, "image/*" for all images; empty: all but text/html
+	Workers int           // downloads at once; 4
+	LinkFor time.Duration // how long a signed link is good for; 24h
+}
+
 // Limits bounds what strangers and load can make the program do.
 type Limits struct {
 	MaxBodyBytes   int64         // of one webhook; 1 MiB
@@ -196,6 +206,7 @@ func Default() *Config {
 		ReconcileAfter: 2 * time.Minute,
 		ReconcileRate:  5,
 		SubmitPatience: 2 * time.Hour,
+		Media:          Media{MaxSize: 1 << 30, Workers: 4, LinkFor: 24 * time.Hour},
 		LogFormat:      "text",
 		LogLevel:       "info",
 		Limits: Limits{

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -287,6 +288,27 @@ var settings = []setting{
 		check: func(c *Config) error { return checkToken(c.ClientToken) },
 	},
 
+	{
+		name: "media.max_size", help: "largest file that is kept",
+		field: func(c *Config) any { return &c.Media.MaxSize },
+		check: func(c *Config) error { return checkAtLeast(c.Media.MaxSize, 1, "a size such as 1GiB") },
+	},
+	{
+		name: "media.types", help: "content types that are kept, such as image/*; empty: all but text/html",
+		field: func(c *Config) any { return &c.Media.Types },
+		check: func(c *Config) error { return checkTypes(c.Media.Types) },
+	},
+	{
+		name: "media.workers", help: "files that are fetched at once",
+		field: func(c *Config) any { return &c.Media.Workers },
+		check: func(c *Config) error { return checkAtLeast(int64(c.Media.Workers), 1, "a number such as 4") },
+	},
+	{
+		name: "media.link_for", help: "how long the links to kept files are good for",
+		field: func(c *Config) any { return &c.Media.LinkFor },
+		check: func(c *Config) error { return checkPositive(c.Media.LinkFor, "a duration such as 24h") },
+	},
+
 	limit("max_body", "largest webhook", "a size such as 1MiB", func(l *Limits) any { return &l.MaxBodyBytes }),
 	limit("max_header", "largest header of a request", "a size such as 16KiB", func(l *Limits) any { return (*size)(&l.MaxHeaderBytes) }),
 	limit("read_timeout", "time for a whole request", "a duration such as 15s", func(l *Limits) any { return &l.ReadTimeout }),
@@ -434,6 +456,24 @@ func checkMedia(text string) error {
 	}
 	if u, err := url.Parse(text); err != nil || u.Scheme == "" {
 		return errors.New(`must be empty, off, or a bucket URL such as s3://bucket/prefix`)
+	}
+	return nil
+}
+
+func checkAtLeast(n, least int64, want string) error {
+	if n < least {
+		return fmt.Errorf("must be at least %d: %s", least, want)
+	}
+	return nil
+}
+
+var contentType = regexp.MustCompile(`^(\*|[a-z0-9.+-]+)/(\*|[a-z0-9.+-]+)$`)
+
+func checkTypes(list []string) error {
+	for _, text := range list {
+		if !contentType.MatchString(text) {
+			return fmt.Errorf("%.60q is no content type; write them like image/png or video/*", text)
+		}
 	}
 	return nil
 }

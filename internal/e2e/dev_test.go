@@ -1,13 +1,17 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -166,5 +170,97 @@ func TestDevRefusesAnUnknownFault(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "there are duplicate, late, lost") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// The sample project runs by itself to its end, also where every webhook is lost; and what
+// it made is kept and can be fetched.
+func TestDevLoop(t *testing.T) {
+	t.Parallel()
+	for fault, settledBy := range map[string]string{"duplicate": "webhook", "lost": "reconciliation"} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			g := dev(t, "--fault", fault, "--reconcile-after", "1s", "--seed", "1")
+			token, err := os.ReadFile(filepath.Join(g.dir, "gaff-dev", "admin-token"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := func(path string, into any) error {
+				req, _ := http.NewRequest(http.MethodGet, g.url+path, nil)
+				req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				return json.NewDecoder(resp.Body).Decode(into)
+			}
+			type jobDoc struct{ ID, Provider, Status, SettledBy, ErrorType, RunID string }
+			type fileDoc struct{ ID, JobID, MediaType, Storage, StoredURL, SHA256 string }
+			var jobs struct{ Docs []jobDoc }
+			var files struct{ Docs []fileDoc }
+			err = poll(40*time.Second, func() error {
+				jobs.Docs, files.Docs = nil, nil
+				if err := read("/api/v1/jobs?projectId=sample-film", &jobs); err != nil {
+					return err
+				}
+				if err := read("/api/v1/media?projectId=sample-film", &files); err != nil {
+					return err
+				}
+				// Jobs of runs are the workflows', and tested there.
+				jobs.Docs = slices.DeleteFunc(jobs.Docs, func(j jobDoc) bool { return j.RunID != "" })
+				files.Docs = slices.DeleteFunc(files.Docs, func(m fileDoc) bool {
+					return !slices.ContainsFunc(jobs.Docs, func(j jobDoc) bool { return j.ID == m.JobID })
+				})
+				settled, stored := 0, 0
+				for _, j := range jobs.Docs {
+					if j.SettledBy != "" {
+						settled++
+					}
+				}
+				for _, m := range files.Docs {
+					if m.Storage == "stored" {
+						stored++
+					}
+				}
+				if settled != 6 || stored != 6 {
+					time.Sleep(100 * time.Millisecond)
+					return fmt.Errorf("%d jobs are settled, %d files stored: %+v %+v", settled, stored, jobs, files)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			failed := 0
+			for _, j := range jobs.Docs {
+				if j.Status == "failed" { // it asks for that fault instead of the others
+					failed++
+				} else if j.SettledBy != settledBy {
+					t.Errorf("%s of %s: settled by %s, want %s", j.ID, j.Provider, j.SettledBy, settledBy)
+				}
+			}
+			if failed != 1 {
+				t.Errorf("%d jobs failed, want the one that asks for it", failed)
+			}
+			for _, m := range files.Docs {
+				resp, err := http.Get(m.StoredURL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				hash := sha256.New()
+				_, err = io.Copy(hash, resp.Body)
+				resp.Body.Close()
+				if got := hex.EncodeToString(hash.Sum(nil)); err != nil || resp.StatusCode != 200 || got != m.SHA256 {
+					t.Errorf("%s: %s, sha256 %s, want %s (%v)", m.StoredURL, resp.Status, got, m.SHA256, err)
+				}
+			}
+			if out, err := g.gaff("media", "get", files.Docs[0].ID, "-o", "file"); err != nil {
+				t.Errorf("gaff media get: %v\n%s", err, out)
+			}
+			if info, err := os.Stat(filepath.Join(g.dir, "file")); err != nil || info.Size() == 0 {
+				t.Errorf("the download: %v", err)
+			}
+		})
 	}
 }

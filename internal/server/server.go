@@ -31,6 +31,7 @@ type Options struct {
 	// Keyed serves what shows a key as fal's clients do, "Authorization: Key …", at any
 	// address that is not below /api/; nil: nothing.
 	Keyed http.Handler
+	Media http.Handler // the links to files, below /media/{id}/; nil for none
 	// Authorized reports whether a request may read what needs a token.
 	Authorized func(*http.Request) bool
 	// Ready returns nil when a webhook could be kept now.
@@ -81,6 +82,12 @@ func Handler(o Options) http.Handler {
 			}
 			o.Metrics.ServeHTTP(w, r)
 		})
+	}
+	if o.Media != nil {
+		// The console has /media/{id} itself.
+		for _, pattern := range []string{"/media/{id}/file", "/media/{id}/file/{name}", "/media/{id}/thumbnail"} {
+			mux.Handle(pattern, o.Media)
+		}
 	}
 	if o.Console != nil {
 		mux.Handle("/", o.Console)

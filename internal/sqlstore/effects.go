@@ -188,8 +188,8 @@ func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
 }
 
 const insertMedia = `insert into media (id, job_id, position, project_id, url, stored_url, media_type, content_type,
-			size, sha256, metadata, created_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+			size, sha256, metadata, created_at, storage, storage_error, thumbnail, stored_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		on conflict (job_id, position) do nothing`
 
 func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
@@ -200,8 +200,9 @@ func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
 		m.CreatedAt = e.now
 	}
 	args := []any{
-		m.ID, m.JobID, m.Position, m.ProjectID, m.URL, m.StoredURL, m.MediaType, m.ContentType,
-		m.Size, m.SHA256, nilIfEmpty(m.Metadata), micros(m.CreatedAt),
+		m.ID, m.JobID, m.Position, m.ProjectID, m.URL, m.StoredKey, m.MediaType, m.ContentType,
+		m.Size, m.SHA256, nilIfEmpty(m.Metadata), micros(m.CreatedAt), int64(m.Storage), m.StorageError,
+		m.ThumbnailKey, nullMicros(m.StoredAt),
 	}
 	// A job that is put in now has no media yet; the same twice is for the exact way.
 	if place := "media " + m.JobID + " " + m.Position; e.isFresh("id "+m.JobID) && !e.fresh[place] && e.insertLater(insertMedia, args...) {
@@ -315,6 +316,34 @@ func (e *effects) NextAsk(_ context.Context, provider string) (time.Time, error)
 		return time.Time{}, fmt.Errorf("next job to ask after: %w", err)
 	}
 	return fromNull(next), nil
+}
+
+func (e *effects) Media(_ context.Context, mediaID string) (*pipeline.Media, error) {
+	var sc mediaScan
+	err := e.row(sc.columns(), `select `+mediaColumns+` from media m where m.id = $1`, mediaID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("media: %w", gaff.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load media: %w", err)
+	}
+	return sc.media(), nil
+}
+
+func (e *effects) SaveMedia(_ context.Context, m *pipeline.Media) error {
+	n, err := e.exec(`update media set media_type = $2, content_type = $3, size = $4, sha256 = $5, metadata = $6, stored_url = $7,
+			storage = $8, storage_error = $9, thumbnail = $10, stored_at = $11
+		where id = $1`,
+		m.ID, m.MediaType, m.ContentType, m.Size, m.SHA256, nilIfEmpty(m.Metadata), m.StoredKey, int64(m.Storage), m.StorageError,
+		m.ThumbnailKey, nullMicros(m.StoredAt))
+	if err != nil {
+		return fmt.Errorf("save media %s: %w", m.ID, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("media %s: %w", m.ID, gaff.ErrNotFound)
+	}
+	e.change("media", m.ID, m.MediaType, "")
+	return nil
 }
 
 func (e *effects) Setting(_ context.Context, name string) (string, error) {

@@ -995,20 +995,43 @@ func (s *Store) Jobs(ctx context.Context, f pipeline.JobFilter) (page gaff.Page[
 }
 
 const mediaColumns = `m.seq, m.id, m.job_id, m.position, m.project_id, m.url, m.stored_url, m.media_type, m.content_type,
-	m.size, m.sha256, m.metadata, m.created_at`
+	m.size, m.sha256, m.metadata, m.created_at, m.storage, m.storage_error, m.thumbnail, m.stored_at`
 
-type storedMedia struct {
-	seq int64
-	m   pipeline.Media
+type mediaScan struct {
+	seq      int64
+	m        pipeline.Media
+	metadata []byte
+	created  int64
+	storedAt sql.NullInt64
 }
 
-func scanMedia(rows *sql.Rows) (sm storedMedia, err error) {
-	var metadata []byte
-	var created int64
-	err = rows.Scan(&sm.seq, &sm.m.ID, &sm.m.JobID, &sm.m.Position, &sm.m.ProjectID, &sm.m.URL, &sm.m.StoredURL,
-		&sm.m.MediaType, &sm.m.ContentType, &sm.m.Size, &sm.m.SHA256, &metadata, &created)
-	sm.m.Metadata, sm.m.CreatedAt = metadata, fromMicros(created)
-	return sm, err
+func (sc *mediaScan) columns() []any {
+	return []any{
+		&sc.seq, &sc.m.ID, &sc.m.JobID, &sc.m.Position, &sc.m.ProjectID, &sc.m.URL, &sc.m.StoredKey, &sc.m.MediaType,
+		&sc.m.ContentType, &sc.m.Size, &sc.m.SHA256, &sc.metadata, &sc.created, &sc.m.Storage, &sc.m.StorageError,
+		&sc.m.ThumbnailKey, &sc.storedAt,
+	}
+}
+
+func (sc *mediaScan) media() *pipeline.Media {
+	m := sc.m
+	m.Metadata, m.CreatedAt, m.StoredAt = sc.metadata, fromMicros(sc.created), fromNull(sc.storedAt)
+	return &m
+}
+
+func scanMedia(rows *sql.Rows) (*mediaScan, error) {
+	sc := &mediaScan{}
+	return sc, rows.Scan(sc.columns()...)
+}
+
+// LinkMedia gives the rows of files that are read from now on their StoredURL.
+func (s *Store) LinkMedia(link func(*pipeline.Media) string) { s.links.Store(&link) }
+
+func (s *Store) linked(m *pipeline.Media) *pipeline.Media {
+	if link := s.links.Load(); link != nil {
+		m.StoredURL = (*link)(m)
+	}
+	return m
 }
 
 // MediaByID returns one media row.
@@ -1022,7 +1045,7 @@ func (s *Store) MediaByID(ctx context.Context, mediaID string) (*pipeline.Media,
 	if err != nil {
 		return nil, s.fault(ctx, "media", err)
 	}
-	return &ms[0].m, nil
+	return s.linked(ms[0].media()), nil
 }
 
 // Media returns a page of media rows, newest first.
@@ -1044,14 +1067,17 @@ func (s *Store) Media(ctx context.Context, f pipeline.MediaFilter) (page gaff.Pa
 	if f.MediaType != "" {
 		w.add("m.media_type = ?", f.MediaType)
 	}
+	if f.Storage != nil {
+		w.add("m.storage = ?", int64(*f.Storage))
+	}
 	ms, err := collect(ctx, s.read, scanMedia, `select `+mediaColumns+` from media m`+w.String()+
 		` order by m.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "media", err)
 	}
-	ms, page.Next = next(ms, limit, func(sm storedMedia) int64 { return sm.seq })
-	for _, sm := range ms {
-		page.Items = append(page.Items, sm.m)
+	ms, page.Next = next(ms, limit, func(sc *mediaScan) int64 { return sc.seq })
+	for _, sc := range ms {
+		page.Items = append(page.Items, *s.linked(sc.media()))
 	}
 	return page, nil
 }

@@ -364,12 +364,9 @@ func (s *Store) StepMedia(ctx context.Context, runID, step string) (map[int][]pi
 		m    pipeline.Media
 	}
 	found, err := collect(ctx, s.read, func(rows *sql.Rows) (im itemMedia, err error) {
-		var seq, created int64
-		var metadata []byte
-		m := &im.m
-		err = rows.Scan(&im.item, &seq, &m.ID, &m.JobID, &m.Position, &m.ProjectID, &m.URL, &m.StoredURL,
-			&m.MediaType, &m.ContentType, &m.Size, &m.SHA256, &metadata, &created)
-		m.Metadata, m.CreatedAt = metadata, fromMicros(created)
+		var sc mediaScan
+		err = rows.Scan(append([]any{&im.item}, sc.columns()...)...)
+		im.m = *s.linked(sc.media())
 		return im, err
 	}, `select s.item, `+mediaColumns+` from run_step s join run r on r.seq = s.run join media m on m.job_id = s.job_id
 		where r.id = $1 and s.name = $2 and s.job_id <> '' order by s.item, m.seq`, runID, step)

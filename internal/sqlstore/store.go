@@ -116,6 +116,7 @@ type Store struct {
 	closed  error
 
 	looking atomic.Bool // a look at changes is planned
+	links   atomic.Pointer[func(*pipeline.Media) string]
 
 	mu      sync.Mutex
 	changed chan struct{}

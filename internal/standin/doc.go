@@ -24,6 +24,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -296,12 +297,22 @@ func (h Hosts) RoundTrip(req *http.Request) (*http.Response, error) {
 	if rec.code == 0 {
 		rec.code = http.StatusOK
 	}
+	length, body := int64(rec.body.Len()), io.Reader(bytes.NewReader(rec.body.Bytes()))
+	if said, err := strconv.ParseInt(rec.header.Get("Content-Length"), 10, 64); err == nil && said > length && req.Method != http.MethodHead {
+		// A server would close the connection, and the client notice.
+		length, body = said, io.MultiReader(body, cutOff{})
+	}
 	return &http.Response{
 		Status: fmt.Sprintf("%d %s", rec.code, http.StatusText(rec.code)), StatusCode: rec.code,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: rec.header, Request: req,
-		ContentLength: int64(rec.body.Len()), Body: io.NopCloser(bytes.NewReader(rec.body.Bytes())),
+		ContentLength: length, Body: io.NopCloser(body),
 	}, nil
 }
+
+// cutOff is the end of a body that is shorter than was said.
+type cutOff struct{}
+
+func (cutOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 type recorder struct {
 	header http.Header

@@ -732,6 +732,37 @@ func testJobs(s *suite) {
 	s.must(err)
 	m.ID, m.CreatedAt = byID.ID, byID.CreatedAt
 	s.equal("media", *byID, m)
+
+	// What becomes known of the file later.
+	s.must(s.st.Write(s.ctx, func(tx pipeline.Tx) error {
+		k, err := tx.Media(s.ctx, m.ID)
+		if err != nil {
+			return err
+		}
+		s.equal("media in a transaction", *k, m)
+		k.Storage, k.StorageError, k.StoredKey, k.ThumbnailKey, k.StoredAt = pipeline.StorageStored, "e", "k", "t", s.now
+		k.Size, k.SHA256, k.ContentType, k.MediaType, k.Metadata = 8, "01", "image/webp", pipeline.MediaFile, json.RawMessage(`{"w":2}`)
+		m = *k
+		m.URL, k.URL = k.URL, "cannot change"
+		return tx.SaveMedia(s.ctx, k)
+	}))
+	byID, err = s.st.MediaByID(s.ctx, m.ID)
+	s.must(err)
+	s.equal("saved media", *byID, m)
+	stored, gone := pipeline.StorageStored, pipeline.StorageGone
+	for _, f := range []pipeline.MediaFilter{{Storage: &stored}, {Storage: &gone}} {
+		page, err := s.st.Media(s.ctx, f)
+		s.must(err)
+		if want := map[bool]int{true: 1}[f.Storage == &stored]; len(page.Items) != want {
+			s.Errorf("%d media with storage %s, want %d", len(page.Items), *f.Storage, want)
+		}
+	}
+	for what, err := range map[string]error{
+		"load": s.st.Write(s.ctx, func(tx pipeline.Tx) error { _, err := tx.Media(s.ctx, "med_none"); return err }),
+		"save": s.st.Write(s.ctx, func(tx pipeline.Tx) error { return tx.SaveMedia(s.ctx, &pipeline.Media{ID: "med_none"}) }),
+	} {
+		s.wants(what+" media that is not there", err, gaff.ErrNotFound)
+	}
 }
 
 func testEmit(s *suite) {

@@ -20,6 +20,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/pipeline"
 )
 
 // pictures is where screenshots are written: make screenshots does it.
@@ -146,6 +147,7 @@ func (w *world) remember(t *testing.T, rng *rand.Rand) {
 // keepFiles gives every media row a file that this host keeps.
 func (w *world) keepFiles(t *testing.T) {
 	t.Helper()
+	w.store.LinkMedia(func(m *pipeline.Media) string { return m.StoredKey })
 	err := w.store.Between(func(conn *sql.Conn) error {
 		_, err := conn.ExecContext(context.Background(), `update media set
 			stored_url = '/files/' || seq || case media_type when 'generated-video' then '.webm' else '.png' end, size = 1250000 + seq * 73111`)

@@ -140,7 +140,12 @@ func preview(m pipeline.Media) string {
 	if strings.HasPrefix(m.StoredURL, "/") && !strings.HasPrefix(m.StoredURL, "//") {
 		return m.StoredURL
 	}
-	return ""
+	// The link names the gateway's public base; the console may be open under another.
+	u, err := url.Parse(m.StoredURL)
+	if err != nil || !strings.HasPrefix(u.Path, "/media/"+m.ID+"/") {
+		return ""
+	}
+	return u.RequestURI()
 }
 
 // previewKind is how a file can be shown: image, video, audio, or not at all.

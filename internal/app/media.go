@@ -1,0 +1,108 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"gaff"
+	"gaff/internal/api"
+	"gaff/internal/blob"
+	"gaff/internal/config"
+	"gaff/internal/media"
+	"gaff/internal/safehttp"
+	"gaff/pipeline"
+)
+
+const (
+	// mediaOff is the GAFF_MEDIA_URL with which nothing is kept.
+	mediaOff = "off"
+
+	mediaDir = "media"
+	spoolDir = "media-spool"
+	// storageCheck is how long the storage may take to show that it works.
+	storageCheck = 20 * time.Second
+	// mediaRedirects is how many a file's link may lead through.
+	mediaRedirects = 5
+)
+
+// keptMedia are the parts that keep and serve files; zero if none are kept.
+type keptMedia struct {
+	*media.Server
+	keeper *media.Keeper
+	blobs  blob.Store
+}
+
+func (k *keptMedia) Again(ctx context.Context, id string) error { return k.keeper.Again(ctx, id) }
+
+// api and handler are nil, not a pointer to nothing, where no files are kept.
+func (k *keptMedia) api() api.MediaFiles {
+	if k.Server == nil {
+		return nil
+	}
+	return k
+}
+
+func (k *keptMedia) handler() http.Handler {
+	if k.Server == nil {
+		return nil
+	}
+	return k.Server
+}
+
+func (k *keptMedia) close() {
+	if k.blobs != nil {
+		_ = k.blobs.Close()
+	}
+}
+
+// keepMedia builds what keeps files, and registers its handler. base is before the links.
+func keepMedia(ctx context.Context, cfg *config.Config, st interface {
+	pipeline.Store
+	pipeline.Reader
+	LinkMedia(func(*pipeline.Media) string)
+}, gw *gaff.Gateway, base string, log *slog.Logger) (*keptMedia, error) {
+	if cfg.MediaURL == mediaOff {
+		return &keptMedia{}, nil
+	}
+	blobs, err := blob.Open(cmp.Or(cfg.MediaURL, filepath.Join(cfg.DataDir, mediaDir)))
+	if err != nil {
+		return nil, fmt.Errorf("GAFF_MEDIA_URL: %w; set it to off to keep no files", err)
+	}
+	k := &keptMedia{blobs: blobs}
+	// A storage that cannot be reached must not keep webhooks out: copies are made when it
+	// is back. But whoever starts the gateway should hear of it.
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, storageCheck)
+		defer cancel()
+		if err := blobs.Check(ctx); err != nil && ctx.Err() == nil {
+			log.Error("files cannot be kept for now", "storage", blobs.String(), "error", err)
+		}
+	}()
+	allow, err := safehttp.Prefixes(cfg.AllowAddresses)
+	if err == nil {
+		k.keeper, err = media.New(media.Options{
+			Store: st, Router: gw, Blobs: blobs, Client: safehttp.New(safehttp.Options{Allow: allow, Redirects: mediaRedirects}),
+			Spool: filepath.Join(cfg.DataDir, spoolDir), MaxSize: cfg.Media.MaxSize, Types: cfg.Media.Types, Log: log,
+		})
+	}
+	if err == nil {
+		k.Server, err = media.NewServer(ctx, media.ServerOptions{Store: st, Blobs: blobs, Base: base, LinkFor: cfg.Media.LinkFor, Log: log})
+	}
+	if err != nil {
+		k.close()
+		return nil, err
+	}
+	st.LinkMedia(func(m *pipeline.Media) string {
+		stored, _ := k.Links(m)
+		return stored
+	})
+	gw.HandleWith(gaff.InnerSource, pipeline.MediaCreated, k.keeper, gaff.HandleOptions{
+		Name: pipeline.KeepFiles, Workers: cfg.Media.Workers, Retry: &media.Policy,
+	})
+	return k, nil
+}

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (p *program) mediaShowCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "show ID", Short: "Show a file: where it came from, where it is kept", Args: arguments(1, 1, "one ID"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			var m media
+			raw, err := c.one(ctx, "/api/v1/media", args[0], &m)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeRawJSON(p.Stdout, raw)
+			}
+			t := newTable(p.Stdout)
+			for _, pair := range [][2]string{
+				{"id", m.ID}, {"type", m.MediaType}, {"content type", m.ContentType}, {"job", m.JobID}, {"project", m.ProjectID},
+				{"position", m.Position}, {"sha256", m.SHA256}, {"storage", m.Storage}, {"storage error", m.StorageError},
+			} {
+				t.pair(pair[0], clean(pair[1]))
+			}
+			if m.Size > 0 {
+				t.row("size", strconv.FormatInt(m.Size, 10)+" bytes")
+			}
+			t.row("created", stamp(m.CreatedAt))
+			t.row("stored", stamp(m.StoredAt))
+			t.pair("url", cut(m.URL, 300))
+			t.pair("stored url", clean(m.StoredURL))
+			t.pair("thumbnail url", clean(m.ThumbnailURL))
+			if err := t.flush(); err != nil {
+				return err
+			}
+			if len(m.Metadata) > 0 && string(m.Metadata) != "null" {
+				fmt.Fprintln(p.Stdout, "\nmetadata:")
+				return writeIndented(p.Stdout, m.Metadata)
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+func (p *program) mediaGetCommand() *cobra.Command {
+	var output string
+	var thumbnail bool
+	cmd := &cobra.Command{
+		Use:   "get ID",
+		Short: "Download the kept copy of a file",
+		Long: `Download the kept copy of a file under its own name into the working folder, or to where
+--output says; "-" is the standard output. A file that is there already is not overwritten
+unless --output names it.`,
+		Example: `  gaff media get med_01KA… -o lighthouse.png
+  gaff media get med_01KA… -o - | mpv -`,
+		Args: arguments(1, 1, "one ID"),
+		RunE: work(func(ctx context.Context, args []string) error { return p.getMedia(ctx, args[0], output, thumbnail) }),
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write to; - is the standard output (default: the file's own name)")
+	cmd.Flags().BoolVar(&thumbnail, "thumbnail", false, "the small picture of an image instead")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+func (p *program) getMedia(ctx context.Context, id, output string, thumbnail bool) error {
+	if output == "-" && p.terminal(p.Stdout) {
+		return usagef("--output -: the standard output is a terminal; redirect it, or name a file")
+	}
+	c, err := p.dial()
+	if err != nil {
+		return err
+	}
+	what := "/file"
+	if thumbnail {
+		what = "/thumbnail"
+	}
+	resp, err := c.send(ctx, http.MethodGet, "/api/v1/media/"+url.PathEscape(id)+what, nil, nil, http.Header{"Accept": {"*/*"}})
+	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound {
+		e.next = `"gaff media show ` + clean(id) + `" tells whether a copy is kept, and why not`
+	}
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if output == "-" {
+		_, err := io.Copy(p.Stdout, resp.Body)
+		return err
+	}
+	flags := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	if output == "" {
+		output, flags = downloadName(resp.Header, id), os.O_WRONLY|os.O_CREATE|os.O_EXCL
+	}
+	// Under another name first: half a file must not look like a whole one.
+	name := p.path(output)
+	if flags&os.O_EXCL != 0 {
+		if _, err := os.Lstat(name); err == nil {
+			return fmt.Errorf("%s is there already; name another file with -o, or the same one to overwrite it", output)
+		}
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".gaff-*")
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(f, resp.Body)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("download %s: %w", id, err)
+	}
+	fmt.Fprintf(p.Stdout, "%s  %d bytes  %s\n", clean(output), n, clean(resp.Header.Get("Content-Type")))
+	return nil
+}
+
+// downloadName is the name that the gateway gives the file, without any folder in it.
+func downloadName(h http.Header, id string) string {
+	_, params, err := mime.ParseMediaType(h.Get("Content-Disposition"))
+	name := filepath.Base(filepath.Clean(strings.ReplaceAll(params["filename"], `\`, "/")))
+	if err != nil || name == "." || name == ".." || name == "/" || strings.HasPrefix(name, ".") {
+		return filepath.Base(id)
+	}
+	return clean(name)
+}
+
+func (p *program) mediaRetryCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "retry ID...",
+		Short: "Make the copies of files that have none",
+		Long:  `Make the copies of files anew: of those that failed, or that came while no files were kept.`,
+		Args:  arguments(1, -1, "at least one ID"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			var failures []error
+			for _, id := range args {
+				resp, err := c.send(ctx, http.MethodPost, "/api/v1/media/"+url.PathEscape(id)+"/retry", nil, nil, nil)
+				if err != nil {
+					failures = append(failures, fmt.Errorf("%s: %w", clean(id), err))
+					continue
+				}
+				_ = resp.Body.Close()
+				fmt.Fprintf(p.Stdout, "%s  pending\n", clean(id))
+			}
+			return errors.Join(failures...)
+		}),
+	}
+	p.clientFlags(cmd)
+	return cmd
+}

@@ -1,0 +1,579 @@
+// Package media keeps copies of the files that jobs produce, and serves them: a provider's
+// links end, and a result that was paid for must not.
+//
+// A copy is made by a handler of the inner event "media.created", so it is tried again as
+// any delivery is, and goes on after a restart. What it finds out is written in one
+// transaction with the delivery's success.
+package media
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"gaff"
+	"gaff/internal/blob"
+	"gaff/internal/mediafile"
+	"gaff/internal/safehttp"
+	"gaff/pipeline"
+)
+
+// Policy is when a copy that failed is tried again: ten times within about twenty hours.
+var Policy = gaff.RetryPolicy{MaxAttempts: 10, First: 20 * time.Second, Factor: 3, Max: 6 * time.Hour, Timeout: 15 * time.Minute}
+
+const (
+	// goneAfter is how many answers of "not there" are believed: a file may come to the
+	// provider's hosts a little after the webhook.
+	goneAfter = 3
+	// A download must bring minProgress bytes in each stallAfter, or end within it.
+	stallAfter  = 30 * time.Second
+	minProgress = 32 << 10
+	// maxWait bounds how far off a host can put us with Retry-After.
+	maxWait = time.Hour
+)
+
+// Options of a keeper. All but Types are required.
+type Options struct {
+	Store interface {
+		pipeline.Store
+		pipeline.Reader
+	}
+	Router pipeline.Router
+	Blobs  blob.Store
+	// Client fetches; it must judge the addresses itself (safehttp).
+	Client *http.Client
+	// Spool is a folder for downloads that are under way; what a crash left there is
+	// removed at the start.
+	Spool string
+	// MaxSize bounds a file, in bytes.
+	MaxSize int64
+	// Types are the content types that are kept, "image/*" standing for all images. Empty:
+	// all but text/html, which is what a host answers with that has no such file.
+	Types []string
+	Log   *slog.Logger
+}
+
+// Keeper makes copies. It is a gaff.Handler of the source "gaff" and type "media.created".
+type Keeper struct {
+	o Options
+	// painting bounds the memory for thumbnails: a decoded picture is much larger than its
+	// file.
+	painting sync.Mutex
+}
+
+// New makes a keeper and its spool folder.
+func New(o Options) (*Keeper, error) {
+	if err := os.MkdirAll(o.Spool, 0o700); err != nil {
+		return nil, fmt.Errorf("spool folder: %w", err)
+	}
+	entries, err := os.ReadDir(o.Spool)
+	if err != nil {
+		return nil, fmt.Errorf("spool folder: %w", err)
+	}
+	for _, e := range entries {
+		// Another process may share the folder; no download lives longer than its timeout.
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 2*Policy.Timeout {
+			_ = os.Remove(filepath.Join(o.Spool, e.Name()))
+		}
+	}
+	return &Keeper{o: o}, nil
+}
+
+// Handle makes the copy that an event asks for.
+func (k *Keeper) Handle(ctx context.Context, ev *gaff.Event) error {
+	lease, ok := gaff.LeaseFrom(ctx)
+	if !ok {
+		return gaff.Discard(errors.New("media keeper called outside a delivery"))
+	}
+	var asked pipeline.MediaEvent
+	if err := json.Unmarshal(ev.Data, &asked); err != nil {
+		return gaff.Discard(fmt.Errorf("read %s: %w", ev.Type, err))
+	}
+	m, err := k.o.Store.MediaByID(ctx, asked.MediaID)
+	if errors.Is(err, gaff.ErrNotFound) {
+		return gaff.Discard(err)
+	}
+	if err != nil {
+		return err
+	}
+	if m.Storage == pipeline.StorageStored {
+		return nil
+	}
+	c, err := k.copy(ctx, m)
+	if err != nil {
+		return k.failed(ctx, m, lease.Attempt, err)
+	}
+	err = k.o.Store.Apply(ctx, lease, func(tx pipeline.Tx) error { return k.record(ctx, tx, ev, m.ID, c) })
+	if err != nil {
+		return err
+	}
+	return gaff.Finished
+}
+
+// made is a copy that is kept, with what its bytes told.
+type made struct {
+	key, thumbnail string
+	size           int64
+	sha256         string
+	info           mediafile.Info
+}
+
+func (k *Keeper) record(ctx context.Context, tx pipeline.Tx, cause *gaff.Event, id string, c *made) error {
+	m, err := tx.Media(ctx, id)
+	if err != nil {
+		return err
+	}
+	if m.Storage == pipeline.StorageStored {
+		return nil
+	}
+	m.Storage, m.StorageError, m.StoredAt = pipeline.StorageStored, "", tx.Now()
+	m.StoredKey, m.ThumbnailKey, m.Size, m.SHA256, m.ContentType = c.key, c.thumbnail, c.size, c.sha256, c.info.ContentType
+	if m.MediaType == pipeline.MediaFile {
+		// Nothing had told what it is; its bytes do.
+		m.MediaType = pipeline.MediaTypeOf(c.info.ContentType, "", "")
+	}
+	if m.Metadata, err = withFacts(m.Metadata, c.info); err != nil {
+		return fmt.Errorf("media %s: %w", id, err)
+	}
+	if err := tx.SaveMedia(ctx, m); err != nil {
+		return err
+	}
+	ev, err := m.Event(pipeline.MediaStored, "stored", tx.Now())
+	if err != nil {
+		return err
+	}
+	ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
+	return tx.Emit(ctx, ev, k.o.Router.Route(ev))
+}
+
+// withFacts puts what the file itself says over what the provider said of it.
+func withFacts(metadata json.RawMessage, info mediafile.Info) (json.RawMessage, error) {
+	facts := map[string]json.RawMessage{}
+	if len(metadata) > 0 {
+		if err := json.Unmarshal(metadata, &facts); err != nil {
+			return nil, fmt.Errorf("metadata: %w", err)
+		}
+	}
+	for name, value := range map[string]float64{
+		"width": float64(info.Width), "height": float64(info.Height), "duration": info.Duration,
+	} {
+		if value > 0 {
+			facts[name] = json.RawMessage(strconv.FormatFloat(value, 'f', -1, 64))
+		}
+	}
+	return json.Marshal(facts)
+}
+
+// fault is a failure that tells where it leaves the file.
+type fault struct {
+	storage pipeline.Storage // StorageGone or StorageFailed
+	final   bool             // no further try will change it
+	wait    time.Duration    // what the host asked for; zero if it did not
+	err     error
+}
+
+func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
+
+func never(format string, args ...any) error {
+	return &fault{storage: pipeline.StorageFailed, final: true, err: fmt.Errorf(format, args...)}
+}
+
+// failed notes on the row what went wrong, for people to see, and says how the delivery
+// goes on.
+func (k *Keeper) failed(ctx context.Context, m *pipeline.Media, attempt int, err error) error {
+	if errors.Is(context.Cause(ctx), gaff.ErrStopped) {
+		return err // the gateway stops; nothing is wrong with the file
+	}
+	f, ok := errors.AsType[*fault](err)
+	if !ok {
+		f = &fault{storage: pipeline.StorageFailed, err: err}
+	}
+	if errors.Is(err, safehttp.ErrForbidden) {
+		f = &fault{storage: pipeline.StorageFailed, final: true, err: err}
+	}
+	if f.storage == pipeline.StorageGone && attempt >= goneAfter {
+		f.final = true
+	}
+	state := pipeline.StoragePending
+	if f.final || attempt >= Policy.MaxAttempts {
+		state = f.storage
+	}
+	reason := clean(err)
+	noted := k.o.Store.Write(context.WithoutCancel(ctx), func(tx pipeline.Tx) error {
+		row, err := tx.Media(ctx, m.ID)
+		if err != nil || row.Storage == pipeline.StorageStored || row.Storage == state && row.StorageError == reason {
+			return err
+		}
+		row.Storage, row.StorageError = state, reason
+		return tx.SaveMedia(ctx, row)
+	})
+	if noted != nil && !errors.Is(noted, gaff.ErrNotFound) {
+		return errors.Join(err, noted)
+	}
+	switch {
+	case f.final:
+		return gaff.Discard(err)
+	case f.wait > 0:
+		return gaff.RetryAfter(f.wait, err)
+	}
+	return err
+}
+
+// clean is an error as a row shows it. Addresses lose their query: it may hold a key.
+func clean(err error) string {
+	text := err.Error()
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		text = u.Err.Error()
+	}
+	if len(text) > 500 {
+		text = text[:500] + "…"
+	}
+	return strings.ToValidUTF8(text, "�")
+}
+
+// copy fetches a file, looks at it and keeps it.
+func (k *Keeper) copy(ctx context.Context, m *pipeline.Media) (*made, error) {
+	spool, err := os.CreateTemp(k.o.Spool, "copy-*")
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	defer func() {
+		_ = spool.Close()
+		_ = os.Remove(spool.Name())
+	}()
+	c := &made{}
+	hash := sha256.New()
+	said, err := k.fetch(ctx, m.URL, io.MultiWriter(spool, hash), &c.size)
+	if err != nil {
+		return nil, err
+	}
+	if c.size == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	if c.info, err = mediafile.Probe(spool, c.size); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	if err := k.allowed(c.info.ContentType); err != nil {
+		return nil, err
+	}
+	c.info.ContentType = better(c.info.ContentType, m.ContentType, said)
+	c.sha256 = hex.EncodeToString(hash.Sum(nil))
+	c.key = keyOf("sha256", c.sha256)
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	if err := k.o.Blobs.Put(ctx, c.key, spool, c.size, c.info.ContentType); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(c.info.ContentType, "image/") {
+		if c.thumbnail, err = k.thumbnail(ctx, spool, c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// keyOf spreads keys over folders: "sha256/ab/abcd…".
+func keyOf(kind, hash string) string { return path.Join(kind, hash[:2], hash) }
+
+// thumbnail keeps a small picture, and returns its key; empty where none can be made.
+func (k *Keeper) thumbnail(ctx context.Context, file *os.File, c *made) (string, error) {
+	k.painting.Lock()
+	data, err := mediafile.Thumbnail(file, c.size)
+	k.painting.Unlock()
+	if err != nil {
+		k.o.Log.DebugContext(ctx, "no thumbnail", "sha256", c.sha256, "error", err)
+		return "", nil
+	}
+	key := keyOf("thumbnail", c.sha256)
+	return key, k.o.Blobs.Put(ctx, key, strings.NewReader(string(data)), int64(len(data)), "image/jpeg")
+}
+
+func (k *Keeper) allowed(contentType string) error {
+	if len(k.o.Types) == 0 {
+		if contentType == "text/html" {
+			// Often a passing error page with the status of a success.
+			return &fault{storage: pipeline.StorageFailed, err: errors.New("the link answers with a web page, not with a file")}
+		}
+		return nil
+	}
+	for _, pattern := range k.o.Types {
+		if Matches(pattern, contentType) {
+			return nil
+		}
+	}
+	return never("content type %s is not among media.types", contentType)
+}
+
+// Matches reports whether a content type is one of a pattern: "image/png", "image/*", "*/*".
+func Matches(pattern, contentType string) bool {
+	if kind, all := strings.CutSuffix(pattern, "/*"); all {
+		return kind == "*" || strings.HasPrefix(contentType, kind+"/")
+	}
+	return pattern == contentType
+}
+
+// better prefers what was said of a file over what its bytes do not tell: formats of 3D
+// models are plain text, weights plain bytes. What runs in a browser is never believed.
+func better(sniffed string, said ...string) string {
+	if sniffed != "application/octet-stream" && sniffed != "text/plain" {
+		return sniffed
+	}
+	for _, text := range said {
+		text, _, _ = strings.Cut(strings.ToLower(text), ";")
+		text = strings.TrimSpace(text)
+		kind, sub, ok := strings.Cut(text, "/")
+		if !ok || sub == "" || len(text) > 100 || strings.ContainsFunc(text, notToken) || text == "application/octet-stream" {
+			continue
+		}
+		if kind == "model" || kind == "application" && !scriptable(text) {
+			return text
+		}
+	}
+	return sniffed
+}
+
+func notToken(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),:;<=>?@[\]{}`, r) }
+
+// fetch writes the file behind a link, counts its bytes in size, and returns the content
+// type that came with it.
+func (k *Keeper) fetch(ctx context.Context, link string, w io.Writer, size *int64) (contentType string, err error) {
+	if len(link) > 5 && strings.EqualFold(link[:5], "data:") {
+		contentType, data, err := parseData(link[5:])
+		if err != nil {
+			return "", err
+		}
+		if int64(len(data)) > k.o.MaxSize {
+			return "", k.tooLarge()
+		}
+		*size = int64(len(data))
+		_, err = w.Write(data)
+		return contentType, err
+	}
+	watch, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	req, err := http.NewRequestWithContext(watch, http.MethodGet, link, nil)
+	if err != nil {
+		return "", never("the link cannot be read")
+	}
+	req.Header.Set("Accept", "*/*")
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := k.o.Client.Do(req)
+	if err != nil {
+		return "", cause(watch, err)
+	}
+	defer resp.Body.Close()
+	if err := judge(resp); err != nil {
+		return "", err
+	}
+	if resp.ContentLength > k.o.MaxSize {
+		return "", k.tooLarge()
+	}
+	body := &stallWatch{r: resp.Body, stall: func() { cancel(errStalled) }}
+	body.timer = time.AfterFunc(stallAfter, body.tick)
+	defer body.stop()
+	n, err := io.Copy(w, io.LimitReader(body, k.o.MaxSize+1))
+	*size = n
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("after %d bytes: %w", n, cause(watch, err))
+	case n > k.o.MaxSize:
+		return "", k.tooLarge()
+	case resp.ContentLength >= 0 && n < resp.ContentLength:
+		return "", fmt.Errorf("after %d of %d bytes: %w", n, resp.ContentLength, io.ErrUnexpectedEOF)
+	}
+	return resp.Header.Get("Content-Type"), nil
+}
+
+func (k *Keeper) tooLarge() error {
+	return never("the file is larger than media.max_size, %d bytes", k.o.MaxSize)
+}
+
+// cause prefers why a request was ended over that it was.
+func cause(ctx context.Context, err error) error {
+	if c := context.Cause(ctx); c != nil && errors.Is(err, context.Canceled) {
+		return c
+	}
+	return err
+}
+
+// judge reads an answer's status.
+func judge(resp *http.Response) error {
+	f := &fault{storage: pipeline.StorageFailed, err: fmt.Errorf("the link answers %s", resp.Status)}
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK:
+		if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+			return never("the link answers in encoding %.20q, which was not asked for", e)
+		}
+		return nil
+	case code == http.StatusNotFound || code == http.StatusGone || code == http.StatusForbidden || code == http.StatusUnauthorized:
+		// Links that have ended answer with each of these.
+		f.storage = pipeline.StorageGone
+		return f
+	case code == http.StatusTooManyRequests || code >= 500 || code == http.StatusRequestTimeout:
+		f.wait = retryAfter(resp.Header.Get("Retry-After"))
+		return f
+	}
+	f.final = true
+	return f
+}
+
+func retryAfter(text string) time.Duration {
+	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
+		return min(time.Duration(min(seconds, 1e6))*time.Second, maxWait)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(time.Until(at), 0), maxWait)
+	}
+	return 0
+}
+
+var errStalled = fmt.Errorf("the download has stalled: less than %d KiB in %s", minProgress>>10, stallAfter)
+
+// stallWatch ends a download that hardly moves, so that a few slow hosts cannot hold all
+// workers.
+type stallWatch struct {
+	r     io.Reader
+	stall func()
+
+	mu    sync.Mutex
+	timer *time.Timer
+	got   int64
+	ended bool
+}
+
+func (s *stallWatch) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.mu.Lock()
+	s.got += int64(n)
+	s.mu.Unlock()
+	return n, err
+}
+
+func (s *stallWatch) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	if s.got < minProgress {
+		s.stall()
+		return
+	}
+	s.got = 0
+	s.timer.Reset(stallAfter)
+}
+
+func (s *stallWatch) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.timer.Stop()
+}
+
+// parseData reads what follows "data:" in a link.
+func parseData(text string) (contentType string, data []byte, err error) {
+	head, body, ok := strings.Cut(text, ",")
+	if !ok {
+		return "", nil, never("the data: link has no comma")
+	}
+	contentType, encoded := strings.CutSuffix(head, ";base64")
+	if !encoded {
+		plain, err := url.PathUnescape(body)
+		if err != nil {
+			return "", nil, never("the data: link cannot be read")
+		}
+		return contentType, []byte(plain), nil
+	}
+	if strings.Contains(body, "%") {
+		if body, err = url.PathUnescape(body); err != nil {
+			return "", nil, never("the data: link cannot be read")
+		}
+	}
+	data, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(body, "="))
+	if err != nil {
+		return "", nil, never("the data: link is not base64")
+	}
+	return contentType, data, nil
+}
+
+// Again asks for the copy of a file once more: of one that failed, or that was made while
+// nothing was kept.
+func (k *Keeper) Again(ctx context.Context, id string) error {
+	return k.o.Store.Write(ctx, func(tx pipeline.Tx) error {
+		m, err := tx.Media(ctx, id)
+		if err != nil {
+			return err
+		}
+		if m.Storage == pipeline.StorageStored {
+			return fmt.Errorf("media %s is stored: %w", id, gaff.ErrConflict)
+		}
+		m.Storage, m.StorageError = pipeline.StoragePending, ""
+		if err := tx.SaveMedia(ctx, m); err != nil {
+			return err
+		}
+		ev, err := m.Event(pipeline.MediaCreated, "again:"+strconv.FormatInt(tx.Now().UnixMicro(), 10), tx.Now())
+		if err != nil {
+			return err
+		}
+		// Only the copy is asked for again: who else listens has heard of the file.
+		ds := k.o.Router.Route(ev)
+		var own []gaff.Delivery
+		for _, d := range ds {
+			if d.Handler == pipeline.KeepFiles {
+				own = append(own, d)
+			}
+		}
+		return tx.Emit(ctx, ev, own)
+	})
+}
+
+// extensions for the names of downloads, where the link has none.
+var extensions = map[string]string{
+	"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif", "video/mp4": ".mp4", "video/webm": ".webm",
+	"video/quicktime": ".mov", "audio/mpeg": ".mp3", "audio/wav": ".wav", "audio/ogg": ".ogg", "audio/flac": ".flac",
+	"audio/x-m4a": ".m4a", "audio/mp4": ".m4a", "model/gltf-binary": ".glb", "application/zip": ".zip", "application/json": ".json",
+}
+
+// FileName is what a download of the file is called: as the provider called it, else by
+// its id.
+func FileName(m *pipeline.Media) string {
+	var facts struct {
+		Name string `json:"file_name"`
+	}
+	_ = json.Unmarshal(m.Metadata, &facts)
+	name := path.Base(strings.ReplaceAll(facts.Name, `\`, "/"))
+	safe := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '-', r == '_':
+			return r
+		}
+		return '_'
+	}, name)
+	if len(safe) > 100 {
+		safe = safe[len(safe)-100:]
+	}
+	if strings.Trim(safe, "._") == "" {
+		safe = m.ID
+	}
+	if path.Ext(safe) == "" {
+		safe += extensions[m.ContentType]
+	}
+	return strings.TrimLeft(safe, ".")
+}

@@ -1,0 +1,752 @@
+package media_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gaff"
+	"gaff/internal/blob"
+	"gaff/internal/media"
+	"gaff/internal/safehttp"
+	"gaff/internal/standin"
+	"gaff/pipeline"
+	"gaff/store/sqlite"
+)
+
+// world is a gateway with a keeper over a real database and a real folder.
+type world struct {
+	t       *testing.T
+	dir     string
+	store   *sqlite.Store
+	blobs   blob.Store
+	gw      *gaff.Gateway
+	keeper  *media.Keeper
+	server  *media.Server
+	hosts   standin.Hosts
+	options media.Options
+	stored  []pipeline.MediaEvent
+	mu      sync.Mutex
+	n       int
+}
+
+func newWorld(t *testing.T, change func(*media.Options)) *world {
+	w := &world{t: t, dir: t.TempDir(), hosts: standin.Hosts{}}
+	var err error
+	if w.store, err = sqlite.Open(t.Context(), filepath.Join(w.dir, "gaff.db"), sqlite.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if w.blobs, err = blob.Open(filepath.Join(w.dir, "media")); err != nil {
+		t.Fatal(err)
+	}
+	w.options = media.Options{
+		Store: w.store, Blobs: w.blobs, Spool: filepath.Join(w.dir, "spool"), MaxSize: 1 << 20, Log: quiet,
+		Client: &http.Client{Transport: w.hosts},
+	}
+	if change != nil {
+		change(&w.options)
+	}
+	w.start()
+	w.server, err = media.NewServer(t.Context(), media.ServerOptions{
+		Store: w.store, Blobs: w.blobs, Base: "http://gaff.test", LinkFor: 24 * time.Hour, Log: quiet,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func (w *world) start() {
+	w.t.Helper()
+	var err error
+	if w.gw, err = gaff.New(gaff.Options{Store: w.store, Logger: quiet}); err != nil {
+		w.t.Fatal(err)
+	}
+	o := w.options
+	o.Router = w.gw
+	if w.keeper, err = media.New(o); err != nil {
+		w.t.Fatal(err)
+	}
+	// The tries are as many as in earnest, and nearer to each other: fake hours are thousands
+	// of looks into a real database.
+	soon := media.Policy
+	soon.First, soon.Factor, soon.Max = time.Second, 1, time.Second
+	w.gw.HandleWith(gaff.InnerSource, pipeline.MediaCreated, w.keeper, gaff.HandleOptions{Name: pipeline.KeepFiles, Workers: 4, Retry: &soon})
+	w.gw.Handle(gaff.InnerSource, pipeline.MediaStored, gaff.JSON(func(_ context.Context, _ *gaff.Event, e pipeline.MediaEvent) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.stored = append(w.stored, e)
+		return nil
+	}))
+	if err := w.gw.Start(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := w.gw.Stop(ctx); err != nil {
+		w.t.Error(err)
+	}
+}
+
+func (w *world) close() {
+	w.stop()
+	_ = w.blobs.Close()
+	if err := w.store.Close(); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// add makes a row with its event, as the effects of a webhook do.
+func (w *world) add(link string, change ...func(*pipeline.Media)) string {
+	w.t.Helper()
+	w.n++
+	m := &pipeline.Media{
+		JobID: "job_1", ProjectID: "p", Position: fmt.Sprintf("fal:/%d", w.n), URL: link, MediaType: pipeline.MediaFile,
+		Storage: pipeline.StoragePending, Metadata: json.RawMessage(`{"width":1,"file_name":"a picture.png"}`),
+	}
+	for _, c := range change {
+		c(m)
+	}
+	err := w.store.Write(context.Background(), func(tx pipeline.Tx) error {
+		if _, err := tx.AddMedia(context.Background(), m); err != nil {
+			return err
+		}
+		ev, err := m.Event(pipeline.MediaCreated, "created", tx.Now())
+		if err != nil {
+			return err
+		}
+		return tx.Emit(context.Background(), ev, w.gw.Route(ev))
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m.ID
+}
+
+func (w *world) row(id string) *pipeline.Media {
+	w.t.Helper()
+	m, err := w.store.MediaByID(context.Background(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+// deliveries counts the copies' deliveries by state.
+func (w *world) deliveries() map[string]int {
+	w.t.Helper()
+	counts := map[string]int{}
+	page, err := w.store.Deliveries(context.Background(), gaff.DeliveryFilter{Handler: pipeline.KeepFiles})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, d := range page.Items {
+		counts[d.State.String()]++
+	}
+	return counts
+}
+
+// files counts what the folder holds below a name.
+func (w *world) files(kind string) (n int) {
+	_ = filepath.WalkDir(filepath.Join(w.dir, "media", kind), func(_ string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			n++
+		}
+		return nil
+	})
+	return n
+}
+
+// run runs a story in fake time over a real database.
+func run(t *testing.T, change func(*media.Options), story func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, change)
+		defer w.close()
+		story(t, w)
+	})
+}
+
+// settle lets time pass until every copy is made or given up.
+func (w *world) settle() {
+	w.t.Helper()
+	for range 200 {
+		synctest.Wait()
+		if got := w.deliveries(); got["pending"]+got["retrying"] == 0 {
+			return
+		}
+		time.Sleep(3 * time.Second)
+	}
+	w.t.Fatalf("still %v", w.deliveries())
+}
+
+func serveBytes(contentType string, data []byte) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", contentType)
+		rw.Header().Set("Content-Length", fmt.Sprint(len(data)))
+		_, _ = rw.Write(data)
+	})
+}
+
+func TestEveryKindIsKept(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		fal := standin.NewFal(standin.Options{Seed: 1, Work: -1, Queue: -1})
+		defer fal.Close()
+		w.hosts["fal.test"] = fal
+		type want struct {
+			contentType, mediaType string
+			facts                  []string
+		}
+		for model, wants := range map[string]map[string]want{
+			"fal-ai/flux/dev":                {"/images/0": {"image/png", "generated-image", []string{`height":768`, `"width":1024`}}},
+			"fal-ai/veo3.1":                  {"/video": {"video/mp4", "generated-video", []string{`duration":2`, `"file_name":"output.mp4"`, `"height":180`, `"width":320`}}},
+			"fal-ai/ltx":                     {"/video": {"video/webm", "generated-video", []string{`duration":2`, `"file_name":"output.webm"`, `"height":180`, `"width":320`}}},
+			"fal-ai/minimax/speech":          {"/audio": {"audio/mpeg", "generated-audio", []string{`duration":2.064`}}},
+			"fal-ai/stable-audio":            {"/audio": {"audio/wav", "generated-audio", []string{`duration":2`}}},
+			"fal-ai/trellis":                 {"/model_mesh": {"model/gltf-binary", "generated-model", []string{`file_name":"mesh.glb`}}},
+			"fal-ai/sam2/video":              {"/video": {"video/mp4", "generated-video", []string{`duration":2`, `"height":180`, `"width":320`}}, "/boundingbox_frames_zip": {"application/zip", "generated-file", []string{`file_name":"frames.zip`}}},
+			"fal-ai/flux-lora-fast-training": {"/config_file": {"application/json", "generated-file", nil}, "/diffusers_lora_file": {"application/octet-stream", "generated-file", nil}},
+		} {
+			req, _ := http.NewRequest("POST", "http://fal.test/"+model, strings.NewReader(`{"prompt":"a dog"}`))
+			req.Header.Set("Authorization", "Key k")
+			resp, err := w.options.Client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s struct {
+				ResponseURL string `json:"response_url"`
+			}
+			_ = json.NewDecoder(resp.Body).Decode(&s)
+			req, _ = http.NewRequest("GET", s.ResponseURL, nil)
+			req.Header.Set("Authorization", "Key k")
+			if resp, err = w.options.Client.Do(req); err != nil {
+				t.Fatal(err)
+			}
+			result, _ := io.ReadAll(resp.Body)
+			files, err := pipeline.Files("fal", result, time.Now())
+			if err != nil || len(files) != len(wants) {
+				t.Fatalf("%s: %d files of %s, %v", model, len(files), result, err)
+			}
+			for _, f := range files {
+				id := w.add(f.URL, func(m *pipeline.Media) {
+					position := m.Position
+					*m = f
+					m.JobID, m.Position, m.Storage = "job_1", position, pipeline.StoragePending
+				})
+				w.settle()
+				m, wanted := w.row(id), wants[strings.TrimPrefix(f.Position, "fal:")]
+				if m.Storage != pipeline.StorageStored || m.ContentType != wanted.contentType || m.MediaType != wanted.mediaType ||
+					!containsAll(string(m.Metadata), wanted.facts) || m.StoredAt.IsZero() || len(m.SHA256) != 64 || m.Size == 0 {
+					t.Errorf("%s %s: %+v %s", model, f.Position, m, m.Metadata)
+				}
+				if isImage := strings.HasPrefix(m.ContentType, "image/"); isImage != (m.ThumbnailKey != "") {
+					t.Errorf("%s: thumbnail %q", model, m.ThumbnailKey)
+				}
+				// What is kept is what was served.
+				resp, err := w.options.Client.Get(f.URL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				original, _ := io.ReadAll(resp.Body)
+				if kept := w.read(m.StoredKey); !bytes.Equal(kept, original) {
+					t.Errorf("%s: %d bytes are kept of %d", model, len(kept), len(original))
+				}
+			}
+		}
+		if spool, _ := os.ReadDir(w.options.Spool); len(spool) != 0 {
+			t.Errorf("the spool holds %v", spool)
+		}
+	})
+}
+
+func containsAll(text string, parts []string) bool {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) read(key string) []byte {
+	w.t.Helper()
+	f, err := w.blobs.Open(context.Background(), key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return data
+}
+
+// picture is a small PNG.
+var picture, _ = base64.StdEncoding.DecodeString("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
+
+func TestWhatGoesWrong(t *testing.T) {
+	t.Parallel()
+	status := func(codes ...int) http.Handler {
+		n := 0
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			code := codes[min(n, len(codes)-1)]
+			n++
+			if code == http.StatusOK {
+				serveBytes("image/png", picture).ServeHTTP(rw, r)
+				return
+			}
+			rw.WriteHeader(code)
+		})
+	}
+	cut := func(times int) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if times--; times < 0 {
+				serveBytes("image/png", picture).ServeHTTP(rw, r)
+				return
+			}
+			rw.Header().Set("Content-Length", "1000")
+			_, _ = rw.Write(picture)
+		})
+	}
+	large := make([]byte, 2<<20)
+	for name, c := range map[string]struct {
+		host     http.Handler
+		link     string
+		types    []string
+		storage  pipeline.Storage
+		says     string
+		attempts int
+		delivery string
+	}{
+		"fine":               {host: status(200), storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
+		"not there yet":      {host: status(404, 404, 200), storage: pipeline.StorageStored, attempts: 3, delivery: "succeeded"},
+		"expired":            {host: status(403), storage: pipeline.StorageGone, says: "403", attempts: 3, delivery: "dead"},
+		"gone":               {host: status(410), storage: pipeline.StorageGone, says: "410", attempts: 3, delivery: "dead"},
+		"down for a while":   {host: status(503, 502, 504, 500, 200), storage: pipeline.StorageStored, attempts: 5, delivery: "succeeded"},
+		"down for good":      {host: status(503), storage: pipeline.StorageFailed, says: "503", attempts: 10, delivery: "dead"},
+		"busy":               {host: status(429, 200), storage: pipeline.StorageStored, attempts: 2, delivery: "succeeded"},
+		"odd answer":         {host: status(204), storage: pipeline.StorageFailed, says: "204", attempts: 1, delivery: "dead"},
+		"cut short":          {host: cut(2), storage: pipeline.StorageStored, attempts: 3, delivery: "succeeded"},
+		"always cut short":   {host: cut(99), storage: pipeline.StorageFailed, says: "after 70 bytes: unexpected EOF", attempts: 10, delivery: "dead"},
+		"empty":              {host: serveBytes("image/png", nil), storage: pipeline.StorageFailed, says: "empty", attempts: 10, delivery: "dead"},
+		"too large":          {host: serveBytes("video/mp4", large), storage: pipeline.StorageFailed, says: "larger than", attempts: 1, delivery: "dead"},
+		"web page":           {host: serveBytes("image/png", []byte("<!doctype html><html>gone</html>")), storage: pipeline.StorageFailed, says: "web page", attempts: 10, delivery: "dead"},
+		"other type":         {host: status(200), types: []string{"video/*", "image/webp"}, storage: pipeline.StorageFailed, says: "image/png is not among", attempts: 1, delivery: "dead"},
+		"wanted type":        {host: status(200), types: []string{"image/*"}, storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
+		"no such host":       {link: "http://nowhere.test/x", storage: pipeline.StorageFailed, says: "no such host", attempts: 10, delivery: "dead"},
+		"data":               {link: "data:image/png;base64," + base64.StdEncoding.EncodeToString(picture), storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
+		"data, percent":      {link: "data:text/plain,hello%20there", storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
+		"data without comma": {link: "data:image/png;base64", storage: pipeline.StorageFailed, says: "no comma", attempts: 1, delivery: "dead"},
+		"data, no base64":    {link: "data:image/png;base64,!!!", storage: pipeline.StorageFailed, says: "not base64", attempts: 1, delivery: "dead"},
+		"no link":            {link: "http://[", storage: pipeline.StorageFailed, says: "cannot be read", attempts: 1, delivery: "dead"},
+		"compressed": {host: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Encoding", "gzip")
+			_, _ = rw.Write(picture)
+		}), storage: pipeline.StorageFailed, says: "encoding", attempts: 1, delivery: "dead"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(o *media.Options) { o.Types = c.types }, func(t *testing.T, w *world) {
+				w.hosts["cdn.test"] = c.host
+				if c.host == nil {
+					delete(w.hosts, "cdn.test")
+				}
+				if c.link == "" {
+					c.link = "https://cdn.test/file?secret=1"
+				}
+				id := w.add(c.link)
+				w.settle()
+				m := w.row(id)
+				if m.Storage != c.storage || !strings.Contains(m.StorageError, c.says) || (m.StorageError == "") != (c.says == "") || strings.Contains(m.StorageError, "secret=1") {
+					t.Errorf("storage %s, error %q; want %s, %q", m.Storage, m.StorageError, c.storage, c.says)
+				}
+				if got := w.deliveries(); got[c.delivery] != 1 {
+					t.Errorf("deliveries %v, want one %s", got, c.delivery)
+				}
+				page, err := w.store.Deliveries(context.Background(), gaff.DeliveryFilter{Handler: pipeline.KeepFiles})
+				if err != nil || page.Items[0].Attempts != c.attempts {
+					t.Errorf("%d attempts, want %d (%v)", page.Items[0].Attempts, c.attempts, err)
+				}
+				want := 0
+				if c.storage == pipeline.StorageStored {
+					want = 1
+				}
+				if got := w.files("sha256"); got != want || len(w.stored) != want {
+					t.Errorf("%d files, %d told of; want %d", got, len(w.stored), want)
+				}
+				if spool, _ := os.ReadDir(w.options.Spool); len(spool) != 0 {
+					t.Errorf("the spool holds %v", spool)
+				}
+			})
+		})
+	}
+}
+
+// A download that hardly moves is given up, one that is merely slow is not.
+func TestStalledDownloads(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		every   time.Duration
+		storage pipeline.Storage
+		says    string
+	}{
+		"slow":    {time.Second, pipeline.StorageStored, ""},
+		"stalled": {time.Hour, pipeline.StorageFailed, "stalled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(o *media.Options) {
+				o.Client = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+					body := &trickle{ctx: r.Context(), every: c.every, left: 100}
+					return &http.Response{Status: "200 OK", StatusCode: 200, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(body), Request: r}, nil
+				})}
+			}, func(t *testing.T, w *world) {
+				id := w.add("https://cdn.test/film")
+				w.settle()
+				if m := w.row(id); m.Storage != c.storage || !strings.Contains(m.StorageError, c.says) {
+					t.Errorf("%s %q", m.Storage, m.StorageError)
+				}
+			})
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// trickle gives out 4 KiB at a time.
+type trickle struct {
+	ctx   context.Context
+	every time.Duration
+	left  int
+}
+
+func (s *trickle) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	s.left--
+	timer := time.NewTimer(s.every)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return min(len(p), 4096), nil
+	case <-s.ctx.Done():
+		return 0, s.ctx.Err()
+	}
+}
+
+func TestOneContentIsKeptOnce(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		var ids []string
+		for i := range 10 {
+			ids = append(ids, w.add(fmt.Sprintf("https://cdn.test/%d", i)))
+		}
+		w.settle()
+		for _, id := range ids {
+			if m := w.row(id); m.Storage != pipeline.StorageStored || m.StoredKey != w.row(ids[0]).StoredKey {
+				t.Errorf("%+v", m)
+			}
+		}
+		if a, b := w.files("sha256"), w.files("thumbnail"); a != 1 || b != 1 || len(w.stored) != 10 {
+			t.Errorf("%d files, %d thumbnails, %d told of; want 1, 1, 10", a, b, len(w.stored))
+		}
+	})
+}
+
+// Whatever asks twice, the copy is recorded and told of once.
+func TestAskedTwice(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		calls := 0
+		w.hosts["cdn.test"] = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			calls++
+			serveBytes("image/png", picture).ServeHTTP(rw, r)
+		})
+		id := w.add("https://cdn.test/x")
+		for range 3 {
+			time.Sleep(time.Microsecond)
+			if err := w.keeper.Again(context.Background(), id); err != nil && !errors.Is(err, gaff.ErrConflict) {
+				t.Fatal(err)
+			}
+		}
+		w.settle()
+		if m := w.row(id); m.Storage != pipeline.StorageStored || len(w.stored) != 1 {
+			t.Errorf("%s, told of %d times", m.Storage, len(w.stored))
+		}
+		if got := w.deliveries(); got["dead"] != 0 || got["succeeded"] == 0 {
+			t.Errorf("deliveries %v", got)
+		}
+	})
+}
+
+func TestAFailedCopyIsMadeWhenAskedAgain(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		id := w.add("https://cdn.test/x")
+		w.settle()
+		if m := w.row(id); m.Storage != pipeline.StorageFailed {
+			t.Fatalf("%s", m.Storage)
+		}
+		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		if err := w.keeper.Again(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		if m := w.row(id); m.Storage != pipeline.StorageStored || m.StorageError != "" {
+			t.Errorf("%s %q", m.Storage, m.StorageError)
+		}
+		if err := w.keeper.Again(context.Background(), id); !errors.Is(err, gaff.ErrConflict) {
+			t.Errorf("of a stored one: %v", err)
+		}
+		if err := w.keeper.Again(context.Background(), "med_none"); !errors.Is(err, gaff.ErrNotFound) {
+			t.Errorf("of none: %v", err)
+		}
+	})
+}
+
+// A stop in the middle of a download costs no attempt, and the next start goes on.
+func TestInterruptedCopiesGoOn(t *testing.T) {
+	var mu sync.Mutex
+	hang := true
+	run(t, func(o *media.Options) {
+		next := o.Client.Transport
+		o.Client = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			hanging := hang
+			mu.Unlock()
+			if hanging {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return next.RoundTrip(r)
+		})}
+	}, func(t *testing.T, w *world) {
+		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		id := w.add("https://cdn.test/x")
+		time.Sleep(time.Second)
+		w.stop()
+		if m := w.row(id); m.Storage != pipeline.StoragePending || m.StorageError != "" {
+			t.Errorf("after the stop: %s %q", m.Storage, m.StorageError)
+		}
+		mu.Lock()
+		hang = false
+		mu.Unlock()
+		w.start()
+		w.settle()
+		page, err := w.store.Deliveries(context.Background(), gaff.DeliveryFilter{Handler: pipeline.KeepFiles})
+		if m := w.row(id); err != nil || m.Storage != pipeline.StorageStored || page.Items[0].Attempts != 1 {
+			t.Errorf("after the start: %s, %d attempts, %v", m.Storage, page.Items[0].Attempts, err)
+		}
+	})
+}
+
+// The real client, over the real network of this machine: private addresses are refused,
+// also behind a redirect.
+func TestAddressesAreJudged(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/inside":
+			http.Redirect(rw, r, "http://169.254.169.254/latest/meta-data/", http.StatusFound)
+		case "/moved":
+			http.Redirect(rw, r, "/here", http.StatusFound)
+		default:
+			serveBytes("image/png", picture).ServeHTTP(rw, r)
+		}
+	}))
+	defer srv.Close()
+	for _, c := range []struct {
+		allow   bool
+		path    string
+		storage pipeline.Storage
+	}{
+		{false, "/here", pipeline.StorageFailed}, {true, "/here", pipeline.StorageStored}, {true, "/moved", pipeline.StorageStored},
+		{true, "/inside", pipeline.StorageFailed},
+	} {
+		w := newWorld(t, func(o *media.Options) {
+			so := safehttp.Options{Redirects: 5}
+			if c.allow {
+				so.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			}
+			o.Client = safehttp.New(so)
+		})
+		id := w.add(srv.URL + c.path)
+		deadline := time.Now().Add(10 * time.Second)
+		for w.row(id).Storage == pipeline.StoragePending && time.Now().Before(deadline) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if m := w.row(id); m.Storage != c.storage || c.storage == pipeline.StorageFailed && !strings.Contains(m.StorageError, "no public address") {
+			t.Errorf("%s, allowed %v: %s %q", c.path, c.allow, m.Storage, m.StorageError)
+		}
+		w.close()
+	}
+}
+
+func TestLinks(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		id := w.add("https://cdn.test/x")
+		if stored, thumbnail := w.server.Links(w.row(id)); stored != "" || thumbnail != "" {
+			t.Errorf("links of what is not stored: %s %s", stored, thumbnail)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		m := w.row(id)
+		stored, thumbnail := w.server.Links(m)
+		w.store.LinkMedia(func(m *pipeline.Media) string { link, _ := w.server.Links(m); return link })
+		if page, err := w.store.Media(context.Background(), pipeline.MediaFilter{}); err != nil || page.Items[0].StoredURL != stored || w.row(id).StoredURL != stored {
+			t.Errorf("rows are read with the link %q, %v", page.Items[0].StoredURL, err)
+		}
+		if !strings.HasPrefix(stored, "http://gaff.test/media/"+id+"/file/a_picture.png?") {
+			t.Errorf("link %s", stored)
+		}
+		get := func(link string, header ...string) *http.Response {
+			u, err := url.Parse(link)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequest("GET", u.RequestURI(), nil)
+			for i := 0; i+1 < len(header); i += 2 {
+				r.Header.Set(header[i], header[i+1])
+			}
+			rec := httptest.NewRecorder()
+			w.server.ServeHTTP(rec, r)
+			return rec.Result()
+		}
+		resp := get(stored)
+		body, _ := io.ReadAll(resp.Body)
+		for name, want := range map[string]string{
+			"Content-Type": "image/png", "X-Content-Type-Options": "nosniff", "Etag": `"` + m.SHA256 + `"`,
+			"Content-Disposition": `inline; filename=a_picture.png`, "Cross-Origin-Resource-Policy": "cross-origin",
+		} {
+			if got := resp.Header.Get(name); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+		if resp.StatusCode != 200 || !bytes.Equal(body, picture) || !strings.Contains(resp.Header.Get("Content-Security-Policy"), "sandbox") ||
+			!strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s %v", resp.Status, resp.Header)
+		}
+		if resp := get(stored, "Range", "bytes=1-3"); resp.StatusCode != 206 {
+			t.Errorf("range: %s", resp.Status)
+		} else if part, _ := io.ReadAll(resp.Body); string(part) != "PNG" {
+			t.Errorf("range: %q", part)
+		}
+		if resp := get(stored, "If-None-Match", `"`+m.SHA256+`"`); resp.StatusCode != 304 {
+			t.Errorf("known: %s", resp.Status)
+		}
+		if resp := get(thumbnail); resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "image/jpeg" {
+			t.Errorf("thumbnail: %s", resp.Status)
+		} else if _, format, err := image.DecodeConfig(resp.Body); err != nil || format != "jpeg" {
+			t.Errorf("thumbnail: %s %v", format, err)
+		}
+		for name, c := range map[string]struct {
+			link string
+			code int
+		}{
+			"another file":     {strings.Replace(stored, id, "med_other", 1), 403},
+			"another variant":  {strings.Replace(stored, "/file/a_picture.png", "/thumbnail", 1), 403},
+			"a later end":      {strings.Replace(stored, "expires=", "expires=9", 1), 403},
+			"no signature":     {stored[:strings.Index(stored, "signature=")], 403},
+			"another name":     {strings.Replace(stored, "a_picture", "other", 1), 200},
+			"no variant":       {"http://gaff.test/media/" + id, 404},
+			"unknown variant":  {"http://gaff.test/media/" + id + "/secret", 404},
+			"far too many":     {"http://gaff.test/media/a/file/b/c", 404},
+			"garbage for time": {strings.Replace(stored, "expires=", "expires=x", 1), 403},
+		} {
+			if resp := get(c.link); resp.StatusCode != c.code {
+				t.Errorf("%s: %s, want %d", name, resp.Status, c.code)
+			}
+		}
+		// Another node over the same store knows the link; the link stays the same for a while.
+		other, err := media.NewServer(context.Background(), media.ServerOptions{
+			Store: w.store, Blobs: w.blobs, Base: "http://gaff.test", LinkFor: 24 * time.Hour, Log: quiet,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, _ := other.Links(m); again != stored {
+			t.Errorf("another node signs %s, this one %s", again, stored)
+		}
+		w.stop() // or it would look into its database all day
+		time.Sleep(24 * time.Hour)
+		if resp := get(stored); resp.StatusCode != 200 {
+			t.Errorf("after 24 h: %s", resp.Status)
+		}
+		time.Sleep(time.Hour)
+		if resp := get(stored); resp.StatusCode != 410 {
+			t.Errorf("after 25 h: %s", resp.Status)
+		}
+		// A copy that was lost is not there, and says so.
+		if err := w.blobs.Delete(context.Background(), m.StoredKey); err != nil {
+			t.Fatal(err)
+		}
+		stored, _ = w.server.Links(m)
+		if resp := get(stored); resp.StatusCode != 404 {
+			t.Errorf("lost: %s", resp.Status)
+		}
+	})
+}
+
+func TestScriptsAreNotShown(t *testing.T) {
+	run(t, func(o *media.Options) { o.Types = []string{"*/*"} }, func(t *testing.T, w *world) {
+		for name, c := range map[string]struct {
+			data, disposition string
+		}{
+			"svg":  {`<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`, "attachment"},
+			"html": {`<!doctype html><script>alert(1)</script>`, "attachment"},
+			"pdf":  {"%PDF-1.7\n", "attachment"},
+			"text": {"just text", "attachment"},
+			"png":  {string(picture), "inline"},
+		} {
+			w.hosts[name+".test"] = serveBytes("image/png", []byte(c.data))
+			id := w.add("https://" + name + ".test/x")
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			stored, _ := w.server.Links(w.row(id))
+			u, _ := url.Parse(stored)
+			rec := httptest.NewRecorder()
+			w.server.ServeHTTP(rec, httptest.NewRequest("GET", u.RequestURI(), nil))
+			if got := rec.Header().Get("Content-Disposition"); rec.Code != 200 || !strings.HasPrefix(got, c.disposition+";") {
+				t.Errorf("%s (%s): %d %q, want %s", name, rec.Header().Get("Content-Type"), rec.Code, got, c.disposition)
+			}
+		}
+	})
+}
+
+func TestFileName(t *testing.T) {
+	t.Parallel()
+	for metadata, want := range map[string]string{
+		`{"file_name":"film.mp4"}`: "film.mp4", `{"file_name":"../../etc/passwd"}`: "passwd.png", `{"file_name":"a\"b\r\nc.png"}`: "a_b__c.png",
+		`{"file_name":"C:\\x\\y.png"}`: "y.png", `{}`: "med_1.png", ``: "med_1.png", `{"file_name":".."}`: "med_1.png", `{"file_name":".bashrc"}`: "bashrc",
+		`{"file_name":"ünï.png"}`: "_n_.png",
+	} {
+		got := media.FileName(&pipeline.Media{ID: "med_1", ContentType: "image/png", Metadata: json.RawMessage(metadata)})
+		if got != want {
+			t.Errorf("%s: %q, want %q", metadata, got, want)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package media
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"gaff"
+	"gaff/internal/blob"
+	"gaff/pipeline"
+)
+
+// Prefix is where the signed links lie.
+const Prefix = "/media/"
+
+// Variants of a file that links lead to.
+const (
+	variantFile      = "file"
+	variantThumbnail = "thumbnail"
+)
+
+const (
+	keySetting = "media_link_key"
+	// writePatience is how long a reader may take for what one write holds.
+	writePatience = 30 * time.Second
+)
+
+// ServerOptions of a server. All are required.
+type ServerOptions struct {
+	Store interface {
+		pipeline.Store
+		pipeline.Reader
+	}
+	Blobs blob.Store
+	// Base is before the links, without a slash at the end, such as "https://gaff.example.com".
+	Base string
+	// LinkFor is how long a link is good for. They end on the hour after it, so that the
+	// same link is given out for a while, and caches know it again.
+	LinkFor time.Duration
+	Log     *slog.Logger
+}
+
+// Server signs links to kept files, and answers them.
+type Server struct {
+	o   ServerOptions
+	key []byte
+	now func() time.Time
+}
+
+// NewServer makes a server. The key that signs is kept in the store, so that all nodes,
+// and this one after a restart, know each other's links.
+func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
+	s := &Server{o: o, now: time.Now}
+	err := o.Store.Write(ctx, func(tx pipeline.Tx) error {
+		text, err := tx.Setting(ctx, keySetting)
+		if err != nil {
+			return err
+		}
+		if text == "" {
+			text = base64.RawStdEncoding.EncodeToString([]byte(rand.Text() + rand.Text()))
+			if err := tx.SetSetting(ctx, keySetting, text); err != nil {
+				return err
+			}
+		}
+		s.key, err = base64.RawStdEncoding.DecodeString(text)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("key of the media links: %w", err)
+	}
+	return s, nil
+}
+
+// Links returns links to a file's copy and to its thumbnail, empty where there is none.
+func (s *Server) Links(m *pipeline.Media) (stored, thumbnail string) {
+	if m.Storage != pipeline.StorageStored {
+		return "", ""
+	}
+	expires := s.now().Add(s.o.LinkFor).Truncate(time.Hour).Add(time.Hour).Unix()
+	link := func(variant, name string) string {
+		q := url.Values{"expires": {strconv.FormatInt(expires, 10)}, "signature": {s.sign(m.ID, variant, expires)}}
+		return s.o.Base + Prefix + m.ID + "/" + variant + name + "?" + q.Encode()
+	}
+	stored = link(variantFile, "/"+url.PathEscape(FileName(m)))
+	if m.ThumbnailKey != "" {
+		thumbnail = link(variantThumbnail, "")
+	}
+	return stored, thumbnail
+}
+
+func (s *Server) sign(id, variant string, expires int64) string {
+	mac := hmac.New(sha256.New, s.key)
+	fmt.Fprintf(mac, "media link\n%s\n%s\n%d", id, variant, expires)
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// ServeHTTP answers signed links.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "GET and HEAD are possible here", http.StatusMethodNotAllowed)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	parts := strings.Split(strings.TrimPrefix(r.URL.Path, Prefix), "/")
+	if len(parts) < 2 || len(parts) > 3 || parts[1] != variantFile && parts[1] != variantThumbnail {
+		http.Error(w, "no such file", http.StatusNotFound)
+		return
+	}
+	q := r.URL.Query()
+	expires, err := strconv.ParseInt(q.Get("expires"), 10, 64)
+	if err != nil || subtle.ConstantTimeCompare([]byte(q.Get("signature")), []byte(s.sign(parts[0], parts[1], expires))) != 1 {
+		http.Error(w, "the link is not signed by this gateway", http.StatusForbidden)
+		return
+	}
+	left := time.Unix(expires, 0).Sub(s.now())
+	if left <= 0 {
+		http.Error(w, "the link has expired; the API gives out a new one", http.StatusGone)
+		return
+	}
+	m, err := s.o.Store.MediaByID(r.Context(), parts[0])
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	if err := s.serve(w, r, m, parts[1] == variantThumbnail, left); err != nil {
+		s.fail(w, r, err)
+	}
+}
+
+// ErrNotStored is returned for a file of which there is no copy.
+var ErrNotStored = fmt.Errorf("no copy of the file is kept: %w", gaff.ErrNotFound)
+
+// Serve answers with a file's copy, or with its thumbnail: for callers that have checked
+// by themselves who asks. An error means that nothing was written.
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, m *pipeline.Media, thumbnail bool) error {
+	return s.serve(w, r, m, thumbnail, 0)
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *pipeline.Media, thumbnail bool, cacheFor time.Duration) error {
+	key, contentType, name, tag := m.StoredKey, m.ContentType, FileName(m), m.SHA256
+	if thumbnail {
+		key, contentType, name, tag = m.ThumbnailKey, "image/jpeg", m.ID+"-thumbnail.jpg", m.SHA256+"-t"
+	}
+	if m.Storage != pipeline.StorageStored || key == "" {
+		return fmt.Errorf("media %s: %w", m.ID, ErrNotStored)
+	}
+	f, err := s.o.Blobs.Open(r.Context(), key)
+	if errors.Is(err, blob.ErrNotFound) {
+		return fmt.Errorf("media %s: its copy is missing in %s: %w", m.ID, s.o.Blobs, gaff.ErrNotFound)
+	}
+	if err != nil {
+		return fmt.Errorf("media %s: %w: %w", m.ID, gaff.ErrUnavailable, err)
+	}
+	defer f.Close()
+	if contentType == "" {
+		contentType = "application/octet-stream"
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("ETag", `"`+tag+`"`)
+	h.Set("X-Content-Type-Options", "nosniff")
+	// Whatever is in the file, no script of it runs in the name of this address.
+	h.Set("Content-Security-Policy", "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	disposition := "inline"
+	if !showable(contentType) {
+		disposition = "attachment"
+	}
+	h.Set("Content-Disposition", mime.FormatMediaType(disposition, map[string]string{"filename": name}))
+	h.Set("Cache-Control", "private, no-cache")
+	if cacheFor > 0 {
+		h.Set("Cache-Control", fmt.Sprintf("private, max-age=%d, immutable", int(cacheFor.Seconds())))
+	}
+	http.ServeContent(&patient{w}, r, "", m.StoredAt, f)
+	return nil
+}
+
+// fail answers for what is not there, and hides the rest.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, gaff.ErrNotFound) {
+		http.Error(w, "no such file", http.StatusNotFound)
+		return
+	}
+	s.o.Log.ErrorContext(r.Context(), "serve a file", "path", r.URL.Path, "error", err)
+	w.Header().Set("Retry-After", "10")
+	http.Error(w, "the file cannot be read just now", http.StatusServiceUnavailable)
+}
+
+// patient lets a slow reader of a large file go on as long as it reads.
+type patient struct{ http.ResponseWriter }
+
+func (p *patient) Write(b []byte) (int, error) {
+	_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(writePatience))
+	return p.ResponseWriter.Write(b)
+}
+
+// showable are the types that a browser shows and that hold no script.
+func showable(contentType string) bool {
+	switch contentType {
+	case "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp":
+		return true
+	}
+	kind, _, _ := strings.Cut(contentType, "/")
+	return kind == "video" || kind == "audio"
+}
+
+// scriptable are the types that a browser may run.
+func scriptable(contentType string) bool {
+	for _, word := range []string{"html", "xml", "svg", "script", "flash", "pdf", "css", "xsl"} {
+		if strings.Contains(contentType, word) {
+			return true
+		}
+	}
+	return false
+}
