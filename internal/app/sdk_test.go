@@ -82,6 +82,10 @@ func TestOfficialSenders(t *testing.T) {
 				rec := g.do(http.MethodPost, r.URL, body, list)
 				return rec.Code, rec.Body.String()
 			}
+			// First, for some signatures are good for half a minute only.
+			if code, text := post(r.Headers, r.Body); code/100 != 2 {
+				t.Errorf("as it was signed: %d %s", code, text)
+			}
 			for i := range r.Body {
 				if i%7 != 0 && i != len(r.Body)-1 {
 					continue
@@ -91,9 +95,6 @@ func TestOfficialSenders(t *testing.T) {
 				if code, text := post(r.Headers, changed); code != 401 {
 					t.Fatalf("with byte %d changed (%q): %d %s", i, changed[i], code, text)
 				}
-			}
-			if code, text := post(r.Headers, r.Body); code/100 != 2 {
-				t.Errorf("as it was signed: %d %s", code, text)
 			}
 			for name, value := range r.Headers {
 				lower := strings.ToLower(name)
