@@ -381,7 +381,24 @@ func (g glob) matches(ev *gaff.Event) bool {
 	if ev.Source == gaff.InnerSource && (len(g.source) > 1 || mechanical(ev.Type) && len(g.kind) > 1 && !strings.HasPrefix(g.kind[0], "workflow.")) {
 		return false
 	}
-	return like(g.source, ev.Source) && like(g.kind, ev.Type)
+	return like(g.source, ev.Source) && (like(g.kind, ev.Type) || g.finished(ev))
+}
+
+// finished reports whether the pattern is "gaff:job.finished" or "gaff:run.finished", which
+// stand for every way in which a job or a run ends, and the event is one of them.
+func (g glob) finished(ev *gaff.Event) bool {
+	if ev.Source != gaff.InnerSource || len(g.kind) != 1 {
+		return false
+	}
+	subject, ok := strings.CutSuffix(g.kind[0], ".finished")
+	if !ok || subject != "job" && subject != "run" {
+		return false
+	}
+	switch strings.TrimPrefix(ev.Type, subject+".") {
+	case "completed", "failed", "cancelled":
+		return true
+	}
+	return false
 }
 
 // mechanical tells the inner events by which gaff drives itself: they are told to those who
