@@ -119,6 +119,8 @@ type Options struct {
 	// TestSource sends a signed sample of a type to a source; nil: there are no samples. Its
 	// errors are gaff.ErrNotFound and gaff.ErrInvalid with what to do.
 	TestSource func(ctx context.Context, source, eventType string) (SampleSent, error)
+	// Ready returns nil when a webhook could be kept now; nil: it always can.
+	Ready func(context.Context) error
 	// Settings are shown.
 	Settings []Setting
 }
@@ -142,6 +144,7 @@ type server struct {
 	streams chan struct{} // a place for each open stream
 	changes changeCache
 	bulks   bulks
+	began   time.Time
 }
 
 // New returns the handler of everything below /api/ that is not a receiving address.
@@ -152,7 +155,7 @@ func New(o Options) http.Handler {
 	if o.Version == "" {
 		o.Version = "dev"
 	}
-	s := &server{o: o, streams: make(chan struct{}, maxStreams)}
+	s := &server{o: o, began: time.Now(), streams: make(chan struct{}, maxStreams)}
 	mux := http.NewServeMux()
 	api := s.describe(mux)
 	doc := api.OpenAPI()

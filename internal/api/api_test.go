@@ -155,6 +155,7 @@ func TestResources(t *testing.T) {
 		{name: "a source", request: "GET /api/v1/sources/fal", status: 200, has: []string{`"address":"/api/v1/webhooks/fal"`, `"maxBodyBytes":1048576`, `"quiet":null`}},
 		{name: "no such source", request: "GET /api/v1/sources/nope", status: 404, has: []string{"GET /api/v1/sources lists them"}},
 		{name: "stats", request: "GET /api/v1/stats?since=24h", status: 200, has: []string{`"deliveries":{"waiting":0,"due":0,"dead":1,"oldestDue":null}`, `"error":1`}},
+		{name: "health", request: "GET /api/v1/health", status: 200, has: []string{`"ready":true`, `"quietSources":{`, `"memoryBytes":`}},
 
 		{name: "a limit of none", request: "GET /api/v1/events?limit=0", status: 400, has: []string{"limit: ", "application/problem+json"}},
 		{name: "a limit of too many", request: "GET /api/v1/media?limit=501", status: 400, has: []string{"limit: ", "500"}},

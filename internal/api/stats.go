@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -91,4 +92,38 @@ func (s *server) describeStats(api huma.API) {
 				return silenceDoc{sl.Source, stamp(sl.Last), int64(sl.For.Seconds()), int64(sl.Usual.Seconds())}
 			})
 		})
+	huma.Register(api, operation(http.MethodGet, "/api/v1/health", "get-health", "How this node is", Viewer),
+		func(ctx context.Context, _ *struct{}) (*output[nodeDoc], error) {
+			doc := nodeDoc{
+				Version: s.o.Version, Go: runtime.Version(), UptimeSeconds: int64(time.Since(s.began).Seconds()),
+				Goroutines: runtime.NumGoroutine(), Quiet: map[string]string{},
+			}
+			if s.o.Ready != nil {
+				if err := s.o.Ready(ctx); err != nil {
+					reason := err.Error()
+					doc.Reason = &reason
+				}
+			}
+			doc.Ready = doc.Reason == nil
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			doc.MemoryBytes = int64(m.Sys)
+			for _, src := range s.o.Gateway.Sources() {
+				if src.Quiet != "" {
+					doc.Quiet[src.Name] = src.Quiet
+				}
+			}
+			return &output[nodeDoc]{doc}, nil
+		})
+}
+
+type nodeDoc struct {
+	Ready         bool              `json:"ready" doc:"A webhook could be kept now."`
+	Reason        *string           `json:"reason" doc:"Why not."`
+	Version       string            `json:"version"`
+	Go            string            `json:"go"`
+	UptimeSeconds int64             `json:"uptimeSeconds"`
+	MemoryBytes   int64             `json:"memoryBytes" doc:"What the process has of the machine."`
+	Goroutines    int               `json:"goroutines"`
+	Quiet         map[string]string `json:"quietSources" doc:"Sources that refuse everything, and why."`
 }

@@ -196,7 +196,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	ingest, proxy := gw.IngestHandler(), falProxy(cfg, log, ledger, queue, guard)
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
-		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg),
+		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg), Ready: st.Ready,
 		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, Media: files.api(),
 	})
 	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
