@@ -14,6 +14,7 @@ import (
 	"gaff"
 	"gaff/internal/api"
 	"gaff/internal/config"
+	"gaff/internal/inproc"
 	"gaff/internal/metrics"
 	"gaff/internal/stats"
 	"gaff/internal/ui"
@@ -21,7 +22,7 @@ import (
 
 // consoleOptions is what the console shows of the configuration.
 func consoleOptions(cfg *config.Config, local string, sources []Source) ui.Options {
-	o := ui.Options{
+	return ui.Options{
 		Address: func(name string) string { return address(cfg, local, name) },
 		SampleTypes: func(name string) []string {
 			for _, src := range sources {
@@ -32,10 +33,6 @@ func consoleOptions(cfg *config.Config, local string, sources []Source) ui.Optio
 			return nil
 		},
 	}
-	for _, s := range cfg.Settings() {
-		o.Settings = append(o.Settings, ui.Setting{Name: s.Name, Value: s.Value, Origin: s.From, Help: s.Help})
-	}
-	return o
 }
 
 func apiSettings(cfg *config.Config) []api.Setting {
@@ -78,32 +75,11 @@ func sampler(ingest http.Handler, base string, sources []Source) func(context.Co
 			return api.SampleSent{}, err
 		}
 		req.Header, req.RemoteAddr, req.RequestURI = signed.Header, "127.0.0.1:0", req.URL.RequestURI()
-		w := &captured{header: http.Header{}}
-		ingest.ServeHTTP(w, req)
+		res := inproc.Ask(ingest, req)
 		var reply struct{ ID string }
-		_ = json.Unmarshal(w.body.Bytes(), &reply)
-		return api.SampleSent{Status: w.status, Response: w.body.String(), EventID: reply.ID}, nil
+		_ = json.Unmarshal(res.Body, &reply)
+		return api.SampleSent{Status: res.Status, Response: string(res.Body), EventID: reply.ID}, nil
 	}
-}
-
-// captured holds what a handler of this process answered.
-type captured struct {
-	status int
-	header http.Header
-	body   bytes.Buffer
-}
-
-func (c *captured) Header() http.Header { return c.header }
-
-func (c *captured) WriteHeader(status int) {
-	if c.status == 0 {
-		c.status = status
-	}
-}
-
-func (c *captured) Write(p []byte) (int, error) {
-	c.WriteHeader(http.StatusOK)
-	return c.body.Write(p)
 }
 
 // welcome says where the console is and how to get in.

@@ -30,7 +30,7 @@ var rules = []rule{
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(blob|cel|id|mediafile|migrate|safehttp)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(blob|cel|id|inproc|mediafile|migrate|safehttp)$`, deny: `^gaff(/|$)`,
 	},
 	{
 		why:  "verify and pipeline know the vocabulary only",
@@ -74,7 +74,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the console asks the API's handler, and does not know it",
-		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|redact|stats)$`,
+		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|inproc|redact|stats)$`,
 	},
 	{
 		why:  "only app joins the parts",

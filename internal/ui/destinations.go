@@ -61,12 +61,12 @@ func (c *console) ask(q *request, path string, to any) error {
 	switch {
 	case err != nil:
 		return err
-	case res.status == http.StatusNotFound:
+	case res.Status == http.StatusNotFound:
 		return &problem{http.StatusNotFound, "Not found", visible(res.problem())}
-	case res.status != http.StatusOK:
-		return &problem{res.status, "This cannot be shown", visible(res.problem())}
+	case res.Status != http.StatusOK:
+		return &problem{res.Status, "This cannot be shown", visible(res.problem())}
 	}
-	return readJSON(res.body.Bytes(), to)
+	return readJSON(res.Body, to)
 }
 
 type destinationsView struct {

@@ -91,6 +91,11 @@ func TestEveryPage(t *testing.T) {
 			t.Errorf("%s: the navigation does not tell where one is, or the page has not one name", path)
 		}
 	}
+	for path, want := range map[string]string{"/health": "Ready: a webhook can be kept now", "/settings": "https://hooks.example.com"} {
+		if got := fetch(t, c, "GET", w.url+path, nil); !strings.Contains(got.body, want) {
+			t.Errorf("%s: the API's answer is not shown: no %q", path, want)
+		}
+	}
 	for path, want := range map[string]int{
 		"/nowhere": 404, "/events/evt_none": 404, "/jobs/none": 404, "/media/none": 404, "/projects/none": 404, "/sources/none": 404, "/rejections/none": 404,
 		"/events?status=odd": 400, "/events?since=then": 400, "/events?cursor=%21": 400, "/bulk?action=burn": 400, "/events/" + conflict + "/diff/9": 404, "/bulk/none": 404,

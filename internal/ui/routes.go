@@ -140,17 +140,17 @@ type action struct {
 	done, back string
 	// failed reads from an answer that is 200 all the same why it did not work; nil: such
 	// an answer says that it did.
-	failed func(*answer) string
+	failed func(answer) string
 }
 
 // testFailed reads the answer to a test of a destination.
-func testFailed(res *answer) string {
+func testFailed(res answer) string {
 	var ex struct {
 		OK       bool
 		Error    string
 		Response struct{ Status int }
 	}
-	if err := readJSON(res.body.Bytes(), &ex); err != nil || ex.OK {
+	if err := readJSON(res.Body, &ex); err != nil || ex.OK {
 		return ""
 	}
 	if ex.Error == "" {
@@ -176,7 +176,7 @@ func (c *console) act(a action) http.HandlerFunc {
 			back = backTo(r)
 		}
 		res, err := c.call(r, method, fill(a.api), nil)
-		if err == nil && res.status/100 == 2 && a.failed != nil {
+		if err == nil && res.Status/100 == 2 && a.failed != nil {
 			if why := a.failed(res); why != "" {
 				setFlash(w, "bad", "It did not work: "+why)
 				http.Redirect(w, r, back, http.StatusSeeOther)
@@ -188,14 +188,14 @@ func (c *console) act(a action) http.HandlerFunc {
 }
 
 // done tells how an operation ended, on the page that the browser is sent to.
-func (c *console) done(w http.ResponseWriter, r *http.Request, res *answer, err error, text, back string) {
+func (c *console) done(w http.ResponseWriter, r *http.Request, res answer, err error, text, back string) {
 	switch {
 	case err != nil:
 		c.o.Log.Error("console action", "path", r.URL.Path, "error", err)
 		setFlash(w, "bad", "Something went wrong; the gateway's log tells more.")
-	case res.status == http.StatusUnauthorized:
+	case res.Status == http.StatusUnauthorized:
 		back = "/login?next=" + url.QueryEscape(back)
-	case res.status/100 != 2:
+	case res.Status/100 != 2:
 		setFlash(w, "bad", "Not done: "+res.problem())
 	default:
 		setFlash(w, "ok", text)
@@ -313,8 +313,8 @@ func (c *console) testSource(w http.ResponseWriter, r *http.Request) {
 		EventID  string
 	}
 	text := ""
-	if err == nil && res.status/100 == 2 {
-		_ = readJSON(res.body.Bytes(), &sent)
+	if err == nil && res.Status/100 == 2 {
+		_ = readJSON(res.Body, &sent)
 		text = "A signed sample was sent and answered with " + http.StatusText(sent.Status) + "."
 		if sent.EventID != "" {
 			back = "/events/" + url.PathEscape(sent.EventID)
@@ -341,9 +341,9 @@ func (c *console) startBulk(w http.ResponseWriter, r *http.Request) {
 	text, _ := json.Marshal(body)
 	res, err := c.call(r, http.MethodPost, "/api/v1/bulk", text)
 	back := backTo(r)
-	if err == nil && res.status/100 == 2 {
+	if err == nil && res.Status/100 == 2 {
 		var run struct{ ID string }
-		_ = readJSON(res.body.Bytes(), &run)
+		_ = readJSON(res.Body, &run)
 		http.Redirect(w, r, "/bulk/"+url.PathEscape(run.ID), http.StatusSeeOther)
 		return
 	}
@@ -356,12 +356,12 @@ func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
 		"name": r.PostFormValue("name"), "role": r.PostFormValue("role"), "expiresAt": r.PostFormValue("expires"),
 	})
 	res, err := c.call(r, http.MethodPost, "/api/v1/keys", body)
-	if err != nil || res.status/100 != 2 {
+	if err != nil || res.Status/100 != 2 {
 		c.done(w, r, res, err, "", "/keys")
 		return
 	}
 	var made struct{ Name, Role, Key string }
-	_ = readJSON(res.body.Bytes(), &made)
+	_ = readJSON(res.Body, &made)
 	c.page(access.Admin, func(q *request) (templ.Component, error) {
 		q.title, q.nav = "New key", "keys"
 		return newKeyPage(made.Name, made.Role, made.Key), nil

@@ -556,9 +556,9 @@ func (c *console) startRun(w http.ResponseWriter, r *http.Request) {
 	}
 	body, _ := json.Marshal(map[string]any{"workflow": name, "projectId": r.PostFormValue("projectId"), "input": input})
 	res, err := c.call(r, http.MethodPost, "/api/v1/runs", body)
-	if err == nil && res.status/100 == 2 {
+	if err == nil && res.Status/100 == 2 {
 		var made struct{ ID string }
-		_ = readJSON(res.body.Bytes(), &made)
+		_ = readJSON(res.Body, &made)
 		back = "/runs/" + url.PathEscape(made.ID)
 	}
 	c.done(w, r, res, err, "The run is started.", back)

@@ -2,10 +2,8 @@ package ui
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
-	"runtime"
 	"slices"
 	"time"
 
@@ -225,43 +223,35 @@ func targetLink(target string) templ.SafeURL {
 
 func (c *console) settings(q *request) (templ.Component, error) {
 	q.title, q.nav = "Settings", "settings"
-	return settingsPage(c.o.Settings), nil
+	var list struct{ Docs []setting }
+	err := c.ask(q, "/api/v1/settings", &list)
+	return settingsPage(list.Docs), err
 }
 
+// setting is what the API says about a setting.
+type setting struct{ Name, Value, Origin, Help string }
+
+// healthView is what the API says about the node, and what waits.
 type healthView struct {
-	Ready     bool
-	Reason    string
-	Version   string
-	Go        string
-	Up        time.Duration
-	Counts    gaff.Counts
-	Now       time.Time
-	Memory    uint64
-	Routines  int
-	Quiet     map[string]string
-	QuietName []string
+	Ready                                  bool
+	Reason, Version, Go                    string
+	UptimeSeconds, MemoryBytes, Goroutines int64
+	QuietSources                           map[string]string
+
+	Counts gaff.Counts
+	Now    time.Time
 }
 
 func (c *console) health(q *request) (templ.Component, error) {
 	q.title, q.nav = "Health", "health"
-	v := healthView{Version: c.o.Version, Go: runtime.Version(), Up: q.now.Sub(c.began), Now: q.now, Routines: runtime.NumGoroutine(), Quiet: map[string]string{}}
-	if err := c.o.Ready(q.Context()); err != nil {
-		v.Reason = visible(err.Error())
+	v := healthView{Now: q.now}
+	if err := c.ask(q, "/api/v1/health", &v); err != nil {
+		return nil, err
 	}
-	v.Ready = v.Reason == ""
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	v.Memory = m.Sys
 	var err error
 	if v.Counts, err = c.counts.get(q.Context(), c.o.Store, q.now); err != nil && v.Ready {
 		return nil, err
 	}
-	for _, s := range c.o.Sources() {
-		if s.Quiet != "" {
-			v.Quiet[s.Name] = s.Quiet
-		}
-	}
-	v.QuietName = slices.Sorted(maps.Keys(v.Quiet))
 	return healthPage(v), nil
 }
 
@@ -320,14 +310,14 @@ func (c *console) bulk(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	if res.status/100 != 2 {
-		return nil, &problem{res.status, "This cannot be counted", res.problem()}
+	if res.Status/100 != 2 {
+		return nil, &problem{res.Status, "This cannot be counted", res.problem()}
 	}
 	var count struct {
 		Matches int
 		More    bool
 	}
-	if err := readJSON(res.body.Bytes(), &count); err != nil {
+	if err := readJSON(res.Body, &count); err != nil {
 		return nil, err
 	}
 	v.Matches, v.More = count.Matches, count.More
@@ -352,11 +342,11 @@ func (c *console) bulkRun(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	if res.status != http.StatusOK {
-		return nil, &problem{res.status, "Not found", "This bulk action is not known any more: they are forgotten when the gateway is restarted."}
+	if res.Status != http.StatusOK {
+		return nil, &problem{res.Status, "Not found", "This bulk action is not known any more: they are forgotten when the gateway is restarted."}
 	}
 	v := bulkRunView{Now: q.now, Refresh: q.URL.Path}
-	if err := readJSON(res.body.Bytes(), &v); err != nil {
+	if err := readJSON(res.Body, &v); err != nil {
 		return nil, err
 	}
 	if v.State == "running" {

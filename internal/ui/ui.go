@@ -34,6 +34,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/inproc"
 	"gaff/internal/stats"
 	"gaff/pipeline"
 )
@@ -46,9 +47,6 @@ type Store interface {
 	pipeline.RunReader
 }
 
-// Setting is one line of the settings page. Secrets are masked by whoever makes it.
-type Setting struct{ Name, Value, Origin, Help string }
-
 // Options of the console. All but the last group are required.
 type Options struct {
 	Store Store
@@ -60,13 +58,10 @@ type Options struct {
 	Sources     func() []gaff.SourceInfo
 	Address     func(source string) string
 	SampleTypes func(source string) []string
-	// Ready returns nil when a webhook could be kept now.
-	Ready func(context.Context) error
-	Log   *slog.Logger
+	Log         *slog.Logger
 
 	// Workflows tells of the workflows; nil: there are none.
 	Workflows Workflows
-	Settings  []Setting
 	// Version is shown; empty means "dev".
 	Version string
 	// Now is the clock; nil means time.Now.
@@ -77,7 +72,6 @@ type console struct {
 	o       Options
 	assets  assets
 	cross   *http.CrossOriginProtection
-	began   time.Time
 	counts  countCache
 	series  seriesCache
 	silence silenceCache
@@ -92,7 +86,7 @@ func New(o Options) http.Handler {
 	if o.Version == "" {
 		o.Version = "dev"
 	}
-	c := &console{o: o, assets: loadAssets(), cross: http.NewCrossOriginProtection(), began: o.Now()}
+	c := &console{o: o, assets: loadAssets(), cross: http.NewCrossOriginProtection()}
 	mux := http.NewServeMux()
 	c.routes(mux)
 	return c.guard(mux)
@@ -274,29 +268,13 @@ func (c *console) html(w http.ResponseWriter, r *http.Request, status int, body 
 }
 
 // answer is what the API said.
-type answer struct {
-	status int
-	header http.Header
-	body   bytes.Buffer
-}
-
-func (a *answer) Header() http.Header { return a.header }
-func (a *answer) WriteHeader(s int) {
-	if a.status == 0 {
-		a.status = s
-	}
-}
-
-func (a *answer) Write(p []byte) (int, error) {
-	a.WriteHeader(http.StatusOK)
-	return a.body.Write(p)
-}
+type answer struct{ *inproc.Answer }
 
 // call has the API do something as whoever sent r. body may be nil.
-func (c *console) call(r *http.Request, method, path string, body []byte) (*answer, error) {
+func (c *console) call(r *http.Request, method, path string, body []byte) (answer, error) {
 	req, err := http.NewRequestWithContext(r.Context(), method, path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	// The API judges the request as it came: its cookie or token, and the page it is from.
 	for _, name := range [...]string{"Cookie", "Authorization", "Origin", "Sec-Fetch-Site", "User-Agent"} {
@@ -308,22 +286,17 @@ func (c *console) call(r *http.Request, method, path string, body []byte) (*answ
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	a := &answer{header: http.Header{}}
-	c.o.API.ServeHTTP(a, req)
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
-	return a, nil
+	return answer{inproc.Ask(c.o.API, req)}, nil
 }
 
 // problem reads why the API refused something.
-func (a *answer) problem() string {
+func (a answer) problem() string {
 	var p struct{ Detail, Title, Reason, Error string }
-	_ = readJSON(a.body.Bytes(), &p)
+	_ = readJSON(a.Body, &p)
 	for _, text := range []string{p.Detail, p.Reason, p.Title, p.Error} {
 		if text != "" {
 			return text
 		}
 	}
-	return http.StatusText(a.status)
+	return http.StatusText(a.Status)
 }

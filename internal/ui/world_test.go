@@ -162,15 +162,16 @@ func newWorld(t *testing.T) *world {
 	}
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: w.gw, Authorizer: w.guard, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
-	})
-	console := ui.New(ui.Options{
-		Store: st, Guard: w.guard, API: apiHandler, Sources: w.gw.Sources, Address: address, Ready: st.Ready, Log: log,
-		SampleTypes: func(string) []string { return []string{"test"} }, Workflows: w.engine,
-		Settings: []ui.Setting{
+		Ready: st.Ready,
+		Settings: []api.Setting{
 			{Name: "GAFF_ADDR", Value: ":3000", Origin: "default", Help: "listen address"},
 			{Name: "FAL_WEBHOOK_SECRET", Value: "[redacted]", Origin: "environment", Help: "secrets of the source fal (its HMAC form), separated by commas; the first signs"},
 			{Name: "WEBHOOK_BASE_URL", Value: "https://hooks.example.com", Origin: ".env", Help: "public base of this gateway, from which the addresses for providers are built"},
 		},
+	})
+	console := ui.New(ui.Options{
+		Store: st, Guard: w.guard, API: apiHandler, Sources: w.gw.Sources, Address: address, Log: log,
+		SampleTypes: func(string) []string { return []string{"test"} }, Workflows: w.engine,
 	})
 	front := server.Handler(server.Options{
 		Ingest: w.gw.IngestHandler(), API: apiHandler, Console: console, Ready: st.Ready, Log: log,
