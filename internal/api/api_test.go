@@ -135,7 +135,7 @@ func TestResources(t *testing.T) {
 		{name: "markup for an id", request: "GET /api/v1/events/%3Cscript%3E%00", status: 404},
 		{name: "an endless id", request: "GET /api/v1/events/" + strings.Repeat("e", 200), status: 400, has: []string{"id: "}},
 		{name: "deliveries", request: "GET /api/v1/deliveries?state=dead", status: 200, has: []string{"FAILED_DELIVERY", `"eventId":"FAILED_EVENT"`, `"type":"flaky"`}, hasNot: []string{"FAL_DELIVERY", `"tries"`}},
-		{name: "a delivery", request: "GET /api/v1/deliveries/FAL_DELIVERY", status: 200, has: []string{`"tries":[{"number":1`, `"durationMs":`}},
+		{name: "a delivery", request: "GET /api/v1/deliveries/FAL_DELIVERY", status: 200, has: []string{`"tries":[{"number":1`, `"durationMs":`, `"changes":null`}},
 		{name: "no such delivery", request: "GET /api/v1/deliveries/dlv_0-1", status: 404},
 		{
 			name: "rejections", request: "GET /api/v1/rejections?source=custom", status: 200,

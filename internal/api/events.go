@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
+	"gaff/internal/diff"
 	"gaff/internal/redact"
 )
 
@@ -114,6 +115,14 @@ type attemptDoc struct {
 	DurationMs float64 `json:"durationMs"`
 	Error      *string `json:"error"`
 	Detail     *string `json:"detail" doc:"More about it, such as a panic's stack."`
+
+	Changes []changeDoc `json:"changes" doc:"What differs from the try before, empty if nothing does; null for the first one. Times, signatures and the like that always differ are left out."`
+}
+
+type changeDoc struct {
+	Field string  `json:"field" doc:"outcome, error, duration (where it was twice as long or half as long), detail, or a member of the detail such as response.status."`
+	From  *string `json:"from"`
+	To    *string `json:"to"`
 }
 
 func newDeliveryDoc(d gaff.Delivery) deliveryDoc {
@@ -127,20 +136,30 @@ func newDeliveryDoc(d gaff.Delivery) deliveryDoc {
 	}
 }
 
-func newAttemptDoc(a gaff.Attempt) attemptDoc {
-	return attemptDoc{
+// newAttemptDoc takes the attempt before it too, nil for the first one.
+func newAttemptDoc(a gaff.Attempt, before *gaff.Attempt) attemptDoc {
+	doc := attemptDoc{
 		Number: a.Number, Outcome: a.Outcome, StartedAt: stamp(a.StartedAt),
 		DurationMs: float64(a.Duration.Microseconds()) / 1000, Error: orNull(a.Error), Detail: orNull(a.Detail),
 	}
+	if before != nil {
+		doc.Changes = []changeDoc{}
+		for _, c := range diff.Attempts(*before, a) {
+			doc.Changes = append(doc.Changes, changeDoc{c.Field, orNull(c.From), orNull(c.To)})
+		}
+	}
+	return doc
 }
 
 // newDeliveryDetail takes the delivery's own among the attempts.
 func newDeliveryDetail(d gaff.Delivery, as []gaff.Attempt) deliveryDoc {
 	doc := newDeliveryDoc(d)
 	doc.Tries = []attemptDoc{}
-	for _, a := range as {
-		if a.DeliveryID == d.ID {
-			doc.Tries = append(doc.Tries, newAttemptDoc(a))
+	var before *gaff.Attempt
+	for i := range as {
+		if as[i].DeliveryID == d.ID {
+			doc.Tries = append(doc.Tries, newAttemptDoc(as[i], before))
+			before = &as[i]
 		}
 	}
 	return doc

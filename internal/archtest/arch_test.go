@@ -58,7 +58,7 @@ var rules = []rule{
 	},
 	{
 		why:  "who may do what is decided over the vocabulary alone",
-		from: `^internal/(access|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/id$`,
+		from: `^internal/(access|diff|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/id$`,
 	},
 	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
@@ -74,7 +74,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the console asks the API's handler, and does not know it",
-		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|inproc|redact|stats)$`,
+		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|diff|inproc|redact|stats)$`,
 	},
 	{
 		why:  "only app joins the parts",

@@ -460,7 +460,9 @@ const shownEvent = `{"id":"evt_1","source":"fal","type":"generation.completed","
  "proof":{"scheme":"hmac-sha256","keyId":"ab12"},"data":{"a":1},
  "request":{"method":"POST","url":"https://h/api/v1/webhooks/fal","remoteAddr":"1.2.3.4","headers":{"Content-Type":["application/json"],"X-Evil":["\u001b[31m"]},"body":"{\"a\":\n\"\u009b2J\"}","bodyBase64":""},
  "deliveries":[{"id":"dlv_1-0","handler":"effects","state":"retrying","attempts":1,"maxAttempts":8,"runAt":"2026-01-31T12:00:00Z","error":"no","createdAt":"2026-01-31T11:00:00Z","finishedAt":null,
-   "tries":[{"number":1,"outcome":"failed","startedAt":"2026-01-31T11:00:01Z","durationMs":12.5,"error":"dial tcp","detail":""}]}],
+   "tries":[{"number":1,"outcome":"failed","startedAt":"2026-01-31T11:00:01Z","durationMs":12.5,"error":"dial tcp","detail":"","changes":null},
+   {"number":2,"outcome":"failed","startedAt":"2026-01-31T11:00:09Z","durationMs":12.5,"error":"dial tcp","detail":"","changes":[]},
+   {"number":3,"outcome":"failed","startedAt":"2026-01-31T11:00:19Z","durationMs":12.5,"error":"502","detail":"","changes":[{"field":"error"},{"field":"response.status"}]}]}],
  "copies":[],"children":[]}`
 
 func TestEventsShow(t *testing.T) {
@@ -473,7 +475,7 @@ func TestEventsShow(t *testing.T) {
 	})
 	res := client2(base, "events", "show", "evt_1").run(t, t.Context())
 	res.want(t, exitDone, []string{
-		"evt_1", `no \x1b[2J`, "duplicates    2", "proof scheme  hmac-sha256", "delivery dlv_1-0 to effects: retrying, 1 of 8 tries, next at ",
+		"evt_1", `no \x1b[2J`, "duplicates    2", "proof scheme  hmac-sha256", "delivery dlv_1-0 to effects: retrying, 1 of 8 tries, next at ", "as before", "differs in error, response.status",
 		"failed", "13ms", "dial tcp", "POST https://h/api/v1/webhooks/fal", `X-Evil: \x1b[31m`, "{\"a\":\n\"\\x9b2J\"}",
 	}, nil)
 	checkTerminalSafe(t, res.stdout)

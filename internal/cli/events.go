@@ -41,12 +41,30 @@ type delivery struct {
 	ID, Handler, State, Error    string
 	Attempts, MaxAttempts        int
 	RunAt, CreatedAt, FinishedAt *time.Time
-	Tries                        []struct {
-		Number                 int
-		Outcome, Error, Detail string
-		StartedAt              *time.Time
-		DurationMs             float64
+	Tries                        []try
+}
+
+type try struct {
+	Number                 int
+	Outcome, Error, Detail string
+	StartedAt              *time.Time
+	DurationMs             float64
+	Changes                []struct{ Field string } // since the try before; nil for the first one
+}
+
+// differs says in what a try is not as the one before it.
+func (t try) differs() string {
+	if t.Changes == nil {
+		return ""
 	}
+	var fields []string
+	for _, c := range t.Changes {
+		fields = append(fields, cut(c.Field, 60))
+	}
+	if len(fields) == 0 {
+		return "as before"
+	}
+	return "differs in " + strings.Join(fields, ", ")
 }
 
 // outcome is the status with what must be known beside it.
@@ -259,7 +277,7 @@ func (p *program) showEvent(e *event) error {
 		tries := newTable(p.Stdout)
 		for _, try := range d.Tries {
 			took := time.Duration(try.DurationMs * float64(time.Millisecond)).Round(time.Millisecond)
-			tries.row(fmt.Sprintf("  %d", try.Number), stamp(try.StartedAt), clean(try.Outcome), took.String(), clean(try.Error))
+			tries.row(fmt.Sprintf("  %d", try.Number), stamp(try.StartedAt), clean(try.Outcome), took.String(), try.differs(), clean(try.Error))
 		}
 		if err := tries.flush(); err != nil {
 			return err

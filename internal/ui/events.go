@@ -11,6 +11,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/diff"
 	"gaff/internal/redact"
 	"gaff/pipeline"
 )
@@ -142,7 +143,45 @@ func processed(l gaff.Log) time.Time {
 
 type tries struct {
 	gaff.Delivery
-	Attempts []gaff.Attempt
+	Attempts []try
+}
+
+// try is an attempt, and what differs from the one before it.
+type try struct {
+	gaff.Attempt
+	// Before is the number of the one before it, 0 for the first one.
+	Before  int
+	Changes []change
+}
+
+type change struct {
+	diff.Change
+	// Lines compare texts of several lines; none: both stand side by side.
+	Lines []diff.Line
+}
+
+// triesOf picks the delivery's own among the attempts.
+func triesOf(d gaff.Delivery, all []gaff.Attempt) tries {
+	t := tries{Delivery: d}
+	for _, a := range all {
+		if a.DeliveryID != d.ID {
+			continue
+		}
+		next := try{Attempt: a}
+		if n := len(t.Attempts); n > 0 {
+			before := t.Attempts[n-1].Attempt
+			next.Before = before.Number
+			for _, ch := range diff.Attempts(before, a) {
+				c := change{Change: ch}
+				if strings.Contains(ch.From, "\n") && strings.Contains(ch.To, "\n") {
+					c.Lines, _ = diff.Lines(ch.From, ch.To)
+				}
+				next.Changes = append(next.Changes, c)
+			}
+		}
+		t.Attempts = append(t.Attempts, next)
+	}
+	return t
 }
 
 type child struct {
@@ -189,14 +228,8 @@ func (c *console) event(q *request) (templ.Component, error) {
 	v.Body = show(data, v.Raw)
 	v.Send = "gaff events show " + d.ID + " --json | jq -c .data | gaff send " + d.Source + " --type " + quote(d.Type) + " --data -"
 	for _, delivery := range d.Deliveries {
-		t := tries{Delivery: delivery}
-		for _, a := range d.Attempts {
-			if a.DeliveryID == delivery.ID {
-				t.Attempts = append(t.Attempts, a)
-			}
-		}
 		v.MayRetry = v.MayRetry || delivery.State == gaff.StateDead || delivery.State == gaff.StateCanceled
-		v.Tries = append(v.Tries, t)
+		v.Tries = append(v.Tries, triesOf(delivery, d.Attempts))
 	}
 	jobs := map[string]bool{}
 	addJob := func(id string) {
@@ -241,7 +274,7 @@ type diffView struct {
 	Event gaff.Log
 	Copy  gaff.Copy
 	N     int
-	Lines []diffLine
+	Lines []diff.Line
 	// TooLong tells that the two are shown one after the other.
 	TooLong      bool
 	First, Later shown
@@ -262,7 +295,7 @@ func (c *console) eventDiff(q *request) (templ.Component, error) {
 	later, _ := pretty(v.Copy.Body)
 	var ok bool
 	if len(first) <= 4*maxShown && len(later) <= 4*maxShown {
-		v.Lines, ok = diff(string(first), string(later))
+		v.Lines, ok = diff.Lines(string(first), string(later))
 	}
 	if !ok {
 		v.TooLong, v.First, v.Later = true, show(d.Request.Body, false), show(v.Copy.Body, false)

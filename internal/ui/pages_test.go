@@ -213,6 +213,11 @@ func TestWithoutJavaScript(t *testing.T) {
 			t.Errorf("the event's page lacks %q", want)
 		}
 	}
+	fetch(t, c, "POST", w.url+"/events/"+id+"/retry", url.Values{})
+	w.settled(t, id)
+	if page := fetch(t, c, "GET", w.url+"/events/"+id, nil); !strings.Contains(page.body, "As try 1: nothing differs.") {
+		t.Error("the second try is not told to be as the first")
+	}
 	w.healed.Store(true)
 	got := fetch(t, c, "POST", w.url+"/events/"+id+"/retry", url.Values{})
 	if got.status != 200 || got.url != "/events/"+id || !strings.Contains(got.body, "being tried again") {
@@ -452,6 +457,12 @@ func TestDestinationPage(t *testing.T) {
 	post(letter[1])
 	if w.settled(t, id) != gaff.StatusSuccess {
 		t.Error("the letter was not sent again")
+	}
+	tries := fetch(t, c, "GET", w.url+"/events/"+id, nil).body
+	for _, want := range []string{"What differs from try 1", "response status", "<del>410</del>", "<ins>200</ins>"} {
+		if !strings.Contains(tries, want) {
+			t.Errorf("the second try is not compared with the first: no %q", want)
+		}
 	}
 	if got := fetch(t, c, "GET", w.url+"/destinations/none", nil); got.status != 404 {
 		t.Errorf("an unknown destination: %d", got.status)

@@ -13,6 +13,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/diff"
 )
 
 type identity = access.Identity
@@ -169,10 +170,10 @@ func code(tokens []token) templ.Component {
 	})
 }
 
-func diffCode(lines []diffLine) templ.Component {
+func diffCode(lines []diff.Line) templ.Component {
 	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
 		for _, l := range lines {
-			if _, err := io.WriteString(w, `<span class="`+diffClass(l.Op)+`">`+templ.EscapeString(l.Op+" "+l.Text)+"</span>\n"); err != nil {
+			if _, err := io.WriteString(w, `<span class="`+diffClass(l.Op)+`">`+templ.EscapeString(l.Op+" "+visible(clip(l.Text, 400)))+"</span>\n"); err != nil {
 				return err
 			}
 		}

@@ -47,25 +47,6 @@ func TestTokensKeepTheText(t *testing.T) {
 	}
 }
 
-func TestDiff(t *testing.T) {
-	t.Parallel()
-	lines, ok := diff("a\nb\nc\nd\ne\nf\ng\nh\ni", "a\nb\nc\nd\nE\nf\ng\nh\ni")
-	var got []string
-	for _, l := range lines {
-		got = append(got, l.Op+l.Text)
-	}
-	if want := "…1 line is the same| b| c| d|-e|+E| f| g| h|…1 line is the same"; !ok || strings.Join(got, "|") != want {
-		t.Errorf("%v %q", ok, strings.Join(got, "|"))
-	}
-	if lines, ok := diff("same", "same"); !ok || len(lines) != 0 {
-		t.Errorf("equal texts: %v", lines)
-	}
-	long := strings.Repeat("x\n", 3000)
-	if _, ok := diff(long, strings.Repeat("y\n", 3000)); ok {
-		t.Error("texts without end are compared")
-	}
-}
-
 func TestSpans(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
