@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	mrand "math/rand/v2"
 	"net/http"
 	"net/url"
@@ -100,6 +101,7 @@ type Ledger struct {
 	pokes     map[string]chan struct{}
 	process   string   // names this process among those that share the store
 	calls     sync.Map // ids of jobs whose callers wait for the answer
+	waits     waits
 }
 
 const handleKeySetting = "webhook_handle_key"
@@ -292,12 +294,7 @@ func (l *Ledger) newJob(tx Tx, s *Submission) (*Job, error) {
 }
 
 func (l *Ledger) names() []string {
-	var names []string
-	for name := range l.providers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(l.providers))
 }
 
 // WebhookURL is the address for the webhooks of one job; empty where the gateway has none
@@ -328,7 +325,7 @@ const maxField = 256
 
 // checkFields bounds what askers name.
 func checkFields(fields map[string]string, metadata json.RawMessage, callback string) error {
-	for _, name := range slices.Sorted(mapsKeys(fields)) {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		value := fields[name]
 		limit := maxField
 		if name == "id" {
@@ -351,16 +348,6 @@ func checkFields(fields map[string]string, metadata json.RawMessage, callback st
 		return &InvalidError{"callbackUrl", "must be a whole URL, such as https://app.example.com/hooks"}
 	}
 	return nil
-}
-
-func mapsKeys(m map[string]string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 func isObject(raw json.RawMessage) bool {
@@ -486,15 +473,31 @@ func clipText(text string) string {
 }
 
 // schedule sets when the provider is asked after a job: later each time.
+//
+// Where it is known how long jobs of the model take, the first question comes when few are
+// still under way, yet never later than ReconcileAfter and never before a quarter of it;
+// and having heard that the job is under way, nobody asks again before that time.
+// Without a webhook, the first question comes at half the usual time.
 func (l *Ledger) schedule(now time.Time, j *Job) {
-	wait, most := float64(l.o.ReconcileAfter), float64(max(longestAskWait, l.o.ReconcileAfter))
+	first, most, step := l.o.ReconcileAfter, max(longestAskWait, l.o.ReconcileAfter), l.o.ReconcileAfter
+	usual := l.waits.of(j)
+	left := usual.overdue() - now.Sub(j.begun())
 	if j.WebhookURL == "" {
-		wait, most = float64(min(pollFirst, l.o.ReconcileAfter)), float64(min(pollMost, longestAskWait))
+		step, most = min(pollFirst, l.o.ReconcileAfter), pollMost
+		first = min(max(usual.typical()/2, step), most)
+		left = 0
+	} else if usual.N >= waitLeast {
+		first = min(max(left, l.o.ReconcileAfter/4), l.o.ReconcileAfter)
 	}
-	for range min(j.Asks, 40) {
-		wait = min(wait*1.6, most)
+	wait := first
+	if j.Asks > 0 {
+		later := float64(step)
+		for range min(j.Asks, 40) {
+			later = min(later*1.6, float64(most))
+		}
+		wait = max(time.Duration(later), min(left, most))
 	}
-	j.NextAskAt = now.Add(jitter(time.Duration(wait)))
+	j.NextAskAt = now.Add(jitter(wait))
 }
 
 // jitter makes a wait up to a fifth longer or shorter, so that a crowd spreads out.

@@ -333,6 +333,9 @@ type Tx interface {
 	DueAsks(ctx context.Context, provider string, limit int, until time.Time) ([]*Job, error)
 	// NextAsk is the earliest NextAskAt of a provider's jobs; zero if there is none.
 	NextAsk(ctx context.Context, provider string) (time.Time, error)
+	// Wait returns what is kept of how long a model's jobs take; one of N 0 if nothing is.
+	Wait(ctx context.Context, provider, model string) (Wait, error)
+	SaveWait(ctx context.Context, w Wait) error
 	// Media returns gaff.ErrNotFound if there is none. SaveMedia writes what becomes known
 	// of a file after its row was added: media and content type, size, hash, storage and
 	// metadata.
@@ -373,6 +376,8 @@ type Reader interface {
 	JobNotes(ctx context.Context, id string) ([]Note, error)
 	JobInput(ctx context.Context, id string) (json.RawMessage, error)
 	Jobs(ctx context.Context, f JobFilter) (gaff.Page[Job], error)
+	// Waits returns how long jobs take, by model: of the thousand that were heard of last.
+	Waits(ctx context.Context) ([]Wait, error)
 	MediaByID(ctx context.Context, id string) (*Media, error)
 	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)
 }

@@ -20,6 +20,7 @@ func (l *Ledger) Run(ctx context.Context) {
 	for _, p := range l.providers {
 		all.Go(func() { l.reconcile(ctx, p) })
 	}
+	all.Go(func() { l.keepWaits(ctx) })
 	all.Wait()
 }
 
@@ -319,8 +320,13 @@ func (l *Ledger) lookFor(ctx context.Context, p Provider, j *Job) (found bool, e
 	return found, err
 }
 
+// report tells of a job that has come to its end; nil: of none.
 func (l *Ledger) report(j *Job) {
-	if j != nil && j.Status.Settled() && l.o.Settled != nil {
+	if j == nil || !j.Status.Settled() {
+		return
+	}
+	l.waits.measure(j)
+	if l.o.Settled != nil {
 		l.o.Settled(j.Provider, j.SettledBy, j.Status)
 	}
 }

@@ -21,6 +21,7 @@ type Jobs interface {
 	Cancel(ctx context.Context, jobID string) (*pipeline.Job, error)
 	Ask(ctx context.Context, jobID string) (*pipeline.Job, error)
 	WebhookURL(provider, jobID string) string
+	Expected(j *pipeline.Job) (takes time.Duration, at time.Time)
 }
 
 // maxJobBody bounds what a job is submitted with: an input may hold pictures.
@@ -46,7 +47,7 @@ type jobDetail struct {
 
 func (s *server) jobDetail(ctx context.Context, j *pipeline.Job) (*output[jobDetail], error) {
 	d := jobDetail{
-		jobDoc: newJobDoc(*j), WebhookURL: orNull(j.WebhookURL), CallbackURL: orNull(j.Callback), StatusURL: orNull(j.StatusURL),
+		jobDoc: s.jobDoc(*j), WebhookURL: orNull(j.WebhookURL), CallbackURL: orNull(j.Callback), StatusURL: orNull(j.StatusURL),
 		ResponseURL: orNull(j.ResponseURL), CancelURL: orNull(j.CancelURL), Log: []noteDoc{},
 	}
 	notes, err := s.o.Store.JobNotes(ctx, j.ID)

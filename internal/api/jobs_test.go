@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gaff"
 	"gaff/internal/api"
@@ -36,6 +37,18 @@ func (studio) Ask(context.Context, *pipeline.Job) (pipeline.Update, error) {
 	return pipeline.Update{}, errors.New("the studio is closed")
 }
 func (studio) Cancel(context.Context, *pipeline.Job) error { return errors.New("the studio is closed") }
+
+// knowing is a ledger that knows how long one job will take.
+type knowing struct{ *pipeline.Ledger }
+
+var expectedAt = time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC)
+
+func (knowing) Expected(j *pipeline.Job) (time.Duration, time.Time) {
+	if j.ID != "app-1" {
+		return 0, time.Time{}
+	}
+	return 12346 * time.Millisecond, expectedAt
+}
 
 func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 	t.Parallel()
@@ -111,11 +124,22 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 		}
 	}
 	var list struct {
-		Docs []struct{ IdempotencyKey *string }
+		Docs []struct {
+			ID              string
+			ExpectedSeconds *float64
+			ExpectedAt      *time.Time
+		}
 	}
 	c.get(t, "/api/v1/jobs", &list)
 	if len(list.Docs) != 4 {
 		t.Errorf("%d jobs, want 4", len(list.Docs))
+	}
+	c = caller{api.New(api.Options{Store: st, Gateway: gw, Jobs: knowing{ledger}, Authorizer: tokens{}, Log: log})}
+	c.get(t, "/api/v1/jobs", &list)
+	for _, j := range list.Docs {
+		if known := j.ID == "app-1"; known != (j.ExpectedSeconds != nil && *j.ExpectedSeconds == 12.35 && j.ExpectedAt != nil && j.ExpectedAt.Equal(expectedAt)) {
+			t.Errorf("job %s is expected in %v, at %v", j.ID, j.ExpectedSeconds, j.ExpectedAt)
+		}
 	}
 	none := caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log})}
 	if res := none.call(http.MethodPost, "/api/v1/jobs", "operator", whole); res.status != http.StatusConflict {

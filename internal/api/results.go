@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"math"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -35,10 +36,13 @@ type jobDoc struct {
 	Asks           int     `json:"asks" doc:"How often the provider was asked."`
 	RunID          *string `json:"runId"`
 	StepID         *string `json:"stepId"`
+
+	ExpectedSeconds *float64 `json:"expectedSeconds" doc:"How long jobs of this model take as a rule, from submit to end. Null: not known yet, or the job has ended."`
+	ExpectedAt      *string  `json:"expectedAt" format:"date-time" doc:"When the job should be done by that measure; a time that has passed means that it is late."`
 }
 
-func newJobDoc(j pipeline.Job) jobDoc {
-	return jobDoc{
+func (s *server) jobDoc(j pipeline.Job) jobDoc {
+	d := jobDoc{
 		ID: j.ID, Provider: j.Provider, Model: orNull(j.Model), Kind: orNull(j.Kind), ProjectID: orNull(j.ProjectID),
 		UserID: orNull(j.UserID), RequestID: orNull(j.RequestID), Status: j.Status.String(), Result: rawJSON(j.Result),
 		Error: orNull(j.Error), ErrorType: orNull(j.ErrorType), SettledBy: orNull(j.SettledBy), Metadata: rawJSON(j.Metadata),
@@ -46,6 +50,14 @@ func newJobDoc(j pipeline.Job) jobDoc {
 		Submit: orNull(j.Submit.String()), IdempotencyKey: orNull(j.IdempotencyKey), Cost: orNull(j.Cost), NextAskAt: stamp(j.NextAskAt),
 		Asks: j.Asks, RunID: orNull(j.RunID), StepID: orNull(j.StepID),
 	}
+	if s.o.Jobs == nil {
+		return d
+	}
+	if takes, at := s.o.Jobs.Expected(&j); takes > 0 {
+		seconds := math.Round(takes.Seconds()*100) / 100
+		d.ExpectedSeconds, d.ExpectedAt = &seconds, stamp(at)
+	}
+	return d
 }
 
 type mediaDoc struct {
@@ -114,7 +126,7 @@ func (s *server) describeResults(api huma.API) {
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			return listOf(page, newJobDoc), nil
+			return listOf(page, s.jobDoc), nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/jobs/{id}", "get-job", "One job", Viewer),
 		func(ctx context.Context, in *jobIDInput) (*output[jobDetail], error) {

@@ -227,7 +227,7 @@ func (s *server) resource(ctx context.Context, c gaff.Change) (doc any, job stri
 	case "job":
 		j, err := s.o.Store.Job(ctx, c.Ref)
 		if err == nil {
-			return newJobDoc(*j), j.ID, nil
+			return s.jobDoc(*j), j.ID, nil
 		}
 		return nil, "", ignoreGone(err)
 	case "media":

@@ -35,6 +35,9 @@ type job struct {
 		What, Text string
 	}
 	CreatedAt, SubmittedAt, SettledAt *time.Time
+	// ExpectedAt is nil where it is not known, or the job has ended.
+	ExpectedAt      *time.Time
+	ExpectedSeconds float64
 }
 
 func (j *job) settled() bool {
@@ -46,7 +49,7 @@ func (p *program) jobsCommand() *cobra.Command {
 	var status, project, user string
 	list := p.listCommand(listing{
 		use: "list", short: "List jobs, newest first", path: "/api/v1/jobs",
-		heads: []string{"ID", "PROVIDER", "MODEL", "STATUS", "PROJECT", "CREATED", "SETTLED", "ERROR"},
+		heads: []string{"ID", "PROVIDER", "MODEL", "STATUS", "PROJECT", "CREATED", "EXPECTED", "SETTLED", "ERROR"},
 		query: func() (url.Values, error) {
 			if _, ok := pipeline.ParseJobStatus(status); status != "" && !ok {
 				return nil, usagef("--status %q is none; write queued, processing, completed, failed or cancelled", status)
@@ -58,7 +61,7 @@ func (p *program) jobsCommand() *cobra.Command {
 			err := json.Unmarshal(doc, &j)
 			return []string{
 				clean(j.ID), clean(j.Provider), cut(orDash(j.Model), 40), clean(j.Status), cut(orDash(j.ProjectID), 40),
-				stamp(j.CreatedAt), stamp(j.SettledAt), cut(j.Error, 80),
+				stamp(j.CreatedAt), stamp(j.ExpectedAt), stamp(j.SettledAt), cut(j.Error, 80),
 			}, err
 		},
 	})
@@ -111,6 +114,9 @@ func (p *program) jobsShowCommand() *cobra.Command {
 			t.row("created", stamp(j.CreatedAt))
 			t.row("submitted", stamp(j.SubmittedAt))
 			t.row("settled", stamp(j.SettledAt))
+			if j.ExpectedAt != nil {
+				t.row("expected", fmt.Sprintf("%s, for jobs of this model take about %.3g s", stamp(j.ExpectedAt), j.ExpectedSeconds))
+			}
 			if j.NextAskAt != nil {
 				t.row("asked after at", stamp(j.NextAskAt))
 			}

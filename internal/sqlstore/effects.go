@@ -318,6 +318,26 @@ func (e *effects) NextAsk(_ context.Context, provider string) (time.Time, error)
 	return fromNull(next), nil
 }
 
+func (e *effects) Wait(_ context.Context, provider, model string) (pipeline.Wait, error) {
+	w := pipeline.Wait{Provider: provider, Model: model}
+	err := e.row([]any{&w.N, &w.Mean, &w.Deviation},
+		`select n, mean, deviation from job_wait where provider = $1 and model = $2`+e.lock(), provider, model)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return w, fmt.Errorf("how long jobs take: %w", err)
+	}
+	return w, nil
+}
+
+func (e *effects) SaveWait(_ context.Context, w pipeline.Wait) error {
+	_, err := e.exec(`insert into job_wait (provider, model, n, mean, deviation, updated_at) values ($1, $2, $3, $4, $5, $6)
+		on conflict (provider, model) do update set n = excluded.n, mean = excluded.mean, deviation = excluded.deviation,
+			updated_at = excluded.updated_at`, w.Provider, w.Model, w.N, w.Mean, w.Deviation, micros(e.now))
+	if err != nil {
+		return fmt.Errorf("how long jobs take: %w", err)
+	}
+	return nil
+}
+
 func (e *effects) Media(_ context.Context, mediaID string) (*pipeline.Media, error) {
 	var sc mediaScan
 	err := e.row(sc.columns(), `select `+mediaColumns+` from media m where m.id = $1`, mediaID)

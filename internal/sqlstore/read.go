@@ -994,6 +994,17 @@ func (s *Store) Jobs(ctx context.Context, f pipeline.JobFilter) (page gaff.Page[
 	return page, nil
 }
 
+// Waits returns how long jobs take, by model: of the thousand that were heard of last.
+func (s *Store) Waits(ctx context.Context) ([]pipeline.Wait, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	ws, err := collect(ctx, s.read, func(rows *sql.Rows) (w pipeline.Wait, err error) {
+		err = rows.Scan(&w.Provider, &w.Model, &w.N, &w.Mean, &w.Deviation)
+		return w, err
+	}, `select provider, model, n, mean, deviation from job_wait order by updated_at desc limit 1000`)
+	return ws, s.fault(ctx, "how long jobs take", err)
+}
+
 const mediaColumns = `m.seq, m.id, m.job_id, m.position, m.project_id, m.url, m.stored_url, m.media_type, m.content_type,
 	m.size, m.sha256, m.metadata, m.created_at, m.storage, m.storage_error, m.thumbnail, m.stored_at`
 

@@ -151,3 +151,22 @@ func testSettings(s *suite) {
 		})
 	}
 }
+
+func testWaits(s *suite) {
+	first := pipeline.Wait{Provider: "fal", Model: "a", N: 1, Mean: -0.5, Deviation: 0.25}
+	second := pipeline.Wait{Provider: "fal", Model: "", N: 1 << 40, Mean: 1e-9, Deviation: 3}
+	for _, w := range []pipeline.Wait{{Provider: "fal", Model: "a", N: 7}, second, first} {
+		s.write(func(tx pipeline.Tx) error { return tx.SaveWait(s.ctx, w) })
+	}
+	s.write(func(tx pipeline.Tx) error {
+		got, err := tx.Wait(s.ctx, "fal", "a")
+		s.must(err)
+		s.equal("kept", got, first)
+		got, err = tx.Wait(s.ctx, "other", "a")
+		s.equal("not known", got, pipeline.Wait{Provider: "other", Model: "a"})
+		return err
+	})
+	all, err := s.st.Waits(s.ctx)
+	s.must(err)
+	s.equal("all", fmt.Sprint(all), fmt.Sprint([]pipeline.Wait{first, second}))
+}

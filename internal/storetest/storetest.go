@@ -80,6 +80,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"NotesAreBounded":                testNotes,
 		"AsksAreHandedOutOnce":           testAsks,
 		"Settings":                       testSettings,
+		"Waits":                          testWaits,
 		"EmitOnce":                       testEmit,
 		"Projects":                       testProjects,
 		"RunsAndSteps":                   testRuns,

@@ -852,6 +852,65 @@ func TestWithoutAPublicAddress(t *testing.T) {
 	})
 }
 
+// How long a model's jobs take decides when one of which nothing is heard is asked after:
+// sooner than GAFF_RECONCILE_AFTER if it is quick, and once more when it should be done if
+// it is slow.
+func TestJobsAreAskedAfterWhenTheyAreOverdue(t *testing.T) {
+	t.Parallel()
+	lasting := func(model string, seconds int) func(*pipeline.Submission) {
+		return func(s *pipeline.Submission) {
+			s.Model = model
+			s.Input = json.RawMessage(strings.Replace(string(s.Input), `"standin":{`, fmt.Sprintf(`"standin":{"seconds":%d,`, seconds), 1))
+		}
+	}
+	const quick, slow, usual = "fal-ai/quick/one", "fal-ai/slow/one", "fal-ai/usual/one"
+	seconds := map[string]int{quick: 4, slow: 600, usual: 60}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		if takes, at := r.Expected(r.submit("", lasting(usual, 60))); takes != 0 || !at.IsZero() {
+			t.Errorf("expected before anything is known: %s, %s", takes, at)
+		}
+		for range 5 {
+			for model, n := range seconds {
+				r.submit("", lasting(model, n))
+			}
+			// What a lost webhook made longer is not the model's doing.
+			r.submit("lost", lasting(quick, 4))
+			time.Sleep(20 * time.Minute)
+		}
+		// A gateway that is started anew knows it from the store.
+		r.stop()
+		r.begin(rigOptions{})
+		for model, want := range map[string]struct{ first, last time.Duration }{
+			quick: {30 * time.Second, 36 * time.Second},  // a quarter of two minutes, give or take a fifth
+			usual: {90 * time.Second, 108 * time.Second}, // half as long again as usual
+			slow:  {15 * time.Minute, 18 * time.Minute},
+		} {
+			time.Sleep(time.Second)
+			began := time.Now()
+			j := r.submit("lost", lasting(model, seconds[model]))
+			j = r.job(j.ID)
+			takes, at := r.Expected(j)
+			if want := time.Duration(seconds[model]) * time.Second; takes < want || takes > want+2*time.Second || !at.Equal(j.SubmittedAt.Add(takes)) {
+				t.Errorf("%s: expected to take %s, until %s; want about %s", model, takes, at, want)
+			}
+			for !j.Status.Settled() && time.Since(began) < time.Hour {
+				time.Sleep(time.Second)
+				j = r.job(j.ID)
+			}
+			if took := time.Since(began); took < want.first*8/10 || took > want.last+2*time.Second {
+				t.Errorf("%s: settled after %s, want from %s to %s\n%s", model, took, want.first*8/10, want.last, r.notes(j.ID))
+			}
+			if asks := strings.Count(r.notes(j.ID), "ask: "); asks > 2 {
+				t.Errorf("%s: asked %d times", model, asks)
+			}
+			if takes, at := r.Expected(j); takes != 0 || !at.IsZero() {
+				t.Errorf("%s has ended, and is expected in %s, at %s", model, takes, at)
+			}
+		}
+	})
+}
+
 // The webhook is passed on as it came; a job without one gets one made up, which says so.
 func TestCallbacks(t *testing.T) {
 	t.Parallel()

@@ -52,6 +52,9 @@ export interface Job {
   createdAt: string | null;
   submittedAt: string | null;
   settledAt: string | null;
+  /** How long jobs of this model take, and when this one should be done; null where that is not known, or the job has ended. */
+  expectedSeconds: number | null;
+  expectedAt: string | null;
 }
 
 export type MediaType = "generated-image" | "generated-video" | "generated-audio" | "generated-model" | "generated-file";
