@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +29,7 @@ const (
 )
 
 type bulkBody struct {
-	Action string `json:"action" enum:"retry,replay" doc:"retry: the failed deliveries of events in error; replay: all handlers anew."`
+	Action string `json:"action" enum:"retry,replay,rescue" doc:"retry: the failed deliveries of events in error; replay: all handlers anew; rescue: the refused requests of the source that are kept whole."`
 	Source string `json:"source,omitempty"`
 	Type   string `json:"type,omitempty"`
 	Status string `json:"status,omitempty" enum:"pending,success,error"`
@@ -128,7 +129,10 @@ func (bs *bulks) ended() {
 // matching lists the events that a bulk action is about, newest first.
 func (s *server) matching(ctx context.Context, ask bulkBody) (ids []string, more bool, err error) {
 	f := gaff.EventFilter{Source: ask.Source, Type: ask.Type, Query: ask.Query}
-	if ask.Action == "retry" {
+	switch ask.Action {
+	case "rescue":
+		return s.rescuable(ctx, ask)
+	case "retry":
 		ask.Status = gaff.StatusError.String()
 	}
 	if status, ok := gaff.ParseStatus(ask.Status); ok {
@@ -159,6 +163,45 @@ func (s *server) matching(ctx context.Context, ask bulkBody) (ids []string, more
 	}
 }
 
+// rescuable lists the refused requests that a bulk rescue is about, oldest first.
+func (s *server) rescuable(ctx context.Context, ask bulkBody) (ids []string, more bool, err error) {
+	if _, ok := s.o.Gateway.(Rescuer); !ok {
+		return nil, false, huma.Error404NotFound("this gateway rescues nothing")
+	}
+	if ask.Type+ask.Status+ask.Query+ask.Since+ask.Until != "" {
+		return nil, false, huma.Error400BadRequest("action rescue: refused requests are chosen by source alone")
+	}
+	f := gaff.RejectionFilter{Source: ask.Source, Cursor: gaff.Cursor{Limit: bulkPage}}
+	for {
+		page, err := s.o.Store.Rejections(ctx, f)
+		if err != nil {
+			return nil, false, s.failure(err)
+		}
+		for _, r := range page.Items {
+			if r.Rescuable && r.RescuedAs == "" {
+				ids = append(ids, r.ID)
+			}
+		}
+		if f.After = page.Next; f.After == "" || len(ids) > maxBulk {
+			slices.Reverse(ids)
+			return ids[:min(len(ids), maxBulk)], len(ids) > maxBulk, nil
+		}
+	}
+}
+
+// one does to one of them what a bulk action is about.
+func (s *server) one(ctx context.Context, action, id string) (err error) {
+	switch action {
+	case "retry":
+		_, err = s.o.Gateway.Retry(ctx, id)
+	case "replay":
+		_, err = s.o.Gateway.Replay(ctx, id)
+	case "rescue":
+		_, err = s.o.Gateway.(Rescuer).Rescue(ctx, id)
+	}
+	return err
+}
+
 // run works through a bulk action.
 func (s *server) run(ctx context.Context, b *bulk) {
 	defer s.bulks.ended()
@@ -167,18 +210,13 @@ func (s *server) run(ctx context.Context, b *bulk) {
 	for range bulkAtOnce {
 		workers.Go(func() {
 			for id := range next {
-				var err error
-				if b.ask.Action == "retry" {
-					_, err = s.o.Gateway.Retry(ctx, id)
-				} else {
-					_, err = s.o.Gateway.Replay(ctx, id)
-				}
+				err := s.one(ctx, b.ask.Action, id)
 				switch {
 				case err == nil:
 					b.done.Add(1)
-				case errors.Is(err, gaff.ErrConflict), errors.Is(err, gaff.ErrNotFound):
+				case b.ask.Action != "rescue" && (errors.Is(err, gaff.ErrConflict) || errors.Is(err, gaff.ErrNotFound)):
 					b.skipped.Add(1)
-				default:
+				default: // also what is refused still, for one wants to know why
 					b.failed.Add(1)
 					b.mu.Lock()
 					b.last = err
@@ -205,7 +243,7 @@ feed:
 }
 
 func (s *server) describeBulk(api huma.API) {
-	start := operation(http.MethodPost, "/api/v1/bulk", "start-bulk", "Retry or replay all events that match, or count them first", Operator)
+	start := operation(http.MethodPost, "/api/v1/bulk", "start-bulk", "Retry or replay all events, or rescue all refused requests, that match, or count them first", Operator)
 	start.DefaultStatus = http.StatusAccepted
 	huma.Register(api, start, func(ctx context.Context, in *bulkInput) (*output[bulkDoc], error) {
 		b := &bulk{id: id.New(id.Bulk, time.Now()), by: noteOf(ctx).who.Name, ask: in.Body, state: "running", started: time.Now()}

@@ -150,6 +150,7 @@ type listing struct {
 	heads            []string
 	cells            func(doc json.RawMessage) ([]string, error)
 	query            func() (url.Values, error)
+	whole            bool // a short list: all of it is shown if nothing else is asked for
 }
 
 func (p *program) listCommand(l listing) *cobra.Command {
@@ -198,7 +199,11 @@ func (p *program) listCommand(l listing) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")
-	cmd.Flags().IntVar(&limit, "limit", 50, "how many to show; 0 for all")
+	most := 50
+	if l.whole {
+		most = 0
+	}
+	cmd.Flags().IntVar(&limit, "limit", most, "how many to show; 0 for all")
 	p.clientFlags(cmd)
 	return cmd
 }
@@ -268,18 +273,9 @@ func (p *program) showEvent(e *event) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	for _, d := range e.Deliveries {
-		fmt.Fprintf(p.Stdout, "\ndelivery %s to %s: %s, %d of %d tries", clean(d.ID), clean(d.Handler), clean(d.State), d.Attempts, d.MaxAttempts)
-		if d.FinishedAt == nil && d.RunAt != nil {
-			fmt.Fprintf(p.Stdout, ", next at %s", stamp(d.RunAt))
-		}
+	for i := range e.Deliveries {
 		fmt.Fprintln(p.Stdout)
-		tries := newTable(p.Stdout)
-		for _, try := range d.Tries {
-			took := time.Duration(try.DurationMs * float64(time.Millisecond)).Round(time.Millisecond)
-			tries.row(fmt.Sprintf("  %d", try.Number), stamp(try.StartedAt), clean(try.Outcome), took.String(), try.differs(), clean(try.Error))
-		}
-		if err := tries.flush(); err != nil {
+		if err := p.showDelivery(&e.Deliveries[i]); err != nil {
 			return err
 		}
 	}
@@ -289,13 +285,31 @@ func (p *program) showEvent(e *event) error {
 		}
 		return nil
 	}
-	fmt.Fprintf(p.Stdout, "\n%s %s\n", clean(e.Request.Method), clean(e.Request.URL))
-	for _, name := range slices.Sorted(maps.Keys(e.Request.Headers)) {
-		for _, value := range e.Request.Headers[name] {
+	return p.showRequest(e.Request)
+}
+
+func (p *program) showDelivery(d *delivery) error {
+	fmt.Fprintf(p.Stdout, "delivery %s to %s: %s, %d of %d tries", clean(d.ID), clean(d.Handler), clean(d.State), d.Attempts, d.MaxAttempts)
+	if d.FinishedAt == nil && d.RunAt != nil {
+		fmt.Fprintf(p.Stdout, ", next at %s", stamp(d.RunAt))
+	}
+	fmt.Fprintln(p.Stdout)
+	tries := newTable(p.Stdout)
+	for _, try := range d.Tries {
+		took := time.Duration(try.DurationMs * float64(time.Millisecond)).Round(time.Millisecond)
+		tries.row(fmt.Sprintf("  %d", try.Number), stamp(try.StartedAt), clean(try.Outcome), took.String(), try.differs(), clean(try.Error))
+	}
+	return tries.flush()
+}
+
+func (p *program) showRequest(r *capturedRequest) error {
+	fmt.Fprintf(p.Stdout, "\n%s %s\n", clean(r.Method), clean(r.URL))
+	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
+		for _, value := range r.Headers[name] {
 			fmt.Fprintf(p.Stdout, "%s: %s\n", clean(name), clean(value))
 		}
 	}
-	body, err := e.Request.body()
+	body, err := r.body()
 	if err != nil {
 		return err
 	}

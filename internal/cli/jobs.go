@@ -421,7 +421,7 @@ func (p *program) sourcesCommand() *cobra.Command {
 	}
 	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	p.clientFlags(show)
-	return group("sources", "The senders: addresses, verifiers, handlers", list, show, p.presetsCommand(), p.reloadCommand(), p.handedCommand())
+	return group("sources", "The senders: addresses, verifiers, handlers", list, show, p.sourcesTestCommand(), p.presetsCommand(), p.reloadCommand(), p.handedCommand())
 }
 
 func (p *program) showSource(s *source) error {

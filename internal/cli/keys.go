@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -34,7 +33,9 @@ func (p *program) keysCommand() *cobra.Command {
 			}, err
 		},
 	})
-	return group("keys", "API keys, and the way into the console", p.keysCreateCommand(), list, p.keysRevokeCommand(), p.keysLinkCommand())
+	return group("keys", "API keys, and the way into the console", p.keysCreateCommand(), list, p.actCommand(acting{
+		use: "revoke ID", short: "Revoke an API key, and log out who came in with it", method: http.MethodDelete, path: "/api/v1/keys/{id}", others: "gaff keys list",
+	}), p.keysLinkCommand())
 }
 
 func (p *program) keysCreateCommand() *cobra.Command {
@@ -79,30 +80,6 @@ submits and cancels; an admin also deletes and manages keys.`,
 	cmd.Flags().StringVar(&role, "role", "viewer", "viewer, operator or admin")
 	cmd.Flags().StringVar(&expires, "expires", "", "when it stops working: 90d (from now), 12h, or a time in RFC 3339; without it, never")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
-}
-
-func (p *program) keysRevokeCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "revoke ID",
-		Short: "Revoke an API key, and log out who came in with it",
-		Args:  arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			res, err := c.send(ctx, http.MethodDelete, "/api/v1/keys/"+url.PathEscape(args[0]), nil, nil, nil)
-			if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound {
-				e.next = `"gaff keys list" names those there are`
-			}
-			if err != nil {
-				return err
-			}
-			return res.Body.Close()
-		}),
-	}
 	p.clientFlags(cmd)
 	return cmd
 }

@@ -157,6 +157,48 @@ func (p *program) showKeys(s *source) error {
 	return t.flush()
 }
 
+func (p *program) sourcesTestCommand() *cobra.Command {
+	var typ string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "test NAME",
+		Short: "Have the gateway send a signed sample to one of its sources",
+		Long: `Have the gateway make a sample, sign it as the source's sender would, and receive it.
+"gaff send" does the same from outside, with the secrets of this machine.`,
+		Args: arguments(1, 1, "one NAME"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			raw, err := c.call(ctx, http.MethodPost, "/api/v1/sources/"+url.PathEscape(args[0])+"/test", nil, map[string]string{"type": typ})
+			if err != nil {
+				return pointingTo("gaff sources list", err)
+			}
+			var sent struct {
+				Status            int
+				Response, EventID string
+			}
+			if err := json.Unmarshal(raw, &sent); err != nil {
+				return fmt.Errorf("read the answer: %w", err)
+			}
+			if asJSON {
+				err = writeRawJSON(p.Stdout, raw)
+			} else {
+				_, err = fmt.Fprintf(p.Stdout, "answered %d  %s\n", sent.Status, cut(sent.Response, 500))
+			}
+			if err == nil && sent.Status/100 != 2 {
+				return errReported
+			}
+			return err
+		}),
+	}
+	cmd.Flags().StringVar(&typ, "type", "", "type of the sample (default: the source's first)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: {status, response, eventId}")
+	p.clientFlags(cmd)
+	return cmd
+}
+
 func (p *program) reloadCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{

@@ -45,28 +45,40 @@ func startChromium() (context.Context, error) {
 				return
 			}
 		}
-		dir, err := os.MkdirTemp("", "gaff-chromium-")
-		if err != nil {
-			chromium.err = err
-			return
+		// At times it crashes while it starts, on a busy machine.
+		for range 3 {
+			if chromium.err = launch(path); chromium.err == nil {
+				return
+			}
 		}
-		flags := []chromedp.ExecAllocatorOption{
-			chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Headless, chromedp.NoSandbox,
-			chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
-			chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
-			chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.Flag("mute-audio", true), chromedp.Flag("hide-scrollbars", true),
-		}
-		alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), flags...)
-		ctx, cancel := chromedp.NewContext(alloc)
-		chromium.ctx = ctx
-		chromium.stop = func() {
-			cancel()
-			cancelAlloc()
-			_ = os.RemoveAll(dir)
-		}
-		chromium.err = chromedp.Do(ctx)
 	})
 	return chromium.ctx, chromium.err
+}
+
+func launch(path string) error {
+	dir, err := os.MkdirTemp("", "gaff-chromium-")
+	if err != nil {
+		return err
+	}
+	flags := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Headless, chromedp.NoSandbox,
+		chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.Flag("mute-audio", true), chromedp.Flag("hide-scrollbars", true),
+	}
+	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), flags...)
+	ctx, cancel := chromedp.NewContext(alloc)
+	stop := func() {
+		cancel()
+		cancelAlloc()
+		_ = os.RemoveAll(dir)
+	}
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		return err
+	}
+	chromium.ctx, chromium.stop = ctx, stop
+	return nil
 }
 
 // window is a browser window in a journey.

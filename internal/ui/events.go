@@ -3,6 +3,7 @@ package ui
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -309,6 +310,8 @@ type rejectionsView struct {
 	Rows    []gaff.Rejection
 	Pager   pagerView
 	Now     time.Time
+	// MayRescue tells that some of them can be rescued, and by whoever asks.
+	MayRescue bool
 }
 
 func (c *console) rejections(q *request) (templ.Component, error) {
@@ -322,6 +325,7 @@ func (c *console) rejections(q *request) (templ.Component, error) {
 		v.Sources = append(v.Sources, s.Name)
 	}
 	v.Rows, v.Pager = page.Items, pagerOf(q, page.Next)
+	v.MayRescue = q.may(access.Operator) && slices.ContainsFunc(v.Rows, func(r gaff.Rejection) bool { return r.Rescuable && r.RescuedAs == "" })
 	return rejectionsPage(v), nil
 }
 

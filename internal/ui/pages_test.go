@@ -293,21 +293,28 @@ func TestBulkRetry(t *testing.T) {
 		t.Fatalf("the count is not told: %s", count.body)
 	}
 	w.healed.Store(true)
-	run := fetch(t, c, "POST", w.url+"/bulk", url.Values{"action": {"retry"}, "source": {"custom"}, "status": {"error"}})
-	if !strings.HasPrefix(run.url, "/bulk/blk_") {
-		t.Fatalf("started: %d %s", run.status, run.url)
-	}
-	for i := 0; ; i++ {
-		if got := fetch(t, c, "GET", w.url+run.url, nil); strings.Contains(got.body, "Retried") && strings.Contains(got.body, "30 of 30") {
-			break
-		}
-		if i > 2000 {
-			t.Fatal("it does not end")
-		}
+	if run := w.bulkEnd(t, c, url.Values{"action": {"retry"}, "source": {"custom"}, "status": {"error"}}); !strings.Contains(run, "Retried") || !strings.Contains(run, "30 of 30") {
+		t.Errorf("the end: %s", run)
 	}
 	if got := fetch(t, c, "GET", w.url+"/bulk?action=retry&source=custom", nil); !strings.Contains(got.body, "Nothing to do") {
 		t.Error("there is something left")
 	}
+}
+
+// bulkEnd starts a bulk action and returns its page after the end.
+func (w *world) bulkEnd(t *testing.T, c *http.Client, form url.Values) string {
+	t.Helper()
+	run := fetch(t, c, "POST", w.url+"/bulk", form)
+	if !strings.HasPrefix(run.url, "/bulk/blk_") {
+		t.Fatalf("started: %d %s", run.status, run.url)
+	}
+	for range 2000 {
+		if got := fetch(t, c, "GET", w.url+run.url, nil).body; !strings.Contains(got, "Look again") {
+			return got
+		}
+	}
+	t.Fatal("it does not end")
+	return ""
 }
 
 func TestRolesSeeWhatTheyMayDo(t *testing.T) {
@@ -522,6 +529,39 @@ func TestRescueOfARefusedWebhook(t *testing.T) {
 	}
 	if got := fetch(t, c, "POST", w.url+path[1]+"/rescue", url.Values{}); !strings.Contains(got.body, "It was rescued") || !strings.Contains(got.body, "/events/evt_") {
 		t.Errorf("it is not rescued: %s", got.body)
+	}
+	if list := fetch(t, c, "GET", w.url+"/rejections", nil); strings.Contains(list.body, "Rescue these") {
+		t.Error("the list offers to rescue what was rescued")
+	}
+
+	// Many at once: those that are authentic now are kept, of the other one the reason is told.
+	const later = "and a newer one"
+	for i, key := range []string{later, later, "nobody's"} {
+		r, err := gafftest.SignedRequest(t.Context(), w.url+gaff.PathPrefix+"custom", "custom", key, fmt.Appendf(nil, `{"type":"test","id":"lost-%d"}`, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	if mended, err = custom.Default([]string{secret, later}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.gw.UpdateSource(mended); err != nil {
+		t.Fatal(err)
+	}
+	if list := fetch(t, c, "GET", w.url+"/rejections?source=custom", nil); !strings.Contains(list.body, `href="/bulk?action=rescue&amp;source=custom"`) {
+		t.Fatal("the list does not offer to rescue them")
+	}
+	if count := fetch(t, c, "GET", w.url+"/bulk?action=rescue&source=custom", nil); !strings.Contains(count.body, "Rescue 3") {
+		t.Errorf("the count is not told: %s", count.body)
+	}
+	run := w.bulkEnd(t, c, url.Values{"action": {"rescue"}, "source": {"custom"}})
+	if !strings.Contains(run, "Rescued") || !strings.Contains(run, "is refused still") || !strings.Contains(run, "<dt>Done</dt><dd>2</dd>") {
+		t.Errorf("the rescue of many: %s", run)
 	}
 }
 

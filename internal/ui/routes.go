@@ -44,7 +44,13 @@ var navigation = []group{
 	}},
 }
 
-func (c *console) routes(mux *http.ServeMux) {
+// router is a mux, or whoever wants to know what would be put into one.
+type router interface {
+	Handle(pattern string, h http.Handler)
+	HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request))
+}
+
+func (c *console) routes(mux router) {
 	pages := []struct {
 		path string
 		role access.Role

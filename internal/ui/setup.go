@@ -264,21 +264,39 @@ type bulkView struct {
 	Fields  map[string]string
 	Matches int
 	More    bool
-	Sample  []gaff.Log
+	Sample  []gaff.Log // the newest, of events
 	Now     time.Time
 }
 
-func (v bulkView) verb() string {
-	if v.Action == "replay" {
-		return "Replay"
+// bulkActions are what can be done to many at once.
+var bulkActions = map[string]struct{ verb, doing, done, about string }{
+	"retry":  {"Retry", "Retrying", "Retried", "Deliveries that failed for good get a full set of tries again."},
+	"replay": {"Replay", "Replaying", "Replayed", "Every handler works each of them anew, whatever became of it before."},
+	"rescue": {"Rescue", "Rescuing", "Rescued", "Each is verified again by the source as it is now and as of the time it came, and worked if it is authentic."},
+}
+
+func (v bulkView) verb() string { return bulkActions[v.Action].verb }
+
+// list is the page that one came from.
+func (v bulkView) list() templ.SafeURL {
+	path := "/events"
+	if v.Action == "rescue" {
+		path = "/rejections"
 	}
-	return "Retry"
+	return templ.SafeURL(address(path, v.Filter.values()))
+}
+
+func (v bulkView) count() string {
+	if v.Action == "rescue" {
+		return plural(int64(v.Matches), "refused request", "refused requests")
+	}
+	return plural(int64(v.Matches), "event", "events")
 }
 
 // bulk counts what a bulk action would do, before it is done.
 func (c *console) bulk(q *request) (templ.Component, error) {
 	v := bulkView{Action: q.query("action"), Filter: readEventFilter(q), Fields: map[string]string{}, Now: q.now}
-	if v.Action != "retry" && v.Action != "replay" {
+	if bulkActions[v.Action].verb == "" {
 		return nil, &problem{http.StatusBadRequest, "This cannot be shown", "Choose events on the page Events, and press Retry these or Replay these there."}
 	}
 	if v.Filter.Conflict || v.Filter.Inner {
@@ -288,16 +306,20 @@ func (c *console) bulk(q *request) (templ.Component, error) {
 		v.Filter.Status = "error" // there is nothing to retry in others
 	}
 	q.title, q.nav = v.verb()+" many", "events"
-	f, err := v.Filter.filter(q.now)
-	if err != nil {
-		return nil, err
+	if v.Action == "rescue" {
+		q.nav = "rejections"
+	} else {
+		f, err := v.Filter.filter(q.now)
+		if err != nil {
+			return nil, err
+		}
+		f.Cursor = gaff.Cursor{Limit: 5}
+		page, err := c.o.Store.Events(q.Context(), f)
+		if err != nil {
+			return nil, err
+		}
+		v.Sample = page.Items
 	}
-	f.Cursor = gaff.Cursor{Limit: 5}
-	page, err := c.o.Store.Events(q.Context(), f)
-	if err != nil {
-		return nil, err
-	}
-	v.Sample = page.Items
 	body := map[string]any{"action": v.Action, "dryRun": true}
 	for name, values := range v.Filter.values() {
 		if values[0] != "" {

@@ -1,0 +1,409 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// showing is a command that reads one thing of the API and prints it.
+type showing struct {
+	use, short, path string
+	// others is the command that names those there are.
+	others string
+	print  func(doc json.RawMessage) error
+}
+
+func (p *program) showCommand(s showing) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: s.use, Short: s.short, Args: arguments(1, 1, "one ID"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			raw, err := c.call(ctx, http.MethodGet, s.path+"/"+url.PathEscape(args[0]), nil, nil)
+			if err != nil {
+				return pointingTo(s.others, err)
+			}
+			if asJSON {
+				return writeRawJSON(p.Stdout, raw)
+			}
+			return s.print(raw)
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+// acting is a command that has the API do something to one thing.
+type acting struct {
+	use, short   string
+	method, path string // "{id}" in the path is the argument
+	// done is printed when it was done, others is the command that names those there are.
+	done, others string
+}
+
+func (p *program) actCommand(a acting) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: a.use, Short: a.short, Args: arguments(1, 1, "one ID"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			res, err := c.send(ctx, a.method, strings.ReplaceAll(a.path, "{id}", url.PathEscape(args[0])), nil, nil, nil)
+			if err != nil {
+				return pointingTo(a.others, err)
+			}
+			if a.done != "" {
+				fmt.Fprintf(p.Stdout, "%s: %s\n", clean(args[0]), a.done)
+			}
+			return res.Body.Close()
+		}),
+	}
+	p.clientFlags(cmd)
+	return cmd
+}
+
+// pointingTo names the command that lists what there is, where something is not there.
+func pointingTo(others string, err error) error {
+	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound {
+		e.next = `"` + others + `" names those there are`
+	}
+	return err
+}
+
+// rejection is what the API says about a refused request.
+type rejection struct {
+	ID, Source, Reason string
+	Status             int
+	capturedRequest
+	BodySize   int64
+	ReceivedAt *time.Time
+	Rescuable  bool
+	RescuedAs  string
+}
+
+func (p *program) rejectionsCommand() *cobra.Command {
+	var source string
+	list := p.listCommand(listing{
+		use: "list", short: "List refused requests, newest first", path: "/api/v1/rejections",
+		heads: []string{"ID", "ANSWER", "SOURCE", "RECEIVED", "FROM", "KEPT", "REASON"},
+		query: func() (url.Values, error) { return given("source", source), nil },
+		cells: func(doc json.RawMessage) ([]string, error) {
+			var r rejection
+			err := json.Unmarshal(doc, &r)
+			return []string{
+				clean(r.ID), strconv.Itoa(r.Status), cut(orDash(r.Source), 40), stamp(r.ReceivedAt), clean(r.RemoteAddr), r.kept(), cut(r.Reason, 100),
+			}, err
+		},
+	})
+	list.Flags().StringVar(&source, "source", "", "only of this source")
+	show := p.showCommand(showing{
+		use: "show ID", short: "Show a refused request: why, and as it came", path: "/api/v1/rejections", others: "gaff rejections list",
+		print: func(doc json.RawMessage) error {
+			var r rejection
+			if err := json.Unmarshal(doc, &r); err != nil {
+				return fmt.Errorf("read the rejection: %w", err)
+			}
+			t := newTable(p.Stdout)
+			t.row("id", clean(r.ID))
+			t.row("answer", strconv.Itoa(r.Status))
+			t.row("reason", clean(r.Reason))
+			t.row("source", clean(orDash(r.Source)))
+			t.row("received", stamp(r.ReceivedAt))
+			t.row("from", clean(r.RemoteAddr))
+			t.row("kept", r.kept())
+			if err := t.flush(); err != nil {
+				return err
+			}
+			return p.showRequest(&r.capturedRequest)
+		},
+	})
+	return group("rejections", "The requests that were refused, and why (gaff events rescue)", list, show)
+}
+
+// kept says whether it can still be rescued.
+func (r *rejection) kept() string {
+	switch {
+	case r.RescuedAs != "":
+		return "rescued as " + clean(r.RescuedAs)
+	case r.Rescuable:
+		return "whole"
+	}
+	return "in part"
+}
+
+func (p *program) deliveriesCommand() *cobra.Command {
+	var event, source, handler, state string
+	list := p.listCommand(listing{
+		use: "list", short: "List deliveries, newest event first", path: "/api/v1/deliveries",
+		heads: []string{"ID", "HANDLER", "STATE", "TRIES", "NEXT", "ERROR"},
+		query: func() (url.Values, error) {
+			return given("eventId", event, "source", source, "handler", handler, "state", state), nil
+		},
+		cells: func(doc json.RawMessage) ([]string, error) {
+			var d delivery
+			err := json.Unmarshal(doc, &d)
+			next := d.RunAt
+			if d.FinishedAt != nil {
+				next = nil
+			}
+			return []string{clean(d.ID), cut(d.Handler, 40), clean(d.State), fmt.Sprintf("%d of %d", d.Attempts, d.MaxAttempts), stamp(next), cut(d.Error, 100)}, err
+		},
+	})
+	flags := list.Flags()
+	flags.StringVar(&event, "event", "", "only of this event")
+	flags.StringVar(&source, "source", "", "only of this source")
+	flags.StringVar(&handler, "handler", "", "only to this handler or destination")
+	flags.StringVar(&state, "state", "", "only in this state: pending, running, retrying, succeeded, dead or canceled")
+	const others = "gaff deliveries list"
+	show := p.showCommand(showing{
+		use: "show ID", short: "Show a delivery with its tries", path: "/api/v1/deliveries", others: others,
+		print: func(doc json.RawMessage) error {
+			var d delivery
+			if err := json.Unmarshal(doc, &d); err != nil {
+				return fmt.Errorf("read the delivery: %w", err)
+			}
+			return p.showDelivery(&d)
+		},
+	})
+	return group("deliveries", "What handlers and destinations are given: look, retry, cancel", list, show,
+		p.actCommand(acting{
+			use: "retry ID", short: "Try a dead or canceled delivery again", method: http.MethodPost, path: "/api/v1/deliveries/{id}/retry",
+			done: "retried", others: others,
+		}),
+		p.actCommand(acting{
+			use: "cancel ID", short: "End a delivery that is not done", method: http.MethodPost, path: "/api/v1/deliveries/{id}/cancel",
+			done: "canceled", others: others,
+		}))
+}
+
+func (p *program) sessionsCommand() *cobra.Command {
+	list := p.listCommand(listing{
+		use: "list", short: "List the browsers that are logged in to the console", path: "/api/v1/sessions",
+		heads: []string{"ID", "NAME", "ROLE", "FROM", "SINCE", "LAST USED", "BROWSER"},
+		query: func() (url.Values, error) { return nil, nil },
+		cells: func(doc json.RawMessage) ([]string, error) {
+			var s struct {
+				ID, Name, Role, Address, Agent string
+				CreatedAt, LastUsedAt          *time.Time
+			}
+			err := json.Unmarshal(doc, &s)
+			return []string{clean(s.ID), cut(s.Name, 40), clean(s.Role), clean(s.Address), stamp(s.CreatedAt), stamp(s.LastUsedAt), cut(s.Agent, 60)}, err
+		},
+	})
+	return group("sessions", "The browsers that are logged in to the console", list, p.actCommand(acting{
+		use: "end ID", short: "Log a browser out", method: http.MethodDelete, path: "/api/v1/sessions/{id}", done: "logged out", others: "gaff sessions list",
+	}))
+}
+
+func (p *program) settingsCommand() *cobra.Command {
+	return p.listCommand(listing{
+		use: "settings", short: "List the settings in force of a running gateway; secrets are masked", path: "/api/v1/settings", whole: true,
+		heads: []string{"NAME", "VALUE", "FROM"},
+		query: func() (url.Values, error) { return nil, nil },
+		cells: func(doc json.RawMessage) ([]string, error) {
+			var s struct{ Name, Value, Origin string }
+			err := json.Unmarshal(doc, &s)
+			return []string{clean(s.Name), cut(orDash(s.Value), 100), clean(s.Origin)}, err
+		},
+	})
+}
+
+func (p *program) healthCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "Tell how a running gateway is; exit code 1 if it cannot keep webhooks",
+		Args:  arguments(0, 0, ""),
+		RunE: work(func(ctx context.Context, _ []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			raw, err := c.call(ctx, http.MethodGet, "/api/v1/health", nil, nil)
+			if err != nil {
+				return err
+			}
+			var h struct {
+				Ready                                  bool
+				Reason, Version, Go                    string
+				UptimeSeconds, MemoryBytes, Goroutines int64
+				QuietSources                           map[string]string
+			}
+			if err := json.Unmarshal(raw, &h); err != nil {
+				return fmt.Errorf("read the health: %w", err)
+			}
+			if asJSON {
+				err = writeRawJSON(p.Stdout, raw)
+			} else {
+				t := newTable(p.Stdout)
+				t.row("ready", strconv.FormatBool(h.Ready))
+				t.pair("reason", clean(h.Reason))
+				for _, name := range slices.Sorted(maps.Keys(h.QuietSources)) {
+					t.row("quiet", clean(name)+": "+clean(h.QuietSources[name]))
+				}
+				t.row("version", clean(h.Version))
+				t.row("up", (time.Duration(h.UptimeSeconds) * time.Second).String())
+				t.row("memory", fmt.Sprintf("%.1f MB", float64(h.MemoryBytes)/1e6))
+				t.row("goroutines", strconv.FormatInt(h.Goroutines, 10))
+				t.row("go", clean(h.Go))
+				err = t.flush()
+			}
+			if err == nil && !h.Ready {
+				return errReported
+			}
+			return err
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+// statistics is what the API says about what came in a span of time.
+type statistics struct {
+	StepSeconds int
+	Sources     []string
+	Points      []moments
+	Total       moments
+}
+
+type moments struct {
+	Received                    map[string]int64
+	Rejected, Succeeded, Failed int64
+	Reply, Done                 *struct{ P50Ms, P95Ms, P99Ms float64 }
+}
+
+func (p *program) statsCommand() *cobra.Command {
+	var span, source string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "stats",
+		Short: "Tell what came, what failed and how long it took, and what waits",
+		Long: `Tell what came, what failed and how long it took in the time that --range names, in numbers
+and drawn over time; what waits now; and which sources have been silent for longer than usual.`,
+		Args: arguments(0, 0, ""),
+		RunE: work(func(ctx context.Context, _ []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			raw := map[string]json.RawMessage{}
+			for name, ask := range map[string]struct {
+				path  string
+				query url.Values
+			}{
+				"series": {"/api/v1/stats/series", given("range", span, "source", source)}, "now": {"/api/v1/stats", nil}, "silent": {"/api/v1/stats/silence", nil},
+			} {
+				if raw[name], err = c.call(ctx, http.MethodGet, ask.path, ask.query, nil); err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				return writeJSON(p.Stdout, raw)
+			}
+			return p.showStats(span, raw["series"], raw["now"], raw["silent"])
+		}),
+	}
+	cmd.Flags().StringVar(&span, "range", "24h", "how long until now: 1h, 6h, 24h, 7d or 30d")
+	cmd.Flags().StringVar(&source, "source", "", "only of this source")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: {series, now, silent}, as the API has them")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+func (p *program) showStats(span string, series, now, silent json.RawMessage) error {
+	var s statistics
+	var n struct {
+		Sources []struct {
+			Source         string
+			Pending, Error int64
+			LastReceivedAt *time.Time
+		}
+		Deliveries struct {
+			Waiting, Due, Dead int64
+			OldestDue          *time.Time
+		}
+	}
+	var quiet struct {
+		Docs []struct {
+			Source                   string
+			ForSeconds, UsualSeconds int64
+		}
+	}
+	if err := errors.Join(json.Unmarshal(series, &s), json.Unmarshal(now, &n), json.Unmarshal(silent, &quiet)); err != nil {
+		return fmt.Errorf("read the statistics: %w", err)
+	}
+	t := newTable(p.Stdout, "LAST "+strings.ToUpper(span), "", "A SIGN FOR EACH "+(time.Duration(s.StepSeconds)*time.Second).String())
+	count := func(name string, total int64, of func(moments) int64) {
+		var heights []int64
+		for _, point := range s.Points {
+			heights = append(heights, of(point))
+		}
+		t.row(clean(name), strconv.FormatInt(total, 10), drawn(heights))
+	}
+	for _, source := range s.Sources {
+		count("received from "+source, s.Total.Received[source], func(m moments) int64 { return m.Received[source] })
+	}
+	count("rejected", s.Total.Rejected, func(m moments) int64 { return m.Rejected })
+	count("tries that succeeded", s.Total.Succeeded, func(m moments) int64 { return m.Succeeded })
+	count("tries that failed", s.Total.Failed, func(m moments) int64 { return m.Failed })
+	for _, times := range []struct {
+		name string
+		of   *struct{ P50Ms, P95Ms, P99Ms float64 }
+	}{{"time to answer", s.Total.Reply}, {"time to done", s.Total.Done}} {
+		if times.of != nil {
+			t.row(times.name, fmt.Sprintf("p50 %.4g ms, p95 %.4g ms, p99 %.4g ms", times.of.P50Ms, times.of.P95Ms, times.of.P99Ms))
+		}
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.Stdout, "\nNow %d deliveries wait, %d are due, %d failed for good", n.Deliveries.Waiting, n.Deliveries.Due, n.Deliveries.Dead)
+	if n.Deliveries.OldestDue != nil {
+		fmt.Fprintf(p.Stdout, "; the oldest is due since %s", stamp(n.Deliveries.OldestDue))
+	}
+	fmt.Fprintln(p.Stdout, ".")
+	t = newTable(p.Stdout, "SOURCE", "PENDING", "ERROR", "LAST RECEIVED")
+	for _, one := range n.Sources {
+		t.row(clean(orDash(one.Source)), strconv.FormatInt(one.Pending, 10), strconv.FormatInt(one.Error, 10), stamp(one.LastReceivedAt))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, q := range quiet.Docs {
+		fmt.Fprintf(p.Stdout, "%s has sent nothing for %s; its longest pause was %s.\n",
+			clean(q.Source), time.Duration(q.ForSeconds)*time.Second, time.Duration(q.UsualSeconds)*time.Second)
+	}
+	return nil
+}
+
+// drawn writes numbers as bars of one sign each; a point is nothing.
+func drawn(heights []int64) string {
+	const bars = "▁▂▃▄▅▆▇█"
+	signs := []rune(bars)
+	var b strings.Builder
+	for most, i := slices.Max(append(heights, 1)), 0; i < len(heights); i++ {
+		if h := heights[i]; h > 0 {
+			b.WriteRune(signs[(h*int64(len(signs))-1)/most])
+		} else {
+			b.WriteByte('.')
+		}
+	}
+	return b.String()
+}

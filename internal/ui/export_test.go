@@ -1,0 +1,18 @@
+package ui
+
+import "net/http"
+
+// Patterns lists the addresses of the console, as a mux has them.
+func Patterns() []string {
+	var p patterns
+	new(console).routes(&p)
+	return p
+}
+
+type patterns []string
+
+func (p *patterns) Handle(pattern string, _ http.Handler) { *p = append(*p, pattern) }
+
+func (p *patterns) HandleFunc(pattern string, _ func(http.ResponseWriter, *http.Request)) {
+	*p = append(*p, pattern)
+}
