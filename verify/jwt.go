@@ -451,14 +451,13 @@ func (v *jsonToken) sign(r *gaff.Request, at time.Time) error {
 
 // basic is HTTP basic authentication.
 type basic struct {
-	users    [][sha256.Size]byte
-	ids      []string
-	first    string // user:password
-	required []header
+	users [][sha256.Size]byte
+	ids   []string
+	first string // user:password
 }
 
 func newBasic(s Scheme, o Options, f *faults) *basic {
-	v := &basic{required: requiredHeaders(s.RequireHeaders, f)}
+	v := &basic{}
 	if s.Tolerance != nil {
 		f.add("tolerance", "kind basic has no timestamp; remove it")
 	}
@@ -495,9 +494,6 @@ func (v *basic) describe() string { return "user and password in Authorization (
 
 func (v *basic) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: "basic"}
-	if err := checkHeaders(v.required, r.Header); err != nil {
-		return out, err
-	}
 	text, err := headerText(r.Header, "Authorization", "Authorization")
 	if err != nil {
 		return out, err
@@ -522,9 +518,6 @@ func (v *basic) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 }
 
 func (v *basic) sign(r *gaff.Request, _ time.Time) error {
-	for _, h := range v.required {
-		r.Header.Set(h.name, h.value)
-	}
 	r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(v.first)))
 	return nil
 }

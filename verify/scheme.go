@@ -48,7 +48,7 @@ type Scheme struct {
 	// Tolerance is how far the timestamp may be from the time of receipt; nil: the
 	// timestamp's form is checked, its distance is not.
 	Tolerance *Tolerance `json:"tolerance,omitempty" yaml:"tolerance,omitempty"`
-	// RequireHeaders names headers that must have exactly these values.
+	// RequireHeaders names headers that must have exactly these values, for every kind.
 	RequireHeaders map[string]string `json:"require_headers,omitempty" yaml:"require_headers,omitempty"`
 
 	// ID, EventType and Subject tell where the event's id, its type and the
@@ -173,7 +173,7 @@ type Signature struct {
 	// ItemSep separates items, for list, tagged and positional.
 	ItemSep string `json:"item_sep,omitempty" yaml:"item_sep,omitempty"`
 	// TagSep separates an item's tag from its signature, for list (the first one
-	// counts) and tagged (the last one).
+	// counts) and tagged (any that ends a tag).
 	TagSep string `json:"tag_sep,omitempty" yaml:"tag_sep,omitempty"`
 	// AcceptTags are the tags that are looked at, for list; others are skipped.
 	AcceptTags []string `json:"accept_tags,omitempty" yaml:"accept_tags,omitempty"`

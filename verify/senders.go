@@ -618,7 +618,7 @@ type paypal struct {
 	certs   *certificates
 }
 
-var paypalCertURL = regexp.MustCompile(`^https://api(-m)?\.(sandbox\.)?paypal\.com/v1/notifications/certs/[A-Za-z0-9_-]{1,128}$`)
+var paypalCertURL = regexp.MustCompile(`^https://api(-m)?\.(sandbox\.)?paypal\.com/[A-Za-z0-9/_-]{1,128}(\.[a-z]{1,8})?$`)
 
 func newPayPal(s Scheme, o Options, f *faults) checker {
 	v := &paypal{scheme: s, webhook: o.Settings["webhook_id"], certs: newCertificates(o.Client)}

@@ -140,6 +140,7 @@ const (
 	// operation costs a thousand times that.
 	maxSignatures       = 512
 	maxPublicSignatures = 32
+	maxTagSeps          = 8 // of which one may end an item's tag
 )
 
 // parseTime reads a timestamp strictly: digits without sign or leading zero, or RFC 3339
@@ -322,9 +323,17 @@ func (w *written) read(text, timeKey string, f *found) error {
 	case "tagged":
 		for item := range strings.SplitSeq(text, w.ItemSep) {
 			item = strings.Trim(item, " \t")
-			i := strings.LastIndex(item, w.TagSep)
-			if i >= 0 && w.tag.MatchString(item[:i]) && !f.add(item[i+len(w.TagSep):]) {
-				return tooMany()
+			// Tags and signatures in base64 may hold the separator themselves.
+			for i, n := 0, 0; n < maxTagSeps; n++ {
+				j := strings.Index(item[i:], w.TagSep)
+				if j < 0 {
+					break
+				}
+				tag := item[:i+j]
+				i += j + len(w.TagSep)
+				if w.tag.MatchString(tag) && !f.add(item[i:]) {
+					return tooMany()
+				}
 			}
 		}
 		lacks = w.TagRegex
@@ -379,24 +388,23 @@ func (w *written) write(sig, timeKey, ts string) (string, error) {
 
 // signature is the kind of the same name.
 type signature struct {
-	scheme   Scheme
-	alg      algorithm
-	secrets  secretKeys
-	public   []publicKey
-	jwks     *JWKS
-	tmpl     template
-	places   []written
-	set      pointers // what must be known to verify
-	id       place
-	ts       *Timestamp
-	tsAt     place // zero where the timestamp is inside the signature's text
-	timeKey  string
-	required []header
-	url      string // overrides the request's
+	scheme  Scheme
+	alg     algorithm
+	secrets secretKeys
+	public  []publicKey
+	jwks    *JWKS
+	tmpl    template
+	places  []written
+	set     pointers // what must be known to verify
+	id      place
+	ts      *Timestamp
+	tsAt    place // zero where the timestamp is inside the signature's text
+	timeKey string
+	url     string // overrides the request's
 }
 
 func newSignature(s Scheme, o Options, f *faults) *signature {
-	v := &signature{scheme: s, url: o.Settings["url"], required: requiredHeaders(s.RequireHeaders, f)}
+	v := &signature{scheme: s, url: o.Settings["url"]}
 	alg, ok := findAlgorithm(s.Algorithm)
 	if !ok {
 		names := make([]string, len(algorithms))
@@ -418,9 +426,7 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 			f.add("signed", "{key} does not go with %s; remove it, or take keyed-sha256", s.Algorithm)
 		}
 	}
-	if !slices.ContainsFunc(v.tmpl.parts, func(p part) bool {
-		return p.kind == partBody || p.kind == partBodyHash || p.kind == partForm || p.kind == partPlace
-	}) && len(*f) == before {
+	if !slices.ContainsFunc(v.tmpl.parts, s.fromBody) && len(*f) == before {
 		f.add("signed", "%q covers nothing of the body; {body} is wanted", s.Signed)
 	}
 	v.newPlaces(f)
@@ -440,6 +446,20 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 		v.newPublicKeys(o, f)
 	}
 	return v
+}
+
+// fromBody reports whether a part of the signed content is taken from the body, or may be.
+func (s *Scheme) fromBody(p part) bool {
+	inBody := func(l *Location) bool { return l != nil && (l.In == "json" || l.In == "form") }
+	switch p.kind {
+	case partBody, partBodyHash, partForm, partPlace:
+		return true
+	case partID:
+		return inBody(s.ID)
+	case partTime:
+		return s.Timestamp != nil && inBody(&s.Timestamp.Location)
+	}
+	return false
 }
 
 func (v *signature) newPlaces(f *faults) {
@@ -673,9 +693,6 @@ func (v *signature) describe() string {
 
 func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: v.alg.name}
-	if err := checkHeaders(v.required, r.Header); err != nil {
-		return out, err
-	}
 	values, err := v.set.find(r.Body)
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
@@ -875,9 +892,6 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 		return fmt.Errorf("the private key for %s is the sender's", v.alg.name)
 	}
 	w := &v.places[0]
-	for _, h := range v.required {
-		r.Header.Set(h.name, h.value)
-	}
 	ts := ""
 	if v.ts != nil {
 		ts = formatTime(at, v.ts.Unit)
@@ -980,17 +994,16 @@ func cutWord(text, prefix string) (rest string, ok bool) {
 
 // token is the kind of the same name: a shared text, compared.
 type token struct {
-	scheme   Scheme
-	at       place
-	set      pointers
-	tokens   [][sha256.Size]byte
-	plain    []string
-	ids      []string
-	required []header
+	scheme Scheme
+	at     place
+	set    pointers
+	tokens [][sha256.Size]byte
+	plain  []string
+	ids    []string
 }
 
 func newToken(s Scheme, o Options, f *faults) *token {
-	v := &token{scheme: s, required: requiredHeaders(s.RequireHeaders, f)}
+	v := &token{scheme: s}
 	if s.Token == nil {
 		f.add("token", "missing; where it stands is wanted, such as in: header, name: X-Token")
 	} else {
@@ -1019,9 +1032,6 @@ func (v *token) describe() string { return "a shared token in " + v.at.label }
 
 func (v *token) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: "token"}
-	if err := checkHeaders(v.required, r.Header); err != nil {
-		return out, err
-	}
 	values, err := v.set.find(r.Body)
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
@@ -1052,9 +1062,6 @@ func (v *token) match(text string) string {
 }
 
 func (v *token) sign(r *gaff.Request, _ time.Time) error {
-	for _, h := range v.required {
-		r.Header.Set(h.name, h.value)
-	}
 	return v.at.put(r, v.scheme.Token.Pointer, v.scheme.Token.Prefix+v.plain[0], false)
 }
 
@@ -1079,10 +1086,9 @@ func newStandard(s Scheme, o Options, f *faults) *standard {
 			Location: Location{In: "header", Name: prefix + "signature"},
 			Format:   "list", ItemSep: " ", TagSep: ",", AcceptTags: []string{"v1"},
 		}},
-		Timestamp:      &Timestamp{Location: Location{In: "header", Name: prefix + "timestamp"}},
-		Tolerance:      s.Tolerance,
-		ID:             &Location{In: "header", Name: prefix + "id"},
-		RequireHeaders: s.RequireHeaders,
+		Timestamp: &Timestamp{Location: Location{In: "header", Name: prefix + "timestamp"}},
+		Tolerance: s.Tolerance,
+		ID:        &Location{In: "header", Name: prefix + "id"},
 	}
 	v := &standard{prefix: prefix}
 	var secrets []string

@@ -59,6 +59,7 @@ type Options struct {
 type Verifier struct {
 	scheme  Scheme
 	check   checker
+	require []header
 	extract pointers
 	id, typ place
 	subject place
@@ -86,7 +87,7 @@ func New(s Scheme, o Options) (*Verifier, error) {
 	} else {
 		s.Tolerance.check("tolerance", &f)
 	}
-	v := &Verifier{scheme: s}
+	v := &Verifier{scheme: s, require: requiredHeaders(s.RequireHeaders, &f)}
 	switch s.Kind {
 	case "signature":
 		v.check = newSignature(s, o, &f)
@@ -118,6 +119,9 @@ const kinds = "signature, token, basic, jwt, code"
 //
 // [ErrStale] is returned only where everything else was right.
 func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
+	if err := checkHeaders(v.require, r.Header); err != nil {
+		return gaff.Verification{}, err
+	}
 	out, err := v.check.verify(ctx, r)
 	if err != nil {
 		return gaff.Verification{}, err
@@ -150,6 +154,9 @@ func (v *Verifier) Sign(r *gaff.Request, at time.Time) error {
 	}
 	if r.Method == "" {
 		r.Method = http.MethodPost
+	}
+	for _, h := range v.require {
+		r.Header.Set(h.name, h.value)
 	}
 	if err := v.check.sign(r, at); err != nil {
 		return fmt.Errorf("sign: %w", err)
