@@ -26,6 +26,8 @@ const (
 	spoolDir = "media-spool"
 	// storageCheck is how long the storage may take to show that it works.
 	storageCheck = 20 * time.Second
+	// sweepEvery is the time between two looks for what crashes left.
+	sweepEvery = time.Hour
 	// mediaRedirects is how many a file's link may lead through.
 	mediaRedirects = 5
 )
@@ -74,15 +76,6 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		return nil, fmt.Errorf("GAFF_MEDIA_URL: %w; set it to off to keep no files", err)
 	}
 	k := &keptMedia{blobs: blobs}
-	// A storage that cannot be reached must not keep webhooks out: copies are made when it
-	// is back. But whoever starts the gateway should hear of it.
-	go func() {
-		ctx, cancel := context.WithTimeout(ctx, storageCheck)
-		defer cancel()
-		if err := blobs.Check(ctx); err != nil && ctx.Err() == nil {
-			log.Error("files cannot be kept for now", "storage", blobs.String(), "error", err)
-		}
-	}()
 	allow, err := safehttp.Prefixes(cfg.AllowAddresses)
 	if err == nil {
 		k.keeper, err = media.New(media.Options{
@@ -97,6 +90,7 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		k.close()
 		return nil, err
 	}
+	go k.tend(ctx, log)
 	st.LinkMedia(func(m *pipeline.Media) string {
 		stored, _ := k.Links(m)
 		return stored
@@ -105,4 +99,25 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		Name: pipeline.KeepFiles, Workers: cfg.Media.Workers, Retry: &media.Policy,
 	})
 	return k, nil
+}
+
+// tend finds out whether the storage works, and then keeps it and the spool tidy until ctx
+// ends. A storage that cannot be reached must not keep webhooks out: copies are made when
+// it is back. But whoever starts the gateway should hear of it.
+func (k *keptMedia) tend(ctx context.Context, log *slog.Logger) {
+	check, cancel := context.WithTimeout(ctx, storageCheck)
+	defer cancel()
+	if err := k.blobs.Check(check); err != nil && ctx.Err() == nil {
+		log.Error("files cannot be kept for now", "storage", k.blobs.String(), "error", err)
+	}
+	for {
+		if err := k.keeper.Sweep(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("what was left of copies could not be removed", "error", err)
+		}
+		select {
+		case <-time.After(sweepEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
 }

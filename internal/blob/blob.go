@@ -28,6 +28,9 @@ type Store interface {
 	Open(ctx context.Context, key string) (*File, error)
 	// Delete removes the file. A key that holds nothing is no error.
 	Delete(ctx context.Context, key string) error
+	// Sweep removes what crashes left half written, once it is surely not being written
+	// any more.
+	Sweep(ctx context.Context) error
 	// Check finds out whether files can be kept, for the start.
 	Check(ctx context.Context) error
 	// String says where the files are, without secrets.

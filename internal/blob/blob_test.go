@@ -196,7 +196,7 @@ func TestFolderKeepsToItself(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, partial), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, age := range map[string]time.Duration{"left": 25 * time.Hour, "under way": time.Hour} {
+	for name, age := range map[string]time.Duration{"left": 61 * time.Minute, "under way": time.Minute} {
 		name = filepath.Join(dir, partial, name)
 		if err := os.WriteFile(name, []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
@@ -216,8 +216,11 @@ func TestFolderKeepsToItself(t *testing.T) {
 	if err := s.Put(context.Background(), "link/new", strings.NewReader("x"), 1, ""); err == nil {
 		t.Error("a link leads out, for writing")
 	}
+	if err := s.Sweep(context.Background()); err != nil {
+		t.Error(err)
+	}
 	if left, _ := os.ReadDir(filepath.Join(dir, partial)); len(left) != 1 || left[0].Name() != "under way" {
-		t.Errorf("half-written files after the start: %v", left)
+		t.Errorf("half-written files after a sweep: %v", left)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -123,6 +124,32 @@ func (b *bucket) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	return b.fault("delete "+key, b.client.RemoveObject(ctx, b.bucket, b.key(key), minio.RemoveObjectOptions{}))
+}
+
+// abandonedAfter is longer than any upload in parts takes.
+const abandonedAfter = 24 * time.Hour
+
+// Sweep ends uploads in parts that nobody goes on with: what was sent of them is stored,
+// and billed, and shows in no list of files.
+func (b *bucket) Sweep(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the list
+	prefix := b.prefix
+	if prefix != "" {
+		prefix += "/"
+	}
+	for u := range b.client.ListIncompleteUploads(ctx, b.bucket, prefix, true) {
+		if u.Err != nil {
+			return b.fault("list uploads", u.Err)
+		}
+		if time.Since(u.Initiated) < abandonedAfter {
+			continue
+		}
+		if err := b.client.RemoveIncompleteUpload(ctx, b.bucket, u.Key); err != nil {
+			return b.fault("end an upload", err)
+		}
+	}
+	return nil
 }
 
 // Check writes an object, for keys may be good for reading only.

@@ -33,24 +33,20 @@ func openFolder(dir string) (Store, error) {
 		return nil, fmt.Errorf("storage folder: %w", err)
 	}
 	f := &folder{root: root, name: dir}
-	if err := f.sweep(); err != nil {
+	if err := root.MkdirAll(partial, 0o700); err != nil {
 		return nil, errors.Join(fmt.Errorf("storage folder: %w", err), root.Close())
 	}
 	return f, nil
 }
 
-// leftAfter is longer than any file takes to be written.
-const leftAfter = 24 * time.Hour
+// leftAfter is how long a file must not have grown to count as left behind. Other
+// processes may be writing into the same folder.
+const leftAfter = time.Hour
 
-// sweep removes what a crash left half written. Another process may be writing into the
-// same folder, so only what is old goes.
-func (f *folder) sweep() error {
-	if err := f.root.MkdirAll(partial, 0o700); err != nil {
-		return err
-	}
+func (f *folder) Sweep(ctx context.Context) error {
 	entries, err := fs.ReadDir(f.root.FS(), partial)
 	if err != nil {
-		return err
+		return fmt.Errorf("storage folder: %w", err)
 	}
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > leftAfter {

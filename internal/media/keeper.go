@@ -20,7 +20,6 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,8 +56,7 @@ type Options struct {
 	Blobs  blob.Store
 	// Client fetches; it must judge the addresses itself (safehttp).
 	Client *http.Client
-	// Spool is a folder for downloads that are under way; what a crash left there is
-	// removed at the start.
+	// Spool is a folder of this process for downloads that are under way.
 	Spool string
 	// MaxSize bounds a file, in bytes.
 	MaxSize int64
@@ -74,22 +72,13 @@ type Keeper struct {
 	// painting bounds the memory for thumbnails: a decoded picture is much larger than its
 	// file.
 	painting sync.Mutex
+	busy     sync.Map // ids of rows whose part is open
 }
 
 // New makes a keeper and its spool folder.
 func New(o Options) (*Keeper, error) {
 	if err := os.MkdirAll(o.Spool, 0o700); err != nil {
 		return nil, fmt.Errorf("spool folder: %w", err)
-	}
-	entries, err := os.ReadDir(o.Spool)
-	if err != nil {
-		return nil, fmt.Errorf("spool folder: %w", err)
-	}
-	for _, e := range entries {
-		// Another process may share the folder; no download lives longer than its timeout.
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 2*Policy.Timeout {
-			_ = os.Remove(filepath.Join(o.Spool, e.Name()))
-		}
 	}
 	return &Keeper{o: o}, nil
 }
@@ -213,6 +202,7 @@ func (k *Keeper) failed(ctx context.Context, m *pipeline.Media, attempt int, err
 	state := pipeline.StoragePending
 	if f.final || attempt >= Policy.MaxAttempts {
 		state = f.storage
+		removePart(k.partPath(m.ID))
 	}
 	reason := clean(err)
 	noted := k.o.Store.Write(context.WithoutCancel(ctx), func(tx pipeline.Tx) error {
@@ -247,46 +237,62 @@ func clean(err error) string {
 	return strings.ToValidUTF8(text, "�")
 }
 
-// copy fetches a file, looks at it and keeps it.
+// copy fetches a file, looks at it and keeps it. What was downloaded waits for the next
+// try where that can go on with it.
 func (k *Keeper) copy(ctx context.Context, m *pipeline.Media) (*made, error) {
-	spool, err := os.CreateTemp(k.o.Spool, "copy-*")
-	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	defer func() {
-		_ = spool.Close()
-		_ = os.Remove(spool.Name())
-	}()
-	c := &made{}
-	hash := sha256.New()
-	said, err := k.fetch(ctx, m.URL, io.MultiWriter(spool, hash), &c.size)
+	p, done, err := k.open(m.ID)
 	if err != nil {
 		return nil, err
 	}
-	if c.size == 0 {
+	defer done()
+	if err := k.fetch(ctx, m.URL, p); err != nil {
+		p.leave()
+		return nil, err
+	}
+	c, err := k.examine(m, p)
+	if err != nil {
+		p.remove()
+		return nil, err
+	}
+	if err := k.put(ctx, p, c); err != nil {
+		p.leave()
+		return nil, err
+	}
+	p.remove()
+	return c, nil
+}
+
+// examine finds out what was downloaded.
+func (k *Keeper) examine(m *pipeline.Media, p *part) (*made, error) {
+	if p.size == 0 {
 		return nil, errors.New("the file is empty")
 	}
-	if c.info, err = mediafile.Probe(spool, c.size); err != nil {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, p.content()); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	if err := k.allowed(c.info.ContentType); err != nil {
+	info, err := mediafile.Probe(p.f, p.size)
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	if err := k.allowed(info.ContentType); err != nil {
 		return nil, err
 	}
-	c.info.ContentType = better(c.info.ContentType, m.ContentType, said)
-	c.sha256 = hex.EncodeToString(hash.Sum(nil))
+	info.ContentType = better(info.ContentType, m.ContentType, p.mark.Type)
+	c := &made{size: p.size, sha256: hex.EncodeToString(hash.Sum(nil)), info: info}
 	c.key = keyOf("sha256", c.sha256)
-	if _, err := spool.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	if err := k.o.Blobs.Put(ctx, c.key, spool, c.size, c.info.ContentType); err != nil {
-		return nil, err
+	return c, nil
+}
+
+// put keeps the file, and a small picture of it.
+func (k *Keeper) put(ctx context.Context, p *part, c *made) (err error) {
+	if err := k.o.Blobs.Put(ctx, c.key, p.content(), c.size, c.info.ContentType); err != nil {
+		return err
 	}
 	if strings.HasPrefix(c.info.ContentType, "image/") {
-		if c.thumbnail, err = k.thumbnail(ctx, spool, c); err != nil {
-			return nil, err
-		}
+		c.thumbnail, err = k.thumbnail(ctx, p.f, c)
 	}
-	return c, nil
+	return err
 }
 
 // keyOf spreads keys over folders: "sha256/ab/abcd…".
@@ -351,54 +357,86 @@ func better(sniffed string, said ...string) string {
 
 func notToken(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),:;<=>?@[\]{}`, r) }
 
-// fetch writes the file behind a link, counts its bytes in size, and returns the content
-// type that came with it.
-func (k *Keeper) fetch(ctx context.Context, link string, w io.Writer, size *int64) (contentType string, err error) {
+// resumes is how often a download that is cut off is taken up again within one try.
+const resumes = 3
+
+// fetch downloads the file behind a link, or what is missing of it.
+func (k *Keeper) fetch(ctx context.Context, link string, p *part) error {
+	if p.mark.Whole {
+		return nil
+	}
 	if len(link) > 5 && strings.EqualFold(link[:5], "data:") {
 		contentType, data, err := parseData(link[5:])
 		if err != nil {
-			return "", err
+			return err
 		}
 		if int64(len(data)) > k.o.MaxSize {
-			return "", k.tooLarge()
+			return k.tooLarge()
 		}
-		*size = int64(len(data))
-		_, err = w.Write(data)
-		return contentType, err
+		if err := p.begin(mark{Type: contentType}); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		if _, err := p.Write(data); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		p.mark.Whole = true
+		return nil
 	}
+	for n := 0; ; n++ {
+		before := p.size
+		err := k.download(ctx, link, p)
+		_, judged := errors.AsType[*fault](err)
+		if err == nil || judged || n == resumes || p.mark.From == "" || p.size <= before || errors.Is(err, errStalled) {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// download makes one request for what is missing, and writes it.
+func (k *Keeper) download(ctx context.Context, link string, p *part) error {
 	watch, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	req, err := http.NewRequestWithContext(watch, http.MethodGet, link, nil)
 	if err != nil {
-		return "", never("the link cannot be read")
+		return never("the link cannot be read")
 	}
 	req.Header.Set("Accept", "*/*")
 	req.Header.Set("Accept-Encoding", "identity")
+	p.ask(req)
 	resp, err := k.o.Client.Do(req)
 	if err != nil {
-		return "", cause(watch, err)
+		return cause(watch, err)
 	}
 	defer resp.Body.Close()
-	if err := judge(resp); err != nil {
-		return "", err
+	if err := judge(resp, p.size > 0); err != nil {
+		return err
 	}
-	if resp.ContentLength > k.o.MaxSize {
-		return "", k.tooLarge()
+	if err := p.take(resp); err != nil {
+		return err
+	}
+	left := k.o.MaxSize - p.size
+	if resp.ContentLength > left {
+		return k.tooLarge()
 	}
 	body := &stallWatch{r: resp.Body, stall: func() { cancel(errStalled) }}
 	body.timer = time.AfterFunc(stallAfter, body.tick)
 	defer body.stop()
-	n, err := io.Copy(w, io.LimitReader(body, k.o.MaxSize+1))
-	*size = n
+	n, err := io.Copy(p, io.LimitReader(body, left+1))
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("after %d bytes: %w", n, cause(watch, err))
-	case n > k.o.MaxSize:
-		return "", k.tooLarge()
-	case resp.ContentLength >= 0 && n < resp.ContentLength:
-		return "", fmt.Errorf("after %d of %d bytes: %w", n, resp.ContentLength, io.ErrUnexpectedEOF)
+		return fmt.Errorf("after %d bytes: %w", p.size, cause(watch, err))
+	case n > left:
+		return k.tooLarge()
+	case n < resp.ContentLength:
+		return fmt.Errorf("after %d bytes, %d too few: %w", p.size, resp.ContentLength-n, io.ErrUnexpectedEOF)
 	}
-	return resp.Header.Get("Content-Type"), nil
+	p.mark.Whole = true
+	return nil
 }
 
 func (k *Keeper) tooLarge() error {
@@ -413,11 +451,13 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// judge reads an answer's status.
-func judge(resp *http.Response) error {
+// judge reads an answer's status; ranged: where a part of the file was asked for.
+func judge(resp *http.Response, ranged bool) error {
 	f := &fault{storage: pipeline.StorageFailed, err: fmt.Errorf("the link answers %s", resp.Status)}
 	switch code := resp.StatusCode; {
-	case code == http.StatusOK:
+	case ranged && code == http.StatusRequestedRangeNotSatisfiable:
+		return nil // take begins anew
+	case code == http.StatusOK || ranged && code == http.StatusPartialContent:
 		if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 			return never("the link answers in encoding %.20q, which was not asked for", e)
 		}

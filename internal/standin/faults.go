@@ -49,9 +49,10 @@ const (
 	Large Fault = "large"
 	// ResultLate answers the first question for the result with 504. fal only.
 	ResultLate Fault = "result-504"
-	// FileGone makes the job's files answer 410, FileCut breaks them off half way,
-	// FileRedirect sends to the file by a redirect, FileEscape redirects to an address of
-	// a machine's own network, and FileSlow sends a trickle.
+	// FileGone makes the job's files answer 410, FileCut breaks them off half way (who
+	// then asks for the rest gets it), FileRedirect sends to the file by a redirect,
+	// FileEscape redirects to an address of a machine's own network, and FileSlow sends a
+	// trickle.
 	FileGone     Fault = "file-gone"
 	FileCut      Fault = "file-cut"
 	FileRedirect Fault = "file-redirect"

@@ -3,6 +3,7 @@ package standin
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"encoding/binary"
@@ -93,12 +94,13 @@ func serveFile(w http.ResponseWriter, r *http.Request) {
 	}
 	data := f.bytes()
 	w.Header().Set("Content-Type", f.contentType())
-	switch f.Fault {
-	case FileCut:
+	w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
+	switch {
+	case f.Fault == FileCut && r.Header.Get("Range") == "":
 		w.Header().Set("Content-Length", fmt.Sprint(len(data)))
 		_, _ = w.Write(data[:len(data)/2])
 		panic(http.ErrAbortHandler)
-	case FileSlow:
+	case f.Fault == FileSlow:
 		w.Header().Set("Content-Length", fmt.Sprint(len(data)))
 		for len(data) > 0 {
 			n := min(256, len(data))
