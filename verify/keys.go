@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -306,4 +307,101 @@ func parseJWK(raw []byte) (publicKey, error) {
 		out.id = fingerprint(id)
 	}
 	return out, nil
+}
+
+func newSecretKeys(o Options, format KeyFormat, a algorithm, f *faults) secretKeys {
+	if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd", "sha1"}, format.Decode) {
+		f.add("key.decode", "%q is not known; one of utf8, base64, hex, utf8-nfkd, sha1 is wanted", format.Decode)
+		return nil
+	}
+	if len(o.Secrets) == 0 {
+		f.add("secrets", "missing; the secret that the sender signs with is wanted")
+	}
+	var keys secretKeys
+	for i, text := range o.Secrets {
+		key, err := decodeSecret(text, format)
+		if err != nil {
+			f.add(fmt.Sprintf("secrets[%d]", i), "%v", err)
+			continue
+		}
+		keys = append(keys, newSecretKey(key, a))
+	}
+	return keys
+}
+
+// keyKinds says as which kind of [Key] a plain text is read.
+var keyKinds = map[string]string{
+	"hex": "ed25519_hex", "base64": "ed25519_base64", "spki_base64": "spki_base64", "spki_pem": "spki_pem",
+}
+
+// newPublicKeys returns the configured keys that fit, or else the address to fetch them
+// from.
+func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.PublicKey) bool, f *faults) ([]publicKey, *JWKS) {
+	fetched := format.Source == "jwks" || format.Source == "jwks-by-kid"
+	if _, ok := keyKinds[format.Source]; !ok && !fetched {
+		f.add("key.source", "%q is not known; one of jwks, jwks-by-kid, hex, base64, spki_base64, spki_pem is wanted", format.Source)
+		return nil, nil
+	}
+	var keys []Key
+	var paths []string
+	for i, text := range o.Secrets {
+		path := fmt.Sprintf("secrets[%d]", i)
+		kind := keyKinds[format.Source]
+		if fetched {
+			if kind = "jwks"; !strings.HasPrefix(text, "{") {
+				f.add(path, "not used: the sender's keys are public; remove it, or give a JWKS document")
+				continue
+			}
+		}
+		keys, paths = append(keys, Key{Kind: kind, Value: text}), append(paths, path)
+	}
+	for i, k := range o.Keys {
+		keys, paths = append(keys, k), append(paths, fmt.Sprintf("keys[%d]", i))
+	}
+	var public []publicKey
+	for i, k := range keys {
+		if k.Value == "" {
+			f.add(paths[i], "empty; a public key is wanted")
+			continue
+		}
+		list, err := parseKey(k)
+		if err != nil {
+			f.add(paths[i], "%v", err)
+			continue
+		}
+		before := len(public)
+		for _, p := range list {
+			if fits(p.key) {
+				public = append(public, p)
+			}
+		}
+		if len(public) == before {
+			f.add(paths[i], "no key for %s in it", name)
+		}
+	}
+	if len(keys) > 0 || len(o.Secrets) > 0 {
+		return public, nil
+	}
+	address := o.Settings["jwks_url"]
+	if address == "" {
+		address = format.DefaultURL
+	}
+	switch {
+	case !fetched:
+		f.add("secrets", "missing; the sender's public key is wanted (%s)", format.Source)
+	case o.JWKS != nil:
+		return nil, o.JWKS
+	case address != "":
+		return nil, NewJWKS(address, JWKSOptions{Client: o.Client})
+	case format.Source == "jwks-by-kid":
+		f.add("secrets", "missing; the sender hands out its keys one by one for API credentials: give them as a JWKS document")
+	default:
+		f.add("settings.jwks_url", "missing; the address of the sender's JWKS is wanted")
+	}
+	return nil, nil
+}
+
+func sha1Key(text string) []byte {
+	sum := sha1.Sum([]byte(text))
+	return sum[:]
 }

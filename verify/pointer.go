@@ -496,3 +496,10 @@ func printable(text string) string {
 	}
 	return strconv.Quote(text)
 }
+
+// must adds a pointer that is part of the program.
+func (p *pointers) must(text string) {
+	if _, err := p.add(text); err != nil {
+		panic("verify: " + err.Error())
+	}
+}

@@ -2,19 +2,21 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rsa"
-	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"net/http"
+	"mime"
+	"mime/multipart"
 	"net/url"
 	"slices"
 	"strconv"
@@ -23,6 +25,245 @@ import (
 
 	"gaff"
 )
+
+// twilio signs the URL with the form's fields, or with the hash of another body in the
+// query.
+type twilio struct {
+	secrets secretKeys
+	url     string
+}
+
+const twilioHeader = "X-Twilio-Signature"
+
+func newTwilio(s Scheme, o Options, f *faults) checker {
+	noTolerance(s, f)
+	return &twilio{newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha1"), f), o.Settings["url"]}
+}
+
+func (v *twilio) describe() string {
+	return "base64 HMAC-SHA1 of the URL and the form's fields in " + twilioHeader
+}
+
+// fields returns what is signed after the URL. A body that nothing covers is refused.
+func (v *twilio) fields(r *gaff.Request, address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", fmt.Errorf("request URL: %w", ErrMalformed)
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", fmt.Errorf("query: %w", ErrMalformed)
+	}
+	if hashes := query["bodySHA256"]; len(hashes) > 0 {
+		sum := sha256.Sum256(r.Body)
+		if len(hashes) > 1 {
+			return "", fmt.Errorf("bodySHA256: %w: it came %d times", ErrAmbiguous, len(hashes))
+		}
+		if subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(hashes[0])) != 1 {
+			return "", fmt.Errorf("bodySHA256: %w the body", ErrMismatch)
+		}
+		return "", nil
+	}
+	if len(r.Body) == 0 {
+		return "", nil
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return "", fmt.Errorf("bodySHA256: %w: nothing covers the body", ErrMissing)
+	}
+	form, err := url.ParseQuery(string(r.Body))
+	if err != nil {
+		return "", fmt.Errorf("body: %w: no form", ErrMalformed)
+	}
+	for name, values := range form {
+		slices.Sort(values)
+		form[name] = slices.Compact(values)
+	}
+	return strings.Join(sortedForm(form), ""), nil
+}
+
+// variants returns the address as it is, without its port, and with the scheme's own:
+// Twilio may have signed either.
+func (v *twilio) variants(address string) []string {
+	list := []string{address}
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok {
+		return list
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	host, path := rest[:end], rest[end:]
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		return append(list, scheme+"://"+host[:i]+path)
+	}
+	if port := map[string]string{"https": ":443", "http": ":80"}[scheme]; port != "" {
+		list = append(list, scheme+"://"+host+port+path)
+	}
+	return list
+}
+
+func (v *twilio) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "twilio"}
+	sig, err := headerText(r.Header, twilioHeader, twilioHeader)
+	if err != nil {
+		return out, err
+	}
+	address := v.address(r)
+	fields, err := v.fields(r, address)
+	if err != nil {
+		return out, err
+	}
+	for _, a := range v.variants(address) {
+		id, err := v.secrets.match("base64", []string{sig}, func(_ []byte, w writer) error {
+			w.text(a)
+			w.text(fields)
+			return nil
+		})
+		if err != nil || id != "" {
+			out.KeyID = id
+			return out, err
+		}
+	}
+	return out, mismatch(twilioHeader, "base64", sig)
+}
+
+func (v *twilio) address(r *gaff.Request) string {
+	if v.url != "" {
+		return v.url
+	}
+	return r.URL
+}
+
+func (v *twilio) sign(r *gaff.Request, _ time.Time) error {
+	address := v.address(r)
+	fields, err := v.fields(r, address)
+	if err != nil {
+		return err
+	}
+	r.Header.Set(twilioHeader, v.secrets.sign("base64", address+fields))
+	return nil
+}
+
+// dropboxSign signs time and type of the event inside a form's JSON field.
+type dropboxSign struct {
+	secrets secretKeys
+	set     pointers
+}
+
+func newDropboxSign(s Scheme, o Options, f *faults) checker {
+	noTolerance(s, f)
+	v := &dropboxSign{secrets: newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f)}
+	for _, name := range []string{"event_time", "event_type", "event_hash"} {
+		v.set.must("/event/" + name)
+	}
+	return v
+}
+
+func (v *dropboxSign) describe() string {
+	return "hex HMAC-SHA256 of the event's time and type in the JSON of the form field json (the rest is not covered)"
+}
+
+func (v *dropboxSign) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "dropbox-sign"}
+	doc, err := formField(r, "json")
+	if err != nil {
+		return out, err
+	}
+	raw, err := v.set.find(doc)
+	if err != nil {
+		return out, fmt.Errorf("form field json: %w: %w", ErrMalformed, err)
+	}
+	at, _ := jsonText(raw[0])
+	out.Type, _ = jsonText(raw[1])
+	sig, _ := jsonText(raw[2])
+	if at == "" || out.Type == "" || sig == "" {
+		return out, fmt.Errorf("event_time, event_type or event_hash: %w", ErrMissing)
+	}
+	if _, ok := parseTime(at, "s"); !ok { // nothing separates it from the type
+		return out, fmt.Errorf("event_time %s: %w", printable(at), ErrMalformed)
+	}
+	out.KeyID, err = v.secrets.match("hex", []string{sig}, func(_ []byte, w writer) error {
+		w.text(at)
+		w.text(out.Type)
+		return nil
+	})
+	if err == nil && out.KeyID == "" {
+		err = mismatch("event_hash", "hex", sig)
+	}
+	return out, err
+}
+
+// formField returns a field of a form of either kind. One that came twice is ambiguous.
+func formField(r *gaff.Request, name string) ([]byte, error) {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, fmt.Errorf("Content-Type: %w", ErrMalformed)
+	}
+	if kind == "application/x-www-form-urlencoded" {
+		fields, err := url.ParseQuery(string(r.Body))
+		if err != nil {
+			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
+		}
+		text, err := oneOf(fields[name])
+		if err != nil {
+			return nil, fmt.Errorf("form field %s: %w", name, err)
+		}
+		return []byte(text), nil
+	}
+	if kind != "multipart/form-data" || params["boundary"] == "" {
+		return nil, fmt.Errorf("Content-Type: %w: a form is wanted", ErrMalformed)
+	}
+	var found []byte
+	parts := multipart.NewReader(bytes.NewReader(r.Body), params["boundary"])
+	for n := 0; n < 100; n++ {
+		part, err := parts.NextRawPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
+		}
+		if part.FormName() != name {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("form field %s: %w: it came twice", name, ErrAmbiguous)
+		}
+		if found, err = io.ReadAll(part); err != nil {
+			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("form field %s: %w", name, ErrMissing)
+	}
+	return found, nil
+}
+
+func (v *dropboxSign) sign(r *gaff.Request, at time.Time) error {
+	doc := r.Body
+	if text, err := formField(r, "json"); err == nil {
+		doc = text
+	}
+	raw, err := v.set.find(doc)
+	if err != nil {
+		return err
+	}
+	eventType, _ := jsonText(raw[1])
+	eventType = cmp.Or(eventType, "callback_test")
+	t := formatTime(at, "s")
+	for pointer, text := range map[string]string{
+		"/event/event_time": t, "/event/event_type": eventType, "/event/event_hash": v.secrets.sign("hex", t+eventType),
+	} {
+		if doc, err = putJSON(doc, pointer, text); err != nil {
+			return err
+		}
+	}
+	r.Body = []byte(url.Values{"json": {string(doc)}}.Encode())
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return nil
+}
 
 // plivo signs the address with its query sorted, the form's fields and a nonce.
 type plivo struct {
@@ -301,106 +542,4 @@ func (v *braintree) sign(r *gaff.Request, _ time.Time) error {
 	r.Body = []byte(form.Encode())
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return nil
-}
-
-// lark signs with the key inside the content, and may seal the body under the same key.
-type lark struct {
-	*signature
-	keys [][sha256.Size]byte
-	set  pointers
-}
-
-func newLark(s Scheme, o Options, f *faults) checker {
-	base := Scheme{
-		Kind: "signature", Algorithm: "keyed-sha256", Signed: "{ts}{header:X-Lark-Request-Nonce}{key}{body}", Encoding: "hex",
-		Signature: Signatures{{Location: Location{In: "header", Name: "X-Lark-Signature"}, Format: "raw"}},
-		Timestamp: &Timestamp{Location: Location{In: "header", Name: "X-Lark-Request-Timestamp"}},
-		Tolerance: s.Tolerance,
-	}
-	v := &lark{signature: newSignature(base, o, f)}
-	v.set.must("/encrypt")
-	for _, secret := range o.Secrets {
-		v.keys = append(v.keys, sha256.Sum256([]byte(secret)))
-	}
-	return v
-}
-
-func (v *lark) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
-	out, err := v.signature.verify(ctx, r)
-	if err != nil {
-		return out, err
-	}
-	found, err := v.set.find(r.Body)
-	if err != nil {
-		return out, nil
-	}
-	text, ok := claimText(found[0])
-	if !ok {
-		return out, nil
-	}
-	sealed, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return out, nil
-	}
-	for _, key := range v.keys {
-		if plain, ok := unseal(key[:], sealed); ok && ValidJSON(plain) == nil {
-			out.Content = string(plain)
-			break
-		}
-	}
-	return out, nil
-}
-
-// unseal undoes AES-CBC with PKCS #7; the initial vector comes first.
-func unseal(key, sealed []byte) ([]byte, bool) {
-	if len(sealed) < 2*aes.BlockSize || len(sealed)%aes.BlockSize != 0 {
-		return nil, false
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, false
-	}
-	plain := make([]byte, len(sealed)-aes.BlockSize)
-	cipher.NewCBCDecrypter(block, sealed[:aes.BlockSize]).CryptBlocks(plain, sealed[aes.BlockSize:])
-	pad := int(plain[len(plain)-1])
-	if pad == 0 || pad > aes.BlockSize {
-		return nil, false
-	}
-	return plain[:len(plain)-pad], true
-}
-
-func (v *lark) sign(r *gaff.Request, at time.Time) error {
-	if r.Header.Get("X-Lark-Request-Nonce") == "" {
-		r.Header.Set("X-Lark-Request-Nonce", strconv.FormatInt(at.UnixNano(), 36))
-	}
-	return v.signature.sign(r, at)
-}
-
-// families is Standard Webhooks of senders that moved from svix- headers to webhook- ones:
-// a request is judged by those it came with, and one that has both by its own.
-type families struct{ *standard }
-
-func (v families) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
-	if len(r.Header[http.CanonicalHeaderKey(v.prefix+"signature")]) > 0 || len(r.Header["Webhook-Signature"]) == 0 {
-		return v.standard.verify(ctx, r)
-	}
-	other := *r
-	other.Header = r.Header.Clone()
-	for _, name := range []string{"id", "timestamp", "signature"} {
-		to := http.CanonicalHeaderKey(v.prefix + name)
-		delete(other.Header, to)
-		if values := r.Header[http.CanonicalHeaderKey("webhook-"+name)]; values != nil {
-			other.Header[to] = values
-		}
-	}
-	out, err := v.standard.verify(ctx, &other)
-	if err == nil {
-		out.ID = other.Header.Get(v.prefix + "id")
-	}
-	return out, err
-}
-
-func sha1Key(text string) []byte {
-	sum := sha1.Sum([]byte(text))
-	return sum[:]
 }

@@ -1,0 +1,342 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"gaff"
+)
+
+// certificates fetches and keeps signing certificates. Their addresses come with the
+// request, so each sender pins its own pattern first.
+type certificates struct {
+	client *http.Client
+	now    func() time.Time
+
+	mu     sync.Mutex
+	kept   map[string]*certificate
+	window time.Time // when the count of fetches began
+	count  int
+}
+
+// certificate is one that is kept, or being fetched. The fields after done may be read
+// once it is closed.
+type certificate struct {
+	done chan struct{}
+	cert *x509.Certificate
+	err  error
+	due  time.Time // when to fetch it again
+}
+
+const (
+	maxCertificates = 64               // kept
+	certMaxAge      = 24 * time.Hour   // then it is fetched again
+	certBackoff     = 30 * time.Second // after a failure
+	certPerMinute   = 20               // fetches that strangers can cause
+	certMaxBytes    = 64 << 10
+)
+
+func newCertificates(client *http.Client) *certificates {
+	return &certificates{client: client, now: time.Now, kept: map[string]*certificate{}}
+}
+
+func (c *certificates) get(ctx context.Context, address string) (*x509.Certificate, error) {
+	c.mu.Lock()
+	entry := c.kept[address]
+	var old *x509.Certificate
+	if entry != nil {
+		select {
+		case <-entry.done:
+			if !c.now().Before(entry.due) {
+				entry, old = nil, entry.cert
+			}
+		default:
+		}
+	}
+	if entry == nil {
+		if !c.mayFetch() {
+			c.mu.Unlock()
+			return nil, fmt.Errorf("certificate at %s: %w: too many different ones were asked for", address, gaff.ErrUnverifiable)
+		}
+		entry = &certificate{done: make(chan struct{})}
+		c.kept[address] = entry
+		go c.fetch(context.WithoutCancel(ctx), address, entry, old)
+	}
+	c.mu.Unlock()
+	select {
+	case <-entry.done:
+		return entry.cert, entry.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("certificate at %s: %w: %w", address, gaff.ErrUnverifiable, ctx.Err())
+	}
+}
+
+// mayFetch counts a fetch and makes room for it.
+func (c *certificates) mayFetch() bool {
+	now := c.now()
+	if now.Sub(c.window) >= time.Minute {
+		c.window, c.count = now, 0
+	}
+	if c.count++; c.count > certPerMinute {
+		return false
+	}
+	if len(c.kept) >= maxCertificates {
+		for address, e := range c.kept { // any one that is not under way
+			select {
+			case <-e.done:
+				delete(c.kept, address)
+				return true
+			default:
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// fetch fills the entry. An old certificate stays in use while its host is unreachable:
+// what it says about its own dates is checked at each use.
+func (c *certificates) fetch(ctx context.Context, address string, entry *certificate, old *x509.Certificate) {
+	defer close(entry.done)
+	doc, err := fetch(ctx, c.client, address, certMaxBytes)
+	if err == nil {
+		entry.cert, err = parseCertificate(doc)
+	}
+	if err == nil {
+		entry.due = c.now().Add(certMaxAge)
+		return
+	}
+	entry.due = c.now().Add(certBackoff)
+	if entry.cert = old; old == nil {
+		entry.err = fmt.Errorf("certificate at %s: %w: %w", address, gaff.ErrUnverifiable, err)
+	}
+}
+
+func parseCertificate(doc []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(doc)
+	if block == nil {
+		return nil, errors.New("no PEM block")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := cert.PublicKey.(*rsa.PublicKey); !ok {
+		return nil, errors.New("its key is not RSA")
+	}
+	if err := checkKey(cert.PublicKey); err != nil {
+		return nil, err
+	}
+	return cert, nil
+}
+
+// checkRSA verifies a signature with the certificate at an address that was found to be
+// the sender's. The address is fetched over TLS from a pinned host: that is what the
+// certificate is trusted for.
+func (c *certificates) checkRSA(ctx context.Context, address string, h crypto.Hash, content, sig []byte, label string, now time.Time) (string, error) {
+	cert, err := c.get(ctx, address)
+	if err != nil {
+		return "", err
+	}
+	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return "", fmt.Errorf("certificate at %s: %w: valid from %s to %s", address, ErrMismatch,
+			cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if rsa.VerifyPKCS1v15(cert.PublicKey.(*rsa.PublicKey), h, digest(h, content), sig) != nil {
+		return "", fmt.Errorf("%s: %w: the signed content was changed, or the sender is another", label, ErrMismatch)
+	}
+	return fingerprint(cert.RawSubjectPublicKeyInfo), nil
+}
+
+// sns is Amazon's Simple Notification Service.
+type sns struct {
+	scheme Scheme
+	topics []string
+	certs  *certificates
+	set    pointers
+}
+
+// The fields that are read, and which of them each type of message signs.
+var (
+	snsFields = []string{
+		"Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
+		"Signature", "SignatureVersion", "SigningCertURL",
+	}
+	snsSigned = map[string][]string{
+		"Notification":             {"Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"},
+		"SubscriptionConfirmation": {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"},
+		"UnsubscribeConfirmation":  {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"},
+	}
+	snsCertURL = regexp.MustCompile(`^https://sns\.[a-z0-9-]{1,40}\.amazonaws\.com(\.cn)?/[A-Za-z0-9_-]{1,128}\.pem$`)
+)
+
+func newSNS(s Scheme, o Options, f *faults) checker {
+	v := &sns{scheme: s, certs: newCertificates(o.Client)}
+	for _, topic := range strings.Split(o.Settings["topic_arns"], ",") {
+		if topic = strings.TrimSpace(topic); topic != "" {
+			v.topics = append(v.topics, topic)
+		}
+	}
+	if len(v.topics) == 0 {
+		f.add("settings.topic_arns", "missing; anyone can have a topic that Amazon signs for, so yours are wanted, separated by commas")
+	}
+	if len(o.Secrets)+len(o.Keys) > 0 {
+		f.add("secrets", "not used: Amazon's keys are public and fetched; remove them")
+	}
+	for _, field := range snsFields {
+		v.set.must("/" + field)
+	}
+	return v
+}
+
+func (v *sns) describe() string {
+	return "Amazon SNS message signature in the body, from " + strings.Join(v.topics, " or ")
+}
+
+func (v *sns) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "aws-sns"}
+	raw, err := v.set.find(r.Body)
+	if err != nil {
+		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
+	}
+	field := make(map[string]string, len(raw))
+	for i, name := range snsFields {
+		if text, ok := claimText(raw[i]); ok {
+			field[name] = text
+		} else if name == "Subject" && len(raw[i]) > 0 && raw[i][0] != 'n' {
+			return out, fmt.Errorf("Subject: %w: a text is wanted", ErrMalformed)
+		}
+	}
+	need := func(name string) error {
+		if field[name] == "" {
+			return fmt.Errorf("%s: %w", name, ErrMissing)
+		}
+		return nil
+	}
+	if err := need("Type"); err != nil {
+		return out, err
+	}
+	signed, ok := snsSigned[field["Type"]]
+	if !ok {
+		return out, fmt.Errorf("Type: %w: %s", ErrMalformed, printable(field["Type"]))
+	}
+	for _, name := range []string{"Signature", "SignatureVersion", "SigningCertURL"} {
+		if err := need(name); err != nil {
+			return out, err
+		}
+	}
+	var content bytes.Buffer
+	for _, name := range signed {
+		value, ok := field[name]
+		if !ok && name == "Subject" {
+			continue
+		}
+		if !ok || value == "" && name != "Message" && name != "Subject" {
+			return out, fmt.Errorf("%s: %w", name, ErrMissing)
+		}
+		content.WriteString(name + "\n" + value + "\n")
+	}
+	if name := "X-Amz-Sns-Message-Type"; len(r.Header[name]) > 0 {
+		if text, err := headerText(r.Header, name, name); err != nil || text != field["Type"] {
+			return out, fmt.Errorf("%s: %w: the body's Type is %s", name, ErrAmbiguous, field["Type"])
+		}
+	}
+	hash, ok := map[string]crypto.Hash{"1": crypto.SHA1, "2": crypto.SHA256}[field["SignatureVersion"]]
+	if !ok {
+		return out, fmt.Errorf("SignatureVersion %s is not allowed; 1 or 2 is wanted: %w", printable(field["SignatureVersion"]), ErrMismatch)
+	}
+	if !snsCertURL.MatchString(field["SigningCertURL"]) {
+		return out, fmt.Errorf("SigningCertURL %s is not Amazon's: %w", printable(field["SigningCertURL"]), ErrMismatch)
+	}
+	if !slices.Contains(v.topics, field["TopicArn"]) {
+		return out, fmt.Errorf("TopicArn %s is not one of settings.topic_arns: %w", printable(field["TopicArn"]), ErrMismatch)
+	}
+	sig, ok := decode("base64", field["Signature"])
+	if !ok {
+		return out, fmt.Errorf("Signature: %w: not base64", ErrMalformed)
+	}
+	out.KeyID, err = v.certs.checkRSA(ctx, field["SigningCertURL"], hash, content.Bytes(), sig, "Signature", r.ReceivedAt)
+	if err != nil {
+		return out, err
+	}
+	out.Subject = field["TopicArn"]
+	return out, judge(v.scheme.Tolerance, field["Timestamp"], "rfc3339", r.ReceivedAt)
+}
+
+func (v *sns) sign(*gaff.Request, time.Time) error {
+	return errors.New("the private key is Amazon's")
+}
+
+// paypal signs a checksum of the body with a certificate of its own.
+type paypal struct {
+	scheme  Scheme
+	webhook string
+	certs   *certificates
+}
+
+var paypalCertURL = regexp.MustCompile(`^https://api(-m)?\.(sandbox\.)?paypal\.com/[A-Za-z0-9/_-]{1,128}(\.[a-z]{1,8})?$`)
+
+func newPayPal(s Scheme, o Options, f *faults) checker {
+	v := &paypal{scheme: s, webhook: o.Settings["webhook_id"], certs: newCertificates(o.Client)}
+	if v.webhook == "" {
+		f.add("settings.webhook_id", "missing; the webhook's id at PayPal is part of the signed content")
+	}
+	if len(o.Secrets)+len(o.Keys) > 0 {
+		f.add("secrets", "not used: PayPal's keys are public and fetched; remove them")
+	}
+	return v
+}
+
+func (v *paypal) describe() string {
+	return "base64 RSA-SHA256 signature of id, time, webhook id and the body's CRC-32 in Paypal-Transmission-Sig"
+}
+
+func (v *paypal) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "paypal"}
+	var text [5]string
+	for i, name := range []string{"Transmission-Id", "Transmission-Time", "Transmission-Sig", "Cert-Url", "Auth-Algo"} {
+		var err error
+		if text[i], err = headerText(r.Header, "Paypal-"+name, "Paypal-"+name); err != nil {
+			return out, err
+		}
+	}
+	id, at, sigText, address, algo := text[0], text[1], text[2], text[3], text[4]
+	if algo != "SHA256withRSA" {
+		return out, fmt.Errorf("Paypal-Auth-Algo %s is not allowed; SHA256withRSA is wanted: %w", printable(algo), ErrMismatch)
+	}
+	if !paypalCertURL.MatchString(address) {
+		return out, fmt.Errorf("Paypal-Cert-Url %s is not PayPal's: %w", printable(address), ErrMismatch)
+	}
+	sig, ok := decode("base64", sigText)
+	if !ok {
+		return out, fmt.Errorf("Paypal-Transmission-Sig: %w: not base64", ErrMalformed)
+	}
+	if strings.Contains(id, "|") {
+		return out, fmt.Errorf("Paypal-Transmission-Id: %w: it holds the separator", ErrAmbiguous)
+	}
+	content := id + "|" + at + "|" + v.webhook + "|" + strconv.FormatUint(uint64(crc32.ChecksumIEEE(r.Body)), 10)
+	var err error
+	out.KeyID, err = v.certs.checkRSA(ctx, address, crypto.SHA256, []byte(content), sig, "Paypal-Transmission-Sig", r.ReceivedAt)
+	if err != nil {
+		return out, err
+	}
+	return out, judge(v.scheme.Tolerance, at, "rfc3339", r.ReceivedAt)
+}
+
+func (v *paypal) sign(*gaff.Request, time.Time) error {
+	return errors.New("the private key is PayPal's")
+}

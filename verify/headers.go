@@ -1,0 +1,229 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+// hook0 signs the values of headers that the signature itself names.
+type hook0 struct {
+	scheme  Scheme
+	secrets secretKeys
+}
+
+const hook0Header = "X-Hook0-Signature"
+
+func newHook0(s Scheme, o Options, f *faults) checker {
+	return &hook0{s, newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f)}
+}
+
+func (v *hook0) describe() string {
+	return "hex HMAC-SHA256 of the time, the named headers and the body in " + hook0Header
+}
+
+func (v *hook0) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "hook0"}
+	text, err := headerText(r.Header, hook0Header, hook0Header)
+	if err != nil {
+		return out, err
+	}
+	field := map[string]string{}
+	for pair := range strings.SplitSeq(text, ",") {
+		key, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+		if old, twice := field[key]; ok && twice && old != value {
+			return out, fmt.Errorf("%s: %w: two different %s", hook0Header, ErrAmbiguous, printable(key))
+		}
+		field[key] = value
+	}
+	if field["t"] == "" {
+		return out, fmt.Errorf("%s: %w: no t", hook0Header, ErrMissing)
+	}
+	if _, ok := parseTime(field["t"], "s"); !ok {
+		return out, fmt.Errorf("timestamp %s: %w", printable(field["t"]), ErrMalformed)
+	}
+	// v1 covers more than v0: where it is there, v0 counts for nothing.
+	sig, v1 := field["v1"]
+	content := field["t"] + "."
+	if v1 {
+		names := field["h"]
+		values := []string{}
+		for name := range strings.FieldsSeq(names) {
+			value, err := headerText(r.Header, http.CanonicalHeaderKey(name), name)
+			if err != nil {
+				return out, err
+			}
+			values = append(values, value)
+		}
+		content += names + "." + strings.Join(values, ".") + "."
+	} else {
+		sig = field["v0"]
+	}
+	if sig == "" {
+		return out, fmt.Errorf("%s: %w: no signature under v1 or v0", hook0Header, ErrMissing)
+	}
+	out.KeyID, err = v.secrets.match("hex", []string{sig}, func(_ []byte, w writer) error {
+		w.text(content)
+		w.bytes(r.Body)
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	if out.KeyID == "" {
+		return out, mismatch(hook0Header, "hex", sig)
+	}
+	return out, judge(v.scheme.Tolerance, field["t"], "s", r.ReceivedAt)
+}
+
+func (v *hook0) sign(r *gaff.Request, at time.Time) error {
+	t := formatTime(at, "s")
+	names, values := "", ""
+	if kind := r.Header.Get("Content-Type"); kind != "" {
+		names, values = "content-type", kind
+	}
+	content := t + "." + names + "." + values + "." + string(r.Body)
+	r.Header.Set(hook0Header, "t="+t+",h="+names+",v1="+v.secrets.sign("hex", content))
+	return nil
+}
+
+// contentful signs a canonical form of the request.
+type contentful struct {
+	scheme  Scheme
+	secrets secretKeys
+}
+
+func newContentful(s Scheme, o Options, f *faults) checker {
+	return &contentful{s, newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f)}
+}
+
+func (v *contentful) describe() string {
+	return "hex HMAC-SHA256 of method, path, signed headers and body in X-Contentful-Signature"
+}
+
+const (
+	contentfulTime   = "X-Contentful-Timestamp"
+	contentfulSigned = "X-Contentful-Signed-Headers"
+	contentfulSig    = "X-Contentful-Signature"
+)
+
+// paths returns what may be signed as the path: as it is, and as the sender's own library
+// writes it, which escapes what is escaped already.
+func (v *contentful) paths(r *gaff.Request) ([]string, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return nil, fmt.Errorf("request URL: %w", ErrMalformed)
+	}
+	path := u.EscapedPath()
+	own := escapeJS(path, ";,/?:@&=+$#")
+	if u.RawQuery != "" {
+		path += "?" + u.RawQuery
+		own += "?" + escapeJS(escapeJS(u.RawQuery, ""), ";,/?:@&=+$#")
+	}
+	if own == path {
+		return []string{path}, nil
+	}
+	return []string{own, path}, nil
+}
+
+// escapeJS escapes as JavaScript does: all but letters, digits, some marks and more.
+func escapeJS(text, more string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		c := text[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-_.!~*'()"+more, c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+func (v *contentful) content(r *gaff.Request, path, names string) (string, error) {
+	list := strings.Split(strings.ToLower(names), ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	if !slices.Contains(list, strings.ToLower(contentfulTime)) {
+		return "", fmt.Errorf("%s: %w: the timestamp is not among the signed headers", contentfulSigned, ErrMissing)
+	}
+	slices.Sort(list)
+	for i, name := range list {
+		value, err := names, error(nil)
+		if name != strings.ToLower(contentfulSigned) {
+			if value, err = headerText(r.Header, http.CanonicalHeaderKey(name), name); err != nil {
+				return "", err
+			}
+		}
+		list[i] = name + ":" + strings.TrimSpace(value)
+	}
+	return r.Method + "\n" + path + "\n" + strings.Join(list, ";") + "\n", nil
+}
+
+func (v *contentful) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "contentful"}
+	sig, err := headerText(r.Header, contentfulSig, contentfulSig)
+	if err != nil {
+		return out, err
+	}
+	names, err := headerText(r.Header, contentfulSigned, contentfulSigned)
+	if err != nil {
+		return out, err
+	}
+	at, err := headerText(r.Header, contentfulTime, contentfulTime)
+	if err != nil {
+		return out, err
+	}
+	if _, ok := parseTime(at, "ms"); !ok {
+		return out, fmt.Errorf("timestamp %s: %w", printable(at), ErrMalformed)
+	}
+	paths, err := v.paths(r)
+	if err != nil {
+		return out, err
+	}
+	for _, path := range paths {
+		content, err := v.content(r, path, names)
+		if err != nil {
+			return out, err
+		}
+		out.KeyID, err = v.secrets.match("hex", []string{sig}, func(_ []byte, w writer) error {
+			w.text(content)
+			w.bytes(r.Body)
+			return nil
+		})
+		if err != nil {
+			return out, err
+		}
+		if out.KeyID != "" {
+			break
+		}
+	}
+	if out.KeyID == "" {
+		return out, mismatch(contentfulSig, "hex", sig)
+	}
+	return out, judge(v.scheme.Tolerance, at, "ms", r.ReceivedAt)
+}
+
+func (v *contentful) sign(r *gaff.Request, at time.Time) error {
+	r.Header.Set(contentfulTime, formatTime(at, "ms"))
+	names := strings.ToLower(contentfulSigned) + "," + strings.ToLower(contentfulTime)
+	r.Header.Set(contentfulSigned, names)
+	paths, err := v.paths(r)
+	if err != nil {
+		return err
+	}
+	content, err := v.content(r, paths[0], names)
+	if err != nil {
+		return err
+	}
+	r.Header.Set(contentfulSig, v.secrets.sign("hex", content+string(r.Body)))
+	return nil
+}

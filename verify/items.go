@@ -1,0 +1,178 @@
+package verify
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+// adyen signs each item of a batch inside itself.
+type adyen struct {
+	secrets secretKeys
+	list    pointers
+	item    pointers
+}
+
+// The signed fields, in their order, then the signature.
+var adyenFields = []string{
+	"/pspReference", "/originalReference", "/merchantAccountCode", "/merchantReference",
+	"/amount/value", "/amount/currency", "/eventCode", "/success", "/additionalData/hmacSignature",
+}
+
+func newAdyen(s Scheme, o Options, f *faults) checker {
+	noTolerance(s, f)
+	v := &adyen{secrets: newSecretKeys(o, KeyFormat{Decode: "hex"}, mustAlgorithm("hmac-sha256"), f)}
+	v.list.must("/notificationItems")
+	for _, field := range adyenFields {
+		v.item.must("/NotificationRequestItem" + field)
+	}
+	return v
+}
+
+func (v *adyen) describe() string {
+	return "base64 HMAC-SHA256 of each item's fields in its additionalData.hmacSignature"
+}
+
+func (v *adyen) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "adyen"}
+	found, err := v.list.find(r.Body)
+	if err != nil {
+		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
+	}
+	var items []json.RawMessage
+	if len(found[0]) == 0 || found[0][0] != '[' || json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
+		return out, fmt.Errorf("body: %w: notificationItems is no list with items", ErrMalformed)
+	}
+	for i, item := range items {
+		raw, err := v.item.find(item)
+		if err != nil {
+			return out, fmt.Errorf("item %d: %w: %w", i, ErrMalformed, err)
+		}
+		values := make([]string, len(raw))
+		for j := range raw {
+			values[j], _ = jsonText(raw[j])
+		}
+		last := len(values) - 1
+		label := fmt.Sprintf("item %d: hmacSignature", i)
+		sig := values[last]
+		if sig == "" {
+			return out, fmt.Errorf("%s: %w", label, ErrMissing)
+		}
+		content := strings.Join(values[:last], ":")
+		id, err := v.secrets.match("base64", []string{sig}, func(_ []byte, w writer) error {
+			w.text(content)
+			return nil
+		})
+		if err != nil {
+			return out, err
+		}
+		if id == "" {
+			return out, mismatch(label, "base64", sig)
+		}
+		out.KeyID = id
+	}
+	return out, nil
+}
+
+func (v *adyen) sign(r *gaff.Request, _ time.Time) error {
+	found, err := v.list.find(r.Body)
+	if err != nil {
+		return err
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
+		// A body of another kind is given an item to sign.
+		if r.Body, err = putJSON(r.Body, "/notificationItems", []any{map[string]any{"NotificationRequestItem": map[string]any{
+			"pspReference": strings.ToUpper(rand.Text()[:16]), "eventCode": "AUTHORISATION", "success": "true",
+			"merchantAccountCode": "TestMerchant", "merchantReference": "test", "amount": map[string]any{"value": 1000, "currency": "EUR"},
+		}}}); err != nil {
+			return err
+		}
+		return v.sign(r, time.Time{})
+	}
+	for i, item := range items {
+		raw, err := v.item.find(item)
+		if err != nil {
+			return err
+		}
+		values := make([]string, len(raw)-1)
+		for j := range values {
+			values[j], _ = jsonText(raw[j])
+		}
+		sig := v.secrets.sign("base64", strings.Join(values, ":"))
+		pointer := fmt.Sprintf("/notificationItems/%d/NotificationRequestItem/additionalData/hmacSignature", i)
+		if r.Body, err = putJSON(r.Body, pointer, sig); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// graph is Microsoft Graph: each notification of a batch holds the shared text.
+type graph struct {
+	states token // compared by its digests
+	list   pointers
+	item   pointers
+}
+
+func newGraph(s Scheme, o Options, f *faults) checker {
+	noTolerance(s, f)
+	s.Token = &Token{Location: Location{In: "json", Pointer: "/clientState"}}
+	v := &graph{states: *newToken(s, o, f)}
+	v.list.must("/value")
+	v.item.must("/clientState")
+	return v
+}
+
+func (v *graph) describe() string { return "a shared text in clientState of each notification" }
+
+func (v *graph) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out := gaff.Verification{Scheme: "msgraph"}
+	found, err := v.list.find(r.Body)
+	if err != nil {
+		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
+	}
+	var items []json.RawMessage
+	if len(found[0]) == 0 || found[0][0] != '[' || json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
+		return out, fmt.Errorf("body: %w: value is no list with notifications", ErrMalformed)
+	}
+	for i, item := range items {
+		raw, err := v.item.find(item)
+		if err != nil {
+			return out, fmt.Errorf("notification %d: %w: %w", i, ErrMalformed, err)
+		}
+		text, ok := claimText(raw[0])
+		if !ok || text == "" {
+			return out, fmt.Errorf("notification %d: clientState: %w", i, ErrMissing)
+		}
+		if out.KeyID = v.states.match(text); out.KeyID == "" {
+			return out, fmt.Errorf("notification %d: clientState: %w", i, ErrMismatch)
+		}
+	}
+	return out, nil
+}
+
+func (v *graph) sign(r *gaff.Request, _ time.Time) error {
+	found, err := v.list.find(r.Body)
+	if err != nil {
+		return err
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
+		items = []json.RawMessage{nil}
+		if r.Body, err = putJSON(r.Body, "/value", []any{map[string]any{"id": strings.ToLower(rand.Text()), "changeType": "updated"}}); err != nil {
+			return err
+		}
+	}
+	for i := range items {
+		if r.Body, err = putJSON(r.Body, fmt.Sprintf("/value/%d/clientState", i), v.states.plain[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
