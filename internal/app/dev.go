@@ -97,7 +97,7 @@ func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger
 		return err
 	}
 	defer players.close()
-	cfg.FalQueueURL, cfg.FalJWKSURL, cfg.FalKey = players.falURL, players.falURL+standin.JWKSPath, devKey
+	cfg.FalQueueURL, cfg.FalJWKSURL, cfg.FalAPIURL, cfg.FalKey = players.falURL, players.falURL+standin.JWKSPath, players.falURL+"/v1", devKey
 	cfg.LastFrameURL, cfg.LastFrameKey = players.lastFrameURL, devKey
 
 	// The first part of a start is the gateway's; the rest is told when it is ready.

@@ -74,7 +74,7 @@ func TestWorkflow(ctx context.Context, cfg *config.Config, c *workflow.Compiled,
 		return false, err
 	}
 	defer players.close()
-	cfg.FalQueueURL, cfg.FalJWKSURL, cfg.FalKey = players.falURL, players.falURL+standin.JWKSPath, devKey
+	cfg.FalQueueURL, cfg.FalJWKSURL, cfg.FalAPIURL, cfg.FalKey = players.falURL, players.falURL+standin.JWKSPath, players.falURL+"/v1", devKey
 	cfg.LastFrameURL, cfg.LastFrameKey = players.lastFrameURL, devKey
 
 	st, err := sqlite.Open(ctx, filepath.Join(dir, databaseFile), sqlite.Options{Log: log})

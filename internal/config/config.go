@@ -50,6 +50,7 @@ type Config struct {
 	FalKey      Secret   // FAL_KEY
 	FalQueueURL string   // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
 	FalJWKSURL  string   // GAFF_FAL_JWKS_URL; empty: fal's own
+	FalAPIURL   string   // GAFF_FAL_API_URL; without a slash at the end; empty: fal's own, or none with another queue
 	FalUsers    []string // GAFF_FAL_USERS; empty: the first proven one
 
 	FalProxyOrigins, FalProxyModels []string // GAFF_FAL_PROXY_ORIGINS, GAFF_FAL_PROXY_MODELS; both or none

@@ -141,6 +141,12 @@ var settings = []setting{
 		check: func(c *Config) error { return checkURL(c.FalJWKSURL) },
 	},
 	{
+		name:  "GAFF_FAL_API_URL",
+		help:  "fal's platform API, which lists requests; empty for fal's own, or none with another queue",
+		field: func(c *Config) any { return &c.FalAPIURL },
+		check: func(c *Config) error { return checkBase(c.FalAPIURL) },
+	},
+	{
 		name: "GAFF_LASTFRAME_URL", norm: trimSlash,
 		help:  "base address of the Last Frame service (docs/lastframe.md); empty: nothing is submitted to it",
 		field: func(c *Config) any { return &c.LastFrameURL },
@@ -213,7 +219,7 @@ var settings = []setting{
 	},
 	{
 		name: "GAFF_MEDIA_URL", flag: "media-url", guarded: true,
-		help:  `where files are kept: empty for "media" in the data folder, a bucket URL, or off`,
+		help:  `where files are kept: empty for "media" in the data folder, an address such as s3://bucket or file:///folder, or off`,
 		field: func(c *Config) any { return &c.MediaURL },
 		check: func(c *Config) error { return checkMedia(c.MediaURL) },
 	},
@@ -455,7 +461,7 @@ func checkMedia(text string) error {
 		return nil
 	}
 	if u, err := url.Parse(text); err != nil || u.Scheme == "" {
-		return errors.New(`must be empty, off, or a bucket URL such as s3://bucket/prefix`)
+		return errors.New(`must be empty, off, or an address such as s3://bucket/prefix or file:///a/folder`)
 	}
 	return nil
 }

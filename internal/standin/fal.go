@@ -43,6 +43,7 @@ const FaultHeader = "X-Standin-Fault"
 //	GET  /{owner}/{alias}/requests/{id}           the result
 //	PUT  /{owner}/{alias}/requests/{id}/cancel
 //	GET  /.well-known/jwks.json
+//	GET  /v1/models/requests/by-endpoint          requests that have ended (api.fal.ai)
 //	POST /storage/upload/initiate, PUT /upload/…  files of the client's
 //	GET  /files/…                                 files of finished jobs
 //	GET  /_standin/jobs                           what was submitted, and how it was delivered
@@ -105,6 +106,7 @@ func NewFal(o Options) *Fal {
 	f.mux = http.NewServeMux()
 	f.mux.HandleFunc("GET "+JWKSPath, f.jwks)
 	f.mux.HandleFunc("GET /files/{path...}", serveFile)
+	f.mux.HandleFunc("GET /v1/models/requests/by-endpoint", f.requests)
 	f.mux.HandleFunc("POST /storage/upload/initiate", f.initiateUpload)
 	f.mux.HandleFunc("PUT /upload/{name}", f.takeUpload)
 	f.mux.HandleFunc("GET /upload/{name}", f.serveUpload)

@@ -652,6 +652,70 @@ func TestFileFaults(t *testing.T) {
 	}
 }
 
+// The platform's list has the requests that have ended, the last first, in pages.
+func TestListOfRequests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, standin.Options{})
+		began := time.Now()
+		const list = "https://queue.test/v1/models/requests/by-endpoint"
+		var ids []string
+		for n := range 5 {
+			ids = append(ids, w.submit("fal-ai/flux/dev", fmt.Sprintf(`{"prompt":"%d"}`, n)).RequestID)
+			time.Sleep(10 * time.Second)
+		}
+		w.submit("fal-ai/flux/dev", `{"prompt":"under way"}`)
+		failed := w.submit("fal-ai/veo3.1", `{"prompt":"bad","standin":{"fault":"error-model","seconds":0}}`).RequestID
+		time.Sleep(time.Second)
+		var got []string
+		var page struct {
+			Items []struct {
+				ID      string          `json:"request_id"`
+				Status  int             `json:"status_code"`
+				SentAt  time.Time       `json:"sent_at"`
+				EndedAt time.Time       `json:"ended_at"`
+				Input   json.RawMessage `json:"json_input"`
+			}
+			Next string `json:"next_cursor"`
+			More bool   `json:"has_more"`
+		}
+		for query := "?endpoint_id=fal-ai/flux/dev&limit=2&expand=payloads"; ; query = "?endpoint_id=fal-ai/flux/dev&limit=2&cursor=" + page.Next {
+			page.Next, page.Items = "", nil
+			status, _, body := w.call("GET", list+query, "")
+			if err := json.Unmarshal(body, &page); err != nil || status != 200 {
+				t.Fatalf("%d %s: %v", status, body, err)
+			}
+			if first := len(got) == 0; first != (len(page.Items[0].Input) > 0) {
+				t.Errorf("payloads are there: %s", body)
+			}
+			for _, item := range page.Items {
+				got = append([]string{item.ID}, got...)
+				if sent := item.SentAt.Sub(began); item.Status != 200 || sent%(10*time.Second) != 0 || item.EndedAt.Sub(item.SentAt) != 2*time.Second {
+					t.Errorf("an item is %+v", item)
+				}
+			}
+			if !page.More {
+				break
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(ids) {
+			t.Errorf("listed %v, want %v", got, ids)
+		}
+		for query, want := range map[string]string{
+			"?endpoint_id=fal-ai/veo3.1": `"status_code": 422`, "?endpoint_id=fal-ai/a/b,fal-ai/veo3.1": failed, "?endpoint_id=x&endpoint_id=fal-ai/veo3.1": failed,
+			"?endpoint_id=fal-ai/veo3.1&end=" + began.Format(time.RFC3339): `"items": []`, "?endpoint_id=fal-ai/veo3.1&start=2100-01-01": `"items": []`,
+			"": "Invalid endpoint_id", "?endpoint_id=x&limit=101": "Invalid limit", "?endpoint_id=x&cursor=x": "Invalid cursor", "?endpoint_id=x&start=soon": "Invalid start",
+		} {
+			if _, _, body := w.call("GET", list+query, ""); !strings.Contains(string(body), want) {
+				t.Errorf("%s: %s, want %s", query, body, want)
+			}
+		}
+		if status, _, _ := w.call("GET", list+"?endpoint_id=x", "", "Authorization", ""); status != 401 {
+			t.Errorf("without a key: %d", status)
+		}
+	})
+}
+
 func TestUploads(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, standin.Options{})

@@ -85,6 +85,7 @@ type rigOptions struct {
 	ledger  pipeline.LedgerOptions
 	private bool // the gateway has no public address
 	unread  bool // the source takes any handle, as most do
+	listed  bool // fal lists the requests that have ended
 	wrap    func(pipeline.Provider) pipeline.Provider
 }
 
@@ -112,7 +113,11 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	if r.st, err = sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if r.queue, err = fal.NewQueue(fal.QueueOptions{Key: o.Key, URL: o.URL, APIURL: o.URL + "/platform", Client: client}); err != nil {
+	api := ""
+	if o.listed {
+		api = o.URL + "/v1"
+	}
+	if r.queue, err = fal.NewQueue(fal.QueueOptions{Key: o.Key, URL: o.URL, APIURL: api, Client: client}); err != nil {
 		t.Fatal(err)
 	}
 	r.begin(o)
@@ -414,30 +419,7 @@ func TestCrashWhileSubmitting(t *testing.T) {
 func TestALostAnswerIsFoundInFalsList(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, rigOptions{})
-		ended := func() string {
-			var items []map[string]any
-			for _, j := range r.fal.Jobs() {
-				if j.Status == "COMPLETED" {
-					items = append(items, map[string]any{"request_id": j.ID, "sent_at": time.Now().Add(-3 * time.Minute), "json_input": j.Input})
-				}
-			}
-			text, _ := json.Marshal(map[string]any{"items": items, "has_more": false})
-			return string(text)
-		}
-		r.net.mu.Lock()
-		r.net.hosts[falHost] = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			if req.URL.Path != "/platform/models/requests/by-endpoint" {
-				r.fal.ServeHTTP(w, req)
-				return
-			}
-			if req.Header.Get("Authorization") != "Key the-key" || req.URL.Query().Get("endpoint_id") != model {
-				w.WriteHeader(http.StatusUnauthorized)
-				return
-			}
-			_, _ = fmt.Fprint(w, ended())
-		})
-		r.net.mu.Unlock()
+		r := newRig(t, rigOptions{listed: true})
 		// Two of the same input: each is found once.
 		a, b := r.submit("unknown-outcome,lost"), r.submit("unknown-outcome,lost")
 		time.Sleep(10 * time.Minute)
