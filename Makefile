@@ -6,7 +6,7 @@ ROUNDS ?= 50
 SECONDS_OF_HARM ?= 300
 EVENTS ?= 5000000
 
-.PHONY: help build test generate screenshots race lint fuzz s3 bench bench-postgres bench-logs crash crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres bench-logs crash crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,10 +44,6 @@ fuzz: ## fuzz every parser of what strangers send, FUZZTIME each
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
-
-s3: ## test the storage of files against a real S3 server, versitygw (the first time builds it)
-	CGO_ENABLED=0 $(GO) build -C tools/s3 -o ../../bin/versitygw github.com/versity/versitygw/cmd/versitygw
-	GAFF_TEST_S3_SERVER=$(CURDIR)/bin/versitygw $(GO) test -count=1 ./internal/blob
 
 bench: build ## measure against a bare server in the same run; see docs/benchmarks.md
 	$(GO) run ./internal/bench -gaff bin/gaff

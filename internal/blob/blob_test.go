@@ -4,25 +4,25 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"github.com/minio/minio-go/v7"
 )
 
-// stores are run by the same suite. The fake does not check signatures, and is wrong about
-// uploads in parts; "make s3" names a real server, which is started here.
+// stores are run by the same suite.
 func stores(t *testing.T) map[string]Store {
 	open := func(address string) Store {
 		s, err := Open(address)
@@ -32,49 +32,60 @@ func stores(t *testing.T) map[string]Store {
 		t.Cleanup(func() { _ = s.Close() })
 		return s
 	}
-	t.Setenv("AWS_ACCESS_KEY_ID", "test-key")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
-	backend := s3mem.New()
-	srv := httptest.NewServer(gofakes3.New(backend).Server())
-	t.Cleanup(srv.Close)
-	if err := backend.CreateBucket("films"); err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]Store{
-		"folder": open(t.TempDir()),
-		"s3":     open("s3://films/a/prefix?region=us-east-1&path_style=true&endpoint=" + url.QueryEscape(srv.URL)),
-	}
-	if program := os.Getenv("GAFF_TEST_S3_SERVER"); program != "" {
-		all["server"] = open(startServer(t, program))
-	}
-	return all
+	return map[string]Store{"folder": open(t.TempDir()), "s3": open(startServer(t).address("films"))}
 }
 
-// startServer runs versitygw over a folder and returns the address of a bucket in it.
-func startServer(t *testing.T, program string) string {
+// server is a real S3 server.
+type server struct{ endpoint, dir string }
+
+// startServer builds and runs tools/s3, with a bucket named films. The first build takes
+// half a minute.
+func startServer(t *testing.T) *server {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "s3")
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Dir = filepath.Join("..", "..", "tools", "s3")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if said, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the S3 server: %v\n%s", err, said)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	addr := ln.Addr().String()
 	ln.Close()
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "films"), 0o700); err != nil {
+	s := &server{endpoint: "http://" + addr, dir: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(s.dir, "films"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "--access", "test-key", "--secret", "test-secret", "--port", addr, "--quiet", "posix", dir)
+	cmd := exec.Command(program, addr, s.dir)
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 500 {
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Log(said.String())
+		}
+	})
+	for range 1000 {
 		if c, err := net.Dial("tcp", addr); err == nil {
 			c.Close()
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return "s3://films/a/prefix?region=us-east-1&path_style=true&endpoint=" + url.QueryEscape("http://"+addr)
+	t.Setenv("AWS_ACCESS_KEY_ID", "test-key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
+	return s
+}
+
+func (s *server) address(bucket string) string {
+	return "s3://" + bucket + "/a/prefix?region=us-east-1&path_style=true&endpoint=" + url.QueryEscape(s.endpoint)
 }
 
 func get(t *testing.T, s Store, key string) string {
@@ -161,7 +172,7 @@ func TestStores(t *testing.T) {
 				t.Errorf("after the delete: %v", err)
 			}
 			// Several at once, one of them in parts.
-			large := make([]byte, map[bool]int{true: 300 << 10, false: 17 << 20}[name == "s3"])
+			large := make([]byte, 17<<20)
 			_, _ = rand.Read(large)
 			var wg sync.WaitGroup
 			for range 4 {
@@ -179,6 +190,9 @@ func TestStores(t *testing.T) {
 			wg.Wait()
 			if got := get(t, s, "sha256/large"); got != string(large) {
 				t.Error("the large one came back as another")
+			}
+			if err := s.Sweep(ctx); err != nil {
+				t.Error(err)
 			}
 		})
 	}
@@ -248,16 +262,88 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestABucketThatIsNotThere(t *testing.T) {
-	t.Setenv("AWS_ACCESS_KEY_ID", "k")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
-	srv := httptest.NewServer(gofakes3.New(s3mem.New()).Server())
-	defer srv.Close()
-	s, err := Open("s3://nothing?region=us-east-1&path_style=true&endpoint=" + url.QueryEscape(srv.URL))
+func TestBucketsThatRefuse(t *testing.T) {
+	s3 := startServer(t)
+	for name, c := range map[string]struct{ bucket, secret, says string }{
+		"no such bucket":   {"nothing", "test-secret", "s3://nothing"},
+		"the wrong secret": {"films", "another-secret", "signature"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("AWS_SECRET_ACCESS_KEY", c.secret)
+			s, err := Open(s3.address(c.bucket))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			for what, err := range map[string]error{
+				"check": s.Check(context.Background()),
+				"put":   s.Put(context.Background(), "sha256/x", strings.NewReader("x"), 1, ""),
+				"sweep": s.Sweep(context.Background()),
+			} {
+				if err == nil || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), c.secret) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		})
+	}
+}
+
+// An upload in parts that was cut off is ended once it is old.
+func TestUploadsThatWereLeftAreEnded(t *testing.T) {
+	ctx := context.Background()
+	s3 := startServer(t)
+	s, err := Open(s3.address("films"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Check(context.Background()); err == nil || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "s3://nothing") {
-		t.Errorf("check: %v", err)
+	defer s.Close()
+	b := s.(*bucket)
+	core := minio.Core{Client: b.client}
+	for _, key := range []string{"sha256/old", "sha256/new", "elsewhere"} {
+		name := b.key(key)
+		if key == "elsewhere" {
+			name = key
+		}
+		id, err := core.NewMultipartUpload(ctx, b.bucket, name, minio.PutObjectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := core.PutObjectPart(ctx, b.bucket, name, id, 1, strings.NewReader("part"), 4, minio.PutObjectPartOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() (keys []string) {
+		t.Helper()
+		for u := range b.client.ListIncompleteUploads(ctx, b.bucket, "", true) {
+			if u.Err != nil {
+				t.Fatal(u.Err)
+			}
+			keys = append(keys, u.Key)
+		}
+		slices.Sort(keys)
+		return keys
+	}
+	if err := s.Sweep(ctx); err != nil || len(left()) != 3 {
+		t.Fatalf("young uploads: %v, %v", left(), err)
+	}
+	s3.age(t, b.key("sha256/old"))
+	s3.age(t, "elsewhere")
+	if err := s.Sweep(ctx); err != nil || !slices.Equal(left(), []string{"a/prefix/sha256/new", "elsewhere"}) {
+		t.Errorf("after the sweep: %v, %v", left(), err)
+	}
+}
+
+// age makes the uploads in parts of a key two days old.
+func (s *server) age(t *testing.T, key string) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(key))
+	uploads, err := filepath.Glob(filepath.Join(s.dir, "films", ".sgwtmp", "multipart", hex.EncodeToString(sum[:]), "*"))
+	if err != nil || len(uploads) == 0 {
+		t.Fatalf("the server's uploads of %s: %v, %v", key, uploads, err)
+	}
+	for _, path := range uploads {
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-48*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
