@@ -25,7 +25,7 @@ generate: ## make the console's Go files of its markup (*.templ)
 	$(GO) tool -modfile=tools/go.mod templ fmt internal/ui
 	$(GO) tool -modfile=tools/go.mod templ generate -path internal/ui
 
-screenshots: ## make the pictures of docs/screenshots in a real browser
+screenshots: ## make the pictures of docs/screenshots in a real browser, of gaff dev
 	@tools/test-setup.sh
 	$(GO) test -count=1 ./internal/ui -run '^TestPictures$$' -pictures $(CURDIR)/docs/screenshots
 

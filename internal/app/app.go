@@ -200,7 +200,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, Media: files.api(),
 	})
 	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
-	console.Log, console.Workflows = log, engine
+	console.Log, console.Workflows, console.Expected = log, engine, ledger.Expected
 	if public != nil {
 		defer serveTunnel(ctx, public, ingest, cfg, log)()
 	}

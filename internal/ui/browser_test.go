@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 	if chromium.stop != nil {
 		chromium.stop()
 	}
+	if binary.dir != "" {
+		_ = os.RemoveAll(binary.dir)
+	}
 	os.Exit(code)
 }
 
@@ -84,8 +87,8 @@ func launch(path string) error {
 // window is a browser window in a journey.
 type window struct {
 	*testing.T
-	ctx context.Context
-	url string
+	ctx        context.Context
+	url, token string
 
 	// forgive are addresses that may answer with an error.
 	forgive []string
@@ -96,14 +99,19 @@ type window struct {
 	faults   []string // of scripts, and of the policy
 }
 
-// open opens a window that knows nothing of the others. dark is the system's liking.
 func (w *world) open(t *testing.T, width, height int64, dark bool) *window {
+	t.Helper()
+	return open(t, w.url, adminToken, width, height, dark)
+}
+
+// open opens a window that knows nothing of the others. dark is the system's liking.
+func open(t *testing.T, address, token string, width, height int64, dark bool) *window {
 	t.Helper()
 	browser, err := startChromium()
 	if err != nil {
 		t.Fatal(err)
 	}
-	win := &window{T: t, url: w.url, bytes: map[string]float64{}}
+	win := &window{T: t, url: address, token: token, bytes: map[string]float64{}}
 	listen := func(ev any) {
 		win.mu.Lock()
 		defer win.mu.Unlock()
@@ -144,9 +152,9 @@ func (w *world) open(t *testing.T, width, height int64, dark bool) *window {
 	t.Cleanup(func() {
 		win.mu.Lock()
 		defer win.mu.Unlock()
-		for _, address := range win.requests {
-			if !strings.HasPrefix(address, w.url) && !strings.HasPrefix(address, "data:") && !strings.HasPrefix(address, "blob:") && !strings.HasPrefix(address, "about:") {
-				t.Errorf("the console asked a foreign host: %s", address)
+		for _, asked := range win.requests {
+			if !strings.HasPrefix(asked, address) && !strings.HasPrefix(asked, "data:") && !strings.HasPrefix(asked, "blob:") && !strings.HasPrefix(asked, "about:") {
+				t.Errorf("the console asked a foreign host: %s", asked)
 			}
 		}
 		for _, fault := range win.faults {
@@ -178,7 +186,7 @@ func (w *window) login() {
 	w.goTo("/")
 	w.run(
 		chromedp.WaitVisible(chromedp.CSS(`input[name=token]`)),
-		chromedp.SendKeys(chromedp.CSS(`input[name=token]`), adminToken),
+		chromedp.SendKeys(chromedp.CSS(`input[name=token]`), w.token),
 		chromedp.SendKeys(chromedp.CSS(`input[name=name]`), "Anna"),
 		chromedp.Click(chromedp.CSS(`button.primary`)),
 		chromedp.WaitVisible(chromedp.CSS(`.side`)),

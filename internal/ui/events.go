@@ -159,6 +159,8 @@ type change struct {
 	diff.Change
 	// Lines compare texts of several lines; none: both stand side by side.
 	Lines []diff.Line
+	// Former tells that To stands elsewhere.
+	Former bool
 }
 
 // triesOf picks the delivery's own among the attempts.
@@ -174,8 +176,12 @@ func triesOf(d gaff.Delivery, all []gaff.Attempt) tries {
 			next.Before = before.Number
 			for _, ch := range diff.Attempts(before, a) {
 				c := change{Change: ch}
-				if strings.Contains(ch.From, "\n") && strings.Contains(ch.To, "\n") {
-					c.Lines, _ = diff.Lines(ch.From, ch.To)
+				c.From, c.To = strings.TrimSpace(ch.From), strings.TrimSpace(ch.To)
+				if c.Former = c.Field == "error" && c.To != ""; c.Former {
+					c.Field = "error before"
+				}
+				if strings.Contains(c.From, "\n") && strings.Contains(c.To, "\n") {
+					c.Lines, _ = diff.Lines(c.From, c.To)
 				}
 				next.Changes = append(next.Changes, c)
 			}

@@ -565,6 +565,32 @@ func TestRescueOfARefusedWebhook(t *testing.T) {
 	}
 }
 
+func TestWhenAJobShouldBeDone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	for _, project := range []string{"slow", "late"} {
+		w.sent(t, "fal", fmt.Sprintf(`{"request_id":"r-%[1]s","status":"in_progress","metadata":{"job_id":"%[1]s","project_id":"%[1]s","user_id":"waits","generation_type":"image"}}`, project))
+	}
+	due := func(path string) string {
+		page := fetch(t, c, "GET", w.url+path, nil).body
+		_, text, _ := strings.Cut(page, `<span class="due`)
+		text, _, _ = strings.Cut(text, "</span>")
+		return strings.Join(strings.Fields(regexp.MustCompile(`^[^>]*>|<[^>]*>`).ReplaceAllString(text, "")), " ")
+	}
+	for project, want := range map[string]string{"slow": "expected in 39 min", "late": "late, expected 2 min ago"} {
+		for _, path := range []string{"/jobs?projectId=" + project, "/jobs/" + project, "/projects/" + project} {
+			if got := due(path); got != want {
+				t.Errorf("%s: %q, want %q", path, got, want)
+			}
+		}
+	}
+	w.sent(t, "fal", `{"request_id":"r-slow","status":"completed","result":{},"metadata":{"job_id":"slow","project_id":"slow","user_id":"waits","generation_type":"image"}}`)
+	if got := due("/jobs/slow"); got != "" {
+		t.Errorf("a job that is over: %q", got)
+	}
+}
+
 func TestButtonsOfAJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/pipeline"
+	"gaff/store/sqlite"
 )
 
 // pictures is where screenshots are written: make screenshots does it.
@@ -30,7 +33,7 @@ var (
 )
 
 // shown are the pictures of the README.
-var shown = []string{"overview-light", "overview-dark", "events-light", "event-failed-light", "media-dark", "overview-phone", "event-failed-phone"}
+var shown = []string{"overview-light", "overview-dark", "events-light", "event-failed-light", "media-dark", "overview-phone", "event-failed-phone", "run-light"}
 
 func emulateScheme(scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
@@ -86,10 +89,10 @@ func (w *world) furnish(t *testing.T) (failed, completed, conflict string) {
 
 // remember makes up 30 days of counts: days and nights, a bad hour, and a source that fell
 // silent.
-func (w *world) remember(t *testing.T, rng *rand.Rand) {
+func remember(t *testing.T, st *sqlite.Store, rng *rand.Rand) {
 	t.Helper()
 	now := time.Now().Unix() / 60
-	err := w.store.Between(func(conn *sql.Conn) error {
+	err := st.Between(func(conn *sql.Conn) error {
 		ctx := context.Background()
 		if _, err := conn.ExecContext(ctx, "begin immediate"); err != nil {
 			return err
@@ -139,7 +142,7 @@ func (w *world) remember(t *testing.T, rng *rand.Rand) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.store.RollUp(t.Context(), time.Now()); err != nil {
+	if err := st.RollUp(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -158,6 +161,66 @@ func (w *world) keepFiles(t *testing.T) {
 	}
 }
 
+// studio is a gaff dev with a history, work of a small studio, and faults among it: jobs of the
+// sample project and a few more, a webhook that is refused, one that came twice with two
+// bodies, and one that an application's receiver does not take.
+func studio(t *testing.T) (d *dev, pages map[string]string) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "gaff-dev"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	st, err := sqlite.Open(t.Context(), filepath.Join(dir, "gaff-dev", "gaff.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	remember(t, st, rand.New(rand.NewPCG(1, 2)))
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = startDev(t, dir)
+	for i, prompt := range []string{"The harbour before sunrise", "Nets are mended", "A gull on the mast", "The boats leave"} {
+		d.job(t, "fal-ai/flux/dev", map[string]any{"prompt": prompt, "image_size": "landscape_16_9", "seed": i})
+	}
+	film := d.job(t, "fal-ai/kling-video/v2.5-turbo/pro/text-to-video", map[string]any{"prompt": "The boats leave, the camera rises"})
+	d.job(t, "fal-ai/flux/dev", map[string]any{"prompt": "A forged webhook", "fault": "wrong-key"})
+	d.gaff(t, "destinations", "add", "album", album(t), "--events", "custom:*",
+		"--file", write(t, dir, `{"maxAttempts":3,"firstWait":"300ms","longestWait":"1s","breakAfter":100}`))
+	for i := range 3 {
+		if text, err := d.command("send", "custom", "--data", write(t, dir, fmt.Sprintf(`{"id":"album-%d","type":"album.updated","album":"harbour","cover":{"url":"https://example.com/%d.jpg"},"tracks":[1,2,3],"live":false}`, 118+i, i))); err != nil {
+			t.Fatal(text)
+		}
+	}
+	for _, title := range []string{"Harbour", "The Harbour"} {
+		d.gaff(t, "send", "lastframe", "--data", write(t, dir, `{"job_id":"lf-2208","status":"completed","service":"video-stitch","result":{"output_url":"https://cdn.lastframe.example/harbour.mp4","duration":94,"title":"`+title+`"},"metadata":{"project_id":"harbour-film","user_id":"anna"}}`))
+	}
+	failed := d.until(t, "evt_", 3, "events", "list", "--status", "error")
+	d.until(t, " stored ", 12, "media", "list")
+	d.until(t, "review: ", 1, "runs", "list")
+	id := func(prefix, text string) string { return regexp.MustCompile(prefix + `_\w+`).FindString(text) }
+	event := id("evt", failed)
+	conflict := id("evt", d.gaff(t, "events", "list", "--source", "lastframe", "--q", "lf-2208"))
+	return d, map[string]string{
+		"overview": "/", "overview-1h": "/?range=1h", "overview-30d": "/?range=30d", "events": "/events", "event-failed": "/events/" + event,
+		"event": "/events/" + id("evt", d.gaff(t, "events", "list", "--source", "fal")), "diff": "/events/" + conflict + "/diff/1",
+		"jobs": "/jobs", "job": "/jobs/" + film, "media": "/media", "film": "/media/" + id("med", d.gaff(t, "media", "list")),
+		"projects": "/projects", "project": "/projects/harbour-film", "sources": "/sources", "source": "/sources/fal", "keys": "/keys",
+		"destinations": "/destinations", "destination": "/destinations/album", "audit": "/audit", "settings": "/settings", "health": "/health",
+		"rejections": "/rejections", "rejection": "/rejections/" + id("rej", d.gaff(t, "rejections", "list")),
+		"bulk": "/bulk?action=retry", "empty": "/jobs?status=cancelled", "workflows": "/workflows", "workflow": "/workflows/storyboard",
+		"runs": "/runs", "run": "/runs/" + id("run", d.gaff(t, "runs", "list")),
+	}
+}
+
+// write keeps text in a file.
+func write(t *testing.T, dir, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(dir, "body.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestPictures(t *testing.T) {
 	if *pictures == "" {
 		return // made on demand: make screenshots
@@ -165,21 +228,13 @@ func TestPictures(t *testing.T) {
 	if err := os.MkdirAll(*pictures, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t)
-	failed, completed, conflict := w.furnish(t)
-	w.remember(t, rand.New(rand.NewPCG(1, 2)))
-	pages := map[string]string{
-		"overview": "/", "overview-30d": "/?range=30d", "overview-7d": "/?range=7d", "overview-1h": "/?range=1h", "events": "/events", "event-failed": "/events/" + failed, "event": "/events/" + completed, "diff": "/events/" + conflict + "/diff/1",
-		"jobs": "/jobs", "job": "/jobs/shot-03-video", "media": "/media", "projects": "/projects", "project": "/projects/harbour-film",
-		"sources": "/sources", "source": "/sources/fal", "keys": "/keys", "destinations": "/destinations", "audit": "/audit", "settings": "/settings", "health": "/health",
-		"rejections": "/rejections", "bulk": "/bulk?action=retry", "empty": "/jobs?status=cancelled",
-	}
+	d, pages := studio(t)
 	for _, v := range []struct {
 		name          string
 		width, height int64
 		dark          bool
 	}{{"light", 1280, 860, false}, {"dark", 1280, 860, true}, {"phone", 390, 844, false}} {
-		win := w.open(t, v.width, v.height, v.dark)
+		win := d.open(t, v.width, v.height, v.dark)
 		win.goTo("/login")
 		if *allPictures {
 			win.shot("login-" + v.name)

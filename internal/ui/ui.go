@@ -60,6 +60,9 @@ type Options struct {
 	SampleTypes func(source string) []string
 	Log         *slog.Logger
 
+	// Expected tells when an unfinished job should be done, zero where that is not known; nil:
+	// it never is.
+	Expected func(*pipeline.Job) (takes time.Duration, at time.Time)
 	// Workflows tells of the workflows; nil: there are none.
 	Workflows Workflows
 	// Version is shown; empty means "dev".

@@ -19,9 +19,26 @@ import (
 
 type jobsView struct {
 	Status, Provider, Project, User string
-	Jobs                            []pipeline.Job
+	Jobs                            []jobRow
 	Pager                           pagerView
 	Now                             time.Time
+}
+
+// jobRow is a job, and when it should be done; zero where that is not known, or over.
+type jobRow struct {
+	pipeline.Job
+	Due time.Time
+}
+
+func (c *console) jobRows(jobs ...pipeline.Job) []jobRow {
+	rows := make([]jobRow, len(jobs))
+	for i, j := range jobs {
+		rows[i].Job = j
+		if c.o.Expected != nil {
+			_, rows[i].Due = c.o.Expected(&j)
+		}
+	}
+	return rows
 }
 
 func (v jobsView) filtered() bool { return v.Status+v.Provider+v.Project+v.User != "" }
@@ -41,14 +58,14 @@ func (c *console) jobs(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.Jobs, v.Pager = page.Items, pagerOf(q, page.Next); q.query("cursor") == "" {
+	if v.Jobs, v.Pager = c.jobRows(page.Items...), pagerOf(q, page.Next); q.query("cursor") == "" {
 		q.live = "job"
 	}
 	return jobsPage(v), nil
 }
 
 type jobView struct {
-	pipeline.Job
+	jobRow
 	Now              time.Time
 	Result, Metadata shown
 	Media            []pipeline.Media
@@ -65,7 +82,7 @@ func (c *console) job(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	q.title, q.nav, q.live = "Job "+j.ID, "jobs", "job,media"
-	v := jobView{Job: *j, Now: q.now, MayAct: q.may(access.Operator), Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
+	v := jobView{jobRow: c.jobRows(*j)[0], Now: q.now, MayAct: q.may(access.Operator), Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
 	media, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err
@@ -146,6 +163,15 @@ func preview(m pipeline.Media) string {
 		return ""
 	}
 	return u.RequestURI()
+}
+
+// thumbnail is the address of a small picture of an image, or of the image where there is
+// none.
+func thumbnail(m pipeline.Media) string {
+	if m.ThumbnailKey != "" {
+		return "/api/v1/media/" + url.PathEscape(m.ID) + "/thumbnail"
+	}
+	return preview(m)
 }
 
 // previewKind is how a file can be shown: image, video, audio, or not at all.
@@ -287,7 +313,7 @@ type projectView struct {
 	ID    string
 	About pipeline.Project // zero for one that is only named by its work
 	Runs  []pipeline.Run
-	Jobs  []pipeline.Job
+	Jobs  []jobRow
 	Media []pipeline.Media
 	More  bool
 	Now   time.Time
@@ -308,7 +334,7 @@ func (c *console) project(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := projectView{ID: id, Runs: runs.Items, Jobs: jobs.Items, Media: media.Items, More: jobs.Next != "" || media.Next != "", Now: q.now}
+	v := projectView{ID: id, Runs: runs.Items, Jobs: c.jobRows(jobs.Items...), Media: media.Items, More: jobs.Next != "" || media.Next != "", Now: q.now}
 	about, err := c.o.Store.Project(q.Context(), id)
 	switch {
 	case err == nil:

@@ -172,6 +172,13 @@ func newWorld(t *testing.T) *world {
 	console := ui.New(ui.Options{
 		Store: st, Guard: w.guard, API: apiHandler, Sources: w.gw.Sources, Address: address, Log: log,
 		SampleTypes: func(string) []string { return []string{"test"} }, Workflows: w.engine,
+		Expected: func(j *pipeline.Job) (time.Duration, time.Time) {
+			if j.Status.Settled() || j.UserID != "waits" {
+				return 0, time.Time{}
+			}
+			takes := map[string]time.Duration{"slow": 40 * time.Minute, "late": -2 * time.Minute}[j.ProjectID]
+			return takes, j.CreatedAt.Add(takes)
+		},
 	})
 	front := server.Handler(server.Options{
 		Ingest: w.gw.IngestHandler(), API: apiHandler, Console: console, Ready: st.Ready, Log: log,
