@@ -55,11 +55,12 @@ func startServer(t *testing.T) *server {
 	}
 	addr := ln.Addr().String()
 	ln.Close()
-	s := &server{endpoint: "http://" + addr, dir: t.TempDir()}
-	if err := os.Mkdir(filepath.Join(s.dir, "films"), 0o700); err != nil {
+	dir := t.TempDir()
+	s := &server{endpoint: "http://" + addr, dir: filepath.Join(dir, "buckets")}
+	if err := os.MkdirAll(filepath.Join(s.dir, "films"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, addr, s.dir)
+	cmd := exec.Command(program, addr, dir)
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {

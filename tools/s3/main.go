@@ -3,12 +3,14 @@
 //
 //	s3 ADDRESS FOLDER
 //
-// Folders in FOLDER are its buckets; the key is test-key, the secret test-secret.
+// Folders in FOLDER/buckets are its buckets; the key is test-key, the secret test-secret.
+// What it knows of files lies in FOLDER/about, for not every disk keeps attributes.
 package main
 
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend/meta"
@@ -29,7 +31,17 @@ func run(args []string) error {
 		return fmt.Errorf("want an address and a folder")
 	}
 	const key, secret = "test-key", "test-secret"
-	files, err := posix.New(args[1], meta.XattrMeta{}, posix.PosixOpts{})
+	buckets, about := filepath.Join(args[1], "buckets"), filepath.Join(args[1], "about")
+	for _, dir := range []string{buckets, about} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	notes, err := meta.NewSideCar(about)
+	if err != nil {
+		return err
+	}
+	files, err := posix.New(buckets, notes, posix.PosixOpts{SideCarDir: about})
 	if err != nil {
 		return err
 	}
