@@ -333,7 +333,7 @@ func (l lookup) job(ctx context.Context, ev *gaff.Event) (*pipeline.Job, error) 
 			return nil, err
 		}
 		if len(page.Items) > 0 {
-			return &page.Items[0], nil
+			return l.r.Job(ctx, page.Items[0].ID) // with its whole result
 		}
 	}
 	ids := []any{data.JobID}

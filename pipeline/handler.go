@@ -62,6 +62,7 @@ func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
 	if err != nil {
 		return err
 	}
+	u.shorten()
 	var settled *Job
 	err = h.o.Store.Apply(ctx, lease, func(tx Tx) error {
 		settled, err = h.apply(ctx, tx, ev, u)

@@ -39,6 +39,7 @@ func (l *Ledger) Hear(ctx context.Context, provider, requestID string, u Update)
 	if !u.Fetch && !u.Status.Settled() && u.Status <= j.Status && j.NextAskAt.After(soon) {
 		return nil // nothing new, and clients ask twice a second
 	}
+	u.shorten()
 	var settled *Job
 	err = l.o.Store.Write(ctx, func(tx Tx) error {
 		settled = nil

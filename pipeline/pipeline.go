@@ -65,8 +65,10 @@ type Job struct {
 	// RequestID is the provider's name for the work; unique within Provider.
 	RequestID string
 	Status    JobStatus
-	// Result is what the provider returned, as sent; nil until completed.
-	Result json.RawMessage
+	// Result is what the provider returned, as sent; nil until completed. Lists leave out
+	// those of more than MaxListed bytes; ResultSize is how long it is all the same.
+	Result     json.RawMessage
+	ResultSize int64
 	// Error is text for people; ErrorType a code for programs, such as
 	// "content_policy_violation". Both empty unless failed.
 	Error, ErrorType string
@@ -111,6 +113,9 @@ type Job struct {
 	// repetition of the call means the same job then.
 	OwedBy string
 }
+
+// MaxListed is the longest result of a job that lists hold, in bytes.
+const MaxListed = 64 << 10
 
 // SubmitState is how far the submit of a job has come.
 type SubmitState int
@@ -167,7 +172,8 @@ type Media struct {
 	// colon and a JSON pointer, such as "fal:/images/0". Unique within the job, so no
 	// file has two rows.
 	Position string
-	// URL is where the provider keeps it.
+	// URL is where the provider keeps it. A "data:" link of more than 4 KiB is in the job's
+	// result, and stands here as "data:image/png;sha256=…"; see [Media.Shortened].
 	URL         string
 	MediaType   string // one of the Media… constants
 	ContentType string // empty if not known

@@ -196,6 +196,7 @@ func (l *Ledger) askAfter(ctx context.Context, p Provider, j *Job, by string, ca
 		}
 	}
 	u, askErr := p.Ask(ctx, j)
+	u.shorten()
 	if askErr != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

@@ -1630,8 +1630,12 @@ func (l *loader) step(name string) (map[string]any, error) {
 		files := []any{}
 		if u.Status == pipeline.StepCompleted {
 			for _, m := range media[u.Item] {
+				link := m.URL
+				if whole, ok := pipeline.WholeLink(result, link); ok && m.Shortened() {
+					link = whole
+				}
 				files = append(files, map[string]any{
-					"id": m.ID, "job": m.JobID, "url": m.URL, "storedUrl": m.StoredURL, "mediaType": m.MediaType,
+					"id": m.ID, "job": m.JobID, "url": link, "storedUrl": m.StoredURL, "mediaType": m.MediaType,
 					"contentType": m.ContentType, "size": m.Size, "sha256": m.SHA256, "metadata": decode(m.Metadata),
 				})
 			}

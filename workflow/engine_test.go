@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -182,6 +183,10 @@ func (w *world) settle(jobID string, status pipeline.JobStatus, result string) {
 		}
 		for _, m := range files {
 			m.JobID, m.ProjectID = j.ID, j.ProjectID
+			if len(m.URL) > 4096 {
+				_, data, _ := pipeline.ReadDataLink(m.URL)
+				m.URL = fmt.Sprintf("data:image/png;sha256=%x", sha256.Sum256(data)) // as the pipeline does
+			}
 			if _, err := tx.AddMedia(ctx, &m); err != nil {
 				return err
 			}
@@ -340,6 +345,28 @@ func TestStoryboard(t *testing.T) {
 		p, err := w.st.Project(context.Background(), "p1")
 		if err != nil || p.ID != "p1" {
 			t.Errorf("project: %+v %v", p, err)
+		}
+	})
+}
+
+// A file that the provider sent inside its result is handed to the next step in full.
+func TestDataLinksAreHandedOnInFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, `
+name: inline
+steps:
+  - {name: image, submit: {provider: fal, model: fal-ai/flux/dev, input: {prompt: a dog}}}
+  - {name: video, needs: [image], submit: {provider: fal, model: fal-ai/veo3.1, input: {image_url: "${steps.image.media[0].url}"}}}
+`)
+		run := w.run("inline", `{}`)
+		w.await(run, "running image=running video=pending jobs=image-1")
+		link := "data:image/png;base64," + strings.Repeat("AQID", 2000)
+		w.settle(run+"-image-1", pipeline.JobCompleted, `{"images":[{"url":"`+link+`"}]}`)
+		w.await(run, "running image=completed video=running jobs=video-1")
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if got, want := string(w.asked[len(w.asked)-1].Input), `{"image_url":"`+link+`"}`; got != want {
+			t.Errorf("the video is made of %.200s", got)
 		}
 	})
 }

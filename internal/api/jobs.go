@@ -50,6 +50,7 @@ func (s *server) jobDetail(ctx context.Context, j *pipeline.Job) (*output[jobDet
 		jobDoc: s.jobDoc(*j), WebhookURL: orNull(j.WebhookURL), CallbackURL: orNull(j.Callback), StatusURL: orNull(j.StatusURL),
 		ResponseURL: orNull(j.ResponseURL), CancelURL: orNull(j.CancelURL), Log: []noteDoc{},
 	}
+	d.Result = rawJSON(j.Result)
 	notes, err := s.o.Store.JobNotes(ctx, j.ID)
 	if err != nil {
 		return nil, s.failure(err)

@@ -2,9 +2,13 @@ package api_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +16,7 @@ import (
 	"gaff"
 	"gaff/internal/api"
 	"gaff/pipeline"
+	"gaff/store/sqlite"
 )
 
 // fakeFiles keeps a copy of every file but med_none's.
@@ -80,5 +85,53 @@ func TestMediaFiles(t *testing.T) {
 	}
 	if got := with.call("GET", "/api/v1/media/med_1/file", "viewer", ""); got.header.Get("Accept-Ranges") != "bytes" {
 		t.Errorf("no ranges: %v", got.header)
+	}
+}
+
+// A list never carries the megabytes of a data: link, nor those of a result; the single row
+// and the single job do.
+func TestLongContentIsNotInLists(t *testing.T) {
+	t.Parallel()
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	log := slog.New(slog.DiscardHandler)
+	gw, err := gaff.New(gaff.Options{Store: st, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := "data:text/plain," + strings.Repeat("z", 100_000)
+	sum := sha256.Sum256([]byte(link[len("data:text/plain,"):]))
+	short := "data:text/plain;sha256=" + hex.EncodeToString(sum[:])
+	err = st.Write(t.Context(), func(tx pipeline.Tx) error {
+		for id, storage := range map[string]pipeline.Storage{"none": pipeline.StorageNone, "stored": pipeline.StorageStored} {
+			j := &pipeline.Job{ID: "job_" + id, Provider: "fal", Status: pipeline.JobCompleted, Result: json.RawMessage(`{"image":{"url":"` + link + `"}}`)}
+			if err := tx.InsertJob(t.Context(), j); err != nil {
+				return err
+			}
+			if _, err := tx.AddMedia(t.Context(), &pipeline.Media{ID: "med_" + id, JobID: j.ID, Position: "fal:/image", URL: short, Storage: storage}); err != nil {
+				return err
+			}
+		}
+		_, err := tx.AddMedia(t.Context(), &pipeline.Media{ID: "med_lost", JobID: "job_none", Position: "fal:/else", URL: strings.Replace(short, "=", "=00", 1)[:len(short)]})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log})}
+	for path, want := range map[string]struct{ whole, parts int }{
+		"/api/v1/media": {0, 3}, "/api/v1/media/med_none": {1, 0}, "/api/v1/media/med_stored": {0, 1}, "/api/v1/media/med_lost": {0, 1},
+		"/api/v1/jobs": {0, 0}, "/api/v1/jobs/job_none": {1, 0},
+	} {
+		res := c.call("GET", path, "viewer", "")
+		if res.status != 200 || strings.Count(res.body, link) != want.whole || strings.Count(res.body, ";sha256=") != want.parts || want.whole == 0 && len(res.body) > 5000 {
+			t.Errorf("%s: %d, %.600s", path, res.status, res.body)
+		}
+		if strings.Contains(path, "jobs") && !strings.Contains(res.body, `"resultSize":100036`) {
+			t.Errorf("%s does not tell how long the result is: %.600s", path, res.body)
+		}
 	}
 }

@@ -19,7 +19,8 @@ type jobDoc struct {
 	UserID      *string `json:"userId"`
 	RequestID   *string `json:"requestId" doc:"The provider's name for the work."`
 	Status      string  `json:"status" enum:"queued,processing,completed,failed,cancelled"`
-	Result      rawJSON `json:"result" doc:"As the provider sent it."`
+	Result      rawJSON `json:"result" doc:"As the provider sent it. Lists and the stream leave one of more than 64 KiB out."`
+	ResultSize  int64   `json:"resultSize" doc:"How long the result is, in bytes; 0 if there is none."`
 	Error       *string `json:"error" doc:"For people."`
 	ErrorType   *string `json:"errorType" doc:"For programs, such as content_policy_violation."`
 	SettledBy   *string `json:"settledBy" doc:"webhook or reconciliation; null until settled."`
@@ -44,11 +45,14 @@ type jobDoc struct {
 func (s *server) jobDoc(j pipeline.Job) jobDoc {
 	d := jobDoc{
 		ID: j.ID, Provider: j.Provider, Model: orNull(j.Model), Kind: orNull(j.Kind), ProjectID: orNull(j.ProjectID),
-		UserID: orNull(j.UserID), RequestID: orNull(j.RequestID), Status: j.Status.String(), Result: rawJSON(j.Result),
+		UserID: orNull(j.UserID), RequestID: orNull(j.RequestID), Status: j.Status.String(), ResultSize: j.ResultSize,
 		Error: orNull(j.Error), ErrorType: orNull(j.ErrorType), SettledBy: orNull(j.SettledBy), Metadata: rawJSON(j.Metadata),
 		CreatedAt: stamp(j.CreatedAt), SubmittedAt: stamp(j.SubmittedAt), SettledAt: stamp(j.SettledAt), UpdatedAt: stamp(j.UpdatedAt),
 		Submit: orNull(j.Submit.String()), IdempotencyKey: orNull(j.IdempotencyKey), Cost: orNull(j.Cost), NextAskAt: stamp(j.NextAskAt),
 		Asks: j.Asks, RunID: orNull(j.RunID), StepID: orNull(j.StepID),
+	}
+	if len(j.Result) <= pipeline.MaxListed {
+		d.Result = rawJSON(j.Result)
 	}
 	if s.o.Jobs == nil {
 		return d
@@ -65,7 +69,7 @@ type mediaDoc struct {
 	JobID        string  `json:"jobId"`
 	ProjectID    *string `json:"projectId"`
 	Position     string  `json:"position" doc:"Where the file stands in the job's result."`
-	URL          string  `json:"url" doc:"Where the provider keeps it."`
+	URL          string  `json:"url" doc:"Where the provider keeps it. A data: link of more than 4 KiB is shown as data:image/png;sha256=…; in full where one row is asked for that has no copy."`
 	StoredURL    *string `json:"storedUrl" doc:"Where gaff keeps it: a link that needs no token and ends after a day (media.link_for)."`
 	ThumbnailURL *string `json:"thumbnailUrl" doc:"A small picture of it, likewise; of images only."`
 	Storage      string  `json:"storage" enum:"none,pending,stored,gone,failed" doc:"How far the copy has come. gone: the provider has the file no more."`
@@ -153,6 +157,14 @@ func (s *server) describeResults(api huma.API) {
 			m, err := s.o.Store.MediaByID(ctx, in.ID)
 			if err != nil {
 				return nil, s.failure(err)
+			}
+			if m.Shortened() && m.Storage != pipeline.StorageStored {
+				// Nowhere else is the file as such.
+				if j, err := s.o.Store.Job(ctx, m.JobID); err == nil {
+					if link, ok := pipeline.WholeLink(j.Result, m.URL); ok {
+						m.URL = link
+					}
+				}
 			}
 			return &output[mediaDoc]{s.mediaDoc(*m)}, nil
 		})

@@ -9,7 +9,6 @@ package media
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -245,7 +244,11 @@ func (k *Keeper) copy(ctx context.Context, m *pipeline.Media) (*made, error) {
 		return nil, err
 	}
 	defer done()
-	if err := k.fetch(ctx, m.URL, p); err != nil {
+	link, err := k.linkOf(ctx, m)
+	if err == nil {
+		err = k.fetch(ctx, link, p)
+	}
+	if err != nil {
 		p.leave()
 		return nil, err
 	}
@@ -260,6 +263,23 @@ func (k *Keeper) copy(ctx context.Context, m *pipeline.Media) (*made, error) {
 	}
 	p.remove()
 	return c, nil
+}
+
+// linkOf is a row's link, in full.
+func (k *Keeper) linkOf(ctx context.Context, m *pipeline.Media) (string, error) {
+	if !m.Shortened() {
+		return m.URL, nil
+	}
+	j, err := k.o.Store.Job(ctx, m.JobID)
+	if err != nil && !errors.Is(err, gaff.ErrNotFound) {
+		return "", err
+	}
+	if err == nil {
+		if link, ok := pipeline.WholeLink(j.Result, m.URL); ok {
+			return link, nil
+		}
+	}
+	return "", never("the job's result, which held the file, has it no more")
 }
 
 // examine finds out what was downloaded.
@@ -366,9 +386,9 @@ func (k *Keeper) fetch(ctx context.Context, link string, p *part) error {
 		return nil
 	}
 	if len(link) > 5 && strings.EqualFold(link[:5], "data:") {
-		contentType, data, err := parseData(link[5:])
+		contentType, data, err := pipeline.ReadDataLink(link)
 		if err != nil {
-			return err
+			return never("%w", err)
 		}
 		if int64(len(data)) > k.o.MaxSize {
 			return k.tooLarge()
@@ -525,32 +545,6 @@ func (s *stallWatch) stop() {
 	defer s.mu.Unlock()
 	s.ended = true
 	s.timer.Stop()
-}
-
-// parseData reads what follows "data:" in a link.
-func parseData(text string) (contentType string, data []byte, err error) {
-	head, body, ok := strings.Cut(text, ",")
-	if !ok {
-		return "", nil, never("the data: link has no comma")
-	}
-	contentType, encoded := strings.CutSuffix(head, ";base64")
-	if !encoded {
-		plain, err := url.PathUnescape(body)
-		if err != nil {
-			return "", nil, never("the data: link cannot be read")
-		}
-		return contentType, []byte(plain), nil
-	}
-	if strings.Contains(body, "%") {
-		if body, err = url.PathUnescape(body); err != nil {
-			return "", nil, never("the data: link cannot be read")
-		}
-	}
-	data, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(body, "="))
-	if err != nil {
-		return "", nil, never("the data: link is not base64")
-	}
-	return contentType, data, nil
 }
 
 // Again asks for the copy of a file once more: of one that failed, or that was made while

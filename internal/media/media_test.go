@@ -3,6 +3,7 @@ package media_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -457,6 +458,36 @@ func (s *trickle) Read(p []byte) (int, error) {
 	case <-s.ctx.Done():
 		return 0, s.ctx.Err()
 	}
+}
+
+// The content of a long data: link is in the job's result; the row only has its hash.
+func TestLongDataLinksAreKept(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		data := bytes.Repeat(picture, 100)
+		link := "data:image/png;base64," + base64.StdEncoding.EncodeToString(data)
+		short := fmt.Sprintf("data:image/png;sha256=%x", sha256.Sum256(data))
+		err := w.store.Write(context.Background(), func(tx pipeline.Tx) error {
+			return tx.InsertJob(context.Background(), &pipeline.Job{
+				ID: "job_1", Provider: "fal", Status: pipeline.JobCompleted, Result: json.RawMessage(`[{"a":7},"` + link + `"]`),
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := w.add(short)
+		w.settle()
+		w.wantStored(id, data)
+		if m := w.row(id); m.URL != short || m.ContentType != "image/png" {
+			t.Errorf("%s %s", m.URL, m.ContentType)
+		}
+		for _, job := range []string{"job_1", "job_none"} {
+			lost := w.add(fmt.Sprintf("data:image/png;sha256=%x", sha256.Sum256([]byte(job))), func(m *pipeline.Media) { m.JobID = job })
+			w.settle()
+			if m := w.row(lost); m.Storage != pipeline.StorageFailed || !strings.Contains(m.StorageError, "has it no more") {
+				t.Errorf("%s: %s %q", job, m.Storage, m.StorageError)
+			}
+		}
+	})
 }
 
 func TestOneContentIsKeptOnce(t *testing.T) {

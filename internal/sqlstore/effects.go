@@ -88,6 +88,7 @@ func (sc *jobScan) columns() []any {
 func (sc *jobScan) job() *pipeline.Job {
 	j := sc.j
 	j.Result, j.Metadata = json.RawMessage(sc.result), json.RawMessage(sc.metadata)
+	j.ResultSize = max(j.ResultSize, int64(len(sc.result)))
 	j.CreatedAt, j.UpdatedAt = fromMicros(sc.created), fromMicros(sc.updated)
 	j.SubmittedAt, j.SettledAt = fromNull(sc.submitted), fromNull(sc.settledAt)
 	j.SentAt, j.NextAskAt = fromNull(sc.sent), fromNull(sc.nextAsk)

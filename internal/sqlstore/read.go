@@ -960,7 +960,17 @@ func scanJob(rows *sql.Rows) (*jobScan, error) {
 	return sc, rows.Scan(sc.columns()...)
 }
 
-// Jobs returns a page of jobs, newest first.
+// listedJobColumns are a job's as lists show it: a page of results of megabytes would not fit
+// into memory.
+var listedJobColumns = strings.Replace(jobColumns, "j.result,",
+	"case when length(j.result) <= "+strconv.Itoa(pipeline.MaxListed)+" then j.result end,", 1) + `, coalesce(length(j.result), 0)`
+
+func scanListedJob(rows *sql.Rows) (*jobScan, error) {
+	sc := &jobScan{}
+	return sc, rows.Scan(append(sc.columns(), &sc.j.ResultSize)...)
+}
+
+// Jobs returns a page of jobs, newest first. Long results are left out.
 func (s *Store) Jobs(ctx context.Context, f pipeline.JobFilter) (page gaff.Page[pipeline.Job], err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -982,7 +992,7 @@ func (s *Store) Jobs(ctx context.Context, f pipeline.JobFilter) (page gaff.Page[
 	if f.Status != nil {
 		w.add("j.status = ?", int64(*f.Status))
 	}
-	js, err := collect(ctx, s.read, scanJob, `select `+jobColumns+` from job j`+w.String()+
+	js, err := collect(ctx, s.read, scanListedJob, `select `+listedJobColumns+` from job j`+w.String()+
 		` order by j.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "jobs", err)

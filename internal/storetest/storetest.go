@@ -1121,6 +1121,22 @@ func testResultLists(s *suite) {
 	s.equal("media of a project", listMedia(pipeline.MediaFilter{ProjectID: "p2", MediaType: pipeline.MediaVideo}), []string{"med_8", "med_5", "med_2"})
 	s.equal("media of a job", listMedia(pipeline.MediaFilter{JobID: "job_4"}), []string{"med_4"})
 	s.equal("images", listMedia(pipeline.MediaFilter{MediaType: pipeline.MediaImage}), []string{})
+
+	for size, listed := range map[int]int{pipeline.MaxListed: pipeline.MaxListed, pipeline.MaxListed + 1: 0} {
+		long := json.RawMessage(`"` + strings.Repeat("x", size-2) + `"`)
+		s.write(func(tx pipeline.Tx) error {
+			j, err := tx.Job(s.ctx, "job_0")
+			s.must(err)
+			j.Result = long
+			return tx.SaveJob(s.ctx, j)
+		})
+		page, err := s.st.Jobs(s.ctx, pipeline.JobFilter{RequestID: "r0"})
+		s.must(err)
+		j, err := s.st.Job(s.ctx, "job_0")
+		s.must(err)
+		s.equal("a long result in a list, and alone", []int{len(page.Items[0].Result), len(j.Result)}, []int{listed, size})
+		s.equal("its size", []int64{page.Items[0].ResultSize, j.ResultSize}, []int64{int64(size), int64(size)})
+	}
 }
 
 func testRejections(s *suite) {

@@ -864,9 +864,9 @@ func TestJobsAreAskedAfterWhenTheyAreOverdue(t *testing.T) {
 		r.stop()
 		r.begin(rigOptions{})
 		for model, want := range map[string]struct{ first, last time.Duration }{
-			quick: {30 * time.Second, 36 * time.Second},  // a quarter of two minutes, give or take a fifth
-			usual: {90 * time.Second, 108 * time.Second}, // half as long again as usual
-			slow:  {15 * time.Minute, 18 * time.Minute},
+			quick: {30 * time.Second, 36 * time.Second},                // a quarter of two minutes, give or take a fifth
+			usual: {90 * time.Second, 108 * time.Second},               // half as long again as usual
+			slow:  {12*time.Minute + 30*time.Second, 15 * time.Minute}, // at 2 minutes, and at most 10 later
 		} {
 			time.Sleep(time.Second)
 			began := time.Now()
@@ -883,7 +883,7 @@ func TestJobsAreAskedAfterWhenTheyAreOverdue(t *testing.T) {
 			if took := time.Since(began); took < want.first*8/10 || took > want.last+2*time.Second {
 				t.Errorf("%s: settled after %s, want from %s to %s\n%s", model, took, want.first*8/10, want.last, r.notes(j.ID))
 			}
-			if asks := strings.Count(r.notes(j.ID), "ask: "); asks > 2 {
+			if asks := strings.Count(r.notes(j.ID), "ask: "); asks > 3 {
 				t.Errorf("%s: asked %d times", model, asks)
 			}
 			if takes, at := r.Expected(j); takes != 0 || !at.IsZero() {

@@ -43,8 +43,9 @@ export interface Job {
   userId: string | null;
   requestId: string | null;
   status: JobStatus;
-  /** As the provider sent it; null until completed. */
+  /** As the provider sent it; null until completed, and in lists if it has more than 64 KiB (resultSize). */
   result: unknown;
+  resultSize: number;
   error: string | null;
   errorType: string | null;
   settledBy: "webhook" | "reconciliation" | null;
