@@ -277,6 +277,8 @@ type Verification struct {
 	// ID and Type are the event's id and type where the verifier's description
 	// tells where they stand (Standard Webhooks' webhook-id, for one).
 	ID, Type string
+	// Status is joined with the id to tell events apart, as that of an [Envelope].
+	Status string
 	// Content is what is to be read in place of the body, as JSON, where the body is a
 	// sealed form of it (a JSON Web Token, an encrypted message); empty: the body itself.
 	Content string
@@ -352,6 +354,8 @@ type Source struct {
 	Handshaker Handshaker
 	// Ack is answered in place of the usual JSON; nil for the usual.
 	Ack *Reply
+	// Bare leaves the body of refusals empty, for senders that take a body for a failure.
+	Bare bool
 	// CheckHandle judges the last part of an address with one, PathPrefix{source}/{handle},
 	// of an authentic request; an error refuses it as a wrong signature would. Nil: any
 	// handle is taken, and means nothing.

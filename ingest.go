@@ -92,6 +92,9 @@ func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
 	if src != nil {
 		source = src.Name
 	}
+	if src != nil && src.Bare && rp.status >= 400 {
+		rp.fixed = &Reply{}
+	}
 	if rp.status >= 400 {
 		g.reject(r, req, name, rp)
 	}
@@ -391,14 +394,14 @@ func tooDeep(data []byte) bool {
 	return false
 }
 
-// dedupeKey is the sender's id joined with the status, or the body's hash. An id too long
+// dedupeKey is the sender's id, or the body's hash, joined with the status. An id too long
 // for an index is hashed too.
 func dedupeKey(env Envelope, body []byte) string {
-	if env.ID == "" {
-		sum := sha256.Sum256(body)
-		return "sha256:" + hex.EncodeToString(sum[:])
-	}
 	key := env.ID
+	if key == "" {
+		sum := sha256.Sum256(body)
+		key = "sha256:" + hex.EncodeToString(sum[:])
+	}
 	if env.Status != "" {
 		key += "\n" + env.Status
 	}

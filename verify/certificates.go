@@ -15,115 +15,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"gaff"
 )
 
-// certificates fetches and keeps signing certificates. Their addresses come with the
-// request, so each sender pins its own pattern first.
-type certificates struct {
-	client *http.Client
-	now    func() time.Time
+// certificates are signing certificates by the addresses that requests tell. What one says
+// about its own dates is checked at each use.
+type certificates struct{ *remote[*x509.Certificate] }
 
-	mu     sync.Mutex
-	kept   map[string]*certificate
-	window time.Time // when the count of fetches began
-	count  int
-}
-
-// certificate is one that is kept, or being fetched. The fields after done may be read
-// once it is closed.
-type certificate struct {
-	done chan struct{}
-	cert *x509.Certificate
-	err  error
-	due  time.Time // when to fetch it again
-}
-
-const (
-	maxCertificates = 64               // kept
-	certMaxAge      = 24 * time.Hour   // then it is fetched again
-	certBackoff     = 30 * time.Second // after a failure
-	certPerMinute   = 20               // fetches that strangers can cause
-	certMaxBytes    = 64 << 10
-)
-
-func newCertificates(client *http.Client) *certificates {
-	return &certificates{client: client, now: time.Now, kept: map[string]*certificate{}}
-}
-
-func (c *certificates) get(ctx context.Context, address string) (*x509.Certificate, error) {
-	c.mu.Lock()
-	entry := c.kept[address]
-	var old *x509.Certificate
-	if entry != nil {
-		select {
-		case <-entry.done:
-			if !c.now().Before(entry.due) {
-				entry, old = nil, entry.cert
-			}
-		default:
+func newCertificates(client *http.Client) certificates {
+	return certificates{newRemote("certificate at", func(ctx context.Context, address string) (*x509.Certificate, error) {
+		doc, err := fetch(ctx, client, address, remoteMaxBytes)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if entry == nil {
-		if !c.mayFetch() {
-			c.mu.Unlock()
-			return nil, fmt.Errorf("certificate at %s: %w: too many different ones were asked for", address, gaff.ErrUnverifiable)
-		}
-		entry = &certificate{done: make(chan struct{})}
-		c.kept[address] = entry
-		go c.fetch(context.WithoutCancel(ctx), address, entry, old)
-	}
-	c.mu.Unlock()
-	select {
-	case <-entry.done:
-		return entry.cert, entry.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("certificate at %s: %w: %w", address, gaff.ErrUnverifiable, ctx.Err())
-	}
-}
-
-// mayFetch counts a fetch and makes room for it.
-func (c *certificates) mayFetch() bool {
-	now := c.now()
-	if now.Sub(c.window) >= time.Minute {
-		c.window, c.count = now, 0
-	}
-	if c.count++; c.count > certPerMinute {
-		return false
-	}
-	if len(c.kept) >= maxCertificates {
-		for address, e := range c.kept { // any one that is not under way
-			select {
-			case <-e.done:
-				delete(c.kept, address)
-				return true
-			default:
-			}
-		}
-		return false
-	}
-	return true
-}
-
-// fetch fills the entry. An old certificate stays in use while its host is unreachable:
-// what it says about its own dates is checked at each use.
-func (c *certificates) fetch(ctx context.Context, address string, entry *certificate, old *x509.Certificate) {
-	defer close(entry.done)
-	doc, err := fetch(ctx, c.client, address, certMaxBytes)
-	if err == nil {
-		entry.cert, err = parseCertificate(doc)
-	}
-	if err == nil {
-		entry.due = c.now().Add(certMaxAge)
-		return
-	}
-	entry.due = c.now().Add(certBackoff)
-	if entry.cert = old; old == nil {
-		entry.err = fmt.Errorf("certificate at %s: %w: %w", address, gaff.ErrUnverifiable, err)
-	}
+		return parseCertificate(doc)
+	})}
 }
 
 func parseCertificate(doc []byte) (*x509.Certificate, error) {
@@ -147,7 +55,7 @@ func parseCertificate(doc []byte) (*x509.Certificate, error) {
 // checkRSA verifies a signature with the certificate at an address that was found to be
 // the sender's. The address is fetched over TLS from a pinned host: that is what the
 // certificate is trusted for.
-func (c *certificates) checkRSA(ctx context.Context, address string, h crypto.Hash, content, sig []byte, label string, now time.Time) (string, error) {
+func (c certificates) checkRSA(ctx context.Context, address string, h crypto.Hash, content, sig []byte, label string, now time.Time) (string, error) {
 	cert, err := c.get(ctx, address)
 	if err != nil {
 		return "", err
@@ -166,7 +74,7 @@ func (c *certificates) checkRSA(ctx context.Context, address string, h crypto.Ha
 type sns struct {
 	scheme Scheme
 	topics []string
-	certs  *certificates
+	certs  certificates
 	set    pointers
 }
 
@@ -285,7 +193,7 @@ func (v *sns) sign(*gaff.Request, time.Time) error {
 type paypal struct {
 	scheme  Scheme
 	webhook string
-	certs   *certificates
+	certs   certificates
 }
 
 var paypalCertURL = regexp.MustCompile(`^https://api(-m)?\.(sandbox\.)?paypal\.com/[A-Za-z0-9/_-]{1,128}(\.[a-z]{1,8})?$`)

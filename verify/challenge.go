@@ -2,9 +2,11 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -51,14 +53,20 @@ type Challenge struct {
 // Match is a condition on a place: it holds a text, or this one.
 type Match struct {
 	Location `yaml:",inline"`
-	// Value is the text that must stand there; empty: any.
-	Value string `json:"value,omitempty" yaml:"value,omitempty"`
+	// Value is the text that must stand there; empty: any that Pattern, a regular
+	// expression for the whole text, allows.
+	Value   string `json:"value,omitempty" yaml:"value,omitempty"`
+	Pattern string `json:"pattern,omitempty" yaml:"pattern,omitempty"`
+	// Absent turns it round: nothing may stand there.
+	Absent bool `json:"absent,omitempty" yaml:"absent,omitempty"`
 }
 
 // Guard is a place with the setting that its text must equal.
 type Guard struct {
 	Location `yaml:",inline"`
 	Setting  string `json:"setting" yaml:"setting"`
+	// Status is the answer to another text; 403 if zero.
+	Status int `json:"status,omitempty" yaml:"status,omitempty"`
 }
 
 // ChallengeHMAC says how the HMAC of a value is made and written.
@@ -135,6 +143,8 @@ type Handshaker struct {
 	list    []challenge
 	methods []string
 	set     pointers
+	// open unseals a body; empty for one that is not sealed. Nil: the sender seals none.
+	open func(body []byte) string
 }
 
 // challenge is a [Challenge] ready for use.
@@ -148,11 +158,16 @@ type challenge struct {
 	pattern *regexp.Regexp
 	hosts   []*regexp.Regexp
 	keys    secretKeys
+	// settings are those that the answer is made of.
+	settings []string
 }
 
+var configToken = regexp.MustCompile(`\{config:([^}]*)\}`)
+
 type matching struct {
-	at    place
-	value string
+	Match
+	at      place
+	pattern *regexp.Regexp
 }
 
 const (
@@ -171,6 +186,9 @@ func NewHandshaker(s Scheme, o HandshakeOptions) (*Handshaker, error) {
 	}
 	var f faults
 	h := &Handshaker{o: o}
+	if s.Name == "lark" { // which does not sign its challenge, but seals it
+		h.open = newSealed(o.Secrets).open
+	}
 	for i, c := range s.Challenge {
 		path := fmt.Sprintf("challenge[%d]", i)
 		if len(s.Challenge) == 1 {
@@ -205,8 +223,12 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 		f.add(path+".match", "missing; a POST without it would answer every webhook")
 	}
 	for i, m := range c.Match {
-		at := newPlace(&m.Location, fmt.Sprintf("%s.match[%d]", path, i), set, f)
-		c.match = append(c.match, matching{at, m.Value})
+		at := fmt.Sprintf("%s.match[%d]", path, i)
+		ready := matching{m, newPlace(&m.Location, at, set, f), wholeText(m.Pattern, at+".pattern", f)}
+		if m.Absent && m.Value+m.Pattern != "" {
+			f.add(at+".absent", "goes with neither value nor pattern")
+		}
+		c.match = append(c.match, ready)
 	}
 	if c.Guard != nil {
 		c.guard = newPlace(&c.Guard.Location, path+".guard", set, f)
@@ -214,10 +236,9 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 			f.add(path+".guard.setting", "missing; the name of the setting with the expected text is wanted")
 		}
 	}
+	c.settings = c.Answer.settings()
+	texts := c.Answer.texts()
 	uses := func(token string) bool {
-		texts := []string{c.Answer.Text, c.Answer.Body}
-		texts = slices.AppendSeq(texts, maps.Values(c.Answer.JSON))
-		texts = slices.AppendSeq(texts, maps.Values(c.Answer.Headers))
 		return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(t, token) })
 	}
 	if c.Value == nil && (uses("{value}") || uses("{hmac}") || c.HMAC != nil) {
@@ -226,12 +247,7 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 	if strings.Contains(c.Answer.Body, "{value}") || strings.Contains(c.Answer.Body, "{hmac}") {
 		f.add(path+".answer.body", "is sent as it stands; write the members under json, or a text under text")
 	}
-	if c.Pattern != "" {
-		var err error
-		if c.pattern, err = regexp.Compile("^(?:" + c.Pattern + ")$"); err != nil {
-			f.add(path+".pattern", "%v", err)
-		}
-	}
+	c.pattern = wholeText(c.Pattern, path+".pattern", f)
 	if c.HMAC == nil && uses("{hmac}") {
 		f.add(path+".hmac", "missing; the answer is made of it")
 	}
@@ -274,11 +290,42 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 	}
 }
 
+func (a *Answer) texts() []string {
+	texts := []string{a.Text, a.Body}
+	texts = slices.AppendSeq(texts, maps.Values(a.JSON))
+	return slices.AppendSeq(texts, maps.Values(a.Headers))
+}
+
+// settings lists the operator's settings that the answer is made of.
+func (a *Answer) settings() (names []string) {
+	for _, text := range a.texts() {
+		for _, m := range configToken.FindAllStringSubmatch(text, -1) {
+			names = append(names, m[1])
+		}
+	}
+	return names
+}
+
+// wholeText readies a pattern that a whole text must match; nil for none.
+func wholeText(pattern, path string, f *faults) *regexp.Regexp {
+	if pattern == "" {
+		return nil
+	}
+	re, err := regexp.Compile("^(?:" + pattern + ")$")
+	if err != nil {
+		f.add(path, "%v", err)
+	}
+	return re
+}
+
 // Methods lists the methods, besides POST, that the sender uses.
 func (h *Handshaker) Methods() []string { return h.methods }
 
 // Handshake answers r if it is one of the challenges. See [gaff.Handshaker].
 func (h *Handshaker) Handshake(ctx context.Context, r *gaff.Request, v gaff.Verification, refusal error) (gaff.Reply, bool) {
+	if v.Content == "" && h.open != nil {
+		v.Content = h.open(r.Body)
+	}
 	if v.Content != "" {
 		plain := *r
 		plain.Body = []byte(v.Content)
@@ -302,7 +349,12 @@ func (h *Handshaker) Handshake(ctx context.Context, r *gaff.Request, v gaff.Veri
 func (c *challenge) matches(r *gaff.Request, values [][]byte) bool {
 	for _, m := range c.match {
 		text, err := m.at.read(r, values)
-		if err != nil || m.value != "" && text != m.value {
+		switch {
+		case m.Absent:
+			if !errors.Is(err, ErrMissing) || m.at.in == "json" && len(values) > m.at.index && values[m.at.index] != nil {
+				return false
+			}
+		case err != nil, m.Value != "" && text != m.Value, m.pattern != nil && !m.pattern.MatchString(text):
 			return false
 		}
 	}
@@ -324,9 +376,9 @@ func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, 
 		case want == "":
 			return refuse(http.StatusForbidden, "the setting %s is not set", c.Guard.Setting)
 		case err != nil:
-			return refuse(http.StatusForbidden, "%s: %v", c.guard.label, err)
+			return refuse(cmp.Or(c.Guard.Status, http.StatusForbidden), "%s: %v", c.guard.label, err)
 		case subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1:
-			return refuse(http.StatusForbidden, "%s is not the setting %s", c.guard.label, c.Guard.Setting)
+			return refuse(cmp.Or(c.Guard.Status, http.StatusForbidden), "%s is not the setting %s", c.guard.label, c.Guard.Setting)
 		}
 	}
 	value, digest := "", ""
@@ -375,6 +427,11 @@ func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, 
 				Body: []byte(`{"error":"Webhook processing failed"}`), Reason: "confirm: " + err.Error()}, true
 		}
 		rep.Note = note
+	}
+	for _, name := range c.settings {
+		if h.o.Settings[name] == "" {
+			return refuse(http.StatusForbidden, "the setting %s is not set", name)
+		}
 	}
 	fill := []string{"{value}", value, "{hmac}", digest}
 	for name, text := range h.o.Settings {
@@ -443,7 +500,7 @@ func (h *Handshaker) confirm(ctx context.Context, c *challenge, r *gaff.Request,
 		return "", err
 	}
 	defer res.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, certMaxBytes))
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, remoteMaxBytes))
 	if res.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("%s answered %s", u.Hostname(), res.Status)
 	}

@@ -11,6 +11,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -40,7 +41,8 @@ type jsonToken struct {
 	secrets secretKeys
 	public  []publicKey
 	jwks    *JWKS
-	claims  Claims // settings in place
+	byKid   *remote[publicKey] // keys that are fetched one by one; nil: none are
+	claims  Claims             // settings in place
 	url     string
 }
 
@@ -81,7 +83,12 @@ func newJWT(s Scheme, o Options, f *faults) *jsonToken {
 		fits := func(key crypto.PublicKey) bool {
 			return slices.ContainsFunc(s.Algs, func(alg string) bool { return jwtFits(alg, key) })
 		}
-		v.public, v.jwks = newPublicKeys(o, s.Key, strings.Join(s.Algs, ", "), fits, f)
+		if s.Key.Source == "jwks-by-kid" {
+			v.byKid = newKeyAPI(&o, s.Key, fits, f)
+		}
+		if v.byKid == nil || len(o.Secrets)+len(o.Keys) > 0 {
+			v.public, v.jwks = newPublicKeys(o, s.Key, strings.Join(s.Algs, ", "), fits, f)
+		}
 	}
 	if s.Claims != nil {
 		v.claims = *s.Claims
@@ -231,6 +238,16 @@ func (v *jsonToken) checkSignature(ctx context.Context, alg, kid, input string, 
 		}
 	}
 	known, id := tryJWT(keys, alg, kid, input, sig, v.scheme.RequireKid)
+	if id == "" && v.byKid != nil && keyID.MatchString(kid) {
+		key, err := v.byKid.get(ctx, kid)
+		if errors.Is(err, errUnknown) {
+			return "", fmt.Errorf("%s: kid: %w any key: %w", v.at.label, ErrMismatch, err)
+		}
+		if err != nil {
+			return "", err
+		}
+		known, id = tryJWT([]publicKey{key}, alg, kid, input, sig, true)
+	}
 	if id == "" && v.jwks != nil {
 		known, id = tryJWT(v.jwks.renewed(ctx, keys), alg, kid, input, sig, v.scheme.RequireKid)
 	}

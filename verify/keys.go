@@ -383,7 +383,7 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 		return public, nil
 	}
 	address := o.Settings["jwks_url"]
-	if address == "" {
+	if address == "" && format.Source == "jwks" {
 		address = format.DefaultURL
 	}
 	switch {
@@ -394,7 +394,7 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 	case address != "":
 		return nil, NewJWKS(address, JWKSOptions{Client: o.Client})
 	case format.Source == "jwks-by-kid":
-		f.add("secrets", "missing; the sender hands out its keys one by one for API credentials: give them as a JWKS document")
+		f.add("secrets", "missing; the sender hands out its keys one by one for API credentials: the API secret is wanted here, and settings.client_id (or the keys as a JWKS document)")
 	default:
 		f.add("settings.jwks_url", "missing; the address of the sender's JWKS is wanted")
 	}

@@ -15,8 +15,7 @@ import (
 // lark signs with the key inside the content, and may seal the body under the same key.
 type lark struct {
 	*signature
-	keys [][sha256.Size]byte
-	set  pointers
+	sealed *sealed
 }
 
 func newLark(s Scheme, o Options, f *faults) checker {
@@ -26,38 +25,52 @@ func newLark(s Scheme, o Options, f *faults) checker {
 		Timestamp: &Timestamp{Location: Location{In: "header", Name: "X-Lark-Request-Timestamp"}},
 		Tolerance: s.Tolerance,
 	}
-	v := &lark{signature: newSignature(base, o, f)}
+	return &lark{signature: newSignature(base, o, f), sealed: newSealed(o.Secrets)}
+}
+
+func (v *lark) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
+	out, err := v.signature.verify(ctx, r)
+	if err == nil {
+		out.Content = v.sealed.open(r.Body)
+	}
+	return out, err
+}
+
+// sealed opens bodies that are encrypted under one of the secrets.
+type sealed struct {
+	keys [][sha256.Size]byte
+	set  pointers
+}
+
+func newSealed(secrets []string) *sealed {
+	v := &sealed{}
 	v.set.must("/encrypt")
-	for _, secret := range o.Secrets {
+	for _, secret := range secrets {
 		v.keys = append(v.keys, sha256.Sum256([]byte(secret)))
 	}
 	return v
 }
 
-func (v *lark) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
-	out, err := v.signature.verify(ctx, r)
+// open returns the JSON that the body holds sealed; empty if it holds none.
+func (v *sealed) open(body []byte) string {
+	found, err := v.set.find(body)
 	if err != nil {
-		return out, err
-	}
-	found, err := v.set.find(r.Body)
-	if err != nil {
-		return out, nil
+		return ""
 	}
 	text, ok := claimText(found[0])
 	if !ok {
-		return out, nil
+		return ""
 	}
-	sealed, err := base64.StdEncoding.DecodeString(text)
+	box, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return out, nil
+		return ""
 	}
 	for _, key := range v.keys {
-		if plain, ok := unseal(key[:], sealed); ok && ValidJSON(plain) == nil {
-			out.Content = string(plain)
-			break
+		if plain, ok := unseal(key[:], box); ok && ValidJSON(plain) == nil {
+			return string(plain)
 		}
 	}
-	return out, nil
+	return ""
 }
 
 // unseal undoes AES-CBC with PKCS #7; the initial vector comes first.

@@ -103,6 +103,8 @@ type About struct {
 	// where nothing but the usual is known: the sender's settings, and the secret there.
 	Where  string `json:"where,omitempty"`
 	Secret string `json:"secret,omitempty"`
+	// Events says which to choose, and where; empty where there is nothing to choose.
+	Events string `json:"events,omitempty"`
 }
 
 var abouts = sync.OnceValue(func() map[string]About {
@@ -159,12 +161,17 @@ func (s Scheme) Needs() (list []string) {
 			}
 		}
 	}
+	if s.Key.Source == "jwks-by-kid" {
+		list = append(list, "client_id")
+	}
 	for _, c := range s.Challenge {
-		if c.Guard != nil && !slices.Contains(list, c.Guard.Setting) {
+		if c.Guard != nil {
 			list = append(list, c.Guard.Setting)
 		}
+		list = append(list, c.Answer.settings()...)
 	}
-	return list
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // Traits says in a few words what a scheme knows beside how to verify.

@@ -126,7 +126,11 @@ func (s Scheme) Sample(id, eventType string, members map[string]any) (body []byt
 			batch = cmp.Or(batch, &Batch{}) // the body is a list
 		}
 	}
-	if batch != nil && batch.Items == "" {
+	items := ""
+	if batch != nil {
+		items = strings.ReplaceAll(batch.Lists()[0], "/*", "/0")
+	}
+	if batch != nil && items == "" {
 		doc = []byte("[{}]")
 	} else {
 		for name, value := range members {
@@ -149,7 +153,7 @@ func (s Scheme) Sample(id, eventType string, members map[string]any) (body []byt
 	if batch != nil {
 		for list, value := range map[*Pointers]string{&batch.ID: id, &batch.Type: eventType} {
 			if len(*list) > 0 && value != "" {
-				if doc, err = putJSON(doc, batch.Items+"/0"+(*list)[0], value); err != nil {
+				if doc, err = putJSON(doc, items+"/0"+(*list)[0], value); err != nil {
 					return nil, nil, err
 				}
 			}

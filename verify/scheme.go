@@ -57,6 +57,10 @@ type Scheme struct {
 	ID        *Location `json:"id,omitempty" yaml:"id,omitempty"`
 	EventType *Location `json:"event_type,omitempty" yaml:"event_type,omitempty"`
 	Subject   *Location `json:"subject,omitempty" yaml:"subject,omitempty"`
+	// Distinct are places whose texts, with the id, tell one event from another, for
+	// senders whose id names a thing that has several. A place "receipt" is the moment of
+	// receipt: for senders whose requests repeat each other, and mean something new.
+	Distinct []Location `json:"distinct,omitempty" yaml:"distinct,omitempty"`
 
 	// Token is, for kind token, where the shared token stands.
 	Token *Token `json:"token,omitempty" yaml:"token,omitempty"`
@@ -107,16 +111,28 @@ type Jobs struct {
 
 // Batch tells how one request splits into several events. Pointers are JSON pointers.
 type Batch struct {
-	// Items points to the list; empty: the body is the list.
-	Items string `json:"items" yaml:"items"`
+	// Items points to the list; empty: the body is the list. A "*" stands for each item of
+	// a list that holds lists: "/entry/*/changes". Of several, the first list that is there
+	// counts.
+	Items Pointers `json:"items" yaml:"items"`
 	// ID and Type point into an item; several texts are joined by "." (and where the
 	// sender has no id, an item is told by its content).
 	ID   Pointers `json:"id,omitempty" yaml:"id,omitempty"`
 	Type Pointers `json:"type,omitempty" yaml:"type,omitempty"`
 }
 
+// Lists returns Items, or what stands for none.
+func (b *Batch) Lists() []string {
+	if len(b.Items) == 0 {
+		return []string{""}
+	}
+	return b.Items
+}
+
 // Ack is a fixed answer.
 type Ack struct {
+	// Bare is set where refusals must have no body either.
+	Bare bool `json:"bare,omitempty" yaml:"bare,omitempty"`
 	// Status is 200 if zero.
 	Status      int    `json:"status,omitempty" yaml:"status,omitempty"`
 	ContentType string `json:"content_type,omitempty" yaml:"content_type,omitempty"`
@@ -403,7 +419,7 @@ func (s Scheme) Check() error {
 		f.add("content", "%q is not known; form, form:FIELD or any is wanted", s.Content)
 	}
 	if b := s.Batch; b != nil {
-		pointer("batch.items", b.Items)
+		list("batch.items", b.Items)
 		list("batch.id", b.ID)
 		list("batch.type", b.Type)
 	}

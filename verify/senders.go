@@ -26,6 +26,7 @@ var senders = map[string]func(Scheme, Options, *faults) checker{
 	"paddle-classic": newPaddleClassic,
 	"braintree":      newBraintree,
 	"lark":           newLark,
+	"websub":         newWebSub,
 }
 
 func newCode(s Scheme, o Options, f *faults) checker {
@@ -44,7 +45,7 @@ func newCode(s Scheme, o Options, f *faults) checker {
 // undated are the senders that send no time.
 var undated = map[string]bool{
 	"twilio": true, "adyen": true, "dropbox-sign": true, "msgraph": true, "plivo": true, "travis": true,
-	"braintree": true, "paddle-classic": true,
+	"braintree": true, "paddle-classic": true, "websub": true,
 }
 
 func noTolerance(s Scheme, f *faults) {

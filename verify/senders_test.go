@@ -4,12 +4,17 @@ import (
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/md5"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
+	"hash"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -238,6 +243,84 @@ func TestSamples(t *testing.T) {
 		}
 		if s.Content == "" && s.EventType != nil && out.Type != "made" && name != "msgraph" {
 			t.Errorf("%s: type %q", name, out.Type)
+		}
+	}
+}
+
+// The hub names the method, out of those that the specification allows.
+func TestWebSub(t *testing.T) {
+	t.Parallel()
+	v := preset(t, "websub", Options{Secrets: []string{"old", "hub secret"}})
+	body := []byte("<feed/>")
+	for _, tt := range []struct {
+		method string
+		hash   func() hash.Hash
+		want   error
+	}{
+		{"sha1", sha1.New, nil}, {"sha256", sha256.New, nil}, {"sha384", sha512.New384, nil}, {"sha512", sha512.New, nil},
+		{"md5", md5.New, ErrMalformed}, {"sha1", sha256.New, ErrMismatch}, {"SHA1", sha1.New, ErrMalformed}, {"", sha256.New, ErrMalformed},
+	} {
+		m := hmac.New(tt.hash, []byte("hub secret"))
+		m.Write(body)
+		r := &gaff.Request{Method: "POST", Body: body, ReceivedAt: noon, Header: http.Header{"X-Hub-Signature": {tt.method + "=" + hex.EncodeToString(m.Sum(nil))}}}
+		if _, err := v.Verify(t.Context(), r); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.method, err, tt.want)
+		}
+	}
+	if _, err := v.Verify(t.Context(), &gaff.Request{Body: body, Header: http.Header{}}); !errors.Is(err, ErrMissing) {
+		t.Errorf("unsigned: %v", err)
+	}
+}
+
+// Discord's webhook events have the number that pings of interactions have.
+func TestDiscordPings(t *testing.T) {
+	t.Parallel()
+	s, _ := Preset("discord")
+	h, err := NewHandshaker(s, HandshakeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for body, want := range map[string]int{
+		`{"type":1}`: 200, `{"type":1,"token":"t"}`: 200, `{"type":0,"version":1}`: 204,
+		`{"type":1,"event":{"type":"APPLICATION_AUTHORIZED"}}`: 0, `{"type":1,"event":null}`: 0, `{"type":2}`: 0,
+	} {
+		rep, ok := h.Handshake(t.Context(), &gaff.Request{Method: "POST", Body: []byte(body)}, gaff.Verification{}, nil)
+		if ok != (want != 0) || rep.Status != want {
+			t.Errorf("%s: %t %d, want %d", body, ok, rep.Status, want)
+		}
+	}
+}
+
+// catalogue names, for each sender whose way of signing is documented, the presets that
+// stand for it.
+const catalogue = `
+standard-webhooks; svix; clerk resend brex liveblocks polar lithic increase dub supabase; openai; replicate; gitlab-signed; bigcommerce
+fal; elevenlabs; heygen; assemblyai; deepgram; mux; cloudinary; cloudflare-stream cloudflare-notifications; livekit; sanity; lastframe
+github; gitlab; bitbucket; gitea forgejo gogs; jira; linear; vercel vercel-drain; netlify; circleci; buildkite buildkite-token; travis
+terraform; heroku; npm-hooks; docker-hub; sentry; pagerduty; launchdarkly; grafana; cursor; qstash; nango; hookdeck; plane; calcom
+stripe; paypal; adyen adyen-platform; square; paddle paddle-classic; lemonsqueezy; coinbase-commerce; coinbase-cdp; chargebee; recurly
+razorpay; paystack; flutterwave; checkout; braintree; mollie mollie-classic; gocardless; wise; revolut; plaid; cashfree; worldpay; zoho; qonto
+shopify; woocommerce; easypost; commercelayer fourthwall oracle-cx
+slack; discord; twilio; sendgrid; mailgun; mandrill mailchimp; postmark; meta; x-twitter; line; telegram; viber; lark; msteams; webex; zoom
+intercom; zendesk; front front-app; helpscout; customerio; klaviyo; knock; courier; telnyx; plivo; vonage messagebird; sendbird segment podium
+notion; asana; trello; monday; clickup; airtable; typeform; tally; calendly; hubspot hubspot-v1 hubspot-v2; figma; contentful; strapi; webflow
+dropbox; dropbox-sign; box; docusign; persona; xero; quickbooks; close
+workos; okta; fusionauth; logto; kinde; turnkey; fireblocks; gohighlevel gohighlevel-rsa
+aws-sns; eventgrid; cloudevents; gcp-pubsub; google-push; msgraph; websub; twitch; strava; nylas; adobe
+`
+
+// Of the catalogue's senders, nothing is missing silently.
+func TestCatalogueIsWhole(t *testing.T) {
+	t.Parallel()
+	entries := strings.FieldsFunc(catalogue, func(r rune) bool { return r == ';' || r == '\n' })
+	if len(entries) != 140 {
+		t.Errorf("%d senders; the catalogue has 140 whose scheme is known", len(entries))
+	}
+	for _, entry := range entries {
+		for _, name := range strings.Fields(entry) {
+			if _, ok := Preset(name); !ok {
+				t.Errorf("no preset %s", name)
+			}
 		}
 	}
 }

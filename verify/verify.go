@@ -11,6 +11,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,6 +64,8 @@ type Verifier struct {
 	extract pointers
 	id, typ place
 	subject place
+	// distinct places are joined to the status.
+	distinct []place
 }
 
 // checker is a kind of scheme, ready for use.
@@ -107,6 +110,13 @@ func New(s Scheme, o Options) (*Verifier, error) {
 	v.id = newPlace(s.ID, "id", &v.extract, &f)
 	v.typ = newPlace(s.EventType, "event_type", &v.extract, &f)
 	v.subject = newPlace(s.Subject, "subject", &v.extract, &f)
+	for i, at := range s.Distinct {
+		if at.In == receipt {
+			v.distinct = append(v.distinct, place{in: receipt})
+			continue
+		}
+		v.distinct = append(v.distinct, newPlace(&at, fmt.Sprintf("distinct[%d]", i), &v.extract, &f))
+	}
 	if err := f.err(); err != nil {
 		return nil, err
 	}
@@ -142,8 +152,18 @@ func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 	if out.Subject == "" {
 		out.Subject, _ = v.subject.read(r, values)
 	}
+	if len(v.distinct) > 0 {
+		texts := make([]string, len(v.distinct))
+		for i, at := range v.distinct {
+			texts[i], _ = at.read(r, values)
+		}
+		out.Status = strings.Join(texts, "\n")
+	}
 	return out, nil
 }
+
+// receipt is the place, among [Scheme.Distinct], of the moment of receipt.
+const receipt = "receipt"
 
 // Sign adds to r what makes it authentic at the time, with the first secret: headers for
 // most senders, but its URL or its body are changed where the proof stands there. It
@@ -254,6 +274,8 @@ func (p place) read(r *gaff.Request, values [][]byte) (string, error) {
 				return text, nil
 			}
 		}
+	case receipt:
+		return strconv.FormatInt(r.ReceivedAt.UnixNano(), 10), nil
 	case "body":
 		return oneOf([]string{strings.TrimRight(string(r.Body), "\r\n")})
 	case "form", "query":

@@ -158,8 +158,8 @@ func TestCatalogue(t *testing.T) {
 		t.Error("docs/presets.md is not what the presets are: go test ./verify -run Catalogue -update")
 	}
 	for _, name := range Presets() {
-		if about := abouts()[name]; about.Title == "" {
-			t.Errorf("about.json has no title for %s", name)
+		if about := abouts()[name]; about.Title == "" || about.Where == "" || about.Secret == "" {
+			t.Errorf("about.json does not tell how to set up %s", name)
 		}
 	}
 	for name := range abouts() {
@@ -428,7 +428,7 @@ func options(t testing.TB, s Scheme) Options {
 	t.Helper()
 	o := Options{Settings: map[string]string{
 		"callback_url": "https://a.test/hook", "issuer": "me", "audience": "https://a.test/hook", "email": "a@b.test",
-		"jwks_url": "https://keys.test/", "topic_arns": "arn:aws:sns:us-east-1:1:a", "webhook_id": "W-1", "public_key": "pub",
+		"jwks_url": "https://keys.test/", "client_id": "me", "topic_arns": "arn:aws:sns:us-east-1:1:a", "webhook_id": "W-1", "public_key": "pub",
 	}}
 	text := "an operator's secret"
 	switch {
@@ -962,12 +962,12 @@ func TestCertificateFetchesAreBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if asked != round*certPerMinute {
+		if asked != round*remotePerMinute {
 			t.Errorf("round %d: %d fetches", round, asked)
 		}
 		clock = clock.Add(time.Minute)
 	}
-	if len(certs.kept) > maxCertificates {
+	if len(certs.kept) > maxRemote {
 		t.Errorf("%d kept", len(certs.kept))
 	}
 }
@@ -998,20 +998,20 @@ func TestCertificateKept(t *testing.T) {
 		}
 	}
 	want("first", 1)
-	clock = clock.Add(certMaxAge - 1)
+	clock = clock.Add(remoteMaxAge - 1)
 	want("kept", 1)
 	doc := host[address]
 	delete(host, address)
 	clock = clock.Add(1)
 	want("host gone", 2)
-	clock = clock.Add(certBackoff - 1)
+	clock = clock.Add(remoteBackoff - 1)
 	want("left alone", 2)
 	clock = clock.Add(1)
 	want("asked again", 3)
 	host[address] = doc
-	clock = clock.Add(certBackoff)
+	clock = clock.Add(remoteBackoff)
 	want("back", 4)
-	clock = clock.Add(certMaxAge - 1)
+	clock = clock.Add(remoteMaxAge - 1)
 	want("kept again", 4)
 }
 

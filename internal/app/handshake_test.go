@@ -3,6 +3,8 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -240,6 +242,7 @@ func TestHandshakes(t *testing.T) {
 		status int
 		want   string // the whole body
 		head   string // a header as "Name: value"
+		bare   bool   // a refusal without a body
 	}{
 		{name: "x-twitter", src: config.Source{Preset: "x-twitter", Secrets: []config.Secret{"consumer"}}, method: "GET", query: "crc_token=crc-1", status: 200, want: `{"response_token":"sha256=` + crc + `"}`},
 		// Else anyone could have any body signed.
@@ -261,6 +264,23 @@ func TestHandshakes(t *testing.T) {
 		{name: "minimax", src: config.Source{Preset: "minimax", Secrets: []config.Secret{"tok"}}, method: "POST", query: "token=tok", body: `{"challenge":"c"}`, status: 200, want: `{"challenge":"c"}`},
 		{name: "mandrill", src: config.Source{Preset: "mandrill", Secrets: []config.Secret{"k"}}, method: "HEAD", status: 200},
 		{name: "braintree", src: config.Source{Preset: "braintree", Secrets: []config.Secret{"integration_private_key"}, Settings: map[string]string{"public_key": "integration_public_key"}}, method: "GET", query: "bt_challenge=20f9f8ed05f77439fe955c977e4c8a53", status: 200, want: "integration_public_key|d9b899556c966b3f06945ec21311865d35df3ce4"},
+		{name: "woocommerce", src: config.Source{Preset: "woocommerce", Secrets: []config.Secret{"k"}}, method: "POST", body: "webhook_id=12", status: 200},
+		// A genuine event that holds the ping's text must not pass for one, nor an unsigned one be taken.
+		{name: "woocommerce, not all of the body", src: config.Source{Preset: "woocommerce", Secrets: []config.Secret{"k"}}, method: "POST", body: `{"note":"&webhook_id=12&"}`, status: 401},
+		{name: "mandrill, the empty list", src: config.Source{Preset: "mandrill", Secrets: []config.Secret{"k"}}, method: "POST", body: "mandrill_events=%5B%5D", status: 200},
+		{name: "mandrill, unsigned events", src: config.Source{Preset: "mandrill", Secrets: []config.Secret{"k"}}, method: "POST", body: "mandrill_events=%5B%7B%7D%5D", status: 401},
+		{name: "mailchimp", src: config.Source{Preset: "mailchimp", Secrets: []config.Secret{"tok"}}, method: "GET", query: "token=tok", status: 200},
+		{name: "mailchimp, without its token", src: config.Source{Preset: "mailchimp", Secrets: []config.Secret{"tok"}}, method: "GET", status: 405},
+		{name: "vercel-drain", src: config.Source{Preset: "vercel-drain", Secrets: []config.Secret{"k"}, Settings: map[string]string{"verify": "abc"}}, method: "GET", status: 200, head: "X-Vercel-Verify: abc"},
+		{name: "vercel-drain, nothing set", src: config.Source{Preset: "vercel-drain", Secrets: []config.Secret{"k"}}, method: "GET", status: 403},
+		{name: "front-app, unsigned", src: config.Source{Preset: "front-app", Secrets: []config.Secret{"k"}}, method: "POST", header: [][2]string{{"X-Front-Challenge", "c1"}}, body: "{}", status: 401},
+		{name: "websub", src: config.Source{Preset: "websub", Secrets: []config.Secret{"k"}, Settings: map[string]string{"topic": "https://t.test/"}}, method: "GET", query: "hub.mode=subscribe&hub.topic=https://t.test/&hub.challenge=c", status: 200, want: "c", head: "Content-Type: text/plain; charset=utf-8"},
+		{name: "websub, another topic", src: config.Source{Preset: "websub", Secrets: []config.Secret{"k"}, Settings: map[string]string{"topic": "https://t.test/"}}, method: "GET", query: "hub.mode=subscribe&hub.topic=https://u.test/&hub.challenge=c1", status: 404},
+		{name: "nylas", src: config.Source{Preset: "nylas", Secrets: []config.Secret{"k"}}, method: "GET", query: "challenge=%3Cb%3E", status: 200, want: "<b>", head: "Content-Type: text/plain; charset=utf-8"},
+		{name: "adobe", src: config.Source{Preset: "adobe", Secrets: []config.Secret{publicPEM}}, method: "GET", query: "challenge=c", status: 200, want: "c", head: "Content-Type: text/plain; charset=utf-8"},
+		{name: "lark, sealed", src: config.Source{Preset: "lark", Secrets: []config.Secret{"test key"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: larkSealed(t, "test key", `{"type":"url_verification","token":"vt","challenge":"c"}`), status: 200, want: `{"challenge":"c"}`},
+		{name: "lark, sealed by a stranger", src: config.Source{Preset: "lark", Secrets: []config.Secret{"test key"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: larkSealed(t, "other", `{"type":"url_verification","token":"vt","challenge":"c"}`), status: 401},
+		{name: "xero, a wrong signature", src: config.Source{Preset: "xero", Secrets: []config.Secret{"k"}}, method: "POST", header: [][2]string{{"X-Xero-Signature", "AAAA"}}, body: `{"events":[]}`, status: 401, bare: true},
 		{name: "lark", src: config.Source{Preset: "lark", Secrets: []config.Secret{"k"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: `{"type":"url_verification","token":"vt","challenge":"c"}`, status: 200, want: `{"challenge":"c"}`},
 		{name: "lark, wrong token", src: config.Source{Preset: "lark", Secrets: []config.Secret{"k"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: `{"type":"url_verification","token":"no","challenge":"c"}`, status: 403},
 		{name: "a GET without a challenge", src: config.Source{Preset: "meta", Secrets: []config.Secret{"k"}}, method: "GET", status: 405},
@@ -279,7 +299,11 @@ func TestHandshakes(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			g := newGate(t, configured("it", test.src))
-			rec := g.do(test.method, gaff.PathPrefix+"it?"+test.query, []byte(test.body), test.header)
+			header := test.header
+			if test.body != "" && test.body[0] != '{' && test.body[0] != '[' {
+				header = append(header, [2]string{"Content-Type", "application/x-www-form-urlencoded"})
+			}
+			rec := g.do(test.method, gaff.PathPrefix+"it?"+test.query, []byte(test.body), header)
 			if rec.Code != test.status || test.status < 300 && rec.Body.String() != test.want {
 				t.Errorf("%d %q, want %d %q", rec.Code, rec.Body, test.status, test.want)
 			}
@@ -289,11 +313,99 @@ func TestHandshakes(t *testing.T) {
 			if n := g.events(t); n != 0 {
 				t.Errorf("it became %d events", n)
 			}
+			if test.bare && rec.Body.Len() > 0 {
+				t.Errorf("the refusal has a body: %q", rec.Body)
+			}
 			if test.status >= 400 && strings.Contains(rec.Body.String(), "c1") {
 				t.Error("a refusal repeats the challenge")
 			}
 		})
 	}
+}
+
+// publicPEM is a public key whose private one is lost.
+const publicPEM = `-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAvHLRyTmLxRXWUeOJuHWz
+HSQNSJCy8AJk0CRge/V7aeA4TB/z5ppe0VhkaQus5LyVQaPKn+iXI1uh0YAbzZRN
+MeD+hD0JmgWVjB3ZEn9oLfmFGoV4LkbexUaN5m6aSUiQkCMeElqXEl95TUu6eWwi
+ViPgum/AqjEX1b1PvASR6r1rVDk8nMdyJPu42tSbrgLzZFDgSyDpjB3yndShQzVE
+KyAYI76eLML4QRs/uIyqBPuQIShlrXb51i4NlcMJ1tCiv6T40qId7hSzVllSSQuN
+dUdvqPTCOecd2SFfRNXHNJHjk03A81H2XILBnFk3i0yYBr4ecOrjwbXtEmOLrNl0
+7QIDAQAB
+-----END PUBLIC KEY-----`
+
+// larkSealed is a body as Lark encrypts it.
+func larkSealed(t *testing.T, key, text string) string {
+	t.Helper()
+	sum := sha256.Sum256([]byte(key))
+	block, err := aes.NewCipher(sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pad := aes.BlockSize - len(text)%aes.BlockSize
+	box := make([]byte, aes.BlockSize+len(text)+pad)
+	copy(box[aes.BlockSize:], text+strings.Repeat(string(rune(pad)), pad))
+	cipher.NewCBCEncrypter(block, box[:aes.BlockSize]).CryptBlocks(box[aes.BlockSize:], box[aes.BlockSize:])
+	return `{"encrypt":"` + base64.StdEncoding.EncodeToString(box) + `"}`
+}
+
+// Requests of senders whose ids name a thing, or who send the same again and mean something
+// new, are events of their own; what was only sent twice is not.
+func TestDistinctEvents(t *testing.T) {
+	t.Parallel()
+	token := func(name, value string) [][2]string { return [][2]string{{name, value}} }
+	hubSigned := func(header string) func(body string) [][2]string {
+		return func(body string) [][2]string { return token(header, hexHMAC("k", body)) }
+	}
+	always := func(header ...[2]string) func(string) [][2]string { return func(string) [][2]string { return header } }
+	tests := []struct {
+		preset string
+		proof  func(body string) [][2]string
+		query  string
+		bodies []string
+		want   int
+	}{
+		{"dropbox", hubSigned("X-Dropbox-Signature"), "", []string{`{"list_folder":{"accounts":["a"]}}`, `{"list_folder":{"accounts":["a"]}}`}, 2},
+		{"mollie-classic", always([2]string{"Content-Type", "application/x-www-form-urlencoded"}), "token=k", []string{"id=tr_1", "id=tr_1"}, 2},
+		{"docker-hub", always(), "token=k", []string{`{"push_data":{"pushed_at":1}}`, `{"push_data":{"pushed_at":1}}`}, 1},
+		{"postmark", always([2]string{"Authorization", "Basic dTpr"}), "", []string{
+			`{"MessageID":"m","RecordType":"Delivery","Recipient":"a"}`, `{"MessageID":"m","RecordType":"Open","Recipient":"a","ReceivedAt":"1"}`,
+			`{"MessageID":"m","RecordType":"Open","Recipient":"a","ReceivedAt":"2"}`, `{"MessageID":"m","RecordType":"Open","Recipient":"a","ReceivedAt":"2"}`}, 3},
+		{"viber", hubSigned("X-Viber-Content-Signature"), "", []string{`{"message_token":1,"event":"delivered"}`, `{"message_token":1,"event":"seen"}`}, 2},
+		{"msgraph", always(), "", []string{`{"value":[{"clientState":"k","resource":"r"},{"clientState":"k","resource":"s"}]}`, `{"value":[{"clientState":"k","resource":"r"}]}`,
+			`{"value":[{"clientState":"k","id":"1"}]}`, `{"value":[{"clientState":"k","id":"1"}]}`}, 4},
+		{"meta", func(body string) [][2]string { return token("X-Hub-Signature-256", "sha256="+hexHMAC("k", body)) }, "",
+			[]string{`{"object":"page","entry":[{"id":1,"changes":[{"field":"feed","v":1},{"field":"feed","v":2}]},{"id":2,"changes":[{"field":"feed","v":1}]}]}`}, 3},
+		{"okta", always([2]string{"Authorization", "k"}), "", []string{`{"eventId":"1","data":{"events":[{"uuid":"a","eventType":"x"},{"uuid":"b","eventType":"y"}]}}`}, 2},
+	}
+	for _, test := range tests {
+		t.Run(test.preset, func(t *testing.T) {
+			t.Parallel()
+			secret := config.Secret("k")
+			if test.preset == "postmark" {
+				secret = "u:k"
+			}
+			g := newGate(t, configured("it", config.Source{Preset: test.preset, Secrets: []config.Secret{secret}}))
+			for _, body := range test.bodies {
+				if rec := g.do("POST", gaff.PathPrefix+"it?"+test.query, []byte(body), test.proof(body)); rec.Code/100 != 2 {
+					t.Fatalf("%s: %d %s", body, rec.Code, rec.Body)
+				}
+			}
+			if n := g.events(t); n != test.want {
+				t.Errorf("%d events, want %d", n, test.want)
+			}
+		})
+	}
+	t.Run("google-push", func(t *testing.T) {
+		t.Parallel()
+		g := newGate(t, configured("it", config.Source{Preset: "google-push", Secrets: []config.Secret{"k"}}))
+		for _, number := range []string{"1", "2", "2", "3"} {
+			g.do("POST", gaff.PathPrefix+"it", nil, [][2]string{{"X-Goog-Channel-Token", "k"}, {"X-Goog-Channel-ID", "c"}, {"X-Goog-Message-Number", number}, {"X-Goog-Resource-State", "exists"}})
+		}
+		if n := g.events(t); n != 3 {
+			t.Errorf("%d events, want 3", n)
+		}
+	})
 }
 
 // The key that a sender hands over proves its webhooks from then on, also after a restart,

@@ -22,6 +22,7 @@ type presetDoc struct {
 	Docs     string        `json:"docs,omitempty"`
 	Where    string        `json:"where"`
 	Secret   string        `json:"secret"`
+	Events   string        `json:"events,omitempty"`
 	Settings []string      `json:"settings"`
 	Knows    []string      `json:"knows"`
 	CanSend  bool          `json:"canSend"`
@@ -32,7 +33,7 @@ func newPresetDoc(name string) presetDoc {
 	s, _ := verify.Preset(name)
 	about := verify.PresetAbout(name)
 	return presetDoc{
-		Name: name, Title: about.Title, Docs: about.Docs, Where: about.Where, Secret: about.Secret,
+		Name: name, Title: about.Title, Docs: about.Docs, Where: about.Where, Secret: about.Secret, Events: about.Events,
 		Settings: append([]string{}, s.Needs()...), Knows: append([]string{}, s.Traits()...), CanSend: s.CanSign(), Verify: s,
 	}
 }
@@ -104,6 +105,7 @@ func (p *program) showSetup(preset, address string) error {
 	t.row("  address", clean(address))
 	t.row("  where", doc.Where)
 	t.row("  secret", doc.Secret)
+	t.pair("  events", doc.Events)
 	for _, trait := range doc.Knows {
 		switch trait {
 		case "handshake":

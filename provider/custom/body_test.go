@@ -3,6 +3,7 @@ package custom_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func TestBodiesOfOtherKinds(t *testing.T) {
 func TestBatches(t *testing.T) {
 	t.Parallel()
 	p := parser(t, verify.Scheme{Batch: &verify.Batch{
-		Items: "/events", ID: verify.Pointers{"/id", "/n"}, Type: verify.Pointers{"/kind", "/action"},
+		Items: verify.Pointers{"/events"}, ID: verify.Pointers{"/id", "/n"}, Type: verify.Pointers{"/kind", "/action"},
 	}}, custom.Options{})
 	parse := func(body string) gaff.Envelope {
 		env, err := p.Parse(&gaff.Request{Body: []byte(body)}, gaff.Verification{Type: "whole", ID: "delivery"})
@@ -94,6 +95,47 @@ func TestBatches(t *testing.T) {
 		if env := parse(body); env.Split || env.ID != "delivery" {
 			t.Errorf("%s is one event: %+v", body, env)
 		}
+	}
+}
+
+// Lists in lists: an event keeps what stands around its item, and what has no inner list is
+// an event itself.
+func TestNestedBatches(t *testing.T) {
+	t.Parallel()
+	p := parser(t, verify.Scheme{Batch: &verify.Batch{
+		Items: verify.Pointers{"/entry/*/changes", "/entry/*/a/b~1c", ""}, Type: verify.Pointers{"/field"},
+	}}, custom.Options{})
+	for body, want := range map[string][]string{
+		`{"object":"page","entry":[{"id":1,"changes":[{"field":"feed"},{"field":"likes"}]},{"id":2,"a":{"x":0,"b/c":[3]}},{"id":4}, 5]}`: {
+			`feed {"object":"page","entry":[{"id":1,"changes":[{"field":"feed"}]}]}`,
+			`likes {"object":"page","entry":[{"id":1,"changes":[{"field":"likes"}]}]}`,
+			`whole {"object":"page","entry":[{"id":2,"a":{"x":0,"b/c":[3]}}]}`,
+			`whole {"object":"page","entry":[{"id":4}]}`,
+			`whole {"object":"page","entry":[5]}`,
+		},
+		`[{"field":"z"}]`:                    {`z {"field":"z"}`},
+		`{"entry":[]}`:                       {},
+		`{"entry":[{"changes":[]}]}`:         {},
+		`{"object":"page"}`:                  nil,
+		`{"entry":{"changes":[{"id":"a"}]}}`: nil,
+	} {
+		env, err := p.Parse(&gaff.Request{Body: []byte(body)}, gaff.Verification{Type: "whole"})
+		if err != nil || env.Split != (want != nil) {
+			t.Errorf("%s: split %t, %v", body, env.Split, err)
+			continue
+		}
+		got := []string{}
+		for _, e := range env.Batch {
+			got = append(got, e.Type+" "+string(e.Data))
+		}
+		if want != nil && !slices.Equal(got, want) {
+			t.Errorf("%s:\n%q", body, got)
+		}
+	}
+	// Copies of what stands around many items are bounded: then it is one event.
+	body := `{"big":"` + strings.Repeat("a", 100_000) + `","entry":[` + strings.Repeat(`{"changes":[1,2,3,4]},`, 100) + `{}]}`
+	if env, err := p.Parse(&gaff.Request{Body: []byte(body)}, gaff.Verification{}); err != nil || env.Split {
+		t.Errorf("much around many: split %t, %v", env.Split, err)
 	}
 }
 

@@ -70,7 +70,7 @@ func Source(o Options) (gaff.Source, error) {
 		}
 	}
 	if b := o.Scheme.Batch; b != nil {
-		if p.items, err = verify.NewFields(b.Items); err != nil {
+		if p.batch, err = newLists(b.Lists()); err != nil {
 			return gaff.Source{}, fmt.Errorf("batch.items: %w", err)
 		}
 		if p.item, err = verify.NewFields(append(slices.Clone([]string(b.ID)), b.Type...)...); err != nil {
@@ -92,17 +92,18 @@ func Source(o Options) (gaff.Source, error) {
 		if status < 200 || status > 299 {
 			return gaff.Source{}, fmt.Errorf("ack.status: %d; a status from 200 to 299 is wanted", status)
 		}
-		src.Ack = &gaff.Reply{Status: status, ContentType: a.ContentType, Body: []byte(a.Body)}
+		src.Ack, src.Bare = &gaff.Reply{Status: status, ContentType: a.ContentType, Body: []byte(a.Body)}, a.Bare
 	}
 	return src, nil
 }
 
 type parser struct {
-	o           Options
-	scheme      verify.Scheme
-	fields      *verify.Fields
-	jobs        *Interpreter
-	items, item *verify.Fields // of a batch
+	o      Options
+	scheme verify.Scheme
+	fields *verify.Fields
+	jobs   *Interpreter
+	batch  *lists         // nil: one event in a request
+	item   *verify.Fields // of a batch
 }
 
 // Parse reads a body that must be JSON as a whole, unless the sender is known to send
@@ -129,52 +130,14 @@ func (p parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, erro
 		}
 		env.Status, env.CorrelationID = cmp.Or(env.Status, job.status), cmp.Or(env.CorrelationID, job.id, job.job)
 	}
+	env.Status = cmp.Or(env.Status, v.Status)
 	if !bytes.Equal(data, r.Body) {
 		env.Data = data
 	}
-	if p.items == nil {
+	if p.batch == nil {
 		return env, nil
 	}
 	return p.split(env, data)
-}
-
-// split makes an event of each item. A body without the list is one event.
-func (p parser) split(whole gaff.Envelope, data json.RawMessage) (gaff.Envelope, error) {
-	list := []byte(bytes.TrimSpace(data))
-	if p.scheme.Batch.Items != "" {
-		found, err := p.items.Raw(data)
-		if err != nil {
-			return gaff.Envelope{}, err
-		}
-		list = bytes.TrimSpace(found[0])
-	}
-	if len(list) == 0 || list[0] != '[' {
-		return whole, nil
-	}
-	var items []json.RawMessage
-	if err := json.Unmarshal(list, &items); err != nil {
-		return gaff.Envelope{}, err
-	}
-	out := gaff.Envelope{Split: true}
-	ids := len(p.scheme.Batch.ID)
-	for _, item := range items {
-		texts, err := p.item.Read(item)
-		if err != nil {
-			return gaff.Envelope{}, err
-		}
-		one := gaff.Envelope{Data: item, Type: cmp.Or(joined(texts[ids:]), whole.Type), CorrelationID: whole.CorrelationID}
-		// An id of which the first part is missing would make different events one.
-		if ids > 0 && texts[0] != "" {
-			one.ID = joined(texts[:ids])
-		}
-		out.Batch = append(out.Batch, one)
-	}
-	return out, nil
-}
-
-// joined joins the texts that are not empty by ".".
-func joined(texts []string) string {
-	return strings.Join(slices.DeleteFunc(slices.Clone(texts), func(t string) bool { return t == "" }), ".")
 }
 
 // Default is the source "custom" as it is without configuration: Standard Webhooks

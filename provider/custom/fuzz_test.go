@@ -18,10 +18,10 @@ func FuzzBodies(f *testing.F) {
 	f.Add("", "application/json", []byte(`{"events":[{"id":1},{"id":[]},3]}`))
 	parsers := map[string]gaff.Parser{}
 	for _, content := range []string{"", "form", "form:payload", "any"} {
-		for _, items := range []string{"-", "", "/events"} {
+		for _, items := range []string{"-", "", "/events", "/events/*/list"} {
 			scheme := verify.Scheme{Content: content}
 			if items != "-" {
-				scheme.Batch = &verify.Batch{Items: items, ID: verify.Pointers{"/id", "/n"}, Type: verify.Pointers{"/t"}}
+				scheme.Batch = &verify.Batch{Items: verify.Pointers{items}, ID: verify.Pointers{"/id", "/n"}, Type: verify.Pointers{"/t"}}
 			}
 			src, err := custom.Source(custom.Options{Name: "it", Scheme: scheme, Verifier: trusting{}, Jobs: &verify.Jobs{
 				ID: verify.Pointers{"/id"}, Status: verify.Pointers{"/s"}, Words: map[string]string{"a": "completed"},
@@ -33,7 +33,7 @@ func FuzzBodies(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, content, kind string, body []byte) {
-		for _, items := range []string{"-", "", "/events"} {
+		for _, items := range []string{"-", "", "/events", "/events/*/list"} {
 			p := parsers[content+items]
 			if p == nil {
 				return
