@@ -6,7 +6,7 @@ ROUNDS ?= 50
 SECONDS_OF_HARM ?= 300
 EVENTS ?= 5000000
 
-.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres bench-logs crash crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres bench-logs bench-console crash crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ bench-postgres: build ## the same on PostgreSQL, with one, two and three nodes
 
 bench-logs: build ## fill both stores with EVENTS events, and measure queries while more come in
 	$(GO) run ./internal/bench -gaff bin/gaff -logs $(EVENTS)
+
+bench-console: build ## fill a store with EVENTS events, and measure the first paint of the console's pages in Chromium
+	@tools/test-setup.sh
+	$(GO) run ./internal/bench -gaff bin/gaff -console $(EVENTS)
 
 bench-workflows: ## measure 10,000 runs of a workflow of three steps; part of bench
 	$(GO) run ./internal/bench -workflows 10000

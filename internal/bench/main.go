@@ -56,6 +56,9 @@ func main() {
 	if *logs > 0 {
 		exit(runLogs(path, *logs, 6**duration))
 	}
+	if *console > 0 {
+		exit(measureConsole(path, *console))
+	}
 	if *pg {
 		exit(runPostgres(path, *duration, *rounds))
 	}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"gaff/internal/storetest"
+	"gaff/store/sqlite"
+)
+
+var console = flag.Int("console", 0, "fill a SQLite store with so many events, and measure the first paint of the console's pages in Chromium")
+
+const (
+	// consoleRounds is how often each page is opened.
+	consoleRounds = 20
+	// wantedPaint is what the first paint should take at most.
+	wantedPaint = 200
+)
+
+// measureConsole opens the console's pages over a long log, in a headless Chromium. The
+// browser has been there before: styles and scripts come out of its cache.
+func measureConsole(binary string, events int) error {
+	describeMachine()
+	dir, err := os.MkdirTemp("", "gaff-bench-console-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := fillConsole(filepath.Join(dir, "data", "gaff.db"), events); err != nil {
+		return fmt.Errorf("fill: %w", err)
+	}
+	addr := freeAddr()
+	cmd := exec.Command(binary, "serve")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GAFF_ADDR="+addr, "GAFF_DATA_DIR="+filepath.Join(dir, "data"), "GAFF_ADMIN_TOKEN="+token,
+		"WEBHOOK_SECRET="+secret, "FAL_WEBHOOK_SECRET="+secret, "GAFF_LOG_LEVEL=error", "GAFF_MEDIA_URL=off")
+	gw, err := start(cmd, addr)
+	if err != nil {
+		return err
+	}
+	defer gw.stop()
+	if err := waitReady(addr); err != nil {
+		return err
+	}
+	return openPages(addr, events)
+}
+
+// fillConsole makes events, and for each ten of them a job with a file; and counts of how
+// long things took, such as a gateway with five sources keeps them.
+func fillConsole(file string, events int) error {
+	ctx := context.Background()
+	st, err := sqlite.Open(ctx, file, sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	progress := func(done int) {
+		if done%1_000_000 == 0 || done == events {
+			fmt.Printf("filled %d in %s\n", done, time.Since(began).Round(time.Second))
+		}
+	}
+	err = st.Between(func(c *sql.Conn) error {
+		if err := storetest.Fill(ctx, "sqlite", c, events, logDays*24*time.Hour, progress); err != nil {
+			return err
+		}
+		step := logDays * 24 * time.Hour.Microseconds() / int64(max(events/10, 1))
+		at := fmt.Sprintf("(%d + i * %d)", time.Now().Add(-logDays*24*time.Hour).UnixMicro(), step)
+		counted := `with recursive s(i) as (select 1 union all select i + 1 from s where i < $1) `
+		for _, text := range []string{
+			`insert into job (id, provider, model, kind, project_id, user_id, request_id, status, error, error_type, settled_by, created_at, submitted_at, settled_at, updated_at) ` + counted +
+				`select 'job-' || i, 'fal', 'fal-ai/flux/dev', 'image', 'project-' || (i % 40), 'user', 'request-' || i, 2 + (i % 25 = 0), '', '', 'webhook', ` +
+				at + `, ` + at + `, ` + at + ` + 4000000, ` + at + ` + 4000000 from s`,
+			`insert into media (id, job_id, position, project_id, url, stored_url, media_type, content_type, size, sha256, created_at) ` + counted +
+				`select 'med_' || i, 'job-' || i, '/images/0', 'project-' || (i % 40), 'https://example.com/' || i || '.png', '', 'generated-image', 'image/png', 81234, '', ` + at + ` from s`,
+		} {
+			if _, err := c.ExecContext(ctx, text, max(events/10, 1)); err != nil {
+				return err
+			}
+		}
+		now := time.Now().Unix() / 60
+		for span, minutes := range map[int64]int64{1: 8 * 60, 10: 3 * 24 * 60, 60: logDays * 24 * 60} {
+			if _, err := c.ExecContext(ctx, counted+`insert into latency (span, at, source, kind, bucket, n)
+				select $2, $3 - i * $2, 'source-' || source.value, kind.value, 5 + bucket.value, 1 + abs(random()) % 50
+				from s, json_each('[0,1,2,3,4]') source, json_each('[0,1,2]') kind, json_each('[0,1,2,3,4,5]') bucket`, minutes/span, span, now-now%span); err != nil {
+				return err
+			}
+		}
+		_, err := c.ExecContext(ctx, `pragma wal_checkpoint(truncate)`)
+		return err
+	})
+	return cmp.Or(err, st.Close())
+}
+
+// visit is what the browser measured of one page.
+type visit struct {
+	Paint  float64 `json:"paint"`  // ms from the navigation to the first content
+	Answer float64 `json:"answer"` // ms from the request to the answer's first byte
+	Bytes  float64 `json:"bytes"`  // of the page, as it was transferred
+}
+
+const visited = `new Promise(done => {
+	const nav = performance.getEntriesByType('navigation')[0];
+	const tell = paint => done({paint: paint.startTime, answer: nav.responseStart - nav.requestStart, bytes: nav.transferSize});
+	new PerformanceObserver(list => list.getEntriesByName('first-contentful-paint').forEach(tell)).observe({type: 'paint', buffered: true});
+})`
+
+func openPages(addr string, events int) error {
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		return fmt.Errorf("%w: run tools/test-setup.sh", err)
+	}
+	profile, err := os.MkdirTemp("", "gaff-chromium-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(profile)
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), chromedp.ExecPath(path), chromedp.UserDataDir(profile), chromedp.NoFirstRun,
+		chromedp.NoDefaultBrowserCheck, chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-background-networking", true))
+	defer stop()
+	browser, closeBrowser := chromedp.NewContext(alloc)
+	defer closeBrowser()
+	login, err := loginLink(addr)
+	if err != nil {
+		return err
+	}
+	base := "http://" + addr
+	if err := chromedp.Do(browser, chromedp.EmulateViewport(1280, 860), chromedp.Navigate(base+login), chromedp.WaitVisible(chromedp.CSS(".side"))); err != nil {
+		return err
+	}
+	var some struct {
+		Docs []struct{ ID string } `json:"docs"`
+	}
+	if err := get(addr, "/api/v1/events?limit=1&status=error&until=5d", &some); err != nil {
+		return err
+	}
+	pages := []struct{ name, path string }{
+		{"overview, plots of a day", "/"}, {"overview, plots of 30 days", "/?range=30d"}, {"events", "/events"}, {"events in error", "/events?status=error"},
+		{"events of a source and type, last week", "/events?source=" + storetest.FillSource + "&type=type-1&since=7d"},
+		{"an event five days ago", "/events/" + some.Docs[0].ID}, {"retry what failed in an hour: the count", "/bulk?action=retry&since=1h"}, {"retry all that failed: the count", "/bulk?action=retry"},
+		{"jobs", "/jobs"}, {"a job", "/jobs/job-7"}, {"media", "/media"}, {"projects", "/projects"}, {"a project", "/projects/project-7"},
+		{"sources", "/sources"}, {"rejections", "/rejections"}, {"audit log", "/audit"}, {"health", "/health"},
+	}
+	fmt.Printf("%d events on SQLite, first paint of %d visits each (wanted: %d ms)\n", events, consoleRounds, wantedPaint)
+	fmt.Printf("| page | first paint, median | worst | answer, median | worst | KB |\n|---|---|---|---|---|---|\n")
+	for _, p := range pages {
+		var paints, answers []float64
+		var last visit
+		for range consoleRounds {
+			if err := chromedp.Do(browser, chromedp.Navigate(base+p.path)); err != nil {
+				return fmt.Errorf("%s: %w", p.path, err)
+			}
+			if last, err = chromedp.Run(browser, chromedp.Evaluate[visit](visited, chromedp.EvalAwaitPromise)); err != nil {
+				return fmt.Errorf("%s: %w", p.path, err)
+			}
+			paints, answers = append(paints, last.Paint), append(answers, last.Answer)
+		}
+		slices.Sort(paints)
+		slices.Sort(answers)
+		mark := ""
+		if paints[consoleRounds-1] > wantedPaint {
+			mark = "**"
+		}
+		fmt.Printf("| %s | %.0f ms | %s%.0f ms%s | %.1f ms | %.1f ms | %.1f |\n", p.name, paints[consoleRounds/2], mark, paints[consoleRounds-1], mark,
+			answers[consoleRounds/2], answers[consoleRounds-1], last.Bytes/1000)
+	}
+	return nil
+}
+
+// loginLink asks for the path of a link that logs in once.
+func loginLink(addr string) (string, error) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+addr+"/api/v1/login-links", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var link struct{ Path string }
+	err = json.NewDecoder(resp.Body).Decode(&link)
+	return link.Path, err
+}
