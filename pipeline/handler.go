@@ -64,7 +64,7 @@ func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
 	}
 	u.shorten()
 	var settled *Job
-	err = h.o.Store.Apply(ctx, lease, func(tx Tx) error {
+	err = h.o.Store.Apply(ReadsJob(ctx, h.reads(ev, u)), lease, func(tx Tx) error {
 		settled, err = h.apply(ctx, tx, ev, u)
 		return err
 	})
@@ -153,6 +153,19 @@ func (l *Ledger) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, 
 		return nil, err
 	}
 	return nil, l.emit(ctx, tx, eventAsk, "ask:"+ev.ID, j, ev)
+}
+
+// reads is what job looks for first.
+func (h *handler) reads(ev *gaff.Event, u Update) JobRef {
+	if l := h.o.Ledger; l != nil && ev.Handle != "" {
+		if jobID, ok := l.handles.job(ev.Handle); ok {
+			return JobRef{ID: jobID}
+		}
+	}
+	if u.JobID != "" {
+		return JobRef{ID: u.JobID}
+	}
+	return JobRef{Provider: u.Provider, RequestID: u.RequestID}
 }
 
 // job finds the job that an update is about, or makes it where that is allowed.

@@ -309,6 +309,23 @@ type Store interface {
 	Apply(ctx context.Context, l gaff.Lease, fn func(tx Tx) error) error
 }
 
+// JobRef names a job: by its id, or by its provider and request.
+type JobRef struct{ ID, Provider, RequestID string }
+
+type jobRefKey struct{}
+
+// ReadsJob tells [Store].Apply which job its fn reads first. A store that gathers several
+// deliveries in a transaction may read their jobs at once; nothing else comes of it.
+func ReadsJob(ctx context.Context, ref JobRef) context.Context {
+	return context.WithValue(ctx, jobRefKey{}, ref)
+}
+
+// JobRefFrom returns what was told by [ReadsJob]; zero if nothing was.
+func JobRefFrom(ctx context.Context) JobRef {
+	ref, _ := ctx.Value(jobRefKey{}).(JobRef)
+	return ref
+}
+
 // Tx is one transaction over the pipeline's rows.
 type Tx interface {
 	// Now is the time to write into rows.

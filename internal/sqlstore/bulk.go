@@ -38,41 +38,6 @@ func (t *tx) firstClaim() (claim int, leasedUntil any) {
 	return 1, micros(t.leaseEnd())
 }
 
-// insertLater puts an insert off to where a statement needs it done, so that it travels
-// with others. ok is false where it must be done now.
-func (t *tx) insertLater(text string, args ...any) (ok bool) {
-	if t.w.shared == nil || !t.many {
-		return false
-	}
-	t.later, t.wrote = append(t.later, Statement{text, plainText(args)}), true
-	return true
-}
-
-// errMet is an insert that was put off, and then met a row that was there.
-var errMet = errors.New("a row is there already")
-
-func (t *tx) runLater() error {
-	if len(t.later) == 0 {
-		return nil
-	}
-	statements := t.later
-	t.later = nil
-	clear(t.fresh)
-	changed, err := t.w.shared.Pipeline(t.ctx, t.x.conn, statements)
-	if err != nil {
-		return t.fault(err)
-	}
-	for _, n := range changed {
-		if n != 1 {
-			return errMet
-		}
-	}
-	return nil
-}
-
-// isFresh tells whether a job is among the inserts that were put off.
-func (t *tx) isFresh(key string) bool { return t.fresh[key] }
-
 // flush writes what was put off to the end of the transaction.
 func (t *tx) flush() error {
 	if err := t.runLater(); err != nil {

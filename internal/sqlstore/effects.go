@@ -21,7 +21,7 @@ func (s *Store) Write(ctx context.Context, fn func(pipeline.Tx) error) error {
 // Apply runs fn and finishes the delivery as succeeded, in one transaction.
 func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(pipeline.Tx) error) error {
 	err := s.w.do(ctx, &op{
-		kind: opEffect,
+		kind: opEffect, reads: pipeline.JobRefFrom(ctx),
 		run: func(tx *tx) error {
 			if err := fn(&effects{tx}); err != nil {
 				return err
@@ -96,17 +96,32 @@ func (sc *jobScan) job() *pipeline.Job {
 }
 
 func (e *effects) Job(_ context.Context, jobID string) (*pipeline.Job, error) {
-	// What is put off is of other jobs, as a rule, and can stay so.
-	e.asking = !e.isFresh("id " + jobID)
-	defer func() { e.asking = false }()
-	return e.job(`select `+jobColumns+` from job j where j.id = $1`, jobID)
+	return e.jobAt(pipeline.JobRef{ID: jobID}, `select `+jobColumns+` from job j where j.id = $1`, jobID)
 }
 
 func (e *effects) JobByRequest(_ context.Context, provider, requestID string) (*pipeline.Job, error) {
-	e.asking = !e.isFresh("request " + provider + " " + requestID)
-	defer func() { e.asking = false }()
-	return e.job(`select `+jobColumns+` from job j where j.provider = $1 and j.request_id = $2 and j.request_id <> ''`,
-		provider, requestID)
+	return e.jobAt(pipeline.JobRef{Provider: provider, RequestID: requestID},
+		`select `+jobColumns+` from job j where j.provider = $1 and j.request_id = $2 and j.request_id <> ''`, provider, requestID)
+}
+
+// jobAt is job, by a name under which it may have been read already.
+func (e *effects) jobAt(ref pipeline.JobRef, text string, args ...any) (j *pipeline.Job, err error) {
+	if sc, ok := e.known.read[ref]; ok {
+		delete(e.known.read, ref)
+		if sc == nil {
+			return nil, fmt.Errorf("job: %w", gaff.ErrNotFound)
+		}
+		j = sc.job()
+	} else {
+		// What is put off is of other jobs, as a rule, and can stay so.
+		e.asking = !e.known.putOff[ref]
+		defer func() { e.asking = false }()
+		if j, err = e.job(text, args...); err != nil {
+			return nil, err
+		}
+	}
+	e.known.seen(j, j.Status.Settled())
+	return j, nil
 }
 
 func (e *effects) job(text string, args ...any) (*pipeline.Job, error) {
@@ -121,36 +136,42 @@ func (e *effects) job(text string, args ...any) (*pipeline.Job, error) {
 	return sc.job(), nil
 }
 
-const insertJob = `insert into job (id, provider, model, kind, project_id, user_id, request_id, status, result,
-			error, error_type, settled_by, metadata, created_at, submitted_at, settled_at, updated_at,
-			submit, sent_at, account, idempotency_key, run_id, step_id, status_url, response_url, cancel_url,
-			webhook_url, callback, cost, next_ask_at, asks, misses, owed_by, call_key)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)
-		on conflict do nothing`
+// What is written of a job again and again; the rest of it stays as it was inserted.
+const jobChanging = `model text, kind text, project_id text, user_id text, request_id text, status bigint, result bytea, error text,
+	error_type text, settled_by text, metadata bytea, submitted_at bigint, settled_at bigint, updated_at bigint, submit bigint,
+	sent_at bigint, account text, run_id text, step_id text, status_url text, response_url text, cancel_url text, webhook_url text,
+	callback text, cost text, next_ask_at bigint, asks bigint, misses bigint, owed_by text`
+
+var (
+	insertJob = inserting("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text`, `on conflict do nothing`)
+	// A status goes forward only, and an end is final.
+	updateJob = updating("job", `id text, `+jobChanging, `(job.status = new.status or job.status < new.status and job.status < 2)`)
+)
+
+func changing(j *pipeline.Job) []any {
+	return []any{
+		j.ID, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result), j.Error,
+		j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), nullMicros(j.SubmittedAt), nullMicros(j.SettledAt),
+		micros(j.UpdatedAt), int64(j.Submit), nullMicros(j.SentAt), j.Account, j.RunID, j.StepID, j.StatusURL,
+		j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks),
+		int64(j.Misses), j.OwedBy,
+	}
+}
 
 func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 	if j.CreatedAt.IsZero() {
 		j.CreatedAt = e.now
 	}
 	j.UpdatedAt = e.now
-	args := []any{
-		j.ID, j.Provider, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result),
-		j.Error, j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), micros(j.CreatedAt), nullMicros(j.SubmittedAt),
-		nullMicros(j.SettledAt), micros(j.UpdatedAt),
-		int64(j.Submit), nullMicros(j.SentAt), j.Account, j.IdempotencyKey, j.RunID, j.StepID, j.StatusURL, j.ResponseURL,
-		j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks), int64(j.Misses), j.OwedBy,
-		j.CallKey,
-	}
-	if e.insertLater(insertJob, args...) {
-		if e.fresh == nil {
-			e.fresh = map[string]bool{}
-		}
-		e.fresh["id "+j.ID], e.fresh["request "+j.Provider+" "+j.RequestID] = true, true
+	e.known.wrote(j)
+	args := append(changing(j), j.Provider, micros(j.CreatedAt), j.IdempotencyKey, j.CallKey)
+	if e.putOff(laterInsertJob, &insertJob, args) {
+		e.known.delayed(j)
+		e.known.seen(j, false) // what is new has no media
 		e.change("job", j.ID, j.Status.String(), j.Provider)
 		return e.seeProjectLater(j.ProjectID)
 	}
-	n, err := e.exec(insertJob, args...)
+	n, err := e.exec(insertJob.one, args...)
 	if err != nil {
 		return fmt.Errorf("insert job %s: %w", j.ID, err)
 	}
@@ -167,17 +188,20 @@ func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
 	if j.Status.Settled() {
 		j.NextAskAt = time.Time{}
 	}
-	n, err := e.exec(`update job set model = $2, kind = $3, project_id = $4, user_id = $5, request_id = $6, status = $7,
-			result = $8, error = $9, error_type = $10, settled_by = $11, metadata = $12, submitted_at = $13,
-			settled_at = $14, updated_at = $15, submit = $16, sent_at = $17, account = $18, run_id = $19, step_id = $20,
-			status_url = $21, response_url = $22, cancel_url = $23, webhook_url = $24, callback = $25, cost = $26,
-			next_ask_at = $27, asks = $28, misses = $29, owed_by = $30
-		where id = $1 and (status = $7 or status < $7 and status < 2)`,
-		j.ID, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result), j.Error,
-		j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), nullMicros(j.SubmittedAt), nullMicros(j.SettledAt),
-		micros(j.UpdatedAt), int64(j.Submit), nullMicros(j.SentAt), j.Account, j.RunID, j.StepID, j.StatusURL,
-		j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks),
-		int64(j.Misses), j.OwedBy)
+	e.known.wrote(j)
+	if e.known.putOff[pipeline.JobRef{ID: j.ID}] {
+		// One statement changes a row once.
+		if err := e.runLater(); err != nil {
+			return fmt.Errorf("save job %s: %w", j.ID, err)
+		}
+	}
+	args := changing(j)
+	if e.putOff(laterUpdateJob, &updateJob, args) {
+		e.known.delayed(j)
+		e.change("job", j.ID, j.Status.String(), j.Provider)
+		return e.seeProjectLater(j.ProjectID)
+	}
+	n, err := e.exec(updateJob.one, args...)
 	if err != nil {
 		return fmt.Errorf("save job %s: %w", j.ID, err)
 	}
@@ -188,10 +212,9 @@ func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
 	return e.seeProject(j.ProjectID)
 }
 
-const insertMedia = `insert into media (id, job_id, position, project_id, url, stored_url, media_type, content_type,
-			size, sha256, metadata, created_at, storage, storage_error, thumbnail, stored_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-		on conflict (job_id, position) do nothing`
+var insertMedia = inserting("media", `id text, job_id text, position text, project_id text, url text, stored_url text, media_type text,
+	content_type text, size bigint, sha256 text, metadata bytea, created_at bigint, storage bigint, storage_error text, thumbnail text,
+	stored_at bigint`, `on conflict (job_id, position) do nothing`)
 
 func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
 	if m.ID == "" {
@@ -205,13 +228,12 @@ func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
 		m.Size, m.SHA256, nilIfEmpty(m.Metadata), micros(m.CreatedAt), int64(m.Storage), m.StorageError,
 		m.ThumbnailKey, nullMicros(m.StoredAt),
 	}
-	// A job that is put in now has no media yet; the same twice is for the exact way.
-	if place := "media " + m.JobID + " " + m.Position; e.isFresh("id "+m.JobID) && !e.fresh[place] && e.insertLater(insertMedia, args...) {
-		e.fresh[place] = true
+	if e.known.bare(m) && e.putOff(laterInsertMedia, &insertMedia, args) {
+		e.known.place(m)
 		e.change("media", m.ID, m.MediaType, "")
 		return true, nil
 	}
-	n, err := e.exec(insertMedia, args...)
+	n, err := e.exec(insertMedia.one, args...)
 	if err != nil {
 		return false, fmt.Errorf("insert media: %w", err)
 	}
@@ -280,6 +302,7 @@ func (e *effects) DueAsks(_ context.Context, provider string, limit int, until t
 	}
 	var due []*pipeline.Job
 	for _, j := range found {
+		e.known.wrote(j)
 		// The condition lets one node have it where several look at the same moment.
 		n, err := e.exec(`update job set next_ask_at = $2 where id = $1 and next_ask_at = $3`,
 			j.ID, micros(until), micros(j.NextAskAt))
@@ -369,6 +392,8 @@ func (e *effects) SaveMedia(_ context.Context, m *pipeline.Media) error {
 
 func (e *effects) Setting(_ context.Context, name string) (string, error) {
 	var value string
+	e.asking = true // none is put off
+	defer func() { e.asking = false }()
 	err := e.row([]any{&value}, `select value from setting where name = $1`, name)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil

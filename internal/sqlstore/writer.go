@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"gaff"
+	"gaff/pipeline"
 )
 
 // How much one commit takes. Receiving comes first, and few effects ride along, so that
@@ -28,6 +29,12 @@ const (
 
 	// maxProjects is how many are remembered.
 	maxProjects = 10_000
+
+	// Where several sessions serve a line, the next one joins those that are at it when so
+	// many wait, or after so long: a larger batch costs less for each.
+	joinAccepts = 64
+	joinEffects = 32
+	joinAfter   = 2 * time.Millisecond
 
 	waitingAccepts = 4096
 	waitingEffects = 4096
@@ -51,7 +58,8 @@ const (
 type op struct {
 	kind  opKind
 	bytes int
-	wait  time.Duration // for the commit; 0 has no bound but the caller's context
+	wait  time.Duration   // for the commit; 0 has no bound but the caller's context
+	reads pipeline.JobRef // the job that run reads first; zero if that is not known
 	run   func(*tx) error
 	// committed, if not nil, runs in the writer's goroutine right after the commit.
 	committed func()
@@ -83,6 +91,8 @@ type writer struct {
 	effects chan *op
 	notes   chan *op
 	between chan *op
+	// Nil where one session serves the line.
+	acceptTurns, effectTurns *turns
 
 	stopping chan struct{}
 	stopped  chan struct{}
@@ -161,11 +171,12 @@ func newWriter(ctx context.Context, s *Store) (*writer, error) {
 		}}
 	} else {
 		keepers, workers := new(atomic.Int32), new(atomic.Int32)
+		w.acceptTurns, w.effectTurns = newTurns(joinAccepts), newTurns(joinEffects)
 		for range w.shared.Accepters {
-			sessions = append(sessions, &session{w: w, accepts: w.accepts, connected: keepers})
+			sessions = append(sessions, &session{w: w, accepts: w.accepts, turns: w.acceptTurns, connected: keepers})
 		}
 		for range w.shared.Effecters {
-			sessions = append(sessions, &session{w: w, effects: w.effects, notes: w.notes, connected: workers})
+			sessions = append(sessions, &session{w: w, effects: w.effects, notes: w.notes, turns: w.effectTurns, connected: workers})
 		}
 	}
 	var running sync.WaitGroup
@@ -192,6 +203,7 @@ func (w *writer) do(ctx context.Context, o *op) error {
 		}
 		select {
 		case lane <- o:
+			w.effectTurns.waiting(len(lane))
 		case <-w.stopping:
 			return gaff.ErrStopped
 		case <-ctx.Done():
@@ -206,6 +218,9 @@ func (w *writer) do(ctx context.Context, o *op) error {
 		case <-w.stopping:
 			return gaff.ErrStopped
 		case lane <- o:
+			if o.kind == opAccept {
+				w.acceptTurns.waiting(len(lane))
+			}
 		default:
 			return fmt.Errorf("%w: %d wait to be kept already", gaff.ErrUnavailable, cap(lane))
 		}
@@ -242,6 +257,7 @@ type session struct {
 	w *writer
 	// The lines that it serves; nil for those that it does not.
 	accepts, effects, notes, between chan *op
+	turns                            *turns
 
 	// conn is nil where it was lost, and is made anew.
 	conn  *sql.Conn
@@ -278,6 +294,7 @@ func (x *session) loop() {
 		if x.leave() {
 			continue
 		}
+		x.turns.take()
 		select {
 		case o := <-x.accepts:
 			batch = append(batch, o)
@@ -286,17 +303,102 @@ func (x *session) loop() {
 		case o := <-x.notes:
 			batch = append(batch, o)
 		case o := <-x.between:
+			x.turns.pass()
 			o.answer(o.run(&tx{w: x.w, x: x, ctx: context.Background()}))
 			continue
 		case <-x.w.stopping:
 			// Callers that came before the stop are still served.
-			if batch = x.fill(batch); len(batch) == 0 {
+			batch = x.fill(batch)
+			x.turns.pass()
+			if len(batch) == 0 {
 				return
 			}
 			x.commit(batch)
 			continue
 		}
-		x.commit(x.fill(batch))
+		x.turns.join(len(x.accepts) + len(x.effects))
+		batch = x.fill(batch)
+		x.turns.begin()
+		x.commit(batch)
+		x.turns.end()
+	}
+}
+
+// turns are those of the sessions that serve one line. One at a time gathers a batch; it
+// goes on gathering while others are at theirs, until one of them has done, enough wait,
+// or it took long. A nil *turns is of one session, which never waits.
+type turns struct {
+	enough int
+	turn   chan struct{} // held by the one that gathers
+	busy   atomic.Int32
+	done   chan struct{} // one has ended its batch
+	many   chan struct{} // enough wait
+}
+
+func newTurns(enough int) *turns {
+	return &turns{enough: enough, turn: make(chan struct{}, 1), done: make(chan struct{}, 1), many: make(chan struct{}, 1)}
+}
+
+func (t *turns) take() {
+	if t != nil {
+		t.turn <- struct{}{}
+	}
+}
+
+func (t *turns) pass() {
+	if t != nil {
+		<-t.turn
+	}
+}
+
+// waiting is told how many wait.
+func (t *turns) waiting(n int) {
+	if t != nil && n >= t.enough {
+		signal(t.many)
+	}
+}
+
+// join waits until a batch is worth it.
+func (t *turns) join(waiting int) {
+	if t == nil || waiting >= t.enough {
+		return
+	}
+	for _, old := range []chan struct{}{t.done, t.many} {
+		select {
+		case <-old:
+		default:
+		}
+	}
+	if t.busy.Load() == 0 {
+		return
+	}
+	timer := time.NewTimer(joinAfter)
+	defer timer.Stop()
+	select {
+	case <-t.done:
+	case <-t.many:
+	case <-timer.C:
+	}
+}
+
+func (t *turns) begin() {
+	if t != nil {
+		t.busy.Add(1)
+		<-t.turn
+	}
+}
+
+func (t *turns) end() {
+	if t != nil {
+		t.busy.Add(-1)
+		signal(t.done)
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -398,6 +500,9 @@ func (x *session) transact(batch []*op) (errs []error, err error) {
 		x.w.nextEvent = nextEvent
 		x.rollback(err)
 	}()
+	if err := t.readJobs(batch); err != nil {
+		return nil, err
+	}
 	errs = make([]error, len(batch))
 	for i, o := range batch {
 		t.wrote = false
@@ -614,14 +719,13 @@ type tx struct {
 	// What is written at the end, for all operations at once; see bulk.go.
 	accepting []acceptance
 	finishing []finishing
-	// later are inserts that are expected to meet nothing; fresh are the jobs among them.
-	// Where one does meet something, all is done again, one by one and nothing later.
-	many    bool // there are several operations
-	later   []Statement
-	fresh   map[string]bool
-	asking  bool // a query is about what is not among the later ones
-	changes []change
-	wakes   []string // lanes in which something waits now
+	many      bool // there are several operations
+	later     later
+	delayed   bool // there are some later ones
+	known     knownJobs
+	asking    bool // a query is about what is not among the later ones
+	changes   []change
+	wakes     []string // lanes in which something waits now
 }
 
 type tally struct {

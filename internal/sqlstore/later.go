@@ -1,0 +1,273 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"gaff/pipeline"
+)
+
+// Where the database is another process, what the operations of a transaction do to jobs
+// and media is read by one statement before they run, and written by one of each kind
+// after them, rather than by journeys of each operation.
+
+// rowsOf is a statement that writes rows, for one and for several at once.
+type rowsOf struct {
+	one  string   // its parameters are the columns
+	many string   // its parameters are arrays, one for each column
+	kind []string // of the columns: text, bigint or bytea
+}
+
+// columnsOf reads "name kind, name kind".
+func columnsOf(text string) (names, kinds []string) {
+	for column := range strings.SplitSeq(text, ",") {
+		name, kind, _ := strings.Cut(strings.TrimSpace(column), " ")
+		names, kinds = append(names, name), append(kinds, kind)
+	}
+	return names, kinds
+}
+
+func unnest(kinds []string) string {
+	var list []string
+	for i, kind := range kinds {
+		list = append(list, "$"+strconv.Itoa(i+1)+"::"+kind+"[]")
+	}
+	return "unnest(" + strings.Join(list, ", ") + ")"
+}
+
+// inserting is an insert into a table, with what is to be done about a conflict.
+func inserting(table, columns, conflict string) rowsOf {
+	names, kinds := columnsOf(columns)
+	var values []string
+	for i := range names {
+		values = append(values, "$"+strconv.Itoa(i+1))
+	}
+	into := "insert into " + table + " (" + strings.Join(names, ", ") + ") "
+	return rowsOf{
+		one:  into + "values (" + strings.Join(values, ", ") + ") " + conflict,
+		many: into + "select * from " + unnest(kinds) + " " + conflict,
+		kind: kinds,
+	}
+}
+
+// updating is an update of all columns but the first, which names the row. The condition
+// speaks of new.column for what is to be written.
+func updating(table, columns, condition string) rowsOf {
+	names, kinds := columnsOf(columns)
+	var one, many []string
+	for i, name := range names[1:] {
+		one = append(one, name+" = $"+strconv.Itoa(i+2))
+		many = append(many, name+" = new."+name)
+	}
+	single := condition
+	for i, name := range names {
+		single = strings.ReplaceAll(single, "new."+name, "$"+strconv.Itoa(i+1))
+	}
+	return rowsOf{
+		one: "update " + table + " set " + strings.Join(one, ", ") + " where " + table + "." + names[0] + " = $1 and " + single,
+		many: "update " + table + " set " + strings.Join(many, ", ") + " from " + unnest(kinds) + " as new(" + strings.Join(names, ", ") +
+			") where " + table + "." + names[0] + " = new." + names[0] + " and " + condition,
+		kind: kinds,
+	}
+}
+
+// arrays turns rows into columns.
+func (r *rowsOf) arrays(rows [][]any) []any {
+	args := make([]any, len(r.kind))
+	for c, kind := range r.kind {
+		switch kind {
+		case "bigint":
+			column := make([]*int64, len(rows))
+			for i, row := range rows {
+				if n, ok := row[c].(int64); ok {
+					column[i] = &n
+				}
+			}
+			args[c] = column
+		case "bytea":
+			column := make([][]byte, len(rows))
+			for i, row := range rows {
+				column[i], _ = row[c].([]byte)
+			}
+			args[c] = column
+		default:
+			column := make([]string, len(rows))
+			for i, row := range rows {
+				column[i], _ = row[c].(string)
+			}
+			args[c] = column
+		}
+	}
+	return args
+}
+
+// later are rows that wait to be written together: those of a job before what is changed
+// about it.
+type later [3]struct {
+	statement *rowsOf
+	rows      [][]any
+}
+
+const (
+	laterInsertJob = iota
+	laterUpdateJob
+	laterInsertMedia
+)
+
+// putOff has a row wait for a statement that needs it written, so that it travels with
+// others. ok is false where it must be written now.
+func (t *tx) putOff(which int, statement *rowsOf, args []any) (ok bool) {
+	if t.w.shared == nil || !t.many {
+		return false
+	}
+	l := &t.later[which]
+	l.statement, l.rows = statement, append(l.rows, plainText(args))
+	t.wrote, t.delayed = true, true
+	return true
+}
+
+// errMet is a row that was put off, and could then not be written as expected.
+var errMet = errors.New("a row is not as it was expected")
+
+// runLater writes what was put off. Each row is expected to be written; where one is not,
+// all is done again, one by one and nothing later.
+func (t *tx) runLater() error {
+	if !t.delayed {
+		return nil
+	}
+	var statements []Statement
+	var expected []int
+	for i := range t.later {
+		l := &t.later[i]
+		switch len(l.rows) {
+		case 0:
+			continue
+		case 1:
+			statements = append(statements, Statement{l.statement.one, l.rows[0]})
+		default:
+			statements = append(statements, Statement{l.statement.many, l.statement.arrays(l.rows)})
+		}
+		expected = append(expected, len(l.rows))
+	}
+	t.later, t.delayed = later{}, false
+	clear(t.known.putOff)
+	clear(t.known.media)
+	changed, err := t.w.shared.Pipeline(t.ctx, t.x.conn, statements)
+	if err != nil {
+		return t.fault(err)
+	}
+	for i, n := range changed {
+		if n != int64(expected[i]) {
+			return errMet
+		}
+	}
+	return nil
+}
+
+// knownJobs is what a transaction of several operations knows of jobs.
+type knownJobs struct {
+	// read are those that were read for all operations at once, until they are asked for
+	// or written; nil for one that is not there.
+	read map[pipeline.JobRef]*jobScan
+	// putOff are those of which something was put off.
+	putOff map[pipeline.JobRef]bool
+	// unsettled are the ids of those that had not ended; they have no media, as a rule.
+	unsettled map[string]bool
+	// media are the places that were put off, by job and position.
+	media map[[2]string]bool
+}
+
+// refs are the names under which a job is found.
+func refs(j *pipeline.Job) [2]pipeline.JobRef {
+	return [2]pipeline.JobRef{{ID: j.ID}, {Provider: j.Provider, RequestID: j.RequestID}}
+}
+
+// wrote forgets what was read of a job.
+func (k *knownJobs) wrote(j *pipeline.Job) {
+	for _, ref := range refs(j) {
+		delete(k.read, ref)
+	}
+}
+
+func (k *knownJobs) delayed(j *pipeline.Job) {
+	if k.putOff == nil {
+		k.putOff = map[pipeline.JobRef]bool{}
+	}
+	for _, ref := range refs(j) {
+		k.putOff[ref] = true
+	}
+}
+
+// seen notes whether a job has ended.
+func (k *knownJobs) seen(j *pipeline.Job, settled bool) {
+	if k.unsettled == nil {
+		k.unsettled = map[string]bool{}
+	}
+	k.unsettled[j.ID] = !settled
+}
+
+func (k *knownJobs) place(m *pipeline.Media) {
+	if k.media == nil {
+		k.media = map[[2]string]bool{}
+	}
+	k.media[[2]string{m.JobID, m.Position}] = true
+}
+
+// bare tells whether a place of a job most likely holds nothing.
+func (k *knownJobs) bare(m *pipeline.Media) bool {
+	return k.unsettled[m.JobID] && !k.media[[2]string{m.JobID, m.Position}]
+}
+
+// readJobs reads, and locks, what the operations are known to read.
+func (t *tx) readJobs(batch []*op) error {
+	if t.w.shared == nil || !t.many {
+		return nil
+	}
+	var ids, providers, requests []string
+	read := map[pipeline.JobRef]*jobScan{}
+	for _, o := range batch {
+		ref := o.reads
+		if _, twice := read[ref]; twice || !isPlain(ref.ID+ref.Provider+ref.RequestID) {
+			continue
+		}
+		switch {
+		case ref.ID != "":
+			ids = append(ids, ref.ID)
+		case ref.RequestID != "":
+			providers, requests = append(providers, ref.Provider), append(requests, ref.RequestID)
+		default:
+			continue
+		}
+		read[ref] = nil
+	}
+	take := func(ref func(*pipeline.Job) pipeline.JobRef) func(*sql.Rows) error {
+		return func(rows *sql.Rows) error {
+			sc, err := scanJob(rows)
+			if err == nil {
+				read[ref(&sc.j)] = sc
+			}
+			return err
+		}
+	}
+	if len(ids) > 0 {
+		err := t.each(take(func(j *pipeline.Job) pipeline.JobRef { return refs(j)[0] }),
+			`select `+jobColumns+` from job j where j.id = any($1::text[]) order by j.seq for update`, ids)
+		if err != nil {
+			return fmt.Errorf("read jobs: %w", err)
+		}
+	}
+	if len(requests) > 0 {
+		err := t.each(take(func(j *pipeline.Job) pipeline.JobRef { return refs(j)[1] }),
+			`select `+jobColumns+` from unnest($1::text[], $2::text[]) as u(provider, request_id)
+			join job j on j.provider = u.provider and j.request_id = u.request_id and j.request_id <> ''
+			order by j.seq for update of j`, providers, requests)
+		if err != nil {
+			return fmt.Errorf("read jobs: %w", err)
+		}
+	}
+	t.known.read = read
+	return nil
+}
