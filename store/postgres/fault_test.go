@@ -196,8 +196,14 @@ func TestServerGone(t *testing.T) {
 			kept = append(kept, rc.ID)
 		}
 		end()
-		// The children of a killed server live on for a moment.
-		eventually(t, what+": noticed", func() bool { return st.Ready(context.Background()) != nil })
+		// The children of a killed server live on for a moment, and what they commit stays.
+		eventually(t, what+": noticed", func() bool {
+			rc, err := accept(st, fmt.Sprint(what, time.Now().UnixNano()), false)
+			if err == nil {
+				kept = append(kept, rc.ID)
+			}
+			return err != nil && st.Ready(context.Background()) != nil
+		})
 		unavailable(t, st, what)
 		if err := server.Start(); err != nil {
 			t.Fatal(err)
