@@ -22,6 +22,9 @@ import (
 // The queue's index is over it.
 const dueAt = `greatest(d.run_at, d.leased_until)`
 
+// A delivery that is named by its key is asked for its state as state + 0: else the plan of
+// a time when little waited would walk along all that waits, each time, for ever.
+
 // leaseEnd is until when what is claimed now is held; zero where claims are not stored.
 func (t *tx) leaseEnd() time.Time {
 	if t.w.shared == nil {
@@ -313,7 +316,7 @@ func (t *tx) finishAll() error {
 			updated_at = $1, finished_at = u.finished_at, leased_until = null
 		from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[])
 			with ordinality as u(seq, n, state, attempts, run_at, error, finished_at, before, claim, at)
-		where d.seq = u.seq and d.n = u.n and d.attempts = u.before and d.claim = u.claim and d.state < 3
+		where d.seq = u.seq and d.n = u.n and d.attempts = u.before and d.claim = u.claim and d.state + 0 < 3
 		returning u.at - 1, d.lane, d.okey, d.ordering`,
 		micros(t.now), seq, n, state, attempts, runAt, failure, finished, before, claim)
 	if err != nil {
@@ -476,7 +479,7 @@ func (t *tx) endLeases(ls []gaff.Lease) error {
 		t.wake(lane)
 		return err
 	}, `update delivery d set leased_until = null from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as u(seq, n, claim)
-		where d.seq = u.seq and d.n = u.n and d.claim = u.claim and d.state < 3 returning d.lane`, seq, n, claim)
+		where d.seq = u.seq and d.n = u.n and d.claim = u.claim and d.state + 0 < 3 returning d.lane`, seq, n, claim)
 }
 
 func leaseArrays(ls []gaff.Lease) (seq, n, claim []int64, sorted []gaff.Lease) {
@@ -542,7 +545,7 @@ func (s *Store) extend(ls []gaff.Lease) error {
 			tx.wrote = true
 			return err
 		}, `update delivery d set leased_until = $4 from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as u(seq, n, claim)
-			where d.seq = u.seq and d.n = u.n and d.claim = u.claim and d.state < 3 and d.leased_until is not null
+			where d.seq = u.seq and d.n = u.n and d.claim = u.claim and d.state + 0 < 3 and d.leased_until is not null
 			returning d.seq, d.n`, seq, n, claim, micros(until))
 	}})
 	if err != nil {

@@ -52,14 +52,12 @@ type predicate struct {
 
 // where is a list of predicates, numbered as one statement.
 type where struct {
-	predicates []predicate
-	parts      []string
-	args       []any
+	parts []string
+	args  []any
 }
 
 // add appends a predicate; each ? in it becomes the number of the next argument.
 func (w *where) add(text string, args ...any) {
-	w.predicates = append(w.predicates, predicate{text, args})
 	for _, arg := range args {
 		w.args = append(w.args, arg)
 		text = strings.Replace(text, "?", "$"+strconv.Itoa(len(w.args)), 1)
@@ -269,29 +267,34 @@ func (s *Store) Events(ctx context.Context, f gaff.EventFilter) (gaff.Page[gaff.
 }
 
 func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[gaff.Log], err error) {
-	var common where
-	limit, err := common.page("e.seq", f.Cursor)
+	var w where
+	limit, err := w.page("e.seq", gaff.Cursor{Limit: f.Limit})
 	if err != nil {
 		return page, err
+	}
+	list := eventList{to: 1 << 62}
+	if f.After != "" {
+		if list.to, err = readCursor(f.After); err != nil {
+			return page, err
+		}
 	}
 	if f.Type != "" {
-		common.add("e.type = ?", f.Type)
+		list.common = append(list.common, predicate{"e.type = ?", []any{f.Type}})
 	}
 	if f.Conflict {
-		common.add("e.conflict = 1")
+		list.common = append(list.common, predicate{"e.conflict = 1", nil})
 	}
-	if err := s.between(ctx, &common, f.Since, f.Until); err != nil {
+	if err := s.between(ctx, &list, f.Since, f.Until); err != nil {
 		return page, err
 	}
-	runs, err := s.eventRuns(ctx, f)
-	if err != nil {
+	if list.runs, err = s.eventRuns(ctx, f); err != nil {
 		return page, err
 	}
 	var scans []*logScan
 	if f.Query == "" {
-		scans, err = s.eventHead(ctx, f, runs, common, limit+1, limit+1)
+		scans, err = s.eventHead(ctx, list, limit+1)
 	} else {
-		scans, err = s.search(ctx, f, runs, common, limit+1)
+		scans, err = s.search(ctx, f.Query, list, limit+1)
 	}
 	if err != nil {
 		return page, err
@@ -303,68 +306,103 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 	return page, nil
 }
 
+// eventList is a part of the log: the numbers from one up to before another, of the events
+// for which all predicates of one of the runs hold, and the common ones. Each run is a
+// part of the log that an index holds in order.
+type eventList struct {
+	runs     [][]predicate
+	common   []predicate
+	from, to int64
+}
+
+// add appends the predicates of a run, on the table e.
+func (l *eventList) add(w *where, run []predicate) {
+	for _, part := range [][]predicate{run, l.common, {{"e.seq >= ?", []any{l.from}}, {"e.seq < ?", []any{l.to}}}} {
+		for _, predicate := range part {
+			w.add(predicate.text, predicate.args...)
+		}
+	}
+}
+
+// heads selects the numbers of the newest n. They are merged from the heads of the runs,
+// whatever the length of the log. Its arguments follow the given ones.
+func (l *eventList) heads(n int, given ...any) (text string, args []any) {
+	args = given
+	var heads []string
+	for _, run := range l.runs {
+		part := where{args: args}
+		l.add(&part, run)
+		heads = append(heads, `select seq from (select e.seq from event e`+part.String()+` order by e.seq desc limit `+strconv.Itoa(n)+`) run`)
+		args = part.args
+	}
+	return `select seq from (` + strings.Join(heads, " union all ") + `) heads order by seq desc limit ` + strconv.Itoa(n), args
+}
+
+// eventHead reads the newest events of a list, up to limit.
+func (s *Store) eventHead(ctx context.Context, l eventList, limit int) ([]*logScan, error) {
+	heads, args := l.heads(limit)
+	return collect(ctx, s.read, scanLog, `select `+logColumns+` from event e where e.seq in (`+heads+`)
+		order by e.seq desc limit `+strconv.Itoa(limit), args...)
+}
+
 // searchPart is how many of the newest events a text search looks through first; then
 // four times as many, and so on: what is often found is found at once.
 const searchPart = 1000
 
 // search looks for a text among the newest only, so that a search costs what its window
 // costs however long the log has grown.
-func (s *Store) search(ctx context.Context, f gaff.EventFilter, runs [][]predicate, common where, limit int) (found []*logScan, err error) {
+func (s *Store) search(ctx context.Context, text string, l eventList, limit int) (found []*logScan, err error) {
 	left := gaff.SearchWindow
 	for part := searchPart; left > 0 && len(found) < limit; part *= 4 {
 		part = min(part, left)
-		some, err := s.eventHead(ctx, f, runs, common, part, limit-len(found))
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, some...)
-		heads, args := headsOf(runs, common, part)
+		heads, args := l.heads(part)
 		var lowest, count int64
 		if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0), count(*) from (`+heads+`) part`, plainText(args)...).
 			Scan(&lowest, &count); err != nil {
 			return nil, err
 		}
+		if count == 0 {
+			break
+		}
+		newest := l
+		newest.from = lowest
+		some, err := s.searchAll(ctx, text, newest, part, limit-len(found))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
 		if count < int64(part) {
 			break
 		}
 		left -= part
-		// A list of its own: it grows with each part.
-		common = where{predicates: append(slices.Clip(common.predicates), predicate{"e.seq < ?", []any{lowest}})}
+		l.to = lowest
 	}
 	return found, nil
 }
 
-// headsOf selects the numbers of the newest of all runs. Each run is a part of the log that
-// an index holds in order; a page is merged from the heads of the runs, whatever the
-// length of the log.
-func headsOf(runs [][]predicate, common where, head int) (text string, args []any) {
-	var heads []string
-	for _, run := range runs {
-		part := where{args: args}
-		for _, predicate := range append(slices.Clip(run), common.predicates...) {
-			part.add(predicate.text, predicate.args...)
-		}
-		heads = append(heads, `select seq from (select e.seq from event e`+part.String()+` order by e.seq desc limit `+strconv.Itoa(head)+`) run`)
-		args = part.args
+// searchAll looks through all the n events of a list, and reads up to limit of the newest
+// with the text.
+func (s *Store) searchAll(ctx context.Context, text string, l eventList, n, limit int) ([]*logScan, error) {
+	// Told that it is about a span of bodies, the database can read them in their order
+	// rather than look each one up.
+	var w where
+	w.add("p.seq >= ?", l.from)
+	w.add("p.seq < ?", l.to)
+	payloads := `left join payload p on p.seq = e.seq and ` + strings.Join(w.parts, " and ")
+	w.parts = nil
+	if len(l.runs) == 1 {
+		l.add(&w, l.runs[0])
+	} else {
+		w.add("e.seq >= ?", l.from)
+		w.add("e.seq < ?", l.to)
+		var heads string
+		heads, w.args = l.heads(n, w.args...)
+		w.add(`e.seq in (` + heads + `)`)
 	}
-	return `select seq from (` + strings.Join(heads, " union all ") + `) heads order by seq desc limit ` + strconv.Itoa(head), args
-}
-
-// eventHead reads up to limit of the newest events of the runs, or of those with the text
-// among the newest head.
-func (s *Store) eventHead(ctx context.Context, f gaff.EventFilter, runs [][]predicate, common where, head, limit int) ([]*logScan, error) {
-	heads, args := headsOf(runs, common, head)
-	w := where{args: args}
-	w.add(`e.seq in (` + heads + `)`)
-	from := `event e`
-	if f.Query != "" {
-		seq, _ := id.ParseEvent(f.Query)
-		from = `event e left join payload p on p.seq = e.seq`
-		query := plain(f.Query)
-		w.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or `+s.opt.Dialect.Body("p.body")+`)`,
-			seq, contains(query), contains(query), s.opt.Dialect.Pattern(f.Query))
-	}
-	return collect(ctx, s.read, scanLog, `select `+logColumns+` from `+from+w.String()+
+	seq, _ := id.ParseEvent(text)
+	w.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or `+s.opt.Dialect.Body("p.body")+`)`,
+		seq, contains(plain(text)), contains(plain(text)), s.opt.Dialect.Pattern(text))
+	return collect(ctx, s.read, scanLog, `select `+logColumns+` from event e `+payloads+w.String()+
 		` order by e.seq desc limit `+strconv.Itoa(limit), w.args...)
 }
 
@@ -426,7 +464,7 @@ const apart = 5
 
 // between narrows a list to what was received in a span of time. The tally tells between
 // which numbers that lies, so that the rest of the log is not read.
-func (s *Store) between(ctx context.Context, w *where, since, until time.Time) error {
+func (s *Store) between(ctx context.Context, l *eventList, since, until time.Time) error {
 	bound := func(text string, minute int64) (int64, bool, error) {
 		found, err := column[sql.NullInt64](ctx, s.read, text, minute, int64(apart))
 		if err != nil {
@@ -435,7 +473,7 @@ func (s *Store) between(ctx context.Context, w *where, since, until time.Time) e
 		return found[0].Int64, found[0].Valid, nil
 	}
 	if !since.IsZero() {
-		w.add("e.received_at >= ?", micros(since))
+		l.common = append(l.common, predicate{"e.received_at >= ?", []any{micros(since)}})
 		first, ok, err := bound(`select min(first_seq) from tally where first_seq is not null and minute >= $1
 			and minute <= (select min(minute) from tally where first_seq is not null and minute >= $1) + $2`, since.Unix()/60)
 		if err != nil {
@@ -444,10 +482,10 @@ func (s *Store) between(ctx context.Context, w *where, since, until time.Time) e
 		if !ok {
 			first = 1 << 62
 		}
-		w.add("e.seq >= ?", first)
+		l.from = first
 	}
 	if !until.IsZero() {
-		w.add("e.received_at < ?", micros(until))
+		l.common = append(l.common, predicate{"e.received_at < ?", []any{micros(until)}})
 		last, ok, err := bound(`select max(last_seq) from tally where first_seq is not null and minute <= $1
 			and minute >= (select max(minute) from tally where first_seq is not null and minute <= $1) - $2`, until.Unix()/60+apart)
 		if err != nil {
@@ -456,7 +494,7 @@ func (s *Store) between(ctx context.Context, w *where, since, until time.Time) e
 		if !ok {
 			last = 0
 		}
-		w.add("e.seq <= ?", last)
+		l.to = min(l.to, last+1)
 	}
 	return nil
 }
@@ -549,16 +587,38 @@ func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 		return order
 	})
 	keys = keys[min(q.Offset, len(keys)):min(q.Offset+q.Limit, len(keys))]
-	for _, key := range keys {
-		var sc logScan
-		err := tx.QueryRowContext(ctx, `select `+logColumns+`, `+payloadColumns+` from event e
-			left join payload p on p.seq = e.seq where e.seq = $1`, key.seq).Scan(append(sc.columns(), sc.payload()...)...)
-		if err != nil {
-			return nil, 0, err
-		}
-		logs = append(logs, sc.entry())
+	logs, err = logsOf(ctx, tx, keys)
+	return logs, total, err
+}
+
+// logsOf reads the logs of a page, with their bodies.
+func logsOf(ctx context.Context, q querier, keys []logKey) ([]gaff.Log, error) {
+	if len(keys) == 0 {
+		return nil, nil
 	}
-	return logs, total, nil
+	// As many places as fit several pages, so that there are few statements to prepare.
+	var w where
+	seqs := make([]any, (len(keys)+49)/50*50)
+	for i := range seqs {
+		seqs[i] = keys[min(i, len(keys)-1)].seq
+	}
+	w.add("e.seq in (?"+strings.Repeat(", ?", len(seqs)-1)+")", seqs...)
+	rows, err := collect(ctx, q, func(rows *sql.Rows) (*logScan, error) {
+		sc := &logScan{}
+		return sc, rows.Scan(append(sc.columns(), sc.payload()...)...)
+	}, `select `+logColumns+`, `+payloadColumns+` from event e left join payload p on p.seq = e.seq`+w.String(), w.args...)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[int64]*logScan, len(rows))
+	for _, sc := range rows {
+		found[sc.seq] = sc
+	}
+	logs := make([]gaff.Log, len(keys))
+	for i, key := range keys {
+		logs[i] = found[key.seq].entry() // of the same snapshot
+	}
+	return logs, nil
 }
 
 // logRuns are the queries whose results, merged, are the logs of one source and status in

@@ -147,8 +147,9 @@ const writerSettings = `set enable_seqscan = off; set enable_hashjoin = off; set
 	set plan_cache_mode = force_generic_plan; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '8s';
 	select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`
 
-// readerSettings: lists are read from the ends of indexes, which are in memory.
-const readerSettings = `set jit = off; set random_page_cost = 1.1; set statement_timeout = '15s'; set default_transaction_read_only = on`
+// readerSettings: lists are read from the ends of indexes, which are in memory. A plan is
+// made for each query's own values: whether a span is a page or a day decides it.
+const readerSettings = `set jit = off; set plan_cache_mode = force_custom_plan; set work_mem = '32MB'; set random_page_cost = 1.1; set statement_timeout = '15s'; set default_transaction_read_only = on`
 
 func setUp(settings string) func(context.Context, *pgx.Conn) error {
 	return func(ctx context.Context, c *pgx.Conn) error {
