@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -49,6 +50,7 @@ func measureLogs(binary, store string, events int, d time.Duration) error {
 		}
 	}
 	ctx := context.Background()
+	// A gateway that ran all these days has summed up each hour when it was over.
 	over := logDays * 24 * time.Hour
 	if store == "sqlite" {
 		st, err := sqlite.Open(ctx, filepath.Join(dir, "data", "gaff.db"), sqlite.Options{})
@@ -56,6 +58,9 @@ func measureLogs(binary, store string, events int, d time.Duration) error {
 			return err
 		}
 		if err := st.Between(func(c *sql.Conn) error { return storetest.Fill(ctx, store, c, events, over, progress) }); err != nil {
+			return err
+		}
+		if err := st.RollUp(ctx, time.Now()); err != nil {
 			return err
 		}
 		if err := st.Close(); err != nil {
@@ -91,6 +96,12 @@ func measureLogs(binary, store string, events int, d time.Duration) error {
 			return err
 		}
 		c.Close()
+		if st, err = postgres.Open(ctx, address, postgres.Options{}); err != nil {
+			return err
+		}
+		if err := errors.Join(st.RollUp(ctx, time.Now()), st.Close()); err != nil {
+			return err
+		}
 		extra = append(extra, "GAFF_DATABASE_URL="+address)
 	}
 	addr := freeAddr()

@@ -54,7 +54,7 @@ func main() {
 		exit(err)
 	}
 	if *logs > 0 {
-		exit(runLogs(path, *logs, 6**duration))
+		exit(runLogs(path, *logs, 12**duration))
 	}
 	if *console > 0 {
 		exit(measureConsole(path, *console))
