@@ -98,6 +98,9 @@ type Jobs struct {
 	// or cancelled; other words change nothing. Without a Status the word is "".
 	Status Pointers          `json:"status,omitempty" yaml:"status,omitempty"`
 	Words  map[string]string `json:"words,omitempty" yaml:"words,omitempty"`
+	// Require maps pointers to the text that must stand there, if anything does: with
+	// another one the work has failed, whatever the status says.
+	Require map[string]string `json:"require,omitempty" yaml:"require,omitempty"`
 	// Output points to what was made; empty: the body. Files are looked for in it.
 	Output string `json:"output,omitempty" yaml:"output,omitempty"`
 	// Error is text for people, ErrorType a code.
@@ -439,6 +442,7 @@ func (s Scheme) Check() error {
 		list("jobs.project", j.Project)
 		list("jobs.user", j.User)
 		list("jobs.kind", j.Kind)
+		list("jobs.require", slices.Sorted(maps.Keys(j.Require)))
 		for _, word := range slices.Sorted(maps.Keys(j.Words)) {
 			if !slices.Contains(jobStatuses, j.Words[word]) {
 				f.add("jobs.words."+word, "%q is no status of a job; one of %s is wanted", j.Words[word], strings.Join(jobStatuses, ", "))

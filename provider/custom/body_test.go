@@ -176,6 +176,12 @@ func TestJobsOfPresets(t *testing.T) {
 		{preset: "kie", body: `{"code":200,"data":{"callbackType":"complete","task_id":"s1","data":[{"audio_url":"https://s.test/a.mp3","image_url":"https://s.test/a.jpeg","title":"t"}]}}`, status: pipeline.JobCompleted, id: "s1",
 			files: []string{"it:/data/data/0/audio_url https://s.test/a.mp3 generated-audio", "it:/data/data/0/image_url https://s.test/a.jpeg generated-image"}},
 		{preset: "shotstack", body: `{"type":"edit","id":"e1","status":"done","url":"https://s.test/r.mp4"}`, status: pipeline.JobCompleted, id: "e1", files: []string{"it: https://s.test/r.mp4 generated-video"}},
+		{preset: "shotstack", body: `{"type":"serve","action":"copy","id":"asset","render":"e1","status":"ready","url":"https://cdn.s.test/r.mp4"}`, status: pipeline.JobCompleted, id: "e1", files: []string{"it: https://cdn.s.test/r.mp4 generated-video"}},
+		// The status in the body says nothing where its code speaks against it.
+		{preset: "kie", body: `{"code":400,"msg":"refused","data":{"callbackType":"complete","task_id":"s1","data":null}}`, status: pipeline.JobFailed, id: "s1", err: "refused"},
+		{preset: "minimax", body: `{"task_id":"m1","status":"success","file_id":"f","base_resp":{"status_code":1026,"status_msg":"sensitive"}}`, status: pipeline.JobFailed, id: "m1", err: "sensitive"},
+		{preset: "minimax", body: `{"task_id":"m1","status":"success","file_id":"f","base_resp":{"status_code":0,"status_msg":"success"}}`, status: pipeline.JobCompleted, id: "m1"},
+		{preset: "deepgram", body: `{"metadata":{"request_id":"d1"},"results":{"channels":[]}}`, status: pipeline.JobCompleted, id: "d1"},
 		{preset: "runpod", body: `{"id":"r1","status":"TIMED_OUT"}`, status: pipeline.JobFailed, id: "r1", err: "failed without a reason"},
 		{preset: "mux", body: `{"type":"video.asset.ready","object":{"type":"asset","id":"a1"},"data":{"passthrough":"job_1"}}`, status: pipeline.JobCompleted, id: "a1", job: "job_1"},
 	} {

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"gaff"
 	"gaff/pipeline"
@@ -21,8 +23,9 @@ type Interpreter struct {
 	words    map[string]pipeline.JobStatus
 	fields   *verify.Fields
 	// The places of each field's texts in what fields reads: a run for each of id, job,
-	// status, error, error type, project, user and kind; output is the last.
-	runs [8][2]int
+	// status, error, error type, project, user, kind and what is required; output is the last.
+	runs     [9][2]int
+	required []string // texts, in the order of the last run
 }
 
 // NewInterpreter readies a description. provider is the jobs' provider, which is the
@@ -39,9 +42,13 @@ func NewInterpreter(provider string, jobs verify.Jobs) (*Interpreter, error) {
 		}
 		in.words[word] = s
 	}
+	require := slices.Sorted(maps.Keys(jobs.Require))
+	for _, pointer := range require {
+		in.required = append(in.required, jobs.Require[pointer])
+	}
 	var list []string
 	for i, run := range [...]verify.Pointers{
-		jobs.ID, jobs.Job, jobs.Status, jobs.Error, jobs.ErrorType, jobs.Project, jobs.User, jobs.Kind,
+		jobs.ID, jobs.Job, jobs.Status, jobs.Error, jobs.ErrorType, jobs.Project, jobs.User, jobs.Kind, require,
 	} {
 		in.runs[i] = [2]int{len(list), len(list) + len(run)}
 		list = append(list, run...)
@@ -55,7 +62,10 @@ func NewInterpreter(provider string, jobs verify.Jobs) (*Interpreter, error) {
 }
 
 // reading is what an event's body holds of a job.
-type reading struct{ id, job, status, err, errType, project, user, kind string }
+type reading struct {
+	id, job, status, err, errType, project, user, kind string
+	broken                                             bool // what is required is not so
+}
 
 func (in *Interpreter) read(body []byte) (r reading, err error) {
 	texts, err := in.fields.Read(body)
@@ -64,6 +74,10 @@ func (in *Interpreter) read(body []byte) (r reading, err error) {
 	}
 	for i, to := range []*string{&r.id, &r.job, &r.status, &r.err, &r.errType, &r.project, &r.user, &r.kind} {
 		*to = cmp.Or(texts[in.runs[i][0]:in.runs[i][1]]...)
+	}
+	last := in.runs[len(in.runs)-1]
+	for i, text := range texts[last[0]:last[1]] {
+		r.broken = r.broken || text != "" && text != in.required[i]
 	}
 	return r, nil
 }
@@ -76,6 +90,9 @@ func (in *Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 		return pipeline.Update{}, gaff.Discard(err)
 	}
 	status, known := in.words[r.status]
+	if r.broken {
+		status, known = pipeline.JobFailed, true
+	}
 	if !known || r.id == "" && r.job == "" {
 		return pipeline.Update{}, pipeline.ErrNoChange
 	}
