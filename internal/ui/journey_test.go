@@ -10,6 +10,7 @@ import (
 	"image/png"
 	"math"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,10 @@ func click(selector string) chromedp.Action[chromedp.Void] {
 // Someone asks where a film is: the answer is two clicks away, and the remedy a third.
 func TestJourneyFromFailureToSuccess(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	onBoth(t, fromFailureToSuccess)
+}
+
+func fromFailureToSuccess(t *testing.T, w *world) {
 	w.sent(t, "fal", `{"request_id":"r1","status":"completed","result":{"images":[{"url":"https://example.com/1.png"}]},"metadata":{"job_id":"j1","project_id":"film","user_id":"anna","generation_type":"image"}}`)
 	id := w.sent(t, "custom", `{"type":"flaky","id":"album-7"}`)
 	win := w.open(t, 1280, 860, false)
@@ -76,8 +80,11 @@ func evaluate(script string) chromedp.Action[chromedp.Void] {
 
 func TestJourneyBulkRetry(t *testing.T) {
 	t.Parallel()
+	onBoth(t, bulkRetry)
+}
+
+func bulkRetry(t *testing.T, w *world) {
 	const many = 500
-	w := newWorld(t)
 	var sending sync.WaitGroup
 	for k := range 20 {
 		sending.Go(func() {
@@ -101,11 +108,33 @@ func TestJourneyBulkRetry(t *testing.T) {
 	win.eventually("nothing is left", `document.querySelector('.empty h2')?.textContent === 'Nothing matches'`)
 }
 
+// A run's graph is drawn anew while one watches, and decides by the keyboard alone.
+func TestJourneyRun(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, w *world) {
+		c := w.browser(t)
+		started := fetch(t, c, "POST", w.url+"/workflows/ask/start", url.Values{"projectId": {"p"}, "input.text": {"well"}, "input.names": {"one\r\ntwo"}})
+		win := w.open(t, 1280, 860, false)
+		win.login()
+		win.goTo(started.url)
+		step := func(name, kind string) string {
+			return `[...document.querySelectorAll('#live svg g')].some(g => g.textContent.includes('` + name + `') && g.querySelector('rect.node.` + kind + `'))`
+		}
+		win.eventually("the graph waits for two decisions", `document.querySelectorAll('form[action$="/approve"]').length === 2 && `+step("look", "wait"))
+		win.run(evaluate(`window.stay = 1; document.querySelector('form[action$="/approve"] button[value=yes]').focus()`), chromedp.KeyEvent("\r"))
+		win.eventually("the first decision is shown", `document.querySelectorAll('form[action$="/approve"]').length === 1 && document.body.textContent.includes('1 of 2')`)
+		// The other one is somebody else's: the page follows without a reload.
+		win.run(evaluate(`window.stay = 2`))
+		fetch(t, c, "POST", w.url+started.url+"/approve", url.Values{"step": {"look"}, "item": {"1"}, "decision": {"yes"}})
+		win.eventually("the graph follows", step("look", "ok")+` && `+step("tell", "ok")+` && document.querySelector('.summary .chip').textContent.trim() === 'completed' && window.stay === 2`)
+	})
+}
+
 func TestJourneyPlaysAVideo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.sent(t, "fal", `{"request_id":"r1","status":"completed","result":{"video":{"url":"https://v3.fal.media/files/1.webm","duration":4}},"metadata":{"job_id":"shot-1","project_id":"film","user_id":"anna","generation_type":"video"}}`)
-	w.keepFiles(t)
+	w.keepFiles()
 	win := w.open(t, 1280, 860, false)
 	win.login()
 	win.goTo("/jobs/shot-1")
@@ -130,10 +159,14 @@ func TestJourneyHostileContent(t *testing.T) {
 		"metadata": map[string]any{"job_id": evil, "project_id": evil, "user_id": evil, "generation_type": "image"},
 	})
 	w.sent(t, "fal", string(media))
-	w.keepFiles(t)
+	w.keepFiles()
 	w.evilFiles.Store(true)
+	big := w.sent(t, "custom", large())
 	win := w.open(t, 1280, 860, false)
 	win.login()
+	win.goTo("/events/" + big)
+	win.eventually("the page of 5 MB can be used", `document.querySelector('.callout.bad') !== null && document.querySelector('.copy') !== null`)
+	win.budget("/events/" + big)
 	for _, path := range []string{"/", "/events", "/events/" + id, "/events/" + id + "?body=raw", "/jobs", "/media", "/projects", "/audit"} {
 		win.goTo(path)
 		win.eventually("the page of "+path+" stands", `document.querySelector('main h1') !== null && document.querySelector('.side nav') !== null`)
@@ -143,7 +176,8 @@ func TestJourneyHostileContent(t *testing.T) {
 	}
 }
 
-// No page has a finding of axe-core that is serious, in light and in dark, wide and narrow.
+// No page has a finding of axe-core that is serious, in light and in dark, wide and narrow,
+// and none costs the browser more than its budget.
 func TestAccessibility(t *testing.T) {
 	t.Parallel()
 	axe, err := os.ReadFile(filepath.Join("..", "..", "tools", "js", "node_modules", "axe-core", "axe.min.js"))
@@ -152,7 +186,7 @@ func TestAccessibility(t *testing.T) {
 	}
 	w := newWorld(t)
 	failed, completed, conflict := w.furnish(t)
-	w.keepFiles(t)
+	w.keepFiles()
 	pages := append(pagesOf(failed, completed, conflict), "/media/"+w.anyMedia(t), "/nowhere", "/jobs?status=cancelled")
 	for _, v := range []struct {
 		name  string
@@ -176,6 +210,7 @@ func TestAccessibility(t *testing.T) {
 					in = true
 				}
 				win.goTo(path)
+				win.budget(path)
 				findings, err := chromedp.Run(win.ctx, chromedp.Evaluate[[]string](string(axe)+`;
 					axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(r =>
 						r.violations.filter(v => v.impact === 'serious' || v.impact === 'critical')
@@ -189,6 +224,39 @@ func TestAccessibility(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// cost is what a page costs the browser, without pictures, films and the stream of changes.
+// How long it takes is measured by make bench-console, and not by a test.
+type cost struct {
+	Elements, Depth, Requests, Bytes int
+	Shift                            float64 // Chromium's cumulative layout shift
+}
+
+const costs = `new Promise(done => setTimeout(() => {
+	let shift = 0;
+	new PerformanceObserver(list => { for (const e of list.getEntries()) if (!e.hadRecentInput) shift += e.value; }).observe({type: 'layout-shift', buffered: true});
+	const depth = e => 1 + Math.max(0, ...[...e.children].map(depth));
+	const entries = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+		.filter(e => !/^.(files|media|api)./.test(new URL(e.name).pathname));
+	setTimeout(() => done({
+		elements: document.querySelectorAll('*').length, depth: depth(document.documentElement), shift,
+		requests: entries.length, bytes: entries.reduce((n, e) => n + e.encodedBodySize, 0),
+	}), 10);
+}, 10))`
+
+// budget holds the page to what Lighthouse finds good, and to less than half of the weight
+// that was allowed.
+func (w *window) budget(path string) {
+	w.Helper()
+	got, err := chromedp.Run(w.ctx, chromedp.Evaluate[cost](costs, chromedp.EvalAwaitPromise))
+	if err != nil {
+		w.Fatalf("%s: %v", path, err)
+	}
+	most := cost{Elements: 1400, Depth: 32, Requests: 7, Bytes: 60_000, Shift: .1}
+	if got.Elements > most.Elements || got.Depth > most.Depth || got.Requests > most.Requests || got.Bytes > most.Bytes || got.Shift > most.Shift {
+		w.Errorf("%s costs %+v; its budget is %+v", path, got, most)
 	}
 }
 

@@ -62,7 +62,10 @@ func pagesOf(failed, completed, conflict string) []string {
 
 func TestEveryPage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	onBoth(t, everyPage)
+}
+
+func everyPage(t *testing.T, w *world) {
 	c := w.browser(t)
 	for _, path := range []string{"/", "/events", "/jobs", "/media", "/projects", "/rejections", "/keys", "/audit"} {
 		if got := fetch(t, c, "GET", w.url+path, nil); got.status != 200 {
@@ -412,15 +415,32 @@ func TestHostileContent(t *testing.T) {
 	}
 }
 
+// large is 5 MB of JSON, with a needle at its end.
+func large() string {
+	return `{"type":"flaky","id":"large","frames":[` + strings.Repeat(`{"at":1.25,"name":"frame"},`, 192_000) + `{"name":"the last frame"}]}`
+}
+
 // A body of megabytes is shown in part, and costs a page no more than others.
 func TestLargeBody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.browser(t)
-	id := w.sent(t, "custom", `{"type":"flaky","id":"large","frames":[`+strings.Repeat(`{"at":1.25,"name":"frame"},`, 36_000)+`{}]}`)
-	got := fetch(t, c, "GET", w.url+"/events/"+id, nil)
-	if len(got.body) > 1<<20 || !strings.Contains(got.body, "more are not shown") || !strings.Contains(got.body, "Download the exact") {
-		t.Errorf("the page has %d bytes", len(got.body))
+	id := w.sent(t, "custom", large())
+	for _, path := range []string{"/events/" + id, "/events/" + id + "?body=raw", "/events?q=the+last+frame", "/events?q=large"} {
+		got := fetch(t, c, "GET", w.url+path, nil)
+		if len(got.body) > 1<<20 {
+			t.Errorf("%s has %d bytes", path, len(got.body))
+		}
+		if strings.HasPrefix(path, "/events?") {
+			if !strings.Contains(got.body, id) {
+				t.Errorf("%s does not find it", path)
+			}
+		} else if !strings.Contains(got.body, "more are not shown") || !strings.Contains(got.body, "Download the exact") {
+			t.Errorf("%s does not tell that it is cut", path)
+		}
+	}
+	if got := fetch(t, c, "GET", w.url+"/api/v1/events/"+id+"/body", nil); got.body != large() {
+		t.Errorf("the download has %d bytes", len(got.body))
 	}
 }
 

@@ -24,12 +24,15 @@ import (
 	"gaff/internal/access"
 	"gaff/internal/api"
 	"gaff/internal/forwarding"
+	"gaff/internal/pgtest"
 	"gaff/internal/server"
+	"gaff/internal/sqlstore"
 	"gaff/internal/ui"
 	"gaff/pipeline"
 	"gaff/provider/custom"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
+	"gaff/store/postgres"
 	"gaff/store/sqlite"
 	"gaff/workflow"
 )
@@ -73,7 +76,7 @@ func (noJobs) Cancel(context.Context, string) error { return nil }
 // custom:flaky fails until the world is healed.
 type world struct {
 	url    string
-	store  *sqlite.Store
+	store  *sqlstore.Store
 	gw     *gaff.Gateway
 	guard  *access.Guard
 	healed atomic.Bool
@@ -86,8 +89,36 @@ var errAlbum = errors.New("the album service answered 503: it is being moved")
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return stores["sqlite"](t)
+}
+
+// stores make worlds on each of the databases.
+var stores = map[string]func(*testing.T) *world{
+	"sqlite": func(t *testing.T) *world {
+		st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
+		return newWorldOn(t, st, err)
+	},
+	"postgres": func(t *testing.T) *world {
+		st, err := postgres.Open(t.Context(), pgtest.URL(t), postgres.Options{})
+		return newWorldOn(t, st, err)
+	},
+}
+
+// onBoth tells a story on both databases.
+func onBoth(t *testing.T, story func(t *testing.T, w *world)) {
+	t.Helper()
+	for name, make := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			story(t, make(t))
+		})
+	}
+}
+
+// newWorldOn takes what opening the store returned.
+func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +148,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	customSource.MaxBodyBytes = 8 << 20
 	w.gw.AddSource(falSource)
 	w.gw.AddSource(lastFrame)
 	w.gw.AddSource(customSource)
