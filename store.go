@@ -124,8 +124,10 @@ type EventFilter struct {
 	Status       *Status
 	// Inner includes the events that gaff emitted itself. Source "gaff" does so too.
 	Inner bool
-	// Query is text to find in the ids, the error and the body. Bodies are searched
-	// among the newest SearchWindow matches of the other fields.
+	// Query is text to find in the ids, the error and the body.
+	//
+	// Of what Query, Type and Conflict choose from, a page looks at the newest SearchWindow
+	// events. It may hold fewer than its limit, even none, and still have a next one.
 	Query        string
 	Since, Until time.Time // by ReceivedAt; Since included, Until not
 	WebhookID    string
@@ -134,7 +136,7 @@ type EventFilter struct {
 	Cursor
 }
 
-// SearchWindow is how many of the newest events a text search looks through.
+// SearchWindow is how many events a page looks at for what no index knows of.
 const SearchWindow = 100_000
 
 // LogQuery asks for a page of webhook logs by number, as the manage address does.

@@ -279,10 +279,19 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 		}
 	}
 	if f.Type != "" {
-		list.common = append(list.common, predicate{"e.type = ?", []any{f.Type}})
+		list.sieve = append(list.sieve, predicate{"e.type = ?", []any{f.Type}})
 	}
 	if f.Conflict {
-		list.common = append(list.common, predicate{"e.conflict = 1", nil})
+		list.sieve = append(list.sieve, predicate{"e.conflict = 1", nil})
+	}
+	if f.Query != "" {
+		seq, _ := id.ParseEvent(f.Query)
+		text := contains(plain(f.Query))
+		list.bodies = true
+		list.sieve = append(list.sieve, predicate{
+			`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or ` + s.opt.Dialect.Body("p.body") + `)`,
+			[]any{seq, text, text, s.opt.Dialect.Pattern(f.Query)},
+		})
 	}
 	if err := s.between(ctx, &list, f.Since, f.Until); err != nil {
 		return page, err
@@ -291,15 +300,19 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 		return page, err
 	}
 	var scans []*logScan
-	if f.Query == "" {
+	rest := int64(0)
+	if len(list.sieve) == 0 {
 		scans, err = s.eventHead(ctx, list, limit+1)
 	} else {
-		scans, err = s.search(ctx, f.Query, list, limit+1)
+		scans, rest, err = s.sift(ctx, list, limit+1)
 	}
 	if err != nil {
 		return page, err
 	}
 	scans, page.Next = next(scans, limit, func(sc *logScan) int64 { return sc.seq })
+	if page.Next == "" && rest > 0 {
+		page.Next = writeCursor(rest)
+	}
 	for _, sc := range scans {
 		page.Items = append(page.Items, sc.entry())
 	}
@@ -307,15 +320,19 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 }
 
 // eventList is a part of the log: the numbers from one up to before another, of the events
-// for which all predicates of one of the runs hold, and the common ones. Each run is a
-// part of the log that an index holds in order.
+// for which all predicates of one of the runs hold, the common ones, and those of the sieve.
+// Each run is a part of the log that an index holds in order.
 type eventList struct {
 	runs     [][]predicate
 	common   []predicate
 	from, to int64
+	// sieve is what no index knows of: each event of the runs must be looked at. bodies
+	// tells that it is also about p.body.
+	sieve  []predicate
+	bodies bool
 }
 
-// add appends the predicates of a run, on the table e.
+// add appends the predicates of a run, but for the sieve, on the table e.
 func (l *eventList) add(w *where, run []predicate) {
 	for _, part := range [][]predicate{run, l.common, {{"e.seq >= ?", []any{l.from}}, {"e.seq < ?", []any{l.to}}}} {
 		for _, predicate := range part {
@@ -324,7 +341,7 @@ func (l *eventList) add(w *where, run []predicate) {
 	}
 }
 
-// heads selects the numbers of the newest n. They are merged from the heads of the runs,
+// heads selects the numbers of the newest n, but for the sieve. They are merged from the heads of the runs,
 // whatever the length of the log. Its arguments follow the given ones.
 func (l *eventList) heads(n int, given ...any) (text string, args []any) {
 	args = given
@@ -338,58 +355,62 @@ func (l *eventList) heads(n int, given ...any) (text string, args []any) {
 	return `select seq from (` + strings.Join(heads, " union all ") + `) heads order by seq desc limit ` + strconv.Itoa(n), args
 }
 
-// eventHead reads the newest events of a list, up to limit.
+// eventHead reads the newest events of a list without a sieve, up to limit.
 func (s *Store) eventHead(ctx context.Context, l eventList, limit int) ([]*logScan, error) {
 	heads, args := l.heads(limit)
 	return collect(ctx, s.read, scanLog, `select `+logColumns+` from event e where e.seq in (`+heads+`)
 		order by e.seq desc limit `+strconv.Itoa(limit), args...)
 }
 
-// searchPart is how many of the newest events a text search looks through first; then
-// four times as many, and so on: what is often found is found at once.
-const searchPart = 1000
+// siftPart is how many of the newest events are looked at first; then four times as many,
+// and so on: what is often found is found at once.
+const siftPart = 1000
 
-// search looks for a text among the newest only, so that a search costs what its window
-// costs however long the log has grown.
-func (s *Store) search(ctx context.Context, text string, l eventList, limit int) (found []*logScan, err error) {
+// sift looks at the newest events of a list only, so that a page costs the same however
+// long the log has grown. It finds up to limit; rest is the number before which nothing was
+// looked at, zero if all was.
+func (s *Store) sift(ctx context.Context, l eventList, limit int) (found []*logScan, rest int64, err error) {
 	left := gaff.SearchWindow
-	for part := searchPart; left > 0 && len(found) < limit; part *= 4 {
+	for part := siftPart; left > 0 && len(found) < limit; part *= 4 {
 		part = min(part, left)
 		heads, args := l.heads(part)
 		var lowest, count int64
 		if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0), count(*) from (`+heads+`) part`, plainText(args)...).
 			Scan(&lowest, &count); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if count == 0 {
-			break
+			return found, 0, nil
 		}
 		newest := l
 		newest.from = lowest
-		some, err := s.searchAll(ctx, text, newest, part, limit-len(found))
+		some, err := s.siftAll(ctx, newest, part, limit-len(found))
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		found = append(found, some...)
 		if count < int64(part) {
-			break
+			return found, 0, nil
 		}
 		left -= part
 		l.to = lowest
 	}
-	return found, nil
+	return found, l.to, nil
 }
 
-// searchAll looks through all the n events of a list, and reads up to limit of the newest
-// with the text.
-func (s *Store) searchAll(ctx context.Context, text string, l eventList, n, limit int) ([]*logScan, error) {
-	// Told that it is about a span of bodies, the database can read them in their order
-	// rather than look each one up.
+// siftAll looks at all the n events of a list, and reads up to limit of the newest that the
+// sieve lets through.
+func (s *Store) siftAll(ctx context.Context, l eventList, n, limit int) ([]*logScan, error) {
 	var w where
-	w.add("p.seq >= ?", l.from)
-	w.add("p.seq < ?", l.to)
-	payloads := `left join payload p on p.seq = e.seq and ` + strings.Join(w.parts, " and ")
-	w.parts = nil
+	from := `event e`
+	if l.bodies {
+		// Told that it is about a span of bodies, the database can read them in their order
+		// rather than look each one up.
+		w.add("p.seq >= ?", l.from)
+		w.add("p.seq < ?", l.to)
+		from += ` left join payload p on p.seq = e.seq and ` + strings.Join(w.parts, " and ")
+		w.parts = nil
+	}
 	if len(l.runs) == 1 {
 		l.add(&w, l.runs[0])
 	} else {
@@ -399,10 +420,10 @@ func (s *Store) searchAll(ctx context.Context, text string, l eventList, n, limi
 		heads, w.args = l.heads(n, w.args...)
 		w.add(`e.seq in (` + heads + `)`)
 	}
-	seq, _ := id.ParseEvent(text)
-	w.add(`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or `+s.opt.Dialect.Body("p.body")+`)`,
-		seq, contains(plain(text)), contains(plain(text)), s.opt.Dialect.Pattern(text))
-	return collect(ctx, s.read, scanLog, `select `+logColumns+` from event e `+payloads+w.String()+
+	for _, predicate := range l.sieve {
+		w.add(predicate.text, predicate.args...)
+	}
+	return collect(ctx, s.read, scanLog, `select `+logColumns+` from `+from+w.String()+
 		` order by e.seq desc limit `+strconv.Itoa(limit), w.args...)
 }
 

@@ -299,3 +299,48 @@ func TestLogStaysSmallUnderLoad(t *testing.T) {
 		t.Errorf("the log has %d MiB", info.Size()>>20)
 	}
 }
+
+// What no index knows of is looked for in parts, each with a way on to the next: nothing is
+// left out, and no page costs the whole log.
+func TestSieveGoesOn(t *testing.T) {
+	t.Parallel()
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	err = st.Between(func(c *sql.Conn) error {
+		return storetest.Fill(t.Context(), "sqlite", c, gaff.SearchWindow+2000, 24*time.Hour, func(int) {})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := gaff.StatusError
+	for name, test := range map[string]struct {
+		filter       gaff.EventFilter
+		pages, found int
+	}{
+		"an old text":           {gaff.EventFilter{Query: `"id":"wh-5"`}, 2, 1},
+		"no such text":          {gaff.EventFilter{Query: "no such text"}, 2, 0},
+		"no such type":          {gaff.EventFilter{Type: "none"}, 2, 0},
+		"no such type, failed":  {gaff.EventFilter{Type: "none", Status: &failed}, 1, 0},
+		"a text of few":         {gaff.EventFilter{Query: `"id":"wh-50"`, Status: &failed}, 1, 1},
+		"no conflict, a source": {gaff.EventFilter{Conflict: true, Source: storetest.FillSource}, 1, 0},
+	} {
+		pages, found := 0, 0
+		for f := test.filter; ; pages++ {
+			page, err := st.Events(t.Context(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found += len(page.Items)
+			if f.After = page.Next; f.After == "" {
+				pages++
+				break
+			}
+		}
+		if pages != test.pages || found != test.found {
+			t.Errorf("%s: %d found on %d pages, want %d on %d", name, found, pages, test.found, test.pages)
+		}
+	}
+}
