@@ -18,6 +18,9 @@ const (
 	// have been measured before anything is made of it.
 	waitMemory = 32
 	waitLeast  = 3
+	// shortestWait keeps a webhook that came at once, a thousandth of the usual time, from
+	// counting for as much as one that took a thousand times as long.
+	shortestWait = time.Second
 	// waitsEvery is the time between two hand-overs to the store. Between them so many
 	// models are measured, and so many jobs of each: the rest would tell the same.
 	waitsEvery   = 10 * time.Second
@@ -36,7 +39,7 @@ type Wait struct {
 }
 
 func (w *Wait) add(took time.Duration) {
-	x := math.Log(min(took, giveUpAfter).Seconds())
+	x := math.Log(min(max(took, shortestWait), giveUpAfter).Seconds())
 	w.N++
 	gain := max(1/float64(w.N), 1.0/waitMemory)
 	away := x - w.Mean

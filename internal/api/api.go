@@ -394,7 +394,10 @@ func tellFaults(_ huma.Context, _ string, v any) (any, error) {
 	m.Status, m.Title = http.StatusBadRequest, http.StatusText(http.StatusBadRequest)
 	var faults []string
 	for _, e := range m.Errors {
-		_, name, _ := strings.Cut(e.Location, ".") // "query.limit"
+		_, name, inside := strings.Cut(e.Location, ".") // "query.limit"
+		if !inside {
+			name = "the " + e.Location
+		}
 		faults = append(faults, name+": "+e.Message)
 	}
 	slices.Sort(faults)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -137,7 +138,7 @@ func (s *server) describeJobs(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		out := &submitOutput{Location: "/api/v1/jobs/" + j.ID, Body: d.Body}
+		out := &submitOutput{Location: "/api/v1/jobs/" + url.PathEscape(j.ID), Body: d.Body}
 		if !created {
 			out.Replayed = "true"
 		}

@@ -102,6 +102,8 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 		{"register another request", "PUT", "/api/v1/jobs/app-1", "operator", `{"requestId":"r-2"}`, 409, []string{"its request is r-1"}},
 		{"register nobody's", "PUT", "/api/v1/jobs/app-2", "operator", `{"requestId":"r-2"}`, 400, []string{"provider: is missing"}},
 		{"register as a viewer", "PUT", "/api/v1/jobs/app-2", "viewer", `{"provider":"studio"}`, 403, nil},
+		{"a list in place of an object", "POST", "/api/v1/jobs", "operator", `[]`, 400, []string{`"the body: expected object"`}},
+		{"read nothing", "GET", "/api/v1/jobs/none", "viewer", ``, 404, []string{`"detail":"job none: not found"`}},
 		{"ask", "POST", "/api/v1/jobs/app-1/ask", "operator", ``, 502, []string{"the studio is closed"}},
 		{"ask after what waits", "POST", "/api/v1/jobs/mine%2F1/ask", "operator", ``, 409, []string{"not submitted yet"}},
 		{"ask after nothing", "POST", "/api/v1/jobs/none/ask", "operator", ``, 404, nil},
@@ -119,7 +121,8 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 				t.Errorf("%s: no %s in %.1500s", step.name, part, res.body)
 			}
 		}
-		if step.name == "again, with other words" && res.header.Get("Idempotency-Replayed") != "true" || step.name == "submit" && res.header.Get("Location") == "" {
+		if step.name == "again, with other words" && res.header.Get("Idempotency-Replayed") != "true" || step.name == "submit" && res.header.Get("Location") == "" ||
+			step.name == "metadata that is null" && res.header.Get("Location") != "/api/v1/jobs/mine%2F1" {
 			t.Errorf("%s: header %v", step.name, res.header)
 		}
 	}

@@ -28,12 +28,12 @@ func (s *Store) reading(ctx context.Context) (context.Context, context.CancelFun
 }
 
 func (s *Store) fault(ctx context.Context, what string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, gaff.ErrNotFound) {
+		return err // which says what there is not
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
-	} else if !errors.Is(err, gaff.ErrInvalid) && !errors.Is(err, gaff.ErrNotFound) {
+	} else if !errors.Is(err, gaff.ErrInvalid) {
 		err = s.opt.Dialect.Fault(err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
