@@ -144,6 +144,32 @@ func (p *program) eventsCommand() *cobra.Command {
 		p.eventsAgainCommand(retryAgain), p.eventsAgainCommand(replayAgain), p.rescueCommand())
 }
 
+// showCommand is a command that prints one resource of the API, found by its id.
+func showCommand[T any](p *program, path, short string, print func(context.Context, *client, *T) error) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "show ID", Short: short, Args: arguments(1, 1, "one ID"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			doc := new(T)
+			raw, err := c.one(ctx, path, args[0], doc)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeRawJSON(p.Stdout, raw)
+			}
+			return print(ctx, c, doc)
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	p.clientFlags(cmd)
+	return cmd
+}
+
 // listing is a command that prints a list of the API.
 type listing struct {
 	use, short, path string
@@ -224,29 +250,9 @@ func (p *program) eventsListCommand() *cobra.Command {
 }
 
 func (p *program) eventsShowCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "show ID",
-		Short: "Show an event: the request as it came, and every try",
-		Args:  arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			var e event
-			raw, err := c.one(ctx, "/api/v1/events", args[0], &e)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			return p.showEvent(&e)
-		}),
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, `print JSON; "gaff verify --request" reads it`)
-	p.clientFlags(cmd)
+	cmd := showCommand(p, "/api/v1/events", "Show an event: the request as it came, and every try",
+		func(_ context.Context, _ *client, e *event) error { return p.showEvent(e) })
+	cmd.Flags().Lookup("json").Usage += `; "gaff verify --request" reads it`
 	return cmd
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,55 +13,81 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"gaff/pipeline"
 )
 
-func (p *program) mediaShowCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show a file: where it came from, where it is kept", Args: arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
+// media is what the API says about a file.
+type media struct {
+	ID, JobID, ProjectID, URL, StoredURL, ThumbnailURL, MediaType, ContentType string
+	Storage, StorageError, SHA256, Position                                    string
+	Size                                                                       int64
+	Metadata                                                                   json.RawMessage
+	CreatedAt, StoredAt                                                        *time.Time
+}
+
+func (p *program) mediaCommand() *cobra.Command {
+	var project, jobID, kind, storage string
+	list := p.listCommand(listing{
+		use: "list", short: "List files, newest first", path: "/api/v1/media",
+		heads: []string{"ID", "TYPE", "SIZE", "STORAGE", "PROJECT", "JOB", "CREATED", "URL"},
+		query: func() (url.Values, error) {
+			if _, ok := pipeline.ParseStorage(storage); storage != "" && !ok {
+				return nil, usagef("--storage %q is none; write none, pending, stored, gone or failed", storage)
 			}
+			return given("projectId", project, "jobId", jobID, "mediaType", kind, "storage", storage), nil
+		},
+		cells: func(doc json.RawMessage) ([]string, error) {
 			var m media
-			raw, err := c.one(ctx, "/api/v1/media", args[0], &m)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			t := newTable(p.Stdout)
-			for _, pair := range [][2]string{
-				{"id", m.ID}, {"type", m.MediaType}, {"content type", m.ContentType}, {"job", m.JobID}, {"project", m.ProjectID},
-				{"position", m.Position}, {"sha256", m.SHA256}, {"storage", m.Storage}, {"storage error", m.StorageError},
-			} {
-				t.pair(pair[0], clean(pair[1]))
-			}
+			err := json.Unmarshal(doc, &m)
+			size, address := "-", m.StoredURL
 			if m.Size > 0 {
-				t.row("size", strconv.FormatInt(m.Size, 10)+" bytes")
+				size = strconv.FormatInt(m.Size, 10)
 			}
-			t.row("created", stamp(m.CreatedAt))
-			t.row("stored", stamp(m.StoredAt))
-			t.pair("url", cut(m.URL, 300))
-			t.pair("stored url", clean(m.StoredURL))
-			t.pair("thumbnail url", clean(m.ThumbnailURL))
-			if err := t.flush(); err != nil {
-				return err
+			if address == "" {
+				address = m.URL
 			}
-			if len(m.Metadata) > 0 && string(m.Metadata) != "null" {
-				fmt.Fprintln(p.Stdout, "\nmetadata:")
-				return writeIndented(p.Stdout, m.Metadata)
-			}
-			return nil
-		}),
+			return []string{
+				clean(m.ID), clean(m.MediaType), size, clean(orDash(m.Storage)), cut(orDash(m.ProjectID), 40), clean(orDash(m.JobID)), stamp(m.CreatedAt), cut(address, 300),
+			}, err
+		},
+	})
+	list.Flags().StringVar(&project, "project", "", "only of this project")
+	list.Flags().StringVar(&jobID, "job", "", "only of this job")
+	list.Flags().StringVar(&kind, "type", "", "only of this media type, such as generated-image")
+	list.Flags().StringVar(&storage, "storage", "", "only those whose copy has come so far: none, pending, stored, gone or failed")
+	return group("media", "The files that jobs produced", list,
+		showCommand(p, "/api/v1/media", "Show a file: where it came from, where it is kept", p.showMedia),
+		p.mediaGetCommand(), p.mediaRetryCommand())
+}
+
+func (p *program) showMedia(_ context.Context, _ *client, m *media) error {
+	t := newTable(p.Stdout)
+	for _, pair := range [][2]string{
+		{"id", m.ID}, {"type", m.MediaType}, {"content type", m.ContentType}, {"job", m.JobID}, {"project", m.ProjectID},
+		{"position", m.Position}, {"sha256", m.SHA256}, {"storage", m.Storage}, {"storage error", m.StorageError},
+	} {
+		t.pair(pair[0], clean(pair[1]))
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
+	if m.Size > 0 {
+		t.row("size", strconv.FormatInt(m.Size, 10)+" bytes")
+	}
+	t.row("created", stamp(m.CreatedAt))
+	t.row("stored", stamp(m.StoredAt))
+	t.pair("url", cut(m.URL, 300))
+	t.pair("stored url", clean(m.StoredURL))
+	t.pair("thumbnail url", clean(m.ThumbnailURL))
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if len(m.Metadata) > 0 && string(m.Metadata) != "null" {
+		fmt.Fprintln(p.Stdout, "\nmetadata:")
+		return writeIndented(p.Stdout, m.Metadata)
+	}
+	return nil
 }
 
 func (p *program) mediaGetCommand() *cobra.Command {

@@ -723,67 +723,46 @@ func (p *program) projectsCommand() *cobra.Command {
 			return []string{cut(pr.ID, 60), cut(orDash(pr.Name), 40), cut(orDash(pr.Owner), 40), stamp(pr.CreatedAt)}, err
 		},
 	})
-	return group("projects", "Projects: what jobs, media and runs belong together", list, p.projectsShowCommand(), p.projectsSaveCommand())
+	return group("projects", "Projects: what jobs, media and runs belong together", list, showCommand(p, "/api/v1/projects", "Show a project with its newest runs, jobs and files", p.showProject), p.projectsSaveCommand())
 }
 
-func (p *program) projectsShowCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show a project with its newest runs, jobs and files", Args: arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			var pr project
-			raw, err := c.one(ctx, "/api/v1/projects", args[0], &pr)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			t := newTable(p.Stdout)
-			t.pair("id", clean(pr.ID))
-			t.pair("name", clean(pr.Name))
-			t.pair("owner", clean(pr.Owner))
-			t.row("created", stamp(pr.CreatedAt))
-			if len(pr.Metadata) > 0 && string(pr.Metadata) != "null" {
-				t.pair("metadata", cut(string(pr.Metadata), 200))
-			}
-			if err := t.flush(); err != nil {
-				return err
-			}
-			for _, part := range []struct{ name, path string }{{"runs", "/api/v1/runs"}, {"jobs", "/api/v1/jobs"}, {"media", "/api/v1/media"}} {
-				rows := newTable(p.Stdout)
-				n := 0
-				more, err := c.list(ctx, part.path, given("projectId", pr.ID), 10, func(doc json.RawMessage) error {
-					var d struct{ ID, Status, Workflow, Model, MediaType, URL string }
-					if err := json.Unmarshal(doc, &d); err != nil {
-						return err
-					}
-					if n++; n == 1 {
-						fmt.Fprintf(p.Stdout, "\n%s:\n", part.name)
-					}
-					rows.row("  "+clean(d.ID), clean(d.Status+d.MediaType), cut(d.Workflow+d.Model+d.URL, 80))
-					return nil
-				})
-				if err == nil {
-					err = rows.flush()
-				}
-				if err != nil {
-					return err
-				}
-				if more {
-					fmt.Fprintf(p.Stdout, "  … and more: gaff %s list --project %s\n", part.name, clean(pr.ID))
-				}
-			}
-			return nil
-		}),
+func (p *program) showProject(ctx context.Context, c *client, pr *project) error {
+	t := newTable(p.Stdout)
+	t.pair("id", clean(pr.ID))
+	t.pair("name", clean(pr.Name))
+	t.pair("owner", clean(pr.Owner))
+	t.row("created", stamp(pr.CreatedAt))
+	if len(pr.Metadata) > 0 && string(pr.Metadata) != "null" {
+		t.pair("metadata", cut(string(pr.Metadata), 200))
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, part := range []struct{ name, path string }{{"runs", "/api/v1/runs"}, {"jobs", "/api/v1/jobs"}, {"media", "/api/v1/media"}} {
+		rows := newTable(p.Stdout)
+		n := 0
+		more, err := c.list(ctx, part.path, given("projectId", pr.ID), 10, func(doc json.RawMessage) error {
+			var d struct{ ID, Status, Workflow, Model, MediaType, URL string }
+			if err := json.Unmarshal(doc, &d); err != nil {
+				return err
+			}
+			if n++; n == 1 {
+				fmt.Fprintf(p.Stdout, "\n%s:\n", part.name)
+			}
+			rows.row("  "+clean(d.ID), clean(d.Status+d.MediaType), cut(d.Workflow+d.Model+d.URL, 80))
+			return nil
+		})
+		if err == nil {
+			err = rows.flush()
+		}
+		if err != nil {
+			return err
+		}
+		if more {
+			fmt.Fprintf(p.Stdout, "  … and more: gaff %s list --project %s\n", part.name, clean(pr.ID))
+		}
+	}
+	return nil
 }
 
 func (p *program) projectsSaveCommand() *cobra.Command {
