@@ -49,6 +49,7 @@ bench: build ## measure against a bare server in the same run; see docs/benchmar
 	$(GO) run ./internal/bench -gaff bin/gaff
 	$(GO) run ./internal/bench -workflows 10000
 	$(GO) test -run '^$$' -bench '^BenchmarkVerify$$' -benchtime 0.5s ./verify
+	$(GO) test -run '^$$' -bench '^BenchmarkManySources$$' -benchtime 0.5s ./internal/app
 
 bench-postgres: build ## the same on PostgreSQL, with one, two and three nodes
 	$(GO) run ./internal/bench -gaff bin/gaff -postgres

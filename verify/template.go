@@ -28,6 +28,12 @@ const (
 	partPlace // a header or a JSON value
 )
 
+// partKinds are the tokens without an argument.
+var partKinds = map[string]partKind{
+	"body": partBody, "ts": partTime, "id": partID, "url": partURL, "url_unescaped": partURLPlain, "method": partMethod,
+	"key": partKey, "body_sha256_hex": partBodyHash, "form_sorted": partForm,
+}
+
 // part is a stretch of the signed content.
 type part struct {
 	kind partKind
@@ -73,10 +79,7 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 		}
 		rest = next
 		name, arg, hasArg := strings.Cut(token, ":")
-		if kind, ok := map[string]partKind{
-			"body": partBody, "ts": partTime, "id": partID, "url": partURL, "url_unescaped": partURLPlain, "method": partMethod,
-			"key": partKey, "body_sha256_hex": partBodyHash, "form_sorted": partForm,
-		}[token]; ok {
+		if kind, ok := partKinds[token]; ok {
 			t.parts = append(t.parts, part{kind: kind})
 			continue
 		}

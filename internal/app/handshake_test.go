@@ -37,7 +37,7 @@ type gate struct {
 	reload *reloader
 }
 
-func newGate(t *testing.T, cfg *config.Config) *gate {
+func newGate(t testing.TB, cfg *config.Config) *gate {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	st, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{Log: log})
@@ -376,6 +376,7 @@ func TestDistinctEvents(t *testing.T) {
 			`{"value":[{"clientState":"k","id":"1"}]}`, `{"value":[{"clientState":"k","id":"1"}]}`}, 4},
 		{"meta", func(body string) [][2]string { return token("X-Hub-Signature-256", "sha256="+hexHMAC("k", body)) }, "",
 			[]string{`{"object":"page","entry":[{"id":1,"changes":[{"field":"feed","v":1},{"field":"feed","v":2}]},{"id":2,"changes":[{"field":"feed","v":1}]}]}`}, 3},
+		{"luma", always(), "token=k", []string{`{"id":"1","state":"dreaming"}`, `{"id":"1","state":"completed"}`, `{"id":"1","state":"completed"}`}, 2},
 		{"okta", always([2]string{"Authorization", "k"}), "", []string{`{"eventId":"1","data":{"events":[{"uuid":"a","eventType":"x"},{"uuid":"b","eventType":"y"}]}}`}, 2},
 	}
 	for _, test := range tests {
@@ -385,7 +386,7 @@ func TestDistinctEvents(t *testing.T) {
 			if test.preset == "postmark" {
 				secret = "u:k"
 			}
-			g := newGate(t, configured("it", config.Source{Preset: test.preset, Secrets: []config.Secret{secret}}))
+			g := newGate(t, configured("it", config.Source{Preset: test.preset, Secrets: []config.Secret{secret}, NoJobs: true}))
 			for _, body := range test.bodies {
 				if rec := g.do("POST", gaff.PathPrefix+"it?"+test.query, []byte(body), test.proof(body)); rec.Code/100 != 2 {
 					t.Fatalf("%s: %d %s", body, rec.Code, rec.Body)

@@ -64,8 +64,12 @@ func Source(o Options) (gaff.Source, error) {
 	if p.fields, err = verify.NewFields(o.ID, o.Type, o.Status, o.Correlation, pointer(o.Scheme.ID), pointer(o.Scheme.EventType)); err != nil {
 		return gaff.Source{}, err
 	}
-	if o.Jobs != nil {
-		if p.jobs, err = NewInterpreter(o.Name, *o.Jobs); err != nil {
+	jobs := o.Jobs
+	if jobs == nil {
+		jobs = o.Scheme.Jobs // its status tells events apart, whether or not it moves jobs
+	}
+	if jobs != nil {
+		if p.jobs, err = NewInterpreter(o.Name, *jobs); err != nil {
 			return gaff.Source{}, err
 		}
 	}
