@@ -296,7 +296,7 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 	if err := s.between(ctx, &list, f.Since, f.Until); err != nil {
 		return page, err
 	}
-	if list.runs, err = s.eventRuns(ctx, f); err != nil {
+	if list.runs, list.walk, err = s.eventRuns(ctx, f); err != nil {
 		return page, err
 	}
 	var scans []*logScan
@@ -324,6 +324,7 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 // Each run is a part of the log that an index holds in order.
 type eventList struct {
 	runs     [][]predicate
+	walk     bool // there is one run, the whole log in its order
 	common   []predicate
 	from, to int64
 	// sieve is what no index knows of: each event of the runs must be looked at. bodies
@@ -411,11 +412,11 @@ func (s *Store) siftAll(ctx context.Context, l eventList, n, limit int) ([]*logS
 		from += ` left join payload p on p.seq = e.seq and ` + strings.Join(w.parts, " and ")
 		w.parts = nil
 	}
-	if len(l.runs) == 1 {
+	if l.walk {
 		l.add(&w, l.runs[0])
 	} else {
-		w.add("e.seq >= ?", l.from)
-		w.add("e.seq < ?", l.to)
+		// By their numbers: the newest are not yet in the database's statistics, and of a span
+		// at the head of the log it would believe that next to nothing is in it.
 		var heads string
 		heads, w.args = l.heads(n, w.args...)
 		w.add(`e.seq in (` + heads + `)`)
@@ -431,7 +432,7 @@ func (s *Store) siftAll(ctx context.Context, l eventList, n, limit int) ([]*logS
 const maxRuns = 300
 
 // eventRuns splits a list into the parts whose order an index keeps.
-func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) ([][]predicate, error) {
+func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]predicate, walking bool, err error) {
 	walk := []predicate{}
 	switch {
 	case f.Source != "":
@@ -446,13 +447,13 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) ([][]predicat
 		walk = append(walk, predicate{"e.webhook_id = ?", []any{f.WebhookID}})
 	}
 	if f.Source == "" && f.Status == nil && f.WebhookID == "" {
-		return [][]predicate{walk}, nil
+		return [][]predicate{walk}, true, nil
 	}
 	sources := []string{f.Source}
 	if f.Source == "" {
 		all, err := allSources(ctx, s.read)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		sources = slices.DeleteFunc(all, func(source string) bool { return source == gaff.InnerSource && !f.Inner })
 	}
@@ -461,9 +462,8 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) ([][]predicat
 		statuses = []gaff.Status{*f.Status}
 	}
 	if len(sources) == 0 || len(sources)*len(statuses) > maxRuns {
-		return [][]predicate{walk}, nil
+		return [][]predicate{walk}, true, nil
 	}
-	var runs [][]predicate
 	for _, source := range sources {
 		if f.WebhookID != "" {
 			// The dedupe key begins with the sender's id, and is unique within the source.
@@ -476,7 +476,7 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) ([][]predicat
 			runs = append(runs, []predicate{{"e.source = ?", []any{source}}, {"e.status = ?", []any{int64(status)}}})
 		}
 	}
-	return runs, nil
+	return runs, false, nil
 }
 
 // apart is by how many minutes numbers and times may disagree: what is received in one
