@@ -85,7 +85,7 @@ func Fingerprint(secret string, s Scheme) string {
 // NeedsSecret reports whether a scheme checks nothing without an operator's key.
 func NeedsSecret(s Scheme) bool {
 	switch s.Name {
-	case "aws-sns", "paypal":
+	case "aws-sns", "paypal", "adobe":
 		return s.Kind != "code"
 	}
 	return s.Key.Source != "jwks"

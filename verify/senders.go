@@ -27,6 +27,7 @@ var senders = map[string]func(Scheme, Options, *faults) checker{
 	"braintree":      newBraintree,
 	"lark":           newLark,
 	"websub":         newWebSub,
+	"adobe":          newAdobe,
 }
 
 func newCode(s Scheme, o Options, f *faults) checker {
@@ -45,7 +46,7 @@ func newCode(s Scheme, o Options, f *faults) checker {
 // undated are the senders that send no time.
 var undated = map[string]bool{
 	"twilio": true, "adyen": true, "dropbox-sign": true, "msgraph": true, "plivo": true, "travis": true,
-	"braintree": true, "paddle-classic": true, "websub": true,
+	"braintree": true, "paddle-classic": true, "websub": true, "adobe": true,
 }
 
 func noTolerance(s Scheme, f *faults) {

@@ -267,7 +267,13 @@ func (p place) text(r *gaff.Request, values [][]byte) (string, error) {
 func (p place) read(r *gaff.Request, values [][]byte) (string, error) {
 	switch p.in {
 	case "header":
-		return oneOf(r.Header[p.name])
+		values := r.Header[p.name]
+		if p.name == "Host" && len(values) == 0 { // which a server takes out of the headers
+			if u, err := url.Parse(r.URL); err == nil {
+				values = []string{u.Host}
+			}
+		}
+		return oneOf(values)
 	case "json":
 		if p.index < len(values) {
 			if text, ok := jsonText(values[p.index]); ok && text != "" {

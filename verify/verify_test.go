@@ -448,7 +448,7 @@ func options(t testing.TB, s Scheme) Options {
 	switch {
 	case s.Algorithm == "ed25519":
 		o.Keys = []Key{{Kind: "ed25519_seed_hex", Value: hex.EncodeToString(seed[:])}}
-	case s.Name == "aws-sns" || s.Name == "paypal" || public && strings.HasPrefix(s.Key.Source, "jwks"):
+	case s.Name == "aws-sns" || s.Name == "paypal" || s.Name == "adobe" || public && strings.HasPrefix(s.Key.Source, "jwks"):
 	case strings.HasPrefix(s.Algorithm, "rsa") || s.Name == "travis" || s.Name == "paddle-classic":
 		o.Secrets = []string{rsaKey(t).pem}
 	case s.Algorithm == "ecdsa-p256-sha256":
@@ -712,6 +712,7 @@ func TestLocations(t *testing.T) {
 		{Location{In: "header", Name: "X-Empty"}, "", "", ErrMissing},
 		{Location{In: "header", Name: "X-None"}, "", "", ErrMissing},
 		{Location{In: "header", Name: "X-Break"}, "", "", ErrMalformed},
+		{Location{In: "header", Name: "host"}, "", "a.test", nil},
 		{Location{In: "query", Name: "q"}, "", "query", nil},
 		{Location{In: "query", Name: "twice"}, "", "", ErrAmbiguous},
 		{Location{In: "form", Name: "f"}, "f=a+b", "a b", nil},

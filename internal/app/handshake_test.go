@@ -277,7 +277,7 @@ func TestHandshakes(t *testing.T) {
 		{name: "websub", src: config.Source{Preset: "websub", Secrets: []config.Secret{"k"}, Settings: map[string]string{"topic": "https://t.test/"}}, method: "GET", query: "hub.mode=subscribe&hub.topic=https://t.test/&hub.challenge=c", status: 200, want: "c", head: "Content-Type: text/plain; charset=utf-8"},
 		{name: "websub, another topic", src: config.Source{Preset: "websub", Secrets: []config.Secret{"k"}, Settings: map[string]string{"topic": "https://t.test/"}}, method: "GET", query: "hub.mode=subscribe&hub.topic=https://u.test/&hub.challenge=c1", status: 404},
 		{name: "nylas", src: config.Source{Preset: "nylas", Secrets: []config.Secret{"k"}}, method: "GET", query: "challenge=%3Cb%3E", status: 200, want: "<b>", head: "Content-Type: text/plain; charset=utf-8"},
-		{name: "adobe", src: config.Source{Preset: "adobe", Secrets: []config.Secret{publicPEM}}, method: "GET", query: "challenge=c", status: 200, want: "c", head: "Content-Type: text/plain; charset=utf-8"},
+		{name: "adobe", src: config.Source{Preset: "adobe", Settings: map[string]string{"client_id": "me"}}, method: "GET", query: "challenge=c", status: 200, want: "c", head: "Content-Type: text/plain; charset=utf-8"},
 		{name: "lark, sealed", src: config.Source{Preset: "lark", Secrets: []config.Secret{"test key"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: larkSealed(t, "test key", `{"type":"url_verification","token":"vt","challenge":"c"}`), status: 200, want: `{"challenge":"c"}`},
 		{name: "lark, sealed by a stranger", src: config.Source{Preset: "lark", Secrets: []config.Secret{"test key"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: larkSealed(t, "other", `{"type":"url_verification","token":"vt","challenge":"c"}`), status: 401},
 		{name: "xero, a wrong signature", src: config.Source{Preset: "xero", Secrets: []config.Secret{"k"}}, method: "POST", header: [][2]string{{"X-Xero-Signature", "AAAA"}}, body: `{"events":[]}`, status: 401, bare: true},
@@ -322,17 +322,6 @@ func TestHandshakes(t *testing.T) {
 		})
 	}
 }
-
-// publicPEM is a public key whose private one is lost.
-const publicPEM = `-----BEGIN PUBLIC KEY-----
-MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAvHLRyTmLxRXWUeOJuHWz
-HSQNSJCy8AJk0CRge/V7aeA4TB/z5ppe0VhkaQus5LyVQaPKn+iXI1uh0YAbzZRN
-MeD+hD0JmgWVjB3ZEn9oLfmFGoV4LkbexUaN5m6aSUiQkCMeElqXEl95TUu6eWwi
-ViPgum/AqjEX1b1PvASR6r1rVDk8nMdyJPu42tSbrgLzZFDgSyDpjB3yndShQzVE
-KyAYI76eLML4QRs/uIyqBPuQIShlrXb51i4NlcMJ1tCiv6T40qId7hSzVllSSQuN
-dUdvqPTCOecd2SFfRNXHNJHjk03A81H2XILBnFk3i0yYBr4ecOrjwbXtEmOLrNl0
-7QIDAQAB
------END PUBLIC KEY-----`
 
 // larkSealed is a body as Lark encrypts it.
 func larkSealed(t *testing.T, key, text string) string {
