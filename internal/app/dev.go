@@ -92,6 +92,13 @@ func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger
 	if err := devWorkflows(cfg); err != nil {
 		return err
 	}
+	if _, err := os.Stat(filepath.Join(cfg.DataDir, databaseFile)); errors.Is(err, fs.ErrNotExist) {
+		// A new database is made without a line for each step: the first thing that one
+		// reads should be where to go.
+		if err := Migrate(ctx, cfg, io.Discard); err != nil {
+			return err
+		}
+	}
 	players, err := startStandins(cfg, o, log)
 	if err != nil {
 		return err
@@ -347,7 +354,7 @@ func submitSamples(ctx context.Context, cfg *config.Config, base string, out io.
 	if err := startSample(ctx, base, token, out); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d sample jobs were submitted for the project %q; they are done in some seconds.\n", len(sampleJobs), sampleProject)
+	fmt.Fprintf(out, "%d sample jobs were submitted for the project %q; they are done in some seconds.\nSee what they make at %s/media (the link above logs you in).\n", len(sampleJobs), sampleProject, base)
 	return nil
 }
 

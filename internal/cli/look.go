@@ -349,11 +349,17 @@ func (p *program) showStats(span string, series, now, silent json.RawMessage) er
 	if err := errors.Join(json.Unmarshal(series, &s), json.Unmarshal(now, &n), json.Unmarshal(silent, &quiet)); err != nil {
 		return fmt.Errorf("read the statistics: %w", err)
 	}
-	t := newTable(p.Stdout, "LAST "+strings.ToUpper(span), "", "A SIGN FOR EACH "+(time.Duration(s.StepSeconds)*time.Second).String())
+	group := max((len(s.Points)+drawnSigns-1)/drawnSigns, 1)
+	each := time.Duration(group*s.StepSeconds) * time.Second
+	t := newTable(p.Stdout, "LAST "+strings.ToUpper(span), "", "A SIGN FOR EACH "+strings.TrimSuffix(each.String(), "0s"))
 	count := func(name string, total int64, of func(moments) int64) {
 		var heights []int64
-		for _, point := range s.Points {
-			heights = append(heights, of(point))
+		for points := range slices.Chunk(s.Points, group) {
+			var sum int64
+			for _, point := range points {
+				sum += of(point)
+			}
+			heights = append(heights, sum)
 		}
 		t.row(clean(name), strconv.FormatInt(total, 10), drawn(heights))
 	}
@@ -392,6 +398,9 @@ func (p *program) showStats(span string, series, now, silent json.RawMessage) er
 	}
 	return nil
 }
+
+// drawnSigns is how many signs of a drawing stand in a line.
+const drawnSigns = 48
 
 // drawn writes numbers as bars of one sign each; a point is nothing.
 func drawn(heights []int64) string {

@@ -24,9 +24,15 @@ func TestStats(t *testing.T) {
 	})
 	res := client2(base, "stats", "--range", "6h", "--source", "fal").run(t, t.Context())
 	res.want(t, exitDone, []string{
-		"LAST 6H", "A SIGN FOR EACH 10m0s", "received from fal     9", ".█▁", "tries that failed     1", ".█.", "p50 1.5 ms, p95 9 ms, p99 20 ms",
+		"LAST 6H", "A SIGN FOR EACH 10m\n", "received from fal     9", ".█▁", "tries that failed     1", ".█.", "p50 1.5 ms, p95 9 ms, p99 20 ms",
 		"Now 3 deliveries wait, 2 are due, 1 failed for good.", `last\x1bframe has sent nothing for 2h0m0s; its longest pause was 1m0s.`,
 	}, nil)
+	many := api(t, map[string]http.HandlerFunc{
+		"GET /api/v1/stats/series":  answer(`{"stepSeconds":600,"sources":["fal"],"points":[` + strings.Repeat(`{"received":{"fal":1}},`, 143) + `{"received":{"fal":2}}],"total":{"received":{"fal":145}}}`),
+		"GET /api/v1/stats":         answer(`{}`),
+		"GET /api/v1/stats/silence": answer(`{}`),
+	})
+	client2(many, "stats").run(t, t.Context()).want(t, exitDone, []string{"A SIGN FOR EACH 30m\n", "145  " + strings.Repeat("▆", 47) + "█\n"}, nil)
 	res = client2(base, "stats", "--range", "6h", "--source", "fal", "--json").run(t, t.Context())
 	res.want(t, exitDone, []string{`"now":{"sources"`, `"silent":{"docs"`, `"series":{"stepSeconds":600`}, nil)
 	checkTerminalSafe(t, res.stdout)
