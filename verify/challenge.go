@@ -232,6 +232,9 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 	}
 	if c.Guard != nil {
 		c.guard = newPlace(&c.Guard.Location, path+".guard", set, f)
+		if s := c.Guard.Status; s != 0 && (s < 400 || s > 499) {
+			f.add(path+".guard.status", "%d; a status from 400 to 499 is wanted", s)
+		}
 		if c.Guard.Setting == "" {
 			f.add(path+".guard.setting", "missing; the name of the setting with the expected text is wanted")
 		}

@@ -174,6 +174,8 @@ type Location struct {
 	Name string `json:"name,omitempty" yaml:"name,omitempty"`
 	// Pointer is the JSON pointer into the body (RFC 6901), for json.
 	Pointer string `json:"pointer,omitempty" yaml:"pointer,omitempty"`
+	// Or is where to look if nothing stands here; nil: nowhere.
+	Or *Location `json:"or,omitempty" yaml:"or,omitempty"`
 }
 
 // Signature is a place of a signature and how it is written there.

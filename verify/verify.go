@@ -196,6 +196,7 @@ type place struct {
 	name  string // canonical for headers
 	index int    // within a pointer set
 	label string // for errors
+	or    *place // where to look if nothing stands here
 }
 
 // newPlace readies a location; nil gives the zero place.
@@ -239,6 +240,10 @@ func newPlace(l *Location, path string, set *pointers, f *faults) place {
 	default:
 		f.add(path+".in", "%q is not known; one of header, json, form, query, body is wanted", l.In)
 	}
+	if l.Or != nil {
+		or := newPlace(l.Or, path+".or", set, f)
+		p.or = &or
+	}
 	return p
 }
 
@@ -265,6 +270,14 @@ func (p place) text(r *gaff.Request, values [][]byte) (string, error) {
 
 // read is text without the label in the error.
 func (p place) read(r *gaff.Request, values [][]byte) (string, error) {
+	text, err := p.readHere(r, values)
+	if p.or != nil && errors.Is(err, ErrMissing) {
+		return p.or.read(r, values)
+	}
+	return text, err
+}
+
+func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 	switch p.in {
 	case "header":
 		values := r.Header[p.name]

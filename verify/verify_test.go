@@ -713,6 +713,8 @@ func TestLocations(t *testing.T) {
 		{Location{In: "header", Name: "X-None"}, "", "", ErrMissing},
 		{Location{In: "header", Name: "X-Break"}, "", "", ErrMalformed},
 		{Location{In: "header", Name: "host"}, "", "a.test", nil},
+		{Location{In: "header", Name: "X-None", Or: &Location{In: "json", Pointer: "/a", Or: &Location{In: "query", Name: "q"}}}, `{"b":1}`, "query", nil},
+		{Location{In: "header", Name: "X-Two", Or: &Location{In: "query", Name: "q"}}, "", "", ErrAmbiguous},
 		{Location{In: "query", Name: "q"}, "", "query", nil},
 		{Location{In: "query", Name: "twice"}, "", "", ErrAmbiguous},
 		{Location{In: "form", Name: "f"}, "f=a+b", "a b", nil},
