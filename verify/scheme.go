@@ -259,7 +259,7 @@ type Timestamp struct {
 	Location `yaml:",inline"`
 	// Key is the field's name where In is signature.
 	Key string `json:"key,omitempty" yaml:"key,omitempty"`
-	// Unit is s (the default), ms or rfc3339.
+	// Unit is s (the default), ms, rfc3339, or http-date, which may be seconds, too.
 	Unit string `json:"unit,omitempty" yaml:"unit,omitempty"`
 }
 

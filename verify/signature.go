@@ -308,8 +308,8 @@ func (v *signature) newTime(f *faults) {
 		return
 	}
 	v.ts = t
-	if !slices.Contains([]string{"", "s", "ms", "rfc3339"}, t.Unit) {
-		f.add("timestamp.unit", "%q is not known; one of s, ms, rfc3339 is wanted", t.Unit)
+	if !slices.Contains([]string{"", "s", "ms", "rfc3339", "http-date"}, t.Unit) {
+		f.add("timestamp.unit", "%q is not known; one of s, ms, rfc3339, http-date is wanted", t.Unit)
 	}
 	if t.In != "signature" {
 		if t.Key != "" {
@@ -437,7 +437,7 @@ func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	}
 	if v.scheme.Tolerance != nil {
 		now := r.ReceivedAt
-		if v.ts.Unit == "" || v.ts.Unit == "s" {
+		if v.ts.Unit != "ms" && v.ts.Unit != "rfc3339" {
 			now = now.Truncate(time.Second)
 		}
 		past, future := v.scheme.Tolerance.window()
@@ -565,7 +565,7 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 		case had != "":
 			ts = had
 		case v.tsAt.in != "":
-			if err := v.tsAt.put(r, v.ts.Pointer, ts, v.ts.Unit != "rfc3339"); err != nil {
+			if err := v.tsAt.put(r, v.ts.Pointer, ts, v.ts.Unit != "rfc3339" && v.ts.Unit != "http-date"); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -48,9 +49,13 @@ func decode(name, text string) ([]byte, bool) {
 	return b, err == nil
 }
 
-// parseTime reads a timestamp strictly: digits without sign or leading zero, or RFC 3339
-// in full. Lenience would let bytes move between the timestamp and its neighbours.
+// parseTime reads a timestamp strictly: digits without sign or leading zero, RFC 3339 in
+// full, or a date as HTTP writes it. Lenience would let bytes move between the timestamp and its neighbours.
 func parseTime(text, unit string) (time.Time, bool) {
+	if unit == "http-date" && strings.HasSuffix(text, "GMT") {
+		at, err := time.Parse(http.TimeFormat, text)
+		return at, err == nil && at.Format(http.TimeFormat) == text
+	}
 	if unit == "rfc3339" {
 		const shape = "0000-00-00T00:00:00"
 		if len(text) < len(shape)+1 || len(text) > maxTimestamp {
@@ -95,6 +100,8 @@ func formatTime(at time.Time, unit string) string {
 	switch unit {
 	case "ms":
 		return strconv.FormatInt(at.UnixMilli(), 10)
+	case "http-date":
+		return at.UTC().Format(http.TimeFormat)
 	case "rfc3339":
 		return at.UTC().Format(time.RFC3339Nano)
 	}
