@@ -103,6 +103,9 @@ func (k *Keeper) Handle(ctx context.Context, ev *gaff.Event) error {
 		return nil
 	}
 	c, err := k.copy(ctx, m)
+	if errors.Is(err, errBusy) {
+		return gaff.Snooze(busyFor)
+	}
 	if err != nil {
 		return k.failed(ctx, m, lease.Attempt, err)
 	}

@@ -168,10 +168,15 @@ func validator(h http.Header) string {
 	return h.Get("Last-Modified")
 }
 
+// errBusy: an earlier try at the same row is still under way. busyFor is when to look again.
+var errBusy = errors.New("the file is being copied already")
+
+const busyFor = 10 * time.Second
+
 // open opens a row's part for one copy at a time.
 func (k *Keeper) open(id string) (p *part, done func(), err error) {
 	if _, busy := k.busy.LoadOrStore(id, true); busy {
-		return nil, nil, errors.New("an earlier try is still under way")
+		return nil, nil, errBusy
 	}
 	if p, err = openPart(k.partPath(id)); err != nil {
 		k.busy.Delete(id)
