@@ -9,15 +9,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -50,37 +47,23 @@ const FaultHeader = "X-Standin-Fault"
 //	GET, PUT /_standin/faults                     the faults that happen from now on
 //	POST /_standin/rotate                         a new signing key, published beside the old
 type Fal struct {
-	o       Options
-	courier *courier
-	mux     *http.ServeMux
+	desk
+	mux *http.ServeMux
 
-	mu      sync.Mutex
+	// The desk's lock is theirs, too.
 	jobs    map[string]*falJob
-	order   []*falJob
-	count   uint64
-	slots   []time.Time // when each of Options.Parallel is free
-	faults  Faults
+	slots   []time.Time          // when each of Options.Parallel is free
 	keys    []ed25519.PrivateKey // all published, the last signs
 	badJWKS int                  // how many requests for the keys will fail
 	uploads map[string]upload
 }
 
 type falJob struct {
-	id, app, model string
-	input          json.RawMessage
-	args           input
-	webhook        string
-	base           string
-	faults         Faults
-	chance         *rand.Rand
-	submitted      time.Time
-	start, done    time.Time
-	cancelled      bool
-	forgotten      bool
-	result         any // nil until asked for
-	failure        *failure
-	resultAsked    int
-	attempts       []Attempt
+	job
+	app     string
+	args    input
+	result  any // nil until asked for
+	failure *failure
 }
 
 type upload struct {
@@ -98,21 +81,17 @@ type failure struct {
 
 // NewFal makes a stand-in for fal.
 func NewFal(o Options) *Fal {
-	o.complete()
-	f := &Fal{o: o, jobs: map[string]*falJob{}, faults: o.Faults, uploads: map[string]upload{}}
-	f.courier = newCourier(&f.o)
+	f := &Fal{jobs: map[string]*falJob{}, uploads: map[string]upload{}}
+	f.open(o, falWord)
 	f.keys = []ed25519.PrivateKey{f.newKey(0)}
 	f.slots = make([]time.Time, o.Parallel)
 	f.mux = http.NewServeMux()
+	f.mount(f.mux)
 	f.mux.HandleFunc("GET "+JWKSPath, f.jwks)
-	f.mux.HandleFunc("GET /files/{path...}", serveFile)
 	f.mux.HandleFunc("GET /v1/models/requests/by-endpoint", f.requests)
 	f.mux.HandleFunc("POST /storage/upload/initiate", f.initiateUpload)
 	f.mux.HandleFunc("PUT /upload/{name}", f.takeUpload)
 	f.mux.HandleFunc("GET /upload/{name}", f.serveUpload)
-	f.mux.HandleFunc("GET /_standin/jobs", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, f.Jobs()) })
-	f.mux.HandleFunc("GET /_standin/faults", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, f.Faults()) })
-	f.mux.HandleFunc("PUT /_standin/faults", f.putFaults)
 	f.mux.HandleFunc("POST /_standin/rotate", func(w http.ResponseWriter, _ *http.Request) { f.Rotate() })
 	f.mux.HandleFunc("/{path...}", f.queue)
 	return f
@@ -128,23 +107,6 @@ func (f *Fal) newKey(n int) ed25519.PrivateKey {
 func (f *Fal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxInput)
 	f.mux.ServeHTTP(w, r)
-}
-
-// Close ends all deliveries. Requests are answered all the same.
-func (f *Fal) Close() { f.courier.close() }
-
-// Faults returns those that happen to jobs whose request asks for none itself.
-func (f *Fal) Faults() Faults {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return maps.Clone(f.faults)
-}
-
-// SetFaults sets those that happen to the jobs submitted from now on.
-func (f *Fal) SetFaults(faults Faults) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.faults = maps.Clone(faults)
 }
 
 // Rotate makes a new signing key; the old ones stay published.
@@ -166,49 +128,6 @@ func (f *Fal) FailJWKS(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.badJWKS = n
-}
-
-// Job is what a stand-in remembers of a submitted job.
-type Job struct {
-	ID      string          `json:"request_id"`
-	Model   string          `json:"model"`
-	Webhook string          `json:"webhook"`
-	Status  string          `json:"status"`
-	Input   json.RawMessage `json:"input"`
-	Faults  string          `json:"faults"`
-	// Deliveries are the tries to deliver the webhook, in the order in which they ended.
-	Deliveries []Attempt `json:"deliveries"`
-	// ResultAsked counts the questions for the result.
-	ResultAsked int `json:"result_asked"`
-}
-
-// Jobs lists what was submitted, in that order, forgotten jobs included.
-func (f *Fal) Jobs() []Job {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := time.Now()
-	jobs := make([]Job, 0, len(f.order))
-	for _, j := range f.order {
-		jobs = append(jobs, Job{
-			ID: j.id, Model: j.model, Webhook: j.webhook, Status: j.status(now), Input: j.input, Faults: j.faults.String(),
-			Deliveries: slices.Clone(j.attempts), ResultAsked: j.resultAsked,
-		})
-	}
-	return jobs
-}
-
-func (f *Fal) putFaults(w http.ResponseWriter, r *http.Request) {
-	text, err := io.ReadAll(io.LimitReader(r.Body, 4096))
-	if err != nil {
-		return
-	}
-	faults, err := ParseFaults(strings.TrimSpace(string(text)))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	f.SetFaults(faults)
-	fmt.Fprintln(w, faults)
 }
 
 func (f *Fal) jwks(w http.ResponseWriter, _ *http.Request) {
@@ -301,7 +220,7 @@ func (f *Fal) submit(w http.ResponseWriter, r *http.Request, parts []string) {
 		writeJSON(w, http.StatusRequestEntityTooLarge, map[string]string{"detail": "Request body too large"})
 		return
 	}
-	j := &falJob{app: appOf(parts), model: strings.Join(parts, "/"), input: body, base: f.o.base(r)}
+	j := &falJob{app: appOf(parts), job: job{model: strings.Join(parts, "/"), input: body, base: f.o.base(r)}}
 	if err := json.Unmarshal(body, &j.args); err != nil {
 		writeJSON(w, http.StatusUnprocessableEntity, modelError("json_invalid", "JSON decode error", "body").body)
 		return
@@ -311,24 +230,14 @@ func (f *Fal) submit(w http.ResponseWriter, r *http.Request, parts []string) {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"detail": "fal_webhook is not a valid URL", "error_type": "bad_request"})
 		return
 	}
-	asked := r.Header.Get(FaultHeader)
-	if asked == "" {
-		asked = j.args.Standin.Fault
-	}
-	wanted, err := ParseFaults(asked)
+	wanted, err := faultsOf(r, j.args.Standin.Fault)
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"detail": err.Error()})
 		return
 	}
 	now := time.Now()
 	f.mu.Lock()
-	if len(wanted) == 0 {
-		wanted = f.faults
-	}
-	f.count++
-	j.chance = f.o.random(f.count)
-	j.faults = wanted.draw(j.chance)
-	j.id = newUUID(j.chance)
+	f.draw(&j.job, wanted)
 	position := 0
 	for _, other := range f.recent() {
 		if other.start.After(now) && !other.cancelled {
@@ -349,24 +258,19 @@ func (f *Fal) submit(w http.ResponseWriter, r *http.Request, parts []string) {
 		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"detail": "Service Unavailable"})
 		return
 	}
-	f.schedule(j, now)
-	f.keep(j)
+	f.schedule(&j.job, now, j.args.Standin.Seconds)
+	f.queueUp(&j.job)
+	for _, old := range f.keep(&j.job) {
+		delete(f.jobs, old.id)
+	}
+	if !j.faults.Has(Forgets) {
+		f.jobs[j.id] = j
+	}
 	f.mu.Unlock()
 
-	sent := f.sendWhenDone(j)
-	if j.faults.Has(UnknownOutcome) {
-		panic(http.ErrAbortHandler)
-	}
-	if j.faults.Has(BeforeAnswer) {
-		// Answered once the receiver has the webhook, whatever it said to it.
-		timer := time.NewTimer(2 * time.Second)
-		defer timer.Stop()
-		select {
-		case <-sent:
-		case <-timer.C:
-		case <-r.Context().Done():
-		}
-	}
+	beforeAnswer(r, &j.job, f.sendWhenDone(&j.job, func() delivery {
+		return delivery{url: j.webhook, body: f.webhookBody(j), sign: f.signer(j)}
+	}))
 	requests := j.base + "/" + j.app + "/requests/" + j.id
 	w.Header().Set("x-fal-request-id", j.id)
 	writeJSON(w, http.StatusOK, map[string]any{
@@ -375,76 +279,25 @@ func (f *Fal) submit(w http.ResponseWriter, r *http.Request, parts []string) {
 	})
 }
 
-// schedule sets when a job starts and ends. The caller holds the lock.
-func (f *Fal) schedule(j *falJob, now time.Time) {
-	workFor := f.o.Work
-	if s := j.args.Standin.Seconds; s != nil {
-		workFor = time.Duration(min(max(*s, 0), 86_400) * float64(time.Second))
+// queueUp lets a job wait until one of the places is free. The caller holds the lock.
+func (f *Fal) queueUp(j *job) {
+	if len(f.slots) == 0 {
+		return
 	}
-	j.submitted, j.start = now, now.Add(f.o.Queue)
-	if j.faults.Has(BeforeAnswer) {
-		j.start, workFor = now, 0
-	}
-	if len(f.slots) > 0 {
-		free := 0
-		for i := range f.slots {
-			if f.slots[i].Before(f.slots[free]) {
-				free = i
-			}
+	free := 0
+	for i := range f.slots {
+		if f.slots[i].Before(f.slots[free]) {
+			free = i
 		}
-		if f.slots[free].After(j.start) {
-			j.start = f.slots[free]
-		}
-		f.slots[free] = j.start.Add(workFor)
 	}
-	j.done = j.start.Add(workFor)
+	if late := f.slots[free].Sub(j.start); late > 0 {
+		j.start, j.done = j.start.Add(late), j.done.Add(late)
+	}
+	f.slots[free] = j.done
 }
 
 // recent are the jobs among which one's place in the queue is counted.
-func (f *Fal) recent() []*falJob { return f.order[max(0, len(f.order)-1000):] }
-
-// keep remembers a job, and forgets the oldest beyond the bound.
-func (f *Fal) keep(j *falJob) {
-	f.order = append(f.order, j)
-	j.forgotten = j.faults.Has(Forgets)
-	if !j.forgotten {
-		f.jobs[j.id] = j
-	}
-	if len(f.order) > maxJobs {
-		for _, old := range f.order[:maxJobs/10] {
-			delete(f.jobs, old.id)
-		}
-		f.order = slices.Clone(f.order[maxJobs/10:])
-	}
-}
-
-// sendWhenDone lets the job's webhook go out when its time has come. The channel is
-// closed after the first try.
-func (f *Fal) sendWhenDone(j *falJob) <-chan struct{} {
-	first := make(chan struct{})
-	if j.webhook == "" || j.forgotten || j.faults.Has(Lost) {
-		close(first)
-		return first
-	}
-	var once sync.Once
-	f.courier.after(time.Until(j.done), func() {
-		f.mu.Lock()
-		cancelled := j.cancelled
-		f.mu.Unlock()
-		if cancelled {
-			once.Do(func() { close(first) })
-			return
-		}
-		d := delivery{url: j.webhook, body: f.webhookBody(j), sign: f.signer(j)}
-		f.courier.send(d, j.faults, func(a Attempt) {
-			f.mu.Lock()
-			j.attempts = append(j.attempts, a)
-			f.mu.Unlock()
-			once.Do(func() { close(first) })
-		})
-	})
-	return first
-}
+func (f *Fal) recent() []*job { return f.order[max(0, len(f.order)-1000):] }
 
 // signer signs in fal's way. Each try has a time of its own.
 func (f *Fal) signer(j *falJob) func(http.Header, []byte, time.Time) {
@@ -527,8 +380,8 @@ func infraError(status int, code, message string, retryable bool) *failure {
 	}
 }
 
-// status is the word that fal has for where a job stands: there is none for a failure.
-func (j *falJob) status(now time.Time) string {
+// falWord is the word that fal has for where a job stands: there is none for a failure.
+func falWord(j *job, now time.Time) string {
 	switch {
 	case j.cancelled || !now.Before(j.done):
 		return "COMPLETED"
@@ -542,13 +395,13 @@ func (j *falJob) status(now time.Time) string {
 func (f *Fal) statusBody(j *falJob, now time.Time, logs string) (int, map[string]any) {
 	requests := j.base + "/" + j.app + "/requests/" + j.id
 	body := map[string]any{
-		"status": j.status(now), "request_id": j.id, "response_url": requests, "status_url": requests + "/status",
+		"status": falWord(&j.job, now), "request_id": j.id, "response_url": requests, "status_url": requests + "/status",
 		"cancel_url": requests + "/cancel",
 	}
 	if body["status"] == "IN_QUEUE" {
 		position := 0
 		for _, other := range f.recent() {
-			if other != j && other.start.After(now) && other.start.Before(j.start) && !other.cancelled {
+			if other != &j.job && other.start.After(now) && other.start.Before(j.start) && !other.cancelled {
 				position++
 			}
 		}
@@ -617,7 +470,7 @@ func (f *Fal) streamStatus(w http.ResponseWriter, r *http.Request, j *falJob) {
 func (f *Fal) answerResult(w http.ResponseWriter, j *falJob) {
 	f.mu.Lock()
 	j.resultAsked++
-	asked, status := j.resultAsked, j.status(time.Now())
+	asked, status := j.resultAsked, falWord(&j.job, time.Now())
 	f.mu.Unlock()
 	switch {
 	case status != "COMPLETED":
@@ -640,7 +493,7 @@ func (f *Fal) answerResult(w http.ResponseWriter, j *falJob) {
 
 func (f *Fal) cancel(w http.ResponseWriter, j *falJob) {
 	f.mu.Lock()
-	status := j.status(time.Now())
+	status := falWord(&j.job, time.Now())
 	if status == "IN_QUEUE" {
 		j.cancelled = true
 	}

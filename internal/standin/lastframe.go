@@ -7,14 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -28,30 +25,18 @@ import (
 //	GET  /_standin/jobs           what was submitted, and how it was delivered
 //	GET, PUT /_standin/faults     the faults that happen from now on
 type LastFrame struct {
-	o       Options
-	secret  string
-	courier *courier
-	mux     *http.ServeMux
+	desk
+	secret string
+	mux    *http.ServeMux
 
-	mu     sync.Mutex
-	jobs   map[string]*frameJob
-	byKey  map[string]*frameJob
-	order  []*frameJob
-	count  uint64
-	faults Faults
+	// The desk's lock is theirs, too.
+	jobs  map[string]*frameJob
+	byKey map[string]*frameJob
 }
 
 type frameJob struct {
-	id, key     string
-	base        string
-	asked       FrameSubmission
-	input       json.RawMessage
-	faults      Faults
-	chance      *rand.Rand
-	start, done time.Time
-	cancelled   bool
-	resultAsked int
-	attempts    []Attempt
+	job
+	asked FrameSubmission
 }
 
 // FrameSubmission is the body of a submit.
@@ -78,26 +63,13 @@ var FrameServices = []string{"video-stitch", "video-trim", "audio-mix"}
 
 // NewLastFrame makes a stand-in for Last Frame that signs its webhooks with the secret.
 func NewLastFrame(secret string, o Options) *LastFrame {
-	o.complete()
-	l := &LastFrame{o: o, secret: secret, jobs: map[string]*frameJob{}, byKey: map[string]*frameJob{}, faults: o.Faults}
-	l.courier = newCourier(&l.o)
+	l := &LastFrame{secret: secret, jobs: map[string]*frameJob{}, byKey: map[string]*frameJob{}}
+	l.open(o, frameWord)
 	l.mux = http.NewServeMux()
+	l.mount(l.mux)
 	l.mux.HandleFunc("POST /v1/jobs", l.submit)
 	l.mux.HandleFunc("GET /v1/jobs/{id}", l.show)
 	l.mux.HandleFunc("POST /v1/jobs/{id}/cancel", l.cancel)
-	l.mux.HandleFunc("GET /files/{path...}", serveFile)
-	l.mux.HandleFunc("GET /_standin/jobs", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, l.Jobs()) })
-	l.mux.HandleFunc("GET /_standin/faults", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, l.Faults()) })
-	l.mux.HandleFunc("PUT /_standin/faults", func(w http.ResponseWriter, r *http.Request) {
-		text, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
-		faults, err := ParseFaults(strings.TrimSpace(string(text)))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		l.SetFaults(faults)
-		fmt.Fprintln(w, faults)
-	})
 	return l
 }
 
@@ -105,38 +77,6 @@ func NewLastFrame(secret string, o Options) *LastFrame {
 func (l *LastFrame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxInput)
 	l.mux.ServeHTTP(w, r)
-}
-
-// Close ends all deliveries. Requests are answered all the same.
-func (l *LastFrame) Close() { l.courier.close() }
-
-// Faults returns those that happen to jobs whose request asks for none itself.
-func (l *LastFrame) Faults() Faults {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.faults)
-}
-
-// SetFaults sets those that happen to the jobs submitted from now on.
-func (l *LastFrame) SetFaults(faults Faults) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.faults = maps.Clone(faults)
-}
-
-// Jobs lists what was submitted, in that order.
-func (l *LastFrame) Jobs() []Job {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	jobs := make([]Job, 0, len(l.order))
-	for _, j := range l.order {
-		jobs = append(jobs, Job{
-			ID: j.id, Model: j.asked.Service, Webhook: j.asked.WebhookURL, Status: j.status(now), Input: j.input,
-			Faults: j.faults.String(), Deliveries: slices.Clone(j.attempts), ResultAsked: j.resultAsked,
-		})
-	}
-	return jobs
 }
 
 func (l *LastFrame) authorized(w http.ResponseWriter, r *http.Request) bool {
@@ -157,7 +97,7 @@ func (l *LastFrame) submit(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusRequestEntityTooLarge, map[string]string{"error": "the request is too large"})
 		return
 	}
-	j := &frameJob{input: body, base: l.o.base(r)}
+	j := &frameJob{job: job{input: body, base: l.o.base(r)}}
 	if err := json.Unmarshal(body, &j.asked); err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "the body is not JSON of the documented form: " + err.Error()})
 		return
@@ -170,11 +110,8 @@ func (l *LastFrame) submit(w http.ResponseWriter, r *http.Request) {
 	if j.key == "" {
 		j.key = j.asked.IdempotencyKey
 	}
-	asked := r.Header.Get(FaultHeader)
-	if asked == "" {
-		asked = j.asked.Standin.Fault
-	}
-	wanted, err := ParseFaults(asked)
+	j.model, j.webhook = j.asked.Service, j.asked.WebhookURL
+	wanted, err := faultsOf(r, j.asked.Standin.Fault)
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
 		return
@@ -186,13 +123,7 @@ func (l *LastFrame) submit(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, answer)
 		return
 	}
-	if len(wanted) == 0 {
-		wanted = l.faults
-	}
-	l.count++
-	j.chance = l.o.random(l.count)
-	j.faults = wanted.draw(j.chance)
-	j.id = newUUID(j.chance)
+	l.draw(&j.job, wanted)
 	if j.faults.Has(Busy) || j.faults.Has(Down) {
 		l.mu.Unlock()
 		status := http.StatusServiceUnavailable
@@ -204,44 +135,21 @@ func (l *LastFrame) submit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now()
-	workFor := l.o.Work
-	if s := j.asked.Standin.Seconds; s != nil {
-		workFor = time.Duration(min(max(*s, 0), 86_400) * float64(time.Second))
+	l.schedule(&j.job, now, j.asked.Standin.Seconds)
+	for _, old := range l.keep(&j.job) {
+		delete(l.jobs, old.id)
+		delete(l.byKey, old.key)
 	}
-	j.start = now.Add(l.o.Queue)
-	if j.faults.Has(BeforeAnswer) {
-		j.start, workFor = now, 0
-	}
-	j.done = j.start.Add(workFor)
-	l.order = append(l.order, j)
 	if !j.faults.Has(Forgets) {
 		l.jobs[j.id] = j
 	}
 	if j.key != "" {
 		l.byKey[j.key] = j
 	}
-	if len(l.order) > maxJobs {
-		for _, old := range l.order[:maxJobs/10] {
-			delete(l.jobs, old.id)
-			delete(l.byKey, old.key)
-		}
-		l.order = slices.Clone(l.order[maxJobs/10:])
-	}
 	l.mu.Unlock()
 
-	sent := l.sendWhenDone(j)
-	if j.faults.Has(UnknownOutcome) {
-		panic(http.ErrAbortHandler)
-	}
-	if j.faults.Has(BeforeAnswer) {
-		timer := time.NewTimer(2 * time.Second)
-		defer timer.Stop()
-		select {
-		case <-sent:
-		case <-timer.C:
-		case <-r.Context().Done():
-		}
-	}
+	l.sendWhenBegun(j)
+	beforeAnswer(r, &j.job, l.sendWhenDone(&j.job, func() delivery { return l.delivery(j, j.done) }))
 	l.mu.Lock()
 	answer := j.body(now)
 	l.mu.Unlock()
@@ -266,46 +174,27 @@ func (s *FrameSubmission) problem() string {
 	return ""
 }
 
-// sendWhenDone lets the webhooks go out: that it is being worked on, and how it ended.
-// The channel is closed after the first try of the second.
-func (l *LastFrame) sendWhenDone(j *frameJob) <-chan struct{} {
-	first := make(chan struct{})
-	if j.asked.WebhookURL == "" || j.faults.Has(Lost) || j.faults.Has(Forgets) {
-		close(first)
-		return first
+// delivery tells how a job stands at a time.
+func (l *LastFrame) delivery(j *frameJob, at time.Time) delivery {
+	l.mu.Lock()
+	body := j.body(at)
+	l.mu.Unlock()
+	return delivery{url: j.webhook, body: pythonJSON(body), sign: l.sign(j)}
+}
+
+// sendWhenBegun lets the webhook go out that says that the job is being worked on.
+func (l *LastFrame) sendWhenBegun(j *frameJob) {
+	if j.webhook == "" || j.faults.Has(Lost) || j.faults.Has(Forgets) || j.faults.Has(BeforeAnswer) || !j.done.After(j.start) {
+		return
 	}
-	note := func(a Attempt) {
+	l.courier.after(time.Until(j.start), func() {
 		l.mu.Lock()
-		j.attempts = append(j.attempts, a)
+		cancelled := j.cancelled
 		l.mu.Unlock()
-	}
-	if !j.faults.Has(BeforeAnswer) && j.done.After(j.start) {
-		l.courier.after(time.Until(j.start), func() {
-			l.mu.Lock()
-			body, cancelled := j.body(j.start), j.cancelled
-			l.mu.Unlock()
-			if cancelled {
-				return
-			}
-			l.courier.deliver(delivery{url: j.asked.WebhookURL, body: pythonJSON(body), sign: l.sign(j)}, note)
-		})
-	}
-	var once sync.Once
-	l.courier.after(time.Until(j.done), func() {
-		l.mu.Lock()
-		body, cancelled := j.body(j.done), j.cancelled
-		l.mu.Unlock()
-		if cancelled {
-			once.Do(func() { close(first) })
-			return
+		if !cancelled {
+			l.courier.deliver(l.delivery(j, j.start), func(a Attempt) { l.note(&j.job, a) })
 		}
-		d := delivery{url: j.asked.WebhookURL, body: pythonJSON(body), sign: l.sign(j)}
-		l.courier.send(d, j.faults, func(a Attempt) {
-			note(a)
-			once.Do(func() { close(first) })
-		})
 	})
-	return first
 }
 
 func (l *LastFrame) sign(j *frameJob) func(http.Header, []byte, time.Time) {
@@ -324,7 +213,8 @@ func (l *LastFrame) sign(j *frameJob) func(http.Header, []byte, time.Time) {
 	}
 }
 
-func (j *frameJob) status(now time.Time) string {
+// frameWord is Last Frame's word for where a job stands.
+func frameWord(j *job, now time.Time) string {
 	switch {
 	case j.cancelled:
 		return "cancelled"
@@ -341,7 +231,7 @@ func (j *frameJob) status(now time.Time) string {
 // body is what the service says about a job, in its webhook and when it is asked.
 func (j *frameJob) body(now time.Time) map[string]any {
 	body := map[string]any{
-		"job_id": j.id, "status": j.status(now), "service": j.asked.Service, "status_url": j.base + "/v1/jobs/" + j.id,
+		"job_id": j.id, "status": frameWord(&j.job, now), "service": j.asked.Service, "status_url": j.base + "/v1/jobs/" + j.id,
 		"result": nil, "metadata": map[string]any{},
 	}
 	if len(j.asked.Metadata) > 0 {
@@ -391,7 +281,7 @@ func (l *LastFrame) cancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now()
-	if s := j.status(now); s != "queued" && s != "in_progress" {
+	if s := frameWord(&j.job, now); s != "queued" && s != "in_progress" {
 		writeJSON(w, http.StatusConflict, map[string]string{"error": "the job is " + s})
 		return
 	}

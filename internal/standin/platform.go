@@ -39,8 +39,9 @@ func (f *Fal) requests(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	var ended []*falJob
-	for _, j := range f.order {
-		if j.status(now) == "COMPLETED" && !j.forgotten && slices.Contains(models, j.model) && !j.done.Before(since) && j.done.Before(until) {
+	for _, known := range f.order {
+		j := f.jobs[known.id]
+		if j != nil && falWord(known, now) == "COMPLETED" && slices.Contains(models, j.model) && !j.done.Before(since) && j.done.Before(until) {
 			ended = append(ended, j)
 		}
 	}
