@@ -56,7 +56,9 @@ const (
 	minCopies = 64 << 10
 )
 
-var errWide = errors.New("too much stands around the items")
+// errWhole: items cannot be taken out, for too much stands around them, or a list. Better
+// one event than none.
+var errWhole = errors.New("the items cannot be taken out")
 
 // item is one event of a batch: what stands in the list, and what the event keeps.
 type item struct{ self, data json.RawMessage }
@@ -91,7 +93,7 @@ func (l *lists) items(doc json.RawMessage, top bool, budget *int) (found []item,
 		}
 		before, after, err := around(doc, head)
 		if err != nil {
-			return nil, false, err
+			return nil, false, errWhole
 		}
 		for _, e := range elements {
 			parts := []item{{e, e}}
@@ -107,7 +109,7 @@ func (l *lists) items(doc json.RawMessage, top bool, budget *int) (found []item,
 			for _, p := range parts {
 				p.data = slices.Concat(before, p.data, after)
 				if *budget -= len(p.data); *budget < 0 {
-					return nil, false, errWide
+					return nil, false, errWhole
 				}
 				found = append(found, p)
 			}
@@ -155,8 +157,8 @@ func around(doc json.RawMessage, pointer string) (before, after []byte, err erro
 func (p parser) split(whole gaff.Envelope, data json.RawMessage) (gaff.Envelope, error) {
 	budget := maxCopies*len(data) + minCopies
 	items, ok, err := p.batch.items(data, true, &budget)
-	if err == errWide {
-		return whole, nil // many items with much around them: better one event than none
+	if err == errWhole {
+		return whole, nil
 	}
 	if err != nil || !ok {
 		return whole, err

@@ -132,6 +132,11 @@ func TestNestedBatches(t *testing.T) {
 			t.Errorf("%s:\n%q", body, got)
 		}
 	}
+	// What stands around them cannot be told by members alone.
+	q := parser(t, verify.Scheme{Batch: &verify.Batch{Items: verify.Pointers{"/a/0/list/*/x"}}}, custom.Options{})
+	if env, err := q.Parse(&gaff.Request{Body: []byte(`{"a":[{"list":[{"x":[1]}]}]}`)}, gaff.Verification{}); err != nil || env.Split {
+		t.Errorf("a list on the way: split %t, %v", env.Split, err)
+	}
 	// Copies of what stands around many items are bounded: then it is one event.
 	body := `{"big":"` + strings.Repeat("a", 100_000) + `","entry":[` + strings.Repeat(`{"changes":[1,2,3,4]},`, 100) + `{}]}`
 	if env, err := p.Parse(&gaff.Request{Body: []byte(body)}, gaff.Verification{}); err != nil || env.Split {
