@@ -320,3 +320,42 @@ func picture(name string) []byte {
 	_ = png.Encode(&b, img)
 	return b.Bytes()
 }
+
+// All of it can be done without a mouse: log in, find the failure, retry it.
+func TestJourneyByKeyboard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sent(t, "custom", `{"type":"flaky","id":"album-7"}`)
+	win := w.open(t, 390, 844, true)
+	// reach presses Tab until what is wanted has the focus, and it shows.
+	reach := func(what, selector string) {
+		t.Helper()
+		for range 80 {
+			win.run(chromedp.KeyEvent("\t"))
+			there, err := chromedp.Run(win.ctx, chromedp.Evaluate[bool](`document.activeElement.matches('`+selector+`') && (() => {
+				const s = getComputedStyle(document.activeElement), r = document.activeElement.getBoundingClientRect();
+				return s.outlineStyle !== 'none' && r.width > 0 && r.height > 0;
+			})()`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if there {
+				return
+			}
+		}
+		t.Fatalf("%s cannot be reached, or does not show that it has the focus", what)
+	}
+	win.goTo("/events?status=error")
+	win.eventually("the token is asked for", `document.activeElement.name === 'token'`)
+	win.run(chromedp.KeyEvent(adminToken), chromedp.KeyEvent("\r"))
+	win.eventually("the list", `document.querySelector('tbody tr') !== null`)
+	reach("the way past the navigation", ".skip")
+	win.run(chromedp.KeyEvent("\r"))
+	reach("the event", "tbody .name a")
+	win.run(chromedp.KeyEvent("\r"))
+	win.eventually("its page", `document.querySelector('.callout.bad') !== null`)
+	w.healed.Store(true)
+	reach("the button", `form[action$="/retry"] button`)
+	win.run(chromedp.KeyEvent("\r"))
+	win.eventually("it succeeds", `document.querySelector('.summary .chip')?.textContent.trim() === 'success'`)
+}
