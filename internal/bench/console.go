@@ -41,19 +41,11 @@ func measureConsole(binary string, events int) error {
 	if err := fillConsole(filepath.Join(dir, "data", "gaff.db"), events); err != nil {
 		return fmt.Errorf("fill: %w", err)
 	}
-	addr := freeAddr()
-	cmd := exec.Command(binary, "serve")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GAFF_ADDR="+addr, "GAFF_DATA_DIR="+filepath.Join(dir, "data"), "GAFF_ADMIN_TOKEN="+token,
-		"WEBHOOK_SECRET="+secret, "FAL_WEBHOOK_SECRET="+secret, "GAFF_LOG_LEVEL=error", "GAFF_MEDIA_URL=off")
-	gw, err := start(cmd, addr)
+	gw, addr, err := serve(binary, dir)
 	if err != nil {
 		return err
 	}
 	defer gw.stop()
-	if err := waitReady(addr); err != nil {
-		return err
-	}
 	return openPages(addr, events)
 }
 

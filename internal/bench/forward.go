@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -147,17 +146,7 @@ func forwardGateway(binary, config string) (gw *process, addr string, end func()
 		remove()
 		return nil, "", nil, err
 	}
-	addr = freeAddr()
-	cmd := exec.Command(binary, "serve")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GAFF_ADDR="+addr, "GAFF_DATA_DIR="+filepath.Join(dir, "data"), "GAFF_ADMIN_TOKEN="+token,
-		"WEBHOOK_SECRET="+secret, "GAFF_LOG_LEVEL=error", "GAFF_MEDIA_URL=off", "GAFF_ALLOW_ADDRESSES=127.0.0.1")
-	if gw, err = start(cmd, addr); err == nil {
-		if err = waitReady(addr); err != nil {
-			gw.stop()
-		}
-	}
-	if err != nil {
+	if gw, addr, err = serve(binary, dir, "GAFF_ALLOW_ADDRESSES=127.0.0.1"); err != nil {
 		remove()
 		return nil, "", nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
@@ -104,19 +103,11 @@ func measureLogs(binary, store string, events int, d time.Duration) error {
 		}
 		extra = append(extra, "GAFF_DATABASE_URL="+address)
 	}
-	addr := freeAddr()
-	cmd := exec.Command(binary, "serve")
-	cmd.Dir = dir
-	cmd.Env = append(append(os.Environ(), "GAFF_ADDR="+addr, "GAFF_DATA_DIR="+filepath.Join(dir, "data"), "GAFF_ADMIN_TOKEN="+token,
-		"WEBHOOK_SECRET="+secret, "FAL_WEBHOOK_SECRET="+secret, "GAFF_LOG_LEVEL=error", "GAFF_MEDIA_URL=off"), extra...)
-	gw, err := start(cmd, addr)
+	gw, addr, err := serve(binary, dir, extra...)
 	if err != nil {
 		return err
 	}
 	defer gw.stop()
-	if err := waitReady(addr); err != nil {
-		return err
-	}
 	return askLogs(gw, addr, store, events, d)
 }
 

@@ -101,7 +101,7 @@ func serveBare(addr string) error {
 
 func run(binary string, d time.Duration, rounds int) error {
 	describeMachine()
-	bareBase, gaffBase := freeAddr(), freeAddr()
+	bareBase := freeAddr()
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -116,19 +116,12 @@ func run(binary string, d time.Duration, rounds int) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.Command(binary, "serve")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GAFF_ADDR="+gaffBase, "GAFF_DATA_DIR="+filepath.Join(dir, "data"), "GAFF_ADMIN_TOKEN="+token,
-		"WEBHOOK_SECRET="+secret, "FAL_WEBHOOK_SECRET="+secret, "GAFF_LOG_LEVEL=error", "GAFF_MEDIA_URL=off")
 	began := time.Now()
-	gw, err := start(cmd, gaffBase)
+	gw, gaffBase, err := serve(binary, dir)
 	if err != nil {
 		return err
 	}
 	defer gw.stop()
-	if err := waitReady(gaffBase); err != nil {
-		return err
-	}
 	fmt.Printf("ready %d ms after start\n", time.Since(began).Milliseconds())
 	time.Sleep(2 * time.Second)
 	fmt.Printf("resident idle %d MiB\n\n", gw.resident()>>20)
@@ -275,6 +268,24 @@ func (p *process) status(name string) int64 {
 		}
 	}
 	return 0
+}
+
+// serve starts the gateway in a folder of its own, and waits until it is ready. Settings
+// come on top of those that all measurements share.
+func serve(binary, dir string, settings ...string) (gw *process, addr string, err error) {
+	addr = freeAddr()
+	cmd := exec.Command(binary, "serve")
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), "GAFF_ADDR="+addr, "GAFF_DATA_DIR="+filepath.Join(dir, "data"), "GAFF_ADMIN_TOKEN="+token,
+		"WEBHOOK_SECRET="+secret, "FAL_WEBHOOK_SECRET="+secret, "GAFF_LOG_LEVEL=error", "GAFF_MEDIA_URL=off"), settings...)
+	if gw, err = start(cmd, addr); err != nil {
+		return nil, "", err
+	}
+	if err := waitReady(addr); err != nil {
+		gw.stop()
+		return nil, "", err
+	}
+	return gw, addr, nil
 }
 
 func freeAddr() string {

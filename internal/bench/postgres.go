@@ -55,19 +55,11 @@ func measureNodes(server *pgtest.Server, binary string, count int, d time.Durati
 	var nodes []*process
 	var addrs []string
 	for i := range count {
-		addr := freeAddr()
-		cmd := exec.Command(binary, "serve")
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GAFF_ADDR="+addr, "GAFF_DATA_DIR="+filepath.Join(dir, strconv.Itoa(i)), "GAFF_ADMIN_TOKEN="+token,
-			"WEBHOOK_SECRET="+secret, "FAL_WEBHOOK_SECRET="+secret, "GAFF_LOG_LEVEL=error", "GAFF_MEDIA_URL=off", "GAFF_DATABASE_URL="+address)
-		node, err := start(cmd, addr)
+		node, addr, err := serve(binary, dir, "GAFF_DATA_DIR="+filepath.Join(dir, strconv.Itoa(i)), "GAFF_DATABASE_URL="+address)
 		if err != nil {
 			return err
 		}
 		defer node.stop()
-		if err := waitReady(addr); err != nil {
-			return err
-		}
 		nodes, addrs = append(nodes, node), append(addrs, addr)
 	}
 	spread := func(l load, conns int, after func() error) (result, time.Duration, error) {
