@@ -295,6 +295,17 @@ func TestBulkRetry(t *testing.T) {
 	if !strings.Contains(count.body, "Retry 30") {
 		t.Fatalf("the count is not told: %s", count.body)
 	}
+	// A count from the totals is the one that a walk finds.
+	w.sent(t, "fal", `{"request_id":"r1","status":"completed","result":{},"metadata":{"job_id":"j1","project_id":"p","user_id":"u","generation_type":"image"}}`)
+	for filter, want := range map[string]int{`"action":"retry"`: 30, `"action":"replay"`: 31, `"action":"replay","status":"success"`: 1, `"action":"replay","source":"fal"`: 1, `"action":"replay","status":"pending"`: 0} {
+		for _, walk := range []string{"", `,"since":"9d"`} {
+			var got struct{ Matches int }
+			answer := fetchJSON(t, c, "POST", w.url+"/api/v1/bulk", `{"dryRun":true,`+filter+walk+`}`)
+			if err := json.Unmarshal([]byte(answer.body), &got); err != nil || got.Matches != want {
+				t.Errorf("%s%s: %d match, want %d: %s", filter, walk, got.Matches, want, answer.body)
+			}
+		}
+	}
 	w.healed.Store(true)
 	if run := w.bulkEnd(t, c, url.Values{"action": {"retry"}, "source": {"custom"}, "status": {"error"}}); !strings.Contains(run, "Retried") || !strings.Contains(run, "30 of 30") {
 		t.Errorf("the end: %s", run)
