@@ -130,9 +130,15 @@ func (s Scheme) Sample(id, eventType string, members map[string]any) (body []byt
 	if batch != nil {
 		items = strings.ReplaceAll(batch.Lists()[0], "/*", "/0")
 	}
-	if batch != nil && items == "" {
+	named := s.EventType != nil && s.EventType.In == "member" && eventType != ""
+	switch {
+	case batch != nil && items == "":
 		doc = []byte("[{}]")
-	} else {
+	case named: // the member itself tells the type, so there is no other
+		if doc, err = putJSON(doc, "/"+escapePointer(eventType), members); err != nil {
+			return nil, nil, err
+		}
+	default:
 		for name, value := range members {
 			if doc, err = putJSON(doc, "/"+escapePointer(name), value); err != nil {
 				return nil, nil, err

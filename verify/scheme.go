@@ -168,14 +168,17 @@ type KeyFormat struct {
 
 // Location is a place in a request that holds a text.
 type Location struct {
-	// In is header, json, form, query, or body: the whole body is the text.
+	// In is header, json, form, query, body: the whole body is the text, or member: the
+	// name of the body's first member that is not called Name.
 	In string `json:"in" yaml:"in"`
 	// Name is the header's, form field's or query parameter's name.
 	Name string `json:"name,omitempty" yaml:"name,omitempty"`
 	// Pointer is the JSON pointer into the body (RFC 6901), for json.
 	Pointer string `json:"pointer,omitempty" yaml:"pointer,omitempty"`
-	// Or is where to look if nothing stands here; nil: nowhere.
-	Or *Location `json:"or,omitempty" yaml:"or,omitempty"`
+	// Or is where to look if nothing stands here; And is whose text, if there is one,
+	// follows after a dot. Nil: nowhere.
+	Or  *Location `json:"or,omitempty" yaml:"or,omitempty"`
+	And *Location `json:"and,omitempty" yaml:"and,omitempty"`
 }
 
 // Signature is a place of a signature and how it is written there.

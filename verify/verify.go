@@ -1,10 +1,12 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -197,6 +199,7 @@ type place struct {
 	index int    // within a pointer set
 	label string // for errors
 	or    *place // where to look if nothing stands here
+	and   *place // whose text follows
 }
 
 // newPlace readies a location; nil gives the zero place.
@@ -235,14 +238,23 @@ func newPlace(l *Location, path string, set *pointers, f *faults) place {
 			f.add(path, "in: body is the whole body; remove name and pointer")
 		}
 		p.label = "body"
+	case "member":
+		if l.Pointer != "" {
+			f.add(path+".pointer", "not used with in: member; remove it")
+		}
+		p.label = "body's first member"
 	case "":
-		f.add(path+".in", "missing; one of header, json, form, query, body is wanted")
+		f.add(path+".in", "missing; one of header, json, form, query, body, member is wanted")
 	default:
-		f.add(path+".in", "%q is not known; one of header, json, form, query, body is wanted", l.In)
+		f.add(path+".in", "%q is not known; one of header, json, form, query, body, member is wanted", l.In)
 	}
 	if l.Or != nil {
 		or := newPlace(l.Or, path+".or", set, f)
 		p.or = &or
+	}
+	if l.And != nil {
+		and := newPlace(l.And, path+".and", set, f)
+		p.and = &and
 	}
 	return p
 }
@@ -274,7 +286,31 @@ func (p place) read(r *gaff.Request, values [][]byte) (string, error) {
 	if p.or != nil && errors.Is(err, ErrMissing) {
 		return p.or.read(r, values)
 	}
+	if p.and != nil && err == nil {
+		if more, err := p.and.read(r, values); err == nil {
+			text += "." + more
+		}
+	}
 	return text, err
+}
+
+// firstMember returns the name of an object's first member that is not called skip.
+func firstMember(doc []byte, skip string) (string, error) {
+	d := json.NewDecoder(bytes.NewReader(doc))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return "", ErrMissing
+	}
+	for d.More() {
+		t, err := d.Token()
+		if name, ok := t.(string); err == nil && ok && name != skip {
+			return name, nil
+		}
+		var value json.RawMessage
+		if err != nil || d.Decode(&value) != nil {
+			break
+		}
+	}
+	return "", ErrMissing
 }
 
 func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
@@ -293,6 +329,8 @@ func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 				return text, nil
 			}
 		}
+	case "member":
+		return firstMember(r.Body, p.name)
 	case receipt:
 		return strconv.FormatInt(r.ReceivedAt.UnixNano(), 10), nil
 	case "body":
