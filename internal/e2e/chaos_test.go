@@ -135,7 +135,7 @@ func newChaos(t *testing.T, database ...string) *falChaos {
 		Key: falAPIKey, Seed: 20261124, Work: 300 * time.Millisecond, Queue: 50 * time.Millisecond, LateBy: 2 * time.Second,
 		Faults: standin.Faults{standin.Lost: .2, standin.Duplicate: .2, standin.Late: .2, standin.BeforeAnswer: .05, standin.FileCut: .1},
 	}
-	pace := []string{"GAFF_RECONCILE_AFTER=1s", "GAFF_RECONCILE_RATE=100", "GAFF_SUBMIT_PATIENCE=5s"}
+	pace := []string{"GAFF_RECONCILE_AFTER=1s", "GAFF_RECONCILE_RATE=100", "GAFF_SUBMIT_PATIENCE=10s"}
 	if c.jobs > 500 {
 		o.Work, o.LateBy = 2*time.Second, 20*time.Second
 		pace = []string{"GAFF_RECONCILE_AFTER=10s", "GAFF_RECONCILE_RATE=20", "GAFF_SUBMIT_PATIENCE=1m"}
