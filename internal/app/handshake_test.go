@@ -388,6 +388,17 @@ func TestDistinctEvents(t *testing.T) {
 			}
 		})
 	}
+	// A webhook that another one has caused has that one's id.
+	t.Run("gitlab", func(t *testing.T) {
+		t.Parallel()
+		g := newGate(t, configured("it", config.Source{Preset: "gitlab", Secrets: []config.Secret{"k"}}))
+		for _, key := range []string{"a", "b", "b"} {
+			g.do("POST", gaff.PathPrefix+"it", []byte(`{"n":"`+key+`"}`), [][2]string{{"X-Gitlab-Token", "k"}, {"X-Gitlab-Event-UUID", "same"}, {"Idempotency-Key", key}})
+		}
+		if n := g.events(t); n != 2 {
+			t.Errorf("%d events, want 2", n)
+		}
+	})
 	t.Run("google-push", func(t *testing.T) {
 		t.Parallel()
 		g := newGate(t, configured("it", config.Source{Preset: "google-push", Secrets: []config.Secret{"k"}}))
