@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -133,7 +132,7 @@ func ExampleGateway_RetryNow() {
 	ctx := context.Background()
 	st, remove := openTemporary()
 	defer remove()
-	gw, err := gaff.New(gaff.Options{Store: st, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	gw, err := gaff.New(gaff.Options{Store: st, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -588,7 +587,7 @@ func TestMistakesInTheProgramPanic(t *testing.T) {
 			t.Parallel()
 			st := openStore(t, filepath.Join(t.TempDir(), "gaff.db"))
 			defer st.Close()
-			g, err := gaff.New(gaff.Options{Store: st, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			g, err := gaff.New(gaff.Options{Store: st, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}

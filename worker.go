@@ -14,7 +14,7 @@ func (g *Gateway) attempt(w Work) error {
 	w.Lease.StartedAt = started
 	h := g.registry.Load().byName[w.Delivery.Handler]
 	policy := g.policy(h, w.Event.Source)
-	err, detail := g.run(w, h, policy.Timeout)
+	detail, err := g.run(w, h, policy.Timeout)
 	took := time.Since(started)
 
 	if err != nil && context.Cause(g.work) != nil && errors.Is(context.Cause(g.work), ErrStopped) && !isVerdict(err) {
@@ -148,12 +148,12 @@ const grace = 5 * time.Second
 // left behind: its goroutine is lost, its lease is not, so whatever it still writes
 // through the store comes too late. detail is a panic's stack, or
 // what the handler noted.
-func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (err error, detail string) {
+func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (detail string, err error) {
 	if h == nil {
 		// A newer version put it there, or an older one: someone else may know it.
 		g.log.Warn("no handler of this name is registered; the delivery waits",
 			"handler", w.Delivery.Handler, "delivery", w.Delivery.ID)
-		return Snooze(time.Minute), ""
+		return "", Snooze(time.Minute)
 	}
 	ctx, cancel := context.WithTimeoutCause(g.work, timeout, fmt.Errorf("%w (timeout %s)", errTimeout, timeout))
 	defer cancel()
@@ -190,5 +190,5 @@ func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (err error, 
 	if err != nil && !isVerdict(err) && errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
-	return err, detail
+	return detail, err
 }

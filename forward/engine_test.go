@@ -361,9 +361,9 @@ func TestPauseAndResume(t *testing.T) {
 		}
 		// Gone: disabled until someone resumes, and nothing that waits is lost.
 		w.answers(func(string, receive.Envelope) (int, http.Header, error) { return 410, nil, nil })
-		first, second := w.emit("2", `{}`), ""
+		first := w.emit("2", `{}`)
 		synctest.Wait()
-		second = w.emit("3", `{}`)
+		second := w.emit("3", `{}`)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if n := len(w.tries("app", "")); n != 2 || d.Health().State != forward.StateDisabled {

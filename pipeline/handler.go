@@ -113,7 +113,7 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 		return nil, tx.Note(ctx, j.ID, "webhook", fmt.Sprintf("%s came after the job was %s, and changes nothing: event %s", u.Status, j.Status, ev.ID))
 	}
 	if u.Fetch && !j.Status.Settled() {
-		return l.fetchLater(ctx, tx, ev, j, found, u)
+		return l.fetchLater(ctx, tx, ev, j, found)
 	}
 	if found && !j.Status.Settled() && !u.Status.Settled() && !j.NextAskAt.IsZero() {
 		j.Asks = 0
@@ -128,10 +128,10 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 
 // fetchLater takes note that a job is done, and has its result fetched by a delivery of
 // its own; should that fail for long, reconciliation goes on.
-func (l *Ledger) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, found bool, u Update) (settled *Job, err error) {
+func (l *Ledger) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, found bool) (settled *Job, err error) {
 	p := l.providers[j.Provider]
 	if !found || p == nil || !p.CanAsk(j) {
-		u = Update{
+		u := Update{
 			Status: JobFailed, ErrorType: "result_out_of_reach",
 			Error: "completed, but the webhook came without the result, and too little is known of the request to fetch it",
 		}

@@ -268,7 +268,7 @@ func (l *Ledger) heard(ctx context.Context, tx Tx, j *Job, u Update, askErr erro
 // it, its webhook may still come, and in the end it has failed.
 func (l *Ledger) lookFor(ctx context.Context, p Provider, j *Job) (found bool, err error) {
 	var answer Accepted
-	findErr := error(ErrNoSuchWork)
+	findErr := ErrNoSuchWork
 	if finder, ok := p.(Finder); ok {
 		input, err := l.o.Store.JobInput(ctx, j.ID)
 		if err != nil {

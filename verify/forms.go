@@ -219,7 +219,7 @@ func formField(r *gaff.Request, name string) ([]byte, error) {
 	parts := multipart.NewReader(bytes.NewReader(r.Body), params["boundary"])
 	for n := 0; n < 100; n++ {
 		part, err := parts.NextRawPart()
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // one that is cut off ends with a wrapped io.EOF
 			break
 		}
 		if err != nil {

@@ -157,8 +157,9 @@ func (v *contentful) content(r *gaff.Request, path, names string) (string, error
 	}
 	slices.Sort(list)
 	for i, name := range list {
-		value, err := names, error(nil)
+		value := names
 		if name != strings.ToLower(contentfulSigned) {
+			var err error
 			if value, err = headerText(r.Header, http.CanonicalHeaderKey(name), name); err != nil {
 				return "", err
 			}

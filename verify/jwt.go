@@ -231,8 +231,9 @@ func (v *jsonToken) checkSignature(ctx context.Context, alg, kid, input string, 
 			return v.secrets[i].id, nil
 		}
 	}
-	keys, err := v.public, error(nil)
+	keys := v.public
 	if v.jwks != nil {
+		var err error
 		if keys, err = v.jwks.current(ctx); err != nil {
 			return "", err
 		}

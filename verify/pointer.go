@@ -185,7 +185,7 @@ func (s *scanner) value(mask uint64, depth int) bool {
 			deeper |= 1 << i
 		}
 	}
-	ok := false
+	var ok bool
 	switch c := s.peek(); {
 	case c == '{' && deeper != 0:
 		ok = s.object(deeper, depth)

@@ -243,6 +243,7 @@ func (s *Scheme) fromBody(p part) bool {
 		return inBody(s.ID)
 	case partTime:
 		return s.Timestamp != nil && inBody(&s.Timestamp.Location)
+	case partText, partURL, partURLPlain, partMethod, partKey:
 	}
 	return false
 }

@@ -1087,8 +1087,9 @@ func TestDropboxSign(t *testing.T) {
 		part + part + "--b--\r\n": ErrAmbiguous,
 		"--b--\r\n":               ErrMissing,
 		part:                      ErrMalformed,
-		strings.Replace(part, "request_signed", "request_sent", 1) + "--b--\r\n": ErrMismatch,
-		strings.Replace(part, "1767225600", "x", 1) + "--b--\r\n":                ErrMalformed,
+		part + "--b\r\nContent-Disposition: form-data; name=\"more\"\r\n\r\ncut off": ErrMalformed,
+		strings.Replace(part, "request_signed", "request_sent", 1) + "--b--\r\n":     ErrMismatch,
+		strings.Replace(part, "1767225600", "x", 1) + "--b--\r\n":                    ErrMalformed,
 	} {
 		r := &gaff.Request{Body: []byte(body), ReceivedAt: noon, Header: http.Header{"Content-Type": {"multipart/form-data; boundary=b"}}}
 		got, err := v.Verify(t.Context(), r)

@@ -361,7 +361,7 @@ func (e *Engine) refresh(ctx context.Context) error {
 		return err
 	}
 	for _, s := range slots {
-		if limit := e.limit(ctx, s.Slot); limit < 1 || s.Used < limit {
+		if limit := e.limit(s.Slot); limit < 1 || s.Used < limit {
 			if err := e.o.Store.Write(ctx, func(tx pipeline.Tx) error { return e.wake(ctx, tx, s.Slot, "", 0) }); err != nil {
 				return err
 			}
@@ -395,7 +395,7 @@ func (e *Engine) accept(ctx context.Context, tx pipeline.Tx, ev *gaff.Event, at 
 }
 
 // limit is how many places there are under a name; 0 means no bound.
-func (e *Engine) limit(ctx context.Context, slot string) int {
+func (e *Engine) limit(slot string) int {
 	kind, name, _ := strings.Cut(slot, "/")
 	if kind == "provider" {
 		return e.o.Limits[name]
@@ -641,7 +641,7 @@ func (e *Engine) takeSlots(ctx context.Context, tx pipeline.Tx, slots [2]string,
 		if slot == "" {
 			continue
 		}
-		ok, err := tx.TakeSlot(ctx, slot, e.limit(ctx, slot))
+		ok, err := tx.TakeSlot(ctx, slot, e.limit(slot))
 		if err != nil {
 			return false, err
 		}
@@ -929,7 +929,7 @@ func (e *Engine) wakeRest(ctx context.Context, m message) error {
 		return err
 	}
 	for _, s := range slots {
-		if limit := e.limit(ctx, s.Slot); s.Slot == m.Slot && s.Queued > 0 && (limit < 1 || s.Used < limit) {
+		if limit := e.limit(s.Slot); s.Slot == m.Slot && s.Queued > 0 && (limit < 1 || s.Used < limit) {
 			return e.o.Store.Write(ctx, func(tx pipeline.Tx) error { return e.wake(ctx, tx, m.Slot, m.RunID, 0) })
 		}
 	}

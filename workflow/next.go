@@ -138,9 +138,6 @@ func (a *advance) touch(u *pipeline.Step) {
 	}
 }
 
-// idle tells that nothing changed.
-func (a *advance) idle() bool { return len(a.order) == 0 && !a.changed && len(a.dropped) == 0 }
-
 // variables are those of expressions, with the steps that they name.
 func (a *advance) variables(refs []string) (map[string]any, error) {
 	steps := map[string]any{}
@@ -233,6 +230,7 @@ func (a *advance) deadlines() {
 				default:
 					a.fail(s, u, fmt.Sprintf("nobody decided within %s", s.def.Approve.Deadline), true)
 				}
+			default: // no other is due to do something
 			}
 		}
 	}
@@ -256,6 +254,7 @@ func (a *advance) need(name string) (done, lost bool) {
 		case DoRun:
 			return true, false // the step in its place is needed too
 		}
+	default: // not done yet, or canceled with the run
 	}
 	return false, false
 }
@@ -292,6 +291,7 @@ func (a *advance) visit(s *stepState) (progress bool) {
 				progress = true
 			}
 		}
+	default: // it waits for its turn, or is done
 	}
 	return progress
 }

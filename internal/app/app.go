@@ -52,8 +52,8 @@ const (
 // Serve runs the gateway until ctx ends. What people should read at start (addresses,
 // how to log in) goes to out.
 func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) (err error) {
-	sources, err := Sources(cfg, log)
-	if err != nil {
+	// What is wrong with the configuration is told before anything is opened.
+	if _, err := Sources(cfg, log); err != nil {
 		return err
 	}
 	st, err := openStore(ctx, cfg, log)
@@ -76,7 +76,8 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	}
 	m, counted := metrics.New(), stats.NewCollector(st, log)
 	reload := &reloader{cfg: cfg, store: st, log: log}
-	if sources, err = reload.sources(ctx); err != nil {
+	sources, err := reload.sources(ctx)
+	if err != nil {
 		return err
 	}
 	gw, err := gaff.New(gaff.Options{

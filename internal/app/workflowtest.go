@@ -90,7 +90,7 @@ func TestWorkflow(ctx context.Context, cfg *config.Config, c *workflow.Compiled,
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(ln) })
 	defer serving.Wait()
-	defer srv.Close()
+	defer func() { _ = srv.Close() }()
 	if err := t.gw.Start(ctx); err != nil {
 		return false, err
 	}
@@ -122,7 +122,6 @@ type trial struct {
 	e       *workflow.Engine
 	mu      sync.Mutex
 	offered map[string]int // events that were given, by the step that waited
-	used    int
 	told    map[string]string
 }
 
@@ -204,7 +203,7 @@ func (t *trial) run(ctx context.Context) (ok bool, err error) {
 		}
 		t.tell(rows)
 		if run.Status.Settled() {
-			return t.end(ctx, run, rows)
+			return t.end(ctx, run)
 		}
 		if err := t.help(ctx, run, rows); err != nil {
 			return false, err
@@ -299,7 +298,7 @@ func waitName(row pipeline.Step) string {
 }
 
 // end prints what came of it.
-func (t *trial) end(ctx context.Context, run *pipeline.Run, rows []pipeline.Step) (ok bool, err error) {
+func (t *trial) end(ctx context.Context, run *pipeline.Run) (ok bool, err error) {
 	ok = run.Status == pipeline.RunCompleted
 	type step struct {
 		Name   string          `json:"name"`

@@ -1,13 +1,9 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -47,33 +43,6 @@ type ledgerJob struct {
 	RequestID, ProjectID, UserID, Kind, Cost                        string
 	CreatedAt, SettledAt                                            time.Time
 	Log                                                             []struct{ What, Text string }
-}
-
-// call makes a request with the admin's token.
-func (g *gateway) call(method, path string, body, into any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(context.Background(), method, g.url+path, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+adminToken)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
-	}
-	return json.Unmarshal(answer, into)
 }
 
 // The official client of fal, unchanged, works through the gateway's proxy; each of its

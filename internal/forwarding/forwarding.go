@@ -321,7 +321,7 @@ func (m *Manager) disabled(name, reason string) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		if _, err := m.setKept(ctx, name, forward.StateDisabled, reason); err != nil {
+		if err := m.setKept(ctx, name, forward.StateDisabled, reason); err != nil {
 			m.o.Log.Warn("a disabled destination could not be kept as such", "destination", name, "error", err)
 		}
 	}()
@@ -445,7 +445,7 @@ func (m *Manager) SetState(ctx context.Context, name string, state forward.State
 	if _, err := m.get(name); err != nil {
 		return Destination{}, err
 	}
-	if _, err := m.setKept(ctx, name, state, reason); err != nil {
+	if err := m.setKept(ctx, name, state, reason); err != nil {
 		return Destination{}, err
 	}
 	if err := m.reload(ctx, false); err != nil {
@@ -459,28 +459,28 @@ func (m *Manager) SetState(ctx context.Context, name string, state forward.State
 	return m.Get(ctx, name)
 }
 
-func (m *Manager) setKept(ctx context.Context, name string, state forward.State, reason string) (gaff.Record, error) {
+func (m *Manager) setKept(ctx context.Context, name string, state forward.State, reason string) error {
 	for try := 0; ; try++ {
 		r, err := m.o.Store.Record(ctx, destinationKind, name)
 		if errors.Is(err, gaff.ErrNotFound) {
 			r, err = gaff.Record{Kind: destinationKind, Name: name, Value: json.RawMessage(`{}`), Revision: gaff.NewRecord}, nil
 		}
 		if err != nil {
-			return r, err
+			return err
 		}
 		var st stored
 		if err := json.Unmarshal(r.Value, &st); err != nil {
-			return r, err
+			return err
 		}
 		st.State, st.Reason = state, reason
 		if r.Value, err = json.Marshal(st); err != nil {
-			return r, err
+			return err
 		}
-		kept, err := m.o.Store.PutRecord(ctx, r)
+		_, err = m.o.Store.PutRecord(ctx, r)
 		if errors.Is(err, gaff.ErrConflict) && try < 5 {
 			continue // changed by another meanwhile
 		}
-		return kept, err
+		return err
 	}
 }
 

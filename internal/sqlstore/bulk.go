@@ -54,7 +54,7 @@ func (t *tx) flush() error {
 
 // arrays gathers rows by column.
 type arrays struct {
-	ord, status, unhandled, open, received, updated, hop      []int64
+	ord, status, unhandled, open, received, hop               []int64
 	occurred, processed                                       []*int64
 	source, typ, webhook, dedupe, correlation, handle, parent []string
 	seq, n, runAt, maxAttempts, claim                         []int64

@@ -457,7 +457,7 @@ func (x *session) commit(batch []*op) {
 	default:
 		for _, o := range batch {
 			var errs []error
-			err := error(ErrCollision)
+			err := ErrCollision
 			for try := 0; try < maxTries && errors.Is(err, ErrCollision); try++ {
 				errs, err = x.transact([]*op{o})
 			}

@@ -91,6 +91,7 @@ func serveFile(w http.ResponseWriter, r *http.Request) {
 	case FileEscape:
 		http.Redirect(w, r, "http://169.254.169.254/latest/meta-data/", http.StatusFound)
 		return
+	default: // the others are about the bytes, below
 	}
 	data := f.bytes()
 	w.Header().Set("Content-Type", f.contentType())

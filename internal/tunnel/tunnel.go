@@ -258,7 +258,7 @@ func serve(ctx context.Context, ln net.Listener, ingest http.Handler, o ServeOpt
 	if err := srv.Shutdown(stop); err != nil {
 		_ = srv.Close()
 	}
-	<-ended
+	<-ended //nolint:errcheck // it says that it was shut down
 	return nil
 }
 

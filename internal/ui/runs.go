@@ -220,6 +220,7 @@ func stepKind(s pipeline.StepStatus) string {
 		return "warn"
 	case pipeline.StepQueued, pipeline.StepRunning, pipeline.StepWaiting:
 		return "wait"
+	case pipeline.StepPending, pipeline.StepSkipped, pipeline.StepCancelled:
 	}
 	return "none"
 }

@@ -144,7 +144,8 @@ func tokens(src string) []token {
 		}
 	}
 	for i := 0; i < len(src); {
-		start, kind := i, ""
+		start := i
+		var kind string
 		switch ch := src[i]; {
 		case ch == '"':
 			for i++; i < len(src) && src[i] != '"'; i++ {

@@ -110,7 +110,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
-			if p == http.ErrAbortHandler {
+			if p == http.ErrAbortHandler { //nolint:errorlint // what was panicked with, not an error; net/http compares it so too
 				panic(p)
 			}
 			c.o.Log.Error("page panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -177,7 +177,7 @@ func (c *console) page(role access.Role, make func(*request) (templ.Component, e
 			return
 		}
 		var body templ.Component
-		err := error(nil)
+		var err error
 		if q.who.Role < role {
 			err = &problem{http.StatusForbidden, "Not allowed", fmt.Sprintf("This page needs the role %s; you are logged in as %s.", role, q.who.Role)}
 		} else if _, q.seen, _, err = c.o.Store.Changes(r.Context(), "", 1); err == nil {

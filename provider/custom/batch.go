@@ -157,7 +157,7 @@ func around(doc json.RawMessage, pointer string) (before, after []byte, err erro
 func (p parser) split(whole gaff.Envelope, data json.RawMessage) (gaff.Envelope, error) {
 	budget := maxCopies*len(data) + minCopies
 	items, ok, err := p.batch.items(data, true, &budget)
-	if err == errWhole {
+	if errors.Is(err, errWhole) {
 		return whole, nil
 	}
 	if err != nil || !ok {

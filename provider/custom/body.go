@@ -82,7 +82,7 @@ func formMembers(r *gaff.Request) (members map[string]any, isForm bool, err erro
 		parts := multipart.NewReader(bytes.NewReader(r.Body), params["boundary"])
 		for n := 0; ; n++ {
 			part, err := parts.NextPart()
-			if err == io.EOF {
+			if err == io.EOF { //nolint:errorlint // one that is cut off ends with a wrapped io.EOF
 				break
 			}
 			if err != nil || n == maxFormParts {

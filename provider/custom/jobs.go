@@ -121,6 +121,7 @@ func (in *Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 		}
 	case pipeline.JobFailed:
 		u.Error, u.ErrorType = cmp.Or(r.err, "failed without a reason"), r.errType
+	case pipeline.JobQueued, pipeline.JobProcessing, pipeline.JobCancelled: // have no result
 	}
 	return u, nil
 }

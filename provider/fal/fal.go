@@ -304,6 +304,7 @@ func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 		// An error's payload names inputs and pages of documentation: no files.
 		u.Result = result
 		u.Error, u.ErrorType = Failure(env.Error, result)
+	case pipeline.JobQueued, pipeline.JobProcessing, pipeline.JobCancelled: // have no result
 	}
 	return u, nil
 }

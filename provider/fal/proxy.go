@@ -349,7 +349,7 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, caller
 		if err := p.o.Ledger.Answered(ctx, j.ID, accepted, submitErr); err != nil {
 			p.o.Log.Error("the outcome of a proxied submit is not stored", "job", j.ID, "request", accepted.RequestID, "error", err)
 		}
-		out = p.outcome(j, a, accepted, submitErr)
+		out = p.outcome(j, a, submitErr)
 	} else {
 		out = p.first(r.Context(), j)
 	}
@@ -360,7 +360,7 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, caller
 
 // outcome is what the caller is told. Clients repeat a submit on 429, 502, 503 and 504,
 // and the Python one on 408 and 409 too: they get none of these unless nothing was taken.
-func (p *Proxy) outcome(j *pipeline.Job, a answer, accepted pipeline.Accepted, err error) answer {
+func (p *Proxy) outcome(j *pipeline.Job, a answer, err error) answer {
 	var later *pipeline.NotNow
 	var refused *pipeline.Refused
 	switch {
@@ -412,7 +412,7 @@ func (p *Proxy) first(ctx context.Context, j *pipeline.Job) answer {
 	if j.Submit == pipeline.SubmitRefused {
 		return problem(http.StatusBadRequest, j.Error, j.ErrorType, j.ID)
 	}
-	return p.outcome(j, answer{}, pipeline.Accepted{}, errors.New("unknown"))
+	return p.outcome(j, answer{}, errors.New("unknown"))
 }
 
 // pass hands a call on as it is, and tells the ledger what it learns from the answer.

@@ -155,6 +155,7 @@ func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 		if u.Files, err = files(p, u.Result, ev); err != nil {
 			return pipeline.Update{}, gaff.Discard(err)
 		}
+	case pipeline.JobQueued, pipeline.JobProcessing, pipeline.JobCancelled: // have no files
 	}
 	return u, nil
 }

@@ -234,6 +234,9 @@ func (im *importer) table(ctx context.Context, table string) error {
 	if err != nil {
 		return err
 	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
 	// Read back, and summed up from what PostgreSQL says.
 	var sum sum
 	back, err := im.dst.Query(ctx, `select `+strings.Join(quoted, ", ")+` from `+pgx.Identifier{table}.Sanitize()+filter)
@@ -379,7 +382,7 @@ func (s *sum) add(row []any) {
 			field('0', 0)
 		case string:
 			field('t', uint64(len(v)))
-			io.WriteString(h, v)
+			_, _ = io.WriteString(h, v)
 		case []byte:
 			field('b', uint64(len(v)))
 			h.Write(v)

@@ -180,8 +180,11 @@ func check(ctx context.Context, conn *sql.Conn) error {
 	}
 	// All statements number their parameters and use some twice. A driver that binds by
 	// position would write wrong values without a word.
-	if err := conn.QueryRowContext(ctx, `select $2 - $1 + $2 - $2`, 1, 3).Scan(&second); err != nil || second != 2 {
-		return fmt.Errorf("the driver does not bind $N by number (got %d, %v)", second, err)
+	if err := conn.QueryRowContext(ctx, `select $2 - $1 + $2 - $2`, 1, 3).Scan(&second); err != nil {
+		return fmt.Errorf("the driver does not bind $N by number: %w", err)
+	}
+	if second != 2 {
+		return fmt.Errorf("the driver does not bind $N by number (got %d)", second)
 	}
 	return nil
 }
@@ -207,7 +210,7 @@ func explain(err error) error {
 	if !errors.As(err, &se) {
 		return err
 	}
-	hint := ""
+	var hint string
 	switch se.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
 		hint = "the disk is full: free some space"
