@@ -45,6 +45,8 @@ const (
 	tryToSubmit = time.Hour
 	// giveUpAfter is how long a job may go on without an end.
 	giveUpAfter = 30 * 24 * time.Hour
+	// lookAgain is how often a job that cannot be asked after is looked at.
+	lookAgain = 24 * time.Hour
 	// claimedFor is how long a node has to ask after a job before another does.
 	claimedFor = 2 * time.Minute
 
@@ -424,6 +426,7 @@ func (l *Ledger) register(ctx context.Context, tx Tx, jobID string, r Registrati
 			}
 		}
 	}
+	couldAsk := p.CanAsk(j)
 	if r.RequestID != "" && r.RequestID != j.RequestID {
 		if j.RequestID != "" {
 			return nil, false, fmt.Errorf("job %s: %w: its request is %s", jobID, gaff.ErrConflict, clipText(j.RequestID))
@@ -453,7 +456,7 @@ func (l *Ledger) register(ctx context.Context, tx Tx, jobID string, r Registrati
 	if len(r.Metadata) > 0 {
 		j.Metadata = r.Metadata
 	}
-	if !j.Status.Settled() && j.NextAskAt.IsZero() && j.RequestID != "" && p.CanAsk(j) {
+	if !j.Status.Settled() && (j.NextAskAt.IsZero() || !couldAsk && p.CanAsk(j)) {
 		l.schedule(tx.Now(), j)
 	}
 	if created {
@@ -478,7 +481,14 @@ func clipText(text string) string {
 // still under way, yet never later than ReconcileAfter and never before a quarter of it;
 // and having heard that the job is under way, nobody asks again before that time.
 // Without a webhook, the first question comes at half the usual time.
+//
+// A job of which an application told too little to ask is looked at once a day: more may be
+// known then, and if nothing is for long, it has to end some day.
 func (l *Ledger) schedule(now time.Time, j *Job) {
+	if p := l.providers[j.Provider]; j.Submit == SubmitNone && p != nil && !p.CanAsk(j) {
+		j.NextAskAt = now.Add(jitter(lookAgain))
+		return
+	}
 	first, most, step := l.o.ReconcileAfter, max(longestAskWait, l.o.ReconcileAfter), l.o.ReconcileAfter
 	usual := l.waits.of(j)
 	left := usual.overdue() - now.Sub(j.begun())

@@ -180,6 +180,8 @@ func (l *Ledger) fetch(ctx context.Context, ev *gaff.Event, p Provider, t ticket
 	return nil
 }
 
+var errTooLittle = errors.New("too little is known to ask: tell its requestId, and its model or statusUrl (PUT /api/v1/jobs/{id})")
+
 // askAfter asks the provider and stores what it says. The error is the provider's, or the
 // store's.
 func (l *Ledger) askAfter(ctx context.Context, p Provider, j *Job, by string, cause *gaff.Event) (*Job, error) {
@@ -195,7 +197,10 @@ func (l *Ledger) askAfter(ctx context.Context, p Provider, j *Job, by string, ca
 			return j, err
 		}
 	}
-	u, askErr := p.Ask(ctx, j)
+	u, askErr := Update{}, errTooLittle
+	if j.Submit != SubmitNone || p.CanAsk(j) {
+		u, askErr = p.Ask(ctx, j)
+	}
 	u.shorten()
 	if askErr != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx)

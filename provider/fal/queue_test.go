@@ -818,6 +818,52 @@ func TestRegister(t *testing.T) {
 	})
 }
 
+// Of a job that an application registers and never tells the request of, nobody can be
+// asked. It is looked at all the same, and does not stay for ever; once enough is told, it
+// is asked after as others.
+func TestRegisteredAndForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		j, _, err := r.Register(t.Context(), "told", pipeline.Registration{Provider: "fal"})
+		if err != nil || time.Until(j.NextAskAt) < 12*time.Hour {
+			t.Fatalf("%v; to be looked at %s", err, j.NextAskAt)
+		}
+		lost := r.submit("lost")
+		time.Sleep(time.Second)
+		request := r.job(lost.ID).RequestID
+		err = r.st.Write(t.Context(), func(tx pipeline.Tx) error {
+			for id, age := range map[string]time.Duration{"young": time.Hour, "old": 31 * 24 * time.Hour} {
+				if err := tx.InsertJob(t.Context(), &pipeline.Job{ID: id, Provider: "fal", CreatedAt: tx.Now().Add(-age), NextAskAt: tx.Now()}); err != nil {
+					return err
+				}
+			}
+			j, err := tx.Job(t.Context(), lost.ID)
+			if err != nil {
+				return err
+			}
+			j.RequestID = ""
+			return tx.SaveJob(t.Context(), j)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := r.Register(t.Context(), "told", pipeline.Registration{RequestID: request, Model: model}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		if j := r.job("told"); j.Status != pipeline.JobCompleted {
+			t.Errorf("%s\n%s", j.Status, r.notes(j.ID))
+		}
+		if j := r.job("young"); j.Status != pipeline.JobQueued || !strings.Contains(r.notes(j.ID), "too little is known") || time.Until(j.NextAskAt) < 12*time.Hour {
+			t.Errorf("%s, next %s\n%s", j.Status, j.NextAskAt, r.notes(j.ID))
+		}
+		if j := r.job("old"); j.Status != pipeline.JobFailed || j.ErrorType != "given_up" {
+			t.Errorf("%s, %s\n%s", j.Status, j.ErrorType, r.notes(j.ID))
+		}
+	})
+}
+
 // Without an address that fal can reach, gaff asks from the beginning.
 func TestWithoutAPublicAddress(t *testing.T) {
 	t.Parallel()
