@@ -45,7 +45,9 @@ const arrived = once(hooks, "webhook");
 const subscribed = await fal.subscribe(model, {
   input: input("subscribed"),
   webhookUrl: `http://127.0.0.1:${hooks.address().port}/app?x=1`,
-  pollInterval: 50,
+  // Not before the webhook has come: an answer that is polled settles the job too, and its
+  // callback is then one of gaff's own.
+  pollInterval: 1500,
 });
 out.subscribed = { requestId: subscribed.requestId, images: subscribed.data.images.length };
 const [webhook] = await arrived;
