@@ -32,9 +32,9 @@ const (
 
 	// Where several sessions serve a line, the next one joins those that are at it when so
 	// many wait, or after so long: a larger batch costs less for each.
-	joinAccepts = 64
+	joinAccepts = 16
 	joinEffects = 32
-	joinAfter   = 2 * time.Millisecond
+	joinAfter   = 5 * time.Millisecond
 
 	waitingAccepts = 4096
 	waitingEffects = 4096
