@@ -55,7 +55,7 @@ const (
 	acceptWait = 4500 * time.Millisecond
 
 	accepters = 2
-	effecters = 3
+	effecters = 2
 
 	minVersion = 150000
 )
