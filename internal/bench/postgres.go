@@ -34,16 +34,17 @@ func runPostgres(binary string, d time.Duration, rounds int) error {
 	defer bare.stop()
 	plain := load{addr: bareBase, path: "/", header: "X-Webhook-Signature", body: customBody}
 	fmt.Printf("%-44s %6s %10s %7s %9s %9s %9s %9s\n", "", "conns", "events/s", "ratio", "p50 ms", "p99 ms", "gaff µs", "server µs")
-	for _, nodes := range []int{1, 2, 3} {
-		if err := measureNodes(server, binary, nodes, d, rounds, bare, plain); err != nil {
-			return fmt.Errorf("%d nodes: %w", nodes, err)
+	// Numbers of connections that can be divided by those of nodes.
+	for i, m := range []struct{ nodes, conns int }{{1, 66}, {1, 258}, {2, 66}, {3, 66}} {
+		if err := measureNodes(server, binary, fmt.Sprintf("bench_%d", i), m.nodes, m.conns, d, rounds, bare, plain); err != nil {
+			return fmt.Errorf("%d nodes: %w", m.nodes, err)
 		}
 	}
 	return nil
 }
 
-func measureNodes(server *pgtest.Server, binary string, count int, d time.Duration, rounds int, bare *process, plain load) error {
-	address, err := server.Database(fmt.Sprintf("bench_%d", count))
+func measureNodes(server *pgtest.Server, binary, database string, count, conns int, d time.Duration, rounds int, bare *process, plain load) error {
+	address, err := server.Database(database)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,6 @@ func measureNodes(server *pgtest.Server, binary string, count int, d time.Durati
 	}
 	custom := load{path: "/api/v1/webhooks/custom", header: "X-Webhook-Signature", body: customBody}
 	falLoad := load{path: "/api/v1/webhooks/fal", header: "X-Fal-Signature", body: falBody}
-	const conns = 66 // can be divided by one, two and three
 	var as, bs, cs []result
 	var bServer, cServer float64
 	for range rounds {
