@@ -165,7 +165,7 @@ func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 	j.UpdatedAt = e.now
 	e.known.wrote(j)
 	args := append(changing(j), j.Provider, micros(j.CreatedAt), j.IdempotencyKey, j.CallKey)
-	if e.putOff(laterInsertJob, &insertJob, args) {
+	if e.putOff(&insertJob, args) {
 		e.known.delayed(j)
 		e.known.seen(j, false) // what is new has no media
 		e.change("job", j.ID, j.Status.String(), j.Provider)
@@ -196,7 +196,7 @@ func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
 		}
 	}
 	args := changing(j)
-	if e.putOff(laterUpdateJob, &updateJob, args) {
+	if e.putOff(&updateJob, args) {
 		e.known.delayed(j)
 		e.change("job", j.ID, j.Status.String(), j.Provider)
 		return e.seeProjectLater(j.ProjectID)
@@ -228,7 +228,7 @@ func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
 		m.Size, m.SHA256, nilIfEmpty(m.Metadata), micros(m.CreatedAt), int64(m.Storage), m.StorageError,
 		m.ThumbnailKey, nullMicros(m.StoredAt),
 	}
-	if e.known.bare(m) && e.putOff(laterInsertMedia, &insertMedia, args) {
+	if e.known.bare(m) && e.putOff(&insertMedia, args) {
 		e.known.place(m)
 		e.change("media", m.ID, m.MediaType, "")
 		return true, nil

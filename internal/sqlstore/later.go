@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -104,27 +105,18 @@ func (r *rowsOf) arrays(rows [][]any) []any {
 	return args
 }
 
-// later are rows that wait to be written together: those of a job before what is changed
-// about it.
-type later [3]struct {
-	statement *rowsOf
-	rows      [][]any
-}
-
-const (
-	laterInsertJob = iota
-	laterUpdateJob
-	laterInsertMedia
-)
+// putOffs are the statements whose rows can wait to be written together, in the order in
+// which that is done: a job is inserted before it is changed.
+var putOffs = [...]*rowsOf{&insertJob, &updateJob, &insertMedia}
 
 // putOff has a row wait for a statement that needs it written, so that it travels with
 // others. ok is false where it must be written now.
-func (t *tx) putOff(which int, statement *rowsOf, args []any) (ok bool) {
+func (t *tx) putOff(statement *rowsOf, args []any) (ok bool) {
 	if t.w.shared == nil || !t.many {
 		return false
 	}
-	l := &t.later[which]
-	l.statement, l.rows = statement, append(l.rows, plainText(args))
+	which := slices.Index(putOffs[:], statement)
+	t.later[which] = append(t.later[which], plainText(args))
 	t.wrote, t.delayed = true, true
 	return true
 }
@@ -140,19 +132,19 @@ func (t *tx) runLater() error {
 	}
 	var statements []Statement
 	var expected []int
-	for i := range t.later {
-		l := &t.later[i]
-		switch len(l.rows) {
+	for i, rows := range t.later {
+		switch len(rows) {
 		case 0:
 			continue
 		case 1:
-			statements = append(statements, Statement{l.statement.one, l.rows[0]})
+			statements = append(statements, Statement{putOffs[i].one, rows[0]})
 		default:
-			statements = append(statements, Statement{l.statement.many, l.statement.arrays(l.rows)})
+			statements = append(statements, Statement{putOffs[i].many, putOffs[i].arrays(rows)})
 		}
-		expected = append(expected, len(l.rows))
+		expected = append(expected, len(rows))
+		t.later[i] = nil
 	}
-	t.later, t.delayed = later{}, false
+	t.delayed = false
 	clear(t.known.putOff)
 	clear(t.known.media)
 	changed, err := t.w.shared.Pipeline(t.ctx, t.x.conn, statements)

@@ -226,10 +226,7 @@ func (s *Store) waker(lane string) chan struct{} {
 }
 
 func (s *Store) signalWake(lane string) {
-	select {
-	case s.waker(lane) <- struct{}{}:
-	default:
-	}
+	signal(s.waker(lane))
 }
 
 // Heard tells that another process wrote: that deliveries wait in lanes (in all that are

@@ -719,9 +719,9 @@ type tx struct {
 	// What is written at the end, for all operations at once; see bulk.go.
 	accepting []acceptance
 	finishing []finishing
-	many      bool // there are several operations
-	later     later
-	delayed   bool // there are some later ones
+	many      bool                  // there are several operations
+	later     [len(putOffs)][][]any // what was put off, for each kind
+	delayed   bool                  // there are some later ones
 	known     knownJobs
 	asking    bool // a query is about what is not among the later ones
 	changes   []change

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,6 +75,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"OutcomeOverSeveralDeliveries":   testOutcome,
 		"ApplyIsAllOrNothing":            testApply,
 		"OneBadEffectHoldsNobodyUp":      testBadNeighbour,
+		"OperationsOfOneCommitShareAJob": testSharedJobs,
 		"WriteIsAllOrNothing":            testWrite,
 		"JobsMoveForwardOnly":            testJobs,
 		"Ledger":                         testLedger,
@@ -648,6 +650,69 @@ func testBadNeighbour(s *suite) {
 	s.must(err)
 	if len(page.Items) != 60-9 {
 		s.Errorf("%d jobs, want 51", len(page.Items))
+	}
+}
+
+// Operations that are written together see one another's work on a job, whether they said
+// beforehand that they would read it or not: none is lost, and no file is added twice.
+func testSharedJobs(s *suite) {
+	const jobs, each, places = 8, 9, 3
+	var wg sync.WaitGroup
+	var added atomic.Int64
+	for i := range jobs * each {
+		w := s.take()
+		wg.Go(func() {
+			id, request := fmt.Sprint("job_", i%jobs), fmt.Sprint("r-", i%jobs)
+			ctx := context.WithoutCancel(s.ctx)
+			switch i / jobs % 3 {
+			case 0:
+				ctx = pipeline.ReadsJob(ctx, pipeline.JobRef{ID: id})
+			case 1:
+				ctx = pipeline.ReadsJob(ctx, pipeline.JobRef{Provider: "p", RequestID: request})
+			}
+			isNew := false
+			write := func(tx pipeline.Tx) error {
+				j, err := tx.Job(ctx, id)
+				if i/jobs%3 == 1 {
+					j, err = tx.JobByRequest(ctx, "p", request)
+				}
+				switch {
+				case errors.Is(err, gaff.ErrNotFound):
+					err = tx.InsertJob(ctx, &pipeline.Job{ID: id, Provider: "p", RequestID: request})
+				case err == nil:
+					j.Status = pipeline.JobProcessing
+					j.Asks++
+					err = tx.SaveJob(ctx, j)
+				}
+				if err != nil {
+					return err
+				}
+				isNew, err = tx.AddMedia(ctx, &pipeline.Media{JobID: id, Position: fmt.Sprint(i / jobs % places)})
+				return err
+			}
+			err := s.st.Apply(ctx, w.Lease, write)
+			for errors.Is(err, gaff.ErrConflict) { // another one made the job meanwhile
+				err = s.st.Apply(ctx, w.Lease, write)
+			}
+			if err != nil {
+				s.Errorf("%d: %v", i, err)
+			} else if isNew {
+				added.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	for n := range jobs {
+		j, err := s.st.Job(s.ctx, fmt.Sprint("job_", n))
+		s.must(err)
+		if j.Asks != each-1 || j.Status != pipeline.JobProcessing || j.RequestID != fmt.Sprint("r-", n) {
+			s.Errorf("%s: %d of %d changes are there, %s, request %q", j.ID, j.Asks, each-1, j.Status, j.RequestID)
+		}
+	}
+	media, err := s.st.Media(s.ctx, pipeline.MediaFilter{Cursor: gaff.Cursor{Limit: 500}})
+	s.must(err)
+	if len(media.Items) != jobs*places || added.Load() != jobs*places {
+		s.Errorf("%d files, %d told to be new, want %d", len(media.Items), added.Load(), jobs*places)
 	}
 }
 
