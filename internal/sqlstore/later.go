@@ -153,6 +153,7 @@ func (t *tx) runLater() error {
 	}
 	for i, n := range changed {
 		if n != int64(expected[i]) {
+			t.broken = errMet
 			return errMet
 		}
 	}

@@ -506,7 +506,11 @@ func (x *session) transact(batch []*op) (errs []error, err error) {
 	errs = make([]error, len(batch))
 	for i, o := range batch {
 		t.wrote = false
-		if errs[i] = t.run(o); errs[i] != nil && (t.wrote || errors.Is(errs[i], gaff.ErrUnavailable)) {
+		errs[i] = t.run(o)
+		if t.broken != nil { // of what others put off, whatever this one made of it
+			return nil, t.broken
+		}
+		if errs[i] != nil && (t.wrote || errors.Is(errs[i], gaff.ErrUnavailable)) {
 			return nil, errs[i]
 		}
 	}
@@ -722,6 +726,7 @@ type tx struct {
 	many      bool                  // there are several operations
 	later     [len(putOffs)][][]any // what was put off, for each kind
 	delayed   bool                  // there are some later ones
+	broken    error
 	known     knownJobs
 	asking    bool // a query is about what is not among the later ones
 	changes   []change
