@@ -19,6 +19,7 @@ type Proxy struct {
 	mode    Mode
 	conns   map[net.Conn]bool
 	changed chan struct{}
+	marker  []byte
 	cuts    int
 }
 
@@ -33,7 +34,7 @@ const (
 	// Refuse cuts every connection.
 	Refuse
 	// CutBeforeCommit cuts a connection instead of passing a commit on; CutAfterCommit
-	// passes it on and cuts instead of the answer. Both are for one commit, then Pass.
+	// passes it on and cuts instead of the answer. Both are for one commit: see Cut.
 	CutBeforeCommit
 	CutAfterCommit
 )
@@ -71,6 +72,15 @@ func (p *Proxy) Set(m Mode) {
 			c.Close()
 		}
 	}
+}
+
+// Cut has the proxy cut the next commit of a transaction that tells the marker, and pass
+// everything else: a store commits for itself, too, whenever it likes.
+func (p *Proxy) Cut(m Mode, marker string) {
+	p.mu.Lock()
+	p.marker = []byte(marker)
+	p.mu.Unlock()
+	p.Set(m)
 }
 
 // Cuts is how many commits were cut.
@@ -138,6 +148,7 @@ var commit = append([]byte{'Q', 0, 0, 0, 11}, "commit\x00"...)
 
 func (p *Proxy) pipe(to, from net.Conn, outward bool) {
 	buf := make([]byte, 64<<10)
+	marked := false
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
@@ -148,8 +159,14 @@ func (p *Proxy) pipe(to, from net.Conn, outward bool) {
 				}
 				<-changed
 			}
-			if outward && bytes.Contains(buf[:n], commit) && p.cutting(to, from, buf[:n]) {
-				return
+			if outward {
+				marked = marked || p.marks(buf[:n])
+				if bytes.Contains(buf[:n], commit) {
+					if marked && p.cutting(to, from, buf[:n]) {
+						return
+					}
+					marked = false
+				}
 			}
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
@@ -159,6 +176,13 @@ func (p *Proxy) pipe(to, from net.Conn, outward bool) {
 			return
 		}
 	}
+}
+
+// marks tells whether a message is of the transaction whose commit is to be cut.
+func (p *Proxy) marks(message []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.marker) > 0 && bytes.Contains(message, p.marker)
 }
 
 // cutting cuts a connection at a commit, where that is wanted.

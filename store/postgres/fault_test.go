@@ -69,7 +69,7 @@ func TestCommitWithoutAnswer(t *testing.T) {
 		if committed {
 			mode = pgtest.CutAfterCommit
 		}
-		proxy.Set(mode)
+		proxy.Cut(mode, key)
 		rc, err := accept(st, key, true)
 		if !errors.Is(err, gaff.ErrUnavailable) {
 			t.Fatalf("%s was acknowledged: %+v, %v", key, rc, err)
@@ -96,7 +96,7 @@ func TestCommitWithoutAnswer(t *testing.T) {
 	eventually(t, "all worked", func() bool {
 		for i, w := range claim(t, st, 3) {
 			mode := []pgtest.Mode{pgtest.CutBeforeCommit, pgtest.CutAfterCommit, pgtest.Pass}[i%3]
-			proxy.Set(mode)
+			proxy.Cut(mode, w.Event.WebhookID)
 			err := apply(st, w)
 			if mode == pgtest.Pass == errors.Is(err, gaff.ErrUnavailable) {
 				t.Fatalf("mode %d: %v", mode, err)

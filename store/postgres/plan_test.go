@@ -52,6 +52,9 @@ func TestQueriesTouchFewRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
 	success, failed, pending := gaff.StatusSuccess, gaff.StatusError, gaff.StatusPending
 	dead, due := gaff.StateDead, gaff.StatePending
 	list := func(f gaff.EventFilter) func(*postgres.Store) (int, error) {
@@ -144,11 +147,18 @@ func TestQueriesTouchFewRows(t *testing.T) {
 
 type touches struct{ scans, rows, touched int64 }
 
-// touched reads what the server counts, when all connections but ours are gone.
+// touched reads what the server counts, when all connections but ours are gone: each tells
+// what it counted as it ends, which is some time after the client has closed it.
 func touched(t *testing.T, address string) map[string]touches {
 	t.Helper()
 	all := map[string]touches{}
 	if err := onConn(address, func(c *pgx.Conn) error {
+		eventually(t, "all connections are closed", func() bool {
+			var others int
+			err := c.QueryRow(context.Background(), `select count(*) from pg_stat_activity
+				where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()`).Scan(&others)
+			return err == nil && others == 0
+		})
 		rows, err := c.Query(context.Background(), `select relname, seq_scan, n_live_tup,
 			seq_tup_read + coalesce(idx_tup_fetch, 0) + coalesce((select sum(idx_tup_read)::bigint from pg_stat_user_indexes i where i.relid = s.relid), 0)
 			from pg_stat_user_tables s where relname in ('event', 'payload', 'delivery', 'attempt')`)
