@@ -51,6 +51,10 @@ type Event struct {
 	ReceivedAt time.Time
 	// Data is the body as valid JSON. Numbers are kept as sent, however large.
 	Data json.RawMessage
+	// Parsed is what the source's [Parser] made of Data, so that it is not decoded twice.
+	// Nil once the event was read from the store, as for a retry: whoever uses it must be
+	// able to do without.
+	Parsed any
 	// Request is the call as received; nil for events that gaff emitted itself.
 	Request *Request
 	// Proof says how the sender was proven; zero for inner events.
@@ -316,6 +320,8 @@ type Envelope struct {
 	OccurredAt time.Time
 	// Data is the body as valid JSON; nil means that the body itself is it.
 	Data json.RawMessage
+	// Parsed is handed on to the event; see [Event]. Nil if there is nothing to hand on.
+	Parsed any
 	// Split is set where one request brings several events, or none: Batch holds them,
 	// each with its Data. Of the envelope itself nothing else is read then.
 	Split bool

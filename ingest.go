@@ -319,7 +319,7 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		return &Event{
 			Source: src.Name, Type: env.Type, WebhookID: env.ID, DedupeKey: dedupeKey(env, body),
 			CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
-			Data: env.Data, Request: req, Proof: proof,
+			Data: env.Data, Parsed: env.Parsed, Request: req, Proof: proof,
 		}
 	}
 	if !env.Split {

@@ -43,9 +43,6 @@ func (t *tx) firstClaim() (claim int, leasedUntil any) {
 
 // flush writes what was put off to the end of the transaction.
 func (t *tx) flush() error {
-	if err := t.runLater(); err != nil {
-		return err
-	}
 	if err := t.acceptAll(); err != nil {
 		return err
 	}
@@ -119,10 +116,10 @@ func (t *tx) acceptAll() error {
 	at := 0
 	kept := make([]int64, len(all)) // the new event's number, by the order of arrival
 	sources := texts(c.source)
-	err := t.each(func(rows *sql.Rows) error {
+	err := t.apart(func(row Row) error {
 		var seq int64
 		var source, dedupe string
-		if err := rows.Scan(&seq, &source, &dedupe); err != nil {
+		if err := row.Scan(&seq, &source, &dedupe); err != nil {
 			return err
 		}
 		for sources[at] != source || c.dedupe[at] != dedupe {
@@ -219,14 +216,14 @@ func (t *tx) acceptParts(all []acceptance, kept []int64) error {
 	if len(seqs) == 0 {
 		return nil
 	}
-	if _, err := t.exec(`insert into payload (seq, request, body, data)
+	if err := t.send(`insert into payload (seq, request, body, data)
 		select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[])`, seqs, c.requests, c.bodies, c.data); err != nil {
 		return fmt.Errorf("insert payloads: %w", err)
 	}
 	if len(c.seq) == 0 {
 		return nil
 	}
-	if _, err := t.exec(`insert into delivery (seq, n, handler, lane, state, max_attempts, run_at, created_at, updated_at, claim, leased_until)
+	if err := t.send(`insert into delivery (seq, n, handler, lane, state, max_attempts, run_at, created_at, updated_at, claim, leased_until)
 		select u.seq, u.n, u.handler, u.lane, 0, u.max_attempts, u.run_at, $1, $1, u.claim, u.leased_until
 		from unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
 			as u(seq, n, handler, lane, max_attempts, run_at, claim, leased_until)`,
@@ -303,9 +300,9 @@ func (t *tx) finishAll() error {
 	}
 	var ordered []keyed
 	ended := 0
-	err := t.each(func(rows *sql.Rows) error {
+	err := t.apart(func(row Row) error {
 		var k keyed
-		if err := rows.Scan(&k.at, &k.lane, &k.key, &k.order); err != nil {
+		if err := row.Scan(&k.at, &k.lane, &k.key, &k.order); err != nil {
 			return err
 		}
 		if ended++; k.key != "" {
@@ -326,7 +323,7 @@ func (t *tx) finishAll() error {
 		return gaff.ErrLeaseLost
 	}
 	if len(aSeq) > 0 {
-		if _, err := t.exec(`insert into attempt (seq, n, number, outcome, started_at, duration, error, detail)
+		if err := t.send(`insert into attempt (seq, n, number, outcome, started_at, duration, error, detail)
 			select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[])`,
 			aSeq, aN, aNumber, aOutcome, aStarted, aDuration, aError, aDetail); err != nil {
 			return fmt.Errorf("record attempts: %w", err)
@@ -381,9 +378,9 @@ func (t *tx) settleAll(all []finishing, failure []string) error {
 			processed = append(processed, at)
 		}
 		settledRows := 0
-		err := t.each(func(rows *sql.Rows) error {
+		err := t.apart(func(row Row) error {
 			var at, status, dead int64
-			if err := rows.Scan(&at, &status, &dead); err != nil {
+			if err := row.Scan(&at, &status, &dead); err != nil {
 				return err
 			}
 			settledRows++

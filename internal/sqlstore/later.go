@@ -13,7 +13,8 @@ import (
 
 // Where the database is another process, what the operations of a transaction do to jobs
 // and media is read by one statement before they run, and written by one of each kind
-// after them, rather than by journeys of each operation.
+// after them, rather than by journeys of each operation. What is written without a question
+// travels together, at the latest with what is written last.
 
 // rowsOf is a statement that writes rows, for one and for several at once.
 type rowsOf struct {
@@ -39,7 +40,9 @@ func unnest(kinds []string) string {
 	return "unnest(" + strings.Join(list, ", ") + ")"
 }
 
-// inserting is an insert into a table, with what is to be done about a conflict.
+// inserting is an insert into a table, with what is to be done about a conflict. Of several
+// rows each is known to be new, as far as one can: there a conflict is an error, after which
+// each is inserted alone. Looking out for conflicts costs a search of every unique index.
 func inserting(table, columns, conflict string) rowsOf {
 	names, kinds := columnsOf(columns)
 	var values []string
@@ -49,7 +52,7 @@ func inserting(table, columns, conflict string) rowsOf {
 	into := "insert into " + table + " (" + strings.Join(names, ", ") + ") "
 	return rowsOf{
 		one:  into + "values (" + strings.Join(values, ", ") + ") " + conflict,
-		many: into + "select * from " + unnest(kinds) + " " + conflict,
+		many: into + "select * from " + unnest(kinds),
 		kind: kinds,
 	}
 }
@@ -124,12 +127,25 @@ func (t *tx) putOff(statement *rowsOf, args []any) (ok bool) {
 // errMet is a row that was put off, and could then not be written as expected.
 var errMet = errors.New("a row is not as it was expected")
 
-// runLater writes what was put off. Each row is expected to be written; where one is not,
-// all is done again, one by one and nothing later.
+// send is exec where nobody needs the answer before the transaction ends.
+func (t *tx) send(text string, args ...any) error {
+	if t.w.shared == nil {
+		_, err := t.exec(text, args...)
+		return err
+	}
+	t.unsent = append(t.unsent, Statement{Text: text, Args: plainText(args)})
+	t.wrote = true
+	return nil
+}
+
+// runLater writes what was put off, and what was sent. Each row that was put off is
+// expected to be written; where one is not, or cannot be, all is done again, one by one and
+// nothing later.
 func (t *tx) runLater() error {
-	if !t.delayed {
+	if !t.delayed && len(t.unsent) == 0 {
 		return nil
 	}
+	first := t.opening()
 	var statements []Statement
 	var expected []int
 	for i, rows := range t.later {
@@ -137,27 +153,47 @@ func (t *tx) runLater() error {
 		case 0:
 			continue
 		case 1:
-			statements = append(statements, Statement{putOffs[i].one, rows[0]})
+			statements = append(statements, Statement{Text: putOffs[i].one, Args: rows[0]})
 		default:
-			statements = append(statements, Statement{putOffs[i].many, putOffs[i].arrays(rows)})
+			statements = append(statements, Statement{Text: putOffs[i].many, Args: putOffs[i].arrays(rows)})
 		}
 		expected = append(expected, len(rows))
 		t.later[i] = nil
 	}
-	t.delayed = false
+	statements = append(statements, t.unsent...)
+	t.delayed, t.unsent = false, nil
 	clear(t.known.putOff)
 	clear(t.known.media)
-	changed, err := t.w.shared.Pipeline(t.ctx, t.x.conn, statements)
+	changed, err := t.w.shared.Pipeline(t.ctx, t.x.conn, append(first, statements...))
 	if err != nil {
-		return t.fault(err)
+		t.broken = t.fault(err)
+		return t.broken
 	}
-	for i, n := range changed {
-		if n != int64(expected[i]) {
+	for i, n := range expected {
+		if changed[len(first)+i] != int64(n) {
 			t.broken = errMet
 			return errMet
 		}
 	}
 	return nil
+}
+
+// opening is what begins the transaction, if that was not sent yet.
+func (t *tx) opening() []Statement {
+	if t.begun {
+		return nil
+	}
+	t.begun = true
+	return []Statement{{Text: `begin`}}
+}
+
+// apart calls scan for every row of a query that nothing is about that was put off or sent.
+func (t *tx) apart(scan func(Row) error, text string, args ...any) error {
+	if t.w.shared == nil {
+		return t.each(func(rows *sql.Rows) error { return scan(rows) }, text, args...)
+	}
+	_, err := t.w.shared.Pipeline(t.ctx, t.x.conn, append(t.opening(), Statement{Text: text, Args: plainText(args), Scan: scan}))
+	return t.fault(err)
 }
 
 // knownJobs is what a transaction of several operations knows of jobs.
@@ -236,9 +272,10 @@ func (t *tx) readJobs(batch []*op) error {
 		}
 		read[ref] = nil
 	}
-	take := func(ref func(*pipeline.Job) pipeline.JobRef) func(*sql.Rows) error {
-		return func(rows *sql.Rows) error {
-			sc, err := scanJob(rows)
+	take := func(ref func(*pipeline.Job) pipeline.JobRef) func(Row) error {
+		return func(row Row) error {
+			sc := &jobScan{}
+			err := row.Scan(sc.columns()...)
 			if err == nil {
 				read[ref(&sc.j)] = sc
 			}
@@ -246,14 +283,14 @@ func (t *tx) readJobs(batch []*op) error {
 		}
 	}
 	if len(ids) > 0 {
-		err := t.each(take(func(j *pipeline.Job) pipeline.JobRef { return refs(j)[0] }),
+		err := t.apart(take(func(j *pipeline.Job) pipeline.JobRef { return refs(j)[0] }),
 			`select `+jobColumns+` from job j where j.id = any($1::text[]) order by j.seq for update`, ids)
 		if err != nil {
 			return fmt.Errorf("read jobs: %w", err)
 		}
 	}
 	if len(requests) > 0 {
-		err := t.each(take(func(j *pipeline.Job) pipeline.JobRef { return refs(j)[1] }),
+		err := t.apart(take(func(j *pipeline.Job) pipeline.JobRef { return refs(j)[1] }),
 			`select `+jobColumns+` from unnest($1::text[], $2::text[]) as u(provider, request_id)
 			join job j on j.provider = u.provider and j.request_id = u.request_id and j.request_id <> ''
 			order by j.seq for update of j`, providers, requests)

@@ -58,7 +58,12 @@ var ErrCollision = errors.New("another transaction got in the way")
 type Statement struct {
 	Text string
 	Args []any
+	// Scan, if not nil, is called for each row of the answer.
+	Scan func(Row) error
 }
+
+// Row is one of an answer.
+type Row interface{ Scan(dest ...any) error }
 
 // Shared says how several connections, of several processes, write to one database.
 type Shared struct {
@@ -66,8 +71,8 @@ type Shared struct {
 	Connect func(context.Context) (*sql.Conn, error)
 	// Commit ends the open transaction. Nil means that it was committed for certain.
 	Commit func(context.Context, *sql.Conn) error
-	// Pipeline runs statements in the open transaction, all sent at once, and returns how
-	// many rows each changed.
+	// Pipeline runs statements, all sent at once, and returns how many rows each changed or
+	// answered.
 	Pipeline func(context.Context, *sql.Conn, []Statement) ([]int64, error)
 	// Tell passes on to other processes what waits in which lanes, and whether anything
 	// changed. It must not block.

@@ -498,7 +498,9 @@ func (x *session) transact(batch []*op) (errs []error, err error) {
 			x.w.held.drop(key)
 		}
 		x.w.nextEvent = nextEvent
-		x.rollback(err)
+		if t.begun {
+			x.rollback(err)
+		}
 	}()
 	if err := t.readJobs(batch); err != nil {
 		return nil, err
@@ -632,15 +634,19 @@ func (x *session) rollback(cause error) {
 	}
 }
 
+// begin begins the transaction; on a shared database that travels with its first statement.
 func (t *tx) begin() error {
 	if t.w.shared != nil {
-		_, err := t.x.conn.ExecContext(t.ctx, `begin`)
-		return t.fault(err)
+		return nil
 	}
+	t.begun = true
 	return t.plain(`begin immediate`)
 }
 
 func (t *tx) commit() error {
+	if !t.begun {
+		return nil
+	}
 	if t.w.shared != nil {
 		return t.fault(t.w.shared.Commit(t.ctx, t.x.conn))
 	}
@@ -683,6 +689,11 @@ func (t *tx) prepare(text string) (statement, error) {
 				return nil, err
 			}
 		}
+		for _, first := range t.opening() {
+			if _, err := x.conn.ExecContext(t.ctx, first.Text); err != nil {
+				return nil, t.fault(err)
+			}
+		}
 		return unprepared{x.conn, text}, nil
 	}
 	if stmt := x.stmts[text]; stmt != nil {
@@ -716,6 +727,7 @@ type tx struct {
 	x       *session
 	ctx     context.Context // bounds the whole transaction
 	now     time.Time
+	begun   bool
 	wrote   bool // by the current operation; or the transaction is broken
 	took    []deliveryKey
 	seen    []string // projects that exist once this is committed
@@ -726,9 +738,10 @@ type tx struct {
 	many      bool                  // there are several operations
 	later     [len(putOffs)][][]any // what was put off, for each kind
 	delayed   bool                  // there are some later ones
+	unsent    []Statement           // what travels with the next that is asked
 	broken    error
 	known     knownJobs
-	asking    bool // a query is about what is not among the later ones
+	asking    bool // a query is about what is neither among the later nor the unsent ones
 	changes   []change
 	wakes     []string // lanes in which something waits now
 }
@@ -898,7 +911,7 @@ func (t *tx) finish() error {
 		return err
 	}
 	for _, tl := range t.tallies {
-		if _, err := t.exec(`insert into tally (source, minute, shard, received, pending, success, error, rejected, first_seq, last_seq)
+		if err := t.send(`insert into tally (source, minute, shard, received, pending, success, error, rejected, first_seq, last_seq)
 			values ($1, $2, $10, $3, $4, $5, $6, $7, $8, $9)
 			on conflict (source, minute, shard) do update set
 				received = tally.received + excluded.received, pending = tally.pending + excluded.pending,
@@ -911,7 +924,7 @@ func (t *tx) finish() error {
 		}
 	}
 	if len(t.changes) == 0 {
-		return nil
+		return t.runLater()
 	}
 	items, err := json.Marshal(t.changes)
 	if err != nil {
@@ -919,7 +932,7 @@ func (t *tx) finish() error {
 	}
 	if t.w.shared != nil {
 		// Its number is the transaction's: see changes.
-		_, err = t.exec(`insert into change (seq, at, items) values (pg_current_xact_id()::text::bigint, $1, $2)`, micros(t.now), items)
+		err = t.send(`insert into change (seq, at, items) values (pg_current_xact_id()::text::bigint, $1, $2)`, micros(t.now), items)
 	} else {
 		_, err = t.exec(`insert into change (at, items) values ($1, $2)`, micros(t.now), items)
 	}
@@ -934,7 +947,7 @@ func (t *tx) finish() error {
 			return fmt.Errorf("change log: %w", err)
 		}
 	}
-	return nil
+	return t.runLater()
 }
 
 // plainText replaces what PostgreSQL keeps in no text: bytes that are not UTF-8, and zero.

@@ -214,7 +214,7 @@ var words = map[string]word{
 // status reads a body's status. What fal signed must have fal's form: its keys sign for
 // anybody, and the other form may create jobs. The shared secret is the operator's own,
 // so it may sign either (an application that passes fal's bodies on, or a test).
-func (e envelope) status(dialect string) (word, error) {
+func (e *envelope) status(dialect string) (word, error) {
 	w, ok := words[e.Status]
 	switch {
 	case !ok || w.document && dialect == DialectFal:
@@ -247,16 +247,18 @@ func (Parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, error)
 	if header := r.Header.Get(headerRequestID); v.Dialect == DialectFal && header != env.RequestID && header != env.GatewayRequestID {
 		return gaff.Envelope{}, fmt.Errorf("request_id is not that of %s", headerRequestID)
 	}
-	return gaff.Envelope{Type: known.eventType, ID: env.RequestID, Status: env.Status, CorrelationID: env.RequestID}, nil
+	return gaff.Envelope{
+		Type: known.eventType, ID: env.RequestID, Status: env.Status, CorrelationID: env.RequestID, Parsed: env,
+	}, nil
 }
 
-func decode(body []byte) (envelope, error) {
-	var env envelope
+func decode(body []byte) (*envelope, error) {
 	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
-		return env, errors.New("the body is not a JSON object")
+		return nil, errors.New("the body is not a JSON object")
 	}
-	if err := json.Unmarshal(body, &env); err != nil {
-		return env, fmt.Errorf("the body is not what fal sends: %w", err)
+	env := new(envelope)
+	if err := json.Unmarshal(body, env); err != nil {
+		return nil, fmt.Errorf("the body is not what fal sends: %w", err)
 	}
 	return env, nil
 }
@@ -267,9 +269,12 @@ type Interpreter struct{}
 // Interpret reads an event as a change to a job. In fal's own dialect the job must be
 // known by its request id; in the document's it is made from the metadata.
 func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
-	env, err := decode(ev.Data)
-	if err != nil {
-		return pipeline.Update{}, gaff.Discard(err)
+	env, ok := ev.Parsed.(*envelope)
+	if !ok {
+		var err error
+		if env, err = decode(ev.Data); err != nil {
+			return pipeline.Update{}, gaff.Discard(err)
+		}
 	}
 	known, err := env.status(ev.Proof.Dialect)
 	if err != nil {

@@ -100,7 +100,7 @@ func (Parser) Parse(r *gaff.Request, _ gaff.Verification) (gaff.Envelope, error)
 	if err != nil {
 		return gaff.Envelope{}, err
 	}
-	return gaff.Envelope{Type: statuses[p.Status].eventType, ID: p.JobID, Status: p.Status, CorrelationID: p.JobID}, nil
+	return gaff.Envelope{Type: statuses[p.Status].eventType, ID: p.JobID, Status: p.Status, CorrelationID: p.JobID, Parsed: p}, nil
 }
 
 func decode(body []byte) (Payload, error) {
@@ -125,9 +125,12 @@ type Interpreter struct{}
 
 // Interpret reads an event as a change to the job metadata.original_job_id, else job_id.
 func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
-	p, err := decode(ev.Data)
-	if err != nil {
-		return pipeline.Update{}, gaff.Discard(err)
+	p, ok := ev.Parsed.(Payload)
+	var err error
+	if !ok {
+		if p, err = decode(ev.Data); err != nil {
+			return pipeline.Update{}, gaff.Discard(err)
+		}
 	}
 	var result Result
 	if len(p.Result) > 0 {

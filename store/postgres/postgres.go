@@ -240,16 +240,36 @@ func pipeline(ctx context.Context, conn *sql.Conn, statements []sqlstore.Stateme
 			batch.Queue(s.Text, s.Args...)
 		}
 		results := raw.(*stdlib.Conn).Conn().SendBatch(ctx, batch)
-		for range statements {
-			tag, err := results.Exec()
+		for _, s := range statements {
+			n, err := answer(results, s.Scan)
 			if err != nil {
-				return errors.Join(err, results.Close())
+				return errors.Join(fmt.Errorf("%.40s: %w", s.Text, err), results.Close())
 			}
-			changed = append(changed, tag.RowsAffected())
+			changed = append(changed, n)
 		}
 		return results.Close()
 	})
 	return changed, err
+}
+
+// answer reads one statement's answer.
+func answer(results pgx.BatchResults, scan func(sqlstore.Row) error) (int64, error) {
+	if scan == nil {
+		tag, err := results.Exec()
+		return tag.RowsAffected(), err
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return 0, err
+		}
+	}
+	rows.Close()
+	return rows.CommandTag().RowsAffected(), rows.Err()
 }
 
 var dialect = sqlstore.Dialect{
