@@ -137,7 +137,7 @@ type EventFilter struct {
 }
 
 // SearchWindow is how many events a page looks at for what no index knows of.
-const SearchWindow = 64_000
+const SearchWindow = 50_000
 
 // LogQuery asks for a page of webhook logs by number, as the manage address does.
 type LogQuery struct {

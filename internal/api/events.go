@@ -188,7 +188,7 @@ type eventsInput struct {
 	Source    string `query:"source"`
 	Type      string `query:"type"`
 	Status    string `query:"status" enum:"pending,success,error"`
-	Query     string `query:"q" doc:"Text in the ids, the error or the body. A page looks at 64,000 events; nextCursor goes on after them."`
+	Query     string `query:"q" doc:"Text in the ids, the error or the body. A page looks at 50,000 events; nextCursor goes on after them."`
 	Since     string `query:"since" doc:"Received at or after: a time, or a duration such as 24h for that long ago."`
 	Until     string `query:"until" doc:"Received before."`
 	WebhookID string `query:"webhookId"`
