@@ -230,12 +230,15 @@ func (l *listener) hand(ctx context.Context, e *heard, doc json.RawMessage) erro
 	const firstWait, longestWait = 500 * time.Millisecond, 10 * time.Second
 	told := false
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
-		status, took, err := l.send(ctx, e)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		status, took, err := l.send(ctx, e)
 		if err == nil && (!l.o.retry || status == 0 || status/100 == 2) {
 			return l.print(e, doc, status, took)
+		}
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if err != nil && !told {
 			fmt.Fprintf(l.p.Stderr, "%s is waited for: %s\n", clean(l.o.forward), cleanLines(err.Error()))
@@ -251,6 +254,10 @@ func (l *listener) hand(ctx context.Context, e *heard, doc json.RawMessage) erro
 		}
 	}
 }
+
+// lastWord is how long a request that is under way when listening ends may still take: what
+// the program has had, and nobody heard its answer, would come to it again.
+const lastWord = 2 * time.Second
 
 // send makes the request; the status is 0 where nothing is to be sent.
 func (l *listener) send(ctx context.Context, e *heard) (status int, took time.Duration, err error) {
@@ -275,9 +282,10 @@ func (l *listener) send(ctx context.Context, e *heard) (status int, took time.Du
 			target.Path, target.RawPath, target.RawQuery = from.Path, from.RawPath, from.RawQuery
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.o.timeout)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.o.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWord, cancel) })()
+	req, err := http.NewRequestWithContext(whole, method, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return 0, 0, err
 	}
