@@ -52,8 +52,8 @@ type Event struct {
 	// Data is the body as valid JSON. Numbers are kept as sent, however large.
 	Data json.RawMessage
 	// Parsed is what the source's [Parser] made of Data, so that it is not decoded twice.
-	// Nil once the event was read from the store, as for a retry: whoever uses it must be
-	// able to do without.
+	// Nil for a large body, and once the event was read from the store, as for a retry:
+	// whoever uses it must be able to do without.
 	Parsed any
 	// Request is the call as received; nil for events that gaff emitted itself.
 	Request *Request

@@ -296,6 +296,10 @@ func (g *Gateway) readBooked(r *http.Request, limit int64) (body []byte, err err
 // maxBatch bounds the events of one request: each is a row of its own.
 const maxBatch = 5000
 
+// maxParsed is how large a body may be for what the parser made of it to wait in memory beside
+// it: it may hold as much again, which nothing counts.
+const maxParsed = 64 << 10
+
 // read makes the events of an authentic request: one, for most senders.
 func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event, reply) {
 	plain := req
@@ -316,6 +320,9 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		return nil, badPayload.because("%v", err)
 	}
 	event := func(env Envelope, req *Request, body []byte) *Event {
+		if len(env.Data) > maxParsed {
+			env.Parsed = nil
+		}
 		return &Event{
 			Source: src.Name, Type: env.Type, WebhookID: env.ID, DedupeKey: dedupeKey(env, body),
 			CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,

@@ -684,6 +684,9 @@ func (u unprepared) QueryContext(ctx context.Context, args ...any) (*sql.Rows, e
 func (t *tx) prepare(text string) (statement, error) {
 	x := t.x
 	if x.stmts == nil {
+		if t.broken != nil {
+			return nil, t.broken
+		}
 		if !t.asking {
 			if err := t.runLater(); err != nil {
 				return nil, err
@@ -691,7 +694,8 @@ func (t *tx) prepare(text string) (statement, error) {
 		}
 		for _, first := range t.opening() {
 			if _, err := x.conn.ExecContext(t.ctx, first.Text); err != nil {
-				return nil, t.fault(err)
+				t.broken = t.fault(err) // what came now would be no part of a transaction
+				return nil, t.broken
 			}
 		}
 		return unprepared{x.conn, text}, nil

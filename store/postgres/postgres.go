@@ -225,7 +225,11 @@ func warnOfClock(ctx context.Context, conn *sql.Conn, log *slog.Logger, now func
 // commit ends the transaction, and believes nothing but the server's word.
 func commit(ctx context.Context, conn *sql.Conn) error {
 	return conn.Raw(func(raw any) error {
-		tag, err := raw.(*stdlib.Conn).Conn().Exec(ctx, `commit`)
+		c := raw.(*stdlib.Conn).Conn()
+		if status := c.PgConn().TxStatus(); status != 'T' {
+			return fmt.Errorf("there is no transaction to commit (%c)", status)
+		}
+		tag, err := c.Exec(ctx, `commit`)
 		if err == nil && tag.String() != "COMMIT" {
 			err = fmt.Errorf("the server answered %s to a commit", tag)
 		}
