@@ -288,6 +288,13 @@ func (x *session) loop() {
 			_ = x.conn.Close()
 		}
 	}()
+	if shared := x.w.shared; shared != nil {
+		// Not only with the first work: that would be told that there is no connection, where
+		// others have one and none is left. A failure here is seen by leave.
+		ctx, cancel := context.WithTimeout(context.Background(), shared.TxTime)
+		_ = x.connect(ctx)
+		cancel()
+	}
 	batch := make([]*op, 0, maxAccepts+maxEffects+maxNotes)
 	for {
 		batch = batch[:0]
