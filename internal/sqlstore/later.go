@@ -145,7 +145,6 @@ func (t *tx) runLater() error {
 	if !t.delayed && len(t.unsent) == 0 {
 		return nil
 	}
-	first := t.opening()
 	var statements []Statement
 	var expected []int
 	for i, rows := range t.later {
@@ -164,13 +163,12 @@ func (t *tx) runLater() error {
 	t.delayed, t.unsent = false, nil
 	clear(t.known.putOff)
 	clear(t.known.media)
-	changed, err := t.w.shared.Pipeline(t.ctx, t.x.conn, append(first, statements...))
+	changed, err := t.travel(statements...)
 	if err != nil {
-		t.broken = t.fault(err)
-		return t.broken
+		return err
 	}
 	for i, n := range expected {
-		if changed[len(first)+i] != int64(n) {
+		if changed[i] != int64(n) {
 			t.broken = errMet
 			return errMet
 		}
@@ -178,13 +176,19 @@ func (t *tx) runLater() error {
 	return nil
 }
 
-// opening is what begins the transaction, if that was not sent yet.
-func (t *tx) opening() []Statement {
-	if t.begun {
-		return nil
+// travel sends statements in one journey, after what begins the transaction if that was not
+// sent yet, and returns how many rows each changed.
+func (t *tx) travel(statements ...Statement) ([]int64, error) {
+	begin := 0
+	if !t.begun {
+		statements = append([]Statement{{Text: `begin`}}, statements...)
+		t.begun, begin = true, 1
 	}
-	t.begun = true
-	return []Statement{{Text: `begin`}}
+	changed, err := t.w.shared.Pipeline(t.ctx, t.x.conn, statements)
+	if err != nil {
+		return nil, t.fault(err)
+	}
+	return changed[begin:], nil
 }
 
 // apart calls scan for every row of a query that nothing is about that was put off or sent.
@@ -192,8 +196,8 @@ func (t *tx) apart(scan func(Row) error, text string, args ...any) error {
 	if t.w.shared == nil {
 		return t.each(func(rows *sql.Rows) error { return scan(rows) }, text, args...)
 	}
-	_, err := t.w.shared.Pipeline(t.ctx, t.x.conn, append(t.opening(), Statement{Text: text, Args: plainText(args), Scan: scan}))
-	return t.fault(err)
+	_, err := t.travel(Statement{Text: text, Args: plainText(args), Scan: scan})
+	return err
 }
 
 // knownJobs is what a transaction of several operations knows of jobs.

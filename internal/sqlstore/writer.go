@@ -288,13 +288,6 @@ func (x *session) loop() {
 			_ = x.conn.Close()
 		}
 	}()
-	if shared := x.w.shared; shared != nil {
-		// Not only with the first work: that would be told that there is no connection, where
-		// others have one and none is left. A failure here is seen by leave.
-		ctx, cancel := context.WithTimeout(context.Background(), shared.TxTime)
-		_ = x.connect(ctx)
-		cancel()
-	}
 	batch := make([]*op, 0, maxAccepts+maxEffects+maxNotes)
 	for {
 		batch = batch[:0]
@@ -516,7 +509,7 @@ func (x *session) transact(batch []*op) (errs []error, err error) {
 	for i, o := range batch {
 		t.wrote = false
 		errs[i] = t.run(o)
-		if t.broken != nil { // of what others put off, whatever this one made of it
+		if t.broken != nil { // perhaps by what others put off
 			return nil, t.broken
 		}
 		if errs[i] != nil && (t.wrote || errors.Is(errs[i], gaff.ErrUnavailable)) {
@@ -555,16 +548,16 @@ func (x *session) transact(batch []*op) (errs []error, err error) {
 	return errs, nil
 }
 
-// leave lets the others have what waits while this session alone has no connection; it
-// tries to get one. What waits for no one is taken all the same, and told that it cannot
-// be written.
+// leave makes the connection, where there is none, before any work is taken. While this
+// session alone cannot have one, it lets the others have what waits. What waits for no one is
+// taken all the same, and told that it cannot be written.
 func (x *session) leave() bool {
-	if x.w.shared == nil || x.conn != nil || x.failure == nil || x.connected.Load() == 0 {
+	if x.w.shared == nil || x.conn != nil || x.failure != nil && x.connected.Load() == 0 {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), x.w.shared.TxTime)
 	defer cancel()
-	if x.connect(ctx) == nil {
+	if x.connect(ctx) == nil || x.connected.Load() == 0 {
 		return false
 	}
 	select {
@@ -699,10 +692,9 @@ func (t *tx) prepare(text string) (statement, error) {
 				return nil, err
 			}
 		}
-		for _, first := range t.opening() {
-			if _, err := x.conn.ExecContext(t.ctx, first.Text); err != nil {
-				t.broken = t.fault(err) // what came now would be no part of a transaction
-				return nil, t.broken
+		if !t.begun {
+			if _, err := t.travel(); err != nil {
+				return nil, err
 			}
 		}
 		return unprepared{x.conn, text}, nil
@@ -718,18 +710,20 @@ func (t *tx) prepare(text string) (statement, error) {
 	return stmt, nil
 }
 
-// fault marks an error of the database. On a shared one it has ended the transaction.
+// fault marks an error of the database. On a shared one it has ended the transaction,
+// whatever the operation makes of it.
 func (t *tx) fault(err error) error {
 	if err == nil || errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	if t.w.shared != nil {
-		t.wrote = true
-	}
 	if t.ctx.Err() != nil {
-		return fmt.Errorf("%w: the database did not answer within %s: %w", gaff.ErrUnavailable, t.w.shared.TxTime, err)
+		err = fmt.Errorf("%w: the database did not answer within %s: %w", gaff.ErrUnavailable, t.w.shared.TxTime, err)
 	}
-	return t.w.store.opt.Dialect.Fault(err)
+	err = t.w.store.opt.Dialect.Fault(err)
+	if t.w.shared != nil {
+		t.wrote, t.broken = true, err
+	}
+	return err
 }
 
 // tx is one transaction of the writer.
@@ -750,7 +744,7 @@ type tx struct {
 	later     [len(putOffs)][][]any // what was put off, for each kind
 	delayed   bool                  // there are some later ones
 	unsent    []Statement           // what travels with the next that is asked
-	broken    error
+	broken    error                 // what ended it too early
 	known     knownJobs
 	asking    bool // a query is about what is neither among the later nor the unsent ones
 	changes   []change
@@ -945,7 +939,7 @@ func (t *tx) finish() error {
 		// Its number is the transaction's: see changes.
 		err = t.send(`insert into change (seq, at, items) values (pg_current_xact_id()::text::bigint, $1, $2)`, micros(t.now), items)
 	} else {
-		_, err = t.exec(`insert into change (at, items) values ($1, $2)`, micros(t.now), items)
+		err = t.send(`insert into change (at, items) values ($1, $2)`, micros(t.now), items)
 	}
 	if err != nil {
 		return fmt.Errorf("change log: %w", err)

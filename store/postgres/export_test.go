@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
 	"time"
 
@@ -10,6 +11,15 @@ import (
 
 // WarnOfClock compares the database's clock with the one given.
 func WarnOfClock(address string, log *slog.Logger, now func() time.Time) error {
+	return onPlainConn(address, func(conn *sql.Conn) error { return warnOfClock(context.Background(), conn, log, now) })
+}
+
+// CommitNothing commits on a connection without a transaction.
+func CommitNothing(address string) error {
+	return onPlainConn(address, func(conn *sql.Conn) error { return commit(context.Background(), conn) })
+}
+
+func onPlainConn(address string, fn func(*sql.Conn) error) error {
 	cfg, err := parse(address)
 	if err != nil {
 		return err
@@ -21,5 +31,5 @@ func WarnOfClock(address string, log *slog.Logger, now func() time.Time) error {
 		return err
 	}
 	defer conn.Close()
-	return warnOfClock(context.Background(), conn, log, now)
+	return fn(conn)
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,6 +127,54 @@ func TestCommitWithoutAnswer(t *testing.T) {
 	}
 	if page, err := other.Events(context.Background(), gaff.EventFilter{Cursor: gaff.Cursor{Limit: 500}}); err != nil || len(page.Items) != rounds {
 		t.Errorf("%d events, want %d (%v)", len(page.Items), rounds, err)
+	}
+}
+
+// An operation that goes on after an error of the database has none of its work done, whatever
+// it says; those that share its transaction have theirs.
+func TestErrorThatIsPassedOver(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	st := open(t, address)
+	if err := onConn(address, func(c *pgx.Conn) error {
+		_, err := c.Exec(context.Background(), `create function refuse() returns trigger language plpgsql as $$ begin
+				if new.name = 'refused' then raise exception 'not this one'; end if; return new; end $$;
+			create trigger refuse before insert on setting for each row execute function refuse()`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	const count = 60
+	var wg sync.WaitGroup
+	errs := make([]error, count)
+	for i := range count {
+		wg.Go(func() {
+			errs[i] = st.Write(context.Background(), func(tx pipeline.Tx) error {
+				if i%20 == 7 {
+					_ = tx.SetSetting(context.Background(), "refused", "x")
+				}
+				return tx.InsertJob(context.Background(), &pipeline.Job{ID: fmt.Sprint("job-", i), Provider: "p", Status: pipeline.JobQueued})
+			})
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		_, found := st.Job(context.Background(), fmt.Sprint("job-", i))
+		if i%20 == 7 {
+			if err == nil || errors.Is(err, gaff.ErrUnavailable) || !strings.Contains(err.Error(), "not this one") || !errors.Is(found, gaff.ErrNotFound) {
+				t.Errorf("%d, which was refused: %v; its job: %v", i, err, found)
+			}
+		} else if err != nil || found != nil {
+			t.Errorf("%d: %v; its job: %v", i, err, found)
+		}
+	}
+}
+
+// The server answers COMMIT, and warns, where there is no transaction.
+func TestCommitWithoutTransaction(t *testing.T) {
+	t.Parallel()
+	if err := postgres.CommitNothing(pgtest.URL(t)); err == nil {
+		t.Error("what was never begun is said to be committed")
 	}
 }
 

@@ -247,7 +247,11 @@ func pipeline(ctx context.Context, conn *sql.Conn, statements []sqlstore.Stateme
 		for _, s := range statements {
 			n, err := answer(results, s.Scan)
 			if err != nil {
-				return errors.Join(fmt.Errorf("%.40s: %w", s.Text, err), results.Close())
+				_ = results.Close() // says it again
+				if _, ok := errors.AsType[*pgconn.PgError](err); ok {
+					err = fmt.Errorf("%.40s: %w", s.Text, err)
+				}
+				return err
 			}
 			changed = append(changed, n)
 		}
@@ -272,7 +276,6 @@ func answer(results pgx.BatchResults, scan func(sqlstore.Row) error) (int64, err
 			return 0, err
 		}
 	}
-	rows.Close()
 	return rows.CommandTag().RowsAffected(), rows.Err()
 }
 
@@ -303,6 +306,9 @@ func escape(text string) string {
 // fault tells errors that another try may not have from those of the statement itself.
 func fault(err error) error {
 	if err == nil || errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, sqlstore.ErrCollision) || errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if _, ok := errors.AsType[pgx.ScanArgError](err); ok {
 		return err
 	}
 	var pe *pgconn.PgError
