@@ -365,6 +365,40 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// What the program is at when listening ends, and then answers, does not come to it again.
+func TestListenEndsWithAnAnswer(t *testing.T) {
+	t.Parallel()
+	g := forwarding(t, "destinations: {}\n")
+	came, answer := make(chan string, 10), make(chan struct{})
+	program := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		came <- string(body)
+		<-answer
+	}))
+	t.Cleanup(program.Close)
+	next := func(want string) {
+		t.Helper()
+		select {
+		case got := <-came:
+			if got != want {
+				t.Fatalf("brought %s, want %s", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("nothing was brought")
+		}
+	}
+	first := g.falWebhook(t, 0)
+	stop := g.listen(t, "anna", "--forward", program.URL, "--from", "beginning")
+	next(first)
+	time.AfterFunc(200*time.Millisecond, func() { close(answer) }) // after the interrupt
+	if printed := stop(); strings.Count(printed, " 200 ") != 1 {
+		t.Errorf("printed\n%s", printed)
+	}
+	second := g.falWebhook(t, 1)
+	g.listen(t, "anna", "--forward", program.URL)
+	next(second)
+}
+
 // The example that is printed in the client's documents is what is run here.
 func TestExamplesAreThere(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -339,6 +340,10 @@ func FuzzBody(f *testing.F) {
 		}
 		// What was let in must be workable, or be given up with a reason.
 		u, err := fal.Interpreter{}.Interpret(&gaff.Event{Data: body, Proof: proof})
+		handed, handedErr := fal.Interpreter{}.Interpret(&gaff.Event{Data: body, Parsed: env.Parsed, Proof: proof})
+		if env.Parsed == nil || !reflect.DeepEqual(handed, u) || fmt.Sprint(handedErr) != fmt.Sprint(err) {
+			t.Errorf("handed on, %q is %+v, %v; read again, %+v, %v", body, handed, handedErr, u, err)
+		}
 		if err != nil {
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -173,6 +174,10 @@ func FuzzBody(f *testing.F) {
 			t.Errorf("read %q as %+v", body, env)
 		}
 		u, err := lastframe.Interpreter{}.Interpret(&gaff.Event{Data: body})
+		handed, handedErr := lastframe.Interpreter{}.Interpret(&gaff.Event{Data: body, Parsed: env.Parsed})
+		if env.Parsed == nil || !reflect.DeepEqual(handed, u) || fmt.Sprint(handedErr) != fmt.Sprint(err) {
+			t.Errorf("handed on, %q is %+v, %v; read again, %+v, %v", body, handed, handedErr, u, err)
+		}
 		if err != nil {
 			return
 		}
