@@ -25,6 +25,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
+	"gaff/internal/eventually"
 	"gaff/pipeline"
 	"gaff/store/sqlite"
 	"gaff/verify"
@@ -65,7 +66,7 @@ func newGate(t testing.TB, cfg *config.Config) *gate {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), eventually.Limit)
 		defer cancel()
 		if err := g.Stop(ctx); err != nil {
 			t.Error(err)

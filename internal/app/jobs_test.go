@@ -9,6 +9,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
+	"gaff/internal/eventually"
 	"gaff/pipeline"
 	"gaff/verify"
 )
@@ -62,7 +63,7 @@ func TestDescribedJobs(t *testing.T) {
 			}
 			ends := func(event string, want gaff.Status) *gaff.EventDetail {
 				t.Helper()
-				for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+				for deadline := time.Now().Add(eventually.Limit); ; time.Sleep(eventually.Pause) {
 					d, err := g.st.Event(context.Background(), event)
 					if err != nil {
 						t.Fatal(err)

@@ -32,6 +32,7 @@ import (
 	"gaff"
 	"gaff/forward"
 	"gaff/internal/broker"
+	"gaff/internal/eventually"
 	"gaff/receive"
 	"gaff/store/sqlite"
 )
@@ -97,7 +98,7 @@ func (r *rig) emit(key string, n int) (id string) {
 // done waits until an event's delivery succeeded, and returns its attempts.
 func (r *rig) done(id string) []gaff.Attempt {
 	r.t.Helper()
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(eventually.Limit); ; time.Sleep(eventually.Pause) {
 		d, err := r.st.Event(context.Background(), id)
 		if err != nil {
 			r.t.Fatal(err)
@@ -148,7 +149,7 @@ func startNATS(t *testing.T, port int, dir string) *server.Server {
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(eventually.Limit) {
 		t.Fatal("NATS does not start")
 	}
 	return s
@@ -257,7 +258,7 @@ func TestKafka(t *testing.T) {
 	// A wrong password is a failure that says so, and is tried again.
 	bad := newRig(t, "kafka://gaff:wrong@"+addr+"?sasl=scram-sha-256", "events")
 	id := bad.emit("a", 1)
-	for until := time.Now().Add(15 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(eventually.Limit); ; time.Sleep(eventually.Pause) {
 		d, err := bad.st.Event(t.Context(), id)
 		if err == nil && d.Status == gaff.StatusPending && d.Error != "" {
 			break
@@ -283,7 +284,7 @@ func newKafkaReader(t *testing.T, addr string) *kafkaReader {
 
 func (k *kafkaReader) next(t *testing.T) []*kgo.Record {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), eventually.Limit)
 	defer cancel()
 	fetches := k.cl.PollFetches(ctx)
 	if err := fetches.Err(); err != nil {
@@ -352,7 +353,7 @@ func TestRedis(t *testing.T) {
 	r.check(read(1), id, "a")
 	stop()
 	id = r.emit("b", 2)
-	for until := time.Now().Add(15 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(eventually.Limit); ; time.Sleep(eventually.Pause) {
 		if d, err := r.st.Event(t.Context(), id); err != nil || time.Now().After(until) {
 			t.Fatalf("no try failed with the server away: %v", err)
 		} else if len(d.Attempts) > 0 {

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"gaff/internal/eventually"
 	"gaff/internal/pgtest"
 	"gaff/internal/standin"
 )
@@ -428,7 +429,7 @@ func (c *falChaos) sweep() {
 			c.Error(err)
 		}
 		n.start(c.T)
-		err := poll(10*time.Second, func() error {
+		err := poll(eventually.Limit, func() error {
 			for _, dir := range []string{filepath.Join(c.folder, "partial"), filepath.Join(n.dir, "data", "media-spool")} {
 				if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 					return fmt.Errorf("%s has %v, %v", dir, left, err)

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gaff/internal/eventually"
 )
 
 // devGateway is a running "gaff dev".
@@ -60,7 +62,7 @@ func dev(t *testing.T, args ...string) *devGateway {
 			t.Log(said())
 		}
 	})
-	err = poll(15*time.Second, func() error {
+	err = poll(eventually.Limit, func() error {
 		for line := range strings.Lines(said()) {
 			if _, after, ok := strings.Cut(line, "fal's stand-in"); ok {
 				g.fal = strings.Fields(after)[0]
@@ -98,7 +100,7 @@ func TestDev(t *testing.T) {
 			t.Errorf("gaff send %s: %v\n%s", source, err, out)
 		}
 	}
-	err := poll(10*time.Second, func() error {
+	err := poll(eventually.Limit, func() error {
 		if out, err := g.gaff("media", "list"); err != nil || strings.Count(out, "med_") < 2 {
 			return fmt.Errorf("gaff media list: %v\n%s", err, out)
 		}
@@ -122,7 +124,7 @@ func TestDev(t *testing.T) {
 	}
 	_ = json.NewDecoder(resp.Body).Decode(&s)
 	resp.Body.Close()
-	err = poll(10*time.Second, func() error {
+	err = poll(eventually.Limit, func() error {
 		var jobs []struct {
 			RequestID  string `json:"request_id"`
 			Deliveries []struct{ Status int }
@@ -155,8 +157,8 @@ func TestDev(t *testing.T) {
 		if err != nil {
 			t.Errorf("after Ctrl-C: %v", err)
 		}
-	case <-time.After(20 * time.Second):
-		t.Error("still there 20 s after Ctrl-C")
+	case <-time.After(eventually.Limit):
+		t.Error("still running after Ctrl-C")
 	}
 	if _, err := os.Stat(filepath.Join(g.dir, "gaff-data")); !os.IsNotExist(err) {
 		t.Error("it touched the folder of gaff serve")
@@ -199,7 +201,7 @@ func TestDevLoop(t *testing.T) {
 			type fileDoc struct{ ID, JobID, MediaType, Storage, StoredURL, SHA256 string }
 			var jobs struct{ Docs []jobDoc }
 			var files struct{ Docs []fileDoc }
-			err = poll(40*time.Second, func() error {
+			err = poll(eventually.Limit, func() error {
 				jobs.Docs, files.Docs = nil, nil
 				if err := read("/api/v1/jobs?projectId=sample-film", &jobs); err != nil {
 					return err

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gaff/internal/eventually"
 )
 
 // binary is the gateway as it is shipped: static, without cgo.
@@ -103,7 +105,7 @@ func serve(dir string, env []string, addr string) (*gateway, error) {
 		return nil, err
 	}
 	go func() { g.done <- g.cmd.Wait() }()
-	err := poll(10*time.Second, func() error {
+	err := poll(eventually.Limit, func() error {
 		select {
 		case err := <-g.done:
 			g.done <- err
@@ -142,7 +144,7 @@ func (g *gateway) stop() error {
 	case err := <-g.done:
 		g.done <- err
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(eventually.Limit):
 		g.kill()
 		return fmt.Errorf("the gateway did not end\n%s", g.log)
 	}

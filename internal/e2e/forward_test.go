@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gaff/internal/eventually"
 )
 
 const (
@@ -132,13 +134,7 @@ func start(t *testing.T, dir, script string, env ...string) *receiver {
 
 func (r *receiver) next(t *testing.T) map[string]any {
 	t.Helper()
-	select {
-	case line := <-r.lines:
-		return line
-	case <-time.After(20 * time.Second):
-		t.Fatal("nothing came within 20 seconds")
-		return nil
-	}
+	return eventually.Receive(t, "the receiver prints a line", r.lines)
 }
 
 // forwarding starts a gateway with a configuration.
@@ -287,7 +283,7 @@ func (d *desk) got() []string {
 
 func (d *desk) await(t *testing.T, want []string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(eventually.Limit); ; time.Sleep(eventually.Pause) {
 		if got := d.got(); slices.Equal(got, want) {
 			break
 		} else if time.Now().After(deadline) {
@@ -353,7 +349,7 @@ func TestListen(t *testing.T) {
 	g.listen(t, "anna", "--forward", anna.URL)
 	anna.await(t, sent)
 	slices.Sort(sent)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(eventually.Limit); ; time.Sleep(eventually.Pause) {
 		got := production.got()
 		slices.Sort(got)
 		if slices.Equal(got, sent) {
@@ -378,13 +374,8 @@ func TestListenEndsWithAnAnswer(t *testing.T) {
 	t.Cleanup(program.Close)
 	next := func(want string) {
 		t.Helper()
-		select {
-		case got := <-came:
-			if got != want {
-				t.Fatalf("brought %s, want %s", got, want)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatal("nothing was brought")
+		if got := eventually.Receive(t, "the program is called", came); got != want {
+			t.Fatalf("brought %s, want %s", got, want)
 		}
 	}
 	first := g.falWebhook(t, 0)

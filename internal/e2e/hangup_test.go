@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
+	"gaff/internal/eventually"
 	"gaff/verify"
 )
 
@@ -80,7 +80,7 @@ func TestHangupLosesNothing(t *testing.T) {
 		reloaded(t, g, i*2-1)
 		use(fmt.Sprint("secret-", i))
 		before := sent.Load()
-		if err := poll(10*time.Second, func() error {
+		if err := poll(eventually.Limit, func() error {
 			if sent.Load() < before+20 && !t.Failed() {
 				return fmt.Errorf("%d were sent", sent.Load())
 			}
@@ -98,7 +98,7 @@ func TestHangupLosesNothing(t *testing.T) {
 	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	if err := poll(10*time.Second, func() error { return logged(g, "the old one stays in force", 1) }); err != nil {
+	if err := poll(eventually.Limit, func() error { return logged(g, "the old one stays in force", 1) }); err != nil {
 		t.Error(err)
 	}
 	if err := g.stop(); err != nil {
@@ -112,7 +112,7 @@ func reloaded(t *testing.T, g *gateway, n int) {
 	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	if err := poll(10*time.Second, func() error { return logged(g, "configuration reloaded", n) }); err != nil {
+	if err := poll(eventually.Limit, func() error { return logged(g, "configuration reloaded", n) }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"gaff/gafftest"
+	"gaff/internal/eventually"
 )
 
 // TestHostileBodies sends what only an enemy, or a broken program, would sign. Whatever
@@ -134,7 +134,7 @@ func (g *gateway) shows(t *testing.T, dir string, env []string, answer, sent str
 		Status  string
 		Request struct{ Body, BodyBase64 *string }
 	}
-	err := poll(10*time.Second, func() error {
+	err := poll(eventually.Limit, func() error {
 		err := g.get("/api/v1/events/"+kept.ID, &event)
 		if err == nil && event.Status == "pending" {
 			err = errPending

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gaff/internal/eventually"
 	"gaff/internal/standin"
 )
 
@@ -146,7 +147,7 @@ func TestOfficialFalClient(t *testing.T) {
 	if j := byRequest(out.Cancelled); j.Status != "cancelled" {
 		t.Errorf("the cancelled job is %+v", j)
 	}
-	err = poll(10*time.Second, func() error {
+	err = poll(eventually.Limit, func() error {
 		var j ledgerJob
 		if err := g.get("/api/v1/jobs/"+out.Lost.Job, &j); err != nil {
 			return fatal{err}

@@ -29,6 +29,7 @@ import (
 
 	"gaff"
 	"gaff/gafftest"
+	"gaff/internal/eventually"
 	"gaff/internal/pgtest"
 	"gaff/provider/fal"
 )
@@ -159,7 +160,7 @@ func only(ts *testscript.TestScript, neg bool, args []string, least int, usage s
 
 func cmdReady(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, 0, "ready")
-	ts.Check(poll(20*time.Second, func() error {
+	ts.Check(poll(eventually.Limit, func() error {
 		resp, err := http.Get(ts.Getenv("URL") + "/readyz")
 		if err != nil {
 			return err
@@ -174,7 +175,7 @@ func cmdReady(ts *testscript.TestScript, neg bool, args []string) {
 
 // storyClient follows no redirects: a sender takes one for a failure.
 var storyClient = &http.Client{
-	Timeout:       10 * time.Second,
+	Timeout:       eventually.Limit,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -240,7 +241,7 @@ func cmdSSE(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, 2, "sse N PATH [LAST-ID]")
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), eventually.Limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, ts.Getenv("URL")+args[1], nil)
 	ts.Check(err)
@@ -295,7 +296,7 @@ func cmdFollow(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		found <- false
 	}()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(eventually.Limit)
 	for n := 0; ; n++ {
 		req, err := gafftest.SignedRequest(context.Background(), ts.Getenv("URL")+"/api/v1/webhooks/custom", "custom", customSecret,
 			fmt.Appendf(nil, `{"id":"follow-%s-%d","type":"third"}`, args[1:], n))
@@ -437,7 +438,7 @@ func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	only(ts, neg, args, 3, "await PATH WANT URL")
-	ts.Check(poll(20*time.Second, func() error {
+	ts.Check(poll(eventually.Limit, func() error {
 		got, err := call(ts, http.MethodGet, args[2], http.Header{"Authorization": {"Bearer " + adminToken}}, nil)
 		if err != nil {
 			return err

@@ -25,6 +25,7 @@ import (
 
 	"gaff"
 	"gaff/internal/blob"
+	"gaff/internal/eventually"
 	"gaff/internal/media"
 	"gaff/internal/safehttp"
 	"gaff/internal/standin"
@@ -104,7 +105,7 @@ func (w *world) start() {
 }
 
 func (w *world) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), eventually.Limit)
 	defer cancel()
 	if err := w.gw.Stop(ctx); err != nil {
 		w.t.Error(err)
@@ -625,7 +626,7 @@ func TestAddressesAreJudged(t *testing.T) {
 			o.Client = safehttp.New(so)
 		})
 		id := w.add(srv.URL + c.path)
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(eventually.Limit)
 		for w.row(id).Storage == pipeline.StoragePending && time.Now().Before(deadline) {
 			time.Sleep(5 * time.Millisecond)
 		}

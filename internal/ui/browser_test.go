@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"gaff/internal/eventually"
 )
 
 // chromium is one browser for all journeys; each has a window of its own, with its own
@@ -141,9 +143,7 @@ func open(t *testing.T, address, token string, width, height int64, dark bool) *
 	if err := chromedp.Do(ctx, enable); err != nil {
 		t.Fatal(err)
 	}
-	var cancelTime func()
-	win.ctx, cancelTime = context.WithTimeout(ctx, 60*time.Second)
-	t.Cleanup(cancelTime)
+	win.ctx = ctx
 	scheme := "light"
 	if dark {
 		scheme = "dark"
@@ -167,12 +167,42 @@ func open(t *testing.T, address, token string, width, height int64, dark bool) *
 	return win
 }
 
+// run does actions one after another. Each has a deadline of its own, so that a journey of many
+// steps does not fail on a slow machine.
 func (w *window) run(actions ...chromedp.Action[chromedp.Void]) {
 	w.Helper()
-	if err := chromedp.Do(w.ctx, actions...); err != nil {
-		w.shot("failed-" + strings.ReplaceAll(w.Name(), "/", "-"))
+	for _, action := range actions {
+		if err := w.step(func(ctx context.Context) error { return chromedp.Do(ctx, action) }); err != nil {
+			w.shot("failed-" + strings.ReplaceAll(w.Name(), "/", "-"))
+			w.Fatal(err)
+		}
+	}
+}
+
+// step calls do with a context that ends after [eventually.Limit].
+func (w *window) step(do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(w.ctx, eventually.Limit)
+	defer cancel()
+	return do(ctx)
+}
+
+// ask runs one action that returns a value.
+func ask[T any](w *window, action chromedp.Action[T]) (value T, err error) {
+	err = w.step(func(ctx context.Context) error {
+		value, err = chromedp.Run(ctx, action)
+		return err
+	})
+	return value, err
+}
+
+// result returns the value of a script, and ends the test if it fails.
+func result[T any](w *window, script string) T {
+	w.Helper()
+	value, err := ask(w, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
+	if err != nil {
 		w.Fatal(err)
 	}
+	return value
 }
 
 // goTo opens a page of the console.
@@ -196,9 +226,9 @@ func (w *window) login() {
 // eventually waits until a script is true.
 func (w *window) eventually(what, script string) {
 	w.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(eventually.Limit)
 	for {
-		ok, err := chromedp.Run(w.ctx, chromedp.Evaluate[bool](script))
+		ok, err := ask(w, chromedp.Evaluate[bool](script))
 		if err == nil && ok {
 			return
 		}
@@ -212,7 +242,7 @@ func (w *window) eventually(what, script string) {
 
 func (w *window) text(selector string) string {
 	w.Helper()
-	text, err := chromedp.Run(w.ctx, chromedp.Text(chromedp.CSS(selector)))
+	text, err := ask(w, chromedp.Text(chromedp.CSS(selector)))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -223,7 +253,7 @@ func (w *window) text(selector string) string {
 // beside other temporary files.
 func (w *window) shot(name string) {
 	w.Helper()
-	png, err := chromedp.Run(w.ctx, chromedp.CaptureScreenshot())
+	png, err := ask(w, chromedp.CaptureScreenshot())
 	if err != nil {
 		w.Logf("no picture: %v", err)
 		return

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"gaff/internal/eventually"
 )
 
 // dev is a running "gaff dev": the real binary with its stand-ins, in a folder of its own.
@@ -77,7 +79,7 @@ func startDev(t *testing.T, dir string, args ...string) *dev {
 		if strings.Contains(said, "sample jobs were submitted") || strings.Contains(said, "In a second terminal") && strings.Contains(strings.Join(args, " "), "--samples=false") {
 			break
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > eventually.Limit {
 			t.Fatalf("gaff dev is not ready: %s", said)
 		}
 	}
@@ -131,7 +133,7 @@ func (d *dev) until(t *testing.T, text string, n int, args ...string) string {
 		if strings.Count(out, text) >= n {
 			return out
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > eventually.Limit {
 			t.Fatalf("gaff %s: no %d times %q: %s", strings.Join(args, " "), n, text, out)
 		}
 	}

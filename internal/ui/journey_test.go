@@ -170,8 +170,8 @@ func TestJourneyHostileContent(t *testing.T) {
 	for _, path := range []string{"/", "/events", "/events/" + id, "/events/" + id + "?body=raw", "/jobs", "/media", "/projects", "/audit"} {
 		win.goTo(path)
 		win.eventually("the page of "+path+" stands", `document.querySelector('main h1') !== null && document.querySelector('.side nav') !== null`)
-		if pwned, err := chromedp.Run(win.ctx, chromedp.Evaluate[bool](`window.pwned !== undefined || document.querySelector('main script, main svg[onload]') !== null`)); err != nil || pwned {
-			t.Errorf("%s: something ran, or could have (%v)", path, err)
+		if result[bool](win, `window.pwned !== undefined || document.querySelector('main script, main svg[onload]') !== null`) {
+			t.Errorf("%s: something ran, or could have", path)
 		}
 	}
 }
@@ -211,14 +211,10 @@ func TestAccessibility(t *testing.T) {
 				}
 				win.goTo(path)
 				win.budget(path)
-				findings, err := chromedp.Run(win.ctx, chromedp.Evaluate[[]string](string(axe)+`;
+				findings := result[[]string](win, string(axe)+`;
 					axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(r =>
 						r.violations.filter(v => v.impact === 'serious' || v.impact === 'critical')
-							.map(v => v.id + ': ' + v.help + ' ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + (n.any[0]?.message ?? '')).join(' | ')))`,
-					chromedp.EvalAwaitPromise))
-				if err != nil {
-					t.Fatalf("%s: %v", path, err)
-				}
+							.map(v => v.id + ': ' + v.help + ' ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + (n.any[0]?.message ?? '')).join(' | ')))`)
 				for _, f := range findings {
 					t.Errorf("%s: %s", path, f)
 				}
@@ -250,10 +246,7 @@ const costs = `new Promise(done => setTimeout(() => {
 // that was allowed.
 func (w *window) budget(path string) {
 	w.Helper()
-	got, err := chromedp.Run(w.ctx, chromedp.Evaluate[cost](costs, chromedp.EvalAwaitPromise))
-	if err != nil {
-		w.Fatalf("%s: %v", path, err)
-	}
+	got := result[cost](w, costs)
 	most := cost{Elements: 1400, Depth: 32, Requests: 7, Bytes: 60_000, Shift: .1}
 	if got.Elements > most.Elements || got.Depth > most.Depth || got.Requests > most.Requests || got.Bytes > most.Bytes || got.Shift > most.Shift {
 		w.Errorf("%s costs %+v; its budget is %+v", path, got, most)
@@ -332,13 +325,10 @@ func TestJourneyByKeyboard(t *testing.T) {
 		t.Helper()
 		for range 80 {
 			win.run(chromedp.KeyEvent("\t"))
-			there, err := chromedp.Run(win.ctx, chromedp.Evaluate[bool](`document.activeElement.matches('`+selector+`') && (() => {
+			there := result[bool](win, `document.activeElement.matches('`+selector+`') && (() => {
 				const s = getComputedStyle(document.activeElement), r = document.activeElement.getBoundingClientRect();
 				return s.outlineStyle !== 'none' && r.width > 0 && r.height > 0;
-			})()`))
-			if err != nil {
-				t.Fatal(err)
-			}
+			})()`)
 			if there {
 				return
 			}

@@ -23,6 +23,7 @@ import (
 	"gaff/gafftest"
 	"gaff/internal/access"
 	"gaff/internal/api"
+	"gaff/internal/eventually"
 	"gaff/internal/forwarding"
 	"gaff/internal/pgtest"
 	"gaff/internal/server"
@@ -265,7 +266,7 @@ func (w *world) sent(t *testing.T, source, body string) string {
 
 func (w *world) settled(t *testing.T, eventID string) gaff.Status {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), eventually.Limit)
 	defer cancel()
 	for {
 		changed := w.store.Changed()
@@ -279,7 +280,7 @@ func (w *world) settled(t *testing.T, eventID string) gaff.Status {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			t.Fatal("the event was not worked")
+			t.Fatal("the event was not processed")
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gaff"
+	"gaff/internal/eventually"
 	"gaff/internal/migrate"
 	"gaff/internal/pgtest"
 	"gaff/pipeline"
@@ -81,7 +82,7 @@ func TestCommitWithoutAnswer(t *testing.T) {
 		if i%4 < 2 {
 			node = other
 		}
-		eventually(t, "kept when it comes again", func() bool {
+		eventually.True(t, "kept when it comes again", func() bool {
 			rc, err = accept(node, key, false)
 			return err == nil
 		})
@@ -95,7 +96,7 @@ func TestCommitWithoutAnswer(t *testing.T) {
 	}
 	// Effects: a worker whose commit went unanswered tries again.
 	worked := map[string]bool{}
-	eventually(t, "all worked", func() bool {
+	eventually.True(t, "all worked", func() bool {
 		for i, w := range claim(t, st, 3) {
 			mode := []pgtest.Mode{pgtest.CutBeforeCommit, pgtest.CutAfterCommit, pgtest.Pass}[i%3]
 			proxy.Cut(mode, w.Event.WebhookID)
@@ -189,9 +190,10 @@ func unavailable(t *testing.T, st *postgres.Store, what string) {
 	if !errors.Is(err, gaff.ErrUnavailable) {
 		t.Errorf("%s: %v", what, err)
 	}
-	// A second more, for a machine that is busy with other tests.
-	if took := time.Since(began); took > patience+time.Second {
-		t.Errorf("%s: told after %s", what, took)
+	// Without a bound it would take minutes. Half a minute more than promised is for a machine
+	// that is busy with other tests.
+	if took := time.Since(began); took > patience+30*time.Second {
+		t.Errorf("%s: refused after %s", what, took)
 	}
 	if err := st.Ready(context.Background()); err == nil {
 		t.Errorf("%s: ready", what)
@@ -200,7 +202,7 @@ func unavailable(t *testing.T, st *postgres.Store, what string) {
 
 func recovers(t *testing.T, st *postgres.Store, what string) {
 	t.Helper()
-	eventually(t, what+": works again", func() bool {
+	eventually.True(t, what+": works again", func() bool {
 		_, err := accept(st, fmt.Sprint(what, time.Now().UnixNano()), false)
 		return err == nil && st.Ready(context.Background()) == nil
 	})
@@ -247,7 +249,7 @@ func TestServerGone(t *testing.T) {
 		}
 		end()
 		// The children of a killed server live on for a moment, and what they commit stays.
-		eventually(t, what+": noticed", func() bool {
+		eventually.True(t, what+": noticed", func() bool {
 			rc, err := accept(st, fmt.Sprint(what, time.Now().UnixNano()), false)
 			if err == nil {
 				kept = append(kept, rc.ID)
@@ -299,7 +301,7 @@ func TestNoMoreConnections(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it notices", func() bool {
+	eventually.True(t, "it notices", func() bool {
 		_, err := accept(st, fmt.Sprint("full-", time.Now().UnixNano()), false)
 		return err != nil
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gaff"
+	"gaff/internal/eventually"
 	"gaff/internal/migrate"
 	"gaff/internal/pgtest"
 	"gaff/pipeline"
@@ -67,16 +68,6 @@ func apply(st *postgres.Store, w gaff.Work) error {
 		_, err = tx.AddMedia(context.Background(), &pipeline.Media{JobID: j.ID, Position: "0", MediaType: pipeline.MediaImage})
 		return err
 	})
-}
-
-// eventually asks until it is so; the time is for a machine that has much else to do.
-func eventually(t *testing.T, what string, ask func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ask(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("still not: " + what)
-		}
-	}
 }
 
 func TestNodesShareTheWork(t *testing.T) {
@@ -159,7 +150,7 @@ func TestLeases(t *testing.T) {
 	proxy.Set(pgtest.Refuse)
 	began := time.Now()
 	var taken []gaff.Work
-	eventually(t, "taken over", func() bool {
+	eventually.True(t, "taken over", func() bool {
 		taken = append(taken, claim(t, other, 10)...)
 		return len(taken) == 2
 	})
@@ -179,7 +170,7 @@ func TestLeases(t *testing.T) {
 	if work := claim(t, third, 10); len(work) != 0 {
 		t.Errorf("another claims it: %+v", work)
 	}
-	eventually(t, "connected again", func() bool { return dying.Ready(context.Background()) == nil })
+	eventually.True(t, "connected again", func() bool { return dying.Ready(context.Background()) == nil })
 	if err := apply(dying, lost); !errors.Is(err, gaff.ErrLeaseLost) {
 		t.Errorf("the dead one finishes: %v", err)
 	}
@@ -206,7 +197,7 @@ func TestNewsOfOtherNodes(t *testing.T) {
 	a, b := open(t, address), open(t, address)
 	wake := b.Wake("")
 	// The listener may not be up yet; then the poll finds it.
-	eventually(t, "woken by another node", func() bool {
+	eventually.True(t, "woken by another node", func() bool {
 		if _, err := accept(a, fmt.Sprint(time.Now().UnixNano()), false); err != nil {
 			t.Fatal(err)
 		}
@@ -221,11 +212,7 @@ func TestNewsOfOtherNodes(t *testing.T) {
 	if _, err := accept(a, "change", false); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-changed:
-	case <-time.After(20 * time.Second):
-		t.Error("a change on another node is not told")
-	}
+	eventually.Receive(t, "a change on another node is noticed", changed)
 }
 
 // A reader of the stream misses nothing, though commits of several nodes overtake each
@@ -282,7 +269,7 @@ func TestStreamIsComplete(t *testing.T) {
 	}
 	total := 0
 	want.Range(func(any, any) bool { total++; return true })
-	eventually(t, "all seen", func() bool {
+	eventually.True(t, "all seen", func() bool {
 		read()
 		return len(seen) >= total
 	})
@@ -349,7 +336,7 @@ func TestRestoredOnAnotherServer(t *testing.T) {
 	if _, err := accept(st, "new", false); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a new change is seen", func() bool {
+	eventually.True(t, "a new change is seen", func() bool {
 		cs, _, gone, err := st.Changes(context.Background(), at, 10)
 		return err == nil && !gone && len(cs) == 1
 	})

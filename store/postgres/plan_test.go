@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gaff"
+	"gaff/internal/eventually"
 	"gaff/internal/id"
 	"gaff/internal/pgtest"
 	"gaff/store/postgres"
@@ -153,7 +154,7 @@ func touched(t *testing.T, address string) map[string]touches {
 	t.Helper()
 	all := map[string]touches{}
 	if err := onConn(address, func(c *pgx.Conn) error {
-		eventually(t, "all connections are closed", func() bool {
+		eventually.True(t, "all connections are closed", func() bool {
 			var others int
 			err := c.QueryRow(context.Background(), `select count(*) from pg_stat_activity
 				where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()`).Scan(&others)
