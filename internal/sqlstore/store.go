@@ -85,12 +85,23 @@ type Shared struct {
 	TxTime time.Duration
 }
 
+// Guard refuses transactions that might not survive a restart.
+type Guard interface {
+	// Begin is called before a transaction begins.
+	Begin(conn *sql.Conn) error
+	// Commit is called before it commits; next is the number that the next event had when it
+	// began.
+	Commit(conn *sql.Conn, next int64) error
+}
+
 // Options of a store.
 type Options struct {
 	Dialect Dialect
 	// Write is the only connection that writes; nil if Shared is set.
 	Write  *sql.Conn
 	Shared *Shared
+	// Guard judges each transaction of Write; may be nil.
+	Guard Guard
 	// Read is a pool for everything else.
 	Read *sql.DB
 	Log  *slog.Logger

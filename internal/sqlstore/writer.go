@@ -151,6 +151,8 @@ func (h *held) len() int {
 	return len(h.leases)
 }
 
+const nextEventText = `select coalesce(max(seq), 0) + 1 from event`
+
 func newWriter(ctx context.Context, s *Store) (*writer, error) {
 	w := &writer{
 		store: s, shared: s.opt.Shared,
@@ -161,7 +163,7 @@ func newWriter(ctx context.Context, s *Store) (*writer, error) {
 	}
 	var sessions []*session
 	if w.shared == nil {
-		err := s.opt.Write.QueryRowContext(ctx, `select coalesce(max(seq), 0) + 1 from event`).Scan(&w.nextEvent)
+		err := s.opt.Write.QueryRowContext(ctx, nextEventText).Scan(&w.nextEvent)
 		if err != nil {
 			return nil, fmt.Errorf("read the newest event: %w", err)
 		}
@@ -484,15 +486,30 @@ func (x *session) transact(batch []*op) (errs []error, err error) {
 			return nil, err
 		}
 	}
+	guard := x.w.store.opt.Guard
+	if guard != nil {
+		if err := guard.Begin(x.conn); err != nil {
+			return nil, err
+		}
+	}
 	t.now = time.Now()
 	if err := t.begin(); err != nil {
 		x.lose(err)
 		return nil, err
 	}
+	if x.w.shared == nil && x.w.nextEvent == 0 {
+		if err := t.row([]any{&x.w.nextEvent}, nextEventText); err != nil {
+			x.rollback(err)
+			return nil, err
+		}
+	}
 	nextEvent := x.w.nextEvent
 	defer func() {
 		if err == nil {
 			return
+		}
+		if errors.Is(err, ErrCollision) {
+			nextEvent = 0 // another program wrote events
 		}
 		for _, key := range t.took {
 			x.w.held.drop(key)
@@ -512,12 +529,17 @@ func (x *session) transact(batch []*op) (errs []error, err error) {
 		if t.broken != nil { // perhaps by what others put off
 			return nil, t.broken
 		}
-		if errs[i] != nil && (t.wrote || errors.Is(errs[i], gaff.ErrUnavailable)) {
+		if errs[i] != nil && (t.wrote || errors.Is(errs[i], gaff.ErrUnavailable) || errors.Is(errs[i], ErrCollision)) {
 			return nil, errs[i]
 		}
 	}
 	if err := t.finish(); err != nil {
 		return nil, err
+	}
+	if guard != nil {
+		if err := guard.Commit(x.conn, nextEvent); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.commit(); err != nil {
 		return nil, err

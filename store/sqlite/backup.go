@@ -21,7 +21,11 @@ func Backup(ctx context.Context, path, file string) (events int64, err error) {
 	}
 	// Readable by the owner alone, and under its name only when it is whole.
 	part := file + ".part"
-	if err := createPrivate(part); err != nil {
+	f, err := createPrivate(part)
+	if err != nil {
+		return 0, fmt.Errorf("back up: %w", err)
+	}
+	if err := f.Close(); err != nil {
 		return 0, fmt.Errorf("back up: %w", err)
 	}
 	defer func() {
@@ -91,7 +95,7 @@ func inspect(ctx context.Context, file string) (events int64, err error) {
 
 // openPlain opens a file without taking it over: no lock of ours, nothing set in it.
 func openPlain(path string) (*sql.DB, error) {
-	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_pragma=busy_timeout(30000)"}
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "mode=rw&_pragma=busy_timeout(30000)"}
 	db, err := sql.Open("sqlite", u.String())
 	if err == nil {
 		db.SetMaxOpenConns(1)

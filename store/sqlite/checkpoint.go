@@ -22,6 +22,7 @@ type checkpointer struct {
 	done chan struct{}
 	// between runs a function on the writing connection while no transaction is open.
 	between func(func(*sql.Conn) error) error
+	fault   func(error) error // takes note of errors
 }
 
 const (
@@ -31,14 +32,14 @@ const (
 	checkpointEvery = 20 * time.Millisecond
 )
 
-func newCheckpointer(path string, log *slog.Logger) (*checkpointer, error) {
+func newCheckpointer(path string, log *slog.Logger, fault func(error) error) (*checkpointer, error) {
 	db, err := sql.Open("sqlite", dsn(path, readerCache))
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
 	return &checkpointer{
-		db: db, log: log,
+		db: db, log: log, fault: fault,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
@@ -80,7 +81,7 @@ func (c *checkpointer) checkpoint() {
 	}
 	if err != nil {
 		// The log grows until it succeeds; nothing is lost.
-		c.log.Warn("write-ahead log not copied yet", "error", err)
+		c.log.Warn("write-ahead log not copied yet", "error", c.fault(err))
 	}
 }
 

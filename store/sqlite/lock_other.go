@@ -3,20 +3,36 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 )
 
-// lock makes sure that one process owns the database: while a process holds the file
+// lockFile makes sure that one process owns the database: while a process holds the file
 // open, Windows lets no other remove it, so a leftover of a process that died goes away
 // and a living one's stays.
-func lock(path string) (unlock func() error, err error) {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return nil, fmt.Errorf("another gaff process has this database open: stop it, or name another data folder (%w)", err)
+type lockFile struct{ file *os.File }
+
+var errInUse = errors.New("stop it, or name another data folder")
+
+func lock(path string) (*lockFile, error) {
+	name := path + ".lock"
+	if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("another gaff process has this database open: %w (%w)", errInUse, err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the database: %w", err)
 	}
-	return f.Close, nil
+	data, err := createPrivate(path)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &lockFile{f}, data.Close()
 }
+
+func (l *lockFile) hold(*slog.Logger) error { return nil }
+
+func (l *lockFile) close() error { return l.file.Close() }

@@ -38,6 +38,8 @@ type Options struct {
 	// QuarantineFor for how long (zero means 7 days).
 	MaxQuarantine int64
 	QuarantineFor time.Duration
+
+	opened func(*guard) // for tests
 }
 
 // Open opens or creates the database file at path and brings its schema up to date. It
@@ -59,13 +61,13 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := makeFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("create the data folder: %w", err)
 	}
 	// A commit is as durable with fdatasync and waits half as long: only the file's
 	// timestamps are left out. Platforms without it keep fsync.
 	_, _ = sqlite.Fdatasync(true)
-	unlock, err := lock(path + ".lock")
+	locked, err := lock(path)
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +78,10 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 			for i := len(opened) - 1; i >= 0; i-- {
 				_ = opened[i]()
 			}
-			_ = unlock()
+			_ = locked.close()
 		}
 	}()
-	if err := createPrivate(path); err != nil {
-		return nil, err
-	}
+	unclean := leftOpen(path)
 	writeDB, err := sql.Open("sqlite", dsn(path, writerCache, "_txlock=immediate", "_pragma=page_size(8192)"))
 	if err != nil {
 		return nil, err
@@ -95,6 +95,11 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	opened = append(opened, conn.Close)
 	if err := check(ctx, conn); err != nil {
 		return nil, err
+	}
+	if unclean {
+		if err := quickCheck(ctx, conn, o.Log); err != nil {
+			return nil, err
+		}
 	}
 	applied, err := migrate.Run(ctx, conn, "sqlite")
 	if err != nil {
@@ -110,39 +115,63 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	opened = append(opened, readDB.Close)
 	readDB.SetMaxOpenConns(4)
 	readDB.SetMaxIdleConns(4)
-	cp, err := newCheckpointer(path, o.Log)
+	g, err := newGuard(path, locked, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	cp, err := newCheckpointer(path, o.Log, g.fault)
 	if err != nil {
 		return nil, err
 	}
 	opened = append(opened, cp.db.Close)
 	st, err := sqlstore.New(ctx, sqlstore.Options{
 		Dialect: sqlstore.Dialect{
-			Name: "sqlite", Fault: fault,
+			Name: "sqlite", Fault: g.fault,
 			Body:    func(column string) string { return `cast(` + column + ` as text) like ? escape '\'` },
 			Pattern: sqlstore.Like,
 		},
-		Write: conn, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
+		Write: conn, Guard: g, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, Committed: cp.committed,
 		// The writing connection is the last to go: as the only one left, it copies the
 		// whole log into the database file.
-		Close: func() error { return errors.Join(cp.close(), readDB.Close(), conn.Close(), writeDB.Close(), unlock()) },
+		Close: func() error {
+			g.close()
+			return errors.Join(cp.close(), readDB.Close(), conn.Close(), writeDB.Close(), locked.close())
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	cp.between = st.Between
+	cp.between, g.between = st.Between, st.Between
+	if o.opened != nil {
+		o.opened(g)
+	}
+	g.start()
 	go cp.run()
 	return st, nil
 }
 
 // createPrivate makes the file before SQLite would, readable by its owner alone: it holds
 // customers' data.
-func createPrivate(path string) error {
+func createPrivate(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return fmt.Errorf("the database file cannot be written, check the folder's owner and free space: %w", err)
+		return nil, fmt.Errorf("the database file cannot be written, check the folder's owner and free space: %w", err)
 	}
-	return f.Close()
+	return f, nil
+}
+
+// makeFolder creates a folder whose name survives a power cut.
+func makeFolder(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	// Some file systems cannot sync a folder; then there is nothing to be done.
+	_ = syncFile(filepath.Dir(path))
+	return nil
 }
 
 // Page caches in KiB, of one connection each. The writer's holds the upper pages of every
@@ -153,9 +182,10 @@ const (
 )
 
 // dsn joins the pragmas. Their order matters: the wait for a lock comes before what may
-// need one, and the page size before the first page is written.
+// need one, and the page size before the first page is written. The file exists already: a
+// connection that made it again would delete the write-ahead log of one that was moved.
 func dsn(path string, cacheKiB int, extra ...string) string {
-	params := append([]string{"_pragma=busy_timeout(5000)"}, extra...)
+	params := append([]string{"mode=rw", "_pragma=busy_timeout(5000)"}, extra...)
 	params = append(params, "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)",
 		fmt.Sprintf("_pragma=cache_size(-%d)", cacheKiB), "_pragma=temp_store(MEMORY)", "_pragma=journal_size_limit(67108864)",
 		"_pragma=wal_autocheckpoint(0)") // see checkpointer
@@ -195,6 +225,10 @@ func fault(err error) error {
 	if !errors.As(err, &se) {
 		return err
 	}
+	if se.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY && strings.Contains(se.Error(), "event.seq") {
+		// Another program wrote events; the next number is read again.
+		return fmt.Errorf("%w: %w", sqlstore.ErrCollision, err)
+	}
 	switch se.Code() & 0xff {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CORRUPT,
@@ -218,6 +252,8 @@ func explain(err error) error {
 		hint = "the data folder cannot be written: check its owner and whether the disk is mounted read-only"
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
 		hint = "the file is damaged or no gaff database: restore a backup, or name another data folder"
+	case sqlite3.SQLITE_IOERR:
+		hint = "the disk failed to read or write: check it and its mount"
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		hint = "another process has the database open"
 	default:
