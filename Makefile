@@ -45,14 +45,18 @@ fuzz: ## fuzz every parser of what strangers send, FUZZTIME each
 		done; \
 	done
 
-bench: build ## measure against a bare server in the same run; see docs/benchmarks.md
-	$(GO) run ./internal/bench -gaff bin/gaff
+# VS names another gaff binary: both are measured in turns, and ratios printed.
+VS ?=
+BENCH = $(GO) run ./internal/bench -gaff bin/gaff $(if $(VS),-vs $(VS))
+
+bench: build ## measure against a bare server in the same run, and against the binary VS; see docs/benchmarks.md
+	$(BENCH)
 	$(GO) run ./internal/bench -workflows 10000
 	$(GO) test -run '^$$' -bench '^BenchmarkVerify$$' -benchtime 0.5s ./verify
 	$(GO) test -run '^$$' -bench '^BenchmarkManySources$$' -benchtime 0.5s ./internal/app
 
 bench-postgres: build ## the same on PostgreSQL, with one, two and three nodes
-	$(GO) run ./internal/bench -gaff bin/gaff -postgres
+	$(BENCH) -postgres
 
 bench-logs: build ## fill both stores with EVENTS events, and measure queries while more come in
 	$(GO) run ./internal/bench -gaff bin/gaff -logs $(EVENTS)

@@ -64,16 +64,21 @@ func newSink() *sink {
 // runForward measures forwarding: how fast a backlog goes out, beside a bare client that
 // sends the same to the same receiver; and what one dead destination among ten does to the
 // others.
-func runForward(binary string, d time.Duration, rounds int) error {
+func runForward(opt options) error {
 	fmt.Printf("\n%-56s %10s %7s %9s\n", "forwarding, 1 KiB, signed, 32 at once", "events/s", "ratio", "CPU µs/ev")
-	var bare, gaff []result
-	for range rounds {
+	var bare []result
+	backlogs := make([][]result, len(opt.builds))
+	for round := range opt.rounds {
 		s := newSink()
-		a, err := bareClient(s, d)
-		if err == nil {
+		a, err := bareClient(s, opt.duration)
+		for turn := range opt.builds {
+			if err != nil {
+				break
+			}
+			i := (turn + round) % len(opt.builds)
 			var b result
-			b, err = backlogOut(binary, s, int(a.rate*d.Seconds()/2))
-			gaff = append(gaff, b)
+			b, err = backlogOut(opt.builds[i].binary, s, int(a.rate*opt.duration.Seconds()/2))
+			backlogs[i] = append(backlogs[i], b)
 		}
 		s.Close()
 		if err != nil {
@@ -81,13 +86,22 @@ func runForward(binary string, d time.Duration, rounds int) error {
 		}
 		bare = append(bare, a)
 	}
-	a, b := median(bare), median(gaff)
-	fmt.Printf("%-56s %10.0f %7.3f\n", "(d) a bare http.Client", a.rate, 1.0)
-	fmt.Printf("%-56s %10.0f %7.3f %9.0f\n\n", "(e) gaff, a backlog to one destination", b.rate, b.rate/a.rate, b.cpu)
-	fmt.Printf("%-56s %9s %9s %9s\n", "ten destinations, 500 events/s, received to delivered", "p50 ms", "p99 ms", "events")
+	a := median(bare)
+	fmt.Printf("%-56s %10.0f %7.3f\n", "a bare http.Client", a.rate, 1.0)
+	for i, b := range opt.builds {
+		r := median(backlogs[i])
+		fmt.Printf("%-56s %10.0f %7.3f %9.0f\n", b.name+": a backlog to one destination", r.rate, r.rate/a.rate, r.cpu)
+	}
+	if len(opt.builds) == 2 {
+		before, after := median(backlogs[0]), median(backlogs[1])
+		fmt.Printf("%-56s %10.3f %7s %9.3f\n", "    after / before", after.rate/before.rate, "", after.cpu/before.cpu)
+	}
+	fmt.Printf("\n%-56s %9s %9s %9s\n", "ten destinations, 500 events/s, received to delivered", "p50 ms", "p99 ms", "events")
 	for _, dead := range []bool{false, true} {
-		if err := tenDestinations(binary, d, dead); err != nil {
-			return err
+		for _, b := range opt.builds {
+			if err := tenDestinations(b, opt.duration, dead); err != nil {
+				return fmt.Errorf("%s: %w", b.name, err)
+			}
 		}
 	}
 	return nil
@@ -221,7 +235,7 @@ const waitingForDead = 10_000
 
 // tenDestinations sends paced events to ten destinations, each of which takes a tenth. The
 // tenth of them lives, or hangs with many waiting for it.
-func tenDestinations(binary string, d time.Duration, dead bool) error {
+func tenDestinations(b build, d time.Duration, dead bool) error {
 	s := newSink()
 	defer s.Close()
 	hole, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
@@ -238,15 +252,14 @@ func tenDestinations(binary string, d time.Duration, dead bool) error {
 		}
 		fmt.Fprintf(&config, "  d%d: {url: %q, secrets: [%q], events: [\"custom:order.%d\"], timeout: 2s}\n", i, url, forwardSecret, i)
 	}
-	_, addr, end, err := forwardGateway(binary, config.String())
+	_, addr, end, err := forwardGateway(b.binary, config.String())
 	if err != nil {
 		return err
 	}
 	defer end()
 	typed := func(kind func(n int64) int64) func([]byte, int64) []byte {
 		return func(b []byte, n int64) []byte {
-			b = append(b, `{"id":"order-`...)
-			b = strconv.AppendInt(append(strconv.AppendInt(b, began, 36), '-'), n, 10)
+			b = appendID(append(b, `{"id":"order-`...), n)
 			b = append(b, `","type":"order.`...)
 			b = strconv.AppendInt(b, kind(n), 10)
 			return pad(append(b, `","data":"`...), `"}`)
@@ -282,9 +295,9 @@ func tenDestinations(binary string, d time.Duration, dead bool) error {
 		return errors.New("nothing was forwarded")
 	}
 	slices.Sort(s.took)
-	name := "(f) all ten live"
+	name := b.name + ": all ten live"
 	if dead {
-		name = fmt.Sprintf("(g) one hangs, %d wait for it: the other nine", waitingForDead)
+		name = fmt.Sprintf("%s: one hangs, %d wait for it: the other nine", b.name, waitingForDead)
 	}
 	fmt.Printf("%-56s %9.1f %9.1f %9d\n", name, ms(s.took[len(s.took)/2]), ms(s.took[len(s.took)*99/100]), len(s.took))
 	return nil

@@ -27,14 +27,28 @@ type load struct {
 	more func() bool
 }
 
+// result is what one measurement found. All but rate, p50 and p99 are per event or per second of
+// the measured time.
 type result struct {
-	rate     float64 // a second
+	rate     float64 // events a second
 	p50, p99 time.Duration
-	cpu      float64 // microseconds of the server's an event
+	cpu      float64 // microseconds of the server's CPU time an event, with its database's
+	written  float64 // bytes that the server wrote to files, an event
+	syncs    float64 // flushes of the disk a second, by all programs of the machine
+}
+
+func printHeader() {
+	fmt.Printf("%-48s %5s %9s %7s %8s %8s %9s %9s %8s\n", "", "conns", "events/s", "ratio", "p50 ms", "p99 ms", "CPU µs/ev", "bytes/ev", "syncs/s")
 }
 
 func (r result) print(name string, conns int, ratio float64) {
-	fmt.Printf("%-44s %6d %10.0f %7.3f %9.1f %9.1f %9.0f\n", name, conns, r.rate, ratio, ms(r.p50), ms(r.p99), r.cpu)
+	fmt.Printf("%-48s %5d %9.0f %7.3f %8.1f %8.1f %9.0f %9.0f %8.0f\n", name, conns, r.rate, ratio, ms(r.p50), ms(r.p99), r.cpu, r.written, r.syncs)
+}
+
+// printRatio compares two builds: below 1 is better for all but events/s.
+func printRatio(before, after result) {
+	fmt.Printf("%-48s %5s %9.3f %7s %8.3f %8.3f %9.3f %9.3f %8.3f\n", "    after / before", "", after.rate/before.rate, "",
+		ms(after.p50)/ms(before.p50), ms(after.p99)/ms(before.p99), after.cpu/before.cpu, after.written/before.written, after.syncs/before.syncs)
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -49,13 +63,15 @@ var sequence atomic.Int64
 
 // measure runs a load for d. The clock goes on until after returns, so that work which is
 // only accepted counts as not done.
-func measure(p *process, l load, conns int, d time.Duration, after func() error) (result, error) {
-	cpu, began := p.cpu(), time.Now()
+func measure(t target, l load, conns int, d time.Duration, after func() error) (result, error) {
+	before, began := t.usage(), time.Now()
 	stop := began.Add(d)
 	var wg sync.WaitGroup
 	waits, errs := make([][]time.Duration, conns), make([]error, conns)
 	for i := range conns {
-		wg.Go(func() { waits[i], errs[i] = l.send(stop, time.Duration(i)*l.every/time.Duration(conns)) })
+		one := l
+		one.addr = t.addrs[i%len(t.addrs)]
+		wg.Go(func() { waits[i], errs[i] = one.send(stop, time.Duration(i)*l.every/time.Duration(conns)) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -66,15 +82,18 @@ func measure(p *process, l load, conns int, d time.Duration, after func() error)
 			return result{}, err
 		}
 	}
-	took := time.Since(began)
+	took, used := time.Since(began), t.usage()
 	all := slices.Concat(waits...)
 	if len(all) == 0 {
 		return result{}, errors.New("no request was answered")
 	}
 	slices.Sort(all)
+	events := float64(len(all))
 	return result{
-		rate: float64(len(all)) / took.Seconds(), p50: all[len(all)/2], p99: all[len(all)*99/100],
-		cpu: float64((p.cpu() - cpu).Microseconds()) / float64(len(all)),
+		rate: events / took.Seconds(), p50: all[len(all)/2], p99: all[len(all)*99/100],
+		cpu:     float64((used.cpu - before.cpu).Microseconds()) / events,
+		written: float64(used.written-before.written) / events,
+		syncs:   float64(used.syncs-before.syncs) / took.Seconds(),
 	}, nil
 }
 

@@ -117,7 +117,7 @@ func askLogs(gw *process, addr, store string, events int, d time.Duration) error
 	loaded := make(chan result, 1)
 	failed := make(chan error, 1)
 	go func() {
-		r, err := measure(gw, l, 8, d, nil)
+		r, err := measure(target{nodes: []*process{gw}, addrs: []string{addr}}, l, 8, d, nil)
 		loaded <- r
 		failed <- err
 	}()

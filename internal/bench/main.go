@@ -3,10 +3,10 @@
 // one makes the load. It sends to 127.0.0.1 only.
 //
 //	go run ./internal/bench -gaff bin/gaff
+//	go run ./internal/bench -gaff bin/gaff -vs /tmp/gaff-before
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -21,7 +21,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,13 +28,15 @@ import (
 
 const (
 	secret = "bench-secret"
-	token  = "bench-token"
+	token  = "bench-token-0123456789abcdef"
 )
 
 func main() {
 	var (
 		binary   = flag.String("gaff", "bin/gaff", "the gaff binary to measure")
+		vs       = flag.String("vs", "", "another gaff binary, measured in turns with -gaff; ratios of the two are printed")
 		duration = flag.Duration("d", 5*time.Second, "how long each measurement takes")
+		warmup   = flag.Duration("warmup", 2*time.Second, "how long each load runs before it is measured for the first time")
 		rounds   = flag.Int("rounds", 3, "how often each is repeated; medians are printed")
 		pg       = flag.Bool("postgres", false, "measure one, two and three nodes on a PostgreSQL of the tests' own")
 		runs     = flag.Int("workflows", 0, "measure only so many runs of a workflow")
@@ -49,10 +50,22 @@ func main() {
 	if *runs > 0 {
 		exit(measureWorkflows(*runs))
 	}
+	if *ids != "random" && *ids != "rising" {
+		exit(fmt.Errorf("unknown -ids %q: want random or rising", *ids))
+	}
 	path, err := filepath.Abs(*binary) // the gateway runs in a folder of its own
 	if err != nil {
 		exit(err)
 	}
+	builds := []build{{"gaff", path}}
+	if *vs != "" {
+		other, err := filepath.Abs(*vs)
+		if err != nil {
+			exit(err)
+		}
+		builds = []build{{"before", other}, {"after", path}}
+	}
+	opt := options{builds: builds, duration: *duration, warmup: *warmup, rounds: *rounds}
 	if *logs > 0 {
 		exit(runLogs(path, *logs, 12**duration))
 	}
@@ -60,14 +73,14 @@ func main() {
 		exit(measureConsole(path, *console))
 	}
 	if *pg {
-		exit(runPostgres(path, *duration, *rounds))
+		exit(runPostgres(opt))
 	}
 	if !*forwardAlone {
-		if err := run(path, *duration, *rounds); err != nil {
+		if err := runAccept(opt); err != nil {
 			exit(err)
 		}
 	}
-	exit(runForward(path, *duration, *rounds))
+	exit(runForward(opt))
 }
 
 func exit(err error) {
@@ -99,123 +112,6 @@ func serveBare(addr string) error {
 	}))
 }
 
-func run(binary string, d time.Duration, rounds int) error {
-	describeMachine()
-	bareBase := freeAddr()
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	bare, err := start(exec.Command(self, "-bare", bareBase), bareBase)
-	if err != nil {
-		return err
-	}
-	defer bare.stop()
-	dir, err := os.MkdirTemp("", "gaff-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	began := time.Now()
-	gw, gaffBase, err := serve(binary, dir)
-	if err != nil {
-		return err
-	}
-	defer gw.stop()
-	fmt.Printf("ready %d ms after start\n", time.Since(began).Milliseconds())
-	time.Sleep(2 * time.Second)
-	fmt.Printf("resident idle %d MiB\n\n", gw.resident()>>20)
-
-	custom := load{addr: gaffBase, path: "/api/v1/webhooks/custom", header: "X-Webhook-Signature", body: customBody}
-	plain := load{addr: bareBase, path: "/", header: "X-Webhook-Signature", body: customBody}
-	falLoad := load{addr: gaffBase, path: "/api/v1/webhooks/fal", header: "X-Fal-Signature", body: falBody}
-
-	bareRate := map[int]float64{}
-	fmt.Printf("%-44s %6s %10s %7s %9s %9s %9s\n", "", "conns", "events/s", "ratio", "p50 ms", "p99 ms", "CPU µs/ev")
-	for _, conns := range []int{64, 256} {
-		var as, bs []result
-		for range rounds {
-			a, err := measure(bare, plain, conns, d, nil)
-			if err != nil {
-				return err
-			}
-			b, err := measure(gw, custom, conns, d, nil)
-			if err != nil {
-				return err
-			}
-			as, bs = append(as, a), append(bs, b)
-		}
-		a, b := median(as), median(bs)
-		bareRate[conns] = a.rate
-		a.print("(a) bare net/http, HMAC", conns, 1)
-		b.print("(b) gaff, custom event without handler", conns, b.rate/a.rate)
-	}
-	var cs []result
-	for range rounds {
-		c, err := measure(gw, falLoad, 64, d, func() error { return drained(gaffBase) })
-		if err != nil {
-			return err
-		}
-		cs = append(cs, c)
-	}
-	c := median(cs)
-	c.print("(c) gaff, fal event, job and media done", 64, c.rate/bareRate[64])
-	fmt.Printf("\nresident loaded, highest: %d MiB\n\n", gw.peak()>>20)
-	return paced(gw, falLoad, gaffBase)
-}
-
-// paced offers 1,000 events a second and looks at the waits.
-func paced(gw *process, l load, base string) error {
-	const perSecond, seconds = 1000, 10
-	l.every = 64 * time.Second / perSecond
-	since := time.Now()
-	r, err := measure(gw, l, 64, seconds*time.Second, func() error { return drained(base) })
-	if err != nil {
-		return err
-	}
-	done, err := doneTimes(base, since)
-	if err != nil {
-		return err
-	}
-	slices.Sort(done)
-	fmt.Printf("at %.0f a second offered: reply p50 %.1f ms, p99 %.1f ms; received to effects done p50 %d ms, p99 %d ms (%d events); %.0f CPU µs an event\n",
-		r.rate, ms(r.p50), ms(r.p99), done[len(done)/2].Milliseconds(), done[len(done)*99/100].Milliseconds(), len(done), r.cpu)
-	return nil
-}
-
-func customBody(b []byte, n int64) []byte {
-	b = append(b, `{"id":"order-`...)
-	b = strconv.AppendInt(b, began, 36)
-	b = strconv.AppendInt(append(b, '-'), n, 10)
-	b = append(b, `","type":"order.paid","data":"`...)
-	return pad(b, `"}`)
-}
-
-func falBody(b []byte, n int64) []byte {
-	name := strconv.AppendInt(nil, began, 36)
-	name = strconv.AppendInt(append(name, '-'), n, 10)
-	b = append(b, `{"request_id":"`...)
-	b = append(b, name...)
-	b = append(b, `","status":"completed","result":{"images":[{"url":"https://example.com/`...)
-	b = append(b, name...)
-	b = append(b, `.jpg","width":1024,"height":1024}],"seed":17454220438242315174},"metadata":{"job_id":"job-`...)
-	b = append(b, name...)
-	b = append(b, `","project_id":"project-1","user_id":"user-1","generation_type":"image"},"prompt":"`...)
-	return pad(b, `"}`)
-}
-
-// began makes the ids of one run differ from those of another.
-var began = time.Now().UnixNano()
-
-// pad fills a body up to 1 KiB.
-func pad(b []byte, end string) []byte {
-	const size = 1024
-	for len(b) < size-len(end) {
-		b = append(b, "abcdefghijklmnopqrstuvwxyz012345"[:min(32, size-len(end)-len(b))]...)
-	}
-	return append(b, end...)
-}
-
 type process struct {
 	cmd *exec.Cmd
 }
@@ -240,20 +136,6 @@ func start(cmd *exec.Cmd, addr string) (*process, error) {
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(os.Interrupt)
 	_ = p.cmd.Wait()
-}
-
-// cpu is the user and system time that the process has used.
-func (p *process) cpu() time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	// The fields after the name in parentheses; times are the 12th and 13th, in
-	// hundredths of a second.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 func (p *process) resident() int64 { return p.status("VmRSS:") }
