@@ -3,6 +3,8 @@ package verify
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -25,11 +27,15 @@ sources:
 ` + "`gaff sources show NAME`" + ` prints what to enter where. "Can send" tells whether ` + "`gaff send`" + ` and ` + "`gaff sign`" + ` can play the
 sender; where they cannot, the sender holds the only key that signs. Handshakes are answered by gaff. A sender
 with batches brings several events in a request, each kept under its own id. One with jobs moves the status of jobs and adds their files,
-as fal does. [verification.md](verification.md) tells how each is checked.
+as fal does. [verification.md](verification.md) says how each is verified.
 
-| preset | sender | checks | settings | knows | can send |
-|---|---|---|---|---|---|
+"Compared" is the day on which the preset was last compared with the sender's own document or SDK, and which one. A preset
+without a date may be out of date: the reason is below the table. Senders change; report a difference as an issue.
+
+| preset | sender | checks | settings | knows | can send | compared |
+|---|---|---|---|---|---|---|
 `)
+	unchecked := map[string][]string{}
 	for _, name := range Presets() {
 		s, _ := Preset(name)
 		about := PresetAbout(name)
@@ -37,10 +43,31 @@ as fal does. [verification.md](verification.md) tells how each is checked.
 		if about.Docs != "" {
 			title = "[" + title + "](" + about.Docs + ")"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", name, title, s.summary(), ticked(s.Needs()), strings.Join(s.Traits(), ", "), yes(s.CanSign()))
+		compared := "no"
+		if about.Checked != nil {
+			compared = about.Checked.markdown()
+		} else {
+			unchecked[about.Unchecked] = append(unchecked[about.Unchecked], name)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n", name, title, s.summary(), ticked(s.Needs()),
+			strings.Join(s.Traits(), ", "), yes(s.CanSign()), compared)
+	}
+	if len(unchecked) > 0 {
+		b.WriteString("\nPresets that were not compared, by reason:\n\n")
+	}
+	for _, reason := range slices.Sorted(maps.Keys(unchecked)) {
+		fmt.Fprintf(&b, "- %s: %s\n", reason, ticked(unchecked[reason]))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// markdown returns the day, with a link to the document or the name of the SDK.
+func (c *Checked) markdown() string {
+	if strings.HasPrefix(c.Source, "https://") {
+		return "[" + c.Date + "](" + c.Source + ")"
+	}
+	return c.Date + ", `" + c.Source + "`"
 }
 
 func ticked(names []string) string {

@@ -105,6 +105,19 @@ type About struct {
 	Secret string `json:"secret,omitempty"`
 	// Events says which to choose, and where; empty where there is nothing to choose.
 	Events string `json:"events,omitempty"`
+	// Checked says when the preset was last compared with what the sender documents;
+	// nil: it was not, for the reason in Unchecked. One of both is always set.
+	Checked   *Checked `json:"checked,omitempty"`
+	Unchecked string   `json:"unchecked,omitempty"`
+}
+
+// Checked says what a preset was compared with, and when.
+type Checked struct {
+	// Source is the address of the sender's document, or the sender's SDK as
+	// "npm NAME@VERSION" or "go MODULE@VERSION".
+	Source string `json:"source"`
+	// Date is the day of the comparison, such as 2026-11-29.
+	Date string `json:"date"`
 }
 
 var abouts = sync.OnceValue(func() map[string]About {

@@ -27,6 +27,9 @@ type presetDoc struct {
 	Knows    []string      `json:"knows"`
 	CanSend  bool          `json:"canSend"`
 	Verify   verify.Scheme `json:"verify"`
+	// Checked or Unchecked is set: what the preset was compared with, or why it was not.
+	Checked   *verify.Checked `json:"checked,omitempty"`
+	Unchecked string          `json:"unchecked,omitempty"`
 }
 
 func newPresetDoc(name string) presetDoc {
@@ -35,6 +38,7 @@ func newPresetDoc(name string) presetDoc {
 	return presetDoc{
 		Name: name, Title: about.Title, Docs: about.Docs, Where: about.Where, Secret: about.Secret, Events: about.Events,
 		Settings: append([]string{}, s.Needs()...), Knows: append([]string{}, s.Traits()...), CanSend: s.CanSign(), Verify: s,
+		Checked: about.Checked, Unchecked: about.Unchecked,
 	}
 }
 
@@ -119,6 +123,11 @@ func (p *program) showSetup(preset, address string) error {
 		}
 	}
 	t.pair("  docs", doc.Docs)
+	if doc.Checked != nil {
+		t.row("  compared", doc.Checked.Date+" with "+doc.Checked.Source)
+	} else {
+		t.pair("  compared", doc.Unchecked)
+	}
 	return t.flush()
 }
 
