@@ -74,7 +74,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the console asks the API's handler, and does not know it",
-		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|diff|inproc|redact|stats)$`,
+		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|diff|inproc|redact|shell|stats)$`,
 	},
 	{
 		why:  "only app joins the parts",

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"gaff/internal/shell"
 )
 
 // bulk is what the API says about a bulk action.
@@ -144,7 +146,7 @@ func (p *program) watchBulk(ctx context.Context, c *client, b *bulk, asJSON bool
 		}
 		select {
 		case <-ctx.Done():
-			fmt.Fprintf(p.Stderr, "\nit goes on in the gateway: gaff bulk show %s\n", clean(b.ID))
+			fmt.Fprintf(p.Stderr, "\nit goes on in the gateway: %s\n", shell.Words("gaff", "bulk", "show", b.ID))
 			return ctx.Err()
 		case <-time.After(bulkEvery):
 		}

@@ -18,6 +18,7 @@ import (
 
 	"gaff/internal/app"
 	"gaff/internal/config"
+	"gaff/internal/shell"
 	"gaff/pipeline"
 	"gaff/workflow"
 )
@@ -154,12 +155,12 @@ func (p *program) printRun(r *workflowRun) error {
 	for _, s := range r.Steps {
 		for _, item := range s.Items {
 			if item.Status == "failed" {
-				fmt.Fprintf(p.Stdout, "\n%s, item %d: %s\n  gaff runs retry %s --step %s --item %d\n", clean(s.Name), *item.Item, clean(item.Error),
-					clean(r.ID), clean(s.Name), *item.Item)
+				fmt.Fprintf(p.Stdout, "\n%s, item %d: %s\n  %s\n", clean(s.Name), *item.Item, clean(item.Error),
+					shell.Words("gaff", "runs", "retry", r.ID, "--step", s.Name, "--item", strconv.Itoa(*item.Item)))
 			}
 		}
 		if s.Kind == "approve" && s.Status == "waiting" {
-			fmt.Fprintf(p.Stdout, "\n%s waits for a decision:\n  gaff runs approve %s --step %s\n", clean(s.Name), clean(r.ID), clean(s.Name))
+			fmt.Fprintf(p.Stdout, "\n%s waits for a decision:\n  %s\n", clean(s.Name), shell.Words("gaff", "runs", "approve", r.ID, "--step", s.Name))
 		}
 	}
 	return nil
@@ -268,7 +269,7 @@ func (p *program) runsStartCommand() *cobra.Command {
 					return err
 				}
 			} else {
-				fmt.Fprintf(p.Stdout, "started %s; see gaff runs show %s\n", clean(r.ID), clean(r.ID))
+				fmt.Fprintf(p.Stdout, "started %s; see %s\n", clean(r.ID), shell.Words("gaff", "runs", "show", r.ID))
 			}
 			if o.watch {
 				return p.watchRun(ctx, c, r.ID, o.asJSON)
@@ -759,7 +760,7 @@ func (p *program) showProject(ctx context.Context, c *client, pr *project) error
 			return err
 		}
 		if more {
-			fmt.Fprintf(p.Stdout, "  … and more: gaff %s list --project %s\n", part.name, clean(pr.ID))
+			fmt.Fprintf(p.Stdout, "  … and more: %s\n", shell.Words("gaff", part.name, "list", "--project", pr.ID))
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"gaff/internal/access"
 	"gaff/internal/diff"
 	"gaff/internal/redact"
+	"gaff/internal/shell"
 	"gaff/pipeline"
 )
 
@@ -227,13 +228,13 @@ func (c *console) event(q *request) (templ.Component, error) {
 	data := []byte(d.Data)
 	if r := d.Request; r != nil {
 		v.URL, v.Header = redact.URL(r.URL), redact.Header(r.Header)
-		v.Curl = curl(r.Method, v.URL, v.Header, r.Body, d.ID+".bin")
+		v.Curl = shell.Curl(shell.Request{Method: r.Method, URL: c.sendTo(d.Source, v.URL), Header: v.Header, Body: r.Body, File: d.ID + ".bin"})
 		if v.Raw {
 			data = r.Body
 		}
 	}
 	v.Body = show(data, v.Raw)
-	v.Send = "gaff events show " + d.ID + " --json | jq -c .data | gaff send " + d.Source + " --type " + quote(d.Type) + " --data -"
+	v.Send = shell.Words("gaff", "events", "show", d.ID, "--json") + " | jq -c .data | " + shell.Words("gaff", "send", d.Source, "--type", d.Type, "--data", "-")
 	for _, delivery := range d.Deliveries {
 		v.MayRetry = v.MayRetry || delivery.State == gaff.StateDead || delivery.State == gaff.StateCanceled
 		v.Tries = append(v.Tries, triesOf(delivery, d.Attempts))
@@ -355,8 +356,28 @@ func (c *console) rejection(q *request) (templ.Component, error) {
 	v := rejectionView{
 		Rejection: *r, Address: redact.URL(r.URL), Headers: redact.Header(r.Header), Body: show(r.Body, false), Now: q.now, Advice: advice(r), MayAct: q.may(access.Operator),
 	}
-	v.Curl = curl(r.Method, v.Address, v.Headers, r.Body, "body.bin")
+	v.Curl = shell.Curl(shell.Request{Method: r.Method, URL: c.sendTo(r.Source, v.Address), Header: v.Headers, Body: r.Body, File: "body.bin"})
 	return rejectionPage(v), nil
+}
+
+// sendTo is the configured address of a source with the callback token and the query of a
+// request. The request's own address begins with the Host that its sender chose.
+func (c *console) sendTo(source, received string) string {
+	to := c.o.Address(url.PathEscape(source))
+	if _, rest, ok := strings.Cut(received, "://"); ok {
+		received = rest
+	}
+	path, query, hasQuery := strings.Cut(received, "?")
+	_, path, _ = strings.Cut(path, "/")
+	if below, ok := strings.CutPrefix("/"+path, gaff.PathPrefix); ok {
+		if _, token, ok := strings.Cut(below, "/"); ok {
+			to += "/" + token
+		}
+	}
+	if hasQuery {
+		to += "?" + query
+	}
+	return to
 }
 
 // advice says what to look at when a request was refused.

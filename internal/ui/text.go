@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -207,45 +206,6 @@ func show(body []byte, raw bool) shown {
 		s.Tokens = []token{{"", visible(string(text))}}
 	}
 	return s
-}
-
-// maxTyped is how long a body may be to stand in a command, in bytes.
-const maxTyped = 16 << 10
-
-// quote writes text as one word of a POSIX shell.
-func quote(text string) string {
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-}
-
-// curl is a command that sends a request again. Headers that curl or the connection makes
-// itself are left out. A long body is read from file, the name of its download.
-func curl(method, address string, header map[string][]string, body []byte, file string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "curl -X %s %s", method, quote(address))
-	names := make([]string, 0, len(header))
-	for name := range header {
-		switch strings.ToLower(name) {
-		case "content-length", "host", "connection", "accept-encoding", "user-agent", "accept":
-			continue
-		}
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		for _, value := range header[name] {
-			fmt.Fprintf(&b, " \\\n  -H %s", quote(name+": "+value))
-		}
-	}
-	switch {
-	case len(body) == 0:
-	case len(body) > maxTyped:
-		fmt.Fprintf(&b, " \\\n  --data-binary @%s", quote(file))
-	case !utf8.Valid(body) || bytes.IndexByte(body, 0) >= 0:
-		fmt.Fprintf(&b, " \\\n  --data-binary @<(base64 -d <<< %s)", quote(base64.StdEncoding.EncodeToString(body)))
-	default:
-		fmt.Fprintf(&b, " \\\n  --data-binary %s", quote(string(body)))
-	}
-	return b.String()
 }
 
 // A flash is a short message for the next page.

@@ -64,15 +64,6 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-func TestCurlQuotes(t *testing.T) {
-	t.Parallel()
-	got := curl("POST", "https://x/?a='b'", map[string][]string{"X-Sig": {"it's"}, "Host": {"x"}}, []byte(`{"a":"$(rm) 'x'"}`), "")
-	want := `curl -X POST 'https://x/?a='\''b'\''' \` + "\n" + `  -H 'X-Sig: it'\''s' \` + "\n" + `  --data-binary '{"a":"$(rm) '\''x'\''"}'`
-	if got != want {
-		t.Errorf("%s\nwant\n%s", got, want)
-	}
-}
-
 func TestAdviceForEveryRefusal(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 401, 404, 413, 503} {
