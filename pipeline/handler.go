@@ -181,12 +181,20 @@ func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *
 	}
 	if u.JobID != "" {
 		j, err = tx.Job(ctx, u.JobID)
+		if err == nil && j.Provider != u.Provider && u.OwnJobID != "" {
+			u.JobID = u.OwnJobID
+			j, err = tx.Job(ctx, u.JobID)
+		}
 		if errors.Is(err, gaff.ErrNotFound) && !u.Create && u.RequestID != "" {
 			// What the sender echoes need not be an id of ours.
 			j, err = tx.JobByRequest(ctx, u.Provider, u.RequestID)
 		}
 	} else {
 		j, err = tx.JobByRequest(ctx, u.Provider, u.RequestID)
+	}
+	if err == nil && j.Provider != u.Provider {
+		return nil, false, gaff.Discard(fmt.Errorf("job %s is one of %s: a webhook of %s cannot change it",
+			clipText(j.ID), j.Provider, u.Provider))
 	}
 	if err == nil {
 		if l := h.o.Ledger; l != nil {

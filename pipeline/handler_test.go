@@ -23,10 +23,10 @@ import (
 type studio struct{}
 
 type said struct {
-	Job, Request, Status, Error, Project, User, Kind string
-	Create                                           bool
-	Result                                           json.RawMessage `json:",omitempty"`
-	Break                                            string
+	Job, Own, Request, Status, Error, Project, User, Kind string
+	Create                                                bool
+	Result                                                json.RawMessage `json:",omitempty"`
+	Break                                                 string
 }
 
 func (studio) Verify(context.Context, *gaff.Request) (gaff.Verification, error) {
@@ -57,7 +57,7 @@ func (studio) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 		return pipeline.Update{}, gaff.Discard(fmt.Errorf("status %q", s.Status))
 	}
 	u := pipeline.Update{
-		Provider: "studio", JobID: s.Job, RequestID: s.Request, Create: s.Create, ProjectID: s.Project, UserID: s.User, Kind: s.Kind,
+		Provider: "studio", JobID: s.Job, OwnJobID: s.Own, RequestID: s.Request, Create: s.Create, ProjectID: s.Project, UserID: s.User, Kind: s.Kind,
 		Status: status, Result: s.Result, Error: s.Error,
 	}
 	var err error
@@ -251,6 +251,34 @@ func TestOneRequestIsOneJob(t *testing.T) {
 		s.say(t, said{Request: "r", Status: "completed", Result: json.RawMessage(oneFile)})
 		if j := s.job(t, "first"); j.Status != pipeline.JobCompleted {
 			t.Errorf("the first job is %s", j.Status)
+		}
+	})
+}
+
+// What another provider's webhook names is not its job: the secret of one source must not
+// finish, fail or fill the work of another.
+func TestJobOfAnotherProviderIsNotChanged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		if err := s.st.Write(context.Background(), func(tx pipeline.Tx) error {
+			return tx.InsertJob(context.Background(), &pipeline.Job{ID: "theirs", Provider: "fal", RequestID: "r", CreatedAt: tx.Now()})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		ev := s.say(t, said{Job: "theirs", Request: "r", Create: true, Status: "completed", Result: json.RawMessage(oneFile)})
+		if j := s.job(t, "theirs"); j.Status != pipeline.JobQueued {
+			t.Errorf("another provider's job is %s", j.Status)
+		}
+		if got := s.event(t, ev); got.Status != gaff.StatusError || !strings.Contains(got.Error, "is one of fal") {
+			t.Errorf("the event is %s: %q", got.Status, got.Error)
+		}
+		s.say(t, said{Job: "theirs", Own: "ours", Request: "ours", Create: true, Status: "completed", Result: json.RawMessage(oneFile)})
+		if j := s.job(t, "ours"); j.Status != pipeline.JobCompleted || j.Provider != "studio" {
+			t.Errorf("the provider's own job is %s of %s", j.Status, j.Provider)
+		}
+		if j := s.job(t, "theirs"); j.Status != pipeline.JobQueued {
+			t.Errorf("another provider's job is %s", j.Status)
 		}
 	})
 }

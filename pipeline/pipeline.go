@@ -273,6 +273,9 @@ type Update struct {
 	// JobID is the asker's own id, if the event carries it; else RequestID finds the job.
 	JobID     string
 	RequestID string
+	// OwnJobID is the job to change in place of JobID if that is a job of another provider,
+	// such as the one whose result this provider works on. Empty: there is none.
+	OwnJobID string
 	// Create allows a job that is not known yet to be made from the fields here. Only
 	// for events whose proof shows that they are about our own work.
 	Create            bool

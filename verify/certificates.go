@@ -70,6 +70,9 @@ func (c certificates) checkRSA(ctx context.Context, address string, h crypto.Has
 	return fingerprint(cert.RawSubjectPublicKeyInfo), nil
 }
 
+// awsRegion is the form of the name of a region of Amazon's, such as us-gov-west-1.
+const awsRegion = `[a-z]{2}(-[a-z]{1,20}){1,3}-[0-9]`
+
 // sns is Amazon's Simple Notification Service.
 type sns struct {
 	scheme Scheme
@@ -89,7 +92,8 @@ var (
 		"SubscriptionConfirmation": {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"},
 		"UnsubscribeConfirmation":  {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"},
 	}
-	snsCertURL = regexp.MustCompile(`^https://sns\.[a-z0-9-]{1,40}\.amazonaws\.com(\.cn)?/[A-Za-z0-9_-]{1,128}\.pem$`)
+	// A region, never another first part: sns.s3.amazonaws.com is somebody's bucket.
+	snsCertURL = regexp.MustCompile(`^https://sns\.` + awsRegion + `\.amazonaws\.com(\.cn)?/[A-Za-z0-9_-]{1,128}\.pem$`)
 )
 
 func newSNS(s Scheme, o Options, f *faults) checker {
@@ -196,7 +200,7 @@ type paypal struct {
 	certs   certificates
 }
 
-var paypalCertURL = regexp.MustCompile(`^https://api(-m)?\.(sandbox\.)?paypal\.com/[A-Za-z0-9/_-]{1,128}(\.[a-z]{1,8})?$`)
+var paypalCertURL = regexp.MustCompile(`^https://api(-m)?\.(sandbox\.)?paypal\.com/v1/notifications/certs/CERT-[A-Za-z0-9-]{1,64}(\.pem)?$`)
 
 func newPayPal(s Scheme, o Options, f *faults) checker {
 	v := &paypal{scheme: s, webhook: o.Settings["webhook_id"], certs: newCertificates(o.Client)}

@@ -78,7 +78,8 @@ type ChallengeHMAC struct {
 // Fetch is where the address to fetch stands, and which hosts are allowed.
 type Fetch struct {
 	Location `yaml:",inline"`
-	// Hosts are names, "*" in one standing for a part without a dot.
+	// Hosts are names. "{aws_region}" in one is the name of a region of Amazon's, "*" any
+	// part without a dot: only where every such host is the sender's.
 	Hosts []string `json:"hosts" yaml:"hosts"`
 }
 
@@ -281,16 +282,25 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 		if !c.Signed && c.Pattern == "" {
 			f.add(path+".pattern", "missing; anyone may ask for the HMAC of a value, so its form must be one that no webhook's body has, such as [A-Za-z0-9_-]+")
 		}
+		if !c.Signed && s.Kind == "signature" && s.Content != "" {
+			f.add(path+".hmac", "does not go with content: %s: a value of any form could be a webhook's body; only bodies of JSON can be told from it", s.Content)
+		}
 	}
 	if c.Fetch != nil {
 		c.fetch = newPlace(&c.Fetch.Location, path+".fetch", set, f)
 		if len(c.Fetch.Hosts) == 0 {
-			f.add(path+".fetch.hosts", "missing; the sender's hosts are wanted, such as [sns.*.amazonaws.com]")
+			f.add(path+".fetch.hosts", "missing; the sender's hosts are wanted, such as [hooks.example.com]")
 		}
 		for _, host := range c.Fetch.Hosts {
-			c.hosts = append(c.hosts, regexp.MustCompile("^"+strings.ReplaceAll(regexp.QuoteMeta(host), `\*`, `[a-z0-9-]+`)+"$"))
+			c.hosts = append(c.hosts, hostPattern(host))
 		}
 	}
+}
+
+// hostPattern returns the pattern of an entry of [Fetch.Hosts].
+func hostPattern(host string) *regexp.Regexp {
+	parts := strings.NewReplacer(`\*`, `[a-z0-9-]+`, `\{aws_region\}`, awsRegion)
+	return regexp.MustCompile("^" + parts.Replace(regexp.QuoteMeta(host)) + "$")
 }
 
 func (a *Answer) texts() []string {
@@ -394,6 +404,8 @@ func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, 
 			return refuse(http.StatusBadRequest, "%s is longer than %d bytes", c.value.label, maxChallengeValue)
 		case c.pattern != nil && !c.pattern.MatchString(text):
 			return refuse(http.StatusBadRequest, "%s is not of the form %s", c.value.label, c.Pattern)
+		case c.HMAC != nil && !c.Signed && ValidJSON([]byte(text)) == nil:
+			return refuse(http.StatusBadRequest, "%s is JSON: the answer could be used as a webhook's signature", c.value.label)
 		case c.Forbid != "" && strings.ContainsAny(text, c.Forbid):
 			return refuse(http.StatusBadRequest, "%s holds one of %q: the answer could be used as a webhook's signature", c.value.label, c.Forbid)
 		}
@@ -498,7 +510,7 @@ func (h *Handshaker) confirm(ctx context.Context, c *challenge, r *gaff.Request,
 	if err != nil {
 		return "", err
 	}
-	res, err := h.o.Client.Do(req)
+	res, err := withinHost(h.o.Client, u).Do(req)
 	if err != nil {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -516,9 +517,11 @@ func (v *braintree) verify(_ context.Context, r *gaff.Request) (gaff.Verificatio
 	if err != nil {
 		return out, err
 	}
+	// The answers to challenges are signatures of texts that anyone chooses, so only a text
+	// that cannot be such a one is a webhook.
 	doc, err := base64.StdEncoding.DecodeString(strings.NewReplacer("\n", "", "\r", "").Replace(payload))
-	if err != nil {
-		return out, nil // authentic; whoever reads it says what is wrong with it
+	if err != nil || !bytes.HasPrefix(bytes.TrimLeft(doc, " \t\r\n\xef\xbb\xbf"), []byte("<")) {
+		return out, fmt.Errorf("bt_payload: %w: no XML in base64", ErrMalformed)
 	}
 	content, err := json.Marshal(map[string]string{"notification": string(doc)})
 	if err != nil {
@@ -534,7 +537,17 @@ func (v *braintree) verify(_ context.Context, r *gaff.Request) (gaff.Verificatio
 }
 
 func (v *braintree) sign(r *gaff.Request, _ time.Time) error {
-	payload := base64.StdEncoding.EncodeToString(r.Body) + "\n"
+	doc := r.Body
+	if !bytes.HasPrefix(doc, []byte("<")) { // a body of another kind is put into a notification
+		var b bytes.Buffer
+		b.WriteString("<notification><kind>check</kind><subject>")
+		if err := xml.EscapeText(&b, doc); err != nil {
+			return err
+		}
+		b.WriteString("</subject></notification>")
+		doc = b.Bytes()
+	}
+	payload := base64.StdEncoding.EncodeToString(doc) + "\n"
 	form := url.Values{
 		"bt_payload":   {payload},
 		"bt_signature": {v.public + "|" + v.secrets.sign("hex", payload)},

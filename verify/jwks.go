@@ -190,15 +190,9 @@ var defaultClient = sync.OnceValue(func() *http.Client {
 	}
 })
 
-// fetch reads a small document. Redirects are followed on the same host only: where
-// keys come from is the operator's decision, not a server's.
-func fetch(ctx context.Context, client *http.Client, address string, most int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%s is no address", printable(address))
-	}
+// withinHost returns the client for a fetch that follows redirects on the same host only:
+// where keys come from is the operator's decision, not a server's.
+func withinHost(client *http.Client, u *url.URL) *http.Client {
 	c := *client
 	c.CheckRedirect = func(next *http.Request, via []*http.Request) error {
 		if next.URL.Scheme != u.Scheme || next.URL.Host != u.Host || len(via) > 3 {
@@ -206,11 +200,22 @@ func fetch(ctx context.Context, client *http.Client, address string, most int64)
 		}
 		return nil
 	}
+	return &c
+}
+
+// fetch reads a small document. It follows redirects as [withinHost] does.
+func fetch(ctx context.Context, client *http.Client, address string, most int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%s is no address", printable(address))
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.Do(req)
+	res, err := withinHost(client, u).Do(req)
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {

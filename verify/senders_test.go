@@ -138,6 +138,64 @@ func TestBraintreeSignatures(t *testing.T) {
 	}
 }
 
+// The answers to challenges are signatures that anyone can have made: none of them may be
+// one of a webhook.
+func TestChallengeAnswerSignsNoWebhook(t *testing.T) {
+	t.Parallel()
+	x, _ := Preset("x-twitter")
+	h, err := NewHandshaker(x, HandshakeOptions{Secrets: []string{"s"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]int{
+		"12345": 400, "null": 400, "true": 400, "-1": 400, "1e5": 400, "9b4507b3-9040-4669-9ca3-6b94edb50553": 200, "ZmY=": 200, "0123": 200,
+	} {
+		r := &gaff.Request{Method: "GET", URL: "https://a.test/x?crc_token=" + url.QueryEscape(token), Header: http.Header{}, ReceivedAt: noon}
+		if got, _ := h.Handshake(t.Context(), r, gaff.Verification{}, ErrMissing); got.Status != want {
+			t.Errorf("x-twitter: challenge %s is answered %d, want %d", token, got.Status, want)
+		}
+	}
+	o := Options{Secrets: []string{"priv"}, Settings: map[string]string{"public_key": "pub"}}
+	v := preset(t, "braintree", o)
+	bt, _ := Preset("braintree")
+	if h, err = NewHandshaker(bt, HandshakeOptions{Secrets: o.Secrets, Settings: o.Settings}); err != nil {
+		t.Fatal(err)
+	}
+	const challenge = "abcdef0123456789abcdef01"
+	answer, _ := h.Handshake(t.Context(), &gaff.Request{Method: "GET", URL: "https://a.test/bt?bt_challenge=" + challenge, Header: http.Header{}}, gaff.Verification{}, nil)
+	if answer.Status != 200 {
+		t.Fatalf("braintree's challenge is answered %d", answer.Status)
+	}
+	if _, err := v.Verify(t.Context(), formRequest(url.Values{"bt_payload": {challenge}, "bt_signature": {string(answer.Body)}})); !errors.Is(err, ErrMalformed) {
+		t.Errorf("the answer to a challenge of braintree's signs a webhook: %v", err)
+	}
+	x.Content = "form"
+	if _, err := NewHandshaker(x, HandshakeOptions{Secrets: []string{"s"}}); err == nil {
+		t.Error("a challenge that signs any text is allowed beside bodies of any form")
+	}
+}
+
+// Only regions of Amazon's have certificates of SNS: other names under amazonaws.com are
+// customers' buckets and services.
+func TestSNSHosts(t *testing.T) {
+	t.Parallel()
+	subscribe := hostPattern("sns.{aws_region}.amazonaws.com")
+	for host, want := range map[string]bool{
+		"sns.us-east-1.amazonaws.com": true, "sns.us-gov-west-1.amazonaws.com": true, "sns.ap-southeast-2.amazonaws.com": true,
+		"sns.s3.amazonaws.com": false, "sns.s3-us-west-2.amazonaws.com": false, "sns.s3-website-eu-west-1.amazonaws.com": false,
+		"sns.execute-api.amazonaws.com": false, "sns.lambda-url.us-east-1.amazonaws.com": false, "sns..amazonaws.com": false,
+		"sns.us-east-1.amazonaws.com.evil.test": false, "xsns.us-east-1.amazonaws.com": false, "sns.us-east-1.s3.amazonaws.com": false,
+		"sns.sns.amazonaws.com": false, "sns.elb-1.amazonaws.com": false,
+	} {
+		if got := snsCertURL.MatchString("https://" + host + "/SimpleNotificationService-1.pem"); got != want {
+			t.Errorf("certificate from %s: %v, want %v", host, got, want)
+		}
+		if got := subscribe.MatchString(host); got != want {
+			t.Errorf("subscription confirmed at %s: %v, want %v", host, got, want)
+		}
+	}
+}
+
 func TestLark(t *testing.T) {
 	t.Parallel()
 	v := preset(t, "lark", Options{Secrets: []string{"old", "encrypt-key"}})

@@ -123,7 +123,8 @@ func decode(body []byte) (Payload, error) {
 // Interpreter is a pipeline.Interpreter.
 type Interpreter struct{}
 
-// Interpret reads an event as a change to the job metadata.original_job_id, else job_id.
+// Interpret reads an event as a change to the job metadata.original_job_id, if that is not
+// another provider's, else to job_id.
 func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 	p, ok := ev.Parsed.(Payload)
 	var err error
@@ -143,7 +144,7 @@ func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 		ProjectID: p.Metadata.ProjectID, UserID: p.Metadata.UserID, Status: statuses[p.Status].status,
 	}
 	if p.Metadata.OriginalJobID != "" {
-		u.JobID = p.Metadata.OriginalJobID
+		u.JobID, u.OwnJobID = p.Metadata.OriginalJobID, p.JobID
 	}
 	if len(p.Result) > 0 && !bytes.Equal(p.Result, []byte("null")) && u.Status.Settled() {
 		u.Result = p.Result
