@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -28,6 +29,16 @@ func TestExamplesAreRight(t *testing.T) {
 	}
 }
 
+// aliasBomb is a short file of which each line means ten times the one before it.
+func aliasBomb(lines int) string {
+	text := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	for i := 1; i < lines; i++ {
+		alias := fmt.Sprintf("*a%d", i-1)
+		text += fmt.Sprintf("a%d: &a%d [%s]\n", i, i, strings.Repeat(alias+", ", 9)+alias)
+	}
+	return text
+}
+
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	const head = "name: film\ninputs:\n  - name: prompts\n    type: list\n    items: string\n  - name: count\n    type: integer\n    default: 2\nsteps:\n"
@@ -38,6 +49,8 @@ func TestFaults(t *testing.T) {
 	}{
 		"no YAML":       {"name: [", []string{"film.yaml:1:"}},
 		"empty":         {"", []string{"want one YAML document"}},
+		"alias bomb":    {aliasBomb(9), []string{"film.yaml:1:", "too large with its aliases expanded"}},
+		"too deep":      {"name: " + strings.Repeat("[", 1000), []string{"film.yaml:1:", "nested deeper than 64 levels"}},
 		"unknown key":   {"name: film\nstepz: []\n", []string{`film.yaml:2:1: "stepz" is no key here`}},
 		"unknown inner": {step("  - name: a\n    emit: {type: x, date: 1}\n"), []string{`film.yaml:11:`, `"date" is no key here`}},
 		"no steps":      {"name: film\n", []string{"there is no step"}},

@@ -20,8 +20,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"gaff/internal/yamlfile"
 )
 
 // Limits of what a definition and a run may hold.
@@ -355,10 +356,7 @@ func Parse(file string, text []byte) (*Compiled, error) {
 	fail := func(line, column int, path, problem string) (*Compiled, error) {
 		return nil, Faults{{File: file, Line: line, Column: column, Path: path, Problem: problem}}
 	}
-	if len(text) > MaxFile {
-		return fail(1, 1, "", fmt.Sprintf("the file is longer than %d KiB", MaxFile>>10))
-	}
-	parsed, err := parser.ParseBytes(text, 0)
+	parsed, err := yamlfile.Parse(text, MaxFile)
 	if err != nil {
 		line, column, problem := yamlError(err)
 		return fail(line, column, "", problem)

@@ -22,14 +22,15 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/ext"
+
+	bounds "gaff/internal/cel"
 )
 
-// Bounds of one expression: its length in bytes, its work in CEL's units (about one for
-// each operation or ten bytes handled), and its time, which only a broken one comes near.
+// Bounds of one expression: its length in bytes, and its work in CEL's units (about one for
+// each operation or ten bytes handled). Those of its memory and time are internal/cel's.
 const (
 	maxExpression  = 4 << 10
 	expressionCost = 1_000_000
-	expressionTime = 2 * time.Second
 )
 
 // Names of the object types in expressions.
@@ -117,7 +118,8 @@ func (o *objects) FindStructFieldType(name, field string) (*types.FieldType, boo
 
 // baseEnv is the language, without our variables: made once, for it takes a while.
 var baseEnv = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewEnv(ext.Strings(), ext.Lists(), ext.Math(), ext.Encoders(), cel.CrossTypeNumericComparisons(true))
+	options := append(bounds.Functions(), bounds.Lists()...)
+	return cel.NewEnv(append(options, ext.Math(), ext.Encoders(), cel.CrossTypeNumericComparisons(true))...)
 })
 
 // language makes the environments of one workflow.
@@ -218,7 +220,7 @@ func parseExpression(env *cel.Env, text string, want *cel.Type) (*expression, er
 	if want != nil && !want.IsAssignableType(out) && !out.IsExactType(cel.DynType) {
 		return nil, &exprError{0, fmt.Sprintf("this gives %s; %s is wanted", out, want)}
 	}
-	program, err := env.Program(checked, cel.CostLimit(expressionCost), cel.InterruptCheckFrequency(1000), cel.EvalOptions(cel.OptOptimize))
+	program, err := env.Program(checked, bounds.Limits(expressionCost)...)
 	if err != nil {
 		return nil, &exprError{0, err.Error()}
 	}
@@ -317,9 +319,7 @@ func (e *expression) eval(vars map[string]any) (out any, err error) {
 			err = fmt.Errorf("%s: %v", shorten(e.text), p)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), expressionTime)
-	defer cancel()
-	val, _, err := e.program.ContextEval(ctx, vars)
+	val, err := bounds.Run(context.Background(), e.program, vars)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", shorten(e.text), err)
 	}

@@ -30,7 +30,7 @@ var rules = []rule{
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(blob|cel|id|inproc|mediafile|migrate|safehttp)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(blob|cel|id|inproc|mediafile|migrate|safehttp|yamlfile)$`, deny: `^gaff(/|$)`,
 	},
 	{
 		why:  "verify and pipeline know the vocabulary only",
@@ -42,7 +42,7 @@ var rules = []rule{
 	},
 	{
 		why:  "workflows know the vocabulary and pipeline; whoever uses gaff without them links no expression language",
-		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/id)$`,
+		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/id|internal/cel|internal/yamlfile)$`,
 	},
 	{
 		why:  "only the app, the API, the pages and the commands know workflows",

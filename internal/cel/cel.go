@@ -1,9 +1,11 @@
 // Package cel evaluates expressions that people write in settings: which events a
 // destination takes, what a workflow's step depends on. The language is CEL (cel.dev): no
-// loops, no side effects, and a bounded cost, so what someone enters cannot hold anything up.
+// loops, no side effects, and bounded cost, memory and time, so that no expression can hold
+// anything up.
 package cel
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +15,6 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
-	"cel.dev/cel-go/ext"
 )
 
 const (
@@ -44,7 +45,7 @@ func compile(text string, condition bool, vars []string) (*Expression, error) {
 	if len(text) > MaxLength {
 		return nil, fmt.Errorf("the expression is longer than %d bytes", MaxLength)
 	}
-	options := []cel.EnvOption{cel.CustomTypeAdapter(adapter{types.DefaultTypeAdapter}), ext.Strings(), cel.OptionalTypes()}
+	options := append(Functions(), cel.CustomTypeAdapter(adapter{types.DefaultTypeAdapter}), cel.OptionalTypes())
 	for _, name := range vars {
 		options = append(options, cel.Variable(name, cel.DynType))
 	}
@@ -65,7 +66,7 @@ func compile(text string, condition bool, vars []string) (*Expression, error) {
 	if t := ast.OutputType(); condition && !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("the expression gives %s, not true or false", t)
 	}
-	prg, err := env.Program(ast, cel.CostLimit(costLimit), cel.InterruptCheckFrequency(100))
+	prg, err := env.Program(ast, Limits(costLimit)...)
 	if err != nil {
 		return nil, fmt.Errorf("expression: %w", err)
 	}
@@ -106,8 +107,9 @@ func (e *Expression) Value(vars map[string]any) (any, error) {
 	return decode(text)
 }
 
-func (e *Expression) eval(vars map[string]any) (ref.Val, error) {
-	v, _, err := e.prg.Eval(vars)
+func (e *Expression) eval(vars map[string]any) (v ref.Val, err error) {
+	defer safely(&err)
+	v, err = Run(context.Background(), e.prg, vars)
 	if err == nil {
 		return v, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -49,12 +50,13 @@ func TestBool(t *testing.T) {
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		`data.kind =`:                     "Syntax error",
-		`nothing == 1`:                    "undeclared reference",
-		`"text"`:                          "not true or false",
-		strings.Repeat("true && ", 1000):  "longer than",
-		`source.matches("[")`:             "",
-		`[1,2].map(x, [1,2].map(y, x*y))`: "not true or false",
+		`data.kind =`:                    "Syntax error",
+		`nothing == 1`:                   "undeclared reference",
+		`"text"`:                         "not true or false",
+		strings.Repeat("true && ", 1000): "longer than",
+		`source.matches("[")`:            "",
+		strings.Repeat("[", 200) + "1" + strings.Repeat("]", 200): "recursion",
+		`[1,2].map(x, [1,2].map(y, x*y))`:                         "not true or false",
 	} {
 		_, err := CompileBool(text, "source", "data")
 		if want == "" {
@@ -98,5 +100,60 @@ func TestValue(t *testing.T) {
 	}
 	if _, err := e.Value(map[string]any{"data": doc(t, `{}`)}); !errors.Is(err, ErrNoValue) {
 		t.Errorf("a missing field: %v, want ErrNoValue", err)
+	}
+}
+
+// Each of these builds, or goes over, far more than it is given.
+var amplifiers = map[string]string{
+	"replace":               `data.s.replace("a", data.s).size() > 0`,
+	"replace nothing":       `data.s.replace("", data.s).size() > 0`,
+	"replace, counted":      `data.s.replace("a", data.s, 100000).size() > 0`,
+	"join":                  `data.list.join(data.s).size() > 0`,
+	"join of doubled lists": `[data.list].map(x, x+x).map(x, x+x).map(x, x+x).map(x, x+x).map(x, x+x).map(x, x+x).map(x, x+x)[0].join(data.s) != ""`,
+	"precision":             `data.precision.format([1.0]).size() > 0`,
+	"matches":               `data.s.matches("(a?){500}b")`,
+	"split":                 `data.s.split("").size() > 0`,
+	"compared tree":         `dyn([1])` + strings.Repeat(`.map(x, dyn([x, x]))`, 60) + ` == [1]`,
+	"formatted tree":        `"%s".format([1].map(x, dyn([x, x]))` + strings.Repeat(`.map(x, dyn([x, x]))`, 60) + `) == ""`,
+	"tree in a loop":        `[0, 1].all(i, i == 0 || dyn([1])` + strings.Repeat(`.map(x, dyn([x, x]))`, 60) + ` == [1])`,
+}
+
+func TestAmplifyingExpressionEndsWithinItsBounds(t *testing.T) {
+	list := make([]any, 10_000)
+	for i := range list {
+		list[i] = "a"
+	}
+	vars := map[string]any{"data": map[string]any{"s": strings.Repeat("a", 400_000), "list": list, "precision": "%.99999999f"}}
+	for name, text := range amplifiers {
+		t.Run(name, func(t *testing.T) {
+			e, err := CompileBool(text, "data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			if _, err := e.Bool(vars); err == nil {
+				t.Error("no error")
+			}
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+				t.Errorf("%d bytes were allocated", used)
+			}
+		})
+	}
+}
+
+func TestLargeEventIsFiltered(t *testing.T) {
+	t.Parallel()
+	items := make([]any, 1_000)
+	for i := range items {
+		items[i] = map[string]any{"id": json.Number("1"), "tags": []any{"a", "b"}}
+	}
+	e, err := CompileBool(`data.items.exists(i, i.id == 2) || data.text.replace("a", "bb").matches("^b+$")`, "data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := e.Bool(map[string]any{"data": map[string]any{"items": items, "text": strings.Repeat("a", 20_000)}}); err != nil || !got {
+		t.Errorf("got %v, %v", got, err)
 	}
 }

@@ -340,6 +340,7 @@ func TestBrokenFiles(t *testing.T) {
 		"two documents":        {yaml: "addr: :1\n---\naddr: :2\n", want: "(gaff.yaml:3): begins a second document"},
 		"not a mapping":        {yaml: "hush\n", want: "(gaff.yaml:1): must be a mapping"},
 		"alias":                {yaml: "addr: &a :1\ndata_dir: *a\n", want: "aliases are not read"},
+		"too deep":             {yaml: "addr: " + strings.Repeat("[", 1000), want: "(gaff.yaml:1): nested deeper than 64 levels"},
 		"merge":                {yaml: "limits: {<<: {workers: 1}}\n", want: "limits"},
 		"client setting":       {yaml: "token: hush\n", want: "token (gaff.yaml:1): unknown key"},
 		"list for a text":      {yaml: "addr: [a]\n", want: "GAFF_ADDR (gaff.yaml:1): must be a text"},

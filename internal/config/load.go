@@ -19,8 +19,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
+	"gaff/internal/yamlfile"
 	"gaff/verify"
 )
 
@@ -343,7 +343,7 @@ func (l *loader) readFile() {
 		l.fault(name, "", "", "cannot be read: "+reason(err))
 		return
 	}
-	file, err := parser.ParseBytes([]byte(text), 0)
+	file, err := yamlfile.Parse([]byte(text), maxFile)
 	if err != nil {
 		l.yamlFault("", err)
 		return
@@ -406,7 +406,9 @@ func (l *loader) at(n ast.Node) string {
 // around the fault, which may hold secrets, so only message and line are taken.
 func (l *loader) yamlFault(path string, err error) {
 	from, problem := l.file, "cannot be read"
-	if e, ok := errors.AsType[yaml.Error](err); ok {
+	if e, ok := errors.AsType[*yamlfile.Fault](err); ok {
+		from, problem = fmt.Sprintf("%s:%d", l.file, e.Line), e.Problem
+	} else if e, ok := errors.AsType[yaml.Error](err); ok {
 		problem = e.GetMessage()
 		if t := e.GetToken(); t != nil && t.Position != nil {
 			from = fmt.Sprintf("%s:%d", l.file, t.Position.Line)
