@@ -157,6 +157,9 @@ func contains(list []netip.Prefix, addr netip.Addr) bool {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
+// ClientAddress is the address of who sent a request: see [Options.TrustedProxies].
+func (g *Gateway) ClientAddress(r *http.Request) string { return g.client(r) }
+
 // client is the address of who sent the request: the peer, or, where that is a proxy that
 // the operator declared, whom it names. Of X-Forwarded-For only what declared proxies
 // added is believed: the last address that is none of theirs.

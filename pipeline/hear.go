@@ -22,10 +22,14 @@ func (l *Ledger) byRequest(ctx context.Context, provider, requestID string) (*Jo
 	return &page.Items[0], nil
 }
 
-// KnowsRequest reports whether a provider's request is that of a job.
-func (l *Ledger) KnowsRequest(ctx context.Context, provider, requestID string) bool {
+// CallerOf names who asked for the job of a provider's request; ok is false if no job has
+// the request.
+func (l *Ledger) CallerOf(ctx context.Context, provider, requestID string) (caller string, ok bool) {
 	j, err := l.byRequest(ctx, provider, requestID)
-	return err == nil && j != nil
+	if err != nil || j == nil {
+		return "", false
+	}
+	return j.Caller, true
 }
 
 // Hear takes note of what a provider told someone else about a request, such as the

@@ -102,7 +102,7 @@ type Ledger struct {
 	handles   handles
 	pokes     map[string]chan struct{}
 	process   string   // names this process among those that share the store
-	calls     sync.Map // ids of jobs whose callers wait for the answer
+	calls     sync.Map // the callers' contexts by Job.OwedBy, of calls of this process
 	waits     waits
 }
 
@@ -231,32 +231,10 @@ func (l *Ledger) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, crea
 		return nil, false, err
 	}
 	j.Submit = SubmitWaiting
-	err = tx.InsertJob(ctx, j)
-	if errors.Is(err, gaff.ErrConflict) {
-		// Another node was faster, or the id is taken.
-		if first, ferr := l.first(ctx, tx, s); first != nil || ferr != nil {
-			return first, false, ferr
-		}
-		return nil, false, fmt.Errorf("job %s: %w: there is one of this id", j.ID, gaff.ErrConflict)
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	if err := tx.SaveInput(ctx, j.ID, s.Input); err != nil {
-		return nil, false, err
+	if j, created, err = l.insert(ctx, tx, j, s); err != nil || !created {
+		return j, false, err
 	}
 	return j, true, l.emit(ctx, tx, eventSubmit, "submit:"+j.ID, j, nil)
-}
-
-func (l *Ledger) first(ctx context.Context, tx Tx, s Submission) (*Job, error) {
-	if s.IdempotencyKey == "" {
-		return nil, nil
-	}
-	j, err := tx.JobByKey(ctx, s.IdempotencyKey)
-	if errors.Is(err, gaff.ErrNotFound) {
-		return nil, nil
-	}
-	return j, err
 }
 
 // newJob checks a submission and makes its job.
@@ -285,8 +263,8 @@ func (l *Ledger) newJob(tx Tx, s *Submission) (*Job, error) {
 	}
 	j := &Job{
 		ID: s.ID, Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Status: JobQueued,
-		Metadata: s.Metadata, CreatedAt: tx.Now(), Account: p.Account(), IdempotencyKey: s.IdempotencyKey, RunID: s.RunID,
-		StepID: s.StepID, Callback: s.Callback,
+		Metadata: s.Metadata, CreatedAt: tx.Now(), Account: p.Account(), Caller: s.Caller, IdempotencyKey: s.IdempotencyKey,
+		RunID: s.RunID, StepID: s.StepID, Callback: s.Callback,
 	}
 	if j.ID == "" {
 		j.ID = id.New(id.Job, j.CreatedAt)

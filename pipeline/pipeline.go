@@ -88,7 +88,9 @@ type Job struct {
 	// Account names, by a fingerprint, the key under which it was submitted; empty if
 	// another program did.
 	Account string
-	// IdempotencyKey is the asker's own; unique where not empty.
+	// Caller names who asked for it. Empty: gaff itself, or not known (older versions).
+	Caller string
+	// IdempotencyKey is the caller's own; unique among theirs where not empty.
 	IdempotencyKey string
 	// RunID and StepID are the workflow step that the job works for; empty if none.
 	RunID, StepID string
@@ -109,8 +111,8 @@ type Job struct {
 	Asks, Misses int
 	// CallKey is a hash of the call that a proxied submit came by; empty for others.
 	CallKey string
-	// OwedBy names the process that owes the caller its answer; empty once it has it. A
-	// repetition of the call means the same job then.
+	// OwedBy names the call, and so the process, that owes the caller its answer; empty once
+	// the caller has it. While it is not, a repetition of the call means the same job.
 	OwedBy string
 }
 
@@ -344,8 +346,11 @@ type Tx interface {
 	// AddMedia adds a row and reports true, or false when its job has one at this
 	// position already.
 	AddMedia(ctx context.Context, m *Media) (bool, error)
-	// JobByKey finds a job by its idempotency key.
-	JobByKey(ctx context.Context, key string) (*Job, error)
+	// JobByKey finds a job by its caller's idempotency key; with orNone also one of the key
+	// that has no caller, if the caller has none.
+	JobByKey(ctx context.Context, caller, key string, orNone bool) (*Job, error)
+	// RemoveJob removes a job that came to nothing, with its input and its log.
+	RemoveJob(ctx context.Context, jobID string) error
 	// JobsByCall returns jobs of a CallKey, made since, whose callers are owed an answer; the
 	// oldest first.
 	JobsByCall(ctx context.Context, key string, since time.Time) ([]*Job, error)

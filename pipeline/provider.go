@@ -22,7 +22,10 @@ type Submission struct {
 	// Input is what the model gets, a JSON object. Metadata is the asker's own, a JSON
 	// object or nil.
 	Input, Metadata json.RawMessage
-	// IdempotencyKey makes a repetition harmless: the first job is returned. Empty: none.
+	// Caller names who submits it: a credential, not a person. Empty: gaff itself.
+	Caller string
+	// IdempotencyKey makes a repetition harmless: the caller's first job is returned. Empty:
+	// none.
 	IdempotencyKey string
 	// Callback is an address to which the provider's webhook is passed on; may be empty.
 	Callback string

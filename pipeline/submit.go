@@ -85,87 +85,6 @@ func (l *Ledger) unknown(ctx context.Context, tx Tx, j *Job, cause error) error 
 	return tx.SaveJob(ctx, j)
 }
 
-// repeatWithin is how long a call is taken for a repetition of one whose answer was lost;
-// clients repeat within seconds.
-const repeatWithin = 2 * time.Minute
-
-// otherNodeDead is when a call that another process began cannot be under way any more.
-const otherNodeDead = time.Minute
-
-// Begin writes down a job whose submit the caller makes itself, right after; it tells the
-// outcome by [Ledger.Answered], and calls [Ledger.Delivered] at the end. callKey is a hash
-// of the call for which it does so. Where an earlier call of the same key may not have got
-// its answer, that job is returned in place of a new one, and created is false.
-func (l *Ledger) Begin(ctx context.Context, s Submission, callKey string) (j *Job, created bool, err error) {
-	err = l.o.Store.Write(ctx, func(tx Tx) error {
-		created = false
-		if j, err = l.first(ctx, tx, s); j != nil || err != nil {
-			return err
-		}
-		if j, err = l.repeated(ctx, tx, callKey); j != nil || err != nil {
-			return err
-		}
-		if j, err = l.newJob(tx, &s); err != nil {
-			return err
-		}
-		created = true
-		j.CallKey, j.OwedBy = callKey, l.process
-		j.Submit, j.SentAt, j.NextAskAt = SubmitSending, tx.Now(), tx.Now().Add(stillSending)
-		if err := tx.InsertJob(ctx, j); err != nil {
-			return err
-		}
-		return tx.SaveInput(ctx, j.ID, s.Input)
-	})
-	if err != nil {
-		return nil, false, err
-	}
-	if created {
-		l.calls.Store(j.ID, true)
-	}
-	return j, created, nil
-}
-
-// repeated finds the job of an earlier call of the key that is not under way any more, and
-// whose caller may be without an answer.
-func (l *Ledger) repeated(ctx context.Context, tx Tx, callKey string) (*Job, error) {
-	jobs, err := tx.JobsByCall(ctx, callKey, tx.Now().Add(-repeatWithin))
-	if err != nil {
-		return nil, err
-	}
-	for _, j := range jobs {
-		switch _, underWay := l.calls.Load(j.ID); {
-		case j.OwedBy == l.process && underWay:
-		case j.OwedBy != l.process && l.o.Shared && tx.Now().Sub(j.CreatedAt) < otherNodeDead:
-		case j.Submit == SubmitRefused:
-			// Nothing was taken: this is a new try.
-		default:
-			j.OwedBy = l.process
-			l.calls.Store(j.ID, true)
-			return j, tx.SaveJob(ctx, j)
-		}
-	}
-	return nil, nil
-}
-
-// Delivered ends a call that Begin began: got tells whether its caller has the answer.
-func (l *Ledger) Delivered(ctx context.Context, jobID string, got bool) {
-	defer l.calls.Delete(jobID)
-	if !got {
-		return
-	}
-	err := l.o.Store.Write(ctx, func(tx Tx) error {
-		j, err := tx.Job(ctx, jobID)
-		if err != nil || j.OwedBy == "" {
-			return err
-		}
-		j.OwedBy = ""
-		return tx.SaveJob(ctx, j)
-	})
-	if err != nil {
-		l.o.Log.Error("that a caller has its answer is not stored", "job", jobID, "error", err)
-	}
-}
-
 // Answered stores how a submit ended; err as [Provider.Submit] returns it. Where the
 // database cannot be written it waits: what the provider said must not be lost.
 func (l *Ledger) Answered(ctx context.Context, jobID string, answer Accepted, submitErr error) error {
@@ -226,11 +145,13 @@ func (l *Ledger) answered(ctx context.Context, tx Tx, j *Job, answer Accepted, s
 			return false, err
 		}
 		return false, l.fail(ctx, tx, j, refused.Text, refused.Type, "")
+	case errors.As(submitErr, &later) && j.CallKey != "":
+		return false, l.notTaken(ctx, tx, j, submitErr)
 	case errors.As(submitErr, &later):
 		if err := tx.Note(ctx, j.ID, "submit", "not taken: "+submitErr.Error()); err != nil {
 			return false, err
 		}
-		if tx.Now().Sub(j.CreatedAt) >= tryToSubmit || j.CallKey != "" {
+		if tx.Now().Sub(j.CreatedAt) >= tryToSubmit {
 			j.Submit = SubmitRefused
 			text := fmt.Sprintf("%s did not take it: %v", j.Provider, submitErr)
 			return false, l.fail(ctx, tx, j, text, "not_accepted", "")

@@ -72,6 +72,15 @@ type Identity struct {
 	Err error
 }
 
+// Caller names the credential that was shown, and not the person: idempotency keys belong to
+// it. The admin token and the token of this machine's commands are one caller.
+func (i Identity) Caller() string {
+	if i.Via == ViaToken {
+		return i.Via
+	}
+	return i.Via + ":" + i.ID
+}
+
 // Key is an API key, without its secret.
 type Key struct {
 	ID   string // apk_...

@@ -32,6 +32,14 @@ func noteOf(ctx context.Context) *note {
 	return n
 }
 
+// callerOf names the credential that a call showed.
+func callerOf(ctx context.Context) string {
+	if n := noteOf(ctx); n != nil {
+		return n.who.Caller()
+	}
+	return ""
+}
+
 // remark tells the audit log what an operation was done to, where the address does not,
 // and more about it: an object that can be written as JSON, without secrets.
 func remark(ctx context.Context, target string, detail any) {

@@ -91,7 +91,7 @@ type submitInput struct {
 		UserID         string `json:"userId,omitempty" maxLength:"256"`
 		Kind           string `json:"kind,omitempty" maxLength:"256" doc:"image, video, audio or what you call it."`
 		Metadata       object `json:"metadata,omitempty" doc:"Your own; comes back with the job."`
-		IdempotencyKey string `json:"idempotencyKey,omitempty" maxLength:"256" doc:"The same key again returns the first job, whatever else is sent."`
+		IdempotencyKey string `json:"idempotencyKey,omitempty" maxLength:"256" doc:"The same key again, with the same token, returns the first job, whatever else is sent."`
 		CallbackURL    string `json:"callbackUrl,omitempty" doc:"Where the provider's webhook is passed on to, as it came."`
 	}
 }
@@ -129,7 +129,8 @@ func (s *server) describeJobs(api huma.API) {
 		b := in.Body
 		j, created, err := s.o.Jobs.Submit(ctx, pipeline.Submission{
 			ID: b.ID, Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: b.ProjectID, UserID: b.UserID,
-			Input: notNull(b.Input), Metadata: notNull(b.Metadata), IdempotencyKey: b.IdempotencyKey, Callback: b.CallbackURL,
+			Input: notNull(b.Input), Metadata: notNull(b.Metadata), Caller: callerOf(ctx), IdempotencyKey: b.IdempotencyKey,
+			Callback: b.CallbackURL,
 		})
 		if err != nil {
 			return nil, s.failure(err)

@@ -86,6 +86,7 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 			},
 		},
 		{"again, with other words", "POST", "/api/v1/jobs", "operator", strings.Replace(whole, "paint", "draw", 1), 202, []string{`"model":"paint"`}},
+		{"the key of another caller", "POST", "/api/v1/jobs", "admin", strings.Replace(whole, "paint", "draw", 1), 202, []string{`"model":"draw"`, `"idempotencyKey":"k"`}},
 		{"a viewer", "POST", "/api/v1/jobs", "viewer", whole, 403, nil},
 		{"no JSON", "POST", "/api/v1/jobs", "operator", `{`, 400, nil},
 		{"no model", "POST", "/api/v1/jobs", "operator", `{"provider":"studio"}`, 400, []string{"model: is missing"}},
@@ -134,8 +135,8 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 		}
 	}
 	c.get(t, "/api/v1/jobs", &list)
-	if len(list.Docs) != 4 {
-		t.Errorf("%d jobs, want 4", len(list.Docs))
+	if len(list.Docs) != 5 {
+		t.Errorf("%d jobs, want 5", len(list.Docs))
 	}
 	c = caller{api.New(api.Options{Store: st, Gateway: gw, Jobs: knowing{ledger}, Authorizer: tokens{}, Log: log})}
 	c.get(t, "/api/v1/jobs", &list)

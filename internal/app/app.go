@@ -194,7 +194,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	welcome(out, local, admin.hint, code)
 	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources), "workflows", len(workflows))
 	console := consoleOptions(cfg, local, sources)
-	ingest, proxy := gw.IngestHandler(), falProxy(cfg, log, ledger, queue, guard)
+	ingest, proxy := gw.IngestHandler(), falProxy(cfg, log, ledger, queue, guard, gw.ClientAddress)
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
 		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg), Ready: st.Ready,

@@ -73,17 +73,26 @@ func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sq
 
 // falProxy serves programs that were written for fal. Callers show a token as they would
 // show fal a key; the console's session does not count, for a page elsewhere could use it.
-func falProxy(cfg *config.Config, log *slog.Logger, ledger *pipeline.Ledger, queue *fal.Queue, guard *access.Guard) *fal.Proxy {
+func falProxy(cfg *config.Config, log *slog.Logger, ledger *pipeline.Ledger, queue *fal.Queue, guard *access.Guard, address func(*http.Request) string) *fal.Proxy {
 	return fal.NewProxy(fal.ProxyOptions{
 		Queue: queue, Ledger: ledger, Log: log, Origins: cfg.FalProxyOrigins, Models: cfg.FalProxyModels, BaseURL: cfg.BaseURL,
-		Authorize: func(r *http.Request) (string, bool) {
+		Address: address,
+		Authorize: func(r *http.Request) (string, error) {
 			scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 			if strings.EqualFold(scheme, "Key") {
 				r = r.Clone(r.Context())
 				r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
 			}
 			id, ok := guard.Authorize(r)
-			return id.Name, ok && id.Role >= access.Operator && id.Via != access.ViaSession
+			switch {
+			case id.Err != nil:
+				return "", id.Err
+			case !ok || id.Via == access.ViaSession:
+				return "", fal.ErrUnknownCaller
+			case id.Role < access.Operator:
+				return "", fal.ErrNotAllowed
+			}
+			return id.Caller(), nil
 		},
 	})
 }

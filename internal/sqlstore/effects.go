@@ -63,7 +63,7 @@ func (e *effects) Emit(_ context.Context, ev *gaff.Event, ds []gaff.Delivery) er
 const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.user_id, j.request_id, j.status, j.result,
 	j.error, j.error_type, j.settled_by, j.metadata, j.created_at, j.submitted_at, j.settled_at, j.updated_at,
 	j.submit, j.sent_at, j.account, j.idempotency_key, j.run_id, j.step_id, j.status_url, j.response_url, j.cancel_url,
-	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed_by, j.call_key`
+	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed_by, j.call_key, j.caller`
 
 type jobScan struct {
 	seq                  int64
@@ -81,7 +81,7 @@ func (sc *jobScan) columns() []any {
 		&sc.created, &sc.submitted, &sc.settledAt, &sc.updated,
 		&sc.j.Submit, &sc.sent, &sc.j.Account, &sc.j.IdempotencyKey, &sc.j.RunID, &sc.j.StepID, &sc.j.StatusURL,
 		&sc.j.ResponseURL, &sc.j.CancelURL, &sc.j.WebhookURL, &sc.j.Callback, &sc.j.Cost, &sc.nextAsk, &sc.j.Asks,
-		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey,
+		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey, &sc.j.Caller,
 	}
 }
 
@@ -143,7 +143,7 @@ const jobChanging = `model text, kind text, project_id text, user_id text, reque
 	callback text, cost text, next_ask_at bigint, asks bigint, misses bigint, owed_by text`
 
 var (
-	insertJob = inserting("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text`, `on conflict do nothing`)
+	insertJob = inserting("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text, caller text`, `on conflict do nothing`)
 	// A status goes forward only, and an end is final.
 	updateJob = updating("job", `id text, `+jobChanging, `(job.status = new.status or job.status < new.status and job.status < 2)`)
 )
@@ -164,7 +164,7 @@ func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 	}
 	j.UpdatedAt = e.now
 	e.known.wrote(j)
-	args := append(changing(j), j.Provider, micros(j.CreatedAt), j.IdempotencyKey, j.CallKey)
+	args := append(changing(j), j.Provider, micros(j.CreatedAt), j.IdempotencyKey, j.CallKey, j.Caller)
 	if e.putOff(&insertJob, args) {
 		e.known.delayed(j)
 		e.known.seen(j, false) // what is new has no media
@@ -243,13 +243,30 @@ func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
 	return n > 0, nil
 }
 
-func (e *effects) JobByKey(_ context.Context, key string) (*pipeline.Job, error) {
-	return e.job(`select `+jobColumns+` from job j where j.idempotency_key = $1 and j.idempotency_key <> ''`, key)
+func (e *effects) JobByKey(_ context.Context, caller, key string, orNone bool) (*pipeline.Job, error) {
+	text := `select ` + jobColumns + ` from job j where j.idempotency_key = $1 and j.idempotency_key <> '' and `
+	if orNone {
+		return e.job(text+`j.caller in ($2, '') order by j.caller desc limit 1`, key, caller)
+	}
+	return e.job(text+`j.caller = $2`, key, caller)
+}
+
+func (e *effects) RemoveJob(_ context.Context, jobID string) error {
+	e.known.wrote(&pipeline.Job{ID: jobID})
+	for _, text := range []string{
+		`delete from job_input where job_id = $1`, `delete from job_note where job_id = $1`, `delete from job where id = $1`,
+	} {
+		if _, err := e.exec(text, jobID); err != nil {
+			return fmt.Errorf("remove job %s: %w", jobID, err)
+		}
+	}
+	e.change("job", jobID, "removed", "")
+	return nil
 }
 
 func (e *effects) JobsByCall(_ context.Context, key string, since time.Time) ([]*pipeline.Job, error) {
 	found, err := e.jobs(`select `+jobColumns+` from job j where j.call_key = $1 and j.owed_by <> '' and j.created_at >= $2
-		order by j.seq limit 100`, key, micros(since))
+		order by j.seq limit 100`+e.lock(), key, micros(since))
 	if err != nil {
 		return nil, fmt.Errorf("jobs of a call: %w", err)
 	}

@@ -16,7 +16,7 @@ func testLedger(s *suite) {
 	full := pipeline.Job{
 		ID: "job_full", Provider: "fal", Model: "m", Status: pipeline.JobQueued, CreatedAt: s.now, Submit: pipeline.SubmitSending,
 		SentAt: s.now, Account: "a", IdempotencyKey: "k", RunID: "run", StepID: "step", StatusURL: "s", ResponseURL: "r", CancelURL: "c",
-		WebhookURL: "w", Callback: "b", Cost: "1.5", NextAskAt: s.now.Add(-time.Second), Asks: 3, Misses: 1, OwedBy: "me", CallKey: "call",
+		WebhookURL: "w", Callback: "b", Caller: "key:1", Cost: "1.5", NextAskAt: s.now.Add(-time.Second), Asks: 3, Misses: 1, OwedBy: "me", CallKey: "call",
 	}
 	s.write(func(tx pipeline.Tx) error {
 		j := full
@@ -35,22 +35,17 @@ func testLedger(s *suite) {
 		s.Errorf("no input: %s, %v", input, err)
 	}
 
-	// An id and an idempotency key are one job's.
+	// An id and a caller's idempotency key are one job's.
 	for what, j := range map[string]pipeline.Job{
-		"the same key": {ID: "job_other", Provider: "fal", IdempotencyKey: "k"},
+		"the same key": {ID: "job_other", Provider: "fal", Caller: "key:1", IdempotencyKey: "k"},
 		"the same id":  {ID: full.ID, Provider: "fal"},
 	} {
 		s.wants(what, s.st.Write(s.ctx, func(tx pipeline.Tx) error { return tx.InsertJob(s.ctx, &j) }), gaff.ErrConflict)
 	}
 	s.write(func(tx pipeline.Tx) error {
-		j, err := tx.JobByKey(s.ctx, "k")
+		j, err := tx.JobByKey(s.ctx, "key:1", "k", false)
 		s.must(err)
 		s.equal("by key", j.ID, full.ID)
-		for _, key := range []string{"", "other"} {
-			if _, err := tx.JobByKey(s.ctx, key); !errors.Is(err, gaff.ErrNotFound) {
-				s.Errorf("key %q: %v", key, err)
-			}
-		}
 		for key, n := range map[string]int{"call": 1, "other": 0, "": 0} {
 			js, err := tx.JobsByCall(s.ctx, key, s.now)
 			s.must(err)
@@ -74,6 +69,63 @@ func testLedger(s *suite) {
 		s.equal("none is owed", len(js), 0)
 		return nil
 	})
+}
+
+// testIdempotencyKeys: a key is its caller's; one that no caller is known of is found by
+// those who ask for it.
+func testIdempotencyKeys(s *suite) {
+	for id, caller := range map[string]string{"job_none": "", "job_a": "key:a"} {
+		s.write(func(tx pipeline.Tx) error {
+			return tx.InsertJob(s.ctx, &pipeline.Job{ID: id, Provider: "fal", Caller: caller, IdempotencyKey: "k"})
+		})
+	}
+	for _, c := range []struct {
+		caller, key string
+		orNone      bool
+		want        string
+	}{
+		{"key:a", "k", false, "job_a"},
+		{"key:a", "k", true, "job_a"},
+		{"key:b", "k", false, ""},
+		{"key:b", "k", true, "job_none"},
+		{"", "k", true, "job_none"},
+		{"key:a", "", true, ""},
+		{"key:a", "other", true, ""},
+	} {
+		s.write(func(tx pipeline.Tx) error {
+			found, err := tx.JobByKey(s.ctx, c.caller, c.key, c.orNone)
+			switch {
+			case errors.Is(err, gaff.ErrNotFound):
+				found = &pipeline.Job{}
+			case err != nil:
+				return err
+			}
+			s.equal(fmt.Sprintf("%+v", c), found.ID, c.want)
+			return nil
+		})
+	}
+}
+
+// testRemovedJob: nothing is left of it, and its id and key are free.
+func testRemovedJob(s *suite) {
+	j := pipeline.Job{ID: "job_gone", Provider: "fal", IdempotencyKey: "k", CallKey: "call", OwedBy: "me", CreatedAt: s.now}
+	for range 2 {
+		s.write(func(tx pipeline.Tx) error {
+			fresh := j
+			s.must(tx.InsertJob(s.ctx, &fresh))
+			s.must(tx.SaveInput(s.ctx, j.ID, json.RawMessage(`{}`)))
+			return tx.Note(s.ctx, j.ID, "submit", "text")
+		})
+		s.write(func(tx pipeline.Tx) error { return tx.RemoveJob(s.ctx, j.ID) })
+		if _, err := s.st.Job(s.ctx, j.ID); !errors.Is(err, gaff.ErrNotFound) {
+			s.Errorf("the removed job: %v", err)
+		}
+		input, err := s.st.JobInput(s.ctx, j.ID)
+		s.must(err)
+		notes, err := s.st.JobNotes(s.ctx, j.ID)
+		s.must(err)
+		s.equal("input and log", fmt.Sprint(len(input), len(notes)), "0 0")
+	}
 }
 
 func testNotes(s *suite) {

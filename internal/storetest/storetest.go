@@ -80,6 +80,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"JobsMoveForwardOnly":            testJobs,
 		"Ledger":                         testLedger,
 		"NotesAreBounded":                testNotes,
+		"IdempotencyKeysAreTheCallers":   testIdempotencyKeys,
+		"RemovedJobLeavesNothing":        testRemovedJob,
 		"AsksAreHandedOutOnce":           testAsks,
 		"Settings":                       testSettings,
 		"Waits":                          testWaits,

@@ -17,8 +17,8 @@ import (
 // noLedger writes nothing down, so that no submit is sent.
 type noLedger struct{ fal.Ledger }
 
-func (noLedger) Begin(context.Context, pipeline.Submission, string) (*pipeline.Job, bool, error) {
-	return nil, false, errors.New("no")
+func (noLedger) Begin(context.Context, pipeline.Submission, string) (*pipeline.Call, error) {
+	return nil, errors.New("no")
 }
 func (noLedger) Hear(context.Context, string, string, pipeline.Update) error { return nil }
 func (noLedger) WebhookURL(string, string) string                            { return "https://h/x" }
@@ -52,7 +52,7 @@ func FuzzProxyTarget(f *testing.F) {
 		}
 		proxy := fal.NewProxy(fal.ProxyOptions{
 			Queue: queue, Ledger: noLedger{}, Log: slog.New(slog.DiscardHandler),
-			Authorize: func(*http.Request) (string, bool) { return "someone", true },
+			Authorize: func(*http.Request) (string, error) { return "someone", nil },
 		})
 		r := httptest.NewRequest(http.MethodGet, fal.ProxyPath, nil)
 		r.Method = method

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"gaff"
 	"gaff/pipeline"
 )
 
@@ -40,6 +41,9 @@ const (
 	idempotencyHeader = "Idempotency-Key"
 )
 
+// jobHeader names the job in the answer to a submit.
+const jobHeader = "X-Gaff-Job-Id"
+
 const (
 	maxProxied = 10 << 20
 	// proxyTimeout bounds calls that are only passed on: fal.run answers when the work is
@@ -51,12 +55,11 @@ const (
 
 // Ledger is what the proxy needs of one; a *pipeline.Ledger is one.
 type Ledger interface {
-	Begin(ctx context.Context, s pipeline.Submission, callKey string) (j *pipeline.Job, created bool, err error)
+	Begin(ctx context.Context, s pipeline.Submission, callKey string) (*pipeline.Call, error)
 	Answered(ctx context.Context, jobID string, answer pipeline.Accepted, submitErr error) error
-	Delivered(ctx context.Context, jobID string, got bool)
 	Hear(ctx context.Context, provider, requestID string, u pipeline.Update) error
 	Job(ctx context.Context, jobID string) (*pipeline.Job, error)
-	KnowsRequest(ctx context.Context, provider, requestID string) bool
+	CallerOf(ctx context.Context, provider, requestID string) (caller string, ok bool)
 	WebhookURL(provider, jobID string) string
 }
 
@@ -64,8 +67,11 @@ type Ledger interface {
 type ProxyOptions struct {
 	Queue  *Queue
 	Ledger Ledger
-	// Authorize names the caller, and reports whether it may submit work.
-	Authorize func(r *http.Request) (name string, ok bool)
+	// Authorize names the caller by the credential that it showed. The error is
+	// ErrUnknownCaller, ErrNotAllowed, or that it could not be found out.
+	Authorize func(r *http.Request) (caller string, err error)
+	// Address is that of the client; nil: the peer's.
+	Address func(r *http.Request) string
 	// Origins are web pages' origins, such as "https://app.example.com", whose visitors may
 	// submit to Models without a token. Models are patterns as path.Match has them, but *
 	// at the end stands for any rest: "fal-ai/flux/*". Both or none.
@@ -90,6 +96,19 @@ type target struct {
 	parts []string
 	// rewrite turns addresses of the queue in an answer into those of gaff.
 	rewrite string
+}
+
+// webhookParameter is that of a submit, where fal posts the result to.
+const webhookParameter = "fal_webhook"
+
+// setWebhook names where fal is to post the result; empty: nowhere.
+func (t *target) setWebhook(address string) {
+	query := t.url.Query()
+	query.Del(webhookParameter)
+	if address != "" {
+		query.Set(webhookParameter, address)
+	}
+	t.url.RawQuery = query.Encode()
 }
 
 // submits reports whether the call, if it is a POST, submits work.
@@ -205,63 +224,11 @@ func (p *Proxy) queueTarget(escaped, query string) (*target, error) {
 	return t, nil
 }
 
-// cors answers a browser's question whether a page of another origin may call, and lets
-// the page read what it is answered. It reports whether there is no more to do.
-func (p *Proxy) cors(w http.ResponseWriter, r *http.Request) (done bool) {
-	origin := r.Header.Get("Origin")
-	if origin == "" || !slices.Contains(p.o.Origins, origin) {
-		if r.Method == http.MethodOptions {
-			w.WriteHeader(http.StatusForbidden)
-			return true
-		}
-		return false
-	}
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", origin)
-	h.Add("Vary", "Origin")
-	h.Set("Access-Control-Expose-Headers", "x-fal-request-id, x-fal-billable-units, x-fal-error-type, x-fal-retryable, x-fal-request-timeout-type")
-	if r.Method != http.MethodOptions {
-		return false
-	}
-	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT")
-	h.Set("Access-Control-Allow-Headers", r.Header.Get("Access-Control-Request-Headers"))
-	h.Set("Access-Control-Max-Age", "600")
-	w.WriteHeader(http.StatusNoContent)
-	return true
-}
-
-// allowed names the caller. A page's visitor without a token may use the models that are
-// named for it, and ask after what was submitted here.
-func (p *Proxy) allowed(r *http.Request, t *target) (caller string, ok bool) {
-	if name, ok := p.o.Authorize(r); ok {
-		return name, true
-	}
-	origin := r.Header.Get("Origin")
-	if origin == "" || !slices.Contains(p.o.Origins, origin) || t.rewrite != "" {
-		return "", false
-	}
-	if id, _ := t.request(); id != "" {
-		return origin, p.o.Ledger.KnowsRequest(r.Context(), Name, id)
-	}
-	model := strings.Join(t.parts, "/")
-	for _, pattern := range p.o.Models {
-		if prefix, any := strings.CutSuffix(pattern, "*"); any && strings.HasPrefix(model, prefix) && !strings.ContainsAny(prefix, "*?[") {
-			return origin, t.queue
-		}
-		if match, err := path.Match(pattern, model); err == nil && match {
-			return origin, t.queue
-		}
-	}
-	return "", false
-}
-
+// serve answers a call of which it is known what it is meant for.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) {
-	caller, ok := p.allowed(r, t)
-	if !ok {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
-		answerJSON(w, http.StatusUnauthorized, map[string]any{
-			"detail": "a token of gaff's with the role operator is needed, as Authorization: Bearer … or Key …",
-		})
+	who, err := p.caller(r, t)
+	if err != nil {
+		p.turnAway(w, err)
 		return
 	}
 	switch r.Method {
@@ -273,12 +240,19 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) {
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(proxyTimeout + time.Minute)) // where the server can
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxProxied))
-	if err != nil {
-		answerJSON(w, http.StatusRequestEntityTooLarge, map[string]any{"detail": fmt.Sprintf("the body is longer than %d bytes, or broken off", maxProxied)})
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		answerJSON(w, http.StatusRequestEntityTooLarge, map[string]any{
+			"detail": fmt.Sprintf("the body has more than %d MiB; upload files first (fal.storage.upload) and put their URLs into the input", maxProxied>>20),
+		})
+		return
+	case err != nil:
+		answerJSON(w, http.StatusBadRequest, map[string]any{"detail": "the body broke off before its end"})
 		return
 	}
 	if r.Method == http.MethodPost && t.submits() {
-		p.submit(w, r, t, caller, body)
+		p.submit(w, r, t, who, body)
 		return
 	}
 	p.pass(w, r, t, body)
@@ -298,30 +272,12 @@ func passedOn(from http.Header) http.Header {
 }
 
 // submit makes a job of a call before it goes to fal.
-func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, caller string, body []byte) {
+func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, who caller, body []byte) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		body = []byte("{}")
 	}
-	model := strings.Join(t.parts, "/")
-	query := t.url.Query()
-	own := query.Get("fal_webhook")
-	if p.o.Ledger.WebhookURL(Name, "any") == "" {
-		// fal cannot reach this gateway, so it goes on calling the application itself.
-		own = ""
-	}
-	key := r.Header.Get(idempotencyHeader)
-	if key != "" {
-		key = "proxy:" + key
-	}
-	s := pipeline.Submission{
-		Provider: Name, Model: model, Input: body, Callback: own, IdempotencyKey: key, Kind: r.Header.Get(kindHeader),
-		ProjectID: r.Header.Get(projectHeader), UserID: r.Header.Get(userHeader),
-	}
-	sum := sha256.New()
-	for _, part := range []string{caller, t.url.String(), s.ProjectID, s.UserID, string(body)} {
-		fmt.Fprintf(sum, "%d:%s", len(part), part)
-	}
-	j, created, err := p.o.Ledger.Begin(r.Context(), s, hex.EncodeToString(sum.Sum(nil)))
+	s := p.submission(r, t, who, body)
+	call, err := p.o.Ledger.Begin(r.Context(), s, callKey(t, &s))
 	var invalid *pipeline.InvalidError
 	switch {
 	case errors.As(err, &invalid):
@@ -337,12 +293,11 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, caller
 		return
 	}
 	// The call ends as it does whether or not the client waits for it.
-	ctx := context.WithoutCancel(r.Context())
+	ctx, j := context.WithoutCancel(r.Context()), call.Job
 	var out answer
-	if created {
+	if call.Created {
 		if j.WebhookURL != "" {
-			query.Set("fal_webhook", j.WebhookURL)
-			t.url.RawQuery = query.Encode()
+			t.setWebhook(j.WebhookURL)
 		}
 		a := p.o.Queue.send(ctx, http.MethodPost, t.url.String(), body, passedOn(r.Header), maxAnswer)
 		accepted, submitErr := readSubmit(a)
@@ -353,9 +308,37 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, caller
 	} else {
 		out = p.first(r.Context(), j)
 	}
-	out.header.Set("X-Gaff-Job-Id", j.ID)
 	err = p.reply(w, t, out)
-	p.o.Ledger.Delivered(ctx, j.ID, err == nil && r.Context().Err() == nil)
+	call.Delivered(ctx, err == nil && r.Context().Err() == nil)
+}
+
+// submission is the job that a call asks for. A page without a token says nothing about the
+// job: it would be any visitor's word.
+func (p *Proxy) submission(r *http.Request, t *target, who caller, body []byte) pipeline.Submission {
+	s := pipeline.Submission{Provider: Name, Model: strings.Join(t.parts, "/"), Input: body, Caller: who.id}
+	if key := r.Header.Get(idempotencyHeader); key != "" {
+		s.IdempotencyKey = "proxy:" + key
+	}
+	if who.page != "" {
+		t.setWebhook("")
+		s.ProjectID = pageProject(who.page)
+		return s
+	}
+	s.Kind, s.ProjectID, s.UserID = r.Header.Get(kindHeader), r.Header.Get(projectHeader), r.Header.Get(userHeader)
+	// If fal cannot reach this gateway, it goes on calling the application itself.
+	if p.o.Ledger.WebhookURL(Name, "any") != "" {
+		s.Callback = t.url.Query().Get(webhookParameter)
+	}
+	return s
+}
+
+// callKey is the same for two calls that ask for the same.
+func callKey(t *target, s *pipeline.Submission) string {
+	sum := sha256.New()
+	for _, part := range []string{s.Caller, t.url.String(), s.ProjectID, s.UserID, s.Kind, s.IdempotencyKey, string(s.Input)} {
+		fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // outcome is what the caller is told. Clients repeat a submit on 429, 502, 503 and 504,
@@ -365,13 +348,12 @@ func (p *Proxy) outcome(j *pipeline.Job, a answer, err error) answer {
 	var refused *pipeline.Refused
 	switch {
 	case err == nil, errors.As(err, &refused) && a.err == nil && a.status != http.StatusRequestTimeout && a.status != http.StatusConflict:
+		a.header.Set(jobHeader, j.ID)
 		return a
 	case errors.As(err, &later) && a.err == nil:
-		return a
+		return a // nothing was taken, and so there is no job
 	case errors.As(err, &later):
-		out := problem(http.StatusServiceUnavailable, "fal could not be reached; nothing was submitted", "upstream_unreachable", j.ID)
-		out.header.Set("Retry-After", "5")
-		return out
+		return again("fal could not be reached; nothing was submitted", "upstream_unreachable")
 	case refused != nil:
 		return problem(http.StatusBadRequest, refused.Text, refused.Type, j.ID)
 	}
@@ -380,9 +362,20 @@ func (p *Proxy) outcome(j *pipeline.Job, a answer, err error) answer {
 		"submit_outcome_unknown", j.ID)
 }
 
+// problem is an answer of gaff's own about a job.
 func problem(status int, detail, code, jobID string) answer {
 	body, _ := json.Marshal(map[string]any{"detail": detail, "error_type": code, "gaff_job_id": jobID})
-	return answer{status: status, body: body, header: http.Header{"Content-Type": {"application/json"}, "X-Fal-Error-Type": {code}}}
+	return answer{status: status, body: body, header: http.Header{
+		"Content-Type": {"application/json"}, "X-Fal-Error-Type": {code}, jobHeader: {jobID},
+	}}
+}
+
+// again asks the caller to repeat the call soon: nothing was submitted.
+func again(detail, code string) answer {
+	body, _ := json.Marshal(map[string]any{"detail": detail, "error_type": code})
+	return answer{status: http.StatusServiceUnavailable, body: body, header: http.Header{
+		"Content-Type": {"application/json"}, "X-Fal-Error-Type": {code}, "Retry-After": {"5"},
+	}}
 }
 
 // first answers a repeated call with what became of the first.
@@ -394,8 +387,11 @@ func (p *Proxy) first(ctx context.Context, j *pipeline.Job) answer {
 			return problem(499, "the caller went away", "client_disconnected", j.ID)
 		case <-time.After(100 * time.Millisecond):
 		}
-		if now, err := p.o.Ledger.Job(ctx, j.ID); err == nil {
+		switch now, err := p.o.Ledger.Job(ctx, j.ID); {
+		case err == nil:
 			j = now
+		case errors.Is(err, gaff.ErrNotFound):
+			return again("fal did not take the first call of this kind; repeat it", "not_accepted")
 		}
 	}
 	if j.RequestID != "" {
@@ -407,6 +403,7 @@ func (p *Proxy) first(ctx context.Context, j *pipeline.Job) answer {
 		})
 		return answer{status: http.StatusOK, body: body, header: http.Header{
 			"Content-Type": {"application/json"}, "X-Fal-Request-Id": {j.RequestID}, "Idempotency-Replayed": {"true"},
+			jobHeader: {j.ID},
 		}}
 	}
 	if j.Submit == pipeline.SubmitRefused {

@@ -2,6 +2,7 @@ package fal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -175,8 +176,7 @@ func readSubmit(a answer) (pipeline.Accepted, error) {
 	}
 	err := fmt.Errorf("fal answered %d: %s", a.status, text)
 	switch {
-	case a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable && a.header.Get("X-Fal-Request-Id") == "":
-		// It says itself that it did not take it.
+	case a.notTaken():
 		return pipeline.Accepted{}, &pipeline.NotNow{After: retryAfter(a.header), Err: err}
 	case a.status >= 500 || a.status == http.StatusRequestTimeout || a.status/100 == 3:
 		return pipeline.Accepted{}, err
@@ -184,6 +184,22 @@ func readSubmit(a answer) (pipeline.Accepted, error) {
 		return pipeline.Accepted{}, &pipeline.Refused{Text: "fal refused the key (401): check FAL_KEY", Type: "unauthorized"}
 	}
 	return pipeline.Accepted{}, &pipeline.Refused{Text: err.Error(), Type: code}
+}
+
+// notTaken reports whether fal itself says that it did not take a submit.
+func (a answer) notTaken() bool {
+	switch {
+	case a.status == http.StatusTooManyRequests:
+		return true
+	case a.status < 500 || a.header.Get("X-Fal-Request-Id") != "":
+		return false
+	case a.status == http.StatusServiceUnavailable:
+		return true
+	case a.status == http.StatusGatewayTimeout && a.header.Get("X-Fal-Request-Timeout-Type") == "user":
+		return true // the caller's own limit for the start ran out
+	}
+	retryable := cmp.Or(a.header.Get("X-Fal-Retryable"), a.header.Get("X-Fal-Needs-Retry"))
+	return retryable == "true" || retryable == "1"
 }
 
 // retryAfter reads the header in seconds, up to an hour; zero if there is none.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,15 +39,20 @@ type network struct {
 	mu    sync.Mutex
 	hosts standin.Hosts
 	down  map[string]bool
+	deaf  bool           // no connection can be made
 	asked map[string]int // calls by host
 }
 
 func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	n.mu.Lock()
 	n.asked[r.URL.Host]++
-	down := n.down[r.URL.Host]
+	down, deaf := n.down[r.URL.Host], n.deaf
 	hosts := n.hosts
 	n.mu.Unlock()
+	if trace := httptrace.ContextClientTrace(r.Context()); deaf && trace != nil {
+		trace.GetConn(r.URL.Host)
+		return nil, errors.New("connection refused")
+	}
 	if down {
 		return nil, errors.New("the network is cut")
 	}

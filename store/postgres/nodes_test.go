@@ -394,3 +394,86 @@ func TestClockDifferencesAreWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+// worker is a provider that takes whatever it is asked to do.
+type worker struct{ pipeline.Provider }
+
+func (worker) Name() string                             { return "p" }
+func (worker) Check(*pipeline.Submission) error         { return nil }
+func (worker) Account() string                          { return "" }
+func (worker) CanAsk(*pipeline.Job) bool                { return false }
+func (worker) Route(*gaff.Event) (none []gaff.Delivery) { return nil }
+
+// A call is its caller's, whichever node it came to: two that wait have two jobs, and one
+// that left has its job again at another node.
+func TestCallsAtTwoNodes(t *testing.T) {
+	t.Parallel()
+	address := pgtest.Empty(t)
+	var nodes []*pipeline.Ledger
+	for range 2 {
+		l, err := pipeline.NewLedger(t.Context(), pipeline.LedgerOptions{
+			Store: open(t, address), Router: worker{}, Log: slog.New(slog.DiscardHandler), Providers: []pipeline.Provider{worker{}}, Shared: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, l)
+	}
+	begin := func(ctx context.Context, node int) *pipeline.Call {
+		t.Helper()
+		c, err := nodes[node].Begin(ctx, pipeline.Submission{Provider: "p", Model: "m", Caller: "key:a"}, "call")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	patient := t.Context()
+	hasty, leave := context.WithCancel(patient)
+	first, second := begin(hasty, 0), begin(patient, 1)
+	if !first.Created || !second.Created || first.Job.ID == second.Job.ID {
+		t.Errorf("two callers that wait share job %s", first.Job.ID)
+	}
+	leave()
+	var again *pipeline.Call
+	eventually.True(t, "the other node knows that the caller left", func() bool {
+		j, err := nodes[1].Job(patient, first.Job.ID)
+		return err == nil && j.OwedBy == "-"
+	})
+	if again = begin(patient, 1); again.Created || again.Job.ID != first.Job.ID {
+		t.Errorf("the repetition has job %s, created %v; want %s", again.Job.ID, again.Created, first.Job.ID)
+	}
+	if third := begin(patient, 0); !third.Created {
+		t.Errorf("a call beside the repetition has its job %s", third.Job.ID)
+	}
+	again.Delivered(patient, true)
+	if later := begin(patient, 0); !later.Created {
+		t.Errorf("a call after the delivery has job %s", later.Job.ID)
+	}
+
+	var calls [8]*pipeline.Call
+	var all sync.WaitGroup
+	for i := range calls {
+		all.Go(func() {
+			var err error
+			if calls[i], err = nodes[i%2].Begin(patient, pipeline.Submission{Provider: "p", Model: "m", Caller: "key:a", IdempotencyKey: "k"}, ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	created := 0
+	for _, c := range calls {
+		if c.Job.ID != calls[0].Job.ID {
+			t.Errorf("one idempotency key has jobs %s and %s", calls[0].Job.ID, c.Job.ID)
+		}
+		if c.Created {
+			created++
+		}
+	}
+	if created != 1 {
+		t.Errorf("%d of %d calls of one key made its job, want 1", created, len(calls))
+	}
+}
