@@ -103,7 +103,7 @@ func (v *adobe) check(ctx context.Context, r *gaff.Request, sigName, pathName st
 	if !adobePath.MatchString(path) {
 		return "", fmt.Errorf("%s %s is not Adobe's: %w", pathName, printable(path), ErrMismatch)
 	}
-	key, err := v.keys.get(ctx, adobeHost+path)
+	key, err := v.keys.get(ctx, adobeHost+path, r.RemoteAddr)
 	if err != nil {
 		return "", err
 	}

@@ -55,8 +55,9 @@ func parseCertificate(doc []byte) (*x509.Certificate, error) {
 // checkRSA verifies a signature with the certificate at an address that was found to be
 // the sender's. The address is fetched over TLS from a pinned host: that is what the
 // certificate is trusted for.
-func (c certificates) checkRSA(ctx context.Context, address string, h crypto.Hash, content, sig []byte, label string, now time.Time) (string, error) {
-	cert, err := c.get(ctx, address)
+func (c certificates) checkRSA(ctx context.Context, r *gaff.Request, address string, h crypto.Hash, content, sig []byte, label string) (string, error) {
+	now := r.ReceivedAt
+	cert, err := c.get(ctx, address, r.RemoteAddr)
 	if err != nil {
 		return "", err
 	}
@@ -181,7 +182,7 @@ func (v *sns) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, e
 	if !ok {
 		return out, fmt.Errorf("Signature: %w: not base64", ErrMalformed)
 	}
-	out.KeyID, err = v.certs.checkRSA(ctx, field["SigningCertURL"], hash, content.Bytes(), sig, "Signature", r.ReceivedAt)
+	out.KeyID, err = v.certs.checkRSA(ctx, r, field["SigningCertURL"], hash, content.Bytes(), sig, "Signature")
 	if err != nil {
 		return out, err
 	}
@@ -242,7 +243,7 @@ func (v *paypal) verify(ctx context.Context, r *gaff.Request) (gaff.Verification
 	}
 	content := id + "|" + at + "|" + v.webhook + "|" + strconv.FormatUint(uint64(crc32.ChecksumIEEE(r.Body)), 10)
 	var err error
-	out.KeyID, err = v.certs.checkRSA(ctx, address, crypto.SHA256, []byte(content), sig, "Paypal-Transmission-Sig", r.ReceivedAt)
+	out.KeyID, err = v.certs.checkRSA(ctx, r, address, crypto.SHA256, []byte(content), sig, "Paypal-Transmission-Sig")
 	if err != nil {
 		return out, err
 	}

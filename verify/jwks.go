@@ -21,8 +21,8 @@ type JWKSOptions struct {
 	// MaxAge is how long a document may be used. Zero means 24 hours. From half of it
 	// on a newer one is fetched beside the work.
 	MaxAge time.Duration
-	// MinRefresh is the least time between fetches that a signature which fits no key
-	// can cause, so that strangers cannot make us call out. Zero means 5 minutes.
+	// MinRefresh is the least time between fetches that one client can cause by signatures
+	// that fit no key. Zero means 30 seconds.
 	MinRefresh time.Duration
 	// Backoff is how long a host that failed is left alone. Zero means 10 seconds.
 	Backoff time.Duration
@@ -47,7 +47,14 @@ type JWKS struct {
 	tried   time.Time     // when the last fetch ended, well or not
 	failure error         // of the last fetch; nil after a good one
 	running chan struct{} // closed when the fetch under way ends; nil if none is
+	// renewal is when a signature that fits no key last caused a fetch, renewals when one of
+	// a client did.
+	renewal  time.Time
+	renewals map[string]time.Time
 }
+
+// renewalPause is the least time between fetches that such signatures cause together.
+const renewalPause = 5 * time.Second
 
 // NewJWKS makes a cache of the document at the address. Nothing is fetched yet.
 func NewJWKS(address string, o JWKSOptions) *JWKS {
@@ -58,7 +65,7 @@ func NewJWKS(address string, o JWKSOptions) *JWKS {
 		o.MaxAge = 24 * time.Hour
 	}
 	if o.MinRefresh <= 0 {
-		o.MinRefresh = 5 * time.Minute
+		o.MinRefresh = 30 * time.Second
 	}
 	if o.Backoff <= 0 {
 		o.Backoff = 10 * time.Second
@@ -93,24 +100,57 @@ func (j *JWKS) current(ctx context.Context) ([]publicKey, error) {
 	return j.wait(ctx)
 }
 
-// renewed returns keys fetched after seen was found not to fit, or nil where no newer
-// ones are to be had.
-func (j *JWKS) renewed(ctx context.Context, seen []publicKey) []publicKey {
+// renewed returns keys fetched after seen was found not to fit, for a request from an
+// address; nil if there are no newer ones. The error says that the key of the request cannot
+// be known now: the host does not answer, or was asked for another client a moment ago.
+func (j *JWKS) renewed(ctx context.Context, seen []publicKey, address string) ([]publicKey, error) {
 	j.mu.Lock()
 	if len(seen) > 0 && len(j.keys) > 0 && &seen[0] != &j.keys[0] {
 		keys := j.keys // someone else has just fetched
 		j.mu.Unlock()
-		return keys
+		return keys, nil
 	}
-	if j.running == nil && j.o.Now().Sub(j.tried) < j.o.MinRefresh {
-		j.mu.Unlock()
-		return nil
+	if j.running == nil {
+		if may, err := j.mayRenew(clientOf(address)); !may {
+			j.mu.Unlock()
+			return nil, err
+		}
 	}
 	keys, err := j.wait(ctx)
-	if err != nil || len(keys) > 0 && len(seen) > 0 && &seen[0] == &keys[0] {
-		return nil
+	if err == nil {
+		j.mu.Lock()
+		err = j.failure // of the fetch; what is in the cache stays in use for other keys
+		j.mu.Unlock()
 	}
-	return keys
+	if err != nil || len(keys) > 0 && len(seen) > 0 && &seen[0] == &keys[0] {
+		return nil, err
+	}
+	return keys, nil
+}
+
+// mayRenew reports whether a client may cause a fetch. It has one each MinRefresh, so that
+// nobody can use up that of the sender.
+func (j *JWKS) mayRenew(client string) (bool, error) {
+	now := j.o.Now()
+	if j.failure != nil {
+		return now.Sub(j.tried) >= j.o.Backoff, j.failure
+	}
+	if now.Sub(j.renewals[client]) < j.o.MinRefresh {
+		return false, nil
+	}
+	if now.Sub(j.renewal) < renewalPause {
+		return false, fmt.Errorf("public keys at %s: %w: they were asked for a moment ago", j.url, gaff.ErrUnverifiable)
+	}
+	for name, at := range j.renewals {
+		if now.Sub(at) >= j.o.MinRefresh {
+			delete(j.renewals, name)
+		}
+	}
+	if j.renewals == nil {
+		j.renewals = map[string]time.Time{}
+	}
+	j.renewal, j.renewals[client] = now, now
+	return true, nil
 }
 
 // mayTry reports whether the host has been left alone for long enough.

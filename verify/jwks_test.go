@@ -69,11 +69,13 @@ func jwksOf(seeds ...byte) string {
 }
 
 // falPair is fal's verifier with a host of keys, and a signer for each key.
-func falPair(t *testing.T, host *keyHost) (verify func() error, sign func(key byte)) {
+func falPair(t *testing.T, host *keyHost) (verify func() error, sign func(key byte), from func(address string)) {
 	t.Helper()
 	jwks := NewJWKS("https://keys.test/jwks.json", JWKSOptions{Client: &http.Client{Transport: host}})
 	v := preset(t, "fal", Options{JWKS: jwks})
 	var r *gaff.Request
+	client := "192.0.2.1"
+	from = func(address string) { client, r.RemoteAddr = address, address }
 	sign = func(key byte) {
 		r = &gaff.Request{Body: []byte(`{"status":"OK"}`), Header: http.Header{}}
 		r.Header.Set("X-Fal-Webhook-Request-Id", "request")
@@ -82,7 +84,7 @@ func falPair(t *testing.T, host *keyHost) (verify func() error, sign func(key by
 		if err := signer.Sign(r, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		r.ReceivedAt = time.Now()
+		r.ReceivedAt, r.RemoteAddr = time.Now(), client
 	}
 	verify = func() error {
 		got, err := v.Verify(context.Background(), r)
@@ -91,14 +93,14 @@ func falPair(t *testing.T, host *keyHost) (verify func() error, sign func(key by
 		}
 		return err
 	}
-	return verify, sign
+	return verify, sign, from
 }
 
 func TestJWKSLife(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		host := &keyHost{doc: jwksOf(1)}
-		verify, sign := falPair(t, host)
+		verify, sign, from := falPair(t, host)
 		want := func(step string, err, target error, asked int) {
 			t.Helper()
 			synctest.Wait()
@@ -111,38 +113,48 @@ func TestJWKSLife(t *testing.T) {
 		want("from the cache", verify(), nil, 1)
 
 		sign(9)
-		want("a stranger", verify(), ErrMismatch, 1)
-		time.Sleep(5 * time.Minute)
-		sign(9)
-		want("a stranger later", verify(), ErrMismatch, 2)
+		want("another key", verify(), ErrMismatch, 2)
 		want("and again", verify(), ErrMismatch, 2)
+		time.Sleep(30 * time.Second)
+		sign(9)
+		want("later", verify(), ErrMismatch, 3)
+		from("198.51.100.7")
+		want("another client a moment later", verify(), gaff.ErrUnverifiable, 3)
+		time.Sleep(5 * time.Second)
+		want("and then", verify(), ErrMismatch, 4)
 
+		host.set("", errors.New("no route"))
+		from("192.0.2.9")
+		time.Sleep(5 * time.Second)
+		sign(2)
+		want("rotation, host gone", verify(), gaff.ErrUnverifiable, 5)
+		want("rotation, host left alone", verify(), gaff.ErrUnverifiable, 5)
+		sign(1)
+		want("the old key meanwhile", verify(), nil, 5)
 		host.set(jwksOf(1, 2), nil)
+		time.Sleep(10 * time.Second)
 		sign(2)
-		want("rotation, too soon", verify(), ErrMismatch, 2)
-		time.Sleep(5 * time.Minute)
-		sign(2)
-		want("rotation", verify(), nil, 3)
+		want("rotation, host back", verify(), nil, 6)
 
 		time.Sleep(11 * time.Hour)
 		sign(2)
-		want("young enough", verify(), nil, 3)
+		want("young enough", verify(), nil, 6)
 		host.set("", errors.New("no route"))
 		time.Sleep(2 * time.Hour)
 		sign(2)
-		want("half its life, host gone", verify(), nil, 4)
-		want("left alone", verify(), nil, 4)
+		want("half its life, host gone", verify(), nil, 7)
+		want("left alone", verify(), nil, 7)
 		time.Sleep(10 * time.Second)
-		want("asked again beside the work", verify(), nil, 5)
+		want("asked again beside the work", verify(), nil, 8)
 
 		time.Sleep(11 * time.Hour)
 		sign(2)
-		want("too old", verify(), gaff.ErrUnverifiable, 6)
-		want("not asked for each request", verify(), gaff.ErrUnverifiable, 6)
+		want("too old", verify(), gaff.ErrUnverifiable, 9)
+		want("not asked for each request", verify(), gaff.ErrUnverifiable, 9)
 		host.set(jwksOf(2), nil)
 		time.Sleep(10 * time.Second)
 		sign(2)
-		want("back", verify(), nil, 7)
+		want("back", verify(), nil, 10)
 	})
 }
 
@@ -150,7 +162,7 @@ func TestJWKSSingleFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		host := &keyHost{doc: jwksOf(1), slow: 2 * time.Second}
-		verify, sign := falPair(t, host)
+		verify, sign, _ := falPair(t, host)
 		sign(1)
 		var wg sync.WaitGroup
 		for range 50 {

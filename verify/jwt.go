@@ -202,7 +202,7 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	if !ok {
 		return out, malformed("its signature is not base64url")
 	}
-	out.KeyID, err = v.checkSignature(ctx, alg, kid, parts[0]+"."+parts[1], sig)
+	out.KeyID, err = v.checkSignature(ctx, r, alg, kid, parts[0]+"."+parts[1], sig)
 	if err != nil || v.scheme.JWT.Detached {
 		return out, err
 	}
@@ -222,7 +222,7 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	return out, nil
 }
 
-func (v *jsonToken) checkSignature(ctx context.Context, alg, kid, input string, sig []byte) (string, error) {
+func (v *jsonToken) checkSignature(ctx context.Context, r *gaff.Request, alg, kid, input string, sig []byte) (string, error) {
 	hash := jwtAlgs[alg]
 	for i := range v.secrets {
 		m := hmac.New(hash.New, v.secrets[i].key)
@@ -240,7 +240,7 @@ func (v *jsonToken) checkSignature(ctx context.Context, alg, kid, input string, 
 	}
 	known, id := tryJWT(keys, alg, kid, input, sig, v.scheme.RequireKid)
 	if id == "" && v.byKid != nil && keyID.MatchString(kid) {
-		key, err := v.byKid.get(ctx, kid)
+		key, err := v.byKid.get(ctx, kid, r.RemoteAddr)
 		if errors.Is(err, errUnknown) {
 			return "", fmt.Errorf("%s: kid: %w any key: %w", v.at.label, ErrMismatch, err)
 		}
@@ -250,7 +250,11 @@ func (v *jsonToken) checkSignature(ctx context.Context, alg, kid, input string, 
 		known, id = tryJWT([]publicKey{key}, alg, kid, input, sig, true)
 	}
 	if id == "" && v.jwks != nil {
-		known, id = tryJWT(v.jwks.renewed(ctx, keys), alg, kid, input, sig, v.scheme.RequireKid)
+		renewed, err := v.jwks.renewed(ctx, keys, r.RemoteAddr)
+		if err != nil {
+			return "", err
+		}
+		known, id = tryJWT(renewed, alg, kid, input, sig, v.scheme.RequireKid)
 	}
 	switch {
 	case id != "":

@@ -19,8 +19,7 @@ type remote[T any] struct {
 
 	mu     sync.Mutex
 	kept   map[string]*loaded[T]
-	window time.Time // when the count of fetches began
-	count  int
+	budget fetchBudget
 }
 
 // loaded is one that is kept, or being fetched. The fields after done may be read once it
@@ -34,11 +33,10 @@ type loaded[T any] struct {
 }
 
 const (
-	maxRemote       = 64               // kept
-	remoteMaxAge    = 24 * time.Hour   // then it is fetched again
-	remoteBackoff   = 30 * time.Second // after a failure
-	remotePerMinute = 20               // fetches that strangers can cause
-	remoteMaxBytes  = 64 << 10
+	maxRemote      = 512              // cached, failures included
+	remoteMaxAge   = 24 * time.Hour   // then it is fetched again
+	remoteBackoff  = 30 * time.Second // after a failure
+	remoteMaxBytes = 64 << 10
 )
 
 // errUnknown says that the host has no such thing: a mistake of the request, not of the host.
@@ -48,8 +46,11 @@ func newRemote[T any](what string, load func(ctx context.Context, name string) (
 	return &remote[T]{what: what, load: load, now: time.Now, kept: map[string]*loaded[T]{}}
 }
 
-// get returns what has the name. Its error wraps [gaff.ErrUnverifiable], or errUnknown.
-func (c *remote[T]) get(ctx context.Context, name string) (T, error) {
+// get returns what has the name, for a request from an address. A name that was fetched
+// before costs nothing of the client's budget. The error wraps [gaff.ErrUnverifiable], or
+// errUnknown.
+func (c *remote[T]) get(ctx context.Context, name, address string) (T, error) {
+	client := clientOf(address)
 	c.mu.Lock()
 	entry := c.kept[name]
 	var old *loaded[T]
@@ -63,17 +64,14 @@ func (c *remote[T]) get(ctx context.Context, name string) (T, error) {
 		}
 	}
 	if entry == nil {
-		if !c.mayFetch() {
+		if (old == nil || !old.has) && !c.budget.take(c.now(), client) || !c.makeRoom(name) {
 			c.mu.Unlock()
-			if old != nil && old.has {
-				return old.it, nil
-			}
 			var none T
-			return none, fmt.Errorf("%s %s: %w: too many different ones were asked for", c.what, name, gaff.ErrUnverifiable)
+			return none, fmt.Errorf("%s %s: %w: requests from %s named too many others in this minute", c.what, name, gaff.ErrUnverifiable, client)
 		}
 		entry = &loaded[T]{done: make(chan struct{})}
 		c.kept[name] = entry
-		go c.fetch(context.WithoutCancel(ctx), name, entry, old)
+		go c.fetch(context.WithoutCancel(ctx), name, client, entry, old)
 	}
 	c.mu.Unlock()
 	select {
@@ -85,17 +83,10 @@ func (c *remote[T]) get(ctx context.Context, name string) (T, error) {
 	}
 }
 
-// mayFetch counts a fetch and makes room for it. What could not be had makes way first, so
-// that names made up by strangers do not drive out those in use.
-func (c *remote[T]) mayFetch() bool {
-	now := c.now()
-	if now.Sub(c.window) >= time.Minute {
-		c.window, c.count = now, 0
-	}
-	if c.count++; c.count > remotePerMinute {
-		return false
-	}
-	if len(c.kept) < maxRemote {
+// makeRoom drops an entry if there are too many, a failure first, so that names that are
+// made up do not drive out those in use. It reports false if all are being fetched.
+func (c *remote[T]) makeRoom(name string) bool {
+	if _, replaced := c.kept[name]; replaced || len(c.kept) < maxRemote {
 		return true
 	}
 	victim, found := "", false
@@ -115,10 +106,13 @@ func (c *remote[T]) mayFetch() bool {
 }
 
 // fetch fills the entry. What was fetched before stays in use while its host is unreachable.
-func (c *remote[T]) fetch(ctx context.Context, name string, entry, old *loaded[T]) {
+func (c *remote[T]) fetch(ctx context.Context, name, client string, entry, old *loaded[T]) {
 	defer close(entry.done)
 	it, err := c.load(ctx, name)
 	if err == nil {
+		c.mu.Lock()
+		c.budget.giveBack(client)
+		c.mu.Unlock()
 		entry.it, entry.has, entry.due = it, true, c.now().Add(remoteMaxAge)
 		return
 	}

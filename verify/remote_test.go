@@ -104,41 +104,71 @@ func TestKeysByKid(t *testing.T) {
 	}
 }
 
-// Names made up by strangers neither drive out what is in use nor keep it from being used
-// when its time is over.
+// Names that are made up neither drive out what is in use, nor keep it from being fetched
+// again, nor use up the fetches of other clients.
 func TestRemoteUnderAttack(t *testing.T) {
 	t.Parallel()
-	clock := noon
+	clock, asked := noon, 0
 	r := newRemote("thing", func(_ context.Context, name string) (string, error) {
-		if name == "good" {
+		asked++ // get waits for each
+		if strings.HasPrefix(name, "good") {
 			return "it", nil
 		}
 		return "", errors.New("404")
 	})
 	r.now = func() time.Time { return clock }
-	if it, err := r.get(t.Context(), "good"); err != nil || it != "it" {
-		t.Fatalf("%q, %v", it, err)
+	good := func(step, name, from string) {
+		t.Helper()
+		if it, err := r.get(t.Context(), name, from); err != nil || it != "it" {
+			t.Errorf("%s: %q, %v", step, it, err)
+		}
 	}
-	for minute := range 30 {
-		clock = clock.Add(time.Minute)
-		for i := range 2 * remotePerMinute {
-			if _, err := r.get(t.Context(), fmt.Sprint(minute, "-", i)); !errors.Is(err, gaff.ErrUnverifiable) {
+	flood := func(prefix string) {
+		t.Helper()
+		for i := range 2 * fetchesPerClient {
+			if _, err := r.get(t.Context(), fmt.Sprint(prefix, i), "192.0.2.1"); !errors.Is(err, gaff.ErrUnverifiable) {
 				t.Fatal(err)
 			}
 		}
-		if it, err := r.get(t.Context(), "good"); err != nil || it != "it" {
-			t.Fatalf("minute %d: %q, %v", minute, it, err)
+	}
+	good("first", "good", "192.0.2.1")
+	for minute := range 30 {
+		clock, asked = clock.Add(time.Minute), 0
+		flood(fmt.Sprint(minute, "-"))
+		if asked != fetchesPerClient {
+			t.Fatalf("minute %d: one client caused %d fetches", minute, asked)
 		}
+		good("in use", "good", "192.0.2.1")
+		good("new, of another client", fmt.Sprint("good-", minute), "198.51.100.1")
 	}
 	if len(r.kept) > maxRemote {
 		t.Errorf("%d kept", len(r.kept))
 	}
 	clock = clock.Add(remoteMaxAge)
-	for i := range 2 * remotePerMinute {
-		_, _ = r.get(t.Context(), fmt.Sprint("late-", i))
+	flood("late-")
+	asked = 0
+	if good("due", "good", "192.0.2.1"); asked != 1 {
+		t.Errorf("a name that is due was fetched %d times", asked)
 	}
-	if it, err := r.get(t.Context(), "good"); err != nil || it != "it" {
-		t.Errorf("due, and no fetch left in this minute: %q, %v", it, err)
+	clock, asked = clock.Add(time.Minute), 0
+	for i := range 1000 { // many clients together
+		_, _ = r.get(t.Context(), fmt.Sprint("many-", i), fmt.Sprint("203.0.113.", i%4))
+	}
+	if asked != fetchesPerMinute-fetchesReserved {
+		t.Errorf("four clients caused %d fetches", asked)
+	}
+	good("the reserve", "good-reserve", "198.51.100.2")
+}
+
+func TestFetchBudgetClients(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64",
+		"2001:db8::ffff:1": "2001:db8::/64", "fe80::1%eth0": "fe80::/64", "": "", "pipe": "pipe",
+	} {
+		if got := clientOf(address); got != want {
+			t.Errorf("%q is client %q, want %q", address, got, want)
+		}
 	}
 }
 

@@ -507,7 +507,11 @@ func (v *signature) matchPublic(ctx context.Context, c *content, sigs []string) 
 		return id, nil
 	}
 	if v.jwks != nil {
-		if id := v.tryKeys(v.jwks.renewed(ctx, keys), w.b, decoded); id != "" {
+		renewed, err := v.jwks.renewed(ctx, keys, c.r.RemoteAddr)
+		if err != nil {
+			return "", err
+		}
+		if id := v.tryKeys(renewed, w.b, decoded); id != "" {
 			return id, nil
 		}
 	}
