@@ -20,6 +20,9 @@ type Request struct {
 	// Body holds the exact bytes that were signed. Never nil for a received
 	// request, but possibly empty.
 	Body []byte
+	// Plain is Body unpacked, if it came with a Content-Encoding and was unpacked; else nil.
+	// It is not stored.
+	Plain []byte
 	// ReceivedAt is when the last byte of the body was read, by this machine's clock.
 	ReceivedAt time.Time
 }
@@ -301,6 +304,9 @@ type Verifier interface {
 
 // Parser reads what the gateway must know about an authentic request, and nothing
 // more. An error refuses the request as unreadable (400).
+//
+// The body of r is [Request.Text]: unpacked, and UTF-8 without a byte order mark. Of a form
+// the escapes may still be bytes of the charset that the content type names.
 type Parser interface {
 	Parse(r *Request, v Verification) (Envelope, error)
 }
@@ -368,8 +374,8 @@ type Source struct {
 	CheckHandle func(handle string) error
 	// MaxBodyBytes bounds the body, in bytes. Zero means 1 MiB.
 	MaxBodyBytes int64
-	// AcceptGzip allows "Content-Encoding: gzip"; the unpacked size is bounded by
-	// MaxBodyBytes too. The bytes as sent are what is verified.
+	// AcceptGzip allows "Content-Encoding: gzip" and "deflate"; the unpacked size is bounded
+	// by MaxBodyBytes too. The signature may cover the bytes as sent or the unpacked ones.
 	AcceptGzip bool
 	// Retry overrides the gateway's policy for this source's deliveries; nil keeps it.
 	Retry *RetryPolicy

@@ -253,12 +253,16 @@ func (g *Gateway) rescue(ctx context.Context, src *Source, req *Request) (out Re
 			rp = badPayload.because("panic: %v", p)
 		}
 	}()
-	proof, err := src.Verifier.Verify(ctx, req)
+	release, unpacked := g.unpack(src, req)
+	defer release()
+	proof, err := src.verify(ctx, req)
 	switch {
 	case errors.Is(err, ErrUnverifiable):
 		return out, tryAgain.because("%v", err)
 	case err != nil:
 		return out, badSignature.because("%v", err)
+	case unpacked.status != 0:
+		return out, unpacked
 	}
 	handle := ""
 	if i := strings.Index(req.URL, PathPrefix); i >= 0 {

@@ -2,7 +2,6 @@ package gaff
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -153,7 +152,9 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	req := &Request{
 		Method: r.Method, URL: g.publicURL(r), RemoteAddr: from, Header: r.Header, Body: body, ReceivedAt: time.Now(),
 	}
-	proof, err := src.Verifier.Verify(r.Context(), req)
+	release, unpacked := g.unpack(src, req)
+	defer release()
+	proof, err := src.verify(r.Context(), req)
 	if src.Handshaker != nil {
 		if fixed, ok := src.Handshaker.Handshake(r.Context(), req, proof, err); ok {
 			if fixed.Note != "" {
@@ -176,6 +177,9 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 		if err := src.CheckHandle(handle); err != nil {
 			return req, badSignature.because("%v", err)
 		}
+	}
+	if unpacked.status != 0 {
+		return req, unpacked
 	}
 	rcs, rp := g.keep(r.Context(), src, req, proof, handle)
 	switch {
@@ -302,19 +306,8 @@ const maxParsed = 64 << 10
 
 // read makes the events of an authentic request: one, for most senders.
 func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event, reply) {
-	plain := req
-	if encoding := req.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		if !src.AcceptGzip || !strings.EqualFold(encoding, "gzip") {
-			return nil, badPayload.because("Content-Encoding %q: compressed bodies are refused unless accept_gzip is set", encoding)
-		}
-		data, rp := unzip(req.Body, src.MaxBodyBytes)
-		if rp.status != 0 {
-			return nil, rp
-		}
-		unpacked := *req
-		unpacked.Body = data
-		plain = &unpacked
-	}
+	plain := req.readable()
+	req.Plain = nil // the event holds its data
 	env, err := src.Parser.Parse(plain, proof)
 	if err != nil {
 		return nil, badPayload.because("%v", err)
@@ -417,21 +410,6 @@ func dedupeKey(env Envelope, body []byte) string {
 		return "idsha256:" + hex.EncodeToString(sum[:])
 	}
 	return key
-}
-
-func unzip(body []byte, limit int64) ([]byte, reply) {
-	zr, err := gzip.NewReader(bytes.NewReader(body))
-	if err != nil {
-		return nil, badPayload.because("the body is not gzip: %v", err)
-	}
-	data, err := io.ReadAll(io.LimitReader(zr, limit+1))
-	if err != nil {
-		return nil, badPayload.because("the body is not gzip: %v", err)
-	}
-	if int64(len(data)) > limit {
-		return nil, tooLarge.because("the unpacked body is over the limit of %d bytes", limit)
-	}
-	return data, reply{}
 }
 
 func (g *Gateway) publicURL(r *http.Request) string {

@@ -100,8 +100,14 @@ func TestReplies(t *testing.T) {
 		{"compressed", "POST", "guarded", "open", "gzip", zipped(t, good), 400, `{"error":"Invalid payload"}`},
 		{"compressed as agreed", "POST", "zip", "open", "gzip", zipped(t, good), 200, `{"success":true,"id":"%"}`},
 		{"a bomb", "POST", "zip", "open", "gzip", zipped(t, strings.Repeat("0", 100_000)), 413, `{"error":"Payload too large"}`},
-		{"said to be compressed", "POST", "zip", "open", "gzip", good, 400, `{"error":"Invalid payload"}`},
-		{"another compression", "POST", "zip", "open", "br", good, 400, `{"error":"Invalid payload"}`},
+		{"said to be compressed", "POST", "zip", "open", "gzip", `{"id":"r6","type":"paid"}`, 200, `{"success":true,"id":"%"}`},
+		{"said to be compressed to who takes none", "POST", "guarded", "open", "gzip", `{"id":"r7","type":"paid"}`, 200, `{"success":true,"id":"%"}`},
+		{"no compression", "POST", "guarded", "open", "aws-chunked, UTF-8", `{"id":"r8","type":"paid"}`, 200, `{"success":true,"id":"%"}`},
+		{"an old name", "POST", "zip", "open", "X-GZip, identity", zipped(t, `{"id":"r9","type":"paid"}`), 200, `{"success":true,"id":"%"}`},
+		{"compressed twice", "POST", "zip", "open", "gzip, gzip", zipped(t, zipped(t, `{"id":"r10","type":"paid"}`)), 200, `{"success":true,"id":"%"}`},
+		{"no gzip", "POST", "zip", "open", "gzip", "\xff" + good, 400, `{"error":"Invalid payload"}`},
+		{"cut off", "POST", "zip", "open", "gzip", zipped(t, good)[:30], 400, `{"error":"Invalid payload"}`},
+		{"another compression", "POST", "zip", "open", "br", "\x8b" + good, 400, `{"error":"Invalid payload"}`},
 	} {
 		req := httptest.NewRequest(c.method, gaff.PathPrefix+c.path, strings.NewReader(c.body))
 		req.Header.Set("X-Pass", c.pass)

@@ -337,7 +337,7 @@ func (h *Handshaker) Methods() []string { return h.methods }
 // Handshake answers r if it is one of the challenges. See [gaff.Handshaker].
 func (h *Handshaker) Handshake(ctx context.Context, r *gaff.Request, v gaff.Verification, refusal error) (gaff.Reply, bool) {
 	if v.Content == "" && h.open != nil {
-		v.Content = h.open(r.Body)
+		v.Content = h.open(r.Text())
 	}
 	if v.Content != "" {
 		plain := *r
@@ -345,7 +345,7 @@ func (h *Handshaker) Handshake(ctx context.Context, r *gaff.Request, v gaff.Veri
 		r = &plain
 	}
 	// A body that is no JSON leaves the values empty, and then no condition on it holds.
-	values, _ := h.set.find(r.Body)
+	values, _ := h.set.find(r.Text())
 	for i := range h.list {
 		c := &h.list[i]
 		if c.Method != r.Method || !c.matches(r, values) {

@@ -14,10 +14,8 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"mime"
-	"mime/multipart"
 	"net/url"
 	"slices"
 	"strconv"
@@ -25,6 +23,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/payload"
 )
 
 // twilio signs the URL with the form's fields, or with the hash of another body in the
@@ -196,45 +195,47 @@ func (v *dropboxSign) verify(_ context.Context, r *gaff.Request) (gaff.Verificat
 	return out, err
 }
 
+// formTexts returns the texts of a field in a form of either kind, as sent: in the bytes of
+// their charset, which are what is signed. A body of another content type is read as
+// urlencoded.
+func formTexts(r *gaff.Request, name string) (texts []string, err error) {
+	fields, err := payload.Form(r.Header.Get("Content-Type"), r.Text())
+	if errors.Is(err, payload.ErrNoForm) {
+		fields, err = payload.Form("application/x-www-form-urlencoded", r.Text())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	for _, f := range fields {
+		if f.Name != name || f.File {
+			continue
+		}
+		if f.Broken {
+			return nil, fmt.Errorf("%w: a %% that is no escape", ErrMalformed)
+		}
+		texts = append(texts, string(f.Value))
+	}
+	return texts, nil
+}
+
 // formField returns a field of a form of either kind. One that came twice is ambiguous.
 func formField(r *gaff.Request, name string) ([]byte, error) {
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
-		return nil, fmt.Errorf("Content-Type: %w", ErrMalformed)
-	}
-	if kind == "application/x-www-form-urlencoded" {
-		fields, err := url.ParseQuery(string(r.Body))
-		if err != nil {
-			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
-		}
-		text, err := oneOf(fields[name])
-		if err != nil {
-			return nil, fmt.Errorf("form field %s: %w", name, err)
-		}
-		return []byte(text), nil
-	}
-	if kind != "multipart/form-data" || params["boundary"] == "" {
+	fields, err := payload.Form(r.Header.Get("Content-Type"), r.Text())
+	if errors.Is(err, payload.ErrNoForm) {
 		return nil, fmt.Errorf("Content-Type: %w: a form is wanted", ErrMalformed)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("body: %w: %w", ErrMalformed, err)
+	}
 	var found []byte
-	parts := multipart.NewReader(bytes.NewReader(r.Body), params["boundary"])
-	for n := 0; n < 100; n++ {
-		part, err := parts.NextRawPart()
-		if err == io.EOF { //nolint:errorlint // one that is cut off ends with a wrapped io.EOF
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
-		}
-		if part.FormName() != name {
+	for _, f := range fields {
+		if f.Name != name {
 			continue
 		}
 		if found != nil {
 			return nil, fmt.Errorf("form field %s: %w: it came twice", name, ErrAmbiguous)
 		}
-		if found, err = io.ReadAll(part); err != nil {
-			return nil, fmt.Errorf("body: %w: no form", ErrMalformed)
-		}
+		found = []byte(f.Text())
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("form field %s: %w", name, ErrMissing)

@@ -40,7 +40,7 @@ func (v *adyen) describe() string {
 
 func (v *adyen) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: "adyen"}
-	found, err := v.list.find(r.Body)
+	found, err := v.list.find(r.Text())
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}
@@ -80,7 +80,7 @@ func (v *adyen) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 }
 
 func (v *adyen) sign(r *gaff.Request, _ time.Time) error {
-	found, err := v.list.find(r.Body)
+	found, err := v.list.find(r.Text())
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (v *graph) describe() string { return "a shared text in clientState of each
 
 func (v *graph) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: "msgraph"}
-	found, err := v.list.find(r.Body)
+	found, err := v.list.find(r.Text())
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}
@@ -158,7 +158,7 @@ func (v *graph) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 }
 
 func (v *graph) sign(r *gaff.Request, _ time.Time) error {
-	found, err := v.list.find(r.Body)
+	found, err := v.list.find(r.Text())
 	if err != nil {
 		return err
 	}

@@ -155,7 +155,7 @@ func (v *jsonToken) describe() string {
 
 func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: "jwt"}
-	values, err := v.set.find(r.Body)
+	values, err := v.set.find(r.Text())
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}

@@ -31,7 +31,7 @@ func newLark(s Scheme, o Options, f *faults) checker {
 func (v *lark) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out, err := v.signature.verify(ctx, r)
 	if err == nil {
-		out.Content = v.sealed.open(r.Body)
+		out.Content = v.sealed.open(r.Text())
 	}
 	return out, err
 }

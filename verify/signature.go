@@ -387,7 +387,7 @@ func (v *signature) describe() string {
 
 func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: v.alg.name}
-	values, err := v.set.find(r.Body)
+	values, err := v.set.find(r.Text())
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}
@@ -560,7 +560,7 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 		ts = formatTime(at, v.ts.Unit)
 		var had string
 		if v.tsAt.in == "json" { // a body that brings its own keeps it
-			values, err := v.set.find(r.Body)
+			values, err := v.set.find(r.Text())
 			if err != nil {
 				return err
 			}
@@ -605,7 +605,7 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 // fill gives a body that is being signed the signed values that it lacks, and returns
 // what the pointers find in it then.
 func (v *signature) fill(r *gaff.Request) ([][]byte, error) {
-	values, err := v.set.find(r.Body)
+	values, err := v.set.find(r.Text())
 	if err != nil {
 		return nil, err
 	}
@@ -626,7 +626,7 @@ func (v *signature) fill(r *gaff.Request) ([][]byte, error) {
 	if !changed {
 		return values, nil
 	}
-	return v.set.find(r.Body)
+	return v.set.find(r.Text())
 }
 
 func (v *signature) signBytes(c *content) ([]byte, error) {

@@ -52,7 +52,7 @@ func (v *token) describe() string { return "a shared token in " + v.at.label }
 
 func (v *token) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: "token"}
-	values, err := v.set.find(r.Body)
+	values, err := v.set.find(r.Text())
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}

@@ -140,7 +140,7 @@ func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 	}
 	// What cannot be read here leaves the fields empty: the request is authentic all
 	// the same, and whoever needs the value says what is wrong with it.
-	content := r.Body
+	content := r.Text()
 	if out.Content != "" {
 		content = []byte(out.Content)
 	}
@@ -330,21 +330,23 @@ func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 			}
 		}
 	case "member":
-		return firstMember(r.Body, p.name)
+		return firstMember(r.Text(), p.name)
 	case receipt:
 		return strconv.FormatInt(r.ReceivedAt.UnixNano(), 10), nil
 	case "body":
 		return oneOf([]string{strings.TrimRight(string(r.Body), "\r\n")})
-	case "form", "query":
-		raw := string(r.Body)
-		if p.in == "query" {
-			u, err := url.Parse(r.URL)
-			if err != nil {
-				return "", ErrMalformed
-			}
-			raw = u.RawQuery
+	case "form":
+		texts, err := formTexts(r, p.name)
+		if err != nil {
+			return "", err
 		}
-		fields, err := url.ParseQuery(raw)
+		return oneOf(texts)
+	case "query":
+		u, err := url.Parse(r.URL)
+		if err != nil {
+			return "", ErrMalformed
+		}
+		fields, err := url.ParseQuery(u.RawQuery)
 		if err != nil {
 			return "", ErrMalformed
 		}

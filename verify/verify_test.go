@@ -739,7 +739,7 @@ func TestLocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := request(tt.body)
-		values, err := set.find(r.Body)
+		values, err := set.find(r.Text())
 		if err != nil {
 			t.Fatal(err)
 		}

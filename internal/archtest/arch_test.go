@@ -26,19 +26,19 @@ type rule struct {
 var rules = []rule{
 	{
 		why:  "the root package is the vocabulary: it stands on leaves and the standard library only",
-		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id)$`,
+		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id|payload)$`,
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(blob|cel|id|inproc|mediafile|migrate|safehttp|yamlfile)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(blob|cel|id|inproc|mediafile|migrate|payload|safehttp|yamlfile)$`, deny: `^gaff(/|$)`,
 	},
 	{
 		why:  "verify and pipeline know the vocabulary only",
-		from: `^(verify|pipeline)$`, deny: `^gaff/`, allow: `^gaff/internal/(id)$`,
+		from: `^(verify|pipeline)$`, deny: `^gaff/`, allow: `^gaff/internal/(id|payload)$`,
 	},
 	{
 		why:  "providers know verify and pipeline, not each other, no store and no server",
-		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|pipeline|internal/safehttp)$`,
+		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|pipeline|internal/(payload|safehttp))$`,
 	},
 	{
 		why:  "workflows know the vocabulary and pipeline; whoever uses gaff without them links no expression language",
@@ -50,7 +50,7 @@ var rules = []rule{
 	},
 	{
 		why:  "what keeps files knows the pipeline's rows, and no store's tables",
-		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/(blob|mediafile|safehttp))$`,
+		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/(blob|mediafile|payload|safehttp))$`,
 	},
 	{
 		why:  "queries know the vocabulary and pipeline",

@@ -126,7 +126,7 @@ func (p *program) verifyRequest(ctx context.Context, name, file, at, address str
 	case src.Verifier == nil:
 		res.Reason = "the source has no verifier"
 	default:
-		v, err := src.Verifier.Verify(ctx, r)
+		v, envelope, unreadable, err := src.Read(ctx, r)
 		if errors.Is(err, gaff.ErrUnverifiable) {
 			return fmt.Errorf("verify %s: %w", file, err)
 		}
@@ -138,9 +138,8 @@ func (p *program) verifyRequest(ctx context.Context, name, file, at, address str
 		if src.Parser == nil {
 			break
 		}
-		envelope, err := src.Parser.Parse(r, v)
-		if err != nil {
-			res.Unreadable = err.Error()
+		if unreadable != nil {
+			res.Unreadable = unreadable.Error()
 			break
 		}
 		if envelope.ID != "" {

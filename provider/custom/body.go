@@ -5,22 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
-	"mime/multipart"
-	"net/url"
 	"strings"
 	"unicode/utf8"
 
-	"bytes"
-
 	"gaff"
+	"gaff/internal/payload"
 	"gaff/verify"
-)
-
-const (
-	maxFormParts = 1000
-	maxFormValue = 1 << 20
 )
 
 // readable returns a body as JSON, by what the sender may send beside it: see
@@ -32,7 +22,7 @@ func readable(r *gaff.Request, content string) (json.RawMessage, error) {
 	}
 	kind, field, _ := strings.Cut(content, ":")
 	if kind == "form" {
-		members, isForm, err := formMembers(r)
+		members, isForm, err := formMembers(r, field)
 		switch {
 		case err != nil:
 			return nil, err
@@ -65,40 +55,31 @@ func anything(body []byte) (json.RawMessage, error) {
 	return json.Marshal(map[string]string{"base64": base64.StdEncoding.EncodeToString(body)})
 }
 
-// formMembers reads a form as an object: a text for a field, a list of texts for one that
-// came several times. Files of a multipart form are left out.
-func formMembers(r *gaff.Request) (members map[string]any, isForm bool, err error) {
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
+// formMembers reads a form as an object: a text for a field, a list for one that came several
+// times. A file of a multipart form is an object with its name, content type and size: its
+// bytes are in the request's body. A part that is JSON is a field even if it has a file's name,
+// and so is the one named want.
+func formMembers(r *gaff.Request, want string) (members map[string]any, isForm bool, err error) {
+	kind := r.Header.Get("Content-Type")
+	fields, err := payload.Form(kind, r.Body)
+	switch {
+	case errors.Is(err, payload.ErrNoForm) && kind == "":
 		return nil, false, errors.New("neither JSON nor a form: no Content-Type tells")
-	}
-	values := url.Values{}
-	switch kind {
-	case "application/x-www-form-urlencoded":
-		if values, err = url.ParseQuery(string(r.Body)); err != nil {
-			return nil, true, errors.New("no form")
-		}
-	case "multipart/form-data":
-		parts := multipart.NewReader(bytes.NewReader(r.Body), params["boundary"])
-		for n := 0; ; n++ {
-			part, err := parts.NextPart()
-			if err == io.EOF { //nolint:errorlint // one that is cut off ends with a wrapped io.EOF
-				break
-			}
-			if err != nil || n == maxFormParts {
-				return nil, true, errors.New("no form that can be read")
-			}
-			if part.FormName() == "" || part.FileName() != "" {
-				continue
-			}
-			text, err := io.ReadAll(io.LimitReader(part, maxFormValue))
-			if err != nil {
-				return nil, true, errors.New("no form that can be read")
-			}
-			values.Add(part.FormName(), string(text))
-		}
-	default:
+	case errors.Is(err, payload.ErrNoForm):
 		return nil, false, fmt.Errorf("neither JSON nor a form: Content-Type %.100q", kind)
+	case err != nil:
+		return nil, true, err
+	}
+	values := map[string][]any{}
+	for i := range fields {
+		f := &fields[i]
+		if f.File && !f.JSON() && (f.Name != want || want == "") {
+			values[f.Name] = append(values[f.Name], map[string]any{
+				"filename": f.FileName, "contentType": f.ContentType, "size": len(f.Value),
+			})
+			continue
+		}
+		values[f.Name] = append(values[f.Name], f.Text())
 	}
 	members = make(map[string]any, len(values))
 	for name, list := range values {

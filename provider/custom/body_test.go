@@ -28,6 +28,11 @@ func parser(t *testing.T, scheme verify.Scheme, o custom.Options) gaff.Parser {
 	return src.Parser
 }
 
+// part is a form of one part.
+func part(disposition, kind, value string) string {
+	return "--b\r\nContent-Disposition: form-data; " + disposition + "\r\nContent-Type: " + kind + "\r\n\r\n" + value + "\r\n--b--\r\n"
+}
+
 func TestBodiesOfOtherKinds(t *testing.T) {
 	t.Parallel()
 	const multipart = "--b\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n{\"a\":1}\r\n--b\r\n" +
@@ -40,17 +45,24 @@ func TestBodiesOfOtherKinds(t *testing.T) {
 		{"", "application/x-www-form-urlencoded", `{"a":1}`, `{"a":1}`},
 		{"form", "application/json", `{"a":1}`, `{"a":1}`},
 		{"form", "application/x-www-form-urlencoded", "a=1&b=x+y&b=%C3%A9", `{"a":"1","b":["x y","é"]}`},
-		{"form", "application/x-www-form-urlencoded; charset=utf-8", "a=%zz", ""},
+		{"form", "application/x-www-form-urlencoded; charset=utf-8", "a=%zz", `{"a":"%zz"}`},
+		{"form", "application/x-www-form-urlencoded", "a=1;b=2&=x&c&l[]=1&l[]=2&p=50%", `{"":"x","a":"1;b=2","c":"","l[]":["1","2"],"p":"50%"}`},
+		{"form", "application/x-www-form-urlencoded; charset=ISO-8859-1", "n=caf%E9&caf%E9=1", `{"café":"1","n":"café"}`},
+		{"form", "application/x-www-form-urlencoded", "charset=windows-1252&n=%93caf%E9%94", `{"charset":"windows-1252","n":"“café”"}`},
+		{"form:payload", "application/x-www-form-urlencoded", "payload=%EF%BB%BF%7B%7D", `{}`},
+		{"form:payload", "multipart/form-data; boundary=b", part(`name="payload"; filename="a.json"`, "application/json", `{"a":1}`), `{"a":1}`},
+		{"form:payload", "multipart/form-data; boundary=b", part(`name="payload"; filename="blob"`, "application/octet-stream", `{"a":1}`), `{"a":1}`},
+		{"form", "multipart/form-data; boundary=b", part(`name="d"; filename="d.json"`, "application/json", `1`), `{"d":"1"}`},
 		{"form", "text/plain", "a=1", ""},
 		{"form", "", "a=1", ""},
 		{"form:payload", "application/x-www-form-urlencoded", `payload=%7B%22a%22%3A1%7D&x=y`, `{"a":1}`},
 		{"form:payload", "application/x-www-form-urlencoded", `payload=%7B`, ""},
 		{"form:payload", "application/x-www-form-urlencoded", `other=1`, ""},
 		{"form:json", "multipart/form-data; boundary=b", multipart, `{"a":1}`},
-		{"form", "multipart/form-data; boundary=b", multipart, `{"json":"{\"a\":1}"}`},
+		{"form", "multipart/form-data; boundary=b", multipart, `{"file":{"contentType":"","filename":"x","size":5},"json":"{\"a\":1}"}`},
 		{"form", "multipart/form-data; boundary=b", "--b\r\nrubbish", ""},
 		{"form", "multipart/form-data; boundary=b", strings.TrimSuffix(multipart, "\r\n--b--\r\n"), ""}, // cut off in what is not read
-		{"form", "multipart/form-data", multipart, ""},
+		{"form", "multipart/form-data", "no part", ""},
 		{"any", "application/atom+xml", "<feed/>", `"\u003cfeed/\u003e"`},
 		{"any", "", "", "null"},
 		{"any", "", "\xff\x00", `{"base64":"/wA="}`},

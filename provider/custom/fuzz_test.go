@@ -14,6 +14,8 @@ import (
 func FuzzBodies(f *testing.F) {
 	f.Add("form:payload", "application/x-www-form-urlencoded", []byte("payload=%7B%7D"))
 	f.Add("form", "multipart/form-data; boundary=b", []byte("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx\r\n--b--\r\n"))
+	f.Add("form", "multipart/form-data", []byte("--x\r\nContent-Disposition: form-data; name=a[]; filename=b.json\r\nContent-Transfer-Encoding: base64\r\n\r\ne30=\r\n--x--\r\n"))
+	f.Add("form", "application/x-www-form-urlencoded; charset=Shift_JIS", []byte("_charset_=x&a=%83e%"))
 	f.Add("any", "text/plain", []byte("\xff"))
 	f.Add("", "application/json", []byte(`{"events":[{"id":1},{"id":[]},3]}`))
 	parsers := map[string]gaff.Parser{}
