@@ -241,7 +241,7 @@ func startStandins(cfg *config.Config, o DevOptions, log *slog.Logger) (*standin
 	options.URL = s.lastFrameURL
 	s.lastFrame = standin.NewLastFrame(string(cfg.LastFrameWebhookSecrets[0]), options)
 	for i, h := range []http.Handler{s.fal, s.lastFrame} {
-		srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+		srv := &http.Server{Handler: standin.Local(h), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 		s.servers = append(s.servers, srv)
 		s.running.Go(func() { _ = srv.Serve(listeners[i]) })
 	}
