@@ -67,16 +67,25 @@ type Identity struct {
 	Role Role
 	// Via is one of the Via… constants, ID the key's or session's; empty for the admin token.
 	Via, ID string
+	// KeyID is the API key: that of Via [ViaKey], or the one that the session was opened
+	// with. Empty for the admin token and its sessions.
+	KeyID string
+	// As is what the person typed at the login; it is not verified. Empty if nothing was typed.
+	As string
 	// Err is set beside a refusal when it could not be found out who asks (the database does
 	// not answer); nil: it is known that he is nobody.
 	Err error
 }
 
-// Caller names the credential that was shown, and not the person: idempotency keys belong to
-// it. The admin token and the token of this machine's commands are one caller.
+// Caller names the credential that was shown, and not the person: idempotency keys and shares
+// of what is bounded belong to it. The admin token and the token of this machine's commands
+// are one caller.
 func (i Identity) Caller() string {
-	if i.Via == ViaToken {
+	switch {
+	case i.Via == ViaToken:
 		return i.Via
+	case i.KeyID != "":
+		return ViaKey + ":" + i.KeyID
 	}
 	return i.Via + ":" + i.ID
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -162,6 +163,19 @@ func bearer(r *http.Request) string {
 		return ""
 	}
 	return strings.TrimSpace(token)
+}
+
+// ForeignPage reports whether a browser sent r for a page of another origin, another port
+// of this machine included. Programs and addresses that a person typed are not foreign.
+func ForeignPage(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+		u, err := url.Parse(r.Header.Get("Origin"))
+		return err != nil || u.Host != "" && u.Host != r.Host
+	}
+	return true
 }
 
 // Address is the peer's, without the port.

@@ -141,7 +141,7 @@ const maxBody = 64 << 10
 
 type server struct {
 	o       Options
-	streams chan struct{} // a place for each open stream
+	streams slots
 	changes changeCache
 	bulks   bulks
 	began   time.Time
@@ -155,7 +155,7 @@ func New(o Options) http.Handler {
 	if o.Version == "" {
 		o.Version = "dev"
 	}
-	s := &server{o: o, began: time.Now(), streams: make(chan struct{}, maxStreams)}
+	s := &server{o: o, began: time.Now()}
 	mux := http.NewServeMux()
 	api := s.describe(mux)
 	doc := api.OpenAPI()
@@ -299,6 +299,7 @@ func writeJSON(w io.Writer, v any) error {
 // denial says why someone may not do something; status 0 means that he may.
 func (s *server) denial(r *http.Request, needed Role) (status int, detail string) {
 	id, ok := s.o.Authorizer.Authorize(r)
+	ok = ok && !(id.Via == access.ViaSession && access.ForeignPage(r))
 	if n := noteOf(r.Context()); ok && n != nil {
 		n.who = id
 	}

@@ -483,6 +483,9 @@ func (s *server) describePullStream(mux *http.ServeMux, api huma.API) {
 }
 
 func (s *server) pullStream(w http.ResponseWriter, r *http.Request) {
+	if !tokenOnly(w, r) {
+		return
+	}
 	fail := func(err error) {
 		failure := s.failure(err)
 		refuse(w, r, failure.GetStatus(), failure.Error())
@@ -510,14 +513,11 @@ func (s *server) pullStream(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
-		w.Header().Set("Retry-After", strconv.Itoa(streamRetry))
-		refuse(w, r, http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open already; close some, or come again", cap(s.streams)))
+	release, ok := s.openStream(w, r)
+	if !ok {
 		return
 	}
+	defer release()
 	// What is wrong with the request is told before the stream begins.
 	pulled, err := m.Pull(r.Context(), q.Get("destination"), most, 0, lease)
 	if err != nil {

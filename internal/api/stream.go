@@ -18,7 +18,9 @@ import (
 )
 
 const (
-	maxStreams = 256
+	// maxStreams may be open at once, maxStreamsEach of them with one credential.
+	maxStreams     = 256
+	maxStreamsEach = 64
 	// streamBatch is how many changes are read at once.
 	streamBatch = 200
 	// streamPace is how often a stream reads at most, so that many streams on a busy
@@ -101,14 +103,11 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
-		w.Header().Set("Retry-After", strconv.Itoa(streamRetry))
-		refuse(w, r, http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open already; close some, or come again", cap(s.streams)))
+	release, ok := s.openStream(w, r)
+	if !ok {
 		return
 	}
+	defer release()
 	// The signal is taken before the log is read, so that nothing falls between.
 	changed := s.o.Store.Changed()
 	_, newest, _, err := s.o.Store.Changes(r.Context(), after, 1)

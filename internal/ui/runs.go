@@ -542,6 +542,16 @@ func (c *console) startRun(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	// The form's faults name the workflow's inputs, so the caller is checked first.
+	who, ok := c.o.Guard.Authorize(r)
+	switch {
+	case !ok:
+		c.stranger(w, r, who.Err)
+		return
+	case who.Role < access.Operator:
+		http.Error(w, notAllowed(access.Operator, who), http.StatusForbidden)
+		return
+	}
 	def, err := c.o.Workflows.Workflow(name)
 	if err == nil {
 		err = r.ParseForm()

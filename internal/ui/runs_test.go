@@ -1,9 +1,12 @@
 package ui_test
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+
+	"gaff/internal/access"
 )
 
 // A run is started by the form, decided by a button, and done again, all without JavaScript.
@@ -59,6 +62,28 @@ func TestRunByForms(t *testing.T) {
 	for path, want := range map[string]int{"/runs/none": 404, run + "/steps/none": 404, "/workflows/none": 404, "/runs?status=odd": 400} {
 		if got := fetch(t, c, "GET", w.url+path, nil); got.status != want {
 			t.Errorf("%s: %d, want %d", path, got.status, want)
+		}
+	}
+}
+
+func TestStartRunChecksTheCallerFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, viewer, err := w.guard.CreateKey(t.Context(), access.Identity{Name: "admin"}, access.KeyParams{Name: "looker", Role: access.Viewer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for token, want := range map[string]int{"": http.StatusUnauthorized, viewer: http.StatusForbidden} {
+		for _, name := range []string{"ask", "none"} {
+			var header []string
+			if token != "" {
+				header = []string{"Authorization", "Bearer " + token}
+			}
+			got := fetch(t, stay, "POST", w.url+"/workflows/"+name+"/start", url.Values{"input.size": {"huge"}}, header...)
+			if got.status != want || got.header.Get("Set-Cookie") != "" || strings.Contains(got.body, "ask") {
+				t.Errorf("%s: %d %q, cookie %q", name, got.status, got.body, got.header.Get("Set-Cookie"))
+			}
 		}
 	}
 }

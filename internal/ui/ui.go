@@ -179,7 +179,7 @@ func (c *console) page(role access.Role, make func(*request) (templ.Component, e
 		var body templ.Component
 		var err error
 		if q.who.Role < role {
-			err = &problem{http.StatusForbidden, "Not allowed", fmt.Sprintf("This page needs the role %s; you are logged in as %s.", role, q.who.Role)}
+			err = &problem{http.StatusForbidden, "Not allowed", notAllowed(role, q.who)}
 		} else if _, q.seen, _, err = c.o.Store.Changes(r.Context(), "", 1); err == nil {
 			body, err = make(q)
 		}
@@ -188,6 +188,10 @@ func (c *console) page(role access.Role, make func(*request) (templ.Component, e
 		}
 		c.render(w, q, body)
 	}
+}
+
+func notAllowed(needed access.Role, who access.Identity) string {
+	return fmt.Sprintf("This needs the role %s; you are logged in as %s.", needed, who.Role)
 }
 
 // failed turns an error into the page that tells of it.
@@ -279,8 +283,13 @@ func (c *console) call(r *http.Request, method, path string, body []byte) (answe
 	if err != nil {
 		return answer{}, err
 	}
-	// The API judges the request as it came: its cookie or token, and the page it is from.
-	for _, name := range [...]string{"Cookie", "Authorization", "Origin", "Sec-Fetch-Site", "User-Agent"} {
+	// The API judges the request as it came: its cookie or token, its client, and, for
+	// changes, the page it is from. What a page reads, its visitor may read from anywhere.
+	names := []string{"Cookie", "Authorization", "User-Agent", "X-Forwarded-For"}
+	if method != http.MethodGet {
+		names = append(names, "Origin", "Sec-Fetch-Site")
+	}
+	for _, name := range names {
 		if values := r.Header.Values(name); len(values) > 0 {
 			req.Header[name] = values
 		}
