@@ -65,6 +65,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err != nil {
 		return err
 	}
+	warnOpenFiles(cfg.DataDir, log)
 	// Links to kept files do not lead through the tunnel: only webhooks do.
 	filesBase := cfg.BaseURL
 	var public *tunnel.Tunnel
@@ -211,7 +212,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 			fal.ProxyPath: proxy.Proxy(), fal.ProxyPath + "/": proxy.Proxy(), fal.QueuePath + "/": proxy.Queue(),
 		},
 		Keyed:   proxy.Queue(),
-		Metrics: m.Handler(), Ready: st.Ready, Log: log,
+		Metrics: m.Handler(), MetricsOpen: cfg.MetricsAccess == config.MetricsOpen, Ready: st.Ready, Log: log,
 		Authorized:     func(r *http.Request) bool { _, ok := guard.Authorize(r); return ok },
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,

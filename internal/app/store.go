@@ -99,11 +99,16 @@ func knownToken(cfg *config.Config) (string, error) {
 	if cfg.AdminToken != "" {
 		return string(cfg.AdminToken), nil
 	}
-	text, err := os.ReadFile(filepath.Join(cfg.DataDir, TokenFile))
+	path := filepath.Join(cfg.DataDir, TokenFile)
+	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("admin token: %w", err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	token := strings.TrimSpace(string(text))
+	if err := config.CheckAdminToken(config.Secret(token)); err != nil {
+		return "", fmt.Errorf("the file %s %w; or remove the file, and gaff makes a token at the next start", path, err)
+	}
+	return token, nil
 }
 
 func mustExist(path string) error {
@@ -114,7 +119,11 @@ func mustExist(path string) error {
 }
 
 func keepToken(path, token string) error {
-	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+	err := os.WriteFile(path, []byte(token+"\n"), 0o600)
+	if err == nil {
+		err = os.Chmod(path, 0o600) // an empty file that was there has a mode of its own
+	}
+	if err != nil {
 		return fmt.Errorf("keep the admin token: %w", err)
 	}
 	return nil

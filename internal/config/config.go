@@ -40,7 +40,9 @@ type Config struct {
 	DataDir     string // GAFF_DATA_DIR
 	DatabaseURL string // GAFF_DATABASE_URL, DATABASE_URL; empty: SQLite in DataDir. May hold a password
 	AdminToken  Secret // GAFF_ADMIN_TOKEN
-	BaseURL     string // WEBHOOK_BASE_URL; without a slash at the end
+	// MetricsAccess is "token" or [MetricsOpen]: GAFF_METRICS_ACCESS.
+	MetricsAccess string
+	BaseURL       string // WEBHOOK_BASE_URL; without a slash at the end
 
 	FalWebhookURL, LastFrameWebhookURL string // FAL_WEBHOOK_URL, LASTFRAME_WEBHOOK_URL
 
@@ -198,11 +200,15 @@ type Retention struct {
 	Rejections time.Duration // refused requests; 7d
 }
 
+// MetricsOpen is the value of Config.MetricsAccess that lets everybody read /metrics.
+const MetricsOpen = "open"
+
 // Default returns the configuration of a gateway for which nothing is set.
 func Default() *Config {
 	p := gaff.DefaultRetryPolicy
 	return &Config{
 		Addr:           ":3000",
+		MetricsAccess:  "token",
 		DataDir:        "./gaff-data",
 		ReconcileAfter: 2 * time.Minute,
 		ReconcileRate:  5,

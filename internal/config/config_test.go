@@ -86,7 +86,7 @@ func TestOrderOfLayers(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
-	dir := folder(t, map[string]string{"key": "from-file\r\n"})
+	dir := folder(t, map[string]string{"key": "from-file-0123456789\r\n"})
 	c := load(t, LoadOptions{Dir: dir, Environ: []string{
 		"DATABASE_URL=postgres://gaff:pw@db/gaff",
 		"WEBHOOK_BASE_URL=https://hooks.example.com/",
@@ -107,7 +107,7 @@ func TestEnvironment(t *testing.T) {
 	want.FalWebhookSecrets = []Secret{"new", "old"}
 	want.NgrokAuthToken = "tunnel"
 	want.NgrokDomain = "local.ft.tc"
-	want.FalKey, want.AdminToken = "from-file", "from-file"
+	want.FalKey, want.AdminToken = "from-file-0123456789", "from-file-0123456789"
 	want.ReconcileAfter = 36 * time.Hour
 	want.AllowAddresses = []string{"127.0.0.1/32", "10.0.0.0/8", "::1/128"}
 	want.LogLevel = "warn"
@@ -396,11 +396,23 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+func TestAdminTokenHasAtLeast20Characters(t *testing.T) {
+	t.Parallel()
+	for token, want := range map[string]string{
+		"": "", strings.Repeat("x", 20): "", "x": "at least 20", strings.Repeat("x", 19): "at least 20", strings.Repeat("x", 19) + "ä": "holds",
+	} {
+		err := CheckAdminToken(Secret(token))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", token, err, want)
+		}
+	}
+}
+
 func TestShowHasNoSecrets(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, map[string]string{"gaff.yaml": shopYAML, "old": "s3cret-old\n", "filed": "s3cret-twin\n"})
 	c := load(t, LoadOptions{Dir: dir, Environ: []string{
-		"SHOP_SECRET=s3cret", "OTHER_FILE=filed", "FAL_KEY=s3cret-key", "GAFF_ADMIN_TOKEN=s3cret-admin", "GAFF_TOKEN=s3cret-client",
+		"SHOP_SECRET=s3cret", "OTHER_FILE=filed", "FAL_KEY=s3cret-key", "GAFF_ADMIN_TOKEN=s3cret-admin-0123456789", "GAFF_TOKEN=s3cret-client",
 		"GAFF_MEDIA_URL=s3://key:s3cret@bucket/x?secret=s3cret", "NGROK_AUTH_TOKEN=s3cret", "LASTFRAME_WEBHOOK_SECRET=s3cret",
 	}})
 	var b strings.Builder

@@ -87,7 +87,18 @@ var settings = []setting{
 		name:  "GAFF_ADMIN_TOKEN",
 		help:  "first admin token; empty on SQLite: one is made at the first start",
 		field: func(c *Config) any { return &c.AdminToken },
-		check: func(c *Config) error { return checkToken(c.AdminToken) },
+		check: func(c *Config) error { return CheckAdminToken(c.AdminToken) },
+	},
+	{
+		name: "GAFF_METRICS_ACCESS", norm: strings.ToLower,
+		help:  "who may read /metrics: token (callers with a token) or open (every caller that reaches the port)",
+		field: func(c *Config) any { return &c.MetricsAccess },
+		check: func(c *Config) error {
+			if c.MetricsAccess != "token" && c.MetricsAccess != MetricsOpen {
+				return errors.New("must be token or open")
+			}
+			return nil
+		},
 	},
 	{
 		name: "WEBHOOK_BASE_URL", flag: "base-url", norm: trimSlash,
@@ -490,6 +501,20 @@ func checkToken(s Secret) error {
 		if r <= ' ' || r > '~' {
 			return errors.New("holds a space, a line break or another sign that no token can have; check how it was copied")
 		}
+	}
+	return nil
+}
+
+// minAdminToken is the shortest admin token that cannot be guessed, in characters.
+const minAdminToken = 20
+
+// CheckAdminToken returns what is wrong with an admin token; nil for an empty one.
+func CheckAdminToken(s Secret) error {
+	if err := checkToken(s); err != nil {
+		return err
+	}
+	if s != "" && len(s) < minAdminToken {
+		return fmt.Errorf("has %d characters and could be guessed: set at least %d, such as what \"openssl rand -hex 24\" prints", len(s), minAdminToken)
 	}
 	return nil
 }
