@@ -372,6 +372,9 @@ type Source struct {
 	// of an authentic request; an error refuses it as a wrong signature would. Nil: any
 	// handle is taken, and means nothing.
 	CheckHandle func(handle string) error
+	// Admit judges an event of an authentic request before it is stored. An error rejects
+	// the request with 429, so that the sender comes again. Nil: all are stored.
+	Admit func(ctx context.Context, ev *Event) error
 	// MaxBodyBytes bounds the body, in bytes. Zero means 1 MiB.
 	MaxBodyBytes int64
 	// AcceptGzip allows "Content-Encoding: gzip" and "deflate"; the unpacked size is bounded

@@ -35,6 +35,8 @@ const (
 	rejectedFields = 64
 	// retryAfter is told to senders when nothing can be kept, in seconds.
 	retryAfter = "5"
+	// admitLater is told to senders whose event is not stored for now, in seconds.
+	admitLater = 60
 )
 
 // IngestHandler returns the handler of the receiving addresses, to be mounted at
@@ -215,6 +217,13 @@ func (g *Gateway) keep(ctx context.Context, src *Source, req *Request, proof Ver
 	routes := make([][]Delivery, len(evs))
 	for i, ev := range evs {
 		ev.Handle = handle
+		if src.Admit != nil {
+			if err := src.Admit(ctx, ev); err != nil {
+				rp := tooMany.because("%v", err)
+				rp.retryAfter = admitLater
+				return nil, rp
+			}
+		}
 		routes[i] = g.Route(ev)
 	}
 	rcs, err := g.acceptAll(ctx, evs, routes)

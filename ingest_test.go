@@ -133,6 +133,32 @@ func TestReplies(t *testing.T) {
 	}
 }
 
+// What a source does not admit is not stored, and its sender comes again.
+func TestAdmitJudgesBeforeStoring(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, gaff.Options{}, func(b *bench) {
+		b.AddSource(gaff.Source{Name: "full", Verifier: guarded{}, Parser: plain{}, Admit: func(_ context.Context, ev *gaff.Event) error {
+			if ev.WebhookID == "one too many" {
+				return errors.New("no room today")
+			}
+			return nil
+		}})
+	})
+	for id, want := range map[string]int{"first": 200, "one too many": 429} {
+		r := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+"full", strings.NewReader(`{"id":"`+id+`","type":"paid"}`))
+		r.Header.Set("X-Pass", "open")
+		rec := httptest.NewRecorder()
+		b.IngestHandler().ServeHTTP(rec, r)
+		if rec.Code != want || (rec.Header().Get("Retry-After") == "60") != (want == 429) {
+			t.Errorf("%s: answered %d, Retry-After %q", id, rec.Code, rec.Header().Get("Retry-After"))
+		}
+	}
+	page, err := b.st.Events(t.Context(), gaff.EventFilter{Cursor: gaff.Cursor{Limit: 10}})
+	if err != nil || len(page.Items) != 1 || page.Items[0].WebhookID != "first" {
+		t.Errorf("stored: %+v, %v", page.Items, err)
+	}
+}
+
 func TestTheRequestIsKeptAsItCame(t *testing.T) {
 	t.Parallel()
 	b := ingestBench(t)

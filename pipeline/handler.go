@@ -286,6 +286,7 @@ func (l *Ledger) trust(ctx context.Context, tx Tx, j *Job, u Update, proven bool
 	}
 	for _, user := range users {
 		if user == u.Subject {
+			l.unclaimed.believed.Store([2]string{j.Provider, u.Subject}, true)
 			return nil
 		}
 	}

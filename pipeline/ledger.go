@@ -104,6 +104,7 @@ type Ledger struct {
 	process   string   // names this process among those that share the store
 	calls     sync.Map // the callers' contexts by Job.OwedBy, of calls of this process
 	waits     waits
+	unclaimed unclaimed
 }
 
 const handleKeySetting = "webhook_handle_key"

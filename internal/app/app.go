@@ -28,7 +28,6 @@ import (
 	"gaff/internal/ui"
 	"gaff/pipeline"
 	"gaff/provider/fal"
-	"gaff/provider/lastframe"
 )
 
 // Files in the data folder by which the commands on the same machine find the gateway.
@@ -94,11 +93,9 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		return err
 	}
 	ledger.Attach(gw)
-	reload.checkHandle = ledger.CheckHandle
+	reload.ledger = ledger
 	for _, src := range sources {
-		if src.Name == fal.Name || src.Name == lastframe.Name {
-			src.CheckHandle = ledger.CheckHandle
-		}
+		linkToJobs(&src.Source, ledger)
 		gw.AddSource(src.Source)
 		if src.Interpreter != nil {
 			gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, pipeline.NewHandler(pipeline.Options{

@@ -71,6 +71,16 @@ func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sq
 	return ledger, queue, err
 }
 
+// linkToJobs has a built-in source's events judged by the jobs that they are about.
+func linkToJobs(src *gaff.Source, ledger *pipeline.Ledger) {
+	switch src.Name {
+	case fal.Name:
+		src.CheckHandle, src.Admit = ledger.CheckHandle, ledger.Admit
+	case lastframe.Name:
+		src.CheckHandle = ledger.CheckHandle
+	}
+}
+
 // falProxy serves programs that were written for fal. Callers show a token as they would
 // show fal a key; the console's session does not count, for a page elsewhere could use it.
 func falProxy(cfg *config.Config, log *slog.Logger, ledger *pipeline.Ledger, queue *fal.Queue, guard *access.Guard, address func(*http.Request) string) *fal.Proxy {

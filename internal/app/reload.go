@@ -16,6 +16,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
+	"gaff/pipeline"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
 	"gaff/verify"
@@ -27,8 +28,8 @@ type reloader struct {
 	store   gaff.Store
 	gateway *gaff.Gateway
 	// checkHandle judges the addresses that are for one job.
-	checkHandle func(handle string) error
-	log         *slog.Logger
+	ledger *pipeline.Ledger
+	log    *slog.Logger
 	// workflows reads their folder again; nil: there are none.
 	workflows func(context.Context) error
 
@@ -96,9 +97,7 @@ func (r *reloader) forget(ctx context.Context, source string) error {
 
 // update puts a source that was built anew in the place of the former one.
 func (r *reloader) update(src Source) error {
-	if src.Name == fal.Name || src.Name == lastframe.Name {
-		src.CheckHandle = r.checkHandle
-	}
+	linkToJobs(&src.Source, r.ledger)
 	return r.gateway.UpdateSource(src.Source)
 }
 

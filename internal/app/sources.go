@@ -123,7 +123,7 @@ func newToken() string { return "gaff_" + rand.Text() }
 
 func falSource(cfg *config.Config) (Source, error) {
 	secrets := texts(cfg.FalWebhookSecrets)
-	src, err := fal.Source(fal.Options{Secrets: secrets, JWKSURL: cfg.FalJWKSURL})
+	src, err := fal.Source(fal.Options{Secrets: secrets, JWKSURL: cfg.FalJWKSURL, Users: cfg.FalUsers})
 	if err != nil {
 		return Source{}, err
 	}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -63,6 +64,9 @@ type Options struct {
 	// JWKSURL overrides DefaultJWKSURL, for tests. JWKS, if set, is used instead.
 	JWKSURL string
 	JWKS    *verify.JWKS
+	// Users are the ids of the fal users whose webhooks count. Empty: those of all users are
+	// verified, for fal signs for all of them with the same keys.
+	Users []string
 }
 
 // Source returns the source "fal". It fails on an empty secret.
@@ -78,7 +82,7 @@ func Source(o Options) (gaff.Source, error) {
 	if err != nil {
 		return gaff.Source{}, fmt.Errorf("fal: %w", err)
 	}
-	v := &verifier{real: real}
+	v := &verifier{real: real, users: o.Users}
 	about := map[string]string{
 		"fal.ai":     real.Describe(),
 		"register":   "submit to https://queue.fal.run/{model}?fal_webhook={this address, percent-encoded}: a query parameter, never a field of the input",
@@ -97,6 +101,7 @@ func Source(o Options) (gaff.Source, error) {
 
 type verifier struct {
 	real     *verify.Verifier
+	users    []string       // see Options
 	document *verify.Shared // nil: no secret is set
 }
 
@@ -127,6 +132,9 @@ func (v *verifier) verifyFal(ctx context.Context, r *gaff.Request) (gaff.Verific
 		}
 	}
 	proof, err := v.real.Verify(ctx, r)
+	if err == nil && len(v.users) > 0 && !slices.Contains(v.users, proof.Subject) {
+		return gaff.Verification{}, fmt.Errorf("%s: user %.100q is not one of GAFF_FAL_USERS: %w", headerUserID, proof.Subject, verify.ErrMismatch)
+	}
 	proof.Scheme, proof.Dialect = "fal-jwks", DialectFal
 	return proof, err
 }

@@ -43,6 +43,31 @@ func source(t *testing.T, secrets ...string) gaff.Source {
 	return src
 }
 
+// Webhooks of users who are not named are refused before anything is stored.
+func TestUsersAreCheckedByVerify(t *testing.T) {
+	t.Parallel()
+	keys := verify.NewJWKS("https://keys.test/", verify.JWKSOptions{Client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		rec := httptest.NewRecorder()
+		_, _ = fmt.Fprintf(rec, `{"keys":[{"kty":"OKP","crv":"Ed25519","x":%q}]}`, base64.RawURLEncoding.EncodeToString(key.Public().(ed25519.PublicKey)))
+		return rec.Result(), nil
+	})}})
+	src, err := fal.Source(fal.Options{JWKS: keys, Users: []string{"me", "my team"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]error{"me": nil, "my team": nil, "somebody": verify.ErrMismatch, "Me": verify.ErrMismatch, "me,my team": verify.ErrMismatch} {
+		r := request(plainBody)
+		fal.SignFal(r, key, "r", user, now)
+		if _, err := src.Verifier.Verify(context.Background(), r); !errors.Is(err, want) {
+			t.Errorf("user %q: %v, want %v", user, err, want)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func request(body string) *gaff.Request {
 	return &gaff.Request{Method: http.MethodPost, URL: "https://h/api/v1/webhooks/fal", Header: http.Header{}, Body: []byte(body), ReceivedAt: now}
 }
