@@ -464,7 +464,7 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 	for i := range ds {
 		ds[i].RunAt = runAt
 	}
-	rc, err := g.accept(ctx, &ev, ds)
+	rc, err := g.accept(ctx, &ev, ds, nil)
 	if err != nil {
 		return "", fmt.Errorf("emit %s:%s: %w", ev.Source, ev.Type, err)
 	}
@@ -472,18 +472,18 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 }
 
 // accept keeps an event and starts on its deliveries at once, where there is room.
-func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery) (Receipt, error) {
+func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery, booked *booking) (Receipt, error) {
 	reg := g.registry.Load()
 	take := g.reserve(reg, ev, ds)
-	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take})
+	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take, Dropped: booked.share()})
 	g.hand(reg, ev, ds, take, rc, err)
 	return rc, err
 }
 
 // acceptAll is accept for the events of one request, in one commit.
-func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delivery) ([]Receipt, error) {
+func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delivery, booked *booking) ([]Receipt, error) {
 	if len(evs) == 1 {
-		rc, err := g.accept(ctx, evs[0], routes[0])
+		rc, err := g.accept(ctx, evs[0], routes[0], booked)
 		return []Receipt{rc}, err
 	}
 	reg := g.registry.Load()
@@ -491,6 +491,7 @@ func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delive
 	for i, ev := range evs {
 		ps[i] = AcceptParams{Event: ev, Deliveries: routes[i], Take: g.reserve(reg, ev, routes[i])}
 	}
+	ps[0].Dropped = booked.share() // all are dropped together
 	rcs, err := g.store.AcceptAll(ctx, ps)
 	for i, p := range ps {
 		var rc Receipt
@@ -630,9 +631,13 @@ func (g *Gateway) startWorkers(l *lane) {
 	}
 }
 
-// Stop lets no more webhooks in, waits for running handlers until ctx ends, then
-// interrupts them. What was interrupted or not begun is worked at the next start and
-// costs no attempt. The store stays open. Stopping twice, or before Start, is harmless.
+// interruptTime is how long Stop waits for interrupted handlers, and for what it gives back.
+const interruptTime = time.Second
+
+// Stop lets no more webhooks in, waits for requests and running handlers until ctx ends, then
+// interrupts the handlers. It returns at most two seconds after ctx ended, even if a handler
+// ignores that or the disk hangs. What was interrupted or not begun is processed at the next
+// start and costs no attempt. The store stays open. Stopping twice, or before Start, is harmless.
 func (g *Gateway) Stop(ctx context.Context) error {
 	g.mu.Lock()
 	first := g.state != stateStopped
@@ -642,22 +647,21 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	if !first {
 		return nil
 	}
-	g.accepts.Wait()
+	if !within(ctx, g.accepts.Wait) {
+		g.log.Warn("stopping although requests are still being received")
+	}
 	close(g.quit)
 	if !started {
 		g.cancel(ErrStopped)
 		return nil
 	}
-	done := make(chan struct{})
-	go func() {
-		g.workers.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
+	if !within(ctx, g.workers.Wait) {
 		g.cancel(ErrStopped)
-		<-done
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), interruptTime)
+		defer cancel()
+		if !within(patience, g.workers.Wait) {
+			g.log.Warn("stopping although handlers do not return")
+		}
 	}
 	g.cancel(ErrStopped)
 	var left []Lease
@@ -667,7 +671,28 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	if len(left) == 0 {
 		return nil
 	}
-	return g.store.Release(context.WithoutCancel(ctx), left)
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), interruptTime)
+	defer cancel()
+	var err error
+	if !within(release, func() { err = g.store.Release(release, left) }) {
+		return fmt.Errorf("give back %d deliveries: %w", len(left), context.Cause(release))
+	}
+	return err
+}
+
+// within runs fn and reports whether it returned before ctx ended. Else fn goes on by itself.
+func within(ctx context.Context, fn func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn()
+	}()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // enter lets a request in while the gateway runs.

@@ -269,7 +269,7 @@ func (g *Gateway) rescue(ctx context.Context, src *Source, req *Request) (out Re
 		path, _, _ := strings.Cut(req.URL[i:], "?")
 		_, handle, _ = splitPath(path)
 	}
-	rcs, rp := g.keep(ctx, src, req, proof, handle)
+	rcs, rp := g.keep(ctx, src, req, proof, handle, nil)
 	if rp.status != 0 {
 		return out, rp
 	}

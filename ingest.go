@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gaff/internal/id"
@@ -150,7 +151,8 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	if rp.status != 0 {
 		return nil, rp
 	}
-	defer g.inFlight.Add(-int64(cap(body)))
+	booked := g.book(int64(cap(body)))
+	defer booked.release()
 	req := &Request{
 		Method: r.Method, URL: g.publicURL(r), RemoteAddr: from, Header: r.Header, Body: body, ReceivedAt: time.Now(),
 	}
@@ -183,7 +185,7 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	if unpacked.status != 0 {
 		return req, unpacked
 	}
-	rcs, rp := g.keep(r.Context(), src, req, proof, handle)
+	rcs, rp := g.keep(r.Context(), src, req, proof, handle, booked)
 	switch {
 	case rp.status != 0:
 		return req, rp
@@ -208,8 +210,9 @@ func thanks(rcs []Receipt) string {
 	return body + "}"
 }
 
-// keep makes the events of an authentic request and stores them in one commit.
-func (g *Gateway) keep(ctx context.Context, src *Source, req *Request, proof Verification, handle string) ([]Receipt, reply) {
+// keep makes the events of an authentic request and stores them in one commit. booked, if not
+// nil, is held until the store has dropped them.
+func (g *Gateway) keep(ctx context.Context, src *Source, req *Request, proof Verification, handle string, booked *booking) ([]Receipt, reply) {
 	evs, rp := g.read(src, req, proof)
 	if rp.status != 0 || len(evs) == 0 {
 		return nil, rp
@@ -226,7 +229,7 @@ func (g *Gateway) keep(ctx context.Context, src *Source, req *Request, proof Ver
 		}
 		routes[i] = g.Route(ev)
 	}
-	rcs, err := g.acceptAll(ctx, evs, routes)
+	rcs, err := g.acceptAll(ctx, evs, routes, booked)
 	if err != nil {
 		g.log.Error("webhook not kept", "source", src.Name, "type", evs[0].Type, "error", err)
 		return nil, tryAgain.because("%v", err)
@@ -265,6 +268,35 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, src *Source) 
 		return nil, tryAgain.because("bodies of %d bytes are being received already", g.opt.InFlightBytes)
 	}
 	return nil, badPayload.because("the body could not be read to its end: %v", err)
+}
+
+// booking is a body's part of the bytes that all calls may hold at once. It ends when the call
+// and the store, which may still be writing for a sender that was told 503, have both let go.
+type booking struct {
+	gateway *Gateway
+	bytes   int64
+	holders atomic.Int32
+}
+
+func (g *Gateway) book(bytes int64) *booking {
+	b := &booking{gateway: g, bytes: bytes}
+	b.holders.Store(1)
+	return b
+}
+
+// share returns what another holder calls when it lets go.
+func (b *booking) share() (release func()) {
+	if b == nil {
+		return nil
+	}
+	b.holders.Add(1)
+	return b.release
+}
+
+func (b *booking) release() {
+	if b.holders.Add(-1) == 0 {
+		b.gateway.inFlight.Add(-b.bytes)
+	}
 }
 
 var (
@@ -465,8 +497,9 @@ func (rp reply) write(w http.ResponseWriter) {
 	_, _ = w.Write(body)
 }
 
-// rejectWait bounds how long a refused sender waits for the note about it.
-const rejectWait = 250 * time.Millisecond
+// rejectWait bounds how long an answer waits for the note about it: nearly always that is
+// written by then. Else it is written later.
+const rejectWait = 100 * time.Millisecond
 
 // reject keeps a refused request where operators can see it.
 func (g *Gateway) reject(r *http.Request, req *Request, source string, rp reply) {
@@ -494,7 +527,9 @@ func (g *Gateway) reject(r *http.Request, req *Request, source string, rp reply)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), rejectWait)
 	defer cancel()
 	if err := g.store.Reject(ctx, rj); err != nil {
-		g.log.Warn("refused webhook not noted", "source", rj.Source, "error", err)
+		if more, ok := g.quiet.allow("not noted", now); ok {
+			g.log.Warn("refused webhook not noted", "source", rj.Source, "error", err, "alsoSince", more)
+		}
 	}
 }
 

@@ -51,6 +51,9 @@ type AcceptParams struct {
 	// for them. The others wait to be claimed. Nil asks for none, else it is as long as
 	// Deliveries.
 	Take []bool
+	// Dropped, if not nil, is called once when the store no longer holds the event: before
+	// Accept returns, or later if Accept gave up on a commit that was under way.
+	Dropped func()
 }
 
 // ClaimParams chooses what to claim.
@@ -81,7 +84,8 @@ type Acceptor interface {
 	// is. The receipts are in their order.
 	AcceptAll(ctx context.Context, ps []AcceptParams) ([]Receipt, error)
 	// Reject keeps a refused request, in bounded number; one that comes whole, apart, in
-	// bounded size and for a bounded time.
+	// bounded size and for a bounded time. It returns when the context ends at the latest;
+	// the request is kept later then, if that is possible.
 	Reject(ctx context.Context, rj *Rejection) error
 	// Quarantined returns a refused request as it came. ErrNotFound if it is not kept.
 	Quarantined(ctx context.Context, rejectionID string) (*Request, error)

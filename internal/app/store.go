@@ -19,7 +19,7 @@ import (
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sqlstore.Store, error) {
 	if cfg.DatabaseURL == "" {
 		return sqlite.Open(ctx, filepath.Join(cfg.DataDir, databaseFile), sqlite.Options{
-			Log: log, MaxRejections: cfg.Limits.Rejections, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
+			Log: log, MaxQueuedBytes: cfg.Limits.InFlightBytes, MaxRejections: cfg.Limits.Rejections, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
 		})
 	}
 	// The token and the address of this node are kept there all the same.
@@ -28,7 +28,7 @@ func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sqls
 	}
 	return postgres.Open(ctx, cfg.DatabaseURL, postgres.Options{
 		Log: log, MaxRejections: cfg.Limits.Rejections, Lease: cfg.Limits.Lease,
-		MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
+		MaxQueuedBytes: cfg.Limits.InFlightBytes, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
 	})
 }
 

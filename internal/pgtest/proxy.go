@@ -18,6 +18,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	mode    Mode
 	conns   map[net.Conn]bool
+	silent  map[net.Conn]bool // nothing comes out of them any more
 	changed chan struct{}
 	marker  []byte
 	cuts    int
@@ -50,7 +51,7 @@ func NewProxy(t testing.TB, address string) (*Proxy, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{ln: ln, target: u.Host, conns: map[net.Conn]bool{}, changed: make(chan struct{})}
+	p := &Proxy{ln: ln, target: u.Host, conns: map[net.Conn]bool{}, silent: map[net.Conn]bool{}, changed: make(chan struct{})}
 	go p.accept()
 	t.Cleanup(func() {
 		p.Set(Refuse)
@@ -83,6 +84,22 @@ func (p *Proxy) Cut(m Mode, marker string) {
 	p.Set(m)
 }
 
+// Forget loses what comes on the connections that are open now, and cuts none of them: as a
+// firewall that dropped them while they were idle. New ones pass.
+func (p *Proxy) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		p.silent[c] = true
+	}
+}
+
+func (p *Proxy) forgot(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.silent[c]
+}
+
 // Cuts is how many commits were cut.
 func (p *Proxy) Cuts() int {
 	p.mu.Lock()
@@ -113,6 +130,7 @@ func (p *Proxy) keep(c net.Conn, open bool) {
 		p.conns[c] = true
 	} else {
 		delete(p.conns, c)
+		delete(p.silent, c)
 	}
 }
 
@@ -151,7 +169,7 @@ func (p *Proxy) pipe(to, from net.Conn, outward bool) {
 	marked := false
 	for {
 		n, err := from.Read(buf)
-		if n > 0 {
+		if n > 0 && !p.forgot(from) {
 			for {
 				mode, changed := p.now()
 				if mode != Hang {

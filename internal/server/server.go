@@ -49,6 +49,10 @@ type Options struct {
 // writeTimeout exceeds every wait for a commit, so that a sender hears how it went.
 const writeTimeout = 30 * time.Second
 
+// readyTime is how long the store may take for a commit until it is said to be not ready: a
+// probe is answered within two seconds, whatever the disk does.
+const readyTime = 1500 * time.Millisecond
+
 // managePath lies below the receiving addresses, but is the API's.
 const managePath = gaff.PathPrefix + "manage"
 
@@ -63,7 +67,7 @@ func Handler(o Options) http.Handler {
 		answer(w, http.StatusOK, map[string]any{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), 4*time.Second)
+		ctx, cancel := context.WithTimeout(r.Context(), readyTime)
 		defer cancel()
 		if err := o.Ready(ctx); err != nil {
 			w.Header().Set("Retry-After", "5")

@@ -394,3 +394,25 @@ func TestRoutes(t *testing.T) {
 		t.Errorf("open metrics: %d", w.Code)
 	}
 }
+
+// A probe is answered within two seconds, whatever the store waits for.
+func TestReadyzAnswersInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := server.Handler(server.Options{
+			Ingest: http.NotFoundHandler(), API: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler),
+			Ready: func(ctx context.Context) error {
+				<-ctx.Done()
+				return fmt.Errorf("%w: %w", gaff.ErrUnavailable, ctx.Err())
+			},
+		})
+		w, began := httptest.NewRecorder(), time.Now()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		if w.Code != http.StatusServiceUnavailable {
+			t.Errorf("answered %d, want 503", w.Code)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("answered after %s, want two seconds at most", took)
+		}
+	})
+}

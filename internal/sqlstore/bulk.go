@@ -96,8 +96,12 @@ func (t *tx) acceptAll() error {
 		return strings.Compare(x.dedupe, y.dedupe)
 	})
 	var c arrays
+	sent := make(sentEvents, len(all))
 	for _, i := range order {
 		row, ev := all[i].row, all[i].row.ev
+		if !sent.add(ev.Source, row.dedupe, i) {
+			continue // of two with one key, the first is the event
+		}
 		status, processed := gaff.StatusPending, (*int64)(nil)
 		if len(all[i].ds) == 0 {
 			status, processed = gaff.StatusSuccess, pointer(ev.ReceivedAt)
@@ -112,21 +116,19 @@ func (t *tx) acceptAll() error {
 		c.parent = append(c.parent, ev.ParentID)
 	}
 	// The numbers are drawn in the order of arrival, and the rows inserted in that of their
-	// keys. Of two with one key, the first inserts.
-	at := 0
+	// keys.
 	kept := make([]int64, len(all)) // the new event's number, by the order of arrival
-	sources := texts(c.source)
 	err := t.apart(func(row Row) error {
 		var seq int64
 		var source, dedupe string
 		if err := row.Scan(&seq, &source, &dedupe); err != nil {
 			return err
 		}
-		for sources[at] != source || c.dedupe[at] != dedupe {
-			at++
+		i, err := sent.find(source, dedupe)
+		if err != nil {
+			return err
 		}
-		kept[order[at]] = seq
-		at++
+		kept[i] = seq
 		return nil
 	}, `insert into event (seq, source, type, webhook_id, dedupe, correlation, handle, status, unhandled, open, dead,
 			occurred_at, received_at, processed_at, updated_at, parent_id, hop)
@@ -139,7 +141,7 @@ func (t *tx) acceptAll() error {
 				processed_at, parent_id, hop)
 		on conflict (source, dedupe) do nothing
 		returning seq, source, dedupe`,
-		len(all), c.ord, sources, texts(c.typ), texts(c.webhook), c.dedupe, texts(c.correlation), texts(c.handle), c.status, c.unhandled,
+		len(all), c.ord, texts(c.source), texts(c.typ), texts(c.webhook), c.dedupe, texts(c.correlation), texts(c.handle), c.status, c.unhandled,
 		c.open, c.occurred, c.received, c.processed, texts(c.parent), c.hop)
 	if err != nil {
 		return fmt.Errorf("insert events: %w", err)
@@ -163,6 +165,28 @@ func (t *tx) acceptAll() error {
 		*all[i].rc = rc
 	}
 	return nil
+}
+
+// sentEvents are the places of events by the key that they are inserted under. The database
+// returns what it inserted in any order.
+type sentEvents map[[2]string]int
+
+// add reports false if an event of the key is there already.
+func (s sentEvents) add(source, dedupe string, place int) bool {
+	key := [2]string{plain(source), dedupe}
+	if _, ok := s[key]; ok {
+		return false
+	}
+	s[key] = place
+	return true
+}
+
+func (s sentEvents) find(source, dedupe string) (place int, err error) {
+	place, ok := s[[2]string{source, dedupe}]
+	if !ok {
+		return 0, fmt.Errorf("the database returned an event of source %.64q that was not sent", source)
+	}
+	return place, nil
 }
 
 // acceptParts writes the payloads and deliveries of the events that were kept.

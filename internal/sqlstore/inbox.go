@@ -24,7 +24,7 @@ func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (gaff.Receipt, 
 	row := newEventRow(p.Event)
 	var rc gaff.Receipt
 	err := s.w.do(ctx, &op{
-		kind: opAccept, bytes: len(row.body), wait: s.opt.AcceptWait,
+		kind: opAccept, bytes: row.size(), wait: s.opt.AcceptWait, dropped: p.Dropped,
 		run: func(tx *tx) error {
 			rc = gaff.Receipt{}
 			return tx.accept(row, p.Deliveries, p.Take, &rc)
@@ -43,11 +43,18 @@ func (s *Store) AcceptAll(ctx context.Context, ps []gaff.AcceptParams) ([]gaff.R
 	size := 0
 	for i, p := range ps {
 		rows[i] = newEventRow(p.Event)
-		size += len(rows[i].body)
+		size += rows[i].size()
 	}
 	var rcs []gaff.Receipt
 	err := s.w.do(ctx, &op{
 		kind: opAccept, bytes: size, wait: s.opt.AcceptWait,
+		dropped: func() {
+			for _, p := range ps {
+				if p.Dropped != nil {
+					p.Dropped()
+				}
+			}
+		},
 		run: func(tx *tx) error {
 			rcs = make([]gaff.Receipt, len(ps))
 			for i, p := range ps {
@@ -84,6 +91,9 @@ type eventRow struct {
 	request, body []byte
 	data          []byte
 }
+
+// size is how many bytes it holds, as far as they are the sender's.
+func (r *eventRow) size() int { return len(r.request) + len(r.body) + len(r.data) }
 
 func newEventRow(ev *gaff.Event) eventRow {
 	row := eventRow{ev: ev, dedupe: ev.DedupeKey, body: ev.Data}
@@ -272,10 +282,15 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 	return rc, nil
 }
 
-// Reject keeps a refused request. The oldest are dropped when there are too many.
+// Reject keeps a refused request. The oldest are dropped when there are more than the limit. If
+// the context ends first, the request is queued, and is kept later if that is possible.
 func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 	headers := encodeHeader(nil, rj.Header)
-	return s.w.do(ctx, &op{kind: opNote, wait: s.opt.AcceptWait, run: func(tx *tx) error {
+	size := len(headers) + len(rj.Body)
+	if rj.Whole != nil {
+		size += len(rj.Whole.Body)
+	}
+	return s.w.do(ctx, &op{kind: opNote, bytes: size, wait: s.opt.AcceptWait, run: func(tx *tx) error {
 		_, err := tx.exec(`insert into rejection
 				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,

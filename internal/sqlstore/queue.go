@@ -83,7 +83,7 @@ func (s *Store) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error 
 		committed: func() { s.w.held.give(l) },
 	})
 	if errors.Is(err, gaff.ErrLeaseLost) {
-		_ = s.Release(ctx, []gaff.Lease{l})
+		_ = s.Release(context.WithoutCancel(ctx), []gaff.Lease{l})
 	}
 	return err
 }

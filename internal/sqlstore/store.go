@@ -74,6 +74,9 @@ type Shared struct {
 	// Pipeline runs statements, all sent at once, and returns how many rows each changed or
 	// answered.
 	Pipeline func(context.Context, *sql.Conn, []Statement) ([]int64, error)
+	// Lost reports whether an error means that the connection is gone, rather than that the
+	// server refused something: on a new connection the same may work.
+	Lost func(error) bool
 	// Tell passes on to other processes what waits in which lanes, and whether anything
 	// changed. It must not block.
 	Tell func(lanes []string, changed bool)
@@ -115,8 +118,11 @@ type Options struct {
 	// MaxChanges is how many commits the stream can look back. Zero means 20,000.
 	MaxChanges int
 	// AcceptWait is how long a sender waits for its commit before it is told to come
-	// again. Zero means 5 seconds.
+	// again. Zero means 4.5 seconds, so that the answer is there within five.
 	AcceptWait time.Duration
+	// MaxQueuedBytes bounds the bodies that are queued to be written, or being written; more
+	// are ErrUnavailable. Zero means 256 MiB.
+	MaxQueuedBytes int64
 	// Committed is called after each commit, by who wrote it; may be nil.
 	Committed func()
 	// Close closes the connections.
@@ -135,6 +141,7 @@ type Store struct {
 	links   atomic.Pointer[func(*pipeline.Media) string]
 
 	mu      sync.Mutex
+	probe   *probe // under way; nil if none is
 	changed chan struct{}
 	wakes   map[string]chan struct{} // by lane
 }
@@ -160,7 +167,10 @@ func New(ctx context.Context, o Options) (*Store, error) {
 		o.QuarantineFor = 7 * 24 * time.Hour
 	}
 	if o.AcceptWait <= 0 {
-		o.AcceptWait = 5 * time.Second
+		o.AcceptWait = 4500 * time.Millisecond
+	}
+	if o.MaxQueuedBytes <= 0 {
+		o.MaxQueuedBytes = 256 << 20
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -197,22 +207,55 @@ func (s *Store) Between(fn func(*sql.Conn) error) error {
 	return s.w.do(context.Background(), &op{kind: opBetween, run: func(tx *tx) error { return fn(tx.x.conn) }})
 }
 
-// Ready proves that a commit reaches the disk.
+// probe is one commit that shows whether the store can keep anything, for all who ask
+// meanwhile: while a disk hangs, checks that come every second must not fill the queue.
+type probe struct {
+	done chan struct{}
+	err  error
+}
+
+// Ready returns nil once a commit has reached the disk, or why none does, within the context's
+// time.
 func (s *Store) Ready(ctx context.Context) error {
+	s.mu.Lock()
+	p := s.probe
+	if p == nil {
+		p = &probe{done: make(chan struct{})}
+		s.probe = p
+		go s.runProbe(p)
+	}
+	s.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the disk or the database has not finished a commit yet: %w", gaff.ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+func (s *Store) runProbe(p *probe) {
+	p.err = s.w.do(context.Background(), s.probeOp())
+	s.mu.Lock()
+	s.probe = nil
+	s.mu.Unlock()
+	close(p.done)
+}
+
+func (s *Store) probeOp() *op {
 	if s.opt.Shared != nil {
 		// A transaction with a number is synced, even if it writes nothing; and nothing is
 		// what nodes cannot wait for each other over.
-		return s.w.do(ctx, &op{kind: opAccept, wait: s.opt.AcceptWait, run: func(tx *tx) error {
+		return &op{kind: opAccept, wait: s.opt.AcceptWait, run: func(tx *tx) error {
 			var number int64
 			return tx.row([]any{&number}, `select pg_current_xact_id()::text::bigint`)
-		}})
+		}}
 	}
 	now := micros(time.Now())
-	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	return &op{kind: opEffect, run: func(tx *tx) error {
 		_, err := tx.exec(`insert into setting (name, value) values ('ready_at', $1)
 			on conflict (name) do update set value = excluded.value`, fmt.Sprint(now))
 		return err
-	}})
+	}}
 }
 
 // Setting keeps value under a name unless there is one already, and returns the one that

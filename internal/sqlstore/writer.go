@@ -16,7 +16,6 @@ import (
 	"unicode/utf8"
 
 	"gaff"
-	"gaff/pipeline"
 )
 
 // How much one commit takes. Receiving comes first, and few effects ride along, so that
@@ -26,6 +25,7 @@ const (
 	maxAcceptBytes = 4 << 20
 	maxEffects     = 64
 	maxNotes       = 32
+	maxNoteBytes   = 256 << 10
 
 	// maxProjects is how many are remembered.
 	maxProjects = 10_000
@@ -39,49 +39,9 @@ const (
 	waitingAccepts = 4096
 	waitingEffects = 4096
 	waitingNotes   = 256
+	// waitingNoteBytes bounds the requests that queued notes hold.
+	waitingNoteBytes = 8 << 20
 )
-
-type opKind int
-
-const (
-	opAccept opKind = iota
-	opEffect
-	// opNote is a note about a refused request. Strangers cause them, so they wait in a
-	// short line of their own, and are dropped when it is full.
-	opNote
-	// opBetween is no part of a transaction, but runs between two.
-	opBetween
-)
-
-// op is one piece of writing. Its run may be called again after a rollback, so it must
-// set all that it reports anew each time.
-type op struct {
-	kind  opKind
-	bytes int
-	wait  time.Duration   // for the commit; 0 has no bound but the caller's context
-	reads pipeline.JobRef // the job that run reads first; zero if that is not known
-	run   func(*tx) error
-	// committed, if not nil, runs in the writer's goroutine right after the commit.
-	committed func()
-	// abandoned, if not nil, runs there when it was committed and its caller had left.
-	abandoned func()
-	done      chan error
-	settled   atomic.Bool // answered, or left by its caller
-}
-
-// answer tells the caller how it ended, if he still waits.
-func (o *op) answer(err error) {
-	if o.settled.CompareAndSwap(false, true) {
-		o.done <- err
-	} else if err == nil && o.abandoned != nil {
-		o.abandoned()
-	}
-}
-
-type deliveryKey struct {
-	seq int64
-	n   int
-}
 
 // writer holds what waits to be written, and the sessions that write it.
 type writer struct {
@@ -91,6 +51,8 @@ type writer struct {
 	effects chan *op
 	notes   chan *op
 	between chan *op
+	// The bytes of bodies that ops hold, queued ones and those being written.
+	acceptBytes, noteBytes atomic.Int64
 	// Nil where one session serves the line.
 	acceptTurns, effectTurns *turns
 
@@ -101,54 +63,6 @@ type writer struct {
 	held held
 
 	nextEvent int64 // the number of the next event, where no other process gives any
-}
-
-// held are the deliveries that this process is working on. Where one process owns the
-// database they are all that is known of a claim: after a crash nobody works on them.
-// Else they are those whose leases are to be renewed.
-type held struct {
-	mu     sync.Mutex
-	leases map[deliveryKey]heldLease
-}
-
-type heldLease struct {
-	claim int
-	until time.Time // zero where claims are not stored
-}
-
-func (h *held) take(key deliveryKey, l heldLease) {
-	h.mu.Lock()
-	h.leases[key] = l
-	h.mu.Unlock()
-}
-
-func (h *held) drop(key deliveryKey) {
-	h.mu.Lock()
-	delete(h.leases, key)
-	h.mu.Unlock()
-}
-
-// give forgets what was taken under the lease, unless someone took it anew since.
-func (h *held) give(l gaff.Lease) {
-	key := deliveryKey{l.Event, l.Delivery}
-	h.mu.Lock()
-	if had, ok := h.leases[key]; ok && had.claim == l.Claim {
-		delete(h.leases, key)
-	}
-	h.mu.Unlock()
-}
-
-func (h *held) has(key deliveryKey) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, ok := h.leases[key]
-	return ok
-}
-
-func (h *held) len() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.leases)
 }
 
 const nextEventText = `select coalesce(max(seq), 0) + 1 from event`
@@ -193,62 +107,6 @@ func newWriter(ctx context.Context, s *Store) (*writer, error) {
 	return w, nil
 }
 
-// do hands o to the writer and waits for its commit. The context bounds the hand-over;
-// from then on the outcome is waited for, so that nobody acts on a guess, unless o.wait
-// bounds that too.
-func (w *writer) do(ctx context.Context, o *op) error {
-	o.done = make(chan error, 1)
-	if o.kind == opEffect || o.kind == opBetween {
-		lane := w.effects
-		if o.kind == opBetween {
-			lane = w.between
-		}
-		select {
-		case lane <- o:
-			w.effectTurns.waiting(len(lane))
-		case <-w.stopping:
-			return gaff.ErrStopped
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	} else {
-		lane := w.accepts
-		if o.kind == opNote {
-			lane = w.notes
-		}
-		select {
-		case <-w.stopping:
-			return gaff.ErrStopped
-		case lane <- o:
-			if o.kind == opAccept {
-				w.acceptTurns.waiting(len(lane))
-			}
-		default:
-			return fmt.Errorf("%w: %d wait to be kept already", gaff.ErrUnavailable, cap(lane))
-		}
-	}
-	var late <-chan time.Time
-	if o.wait > 0 {
-		// Not a context: this is done for every webhook, and a timer costs a third of one.
-		timer := time.NewTimer(o.wait)
-		defer timer.Stop()
-		late = timer.C
-	}
-	var err error
-	select {
-	case err := <-o.done:
-		return err
-	case <-late:
-		err = fmt.Errorf("%w: no commit within %s: the disk is too slow for what comes", gaff.ErrUnavailable, o.wait)
-	case <-w.stopped:
-		err = gaff.ErrStopped
-	}
-	if o.settled.CompareAndSwap(false, true) {
-		return err
-	}
-	return <-o.done // answered in the same moment
-}
-
 func (w *writer) stop() {
 	w.once.Do(func() { close(w.stopping) })
 	<-w.stopped
@@ -268,6 +126,7 @@ type session struct {
 	shard    int64
 	failure  error // why there is no connection
 	failedAt time.Time
+	used     time.Time // when the connection was last used
 	// connected counts the sessions of the same lines that have a connection.
 	connected *atomic.Int32
 
@@ -297,16 +156,17 @@ func (x *session) loop() {
 			continue
 		}
 		x.turns.take()
+		var first *op
 		select {
-		case o := <-x.accepts:
-			batch = append(batch, o)
-		case o := <-x.effects:
-			batch = append(batch, o)
-		case o := <-x.notes:
-			batch = append(batch, o)
+		case first = <-x.accepts:
+		case first = <-x.effects:
+		case first = <-x.notes:
 		case o := <-x.between:
 			x.turns.pass()
-			o.answer(o.run(&tx{w: x.w, x: x, ctx: context.Background()}))
+			if o.begin() {
+				t := &tx{w: x.w, x: x, ctx: context.Background()}
+				o.answer(t.guarded(func() error { return o.run(t) }))
+			}
 			continue
 		case <-x.w.stopping:
 			// Callers that came before the stop are still served.
@@ -318,189 +178,161 @@ func (x *session) loop() {
 			x.commit(batch)
 			continue
 		}
-		x.turns.join(len(x.accepts) + len(x.effects))
-		batch = x.fill(batch)
+		if first.begin() {
+			batch = append(batch, first)
+			x.turns.join(len(x.accepts) + len(x.effects))
+		}
+		if batch = x.fill(batch); len(batch) == 0 {
+			x.turns.pass()
+			continue
+		}
 		x.turns.begin()
 		x.commit(batch)
 		x.turns.end()
 	}
 }
 
-// turns are those of the sessions that serve one line. One at a time gathers a batch; it
-// goes on gathering while others are at theirs, until one of them has done, enough wait,
-// or it took long. A nil *turns is of one session, which never waits.
-type turns struct {
-	enough int
-	turn   chan struct{} // held by the one that gathers
-	busy   atomic.Int32
-	done   chan struct{} // one has ended its batch
-	many   chan struct{} // enough wait
-}
-
-func newTurns(enough int) *turns {
-	return &turns{enough: enough, turn: make(chan struct{}, 1), done: make(chan struct{}, 1), many: make(chan struct{}, 1)}
-}
-
-func (t *turns) take() {
-	if t != nil {
-		t.turn <- struct{}{}
-	}
-}
-
-func (t *turns) pass() {
-	if t != nil {
-		<-t.turn
-	}
-}
-
-// waiting is told how many wait.
-func (t *turns) waiting(n int) {
-	if t != nil && n >= t.enough {
-		signal(t.many)
-	}
-}
-
-// join waits until a batch is worth it.
-func (t *turns) join(waiting int) {
-	if t == nil || waiting >= t.enough {
-		return
-	}
-	for _, old := range []chan struct{}{t.done, t.many} {
-		select {
-		case <-old:
-		default:
-		}
-	}
-	if t.busy.Load() == 0 {
-		return
-	}
-	timer := time.NewTimer(joinAfter)
-	defer timer.Stop()
-	select {
-	case <-t.done:
-	case <-t.many:
-	case <-timer.C:
-	}
-}
-
-func (t *turns) begin() {
-	if t != nil {
-		t.busy.Add(1)
-		<-t.turn
-	}
-}
-
-func (t *turns) end() {
-	if t != nil {
-		t.busy.Add(-1)
-		signal(t.done)
-	}
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// fill adds what waits already, without lingering: under load a batch forms by itself
-// while the former one is being synced.
+// fill adds what is queued already, without lingering: under load a batch forms by itself
+// while the former one is being synced. Ops that their callers have left are passed over.
 func (x *session) fill(batch []*op) []*op {
-	var count [opBetween]int
-	bytes := 0
-	add := func(o *op) {
-		batch = append(batch, o)
-		count[o.kind]++
-		bytes += o.bytes
-	}
+	var count, bytes [opBetween]int
 	for _, o := range batch {
 		count[o.kind]++
-		bytes += o.bytes
+		bytes[o.kind] += o.bytes
 	}
-	for count[opAccept] < maxAccepts && bytes < maxAcceptBytes && drain(x.accepts, add) {
+	take := func(queue chan *op) bool {
+		select {
+		case o := <-queue:
+			if o.begin() {
+				batch = append(batch, o)
+				count[o.kind]++
+				bytes[o.kind] += o.bytes
+			}
+			return true
+		default:
+			return false
+		}
 	}
-	for count[opEffect] < maxEffects && drain(x.effects, add) {
+	for count[opAccept] < maxAccepts && bytes[opAccept] < maxAcceptBytes && take(x.accepts) {
 	}
-	for count[opNote] < maxNotes && drain(x.notes, add) {
+	for count[opEffect] < maxEffects && take(x.effects) {
+	}
+	for count[opNote] < maxNotes && bytes[opNote] < maxNoteBytes && take(x.notes) {
 	}
 	return batch
-}
-
-// drain hands over one operation, if one waits.
-func drain(line chan *op, add func(*op)) bool {
-	select {
-	case o := <-line:
-		add(o)
-		return true
-	default:
-		return false
-	}
 }
 
 // maxTries is how often an operation is tried that other processes' writing got in the
 // way of.
 const maxTries = 5
 
-// commit writes the batch in one transaction. Where one operation fails after it wrote
-// something, the whole is rolled back and each is tried in a transaction of its own, so
+// brokenError is an error of the transaction itself, rather than of one operation in it: the
+// database cannot work just now, or undid it because of another one.
+type brokenError struct {
+	err error
+	// sent is set if the commit was sent, so that its outcome is not known.
+	sent bool
+}
+
+func (b *brokenError) Error() string { return b.err.Error() }
+func (b *brokenError) Unwrap() error { return b.err }
+
+// broke returns err's brokenError, or nil if it is the operation's own.
+func broke(err error) *brokenError {
+	b, _ := errors.AsType[*brokenError](err)
+	return b
+}
+
+// commit writes the batch in one transaction. If one operation fails after it wrote
+// something, the whole is rolled back and each is run in a transaction of its own, so
 // that a bad one holds nobody up.
 func (x *session) commit(batch []*op) {
 	errs, err := x.transact(batch)
+	b := broke(err)
 	switch {
 	case err == nil:
 		for i, o := range batch {
 			o.answer(errs[i])
 		}
-	case errors.Is(err, gaff.ErrUnavailable) || len(batch) == 1 && !errors.Is(err, ErrCollision):
+	case b != nil && errors.Is(err, gaff.ErrUnavailable):
 		for _, o := range batch {
-			o.answer(err)
+			o.answer(b.err)
 		}
+	case len(batch) == 1 && !errors.Is(err, ErrCollision):
+		batch[0].answer(err)
 	default:
 		for _, o := range batch {
-			var errs []error
-			err := ErrCollision
-			for try := 0; try < maxTries && errors.Is(err, ErrCollision); try++ {
-				errs, err = x.transact([]*op{o})
-			}
-			if err == nil {
-				err = errs[0]
-			} else if errors.Is(err, ErrCollision) {
-				err = fmt.Errorf("%w: %w", gaff.ErrUnavailable, err)
-			}
-			o.answer(err)
+			o.answer(x.commitAlone(o))
 		}
 	}
 }
 
+// commitAlone runs one operation in a transaction of its own, again if other processes' writing
+// got in its way.
+func (x *session) commitAlone(o *op) error {
+	var errs []error
+	err := ErrCollision
+	for try := 0; try < maxTries && errors.Is(err, ErrCollision); try++ {
+		errs, err = x.transact([]*op{o})
+	}
+	switch {
+	case err == nil:
+		return errs[0]
+	case errors.Is(err, ErrCollision):
+		return fmt.Errorf("%w: %w", gaff.ErrUnavailable, err)
+	}
+	return err
+}
+
 // transact runs the operations between begin and commit. errs are their own errors, of
 // those that failed before they wrote anything; err means that nothing was written, or,
-// if it is ErrUnavailable, that it is not known whether it was.
+// if it is a brokenError that is ErrUnavailable, that it is not known whether it was.
+//
+// A connection that was lost before the commit was sent is replaced once, within the same
+// time: a server or a firewall that drops idle connections costs nobody an answer.
 func (x *session) transact(batch []*op) (errs []error, err error) {
-	t := &tx{w: x.w, x: x, ctx: context.Background(), many: len(batch) > 1}
-	if x.w.shared != nil {
-		var cancel context.CancelFunc
-		t.ctx, cancel = context.WithTimeout(t.ctx, x.w.shared.TxTime)
-		defer cancel()
-		if err := x.connect(t.ctx); err != nil {
-			return nil, err
-		}
+	if x.w.shared == nil {
+		return x.attempt(context.Background(), batch)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), x.w.shared.TxTime)
+	defer cancel()
+	had := x.conn != nil
+	if had {
+		x.checkIdle(ctx)
+	}
+	if err := x.connect(ctx); err != nil {
+		return nil, &brokenError{err: err}
+	}
+	errs, err = x.attempt(ctx, batch)
+	x.used = time.Now()
+	if b := broke(err); b != nil && !b.sent && had && x.conn == nil && ctx.Err() == nil && x.w.shared.Lost(b.err) {
+		if err := x.connect(ctx); err != nil {
+			return nil, &brokenError{err: err}
+		}
+		errs, err = x.attempt(ctx, batch)
+		x.used = time.Now()
+	}
+	return errs, err
+}
+
+// attempt runs the operations between begin and commit, once.
+func (x *session) attempt(ctx context.Context, batch []*op) (errs []error, err error) {
+	t := &tx{w: x.w, x: x, ctx: ctx, many: len(batch) > 1}
 	guard := x.w.store.opt.Guard
 	if guard != nil {
 		if err := guard.Begin(x.conn); err != nil {
-			return nil, err
+			return nil, &brokenError{err: err}
 		}
 	}
 	t.now = time.Now()
 	if err := t.begin(); err != nil {
 		x.lose(err)
-		return nil, err
+		return nil, &brokenError{err: err}
 	}
 	if x.w.shared == nil && x.w.nextEvent == 0 {
 		if err := t.row([]any{&x.w.nextEvent}, nextEventText); err != nil {
 			x.rollback(err)
-			return nil, err
+			return nil, &brokenError{err: err}
 		}
 	}
 	nextEvent := x.w.nextEvent
@@ -519,31 +351,57 @@ func (x *session) transact(batch []*op) (errs []error, err error) {
 			x.rollback(err)
 		}
 	}()
-	if err := t.readJobs(batch); err != nil {
+	if errs, err = t.runAll(batch); err != nil {
+		if t.broken != nil {
+			err = &brokenError{err: t.broken}
+		}
+		return nil, err
+	}
+	if guard != nil {
+		if err := guard.Commit(x.conn, nextEvent); err != nil {
+			return nil, &brokenError{err: err}
+		}
+	}
+	if err := t.commit(); err != nil {
+		return nil, &brokenError{err: err, sent: true}
+	}
+	x.committed(t, batch, errs)
+	return errs, nil
+}
+
+// runAll runs the operations, and writes what they share. An error means that the transaction
+// is to be undone: t.broken says if that is the database's doing.
+func (t *tx) runAll(batch []*op) (errs []error, err error) {
+	if err := t.guarded(func() error { return t.readJobs(batch) }); err != nil {
 		return nil, err
 	}
 	errs = make([]error, len(batch))
 	for i, o := range batch {
 		t.wrote = false
-		errs[i] = t.run(o)
-		if t.broken != nil { // perhaps by what others put off
+		errs[i] = t.guarded(func() error { return o.run(t) })
+		if t.broken != nil { // perhaps by rows that others deferred
 			return nil, t.broken
 		}
-		if errs[i] != nil && (t.wrote || errors.Is(errs[i], gaff.ErrUnavailable) || errors.Is(errs[i], ErrCollision)) {
+		if errs[i] != nil && t.wrote {
 			return nil, errs[i]
 		}
 	}
-	if err := t.finish(); err != nil {
-		return nil, err
-	}
-	if guard != nil {
-		if err := guard.Commit(x.conn, nextEvent); err != nil {
-			return nil, err
+	return errs, t.guarded(t.finish)
+}
+
+// guarded turns a panic in fn into its error: the writer must outlive whatever it is handed.
+func (t *tx) guarded(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.wrote = true
+			err = fmt.Errorf("panic while writing: %v\n%s", p, debug.Stack())
 		}
-	}
-	if err := t.commit(); err != nil {
-		return nil, err
-	}
+	}()
+	return fn()
+}
+
+// committed passes on what a transaction has changed.
+func (x *session) committed(t *tx, batch []*op, errs []error) {
 	if committed := x.w.store.opt.Committed; committed != nil {
 		committed()
 	}
@@ -567,7 +425,6 @@ func (x *session) transact(batch []*op) (errs []error, err error) {
 	if x.w.shared != nil && (len(t.wakes) > 0 || len(t.changes) > 0) {
 		x.w.shared.Tell(t.wakes, len(t.changes) > 0)
 	}
-	return errs, nil
 }
 
 // leave makes the connection, where there is none, before any work is taken. While this
@@ -615,9 +472,29 @@ func (x *session) connect(ctx context.Context) (err error) {
 		x.failure, x.failedAt = err, time.Now()
 		return err
 	}
-	x.conn, x.failure = conn, nil
+	x.conn, x.failure, x.used = conn, nil, time.Now()
 	x.connected.Add(1)
 	return nil
+}
+
+const (
+	// checkAfter is how long a connection is idle until it is checked before it is used.
+	checkAfter = time.Second
+	// checkTime is how long the check may take. A firewall that forgot the connection answers
+	// nothing at all, and time must be left to connect again.
+	checkTime = 1500 * time.Millisecond
+)
+
+// checkIdle gives up a connection that was dropped while it was idle.
+func (x *session) checkIdle(ctx context.Context) {
+	if time.Since(x.used) < checkAfter {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	if err := x.conn.PingContext(ctx); err != nil {
+		x.lose(err)
+	}
 }
 
 // lose gives the connection up.
@@ -641,8 +518,8 @@ func discard(conn *sql.Conn) {
 func (x *session) rollback(cause error) {
 	ctx, cancel := context.Background(), func() {}
 	if x.w.shared != nil {
-		if errors.Is(cause, gaff.ErrUnavailable) {
-			x.lose(cause) // whatever became of it
+		if b := broke(cause); b != nil && errors.Is(b.err, gaff.ErrUnavailable) {
+			x.lose(b.err) // whatever became of it
 			return
 		}
 		ctx, cancel = context.WithTimeout(ctx, time.Second)
@@ -732,8 +609,8 @@ func (t *tx) prepare(text string) (statement, error) {
 	return stmt, nil
 }
 
-// fault marks an error of the database. On a shared one it has ended the transaction,
-// whatever the operation makes of it.
+// fault marks an error of the database. If that cannot work just now, the transaction is over,
+// whatever the operation makes of it; a shared one ends it at any error.
 func (t *tx) fault(err error) error {
 	if err == nil || errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -742,7 +619,7 @@ func (t *tx) fault(err error) error {
 		err = fmt.Errorf("%w: the database did not answer within %s: %w", gaff.ErrUnavailable, t.w.shared.TxTime, err)
 	}
 	err = t.w.store.opt.Dialect.Fault(err)
-	if t.w.shared != nil {
+	if t.w.shared != nil || errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, ErrCollision) {
 		t.wrote, t.broken = true, err
 	}
 	return err
@@ -789,18 +666,6 @@ type change struct {
 	Ref    string `json:"r"`
 	Status string `json:"s"`
 	Source string `json:"o,omitempty"`
-}
-
-// run calls o, and turns a panic of a caller's function into its error: the writer must
-// outlive whatever it is handed.
-func (t *tx) run(o *op) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			t.wrote = true
-			err = fmt.Errorf("panic while writing: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return o.run(t)
 }
 
 // exec returns the number of rows that changed.
@@ -993,5 +858,8 @@ func isPlain(text string) bool {
 }
 
 func plain(text string) string {
+	if isPlain(text) {
+		return text
+	}
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
 }

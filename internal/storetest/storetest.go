@@ -629,7 +629,8 @@ func testApply(s *suite) {
 
 func testBadNeighbour(s *suite) {
 	var wg sync.WaitGroup
-	broken := errors.New("broken")
+	// Whatever it calls its failure: it is not the store that is unavailable.
+	broken := fmt.Errorf("a service of the caller's own: %w", gaff.ErrUnavailable)
 	for i := range 60 {
 		w := s.take()
 		wg.Go(func() {

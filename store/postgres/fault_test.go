@@ -348,3 +348,50 @@ func TestForeignLock(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Connections that were dropped while nothing was written are replaced, and the webhook is
+// stored: nothing of it had begun.
+func TestIdleConnectionsThatWereDropped(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	terminate := func() {
+		if err := onConn(address, func(c *pgx.Conn) error {
+			_, err := c.Exec(context.Background(), `select pg_terminate_backend(pid, 5000) from pg_stat_activity
+				where datname = current_database() and pid <> pg_backend_pid()`)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	proxy, through := pgtest.NewProxy(t, address)
+	for name, c := range map[string]struct {
+		drop func()
+		idle time.Duration // until the next webhook
+	}{
+		"reset just now":          {func() { proxy.Set(pgtest.Refuse); proxy.Set(pgtest.Pass) }, 0},
+		"reset a while ago":       {func() { proxy.Set(pgtest.Refuse); proxy.Set(pgtest.Pass) }, 1100 * time.Millisecond},
+		"ended by the server":     {terminate, 0},
+		"forgotten by a firewall": {proxy.Forget, 1100 * time.Millisecond},
+	} {
+		st := open(t, through)
+		for i := range 2 {
+			if _, err := accept(st, fmt.Sprint(name, "-warm-", i), false); err != nil {
+				t.Fatal(err)
+			}
+			c.drop()
+			time.Sleep(c.idle)
+			began := time.Now()
+			rc, err := accept(st, fmt.Sprint(name, "-", i), true)
+			if err != nil {
+				t.Errorf("%s, %d: %v after %s; want it stored", name, i, err, time.Since(began))
+				continue
+			}
+			if err := apply(st, rc.Work[0]); err != nil {
+				t.Errorf("%s, %d: its effects: %v", name, i, err)
+			}
+		}
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

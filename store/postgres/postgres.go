@@ -38,6 +38,9 @@ type Options struct {
 	MaxQuarantine int64
 	// QuarantineFor is how long they are kept. Zero means 7 days.
 	QuarantineFor time.Duration
+	// MaxQueuedBytes bounds the bodies that are queued to be written, or being written; more
+	// are ErrUnavailable. Zero means 256 MiB.
+	MaxQueuedBytes int64
 	// Lease is how long others wait before they take over what a process that has gone was
 	// working on. It is renewed while a handler runs. Zero means 30 seconds; at least 2.
 	Lease time.Duration
@@ -49,10 +52,9 @@ type Options struct {
 const (
 	// connectTime is how long a connection may take to be made.
 	connectTime = 2 * time.Second
-	// txTime and acceptWait keep a sender from waiting longer than five seconds, whatever
-	// the network does: connecting is a part of the first.
-	txTime     = 4 * time.Second
-	acceptWait = 4500 * time.Millisecond
+	// txTime keeps a sender from waiting longer than five seconds, whatever the network does:
+	// connecting is a part of it.
+	txTime = 4 * time.Second
 
 	accepters = 2
 	effecters = 2
@@ -96,6 +98,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	}()
 	writeDB := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(writerSettings)), stdlib.OptionResetSession(asItIs))
 	opened = append(opened, writeDB.Close)
+	writeDB.SetMaxIdleConns(0) // a session that asks for a new connection wants no older one
 	readDB := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(readerSettings)))
 	opened = append(opened, readDB.Close)
 	readDB.SetMaxOpenConns(o.Readers)
@@ -106,10 +109,10 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	}
 	n := newNews(cfg, o.Log)
 	st, err := sqlstore.New(ctx, sqlstore.Options{
-		Dialect: dialect, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections, AcceptWait: acceptWait,
-		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor,
+		Dialect: dialect, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
+		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes,
 		Shared: &sqlstore.Shared{
-			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Tell: n.tell,
+			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Tell: n.tell,
 			Accepters: accepters, Effecters: effecters, Lease: o.Lease, TxTime: txTime,
 		},
 		Close: func() error {
@@ -327,6 +330,20 @@ func fault(err error) error {
 		return fmt.Errorf("%w: %w", gaff.ErrUnavailable, explain(err))
 	}
 	return err
+}
+
+// lost reports whether an error means that the connection is gone: there was no answer of the
+// server, or its last word was that it ends the connection.
+func lost(err error) bool {
+	pe, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return true
+	}
+	switch pe.Code {
+	case "57P01", "57P02", "57P05", "25P03": // shut down, crashed, or idle for longer than allowed
+		return true
+	}
+	return strings.HasPrefix(pe.Code, "08")
 }
 
 // explain says what to do about errors that have a remedy.

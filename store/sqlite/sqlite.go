@@ -38,6 +38,9 @@ type Options struct {
 	// QuarantineFor for how long (zero means 7 days).
 	MaxQuarantine int64
 	QuarantineFor time.Duration
+	// MaxQueuedBytes bounds the bodies that are queued to be written, or being written; more
+	// are ErrUnavailable. Zero means 256 MiB.
+	MaxQueuedBytes int64
 
 	opened func(*guard) // for tests
 }
@@ -131,7 +134,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 			Pattern: sqlstore.Like,
 		},
 		Write: conn, Guard: g, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
-		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, Committed: cp.committed,
+		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes, Committed: cp.committed,
 		// The writing connection is the last to go: as the only one left, it copies the
 		// whole log into the database file.
 		Close: func() error {

@@ -15,6 +15,7 @@ import (
 
 	"gaff"
 	"gaff/internal/storetest"
+	"gaff/pipeline"
 	"gaff/store/sqlite"
 )
 
@@ -56,26 +57,59 @@ func accept(st *sqlite.Store, n int, take bool) (gaff.Receipt, error) {
 	})
 }
 
-// A sender that was told to come again, because the disk hung, comes again and is told
-// that all is well: then the webhook must be worked.
-func TestSlowCommitIsWorkedAllTheSame(t *testing.T) {
+// A webhook that is still queued when its sender is told to come again is not written: nobody
+// waits for it, and the sender brings it again.
+func TestQueuedWebhookOfALeftSenderIsNotWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		st := open(t, filepath.Join(t.TempDir(), "gaff.db"))
 		defer st.Close()
+		stall(st, 7*time.Second)
+		began := time.Now()
+		_, err := accept(st, 1, true)
+		if !errors.Is(err, gaff.ErrUnavailable) {
+			t.Fatalf("while the disk hangs: %v, want ErrUnavailable", err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("answered after %s, want five seconds at most", took)
+		}
+		time.Sleep(3 * time.Second)
+		rc, err := accept(st, 1, true)
+		if err != nil || rc.Duplicate {
+			t.Errorf("it comes again: %+v, %v; want a new event", rc, err)
+		}
+	})
+}
+
+// stall keeps the writer from its work, as a disk does that hangs.
+func stall(st *sqlite.Store, d time.Duration) {
+	go func() {
+		_ = st.Between(func(*sql.Conn) error {
+			time.Sleep(d)
+			return nil
+		})
+	}()
+	synctest.Wait()
+}
+
+// A sender that was told to come again, because the disk hung in its commit, comes again and is
+// told that all is well: then the webhook must be processed.
+func TestSlowCommitIsProcessed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := open(t, filepath.Join(t.TempDir(), "gaff.db"))
+		defer st.Close()
+		stall(st, time.Second)
 		go func() {
-			_ = st.Between(func(*sql.Conn) error {
+			_ = st.Write(context.Background(), func(pipeline.Tx) error {
 				time.Sleep(7 * time.Second)
 				return nil
 			})
 		}()
-		synctest.Wait()
-		began := time.Now()
-		_, err := accept(st, 1, true)
-		if !errors.Is(err, gaff.ErrUnavailable) || time.Since(began) != 5*time.Second {
-			t.Fatalf("after %s: %v", time.Since(began), err)
+		if _, err := accept(st, 1, true); !errors.Is(err, gaff.ErrUnavailable) {
+			t.Fatalf("while the commit hangs: %v, want ErrUnavailable", err)
 		}
-		time.Sleep(3 * time.Second)
+		time.Sleep(5 * time.Second)
 		rc, err := accept(st, 1, true)
 		if err != nil || !rc.Duplicate {
 			t.Fatalf("it comes again: %+v, %v", rc, err)
@@ -88,6 +122,29 @@ func TestSlowCommitIsWorkedAllTheSame(t *testing.T) {
 		work, err := st.Claim(context.Background(), gaff.ClaimParams{Now: time.Now(), Limit: 10})
 		if err != nil || len(work) != 1 {
 			t.Errorf("%d deliveries to work, %v", len(work), err)
+		}
+	})
+}
+
+// A probe that is asked every second must not fill the writer's queue while the disk hangs.
+func TestReadyAnswersInTimeWhileTheDiskHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := open(t, filepath.Join(t.TempDir(), "gaff.db"))
+		defer st.Close()
+		stall(st, 3*time.Hour)
+		for range 5000 { // more than the queue takes
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			began := time.Now()
+			err := st.Ready(ctx)
+			cancel()
+			if !errors.Is(err, gaff.ErrUnavailable) || time.Since(began) != time.Second {
+				t.Fatalf("after %s: %v, want ErrUnavailable after a second", time.Since(began), err)
+			}
+		}
+		time.Sleep(3 * time.Hour)
+		if err := st.Ready(context.Background()); err != nil {
+			t.Errorf("the disk works again: %v", err)
 		}
 	})
 }

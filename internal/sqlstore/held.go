@@ -1,0 +1,61 @@
+package sqlstore
+
+import (
+	"sync"
+	"time"
+
+	"gaff"
+)
+
+type deliveryKey struct {
+	seq int64
+	n   int
+}
+
+// held are the deliveries that this process is working on. Where one process owns the
+// database they are all that is known of a claim: after a crash nobody works on them.
+// Else they are those whose leases are to be renewed.
+type held struct {
+	mu     sync.Mutex
+	leases map[deliveryKey]heldLease
+}
+
+type heldLease struct {
+	claim int
+	until time.Time // zero where claims are not stored
+}
+
+func (h *held) take(key deliveryKey, l heldLease) {
+	h.mu.Lock()
+	h.leases[key] = l
+	h.mu.Unlock()
+}
+
+func (h *held) drop(key deliveryKey) {
+	h.mu.Lock()
+	delete(h.leases, key)
+	h.mu.Unlock()
+}
+
+// give forgets what was taken under the lease, unless someone took it anew since.
+func (h *held) give(l gaff.Lease) {
+	key := deliveryKey{l.Event, l.Delivery}
+	h.mu.Lock()
+	if had, ok := h.leases[key]; ok && had.claim == l.Claim {
+		delete(h.leases, key)
+	}
+	h.mu.Unlock()
+}
+
+func (h *held) has(key deliveryKey) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.leases[key]
+	return ok
+}
+
+func (h *held) len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.leases)
+}
