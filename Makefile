@@ -6,7 +6,7 @@ ROUNDS ?= 50
 SECONDS_OF_HARM ?= 300
 EVENTS ?= 5000000
 
-.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres bench-logs bench-console crash crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ chaos-workflows: ## a storyboard of 30 scenes, providers that misbehave, the gat
 
 crash: ## kill the gateway under load, ROUNDS times, and count what is lost or doubled
 	GAFF_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^TestCrash' -v ./internal/e2e
+
+CUTS ?= 1000
+SEED ?= 1
+
+cuts: ## cut the power at CUTS places of a recorded run, seeded by SEED, and look for what was acknowledged
+	GAFF_CUTS=$(CUTS) GAFF_CUTS_SEED=$(SEED) $(GO) test -count=1 -timeout 60m -run '^TestPowerCuts' -v ./internal/e2e ./internal/powercut
 
 crash-cluster: ## kill three nodes and their PostgreSQL at random for SECONDS_OF_HARM, and count
 	GAFF_CLUSTER_SECONDS=$(SECONDS_OF_HARM) $(GO) test -count=1 -timeout 60m -run '^TestClusterCrash' -v ./internal/e2e

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and this machine lacks: PostgreSQL, Redis, Chromium and Node.js as
+# Installs what the tests need and this machine lacks: PostgreSQL, Redis, FUSE, Chromium and Node.js as
 # packages of Debian (or a relative), and the npm packages of tools/js.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -10,6 +10,7 @@ command -v chromium > /dev/null || command -v google-chrome > /dev/null || missi
 command -v node > /dev/null || missing+=(nodejs)
 command -v npm > /dev/null || missing+=(npm)
 command -v redis-server > /dev/null || missing+=(redis-server)
+command -v fusermount3 > /dev/null || missing+=(fuse3)
 
 if [ ${#missing[@]} -gt 0 ]; then
 	if ! command -v apt-get > /dev/null; then

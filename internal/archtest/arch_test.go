@@ -62,7 +62,7 @@ var rules = []rule{
 	},
 	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
-		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest|bench)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
+		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest|powercut|bench)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
 	},
 	{
 		why:  "a store links its own driver only",
@@ -110,7 +110,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the store's test suite and the tests' database are for tests",
-		from: `.*`, not: `^internal/bench$`, deny: `^gaff/internal/(storetest|pgtest|fuzzseed|eventually)`,
+		from: `.*`, not: `^internal/bench$`, deny: `^gaff/internal/(storetest|pgtest|fuzzseed|eventually|powercut)`,
 	},
 }
 
