@@ -11,8 +11,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -213,9 +215,17 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		Authorized:     func(r *http.Request) bool { _, ok := guard.Authorize(r); return ok },
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,
+		Proxy: proxies(prefixes(cfg.TrustedProxies)),
 	}, requestPatience)
 	log.Info("gateway stopping")
 	return err
+}
+
+// proxies reports whether an address is a declared proxy's.
+func proxies(trusted []netip.Prefix) func(netip.Addr) bool {
+	return func(addr netip.Addr) bool {
+		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr.Unmap().WithZone("")) })
+	}
 }
 
 // Migrate brings the database's schema up to date and reports to out what it did.

@@ -98,7 +98,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the tunnel is handed the receiving handler and knows nothing behind it; only the app opens it",
-		from: `^internal/tunnel$`, deny: `^gaff/`,
+		from: `^internal/tunnel$`, deny: `^gaff/`, allow: `^gaff/internal/connlimit$`,
 	},
 	{
 		why:  "only the app opens a tunnel",

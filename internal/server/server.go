@@ -10,13 +10,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path"
 	"strings"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"gaff"
+	"gaff/internal/connlimit"
 )
 
 // Options of a server. Ingest and API are required.
@@ -42,8 +42,10 @@ type Options struct {
 
 	MaxHeaderBytes                          int
 	HeaderTimeout, ReadTimeout, IdleTimeout time.Duration
-	// Connections is how many may be open at once; more wait to be let in.
+	// Connections is how many may be open at once; more wait to be let in. One address has a
+	// quarter of them, unless Proxy reports that it is a proxy's (nil: none is).
 	Connections int
+	Proxy       func(netip.Addr) bool
 }
 
 // writeTimeout exceeds every wait for a commit, so that a sender hears how it went.
@@ -162,7 +164,8 @@ func Serve(ctx context.Context, ln net.Listener, o Options, patience time.Durati
 		BaseContext: func(net.Listener) context.Context { return base },
 	}
 	if o.Connections > 0 {
-		ln = netutil.LimitListener(ln, o.Connections)
+		limited := connlimit.New(ln, connlimit.Options{Max: o.Connections, Shared: o.Proxy})
+		srv.ConnState, ln = limited.ConnState, limited
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()

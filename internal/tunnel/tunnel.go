@@ -17,9 +17,9 @@ import (
 	"time"
 
 	"golang.ngrok.com/ngrok/v2"
-	"golang.org/x/net/netutil"
 
 	"gaff"
+	"gaff/internal/connlimit"
 )
 
 // Options of a tunnel. Token is required.
@@ -246,8 +246,10 @@ func serve(ctx context.Context, ln net.Listener, ingest http.Handler, o ServeOpt
 		Handler: Handler(ingest), MaxHeaderBytes: o.MaxHeaderBytes, ReadHeaderTimeout: o.HeaderTimeout, ReadTimeout: o.ReadTimeout,
 		IdleTimeout: o.IdleTimeout, WriteTimeout: writeTimeout, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
+	limited := connlimit.New(ln, connlimit.Options{Max: o.Connections})
+	srv.ConnState = limited.ConnState
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(netutil.LimitListener(ln, o.Connections)) }()
+	go func() { ended <- srv.Serve(limited) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("the tunnel has ended: %w", err)
