@@ -1,11 +1,19 @@
 package verify
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"gaff"
 )
 
 // Each preset says when it was compared with its sender's document, or why it was not.
@@ -65,4 +73,82 @@ func TestCheckedFault(t *testing.T) {
 			t.Errorf("%s: %q", tt.name, fault)
 		}
 	}
+}
+
+// Polar's endpoints sign with the secret's text or with what it decodes to, by their age.
+func TestPolarKeys(t *testing.T) {
+	t.Parallel()
+	const decoded = "0123456789abcdef0123456789abcdef"
+	secret := "whsec_" + base64.StdEncoding.EncodeToString([]byte(decoded))
+	v := preset(t, "polar", Options{Secrets: []string{secret}})
+	for name, c := range map[string]struct {
+		key string
+		ok  bool
+	}{
+		"decoded": {decoded, true}, "text": {secret, true}, "text without its prefix": {strings.TrimPrefix(secret, "whsec_"), false}, "another": {"x", false},
+	} {
+		r := standardRequest(t, c.key)
+		out, err := v.Verify(t.Context(), r)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.ok && out.KeyID != Fingerprint(secret, mustPreset(t, "polar")) {
+			t.Errorf("%s: key %q is not that of the secret", name, out.KeyID)
+		}
+	}
+	old := "polar_whs_abcdefghijklmnopqrstuvwxyz012345"
+	if _, err := preset(t, "polar", Options{Secrets: []string{old}}).Verify(t.Context(), standardRequest(t, old)); err != nil {
+		t.Errorf("text under the older prefix: %v", err)
+	}
+}
+
+// A secret that one way of a key cannot read is read the other way; one that fits none is refused.
+func TestKeyAlternatives(t *testing.T) {
+	t.Parallel()
+	scheme := Scheme{
+		Kind: "signature", Algorithm: "hmac-sha256", Signed: "{body}", Encoding: "hex",
+		Key:       KeyFormat{Decode: "hex", Or: &KeyFormat{Decode: "base64"}},
+		Signature: Signatures{{Location: Location{In: "header", Name: "X-Sig"}}},
+	}
+	for secret, key := range map[string]string{"00ff": "\x00\xff", "AP8=": "\x00\xff"} {
+		v, err := New(scheme, Options{Secrets: []string{secret}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := []byte("{}")
+		m := hmac.New(sha256.New, []byte(key))
+		m.Write(body)
+		r := &gaff.Request{Body: body, Header: http.Header{"X-Sig": {hex.EncodeToString(m.Sum(nil))}}}
+		if _, err := v.Verify(t.Context(), r); err != nil {
+			t.Errorf("%s: %v", secret, err)
+		}
+	}
+	if _, err := New(scheme, Options{Secrets: []string{"???"}}); err == nil || !strings.Contains(err.Error(), "not hex") {
+		t.Errorf("neither: %v", err)
+	}
+	scheme.Key.Or.Decode = "rot13"
+	if _, err := New(scheme, Options{Secrets: []string{"00"}}); err == nil || !strings.Contains(err.Error(), "key.or.decode") {
+		t.Errorf("unknown alternative: %v", err)
+	}
+}
+
+func mustPreset(t *testing.T, name string) Scheme {
+	t.Helper()
+	s, ok := Preset(name)
+	if !ok {
+		t.Fatalf("no preset %s", name)
+	}
+	return s
+}
+
+// standardRequest is signed the Standard Webhooks way under the bytes of key.
+func standardRequest(t *testing.T, key string) *gaff.Request {
+	t.Helper()
+	body := []byte(`{"type":"t"}`)
+	ts := strconv.FormatInt(noon.Unix(), 10)
+	m := hmac.New(sha256.New, []byte(key))
+	m.Write([]byte("msg_1." + ts + "." + string(body)))
+	return &gaff.Request{Method: "POST", Body: body, ReceivedAt: noon, Header: http.Header{
+		"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {ts}, "Webhook-Signature": {"v1," + base64.StdEncoding.EncodeToString(m.Sum(nil))},
+	}}
 }

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -310,23 +311,52 @@ func parseJWK(raw []byte) (publicKey, error) {
 }
 
 func newSecretKeys(o Options, format KeyFormat, a algorithm, f *faults) secretKeys {
-	if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd", "sha1"}, format.Decode) {
-		f.add("key.decode", "%q is not known; one of utf8, base64, hex, utf8-nfkd, sha1 is wanted", format.Decode)
-		return nil
+	path := "key"
+	for p := &format; p != nil; p = p.Or {
+		if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd", "sha1"}, p.Decode) {
+			f.add(path+".decode", "%q is not known; one of utf8, base64, hex, utf8-nfkd, sha1 is wanted", p.Decode)
+			return nil
+		}
+		path += ".or"
 	}
 	if len(o.Secrets) == 0 {
 		f.add("secrets", "missing; the secret that the sender signs with is wanted")
 	}
 	var keys secretKeys
 	for i, text := range o.Secrets {
-		key, err := decodeSecret(text, format)
+		list, err := decodeSecrets(text, format)
 		if err != nil {
 			f.add(fmt.Sprintf("secrets[%d]", i), "%v", err)
 			continue
 		}
-		keys = append(keys, newSecretKey(key, a))
+		id := ""
+		for _, key := range list {
+			k := newSecretKey(key, a)
+			if id = cmp.Or(id, k.id); k.id != id {
+				k.id = id // one secret has one name, whichever of its keys verifies
+			}
+			keys = append(keys, k)
+		}
 	}
 	return keys
+}
+
+// decodeSecrets returns the keys that a secret is under a format and its alternatives, at
+// least one. The error is that of the format itself.
+func decodeSecrets(text string, f KeyFormat) (keys [][]byte, first error) {
+	for p := &f; p != nil; p = p.Or {
+		key, err := decodeSecret(text, *p)
+		switch {
+		case err == nil && !slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, key) }):
+			keys = append(keys, key)
+		case err != nil && first == nil:
+			first = err
+		}
+	}
+	if len(keys) > 0 {
+		return keys, nil
+	}
+	return nil, first
 }
 
 // keyKinds says as which kind of [Key] a plain text is read.

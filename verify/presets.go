@@ -69,17 +69,17 @@ func Fingerprint(secret string, s Scheme) string {
 	format := s.Key
 	switch s.Name {
 	case "standard-webhooks":
-		format = KeyFormat{Decode: "base64", StripPrefix: []string{"v1,whsec_", "whsec_"}}
+		format = standardKey(s.Key)
 	case "adyen":
 		format = KeyFormat{Decode: "hex"}
 	case "braintree":
 		format = KeyFormat{Decode: "sha1"}
 	}
-	key, err := decodeSecret(secret, format)
+	list, err := decodeSecrets(secret, format)
 	if err != nil || s.Key.Source != "" {
 		return ""
 	}
-	return fingerprint(key)
+	return fingerprint(list[0])
 }
 
 // NeedsSecret reports whether a scheme checks nothing without an operator's key.

@@ -101,8 +101,9 @@ type Jobs struct {
 	// Require maps pointers to the text that must stand there, if anything does: with
 	// another one the work has failed, whatever the status says.
 	Require map[string]string `json:"require,omitempty" yaml:"require,omitempty"`
-	// Output points to what was made; empty: the body. Files are looked for in it.
-	Output string `json:"output,omitempty" yaml:"output,omitempty"`
+	// Output points to the result, which holds the files; empty: the body. A result may be
+	// JSON in a text.
+	Output Pointers `json:"output,omitempty" yaml:"output,omitempty"`
 	// Error is text for people, ErrorType a code.
 	Error     Pointers `json:"error,omitempty" yaml:"error,omitempty"`
 	ErrorType Pointers `json:"error_type,omitempty" yaml:"error_type,omitempty"`
@@ -164,6 +165,9 @@ type KeyFormat struct {
 	Source string `json:"source,omitempty" yaml:"source,omitempty"`
 	// DefaultURL is where a jwks source is fetched from if nothing else is set.
 	DefaultURL string `json:"default_url,omitempty" yaml:"default_url,omitempty"`
+	// Or is another way in which the same secret becomes a key, for senders that changed
+	// theirs: both keys verify, the first one that the secret fits signs. Nil: none.
+	Or *KeyFormat `json:"or,omitempty" yaml:"or,omitempty"`
 }
 
 // Location is a place in a request that holds a text.
@@ -438,7 +442,7 @@ func (s Scheme) Check() error {
 		if len(j.ID)+len(j.Job) == 0 {
 			f.add("jobs.id", "missing; where the body names the work is wanted, such as /id")
 		}
-		pointer("jobs.output", j.Output)
+		list("jobs.output", j.Output)
 		list("jobs.id", j.ID)
 		list("jobs.job", j.Job)
 		list("jobs.status", j.Status)

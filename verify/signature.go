@@ -575,10 +575,7 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 			}
 		}
 	}
-	if v.id.in == "header" && r.Header.Get(v.id.name) == "" {
-		r.Header.Set(v.id.name, "msg_"+strings.ToLower(rand.Text()))
-	}
-	values, err := v.fill(r)
+	values, err := v.fillID(r)
 	if err != nil {
 		return err
 	}
@@ -600,6 +597,21 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 		return err
 	}
 	return w.at.put(r, w.Pointer, text, false)
+}
+
+// fillID gives a request that is being signed an id if it lacks one, and fills its body.
+func (v *signature) fillID(r *gaff.Request) ([][]byte, error) {
+	values, err := v.fill(r)
+	if err != nil || v.id.in != "header" && v.id.in != "json" {
+		return values, err
+	}
+	if _, err := v.id.text(r, values); !errors.Is(err, ErrMissing) {
+		return values, nil // an id that is there is judged later
+	}
+	if err := v.id.put(r, v.scheme.ID.Pointer, "msg_"+strings.ToLower(rand.Text()), false); err != nil {
+		return nil, err
+	}
+	return v.set.find(r.Body)
 }
 
 // fill gives a body that is being signed the signed values that it lacks, and returns

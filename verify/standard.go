@@ -53,7 +53,7 @@ func newStandard(s Scheme, o Options, f *faults) *standard {
 	if len(secrets) > 0 || len(keys) == 0 {
 		hmac := base
 		hmac.Algorithm = "hmac-sha256"
-		hmac.Key = KeyFormat{Decode: "base64", StripPrefix: []string{"v1,whsec_", "whsec_"}}
+		hmac.Key = standardKey(s.Key)
 		v.v1 = newSignature(hmac, Options{Secrets: secrets, Settings: o.Settings}, f)
 	}
 	if len(keys) > 0 {
@@ -65,6 +65,15 @@ func newStandard(s Scheme, o Options, f *faults) *standard {
 		v.v1a = newSignature(public, Options{Keys: keys, Settings: o.Settings}, f)
 	}
 	return v
+}
+
+// standardKey is how a secret becomes a key: as the specification says, unless the scheme
+// says otherwise.
+func standardKey(f KeyFormat) KeyFormat {
+	if f.Decode == "" && f.Or == nil {
+		return KeyFormat{Decode: "base64", StripPrefix: []string{"v1,whsec_", "whsec_"}}
+	}
+	return f
 }
 
 func (v *standard) describe() string {

@@ -28,7 +28,7 @@ func TestDescribedJobs(t *testing.T) {
 				scheme.Jobs = nil
 				src.Preset, src.Verify = "", &scheme
 				src.Jobs = &verify.Jobs{
-					ID: verify.Pointers{"/id"}, Status: verify.Pointers{"/status"}, Output: "/output", Error: verify.Pointers{"/error"},
+					ID: verify.Pointers{"/id"}, Status: verify.Pointers{"/status"}, Output: verify.Pointers{"/output"}, Error: verify.Pointers{"/error"},
 					Words: map[string]string{"processing": "processing", "succeeded": "completed", "failed": "failed"},
 				}
 			}

@@ -696,7 +696,7 @@ func (l *loader) source(path string, n ast.Node) (src Source) {
 		src.Jobs = j
 		l.mapping(path, n, map[string]func(string, ast.Node){
 			"id": pointers(&j.ID), "request_id": pointers(&j.ID), "job": pointers(&j.Job), "status": pointers(&j.Status),
-			"error": pointers(&j.Error), "error_type": pointers(&j.ErrorType), "output": set(&j.Output), "project": pointers(&j.Project),
+			"error": pointers(&j.Error), "error_type": pointers(&j.ErrorType), "output": pointers(&j.Output), "project": pointers(&j.Project),
 			"user": pointers(&j.User), "kind": pointers(&j.Kind), "words": texts(&j.Words, false),
 		})
 	}
@@ -819,9 +819,8 @@ func (s *Source) check(name string, fault func(key, value, problem string)) {
 		{"id", s.ID}, {"type", s.Type}, {"status", s.Status}, {"job", s.Job}, {"project", s.Project},
 	}
 	if e := s.Jobs; e != nil {
-		pointers = append(pointers, struct{ key, value string }{"jobs.output", e.Output})
 		for key, list := range map[string]verify.Pointers{
-			"id": e.ID, "job": e.Job, "status": e.Status, "error": e.Error, "error_type": e.ErrorType, "project": e.Project, "user": e.User, "kind": e.Kind,
+			"id": e.ID, "job": e.Job, "status": e.Status, "error": e.Error, "error_type": e.ErrorType, "output": e.Output, "project": e.Project, "user": e.User, "kind": e.Kind,
 		} {
 			for _, p := range list {
 				pointers = append(pointers, struct{ key, value string }{"jobs." + key, p})

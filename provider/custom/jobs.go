@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"gaff"
 	"gaff/pipeline"
@@ -42,6 +43,7 @@ func NewInterpreter(provider string, jobs verify.Jobs) (*Interpreter, error) {
 		}
 		in.words[word] = s
 	}
+	in.jobs.Output = slices.DeleteFunc(slices.Clone(jobs.Output), func(p string) bool { return p == "" })
 	require := slices.Sorted(maps.Keys(jobs.Require))
 	for _, pointer := range require {
 		in.required = append(in.required, jobs.Require[pointer])
@@ -53,7 +55,7 @@ func NewInterpreter(provider string, jobs verify.Jobs) (*Interpreter, error) {
 		in.runs[i] = [2]int{len(list), len(list) + len(run)}
 		list = append(list, run...)
 	}
-	list = append(list, jobs.Output)
+	list = append(list, in.jobs.Output...)
 	var err error
 	if in.fields, err = verify.NewFields(list...); err != nil {
 		return nil, fmt.Errorf("jobs: %w", err)
@@ -102,28 +104,57 @@ func (in *Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 	}
 	switch status {
 	case pipeline.JobCompleted:
-		values, err := in.fields.Raw(ev.Data)
-		if err != nil {
+		if u.Result, u.Files, err = in.result(ev); err != nil {
 			return pipeline.Update{}, gaff.Discard(err)
-		}
-		output := json.RawMessage(values[len(values)-1])
-		if in.jobs.Output == "" {
-			output = ev.Data
-			u.Files, err = pipeline.Files(in.provider, output, ev.ReceivedAt)
-		} else {
-			u.Files, err = pipeline.FilesOf(in.provider, output, in.jobs.Output, ev.ReceivedAt)
-		}
-		if err != nil {
-			return pipeline.Update{}, gaff.Discard(err)
-		}
-		if len(output) > 0 && !bytes.Equal(output, []byte("null")) {
-			u.Result = bytes.Clone(output)
 		}
 	case pipeline.JobFailed:
 		u.Error, u.ErrorType = cmp.Or(r.err, "failed without a reason"), r.errType
 	case pipeline.JobQueued, pipeline.JobProcessing, pipeline.JobCancelled: // have no result
 	}
 	return u, nil
+}
+
+// result returns what a completed job made, and the files in it: of the first place of
+// jobs.output that holds something, or of the whole body if no place is described.
+func (in *Interpreter) result(ev *gaff.Event) (json.RawMessage, []pipeline.Media, error) {
+	if len(in.jobs.Output) == 0 {
+		files, err := pipeline.Files(in.provider, ev.Data, ev.ReceivedAt)
+		return bytes.Clone(ev.Data), files, err
+	}
+	values, err := in.fields.Raw(ev.Data)
+	if err != nil {
+		return nil, nil, err
+	}
+	values = values[len(values)-len(in.jobs.Output):]
+	for i, value := range values {
+		output := unwrapped(value)
+		if len(output) == 0 {
+			continue
+		}
+		files, err := pipeline.FilesOf(in.provider, output, in.jobs.Output[i], ev.ReceivedAt)
+		return bytes.Clone(output), files, err
+	}
+	return nil, nil, nil
+}
+
+// unwrapped returns a value; of an object or a list that is written as JSON in a text, the
+// object or list itself; and nil for null and the empty text.
+func unwrapped(value []byte) []byte {
+	var text string
+	if bytes.Equal(value, []byte("null")) {
+		return nil
+	}
+	if len(value) == 0 || value[0] != '"' || json.Unmarshal(value, &text) != nil {
+		return value
+	}
+	inner := strings.TrimSpace(text)
+	switch {
+	case inner == "":
+		return nil
+	case (inner[0] == '{' || inner[0] == '[') && verify.ValidJSON([]byte(inner)) == nil:
+		return []byte(inner)
+	}
+	return value
 }
 
 // Provider is a pipeline.Provider for senders that are only described: applications submit
