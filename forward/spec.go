@@ -1,8 +1,6 @@
 package forward
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -360,11 +358,7 @@ func (c *compiled) checkNumbers(fault func(string, string, ...any)) {
 }
 
 // NewSecret makes a secret for signing.
-func NewSecret() string {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
-	return "whsec_" + base64.StdEncoding.EncodeToString(key)
-}
+func NewSecret() string { return receive.NewSecret() }
 
 // glob is one of Spec.Events.
 type glob struct{ source, kind []string }

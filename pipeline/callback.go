@@ -9,10 +9,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"gaff"
+	"gaff/receive"
 )
 
 const eventCallback = "job.callback"
@@ -29,8 +31,14 @@ type callbackTicket struct {
 	EventID string `json:"eventId,omitempty"`
 }
 
-// CallbackHeader is sent with what is passed on to a job's Callback: the job's id.
-const CallbackHeader = "X-Gaff-Job-Id"
+// Headers of what is passed on to a job's Callback, beside gaff's signature (package
+// receive).
+const (
+	// CallbackHeader is the job's id.
+	CallbackHeader = "X-Gaff-Job-Id"
+	// ReconciledHeader is "true" for a body that gaff made up, since no webhook came.
+	ReconciledHeader = "X-Gaff-Reconciled"
+)
 
 // emitCallback has the webhook of a job passed on, once, to the address that its asker
 // named.
@@ -55,9 +63,10 @@ func emitCallback(ctx context.Context, tx Tx, router Router, cause *gaff.Event, 
 	return tx.Emit(ctx, ev, router.Route(ev))
 }
 
-// callBack works gaff:job.callback. A webhook is passed on byte by byte, with the
+// callBack processes gaff:job.callback. A webhook is passed on byte by byte, with the
 // provider's own headers, so that the asker can verify it as if it had come from there.
-// For a job that was settled without one, a body of the same form is made.
+// For a job that was settled without one, a body of the same form is made. gaff signs both:
+// the provider cannot have signed the one, and its signature of the other grows old.
 func (l *Ledger) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) error {
 	j, err := l.o.Store.Job(ctx, t.JobID)
 	if errors.Is(err, gaff.ErrNotFound) {
@@ -85,7 +94,7 @@ func (l *Ledger) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) 
 		if body, err = madeUp(j); err != nil {
 			return gaff.Discard(err)
 		}
-		header.Set("X-Gaff-Reconciled", "true")
+		header.Set(ReconciledHeader, "true")
 	}
 	ctx, cancel := context.WithTimeout(ctx, callbackTimeout)
 	defer cancel()
@@ -97,6 +106,9 @@ func (l *Ledger) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) 
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "gaff")
 	req.Header.Set(CallbackHeader, j.ID)
+	if err := l.sign(req.Header, gaff.DeliveryIDFrom(ctx), body); err != nil {
+		return gaff.Discard(fmt.Errorf("sign the callback: %w", err))
+	}
 	resp, err := l.o.CallbackClient.Do(req)
 	if err != nil {
 		var u *url.Error
@@ -110,6 +122,23 @@ func (l *Ledger) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) 
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("pass the webhook of job %s on: the address answered %d", j.ID, resp.StatusCode)
 	}
+	return nil
+}
+
+// sign adds the headers of Standard Webhooks. The id is the same at each attempt.
+func (l *Ledger) sign(header http.Header, id string, body []byte) error {
+	now := time.Now().Unix()
+	var signatures []string
+	for _, secret := range l.secrets {
+		signature, err := receive.Sign(secret, id, now, body)
+		if err != nil {
+			return err
+		}
+		signatures = append(signatures, signature)
+	}
+	header.Set(receive.HeaderID, id)
+	header.Set(receive.HeaderTimestamp, strconv.FormatInt(now, 10))
+	header.Set(receive.HeaderSignature, strings.Join(signatures, " "))
 	return nil
 }
 

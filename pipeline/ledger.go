@@ -22,6 +22,7 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
+	"gaff/receive"
 )
 
 // Types of inner events about jobs, beside "job.completed" and its like.
@@ -87,6 +88,9 @@ type LedgerOptions struct {
 	// CallbackClient posts webhooks to the addresses that askers named, which it must judge.
 	// Nil: none are passed on.
 	CallbackClient *http.Client
+	// CallbackSecrets sign what is posted to those addresses (whsec_…, Standard Webhooks),
+	// each of them. None: one that is made at the first start and kept in the store.
+	CallbackSecrets []string
 	// Shared is set where other processes work on the same store.
 	Shared bool
 	// Settled is told of each job that came to its end, after the commit; may be nil.
@@ -101,15 +105,20 @@ type Ledger struct {
 	providers map[string]Provider
 	handles   handles
 	pokes     map[string]chan struct{}
+	secrets   []string // that sign callbacks
 	process   string   // names this process among those that share the store
 	calls     sync.Map // the callers' contexts by Job.OwedBy, of calls of this process
 	waits     waits
 	unclaimed unclaimed
 }
 
-const handleKeySetting = "webhook_handle_key"
+const (
+	handleKeySetting      = "webhook_handle_key"
+	callbackSecretSetting = "callback_secret"
+)
 
-// NewLedger reads, or at the first start makes, the key of the webhook addresses.
+// NewLedger reads, or at the first start makes, the key of the webhook addresses and the
+// secret of callbacks.
 func NewLedger(ctx context.Context, o LedgerOptions) (*Ledger, error) {
 	if o.ReconcileAfter <= 0 {
 		o.ReconcileAfter = defaultReconcileAfter
@@ -128,27 +137,44 @@ func NewLedger(ctx context.Context, o LedgerOptions) (*Ledger, error) {
 		l.providers[p.Name()] = p
 		l.pokes[p.Name()] = make(chan struct{}, 1)
 	}
-	fresh := make([]byte, 32)
-	_, _ = rand.Read(fresh) // never fails, by its contract
-	err := o.Store.Write(ctx, func(tx Tx) error {
-		text, err := tx.Setting(ctx, handleKeySetting)
-		if err != nil {
-			return err
+	l.secrets = o.CallbackSecrets
+	for _, secret := range l.secrets {
+		if _, err := receive.Key(secret); err != nil {
+			return nil, fmt.Errorf("secret of callbacks: %w", err)
 		}
-		if text == "" {
-			text = hex.EncodeToString(fresh)
-			if err := tx.SetSetting(ctx, handleKeySetting, text); err != nil {
-				return err
-			}
-		}
-		l.handles.key, err = hex.DecodeString(text)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("key of the webhook addresses: %w", err)
+	}
+	if err := o.Store.Write(ctx, func(tx Tx) error { return l.readKeys(ctx, tx) }); err != nil {
+		return nil, fmt.Errorf("keys of the ledger: %w", err)
 	}
 	return l, nil
 }
+
+// readKeys reads the keys that all nodes share.
+func (l *Ledger) readKeys(ctx context.Context, tx Tx) error {
+	fresh := make([]byte, 32)
+	_, _ = rand.Read(fresh) // never fails, by its contract
+	text, err := keptSetting(ctx, tx, handleKeySetting, hex.EncodeToString(fresh))
+	if err != nil {
+		return err
+	}
+	if l.handles.key, err = hex.DecodeString(text); err != nil || len(l.o.CallbackSecrets) > 0 {
+		return err
+	}
+	secret, err := keptSetting(ctx, tx, callbackSecretSetting, receive.NewSecret())
+	l.secrets = []string{secret}
+	return err
+}
+
+// keptSetting returns a setting, which is set to the given value if it has none.
+func keptSetting(ctx context.Context, tx Tx, name, value string) (string, error) {
+	if text, err := tx.Setting(ctx, name); err != nil || text != "" {
+		return text, err
+	}
+	return value, tx.SetSetting(ctx, name, value)
+}
+
+// CallbackSecrets are those that sign what is posted to the addresses that askers named.
+func (l *Ledger) CallbackSecrets() []string { return slices.Clone(l.secrets) }
 
 // Attach registers the handlers that submit jobs and fetch results, each provider's in
 // lanes of their own.

@@ -18,6 +18,7 @@ package receive
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -149,6 +150,13 @@ func Sign(secret, id string, unix int64, body []byte) (string, error) {
 	mac.Write([]byte(id + "." + strconv.FormatInt(unix, 10) + "."))
 	mac.Write(body)
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+}
+
+// NewSecret makes a secret for signing, "whsec_" and 32 random bytes in base64.
+func NewSecret() string {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails, by its contract
+	return "whsec_" + base64.StdEncoding.EncodeToString(key)
 }
 
 // Key decodes a secret: base64, with or without "whsec_" in front.

@@ -22,6 +22,7 @@ type Jobs interface {
 	Cancel(ctx context.Context, jobID string) (*pipeline.Job, error)
 	Ask(ctx context.Context, jobID string) (*pipeline.Job, error)
 	WebhookURL(provider, jobID string) string
+	CallbackSecrets() []string
 	Expected(j *pipeline.Job) (takes time.Duration, at time.Time)
 }
 
@@ -102,6 +103,10 @@ type submitOutput struct {
 	Body     jobDetail
 }
 
+type callbackSecrets struct {
+	Secrets []string `json:"secrets" nullable:"false" doc:"whsec_…, each of which signs (Standard Webhooks)."`
+}
+
 type registerInput struct {
 	ID   string `path:"id" maxLength:"150"`
 	Body struct {
@@ -144,6 +149,13 @@ func (s *server) describeJobs(api huma.API) {
 			out.Replayed = "true"
 		}
 		return out, nil
+	})
+	secrets := operation(http.MethodGet, "/api/v1/callback-secrets", "list-callback-secrets", "Read the secrets that sign what is posted to jobs' callback URLs", Admin)
+	huma.Register(api, secrets, func(context.Context, *struct{}) (*output[callbackSecrets], error) {
+		if s.o.Jobs == nil {
+			return nil, s.failure(errNoJobs)
+		}
+		return &output[callbackSecrets]{callbackSecrets{s.o.Jobs.CallbackSecrets()}}, nil
 	})
 	put := operation(http.MethodPut, "/api/v1/jobs/{id}", "register-job", "Tell of work that your application submits by itself", Operator)
 	huma.Register(api, put, func(ctx context.Context, in *registerInput) (*output[jobDetail], error) {

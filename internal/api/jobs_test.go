@@ -111,6 +111,8 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 		{"cancel at a closed studio", "POST", "/api/v1/jobs/app-1/cancel", "operator", ``, 502, []string{"the studio is closed"}},
 		{"cancel", "POST", "/api/v1/jobs/mine%2F1/cancel", "operator", ``, 200, []string{`"status":"cancelled"`, `"cancelled before it was submitted"`}},
 		{"cancel nothing", "POST", "/api/v1/jobs/none/cancel", "operator", ``, 404, nil},
+		{"secrets of callbacks", "GET", "/api/v1/callback-secrets", "admin", ``, 200, []string{`{"secrets":["whsec_`}},
+		{"secrets of callbacks as an operator", "GET", "/api/v1/callback-secrets", "operator", ``, 403, nil},
 		{"read", "GET", "/api/v1/jobs/app-1", "viewer", ``, 200, []string{`"log":[{"at":"`, `"what":"register"`}},
 	} {
 		res := c.call(step.method, step.path, step.role, step.body)

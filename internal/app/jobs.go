@@ -64,9 +64,10 @@ func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sq
 			return ""
 		},
 		ReconcileAfter: cfg.ReconcileAfter, RequestsPerSecond: cfg.ReconcileRate, SubmitPatience: cfg.SubmitPatience,
-		Shared:         cfg.DatabaseURL != "",
-		CallbackClient: safehttp.New(safehttp.Options{Allow: allow, Timeout: 30 * time.Second}),
-		Settled:        func(provider, by string, status pipeline.JobStatus) { m.Settled(provider, by, status.String()) },
+		Shared:          cfg.DatabaseURL != "",
+		CallbackClient:  safehttp.New(safehttp.Options{Allow: allow, Timeout: 30 * time.Second}),
+		CallbackSecrets: texts(cfg.CallbackSecrets),
+		Settled:         func(provider, by string, status pipeline.JobStatus) { m.Settled(provider, by, status.String()) },
 	})
 	return ledger, queue, err
 }

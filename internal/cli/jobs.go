@@ -61,7 +61,7 @@ func (p *program) jobsCommand() *cobra.Command {
 	list.Flags().StringVar(&user, "user", "", "only of this user")
 	return group("jobs", "The work that was asked for, and how it stands", list,
 		showCommand(p, "/api/v1/jobs", "Show a job with its result", p.showJob),
-		p.jobsWatchCommand(), p.jobsSubmitCommand(), p.jobsRegisterCommand(),
+		p.jobsWatchCommand(), p.jobsSubmitCommand(), p.jobsRegisterCommand(), p.callbackSecretsCommand(),
 		p.jobActionCommand("cancel", "Cancel a job, at the provider too", "Cancel a job, at the provider too. What the provider did until then it may bill."),
 		p.jobActionCommand("ask", "Ask the provider after a job now", "Ask the provider after a job now, rather than wait for its webhook."))
 }

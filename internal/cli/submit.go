@@ -189,3 +189,36 @@ func (p *program) jobActionCommand(action, short, long string) *cobra.Command {
 	p.clientFlags(cmd)
 	return cmd
 }
+
+// callbackSecretsCommand prints what an application needs to verify callbacks.
+func (p *program) callbackSecretsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "callback-secrets", Short: "Print the secrets that sign callbacks", Args: arguments(0, 0, ""),
+		Long: "Print the secrets that sign what is posted to jobs' callback URLs (Standard Webhooks), one a line. Each of them signs; a receiver needs one. It takes the role admin.",
+		RunE: work(func(ctx context.Context, _ []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			raw, err := c.call(ctx, http.MethodGet, "/api/v1/callback-secrets", nil, nil)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeRawJSON(p.Stdout, raw)
+			}
+			var answer struct{ Secrets []string }
+			if err := json.Unmarshal(raw, &answer); err != nil {
+				return err
+			}
+			for _, secret := range answer.Secrets {
+				fmt.Fprintln(p.Stdout, clean(secret))
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	p.clientFlags(cmd)
+	return cmd
+}

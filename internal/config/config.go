@@ -49,11 +49,13 @@ type Config struct {
 	// Several of each: all are accepted, the first signs.
 	WebhookSecrets, FalWebhookSecrets, LastFrameWebhookSecrets []Secret
 
-	FalKey      Secret   // FAL_KEY
-	FalQueueURL string   // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
-	FalJWKSURL  string   // GAFF_FAL_JWKS_URL; empty: fal's own
-	FalAPIURL   string   // GAFF_FAL_API_URL; without a slash at the end; empty: fal's own, or none with another queue
-	FalUsers    []string // GAFF_FAL_USERS; empty: the first proven one
+	FalKey Secret // FAL_KEY
+	// CallbackSecrets sign callbacks, each of them; empty: one kept in the database.
+	CallbackSecrets []Secret // GAFF_CALLBACK_SECRET
+	FalQueueURL     string   // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
+	FalJWKSURL      string   // GAFF_FAL_JWKS_URL; empty: fal's own
+	FalAPIURL       string   // GAFF_FAL_API_URL; without a slash at the end; empty: fal's own, or none with another queue
+	FalUsers        []string // GAFF_FAL_USERS; empty: the first proven one
 
 	FalProxyOrigins, FalProxyModels []string // GAFF_FAL_PROXY_ORIGINS, GAFF_FAL_PROXY_MODELS; both or none
 

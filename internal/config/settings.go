@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gaff/receive"
 )
 
 // setting is one row of the table of settings.
@@ -184,6 +186,12 @@ var settings = []setting{
 		name:  "GAFF_FAL_PROXY_MODELS",
 		help:  "models that they may submit to, such as fal-ai/flux/*, by commas",
 		field: func(c *Config) any { return (*words)(&c.FalProxyModels) },
+	},
+	{
+		name:  "GAFF_CALLBACK_SECRET",
+		help:  "secrets (whsec_…, by commas; each signs) of what is posted to callback URLs; empty: one is made and kept in the database",
+		field: func(c *Config) any { return &c.CallbackSecrets },
+		check: func(c *Config) error { return checkSigning(c.CallbackSecrets) },
 	},
 	{
 		name: "NGROK_DOMAIN",
@@ -515,6 +523,18 @@ func CheckAdminToken(s Secret) error {
 	}
 	if s != "" && len(s) < minAdminToken {
 		return fmt.Errorf("has %d characters and could be guessed: set at least %d, such as what \"openssl rand -hex 24\" prints", len(s), minAdminToken)
+	}
+	return nil
+}
+
+func checkSigning(secrets []Secret) error {
+	if len(secrets) > 4 {
+		return errors.New("must be at most four secrets")
+	}
+	for _, secret := range secrets {
+		if _, err := receive.Key(string(secret)); err != nil {
+			return errors.New(`must be "whsec_" and at least 16 random bytes in base64`)
+		}
 	}
 	return nil
 }

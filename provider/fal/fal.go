@@ -87,6 +87,7 @@ func Source(o Options) (gaff.Source, error) {
 		"fal.ai":     real.Describe(),
 		"register":   "submit to https://queue.fal.run/{model}?fal_webhook={this address, percent-encoded}: a query parameter, never a field of the input",
 		"jobs":       "fal's keys are the same for all its customers: an event counts only for a request that this gateway knows",
+		"callbacks":  "what is passed on to a job's callbackUrl is signed (Standard Webhooks); gaff jobs callback-secrets prints the secret",
 		"dashboard":  "https://fal.ai/dashboard/webhooks shows what fal delivered",
 		"secret set": strconv.FormatBool(len(o.Secrets) > 0),
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http/httptrace"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 	"gaff/internal/standin"
 	"gaff/pipeline"
 	"gaff/provider/fal"
+	"gaff/receive"
 	"gaff/store/sqlite"
 	"gaff/verify"
 )
@@ -983,6 +985,50 @@ func TestCallbacks(t *testing.T) {
 		last := r.app[len(r.app)-1].Header
 		if len(r.app) != 3 || body.RequestID != lost.RequestID || body.Status != "OK" || string(body.Payload) != compact(lost.Result) || last.Get("X-Gaff-Reconciled") != "true" || last.Get("X-Fal-Webhook-Signature") != "" {
 			t.Errorf("%d calls, the last with %+v and %v", len(r.app), body, last)
+		}
+		ids := map[string]bool{}
+		for i, req := range r.app {
+			at, _ := strconv.ParseInt(req.Header.Get(receive.HeaderTimestamp), 10, 64)
+			id, err := receive.Verify(r.CallbackSecrets(), req.Header, r.bodys[i], time.Unix(at, 0))
+			if err != nil {
+				t.Errorf("call %d cannot be verified as gaff's: %v", i, err)
+			}
+			ids[id] = true
+		}
+		if len(ids) != 2 {
+			t.Errorf("two callbacks, one of them repeated, have %d ids", len(ids))
+		}
+	})
+}
+
+// The secret of callbacks is the operator's, else one that outlives the process.
+func TestCallbackSecrets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		made := r.CallbackSecrets()
+		if len(made) != 1 {
+			t.Fatalf("%d secrets", len(made))
+		}
+		r.stop()
+		r.begin(rigOptions{})
+		if again := r.CallbackSecrets(); !slices.Equal(again, made) {
+			t.Error("the secret is another one after a restart")
+		}
+		r.stop()
+		own := []string{receive.NewSecret(), receive.NewSecret()}
+		r.begin(rigOptions{ledger: pipeline.LedgerOptions{CallbackSecrets: own}})
+		r.submit("lost", func(s *pipeline.Submission) { s.Callback = "http://" + appHost + "/" })
+		time.Sleep(5 * time.Minute)
+		for _, secret := range own {
+			at, _ := strconv.ParseInt(r.app[0].Header.Get(receive.HeaderTimestamp), 10, 64)
+			if _, err := receive.Verify([]string{secret}, r.app[0].Header, r.bodys[0], time.Unix(at, 0)); err != nil {
+				t.Errorf("one of two secrets does not sign: %v", err)
+			}
+		}
+		o := pipeline.LedgerOptions{Store: r.st, CallbackSecrets: []string{"short"}}
+		if _, err := pipeline.NewLedger(context.Background(), o); err == nil {
+			t.Error("a secret that is none is taken")
 		}
 	})
 }

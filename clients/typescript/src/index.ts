@@ -160,16 +160,8 @@ function decode(secret: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(text, (c) => c.charCodeAt(0));
 }
 
-/**
- * Checks that a body was signed with one of the secrets (whsec_…), and returns it parsed together with the
- * delivery's id, which is the same each time that it comes. The body must be the bytes as they came.
- */
-export async function verify(
-  secrets: string | readonly string[],
-  headers: HeaderSource,
-  body: string | Uint8Array,
-  options: VerifyOptions = {},
-): Promise<{ deliveryId: string; event: Envelope }> {
+/** Checks the signature of a body, and returns the delivery's id and the body as parsed JSON. */
+async function verified(secrets: string | readonly string[], headers: HeaderSource, body: string | Uint8Array, options: VerifyOptions): Promise<{ id: string; json: unknown }> {
   const id = header(headers, "webhook-id");
   const at = header(headers, "webhook-timestamp");
   const signatures = header(headers, "webhook-signature");
@@ -198,16 +190,54 @@ export async function verify(
     for (const signature of sent) ok = (await crypto.subtle.verify("HMAC", key, signature, signed)) || ok;
   }
   if (!ok) throw new VerificationError("the signature is of another secret or another body");
-  let event: unknown;
   try {
-    event = JSON.parse(new TextDecoder().decode(raw));
+    return { id, json: JSON.parse(new TextDecoder().decode(raw)) };
   } catch {
     throw new VerificationError("the body is no JSON");
   }
-  if (typeof event !== "object" || event === null || typeof (event as Envelope).type !== "string" || typeof (event as Envelope).source !== "string") {
+}
+
+/**
+ * Checks that a body was signed with one of the secrets (whsec_…), and returns it parsed together with the
+ * delivery's id, which is the same each time that it comes. The body must be the bytes as they came.
+ */
+export async function verify(
+  secrets: string | readonly string[],
+  headers: HeaderSource,
+  body: string | Uint8Array,
+  options: VerifyOptions = {},
+): Promise<{ deliveryId: string; event: Envelope }> {
+  const { id, json } = await verified(secrets, headers, body, options);
+  if (typeof json !== "object" || json === null || typeof (json as Envelope).type !== "string" || typeof (json as Envelope).source !== "string") {
     throw new VerificationError("the body is no envelope of gaff's");
   }
-  return { deliveryId: id, event: event as Envelope };
+  return { deliveryId: id, event: json as Envelope };
+}
+
+/** What fal posts to a webhook URL, and gaff to a job's callback URL. */
+export interface CallbackBody<Payload = unknown> {
+  request_id: string;
+  status: "OK" | "ERROR";
+  /** The model's result; of a job that failed, fal's error. Null if fal did not put it into the webhook. */
+  payload: Payload | null;
+  error?: string | null;
+}
+
+/**
+ * The check of what gaff posts to a job's callbackUrl, or to the webhookUrl of a submit through the fal proxy.
+ * The body's `request_id` says which job it is; the headers X-Gaff-Job-Id and X-Gaff-Reconciled are not signed.
+ */
+export async function verifyCallback<Payload = unknown>(
+  secrets: string | readonly string[],
+  headers: HeaderSource,
+  body: string | Uint8Array,
+  options: VerifyOptions = {},
+): Promise<{ deliveryId: string; body: CallbackBody<Payload> }> {
+  const { id, json } = await verified(secrets, headers, body, options);
+  if (typeof json !== "object" || json === null || typeof (json as CallbackBody).request_id !== "string") {
+    throw new VerificationError("the body is no callback of gaff's");
+  }
+  return { deliveryId: id, body: json as CallbackBody<Payload> };
 }
 
 export interface ReceiveOptions extends VerifyOptions {
