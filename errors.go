@@ -19,6 +19,8 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrUnverifiable: the check of a request cannot be made just now.
 	ErrUnverifiable = errors.New("cannot be verified now")
+	// ErrDamaged: the stored body is not the one that was received.
+	ErrDamaged = errors.New("stored body damaged: its SHA-256 is not that of what was received")
 	// ErrInvalid: what was asked for makes no sense, such as a broken cursor.
 	ErrInvalid = errors.New("invalid")
 	// ErrStopped: the gateway or store was stopped.

@@ -60,6 +60,9 @@ type Event struct {
 	Parsed any
 	// Request is the call as received; nil for events that gaff emitted itself.
 	Request *Request
+	// Damaged is set if the store has other bytes than were received; Data and the request's
+	// body are empty then. Handlers are never called with such an event.
+	Damaged bool
 	// Proof says how the sender was proven; zero for inner events.
 	Proof Verification
 	// ParentID is the event whose handler emitted this one; empty for webhooks.

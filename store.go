@@ -176,6 +176,8 @@ type Copy struct {
 	ReceivedAt time.Time
 	Header     map[string][]string
 	Body       []byte
+	// Damaged is set if the store has another body than was received; Body is empty then.
+	Damaged bool
 }
 
 // EventDetail is an event with all that became of it.

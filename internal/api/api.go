@@ -121,6 +121,8 @@ type Options struct {
 	TestSource func(ctx context.Context, source, eventType string) (SampleSent, error)
 	// Ready returns nil when a webhook could be kept now; nil: it always can.
 	Ready func(context.Context) error
+	// Damaged is how many events with a damaged body were found; may be nil.
+	Damaged func() int64
 	// Settings are shown.
 	Settings []Setting
 }

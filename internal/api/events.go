@@ -46,6 +46,7 @@ func newEventDoc(l gaff.Log) eventDoc {
 type eventDetail struct {
 	eventDoc
 	Data       rawJSON              `json:"data" doc:"The body as JSON, numbers as sent."`
+	Damaged    bool                 `json:"bodyDamaged" doc:"The stored body is not what was received, and is left out."`
 	Request    optional[requestDoc] `json:"request" doc:"Null for inner events."`
 	Proof      optional[proofDoc]   `json:"proof"`
 	Deliveries []deliveryDoc        `json:"deliveries" nullable:"false"`
@@ -167,7 +168,7 @@ func newDeliveryDetail(d gaff.Delivery, as []gaff.Attempt) deliveryDoc {
 
 func newEventDetail(d *gaff.EventDetail) eventDetail {
 	doc := eventDetail{
-		eventDoc: newEventDoc(d.Log), Data: rawJSON(d.Data),
+		eventDoc: newEventDoc(d.Log), Data: rawJSON(d.Data), Damaged: d.Damaged,
 		Deliveries: []deliveryDoc{}, Copies: []copyDoc{}, Children: append([]string{}, d.Children...),
 	}
 	if r := d.Request; r != nil {
@@ -271,6 +272,10 @@ func (s *server) eventBody(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		failure := s.failure(err)
 		refuse(w, r, failure.GetStatus(), failure.Error())
+		return
+	}
+	if d.Damaged {
+		refuse(w, r, http.StatusInternalServerError, "event "+d.ID+": "+gaff.ErrDamaged.Error())
 		return
 	}
 	body := []byte(d.Data)

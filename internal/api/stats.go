@@ -105,6 +105,9 @@ func (s *server) describeStats(api huma.API) {
 				}
 			}
 			doc.Ready = doc.Reason == nil
+			if s.o.Damaged != nil {
+				doc.DamagedBodies = s.o.Damaged()
+			}
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			doc.MemoryBytes = int64(m.Sys)
@@ -120,6 +123,7 @@ func (s *server) describeStats(api huma.API) {
 type nodeDoc struct {
 	Ready         bool              `json:"ready" doc:"A webhook could be kept now."`
 	Reason        *string           `json:"reason" doc:"Why not."`
+	DamagedBodies int64             `json:"damagedBodies" doc:"Events whose stored body was found damaged since the start."`
 	Version       string            `json:"version"`
 	Go            string            `json:"go"`
 	UptimeSeconds int64             `json:"uptimeSeconds"`

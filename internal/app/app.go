@@ -164,6 +164,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	keeping, stopKeeping := context.WithCancel(ctx)
 	var keeper sync.WaitGroup
 	keeper.Go(func() { keepRetention(keeping, cfg.Retention, st, log) })
+	keeper.Go(func() { keepChecked(keeping, firstCheck(cfg), st, log) })
 	defer keeper.Wait()
 	defer stopKeeping()
 	following, endFollowing := context.WithCancel(ctx)
@@ -197,7 +198,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	ingest, proxy := gw.IngestHandler(), falProxy(cfg, log, ledger, queue, guard, gw.ClientAddress)
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
-		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg), Ready: st.Ready,
+		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg), Ready: st.Ready, Damaged: st.DamagedBodies,
 		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, Media: files.api(),
 	})
 	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources

@@ -43,6 +43,38 @@ func keepRetention(ctx context.Context, r config.Retention, st *sqlstore.Store, 
 	}
 }
 
+// checkEvery is the time between two checks of all stored bodies.
+const checkEvery = 24 * time.Hour
+
+// keepChecked compares every stored body with its hash, after wait and from then on each
+// day, until ctx ends.
+func keepChecked(ctx context.Context, wait time.Duration, st *sqlstore.Store, log *slog.Logger) {
+	for ; ; wait = checkEvery {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		began := time.Now()
+		r, err := st.CheckBodies(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped):
+			log.Warn("check of the stored bodies", "error", err)
+		case len(r.Damaged) > 0:
+			log.Error("stored bodies are damaged", "damaged", len(r.Damaged), "checked", r.Checked, "took", time.Since(began).Round(time.Millisecond).String())
+		}
+	}
+}
+
+// firstCheck is soon where one gateway owns the database. Nodes that share one check it only
+// if they run for a day, so that a rolling upgrade does not read it many times.
+func firstCheck(cfg *config.Config) time.Duration {
+	if cfg.DatabaseURL == "" {
+		return 0
+	}
+	return checkEvery
+}
+
 // before turns ages into times; zero stays zero.
 func before(now time.Time, r config.Retention) (s sqlstore.Retention) {
 	for at, age := range map[*time.Time]time.Duration{&s.Payloads: r.Payloads, &s.Events: r.Events, &s.Rejections: r.Rejections} {

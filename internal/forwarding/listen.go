@@ -192,6 +192,9 @@ func (m *Manager) scan(ctx context.Context, h *Heard, match *forward.Destination
 		h.Gone = h.Gone || gone
 		for _, ev := range evs {
 			h.Cursor = ev.ID
+			if ev.Damaged {
+				continue
+			}
 			if match.Matches(&gaff.Subject{Event: ev}) {
 				if h.Events = append(h.Events, ev); len(h.Events) == limit {
 					return nil

@@ -19,6 +19,8 @@ import (
 // Counter is what the gauges are read from; a gaff.Store is one.
 type Counter interface {
 	Counts(ctx context.Context, since time.Time) (gaff.Counts, error)
+	// DamagedBodies is how many events with a damaged body were found.
+	DamagedBodies() int64
 }
 
 // Metrics is a registry of a gateway's own. Its methods are gaff.Hooks.
@@ -110,16 +112,18 @@ var (
 	due     = prometheus.NewDesc("gaff_deliveries_due", "Deliveries that should be running by now.", nil, nil)
 	dead    = prometheus.NewDesc("gaff_deliveries_dead", "Deliveries that failed for good.", nil, nil)
 	oldest  = prometheus.NewDesc("gaff_oldest_due_seconds", "How long the longest waiting delivery is overdue.", nil, nil)
+	damaged = prometheus.NewDesc("gaff_damaged_bodies_total", "Events whose stored body was found damaged since the start.", nil, nil)
 	last    = prometheus.NewDesc("gaff_last_event_timestamp_seconds", "When the source's newest event came.", []string{"source"}, nil)
 )
 
 func (b *backlog) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{waiting, due, dead, oldest, last} {
+	for _, d := range []*prometheus.Desc{waiting, due, dead, oldest, last, damaged} {
 		ch <- d
 	}
 }
 
 func (b *backlog) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(damaged, prometheus.CounterValue, float64(b.counter.DamagedBodies()))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()

@@ -57,7 +57,7 @@ type arrays struct {
 	seq, n, runAt, maxAttempts, claim                         []int64
 	leased                                                    []*int64
 	handler, lane                                             []string
-	requests, bodies, data                                    [][]byte
+	requests, bodies, data, sums, dataSums                    [][]byte
 }
 
 func pointer(t time.Time) *int64 {
@@ -208,6 +208,7 @@ func (t *tx) acceptParts(all []acceptance, kept []int64) error {
 			request = a.row.request
 		}
 		c.requests, c.bodies, c.data = append(c.requests, request), append(c.bodies, a.row.body), append(c.data, a.row.data)
+		c.sums, c.dataSums = append(c.sums, a.row.sum), append(c.dataSums, a.row.dataSum)
 		*a.rc = gaff.Receipt{ID: ev.ID}
 		for j := range a.ds {
 			take := j < len(a.take) && a.take[j]
@@ -240,8 +241,9 @@ func (t *tx) acceptParts(all []acceptance, kept []int64) error {
 	if len(seqs) == 0 {
 		return nil
 	}
-	if err := t.send(`insert into payload (seq, request, body, data)
-		select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[])`, seqs, c.requests, c.bodies, c.data); err != nil {
+	if err := t.send(`insert into payload (seq, request, body, data, sha256, data_sha256)
+		select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[])`,
+		seqs, c.requests, c.bodies, c.data, c.sums, c.dataSums); err != nil {
 		return fmt.Errorf("insert payloads: %w", err)
 	}
 	if len(c.seq) == 0 {
@@ -470,7 +472,7 @@ func (t *tx) lease(p gaff.ClaimParams) (work []gaff.Work, err error) {
 	err = t.each(func(rows *sql.Rows) error {
 		var sc eventScan
 		err := rows.Scan(append(sc.columns(), sc.payload()...)...)
-		events[sc.seq] = sc.event()
+		events[sc.seq] = t.w.store.eventOf(&sc)
 		return err
 	}, `select `+eventColumns+`, `+payloadColumns+` from unnest($1::bigint[]) as u(seq) join event e on e.seq = u.seq
 		left join payload p on p.seq = e.seq`, seqs)

@@ -90,6 +90,7 @@ type eventRow struct {
 	dedupe        string
 	request, body []byte
 	data          []byte
+	sum, dataSum  []byte // SHA-256 of body and data
 }
 
 // size is how many bytes it holds, as far as they are the sender's.
@@ -107,12 +108,21 @@ func newEventRow(ev *gaff.Event) eventRow {
 	if row.body == nil {
 		row.body = []byte{}
 	}
+	row.sum, row.dataSum = hashOf(row.body), hashOf(row.data)
 	if !isPlain(ev.DedupeKey) {
 		// Cleaned as any other text, two keys could become one.
 		sum := sha256.Sum256([]byte(ev.DedupeKey))
 		row.dedupe = "idsha256:" + hex.EncodeToString(sum[:])
 	}
 	return row
+}
+
+// said is the hash of what the sender said, however it was wrapped.
+func (r eventRow) said() []byte {
+	if r.dataSum != nil {
+		return r.dataSum
+	}
+	return r.sum
 }
 
 // acceptance is one accept that waits for the end of its transaction.
@@ -158,8 +168,8 @@ func (t *tx) acceptNow(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Rece
 	}
 	t.w.nextEvent++
 	ev.ID = id.OfEvent(ev.ReceivedAt, seq)
-	if _, err := t.exec(`insert into payload (seq, request, body, data) values ($1, $2, $3, $4)`,
-		seq, nilIfEmpty(row.request), row.body, nilIfNil(row.data)); err != nil {
+	if _, err := t.exec(`insert into payload (seq, request, body, data, sha256, data_sha256) values ($1, $2, $3, $4, $5, $6)`,
+		seq, nilIfEmpty(row.request), row.body, nilIfNil(row.data), row.sum, nilIfNil(row.dataSum)); err != nil {
 		return gaff.Receipt{}, fmt.Errorf("insert payload: %w", err)
 	}
 	rc := gaff.Receipt{ID: ev.ID}
@@ -249,8 +259,9 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 		seq int64
 		at  int64
 		old []byte
+		sum []byte
 	)
-	err := t.row([]any{&seq, &at, &old}, `select e.seq, e.received_at, coalesce(p.data, p.body) from event e
+	err := t.row([]any{&seq, &at, &old, &sum}, `select e.seq, e.received_at, coalesce(p.data, p.body), coalesce(p.data_sha256, p.sha256) from event e
 		left join payload p on p.seq = e.seq where e.source = $1 and e.dedupe = $2`,
 		row.ev.Source, row.dedupe)
 	if err != nil {
@@ -261,6 +272,12 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 	// What was said is compared, not how it was wrapped: an item of a batch may come
 	// in another batch.
 	rc.Conflict = old != nil && !bytes.Equal(old, row.ev.Data)
+	if rc.Conflict && bytes.Equal(sum, row.said()) {
+		rc.Conflict = false // the stored one is damaged
+		if err := t.restore(seq, row); err != nil {
+			return rc, err
+		}
+	}
 	if _, err := t.exec(`update event set duplicates = duplicates + 1, conflict = case when $2 = 1 then 1 else conflict end
 		where seq = $1`, seq, flag(rc.Conflict)); err != nil {
 		return rc, fmt.Errorf("count duplicate: %w", err)
@@ -272,14 +289,24 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 	var n int64
 	err = t.row([]any{&n}, `select count(*) from copy where seq = $1`, seq)
 	if err == nil && n < maxCopies {
-		_, err = t.exec(`insert into copy (seq, n, received_at, headers, body) values ($1, $2, $3, $4, $5)`,
-			seq, n+1, micros(row.ev.ReceivedAt), orEmpty(row.request), row.body)
+		_, err = t.exec(`insert into copy (seq, n, received_at, headers, body, sha256) values ($1, $2, $3, $4, $5, $6)`,
+			seq, n+1, micros(row.ev.ReceivedAt), orEmpty(row.request), row.body, row.sum)
 	}
 	if err != nil {
 		return rc, fmt.Errorf("keep the differing body: %w", err)
 	}
 	t.change("event", rc.ID, "conflict", row.ev.Source)
 	return rc, nil
+}
+
+// restore writes the bytes of a damaged event again, which its sender has sent once more.
+func (t *tx) restore(seq int64, row eventRow) error {
+	_, err := t.exec(`update payload set body = $2, data = $3, sha256 = $4, data_sha256 = $5 where seq = $1`,
+		seq, row.body, nilIfNil(row.data), row.sum, nilIfNil(row.dataSum))
+	if err != nil {
+		return fmt.Errorf("restore a damaged body: %w", err)
+	}
+	return nil
 }
 
 // Reject keeps a refused request. The oldest are dropped when there are more than the limit. If
@@ -430,6 +457,7 @@ type eventScan struct {
 	occurred            sql.NullInt64
 	received            int64
 	request, body, data []byte
+	sum, dataSum        []byte
 }
 
 func (sc *eventScan) columns() []any {
@@ -440,20 +468,26 @@ func (sc *eventScan) columns() []any {
 }
 
 // payloadColumns are scanned by payload, after eventColumns.
-const payloadColumns = `p.request, p.body, p.data`
+const payloadColumns = `p.request, p.body, p.data, p.sha256, p.data_sha256`
 
-func (sc *eventScan) payload() []any { return []any{&sc.request, &sc.body, &sc.data} }
+func (sc *eventScan) payload() []any {
+	return []any{&sc.request, &sc.body, &sc.data, &sc.sum, &sc.dataSum}
+}
 
 func (sc *eventScan) event() *gaff.Event {
 	ev := sc.ev
 	ev.OccurredAt, ev.ReceivedAt = fromNull(sc.occurred), fromMicros(sc.received)
 	ev.ID = id.OfEvent(ev.ReceivedAt, sc.seq)
+	body, data := sc.body, sc.data
+	if ev.Damaged = differs(body, sc.sum) || differs(data, sc.dataSum); ev.Damaged {
+		body, data = nil, nil
+	}
 	if sc.request != nil {
 		ev.Request, ev.Proof = decodeRequest(sc.request)
-		ev.Request.Body, ev.Request.ReceivedAt = orEmpty(sc.body), ev.ReceivedAt
+		ev.Request.Body, ev.Request.ReceivedAt = orEmpty(body), ev.ReceivedAt
 	}
-	if ev.Data = sc.data; ev.Data == nil {
-		ev.Data = slices.Clip(sc.body)
+	if ev.Data = data; ev.Data == nil {
+		ev.Data = slices.Clip(body)
 	}
 	return &ev
 }
@@ -485,5 +519,5 @@ func (t *tx) loadEvent(seq int64) (ev *gaff.Event, kept bool, err error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("load event: %w", err)
 	}
-	return sc.event(), payload.Valid, nil
+	return t.w.store.eventOf(&sc), payload.Valid, nil
 }

@@ -23,14 +23,29 @@ func clip(text string, limit int) string {
 
 // Claim takes up to p.Limit deliveries of a lane that are due, oldest first.
 func (s *Store) Claim(ctx context.Context, p gaff.ClaimParams) (work []gaff.Work, err error) {
-	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) (err error) {
-		work, err = tx.claim(p)
-		return err
-	}})
-	if err != nil {
-		return nil, err
+	for {
+		var refused []gaff.Lease
+		err = s.w.do(ctx, &op{
+			kind: opEffect,
+			run: func(tx *tx) (err error) {
+				if work, err = tx.claim(p); err == nil {
+					work, refused, err = tx.refuseDamaged(work)
+				}
+				return err
+			},
+			committed: func() {
+				for _, l := range refused {
+					s.w.held.give(l)
+				}
+			},
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case len(work) > 0 || len(refused) == 0:
+			return work, nil
+		}
 	}
-	return work, nil
 }
 
 func (t *tx) claim(p gaff.ClaimParams) ([]gaff.Work, error) {

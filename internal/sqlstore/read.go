@@ -145,9 +145,12 @@ func (sc *logScan) columns() []any {
 		&sc.log.Duplicates, &sc.log.Conflict, &sc.processed, &sc.updated)
 }
 
-func (sc *logScan) entry() gaff.Log {
+func (s *Store) entry(sc *logScan) gaff.Log {
 	l := sc.log
-	l.Event = *sc.event()
+	l.Event = *s.eventOf(&sc.eventScan)
+	if l.Damaged {
+		l.Error = gaff.ErrDamaged.Error()
+	}
 	l.ProcessedAt, l.UpdatedAt = fromNull(sc.processed), fromMicros(sc.updated)
 	return l
 }
@@ -177,7 +180,7 @@ func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, e
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
-	d := &gaff.EventDetail{Log: sc.entry()}
+	d := &gaff.EventDetail{Log: s.entry(&sc)}
 	if d.ID != eventID {
 		return nil, missing("event", eventID)
 	}
@@ -250,12 +253,15 @@ func attempts(ctx context.Context, q querier, predicate string, args ...any) ([]
 func copies(ctx context.Context, q querier, seq int64) ([]gaff.Copy, error) {
 	return collect(ctx, q, func(rows *sql.Rows) (c gaff.Copy, err error) {
 		var received int64
-		var request []byte
-		err = rows.Scan(&received, &request, &c.Body)
+		var request, sum []byte
+		err = rows.Scan(&received, &request, &c.Body, &sum)
+		if c.Damaged = differs(c.Body, sum); c.Damaged {
+			c.Body = nil
+		}
 		r, _ := decodeRequest(request)
 		c.ReceivedAt, c.Header = fromMicros(received), r.Header
 		return c, err
-	}, `select received_at, headers, body from copy where seq = $1 order by n`, seq)
+	}, `select received_at, headers, body, sha256 from copy where seq = $1 order by n`, seq)
 }
 
 // Events returns a page of the inbox, newest first.
@@ -314,7 +320,7 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 		page.Next = writeCursor(rest)
 	}
 	for _, sc := range scans {
-		page.Items = append(page.Items, sc.entry())
+		page.Items = append(page.Items, s.entry(sc))
 	}
 	return page, nil
 }
@@ -608,12 +614,12 @@ func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 		return order
 	})
 	keys = keys[min(q.Offset, len(keys)):min(q.Offset+q.Limit, len(keys))]
-	logs, err = logsOf(ctx, tx, keys)
+	logs, err = s.logsOf(ctx, tx, keys)
 	return logs, total, err
 }
 
 // logsOf reads the logs of a page, with their bodies.
-func logsOf(ctx context.Context, q querier, keys []logKey) ([]gaff.Log, error) {
+func (s *Store) logsOf(ctx context.Context, q querier, keys []logKey) ([]gaff.Log, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
@@ -637,7 +643,7 @@ func logsOf(ctx context.Context, q querier, keys []logKey) ([]gaff.Log, error) {
 	}
 	logs := make([]gaff.Log, len(keys))
 	for i, key := range keys {
-		logs[i] = found[key.seq].entry() // of the same snapshot
+		logs[i] = s.entry(found[key.seq]) // of the same snapshot
 	}
 	return logs, nil
 }

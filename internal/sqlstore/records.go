@@ -161,7 +161,7 @@ func (s *Store) EventsAfter(ctx context.Context, after string, limit int) (evs [
 	evs, err = collect(ctx, s.read, func(rows *sql.Rows) (*gaff.Event, error) {
 		var sc eventScan
 		err := rows.Scan(append(sc.columns(), sc.payload()...)...)
-		return sc.event(), err
+		return s.eventOf(&sc), err
 	}, `select `+eventColumns+`, `+payloadColumns+` from event e left join payload p on p.seq = e.seq
 		where e.seq > $1 order by e.seq limit $2`, seq, limit)
 	if err != nil {

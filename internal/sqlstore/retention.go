@@ -232,8 +232,11 @@ func (s *Store) fold(ctx context.Context) error {
 	}
 }
 
-// whole refuses to work an event anew whose body is gone.
+// whole refuses to process an event again whose body was removed or is damaged.
 func whole(ev *gaff.Event, kept bool) error {
+	if ev.Damaged {
+		return errDamaged(ev.ID)
+	}
 	if !kept {
 		return fmt.Errorf("%w: the body of event %s was removed by retention", gaff.ErrConflict, ev.ID)
 	}

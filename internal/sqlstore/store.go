@@ -138,6 +138,7 @@ type Store struct {
 	closed  error
 
 	looking atomic.Bool // a look at changes is planned
+	damaged damagedEvents
 	links   atomic.Pointer[func(*pipeline.Media) string]
 
 	mu      sync.Mutex

@@ -39,6 +39,8 @@ type Store interface {
 	LaneCounts(ctx context.Context, lane string) (gaff.LaneCounts, error)
 	access.Store
 	stats.Store
+	CheckBodies(ctx context.Context) (sqlstore.BodyReport, error)
+	DamagedBodies() int64
 }
 
 // PipelineReader is a pipeline.Reader.
@@ -54,8 +56,11 @@ const MaxQuarantine = 16 << 10
 // after a Close, it opens the same one. The suite closes what it opens.
 type Open func(t *testing.T) Store
 
+// Exec runs one statement as another program would, while a store has the database open.
+type Exec func(t *testing.T, text string, args ...any)
+
 // Run runs the suite. fresh makes a new empty database and returns how to open it.
-func Run(t *testing.T, fresh func(t *testing.T) Open) {
+func Run(t *testing.T, fresh func(t *testing.T) (Open, Exec)) {
 	tests := map[string]func(*suite){
 		"AcceptKeepsAll":                 testAccept,
 		"KnownKeyAddsNothing":            testDuplicate,
@@ -111,11 +116,16 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"Latencies":                      testLatencies,
 		"ClosedStore":                    testClosed,
 		"EverythingIsThereAfterReopened": testReopen,
+		"DamagedBodyIsNotUsed":           testDamagedBody,
+		"DamagedBodyIsRestored":          testDamagedRestored,
+		"DamagedBodiesAreFound":          testCheckBodies,
+		"UnhashedBodyIsUsed":             testUnhashed,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &suite{T: t, ctx: t.Context(), open: fresh(t), now: time.Now().UTC().Add(-2 * time.Hour).Truncate(time.Microsecond)}
+			open, exec := fresh(t)
+			s := &suite{T: t, ctx: t.Context(), open: open, exec: exec, now: time.Now().UTC().Add(-2 * time.Hour).Truncate(time.Microsecond)}
 			s.st = s.open(t)
 			t.Cleanup(func() {
 				if err := s.st.Close(); err != nil {
@@ -131,6 +141,7 @@ type suite struct {
 	*testing.T
 	ctx  context.Context
 	open Open
+	exec Exec
 	st   Store
 	now  time.Time
 	made int

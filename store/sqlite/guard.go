@@ -326,11 +326,14 @@ func (g *guard) block(what string, err error, final bool) {
 	}
 }
 
+// verifyEvery is the time between two checks of a database that gives no sign of damage.
+const verifyEvery = 24 * time.Hour
+
 // verifyAgain is the time to the next attempt if the database could not be read to its end.
 const verifyAgain = 5 * time.Second
 
-// verifyLoop verifies the database once at the start, while it is served, and after each
-// error that looks like damage.
+// verifyLoop verifies the database at the start, while it is served, after each error that
+// looks like damage, and once a day.
 func (g *guard) verifyLoop() {
 	for {
 		err := g.verifiedOnce()
@@ -351,6 +354,7 @@ func (g *guard) verifyLoop() {
 		case <-g.quit.Done():
 			return
 		case <-g.check:
+		case <-time.After(verifyEvery):
 		}
 	}
 }

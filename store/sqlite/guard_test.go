@@ -216,14 +216,14 @@ func TestRemovedLockFileAdmitsNoSecondGateway(t *testing.T) {
 }
 
 // foreign writes as another program would.
-func foreign(t *testing.T, path, text string) {
+func foreign(t *testing.T, path, text string, args ...any) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec(text); err != nil {
+	if _, err := db.Exec(text, args...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -21,8 +21,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) storetest.Open {
+	storetest.Run(t, func(t *testing.T) (storetest.Open, storetest.Exec) {
 		path := filepath.Join(t.TempDir(), "gaff.db")
+		exec := func(t *testing.T, text string, args ...any) { foreign(t, path, text, args...) }
 		return func(t *testing.T) storetest.Store {
 			st, err := sqlite.Open(t.Context(), path, sqlite.Options{
 				MaxRejections: storetest.MaxRejections, MaxQuarantine: storetest.MaxQuarantine,
@@ -31,7 +32,7 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 			return st
-		}
+		}, exec
 	})
 }
 

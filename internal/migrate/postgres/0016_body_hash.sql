@@ -1,0 +1,4 @@
+-- SHA-256 of what was received, checked whenever it is read. Rows of older versions have none.
+alter table payload add column sha256 bytea;
+alter table payload add column data_sha256 bytea; -- null if data is null
+alter table copy add column sha256 bytea;
