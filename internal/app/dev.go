@@ -104,6 +104,7 @@ func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger
 		return err
 	}
 	defer players.close()
+	cfg.FalRunURL = players.falURL + standin.RunPath
 	cfg.FalQueueURL, cfg.FalJWKSURL, cfg.FalAPIURL, cfg.FalKey = players.falURL, players.falURL+standin.JWKSPath, players.falURL+"/v1", devKey
 	cfg.LastFrameURL, cfg.LastFrameKey = players.lastFrameURL, devKey
 

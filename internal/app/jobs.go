@@ -41,7 +41,7 @@ func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sq
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	queue, err := fal.NewQueue(fal.QueueOptions{Key: string(cfg.FalKey), URL: cfg.FalQueueURL, APIURL: cfg.FalAPIURL, Client: client})
+	queue, err := fal.NewQueue(fal.QueueOptions{Key: string(cfg.FalKey), URL: cfg.FalQueueURL, RunURL: cfg.FalRunURL, APIURL: cfg.FalAPIURL, Client: client})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -49,7 +49,8 @@ type Config struct {
 	// Several of each: all are accepted, the first signs.
 	WebhookSecrets, FalWebhookSecrets, LastFrameWebhookSecrets []Secret
 
-	FalKey Secret // FAL_KEY
+	FalKey    Secret // FAL_KEY
+	FalRunURL string // GAFF_FAL_RUN_URL
 	// CallbackSecrets sign callbacks, each of them; empty: one kept in the database.
 	CallbackSecrets []Secret // GAFF_CALLBACK_SECRET
 	FalQueueURL     string   // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own

@@ -154,6 +154,12 @@ var settings = []setting{
 		check: func(c *Config) error { return checkURL(c.FalJWKSURL) },
 	},
 	{
+		name: "GAFF_FAL_RUN_URL", norm: trimSlash,
+		help:  "fal.run, which answers when the work is done; empty for fal's own, or none with another queue",
+		field: func(c *Config) any { return &c.FalRunURL },
+		check: func(c *Config) error { return checkBase(c.FalRunURL) },
+	},
+	{
 		name:  "GAFF_FAL_API_URL",
 		help:  "fal's platform API, which lists requests; empty for fal's own, or none with another queue",
 		field: func(c *Config) any { return &c.FalAPIURL },

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +40,9 @@ const FaultHeader = "X-Standin-Fault"
 //	PUT  /{owner}/{alias}/requests/{id}/cancel
 //	GET  /.well-known/jwks.json
 //	GET  /v1/models/requests/by-endpoint          requests that have ended (api.fal.ai)
-//	POST /storage/upload/initiate, PUT /upload/…  files of the client's
+//	POST /fal.run/{owner}/{alias}[/…][/stream]    work that is answered when it is done (fal.run)
+//	POST /storage/upload/initiate[-multipart]     files of the client's (rest.fal.ai)
+//	PUT  /upload/{name}[/{part}], POST /upload/{name}/complete
 //	GET  /files/…                                 files of finished jobs
 //	GET  /_standin/jobs                           what was submitted, and how it was delivered
 //	GET, PUT /_standin/faults                     the faults that happen from now on
@@ -55,7 +56,7 @@ type Fal struct {
 	slots   []time.Time          // when each of Options.Parallel is free
 	keys    []ed25519.PrivateKey // all published, the last signs
 	badJWKS int                  // how many requests for the keys will fail
-	uploads map[string]upload
+	uploads uploads
 }
 
 type falJob struct {
@@ -64,11 +65,6 @@ type falJob struct {
 	args    input
 	result  any // nil until asked for
 	failure *failure
-}
-
-type upload struct {
-	contentType string
-	data        []byte
 }
 
 // failure is an error as fal reports it.
@@ -81,7 +77,7 @@ type failure struct {
 
 // NewFal makes a stand-in for fal.
 func NewFal(o Options) *Fal {
-	f := &Fal{jobs: map[string]*falJob{}, uploads: map[string]upload{}}
+	f := &Fal{jobs: map[string]*falJob{}}
 	f.open(o, falWord)
 	f.keys = []ed25519.PrivateKey{f.newKey(0)}
 	f.slots = make([]time.Time, o.Parallel)
@@ -89,9 +85,8 @@ func NewFal(o Options) *Fal {
 	f.mount(f.mux)
 	f.mux.HandleFunc("GET "+JWKSPath, f.jwks)
 	f.mux.HandleFunc("GET /v1/models/requests/by-endpoint", f.requests)
-	f.mux.HandleFunc("POST /storage/upload/initiate", f.initiateUpload)
-	f.mux.HandleFunc("PUT /upload/{name}", f.takeUpload)
-	f.mux.HandleFunc("GET /upload/{name}", f.serveUpload)
+	f.mountUploads()
+	f.mux.HandleFunc("POST "+RunPath+"/{path...}", f.run)
 	f.mux.HandleFunc("POST /_standin/rotate", func(w http.ResponseWriter, _ *http.Request) { f.Rotate() })
 	f.mux.HandleFunc("/{path...}", f.queue)
 	return f
@@ -105,7 +100,14 @@ func (f *Fal) newKey(n int) ed25519.PrivateKey {
 
 // ServeHTTP serves all of fal's addresses.
 func (f *Fal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxInput)
+	if cors(w, r) {
+		return
+	}
+	limit := int64(maxInput)
+	if strings.HasPrefix(r.URL.Path, "/upload/") {
+		limit = maxUpload
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	f.mux.ServeHTTP(w, r)
 }
 
@@ -214,31 +216,28 @@ func appOf(parts []string) string {
 	return strings.Join(parts[:min(n, len(parts))], "/")
 }
 
-func (f *Fal) submit(w http.ResponseWriter, r *http.Request, parts []string) {
+// take reads what is asked for, and gives it its place in the queue. ok is false if that was
+// answered already.
+func (f *Fal) take(w http.ResponseWriter, r *http.Request, parts []string, webhook string) (j *falJob, position int, ok bool) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		writeJSON(w, http.StatusRequestEntityTooLarge, map[string]string{"detail": "Request body too large"})
-		return
+		return nil, 0, false
 	}
-	j := &falJob{app: appOf(parts), job: job{model: strings.Join(parts, "/"), input: body, base: f.o.base(r)}}
+	j = &falJob{app: appOf(parts), job: job{model: strings.Join(parts, "/"), input: body, base: f.o.base(r), webhook: webhook}}
 	if err := json.Unmarshal(body, &j.args); err != nil {
 		writeJSON(w, http.StatusUnprocessableEntity, modelError("json_invalid", "JSON decode error", "body").body)
-		return
-	}
-	j.webhook = r.URL.Query().Get("fal_webhook")
-	if u, err := url.Parse(j.webhook); j.webhook != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
-		writeJSON(w, http.StatusBadRequest, map[string]string{"detail": "fal_webhook is not a valid URL", "error_type": "bad_request"})
-		return
+		return nil, 0, false
 	}
 	wanted, err := faultsOf(r, j.args.Standin.Fault)
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"detail": err.Error()})
-		return
+		return nil, 0, false
 	}
 	now := time.Now()
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.draw(&j.job, wanted)
-	position := 0
 	for _, other := range f.recent() {
 		if other.start.After(now) && !other.cancelled {
 			position++
@@ -248,15 +247,13 @@ func (f *Fal) submit(w http.ResponseWriter, r *http.Request, parts []string) {
 	full := err == nil && position > longest
 	switch {
 	case j.faults.Has(Busy) || full:
-		f.mu.Unlock()
 		w.Header().Set("X-Fal-Needs-Retry", "1")
 		w.Header().Set("X-Fal-Retryable", "true")
 		writeJSON(w, http.StatusTooManyRequests, map[string]string{"detail": "Too many requests", "error_type": "concurrent_requests_limit"})
-		return
+		return nil, 0, false
 	case j.faults.Has(Down):
-		f.mu.Unlock()
 		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"detail": "Service Unavailable"})
-		return
+		return nil, 0, false
 	}
 	f.schedule(&j.job, now, j.args.Standin.Seconds)
 	f.queueUp(&j.job)
@@ -266,8 +263,19 @@ func (f *Fal) submit(w http.ResponseWriter, r *http.Request, parts []string) {
 	if !j.faults.Has(Forgets) {
 		f.jobs[j.id] = j
 	}
-	f.mu.Unlock()
+	return j, position, true
+}
 
+func (f *Fal) submit(w http.ResponseWriter, r *http.Request, parts []string) {
+	webhook := r.URL.Query().Get("fal_webhook")
+	if u, err := url.Parse(webhook); webhook != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		writeJSON(w, http.StatusBadRequest, map[string]string{"detail": "fal_webhook is not a valid URL", "error_type": "bad_request"})
+		return
+	}
+	j, position, ok := f.take(w, r, parts, webhook)
+	if !ok {
+		return
+	}
 	beforeAnswer(r, &j.job, f.sendWhenDone(&j.job, func() delivery {
 		return delivery{url: j.webhook, body: f.webhookBody(j), sign: f.signer(j)}
 	}))
@@ -504,65 +512,6 @@ func (f *Fal) cancel(w http.ResponseWriter, j *falJob) {
 	}
 	// One that is being worked on is finished, and billed, all the same.
 	writeJSON(w, http.StatusAccepted, map[string]string{"status": "CANCELLATION_REQUESTED"})
-}
-
-// maxUploads bounds the files of clients that are kept, each of at most maxInput.
-const maxUploads = 16
-
-func (f *Fal) initiateUpload(w http.ResponseWriter, r *http.Request) {
-	if !authorized(w, r, f.o.Key) {
-		return
-	}
-	var asked struct {
-		ContentType string `json:"content_type"`
-		FileName    string `json:"file_name"`
-	}
-	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
-		writeJSON(w, http.StatusUnprocessableEntity, modelError("json_invalid", "JSON decode error", "body").body)
-		return
-	}
-	f.mu.Lock()
-	f.count++
-	name := newUUID(f.o.random(f.count)) + path.Ext(url.PathEscape(asked.FileName))
-	for old := range f.uploads {
-		if len(f.uploads) < maxUploads {
-			break
-		}
-		delete(f.uploads, old)
-	}
-	f.uploads[name] = upload{contentType: asked.ContentType}
-	f.mu.Unlock()
-	address := f.o.base(r) + "/upload/" + name
-	writeJSON(w, http.StatusOK, map[string]string{"upload_url": address, "file_url": address})
-}
-
-func (f *Fal) takeUpload(w http.ResponseWriter, r *http.Request) {
-	data, err := io.ReadAll(r.Body)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	up, ok := f.uploads[r.PathValue("name")]
-	switch {
-	case err != nil:
-		writeJSON(w, http.StatusRequestEntityTooLarge, map[string]string{"detail": "Request body too large"})
-	case !ok:
-		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
-	default:
-		up.data = data
-		f.uploads[r.PathValue("name")] = up
-		w.WriteHeader(http.StatusOK)
-	}
-}
-
-func (f *Fal) serveUpload(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	up, ok := f.uploads[r.PathValue("name")]
-	f.mu.Unlock()
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
-	w.Header().Set("Content-Type", up.contentType)
-	_, _ = w.Write(up.data)
 }
 
 // seedOf is the number that a job's pictures are made from: the input's own, else the

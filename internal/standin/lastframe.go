@@ -75,6 +75,9 @@ func NewLastFrame(secret string, o Options) *LastFrame {
 
 // ServeHTTP serves the service's addresses.
 func (l *LastFrame) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if cors(w, r) {
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxInput)
 	l.mux.ServeHTTP(w, r)
 }

@@ -838,3 +838,118 @@ func TestLastFrameFaults(t *testing.T) {
 		}
 	})
 }
+
+// What fal's client calls besides the queue: fal.run, fal.stream, and uploads from a page.
+func TestFalRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := standin.NewFal(standin.Options{URL: "http://fal.test", Key: "k", Seed: 1})
+		defer f.Close()
+		call := func(path, body string) *httptest.ResponseRecorder {
+			r := httptest.NewRequest("POST", standin.RunPath+path, strings.NewReader(body))
+			r.Header.Set("Authorization", "Key k")
+			w := httptest.NewRecorder()
+			f.ServeHTTP(w, r)
+			return w
+		}
+		for name, c := range map[string]struct {
+			path, body string
+			status     int
+			has        string
+			took       time.Duration
+		}{
+			"an image":       {"/fal-ai/flux/dev", `{"prompt":"x"}`, 200, `"images": [`, 2 * time.Second},
+			"speech":         {"/fal-ai/minimax/speech-02-hd", `{"text":"x"}`, 200, `"audio": {`, 2 * time.Second},
+			"a stream":       {"/fal-ai/flux/dev/stream", `{"prompt":"x"}`, 200, "data: {", 2 * time.Second},
+			"a mistake":      {"/fal-ai/flux/dev", `{}`, 422, `"value_error.missing"`, 2 * time.Second},
+			"a stream's":     {"/fal-ai/flux/dev/stream", `{}`, 422, `"value_error.missing"`, 2 * time.Second},
+			"a full account": {"/fal-ai/flux/dev", `{"prompt":"x","standin":{"fault":"busy"}}`, 429, `"concurrent_requests_limit"`, 0},
+			"no model":       {"/flux", `{}`, 404, "not found", 0},
+		} {
+			began := time.Now()
+			w := call(c.path, c.body)
+			if took := time.Since(began); w.Code != c.status || !strings.Contains(w.Body.String(), c.has) || took != c.took {
+				t.Errorf("%s is answered %d after %s: %.300s", name, w.Code, took, w.Body)
+			}
+		}
+		if events := strings.Count(call("/fal-ai/flux/dev/stream", `{"prompt":"x"}`).Body.String(), "data: "); events < 2 {
+			t.Errorf("a stream has %d events", events)
+		}
+	})
+}
+
+func TestUploadInParts(t *testing.T) {
+	t.Parallel()
+	f := standin.NewFal(standin.Options{URL: "http://fal.test", Key: "k", Seed: 1})
+	defer f.Close()
+	call := func(method, path, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		r.Header.Set("Authorization", "Key k")
+		w := httptest.NewRecorder()
+		f.ServeHTTP(w, r)
+		return w
+	}
+	var began struct {
+		UploadURL string `json:"upload_url"`
+		FileURL   string `json:"file_url"`
+	}
+	w := call("POST", "/storage/upload/initiate-multipart?storage_type=fal-cdn-v3", `{"content_type":"video/mp4","file_name":"a.mp4"}`)
+	if err := json.Unmarshal(w.Body.Bytes(), &began); err != nil || w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	path := strings.TrimPrefix(began.UploadURL, "http://fal.test")
+	var parts []string
+	for n, text := range []string{"one ", "two"} {
+		w := call("PUT", fmt.Sprint(path, "/", n+1), text)
+		if w.Code != 200 {
+			t.Fatalf("part: %d %s", w.Code, w.Body)
+		}
+		parts = append(parts, w.Body.String())
+	}
+	if w := call("POST", path+"/complete", `{"parts":[{"partNumber":3,"etag":"x"}]}`); w.Code != 400 {
+		t.Errorf("a part that is missing: %d", w.Code)
+	}
+	if w := call("POST", path+"/complete", `{"parts":[`+strings.Join(parts, ",")+`]}`); w.Code != 200 {
+		t.Errorf("complete: %d %s", w.Code, w.Body)
+	}
+	w = call("GET", strings.TrimPrefix(began.FileURL, "http://fal.test"), "")
+	if w.Body.String() != "one two" || w.Header().Get("Content-Type") != "video/mp4" {
+		t.Errorf("the file is %q, %s", w.Body, w.Header().Get("Content-Type"))
+	}
+}
+
+// Pages read files and upload them, whatever their origin; the rest is for pages of this
+// machine.
+func TestPagesReadStandins(t *testing.T) {
+	t.Parallel()
+	f := standin.NewFal(standin.Options{URL: "http://fal.test", Key: "k"})
+	defer f.Close()
+	l := standin.NewLastFrame("secret", standin.Options{URL: "http://lf.test"})
+	defer l.Close()
+	for name, c := range map[string]struct {
+		host         http.Handler
+		path, origin string
+		status       int
+		allowed      bool
+	}{
+		"an upload":               {f, "/upload/x.png", "https://app.example.com", 204, true},
+		"a file":                  {f, "/files/b/lion/x.png", "https://app.example.com", 204, true},
+		"a file of Last Frame":    {l, "/files/b/lion/x.png", "http://127.0.0.1:3001", 204, true},
+		"a local page's submit":   {f, "/fal-ai/flux/dev", "http://localhost:3001", 204, true},
+		"another page's submit":   {f, "/fal-ai/flux/dev", "https://evil.example", 401, false},
+		"a name that looks local": {f, "/fal-ai/flux/dev", "https://localhost.evil.example", 401, false},
+	} {
+		r := httptest.NewRequest("OPTIONS", c.path, nil)
+		r.Header.Set("Origin", c.origin)
+		r.Header.Set("Access-Control-Request-Method", "PUT")
+		r.Header.Set("Access-Control-Request-Headers", "content-type")
+		w := httptest.NewRecorder()
+		c.host.ServeHTTP(w, r)
+		if got := w.Header().Get("Access-Control-Allow-Origin"); w.Code != c.status || (got == c.origin) != c.allowed {
+			t.Errorf("%s is answered %d, for %q", name, w.Code, got)
+		}
+		if c.allowed && (!strings.Contains(w.Header().Get("Access-Control-Allow-Methods"), "PUT") || w.Header().Get("Access-Control-Allow-Headers") != "content-type") {
+			t.Errorf("%s: %v", name, w.Header())
+		}
+	}
+}

@@ -185,10 +185,7 @@ func (p *Proxy) target(text string) (*target, error) {
 	case own || u.Host == "queue.fal.run":
 		return p.queueTarget(u.EscapedPath(), u.RawQuery)
 	case u.Host == "fal.run" && len(u.Path) > 1:
-		if q.o.URL != DefaultQueueURL {
-			return nil, errors.New("fal.run cannot be reached where GAFF_FAL_QUEUE_URL names another queue")
-		}
-		return &target{url: u, parts: segments(u.Path)}, nil
+		return p.runTarget(u)
 	case (u.Host == "rest.fal.ai" || u.Host == "rest.alpha.fal.ai") && strings.HasPrefix(u.Path, "/storage/upload/"):
 		switch u.Path {
 		case "/storage/upload/initiate", "/storage/upload/initiate-multipart", "/storage/upload/complete-multipart":
@@ -202,6 +199,23 @@ func (p *Proxy) target(text string) (*target, error) {
 		return &target{url: u}, nil
 	}
 	return nil, fmt.Errorf("%.80q is none of fal's hosts that are passed on to", u.Host)
+}
+
+// runTarget is of a call that is answered when the work is done.
+func (p *Proxy) runTarget(u *url.URL) (*target, error) {
+	base := p.o.Queue.o.RunURL
+	if base == "" {
+		return nil, errors.New("fal.run cannot be reached: GAFF_FAL_QUEUE_URL names another queue, and GAFF_FAL_RUN_URL is not set")
+	}
+	if base == DefaultRunURL {
+		return &target{url: u, parts: segments(u.Path)}, nil
+	}
+	to, err := url.Parse(base + u.EscapedPath())
+	if err != nil || path.Clean(u.Path) != strings.TrimRight(u.Path, "/") {
+		return nil, errors.New("the path is not one of fal.run")
+	}
+	to.RawQuery = u.RawQuery
+	return &target{url: to, parts: segments(u.Path)}, nil
 }
 
 func segments(p string) []string {

@@ -94,7 +94,7 @@ func TestProxyTargets(t *testing.T) {
 			"https://queue.fal.run:444/fal-ai/flux", "https://queue.fal.run@evil.example/fal-ai/flux", "https://evil.example/fal-ai/flux",
 			"https://queue.fal.run.evil.example/fal-ai/flux", "https://u:p@queue.fal.run/fal-ai/flux", "https://queue.fal.run/fal-ai/../../flux",
 			"https://queue.fal.run/fal-ai/%2e%2e/flux", "https://queue.fal.run/fal-ai/flux#x", "https://rest.fal.ai/tokens/", "https://api.fal.ai/v1/keys",
-			"https://rest.fal.ai/storage/upload/initiate/../../tokens", "file:///etc/passwd", "http://169.254.169.254/latest", "https://fal.run/fal-ai/flux",
+			"https://rest.fal.ai/storage/upload/initiate/../../tokens", "file:///etc/passwd", "http://169.254.169.254/latest", "https://fal.run/fal-ai/../flux",
 			"javascript:alert(1)",
 		} {
 			if res := p.call("POST", target, `{}`); res.Code != http.StatusBadRequest || !strings.Contains(res.Body.String(), "Invalid request") {
@@ -112,6 +112,29 @@ func TestProxyTargets(t *testing.T) {
 		res := p.call("POST", "https://rest.fal.ai/storage/upload/initiate?storage_type=fal-cdn-v3", `{"content_type":"image/png","file_name":"a.png"}`)
 		if res.Code != http.StatusOK || !strings.Contains(res.Body.String(), "upload_url") {
 			t.Errorf("an upload is answered %d %s", res.Code, res.Body)
+		}
+	})
+}
+
+// Calls of fal.run pass through to where it is played, if that is named.
+func TestRunURL(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxied(t, rigOptions{})
+		if res := p.call("POST", "https://fal.run/"+model, `{"prompt":"x"}`); res.Code != http.StatusOK || len(res.body.Images) == 0 {
+			t.Errorf("fal.run is answered %d %s", res.Code, res.Body)
+		}
+		stream := p.call("POST", "https://fal.run/"+model+"/stream", `{"prompt":"x"}`, header("Accept", "text/event-stream"))
+		if stream.Code != http.StatusOK || !strings.HasPrefix(stream.Header().Get("Content-Type"), "text/event-stream") || !strings.Contains(stream.Body.String(), "data: {") {
+			t.Errorf("a stream is answered %d %s", stream.Code, stream.Body)
+		}
+		var err error
+		if p.queue, err = fal.NewQueue(fal.QueueOptions{URL: "http://" + falHost, Client: &http.Client{Transport: p.net}}); err != nil {
+			t.Fatal(err)
+		}
+		p.front()
+		if res := p.call("POST", "https://fal.run/"+model, `{"prompt":"x"}`); res.Code != http.StatusBadRequest || !strings.Contains(res.Body.String(), "GAFF_FAL_RUN_URL") {
+			t.Errorf("without an address it is answered %d %s", res.Code, res.Body)
 		}
 	})
 }

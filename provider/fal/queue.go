@@ -24,10 +24,11 @@ import (
 	"gaff/pipeline"
 )
 
-// DefaultQueueURL is fal's queue, and DefaultAPIURL its platform API, which can list the
+// DefaultQueueURL is fal's queue, DefaultRunURL answers when the work is done, and DefaultAPIURL its platform API, which can list the
 // requests of an account.
 const (
 	DefaultQueueURL = "https://queue.fal.run"
+	DefaultRunURL   = "https://fal.run"
 	DefaultAPIURL   = "https://api.fal.ai/v1"
 )
 
@@ -47,6 +48,9 @@ type QueueOptions struct {
 	Key string
 	// URL is the queue, without a slash at the end. Empty: DefaultQueueURL.
 	URL string
+	// RunURL is the host of calls that are answered when the work is done. Empty:
+	// DefaultRunURL if URL is fal's own, else none.
+	RunURL string
 	// APIURL is the platform API, by which a request is found whose submit was not
 	// answered. Empty: DefaultAPIURL if URL is fal's own, else none.
 	APIURL string
@@ -65,8 +69,8 @@ func NewQueue(o QueueOptions) (*Queue, error) {
 	if o.URL == "" {
 		o.URL = DefaultQueueURL
 	}
-	if o.APIURL == "" && o.URL == DefaultQueueURL {
-		o.APIURL = DefaultAPIURL
+	if o.URL == DefaultQueueURL {
+		o.APIURL, o.RunURL = cmp.Or(o.APIURL, DefaultAPIURL), cmp.Or(o.RunURL, DefaultRunURL)
 	}
 	base, err := url.Parse(o.URL)
 	if err != nil || base.Host == "" || o.Client == nil {

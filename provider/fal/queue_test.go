@@ -125,7 +125,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	if o.listed {
 		api = o.URL + "/v1"
 	}
-	if r.queue, err = fal.NewQueue(fal.QueueOptions{Key: o.Key, URL: o.URL, APIURL: api, Client: client}); err != nil {
+	if r.queue, err = fal.NewQueue(fal.QueueOptions{Key: o.Key, URL: o.URL, RunURL: o.URL + standin.RunPath, APIURL: api, Client: client}); err != nil {
 		t.Fatal(err)
 	}
 	r.begin(o)
