@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -106,14 +107,14 @@ func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// splitPath takes the source and the handle from an address. A slash at the end is
-// served, not redirected: senders take a redirect for a failure.
-func splitPath(path string) (source, handle string, ok bool) {
-	rest, ok := strings.CutPrefix(path, PathPrefix)
+// splitPath takes the source and the handle from an address. A slash at the end or a slash
+// too many is served, not redirected: senders take a redirect for a failure.
+func splitPath(address string) (source, handle string, ok bool) {
+	rest, ok := strings.CutPrefix(path.Clean(address), PathPrefix)
 	if !ok {
 		return "", "", false
 	}
-	source, handle, _ = strings.Cut(strings.TrimSuffix(rest, "/"), "/")
+	source, handle, _ = strings.Cut(rest, "/")
 	return source, handle, !strings.Contains(handle, "/") && len(handle) <= maxHandle
 }
 
@@ -253,7 +254,7 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, src *Source) 
 	if r.ContentLength > src.MaxBodyBytes {
 		// The rest is not read: the connection is closed instead.
 		w.Header().Set("Connection", "close")
-		return nil, tooLarge.because("Content-Length %d is over the limit of %d bytes", r.ContentLength, src.MaxBodyBytes)
+		return nil, tooLarge.because("Content-Length %d is over the limit of %d bytes: raise max_body of the source", r.ContentLength, src.MaxBodyBytes)
 	}
 	body, err := g.readBooked(r, src.MaxBodyBytes)
 	if err == nil {
@@ -263,9 +264,9 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, src *Source) 
 	w.Header().Set("Connection", "close")
 	switch {
 	case errors.Is(err, errOverLimit):
-		return nil, tooLarge.because("the body is over the limit of %d bytes", src.MaxBodyBytes)
+		return nil, tooLarge.because("the body is over the limit of %d bytes: raise max_body of the source", src.MaxBodyBytes)
 	case errors.Is(err, errOverBudget):
-		return nil, tryAgain.because("bodies of %d bytes are being received already", g.opt.InFlightBytes)
+		return nil, tryAgain.because("bodies of %d bytes are being received already: raise limits.in_flight", g.opt.InFlightBytes)
 	}
 	return nil, badPayload.because("the body could not be read to its end: %v", err)
 }

@@ -72,7 +72,7 @@ func (g *Gateway) unpack(src *Source, req *Request) (release func(), rp reply) {
 	book := payload.MaxUnpacked(len(req.Body), src.MaxBodyBytes)
 	if g.inFlight.Add(book) > g.opt.InFlightBytes {
 		g.inFlight.Add(-book)
-		return release, tryAgain.because("bodies of %d bytes are being received already", g.opt.InFlightBytes)
+		return release, tryAgain.because("bodies of %d bytes are being received already: raise limits.in_flight", g.opt.InFlightBytes)
 	}
 	req.Plain, rp = src.plain(req, src.MaxBodyBytes)
 	return func() { g.inFlight.Add(-book) }, rp

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -203,6 +204,9 @@ func (s Scheme) Traits() (list []string) {
 	}
 	if s.Ack != nil {
 		list = append(list, "own answer")
+	}
+	if s.MaxBody > 0 {
+		list = append(list, fmt.Sprintf("bodies up to %d MiB", s.MaxBody>>20))
 	}
 	return list
 }

@@ -84,6 +84,9 @@ type Scheme struct {
 	Batch *Batch `json:"batch,omitempty" yaml:"batch,omitempty"`
 	// Jobs tells where a body holds what a job needs; nil: the sender runs none.
 	Jobs *Jobs `json:"jobs,omitempty" yaml:"jobs,omitempty"`
+	// MaxBody is the largest body that the sender sends, in bytes; zero: not known, or the
+	// gateway's usual limit is enough. A source's own max_body goes before it.
+	MaxBody int64 `json:"max_body,omitempty" yaml:"max_body,omitempty"`
 	// Ack is the answer that the sender insists on; nil: the gateway's usual one.
 	Ack *Ack `json:"ack,omitempty" yaml:"ack,omitempty"`
 }

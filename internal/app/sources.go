@@ -89,7 +89,8 @@ func buildSources(cfg *config.Config, kept keys) ([]Source, error) {
 // limit applies what the configuration says of any source.
 func (s *Source) limit(cfg *config.Config) {
 	set := cfg.Sources[s.Name]
-	s.MaxBodyBytes = cfg.Limits.MaxBodyBytes
+	// A sender whose bodies are known to be larger brings its own limit.
+	s.MaxBodyBytes = max(s.MaxBodyBytes, cfg.Limits.MaxBodyBytes)
 	if set.MaxBodyBytes > 0 {
 		s.MaxBodyBytes = set.MaxBodyBytes
 	}
@@ -127,6 +128,7 @@ func falSource(cfg *config.Config) (Source, error) {
 	if err != nil {
 		return Source{}, err
 	}
+	src.MaxBodyBytes = fal.MaxBody
 	return Source{
 		Source: src, Interpreter: fal.Interpreter{}, Types: fal.Samples,
 		Sign:   signer("FAL_WEBHOOK_SECRET", secrets, func(r *gaff.Request, secret string, _ time.Time) { fal.Sign(r, secret) }),

@@ -326,6 +326,29 @@ sources:
 	}
 }
 
+func TestPublicAddressesAreChecked(t *testing.T) {
+	t.Parallel()
+	for setting, want := range map[string]string{
+		"WEBHOOK_BASE_URL=https://h.example.com/":                                       "",
+		"WEBHOOK_BASE_URL=https://h.example.com/edge":                                   "",
+		"WEBHOOK_BASE_URL=https://h.example.com/api/v1/webhooks":                        "must be the base only",
+		"WEBHOOK_BASE_URL=https://h.example.com/edge//API/v1/webhooks/fal":              "must be the base only",
+		"WEBHOOK_BASE_URL=https://h.example.com/?a=b":                                   "query",
+		"WEBHOOK_BASE_URL=https://h.example.com/#":                                      "fragment",
+		"WEBHOOK_BASE_URL=https://u:p@h.example.com":                                    "user or password",
+		"FAL_WEBHOOK_URL=https://h.example.com/api/v1/webhooks/fal":                     "",
+		"FAL_WEBHOOK_URL=https://h.example.com/api/v1/webhooks/fal/api/v1/webhooks/fal": "twice",
+		"FAL_WEBHOOK_URL=https://h.example.com/api/v1/webhooks/fal?a=b":                 "query",
+		"LASTFRAME_WEBHOOK_URL=https://h.example.com/api/v1/webhooks/lastframe#x":       "fragment",
+		"LASTFRAME_WEBHOOK_URL=https://u@h.example.com/api/v1/webhooks/lastframe":       "user or password",
+	} {
+		_, err := Load(LoadOptions{Dir: t.TempDir(), Environ: []string{setting}})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", setting, err, want)
+		}
+	}
+}
+
 func TestBrokenFiles(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

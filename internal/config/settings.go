@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -106,19 +107,19 @@ var settings = []setting{
 		name: "WEBHOOK_BASE_URL", flag: "base-url", norm: trimSlash,
 		help:  "public base of this gateway, from which the addresses for providers are built",
 		field: func(c *Config) any { return &c.BaseURL },
-		check: func(c *Config) error { return checkBase(c.BaseURL) },
+		check: func(c *Config) error { return checkPublicBase(c.BaseURL) },
 	},
 	{
 		name:  "FAL_WEBHOOK_URL",
 		help:  "the address given to fal, over the one built from the base",
 		field: func(c *Config) any { return &c.FalWebhookURL },
-		check: func(c *Config) error { return checkURL(c.FalWebhookURL) },
+		check: func(c *Config) error { return checkWebhookURL(c.FalWebhookURL) },
 	},
 	{
 		name:  "LASTFRAME_WEBHOOK_URL",
 		help:  "the address given to Last Frame, over the one built from the base",
 		field: func(c *Config) any { return &c.LastFrameWebhookURL },
-		check: func(c *Config) error { return checkURL(c.LastFrameWebhookURL) },
+		check: func(c *Config) error { return checkWebhookURL(c.LastFrameWebhookURL) },
 	},
 	{
 		name:  "WEBHOOK_SECRET",
@@ -340,7 +341,7 @@ var settings = []setting{
 		check: func(c *Config) error { return checkPositive(c.Media.LinkFor, "a duration such as 24h") },
 	},
 
-	limit("max_body", "largest webhook", "a size such as 1MiB", func(l *Limits) any { return &l.MaxBodyBytes }),
+	limit("max_body", "largest webhook; fal and some presets take larger ones (docs/presets.md)", "a size such as 1MiB", func(l *Limits) any { return &l.MaxBodyBytes }),
 	limit("max_header", "largest header of a request", "a size such as 16KiB", func(l *Limits) any { return (*size)(&l.MaxHeaderBytes) }),
 	limit("read_timeout", "time for a whole request", "a duration such as 15s", func(l *Limits) any { return &l.ReadTimeout }),
 	limit("header_timeout", "time for the header of a request", "a duration such as 5s", func(l *Limits) any { return &l.HeaderTimeout }),
@@ -556,7 +557,7 @@ func checkURL(text string) error {
 	if u.User != nil {
 		return errors.New("must not hold a user or password")
 	}
-	if u.Fragment != "" {
+	if strings.Contains(text, "#") {
 		return errors.New("must not hold a fragment (#…)")
 	}
 	return nil
@@ -570,6 +571,33 @@ func checkBase(text string) error {
 		return errors.New("must not hold a query (?…): paths are joined to it")
 	}
 	return nil
+}
+
+// receivingPath is where webhooks come in, below the public base.
+const receivingPath = "/api/v1/webhooks"
+
+// receiving counts how often a URL's path has the receiving path in it.
+func receiving(text string) int {
+	u, err := url.Parse(text)
+	if err != nil {
+		return 0
+	}
+	return strings.Count(strings.ToLower(path.Clean(u.Path))+"/", receivingPath+"/")
+}
+
+func checkPublicBase(text string) error {
+	if receiving(text) > 0 {
+		return fmt.Errorf("must be the base only, without %s: gaff joins the path and the source's name to it", receivingPath)
+	}
+	return checkBase(text)
+}
+
+// checkWebhookURL checks a whole webhook address, to which gaff joins a callback token.
+func checkWebhookURL(text string) error {
+	if receiving(text) > 1 {
+		return fmt.Errorf("holds the path %s twice; write it once, such as https://hooks.example.com%s/fal", receivingPath, receivingPath)
+	}
+	return checkBase(text)
 }
 
 // checkOrigins wants models beside origins: whoever can see the page could use them all.

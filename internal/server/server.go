@@ -107,7 +107,7 @@ func Handler(o Options) http.Handler {
 		switch {
 		case p == managePath || p == managePath+"/":
 			o.API.ServeHTTP(w, r)
-		case strings.HasPrefix(p, gaff.PathPrefix):
+		case receiving(p):
 			o.Ingest.ServeHTTP(w, r)
 		case !clean(p):
 			// The mux would redirect, and a sender takes a redirect for a failure it must
@@ -119,6 +119,13 @@ func Handler(o Options) http.Handler {
 			mux.ServeHTTP(w, r)
 		}
 	})
+}
+
+// receiving reports whether a path is meant for the receiving addresses: below their prefix,
+// or where it leads to them without the slashes and dots that are too many. What is wrong
+// with the rest of it is recorded there.
+func receiving(p string) bool {
+	return strings.HasPrefix(p, gaff.PathPrefix) || strings.HasPrefix(path.Clean(p)+"/", gaff.PathPrefix)
 }
 
 func showsKey(r *http.Request) bool {

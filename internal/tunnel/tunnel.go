@@ -268,9 +268,10 @@ func serve(ctx context.Context, ln net.Listener, ingest http.Handler, o ServeOpt
 // the console and the API are not for strangers, whatever they can show.
 func Handler(ingest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rest, ok := strings.CutPrefix(r.URL.Path, gaff.PathPrefix)
+		// A slash too many is served, as it is without a tunnel.
+		rest, ok := strings.CutPrefix(path.Clean(r.URL.Path), gaff.PathPrefix)
 		source, _, _ := strings.Cut(rest, "/")
-		if !ok || source == "" || strings.EqualFold(source, "manage") || strings.TrimSuffix(r.URL.Path, "/") != path.Clean(r.URL.Path) {
+		if !ok || source == "" || strings.EqualFold(source, "manage") {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = w.Write([]byte(`{"error":"Not found"}` + "\n"))

@@ -90,6 +90,7 @@ func Source(o Options) (gaff.Source, error) {
 	}
 	src := gaff.Source{
 		Name: o.Name, Verifier: o.Verifier, Parser: p, Handshaker: o.Handshaker, Quiet: o.Quiet, About: o.About,
+		MaxBodyBytes: o.Scheme.MaxBody,
 	}
 	if a := o.Scheme.Ack; a != nil {
 		status := cmp.Or(a.Status, http.StatusOK)

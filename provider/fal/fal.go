@@ -100,6 +100,10 @@ func Source(o Options) (gaff.Source, error) {
 	return gaff.Source{Name: Name, Verifier: v, Parser: Parser{}, About: about}, nil
 }
 
+// MaxBody is enough for results that hold their pictures as data: links, which fal makes
+// of inputs with sync_mode.
+const MaxBody = 32 << 20
+
 type verifier struct {
 	real     *verify.Verifier
 	users    []string       // see Options
