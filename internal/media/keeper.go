@@ -298,10 +298,10 @@ func (k *Keeper) examine(m *pipeline.Media, p *part) (*made, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+	info.ContentType = mediafile.Kind(info.ContentType, []string{m.ContentType, p.mark.Type}, []string{givenName(m), linkName(m)})
 	if err := k.allowed(info.ContentType); err != nil {
 		return nil, err
 	}
-	info.ContentType = better(info.ContentType, m.ContentType, p.mark.Type)
 	c := &made{size: p.size, sha256: hex.EncodeToString(hash.Sum(nil)), info: info}
 	c.key = keyOf("sha256", c.sha256)
 	return c, nil
@@ -358,153 +358,12 @@ func Matches(pattern, contentType string) bool {
 	return pattern == contentType
 }
 
-// better prefers what was said of a file over what its bytes do not tell: formats of 3D
-// models are plain text, weights plain bytes. What runs in a browser is never believed.
-func better(sniffed string, said ...string) string {
-	if sniffed != "application/octet-stream" && sniffed != "text/plain" {
-		return sniffed
-	}
-	for _, text := range said {
-		text, _, _ = strings.Cut(strings.ToLower(text), ";")
-		text = strings.TrimSpace(text)
-		kind, sub, ok := strings.Cut(text, "/")
-		if !ok || sub == "" || len(text) > 100 || strings.ContainsFunc(text, notToken) || text == "application/octet-stream" {
-			continue
-		}
-		if kind == "model" || kind == "application" && !scriptable(text) {
-			return text
-		}
-	}
-	return sniffed
-}
-
-func notToken(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),:;<=>?@[\]{}`, r) }
-
-// resumes is how often a download that is cut off is taken up again within one try.
-const resumes = 3
-
-// fetch downloads the file behind a link, or what is missing of it.
-func (k *Keeper) fetch(ctx context.Context, link string, p *part) error {
-	if p.mark.Whole {
-		return nil
-	}
-	if len(link) > 5 && strings.EqualFold(link[:5], "data:") {
-		contentType, data, err := pipeline.ReadDataLink(link)
-		if err != nil {
-			return never("%w", err)
-		}
-		if int64(len(data)) > k.o.MaxSize {
-			return k.tooLarge()
-		}
-		if err := p.begin(mark{Type: contentType}); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		if _, err := p.Write(data); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		p.mark.Whole = true
-		return nil
-	}
-	for n := 0; ; n++ {
-		before := p.size
-		err := k.download(ctx, link, p)
-		_, judged := errors.AsType[*fault](err)
-		if err == nil || judged || n == resumes || p.mark.From == "" || p.size <= before || errors.Is(err, errStalled) {
-			return err
-		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
-// download makes one request for what is missing, and writes it.
-func (k *Keeper) download(ctx context.Context, link string, p *part) error {
-	watch, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	req, err := http.NewRequestWithContext(watch, http.MethodGet, link, nil)
-	if err != nil {
-		return never("the link cannot be read")
-	}
-	req.Header.Set("Accept", "*/*")
-	req.Header.Set("Accept-Encoding", "identity")
-	p.ask(req)
-	resp, err := k.o.Client.Do(req)
-	if err != nil {
-		return cause(watch, err)
-	}
-	defer resp.Body.Close()
-	if err := judge(resp, p.size > 0); err != nil {
-		return err
-	}
-	if err := p.take(resp); err != nil {
-		return err
-	}
-	left := k.o.MaxSize - p.size
-	if resp.ContentLength > left {
-		return k.tooLarge()
-	}
-	body := &stallWatch{r: resp.Body, stall: func() { cancel(errStalled) }}
-	body.timer = time.AfterFunc(stallAfter, body.tick)
-	defer body.stop()
-	n, err := io.Copy(p, io.LimitReader(body, left+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("after %d bytes: %w", p.size, cause(watch, err))
-	case n > left:
-		return k.tooLarge()
-	case n < resp.ContentLength:
-		return fmt.Errorf("after %d bytes, %d too few: %w", p.size, resp.ContentLength-n, io.ErrUnexpectedEOF)
-	}
-	p.mark.Whole = true
-	return nil
-}
-
-func (k *Keeper) tooLarge() error {
-	return never("the file is larger than media.max_size, %d bytes", k.o.MaxSize)
-}
-
 // cause prefers why a request was ended over that it was.
 func cause(ctx context.Context, err error) error {
 	if c := context.Cause(ctx); c != nil && errors.Is(err, context.Canceled) {
 		return c
 	}
 	return err
-}
-
-// judge reads an answer's status; ranged: where a part of the file was asked for.
-func judge(resp *http.Response, ranged bool) error {
-	f := &fault{storage: pipeline.StorageFailed, err: fmt.Errorf("the link answers %s", resp.Status)}
-	switch code := resp.StatusCode; {
-	case ranged && code == http.StatusRequestedRangeNotSatisfiable:
-		return nil // take begins anew
-	case code == http.StatusOK || ranged && code == http.StatusPartialContent:
-		if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-			return never("the link answers in encoding %.20q, which was not asked for", e)
-		}
-		return nil
-	case code == http.StatusNotFound || code == http.StatusGone || code == http.StatusForbidden || code == http.StatusUnauthorized:
-		// Links that have ended answer with each of these.
-		f.storage = pipeline.StorageGone
-		return f
-	case code == http.StatusTooManyRequests || code >= 500 || code == http.StatusRequestTimeout:
-		f.wait = retryAfter(resp.Header.Get("Retry-After"))
-		return f
-	}
-	f.final = true
-	return f
-}
-
-func retryAfter(text string) time.Duration {
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
-		return min(time.Duration(min(seconds, 1e6))*time.Second, maxWait)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return min(max(time.Until(at), 0), maxWait)
-	}
-	return 0
 }
 
 var errStalled = fmt.Errorf("the download has stalled: less than %d KiB in %s", minProgress>>10, stallAfter)
@@ -579,38 +438,4 @@ func (k *Keeper) Again(ctx context.Context, id string) error {
 		}
 		return tx.Emit(ctx, ev, own)
 	})
-}
-
-// extensions for the names of downloads, where the link has none.
-var extensions = map[string]string{
-	"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif", "video/mp4": ".mp4", "video/webm": ".webm",
-	"video/quicktime": ".mov", "audio/mpeg": ".mp3", "audio/wav": ".wav", "audio/ogg": ".ogg", "audio/flac": ".flac",
-	"audio/x-m4a": ".m4a", "audio/mp4": ".m4a", "model/gltf-binary": ".glb", "application/zip": ".zip", "application/json": ".json",
-}
-
-// FileName is what a download of the file is called: as the provider called it, else by
-// its id.
-func FileName(m *pipeline.Media) string {
-	var facts struct {
-		Name string `json:"file_name"`
-	}
-	_ = json.Unmarshal(m.Metadata, &facts)
-	name := path.Base(strings.ReplaceAll(facts.Name, `\`, "/"))
-	safe := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '-', r == '_':
-			return r
-		}
-		return '_'
-	}, name)
-	if len(safe) > 100 {
-		safe = safe[len(safe)-100:]
-	}
-	if strings.Trim(safe, "._") == "" {
-		safe = m.ID
-	}
-	if path.Ext(safe) == "" {
-		safe += extensions[m.ContentType]
-	}
-	return strings.TrimLeft(safe, ".")
 }

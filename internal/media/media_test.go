@@ -365,10 +365,10 @@ func TestWhatGoesWrong(t *testing.T) {
 		"data without comma": {link: "data:image/png;base64", storage: pipeline.StorageFailed, says: "no comma", attempts: 1, delivery: "dead"},
 		"data, no base64":    {link: "data:image/png;base64,!!!", storage: pipeline.StorageFailed, says: "not base64", attempts: 1, delivery: "dead"},
 		"no link":            {link: "http://[", storage: pipeline.StorageFailed, says: "cannot be read", attempts: 1, delivery: "dead"},
-		"compressed": {host: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-			rw.Header().Set("Content-Encoding", "gzip")
-			_, _ = rw.Write(picture)
-		}), storage: pipeline.StorageFailed, says: "encoding", attempts: 1, delivery: "dead"},
+		"in br":              {host: encodedAs("br", []byte("\x0b\x02\x80")), storage: pipeline.StorageFailed, says: "encoding br", attempts: 10, delivery: "dead"},
+		"in gzip, cut off":   {host: encodedAs("gzip", zipped(picture)[:40]), storage: pipeline.StorageFailed, says: "unexpected EOF", attempts: 10, delivery: "dead"},
+		"in gzip, a bomb":    {host: encodedAs("gzip", zipped(large)), storage: pipeline.StorageFailed, says: "larger than", attempts: 1, delivery: "dead"},
+		"part of a file":     {host: partial("bytes 0-69/200"), storage: pipeline.StorageFailed, says: "206", attempts: 10, delivery: "dead"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, func(o *media.Options) { o.Types = c.types }, func(t *testing.T, w *world) {
@@ -652,7 +652,7 @@ func TestLinks(t *testing.T) {
 		if page, err := w.store.Media(context.Background(), pipeline.MediaFilter{}); err != nil || page.Items[0].StoredURL != stored || w.row(id).StoredURL != stored {
 			t.Errorf("rows are read with the link %q, %v", page.Items[0].StoredURL, err)
 		}
-		if !strings.HasPrefix(stored, "http://gaff.test/media/"+id+"/file/a_picture.png?") {
+		if !strings.HasPrefix(stored, "http://gaff.test/media/"+id+"/file/a%20picture.png?") {
 			t.Errorf("link %s", stored)
 		}
 		get := func(link string, header ...string) *http.Response {
@@ -672,7 +672,7 @@ func TestLinks(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		for name, want := range map[string]string{
 			"Content-Type": "image/png", "X-Content-Type-Options": "nosniff", "Etag": `"` + m.SHA256 + `"`,
-			"Content-Disposition": `inline; filename=a_picture.png`, "Cross-Origin-Resource-Policy": "cross-origin",
+			"Content-Disposition": `inline; filename="a picture.png"`, "Cross-Origin-Resource-Policy": "cross-origin",
 		} {
 			if got := resp.Header.Get(name); got != want {
 				t.Errorf("%s: %q, want %q", name, got, want)
@@ -700,10 +700,10 @@ func TestLinks(t *testing.T) {
 			code int
 		}{
 			"another file":     {strings.Replace(stored, id, "med_other", 1), 403},
-			"another variant":  {strings.Replace(stored, "/file/a_picture.png", "/thumbnail", 1), 403},
+			"another variant":  {strings.Replace(stored, "/file/a%20picture.png", "/thumbnail", 1), 403},
 			"a later end":      {strings.Replace(stored, "expires=", "expires=9", 1), 403},
 			"no signature":     {stored[:strings.Index(stored, "signature=")], 403},
-			"another name":     {strings.Replace(stored, "a_picture", "other", 1), 200},
+			"another name":     {strings.Replace(stored, "a%20picture", "other", 1), 200},
 			"no variant":       {"http://gaff.test/media/" + id, 404},
 			"unknown variant":  {"http://gaff.test/media/" + id + "/secret", 404},
 			"far too many":     {"http://gaff.test/media/a/file/b/c", 404},
@@ -774,7 +774,9 @@ func TestFileName(t *testing.T) {
 	for metadata, want := range map[string]string{
 		`{"file_name":"film.mp4"}`: "film.mp4", `{"file_name":"../../etc/passwd"}`: "passwd.png", `{"file_name":"a\"b\r\nc.png"}`: "a_b__c.png",
 		`{"file_name":"C:\\x\\y.png"}`: "y.png", `{}`: "med_1.png", ``: "med_1.png", `{"file_name":".."}`: "med_1.png", `{"file_name":".bashrc"}`: "bashrc",
-		`{"file_name":"ünï.png"}`: "_n_.png",
+		`{"file_name":"ünï.png"}`: "ünï.png", `{"file_name":"小說 1.png"}`: "小說 1.png", `{"file_name":"😀.png"}`: "😀.png", `{"file_name":"שלום"}`: "שלום.png",
+		`{"file_name":"gnp.\u202eexe.png"}`: "gnp.exe.png", `{"file_name":"a:b?.png"}`: "a_b_.png", `{"file_name":" .x "}`: "x",
+		`{"file_name":"` + strings.Repeat("é", 200) + `.webp"}`: strings.Repeat("é", 97) + ".webp",
 	} {
 		got := media.FileName(&pipeline.Media{ID: "med_1", ContentType: "image/png", Metadata: json.RawMessage(metadata)})
 		if got != want {

@@ -139,13 +139,19 @@ func (p *part) ask(req *http.Request) {
 	}
 }
 
-// take prepares for an answer's body: the rest of the file, or all of it, where the host
-// has another by now or does not know of parts.
-func (p *part) take(resp *http.Response) error {
-	switch got := resp.Header.Get("Content-Range"); {
-	case resp.StatusCode == http.StatusOK:
-		return p.begin(mark{From: validator(resp.Header), Type: resp.Header.Get("Content-Type")})
-	case resp.StatusCode != http.StatusPartialContent || !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", p.size)):
+// take prepares for an answer's body: the rest of the file, or all of it, if the host has
+// another by now or does not know of parts. A packed body is always all of it: one that is
+// cut off starts over.
+func (p *part) take(resp *http.Response, packed bool) error {
+	got := resp.Header.Get("Content-Range")
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK || code == http.StatusNonAuthoritativeInfo || code == http.StatusPartialContent && p.size == 0:
+		m := mark{From: validator(resp.Header), Type: resp.Header.Get("Content-Type")}
+		if packed {
+			m.From = ""
+		}
+		return p.begin(m)
+	case code != http.StatusPartialContent || packed || !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", p.size)):
 		return errors.Join(fmt.Errorf("asked for what follows byte %d, the link answers %s %.60q", p.size, resp.Status, got), p.begin(mark{}))
 	}
 	return nil

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -176,11 +175,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *pipeline.Media
 	h.Set("Content-Security-Policy", "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	h.Set("Referrer-Policy", "no-referrer")
-	disposition := "inline"
+	kind := "inline"
 	if !showable(contentType) {
-		disposition = "attachment"
+		kind = "attachment"
 	}
-	h.Set("Content-Disposition", mime.FormatMediaType(disposition, map[string]string{"filename": name}))
+	h.Set("Content-Disposition", disposition(kind, name))
 	h.Set("Cache-Control", "private, no-cache")
 	if cacheFor > 0 {
 		h.Set("Cache-Control", fmt.Sprintf("private, max-age=%d, immutable", int(cacheFor.Seconds())))
@@ -216,14 +215,4 @@ func showable(contentType string) bool {
 	}
 	kind, _, _ := strings.Cut(contentType, "/")
 	return kind == "video" || kind == "audio"
-}
-
-// scriptable are the types that a browser may run.
-func scriptable(contentType string) bool {
-	for _, word := range []string{"html", "xml", "svg", "script", "flash", "pdf", "css", "xsl"} {
-		if strings.Contains(contentType, word) {
-			return true
-		}
-	}
-	return false
 }

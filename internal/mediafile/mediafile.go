@@ -53,6 +53,9 @@ func Probe(r io.ReaderAt, size int64) (info Info, err error) {
 	kind := mimetype.Detect(head)
 	info.ContentType, _, _ = strings.Cut(kind.String(), ";")
 	info.Extension = kind.Extension()
+	if known := magic(info.ContentType, head); known != info.ContentType {
+		info.ContentType, info.Extension = known, ""
+	}
 	defer func() {
 		// A parser that stumbles over a hostile file costs the facts, not the process.
 		if p := recover(); p != nil {

@@ -71,9 +71,15 @@ func TestProbeOfOtherThings(t *testing.T) {
 		"hello":                   "text/plain",
 		"<!doctype html><script>": "text/html",
 		`<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>`: "image/svg+xml",
-		"glTF\x02\x00\x00\x00": "model/gltf-binary",
-		"\x00\x01\x02\x03\x04": "application/octet-stream",
-		`{"a":1}`:              "application/json",
+		"glTF\x02\x00\x00\x00":             "model/gltf-binary",
+		"\x00\x01\x02\x03\x04":             "application/octet-stream",
+		`{"a":1}`:                          "application/json",
+		"ply\nformat ascii 1.0\n":          "model/ply",
+		"Kaydara FBX Binary  \x00\x1a\x00": "model/fbx",
+		"PXR-USDC\x00\x00":                 "model/vnd.usd",
+		"WEBVTT\n\n00:00":                  "text/vtt",
+		"PK\x03\x04\x0a\x00\x00\x00\x00\x00" + strings.Repeat("\x00", 16) + "\x06\x00\x00\x00a.usdc": "model/vnd.usdz+zip",
+		"PK\x03\x04\x0a\x00\x00\x00\x00\x00" + strings.Repeat("\x00", 16) + "\xff\xff\x00\x00a.usdc": "application/zip",
 	} {
 		got, err := Probe(strings.NewReader(text), int64(len(text)))
 		if err != nil || got.ContentType != want {
@@ -82,6 +88,38 @@ func TestProbeOfOtherThings(t *testing.T) {
 	}
 	if _, err := Probe(broken{}, 100); err == nil {
 		t.Error("a file that cannot be read is no error")
+	}
+}
+
+func TestKind(t *testing.T) {
+	t.Parallel()
+	const octets, plain, zipped = "application/octet-stream", "text/plain", "application/zip"
+	for _, c := range []struct {
+		sniffed     string
+		said, names []string
+		want        string
+	}{
+		{"image/png", []string{"model/obj"}, []string{"a.obj"}, "image/png"},
+		{zipped, []string{"", "Model/vnd.USDZ+zip; a=b"}, nil, "model/vnd.usdz+zip"},
+		{zipped, []string{"application/octet-stream"}, []string{"a.usdz"}, "model/vnd.usdz+zip"},
+		{zipped, []string{"application/x-thing"}, []string{"a.obj"}, zipped},
+		{zipped, []string{"application/epub+zip"}, nil, "application/epub+zip"},
+		{plain, []string{"text/plain", "text/plain"}, []string{"", "e.obj"}, "model/obj"},
+		{plain, []string{"model/mtl"}, []string{"a.obj"}, "model/mtl"},
+		{plain, []string{"text/vtt"}, nil, "text/vtt"},
+		{plain, []string{"text/html", "image/svg+xml", "application/javascript", "text/xml"}, []string{"a.html"}, plain},
+		{plain, []string{"image/png", "video/mp4"}, []string{"a.png"}, plain},
+		{"application/json", []string{"application/json"}, []string{"a.gltf"}, "model/gltf+json"},
+		{"application/json", []string{"application/x-thing"}, nil, "application/json"},
+		{octets, []string{"application/x-weights"}, []string{"a.fbx"}, "application/x-weights"},
+		{octets, []string{"binary/octet-stream", "image/png"}, []string{"A.FBX"}, "model/fbx"},
+		{octets, []string{"audio/pcm"}, nil, "audio/pcm"},
+		{octets, []string{"application/pdf", "application/xhtml+xml", "no type"}, nil, octets},
+		{"text/html", []string{"model/obj"}, []string{"a.obj"}, "text/html"},
+	} {
+		if got := Kind(c.sniffed, c.said, c.names); got != c.want {
+			t.Errorf("%s said to be %q, called %q: %s, want %s", c.sniffed, c.said, c.names, got, c.want)
+		}
 	}
 }
 

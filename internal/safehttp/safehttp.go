@@ -81,7 +81,11 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.Header.Set("User-Agent", g.o.UserAgent)
 	}
-	return g.next.RoundTrip(req)
+	resp, err := g.next.RoundTrip(req)
+	if err == nil && len(resp.Header["Location"]) > 0 {
+		resp.Header.Set("Location", location(resp.Header.Get("Location")))
+	}
+	return resp, err
 }
 
 // CloseIdleConnections makes http.Client.CloseIdleConnections work.

@@ -1,0 +1,114 @@
+package safehttp
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+var errLink = errors.New("the link cannot be read")
+
+// ParseLink reads a link to a file as browsers do: what may not stand in a request is
+// escaped, an escape that is there stays as it is written, tabs and line breaks are dropped,
+// and so is the fragment. url.Parse alone would undo escapes beside a raw letter, so that
+// another object is asked for.
+func ParseLink(link string) (*url.URL, error) {
+	link = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(link)
+	link = strings.TrimFunc(link, func(r rune) bool { return r <= ' ' })
+	scheme, rest, ok := strings.Cut(link, ":")
+	if !ok {
+		return nil, errLink
+	}
+	rest, _, _ = strings.Cut(rest, "#")
+	rest, query, hasQuery := strings.Cut(rest, "?")
+	rest, ok = strings.CutPrefix(strings.ReplaceAll(rest, `\`, "/"), "//")
+	if !ok {
+		return nil, errLink
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	host, err := ascii(host)
+	if err != nil {
+		return nil, err
+	}
+	text := scheme + "://" + host + escape("/"+path, inPath)
+	if hasQuery {
+		text += "?" + escape(query, inQuery)
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errLink // its text may hold a key
+	}
+	return u, nil
+}
+
+// ascii is a host as it is asked for: names in other letters become Punycode.
+func ascii(host string) (string, error) {
+	for i := range len(host) {
+		if host[i] < 0x80 {
+			continue
+		}
+		name, port, hasPort := strings.Cut(host, ":")
+		name, err := idna.Lookup.ToASCII(name)
+		if err != nil {
+			return "", fmt.Errorf("%w: its host %.100q is no name", errLink, host)
+		}
+		if hasPort {
+			name += ":" + port
+		}
+		return name, nil
+	}
+	return host, nil
+}
+
+// What stays as it is in a path, beside letters, digits and escapes, and in a query. The
+// path has what url.URL sends as written.
+const (
+	inPath  = "-._~!$&'()*+,;=:@[]/"
+	inQuery = "-._~!$&()*+,;=:@[]/?%^`{|}\\"
+)
+
+// escape escapes each byte that is neither a letter, a digit nor kept. A % that begins no
+// escape is escaped unless it is kept.
+func escape(text, kept string) string {
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(text) {
+		c := text[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte(kept, c) >= 0,
+			c == '%' && i+2 < len(text) && isHex(text[i+1]) && isHex(text[i+2]):
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+		}
+	}
+	return b.String()
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+// location is where a redirect leads, escaped as in a link.
+func location(text string) string {
+	text, _, _ = strings.Cut(text, "#")
+	text, query, hasQuery := strings.Cut(text, "?")
+	host := ""
+	if i := strings.Index(text, "://"); i >= 0 {
+		end := strings.IndexByte(text[i+3:], '/')
+		if end < 0 {
+			end = len(text) - i - 3
+		}
+		host, text = text[:i+3+end], text[i+3+end:]
+	}
+	text = host + escape(text, inPath)
+	if hasQuery {
+		text += "?" + escape(query, inQuery)
+	}
+	return text
+}
