@@ -3,12 +3,12 @@ package pipeline
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/url"
 	"strings"
+
+	"gaff/internal/payload"
 )
 
 const (
@@ -19,7 +19,8 @@ const (
 )
 
 // ReadDataLink returns what a link holds that begins with "data:". The content type is as
-// it says, and may be empty.
+// it says, and may be empty. It is read as browsers do: base64 may lack its padding, hold
+// white space and escapes, or be of the alphabet for URLs; a % that is no escape stays.
 func ReadDataLink(link string) (contentType string, data []byte, err error) {
 	if !isDataLink(link) {
 		return "", nil, errors.New("the link is no data: link")
@@ -28,19 +29,26 @@ func ReadDataLink(link string) (contentType string, data []byte, err error) {
 	if !ok {
 		return "", nil, errors.New("the data: link has no comma")
 	}
-	contentType, encoded := strings.CutSuffix(head, ";base64")
-	if !encoded || strings.Contains(body, "%") {
-		if body, err = url.PathUnescape(body); err != nil {
-			return "", nil, errors.New("the data: link cannot be read")
-		}
-	}
+	contentType, encoded := cutBase64(head)
 	if !encoded {
-		return contentType, []byte(body), nil
+		return contentType, payload.Unpercent(body), nil
 	}
-	if data, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(body, "=")); err != nil {
+	if strings.Contains(body, "%") {
+		body = string(payload.Unpercent(body))
+	}
+	if data, err = payload.Base64(body); err != nil {
 		return "", nil, errors.New("the data: link is not base64")
 	}
 	return contentType, data, nil
+}
+
+// cutBase64 cuts the mark of base64 from a data: link's head.
+func cutBase64(head string) (contentType string, encoded bool) {
+	i := strings.LastIndexByte(head, ';')
+	if i < 0 || !strings.EqualFold(strings.TrimSpace(head[i+1:]), "base64") {
+		return strings.TrimSpace(head), false
+	}
+	return strings.TrimSpace(head[:i]), true
 }
 
 func isDataLink(link string) bool {
@@ -89,7 +97,8 @@ func eachDataLink(text json.RawMessage, yield func(link string) bool) {
 		if err != nil {
 			return
 		}
-		if link, ok := token.(string); ok && len(link) > maxDataLink && isDataLink(link) && !yield(link) {
+		text, _ := token.(string)
+		if link := strings.TrimSpace(text); len(link) > maxDataLink && isDataLink(link) && !yield(link) {
 			return
 		}
 	}

@@ -11,23 +11,33 @@ import (
 	"testing/synctest"
 
 	"gaff"
+	"gaff/internal/fuzzseed"
 	"gaff/pipeline"
 )
 
 func TestReadDataLink(t *testing.T) {
 	t.Parallel()
 	for link, want := range map[string]string{
-		"data:image/png;base64,AQID":         "image/png|\x01\x02\x03|",
-		"DATA:image/png;base64,AQI=":         "image/png|\x01\x02|",
-		"data:image/png;base64,AQI%3D":       "image/png|\x01\x02|",
-		"data:text/plain,a%20b,c":            "text/plain|a b,c|",
-		"data:,":                             "||",
-		"data:image/png;base64":              "||the data: link has no comma",
-		"data:image/png;base64,!":            "||the data: link is not base64",
-		"data:text/plain,%zz":                "||the data: link cannot be read",
-		"https://cdn.example.com/":           "||the link is no data: link",
-		"data:image/png;base64,AQID\nBAUG":   "image/png|\x01\x02\x03\x04\x05\x06|",
-		"data:text/plain;charset=utf-8,\xff": "text/plain;charset=utf-8|\xff|",
+		"data:image/png;base64,AQID":                 "image/png|\x01\x02\x03|",
+		"DATA:image/png;base64,AQI=":                 "image/png|\x01\x02|",
+		"data:image/png;base64,AQI%3D":               "image/png|\x01\x02|",
+		"data:text/plain,a%20b,c":                    "text/plain|a b,c|",
+		"data:,":                                     "||",
+		"data:image/png;base64":                      "||the data: link has no comma",
+		"data:image/png;base64,!":                    "||the data: link is not base64",
+		"data:text/plain,%zz%41":                     "text/plain|%zzA|",
+		"data:,x":                                    "|x|",
+		"data:;base64,AQID":                          "|\x01\x02\x03|",
+		"data:image/png;base64,A QI\tD":              "image/png|\x01\x02\x03|",
+		"data:image/png;base64,_-8":                  "image/png|\xff\xef|",
+		"data:image/png;base64,/+8=":                 "image/png|\xff\xef|",
+		"data: image/png ; BASE64 ,AQID":             "image/png|\x01\x02\x03|",
+		"data:image/png;charset=x;base64,%41%51%49D": "image/png;charset=x|\x01\x02\x03|",
+		"data:image/svg+xml;utf8,<svg a='%23'/>":     "image/svg+xml;utf8|<svg a='#'/>|",
+		"data:image/png;base64;name=x,AQID":          "image/png;base64;name=x|AQID|",
+		"https://cdn.example.com/":                   "||the link is no data: link",
+		"data:image/png;base64,AQID\nBAUG":           "image/png|\x01\x02\x03\x04\x05\x06|",
+		"data:text/plain;charset=utf-8,\xff":         "text/plain;charset=utf-8|\xff|",
 	} {
 		contentType, data, err := pipeline.ReadDataLink(link)
 		fault := ""
@@ -87,6 +97,21 @@ func TestLongDataLinksAreInTheResultOnly(t *testing.T) {
 		jobs, err := s.st.Jobs(context.Background(), pipeline.JobFilter{Cursor: gaff.Cursor{Limit: 5}})
 		if err != nil || jobs.Items[0].Result != nil || jobs.Items[0].ResultSize != int64(len(result)) || j.ResultSize != int64(len(result)) {
 			t.Errorf("the list has %d bytes of %d, %v", len(jobs.Items[0].Result), jobs.Items[0].ResultSize, err)
+		}
+	})
+}
+
+// A data: link holds at most what was written in it, and its short form is known as one.
+func FuzzReadDataLink(f *testing.F) {
+	for _, link := range []string{"data:image/png;base64,AQID", "DATA: text/plain ; BASE64 ,_-8%3D", "data:,%zz%41"} {
+		f.Add(link)
+		for _, other := range fuzzseed.Vary(link) {
+			f.Add(other)
+		}
+	}
+	f.Fuzz(func(t *testing.T, link string) {
+		if _, data, err := pipeline.ReadDataLink(link); err == nil && len(data) > len(link) {
+			t.Errorf("%d bytes of %d", len(data), len(link))
 		}
 	})
 }

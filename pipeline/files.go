@@ -23,8 +23,10 @@ var errTooManyFiles = errors.New("the result names more than 1,000 files")
 
 // Files walks a provider's result and returns the files in it: every object with a
 // "url", and every text under a name that ends in "_url", or in a map whose name ends in
-// "_urls", where it is a link. provider and the JSON pointer make the position, such as
-// "fal:/images/0"; at is the metadata's generatedAt.
+// "_urls", if it is a link. Names may be written as imageUrl, too. A picture of a file, such
+// as the "poster" beside its "url", is a file as well; addresses of pages, streams and APIs
+// are none. provider and the JSON pointer make the position, such as "fal:/images/0"; at is
+// the metadata's generatedAt.
 //
 // The other plain fields of a file's object are its metadata, numbers as written. A
 // result that is no valid JSON has no files; more than 1,000 are an error.
@@ -37,7 +39,7 @@ func Files(provider string, result json.RawMessage, at time.Time) ([]Media, erro
 }
 
 // FilesOf is Files for a value of which it is known that it is what was made: every link in
-// it is a file, whatever its name. pointer is where the value stands in the body.
+// it is a file, whatever its name, unless it is that of a page, a stream or an API. pointer is where the value stands in the body.
 func FilesOf(provider string, output json.RawMessage, pointer string, at time.Time) ([]Media, error) {
 	w := fileWalk{provider: provider, at: at.UTC().Format(time.RFC3339Nano), links: true}
 	name := pointer[strings.LastIndexByte(pointer, '/')+1:]
@@ -66,11 +68,18 @@ func (w *fileWalk) value(raw json.RawMessage, pointer, name string, link bool, d
 		if json.Unmarshal(raw, &members) != nil {
 			return nil
 		}
-		if isLink(text(members["url"])) {
-			return w.file(members, pointer, name)
+		own := text(members["url"])
+		isFile := isLink(own) && !isStream(own)
+		if isFile {
+			if err := w.file(members, pointer, name); err != nil {
+				return err
+			}
 		}
 		for _, member := range sorted(members) {
-			isURL := strings.HasSuffix(member, "_url") || strings.HasSuffix(name, "_urls")
+			if text(members[member]) == own && isFile { // itself, or its link again
+				continue
+			}
+			isURL := strings.HasSuffix(snake(member), "_url") || strings.HasSuffix(snake(name), "_urls") || isFile && slices.Contains(pictures, member)
 			if err := w.value(members[member], pointer+"/"+escape(member), member, isURL, depth+1); err != nil {
 				return err
 			}
@@ -81,16 +90,56 @@ func (w *fileWalk) value(raw json.RawMessage, pointer, name string, link bool, d
 			return nil
 		}
 		for i, item := range items {
-			if err := w.value(item, pointer+"/"+strconv.Itoa(i), name, link || strings.HasSuffix(name, "_urls"), depth+1); err != nil {
+			if err := w.value(item, pointer+"/"+strconv.Itoa(i), name, link || strings.HasSuffix("_"+snake(name), "_urls"), depth+1); err != nil {
 				return err
 			}
 		}
 	case '"':
-		if (link || w.links) && isLink(text(raw)) {
+		if one := text(raw); (link || w.links) && isLink(one) && !isStream(one) && !isPage(name) {
 			return w.add(text(raw), pointer, name, "", 0, nil)
 		}
 	}
 	return nil
+}
+
+// pictures are members beside a "url" that hold the link of a picture of it.
+var pictures = []string{"cover", "poster", "preview", "snapshot", "thumbnail"}
+
+// pages are words before "_url" that name a page, a stream or an API instead of a file.
+var pages = []string{
+	"api", "callback", "cancel", "checkout", "dash", "dashboard", "docs", "edit", "editor", "embed", "hls", "hosted", "iframe", "live", "m3u8",
+	"page", "permalink", "player", "polling", "queue", "redirect", "response", "rtmp", "self", "share", "status", "stream", "upload", "viewer",
+	"web", "webhook", "webrtc", "website", "websocket",
+}
+
+// isPage reports whether a name such as video_share_page_url is that of a page.
+func isPage(name string) bool {
+	name = strings.TrimSuffix(strings.TrimSuffix(snake(name), "s"), "_url")
+	return slices.Contains(pages, name[strings.LastIndexByte(name, '_')+1:])
+}
+
+// isStream reports whether a link is that of a playlist, which is no file but a list of them.
+func isStream(link string) bool {
+	link, _, _ = strings.Cut(link, "?")
+	link, _, _ = strings.Cut(link, "#")
+	ext := strings.ToLower(path.Ext(link))
+	return ext == ".m3u8" || ext == ".mpd"
+}
+
+// snake writes a name like imageUrl or imageURL as image_url.
+func snake(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		c := name[i]
+		if c >= 'A' && c <= 'Z' {
+			if i > 0 && (name[i-1] < 'A' || name[i-1] > 'Z') && name[i-1] != '_' {
+				b.WriteByte('_')
+			}
+			c += 'a' - 'A'
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
 }
 
 // file adds the object of a file.
@@ -119,6 +168,7 @@ func (w *fileWalk) file(members map[string]json.RawMessage, pointer, name string
 }
 
 func (w *fileWalk) add(url, pointer, hint, contentType string, size int64, metadata map[string]json.RawMessage) error {
+	url = strings.TrimSpace(url)
 	if len(w.files) == maxFiles {
 		return errTooManyFiles
 	}
@@ -140,8 +190,11 @@ func (w *fileWalk) add(url, pointer, hint, contentType string, size int64, metad
 // MediaTypeOf tells the kind of a file: by its content type, else by the extension of
 // its link or name, else by what the words around it say.
 func MediaTypeOf(contentType, url, hint string) string {
-	if rest, ok := strings.CutPrefix(url, "data:"); ok && contentType == "" {
-		contentType, _, _ = strings.Cut(rest, ";")
+	data := isDataLink(url)
+	if data && contentType == "" {
+		contentType, _, _ = strings.Cut(url[len(dataScheme):], ";")
+		contentType, _, _ = strings.Cut(contentType, ",")
+		contentType = strings.TrimSpace(contentType)
 	}
 	kind, _, _ := strings.Cut(strings.ToLower(contentType), "/")
 	switch kind {
@@ -157,7 +210,7 @@ func MediaTypeOf(contentType, url, hint string) string {
 	link, _, _ := strings.Cut(url, "?")
 	name, _, _ := strings.Cut(hint, " ")
 	for _, extension := range []string{path.Ext(link), path.Ext(name)} {
-		if t := extensions[strings.ToLower(extension)]; t != "" && !strings.HasPrefix(url, "data:") {
+		if t := extensions[strings.ToLower(extension)]; t != "" && !data {
 			return t
 		}
 	}
@@ -184,7 +237,7 @@ var extensions = map[string]string{
 // words are looked for in order: "video_thumbnail_image" is an image.
 var words = []struct{ text, mediaType string }{
 	{"zip", MediaFile}, {"config", MediaFile}, {"lora", MediaFile}, {"lottie", MediaFile},
-	{"image", MediaImage}, {"thumbnail", MediaImage}, {"mask", MediaImage}, {"texture", MediaImage}, {"spritesheet", MediaImage},
+	{"image", MediaImage}, {"thumbnail", MediaImage}, {"mask", MediaImage}, {"texture", MediaImage}, {"poster", MediaImage}, {"snapshot", MediaImage}, {"spritesheet", MediaImage},
 	{"video", MediaVideo}, {"output_url", MediaVideo},
 	{"audio", MediaAudio}, {"vocals", MediaAudio}, {"drums", MediaAudio}, {"bass", MediaAudio}, {"guitar", MediaAudio},
 	{"piano", MediaAudio}, {"speech", MediaAudio}, {"music", MediaAudio},
@@ -192,6 +245,7 @@ var words = []struct{ text, mediaType string }{
 }
 
 func isLink(text string) bool {
+	text = strings.TrimSpace(text)
 	for _, prefix := range []string{"https://", "http://", "data:"} {
 		if len(text) > len(prefix) && strings.EqualFold(text[:len(prefix)], prefix) {
 			return true

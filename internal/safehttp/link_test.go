@@ -4,7 +4,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
+
+	"gaff/internal/fuzzseed"
 )
 
 func TestParseLinkKeepsEscapesAndAddsMissingOnes(t *testing.T) {
@@ -65,4 +68,32 @@ func TestRedirectsKeepEscapes(t *testing.T) {
 	if got, want := <-asked, "/a%2Fb/two%20words%20%C3%A9.png?n=%C3%A9"; got != want {
 		t.Errorf("asked for %s, want %s", got, want)
 	}
+}
+
+// A link that is read can be asked for: nothing in it ends the request's line.
+func FuzzParseLink(f *testing.F) {
+	for _, link := range []string{"https://h/a%2Fb/café |.png?n=two words%#x", "http://[::1]:80/%zz{}", "https://bücher.example\\a?'\"<>"} {
+		f.Add(link)
+		for _, other := range fuzzseed.Vary(link) {
+			f.Add(other)
+		}
+	}
+	f.Fuzz(func(t *testing.T, link string) {
+		for _, text := range []string{location(link), func() string {
+			u, err := ParseLink(link)
+			if err != nil {
+				return ""
+			}
+			return u.Scheme + "://" + u.Host + u.RequestURI()
+		}()} {
+			if i := strings.Index(text, "://"); i >= 0 { // a host in other letters is net/http's to judge
+				_, text, _ = strings.Cut(text[i+3:], "/")
+			}
+			for j := range len(text) {
+				if text[j] <= ' ' || text[j] > '~' {
+					t.Fatalf("%q became %q", link, text)
+				}
+			}
+		}
+	})
 }
