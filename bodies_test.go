@@ -53,13 +53,21 @@ func TestBodiesAreReadAsTextAndStoredAsReceived(t *testing.T) {
 		b.AddSource(gaff.Source{Name: "signed", Verifier: signed{}, Parser: plain{}, AcceptGzip: true})
 	})
 	text := func(id string) string { return `{"id":"` + id + `","type":"é"}` }
+	utf16 := func(id string) string {
+		b := []byte("\xff\xfe")
+		for _, r := range text(id) {
+			b = append(b, byte(r), byte(r>>8))
+		}
+		return string(b)
+	}
 	for name, c := range map[string]struct{ body, over, want, kind, encoding string }{
-		"mark":                    {"\ufeff" + text("b1"), "\ufeff" + text("b1"), text("b1"), "application/json", ""},
-		"charset":                 {"{\"id\":\"b2\",\"type\":\"\xe9\"}", "{\"id\":\"b2\",\"type\":\"\xe9\"}", text("b2"), "application/json; charset=iso-8859-1", ""},
-		"signed, then compressed": {zipped(t, text("b3")), text("b3"), text("b3"), "", "gzip"},
-		"compressed, then signed": {zipped(t, text("b4")), zipped(t, text("b4")), text("b4"), "", "x-gzip"},
-		"unpacked on its way":     {text("b5"), text("b5"), text("b5"), "", "gzip"},
-		"a mark, compressed":      {zipped(t, "\ufeff"+text("b6")), "\ufeff" + text("b6"), text("b6"), "", "gzip"},
+		"mark":                        {"\ufeff" + text("b1"), "\ufeff" + text("b1"), text("b1"), "application/json", ""},
+		"charset":                     {"{\"id\":\"b2\",\"type\":\"\xe9\"}", "{\"id\":\"b2\",\"type\":\"\xe9\"}", text("b2"), "application/json; charset=iso-8859-1", ""},
+		"signed, then compressed":     {zipped(t, text("b3")), text("b3"), text("b3"), "", "gzip"},
+		"compressed, then signed":     {zipped(t, text("b4")), zipped(t, text("b4")), text("b4"), "", "x-gzip"},
+		"unpacked on its way":         {text("b5"), text("b5"), text("b5"), "", "gzip"},
+		"UTF-16, unpacked on its way": {utf16("b7"), utf16("b7"), text("b7"), "", "gzip"},
+		"a mark, compressed":          {zipped(t, "\ufeff"+text("b6")), "\ufeff" + text("b6"), text("b6"), "", "gzip"},
 	} {
 		rec := postSigned(t, b, "signed", c.body, c.over, "Content-Type", c.kind, "Content-Encoding", c.encoding)
 		var answer struct{ ID string }

@@ -82,8 +82,7 @@ func (g *Gateway) unpack(src *Source, req *Request) (release func(), rp reply) {
 func (s *Source) plain(r *Request, limit int64) ([]byte, reply) {
 	header := r.Header["Content-Encoding"]
 	encodings := payload.Encodings(header)
-	// Text was not packed, or a proxy has unpacked it and left the header.
-	if len(encodings) == 0 || payload.IsText(r.Body) {
+	if !payload.Packed(encodings, r.Body) {
 		return nil, reply{}
 	}
 	name := strings.Join(header, ", ")

@@ -117,6 +117,7 @@ func TestNamesInOtherLetters(t *testing.T) {
 		for name, want := range map[string]string{
 			"plain.png":        `inline; filename=plain.png`,
 			"café au lait.png": `inline; filename="caf_ au lait.png"; filename*=UTF-8''caf%C3%A9%20au%20lait.png`,
+			"100%;a.png":       `inline; filename=100__a.png; filename*=UTF-8''100%25%3Ba.png`,
 			"it's 1+1.png":     `inline; filename="it's 1+1.png"`,
 		} {
 			facts, _ := json.Marshal(map[string]string{"file_name": name})

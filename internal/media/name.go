@@ -89,7 +89,7 @@ func linkName(m *pipeline.Media) string {
 func safeName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		switch {
-		case r == utf8.RuneError, unicode.IsControl(r), strings.ContainsRune(`/\:*?"<>|%;`, r):
+		case r == utf8.RuneError, unicode.IsControl(r), strings.ContainsRune(`/\:*?"<>|`, r):
 			return '_'
 		case r >= 0x200e && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2060 && r <= 0x206f, r == '\ufeff', r == '\u061c':
 			return -1
@@ -113,7 +113,7 @@ func safeName(name string) string {
 // whole name beside it if it has other letters.
 func disposition(kind, name string) string {
 	plain := strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+		if r < ' ' || r > '~' || strings.ContainsRune(`"\%;`, r) { // old readers undo escapes
 			return '_'
 		}
 		return r

@@ -46,8 +46,17 @@ func Encodings(values []string) (list []string) {
 	return list
 }
 
-// IsText reports whether data is plain text, so that nothing has packed it.
-func IsText(data []byte) bool {
+// Packed reports whether a body is packed as its encodings say. Text is not, nor is what does
+// not begin as gzip does: a proxy has unpacked it and left the header.
+func Packed(encodings []string, body []byte) bool {
+	if len(encodings) == 0 || isText(body) {
+		return false
+	}
+	return encodings[len(encodings)-1] != "gzip" || strings.HasPrefix(string(body[:min(2, len(body))]), "\x1f\x8b")
+}
+
+// isText reports whether data is plain text.
+func isText(data []byte) bool {
 	return utf8.Valid(data) && bytes.IndexFunc(data, func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' }) < 0
 }
 
@@ -57,10 +66,10 @@ func MaxUnpacked(packed int, limit int64) int64 {
 	return min(limit, int64(packed)*ratio+64)
 }
 
-// Unpack undoes encodings, which [Encodings] returned. The result has at most limit bytes.
-// Text is returned as it is: a proxy has unpacked it and left the header.
+// Unpack undoes encodings, which [Encodings] returned. The result has at most limit bytes. A
+// body that is not [Packed] is returned as it is.
 func Unpack(encodings []string, body []byte, limit int64) ([]byte, error) {
-	if len(encodings) == 0 || IsText(body) {
+	if !Packed(encodings, body) {
 		return body, nil
 	}
 	if len(encodings) > maxLayers {
