@@ -85,7 +85,11 @@ func (k *Keeper) download(ctx context.Context, link string, p *part) error {
 	body := &stallWatch{r: resp.Body, stall: func() { cancel(errStalled) }}
 	body.timer = time.AfterFunc(stallAfter, body.tick)
 	defer body.stop()
-	plain, packed, err := unpacked(resp, body)
+	var plain io.Reader = body
+	packed := false
+	if p.size == 0 || resp.StatusCode != http.StatusPartialContent { // a resumed file was not packed
+		plain, packed, err = unpacked(resp, body)
+	}
 	if err != nil {
 		return cause(watch, err)
 	}
@@ -132,7 +136,8 @@ func unpacked(resp *http.Response, body io.Reader) (plain io.Reader, packed bool
 	}
 	head := bufio.NewReaderSize(body, 4<<10)
 	start, err := head.Peek(2 << 10)
-	if err != nil && !errors.Is(err, io.EOF) {
+	// A body that is cut off says so when it is read.
+	if err != nil && len(start) == 0 && !errors.Is(err, io.EOF) {
 		return nil, false, err
 	}
 	if isFile(start) {

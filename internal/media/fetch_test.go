@@ -71,6 +71,30 @@ func TestEncodingsThatNobodyAskedFor(t *testing.T) {
 	})
 }
 
+func TestAResumedDownloadIsNotUnpacked(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		asked := 0
+		w.hosts["cdn.test"] = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			asked++
+			rw.Header().Set("Content-Encoding", "br")
+			rw.Header().Set("ETag", `"tag"`)
+			if r.Header.Get("Range") != "bytes=40-" {
+				rw.Header().Set("Content-Length", strconv.Itoa(len(picture)))
+				_, _ = rw.Write(picture[:40])
+				return
+			}
+			rw.Header().Set("Content-Range", "bytes 40-69/70")
+			rw.WriteHeader(http.StatusPartialContent)
+			_, _ = rw.Write(picture[40:])
+		})
+		id := w.add("https://cdn.test/x.png")
+		w.settle()
+		if m := w.row(id); m.Storage != pipeline.StorageStored || asked != 2 || !bytes.Equal(w.read(m.StoredKey), picture) {
+			t.Errorf("%s after %d requests: %s", m.Storage, asked, m.StorageError)
+		}
+	})
+}
+
 // What a host answers of a file that is not there yet is no end of it.
 func TestStatusesThatMeanNotYet(t *testing.T) {
 	for _, code := range []int{202, 408, 409, 421, 423, 425, 429, 500, 503} {
