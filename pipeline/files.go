@@ -39,7 +39,8 @@ func Files(provider string, result json.RawMessage, at time.Time) ([]Media, erro
 }
 
 // FilesOf is Files for a value of which it is known that it is what was made: every link in
-// it is a file, whatever its name, unless it is that of a page, a stream or an API. pointer is where the value stands in the body.
+// it is a file, whatever its name, unless it is that of a page, a stream or an API. pointer
+// is the value's place in the body.
 func FilesOf(provider string, output json.RawMessage, pointer string, at time.Time) ([]Media, error) {
 	w := fileWalk{provider: provider, at: at.UTC().Format(time.RFC3339Nano), links: true}
 	name := pointer[strings.LastIndexByte(pointer, '/')+1:]

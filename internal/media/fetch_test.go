@@ -174,7 +174,7 @@ func TestFileNamesEndings(t *testing.T) {
 	}
 }
 
-// A file's type is told by its bytes, its name, its provider and its host together.
+// A file's type follows from its bytes, its name, its provider and its host together.
 func TestTypesOfGeneralFiles(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {
 		var z bytes.Buffer
