@@ -33,8 +33,11 @@ var algorithms = []algorithm{
 	{name: "hmac-sha512", title: "HMAC-SHA512", hash: sha512.New, mac: true},
 	{name: "keyed-sha1", title: "SHA1 with the key inside", hash: sha1.New, keyed: true},
 	{name: "keyed-sha256", title: "SHA256 with the key inside", hash: sha256.New, keyed: true},
+	{name: "keyed-sha512", title: "SHA512 with the key inside", hash: sha512.New, keyed: true},
 	{name: "ed25519", title: "Ed25519 signature"},
 	{name: "ecdsa-p256-sha256", title: "ECDSA P-256 signature", public: crypto.SHA256},
+	{name: "ecdsa-p384-sha384", title: "ECDSA P-384 signature", public: crypto.SHA384},
+	{name: "ecdsa-p521-sha512", title: "ECDSA P-521 signature", public: crypto.SHA512},
 	{name: "rsa-pkcs1-sha1", title: "RSA-SHA1 signature", public: crypto.SHA1},
 	{name: "rsa-pkcs1-sha256", title: "RSA-SHA256 signature", public: crypto.SHA256},
 	{name: "rsa-pkcs1-sha512", title: "RSA-SHA512 signature", public: crypto.SHA512},
@@ -53,11 +56,11 @@ func (a algorithm) symmetric() bool { return a.mac || a.keyed }
 
 // fits reports whether the key is one for the algorithm.
 func (a algorithm) fits(key crypto.PublicKey) bool {
-	switch key.(type) {
+	switch k := key.(type) {
 	case ed25519.PublicKey:
 		return a.name == "ed25519"
 	case *ecdsa.PublicKey:
-		return a.name == "ecdsa-p256-sha256"
+		return strings.HasPrefix(a.name, "ecdsa-"+strings.ToLower(strings.ReplaceAll(k.Params().Name, "-", ""))+"-")
 	case *rsa.PublicKey:
 		return strings.HasPrefix(a.name, "rsa-")
 	}

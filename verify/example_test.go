@@ -42,7 +42,7 @@ func ExampleNew_faults() {
 	}, verify.Options{})
 	fmt.Println(err)
 	// Output:
-	// signed: {boddy} is not known; {body}, {ts}, {id}, {url}, {url_unescaped}, {method}, {key}, {nl}, {body_sha256_hex}, {header:Name}, {json:/pointer}, {form_sorted} and {config:name} are
+	// signed: {boddy} is not known; {body}, {ts}, {id}, {url}, {url_unescaped}, {method}, {key}, {nl}, {body_sha256_hex} (also sha384, sha512, _base64, _base64url), {header:Name}, {json:/pointer}, {form:name}, {query:name}, {form_sorted} and {config:name} are
 	// signature.prefix: missing; format prefixed needs it, such as sha256=
 	// secrets: missing; the secret that the sender signs with is wanted
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
@@ -27,10 +26,17 @@ var jwtAlgs = map[string]crypto.Hash{
 	"HS256": crypto.SHA256, "HS384": crypto.SHA384, "HS512": crypto.SHA512,
 	"RS256": crypto.SHA256, "RS384": crypto.SHA384, "RS512": crypto.SHA512,
 	"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512,
-	"ES256": crypto.SHA256, "EdDSA": 0,
+	"ES256": crypto.SHA256, "ES384": crypto.SHA384, "ES512": crypto.SHA512, "EdDSA": 0,
 }
 
-const maxJWT = 32 << 10 // bytes
+// jwtCurves are the curves of the ES algorithms.
+var jwtCurves = map[string]string{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+
+// The longest tokens in bytes, and those that hold the body's text.
+const (
+	maxJWT     = 32 << 10
+	maxTextJWT = 1 << 20
+)
 
 // jsonToken is the kind jwt. The token's alg decides nothing here: it must be one of the allowed, and each family has
 // keys of its own, so that no public key is ever taken for a secret.
@@ -59,7 +65,7 @@ func newJWT(s Scheme, o Options, f *faults) *jsonToken {
 	var shared, public bool
 	for i, alg := range s.Algs {
 		if _, ok := jwtAlgs[alg]; !ok {
-			f.add(fmt.Sprintf("algs[%d]", i), "%q is not known; one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, EdDSA is wanted", alg)
+			f.add(fmt.Sprintf("algs[%d]", i), "%q is not known; one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA is wanted", alg)
 		}
 		if strings.HasPrefix(alg, "HS") {
 			shared = true
@@ -101,13 +107,40 @@ func newJWT(s Scheme, o Options, f *faults) *jsonToken {
 	}
 	if h := s.BodyHash; h != nil {
 		if h.Claim == "" {
-			f.add("body_hash.claim", "missing; the claim with the body's hash is wanted")
+			f.add("body_hash.claim", "missing; the claim with the body's hash, or its text, is wanted")
 		}
-		if !slices.Contains([]string{"hex", "base64", "base64url"}, h.Encoding) {
-			f.add("body_hash.encoding", "%q is not known; one of hex, base64, base64url is wanted", h.Encoding)
+		if !slices.Contains([]string{"hex", "base64", "base64url", textBody}, h.Encoding) {
+			f.add("body_hash.encoding", "%q is not known; one of hex, base64, base64url, text is wanted", h.Encoding)
+		}
+		if _, ok := bodyHashes[h.Algorithm]; !ok && h.Algorithm != "" {
+			f.add("body_hash.algorithm", "%q is not known; one of sha256, sha384, sha512 is wanted", h.Algorithm)
+		}
+		if h.Algorithm != "" && h.Encoding == textBody {
+			f.add("body_hash.algorithm", "not used with encoding: text; remove it")
 		}
 	}
 	return v
+}
+
+// textBody is the encoding of a claim that is the body itself.
+const textBody = "text"
+
+// of returns what the claim must be for a body.
+func (h *BodyHash) of(body []byte) string {
+	if h.Encoding == textBody {
+		return string(body)
+	}
+	return string(encode(h.Encoding, nil, sumBody(bodyHashes[h.Algorithm], nil, body)))
+}
+
+func (h *BodyHash) what() string {
+	switch {
+	case h.Encoding == textBody:
+		return "text"
+	case h.Algorithm != "":
+		return "SHA-" + strings.TrimPrefix(h.Algorithm, "sha")
+	}
+	return "SHA-256"
 }
 
 // resolve puts operators' settings in the place of "@name".
@@ -129,15 +162,21 @@ func resolve(list Texts, setting string, settings map[string]string, f *faults) 
 }
 
 func jwtFits(alg string, key crypto.PublicKey) bool {
-	switch key.(type) {
+	switch k := key.(type) {
 	case *rsa.PublicKey:
 		return alg[1] == 'S' && (alg[0] == 'R' || alg[0] == 'P')
 	case *ecdsa.PublicKey:
-		return alg == "ES256"
+		return jwtCurves[alg] == k.Params().Name
 	case ed25519.PublicKey:
 		return alg == "EdDSA"
 	}
 	return false
+}
+
+func (v *jsonToken) covers() (c coverage) {
+	c.body = v.scheme.JWT.Detached || v.scheme.BodyHash != nil
+	c.content = c.body || v.scheme.JWT.In == "body"
+	return c
 }
 
 func (v *jsonToken) describe() string {
@@ -146,7 +185,8 @@ func (v *jsonToken) describe() string {
 	case v.scheme.JWT.Detached:
 		text += " over the body"
 	case v.scheme.BodyHash != nil:
-		text += " with the body's SHA-256 in " + v.scheme.BodyHash.Claim
+		text += " with the body's " + v.scheme.BodyHash.what() + " in " + v.scheme.BodyHash.Claim
+	case v.scheme.JWT.In == "body": // the claims are the content
 	default:
 		text += " (the body is not covered)"
 	}
@@ -169,7 +209,11 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	}
 	malformed := func(what string) error { return fmt.Errorf("%s: %w: %s", v.at.label, ErrMalformed, what) }
 	parts := strings.SplitN(text, ".", 4)
-	if len(parts) != 3 || len(text) > maxJWT {
+	most := maxJWT
+	if h := v.scheme.BodyHash; h != nil && h.Encoding == textBody {
+		most = maxTextJWT
+	}
+	if len(parts) != 3 || len(text) > most {
 		return out, malformed("no token of three parts")
 	}
 	head, ok := decode("base64url", parts[0])
@@ -291,10 +335,11 @@ func jwtVerify(alg string, key crypto.PublicKey, input string, sig []byte) bool 
 		}
 		return rsa.VerifyPKCS1v15(k, jwtAlgs[alg], digest(jwtAlgs[alg], []byte(input)), sig) == nil
 	case *ecdsa.PublicKey:
-		if len(sig) != 64 {
+		size := curves[k.Params().Name].size
+		if len(sig) != 2*size {
 			return false
 		}
-		r, s := new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])
+		r, s := new(big.Int).SetBytes(sig[:size]), new(big.Int).SetBytes(sig[size:])
 		return ecdsa.Verify(k, digest(jwtAlgs[alg], []byte(input)), r, s)
 	case ed25519.PublicKey:
 		return len(k) == ed25519.PublicKeySize && ed25519.Verify(k, []byte(input), sig)
@@ -373,10 +418,9 @@ func (v *jsonToken) checkClaims(claims map[string]json.RawMessage, r *gaff.Reque
 		if !ok || got == "" {
 			return fmt.Errorf("%s: %w", h.Claim, ErrMissing)
 		}
-		sum := sha256.Sum256(r.Body)
-		want := strings.TrimRight(string(encode(h.Encoding, nil, sum[:])), "=")
-		if h.Encoding != "hex" {
-			got = strings.TrimRight(got, "=") // libraries differ in padding
+		want := h.of(r.Body)
+		if h.Encoding == "base64" || h.Encoding == "base64url" { // libraries differ in padding
+			got, want = strings.TrimRight(got, "="), strings.TrimRight(want, "=")
 		}
 		if subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
 			return fmt.Errorf("%s: %w the body", h.Claim, ErrMismatch)
@@ -449,8 +493,7 @@ func (v *jsonToken) sign(r *gaff.Request, at time.Time) error {
 		}
 	}
 	if h := v.scheme.BodyHash; h != nil {
-		sum := sha256.Sum256(r.Body)
-		claims[h.Claim] = string(encode(h.Encoding, nil, sum[:]))
+		claims[h.Claim] = h.of(r.Body)
 	}
 	alg := v.scheme.Algs[0]
 	head := `{"alg":"` + alg + `","typ":"JWT"}`
@@ -468,5 +511,9 @@ func (v *jsonToken) sign(r *gaff.Request, at time.Time) error {
 	if v.scheme.JWT.Detached {
 		input = strings.TrimSuffix(input, middle)
 	}
-	return v.at.put(r, v.scheme.JWT.Pointer, v.scheme.JWT.Prefix+input+"."+base64.RawURLEncoding.EncodeToString(m.Sum(nil)), false)
+	prefix := v.scheme.JWT.Prefix
+	if v.scheme.JWT.PrefixOptional { // then the sender leaves it out
+		prefix = ""
+	}
+	return v.at.put(r, v.scheme.JWT.Pointer, prefix+input+"."+base64.RawURLEncoding.EncodeToString(m.Sum(nil)), false)
 }

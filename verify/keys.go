@@ -190,6 +190,12 @@ var smallOrder = func() (points [][]byte) {
 	return points
 }()
 
+// curves are those of ECDSA keys by their names, with the bytes of a coordinate.
+var curves = map[string]struct {
+	elliptic.Curve
+	size int
+}{"P-256": {elliptic.P256(), 32}, "P-384": {elliptic.P384(), 48}, "P-521": {elliptic.P521(), 66}}
+
 // checkKey refuses keys that cannot be used, or that prove nothing.
 func checkKey(key crypto.PublicKey) error {
 	switch k := key.(type) {
@@ -205,8 +211,8 @@ func checkKey(key crypto.PublicKey) error {
 			}
 		}
 	case *ecdsa.PublicKey:
-		if k.Curve != elliptic.P256() {
-			return fmt.Errorf("a key on %s; one on P-256 is wanted", k.Curve.Params().Name)
+		if _, ok := curves[k.Params().Name]; !ok {
+			return fmt.Errorf("a key on %s; one on P-256, P-384 or P-521 is wanted", k.Params().Name)
 		}
 	case *rsa.PublicKey:
 		if bits := k.N.BitLen(); bits < 2048 || bits > 8192 {
@@ -275,16 +281,17 @@ func parseJWK(raw []byte) (publicKey, error) {
 			return publicKey{}, errors.New("an Ed25519 key whose x is not base64url")
 		}
 		out.key, id = ed25519.PublicKey(x), x
-	case k.Kty == "EC" && k.Crv == "P-256":
+	case k.Kty == "EC" && curves[k.Crv].Curve != nil:
+		curve := curves[k.Crv]
 		x, errX := decodeBase64(k.X)
 		y, errY := decodeBase64(k.Y)
-		if errX != nil || errY != nil || len(x) != 32 || len(y) != 32 {
-			return publicKey{}, errors.New("a P-256 key whose x or y is not 32 bytes of base64url")
+		if errX != nil || errY != nil || len(x) != curve.size || len(y) != curve.size {
+			return publicKey{}, fmt.Errorf("a %s key whose x or y is not %d bytes of base64url", k.Crv, curve.size)
 		}
 		point := append(append([]byte{4}, x...), y...)
-		pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+		pub, err := ecdsa.ParseUncompressedPublicKey(curve.Curve, point)
 		if err != nil {
-			return publicKey{}, errors.New("a P-256 key that is not on the curve")
+			return publicKey{}, fmt.Errorf("a %s key that is not on the curve", k.Crv)
 		}
 		out.key, id = pub, point
 	case k.Kty == "RSA":
@@ -351,6 +358,9 @@ func decodeSecrets(text string, f KeyFormat) (keys [][]byte, first error) {
 			keys = append(keys, key)
 		case err != nil && first == nil:
 			first = err
+		}
+		if err == nil && slices.ContainsFunc(p.StripPrefix, func(prefix string) bool { return strings.HasPrefix(text, prefix) }) {
+			break // the prefix says how it is written
 		}
 	}
 	if len(keys) > 0 {

@@ -208,5 +208,8 @@ func (s Scheme) Traits() (list []string) {
 	if s.MaxBody > 0 {
 		list = append(list, fmt.Sprintf("bodies up to %d MiB", s.MaxBody>>20))
 	}
+	if s.CoversBody != nil && !*s.CoversBody {
+		list = append(list, "body not covered")
+	}
 	return list
 }

@@ -28,14 +28,15 @@ type Scheme struct {
 	// Empty means "webhook-".
 	HeaderPrefix string `json:"header_prefix,omitempty" yaml:"header_prefix,omitempty"`
 
-	// Algorithm is, for kind signature: hmac-sha1, hmac-sha256, hmac-sha512,
-	// keyed-sha1, keyed-sha256 (a plain digest with the key inside the content),
-	// ed25519, ecdsa-p256-sha256, rsa-pkcs1-sha1, rsa-pkcs1-sha256, rsa-pkcs1-sha512.
+	// Algorithm is, for kind signature: hmac-sha1, hmac-sha256, hmac-sha384, hmac-sha512,
+	// keyed-sha1, keyed-sha256, keyed-sha512 (a plain digest with the key inside the content),
+	// ed25519, ecdsa-p256-sha256, ecdsa-p384-sha384, ecdsa-p521-sha512, rsa-pkcs1-sha1, rsa-pkcs1-sha256, rsa-pkcs1-sha512.
 	Algorithm string    `json:"algorithm,omitempty" yaml:"algorithm,omitempty"`
 	Key       KeyFormat `json:"key,omitzero" yaml:"key,omitempty"`
 	// Signed is the template of the signed bytes. {body}, {ts} (the timestamp's text
-	// as sent), {id}, {url}, {method}, {key}, {nl}, {body_sha256_hex}, {header:Name},
-	// {json:/pointer}, {form_sorted} and {config:name} stand for their values, and
+	// as sent), {id}, {url}, {method}, {key}, {nl}, {header:Name},
+	// {json:/pointer}, {form:name}, {query:name}, {form_sorted} and {config:name} stand for
+	// their values, {body_sha256_hex} (sha384, sha512; base64, base64url) for a digest, and
 	// {url_unescaped} for the URL without the escapes that HubSpot undoes; everything
 	// else for itself.
 	Signed string `json:"signed,omitempty" yaml:"signed,omitempty"`
@@ -43,8 +44,11 @@ type Scheme struct {
 	// which any may hold the right one.
 	Signature Signatures `json:"signature,omitempty" yaml:"signature,omitempty"`
 	// Encoding of the signature: hex, hex-upper, base64, base64url (unpadded).
-	Encoding  string     `json:"encoding,omitempty" yaml:"encoding,omitempty"`
-	Timestamp *Timestamp `json:"timestamp,omitempty" yaml:"timestamp,omitempty"`
+	Encoding string `json:"encoding,omitempty" yaml:"encoding,omitempty"`
+	// CoversBody false says that the sender's signature does not cover the body, which is
+	// refused otherwise.
+	CoversBody *bool      `json:"covers_body,omitempty" yaml:"covers_body,omitempty"`
+	Timestamp  *Timestamp `json:"timestamp,omitempty" yaml:"timestamp,omitempty"`
 	// Tolerance is how far the timestamp may be from the time of receipt; nil: the
 	// timestamp's form is checked, its distance is not.
 	Tolerance *Tolerance `json:"tolerance,omitempty" yaml:"tolerance,omitempty"`
@@ -68,12 +72,15 @@ type Scheme struct {
 	// JWT and the fields after it are for kind jwt.
 	JWT *JWT `json:"jwt,omitempty" yaml:"jwt,omitempty"`
 	// Algs lists the allowed values of the token's alg: HS256, HS384, HS512, RS256,
-	// RS384, RS512, PS256, PS384, PS512, ES256, EdDSA.
+	// RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA.
 	Algs []string `json:"algs,omitempty" yaml:"algs,omitempty"`
 	// RequireKid refuses tokens that do not name their key.
 	RequireKid bool      `json:"require_kid,omitempty" yaml:"require_kid,omitempty"`
 	Claims     *Claims   `json:"claims,omitempty" yaml:"claims,omitempty"`
 	BodyHash   *BodyHash `json:"body_hash,omitempty" yaml:"body_hash,omitempty"`
+
+	// uncheckedCoverage leaves out what CoversBody is for.
+	uncheckedCoverage bool
 
 	// Challenge lists the calls by which the sender tests that an address is ours.
 	Challenge Challenges `json:"challenge,omitempty" yaml:"challenge,omitempty"`
@@ -316,11 +323,13 @@ type Claims struct {
 	IatFuture int64 `json:"iat_future,omitempty" yaml:"iat_future,omitempty"`
 }
 
-// BodyHash is the claim that binds a token to the body's SHA-256.
+// BodyHash is the claim that binds a token to the body.
 type BodyHash struct {
 	Claim string `json:"claim" yaml:"claim"`
-	// Encoding is hex, base64 or base64url.
+	// Encoding of the body's digest is hex, base64 or base64url; text: the claim is the body.
 	Encoding string `json:"encoding" yaml:"encoding"`
+	// Algorithm of the digest is sha256 (the default), sha384 or sha512.
+	Algorithm string `json:"algorithm,omitempty" yaml:"algorithm,omitempty"`
 }
 
 // fromSetting is how "true" in a list of texts is kept.
@@ -366,6 +375,11 @@ func (t Texts) MarshalJSON() ([]byte, error) {
 		return []byte("true"), nil
 	}
 	return json.Marshal([]string(t))
+}
+
+// fetchesKeys reports whether the sender's keys may come from the setting jwks_url.
+func (s *Scheme) fetchesKeys() bool {
+	return s.Key.Source == "jwks" || s.Key.Source == "jwks-by-kid" || s.Kind == "code" && s.Name == "standard-webhooks"
 }
 
 func strictJSON(text []byte, v any) error {

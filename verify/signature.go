@@ -211,8 +211,8 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 			f.add("signed", "{key} does not go with %s; remove it, or take keyed-sha256", s.Algorithm)
 		}
 	}
-	if !slices.ContainsFunc(v.tmpl.parts, s.fromBody) && len(*f) == before {
-		f.add("signed", "%q covers nothing of the body; {body} is wanted", s.Signed)
+	if len(*f) == before {
+		v.checkExtension(f)
 	}
 	v.newPlaces(f)
 	v.newTime(f)
@@ -231,21 +231,6 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 		v.newPublicKeys(o, f)
 	}
 	return v
-}
-
-// fromBody reports whether a part of the signed content is taken from the body, or may be.
-func (s *Scheme) fromBody(p part) bool {
-	inBody := func(l *Location) bool { return l != nil && (l.In == "json" || l.In == "form") }
-	switch p.kind {
-	case partBody, partBodyHash, partForm, partPlace:
-		return true
-	case partID:
-		return inBody(s.ID)
-	case partTime:
-		return s.Timestamp != nil && inBody(&s.Timestamp.Location)
-	case partText, partURL, partURLPlain, partMethod, partKey:
-	}
-	return false
 }
 
 func (v *signature) newPlaces(f *faults) {
@@ -364,6 +349,9 @@ func (v *signature) describe() string {
 	what := "the body"
 	if v.scheme.Signed != "{body}" {
 		what = strconv.Quote(v.scheme.Signed)
+		if c := v.covers(); !c.content {
+			what += " (the body is not covered)"
+		}
 	}
 	names := make([]string, len(v.places))
 	for i, p := range v.places {
@@ -542,9 +530,10 @@ func (v *signature) refusal(sigs []string) error {
 		if _, ok := decode(v.scheme.Encoding, sig); ok {
 			n := max(len(v.secrets), len(v.public))
 			if n > 1 {
-				return fmt.Errorf("%s: %w any of %d keys: another key, or the signed content was changed on its way", label, ErrMismatch, n)
+				return fmt.Errorf("%s: %w any of %d keys: another key, or the signed content was changed on its way%s",
+					label, ErrMismatch, n, hexCase(v.scheme.Encoding, sig))
 			}
-			return fmt.Errorf("%s: %w: another key, or the signed content was changed on its way", label, ErrMismatch)
+			return mismatch(label, v.scheme.Encoding, sig)
 		}
 	}
 	return notEncoded(label, v.scheme.Encoding, sigs[0])

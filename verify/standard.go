@@ -50,19 +50,26 @@ func newStandard(s Scheme, o Options, f *faults) *standard {
 			secrets = append(secrets, text)
 		}
 	}
-	if len(secrets) > 0 || len(keys) == 0 {
+	fetched := o.JWKS != nil || o.Settings["jwks_url"] != ""
+	if len(secrets) > 0 || len(keys) == 0 && !fetched {
 		hmac := base
 		hmac.Algorithm = "hmac-sha256"
 		hmac.Key = standardKey(s.Key)
 		v.v1 = newSignature(hmac, Options{Secrets: secrets, Settings: o.Settings}, f)
 	}
-	if len(keys) > 0 {
+	if fetched && len(keys) > 0 {
+		f.add("settings.jwks_url", "not used beside public keys under secrets; remove one of the two")
+	}
+	if len(keys) > 0 || fetched {
 		public := base
 		public.Algorithm = "ed25519"
 		public.Key = KeyFormat{Source: "base64"}
+		if len(keys) == 0 {
+			public.Key.Source = "jwks"
+		}
 		public.Signature = slices.Clone(base.Signature)
 		public.Signature[0].AcceptTags = []string{"v1a"}
-		v.v1a = newSignature(public, Options{Keys: keys, Settings: o.Settings}, f)
+		v.v1a = newSignature(public, Options{Keys: keys, Settings: o.Settings, JWKS: o.JWKS, Client: o.Client}, f)
 	}
 	return v
 }

@@ -1,8 +1,9 @@
 package verify
 
 import (
+	"crypto"
 	"crypto/sha256"
-	"encoding/hex"
+	"crypto/sha512"
 	"fmt"
 	"net/textproto"
 	"net/url"
@@ -25,20 +26,51 @@ const (
 	partMethod
 	partKey
 	partForm
-	partPlace // a header or a JSON value
+	partPlace // a header, a JSON value, a field of a form or of the query
 )
 
 // partKinds are the tokens without an argument.
 var partKinds = map[string]partKind{
 	"body": partBody, "ts": partTime, "id": partID, "url": partURL, "url_unescaped": partURLPlain, "method": partMethod,
-	"key": partKey, "body_sha256_hex": partBodyHash, "form_sorted": partForm,
+	"key": partKey, "form_sorted": partForm,
+}
+
+// bodyDigest returns the hash and the encoding of {body_sha256_hex} and its like.
+func bodyDigest(token string) (h crypto.Hash, encoding string, ok bool) {
+	name, found := strings.CutPrefix(token, "body_")
+	if !found {
+		return 0, "", false
+	}
+	name, encoding, _ = strings.Cut(name, "_")
+	h, ok = bodyHashes[name]
+	return h, encoding, ok && (encoding == "hex" || encoding == "base64" || encoding == "base64url")
+}
+
+// bodyHashes are the digests of a body that may be signed in its place.
+var bodyHashes = map[string]crypto.Hash{"sha256": crypto.SHA256, "sha384": crypto.SHA384, "sha512": crypto.SHA512}
+
+// sumBody appends the digest of a body to dst, which saves an allocation where it has room.
+func sumBody(h crypto.Hash, dst, body []byte) []byte {
+	switch h {
+	case crypto.SHA384:
+		sum := sha512.Sum384(body)
+		return append(dst, sum[:]...)
+	case crypto.SHA512:
+		sum := sha512.Sum512(body)
+		return append(dst, sum[:]...)
+	default:
+		sum := sha256.Sum256(body)
+		return append(dst, sum[:]...)
+	}
 }
 
 // part is a stretch of the signed content.
 type part struct {
-	kind partKind
-	text string
-	at   place
+	kind     partKind
+	text     string
+	at       place
+	hash     crypto.Hash // of partBodyHash
+	encoding string
 }
 
 // template is the signed content, taken apart once.
@@ -83,6 +115,10 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 			t.parts = append(t.parts, part{kind: kind})
 			continue
 		}
+		if hash, encoding, ok := bodyDigest(token); ok {
+			t.parts = append(t.parts, part{kind: partBodyHash, hash: hash, encoding: encoding})
+			continue
+		}
 		switch {
 		case token == "nl":
 			literal("\n")
@@ -99,6 +135,11 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 				f.add(path, "{%s}: %v", token, err)
 			}
 			t.parts = append(t.parts, part{kind: partPlace, at: place{in: "json", index: i, label: "body " + arg}})
+		case (name == "form" || name == "query") && hasArg:
+			if arg == "" {
+				f.add(path, "{%s}: the field's name is missing", token)
+			}
+			t.parts = append(t.parts, part{kind: partPlace, at: place{in: name, name: arg, label: name + " field " + arg, lines: true}})
 		case name == "config" && hasArg:
 			value := settings[arg]
 			if value == "" {
@@ -106,8 +147,8 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 			}
 			literal(value)
 		default:
-			f.add(path, "{%s} is not known; {body}, {ts}, {id}, {url}, {url_unescaped}, {method}, {key}, {nl}, {body_sha256_hex}, "+
-				"{header:Name}, {json:/pointer}, {form_sorted} and {config:name} are", token)
+			f.add(path, "{%s} is not known; {body}, {ts}, {id}, {url}, {url_unescaped}, {method}, {key}, {nl}, {body_sha256_hex} "+
+				"(also sha384, sha512, _base64, _base64url), {header:Name}, {json:/pointer}, {form:name}, {query:name}, {form_sorted} and {config:name} are", token)
 		}
 	}
 	for i := 0; i+2 < len(t.parts); i++ {
@@ -167,10 +208,9 @@ func (t *template) write(c *content, key []byte, w writer) error {
 		case partBody:
 			w.bytes(c.r.Body)
 		case partBodyHash:
-			sum := sha256.Sum256(c.r.Body)
-			var digits [2 * sha256.Size]byte
-			hex.Encode(digits[:], sum[:])
-			w.bytes(digits[:])
+			var sum [sha512.Size]byte
+			var text [2 * sha512.Size]byte
+			w.bytes(encode(p.encoding, text[:0], sumBody(p.hash, sum[:0], c.r.Body)))
 		case partTime:
 			w.text(c.ts)
 		case partID:

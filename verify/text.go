@@ -127,7 +127,19 @@ func mismatch(label, encoding string, sig string) error {
 	if _, ok := decode(encoding, sig); !ok {
 		return notEncoded(label, encoding, sig)
 	}
-	return fmt.Errorf("%s: %w: another key, or the signed content was changed on its way", label, ErrMismatch)
+	return fmt.Errorf("%s: %w: another key, or the signed content was changed on its way%s", label, ErrMismatch, hexCase(encoding, sig))
+}
+
+// hexCase is a remark about a text of hex digits that are not of the encoding's case: one
+// signature has one spelling.
+func hexCase(encoding, text string) string {
+	switch {
+	case encoding == "hex" && text != strings.ToLower(text):
+		return "; its hex digits are upper case, which is encoding: hex-upper"
+	case encoding == "hex-upper" && text != strings.ToUpper(text):
+		return "; its hex digits are lower case, which is encoding: hex"
+	}
+	return ""
 }
 
 // judge checks a timestamp against the tolerance, if there is one.

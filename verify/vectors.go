@@ -155,6 +155,10 @@ func (s *Scheme) dated() bool {
 }
 
 func (file *vectorFile) run(scheme Scheme) ([]VectorResult, error) {
+	if scheme.CoversBody == nil && (scheme.Kind == "signature" || scheme.Kind == "jwt") {
+		// A file describes a sender as it is; what a source may be is not its matter.
+		scheme.uncheckedCoverage = true
+	}
 	results := make([]VectorResult, 0, len(file.Vectors))
 	for i := range file.Vectors {
 		res, err := file.Vectors[i].run(scheme)

@@ -109,6 +109,10 @@ func New(s Scheme, o Options) (*Verifier, error) {
 	default:
 		f.add("kind", "%q is not known; one of %s is wanted", s.Kind, kinds)
 	}
+	s.checkCoverage(v.check, &f)
+	if o.Settings["jwks_url"] != "" && !s.fetchesKeys() {
+		f.add("settings.jwks_url", "not used: this sender's keys are not fetched; remove it")
+	}
 	v.id = newPlace(s.ID, "id", &v.extract, &f)
 	v.typ = newPlace(s.EventType, "event_type", &v.extract, &f)
 	v.subject = newPlace(s.Subject, "subject", &v.extract, &f)
@@ -200,6 +204,7 @@ type place struct {
 	label string // for errors
 	or    *place // where to look if nothing stands here
 	and   *place // whose text follows
+	lines bool   // the text may have line breaks
 }
 
 // newPlace readies a location; nil gives the zero place.
@@ -350,6 +355,9 @@ func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 		if err != nil {
 			return "", ErrMalformed
 		}
+		if p.lines {
+			return same(fields[p.name])
+		}
 		return oneOf(fields[p.name])
 	}
 	return "", ErrMissing
@@ -364,8 +372,22 @@ func headerText(h http.Header, name, label string) (string, error) {
 	return text, nil
 }
 
-// oneOf returns the text that all the values are.
+// oneOf returns the text of one line that all the values are.
 func oneOf(values []string) (string, error) {
+	text, err := same(values)
+	if err != nil {
+		return "", err
+	}
+	// A header cannot hold these over HTTP. Where requests come from elsewhere, they
+	// could move the borders inside signed content.
+	if strings.ContainsAny(text, "\r\n\x00") {
+		return "", fmt.Errorf("%w: line break", ErrMalformed)
+	}
+	return text, nil
+}
+
+// same returns the text that all the values are.
+func same(values []string) (string, error) {
 	for _, v := range values {
 		if v != values[0] {
 			return "", fmt.Errorf("%w: it came %d times with different values", ErrAmbiguous, len(values))
@@ -373,11 +395,6 @@ func oneOf(values []string) (string, error) {
 	}
 	if len(values) == 0 || values[0] == "" {
 		return "", ErrMissing
-	}
-	// A header cannot hold these over HTTP. Where requests come from elsewhere, they
-	// could move the borders inside signed content.
-	if strings.ContainsAny(values[0], "\r\n\x00") {
-		return "", fmt.Errorf("%w: line break", ErrMalformed)
 	}
 	return values[0], nil
 }

@@ -334,7 +334,7 @@ func TestNewFaults(t *testing.T) {
 		{"brace", func(s *Scheme) { s.Signed = "{body" }, secret, "signed: a { without a }"},
 		{"other brace", func(s *Scheme) { s.Signed = "{body}}" }, secret, "signed: a } without a {"},
 		{"nothing signed", func(s *Scheme) { s.Signed = "" }, secret, "signed: missing"},
-		{"no body", func(s *Scheme) { s.Signed = "{ts}" }, secret, `signed: "{ts}" covers nothing of the body`},
+		{"no body", func(s *Scheme) { s.Signed = "{ts}" }, secret, `covers_body: missing: "{ts}" covers nothing of the body`},
 		{"key in HMAC", func(s *Scheme) { s.Signed = "{body}{key}" }, secret, "signed: {key} does not go with hmac-sha256"},
 		{"no key in digest", func(s *Scheme) { s.Algorithm = "keyed-sha256" }, secret, "signed: keyed-sha256 needs {key}"},
 		{"id", func(s *Scheme) { s.Signed = "{id}{body}" }, secret, "id: missing"},
@@ -428,8 +428,11 @@ func options(t testing.TB, s Scheme) Options {
 	t.Helper()
 	o := Options{Settings: map[string]string{
 		"callback_url": "https://a.test/hook", "issuer": "me", "audience": "https://a.test/hook", "email": "a@b.test",
-		"jwks_url": "https://keys.test/", "client_id": "me", "topic_arns": "arn:aws:sns:us-east-1:1:a", "webhook_id": "W-1", "public_key": "pub",
+		"client_id": "me", "topic_arns": "arn:aws:sns:us-east-1:1:a", "webhook_id": "W-1", "public_key": "pub",
 	}}
+	if s.Key.Source == "jwks" || s.Key.Source == "jwks-by-kid" {
+		o.Settings["jwks_url"] = "https://keys.test/"
+	}
 	text := "an operator's secret"
 	switch {
 	case s.Key.Decode == "hex" || s.Name == "adyen":
@@ -757,8 +760,9 @@ func TestRequireHeaders(t *testing.T) {
 			Signature: Signatures{{Location: Location{In: "header", Name: "X-Sig"}}}},
 		"token": {Kind: "token", Token: &Token{Location: Location{In: "header", Name: "X-Token"}}},
 		"basic": {Kind: "basic"},
-		"jwt":   {Kind: "jwt", JWT: &JWT{Location: Location{In: "header", Name: "X-Jwt"}}, Algs: []string{"HS256"}},
-		"code":  {Kind: "code", Name: "hook0"},
+		"jwt": {Kind: "jwt", JWT: &JWT{Location: Location{In: "header", Name: "X-Jwt"}}, Algs: []string{"HS256"},
+			BodyHash: &BodyHash{Claim: "body", Encoding: "text"}},
+		"code": {Kind: "code", Name: "hook0"},
 	} {
 		s.RequireHeaders = map[string]string{"x-version": "1"}
 		v, err := New(s, Options{Secrets: []string{"user:password"}})

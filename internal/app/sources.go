@@ -200,7 +200,7 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 	case err == nil:
 		o.Verifier = v
 		about["verifier"] = v.Describe()
-	case len(secrets) == 0 && verify.NeedsSecret(scheme):
+	case len(secrets) == 0 && verify.NeedsSecret(scheme) && set.Settings["jwks_url"] == "":
 		o.Quiet = "it has no secret: set sources." + name + ".secrets"
 	default:
 		return Source{}, err
@@ -219,6 +219,9 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 	}
 	if hand != nil {
 		o.Handshaker = hand
+	}
+	if scheme.CoversBody != nil && !*scheme.CoversBody {
+		about["body"] = "not covered by the signature: take it as a hint, and fetch the object from the sender"
 	}
 	if set.Preset != "" {
 		about["preset"] = set.Preset

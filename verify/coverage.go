@@ -1,0 +1,170 @@
+package verify
+
+import (
+	"fmt"
+	"net/textproto"
+	"strings"
+)
+
+// coverage is what of a request a checker's signature covers.
+type coverage struct {
+	// body is the body byte by byte, content what the event is read from.
+	body, content bool
+	// form is all fields of the form, url the whole URL.
+	form, url bool
+	// fields are single places, as placeName writes them.
+	fields map[string]bool
+	// identity is set if the event's identity is covered in a way of the sender's own.
+	identity bool
+}
+
+// coverer is a checker that signs something of the request. Others compare a shared text.
+type coverer interface{ covers() coverage }
+
+// placeName is the name of a place that a template or a [Location] has.
+func placeName(in, name string) string {
+	if in == "header" {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+	}
+	return in + ":" + name
+}
+
+func (c *coverage) add(in, name string) {
+	if c.fields == nil {
+		c.fields = map[string]bool{}
+	}
+	c.fields[placeName(in, name)] = true
+}
+
+// holds reports whether the text at a place, and at those that may stand in for it, is covered.
+func (c *coverage) holds(l *Location) bool {
+	for ; l != nil; l = l.Or {
+		covered := false
+		switch l.In {
+		case "json":
+			covered = c.content || c.fields[placeName("json", l.Pointer)]
+		case "member":
+			covered = c.content
+		case "body":
+			covered = c.body
+		case "form":
+			covered = c.body || c.form
+		case "query":
+			covered = c.url
+		}
+		if !covered && !c.fields[placeName(l.In, l.Name)] || l.And != nil && !c.holds(l.And) {
+			return false
+		}
+	}
+	return true
+}
+
+// identifies reports whether a request that repeats what is signed is the same event: what
+// tells its events apart is covered. An event without an id is told by its body.
+func (c *coverage) identifies(s *Scheme) bool {
+	for i := range s.Distinct {
+		if s.Distinct[i].In == receipt { // every request is an event
+			return true
+		}
+		if !c.holds(&s.Distinct[i]) {
+			return false
+		}
+	}
+	switch {
+	case c.identity:
+		return true
+	case s.Batch != nil:
+		return c.content
+	case s.ID == nil:
+		return c.body
+	}
+	return c.holds(s.ID)
+}
+
+// covers says what a template signs.
+func (v *signature) covers() (c coverage) {
+	for _, p := range v.tmpl.parts {
+		switch p.kind {
+		case partBody, partBodyHash:
+			c.body = true
+		case partForm:
+			c.form = true
+		case partURL, partURLPlain:
+			c.url = true
+		case partID:
+			if l := v.scheme.ID; l != nil && l.Or == nil && l.And == nil {
+				c.add(l.In, l.Name+l.Pointer)
+			}
+		case partPlace:
+			name := p.at.name
+			if p.at.in == "json" {
+				name = strings.TrimPrefix(p.at.label, "body ")
+			}
+			c.add(p.at.in, name)
+		case partText, partTime, partMethod, partKey:
+		}
+	}
+	field, inField := strings.CutPrefix(v.scheme.Content, "form:")
+	c.content = c.body || c.form || inField && c.fields[placeName("form", field)]
+	return c
+}
+
+// partly reports whether a signature covers some of the content, but not all.
+func (c *coverage) partly() bool {
+	for name := range c.fields {
+		if !strings.HasPrefix(name, "header:") {
+			return true
+		}
+	}
+	return false
+}
+
+// checkCoverage refuses a description whose signature does not cover the body, unless it
+// says so.
+func (s *Scheme) checkCoverage(check checker, f *faults) {
+	signer, signs := check.(coverer)
+	if len(*f) > 0 || s.Kind == "code" {
+		return
+	}
+	if !signs {
+		if s.CoversBody != nil && *s.CoversBody {
+			f.add("covers_body", "is true, and kind %s signs nothing", s.Kind)
+		}
+		return
+	}
+	c := signer.covers()
+	switch says := s.CoversBody; {
+	case s.uncheckedCoverage:
+	case says != nil && *says && !c.content:
+		f.add("covers_body", "is true, and the signature does not cover the body")
+	case says != nil && !*says && c.content:
+		f.add("covers_body", "is false, and the signature covers the body; remove it")
+	case says == nil && !c.content && !c.partly():
+		what := fmt.Sprintf("%q covers nothing of the body; {body} is wanted", s.Signed)
+		if s.Kind == "jwt" {
+			what = "nothing binds the token to the body; body_hash or jwt.detached is wanted"
+		}
+		f.add("covers_body", "missing: %s. If the sender signs no more, write covers_body: false: its content is a hint then, and the object is to be fetched from the sender", what)
+	}
+}
+
+// checkExtension refuses digests that can be continued without the key: with {key} before
+// the end, whoever has one signed body can sign it with more behind it. The filling between
+// the two is no JSON, so bodies of JSON are safe.
+func (v *signature) checkExtension(f *faults) {
+	if !v.alg.keyed || v.scheme.Content == "" {
+		return
+	}
+	last := part{}
+	for _, p := range v.tmpl.parts {
+		if p.kind != partText {
+			last = p
+		}
+	}
+	form, _ := strings.CutPrefix(v.scheme.Content, "form:")
+	switch {
+	case last.kind == partBody, last.kind == partForm, last.kind == partPlace && last.at.in != "header" && (last.at.in != "form" || last.at.name != form):
+		f.add("signed", "%s with {key} before the end can be lengthened without the key, unless the body is JSON: with content: %s another description is wanted (a token, or {key} at the end if the sender signs so)",
+			v.alg.name, v.scheme.Content)
+	}
+}
