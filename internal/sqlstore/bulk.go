@@ -311,7 +311,7 @@ func (t *tx) finishAll() error {
 			aOutcome, aError = append(aOutcome, f.o.Attempt.Outcome), append(aError, text)
 			aDetail = append(aDetail, plain(clip(f.o.Attempt.Detail, 4*maxErrorText)))
 		}
-		attempts, runAt, failure = append(attempts, tried), append(runAt, pointer(f.o.RunAt)), append(failure, text)
+		attempts, runAt, failure = append(attempts, tried), append(runAt, pointer(t.sharedTime(f.o.RunAt))), append(failure, text)
 		var end *int64
 		if f.o.State.Done() {
 			end = pointer(t.now)
@@ -451,7 +451,7 @@ func (t *tx) lease(p gaff.ClaimParams) (work []gaff.Work, err error) {
 			order by `+dueAt+` limit $3 for update skip locked)
 		update delivery d set claim = d.claim + 1, leased_until = $4
 		from due where d.seq = due.seq and d.n = due.n
-		returning `+deliveryColumns, p.Lane, micros(p.Now), min(p.Limit, maxClaim), micros(t.leaseEnd()))
+		returning `+deliveryColumns, p.Lane, micros(t.sharedTime(p.Now)), min(p.Limit, maxClaim), micros(t.leaseEnd()))
 	if len(found) > 0 {
 		t.wrote = true
 	}
@@ -531,7 +531,7 @@ func (s *Store) renew() {
 			return
 		case <-tick.C:
 		}
-		for ls := s.w.held.older(time.Now().Add(shared.Lease * 2 / 3)); len(ls) > 0; {
+		for ls := s.w.held.older(s.now().Add(shared.Lease * 2 / 3)); len(ls) > 0; {
 			part := ls[:min(len(ls), 1000)]
 			ls = ls[len(part):]
 			if err := s.extend(part); err != nil && !errors.Is(err, gaff.ErrStopped) {
@@ -602,7 +602,7 @@ func (s *Store) releaseAll() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.opt.Shared.TxTime)
 	defer cancel()
-	if ls := s.w.held.older(time.Now().Add(24 * time.Hour)); len(ls) > 0 {
+	if ls := s.w.held.older(s.now().Add(24 * time.Hour)); len(ls) > 0 {
 		_ = s.Release(ctx, ls)
 	}
 }

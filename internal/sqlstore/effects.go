@@ -44,7 +44,7 @@ func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(pipeline.Tx) er
 // effects is a pipeline.Tx.
 type effects struct{ *tx }
 
-func (e *effects) Now() time.Time { return e.now }
+func (e *effects) Now() time.Time { return e.localTime(e.now) }
 
 func (e *effects) Emit(_ context.Context, ev *gaff.Event, ds []gaff.Delivery) error {
 	if ev.Hop > gaff.MaxHops {

@@ -210,6 +210,7 @@ func (t *tx) newDelivery(n int, ev *gaff.Event, d gaff.Delivery) gaff.Delivery {
 	if d.RunAt.IsZero() {
 		d.RunAt = ev.ReceivedAt
 	}
+	d.RunAt = t.sharedTime(d.RunAt)
 	return d
 }
 

@@ -72,7 +72,7 @@ func (t *tx) due(p gaff.ClaimParams) ([]deliveryScan, error) {
 	// Those that are taken stand at the front of the queue, and are read over.
 	rows, err := t.query(`select `+deliveryColumns+` from delivery d
 		where d.state < 3 and d.lane = $1 and d.run_at <= $2 order by d.run_at limit $3`,
-		p.Lane, micros(p.Now), p.Limit+t.w.held.len())
+		p.Lane, micros(t.sharedTime(p.Now)), p.Limit+t.w.held.len())
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (t *tx) finishDelivery(l gaff.Lease, o gaff.Outcome) error {
 			updated_at = $7, finished_at = $8, leased_until = null
 		where seq = $1 and n = $2 and attempts = $9 and claim = $10 and state < 3
 		returning lane, okey, ordering`,
-		l.Event, l.Delivery, int64(o.State), int64(attempts), nullMicros(o.RunAt), failure,
+		l.Event, l.Delivery, int64(o.State), int64(attempts), nullMicros(t.sharedTime(o.RunAt)), failure,
 		now, finished, int64(l.Attempt-1), int64(l.Claim))
 	if errors.Is(err, sql.ErrNoRows) {
 		return gaff.ErrLeaseLost
@@ -248,7 +248,7 @@ func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err er
 				return err
 			}
 			if !tx.w.held.has(key) {
-				due = fromMicros(at)
+				due = tx.localTime(fromMicros(at))
 				break
 			}
 		}
@@ -329,7 +329,7 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 		if sc.replaced || sc.state != gaff.StateDead && sc.state != gaff.StateCanceled {
 			continue
 		}
-		sc.state, sc.maxAttempts, sc.runAt = gaff.StatePending, sc.attempts+max(p.Tries, 1), micros(p.Now)
+		sc.state, sc.maxAttempts, sc.runAt = gaff.StatePending, sc.attempts+max(p.Tries, 1), micros(t.sharedTime(p.Now))
 		held := heldNot
 		if sc.order != gaff.NoOrder && sc.held != heldDead && !p.Take {
 			// Others of its key went on meanwhile: it waits for them.
@@ -430,7 +430,7 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 			continue
 		}
 		n++
-		d.RunAt = t.now
+		d.RunAt = t.localTime(t.now)
 		added, _, err := t.addDelivery(seq, n, ev, d, false)
 		if err != nil {
 			return nil, err

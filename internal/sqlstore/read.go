@@ -971,7 +971,7 @@ func (s *Store) horizon(ctx context.Context) (horizon int64, err error) {
 	}
 	// Ours take no longer than this: one that is open still is a stranger's, and must not
 	// stop the stream.
-	old := micros(time.Now().Add(-3 * s.opt.Shared.TxTime))
+	old := micros(s.now().Add(-3 * s.opt.Shared.TxTime))
 	var passed, newest sql.NullInt64
 	if err := s.read.QueryRowContext(ctx, `select (select max(seq) from change where seq >= $1 and at < $2),
 		(select max(seq) from change where seq >= $1)`, horizon, old).Scan(&passed, &newest); err != nil {

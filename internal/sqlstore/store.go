@@ -84,6 +84,8 @@ type Shared struct {
 	Accepters, Effecters int
 	// Lease is how long a claim holds without being renewed.
 	Lease time.Duration
+	// Now is the database's time, as far as this process knows it. Nil: its own.
+	Now func() time.Time
 	// TxTime is how long a transaction may take.
 	TxTime time.Duration
 }

@@ -324,7 +324,7 @@ func (x *session) attempt(ctx context.Context, batch []*op) (errs []error, err e
 			return nil, &brokenError{err: err}
 		}
 	}
-	t.now = time.Now()
+	t.startClock()
 	if err := t.begin(); err != nil {
 		x.lose(err)
 		return nil, &brokenError{err: err}
@@ -631,6 +631,7 @@ type tx struct {
 	x       *session
 	ctx     context.Context // bounds the whole transaction
 	now     time.Time
+	skew    time.Duration // of now against the clock of this process
 	begun   bool
 	wrote   bool // by the current operation; or the transaction is broken
 	took    []deliveryKey

@@ -11,8 +11,17 @@ import (
 
 // WarnOfClock compares the database's clock with the one given.
 func WarnOfClock(address string, log *slog.Logger, now func() time.Time) error {
-	return onPlainConn(address, func(conn *sql.Conn) error { return warnOfClock(context.Background(), conn, log, now) })
+	return onPlainConn(address, func(conn *sql.Conn) error {
+		c := newClock(log)
+		c.wall = now
+		err := c.read(context.Background(), conn)
+		c.compare()
+		return err
+	})
 }
+
+// SkewClock has a store take the database's clock for one that is ahead by a duration.
+func SkewClock(o *Options, by time.Duration) { o.skew = by }
 
 // CommitNothing commits on a connection without a transaction.
 func CommitNothing(address string) error {

@@ -122,7 +122,10 @@ func (im *importer) claim(ctx context.Context, tables []string, source string) e
 	case err != nil && !errors.Is(err, pgx.ErrNoRows):
 		return err
 	case state == "running "+source:
-		fmt.Fprintln(im.out, "an interrupted import is begun anew")
+		if err := im.onlyCopied(ctx, tables); err != nil {
+			return err
+		}
+		fmt.Fprintln(im.out, "an import was interrupted; it begins again")
 		var quoted []string
 		for _, table := range tables {
 			if table != "setting" {
@@ -152,6 +155,75 @@ func (im *importer) claim(ctx context.Context, tables []string, source string) e
 	}
 	_, err = im.dst.Exec(ctx, `insert into setting (name, value) values ($1, $2)
 		on conflict (name) do update set value = excluded.value`, importSetting, "running "+source)
+	return err
+}
+
+// onlyCopied makes sure that an interrupted import can be begun again, which removes all
+// rows: each must be in the source. A gateway that ran meanwhile has acknowledged others.
+func (im *importer) onlyCopied(ctx context.Context, tables []string) error {
+	for _, table := range tables {
+		if table == "setting" {
+			continue
+		}
+		_, key, err := im.columns(ctx, table)
+		if err != nil {
+			return err
+		}
+		if table == "event" { // both sides give the same numbers
+			key = append(key, "source", "dedupe")
+		}
+		if err := im.allInSource(ctx, table, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (im *importer) allInSource(ctx context.Context, table string, key []string) error {
+	var quoted, equal []string
+	for i, name := range key {
+		quoted = append(quoted, pgx.Identifier{name}.Sanitize())
+		equal = append(equal, fmt.Sprintf("%s = $%d", quote(name), i+1))
+	}
+	there, err := im.src.PrepareContext(ctx, `select exists (select 1 from `+quote(table)+` where `+strings.Join(equal, " and ")+`)`)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	rows, err := im.dst.Query(ctx, `select `+strings.Join(quoted, ", ")+` from `+pgx.Identifier{table}.Sanitize())
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		values, err := rows.Values()
+		if err != nil {
+			return err
+		}
+		var known bool
+		if err := there.QueryRowContext(ctx, values...).Scan(&known); err != nil {
+			return err
+		}
+		if !known {
+			return fmt.Errorf("an import was interrupted, and the table %s has rows since (%s = %v) that the file lacks: a gateway has used the database. "+
+				"Keep it and stop importing, or drop the database, create it again and run the import again", table, strings.Join(key, ", "), values)
+		}
+	}
+	return rows.Err()
+}
+
+// unfinished is an error while the database holds a part of an import: what a gateway
+// acknowledged there would be removed when the import is run again.
+func unfinished(ctx context.Context, conn *sql.Conn) error {
+	var state string
+	err := conn.QueryRowContext(ctx, `select value from setting where name = $1`, importSetting).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if source, running := strings.CutPrefix(state, "running "); running {
+		return fmt.Errorf("an import from %s into this database was not finished: run the same gaff migrate --from … --to … again, "+
+			"or drop the database and create it again", source)
+	}
 	return err
 }
 

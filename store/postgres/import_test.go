@@ -78,6 +78,10 @@ func TestImport(t *testing.T) {
 		if err := postgres.Import(stop, lite, path, address, out); err == nil {
 			t.Fatalf("it was not interrupted:\n%s", out)
 		}
+		if st, err := postgres.Open(ctx, address, postgres.Options{}); err == nil || !strings.Contains(err.Error(), "was not finished") {
+			t.Errorf("a gateway opens an unfinished import: %v", err)
+			_ = st.Close()
+		}
 	}
 	out := &stopAfter{}
 	if err := postgres.Import(ctx, lite, path, address, out); err != nil {
@@ -142,6 +146,36 @@ func TestImport(t *testing.T) {
 	}
 	if err := postgres.Import(ctx, lite, path, full, out); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("into a database in use: %v", err)
+	}
+}
+
+// What a gateway acknowledged on an unfinished import is not removed by the next attempt.
+func TestImportKeepsWhatAGatewayStored(t *testing.T) {
+	t.Parallel()
+	ctx, path := context.Background(), filepath.Join(t.TempDir(), "gaff.db")
+	lite, err := sqlite.Open(ctx, path, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lite.Close()
+	if _, err := accept(lite, "w-1", false); err != nil {
+		t.Fatal(err)
+	}
+	address := pgtest.URL(t)
+	st := open(t, address)
+	rc, err := accept(st, "between", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A version that did not look started on it.
+	if _, err := st.Setting(ctx, "import", "running "+path); err != nil {
+		t.Fatal(err)
+	}
+	if err := postgres.Import(ctx, lite, path, address, &stopAfter{}); err == nil || !strings.Contains(err.Error(), "a gateway has used the database") {
+		t.Errorf("the import: %v", err)
+	}
+	if _, err := st.Event(ctx, rc.ID); err != nil {
+		t.Errorf("what was acknowledged: %v", err)
 	}
 }
 

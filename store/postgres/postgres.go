@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,6 +48,8 @@ type Options struct {
 	// Readers is how many connections answer queries. Zero means 6. Five more write, and
 	// one listens.
 	Readers int
+
+	skew time.Duration // of the database's clock, for tests
 }
 
 const (
@@ -104,25 +107,32 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	readDB.SetMaxOpenConns(o.Readers)
 	readDB.SetMaxIdleConns(o.Readers)
 	readDB.SetConnMaxIdleTime(5 * time.Minute)
-	if err := prepare(ctx, writeDB, o.Log); err != nil {
+	c := newClock(o.Log)
+	if err := prepare(ctx, writeDB, o.Log, c); err != nil {
 		return nil, explain(err)
 	}
 	n := newNews(cfg, o.Log)
+	running, stopClock := context.WithCancel(context.Background())
+	var clocks sync.WaitGroup
 	st, err := sqlstore.New(ctx, sqlstore.Options{
 		Dialect: dialect, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes,
 		Shared: &sqlstore.Shared{
-			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Tell: n.tell,
+			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Tell: n.tell, Now: func() time.Time { return c.now().Add(o.skew) },
 			Accepters: accepters, Effecters: effecters, Lease: o.Lease, TxTime: txTime,
 		},
 		Close: func() error {
+			stopClock()
+			clocks.Wait()
 			n.close()
 			return errors.Join(readDB.Close(), writeDB.Close())
 		},
 	})
 	if err != nil {
+		stopClock()
 		return nil, err
 	}
+	clocks.Go(func() { c.run(running, readDB) })
 	n.heard = st.Heard
 	n.start()
 	return st, nil
@@ -164,7 +174,7 @@ func setUp(settings string) func(context.Context, *pgx.Conn) error {
 func asItIs(context.Context, *pgx.Conn) error { return nil }
 
 // prepare checks the server and migrates.
-func prepare(ctx context.Context, db *sql.DB, log *slog.Logger) error {
+func prepare(ctx context.Context, db *sql.DB, log *slog.Logger, c *clock) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
@@ -184,15 +194,19 @@ func prepare(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 	case fsync != "on":
 		log.Warn("the server has fsync = off: what was acknowledged is lost when its machine stops")
 	}
-	if err := warnOfClock(ctx, conn, log, time.Now); err != nil {
+	if err := c.read(ctx, conn); err != nil {
 		return err
 	}
+	c.compare()
 	// A migration may take longer than what is written otherwise.
 	if _, err := conn.ExecContext(ctx, `set statement_timeout = 0`); err != nil {
 		return err
 	}
 	applied, err := migrate.Run(ctx, conn, "postgres")
 	if err != nil {
+		return err
+	}
+	if err := unfinished(ctx, conn); err != nil {
 		return err
 	}
 	for _, name := range applied {
@@ -205,24 +219,6 @@ func prepare(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 	}
 	_, err = conn.ExecContext(ctx, `set statement_timeout = '8s'`)
 	return err
-}
-
-// maxSkew is how far apart the clocks may be before people are told.
-const maxSkew = 2 * time.Second
-
-// warnOfClock compares the clocks. Leases and due times are by the processes' own: a few
-// seconds do no harm, more makes others take over too early or too late.
-func warnOfClock(ctx context.Context, conn *sql.Conn, log *slog.Logger, now func() time.Time) error {
-	before := now()
-	var us int64
-	if err := conn.QueryRowContext(ctx, `select (extract(epoch from clock_timestamp()) * 1000000)::bigint`).Scan(&us); err != nil {
-		return err
-	}
-	took := now().Sub(before)
-	if skew := before.Add(took / 2).Sub(time.UnixMicro(us)); skew.Abs() > maxSkew+took {
-		log.Warn("this machine's clock and the database's differ; run NTP on both", "by", skew.Round(time.Millisecond).String())
-	}
-	return nil
 }
 
 // commit ends the transaction, and believes nothing but the server's word.

@@ -14,6 +14,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"gaff"
+	"gaff/internal/sqlstore"
 )
 
 const (
@@ -35,6 +36,10 @@ type guard struct {
 	log   *slog.Logger
 	files []watchedFile
 	lock  *lockFile
+	// wall is this machine's time; jumped is told by how much it moved.
+	wall   func() time.Time
+	jumped func(context.Context, time.Duration) error
+	jumps  sqlstore.JumpWatch
 	// between runs a function on the writing connection while no transaction is open.
 	between func(func(*sql.Conn) error) error
 	// verify checks the whole database; nil if it is sound.
@@ -65,7 +70,7 @@ type watchedFile struct {
 
 // newGuard notes which files are open. All of them must exist.
 func newGuard(path string, lock *lockFile, log *slog.Logger) (*guard, error) {
-	g := &guard{path: path, log: log, lock: lock, check: make(chan struct{}, 1)}
+	g := &guard{path: path, log: log, lock: lock, wall: time.Now, check: make(chan struct{}, 1)}
 	g.quit, g.stop = context.WithCancel(context.Background())
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		info, err := os.Stat(path + suffix)
@@ -202,6 +207,7 @@ func (g *guard) noteMoved(err error) {
 
 // watch checks the files while nothing is written, and makes the log usable again.
 func (g *guard) watch() {
+	began := time.Now()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
@@ -210,6 +216,7 @@ func (g *guard) watch() {
 			return
 		case <-tick.C:
 		}
+		g.watchClock(began)
 		moved := g.filesMoved()
 		g.noteMoved(moved)
 		if moved == nil {
@@ -235,6 +242,18 @@ func (g *guard) watch() {
 			g.emptied = true
 			g.mu.Unlock()
 		}
+	}
+}
+
+// watchClock tells of jumps of the machine's clock, by which due times go.
+func (g *guard) watchClock(began time.Time) {
+	by := g.jumps.Jump(g.wall(), time.Since(began))
+	if by == 0 {
+		return
+	}
+	g.log.Warn("this machine's clock jumped, or the machine was suspended; deliveries wait no longer than before", "by", by.Round(time.Millisecond).String())
+	if err := g.jumped(g.quit, by); err != nil && !errors.Is(err, gaff.ErrStopped) && g.quit.Err() == nil {
+		g.log.Warn("due times could not be moved", "error", err)
 	}
 }
 

@@ -334,3 +334,26 @@ func TestDamagedDatabaseIsNotServed(t *testing.T) {
 		t.Error("the check finds nothing")
 	}
 }
+
+// Set back by an hour, the clock must not have retries wait an hour longer.
+func TestClockSetBackDelaysNothing(t *testing.T) {
+	t.Parallel()
+	st, log, disk := openOnDisk(t, filepath.Join(t.TempDir(), "gaff.db"))
+	rc, err := accept(st, 1, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(90 * time.Minute)
+	if err := st.Finish(t.Context(), rc.Work[0].Lease, gaff.Outcome{State: gaff.StateRetrying, RunAt: at, Attempt: gaff.Attempt{Outcome: gaff.AttemptFailed, Error: "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the clock was looked at before", func() bool { return disk.Watching() })
+	disk.JumpClock(-time.Hour)
+	eventually(t, "due times are moved", func() bool {
+		due, err := st.NextDue(t.Context(), "")
+		return err == nil && due.Sub(at.Add(-time.Hour)).Abs() < time.Second
+	})
+	if !strings.Contains(log.String(), "clock jumped") {
+		t.Errorf("no line of the log says so:\n%s", log)
+	}
+}

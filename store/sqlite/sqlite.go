@@ -145,7 +145,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	cp.between, g.between = st.Between, st.Between
+	cp.between, g.between, g.jumped = st.Between, st.Between, st.ClockJumped
 	if o.opened != nil {
 		o.opened(g)
 	}

@@ -1,0 +1,89 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Where several nodes share a database, leases and due times are by its clock: a node whose
+// own clock is wrong must not take over what others work on. Callers compute with their own
+// clock; times that they hand over are converted on the way in, and back on the way out.
+
+// now is the time by which leases and due times are judged.
+func (s *Store) now() time.Time {
+	if s.opt.Shared != nil && s.opt.Shared.Now != nil {
+		return s.opt.Shared.Now()
+	}
+	return time.Now()
+}
+
+// smallSkew is not corrected: it is no more than the time of a few round trips.
+const smallSkew = 250 * time.Millisecond
+
+// startClock sets the transaction's time, and how far the caller's clock is behind it.
+func (t *tx) startClock() {
+	t.now, t.skew = time.Now(), 0
+	if t.w.shared != nil {
+		now := t.w.store.now()
+		if skew := now.Sub(t.now.Round(0)); skew.Abs() > smallSkew {
+			t.now, t.skew = now, skew
+		}
+	}
+}
+
+// sharedTime converts a time of this process into one of the database.
+func (t *tx) sharedTime(local time.Time) time.Time {
+	if local.IsZero() {
+		return local
+	}
+	return local.Add(t.skew)
+}
+
+// localTime converts a time of the database into one of this process.
+func (t *tx) localTime(shared time.Time) time.Time {
+	if shared.IsZero() {
+		return shared
+	}
+	return shared.Add(-t.skew)
+}
+
+// MaxSkew is how far a clock may be off, or jump, before people are told.
+const MaxSkew = 2 * time.Second
+
+// JumpWatch finds jumps of this machine's clock by comparing it with one that only runs
+// forward.
+type JumpWatch struct {
+	wall time.Time
+	mono time.Duration
+}
+
+// Jump returns by how much the clock moved besides running since the last call; zero for
+// less than MaxSkew. A machine that was suspended jumps forward.
+func (w *JumpWatch) Jump(wall time.Time, mono time.Duration) time.Duration {
+	wall = wall.Round(0)
+	jump := wall.Sub(w.wall) - (mono - w.mono)
+	first := w.wall.IsZero()
+	w.wall, w.mono = wall, mono
+	if first || jump.Abs() < MaxSkew {
+		return 0
+	}
+	return jump
+}
+
+// ClockJumped has deliveries wait as long as they would have, after the clock was set back
+// by a duration less than zero; forward, they are due at once, and the lanes are woken.
+func (s *Store) ClockJumped(ctx context.Context, by time.Duration) error {
+	defer s.Heard([]string{}, false)
+	if by >= 0 || s.opt.Shared != nil {
+		return nil
+	}
+	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		_, err := tx.exec(`update delivery set run_at = run_at + $1 where state < 3 and run_at > $2 and run_at < $3`,
+			by.Microseconds(), micros(tx.now), never)
+		if err != nil {
+			return fmt.Errorf("due times after a jump of the clock: %w", err)
+		}
+		return nil
+	}})
+}
