@@ -12,7 +12,9 @@
 //		}))
 //
 // The same delivery may come more than once (an answer can be lost on its way): its id is
-// the same each time, and a receiver that must not act twice remembers it.
+// the same each time. A receiver that must not act twice remembers it, after the work or in
+// the same transaction: an id that is remembered before the work loses the event if that
+// fails.
 package receive
 
 import (
@@ -87,8 +89,11 @@ type Media struct {
 	ID        string `json:"id"`
 	JobID     string `json:"jobId"`
 	ProjectID string `json:"projectId"`
-	URL       string `json:"url"`       // where the provider keeps it
-	StoredURL string `json:"storedUrl"` // where gaff keeps it; empty if it does not, or not yet
+	// URL is where the provider keeps it, for as long as the provider does.
+	URL string `json:"url"`
+	// StoredURL is a signed link to gaff's copy; empty until that is made (gaff:media.stored).
+	// It ends after a day: store the ID, and read a fresh link from GET /api/v1/media/{id}.
+	StoredURL string `json:"storedUrl"`
 	// MediaType is generated-image, -video, -audio, -model or -file.
 	MediaType   string          `json:"mediaType"`
 	ContentType string          `json:"contentType"`

@@ -57,12 +57,14 @@ func nodeFolder(t *testing.T) string {
 		}
 	}
 	for from, to := range map[string]string{
-		filepath.Join(client, "package.json"):                                         filepath.Join(pkg, "package.json"),
-		filepath.Join(client, "examples", "express", "server.mjs"):                    filepath.Join(dir, "express.mjs"),
-		filepath.Join("testdata", "receivers", "official.mjs"):                        filepath.Join(dir, "official.mjs"),
-		filepath.Join("testdata", "receivers", "next.mjs"):                            filepath.Join(dir, "next.mjs"),
-		filepath.Join(client, "examples", "nextjs", "lib", "store.ts"):                filepath.Join(dir, "src", "nextjs", "lib", "store.ts"),
-		filepath.Join(client, "examples", "nextjs", "app", "api", "gaff", "route.ts"): filepath.Join(dir, "src", "nextjs", "app", "api", "gaff", "route.ts"),
+		filepath.Join(client, "package.json"):                                                 filepath.Join(pkg, "package.json"),
+		filepath.Join(client, "examples", "express", "server.mjs"):                            filepath.Join(dir, "express.mjs"),
+		filepath.Join("testdata", "receivers", "official.mjs"):                                filepath.Join(dir, "official.mjs"),
+		filepath.Join("testdata", "receivers", "next.mjs"):                                    filepath.Join(dir, "next.mjs"),
+		filepath.Join(client, "examples", "nextjs", "lib", "session.ts"):                      filepath.Join(dir, "src", "nextjs", "lib", "session.ts"),
+		filepath.Join(client, "examples", "nextjs", "app", "api", "fal", "proxy", "route.ts"): filepath.Join(dir, "src", "nextjs", "app", "api", "fal", "proxy", "route.ts"),
+		filepath.Join(client, "examples", "nextjs", "lib", "store.ts"):                        filepath.Join(dir, "src", "nextjs", "lib", "store.ts"),
+		filepath.Join(client, "examples", "nextjs", "app", "api", "gaff", "route.ts"):         filepath.Join(dir, "src", "nextjs", "app", "api", "gaff", "route.ts"),
 	} {
 		text, err := os.ReadFile(from)
 		if err != nil {
@@ -191,18 +193,21 @@ func TestReceivers(t *testing.T) {
 	t.Parallel()
 	dir := nodeFolder(t)
 	express := start(t, dir, "express.mjs", "GAFF_SECRET="+newSecret)
-	next := start(t, dir, "next.mjs", "GAFF_SECRET="+oldSecret+","+newSecret)
+	next := start(t, dir, "next.mjs", "GAFF_SECRET="+oldSecret+","+newSecret, "FAIL_ONCE=1")
 	official := start(t, dir, "official.mjs", "GAFF_SECRET="+oldSecret)
 	g := forwarding(t, fmt.Sprintf(`
 destinations:
   express: {url: %q, events: ["gaff:job.*"], secrets: ["env:NEW"]}
-  next: {url: %q, events: ["gaff:job.*"], secrets: ["env:NEW", "env:OLD"]}
+  next: {url: %q, events: ["gaff:job.*"], first_wait: 1s, secrets: ["env:NEW", "env:OLD"]}
   official: {url: %q, events: ["fal:*"], secrets: ["env:NEW", "env:OLD"]}
 `, express.url+"/gaff", next.url+"/api/gaff", official.url+"/any"))
 	g.falWebhook(t, 1)
 
 	if got := express.next(t); got["kind"] != "gaff:job.completed" || got["job"] != "completed" || got["media"] != 1.0 || !strings.HasPrefix(fmt.Sprint(got["delivery"]), "dlv_") {
 		t.Errorf("Express: %v", got)
+	}
+	if got := next.next(t); got["status"] != 500.0 || got["saved"] != 0.0 {
+		t.Errorf("Next.js, whose database is down: %v", got)
 	}
 	if got := next.next(t); got["status"] != 204.0 || got["saved"] != 1.0 || got["files"] != 1.0 {
 		t.Errorf("Next.js: %v", got)

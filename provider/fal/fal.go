@@ -167,27 +167,6 @@ func setHeader(r *gaff.Request, name, value string) {
 	r.Header.Set(name, value)
 }
 
-// Result is the payload of a completed image generation, the most common one; handlers
-// that use other models decode into types of their own.
-type Result struct {
-	Images []File          `json:"images"`
-	Video  *File           `json:"video"`
-	Seed   json.Number     `json:"seed"`
-	Prompt string          `json:"prompt"`
-	Extra  json.RawMessage `json:"-"`
-}
-
-// File is one file of a result. Any field but URL may be missing.
-type File struct {
-	URL         string      `json:"url"`
-	ContentType string      `json:"content_type"`
-	FileName    string      `json:"file_name"`
-	FileSize    int64       `json:"file_size"`
-	Width       int         `json:"width"`
-	Height      int         `json:"height"`
-	Duration    json.Number `json:"duration"`
-}
-
 // envelope is what both dialects are read with: the fields of the one are absent in the
 // other.
 type envelope struct {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -370,4 +371,20 @@ func TestProxyTeachesTheLedger(t *testing.T) {
 			t.Errorf("after a cancellation it is %s", j.Status)
 		}
 	})
+}
+
+// The route that docs/fal-proxy.md shows is the one that the client's example has.
+func TestDocumentedRoute(t *testing.T) {
+	t.Parallel()
+	route, err := os.ReadFile("../../clients/typescript/examples/nextjs/app/api/fal/proxy/route.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/fal-proxy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(doc), "```ts\n"+string(route)+"```\n") {
+		t.Error("docs/fal-proxy.md shows another route than examples/nextjs: copy it")
+	}
 }

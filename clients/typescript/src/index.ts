@@ -64,9 +64,13 @@ export interface Media {
   id: string;
   jobId: string;
   projectId: string | null;
-  /** Where the provider keeps it. */
+  /** Where the provider keeps it. The provider deletes it some day: store the id, not this. */
   url: string;
-  /** Where gaff keeps it. */
+  /**
+   * A signed link to gaff's copy. Null until the copy is made: in job.completed it is null as a rule, in media.stored it is set.
+   * It ends after media.link_for (24 hours) to an hour more, so do not store it: store the id, and either copy the file when
+   * media.stored comes, or read a fresh link from GET /api/v1/media/{id} when you show it.
+   */
   storedUrl: string | null;
   mediaType: MediaType;
   contentType: string | null;
@@ -103,7 +107,10 @@ export interface RunEvent {
   cost: number;
 }
 
-/** The data of gaff:media.created and media.stored. Size and SHA-256 are the copy's. */
+/**
+ * The data of gaff:media.created and media.stored. Size and SHA-256 are the copy's, 0 and empty before there is one.
+ * In media.stored the envelope's media has the file's storedUrl.
+ */
 export interface MediaEvent {
   mediaId: string;
   jobId: string;
@@ -245,7 +252,10 @@ export interface ReceiveOptions extends VerifyOptions {
   secrets: string | readonly string[];
 }
 
-/** What to do with an event. Throwing makes gaff try again later. */
+/**
+ * What to do with an event. Throwing makes gaff deliver it again later. A delivery may come twice: mark its id as
+ * processed after the work, or in the same transaction, never before it.
+ */
 export type Handler = (event: Envelope, delivery: { id: string }) => void | Promise<void>;
 
 /**

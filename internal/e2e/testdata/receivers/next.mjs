@@ -3,6 +3,14 @@ import { createServer } from "node:http";
 import { POST } from "./out/nextjs/app/api/gaff/route.js";
 import { saved } from "./out/nextjs/lib/store.js";
 
+if (process.env.FAIL_ONCE) {
+  // The application's database is down for a moment.
+  saved.push = () => {
+    delete saved.push;
+    throw new Error("the database is down");
+  };
+}
+
 const server = createServer(async (req, res) => {
   const chunks = [];
   for await (const chunk of req) chunks.push(chunk);

@@ -1,6 +1,6 @@
 // A Next.js route: POST /api/gaff. It works in the Node and the edge runtime.
 import { isGaff, receive } from "gaff-receiver";
-import { saveMedia, seenBefore } from "../../../lib/store.js";
+import { markSeen, saveMedia, seenBefore } from "../../../lib/store.js";
 
 declare const process: { env: Record<string, string | undefined> };
 
@@ -9,4 +9,6 @@ export const POST = receive({ secrets: (process.env.GAFF_SECRET ?? "").split(","
   if (isGaff(event, "job.completed")) {
     await saveMedia(event.job.projectId, event.media);
   }
+  // After the work: if it throws, the delivery comes again, and must not be taken for one that was done.
+  await markSeen(delivery.id);
 });
