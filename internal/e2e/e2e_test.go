@@ -50,7 +50,7 @@ const (
 	falSecret       = "fal-test-secret"
 	lastFrameSecret = "lastframe-test-secret"
 	customSecret    = "custom-test-secret"
-	adminToken      = "e2e-token"
+	adminToken      = "e2e-token-not-guessed"
 )
 
 // gateway is a running binary.
