@@ -19,7 +19,7 @@ var (
 	// ErrTooLarge: the unpacked bytes are over the limit.
 	ErrTooLarge = errors.New("the unpacked body is over the limit")
 	// ErrEncoding: packed in a way that is not read here.
-	ErrEncoding = errors.New("not supported: gzip and deflate are")
+	ErrEncoding = errors.New("not supported; gzip and deflate are")
 )
 
 // maxLayers bounds how often one body is unpacked.
@@ -73,7 +73,7 @@ func Unpack(encodings []string, body []byte, limit int64) ([]byte, error) {
 		return body, nil
 	}
 	if len(encodings) > maxLayers {
-		return nil, fmt.Errorf("%d encodings, at most %d are undone: %w", len(encodings), maxLayers, ErrEncoding)
+		return nil, fmt.Errorf("%d encodings, at most %d are undone", len(encodings), maxLayers)
 	}
 	for _, name := range slices.Backward(encodings) {
 		r, packed, err := Reader(name, bytes.NewReader(body))
@@ -124,5 +124,5 @@ func Reader(encoding string, from io.Reader) (r io.Reader, packed bool, err erro
 		}
 		return flate.NewReader(head), true, nil
 	}
-	return head, false, fmt.Errorf("encoding %.20q: %w", encoding, ErrEncoding)
+	return head, false, fmt.Errorf("%.20q is %w", encoding, ErrEncoding)
 }
