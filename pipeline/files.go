@@ -77,7 +77,7 @@ func (w *fileWalk) value(raw json.RawMessage, pointer, name string, link bool, d
 			}
 		}
 		for _, member := range sorted(members) {
-			if text(members[member]) == own && isFile { // itself, or its link again
+			if isFile && text(members[member]) == own { // itself, or its link again
 				continue
 			}
 			isURL := strings.HasSuffix(snake(member), "_url") || strings.HasSuffix(snake(name), "_urls") || isFile && slices.Contains(pictures, member)
@@ -258,7 +258,7 @@ func isLink(text string) bool {
 // text is the content of a JSON string; empty for anything else.
 func text(raw json.RawMessage) string {
 	var s string
-	if len(raw) == 0 || json.Unmarshal(raw, &s) != nil {
+	if raw = bytes.TrimLeft(raw, " \t\r\n"); len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
 		return ""
 	}
 	return s

@@ -191,9 +191,14 @@ func TestTypesOfGeneralFiles(t *testing.T) {
 			{"c.zip", "text/html", "", z.String(), "application/zip", pipeline.MediaFile},
 			{"d.obj", "text/plain; charset=utf-8", "", "v 0 0 0\n", "model/obj", pipeline.MediaModel},
 			{"e.srt", "text/html", "", "1\n00:00:00,000 --> 00:00:01,000\nhi\n", "application/x-subrip", pipeline.MediaFile},
-			{"f.svg", "image/svg+xml", "image/svg+xml", "just text", "text/plain", pipeline.MediaFile},
+			{"no-ending", "named by its host", "", "v 0 0 0\n", "model/obj", pipeline.MediaModel},
+			{"f.svg", "image/svg+xml", "image/svg+xml", "<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", pipeline.MediaImage},
 		} {
-			w.hosts["cdn.test"] = serveBytes(c.host, []byte(c.body))
+			served := serveBytes(c.host, []byte(c.body))
+			w.hosts["cdn.test"] = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				rw.Header().Set("Content-Disposition", `attachment; filename="mesh.obj"`)
+				served.ServeHTTP(rw, r)
+			})
 			id := w.add("https://cdn.test/"+c.path, func(m *pipeline.Media) { m.ContentType, m.MediaType, m.Metadata = c.provider, pipeline.MediaFile, nil })
 			w.settle()
 			if m := w.row(id); m.ContentType != c.contentType || m.MediaType != c.mediaType {

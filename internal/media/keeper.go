@@ -298,7 +298,7 @@ func (k *Keeper) examine(m *pipeline.Media, p *part) (*made, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	info.ContentType = mediafile.Kind(info.ContentType, []string{m.ContentType, p.mark.Type}, []string{givenName(m), linkName(m)})
+	info.ContentType = mediafile.Kind(info.ContentType, []string{m.ContentType, p.mark.Type}, []string{givenName(m), linkName(m), p.mark.Name})
 	if err := k.allowed(info.ContentType); err != nil {
 		return nil, err
 	}

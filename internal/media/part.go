@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -44,8 +45,9 @@ type mark struct {
 	// Whole is set when nothing is missing. The host need not be asked again then, which
 	// may not have the file any more by the time that the storage takes it.
 	Whole bool `json:"whole,omitempty"`
-	// Type is the content type that came with it.
+	// Type is the content type that came with it, and Name the file's name, if the host gave one.
 	Type string `json:"type,omitempty"`
+	Name string `json:"name,omitempty"`
 }
 
 func openPart(path string) (*part, error) {
@@ -147,6 +149,9 @@ func (p *part) take(resp *http.Response, packed bool) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK || code == http.StatusNonAuthoritativeInfo || code == http.StatusPartialContent && p.size == 0:
 		m := mark{From: validator(resp.Header), Type: resp.Header.Get("Content-Type")}
+		if _, params, err := mime.ParseMediaType(resp.Header.Get("Content-Disposition")); err == nil {
+			m.Name = params["filename"]
+		}
 		if packed {
 			m.From = ""
 		}
