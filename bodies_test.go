@@ -105,3 +105,29 @@ func TestUnpackedBodiesAreBounded(t *testing.T) {
 		t.Errorf("what would not fit into limits.in_flight is answered %d", rec.Code)
 	}
 }
+
+// A body that was refused because its source took no compressed ones is read once it does.
+func TestRescueUnpacksBodies(t *testing.T) {
+	t.Parallel()
+	src := gaff.Source{Name: "signed", Verifier: signed{}, Parser: plain{}}
+	b := newBench(t, gaff.Options{}, func(b *bench) { b.AddSource(src) })
+	text := `{"id":"r1","type":"t"}`
+	if rec := postSigned(t, b, "signed", zipped(t, text), zipped(t, text), "Content-Encoding", "gzip"); rec.Code != http.StatusBadRequest {
+		t.Fatalf("answered %d", rec.Code)
+	}
+	page, err := b.st.Rejections(context.Background(), gaff.RejectionFilter{})
+	if err != nil || len(page.Items) != 1 || !strings.Contains(page.Items[0].Reason, "accept_gzip") {
+		t.Fatalf("%+v, %v", page.Items, err)
+	}
+	src.AcceptGzip = true
+	if err := b.UpdateSource(src); err != nil {
+		t.Fatal(err)
+	}
+	out, err := b.Rescue(context.Background(), page.Items[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := b.detail(t, out.EventID); string(d.Data) != text {
+		t.Errorf("data %q, want %q", d.Data, text)
+	}
+}
