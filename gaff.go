@@ -41,6 +41,9 @@ type Event struct {
 	// DedupeKey is unique within Source: the sender's id joined with the status,
 	// or the SHA-256 of the body.
 	DedupeKey string
+	// SignedKey is a second key, unique within Source, of an event whose id its signature
+	// does not cover: a hash of what is signed. Empty: DedupeKey is covered.
+	SignedKey string
 	// CorrelationID is the sender's own name for the piece of work that the event is
 	// about, such as fal's request_id or Last Frame's job_id. Empty if it has none.
 	CorrelationID string
@@ -292,6 +295,10 @@ type Verification struct {
 	// Content is what is to be read in place of the body, as JSON, where the body is a
 	// sealed form of it (a JSON Web Token, an encrypted message); empty: the body itself.
 	Content string
+	// Signed is the SHA-256, in hex, of what the signature covers, if that is not what tells
+	// events apart: a request that repeats it under another id is the same event. Empty: the
+	// id is covered, or nothing is signed.
+	Signed string
 }
 
 // Verifier checks that a request was sent by whom it claims.

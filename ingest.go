@@ -354,12 +354,12 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 	if err != nil {
 		return nil, badPayload.because("%v", err)
 	}
-	event := func(env Envelope, req *Request, body []byte) *Event {
+	event := func(env Envelope, req *Request, body []byte, item int) *Event {
 		if len(env.Data) > maxParsed {
 			env.Parsed = nil
 		}
 		return &Event{
-			Source: src.Name, Type: env.Type, WebhookID: env.ID, DedupeKey: dedupeKey(env, body),
+			Source: src.Name, Type: env.Type, WebhookID: env.ID, DedupeKey: dedupeKey(env, body), SignedKey: signedKey(proof, env, item),
 			CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
 			Data: env.Data, Parsed: env.Parsed, Request: req, Proof: proof,
 		}
@@ -371,7 +371,7 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		if rp := unfit(env); rp.status != 0 {
 			return nil, rp
 		}
-		return []*Event{event(env, req, req.Body)}, reply{}
+		return []*Event{event(env, req, req.Body, 0)}, reply{}
 	}
 	if len(env.Batch) > maxBatch {
 		return nil, badPayload.because("%d events in one request; at most %d are taken", len(env.Batch), maxBatch)
@@ -388,7 +388,7 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 				Method: req.Method, URL: req.URL, RemoteAddr: req.RemoteAddr, Header: http.Header{}, Body: item.Data, ReceivedAt: req.ReceivedAt,
 			}
 		}
-		evs[i] = event(item, of, item.Data)
+		evs[i] = event(item, of, item.Data, i)
 	}
 	return evs, reply{}
 }
@@ -436,22 +436,43 @@ func tooDeep(data []byte) bool {
 	return false
 }
 
-// dedupeKey is the sender's id, or the body's hash, joined with the status. An id too long
-// for an index is hashed too.
+// The first parts of keys that are no sender's ids.
+const (
+	keyOfBody   = "sha256:"   // of an event without an id
+	keyHashed   = "idsha256:" // of one that is too long, or no text
+	keyMeasured = "idlen:"    // of an id that could be taken for something else
+)
+
+// dedupeKey is the sender's id, or the body's hash, joined with the status. Two pairs of id
+// and status have two keys: an id that holds the separator, or begins as a key of another
+// kind does, is written with its length. An id too long for an index is hashed.
 func dedupeKey(env Envelope, body []byte) string {
 	key := env.ID
-	if key == "" {
+	switch {
+	case key == "":
 		sum := sha256.Sum256(body)
-		key = "sha256:" + hex.EncodeToString(sum[:])
+		key = keyOfBody + hex.EncodeToString(sum[:])
+	case strings.Contains(key, "\n"), strings.HasPrefix(key, keyOfBody), strings.HasPrefix(key, keyHashed), strings.HasPrefix(key, keyMeasured):
+		key = keyMeasured + strconv.Itoa(len(key)) + ":" + key
 	}
 	if env.Status != "" {
 		key += "\n" + env.Status
 	}
 	if len(key) > maxDedupeKey {
 		sum := sha256.Sum256([]byte(key))
-		return "idsha256:" + hex.EncodeToString(sum[:])
+		return keyHashed + hex.EncodeToString(sum[:])
 	}
 	return key
+}
+
+// signedKey is the second key of the nth event of a request. Senders sign one body for events
+// of several types, which a header tells apart.
+func signedKey(proof Verification, env Envelope, n int) string {
+	if proof.Signed == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(proof.Signed + " " + strconv.Itoa(n) + " " + env.Type))
+	return hex.EncodeToString(sum[:])
 }
 
 func (g *Gateway) publicURL(r *http.Request) string {

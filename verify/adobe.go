@@ -113,6 +113,8 @@ func (v *adobe) check(ctx context.Context, r *gaff.Request, sigName, pathName st
 	return key.id, nil
 }
 
+func (v *adobe) covers() coverage { return coverage{body: true, content: true} }
+
 func (v *adobe) sign(*gaff.Request, time.Time) error {
 	return errors.New("the private key is Adobe's")
 }

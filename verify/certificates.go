@@ -190,6 +190,13 @@ func (v *sns) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, e
 	return out, judge(v.scheme.Tolerance, field["Timestamp"], "rfc3339", r.ReceivedAt)
 }
 
+func (v *sns) covers() (c coverage) {
+	for _, name := range snsSigned["Notification"] {
+		c.add("json", "/"+name)
+	}
+	return c
+}
+
 func (v *sns) sign(*gaff.Request, time.Time) error {
 	return errors.New("the private key is Amazon's")
 }
@@ -247,7 +254,15 @@ func (v *paypal) verify(ctx context.Context, r *gaff.Request) (gaff.Verification
 	if err != nil {
 		return out, err
 	}
+	out.Signed = signedHash([]byte(content))
 	return out, judge(v.scheme.Tolerance, at, "rfc3339", r.ReceivedAt)
+}
+
+// covers is the transmission's id. Of the body a CRC-32 is signed, for which other bodies can
+// be made.
+func (v *paypal) covers() (c coverage) {
+	c.add("header", "Paypal-Transmission-Id")
+	return c
 }
 
 func (v *paypal) sign(*gaff.Request, time.Time) error {

@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/textproto"
 	"strings"
@@ -20,6 +22,12 @@ type coverage struct {
 
 // coverer is a checker that signs something of the request. Others compare a shared text.
 type coverer interface{ covers() coverage }
+
+// signedHash is [gaff.Verification].Signed of a content.
+func signedHash(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
 
 // placeName is the name of a place that a template or a [Location] has.
 func placeName(in, name string) string {

@@ -27,8 +27,8 @@ func NewFields(list ...string) (*Fields, error) {
 }
 
 // Read returns the texts at the pointers, in their order: a string's content, a number
-// as written, true or false; empty for anything else. The document must be JSON as a
-// whole.
+// as written, true or false; empty for anything else. Different strings have different
+// texts, which may be no UTF-8. The document must be JSON as a whole.
 func (f *Fields) Read(doc []byte) ([]string, error) {
 	found, err := f.set.find(doc)
 	if err != nil {
@@ -37,7 +37,7 @@ func (f *Fields) Read(doc []byte) ([]string, error) {
 	texts := make([]string, len(f.index))
 	for i, at := range f.index {
 		if at >= 0 {
-			texts[i], _ = jsonText(found[at])
+			texts[i], _ = exactText(found[at])
 		}
 	}
 	return texts, nil

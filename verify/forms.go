@@ -122,12 +122,14 @@ func (v *twilio) verify(_ context.Context, r *gaff.Request) (gaff.Verification, 
 			return nil
 		})
 		if err != nil || id != "" {
-			out.KeyID = id
+			out.KeyID, out.Signed = id, signedHash([]byte(a+fields))
 			return out, err
 		}
 	}
 	return out, mismatch(twilioHeader, "base64", sig)
 }
+
+func (v *twilio) covers() coverage { return coverage{content: true, form: true, url: true} }
 
 func (v *twilio) address(r *gaff.Request) string {
 	if v.url != "" {
@@ -287,6 +289,8 @@ func (v *plivo) describe() string {
 	return "base64 HMAC-SHA256 of the URL, the form's fields and a nonce in " + plivoHeader
 }
 
+func (v *plivo) covers() coverage { return coverage{content: true, form: true, url: true} }
+
 func (v *plivo) content(r *gaff.Request, nonce string) (string, error) {
 	address := r.URL
 	if v.url != "" {
@@ -349,6 +353,7 @@ func (v *plivo) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 		w.text(content)
 		return nil
 	})
+	out.Signed = signedHash([]byte(content))
 	if err == nil && out.KeyID == "" {
 		err = mismatch(plivoHeader, "base64", sigs[0])
 	}
@@ -419,6 +424,8 @@ func newPaddleClassic(s Scheme, o Options, f *faults) checker {
 	}}, s, o, f)
 }
 
+func (v *rsaForm) covers() coverage { return coverage{content: true} }
+
 func (v *rsaForm) describe() string {
 	if v.header != "" {
 		return "base64 RSA-SHA1 signature of the form field payload in " + v.header
@@ -447,7 +454,7 @@ func (v *rsaForm) verify(_ context.Context, r *gaff.Request) (gaff.Verification,
 	}
 	for _, k := range v.keys {
 		if mustAlgorithm("rsa-pkcs1-sha1").verifyPublic(k.key, content, sig) {
-			out.KeyID = k.id
+			out.KeyID, out.Signed = k.id, signedHash(content)
 			return out, nil
 		}
 	}
@@ -518,6 +525,7 @@ func (v *braintree) verify(_ context.Context, r *gaff.Request) (gaff.Verificatio
 	if err != nil {
 		return out, err
 	}
+	out.Signed = signedHash([]byte(strings.TrimRight(payload, "\n")))
 	// The answers to challenges are signatures of texts that anyone chooses, so only a text
 	// that cannot be such a one is a webhook.
 	doc, err := base64.StdEncoding.DecodeString(strings.NewReplacer("\n", "", "\r", "").Replace(payload))
@@ -536,6 +544,8 @@ func (v *braintree) verify(_ context.Context, r *gaff.Request) (gaff.Verificatio
 	}
 	return out, nil
 }
+
+func (v *braintree) covers() coverage { return coverage{content: true} }
 
 func (v *braintree) sign(r *gaff.Request, _ time.Time) error {
 	doc := r.Body

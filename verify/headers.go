@@ -79,8 +79,12 @@ func (v *hook0) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	if out.KeyID == "" {
 		return out, mismatch(hook0Header, "hex", sig)
 	}
+	out.Signed = signedHash([]byte(content + string(r.Body)))
 	return out, judge(v.scheme.Tolerance, field["t"], "s", r.ReceivedAt)
 }
+
+// covers is the body: which headers are signed, each request says.
+func (v *hook0) covers() coverage { return coverage{body: true, content: true} }
 
 func (v *hook0) sign(r *gaff.Request, at time.Time) error {
 	t := formatTime(at, "s")
@@ -204,6 +208,7 @@ func (v *contentful) verify(_ context.Context, r *gaff.Request) (gaff.Verificati
 			return out, err
 		}
 		if out.KeyID != "" {
+			out.Signed = signedHash([]byte(content + string(r.Body)))
 			break
 		}
 	}
@@ -212,6 +217,9 @@ func (v *contentful) verify(_ context.Context, r *gaff.Request) (gaff.Verificati
 	}
 	return out, judge(v.scheme.Tolerance, at, "ms", r.ReceivedAt)
 }
+
+// covers is the body: which headers are signed, each request says.
+func (v *contentful) covers() coverage { return coverage{body: true, content: true, url: true} }
 
 func (v *contentful) sign(r *gaff.Request, at time.Time) error {
 	r.Header.Set(contentfulTime, formatTime(at, "ms"))
@@ -251,6 +259,14 @@ func newWebSub(s Scheme, o Options, f *faults) checker {
 		}, o, told))
 	}
 	return v
+}
+
+func (v *websub) covers() coverage { return v.methods[0].covers() }
+
+func (v *websub) hashSigned() {
+	for _, m := range v.methods {
+		m.hashSigned()
+	}
 }
 
 func (v *websub) describe() string {

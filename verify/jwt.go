@@ -247,6 +247,7 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 		return out, malformed("its signature is not base64url")
 	}
 	out.KeyID, err = v.checkSignature(ctx, r, alg, kid, parts[0]+"."+parts[1], sig)
+	out.Signed = signedHash([]byte(parts[0] + "." + parts[1]))
 	if err != nil || v.scheme.JWT.Detached {
 		return out, err
 	}

@@ -101,9 +101,20 @@ func jsonText(raw []byte) (string, bool) {
 	return string(raw), true
 }
 
+// exactText is jsonText of which two different strings have different texts: half of a
+// surrogate pair, which UTF-8 cannot say, is written in three bytes as any other character.
+func exactText(raw []byte) (string, bool) {
+	if len(raw) > 0 && raw[0] == '"' {
+		return unescape(raw, true), true
+	}
+	return jsonText(raw)
+}
+
 // unquote returns the content of a string that the scanner has found to be valid. Bytes
 // that are not UTF-8 stay as they are: signed content must not change by being read.
-func unquote(raw []byte) string {
+func unquote(raw []byte) string { return unescape(raw, false) }
+
+func unescape(raw []byte, exact bool) string {
 	inner := raw[1 : len(raw)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
 		return string(inner)
@@ -136,6 +147,9 @@ func unquote(raw []byte) string {
 				}
 				if pair != unicode.ReplacementChar {
 					i += 6
+				} else if exact {
+					out = append(out, 0xe0|byte(r>>12), 0x80|byte(r>>6)&0xbf, 0x80|byte(r)&0x3f)
+					continue
 				}
 				r = pair
 			}

@@ -186,7 +186,10 @@ type signature struct {
 	tsAt    place // zero where the timestamp is inside the signature's text
 	timeKey string
 	url     string // overrides the request's
+	hashed  bool   // the hash of what is signed is wanted
 }
+
+func (v *signature) hashSigned() { v.hashed = true }
 
 func newSignature(s Scheme, o Options, f *faults) *signature {
 	v := &signature{scheme: s, url: o.Settings["url"]}
@@ -423,6 +426,13 @@ func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	}
 	if err != nil {
 		return out, err
+	}
+	if v.hashed {
+		var w bufWriter
+		if err := v.tmpl.write(&c, nil, &w); err != nil {
+			return out, err
+		}
+		out.Signed = signedHash(w.b)
 	}
 	if v.scheme.Tolerance != nil {
 		now := r.ReceivedAt

@@ -83,6 +83,21 @@ func standardKey(f KeyFormat) KeyFormat {
 	return f
 }
 
+func (v *standard) covers() coverage {
+	if v.v1 != nil {
+		return v.v1.covers()
+	}
+	return v.v1a.covers()
+}
+
+func (v *standard) hashSigned() {
+	for _, s := range []*signature{v.v1, v.v1a} {
+		if s != nil {
+			s.hashSigned()
+		}
+	}
+}
+
 func (v *standard) describe() string {
 	tags := "v1 (HMAC-SHA256)"
 	switch {

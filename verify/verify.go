@@ -68,6 +68,8 @@ type Verifier struct {
 	subject place
 	// distinct places are joined to the status.
 	distinct []place
+	// resigned is set if a request that repeats what is signed may pass for another event.
+	resigned bool
 }
 
 // checker is a kind of scheme, ready for use.
@@ -114,6 +116,7 @@ func New(s Scheme, o Options) (*Verifier, error) {
 		f.add("settings.jwks_url", "not used: this sender's keys are not fetched; remove it")
 	}
 	v.id = newPlace(s.ID, "id", &v.extract, &f)
+	v.id.identify()
 	v.typ = newPlace(s.EventType, "event_type", &v.extract, &f)
 	v.subject = newPlace(s.Subject, "subject", &v.extract, &f)
 	for i, at := range s.Distinct {
@@ -122,9 +125,17 @@ func New(s Scheme, o Options) (*Verifier, error) {
 			continue
 		}
 		v.distinct = append(v.distinct, newPlace(&at, fmt.Sprintf("distinct[%d]", i), &v.extract, &f))
+		v.distinct[len(v.distinct)-1].identify()
 	}
 	if err := f.err(); err != nil {
 		return nil, err
+	}
+	if signer, ok := v.check.(coverer); ok {
+		c := signer.covers()
+		v.resigned = !c.identifies(&s)
+		if signer, ok := v.check.(interface{ hashSigned() }); ok && v.resigned {
+			signer.hashSigned()
+		}
 	}
 	return v, nil
 }
@@ -148,6 +159,9 @@ func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 	if out.Content != "" {
 		content = []byte(out.Content)
 	}
+	if !v.resigned {
+		out.Signed = ""
+	}
 	values, _ := v.extract.find(content)
 	if out.ID == "" {
 		out.ID, _ = v.id.read(r, values)
@@ -163,7 +177,7 @@ func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 		for i, at := range v.distinct {
 			texts[i], _ = at.read(r, values)
 		}
-		out.Status = strings.Join(texts, "\n")
+		out.Status = joinExactly(texts, "\n")
 	}
 	return out, nil
 }
@@ -205,6 +219,30 @@ type place struct {
 	or    *place // where to look if nothing stands here
 	and   *place // whose text follows
 	lines bool   // the text may have line breaks
+	exact bool   // different values have different texts: for what tells events apart
+}
+
+// identify makes the text at a place, and at those beside it, exact.
+func (p *place) identify() {
+	p.exact = true
+	for _, other := range []*place{p.or, p.and} {
+		if other != nil {
+			other.identify()
+		}
+	}
+}
+
+// joinExactly joins texts so that no two lists have the same: one of which a part holds the
+// separator, or is followed by one after it was left out, says how long its parts are.
+func joinExactly(parts []string, sep string) string {
+	text := strings.Join(parts, sep)
+	if strings.Count(text, sep) == len(parts)-1 {
+		return text
+	}
+	for _, part := range parts {
+		text += sep + strconv.Itoa(len(part))
+	}
+	return text
 }
 
 // newPlace readies a location; nil gives the zero place.
@@ -293,6 +331,9 @@ func (p place) read(r *gaff.Request, values [][]byte) (string, error) {
 	}
 	if p.and != nil && err == nil {
 		if more, err := p.and.read(r, values); err == nil {
+			if p.exact {
+				return joinExactly([]string{text, more}, "."), nil
+			}
 			text += "." + more
 		}
 	}
@@ -330,7 +371,11 @@ func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 		return oneOf(values)
 	case "json":
 		if p.index < len(values) {
-			if text, ok := jsonText(values[p.index]); ok && text != "" {
+			read := jsonText
+			if p.exact {
+				read = exactText
+			}
+			if text, ok := read(values[p.index]); ok && text != "" {
 				return text, nil
 			}
 		}
@@ -452,4 +497,21 @@ func ValidateWebhookTimestamp(timestamp string, now time.Time, tolerance time.Du
 	}
 	at, ok := parseTime(timestamp, "s")
 	return ok && fresh(at, now.Truncate(time.Second), tolerance, tolerance)
+}
+
+// JoinID joins the parts of an id by dots; parts at the end that are missing are left out. No
+// two ids are the same text, whatever their parts hold.
+func JoinID(parts []string) string {
+	for len(parts) > 0 && parts[len(parts)-1] == "" {
+		parts = parts[:len(parts)-1]
+	}
+	gap := slices.Contains(parts, "")
+	present := slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return part == "" })
+	text := strings.Join(present, ".")
+	if gap || strings.Count(text, ".") != len(present)-1 {
+		for _, part := range parts {
+			text += "." + strconv.Itoa(len(part))
+		}
+	}
+	return text
 }

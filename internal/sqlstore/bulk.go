@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -78,12 +79,34 @@ func texts(column []string) []string {
 	return column
 }
 
+// findAllSigned is findSigned for each row that has such a key, in one order of locks.
+func (t *tx) findAllSigned(all []acceptance) error {
+	var signed []*eventRow
+	for i := range all {
+		if all[i].row.ev.SignedKey != "" {
+			signed = append(signed, &all[i].row)
+		}
+	}
+	slices.SortStableFunc(signed, func(a, b *eventRow) int {
+		return cmp.Or(strings.Compare(a.ev.Source, b.ev.Source), strings.Compare(a.ev.SignedKey, b.ev.SignedKey))
+	})
+	for _, row := range signed {
+		if err := t.findSigned(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *tx) acceptAll() error {
 	if len(t.accepting) == 0 {
 		return nil
 	}
 	all := t.accepting
 	t.accepting = nil
+	if err := t.findAllSigned(all); err != nil {
+		return err
+	}
 	order := make([]int, len(all))
 	for i := range order {
 		order[i] = i

@@ -143,8 +143,26 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool, rc *gaff.Rece
 	return err
 }
 
+// findSigned takes over the key of the first event with the same signed content, if there
+// is one: the row is a duplicate of that then.
+func (t *tx) findSigned(row *eventRow) error {
+	if row.ev.SignedKey == "" {
+		return nil
+	}
+	err := t.row([]any{&row.dedupe}, `insert into signed (source, hash, dedupe) values ($1, $2, $3)
+		on conflict (source, hash) do update set hash = excluded.hash returning dedupe`,
+		row.ev.Source, row.ev.SignedKey, row.dedupe)
+	if err != nil {
+		return fmt.Errorf("find the signed content: %w", err)
+	}
+	return nil
+}
+
 func (t *tx) acceptNow(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Receipt, error) {
 	ev := row.ev
+	if err := t.findSigned(&row); err != nil {
+		return gaff.Receipt{}, err
+	}
 	status, processed := gaff.StatusPending, any(nil)
 	if len(ds) == 0 {
 		status, processed = gaff.StatusSuccess, micros(ev.ReceivedAt)

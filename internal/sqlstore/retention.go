@@ -152,7 +152,8 @@ func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 	for _, p := range found {
 		for _, text := range []string{
 			`delete from attempt where seq = $1`, `delete from delivery where seq = $1`, `delete from payload where seq = $1`,
-			`delete from copy where seq = $1`, `delete from event where seq = $1`,
+			`delete from copy where seq = $1`,
+			`delete from signed where (source, dedupe) in (select source, dedupe from event where seq = $1)`, `delete from event where seq = $1`,
 		} {
 			if _, err := t.exec(text, p.seq); err != nil {
 				return 0, 0, err

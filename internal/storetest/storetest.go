@@ -64,6 +64,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (Open, Exec)) {
 	tests := map[string]func(*suite){
 		"AcceptKeepsAll":                 testAccept,
 		"KnownKeyAddsNothing":            testDuplicate,
+		"SignedContentIsOneEvent":        testSignedKey,
 		"ConcurrentArrivalsOfOneKey":     testRace,
 		"HostileText":                    testHostileText,
 		"ClaimHandsOutOnce":              testClaim,
@@ -322,6 +323,54 @@ func testDuplicate(s *suite) {
 	// The key is the source's own.
 	if rc := s.accept(s.event(func(e *gaff.Event) { e.Source, e.DedupeKey = "other", ev.DedupeKey })); rc.Duplicate {
 		s.Error("another source's key was taken for known")
+	}
+}
+
+// What is signed is a second key: under another id it is the same event, in one transaction
+// and in several, and for as long as the event is there.
+func testSignedKey(s *suite) {
+	signed := func(dedupe, key string) *gaff.Event {
+		return s.event(func(ev *gaff.Event) { ev.DedupeKey, ev.SignedKey = dedupe, key })
+	}
+	first := s.accept(signed("id-1", "signed-1"), to("a")...)
+	if first.Duplicate {
+		s.Error("the first is a duplicate")
+	}
+	if rc := s.accept(signed("id-2", "signed-1"), to("a")...); !rc.Duplicate || rc.ID != first.ID {
+		s.Errorf("under another id: %+v", rc)
+	}
+	if rc := s.accept(signed("id-1", "signed-2"), to("a")...); !rc.Duplicate || rc.ID != first.ID {
+		s.Errorf("signed again under the first id: %+v", rc)
+	}
+	if rc := s.accept(signed("id-3", "signed-2"), to("a")...); !rc.Duplicate || rc.ID != first.ID {
+		s.Errorf("what was signed again, under another id: %+v", rc)
+	}
+	if rc := s.accept(s.event(func(ev *gaff.Event) { ev.Source, ev.DedupeKey, ev.SignedKey = "other", "id-9", "signed-1" })); rc.Duplicate {
+		s.Error("another source's signed content was taken for known")
+	}
+	if rc := s.accept(signed("id-4", "")); rc.Duplicate {
+		s.Error("an event without such a key is a duplicate")
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	ids, firsts := map[string]bool{}, 0
+	for i := range 16 {
+		ev := signed(fmt.Sprint("raced-id-", i), "raced")
+		wg.Go(func() {
+			rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: ev})
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				s.Error(err)
+			}
+			if ids[rc.ID] = true; !rc.Duplicate {
+				firsts++
+			}
+		})
+	}
+	wg.Wait()
+	if len(ids) != 1 || firsts != 1 {
+		s.Errorf("16 at once are %d events, %d of them new", len(ids), firsts)
 	}
 }
 

@@ -173,7 +173,7 @@ func (p parser) split(whole gaff.Envelope, data json.RawMessage) (gaff.Envelope,
 		one := gaff.Envelope{Data: item.data, Type: cmp.Or(joined(texts[ids:]), whole.Type), CorrelationID: whole.CorrelationID}
 		// An id of which the first part is missing would make different events one.
 		if ids > 0 && texts[0] != "" {
-			one.ID = joined(texts[:ids])
+			one.ID = verify.JoinID(texts[:ids])
 		} else {
 			one.Status = whole.Status
 		}
