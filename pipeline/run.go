@@ -119,6 +119,9 @@ type Run struct {
 	// Key, if not empty, is unique among the runs of the workflow: a second start with it
 	// is none.
 	Key string
+	// FormerKey is what an older version stored in place of Key. It is looked for when the run
+	// is inserted, and not stored.
+	FormerKey string
 	// DueAt is when the whole run times out; zero if never.
 	DueAt                time.Time
 	CreatedAt, UpdatedAt time.Time

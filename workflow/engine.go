@@ -428,6 +428,8 @@ type StartParams struct {
 	Input             json.RawMessage // an object; nil means {}
 	// Key, if not empty, makes the start happen once: a second one returns the first run.
 	Key string
+	// FormerKey is what an older version stored in place of Key; empty: nothing else.
+	FormerKey string
 
 	eventID string
 	hop     int
@@ -451,7 +453,7 @@ func (e *Engine) Run(ctx context.Context, p StartParams) (run *pipeline.Run, cre
 	now := time.Now()
 	run = &pipeline.Run{
 		ID: id.New(id.Run, now), Workflow: c.Name, Version: c.Hash, ProjectID: p.ProjectID, UserID: p.UserID, Input: input,
-		EventID: p.eventID, Hop: p.hop, Key: p.Key, CreatedAt: now,
+		EventID: p.eventID, Hop: p.hop, Key: p.Key, FormerKey: p.FormerKey, CreatedAt: now,
 	}
 	if c.Timeout > 0 {
 		run.DueAt = now.Add(time.Duration(c.Timeout))

@@ -134,7 +134,7 @@ type startInput struct {
 		ProjectID      string         `json:"projectId,omitempty" maxLength:"256"`
 		UserID         string         `json:"userId,omitempty" maxLength:"256"`
 		Input          map[string]any `json:"input,omitempty" doc:"The workflow's inputs by name."`
-		IdempotencyKey string         `json:"idempotencyKey,omitempty" maxLength:"400" doc:"A second start with it returns the first run."`
+		IdempotencyKey string         `json:"idempotencyKey,omitempty" maxLength:"400" doc:"A second start with it, with the same token, returns the first run."`
 	}
 }
 
@@ -338,12 +338,14 @@ func (s *server) describeRuns(api huma.API) {
 				return nil, huma.Error400BadRequest("input: " + err.Error())
 			}
 		}
-		key := in.Body.IdempotencyKey
-		if key != "" {
-			key = "api:" + key // apart from those of events and schedules
+		var key, former string
+		if in.Body.IdempotencyKey != "" {
+			// Apart from those of events and schedules, and of other callers.
+			former = "api:" + in.Body.IdempotencyKey
+			key = "api:" + callerOf(ctx) + ":" + in.Body.IdempotencyKey
 		}
 		run, created, err := ws.Run(ctx, workflow.StartParams{
-			Workflow: in.Body.Workflow, ProjectID: in.Body.ProjectID, UserID: in.Body.UserID, Input: input, Key: key,
+			Workflow: in.Body.Workflow, ProjectID: in.Body.ProjectID, UserID: in.Body.UserID, Input: input, Key: key, FormerKey: former,
 		})
 		if err != nil {
 			return nil, s.failure(err)

@@ -31,14 +31,15 @@ func TestWorkflows(t *testing.T) {
 	} {
 		sc.run(t, w.caller, words)
 	}
-	start := func(body string, status int) (id string) {
-		res := w.call(http.MethodPost, "/api/v1/runs", "operator", body)
+	startAs := func(token, body string, status int) (id string) {
+		res := w.call(http.MethodPost, "/api/v1/runs", token, body)
 		var run struct{ ID string }
 		if err := json.Unmarshal([]byte(res.body), &run); err != nil || res.status != status {
 			t.Fatalf("start: %d %s", res.status, res.body)
 		}
 		return run.ID
 	}
+	start := func(body string, status int) string { return startAs("operator", body, status) }
 	id := start(`{"workflow":"ask","projectId":"q","input":{"text":"good","names":["a","b"]},"idempotencyKey":"k"}`, 202)
 	if again := start(`{"workflow":"ask","projectId":"q","input":{"text":"good"},"idempotencyKey":"k"}`, 200); again != id {
 		t.Errorf("the same key started %s and %s", id, again)
@@ -62,5 +63,8 @@ func TestWorkflows(t *testing.T) {
 		{request: "GET /api/v1/workflows", status: 200, has: []string{`"runs":{"cancelled":1}`}},
 	} {
 		sc.run(t, w.caller, words)
+	}
+	if other := startAs("admin", `{"workflow":"ask","projectId":"of-another-caller","input":{"text":"good","names":["a"]},"idempotencyKey":"k"}`, 202); other == id {
+		t.Errorf("two callers share run %s by their key", id)
 	}
 }

@@ -81,6 +81,12 @@ func (e *effects) InsertRun(_ context.Context, r *pipeline.Run) (bool, error) {
 	if r.ID == "" {
 		r.ID = id.New(id.Run, r.CreatedAt)
 	}
+	if r.FormerKey != "" {
+		err := e.row([]any{&r.ID}, `select id from run where workflow = $1 and key = $2`, r.Workflow, r.FormerKey)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return false, err
+		}
+	}
 	n, err := e.exec(`insert into run (id, workflow, version, project_id, user_id, status, input, error, waiting, cost,
 			revision, event_id, hop, key, due_at, created_at, updated_at, settled_at)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)

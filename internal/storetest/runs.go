@@ -73,6 +73,17 @@ func testRuns(s *suite) {
 			return err
 		})
 	}
+	for former, want := range map[string]string{"k": "run_1", "none": "run_3"} {
+		s.write(func(tx pipeline.Tx) error {
+			r := run
+			r.ID, r.Key, r.FormerKey = "run_3", "key of "+former, former
+			created, err := tx.InsertRun(s.ctx, &r)
+			if r.ID != want || created != (want == "run_3") {
+				s.Errorf("former key %s: created %v as %s, want %s", former, created, r.ID, want)
+			}
+			return err
+		})
+	}
 	got, err := s.st.Run(s.ctx, "run_1")
 	s.must(err)
 	run.UpdatedAt = got.UpdatedAt
