@@ -134,7 +134,7 @@ type HandshakeOptions struct {
 	Settings map[string]string
 	Client   *http.Client
 	// Keep keeps a key that the sender handed over, and reports whether it did: false if
-	// the source has one already. Nil: none is kept.
+	// the source has one already, or takes none now. Nil: none is kept.
 	Keep func(ctx context.Context, key string) (kept bool, err error)
 }
 
@@ -431,7 +431,7 @@ func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, 
 			}
 		}
 		if !kept {
-			return refuse(http.StatusUnauthorized, "it hands over a key, and the source has one: an unsigned call cannot replace it")
+			return refuse(http.StatusUnauthorized, "it hands over a key, and the source takes none now: it has one, or gaff sources key NAME --open was not called")
 		}
 		rep.Note = "the sender handed over its key; gaff sources key prints it"
 	}

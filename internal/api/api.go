@@ -106,6 +106,8 @@ type Options struct {
 	// if none is kept; ForgetKey drops it. Nil: there are none.
 	HandedKey func(ctx context.Context, source string) (string, error)
 	ForgetKey func(ctx context.Context, source string) error
+	// OpenKey has a source take a key from the sender's handshake for a while. Nil: it cannot.
+	OpenKey func(ctx context.Context, source string, takes time.Duration) (until time.Time, err error)
 	// Workflows starts runs and changes them; nil: there are none.
 	Workflows Workflows
 	// Media gives out and serves kept files; nil: none are kept.

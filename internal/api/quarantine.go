@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -39,6 +40,34 @@ type keyUseDoc struct {
 	LastUsedAt  *string `json:"lastUsedAt" format:"date-time" doc:"Exact to the minute."`
 }
 
+type openKeyInput struct {
+	Name string `path:"name"`
+	Body struct {
+		Seconds int64 `json:"seconds,omitempty" minimum:"1" maximum:"3600" default:"600" doc:"For how long the source takes a key."`
+	}
+}
+
+type openedDoc struct {
+	Until string `json:"until" format:"date-time" doc:"Until when the source takes the first key that a handshake brings."`
+}
+
+// describeOpenKey is the operation that lets a sender hand over its key. Without it anyone who
+// knows the address could be the first to do so.
+func (s *server) describeOpenKey(api huma.API) {
+	if s.o.OpenKey == nil {
+		return
+	}
+	huma.Register(api, operation(http.MethodPost, "/api/v1/sources/{name}/key", "open-source-key",
+		"Take the key that the source's next handshake brings, for a while", Admin),
+		func(ctx context.Context, in *openKeyInput) (*output[openedDoc], error) {
+			until, err := s.o.OpenKey(ctx, in.Name, time.Duration(in.Body.Seconds)*time.Second)
+			if err != nil {
+				return nil, s.failure(err)
+			}
+			return &output[openedDoc]{openedDoc{until.Format(time.RFC3339)}}, nil
+		})
+}
+
 func (s *server) describeQuarantine(api huma.API) {
 	rescuer, ok := s.o.Gateway.(Rescuer)
 	if ok {
@@ -67,6 +96,7 @@ func (s *server) describeQuarantine(api huma.API) {
 			}
 			return &output[reloadedDoc]{reloadedDoc{append([]string{}, changed...), append([]string{}, restart...)}}, nil
 		})
+	s.describeOpenKey(api)
 	if s.o.HandedKey == nil || s.o.ForgetKey == nil {
 		return
 	}
@@ -83,7 +113,7 @@ func (s *server) describeQuarantine(api huma.API) {
 			return &output[handedDoc]{handedDoc{key}}, nil
 		})
 	huma.Register(api, operation(http.MethodDelete, "/api/v1/sources/{name}/key", "forget-source-key",
-		"Forget the key that the source's sender handed over, so that the next handshake brings a new one", Admin),
+		"Forget the key that the source's sender handed over", Admin),
 		func(ctx context.Context, in *nameInput) (*struct{}, error) {
 			if err := s.o.ForgetKey(ctx, in.Name); err != nil {
 				return nil, s.failure(err)

@@ -199,7 +199,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
 		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg), Ready: st.Ready, Damaged: st.DamagedBodies,
-		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, Media: files.api(),
+		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, OpenKey: reload.openKey, Media: files.api(),
 	})
 	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
 	console.Log, console.Workflows, console.Expected = log, engine, ledger.Expected

@@ -62,6 +62,13 @@ func newGate(t testing.TB, cfg *config.Config) *gate {
 			})))
 		}
 	}
+	for name, src := range cfg.Sources {
+		if len(src.Secrets) == 0 {
+			if _, err := g.reload.openKey(context.Background(), name, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if err := g.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -441,6 +448,12 @@ func TestHandedKey(t *testing.T) {
 	if err := g.reload.forget(t.Context(), "notion"); err != nil {
 		t.Fatal(err)
 	}
+	if code := post(`{"verification_token":"secret_3"}`); code != 401 {
+		t.Errorf("after it was forgotten, and before it is open: %d", code)
+	}
+	if _, err := g.reload.openKey(t.Context(), "notion", time.Minute); err != nil {
+		t.Fatal(err)
+	}
 	if code := post(`{"verification_token":"secret_3"}`); code != 200 {
 		t.Errorf("after it was forgotten: %d", code)
 	}
@@ -455,6 +468,28 @@ func TestHandedKey(t *testing.T) {
 	hook = `{"id":"4"}`
 	if code := post(hook, signed("secret_4", hook)); code != 200 {
 		t.Errorf("with the key that another node has: %d", code)
+	}
+}
+
+// A source takes a key for a bounded time, and only if it has none of its own.
+func TestKeyWindowIsBounded(t *testing.T) {
+	t.Parallel()
+	cfg := configured("notion", config.Source{Preset: "notion"})
+	cfg.Sources["github"] = config.Source{Preset: "github", Secrets: []config.Secret{"s"}}
+	g := newGate(t, cfg)
+	for name, takes := range map[string]time.Duration{"notion": 2 * time.Hour, "github": time.Minute, "nothing": time.Minute} {
+		if _, err := g.reload.openKey(t.Context(), name, takes); err == nil {
+			t.Errorf("source %s was opened for %s", name, takes)
+		}
+	}
+	if err := g.st.Unkeep(t.Context(), keyWindow+"notion"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.st.Keep(t.Context(), keyWindow+"notion", time.Now().Add(-time.Second).UTC().Format(time.RFC3339)); err != nil {
+		t.Fatal(err)
+	}
+	if code := g.do("POST", gaff.PathPrefix+"notion", []byte(`{"verification_token":"late"}`), nil).Code; code != 401 {
+		t.Errorf("after the time is over: %d", code)
 	}
 }
 

@@ -65,11 +65,52 @@ func (r *reloader) build(ctx context.Context, cfg *config.Config) ([]Source, err
 	return buildSources(cfg, keys{kept: r.kept, keep: r.keep})
 }
 
-// keep keeps a key that a sender handed over, and gives it to the source.
+// keyWindow is the setting that says until when a source takes a key from its sender's
+// unsigned handshake.
+const keyWindow = "key window of source "
+
+// maxKeyWindow is the longest time for which a source may take a key.
+const maxKeyWindow = time.Hour
+
+// openKey has a source take a key from its sender's handshake for a while, and returns its end.
+func (r *reloader) openKey(ctx context.Context, source string, takes time.Duration) (until time.Time, err error) {
+	src, known := r.cfg.Sources[source]
+	if !known || len(src.Secrets) > 0 {
+		return until, fmt.Errorf("%w: source %s: no source of the configuration without secrets has this name", gaff.ErrNotFound, source)
+	}
+	if takes <= 0 || takes > maxKeyWindow {
+		return until, fmt.Errorf("%w: a key can be taken for 1 second to %s, not %s", gaff.ErrInvalid, maxKeyWindow, takes)
+	}
+	until = time.Now().Add(takes).UTC().Truncate(time.Second)
+	if err := r.store.Unkeep(ctx, keyWindow+source); err != nil {
+		return until, err
+	}
+	_, err = r.store.Keep(ctx, keyWindow+source, until.Format(time.RFC3339))
+	return until, err
+}
+
+// keyIsOpen reports whether a source takes a key now.
+func (r *reloader) keyIsOpen(ctx context.Context, source string) (bool, error) {
+	text, err := r.store.Kept(ctx, keyWindow+source)
+	if err != nil || text == "" {
+		return false, err
+	}
+	until, err := time.Parse(time.RFC3339, text)
+	return err == nil && time.Now().Before(until), err
+}
+
+// keep stores a key that a sender handed over while its source takes one, and gives it to
+// the source.
 func (r *reloader) keep(ctx context.Context, source, key string) (bool, error) {
+	if open, err := r.keyIsOpen(ctx, source); err != nil || !open {
+		return false, err
+	}
 	kept, err := r.store.Keep(ctx, keptKey+source, key)
 	if err != nil || !kept {
 		return false, err
+	}
+	if err := r.store.Unkeep(ctx, keyWindow+source); err != nil {
+		r.log.Warn("the time in which a source takes a key could not be ended early", "source", source, "error", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,8 +125,7 @@ func (r *reloader) key(ctx context.Context, source string) (string, error) {
 	return r.store.Kept(ctx, keptKey+source)
 }
 
-// forget drops the key that a source's sender handed over, so that the next handshake
-// brings a new one.
+// forget drops the key that a source's sender handed over.
 func (r *reloader) forget(ctx context.Context, source string) error {
 	if err := r.store.Unkeep(ctx, keptKey+source); err != nil {
 		return err

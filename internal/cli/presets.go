@@ -253,12 +253,14 @@ fault in them, all stays as it was.`,
 
 func (p *program) handedCommand() *cobra.Command {
 	var forget, asJSON bool
+	var open time.Duration
 	cmd := &cobra.Command{
 		Use:   "key NAME",
-		Short: "Print the key that a sender handed over, or forget it",
+		Short: "Take, print or forget the key that a sender hands over",
 		Long: `Print the key that the source's sender handed over in its handshake (Notion, Asana): some
-senders want it back in a dialog. --forget drops it, so that the next handshake brings a
-new one; until then the source refuses everything.`,
+senders want it back in a dialog. The handshake is not signed, so the source takes a key
+only while it is open: --open 10m, and register the address at the sender then. --forget
+drops the key; until another is taken the source refuses everything.`,
 		Args: arguments(1, 1, "one NAME"),
 		RunE: work(func(ctx context.Context, args []string) error {
 			c, err := p.dial()
@@ -267,8 +269,12 @@ new one; until then the source refuses everything.`,
 			}
 			path := "/api/v1/sources/" + url.PathEscape(args[0]) + "/key"
 			if forget {
-				_, err := c.call(ctx, http.MethodDelete, path, nil, nil)
-				return err
+				if _, err := c.call(ctx, http.MethodDelete, path, nil, nil); err != nil || open == 0 {
+					return err
+				}
+			}
+			if open != 0 {
+				return p.openKey(ctx, c, path, open, asJSON)
 			}
 			text, err := c.call(ctx, http.MethodGet, path, nil, nil)
 			if err != nil {
@@ -286,9 +292,26 @@ new one; until then the source refuses everything.`,
 		}),
 	}
 	cmd.Flags().BoolVar(&forget, "forget", false, "drop it")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: {key}")
+	cmd.Flags().DurationVar(&open, "open", 0, "take the key that the next handshake brings, for this long, at most 1h")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: {key}, with --open {until}")
 	p.clientFlags(cmd)
 	return cmd
+}
+
+func (p *program) openKey(ctx context.Context, c *client, path string, takes time.Duration, asJSON bool) error {
+	text, err := c.call(ctx, http.MethodPost, path, nil, map[string]int64{"seconds": int64(takes / time.Second)})
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return writeRawJSON(p.Stdout, text)
+	}
+	var doc struct{ Until string }
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	fmt.Fprintf(p.Stdout, "The source takes the first key that is handed over until %s. Register its address at the sender now.\n", clean(doc.Until))
+	return nil
 }
 
 func (p *program) rescueCommand() *cobra.Command {
