@@ -267,24 +267,7 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 		}
 	}
 	if c.HMAC != nil {
-		a, ok := findAlgorithm(c.HMAC.Algorithm)
-		if !ok || !a.mac {
-			f.add(path+".hmac.algorithm", "%q is not known; one of hmac-sha1, hmac-sha256, hmac-sha512 is wanted", c.HMAC.Algorithm)
-		} else if len(o.Secrets) > 0 {
-			c.keys = newSecretKeys(Options{Secrets: o.Secrets}, s.Key, a, f)
-		}
-		if !slices.Contains([]string{"hex", "hex-upper", "base64", "base64url"}, c.HMAC.Encoding) {
-			f.add(path+".hmac.encoding", "%q is not known; one of hex, hex-upper, base64, base64url is wanted", c.HMAC.Encoding)
-		}
-		if c.Method == http.MethodPost && !c.Signed {
-			f.add(path+".signed", "an HMAC for anyone who asks is a signature for anyone: only of signed calls, or of a GET")
-		}
-		if !c.Signed && c.Pattern == "" {
-			f.add(path+".pattern", "missing; anyone may ask for the HMAC of a value, so its form must be one that no webhook's body has, such as [A-Za-z0-9_-]+")
-		}
-		if !c.Signed && s.Kind == "signature" && s.Content != "" {
-			f.add(path+".hmac", "does not go with content: %s: a value of any form could be a webhook's body; only bodies of JSON can be told from it", s.Content)
-		}
+		c.checkHMAC(s, o, path, f)
 	}
 	if c.Fetch != nil {
 		c.fetch = newPlace(&c.Fetch.Location, path+".fetch", set, f)
@@ -294,6 +277,28 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 		for _, host := range c.Fetch.Hosts {
 			c.hosts = append(c.hosts, hostPattern(host))
 		}
+	}
+}
+
+// checkHMAC readies the keys of an answer that is an HMAC, which must not sign a webhook.
+func (c *challenge) checkHMAC(s Scheme, o HandshakeOptions, path string, f *faults) {
+	a, ok := findAlgorithm(c.HMAC.Algorithm)
+	if !ok || !a.mac {
+		f.add(path+".hmac.algorithm", "%q is not known; one of hmac-sha1, hmac-sha256, hmac-sha512 is wanted", c.HMAC.Algorithm)
+	} else if len(o.Secrets) > 0 {
+		c.keys = newSecretKeys(Options{Secrets: o.Secrets}, s.Key, a, f)
+	}
+	if !slices.Contains([]string{"hex", "hex-upper", "base64", "base64url"}, c.HMAC.Encoding) {
+		f.add(path+".hmac.encoding", "%q is not known; one of hex, hex-upper, base64, base64url is wanted", c.HMAC.Encoding)
+	}
+	if c.Method == http.MethodPost && !c.Signed {
+		f.add(path+".signed", "an HMAC for anyone who asks is a signature for anyone: only of signed calls, or of a GET")
+	}
+	if !c.Signed && c.Pattern == "" {
+		f.add(path+".pattern", "missing; anyone may ask for the HMAC of a value, so its form must be one that no webhook's body has, such as [A-Za-z0-9_-]+")
+	}
+	if !c.Signed && s.Kind == "signature" && s.Content != "" {
+		f.add(path+".hmac", "does not go with content: %s: a value of any form could be a webhook's body; only bodies of JSON can be told from it", s.Content)
 	}
 }
 

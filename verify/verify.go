@@ -239,6 +239,10 @@ func joinExactly(parts []string, sep string) string {
 	if strings.Count(text, sep) == len(parts)-1 {
 		return text
 	}
+	return text + lengths(parts, sep)
+}
+
+func lengths(parts []string, sep string) (text string) {
 	for _, part := range parts {
 		text += sep + strconv.Itoa(len(part))
 	}
@@ -509,9 +513,7 @@ func JoinID(parts []string) string {
 	present := slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return part == "" })
 	text := strings.Join(present, ".")
 	if gap || strings.Count(text, ".") != len(present)-1 {
-		for _, part := range parts {
-			text += "." + strconv.Itoa(len(part))
-		}
+		text += lengths(parts, ".")
 	}
 	return text
 }

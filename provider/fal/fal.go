@@ -240,7 +240,7 @@ func (Parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, error)
 		return gaff.Envelope{}, fmt.Errorf("request_id is not that of %s", headerRequestID)
 	}
 	return gaff.Envelope{
-		Type: known.eventType, ID: env.RequestID, Status: env.Status, CorrelationID: env.RequestID, Parsed: env,
+		Type: known.eventType, ID: verify.ExactID(env.RequestID, r.Body, "/request_id"), Status: env.Status, CorrelationID: env.RequestID, Parsed: env,
 	}, nil
 }
 

@@ -100,7 +100,7 @@ func (Parser) Parse(r *gaff.Request, _ gaff.Verification) (gaff.Envelope, error)
 	if err != nil {
 		return gaff.Envelope{}, err
 	}
-	return gaff.Envelope{Type: statuses[p.Status].eventType, ID: p.JobID, Status: p.Status, CorrelationID: p.JobID, Parsed: p}, nil
+	return gaff.Envelope{Type: statuses[p.Status].eventType, ID: verify.ExactID(p.JobID, r.Body, "/job_id"), Status: p.Status, CorrelationID: p.JobID, Parsed: p}, nil
 }
 
 func decode(body []byte) (Payload, error) {
