@@ -82,12 +82,20 @@ type Identity struct {
 // are one caller.
 func (i Identity) Caller() string {
 	switch {
-	case i.Via == ViaToken:
-		return i.Via
 	case i.KeyID != "":
 		return ViaKey + ":" + i.KeyID
+	case i.Via == ViaToken || i.Via == ViaSession:
+		return ViaToken
 	}
 	return i.Via + ":" + i.ID
+}
+
+// String names the credential, and beside it what the person typed at the login.
+func (i Identity) String() string {
+	if i.As == "" {
+		return i.Name
+	}
+	return i.Name + " (as " + i.As + ")"
 }
 
 // Key is an API key, without its secret.
@@ -98,6 +106,8 @@ type Key struct {
 	// Hint is the end of the secret, by which people tell keys apart.
 	Hint      string
 	CreatedBy string
+	// MadeBy is the id of the key with which it was made; empty for the admin token.
+	MadeBy    string
 	CreatedAt time.Time
 	// ExpiresAt is zero for a key that does not expire; LastUsedAt, to the minute, for one
 	// that was never used; RevokedAt for one that was not revoked.
@@ -118,9 +128,10 @@ func (k *Key) State(now time.Time) string {
 
 // Session is a browser that is logged in to the console.
 type Session struct {
-	ID   string // ses_...
-	Name string
-	Role Role
+	ID string // ses_...
+	// Name is the credential's that it was opened with, As what the person typed.
+	Name, As string
+	Role     Role
 	// Origin is what it was opened with, and ends with: an API key's id, or the
 	// fingerprint of the admin token.
 	Origin string
@@ -128,6 +139,14 @@ type Session struct {
 	Address, Agent                   string
 	CreatedAt, ExpiresAt, LastUsedAt time.Time
 	EndedAt                          time.Time // zero while it is open
+}
+
+// KeyID is the key that s was opened with; empty for the admin token.
+func (s *Session) KeyID() string {
+	if strings.HasPrefix(s.Origin, tokenOrigin) {
+		return ""
+	}
+	return s.Origin
 }
 
 // Link is a one-time login.
@@ -139,10 +158,12 @@ type Link struct {
 
 // Entry is one line of the audit log. It is never changed.
 type Entry struct {
-	ID    string // aud_...
-	At    time.Time
-	Actor string
-	Role  Role
+	ID string // aud_...
+	At time.Time
+	// Actor is the name of the credential, KeyID the API key's id (empty for the admin
+	// token), As what the person typed at the login.
+	Actor, KeyID, As string
+	Role             Role
 	// Via and ViaID are those of the actor's [Identity].
 	Via, ViaID string
 	Address    string
@@ -151,6 +172,8 @@ type Entry struct {
 	Action, Target string
 	// Status is the HTTP status that was answered: 2xx for what was done.
 	Status int
+	// Times is how many alike the line counts: 1, but for those that come too often.
+	Times int64
 	// Detail is a JSON object with more; nil if there is none. Never a secret.
 	Detail json.RawMessage
 }
@@ -171,14 +194,20 @@ type Store interface {
 	// RevokeKey ends a key and the sessions that were opened with it. ErrNotFound if there
 	// is no such key, ErrConflict if it is revoked already.
 	RevokeKey(ctx context.Context, id string, now time.Time) error
+	// RevokeMade does so with all keys that a key made, directly or by others that it
+	// made, and returns the ids of those that were not revoked before.
+	RevokeMade(ctx context.Context, id string, now time.Time) ([]string, error)
 
 	AddSession(ctx context.Context, s Session, hash string) error
 	// Sessions returns those that are open at the time, newest first, at most 1,000.
 	Sessions(ctx context.Context, now time.Time) ([]Session, error)
+	// SessionByHash finds a session. It has ended when its key has.
 	SessionByHash(ctx context.Context, hash string) (*Session, error)
 	EndSession(ctx context.Context, id string, now time.Time) error
 
 	AddLink(ctx context.Context, l Link, hash string) error
+	// Link finds a link and leaves it unused. ErrNotFound as TakeLink.
+	Link(ctx context.Context, hash string, now time.Time) (*Link, error)
 	// TakeLink uses a link up. ErrNotFound if it is not known, was used, or is too old.
 	TakeLink(ctx context.Context, hash string, now time.Time) (*Link, error)
 
@@ -196,7 +225,12 @@ func Hash(secret string) string {
 }
 
 // newSecret makes a secret that nobody guesses.
-func newSecret() string { return "gaff_" + rand.Text() }
+func newSecret() string { return secretPrefix + rand.Text() }
+
+const (
+	secretPrefix  = "gaff_"
+	randomLetters = 26 // of rand.Text
+)
 
 const maxName = 80
 

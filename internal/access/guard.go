@@ -35,13 +35,20 @@ const (
 // Guard tells who asks, and opens and closes doors. Its methods may be called by many
 // goroutines at once.
 type Guard struct {
-	store  Store
-	admin  string // hash of the admin token
-	local  string // hash of the token of this machine's commands; empty if there is none
-	log    *slog.Logger
-	now    func() time.Time
-	cross  *http.CrossOriginProtection
-	logins limiter
+	store Store
+	admin string // hash of the admin token
+	local string // hash of the token of this machine's commands; empty if there is none
+	log   *slog.Logger
+	now   func() time.Time
+	cross *http.CrossOriginProtection
+
+	address  func(*http.Request) string
+	hook     func(kind string)
+	logins   limiter // wrong ones at the login page
+	tokens   limiter // wrong ones at the API
+	accepted accepted
+	quiet    quiet
+	digest   digest
 
 	mu      sync.Mutex
 	touched map[string]time.Time
@@ -58,7 +65,12 @@ type GuardOptions struct {
 	// LocalToken is another admin token, of this run only, for the commands on the same
 	// machine; empty: there is none.
 	LocalToken string
-	// Log is told of faults; nil means slog.Default().
+	// Address returns the client's address behind trusted proxies; nil: the peer's.
+	Address func(*http.Request) string
+	// Denied is called for each wrong token, login and link with one of the Denied…
+	// constants; nil: nothing is.
+	Denied func(kind string)
+	// Log receives faults; nil means slog.Default().
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -68,7 +80,7 @@ type GuardOptions struct {
 func NewGuard(o GuardOptions) *Guard {
 	g := &Guard{
 		store: o.Store, admin: Hash(o.AdminToken), log: o.Log, now: o.Now, cross: http.NewCrossOriginProtection(),
-		touched: map[string]time.Time{}, writing: make(chan struct{}, 4),
+		touched: map[string]time.Time{}, writing: make(chan struct{}, 4), address: o.Address, hook: o.Denied,
 	}
 	if o.AdminToken == "" {
 		g.admin = o.AdminHash
@@ -90,7 +102,7 @@ func NewGuard(o GuardOptions) *Guard {
 // request must come from the console's own pages.
 func (g *Guard) Authorize(r *http.Request) (Identity, bool) {
 	if token := bearer(r); token != "" {
-		return g.byToken(r.Context(), token, Address(r))
+		return g.checked(r, DeniedToken, token)
 	}
 	cookie, err := r.Cookie(CookieName)
 	if err != nil || cookie.Value == "" {
@@ -106,8 +118,8 @@ func (g *Guard) Authorize(r *http.Request) (Identity, bool) {
 	if !g.open(s) {
 		return Identity{}, false
 	}
-	g.touch(s.ID, Address(r))
-	return Identity{Name: s.Name, Role: s.Role, Via: ViaSession, ID: s.ID}, true
+	g.touch(s.ID, g.Address(r))
+	return Identity{Name: s.Name, As: s.As, Role: s.Role, Via: ViaSession, ID: s.ID, KeyID: s.KeyID()}, true
 }
 
 // open reports whether a session can still be used.
@@ -126,8 +138,7 @@ const (
 	fingerprintLen = 16
 )
 
-func (g *Guard) byToken(ctx context.Context, token, address string) (Identity, bool) {
-	hash := Hash(token)
+func (g *Guard) byToken(ctx context.Context, hash, address string) (Identity, bool) {
 	// Hashes have one length, so that not even the token's can be measured.
 	if g.admin != "" && subtle.ConstantTimeCompare([]byte(hash), []byte(g.admin)) == 1 {
 		return Identity{Name: "admin", Role: Admin, Via: ViaToken}, true
@@ -143,7 +154,7 @@ func (g *Guard) byToken(ctx context.Context, token, address string) (Identity, b
 		return Identity{}, false
 	}
 	g.touch(k.ID, address)
-	return Identity{Name: k.Name, Role: k.Role, Via: ViaKey, ID: k.ID}, true
+	return Identity{Name: k.Name, Role: k.Role, Via: ViaKey, ID: k.ID, KeyID: k.ID}, true
 }
 
 // unknown tells a stranger from a database that does not answer.
@@ -172,14 +183,15 @@ func ForeignPage(r *http.Request) bool {
 	case "same-origin", "none":
 		return false
 	case "":
-		u, err := url.Parse(r.Header.Get("Origin"))
-		return err != nil || u.Host != "" && u.Host != r.Host
+		origin := r.Header.Get("Origin")
+		u, err := url.Parse(origin)
+		return origin != "" && (err != nil || u.Host != r.Host)
 	}
 	return true
 }
 
-// Address is the peer's, without the port.
-func Address(r *http.Request) string {
+// peer is the address that sent r, without the port.
+func peer(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
@@ -219,46 +231,44 @@ func (g *Guard) touch(id, address string) {
 var (
 	// ErrRefused: the token or link is not known, was used up, revoked or is too old.
 	ErrRefused = errors.New("refused")
-	// ErrTooMany: too many logins failed; come again in a minute.
-	ErrTooMany = errors.New("too many failed logins; wait a minute")
+	// ErrTooMany: too many wrong tokens came from the caller's address; retry in a minute.
+	ErrTooMany = errors.New("too many wrong tokens came from this address; wait a minute")
 )
 
-// Login opens a session with the admin token or an API key. name is the person's, for the
-// audit log; empty means the key's. secret is the cookie's value.
-func (g *Guard) Login(r *http.Request, token, name string) (s Session, secret string, err error) {
-	address := Address(r)
-	if !g.logins.allowed(address, g.now()) {
-		return Session{}, "", ErrTooMany
-	}
-	who, ok := g.byToken(r.Context(), strings.TrimSpace(token), address)
-	if !ok {
-		if who.Err != nil {
-			return Session{}, "", who.Err
-		}
-		g.logins.failed(address, g.now())
+// Login opens a session with the admin token or an API key. as is what the person typed as
+// his name; it is shown beside the credential's name and replaces it nowhere. secret is the
+// cookie's value.
+func (g *Guard) Login(r *http.Request, token, as string) (s Session, secret string, err error) {
+	who, ok := g.checked(r, DeniedLogin, strings.TrimSpace(token))
+	switch {
+	case !ok && who.Err != nil:
+		return Session{}, "", who.Err
+	case !ok:
 		return Session{}, "", ErrRefused
 	}
 	s = Session{Name: who.Name, Role: who.Role, Origin: who.ID}
 	if who.Via == ViaToken {
 		s.Origin = tokenOrigin + g.admin[:fingerprintLen]
 	}
-	if strings.TrimSpace(name) != "" {
-		if s.Name, err = checkName("the name", name); err != nil {
+	if strings.TrimSpace(as) != "" {
+		if s.As, err = checkName("the name", as); err != nil {
 			return Session{}, "", err
 		}
 	}
 	return g.begin(r, s)
 }
 
-// LoginByLink opens a session with a one-time link's code.
+// Link finds an unused one-time link by its code, and leaves it unused.
+func (g *Guard) Link(ctx context.Context, code string) (*Link, error) {
+	return g.store.Link(ctx, Hash(code), g.now())
+}
+
+// LoginByLink opens a session with a one-time link's code. Codes cannot be guessed, so the
+// number of attempts has no bound.
 func (g *Guard) LoginByLink(r *http.Request, code string) (s Session, secret string, err error) {
-	address := Address(r)
-	if !g.logins.allowed(address, g.now()) {
-		return Session{}, "", ErrTooMany
-	}
 	l, err := g.store.TakeLink(r.Context(), Hash(code), g.now())
 	if errors.Is(err, gaff.ErrNotFound) {
-		g.logins.failed(address, g.now())
+		g.denied(DeniedLink, g.Address(r))
 		return Session{}, "", ErrRefused
 	}
 	if err != nil {
@@ -281,7 +291,7 @@ func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 		s.ExpiresAt = k.ExpiresAt // a session does not outlive its key
 	}
 	s.ID, s.CreatedAt, s.LastUsedAt = id.New(id.Session, now), now, now
-	s.Address, s.Agent = Address(r), clip(r.UserAgent(), 200)
+	s.Address, s.Agent = g.Address(r), clip(r.UserAgent(), 200)
 	if end := now.Add(SessionAge); s.ExpiresAt.IsZero() || s.ExpiresAt.After(end) {
 		s.ExpiresAt = end
 	}
@@ -290,7 +300,8 @@ func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 		return Session{}, "", err
 	}
 	g.Note(r.Context(), Entry{
-		At: now, Actor: s.Name, Role: s.Role, Via: ViaSession, ViaID: s.ID, Address: s.Address, Action: "login", Target: s.ID, Status: http.StatusOK,
+		At: now, Actor: s.Name, As: s.As, KeyID: s.KeyID(), Role: s.Role, Via: ViaSession, ViaID: s.ID, Address: s.Address, Action: "login",
+		Target: s.ID, Status: http.StatusOK,
 	})
 	return s, secret, nil
 }
@@ -345,7 +356,8 @@ func (g *Guard) CreateKey(ctx context.Context, by Identity, p KeyParams) (k Key,
 	}
 	secret = newSecret()
 	k = Key{
-		ID: id.New(id.APIKey, now), Name: name, Role: p.Role, Hint: secret[len(secret)-4:], CreatedBy: by.Name, CreatedAt: now, ExpiresAt: p.ExpiresAt,
+		ID: id.New(id.APIKey, now), Name: name, Role: p.Role, Hint: secret[len(secret)-4:], CreatedBy: by.String(), MadeBy: by.KeyID, CreatedAt: now,
+		ExpiresAt: p.ExpiresAt,
 	}
 	if err := g.store.AddKey(ctx, k, Hash(secret)); err != nil {
 		return Key{}, "", err
@@ -356,6 +368,12 @@ func (g *Guard) CreateKey(ctx context.Context, by Identity, p KeyParams) (k Key,
 // RevokeKey ends a key and the sessions that were opened with it.
 func (g *Guard) RevokeKey(ctx context.Context, keyID string) error {
 	return g.store.RevokeKey(ctx, keyID, g.now())
+}
+
+// RevokeMade ends the keys that a key made, and those that these made, with their sessions.
+// It returns the ids of those that were not revoked before.
+func (g *Guard) RevokeMade(ctx context.Context, keyID string) ([]string, error) {
+	return g.store.RevokeMade(ctx, keyID, g.now())
 }
 
 // EndSession ends a session.
@@ -381,50 +399,4 @@ func (g *Guard) Sessions(ctx context.Context) ([]Session, error) {
 // Audit reads the audit log.
 func (g *Guard) Audit(ctx context.Context, f AuditFilter) (gaff.Page[Entry], error) {
 	return g.store.Audit(ctx, f)
-}
-
-// Note writes a line into the audit log. What it tells of has happened already, so a
-// failure is logged and not returned.
-func (g *Guard) Note(ctx context.Context, e Entry) {
-	if e.At.IsZero() {
-		e.At = g.now()
-	}
-	e.ID = id.New(id.Audit, e.At)
-	if err := g.store.AddAudit(context.WithoutCancel(ctx), e); err != nil {
-		g.log.Error("audit log", "actor", e.Actor, "action", e.Action, "target", e.Target, "status", e.Status, "error", err)
-	}
-}
-
-// limiter bounds how many logins may fail in a minute: from one address, and in all.
-type limiter struct {
-	mu     sync.Mutex
-	minute int64
-	from   map[string]int
-	total  int
-}
-
-const (
-	failuresFrom = 20
-	failuresAll  = 500
-)
-
-func (l *limiter) allowed(address string, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.turn(now)
-	return l.from[address] < failuresFrom && l.total < failuresAll
-}
-
-func (l *limiter) failed(address string, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.turn(now)
-	l.from[address]++
-	l.total++
-}
-
-func (l *limiter) turn(now time.Time) {
-	if minute := now.Unix() / 60; minute != l.minute || l.from == nil {
-		l.minute, l.from, l.total = minute, map[string]int{}, 0
-	}
 }

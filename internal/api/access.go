@@ -3,11 +3,13 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"gaff"
 	"gaff/internal/access"
 )
 
@@ -82,7 +84,7 @@ func (s *server) record(r *http.Request, n *note, status int) {
 		status = http.StatusInternalServerError
 	}
 	e := access.Entry{
-		Actor: n.who.Name, Role: n.who.Role, Via: n.who.Via, ViaID: n.who.ID, Address: access.Address(r),
+		Actor: n.who.Name, KeyID: n.who.KeyID, As: n.who.As, Role: n.who.Role, Via: n.who.Via, ViaID: n.who.ID, Address: s.o.Guard.Address(r),
 		Action: n.action, Target: clipTarget(n.target), Status: status,
 	}
 	if n.detail != nil {
@@ -107,6 +109,7 @@ type keyDoc struct {
 	State        string  `json:"state" enum:"active,expired,revoked"`
 	Hint         string  `json:"hint" doc:"The end of the secret."`
 	CreatedBy    string  `json:"createdBy"`
+	CreatedByID  *string `json:"createdById" doc:"The key that it was made with; null for the admin token."`
 	CreatedAt    *string `json:"createdAt" format:"date-time"`
 	ExpiresAt    *string `json:"expiresAt" format:"date-time" doc:"Null for a key that does not expire."`
 	LastUsedAt   *string `json:"lastUsedAt" format:"date-time" doc:"To the minute; null if it was never used."`
@@ -116,7 +119,7 @@ type keyDoc struct {
 
 func newKeyDoc(k access.Key) keyDoc {
 	return keyDoc{
-		k.ID, k.Name, k.Role.String(), k.State(time.Now()), k.Hint, k.CreatedBy, stamp(k.CreatedAt), stamp(k.ExpiresAt),
+		k.ID, k.Name, k.Role.String(), k.State(time.Now()), k.Hint, k.CreatedBy, orNull(k.MadeBy), stamp(k.CreatedAt), stamp(k.ExpiresAt),
 		stamp(k.LastUsedAt), orNull(k.LastUsedFrom), stamp(k.RevokedAt),
 	}
 }
@@ -134,13 +137,20 @@ type keyInput struct {
 	}
 }
 
+type revokeInput struct {
+	ID   string `path:"id"`
+	Made bool   `query:"made" doc:"Also the keys that were made with it, and with those: for a key that was stolen. It may be revoked already."`
+}
+
 type keyOutput struct {
 	Body newKey
 }
 
 type sessionDoc struct {
 	ID         string  `json:"id"`
-	Name       string  `json:"name"`
+	Name       string  `json:"name" doc:"The name of the key that it was opened with, or admin."`
+	As         *string `json:"as" doc:"What the person typed as a name; it is not verified."`
+	KeyID      *string `json:"keyId" doc:"The key that it was opened with; null for the admin token."`
 	Role       string  `json:"role" enum:"viewer,operator,admin"`
 	Address    string  `json:"address"`
 	Agent      string  `json:"agent" doc:"The browser, as it calls itself."`
@@ -150,13 +160,15 @@ type sessionDoc struct {
 }
 
 func newSessionDoc(c access.Session) sessionDoc {
-	return sessionDoc{c.ID, c.Name, c.Role.String(), c.Address, c.Agent, stamp(c.CreatedAt), stamp(c.ExpiresAt), stamp(c.LastUsedAt)}
+	return sessionDoc{c.ID, c.Name, orNull(c.As), orNull(c.KeyID()), c.Role.String(), c.Address, c.Agent, stamp(c.CreatedAt), stamp(c.ExpiresAt), stamp(c.LastUsedAt)}
 }
 
 type auditDoc struct {
 	ID      string  `json:"id"`
 	At      *string `json:"at" format:"date-time"`
-	Actor   string  `json:"actor"`
+	Actor   string  `json:"actor" doc:"The name of the key, or of the admin token."`
+	KeyID   *string `json:"keyId" doc:"The key, also of a session that was opened with it; null for the admin token."`
+	As      *string `json:"as" doc:"What the person typed as a name at the login; it is not verified."`
 	Role    string  `json:"role" enum:"viewer,operator,admin"`
 	Via     string  `json:"via" enum:"token,key,session"`
 	ViaID   *string `json:"viaId" doc:"The key or session."`
@@ -164,12 +176,13 @@ type auditDoc struct {
 	Action  string  `json:"action" doc:"The operation, by its name in this document; login and logout."`
 	Target  *string `json:"target" doc:"What it was done to."`
 	Status  int     `json:"status" doc:"What was answered; 2xx: it was done."`
+	Times   int64   `json:"times" doc:"How many alike the line counts: more than 1 if a credential repeated itself too often to write each."`
 	Detail  rawJSON `json:"detail"`
 }
 
 func newAuditDoc(e access.Entry) auditDoc {
 	return auditDoc{
-		e.ID, stamp(e.At), e.Actor, e.Role.String(), e.Via, orNull(e.ViaID), e.Address, e.Action, orNull(e.Target), e.Status, rawJSON(e.Detail),
+		e.ID, stamp(e.At), e.Actor, orNull(e.KeyID), orNull(e.As), e.Role.String(), e.Via, orNull(e.ViaID), e.Address, e.Action, orNull(e.Target), e.Status, e.Times, rawJSON(e.Detail),
 	}
 }
 
@@ -181,10 +194,12 @@ type auditInput struct {
 }
 
 type meDoc struct {
-	Name string  `json:"name"`
-	Role string  `json:"role" enum:"viewer,operator,admin"`
-	Via  string  `json:"via" enum:"token,key,session"`
-	ID   *string `json:"id" doc:"The key or session; null for the admin token."`
+	Name  string  `json:"name"`
+	As    *string `json:"as" doc:"What was typed as a name at the login; it is not verified."`
+	Role  string  `json:"role" enum:"viewer,operator,admin"`
+	Via   string  `json:"via" enum:"token,key,session"`
+	ID    *string `json:"id" doc:"The key or session; null for the admin token."`
+	KeyID *string `json:"keyId" doc:"The key, also of a session that was opened with it; null for the admin token."`
 }
 
 type linkDoc struct {
@@ -215,7 +230,7 @@ func (s *server) describeAccess(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/me", "get-me", "Who asks, and what he may do", Viewer),
 		func(ctx context.Context, _ *struct{}) (*output[meDoc], error) {
 			who := noteOf(ctx).who
-			return &output[meDoc]{meDoc{who.Name, who.Role.String(), who.Via, orNull(who.ID)}}, nil
+			return &output[meDoc]{meDoc{who.Name, orNull(who.As), who.Role.String(), who.Via, orNull(who.ID), orNull(who.KeyID)}}, nil
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/keys", "list-keys", "List API keys, newest first", Admin),
 		func(ctx context.Context, in *Paging) (*output[list[keyDoc]], error) {
@@ -246,12 +261,18 @@ func (s *server) describeAccess(api huma.API) {
 		return &keyOutput{newKey{newKeyDoc(k), secret}}, nil
 	})
 	huma.Register(api, operation(http.MethodDelete, "/api/v1/keys/{id}", "revoke-key", "Revoke an API key, and end the sessions opened with it", Admin),
-		func(ctx context.Context, in *idInput) (*struct{}, error) {
+		func(ctx context.Context, in *revokeInput) (*struct{}, error) {
 			g, err := guard()
 			if err != nil {
 				return nil, err
 			}
-			if err := g.RevokeKey(ctx, in.ID); err != nil {
+			err = g.RevokeKey(ctx, in.ID)
+			if in.Made && (err == nil || errors.Is(err, gaff.ErrConflict)) {
+				var ended []string
+				ended, err = g.RevokeMade(ctx, in.ID)
+				remark(ctx, in.ID, map[string]any{"made": ended})
+			}
+			if err != nil {
 				return nil, s.failure(err)
 			}
 			return nil, nil

@@ -120,7 +120,7 @@ func TestSessionsAreForTheConsoleAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if session.Role != access.Operator || session.Name != "Anna" {
+	if session.Role != access.Operator || session.Name != "worker" || session.As != "Anna" {
 		t.Errorf("%+v", session)
 	}
 	for _, c := range []struct {
@@ -181,7 +181,7 @@ func TestLoginLinkWorksOnce(t *testing.T) {
 		t.Fatalf("%d %s", res.status, res.body)
 	}
 	code := strings.TrimPrefix(link.Path, "/login/")
-	login := httptest.NewRequest("GET", link.Path, nil)
+	login := httptest.NewRequest("POST", link.Path, nil)
 	session, cookie, err := w.guard.LoginByLink(login, code)
 	if err != nil || session.Role != access.Operator || w.guarded.browser("GET", "/api/v1/events", cookie, "same-origin") != 200 {
 		t.Errorf("%+v %v", session, err)
@@ -190,12 +190,83 @@ func TestLoginLinkWorksOnce(t *testing.T) {
 		t.Error("it worked twice")
 	}
 	for range 30 {
-		_, _, err = w.guard.LoginByLink(login, "guess")
+		if _, _, err = w.guard.LoginByLink(login, "guess"); err != access.ErrRefused {
+			t.Fatalf("guessing: %v", err)
+		}
 	}
-	if err != access.ErrTooMany {
-		t.Errorf("guessing: %v", err)
+	if _, _, err := w.guard.Login(login, adminToken, ""); err != nil {
+		t.Errorf("wrong links keep a login out: %v", err)
 	}
-	if _, _, err := w.guard.Login(login, adminToken, ""); err != access.ErrTooMany {
-		t.Errorf("login from where guesses come from: %v", err)
+}
+
+func TestAuditNamesTheCredential(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := w.key(t, "intern", "operator", "")
+	event := w.send(t, "custom", `{"type":"flaky","id":"1"}`, nil)
+	_, cookie, err := w.guard.Login(httptest.NewRequest("POST", "/login", nil), key.Key, "Alice (CFO)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.guarded.browser("POST", "/api/v1/events/"+event+"/replay", cookie, "same-origin"); got != 200 {
+		t.Fatalf("replay: %d", got)
+	}
+	res := w.guarded.call("GET", "/api/v1/audit?action=replay-event", adminToken, "")
+	for _, want := range []string{`"actor":"intern"`, `"keyId":"` + key.ID + `"`, `"as":"Alice (CFO)"`, `"times":1`} {
+		if !strings.Contains(res.body, want) {
+			t.Errorf("the audit log lacks %s: %s", want, res.body)
+		}
+	}
+	res = w.guarded.call("GET", "/api/v1/sessions", adminToken, "")
+	for _, want := range []string{`"name":"intern"`, `"keyId":"` + key.ID + `"`, `"as":"Alice (CFO)"`} {
+		if !strings.Contains(res.body, want) {
+			t.Errorf("the sessions lack %s: %s", want, res.body)
+		}
+	}
+}
+
+func TestRevokeKeysThatAKeyMade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stolen := w.key(t, "stolen", "admin", "")
+	make := func(by, name string) madeKey {
+		var k madeKey
+		if err := json.Unmarshal([]byte(w.guarded.call("POST", "/api/v1/keys", by, `{"name":"`+name+`","role":"admin"}`).body), &k); err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	child := make(stolen.Key, "child")
+	grandchild, other := make(child.Key, "grandchild"), w.key(t, "other", "admin", "")
+	if res := w.guarded.call("GET", "/api/v1/keys", adminToken, ""); !strings.Contains(res.body, `"createdById":"`+stolen.ID+`"`) {
+		t.Errorf("the list does not show what made a key: %s", res.body)
+	}
+	works := func(k madeKey) bool { return w.guarded.call("GET", "/api/v1/keys", k.Key, "").status == 200 }
+	if res := w.guarded.call("DELETE", "/api/v1/keys/"+stolen.ID, adminToken, ""); res.status != 204 || works(stolen) || !works(child) {
+		t.Errorf("revoked alone: %d", res.status)
+	}
+	if res := w.guarded.call("DELETE", "/api/v1/keys/"+stolen.ID+"?made=true", adminToken, ""); res.status != 204 || works(child) || works(grandchild) || !works(other) {
+		t.Errorf("with what it made: %d, child %v, grandchild %v, another's %v", res.status, works(child), works(grandchild), works(other))
+	}
+	if res := w.guarded.call("DELETE", "/api/v1/keys/apk_none?made=true", adminToken, ""); res.status != 404 {
+		t.Errorf("unknown key: %d", res.status)
+	}
+}
+
+func TestWrongTokensAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if res := w.guarded.call("GET", "/api/v1/me", adminToken, ""); res.status != 200 {
+		t.Fatalf("before: %d", res.status)
+	}
+	var res answered
+	for range 400 {
+		res = w.guarded.call("GET", "/api/v1/me", "guess", "")
+	}
+	if res.status != http.StatusTooManyRequests || res.header.Get("Retry-After") == "" {
+		t.Errorf("400 wrong tokens: %d", res.status)
+	}
+	if res := w.guarded.call("GET", "/api/v1/me", adminToken, ""); res.status != 200 {
+		t.Errorf("the token that was right before: %d", res.status)
 	}
 }

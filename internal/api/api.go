@@ -308,6 +308,8 @@ func (s *server) denial(r *http.Request, needed Role) (status int, detail string
 		n.who = id
 	}
 	switch {
+	case !ok && errors.Is(id.Err, access.ErrTooMany):
+		return http.StatusTooManyRequests, id.Err.Error()
 	case !ok && id.Err != nil:
 		return http.StatusServiceUnavailable, "keys and sessions cannot be read just now; the gateway's log tells more"
 	case !ok:
@@ -328,7 +330,10 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string,
 	if status == 0 {
 		return true
 	}
-	if status == http.StatusUnauthorized {
+	switch status {
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "60")
+	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
 	}
 	refuse(w, r, status, detail)

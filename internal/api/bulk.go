@@ -274,7 +274,7 @@ func (s *server) describeBulk(api huma.API) {
 	start := operation(http.MethodPost, "/api/v1/bulk", "start-bulk", "Retry or replay all events, or rescue all refused requests, that match, or count them first", Operator)
 	start.DefaultStatus = http.StatusAccepted
 	huma.Register(api, start, func(ctx context.Context, in *bulkInput) (*output[bulkDoc], error) {
-		b := &bulk{id: id.New(id.Bulk, time.Now()), by: noteOf(ctx).who.Name, ask: in.Body, state: "running", started: time.Now()}
+		b := &bulk{id: id.New(id.Bulk, time.Now()), by: noteOf(ctx).who.String(), ask: in.Body, state: "running", started: time.Now()}
 		var err error
 		if in.Body.DryRun {
 			noteOf(ctx).action = "" // nothing is changed

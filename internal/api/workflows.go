@@ -366,7 +366,7 @@ func (s *server) describeRuns(api huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			run, err := ws.Cancel(ctx, in.ID, noteOf(ctx).who.Name)
+			run, err := ws.Cancel(ctx, in.ID, noteOf(ctx).who.String())
 			if err != nil {
 				return nil, s.failure(err)
 			}
@@ -395,7 +395,7 @@ func (s *server) describeRuns(api huma.API) {
 				return nil, err
 			}
 			remark(ctx, in.ID, map[string]any{"step": in.Body.Step, "item": in.Body.Item, "approved": in.Body.Approved})
-			run, err := ws.Decide(ctx, in.ID, in.Body.Step, itemOf(in.Body.Item), in.Body.Approved, noteOf(ctx).who.Name, in.Body.Comment)
+			run, err := ws.Decide(ctx, in.ID, in.Body.Step, itemOf(in.Body.Item), in.Body.Approved, noteOf(ctx).who.String(), in.Body.Comment)
 			if err != nil {
 				return nil, s.failure(err)
 			}

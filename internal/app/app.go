@@ -127,7 +127,10 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	}
 	m.Observe(st)
 	localToken := newToken()
-	guard := access.NewGuard(access.GuardOptions{Store: st, AdminHash: admin.hash, LocalToken: localToken, Log: log})
+	guard := access.NewGuard(access.GuardOptions{
+		Store: st, AdminHash: admin.hash, LocalToken: localToken, Address: gw.ClientAddress, Denied: m.Denied, Log: log,
+	})
+	defer guard.Flush()
 	// Listening comes before starting to work: a second gateway on the same address must
 	// fail before it does anything.
 	ln, err := net.Listen("tcp", cfg.Addr)
@@ -163,6 +166,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	defer engine.Stop()
 	keeping, stopKeeping := context.WithCancel(ctx)
 	var keeper sync.WaitGroup
+	keeper.Go(func() { keepAudit(keeping, cfg, st, log) })
 	keeper.Go(func() { keepRetention(keeping, cfg.Retention, st, log) })
 	keeper.Go(func() { keepChecked(keeping, firstCheck(cfg), st, log) })
 	defer keeper.Wait()

@@ -75,6 +75,28 @@ func firstCheck(cfg *config.Config) time.Duration {
 	return checkEvery
 }
 
+// keepAudit bounds the audit log in age and number, until ctx ends.
+func keepAudit(ctx context.Context, cfg *config.Config, st *sqlstore.Store, log *slog.Logger) {
+	for wait := forgetFirst; ; wait = forgetEvery {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		var oldest time.Time
+		if age := cfg.Retention.Audit; age > 0 {
+			oldest = time.Now().Add(-age)
+		}
+		removed, err := st.ForgetAudit(ctx, oldest, int64(cfg.Limits.Audit))
+		switch {
+		case err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped):
+			log.Warn("retention of the audit log", "error", err)
+		case removed > 0:
+			log.Info("retention of the audit log", "lines", removed)
+		}
+	}
+}
+
 // before turns ages into times; zero stays zero.
 func before(now time.Time, r config.Retention) (s sqlstore.Retention) {
 	for at, age := range map[*time.Time]time.Duration{&s.Payloads: r.Payloads, &s.Events: r.Events, &s.Rejections: r.Rejections} {

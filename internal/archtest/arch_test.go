@@ -58,7 +58,7 @@ var rules = []rule{
 	},
 	{
 		why:  "who may do what is decided over the vocabulary alone",
-		from: `^internal/(access|diff|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/id$`,
+		from: `^internal/(access|diff|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/(connlimit|id)$`,
 	},
 	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",

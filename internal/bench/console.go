@@ -128,7 +128,8 @@ func openPages(addr string, events int) error {
 		return err
 	}
 	base := "http://" + addr
-	if err := chromedp.Do(browser, chromedp.EmulateViewport(1280, 860), chromedp.Navigate(base+login), chromedp.WaitVisible(chromedp.CSS(".side"))); err != nil {
+	if err := chromedp.Do(browser, chromedp.EmulateViewport(1280, 860), chromedp.Navigate(base+login), chromedp.Click(chromedp.CSS("button.primary")),
+		chromedp.WaitVisible(chromedp.CSS(".side"))); err != nil {
 		return err
 	}
 	var some struct {

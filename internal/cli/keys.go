@@ -14,28 +14,56 @@ import (
 
 // key is what the API says about an API key.
 type key struct {
-	ID, Name, Role, State, Hint, CreatedBy string
-	Key                                    string // only of a new one
-	CreatedAt, ExpiresAt, LastUsedAt       *time.Time
+	ID, Name, Role, State, Hint, CreatedBy, CreatedByID string
+	Key                                                 string // only of a new one
+	CreatedAt, ExpiresAt, LastUsedAt                    *time.Time
 }
 
 func (p *program) keysCommand() *cobra.Command {
 	list := p.listCommand(listing{
 		use: "list", short: "List API keys, newest first", path: "/api/v1/keys",
-		heads: []string{"ID", "NAME", "ROLE", "STATE", "ENDS IN", "CREATED", "BY", "EXPIRES", "LAST USED"},
+		heads: []string{"ID", "NAME", "ROLE", "STATE", "ENDS IN", "CREATED", "BY", "BY KEY", "EXPIRES", "LAST USED"},
 		query: func() (url.Values, error) { return nil, nil },
 		cells: func(doc json.RawMessage) ([]string, error) {
 			var k key
 			err := json.Unmarshal(doc, &k)
 			return []string{
-				clean(k.ID), cut(k.Name, 40), clean(k.Role), clean(k.State), "…" + clean(k.Hint), stamp(k.CreatedAt), cut(k.CreatedBy, 40),
+				clean(k.ID), cut(k.Name, 40), clean(k.Role), clean(k.State), "…" + clean(k.Hint), stamp(k.CreatedAt), cut(k.CreatedBy, 40), clean(orDash(k.CreatedByID)),
 				stamp(k.ExpiresAt), stamp(k.LastUsedAt),
 			}, err
 		},
 	})
-	return group("keys", "API keys, and the way into the console", p.keysCreateCommand(), list, p.actCommand(acting{
-		use: "revoke ID", short: "Revoke an API key, and log out who came in with it", method: http.MethodDelete, path: "/api/v1/keys/{id}", others: "gaff keys list",
-	}), p.keysLinkCommand())
+	return group("keys", "API keys, and the way into the console", p.keysCreateCommand(), list, p.keysRevokeCommand(), p.keysLinkCommand())
+}
+
+func (p *program) keysRevokeCommand() *cobra.Command {
+	var made bool
+	cmd := &cobra.Command{
+		Use:   "revoke ID",
+		Short: "Revoke an API key, and log out who came in with it",
+		Long: `Revoke an API key, and log out the browsers that came in with it. After a theft, --made
+also revokes the keys that were made with it, and with those; the key itself may be
+revoked already.`,
+		Args: arguments(1, 1, "one ID"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			var query url.Values
+			if made {
+				query = url.Values{"made": {"true"}}
+			}
+			res, err := c.send(ctx, http.MethodDelete, "/api/v1/keys/"+url.PathEscape(args[0]), query, nil, nil)
+			if err != nil {
+				return pointingTo("gaff keys list", err)
+			}
+			return res.Body.Close()
+		}),
+	}
+	cmd.Flags().BoolVar(&made, "made", false, "also the keys that were made with it")
+	p.clientFlags(cmd)
+	return cmd
 }
 
 func (p *program) keysCreateCommand() *cobra.Command {
@@ -106,7 +134,7 @@ func (p *program) keysLinkCommand() *cobra.Command {
 				return fmt.Errorf("read the link: %w", err)
 			}
 			fmt.Fprintln(p.Stdout, clean(c.base+link.Path))
-			fmt.Fprintf(p.Stderr, "It works once, until %s.\n", stamp(link.ExpiresAt))
+			fmt.Fprintf(p.Stderr, "Open it and press Log in. It works once, until %s.\n", stamp(link.ExpiresAt))
 			return nil
 		}),
 	}

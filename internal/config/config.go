@@ -188,6 +188,7 @@ type Limits struct {
 	InFlightBytes  int64         // over all bodies; 256 MiB
 	Workers        int           // handlers at once; 64
 	Rejections     int           // kept; 10000
+	Audit          int           // lines of the audit log that are kept; 100000
 	Quarantine     int64         // bytes of refused requests kept whole; 64 MiB
 	QuarantineFor  time.Duration // how long those are kept; 7 days
 	Lease          time.Duration // on PostgreSQL: after which others take over; 30s
@@ -201,6 +202,7 @@ type Retention struct {
 	Payloads   time.Duration // bodies and headers of events; 30d
 	Events     time.Duration // events, with their deliveries and attempts; 180d
 	Rejections time.Duration // refused requests; 7d
+	Audit      time.Duration // lines of the audit log; 365d
 }
 
 // MetricsOpen is the value of Config.MetricsAccess that lets everybody read /metrics.
@@ -229,11 +231,12 @@ func Default() *Config {
 			InFlightBytes:  256 << 20,
 			Workers:        64,
 			Rejections:     10000,
+			Audit:          100000,
 			Quarantine:     64 << 20,
 			QuarantineFor:  7 * 24 * time.Hour,
 			Lease:          30 * time.Second,
 		},
-		Retention: Retention{Payloads: 30 * day, Events: 180 * day, Rejections: 7 * day},
+		Retention: Retention{Payloads: 30 * day, Events: 180 * day, Rejections: 7 * day, Audit: 365 * day},
 		Retry:     Retry{MaxAttempts: p.MaxAttempts, First: p.First, Max: p.Max, Factor: p.Factor, Timeout: p.Timeout},
 	}
 }

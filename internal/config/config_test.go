@@ -262,7 +262,7 @@ sources:
 		`(.env:2): is no assignment; write NAME=VALUE`,
 		`data_dri (gaff.yaml:2): unknown key; did you mean data_dir?`,
 		`limits.workers="many" (gaff.yaml:4): must be a whole number`,
-		`limits.burst (gaff.yaml:6): unknown key; known here: connections, `,
+		`limits.burst (gaff.yaml:6): unknown key; known here: audit, connections, `,
 		`retry (gaff.yaml:7): must be a mapping`,
 		`WEBHOOK_SECRET (gaff.yaml:9): must be a text`,
 		`sources.both.secrets[0]="env:MISSING" (gaff.yaml:13): the environment variable MISSING is not set`,

@@ -352,12 +352,14 @@ var settings = []setting{
 	limit("quarantine", "bytes of refused requests that are kept whole", "a size such as 64MiB", func(l *Limits) any { return &l.Quarantine }),
 	limit("quarantine_for", "how long those are kept", "a duration such as 7d", func(l *Limits) any { return &l.QuarantineFor }),
 	limit("rejections", "refused requests that are kept", "a number such as 10000", func(l *Limits) any { return &l.Rejections }),
+	limit("audit", "lines of the audit log that are kept; of refused and failed calls a tenth", "a number such as 100000", func(l *Limits) any { return &l.Audit }),
 
 	limit("lease", "on PostgreSQL: after what time others take over from a node that is gone", "a duration such as 30s", func(l *Limits) any { return &l.Lease }),
 
 	keep("payloads", "how long bodies and headers of events are kept; 0 keeps them for ever", func(r *Retention) *time.Duration { return &r.Payloads }),
 	keep("events", "how long events are kept, with their deliveries and attempts; 0 keeps them for ever", func(r *Retention) *time.Duration { return &r.Events }),
 	keep("rejections", "how long refused requests are kept; 0 for ever, within their number", func(r *Retention) *time.Duration { return &r.Rejections }),
+	keep("audit", "how long lines of the audit log are kept; 0 keeps them for ever, within their number", func(r *Retention) *time.Duration { return &r.Audit }),
 
 	retrySetting("max_attempts", "tries in all, the first included"),
 	retrySetting("first", "wait after the first failure"),

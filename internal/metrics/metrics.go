@@ -32,6 +32,7 @@ type Metrics struct {
 	tried     *prometheus.HistogramVec
 	done      *prometheus.HistogramVec
 	settled   *prometheus.CounterVec
+	denied    *prometheus.CounterVec
 }
 
 // New makes the registry, with Go's and the process's own metrics in it.
@@ -60,7 +61,10 @@ func New() *Metrics {
 		Name: "gaff_jobs_settled_total",
 		Help: "Jobs that came to an end, and by what: webhook, reconciliation, or neither (by is empty: refused or cancelled).",
 	}, []string{"provider", "status", "by"})
-	m.registry.MustRegister(m.settled, m.replied, m.replyTook, m.attempted, m.tried, m.done,
+	m.denied = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gaff_access_denied_total", Help: "Wrong or expired credentials, by kind: token (API), login, link.",
+	}, []string{"kind"})
+	m.registry.MustRegister(m.denied, m.settled, m.replied, m.replyTook, m.attempted, m.tried, m.done,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -79,6 +83,9 @@ func (m *Metrics) Attempted(source, handler, outcome string, took, age time.Dura
 		m.done.WithLabelValues(source).Observe(age.Seconds())
 	}
 }
+
+// Denied counts a wrong credential. See access.GuardOptions.
+func (m *Metrics) Denied(kind string) { m.denied.WithLabelValues(kind).Inc() }
 
 // Settled counts a job's end. See pipeline.LedgerOptions.
 func (m *Metrics) Settled(provider, by, status string) {

@@ -25,12 +25,12 @@ func (s *Store) write(ctx context.Context, what string, fn func(*tx) error) erro
 // maxListed bounds the lists of people's own making.
 const maxListed = 1000
 
-const keyColumns = `k.id, k.name, k.role, k.hint, k.created_by, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.last_used_from`
+const keyColumns = `k.id, k.name, k.role, k.hint, k.created_by, k.made_by, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.last_used_from`
 
 func scanKey(rows *sql.Rows) (k access.Key, err error) {
 	var created int64
 	var expires, revoked, used sql.NullInt64
-	err = rows.Scan(&k.ID, &k.Name, &k.Role, &k.Hint, &k.CreatedBy, &created, &expires, &revoked, &used, &k.LastUsedFrom)
+	err = rows.Scan(&k.ID, &k.Name, &k.Role, &k.Hint, &k.CreatedBy, &k.MadeBy, &created, &expires, &revoked, &used, &k.LastUsedFrom)
 	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt = fromMicros(created), fromNull(expires), fromNull(revoked), fromNull(used)
 	return k, err
 }
@@ -38,9 +38,9 @@ func scanKey(rows *sql.Rows) (k access.Key, err error) {
 // AddKey keeps a new API key.
 func (s *Store) AddKey(ctx context.Context, k access.Key, hash string) error {
 	return s.write(ctx, "add key", func(tx *tx) error {
-		_, err := tx.exec(`insert into api_key (id, hash, name, role, hint, created_by, created_at, expires_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			k.ID, hash, k.Name, int64(k.Role), k.Hint, k.CreatedBy, micros(k.CreatedAt), nullMicros(k.ExpiresAt))
+		_, err := tx.exec(`insert into api_key (id, hash, name, role, hint, created_by, made_by, created_at, expires_at)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			k.ID, hash, k.Name, int64(k.Role), k.Hint, k.CreatedBy, k.MadeBy, micros(k.CreatedAt), nullMicros(k.ExpiresAt))
 		return err
 	})
 }
@@ -89,20 +89,61 @@ func (s *Store) RevokeKey(ctx context.Context, keyID string, now time.Time) erro
 		case revoked.Valid:
 			return fmt.Errorf("%w: key %s is revoked already", gaff.ErrConflict, keyID)
 		}
-		if _, err := tx.exec(`update api_key set revoked_at = $2 where id = $1`, keyID, micros(now)); err != nil {
-			return err
-		}
-		_, err = tx.exec(`update session set ended_at = $2 where origin = $1 and ended_at is null`, keyID, micros(now))
-		return err
+		return tx.revokeKey(keyID, now)
 	})
 }
 
-const sessionColumns = `c.id, c.name, c.role, c.origin, c.address, c.agent, c.created_at, c.expires_at, c.last_used_at, c.ended_at`
+func (t *tx) revokeKey(keyID string, now time.Time) error {
+	if _, err := t.exec(`update api_key set revoked_at = $2 where id = $1`, keyID, micros(now)); err != nil {
+		return err
+	}
+	_, err := t.exec(`update session set ended_at = $2 where origin = $1 and ended_at is null`, keyID, micros(now))
+	return err
+}
+
+// RevokeMade ends the keys that a key made, and those that these made.
+func (s *Store) RevokeMade(ctx context.Context, keyID string, now time.Time) (ended []string, err error) {
+	err = s.write(ctx, "revoke keys", func(tx *tx) error {
+		ended = nil
+		for makers := []string{keyID}; len(makers) > 0; {
+			maker := makers[0]
+			makers = makers[1:]
+			err := tx.each(func(rows *sql.Rows) error {
+				var made string
+				var revoked sql.NullInt64
+				err := rows.Scan(&made, &revoked)
+				makers = append(makers, made)
+				if !revoked.Valid {
+					ended = append(ended, made)
+				}
+				return err
+			}, `select id, revoked_at from api_key where made_by = $1 order by seq`, maker)
+			if err != nil {
+				return err
+			}
+		}
+		for _, made := range ended {
+			if err := tx.revokeKey(made, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ended, err
+}
+
+// A session ends with its key, whatever its own row says: the key may have been revoked
+// while the session was being opened.
+const (
+	sessionColumns = `c.id, c.name, c.as_name, c.role, c.origin, c.address, c.agent, c.created_at,
+		case when k.expires_at < c.expires_at then k.expires_at else c.expires_at end, c.last_used_at, coalesce(c.ended_at, k.revoked_at)`
+	sessionTables = `session c left join api_key k on k.id = c.origin`
+)
 
 func scanSession(rows *sql.Rows) (c access.Session, err error) {
 	var created, expires, used int64
 	var ended sql.NullInt64
-	err = rows.Scan(&c.ID, &c.Name, &c.Role, &c.Origin, &c.Address, &c.Agent, &created, &expires, &used, &ended)
+	err = rows.Scan(&c.ID, &c.Name, &c.As, &c.Role, &c.Origin, &c.Address, &c.Agent, &created, &expires, &used, &ended)
 	c.CreatedAt, c.ExpiresAt, c.LastUsedAt, c.EndedAt = fromMicros(created), fromMicros(expires), fromMicros(used), fromNull(ended)
 	return c, err
 }
@@ -113,9 +154,9 @@ func (s *Store) AddSession(ctx context.Context, c access.Session, hash string) e
 		if _, err := tx.exec(`delete from session where expires_at < $1`, micros(c.CreatedAt)); err != nil {
 			return err
 		}
-		_, err := tx.exec(`insert into session (id, hash, name, role, origin, address, agent, created_at, expires_at, last_used_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			c.ID, hash, c.Name, int64(c.Role), c.Origin, c.Address, c.Agent, micros(c.CreatedAt), micros(c.ExpiresAt), micros(c.LastUsedAt))
+		_, err := tx.exec(`insert into session (id, hash, name, as_name, role, origin, address, agent, created_at, expires_at, last_used_at)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			c.ID, hash, c.Name, c.As, int64(c.Role), c.Origin, c.Address, c.Agent, micros(c.CreatedAt), micros(c.ExpiresAt), micros(c.LastUsedAt))
 		return err
 	})
 }
@@ -124,8 +165,8 @@ func (s *Store) AddSession(ctx context.Context, c access.Session, hash string) e
 func (s *Store) Sessions(ctx context.Context, now time.Time) ([]access.Session, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	cs, err := collect(ctx, s.read, scanSession, `select `+sessionColumns+` from session c
-		where c.ended_at is null and c.expires_at > $1 order by c.seq desc limit `+strconv.Itoa(maxListed), micros(now))
+	cs, err := collect(ctx, s.read, scanSession, `select `+sessionColumns+` from `+sessionTables+`
+		where c.ended_at is null and k.revoked_at is null and c.expires_at > $1 and (k.expires_at is null or k.expires_at > $1) order by c.seq desc limit `+strconv.Itoa(maxListed), micros(now))
 	return cs, s.fault(ctx, "sessions", err)
 }
 
@@ -133,7 +174,7 @@ func (s *Store) Sessions(ctx context.Context, now time.Time) ([]access.Session, 
 func (s *Store) SessionByHash(ctx context.Context, hash string) (*access.Session, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	cs, err := collect(ctx, s.read, scanSession, `select `+sessionColumns+` from session c where c.hash = $1`, hash)
+	cs, err := collect(ctx, s.read, scanSession, `select `+sessionColumns+` from `+sessionTables+` where c.hash = $1`, hash)
 	if err == nil && len(cs) == 0 {
 		err = gaff.ErrNotFound
 	}
@@ -166,6 +207,25 @@ func (s *Store) AddLink(ctx context.Context, l access.Link, hash string) error {
 	})
 }
 
+// Link finds a one-time login and leaves it unused.
+func (s *Store) Link(ctx context.Context, hash string, now time.Time) (*access.Link, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	ls, err := collect(ctx, s.read, func(rows *sql.Rows) (l access.Link, err error) {
+		var expires int64
+		err = rows.Scan(&l.Name, &l.Role, &l.Origin, &expires)
+		l.ExpiresAt = fromMicros(expires)
+		return l, err
+	}, `select name, role, origin, expires_at from login_link where hash = $1 and expires_at > $2`, hash, micros(now))
+	if err == nil && len(ls) == 0 {
+		err = gaff.ErrNotFound
+	}
+	if err != nil {
+		return nil, s.fault(ctx, "login link", err)
+	}
+	return &ls[0], nil
+}
+
 // TakeLink uses a one-time login up.
 func (s *Store) TakeLink(ctx context.Context, hash string, now time.Time) (*access.Link, error) {
 	var l access.Link
@@ -196,56 +256,4 @@ func (s *Store) Touch(ctx context.Context, ref, address string, now time.Time) e
 		}
 		return err
 	})
-}
-
-// AddAudit appends to the audit log.
-func (s *Store) AddAudit(ctx context.Context, e access.Entry) error {
-	return s.write(ctx, "audit log", func(tx *tx) error {
-		_, err := tx.exec(`insert into audit (id, at, actor, role, via, via_id, address, action, target, status, detail)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			e.ID, micros(e.At), e.Actor, int64(e.Role), e.Via, e.ViaID, e.Address, e.Action, e.Target, int64(e.Status), nilIfEmpty(e.Detail))
-		return err
-	})
-}
-
-// Audit returns a page of the audit log, newest first.
-func (s *Store) Audit(ctx context.Context, f access.AuditFilter) (page gaff.Page[access.Entry], err error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	var w where
-	limit, err := w.page("a.seq", f.Cursor)
-	if err != nil {
-		return page, s.fault(ctx, "audit log", err)
-	}
-	if f.Actor != "" {
-		w.add("a.actor = ?", f.Actor)
-	}
-	if f.Action != "" {
-		w.add("a.action = ?", f.Action)
-	}
-	if f.Target != "" {
-		w.add("a.target = ?", f.Target)
-		w.add("a.target <> ''") // names the partial index
-	}
-	type stored struct {
-		seq int64
-		e   access.Entry
-	}
-	rows, err := collect(ctx, s.read, func(rows *sql.Rows) (r stored, err error) {
-		var at int64
-		var detail []byte
-		err = rows.Scan(&r.seq, &r.e.ID, &at, &r.e.Actor, &r.e.Role, &r.e.Via, &r.e.ViaID, &r.e.Address, &r.e.Action, &r.e.Target,
-			&r.e.Status, &detail)
-		r.e.At, r.e.Detail = fromMicros(at), detail
-		return r, err
-	}, `select a.seq, a.id, a.at, a.actor, a.role, a.via, a.via_id, a.address, a.action, a.target, a.status, a.detail
-		from audit a`+w.String()+` order by a.seq desc limit `+strconv.Itoa(limit+1), w.args...)
-	if err != nil {
-		return page, s.fault(ctx, "audit log", err)
-	}
-	rows, page.Next = next(rows, limit, func(r stored) int64 { return r.seq })
-	for _, r := range rows {
-		page.Items = append(page.Items, r.e)
-	}
-	return page, nil
 }

@@ -14,7 +14,7 @@ import (
 
 func testKeysAndSessions(s *suite) {
 	key := access.Key{
-		ID: "apk_1", Name: "Ünïcode 'key'", Role: access.Operator, Hint: "WXYZ", CreatedBy: "admin", CreatedAt: s.now,
+		ID: "apk_1", Name: "Ünïcode 'key'", Role: access.Operator, Hint: "WXYZ", CreatedBy: "admin", MadeBy: "apk_0", CreatedAt: s.now,
 		ExpiresAt: s.now.Add(time.Hour),
 	}
 	forever := access.Key{ID: "apk_2", Name: "second", Role: access.Viewer, Hint: "ABCD", CreatedBy: "admin", CreatedAt: s.now}
@@ -40,7 +40,7 @@ func testKeysAndSessions(s *suite) {
 		s.Errorf("unknown key: %v", err)
 	}
 	session := access.Session{
-		ID: "ses_1", Name: "anna", Role: access.Operator, Origin: "apk_1", Address: "192.0.2.1", Agent: "a browser",
+		ID: "ses_1", Name: "anna", As: "Ann", Role: access.Operator, Origin: "apk_1", Address: "192.0.2.1", Agent: "a browser",
 		CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour), LastUsedAt: s.now,
 	}
 	other := session
@@ -111,10 +111,20 @@ func testLoginLinks(s *suite) {
 	if diff := cmp.Diff(&link, got); diff != "" {
 		s.Error(diff)
 	}
+	for range 2 {
+		if got, err = s.st.Link(s.ctx, "two", time.Now()); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(&link, got); diff != "" {
+		s.Error(diff)
+	}
 	for what, take := range map[string]func() error{
-		"a second time": func() error { _, err := s.st.TakeLink(s.ctx, "one", time.Now()); return err },
-		"too late":      func() error { _, err := s.st.TakeLink(s.ctx, "two", link.ExpiresAt); return err },
-		"unknown":       func() error { _, err := s.st.TakeLink(s.ctx, "three", time.Now()); return err },
+		"looked at when used": func() error { _, err := s.st.Link(s.ctx, "one", time.Now()); return err },
+		"looked at too late":  func() error { _, err := s.st.Link(s.ctx, "two", link.ExpiresAt); return err },
+		"a second time":       func() error { _, err := s.st.TakeLink(s.ctx, "one", time.Now()); return err },
+		"too late":            func() error { _, err := s.st.TakeLink(s.ctx, "two", link.ExpiresAt); return err },
+		"unknown":             func() error { _, err := s.st.TakeLink(s.ctx, "three", time.Now()); return err },
 	} {
 		if err := take(); !errors.Is(err, gaff.ErrNotFound) {
 			s.Errorf("%s: %v", what, err)
@@ -127,7 +137,7 @@ func testAudit(s *suite) {
 	for i := range 7 {
 		e := access.Entry{
 			ID: fmt.Sprint("aud_", i), At: s.now.Add(time.Duration(i) * time.Second), Actor: "anna", Role: access.Operator, Via: access.ViaKey,
-			ViaID: "apk_1", Address: "192.0.2.1", Action: "retry-event", Target: "evt_1", Status: 200, Detail: []byte(`{"tries":1}`),
+			ViaID: "apk_1", Address: "192.0.2.1", Action: "retry-event", Target: "evt_1", Status: 200, Times: 1, KeyID: "apk_1", As: "Ann", Detail: []byte(`{"tries":1}`),
 		}
 		if i%2 == 0 {
 			e.Actor, e.Target, e.Action, e.Detail = "bob", "", "create-key", nil
@@ -165,5 +175,113 @@ func testAudit(s *suite) {
 				t.Errorf("%d entries, want %d (%v)", len(page.Items), c.want, err)
 			}
 		})
+	}
+}
+
+func testSessionsEndWithTheirKey(s *suite) {
+	for i, k := range []access.Key{
+		{ID: "apk_a", Name: "revoked", Role: access.Viewer, CreatedAt: s.now},
+		{ID: "apk_b", Name: "expires", Role: access.Viewer, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Minute)},
+	} {
+		if err := s.st.AddKey(s.ctx, k, fmt.Sprint("key", i)); err != nil {
+			s.Fatal(err)
+		}
+	}
+	// A session that is opened while its key is being revoked comes after.
+	if err := s.st.RevokeKey(s.ctx, "apk_a", s.now); err != nil {
+		s.Fatal(err)
+	}
+	for i, origin := range []string{"apk_a", "apk_b", "token:0123"} {
+		err := s.st.AddSession(s.ctx, access.Session{
+			ID: "ses_" + origin, Name: "x", Role: access.Viewer, Origin: origin, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour), LastUsedAt: s.now,
+		}, fmt.Sprint("c", i))
+		if err != nil {
+			s.Fatal(err)
+		}
+	}
+	for hash, want := range map[string]struct{ ended, expires time.Time }{
+		"c0": {s.now, s.now.Add(time.Hour)}, "c1": {time.Time{}, s.now.Add(time.Minute)}, "c2": {time.Time{}, s.now.Add(time.Hour)},
+	} {
+		if got, err := s.st.SessionByHash(s.ctx, hash); err != nil || !got.EndedAt.Equal(want.ended) || !got.ExpiresAt.Equal(want.expires) {
+			s.Errorf("%s: %+v %v", hash, got, err)
+		}
+	}
+	if open, err := s.st.Sessions(s.ctx, s.now.Add(2*time.Minute)); err != nil || len(open) != 1 || open[0].Origin != "token:0123" {
+		s.Errorf("open: %+v %v", open, err)
+	}
+}
+
+func testRevokeMade(s *suite) {
+	for _, k := range [][2]string{{"apk_root", ""}, {"apk_child", "apk_root"}, {"apk_gone", "apk_root"}, {"apk_grandchild", "apk_gone"}, {"apk_other", "apk_x"}} {
+		if err := s.st.AddKey(s.ctx, access.Key{ID: k[0], Name: "k", Role: access.Admin, MadeBy: k[1], CreatedAt: s.now}, "hash "+k[0]); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if err := s.st.RevokeKey(s.ctx, "apk_gone", s.now); err != nil {
+		s.Fatal(err)
+	}
+	got, err := s.st.RevokeMade(s.ctx, "apk_root", s.now.Add(time.Second))
+	if diff := cmp.Diff([]string{"apk_child", "apk_grandchild"}, got); err != nil || diff != "" {
+		s.Error(err, diff)
+	}
+	for id, want := range map[string]string{"apk_root": "active", "apk_child": "revoked", "apk_gone": "revoked", "apk_grandchild": "revoked", "apk_other": "active"} {
+		if k, err := s.st.Key(s.ctx, id); err != nil || k.State(s.now.Add(time.Minute)) != want {
+			s.Errorf("%s: %+v %v, want %s", id, k, err, want)
+		}
+	}
+	if got, err := s.st.RevokeMade(s.ctx, "apk_root", s.now); err != nil || len(got) != 0 {
+		s.Errorf("again: %v %v", got, err)
+	}
+}
+
+func testAuditRetention(s *suite) {
+	add := func(n int, status int, at time.Time) {
+		for i := range n {
+			if err := s.st.AddAudit(s.ctx, access.Entry{ID: fmt.Sprint("aud_", status, "_", at.Unix(), "_", i), At: at, Actor: "a", Action: "x", Status: status, Times: 3}); err != nil {
+				s.Fatal(err)
+			}
+		}
+	}
+	count := func() (done, refused int) {
+		for cursor := ""; ; {
+			page, err := s.st.Audit(s.ctx, access.AuditFilter{Cursor: gaff.Cursor{After: cursor, Limit: 500}})
+			if err != nil {
+				s.Fatal(err)
+			}
+			for _, e := range page.Items {
+				if e.Times != 3 {
+					s.Errorf("%d times", e.Times)
+				}
+				if e.Status < 400 {
+					done++
+				} else {
+					refused++
+				}
+			}
+			if cursor = page.Next; cursor == "" {
+				return done, refused
+			}
+		}
+	}
+	old := s.now.Add(-48 * time.Hour)
+	add(3, 200, old)
+	add(230, 403, old)
+	add(25, 200, s.now)
+	add(5, 500, s.now)
+	for _, c := range []struct {
+		what          string
+		before        time.Time
+		most          int64
+		done, refused int
+	}{
+		{"no bounds", time.Time{}, 0, 28, 235},
+		{"age", s.now.Add(-time.Hour), 0, 25, 5},
+		{"number", time.Time{}, 20, 20, 2},
+		{"nothing more", s.now.Add(-time.Hour), 20, 20, 2},
+	} {
+		_, err := s.st.ForgetAudit(s.ctx, c.before, c.most)
+		if done, refused := count(); err != nil || done != c.done || refused != c.refused {
+			s.Errorf("%s: %d done and %d refused, want %d and %d (%v)", c.what, done, refused, c.done, c.refused, err)
+		}
 	}
 }

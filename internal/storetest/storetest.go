@@ -38,6 +38,7 @@ type Store interface {
 	gaff.Follower
 	LaneCounts(ctx context.Context, lane string) (gaff.LaneCounts, error)
 	access.Store
+	ForgetAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error)
 	stats.Store
 	CheckBodies(ctx context.Context) (sqlstore.BodyReport, error)
 	DamagedBodies() int64
@@ -114,6 +115,9 @@ func Run(t *testing.T, fresh func(t *testing.T) (Open, Exec)) {
 		"KeysAndSessions":                testKeysAndSessions,
 		"LoginLinksWorkOnce":             testLoginLinks,
 		"AuditLog":                       testAudit,
+		"AuditLogIsBounded":              testAuditRetention,
+		"SessionsEndWithTheirKey":        testSessionsEndWithTheirKey,
+		"RevokeKeysThatAKeyMade":         testRevokeMade,
 		"Latencies":                      testLatencies,
 		"ClosedStore":                    testClosed,
 		"EverythingIsThereAfterReopened": testReopen,

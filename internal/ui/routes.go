@@ -10,6 +10,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"gaff"
 	"gaff/internal/access"
 )
 
@@ -102,6 +103,7 @@ func (c *console) routes(mux router) {
 		{path: "/destinations/{name}/resume", api: "/api/v1/destinations/{name}/resume", done: "Sending again.", back: "/destinations/{name}"},
 		{path: "/destinations/{name}/test", api: "/api/v1/destinations/{name}/test", done: "A test event was sent, and taken.", back: "/destinations/{name}", failed: testFailed},
 		{path: "/keys/{id}/revoke", method: http.MethodDelete, api: "/api/v1/keys/{id}", done: "The key is revoked, and whoever came in with it is logged out.", back: "/keys"},
+		{path: "/keys/{id}/revoke-made", method: http.MethodDelete, api: "/api/v1/keys/{id}?made=true", done: "The key and all keys made with it are revoked.", back: "/keys"},
 		{path: "/sessions/{id}/end", method: http.MethodDelete, api: "/api/v1/sessions/{id}", done: "The browser is logged out.", back: "/keys"},
 		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run is cancelled, and its jobs at their providers.", back: "/runs/{id}"},
 		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. What was done stays done.", back: "/bulk/{id}"},
@@ -118,7 +120,8 @@ func (c *console) routes(mux router) {
 
 	mux.HandleFunc("GET /login", c.loginPage)
 	mux.HandleFunc("POST /login", c.login)
-	mux.HandleFunc("GET /login/{code}", c.loginByLink)
+	mux.HandleFunc("GET /login/{code}", c.linkPage)
+	mux.HandleFunc("POST /login/{code}", c.loginByLink)
 	mux.HandleFunc("POST /logout", c.logout)
 	mux.HandleFunc("POST /theme", c.theme)
 	mux.Handle("GET /static/", c.assets)
@@ -228,14 +231,17 @@ func localPath(path string) string {
 }
 
 func (c *console) loginPage(w http.ResponseWriter, r *http.Request) {
-	c.renderLogin(w, r, http.StatusOK, "")
+	c.renderLogin(w, r, http.StatusOK, c.loginView(r, ""))
 }
 
-func (c *console) renderLogin(w http.ResponseWriter, r *http.Request, status int, fault string) {
-	v := loginView{
+func (c *console) loginView(r *http.Request, fault string) loginView {
+	return loginView{
 		Next: localPath(r.FormValue("next")), Fault: fault, Name: clip(r.PostFormValue("name"), 80), Theme: themeOf(r),
 		CSS: c.assets.url("app.css"), Icon: c.assets.url("icon.svg"),
 	}
+}
+
+func (c *console) renderLogin(w http.ResponseWriter, r *http.Request, status int, v loginView) {
 	var b strings.Builder
 	if err := loginPage(v).Render(r.Context(), &b); err != nil {
 		c.o.Log.Error("login page", "error", err)
@@ -248,14 +254,29 @@ func (c *console) login(w http.ResponseWriter, r *http.Request) {
 	c.entered(w, r, secret, err, "This token is not known, or it is revoked or expired.")
 }
 
-// loginByLink uses a one-time link up. A browser that loads pages ahead must not.
-func (c *console) loginByLink(w http.ResponseWriter, r *http.Request) {
-	if strings.Contains(r.Header.Get("Sec-Purpose")+r.Header.Get("Purpose"), "pre") {
-		http.Error(w, "this link works once, so it is not loaded ahead", http.StatusServiceUnavailable)
+const linkGone = "This link was used before, or is too old. Log in with a token, or make a new link: gaff keys link."
+
+// linkPage asks whether to log in by a one-time link. Opening the link alone changes nothing:
+// mail scanners and previews open links, and a page of another site could open one to log a
+// browser in as somebody else.
+func (c *console) linkPage(w http.ResponseWriter, r *http.Request) {
+	link, err := c.o.Guard.Link(r.Context(), r.PathValue("code"))
+	if err != nil {
+		if errors.Is(err, gaff.ErrNotFound) {
+			err = access.ErrRefused
+		}
+		c.entered(w, r, "", err, linkGone)
 		return
 	}
+	v := c.loginView(r, "")
+	v.Code, v.Who, v.Role = r.PathValue("code"), link.Name, link.Role.String()
+	c.renderLogin(w, r, http.StatusOK, v)
+}
+
+// loginByLink uses a one-time link up.
+func (c *console) loginByLink(w http.ResponseWriter, r *http.Request) {
 	_, secret, err := c.o.Guard.LoginByLink(r, r.PathValue("code"))
-	c.entered(w, r, secret, err, "This link was used before, or is too old. Log in with a token, or make a new link: gaff keys link.")
+	c.entered(w, r, secret, err, linkGone)
 }
 
 func (c *console) entered(w http.ResponseWriter, r *http.Request, secret string, err error, refused string) {
@@ -268,12 +289,12 @@ func (c *console) entered(w http.ResponseWriter, r *http.Request, secret string,
 		http.Redirect(w, r, localPath(r.FormValue("next")), http.StatusSeeOther)
 	case errors.Is(err, access.ErrTooMany):
 		w.Header().Set("Retry-After", "60")
-		c.renderLogin(w, r, http.StatusTooManyRequests, "Too many logins failed. Wait a minute, and try again.")
+		c.renderLogin(w, r, http.StatusTooManyRequests, c.loginView(r, "Too many logins from your address failed. Wait a minute, then log in again."))
 	case errors.Is(err, access.ErrRefused):
-		c.renderLogin(w, r, http.StatusUnauthorized, refused)
+		c.renderLogin(w, r, http.StatusUnauthorized, c.loginView(r, refused))
 	default:
 		c.o.Log.Warn("login", "error", err)
-		c.renderLogin(w, r, http.StatusServiceUnavailable, visible(err.Error()))
+		c.renderLogin(w, r, http.StatusServiceUnavailable, c.loginView(r, visible(err.Error())))
 	}
 }
 
@@ -289,7 +310,8 @@ func (c *console) logout(w http.ResponseWriter, r *http.Request) {
 			c.o.Log.Warn("logout", "error", err)
 		} else {
 			c.o.Guard.Note(r.Context(), access.Entry{
-				Actor: who.Name, Role: who.Role, Via: who.Via, ViaID: who.ID, Address: access.Address(r), Action: "logout", Target: who.ID, Status: http.StatusOK,
+				Actor: who.Name, KeyID: who.KeyID, As: who.As, Role: who.Role, Via: who.Via, ViaID: who.ID, Address: c.o.Guard.Address(r),
+				Action: "logout", Target: who.ID, Status: http.StatusOK,
 			})
 		}
 	}

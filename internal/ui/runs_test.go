@@ -46,7 +46,7 @@ func TestRunByForms(t *testing.T) {
 	if got := decide("0", "yes"); !strings.Contains(got.body, "Not done: ") {
 		t.Error("a second decision was taken")
 	}
-	if got := decide("1", "no"); !strings.Contains(got.body, "rejected by Anna: well") || !strings.Contains(got.body, "Try again what failed") {
+	if got := decide("1", "no"); !strings.Contains(got.body, "rejected by admin (as Anna): well") || !strings.Contains(got.body, "Try again what failed") {
 		t.Errorf("the rejection does not show: %s", got.body)
 	}
 	fetch(t, c, "POST", w.url+run+"/retry", nil)

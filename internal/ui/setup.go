@@ -175,6 +175,7 @@ func (c *console) source(q *request) (templ.Component, error) {
 
 type keysView struct {
 	Keys     []access.Key
+	Made     map[string]int // how many working keys were made with a key, by its id
 	Sessions []access.Session
 	Mine     string
 	Now      time.Time
@@ -190,7 +191,13 @@ func (c *console) keys(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keysPage(keysView{keys, sessions, q.who.ID, q.now}), nil
+	made := map[string]int{}
+	for _, k := range keys {
+		if k.MadeBy != "" && k.State(q.now) == "active" {
+			made[k.MadeBy]++
+		}
+	}
+	return keysPage(keysView{keys, made, sessions, q.who.ID, q.now}), nil
 }
 
 type auditView struct {

@@ -219,6 +219,9 @@ func (c *console) failed(q *request, err error) templ.Component {
 // stranger answers someone who is not logged in.
 func (c *console) stranger(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
+	case errors.Is(err, access.ErrTooMany):
+		w.Header().Set("Retry-After", "60")
+		http.Error(w, err.Error(), http.StatusTooManyRequests)
 	case err != nil:
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "the database cannot tell who you are just now; try again", http.StatusServiceUnavailable)

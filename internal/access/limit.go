@@ -1,0 +1,161 @@
+package access
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"gaff/internal/connlimit"
+)
+
+// How many wrong tokens one address may show in a minute: at the login, which people use,
+// and at the API, where a program that was not told of a new key repeats itself.
+const (
+	loginFailures = 20
+	tokenFailures = 300
+	// maxAddresses bounds the memory for that; addresses beyond it are not counted.
+	maxAddresses = 20_000
+	// knownFor is how long a token that was right is taken from its address, however many
+	// wrong ones come from there: who shares the address must not lock its holder out.
+	knownFor = time.Hour
+)
+
+// What was denied, as metrics and the log name it.
+const (
+	DeniedLogin = "login"
+	DeniedToken = "token"
+	DeniedLink  = "link"
+)
+
+// limiter counts the failures of each address in the current minute. There is no bound for
+// all addresses together: one client could use it up for everybody. The zero value is ready.
+type limiter struct {
+	mu     sync.Mutex
+	minute int64
+	from   map[string]int
+}
+
+func (l *limiter) allowed(address string, most int, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turn(now)
+	return l.from[ownerOf(address)] < most
+}
+
+func (l *limiter) failed(address string, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turn(now)
+	if owner := ownerOf(address); l.from[owner] > 0 || len(l.from) < maxAddresses {
+		l.from[owner]++
+	}
+}
+
+func (l *limiter) turn(now time.Time) {
+	if minute := now.Unix() / 60; minute != l.minute || l.from == nil {
+		l.minute, l.from = minute, map[string]int{}
+	}
+}
+
+func ownerOf(address string) string {
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	return connlimit.Owner(addr)
+}
+
+// accepted remembers for a while which tokens were right, by address. The zero value is ready.
+type accepted struct {
+	mu    sync.Mutex
+	until map[string]time.Time
+}
+
+func (a *accepted) add(address, hash string, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.until == nil || len(a.until) >= maxAddresses {
+		a.until = map[string]time.Time{}
+	}
+	a.until[ownerOf(address)+" "+hash] = now.Add(knownFor)
+}
+
+func (a *accepted) has(address, hash string, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return now.Before(a.until[ownerOf(address)+" "+hash])
+}
+
+// made reports whether a token has the form of those that gaff makes, which hold 130
+// random bits: nobody guesses one, so they need no bound.
+func made(token string) bool {
+	random, ok := strings.CutPrefix(token, secretPrefix)
+	return ok && len(random) == randomLetters
+}
+
+// quiet lets one line of a kind into the log each minute, with the number of those left out.
+// The zero value is ready.
+type quiet struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+	more map[string]int
+}
+
+func (q *quiet) allow(kind string, now time.Time) (more int, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.last == nil {
+		q.last, q.more = map[string]time.Time{}, map[string]int{}
+	}
+	if last, seen := q.last[kind]; seen && now.Sub(last) < time.Minute {
+		q.more[kind]++
+		return 0, false
+	}
+	more, q.last[kind], q.more[kind] = q.more[kind], now, 0
+	return more, true
+}
+
+// denied counts a wrong token, login or link, and logs some of them: never what was sent.
+func (g *Guard) denied(kind, address string) {
+	if g.hook != nil {
+		g.hook(kind)
+	}
+	if more, ok := g.quiet.allow(kind, g.now()); ok {
+		g.log.Warn("access denied", "kind", kind, "address", address, "alsoSince", more)
+	}
+}
+
+// checked is byToken within the bound of wrong tokens that an address may show.
+func (g *Guard) checked(r *http.Request, kind, token string) (Identity, bool) {
+	address, now, hash := g.Address(r), g.now(), Hash(token)
+	wrong, most := &g.tokens, tokenFailures
+	if kind == DeniedLogin {
+		wrong, most = &g.logins, loginFailures
+	}
+	if !wrong.allowed(address, most, now) && !made(token) && !g.accepted.has(address, hash, now) {
+		g.denied(kind, address)
+		return Identity{Err: ErrTooMany}, false
+	}
+	who, ok := g.byToken(r.Context(), hash, address)
+	switch {
+	case ok:
+		g.accepted.add(address, hash, now)
+	case who.Err == nil:
+		wrong.failed(address, now)
+		g.denied(kind, address)
+		if !wrong.allowed(address, most, now) {
+			who.Err = ErrTooMany
+		}
+	}
+	return who, ok
+}
+
+// Address is the client's, without the port; behind proxies as GuardOptions.Address finds it.
+func (g *Guard) Address(r *http.Request) string {
+	if g.address != nil {
+		return g.address(r)
+	}
+	return peer(r)
+}
