@@ -182,8 +182,8 @@ func TestFile(t *testing.T) {
 		Retry: &Retry{MaxAttempts: 3, First: time.Second, Max: 30 * time.Minute, Factor: 1.5, Timeout: time.Minute},
 		Jobs:  &verify.Jobs{Job: verify.Pointers{"/job"}, Words: map[string]string{"done": "completed"}},
 	}
-	if !cmp.Equal(want, shop) {
-		t.Error(cmp.Diff(want, shop))
+	if diff := cmp.Diff(want, shop, cmp.AllowUnexported(verify.Scheme{})); diff != "" {
+		t.Error(diff)
 	}
 	if code := c.Sources["code"]; code.Preset != "github" || !slices.Equal(code.Secrets, []Secret{"s3cret"}) {
 		t.Errorf("code: %+v", code)
