@@ -6,19 +6,29 @@ ROUNDS ?= 50
 SECONDS_OF_HARM ?= 300
 EVENTS ?= 5000000
 
-.PHONY: help build test generate screenshots race lint fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+# The binary is stripped, and says what it was built of. Everything comes from the commit, so that
+# equal sources give an equal binary. A build without these flags says "devel".
+BINARY ?= bin/gaff
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE ?= $(shell TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
+LDFLAGS = -s -w -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
+
+.PHONY: help build test generate screenshots race lint vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the static binary, bin/gaff
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gaff ./cmd/gaff
+	$(BUILD)
 
 test: ## check the form, then run all tests; what they need is installed if missing
 	@tools/test-setup.sh
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gaff ./cmd/gaff
+	$(BUILD)
 	$(GO) test -timeout 20m ./...
 
 generate: ## make the console's Go files of its markup (*.templ)
@@ -33,9 +43,15 @@ race: ## run the tests under the race detector (needs a C compiler)
 	@tools/test-setup.sh
 	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
 
-lint: ## run the pinned linters (the first time builds them)
+lint: ## run the pinned linter (the first time builds it), and count the words of the list
+	$(GO) test -count=1 -run '^TestWords' ./internal/archtest -exact
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+vuln: ## look for known vulnerabilities in what gaff links (asks the Go vulnerability database)
 	$(GO) tool -modfile=tools/go.mod govulncheck ./...
+
+module: ## rename the Go module, as in make module MODULE=example.org/you/gaff
+	@tools/module.sh '$(MODULE)'
 
 fuzz: ## fuzz every parser of what strangers send, FUZZTIME each
 	@$(GO) list ./... | while read pkg; do \

@@ -21,6 +21,7 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/api"
+	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 	"gaff/internal/metrics"
 	"gaff/internal/server"
@@ -76,7 +77,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		}
 		defer public.Close()
 	}
-	m, counted := metrics.New(), stats.NewCollector(st, log)
+	m, counted := metrics.New(buildinfo.Get()), stats.NewCollector(st, log)
 	reload := &reloader{cfg: cfg, store: st, log: log}
 	sources, err := reload.sources(ctx)
 	if err != nil {
@@ -203,7 +204,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
 		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg), Ready: st.Ready, Damaged: st.DamagedBodies,
-		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, OpenKey: reload.openKey, Media: files.api(),
+		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, OpenKey: reload.openKey, Media: files.api(), Version: console.Version,
 	})
 	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
 	console.Log, console.Workflows, console.Expected = log, engine, ledger.Expected

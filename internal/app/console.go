@@ -13,6 +13,7 @@ import (
 
 	"gaff"
 	"gaff/internal/api"
+	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 	"gaff/internal/inproc"
 	"gaff/internal/metrics"
@@ -23,6 +24,7 @@ import (
 // consoleOptions is what the console shows of the configuration.
 func consoleOptions(cfg *config.Config, local string, sources []Source) ui.Options {
 	return ui.Options{
+		Version: buildinfo.Get().Short(),
 		Address: func(name string) string { return address(cfg, local, name) },
 		SampleTypes: func(name string) []string {
 			for _, src := range sources {

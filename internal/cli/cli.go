@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gaff/internal/app"
+	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 )
 
@@ -137,6 +138,7 @@ show"), "gaff send fal" plays a sender, "gaff events list" shows what came.`
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "gaff",
+		Version:       buildinfo.Get().String(),
 		Short:         "A durable gateway for inbound webhooks",
 		Long:          overview,
 		SilenceErrors: true,

@@ -25,6 +25,7 @@ import (
 
 	"gaff"
 	"gaff/internal/app"
+	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 	"gaff/internal/fuzzseed"
 	"gaff/verify"
@@ -355,6 +356,9 @@ func TestVersion(t *testing.T) {
 	t.Parallel()
 	cmdline{args: []string{"version"}}.run(t, t.Context()).want(t, exitDone, []string{"gaff", "platform"}, nil)
 	cmdline{args: []string{"version", "--json"}}.run(t, t.Context()).want(t, exitDone, []string{`"version":`, `"platform":`}, nil)
+	for _, flag := range []string{"--version", "-v"} {
+		cmdline{args: []string{flag}}.run(t, t.Context()).want(t, exitDone, []string{"gaff version " + buildinfo.Get().String() + "\n"}, nil)
+	}
 	cmdline{args: []string{"completion", "bash"}}.run(t, t.Context()).want(t, exitDone, []string{"__start_gaff"}, nil)
 }
 

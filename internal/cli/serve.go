@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 )
 
@@ -222,31 +223,24 @@ func (p *program) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  arguments(0, 0, ""),
 		RunE: work(func(context.Context, []string) error {
+			b := buildinfo.Get()
 			v := struct {
 				Version  string `json:"version"`
 				Revision string `json:"revision,omitempty"`
+				Date     string `json:"date,omitempty"`
 				Go       string `json:"go"`
 				Platform string `json:"platform"`
-			}{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				if info.Main.Version != "" {
-					v.Version = info.Main.Version
-				}
-				for _, s := range info.Settings {
-					switch {
-					case s.Key == "vcs.revision":
-						v.Revision = s.Value + v.Revision
-					case s.Key == "vcs.modified" && s.Value == "true":
-						v.Revision += " (modified)"
-					}
-				}
+			}{b.Version, b.Commit, b.Date, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			if b.Modified {
+				v.Revision += " (modified)"
 			}
 			if asJSON {
 				return writeJSON(p.Stdout, v)
 			}
 			t := newTable(p.Stdout)
 			t.row("gaff", v.Version)
-			t.pair("revision", v.Revision)
+			t.pair("commit", v.Revision)
+			t.pair("date", v.Date)
 			t.row("go", v.Go)
 			t.row("platform", v.Platform)
 			return t.flush()

@@ -22,7 +22,7 @@ import (
 	"gaff/internal/eventually"
 )
 
-// binary is the gateway as it is shipped: static, without cgo.
+// binary is the gateway as it is shipped (static, without cgo) except that no version is stamped in.
 var binary string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -35,7 +35,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "gaff")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "gaff/cmd/gaff")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/gaff")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
 	if err := build.Run(); err != nil {

@@ -4,6 +4,7 @@ package metrics
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"gaff"
+	"gaff/internal/buildinfo"
 )
 
 // Counter is what the gauges are read from; a gaff.Store is one.
@@ -35,8 +37,8 @@ type Metrics struct {
 	denied    *prometheus.CounterVec
 }
 
-// New makes the registry, with Go's and the process's own metrics in it.
-func New() *Metrics {
+// New makes the registry, with Go's and the process's own metrics in it, and those of the build.
+func New(build buildinfo.Info) *Metrics {
 	fast := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}
 	slow := slices.Concat(fast, []float64{15, 60, 300, 1800, 3600})
 	m := &Metrics{
@@ -64,7 +66,12 @@ func New() *Metrics {
 	m.denied = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gaff_access_denied_total", Help: "Wrong or expired credentials, by kind: token (API), login, link.",
 	}, []string{"kind"})
-	m.registry.MustRegister(m.denied, m.settled, m.replied, m.replyTook, m.attempted, m.tried, m.done,
+	built := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gaff_build_info", Help: "The build that runs, in the labels. Always 1.",
+		ConstLabels: prometheus.Labels{"version": build.Version, "commit": build.Commit, "date": build.Date, "goversion": runtime.Version()},
+	})
+	built.Set(1)
+	m.registry.MustRegister(built, m.denied, m.settled, m.replied, m.replyTook, m.attempted, m.tried, m.done,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -33,7 +33,7 @@ func gaffBinary() (string, error) {
 		if binary.dir, binary.err = os.MkdirTemp("", "gaff-ui-"); binary.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-o", filepath.Join(binary.dir, "gaff"), "gaff/cmd/gaff")
+		build := exec.Command("go", "build", "-o", filepath.Join(binary.dir, "gaff"), "../../cmd/gaff")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := build.CombinedOutput(); err != nil {
 			binary.err = fmt.Errorf("build gaff: %w\n%s", err, text)
