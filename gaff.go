@@ -292,6 +292,9 @@ type Verification struct {
 	ID, Type string
 	// Status is joined with the id to tell events apart, as that of an [Envelope].
 	Status string
+	// Secrets are the places of the sender's secret in the request, as [Source.Secrets]
+	// names them; the gateway sets them.
+	Secrets []string
 	// Content is what is to be read in place of the body, as JSON, where the body is a
 	// sealed form of it (a JSON Web Token, an encrypted message); empty: the body itself.
 	Content string
@@ -397,6 +400,13 @@ type Source struct {
 	Quiet string
 	// Guard bounds who may send and how much.
 	Guard Guard
+	// Secrets names the places of requests that hold the sender's secret as it is, such as a
+	// shared token: "header:NAME", "query:NAME", "form:NAME", "json:/POINTER" (with "*" for
+	// each item of a list), or "body". They are masked for every reader, and in Event.Data.
+	Secrets []string
+	// Headers names the headers that the Verifier reads. Of a rejected request only their
+	// values are stored, and those of harmless ones.
+	Headers []string
 	// About describes the source to people: what the verifier expects, and where to
 	// enter the address. Keys and values are free text; nothing secret.
 	About map[string]string

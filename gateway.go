@@ -376,7 +376,9 @@ type SourceInfo struct {
 	Quiet        string
 	About        map[string]string
 	MaxBodyBytes int64
-	Handlers     []HandlerInfo
+	// Secrets are the source's; see [Source].
+	Secrets  []string
+	Handlers []HandlerInfo
 }
 
 // Sources describes the sources, by name.
@@ -385,6 +387,7 @@ func (g *Gateway) Sources() []SourceInfo {
 	for _, s := range g.sources.all() {
 		info := SourceInfo{
 			Name: s.Name, Path: PathPrefix + s.Name, Quiet: s.Quiet, About: s.About, MaxBodyBytes: s.MaxBodyBytes,
+			Secrets: s.Secrets,
 		}
 		for _, h := range g.registry.Load().handlers {
 			if h.source == s.Name || h.source == "*" {

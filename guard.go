@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gaff/internal/redact"
 )
 
 // Guard bounds who may send to a source and how much, before anything is read or
@@ -249,7 +251,7 @@ func (g *Gateway) Rescue(ctx context.Context, rejectionID string) (Rescued, erro
 func (g *Gateway) rescue(ctx context.Context, src *Source, req *Request) (out Rescued, rp reply) {
 	defer func() {
 		if p := recover(); p != nil {
-			g.log.Error("rescuing a webhook panicked", "source", src.Name, "panic", fmt.Sprint(p))
+			g.log.Error("rescuing a webhook panicked", "source", src.Name, "panic", redact.Panic(p))
 			rp = badPayload.because("panic: %v", p)
 		}
 	}()

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"gaff/internal/id"
+	"gaff/internal/redact"
 )
 
 // PathPrefix is where webhooks come in; the source's name follows.
@@ -99,7 +100,7 @@ func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
 		rp.fixed = &Reply{}
 	}
 	if rp.status >= 400 {
-		g.reject(r, req, name, rp)
+		g.reject(r, req, src, name, rp)
 	}
 	rp.write(w)
 	if g.opt.Hooks.Replied != nil {
@@ -135,7 +136,7 @@ func (s *Source) allows(method string) bool {
 func (g *Gateway) receiveSafely(w http.ResponseWriter, r *http.Request, src *Source, handle string) (req *Request, rp reply) {
 	defer func() {
 		if p := recover(); p != nil {
-			g.log.Error("receiving a webhook panicked", "source", src.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			g.log.Error("receiving a webhook panicked", "source", src.Name, "panic", redact.Panic(p), "stack", string(debug.Stack()))
 			rp = tryAgain.because("panic: %v", p)
 		}
 	}()
@@ -172,7 +173,7 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 		return req, badMethod.because("method %s without a challenge", r.Method)
 	}
 	if errors.Is(err, ErrUnverifiable) {
-		g.log.Warn("webhook cannot be verified now", "source", src.Name, "error", err)
+		g.log.Warn("webhook cannot be verified now", "source", src.Name, "error", redact.Error(err))
 		return req, tryAgain.because("%v", err)
 	}
 	if err != nil {
@@ -354,12 +355,17 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 	if err != nil {
 		return nil, badPayload.because("%v", err)
 	}
+	proof.Secrets = src.Secrets
 	event := func(env Envelope, req *Request, body []byte, item int) *Event {
+		key, signed := dedupeKey(env, body), signedKey(proof, env, item) // of the bytes as sent
+		if masked := maskData(env.Data, src.Secrets); !bytes.Equal(masked, env.Data) {
+			env.Data, env.Parsed = masked, nil
+		}
 		if len(env.Data) > maxParsed {
 			env.Parsed = nil
 		}
 		return &Event{
-			Source: src.Name, Type: env.Type, WebhookID: env.ID, DedupeKey: dedupeKey(env, body), SignedKey: signedKey(proof, env, item),
+			Source: src.Name, Type: env.Type, WebhookID: env.ID, DedupeKey: key, SignedKey: signed,
 			CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
 			Data: env.Data, Parsed: env.Parsed, Request: req, Proof: proof,
 		}
@@ -385,7 +391,8 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		if i > 0 {
 			// The whole request stands with its first event.
 			of = &Request{
-				Method: req.Method, URL: req.URL, RemoteAddr: req.RemoteAddr, Header: http.Header{}, Body: item.Data, ReceivedAt: req.ReceivedAt,
+				Method: req.Method, URL: req.URL, RemoteAddr: req.RemoteAddr, Header: http.Header{},
+				Body: maskData(item.Data, src.Secrets), ReceivedAt: req.ReceivedAt,
 			}
 		}
 		evs[i] = event(item, of, item.Data, i)
@@ -524,16 +531,17 @@ func (rp reply) write(w http.ResponseWriter) {
 const rejectWait = 100 * time.Millisecond
 
 // reject keeps a refused request where operators can see it.
-func (g *Gateway) reject(r *http.Request, req *Request, source string, rp reply) {
+func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source string, rp reply) {
 	now := time.Now()
 	rj := &Rejection{
 		ID: id.New(id.Rejection, now), Source: clipText(source, 64), Status: rp.status, Reason: clipText(rp.reason, 1024),
-		Method: clipText(r.Method, 16), URL: clipText(g.publicURL(r), 1024), RemoteAddr: g.client(r),
-		Header: maskHeader(r.Header), BodySize: max(r.ContentLength, 0), ReceivedAt: now,
+		Method: clipText(r.Method, 16), URL: clipText(redact.URL(g.publicURL(r), src.secrets()), 1024), RemoteAddr: g.client(r),
+		Header: src.rejectedHeader(r.Header), BodySize: max(r.ContentLength, 0), ReceivedAt: now,
 	}
 	if req != nil {
 		rj.BodySize = int64(len(req.Body))
-		rj.Body = bytes.Clone(req.Body[:min(len(req.Body), rejectedBody)])
+		shown := redact.Body(r.Header.Get("Content-Type"), req.Body, src.secrets())
+		rj.Body = bytes.Clone(shown[:min(len(shown), rejectedBody)])
 		if rp.status == http.StatusUnauthorized || rp.status == http.StatusBadRequest {
 			// A mended configuration may take it for authentic and readable. What
 			// strangers can make us write for that is bounded in speed, too.
@@ -543,7 +551,11 @@ func (g *Gateway) reject(r *http.Request, req *Request, source string, rp reply)
 		}
 	}
 	if more, ok := g.quiet.allow("refused "+strconv.Itoa(rj.Status), now); ok {
-		g.log.Warn("webhook refused", "source", rj.Source, "status", rj.Status, "reason", rj.Reason,
+		reason := rj.Reason
+		if rj.Status == http.StatusBadRequest {
+			reason = "unreadable" // what is wrong with a payload may quote it
+		}
+		g.log.Warn("webhook refused", "source", rj.Source, "status", rj.Status, "reason", reason,
 			"remote", rj.RemoteAddr, "rejection", rj.ID, "alsoSince", more)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), rejectWait)
@@ -579,43 +591,6 @@ func (s *sometimes) allow(key string, now time.Time) (more int, ok bool) {
 	more = s.more[key]
 	s.last[key], s.more[key] = now, 0
 	return more, true
-}
-
-// maskHeader copies a header in bounded size, without what may be a secret. A signature
-// is kept in part: enough to see which one it was.
-func maskHeader(header http.Header) http.Header {
-	masked := make(http.Header, min(len(header), rejectedFields))
-	for name, values := range header {
-		if len(masked) == rejectedFields {
-			break
-		}
-		for _, value := range values[:min(len(values), 4)] {
-			masked.Add(clipText(name, 128), maskValue(name, clipText(value, rejectedValue)))
-		}
-	}
-	return masked
-}
-
-func maskValue(name, value string) string {
-	if SecretHeader(name) {
-		return "[masked]"
-	}
-	if strings.Contains(strings.ToLower(name), "signature") && len(value) > 12 {
-		return value[:8] + "…[masked]"
-	}
-	return value
-}
-
-// SecretHeader reports whether a header of this name may hold a secret as it is, such as
-// a token, which must not be shown or kept with a refused request.
-func SecretHeader(name string) bool {
-	name = strings.ToLower(name)
-	for _, word := range [...]string{"authorization", "cookie", "token", "secret", "password", "api-key", "apikey"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
 }
 
 func clipText(text string, limit int) string {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"gaff/internal/redact"
 )
 
 // attempt runs the handler once and records how it ended. It returns the failure.
@@ -31,17 +33,28 @@ func (g *Gateway) attempt(w Work) error {
 		return nil
 	}
 	if out.State == StateDead || out.Attempt.Outcome == AttemptPanicked {
+		// What a handler or a receiver said may quote the payload: it is with the attempt.
 		g.log.Error("delivery failed", "event", w.Event.ID, "delivery", w.Delivery.ID, "source", w.Event.Source,
-			"type", w.Event.Type, "attempt", w.Lease.Attempt, "state", out.State.String(), "error", err, "detail", detail)
+			"type", w.Event.Type, "attempt", w.Lease.Attempt, "outcome", out.Attempt.Outcome, "state", out.State.String(), "error", logText(err))
 	} else if out.State == StateRetrying {
 		g.log.Warn("delivery will be retried", "event", w.Event.ID, "delivery", w.Delivery.ID, "source", w.Event.Source,
-			"type", w.Event.Type, "attempt", w.Lease.Attempt, "at", out.RunAt, "error", err)
+			"type", w.Event.Type, "attempt", w.Lease.Attempt, "outcome", out.Attempt.Outcome, "at", out.RunAt, "error", logText(err))
 	}
 	g.finish(w, out)
 	if out.State == StateSucceeded {
 		return nil
 	}
 	return err
+}
+
+// logText is what the log holds of a handler's failure. Of a panic, the place where it
+// happened is there, too: the stack names functions, and no values.
+func logText(err error) string {
+	var p *panicError
+	if errors.As(err, &p) {
+		return "panic: " + redact.Panic(p.value) + "\n" + p.stack
+	}
+	return redact.Error(err)
 }
 
 // finish records an outcome. While the store is down there is nothing better to do than

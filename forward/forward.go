@@ -22,6 +22,7 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
+	"gaff/internal/redact"
 	"gaff/internal/safehttp"
 	"gaff/pipeline"
 )
@@ -230,10 +231,7 @@ func (d *Destination) judge(ctx context.Context, ex *Exchange, delivery gaff.Del
 		d.record(delivery.ID, nil)
 		return nil
 	}
-	err := fmt.Errorf("answered %d %s", status, http.StatusText(status))
-	if text := ex.hint(); text != "" {
-		err = fmt.Errorf("%w: %s", err, text)
-	}
+	err := error(&statusError{status, ex.hint()})
 	now := time.Now()
 	switch {
 	case status == http.StatusGone:
@@ -259,6 +257,24 @@ func (d *Destination) judge(ctx context.Context, ex *Exchange, delivery gaff.Del
 	return err
 }
 
+// statusError is an answer other than 2xx. hint quotes the receiver.
+type statusError struct {
+	status int
+	hint   string
+}
+
+func (e *statusError) Error() string {
+	if e.hint == "" {
+		return e.LogText()
+	}
+	return e.LogText() + ": " + e.hint
+}
+
+// LogText returns the status alone: the answer is with the attempt.
+func (e *statusError) LogText() string {
+	return fmt.Sprintf("answered %d %s", e.status, http.StatusText(e.status))
+}
+
 func (d *Destination) final(status int) bool {
 	for _, s := range d.Final {
 		if s == status {
@@ -271,7 +287,7 @@ func (d *Destination) final(status int) bool {
 func (d *Destination) record(deliveryID string, err error) {
 	opened, closed := d.health.record(deliveryID, err, time.Now())
 	if opened {
-		d.o.Log.Warn("circuit opened: deliveries wait until the receiver answers again", "destination", d.Name, "error", err)
+		d.o.Log.Warn("circuit opened: deliveries wait until the receiver answers again", "destination", d.Name, "error", redact.Error(err))
 	}
 	if closed {
 		d.o.Log.Info("circuit closed", "destination", d.Name)

@@ -9,12 +9,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"gaff"
+	"gaff/internal/redact"
 	"gaff/receive"
 )
 
@@ -23,13 +25,20 @@ type outgoing struct {
 	method string
 	header http.Header
 	body   []byte
+	// secrets are the places of the sender's secret in it.
+	secrets []string
+}
+
+// shown returns the body as an attempt keeps it.
+func (out *outgoing) shown() []byte {
+	return redact.Body(out.header.Get("Content-Type"), out.body, out.secrets)
 }
 
 // outgoing builds the message. An error is one of the store's: nothing was sent.
 func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID string, now time.Time) (*outgoing, error) {
 	out := &outgoing{method: http.MethodPost, header: http.Header{"Content-Type": {"application/json"}}}
 	if d.Format == FormatOriginal && ev.Request != nil {
-		out.header, out.body = passOn(ev.Request.Header), ev.Request.Body
+		out.header, out.body, out.secrets = passOn(ev.Request.Header), ev.Request.Body, ev.Proof.Secrets
 	} else {
 		e, err := d.o.envelope(ctx, ev)
 		if err != nil {
@@ -322,7 +331,7 @@ const (
 // exchange makes the request. Whatever the receiver does, little of it is read, and not for
 // long.
 func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, out *outgoing) *Exchange {
-	ex := &Exchange{Request: Sent{Method: out.method, URL: MaskURL(d.URL), Headers: keepHeaders(out.header), Bytes: len(out.body)}}
+	ex := &Exchange{Request: Sent{Method: out.method, URL: redact.Host(d.URL), Headers: d.sentHeaders(out), Bytes: len(out.body)}}
 	started := time.Now()
 	defer func() { ex.DurationMs = float64(time.Since(started).Microseconds()) / 1000 }()
 	req, err := http.NewRequestWithContext(ctx, out.method, d.URL, bytes.NewReader(out.body))
@@ -334,7 +343,7 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	res, err := d.client.Do(req)
 	if err != nil {
 		ex.err = plain(ctx, err)
-		ex.Request.Body = clipBody(out.body, keptBody)
+		ex.Request.Body = clipBody(out.shown(), keptBody)
 		return ex
 	}
 	defer res.Body.Close()
@@ -346,14 +355,14 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	if good {
 		keep = keptOfGood
 	} else {
-		ex.Request.Body = clipBody(out.body, keptBody)
+		ex.Request.Body = clipBody(out.shown(), keptBody)
 	}
 	head, err := io.ReadAll(io.LimitReader(res.Body, int64(keep)+1))
 	if err == nil {
 		_, err = io.CopyN(io.Discard, res.Body, drained)
 	}
 	ex.Response = &Received{
-		Status: res.StatusCode, Headers: keepHeaders(res.Header), Body: clipBody(head, keep),
+		Status: res.StatusCode, Headers: keepHeaders(res.Header, nil), Body: clipBody(head, keep),
 		Truncated: len(head) > keep || err == nil || !errors.Is(err, io.EOF),
 	}
 	ex.retryAfter = res.Header.Get("Retry-After")
@@ -407,20 +416,23 @@ func clipBody(body []byte, limit int) string {
 	return strings.ToValidUTF8(string(body[:min(len(body), limit)]), "\uFFFD")
 }
 
-func keepHeaders(header http.Header) map[string]string {
+// sentHeaders returns what an attempt keeps of a request's headers: without the values that
+// the destination's settings add, and without the sender's secret.
+func (d *Destination) sentHeaders(out *outgoing) map[string]string {
+	secrets := slices.Clone(out.secrets)
+	for name := range d.compiled.header {
+		secrets = append(secrets, "header:"+name)
+	}
+	return keepHeaders(out.header, secrets)
+}
+
+func keepHeaders(header http.Header, secrets []string) map[string]string {
 	kept := make(map[string]string, min(len(header), keptHeaders))
-	for name, values := range header {
+	for name, values := range redact.Header(header, secrets) {
 		if len(kept) == keptHeaders {
 			break
 		}
-		value := strings.Join(values, ", ")
-		switch {
-		case gaff.SecretHeader(name):
-			value = "[masked]"
-		case strings.Contains(strings.ToLower(name), "signature") && len(value) > 16:
-			value = value[:12] + "…[masked]"
-		}
-		kept[clipBody([]byte(name), 128)] = clipBody([]byte(value), keptValue)
+		kept[clipBody([]byte(name), 128)] = clipBody([]byte(redact.Signature(name, strings.Join(values, ", "))), keptValue)
 	}
 	return kept
 }
@@ -437,32 +449,4 @@ func retryAfter(text string, now time.Time) (after time.Duration, told bool) {
 		return max(t.Sub(now), 0), true
 	}
 	return 0, false
-}
-
-// MaskURL returns an address without what may be secret in it: a password, and parameters
-// whose names sound like one.
-func MaskURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return "[masked]"
-	}
-	if u.User == nil && u.RawQuery == "" {
-		return text
-	}
-	if _, has := u.User.Password(); has {
-		u.User = url.UserPassword(u.User.Username(), "masked")
-	}
-	if q := u.Query(); u.RawQuery != "" {
-		changed := false
-		for name := range q {
-			if low := strings.ToLower(name); gaff.SecretHeader(name) || strings.Contains(low, "key") || strings.Contains(low, "sig") {
-				q.Set(name, "masked")
-				changed = true
-			}
-		}
-		if changed {
-			u.RawQuery = q.Encode()
-		}
-	}
-	return u.String()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/redact"
 )
 
 // Run asks providers after jobs of which nothing is heard, until ctx ends. Every node of
@@ -88,11 +89,11 @@ func (l *Ledger) reconcile(ctx context.Context, p Provider) {
 func (l *Ledger) askSafely(ctx context.Context, p Provider, j *Job) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.o.Log.Error("asking after a job panicked", "job", j.ID, "panic", fmt.Sprint(r))
+			l.o.Log.Error("asking after a job panicked", "job", j.ID, "panic", redact.Panic(r))
 		}
 	}()
 	if _, err := l.askAfter(ctx, p, j, SettledByReconciliation, nil); err != nil && ctx.Err() == nil {
-		l.o.Log.Warn("job could not be asked after", "job", j.ID, "provider", j.Provider, "error", err)
+		l.o.Log.Warn("job could not be asked after", "job", j.ID, "provider", j.Provider, "error", redact.Error(err))
 	}
 }
 

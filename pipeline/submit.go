@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/redact"
 )
 
 // submit works gaff:job.submit.
@@ -81,7 +82,7 @@ func (l *Ledger) unknown(ctx context.Context, tx Tx, j *Job, cause error) error 
 	if err := tx.Note(ctx, j.ID, "submit", "outcome unknown, so it is not sent again: "+cause.Error()); err != nil {
 		return err
 	}
-	l.o.Log.Warn("outcome of a submit is unknown; the job waits for its webhook", "job", j.ID, "provider", j.Provider, "error", cause)
+	l.o.Log.Warn("outcome of a submit is unknown; the job waits for its webhook", "job", j.ID, "provider", j.Provider, "error", redact.Error(cause))
 	return tx.SaveJob(ctx, j)
 }
 
@@ -265,7 +266,7 @@ func (l *Ledger) cancelLate(ctx context.Context, jobID string) {
 	text := "the provider was asked to stop what was cancelled while it was submitted"
 	if err := p.Cancel(ctx, j); err != nil {
 		text = "cancelled while it was submitted, and the provider does not stop: " + err.Error()
-		l.o.Log.Warn("a cancelled job goes on at its provider", "job", jobID, "error", err)
+		l.o.Log.Warn("a cancelled job goes on at its provider", "job", jobID, "error", redact.Error(err))
 	}
 	_ = l.o.Store.Write(ctx, func(tx Tx) error { return tx.Note(ctx, jobID, "cancel", text) })
 }

@@ -1051,7 +1051,7 @@ func (e *Engine) trigger(ctx context.Context, c *Compiled, n int, t *trigger, ev
 		yes, err := t.filter.eval(vars)
 		if err != nil {
 			// A filter speaks of fields that this event may not have.
-			e.log.Debug("a workflow's filter does not fit an event", "workflow", c.Name, "event", ev.ID, "error", err)
+			e.log.Debug("a workflow's filter does not fit an event", "workflow", c.Name, "event", ev.ID)
 			return nil
 		}
 		if yes != true {
@@ -1209,7 +1209,7 @@ func (a *advance) judge(s *stepState, u *pipeline.Step, ev *gaff.Event) (bool, e
 	vars["event"] = eventValue(ev)
 	yes, err := s.def.condition.eval(vars)
 	if err != nil {
-		a.log().Debug("a condition does not fit an event", "run", u.RunID, "step", u.Name, "event", ev.ID, "error", err)
+		a.log().Debug("a condition does not fit an event", "run", u.RunID, "step", u.Name, "event", ev.ID)
 		return false, nil
 	}
 	return yes == true, nil

@@ -42,6 +42,13 @@ func callerOf(ctx context.Context) string {
 	return ""
 }
 
+// isViewer reports whether a call may only read: it is shown no address's path, and no bytes
+// with a secret in them.
+func isViewer(ctx context.Context) bool {
+	n := noteOf(ctx)
+	return n == nil || n.who.Role < Operator
+}
+
 // remark tells the audit log what an operation was done to, where the address does not,
 // and more about it: an object that can be written as JSON, without secrets.
 func remark(ctx context.Context, target string, detail any) {

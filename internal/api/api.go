@@ -34,6 +34,7 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/forwarding"
+	"gaff/internal/redact"
 	"gaff/internal/stats"
 	"gaff/pipeline"
 )
@@ -196,7 +197,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 			if p == http.ErrAbortHandler { //nolint:errorlint // what was panicked with, not an error; net/http compares it so too
 				panic(p)
 			}
-			s.o.Log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.o.Log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", redact.Panic(p), "stack", string(debug.Stack()))
 			if t.started {
 				// Half an answer must not look like a whole one.
 				panic(http.ErrAbortHandler)

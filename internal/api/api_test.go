@@ -267,7 +267,7 @@ func TestPanics(t *testing.T) {
 	f := newFake(t)
 	f.store.event = func(string) (*gaff.EventDetail, error) { panic("broken invariant") }
 	res := f.call(http.MethodGet, "/api/v1/events/evt_1", "viewer", "")
-	if res.status != http.StatusInternalServerError || strings.Contains(res.body, "invariant") || !strings.Contains(f.log.String(), "broken invariant") {
+	if res.status != http.StatusInternalServerError || strings.Contains(res.body, "invariant") || strings.Contains(f.log.String(), "invariant") || !strings.Contains(f.log.String(), "TestPanics.func1") {
 		t.Errorf("%d %s, log %s", res.status, res.body, f.log)
 	}
 	f.store.event = func(string) (*gaff.EventDetail, error) {

@@ -14,6 +14,7 @@ import (
 	"gaff"
 	"gaff/forward"
 	"gaff/internal/forwarding"
+	"gaff/internal/redact"
 )
 
 type destinationDoc struct {
@@ -67,9 +68,15 @@ type backlogDoc struct {
 
 func durationText(d forward.Duration) string { return time.Duration(d).String() }
 
-func newDestinationDoc(d forwarding.Destination) destinationDoc {
+// newDestinationDoc shows viewers no path and no header's value: both may be the receiver's
+// secret.
+func newDestinationDoc(ctx context.Context, d forwarding.Destination) destinationDoc {
+	url, viewer := redact.Address(d.URL), isViewer(ctx)
+	if viewer {
+		url = redact.Host(d.URL)
+	}
 	doc := destinationDoc{
-		Name: d.Name, Kind: d.Kind, URL: orNull(forward.MaskURL(d.URL)), Topic: orNull(d.Topic), Events: d.Events, Filter: orNull(d.Filter),
+		Name: d.Name, Kind: d.Kind, URL: orNull(url), Topic: orNull(d.Topic), Events: d.Events, Filter: orNull(d.Filter),
 		Format: d.Format, Headers: map[string]string{}, Secrets: []string{}, Timeout: durationText(d.Timeout),
 		MaxAttempts: d.MaxAttempts, FirstWait: durationText(d.FirstWait), LongestWait: durationText(d.LongestWait),
 		Final: d.Final, Concurrency: d.Concurrency, Rate: d.Rate, Burst: d.Burst, Order: orNull(d.Order), OrderBy: orNull(d.OrderBy),
@@ -83,8 +90,8 @@ func newDestinationDoc(d forwarding.Destination) destinationDoc {
 		Backlog: backlogDoc{d.Counts.Waiting, d.Counts.Held, d.Counts.Dead, stamp(d.Counts.NextDue)},
 	}
 	for name, value := range d.Headers {
-		if gaff.SecretHeader(name) {
-			value = "[masked]"
+		if viewer || redact.SecretName(name) {
+			value = redact.Masked
 		}
 		doc.Headers[name] = value
 	}
@@ -137,11 +144,13 @@ func (s *server) forwarding() (*forwarding.Manager, error) {
 }
 
 // told turns a manager's answer into one of the API.
-func (s *server) told(d forwarding.Destination, err error) (*output[destinationDoc], error) {
-	if err != nil {
-		return nil, s.failure(err)
+func (s *server) told(ctx context.Context) func(forwarding.Destination, error) (*output[destinationDoc], error) {
+	return func(d forwarding.Destination, err error) (*output[destinationDoc], error) {
+		if err != nil {
+			return nil, s.failure(err)
+		}
+		return &output[destinationDoc]{newDestinationDoc(ctx, d)}, nil
 	}
-	return &output[destinationDoc]{newDestinationDoc(d)}, nil
 }
 
 func (s *server) describeDestinations(api huma.API) {
@@ -152,7 +161,7 @@ func (s *server) describeDestinations(api huma.API) {
 				return nil, err
 			}
 			all, err := m.List(ctx)
-			return cutList(s, *in, all, err, func(d forwarding.Destination) string { return d.Name }, newDestinationDoc)
+			return cutList(s, *in, all, err, func(d forwarding.Destination) string { return d.Name }, func(d forwarding.Destination) destinationDoc { return newDestinationDoc(ctx, d) })
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/destinations/{name}", "get-destination", "One destination, with its health and backlog", Viewer),
 		func(ctx context.Context, in *nameInput) (*output[destinationDoc], error) {
@@ -160,7 +169,7 @@ func (s *server) describeDestinations(api huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			return s.told(m.Get(ctx, in.Name))
+			return s.told(ctx)(m.Get(ctx, in.Name))
 		})
 	create := operation(http.MethodPost, "/api/v1/destinations", "create-destination", "Forward events to an address, a broker, or whoever fetches them", Admin)
 	create.DefaultStatus = http.StatusCreated
@@ -179,8 +188,8 @@ func (s *server) describeDestinations(api huma.API) {
 		if err != nil {
 			return nil, s.failure(err)
 		}
-		remark(ctx, d.Name, map[string]any{"kind": d.Kind, "url": forward.MaskURL(d.URL), "events": d.Events})
-		return &output[createdDestination]{createdDestination{newDestinationDoc(d), orNull(secret)}}, nil
+		remark(ctx, d.Name, map[string]any{"kind": d.Kind, "url": redact.Address(d.URL), "events": d.Events})
+		return &output[createdDestination]{createdDestination{newDestinationDoc(ctx, d), orNull(secret)}}, nil
 	})
 	update := operation(http.MethodPatch, "/api/v1/destinations/{name}", "update-destination", "Change some fields of a destination (JSON merge patch)", Admin)
 	update.Errors = append(update.Errors, http.StatusBadRequest, http.StatusConflict)
@@ -193,7 +202,7 @@ func (s *server) describeDestinations(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		return s.told(m.Update(ctx, in.Name, func(spec *forward.Spec) error { return forwarding.Merge(spec, in.RawBody) }))
+		return s.told(ctx)(m.Update(ctx, in.Name, func(spec *forward.Spec) error { return forwarding.Merge(spec, in.RawBody) }))
 	})
 	remove := operation(http.MethodDelete, "/api/v1/destinations/{name}", "delete-destination", "Delete a destination and cancel what waits for it", Admin)
 	remove.Errors = append(remove.Errors, http.StatusConflict)
@@ -217,7 +226,7 @@ func (s *server) describeDestinations(api huma.API) {
 			if in.Body != nil {
 				reason = in.Body.Reason
 			}
-			return s.told(m.SetState(ctx, in.Name, forward.StatePaused, reason))
+			return s.told(ctx)(m.SetState(ctx, in.Name, forward.StatePaused, reason))
 		})
 	huma.Register(api, operation(http.MethodPost, "/api/v1/destinations/{name}/resume", "resume-destination", "Send again what is for a destination; an open circuit is closed", Operator),
 		func(ctx context.Context, in *nameInput) (*output[destinationDoc], error) {
@@ -225,7 +234,7 @@ func (s *server) describeDestinations(api huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			return s.told(m.SetState(ctx, in.Name, forward.StateActive, ""))
+			return s.told(ctx)(m.SetState(ctx, in.Name, forward.StateActive, ""))
 		})
 	huma.Register(api, operation(http.MethodPost, "/api/v1/destinations/{name}/rotate", "rotate-destination-secret", "Sign with a new secret, and for now with the former one as well", Admin),
 		func(ctx context.Context, in *rotateInput) (*output[createdDestination], error) {
@@ -237,7 +246,7 @@ func (s *server) describeDestinations(api huma.API) {
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			return &output[createdDestination]{createdDestination{newDestinationDoc(d), &secret}}, nil
+			return &output[createdDestination]{createdDestination{newDestinationDoc(ctx, d), &secret}}, nil
 		})
 	huma.Register(api, operation(http.MethodPost, "/api/v1/destinations/{name}/test", "test-destination", `Send a "gaff:test" event to a destination, now, and tell what it answers`, Operator),
 		func(ctx context.Context, in *nameInput) (*output[exchangeDoc], error) {

@@ -166,20 +166,32 @@ func newDeliveryDetail(d gaff.Delivery, as []gaff.Attempt) deliveryDoc {
 	return doc
 }
 
+// secrets names the places of a source's secret, for events that were stored before those
+// were stored with them.
+func (s *server) secrets(source string) []string {
+	for _, info := range s.o.Gateway.Sources() {
+		if info.Name == source {
+			return info.Secrets
+		}
+	}
+	return nil
+}
+
+// newEventDetail is of an event that is masked already.
 func newEventDetail(d *gaff.EventDetail) eventDetail {
 	doc := eventDetail{
 		eventDoc: newEventDoc(d.Log), Data: rawJSON(d.Data), Damaged: d.Damaged,
 		Deliveries: []deliveryDoc{}, Copies: []copyDoc{}, Children: append([]string{}, d.Children...),
 	}
 	if r := d.Request; r != nil {
-		doc.Request.value = &requestDoc{r.Method, redact.URL(r.URL), r.RemoteAddr, redact.Header(r.Header), newBodyDoc(r.Body)}
+		doc.Request.value = &requestDoc{r.Method, r.URL, r.RemoteAddr, r.Header, newBodyDoc(r.Body)}
 		doc.Proof.value = &proofDoc{d.Proof.Scheme, orNull(d.Proof.KeyID), orNull(d.Proof.Subject), orNull(d.Proof.Dialect)}
 	}
 	for _, delivery := range d.Deliveries {
 		doc.Deliveries = append(doc.Deliveries, newDeliveryDetail(delivery, d.Attempts))
 	}
 	for _, c := range d.Copies {
-		doc.Copies = append(doc.Copies, copyDoc{stamp(c.ReceivedAt), redact.Header(c.Header), newBodyDoc(c.Body)})
+		doc.Copies = append(doc.Copies, copyDoc{stamp(c.ReceivedAt), c.Header, newBodyDoc(c.Body)})
 	}
 	return doc
 }
@@ -238,7 +250,7 @@ func (s *server) describeEvents(mux *http.ServeMux, api huma.API) {
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			return &output[eventDetail]{newEventDetail(d)}, nil
+			return &output[eventDetail]{newEventDetail(d.Masked(s.secrets(d.Source)))}, nil
 		})
 	huma.Register(api, operation(http.MethodPost, "/api/v1/events/{id}/retry", "retry-event", "Try the dead deliveries of an event again", Operator),
 		func(ctx context.Context, in *idInput) (*output[deliveriesOutput], error) {
@@ -266,7 +278,7 @@ func (s *server) started(ids []string, err error) (*output[deliveriesOutput], er
 }
 
 // eventBody answers with a webhook's exact bytes, as a download: what strangers sent is
-// never shown as a page.
+// never shown as a page. For viewers the sender's secret in them is masked.
 func (s *server) eventBody(w http.ResponseWriter, r *http.Request) {
 	d, err := s.o.Store.Event(r.Context(), r.PathValue("id"))
 	if err != nil {
@@ -277,6 +289,9 @@ func (s *server) eventBody(w http.ResponseWriter, r *http.Request) {
 	if d.Damaged {
 		refuse(w, r, http.StatusInternalServerError, "event "+d.ID+": "+gaff.ErrDamaged.Error())
 		return
+	}
+	if isViewer(r.Context()) {
+		d = d.Masked(s.secrets(d.Source))
 	}
 	body := []byte(d.Data)
 	if d.Request != nil {
@@ -354,7 +369,7 @@ type rejectionDoc struct {
 
 func newRejectionDoc(r gaff.Rejection) rejectionDoc {
 	return rejectionDoc{
-		r.ID, r.Source, r.Status, r.Reason, r.Method, redact.URL(r.URL), r.RemoteAddr, redact.Header(r.Header), r.BodySize, stamp(r.ReceivedAt),
+		r.ID, r.Source, r.Status, r.Reason, r.Method, redact.URL(r.URL, nil), r.RemoteAddr, redact.Header(r.Header, nil), r.BodySize, stamp(r.ReceivedAt),
 		r.Rescuable, orNull(r.RescuedAs), newBodyDoc(r.Body),
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
+	"gaff/internal/redact"
 	"gaff/pipeline"
 )
 
@@ -51,6 +52,9 @@ func (s *server) jobDetail(ctx context.Context, j *pipeline.Job) (*output[jobDet
 	d := jobDetail{
 		jobDoc: s.jobDoc(*j), WebhookURL: orNull(j.WebhookURL), CallbackURL: orNull(j.Callback), StatusURL: orNull(j.StatusURL),
 		ResponseURL: orNull(j.ResponseURL), CancelURL: orNull(j.CancelURL), Log: []noteDoc{},
+	}
+	if isViewer(ctx) {
+		d.WebhookURL, d.CallbackURL = orNull(redact.Host(j.WebhookURL)), orNull(redact.Host(j.Callback))
 	}
 	d.Result = rawJSON(j.Result)
 	notes, err := s.o.Store.JobNotes(ctx, j.ID)

@@ -163,6 +163,9 @@ func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 	case far:
 		logs = nil
 	}
+	for i := range logs {
+		logs[i] = *logs[i].Masked(s.secrets(logs[i].Source))
+	}
 	answer(w, http.StatusOK, newEnvelope(logs, total, q, page))
 }
 

@@ -26,7 +26,7 @@ type rule struct {
 var rules = []rule{
 	{
 		why:  "the root package is the vocabulary: it stands on leaves and the standard library only",
-		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id|payload)$`,
+		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id|payload|redact)$`,
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
@@ -34,11 +34,11 @@ var rules = []rule{
 	},
 	{
 		why:  "verify and pipeline know the vocabulary only; callbacks are signed as receivers verify",
-		from: `^(verify|pipeline)$`, deny: `^gaff/`, allow: `^gaff/(internal/(id|payload)|receive)$`,
+		from: `^(verify|pipeline)$`, deny: `^gaff/`, allow: `^gaff/(internal/(id|payload|redact)|receive)$`,
 	},
 	{
 		why:  "providers know verify and pipeline, not each other, no store and no server",
-		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|pipeline|internal/(payload|safehttp))$`,
+		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|pipeline|internal/(payload|redact|safehttp))$`,
 	},
 	{
 		why:  "workflows know the vocabulary and pipeline; whoever uses gaff without them links no expression language",
@@ -86,7 +86,7 @@ var rules = []rule{
 	},
 	{
 		why:  "forward knows the vocabulary, pipeline and leaves: no store, no server",
-		from: `^forward$`, deny: `^gaff/`, allow: `^gaff/(pipeline|receive|internal/(cel|safehttp|id))$`,
+		from: `^forward$`, deny: `^gaff/`, allow: `^gaff/(pipeline|receive|internal/(cel|redact|safehttp|id))$`,
 	},
 	{
 		why:  "brokers are one way out of forward, and only app knows them",

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"gaff/forward"
+	"gaff/internal/redact"
 )
 
 // Destination is where events are forwarded to, as gaff.yaml declares it.
@@ -166,7 +167,7 @@ func (c *Config) showDestinations(add func(name, value, help string)) {
 			}
 			value := display(fields[key], false)
 			if key == "url" {
-				value = forward.MaskURL(value)
+				value = redact.Address(value)
 			}
 			add(path+"."+key, value, "")
 		}

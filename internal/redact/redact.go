@@ -1,22 +1,66 @@
-// Package redact hides secrets in what is shown of stored requests.
+// Package redact hides secrets in what is shown and logged: it is the one place that masks
+// headers, URLs and bodies, and that decides what of an error a log may hold.
+//
+// A place names where in a source's requests the sender's secret is: "header:NAME",
+// "query:NAME", "form:NAME", "json:/POINTER" (with "*" for each item of a list), or "body"
+// for the whole body. Sources name their places; the words of [SecretName] are masked for
+// every request beside them.
 package redact
 
 import (
+	"bytes"
+	"mime"
+	"mime/multipart"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
-
-	"gaff"
 )
 
 // Masked stands in place of a secret.
 const Masked = "[masked]"
 
-// Header hides what may be a secret of the sender's. Signatures stay: without them a
-// captured request could not be verified again, and they are worth nothing without it.
-func Header(header map[string][]string) map[string][]string {
-	shown := make(map[string][]string, len(header))
+// SecretName reports whether a header or parameter of this name may hold a secret as it is,
+// such as a token.
+func SecretName(name string) bool {
+	name = strings.ToLower(name)
+	for _, word := range [...]string{"authorization", "cookie", "token", "secret", "password", "api-key", "apikey"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// shownSecret is wider than [SecretName]: what is only shown can still be found in the
+// stored request.
+func shownSecret(name string) bool {
+	name = strings.ToLower(name)
+	return SecretName(name) || strings.HasSuffix(name, "key") && !strings.Contains(name, "idempotency")
+}
+
+// named reports whether places hold a name of a kind, such as a header. Header names are
+// compared without case.
+func named(places []string, kind, name string) bool {
+	return slices.ContainsFunc(places, func(p string) bool {
+		k, n, _ := strings.Cut(p, ":")
+		return k == kind && (n == name || kind == "header" && strings.EqualFold(n, name))
+	})
+}
+
+func has(places []string, kinds ...string) bool {
+	return slices.ContainsFunc(places, func(p string) bool {
+		kind, _, _ := strings.Cut(p, ":")
+		return slices.Contains(kinds, kind)
+	})
+}
+
+// Header hides the secrets of a header. Signatures stay: without them a captured request
+// could not be verified again, and they are worth nothing without it.
+func Header(header http.Header, places []string) http.Header {
+	shown := make(http.Header, len(header))
 	for name, values := range header {
-		if secretName(name) {
+		if shownSecret(name) || named(places, "header", name) {
 			values = []string{Masked}
 		}
 		shown[name] = values
@@ -24,26 +68,120 @@ func Header(header map[string][]string) map[string][]string {
 	return shown
 }
 
-// URL hides the values of secret parameters; some senders carry their token there.
-func URL(address string) string {
-	base, query, ok := strings.Cut(address, "?")
-	if !ok {
-		return address
+// Signature keeps of a signature's header only its beginning: enough to see which one it
+// was. Other headers stay as they are.
+func Signature(name, value string) string {
+	if strings.Contains(strings.ToLower(name), "signature") && len(value) > 16 {
+		return value[:8] + "…" + Masked
 	}
+	return value
+}
+
+// URL hides a password, and the values of secret parameters; some senders carry their token
+// there.
+func URL(address string, places []string) string {
+	address, fragment, hasFragment := strings.Cut(address, "#")
+	base, query, ok := strings.Cut(address, "?")
+	if ok {
+		base += "?" + parameters(query, func(name string) bool { return shownSecret(name) || named(places, "query", name) })
+	}
+	if scheme, rest, ok := strings.Cut(base, "://"); ok {
+		end := len(rest)
+		if i := strings.IndexAny(rest, "/?"); i >= 0 {
+			end = i
+		}
+		if at := strings.LastIndexByte(rest[:end], '@'); at >= 0 {
+			user, _, _ := strings.Cut(rest[:at], ":")
+			base = scheme + "://" + user + ":" + Masked + rest[at:]
+		}
+	}
+	if hasFragment {
+		base += "#" + fragment
+	}
+	return base
+}
+
+// Address hides of an address that gaff sends to a password, and parameters whose names
+// sound like a secret or a signature.
+func Address(address string) string {
+	var places []string
+	if u, err := url.Parse(address); err == nil {
+		for name := range u.Query() {
+			if low := strings.ToLower(name); strings.Contains(low, "key") || strings.Contains(low, "sig") || strings.Contains(low, "code") {
+				places = append(places, "query:"+name)
+			}
+		}
+	}
+	return URL(address, places)
+}
+
+// parameters masks parameters of a query or of a form, and leaves the others as written.
+func parameters(query string, secret func(name string) bool) string {
 	params := strings.Split(query, "&")
 	for i, param := range params {
 		name, _, _ := strings.Cut(param, "=")
-		plain, err := url.QueryUnescape(name)
-		if err != nil || secretName(plain) {
+		if plain, err := url.QueryUnescape(name); err != nil || secret(plain) {
 			params[i] = name + "=" + Masked
 		}
 	}
-	return base + "?" + strings.Join(params, "&")
+	return strings.Join(params, "&")
 }
 
-// secretName is wider than what is kept back from rejections: what is shown can still be
-// found in the stored request.
-func secretName(name string) bool {
-	name = strings.ToLower(name)
-	return gaff.SecretHeader(name) || strings.HasSuffix(name, "key") && !strings.Contains(name, "idempotency")
+// Host returns of an address only where it leads: scheme and host, and "…" for the rest. Of
+// callbacks and receivers the path is often the secret.
+func Host(address string) string {
+	if address == "" {
+		return ""
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return Masked
+	}
+	if u.Path == "" && u.RawQuery == "" {
+		return u.Scheme + "://" + u.Host
+	}
+	return u.Scheme + "://" + u.Host + "/…"
+}
+
+// Body hides the secrets of a whole body; what cannot be read is masked as a whole if the
+// source has a secret in it. contentType is the request's header.
+func Body(contentType string, body []byte, places []string) []byte {
+	switch {
+	case len(body) == 0 || !has(places, "json", "form", "body"):
+		return body
+	case has(places, "body"):
+		return []byte(Masked)
+	}
+	kind, params, _ := mime.ParseMediaType(contentType)
+	switch {
+	case has(places, "form") && kind == "application/x-www-form-urlencoded":
+		return []byte(parameters(string(body), func(name string) bool { return named(places, "form", name) }))
+	case has(places, "form") && kind == "multipart/form-data":
+		return multipartForm(body, params["boundary"], places)
+	case has(places, "json"):
+		return JSON(body, places)
+	}
+	return body
+}
+
+// multipartForm masks fields of a form with parts, which are few and small.
+func multipartForm(body []byte, boundary string, places []string) []byte {
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for range 1000 {
+		part, err := parts.NextRawPart()
+		if err != nil {
+			return body
+		}
+		if !named(places, "form", part.FormName()) {
+			continue
+		}
+		var value bytes.Buffer
+		if _, err := value.ReadFrom(part); err != nil {
+			return []byte(Masked)
+		}
+		if value.Len() > 0 {
+			body = bytes.ReplaceAll(body, value.Bytes(), []byte(Masked))
+		}
+	}
+	return []byte(Masked)
 }

@@ -407,6 +407,11 @@ func encodeRequest(r *gaff.Request, v gaff.Verification) []byte {
 			b = append(b, '\n')
 		}
 	}
+	for _, place := range v.Secrets {
+		b = append(b, ":secret "...)
+		b = append(b, oneLine(place)...)
+		b = append(b, '\n')
+	}
 	return encodeHeader(b, r.Header)
 }
 
@@ -449,6 +454,8 @@ func decodeRequest(b []byte) (*gaff.Request, gaff.Verification) {
 			v.Subject = value
 		case ":dialect":
 			v.Dialect = value
+		case ":secret":
+			v.Secrets = append(v.Secrets, value)
 		}
 	}
 	r.Header = decodeHeader(rest)

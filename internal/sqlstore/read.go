@@ -293,9 +293,10 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 	if f.Query != "" {
 		seq, _ := id.ParseEvent(f.Query)
 		text := contains(plain(f.Query))
+		// The data, in which secrets are masked: by a search of the body they could be guessed.
 		list.bodies = true
 		list.sieve = append(list.sieve, predicate{
-			`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or ` + s.opt.Dialect.Body("p.body") + `)`,
+			`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or ` + s.opt.Dialect.Body("coalesce(p.data, p.body)") + `)`,
 			[]any{seq, text, text, s.opt.Dialect.Pattern(f.Query)},
 		})
 	}

@@ -20,7 +20,7 @@ func TestStoredRequest(t *testing.T) {
 			"X-One": {"a: b"}, "X-Two": {"first", "second", ""}, "X-Latin": {"\xe9\xff"}, "X-Break": {"a\r\n:scheme forged"},
 		},
 	}
-	v := gaff.Verification{Scheme: "hmac-sha256", KeyID: "k1", Subject: "user\n:key forged", Dialect: "fal"}
+	v := gaff.Verification{Scheme: "hmac-sha256", KeyID: "k1", Subject: "user\n:key forged", Dialect: "fal", Secrets: []string{"header:X-One", "json:/a/*/b"}}
 	got, proof := decodeRequest(encodeRequest(r, v))
 	want := *r
 	want.Header = http.Header{
@@ -30,7 +30,7 @@ func TestStoredRequest(t *testing.T) {
 		t.Errorf("read back as %+v, want %+v", got, want)
 	}
 	v.Subject = "user :key forged"
-	if proof != v {
+	if !reflect.DeepEqual(proof, v) {
 		t.Errorf("proof is read back as %+v, want %+v", proof, v)
 	}
 }

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -217,9 +218,23 @@ type eventView struct {
 // maxRelated bounds what an event's page tells of what it led to.
 const maxRelated = 20
 
+// shownEvent reads an event with its secrets masked.
+func (c *console) shownEvent(ctx context.Context, id string) (*gaff.EventDetail, error) {
+	d, err := c.o.Store.Event(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, info := range c.o.Sources() {
+		if info.Name == d.Source {
+			return d.Masked(info.Secrets), nil
+		}
+	}
+	return d.Masked(nil), nil
+}
+
 func (c *console) event(q *request) (templ.Component, error) {
 	id := q.PathValue("id")
-	d, err := c.o.Store.Event(q.Context(), id)
+	d, err := c.shownEvent(q.Context(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +242,7 @@ func (c *console) event(q *request) (templ.Component, error) {
 	v := eventView{EventDetail: *d, Now: q.now, MayAct: q.may(access.Operator), Raw: q.query("body") == "raw"}
 	data := []byte(d.Data)
 	if r := d.Request; r != nil {
-		v.URL, v.Header = redact.URL(r.URL), redact.Header(r.Header)
+		v.URL, v.Header = r.URL, r.Header
 		v.Curl = shell.Curl(shell.Request{Method: r.Method, URL: c.sendTo(d.Source, v.URL), Header: v.Header, Body: r.Body, File: d.ID + ".bin"})
 		if v.Raw {
 			data = r.Body
@@ -289,7 +304,7 @@ type diffView struct {
 }
 
 func (c *console) eventDiff(q *request) (templ.Component, error) {
-	d, err := c.o.Store.Event(q.Context(), q.PathValue("id"))
+	d, err := c.shownEvent(q.Context(), q.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -354,7 +369,7 @@ func (c *console) rejection(q *request) (templ.Component, error) {
 	}
 	q.title, q.nav = "Rejection", "rejections"
 	v := rejectionView{
-		Rejection: *r, Address: redact.URL(r.URL), Headers: redact.Header(r.Header), Body: show(r.Body, false), Now: q.now, Advice: advice(r), MayAct: q.may(access.Operator),
+		Rejection: *r, Address: redact.URL(r.URL, nil), Headers: redact.Header(r.Header, nil), Body: show(r.Body, false), Now: q.now, Advice: advice(r), MayAct: q.may(access.Operator),
 	}
 	v.Curl = shell.Curl(shell.Request{Method: r.Method, URL: c.sendTo(r.Source, v.Address), Header: v.Headers, Body: r.Body, File: "body.bin"})
 	return rejectionPage(v), nil

@@ -35,6 +35,7 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/inproc"
+	"gaff/internal/redact"
 	"gaff/internal/stats"
 	"gaff/pipeline"
 )
@@ -113,7 +114,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 			if p == http.ErrAbortHandler { //nolint:errorlint // what was panicked with, not an error; net/http compares it so too
 				panic(p)
 			}
-			c.o.Log.Error("page panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			c.o.Log.Error("page panicked", "method", r.Method, "path", r.URL.Path, "panic", redact.Panic(p), "stack", string(debug.Stack()))
 			http.Error(w, "something went wrong; the gateway's log tells more", http.StatusInternalServerError)
 		}()
 		h := w.Header()

@@ -91,6 +91,7 @@ func Source(o Options) (gaff.Source, error) {
 	src := gaff.Source{
 		Name: o.Name, Verifier: o.Verifier, Parser: p, Handshaker: o.Handshaker, Quiet: o.Quiet, About: o.About,
 		MaxBodyBytes: o.Scheme.MaxBody,
+		Secrets:      o.Scheme.SecretPlaces(), Headers: o.Scheme.HeaderNames(),
 	}
 	if a := o.Scheme.Ack; a != nil {
 		status := cmp.Or(a.Status, http.StatusOK)
@@ -161,7 +162,11 @@ func Default(secrets []string) (gaff.Source, error) {
 		o.Verifier, o.Quiet = v, ""
 		o.About["verifier"] = v.shared.Describe() + "; or Standard Webhooks"
 	}
-	return Source(o)
+	src, err := Source(o)
+	src.Headers = []string{
+		headerSignature, headerTimestamp, "Webhook-Id", "Webhook-Timestamp", headerStandard, "Svix-Id", "Svix-Timestamp", "Svix-Signature",
+	}
+	return src, err
 }
 
 // either takes one of two schemes, by the header that is there. A request with both must

@@ -97,7 +97,10 @@ func Source(o Options) (gaff.Source, error) {
 		}
 		about["own dialect"] = v.document.Describe() + "; the secret is FAL_WEBHOOK_SECRET"
 	}
-	return gaff.Source{Name: Name, Verifier: v, Parser: Parser{}, About: about}, nil
+	return gaff.Source{
+		Name: Name, Verifier: v, Parser: Parser{}, About: about,
+		Headers: append(falHeaders[:], documentSignature, documentTimestamp),
+	}, nil
 }
 
 // MaxBody is enough for results that hold their pictures as data: links, which fal makes

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/redact"
 	"gaff/pipeline"
 )
 
@@ -455,7 +456,7 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, body []b
 	resp, err := q.o.Client.Do(req)
 	if err != nil {
 		if r.Context().Err() == nil {
-			p.o.Log.Warn("proxied call failed", "path", t.url.Path, "error", plain(err))
+			p.o.Log.Warn("proxied call failed", "path", t.url.Path, "error", redact.Error(err))
 		}
 		status := http.StatusBadGateway
 		if !t.queue {

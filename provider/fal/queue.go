@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gaff/internal/redact"
 	"gaff/pipeline"
 )
 
@@ -170,7 +171,7 @@ func readSubmit(a answer) (pipeline.Accepted, error) {
 	case a.status/100 == 2:
 		var s submission
 		if err := json.Unmarshal(a.body, &s); err != nil || s.RequestID == "" {
-			return pipeline.Accepted{}, fmt.Errorf("fal answered %d without a request_id: %.200q", a.status, a.body)
+			return pipeline.Accepted{}, redact.Answered("fal", a.status, fmt.Sprintf(" without a request_id: %.200q", a.body))
 		}
 		return pipeline.Accepted{RequestID: s.RequestID, StatusURL: s.StatusURL, ResponseURL: s.ResponseURL, CancelURL: s.CancelURL}, nil
 	}
@@ -178,7 +179,7 @@ func readSubmit(a answer) (pipeline.Accepted, error) {
 	if code == "" {
 		code = a.header.Get("X-Fal-Error-Type")
 	}
-	err := fmt.Errorf("fal answered %d: %s", a.status, text)
+	err := redact.Answered("fal", a.status, ": "+text)
 	switch {
 	case a.notTaken():
 		return pipeline.Accepted{}, &pipeline.NotNow{After: retryAfter(a.header), Err: err}
@@ -328,10 +329,10 @@ func (a answer) fault(what string) error {
 	case a.status == http.StatusNotFound:
 		return fmt.Errorf("fal answered 404 for %s: %w", what, pipeline.ErrNoSuchWork)
 	case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
-		return fmt.Errorf("fal answered %d for %s: check FAL_KEY", a.status, what)
+		return redact.Answered("fal", a.status, " for "+what+": check FAL_KEY")
 	}
 	text, _ := Failure(nil, a.body)
-	return fmt.Errorf("fal answered %d for %s: %s", a.status, what, text)
+	return redact.Answered("fal", a.status, " for "+what+": "+text)
 }
 
 // readResult turns the answer to the question for a result into how the job ended. A

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/redact"
 	"gaff/pipeline"
 )
 
@@ -110,7 +111,7 @@ func (c *Client) Submit(ctx context.Context, j *pipeline.Job, raw json.RawMessag
 			StatusURL string `json:"status_url"`
 		}
 		if err := json.Unmarshal(res.body, &p); err != nil || p.JobID == "" {
-			return pipeline.Accepted{}, fmt.Errorf("Last Frame answered %d without a job_id: %.200q", res.status, res.body)
+			return pipeline.Accepted{}, redact.Answered("Last Frame", res.status, fmt.Sprintf(" without a job_id: %.200q", res.body))
 		}
 		return pipeline.Accepted{RequestID: p.JobID, StatusURL: p.StatusURL}, nil
 	case res.status == http.StatusTooManyRequests || res.status == http.StatusRequestTimeout || res.status >= 500:
@@ -131,9 +132,9 @@ func (a answer) fault() error {
 		Error string `json:"error"`
 	}
 	if json.Unmarshal(a.body, &e) == nil && e.Error != "" {
-		return fmt.Errorf("Last Frame answered %d: %.300s", a.status, e.Error)
+		return redact.Answered("Last Frame", a.status, fmt.Sprintf(": %.300s", e.Error))
 	}
-	return fmt.Errorf("Last Frame answered %d", a.status)
+	return redact.Answered("Last Frame", a.status, "")
 }
 
 func (c *Client) call(ctx context.Context, method, address string, body []byte, idempotencyKey string) (answer, error) {

@@ -37,6 +37,7 @@ type Options struct {
 // Source returns the source "lastframe". It fails on an empty secret.
 func Source(o Options) (gaff.Source, error) {
 	src := gaff.Source{Name: Name, Verifier: verify.Refuse("LASTFRAME_WEBHOOK_SECRET is not set"), Parser: Parser{}}
+	src.Headers = []string{headerSignature, headerTimestamp}
 	src.About = map[string]string{"register": "give this address to Last Frame as the webhook address; the shared secret is LASTFRAME_WEBHOOK_SECRET"}
 	if len(o.Secrets) == 0 {
 		src.Quiet = "LASTFRAME_WEBHOOK_SECRET is not set"

@@ -1,0 +1,102 @@
+package gaff
+
+import (
+	"net/http"
+	"slices"
+
+	"gaff/internal/redact"
+)
+
+// SecretHeader reports whether a header of this name may hold a secret as it is, such as
+// a token, which must not be shown or kept with a rejected request.
+func SecretHeader(name string) bool { return redact.SecretName(name) }
+
+// Masked returns the event as it may be shown: its secrets, by Proof.Secrets and by the
+// given places, are masked in the URL, the headers, the body and Data of it and of its
+// copies. It shares what needs no masking.
+func (d *EventDetail) Masked(secrets []string) *EventDetail {
+	shown := *d
+	shown.Log = *d.Log.Masked(secrets)
+	places := union(d.Proof.Secrets, secrets)
+	shown.Copies = slices.Clone(d.Copies)
+	for i, c := range shown.Copies {
+		shown.Copies[i].Header = redact.Header(c.Header, places)
+		shown.Copies[i].Body = redact.Body(http.Header(c.Header).Get("Content-Type"), c.Body, places)
+	}
+	return &shown
+}
+
+// Masked returns the log as it may be shown; see [EventDetail.Masked].
+func (l *Log) Masked(secrets []string) *Log {
+	shown := *l
+	places := union(l.Proof.Secrets, secrets)
+	if l.Source != InnerSource {
+		shown.Data = maskData(l.Data, places)
+	}
+	if r := l.Request; r != nil {
+		shown.Request = r.masked(places)
+	}
+	return &shown
+}
+
+func (r *Request) masked(places []string) *Request {
+	shown := *r
+	shown.URL, shown.Header = redact.URL(r.URL, places), redact.Header(r.Header, places)
+	shown.Body = redact.Body(r.Header.Get("Content-Type"), r.Body, places)
+	return &shown
+}
+
+// maskData masks the JSON that a body is read as, of a whole request or of an item of one.
+func maskData(data []byte, places []string) []byte {
+	if len(places) == 0 {
+		return data
+	}
+	if slices.Contains(places, "body") {
+		return []byte(`"` + redact.Masked + `"`)
+	}
+	return redact.JSON(redact.JSON(data, places), redact.Items(places))
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// harmless are headers whose values are stored of every rejected request: they describe the
+// call, and hold no proof.
+var harmless = []string{
+	"Accept", "Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Date", "Host",
+	"Traceparent", "Transfer-Encoding", "User-Agent", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "X-Request-Id",
+}
+
+// rejectedHeader copies the header of a rejected request in bounded size: of those that the
+// source's verifier reads, and of harmless ones, the values, of others only the names. Its
+// proof is masked: a secret entirely, a signature in part, so that one can see which it was.
+func (s *Source) rejectedHeader(header http.Header) http.Header {
+	kept := make(http.Header, min(len(header), rejectedFields))
+	for name, values := range redact.Header(header, s.secrets()) {
+		if len(kept) == rejectedFields {
+			break
+		}
+		shown := slices.Contains(harmless, name) || s != nil && slices.Contains(s.Headers, name)
+		for _, value := range values[:min(len(values), 4)] {
+			switch {
+			case !shown:
+				value = redact.Masked
+			case value != redact.Masked:
+				value = redact.Signature(name, value)
+			}
+			kept.Add(clipText(name, 128), clipText(value, rejectedValue))
+		}
+	}
+	return kept
+}
+
+// secrets returns the places of a source's secret; none for an unknown source.
+func (s *Source) secrets() []string {
+	if s == nil {
+		return nil
+	}
+	return s.Secrets
+}

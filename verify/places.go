@@ -1,0 +1,116 @@
+package verify
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// SecretPlaces names the places of requests that hold the sender's secret as it is, in the
+// form of [gaff.Source.Secrets]. A signature is not secret: it proves one body. A token
+// that covers no body proves any, so it is.
+func (s Scheme) SecretPlaces() []string {
+	var places []string
+	add := func(l *Location) {
+		for ; l != nil; l = l.Or {
+			switch l.In {
+			case "json":
+				places = append(places, "json:"+l.Pointer)
+			case "body":
+				places = append(places, "body")
+			case "header", "query", "form":
+				places = append(places, l.In+":"+l.Name)
+			}
+		}
+	}
+	switch {
+	case s.Kind == "token" && s.Token != nil:
+		add(&s.Token.Location)
+	case s.Kind == "basic":
+		places = append(places, "header:Authorization")
+	case s.Kind == "jwt" && s.JWT != nil && s.BodyHash == nil && !s.JWT.Detached && s.JWT.In != "body":
+		add(&s.JWT.Location)
+	case s.Kind == "code" && s.Name == "msgraph":
+		places = append(places, "json:/value/*/clientState")
+	}
+	return places
+}
+
+// codeHeaders are the headers that senders read which data cannot describe.
+var codeHeaders = map[string][]string{
+	"twilio":     {twilioHeader},
+	"aws-sns":    {"X-Amz-Sns-Message-Type", "X-Amz-Sns-Message-Id", "X-Amz-Sns-Topic-Arn"},
+	"paypal":     {"Paypal-Transmission-Id", "Paypal-Transmission-Time", "Paypal-Transmission-Sig", "Paypal-Cert-Url", "Paypal-Auth-Algo"},
+	"hook0":      {hook0Header},
+	"contentful": {contentfulTime, contentfulSigned, contentfulSig},
+	"plivo":      {plivoHeader, plivoNonce},
+	"travis":     {"Signature"},
+	"lark":       {"X-Lark-Signature", "X-Lark-Request-Timestamp", "X-Lark-Request-Nonce"},
+	"websub":     {websubHeader},
+	"adobe": {
+		"X-Adobe-Digital-Signature-1", "X-Adobe-Digital-Signature-2", "X-Adobe-Public-Key1-Path", "X-Adobe-Public-Key2-Path",
+	},
+	"standard-webhooks": {
+		"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Svix-Id", "Svix-Timestamp", "Svix-Signature",
+	},
+}
+
+// HeaderNames names the headers that a verifier of the scheme reads, in canonical form.
+func (s Scheme) HeaderNames() []string {
+	names := map[string]bool{}
+	add := func(name string) {
+		if name != "" {
+			names[http.CanonicalHeaderKey(name)] = true
+		}
+	}
+	place := func(l *Location) {
+		for ; l != nil; l = l.Or {
+			if l.In == "header" {
+				add(l.Name)
+			}
+			for and := l.And; and != nil; and = and.And {
+				if and.In == "header" {
+					add(and.Name)
+				}
+			}
+		}
+	}
+	for i := range s.Signature {
+		place(&s.Signature[i].Location)
+	}
+	for i := range s.Distinct {
+		place(&s.Distinct[i])
+	}
+	place(s.ID)
+	place(s.EventType)
+	place(s.Subject)
+	if s.Timestamp != nil {
+		place(&s.Timestamp.Location)
+	}
+	if s.Token != nil {
+		place(&s.Token.Location)
+	}
+	if s.JWT != nil {
+		place(&s.JWT.Location)
+	}
+	for name := range s.RequireHeaders {
+		add(name)
+	}
+	for part := range strings.SplitSeq(s.Signed, "{header:") {
+		if name, _, ok := strings.Cut(part, "}"); ok {
+			add(name)
+		}
+	}
+	if s.Kind == "code" {
+		for _, name := range codeHeaders[s.Name] {
+			add(name)
+		}
+		for _, name := range []string{"id", "timestamp", "signature"} {
+			if s.HeaderPrefix != "" {
+				add(s.HeaderPrefix + name)
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
