@@ -411,5 +411,6 @@ type Source struct {
 	// enter the address. Keys and values are free text; nothing secret.
 	About map[string]string
 
-	bucket *bucket // of Guard.Rate
+	bucket     *bucket  // of Guard.Rate, for verified requests
+	unverified *buckets // the same for each client address, for others
 }

@@ -65,7 +65,7 @@ type Gateway struct {
 
 	inFlight   atomic.Int64 // bytes of bodies being received
 	quiet      sometimes
-	quarantine *bucket // bytes of refused requests that are kept whole
+	quarantine *buckets // bytes of rejected requests that are stored whole, by source and client
 
 	mu      sync.Mutex
 	state   runState
@@ -176,7 +176,7 @@ func New(o Options) (*Gateway, error) {
 		byName: map[string]*registered{},
 		lanes:  map[string]*lane{"": newLane("", o.Workers, queuePlaces, queueBytes)},
 	})
-	g.quarantine = newBucket(quarantineRate, quarantineBurst)
+	g.quarantine = newBuckets(quarantineRate, quarantineBurst)
 	g.work, g.cancel = context.WithCancelCause(context.Background())
 	return g, nil
 }

@@ -24,9 +24,10 @@ type Guard struct {
 	// Allow lists the addresses that may send; empty: all. Behind a proxy it needs
 	// Options.TrustedProxies.
 	Allow []netip.Prefix
-	// Rate is how many requests a second are taken in the long run, Burst how many at
-	// once; zero Rate: no bound, zero Burst: one second's worth. More are told to come
-	// again (429), whether authentic or not.
+	// Rate is how many verified requests a second are taken in the long run, Burst how many
+	// at once; zero Rate: no bound, zero Burst: one second's worth. More are answered 429.
+	// Unverified requests have the same bound for each client address, and use up nothing of
+	// this one.
 	Rate  float64
 	Burst int
 	// ContentTypes lists the media types that are taken, such as "application/json";
@@ -72,7 +73,7 @@ func (g *Gateway) UpdateSource(s Source) error {
 	}
 	g.ready(&s)
 	if old.bucket != nil && s.bucket != nil && old.Guard.Rate == s.Guard.Rate && old.Guard.Burst == s.Guard.Burst {
-		s.bucket = old.bucket // a reload is no way around the limit
+		s.bucket, s.unverified = old.bucket, old.unverified // a reload is no way around the limit
 	}
 	if (old.Quiet == "") != (s.Quiet == "") {
 		g.log.Info("source changed", "source", s.Name, "quiet", s.Quiet)
@@ -87,7 +88,7 @@ func (g *Gateway) ready(s *Source) {
 		s.MaxBodyBytes = defaultBodyLimit
 	}
 	if s.Guard.Rate > 0 {
-		s.bucket = newBucket(s.Guard.Rate, s.Guard.Burst)
+		s.bucket, s.unverified = newBucket(s.Guard.Rate, s.Guard.Burst), newBuckets(s.Guard.Rate, s.Guard.Burst)
 	}
 }
 
@@ -138,13 +139,6 @@ func (s *Source) stopped(r *http.Request, from string) reply {
 			return badSignature.because("the address %s is not among those allowed", from)
 		}
 	}
-	if s.bucket != nil {
-		if wait, ok := s.bucket.take(time.Now(), 1); !ok {
-			rp := tooMany.because("over the limit of %g requests a second", s.Guard.Rate)
-			rp.retryAfter = max(int(wait/time.Second)+1, 1)
-			return rp
-		}
-	}
 	if len(s.Guard.ContentTypes) > 0 && r.Method == http.MethodPost {
 		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || !slices.ContainsFunc(s.Guard.ContentTypes, func(want string) bool { return strings.EqualFold(want, kind) }) {
@@ -152,6 +146,72 @@ func (s *Source) stopped(r *http.Request, from string) reply {
 		}
 	}
 	return reply{}
+}
+
+// overRate takes a verified request from the source's rate; status 0 lets it in.
+func (s *Source) overRate() reply {
+	if s.bucket == nil {
+		return reply{}
+	}
+	wait, ok := s.bucket.take(time.Now(), 1)
+	if ok {
+		return reply{}
+	}
+	return tooMany.because("over the limit of %g requests a second", s.Guard.Rate).after(wait)
+}
+
+// overUnverified takes an unverified request from what its client address may send to the
+// source; status 0 lets it be rejected and stored like any other. Verified requests of the
+// address are not counted, and never refused for it.
+func (s *Source) overUnverified(from string) reply {
+	if s.unverified == nil {
+		return reply{}
+	}
+	wait, ok := s.unverified.take(from, time.Now(), 1)
+	if ok {
+		return reply{}
+	}
+	rp := tooMany.because("over the limit of %g unverified requests a second from %s", s.Guard.Rate, from).after(wait)
+	rp.unstored = true
+	return rp
+}
+
+func (rp reply) after(wait time.Duration) reply {
+	rp.retryAfter = max(int(wait/time.Second)+1, 1)
+	return rp
+}
+
+// buckets are rate limits by client address, in bounded number: once there are too many,
+// those that are full again are dropped, else all.
+type buckets struct {
+	rate  float64
+	burst int
+
+	mu sync.Mutex
+	of map[string]*bucket
+}
+
+const maxBuckets = 4096
+
+func newBuckets(rate float64, burst int) *buckets {
+	return &buckets{rate: rate, burst: burst, of: map[string]*bucket{}}
+}
+
+func (b *buckets) take(from string, now time.Time, n int64) (wait time.Duration, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	one := b.of[from]
+	if one == nil {
+		if len(b.of) >= maxBuckets {
+			maps.DeleteFunc(b.of, func(_ string, old *bucket) bool { return !old.empty.After(now) })
+		}
+		if len(b.of) >= maxBuckets {
+			clear(b.of)
+		}
+		one = newBucket(b.rate, b.burst)
+		b.of[from] = one
+	}
+	return one.take(now, n)
 }
 
 func contains(list []netip.Prefix, addr netip.Addr) bool {

@@ -177,6 +177,30 @@ func TestGuardRateAndType(t *testing.T) {
 	})
 }
 
+func TestUnverifiedRequestsUseUpNothingOfTheRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, gaff.Options{}, func(b *bench) {
+			b.AddSource(gaff.Source{Name: "lines", Verifier: pass("ok"), Parser: lines{}, Guard: gaff.Guard{Rate: 1, Burst: 3}})
+		})
+		codes := map[int]int{}
+		for range 10 {
+			codes[b.post("POST", "lines", "x", "X-Pass", "no").Code]++
+		}
+		if codes[401] != 3 || codes[429] != 7 {
+			t.Errorf("unverified requests of one client: %v, want 3 times 401 and then 429", codes)
+		}
+		for i := range 3 {
+			if rec := b.post("POST", "lines", fmt.Sprint(i), "X-Pass", "ok"); rec.Code != 200 {
+				t.Errorf("verified request %d after them: %d", i, rec.Code)
+			}
+		}
+		if rec := b.post("POST", "lines", "over", "X-Pass", "ok"); rec.Code != 429 {
+			t.Errorf("verified, over the rate: %d, want 429", rec.Code)
+		}
+	})
+}
+
 // A refused request is kept whole, and judged at its own time once the word is mended.
 func TestRescue(t *testing.T) {
 	t.Parallel()

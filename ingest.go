@@ -58,6 +58,8 @@ type reply struct {
 	fixed *Reply
 	// retryAfter is told in seconds; 0 is the usual time.
 	retryAfter int
+	// unstored leaves no rejection: a client's other ones are stored.
+	unstored bool
 }
 
 var (
@@ -99,7 +101,7 @@ func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
 	if src != nil && src.Bare && rp.status >= 400 {
 		rp.fixed = &Reply{}
 	}
-	if rp.status >= 400 {
+	if rp.status >= 400 && !rp.unstored {
 		g.reject(r, req, src, name, rp)
 	}
 	rp.write(w)
@@ -176,13 +178,17 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 		g.log.Warn("webhook cannot be verified now", "source", src.Name, "error", redact.Error(err))
 		return req, tryAgain.because("%v", err)
 	}
+	if err == nil && handle != "" && src.CheckHandle != nil {
+		err = src.CheckHandle(handle)
+	}
 	if err != nil {
+		if rp := src.overUnverified(from); rp.status != 0 {
+			return nil, rp
+		}
 		return req, badSignature.because("%v", err)
 	}
-	if handle != "" && src.CheckHandle != nil {
-		if err := src.CheckHandle(handle); err != nil {
-			return req, badSignature.because("%v", err)
-		}
+	if rp := src.overRate(); rp.status != 0 {
+		return req, rp
 	}
 	if unpacked.status != 0 {
 		return req, unpacked
@@ -543,9 +549,9 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 		shown := redact.Body(r.Header.Get("Content-Type"), req.Body, src.secrets())
 		rj.Body = bytes.Clone(shown[:min(len(shown), rejectedBody)])
 		if rp.status == http.StatusUnauthorized || rp.status == http.StatusBadRequest {
-			// A mended configuration may take it for authentic and readable. What
-			// strangers can make us write for that is bounded in speed, too.
-			if _, ok := g.quarantine.take(now, int64(len(req.Body))+1024); ok {
+			// A mended configuration may take it for authentic and readable. What one
+			// client can make us write for that is bounded in speed, too.
+			if _, ok := g.quarantine.take(source+" "+rj.RemoteAddr, now, int64(len(req.Body))+1024); ok {
 				rj.Whole = req
 			}
 		}

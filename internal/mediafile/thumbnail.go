@@ -15,10 +15,27 @@ import (
 const (
 	// ThumbnailSide is the longer side of a thumbnail, in pixels.
 	ThumbnailSide = 512
-	// maxPixels is the largest picture that a thumbnail is made of: decoded, it takes four
-	// bytes a pixel, whatever the file's own size.
-	maxPixels = 25_000_000
+	// maxDecoded bounds, in bytes, what decoders hold of one picture at once, whatever the
+	// file's own size.
+	maxDecoded = 200 << 20
 )
+
+// decoding is held while a picture is decoded: one at a time, so that the memory of many
+// thumbnails is that of one.
+var decoding = make(chan struct{}, 1)
+
+// decodedSize estimates what decoding takes. Decoders hold a picture twice if it is
+// interlaced, and the header does not say; of 16 bits a pixel takes eight bytes.
+func decodedSize(c image.Config) int64 {
+	perPixel := int64(4)
+	switch c.ColorModel {
+	case color.RGBA64Model, color.NRGBA64Model:
+		perPixel = 8
+	case color.Gray16Model:
+		perPixel = 2
+	}
+	return 2 * perPixel * int64(c.Width) * int64(c.Height)
+}
 
 // ErrNoThumbnail tells that a file is no picture that can be made smaller here.
 var ErrNoThumbnail = errors.New("no thumbnail can be made")
@@ -34,9 +51,11 @@ func Thumbnail(r io.ReaderAt, size int64) (data []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoThumbnail, err)
 	}
-	if c.Width <= 0 || c.Height <= 0 || c.Width > maxPixels/c.Height {
+	if c.Width <= 0 || c.Height <= 0 || int64(c.Width) > maxDecoded/int64(c.Height) || decodedSize(c) > maxDecoded {
 		return nil, fmt.Errorf("%w: %d by %d pixels", ErrNoThumbnail, c.Width, c.Height)
 	}
+	decoding <- struct{}{}
+	defer func() { <-decoding }()
 	img, _, err := image.Decode(io.NewSectionReader(r, 0, size))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoThumbnail, err)

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// maskedJSON is what stands in JSON in place of a secret.
+// maskedJSON replaces a secret in JSON.
 var maskedJSON = []byte(`"` + Masked + `"`)
 
 // JSON hides the values at the places "json:/POINTER" and, for forms that were made JSON,

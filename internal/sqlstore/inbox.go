@@ -360,8 +360,7 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 		}
 		if tx.x.rejections++; tx.x.rejections >= int64(max(tx.w.store.opt.MaxRejections/50, 1)) {
 			tx.x.rejections = 0
-			_, err = tx.exec(`delete from rejection where seq in (select seq from rejection
-				where seq <= (select max(seq) from rejection) - $1`+tx.lockFree()+`)`, tx.w.store.opt.MaxRejections)
+			err = tx.evictRejections(tx.w.store.opt.MaxRejections)
 		}
 		return err
 	}})

@@ -13,6 +13,32 @@ import (
 // rowCost is booked for a quarantined request beside its bytes.
 const rowCost = 256
 
+// fairRejections ranks rejections so that a flood cannot evict those of others: sources
+// share equally (unknown ones are one), within a source its client addresses and statuses
+// do, and of those the newest come first. Rows of a lower share are kept.
+const fairRejections = `ranked as (select seq, id, case when status = 404 then '' else source end as part,
+		row_number() over (partition by source, status, remote_addr order by seq desc) as nth from rejection),
+	fair as (select seq, id, row_number() over (partition by part order by nth, seq desc) as share from ranked)`
+
+// evictRejections drops rejections over the bound, and a tenth of it more, so that this
+// is not done for each.
+func (t *tx) evictRejections(limit int) error {
+	var count int64
+	if err := t.row([]any{&count}, `select count(*) from rejection`); err != nil {
+		return fmt.Errorf("count rejections: %w", err)
+	}
+	if count <= int64(limit) {
+		return nil
+	}
+	_, err := t.exec(`with `+fairRejections+`
+		delete from rejection where seq in (select seq from fair order by share, seq desc limit $1 offset $2)`,
+		count, max(limit-limit/10, 1))
+	if err != nil {
+		return fmt.Errorf("evict rejections: %w", err)
+	}
+	return nil
+}
+
 // quarantine keeps a refused request as it came, and drops the oldest where there are too
 // many bytes of them, or they are too old.
 func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
@@ -33,8 +59,10 @@ func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 	}
 	// The running sum is not known yet (it is less than nothing at first), or over the bound.
 	// A quarter is freed at a time, so that this is not done for each.
-	if _, err := t.exec(`delete from quarantine where (select coalesce(sum(size), 0) from quarantine) > $1 and seq <= (
-			select max(seq) from (select seq, sum(size) over (order by seq desc) as total from quarantine) as newest where total > $2)`,
+	if _, err := t.exec(`with `+fairRejections+`
+		delete from quarantine where (select coalesce(sum(size), 0) from quarantine) > $1 and seq in (
+			select seq from (select q.seq, sum(q.size) over (order by coalesce(f.share, 1000000000), q.seq desc) as total
+				from quarantine q left join fair f on f.id = q.rejection_id) as kept where total > $2)`,
 		t.w.store.opt.MaxQuarantine, t.w.store.opt.MaxQuarantine/4*3); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}

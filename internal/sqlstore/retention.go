@@ -129,7 +129,11 @@ func (t *tx) prunePayloads(before, after int64) (removed, last int64, err error)
 		return 0, 0, err
 	}
 	for _, p := range found {
-		for _, text := range []string{`delete from payload where seq = $1`, `delete from copy where seq = $1`} {
+		// Details of attempts quote the body and the receiver's answer.
+		for _, text := range []string{
+			`delete from payload where seq = $1`, `delete from copy where seq = $1`,
+			`update attempt set detail = '' where seq = $1 and detail <> ''`,
+		} {
 			if _, err := t.exec(text, p.seq); err != nil {
 				return 0, 0, err
 			}

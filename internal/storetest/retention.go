@@ -23,7 +23,9 @@ func testRetention(s *suite) {
 	for i := range 450 { // more than a bite
 		w := s.take(aged(i + 1))
 		if i%100 == 3 {
-			s.must(s.finish(w, gaff.StateDead, "broken"))
+			s.must(s.st.Finish(s.ctx, w.Lease, gaff.Outcome{State: gaff.StateDead, Attempt: gaff.Attempt{
+				Outcome: gaff.AttemptFailed, StartedAt: s.now, Error: "broken", Detail: "a copy of the body",
+			}}))
 			dead = append(dead, w.Event.ID)
 			continue
 		}
@@ -61,6 +63,9 @@ func testRetention(s *suite) {
 	s.equal("bodies", f, sqlstore.Forgotten{Payloads: 452, Rejections: 5})
 	if d := s.detail(done[0]); d.Status != gaff.StatusSuccess || len(d.Data) != 0 || d.Request != nil || len(d.Attempts) != 1 {
 		s.Errorf("without its body: %+v", d)
+	}
+	if d := s.detail(dead[0]); len(d.Attempts) != 1 || d.Attempts[0].Detail != "" || d.Attempts[0].Error != "broken" {
+		s.Errorf("attempts of an event without its body: %+v, want the error and no detail", d.Attempts)
 	}
 	if d := s.detail(open.Event.ID); len(d.Data) == 0 || d.Request == nil {
 		s.Error("an event that is not done lost its body")
