@@ -186,7 +186,7 @@ func testRuns(s *suite) {
 		filter pipeline.RunFilter
 		want   int
 	}{
-		{pipeline.RunFilter{}, 6}, {pipeline.RunFilter{Workflow: "other"}, 5}, {pipeline.RunFilter{ProjectID: "p"}, 6},
+		{pipeline.RunFilter{}, 7}, {pipeline.RunFilter{Workflow: "other"}, 5}, {pipeline.RunFilter{ProjectID: "p"}, 7},
 		{pipeline.RunFilter{Status: &failed}, 1}, {pipeline.RunFilter{Workflow: "film", Status: &failed}, 0},
 	} {
 		all := pages(s, func(c gaff.Cursor) (gaff.Page[pipeline.Run], error) {
@@ -202,7 +202,7 @@ func testRuns(s *suite) {
 	counts, err := s.st.RunCounts(s.ctx)
 	s.must(err)
 	s.equal("counts", counts, map[string]map[string]int{
-		"film": {"running": 1}, "other": {"running": 2, "completed": 1, "failed": 1, "cancelled": 1},
+		"film": {"running": 2}, "other": {"running": 2, "completed": 1, "failed": 1, "cancelled": 1},
 	})
 }
 
