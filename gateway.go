@@ -310,7 +310,7 @@ func (g *Gateway) Attach(source, eventType string, h Handler, o HandleOptions) e
 	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, attached: true, HandleOptions: o}
 	l := reg.lanes[o.Name]
 	if l == nil {
-		l = newLane(o.Name, o.Workers, ownLanePlaces(max(o.Workers, 16)), ownLaneBytes)
+		l = newLane(o.Name, o.Workers, attachedPlaces(o.Workers), ownLaneBytes)
 		if g.state == stateStarted {
 			g.startDispatch(l)
 		}
@@ -318,7 +318,7 @@ func (g *Gateway) Attach(source, eventType string, h Handler, o HandleOptions) e
 	r.lane = l
 	g.registry.Store(reg.with(r))
 	l.gone.Store(false)
-	l.want.Store(int32(o.Workers))
+	l.resize(o.Workers, attachedPlaces(o.Workers))
 	if g.state == stateStarted {
 		g.startWorkers(l)
 	}
@@ -337,7 +337,7 @@ func (g *Gateway) Detach(name string) {
 		return
 	}
 	r.lane.gone.Store(true)
-	r.lane.want.Store(1)
+	r.lane.resize(1, attachedPlaces(1))
 	g.registry.Store(reg.without(name))
 }
 
@@ -526,7 +526,7 @@ func (g *Gateway) hand(reg *registry, ev *Event, ds []Delivery, take []bool, rc 
 		l := reg.lanes[d.Lane]
 		switch {
 		case handed < len(rc.Work) && rc.Work[handed].Lease.Delivery == i+1:
-			l.queue <- rc.Work[handed]
+			l.queue.push(rc.Work[handed])
 			handed++
 		case take[i]:
 			l.unreserve(1, size)
@@ -611,7 +611,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	for _, name := range left {
 		if next.lanes[name] == nil {
 			// Its handler is gone, or shares the others' lane now.
-			next.lanes[name] = newLane(name, 1, ownLanePlaces(16), ownLaneBytes)
+			next.lanes[name] = newLane(name, 1, attachedPlaces(1), ownLaneBytes)
 		}
 	}
 	g.registry.Store(next)
@@ -628,8 +628,7 @@ func (g *Gateway) startDispatch(l *lane) { g.workers.Go(func() { g.dispatch(l) }
 // startWorkers adds the workers that a lane lacks; g.mu is held. One that has too many
 // loses them as they finish.
 func (g *Gateway) startWorkers(l *lane) {
-	for l.running.Load() < l.want.Load() {
-		l.running.Add(1)
+	for l.hire() {
 		g.workers.Go(func() { g.worker(l) })
 	}
 }

@@ -315,8 +315,9 @@ func (g *Gateway) rescue(ctx context.Context, src *Source, req *Request) (out Re
 			rp = badPayload.because("panic: %v", p)
 		}
 	}()
-	release, unpacked := g.unpack(src, req)
-	defer release()
+	booked := g.book(0)
+	defer booked.release()
+	unpacked := g.unpack(src, req, booked)
 	proof, err := src.verify(ctx, req)
 	switch {
 	case errors.Is(err, ErrUnverifiable):
@@ -331,7 +332,7 @@ func (g *Gateway) rescue(ctx context.Context, src *Source, req *Request) (out Re
 		path, _, _ := strings.Cut(req.URL[i:], "?")
 		_, handle, _ = splitPath(path)
 	}
-	rcs, rp := g.keep(ctx, src, req, proof, handle, nil)
+	rcs, rp := g.keep(ctx, src, req, proof, handle, booked)
 	if rp.status != 0 {
 		return out, rp
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"gaff/internal/id"
+	"gaff/internal/linger"
 	"gaff/internal/redact"
 )
 
@@ -43,9 +44,9 @@ const (
 )
 
 // IngestHandler returns the handler of the receiving addresses, to be mounted at
-// [PathPrefix]. It never redirects.
+// [PathPrefix]. It never redirects. A sender hears a refusal although it still writes its body.
 func (g *Gateway) IngestHandler() http.Handler {
-	return http.HandlerFunc(g.serveWebhook)
+	return linger.Handler(http.HandlerFunc(g.serveWebhook))
 }
 
 // reply is how a call ended.
@@ -160,8 +161,7 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	req := &Request{
 		Method: r.Method, URL: g.publicURL(r), RemoteAddr: from, Header: r.Header, Body: body, ReceivedAt: time.Now(),
 	}
-	release, unpacked := g.unpack(src, req)
-	defer release()
+	unpacked := g.unpack(src, req, booked)
 	proof, err := src.verify(r.Context(), req)
 	if src.Handshaker != nil {
 		if fixed, ok := src.Handshaker.Handshake(r.Context(), req, proof, err); ok {
@@ -290,6 +290,17 @@ func (g *Gateway) book(bytes int64) *booking {
 	b := &booking{gateway: g, bytes: bytes}
 	b.holders.Store(1)
 	return b
+}
+
+// grow books more, before anything is shared; false if there is no room.
+func (b *booking) grow(bytes int64) bool {
+	g := b.gateway
+	if g.inFlight.Add(bytes) > g.opt.InFlightBytes {
+		g.inFlight.Add(-bytes)
+		return false
+	}
+	b.bytes += bytes
+	return true
 }
 
 // share returns what another holder calls when it lets go.

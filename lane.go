@@ -18,7 +18,10 @@ const (
 )
 
 // ownLanePlaces is how many deliveries a lane with so many workers holds in memory.
-func ownLanePlaces(workers int) int64 { return int64(max(4*workers, 16)) }
+func ownLanePlaces(workers int) int64 { return int64(min(max(4*workers, 16), maxPlaces/2)) }
+
+// attachedPlaces is ownLanePlaces for handlers that come and go.
+func attachedPlaces(workers int) int64 { return ownLanePlaces(max(workers, 16)) }
 
 // lane is a queue with workers of its own: what fills one holds up no other.
 type lane struct {
@@ -28,25 +31,96 @@ type lane struct {
 	gone          atomic.Bool // its handler was detached: nothing is claimed
 	// queue hands work to the workers. A place in it is reserved before anything is
 	// taken from the store, so it never blocks.
-	queue         chan Work
-	places, bytes int64
-	room          atomic.Int64 // places left
-	queuedBytes   atomic.Int64
+	queue       workQueue
+	places      atomic.Int64
+	bytes       int64
+	room        atomic.Int64 // places left; less than none after places were taken away
+	queuedBytes atomic.Int64
 
 	nudge   chan struct{} // the dispatcher should look again
 	backlog atomic.Bool   // the store holds due work that found no room
 
-	mu      sync.Mutex
-	nextRun time.Time // when the dispatcher will look by itself
+	mu      sync.Mutex // guards changes of want and running, and nextRun
+	nextRun time.Time  // when the dispatcher will look by itself
 }
+
+// maxPlaces bounds what a lane holds in memory.
+const maxPlaces = 1 << 20
 
 func newLane(name string, workers int, places, bytes int64) *lane {
 	l := &lane{
-		name: name, queue: make(chan Work, places), places: places, bytes: bytes, nudge: make(chan struct{}, 1),
+		name: name, queue: workQueue{ready: make(chan struct{}, maxPlaces)}, bytes: bytes, nudge: make(chan struct{}, 1),
 	}
 	l.want.Store(int32(workers))
+	l.places.Store(places)
 	l.room.Store(places)
 	return l
+}
+
+// workQueue hands work to workers, the oldest first. A worker receives from ready before it
+// pops; one that sends what it received leaves the work to another.
+type workQueue struct {
+	ready chan struct{} // one for each item; never full, for places are reserved
+	mu    sync.Mutex
+	items []Work
+	head  int
+}
+
+func (q *workQueue) push(w Work) {
+	q.mu.Lock()
+	if q.head > 0 && len(q.items) == cap(q.items) {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, w)
+	q.mu.Unlock()
+	q.ready <- struct{}{}
+}
+
+func (q *workQueue) pop() Work {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w := q.items[q.head]
+	q.items[q.head] = Work{}
+	if q.head++; q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	}
+	return w
+}
+
+// resize changes how many workers there should be, and how many deliveries are held for them.
+// Workers beyond that number end before they take another delivery.
+func (l *lane) resize(workers int, places int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.want.Store(int32(workers))
+	l.room.Add(places - l.places.Swap(places))
+}
+
+// hire counts a worker that is to be started, if one is missing.
+func (l *lane) hire() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running.Load() >= l.want.Load() {
+		return false
+	}
+	l.running.Add(1)
+	return true
+}
+
+// retire reports whether a worker has to end, for there are more than there should be.
+func (l *lane) retire() bool {
+	if l.running.Load() <= l.want.Load() {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running.Load() <= l.want.Load() {
+		return false
+	}
+	l.running.Add(-1)
+	return true
 }
 
 // reserve takes n places in the queue and room for an event's size, if there is that much.
@@ -97,8 +171,8 @@ func (l *lane) dueAt(t time.Time) {
 func (l *lane) drain() (left []Lease) {
 	for {
 		select {
-		case w := <-l.queue:
-			left = append(left, w.Lease)
+		case <-l.queue.ready:
+			left = append(left, l.queue.pop().Lease)
 		default:
 			return left
 		}
@@ -161,7 +235,7 @@ func (g *Gateway) fetch(l *lane) time.Duration {
 		}
 		for _, w := range work {
 			l.queuedBytes.Add(int64(len(w.Event.Data)))
-			l.queue <- w
+			l.queue.push(w)
 		}
 		if len(work) == room {
 			continue
@@ -205,21 +279,23 @@ func (g *Gateway) gateReady(reg *registry, l *lane, now time.Time) bool {
 }
 
 func (g *Gateway) worker(l *lane) {
-	for {
+	for !l.retire() {
 		select {
 		case <-g.quit:
 			return
-		case w := <-l.queue:
-			l.queuedBytes.Add(-int64(len(w.Event.Data)))
-			gated := g.pass(l, w)
-			// Half empty, so that a backlog is claimed in batches.
-			room := l.room.Add(1)
-			if l.backlog.Load() && (gated || room >= l.places/2) {
-				l.look()
-			}
+		case <-l.queue.ready:
 		}
-		if n := l.running.Load(); n > l.want.Load() && l.running.CompareAndSwap(n, n-1) {
+		if l.retire() {
+			l.queue.ready <- struct{}{}
 			return
+		}
+		w := l.queue.pop()
+		l.queuedBytes.Add(-int64(len(w.Event.Data)))
+		gated := g.pass(l, w)
+		// Half empty, so that a backlog is claimed in batches.
+		room := l.room.Add(1)
+		if l.backlog.Load() && (gated || room >= l.places.Load()/2) {
+			l.look()
 		}
 	}
 }

@@ -62,20 +62,17 @@ func (s *Source) verify(ctx context.Context, r *Request) (Verification, error) {
 }
 
 // unpack sets the request's Plain, if the body is packed. The reply is for an authentic
-// request whose body cannot be unpacked; status 0 is none. The caller calls release when
-// the request is done.
-func (g *Gateway) unpack(src *Source, req *Request) (release func(), rp reply) {
-	release = func() {}
+// request whose body cannot be unpacked; status 0 is none. What it takes counts
+// with the body.
+func (g *Gateway) unpack(src *Source, req *Request, booked *booking) (rp reply) {
 	if len(req.Header["Content-Encoding"]) == 0 {
-		return release, reply{}
+		return reply{}
 	}
-	book := payload.MaxUnpacked(len(req.Body), src.MaxBodyBytes)
-	if g.inFlight.Add(book) > g.opt.InFlightBytes {
-		g.inFlight.Add(-book)
-		return release, tryAgain.because("bodies of %d bytes are being received already: raise limits.in_flight", g.opt.InFlightBytes)
+	if !booked.grow(payload.MaxUnpacked(len(req.Body), src.MaxBodyBytes)) {
+		return tryAgain.because("bodies of %d bytes are being received already: raise limits.in_flight", g.opt.InFlightBytes)
 	}
 	req.Plain, rp = src.plain(req, src.MaxBodyBytes)
-	return func() { g.inFlight.Add(-book) }, rp
+	return rp
 }
 
 // plain returns the unpacked body; nil if nothing has packed it.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -327,9 +328,12 @@ func (c *compiled) checkHeaders(fault func(string, string, ...any)) {
 }
 
 func (c *compiled) checkNumbers(fault func(string, string, ...any)) {
-	for field, d := range map[string]Duration{"timeout": c.Timeout, "firstWait": c.FirstWait, "longestWait": c.LongestWait, "breakFor": c.BreakFor, "lease": c.Lease} {
-		if d < Duration(time.Millisecond) || d > Duration(7*24*time.Hour) {
-			fault(field, "must be between 1ms and 168h")
+	for _, f := range [...]struct {
+		field string
+		d     Duration
+	}{{"timeout", c.Timeout}, {"firstWait", c.FirstWait}, {"longestWait", c.LongestWait}, {"breakFor", c.BreakFor}, {"lease", c.Lease}} {
+		if f.d < Duration(time.Millisecond) || f.d > Duration(7*24*time.Hour) {
+			fault(f.field, "must be between 1ms and 168h")
 		}
 	}
 	if c.Timeout > Duration(10*time.Minute) {
@@ -444,8 +448,8 @@ func at(doc any, pointer []string) string {
 		case map[string]any:
 			doc = v[token]
 		case []any:
-			i := -1
-			if _, err := fmt.Sscanf(token, "%d", &i); err != nil || i < 0 || i >= len(v) {
+			i, err := strconv.Atoi(token)
+			if err != nil || i < 0 || i >= len(v) || strconv.Itoa(i) != token {
 				return ""
 			}
 			doc = v[i]

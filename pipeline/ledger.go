@@ -348,7 +348,7 @@ func checkFields(fields map[string]string, metadata json.RawMessage, callback st
 	if len(metadata) > 0 && !bytes.Equal(bytes.TrimSpace(metadata), []byte("null")) && !isObject(metadata) {
 		return &InvalidError{"metadata", "must be a JSON object"}
 	}
-	if len(metadata) > 64<<10 {
+	if len(metadata) > MaxMetadata {
 		return &InvalidError{"metadata", "must not be longer than 64 KiB"}
 	}
 	if u, err := url.Parse(callback); callback != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil) {
@@ -422,12 +422,14 @@ func (l *Ledger) register(ctx context.Context, tx Tx, jobID string, r Registrati
 		return nil, false, &InvalidError{"provider", fmt.Sprintf("%.40q is not known; there are %s", j.Provider, strings.Join(l.names(), ", "))}
 	}
 	if checker, ok := p.(AddressChecker); ok {
-		for field, address := range map[string]string{"statusUrl": r.StatusURL, "responseUrl": r.ResponseURL, "cancelUrl": r.CancelURL} {
-			if address == "" {
+		for _, field := range [...]struct{ name, address string }{
+			{"statusUrl", r.StatusURL}, {"responseUrl", r.ResponseURL}, {"cancelUrl", r.CancelURL},
+		} {
+			if field.address == "" {
 				continue
 			}
-			if err := checker.CheckAddress(address); err != nil {
-				return nil, false, &InvalidError{field, err.Error()}
+			if err := checker.CheckAddress(field.address); err != nil {
+				return nil, false, &InvalidError{field.name, err.Error()}
 			}
 		}
 	}

@@ -119,6 +119,9 @@ type Job struct {
 // MaxListed is the longest result of a job that lists hold, in bytes.
 const MaxListed = 64 << 10
 
+// MaxMetadata bounds the metadata of a job, in bytes.
+const MaxMetadata = 64 << 10
+
 // SubmitState is how far the submit of a job has come.
 type SubmitState int
 

@@ -21,7 +21,7 @@ func (l *Ledger) submit(ctx context.Context, p Provider, t ticket) error {
 		return err
 	}
 	answer, err := p.Submit(ctx, j, input, j.WebhookURL)
-	return l.Answered(context.WithoutCancel(ctx), j.ID, answer, err)
+	return l.Answered(ctx, j.ID, answer, err)
 }
 
 // begin stores that the provider is about to be called. It returns no job where that is
@@ -86,11 +86,18 @@ func (l *Ledger) unknown(ctx context.Context, tx Tx, j *Job, cause error) error 
 	return tx.SaveJob(ctx, j)
 }
 
-// Answered stores how a submit ended; err as [Provider.Submit] returns it. Where the
-// database cannot be written it waits: what the provider said must not be lost.
+// answerPatience is how long after the end of its context Answered tries to store what the
+// provider said.
+const answerPatience = 10 * time.Second
+
+// Answered stores how a submit ended; err as [Provider.Submit] returns it. While the database
+// cannot be written it tries again, until a while after ctx ended: what the provider said must
+// not be lost.
 func (l *Ledger) Answered(ctx context.Context, jobID string, answer Accepted, submitErr error) error {
 	var again, cancel bool
 	var settled *Job
+	ended, ctx := ctx.Done(), context.WithoutCancel(ctx)
+	var giveUp <-chan time.Time
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := l.o.Store.Write(ctx, func(tx Tx) error {
 			again, cancel, settled = false, false, nil
@@ -112,7 +119,13 @@ func (l *Ledger) Answered(ctx context.Context, jobID string, answer Accepted, su
 			break
 		}
 		l.o.Log.Error("the outcome of a submit cannot be stored; trying again", "job", jobID, "request", answer.RequestID, "error", err)
-		time.Sleep(wait)
+		select {
+		case <-time.After(wait):
+		case <-ended:
+			ended, giveUp = nil, time.After(answerPatience)
+		case <-giveUp:
+			return fmt.Errorf("the outcome of the submit of job %s is not stored: %w", jobID, err)
+		}
 	}
 	l.report(settled)
 	if cancel {

@@ -257,10 +257,10 @@ func (v *dropboxSign) sign(r *gaff.Request, at time.Time) error {
 	eventType, _ := jsonText(raw[1])
 	eventType = cmp.Or(eventType, "callback_test")
 	t := formatTime(at, "s")
-	for pointer, text := range map[string]string{
-		"/event/event_time": t, "/event/event_type": eventType, "/event/event_hash": v.secrets.sign("hex", t+eventType),
+	for _, field := range [...]struct{ pointer, text string }{
+		{"/event/event_time", t}, {"/event/event_type", eventType}, {"/event/event_hash", v.secrets.sign("hex", t+eventType)},
 	} {
-		if doc, err = putJSON(doc, pointer, text); err != nil {
+		if doc, err = putJSON(doc, field.pointer, field.text); err != nil {
 			return err
 		}
 	}

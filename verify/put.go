@@ -157,9 +157,12 @@ func (s Scheme) Sample(id, eventType string, members map[string]any) (body []byt
 		}
 	}
 	if batch != nil {
-		for list, value := range map[*Pointers]string{&batch.ID: id, &batch.Type: eventType} {
-			if len(*list) > 0 && value != "" {
-				if doc, err = putJSON(doc, items+"/0"+(*list)[0], value); err != nil {
+		for _, field := range [...]struct {
+			list  Pointers
+			value string
+		}{{batch.ID, id}, {batch.Type, eventType}} {
+			if len(field.list) > 0 && field.value != "" {
+				if doc, err = putJSON(doc, items+"/0"+field.list[0], field.value); err != nil {
 					return nil, nil, err
 				}
 			}

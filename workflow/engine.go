@@ -132,6 +132,8 @@ type Engine struct {
 
 	// current are the workflows by name; it is replaced as a whole.
 	current atomic.Pointer[map[string]*Compiled]
+	// routed are the versions, by hash, whose events are among those wanted; guarded by mu.
+	routed map[string]bool
 	// wanted are the kinds of event that some workflow starts by or waits for.
 	wanted atomic.Pointer[map[string]bool]
 
@@ -139,6 +141,7 @@ type Engine struct {
 	versions map[string]*Compiled // by hash
 
 	quit chan struct{}
+	stop sync.Once
 	done sync.WaitGroup
 }
 
@@ -150,6 +153,7 @@ func New(o Options) *Engine {
 	e := &Engine{o: o, log: o.Log, versions: map[string]*Compiled{}, quit: make(chan struct{})}
 	e.current.Store(&map[string]*Compiled{})
 	e.wanted.Store(&map[string]bool{})
+	e.routed = map[string]bool{}
 	return e
 }
 
@@ -230,6 +234,13 @@ func (e *Engine) know(c *Compiled) {
 	}
 	e.versions[c.Hash] = c
 	wanted := maps.Clone(*e.wanted.Load())
+	c.wants(wanted)
+	e.routed[c.Hash] = true
+	e.wanted.Store(&wanted)
+}
+
+// wants adds the kinds of event that the workflow starts by or waits for.
+func (c *Compiled) wants(wanted map[string]bool) {
 	for _, t := range c.triggers {
 		wanted[t.source+":"+t.eventType] = true
 	}
@@ -238,6 +249,25 @@ func (e *Engine) know(c *Compiled) {
 			wanted[st.source+":"+st.eventType] = true
 		}
 	}
+}
+
+// forget stops routing events to versions that are neither current nor have open runs. One that
+// gets a run at this very moment is found by the next refresh, with what came meanwhile.
+func (e *Engine) forget(open []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	routed, wanted := map[string]bool{}, map[string]bool{}
+	for _, c := range *e.current.Load() {
+		routed[c.Hash] = true
+		c.wants(wanted)
+	}
+	for _, hash := range open {
+		if c := e.versions[hash]; c != nil && e.routed[hash] {
+			routed[hash] = true
+			c.wants(wanted)
+		}
+	}
+	e.routed = routed
 	e.wanted.Store(&wanted)
 }
 
@@ -313,9 +343,9 @@ func (e *Engine) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends what Start began.
+// Stop ends what Start began. Stopping twice is harmless.
 func (e *Engine) Stop() {
-	close(e.quit)
+	e.stop.Do(func() { close(e.quit) })
 	e.done.Wait()
 }
 
@@ -337,15 +367,17 @@ func (e *Engine) refresh(ctx context.Context) error {
 	}
 	for _, hash := range hashes {
 		e.mu.Lock()
-		known := e.versions[hash] != nil
+		routed := e.routed[hash] && e.versions[hash] != nil
 		e.mu.Unlock()
-		if known {
+		if routed {
 			continue
 		}
-		if _, err := e.version(ctx, hash); err != nil {
+		c, err := e.version(ctx, hash)
+		if err != nil {
 			e.log.Error("a version of a workflow with open runs cannot be used", "hash", hash, "error", err)
 			continue
 		}
+		e.know(c)
 		refs, err := e.o.Store.WaitingOf(ctx, hash)
 		if err != nil {
 			return err
@@ -356,6 +388,7 @@ func (e *Engine) refresh(ctx context.Context) error {
 			}
 		}
 	}
+	e.forget(hashes)
 	slots, err := e.o.Store.Slots(ctx)
 	if err != nil {
 		return err

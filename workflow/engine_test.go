@@ -917,3 +917,45 @@ steps:
 		t.Errorf("%d events of the last step, %v", len(logs.Items), err)
 	}
 }
+
+// Events are routed to the engine for current workflows and for versions with open runs, and
+// no longer after both have gone.
+func TestEventsOfRemovedWorkflowsAreNotRouted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, `
+name: begun
+on: [{event: "shop:begin"}]
+steps:
+  - name: wait
+    wait_for: {event: "shop:end"}
+`)
+		routed := func(eventType string) bool {
+			return len(w.gw.Route(&gaff.Event{Source: "shop", Type: eventType, Data: []byte(`{}`)})) > 0
+		}
+		want := func(when, eventType string, want bool) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if got := routed(eventType); got != want {
+				t.Errorf("%s: shop:%s is routed: %v, want %v", when, eventType, got, want)
+			}
+		}
+		run := w.run("begun", `{}`)
+		want("with a run", "begin", true)
+		if err := w.e.SetWorkflows(nil); err != nil {
+			t.Fatal(err)
+		}
+		want("removed, with an open run", "end", true)
+		if _, err := w.e.Cancel(context.Background(), run, "test"); err != nil {
+			t.Fatal(err)
+		}
+		want("removed, and the run has ended", "end", false)
+		want("removed, and the run has ended", "begin", false)
+		if err := w.e.SetWorkflows(w.cs); err != nil {
+			t.Fatal(err)
+		}
+		want("there again", "begin", true)
+		w.e.Stop() // and once more at the test's end
+	})
+}

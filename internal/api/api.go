@@ -128,6 +128,9 @@ type Options struct {
 	Damaged func() int64
 	// Settings are shown.
 	Settings []Setting
+	// Background runs a function beside requests, with a context that ends when the gateway
+	// stops, which waits for it. Nil: nothing ends or awaits it.
+	Background func(func(context.Context))
 }
 
 // MediaFiles are the kept copies of files.
@@ -141,7 +144,8 @@ type MediaFiles interface {
 	Again(ctx context.Context, id string) error
 }
 
-// maxBody bounds the bodies of requests to the API, in bytes.
+// maxBody bounds the bodies of requests to the API, in bytes, but for operations that say
+// otherwise.
 const maxBody = 64 << 10
 
 type server struct {
@@ -159,6 +163,9 @@ func New(o Options) http.Handler {
 	}
 	if o.Version == "" {
 		o.Version = "dev"
+	}
+	if o.Background == nil {
+		o.Background = func(fn func(context.Context)) { go fn(context.Background()) }
 	}
 	s := &server{o: o, began: time.Now()}
 	mux := http.NewServeMux()
@@ -208,11 +215,6 @@ func (s *server) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		r, n := noted(r, w)
 		defer func() { s.record(r, n, t.status) }()
-		limit := int64(maxBody)
-		if r.URL.Path == "/api/v1/jobs" {
-			limit = maxJobBody
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		if err := checkQuery(r.URL.RawQuery); err != nil {
 			refuse(w, r, http.StatusBadRequest, err.Error())
 			return
@@ -341,7 +343,11 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string,
 	return false
 }
 
-const roleKey = "role"
+// Metadata of operations: the role that they need, and how long they may take.
+const (
+	roleKey = "role"
+	timeKey = "time"
+)
 
 // describe registers every operation and the document about them.
 func (s *server) describe(mux *http.ServeMux) huma.API {
@@ -358,7 +364,13 @@ func (s *server) describe(mux *http.ServeMux) huma.API {
 		if !ok {
 			needed = Admin
 		}
-		if r, w := humago.Unwrap(ctx); s.admit(w, r, ctx.Operation().OperationID, needed) {
+		r, w := humago.Unwrap(ctx)
+		if time, ok := ctx.Operation().Metadata[timeKey].(time.Duration); ok {
+			within, cancel := context.WithTimeout(r.Context(), time)
+			defer cancel()
+			r, ctx = r.WithContext(within), huma.WithContext(ctx, within)
+		}
+		if s.admit(w, r, ctx.Operation().OperationID, needed) {
 			next(badRequests{ctx})
 		}
 	})
@@ -397,8 +409,11 @@ func (c badRequests) SetStatus(status int) {
 func (c badRequests) Unwrap() huma.Context { return c.humaContext }
 
 // tellFaults puts what failed validation into the detail, where people read.
-func tellFaults(_ huma.Context, _ string, v any) (any, error) {
+func tellFaults(ctx huma.Context, _ string, v any) (any, error) {
 	m, ok := v.(*huma.ErrorModel)
+	if ok && m.Status == http.StatusRequestEntityTooLarge && ctx != nil {
+		m.Detail = tooLarge(ctx.Operation().MaxBodyBytes - 1)
+	}
 	if !ok || m.Status != http.StatusUnprocessableEntity {
 		return v, nil
 	}
@@ -415,6 +430,8 @@ func tellFaults(_ huma.Context, _ string, v any) (any, error) {
 	m.Detail, m.Errors = strings.Join(faults, "; "), nil
 	return m, nil
 }
+
+func tooLarge(limit int64) string { return fmt.Sprintf("the body is larger than %d bytes", limit) }
 
 // describeProblems corrects the document as badRequests corrects the answers.
 func describeProblems(doc *huma.OpenAPI) {
@@ -442,6 +459,7 @@ func (s *server) mount(mux *http.ServeMux, api huma.API, op huma.Operation, h ht
 	needed := op.Metadata[roleKey].(Role)
 	guarded := func(w http.ResponseWriter, r *http.Request) {
 		if s.admit(w, r, op.OperationID, needed) {
+			r.Body = http.MaxBytesReader(w, r.Body, op.MaxBodyBytes-1)
 			h(w, r)
 		}
 	}
@@ -483,8 +501,13 @@ func operation(method, path, id, summary string, role Role) huma.Operation {
 		OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag},
 		Description: "Needs the role " + role.String() + ".",
 		Security:    []map[string][]string{{"token": {}}}, Metadata: map[string]any{roleKey: role}, Errors: failures,
+		MaxBodyBytes: takes(maxBody),
 	}
 }
+
+// takes is an operation's MaxBodyBytes for bodies of up to so many bytes: huma refuses one of
+// exactly that size.
+func takes(bytes int64) int64 { return bytes + 1 }
 
 // failure turns the vocabulary's errors into HTTP's.
 func (s *server) failure(err error) huma.StatusError {

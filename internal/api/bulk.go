@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -217,8 +218,15 @@ func (s *server) rescuable(ctx context.Context, ask bulkBody) (ids []string, mor
 	}
 }
 
-// one does to one of them what a bulk action is about.
+// one does to one of them what a bulk action is about. A panic is its error: here no request
+// is there to fail, and the gateway must go on.
 func (s *server) one(ctx context.Context, action, id string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.o.Log.Error("bulk action panicked", "action", action, "id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s of %s panicked: %v", action, id, p)
+		}
+	}()
 	switch action {
 	case "retry":
 		_, err = s.o.Gateway.Retry(ctx, id)
@@ -294,10 +302,11 @@ func (s *server) describeBulk(api huma.API) {
 			return nil, huma.Error409Conflict(fmt.Sprintf("%d bulk actions are running; wait for one, or stop it", maxRunning))
 		}
 		remark(ctx, b.id, map[string]any{"filter": in.Body, "events": len(b.ids)})
-		go func() {
+		s.o.Background(func(ctx context.Context) {
 			defer stop()
+			defer context.AfterFunc(ctx, stop)()
 			s.run(run, b)
-		}()
+		})
 		return &output[bulkDoc]{b.doc()}, nil
 	})
 	find := func(id string) (*bulk, error) {

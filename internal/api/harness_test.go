@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,7 +81,12 @@ type fake struct {
 	store   *fakeStore
 	gateway *fakeGateway
 	log     *strings.Builder
+	ready   func(context.Context) error
+	work    context.Context // of what runs beside requests
+	running sync.WaitGroup
 }
+
+func (f *fake) background(fn func(context.Context)) { f.running.Go(func() { fn(f.work) }) }
 
 type fakeStore struct {
 	api.Store
@@ -125,6 +131,7 @@ type fakeGateway struct {
 	err     error
 	asked   []string
 	sources []gaff.SourceInfo
+	retry   func(context.Context) error // nil: err
 }
 
 func (g *fakeGateway) RetryNow(_ context.Context, id string) error {
@@ -132,7 +139,10 @@ func (g *fakeGateway) RetryNow(_ context.Context, id string) error {
 	return g.err
 }
 
-func (g *fakeGateway) Retry(_ context.Context, id string) ([]string, error) {
+func (g *fakeGateway) Retry(ctx context.Context, id string) ([]string, error) {
+	if g.retry != nil {
+		return nil, g.retry(ctx)
+	}
 	g.asked = append(g.asked, "retry "+id)
 	return []string{"dlv_1"}, g.err
 }
@@ -151,9 +161,13 @@ func (g *fakeGateway) Sources() []gaff.SourceInfo { return g.sources }
 
 func newFake(t *testing.T) *fake {
 	t.Helper()
-	f := &fake{store: &fakeStore{}, gateway: &fakeGateway{}, log: &strings.Builder{}}
+	f := &fake{
+		store: &fakeStore{}, gateway: &fakeGateway{}, log: &strings.Builder{}, work: context.Background(),
+		ready: func(context.Context) error { return nil },
+	}
 	f.handler = api.New(api.Options{
 		Store: f.store, Gateway: f.gateway, Authorizer: tokens{}, Log: slog.New(slog.NewTextHandler(f.log, nil)),
+		Ready: func(ctx context.Context) error { return f.ready(ctx) }, Background: f.background,
 	})
 	return f
 }

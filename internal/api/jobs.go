@@ -130,7 +130,7 @@ type registerInput struct {
 
 func (s *server) describeJobs(api huma.API) {
 	submit := operation(http.MethodPost, "/api/v1/jobs", "submit-job", "Submit work to a provider, with the webhook address filled in", Operator)
-	submit.DefaultStatus, submit.MaxBodyBytes, submit.BodyReadTimeout = http.StatusAccepted, maxJobBody, 30*time.Second
+	submit.DefaultStatus, submit.MaxBodyBytes, submit.BodyReadTimeout = http.StatusAccepted, takes(maxJobBody), 30*time.Second
 	huma.Register(api, submit, func(ctx context.Context, in *submitInput) (*submitOutput, error) {
 		if s.o.Jobs == nil {
 			return nil, s.failure(errNoJobs)
@@ -162,6 +162,7 @@ func (s *server) describeJobs(api huma.API) {
 		return &output[callbackSecrets]{callbackSecrets{s.o.Jobs.CallbackSecrets()}}, nil
 	})
 	put := operation(http.MethodPut, "/api/v1/jobs/{id}", "register-job", "Tell of work that your application submits by itself", Operator)
+	put.MaxBodyBytes = takes(pipeline.MaxMetadata + maxBody)
 	huma.Register(api, put, func(ctx context.Context, in *registerInput) (*output[jobDetail], error) {
 		if s.o.Jobs == nil {
 			return nil, s.failure(errNoJobs)

@@ -269,7 +269,7 @@ func (s *server) retryLog(w http.ResponseWriter, r *http.Request) {
 	var in retryRequest
 	text, err := io.ReadAll(r.Body)
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		fail(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody))
+		fail(http.StatusRequestEntityTooLarge, tooLarge(maxBody))
 		return
 	}
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -325,7 +326,7 @@ func (s *server) describeRuns(api huma.API) {
 			}), nil
 		})
 	start := operation(http.MethodPost, "/api/v1/runs", "start-run", "Start a run of a workflow", Operator)
-	start.DefaultStatus = http.StatusAccepted
+	start.DefaultStatus, start.MaxBodyBytes, start.BodyReadTimeout = http.StatusAccepted, takes(2*workflow.MaxInput), 30*time.Second
 	start.Description += " 200 where the idempotencyKey was used before."
 	huma.Register(api, start, func(ctx context.Context, in *startInput) (*startOutput, error) {
 		ws, err := s.workflows()

@@ -200,11 +200,14 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	welcome(out, local, admin.hint, code)
 	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources), "workflows", len(workflows))
 	console := consoleOptions(cfg, local, sources)
+	background, stopBackground := newBackground(ctx)
+	defer stopBackground()
 	ingest, proxy := gw.IngestHandler(), falProxy(cfg, log, ledger, queue, guard, gw.ClientAddress)
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
 		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg), Ready: st.Ready, Damaged: st.DamagedBodies,
 		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, OpenKey: reload.openKey, Media: files.api(), Version: console.Version,
+		Background: background,
 	})
 	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
 	console.Log, console.Workflows, console.Expected = log, engine, ledger.Expected
@@ -231,6 +234,17 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 func proxies(trusted []netip.Prefix) func(netip.Addr) bool {
 	return func(addr netip.Addr) bool {
 		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr.Unmap().WithZone("")) })
+	}
+}
+
+// newBackground returns what runs functions beside requests; stop ends and awaits them.
+func newBackground(ctx context.Context) (run func(func(context.Context)), stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	run = func(fn func(context.Context)) { running.Go(func() { fn(ctx) }) }
+	return run, func() {
+		cancel()
+		running.Wait()
 	}
 }
 

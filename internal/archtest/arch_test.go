@@ -26,11 +26,11 @@ type rule struct {
 var rules = []rule{
 	{
 		why:  "the root package is the vocabulary: it stands on leaves and the standard library only",
-		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id|payload|redact)$`,
+		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id|linger|payload|redact)$`,
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(blob|buildinfo|cel|id|inproc|mediafile|migrate|payload|safehttp|yamlfile)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(blob|buildinfo|cel|id|inproc|linger|mediafile|migrate|payload|safehttp|yamlfile)$`, deny: `^gaff(/|$)`,
 	},
 	{
 		why:  "verify and pipeline know the vocabulary only; callbacks are signed as receivers verify",

@@ -5,6 +5,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -66,25 +67,52 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, address)
 }
 
-// lazy makes something at its first use, and again after a failure.
+// lazy makes something at its first use, and again after a failure. One caller makes it, and
+// the others wait for that, each for as long as its context allows.
 type lazy[T any] struct {
 	mu   sync.Mutex
 	has  bool
 	v    T
+	busy chan struct{} // closed when the attempt that is under way has ended; nil if none is
 	make func(context.Context) (T, error)
 }
 
 func (l *lazy[T]) get(ctx context.Context) (v T, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.has {
-		return l.v, nil
+	for {
+		l.mu.Lock()
+		if l.has {
+			defer l.mu.Unlock()
+			return l.v, nil
+		}
+		busy := l.busy
+		if busy == nil {
+			l.busy = make(chan struct{})
+			l.mu.Unlock()
+			return l.fill(ctx)
+		}
+		l.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return v, context.Cause(ctx)
+		}
 	}
-	if l.v, err = l.make(ctx); err != nil {
-		return v, err
-	}
-	l.has = true
-	return l.v, nil
+}
+
+// fill makes it, for all who wait.
+func (l *lazy[T]) fill(ctx context.Context) (v T, err error) {
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err == nil {
+			l.v, l.has = v, true
+		}
+		close(l.busy)
+		l.busy = nil
+	}()
+	err = errors.New("connecting panicked") // unless it returns
+	v, err = l.make(ctx)
+	return v, err
 }
 
 // made returns what there is, for closing it.

@@ -111,15 +111,15 @@ func (f *eventFilter) values(now time.Time) (url.Values, error) {
 			v.Set(name, text)
 		}
 	}
-	for name, text := range map[string]string{"since": f.since, "until": f.until} {
-		if text == "" {
+	for _, end := range [...]struct{ name, text string }{{"since", f.since}, {"until", f.until}} {
+		if end.text == "" {
 			continue
 		}
-		t, err := parseWhen(text, now)
+		t, err := parseWhen(end.text, now)
 		if err != nil {
-			return nil, usagef("--%s %q %w", name, text, err)
+			return nil, usagef("--%s %q %w", end.name, end.text, err)
 		}
-		v.Set(name, t.UTC().Format(time.RFC3339Nano))
+		v.Set(end.name, t.UTC().Format(time.RFC3339Nano))
 	}
 	return v, nil
 }

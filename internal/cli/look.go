@@ -224,6 +224,9 @@ func (p *program) settingsCommand() *cobra.Command {
 	})
 }
 
+// healthTime is how long a gateway may take to say how it is: it does so within two seconds.
+const healthTime = 5 * time.Second
+
 func (p *program) healthCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -235,6 +238,8 @@ func (p *program) healthCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			ctx, cancel := context.WithTimeoutCause(ctx, healthTime, fmt.Errorf("no answer within %s", healthTime))
+			defer cancel()
 			raw, err := c.call(ctx, http.MethodGet, "/api/v1/health", nil, nil)
 			if err != nil {
 				return err
@@ -304,13 +309,13 @@ and drawn over time; what waits now; and which sources have been silent for long
 				return err
 			}
 			raw := map[string]json.RawMessage{}
-			for name, ask := range map[string]struct {
-				path  string
-				query url.Values
+			for _, ask := range [...]struct {
+				name, path string
+				query      url.Values
 			}{
-				"series": {"/api/v1/stats/series", given("range", span, "source", source)}, "now": {"/api/v1/stats", nil}, "silent": {"/api/v1/stats/silence", nil},
+				{"series", "/api/v1/stats/series", given("range", span, "source", source)}, {"now", "/api/v1/stats", nil}, {"silent", "/api/v1/stats/silence", nil},
 			} {
-				if raw[name], err = c.call(ctx, http.MethodGet, ask.path, ask.query, nil); err != nil {
+				if raw[ask.name], err = c.call(ctx, http.MethodGet, ask.path, ask.query, nil); err != nil {
 					return err
 				}
 			}

@@ -49,15 +49,15 @@ make a repetition of this very command harmless too.`,
 					request[name] = *value
 				}
 			}
-			for name, text := range map[string]string{"input": input, "metadata": metadata} {
-				if text == "" {
+			for _, field := range [...]struct{ name, text string }{{"input", input}, {"metadata", metadata}} {
+				if field.text == "" {
 					continue
 				}
-				raw, err := p.jobInput(name, text)
+				raw, err := p.jobInput(field.name, field.text)
 				if err != nil {
 					return err
 				}
-				request[name] = raw
+				request[field.name] = raw
 			}
 			c, err := p.dial()
 			if err != nil {

@@ -286,6 +286,23 @@ func (l *loader) set(s *setting, text, from string) {
 		return
 	}
 	l.c.origins[s.name] = from
+	if list, ok := s.field(l.c).(*[]Secret); ok && s.check == nil {
+		l.warnFragments(s.name, *list)
+	}
+}
+
+// A secret of fewer bytes than shortSecret beside one of at least longSecret is hardly meant.
+const shortSecret, longSecret = 8, 12
+
+// warnFragments finds secrets that look like parts of one that contains a comma.
+func (l *loader) warnFragments(name string, secrets []Secret) {
+	long := slices.ContainsFunc(secrets, func(s Secret) bool { return len(s) >= longSecret })
+	for i, secret := range secrets {
+		if long && len(secret) < shortSecret {
+			l.c.Warnings = append(l.c.Warnings, fmt.Sprintf("%s was split at its commas, and secret %d of %d is only %d bytes long; "+
+				`write a comma that belongs to a secret as \,`, name, i+1, len(secrets), len(secret)))
+		}
+	}
 }
 
 // readSmall reads a text file of bounded size.
@@ -567,9 +584,11 @@ func (l *loader) secrets(path string, n ast.Node, split bool) (secrets []Secret,
 		case !resolved:
 			ok = false
 		case split:
-			if assign(&secrets, one) != nil {
+			if err := assign(&secrets, one); err != nil {
+				l.fault(name, "", l.at(n), err.Error())
 				ok = false
 			}
+			l.warnFragments(name, secrets)
 		case strings.TrimSpace(one) == "":
 			l.fault(name, "", l.at(n), "is empty; an empty secret proves nothing: take it away or set it")
 			ok = false
@@ -819,11 +838,15 @@ func (s *Source) check(name string, fault func(key, value, problem string)) {
 		{"id", s.ID}, {"type", s.Type}, {"status", s.Status}, {"job", s.Job}, {"project", s.Project},
 	}
 	if e := s.Jobs; e != nil {
-		for key, list := range map[string]verify.Pointers{
-			"id": e.ID, "job": e.Job, "status": e.Status, "error": e.Error, "error_type": e.ErrorType, "output": e.Output, "project": e.Project, "user": e.User, "kind": e.Kind,
+		for _, field := range [...]struct {
+			key  string
+			list verify.Pointers
+		}{
+			{"id", e.ID}, {"job", e.Job}, {"status", e.Status}, {"error", e.Error}, {"error_type", e.ErrorType},
+			{"output", e.Output}, {"project", e.Project}, {"user", e.User}, {"kind", e.Kind},
 		} {
-			for _, p := range list {
-				pointers = append(pointers, struct{ key, value string }{"jobs." + key, p})
+			for _, p := range field.list {
+				pointers = append(pointers, struct{ key, value string }{"jobs." + field.key, p})
 			}
 		}
 		if len(e.ID)+len(e.Job) == 0 {

@@ -667,7 +667,11 @@ func assign(field any, text string) error {
 		*p = splitList(text)
 	case *[]Secret:
 		*p = nil
-		for _, item := range splitList(text) {
+		list, err := splitSecrets(text)
+		if err != nil {
+			return err
+		}
+		for _, item := range list {
 			*p = append(*p, Secret(item))
 		}
 	case *time.Duration:
@@ -718,6 +722,30 @@ func splitList(text string) []string {
 		}
 	}
 	return list
+}
+
+// splitSecrets takes secrets apart: at line breaks if there are any, with commas as a part of
+// each; else at commas, but those that are written as \,
+func splitSecrets(text string) ([]string, error) {
+	if strings.ContainsRune(text, '\n') {
+		var list []string
+		for line := range strings.SplitSeq(text, "\n") {
+			line = strings.TrimSpace(line)
+			if strings.HasSuffix(line, ",") {
+				return nil, errors.New("has several lines, one of which ends with a comma: write one secret a line, without commas between them")
+			}
+			if line != "" {
+				list = append(list, line)
+			}
+		}
+		return list, nil
+	}
+	const comma = "\x00" // no setting holds one
+	list := splitList(strings.ReplaceAll(text, `\,`, comma))
+	for i := range list {
+		list[i] = strings.ReplaceAll(list[i], comma, ",")
+	}
+	return list, nil
 }
 
 // ParseDuration is time.ParseDuration with days in front: 1d, 1d12h.

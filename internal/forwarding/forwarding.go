@@ -547,26 +547,19 @@ func (m *Manager) Test(ctx context.Context, name string) (*forward.Exchange, err
 
 // Merge applies a JSON merge patch (RFC 7396) to a spec.
 func Merge(s *forward.Spec, patch []byte) error {
-	var changes map[string]json.RawMessage
-	if err := json.Unmarshal(patch, &changes); err != nil {
+	changes, err := decode(patch)
+	if _, ok := changes.(map[string]any); err != nil || !ok {
 		return fmt.Errorf("%w: the body is no JSON object", gaff.ErrInvalid)
 	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(text, &all); err != nil {
+	all, err := decode(text)
+	if err != nil {
 		return err
 	}
-	for name, value := range changes {
-		if string(bytes.TrimSpace(value)) == "null" {
-			delete(all, name)
-		} else {
-			all[name] = value
-		}
-	}
-	if text, err = json.Marshal(all); err != nil {
+	if text, err = json.Marshal(mergePatch(all, changes)); err != nil {
 		return err
 	}
 	next, err := ReadSpec(text)
@@ -574,6 +567,39 @@ func Merge(s *forward.Spec, patch []byte) error {
 		*s = next
 	}
 	return err
+}
+
+// decode reads one JSON value, with numbers as they were written.
+func decode(text []byte) (v any, err error) {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	if err := dec.Decode(&v); err != nil {
+		return nil, err
+	}
+	if dec.More() {
+		return nil, errors.New("more than one JSON value")
+	}
+	return v, nil
+}
+
+// mergePatch is the function of RFC 7396, section 2. It changes target.
+func mergePatch(target, patch any) any {
+	changes, ok := patch.(map[string]any)
+	if !ok {
+		return patch
+	}
+	into, ok := target.(map[string]any)
+	if !ok {
+		into = map[string]any{}
+	}
+	for name, change := range changes {
+		if change == nil {
+			delete(into, name)
+		} else {
+			into[name] = mergePatch(into[name], change)
+		}
+	}
+	return into
 }
 
 // ReadSpec reads a spec strictly: a field that is not known is an error.

@@ -66,6 +66,12 @@ func openStore(t *testing.T, path string) *sqlite.Store {
 // newNode starts a gateway; stop ends it before its store is closed.
 func newNode(t *testing.T, st *sqlite.Store, configured ...forward.Spec) *node {
 	t.Helper()
+	return newNodeOver(t, st, st, configured...)
+}
+
+// newNodeOver is newNode with a store of its own for the manager.
+func newNodeOver(t *testing.T, st *sqlite.Store, of forwarding.Store, configured ...forward.Spec) *node {
+	t.Helper()
 	n := &node{t: t, st: st, status: 200}
 	log := slog.New(slog.DiscardHandler)
 	var err error
@@ -73,7 +79,7 @@ func newNode(t *testing.T, st *sqlite.Store, configured ...forward.Spec) *node {
 		t.Fatal(err)
 	}
 	n.Manager = forwarding.New(forwarding.Options{
-		Store: st, Gateway: n.gw, Log: log, Configured: configured, Client: &http.Client{Transport: n}, Lookup: forward.NewLookup(st),
+		Store: of, Gateway: n.gw, Log: log, Configured: configured, Client: &http.Client{Transport: n}, Lookup: forward.NewLookup(st),
 	})
 	if err := n.Load(context.Background()); err != nil {
 		t.Fatal(err)
@@ -483,6 +489,45 @@ func TestListen(t *testing.T) {
 			if err := bad(); !errors.Is(err, gaff.ErrInvalid) {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+	})
+}
+
+// slow is a store whose commits of attempts take a second.
+type slow struct{ *sqlite.Store }
+
+func (s slow) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error {
+	time.Sleep(time.Second)
+	return s.Store.Finish(ctx, l, o)
+}
+
+// Leases that run out together are ended together, not one commit after the other.
+func TestLeasesExpireSideBySide(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, st := t.Context(), openStore(t, filepath.Join(t.TempDir(), "gaff.db"))
+		n := newNodeOver(t, st, slow{st})
+		must(n.Create(ctx, forward.Spec{Name: "worker", Kind: forward.KindPull}))(t)
+		const count = 200
+		for i := range count {
+			n.emit("shop", fmt.Sprint("t", i))
+		}
+		pulled := 0
+		for pulled < count {
+			pulled += len(must(n.Pull(ctx, "worker", forwarding.MaxPull, time.Minute, 30*time.Second))(t))
+		}
+		time.Sleep(40 * time.Second)
+		counts := must(st.LaneCounts(ctx, "worker"))(t)
+		again := 0
+		for again < count {
+			got := len(must(n.Pull(ctx, "worker", forwarding.MaxPull, 0, 30*time.Second))(t))
+			if got == 0 {
+				break
+			}
+			again += got
+		}
+		if again != count {
+			t.Errorf("%d of %d deliveries are due again ten seconds after their leases ran out (%+v)", again, count, counts)
 		}
 	})
 }

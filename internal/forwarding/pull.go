@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -341,7 +342,11 @@ func (m *Manager) each(ctx context.Context, tokens []string, f func(gaff.Lease, 
 	return ended
 }
 
-// expire ends the leases that ran out: the try is lost, and the delivery due again.
+// expireAtOnce is how many leases expire ends at the same time: enough to share commits.
+const expireAtOnce = 256
+
+// expire ends the leases that ran out: the attempt is lost, and the delivery due again. They
+// are ended side by side, so that they share commits and the manager's other work goes on.
 func (m *Manager) expire(ctx context.Context, now time.Time) {
 	m.pull.mu.Lock()
 	var out []string
@@ -351,15 +356,23 @@ func (m *Manager) expire(ctx context.Context, now time.Time) {
 		}
 	}
 	m.pull.mu.Unlock()
-	for _, text := range out {
-		h := m.pull.take(text)
-		if h == nil {
-			continue
+	for part := range slices.Chunk(out, expireAtOnce) {
+		var ending sync.WaitGroup
+		for _, text := range part {
+			ending.Go(func() { m.expireOne(ctx, text) })
 		}
-		err := m.failed(ctx, h.work.Lease, &h.work.Delivery, gaff.AttemptLost, "the lease ran out before it was acknowledged", 0, false)
-		if err != nil && !errors.Is(err, gaff.ErrLeaseLost) && !errors.Is(err, gaff.ErrStopped) {
-			m.o.Log.Error("end a lease", "delivery", h.work.Delivery.ID, "error", err)
-			m.pull.add(text, h) // tried again
-		}
+		ending.Wait()
+	}
+}
+
+func (m *Manager) expireOne(ctx context.Context, text string) {
+	h := m.pull.take(text)
+	if h == nil {
+		return
+	}
+	err := m.failed(ctx, h.work.Lease, &h.work.Delivery, gaff.AttemptLost, "the lease ran out before it was acknowledged", 0, false)
+	if err != nil && !errors.Is(err, gaff.ErrLeaseLost) && !errors.Is(err, gaff.ErrStopped) {
+		m.o.Log.Error("end a lease", "delivery", h.work.Delivery.ID, "error", err)
+		m.pull.add(text, h) // ended later
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"gaff"
 	"gaff/internal/connlimit"
+	"gaff/internal/linger"
 )
 
 // Options of a server. Ingest and API are required.
@@ -102,13 +103,11 @@ func Handler(o Options) http.Handler {
 	if o.Console != nil {
 		mux.Handle("/", o.Console)
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	others := linger.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path
 		switch {
 		case p == managePath || p == managePath+"/":
 			o.API.ServeHTTP(w, r)
-		case receiving(p):
-			o.Ingest.ServeHTTP(w, r)
 		case !clean(p):
 			// The mux would redirect, and a sender takes a redirect for a failure it must
 			// not come back from.
@@ -118,6 +117,14 @@ func Handler(o Options) http.Handler {
 		default:
 			mux.ServeHTTP(w, r)
 		}
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := r.URL.Path
+		if receiving(p) && p != managePath && p != managePath+"/" {
+			o.Ingest.ServeHTTP(w, r) // which lingers by itself
+			return
+		}
+		others.ServeHTTP(w, r)
 	})
 }
 

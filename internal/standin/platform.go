@@ -28,12 +28,15 @@ func (f *Fal) requests(w http.ResponseWriter, r *http.Request) {
 	for _, list := range q["endpoint_id"] {
 		models = append(models, strings.Split(list, ",")...)
 	}
-	for name, bad := range map[string]bool{
-		"endpoint_id": len(models) == 0 || len(models) > 50, "limit": lerr != nil || limit < 1 || limit > 100,
-		"cursor": cerr != nil || perr != nil || page < 1, "start": serr != nil, "end": uerr != nil,
+	for _, param := range [...]struct {
+		name string
+		bad  bool
+	}{
+		{"endpoint_id", len(models) == 0 || len(models) > 50}, {"limit", lerr != nil || limit < 1 || limit > 100},
+		{"cursor", cerr != nil || perr != nil || page < 1}, {"start", serr != nil}, {"end", uerr != nil},
 	} {
-		if bad {
-			writeJSON(w, http.StatusBadRequest, map[string]any{"error": map[string]any{"type": "validation_error", "message": "Invalid " + name}})
+		if param.bad {
+			writeJSON(w, http.StatusBadRequest, map[string]any{"error": map[string]any{"type": "validation_error", "message": "Invalid " + param.name}})
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
@@ -220,9 +221,11 @@ func (c *console) audit(q *request) (templ.Component, error) {
 
 // targetLink is the page of what an audit entry is about; empty if it has none.
 func targetLink(target string) templ.SafeURL {
-	for prefix, folder := range map[string]string{"evt_": "events", "job_": "jobs", "med_": "media", "rej_": "rejections"} {
-		if len(target) > len(prefix) && target[:len(prefix)] == prefix {
-			return link(folder, target)
+	for _, kind := range [...]struct{ prefix, folder string }{
+		{"evt_", "events"}, {"job_", "jobs"}, {"med_", "media"}, {"rej_", "rejections"},
+	} {
+		if len(target) > len(kind.prefix) && strings.HasPrefix(target, kind.prefix) {
+			return link(kind.folder, target)
 		}
 	}
 	return ""
