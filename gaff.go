@@ -138,8 +138,8 @@ type State int
 const (
 	// StatePending: waiting for a worker, no try has failed yet.
 	StatePending State = iota
-	// StateRunning: a worker holds a lease on it (only ever stored where several
-	// nodes share one database).
+	// StateRunning: a worker has claimed it, and runs it or is about to. It is never stored,
+	// but read from the claims; Pending and Retrying are those that nobody has claimed.
 	StateRunning
 	// StateRetrying: a try failed, the next one is due at RunAt.
 	StateRetrying

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -58,4 +59,16 @@ func (h *held) len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.leases)
+}
+
+// json lists what is held, as pairs of an event's number and a delivery's.
+func (h *held) json() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	pairs := make([][2]int64, 0, len(h.leases))
+	for key := range h.leases {
+		pairs = append(pairs, [2]int64{key.seq, int64(key.n)})
+	}
+	text, _ := json.Marshal(pairs) // numbers: never fails
+	return string(text)
 }

@@ -86,7 +86,7 @@ func (t *tx) supersedeWaiting(lane, key string) error {
 		if err := rows.Scan(&l.Event, &l.Delivery, &state, &l.Attempt, &l.Source, &received, &leased); err != nil {
 			return err
 		}
-		if t.w.held.has(deliveryKey{l.Event, l.Delivery}) || leased > micros(t.now) || state == gaff.StateRunning || state.Done() {
+		if t.w.held.has(deliveryKey{l.Event, l.Delivery}) || leased > micros(t.now) || state.Done() {
 			continue
 		}
 		l.EventID = id.OfEvent(fromMicros(received), l.Event)

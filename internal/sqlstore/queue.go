@@ -540,7 +540,7 @@ func (s *Store) CancelLane(ctx context.Context, lane, why string, limit int) (n 
 }
 
 const deliveryColumns = `d.seq, d.n, d.handler, d.lane, d.state, d.attempts, d.max_attempts, d.run_at, d.claim, d.error,
-	d.created_at, d.updated_at, d.finished_at, d.replaced, d.okey, d.ordering, d.held`
+	d.created_at, d.updated_at, d.finished_at, d.replaced, d.okey, d.ordering, d.held, coalesce(d.leased_until, 0)`
 
 // deliveryScan holds deliveryColumns.
 type deliveryScan struct {
@@ -558,13 +558,14 @@ type deliveryScan struct {
 	key                   string
 	order                 gaff.Order
 	held                  int
+	leasedUntil           int64 // 0 where claims are not stored
 }
 
 func (sc *deliveryScan) columns() []any {
 	return []any{
 		&sc.seq, &sc.n, &sc.handler, &sc.lane, &sc.state, &sc.attempts, &sc.maxAttempts, &sc.runAt, &sc.claim, &sc.error,
 		&sc.createdAt, &sc.updatedAt, &sc.finishedAt, &sc.replaced,
-		&sc.key, &sc.order, &sc.held,
+		&sc.key, &sc.order, &sc.held, &sc.leasedUntil,
 	}
 }
 

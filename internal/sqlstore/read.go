@@ -193,7 +193,7 @@ func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, e
 		return nil, err
 	}
 	for _, ds := range scans {
-		d.Deliveries = append(d.Deliveries, ds.delivery(&d.Log.Event))
+		d.Deliveries = append(d.Deliveries, s.shown(&ds, &d.Log.Event))
 	}
 	if d.Attempts, err = attempts(ctx, tx, `a.seq = $1`, sc.seq); err != nil {
 		return nil, err
@@ -701,7 +701,7 @@ func (s *Store) delivery(ctx context.Context, deliveryID string) (*gaff.Delivery
 	if !ok || !known {
 		return nil, nil, missing("delivery", deliveryID)
 	}
-	ds, err := collect(ctx, s.read, scanListed, `select `+listedColumns+` from delivery d join event e on e.seq = d.seq
+	ds, err := collect(ctx, s.read, s.scanListed, `select `+listedColumns+` from delivery d join event e on e.seq = d.seq
 		where d.seq = $1 and d.n = $2`, seq, n)
 	if err != nil {
 		return nil, nil, err
@@ -722,13 +722,35 @@ type listedDelivery struct {
 	d   gaff.Delivery
 }
 
-func scanListed(rows *sql.Rows) (listedDelivery, error) {
+func (s *Store) scanListed(rows *sql.Rows) (listedDelivery, error) {
 	var sc deliveryScan
 	var ev gaff.Event
 	var at int64
 	err := rows.Scan(append(sc.columns(), &at, &ev.Source, &ev.Type, &ev.WebhookID)...)
 	ev.ID = id.OfEvent(fromMicros(at), sc.seq)
-	return listedDelivery{sc.seq, sc.n, sc.delivery(&ev)}, err
+	return listedDelivery{sc.seq, sc.n, s.shown(&sc, &ev)}, err
+}
+
+// shown is a delivery as readers see it: running while a worker has claimed it.
+func (s *Store) shown(sc *deliveryScan, ev *gaff.Event) gaff.Delivery {
+	d := sc.delivery(ev)
+	claimed := sc.leasedUntil > micros(time.Now())
+	if s.opt.Shared == nil {
+		claimed = s.w.held.has(deliveryKey{sc.seq, sc.n})
+	}
+	if claimed && !d.State.Done() {
+		d.State = gaff.StateRunning
+	}
+	return d
+}
+
+// claimed is the condition that a worker has claimed a delivery that is not done, and its
+// argument.
+func (s *Store) claimed() (condition string, arg any) {
+	if s.opt.Shared != nil {
+		return "coalesce(d.leased_until, 0) > ?", micros(time.Now())
+	}
+	return "(d.seq, d.n) in (select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(?))", s.w.held.json()
 }
 
 // Deliveries returns a page of deliveries, newest event first.
@@ -769,7 +791,15 @@ func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page g
 		w.add("d.handler = ?", f.Handler)
 	}
 	if f.State != nil {
-		w.add("d.state = ?", int64(*f.State))
+		claimed, arg := s.claimed()
+		switch {
+		case *f.State == gaff.StateRunning:
+			w.add(claimed, arg)
+		case !f.State.Done():
+			w.add("d.state = ? and not "+claimed, int64(*f.State), arg)
+		default:
+			w.add("d.state = ?", int64(*f.State))
+		}
 		switch {
 		case *f.State > gaff.StateSucceeded:
 			w.add("d.state > 3") // names the partial index
@@ -780,7 +810,7 @@ func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page g
 			order = "+d.seq"
 		}
 	}
-	ds, err := collect(ctx, s.read, scanListed, `select `+listedColumns+` from delivery d join event e on e.seq = d.seq`+
+	ds, err := collect(ctx, s.read, s.scanListed, `select `+listedColumns+` from delivery d join event e on e.seq = d.seq`+
 		w.String()+` order by `+order+` desc, d.n desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, err

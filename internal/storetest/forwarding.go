@@ -128,7 +128,7 @@ func testOrderLatest(s *suite) {
 	_, work := s.claimLane(1)
 	two, three := s.ordered("k", gaff.OrderLatest), s.ordered("k", gaff.OrderLatest)
 	other := s.ordered("j", gaff.OrderLatest)
-	s.equal("while the first is in work", s.states(one.ID, two.ID, three.ID, other.ID), []string{"pending", "succeeded", "held", "pending"})
+	s.equal("while the first is in work", s.states(one.ID, two.ID, three.ID, other.ID), []string{"running", "succeeded", "held", "pending"})
 	d := s.detail(two.ID)
 	if d.Status != gaff.StatusSuccess || len(d.Attempts) != 1 || d.Attempts[0].Outcome != gaff.AttemptSuperseded {
 		s.Errorf("left out: %s, %+v", d.Status, d.Attempts)

@@ -1163,6 +1163,7 @@ func testLogs(s *suite) {
 
 func testDeliveryLists(s *suite) {
 	var want []string
+	var last gaff.Work
 	for i := range 8 {
 		rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(func(ev *gaff.Event) {
 			ev.Source = []string{"a", "b"}[i%2]
@@ -1170,6 +1171,7 @@ func testDeliveryLists(s *suite) {
 		s.must(err)
 		s.must(s.finish(rc.Work[0], []gaff.State{gaff.StateDead, gaff.StateSucceeded}[i%2], "x"))
 		want = append(want, rc.Work[0].Delivery.ID, rc.Work[1].Delivery.ID)
+		last = rc.Work[1]
 	}
 	list := func(f gaff.DeliveryFilter) (ids []string) {
 		for _, d := range pages(s, func(c gaff.Cursor) (gaff.Page[gaff.Delivery], error) {
@@ -1194,10 +1196,24 @@ func testDeliveryLists(s *suite) {
 			s.Errorf("%s: %d, want %d", what, len(got), c.n)
 		}
 	}
-	// Taken ones show as running where that is stored.
-	if got := len(list(gaff.DeliveryFilter{State: &pending})); got != 8 && got != 0 {
-		s.Errorf("%d pending", got)
+	running := gaff.StateRunning
+	count := func(what string, state *gaff.State, want int) {
+		for _, d := range pages(s, func(c gaff.Cursor) (gaff.Page[gaff.Delivery], error) {
+			return s.st.Deliveries(s.ctx, gaff.DeliveryFilter{State: state, Cursor: c})
+		}) {
+			if want--; d.State != *state {
+				s.Errorf("%s: %s is shown as %s, want %s", what, d.ID, d.State, *state)
+			}
+		}
+		if want != 0 {
+			s.Errorf("%s: %d deliveries are missing", what, want)
+		}
 	}
+	count("claimed ones are running", &running, 8)
+	count("claimed ones are not pending", &pending, 0)
+	s.must(s.st.Release(s.ctx, []gaff.Lease{last.Lease}))
+	count("one was given back", &running, 7)
+	count("one was given back", &pending, 1)
 	d, attempts, err := s.st.Delivery(s.ctx, want[1])
 	s.must(err)
 	if d.ID != want[1] || d.Handler != "h" || d.Source != "b" || len(attempts) != 1 || attempts[0].DeliveryID != want[1] {
