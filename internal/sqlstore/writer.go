@@ -454,8 +454,12 @@ func (x *session) connect(ctx context.Context) (err error) {
 	if x.conn != nil {
 		return nil
 	}
-	if time.Since(x.failedAt) < reconnectEvery {
-		return x.failure
+	if pause := reconnectEvery - time.Since(x.failedAt); pause > 0 {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", gaff.ErrUnavailable, context.Cause(ctx))
+		}
 	}
 	conn, err := x.w.shared.Connect(ctx)
 	if err == nil && x.shard == 0 {
