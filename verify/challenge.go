@@ -218,7 +218,7 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 		c.Method = http.MethodPost
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost:
 	default:
-		f.add(path+".method", "%q is not known; one of GET, HEAD, OPTIONS, POST is wanted", c.Method)
+		f.oneOf(path+".method", c.Method, "GET, HEAD, OPTIONS, POST")
 	}
 	if c.Method == http.MethodPost && len(c.Match) == 0 {
 		f.add(path+".match", "missing; a POST without it would answer every webhook")
@@ -284,12 +284,12 @@ func (c *challenge) check(s Scheme, o HandshakeOptions, path string, set *pointe
 func (c *challenge) checkHMAC(s Scheme, o HandshakeOptions, path string, f *faults) {
 	a, ok := findAlgorithm(c.HMAC.Algorithm)
 	if !ok || !a.mac {
-		f.add(path+".hmac.algorithm", "%q is not known; one of hmac-sha1, hmac-sha256, hmac-sha512 is wanted", c.HMAC.Algorithm)
+		f.oneOf(path+".hmac.algorithm", c.HMAC.Algorithm, "hmac-sha1, hmac-sha256, hmac-sha512")
 	} else if len(o.Secrets) > 0 {
 		c.keys = newSecretKeys(Options{Secrets: o.Secrets}, s.Key, a, f)
 	}
 	if !slices.Contains([]string{"hex", "hex-upper", "base64", "base64url"}, c.HMAC.Encoding) {
-		f.add(path+".hmac.encoding", "%q is not known; one of hex, hex-upper, base64, base64url is wanted", c.HMAC.Encoding)
+		f.oneOf(path+".hmac.encoding", c.HMAC.Encoding, "hex, hex-upper, base64, base64url")
 	}
 	if c.Method == http.MethodPost && !c.Signed {
 		f.add(path+".signed", "an HMAC for anyone who asks is a signature for anyone: only of signed calls, or of a GET")

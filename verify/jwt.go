@@ -65,7 +65,7 @@ func newJWT(s Scheme, o Options, f *faults) *jsonToken {
 	var shared, public bool
 	for i, alg := range s.Algs {
 		if _, ok := jwtAlgs[alg]; !ok {
-			f.add(fmt.Sprintf("algs[%d]", i), "%q is not known; one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA is wanted", alg)
+			f.oneOf(fmt.Sprintf("algs[%d]", i), alg, "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA")
 		}
 		if strings.HasPrefix(alg, "HS") {
 			shared = true
@@ -110,10 +110,10 @@ func newJWT(s Scheme, o Options, f *faults) *jsonToken {
 			f.add("body_hash.claim", "missing; the claim with the body's hash, or its text, is wanted")
 		}
 		if !slices.Contains([]string{"hex", "base64", "base64url", textBody}, h.Encoding) {
-			f.add("body_hash.encoding", "%q is not known; one of hex, base64, base64url, text is wanted", h.Encoding)
+			f.oneOf("body_hash.encoding", h.Encoding, "hex, base64, base64url, text")
 		}
 		if _, ok := bodyHashes[h.Algorithm]; !ok && h.Algorithm != "" {
-			f.add("body_hash.algorithm", "%q is not known; one of sha256, sha384, sha512 is wanted", h.Algorithm)
+			f.oneOf("body_hash.algorithm", h.Algorithm, "sha256, sha384, sha512")
 		}
 		if h.Algorithm != "" && h.Encoding == textBody {
 			f.add("body_hash.algorithm", "not used with encoding: text; remove it")

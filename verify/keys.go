@@ -321,7 +321,7 @@ func newSecretKeys(o Options, format KeyFormat, a algorithm, f *faults) secretKe
 	path := "key"
 	for p := &format; p != nil; p = p.Or {
 		if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd", "sha1"}, p.Decode) {
-			f.add(path+".decode", "%q is not known; one of utf8, base64, hex, utf8-nfkd, sha1 is wanted", p.Decode)
+			f.oneOf(path+".decode", p.Decode, "utf8, base64, hex, utf8-nfkd, sha1")
 			return nil
 		}
 		path += ".or"
@@ -379,7 +379,7 @@ var keyKinds = map[string]string{
 func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.PublicKey) bool, f *faults) ([]publicKey, *JWKS) {
 	fetched := format.Source == "jwks" || format.Source == "jwks-by-kid"
 	if _, ok := keyKinds[format.Source]; !ok && !fetched {
-		f.add("key.source", "%q is not known; one of jwks, jwks-by-kid, hex, base64, spki_base64, spki_pem is wanted", format.Source)
+		f.oneOf("key.source", format.Source, "jwks, jwks-by-kid, hex, base64, spki_base64, spki_pem")
 		return nil, nil
 	}
 	var keys []Key

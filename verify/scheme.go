@@ -395,6 +395,15 @@ func (f *faults) add(path, format string, args ...any) {
 	*f = append(*f, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
 }
 
+// oneOf reports that value, at path, is missing or not among those that are wanted.
+func (f *faults) oneOf(path, value, wanted string) {
+	if value == "" {
+		f.add(path, "missing; one of %s is wanted", wanted)
+		return
+	}
+	f.add(path, "%q is not known; one of %s is wanted", value, wanted)
+}
+
 func (f faults) err() error { return errors.Join(f...) }
 
 func (t *Tolerance) check(path string, f *faults) {

@@ -39,7 +39,7 @@ func newCode(s Scheme, o Options, f *faults) checker {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	f.add("name", "%q is not known; one of %s is wanted", s.Name, strings.Join(names, ", "))
+	f.oneOf("name", s.Name, strings.Join(names, ", "))
 	return nil
 }
 

@@ -199,11 +199,11 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 		for i, a := range algorithms {
 			names[i] = a.name
 		}
-		f.add("algorithm", "%q is not known; one of %s is wanted", s.Algorithm, strings.Join(names, ", "))
+		f.oneOf("algorithm", s.Algorithm, strings.Join(names, ", "))
 	}
 	v.alg = alg
 	if !slices.Contains([]string{"hex", "hex-upper", "base64", "base64url"}, s.Encoding) {
-		f.add("encoding", "%q is not known; one of hex, hex-upper, base64, base64url is wanted", s.Encoding)
+		f.oneOf("encoding", s.Encoding, "hex, hex-upper, base64, base64url")
 	}
 	before := len(*f)
 	v.tmpl = parseTemplate(s.Signed, "signed", o.Settings, &v.set, f)
@@ -279,7 +279,7 @@ func (v *signature) newPlaces(f *faults) {
 		case "positional":
 			w.ItemSep = cmp.Or(w.ItemSep, ",")
 		default:
-			f.add(path+".format", "%q is not known; one of raw, prefixed, kv, list, tagged, positional is wanted", s.Format)
+			f.oneOf(path+".format", s.Format, "raw, prefixed, kv, list, tagged, positional")
 		}
 		v.places = append(v.places, w)
 	}
@@ -298,7 +298,7 @@ func (v *signature) newTime(f *faults) {
 	}
 	v.ts = t
 	if !slices.Contains([]string{"", "s", "ms", "rfc3339", "http-date"}, t.Unit) {
-		f.add("timestamp.unit", "%q is not known; one of s, ms, rfc3339, http-date is wanted", t.Unit)
+		f.oneOf("timestamp.unit", t.Unit, "s, ms, rfc3339, http-date")
 	}
 	if t.In != "signature" {
 		if t.Key != "" {

@@ -293,7 +293,7 @@ func newPlace(l *Location, path string, set *pointers, f *faults) place {
 	case "":
 		f.add(path+".in", "missing; one of header, json, form, query, body, member is wanted")
 	default:
-		f.add(path+".in", "%q is not known; one of header, json, form, query, body, member is wanted", l.In)
+		f.oneOf(path+".in", l.In, "header, json, form, query, body, member")
 	}
 	if l.Or != nil {
 		or := newPlace(l.Or, path+".or", set, f)

@@ -136,7 +136,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	// fail before it does anything.
 	ln, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w; is another program using the port? Set GAFF_ADDR or --addr", cfg.Addr, err)
+		return listenError(cfg.Addr, err, "GAFF_ADDR or --addr")
 	}
 	local := localURL(ln.Addr())
 	base := cmp.Or(cfg.BaseURL, local)

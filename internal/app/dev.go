@@ -196,7 +196,7 @@ func devAddress(cfg *config.Config, addr string) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w; is another program using the port? Set --addr", wanted, err)
+			return listenError(wanted, err, "--addr")
 		}
 		host, _, err := net.SplitHostPort(wanted)
 		cfg.Addr = net.JoinHostPort(host, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))

@@ -211,7 +211,7 @@ func arguments(least, most int, names string) cobra.PositionalArgs {
 		case most >= 0 && len(args) > most && names == "":
 			return usagef("%s takes no argument; %q is one", cmd.CommandPath(), args[0])
 		case most >= 0 && len(args) > most:
-			return usagef("%s takes %s; %q is too much", cmd.CommandPath(), names, args[most])
+			return usagef("%s takes %s; unexpected argument %q", cmd.CommandPath(), names, args[most])
 		}
 		return nil
 	}

@@ -62,7 +62,7 @@ func (p *program) clientFlags(cmd *cobra.Command) {
 func (p *program) locate(cfg *config.Config) (base string) {
 	switch {
 	case p.url != "":
-		return strings.TrimRight(p.url, "/")
+		return withScheme(strings.TrimRight(p.url, "/"))
 	case cfg.ClientURL != "":
 		return cfg.ClientURL
 	}
@@ -100,8 +100,7 @@ func (p *program) dial() (*client, error) {
 	}
 	c := &client{base: p.locate(cfg), token: p.token, http: p.http}
 	if c.base == "" {
-		return nil, fmt.Errorf("no gateway found: %s is not there. Start one (gaff serve), name its data folder (--data-dir), or set GAFF_URL and GAFF_TOKEN",
-			filepath.Join(cfg.DataDir, urlFile))
+		return nil, noGateway(cfg, "GAFF_URL and GAFF_TOKEN")
 	}
 	u, err := url.Parse(c.base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -122,6 +121,25 @@ func (p *program) dial() (*client, error) {
 	return c, nil
 }
 
+// noGateway says that no gateway was found, and names the settings by which one is.
+func noGateway(cfg *config.Config, settings string) error {
+	return fmt.Errorf("no gateway found: %s is not there. Start one (gaff serve), name its data folder (--data-dir), or set %s",
+		filepath.Join(cfg.DataDir, urlFile), settings)
+}
+
+// withScheme adds http:// to a host and port of this machine. What is sent to other machines,
+// tokens among it, is not to go unencrypted because a scheme was forgotten.
+func withScheme(address string) string {
+	if strings.Contains(address, "://") {
+		return address
+	}
+	u, err := url.Parse("http://" + address)
+	if err != nil || !isLoopback(u.Hostname()) {
+		return address
+	}
+	return "http://" + address
+}
+
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
@@ -136,7 +154,8 @@ type apiError struct {
 func (e *apiError) Error() string {
 	text := fmt.Sprintf("the gateway answered %d", e.status)
 	for _, part := range []string{e.title, e.detail} {
-		if part != "" {
+		// The status's own text says nothing that the number and the detail do not.
+		if part != "" && (e.detail == "" || part != http.StatusText(e.status)) {
 			text += ": " + cut(part, 500)
 		}
 	}

@@ -74,6 +74,7 @@ which have no request, are posted as JSON envelopes.`,
 
 func (p *program) listen(ctx context.Context, o listenOptions) error {
 	if o.forward != "" {
+		o.forward = withScheme(o.forward)
 		u, err := url.Parse(o.forward)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return usagef("--forward %q is no address; write one like http://localhost:3001", o.forward)

@@ -142,7 +142,7 @@ func (p *program) send(ctx context.Context, name string, o sendOptions) error {
 	if err != nil {
 		return err
 	}
-	target := o.to
+	target := withScheme(o.to)
 	if target == "" {
 		if base := p.locate(cfg); base != "" {
 			target = base + "/api/v1/webhooks/" + url.PathEscape(name)
@@ -150,8 +150,9 @@ func (p *program) send(ctx context.Context, name string, o sendOptions) error {
 			target = src.Address
 		}
 	}
-	if target == "" {
-		return fmt.Errorf("it is not known where %s receives: start gaff serve, or say --to http://…/api/v1/webhooks/%s", name, name)
+	// Without a public base URL the source's address is a path.
+	if o.to == "" && !strings.Contains(target, "://") {
+		return noGateway(cfg, "GAFF_URL or --to")
 	}
 	if u, err := url.Parse(target); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return usagef("%q is no address; write one like http://127.0.0.1:3000/api/v1/webhooks/%s", target, name)

@@ -582,9 +582,11 @@ are checked. Exit code 1 if one has a fault.`,
 			for _, file := range files {
 				c, err := p.readWorkflow(file)
 				r := result{File: file, Faults: []workflow.Fault{}}
+				unread := false
 				if faults, ok := errors.AsType[workflow.Faults](err); ok {
 					r.Faults = faults
 				} else if err != nil {
+					unread = true
 					r.Faults = append(r.Faults, workflow.Fault{File: file, Problem: err.Error()})
 				} else {
 					r.Name = c.Name
@@ -595,6 +597,8 @@ are checked. Exit code 1 if one has a fault.`,
 					if err := writeJSON(p.Stdout, r); err != nil {
 						return err
 					}
+				case unread:
+					fmt.Fprintln(p.Stderr, "gaff: "+cleanLines(err.Error()))
 				case err != nil:
 					fmt.Fprintln(p.Stderr, cleanLines(err.Error()))
 				default:

@@ -406,14 +406,30 @@ func TestBrokenFiles(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	t.Parallel()
-	dir := folder(t, map[string]string{"gaff.yml": "", ".env": "GAFF_WHATEVER=1"})
-	c := load(t, LoadOptions{Dir: dir, Environ: []string{"GAFF_DATADIR=/x", "GAFF_TOKEN=t", "GAFF_TEST_POSTGRES_URL=x", "OTHER=1", "GAFF_ADDR_FILE=x"}})
+	dir := folder(t, map[string]string{"gaff.yml": "", ".env": "GAFF_WHATEVER=1\nFAL_WEBHOOK_SECRT=x\nWEBHOOKS_SECRET=x\nSOMEONE_ELSES=x"})
+	c := load(t, LoadOptions{Dir: dir, Environ: []string{"GAFF_DATADIR=/x", "GAFF_TOKEN=t", "GAFF_TEST_POSTGRES_URL=x", "OTHER=1", "FAL_KEYS=x", "GAFF_ADDR_FILE=x"}})
 	want := []string{
+		"FAL_WEBHOOK_SECRT is no setting and was not read; did you mean FAL_WEBHOOK_SECRET?",
 		"GAFF_ADDR_FILE is no setting and was not read",
 		"GAFF_DATADIR is no setting and was not read; did you mean GAFF_DATA_DIR?",
 		"GAFF_WHATEVER is no setting and was not read",
+		"WEBHOOKS_SECRET is no setting and was not read; did you mean WEBHOOK_SECRET?",
 		"gaff.yml was not read; rename it gaff.yaml",
 	}
+	if diff := cmp.Diff(want, c.Warnings); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWarningsNameUnreachableDestinations(t *testing.T) {
+	t.Parallel()
+	const yaml = "destinations: {app: {url: 'http://localhost:1'}, lan: {url: 'https://10.0.0.7/x'}, public: {url: 'https://example.com/x'}, six: {url: 'http://[::1]:1/'}}\n"
+	dir := folder(t, map[string]string{"gaff.yaml": yaml})
+	want := []string{
+		"destination app: gaff serve delivers nothing to it: 127.0.0.1 is no public address; GAFF_ALLOW_ADDRESSES can allow it",
+		"destination six: gaff serve delivers nothing to it: ::1 is no public address; GAFF_ALLOW_ADDRESSES can allow it",
+	}
+	c := load(t, LoadOptions{Dir: dir, Environ: []string{"GAFF_ALLOW_ADDRESSES=10.0.0.0/8"}})
 	if diff := cmp.Diff(want, c.Warnings); diff != "" {
 		t.Error(diff)
 	}

@@ -2,7 +2,10 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +16,7 @@ import (
 
 	"gaff/forward"
 	"gaff/internal/redact"
+	"gaff/internal/safehttp"
 )
 
 // Destination is where events are forwarded to, as gaff.yaml declares it.
@@ -21,6 +25,32 @@ type Destination struct {
 	Spec    forward.Spec
 	Secrets []Secret
 	Headers map[string]Secret
+}
+
+// warnPrivate finds destinations on this machine or in a private network that no setting allows.
+// Names other than localhost are resolved, and judged, when they are called.
+func (c *Config) warnPrivate() {
+	allow, err := safehttp.Prefixes(c.AllowAddresses)
+	if err != nil {
+		return // a fault of its own
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
+		u, err := url.Parse(c.Destinations[name].Spec.URL)
+		if err != nil {
+			continue
+		}
+		host := u.Hostname()
+		if host == "localhost" {
+			host = "127.0.0.1"
+		}
+		addr, err := netip.ParseAddr(host)
+		if err != nil {
+			continue
+		}
+		if err := safehttp.CheckAddr(addr, allow); err != nil {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("destination %s: gaff serve delivers nothing to it: %v", name, err))
+		}
+	}
 }
 
 // Full returns the spec with what is secret in it.

@@ -129,6 +129,7 @@ func Load(o LoadOptions) (*Config, error) {
 			}
 		}
 	}
+	l.c.warnPrivate()
 	return l.c, l.faults.err()
 }
 
@@ -143,6 +144,7 @@ type loader struct {
 type layer struct {
 	vars   map[string]string
 	origin func(name string) string
+	file   bool // it is .env
 }
 
 func (l *loader) fault(name, value, from, problem string) {
@@ -164,7 +166,7 @@ func (l *loader) environment(environ []string) {
 			own[name] = value
 		}
 	}
-	l.layers = append(l.layers, layer{own, func(name string) string { return "environment" }})
+	l.layers = append(l.layers, layer{own, func(name string) string { return "environment" }, false})
 
 	const dotEnv = ".env"
 	// Anything but a plain file under this name is not meant for us: a folder ".env" is
@@ -184,12 +186,13 @@ func (l *loader) environment(environ []string) {
 		}
 		l.layers = append(l.layers, layer{values, func(name string) string {
 			return fmt.Sprintf("%s:%d", dotEnv, lines[name])
-		}})
+		}, true})
 	}
 	l.warnUnknown()
 }
 
-// warnUnknown finds GAFF_ variables that no setting reads: most are misspelled.
+// warnUnknown finds variables that no setting reads, and that are likely misspelled: those with
+// GAFF_ in front, and those of .env that are nearly a setting's name.
 func (l *loader) warnUnknown() {
 	known := make(map[string]bool)
 	var names []string
@@ -207,7 +210,9 @@ func (l *loader) warnUnknown() {
 	var unknown []string
 	for _, layer := range l.layers {
 		for name := range layer.vars {
-			if strings.HasPrefix(name, "GAFF_") && !strings.HasPrefix(name, "GAFF_TEST_") && !known[name] {
+			ours := strings.HasPrefix(name, "GAFF_") && !strings.HasPrefix(name, "GAFF_TEST_")
+			near := layer.file && !strings.HasPrefix(name, "GAFF_") && didYouMean(name, names) != ""
+			if (ours || near) && !known[name] {
 				unknown = append(unknown, name)
 			}
 		}

@@ -153,8 +153,17 @@ func CheckAddr(addr netip.Addr, allow []netip.Prefix) error {
 	if public(plain) {
 		return nil
 	}
-	return fmt.Errorf("%s is no public address (GAFF_ALLOW_ADDRESSES can allow it): %w", addr, ErrForbidden)
+	return notPublic{addr}
 }
+
+// notPublic is an ErrForbidden that says how to allow the address.
+type notPublic struct{ addr netip.Addr }
+
+func (e notPublic) Error() string {
+	return fmt.Sprintf("%s is no public address; GAFF_ALLOW_ADDRESSES can allow it", e.addr)
+}
+
+func (e notPublic) Unwrap() error { return ErrForbidden }
 
 // translated returns the IPv4 address that a network's NAT64 would reach for addr.
 func translated(addr netip.Addr) (netip.Addr, bool) {

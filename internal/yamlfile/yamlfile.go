@@ -3,8 +3,11 @@
 package yamlfile
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
@@ -40,7 +43,7 @@ func Parse(text []byte, limit int) (*ast.File, error) {
 	}
 	file, err := parser.Parse(tokens, 0)
 	if err != nil {
-		return nil, err
+		return nil, tabs(err)
 	}
 	for _, doc := range file.Docs {
 		m := measure{anchors: map[string]size{}}
@@ -53,6 +56,15 @@ func Parse(text []byte, limit int) (*ast.File, error) {
 		}
 	}
 	return file, nil
+}
+
+// tabs puts the parser's errors about tabs, of which it has several, into plain words.
+func tabs(err error) error {
+	e, ok := errors.AsType[yaml.Error](err)
+	if ok && (strings.Contains(e.GetMessage(), "tab character") || strings.Contains(e.GetMessage(), `\t`) || strings.Contains(e.GetMessage(), "\t")) {
+		return fault(e.GetToken(), "a tab is not allowed here; indent with spaces")
+	}
+	return err
 }
 
 func fault(at *token.Token, problem string) *Fault {

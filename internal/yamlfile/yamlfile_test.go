@@ -77,3 +77,14 @@ func FuzzParse(f *testing.F) {
 		_, _ = Parse([]byte(text), 1<<16)
 	})
 }
+
+func TestParseSaysThatTabsDoNotIndent(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"a:\n\tb: 1\n", "\ta: 1\n", "a:\n  - b\n\t- c\n", "a: |\n  x\n\ty\n"} {
+		_, err := Parse([]byte(text), 1000)
+		f, ok := errors.AsType[*Fault](err)
+		if !ok || f.Problem != "a tab is not allowed here; indent with spaces" || f.Line != strings.Count(text[:strings.IndexByte(text, '\t')], "\n")+1 {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
