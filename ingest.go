@@ -239,7 +239,9 @@ func (g *Gateway) keep(ctx context.Context, src *Source, req *Request, proof Ver
 	}
 	rcs, err := g.acceptAll(ctx, evs, routes, booked)
 	if err != nil {
-		g.log.Error("webhook not kept", "source", src.Name, "type", evs[0].Type, "error", err)
+		if more, ok := g.quiet.allow("not kept "+src.Name, req.ReceivedAt); ok {
+			g.log.Error("webhook not kept", "source", src.Name, "type", evs[0].Type, "error", err, "alsoSince", more)
+		}
 		return nil, tryAgain.because("%v", err)
 	}
 	for i, rc := range rcs {

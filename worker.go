@@ -76,7 +76,9 @@ func (g *Gateway) finish(w Work, out Outcome) {
 		case errors.Is(err, ErrStopped):
 			return
 		}
-		g.log.Error("record attempt", "delivery", w.Delivery.ID, "error", err)
+		if more, ok := g.quiet.allow("record attempt", time.Now()); ok {
+			g.log.Error("record attempt", "delivery", w.Delivery.ID, "error", err, "alsoSince", more)
+		}
 		select {
 		case <-time.After(wait):
 		case <-g.work.Done():

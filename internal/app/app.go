@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"gaff"
@@ -58,6 +59,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if _, err := Sources(cfg, log); err != nil {
 		return err
 	}
+	fitMemory(cfg, ContainerMemory(), log)
 	st, err := openStore(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -298,6 +300,9 @@ func announce(dir, url, token string) (forget func(), err error) {
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
 			forget()
+			if errors.Is(err, syscall.ENOSPC) {
+				err = fmt.Errorf("the disk is full: free some space: %w", err)
+			}
 			return nil, fmt.Errorf("note the gateway's address: %w", err)
 		}
 	}

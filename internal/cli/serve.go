@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gaff/internal/app"
 	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 )
@@ -64,7 +65,11 @@ func (p *program) tune() {
 		debug.SetGCPercent(collectAt)
 	}
 	if !set(memoryLimit) {
-		debug.SetMemoryLimit(softMemory)
+		limit := int64(softMemory)
+		if memory := app.ContainerMemory(); memory > 0 {
+			limit = min(limit, memory/4*3) // the rest is for what is not on Go's heap
+		}
+		debug.SetMemoryLimit(limit)
 	}
 	if !set(processors) {
 		// The writer waits for the disk half of its time, and what it holds meanwhile is a
