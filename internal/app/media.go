@@ -3,10 +3,12 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"gaff"
@@ -81,16 +83,20 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		k.keeper, err = media.New(media.Options{
 			Store: st, Router: gw, Blobs: blobs, Client: safehttp.New(safehttp.Options{Allow: allow, Redirects: mediaRedirects}),
 			Spool: filepath.Join(cfg.DataDir, spoolDir), MaxSize: cfg.Media.MaxSize, Types: cfg.Media.Types, Log: log,
+			FolderPerNode: cfg.DatabaseURL != "" && cfg.MediaURL == "",
 		})
 	}
 	if err == nil {
-		k.Server, err = media.NewServer(ctx, media.ServerOptions{Store: st, Blobs: blobs, Base: base, LinkFor: cfg.Media.LinkFor, Log: log})
+		k.Server, err = media.NewServer(ctx, media.ServerOptions{Store: st, Blobs: blobs, Base: base, LinkFor: cfg.Media.LinkFor, Lost: k.keeper.Lost, Log: log})
 	}
 	if err != nil {
 		k.close()
 		return nil, err
 	}
 	go k.tend(ctx, log)
+	if !strings.Contains(cfg.MediaURL, "://") || strings.HasPrefix(cfg.MediaURL, "file:") {
+		go k.check(ctx, log)
+	}
 	st.LinkMedia(func(m *pipeline.Media) string {
 		stored, _ := k.Links(m)
 		return stored
@@ -99,6 +105,21 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		Name: pipeline.KeepFiles, Workers: cfg.Media.Workers, Retry: &media.Policy,
 	})
 	return k, nil
+}
+
+// check reads every copy in a folder a minute after the start and once a day. Buckets check
+// what they hold themselves.
+func (k *keptMedia) check(ctx context.Context, log *slog.Logger) {
+	for wait := forgetFirst; ; wait = checkEvery {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		if _, err := k.keeper.Check(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped) {
+			log.Warn("check of the stored files", "error", err)
+		}
+	}
 }
 
 // tend finds out whether the storage works, and then keeps it and the spool tidy until ctx

@@ -21,9 +21,9 @@ var ErrNotFound = errors.New("no such file")
 // goroutines at once.
 type Store interface {
 	// Put keeps size bytes of r under the key. When it returns nil they are durable; when
-	// it fails, the key holds what it held before. A key that holds as many bytes already
-	// is left alone: keys are made of their content.
-	Put(ctx context.Context, key string, r io.Reader, size int64, contentType string) error
+	// it fails, the key holds what it held before. A key that holds the same bytes already is
+	// left alone; if it holds other ones, they were damaged, and are replaced.
+	Put(ctx context.Context, key string, r io.ReadSeeker, size int64, contentType string) error
 	// Open opens the file for reading. The caller closes it.
 	Open(ctx context.Context, key string) (*File, error)
 	// Delete removes the file. A key that holds nothing is no error.

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -25,7 +27,7 @@ type folder struct {
 const partial = "partial"
 
 func openFolder(dir string) (Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("storage folder: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -37,6 +39,22 @@ func openFolder(dir string) (Store, error) {
 		return nil, errors.Join(fmt.Errorf("storage folder: %w", err), root.Close())
 	}
 	return f, nil
+}
+
+// makeFolder creates a folder whose name survives a power cut.
+func makeFolder(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+	if err != nil {
+		return err
+	}
+	_ = parent.Sync() // some file systems cannot
+	return parent.Close()
 }
 
 // leftAfter is how long a file must not have grown to count as left behind. Other
@@ -59,12 +77,12 @@ func (f *folder) Sweep(ctx context.Context) error {
 func (f *folder) String() string { return f.name }
 func (f *folder) Close() error   { return f.root.Close() }
 
-func (f *folder) Put(ctx context.Context, key string, r io.Reader, size int64, _ string) (err error) {
+func (f *folder) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, _ string) (err error) {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	if info, err := f.root.Stat(key); err == nil && info.Size() == size {
-		return nil
+	if same, err := f.holds(ctx, key, r, size); err != nil || same {
+		return err
 	}
 	temp := path.Join(partial, strconv.FormatUint(f.n.Add(1), 10)+"-"+strconv.FormatInt(time.Now().UnixNano(), 36))
 	w, err := f.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -104,6 +122,41 @@ func (f *folder) Put(ctx context.Context, key string, r io.Reader, size int64, _
 		}
 	}
 }
+
+// holds reports whether the key has the bytes of r, which is at its start afterwards.
+func (f *folder) holds(ctx context.Context, key string, r io.ReadSeeker, size int64) (bool, error) {
+	have, err := f.Open(ctx, key)
+	if err != nil || have.Size != size {
+		if err == nil {
+			err = have.Close()
+		}
+		return false, nil //nolint:nilerr // what cannot be read is written again
+	}
+	defer have.Close()
+	same := equal(&whileAlive{ctx, have}, r)
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	_, err = r.Seek(0, io.SeekStart)
+	return same && err == nil, err
+}
+
+// equal reports whether two readers have the same bytes.
+func equal(a, b io.Reader) bool {
+	one, other := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		n, err := io.ReadFull(a, one)
+		m, merr := io.ReadFull(b, other)
+		if n != m || !bytes.Equal(one[:n], other[:m]) {
+			return false
+		}
+		if err != nil || merr != nil {
+			return ended(err) && ended(merr)
+		}
+	}
+}
+
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 func (f *folder) syncDir(name string) error {
 	d, err := f.root.Open(name)

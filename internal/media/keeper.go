@@ -62,7 +62,10 @@ type Options struct {
 	// Types are the content types that are kept, "image/*" standing for all images. Empty:
 	// all but text/html, which is what a host answers with that has no such file.
 	Types []string
-	Log   *slog.Logger
+	// FolderPerNode is set if several nodes may each have a folder of their own: a file that is
+	// missing here may be there.
+	FolderPerNode bool
+	Log           *slog.Logger
 }
 
 // Keeper makes copies. It is a gaff.Handler of the source "gaff" and type "media.created".
@@ -409,15 +412,30 @@ func (s *stallWatch) stop() {
 	s.timer.Stop()
 }
 
-// Again asks for the copy of a file once more: of one that failed, or that was made while
-// nothing was kept.
+// Again asks for the copy of a file once more: of one that failed, that was made while nothing
+// was kept, or whose copy is missing or damaged.
 func (k *Keeper) Again(ctx context.Context, id string) error {
+	row, err := k.o.Store.MediaByID(ctx, id)
+	if err != nil {
+		return err
+	}
+	lost := ""
+	if row.Storage == pipeline.StorageStored {
+		switch err := Verify(ctx, k.o.Blobs, row); {
+		case err == nil:
+			return fmt.Errorf("media %s is stored, and its copy is sound: %w", id, gaff.ErrConflict)
+		case errors.Is(err, ErrMissing), errors.Is(err, ErrDamaged):
+			lost = row.StoredKey
+		default:
+			return fmt.Errorf("%w: %w", gaff.ErrUnavailable, err)
+		}
+	}
 	return k.o.Store.Write(ctx, func(tx pipeline.Tx) error {
 		m, err := tx.Media(ctx, id)
 		if err != nil {
 			return err
 		}
-		if m.Storage == pipeline.StorageStored {
+		if m.Storage == pipeline.StorageStored && m.StoredKey != lost {
 			return fmt.Errorf("media %s is stored: %w", id, gaff.ErrConflict)
 		}
 		m.Storage, m.StorageError = pipeline.StoragePending, ""

@@ -68,6 +68,7 @@ func newWorld(t *testing.T, change func(*media.Options)) *world {
 	w.start()
 	w.server, err = media.NewServer(t.Context(), media.ServerOptions{
 		Store: w.store, Blobs: w.blobs, Base: "http://gaff.test", LinkFor: 24 * time.Hour, Log: quiet,
+		Lost: func(ctx context.Context, m *pipeline.Media, err error) { w.keeper.Lost(ctx, m, err) },
 	})
 	if err != nil {
 		t.Fatal(err)

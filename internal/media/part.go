@@ -79,7 +79,7 @@ func (p *part) cutTo(size int64) error {
 }
 
 // content reads the part from its start.
-func (p *part) content() io.Reader { return io.NewSectionReader(p.f, 0, p.size) }
+func (p *part) content() io.ReadSeeker { return io.NewSectionReader(p.f, 0, p.size) }
 
 // begin empties the part, for a download from the start.
 func (p *part) begin(m mark) error {

@@ -231,7 +231,7 @@ type full struct {
 	times int
 }
 
-func (f *full) Put(ctx context.Context, key string, r io.Reader, size int64, contentType string) error {
+func (f *full) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, contentType string) error {
 	if f.times--; f.times >= 0 {
 		return errors.New("the disk is full")
 	}

@@ -48,7 +48,9 @@ type ServerOptions struct {
 	// LinkFor is how long a link is good for. They end on the hour after it, so that the
 	// same link is given out for a while, and caches know it again.
 	LinkFor time.Duration
-	Log     *slog.Logger
+	// Lost handles copies that are missing or damaged; may be nil.
+	Lost func(context.Context, *pipeline.Media, error)
+	Log  *slog.Logger
 }
 
 // Server signs links to kept files, and answers them.
@@ -56,6 +58,8 @@ type Server struct {
 	o   ServerOptions
 	key []byte
 	now func() time.Time
+
+	verified verified
 }
 
 // NewServer makes a server. The key that signs is kept in the store, so that all nodes,
@@ -158,12 +162,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *pipeline.Media
 	}
 	f, err := s.o.Blobs.Open(r.Context(), key)
 	if errors.Is(err, blob.ErrNotFound) {
-		return fmt.Errorf("media %s: its copy is missing in %s: %w", m.ID, s.o.Blobs, gaff.ErrNotFound)
+		return s.lost(r.Context(), m, fmt.Errorf("media %s: %w in %s", m.ID, ErrMissing, s.o.Blobs))
 	}
 	if err != nil {
 		return fmt.Errorf("media %s: %w: %w", m.ID, gaff.ErrUnavailable, err)
 	}
 	defer f.Close()
+	if !thumbnail {
+		if err := s.sound(r.Context(), m, f); err != nil {
+			return s.lost(r.Context(), m, err)
+		}
+	}
 	if contentType == "" {
 		contentType = "application/octet-stream"
 	}
