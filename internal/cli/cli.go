@@ -48,6 +48,7 @@ type parts struct {
 	dev     func(context.Context, *config.Config, app.DevOptions, *slog.Logger, io.Writer) error
 	migrate func(context.Context, *config.Config, io.Writer) error
 	backup  func(ctx context.Context, cfg *config.Config, file string, out io.Writer) error
+	check   func(ctx context.Context, cfg *config.Config, asJSON bool, out, progress io.Writer) error
 	// importing copies from a SQLite file into PostgreSQL.
 	importing func(ctx context.Context, cfg *config.Config, from, to string, out io.Writer) error
 	sources   func(*config.Config, *slog.Logger) ([]app.Source, error)
@@ -59,7 +60,7 @@ type parts struct {
 // Run runs one command and returns the exit code.
 func Run(ctx context.Context, env Env) int {
 	return run(ctx, env, parts{
-		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, backup: app.Backup, importing: app.Import, sources: app.Sources,
+		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, backup: app.Backup, check: app.Check, importing: app.Import, sources: app.Sources,
 		terminal: isTerminal, now: time.Now,
 	})
 }
@@ -159,7 +160,7 @@ func (p *program) root() *cobra.Command {
 			root.AddCommand(cmd)
 		}
 	}
-	add("gateway", p.serveCommand(), p.devCommand(), p.migrateCommand(), p.backupCommand(), p.configCommand())
+	add("gateway", p.serveCommand(), p.devCommand(), p.migrateCommand(), p.backupCommand(), p.checkCommand(), p.configCommand())
 	add("sender", p.sendCommand(), p.signCommand(), p.verifyCommand())
 	add("look", p.eventsCommand(), p.jobsCommand(), p.mediaCommand(), p.runsCommand(), p.workflowsCommand(), p.projectsCommand(), p.sourcesCommand(), p.destinationsCommand(), p.deliveriesCommand(), p.rejectionsCommand(), p.bulkCommand(), p.listenCommand(), p.statsCommand(), p.healthCommand(), p.settingsCommand(), p.keysCommand(), p.sessionsCommand(), p.auditCommand())
 	add("other", p.versionCommand())

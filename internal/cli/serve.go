@@ -129,6 +129,28 @@ place of gaff.db, without gaff.db-wal and gaff.db-shm. PostgreSQL is backed up b
 	return cmd
 }
 
+func (p *program) checkCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Verify the database and the copies of files while the gateway runs",
+		Long: `Verify everything that is stored, while the gateway may be running: the structure of the SQLite
+database, the SHA-256 of each stored body, and that of each copy of a file. Nothing is changed.
+Progress goes to standard error. The exit code is 0 if all is sound, and 1 if damage was found.`,
+		Args: arguments(0, 0, ""),
+		RunE: work(func(ctx context.Context, _ []string) error {
+			cfg, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.check(ctx, cfg, asJSON, p.Stdout, p.Stderr)
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	p.settingFlags(cmd, "GAFF_DATA_DIR", "GAFF_DATABASE_URL", "GAFF_MEDIA_URL")
+	return cmd
+}
+
 func (p *program) configCommand() *cobra.Command {
 	var asJSON bool
 	show := &cobra.Command{

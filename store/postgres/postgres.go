@@ -138,6 +138,17 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	return st, nil
 }
 
+// Reader opens the database at the address for reading.
+func Reader(address string) (*sqlstore.Reader, error) {
+	cfg, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(readerSettings)))
+	db.SetMaxOpenConns(2)
+	return sqlstore.NewReader(db), nil
+}
+
 // parse reads the address. Errors do not repeat it: it may hold a password.
 func parse(address string) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(address)

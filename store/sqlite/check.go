@@ -13,6 +13,8 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"gaff/internal/sqlstore"
 )
 
 // DamageError is what a check of the database file found.
@@ -120,6 +122,19 @@ func Check(ctx context.Context, path string, progress func(string)) error {
 		return checked(pragmaCheck(ctx, db, fmt.Sprintf(`pragma integrity_check(%d)`, maxProblems)))
 	}
 	return checkTables(ctx, db, progress)
+}
+
+// Reader opens the database file at path for reading, while a gateway may be writing to it.
+func Reader(path string) (*sqlstore.Reader, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openPlain(abs)
+	if err != nil {
+		return nil, err
+	}
+	return sqlstore.NewReader(db), nil
 }
 
 func checked(problems []string, err error) error {
