@@ -198,7 +198,7 @@ func (w *world) settle() {
 	w.t.Helper()
 	for range 200 {
 		synctest.Wait()
-		if got := w.deliveries(); got["pending"]+got["retrying"] == 0 {
+		if got := w.deliveries(); got["pending"]+got["running"]+got["retrying"] == 0 {
 			return
 		}
 		time.Sleep(3 * time.Second)
