@@ -18,7 +18,8 @@ func warnOpenFiles(dir string, log *slog.Logger) {
 	}
 	warn := func(what, path string, mode, open fs.FileMode, want string) {
 		if mode.Perm()&open != 0 {
-			log.Warn(what+" is open to other users of this machine: run chmod "+want, "path", path, "mode", fmt.Sprintf("%04o", mode.Perm()))
+			log.Warn("other users of this machine can open data of gaff", "what", what, "path", path,
+				"mode", fmt.Sprintf("%04o", mode.Perm()), "fix", "chmod "+want)
 		}
 	}
 	if info, err := os.Stat(dir); err == nil {

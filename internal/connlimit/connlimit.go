@@ -68,7 +68,7 @@ func (l *Listener) pump() {
 		case <-l.done:
 			return
 		}
-		if temporary, ok := err.(interface{ Temporary() bool }); !ok || !temporary.Temporary() { //nolint:errorlint // as net/http asks
+		if temporary, ok := err.(interface{ Temporary() bool }); !ok || !temporary.Temporary() {
 			return
 		}
 	}

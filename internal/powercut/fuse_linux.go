@@ -22,10 +22,7 @@ func Mount(back, point string) (r *Record, end func() error, err error) {
 	}
 	m := &mount{record: &Record{}, back: back, numbers: map[uint64]uint64{}}
 	root := &fs.LoopbackRoot{Path: back, Dev: st.Dev}
-	root.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: data}, mount: m}
-	}
-	top := root.NewNode(root, nil, "", &st)
+	top := &node{LoopbackNode: &fs.LoopbackNode{RootData: root}, mount: m}
 	root.RootNode = top
 	second := time.Second
 	opt := &fs.Options{AttrTimeout: &second, EntryTimeout: &second, RootStableAttr: &fs.StableAttr{Ino: st.Ino, Mode: syscall.S_IFDIR}}
@@ -74,7 +71,7 @@ func (m *mount) number(inode uint64, fresh bool) uint64 {
 }
 
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	mount *mount
 }
 
@@ -94,6 +91,11 @@ func below(f fs.FileHandle) fs.FileHandle {
 		return h.inner
 	}
 	return f
+}
+
+// WrapChild makes each new file and folder one of ours.
+func (n *node) WrapChild(_ context.Context, ops fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{LoopbackNode: ops.(*fs.LoopbackNode), mount: n.mount}
 }
 
 func (n *node) path() string { return n.Path(n.Root()) }

@@ -113,11 +113,10 @@ const (
 	Pages               // any pages of 4,096 bytes are
 	Sectors             // any sectors of 512 bytes are
 	None                // everything is, as after a kill of the program
-	losses
 )
 
 // AnyLoss returns one of the losses.
-func AnyLoss(random *rand.Rand) Loss { return Loss(random.IntN(int(losses))) }
+func AnyLoss(random *rand.Rand) Loss { return Loss(random.IntN(int(None) + 1)) }
 
 // Disk is a folder as a cut may find it. The zero value has no files.
 type Disk struct {
@@ -216,6 +215,7 @@ func (d *Disk) Leave(dir string, loss Loss, random *rand.Rand) error {
 		survive = 0
 	case Pages, Sectors:
 		survive = random.IntN(len(d.pending) + 1)
+	case None:
 	}
 	for _, n := range d.pending[:survive] {
 		setName(names, n)

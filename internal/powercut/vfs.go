@@ -42,7 +42,6 @@ type layer struct {
 	record *Record
 	back   string
 	base   uintptr // SQLite's own
-	keep   []any   // Go functions that SQLite calls
 
 	mu      sync.Mutex
 	numbers map[string]uint64 // of existing files, by path

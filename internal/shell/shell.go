@@ -25,9 +25,9 @@ func Quote(text string) string {
 	}
 	var b strings.Builder
 	b.WriteString("$'")
-	for size := 0; text != ""; text = text[size:] {
-		var r rune
-		switch r, size = utf8.DecodeRuneInString(text); {
+	for text != "" {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
 		case r == utf8.RuneError && size == 1: // a byte that is not UTF-8
 			octal(&b, text[:1])
 		case r == 0:
@@ -43,6 +43,7 @@ func Quote(text string) string {
 		default:
 			b.WriteRune(r)
 		}
+		text = text[size:]
 	}
 	b.WriteString("'")
 	return b.String()

@@ -107,6 +107,7 @@ func (w *writer) do(ctx context.Context, o *op) error {
 }
 
 func (w *writer) enqueue(ctx context.Context, o *op) error {
+	queue := w.effects
 	switch o.kind {
 	case opAccept:
 		if err := w.offer(o, w.accepts, &w.acceptBytes, w.store.opt.MaxQueuedBytes); err != nil {
@@ -116,10 +117,9 @@ func (w *writer) enqueue(ctx context.Context, o *op) error {
 		return nil
 	case opNote:
 		return w.offer(o, w.notes, &w.noteBytes, waitingNoteBytes)
-	}
-	queue := w.effects
-	if o.kind == opBetween {
+	case opBetween:
 		queue = w.between
+	case opEffect:
 	}
 	select {
 	case queue <- o:

@@ -335,7 +335,7 @@ func (g *guard) block(what string, err error, final bool) {
 	if g.damaged != nil && (g.verified || !final) {
 		return
 	}
-	g.log.Error(what+": webhooks are answered 503", "error", err, "verifying", !final)
+	g.log.Error("webhooks are answered 503", "reason", what, "error", err, "verifying", !final)
 	g.damaged, g.verified = err, final
 	if !final {
 		select {
