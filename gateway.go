@@ -48,7 +48,8 @@ type Options struct {
 type Hooks struct {
 	// Replied is called after each reply to a sender. source is empty if it is unknown.
 	Replied func(source string, status int, took time.Duration)
-	// Attempted is called after each attempt; age is the time since the event came.
+	// Attempted is called after each attempt. age is the time since the event came, or, of a
+	// replay, a retry by a person or a scheduled event, since the delivery was due.
 	Attempted func(source, handler, outcome string, took, age time.Duration)
 }
 

@@ -441,6 +441,50 @@ func TestReplayByTheHandlersOfToday(t *testing.T) {
 
 // More than the queue in memory holds, worked by few: nothing is left behind, and nothing
 // waits for a poll.
+// A replay or a person's retry of an old event is no slow delivery: it is measured from the time
+// that it was asked for. Waits between gaff's own attempts count.
+func TestLatencyIsMeasuredFromWhenADeliveryIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ages []time.Duration
+		var mu sync.Mutex
+		outcome := func() error { return errors.New("not yet") }
+		o := gaff.Options{Hooks: gaff.Hooks{Attempted: func(_, _, _ string, _, age time.Duration) {
+			mu.Lock()
+			ages = append(ages, age.Round(time.Second))
+			mu.Unlock()
+		}}, Retry: gaff.RetryPolicy{MaxAttempts: 2, First: 15 * time.Second}}
+		b := newBench(t, o, func(b *bench) {
+			b.Handle("shop", "*", gaff.HandlerFunc(func(context.Context, *gaff.Event) error { return outcome() }))
+		})
+		last := func() time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			return ages[len(ages)-1]
+		}
+		id := b.send(t, "1", "t")
+		time.Sleep(time.Minute)
+		if got := last(); got < 10*time.Second || got > 30*time.Second {
+			t.Errorf("the second attempt by itself is %s after the receipt, want about 15s", got)
+		}
+		time.Sleep(time.Hour)
+		outcome = func() error { return nil }
+		if err := b.RetryNow(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+		if got := last(); got != 0 {
+			t.Errorf("a person's retry after an hour is measured as %s, want 0s", got)
+		}
+		time.Sleep(time.Hour)
+		if _, err := b.Replay(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := last(); got != 0 {
+			t.Errorf("a replay after two hours is measured as %s, want 0s", got)
+		}
+	})
+}
+
 func TestBacklogIsWorkedWhole(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

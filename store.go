@@ -128,7 +128,9 @@ type EventFilter struct {
 	Status       *Status
 	// Inner includes the events that gaff emitted itself. Source "gaff" does so too.
 	Inner bool
-	// Query is text to find in the ids, the error and the body.
+	// Query is text to find in the ids, the error and the body. If it is the id of an event, of
+	// a sender's webhook or of a job, the first page has just the events of that id, however old
+	// they are, and the following pages have those with the text.
 	//
 	// Of what Query, Type and Conflict choose from, a page looks at the newest SearchWindow
 	// events. It may hold fewer than its limit, even none, and still have a next one.

@@ -27,7 +27,7 @@ func (g *Gateway) attempt(w Work) error {
 	out := judge(w, err, started, took, policy)
 	out.Attempt.Detail = detail
 	if g.opt.Hooks.Attempted != nil {
-		g.opt.Hooks.Attempted(w.Event.Source, w.Delivery.Handler, out.Attempt.Outcome, took, time.Since(w.Event.ReceivedAt))
+		g.opt.Hooks.Attempted(w.Event.Source, w.Delivery.Handler, out.Attempt.Outcome, took, time.Since(dueSince(w, policy)))
 	}
 	if errors.Is(err, Finished) {
 		return nil
@@ -55,6 +55,26 @@ func logText(err error) string {
 		return "panic: " + redact.Panic(p.value) + "\n" + p.stack
 	}
 	return redact.Error(err)
+}
+
+// replayAfter is how much later than its event a delivery must be made to be a replay: the first
+// ones are stored with the event, which senders wait for no longer than this.
+const replayAfter = 10 * time.Second
+
+// dueSince is the time from which a delivery's latency is measured: the event's receipt, or the
+// time at which it was to be made if someone chose a later one. A replay or a person's retry of
+// an old event must not look like a slow delivery.
+func dueSince(w Work, policy RetryPolicy) time.Time {
+	d := w.Delivery
+	switch {
+	case d.MaxAttempts > policy.MaxAttempts: // a person allowed more attempts
+		return d.RunAt
+	case d.CreatedAt.Sub(w.Event.ReceivedAt) > replayAfter:
+		return d.CreatedAt
+	case w.Lease.Attempt == 1 && d.RunAt.After(w.Event.ReceivedAt): // scheduled
+		return d.RunAt
+	}
+	return w.Event.ReceivedAt
 }
 
 // finish records an outcome. While the store is down there is nothing better to do than

@@ -410,8 +410,13 @@ type Reader interface {
 	JobNotes(ctx context.Context, id string) ([]Note, error)
 	JobInput(ctx context.Context, id string) (json.RawMessage, error)
 	Jobs(ctx context.Context, f JobFilter) (gaff.Page[Job], error)
+	// JobCounts counts the jobs of a project by their status; of all jobs if project is empty.
+	// No number is larger than gaff.MaxLogCount+1.
+	JobCounts(ctx context.Context, project string) (map[JobStatus]int64, error)
 	// Waits returns how long jobs take, by model: of the thousand that were heard of last.
 	Waits(ctx context.Context) ([]Wait, error)
 	MediaByID(ctx context.Context, id string) (*Media, error)
 	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)
+	// MediaCount counts the files of a project, up to gaff.MaxLogCount+1.
+	MediaCount(ctx context.Context, project string) (int64, error)
 }

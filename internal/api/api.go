@@ -215,7 +215,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		r, n := noted(r, w)
 		defer func() { s.record(r, n, t.status) }()
-		if err := checkQuery(r.URL.RawQuery); err != nil {
+		if err := checkQuery(r.URL.Path, r.URL.RawQuery); err != nil {
 			refuse(w, r, http.StatusBadRequest, err.Error())
 			return
 		}
@@ -247,9 +247,12 @@ func (t *tracked) Write(p []byte) (int, error) {
 // Unwrap lets an http.ResponseController find the connection.
 func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
+// mayBeEmpty are the parameters that an empty value changes nothing about: places to read on from.
+var mayBeEmpty = map[string]bool{"cursor": true, "after": true, "lastEventId": true}
+
 // checkQuery refuses parameters that would be dropped without a word: a filter that is
 // left out shows more than was asked for, and a bulk retry by it would do more.
-func checkQuery(raw string) error {
+func checkQuery(path, raw string) error {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return errors.New("the query cannot be read: parameters are joined by & and escaped as %XX")
@@ -257,6 +260,9 @@ func checkQuery(raw string) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if len(values[name]) > 1 {
 			return fmt.Errorf("parameter %.60q is given %d times; give it once", name, len(values[name]))
+		}
+		if values.Get(name) == "" && !mayBeEmpty[name] && path != managePath && path != managePath+"/" {
+			return fmt.Errorf("parameter %.60q is empty: give it a value, or leave it out", name)
 		}
 	}
 	return nil

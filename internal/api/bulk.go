@@ -31,12 +31,12 @@ const (
 
 type bulkBody struct {
 	Action string `json:"action" enum:"retry,replay,rescue" doc:"retry: the failed deliveries of events in error; replay: all handlers anew; rescue: the refused requests of the source that are kept whole."`
-	Source string `json:"source,omitempty"`
-	Type   string `json:"type,omitempty"`
+	Source string `json:"source,omitempty" minLength:"1"`
+	Type   string `json:"type,omitempty" minLength:"1"`
 	Status string `json:"status,omitempty" enum:"pending,success,error"`
-	Query  string `json:"q,omitempty"`
-	Since  string `json:"since,omitempty" doc:"As for GET /api/v1/events."`
-	Until  string `json:"until,omitempty"`
+	Query  string `json:"q,omitempty" minLength:"1"`
+	Since  string `json:"since,omitempty" minLength:"1" doc:"As for GET /api/v1/events."`
+	Until  string `json:"until,omitempty" minLength:"1"`
 	DryRun bool   `json:"dryRun,omitempty" doc:"Only count."`
 }
 

@@ -24,7 +24,7 @@ func FuzzLogQuery(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		if checkQuery(raw) != nil {
+		if checkQuery(managePath, raw) != nil {
 			return
 		}
 		values, err := url.ParseQuery(raw)
@@ -71,7 +71,7 @@ func FuzzStreamQuery(f *testing.F) {
 	}
 	f.Add("inner=2&x=y", "\xff")
 	f.Fuzz(func(t *testing.T, raw, last string) {
-		if checkQuery(raw) != nil {
+		if checkQuery("/api/v1/events", raw) != nil {
 			return
 		}
 		r := httptest.NewRequest(http.MethodGet, "/api/v1/stream", nil)

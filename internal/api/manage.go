@@ -136,6 +136,10 @@ func (s *server) describeManage(mux *http.ServeMux, api huma.API) {
 
 func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 	q, page, err := logQuery(r.URL.Query())
+	if errors.Is(err, errNothing) {
+		answer(w, http.StatusOK, newEnvelope(nil, 0, q, page))
+		return
+	}
 	if err != nil {
 		refuse(w, r, http.StatusBadRequest, err.Error())
 		return
@@ -193,10 +197,18 @@ func newEnvelope(logs []gaff.Log, total int, q gaff.LogQuery, page int) envelope
 // of an "and".
 var whereParam = regexp.MustCompile(`^where(?:\[and\]\[\d{1,3}\])?\[(source|status|type)\]\[(?:equals|in)\]$`)
 
+// errNothing is returned for a query that no log matches: as in Payload, where[source][equals]=
+// chooses the logs whose source is empty.
+var errNothing = errors.New("no log has an empty source, status or type")
+
+// managePlain are the parameters of the user's own route, which ignores them if they are empty.
+var managePlain = []string{"source", "status", "type", "limit", "page", "sort"}
+
 // logQuery reads the parameters. What it does not know it refuses: a filter that is left
-// out shows more than was asked for. Empty values are as if they were not there.
+// out shows more than was asked for. With errNothing, the other results can be used.
 func logQuery(values url.Values) (q gaff.LogQuery, page int, err error) {
 	q, page = gaff.LogQuery{Limit: defaultPageSize}, 1
+	var nothing error
 	given := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value, field := values.Get(name), name
@@ -206,7 +218,11 @@ func logQuery(values url.Values) (q gaff.LogQuery, page int, err error) {
 				return q, 0, fmt.Errorf("%s: one value is possible, not several", name)
 			}
 		}
-		if value == "" {
+		if value == "" && slices.Contains(managePlain, name) {
+			continue
+		}
+		if value == "" && field != name {
+			nothing = errNothing
 			continue
 		}
 		if former, twice := given[field]; twice && former != value {
@@ -249,7 +265,7 @@ func logQuery(values url.Values) (q gaff.LogQuery, page int, err error) {
 		}
 	}
 	q.Offset = (page - 1) * q.Limit
-	return q, page, nil
+	return q, page, nothing
 }
 
 func number(name, text string, highest int) (int, error) {

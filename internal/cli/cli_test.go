@@ -417,6 +417,32 @@ func TestFindGateway(t *testing.T) {
 	client2(page, "jobs", "list").run(t, t.Context()).want(t, exitFailed, nil, []string{"is no JSON"})
 }
 
+// An unset variable of a script must not widen what is shown, retried or deleted.
+func TestEmptyFlagsAreRefused(t *testing.T) {
+	t.Parallel()
+	base := api(t, map[string]http.HandlerFunc{})
+	for _, args := range [][]string{{"events", "list", "--source", ""}, {"jobs", "list", "--project="}, {"bulk", "start", "retry", "--source", "", "--yes"}} {
+		client2(base, args...).run(t, t.Context()).want(t, exitUsage, nil, []string{"is empty: give it a value, or leave it out"})
+	}
+}
+
+// A search looks at a part of the log at a time: pages before the match are empty.
+func TestListFollowsEmptyPages(t *testing.T) {
+	t.Parallel()
+	base := api(t, map[string]http.HandlerFunc{"GET /api/v1/events": func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Query().Get("cursor") {
+		case "":
+			answer(`{"docs":[],"nextCursor":"n2"}`)(w, r)
+		case "n2":
+			answer(`{"docs":[],"nextCursor":"n3"}`)(w, r)
+		default:
+			fmt.Fprintf(w, `{"docs":[%s],"nextCursor":null}`, eventDoc("evt_old", "success"))
+		}
+	}})
+	client2(base, "events", "list", "--q", "old").run(t, t.Context()).want(t, exitDone, []string{"evt_old"}, nil)
+	client2(base, "events", "list", "--q", "old", "--limit", "0", "--json").run(t, t.Context()).want(t, exitDone, []string{`"evt_old"`}, nil)
+}
+
 const hostile = "\\u001b]0;owned\\u0007\\u202e\u009b31m\\n"
 
 func eventDoc(id, status string) string {

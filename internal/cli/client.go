@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"gaff/internal/app"
 	"gaff/internal/config"
@@ -55,6 +56,24 @@ func (p *program) clientFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.url, "url", "", "the gateway's address [GAFF_URL] (default: found in the data folder)")
 	cmd.Flags().StringVar(&p.token, "token", "", "the token to show it [GAFF_TOKEN] (default: found in the data folder)")
 	p.settingFlags(cmd, "GAFF_DATA_DIR")
+	pre := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if err := emptyFlag(cmd.Flags()); err != nil {
+			return err
+		}
+		return pre(cmd, args)
+	}
+}
+
+// emptyFlag refuses a flag with an empty text, such as --source "$SOURCE" where the variable is
+// not set: left out without a word, the filter would show, retry or delete more than was meant.
+func emptyFlag(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && err == nil {
+			err = usagef("--%s is empty: give it a value, or leave it out", f.Name)
+		}
+	})
+	return err
 }
 
 // locate finds the gateway's address: flag, environment, data folder. It is empty if
@@ -294,7 +313,8 @@ func (c *client) list(ctx context.Context, path string, query url.Values, limit 
 				return i+1 < len(page.Docs) || page.NextCursor != nil && *page.NextCursor != "", nil
 			}
 		}
-		if page.NextCursor == nil || *page.NextCursor == "" || len(page.Docs) == 0 {
+		// A page may be empty and have a next one: a search looks at a part of the log at a time.
+		if page.NextCursor == nil || *page.NextCursor == "" {
 			return false, nil
 		}
 		query.Set("cursor", *page.NextCursor)

@@ -272,8 +272,8 @@ func (p *program) showEvent(e *event) error {
 		t.row("duplicates", strconv.Itoa(e.Duplicates))
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Proof)) {
-		if text := fmt.Sprint(e.Proof[name]); text != "" {
-			t.row("proof "+clean(name), clean(text))
+		if value := e.Proof[name]; value != nil && value != "" {
+			t.row("proof "+clean(name), clean(fmt.Sprint(value)))
 		}
 	}
 	if err := t.flush(); err != nil {
@@ -297,7 +297,11 @@ func (p *program) showEvent(e *event) error {
 func (p *program) showDelivery(d *delivery) error {
 	fmt.Fprintf(p.Stdout, "delivery %s to %s: %s, %d of %d tries", clean(d.ID), clean(d.Handler), clean(d.State), d.Attempts, d.MaxAttempts)
 	if d.FinishedAt == nil && d.RunAt != nil {
-		fmt.Fprintf(p.Stdout, ", next at %s", stamp(d.RunAt))
+		when := "next at"
+		if d.RunAt.Before(p.now()) {
+			when = "due since" // a destination that is paused or fails holds it back
+		}
+		fmt.Fprintf(p.Stdout, ", %s %s", when, stamp(d.RunAt))
 	}
 	fmt.Fprintln(p.Stdout)
 	tries := newTable(p.Stdout)

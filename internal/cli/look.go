@@ -332,6 +332,18 @@ and drawn over time; what waits now; and which sources have been silent for long
 	return cmd
 }
 
+// duration writes milliseconds in the unit that suits them, never as a power of ten.
+func duration(ms float64) string {
+	number := func(v float64) string { return strconv.FormatFloat(v, 'f', max(3-len(strconv.Itoa(int(v))), 0), 64) }
+	switch {
+	case ms < 1000:
+		return number(ms) + " ms"
+	case ms < 60_000:
+		return number(ms/1000) + " s"
+	}
+	return (time.Duration(ms/1000) * time.Second).String()
+}
+
 func (p *program) showStats(span string, series, now, silent json.RawMessage) error {
 	var s statistics
 	var n struct {
@@ -377,17 +389,18 @@ func (p *program) showStats(span string, series, now, silent json.RawMessage) er
 	for _, times := range []struct {
 		name string
 		of   *struct{ P50Ms, P95Ms, P99Ms float64 }
-	}{{"time to answer", s.Total.Reply}, {"time to done", s.Total.Done}} {
+	}{{"response time", s.Total.Reply}, {"processing latency", s.Total.Done}} {
 		if times.of != nil {
-			t.row(times.name, fmt.Sprintf("p50 %.4g ms, p95 %.4g ms, p99 %.4g ms", times.of.P50Ms, times.of.P95Ms, times.of.P99Ms))
+			t.row(times.name, fmt.Sprintf("p50 %s, p95 %s, p99 %s", duration(times.of.P50Ms), duration(times.of.P95Ms), duration(times.of.P99Ms)))
 		}
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.Stdout, "\nNow %d deliveries wait, %d are due, %d failed for good", n.Deliveries.Waiting, n.Deliveries.Due, n.Deliveries.Dead)
+	// What is due later is no backlog: a retry's wait, or a timer of a workflow.
+	fmt.Fprintf(p.Stdout, "\nNow: %d deliveries due, %d scheduled for later, %d dead", n.Deliveries.Due, n.Deliveries.Waiting-n.Deliveries.Due, n.Deliveries.Dead)
 	if n.Deliveries.OldestDue != nil {
-		fmt.Fprintf(p.Stdout, "; the oldest is due since %s", stamp(n.Deliveries.OldestDue))
+		fmt.Fprintf(p.Stdout, "; the oldest has been due since %s", stamp(n.Deliveries.OldestDue))
 	}
 	fmt.Fprintln(p.Stdout, ".")
 	t = newTable(p.Stdout, "SOURCE", "PENDING", "ERROR", "LAST RECEIVED")

@@ -24,8 +24,8 @@ func TestStats(t *testing.T) {
 	})
 	res := client2(base, "stats", "--range", "6h", "--source", "fal").run(t, t.Context())
 	res.want(t, exitDone, []string{
-		"LAST 6H", "A SIGN FOR EACH 10m\n", "received from fal     9", ".█▁", "tries that failed     1", ".█.", "p50 1.5 ms, p95 9 ms, p99 20 ms",
-		"Now 3 deliveries wait, 2 are due, 1 failed for good.", `last\x1bframe has sent nothing for 2h0m0s; its longest pause was 1m0s.`,
+		"LAST 6H", "A SIGN FOR EACH 10m\n", "received from fal     9", ".█▁", "tries that failed     1", ".█.", "p50 1.50 ms, p95 9.00 ms, p99 20.0 ms",
+		"Now: 2 deliveries due, 1 scheduled for later, 1 dead.", `last\x1bframe has sent nothing for 2h0m0s; its longest pause was 1m0s.`,
 	}, nil)
 	many := api(t, map[string]http.HandlerFunc{
 		"GET /api/v1/stats/series":  answer(`{"stepSeconds":600,"sources":["fal"],"points":[` + strings.Repeat(`{"received":{"fal":1}},`, 143) + `{"received":{"fal":2}}],"total":{"received":{"fal":145}}}`),
@@ -139,4 +139,15 @@ func TestBulk(t *testing.T) {
 	start("burn").run(t, t.Context()).want(t, exitUsage, nil, []string{"retry, replay or rescue"})
 	client2(base, "bulk", "show", "blk_1").run(t, t.Context()).want(t, exitDone, []string{"28 of 30"}, nil)
 	client2(base, "bulk", "stop", "blk_1").run(t, t.Context()).want(t, exitDone, []string{"blk_1: stopped"}, nil)
+}
+
+func TestDurationsAreReadable(t *testing.T) {
+	t.Parallel()
+	for ms, want := range map[float64]string{
+		0.1234: "0.12 ms", 77.04: "77.0 ms", 999.6: "1000 ms", 1651: "1.65 s", 45_000: "45.0 s", 1_651_000: "27m31s", 1.77e6: "29m30s",
+	} {
+		if got := duration(ms); got != want {
+			t.Errorf("duration(%g) = %q, want %q", ms, got, want)
+		}
+	}
 }

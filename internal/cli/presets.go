@@ -420,7 +420,7 @@ func (p *program) rescuable(ctx context.Context, c *client, source string) (ids 
 				ids = append([]string{doc.ID}, ids...)
 			}
 		}
-		if page.NextCursor == nil || len(page.Docs) == 0 {
+		if page.NextCursor == nil || *page.NextCursor == "" {
 			return ids, nil
 		}
 		if len(ids) >= maxRescue {

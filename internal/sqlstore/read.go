@@ -278,10 +278,55 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 	if err != nil {
 		return page, err
 	}
-	list := eventList{to: 1 << 62}
+	list, err := s.listOf(ctx, f)
+	if err != nil {
+		return page, err
+	}
+	if f.Query != "" {
+		named, err := s.named(ctx, f, limit)
+		if err != nil {
+			return page, err
+		}
+		if f.After == "" && len(named) > 0 {
+			return gaff.Page[gaff.Log]{Items: s.entries(named), Next: writeCursor(list.to)}, nil
+		}
+		list.search(s.opt.Dialect, f.Query, named)
+	}
+	scans, rest, err := s.newestEvents(ctx, list, limit+1)
+	if err != nil {
+		return page, err
+	}
+	scans, page.Next = next(scans, limit, func(sc *logScan) int64 { return sc.seq })
+	if page.Next == "" && rest > 0 {
+		page.Next = writeCursor(rest)
+	}
+	page.Items = s.entries(scans)
+	return page, nil
+}
+
+func (s *Store) entries(scans []*logScan) (logs []gaff.Log) {
+	for _, sc := range scans {
+		logs = append(logs, s.entry(sc))
+	}
+	return logs
+}
+
+// newestEvents reads the newest events of a list, up to limit. rest is the number before which
+// nothing was looked at, zero if all was.
+func (s *Store) newestEvents(ctx context.Context, l eventList, limit int) (scans []*logScan, rest int64, err error) {
+	if len(l.sieve) == 0 {
+		scans, err = s.eventHead(ctx, l, limit)
+		return scans, 0, err
+	}
+	return s.sift(ctx, l, limit)
+}
+
+// listOf is the list that a filter chooses, but for its query.
+func (s *Store) listOf(ctx context.Context, f gaff.EventFilter) (list eventList, err error) {
+	list.to = 1 << 62
 	if f.After != "" {
 		if list.to, err = readCursor(f.After); err != nil {
-			return page, err
+			return list, err
 		}
 	}
 	if f.Type != "" {
@@ -290,41 +335,73 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 	if f.Conflict {
 		list.sieve = append(list.sieve, predicate{"e.conflict = 1", nil})
 	}
-	if f.Query != "" {
-		seq, _ := id.ParseEvent(f.Query)
-		text := contains(plain(f.Query))
-		// The data, in which secrets are masked: by a search of the body they could be guessed.
-		list.bodies = true
-		list.sieve = append(list.sieve, predicate{
-			`(e.seq = ? or e.webhook_id like ? escape '\' or e.error like ? escape '\' or ` + s.opt.Dialect.Body("coalesce(p.data, p.body)") + `)`,
-			[]any{seq, text, text, s.opt.Dialect.Pattern(f.Query)},
-		})
-	}
 	if err := s.between(ctx, &list, f.Since, f.Until); err != nil {
-		return page, err
+		return list, err
 	}
-	if list.runs, list.walk, err = s.eventRuns(ctx, f); err != nil {
-		return page, err
-	}
-	var scans []*logScan
-	rest := int64(0)
-	if len(list.sieve) == 0 {
-		scans, err = s.eventHead(ctx, list, limit+1)
-	} else {
-		scans, rest, err = s.sift(ctx, list, limit+1)
-	}
-	if err != nil {
-		return page, err
-	}
-	scans, page.Next = next(scans, limit, func(sc *logScan) int64 { return sc.seq })
-	if page.Next == "" && rest > 0 {
-		page.Next = writeCursor(rest)
-	}
-	for _, sc := range scans {
-		page.Items = append(page.Items, s.entry(sc))
-	}
-	return page, nil
+	list.runs, list.walk, err = s.eventRuns(ctx, f)
+	return list, err
 }
+
+// search restricts the list to events that have a text, without those that were found already.
+func (l *eventList) search(d Dialect, query string, found []*logScan) {
+	text := contains(plain(query))
+	// The data, in which secrets are masked: by a search of the body they could be guessed.
+	l.bodies = true
+	l.sieve = append(l.sieve, predicate{
+		`(e.webhook_id like ? escape '\' or e.error like ? escape '\' or ` + d.Body("coalesce(p.data, p.body)") + `)`,
+		[]any{text, text, d.Pattern(query)},
+	})
+	for _, sc := range found {
+		l.sieve = append(l.sieve, predicate{"e.seq <> ?", []any{sc.seq}})
+	}
+}
+
+// named returns the events that a query names by an id: the event's own, the sender's, or that of
+// a job. Indexes find them whatever their age, and however long the log is.
+func (s *Store) named(ctx context.Context, f gaff.EventFilter, limit int) (found []*logScan, err error) {
+	query := f.Query
+	f.Query, f.After = "", ""
+	if f.WebhookID != "" || len(query) > maxNamed {
+		return nil, nil
+	}
+	add := func(f gaff.EventFilter, seq int64) error {
+		list, err := s.listOf(ctx, f)
+		if err != nil {
+			return err
+		}
+		if seq > 0 {
+			list.from, list.to = max(list.from, seq), min(list.to, seq+1)
+		}
+		scans, _, err := s.newestEvents(ctx, list, limit)
+		for _, sc := range scans {
+			known := slices.ContainsFunc(found, func(had *logScan) bool { return had.seq == sc.seq })
+			other := seq > 0 && s.entry(sc).ID != query // the same number in another database
+			if !known && !other && len(found) < limit {
+				found = append(found, sc)
+			}
+		}
+		return err
+	}
+	if seq, ok := id.ParseEvent(query); ok {
+		f.Inner = true // it is named
+		err := add(f, seq)
+		return found, err
+	}
+	ids, err := column[string](ctx, s.read, `select request_id from job where id = $1 and request_id <> ''`, plain(query))
+	if err != nil {
+		return nil, err
+	}
+	for _, webhookID := range append(ids, plain(query)) {
+		f.WebhookID = webhookID
+		if err := add(f, 0); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// maxNamed is how long a query may be to be taken for an id, in bytes.
+const maxNamed = 256
 
 // eventList is a part of the log: the numbers from one up to before another, of the events
 // for which all predicates of one of the runs hold, the common ones, and those of the sieve.

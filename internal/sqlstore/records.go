@@ -10,6 +10,7 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
+	"gaff/pipeline"
 )
 
 const recordColumns = `r.kind, r.name, r.value, r.revision, r.updated_at`
@@ -209,4 +210,33 @@ func (s *Store) NewestEvent(ctx context.Context) (string, error) {
 		return "", s.fault(ctx, "newest event", err)
 	}
 	return id.OfEvent(fromMicros(at), seq), nil
+}
+
+// JobCounts counts the jobs of a project by their status; of all jobs if project is empty.
+func (s *Store) JobCounts(ctx context.Context, project string) (map[pipeline.JobStatus]int64, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	counts := map[pipeline.JobStatus]int64{}
+	for status := pipeline.JobQueued; status <= pipeline.JobCancelled; status++ {
+		text, args := `select count(*) from (select 1 from job where status = $1 limit $2) q`, []any{int64(status), gaff.MaxLogCount + 1}
+		if project != "" {
+			text = `select count(*) from (select 1 from job where status = $1 and project_id = $3 and project_id <> '' limit $2) q`
+			args = append(args, plain(project))
+		}
+		var n int64
+		if err := s.read.QueryRowContext(ctx, text, args...).Scan(&n); err != nil {
+			return nil, s.fault(ctx, "job counts", err)
+		}
+		counts[status] = n
+	}
+	return counts, nil
+}
+
+// MediaCount counts the files of a project, up to gaff.MaxLogCount+1.
+func (s *Store) MediaCount(ctx context.Context, project string) (n int64, err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	err = s.read.QueryRowContext(ctx, `select count(*) from (select 1 from media where project_id = $1 and project_id <> '' limit $2) q`,
+		plain(project), gaff.MaxLogCount+1).Scan(&n)
+	return n, s.fault(ctx, "media count", err)
 }

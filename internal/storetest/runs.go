@@ -46,6 +46,23 @@ func testProjects(s *suite) {
 		ids = append(ids, p.ID)
 	}
 	s.equal("projects", ids, []string{"p4", "p3", "p2", "p1"})
+	s.write(func(tx pipeline.Tx) error {
+		s.must(tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_failed", Provider: "p", ProjectID: "p2", Status: pipeline.JobFailed}))
+		_, err := tx.AddMedia(s.ctx, &pipeline.Media{JobID: "job_1", ProjectID: "p2", Position: "0", MediaType: pipeline.MediaImage})
+		return err
+	})
+	for project, want := range map[string]map[pipeline.JobStatus]int64{
+		"p2": {pipeline.JobQueued: 2, pipeline.JobFailed: 1}, "": {pipeline.JobQueued: 4, pipeline.JobFailed: 1}, "none": {},
+	} {
+		counts, err := s.st.JobCounts(s.ctx, project)
+		s.must(err)
+		for status, n := range counts {
+			s.equal(fmt.Sprintf("jobs of %q that are %s", project, status), n, want[status])
+		}
+	}
+	files, err := s.st.MediaCount(s.ctx, "p2")
+	s.must(err)
+	s.equal("files of p2", files, int64(1))
 	p, err := s.st.Project(s.ctx, "p1")
 	s.must(err)
 	if p.Name != "Film" || p.Owner != "ann" || string(p.Metadata) != `{"a":1}` || p.CreatedAt.IsZero() || p.UpdatedAt.IsZero() {

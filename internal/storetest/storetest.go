@@ -1105,7 +1105,22 @@ func testEventLists(s *suite) {
 	s.equal("text in an error", ids(gaff.EventFilter{Query: "fault_10"}), want(func(i int, _ kept) bool { return i == 10 }))
 	s.equal("text that is no pattern", ids(gaff.EventFilter{Query: "fault%"}), []string{})
 	s.equal("text in a body", ids(gaff.EventFilter{Query: `"n":7,`}), want(func(i int, _ kept) bool { return i == 6 }))
-	s.equal("an id", ids(gaff.EventFilter{Query: all[3].id}), []string{all[3].id})
+	s.write(func(tx pipeline.Tx) error {
+		return tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_found", Provider: "a", RequestID: "wh-5"})
+	})
+	for _, id := range []string{"wh-5", "job_found", all[len(all)-5].id} {
+		page, err := s.st.Events(s.ctx, gaff.EventFilter{Query: id})
+		s.must(err)
+		if len(page.Items) != 1 || page.Items[0].ID != all[len(all)-5].id {
+			s.Errorf("the first page for %s has %d events, want the one that it names", id, len(page.Items))
+		}
+		rest, err := s.st.Events(s.ctx, gaff.EventFilter{Query: id, Cursor: gaff.Cursor{After: page.Next}})
+		s.must(err)
+		if slices.ContainsFunc(rest.Items, func(l gaff.Log) bool { return l.ID == page.Items[0].ID }) {
+			s.Errorf("the second page for %s has the event again", id)
+		}
+	}
+	s.equal("a named event of another source", ids(gaff.EventFilter{Query: all[3].id, Source: "none"}), []string{})
 	if got := ids(gaff.EventFilter{Inner: true}); len(got) != 41 {
 		s.Errorf("%d with inner events, want 41", len(got))
 	}

@@ -65,9 +65,14 @@ func startDev(t *testing.T, dir string, args ...string) *dev {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-ended
 		_ = out.Close()
 		if text, err := os.ReadFile(out.Name()); t.Failed() && err == nil {
 			t.Logf("gaff dev: %s", text)
@@ -78,6 +83,11 @@ func startDev(t *testing.T, dir string, args ...string) *dev {
 		said := string(text)
 		if strings.Contains(said, "sample jobs were submitted") || strings.Contains(said, "In a second terminal") && strings.Contains(strings.Join(args, " "), "--samples=false") {
 			break
+		}
+		select {
+		case <-ended:
+			t.Fatalf("gaff dev ended: %s", said)
+		default:
 		}
 		if time.Since(began) > eventually.Limit {
 			t.Fatalf("gaff dev is not ready: %s", said)

@@ -211,6 +211,8 @@ type eventView struct {
 	Children   []child
 	Jobs       []pipeline.Job
 	Media      []pipeline.Media
+	// Held are the destinations, by handler, that hold back deliveries of this event.
+	Held map[string]destination
 	// MayRetry tells that a delivery has failed for good.
 	MayRetry bool
 }
@@ -254,6 +256,9 @@ func (c *console) event(q *request) (templ.Component, error) {
 		v.MayRetry = v.MayRetry || delivery.State == gaff.StateDead || delivery.State == gaff.StateCanceled
 		v.Tries = append(v.Tries, triesOf(delivery, d.Attempts))
 	}
+	if v.Held, err = c.holding(q, d.Deliveries); err != nil {
+		return nil, err
+	}
 	jobs := map[string]bool{}
 	addJob := func(id string) {
 		if id == "" || jobs[id] || len(v.Jobs) >= maxRelated {
@@ -291,6 +296,25 @@ func (c *console) event(q *request) (templ.Component, error) {
 		}
 	}
 	return eventPage(v), nil
+}
+
+// holding returns the destinations, by handler, that send nothing just now although deliveries
+// wait for them: they are paused, or their circuit is open.
+func (c *console) holding(q *request, ds []gaff.Delivery) (map[string]destination, error) {
+	if !slices.ContainsFunc(ds, func(d gaff.Delivery) bool { return !d.State.Done() }) {
+		return nil, nil
+	}
+	var list struct{ Docs []destination }
+	if err := c.ask(q, "/api/v1/destinations", &list); err != nil {
+		return nil, err
+	}
+	held := map[string]destination{}
+	for _, to := range list.Docs {
+		if to.Health.State != "active" || to.Health.Circuit == "open" {
+			held[to.Name] = to
+		}
+	}
+	return held, nil
 }
 
 type diffView struct {

@@ -13,20 +13,33 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/stats"
+	"gaff/pipeline"
 )
 
 type overviewView struct {
 	Now                                time.Time
 	Counts                             gaff.Counts
-	Received, Failing, Pending, Served int64 // in the last day; Failing and Pending in all
+	Received, Failing, Pending, Served int64 // in the last day; Failing and Pending in all, with internal events
+	FailingWebhooks                    int64 // Failing without internal events
+	JobsFailed, JobsOpen               int64
 	Rejected                           int64
 	Failed                             []gaff.Log
 	Waiting                            []gaff.Log
-	Quiet                              []gaff.SourceInfo
+	Sources, Quiet                     []gaff.SourceInfo // Quiet: those that reject everything
 	Newest                             []gaff.Log
 	Plots                              plotsView
 	Silent                             []stats.Silence
 	MayAct                             bool
+}
+
+// Sendable is a source that a sample can be signed for; empty if there is none.
+func (v overviewView) Sendable() string {
+	for _, s := range v.Sources {
+		if s.Quiet == "" && s.About["secret set"] != "false" {
+			return s.Name
+		}
+	}
+	return ""
 }
 
 // None tells that nothing ever came.
@@ -58,14 +71,22 @@ func (c *console) overview(q *request) (templ.Component, error) {
 	}
 	for _, s := range v.Counts.Sources {
 		v.Failing += s.Error
+		if s.Source != gaff.InnerSource {
+			v.FailingWebhooks += s.Error
+		}
 		v.Pending += s.Pending
 	}
-	failed, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusError), Cursor: gaff.Cursor{Limit: 6}})
+	jobs, err := c.o.Store.JobCounts(q.Context(), "")
+	if err != nil {
+		return nil, err
+	}
+	v.JobsFailed, v.JobsOpen = jobs[pipeline.JobFailed], jobs[pipeline.JobQueued]+jobs[pipeline.JobProcessing]
+	failed, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusError), Inner: true, Cursor: gaff.Cursor{Limit: 6}})
 	if err != nil {
 		return nil, err
 	}
 	v.Failed = failed.Items
-	pending, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusPending), Cursor: gaff.Cursor{Limit: 50}})
+	pending, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusPending), Inner: true, Cursor: gaff.Cursor{Limit: 50}})
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +100,8 @@ func (c *console) overview(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	v.Newest = newest.Items
-	for _, s := range c.o.Sources() {
+	v.Sources = c.o.Sources()
+	for _, s := range v.Sources {
 		if s.Quiet != "" {
 			v.Quiet = append(v.Quiet, s)
 		}
@@ -310,7 +332,7 @@ func (c *console) bulk(q *request) (templ.Component, error) {
 		return nil, &problem{http.StatusBadRequest, "This cannot be shown", "Choose events on the page Events, and press Retry these or Replay these there."}
 	}
 	if v.Filter.Conflict || v.Filter.Inner {
-		return nil, &problem{http.StatusBadRequest, "Too much at once", "Inner events and events with two bodies are worth a look each: retry them one by one."}
+		return nil, &problem{http.StatusBadRequest, "Not in bulk", "Retry internal events and events with conflicting bodies one by one."}
 	}
 	if v.Action == "retry" {
 		v.Filter.Status = "error" // there is nothing to retry in others

@@ -242,3 +242,10 @@ func themeOf(r *http.Request) string {
 	}
 	return cookie.Value
 }
+
+// tellsOfFailure reports whether events of a type report that something failed, as
+// "generation.failed" does: such an event may be handled well, but it is no good news.
+func tellsOfFailure(eventType string) bool {
+	last := strings.ToLower(eventType[strings.LastIndexAny(eventType, ".:_/-")+1:])
+	return last == "failed" || last == "failure" || last == "error"
+}

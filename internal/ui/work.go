@@ -2,6 +2,7 @@ package ui
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -228,85 +229,80 @@ func shape(m pipeline.Media) string {
 	return strings.Join(parts, " · ")
 }
 
-// projectRow is what a project did among the newest jobs and files.
+// projectRow is a project with the numbers of its jobs and files.
 type projectRow struct {
-	ID, Name           string
-	Open, Failed, Done int
-	Files              int
-	LastAt             time.Time
-	Preview            pipeline.Media
-	HasPreview         bool
+	ID, Name                  string
+	Open, Failed, Done, Files int64
+	LastAt                    time.Time
+	Preview                   pipeline.Media
+	HasPreview                bool
 }
 
 type projectsView struct {
-	Rows []projectRow
-	Now  time.Time
-	// Looked is how many of the newest jobs were looked at.
-	Looked int
+	Rows  []projectRow
+	Pager pagerView
+	Now   time.Time
 }
 
-// recentJobs is how far the list of projects looks back.
-const recentJobs = 500
+// projectsPerPage is small, since each project is counted.
+const projectsPerPage = 24
+
+// previewAmong is among how many of a project's newest files its picture is looked for.
+const previewAmong = 10
 
 func (c *console) projects(q *request) (templ.Component, error) {
 	q.title, q.nav, q.live = "Projects", "projects", "job,media"
-	jobs, err := c.o.Store.Jobs(q.Context(), pipeline.JobFilter{Cursor: gaff.Cursor{Limit: recentJobs}})
+	cursor := q.cursor()
+	cursor.Limit = projectsPerPage
+	page, err := c.o.Store.Projects(q.Context(), cursor)
 	if err != nil {
 		return nil, err
 	}
-	media, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{Cursor: gaff.Cursor{Limit: recentJobs}})
-	if err != nil {
-		return nil, err
+	v := projectsView{Now: q.now, Pager: pagerOf(q, page.Next)}
+	for _, p := range page.Items {
+		row, err := c.projectRow(q.Context(), p)
+		if err != nil {
+			return nil, err
+		}
+		v.Rows = append(v.Rows, row)
 	}
-	rows := map[string]*projectRow{}
-	row := func(id string, at time.Time) *projectRow {
-		if rows[id] == nil {
-			rows[id] = &projectRow{ID: id}
+	return projectsPage(v), nil
+}
+
+func (c *console) projectRow(ctx context.Context, p pipeline.Project) (projectRow, error) {
+	row := projectRow{ID: p.ID, Name: p.Name, LastAt: p.UpdatedAt}
+	counts, err := c.o.Store.JobCounts(ctx, p.ID)
+	if err != nil {
+		return row, err
+	}
+	for status, n := range counts {
+		switch {
+		case status == pipeline.JobCompleted:
+			row.Done += n
+		case status.Settled():
+			row.Failed += n
+		default:
+			row.Open += n
 		}
-		if at.After(rows[id].LastAt) {
-			rows[id].LastAt = at
-		}
-		return rows[id]
+	}
+	if row.Files, err = c.o.Store.MediaCount(ctx, p.ID); err != nil {
+		return row, err
+	}
+	jobs, err := c.o.Store.Jobs(ctx, pipeline.JobFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: 1}})
+	if err != nil {
+		return row, err
 	}
 	for _, j := range jobs.Items {
-		if j.ProjectID == "" {
-			continue
-		}
-		r := row(j.ProjectID, j.UpdatedAt)
-		switch {
-		case j.Status == pipeline.JobCompleted:
-			r.Done++
-		case j.Status.Settled():
-			r.Failed++
-		default:
-			r.Open++
-		}
+		row.LastAt = j.UpdatedAt
 	}
-	for _, m := range media.Items {
-		if m.ProjectID == "" {
-			continue
-		}
-		r := row(m.ProjectID, m.CreatedAt)
-		r.Files++
-		if !r.HasPreview && previewKind(m) == "image" {
-			r.Preview, r.HasPreview = m, true
-		}
-	}
-	named, err := c.o.Store.Projects(q.Context(), gaff.Cursor{Limit: recentJobs})
+	media, err := c.o.Store.Media(ctx, pipeline.MediaFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: previewAmong}})
 	if err != nil {
-		return nil, err
+		return row, err
 	}
-	for _, p := range named.Items {
-		row(p.ID, p.UpdatedAt).Name = p.Name
+	if i := slices.IndexFunc(media.Items, func(m pipeline.Media) bool { return previewKind(m) == "image" }); i >= 0 {
+		row.Preview, row.HasPreview = media.Items[i], true
 	}
-	v := projectsView{Now: q.now, Looked: len(jobs.Items)}
-	for _, r := range rows {
-		v.Rows = append(v.Rows, *r)
-	}
-	slices.SortFunc(v.Rows, func(a, b projectRow) int {
-		return cmp.Or(b.LastAt.Compare(a.LastAt), strings.Compare(a.ID, b.ID))
-	})
-	return projectsPage(v), nil
+	return row, nil
 }
 
 type projectView struct {

@@ -373,6 +373,16 @@ func TestSieveGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	old, err := st.Events(t.Context(), gaff.EventFilter{WebhookID: "wh-5"})
+	if err != nil || len(old.Items) != 1 {
+		t.Fatalf("wh-5: %+v, %v", old, err)
+	}
+	for _, name := range []string{"wh-5", old.Items[0].ID} {
+		page, err := st.Events(t.Context(), gaff.EventFilter{Query: name})
+		if err != nil || len(page.Items) != 1 {
+			t.Errorf("the first page for %s, which is older than a page looks: %d events, %v; want one", name, len(page.Items), err)
+		}
+	}
 	failed := gaff.StatusError
 	for name, test := range map[string]struct {
 		filter       gaff.EventFilter
