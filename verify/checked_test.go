@@ -152,3 +152,50 @@ func standardRequest(t *testing.T, key string) *gaff.Request {
 		"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {ts}, "Webhook-Signature": {"v1," + base64.StdEncoding.EncodeToString(m.Sum(nil))},
 	}}
 }
+
+// A secret of Standard Webhooks that is not base64 is a text, with and without its prefix; one that is stays decoded.
+func TestStandardWebhooksTextSecrets(t *testing.T) {
+	t.Parallel()
+	coded := "whsec_" + base64.StdEncoding.EncodeToString([]byte("0123456789abcdef"))
+	for _, c := range []struct {
+		name, preset, secret, key string
+		ok                        bool
+	}{
+		{"text", "standard-webhooks", "not base64!", "not base64!", true},
+		{"text with the prefix", "standard-webhooks", "whsec_not base64!", "whsec_not base64!", true},
+		{"text after the prefix", "standard-webhooks", "whsec_not base64!", "not base64!", true},
+		{"decoded", "standard-webhooks", coded, "0123456789abcdef", true},
+		{"text of one that is base64", "standard-webhooks", coded, coded, false},
+		{"text by its own preset", "standard-webhooks-text", coded, coded, true},
+		{"text after the prefix by its own preset", "standard-webhooks-text", coded, coded[6:], true},
+		{"decoded by the preset for texts", "standard-webhooks-text", coded, "0123456789abcdef", false},
+	} {
+		_, err := preset(t, c.preset, Options{Secrets: []string{c.secret}}).Verify(t.Context(), standardRequest(t, c.key))
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// Intercom and Daily test an address before they send to it, without a signature.
+func TestAddressTests(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		preset, method, body string
+		ok                   bool
+	}{
+		{"intercom", "HEAD", "", true},
+		{"intercom", "POST", `{"topic":"ping"}`, false},
+		{"daily", "POST", `{"test":"test"}`, true},
+		{"daily", "POST", `{"test":"x","type":"meeting.started"}`, false},
+	} {
+		h, err := NewHandshaker(mustPreset(t, c.preset), HandshakeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, ok := h.Handshake(t.Context(), &gaff.Request{Method: c.method, Body: []byte(c.body)}, gaff.Verification{}, nil)
+		if ok != c.ok || ok && rep.Status != 200 {
+			t.Errorf("%s %s %s: %t %d", c.preset, c.method, c.body, ok, rep.Status)
+		}
+	}
+}

@@ -454,7 +454,7 @@ func options(t testing.TB, s Scheme) Options {
 	case s.Algorithm == "ed25519":
 		o.Keys = []Key{{Kind: "ed25519_seed_hex", Value: hex.EncodeToString(seed[:])}}
 	case s.Name == "aws-sns" || s.Name == "paypal" || s.Name == "adobe" || public && strings.HasPrefix(s.Key.Source, "jwks"):
-	case strings.HasPrefix(s.Algorithm, "rsa") || s.Name == "travis" || s.Name == "paddle-classic":
+	case strings.HasPrefix(s.Algorithm, "rsa") || s.Name == "travis" || s.Name == "paddle-classic" || s.Kind == "jwt" && s.Key.Source == "spki_pem":
 		o.Secrets = []string{rsaKey(t).pem}
 	case s.Algorithm == "ecdsa-p256-sha256":
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -552,6 +552,10 @@ func TestPresets(t *testing.T) {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			r.Body = []byte("b=2&a=1")
 		}
+		if field, ok := strings.CutPrefix(s.Content, "form:"); ok && strings.Contains(s.Signed, "{form:") {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Body = []byte(field + "=1")
+		}
 		for _, h := range headerTokens(s.Signed) {
 			r.Header.Set(h, "value-of-"+h)
 		}
@@ -575,7 +579,7 @@ func TestPresets(t *testing.T) {
 			t.Errorf("%s: key %s, and its fingerprint is %s", name, got.KeyID, Fingerprint(o.Secrets[0], s))
 		}
 		// Some cover a part of the body only, or none of it: docs/verification.md names them.
-		if s.Kind != "signature" && s.Kind != "code" || slices.Contains([]string{"adyen", "dropbox-sign", "kie", "mailgun", "msgraph"}, name) {
+		if s.Kind != "signature" && s.Kind != "code" || slices.Contains([]string{"adyen", "dropbox-sign", "kie", "mailgun", "mercado-pago", "msgraph"}, name) {
 			continue
 		}
 		r.Body = bytes.Replace(r.Body, []byte("1"), []byte("2"), 1)

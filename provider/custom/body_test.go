@@ -233,6 +233,13 @@ func TestJobsOfPresets(t *testing.T) {
 		{preset: "twelvelabs", body: `{"id":"e1","type":"index.task.failed","data":{"id":"t1"}}`, status: pipeline.JobFailed, id: "t1", err: "index.task.failed"},
 		{preset: "tavus", body: `{"video_id":"v1","status":"ready","download_url":"https://t.test/v.mp4","hosted_url":"https://t.test/page","stream_url":"https://t.test/v.m3u8"}`, status: pipeline.JobCompleted, id: "v1",
 			files: []string{"it:/download_url https://t.test/v.mp4 generated-video"}},
+		{preset: "creatomate", body: `{"id":"c1","status":"succeeded","url":"https://c.test/out.mp4","snapshot_url":"https://c.test/s.jpg","modifications":{"Video":"https://in.test/in.mp4"}}`, status: pipeline.JobCompleted, id: "c1",
+			files: []string{"it:/url https://c.test/out.mp4 generated-video"}},
+		{preset: "creatomate", body: `{"id":"c1","status":"waiting"}`, status: pipeline.JobQueued, id: "c1"},
+		{preset: "transloadit", body: `{"ok":"ASSEMBLY_COMPLETED","assembly_id":"a1","uploads":[{"ssl_url":"https://t.test/in.mp4"}],"results":{"encode":[{"ssl_url":"https://t.test/out.mp4"}]}}`, status: pipeline.JobCompleted, id: "a1",
+			files: []string{"it:/results/encode/0/ssl_url https://t.test/out.mp4 generated-video"}},
+		{preset: "transloadit", body: `{"error":"ASSEMBLY_CRASHED","message":"it broke","assembly_id":"a1"}`, status: pipeline.JobFailed, id: "a1", err: "it broke", errType: "ASSEMBLY_CRASHED"},
+		{preset: "transloadit", body: `{"ok":"ASSEMBLY_CANCELED","assembly_id":"a1"}`, status: pipeline.JobCancelled, id: "a1"},
 		// The status in the body says nothing where its code speaks against it.
 		{preset: "kie", body: `{"code":400,"msg":"refused","data":{"callbackType":"complete","task_id":"s1","data":null}}`, status: pipeline.JobFailed, id: "s1", err: "refused"},
 		{preset: "minimax", body: `{"task_id":"m1","status":"success","file_id":"f","base_resp":{"status_code":1026,"status_msg":"sensitive"}}`, status: pipeline.JobFailed, id: "m1", err: "sensitive"},
