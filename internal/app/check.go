@@ -83,7 +83,7 @@ func (c *checker) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	bodies, err := db.CheckBodies(ctx, func(r sqlstore.BodyReport) error {
 		c.tell("bodies: %d checked", r.Checked+r.Unhashed)
 		return ctx.Err()
@@ -133,7 +133,7 @@ func (c *checker) files(ctx context.Context, db *sqlstore.Reader) error {
 		if blobs, err = blob.Open(address); err != nil {
 			return err
 		}
-		defer blobs.Close()
+		defer func() { _ = blobs.Close() }()
 	}
 	report, err := media.CheckFiles(ctx, db, blobs, nil, func(r media.FileReport) error {
 		c.tell("files: %d checked", r.Checked)

@@ -128,7 +128,7 @@ func (f *folder) holds(ctx context.Context, key string, r io.ReadSeeker, size in
 	have, err := f.Open(ctx, key)
 	if err != nil || have.Size != size {
 		if err == nil {
-			err = have.Close()
+			have.Close()
 		}
 		return false, nil //nolint:nilerr // what cannot be read is written again
 	}
