@@ -199,3 +199,34 @@ func TestAddressTests(t *testing.T) {
 		}
 	}
 }
+
+// Fourthwall signs for a platform's app under another header, the same way.
+func TestFourthwallHeaders(t *testing.T) {
+	t.Parallel()
+	body := []byte(`{"type":"ORDER_PLACED"}`)
+	m := hmac.New(sha256.New, []byte("k"))
+	m.Write(body)
+	sig := base64.StdEncoding.EncodeToString(m.Sum(nil))
+	for header, ok := range map[string]bool{"X-Fourthwall-Hmac-Sha256": true, "X-Fourthwall-Hmac-Apps-Sha256": true, "X-Fourthwall-Hmac": false} {
+		r := &gaff.Request{Body: body, Header: http.Header{header: {sig}}}
+		if _, err := preset(t, "fourthwall", Options{Secrets: []string{"k"}}).Verify(t.Context(), r); (err == nil) != ok {
+			t.Errorf("%s: %v", header, err)
+		}
+	}
+}
+
+// The events of Increase all have the type "event"; what happened is their category.
+func TestIncreaseCategory(t *testing.T) {
+	t.Parallel()
+	const key = "0123456789abcdef"
+	r := standardRequest(t, key)
+	r.Body = []byte(`{"id":"event_1","category":"transaction.created","type":"event"}`)
+	ts := r.Header.Get("Webhook-Timestamp")
+	m := hmac.New(sha256.New, []byte(key))
+	m.Write([]byte("msg_1." + ts + "." + string(r.Body)))
+	r.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(m.Sum(nil)))
+	out, err := preset(t, "increase", Options{Secrets: []string{"whsec_" + base64.StdEncoding.EncodeToString([]byte(key))}}).Verify(t.Context(), r)
+	if err != nil || out.Type != "transaction.created" {
+		t.Errorf("%q, %v", out.Type, err)
+	}
+}
