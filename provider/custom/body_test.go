@@ -244,6 +244,12 @@ func TestJobsOfPresets(t *testing.T) {
 		{preset: "kie", body: `{"code":400,"msg":"refused","data":{"callbackType":"complete","task_id":"s1","data":null}}`, status: pipeline.JobFailed, id: "s1", err: "refused"},
 		{preset: "minimax", body: `{"task_id":"m1","status":"success","file_id":"f","base_resp":{"status_code":1026,"status_msg":"sensitive"}}`, status: pipeline.JobFailed, id: "m1", err: "sensitive"},
 		{preset: "minimax", body: `{"task_id":"m1","status":"success","file_id":"f","base_resp":{"status_code":0,"status_msg":"success"}}`, status: pipeline.JobCompleted, id: "m1"},
+		// MiniMax documents the words of its callbacks in lower case and sends them as its query API has them.
+		{preset: "minimax", body: `{"task_id":"m1","status":"Fail","base_resp":{"status_code":0,"status_msg":"success"}}`, status: pipeline.JobFailed, id: "m1", err: "success"},
+		{preset: "minimax", body: `{"task_id":"m1","status":"Preparing","base_resp":{"status_code":0}}`, status: pipeline.JobQueued, id: "m1"},
+		{preset: "minimax", body: `{"task_id":"m1","status":"Success","video_url":"https://m.test/v.mp4","base_resp":{"status_code":0}}`, status: pipeline.JobCompleted, id: "m1",
+			files: []string{"it:/video_url https://m.test/v.mp4 generated-video"}},
+		{preset: "tavus", body: `{"video_id":"v1","status":"error","download_url":null,"error_details":null,"status_details":"try again"}`, status: pipeline.JobFailed, id: "v1", err: "try again"},
 		{preset: "deepgram", body: `{"metadata":{"request_id":"d1"},"results":{"channels":[]}}`, status: pipeline.JobCompleted, id: "d1"},
 		{preset: "runpod", body: `{"id":"r1","status":"TIMED_OUT"}`, status: pipeline.JobFailed, id: "r1", err: "failed without a reason"},
 		{preset: "mux", body: `{"type":"video.asset.ready","object":{"type":"asset","id":"a1"},"data":{"passthrough":"job_1"}}`, status: pipeline.JobCompleted, id: "a1", job: "job_1"},
