@@ -174,8 +174,9 @@ type runIDInput struct {
 }
 
 type startOutput struct {
-	Status int
-	Body   runDoc
+	Status   int
+	Replayed string `header:"Idempotency-Replayed" doc:"true if the key was known, and the first run is returned."`
+	Body     runDoc
 }
 
 type projectIDInput struct {
@@ -354,7 +355,7 @@ func (s *server) describeRuns(api huma.API) {
 		remark(ctx, run.ID, map[string]string{"workflow": run.Workflow})
 		out := &startOutput{Status: http.StatusAccepted, Body: newRunDoc(*run)}
 		if !created {
-			out.Status = http.StatusOK
+			out.Status, out.Replayed = http.StatusOK, "true"
 		}
 		return out, nil
 	})

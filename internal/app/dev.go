@@ -320,43 +320,67 @@ var sampleJobs = []struct {
 	}},
 }
 
-// submitSamples asks the gateway for the sample jobs, as an application would.
+// submitSamples asks the gateway for the sample jobs, as an application would. Those of an earlier
+// start are known by their keys.
 func submitSamples(ctx context.Context, cfg *config.Config, base string, out io.Writer) error {
 	token, _, err := adminToken(cfg)
 	if err != nil {
 		return err
 	}
-	for _, s := range sampleJobs {
-		body, err := json.Marshal(map[string]any{
+	submitted := 0
+	for i, s := range sampleJobs {
+		reply, err := postSample(ctx, base+"/api/v1/jobs", token, map[string]any{
 			"provider": s.provider, "model": s.model, "kind": s.kind, "input": s.input, "projectId": sampleProject, "userId": "you",
+			"idempotencyKey": fmt.Sprint("sample-", i+1),
 		})
 		if err != nil {
 			return err
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/jobs", bytes.NewReader(body))
-		if err != nil {
-			return err
+		if reply.status/100 != 2 {
+			return fmt.Errorf("%s %s: status %d: %s", s.provider, s.model, reply.status, reply.body)
 		}
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Authorization", "Bearer "+token)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		answer, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		_ = resp.Body.Close()
-		if err != nil {
-			return err
-		}
-		if resp.StatusCode/100 != 2 {
-			return fmt.Errorf("%s %s: %s: %s", s.provider, s.model, resp.Status, answer)
+		if !reply.replayed {
+			submitted++
 		}
 	}
 	if err := startSample(ctx, base, token, out); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d sample jobs were submitted for the project %q; they are done in some seconds.\nSee what they make at %s/media (the link above logs you in).\n", len(sampleJobs), sampleProject, base)
+	if submitted == 0 {
+		fmt.Fprintf(out, "The sample jobs of the project %q are there from an earlier start.\n", sampleProject)
+	} else {
+		fmt.Fprintf(out, "%d sample jobs were submitted for the project %q; they finish within seconds.\n", submitted, sampleProject)
+	}
+	fmt.Fprintf(out, "See their files at %s/media (the link above logs you in).\n", base)
 	return nil
+}
+
+// sampleReply is how the gateway answered a sample request.
+type sampleReply struct {
+	status   int
+	body     []byte
+	replayed bool // the idempotency key was known
+}
+
+func postSample(ctx context.Context, url, token string, content map[string]any) (r sampleReply, err error) {
+	body, err := json.Marshal(content)
+	if err != nil {
+		return r, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return r, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return r, err
+	}
+	defer resp.Body.Close()
+	r.status, r.replayed = resp.StatusCode, resp.Header.Get("Idempotency-Replayed") == "true"
+	r.body, err = io.ReadAll(io.LimitReader(resp.Body, 4096))
+	return r, err
 }
 
 // sampleRun is the workflow that is started at the start, if it is there.
@@ -364,38 +388,24 @@ const sampleRun = "storyboard"
 
 // startSample starts a run of the storyboard, which waits for a decision after its images.
 func startSample(ctx context.Context, base, token string, out io.Writer) error {
-	body, err := json.Marshal(map[string]any{
+	reply, err := postSample(ctx, base+"/api/v1/runs", token, map[string]any{
 		"workflow": sampleRun, "projectId": sampleProject, "userId": "you", "idempotencyKey": "sample",
 		"input": map[string]any{"prompts": []string{"a lighthouse at dawn", "the keeper climbs the stairs", "the lamp is lit"}},
 	})
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/runs", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
-	if err != nil {
-		return err
-	}
 	switch {
-	case resp.StatusCode == http.StatusNotFound:
+	case err != nil:
+		return err
+	case reply.status == http.StatusNotFound:
 		return nil // the folder has workflows of its own
-	case resp.StatusCode/100 != 2:
-		return fmt.Errorf("workflow %s: %s: %s", sampleRun, resp.Status, answer)
+	case reply.status/100 != 2:
+		return fmt.Errorf("workflow %s: status %d: %s", sampleRun, reply.status, reply.body)
+	case reply.replayed:
+		return nil // it was started earlier, and may be at any step
 	}
 	var run struct{ ID string }
-	if err := json.Unmarshal(answer, &run); err != nil {
+	if err := json.Unmarshal(reply.body, &run); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "A storyboard of three scenes was started; soon it asks whether its images are good: gaff runs approve %s\n", run.ID)
+	fmt.Fprintf(out, "A storyboard of three scenes was started; it will ask you to approve its images: gaff runs approve %s\n", run.ID)
 	return nil
 }

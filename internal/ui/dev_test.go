@@ -81,7 +81,7 @@ func startDev(t *testing.T, dir string, args ...string) *dev {
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		text, _ := os.ReadFile(out.Name())
 		said := string(text)
-		if strings.Contains(said, "sample jobs were submitted") || strings.Contains(said, "In a second terminal") && strings.Contains(strings.Join(args, " "), "--samples=false") {
+		if strings.Contains(said, "See their files at") || strings.Contains(said, "In a second terminal") && strings.Contains(strings.Join(args, " "), "--samples=false") {
 			break
 		}
 		select {
