@@ -552,9 +552,13 @@ const rejectWait = 100 * time.Millisecond
 // reject keeps a refused request where operators can see it.
 func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source string, rp reply) {
 	now := time.Now()
+	url := redact.URL(g.publicURL(r), src.secrets())
+	if src == nil {
+		url = redact.Query(url)
+	}
 	rj := &Rejection{
 		ID: id.New(id.Rejection, now), Source: clipText(source, 64), Status: rp.status, Reason: clipText(rp.reason, 1024),
-		Method: clipText(r.Method, 16), URL: clipText(redact.URL(g.publicURL(r), src.secrets()), 1024), RemoteAddr: g.client(r),
+		Method: clipText(r.Method, 16), URL: clipText(url, 1024), RemoteAddr: g.client(r),
 		Header: src.rejectedHeader(r.Header), BodySize: max(r.ContentLength, 0), ReceivedAt: now,
 	}
 	if req != nil {

@@ -1,6 +1,7 @@
 package gaff
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 
@@ -52,6 +53,11 @@ func maskData(data []byte, places []string) []byte {
 		return data
 	}
 	if slices.Contains(places, "body") {
+		return []byte(`"` + redact.Masked + `"`)
+	}
+	if slices.ContainsFunc(places, redact.InBody) && bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte(`"`)) {
+		// A body that was read as text, such as a form where any body is taken: the secret
+		// may be anywhere in it.
 		return []byte(`"` + redact.Masked + `"`)
 	}
 	return redact.JSON(redact.JSON(data, places), redact.Items(places))

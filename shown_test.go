@@ -69,6 +69,27 @@ func TestStoredEventShowsNoSharedSecret(t *testing.T) {
 	}
 }
 
+// Where any body is taken, a form is stored as a text.
+func TestTextWithSharedSecretIsMasked(t *testing.T) {
+	t.Parallel()
+	for place, want := range map[string]string{"form:k": `"[masked]"`, "json:/k": `"[masked]"`, "header:K": `"a=1&k=s"`} {
+		var l gaff.Log
+		l.Source, l.Data = "tokens", []byte(`"a=1&k=s"`)
+		if got := string(l.Masked([]string{place}).Data); got != want {
+			t.Errorf("%s: %s, want %s", place, got, want)
+		}
+	}
+}
+
+func TestRejectionOfUnknownSourceHoldsNoQuery(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, gaff.Options{}, tokens)
+	b.post("POST", "tokenz?k="+shared, tokenBody)
+	if rj := b.newestRejection(t); !strings.HasSuffix(rj.URL, "/tokenz?k=[masked]") {
+		t.Errorf("URL is %s", rj.URL)
+	}
+}
+
 func TestEventSearchFindsNoSharedSecret(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, gaff.Options{}, tokens)

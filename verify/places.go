@@ -9,10 +9,11 @@ import (
 
 // SecretPlaces names the places of requests that hold the sender's secret as it is, in the
 // form of [gaff.Source.Secrets]. A signature is not secret: it proves one body. A token
-// that covers no body proves any, so it is.
+// or signature that covers no body proves any, so it is.
 func (s Scheme) SecretPlaces() []string {
 	var places []string
-	add := func(l *Location) {
+	var add func(l *Location)
+	add = func(l *Location) {
 		for ; l != nil; l = l.Or {
 			switch l.In {
 			case "json":
@@ -22,9 +23,14 @@ func (s Scheme) SecretPlaces() []string {
 			case "header", "query", "form":
 				places = append(places, l.In+":"+l.Name)
 			}
+			add(l.And)
 		}
 	}
 	switch {
+	case s.Kind == "signature" && s.CoversBody != nil && !*s.CoversBody:
+		for i := range s.Signature {
+			add(&s.Signature[i].Location)
+		}
 	case s.Kind == "token" && s.Token != nil:
 		add(&s.Token.Location)
 	case s.Kind == "basic":

@@ -447,6 +447,19 @@ func TestAdminTokenHasAtLeast20Characters(t *testing.T) {
 	}
 }
 
+// Viewers read the settings, and of many receivers the path of the URL is the secret.
+func TestSettingsShowNoPathOfDestinations(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, map[string]string{"gaff.yaml": "destinations: {app: {url: 'https://hooks.example/services/S3CRET?x=S3CRET'}}\n"})
+	shown, err := json.Marshal(load(t, LoadOptions{Dir: dir}).Settings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(shown), "S3CRET") || !strings.Contains(string(shown), "https://hooks.example/…") {
+		t.Errorf("shown: %s", shown)
+	}
+}
+
 func TestShowHasNoSecrets(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, map[string]string{"gaff.yaml": shopYAML, "old": "s3cret-old\n", "filed": "s3cret-twin\n"})

@@ -196,8 +196,8 @@ func (c *Config) showDestinations(add func(name, value, help string)) {
 				continue
 			}
 			value := display(fields[key], false)
-			if key == "url" {
-				value = redact.Address(value)
+			if key == "url" { // viewers read the settings, and of many receivers the path is the secret
+				value = redact.Host(value)
 			}
 			add(path+"."+key, value, "")
 		}

@@ -130,12 +130,13 @@ func (m *masker) step(token json.Token, before, after int) {
 // next is called after a value: in an object, a name follows.
 func (m *masker) next() { m.key = len(m.open) > 0 && m.open[len(m.open)-1] }
 
-// secret reports whether the value at m.path is hidden. A number in a pointer hides each
+// secret reports whether the value at m.path is hidden. Names are compared without case: a
+// sender may have written one otherwise than expected, and was rejected for it. A number in a pointer hides each
 // item of the list.
 func (m *masker) secret() bool {
 	return slices.ContainsFunc(m.pointers, func(p []string) bool {
 		return slices.EqualFunc(p, m.path, func(want, got string) bool {
-			return want == got || got == "*" && want != "" && strings.Trim(want, "0123456789") == ""
+			return strings.EqualFold(want, got) || got == "*" && want != "" && strings.Trim(want, "0123456789") == ""
 		})
 	})
 }

@@ -9,12 +9,15 @@ package redact
 
 import (
 	"bytes"
+	"encoding/json"
+	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Masked stands in place of a secret.
@@ -39,12 +42,12 @@ func shownSecret(name string) bool {
 	return SecretName(name) || strings.HasSuffix(name, "key") && !strings.Contains(name, "idempotency")
 }
 
-// named reports whether places hold a name of a kind, such as a header. Header names are
-// compared without case.
+// named reports whether places hold a name of a kind, such as a header. Names are compared
+// without case.
 func named(places []string, kind, name string) bool {
 	return slices.ContainsFunc(places, func(p string) bool {
 		k, n, _ := strings.Cut(p, ":")
-		return k == kind && (n == name || kind == "header" && strings.EqualFold(n, name))
+		return k == kind && strings.EqualFold(n, name)
 	})
 }
 
@@ -55,13 +58,24 @@ func has(places []string, kinds ...string) bool {
 	})
 }
 
-// Header hides the secrets of a header. Signatures stay: without them a captured request
-// could not be verified again, and they are worth nothing without it.
+// InBody reports whether a place is in the body.
+func InBody(place string) bool { return has([]string{place}, "json", "form", "body") }
+
+// Header hides the secrets of a header, and those of the query in headers in which proxies
+// and browsers repeat a URL (X-Original-Url, Referer). Signatures stay: without them a
+// captured request could not be verified again, and they are worth nothing without it.
 func Header(header http.Header, places []string) http.Header {
 	shown := make(http.Header, len(header))
+	inQuery := has(places, "query")
 	for name, values := range header {
-		if shownSecret(name) || named(places, "header", name) {
+		switch {
+		case shownSecret(name) || named(places, "header", name):
 			values = []string{Masked}
+		case inQuery:
+			values = slices.Clone(values)
+			for i := range values {
+				values[i] = URL(values[i], places)
+			}
 		}
 		shown[name] = values
 	}
@@ -115,13 +129,27 @@ func Address(address string) string {
 	return URL(address, places)
 }
 
+// Query hides the values of all parameters of a URL: those of an unknown source may all be
+// secrets.
+func Query(address string) string {
+	base, query, ok := strings.Cut(address, "?")
+	if !ok || query == "" {
+		return address
+	}
+	return base + "?" + parameters(query, func(string) bool { return true })
+}
+
 // parameters masks parameters of a query or of a form, and leaves the others as written.
 func parameters(query string, secret func(name string) bool) string {
 	params := strings.Split(query, "&")
 	for i, param := range params {
-		name, _, _ := strings.Cut(param, "=")
-		if plain, err := url.QueryUnescape(name); err != nil || secret(plain) {
-			params[i] = name + "=" + Masked
+		first, _, _ := strings.Cut(param, "=")
+		for piece := range strings.SplitSeq(param, ";") { // some senders separate parameters by it
+			name, _, _ := strings.Cut(piece, "=")
+			if plain, err := url.QueryUnescape(name); err != nil || secret(plain) {
+				params[i] = first + "=" + Masked
+				break
+			}
 		}
 	}
 	return strings.Join(params, "&")
@@ -147,21 +175,25 @@ func Host(address string) string {
 // source has a secret in it. contentType is the request's header.
 func Body(contentType string, body []byte, places []string) []byte {
 	switch {
-	case len(body) == 0 || !has(places, "json", "form", "body"):
+	case len(body) == 0 || !slices.ContainsFunc(places, InBody):
 		return body
 	case has(places, "body"):
 		return []byte(Masked)
 	}
 	kind, params, _ := mime.ParseMediaType(contentType)
-	switch {
-	case has(places, "form") && kind == "application/x-www-form-urlencoded":
-		return []byte(parameters(string(body), func(name string) bool { return named(places, "form", name) }))
-	case has(places, "form") && kind == "multipart/form-data":
-		return multipartForm(body, params["boundary"], places)
-	case has(places, "json"):
+	switch form := has(places, "form"); {
+	case form && json.Valid(body):
 		return JSON(body, places)
+	case form && has(places, "json"): // the JSON may be in a field
+		return []byte(Masked)
+	case form && kind == "application/x-www-form-urlencoded" && utf8.Valid(body):
+		return []byte(parameters(string(body), func(name string) bool { return named(places, "form", name) }))
+	case form && kind == "multipart/form-data":
+		return multipartForm(body, params["boundary"], places)
+	case form:
+		return []byte(Masked)
 	}
-	return body
+	return JSON(body, places)
 }
 
 // multipartForm masks fields of a form with parts, which are few and small.
@@ -169,8 +201,11 @@ func multipartForm(body []byte, boundary string, places []string) []byte {
 	parts := multipart.NewReader(bytes.NewReader(body), boundary)
 	for range 1000 {
 		part, err := parts.NextRawPart()
-		if err != nil {
+		switch {
+		case err == io.EOF: //nolint:errorlint // others that wrap it: no part, or cut off
 			return body
+		case err != nil:
+			return []byte(Masked)
 		}
 		if !named(places, "form", part.FormName()) {
 			continue

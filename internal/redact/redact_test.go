@@ -28,6 +28,7 @@ func TestJSONMasksExactlyThePlace(t *testing.T) {
 		{`{"n":1e400,"a":"s"}`, "json:/a", `{"n":1e400,"a":"[masked]"}`},
 		{`{"auth":"s"}`, "form:auth", `{"auth":"[masked]"}`},
 		{`{"b":1}`, "json:/a", `{"b":1}`},
+		{`{"A":"s"}`, "json:/a", `{"A":"[masked]"}`},
 		{` "s" `, "json:", ` "[masked]" `},
 	} {
 		if got := string(JSON([]byte(c.doc), []string{c.place})); got != c.want {
@@ -73,6 +74,44 @@ func TestBodyMasksForms(t *testing.T) {
 	}
 	if got := string(Body("text/plain", []byte("SECRET"), []string{"body"})); got != Masked {
 		t.Errorf("body: %s", got)
+	}
+}
+
+// The sender's secret is hidden also if the body is not of the kind that was expected, as
+// in a rejected request.
+func TestBodyOfAnotherKindShowsNoSecret(t *testing.T) {
+	t.Parallel()
+	form, multi := "x=1&auth=SECRET", "--b\r\nContent-Disposition: form-data; name=\"auth\"\r\n\r\nSECRET\r\n--b--\r\n"
+	for _, c := range []struct{ kind, body string }{
+		{"", form}, {"text/plain", form}, {"text/plain", multi}, {"multipart/mixed; boundary=b", multi}, {"multipart/form-data", multi},
+		{"application/json", `{"auth":"SECRET"}`}, {"application/json", form}, {"application/x-www-form-urlencoded", "x=1;auth=SECRET"},
+		{"application/x-www-form-urlencoded", "auth\xff=SECRET"}, {"application/x-www-form-urlencoded", "Auth=SECRET"}, {"application/x-www-form-urlencoded", `{"auth":"SECRET"}`},
+	} {
+		if got := string(Body(c.kind, []byte(c.body), []string{"form:auth"})); strings.Contains(got, "SECRET") {
+			t.Errorf("%q as %q: %s", c.body, c.kind, got)
+		}
+	}
+	got := string(Body("application/x-www-form-urlencoded", []byte(`payload={"t":"SECRET"}`), []string{"form:auth", "json:/t"}))
+	if strings.Contains(got, "SECRET") {
+		t.Errorf("JSON in a field: %s", got)
+	}
+}
+
+func TestHeaderMasksTheQueryOfRepeatedURLs(t *testing.T) {
+	t.Parallel()
+	got := Header(http.Header{"X-Original-Url": {"/in?a=1&k=SECRET"}, "Referer": {"https://h/?k=SECRET"}, "X-B": {"a?"}}, []string{"query:k"})
+	want := http.Header{"X-Original-Url": {"/in?a=1&k=" + Masked}, "Referer": {"https://h/?k=" + Masked}, "X-B": {"a?"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestQueryMasksAllValues(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{"/in?a=SECRET&b=SECRET": "/in?a=[masked]&b=[masked]", "/in": "/in", "/in?": "/in?"} {
+		if got := Query(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
 	}
 }
 
