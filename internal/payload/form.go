@@ -16,6 +16,9 @@ import (
 const (
 	formType = "application/x-www-form-urlencoded"
 	maxParts = 1000
+	// maxFields bounds the fields of an urlencoded form: some forms are read before they are
+	// verified, and a field of 4 bytes costs 200 of memory.
+	maxFields = 10_000
 	// maxNested bounds how deep multipart may stand in multipart.
 	maxNested = 3
 )
@@ -25,6 +28,7 @@ var (
 	// ErrNoForm: the content type is not that of a form.
 	ErrNoForm  = errors.New("not a form")
 	errParts   = fmt.Errorf("the form has more than %d parts", maxParts)
+	errFields  = fmt.Errorf("the form has more than %d fields", maxFields)
 	errNoParts = errors.New("the multipart form cannot be read: its boundary is missing or it is cut off")
 )
 
@@ -66,7 +70,9 @@ func Form(contentType string, body []byte) (fields []Field, err error) {
 	body = Text(contentType, body)
 	switch kind := mediaType(contentType); {
 	case kind == formType:
-		fields = urlencoded(string(body))
+		if fields, err = urlencoded(string(body)); err != nil {
+			return nil, err
+		}
 	case kind == "multipart/form-data":
 		if fields, err = parts(contentType, body, "", 0, nil); err != nil {
 			return nil, err
@@ -94,16 +100,19 @@ func Form(contentType string, body []byte) (fields []Field, err error) {
 
 // urlencoded reads as browsers do: what is no escape stays as it is, and fields are parted
 // by & alone.
-func urlencoded(text string) (fields []Field) {
+func urlencoded(text string) (fields []Field, err error) {
 	for pair := range strings.SplitSeq(text, "&") {
 		if pair == "" {
 			continue
+		}
+		if len(fields) == maxFields {
+			return nil, errFields
 		}
 		name, value, _ := strings.Cut(pair, "=")
 		_, err := url.QueryUnescape(value)
 		fields = append(fields, Field{Name: string(unescape(name)), Value: unescape(value), Broken: err != nil})
 	}
-	return fields
+	return fields, nil
 }
 
 func unescape(text string) []byte {
@@ -129,7 +138,7 @@ func Unpercent(text string) []byte {
 // parts reads multipart. name is of the part around it.
 func parts(contentType string, body []byte, name string, depth int, fields []Field) ([]Field, error) {
 	r := multipart.NewReader(bytes.NewReader(body), boundary(contentType, body))
-	for {
+	for n := 0; ; n++ { // parts without a name count, too
 		part, err := r.NextPart()
 		if err == io.EOF { //nolint:errorlint // one that is cut off ends with a wrapped io.EOF
 			return fields, nil
@@ -137,7 +146,7 @@ func parts(contentType string, body []byte, name string, depth int, fields []Fie
 		if err != nil {
 			return nil, errNoParts
 		}
-		if len(fields) == maxParts {
+		if n == maxParts || len(fields) == maxParts {
 			return nil, errParts
 		}
 		f, err := readPart(part, part.Header)
