@@ -209,7 +209,7 @@ func formTexts(r *gaff.Request, name string) (texts []string, err error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	for _, f := range fields {
-		if f.Name != name || f.File {
+		if f.Name != name || f.File && !f.JSON() {
 			continue
 		}
 		if f.Broken {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -168,23 +169,39 @@ func (s Scheme) Sample(id, eventType string, members map[string]any) (body []byt
 			}
 		}
 	}
-	if s.Name != "twilio" && s.Name != "plivo" && !strings.Contains(s.Signed, "{form_sorted}") {
+	if !s.wantsForm() {
 		return doc, header, nil
 	}
-	form := url.Values{}
-	if _, field, ok := strings.Cut(s.Content, ":"); ok {
-		form.Set(field, string(doc))
-	} else {
-		var fields map[string]any
-		if err := json.Unmarshal(doc, &fields); err != nil {
-			return nil, nil, err
-		}
-		for name, value := range fields {
-			form.Set(name, fmt.Sprint(value))
-		}
+	if doc, err = asForm(doc, s.Content); err != nil {
+		return nil, nil, err
 	}
 	header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return []byte(form.Encode()), header, nil
+	return doc, header, nil
+}
+
+// wantsForm reports whether a JSON body cannot be signed, since the proof covers a form's
+// fields or is one.
+func (s Scheme) wantsForm() bool {
+	return s.Name == "twilio" || s.Name == "plivo" || strings.Contains(s.Signed, "{form") ||
+		slices.ContainsFunc(s.Signature, func(p Signature) bool { return p.In == "form" })
+}
+
+// asForm writes a JSON document as a form: in the one field that content names, else with a
+// field for each member.
+func asForm(doc []byte, content string) ([]byte, error) {
+	form := url.Values{}
+	if _, field, ok := strings.Cut(content, ":"); ok {
+		form.Set(field, strings.TrimSpace(string(doc)))
+		return []byte(form.Encode()), nil
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(doc, &fields); err != nil {
+		return nil, err
+	}
+	for name, value := range fields {
+		form.Set(name, fmt.Sprint(value))
+	}
+	return []byte(form.Encode()), nil
 }
 
 func escapePointer(name string) string {

@@ -305,6 +305,67 @@ func TestSamples(t *testing.T) {
 	}
 }
 
+// A sender that signs fields of a form sends a form: a JSON document becomes one.
+func TestJSONIsSignedAsTheForm(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"gitea-form", "transloadit"} {
+		s, _ := Preset(name)
+		v := preset(t, name, Options{Secrets: []string{"a-secret-of-this-sender"}})
+		sample, header, err := s.Sample("id-1", "made", nil)
+		if err != nil || header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+			t.Errorf("%s: the sample is %s, %v", name, header.Get("Content-Type"), err)
+		}
+		for _, body := range []string{`{"assembly_id":"a","ok":"ASSEMBLY_COMPLETED"}`, string(sample)} {
+			r := &gaff.Request{Method: "POST", URL: "https://a.test/hook", Body: []byte(body), ReceivedAt: noon}
+			if err := v.Sign(r, noon); err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			_, field, _ := strings.Cut(s.Content, ":")
+			doc, err := formField(r, field)
+			if err != nil || ValidJSON(doc) != nil {
+				t.Errorf("%s: %s holds %q, %v", name, field, doc, err)
+			}
+			if _, err := v.Verify(t.Context(), r); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, r.Body)
+			}
+		}
+	}
+}
+
+// Gitea sends indented JSON in its form, and signs the field's text.
+func TestSignedFieldOfSeveralLines(t *testing.T) {
+	t.Parallel()
+	v := preset(t, "gitea-form", Options{Secrets: []string{"a-secret-of-this-sender"}})
+	for _, doc := range []string{"{\n  \"ref\": \"main\"\n}", "{}\r\n"} {
+		r := &gaff.Request{Body: []byte(url.Values{"payload": {doc}}.Encode()), ReceivedAt: noon, Header: http.Header{
+			"Content-Type": {"application/x-www-form-urlencoded"}, "X-Gitea-Delivery": {"1"},
+			"X-Gitea-Signature": {GenerateWebhookSignature([]byte(doc), "a-secret-of-this-sender")},
+		}}
+		if _, err := v.Verify(t.Context(), r); err != nil {
+			t.Errorf("%q: %v", doc, err)
+		}
+	}
+}
+
+// A JSON part of a multipart form is a signed field even if it has a file's name.
+func TestSignedPartWithAFileName(t *testing.T) {
+	t.Parallel()
+	v := preset(t, "transloadit", Options{Secrets: []string{"a-secret-of-this-sender"}})
+	r := &gaff.Request{Method: "POST", URL: "https://a.test/hook", Body: []byte(`{"assembly_id":"a"}`), ReceivedAt: noon}
+	if err := v.Sign(r, noon); err != nil {
+		t.Fatal(err)
+	}
+	fields, _ := url.ParseQuery(string(r.Body))
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+	r.Body = []byte("--b\r\nContent-Disposition: form-data; name=\"transloadit\"; filename=\"a.json\"\r\nContent-Type: application/json\r\n\r\n" +
+		fields.Get("transloadit") + "\r\n--b\r\nContent-Disposition: form-data; name=\"signature\"\r\n\r\n" + fields.Get("signature") + "\r\n--b--\r\n")
+	if _, err := v.Verify(t.Context(), r); err != nil {
+		t.Error(err)
+	}
+}
+
 // The hub names the method, out of those that the specification allows.
 func TestWebSub(t *testing.T) {
 	t.Parallel()

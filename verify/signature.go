@@ -627,6 +627,8 @@ func (v *signature) fill(r *gaff.Request) ([][]byte, error) {
 		}
 		if _, err := p.at.read(r, values); err == nil {
 			continue
+		} else if !errors.Is(err, ErrMissing) {
+			return nil, err
 		}
 		text := strings.ToLower(rand.Text())
 		if err := p.at.put(r, strings.TrimPrefix(p.at.label, "body "), text, false); err != nil {

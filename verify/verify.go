@@ -186,8 +186,9 @@ func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 const receipt = "receipt"
 
 // Sign adds to r what makes it authentic at the time, with the first secret: headers for
-// most senders, but its URL or its body are changed where the proof stands there. It
-// returns an error where the signing key is not ours to hold.
+// most senders, but its URL or its body are changed where the proof stands there. A JSON
+// body becomes the form that the sender would send, if fields of a form are what is signed.
+// It returns an error where the signing key is not ours to hold.
 func (v *Verifier) Sign(r *gaff.Request, at time.Time) error {
 	if r.Header == nil {
 		r.Header = http.Header{}
@@ -197,6 +198,14 @@ func (v *Verifier) Sign(r *gaff.Request, at time.Time) error {
 	}
 	for _, h := range v.require {
 		r.Header.Set(h.name, h.value)
+	}
+	if v.scheme.Kind == "signature" && v.scheme.wantsForm() && ValidJSON(r.Body) == nil {
+		body, err := asForm(r.Body, v.scheme.Content)
+		if err != nil {
+			return fmt.Errorf("sign: the body as a form: %w", err)
+		}
+		r.Body = body
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	if err := v.check.sign(r, at); err != nil {
 		return fmt.Errorf("sign: %w", err)
@@ -394,7 +403,7 @@ func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return oneOf(texts)
+		return p.one(texts)
 	case "query":
 		u, err := url.Parse(r.URL)
 		if err != nil {
@@ -404,12 +413,17 @@ func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 		if err != nil {
 			return "", ErrMalformed
 		}
-		if p.lines {
-			return same(fields[p.name])
-		}
-		return oneOf(fields[p.name])
+		return p.one(fields[p.name])
 	}
 	return "", ErrMissing
+}
+
+// one returns the text that all the values are.
+func (p place) one(values []string) (string, error) {
+	if p.lines {
+		return same(values)
+	}
+	return oneOf(values)
 }
 
 // headerText returns a header by its canonical name.

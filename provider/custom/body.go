@@ -27,6 +27,9 @@ func readable(r *gaff.Request, content string) (json.RawMessage, error) {
 		case err != nil:
 			return nil, err
 		case isForm && field != "":
+			if list, ok := members[field].([]any); ok {
+				return nil, fmt.Errorf("form field %s: it came %d times", field, len(list))
+			}
 			text, ok := members[field].(string)
 			if !ok {
 				return nil, fmt.Errorf("form field %s: missing", field)

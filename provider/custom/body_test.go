@@ -58,6 +58,7 @@ func TestBodiesOfOtherKinds(t *testing.T) {
 		{"form:payload", "application/x-www-form-urlencoded", `payload=%7B%22a%22%3A1%7D&x=y`, `{"a":1}`},
 		{"form:payload", "application/x-www-form-urlencoded", `payload=%7B`, ""},
 		{"form:payload", "application/x-www-form-urlencoded", `other=1`, ""},
+		{"form:payload", "application/x-www-form-urlencoded", `payload=%7B%7D&payload=%7B%7D`, ""},
 		{"form:json", "multipart/form-data; boundary=b", multipart, `{"a":1}`},
 		{"form", "multipart/form-data; boundary=b", multipart, `{"file":{"contentType":"","filename":"x","size":5},"json":"{\"a\":1}"}`},
 		{"form", "multipart/form-data; boundary=b", "--b\r\nrubbish", ""},
