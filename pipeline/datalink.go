@@ -20,7 +20,8 @@ const (
 
 // ReadDataLink returns what a link holds that begins with "data:". The content type is as
 // it says, and may be empty. It is read as browsers do: base64 may lack its padding, hold
-// white space and escapes, or be of the alphabet for URLs; a % that is no escape stays.
+// white space and escapes, or be of the alphabet for URLs, and a fragment may follow; a %
+// that is no escape stays.
 func ReadDataLink(link string) (contentType string, data []byte, err error) {
 	if !isDataLink(link) {
 		return "", nil, errors.New("the link is no data: link")
@@ -33,6 +34,7 @@ func ReadDataLink(link string) (contentType string, data []byte, err error) {
 	if !encoded {
 		return contentType, payload.Unpercent(body), nil
 	}
+	body, _, _ = strings.Cut(body, "#") // a fragment; no letter of base64
 	if strings.Contains(body, "%") {
 		body = string(payload.Unpercent(body))
 	}

@@ -29,6 +29,7 @@ func TestReadDataLink(t *testing.T) {
 		"data:,x":                                    "|x|",
 		"data:;base64,AQID":                          "|\x01\x02\x03|",
 		"data:image/png;base64,A QI\tD":              "image/png|\x01\x02\x03|",
+		"data:image/png;base64,AQID#page=1":          "image/png|\x01\x02\x03|",
 		"data:image/png;base64,_-8":                  "image/png|\xff\xef|",
 		"data:image/png;base64,/+8=":                 "image/png|\xff\xef|",
 		"data: image/png ; BASE64 ,AQID":             "image/png|\x01\x02\x03|",

@@ -32,6 +32,9 @@ func (k *Keeper) fetch(ctx context.Context, link string, p *part) error {
 		if err != nil {
 			return never("%w", err)
 		}
+		if len(data) == 0 {
+			return never("the file is empty")
+		}
 		if int64(len(data)) > k.o.MaxSize {
 			return k.tooLarge()
 		}
@@ -172,10 +175,11 @@ func (k *Keeper) tooLarge() error {
 	return never("the file is larger than media.max_size, %d bytes", k.o.MaxSize)
 }
 
-// later are statuses that mean "not yet".
+// later are statuses of refusals that mean "not yet"; 420 and 430 are how some hosts say 429,
+// and 449 is "retry with".
 var later = []int{
-	http.StatusAccepted, http.StatusPartialContent, http.StatusRequestTimeout, http.StatusConflict,
-	http.StatusMisdirectedRequest, http.StatusLocked, http.StatusTooEarly, http.StatusTooManyRequests,
+	http.StatusRequestTimeout, http.StatusConflict, http.StatusMisdirectedRequest, http.StatusLocked,
+	http.StatusFailedDependency, http.StatusTooEarly, http.StatusTooManyRequests, 420, 430, 449,
 }
 
 // isWhole reports whether a part of a file is all of it: some hosts answer so without being
@@ -200,7 +204,7 @@ func judge(resp *http.Response, ranged bool) error {
 		// Links that have ended answer with each of these.
 		f.storage = pipeline.StorageGone
 		return f
-	case code >= 500 || slices.Contains(later, code):
+	case code/100 == 2, code >= 500, slices.Contains(later, code): // a success without the file is "not yet" as well
 		f.wait = retryAfter(resp.Header.Get("Retry-After"))
 		return f
 	}

@@ -97,7 +97,7 @@ func TestAResumedDownloadIsNotUnpacked(t *testing.T) {
 
 // What a host answers of a file that is not there yet is no end of it.
 func TestStatusesThatMeanNotYet(t *testing.T) {
-	for _, code := range []int{202, 408, 409, 421, 423, 425, 429, 500, 503} {
+	for _, code := range []int{201, 202, 204, 205, 408, 409, 420, 421, 423, 424, 425, 429, 430, 449, 500, 503, 529} {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {
 			run(t, nil, func(t *testing.T, w *world) {
 				asked := 0
@@ -165,6 +165,8 @@ func TestFileNamesEndings(t *testing.T) {
 		{"model/vnd.usdz+zip", "https://h/a.zip", ".usdz"}, {"image/png", "https://h/a.jpg?x=.b", ".png"}, {"application/zip", "https://h/a.npz", ".npz"},
 		{"application/zip", "https://h/a", ".zip"}, {"application/octet-stream", "https://h/w.safetensors#x", ".safetensors"},
 		{"application/octet-stream", "https://h.example.com", ""}, {"application/octet-stream", "https://h/a.b%2Fc", ""}, {"text/plain", "https://h/A.LRC", ".lrc"},
+		{"audio/ogg", "https://h/a.OPUS", ".opus"}, {"audio/ogg", "https://h/a.mp3", ".ogg"}, {"image/jpeg", "https://h/a.jpeg?x", ".jpeg"},
+		{"model/vnd.usd", "https://h/a.usdc", ".usdc"}, {"image/vnd.adobe.photoshop", "https://h/a", ".psd"}, {"video/matroska", "https://h/a", ".mkv"},
 		{"text/plain", "data:text/plain,x.y", ".txt"}, {"audio/wav", "data:audio/wav;base64,AA", ".wav"},
 	} {
 		got := media.FileName(&pipeline.Media{ID: "med_1", ContentType: c.contentType, URL: c.link})

@@ -352,7 +352,7 @@ func TestWhatGoesWrong(t *testing.T) {
 		"down for a while":   {host: status(503, 502, 504, 500, 200), storage: pipeline.StorageStored, attempts: 5, delivery: "succeeded"},
 		"down for good":      {host: status(503), storage: pipeline.StorageFailed, says: "503", attempts: 10, delivery: "dead"},
 		"busy":               {host: status(429, 200), storage: pipeline.StorageStored, attempts: 2, delivery: "succeeded"},
-		"odd answer":         {host: status(204), storage: pipeline.StorageFailed, says: "204", attempts: 1, delivery: "dead"},
+		"odd answer":         {host: status(418), storage: pipeline.StorageFailed, says: "418", attempts: 1, delivery: "dead"},
 		"cut short":          {host: cut(2), storage: pipeline.StorageStored, attempts: 3, delivery: "succeeded"},
 		"always cut short":   {host: cut(99), storage: pipeline.StorageFailed, says: "after 70 bytes: unexpected EOF", attempts: 10, delivery: "dead"},
 		"empty":              {host: serveBytes("image/png", nil), storage: pipeline.StorageFailed, says: "empty", attempts: 10, delivery: "dead"},
@@ -364,6 +364,7 @@ func TestWhatGoesWrong(t *testing.T) {
 		"data":               {link: "data:image/png;base64," + base64.StdEncoding.EncodeToString(picture), storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
 		"data, percent":      {link: "data:text/plain,hello%20there", storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
 		"data without comma": {link: "data:image/png;base64", storage: pipeline.StorageFailed, says: "no comma", attempts: 1, delivery: "dead"},
+		"data, empty":        {link: "data:image/png;base64,", storage: pipeline.StorageFailed, says: "empty", attempts: 1, delivery: "dead"},
 		"data, no base64":    {link: "data:image/png;base64,!!!", storage: pipeline.StorageFailed, says: "not base64", attempts: 1, delivery: "dead"},
 		"no link":            {link: "http://[", storage: pipeline.StorageFailed, says: "cannot be read", attempts: 1, delivery: "dead"},
 		"in br":              {host: encodedAs("br", []byte("\x0b\x02\x80")), storage: pipeline.StorageFailed, says: "encoding br", attempts: 10, delivery: "dead"},
@@ -777,6 +778,8 @@ func TestFileName(t *testing.T) {
 		`{"file_name":"C:\\x\\y.png"}`: "y.png", `{}`: "med_1.png", ``: "med_1.png", `{"file_name":".."}`: "med_1.png", `{"file_name":".bashrc"}`: "bashrc",
 		`{"file_name":"ünï.png"}`: "ünï.png", `{"file_name":"小說 1.png"}`: "小說 1.png", `{"file_name":"😀.png"}`: "😀.png", `{"file_name":"שלום"}`: "שלום.png",
 		`{"file_name":"gnp.\u202eexe.png"}`: "gnp.exe.png", `{"file_name":"a:b?.png"}`: "a_b_.png", `{"file_name":" .x "}`: "x",
+		`{"file_name":"CON"}`: "_CON.png", `{"file_name":"nul.tar.gz"}`: "_nul.tar.gz", `{"file_name":"Com1 .png"}`: "_Com1 .png",
+		`{"file_name":"console.png"}`: "console.png", `{"file_name":"name."}`: "name.png", `{"file_name":"a. ."}`: "a.png",
 		`{"file_name":"` + strings.Repeat("é", 200) + `.webp"}`: strings.Repeat("é", 97) + ".webp",
 	} {
 		got := media.FileName(&pipeline.Media{ID: "med_1", ContentType: "image/png", Metadata: json.RawMessage(metadata)})

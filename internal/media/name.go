@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -21,6 +22,14 @@ var extensions = map[string]string{
 	"model/gltf-binary": ".glb", "model/gltf+json": ".gltf", "model/vnd.usdz+zip": ".usdz", "model/3mf": ".3mf", "model/obj": ".obj",
 	"model/mtl": ".mtl", "model/ply": ".ply", "model/stl": ".stl", "model/fbx": ".fbx", "model/vnd.usda": ".usda", "model/vnd.usd": ".usd",
 	"application/x-subrip": ".srt", "text/vtt": ".vtt", "text/csv": ".csv", "text/x-ssa": ".ass", "text/markdown": ".md",
+	"image/heif": ".heif", "image/vnd.adobe.photoshop": ".psd", "image/vnd.radiance": ".hdr", "video/matroska": ".mkv",
+	"video/3gpp": ".3gp", "application/x-tar": ".tar",
+}
+
+// alike are other extensions of a type: a link's own ending is kept if it is one of them.
+var alike = map[string][]string{
+	"audio/ogg": {".opus", ".oga"}, "image/jpeg": {".jpeg", ".jfif"}, "image/tiff": {".tif"}, "image/heic": {".heif"},
+	"audio/aiff": {".aif"}, "audio/midi": {".midi"}, "audio/mp4": {".m4b"}, "audio/x-m4a": {".m4b"}, "model/vnd.usd": {".usdc"},
 }
 
 // general are extensions of types that say little: the link's own ending says more.
@@ -44,15 +53,27 @@ func FileName(m *pipeline.Media) string {
 	if path.Ext(safe) == "" {
 		safe += extensionOf(m)
 	}
-	return strings.TrimLeft(safe, ". ")
+	safe = strings.TrimLeft(safe, ". ")
+	stem, _, _ := strings.Cut(safe, ".")
+	if slices.Contains(devices, strings.ToUpper(strings.TrimSpace(stem))) {
+		safe = "_" + safe
+	}
+	return safe
+}
+
+// devices are names that Windows keeps for itself, with any ending.
+var devices = []string{
+	"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9",
+	"LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
 }
 
 func extensionOf(m *pipeline.Media) string {
-	if e := extensions[m.ContentType]; e != "" {
+	own := strings.ToLower(path.Ext(linkName(m)))
+	if e := extensions[m.ContentType]; e != "" && !slices.Contains(alike[m.ContentType], own) {
 		return e
 	}
-	if e := strings.ToLower(path.Ext(linkName(m))); len(e) > 1 && len(e) <= maxExtension && !strings.ContainsFunc(e[1:], notAlphanumeric) {
-		return e
+	if len(own) > 1 && len(own) <= maxExtension && !strings.ContainsFunc(own[1:], notAlphanumeric) {
+		return own
 	}
 	return general[m.ContentType]
 }
@@ -106,7 +127,7 @@ func safeName(name string) string {
 		stem := name[:maxName-len(ext)]
 		name = strings.ToValidUTF8(stem, "") + ext
 	}
-	return strings.TrimRight(name, " ")
+	return strings.TrimRight(name, ". ")
 }
 
 // disposition is a Content-Disposition (RFC 6266): a name in ASCII for old readers, and the
