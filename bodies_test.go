@@ -115,15 +115,15 @@ func TestRescueUnpacksBodies(t *testing.T) {
 	if rec := postSigned(t, b, "signed", zipped(t, text), zipped(t, text), "Content-Encoding", "gzip"); rec.Code != http.StatusBadRequest {
 		t.Fatalf("answered %d", rec.Code)
 	}
-	page, err := b.st.Rejections(context.Background(), gaff.RejectionFilter{})
-	if err != nil || len(page.Items) != 1 || !strings.Contains(page.Items[0].Reason, "accept_gzip") {
-		t.Fatalf("%+v, %v", page.Items, err)
+	rejected := b.rejections(t, gaff.RejectionFilter{}, 1)
+	if len(rejected) != 1 || !strings.Contains(rejected[0].Reason, "accept_gzip") {
+		t.Fatalf("%+v", rejected)
 	}
 	src.AcceptGzip = true
 	if err := b.UpdateSource(src); err != nil {
 		t.Fatal(err)
 	}
-	out, err := b.Rescue(context.Background(), page.Items[0].ID)
+	out, err := b.Rescue(context.Background(), rejected[0].ID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,6 +65,7 @@ type Gateway struct {
 	registry atomic.Pointer[registry]
 
 	inFlight   atomic.Int64 // bytes of bodies being received
+	slowNotes  atomic.Int64 // until when answers do not wait for their notes, in Unix nanoseconds
 	quiet      sometimes
 	quarantine *buckets // bytes of rejected requests that are stored whole, by source and client
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/eventually"
 )
 
 // lines splits a body into an event for each line; an empty body holds none.
@@ -53,11 +54,22 @@ func (b *bench) post(method, path, body string, header ...string) *httptest.Resp
 
 func (b *bench) newestRejection(t *testing.T) gaff.Rejection {
 	t.Helper()
-	page, err := b.st.Rejections(context.Background(), gaff.RejectionFilter{})
-	if err != nil || len(page.Items) == 0 {
-		t.Fatalf("no rejection: %v", err)
-	}
-	return page.Items[0]
+	return b.rejections(t, gaff.RejectionFilter{}, 1)[0]
+}
+
+// rejections returns the rejections that a filter chooses, when there are at least n: on a slow
+// disk an answer does not wait for its note.
+func (b *bench) rejections(t *testing.T, f gaff.RejectionFilter, n int) (found []gaff.Rejection) {
+	t.Helper()
+	eventually.True(t, fmt.Sprint(n, " rejections are stored"), func() bool {
+		page, err := b.st.Rejections(context.Background(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = page.Items
+		return len(found) >= n
+	})
+	return found
 }
 
 func TestBatch(t *testing.T) {

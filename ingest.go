@@ -547,7 +547,11 @@ func (rp reply) write(w http.ResponseWriter) {
 
 // rejectWait bounds how long an answer waits for the note about it: nearly always that is
 // written by then. Else it is written later.
-const rejectWait = 100 * time.Millisecond
+const rejectWait = 400 * time.Millisecond
+
+// After a note took longer, no answer waits for one for as long as slowNotesFor: the disk or the
+// database is stalled.
+const slowNotesFor = 10 * time.Second
 
 // reject keeps a refused request where operators can see it.
 func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source string, rp reply) {
@@ -581,9 +585,17 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 		g.log.Warn("webhook refused", "source", rj.Source, "status", rj.Status, "reason", reason,
 			"remote", rj.RemoteAddr, "rejection", rj.ID, "alsoSince", more)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), rejectWait)
+	wait, began := rejectWait, time.Now()
+	if began.UnixNano() < g.slowNotes.Load() {
+		wait = time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), wait)
 	defer cancel()
-	if err := g.store.Reject(ctx, rj); err != nil {
+	err := g.store.Reject(ctx, rj)
+	if took := time.Since(began); took >= rejectWait {
+		g.slowNotes.Store(began.Add(took + slowNotesFor).UnixNano())
+	}
+	if err != nil {
 		if more, ok := g.quiet.allow("not noted", now); ok {
 			g.log.Warn("refused webhook not noted", "source", rj.Source, "error", err, "alsoSince", more)
 		}
