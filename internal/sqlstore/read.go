@@ -459,17 +459,20 @@ func (s *Store) sift(ctx context.Context, l eventList, limit int) (found []*logS
 	for part := siftPart; left > 0 && len(found) < limit; part *= 4 {
 		part = min(part, left)
 		heads, args := l.heads(part)
-		var lowest, count int64
-		if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0), count(*) from (`+heads+`) part`, plainText(args)...).
-			Scan(&lowest, &count); err != nil {
+		var lowest, highest, count int64
+		if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0), coalesce(max(seq), 0), count(*) from (`+heads+`) part`, plainText(args)...).
+			Scan(&lowest, &highest, &count); err != nil {
 			return nil, 0, err
 		}
 		if count == 0 {
 			return found, 0, nil
 		}
 		newest := l
-		newest.from = lowest
-		some, err := s.siftAll(ctx, newest, part, limit-len(found))
+		// Events that arrive from now on must not push the oldest ones out of the part: it ends at
+		// the newest of now. Several nodes may still commit some with lower numbers; there is
+		// room for as many again.
+		newest.from, newest.to = lowest, min(l.to, highest+1)
+		some, err := s.siftAll(ctx, newest, 2*part, limit-len(found))
 		if err != nil {
 			return nil, 0, err
 		}
