@@ -202,7 +202,7 @@ func multipartForm(body []byte, boundary string, places []string) []byte {
 	for range 1000 {
 		part, err := parts.NextRawPart()
 		switch {
-		case err == io.EOF: //nolint:errorlint // others that wrap it: no part, or cut off
+		case err == io.EOF: // errors that wrap it: no part, or cut off
 			return body
 		case err != nil:
 			return []byte(Masked)
