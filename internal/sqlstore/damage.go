@@ -112,19 +112,23 @@ type BodyReport struct {
 // of SQLite from beginning again.
 const bodyPage = 200
 
-// CheckBodies reads every stored body and compares it with its hash. After each page it
-// calls progress, unless that is nil, with the number of bodies so far; an error of it ends
-// the check.
+// CheckBodies reads the body of every event that is stored when it begins and compares it with its
+// hash: it must not run after those that arrive meanwhile. After each page it calls progress,
+// unless that is nil, with the number of bodies so far; an error of it ends the check.
 func CheckBodies(ctx context.Context, db *sql.DB, progress func(BodyReport) error) (report BodyReport, err error) {
+	var last int64
+	if err := db.QueryRowContext(ctx, `select coalesce(max(seq), 0) from event`).Scan(&last); err != nil {
+		return report, fmt.Errorf("check bodies: %w", err)
+	}
 	for _, query := range []string{
 		`select p.seq, 0, e.received_at, p.body, p.sha256, p.data, p.data_sha256 from payload p join event e on e.seq = p.seq
-			where p.seq > $1 and $2 >= 0 order by p.seq limit $3`,
+			where p.seq > $1 and $2 >= 0 and p.seq <= $4 order by p.seq limit $3`,
 		`select c.seq, c.n, e.received_at, c.body, c.sha256, null, null from copy c join event e on e.seq = c.seq
-			where c.seq > $1 or c.seq = $1 and c.n > $2 order by c.seq, c.n limit $3`,
+			where (c.seq > $1 or c.seq = $1 and c.n > $2) and c.seq <= $4 order by c.seq, c.n limit $3`,
 	} {
 		seq, n, more := int64(0), int64(0), true
 		for more {
-			if seq, n, more, err = checkPage(ctx, db, query, seq, n, &report); err != nil {
+			if seq, n, more, err = checkPage(ctx, db, query, seq, n, last, &report); err != nil {
 				return report, err
 			}
 			if progress != nil {
@@ -137,8 +141,8 @@ func CheckBodies(ctx context.Context, db *sql.DB, progress func(BodyReport) erro
 	return report, nil
 }
 
-func checkPage(ctx context.Context, db *sql.DB, query string, seq, n int64, report *BodyReport) (lastSeq, lastN int64, more bool, err error) {
-	rows, err := db.QueryContext(ctx, query, seq, n, bodyPage)
+func checkPage(ctx context.Context, db *sql.DB, query string, seq, n, last int64, report *BodyReport) (lastSeq, lastN int64, more bool, err error) {
+	rows, err := db.QueryContext(ctx, query, seq, n, bodyPage, last)
 	if err != nil {
 		return 0, 0, false, fmt.Errorf("check bodies: %w", err)
 	}
@@ -166,8 +170,11 @@ func checkPage(ctx context.Context, db *sql.DB, query string, seq, n int64, repo
 	return seq, n, read == bodyPage, nil
 }
 
-// CheckBodies checks all stored bodies with as much time in between as it takes, and reports
-// the damaged ones.
+// checkShare is which part of the time a check beside a gateway's work takes: one in so many.
+const checkShare = 5
+
+// CheckBodies checks the stored bodies beside the gateway's work, for a fifth of the time, and
+// reports the damaged ones.
 func (s *Store) CheckBodies(ctx context.Context) (BodyReport, error) {
 	began, known := time.Now(), 0
 	return CheckBodies(ctx, s.read, func(r BodyReport) error {
@@ -178,7 +185,7 @@ func (s *Store) CheckBodies(ctx context.Context) (BodyReport, error) {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(time.Since(began)):
+		case <-time.After((checkShare - 1) * time.Since(began)):
 		}
 		began = time.Now()
 		return nil
