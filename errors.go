@@ -36,7 +36,7 @@ func (e *AttemptError) Error() string   { return errors.Join(e.Failures...).Erro
 func (e *AttemptError) Unwrap() []error { return e.Failures }
 
 // Finished is returned by a handler that finished its delivery as succeeded in a
-// transaction of its own (pipeline does), so that nobody finishes it again.
+// transaction of its own (package jobs does), so that nobody finishes it again.
 var Finished = errors.New("delivery finished by its handler")
 
 type discardError struct{ err error }

@@ -15,7 +15,7 @@ import (
 
 	"gaff"
 	"gaff/gafftest"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
 	"gaff/store/sqlite"
 )
@@ -209,11 +209,11 @@ func ExampleGateway_HandleWith() {
 		fmt.Println(err)
 		return
 	}
-	gw.HandleWith("fal", "*", pipeline.NewHandler(pipeline.Options{Store: st, Router: gw, Interpreter: fal.Interpreter{}}),
+	gw.HandleWith("fal", "*", jobs.NewHandler(jobs.Options{Store: st, Router: gw, Interpreter: fal.Interpreter{}}),
 		gaff.HandleOptions{Name: "effects/fal"})
-	next := make(chan pipeline.JobSettled)
+	next := make(chan jobs.JobSettled)
 	// A slow handler has a lane of its own, and holds up nobody.
-	gw.HandleWith(gaff.InnerSource, "job.completed", gaff.JSON(func(_ context.Context, _ *gaff.Event, j pipeline.JobSettled) error {
+	gw.HandleWith(gaff.InnerSource, "job.completed", gaff.JSON(func(_ context.Context, _ *gaff.Event, j jobs.JobSettled) error {
 		next <- j
 		return nil
 	}), gaff.HandleOptions{Name: "next-step", Workers: 2})
@@ -234,7 +234,7 @@ func ExampleGateway_HandleWith() {
 	}
 	settled := <-next
 	fmt.Println(settled.JobID, settled.Status, settled.ProjectID)
-	files, err := st.Media(ctx, pipeline.MediaFilter{ProjectID: "film-1"})
+	files, err := st.Media(ctx, jobs.MediaFilter{ProjectID: "film-1"})
 	if err != nil {
 		fmt.Println(err)
 		return

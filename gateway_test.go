@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 )
 
@@ -249,8 +249,8 @@ func TestTimeouts(t *testing.T) {
 						}
 						<-release
 						lease, _ := gaff.LeaseFrom(ctx)
-						late <- b.st.Apply(context.Background(), lease, func(tx pipeline.Tx) error {
-							return tx.InsertJob(context.Background(), &pipeline.Job{ID: "late", Provider: "shop"})
+						late <- b.st.Apply(context.Background(), lease, func(tx jobs.Tx) error {
+							return tx.InsertJob(context.Background(), &jobs.Job{ID: "late", Provider: "shop"})
 						})
 						return nil
 					}))

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // stalled runs test in a bubble of fake time, on a gateway whose disk hangs until mend is called.
@@ -228,8 +228,8 @@ func wantStopWithin(t *testing.T, b *bench, patience, most time.Duration) {
 }
 
 // hang is a transaction that does not end before a channel is closed.
-func hang(until <-chan struct{}) func(pipeline.Tx) error {
-	return func(pipeline.Tx) error {
+func hang(until <-chan struct{}) func(jobs.Tx) error {
+	return func(jobs.Tx) error {
 		<-until
 		return nil
 	}

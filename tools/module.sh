@@ -24,7 +24,7 @@ files -name '*.go' -o -name '*.templ' -o -name '*.md' |
 files -name '*.md' | xargs -0 sed -E -i \
 	-e "s#^go (get|mod edit -require) $from(@.*|\$)#go get $new#" \
 	-e "s#\bgo doc $from\b#go doc $new#g" \
-	-e "s#(^|[\` (])$from/(cmd|forward|gafftest|internal|pipeline|provider|receive|store|verify|workflow)\b#\1$new/\2#g"
+	-e "s#(^|[\` (])$from/(cmd|client|destination|gafftest|internal|jobs|provider|store|verify|workflow)\b#\1$new/\2#g"
 # Imports are sorted by path. Markup is sorted by its own tool, which is built only if it is needed.
 files -name '*_templ.go' | xargs -0 gofmt -l | grep -q . && make generate
 files -name '*.go' | xargs -0 gofmt -l | xargs -r gofmt -w

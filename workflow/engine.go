@@ -22,15 +22,15 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Store is what the engine needs from a database.
 type Store interface {
-	pipeline.Store
-	pipeline.RunReader
-	Job(ctx context.Context, id string) (*pipeline.Job, error)
-	Media(ctx context.Context, f pipeline.MediaFilter) (gaff.Page[pipeline.Media], error)
+	jobs.Store
+	jobs.RunReader
+	Job(ctx context.Context, id string) (*jobs.Job, error)
+	Media(ctx context.Context, f jobs.MediaFilter) (gaff.Page[jobs.Media], error)
 	Event(ctx context.Context, id string) (*gaff.EventDetail, error)
 	Events(ctx context.Context, f gaff.EventFilter) (gaff.Page[gaff.Log], error)
 }
@@ -48,7 +48,7 @@ type Submission struct {
 // Jobs submits and cancels outside work.
 type Jobs interface {
 	// Enqueue adds a job, to be submitted once the transaction is committed.
-	Enqueue(ctx context.Context, tx pipeline.Tx, s Submission) (jobID string, err error)
+	Enqueue(ctx context.Context, tx jobs.Tx, s Submission) (jobID string, err error)
 	// Cancel ends a job, at its provider too. A job that has ended already is no error.
 	Cancel(ctx context.Context, jobID string) error
 }
@@ -56,7 +56,7 @@ type Jobs interface {
 // Options of an engine. Store, Router and Jobs are required.
 type Options struct {
 	Store  Store
-	Router pipeline.Router
+	Router jobs.Router
 	Jobs   Jobs
 	// Client makes the calls of http steps. It should judge the addresses that it dials, for
 	// a workflow may take them from what strangers send. Nil: http steps fail.
@@ -70,7 +70,7 @@ type Options struct {
 	Limits map[string]int
 	// Interpreters tell which job an event of a source is about, so that a run is begun in
 	// its project and a loop is seen.
-	Interpreters map[string]pipeline.Interpreter
+	Interpreters map[string]jobs.Interpreter
 	// Log is told of what people should know. Nil means slog.Default().
 	Log *slog.Logger
 }
@@ -395,7 +395,7 @@ func (e *Engine) refresh(ctx context.Context) error {
 	}
 	for _, s := range slots {
 		if limit := e.limit(s.Slot); limit < 1 || s.Used < limit {
-			if err := e.o.Store.Write(ctx, func(tx pipeline.Tx) error { return e.wake(ctx, tx, s.Slot, "", 0) }); err != nil {
+			if err := e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.wake(ctx, tx, s.Slot, "", 0) }); err != nil {
 				return err
 			}
 		}
@@ -405,12 +405,12 @@ func (e *Engine) refresh(ctx context.Context) error {
 
 // emit adds an event in a transaction of its own.
 func (e *Engine) emit(ctx context.Context, eventType string, m message) error {
-	return e.o.Store.Write(ctx, func(tx pipeline.Tx) error { return e.emitIn(ctx, tx, eventType, m, time.Time{}, 0) })
+	return e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.emitIn(ctx, tx, eventType, m, time.Time{}, 0) })
 }
 
 // emitIn adds an event that moves a run. Its hop is the run's: a run moves as often as it
 // has steps, and what bounds loops counts runs.
-func (e *Engine) emitIn(ctx context.Context, tx pipeline.Tx, eventType string, m message, at time.Time, hop int) error {
+func (e *Engine) emitIn(ctx context.Context, tx jobs.Tx, eventType string, m message, at time.Time, hop int) error {
 	data, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -418,7 +418,7 @@ func (e *Engine) emitIn(ctx context.Context, tx pipeline.Tx, eventType string, m
 	return e.accept(ctx, tx, &gaff.Event{Source: gaff.InnerSource, Type: eventType, CorrelationID: m.RunID, Data: data, Hop: hop}, at)
 }
 
-func (e *Engine) accept(ctx context.Context, tx pipeline.Tx, ev *gaff.Event, at time.Time) error {
+func (e *Engine) accept(ctx context.Context, tx jobs.Tx, ev *gaff.Event, at time.Time) error {
 	ev.ReceivedAt = tx.Now()
 	ds := e.o.Router.Route(ev)
 	for i := range ds {
@@ -440,7 +440,7 @@ func (e *Engine) limit(slot string) int {
 }
 
 // wake lets the runs go on that wait longest for a place.
-func (e *Engine) wake(ctx context.Context, tx pipeline.Tx, slot, except string, hop int) error {
+func (e *Engine) wake(ctx context.Context, tx jobs.Tx, slot, except string, hop int) error {
 	runs, err := tx.QueuedRuns(ctx, slot, 2)
 	if err != nil {
 		return err
@@ -471,7 +471,7 @@ type StartParams struct {
 // Run starts a run of the current version of a workflow and returns it. created is false
 // where the key was used before. What is wrong with the input is an error that is
 // gaff.ErrInvalid.
-func (e *Engine) Run(ctx context.Context, p StartParams) (run *pipeline.Run, created bool, err error) {
+func (e *Engine) Run(ctx context.Context, p StartParams) (run *jobs.Run, created bool, err error) {
 	c, err := e.Workflow(p.Workflow)
 	if err != nil {
 		return nil, false, err
@@ -484,7 +484,7 @@ func (e *Engine) Run(ctx context.Context, p StartParams) (run *pipeline.Run, cre
 		return nil, false, fmt.Errorf("%w: %w", gaff.ErrInvalid, err)
 	}
 	now := time.Now()
-	run = &pipeline.Run{
+	run = &jobs.Run{
 		ID: id.New(id.Run, now), Workflow: c.Name, Version: c.Hash, ProjectID: p.ProjectID, UserID: p.UserID, Input: input,
 		EventID: p.eventID, Hop: p.hop, Key: p.Key, FormerKey: p.FormerKey, CreatedAt: now,
 	}
@@ -502,12 +502,12 @@ func (e *Engine) Run(ctx context.Context, p StartParams) (run *pipeline.Run, cre
 	if a.err != nil {
 		return nil, false, a.err
 	}
-	err = e.commit(ctx, a, e.o.Store.Write, func(tx pipeline.Tx) error {
+	err = e.commit(ctx, a, e.o.Store.Write, func(tx jobs.Tx) error {
 		r := fresh
 		if err := tx.SeeProject(ctx, r.ProjectID); err != nil {
 			return err
 		}
-		if err := tx.KeepWorkflow(ctx, &pipeline.WorkflowVersion{Hash: c.Hash, Name: c.Name, Definition: c.Definition}); err != nil {
+		if err := tx.KeepWorkflow(ctx, &jobs.WorkflowVersion{Hash: c.Hash, Name: c.Name, Definition: c.Definition}); err != nil {
 			return err
 		}
 		var err error
@@ -531,13 +531,13 @@ func (e *Engine) Run(ctx context.Context, p StartParams) (run *pipeline.Run, cre
 	return run, created, err
 }
 
-func (e *Engine) project(ctx context.Context, run *pipeline.Run) (*pipeline.Project, error) {
+func (e *Engine) project(ctx context.Context, run *jobs.Run) (*jobs.Project, error) {
 	if run.ProjectID == "" {
-		return &pipeline.Project{}, nil
+		return &jobs.Project{}, nil
 	}
 	p, err := e.o.Store.Project(ctx, run.ProjectID)
 	if errors.Is(err, gaff.ErrNotFound) {
-		return &pipeline.Project{ID: run.ProjectID}, nil
+		return &jobs.Project{ID: run.ProjectID}, nil
 	}
 	return p, err
 }
@@ -545,13 +545,13 @@ func (e *Engine) project(ctx context.Context, run *pipeline.Run) (*pipeline.Proj
 // write stores an advance: in one transaction, whole or not at all. It may be called more
 // than once for the same advance, so it works on copies; out, if not nil, is set to the
 // run as it was written.
-func (e *Engine) write(ctx context.Context, tx pipeline.Tx, a *advance, out *pipeline.Run) error {
+func (e *Engine) write(ctx context.Context, tx jobs.Tx, a *advance, out *jobs.Run) error {
 	run := a.st.run
 	now := tx.Now()
 	// The state as it will be, with rows that the queue below may change.
-	rows := make(map[*pipeline.Step]*pipeline.Step, len(a.order))
-	var order []*pipeline.Step
-	edit := func(u *pipeline.Step) *pipeline.Step {
+	rows := make(map[*jobs.Step]*jobs.Step, len(a.order))
+	var order []*jobs.Step
+	edit := func(u *jobs.Step) *jobs.Step {
 		if rows[u] == nil {
 			copied := *u
 			rows[u] = &copied
@@ -571,7 +571,7 @@ func (e *Engine) write(ctx context.Context, tx pipeline.Tx, a *advance, out *pip
 	if !run.Status.Settled() {
 		for _, def := range a.c.steps {
 			for _, u := range a.st.steps[def.Name].units() {
-				if u.Status != pipeline.StepQueued {
+				if u.Status != jobs.StepQueued {
 					continue
 				}
 				took, err := e.takeSlots(ctx, tx, u.Slots, full)
@@ -610,7 +610,7 @@ func (e *Engine) write(ctx context.Context, tx pipeline.Tx, a *advance, out *pip
 			return err
 		}
 	}
-	steps := make([]pipeline.Step, 0, len(order))
+	steps := make([]jobs.Step, 0, len(order))
 	timers := map[int64]bool{}
 	for _, u := range order {
 		row := rows[u]
@@ -646,8 +646,8 @@ func (e *Engine) write(ctx context.Context, tx pipeline.Tx, a *advance, out *pip
 }
 
 // with is the state as it is with some rows replaced.
-func (st *state) with(rows map[*pipeline.Step]*pipeline.Step) *state {
-	pick := func(u *pipeline.Step) *pipeline.Step {
+func (st *state) with(rows map[*jobs.Step]*jobs.Step) *state {
+	pick := func(u *jobs.Step) *jobs.Step {
 		if row := rows[u]; row != nil {
 			return row
 		}
@@ -665,7 +665,7 @@ func (st *state) with(rows map[*pipeline.Step]*pipeline.Step) *state {
 }
 
 // takeSlots takes a place under each limit, or none. full remembers those that have none.
-func (e *Engine) takeSlots(ctx context.Context, tx pipeline.Tx, slots [2]string, full map[string]bool) (bool, error) {
+func (e *Engine) takeSlots(ctx context.Context, tx jobs.Tx, slots [2]string, full map[string]bool) (bool, error) {
 	for _, slot := range slots {
 		if full[slot] {
 			return false, nil
@@ -695,7 +695,7 @@ func (e *Engine) takeSlots(ctx context.Context, tx pipeline.Tx, slots [2]string,
 }
 
 // submit adds the job of a step.
-func (e *Engine) submit(ctx context.Context, tx pipeline.Tx, a *advance, run *pipeline.Run, def *step, row *pipeline.Step, now time.Time) error {
+func (e *Engine) submit(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.Run, def *step, row *jobs.Step, now time.Time) error {
 	input := row.Input
 	if input == nil {
 		// It was made ready in an earlier transaction.
@@ -721,7 +721,7 @@ func (e *Engine) submit(ctx context.Context, tx pipeline.Tx, a *advance, run *pi
 	if err != nil {
 		return fmt.Errorf("submit step %s: %w", row.Name, err)
 	}
-	row.Status, row.JobID, row.StartedAt = pipeline.StepRunning, jobID, now
+	row.Status, row.JobID, row.StartedAt = jobs.StepRunning, jobID, now
 	if def.Timeout > 0 {
 		row.DueAt = now.Add(time.Duration(def.Timeout))
 	}
@@ -731,7 +731,7 @@ func (e *Engine) submit(ctx context.Context, tx pipeline.Tx, a *advance, run *pi
 // stepKey names one try of a step or item within its run: "images/3/1.2" is the second try
 // of an item in the first round of its step, "film/2" the second try of a step. The items of
 // a step that begins anew are new ones.
-func stepKey(s *stepState, u *pipeline.Step) string {
+func stepKey(s *stepState, u *jobs.Step) string {
 	if u.Item < 0 {
 		return fmt.Sprintf("%s/%d", u.Name, u.Attempt)
 	}
@@ -739,7 +739,7 @@ func stepKey(s *stepState, u *pipeline.Step) string {
 }
 
 // tell emits what follows from an advance.
-func (e *Engine) tell(ctx context.Context, tx pipeline.Tx, a *advance, run *pipeline.Run) error {
+func (e *Engine) tell(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.Run) error {
 	for _, ref := range a.looks {
 		if err := e.emitIn(ctx, tx, eventLook, message{RunID: run.ID, Step: ref.Step, Item: ref.Item}, time.Time{}, run.Hop); err != nil {
 			return err
@@ -773,10 +773,10 @@ func (e *Engine) tell(ctx context.Context, tx pipeline.Tx, a *advance, run *pipe
 	}
 	about := RunEvent{
 		RunID: run.ID, Workflow: run.Workflow, ProjectID: run.ProjectID, UserID: run.UserID, Status: run.Status.String(),
-		Error: run.Error, Item: pipeline.WholeStep, Cost: run.Cost,
+		Error: run.Error, Item: jobs.WholeStep, Cost: run.Cost,
 	}
 	for _, u := range a.asks {
-		if u.Status != pipeline.StepWaiting {
+		if u.Status != jobs.StepWaiting {
 			continue
 		}
 		ask := about
@@ -796,8 +796,8 @@ func (e *Engine) tell(ctx context.Context, tx pipeline.Tx, a *advance, run *pipe
 
 // commit stores an advance. A job that cannot be asked for, whatever is done, fails its step,
 // and the run is moved again.
-func (e *Engine) commit(ctx context.Context, a *advance, apply func(context.Context, func(pipeline.Tx) error) error,
-	fn func(pipeline.Tx) error) error {
+func (e *Engine) commit(ctx context.Context, a *advance, apply func(context.Context, func(jobs.Tx) error) error,
+	fn func(jobs.Tx) error) error {
 	for {
 		err := apply(ctx, fn)
 		refused, ok := errors.AsType[*refusedError](err)
@@ -814,7 +814,7 @@ func (e *Engine) commit(ctx context.Context, a *advance, apply func(context.Cont
 // refusedError is a job that is refused for what it is.
 type refusedError struct {
 	step *stepState
-	unit *pipeline.Step
+	unit *jobs.Step
 	err  error
 }
 
@@ -826,8 +826,8 @@ const maxConflicts = 10
 // move loads a run, lets change do something to it, does all that can be done then, and
 // stores it with apply. change returns false if there is nothing to do. It may be called
 // more than once.
-func (e *Engine) move(ctx context.Context, runID string, apply func(context.Context, func(pipeline.Tx) error) error,
-	change func(a *advance) (bool, error)) (*pipeline.Run, error) {
+func (e *Engine) move(ctx context.Context, runID string, apply func(context.Context, func(jobs.Tx) error) error,
+	change func(a *advance) (bool, error)) (*jobs.Run, error) {
 	defer e.locks.lock(runID)()
 	for try := 0; ; try++ {
 		a, err := e.load(ctx, runID)
@@ -842,8 +842,8 @@ func (e *Engine) move(ctx context.Context, runID string, apply func(context.Cont
 		if a.err != nil {
 			return nil, a.err
 		}
-		var written pipeline.Run
-		err = e.commit(ctx, a, apply, func(tx pipeline.Tx) error { return e.write(ctx, tx, a, &written) })
+		var written jobs.Run
+		err = e.commit(ctx, a, apply, func(tx jobs.Tx) error { return e.write(ctx, tx, a, &written) })
 		if errors.Is(err, gaff.ErrConflict) && try < maxConflicts {
 			continue
 		}
@@ -873,12 +873,12 @@ func (e *Engine) load(ctx context.Context, runID string) (*advance, error) {
 }
 
 // applying finishes the delivery that ctx is of together with what is written.
-func (e *Engine) applying(ctx context.Context) (func(context.Context, func(pipeline.Tx) error) error, error) {
+func (e *Engine) applying(ctx context.Context) (func(context.Context, func(jobs.Tx) error) error, error) {
 	lease, ok := gaff.LeaseFrom(ctx)
 	if !ok {
 		return nil, gaff.Discard(errors.New("workflow handler called outside a delivery"))
 	}
-	return func(ctx context.Context, fn func(pipeline.Tx) error) error {
+	return func(ctx context.Context, fn func(jobs.Tx) error) error {
 		return e.o.Store.Apply(ctx, lease, fn)
 	}, nil
 }
@@ -940,7 +940,7 @@ func (e *Engine) timer(ctx context.Context, m message) error {
 		}
 		for _, s := range a.st.steps {
 			for _, u := range s.units() {
-				if u.Status == pipeline.StepQueued && m.Slot != "" || !u.DueAt.IsZero() && !u.DueAt.After(a.now) {
+				if u.Status == jobs.StepQueued && m.Slot != "" || !u.DueAt.IsZero() && !u.DueAt.After(a.now) {
 					return true, nil
 				}
 			}
@@ -965,7 +965,7 @@ func (e *Engine) wakeRest(ctx context.Context, m message) error {
 	}
 	for _, s := range slots {
 		if limit := e.limit(s.Slot); s.Slot == m.Slot && s.Queued > 0 && (limit < 1 || s.Used < limit) {
-			return e.o.Store.Write(ctx, func(tx pipeline.Tx) error { return e.wake(ctx, tx, m.Slot, m.RunID, 0) })
+			return e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.wake(ctx, tx, m.Slot, m.RunID, 0) })
 		}
 	}
 	return nil
@@ -973,7 +973,7 @@ func (e *Engine) wakeRest(ctx context.Context, m message) error {
 
 // jobSettled takes a job's end into the run that asked for it.
 func (e *Engine) jobSettled(ctx context.Context, ev *gaff.Event) error {
-	var settled pipeline.JobSettled
+	var settled jobs.JobSettled
 	if err := json.Unmarshal(ev.Data, &settled); err != nil {
 		return gaff.Discard(fmt.Errorf("read %s: %w", ev.Type, err))
 	}
@@ -993,7 +993,7 @@ func (e *Engine) jobSettled(ctx context.Context, ev *gaff.Event) error {
 	}
 	return e.finish(ctx, ref.RunID, func(a *advance) (bool, error) {
 		s, u := a.st.find(ref.Step, ref.Item)
-		if u == nil || u.JobID != j.ID || u.Status != pipeline.StepRunning {
+		if u == nil || u.JobID != j.ID || u.Status != jobs.StepRunning {
 			return false, nil
 		}
 		if cost := jobCost(j); cost > 0 {
@@ -1005,13 +1005,13 @@ func (e *Engine) jobSettled(ctx context.Context, ev *gaff.Event) error {
 			}
 		}
 		switch j.Status {
-		case pipeline.JobCompleted:
+		case jobs.JobCompleted:
 			result := j.Result
 			if len(result) == 0 {
 				result = json.RawMessage("null")
 			}
 			a.completeRaw(u, result)
-		case pipeline.JobCancelled:
+		case jobs.JobCancelled:
 			a.fail(s, u, "the job was cancelled", true)
 		default:
 			reason := cmp.Or(j.Error, "the job failed")
@@ -1025,7 +1025,7 @@ func (e *Engine) jobSettled(ctx context.Context, ev *gaff.Event) error {
 }
 
 // jobCost is what a provider reported, in its units; 0 if it reports nothing.
-func jobCost(j *pipeline.Job) float64 {
+func jobCost(j *jobs.Job) float64 {
 	cost, err := strconv.ParseFloat(j.Cost, 64)
 	if err != nil || math.IsNaN(cost) || math.IsInf(cost, 0) || cost < 0 {
 		return 0
@@ -1141,7 +1141,7 @@ func (e *Engine) origin(ctx context.Context, ev *gaff.Event) (project string, ho
 		}
 		project, jobID = u.ProjectID, u.JobID
 		if jobID == "" && u.RequestID != "" {
-			err := e.o.Store.Write(ctx, func(tx pipeline.Tx) error {
+			err := e.o.Store.Write(ctx, func(tx jobs.Tx) error {
 				j, err := tx.JobByRequest(ctx, u.Provider, u.RequestID)
 				if err == nil {
 					jobID, project = j.ID, cmp.Or(project, j.ProjectID)
@@ -1175,12 +1175,12 @@ func (e *Engine) origin(ctx context.Context, ev *gaff.Event) (project string, ho
 }
 
 // offer shows events to a waiting step, and lets the run go on with the first that fits.
-func (e *Engine) offer(ctx context.Context, ref pipeline.StepRef, evs []*gaff.Event,
-	apply func(context.Context, func(pipeline.Tx) error) error) (fit bool, err error) {
+func (e *Engine) offer(ctx context.Context, ref jobs.StepRef, evs []*gaff.Event,
+	apply func(context.Context, func(jobs.Tx) error) error) (fit bool, err error) {
 	_, err = e.move(ctx, ref.RunID, apply, func(a *advance) (bool, error) {
 		fit = false
 		s, u := a.st.find(ref.Step, ref.Item)
-		if u == nil || u.Status != pipeline.StepWaiting || u.WaitSource == "" {
+		if u == nil || u.Status != jobs.StepWaiting || u.WaitSource == "" {
 			return false, nil
 		}
 		for _, ev := range evs {
@@ -1222,7 +1222,7 @@ func (st *state) used(eventID string) bool {
 
 // judge tells whether an event is the one that a step waits for. A condition that cannot be
 // computed for it (it speaks of a field that this event has not) is not met.
-func (a *advance) judge(s *stepState, u *pipeline.Step, ev *gaff.Event) (bool, error) {
+func (a *advance) judge(s *stepState, u *jobs.Step, ev *gaff.Event) (bool, error) {
 	if s.def.condition == nil {
 		return true, nil
 	}
@@ -1267,7 +1267,7 @@ func (e *Engine) look(ctx context.Context, m message) error {
 		return err
 	}
 	s, u := a.st.find(m.Step, m.Item)
-	if u == nil || u.Status != pipeline.StepWaiting || u.WaitSource == "" {
+	if u == nil || u.Status != jobs.StepWaiting || u.WaitSource == "" {
 		return nil
 	}
 	window := lookBack
@@ -1309,7 +1309,7 @@ func (e *Engine) look(ctx context.Context, m message) error {
 			}
 			ev = &full.Event
 		}
-		fit, err := e.offer(ctx, pipeline.StepRef{RunID: m.RunID, Step: m.Step, Item: m.Item}, []*gaff.Event{ev}, e.o.Store.Write)
+		fit, err := e.offer(ctx, jobs.StepRef{RunID: m.RunID, Step: m.Step, Item: m.Item}, []*gaff.Event{ev}, e.o.Store.Write)
 		if err != nil || fit {
 			return err
 		}
@@ -1318,7 +1318,7 @@ func (e *Engine) look(ctx context.Context, m message) error {
 }
 
 // Cancel ends a run on someone's order, and its jobs at their providers.
-func (e *Engine) Cancel(ctx context.Context, runID, by string) (*pipeline.Run, error) {
+func (e *Engine) Cancel(ctx context.Context, runID, by string) (*jobs.Run, error) {
 	return e.move(ctx, runID, e.o.Store.Write, func(a *advance) (bool, error) {
 		err := a.cancel(by)
 		return err == nil, err
@@ -1326,9 +1326,9 @@ func (e *Engine) Cancel(ctx context.Context, runID, by string) (*pipeline.Run, e
 }
 
 // Retry makes a run that failed or was cancelled go on; or, with a step named, begins again
-// from there; or, with item not pipeline.WholeStep, does one item of a step again. What
+// from there; or, with item not jobs.WholeStep, does one item of a step again. What
 // comes after it is done anew, the rest is kept.
-func (e *Engine) Retry(ctx context.Context, runID, step string, item int) (*pipeline.Run, error) {
+func (e *Engine) Retry(ctx context.Context, runID, step string, item int) (*jobs.Run, error) {
 	return e.move(ctx, runID, e.o.Store.Write, func(a *advance) (bool, error) {
 		err := a.retry(step, item)
 		return err == nil, err
@@ -1336,7 +1336,7 @@ func (e *Engine) Retry(ctx context.Context, runID, step string, item int) (*pipe
 }
 
 // Decide answers an approval. by names who decided.
-func (e *Engine) Decide(ctx context.Context, runID, step string, item int, approved bool, by, comment string) (*pipeline.Run, error) {
+func (e *Engine) Decide(ctx context.Context, runID, step string, item int, approved bool, by, comment string) (*jobs.Run, error) {
 	if step == "" {
 		rows, err := e.o.Store.Steps(ctx, runID)
 		if err != nil {
@@ -1348,7 +1348,7 @@ func (e *Engine) Decide(ctx context.Context, runID, step string, item int, appro
 		}
 		var open []string
 		for _, row := range rows {
-			if row.Status == pipeline.StepWaiting && a.st.steps[row.Name] != nil && a.st.steps[row.Name].def.Approve != nil && (row.Item >= 0 || a.st.steps[row.Name].def.forEach == nil) {
+			if row.Status == jobs.StepWaiting && a.st.steps[row.Name] != nil && a.st.steps[row.Name].def.Approve != nil && (row.Item >= 0 || a.st.steps[row.Name].def.forEach == nil) {
 				open = append(open, row.Name)
 				item = row.Item
 			}
@@ -1365,8 +1365,8 @@ func (e *Engine) Decide(ctx context.Context, runID, step string, item int, appro
 }
 
 // SaveProject makes a project or sets its name, owner and metadata.
-func (e *Engine) SaveProject(ctx context.Context, p *pipeline.Project) error {
-	return e.o.Store.Write(ctx, func(tx pipeline.Tx) error { return tx.SaveProject(ctx, p) })
+func (e *Engine) SaveProject(ctx context.Context, p *jobs.Project) error {
+	return e.o.Store.Write(ctx, func(tx jobs.Tx) error { return tx.SaveProject(ctx, p) })
 }
 
 // schedule arranges the next time of every schedule. The event's key is the time, so it is
@@ -1374,7 +1374,7 @@ func (e *Engine) SaveProject(ctx context.Context, p *pipeline.Project) error {
 func (e *Engine) schedule(ctx context.Context, now time.Time) error {
 	for _, c := range e.Workflows() {
 		for _, s := range c.schedules {
-			if err := e.o.Store.Write(ctx, func(tx pipeline.Tx) error { return e.arrange(ctx, tx, c, s, now) }); err != nil {
+			if err := e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.arrange(ctx, tx, c, s, now) }); err != nil {
 				return fmt.Errorf("schedule of %s: %w", c.Name, err)
 			}
 		}
@@ -1382,7 +1382,7 @@ func (e *Engine) schedule(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (e *Engine) arrange(ctx context.Context, tx pipeline.Tx, c *Compiled, s *schedule, after time.Time) error {
+func (e *Engine) arrange(ctx context.Context, tx jobs.Tx, c *Compiled, s *schedule, after time.Time) error {
 	at := s.cron.Next(after.In(s.zone))
 	if at.IsZero() {
 		return nil
@@ -1410,7 +1410,7 @@ func (e *Engine) scheduled(ctx context.Context, m message) error {
 		return nil // it was changed; the new one was arranged when it was loaded
 	}
 	s := c.schedules[i]
-	if err := e.o.Store.Write(ctx, func(tx pipeline.Tx) error { return e.arrange(ctx, tx, c, s, time.Now()) }); err != nil {
+	if err := e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.arrange(ctx, tx, c, s, time.Now()) }); err != nil {
 		return err
 	}
 	vars := map[string]any{"scheduled": m.At}
@@ -1457,8 +1457,8 @@ func (e *Engine) handleCall(ctx context.Context, ev *gaff.Event) error {
 		return err
 	}
 	s, u := a.st.find(m.Step, m.Item)
-	current := func(u *pipeline.Step) bool {
-		return u != nil && u.Status == pipeline.StepRunning && u.Attempt == m.Attempt
+	current := func(u *jobs.Step) bool {
+		return u != nil && u.Status == jobs.StepRunning && u.Attempt == m.Attempt
 	}
 	if !current(u) {
 		return nil
@@ -1482,7 +1482,7 @@ func (e *Engine) handleCall(ctx context.Context, ev *gaff.Event) error {
 }
 
 // call makes one call. again tells that another try may end better.
-func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *pipeline.Step) (result map[string]any, again bool, err error) {
+func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *jobs.Step) (result map[string]any, again bool, err error) {
 	if e.o.Client == nil {
 		return nil, false, errors.New("http steps are switched off")
 	}
@@ -1580,11 +1580,11 @@ type loader struct {
 	ctx    context.Context
 	e      *Engine
 	st     *state
-	stored map[string][]pipeline.Step
+	stored map[string][]jobs.Step
 	over   map[string][]any
 }
 
-func (l *loader) rows(name string) ([]pipeline.Step, error) {
+func (l *loader) rows(name string) ([]jobs.Step, error) {
 	if rows, ok := l.stored[name]; ok {
 		return rows, nil
 	}
@@ -1593,7 +1593,7 @@ func (l *loader) rows(name string) ([]pipeline.Step, error) {
 		return nil, err
 	}
 	if l.stored == nil {
-		l.stored = map[string][]pipeline.Step{}
+		l.stored = map[string][]jobs.Step{}
 	}
 	l.stored[name] = rows
 	return rows, nil
@@ -1620,7 +1620,7 @@ func (l *loader) items(name string) ([]any, error) {
 	if over, ok := l.over[name]; ok {
 		return over, nil
 	}
-	raw, err := l.input(name, pipeline.WholeStep)
+	raw, err := l.input(name, jobs.WholeStep)
 	if err != nil {
 		return nil, err
 	}
@@ -1635,11 +1635,11 @@ func (l *loader) items(name string) ([]any, error) {
 func (l *loader) step(name string) (map[string]any, error) {
 	s := l.st.steps[name]
 	stored := map[int]json.RawMessage{}
-	var media map[int][]pipeline.Media
-	needed := s.row.Status != pipeline.StepPending && s.row.Status != pipeline.StepSkipped
+	var media map[int][]jobs.Media
+	needed := s.row.Status != jobs.StepPending && s.row.Status != jobs.StepSkipped
 	if needed {
 		for _, u := range s.units() {
-			if u.Status == pipeline.StepCompleted && u.Result == nil {
+			if u.Status == jobs.StepCompleted && u.Result == nil {
 				rows, err := l.rows(name)
 				if err != nil {
 					return nil, err
@@ -1657,16 +1657,16 @@ func (l *loader) step(name string) (map[string]any, error) {
 			}
 		}
 	}
-	unit := func(u *pipeline.Step) map[string]any {
+	unit := func(u *jobs.Step) map[string]any {
 		result := u.Result
 		if result == nil {
 			result = stored[u.Item]
 		}
 		files := []any{}
-		if u.Status == pipeline.StepCompleted {
+		if u.Status == jobs.StepCompleted {
 			for _, m := range media[u.Item] {
 				link := m.URL
-				if whole, ok := pipeline.WholeLink(result, link); ok && m.Shortened() {
+				if whole, ok := jobs.WholeLink(result, link); ok && m.Shortened() {
 					link = whole
 				}
 				files = append(files, map[string]any{
@@ -1745,6 +1745,6 @@ func (l *locks) lock(name string) (unlock func()) {
 }
 
 // Version is the definition that a run keeps.
-func (e *Engine) Version(ctx context.Context, run *pipeline.Run) (*Compiled, error) {
+func (e *Engine) Version(ctx context.Context, run *jobs.Run) (*Compiled, error) {
 	return e.version(ctx, run.Version)
 }

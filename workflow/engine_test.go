@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 	"gaff/workflow"
 )
@@ -56,13 +56,13 @@ func (plain) Parse(r *gaff.Request, _ gaff.Verification) (gaff.Envelope, error) 
 }
 
 // Enqueue adds the job's row; tests settle it.
-func (w *world) Enqueue(ctx context.Context, tx pipeline.Tx, s workflow.Submission) (string, error) {
+func (w *world) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submission) (string, error) {
 	if s.Model == "refused" {
 		return "", fmt.Errorf("%w: no such model", gaff.ErrInvalid)
 	}
 	id := "job-" + strings.TrimPrefix(s.IdempotencyKey, s.RunID+"/")
 	id = s.RunID + "-" + strings.NewReplacer("/1.", "-", "/", "-").Replace(strings.TrimPrefix(id, "job-"))
-	if err := tx.InsertJob(ctx, &pipeline.Job{
+	if err := tx.InsertJob(ctx, &jobs.Job{
 		ID: id, Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Metadata: s.Input,
 		RunID: s.RunID, StepID: s.StepID,
 	}); err != nil {
@@ -78,7 +78,7 @@ func (w *world) Cancel(_ context.Context, jobID string) error {
 	w.mu.Lock()
 	w.ended = append(w.ended, jobID)
 	w.mu.Unlock()
-	w.settle(jobID, pipeline.JobCancelled, "")
+	w.settle(jobID, jobs.JobCancelled, "")
 	return nil
 }
 
@@ -160,16 +160,16 @@ func (w *world) run(name, input string) string {
 }
 
 // settle ends a job as a provider's webhook does, in one transaction.
-func (w *world) settle(jobID string, status pipeline.JobStatus, result string) {
+func (w *world) settle(jobID string, status jobs.JobStatus, result string) {
 	w.t.Helper()
 	ctx := context.Background()
-	err := w.st.Write(ctx, func(tx pipeline.Tx) error {
+	err := w.st.Write(ctx, func(tx jobs.Tx) error {
 		j, err := tx.Job(ctx, jobID)
 		if err != nil {
 			return err
 		}
 		j.Status, j.Result = status, nil
-		if status == pipeline.JobFailed {
+		if status == jobs.JobFailed {
 			j.Error = result
 		} else if result != "" {
 			j.Result, j.Cost = json.RawMessage(result), "0.5"
@@ -177,21 +177,21 @@ func (w *world) settle(jobID string, status pipeline.JobStatus, result string) {
 		if err := tx.SaveJob(ctx, j); err != nil {
 			return err
 		}
-		files, err := pipeline.Files(j.Provider, j.Result, tx.Now())
+		files, err := jobs.Files(j.Provider, j.Result, tx.Now())
 		if err != nil {
 			return err
 		}
 		for _, m := range files {
 			m.JobID, m.ProjectID = j.ID, j.ProjectID
 			if len(m.URL) > 4096 {
-				_, data, _ := pipeline.ReadDataLink(m.URL)
-				m.URL = fmt.Sprintf("data:image/png;sha256=%x", sha256.Sum256(data)) // as the pipeline does
+				_, data, _ := jobs.ReadDataLink(m.URL)
+				m.URL = fmt.Sprintf("data:image/png;sha256=%x", sha256.Sum256(data)) // as package jobs does
 			}
 			if _, err := tx.AddMedia(ctx, &m); err != nil {
 				return err
 			}
 		}
-		data, err := json.Marshal(pipeline.JobSettled{JobID: j.ID, Provider: j.Provider, Status: status.String(), ProjectID: j.ProjectID, RunID: j.RunID})
+		data, err := json.Marshal(jobs.JobSettled{JobID: j.ID, Provider: j.Provider, Status: status.String(), ProjectID: j.ProjectID, RunID: j.RunID})
 		if err != nil {
 			return err
 		}
@@ -211,7 +211,7 @@ func image(name string) string {
 // open lists the jobs of a run that are not settled, by id.
 func (w *world) open(runID string) (ids []string) {
 	w.t.Helper()
-	page, err := w.st.Jobs(context.Background(), pipeline.JobFilter{Cursor: gaff.Cursor{Limit: 500}})
+	page, err := w.st.Jobs(context.Background(), jobs.JobFilter{Cursor: gaff.Cursor{Limit: 500}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func (w *world) open(runID string) (ids []string) {
 }
 
 // await waits until a run looks as told.
-func (w *world) await(runID, want string) *pipeline.Run {
+func (w *world) await(runID, want string) *jobs.Run {
 	w.t.Helper()
 	var got string
 	for range 2000 {
@@ -243,7 +243,7 @@ func (w *world) await(runID, want string) *pipeline.Run {
 }
 
 // describe is a run in one line: "running a=completed b=running[completed,failed] jobs=b-0-1".
-func (w *world) describe(r *pipeline.Run) string {
+func (w *world) describe(r *jobs.Run) string {
 	w.t.Helper()
 	rows, err := w.st.Steps(context.Background(), r.ID)
 	if err != nil {
@@ -262,7 +262,7 @@ func (w *world) describe(r *pipeline.Run) string {
 			if row.Name != def.Name {
 				continue
 			}
-			if row.Item == pipeline.WholeStep {
+			if row.Item == jobs.WholeStep {
 				state = row.Status.String()
 			} else {
 				items = append(items, row.Status.String())
@@ -298,13 +298,13 @@ func TestStoryboard(t *testing.T) {
 		if r.Waiting != "images: 2 jobs at fal, 0 of 2 done" {
 			t.Errorf("waits for %q", r.Waiting)
 		}
-		w.settle(run+"-images-1-1", pipeline.JobCompleted, image("harbour"))
-		w.settle(run+"-images-0-1", pipeline.JobCompleted, image("lighthouse"))
+		w.settle(run+"-images-1-1", jobs.JobCompleted, image("harbour"))
+		w.settle(run+"-images-0-1", jobs.JobCompleted, image("lighthouse"))
 		r = w.await(run, "running images=completed[completed,completed] review=waiting videos=pending film=pending done=pending")
 		if r.Waiting != "review: 1 decision by a person" {
 			t.Errorf("waits for %q", r.Waiting)
 		}
-		if _, err := w.e.Decide(context.Background(), run, "", pipeline.WholeStep, true, "ann", "fine"); err != nil {
+		if _, err := w.e.Decide(context.Background(), run, "", jobs.WholeStep, true, "ann", "fine"); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running images=completed[completed,completed] review=completed videos=running[running,running] film=pending done=pending jobs=videos-0-1,videos-1-1")
@@ -313,8 +313,8 @@ func TestStoryboard(t *testing.T) {
 			t.Errorf("the first video is made of %s", got)
 		}
 		w.mu.Unlock()
-		w.settle(run+"-videos-1-1", pipeline.JobCompleted, `{"video":{"url":"https://files.example/2.mp4"}}`)
-		w.settle(run+"-videos-0-1", pipeline.JobCompleted, `{"video":{"url":"https://files.example/1.mp4"}}`)
+		w.settle(run+"-videos-1-1", jobs.JobCompleted, `{"video":{"url":"https://files.example/2.mp4"}}`)
+		w.settle(run+"-videos-0-1", jobs.JobCompleted, `{"video":{"url":"https://files.example/1.mp4"}}`)
 		w.await(run, "running images=completed[completed,completed] review=completed videos=completed[completed,completed] film=running done=pending jobs=film-1")
 		w.mu.Lock()
 		last := w.asked[len(w.asked)-1]
@@ -322,25 +322,25 @@ func TestStoryboard(t *testing.T) {
 		if got := string(last.Input); got != `{"inputs":[{"url":"https://files.example/1.mp4"},{"url":"https://files.example/2.mp4"}]}` || last.Provider != "lastframe" || last.Model != "video-stitch" || last.ProjectID != "p1" {
 			t.Errorf("the film is made of %+v %s", last, got)
 		}
-		w.settle(run+"-film-1", pipeline.JobCompleted, `{"output_url":"https://files.example/film.mp4","duration":20}`)
+		w.settle(run+"-film-1", jobs.JobCompleted, `{"output_url":"https://files.example/film.mp4","duration":20}`)
 		r = w.await(run, "completed images=completed[completed,completed] review=completed videos=completed[completed,completed] film=completed done=completed")
 		if r.Cost != 2.5 {
 			t.Errorf("cost %v, want that of five jobs", r.Cost)
 		}
 		// The event of the last step started the other workflow, in the same project.
 		synctest.Wait()
-		page, err := w.st.Runs(context.Background(), pipeline.RunFilter{Workflow: "upscale-and-archive", ProjectID: "p1"})
+		page, err := w.st.Runs(context.Background(), jobs.RunFilter{Workflow: "upscale-and-archive", ProjectID: "p1"})
 		if err != nil || len(page.Items) != 1 {
 			t.Fatalf("runs of the other workflow: %+v %v", page.Items, err)
 		}
 		other := page.Items[0]
 		w.await(other.ID, "running upscaled=running[running,running] archive=pending done=pending jobs=upscaled-0-1,upscaled-1-1")
-		w.settle(other.ID+"-upscaled-0-1", pipeline.JobFailed, "too large")
+		w.settle(other.ID+"-upscaled-0-1", jobs.JobFailed, "too large")
 		time.Sleep(20 * time.Second)
-		w.settle(other.ID+"-upscaled-0-2", pipeline.JobFailed, "too large")
+		w.settle(other.ID+"-upscaled-0-2", jobs.JobFailed, "too large")
 		time.Sleep(20 * time.Second)
-		w.settle(other.ID+"-upscaled-0-3", pipeline.JobFailed, "too large")
-		w.settle(other.ID+"-upscaled-1-1", pipeline.JobCompleted, image("large"))
+		w.settle(other.ID+"-upscaled-0-3", jobs.JobFailed, "too large")
+		w.settle(other.ID+"-upscaled-1-1", jobs.JobCompleted, image("large"))
 		w.await(other.ID, "completed upscaled=failed[failed,completed] archive=skipped done=completed")
 		p, err := w.st.Project(context.Background(), "p1")
 		if err != nil || p.ID != "p1" {
@@ -361,7 +361,7 @@ steps:
 		run := w.run("inline", `{}`)
 		w.await(run, "running image=running video=pending jobs=image-1")
 		link := "data:image/png;base64," + strings.Repeat("AQID", 2000)
-		w.settle(run+"-image-1", pipeline.JobCompleted, `{"images":[{"url":"`+link+`"}]}`)
+		w.settle(run+"-image-1", jobs.JobCompleted, `{"images":[{"url":"`+link+`"}]}`)
 		w.await(run, "running image=completed video=running jobs=video-1")
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -395,7 +395,7 @@ steps:
 `)
 		run := w.run("try", `{}`)
 		w.await(run, "running a=running b=pending c=failed d=skipped e=pending jobs=a-1")
-		w.settle(run+"-a-1", pipeline.JobFailed, "no luck")
+		w.settle(run+"-a-1", jobs.JobFailed, "no luck")
 		r := w.await(run, "running a=retrying b=pending c=failed d=skipped e=pending")
 		if !strings.Contains(r.Waiting, "tried again from") {
 			t.Errorf("waits for %q", r.Waiting)
@@ -405,7 +405,7 @@ steps:
 		time.Sleep(11 * time.Minute)
 		// It was cancelled at its provider, and another step is done in its place.
 		w.await(run, "running a=failed b=running c=failed d=skipped e=pending jobs=b-1")
-		w.settle(run+"-b-1", pipeline.JobCompleted, `{}`)
+		w.settle(run+"-b-1", jobs.JobCompleted, `{}`)
 		w.await(run, "completed a=failed b=completed c=failed d=skipped e=completed")
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -429,25 +429,25 @@ steps:
 `)
 		ctx := context.Background()
 		run := w.run("many", `{"n":[1,2,3]}`)
-		w.settle(run+"-a-0-1", pipeline.JobCompleted, image("1"))
-		w.settle(run+"-a-1-1", pipeline.JobFailed, "no luck")
+		w.settle(run+"-a-0-1", jobs.JobCompleted, image("1"))
+		w.settle(run+"-a-1-1", jobs.JobFailed, "no luck")
 		// What was paid for already is waited for.
 		w.await(run, "running a=running[completed,failed,running] b=pending jobs=a-2-1")
-		w.settle(run+"-a-2-1", pipeline.JobCompleted, image("3"))
+		w.settle(run+"-a-2-1", jobs.JobCompleted, image("3"))
 		r := w.await(run, "failed a=failed[completed,failed,completed] b=pending")
 		if r.Error != "step a: 1 of 3 items failed: item 1: no luck" || r.Waiting != "" {
 			t.Errorf("error %q, waits for %q", r.Error, r.Waiting)
 		}
-		if _, err := w.e.Retry(ctx, run, "", pipeline.WholeStep); err != nil {
+		if _, err := w.e.Retry(ctx, run, "", jobs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=running[completed,running,completed] b=pending jobs=a-1-2")
-		if _, err := w.e.Retry(ctx, run, "", pipeline.WholeStep); !errors.Is(err, gaff.ErrConflict) {
+		if _, err := w.e.Retry(ctx, run, "", jobs.WholeStep); !errors.Is(err, gaff.ErrConflict) {
 			t.Errorf("retry of a running run: %v", err)
 		}
-		w.settle(run+"-a-1-2", pipeline.JobCompleted, image("2"))
+		w.settle(run+"-a-1-2", jobs.JobCompleted, image("2"))
 		w.await(run, "running a=completed[completed,completed,completed] b=running jobs=b-1")
-		w.settle(run+"-b-1", pipeline.JobCompleted, `{}`)
+		w.settle(run+"-b-1", jobs.JobCompleted, `{}`)
 		w.await(run, "completed a=completed[completed,completed,completed] b=completed")
 
 		// One of them is done again, and what comes after it.
@@ -455,7 +455,7 @@ steps:
 			t.Fatal(err)
 		}
 		w.await(run, "running a=running[completed,completed,running] b=pending jobs=a-2-2")
-		w.settle(run+"-a-2-2", pipeline.JobCompleted, image("better"))
+		w.settle(run+"-a-2-2", jobs.JobCompleted, image("better"))
 		w.await(run, "running a=completed[completed,completed,completed] b=running jobs=b-2")
 		w.mu.Lock()
 		if got := string(w.asked[len(w.asked)-1].Input); !strings.Contains(got, "1.png") || !strings.Contains(got, "2.png") || !strings.Contains(got, "better.png") || strings.Contains(got, "3.png") {
@@ -476,7 +476,7 @@ steps:
 		if _, err := w.e.Cancel(ctx, run, "ann"); !errors.Is(err, gaff.ErrConflict) {
 			t.Errorf("cancel of a cancelled run: %v", err)
 		}
-		if _, err := w.e.Retry(ctx, run, "", pipeline.WholeStep); err != nil {
+		if _, err := w.e.Retry(ctx, run, "", jobs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=completed[completed,completed,completed] b=running jobs=b-3")
@@ -497,16 +497,16 @@ steps:
     submit: {provider: fal, model: m}
 `)
 		run := w.run("anew", `{}`)
-		w.settle(run+"-a-1", pipeline.JobCompleted, `{}`)
+		w.settle(run+"-a-1", jobs.JobCompleted, `{}`)
 		w.await(run, "running a=completed b=running[running,running] jobs=b-0-1,b-1-1")
-		w.settle(run+"-b-0-1", pipeline.JobCompleted, `{}`)
-		w.settle(run+"-b-1-1", pipeline.JobFailed, "no luck")
+		w.settle(run+"-b-0-1", jobs.JobCompleted, `{}`)
+		w.settle(run+"-b-1-1", jobs.JobFailed, "no luck")
 		w.await(run, "failed a=completed b=failed[completed,failed]")
-		if _, err := w.e.Retry(context.Background(), run, "a", pipeline.WholeStep); err != nil {
+		if _, err := w.e.Retry(context.Background(), run, "a", jobs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=running b=pending jobs=a-2")
-		w.settle(run+"-a-2", pipeline.JobCompleted, `{}`)
+		w.settle(run+"-a-2", jobs.JobCompleted, `{}`)
 		w.await(run, "running a=completed b=running[running,running] jobs=b-0-2.1,b-1-2.1")
 	})
 }
@@ -529,20 +529,20 @@ steps:
 `)
 		ctx := context.Background()
 		run := w.run("ask", `{}`)
-		if _, err := w.e.Decide(ctx, run, "b", pipeline.WholeStep, true, "ann", ""); !errors.Is(err, gaff.ErrInvalid) {
+		if _, err := w.e.Decide(ctx, run, "b", jobs.WholeStep, true, "ann", ""); !errors.Is(err, gaff.ErrInvalid) {
 			t.Errorf("decide a step that asks nothing: %v", err)
 		}
-		if _, err := w.e.Decide(ctx, run, "a", pipeline.WholeStep, false, "ann", "ugly"); err != nil {
+		if _, err := w.e.Decide(ctx, run, "a", jobs.WholeStep, false, "ann", "ugly"); err != nil {
 			t.Fatal(err)
 		}
 		r := w.await(run, "failed a=failed b=pending")
 		if r.Error != "step a: rejected by ann: ugly" {
 			t.Errorf("error %q", r.Error)
 		}
-		if _, err := w.e.Decide(ctx, run, "a", pipeline.WholeStep, true, "ann", ""); !errors.Is(err, gaff.ErrConflict) {
+		if _, err := w.e.Decide(ctx, run, "a", jobs.WholeStep, true, "ann", ""); !errors.Is(err, gaff.ErrConflict) {
 			t.Errorf("decide twice: %v", err)
 		}
-		if _, err := w.e.Retry(ctx, run, "", pipeline.WholeStep); err != nil {
+		if _, err := w.e.Retry(ctx, run, "", jobs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=waiting b=pending")
@@ -590,8 +590,8 @@ steps:
 		w.send(`{"id":"2","type":"paid","order":"o3"}`)
 		w.send(`{"id":"3","type":"paid"}`) // has no such field
 		synctest.Wait()
-		w.settle(run+"-ask-1", pipeline.JobCompleted, `{}`)
-		w.settle(other+"-ask-1", pipeline.JobCompleted, `{}`)
+		w.settle(run+"-ask-1", jobs.JobCompleted, `{}`)
+		w.settle(other+"-ask-1", jobs.JobCompleted, `{}`)
 		// Each event counts once: the second wait waits on.
 		w.await(run, "running ask=completed first=completed second=waiting third=pending done=pending")
 		w.await(other, "running ask=completed first=waiting second=pending third=pending done=pending")
@@ -634,10 +634,10 @@ steps:
 			t.Errorf("waits for %q", r.Waiting)
 		}
 		w.await(second, "running a=running[queued,queued]")
-		w.settle(first+"-a-0-1", pipeline.JobCompleted, `{}`)
+		w.settle(first+"-a-0-1", jobs.JobCompleted, `{}`)
 		w.await(first, "running a=running[completed,running,running] jobs=a-1-1,a-2-1")
 		// A failed one gives its place to who waits, and waits for one itself later.
-		w.settle(first+"-a-1-1", pipeline.JobFailed, "no luck")
+		w.settle(first+"-a-1-1", jobs.JobFailed, "no luck")
 		w.await(second, "running a=running[running,queued] jobs=a-0-1")
 		time.Sleep(2 * time.Minute)
 		w.await(first, "running a=running[completed,queued,running] jobs=a-2-1")
@@ -646,19 +646,19 @@ steps:
 			t.Fatal(err)
 		}
 		w.await(first, "running a=running[completed,running,running] jobs=a-1-2,a-2-1")
-		w.settle(first+"-a-1-2", pipeline.JobCompleted, `{}`)
-		w.settle(first+"-a-2-1", pipeline.JobCompleted, `{}`)
+		w.settle(first+"-a-1-2", jobs.JobCompleted, `{}`)
+		w.settle(first+"-a-2-1", jobs.JobCompleted, `{}`)
 		w.await(first, "completed a=completed[completed,completed,completed]")
 
 		one := w.run("one", `{"n":[1,2]}`)
 		two := w.run("one", `{"n":[1]}`)
 		w.await(one, "running a=running[running,queued] jobs=a-0-1")
-		w.settle(one+"-a-0-1", pipeline.JobCompleted, `{}`)
+		w.settle(one+"-a-0-1", jobs.JobCompleted, `{}`)
 		w.await(one, "running a=running[completed,running] jobs=a-1-1")
 		w.await(two, "running a=running[queued]")
-		w.settle(one+"-a-1-1", pipeline.JobCompleted, `{}`)
+		w.settle(one+"-a-1-1", jobs.JobCompleted, `{}`)
 		w.await(two, "running a=running[running] jobs=a-0-1")
-		w.settle(two+"-a-0-1", pipeline.JobCompleted, `{}`)
+		w.settle(two+"-a-0-1", jobs.JobCompleted, `{}`)
 		w.await(two, "completed a=completed[completed]")
 		slots, err := w.st.Slots(ctx)
 		if err != nil || len(slots) != 0 {
@@ -748,7 +748,7 @@ steps:
 		w.send(`{"id":"x","type":"start","project":"p7"}`)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		page, err := w.st.Runs(ctx, pipeline.RunFilter{Workflow: "echo", Cursor: gaff.Cursor{Limit: 100}})
+		page, err := w.st.Runs(ctx, jobs.RunFilter{Workflow: "echo", Cursor: gaff.Cursor{Limit: 100}})
 		if err != nil || len(page.Items) != gaff.MaxHops/2 {
 			t.Fatalf("%d runs, %v: want %d, and an end", len(page.Items), err, gaff.MaxHops/2)
 		}
@@ -767,7 +767,7 @@ steps:
 		// The same event again starts nothing.
 		w.send(`{"id":"x","type":"start","project":"p7"}`)
 		synctest.Wait()
-		page, err = w.st.Runs(ctx, pipeline.RunFilter{Workflow: "echo", Cursor: gaff.Cursor{Limit: 100}})
+		page, err = w.st.Runs(ctx, jobs.RunFilter{Workflow: "echo", Cursor: gaff.Cursor{Limit: 100}})
 		if err != nil || len(page.Items) != gaff.MaxHops/2 {
 			t.Errorf("%d runs, %v", len(page.Items), err)
 		}
@@ -796,8 +796,8 @@ steps:
 			t.Fatal(err)
 		}
 		time.Sleep(33 * time.Minute)
-		runs := func() []pipeline.Run {
-			page, err := w.st.Runs(context.Background(), pipeline.RunFilter{Workflow: "often"})
+		runs := func() []jobs.Run {
+			page, err := w.st.Runs(context.Background(), jobs.RunFilter{Workflow: "often"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -843,7 +843,7 @@ steps:
 		w.start()
 		fresh := w.run("v", `{}`)
 		w.await(fresh, "running z=running jobs=z-1")
-		w.settle(old+"-a-1", pipeline.JobCompleted, `{}`)
+		w.settle(old+"-a-1", jobs.JobCompleted, `{}`)
 		w.await(old, "running a=completed b=waiting")
 		// The gateway still knows what the old one waits for.
 		w.send(`{"id":"1","type":"old"}`)
@@ -871,7 +871,7 @@ steps:
 		}
 		w.mu.Unlock()
 		// One that is taken up again has its time again.
-		if _, err := w.e.Retry(context.Background(), run, "", pipeline.WholeStep); err != nil {
+		if _, err := w.e.Retry(context.Background(), run, "", jobs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=running jobs=a-2")

@@ -32,11 +32,11 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"gaff"
+	"gaff/destination"
 	"gaff/internal/access"
-	"gaff/internal/forwarding"
 	"gaff/internal/redact"
 	"gaff/internal/stats"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Role and Identity are those of access, by the names that operations are described with.
@@ -76,9 +76,9 @@ func (t StaticToken) Authorize(r *http.Request) (Identity, bool) {
 // Store is what the API reads.
 type Store interface {
 	gaff.Reader
-	pipeline.Reader
+	jobs.Reader
 	stats.Store
-	pipeline.RunReader
+	jobs.RunReader
 }
 
 // Gateway is what the API changes; a *gaff.Gateway is one.
@@ -116,7 +116,7 @@ type Options struct {
 	// Guard keeps keys, sessions and the audit log; nil: there are none.
 	Guard *access.Guard
 	// Forwarding keeps the destinations; nil: nothing is forwarded.
-	Forwarding *forwarding.Manager
+	Forwarding *destination.Manager
 	// Jobs submits and cancels; nil: there are only those that webhooks tell of.
 	Jobs Jobs
 	// TestSource sends a signed sample of a type to a source; nil: there are no samples. Its
@@ -137,9 +137,9 @@ type Options struct {
 type MediaFiles interface {
 	// Links returns links that need no token, to the copy and to a small picture of it;
 	// empty where there is none.
-	Links(m *pipeline.Media) (stored, thumbnail string)
+	Links(m *jobs.Media) (stored, thumbnail string)
 	// Serve answers with one of the two. An error means that nothing was written.
-	Serve(w http.ResponseWriter, r *http.Request, m *pipeline.Media, thumbnail bool) error
+	Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool) error
 	// Again asks for a copy that is not there.
 	Again(ctx context.Context, id string) error
 }

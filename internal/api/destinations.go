@@ -12,8 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
-	"gaff/forward"
-	"gaff/internal/forwarding"
+	"gaff/destination"
 	"gaff/internal/redact"
 )
 
@@ -66,11 +65,11 @@ type backlogDoc struct {
 	NextDue *string `json:"nextDue" format:"date-time"`
 }
 
-func durationText(d forward.Duration) string { return time.Duration(d).String() }
+func durationText(d destination.Duration) string { return time.Duration(d).String() }
 
 // newDestinationDoc shows viewers no path and no header's value: both may be the receiver's
 // secret.
-func newDestinationDoc(ctx context.Context, d forwarding.Destination) destinationDoc {
+func newDestinationDoc(ctx context.Context, d destination.Managed) destinationDoc {
 	url, viewer := redact.Address(d.URL), isViewer(ctx)
 	if viewer {
 		url = redact.Host(d.URL)
@@ -101,7 +100,7 @@ func newDestinationDoc(ctx context.Context, d forwarding.Destination) destinatio
 	return doc
 }
 
-type destinationInput struct{ Body forward.Spec }
+type destinationInput struct{ Body destination.Spec }
 
 type createdDestination struct {
 	destinationDoc
@@ -128,15 +127,15 @@ type rotateInput struct {
 }
 
 type exchangeDoc struct {
-	OK         bool                        `json:"ok"`
-	Error      *string                     `json:"error"`
-	DurationMs float64                     `json:"durationMs"`
-	Request    forward.Sent                `json:"request"`
-	Response   optional[*forward.Received] `json:"response"`
+	OK         bool                            `json:"ok"`
+	Error      *string                         `json:"error"`
+	DurationMs float64                         `json:"durationMs"`
+	Request    destination.Sent                `json:"request"`
+	Response   optional[*destination.Received] `json:"response"`
 }
 
 // forwarding tells where the manager is, or that there is none.
-func (s *server) forwarding() (*forwarding.Manager, error) {
+func (s *server) forwarding() (*destination.Manager, error) {
 	if s.o.Forwarding == nil {
 		return nil, huma.Error404NotFound("this gateway forwards nothing")
 	}
@@ -144,8 +143,8 @@ func (s *server) forwarding() (*forwarding.Manager, error) {
 }
 
 // told turns a manager's answer into one of the API.
-func (s *server) told(ctx context.Context) func(forwarding.Destination, error) (*output[destinationDoc], error) {
-	return func(d forwarding.Destination, err error) (*output[destinationDoc], error) {
+func (s *server) told(ctx context.Context) func(destination.Managed, error) (*output[destinationDoc], error) {
+	return func(d destination.Managed, err error) (*output[destinationDoc], error) {
 		if err != nil {
 			return nil, s.failure(err)
 		}
@@ -161,7 +160,7 @@ func (s *server) describeDestinations(api huma.API) {
 				return nil, err
 			}
 			all, err := m.List(ctx)
-			return cutList(s, *in, all, err, func(d forwarding.Destination) string { return d.Name }, func(d forwarding.Destination) destinationDoc { return newDestinationDoc(ctx, d) })
+			return cutList(s, *in, all, err, func(d destination.Managed) string { return d.Name }, func(d destination.Managed) destinationDoc { return newDestinationDoc(ctx, d) })
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/destinations/{name}", "get-destination", "One destination, with its health and backlog", Viewer),
 		func(ctx context.Context, in *nameInput) (*output[destinationDoc], error) {
@@ -180,8 +179,8 @@ func (s *server) describeDestinations(api huma.API) {
 			return nil, err
 		}
 		spec, secret := in.Body, ""
-		if (spec.Kind == "" || spec.Kind == forward.KindHTTP) && spec.Format != forward.FormatOriginal && spec.Secrets == nil {
-			secret = forward.NewSecret()
+		if (spec.Kind == "" || spec.Kind == destination.KindHTTP) && spec.Format != destination.FormatOriginal && spec.Secrets == nil {
+			secret = destination.NewSecret()
 			spec.Secrets = []string{secret}
 		}
 		d, err := m.Create(ctx, spec)
@@ -202,7 +201,7 @@ func (s *server) describeDestinations(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		return s.told(ctx)(m.Update(ctx, in.Name, func(spec *forward.Spec) error { return forwarding.Merge(spec, in.RawBody) }))
+		return s.told(ctx)(m.Update(ctx, in.Name, func(spec *destination.Spec) error { return destination.Merge(spec, in.RawBody) }))
 	})
 	remove := operation(http.MethodDelete, "/api/v1/destinations/{name}", "delete-destination", "Delete a destination and cancel what waits for it", Admin)
 	remove.Errors = append(remove.Errors, http.StatusConflict)
@@ -226,7 +225,7 @@ func (s *server) describeDestinations(api huma.API) {
 			if in.Body != nil {
 				reason = in.Body.Reason
 			}
-			return s.told(ctx)(m.SetState(ctx, in.Name, forward.StatePaused, reason))
+			return s.told(ctx)(m.SetState(ctx, in.Name, destination.StatePaused, reason))
 		})
 	huma.Register(api, operation(http.MethodPost, "/api/v1/destinations/{name}/resume", "resume-destination", "Send again what is for a destination; an open circuit is closed", Operator),
 		func(ctx context.Context, in *nameInput) (*output[destinationDoc], error) {
@@ -234,7 +233,7 @@ func (s *server) describeDestinations(api huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			return s.told(ctx)(m.SetState(ctx, in.Name, forward.StateActive, ""))
+			return s.told(ctx)(m.SetState(ctx, in.Name, destination.StateActive, ""))
 		})
 	huma.Register(api, operation(http.MethodPost, "/api/v1/destinations/{name}/rotate", "rotate-destination-secret", "Sign with a new secret, and for now with the former one as well", Admin),
 		func(ctx context.Context, in *rotateInput) (*output[createdDestination], error) {
@@ -299,14 +298,14 @@ type rawRequestDoc struct {
 }
 
 func newRawRequestDoc(ev *gaff.Event) *rawRequestDoc {
-	header, body, ok := forward.Original(ev)
+	header, body, ok := destination.Original(ev)
 	if !ok {
 		return nil
 	}
 	return &rawRequestDoc{ev.Request.Method, ev.Request.URL, header, base64.StdEncoding.EncodeToString(body)}
 }
 
-func newPulledDoc(p forwarding.Pulled) pulledDoc {
+func newPulledDoc(p destination.Pulled) pulledDoc {
 	doc := pulledDoc{
 		Lease: p.Lease, Until: stamp(p.Until), DeliveryID: p.Delivery.ID, Attempt: p.Attempt, EventID: p.Event.ID, Source: p.Event.Source,
 		Type: p.Event.Type, Key: orNull(p.Delivery.Key), Envelope: rawJSON(p.Envelope),
@@ -355,7 +354,7 @@ type endedList struct {
 	Until  *string    `json:"until,omitempty" format:"date-time"`
 }
 
-func newEndedList(ended []forwarding.Ended) *output[endedList] {
+func newEndedList(ended []destination.Ended) *output[endedList] {
 	out := &output[endedList]{endedList{Leases: []endedDoc{}}}
 	for _, e := range ended {
 		doc := endedDoc{Lease: e.Lease, OK: e.Err == nil}
@@ -512,8 +511,8 @@ func (s *server) pullStream(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if text := q.Get("max"); text != "" {
-		if most, err = strconv.Atoi(text); err != nil || most < 1 || most > forwarding.MaxPull {
-			refuse(w, r, http.StatusBadRequest, fmt.Sprintf("max must be 1 to %d", forwarding.MaxPull))
+		if most, err = strconv.Atoi(text); err != nil || most < 1 || most > destination.MaxPull {
+			refuse(w, r, http.StatusBadRequest, fmt.Sprintf("max must be 1 to %d", destination.MaxPull))
 			return
 		}
 	}
@@ -590,7 +589,7 @@ type subscriptionDoc struct {
 	SeenAt    *string  `json:"seenAt" format:"date-time" doc:"One that nobody used for 30 days is removed."`
 }
 
-func newSubscriptionDoc(sub forwarding.Subscription) subscriptionDoc {
+func newSubscriptionDoc(sub destination.Subscription) subscriptionDoc {
 	events := sub.Events
 	if events == nil {
 		events = []string{}
@@ -655,7 +654,7 @@ func (s *server) describeSubscriptions(api huma.API) {
 				return nil, err
 			}
 			all, err := m.Subscriptions(ctx)
-			return cutList(s, *in, all, err, func(d forwarding.Subscription) string { return d.Name }, newSubscriptionDoc)
+			return cutList(s, *in, all, err, func(d destination.Subscription) string { return d.Name }, newSubscriptionDoc)
 		})
 	subscribe := operation(http.MethodPost, "/api/v1/subscriptions", "subscribe", "Listen to the log of events from a place of one's own", Operator)
 	subscribe.Errors = append(subscribe.Errors, http.StatusBadRequest)

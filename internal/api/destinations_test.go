@@ -15,9 +15,8 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/forward"
+	"gaff/destination"
 	"gaff/internal/api"
-	"gaff/internal/forwarding"
 	"gaff/store/sqlite"
 )
 
@@ -33,7 +32,7 @@ func (f answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: f(r), Header: http.Header{}, Body: io.NopCloser(strings.NewReader("thanks"))}, nil
 }
 
-func newForwarder(t *testing.T, answer answers, configured ...forward.Spec) *forwarder {
+func newForwarder(t *testing.T, answer answers, configured ...destination.Spec) *forwarder {
 	t.Helper()
 	st, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
 	if err != nil {
@@ -44,8 +43,8 @@ func newForwarder(t *testing.T, answer answers, configured ...forward.Spec) *for
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := forwarding.New(forwarding.Options{
-		Store: st, Gateway: gw, Log: log, Client: &http.Client{Transport: answer}, Lookup: forward.NewLookup(st), Configured: configured,
+	m := destination.NewManager(destination.ManagerOptions{
+		Store: st, Gateway: gw, Log: log, Client: &http.Client{Transport: answer}, Lookup: destination.NewLookup(st), Configured: configured,
 	})
 	if err := m.Load(context.Background()); err != nil {
 		t.Fatal(err)
@@ -86,7 +85,7 @@ func (f *forwarder) emit(t *testing.T, kind string) string {
 
 func TestDestinations(t *testing.T) {
 	t.Parallel()
-	f := newForwarder(t, func(*http.Request) int { return 200 }, forward.Spec{
+	f := newForwarder(t, func(*http.Request) int { return 200 }, destination.Spec{
 		Name: "fixed", URL: "https://user.example.com/in?token=hunter2", Headers: map[string]string{"Authorization": "Bearer hunter2"},
 		Secrets: []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
 	})

@@ -20,7 +20,7 @@ import (
 	"gaff/gafftest"
 	"gaff/internal/access"
 	"gaff/internal/api"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/custom"
 	"gaff/provider/fal"
 	"gaff/store/sqlite"
@@ -94,8 +94,8 @@ type fakeStore struct {
 	events  func(f gaff.EventFilter) (gaff.Page[gaff.Log], error)
 	logs    func(q gaff.LogQuery) ([]gaff.Log, int, error)
 	counts  func() (gaff.Counts, error)
-	job     func(id string) (*pipeline.Job, error)
-	media   func(id string) (*pipeline.Media, error)
+	job     func(id string) (*jobs.Job, error)
+	media   func(id string) (*jobs.Media, error)
 	changes func(after string, limit int) ([]gaff.Change, string, bool, error)
 	changed func() <-chan struct{}
 }
@@ -114,9 +114,9 @@ func (s *fakeStore) Logs(_ context.Context, q gaff.LogQuery) ([]gaff.Log, int, e
 
 func (s *fakeStore) Counts(context.Context, time.Time) (gaff.Counts, error) { return s.counts() }
 
-func (s *fakeStore) Job(_ context.Context, id string) (*pipeline.Job, error) { return s.job(id) }
+func (s *fakeStore) Job(_ context.Context, id string) (*jobs.Job, error) { return s.job(id) }
 
-func (s *fakeStore) MediaByID(_ context.Context, id string) (*pipeline.Media, error) {
+func (s *fakeStore) MediaByID(_ context.Context, id string) (*jobs.Media, error) {
 	return s.media(id)
 }
 
@@ -195,7 +195,7 @@ steps:
 
 type noJobs struct{}
 
-func (noJobs) Enqueue(context.Context, pipeline.Tx, workflow.Submission) (string, error) {
+func (noJobs) Enqueue(context.Context, jobs.Tx, workflow.Submission) (string, error) {
 	return "", fmt.Errorf("%w: nobody paints here", gaff.ErrInvalid)
 }
 
@@ -247,7 +247,7 @@ func newWorld(t *testing.T) *world {
 	}
 	gw.AddSource(falSource)
 	gw.AddSource(customSource)
-	gw.Handle(fal.Name, "*", gaff.Named("effects/fal", pipeline.NewHandler(pipeline.Options{
+	gw.Handle(fal.Name, "*", gaff.Named("effects/fal", jobs.NewHandler(jobs.Options{
 		Store: st, Router: gw, Interpreter: fal.Interpreter{},
 	})))
 	gw.Handle(custom.DefaultName, "flaky", gaff.HandlerFunc(func(context.Context, *gaff.Event) error {

@@ -13,18 +13,18 @@ import (
 
 	"gaff"
 	"gaff/internal/redact"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
-// Jobs is what the API does about jobs; a *pipeline.Ledger is one.
+// Jobs is what the API does about jobs; a *jobs.Ledger is one.
 type Jobs interface {
-	Submit(ctx context.Context, s pipeline.Submission) (j *pipeline.Job, created bool, err error)
-	Register(ctx context.Context, jobID string, r pipeline.Registration) (j *pipeline.Job, created bool, err error)
-	Cancel(ctx context.Context, jobID string) (*pipeline.Job, error)
-	Ask(ctx context.Context, jobID string) (*pipeline.Job, error)
+	Submit(ctx context.Context, s jobs.Submission) (j *jobs.Job, created bool, err error)
+	Register(ctx context.Context, jobID string, r jobs.Registration) (j *jobs.Job, created bool, err error)
+	Cancel(ctx context.Context, jobID string) (*jobs.Job, error)
+	Ask(ctx context.Context, jobID string) (*jobs.Job, error)
 	WebhookURL(provider, jobID string) string
 	CallbackSecrets() []string
-	Expected(j *pipeline.Job) (takes time.Duration, at time.Time)
+	Expected(j *jobs.Job) (takes time.Duration, at time.Time)
 }
 
 // maxJobBody bounds what a job is submitted with: an input may hold pictures.
@@ -48,7 +48,7 @@ type jobDetail struct {
 	Log         []noteDoc `json:"log" nullable:"false" doc:"What was asked of the provider, and what it answered."`
 }
 
-func (s *server) jobDetail(ctx context.Context, j *pipeline.Job) (*output[jobDetail], error) {
+func (s *server) jobDetail(ctx context.Context, j *jobs.Job) (*output[jobDetail], error) {
 	d := jobDetail{
 		jobDoc: s.jobDoc(*j), WebhookURL: orNull(j.WebhookURL), CallbackURL: orNull(j.Callback), StatusURL: orNull(j.StatusURL),
 		ResponseURL: orNull(j.ResponseURL), CancelURL: orNull(j.CancelURL), Log: []noteDoc{},
@@ -136,7 +136,7 @@ func (s *server) describeJobs(api huma.API) {
 			return nil, s.failure(errNoJobs)
 		}
 		b := in.Body
-		j, created, err := s.o.Jobs.Submit(ctx, pipeline.Submission{
+		j, created, err := s.o.Jobs.Submit(ctx, jobs.Submission{
 			ID: b.ID, Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: b.ProjectID, UserID: b.UserID,
 			Input: notNull(b.Input), Metadata: notNull(b.Metadata), Caller: callerOf(ctx), IdempotencyKey: b.IdempotencyKey,
 			Callback: b.CallbackURL,
@@ -162,13 +162,13 @@ func (s *server) describeJobs(api huma.API) {
 		return &output[callbackSecrets]{callbackSecrets{s.o.Jobs.CallbackSecrets()}}, nil
 	})
 	put := operation(http.MethodPut, "/api/v1/jobs/{id}", "register-job", "Tell of work that your application submits by itself", Operator)
-	put.MaxBodyBytes = takes(pipeline.MaxMetadata + maxBody)
+	put.MaxBodyBytes = takes(jobs.MaxMetadata + maxBody)
 	huma.Register(api, put, func(ctx context.Context, in *registerInput) (*output[jobDetail], error) {
 		if s.o.Jobs == nil {
 			return nil, s.failure(errNoJobs)
 		}
 		b := in.Body
-		j, _, err := s.o.Jobs.Register(ctx, in.ID, pipeline.Registration{
+		j, _, err := s.o.Jobs.Register(ctx, in.ID, jobs.Registration{
 			Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: b.ProjectID, UserID: b.UserID, RequestID: b.RequestID,
 			StatusURL: b.StatusURL, ResponseURL: b.ResponseURL, CancelURL: b.CancelURL, Metadata: notNull(b.Metadata), Callback: b.CallbackURL,
 		})
@@ -179,7 +179,7 @@ func (s *server) describeJobs(api huma.API) {
 	})
 	for _, act := range []struct {
 		path, id, summary string
-		do                func(Jobs, context.Context, string) (*pipeline.Job, error)
+		do                func(Jobs, context.Context, string) (*jobs.Job, error)
 	}{
 		{"/api/v1/jobs/{id}/cancel", "cancel-job", "Cancel a job, at the provider too", Jobs.Cancel},
 		{"/api/v1/jobs/{id}/ask", "ask-job", "Ask the provider after a job now", Jobs.Ask},

@@ -13,7 +13,7 @@ import (
 
 	"gaff"
 	"gaff/internal/api"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 )
 
@@ -22,28 +22,28 @@ type studio struct{}
 
 func (studio) Name() string    { return "studio" }
 func (studio) Account() string { return "" }
-func (studio) Check(s *pipeline.Submission) error {
+func (studio) Check(s *jobs.Submission) error {
 	if s.Model == "" {
-		return &pipeline.InvalidError{Field: "model", Text: "is missing"}
+		return &jobs.InvalidError{Field: "model", Text: "is missing"}
 	}
 	return nil
 }
 
-func (studio) Submit(context.Context, *pipeline.Job, json.RawMessage, string) (pipeline.Accepted, error) {
-	return pipeline.Accepted{}, errors.New("no answer")
+func (studio) Submit(context.Context, *jobs.Job, json.RawMessage, string) (jobs.Accepted, error) {
+	return jobs.Accepted{}, errors.New("no answer")
 }
-func (studio) CanAsk(*pipeline.Job) bool { return true }
-func (studio) Ask(context.Context, *pipeline.Job) (pipeline.Update, error) {
-	return pipeline.Update{}, errors.New("the studio is closed")
+func (studio) CanAsk(*jobs.Job) bool { return true }
+func (studio) Ask(context.Context, *jobs.Job) (jobs.Update, error) {
+	return jobs.Update{}, errors.New("the studio is closed")
 }
-func (studio) Cancel(context.Context, *pipeline.Job) error { return errors.New("the studio is closed") }
+func (studio) Cancel(context.Context, *jobs.Job) error { return errors.New("the studio is closed") }
 
 // knowing is a ledger that knows how long one job will take.
-type knowing struct{ *pipeline.Ledger }
+type knowing struct{ *jobs.Ledger }
 
 var expectedAt = time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC)
 
-func (knowing) Expected(j *pipeline.Job) (time.Duration, time.Time) {
+func (knowing) Expected(j *jobs.Job) (time.Duration, time.Time) {
 	if j.ID != "app-1" {
 		return 0, time.Time{}
 	}
@@ -62,8 +62,8 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger, err := pipeline.NewLedger(t.Context(), pipeline.LedgerOptions{
-		Store: st, Router: gw, Log: log, Providers: []pipeline.Provider{studio{}},
+	ledger, err := jobs.NewLedger(t.Context(), jobs.LedgerOptions{
+		Store: st, Router: gw, Log: log, Providers: []jobs.Provider{studio{}},
 		Address: func(provider string) string { return "https://hooks.example.com/api/v1/webhooks/" + provider },
 	})
 	if err != nil {

@@ -15,18 +15,18 @@ import (
 
 	"gaff"
 	"gaff/internal/api"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 )
 
 // fakeFiles keeps a copy of every file but med_none's.
 type fakeFiles struct{ asked []string }
 
-func (f *fakeFiles) Links(m *pipeline.Media) (stored, thumbnail string) {
+func (f *fakeFiles) Links(m *jobs.Media) (stored, thumbnail string) {
 	return "http://gaff.test/media/" + m.ID, ""
 }
 
-func (f *fakeFiles) Serve(w http.ResponseWriter, r *http.Request, m *pipeline.Media, thumbnail bool) error {
+func (f *fakeFiles) Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool) error {
 	if m.ID == "med_none" {
 		return fmt.Errorf("media %s: no copy: %w", m.ID, gaff.ErrNotFound)
 	}
@@ -45,11 +45,11 @@ func (f *fakeFiles) Again(_ context.Context, id string) error {
 
 func TestMediaFiles(t *testing.T) {
 	t.Parallel()
-	store := &fakeStore{media: func(id string) (*pipeline.Media, error) {
+	store := &fakeStore{media: func(id string) (*jobs.Media, error) {
 		if id == "med_unknown" {
 			return nil, gaff.ErrNotFound
 		}
-		return &pipeline.Media{ID: id, URL: "https://cdn.test/x", Storage: pipeline.StorageGone, StorageError: "the link answers 410 Gone"}, nil
+		return &jobs.Media{ID: id, URL: "https://cdn.test/x", Storage: jobs.StorageGone, StorageError: "the link answers 410 Gone"}, nil
 	}}
 	files := &fakeFiles{}
 	with := caller{api.New(api.Options{Store: store, Gateway: &fakeGateway{}, Authorizer: tokens{}, Media: files, Log: slog.New(slog.DiscardHandler)})}
@@ -105,17 +105,17 @@ func TestLongContentIsNotInLists(t *testing.T) {
 	link := "data:text/plain," + strings.Repeat("z", 100_000)
 	sum := sha256.Sum256([]byte(link[len("data:text/plain,"):]))
 	short := "data:text/plain;sha256=" + hex.EncodeToString(sum[:])
-	err = st.Write(t.Context(), func(tx pipeline.Tx) error {
-		for id, storage := range map[string]pipeline.Storage{"none": pipeline.StorageNone, "stored": pipeline.StorageStored} {
-			j := &pipeline.Job{ID: "job_" + id, Provider: "fal", Status: pipeline.JobCompleted, Result: json.RawMessage(`{"image":{"url":"` + link + `"}}`)}
+	err = st.Write(t.Context(), func(tx jobs.Tx) error {
+		for id, storage := range map[string]jobs.Storage{"none": jobs.StorageNone, "stored": jobs.StorageStored} {
+			j := &jobs.Job{ID: "job_" + id, Provider: "fal", Status: jobs.JobCompleted, Result: json.RawMessage(`{"image":{"url":"` + link + `"}}`)}
 			if err := tx.InsertJob(t.Context(), j); err != nil {
 				return err
 			}
-			if _, err := tx.AddMedia(t.Context(), &pipeline.Media{ID: "med_" + id, JobID: j.ID, Position: "fal:/image", URL: short, Storage: storage}); err != nil {
+			if _, err := tx.AddMedia(t.Context(), &jobs.Media{ID: "med_" + id, JobID: j.ID, Position: "fal:/image", URL: short, Storage: storage}); err != nil {
 				return err
 			}
 		}
-		_, err := tx.AddMedia(t.Context(), &pipeline.Media{ID: "med_lost", JobID: "job_none", Position: "fal:/else", URL: strings.Replace(short, "=", "=00", 1)[:len(short)]})
+		_, err := tx.AddMedia(t.Context(), &jobs.Media{ID: "med_lost", JobID: "job_none", Position: "fal:/else", URL: strings.Replace(short, "=", "=00", 1)[:len(short)]})
 		return err
 	})
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 type jobDoc struct {
@@ -42,7 +42,7 @@ type jobDoc struct {
 	ExpectedAt      *string  `json:"expectedAt" format:"date-time" doc:"When the job should be done by that measure; a time that has passed means that it is late."`
 }
 
-func (s *server) jobDoc(j pipeline.Job) jobDoc {
+func (s *server) jobDoc(j jobs.Job) jobDoc {
 	d := jobDoc{
 		ID: j.ID, Provider: j.Provider, Model: orNull(j.Model), Kind: orNull(j.Kind), ProjectID: orNull(j.ProjectID),
 		UserID: orNull(j.UserID), RequestID: orNull(j.RequestID), Status: j.Status.String(), ResultSize: j.ResultSize,
@@ -51,7 +51,7 @@ func (s *server) jobDoc(j pipeline.Job) jobDoc {
 		Submit: orNull(j.Submit.String()), IdempotencyKey: orNull(j.IdempotencyKey), Cost: orNull(j.Cost), NextAskAt: stamp(j.NextAskAt),
 		Asks: j.Asks, RunID: orNull(j.RunID), StepID: orNull(j.StepID),
 	}
-	if len(j.Result) <= pipeline.MaxListed {
+	if len(j.Result) <= jobs.MaxListed {
 		d.Result = rawJSON(j.Result)
 	}
 	if s.o.Jobs == nil {
@@ -83,7 +83,7 @@ type mediaDoc struct {
 	CreatedAt    *string `json:"createdAt" format:"date-time"`
 }
 
-func (s *server) mediaDoc(m pipeline.Media) mediaDoc {
+func (s *server) mediaDoc(m jobs.Media) mediaDoc {
 	doc := mediaDoc{
 		ID: m.ID, JobID: m.JobID, ProjectID: orNull(m.ProjectID), Position: m.Position, URL: m.URL, MediaType: m.MediaType,
 		ContentType: orNull(m.ContentType), SHA256: orNull(m.SHA256), Metadata: rawJSON(m.Metadata), Storage: m.Storage.String(),
@@ -120,10 +120,10 @@ func (s *server) describeResults(api huma.API) {
 	s.describeJobs(api)
 	huma.Register(api, operation(http.MethodGet, "/api/v1/jobs", "list-jobs", "List jobs, newest first", Viewer),
 		func(ctx context.Context, in *jobsInput) (*output[list[jobDoc]], error) {
-			f := pipeline.JobFilter{
+			f := jobs.JobFilter{
 				Provider: in.Provider, ProjectID: in.ProjectID, UserID: in.UserID, RequestID: in.RequestID, Cursor: in.page(),
 			}
-			if status, ok := pipeline.ParseJobStatus(in.Status); ok {
+			if status, ok := jobs.ParseJobStatus(in.Status); ok {
 				f.Status = &status
 			}
 			page, err := s.o.Store.Jobs(ctx, f)
@@ -142,8 +142,8 @@ func (s *server) describeResults(api huma.API) {
 		})
 	huma.Register(api, operation(http.MethodGet, "/api/v1/media", "list-media", "List media, newest first", Viewer),
 		func(ctx context.Context, in *mediaInput) (*output[list[mediaDoc]], error) {
-			f := pipeline.MediaFilter{ProjectID: in.ProjectID, JobID: in.JobID, MediaType: in.MediaType, Cursor: in.page()}
-			if storage, ok := pipeline.ParseStorage(in.Storage); ok {
+			f := jobs.MediaFilter{ProjectID: in.ProjectID, JobID: in.JobID, MediaType: in.MediaType, Cursor: in.page()}
+			if storage, ok := jobs.ParseStorage(in.Storage); ok {
 				f.Storage = &storage
 			}
 			page, err := s.o.Store.Media(ctx, f)
@@ -158,10 +158,10 @@ func (s *server) describeResults(api huma.API) {
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			if m.Shortened() && m.Storage != pipeline.StorageStored {
+			if m.Shortened() && m.Storage != jobs.StorageStored {
 				// Nowhere else is the file as such.
 				if j, err := s.o.Store.Job(ctx, m.JobID); err == nil {
-					if link, ok := pipeline.WholeLink(j.Result, m.URL); ok {
+					if link, ok := jobs.WholeLink(j.Result, m.URL); ok {
 						m.URL = link
 					}
 				}

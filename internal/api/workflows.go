@@ -9,7 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/workflow"
 )
 
@@ -17,12 +17,12 @@ import (
 type Workflows interface {
 	Workflows() []*workflow.Compiled
 	Workflow(name string) (*workflow.Compiled, error)
-	Version(ctx context.Context, run *pipeline.Run) (*workflow.Compiled, error)
-	Run(ctx context.Context, p workflow.StartParams) (run *pipeline.Run, created bool, err error)
-	Cancel(ctx context.Context, runID, by string) (*pipeline.Run, error)
-	Retry(ctx context.Context, runID, step string, item int) (*pipeline.Run, error)
-	Decide(ctx context.Context, runID, step string, item int, approved bool, by, comment string) (*pipeline.Run, error)
-	SaveProject(ctx context.Context, p *pipeline.Project) error
+	Version(ctx context.Context, run *jobs.Run) (*workflow.Compiled, error)
+	Run(ctx context.Context, p workflow.StartParams) (run *jobs.Run, created bool, err error)
+	Cancel(ctx context.Context, runID, by string) (*jobs.Run, error)
+	Retry(ctx context.Context, runID, step string, item int) (*jobs.Run, error)
+	Decide(ctx context.Context, runID, step string, item int, approved bool, by, comment string) (*jobs.Run, error)
+	SaveProject(ctx context.Context, p *jobs.Project) error
 }
 
 type projectDoc struct {
@@ -34,7 +34,7 @@ type projectDoc struct {
 	UpdatedAt *string `json:"updatedAt" format:"date-time"`
 }
 
-func newProjectDoc(p pipeline.Project) projectDoc {
+func newProjectDoc(p jobs.Project) projectDoc {
 	return projectDoc{p.ID, orNull(p.Name), orNull(p.Owner), rawJSON(p.Metadata), stamp(p.CreatedAt), stamp(p.UpdatedAt)}
 }
 
@@ -65,7 +65,7 @@ type runDoc struct {
 	SettledAt *string `json:"settledAt" format:"date-time"`
 }
 
-func newRunDoc(r pipeline.Run) runDoc {
+func newRunDoc(r jobs.Run) runDoc {
 	return runDoc{
 		r.ID, r.Workflow, r.Version, orNull(r.ProjectID), orNull(r.UserID), r.Status.String(), rawJSON(r.Input), orNull(r.Error),
 		orNull(r.Waiting), r.Cost, orNull(r.EventID), stamp(r.DueAt), stamp(r.CreatedAt), stamp(r.UpdatedAt), stamp(r.SettledAt),
@@ -86,7 +86,7 @@ type stepRowDoc struct {
 	SettledAt *string `json:"settledAt" format:"date-time"`
 }
 
-func newStepRowDoc(s pipeline.Step) stepRowDoc {
+func newStepRowDoc(s jobs.Step) stepRowDoc {
 	doc := stepRowDoc{
 		nil, s.Status.String(), s.Attempt, orNull(s.JobID), orNull(s.Error), orNull(s.Decider), orNull(s.EventID), s.Cost,
 		stamp(s.DueAt), stamp(s.StartedAt), stamp(s.SettledAt),
@@ -185,7 +185,7 @@ type projectIDInput struct {
 
 func itemOf(n *int) int {
 	if n == nil {
-		return pipeline.WholeStep
+		return jobs.WholeStep
 	}
 	return *n
 }
@@ -269,7 +269,7 @@ func (s *server) describeProjects(api huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			p := &pipeline.Project{ID: in.Body.ID, Name: in.Body.Name, Owner: in.Body.Owner}
+			p := &jobs.Project{ID: in.Body.ID, Name: in.Body.Name, Owner: in.Body.Owner}
 			if in.Body.Metadata != nil {
 				if p.Metadata, err = json.Marshal(in.Body.Metadata); err != nil {
 					return nil, huma.Error400BadRequest("metadata: " + err.Error())
@@ -290,8 +290,8 @@ func (s *server) describeProjects(api huma.API) {
 func (s *server) describeRuns(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/runs", "list-runs", "List runs of workflows, newest first", Viewer),
 		func(ctx context.Context, in *runsInput) (*output[list[runDoc]], error) {
-			f := pipeline.RunFilter{Workflow: in.Workflow, ProjectID: in.ProjectID, Cursor: in.page()}
-			if status, ok := pipeline.ParseRunStatus(in.Status); ok {
+			f := jobs.RunFilter{Workflow: in.Workflow, ProjectID: in.ProjectID, Cursor: in.page()}
+			if status, ok := jobs.ParseRunStatus(in.Status); ok {
 				f.Status = &status
 			}
 			page, err := s.o.Store.Runs(ctx, f)
@@ -322,7 +322,7 @@ func (s *server) describeRuns(api huma.API) {
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			return listOf(gaff.Page[pipeline.Step]{Items: rows}, func(row pipeline.Step) stepValueDoc {
+			return listOf(gaff.Page[jobs.Step]{Items: rows}, func(row jobs.Step) stepValueDoc {
 				return stepValueDoc{newStepRowDoc(row), rawJSON(row.Input), rawJSON(row.Result)}
 			}), nil
 		})
@@ -407,7 +407,7 @@ func (s *server) describeRuns(api huma.API) {
 
 // runDetail adds the steps, in the order of the definition. A version that this program
 // cannot read shows its rows alone.
-func (s *server) runDetail(ctx context.Context, r *pipeline.Run) (runDetail, error) {
+func (s *server) runDetail(ctx context.Context, r *jobs.Run) (runDetail, error) {
 	d := runDetail{runDoc: newRunDoc(*r), Steps: []stepDoc{}}
 	rows, err := s.o.Store.Steps(ctx, r.ID)
 	if err != nil {
@@ -423,7 +423,7 @@ func (s *server) runDetail(ctx context.Context, r *pipeline.Run) (runDetail, err
 				index[st.Name] = len(d.Steps)
 				d.Steps = append(d.Steps, stepDoc{
 					Name: st.Name, Kind: st.Kind(), Description: orNull(st.Description), Needs: c.Needs(st.Name),
-					stepRowDoc: newStepRowDoc(pipeline.Step{Item: pipeline.WholeStep}), Items: []stepRowDoc{},
+					stepRowDoc: newStepRowDoc(jobs.Step{Item: jobs.WholeStep}), Items: []stepRowDoc{},
 				})
 			}
 		}
@@ -435,7 +435,7 @@ func (s *server) runDetail(ctx context.Context, r *pipeline.Run) (runDetail, err
 			index[row.Name] = i
 			d.Steps = append(d.Steps, stepDoc{Name: row.Name, Needs: []string{}, Items: []stepRowDoc{}})
 		}
-		if row.Item == pipeline.WholeStep {
+		if row.Item == jobs.WholeStep {
 			d.Steps[i].stepRowDoc = newStepRowDoc(row)
 		} else {
 			d.Steps[i].Items = append(d.Steps[i].Items, newStepRowDoc(row))

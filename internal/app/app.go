@@ -30,7 +30,7 @@ import (
 	"gaff/internal/stats"
 	"gaff/internal/tunnel"
 	"gaff/internal/ui"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
 )
 
@@ -103,7 +103,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 		linkToJobs(&src.Source, ledger)
 		gw.AddSource(src.Source)
 		if src.Interpreter != nil {
-			gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, pipeline.NewHandler(pipeline.Options{
+			gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
 				Store: st, Router: gw, Interpreter: src.Interpreter, Ledger: ledger,
 			})))
 		}

@@ -20,7 +20,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 )
 
@@ -101,13 +101,13 @@ func addFile(t *testing.T, st *sqlite.Store, dir, text string) string {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte(text))
-	m := &pipeline.Media{JobID: "job_1", Position: text, URL: "https://files.test/" + text, MediaType: pipeline.MediaFile}
-	err := st.Write(t.Context(), func(tx pipeline.Tx) error {
+	m := &jobs.Media{JobID: "job_1", Position: text, URL: "https://files.test/" + text, MediaType: jobs.MediaFile}
+	err := st.Write(t.Context(), func(tx jobs.Tx) error {
 		ctx := context.Background()
 		if _, err := tx.AddMedia(ctx, m); err != nil {
 			return err
 		}
-		m.Storage, m.StoredKey, m.Size, m.SHA256 = pipeline.StorageStored, text, int64(len(text)), hex.EncodeToString(sum[:])
+		m.Storage, m.StoredKey, m.Size, m.SHA256 = jobs.StorageStored, text, int64(len(text)), hex.EncodeToString(sum[:])
 		return tx.SaveMedia(ctx, m)
 	})
 	if err != nil {

@@ -26,7 +26,7 @@ import (
 	"gaff"
 	"gaff/internal/config"
 	"gaff/internal/eventually"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 	"gaff/verify"
 )
@@ -57,7 +57,7 @@ func newGate(t testing.TB, cfg *config.Config) *gate {
 	for _, src := range sources {
 		g.AddSource(src.Source)
 		if src.Interpreter != nil {
-			g.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, pipeline.NewHandler(pipeline.Options{
+			g.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
 				Store: st, Router: g, Interpreter: src.Interpreter, Patience: time.Millisecond,
 			})))
 		}

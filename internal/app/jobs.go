@@ -14,14 +14,14 @@ import (
 	"gaff/internal/metrics"
 	"gaff/internal/safehttp"
 	"gaff/internal/sqlstore"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/custom"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
 )
 
 // described are the providers that are known by their webhooks only.
-func described(sources []Source) (list []pipeline.Provider) {
+func described(sources []Source) (list []jobs.Provider) {
 	for _, src := range sources {
 		if _, ok := src.Interpreter.(*custom.Interpreter); ok {
 			list = append(list, custom.Provider(src.Name))
@@ -32,7 +32,7 @@ func described(sources []Source) (list []pipeline.Provider) {
 
 // newLedger makes what submits jobs and asks after them, and fal's queue, which it works
 // with.
-func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics, others []pipeline.Provider) (*pipeline.Ledger, *fal.Queue, error) {
+func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics, others []jobs.Provider) (*jobs.Ledger, *fal.Queue, error) {
 	// The providers' addresses are the operator's own, so they may be of this machine;
 	// redirects are not followed, for the key goes along.
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -53,7 +53,7 @@ func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sq
 	if len(cfg.FalUsers) > 0 {
 		users[fal.Name] = cfg.FalUsers
 	}
-	ledger, err := pipeline.NewLedger(ctx, pipeline.LedgerOptions{
+	ledger, err := jobs.NewLedger(ctx, jobs.LedgerOptions{
 		Store: st, Router: gw, Log: log, Users: users,
 		Providers: append(others,
 			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client})),
@@ -67,13 +67,13 @@ func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sq
 		Shared:          cfg.DatabaseURL != "",
 		CallbackClient:  safehttp.New(safehttp.Options{Allow: allow, Timeout: 30 * time.Second}),
 		CallbackSecrets: texts(cfg.CallbackSecrets),
-		Settled:         func(provider, by string, status pipeline.JobStatus) { m.Settled(provider, by, status.String()) },
+		Settled:         func(provider, by string, status jobs.JobStatus) { m.Settled(provider, by, status.String()) },
 	})
 	return ledger, queue, err
 }
 
 // linkToJobs has a built-in source's events judged by the jobs that they are about.
-func linkToJobs(src *gaff.Source, ledger *pipeline.Ledger) {
+func linkToJobs(src *gaff.Source, ledger *jobs.Ledger) {
 	switch src.Name {
 	case fal.Name:
 		src.CheckHandle, src.Admit = ledger.CheckHandle, ledger.Admit
@@ -84,7 +84,7 @@ func linkToJobs(src *gaff.Source, ledger *pipeline.Ledger) {
 
 // falProxy serves programs that were written for fal. Callers show a token as they would
 // show fal a key; the console's session does not count, for a page elsewhere could use it.
-func falProxy(cfg *config.Config, log *slog.Logger, ledger *pipeline.Ledger, queue *fal.Queue, guard *access.Guard, address func(*http.Request) string) *fal.Proxy {
+func falProxy(cfg *config.Config, log *slog.Logger, ledger *jobs.Ledger, queue *fal.Queue, guard *access.Guard, address func(*http.Request) string) *fal.Proxy {
 	return fal.NewProxy(fal.ProxyOptions{
 		Queue: queue, Ledger: ledger, Log: log, Origins: cfg.FalProxyOrigins, Models: cfg.FalProxyModels, BaseURL: cfg.BaseURL,
 		Address: address,

@@ -10,7 +10,7 @@ import (
 	"gaff"
 	"gaff/internal/config"
 	"gaff/internal/eventually"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/verify"
 )
 
@@ -34,8 +34,8 @@ func TestDescribedJobs(t *testing.T) {
 			}
 			g := newGate(t, configured("it", src))
 			ctx := t.Context()
-			if err := g.st.Write(ctx, func(tx pipeline.Tx) error {
-				return tx.InsertJob(ctx, &pipeline.Job{ID: "job_1", Provider: "it", RequestID: "p1", ProjectID: "proj", CreatedAt: tx.Now()})
+			if err := g.st.Write(ctx, func(tx jobs.Tx) error {
+				return tx.InsertJob(ctx, &jobs.Job{ID: "job_1", Provider: "it", RequestID: "p1", ProjectID: "proj", CreatedAt: tx.Now()})
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -89,10 +89,10 @@ func TestDescribedJobs(t *testing.T) {
 			ends(send(`{"id":"p1","status":"processing"}`), gaff.StatusSuccess)
 			ends(send(`{"id":"p1","status":"a word that is new"}`), gaff.StatusSuccess)
 			j, err := g.st.Job(ctx, "job_1")
-			if err != nil || j.Status != pipeline.JobCompleted || j.SettledBy != pipeline.SettledByWebhook || len(j.Result) == 0 {
+			if err != nil || j.Status != jobs.JobCompleted || j.SettledBy != jobs.SettledByWebhook || len(j.Result) == 0 {
 				t.Errorf("the job is %+v, %v", j, err)
 			}
-			media, err := g.st.Media(ctx, pipeline.MediaFilter{JobID: "job_1"})
+			media, err := g.st.Media(ctx, jobs.MediaFilter{JobID: "job_1"})
 			if err != nil || len(media.Items) != 2 || media.Items[0].ProjectID != "proj" {
 				t.Errorf("media %+v, %v", media.Items, err)
 			}
@@ -104,7 +104,7 @@ func TestDescribedJobs(t *testing.T) {
 			if d.Error == "" {
 				t.Error("an unknown id: no reason")
 			}
-			if page, err := g.st.Jobs(ctx, pipeline.JobFilter{RequestID: "p2"}); err != nil || len(page.Items) != 0 {
+			if page, err := g.st.Jobs(ctx, jobs.JobFilter{RequestID: "p2"}); err != nil || len(page.Items) != 0 {
 				t.Errorf("an unknown id made jobs: %+v, %v", page.Items, err)
 			}
 		})

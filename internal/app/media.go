@@ -17,7 +17,7 @@ import (
 	"gaff/internal/config"
 	"gaff/internal/media"
 	"gaff/internal/safehttp"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 const (
@@ -66,9 +66,9 @@ func (k *keptMedia) close() {
 
 // keepMedia builds what keeps files, and registers its handler. base is before the links.
 func keepMedia(ctx context.Context, cfg *config.Config, st interface {
-	pipeline.Store
-	pipeline.Reader
-	LinkMedia(func(*pipeline.Media) string)
+	jobs.Store
+	jobs.Reader
+	LinkMedia(func(*jobs.Media) string)
 }, gw *gaff.Gateway, base string, log *slog.Logger) (*keptMedia, error) {
 	if cfg.MediaURL == mediaOff {
 		return &keptMedia{}, nil
@@ -97,12 +97,12 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 	if !strings.Contains(cfg.MediaURL, "://") || strings.HasPrefix(cfg.MediaURL, "file:") {
 		go k.check(ctx, log)
 	}
-	st.LinkMedia(func(m *pipeline.Media) string {
+	st.LinkMedia(func(m *jobs.Media) string {
 		stored, _ := k.Links(m)
 		return stored
 	})
-	gw.HandleWith(gaff.InnerSource, pipeline.MediaCreated, k.keeper, gaff.HandleOptions{
-		Name: pipeline.KeepFiles, Workers: cfg.Media.Workers, Retry: &media.Policy,
+	gw.HandleWith(gaff.InnerSource, jobs.MediaCreated, k.keeper, gaff.HandleOptions{
+		Name: jobs.KeepFiles, Workers: cfg.Media.Workers, Retry: &media.Policy,
 	})
 	return k, nil
 }

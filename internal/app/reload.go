@@ -16,7 +16,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
 	"gaff/verify"
@@ -28,7 +28,7 @@ type reloader struct {
 	store   gaff.Store
 	gateway *gaff.Gateway
 	// checkHandle judges the addresses that are for one job.
-	ledger *pipeline.Ledger
+	ledger *jobs.Ledger
 	log    *slog.Logger
 	// workflows reads their folder again; nil: there are none.
 	workflows func(context.Context) error

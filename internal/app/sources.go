@@ -18,7 +18,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/custom"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
@@ -31,7 +31,7 @@ type Source struct {
 	// Address is where the sender has to send to, as far as it is known.
 	Address string
 	// Interpreter reads the source's events as changes to jobs; nil: they change none.
-	Interpreter pipeline.Interpreter
+	Interpreter jobs.Interpreter
 	// Sign adds to r what makes its body authentic at the time; nil where the signing
 	// key is not ours to hold. secret overrides the configured one if not empty.
 	Sign func(r *gaff.Request, at time.Time, secret string) error

@@ -16,7 +16,7 @@ import (
 	"gaff"
 	"gaff/internal/config"
 	"gaff/internal/safehttp"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
 	"gaff/workflow"
@@ -133,7 +133,7 @@ func CopyExamples(dir string) (wrote, kept []string, err error) {
 type engineStore = workflow.Store
 
 // newEngine builds what moves the runs of workflows.
-func newEngine(cfg *config.Config, st engineStore, gw *gaff.Gateway, jobs workflow.Jobs, sources []Source, log *slog.Logger) (*workflow.Engine, error) {
+func newEngine(cfg *config.Config, st engineStore, gw *gaff.Gateway, service workflow.Jobs, sources []Source, log *slog.Logger) (*workflow.Engine, error) {
 	allow, err := safehttp.Prefixes(cfg.AllowAddresses)
 	if err != nil {
 		return nil, err
@@ -150,14 +150,14 @@ func newEngine(cfg *config.Config, st engineStore, gw *gaff.Gateway, jobs workfl
 		}
 		secrets[strings.TrimSpace(name)] = value
 	}
-	interpreters := map[string]pipeline.Interpreter{}
+	interpreters := map[string]jobs.Interpreter{}
 	for _, src := range sources {
 		if src.Interpreter != nil {
 			interpreters[src.Name] = src.Interpreter
 		}
 	}
 	e := workflow.New(workflow.Options{
-		Store: st, Router: gw, Jobs: jobs, Client: safehttp.New(safehttp.Options{Allow: allow}), Secrets: secrets, Limits: limits,
+		Store: st, Router: gw, Jobs: service, Client: safehttp.New(safehttp.Options{Allow: allow}), Secrets: secrets, Limits: limits,
 		Interpreters: interpreters, Log: log,
 	})
 	e.Register(gw)
@@ -194,10 +194,10 @@ func reloadWorkflows(ctx context.Context, cfg *config.Config, e *workflow.Engine
 }
 
 // ledgerJobs has the jobs of workflows submitted and cancelled by the ledger.
-type ledgerJobs struct{ *pipeline.Ledger }
+type ledgerJobs struct{ *jobs.Ledger }
 
-func (l ledgerJobs) Enqueue(ctx context.Context, tx pipeline.Tx, s workflow.Submission) (string, error) {
-	j, _, err := l.Ledger.Enqueue(ctx, tx, pipeline.Submission{
+func (l ledgerJobs) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submission) (string, error) {
+	j, _, err := l.Ledger.Enqueue(ctx, tx, jobs.Submission{
 		Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Input: s.Input,
 		Metadata: s.Metadata, IdempotencyKey: s.IdempotencyKey, RunID: s.RunID, StepID: s.StepID,
 	})

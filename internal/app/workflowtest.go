@@ -20,7 +20,7 @@ import (
 	"gaff"
 	"gaff/internal/config"
 	"gaff/internal/standin"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
 	"gaff/store/sqlite"
@@ -118,7 +118,7 @@ type trial struct {
 	out     io.Writer
 	st      *sqlite.Store
 	gw      *gaff.Gateway
-	ledger  *pipeline.Ledger
+	ledger  *jobs.Ledger
 	e       *workflow.Engine
 	mu      sync.Mutex
 	offered map[string]int // events that were given, by the step that waited
@@ -138,10 +138,10 @@ func (t *trial) build(ctx context.Context, cfg *config.Config, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	t.ledger, err = pipeline.NewLedger(ctx, pipeline.LedgerOptions{
+	t.ledger, err = jobs.NewLedger(ctx, jobs.LedgerOptions{
 		Store: t.st, Router: t.gw, Log: log, ReconcileAfter: cfg.ReconcileAfter,
 		Address: func(provider string) string { return cfg.BaseURL + gaff.PathPrefix + provider },
-		Providers: []pipeline.Provider{
+		Providers: []jobs.Provider{
 			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client}),
 		},
 	})
@@ -153,7 +153,7 @@ func (t *trial) build(ctx context.Context, cfg *config.Config, log *slog.Logger)
 		src.CheckHandle = t.ledger.CheckHandle
 		t.gw.AddSource(src.Source)
 		if src.Interpreter != nil {
-			t.gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, pipeline.NewHandler(pipeline.Options{
+			t.gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
 				Store: t.st, Router: t.gw, Interpreter: src.Interpreter, Ledger: t.ledger,
 			})))
 		}
@@ -217,17 +217,17 @@ func (t *trial) run(ctx context.Context) (ok bool, err error) {
 }
 
 // tell prints what changed since it was last told.
-func (t *trial) tell(rows []pipeline.Step) {
+func (t *trial) tell(rows []jobs.Step) {
 	for _, def := range t.c.Steps {
 		status, done, items := "", 0, 0
 		failure := ""
 		for _, row := range rows {
 			switch {
 			case row.Name != def.Name:
-			case row.Item == pipeline.WholeStep:
+			case row.Item == jobs.WholeStep:
 				status, failure = row.Status.String(), row.Error
 			default:
-				if items++; row.Status == pipeline.StepCompleted {
+				if items++; row.Status == jobs.StepCompleted {
 					done++
 				}
 			}
@@ -250,14 +250,14 @@ func (t *trial) tell(rows []pipeline.Step) {
 }
 
 // help decides what a person would, and sends the events that are waited for.
-func (t *trial) help(ctx context.Context, run *pipeline.Run, rows []pipeline.Step) error {
+func (t *trial) help(ctx context.Context, run *jobs.Run, rows []jobs.Step) error {
 	kinds := map[string]string{}
 	each := map[string]bool{}
 	for _, st := range t.c.Steps {
 		kinds[st.Name], each[st.Name] = st.Kind(), st.ForEach != ""
 	}
 	for _, row := range rows {
-		if row.Status != pipeline.StepWaiting || row.Item == pipeline.WholeStep && each[row.Name] {
+		if row.Status != jobs.StepWaiting || row.Item == jobs.WholeStep && each[row.Name] {
 			continue
 		}
 		if kinds[row.Name] == "approve" {
@@ -293,13 +293,13 @@ func (t *trial) help(ctx context.Context, run *pipeline.Run, rows []pipeline.Ste
 	return nil
 }
 
-func waitName(row pipeline.Step) string {
+func waitName(row jobs.Step) string {
 	return fmt.Sprintf("%s/%d/%d", row.Name, row.Item, row.Attempt)
 }
 
 // end prints what came of it.
-func (t *trial) end(ctx context.Context, run *pipeline.Run) (ok bool, err error) {
-	ok = run.Status == pipeline.RunCompleted
+func (t *trial) end(ctx context.Context, run *jobs.Run) (ok bool, err error) {
+	ok = run.Status == jobs.RunCompleted
 	type step struct {
 		Name   string          `json:"name"`
 		Item   *int            `json:"item,omitempty"`

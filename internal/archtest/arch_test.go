@@ -33,28 +33,28 @@ var rules = []rule{
 		from: `^internal/(blob|buildinfo|cel|id|inproc|linger|mediafile|migrate|payload|safehttp|yamlfile)$`, deny: `^gaff(/|$)`,
 	},
 	{
-		why:  "verify and pipeline know the vocabulary only; callbacks are signed as receivers verify",
-		from: `^(verify|pipeline)$`, deny: `^gaff/`, allow: `^gaff/(internal/(id|payload|redact)|receive)$`,
+		why:  "verify and jobs know the vocabulary only; callbacks are signed as receivers verify",
+		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(id|payload|redact)|client)$`,
 	},
 	{
-		why:  "providers know verify and pipeline, not each other, no store and no server",
-		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|pipeline|internal/(payload|redact|safehttp))$`,
+		why:  "providers know verify and jobs, not each other, no store and no server",
+		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|jobs|internal/(payload|redact|safehttp))$`,
 	},
 	{
-		why:  "workflows know the vocabulary and pipeline; whoever uses gaff without them links no expression language",
-		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/id|internal/cel|internal/yamlfile)$`,
+		why:  "workflows know the vocabulary and jobs; whoever uses gaff without them links no expression language",
+		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/id|internal/cel|internal/yamlfile)$`,
 	},
 	{
 		why:  "only the app, the API, the pages and the commands know workflows",
 		from: `.*`, not: `^(workflow|internal/(app|api|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow`,
 	},
 	{
-		why:  "what keeps files knows the pipeline's rows, and no store's tables",
-		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/(blob|mediafile|payload|safehttp))$`,
+		why:  "what keeps files knows the rows of jobs, and no store's tables",
+		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/(blob|mediafile|payload|safehttp))$`,
 	},
 	{
-		why:  "queries know the vocabulary and pipeline",
-		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(pipeline|internal/(id|access|stats))$`,
+		why:  "queries know the vocabulary and jobs",
+		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/(id|access|stats))$`,
 	},
 	{
 		why:  "who may do what is decided over the vocabulary alone",
@@ -82,15 +82,15 @@ var rules = []rule{
 	},
 	{
 		why:  "receivers link the standard library alone",
-		from: `^receive$`, deny: `^gaff(/|$)|\.`,
+		from: `^client$`, deny: `^gaff(/|$)|\.`,
 	},
 	{
-		why:  "forward knows the vocabulary, pipeline and leaves: no store, no server",
-		from: `^forward$`, deny: `^gaff/`, allow: `^gaff/(pipeline|receive|internal/(cel|redact|safehttp|id))$`,
+		why:  "destination knows the vocabulary, jobs and leaves: no store, no server",
+		from: `^destination$`, deny: `^gaff/`, allow: `^gaff/(jobs|client|internal/(cel|redact|safehttp|id))$`,
 	},
 	{
-		why:  "brokers are one way out of forward, and only app knows them",
-		from: `.*`, not: `^internal/(app|broker)$`, deny: `^gaff/internal/broker|^github.com/(nats-io|twmb|gomodule|aws)/`,
+		why:  "brokers are one way out of destination, and only app knows them",
+		from: `.*`, not: `^(internal/app|destination/broker)$`, deny: `^gaff/destination/broker|^github.com/(nats-io|twmb|gomodule|aws)/`,
 	},
 	{
 		why:  "only main knows the commands, and only commands the app",
@@ -217,10 +217,10 @@ func TestRulesCatch(t *testing.T) {
 		{"", "net/http", false},
 		{"provider/fal", "gaff/provider/lastframe", true},
 		{"internal/api", "gaff/internal/sqlstore", true},
-		{"internal/api", "gaff/pipeline", false},
+		{"internal/api", "gaff/jobs", false},
 		{"internal/cli", "database/sql", true},
 		{"internal/sqlstore", "github.com/jackc/pgx/v5", true},
-		{"pipeline", "gaff/internal/sqlstore", true},
+		{"jobs", "gaff/internal/sqlstore", true},
 	} {
 		caught := false
 		for _, r := range rules {

@@ -34,12 +34,12 @@ func TestModuleIsRenamedInOneCommand(t *testing.T) {
 	}
 	// It fails if a package is missing, that is, if an import was left as it was.
 	run("go", "list", "-test", "-deps", "./...")
-	run("go", "vet", "./receive", "./internal/id")
+	run("go", "vet", "./client", "./internal/id")
 	run("go", "test", "-run", "^TestImports$", "./internal/archtest")
 	if out := run("make", "-n", "build"); !strings.Contains(out, "-X example.org/x/gaff/internal/buildinfo.version=") {
 		t.Errorf("the version would not be stamped in: %s", out)
 	}
-	checkOldPaths(t, dir, "first.example", `"gaff/verify"`, `"gaff/pipeline"`, "go doc gaff", "replace gaff=", "module gaff\n")
+	checkOldPaths(t, dir, "first.example", `"gaff/verify"`, `"gaff/jobs"`, "go doc gaff", "replace gaff=", "module gaff\n")
 }
 
 // checkOldPaths looks for texts that a renamed tree must not have.

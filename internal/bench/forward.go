@@ -20,7 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gaff/receive"
+	"gaff/client"
 )
 
 var forwardAlone = flag.Bool("forward", false, "measure forwarding alone: throughput, and fairness with one dead destination among ten")
@@ -127,9 +127,9 @@ func bareClient(s *sink, d time.Duration) (result, error) {
 	return result{rate: float64(sent.Load()) / time.Since(began).Seconds()}, errors.Join(errs...)
 }
 
-func post(client *http.Client, url string, n int64) error {
+func post(c *http.Client, url string, n int64) error {
 	body, now := customBody(nil, n), time.Now().Unix()
-	signature, err := receive.Sign(forwardSecret, strconv.FormatInt(n, 10), now, body)
+	signature, err := client.Sign(forwardSecret, strconv.FormatInt(n, 10), now, body)
 	if err != nil {
 		return err
 	}
@@ -138,10 +138,10 @@ func post(client *http.Client, url string, n int64) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set(receive.HeaderID, strconv.FormatInt(n, 10))
-	req.Header.Set(receive.HeaderTimestamp, strconv.FormatInt(now, 10))
-	req.Header.Set(receive.HeaderSignature, signature)
-	res, err := client.Do(req)
+	req.Header.Set(client.HeaderID, strconv.FormatInt(n, 10))
+	req.Header.Set(client.HeaderTimestamp, strconv.FormatInt(now, 10))
+	req.Header.Set(client.HeaderSignature, signature)
+	res, err := c.Do(req)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 	"gaff/workflow"
 )
@@ -38,12 +38,12 @@ type counting struct {
 	engine atomic.Int64
 }
 
-func (c *counting) Write(ctx context.Context, fn func(pipeline.Tx) error) error {
+func (c *counting) Write(ctx context.Context, fn func(jobs.Tx) error) error {
 	c.engine.Add(1)
 	return c.Store.Write(ctx, fn)
 }
 
-func (c *counting) Apply(ctx context.Context, l gaff.Lease, fn func(pipeline.Tx) error) error {
+func (c *counting) Apply(ctx context.Context, l gaff.Lease, fn func(jobs.Tx) error) error {
 	c.engine.Add(1)
 	return c.Store.Apply(ctx, l, fn)
 }
@@ -60,9 +60,9 @@ type instant struct {
 
 const doneEvent = "bench.done"
 
-func (p *instant) Enqueue(ctx context.Context, tx pipeline.Tx, s workflow.Submission) (string, error) {
+func (p *instant) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submission) (string, error) {
 	id := fmt.Sprintf("job-%d", p.n.Add(1))
-	err := tx.InsertJob(ctx, &pipeline.Job{ID: id, Provider: s.Provider, Model: s.Model, ProjectID: s.ProjectID, RunID: s.RunID, StepID: s.StepID})
+	err := tx.InsertJob(ctx, &jobs.Job{ID: id, Provider: s.Provider, Model: s.Model, ProjectID: s.ProjectID, RunID: s.RunID, StepID: s.StepID})
 	if err != nil {
 		return "", err
 	}
@@ -75,16 +75,16 @@ func (p *instant) Cancel(context.Context, string) error { return nil }
 func (p *instant) Handle(ctx context.Context, ev *gaff.Event) error {
 	lease, _ := gaff.LeaseFrom(ctx)
 	p.writes.Add(1)
-	err := p.st.Apply(ctx, lease, func(tx pipeline.Tx) error {
+	err := p.st.Apply(ctx, lease, func(tx jobs.Tx) error {
 		j, err := tx.Job(ctx, ev.CorrelationID)
 		if err != nil {
 			return err
 		}
-		j.Status, j.Result = pipeline.JobCompleted, json.RawMessage(`{"url":"https://files.example/`+j.ID+`.png","width":1024,"height":768}`)
+		j.Status, j.Result = jobs.JobCompleted, json.RawMessage(`{"url":"https://files.example/`+j.ID+`.png","width":1024,"height":768}`)
 		if err := tx.SaveJob(ctx, j); err != nil {
 			return err
 		}
-		data, err := json.Marshal(pipeline.JobSettled{JobID: j.ID, Provider: j.Provider, Status: j.Status.String(), RunID: j.RunID, StepID: j.StepID})
+		data, err := json.Marshal(jobs.JobSettled{JobID: j.ID, Provider: j.Provider, Status: j.Status.String(), RunID: j.RunID, StepID: j.StepID})
 		if err != nil {
 			return err
 		}

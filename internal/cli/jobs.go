@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // job is what the API says about a job.
@@ -32,7 +32,7 @@ type job struct {
 }
 
 func (j *job) settled() bool {
-	status, ok := pipeline.ParseJobStatus(j.Status)
+	status, ok := jobs.ParseJobStatus(j.Status)
 	return ok && status.Settled()
 }
 
@@ -42,7 +42,7 @@ func (p *program) jobsCommand() *cobra.Command {
 		use: "list", short: "List jobs, newest first", path: "/api/v1/jobs",
 		heads: []string{"ID", "PROVIDER", "MODEL", "STATUS", "PROJECT", "CREATED", "EXPECTED", "SETTLED", "ERROR"},
 		query: func() (url.Values, error) {
-			if _, ok := pipeline.ParseJobStatus(status); status != "" && !ok {
+			if _, ok := jobs.ParseJobStatus(status); status != "" && !ok {
 				return nil, usagef("--status %q is none; write queued, processing, completed, failed or cancelled", status)
 			}
 			return given("status", status, "projectId", project, "userId", user), nil
@@ -188,7 +188,7 @@ func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON b
 	if want == "" {
 		return unlessInterrupted(ctx, err)
 	}
-	if err == nil && ended != pipeline.JobCompleted.String() {
+	if err == nil && ended != jobs.JobCompleted.String() {
 		err = errReported
 	}
 	return err

@@ -17,7 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // media is what the API says about a file.
@@ -35,7 +35,7 @@ func (p *program) mediaCommand() *cobra.Command {
 		use: "list", short: "List files, newest first", path: "/api/v1/media",
 		heads: []string{"ID", "TYPE", "SIZE", "STORAGE", "PROJECT", "JOB", "CREATED", "URL"},
 		query: func() (url.Values, error) {
-			if _, ok := pipeline.ParseStorage(storage); storage != "" && !ok {
+			if _, ok := jobs.ParseStorage(storage); storage != "" && !ok {
 				return nil, usagef("--storage %q is none; write none, pending, stored, gone or failed", storage)
 			}
 			return given("projectId", project, "jobId", jobID, "mediaType", kind, "storage", storage), nil

@@ -19,7 +19,7 @@ import (
 	"gaff/internal/app"
 	"gaff/internal/config"
 	"gaff/internal/shell"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/workflow"
 )
 
@@ -50,7 +50,7 @@ type runStep struct {
 }
 
 func (r *workflowRun) settled() bool {
-	status, ok := pipeline.ParseRunStatus(r.Status)
+	status, ok := jobs.ParseRunStatus(r.Status)
 	return ok && status.Settled()
 }
 
@@ -60,7 +60,7 @@ func (p *program) runsCommand() *cobra.Command {
 		use: "list", short: "List runs of workflows, newest first", path: "/api/v1/runs",
 		heads: []string{"ID", "WORKFLOW", "STATUS", "PROJECT", "CREATED", "SETTLED", "COST", "WAITS FOR, OR FAILED WITH"},
 		query: func() (url.Values, error) {
-			if _, ok := pipeline.ParseRunStatus(status); status != "" && !ok {
+			if _, ok := jobs.ParseRunStatus(status); status != "" && !ok {
 				return nil, usagef("--status %q is none; write running, completed, failed or cancelled", status)
 			}
 			return given("status", status, "workflow", name, "projectId", project), nil

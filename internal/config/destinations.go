@@ -14,7 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"gaff/forward"
+	"gaff/destination"
 	"gaff/internal/redact"
 	"gaff/internal/safehttp"
 )
@@ -22,7 +22,7 @@ import (
 // Destination is where events are forwarded to, as gaff.yaml declares it.
 type Destination struct {
 	// Spec has neither secrets nor headers, which may hold some.
-	Spec    forward.Spec
+	Spec    destination.Spec
 	Secrets []Secret
 	Headers map[string]Secret
 }
@@ -54,7 +54,7 @@ func (c *Config) warnPrivate() {
 }
 
 // Full returns the spec with what is secret in it.
-func (d Destination) Full() forward.Spec {
+func (d Destination) Full() destination.Spec {
 	s := d.Spec
 	for _, secret := range d.Secrets {
 		s.Secrets = append(s.Secrets, string(secret))
@@ -69,7 +69,7 @@ func (d Destination) Full() forward.Spec {
 }
 
 // destinationFields are the keys of an entry that hold one plain value.
-func destinationFields(s *forward.Spec) map[string]any {
+func destinationFields(s *destination.Spec) map[string]any {
 	return map[string]any{
 		"kind": &s.Kind, "url": &s.URL, "topic": &s.Topic, "filter": &s.Filter, "format": &s.Format,
 		"timeout": (*time.Duration)(&s.Timeout), "max_attempts": &s.MaxAttempts,
@@ -157,7 +157,7 @@ func (c *Config) checkDestinations(add func(Fault)) {
 	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
 		path := "destinations." + name
 		spec := c.Destinations[name].Full()
-		faults, _ := errors.AsType[forward.Faults](spec.Check())
+		faults, _ := errors.AsType[destination.Faults](spec.Check())
 		for _, f := range faults {
 			full := path
 			if f.Field != "name" {

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"gaff/receive"
+	"gaff/client"
 )
 
 // setting is one row of the table of settings.
@@ -541,7 +541,7 @@ func checkSigning(secrets []Secret) error {
 		return errors.New("must be at most four secrets")
 	}
 	for _, secret := range secrets {
-		if _, err := receive.Key(string(secret)); err != nil {
+		if _, err := client.Key(string(secret)); err != nil {
 			return errors.New(`must be "whsec_" and at least 16 random bytes in base64`)
 		}
 	}

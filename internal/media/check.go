@@ -12,7 +12,7 @@ import (
 
 	"gaff"
 	"gaff/internal/blob"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 var (
@@ -24,7 +24,7 @@ var (
 
 // Verify reads a stored copy and compares it with its row: ErrMissing, ErrDamaged, or another
 // error if it could not be read.
-func Verify(ctx context.Context, blobs blob.Store, m *pipeline.Media) error {
+func Verify(ctx context.Context, blobs blob.Store, m *jobs.Media) error {
 	f, err := blobs.Open(ctx, m.StoredKey)
 	if errors.Is(err, blob.ErrNotFound) {
 		return fmt.Errorf("media %s: %w in %s", m.ID, ErrMissing, blobs)
@@ -36,7 +36,7 @@ func Verify(ctx context.Context, blobs blob.Store, m *pipeline.Media) error {
 	return verifyFile(ctx, m, f)
 }
 
-func verifyFile(ctx context.Context, m *pipeline.Media, f *blob.File) error {
+func verifyFile(ctx context.Context, m *jobs.Media, f *blob.File) error {
 	if m.SHA256 == "" {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (v *verified) add(key string, f *blob.File, now time.Time) {
 }
 
 // sound verifies a copy that is about to be served, unless that was done lately.
-func (s *Server) sound(ctx context.Context, m *pipeline.Media, f *blob.File) error {
+func (s *Server) sound(ctx context.Context, m *jobs.Media, f *blob.File) error {
 	if f.Size != m.Size && m.SHA256 != "" {
 		return fmt.Errorf("media %s: %w", m.ID, ErrDamaged)
 	}
@@ -120,7 +120,7 @@ func (s *Server) sound(ctx context.Context, m *pipeline.Media, f *blob.File) err
 }
 
 // lost has a copy made again that turned out to be missing or damaged.
-func (s *Server) lost(ctx context.Context, m *pipeline.Media, err error) error {
+func (s *Server) lost(ctx context.Context, m *jobs.Media, err error) error {
 	if s.o.Lost != nil && (errors.Is(err, ErrMissing) || errors.Is(err, ErrDamaged)) {
 		s.o.Lost(context.WithoutCancel(ctx), m, err)
 		return fmt.Errorf("%w: %w", err, gaff.ErrNotFound)
@@ -130,7 +130,7 @@ func (s *Server) lost(ctx context.Context, m *pipeline.Media, err error) error {
 
 // Lost has a copy made again that is damaged, or missing where no other node can have it. If
 // the provider has the file no more, its row says "gone".
-func (k *Keeper) Lost(ctx context.Context, m *pipeline.Media, cause error) {
+func (k *Keeper) Lost(ctx context.Context, m *jobs.Media, cause error) {
 	if errors.Is(cause, ErrMissing) && k.o.FolderPerNode {
 		k.o.Log.WarnContext(ctx, "a stored file is not in this node's folder; is GAFF_MEDIA_URL a folder that all nodes share, or a bucket?", "media", m.ID)
 		return
@@ -150,11 +150,11 @@ type FileReport struct {
 // CheckFiles reads every stored copy. found, unless nil, is called for each that is missing
 // or damaged, and progress after each page of rows; an error of it ends the check.
 func CheckFiles(ctx context.Context, rows interface {
-	Media(ctx context.Context, f pipeline.MediaFilter) (gaff.Page[pipeline.Media], error)
-}, blobs blob.Store, found func(*pipeline.Media, error), progress func(FileReport) error,
+	Media(ctx context.Context, f jobs.MediaFilter) (gaff.Page[jobs.Media], error)
+}, blobs blob.Store, found func(*jobs.Media, error), progress func(FileReport) error,
 ) (report FileReport, err error) {
-	stored := pipeline.StorageStored
-	f := pipeline.MediaFilter{Storage: &stored, Cursor: gaff.Cursor{Limit: 100}}
+	stored := jobs.StorageStored
+	f := jobs.MediaFilter{Storage: &stored, Cursor: gaff.Cursor{Limit: 100}}
 	for {
 		page, err := rows.Media(ctx, f)
 		if err != nil {
@@ -194,7 +194,7 @@ func CheckFiles(ctx context.Context, rows interface {
 // ones made again.
 func (k *Keeper) Check(ctx context.Context) (FileReport, error) {
 	began := time.Now()
-	return CheckFiles(ctx, k.o.Store, k.o.Blobs, func(m *pipeline.Media, err error) { k.Lost(ctx, m, err) }, func(FileReport) error {
+	return CheckFiles(ctx, k.o.Store, k.o.Blobs, func(m *jobs.Media, err error) { k.Lost(ctx, m, err) }, func(FileReport) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

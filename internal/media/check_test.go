@@ -13,7 +13,7 @@ import (
 
 	"gaff"
 	"gaff/internal/media"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // harm changes one byte of a row's copy, in place.
@@ -47,7 +47,7 @@ func (w *world) wantSound(what, id string) {
 	m := w.row(id)
 	data, err := os.ReadFile(w.path(id))
 	sum := sha256.Sum256(data)
-	if err != nil || m.Storage != pipeline.StorageStored || hex.EncodeToString(sum[:]) != m.SHA256 {
+	if err != nil || m.Storage != jobs.StorageStored || hex.EncodeToString(sum[:]) != m.SHA256 {
 		w.t.Errorf("%s: storage %s, %d bytes, error %v", what, m.Storage, len(data), err)
 	}
 }
@@ -111,7 +111,7 @@ func TestLostCopyWithoutSourceIsGone(t *testing.T) {
 			t.Errorf("damaged bytes are served with %d", code)
 		}
 		w.settle()
-		if m := w.row(id); m.Storage != pipeline.StorageGone {
+		if m := w.row(id); m.Storage != jobs.StorageGone {
 			t.Errorf("storage %s, want gone", m.Storage)
 		}
 	})
@@ -140,7 +140,7 @@ func TestMissingFileOfAnotherNodeIsNotCopiedAgain(t *testing.T) {
 		if code := w.get(id); code != http.StatusNotFound {
 			t.Errorf("served with %d", code)
 		}
-		if m := w.row(id); m.Storage != pipeline.StorageStored {
+		if m := w.row(id); m.Storage != jobs.StorageStored {
 			t.Errorf("storage %s, want stored", m.Storage)
 		}
 	})

@@ -16,7 +16,7 @@ import (
 	"gaff/internal/mediafile"
 	"gaff/internal/payload"
 	"gaff/internal/safehttp"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // resumes is how often a download that is cut off is taken up again within one try.
@@ -28,7 +28,7 @@ func (k *Keeper) fetch(ctx context.Context, link string, p *part) error {
 		return nil
 	}
 	if len(link) > 5 && strings.EqualFold(link[:5], "data:") {
-		contentType, data, err := pipeline.ReadDataLink(link)
+		contentType, data, err := jobs.ReadDataLink(link)
 		if err != nil {
 			return never("%w", err)
 		}
@@ -194,7 +194,7 @@ func isWhole(resp *http.Response) bool {
 
 // judge reads an answer's status; ranged: where a part of the file was asked for.
 func judge(resp *http.Response, ranged bool) error {
-	f := &fault{storage: pipeline.StorageFailed, err: fmt.Errorf("the link answers %s", resp.Status)}
+	f := &fault{storage: jobs.StorageFailed, err: fmt.Errorf("the link answers %s", resp.Status)}
 	switch code := resp.StatusCode; {
 	case ranged && code == http.StatusRequestedRangeNotSatisfiable:
 		return nil // take starts over
@@ -202,7 +202,7 @@ func judge(resp *http.Response, ranged bool) error {
 		return nil
 	case code == http.StatusNotFound || code == http.StatusGone || code == http.StatusForbidden || code == http.StatusUnauthorized:
 		// Links that have ended answer with each of these.
-		f.storage = pipeline.StorageGone
+		f.storage = jobs.StorageGone
 		return f
 	case code/100 == 2, code >= 500, slices.Contains(later, code): // a success without the file is "not yet" as well
 		f.wait = retryAfter(resp.Header.Get("Retry-After"))

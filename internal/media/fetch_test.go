@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"gaff/internal/media"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 func zipped(data []byte) []byte {
@@ -64,7 +64,7 @@ func TestEncodingsThatNobodyAskedFor(t *testing.T) {
 			id := w.add("https://" + name + ".test/x.png")
 			w.settle()
 			m := w.row(id)
-			if m.Storage != pipeline.StorageStored || m.ContentType != "image/png" || !bytes.Equal(w.read(m.StoredKey), picture) {
+			if m.Storage != jobs.StorageStored || m.ContentType != "image/png" || !bytes.Equal(w.read(m.StoredKey), picture) {
 				t.Errorf("%s: %s %s %s", name, m.Storage, m.StorageError, m.ContentType)
 			}
 		}
@@ -89,7 +89,7 @@ func TestAResumedDownloadIsNotUnpacked(t *testing.T) {
 		})
 		id := w.add("https://cdn.test/x.png")
 		w.settle()
-		if m := w.row(id); m.Storage != pipeline.StorageStored || asked != 2 || !bytes.Equal(w.read(m.StoredKey), picture) {
+		if m := w.row(id); m.Storage != jobs.StorageStored || asked != 2 || !bytes.Equal(w.read(m.StoredKey), picture) {
 			t.Errorf("%s after %d requests: %s", m.Storage, asked, m.StorageError)
 		}
 	})
@@ -111,7 +111,7 @@ func TestStatusesThatMeanNotYet(t *testing.T) {
 				})
 				id := w.add("https://cdn.test/x.png")
 				w.settle()
-				if m := w.row(id); m.Storage != pipeline.StorageStored || asked != 2 {
+				if m := w.row(id); m.Storage != jobs.StorageStored || asked != 2 {
 					t.Errorf("%s after %d requests: %s", m.Storage, asked, m.StorageError)
 				}
 			})
@@ -129,7 +129,7 @@ func TestLinksAreEscaped(t *testing.T) {
 		})
 		id := w.add("https://cdn.test/a%2Fb/café |.png?n=two words#x")
 		w.settle()
-		if want := "/a%2Fb/caf%C3%A9%20%7C.png?n=two%20words"; asked != want || w.row(id).Storage != pipeline.StorageStored {
+		if want := "/a%2Fb/caf%C3%A9%20%7C.png?n=two%20words"; asked != want || w.row(id).Storage != jobs.StorageStored {
 			t.Errorf("asked for %s, want %s", asked, want)
 		}
 	})
@@ -145,7 +145,7 @@ func TestNamesInOtherLetters(t *testing.T) {
 			"it's 1+1.png":     `inline; filename="it's 1+1.png"`,
 		} {
 			facts, _ := json.Marshal(map[string]string{"file_name": name})
-			id := w.add("https://cdn.test/"+name, func(m *pipeline.Media) { m.Metadata = facts })
+			id := w.add("https://cdn.test/"+name, func(m *jobs.Media) { m.Metadata = facts })
 			w.settle()
 			stored, _ := w.server.Links(w.row(id))
 			u, _ := url.Parse(stored)
@@ -169,7 +169,7 @@ func TestFileNamesEndings(t *testing.T) {
 		{"model/vnd.usd", "https://h/a.usdc", ".usdc"}, {"image/vnd.adobe.photoshop", "https://h/a", ".psd"}, {"video/matroska", "https://h/a", ".mkv"},
 		{"text/plain", "data:text/plain,x.y", ".txt"}, {"audio/wav", "data:audio/wav;base64,AA", ".wav"},
 	} {
-		got := media.FileName(&pipeline.Media{ID: "med_1", ContentType: c.contentType, URL: c.link})
+		got := media.FileName(&jobs.Media{ID: "med_1", ContentType: c.contentType, URL: c.link})
 		if got != "med_1"+c.want {
 			t.Errorf("%s at %s: %s, want med_1%s", c.contentType, c.link, got, c.want)
 		}
@@ -188,20 +188,20 @@ func TestTypesOfGeneralFiles(t *testing.T) {
 		_, _ = f.Write([]byte("x"))
 		_ = archive.Close()
 		for _, c := range []struct{ path, host, provider, body, contentType, mediaType string }{
-			{"a.usdz", "application/octet-stream", "", z.String(), "model/vnd.usdz+zip", pipeline.MediaModel},
-			{"b", "application/zip", "model/vnd.usdz+zip", z.String(), "model/vnd.usdz+zip", pipeline.MediaModel},
-			{"c.zip", "text/html", "", z.String(), "application/zip", pipeline.MediaFile},
-			{"d.obj", "text/plain; charset=utf-8", "", "v 0 0 0\n", "model/obj", pipeline.MediaModel},
-			{"e.srt", "text/html", "", "1\n00:00:00,000 --> 00:00:01,000\nhi\n", "application/x-subrip", pipeline.MediaFile},
-			{"no-ending", "named by its host", "", "v 0 0 0\n", "model/obj", pipeline.MediaModel},
-			{"f.svg", "image/svg+xml", "image/svg+xml", "<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", pipeline.MediaImage},
+			{"a.usdz", "application/octet-stream", "", z.String(), "model/vnd.usdz+zip", jobs.MediaModel},
+			{"b", "application/zip", "model/vnd.usdz+zip", z.String(), "model/vnd.usdz+zip", jobs.MediaModel},
+			{"c.zip", "text/html", "", z.String(), "application/zip", jobs.MediaFile},
+			{"d.obj", "text/plain; charset=utf-8", "", "v 0 0 0\n", "model/obj", jobs.MediaModel},
+			{"e.srt", "text/html", "", "1\n00:00:00,000 --> 00:00:01,000\nhi\n", "application/x-subrip", jobs.MediaFile},
+			{"no-ending", "named by its host", "", "v 0 0 0\n", "model/obj", jobs.MediaModel},
+			{"f.svg", "image/svg+xml", "image/svg+xml", "<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", jobs.MediaImage},
 		} {
 			served := serveBytes(c.host, []byte(c.body))
 			w.hosts["cdn.test"] = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Content-Disposition", `attachment; filename="mesh.obj"`)
 				served.ServeHTTP(rw, r)
 			})
-			id := w.add("https://cdn.test/"+c.path, func(m *pipeline.Media) { m.ContentType, m.MediaType, m.Metadata = c.provider, pipeline.MediaFile, nil })
+			id := w.add("https://cdn.test/"+c.path, func(m *jobs.Media) { m.ContentType, m.MediaType, m.Metadata = c.provider, jobs.MediaFile, nil })
 			w.settle()
 			if m := w.row(id); m.ContentType != c.contentType || m.MediaType != c.mediaType {
 				t.Errorf("%s: %s %s %s, want %s %s", c.path, m.ContentType, m.MediaType, m.StorageError, c.contentType, c.mediaType)

@@ -28,7 +28,7 @@ import (
 	"gaff/internal/blob"
 	"gaff/internal/mediafile"
 	"gaff/internal/safehttp"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Policy is when a copy that failed is tried again: ten times within about twenty hours.
@@ -48,10 +48,10 @@ const (
 // Options of a keeper. All but Types are required.
 type Options struct {
 	Store interface {
-		pipeline.Store
-		pipeline.Reader
+		jobs.Store
+		jobs.Reader
 	}
-	Router pipeline.Router
+	Router jobs.Router
 	Blobs  blob.Store
 	// Client fetches; it must judge the addresses itself (safehttp).
 	Client *http.Client
@@ -91,7 +91,7 @@ func (k *Keeper) Handle(ctx context.Context, ev *gaff.Event) error {
 	if !ok {
 		return gaff.Discard(errors.New("media keeper called outside a delivery"))
 	}
-	var asked pipeline.MediaEvent
+	var asked jobs.MediaEvent
 	if err := json.Unmarshal(ev.Data, &asked); err != nil {
 		return gaff.Discard(fmt.Errorf("read %s: %w", ev.Type, err))
 	}
@@ -102,7 +102,7 @@ func (k *Keeper) Handle(ctx context.Context, ev *gaff.Event) error {
 	if err != nil {
 		return err
 	}
-	if m.Storage == pipeline.StorageStored {
+	if m.Storage == jobs.StorageStored {
 		return nil
 	}
 	c, err := k.copy(ctx, m)
@@ -112,7 +112,7 @@ func (k *Keeper) Handle(ctx context.Context, ev *gaff.Event) error {
 	if err != nil {
 		return k.failed(ctx, m, lease.Attempt, err)
 	}
-	err = k.o.Store.Apply(ctx, lease, func(tx pipeline.Tx) error { return k.record(ctx, tx, ev, m.ID, c) })
+	err = k.o.Store.Apply(ctx, lease, func(tx jobs.Tx) error { return k.record(ctx, tx, ev, m.ID, c) })
 	if err != nil {
 		return err
 	}
@@ -127,19 +127,19 @@ type made struct {
 	info           mediafile.Info
 }
 
-func (k *Keeper) record(ctx context.Context, tx pipeline.Tx, cause *gaff.Event, id string, c *made) error {
+func (k *Keeper) record(ctx context.Context, tx jobs.Tx, cause *gaff.Event, id string, c *made) error {
 	m, err := tx.Media(ctx, id)
 	if err != nil {
 		return err
 	}
-	if m.Storage == pipeline.StorageStored {
+	if m.Storage == jobs.StorageStored {
 		return nil
 	}
-	m.Storage, m.StorageError, m.StoredAt = pipeline.StorageStored, "", tx.Now()
+	m.Storage, m.StorageError, m.StoredAt = jobs.StorageStored, "", tx.Now()
 	m.StoredKey, m.ThumbnailKey, m.Size, m.SHA256, m.ContentType = c.key, c.thumbnail, c.size, c.sha256, c.info.ContentType
-	if m.MediaType == pipeline.MediaFile {
+	if m.MediaType == jobs.MediaFile {
 		// Nothing had told what it is; its bytes do.
-		m.MediaType = pipeline.MediaTypeOf(c.info.ContentType, "", "")
+		m.MediaType = jobs.MediaTypeOf(c.info.ContentType, "", "")
 	}
 	if m.Metadata, err = withFacts(m.Metadata, c.info); err != nil {
 		return fmt.Errorf("media %s: %w", id, err)
@@ -147,7 +147,7 @@ func (k *Keeper) record(ctx context.Context, tx pipeline.Tx, cause *gaff.Event, 
 	if err := tx.SaveMedia(ctx, m); err != nil {
 		return err
 	}
-	ev, err := m.Event(pipeline.MediaStored, "stored", tx.Now())
+	ev, err := m.Event(jobs.MediaStored, "stored", tx.Now())
 	if err != nil {
 		return err
 	}
@@ -175,9 +175,9 @@ func withFacts(metadata json.RawMessage, info mediafile.Info) (json.RawMessage, 
 
 // fault is a failure that tells where it leaves the file.
 type fault struct {
-	storage pipeline.Storage // StorageGone or StorageFailed
-	final   bool             // no further try will change it
-	wait    time.Duration    // what the host asked for; zero if it did not
+	storage jobs.Storage  // StorageGone or StorageFailed
+	final   bool          // no further try will change it
+	wait    time.Duration // what the host asked for; zero if it did not
 	err     error
 }
 
@@ -185,34 +185,34 @@ func (f *fault) Error() string { return f.err.Error() }
 func (f *fault) Unwrap() error { return f.err }
 
 func never(format string, args ...any) error {
-	return &fault{storage: pipeline.StorageFailed, final: true, err: fmt.Errorf(format, args...)}
+	return &fault{storage: jobs.StorageFailed, final: true, err: fmt.Errorf(format, args...)}
 }
 
 // failed notes on the row what went wrong, for people to see, and says how the delivery
 // goes on.
-func (k *Keeper) failed(ctx context.Context, m *pipeline.Media, attempt int, err error) error {
+func (k *Keeper) failed(ctx context.Context, m *jobs.Media, attempt int, err error) error {
 	if errors.Is(context.Cause(ctx), gaff.ErrStopped) {
 		return err // the gateway stops; nothing is wrong with the file
 	}
 	f, ok := errors.AsType[*fault](err)
 	if !ok {
-		f = &fault{storage: pipeline.StorageFailed, err: err}
+		f = &fault{storage: jobs.StorageFailed, err: err}
 	}
 	if errors.Is(err, safehttp.ErrForbidden) {
-		f = &fault{storage: pipeline.StorageFailed, final: true, err: err}
+		f = &fault{storage: jobs.StorageFailed, final: true, err: err}
 	}
-	if f.storage == pipeline.StorageGone && attempt >= goneAfter {
+	if f.storage == jobs.StorageGone && attempt >= goneAfter {
 		f.final = true
 	}
-	state := pipeline.StoragePending
+	state := jobs.StoragePending
 	if f.final || attempt >= Policy.MaxAttempts {
 		state = f.storage
 		removePart(k.partPath(m.ID))
 	}
 	reason := clean(err)
-	noted := k.o.Store.Write(context.WithoutCancel(ctx), func(tx pipeline.Tx) error {
+	noted := k.o.Store.Write(context.WithoutCancel(ctx), func(tx jobs.Tx) error {
 		row, err := tx.Media(ctx, m.ID)
-		if err != nil || row.Storage == pipeline.StorageStored || row.Storage == state && row.StorageError == reason {
+		if err != nil || row.Storage == jobs.StorageStored || row.Storage == state && row.StorageError == reason {
 			return err
 		}
 		row.Storage, row.StorageError = state, reason
@@ -244,7 +244,7 @@ func clean(err error) string {
 
 // copy fetches a file, looks at it and keeps it. What was downloaded waits for the next
 // try where that can go on with it.
-func (k *Keeper) copy(ctx context.Context, m *pipeline.Media) (*made, error) {
+func (k *Keeper) copy(ctx context.Context, m *jobs.Media) (*made, error) {
 	p, done, err := k.open(m.ID)
 	if err != nil {
 		return nil, err
@@ -272,7 +272,7 @@ func (k *Keeper) copy(ctx context.Context, m *pipeline.Media) (*made, error) {
 }
 
 // linkOf is a row's link, in full.
-func (k *Keeper) linkOf(ctx context.Context, m *pipeline.Media) (string, error) {
+func (k *Keeper) linkOf(ctx context.Context, m *jobs.Media) (string, error) {
 	if !m.Shortened() {
 		return m.URL, nil
 	}
@@ -281,7 +281,7 @@ func (k *Keeper) linkOf(ctx context.Context, m *pipeline.Media) (string, error) 
 		return "", err
 	}
 	if err == nil {
-		if link, ok := pipeline.WholeLink(j.Result, m.URL); ok {
+		if link, ok := jobs.WholeLink(j.Result, m.URL); ok {
 			return link, nil
 		}
 	}
@@ -289,7 +289,7 @@ func (k *Keeper) linkOf(ctx context.Context, m *pipeline.Media) (string, error) 
 }
 
 // examine finds out what was downloaded.
-func (k *Keeper) examine(m *pipeline.Media, p *part) (*made, error) {
+func (k *Keeper) examine(m *jobs.Media, p *part) (*made, error) {
 	if p.size == 0 {
 		return nil, errors.New("the file is empty")
 	}
@@ -341,7 +341,7 @@ func (k *Keeper) allowed(contentType string) error {
 	if len(k.o.Types) == 0 {
 		if contentType == "text/html" {
 			// Often a passing error page with the status of a success.
-			return &fault{storage: pipeline.StorageFailed, err: errors.New("the link answers with a web page, not with a file")}
+			return &fault{storage: jobs.StorageFailed, err: errors.New("the link answers with a web page, not with a file")}
 		}
 		return nil
 	}
@@ -420,7 +420,7 @@ func (k *Keeper) Again(ctx context.Context, id string) error {
 		return err
 	}
 	lost := ""
-	if row.Storage == pipeline.StorageStored {
+	if row.Storage == jobs.StorageStored {
 		switch err := Verify(ctx, k.o.Blobs, row); {
 		case err == nil:
 			return fmt.Errorf("media %s is stored, and its copy is sound: %w", id, gaff.ErrConflict)
@@ -430,19 +430,19 @@ func (k *Keeper) Again(ctx context.Context, id string) error {
 			return fmt.Errorf("%w: %w", gaff.ErrUnavailable, err)
 		}
 	}
-	return k.o.Store.Write(ctx, func(tx pipeline.Tx) error {
+	return k.o.Store.Write(ctx, func(tx jobs.Tx) error {
 		m, err := tx.Media(ctx, id)
 		if err != nil {
 			return err
 		}
-		if m.Storage == pipeline.StorageStored && m.StoredKey != lost {
+		if m.Storage == jobs.StorageStored && m.StoredKey != lost {
 			return fmt.Errorf("media %s is stored: %w", id, gaff.ErrConflict)
 		}
-		m.Storage, m.StorageError = pipeline.StoragePending, ""
+		m.Storage, m.StorageError = jobs.StoragePending, ""
 		if err := tx.SaveMedia(ctx, m); err != nil {
 			return err
 		}
-		ev, err := m.Event(pipeline.MediaCreated, "again:"+strconv.FormatInt(tx.Now().UnixMicro(), 10), tx.Now())
+		ev, err := m.Event(jobs.MediaCreated, "again:"+strconv.FormatInt(tx.Now().UnixMicro(), 10), tx.Now())
 		if err != nil {
 			return err
 		}
@@ -450,7 +450,7 @@ func (k *Keeper) Again(ctx context.Context, id string) error {
 		ds := k.o.Router.Route(ev)
 		var own []gaff.Delivery
 		for _, d := range ds {
-			if d.Handler == pipeline.KeepFiles {
+			if d.Handler == jobs.KeepFiles {
 				own = append(own, d)
 			}
 		}

@@ -29,7 +29,7 @@ import (
 	"gaff/internal/media"
 	"gaff/internal/safehttp"
 	"gaff/internal/standin"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 )
 
@@ -44,7 +44,7 @@ type world struct {
 	server  *media.Server
 	hosts   standin.Hosts
 	options media.Options
-	stored  []pipeline.MediaEvent
+	stored  []jobs.MediaEvent
 	mu      sync.Mutex
 	n       int
 }
@@ -68,7 +68,7 @@ func newWorld(t *testing.T, change func(*media.Options)) *world {
 	w.start()
 	w.server, err = media.NewServer(t.Context(), media.ServerOptions{
 		Store: w.store, Blobs: w.blobs, Base: "http://gaff.test", LinkFor: 24 * time.Hour, Log: quiet,
-		Lost: func(ctx context.Context, m *pipeline.Media, err error) { w.keeper.Lost(ctx, m, err) },
+		Lost: func(ctx context.Context, m *jobs.Media, err error) { w.keeper.Lost(ctx, m, err) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -93,8 +93,8 @@ func (w *world) start() {
 	// of looks into a real database.
 	soon := media.Policy
 	soon.First, soon.Factor, soon.Max = time.Second, 1, time.Second
-	w.gw.HandleWith(gaff.InnerSource, pipeline.MediaCreated, w.keeper, gaff.HandleOptions{Name: pipeline.KeepFiles, Workers: 4, Retry: &soon})
-	w.gw.Handle(gaff.InnerSource, pipeline.MediaStored, gaff.JSON(func(_ context.Context, _ *gaff.Event, e pipeline.MediaEvent) error {
+	w.gw.HandleWith(gaff.InnerSource, jobs.MediaCreated, w.keeper, gaff.HandleOptions{Name: jobs.KeepFiles, Workers: 4, Retry: &soon})
+	w.gw.Handle(gaff.InnerSource, jobs.MediaStored, gaff.JSON(func(_ context.Context, _ *gaff.Event, e jobs.MediaEvent) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.stored = append(w.stored, e)
@@ -122,21 +122,21 @@ func (w *world) close() {
 }
 
 // add makes a row with its event, as the effects of a webhook do.
-func (w *world) add(link string, change ...func(*pipeline.Media)) string {
+func (w *world) add(link string, change ...func(*jobs.Media)) string {
 	w.t.Helper()
 	w.n++
-	m := &pipeline.Media{
-		JobID: "job_1", ProjectID: "p", Position: fmt.Sprintf("fal:/%d", w.n), URL: link, MediaType: pipeline.MediaFile,
-		Storage: pipeline.StoragePending, Metadata: json.RawMessage(`{"width":1,"file_name":"a picture.png"}`),
+	m := &jobs.Media{
+		JobID: "job_1", ProjectID: "p", Position: fmt.Sprintf("fal:/%d", w.n), URL: link, MediaType: jobs.MediaFile,
+		Storage: jobs.StoragePending, Metadata: json.RawMessage(`{"width":1,"file_name":"a picture.png"}`),
 	}
 	for _, c := range change {
 		c(m)
 	}
-	err := w.store.Write(context.Background(), func(tx pipeline.Tx) error {
+	err := w.store.Write(context.Background(), func(tx jobs.Tx) error {
 		if _, err := tx.AddMedia(context.Background(), m); err != nil {
 			return err
 		}
-		ev, err := m.Event(pipeline.MediaCreated, "created", tx.Now())
+		ev, err := m.Event(jobs.MediaCreated, "created", tx.Now())
 		if err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func (w *world) add(link string, change ...func(*pipeline.Media)) string {
 	return m.ID
 }
 
-func (w *world) row(id string) *pipeline.Media {
+func (w *world) row(id string) *jobs.Media {
 	w.t.Helper()
 	m, err := w.store.MediaByID(context.Background(), id)
 	if err != nil {
@@ -161,7 +161,7 @@ func (w *world) row(id string) *pipeline.Media {
 func (w *world) deliveries() map[string]int {
 	w.t.Helper()
 	counts := map[string]int{}
-	page, err := w.store.Deliveries(context.Background(), gaff.DeliveryFilter{Handler: pipeline.KeepFiles})
+	page, err := w.store.Deliveries(context.Background(), gaff.DeliveryFilter{Handler: jobs.KeepFiles})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -249,19 +249,19 @@ func TestEveryKindIsKept(t *testing.T) {
 				t.Fatal(err)
 			}
 			result, _ := io.ReadAll(resp.Body)
-			files, err := pipeline.Files("fal", result, time.Now())
+			files, err := jobs.Files("fal", result, time.Now())
 			if err != nil || len(files) != len(wants) {
 				t.Fatalf("%s: %d files of %s, %v", model, len(files), result, err)
 			}
 			for _, f := range files {
-				id := w.add(f.URL, func(m *pipeline.Media) {
+				id := w.add(f.URL, func(m *jobs.Media) {
 					position := m.Position
 					*m = f
-					m.JobID, m.Position, m.Storage = "job_1", position, pipeline.StoragePending
+					m.JobID, m.Position, m.Storage = "job_1", position, jobs.StoragePending
 				})
 				w.settle()
 				m, wanted := w.row(id), wants[strings.TrimPrefix(f.Position, "fal:")]
-				if m.Storage != pipeline.StorageStored || m.ContentType != wanted.contentType || m.MediaType != wanted.mediaType ||
+				if m.Storage != jobs.StorageStored || m.ContentType != wanted.contentType || m.MediaType != wanted.mediaType ||
 					!containsAll(string(m.Metadata), wanted.facts) || m.StoredAt.IsZero() || len(m.SHA256) != 64 || m.Size == 0 {
 					t.Errorf("%s %s: %+v %s", model, f.Position, m, m.Metadata)
 				}
@@ -340,37 +340,37 @@ func TestWhatGoesWrong(t *testing.T) {
 		host     http.Handler
 		link     string
 		types    []string
-		storage  pipeline.Storage
+		storage  jobs.Storage
 		says     string
 		attempts int
 		delivery string
 	}{
-		"fine":               {host: status(200), storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
-		"not there yet":      {host: status(404, 404, 200), storage: pipeline.StorageStored, attempts: 3, delivery: "succeeded"},
-		"expired":            {host: status(403), storage: pipeline.StorageGone, says: "403", attempts: 3, delivery: "dead"},
-		"gone":               {host: status(410), storage: pipeline.StorageGone, says: "410", attempts: 3, delivery: "dead"},
-		"down for a while":   {host: status(503, 502, 504, 500, 200), storage: pipeline.StorageStored, attempts: 5, delivery: "succeeded"},
-		"down for good":      {host: status(503), storage: pipeline.StorageFailed, says: "503", attempts: 10, delivery: "dead"},
-		"busy":               {host: status(429, 200), storage: pipeline.StorageStored, attempts: 2, delivery: "succeeded"},
-		"odd answer":         {host: status(418), storage: pipeline.StorageFailed, says: "418", attempts: 1, delivery: "dead"},
-		"cut short":          {host: cut(2), storage: pipeline.StorageStored, attempts: 3, delivery: "succeeded"},
-		"always cut short":   {host: cut(99), storage: pipeline.StorageFailed, says: "after 70 bytes: unexpected EOF", attempts: 10, delivery: "dead"},
-		"empty":              {host: serveBytes("image/png", nil), storage: pipeline.StorageFailed, says: "empty", attempts: 10, delivery: "dead"},
-		"too large":          {host: serveBytes("video/mp4", large), storage: pipeline.StorageFailed, says: "larger than", attempts: 1, delivery: "dead"},
-		"web page":           {host: serveBytes("image/png", []byte("<!doctype html><html>gone</html>")), storage: pipeline.StorageFailed, says: "web page", attempts: 10, delivery: "dead"},
-		"other type":         {host: status(200), types: []string{"video/*", "image/webp"}, storage: pipeline.StorageFailed, says: "image/png is not among", attempts: 1, delivery: "dead"},
-		"wanted type":        {host: status(200), types: []string{"image/*"}, storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
-		"no such host":       {link: "http://nowhere.test/x", storage: pipeline.StorageFailed, says: "no such host", attempts: 10, delivery: "dead"},
-		"data":               {link: "data:image/png;base64," + base64.StdEncoding.EncodeToString(picture), storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
-		"data, percent":      {link: "data:text/plain,hello%20there", storage: pipeline.StorageStored, attempts: 1, delivery: "succeeded"},
-		"data without comma": {link: "data:image/png;base64", storage: pipeline.StorageFailed, says: "no comma", attempts: 1, delivery: "dead"},
-		"data, empty":        {link: "data:image/png;base64,", storage: pipeline.StorageFailed, says: "empty", attempts: 1, delivery: "dead"},
-		"data, no base64":    {link: "data:image/png;base64,!!!", storage: pipeline.StorageFailed, says: "not base64", attempts: 1, delivery: "dead"},
-		"no link":            {link: "http://[", storage: pipeline.StorageFailed, says: "cannot be read", attempts: 1, delivery: "dead"},
-		"in br":              {host: encodedAs("br", []byte("\x0b\x02\x80")), storage: pipeline.StorageFailed, says: "encoding br", attempts: 10, delivery: "dead"},
-		"in gzip, cut off":   {host: encodedAs("gzip", zipped(picture)[:40]), storage: pipeline.StorageFailed, says: "unexpected EOF", attempts: 10, delivery: "dead"},
-		"in gzip, a bomb":    {host: encodedAs("gzip", zipped(large)), storage: pipeline.StorageFailed, says: "larger than", attempts: 1, delivery: "dead"},
-		"part of a file":     {host: partial("bytes 0-69/200"), storage: pipeline.StorageFailed, says: "206", attempts: 10, delivery: "dead"},
+		"fine":               {host: status(200), storage: jobs.StorageStored, attempts: 1, delivery: "succeeded"},
+		"not there yet":      {host: status(404, 404, 200), storage: jobs.StorageStored, attempts: 3, delivery: "succeeded"},
+		"expired":            {host: status(403), storage: jobs.StorageGone, says: "403", attempts: 3, delivery: "dead"},
+		"gone":               {host: status(410), storage: jobs.StorageGone, says: "410", attempts: 3, delivery: "dead"},
+		"down for a while":   {host: status(503, 502, 504, 500, 200), storage: jobs.StorageStored, attempts: 5, delivery: "succeeded"},
+		"down for good":      {host: status(503), storage: jobs.StorageFailed, says: "503", attempts: 10, delivery: "dead"},
+		"busy":               {host: status(429, 200), storage: jobs.StorageStored, attempts: 2, delivery: "succeeded"},
+		"odd answer":         {host: status(418), storage: jobs.StorageFailed, says: "418", attempts: 1, delivery: "dead"},
+		"cut short":          {host: cut(2), storage: jobs.StorageStored, attempts: 3, delivery: "succeeded"},
+		"always cut short":   {host: cut(99), storage: jobs.StorageFailed, says: "after 70 bytes: unexpected EOF", attempts: 10, delivery: "dead"},
+		"empty":              {host: serveBytes("image/png", nil), storage: jobs.StorageFailed, says: "empty", attempts: 10, delivery: "dead"},
+		"too large":          {host: serveBytes("video/mp4", large), storage: jobs.StorageFailed, says: "larger than", attempts: 1, delivery: "dead"},
+		"web page":           {host: serveBytes("image/png", []byte("<!doctype html><html>gone</html>")), storage: jobs.StorageFailed, says: "web page", attempts: 10, delivery: "dead"},
+		"other type":         {host: status(200), types: []string{"video/*", "image/webp"}, storage: jobs.StorageFailed, says: "image/png is not among", attempts: 1, delivery: "dead"},
+		"wanted type":        {host: status(200), types: []string{"image/*"}, storage: jobs.StorageStored, attempts: 1, delivery: "succeeded"},
+		"no such host":       {link: "http://nowhere.test/x", storage: jobs.StorageFailed, says: "no such host", attempts: 10, delivery: "dead"},
+		"data":               {link: "data:image/png;base64," + base64.StdEncoding.EncodeToString(picture), storage: jobs.StorageStored, attempts: 1, delivery: "succeeded"},
+		"data, percent":      {link: "data:text/plain,hello%20there", storage: jobs.StorageStored, attempts: 1, delivery: "succeeded"},
+		"data without comma": {link: "data:image/png;base64", storage: jobs.StorageFailed, says: "no comma", attempts: 1, delivery: "dead"},
+		"data, empty":        {link: "data:image/png;base64,", storage: jobs.StorageFailed, says: "empty", attempts: 1, delivery: "dead"},
+		"data, no base64":    {link: "data:image/png;base64,!!!", storage: jobs.StorageFailed, says: "not base64", attempts: 1, delivery: "dead"},
+		"no link":            {link: "http://[", storage: jobs.StorageFailed, says: "cannot be read", attempts: 1, delivery: "dead"},
+		"in br":              {host: encodedAs("br", []byte("\x0b\x02\x80")), storage: jobs.StorageFailed, says: "encoding br", attempts: 10, delivery: "dead"},
+		"in gzip, cut off":   {host: encodedAs("gzip", zipped(picture)[:40]), storage: jobs.StorageFailed, says: "unexpected EOF", attempts: 10, delivery: "dead"},
+		"in gzip, a bomb":    {host: encodedAs("gzip", zipped(large)), storage: jobs.StorageFailed, says: "larger than", attempts: 1, delivery: "dead"},
+		"part of a file":     {host: partial("bytes 0-69/200"), storage: jobs.StorageFailed, says: "206", attempts: 10, delivery: "dead"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, func(o *media.Options) { o.Types = c.types }, func(t *testing.T, w *world) {
@@ -390,12 +390,12 @@ func TestWhatGoesWrong(t *testing.T) {
 				if got := w.deliveries(); got[c.delivery] != 1 {
 					t.Errorf("deliveries %v, want one %s", got, c.delivery)
 				}
-				page, err := w.store.Deliveries(context.Background(), gaff.DeliveryFilter{Handler: pipeline.KeepFiles})
+				page, err := w.store.Deliveries(context.Background(), gaff.DeliveryFilter{Handler: jobs.KeepFiles})
 				if err != nil || page.Items[0].Attempts != c.attempts {
 					t.Errorf("%d attempts, want %d (%v)", page.Items[0].Attempts, c.attempts, err)
 				}
 				want := 0
-				if c.storage == pipeline.StorageStored {
+				if c.storage == jobs.StorageStored {
 					want = 1
 				}
 				if got := w.files("sha256"); got != want || len(w.stored) != want {
@@ -414,11 +414,11 @@ func TestStalledDownloads(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		every   time.Duration
-		storage pipeline.Storage
+		storage jobs.Storage
 		says    string
 	}{
-		"slow":    {time.Second, pipeline.StorageStored, ""},
-		"stalled": {time.Hour, pipeline.StorageFailed, "stalled"},
+		"slow":    {time.Second, jobs.StorageStored, ""},
+		"stalled": {time.Hour, jobs.StorageFailed, "stalled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, func(o *media.Options) {
@@ -469,9 +469,9 @@ func TestLongDataLinksAreKept(t *testing.T) {
 		data := bytes.Repeat(picture, 100)
 		link := "data:image/png;base64," + base64.StdEncoding.EncodeToString(data)
 		short := fmt.Sprintf("data:image/png;sha256=%x", sha256.Sum256(data))
-		err := w.store.Write(context.Background(), func(tx pipeline.Tx) error {
-			return tx.InsertJob(context.Background(), &pipeline.Job{
-				ID: "job_1", Provider: "fal", Status: pipeline.JobCompleted, Result: json.RawMessage(`[{"a":7},"` + link + `"]`),
+		err := w.store.Write(context.Background(), func(tx jobs.Tx) error {
+			return tx.InsertJob(context.Background(), &jobs.Job{
+				ID: "job_1", Provider: "fal", Status: jobs.JobCompleted, Result: json.RawMessage(`[{"a":7},"` + link + `"]`),
 			})
 		})
 		if err != nil {
@@ -484,9 +484,9 @@ func TestLongDataLinksAreKept(t *testing.T) {
 			t.Errorf("%s %s", m.URL, m.ContentType)
 		}
 		for _, job := range []string{"job_1", "job_none"} {
-			lost := w.add(fmt.Sprintf("data:image/png;sha256=%x", sha256.Sum256([]byte(job))), func(m *pipeline.Media) { m.JobID = job })
+			lost := w.add(fmt.Sprintf("data:image/png;sha256=%x", sha256.Sum256([]byte(job))), func(m *jobs.Media) { m.JobID = job })
 			w.settle()
-			if m := w.row(lost); m.Storage != pipeline.StorageFailed || !strings.Contains(m.StorageError, "has it no more") {
+			if m := w.row(lost); m.Storage != jobs.StorageFailed || !strings.Contains(m.StorageError, "has it no more") {
 				t.Errorf("%s: %s %q", job, m.Storage, m.StorageError)
 			}
 		}
@@ -502,7 +502,7 @@ func TestOneContentIsKeptOnce(t *testing.T) {
 		}
 		w.settle()
 		for _, id := range ids {
-			if m := w.row(id); m.Storage != pipeline.StorageStored || m.StoredKey != w.row(ids[0]).StoredKey {
+			if m := w.row(id); m.Storage != jobs.StorageStored || m.StoredKey != w.row(ids[0]).StoredKey {
 				t.Errorf("%+v", m)
 			}
 		}
@@ -528,7 +528,7 @@ func TestAskedTwice(t *testing.T) {
 			}
 		}
 		w.settle()
-		if m := w.row(id); m.Storage != pipeline.StorageStored || len(w.stored) != 1 {
+		if m := w.row(id); m.Storage != jobs.StorageStored || len(w.stored) != 1 {
 			t.Errorf("%s, told of %d times", m.Storage, len(w.stored))
 		}
 		if got := w.deliveries(); got["dead"] != 0 || got["succeeded"] == 0 {
@@ -541,7 +541,7 @@ func TestAFailedCopyIsMadeWhenAskedAgain(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {
 		id := w.add("https://cdn.test/x")
 		w.settle()
-		if m := w.row(id); m.Storage != pipeline.StorageFailed {
+		if m := w.row(id); m.Storage != jobs.StorageFailed {
 			t.Fatalf("%s", m.Storage)
 		}
 		w.hosts["cdn.test"] = serveBytes("image/png", picture)
@@ -549,7 +549,7 @@ func TestAFailedCopyIsMadeWhenAskedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.settle()
-		if m := w.row(id); m.Storage != pipeline.StorageStored || m.StorageError != "" {
+		if m := w.row(id); m.Storage != jobs.StorageStored || m.StorageError != "" {
 			t.Errorf("%s %q", m.Storage, m.StorageError)
 		}
 		if err := w.keeper.Again(context.Background(), id); !errors.Is(err, gaff.ErrConflict) {
@@ -582,7 +582,7 @@ func TestInterruptedCopiesGoOn(t *testing.T) {
 		id := w.add("https://cdn.test/x")
 		time.Sleep(time.Second)
 		w.stop()
-		if m := w.row(id); m.Storage != pipeline.StoragePending || m.StorageError != "" {
+		if m := w.row(id); m.Storage != jobs.StoragePending || m.StorageError != "" {
 			t.Errorf("after the stop: %s %q", m.Storage, m.StorageError)
 		}
 		mu.Lock()
@@ -590,8 +590,8 @@ func TestInterruptedCopiesGoOn(t *testing.T) {
 		mu.Unlock()
 		w.start()
 		w.settle()
-		page, err := w.store.Deliveries(context.Background(), gaff.DeliveryFilter{Handler: pipeline.KeepFiles})
-		if m := w.row(id); err != nil || m.Storage != pipeline.StorageStored || page.Items[0].Attempts != 1 {
+		page, err := w.store.Deliveries(context.Background(), gaff.DeliveryFilter{Handler: jobs.KeepFiles})
+		if m := w.row(id); err != nil || m.Storage != jobs.StorageStored || page.Items[0].Attempts != 1 {
 			t.Errorf("after the start: %s, %d attempts, %v", m.Storage, page.Items[0].Attempts, err)
 		}
 	})
@@ -615,10 +615,10 @@ func TestAddressesAreJudged(t *testing.T) {
 	for _, c := range []struct {
 		allow   bool
 		path    string
-		storage pipeline.Storage
+		storage jobs.Storage
 	}{
-		{false, "/here", pipeline.StorageFailed}, {true, "/here", pipeline.StorageStored}, {true, "/moved", pipeline.StorageStored},
-		{true, "/inside", pipeline.StorageFailed},
+		{false, "/here", jobs.StorageFailed}, {true, "/here", jobs.StorageStored}, {true, "/moved", jobs.StorageStored},
+		{true, "/inside", jobs.StorageFailed},
 	} {
 		w := newWorld(t, func(o *media.Options) {
 			so := safehttp.Options{Redirects: 5}
@@ -629,10 +629,10 @@ func TestAddressesAreJudged(t *testing.T) {
 		})
 		id := w.add(srv.URL + c.path)
 		deadline := time.Now().Add(eventually.Limit)
-		for w.row(id).Storage == pipeline.StoragePending && time.Now().Before(deadline) {
+		for w.row(id).Storage == jobs.StoragePending && time.Now().Before(deadline) {
 			time.Sleep(5 * time.Millisecond)
 		}
-		if m := w.row(id); m.Storage != c.storage || c.storage == pipeline.StorageFailed && !strings.Contains(m.StorageError, "no public address") {
+		if m := w.row(id); m.Storage != c.storage || c.storage == jobs.StorageFailed && !strings.Contains(m.StorageError, "no public address") {
 			t.Errorf("%s, allowed %v: %s %q", c.path, c.allow, m.Storage, m.StorageError)
 		}
 		w.close()
@@ -650,8 +650,8 @@ func TestLinks(t *testing.T) {
 		synctest.Wait()
 		m := w.row(id)
 		stored, thumbnail := w.server.Links(m)
-		w.store.LinkMedia(func(m *pipeline.Media) string { link, _ := w.server.Links(m); return link })
-		if page, err := w.store.Media(context.Background(), pipeline.MediaFilter{}); err != nil || page.Items[0].StoredURL != stored || w.row(id).StoredURL != stored {
+		w.store.LinkMedia(func(m *jobs.Media) string { link, _ := w.server.Links(m); return link })
+		if page, err := w.store.Media(context.Background(), jobs.MediaFilter{}); err != nil || page.Items[0].StoredURL != stored || w.row(id).StoredURL != stored {
 			t.Errorf("rows are read with the link %q, %v", page.Items[0].StoredURL, err)
 		}
 		if !strings.HasPrefix(stored, "http://gaff.test/media/"+id+"/file/a%20picture.png?") {
@@ -782,7 +782,7 @@ func TestFileName(t *testing.T) {
 		`{"file_name":"console.png"}`: "console.png", `{"file_name":"name."}`: "name.png", `{"file_name":"a. ."}`: "a.png",
 		`{"file_name":"` + strings.Repeat("é", 200) + `.webp"}`: strings.Repeat("é", 97) + ".webp",
 	} {
-		got := media.FileName(&pipeline.Media{ID: "med_1", ContentType: "image/png", Metadata: json.RawMessage(metadata)})
+		got := media.FileName(&jobs.Media{ID: "med_1", ContentType: "image/png", Metadata: json.RawMessage(metadata)})
 		if got != want {
 			t.Errorf("%s: %q, want %q", metadata, got, want)
 		}

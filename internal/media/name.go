@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // extensions for the names of downloads.
@@ -45,7 +45,7 @@ const (
 
 // FileName is what a download of the file is called: as the provider called it, else by its
 // id with the ending of its type.
-func FileName(m *pipeline.Media) string {
+func FileName(m *jobs.Media) string {
 	safe := safeName(givenName(m))
 	if strings.Trim(safe, "._ ") == "" {
 		safe = m.ID
@@ -67,7 +67,7 @@ var devices = []string{
 	"LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
 }
 
-func extensionOf(m *pipeline.Media) string {
+func extensionOf(m *jobs.Media) string {
 	own := strings.ToLower(path.Ext(linkName(m)))
 	if e := extensions[m.ContentType]; e != "" && !slices.Contains(alike[m.ContentType], own) {
 		return e
@@ -81,7 +81,7 @@ func extensionOf(m *pipeline.Media) string {
 func notAlphanumeric(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }
 
 // givenName is the name that the provider gave, as it wrote it.
-func givenName(m *pipeline.Media) string {
+func givenName(m *jobs.Media) string {
 	var facts struct {
 		Name string `json:"file_name"`
 	}
@@ -90,7 +90,7 @@ func givenName(m *pipeline.Media) string {
 }
 
 // linkName is the last part of the link's path.
-func linkName(m *pipeline.Media) string {
+func linkName(m *jobs.Media) string {
 	if len(m.URL) > 5 && strings.EqualFold(m.URL[:5], "data:") {
 		return ""
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 const (
@@ -217,7 +217,7 @@ func (k *Keeper) Sweep(ctx context.Context) error {
 		if err != nil && !errors.Is(err, gaff.ErrNotFound) {
 			return err
 		}
-		if err != nil || m.Storage != pipeline.StoragePending || time.Since(info.ModTime()) > keepParts {
+		if err != nil || m.Storage != jobs.StoragePending || time.Since(info.ModTime()) > keepParts {
 			_ = os.Remove(filepath.Join(k.o.Spool, e.Name()))
 		}
 	}

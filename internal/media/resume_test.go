@@ -18,7 +18,7 @@ import (
 
 	"gaff/internal/blob"
 	"gaff/internal/media"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // film is a host's file that is cut off after some bytes of each answer.
@@ -82,7 +82,7 @@ func (w *world) wantStored(id string, data []byte) {
 	w.t.Helper()
 	m := w.row(id)
 	sum := sha256.Sum256(data)
-	if m.Storage != pipeline.StorageStored || m.SHA256 != hex.EncodeToString(sum[:]) || m.Size != int64(len(data)) || !bytes.Equal(w.read(m.StoredKey), data) {
+	if m.Storage != jobs.StorageStored || m.SHA256 != hex.EncodeToString(sum[:]) || m.Size != int64(len(data)) || !bytes.Equal(w.read(m.StoredKey), data) {
 		w.t.Errorf("%s %q, %d bytes of hash %.8s; want %d of %x", m.Storage, m.StorageError, m.Size, m.SHA256, len(data), sum[:4])
 	}
 	if spool, _ := os.ReadDir(w.options.Spool); len(spool) != 0 {

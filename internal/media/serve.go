@@ -18,7 +18,7 @@ import (
 
 	"gaff"
 	"gaff/internal/blob"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Prefix is where the signed links lie.
@@ -39,8 +39,8 @@ const (
 // ServerOptions of a server. All are required.
 type ServerOptions struct {
 	Store interface {
-		pipeline.Store
-		pipeline.Reader
+		jobs.Store
+		jobs.Reader
 	}
 	Blobs blob.Store
 	// Base is before the links, without a slash at the end, such as "https://gaff.example.com".
@@ -49,7 +49,7 @@ type ServerOptions struct {
 	// same link is given out for a while, and caches know it again.
 	LinkFor time.Duration
 	// Lost handles copies that are missing or damaged; may be nil.
-	Lost func(context.Context, *pipeline.Media, error)
+	Lost func(context.Context, *jobs.Media, error)
 	Log  *slog.Logger
 }
 
@@ -66,7 +66,7 @@ type Server struct {
 // and this one after a restart, know each other's links.
 func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	s := &Server{o: o, now: time.Now}
-	err := o.Store.Write(ctx, func(tx pipeline.Tx) error {
+	err := o.Store.Write(ctx, func(tx jobs.Tx) error {
 		text, err := tx.Setting(ctx, keySetting)
 		if err != nil {
 			return err
@@ -87,8 +87,8 @@ func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 }
 
 // Links returns links to a file's copy and to its thumbnail, empty where there is none.
-func (s *Server) Links(m *pipeline.Media) (stored, thumbnail string) {
-	if m.Storage != pipeline.StorageStored {
+func (s *Server) Links(m *jobs.Media) (stored, thumbnail string) {
+	if m.Storage != jobs.StorageStored {
 		return "", ""
 	}
 	expires := s.now().Add(s.o.LinkFor).Truncate(time.Hour).Add(time.Hour).Unix()
@@ -148,16 +148,16 @@ var ErrNotStored = fmt.Errorf("no copy of the file is kept: %w", gaff.ErrNotFoun
 
 // Serve answers with a file's copy, or with its thumbnail: for callers that have checked
 // by themselves who asks. An error means that nothing was written.
-func (s *Server) Serve(w http.ResponseWriter, r *http.Request, m *pipeline.Media, thumbnail bool) error {
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool) error {
 	return s.serve(w, r, m, thumbnail, 0)
 }
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *pipeline.Media, thumbnail bool, cacheFor time.Duration) error {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool, cacheFor time.Duration) error {
 	key, contentType, name, tag := m.StoredKey, m.ContentType, FileName(m), m.SHA256
 	if thumbnail {
 		key, contentType, name, tag = m.ThumbnailKey, "image/jpeg", m.ID+"-thumbnail.jpg", m.SHA256+"-t"
 	}
-	if m.Storage != pipeline.StorageStored || key == "" {
+	if m.Storage != jobs.StorageStored || key == "" {
 		return fmt.Errorf("media %s: %w", m.ID, ErrNotStored)
 	}
 	f, err := s.o.Blobs.Open(r.Context(), key)

@@ -10,18 +10,18 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Write runs fn in one transaction.
-func (s *Store) Write(ctx context.Context, fn func(pipeline.Tx) error) error {
+func (s *Store) Write(ctx context.Context, fn func(jobs.Tx) error) error {
 	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error { return fn(&effects{tx}) }})
 }
 
 // Apply runs fn and finishes the delivery as succeeded, in one transaction.
-func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(pipeline.Tx) error) error {
+func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(jobs.Tx) error) error {
 	err := s.w.do(ctx, &op{
-		kind: opEffect, reads: pipeline.JobRefFrom(ctx),
+		kind: opEffect, reads: jobs.JobRefFrom(ctx),
 		run: func(tx *tx) error {
 			if err := fn(&effects{tx}); err != nil {
 				return err
@@ -41,7 +41,7 @@ func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(pipeline.Tx) er
 	return err
 }
 
-// effects is a pipeline.Tx.
+// effects is a jobs.Tx.
 type effects struct{ *tx }
 
 func (e *effects) Now() time.Time { return e.localTime(e.now) }
@@ -67,7 +67,7 @@ const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.us
 
 type jobScan struct {
 	seq                  int64
-	j                    pipeline.Job
+	j                    jobs.Job
 	result, metadata     []byte
 	created, updated     int64
 	submitted, settledAt sql.NullInt64
@@ -85,7 +85,7 @@ func (sc *jobScan) columns() []any {
 	}
 }
 
-func (sc *jobScan) job() *pipeline.Job {
+func (sc *jobScan) job() *jobs.Job {
 	j := sc.j
 	j.Result, j.Metadata = json.RawMessage(sc.result), json.RawMessage(sc.metadata)
 	j.ResultSize = max(j.ResultSize, int64(len(sc.result)))
@@ -95,17 +95,17 @@ func (sc *jobScan) job() *pipeline.Job {
 	return &j
 }
 
-func (e *effects) Job(_ context.Context, jobID string) (*pipeline.Job, error) {
-	return e.jobAt(pipeline.JobRef{ID: jobID}, `select `+jobColumns+` from job j where j.id = $1`, jobID)
+func (e *effects) Job(_ context.Context, jobID string) (*jobs.Job, error) {
+	return e.jobAt(jobs.JobRef{ID: jobID}, `select `+jobColumns+` from job j where j.id = $1`, jobID)
 }
 
-func (e *effects) JobByRequest(_ context.Context, provider, requestID string) (*pipeline.Job, error) {
-	return e.jobAt(pipeline.JobRef{Provider: provider, RequestID: requestID},
+func (e *effects) JobByRequest(_ context.Context, provider, requestID string) (*jobs.Job, error) {
+	return e.jobAt(jobs.JobRef{Provider: provider, RequestID: requestID},
 		`select `+jobColumns+` from job j where j.provider = $1 and j.request_id = $2 and j.request_id <> ''`, provider, requestID)
 }
 
 // jobAt is job, by a name under which it may have been read already.
-func (e *effects) jobAt(ref pipeline.JobRef, text string, args ...any) (j *pipeline.Job, err error) {
+func (e *effects) jobAt(ref jobs.JobRef, text string, args ...any) (j *jobs.Job, err error) {
 	if sc, ok := e.known.read[ref]; ok {
 		delete(e.known.read, ref)
 		if sc == nil {
@@ -124,7 +124,7 @@ func (e *effects) jobAt(ref pipeline.JobRef, text string, args ...any) (j *pipel
 	return j, nil
 }
 
-func (e *effects) job(text string, args ...any) (*pipeline.Job, error) {
+func (e *effects) job(text string, args ...any) (*jobs.Job, error) {
 	var sc jobScan
 	err := e.row(sc.columns(), text+e.lock(), args...)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -148,7 +148,7 @@ var (
 	updateJob = updating("job", `id text, `+jobChanging, `(job.status = new.status or job.status < new.status and job.status < 2)`)
 )
 
-func changing(j *pipeline.Job) []any {
+func changing(j *jobs.Job) []any {
 	return []any{
 		j.ID, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result), j.Error,
 		j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), nullMicros(j.SubmittedAt), nullMicros(j.SettledAt),
@@ -158,7 +158,7 @@ func changing(j *pipeline.Job) []any {
 	}
 }
 
-func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
+func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
 	if j.CreatedAt.IsZero() {
 		j.CreatedAt = e.now
 	}
@@ -183,13 +183,13 @@ func (e *effects) InsertJob(_ context.Context, j *pipeline.Job) error {
 	return e.seeProject(j.ProjectID)
 }
 
-func (e *effects) SaveJob(_ context.Context, j *pipeline.Job) error {
+func (e *effects) SaveJob(_ context.Context, j *jobs.Job) error {
 	j.UpdatedAt = e.now
 	if j.Status.Settled() {
 		j.NextAskAt = time.Time{}
 	}
 	e.known.wrote(j)
-	if e.known.putOff[pipeline.JobRef{ID: j.ID}] {
+	if e.known.putOff[jobs.JobRef{ID: j.ID}] {
 		// One statement changes a row once.
 		if err := e.runLater(); err != nil {
 			return fmt.Errorf("save job %s: %w", j.ID, err)
@@ -216,7 +216,7 @@ var insertMedia = inserting("media", `id text, job_id text, position text, proje
 	content_type text, size bigint, sha256 text, metadata bytea, created_at bigint, storage bigint, storage_error text, thumbnail text,
 	stored_at bigint`, `on conflict (job_id, position) do nothing`)
 
-func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
+func (e *effects) AddMedia(_ context.Context, m *jobs.Media) (bool, error) {
 	if m.ID == "" {
 		m.ID = id.New(id.Media, e.now)
 	}
@@ -243,7 +243,7 @@ func (e *effects) AddMedia(_ context.Context, m *pipeline.Media) (bool, error) {
 	return n > 0, nil
 }
 
-func (e *effects) JobByKey(_ context.Context, caller, key string, orNone bool) (*pipeline.Job, error) {
+func (e *effects) JobByKey(_ context.Context, caller, key string, orNone bool) (*jobs.Job, error) {
 	text := `select ` + jobColumns + ` from job j where j.idempotency_key = $1 and j.idempotency_key <> '' and `
 	if orNone {
 		return e.job(text+`j.caller in ($2, '') order by j.caller desc limit 1`, key, caller)
@@ -252,7 +252,7 @@ func (e *effects) JobByKey(_ context.Context, caller, key string, orNone bool) (
 }
 
 func (e *effects) RemoveJob(_ context.Context, jobID string) error {
-	e.known.wrote(&pipeline.Job{ID: jobID})
+	e.known.wrote(&jobs.Job{ID: jobID})
 	for _, text := range []string{
 		`delete from job_input where job_id = $1`, `delete from job_note where job_id = $1`, `delete from job where id = $1`,
 	} {
@@ -264,7 +264,7 @@ func (e *effects) RemoveJob(_ context.Context, jobID string) error {
 	return nil
 }
 
-func (e *effects) JobsByCall(_ context.Context, key string, since time.Time) ([]*pipeline.Job, error) {
+func (e *effects) JobsByCall(_ context.Context, key string, since time.Time) ([]*jobs.Job, error) {
 	found, err := e.jobs(`select `+jobColumns+` from job j where j.call_key = $1 and j.owed_by <> '' and j.created_at >= $2
 		order by j.seq limit 100`+e.lock(), key, micros(since))
 	if err != nil {
@@ -311,13 +311,13 @@ func (e *effects) Note(_ context.Context, jobID, what, text string) error {
 	return nil
 }
 
-func (e *effects) DueAsks(_ context.Context, provider string, limit int, until time.Time) ([]*pipeline.Job, error) {
+func (e *effects) DueAsks(_ context.Context, provider string, limit int, until time.Time) ([]*jobs.Job, error) {
 	found, err := e.jobs(`select `+jobColumns+` from job j where j.provider = $1 and j.next_ask_at <= $2
 		order by j.next_ask_at limit $3`+e.lockFree(), provider, micros(e.now), int64(limit))
 	if err != nil {
 		return nil, fmt.Errorf("due jobs: %w", err)
 	}
-	var due []*pipeline.Job
+	var due []*jobs.Job
 	for _, j := range found {
 		e.known.wrote(j)
 		// The condition lets one node have it where several look at the same moment.
@@ -334,7 +334,7 @@ func (e *effects) DueAsks(_ context.Context, provider string, limit int, until t
 	return due, nil
 }
 
-func (e *effects) jobs(text string, args ...any) (found []*pipeline.Job, err error) {
+func (e *effects) jobs(text string, args ...any) (found []*jobs.Job, err error) {
 	rows, err := e.query(text, args...)
 	if err != nil {
 		return nil, err
@@ -359,8 +359,8 @@ func (e *effects) NextAsk(_ context.Context, provider string) (time.Time, error)
 	return fromNull(next), nil
 }
 
-func (e *effects) Wait(_ context.Context, provider, model string) (pipeline.Wait, error) {
-	w := pipeline.Wait{Provider: provider, Model: model}
+func (e *effects) Wait(_ context.Context, provider, model string) (jobs.Wait, error) {
+	w := jobs.Wait{Provider: provider, Model: model}
 	err := e.row([]any{&w.N, &w.Mean, &w.Deviation},
 		`select n, mean, deviation from job_wait where provider = $1 and model = $2`+e.lock(), provider, model)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -369,7 +369,7 @@ func (e *effects) Wait(_ context.Context, provider, model string) (pipeline.Wait
 	return w, nil
 }
 
-func (e *effects) SaveWait(_ context.Context, w pipeline.Wait) error {
+func (e *effects) SaveWait(_ context.Context, w jobs.Wait) error {
 	_, err := e.exec(`insert into job_wait (provider, model, n, mean, deviation, updated_at) values ($1, $2, $3, $4, $5, $6)
 		on conflict (provider, model) do update set n = excluded.n, mean = excluded.mean, deviation = excluded.deviation,
 			updated_at = excluded.updated_at`, w.Provider, w.Model, w.N, w.Mean, w.Deviation, micros(e.now))
@@ -379,7 +379,7 @@ func (e *effects) SaveWait(_ context.Context, w pipeline.Wait) error {
 	return nil
 }
 
-func (e *effects) Media(_ context.Context, mediaID string) (*pipeline.Media, error) {
+func (e *effects) Media(_ context.Context, mediaID string) (*jobs.Media, error) {
 	var sc mediaScan
 	err := e.row(sc.columns(), `select `+mediaColumns+` from media m where m.id = $1`, mediaID)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -391,7 +391,7 @@ func (e *effects) Media(_ context.Context, mediaID string) (*pipeline.Media, err
 	return sc.media(), nil
 }
 
-func (e *effects) SaveMedia(_ context.Context, m *pipeline.Media) error {
+func (e *effects) SaveMedia(_ context.Context, m *jobs.Media) error {
 	n, err := e.exec(`update media set media_type = $2, content_type = $3, size = $4, sha256 = $5, metadata = $6, stored_url = $7,
 			storage = $8, storage_error = $9, thumbnail = $10, stored_at = $11
 		where id = $1`,

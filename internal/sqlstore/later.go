@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Where the database is another process, what the operations of a transaction do to jobs
@@ -204,9 +204,9 @@ func (t *tx) apart(scan func(Row) error, text string, args ...any) error {
 type knownJobs struct {
 	// read are those that were read for all operations at once, until they are asked for
 	// or written; nil for one that is not there.
-	read map[pipeline.JobRef]*jobScan
+	read map[jobs.JobRef]*jobScan
 	// putOff are those of which something was put off.
-	putOff map[pipeline.JobRef]bool
+	putOff map[jobs.JobRef]bool
 	// unsettled are the ids of those that had not ended; they have no media, as a rule.
 	unsettled map[string]bool
 	// media are the places that were put off, by job and position.
@@ -214,20 +214,20 @@ type knownJobs struct {
 }
 
 // refs are the names under which a job is found.
-func refs(j *pipeline.Job) [2]pipeline.JobRef {
-	return [2]pipeline.JobRef{{ID: j.ID}, {Provider: j.Provider, RequestID: j.RequestID}}
+func refs(j *jobs.Job) [2]jobs.JobRef {
+	return [2]jobs.JobRef{{ID: j.ID}, {Provider: j.Provider, RequestID: j.RequestID}}
 }
 
 // wrote forgets what was read of a job.
-func (k *knownJobs) wrote(j *pipeline.Job) {
+func (k *knownJobs) wrote(j *jobs.Job) {
 	for _, ref := range refs(j) {
 		delete(k.read, ref)
 	}
 }
 
-func (k *knownJobs) delayed(j *pipeline.Job) {
+func (k *knownJobs) delayed(j *jobs.Job) {
 	if k.putOff == nil {
-		k.putOff = map[pipeline.JobRef]bool{}
+		k.putOff = map[jobs.JobRef]bool{}
 	}
 	for _, ref := range refs(j) {
 		k.putOff[ref] = true
@@ -235,14 +235,14 @@ func (k *knownJobs) delayed(j *pipeline.Job) {
 }
 
 // seen notes whether a job has ended.
-func (k *knownJobs) seen(j *pipeline.Job, settled bool) {
+func (k *knownJobs) seen(j *jobs.Job, settled bool) {
 	if k.unsettled == nil {
 		k.unsettled = map[string]bool{}
 	}
 	k.unsettled[j.ID] = !settled
 }
 
-func (k *knownJobs) place(m *pipeline.Media) {
+func (k *knownJobs) place(m *jobs.Media) {
 	if k.media == nil {
 		k.media = map[[2]string]bool{}
 	}
@@ -250,7 +250,7 @@ func (k *knownJobs) place(m *pipeline.Media) {
 }
 
 // bare tells whether a place of a job most likely holds nothing.
-func (k *knownJobs) bare(m *pipeline.Media) bool {
+func (k *knownJobs) bare(m *jobs.Media) bool {
 	return k.unsettled[m.JobID] && !k.media[[2]string{m.JobID, m.Position}]
 }
 
@@ -260,7 +260,7 @@ func (t *tx) readJobs(batch []*op) error {
 		return nil
 	}
 	var ids, providers, requests []string
-	read := map[pipeline.JobRef]*jobScan{}
+	read := map[jobs.JobRef]*jobScan{}
 	for _, o := range batch {
 		ref := o.reads
 		if _, twice := read[ref]; twice || !isPlain(ref.ID+ref.Provider+ref.RequestID) {
@@ -276,7 +276,7 @@ func (t *tx) readJobs(batch []*op) error {
 		}
 		read[ref] = nil
 	}
-	take := func(ref func(*pipeline.Job) pipeline.JobRef) func(Row) error {
+	take := func(ref func(*jobs.Job) jobs.JobRef) func(Row) error {
 		return func(row Row) error {
 			sc := &jobScan{}
 			err := row.Scan(sc.columns()...)
@@ -287,14 +287,14 @@ func (t *tx) readJobs(batch []*op) error {
 		}
 	}
 	if len(ids) > 0 {
-		err := t.apart(take(func(j *pipeline.Job) pipeline.JobRef { return refs(j)[0] }),
+		err := t.apart(take(func(j *jobs.Job) jobs.JobRef { return refs(j)[0] }),
 			`select `+jobColumns+` from job j where j.id = any($1::text[]) order by j.seq for update`, ids)
 		if err != nil {
 			return fmt.Errorf("read jobs: %w", err)
 		}
 	}
 	if len(requests) > 0 {
-		err := t.apart(take(func(j *pipeline.Job) pipeline.JobRef { return refs(j)[1] }),
+		err := t.apart(take(func(j *jobs.Job) jobs.JobRef { return refs(j)[1] }),
 			`select `+jobColumns+` from unnest($1::text[], $2::text[]) as u(provider, request_id)
 			join job j on j.provider = u.provider and j.request_id = u.request_id and j.request_id <> ''
 			order by j.seq for update of j`, providers, requests)

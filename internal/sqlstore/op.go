@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 type opKind int
@@ -26,9 +26,9 @@ const (
 // set all that it reports at each call.
 type op struct {
 	kind  opKind
-	bytes int             // of bodies that it holds
-	wait  time.Duration   // for the commit; 0 has no bound but the caller's context
-	reads pipeline.JobRef // the job that run reads first; zero if that is not known
+	bytes int           // of bodies that it holds
+	wait  time.Duration // for the commit; 0 has no bound but the caller's context
+	reads jobs.JobRef   // the job that run reads first; zero if that is not known
 	run   func(*tx) error
 	// committed, if not nil, runs in the writer's goroutine right after the commit.
 	committed func()

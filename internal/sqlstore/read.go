@@ -15,7 +15,7 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // readTime bounds every read: a reader that holds its snapshot for long keeps the
@@ -1114,7 +1114,7 @@ func parseChangeID(text string) (seq, item int64, ok bool) {
 }
 
 // Job returns one job.
-func (s *Store) Job(ctx context.Context, jobID string) (*pipeline.Job, error) {
+func (s *Store) Job(ctx context.Context, jobID string) (*jobs.Job, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	js, err := collect(ctx, s.read, scanJob, `select `+jobColumns+` from job j where j.id = $1`, jobID)
@@ -1128,10 +1128,10 @@ func (s *Store) Job(ctx context.Context, jobID string) (*pipeline.Job, error) {
 }
 
 // JobNotes returns a job's log, oldest first.
-func (s *Store) JobNotes(ctx context.Context, jobID string) ([]pipeline.Note, error) {
+func (s *Store) JobNotes(ctx context.Context, jobID string) ([]jobs.Note, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	notes, err := collect(ctx, s.read, func(rows *sql.Rows) (n pipeline.Note, err error) {
+	notes, err := collect(ctx, s.read, func(rows *sql.Rows) (n jobs.Note, err error) {
 		var at int64
 		err = rows.Scan(&at, &n.What, &n.Text)
 		n.At = fromMicros(at)
@@ -1161,7 +1161,7 @@ func scanJob(rows *sql.Rows) (*jobScan, error) {
 // listedJobColumns are a job's as lists show it: a page of results of megabytes would not fit
 // into memory.
 var listedJobColumns = strings.Replace(jobColumns, "j.result,",
-	"case when length(j.result) <= "+strconv.Itoa(pipeline.MaxListed)+" then j.result end,", 1) + `, coalesce(length(j.result), 0)`
+	"case when length(j.result) <= "+strconv.Itoa(jobs.MaxListed)+" then j.result end,", 1) + `, coalesce(length(j.result), 0)`
 
 func scanListedJob(rows *sql.Rows) (*jobScan, error) {
 	sc := &jobScan{}
@@ -1169,7 +1169,7 @@ func scanListedJob(rows *sql.Rows) (*jobScan, error) {
 }
 
 // Jobs returns a page of jobs, newest first. Long results are left out.
-func (s *Store) Jobs(ctx context.Context, f pipeline.JobFilter) (page gaff.Page[pipeline.Job], err error) {
+func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs.Job], err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	var w where
@@ -1203,10 +1203,10 @@ func (s *Store) Jobs(ctx context.Context, f pipeline.JobFilter) (page gaff.Page[
 }
 
 // Waits returns how long jobs take, by model: of the thousand that were heard of last.
-func (s *Store) Waits(ctx context.Context) ([]pipeline.Wait, error) {
+func (s *Store) Waits(ctx context.Context) ([]jobs.Wait, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	ws, err := collect(ctx, s.read, func(rows *sql.Rows) (w pipeline.Wait, err error) {
+	ws, err := collect(ctx, s.read, func(rows *sql.Rows) (w jobs.Wait, err error) {
 		err = rows.Scan(&w.Provider, &w.Model, &w.N, &w.Mean, &w.Deviation)
 		return w, err
 	}, `select provider, model, n, mean, deviation from job_wait order by updated_at desc limit 1000`)
@@ -1218,7 +1218,7 @@ const mediaColumns = `m.seq, m.id, m.job_id, m.position, m.project_id, m.url, m.
 
 type mediaScan struct {
 	seq      int64
-	m        pipeline.Media
+	m        jobs.Media
 	metadata []byte
 	created  int64
 	storedAt sql.NullInt64
@@ -1232,7 +1232,7 @@ func (sc *mediaScan) columns() []any {
 	}
 }
 
-func (sc *mediaScan) media() *pipeline.Media {
+func (sc *mediaScan) media() *jobs.Media {
 	m := sc.m
 	m.Metadata, m.CreatedAt, m.StoredAt = sc.metadata, fromMicros(sc.created), fromNull(sc.storedAt)
 	return &m
@@ -1244,9 +1244,9 @@ func scanMedia(rows *sql.Rows) (*mediaScan, error) {
 }
 
 // LinkMedia gives the rows of files that are read from now on their StoredURL.
-func (s *Store) LinkMedia(link func(*pipeline.Media) string) { s.links.Store(&link) }
+func (s *Store) LinkMedia(link func(*jobs.Media) string) { s.links.Store(&link) }
 
-func (s *Store) linked(m *pipeline.Media) *pipeline.Media {
+func (s *Store) linked(m *jobs.Media) *jobs.Media {
 	if link := s.links.Load(); link != nil {
 		m.StoredURL = (*link)(m)
 	}
@@ -1254,7 +1254,7 @@ func (s *Store) linked(m *pipeline.Media) *pipeline.Media {
 }
 
 // MediaByID returns one media row.
-func (s *Store) MediaByID(ctx context.Context, mediaID string) (*pipeline.Media, error) {
+func (s *Store) MediaByID(ctx context.Context, mediaID string) (*jobs.Media, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	ms, err := collect(ctx, s.read, scanMedia, `select `+mediaColumns+` from media m where m.id = $1`, mediaID)
@@ -1268,7 +1268,7 @@ func (s *Store) MediaByID(ctx context.Context, mediaID string) (*pipeline.Media,
 }
 
 // Media returns a page of media rows, newest first.
-func (s *Store) Media(ctx context.Context, f pipeline.MediaFilter) (page gaff.Page[pipeline.Media], err error) {
+func (s *Store) Media(ctx context.Context, f jobs.MediaFilter) (page gaff.Page[jobs.Media], err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	var w where

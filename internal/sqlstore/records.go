@@ -10,7 +10,7 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 const recordColumns = `r.kind, r.name, r.value, r.revision, r.updated_at`
@@ -213,11 +213,11 @@ func (s *Store) NewestEvent(ctx context.Context) (string, error) {
 }
 
 // JobCounts counts the jobs of a project by their status; of all jobs if project is empty.
-func (s *Store) JobCounts(ctx context.Context, project string) (map[pipeline.JobStatus]int64, error) {
+func (s *Store) JobCounts(ctx context.Context, project string) (map[jobs.JobStatus]int64, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	counts := map[pipeline.JobStatus]int64{}
-	for status := pipeline.JobQueued; status <= pipeline.JobCancelled; status++ {
+	counts := map[jobs.JobStatus]int64{}
+	for status := jobs.JobQueued; status <= jobs.JobCancelled; status++ {
 		text, args := `select count(*) from (select 1 from job where status = $1 limit $2) q`, []any{int64(status), gaff.MaxLogCount + 1}
 		if project != "" {
 			text = `select count(*) from (select 1 from job where status = $1 and project_id = $3 and project_id <> '' limit $2) q`

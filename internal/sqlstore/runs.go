@@ -11,10 +11,10 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
-var _ pipeline.RunReader = (*Store)(nil)
+var _ jobs.RunReader = (*Store)(nil)
 
 func (e *effects) SeeProject(_ context.Context, projectID string) error {
 	return e.seeProject(projectID)
@@ -47,7 +47,7 @@ func (t *tx) seeProject(projectID string) error {
 	return nil
 }
 
-func (e *effects) SaveProject(_ context.Context, p *pipeline.Project) error {
+func (e *effects) SaveProject(_ context.Context, p *jobs.Project) error {
 	if p.CreatedAt.IsZero() {
 		p.CreatedAt = e.now
 	}
@@ -64,7 +64,7 @@ func (e *effects) SaveProject(_ context.Context, p *pipeline.Project) error {
 	return nil
 }
 
-func (e *effects) KeepWorkflow(_ context.Context, v *pipeline.WorkflowVersion) error {
+func (e *effects) KeepWorkflow(_ context.Context, v *jobs.WorkflowVersion) error {
 	_, err := e.exec(`insert into workflow (hash, name, definition, created_at) values ($1, $2, $3, $4)
 		on conflict (hash) do nothing`, v.Hash, v.Name, []byte(v.Definition), micros(e.now))
 	if err != nil {
@@ -73,7 +73,7 @@ func (e *effects) KeepWorkflow(_ context.Context, v *pipeline.WorkflowVersion) e
 	return nil
 }
 
-func (e *effects) InsertRun(_ context.Context, r *pipeline.Run) (bool, error) {
+func (e *effects) InsertRun(_ context.Context, r *jobs.Run) (bool, error) {
 	if r.CreatedAt.IsZero() {
 		r.CreatedAt = e.now
 	}
@@ -107,7 +107,7 @@ func (e *effects) InsertRun(_ context.Context, r *pipeline.Run) (bool, error) {
 	return true, nil
 }
 
-func (e *effects) SaveRun(_ context.Context, r *pipeline.Run) error {
+func (e *effects) SaveRun(_ context.Context, r *jobs.Run) error {
 	r.UpdatedAt = e.now
 	n, err := e.exec(`update run set status = $3, error = $4, waiting = $5, cost = $6, due_at = $7, updated_at = $8,
 			settled_at = $9, revision = revision + 1
@@ -125,7 +125,7 @@ func (e *effects) SaveRun(_ context.Context, r *pipeline.Run) error {
 	return nil
 }
 
-func (e *effects) SaveSteps(_ context.Context, runID string, steps []pipeline.Step) error {
+func (e *effects) SaveSteps(_ context.Context, runID string, steps []jobs.Step) error {
 	var run int64
 	if err := e.row([]any{&run}, `select seq from run where id = $1`, runID); err != nil {
 		return fmt.Errorf("save steps of %s: %w", runID, err)
@@ -211,7 +211,7 @@ const projectColumns = `p.seq, p.id, p.name, p.owner, p.metadata, p.created_at, 
 
 type storedProject struct {
 	seq int64
-	p   pipeline.Project
+	p   jobs.Project
 }
 
 func scanProject(rows *sql.Rows) (sp storedProject, err error) {
@@ -223,7 +223,7 @@ func scanProject(rows *sql.Rows) (sp storedProject, err error) {
 }
 
 // Project returns one project.
-func (s *Store) Project(ctx context.Context, projectID string) (*pipeline.Project, error) {
+func (s *Store) Project(ctx context.Context, projectID string) (*jobs.Project, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	ps, err := collect(ctx, s.read, scanProject, `select `+projectColumns+` from project p where p.id = $1`, projectID)
@@ -237,7 +237,7 @@ func (s *Store) Project(ctx context.Context, projectID string) (*pipeline.Projec
 }
 
 // Projects returns a page of projects, newest first.
-func (s *Store) Projects(ctx context.Context, c gaff.Cursor) (page gaff.Page[pipeline.Project], err error) {
+func (s *Store) Projects(ctx context.Context, c gaff.Cursor) (page gaff.Page[jobs.Project], err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	var w where
@@ -262,7 +262,7 @@ const runColumns = `r.seq, r.id, r.workflow, r.version, r.project_id, r.user_id,
 
 type storedRun struct {
 	seq int64
-	r   pipeline.Run
+	r   jobs.Run
 }
 
 func scanRun(rows *sql.Rows) (sr storedRun, err error) {
@@ -278,7 +278,7 @@ func scanRun(rows *sql.Rows) (sr storedRun, err error) {
 }
 
 // Run returns one run.
-func (s *Store) Run(ctx context.Context, runID string) (*pipeline.Run, error) {
+func (s *Store) Run(ctx context.Context, runID string) (*jobs.Run, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	rs, err := collect(ctx, s.read, scanRun, `select `+runColumns+` from run r where r.id = $1`, runID)
@@ -292,7 +292,7 @@ func (s *Store) Run(ctx context.Context, runID string) (*pipeline.Run, error) {
 }
 
 // Runs returns a page of runs, newest first.
-func (s *Store) Runs(ctx context.Context, f pipeline.RunFilter) (page gaff.Page[pipeline.Run], err error) {
+func (s *Store) Runs(ctx context.Context, f jobs.RunFilter) (page gaff.Page[jobs.Run], err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	var w where
@@ -325,8 +325,8 @@ func (s *Store) Runs(ctx context.Context, f pipeline.RunFilter) (page gaff.Page[
 const stepColumns = `s.name, s.item, s.status, s.attempt, s.tries, s.job_id, s.error, s.wait_source, s.wait_type, s.wait_key,
 	s.event_id, s.slot_a, s.slot_b, s.decider, s.due_at, s.cost, s.started_at, s.settled_at, s.updated_at`
 
-func scanStep(runID string, values bool) func(*sql.Rows) (pipeline.Step, error) {
-	return func(rows *sql.Rows) (st pipeline.Step, err error) {
+func scanStep(runID string, values bool) func(*sql.Rows) (jobs.Step, error) {
+	return func(rows *sql.Rows) (st jobs.Step, err error) {
 		var due, started, settled sql.NullInt64
 		var updated int64
 		var input, result []byte
@@ -344,7 +344,7 @@ func scanStep(runID string, values bool) func(*sql.Rows) (pipeline.Step, error) 
 }
 
 // Steps returns all rows of a run, without values.
-func (s *Store) Steps(ctx context.Context, runID string) ([]pipeline.Step, error) {
+func (s *Store) Steps(ctx context.Context, runID string) ([]jobs.Step, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	steps, err := collect(ctx, s.read, scanStep(runID, false), `select `+stepColumns+` from run_step s
@@ -353,7 +353,7 @@ func (s *Store) Steps(ctx context.Context, runID string) ([]pipeline.Step, error
 }
 
 // StepValues returns a step's rows with what it was given and what came of it.
-func (s *Store) StepValues(ctx context.Context, runID, step string) ([]pipeline.Step, error) {
+func (s *Store) StepValues(ctx context.Context, runID, step string) ([]jobs.Step, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	steps, err := collect(ctx, s.read, scanStep(runID, true), `select `+stepColumns+`, s.input, s.result from run_step s
@@ -362,12 +362,12 @@ func (s *Store) StepValues(ctx context.Context, runID, step string) ([]pipeline.
 }
 
 // StepMedia returns the files of a step's jobs.
-func (s *Store) StepMedia(ctx context.Context, runID, step string) (map[int][]pipeline.Media, error) {
+func (s *Store) StepMedia(ctx context.Context, runID, step string) (map[int][]jobs.Media, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	type itemMedia struct {
 		item int
-		m    pipeline.Media
+		m    jobs.Media
 	}
 	found, err := collect(ctx, s.read, func(rows *sql.Rows) (im itemMedia, err error) {
 		var sc mediaScan
@@ -379,14 +379,14 @@ func (s *Store) StepMedia(ctx context.Context, runID, step string) (map[int][]pi
 	if err != nil {
 		return nil, s.fault(ctx, "media of a step", err)
 	}
-	byItem := map[int][]pipeline.Media{}
+	byItem := map[int][]jobs.Media{}
 	for _, im := range found {
 		byItem[im.item] = append(byItem[im.item], im.m)
 	}
 	return byItem, nil
 }
 
-func scanRef(rows *sql.Rows) (ref pipeline.StepRef, err error) {
+func scanRef(rows *sql.Rows) (ref jobs.StepRef, err error) {
 	err = rows.Scan(&ref.RunID, &ref.Step, &ref.Item)
 	return ref, err
 }
@@ -394,7 +394,7 @@ func scanRef(rows *sql.Rows) (ref pipeline.StepRef, err error) {
 const refColumns = `r.id, s.name, s.item`
 
 // StepOfJob finds the step that a job works for.
-func (s *Store) StepOfJob(ctx context.Context, jobID string) (pipeline.StepRef, error) {
+func (s *Store) StepOfJob(ctx context.Context, jobID string) (jobs.StepRef, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	refs, err := collect(ctx, s.read, scanRef, `select `+refColumns+` from run_step s join run r on r.seq = s.run
@@ -403,13 +403,13 @@ func (s *Store) StepOfJob(ctx context.Context, jobID string) (pipeline.StepRef, 
 		err = missing("step of job", jobID)
 	}
 	if err != nil {
-		return pipeline.StepRef{}, s.fault(ctx, "step of a job", err)
+		return jobs.StepRef{}, s.fault(ctx, "step of a job", err)
 	}
 	return refs[0], nil
 }
 
 // WaitingFor returns the steps that wait for such an event.
-func (s *Store) WaitingFor(ctx context.Context, source, eventType, key string) ([]pipeline.StepRef, error) {
+func (s *Store) WaitingFor(ctx context.Context, source, eventType, key string) ([]jobs.StepRef, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	refs, err := collect(ctx, s.read, scanRef, `select `+refColumns+` from run_step s join run r on r.seq = s.run
@@ -419,7 +419,7 @@ func (s *Store) WaitingFor(ctx context.Context, source, eventType, key string) (
 }
 
 // WaitingOf returns the steps of a version's runs that wait for an event.
-func (s *Store) WaitingOf(ctx context.Context, hash string) ([]pipeline.StepRef, error) {
+func (s *Store) WaitingOf(ctx context.Context, hash string) ([]jobs.StepRef, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	refs, err := collect(ctx, s.read, scanRef, `select `+refColumns+` from run r join run_step s on s.run = r.seq
@@ -428,10 +428,10 @@ func (s *Store) WaitingOf(ctx context.Context, hash string) ([]pipeline.StepRef,
 }
 
 // WorkflowVersion returns a definition that was kept.
-func (s *Store) WorkflowVersion(ctx context.Context, hash string) (*pipeline.WorkflowVersion, error) {
+func (s *Store) WorkflowVersion(ctx context.Context, hash string) (*jobs.WorkflowVersion, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	vs, err := collect(ctx, s.read, func(rows *sql.Rows) (v pipeline.WorkflowVersion, err error) {
+	vs, err := collect(ctx, s.read, func(rows *sql.Rows) (v jobs.WorkflowVersion, err error) {
 		var created int64
 		var definition []byte
 		err = rows.Scan(&v.Hash, &v.Name, &definition, &created)
@@ -456,10 +456,10 @@ func (s *Store) OpenVersions(ctx context.Context) ([]string, error) {
 }
 
 // Slots returns the limits under which someone waits.
-func (s *Store) Slots(ctx context.Context) ([]pipeline.SlotUse, error) {
+func (s *Store) Slots(ctx context.Context) ([]jobs.SlotUse, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	slots, err := collect(ctx, s.read, func(rows *sql.Rows) (u pipeline.SlotUse, err error) {
+	slots, err := collect(ctx, s.read, func(rows *sql.Rows) (u jobs.SlotUse, err error) {
 		err = rows.Scan(&u.Slot, &u.Queued, &u.Used)
 		return u, err
 	}, `select w.name, count(*), coalesce(max(l.used), 0) from (
@@ -476,7 +476,7 @@ func (s *Store) RunCounts(ctx context.Context) (map[string]map[string]int, error
 	defer cancel()
 	type group struct {
 		workflow string
-		status   pipeline.RunStatus
+		status   jobs.RunStatus
 		n        int
 	}
 	groups, err := collect(ctx, s.read, func(rows *sql.Rows) (g group, err error) {

@@ -28,7 +28,7 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // MigrationApplied is the message that is logged for each migration, with its name.
@@ -131,7 +131,7 @@ type Options struct {
 	Close func() error
 }
 
-// Store is a gaff.Store and a pipeline.Store over an SQL database.
+// Store is a gaff.Store and a jobs.Store over an SQL database.
 type Store struct {
 	opt     Options
 	read    *sql.DB
@@ -141,7 +141,7 @@ type Store struct {
 
 	looking atomic.Bool // a look at changes is planned
 	damaged damagedEvents
-	links   atomic.Pointer[func(*pipeline.Media) string]
+	links   atomic.Pointer[func(*jobs.Media) string]
 
 	mu      sync.Mutex
 	probe   *probe // under way; nil if none is
@@ -150,9 +150,9 @@ type Store struct {
 }
 
 var (
-	_ gaff.Store      = (*Store)(nil)
-	_ pipeline.Store  = (*Store)(nil)
-	_ pipeline.Reader = (*Store)(nil)
+	_ gaff.Store  = (*Store)(nil)
+	_ jobs.Store  = (*Store)(nil)
+	_ jobs.Reader = (*Store)(nil)
 )
 
 // New starts the writer over an open, migrated database.
@@ -207,7 +207,7 @@ func (r *Reader) CheckBodies(ctx context.Context, progress func(BodyReport) erro
 }
 
 // Media returns a page of media rows, newest first.
-func (r *Reader) Media(ctx context.Context, f pipeline.MediaFilter) (gaff.Page[pipeline.Media], error) {
+func (r *Reader) Media(ctx context.Context, f jobs.MediaFilter) (gaff.Page[jobs.Media], error) {
 	return r.s.Media(ctx, f)
 }
 

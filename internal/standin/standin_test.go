@@ -21,7 +21,7 @@ import (
 
 	"gaff"
 	"gaff/internal/standin"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
 	"gaff/verify"
@@ -184,7 +184,7 @@ func TestAJobThroughTheQueue(t *testing.T) {
 			t.Errorf("webhook reads as %+v %+v %v", proof, env, err)
 		}
 		u, err := (fal.Interpreter{}).Interpret(&gaff.Event{Data: hooks[0].Body, Proof: proof})
-		if err != nil || u.Status != pipeline.JobCompleted || len(u.Files) != 2 {
+		if err != nil || u.Status != jobs.JobCompleted || len(u.Files) != 2 {
 			t.Fatalf("interpreted as %+v, %v", u, err)
 		}
 		var hook struct{ Payload json.RawMessage }
@@ -526,7 +526,7 @@ func TestResultsHaveTheirModelsShape(t *testing.T) {
 			s := w.submit(model, `{"prompt":"a dog","text":"hello"}`)
 			time.Sleep(5 * time.Second)
 			code, _, result := w.call("GET", s.ResponseURL, "")
-			files, err := pipeline.Files("fal", result, time.Now())
+			files, err := jobs.Files("fal", result, time.Now())
 			if code != 200 || err != nil || len(files) != len(want) {
 				t.Errorf("%s: %d %s (%v)", model, code, result, err)
 				continue

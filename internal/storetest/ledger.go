@@ -8,17 +8,17 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // testLedger is what a ledger needs of a store, beside jobs themselves.
 func testLedger(s *suite) {
-	full := pipeline.Job{
-		ID: "job_full", Provider: "fal", Model: "m", Status: pipeline.JobQueued, CreatedAt: s.now, Submit: pipeline.SubmitSending,
+	full := jobs.Job{
+		ID: "job_full", Provider: "fal", Model: "m", Status: jobs.JobQueued, CreatedAt: s.now, Submit: jobs.SubmitSending,
 		SentAt: s.now, Account: "a", IdempotencyKey: "k", RunID: "run", StepID: "step", StatusURL: "s", ResponseURL: "r", CancelURL: "c",
 		WebhookURL: "w", Callback: "b", Caller: "key:1", Cost: "1.5", NextAskAt: s.now.Add(-time.Second), Asks: 3, Misses: 1, OwedBy: "me", CallKey: "call",
 	}
-	s.write(func(tx pipeline.Tx) error {
+	s.write(func(tx jobs.Tx) error {
 		j := full
 		s.must(tx.InsertJob(s.ctx, &j))
 		return tx.SaveInput(s.ctx, j.ID, json.RawMessage(`{"seed":17454220438242315174}`))
@@ -36,13 +36,13 @@ func testLedger(s *suite) {
 	}
 
 	// An id and a caller's idempotency key are one job's.
-	for what, j := range map[string]pipeline.Job{
+	for what, j := range map[string]jobs.Job{
 		"the same key": {ID: "job_other", Provider: "fal", Caller: "key:1", IdempotencyKey: "k"},
 		"the same id":  {ID: full.ID, Provider: "fal"},
 	} {
-		s.wants(what, s.st.Write(s.ctx, func(tx pipeline.Tx) error { return tx.InsertJob(s.ctx, &j) }), gaff.ErrConflict)
+		s.wants(what, s.st.Write(s.ctx, func(tx jobs.Tx) error { return tx.InsertJob(s.ctx, &j) }), gaff.ErrConflict)
 	}
-	s.write(func(tx pipeline.Tx) error {
+	s.write(func(tx jobs.Tx) error {
 		j, err := tx.JobByKey(s.ctx, "key:1", "k", false)
 		s.must(err)
 		s.equal("by key", j.ID, full.ID)
@@ -54,7 +54,7 @@ func testLedger(s *suite) {
 		js, err := tx.JobsByCall(s.ctx, "call", s.now.Add(time.Microsecond))
 		s.must(err)
 		s.equal("by call, later", len(js), 0)
-		j.OwedBy, j.Submit, j.SentAt, j.Cost, j.Asks, j.Misses = "", pipeline.SubmitAccepted, s.now.Add(time.Second), "2", 4, 0
+		j.OwedBy, j.Submit, j.SentAt, j.Cost, j.Asks, j.Misses = "", jobs.SubmitAccepted, s.now.Add(time.Second), "2", 4, 0
 		j.StatusURL, j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Account = "s2", "r2", "c2", "w2", "b2", "a2"
 		want = *j
 		return tx.SaveJob(s.ctx, j)
@@ -63,7 +63,7 @@ func testLedger(s *suite) {
 	s.must(err)
 	want.UpdatedAt = got.UpdatedAt
 	s.equal("as saved", *got, want)
-	s.write(func(tx pipeline.Tx) error {
+	s.write(func(tx jobs.Tx) error {
 		js, err := tx.JobsByCall(s.ctx, "call", s.now)
 		s.must(err)
 		s.equal("none is owed", len(js), 0)
@@ -75,8 +75,8 @@ func testLedger(s *suite) {
 // those who ask for it.
 func testIdempotencyKeys(s *suite) {
 	for id, caller := range map[string]string{"job_none": "", "job_a": "key:a"} {
-		s.write(func(tx pipeline.Tx) error {
-			return tx.InsertJob(s.ctx, &pipeline.Job{ID: id, Provider: "fal", Caller: caller, IdempotencyKey: "k"})
+		s.write(func(tx jobs.Tx) error {
+			return tx.InsertJob(s.ctx, &jobs.Job{ID: id, Provider: "fal", Caller: caller, IdempotencyKey: "k"})
 		})
 	}
 	for _, c := range []struct {
@@ -92,11 +92,11 @@ func testIdempotencyKeys(s *suite) {
 		{"key:a", "", true, ""},
 		{"key:a", "other", true, ""},
 	} {
-		s.write(func(tx pipeline.Tx) error {
+		s.write(func(tx jobs.Tx) error {
 			found, err := tx.JobByKey(s.ctx, c.caller, c.key, c.orNone)
 			switch {
 			case errors.Is(err, gaff.ErrNotFound):
-				found = &pipeline.Job{}
+				found = &jobs.Job{}
 			case err != nil:
 				return err
 			}
@@ -108,15 +108,15 @@ func testIdempotencyKeys(s *suite) {
 
 // testRemovedJob: nothing is left of it, and its id and key are free.
 func testRemovedJob(s *suite) {
-	j := pipeline.Job{ID: "job_gone", Provider: "fal", IdempotencyKey: "k", CallKey: "call", OwedBy: "me", CreatedAt: s.now}
+	j := jobs.Job{ID: "job_gone", Provider: "fal", IdempotencyKey: "k", CallKey: "call", OwedBy: "me", CreatedAt: s.now}
 	for range 2 {
-		s.write(func(tx pipeline.Tx) error {
+		s.write(func(tx jobs.Tx) error {
 			fresh := j
 			s.must(tx.InsertJob(s.ctx, &fresh))
 			s.must(tx.SaveInput(s.ctx, j.ID, json.RawMessage(`{}`)))
 			return tx.Note(s.ctx, j.ID, "submit", "text")
 		})
-		s.write(func(tx pipeline.Tx) error { return tx.RemoveJob(s.ctx, j.ID) })
+		s.write(func(tx jobs.Tx) error { return tx.RemoveJob(s.ctx, j.ID) })
 		if _, err := s.st.Job(s.ctx, j.ID); !errors.Is(err, gaff.ErrNotFound) {
 			s.Errorf("the removed job: %v", err)
 		}
@@ -130,9 +130,9 @@ func testRemovedJob(s *suite) {
 
 func testNotes(s *suite) {
 	for n := range 120 {
-		s.write(func(tx pipeline.Tx) error { return tx.Note(s.ctx, "job_1", "ask", fmt.Sprint(n)) })
+		s.write(func(tx jobs.Tx) error { return tx.Note(s.ctx, "job_1", "ask", fmt.Sprint(n)) })
 	}
-	s.write(func(tx pipeline.Tx) error { return tx.Note(s.ctx, "job_2", "submit", strings.Repeat("é", 10_000)) })
+	s.write(func(tx jobs.Tx) error { return tx.Note(s.ctx, "job_2", "submit", strings.Repeat("é", 10_000)) })
 	notes, err := s.st.JobNotes(s.ctx, "job_1")
 	s.must(err)
 	s.equal("kept", len(notes), 100)
@@ -150,16 +150,16 @@ func testNotes(s *suite) {
 // testAsks: jobs that are due are handed out once, the oldest first; an ended one is not.
 func testAsks(s *suite) {
 	past := time.Now().Add(-time.Hour).Truncate(time.Microsecond)
-	s.write(func(tx pipeline.Tx) error {
+	s.write(func(tx jobs.Tx) error {
 		for n, after := range []time.Duration{3, 1, 2, 100} {
-			j := &pipeline.Job{ID: fmt.Sprintf("job_%d", n), Provider: "fal", NextAskAt: past.Add(after * time.Minute)}
+			j := &jobs.Job{ID: fmt.Sprintf("job_%d", n), Provider: "fal", NextAskAt: past.Add(after * time.Minute)}
 			s.must(tx.InsertJob(s.ctx, j))
 		}
-		s.must(tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_never", Provider: "fal"}))
-		return tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_else", Provider: "other", NextAskAt: past})
+		s.must(tx.InsertJob(s.ctx, &jobs.Job{ID: "job_never", Provider: "fal"}))
+		return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_else", Provider: "other", NextAskAt: past})
 	})
 	due := func(limit int) (ids string) {
-		s.write(func(tx pipeline.Tx) error {
+		s.write(func(tx jobs.Tx) error {
 			js, err := tx.DueAsks(s.ctx, "fal", limit, time.Now().Add(time.Hour))
 			ids = ""
 			for _, j := range js {
@@ -170,7 +170,7 @@ func testAsks(s *suite) {
 		return ids
 	}
 	next := func() (at time.Time) {
-		s.write(func(tx pipeline.Tx) (err error) {
+		s.write(func(tx jobs.Tx) (err error) {
 			at, err = tx.NextAsk(s.ctx, "fal")
 			return err
 		})
@@ -178,10 +178,10 @@ func testAsks(s *suite) {
 	}
 	s.equal("next", next().Equal(past.Add(time.Minute)), true)
 	s.equal("two", due(2), "job_1 job_2 ")
-	s.write(func(tx pipeline.Tx) error {
+	s.write(func(tx jobs.Tx) error {
 		j, err := tx.Job(s.ctx, "job_0")
 		s.must(err)
-		j.Status, j.SettledAt = pipeline.JobCompleted, tx.Now()
+		j.Status, j.SettledAt = jobs.JobCompleted, tx.Now()
 		return tx.SaveJob(s.ctx, j)
 	})
 	s.equal("none of those that ended, are taken or not due", due(10), "")
@@ -194,9 +194,9 @@ func testAsks(s *suite) {
 func testSettings(s *suite) {
 	for _, value := range []string{"", "one", "two"} {
 		if value != "" {
-			s.write(func(tx pipeline.Tx) error { return tx.SetSetting(s.ctx, "name", value) })
+			s.write(func(tx jobs.Tx) error { return tx.SetSetting(s.ctx, "name", value) })
 		}
-		s.write(func(tx pipeline.Tx) error {
+		s.write(func(tx jobs.Tx) error {
 			got, err := tx.Setting(s.ctx, "name")
 			s.equal("setting", got, value)
 			return err
@@ -205,20 +205,20 @@ func testSettings(s *suite) {
 }
 
 func testWaits(s *suite) {
-	first := pipeline.Wait{Provider: "fal", Model: "a", N: 1, Mean: -0.5, Deviation: 0.25}
-	second := pipeline.Wait{Provider: "fal", Model: "", N: 1 << 40, Mean: 1e-9, Deviation: 3}
-	for _, w := range []pipeline.Wait{{Provider: "fal", Model: "a", N: 7}, second, first} {
-		s.write(func(tx pipeline.Tx) error { return tx.SaveWait(s.ctx, w) })
+	first := jobs.Wait{Provider: "fal", Model: "a", N: 1, Mean: -0.5, Deviation: 0.25}
+	second := jobs.Wait{Provider: "fal", Model: "", N: 1 << 40, Mean: 1e-9, Deviation: 3}
+	for _, w := range []jobs.Wait{{Provider: "fal", Model: "a", N: 7}, second, first} {
+		s.write(func(tx jobs.Tx) error { return tx.SaveWait(s.ctx, w) })
 	}
-	s.write(func(tx pipeline.Tx) error {
+	s.write(func(tx jobs.Tx) error {
 		got, err := tx.Wait(s.ctx, "fal", "a")
 		s.must(err)
 		s.equal("kept", got, first)
 		got, err = tx.Wait(s.ctx, "other", "a")
-		s.equal("not known", got, pipeline.Wait{Provider: "other", Model: "a"})
+		s.equal("not known", got, jobs.Wait{Provider: "other", Model: "a"})
 		return err
 	})
 	all, err := s.st.Waits(s.ctx)
 	s.must(err)
-	s.equal("all", fmt.Sprint(all), fmt.Sprint([]pipeline.Wait{first, second}))
+	s.equal("all", fmt.Sprint(all), fmt.Sprint([]jobs.Wait{first, second}))
 }

@@ -7,7 +7,7 @@ import (
 
 	"gaff"
 	"gaff/internal/sqlstore"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 func testRetention(s *suite) {
@@ -36,11 +36,11 @@ func testRetention(s *suite) {
 	s.accept(first)
 	empty := s.accept(s.event(aged(501), func(ev *gaff.Event) { ev.Request.Body, ev.Data = []byte{}, json.RawMessage(`{}`) }))
 	fresh := s.take()
-	s.must(s.st.Apply(s.ctx, fresh.Lease, func(tx pipeline.Tx) error {
-		if err := tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_1", Provider: "p", CreatedAt: old}); err != nil {
+	s.must(s.st.Apply(s.ctx, fresh.Lease, func(tx jobs.Tx) error {
+		if err := tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "p", CreatedAt: old}); err != nil {
 			return err
 		}
-		_, err := tx.AddMedia(s.ctx, &pipeline.Media{JobID: "job_1", Position: "0", CreatedAt: old})
+		_, err := tx.AddMedia(s.ctx, &jobs.Media{JobID: "job_1", Position: "0", CreatedAt: old})
 		return err
 	}))
 	for i := range 5 {
@@ -116,7 +116,7 @@ func testRetention(s *suite) {
 	if _, err := s.st.Job(s.ctx, "job_1"); err != nil {
 		s.Error(err)
 	}
-	media, err := s.st.Media(s.ctx, pipeline.MediaFilter{})
+	media, err := s.st.Media(s.ctx, jobs.MediaFilter{})
 	s.must(err)
 	if len(media.Items) != 1 {
 		s.Errorf("%d media stay", len(media.Items))

@@ -24,16 +24,16 @@ import (
 	"gaff/internal/access"
 	"gaff/internal/sqlstore"
 	"gaff/internal/stats"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Store is what a store offers to the rest of gaff.
 type Store interface {
 	gaff.Store
-	pipeline.Store
+	jobs.Store
 	PipelineReader
 	Forget(ctx context.Context, r sqlstore.Retention) (sqlstore.Forgotten, error)
-	pipeline.RunReader
+	jobs.RunReader
 	gaff.Records
 	gaff.Follower
 	LaneCounts(ctx context.Context, lane string) (gaff.LaneCounts, error)
@@ -44,8 +44,8 @@ type Store interface {
 	DamagedBodies() int64
 }
 
-// PipelineReader is a pipeline.Reader.
-type PipelineReader = pipeline.Reader
+// PipelineReader is a jobs.Reader.
+type PipelineReader = jobs.Reader
 
 // MaxRejections is the bound that the opened stores must be given.
 const MaxRejections = 100
@@ -440,12 +440,12 @@ func testHostileText(s *suite) {
 		s.must(s.st.Reject(s.ctx, rj))
 	}
 	w := s.take()
-	s.must(s.st.Apply(s.ctx, w.Lease, func(tx pipeline.Tx) error {
-		j := &pipeline.Job{ID: "job\x00\xff", Provider: "p\x00", RequestID: "\xff", Error: "\x00", Result: json.RawMessage(`"\u0000 \ud800"`)}
+	s.must(s.st.Apply(s.ctx, w.Lease, func(tx jobs.Tx) error {
+		j := &jobs.Job{ID: "job\x00\xff", Provider: "p\x00", RequestID: "\xff", Error: "\x00", Result: json.RawMessage(`"\u0000 \ud800"`)}
 		if err := tx.InsertJob(s.ctx, j); err != nil {
 			return err
 		}
-		_, err := tx.AddMedia(s.ctx, &pipeline.Media{JobID: j.ID, Position: "\x00", URL: "\xff", Metadata: json.RawMessage(`{"a":"\u0000"}`)})
+		_, err := tx.AddMedia(s.ctx, &jobs.Media{JobID: j.ID, Position: "\x00", URL: "\xff", Metadata: json.RawMessage(`{"a":"\u0000"}`)})
 		return err
 	}))
 }
@@ -536,8 +536,8 @@ func testLanes(s *suite) {
 
 func testWrite(s *suite) {
 	emitted := s.event(func(ev *gaff.Event) { ev.Source, ev.Request = gaff.InnerSource, nil })
-	s.must(s.st.Write(s.ctx, func(tx pipeline.Tx) error {
-		if err := tx.InsertJob(s.ctx, &pipeline.Job{ID: "job-1", Provider: "fal"}); err != nil {
+	s.must(s.st.Write(s.ctx, func(tx jobs.Tx) error {
+		if err := tx.InsertJob(s.ctx, &jobs.Job{ID: "job-1", Provider: "fal"}); err != nil {
 			return err
 		}
 		return tx.Emit(s.ctx, emitted, to("h"))
@@ -549,8 +549,8 @@ func testWrite(s *suite) {
 		s.Errorf("claimed %+v", work)
 	}
 	failure := errors.New("no")
-	s.wants("an error of the function", s.st.Write(s.ctx, func(tx pipeline.Tx) error {
-		if err := tx.InsertJob(s.ctx, &pipeline.Job{ID: "job-2", Provider: "fal"}); err != nil {
+	s.wants("an error of the function", s.st.Write(s.ctx, func(tx jobs.Tx) error {
+		if err := tx.InsertJob(s.ctx, &jobs.Job{ID: "job-2", Provider: "fal"}); err != nil {
 			return err
 		}
 		return failure
@@ -635,11 +635,11 @@ func testOutcome(s *suite) {
 func testApply(s *suite) {
 	w := s.take()
 	broken := errors.New("broken")
-	write := func(tx pipeline.Tx) error {
-		if err := tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_1", Provider: "p", RequestID: "r"}); err != nil {
+	write := func(tx jobs.Tx) error {
+		if err := tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "p", RequestID: "r"}); err != nil {
 			return err
 		}
-		if added, err := tx.AddMedia(s.ctx, &pipeline.Media{JobID: "job_1", Position: "p:/0", URL: "u"}); err != nil || !added {
+		if added, err := tx.AddMedia(s.ctx, &jobs.Media{JobID: "job_1", Position: "p:/0", URL: "u"}); err != nil || !added {
 			return fmt.Errorf("media: %v, %w", added, err)
 		}
 		return tx.Emit(s.ctx, &gaff.Event{Source: gaff.InnerSource, Type: "t", Data: json.RawMessage(`{}`)}, nil)
@@ -649,7 +649,7 @@ func testApply(s *suite) {
 		if _, err := s.st.Job(s.ctx, "job_1"); !errors.Is(err, gaff.ErrNotFound) {
 			s.Errorf("%s: a job is there: %v", when, err)
 		}
-		media, err := s.st.Media(s.ctx, pipeline.MediaFilter{})
+		media, err := s.st.Media(s.ctx, jobs.MediaFilter{})
 		s.must(err)
 		inner, err := s.st.Events(s.ctx, gaff.EventFilter{Source: gaff.InnerSource})
 		s.must(err)
@@ -660,12 +660,12 @@ func testApply(s *suite) {
 			s.Errorf("%s: the delivery is %s", when, d.Deliveries[0].State)
 		}
 	}
-	s.wants("an error after writing", s.st.Apply(s.ctx, w.Lease, func(tx pipeline.Tx) error {
+	s.wants("an error after writing", s.st.Apply(s.ctx, w.Lease, func(tx jobs.Tx) error {
 		s.must(write(tx))
 		return broken
 	}), broken)
 	nothing("after an error")
-	if err := s.st.Apply(s.ctx, w.Lease, func(tx pipeline.Tx) error {
+	if err := s.st.Apply(s.ctx, w.Lease, func(tx jobs.Tx) error {
 		s.must(write(tx))
 		panic("at the disco")
 	}); err == nil || !strings.Contains(err.Error(), "at the disco") {
@@ -680,11 +680,11 @@ func testApply(s *suite) {
 		w = got[0]
 	}
 	s.must(s.st.Apply(s.ctx, w.Lease, write))
-	s.wants("twice", s.st.Apply(s.ctx, w.Lease, func(pipeline.Tx) error { return nil }), gaff.ErrLeaseLost)
+	s.wants("twice", s.st.Apply(s.ctx, w.Lease, func(jobs.Tx) error { return nil }), gaff.ErrLeaseLost)
 	if d := s.detail(w.Event.ID); d.Status != gaff.StatusSuccess || len(d.Attempts) != 1 || d.Deliveries[0].Attempts != 1 {
 		s.Errorf("log %+v", d)
 	}
-	media, err := s.st.Media(s.ctx, pipeline.MediaFilter{JobID: "job_1"})
+	media, err := s.st.Media(s.ctx, jobs.MediaFilter{JobID: "job_1"})
 	s.must(err)
 	if len(media.Items) != 1 || media.Items[0].ID == "" || media.Items[0].CreatedAt.IsZero() {
 		s.Errorf("media %+v", media.Items)
@@ -698,8 +698,8 @@ func testBadNeighbour(s *suite) {
 	for i := range 60 {
 		w := s.take()
 		wg.Go(func() {
-			err := s.st.Apply(context.WithoutCancel(s.ctx), w.Lease, func(tx pipeline.Tx) error {
-				if err := tx.InsertJob(s.ctx, &pipeline.Job{ID: fmt.Sprint("job_", i), Provider: "p", RequestID: fmt.Sprint(i)}); err != nil {
+			err := s.st.Apply(context.WithoutCancel(s.ctx), w.Lease, func(tx jobs.Tx) error {
+				if err := tx.InsertJob(s.ctx, &jobs.Job{ID: fmt.Sprint("job_", i), Provider: "p", RequestID: fmt.Sprint(i)}); err != nil {
 					return err
 				}
 				if i%7 == 3 {
@@ -713,7 +713,7 @@ func testBadNeighbour(s *suite) {
 		})
 	}
 	wg.Wait()
-	page, err := s.st.Jobs(s.ctx, pipeline.JobFilter{Cursor: gaff.Cursor{Limit: 500}})
+	page, err := s.st.Jobs(s.ctx, jobs.JobFilter{Cursor: gaff.Cursor{Limit: 500}})
 	s.must(err)
 	if len(page.Items) != 60-9 {
 		s.Errorf("%d jobs, want 51", len(page.Items))
@@ -723,38 +723,38 @@ func testBadNeighbour(s *suite) {
 // Operations that are written together see one another's work on a job, whether they said
 // beforehand that they would read it or not: none is lost, and no file is added twice.
 func testSharedJobs(s *suite) {
-	const jobs, each, places = 8, 9, 3
+	const jobCount, each, places = 8, 9, 3
 	var wg sync.WaitGroup
 	var added atomic.Int64
-	for i := range jobs * each {
+	for i := range jobCount * each {
 		w := s.take()
 		wg.Go(func() {
-			id, request := fmt.Sprint("job_", i%jobs), fmt.Sprint("r-", i%jobs)
+			id, request := fmt.Sprint("job_", i%jobCount), fmt.Sprint("r-", i%jobCount)
 			ctx := context.WithoutCancel(s.ctx)
-			switch i / jobs % 3 {
+			switch i / jobCount % 3 {
 			case 0:
-				ctx = pipeline.ReadsJob(ctx, pipeline.JobRef{ID: id})
+				ctx = jobs.ReadsJob(ctx, jobs.JobRef{ID: id})
 			case 1:
-				ctx = pipeline.ReadsJob(ctx, pipeline.JobRef{Provider: "p", RequestID: request})
+				ctx = jobs.ReadsJob(ctx, jobs.JobRef{Provider: "p", RequestID: request})
 			}
 			isNew := false
-			write := func(tx pipeline.Tx) error {
+			write := func(tx jobs.Tx) error {
 				j, err := tx.Job(ctx, id)
-				if i/jobs%3 == 1 {
+				if i/jobCount%3 == 1 {
 					j, err = tx.JobByRequest(ctx, "p", request)
 				}
 				switch {
 				case errors.Is(err, gaff.ErrNotFound):
-					err = tx.InsertJob(ctx, &pipeline.Job{ID: id, Provider: "p", RequestID: request})
+					err = tx.InsertJob(ctx, &jobs.Job{ID: id, Provider: "p", RequestID: request})
 				case err == nil:
-					j.Status = pipeline.JobProcessing
+					j.Status = jobs.JobProcessing
 					j.Asks++
 					err = tx.SaveJob(ctx, j)
 				}
 				if err != nil {
 					return err
 				}
-				isNew, err = tx.AddMedia(ctx, &pipeline.Media{JobID: id, Position: fmt.Sprint(i / jobs % places)})
+				isNew, err = tx.AddMedia(ctx, &jobs.Media{JobID: id, Position: fmt.Sprint(i / jobCount % places)})
 				return err
 			}
 			err := s.st.Apply(ctx, w.Lease, write)
@@ -769,22 +769,22 @@ func testSharedJobs(s *suite) {
 		})
 	}
 	wg.Wait()
-	for n := range jobs {
+	for n := range jobCount {
 		j, err := s.st.Job(s.ctx, fmt.Sprint("job_", n))
 		s.must(err)
-		if j.Asks != each-1 || j.Status != pipeline.JobProcessing || j.RequestID != fmt.Sprint("r-", n) {
+		if j.Asks != each-1 || j.Status != jobs.JobProcessing || j.RequestID != fmt.Sprint("r-", n) {
 			s.Errorf("%s: %d of %d changes are there, %s, request %q", j.ID, j.Asks, each-1, j.Status, j.RequestID)
 		}
 	}
-	media, err := s.st.Media(s.ctx, pipeline.MediaFilter{Cursor: gaff.Cursor{Limit: 500}})
+	media, err := s.st.Media(s.ctx, jobs.MediaFilter{Cursor: gaff.Cursor{Limit: 500}})
 	s.must(err)
-	if len(media.Items) != jobs*places || added.Load() != jobs*places {
-		s.Errorf("%d files, %d told to be new, want %d", len(media.Items), added.Load(), jobs*places)
+	if len(media.Items) != jobCount*places || added.Load() != jobCount*places {
+		s.Errorf("%d files, %d told to be new, want %d", len(media.Items), added.Load(), jobCount*places)
 	}
 }
 
 // apply runs fn as the effects of a new event.
-func (s *suite) apply(fn func(tx pipeline.Tx) error) error {
+func (s *suite) apply(fn func(tx jobs.Tx) error) error {
 	s.Helper()
 	w := s.take()
 	err := s.st.Apply(s.ctx, w.Lease, fn)
@@ -795,18 +795,18 @@ func (s *suite) apply(fn func(tx pipeline.Tx) error) error {
 }
 
 func testJobs(s *suite) {
-	j := pipeline.Job{
+	j := jobs.Job{
 		ID: "job_1", Provider: "fal", Model: "m", Kind: "image", ProjectID: "p", UserID: "u", RequestID: "r1",
-		Status: pipeline.JobProcessing, Metadata: json.RawMessage(`{"a":17454220438242315174}`), CreatedAt: s.now, SubmittedAt: s.now,
+		Status: jobs.JobProcessing, Metadata: json.RawMessage(`{"a":17454220438242315174}`), CreatedAt: s.now, SubmittedAt: s.now,
 	}
-	s.must(s.apply(func(tx pipeline.Tx) error { k := j; return tx.InsertJob(s.ctx, &k) }))
-	s.wants("another job of the request", s.apply(func(tx pipeline.Tx) error {
-		return tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_2", Provider: "fal", RequestID: "r1"})
+	s.must(s.apply(func(tx jobs.Tx) error { k := j; return tx.InsertJob(s.ctx, &k) }))
+	s.wants("another job of the request", s.apply(func(tx jobs.Tx) error {
+		return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_2", Provider: "fal", RequestID: "r1"})
 	}), gaff.ErrConflict)
-	s.must(s.apply(func(tx pipeline.Tx) error {
-		return tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_3", Provider: "other", RequestID: "r1"})
+	s.must(s.apply(func(tx jobs.Tx) error {
+		return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_3", Provider: "other", RequestID: "r1"})
 	}))
-	s.must(s.apply(func(tx pipeline.Tx) error {
+	s.must(s.apply(func(tx jobs.Tx) error {
 		byID, err := tx.Job(s.ctx, "job_1")
 		if err != nil {
 			return err
@@ -825,18 +825,18 @@ func testJobs(s *suite) {
 		if _, err := tx.JobByRequest(s.ctx, "fal", ""); !errors.Is(err, gaff.ErrNotFound) {
 			s.Errorf("no request: %v", err)
 		}
-		byID.Status, byID.Result, byID.SettledBy, byID.SettledAt = pipeline.JobCompleted, json.RawMessage(`{"ok":1}`), "webhook", s.now
+		byID.Status, byID.Result, byID.SettledBy, byID.SettledAt = jobs.JobCompleted, json.RawMessage(`{"ok":1}`), "webhook", s.now
 		return tx.SaveJob(s.ctx, byID)
 	}))
-	for _, status := range []pipeline.JobStatus{pipeline.JobQueued, pipeline.JobProcessing, pipeline.JobFailed, pipeline.JobCancelled} {
-		s.wants("back to "+status.String(), s.apply(func(tx pipeline.Tx) error {
+	for _, status := range []jobs.JobStatus{jobs.JobQueued, jobs.JobProcessing, jobs.JobFailed, jobs.JobCancelled} {
+		s.wants("back to "+status.String(), s.apply(func(tx jobs.Tx) error {
 			j, err := tx.Job(s.ctx, "job_1")
 			s.must(err)
 			j.Status = status
 			return tx.SaveJob(s.ctx, j)
 		}), gaff.ErrConflict)
 	}
-	s.must(s.apply(func(tx pipeline.Tx) error { // the same status again changes the rest
+	s.must(s.apply(func(tx jobs.Tx) error { // the same status again changes the rest
 		j, err := tx.Job(s.ctx, "job_1")
 		s.must(err)
 		j.Model = "m2"
@@ -844,13 +844,13 @@ func testJobs(s *suite) {
 	}))
 	got, err := s.st.Job(s.ctx, "job_1")
 	s.must(err)
-	if got.Status != pipeline.JobCompleted || got.Model != "m2" || string(got.Result) != `{"ok":1}` || !got.SettledAt.Equal(s.now) {
+	if got.Status != jobs.JobCompleted || got.Model != "m2" || string(got.Result) != `{"ok":1}` || !got.SettledAt.Equal(s.now) {
 		s.Errorf("job %+v", got)
 	}
-	m := pipeline.Media{JobID: "job_1", ProjectID: "p", Position: "fal:/images/0", URL: "u", MediaType: pipeline.MediaImage,
+	m := jobs.Media{JobID: "job_1", ProjectID: "p", Position: "fal:/images/0", URL: "u", MediaType: jobs.MediaImage,
 		ContentType: "image/png", Size: 7, SHA256: "00", Metadata: json.RawMessage(`{"w":1}`)}
 	for i, want := range []bool{true, false} {
-		s.must(s.apply(func(tx pipeline.Tx) error {
+		s.must(s.apply(func(tx jobs.Tx) error {
 			k := m
 			added, err := tx.AddMedia(s.ctx, &k)
 			if added != want {
@@ -859,7 +859,7 @@ func testJobs(s *suite) {
 			return err
 		}))
 	}
-	page, err := s.st.Media(s.ctx, pipeline.MediaFilter{})
+	page, err := s.st.Media(s.ctx, jobs.MediaFilter{})
 	s.must(err)
 	byID, err := s.st.MediaByID(s.ctx, page.Items[0].ID)
 	s.must(err)
@@ -867,14 +867,14 @@ func testJobs(s *suite) {
 	s.equal("media", *byID, m)
 
 	// What becomes known of the file later.
-	s.must(s.st.Write(s.ctx, func(tx pipeline.Tx) error {
+	s.must(s.st.Write(s.ctx, func(tx jobs.Tx) error {
 		k, err := tx.Media(s.ctx, m.ID)
 		if err != nil {
 			return err
 		}
 		s.equal("media in a transaction", *k, m)
-		k.Storage, k.StorageError, k.StoredKey, k.ThumbnailKey, k.StoredAt = pipeline.StorageStored, "e", "k", "t", s.now
-		k.Size, k.SHA256, k.ContentType, k.MediaType, k.Metadata = 8, "01", "image/webp", pipeline.MediaFile, json.RawMessage(`{"w":2}`)
+		k.Storage, k.StorageError, k.StoredKey, k.ThumbnailKey, k.StoredAt = jobs.StorageStored, "e", "k", "t", s.now
+		k.Size, k.SHA256, k.ContentType, k.MediaType, k.Metadata = 8, "01", "image/webp", jobs.MediaFile, json.RawMessage(`{"w":2}`)
 		m = *k
 		m.URL, k.URL = k.URL, "cannot change"
 		return tx.SaveMedia(s.ctx, k)
@@ -882,8 +882,8 @@ func testJobs(s *suite) {
 	byID, err = s.st.MediaByID(s.ctx, m.ID)
 	s.must(err)
 	s.equal("saved media", *byID, m)
-	stored, gone := pipeline.StorageStored, pipeline.StorageGone
-	for _, f := range []pipeline.MediaFilter{{Storage: &stored}, {Storage: &gone}} {
+	stored, gone := jobs.StorageStored, jobs.StorageGone
+	for _, f := range []jobs.MediaFilter{{Storage: &stored}, {Storage: &gone}} {
 		page, err := s.st.Media(s.ctx, f)
 		s.must(err)
 		if want := map[bool]int{true: 1}[f.Storage == &stored]; len(page.Items) != want {
@@ -891,8 +891,8 @@ func testJobs(s *suite) {
 		}
 	}
 	for what, err := range map[string]error{
-		"load": s.st.Write(s.ctx, func(tx pipeline.Tx) error { _, err := tx.Media(s.ctx, "med_none"); return err }),
-		"save": s.st.Write(s.ctx, func(tx pipeline.Tx) error { return tx.SaveMedia(s.ctx, &pipeline.Media{ID: "med_none"}) }),
+		"load": s.st.Write(s.ctx, func(tx jobs.Tx) error { _, err := tx.Media(s.ctx, "med_none"); return err }),
+		"save": s.st.Write(s.ctx, func(tx jobs.Tx) error { return tx.SaveMedia(s.ctx, &jobs.Media{ID: "med_none"}) }),
 	} {
 		s.wants(what+" media that is not there", err, gaff.ErrNotFound)
 	}
@@ -900,7 +900,7 @@ func testJobs(s *suite) {
 
 func testEmit(s *suite) {
 	parent := s.take()
-	s.must(s.st.Apply(s.ctx, parent.Lease, func(tx pipeline.Tx) error {
+	s.must(s.st.Apply(s.ctx, parent.Lease, func(tx jobs.Tx) error {
 		for range 2 {
 			err := tx.Emit(s.ctx, &gaff.Event{Source: gaff.InnerSource, Type: "job.completed", DedupeKey: "once", Data: json.RawMessage(`{"j":1}`),
 				ParentID: parent.Event.ID, Hop: 1}, to("next"))
@@ -922,7 +922,7 @@ func testEmit(s *suite) {
 	if d := s.detail(parent.Event.ID); len(d.Children) != 1 || d.Children[0] != work[0].Event.ID {
 		s.Errorf("children %v", d.Children)
 	}
-	if err := s.apply(func(tx pipeline.Tx) error {
+	if err := s.apply(func(tx jobs.Tx) error {
 		return tx.Emit(s.ctx, &gaff.Event{Source: gaff.InnerSource, Type: "t", Data: json.RawMessage(`{}`), Hop: gaff.MaxHops + 1}, nil)
 	}); err == nil || !strings.Contains(err.Error(), "loop") {
 		s.Errorf("an endless chain: %v", err)
@@ -1105,8 +1105,8 @@ func testEventLists(s *suite) {
 	s.equal("text in an error", ids(gaff.EventFilter{Query: "fault_10"}), want(func(i int, _ kept) bool { return i == 10 }))
 	s.equal("text that is no pattern", ids(gaff.EventFilter{Query: "fault%"}), []string{})
 	s.equal("text in a body", ids(gaff.EventFilter{Query: `"n":7,`}), want(func(i int, _ kept) bool { return i == 6 }))
-	s.write(func(tx pipeline.Tx) error {
-		return tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_found", Provider: "a", RequestID: "wh-5"})
+	s.write(func(tx jobs.Tx) error {
+		return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_found", Provider: "a", RequestID: "wh-5"})
 	})
 	for _, id := range []string{"wh-5", "job_found", all[len(all)-5].id} {
 		page, err := s.st.Events(s.ctx, gaff.EventFilter{Query: id})
@@ -1238,25 +1238,25 @@ func testDeliveryLists(s *suite) {
 }
 
 func testResultLists(s *suite) {
-	var jobs, media []string
+	var wantJobs, media []string
 	for i := range 9 {
-		s.must(s.apply(func(tx pipeline.Tx) error {
-			j := &pipeline.Job{ID: fmt.Sprint("job_", i), Provider: []string{"fal", "lf"}[i%2], ProjectID: []string{"", "p1", "p2"}[i%3],
-				UserID: "u", RequestID: fmt.Sprint("r", i), Status: pipeline.JobStatus(i % 5)}
-			jobs = append(jobs, j.ID)
+		s.must(s.apply(func(tx jobs.Tx) error {
+			j := &jobs.Job{ID: fmt.Sprint("job_", i), Provider: []string{"fal", "lf"}[i%2], ProjectID: []string{"", "p1", "p2"}[i%3],
+				UserID: "u", RequestID: fmt.Sprint("r", i), Status: jobs.JobStatus(i % 5)}
+			wantJobs = append(wantJobs, j.ID)
 			if err := tx.InsertJob(s.ctx, j); err != nil {
 				return err
 			}
-			m := &pipeline.Media{ID: fmt.Sprint("med_", i), JobID: j.ID, ProjectID: j.ProjectID, Position: "0", MediaType: pipeline.MediaVideo}
+			m := &jobs.Media{ID: fmt.Sprint("med_", i), JobID: j.ID, ProjectID: j.ProjectID, Position: "0", MediaType: jobs.MediaVideo}
 			media = append(media, m.ID)
 			_, err := tx.AddMedia(s.ctx, m)
 			return err
 		}))
 	}
-	slices.Reverse(jobs)
+	slices.Reverse(wantJobs)
 	slices.Reverse(media)
-	listJobs := func(f pipeline.JobFilter) (ids []string) {
-		for _, j := range pages(s, func(c gaff.Cursor) (gaff.Page[pipeline.Job], error) {
+	listJobs := func(f jobs.JobFilter) (ids []string) {
+		for _, j := range pages(s, func(c gaff.Cursor) (gaff.Page[jobs.Job], error) {
 			f.Cursor = c
 			return s.st.Jobs(s.ctx, f)
 		}) {
@@ -1264,8 +1264,8 @@ func testResultLists(s *suite) {
 		}
 		return ids
 	}
-	listMedia := func(f pipeline.MediaFilter) (ids []string) {
-		for _, m := range pages(s, func(c gaff.Cursor) (gaff.Page[pipeline.Media], error) {
+	listMedia := func(f jobs.MediaFilter) (ids []string) {
+		for _, m := range pages(s, func(c gaff.Cursor) (gaff.Page[jobs.Media], error) {
 			f.Cursor = c
 			return s.st.Media(s.ctx, f)
 		}) {
@@ -1273,27 +1273,27 @@ func testResultLists(s *suite) {
 		}
 		return ids
 	}
-	failed := pipeline.JobFailed
-	s.equal("jobs", listJobs(pipeline.JobFilter{}), jobs)
-	s.equal("of a provider", listJobs(pipeline.JobFilter{Provider: "lf"}), []string{"job_7", "job_5", "job_3", "job_1"})
-	s.equal("of a project", listJobs(pipeline.JobFilter{ProjectID: "p1", UserID: "u"}), []string{"job_7", "job_4", "job_1"})
-	s.equal("of a request", listJobs(pipeline.JobFilter{RequestID: "r6"}), []string{"job_6"})
-	s.equal("failed", listJobs(pipeline.JobFilter{Status: &failed}), []string{"job_8", "job_3"})
-	s.equal("of nobody", listJobs(pipeline.JobFilter{UserID: "v"}), []string{})
-	s.equal("media", listMedia(pipeline.MediaFilter{}), media)
-	s.equal("media of a project", listMedia(pipeline.MediaFilter{ProjectID: "p2", MediaType: pipeline.MediaVideo}), []string{"med_8", "med_5", "med_2"})
-	s.equal("media of a job", listMedia(pipeline.MediaFilter{JobID: "job_4"}), []string{"med_4"})
-	s.equal("images", listMedia(pipeline.MediaFilter{MediaType: pipeline.MediaImage}), []string{})
+	failed := jobs.JobFailed
+	s.equal("jobs", listJobs(jobs.JobFilter{}), wantJobs)
+	s.equal("of a provider", listJobs(jobs.JobFilter{Provider: "lf"}), []string{"job_7", "job_5", "job_3", "job_1"})
+	s.equal("of a project", listJobs(jobs.JobFilter{ProjectID: "p1", UserID: "u"}), []string{"job_7", "job_4", "job_1"})
+	s.equal("of a request", listJobs(jobs.JobFilter{RequestID: "r6"}), []string{"job_6"})
+	s.equal("failed", listJobs(jobs.JobFilter{Status: &failed}), []string{"job_8", "job_3"})
+	s.equal("of nobody", listJobs(jobs.JobFilter{UserID: "v"}), []string{})
+	s.equal("media", listMedia(jobs.MediaFilter{}), media)
+	s.equal("media of a project", listMedia(jobs.MediaFilter{ProjectID: "p2", MediaType: jobs.MediaVideo}), []string{"med_8", "med_5", "med_2"})
+	s.equal("media of a job", listMedia(jobs.MediaFilter{JobID: "job_4"}), []string{"med_4"})
+	s.equal("images", listMedia(jobs.MediaFilter{MediaType: jobs.MediaImage}), []string{})
 
-	for size, listed := range map[int]int{pipeline.MaxListed: pipeline.MaxListed, pipeline.MaxListed + 1: 0} {
+	for size, listed := range map[int]int{jobs.MaxListed: jobs.MaxListed, jobs.MaxListed + 1: 0} {
 		long := json.RawMessage(`"` + strings.Repeat("x", size-2) + `"`)
-		s.write(func(tx pipeline.Tx) error {
+		s.write(func(tx jobs.Tx) error {
 			j, err := tx.Job(s.ctx, "job_0")
 			s.must(err)
 			j.Result = long
 			return tx.SaveJob(s.ctx, j)
 		})
-		page, err := s.st.Jobs(s.ctx, pipeline.JobFilter{RequestID: "r0"})
+		page, err := s.st.Jobs(s.ctx, jobs.JobFilter{RequestID: "r0"})
 		s.must(err)
 		j, err := s.st.Job(s.ctx, "job_0")
 		s.must(err)
@@ -1483,11 +1483,11 @@ func testChanges(s *suite) {
 	case <-time.After(10 * time.Second):
 		s.Fatal("the change was not told")
 	}
-	s.must(s.st.Apply(s.ctx, w.Lease, func(tx pipeline.Tx) error {
-		if err := tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_1", Provider: "p", Status: pipeline.JobCompleted}); err != nil {
+	s.must(s.st.Apply(s.ctx, w.Lease, func(tx jobs.Tx) error {
+		if err := tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "p", Status: jobs.JobCompleted}); err != nil {
 			return err
 		}
-		_, err := tx.AddMedia(s.ctx, &pipeline.Media{ID: "med_1", JobID: "job_1", MediaType: pipeline.MediaImage})
+		_, err := tx.AddMedia(s.ctx, &jobs.Media{ID: "med_1", JobID: "job_1", MediaType: jobs.MediaImage})
 		return err
 	}))
 	want := []string{"event pending " + w.Event.ID, "job completed job_1", "media generated-image med_1", "event success " + w.Event.ID}
@@ -1665,7 +1665,7 @@ func testClosed(s *suite) {
 	_, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event()})
 	s.wants("accept", err, gaff.ErrStopped)
 	s.wants("finish", s.finish(w, gaff.StateSucceeded, ""), gaff.ErrStopped)
-	s.wants("apply", s.st.Apply(s.ctx, w.Lease, func(pipeline.Tx) error { return nil }), gaff.ErrStopped)
+	s.wants("apply", s.st.Apply(s.ctx, w.Lease, func(jobs.Tx) error { return nil }), gaff.ErrStopped)
 	s.wants("ready", s.st.Ready(s.ctx), gaff.ErrStopped)
 	if _, err := s.st.Events(s.ctx, gaff.EventFilter{}); err == nil {
 		s.Error("a closed store lists events")
@@ -1682,8 +1682,8 @@ func testReopen(s *suite) {
 		case 1:
 			s.must(s.finish(w, gaff.StateDead, "x"))
 		case 2:
-			s.must(s.st.Apply(s.ctx, w.Lease, func(tx pipeline.Tx) error {
-				return tx.InsertJob(s.ctx, &pipeline.Job{ID: "job_1", Provider: "p"})
+			s.must(s.st.Apply(s.ctx, w.Lease, func(tx jobs.Tx) error {
+				return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "p"})
 			}))
 		}
 		s.must(s.st.Release(s.ctx, []gaff.Lease{w.Lease}))

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"gaff/internal/eventually"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 var tile = regexp.MustCompile(`<dd><a href="([^"]+)">([\d,]+)</a></dd>`)
@@ -94,16 +94,16 @@ func TestProjectsAreCountedWhole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.browser(t)
-	err := w.store.Write(t.Context(), func(tx pipeline.Tx) error {
+	err := w.store.Write(t.Context(), func(tx jobs.Tx) error {
 		for i := range 700 {
-			project, status := "old", pipeline.JobCompleted
+			project, status := "old", jobs.JobCompleted
 			if i >= 100 {
 				project = "new"
 			}
 			if i%50 == 0 {
-				status = pipeline.JobFailed
+				status = jobs.JobFailed
 			}
-			if err := tx.InsertJob(t.Context(), &pipeline.Job{ID: fmt.Sprint("job_", i), Provider: "fal", ProjectID: project, Status: status}); err != nil {
+			if err := tx.InsertJob(t.Context(), &jobs.Job{ID: fmt.Sprint("job_", i), Provider: "fal", ProjectID: project, Status: status}); err != nil {
 				return err
 			}
 		}

@@ -16,7 +16,7 @@ import (
 	"gaff/internal/diff"
 	"gaff/internal/redact"
 	"gaff/internal/shell"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // eventFilter is the filters as they stand in the address.
@@ -209,8 +209,8 @@ type eventView struct {
 	Curl, Send string
 	Tries      []tries
 	Children   []child
-	Jobs       []pipeline.Job
-	Media      []pipeline.Media
+	Jobs       []jobs.Job
+	Media      []jobs.Media
 	// Held are the destinations, by handler, that hold back deliveries of this event.
 	Held map[string]destination
 	// MayRetry tells that a delivery has failed for good.
@@ -259,12 +259,12 @@ func (c *console) event(q *request) (templ.Component, error) {
 	if v.Held, err = c.holding(q, d.Deliveries); err != nil {
 		return nil, err
 	}
-	jobs := map[string]bool{}
+	seen := map[string]bool{}
 	addJob := func(id string) {
-		if id == "" || jobs[id] || len(v.Jobs) >= maxRelated {
+		if id == "" || seen[id] || len(v.Jobs) >= maxRelated {
 			return
 		}
-		jobs[id] = true
+		seen[id] = true
 		if j, err := c.o.Store.Job(q.Context(), id); err == nil {
 			v.Jobs = append(v.Jobs, *j)
 		}
@@ -284,13 +284,13 @@ func (c *console) event(q *request) (templ.Component, error) {
 	}
 	addJob(d.CorrelationID)
 	if d.CorrelationID != "" && len(v.Jobs) == 0 {
-		page, err := c.o.Store.Jobs(q.Context(), pipeline.JobFilter{Provider: d.Source, RequestID: d.CorrelationID, Cursor: gaff.Cursor{Limit: 5}})
+		page, err := c.o.Store.Jobs(q.Context(), jobs.JobFilter{Provider: d.Source, RequestID: d.CorrelationID, Cursor: gaff.Cursor{Limit: 5}})
 		if err == nil {
 			v.Jobs = append(v.Jobs, page.Items...)
 		}
 	}
 	for _, j := range v.Jobs {
-		page, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: maxRelated}})
+		page, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: maxRelated}})
 		if err == nil {
 			v.Media = append(v.Media, page.Items...)
 		}

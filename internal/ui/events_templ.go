@@ -10,7 +10,7 @@ import templruntime "github.com/a-h/templ/runtime"
 
 import (
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"strconv"
 	"strings"
 )
@@ -1883,7 +1883,7 @@ func side(kind, text string) templ.Component {
 	})
 }
 
-func jobChip(s pipeline.JobStatus) templ.Component {
+func jobChip(s jobs.JobStatus) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1905,17 +1905,17 @@ func jobChip(s pipeline.JobStatus) templ.Component {
 		}
 		ctx = templ.ClearChildren(ctx)
 		switch s {
-		case pipeline.JobCompleted:
+		case jobs.JobCompleted:
 			templ_7745c5c3_Err = chip("ok", "completed").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-		case pipeline.JobFailed:
+		case jobs.JobFailed:
 			templ_7745c5c3_Err = chip("bad", "failed").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-		case pipeline.JobCancelled:
+		case jobs.JobCancelled:
 			templ_7745c5c3_Err = chip("none", "cancelled").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

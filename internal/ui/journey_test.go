@@ -20,7 +20,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 func click(selector string) chromedp.Action[chromedp.Void] {
@@ -255,7 +255,7 @@ func (w *window) budget(path string) {
 
 func (w *world) anyMedia(t *testing.T) string {
 	t.Helper()
-	page, err := w.store.Media(t.Context(), pipeline.MediaFilter{})
+	page, err := w.store.Media(t.Context(), jobs.MediaFilter{})
 	if err != nil || len(page.Items) == 0 {
 		t.Fatalf("%v %v", page, err)
 	}

@@ -23,7 +23,7 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/sqlstore"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 )
 
@@ -150,8 +150,8 @@ func remember(t *testing.T, st *sqlstore.Store, rng *rand.Rand) {
 
 // keepFiles gives every media row a file that this host keeps.
 func (w *world) keepFiles() {
-	w.store.LinkMedia(func(m *pipeline.Media) string {
-		if m.MediaType == pipeline.MediaVideo {
+	w.store.LinkMedia(func(m *jobs.Media) string {
+		if m.MediaType == jobs.MediaVideo {
 			return "/files/" + m.ID + ".webm"
 		}
 		return "/files/" + m.ID + ".png"

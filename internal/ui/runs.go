@@ -15,7 +15,7 @@ import (
 	"github.com/a-h/templ"
 
 	"gaff/internal/access"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/workflow"
 )
 
@@ -23,13 +23,13 @@ import (
 type Workflows interface {
 	Workflows() []*workflow.Compiled
 	Workflow(name string) (*workflow.Compiled, error)
-	Version(ctx context.Context, run *pipeline.Run) (*workflow.Compiled, error)
+	Version(ctx context.Context, run *jobs.Run) (*workflow.Compiled, error)
 }
 
 type runsView struct {
 	Status, Workflow, Project string
 	Names                     []string
-	Runs                      []pipeline.Run
+	Runs                      []jobs.Run
 	Pager                     pagerView
 	Now                       time.Time
 }
@@ -51,9 +51,9 @@ func (c *console) runs(q *request) (templ.Component, error) {
 	v := runsView{
 		Status: q.query("status"), Workflow: q.query("workflow"), Project: q.query("projectId"), Names: c.workflowNames(), Now: q.now,
 	}
-	f := pipeline.RunFilter{Workflow: v.Workflow, ProjectID: v.Project, Cursor: q.cursor()}
+	f := jobs.RunFilter{Workflow: v.Workflow, ProjectID: v.Project, Cursor: q.cursor()}
 	if v.Status != "" {
-		status, ok := pipeline.ParseRunStatus(v.Status)
+		status, ok := jobs.ParseRunStatus(v.Status)
 		if !ok {
 			return nil, &problem{http.StatusBadRequest, "This cannot be shown", "The status " + visible(clip(v.Status, 40)) + " is none."}
 		}
@@ -72,8 +72,8 @@ func (c *console) runs(q *request) (templ.Component, error) {
 // runStep is a step of a run, or of a workflow that is not running.
 type runStep struct {
 	Name, Kind, About string
-	Row               pipeline.Step
-	Items             []pipeline.Step
+	Row               jobs.Step
+	Items             []jobs.Step
 	Needs             []string
 }
 
@@ -81,7 +81,7 @@ type runStep struct {
 func (s runStep) done() int {
 	n := 0
 	for _, item := range s.Items {
-		if item.Status == pipeline.StepCompleted {
+		if item.Status == jobs.StepCompleted {
 			n++
 		}
 	}
@@ -89,10 +89,10 @@ func (s runStep) done() int {
 }
 
 // begun tells that there is something to see.
-func (s runStep) begun() bool { return s.Row.Status != pipeline.StepPending }
+func (s runStep) begun() bool { return s.Row.Status != jobs.StepPending }
 
 // took is how long a step or item ran, or runs.
-func took(row pipeline.Step, now time.Time) string {
+func took(row jobs.Step, now time.Time) string {
 	switch {
 	case row.StartedAt.IsZero():
 		return ""
@@ -210,22 +210,22 @@ func graph(steps []runStep, now time.Time, path func(step string) templ.SafeURL)
 }
 
 // stepKind is the class of a status: a colour.
-func stepKind(s pipeline.StepStatus) string {
+func stepKind(s jobs.StepStatus) string {
 	switch s {
-	case pipeline.StepCompleted:
+	case jobs.StepCompleted:
 		return "ok"
-	case pipeline.StepFailed:
+	case jobs.StepFailed:
 		return "bad"
-	case pipeline.StepRetrying:
+	case jobs.StepRetrying:
 		return "warn"
-	case pipeline.StepQueued, pipeline.StepRunning, pipeline.StepWaiting:
+	case jobs.StepQueued, jobs.StepRunning, jobs.StepWaiting:
 		return "wait"
-	case pipeline.StepPending, pipeline.StepSkipped, pipeline.StepCancelled:
+	case jobs.StepPending, jobs.StepSkipped, jobs.StepCancelled:
 	}
 	return "none"
 }
 
-func runKind(s pipeline.RunStatus) string {
+func runKind(s jobs.RunStatus) string {
 	return [...]string{"wait", "ok", "bad", "none"}[min(max(int(s), 0), 3)]
 }
 
@@ -235,7 +235,7 @@ type wanted struct {
 	Item    int
 	Message string
 	DueAt   time.Time
-	Media   []pipeline.Media
+	Media   []jobs.Media
 }
 
 func (w wanted) title() string {
@@ -246,17 +246,17 @@ func (w wanted) title() string {
 }
 
 type runView struct {
-	pipeline.Run
+	jobs.Run
 	Steps  []runStep
 	Graph  graphView
 	Input  shown
 	Wanted []wanted
-	Media  []pipeline.Media
+	Media  []jobs.Media
 	Now    time.Time
 	May    bool
 }
 
-func (c *console) runSteps(ctx context.Context, r *pipeline.Run) ([]runStep, error) {
+func (c *console) runSteps(ctx context.Context, r *jobs.Run) ([]runStep, error) {
 	rows, err := c.o.Store.Steps(ctx, r.ID)
 	if err != nil {
 		return nil, err
@@ -278,7 +278,7 @@ func (c *console) runSteps(ctx context.Context, r *pipeline.Run) ([]runStep, err
 			index[row.Name] = i
 			steps = append(steps, runStep{Name: row.Name})
 		}
-		if row.Item == pipeline.WholeStep {
+		if row.Item == jobs.WholeStep {
 			steps[i].Row = row
 		} else {
 			steps[i].Items = append(steps[i].Items, row)
@@ -312,7 +312,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 	v.Graph = graph(v.Steps, q.now, func(step string) templ.SafeURL {
 		return templ.SafeURL("/runs/" + url.PathEscape(r.ID) + "/steps/" + url.PathEscape(step))
 	})
-	media := map[string][]pipeline.Media{}
+	media := map[string][]jobs.Media{}
 	for _, s := range v.Steps {
 		if s.Kind != "submit" || !s.begun() {
 			continue
@@ -335,7 +335,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 	}
 	v.Media = v.Media[:min(len(v.Media), shownMedia)]
 	for _, s := range v.Steps {
-		if s.Kind != "approve" || s.Row.Status != pipeline.StepWaiting {
+		if s.Kind != "approve" || s.Row.Status != jobs.StepWaiting {
 			continue
 		}
 		rows, err := c.o.Store.StepValues(q.Context(), r.ID, s.Name)
@@ -343,7 +343,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 			return nil, err
 		}
 		for _, row := range rows {
-			if row.Status != pipeline.StepWaiting || row.Item == pipeline.WholeStep && len(rows) > 1 {
+			if row.Status != jobs.StepWaiting || row.Item == jobs.WholeStep && len(rows) > 1 {
 				continue
 			}
 			var given struct{ Message string }
@@ -361,9 +361,9 @@ func (c *console) run(q *request) (templ.Component, error) {
 
 // itemValue is a step or item with what it was given and what came of it.
 type itemValue struct {
-	pipeline.Step
+	jobs.Step
 	Given, Came shown
-	Media       []pipeline.Media
+	Media       []jobs.Media
 }
 
 type stepView struct {
@@ -463,7 +463,7 @@ type workflowView struct {
 	Graph  graphView
 	Fields []field
 	Starts string
-	Runs   []pipeline.Run
+	Runs   []jobs.Run
 	Now    time.Time
 	May    bool
 }
@@ -499,7 +499,7 @@ func (c *console) workflow(q *request) (templ.Component, error) {
 		}
 		v.Fields = append(v.Fields, f)
 	}
-	page, err := c.o.Store.Runs(q.Context(), pipeline.RunFilter{Workflow: w.Name})
+	page, err := c.o.Store.Runs(q.Context(), jobs.RunFilter{Workflow: w.Name})
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/stats"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 type overviewView struct {
@@ -76,11 +76,11 @@ func (c *console) overview(q *request) (templ.Component, error) {
 		}
 		v.Pending += s.Pending
 	}
-	jobs, err := c.o.Store.JobCounts(q.Context(), "")
+	counts, err := c.o.Store.JobCounts(q.Context(), "")
 	if err != nil {
 		return nil, err
 	}
-	v.JobsFailed, v.JobsOpen = jobs[pipeline.JobFailed], jobs[pipeline.JobQueued]+jobs[pipeline.JobProcessing]
+	v.JobsFailed, v.JobsOpen = counts[jobs.JobFailed], counts[jobs.JobQueued]+counts[jobs.JobProcessing]
 	failed, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusError), Inner: true, Cursor: gaff.Cursor{Limit: 6}})
 	if err != nil {
 		return nil, err

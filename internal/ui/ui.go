@@ -37,15 +37,15 @@ import (
 	"gaff/internal/inproc"
 	"gaff/internal/redact"
 	"gaff/internal/stats"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Store is what the pages read.
 type Store interface {
 	gaff.Reader
-	pipeline.Reader
+	jobs.Reader
 	stats.Store
-	pipeline.RunReader
+	jobs.RunReader
 }
 
 // Options of the console. All but the last group are required.
@@ -63,7 +63,7 @@ type Options struct {
 
 	// Expected tells when an unfinished job should be done, zero where that is not known; nil:
 	// it never is.
-	Expected func(*pipeline.Job) (takes time.Duration, at time.Time)
+	Expected func(*jobs.Job) (takes time.Duration, at time.Time)
 	// Workflows tells of the workflows; nil: there are none.
 	Workflows Workflows
 	// Version is shown; empty means "dev".

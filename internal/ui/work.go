@@ -15,7 +15,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 type jobsView struct {
@@ -27,13 +27,13 @@ type jobsView struct {
 
 // jobRow is a job, and when it should be done; zero where that is not known, or over.
 type jobRow struct {
-	pipeline.Job
+	jobs.Job
 	Due time.Time
 }
 
-func (c *console) jobRows(jobs ...pipeline.Job) []jobRow {
-	rows := make([]jobRow, len(jobs))
-	for i, j := range jobs {
+func (c *console) jobRows(list ...jobs.Job) []jobRow {
+	rows := make([]jobRow, len(list))
+	for i, j := range list {
 		rows[i].Job = j
 		if c.o.Expected != nil {
 			_, rows[i].Due = c.o.Expected(&j)
@@ -47,9 +47,9 @@ func (v jobsView) filtered() bool { return v.Status+v.Provider+v.Project+v.User 
 func (c *console) jobs(q *request) (templ.Component, error) {
 	q.title, q.nav = "Jobs", "jobs"
 	v := jobsView{Status: q.query("status"), Provider: q.query("provider"), Project: q.query("projectId"), User: q.query("userId"), Now: q.now}
-	f := pipeline.JobFilter{Provider: v.Provider, ProjectID: v.Project, UserID: v.User, Cursor: q.cursor()}
+	f := jobs.JobFilter{Provider: v.Provider, ProjectID: v.Project, UserID: v.User, Cursor: q.cursor()}
 	if v.Status != "" {
-		status, ok := pipeline.ParseJobStatus(v.Status)
+		status, ok := jobs.ParseJobStatus(v.Status)
 		if !ok {
 			return nil, &problem{http.StatusBadRequest, "This cannot be shown", "The status " + visible(clip(v.Status, 40)) + " is none."}
 		}
@@ -69,7 +69,7 @@ type jobView struct {
 	jobRow
 	Now              time.Time
 	Result, Metadata shown
-	Media            []pipeline.Media
+	Media            []jobs.Media
 	Events           []gaff.Log
 	MayAct           bool
 }
@@ -84,7 +84,7 @@ func (c *console) job(q *request) (templ.Component, error) {
 	}
 	q.title, q.nav, q.live = "Job "+j.ID, "jobs", "job,media"
 	v := jobView{jobRow: c.jobRows(*j)[0], Now: q.now, MayAct: q.may(access.Operator), Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
-	media, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: 100}})
+	media, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (c *console) job(q *request) (templ.Component, error) {
 }
 
 // age is how long a job took, or takes so far.
-func age(j pipeline.Job, now time.Time) string {
+func age(j jobs.Job, now time.Time) string {
 	if j.SubmittedAt.IsZero() && !j.SettledAt.IsZero() && j.SettledAt.Sub(j.CreatedAt) < time.Second {
 		return "–" // the webhook was the first that was heard of it
 	}
@@ -116,18 +116,18 @@ func age(j pipeline.Job, now time.Time) string {
 
 type mediaView struct {
 	Project, Kind string
-	Media         []pipeline.Media
+	Media         []jobs.Media
 	Pager         pagerView
 }
 
-var mediaKinds = []string{pipeline.MediaImage, pipeline.MediaVideo, pipeline.MediaAudio, pipeline.MediaModel, pipeline.MediaFile}
+var mediaKinds = []string{jobs.MediaImage, jobs.MediaVideo, jobs.MediaAudio, jobs.MediaModel, jobs.MediaFile}
 
 func (c *console) media(q *request) (templ.Component, error) {
 	q.title, q.nav = "Media", "media"
 	v := mediaView{Project: q.query("projectId"), Kind: q.query("mediaType")}
 	cursor := q.cursor()
 	cursor.Limit = 48
-	page, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{ProjectID: v.Project, MediaType: v.Kind, Cursor: cursor})
+	page, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{ProjectID: v.Project, MediaType: v.Kind, Cursor: cursor})
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (c *console) media(q *request) (templ.Component, error) {
 }
 
 type mediaRowView struct {
-	pipeline.Media
+	jobs.Media
 	Meta shown
 	Now  time.Time
 }
@@ -154,7 +154,7 @@ func (c *console) mediaRow(q *request) (templ.Component, error) {
 
 // preview is the address from which the console may show a file: only what gaff keeps
 // itself, on this host. Nothing is fetched from anywhere else.
-func preview(m pipeline.Media) string {
+func preview(m jobs.Media) string {
 	if strings.HasPrefix(m.StoredURL, "/") && !strings.HasPrefix(m.StoredURL, "//") {
 		return m.StoredURL
 	}
@@ -168,7 +168,7 @@ func preview(m pipeline.Media) string {
 
 // thumbnail is the address of a small picture of an image, or of the image where there is
 // none.
-func thumbnail(m pipeline.Media) string {
+func thumbnail(m jobs.Media) string {
 	if m.ThumbnailKey != "" {
 		return "/api/v1/media/" + url.PathEscape(m.ID) + "/thumbnail"
 	}
@@ -176,23 +176,23 @@ func thumbnail(m pipeline.Media) string {
 }
 
 // previewKind is how a file can be shown: image, video, audio, or not at all.
-func previewKind(m pipeline.Media) string {
+func previewKind(m jobs.Media) string {
 	if preview(m) == "" {
 		return ""
 	}
 	switch m.MediaType {
-	case pipeline.MediaImage:
+	case jobs.MediaImage:
 		return "image"
-	case pipeline.MediaVideo:
+	case jobs.MediaVideo:
 		return "video"
-	case pipeline.MediaAudio:
+	case jobs.MediaAudio:
 		return "audio"
 	}
 	return ""
 }
 
 // outside is a file's address at the provider, if it can be opened in a browser.
-func outside(m pipeline.Media) string {
+func outside(m jobs.Media) string {
 	u, err := url.Parse(m.URL)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return ""
@@ -204,12 +204,12 @@ func mediaName(kind string) string { return strings.TrimPrefix(kind, "generated-
 
 func mediaIcon(kind string) string {
 	return cmp.Or(map[string]string{
-		pipeline.MediaImage: "image", pipeline.MediaVideo: "video", pipeline.MediaAudio: "audio", pipeline.MediaModel: "cube",
+		jobs.MediaImage: "image", jobs.MediaVideo: "video", jobs.MediaAudio: "audio", jobs.MediaModel: "cube",
 	}[kind], "file")
 }
 
 // shape says how large a picture is, or how long a film, in the words of its metadata.
-func shape(m pipeline.Media) string {
+func shape(m jobs.Media) string {
 	var meta struct {
 		Width, Height, Duration json.Number
 	}
@@ -234,7 +234,7 @@ type projectRow struct {
 	ID, Name                  string
 	Open, Failed, Done, Files int64
 	LastAt                    time.Time
-	Preview                   pipeline.Media
+	Preview                   jobs.Media
 	HasPreview                bool
 }
 
@@ -269,7 +269,7 @@ func (c *console) projects(q *request) (templ.Component, error) {
 	return projectsPage(v), nil
 }
 
-func (c *console) projectRow(ctx context.Context, p pipeline.Project) (projectRow, error) {
+func (c *console) projectRow(ctx context.Context, p jobs.Project) (projectRow, error) {
 	row := projectRow{ID: p.ID, Name: p.Name, LastAt: p.UpdatedAt}
 	counts, err := c.o.Store.JobCounts(ctx, p.ID)
 	if err != nil {
@@ -277,7 +277,7 @@ func (c *console) projectRow(ctx context.Context, p pipeline.Project) (projectRo
 	}
 	for status, n := range counts {
 		switch {
-		case status == pipeline.JobCompleted:
+		case status == jobs.JobCompleted:
 			row.Done += n
 		case status.Settled():
 			row.Failed += n
@@ -288,18 +288,18 @@ func (c *console) projectRow(ctx context.Context, p pipeline.Project) (projectRo
 	if row.Files, err = c.o.Store.MediaCount(ctx, p.ID); err != nil {
 		return row, err
 	}
-	jobs, err := c.o.Store.Jobs(ctx, pipeline.JobFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: 1}})
+	page, err := c.o.Store.Jobs(ctx, jobs.JobFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: 1}})
 	if err != nil {
 		return row, err
 	}
-	for _, j := range jobs.Items {
+	for _, j := range page.Items {
 		row.LastAt = j.UpdatedAt
 	}
-	media, err := c.o.Store.Media(ctx, pipeline.MediaFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: previewAmong}})
+	media, err := c.o.Store.Media(ctx, jobs.MediaFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: previewAmong}})
 	if err != nil {
 		return row, err
 	}
-	if i := slices.IndexFunc(media.Items, func(m pipeline.Media) bool { return previewKind(m) == "image" }); i >= 0 {
+	if i := slices.IndexFunc(media.Items, func(m jobs.Media) bool { return previewKind(m) == "image" }); i >= 0 {
 		row.Preview, row.HasPreview = media.Items[i], true
 	}
 	return row, nil
@@ -307,10 +307,10 @@ func (c *console) projectRow(ctx context.Context, p pipeline.Project) (projectRo
 
 type projectView struct {
 	ID    string
-	About pipeline.Project // zero for one that is only named by its work
-	Runs  []pipeline.Run
+	About jobs.Project // zero for one that is only named by its work
+	Runs  []jobs.Run
 	Jobs  []jobRow
-	Media []pipeline.Media
+	Media []jobs.Media
 	More  bool
 	Now   time.Time
 }
@@ -318,19 +318,19 @@ type projectView struct {
 func (c *console) project(q *request) (templ.Component, error) {
 	id := q.PathValue("id")
 	q.title, q.nav, q.live = "Project "+id, "projects", "job,media,run"
-	jobs, err := c.o.Store.Jobs(q.Context(), pipeline.JobFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	page, err := c.o.Store.Jobs(q.Context(), jobs.JobFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err
 	}
-	media, err := c.o.Store.Media(q.Context(), pipeline.MediaFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	media, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err
 	}
-	runs, err := c.o.Store.Runs(q.Context(), pipeline.RunFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 20}})
+	runs, err := c.o.Store.Runs(q.Context(), jobs.RunFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 20}})
 	if err != nil {
 		return nil, err
 	}
-	v := projectView{ID: id, Runs: runs.Items, Jobs: c.jobRows(jobs.Items...), Media: media.Items, More: jobs.Next != "" || media.Next != "", Now: q.now}
+	v := projectView{ID: id, Runs: runs.Items, Jobs: c.jobRows(page.Items...), Media: media.Items, More: page.Next != "" || media.Next != "", Now: q.now}
 	about, err := c.o.Store.Project(q.Context(), id)
 	switch {
 	case err == nil:

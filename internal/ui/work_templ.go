@@ -10,7 +10,7 @@ import templruntime "github.com/a-h/templ/runtime"
 
 import (
 	"cmp"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"time"
 )
 
@@ -988,7 +988,7 @@ func mediaPage(v mediaView) templ.Component {
 	})
 }
 
-func mediaGrid(media []pipeline.Media) templ.Component {
+func mediaGrid(media []jobs.Media) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1091,7 +1091,7 @@ func mediaGrid(media []pipeline.Media) templ.Component {
 
 // mediaFile shows a file, or what kind it is. In a gallery, images are small, and lead to
 // their page.
-func mediaFile(m pipeline.Media, gallery bool) templ.Component {
+func mediaFile(m jobs.Media, gallery bool) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

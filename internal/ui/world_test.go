@@ -19,17 +19,16 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/forward"
+	"gaff/destination"
 	"gaff/gafftest"
 	"gaff/internal/access"
 	"gaff/internal/api"
 	"gaff/internal/eventually"
-	"gaff/internal/forwarding"
 	"gaff/internal/pgtest"
 	"gaff/internal/server"
 	"gaff/internal/sqlstore"
 	"gaff/internal/ui"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/custom"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
@@ -67,7 +66,7 @@ steps:
 
 type noJobs struct{}
 
-func (noJobs) Enqueue(context.Context, pipeline.Tx, workflow.Submission) (string, error) {
+func (noJobs) Enqueue(context.Context, jobs.Tx, workflow.Submission) (string, error) {
 	return "", fmt.Errorf("%w: nobody paints here", gaff.ErrInvalid)
 }
 
@@ -153,8 +152,8 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	w.gw.AddSource(falSource)
 	w.gw.AddSource(lastFrame)
 	w.gw.AddSource(customSource)
-	effects := func(i pipeline.Interpreter) gaff.Handler {
-		return pipeline.NewHandler(pipeline.Options{Store: st, Router: w.gw, Interpreter: i})
+	effects := func(i jobs.Interpreter) gaff.Handler {
+		return jobs.NewHandler(jobs.Options{Store: st, Router: w.gw, Interpreter: i})
 	}
 	w.gw.Handle(fal.Name, "*", gaff.Named("effects/fal", effects(fal.Interpreter{})))
 	w.gw.Handle(lastframe.Name, "*", gaff.Named("effects/lastframe", effects(lastframe.Interpreter{})))
@@ -187,8 +186,8 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 		id, err := w.send(ctx, source, `{"type":"test","id":"sample"}`)
 		return api.SampleSent{Status: http.StatusOK, EventID: id}, err
 	}
-	fwd := forwarding.New(forwarding.Options{
-		Store: st, Gateway: w.gw, Log: log, Client: forward.NewClient([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}), Lookup: forward.NewLookup(st),
+	fwd := destination.NewManager(destination.ManagerOptions{
+		Store: st, Gateway: w.gw, Log: log, Client: destination.NewClient([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}), Lookup: destination.NewLookup(st),
 	})
 	if err := fwd.Load(t.Context()); err != nil {
 		t.Fatal(err)
@@ -205,7 +204,7 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	console := ui.New(ui.Options{
 		Store: st, Guard: w.guard, API: apiHandler, Sources: w.gw.Sources, Address: address, Log: log,
 		SampleTypes: func(string) []string { return []string{"test"} }, Workflows: w.engine,
-		Expected: func(j *pipeline.Job) (time.Duration, time.Time) {
+		Expected: func(j *jobs.Job) (time.Duration, time.Time) {
 			if j.Status.Settled() || j.UserID != "waits" {
 				return 0, time.Time{}
 			}

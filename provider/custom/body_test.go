@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/custom"
 	"gaff/verify"
 )
@@ -164,96 +164,96 @@ func TestJobsOfPresets(t *testing.T) {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		preset, body string
-		status       pipeline.JobStatus
+		status       jobs.JobStatus
 		id, job      string
 		files        []string // "position url type"
 		err, errType string
 		nothing      bool
 	}{
-		{preset: "replicate", body: `{"id":"p1","status":"starting","output":null}`, status: pipeline.JobProcessing, id: "p1"},
+		{preset: "replicate", body: `{"id":"p1","status":"starting","output":null}`, status: jobs.JobProcessing, id: "p1"},
 		{preset: "replicate", body: `{"id":"p1","status":"succeeded","input":{"image_url":"https://x.test/in.png"},"output":["https://replicate.delivery/a.png","https://replicate.delivery/b.webm"]}`,
-			status: pipeline.JobCompleted, id: "p1", files: []string{"it:/output/0 https://replicate.delivery/a.png generated-image", "it:/output/1 https://replicate.delivery/b.webm generated-video"}},
-		{preset: "replicate", body: `{"id":"p1","status":"succeeded","output":"https://replicate.delivery/a.mp3"}`, status: pipeline.JobCompleted, id: "p1",
+			status: jobs.JobCompleted, id: "p1", files: []string{"it:/output/0 https://replicate.delivery/a.png generated-image", "it:/output/1 https://replicate.delivery/b.webm generated-video"}},
+		{preset: "replicate", body: `{"id":"p1","status":"succeeded","output":"https://replicate.delivery/a.mp3"}`, status: jobs.JobCompleted, id: "p1",
 			files: []string{"it:/output https://replicate.delivery/a.mp3 generated-audio"}},
-		{preset: "replicate", body: `{"id":"p1","status":"failed","error":"out of memory"}`, status: pipeline.JobFailed, id: "p1", err: "out of memory"},
-		{preset: "replicate", body: `{"id":"p1","status":"canceled"}`, status: pipeline.JobCancelled, id: "p1"},
+		{preset: "replicate", body: `{"id":"p1","status":"failed","error":"out of memory"}`, status: jobs.JobFailed, id: "p1", err: "out of memory"},
+		{preset: "replicate", body: `{"id":"p1","status":"canceled"}`, status: jobs.JobCancelled, id: "p1"},
 		{preset: "replicate", body: `{"id":"p1","status":"news"}`, nothing: true},
-		{preset: "openai", body: `{"id":"evt_1","type":"response.completed","data":{"id":"resp_1"}}`, status: pipeline.JobCompleted, id: "resp_1"},
-		{preset: "openai", body: `{"id":"evt_1","type":"response.failed","data":{"id":"resp_1"}}`, status: pipeline.JobFailed, id: "resp_1", err: "response.failed"},
-		{preset: "elevenlabs", body: `{"type":"speech_to_text_transcription","data":{"request_id":"r1","webhook_metadata":{"job_id":"job_9"}}}`, status: pipeline.JobCompleted, id: "r1", job: "job_9"},
-		{preset: "luma", body: `{"id":"l1","state":"completed","assets":{"video":"https://cdn.luma.test/v.mp4","image":null}}`, status: pipeline.JobCompleted, id: "l1",
+		{preset: "openai", body: `{"id":"evt_1","type":"response.completed","data":{"id":"resp_1"}}`, status: jobs.JobCompleted, id: "resp_1"},
+		{preset: "openai", body: `{"id":"evt_1","type":"response.failed","data":{"id":"resp_1"}}`, status: jobs.JobFailed, id: "resp_1", err: "response.failed"},
+		{preset: "elevenlabs", body: `{"type":"speech_to_text_transcription","data":{"request_id":"r1","webhook_metadata":{"job_id":"job_9"}}}`, status: jobs.JobCompleted, id: "r1", job: "job_9"},
+		{preset: "luma", body: `{"id":"l1","state":"completed","assets":{"video":"https://cdn.luma.test/v.mp4","image":null}}`, status: jobs.JobCompleted, id: "l1",
 			files: []string{"it:/assets/video https://cdn.luma.test/v.mp4 generated-video"}},
-		{preset: "luma", body: `{"id":"l1","state":"failed","failure_reason":"moderated"}`, status: pipeline.JobFailed, id: "l1", err: "moderated"},
-		{preset: "runway", body: `{"id":"t1","status":"SUCCEEDED","output":["https://r.test/a.mp4"]}`, status: pipeline.JobCompleted, id: "t1", files: []string{"it:/output/0 https://r.test/a.mp4 generated-video"}},
-		{preset: "bfl", body: `{"id":"b1","status":"Ready","result":{"sample":"https://bfl.test/s.jpeg","prompt":"a cat","seed":1}}`, status: pipeline.JobCompleted, id: "b1", files: []string{"it:/result/sample https://bfl.test/s.jpeg generated-image"}},
-		{preset: "bfl", body: `{"id":"b1","status":"Error","error":"content_policy_violation","message":"no"}`, status: pipeline.JobFailed, id: "b1", err: "no", errType: "content_policy_violation"},
+		{preset: "luma", body: `{"id":"l1","state":"failed","failure_reason":"moderated"}`, status: jobs.JobFailed, id: "l1", err: "moderated"},
+		{preset: "runway", body: `{"id":"t1","status":"SUCCEEDED","output":["https://r.test/a.mp4"]}`, status: jobs.JobCompleted, id: "t1", files: []string{"it:/output/0 https://r.test/a.mp4 generated-video"}},
+		{preset: "bfl", body: `{"id":"b1","status":"Ready","result":{"sample":"https://bfl.test/s.jpeg","prompt":"a cat","seed":1}}`, status: jobs.JobCompleted, id: "b1", files: []string{"it:/result/sample https://bfl.test/s.jpeg generated-image"}},
+		{preset: "bfl", body: `{"id":"b1","status":"Error","error":"content_policy_violation","message":"no"}`, status: jobs.JobFailed, id: "b1", err: "no", errType: "content_policy_violation"},
 		{preset: "kling", body: `{"task_id":"k1","task_status":"succeed","task_info":{"external_task_id":"mine"},"task_result":{"videos":[{"id":"v","url":"https://k.test/v.mp4","duration":"5.1"}]}}`,
-			status: pipeline.JobCompleted, id: "k1", job: "mine", files: []string{"it:/task_result/videos/0 https://k.test/v.mp4 generated-video"}},
-		{preset: "ideogram", body: `{"generation_id":"g1","data":[{"url":"https://i.test/a.png","seed":1},{"url":null}]}`, status: pipeline.JobCompleted, id: "g1", files: []string{"it:/data/0 https://i.test/a.png generated-image"}},
-		{preset: "heygen", body: `{"event_type":"avatar_video.success","event_data":{"video_id":"h1","url":"https://h.test/v.mp4","callback_id":"cb"}}`, status: pipeline.JobCompleted, id: "h1", job: "cb",
+			status: jobs.JobCompleted, id: "k1", job: "mine", files: []string{"it:/task_result/videos/0 https://k.test/v.mp4 generated-video"}},
+		{preset: "ideogram", body: `{"generation_id":"g1","data":[{"url":"https://i.test/a.png","seed":1},{"url":null}]}`, status: jobs.JobCompleted, id: "g1", files: []string{"it:/data/0 https://i.test/a.png generated-image"}},
+		{preset: "heygen", body: `{"event_type":"avatar_video.success","event_data":{"video_id":"h1","url":"https://h.test/v.mp4","callback_id":"cb"}}`, status: jobs.JobCompleted, id: "h1", job: "cb",
 			files: []string{"it:/event_data https://h.test/v.mp4 generated-video"}},
-		{preset: "kie", body: `{"code":200,"data":{"callbackType":"complete","task_id":"s1","data":[{"audio_url":"https://s.test/a.mp3","image_url":"https://s.test/a.jpeg","title":"t"}]}}`, status: pipeline.JobCompleted, id: "s1",
+		{preset: "kie", body: `{"code":200,"data":{"callbackType":"complete","task_id":"s1","data":[{"audio_url":"https://s.test/a.mp3","image_url":"https://s.test/a.jpeg","title":"t"}]}}`, status: jobs.JobCompleted, id: "s1",
 			files: []string{"it:/data/data/0/audio_url https://s.test/a.mp3 generated-audio", "it:/data/data/0/image_url https://s.test/a.jpeg generated-image"}},
-		{preset: "shotstack", body: `{"type":"edit","id":"e1","status":"done","url":"https://s.test/r.mp4"}`, status: pipeline.JobCompleted, id: "e1", files: []string{"it: https://s.test/r.mp4 generated-video"}},
-		{preset: "shotstack", body: `{"type":"serve","action":"copy","id":"asset","render":"e1","status":"ready","url":"https://cdn.s.test/r.mp4"}`, status: pipeline.JobCompleted, id: "e1", files: []string{"it: https://cdn.s.test/r.mp4 generated-video"}},
+		{preset: "shotstack", body: `{"type":"edit","id":"e1","status":"done","url":"https://s.test/r.mp4"}`, status: jobs.JobCompleted, id: "e1", files: []string{"it: https://s.test/r.mp4 generated-video"}},
+		{preset: "shotstack", body: `{"type":"serve","action":"copy","id":"asset","render":"e1","status":"ready","url":"https://cdn.s.test/r.mp4"}`, status: jobs.JobCompleted, id: "e1", files: []string{"it: https://cdn.s.test/r.mp4 generated-video"}},
 		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"taskId":"v1","info":{"resultUrls":["https://k.test/v.mp4"],"resolution":"1080p"},"fallbackFlag":false}}`,
-			status: pipeline.JobCompleted, id: "v1", files: []string{"it:/data/info/resultUrls/0 https://k.test/v.mp4 generated-video"}},
-		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"task_id":"w1","video_id":"x","video_url":"https://k.test/w.mp4","image_url":"https://k.test/w.png"}}`, status: pipeline.JobCompleted, id: "w1",
+			status: jobs.JobCompleted, id: "v1", files: []string{"it:/data/info/resultUrls/0 https://k.test/v.mp4 generated-video"}},
+		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"task_id":"w1","video_id":"x","video_url":"https://k.test/w.mp4","image_url":"https://k.test/w.png"}}`, status: jobs.JobCompleted, id: "w1",
 			files: []string{"it:/data/image_url https://k.test/w.png generated-image", "it:/data/video_url https://k.test/w.mp4 generated-video"}},
 		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"taskId":"f1","info":{"originImageUrl":"https://k.test/in.png","resultImageUrl":"https://k.test/out.png"}}}`,
-			status: pipeline.JobCompleted, id: "f1", files: []string{"it:/data/info/resultImageUrl https://k.test/out.png generated-image"}},
+			status: jobs.JobCompleted, id: "f1", files: []string{"it:/data/info/resultImageUrl https://k.test/out.png generated-image"}},
 		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"taskId":"m1","state":"success","param":"{\"callBackUrl\":\"https://me.test/\"}","resultJson":"{\"resultUrls\":[\"https://k.test/m.png\"]}"}}`,
-			status: pipeline.JobCompleted, id: "m1", files: []string{"it:/data/resultJson/resultUrls/0 https://k.test/m.png generated-image"}},
-		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"taskId":"m1","state":"generating","resultJson":""}}`, status: pipeline.JobProcessing, id: "m1"},
-		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"taskId":"m1","state":"fail","failCode":"422","failMsg":"bad prompt"}}`, status: pipeline.JobFailed, id: "m1", err: "bad prompt", errType: "422"},
-		{preset: "kie", body: `{"code":501,"msg":"it failed","data":{"taskId":"v1"}}`, status: pipeline.JobFailed, id: "v1", err: "it failed"},
-		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"task_id":"s2","vocal_separation_info":{"instrumental_url":"https://k.test/i.mp3","vocal_url":"https://k.test/v.mp3","origin_url":""}}}`, status: pipeline.JobCompleted, id: "s2",
+			status: jobs.JobCompleted, id: "m1", files: []string{"it:/data/resultJson/resultUrls/0 https://k.test/m.png generated-image"}},
+		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"taskId":"m1","state":"generating","resultJson":""}}`, status: jobs.JobProcessing, id: "m1"},
+		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"taskId":"m1","state":"fail","failCode":"422","failMsg":"bad prompt"}}`, status: jobs.JobFailed, id: "m1", err: "bad prompt", errType: "422"},
+		{preset: "kie", body: `{"code":501,"msg":"it failed","data":{"taskId":"v1"}}`, status: jobs.JobFailed, id: "v1", err: "it failed"},
+		{preset: "kie", body: `{"code":200,"msg":"ok","data":{"task_id":"s2","vocal_separation_info":{"instrumental_url":"https://k.test/i.mp3","vocal_url":"https://k.test/v.mp3","origin_url":""}}}`, status: jobs.JobCompleted, id: "s2",
 			files: []string{"it:/data/vocal_separation_info/instrumental_url https://k.test/i.mp3 generated-audio", "it:/data/vocal_separation_info/vocal_url https://k.test/v.mp3 generated-audio"}},
-		{preset: "heygen", body: `{"event_type":"video_translate.fail","event_data":{"video_translate_id":"t1","message":"no speech","callback_id":"cb"}}`, status: pipeline.JobFailed, id: "t1", job: "cb", err: "no speech"},
-		{preset: "heygen", body: `{"event_type":"avatar_video_gif.success","event_data":{"video_id":"h1","gif_url":"https://h.test/a.gif"}}`, status: pipeline.JobCompleted, id: "h1", files: []string{"it:/event_data/gif_url https://h.test/a.gif generated-image"}},
-		{preset: "mux", body: `{"type":"robots.job.moderate.errored","object":{"type":"robots.job","id":"r1"},"data":{"errors":[{"type":"internal","message":"it broke"}]}}`, status: pipeline.JobFailed, id: "r1", err: "it broke", errType: "internal"},
-		{preset: "mux", body: `{"type":"video.upload.cancelled","object":{"type":"upload","id":"u1"},"data":{}}`, status: pipeline.JobCancelled, id: "u1"},
-		{preset: "wavespeed", body: `{"id":"w1","status":"completed","model":"m","outputs":["https://w.test/o.mp4"],"urls":{"get":"https://w.test/get"}}`, status: pipeline.JobCompleted, id: "w1",
+		{preset: "heygen", body: `{"event_type":"video_translate.fail","event_data":{"video_translate_id":"t1","message":"no speech","callback_id":"cb"}}`, status: jobs.JobFailed, id: "t1", job: "cb", err: "no speech"},
+		{preset: "heygen", body: `{"event_type":"avatar_video_gif.success","event_data":{"video_id":"h1","gif_url":"https://h.test/a.gif"}}`, status: jobs.JobCompleted, id: "h1", files: []string{"it:/event_data/gif_url https://h.test/a.gif generated-image"}},
+		{preset: "mux", body: `{"type":"robots.job.moderate.errored","object":{"type":"robots.job","id":"r1"},"data":{"errors":[{"type":"internal","message":"it broke"}]}}`, status: jobs.JobFailed, id: "r1", err: "it broke", errType: "internal"},
+		{preset: "mux", body: `{"type":"video.upload.cancelled","object":{"type":"upload","id":"u1"},"data":{}}`, status: jobs.JobCancelled, id: "u1"},
+		{preset: "wavespeed", body: `{"id":"w1","status":"completed","model":"m","outputs":["https://w.test/o.mp4"],"urls":{"get":"https://w.test/get"}}`, status: jobs.JobCompleted, id: "w1",
 			files: []string{"it:/outputs/0 https://w.test/o.mp4 generated-video"}},
-		{preset: "wavespeed", body: `{"id":"w1","status":"failed","outputs":[],"error":"bad input"}`, status: pipeline.JobFailed, id: "w1", err: "bad input"},
-		{preset: "gemini", body: `{"type":"video.generated","version":"v1","data":{"id":"op1","video_uri":"https://g.test/v.mp4"}}`, status: pipeline.JobCompleted, id: "op1",
+		{preset: "wavespeed", body: `{"id":"w1","status":"failed","outputs":[],"error":"bad input"}`, status: jobs.JobFailed, id: "w1", err: "bad input"},
+		{preset: "gemini", body: `{"type":"video.generated","version":"v1","data":{"id":"op1","video_uri":"https://g.test/v.mp4"}}`, status: jobs.JobCompleted, id: "op1",
 			files: []string{"it:/data/video_uri https://g.test/v.mp4 generated-video"}},
-		{preset: "gemini-dynamic", body: `{"type":"batch.cancelled","data":{"id":"b1","user_metadata":{"job_id":"mine"}}}`, status: pipeline.JobCancelled, id: "b1", job: "mine"},
-		{preset: "baseten", body: `{"request_id":"r1","type":"async_request_completed","data":{"image":"https://b.test/i.png"},"errors":[]}`, status: pipeline.JobCompleted, id: "r1",
+		{preset: "gemini-dynamic", body: `{"type":"batch.cancelled","data":{"id":"b1","user_metadata":{"job_id":"mine"}}}`, status: jobs.JobCancelled, id: "b1", job: "mine"},
+		{preset: "baseten", body: `{"request_id":"r1","type":"async_request_completed","data":{"image":"https://b.test/i.png"},"errors":[]}`, status: jobs.JobCompleted, id: "r1",
 			files: []string{"it:/data/image https://b.test/i.png generated-image"}},
-		{preset: "baseten", body: `{"request_id":"r1","type":"async_request_completed","data":null,"errors":[{"code":"MODEL_PREDICT_ERROR","message":"it broke"}]}`, status: pipeline.JobFailed, id: "r1", err: "it broke", errType: "MODEL_PREDICT_ERROR"},
-		{preset: "pyannote", body: `{"jobId":"p1","status":"canceled"}`, status: pipeline.JobCancelled, id: "p1"},
+		{preset: "baseten", body: `{"request_id":"r1","type":"async_request_completed","data":null,"errors":[{"code":"MODEL_PREDICT_ERROR","message":"it broke"}]}`, status: jobs.JobFailed, id: "r1", err: "it broke", errType: "MODEL_PREDICT_ERROR"},
+		{preset: "pyannote", body: `{"jobId":"p1","status":"canceled"}`, status: jobs.JobCancelled, id: "p1"},
 		{preset: "imagekit", body: `{"type":"video.transformation.ready","request":{"x_request_id":"x1"},"data":{"asset":{"url":"https://i.test/in.mp4"},"transformation":{"type":"video-transformation","output":{"url":"https://i.test/out.mp4"}}}}`,
-			status: pipeline.JobCompleted, id: "x1", files: []string{"it:/data/transformation/output https://i.test/out.mp4 generated-video"}},
-		{preset: "recall", body: `{"event":"bot.fatal","data":{"data":{"code":"fatal","sub_code":"meeting_not_found"},"bot":{"id":"b1"}}}`, status: pipeline.JobFailed, id: "b1", err: "meeting_not_found", errType: "fatal"},
-		{preset: "higgsfield", body: `{"status":"completed","request_id":"h1","status_url":"https://h.test/s","cancel_url":"https://h.test/c","images":[{"url":"https://h.test/i.png"}]}`, status: pipeline.JobCompleted, id: "h1",
+			status: jobs.JobCompleted, id: "x1", files: []string{"it:/data/transformation/output https://i.test/out.mp4 generated-video"}},
+		{preset: "recall", body: `{"event":"bot.fatal","data":{"data":{"code":"fatal","sub_code":"meeting_not_found"},"bot":{"id":"b1"}}}`, status: jobs.JobFailed, id: "b1", err: "meeting_not_found", errType: "fatal"},
+		{preset: "higgsfield", body: `{"status":"completed","request_id":"h1","status_url":"https://h.test/s","cancel_url":"https://h.test/c","images":[{"url":"https://h.test/i.png"}]}`, status: jobs.JobCompleted, id: "h1",
 			files: []string{"it:/images/0 https://h.test/i.png generated-image"}},
-		{preset: "higgsfield", body: `{"status":"nsfw","request_id":"h1"}`, status: pipeline.JobFailed, id: "h1", err: "nsfw"},
-		{preset: "firecrawl", body: `{"success":true,"type":"crawl.completed","id":"c1","data":[]}`, status: pipeline.JobCompleted, id: "c1"},
-		{preset: "fastpix", body: `{"type":"video.media.ready","object":{"type":"media","id":"m1"},"data":{"id":"other"}}`, status: pipeline.JobCompleted, id: "m1"},
-		{preset: "twelvelabs", body: `{"id":"e1","type":"index.task.failed","data":{"id":"t1"}}`, status: pipeline.JobFailed, id: "t1", err: "index.task.failed"},
-		{preset: "tavus", body: `{"video_id":"v1","status":"ready","download_url":"https://t.test/v.mp4","hosted_url":"https://t.test/page","stream_url":"https://t.test/v.m3u8"}`, status: pipeline.JobCompleted, id: "v1",
+		{preset: "higgsfield", body: `{"status":"nsfw","request_id":"h1"}`, status: jobs.JobFailed, id: "h1", err: "nsfw"},
+		{preset: "firecrawl", body: `{"success":true,"type":"crawl.completed","id":"c1","data":[]}`, status: jobs.JobCompleted, id: "c1"},
+		{preset: "fastpix", body: `{"type":"video.media.ready","object":{"type":"media","id":"m1"},"data":{"id":"other"}}`, status: jobs.JobCompleted, id: "m1"},
+		{preset: "twelvelabs", body: `{"id":"e1","type":"index.task.failed","data":{"id":"t1"}}`, status: jobs.JobFailed, id: "t1", err: "index.task.failed"},
+		{preset: "tavus", body: `{"video_id":"v1","status":"ready","download_url":"https://t.test/v.mp4","hosted_url":"https://t.test/page","stream_url":"https://t.test/v.m3u8"}`, status: jobs.JobCompleted, id: "v1",
 			files: []string{"it:/download_url https://t.test/v.mp4 generated-video"}},
-		{preset: "creatomate", body: `{"id":"c1","status":"succeeded","url":"https://c.test/out.mp4","snapshot_url":"https://c.test/s.jpg","modifications":{"Video":"https://in.test/in.mp4"}}`, status: pipeline.JobCompleted, id: "c1",
+		{preset: "creatomate", body: `{"id":"c1","status":"succeeded","url":"https://c.test/out.mp4","snapshot_url":"https://c.test/s.jpg","modifications":{"Video":"https://in.test/in.mp4"}}`, status: jobs.JobCompleted, id: "c1",
 			files: []string{"it:/url https://c.test/out.mp4 generated-video"}},
-		{preset: "creatomate", body: `{"id":"c1","status":"waiting"}`, status: pipeline.JobQueued, id: "c1"},
-		{preset: "transloadit", body: `{"ok":"ASSEMBLY_COMPLETED","assembly_id":"a1","uploads":[{"ssl_url":"https://t.test/in.mp4"}],"results":{"encode":[{"ssl_url":"https://t.test/out.mp4"}]}}`, status: pipeline.JobCompleted, id: "a1",
+		{preset: "creatomate", body: `{"id":"c1","status":"waiting"}`, status: jobs.JobQueued, id: "c1"},
+		{preset: "transloadit", body: `{"ok":"ASSEMBLY_COMPLETED","assembly_id":"a1","uploads":[{"ssl_url":"https://t.test/in.mp4"}],"results":{"encode":[{"ssl_url":"https://t.test/out.mp4"}]}}`, status: jobs.JobCompleted, id: "a1",
 			files: []string{"it:/results/encode/0/ssl_url https://t.test/out.mp4 generated-video"}},
-		{preset: "transloadit", body: `{"error":"ASSEMBLY_CRASHED","message":"it broke","assembly_id":"a1"}`, status: pipeline.JobFailed, id: "a1", err: "it broke", errType: "ASSEMBLY_CRASHED"},
-		{preset: "transloadit", body: `{"ok":"ASSEMBLY_CANCELED","assembly_id":"a1"}`, status: pipeline.JobCancelled, id: "a1"},
+		{preset: "transloadit", body: `{"error":"ASSEMBLY_CRASHED","message":"it broke","assembly_id":"a1"}`, status: jobs.JobFailed, id: "a1", err: "it broke", errType: "ASSEMBLY_CRASHED"},
+		{preset: "transloadit", body: `{"ok":"ASSEMBLY_CANCELED","assembly_id":"a1"}`, status: jobs.JobCancelled, id: "a1"},
 		// The status in the body says nothing where its code speaks against it.
-		{preset: "kie", body: `{"code":400,"msg":"refused","data":{"callbackType":"complete","task_id":"s1","data":null}}`, status: pipeline.JobFailed, id: "s1", err: "refused"},
-		{preset: "minimax", body: `{"task_id":"m1","status":"success","file_id":"f","base_resp":{"status_code":1026,"status_msg":"sensitive"}}`, status: pipeline.JobFailed, id: "m1", err: "sensitive"},
-		{preset: "minimax", body: `{"task_id":"m1","status":"success","file_id":"f","base_resp":{"status_code":0,"status_msg":"success"}}`, status: pipeline.JobCompleted, id: "m1"},
+		{preset: "kie", body: `{"code":400,"msg":"refused","data":{"callbackType":"complete","task_id":"s1","data":null}}`, status: jobs.JobFailed, id: "s1", err: "refused"},
+		{preset: "minimax", body: `{"task_id":"m1","status":"success","file_id":"f","base_resp":{"status_code":1026,"status_msg":"sensitive"}}`, status: jobs.JobFailed, id: "m1", err: "sensitive"},
+		{preset: "minimax", body: `{"task_id":"m1","status":"success","file_id":"f","base_resp":{"status_code":0,"status_msg":"success"}}`, status: jobs.JobCompleted, id: "m1"},
 		// MiniMax documents the words of its callbacks in lower case and sends them as its query API has them.
-		{preset: "minimax", body: `{"task_id":"m1","status":"Fail","base_resp":{"status_code":0,"status_msg":"success"}}`, status: pipeline.JobFailed, id: "m1", err: "success"},
-		{preset: "minimax", body: `{"task_id":"m1","status":"Preparing","base_resp":{"status_code":0}}`, status: pipeline.JobQueued, id: "m1"},
-		{preset: "minimax", body: `{"task_id":"m1","status":"Success","video_url":"https://m.test/v.mp4","base_resp":{"status_code":0}}`, status: pipeline.JobCompleted, id: "m1",
+		{preset: "minimax", body: `{"task_id":"m1","status":"Fail","base_resp":{"status_code":0,"status_msg":"success"}}`, status: jobs.JobFailed, id: "m1", err: "success"},
+		{preset: "minimax", body: `{"task_id":"m1","status":"Preparing","base_resp":{"status_code":0}}`, status: jobs.JobQueued, id: "m1"},
+		{preset: "minimax", body: `{"task_id":"m1","status":"Success","video_url":"https://m.test/v.mp4","base_resp":{"status_code":0}}`, status: jobs.JobCompleted, id: "m1",
 			files: []string{"it:/video_url https://m.test/v.mp4 generated-video"}},
-		{preset: "tavus", body: `{"video_id":"v1","status":"error","download_url":null,"error_details":null,"status_details":"try again"}`, status: pipeline.JobFailed, id: "v1", err: "try again"},
-		{preset: "deepgram", body: `{"metadata":{"request_id":"d1"},"results":{"channels":[]}}`, status: pipeline.JobCompleted, id: "d1"},
-		{preset: "runpod", body: `{"id":"r1","status":"TIMED_OUT"}`, status: pipeline.JobFailed, id: "r1", err: "failed without a reason"},
-		{preset: "mux", body: `{"type":"video.asset.ready","object":{"type":"asset","id":"a1"},"data":{"passthrough":"job_1"}}`, status: pipeline.JobCompleted, id: "a1", job: "job_1"},
+		{preset: "tavus", body: `{"video_id":"v1","status":"error","download_url":null,"error_details":null,"status_details":"try again"}`, status: jobs.JobFailed, id: "v1", err: "try again"},
+		{preset: "deepgram", body: `{"metadata":{"request_id":"d1"},"results":{"channels":[]}}`, status: jobs.JobCompleted, id: "d1"},
+		{preset: "runpod", body: `{"id":"r1","status":"TIMED_OUT"}`, status: jobs.JobFailed, id: "r1", err: "failed without a reason"},
+		{preset: "mux", body: `{"type":"video.asset.ready","object":{"type":"asset","id":"a1"},"data":{"passthrough":"job_1"}}`, status: jobs.JobCompleted, id: "a1", job: "job_1"},
 	} {
 		scheme, _ := verify.Preset(c.preset)
 		in, err := custom.NewInterpreter("it", *scheme.Jobs)
@@ -262,7 +262,7 @@ func TestJobsOfPresets(t *testing.T) {
 		}
 		u, err := in.Interpret(&gaff.Event{Data: []byte(c.body), ReceivedAt: at})
 		if c.nothing {
-			if err != pipeline.ErrNoChange {
+			if err != jobs.ErrNoChange {
 				t.Errorf("%s %s: %v", c.preset, c.body, err)
 			}
 			continue
@@ -277,7 +277,7 @@ func TestJobsOfPresets(t *testing.T) {
 		if diff := cmp.Diff(c.files, files); diff != "" {
 			t.Errorf("%s %s: %s", c.preset, c.body, diff)
 		}
-		if u.Status == pipeline.JobCompleted && !json.Valid(u.Result) {
+		if u.Status == jobs.JobCompleted && !json.Valid(u.Result) {
 			t.Errorf("%s: result %q", c.preset, u.Result)
 		}
 	}

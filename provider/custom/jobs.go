@@ -12,16 +12,16 @@ import (
 	"strings"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/verify"
 )
 
 // Interpreter reads a sender's events as changes to jobs, by a description. It is a
-// pipeline.Interpreter; make it with [NewInterpreter].
+// jobs.Interpreter; make it with [NewInterpreter].
 type Interpreter struct {
 	provider string
 	jobs     verify.Jobs
-	words    map[string]pipeline.JobStatus
+	words    map[string]jobs.JobStatus
 	fields   *verify.Fields
 	// The places of each field's texts in what fields reads: a run for each of id, job,
 	// status, error, error type, project, user, kind and what is required; output is the last.
@@ -31,26 +31,26 @@ type Interpreter struct {
 
 // NewInterpreter readies a description. provider is the jobs' provider, which is the
 // source's name.
-func NewInterpreter(provider string, jobs verify.Jobs) (*Interpreter, error) {
-	in := &Interpreter{provider: provider, jobs: jobs, words: map[string]pipeline.JobStatus{}}
-	if len(jobs.ID)+len(jobs.Job) == 0 {
+func NewInterpreter(provider string, mapping verify.Jobs) (*Interpreter, error) {
+	in := &Interpreter{provider: provider, jobs: mapping, words: map[string]jobs.JobStatus{}}
+	if len(mapping.ID)+len(mapping.Job) == 0 {
 		return nil, fmt.Errorf("jobs.id: missing; where the body names the work is wanted")
 	}
-	for word, status := range jobs.Words {
-		s, ok := pipeline.ParseJobStatus(status)
+	for word, status := range mapping.Words {
+		s, ok := jobs.ParseJobStatus(status)
 		if !ok {
 			return nil, fmt.Errorf("jobs.words.%s: %q is no status of a job", word, status)
 		}
 		in.words[word] = s
 	}
-	in.jobs.Output = slices.DeleteFunc(slices.Clone(jobs.Output), func(p string) bool { return p == "" })
-	require := slices.Sorted(maps.Keys(jobs.Require))
+	in.jobs.Output = slices.DeleteFunc(slices.Clone(mapping.Output), func(p string) bool { return p == "" })
+	require := slices.Sorted(maps.Keys(mapping.Require))
 	for _, pointer := range require {
-		in.required = append(in.required, jobs.Require[pointer])
+		in.required = append(in.required, mapping.Require[pointer])
 	}
 	var list []string
 	for i, run := range [...]verify.Pointers{
-		jobs.ID, jobs.Job, jobs.Status, jobs.Error, jobs.ErrorType, jobs.Project, jobs.User, jobs.Kind, require,
+		mapping.ID, mapping.Job, mapping.Status, mapping.Error, mapping.ErrorType, mapping.Project, mapping.User, mapping.Kind, require,
 	} {
 		in.runs[i] = [2]int{len(list), len(list) + len(run)}
 		list = append(list, run...)
@@ -86,39 +86,39 @@ func (in *Interpreter) read(body []byte) (r reading, err error) {
 
 // Interpret reads an event as a change to a job that is known by its request id, or by
 // ours where the sender echoes it. A status word that has no meaning changes nothing.
-func (in *Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
+func (in *Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 	r, err := in.read(ev.Data)
 	if err != nil {
-		return pipeline.Update{}, gaff.Discard(err)
+		return jobs.Update{}, gaff.Discard(err)
 	}
 	status, known := in.words[r.status]
 	if r.broken {
-		status, known = pipeline.JobFailed, true
+		status, known = jobs.JobFailed, true
 	}
 	if !known || r.id == "" && r.job == "" {
-		return pipeline.Update{}, pipeline.ErrNoChange
+		return jobs.Update{}, jobs.ErrNoChange
 	}
-	u := pipeline.Update{
+	u := jobs.Update{
 		Provider: in.provider, RequestID: r.id, JobID: r.job, Status: status,
 		ProjectID: r.project, UserID: r.user, Kind: r.kind,
 	}
 	switch status {
-	case pipeline.JobCompleted:
+	case jobs.JobCompleted:
 		if u.Result, u.Files, err = in.result(ev); err != nil {
-			return pipeline.Update{}, gaff.Discard(err)
+			return jobs.Update{}, gaff.Discard(err)
 		}
-	case pipeline.JobFailed:
+	case jobs.JobFailed:
 		u.Error, u.ErrorType = cmp.Or(r.err, "failed without a reason"), r.errType
-	case pipeline.JobQueued, pipeline.JobProcessing, pipeline.JobCancelled: // have no result
+	case jobs.JobQueued, jobs.JobProcessing, jobs.JobCancelled: // have no result
 	}
 	return u, nil
 }
 
 // result returns what a completed job made, and the files in it: of the first place of
 // jobs.output that holds something, or of the whole body if no place is described.
-func (in *Interpreter) result(ev *gaff.Event) (json.RawMessage, []pipeline.Media, error) {
+func (in *Interpreter) result(ev *gaff.Event) (json.RawMessage, []jobs.Media, error) {
 	if len(in.jobs.Output) == 0 {
-		files, err := pipeline.Files(in.provider, ev.Data, ev.ReceivedAt)
+		files, err := jobs.Files(in.provider, ev.Data, ev.ReceivedAt)
 		return bytes.Clone(ev.Data), files, err
 	}
 	values, err := in.fields.Raw(ev.Data)
@@ -131,7 +131,7 @@ func (in *Interpreter) result(ev *gaff.Event) (json.RawMessage, []pipeline.Media
 		if len(output) == 0 {
 			continue
 		}
-		files, err := pipeline.FilesOf(in.provider, output, in.jobs.Output[i], ev.ReceivedAt)
+		files, err := jobs.FilesOf(in.provider, output, in.jobs.Output[i], ev.ReceivedAt)
 		return bytes.Clone(output), files, err
 	}
 	return nil, nil, nil
@@ -157,21 +157,21 @@ func unwrapped(value []byte) []byte {
 	return value
 }
 
-// Provider is a pipeline.Provider for senders that are only described: applications submit
+// Provider is a jobs.Provider for senders that are only described: applications submit
 // the work themselves and tell of it; gaff follows it by its webhooks alone.
 type Provider string
 
 // Name is the source's.
 func (p Provider) Name() string { return string(p) }
 
-// WebhookOnly says that it is one; see pipeline.WebhookOnly.
+// WebhookOnly says that it is one; see jobs.WebhookOnly.
 func (p Provider) WebhookOnly() {}
 
 var errOnlyDescribed = errors.New("gaff knows this provider by its webhooks only")
 
 // Check refuses all submissions.
-func (p Provider) Check(*pipeline.Submission) error {
-	return &pipeline.InvalidError{Field: "provider", Text: string(p) + " is known by its webhooks only: submit the work there, with " +
+func (p Provider) Check(*jobs.Submission) error {
+	return &jobs.InvalidError{Field: "provider", Text: string(p) + " is known by its webhooks only: submit the work there, with " +
 		gaff.PathPrefix + string(p) + " as its webhook, and tell of it by PUT /api/v1/jobs/{id} with its requestId"}
 }
 
@@ -179,17 +179,17 @@ func (p Provider) Check(*pipeline.Submission) error {
 func (p Provider) Account() string { return "" }
 
 // Submit is never called, for Check refuses.
-func (p Provider) Submit(context.Context, *pipeline.Job, json.RawMessage, string) (pipeline.Accepted, error) {
-	return pipeline.Accepted{}, errOnlyDescribed
+func (p Provider) Submit(context.Context, *jobs.Job, json.RawMessage, string) (jobs.Accepted, error) {
+	return jobs.Accepted{}, errOnlyDescribed
 }
 
 // CanAsk reports that it cannot.
-func (p Provider) CanAsk(*pipeline.Job) bool { return false }
+func (p Provider) CanAsk(*jobs.Job) bool { return false }
 
 // Ask is never called, for CanAsk is false.
-func (p Provider) Ask(context.Context, *pipeline.Job) (pipeline.Update, error) {
-	return pipeline.Update{}, errOnlyDescribed
+func (p Provider) Ask(context.Context, *jobs.Job) (jobs.Update, error) {
+	return jobs.Update{}, errOnlyDescribed
 }
 
 // Cancel is never called, for CanAsk is false.
-func (p Provider) Cancel(context.Context, *pipeline.Job) error { return errOnlyDescribed }
+func (p Provider) Cancel(context.Context, *jobs.Job) error { return errOnlyDescribed }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Errors of ProxyOptions.Authorize.
@@ -42,7 +42,7 @@ func (p *Proxy) caller(r *http.Request, t *target) (caller, error) {
 	if origin == "" || !slices.Contains(p.o.Origins, origin) || !t.queue || t.rewrite != "" {
 		return caller{}, err
 	}
-	page := pipeline.WithoutToken + origin + " "
+	page := jobs.WithoutToken + origin + " "
 	if id, _ := t.request(); id != "" {
 		if by, ok := p.o.Ledger.CallerOf(r.Context(), Name, id); !ok || !strings.HasPrefix(by, page) {
 			return caller{}, err
@@ -78,7 +78,7 @@ func (p *Proxy) address(r *http.Request) string {
 // pageProject is the project of all jobs that a page's visitors submit without a token.
 func pageProject(origin string) string {
 	_, host, _ := strings.Cut(origin, "://")
-	return pipeline.WithoutToken + host
+	return jobs.WithoutToken + host
 }
 
 // turnAway answers a caller that may not call.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // slow has fal take its time to answer submits.
@@ -173,12 +173,12 @@ func TestProxiedSubmitNotTaken(t *testing.T) {
 					t.Errorf("the call that fal took is answered %d %s", res.Code, res.Body)
 				}
 				time.Sleep(time.Hour)
-				jobs, err := p.st.Jobs(context.Background(), pipeline.JobFilter{Cursor: gaff.Cursor{Limit: 10}})
+				page, err := p.st.Jobs(context.Background(), jobs.JobFilter{Cursor: gaff.Cursor{Limit: 10}})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(jobs.Items) != 1 || jobs.Items[0].Status != pipeline.JobCompleted {
-					t.Errorf("%d jobs are left, want the completed one", len(jobs.Items))
+				if len(page.Items) != 1 || page.Items[0].Status != jobs.JobCompleted {
+					t.Errorf("%d jobs are left, want the completed one", len(page.Items))
 				}
 				events, err := p.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InnerSource, Type: "job.failed", Cursor: gaff.Cursor{Limit: 10}})
 				if err != nil {
@@ -197,7 +197,7 @@ func TestKeyOfUnknownCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxied(t, rigOptions{})
-		old, _, err := p.Submit(context.Background(), pipeline.Submission{Provider: "fal", Model: model, IdempotencyKey: "proxy:k"})
+		old, _, err := p.Submit(context.Background(), jobs.Submission{Provider: "fal", Model: model, IdempotencyKey: "proxy:k"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/verify"
 )
 
@@ -193,17 +193,17 @@ type metadata struct {
 // word is a status as it is written in one of the two forms of body.
 type word struct {
 	eventType string
-	status    pipeline.JobStatus
+	status    jobs.JobStatus
 	// document marks the form with "result" and "metadata".
 	document bool
 }
 
 var words = map[string]word{
-	"OK":          {Completed, pipeline.JobCompleted, false},
-	"ERROR":       {Failed, pipeline.JobFailed, false},
-	"completed":   {Completed, pipeline.JobCompleted, true},
-	"failed":      {Failed, pipeline.JobFailed, true},
-	"in_progress": {InProgress, pipeline.JobProcessing, true},
+	"OK":          {Completed, jobs.JobCompleted, false},
+	"ERROR":       {Failed, jobs.JobFailed, false},
+	"completed":   {Completed, jobs.JobCompleted, true},
+	"failed":      {Failed, jobs.JobFailed, true},
+	"in_progress": {InProgress, jobs.JobProcessing, true},
 }
 
 // status reads a body's status. What fal signed must have fal's form: its keys sign for
@@ -258,24 +258,24 @@ func decode(body []byte) (*envelope, error) {
 	return env, nil
 }
 
-// Interpreter is a pipeline.Interpreter of both dialects.
+// Interpreter is a jobs.Interpreter of both dialects.
 type Interpreter struct{}
 
 // Interpret reads an event as a change to a job. In fal's own dialect the job must be
 // known by its request id; in the document's it is made from the metadata.
-func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
+func (Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 	env, ok := ev.Parsed.(*envelope)
 	if !ok {
 		var err error
 		if env, err = decode(ev.Data); err != nil {
-			return pipeline.Update{}, gaff.Discard(err)
+			return jobs.Update{}, gaff.Discard(err)
 		}
 	}
 	known, err := env.status(ev.Proof.Dialect)
 	if err != nil {
-		return pipeline.Update{}, gaff.Discard(err)
+		return jobs.Update{}, gaff.Discard(err)
 	}
-	u := pipeline.Update{Provider: Name, RequestID: env.RequestID, Status: known.status}
+	u := jobs.Update{Provider: Name, RequestID: env.RequestID, Status: known.status}
 	if ev.Proof.Dialect == DialectFal {
 		u.Subject = ev.Proof.Subject
 	}
@@ -292,19 +292,19 @@ func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 		result = nil
 	}
 	switch known.status {
-	case pipeline.JobCompleted:
+	case jobs.JobCompleted:
 		if u.Fetch = result == nil && !known.document; u.Fetch {
 			return u, nil
 		}
 		u.Result = result
-		if u.Files, err = pipeline.Files(Name, result, ev.ReceivedAt); err != nil {
-			return pipeline.Update{}, gaff.Discard(err)
+		if u.Files, err = jobs.Files(Name, result, ev.ReceivedAt); err != nil {
+			return jobs.Update{}, gaff.Discard(err)
 		}
-	case pipeline.JobFailed:
+	case jobs.JobFailed:
 		// An error's payload names inputs and pages of documentation: no files.
 		u.Result = result
 		u.Error, u.ErrorType = Failure(env.Error, result)
-	case pipeline.JobQueued, pipeline.JobProcessing, pipeline.JobCancelled: // have no result
+	case jobs.JobQueued, jobs.JobProcessing, jobs.JobCancelled: // have no result
 	}
 	return u, nil
 }

@@ -17,7 +17,7 @@ import (
 
 	"gaff"
 	"gaff/internal/fuzzseed"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
 	"gaff/verify"
 )
@@ -226,50 +226,50 @@ func TestInterpret(t *testing.T) {
 	document := `"metadata":{"job_id":"j","project_id":"p","user_id":"u","generation_type":"video"}`
 	for name, c := range map[string]struct {
 		body, dialect string
-		want          pipeline.Update // Files are counted
+		want          jobs.Update // Files are counted
 		files         int
 	}{
 		"a success": {
 			`{"request_id":"r","status":"OK","error":null,"payload":{"images":[{"url":"https://f/a.png"}],"seed":17454220438242315174}}`, fal.DialectFal,
-			pipeline.Update{RequestID: "r", Status: pipeline.JobCompleted, Result: json.RawMessage(`{"images":[{"url":"https://f/a.png"}],"seed":17454220438242315174}`)}, 1,
+			jobs.Update{RequestID: "r", Status: jobs.JobCompleted, Result: json.RawMessage(`{"images":[{"url":"https://f/a.png"}],"seed":17454220438242315174}`)}, 1,
 		},
 		"a result that could not be sent": {
 			`{"request_id":"r","status":"OK","payload":null,"payload_error":"Response payload is not JSON serializable."}`, fal.DialectFal,
-			pipeline.Update{RequestID: "r", Status: pipeline.JobCompleted, Fetch: true}, 0,
+			jobs.Update{RequestID: "r", Status: jobs.JobCompleted, Fetch: true}, 0,
 		},
 		"a validation error": {
 			`{"request_id":"r","status":"ERROR","error":"Invalid status code: 422","payload":{"detail":[{"loc":["body","prompt"],"msg":"field required","type":"value_error.missing","url":"https://docs.fal.ai/errors/","input":{"image_url":"https://f/in.png"}},{"loc":[],"msg":"x","type":"y"}]}}`, fal.DialectFal,
-			pipeline.Update{
-				RequestID: "r", Status: pipeline.JobFailed, Error: "prompt: field required (and 1 more)", ErrorType: "value_error.missing",
+			jobs.Update{
+				RequestID: "r", Status: jobs.JobFailed, Error: "prompt: field required (and 1 more)", ErrorType: "value_error.missing",
 				Result: json.RawMessage(`{"detail":[{"loc":["body","prompt"],"msg":"field required","type":"value_error.missing","url":"https://docs.fal.ai/errors/","input":{"image_url":"https://f/in.png"}},{"loc":[],"msg":"x","type":"y"}]}`),
 			}, 0,
 		},
 		"an error of the infrastructure": {
 			`{"request_id":"r","status":"ERROR","error":"Internal","payload":{"detail":"The runner went away","error_type":"runner_disconnected"}}`, fal.DialectFal,
-			pipeline.Update{
-				RequestID: "r", Status: pipeline.JobFailed, Error: "The runner went away", ErrorType: "runner_disconnected",
+			jobs.Update{
+				RequestID: "r", Status: jobs.JobFailed, Error: "The runner went away", ErrorType: "runner_disconnected",
 				Result: json.RawMessage(`{"detail":"The runner went away","error_type":"runner_disconnected"}`),
 			}, 0,
 		},
 		"an error without a payload": {
 			`{"request_id":"r","status":"ERROR","error":"Path /x not found","payload":null}`, fal.DialectFal,
-			pipeline.Update{RequestID: "r", Status: pipeline.JobFailed, Error: "Path /x not found"}, 0,
+			jobs.Update{RequestID: "r", Status: jobs.JobFailed, Error: "Path /x not found"}, 0,
 		},
 		"an error without a word": {
 			`{"request_id":"r","status":"ERROR"}`, fal.DialectFal,
-			pipeline.Update{RequestID: "r", Status: pipeline.JobFailed, Error: "failed without a reason"}, 0,
+			jobs.Update{RequestID: "r", Status: jobs.JobFailed, Error: "failed without a reason"}, 0,
 		},
 		"the document's success": {
 			`{"request_id":"r","status":"completed","result":{"video":{"url":"https://f/v.mp4","duration":5}},` + document + `}`, fal.DialectDocument,
-			pipeline.Update{RequestID: "r", Status: pipeline.JobCompleted, Create: true, JobID: "j", ProjectID: "p", UserID: "u", Kind: "video", Result: json.RawMessage(`{"video":{"url":"https://f/v.mp4","duration":5}}`)}, 1,
+			jobs.Update{RequestID: "r", Status: jobs.JobCompleted, Create: true, JobID: "j", ProjectID: "p", UserID: "u", Kind: "video", Result: json.RawMessage(`{"video":{"url":"https://f/v.mp4","duration":5}}`)}, 1,
 		},
 		"the document's failure": {
 			`{"request_id":"r","status":"failed","result":{"error":"no"},` + document + `}`, fal.DialectDocument,
-			pipeline.Update{RequestID: "r", Status: pipeline.JobFailed, Create: true, JobID: "j", ProjectID: "p", UserID: "u", Kind: "video", Error: "no", Result: json.RawMessage(`{"error":"no"}`)}, 0,
+			jobs.Update{RequestID: "r", Status: jobs.JobFailed, Create: true, JobID: "j", ProjectID: "p", UserID: "u", Kind: "video", Error: "no", Result: json.RawMessage(`{"error":"no"}`)}, 0,
 		},
 		"the document's progress": {
 			`{"request_id":"r","status":"in_progress","result":{"images":[{"url":"https://f/preview.png"}]},` + document + `}`, fal.DialectDocument,
-			pipeline.Update{RequestID: "r", Status: pipeline.JobProcessing, Create: true, JobID: "j", ProjectID: "p", UserID: "u", Kind: "video"}, 0,
+			jobs.Update{RequestID: "r", Status: jobs.JobProcessing, Create: true, JobID: "j", ProjectID: "p", UserID: "u", Kind: "video"}, 0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -372,7 +372,7 @@ func FuzzBody(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if real && u.Create || u.Status == pipeline.JobFailed && u.Error == "" || u.Result != nil && !json.Valid(u.Result) {
+		if real && u.Create || u.Status == jobs.JobFailed && u.Error == "" || u.Result != nil && !json.Valid(u.Result) {
 			t.Errorf("interpreted %q as %+v", body, u)
 		}
 	})

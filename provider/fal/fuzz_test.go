@@ -10,18 +10,18 @@ import (
 	"strings"
 	"testing"
 
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
 )
 
 // noLedger writes nothing down, so that no submit is sent.
 type noLedger struct{ fal.Ledger }
 
-func (noLedger) Begin(context.Context, pipeline.Submission, string) (*pipeline.Call, error) {
+func (noLedger) Begin(context.Context, jobs.Submission, string) (*jobs.Call, error) {
 	return nil, errors.New("no")
 }
-func (noLedger) Hear(context.Context, string, string, pipeline.Update) error { return nil }
-func (noLedger) WebhookURL(string, string) string                            { return "https://h/x" }
+func (noLedger) Hear(context.Context, string, string, jobs.Update) error { return nil }
+func (noLedger) WebhookURL(string, string) string                        { return "https://h/x" }
 
 type transport func(*http.Request) (*http.Response, error)
 

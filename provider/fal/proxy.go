@@ -19,7 +19,7 @@ import (
 
 	"gaff"
 	"gaff/internal/redact"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // Paths of the two ways in which programs written for fal use gaff in its place.
@@ -54,12 +54,12 @@ const (
 	waitForFirst = 30 * time.Second
 )
 
-// Ledger is what the proxy needs of one; a *pipeline.Ledger is one.
+// Ledger is what the proxy needs of one; a *jobs.Ledger is one.
 type Ledger interface {
-	Begin(ctx context.Context, s pipeline.Submission, callKey string) (*pipeline.Call, error)
-	Answered(ctx context.Context, jobID string, answer pipeline.Accepted, submitErr error) error
-	Hear(ctx context.Context, provider, requestID string, u pipeline.Update) error
-	Job(ctx context.Context, jobID string) (*pipeline.Job, error)
+	Begin(ctx context.Context, s jobs.Submission, callKey string) (*jobs.Call, error)
+	Answered(ctx context.Context, jobID string, answer jobs.Accepted, submitErr error) error
+	Hear(ctx context.Context, provider, requestID string, u jobs.Update) error
+	Job(ctx context.Context, jobID string) (*jobs.Job, error)
 	CallerOf(ctx context.Context, provider, requestID string) (caller string, ok bool)
 	WebhookURL(provider, jobID string) string
 }
@@ -293,7 +293,7 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, who ca
 	}
 	s := p.submission(r, t, who, body)
 	call, err := p.o.Ledger.Begin(r.Context(), s, callKey(t, &s))
-	var invalid *pipeline.InvalidError
+	var invalid *jobs.InvalidError
 	switch {
 	case errors.As(err, &invalid):
 		answerJSON(w, http.StatusUnprocessableEntity, map[string]any{
@@ -329,8 +329,8 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, who ca
 
 // submission is the job that a call asks for. A page without a token says nothing about the
 // job: it would be any visitor's word.
-func (p *Proxy) submission(r *http.Request, t *target, who caller, body []byte) pipeline.Submission {
-	s := pipeline.Submission{Provider: Name, Model: strings.Join(t.parts, "/"), Input: body, Caller: who.id}
+func (p *Proxy) submission(r *http.Request, t *target, who caller, body []byte) jobs.Submission {
+	s := jobs.Submission{Provider: Name, Model: strings.Join(t.parts, "/"), Input: body, Caller: who.id}
 	if key := r.Header.Get(idempotencyHeader); key != "" {
 		s.IdempotencyKey = "proxy:" + key
 	}
@@ -348,7 +348,7 @@ func (p *Proxy) submission(r *http.Request, t *target, who caller, body []byte) 
 }
 
 // callKey is the same for two calls that ask for the same.
-func callKey(t *target, s *pipeline.Submission) string {
+func callKey(t *target, s *jobs.Submission) string {
 	sum := sha256.New()
 	for _, part := range []string{s.Caller, t.url.String(), s.ProjectID, s.UserID, s.Kind, s.IdempotencyKey, string(s.Input)} {
 		fmt.Fprintf(sum, "%d:%s", len(part), part)
@@ -358,9 +358,9 @@ func callKey(t *target, s *pipeline.Submission) string {
 
 // outcome is what the caller is told. Clients repeat a submit on 429, 502, 503 and 504,
 // and the Python one on 408 and 409 too: they get none of these unless nothing was taken.
-func (p *Proxy) outcome(j *pipeline.Job, a answer, err error) answer {
-	var later *pipeline.NotNow
-	var refused *pipeline.Refused
+func (p *Proxy) outcome(j *jobs.Job, a answer, err error) answer {
+	var later *jobs.NotNow
+	var refused *jobs.Refused
 	switch {
 	case err == nil, errors.As(err, &refused) && a.err == nil && a.status != http.StatusRequestTimeout && a.status != http.StatusConflict:
 		a.header.Set(jobHeader, j.ID)
@@ -394,9 +394,9 @@ func again(detail, code string) answer {
 }
 
 // first answers a repeated call with what became of the first.
-func (p *Proxy) first(ctx context.Context, j *pipeline.Job) answer {
+func (p *Proxy) first(ctx context.Context, j *jobs.Job) answer {
 	deadline := time.Now().Add(waitForFirst)
-	for j.Submit == pipeline.SubmitSending && time.Now().Before(deadline) {
+	for j.Submit == jobs.SubmitSending && time.Now().Before(deadline) {
 		select {
 		case <-ctx.Done():
 			return problem(499, "the caller went away", "client_disconnected", j.ID)
@@ -421,7 +421,7 @@ func (p *Proxy) first(ctx context.Context, j *pipeline.Job) answer {
 			jobHeader: {j.ID},
 		}}
 	}
-	if j.Submit == pipeline.SubmitRefused {
+	if j.Submit == jobs.SubmitRefused {
 		return problem(http.StatusBadRequest, j.Error, j.ErrorType, j.ID)
 	}
 	return p.outcome(j, answer{}, errors.New("unknown"))
@@ -487,16 +487,16 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, body []b
 func (p *Proxy) learn(ctx context.Context, method, id, what string, a answer) {
 	var s status
 	_ = json.Unmarshal(a.body, &s) // where it is no status, it has none
-	u := pipeline.Update{Provider: Name, RequestID: id, Status: pipeline.JobProcessing}
+	u := jobs.Update{Provider: Name, RequestID: id, Status: jobs.JobProcessing}
 	switch {
 	case method == http.MethodGet && what == "status" && a.status/100 == 2 && s.Status == "IN_QUEUE":
-		u.Status = pipeline.JobQueued
+		u.Status = jobs.JobQueued
 	case method == http.MethodGet && what == "status" && a.status/100 == 2 && s.Status == "IN_PROGRESS":
 	case method == http.MethodGet && what == "status" && a.status/100 == 2 && s.Status == "COMPLETED",
 		method == http.MethodPut && what == "cancel" && s.Status == "ALREADY_COMPLETED":
 		u.Fetch = true
 	case method == http.MethodGet && (what == "" || what == "response") && a.status/100 == 2:
-		done, err := readResult(a, status{}, &pipeline.Job{RequestID: id}, time.Now())
+		done, err := readResult(a, status{}, &jobs.Job{RequestID: id}, time.Now())
 		if err != nil {
 			return
 		}
@@ -504,7 +504,7 @@ func (p *Proxy) learn(ctx context.Context, method, id, what string, a answer) {
 	case method == http.MethodGet && (what == "" || what == "response") && a.status == http.StatusUnprocessableEntity:
 		u.Fetch = true
 	case method == http.MethodPut && what == "cancel" && a.status/100 == 2:
-		u.Status = pipeline.JobCancelled
+		u.Status = jobs.JobCancelled
 	default:
 		return
 	}

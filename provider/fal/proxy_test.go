@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"gaff/internal/standin"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
 )
 
@@ -205,7 +205,7 @@ func TestProxyNeverPaysTwice(t *testing.T) {
 			t.Errorf("a lost answer: %d %s", lost.Code, lost.Body)
 		}
 		time.Sleep(10 * time.Second)
-		if j := p.job(lost.body.Job); j.Status != pipeline.JobCompleted || j.SettledBy != "webhook" {
+		if j := p.job(lost.body.Job); j.Status != jobs.JobCompleted || j.SettledBy != "webhook" {
 			t.Errorf("its job is %s by %q", j.Status, j.SettledBy)
 		}
 		for fault, status := range map[string]int{"busy": 429, "down": 503} {
@@ -347,13 +347,13 @@ func TestProxyTeachesTheLedger(t *testing.T) {
 		id := sub.Header().Get("X-Gaff-Job-Id")
 		time.Sleep(time.Second)
 		p.call("GET", sub.body.StatusURL, "")
-		if j := p.job(id); j.Status != pipeline.JobProcessing {
+		if j := p.job(id); j.Status != jobs.JobProcessing {
 			t.Errorf("after a status of IN_PROGRESS it is %s", j.Status)
 		}
 		time.Sleep(5 * time.Second)
 		p.call("GET", sub.body.ResponseURL, "")
 		ends, files := p.ends(id)
-		if j := p.job(id); j.Status != pipeline.JobCompleted || j.SettledBy != "reconciliation" || j.Cost == "" || ends != 1 || files != 1 {
+		if j := p.job(id); j.Status != jobs.JobCompleted || j.SettledBy != "reconciliation" || j.Cost == "" || ends != 1 || files != 1 {
 			t.Errorf("after its result it is %s by %q, cost %q, %d ends, %d files", j.Status, j.SettledBy, j.Cost, ends, files)
 		}
 		// A status alone has the result fetched soon.
@@ -362,12 +362,12 @@ func TestProxyTeachesTheLedger(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		p.call("GET", sub.body.StatusURL, "")
 		time.Sleep(10 * time.Second)
-		if j := p.job(id); j.Status != pipeline.JobFailed || j.ErrorType != "content_policy_violation" {
+		if j := p.job(id); j.Status != jobs.JobFailed || j.ErrorType != "content_policy_violation" {
 			t.Errorf("after a status of COMPLETED it is %s", j.Status)
 		}
 		sub = p.call("POST", queueTarget, `{"prompt":"z"}`)
 		p.call("PUT", sub.body.CancelURL, "")
-		if j := p.job(sub.Header().Get("X-Gaff-Job-Id")); j.Status != pipeline.JobCancelled {
+		if j := p.job(sub.Header().Get("X-Gaff-Job-Id")); j.Status != jobs.JobCancelled {
 			t.Errorf("after a cancellation it is %s", j.Status)
 		}
 	})

@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"gaff/internal/redact"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 // DefaultQueueURL is fal's queue, DefaultRunURL answers when the work is done, and DefaultAPIURL its platform API, which can list the
@@ -59,7 +59,7 @@ type QueueOptions struct {
 	Client *http.Client
 }
 
-// Queue is fal's queue as a pipeline.Provider.
+// Queue is fal's queue as a jobs.Provider.
 type Queue struct {
 	o    QueueOptions
 	base *url.URL
@@ -95,14 +95,14 @@ func (q *Queue) Account() string {
 var modelName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)+$`)
 
 // Check wants a model such as "fal-ai/flux/dev", and a key.
-func (q *Queue) Check(s *pipeline.Submission) error {
+func (q *Queue) Check(s *jobs.Submission) error {
 	switch {
 	case s.Model == "":
-		return &pipeline.InvalidError{Field: "model", Text: `is missing; write fal's id of it, such as "fal-ai/flux/dev"`}
+		return &jobs.InvalidError{Field: "model", Text: `is missing; write fal's id of it, such as "fal-ai/flux/dev"`}
 	case len(s.Model) > 200 || !modelName.MatchString(s.Model) || slices.Contains(strings.Split(s.Model, "/"), "requests"):
-		return &pipeline.InvalidError{Field: "model", Text: fmt.Sprintf(`%.60q is no id of a model at fal, such as "fal-ai/flux/dev"`, s.Model)}
+		return &jobs.InvalidError{Field: "model", Text: fmt.Sprintf(`%.60q is no id of a model at fal, such as "fal-ai/flux/dev"`, s.Model)}
 	case q.o.Key == "" && q.o.URL == DefaultQueueURL:
-		return &pipeline.InvalidError{Field: "provider", Text: "fal takes no work without a key; set FAL_KEY"}
+		return &jobs.InvalidError{Field: "provider", Text: "fal takes no work without a key; set FAL_KEY"}
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (q *Queue) CheckAddress(address string) error {
 }
 
 // address is the one that fal told, if the key may go there, else built from the model.
-func (q *Queue) address(told string, j *pipeline.Job, suffix string) string {
+func (q *Queue) address(told string, j *jobs.Job, suffix string) string {
 	if told != "" && q.CheckAddress(told) == nil {
 		return told
 	}
@@ -152,7 +152,7 @@ type submission struct {
 
 // Submit posts the input. What fal may have got, it does not get again: fal has no
 // idempotency keys, and each request is billed.
-func (q *Queue) Submit(ctx context.Context, j *pipeline.Job, input json.RawMessage, webhookURL string) (pipeline.Accepted, error) {
+func (q *Queue) Submit(ctx context.Context, j *jobs.Job, input json.RawMessage, webhookURL string) (jobs.Accepted, error) {
 	address := q.o.URL + "/" + j.Model
 	if webhookURL != "" {
 		address += "?fal_webhook=" + url.QueryEscape(webhookURL)
@@ -162,18 +162,18 @@ func (q *Queue) Submit(ctx context.Context, j *pipeline.Job, input json.RawMessa
 }
 
 // readSubmit tells how a submit ended.
-func readSubmit(a answer) (pipeline.Accepted, error) {
+func readSubmit(a answer) (jobs.Accepted, error) {
 	switch {
 	case a.err != nil && a.unsent:
-		return pipeline.Accepted{}, &pipeline.NotNow{Err: fmt.Errorf("fal could not be reached: %w", a.err)}
+		return jobs.Accepted{}, &jobs.NotNow{Err: fmt.Errorf("fal could not be reached: %w", a.err)}
 	case a.err != nil:
-		return pipeline.Accepted{}, fmt.Errorf("fal's answer was lost: %w", a.err)
+		return jobs.Accepted{}, fmt.Errorf("fal's answer was lost: %w", a.err)
 	case a.status/100 == 2:
 		var s submission
 		if err := json.Unmarshal(a.body, &s); err != nil || s.RequestID == "" {
-			return pipeline.Accepted{}, redact.Answered("fal", a.status, fmt.Sprintf(" without a request_id: %.200q", a.body))
+			return jobs.Accepted{}, redact.Answered("fal", a.status, fmt.Sprintf(" without a request_id: %.200q", a.body))
 		}
-		return pipeline.Accepted{RequestID: s.RequestID, StatusURL: s.StatusURL, ResponseURL: s.ResponseURL, CancelURL: s.CancelURL}, nil
+		return jobs.Accepted{RequestID: s.RequestID, StatusURL: s.StatusURL, ResponseURL: s.ResponseURL, CancelURL: s.CancelURL}, nil
 	}
 	text, code := Failure(nil, a.body)
 	if code == "" {
@@ -182,13 +182,13 @@ func readSubmit(a answer) (pipeline.Accepted, error) {
 	err := redact.Answered("fal", a.status, ": "+text)
 	switch {
 	case a.notTaken():
-		return pipeline.Accepted{}, &pipeline.NotNow{After: retryAfter(a.header), Err: err}
+		return jobs.Accepted{}, &jobs.NotNow{After: retryAfter(a.header), Err: err}
 	case a.status >= 500 || a.status == http.StatusRequestTimeout || a.status/100 == 3:
-		return pipeline.Accepted{}, err
+		return jobs.Accepted{}, err
 	case a.status == http.StatusUnauthorized:
-		return pipeline.Accepted{}, &pipeline.Refused{Text: "fal refused the key (401): check FAL_KEY", Type: "unauthorized"}
+		return jobs.Accepted{}, &jobs.Refused{Text: "fal refused the key (401): check FAL_KEY", Type: "unauthorized"}
 	}
-	return pipeline.Accepted{}, &pipeline.Refused{Text: err.Error(), Type: code}
+	return jobs.Accepted{}, &jobs.Refused{Text: err.Error(), Type: code}
 }
 
 // notTaken reports whether fal itself says that it did not take a submit.
@@ -278,13 +278,13 @@ func plain(err error) error {
 }
 
 // CanAsk wants the request's id, and its address or model.
-func (q *Queue) CanAsk(j *pipeline.Job) bool {
+func (q *Queue) CanAsk(j *jobs.Job) bool {
 	return j.RequestID != "" && q.address(j.StatusURL, j, "/status") != "" && (q.o.Key != "" || q.o.URL != DefaultQueueURL)
 }
 
 // Ask reads the status and, once the job is done, the result.
-func (q *Queue) Ask(ctx context.Context, j *pipeline.Job) (pipeline.Update, error) {
-	u := pipeline.Update{Provider: Name, RequestID: j.RequestID}
+func (q *Queue) Ask(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
+	u := jobs.Update{Provider: Name, RequestID: j.RequestID}
 	address := q.address(j.StatusURL, j, "/status")
 	if address == "" {
 		return u, errors.New("neither the address nor the model of the request is known")
@@ -299,10 +299,10 @@ func (q *Queue) Ask(ctx context.Context, j *pipeline.Job) (pipeline.Update, erro
 	}
 	switch s.Status {
 	case "IN_QUEUE":
-		u.Status = pipeline.JobQueued
+		u.Status = jobs.JobQueued
 		return u, nil
 	case "IN_PROGRESS":
-		u.Status = pipeline.JobProcessing
+		u.Status = jobs.JobProcessing
 		return u, nil
 	case "COMPLETED":
 		r := q.send(ctx, http.MethodGet, q.address(j.ResponseURL, j, ""), nil, nil, maxResult)
@@ -327,7 +327,7 @@ func (a answer) fault(what string) error {
 	case a.status/100 == 2:
 		return nil
 	case a.status == http.StatusNotFound:
-		return fmt.Errorf("fal answered 404 for %s: %w", what, pipeline.ErrNoSuchWork)
+		return fmt.Errorf("fal answered 404 for %s: %w", what, jobs.ErrNoSuchWork)
 	case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
 		return redact.Answered("fal", a.status, " for "+what+": check FAL_KEY")
 	}
@@ -337,8 +337,8 @@ func (a answer) fault(what string) error {
 
 // readResult turns the answer to the question for a result into how the job ended. A
 // passing fault of fal's is an error, and asked again.
-func readResult(r answer, s status, j *pipeline.Job, at time.Time) (pipeline.Update, error) {
-	u := pipeline.Update{Provider: Name, RequestID: j.RequestID, Status: pipeline.JobFailed}
+func readResult(r answer, s status, j *jobs.Job, at time.Time) (jobs.Update, error) {
+	u := jobs.Update{Provider: Name, RequestID: j.RequestID, Status: jobs.JobFailed}
 	if r.err == nil {
 		u.Cost = billed(r.header)
 	}
@@ -350,12 +350,12 @@ func readResult(r answer, s status, j *pipeline.Job, at time.Time) (pipeline.Upd
 			u.Error, u.ErrorType = "completed, but the result is no JSON", "result_unreadable"
 			return u, nil
 		}
-		files, err := pipeline.Files(Name, r.body, at)
+		files, err := jobs.Files(Name, r.body, at)
 		if err != nil {
 			u.Error, u.ErrorType = err.Error(), "result_unreadable"
 			return u, nil
 		}
-		u.Status, u.Result, u.Files = pipeline.JobCompleted, r.body, files
+		u.Status, u.Result, u.Files = jobs.JobCompleted, r.body, files
 		return u, nil
 	case s.Error == "" && (r.status == http.StatusNotFound || r.status == http.StatusGone):
 		if r.status == http.StatusNotFound && j.Misses == 0 {
@@ -398,28 +398,28 @@ func billed(h http.Header) string {
 }
 
 // Cancel asks fal to stop.
-func (q *Queue) Cancel(ctx context.Context, j *pipeline.Job) error {
+func (q *Queue) Cancel(ctx context.Context, j *jobs.Job) error {
 	a := q.send(ctx, http.MethodPut, q.address(j.CancelURL, j, "/cancel"), nil, nil, maxAnswer)
 	var s status
 	_ = json.Unmarshal(a.body, &s) // not every answer has one
 	switch {
 	case a.err == nil && a.status == http.StatusBadRequest && s.Status == "ALREADY_COMPLETED":
-		return pipeline.ErrEnded
+		return jobs.ErrEnded
 	case a.err == nil && a.status == http.StatusConflict:
-		return pipeline.ErrEnded
+		return jobs.ErrEnded
 	}
 	return a.fault("the cancellation")
 }
 
 // Find looks through the account's ended requests of the model for one with the job's
 // input. The platform API lists a request only once it has ended.
-func (q *Queue) Find(ctx context.Context, j *pipeline.Job, input json.RawMessage, known func(string) bool) (pipeline.Accepted, error) {
+func (q *Queue) Find(ctx context.Context, j *jobs.Job, input json.RawMessage, known func(string) bool) (jobs.Accepted, error) {
 	if q.o.APIURL == "" || q.o.Key == "" {
-		return pipeline.Accepted{}, pipeline.ErrNoSuchWork
+		return jobs.Accepted{}, jobs.ErrNoSuchWork
 	}
 	var wanted any
 	if err := json.Unmarshal(input, &wanted); err != nil {
-		return pipeline.Accepted{}, err
+		return jobs.Accepted{}, err
 	}
 	// Clocks may differ a little; what was sent much later is another request.
 	from, until := j.SentAt.Add(-30*time.Second), j.SentAt.Add(5*time.Minute)
@@ -429,7 +429,7 @@ func (q *Queue) Find(ctx context.Context, j *pipeline.Job, input json.RawMessage
 	for range 20 { // pages
 		a := q.send(ctx, http.MethodGet, q.o.APIURL+"/models/requests/by-endpoint?"+query.Encode(), nil, nil, maxResult)
 		if err := a.fault("the list of requests"); err != nil {
-			return pipeline.Accepted{}, err
+			return jobs.Accepted{}, err
 		}
 		var page struct {
 			Items []struct {
@@ -441,12 +441,12 @@ func (q *Queue) Find(ctx context.Context, j *pipeline.Job, input json.RawMessage
 			HasMore    bool   `json:"has_more"`
 		}
 		if err := json.Unmarshal(a.body, &page); err != nil {
-			return pipeline.Accepted{}, fmt.Errorf("fal's list of requests is not what it documents: %w", err)
+			return jobs.Accepted{}, fmt.Errorf("fal's list of requests is not what it documents: %w", err)
 		}
 		for _, item := range page.Items {
 			if item.RequestID != "" && item.SentAt.After(from) && item.SentAt.Before(until) &&
 				reflect.DeepEqual(item.Input, wanted) && !known(item.RequestID) {
-				return pipeline.Accepted{RequestID: item.RequestID}, nil
+				return jobs.Accepted{RequestID: item.RequestID}, nil
 			}
 		}
 		if !page.HasMore || page.NextCursor == "" {
@@ -454,11 +454,11 @@ func (q *Queue) Find(ctx context.Context, j *pipeline.Job, input json.RawMessage
 		}
 		query.Set("cursor", page.NextCursor)
 	}
-	return pipeline.Accepted{}, pipeline.ErrNoSuchWork
+	return jobs.Accepted{}, jobs.ErrNoSuchWork
 }
 
 var (
-	_ pipeline.Provider       = (*Queue)(nil)
-	_ pipeline.Finder         = (*Queue)(nil)
-	_ pipeline.AddressChecker = (*Queue)(nil)
+	_ jobs.Provider       = (*Queue)(nil)
+	_ jobs.Finder         = (*Queue)(nil)
+	_ jobs.AddressChecker = (*Queue)(nil)
 )

@@ -21,10 +21,10 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/client"
 	"gaff/internal/standin"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/fal"
-	"gaff/receive"
 	"gaff/store/sqlite"
 	"gaff/verify"
 )
@@ -76,7 +76,7 @@ func (n *network) calls(host string) int {
 // rig is a gateway with a ledger, and fal as the stand-in plays it. Use it within a bubble.
 type rig struct {
 	*gaff.Gateway
-	*pipeline.Ledger
+	*jobs.Ledger
 	t     *testing.T
 	st    *sqlite.Store
 	fal   *standin.Fal
@@ -90,11 +90,11 @@ type rig struct {
 
 type rigOptions struct {
 	standin.Options
-	ledger  pipeline.LedgerOptions
+	ledger  jobs.LedgerOptions
 	private bool // the gateway has no public address
 	unread  bool // the source takes any handle, as most do
 	listed  bool // fal lists the requests that have ended
-	wrap    func(pipeline.Provider) pipeline.Provider
+	wrap    func(jobs.Provider) jobs.Provider
 }
 
 func newRig(t *testing.T, o rigOptions) *rig {
@@ -147,17 +147,17 @@ func (r *rig) begin(o rigOptions) {
 	if r.Gateway, err = gaff.New(gaff.Options{Store: r.st, Logger: log}); err != nil {
 		r.t.Fatal(err)
 	}
-	var provider pipeline.Provider = r.queue
+	var provider jobs.Provider = r.queue
 	if o.wrap != nil {
 		provider = o.wrap(provider)
 	}
 	client := &http.Client{Transport: r.net}
-	o.ledger.Store, o.ledger.Router, o.ledger.Log, o.ledger.Providers = r.st, r.Gateway, log, []pipeline.Provider{provider}
+	o.ledger.Store, o.ledger.Router, o.ledger.Log, o.ledger.Providers = r.st, r.Gateway, log, []jobs.Provider{provider}
 	o.ledger.CallbackClient = client
 	if !o.private {
 		o.ledger.Address = func(name string) string { return "http://" + gaffHost + gaff.PathPrefix + name }
 	}
-	if r.Ledger, err = pipeline.NewLedger(context.Background(), o.ledger); err != nil {
+	if r.Ledger, err = jobs.NewLedger(context.Background(), o.ledger); err != nil {
 		r.t.Fatal(err)
 	}
 	r.Ledger.Attach(r.Gateway)
@@ -169,7 +169,7 @@ func (r *rig) begin(o rigOptions) {
 		src.CheckHandle = r.Ledger.CheckHandle
 	}
 	r.AddSource(src)
-	r.Handle(fal.Name, "*", gaff.Named("effects/fal", pipeline.NewHandler(pipeline.Options{
+	r.Handle(fal.Name, "*", gaff.Named("effects/fal", jobs.NewHandler(jobs.Options{
 		Store: r.st, Router: r.Gateway, Interpreter: fal.Interpreter{}, Ledger: r.Ledger,
 	})))
 	if err := r.Start(context.Background()); err != nil {
@@ -198,9 +198,9 @@ func (r *rig) begin(o rigOptions) {
 }
 
 // submit asks for a job with a fault at fal; empty: none.
-func (r *rig) submit(fault string, more ...func(*pipeline.Submission)) *pipeline.Job {
+func (r *rig) submit(fault string, more ...func(*jobs.Submission)) *jobs.Job {
 	r.t.Helper()
-	s := pipeline.Submission{
+	s := jobs.Submission{
 		Provider: "fal", Model: model, ProjectID: "p", Kind: "image",
 		Input: json.RawMessage(fmt.Sprintf(`{"prompt":"dog","standin":{"fault":%q}}`, fault)),
 	}
@@ -215,7 +215,7 @@ func (r *rig) submit(fault string, more ...func(*pipeline.Submission)) *pipeline
 }
 
 // job reads a job once all has come to rest.
-func (r *rig) job(id string) *pipeline.Job {
+func (r *rig) job(id string) *jobs.Job {
 	r.t.Helper()
 	synctest.Wait()
 	j, err := r.st.Job(context.Background(), id)
@@ -251,7 +251,7 @@ func (r *rig) ends(id string) (ends, files int) {
 			ends++
 		}
 	}
-	media, err := r.st.Media(context.Background(), pipeline.MediaFilter{JobID: id})
+	media, err := r.st.Media(context.Background(), jobs.MediaFilter{JobID: id})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -262,32 +262,32 @@ func (r *rig) ends(id string) (ends, files int) {
 func TestHowJobsEnd(t *testing.T) {
 	t.Parallel()
 	for fault, want := range map[string]struct {
-		status        pipeline.JobStatus
+		status        jobs.JobStatus
 		by, errorType string
 		within        time.Duration
 	}{
-		"":                         {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
-		"duplicate":                {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
-		"before-answer":            {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
-		"payload-error":            {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
-		"unknown-outcome":          {pipeline.JobCompleted, "webhook", "", 5 * time.Second},
-		"error-model":              {pipeline.JobFailed, "webhook", "content_policy_violation", 5 * time.Second},
-		"error-infra":              {pipeline.JobFailed, "webhook", "runner_disconnected", 5 * time.Second},
-		"late":                     {pipeline.JobCompleted, "webhook", "", 30 * time.Second},
-		"lost":                     {pipeline.JobCompleted, "reconciliation", "", 3 * time.Minute},
-		"wrong-key":                {pipeline.JobCompleted, "reconciliation", "", 3 * time.Minute},
-		"stale":                    {pipeline.JobCompleted, "reconciliation", "", 3 * time.Minute},
-		"large":                    {pipeline.JobCompleted, "reconciliation", "", 3 * time.Minute},
-		"lost,error-model":         {pipeline.JobFailed, "reconciliation", "content_policy_violation", 3 * time.Minute},
-		"lost,result-504":          {pipeline.JobCompleted, "reconciliation", "", 7 * time.Minute},
-		"payload-error,result-504": {pipeline.JobCompleted, "webhook", "", time.Minute},
-		"forgets":                  {pipeline.JobFailed, "reconciliation", "not_found", 4 * time.Minute},
-		"unknown-outcome,lost":     {pipeline.JobFailed, "reconciliation", "submit_outcome_unknown", 21 * time.Minute},
+		"":                         {jobs.JobCompleted, "webhook", "", 5 * time.Second},
+		"duplicate":                {jobs.JobCompleted, "webhook", "", 5 * time.Second},
+		"before-answer":            {jobs.JobCompleted, "webhook", "", 5 * time.Second},
+		"payload-error":            {jobs.JobCompleted, "webhook", "", 5 * time.Second},
+		"unknown-outcome":          {jobs.JobCompleted, "webhook", "", 5 * time.Second},
+		"error-model":              {jobs.JobFailed, "webhook", "content_policy_violation", 5 * time.Second},
+		"error-infra":              {jobs.JobFailed, "webhook", "runner_disconnected", 5 * time.Second},
+		"late":                     {jobs.JobCompleted, "webhook", "", 30 * time.Second},
+		"lost":                     {jobs.JobCompleted, "reconciliation", "", 3 * time.Minute},
+		"wrong-key":                {jobs.JobCompleted, "reconciliation", "", 3 * time.Minute},
+		"stale":                    {jobs.JobCompleted, "reconciliation", "", 3 * time.Minute},
+		"large":                    {jobs.JobCompleted, "reconciliation", "", 3 * time.Minute},
+		"lost,error-model":         {jobs.JobFailed, "reconciliation", "content_policy_violation", 3 * time.Minute},
+		"lost,result-504":          {jobs.JobCompleted, "reconciliation", "", 7 * time.Minute},
+		"payload-error,result-504": {jobs.JobCompleted, "webhook", "", time.Minute},
+		"forgets":                  {jobs.JobFailed, "reconciliation", "not_found", 4 * time.Minute},
+		"unknown-outcome,lost":     {jobs.JobFailed, "reconciliation", "submit_outcome_unknown", 21 * time.Minute},
 	} {
 		t.Run("fault "+fault, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, rigOptions{ledger: pipeline.LedgerOptions{SubmitPatience: 20 * time.Minute}})
+				r := newRig(t, rigOptions{ledger: jobs.LedgerOptions{SubmitPatience: 20 * time.Minute}})
 				j := r.submit(fault)
 				began := time.Now()
 				for !j.Status.Settled() && time.Since(began) < want.within+time.Minute {
@@ -300,7 +300,7 @@ func TestHowJobsEnd(t *testing.T) {
 				j = r.job(j.ID)
 				ends, files := r.ends(j.ID)
 				wantFiles := 0
-				if want.status == pipeline.JobCompleted {
+				if want.status == jobs.JobCompleted {
 					wantFiles = 1
 				}
 				if j.Status != want.status || j.SettledBy != want.by || j.ErrorType != want.errorType || took > want.within || ends != 1 || files != wantFiles {
@@ -309,13 +309,13 @@ func TestHowJobsEnd(t *testing.T) {
 				if n := len(r.fal.Jobs()); n != 1 {
 					t.Errorf("fal was given the work %d times", n)
 				}
-				if j.Status == pipeline.JobFailed && j.Error == "" {
+				if j.Status == jobs.JobFailed && j.Error == "" {
 					t.Error("failed without a reason")
 				}
 				if !j.NextAskAt.IsZero() {
 					t.Errorf("will be asked after at %s", j.NextAskAt)
 				}
-				if want.by == "reconciliation" && want.status == pipeline.JobCompleted && j.Cost == "" {
+				if want.by == "reconciliation" && want.status == jobs.JobCompleted && j.Cost == "" {
 					t.Error("what fal billed is not kept")
 				}
 			})
@@ -330,14 +330,14 @@ func TestSubmitsThatAreNotTakenAreRepeated(t *testing.T) {
 		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Busy: 1}}})
 		j := r.submit("")
 		time.Sleep(30 * time.Second)
-		if j = r.job(j.ID); j.Submit != pipeline.SubmitWaiting || !strings.Contains(r.notes(j.ID), "not taken: fal answered 429") {
+		if j = r.job(j.ID); j.Submit != jobs.SubmitWaiting || !strings.Contains(r.notes(j.ID), "not taken: fal answered 429") {
 			t.Fatalf("submit is %s\n%s", j.Submit, r.notes(j.ID))
 		}
 		r.fal.SetFaults(standin.Faults{standin.Down: 1})
 		time.Sleep(3 * time.Minute)
 		r.fal.SetFaults(nil)
 		time.Sleep(5 * time.Minute)
-		if j = r.job(j.ID); j.Status != pipeline.JobCompleted || len(r.fal.Jobs()) != 1 {
+		if j = r.job(j.ID); j.Status != jobs.JobCompleted || len(r.fal.Jobs()) != 1 {
 			t.Errorf("%s, fal has %d jobs\n%s", j.Status, len(r.fal.Jobs()), r.notes(j.ID))
 		}
 	})
@@ -349,7 +349,7 @@ func TestASubmitThatIsNeverTakenFails(t *testing.T) {
 		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Busy: 1}}})
 		j := r.submit("")
 		time.Sleep(70 * time.Minute)
-		if j = r.job(j.ID); j.Status != pipeline.JobFailed || j.ErrorType != "not_accepted" || !strings.Contains(j.Error, "429") {
+		if j = r.job(j.ID); j.Status != jobs.JobFailed || j.ErrorType != "not_accepted" || !strings.Contains(j.Error, "429") {
 			t.Errorf("%s %q: %s", j.Status, j.ErrorType, j.Error)
 		}
 	})
@@ -360,7 +360,7 @@ func TestRefusedSubmits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		j := r.submit("no such fault") // the stand-in answers 400
-		if j = r.job(j.ID); j.Status != pipeline.JobFailed || j.SettledBy != "" || j.Submit != pipeline.SubmitRefused || !strings.Contains(j.Error, "fal answered 400") {
+		if j = r.job(j.ID); j.Status != jobs.JobFailed || j.SettledBy != "" || j.Submit != jobs.SubmitRefused || !strings.Contains(j.Error, "fal answered 400") {
 			t.Errorf("%s by %q, %s: %s", j.Status, j.SettledBy, j.Submit, j.Error)
 		}
 		if ends, _ := r.ends(j.ID); ends != 1 {
@@ -371,11 +371,11 @@ func TestRefusedSubmits(t *testing.T) {
 
 // halting calls fal, and then never returns: as if the process had died at that moment.
 type halting struct {
-	pipeline.Provider
+	jobs.Provider
 	before, after bool
 }
 
-func (h *halting) Submit(ctx context.Context, j *pipeline.Job, input json.RawMessage, webhook string) (a pipeline.Accepted, err error) {
+func (h *halting) Submit(ctx context.Context, j *jobs.Job, input json.RawMessage, webhook string) (a jobs.Accepted, err error) {
 	if !h.before {
 		a, err = h.Provider.Submit(ctx, j, input, webhook)
 	}
@@ -393,13 +393,13 @@ func TestCrashWhileSubmitting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				o := rigOptions{ledger: pipeline.LedgerOptions{SubmitPatience: 20 * time.Minute}, wrap: func(p pipeline.Provider) pipeline.Provider {
+				o := rigOptions{ledger: jobs.LedgerOptions{SubmitPatience: 20 * time.Minute}, wrap: func(p jobs.Provider) jobs.Provider {
 					h.Provider = p
 					return h
 				}}
 				r := newRig(t, o)
 				j := r.submit("lost")
-				if j = r.job(j.ID); j.Submit != pipeline.SubmitSending {
+				if j = r.job(j.ID); j.Submit != jobs.SubmitSending {
 					t.Fatalf("submit is %s", j.Submit)
 				}
 				ctx, cancel := context.WithCancel(context.Background())
@@ -415,7 +415,7 @@ func TestCrashWhileSubmitting(t *testing.T) {
 				if h.before {
 					submits = 0
 				}
-				if j = r.job(j.ID); j.Status != pipeline.JobFailed || j.ErrorType != "submit_outcome_unknown" || len(r.fal.Jobs()) != submits {
+				if j = r.job(j.ID); j.Status != jobs.JobFailed || j.ErrorType != "submit_outcome_unknown" || len(r.fal.Jobs()) != submits {
 					t.Errorf("%s %q, fal has %d jobs\n%s", j.Status, j.ErrorType, len(r.fal.Jobs()), r.notes(j.ID))
 				}
 			})
@@ -432,7 +432,7 @@ func TestALostAnswerIsFoundInFalsList(t *testing.T) {
 		a, b := r.submit("unknown-outcome,lost"), r.submit("unknown-outcome,lost")
 		time.Sleep(10 * time.Minute)
 		a, b = r.job(a.ID), r.job(b.ID)
-		if a.Status != pipeline.JobCompleted || b.Status != pipeline.JobCompleted || a.RequestID == b.RequestID || len(r.fal.Jobs()) != 2 {
+		if a.Status != jobs.JobCompleted || b.Status != jobs.JobCompleted || a.RequestID == b.RequestID || len(r.fal.Jobs()) != 2 {
 			t.Errorf("%s %s, %s %s\n%s", a.Status, a.RequestID, b.Status, b.RequestID, r.notes(a.ID))
 		}
 	})
@@ -464,7 +464,7 @@ func TestAfterAnOutage(t *testing.T) {
 		for _, id := range ids {
 			j := r.job(id)
 			ends, files := r.ends(id)
-			if j.Status != pipeline.JobCompleted || j.SettledBy != "reconciliation" || ends != 1 || files != 1 {
+			if j.Status != jobs.JobCompleted || j.SettledBy != "reconciliation" || ends != 1 || files != 1 {
 				t.Errorf("%s by %q, %d ends, %d files\n%s", j.Status, j.SettledBy, ends, files, r.notes(id))
 			}
 		}
@@ -480,8 +480,8 @@ func TestNodesShareThePace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Lost: 1}}})
 		ctx, cancel := context.WithCancel(context.Background())
-		other, err := pipeline.NewLedger(ctx, pipeline.LedgerOptions{
-			Store: r.st, Router: r.Gateway, Log: slog.New(slog.DiscardHandler), Providers: []pipeline.Provider{r.queue},
+		other, err := jobs.NewLedger(ctx, jobs.LedgerOptions{
+			Store: r.st, Router: r.Gateway, Log: slog.New(slog.DiscardHandler), Providers: []jobs.Provider{r.queue},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -503,7 +503,7 @@ func TestNodesShareThePace(t *testing.T) {
 		}
 		time.Sleep(5 * time.Minute)
 		for _, id := range ids {
-			if j := r.job(id); j.Status != pipeline.JobCompleted || j.Asks != 1 {
+			if j := r.job(id); j.Status != jobs.JobCompleted || j.Asks != 1 {
 				t.Errorf("%s after %d questions", j.Status, j.Asks)
 			}
 		}
@@ -514,11 +514,11 @@ func TestNodesShareThePace(t *testing.T) {
 
 // meeting holds fal's answer back until the webhook of the same job is there.
 type meeting struct {
-	pipeline.Provider
+	jobs.Provider
 	wait func()
 }
 
-func (m *meeting) Ask(ctx context.Context, j *pipeline.Job) (pipeline.Update, error) {
+func (m *meeting) Ask(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	u, err := m.Provider.Ask(ctx, j)
 	m.wait()
 	return u, err
@@ -530,7 +530,7 @@ func TestWebhookAndAnswerAtTheSameMoment(t *testing.T) {
 		gate := make(chan struct{})
 		r := newRig(t, rigOptions{
 			Options: standin.Options{LateBy: 3 * time.Minute},
-			wrap:    func(p pipeline.Provider) pipeline.Provider { return &meeting{p, func() { <-gate }} },
+			wrap:    func(p jobs.Provider) jobs.Provider { return &meeting{p, func() { <-gate }} },
 		})
 		var ids []string
 		for range 20 {
@@ -542,7 +542,7 @@ func TestWebhookAndAnswerAtTheSameMoment(t *testing.T) {
 		for _, id := range ids {
 			j := r.job(id)
 			by[j.SettledBy]++
-			if ends, files := r.ends(id); j.Status != pipeline.JobCompleted || ends != 1 || files != 1 {
+			if ends, files := r.ends(id); j.Status != jobs.JobCompleted || ends != 1 || files != 1 {
 				t.Errorf("%s, %d ends, %d files", j.Status, ends, files)
 			}
 		}
@@ -581,12 +581,12 @@ func TestOtherUsersAreRefused(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		second := r.submit("")
 		time.Sleep(10 * time.Second)
-		if a, b := r.job(first.ID), r.job(second.ID); a.Status != pipeline.JobCompleted || b.SettledBy != "webhook" {
+		if a, b := r.job(first.ID), r.job(second.ID); a.Status != jobs.JobCompleted || b.SettledBy != "webhook" {
 			t.Errorf("%s, and %s by %q", a.Status, b.Status, b.SettledBy)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, rigOptions{ledger: pipeline.LedgerOptions{Users: map[string][]string{"fal": {"user_standin", "user_somebody_else"}}}})
+		r := newRig(t, rigOptions{ledger: jobs.LedgerOptions{Users: map[string][]string{"fal": {"user_standin", "user_somebody_else"}}}})
 		for _, fault := range []string{"", "other-user"} {
 			j := r.submit(fault)
 			time.Sleep(10 * time.Second)
@@ -633,7 +633,7 @@ func TestHandles(t *testing.T) {
 		if code := post(handle, a.RequestID); code != http.StatusOK {
 			t.Errorf("answered %d", code)
 		}
-		if a := r.job(a.ID); a.Status != pipeline.JobCompleted || a.SettledBy != "webhook" {
+		if a := r.job(a.ID); a.Status != jobs.JobCompleted || a.SettledBy != "webhook" {
 			t.Errorf("%s by %q", a.Status, a.SettledBy)
 		}
 	})
@@ -671,15 +671,15 @@ func TestIdempotencyAndMistakes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
-		first := r.submit("", func(s *pipeline.Submission) { s.IdempotencyKey, s.ID = "k", "mine/1 ü" })
-		again, created, err := r.Submit(context.Background(), pipeline.Submission{Provider: "fal", Model: "another/model", IdempotencyKey: "k"})
+		first := r.submit("", func(s *jobs.Submission) { s.IdempotencyKey, s.ID = "k", "mine/1 ü" })
+		again, created, err := r.Submit(context.Background(), jobs.Submission{Provider: "fal", Model: "another/model", IdempotencyKey: "k"})
 		if err != nil || created || again.ID != first.ID {
 			t.Errorf("again: %v, created %v, %v", again, created, err)
 		}
-		if _, _, err := r.Submit(context.Background(), pipeline.Submission{Provider: "fal", Model: model, ID: first.ID}); !errors.Is(err, gaff.ErrConflict) {
+		if _, _, err := r.Submit(context.Background(), jobs.Submission{Provider: "fal", Model: model, ID: first.ID}); !errors.Is(err, gaff.ErrConflict) {
 			t.Errorf("a taken id: %v", err)
 		}
-		for field, s := range map[string]pipeline.Submission{
+		for field, s := range map[string]jobs.Submission{
 			"provider":       {Provider: "nobody", Model: model},
 			"model":          {Provider: "fal", Model: "../../etc"},
 			"input":          {Provider: "fal", Model: model, Input: json.RawMessage(`"text"`)},
@@ -689,7 +689,7 @@ func TestIdempotencyAndMistakes(t *testing.T) {
 			"callbackUrl":    {Provider: "fal", Model: model, Callback: "ftp://x/y"},
 			"idempotencyKey": {Provider: "fal", Model: model, IdempotencyKey: strings.Repeat("x", 257)},
 		} {
-			var invalid *pipeline.InvalidError
+			var invalid *jobs.InvalidError
 			if _, _, err := r.Submit(context.Background(), s); !errors.As(err, &invalid) || invalid.Field != field || !errors.Is(err, gaff.ErrInvalid) {
 				t.Errorf("a bad %s: %v", field, err)
 			}
@@ -717,11 +717,11 @@ func TestCancel(t *testing.T) {
 		queued := r.submit("")
 		unknown := r.submit("unknown-outcome")
 		time.Sleep(time.Second)
-		for _, j := range []*pipeline.Job{waiting, queued, unknown} {
-			if got, err := r.Ledger.Cancel(ctx, j.ID); err != nil || got.Status != pipeline.JobCancelled {
+		for _, j := range []*jobs.Job{waiting, queued, unknown} {
+			if got, err := r.Ledger.Cancel(ctx, j.ID); err != nil || got.Status != jobs.JobCancelled {
 				t.Errorf("cancel: %v, %v\n%s", got, err, r.notes(j.ID))
 			}
-			if got, err := r.Ledger.Cancel(ctx, j.ID); err != nil || got.Status != pipeline.JobCancelled {
+			if got, err := r.Ledger.Cancel(ctx, j.ID); err != nil || got.Status != jobs.JobCancelled {
 				t.Errorf("cancel again: %v, %v", got, err)
 			}
 		}
@@ -730,7 +730,7 @@ func TestCancel(t *testing.T) {
 		if _, err := r.Ledger.Cancel(ctx, done.ID); !errors.Is(err, gaff.ErrConflict) || !strings.Contains(err.Error(), "completed") {
 			t.Errorf("cancel what has ended: %v", err)
 		}
-		if j := r.job(done.ID); j.Status != pipeline.JobCompleted {
+		if j := r.job(done.ID); j.Status != jobs.JobCompleted {
 			t.Errorf("what had ended is %s", j.Status)
 		}
 		away := r.submit("")
@@ -741,9 +741,9 @@ func TestCancel(t *testing.T) {
 		}
 		r.net.cut(falHost, false)
 		time.Sleep(10 * time.Minute)
-		for _, j := range []*pipeline.Job{waiting, queued, unknown} {
+		for _, j := range []*jobs.Job{waiting, queued, unknown} {
 			ends, files := r.ends(j.ID)
-			if got := r.job(j.ID); got.Status != pipeline.JobCancelled || ends != 1 || files != 0 {
+			if got := r.job(j.ID); got.Status != jobs.JobCancelled || ends != 1 || files != 0 {
 				t.Errorf("%s, %d ends, %d files", got.Status, ends, files)
 			}
 		}
@@ -763,7 +763,7 @@ func TestRegister(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		r := newRig(t, rigOptions{})
-		j, created, err := r.Register(ctx, "app-1", pipeline.Registration{Provider: "fal", ProjectID: "film"})
+		j, created, err := r.Register(ctx, "app-1", jobs.Registration{Provider: "fal", ProjectID: "film"})
 		if err != nil || !created || j.WebhookURL == "" {
 			t.Fatalf("%+v, %v", j, err)
 		}
@@ -791,7 +791,7 @@ func TestRegister(t *testing.T) {
 		// Or it gives the plain address, and registers the request; also after the webhook came.
 		id := submit("http://" + gaffHost + gaff.PathPrefix + "fal")
 		time.Sleep(10 * time.Second)
-		if _, _, err := r.Register(ctx, "app-2", pipeline.Registration{Provider: "fal", Model: model, RequestID: id}); err != nil {
+		if _, _, err := r.Register(ctx, "app-2", jobs.Registration{Provider: "fal", Model: model, RequestID: id}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(20 * time.Second)
@@ -800,7 +800,7 @@ func TestRegister(t *testing.T) {
 		}
 		// Or there is no webhook at all, and gaff asks.
 		id = submit("")
-		if _, _, err := r.Register(ctx, "app-3", pipeline.Registration{Provider: "fal", RequestID: id, StatusURL: "http://" + falHost + "/fal-ai/flux/requests/" + id + "/status", Model: model}); err != nil {
+		if _, _, err := r.Register(ctx, "app-3", jobs.Registration{Provider: "fal", RequestID: id, StatusURL: "http://" + falHost + "/fal-ai/flux/requests/" + id + "/status", Model: model}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
@@ -809,15 +809,15 @@ func TestRegister(t *testing.T) {
 		}
 		for name, c := range map[string]struct {
 			id   string
-			r    pipeline.Registration
+			r    jobs.Registration
 			want error
 		}{
-			"another request":            {"app-3", pipeline.Registration{RequestID: "another"}, gaff.ErrConflict},
-			"another job's request":      {"app-4", pipeline.Registration{Provider: "fal", RequestID: id}, gaff.ErrConflict},
-			"another provider":           {"app-3", pipeline.Registration{Provider: "lastframe"}, gaff.ErrConflict},
-			"no provider":                {"app-4", pipeline.Registration{RequestID: "x"}, gaff.ErrInvalid},
-			"an address elsewhere":       {"app-4", pipeline.Registration{Provider: "fal", StatusURL: "https://evil.example/status"}, gaff.ErrInvalid},
-			"an address with a password": {"app-4", pipeline.Registration{Provider: "fal", ResponseURL: "https://queue.fal.run@evil.example/x"}, gaff.ErrInvalid},
+			"another request":            {"app-3", jobs.Registration{RequestID: "another"}, gaff.ErrConflict},
+			"another job's request":      {"app-4", jobs.Registration{Provider: "fal", RequestID: id}, gaff.ErrConflict},
+			"another provider":           {"app-3", jobs.Registration{Provider: "lastframe"}, gaff.ErrConflict},
+			"no provider":                {"app-4", jobs.Registration{RequestID: "x"}, gaff.ErrInvalid},
+			"an address elsewhere":       {"app-4", jobs.Registration{Provider: "fal", StatusURL: "https://evil.example/status"}, gaff.ErrInvalid},
+			"an address with a password": {"app-4", jobs.Registration{Provider: "fal", ResponseURL: "https://queue.fal.run@evil.example/x"}, gaff.ErrInvalid},
 		} {
 			if _, _, err := r.Register(ctx, c.id, c.r); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -833,16 +833,16 @@ func TestRegisteredAndForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
-		j, _, err := r.Register(t.Context(), "told", pipeline.Registration{Provider: "fal"})
+		j, _, err := r.Register(t.Context(), "told", jobs.Registration{Provider: "fal"})
 		if err != nil || time.Until(j.NextAskAt) < 12*time.Hour {
 			t.Fatalf("%v; to be looked at %s", err, j.NextAskAt)
 		}
 		lost := r.submit("lost")
 		time.Sleep(time.Second)
 		request := r.job(lost.ID).RequestID
-		err = r.st.Write(t.Context(), func(tx pipeline.Tx) error {
+		err = r.st.Write(t.Context(), func(tx jobs.Tx) error {
 			for id, age := range map[string]time.Duration{"young": time.Hour, "old": 31 * 24 * time.Hour} {
-				if err := tx.InsertJob(t.Context(), &pipeline.Job{ID: id, Provider: "fal", CreatedAt: tx.Now().Add(-age), NextAskAt: tx.Now()}); err != nil {
+				if err := tx.InsertJob(t.Context(), &jobs.Job{ID: id, Provider: "fal", CreatedAt: tx.Now().Add(-age), NextAskAt: tx.Now()}); err != nil {
 					return err
 				}
 			}
@@ -856,17 +856,17 @@ func TestRegisteredAndForgotten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := r.Register(t.Context(), "told", pipeline.Registration{RequestID: request, Model: model}); err != nil {
+		if _, _, err := r.Register(t.Context(), "told", jobs.Registration{RequestID: request, Model: model}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
-		if j := r.job("told"); j.Status != pipeline.JobCompleted {
+		if j := r.job("told"); j.Status != jobs.JobCompleted {
 			t.Errorf("%s\n%s", j.Status, r.notes(j.ID))
 		}
-		if j := r.job("young"); j.Status != pipeline.JobQueued || !strings.Contains(r.notes(j.ID), "too little is known") || time.Until(j.NextAskAt) < 12*time.Hour {
+		if j := r.job("young"); j.Status != jobs.JobQueued || !strings.Contains(r.notes(j.ID), "too little is known") || time.Until(j.NextAskAt) < 12*time.Hour {
 			t.Errorf("%s, next %s\n%s", j.Status, j.NextAskAt, r.notes(j.ID))
 		}
-		if j := r.job("old"); j.Status != pipeline.JobFailed || j.ErrorType != "given_up" {
+		if j := r.job("old"); j.Status != jobs.JobFailed || j.ErrorType != "given_up" {
 			t.Errorf("%s, %s\n%s", j.Status, j.ErrorType, r.notes(j.ID))
 		}
 	})
@@ -879,7 +879,7 @@ func TestWithoutAPublicAddress(t *testing.T) {
 		r := newRig(t, rigOptions{private: true})
 		j := r.submit("")
 		time.Sleep(15 * time.Second)
-		if j = r.job(j.ID); j.Status != pipeline.JobCompleted || j.SettledBy != "reconciliation" || r.fal.Jobs()[0].Webhook != "" {
+		if j = r.job(j.ID); j.Status != jobs.JobCompleted || j.SettledBy != "reconciliation" || r.fal.Jobs()[0].Webhook != "" {
 			t.Errorf("%s by %q\n%s", j.Status, j.SettledBy, r.notes(j.ID))
 		}
 		if !strings.Contains(r.notes(j.ID), "without a webhook") {
@@ -893,8 +893,8 @@ func TestWithoutAPublicAddress(t *testing.T) {
 // it is slow.
 func TestJobsAreAskedAfterWhenTheyAreOverdue(t *testing.T) {
 	t.Parallel()
-	lasting := func(model string, seconds int) func(*pipeline.Submission) {
-		return func(s *pipeline.Submission) {
+	lasting := func(model string, seconds int) func(*jobs.Submission) {
+		return func(s *jobs.Submission) {
 			s.Model = model
 			s.Input = json.RawMessage(strings.Replace(string(s.Input), `"standin":{`, fmt.Sprintf(`"standin":{"seconds":%d,`, seconds), 1))
 		}
@@ -953,7 +953,7 @@ func TestCallbacks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		r.appOK.Store(false)
-		to := func(s *pipeline.Submission) { s.Callback = "http://" + appHost + "/hooks?job=7" }
+		to := func(s *jobs.Submission) { s.Callback = "http://" + appHost + "/hooks?job=7" }
 		j := r.submit("", to)
 		time.Sleep(5 * time.Second)
 		r.appOK.Store(true)
@@ -988,8 +988,8 @@ func TestCallbacks(t *testing.T) {
 		}
 		ids := map[string]bool{}
 		for i, req := range r.app {
-			at, _ := strconv.ParseInt(req.Header.Get(receive.HeaderTimestamp), 10, 64)
-			id, err := receive.Verify(r.CallbackSecrets(), req.Header, r.bodys[i], time.Unix(at, 0))
+			at, _ := strconv.ParseInt(req.Header.Get(client.HeaderTimestamp), 10, 64)
+			id, err := client.Verify(r.CallbackSecrets(), req.Header, r.bodys[i], time.Unix(at, 0))
 			if err != nil {
 				t.Errorf("call %d cannot be verified as gaff's: %v", i, err)
 			}
@@ -1016,18 +1016,18 @@ func TestCallbackSecrets(t *testing.T) {
 			t.Error("the secret is another one after a restart")
 		}
 		r.stop()
-		own := []string{receive.NewSecret(), receive.NewSecret()}
-		r.begin(rigOptions{ledger: pipeline.LedgerOptions{CallbackSecrets: own}})
-		r.submit("lost", func(s *pipeline.Submission) { s.Callback = "http://" + appHost + "/" })
+		own := []string{client.NewSecret(), client.NewSecret()}
+		r.begin(rigOptions{ledger: jobs.LedgerOptions{CallbackSecrets: own}})
+		r.submit("lost", func(s *jobs.Submission) { s.Callback = "http://" + appHost + "/" })
 		time.Sleep(5 * time.Minute)
 		for _, secret := range own {
-			at, _ := strconv.ParseInt(r.app[0].Header.Get(receive.HeaderTimestamp), 10, 64)
-			if _, err := receive.Verify([]string{secret}, r.app[0].Header, r.bodys[0], time.Unix(at, 0)); err != nil {
+			at, _ := strconv.ParseInt(r.app[0].Header.Get(client.HeaderTimestamp), 10, 64)
+			if _, err := client.Verify([]string{secret}, r.app[0].Header, r.bodys[0], time.Unix(at, 0)); err != nil {
 				t.Errorf("one of two secrets does not sign: %v", err)
 			}
 		}
-		o := pipeline.LedgerOptions{Store: r.st, CallbackSecrets: []string{"short"}}
-		if _, err := pipeline.NewLedger(context.Background(), o); err == nil {
+		o := jobs.LedgerOptions{Store: r.st, CallbackSecrets: []string{"short"}}
+		if _, err := jobs.NewLedger(context.Background(), o); err == nil {
 			t.Error("a secret that is none is taken")
 		}
 	})

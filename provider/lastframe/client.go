@@ -17,7 +17,7 @@ import (
 
 	"gaff"
 	"gaff/internal/redact"
-	"gaff/pipeline"
+	"gaff/jobs"
 )
 
 const (
@@ -36,7 +36,7 @@ type ClientOptions struct {
 	HTTP *http.Client
 }
 
-// Client is the Last Frame service as a pipeline.Provider, by the contract of
+// Client is the Last Frame service as a jobs.Provider, by the contract of
 // docs/lastframe.md. A job's model is the service's name, its input
 // {"inputs":[{"url":"…"}],"options":{…}}.
 type Client struct{ o ClientOptions }
@@ -64,15 +64,15 @@ type input struct {
 }
 
 // Check wants a service as the model, and at least one input.
-func (c *Client) Check(s *pipeline.Submission) error {
+func (c *Client) Check(s *jobs.Submission) error {
 	var in input
 	switch {
 	case c.o.URL == "":
-		return &pipeline.InvalidError{Field: "provider", Text: "Last Frame cannot be reached: set GAFF_LASTFRAME_URL"}
+		return &jobs.InvalidError{Field: "provider", Text: "Last Frame cannot be reached: set GAFF_LASTFRAME_URL"}
 	case !serviceName.MatchString(s.Model):
-		return &pipeline.InvalidError{Field: "model", Text: fmt.Sprintf(`%.60q is no service of Last Frame, such as "video-stitch"`, s.Model)}
+		return &jobs.InvalidError{Field: "model", Text: fmt.Sprintf(`%.60q is no service of Last Frame, such as "video-stitch"`, s.Model)}
 	case json.Unmarshal(s.Input, &in) != nil || len(in.Inputs) == 0:
-		return &pipeline.InvalidError{Field: "input", Text: `must be {"inputs":[{"url":"…"}, …]}, and may hold "options"`}
+		return &jobs.InvalidError{Field: "input", Text: `must be {"inputs":[{"url":"…"}, …]}, and may hold "options"`}
 	}
 	return nil
 }
@@ -88,21 +88,21 @@ type submission struct {
 
 // Submit posts the work. The service knows a job by its idempotency key, so that an answer
 // that was lost is asked for again, and the work is done once.
-func (c *Client) Submit(ctx context.Context, j *pipeline.Job, raw json.RawMessage, webhookURL string) (pipeline.Accepted, error) {
+func (c *Client) Submit(ctx context.Context, j *jobs.Job, raw json.RawMessage, webhookURL string) (jobs.Accepted, error) {
 	var in input
 	if err := json.Unmarshal(raw, &in); err != nil {
-		return pipeline.Accepted{}, &pipeline.Refused{Text: "input: " + err.Error(), Type: "invalid_input"}
+		return jobs.Accepted{}, &jobs.Refused{Text: "input: " + err.Error(), Type: "invalid_input"}
 	}
 	body, err := json.Marshal(submission{
 		Service: j.Model, Inputs: in.Inputs, Options: in.Options, WebhookURL: webhookURL, IdempotencyKey: j.ID,
 		Metadata: Metadata{ProjectID: j.ProjectID, UserID: j.UserID, OriginalJobID: j.ID},
 	})
 	if err != nil {
-		return pipeline.Accepted{}, &pipeline.Refused{Text: "input: " + err.Error(), Type: "invalid_input"}
+		return jobs.Accepted{}, &jobs.Refused{Text: "input: " + err.Error(), Type: "invalid_input"}
 	}
 	res, err := c.call(ctx, http.MethodPost, c.o.URL+"/v1/jobs", body, j.ID)
 	if err != nil {
-		return pipeline.Accepted{}, &pipeline.NotNow{Err: fmt.Errorf("Last Frame did not answer: %w", err)}
+		return jobs.Accepted{}, &jobs.NotNow{Err: fmt.Errorf("Last Frame did not answer: %w", err)}
 	}
 	switch {
 	case res.status/100 == 2:
@@ -111,14 +111,14 @@ func (c *Client) Submit(ctx context.Context, j *pipeline.Job, raw json.RawMessag
 			StatusURL string `json:"status_url"`
 		}
 		if err := json.Unmarshal(res.body, &p); err != nil || p.JobID == "" {
-			return pipeline.Accepted{}, redact.Answered("Last Frame", res.status, fmt.Sprintf(" without a job_id: %.200q", res.body))
+			return jobs.Accepted{}, redact.Answered("Last Frame", res.status, fmt.Sprintf(" without a job_id: %.200q", res.body))
 		}
-		return pipeline.Accepted{RequestID: p.JobID, StatusURL: p.StatusURL}, nil
+		return jobs.Accepted{RequestID: p.JobID, StatusURL: p.StatusURL}, nil
 	case res.status == http.StatusTooManyRequests || res.status == http.StatusRequestTimeout || res.status >= 500:
 		after, _ := strconv.Atoi(res.retryAfter)
-		return pipeline.Accepted{}, &pipeline.NotNow{After: time.Duration(max(0, min(after, 3600))) * time.Second, Err: res.fault()}
+		return jobs.Accepted{}, &jobs.NotNow{After: time.Duration(max(0, min(after, 3600))) * time.Second, Err: res.fault()}
 	}
-	return pipeline.Accepted{}, &pipeline.Refused{Text: res.fault().Error(), Type: "refused"}
+	return jobs.Accepted{}, &jobs.Refused{Text: res.fault().Error(), Type: "refused"}
 }
 
 type answer struct {
@@ -184,9 +184,9 @@ func (c *Client) CheckAddress(address string) error {
 func (c *Client) Repeatable() bool { return true }
 
 // CanAsk wants the request's id.
-func (c *Client) CanAsk(j *pipeline.Job) bool { return c.o.URL != "" && j.RequestID != "" }
+func (c *Client) CanAsk(j *jobs.Job) bool { return c.o.URL != "" && j.RequestID != "" }
 
-func (c *Client) address(j *pipeline.Job) string {
+func (c *Client) address(j *jobs.Job) string {
 	if j.StatusURL != "" && c.CheckAddress(j.StatusURL) == nil {
 		return j.StatusURL
 	}
@@ -194,25 +194,25 @@ func (c *Client) address(j *pipeline.Job) string {
 }
 
 // Ask reads the job, which the service shows as its webhook does.
-func (c *Client) Ask(ctx context.Context, j *pipeline.Job) (pipeline.Update, error) {
+func (c *Client) Ask(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	res, err := c.call(ctx, http.MethodGet, c.address(j), nil, "")
 	switch {
 	case err != nil:
-		return pipeline.Update{}, err
+		return jobs.Update{}, err
 	case res.status == http.StatusNotFound || res.status == http.StatusGone:
-		return pipeline.Update{}, fmt.Errorf("%w: %w", res.fault(), pipeline.ErrNoSuchWork)
+		return jobs.Update{}, fmt.Errorf("%w: %w", res.fault(), jobs.ErrNoSuchWork)
 	case res.status/100 != 2:
-		return pipeline.Update{}, res.fault()
+		return jobs.Update{}, res.fault()
 	}
 	var p Payload
 	if err := json.Unmarshal(res.body, &p); err != nil {
-		return pipeline.Update{}, fmt.Errorf("Last Frame's answer is not what docs/lastframe.md says: %w", err)
+		return jobs.Update{}, fmt.Errorf("Last Frame's answer is not what docs/lastframe.md says: %w", err)
 	}
 	switch p.Status {
 	case "queued":
-		return pipeline.Update{Provider: Name, Status: pipeline.JobQueued}, nil
+		return jobs.Update{Provider: Name, Status: jobs.JobQueued}, nil
 	case "cancelled":
-		return pipeline.Update{Provider: Name, Status: pipeline.JobCancelled}, nil
+		return jobs.Update{Provider: Name, Status: jobs.JobCancelled}, nil
 	}
 	u, err := Interpreter{}.Interpret(&gaff.Event{Source: Name, Data: res.body, ReceivedAt: time.Now()})
 	if err == nil && u.RequestID != j.RequestID {
@@ -222,15 +222,15 @@ func (c *Client) Ask(ctx context.Context, j *pipeline.Job) (pipeline.Update, err
 }
 
 // Cancel asks the service to stop.
-func (c *Client) Cancel(ctx context.Context, j *pipeline.Job) error {
+func (c *Client) Cancel(ctx context.Context, j *jobs.Job) error {
 	res, err := c.call(ctx, http.MethodPost, c.o.URL+"/v1/jobs/"+url.PathEscape(j.RequestID)+"/cancel", nil, "")
 	switch {
 	case err != nil:
 		return err
 	case res.status == http.StatusConflict:
-		return pipeline.ErrEnded
+		return jobs.ErrEnded
 	case res.status == http.StatusNotFound || res.status == http.StatusGone:
-		return pipeline.ErrNoSuchWork
+		return jobs.ErrNoSuchWork
 	case res.status/100 != 2:
 		return res.fault()
 	}
@@ -238,7 +238,7 @@ func (c *Client) Cancel(ctx context.Context, j *pipeline.Job) error {
 }
 
 var (
-	_ pipeline.Provider       = (*Client)(nil)
-	_ pipeline.AddressChecker = (*Client)(nil)
-	_ pipeline.Repeater       = (*Client)(nil)
+	_ jobs.Provider       = (*Client)(nil)
+	_ jobs.AddressChecker = (*Client)(nil)
+	_ jobs.Repeater       = (*Client)(nil)
 )

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"gaff/internal/standin"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/lastframe"
 )
 
@@ -26,8 +26,8 @@ func newClient(t *testing.T, o standin.Options) (*lastframe.Client, *standin.Las
 	}), service
 }
 
-func job() *pipeline.Job {
-	return &pipeline.Job{ID: "job_1", Provider: "lastframe", Model: "video-stitch", ProjectID: "film", UserID: "anna"}
+func job() *jobs.Job {
+	return &jobs.Job{ID: "job_1", Provider: "lastframe", Model: "video-stitch", ProjectID: "film", UserID: "anna"}
 }
 
 func TestClient(t *testing.T) {
@@ -52,24 +52,24 @@ func TestClient(t *testing.T) {
 			t.Errorf("sent %+v, %v", sent, err)
 		}
 		j.RequestID, j.StatusURL = a.RequestID, a.StatusURL
-		for _, want := range []pipeline.JobStatus{pipeline.JobQueued, pipeline.JobProcessing, pipeline.JobCompleted} {
+		for _, want := range []jobs.JobStatus{jobs.JobQueued, jobs.JobProcessing, jobs.JobCompleted} {
 			u, err := c.Ask(ctx, j)
 			if err != nil || u.Status != want {
 				t.Fatalf("%s, %v; want %s", u.Status, err, want)
 			}
-			if want == pipeline.JobCompleted && (len(u.Files) != 1 || u.JobID != "job_1") {
+			if want == jobs.JobCompleted && (len(u.Files) != 1 || u.JobID != "job_1") {
 				t.Errorf("completed as %+v", u)
 			}
 			time.Sleep(time.Second)
 		}
-		if err := c.Cancel(ctx, j); !errors.Is(err, pipeline.ErrEnded) {
+		if err := c.Cancel(ctx, j); !errors.Is(err, jobs.ErrEnded) {
 			t.Errorf("cancel what has ended: %v", err)
 		}
 		j.RequestID, j.StatusURL = "none", "https://evil.example/v1/jobs/none"
-		if _, err := c.Ask(ctx, j); !errors.Is(err, pipeline.ErrNoSuchWork) {
+		if _, err := c.Ask(ctx, j); !errors.Is(err, jobs.ErrNoSuchWork) {
 			t.Errorf("ask after what is not there: %v", err)
 		}
-		if err := c.Cancel(ctx, j); !errors.Is(err, pipeline.ErrNoSuchWork) {
+		if err := c.Cancel(ctx, j); !errors.Is(err, jobs.ErrNoSuchWork) {
 			t.Errorf("cancel what is not there: %v", err)
 		}
 	})
@@ -90,8 +90,8 @@ func TestClientsFaults(t *testing.T) {
 				j.Model = "no-such-service"
 			}
 			_, err = c.Submit(context.Background(), j, json.RawMessage(clips), "")
-			var later *pipeline.NotNow
-			var refused *pipeline.Refused
+			var later *jobs.NotNow
+			var refused *jobs.Refused
 			if errors.As(err, &later) != again || errors.As(err, &refused) == again {
 				t.Errorf("%s: %v", fault, err)
 			}
@@ -107,17 +107,17 @@ func TestClientsFaults(t *testing.T) {
 func TestClientChecks(t *testing.T) {
 	t.Parallel()
 	c, _ := newClient(t, standin.Options{})
-	for field, s := range map[string]pipeline.Submission{
+	for field, s := range map[string]jobs.Submission{
 		"model": {Model: "no service", Input: json.RawMessage(clips)},
 		"input": {Model: "video-stitch", Input: json.RawMessage(`{"inputs":[]}`)},
 	} {
-		var invalid *pipeline.InvalidError
+		var invalid *jobs.InvalidError
 		if err := c.Check(&s); !errors.As(err, &invalid) || invalid.Field != field {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	var invalid *pipeline.InvalidError
-	if err := lastframe.NewClient(lastframe.ClientOptions{}).Check(&pipeline.Submission{}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "GAFF_LASTFRAME_URL") {
+	var invalid *jobs.InvalidError
+	if err := lastframe.NewClient(lastframe.ClientOptions{}).Check(&jobs.Submission{}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "GAFF_LASTFRAME_URL") {
 		t.Errorf("without an address: %v", err)
 	}
 	for address, ok := range map[string]bool{

@@ -9,7 +9,7 @@ import (
 	"fmt"
 
 	"gaff"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/verify"
 )
 
@@ -84,11 +84,11 @@ type Metadata struct {
 
 var statuses = map[string]struct {
 	eventType string
-	status    pipeline.JobStatus
+	status    jobs.JobStatus
 }{
-	"completed":   {Completed, pipeline.JobCompleted},
-	"failed":      {Failed, pipeline.JobFailed},
-	"in_progress": {InProgress, pipeline.JobProcessing},
+	"completed":   {Completed, jobs.JobCompleted},
+	"failed":      {Failed, jobs.JobFailed},
+	"in_progress": {InProgress, jobs.JobProcessing},
 }
 
 // Parser is a gaff.Parser.
@@ -121,26 +121,26 @@ func decode(body []byte) (Payload, error) {
 	return p, nil
 }
 
-// Interpreter is a pipeline.Interpreter.
+// Interpreter is a jobs.Interpreter.
 type Interpreter struct{}
 
 // Interpret reads an event as a change to the job metadata.original_job_id, if that is not
 // another provider's, else to job_id.
-func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
+func (Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 	p, ok := ev.Parsed.(Payload)
 	var err error
 	if !ok {
 		if p, err = decode(ev.Data); err != nil {
-			return pipeline.Update{}, gaff.Discard(err)
+			return jobs.Update{}, gaff.Discard(err)
 		}
 	}
 	var result Result
 	if len(p.Result) > 0 {
 		if err := json.Unmarshal(p.Result, &result); err != nil {
-			return pipeline.Update{}, gaff.Discard(fmt.Errorf("result: %w", err))
+			return jobs.Update{}, gaff.Discard(fmt.Errorf("result: %w", err))
 		}
 	}
-	u := pipeline.Update{
+	u := jobs.Update{
 		Provider: Name, JobID: p.JobID, RequestID: p.JobID, Create: true, Kind: "video",
 		ProjectID: p.Metadata.ProjectID, UserID: p.Metadata.UserID, Status: statuses[p.Status].status,
 	}
@@ -151,24 +151,24 @@ func (Interpreter) Interpret(ev *gaff.Event) (pipeline.Update, error) {
 		u.Result = p.Result
 	}
 	switch u.Status {
-	case pipeline.JobFailed:
+	case jobs.JobFailed:
 		u.Error = result.Error
 		if u.Error == "" {
 			u.Error = "failed without a reason"
 		}
-	case pipeline.JobCompleted:
+	case jobs.JobCompleted:
 		if u.Files, err = files(p, u.Result, ev); err != nil {
-			return pipeline.Update{}, gaff.Discard(err)
+			return jobs.Update{}, gaff.Discard(err)
 		}
-	case pipeline.JobQueued, pipeline.JobProcessing, pipeline.JobCancelled: // have no files
+	case jobs.JobQueued, jobs.JobProcessing, jobs.JobCancelled: // have no files
 	}
 	return u, nil
 }
 
 // files walks the result like any provider's. The facts about the one output stand
 // beside its link, not in an object of its own, and are joined to it here.
-func files(p Payload, result json.RawMessage, ev *gaff.Event) ([]pipeline.Media, error) {
-	all, err := pipeline.Files(Name, result, ev.ReceivedAt)
+func files(p Payload, result json.RawMessage, ev *gaff.Event) ([]jobs.Media, error) {
+	all, err := jobs.Files(Name, result, ev.ReceivedAt)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 
 	"gaff"
 	"gaff/internal/fuzzseed"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/provider/lastframe"
 )
 
@@ -128,7 +128,7 @@ func TestInterpret(t *testing.T) {
 			}
 			f := u.Files[0]
 			facts := strings.Replace(string(f.Metadata), `"generatedAt":"2026-01-31T12:00:00Z",`, "", 1)
-			if facts != c.file || f.MediaType != pipeline.MediaVideo || f.Position != "lastframe:/output_url" {
+			if facts != c.file || f.MediaType != jobs.MediaVideo || f.Position != "lastframe:/output_url" {
 				t.Errorf("the file is %+v with %s, want %s", f, facts, c.file)
 			}
 		})
@@ -181,7 +181,7 @@ func FuzzBody(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if u.JobID == "" || u.Status == pipeline.JobFailed && u.Error == "" || u.Result != nil && !json.Valid(u.Result) {
+		if u.JobID == "" || u.Status == jobs.JobFailed && u.Error == "" || u.Result != nil && !json.Valid(u.Result) {
 			t.Errorf("interpreted %q as %+v", body, u)
 		}
 		for _, file := range u.Files {

@@ -17,7 +17,7 @@ import (
 	"gaff/internal/eventually"
 	"gaff/internal/migrate"
 	"gaff/internal/pgtest"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/postgres"
 )
 
@@ -121,7 +121,7 @@ func TestCommitWithoutAnswer(t *testing.T) {
 		if err != nil || d.Status != gaff.StatusSuccess || len(d.Deliveries) != 1 || len(d.Attempts) != 1 {
 			t.Errorf("%s: %+v, %v", key, d, err)
 		}
-		media, err := other.Media(context.Background(), pipeline.MediaFilter{JobID: "job-" + key})
+		media, err := other.Media(context.Background(), jobs.MediaFilter{JobID: "job-" + key})
 		if err != nil || len(media.Items) != 1 {
 			t.Errorf("%s: %d media, %v", key, len(media.Items), err)
 		}
@@ -150,11 +150,11 @@ func TestErrorThatIsPassedOver(t *testing.T) {
 	errs := make([]error, count)
 	for i := range count {
 		wg.Go(func() {
-			errs[i] = st.Write(context.Background(), func(tx pipeline.Tx) error {
+			errs[i] = st.Write(context.Background(), func(tx jobs.Tx) error {
 				if i%20 == 7 {
 					_ = tx.SetSetting(context.Background(), "refused", "x")
 				}
-				return tx.InsertJob(context.Background(), &pipeline.Job{ID: fmt.Sprint("job-", i), Provider: "p", Status: pipeline.JobQueued})
+				return tx.InsertJob(context.Background(), &jobs.Job{ID: fmt.Sprint("job-", i), Provider: "p", Status: jobs.JobQueued})
 			})
 		})
 	}

@@ -14,7 +14,7 @@ import (
 
 	"gaff"
 	"gaff/internal/pgtest"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/postgres"
 	"gaff/store/sqlite"
 )
@@ -137,7 +137,7 @@ func TestImport(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if page, err := st.Jobs(ctx, pipeline.JobFilter{Cursor: gaff.Cursor{Limit: 500}}); err != nil || len(page.Items) != 100+5 {
+	if page, err := st.Jobs(ctx, jobs.JobFilter{Cursor: gaff.Cursor{Limit: 500}}); err != nil || len(page.Items) != 100+5 {
 		t.Errorf("%d jobs, %v", len(page.Items), err)
 	}
 	full := pgtest.URL(t)

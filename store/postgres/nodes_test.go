@@ -16,7 +16,7 @@ import (
 	"gaff/internal/eventually"
 	"gaff/internal/migrate"
 	"gaff/internal/pgtest"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/postgres"
 )
 
@@ -56,8 +56,8 @@ func claim(t *testing.T, st *postgres.Store, limit int) []gaff.Work {
 func apply(st *postgres.Store, w gaff.Work) error {
 	l := w.Lease
 	l.StartedAt = time.Now()
-	return st.Apply(context.Background(), l, func(tx pipeline.Tx) error {
-		j := &pipeline.Job{ID: "job-" + w.Event.WebhookID, Provider: "p", RequestID: w.Event.WebhookID, Status: pipeline.JobCompleted}
+	return st.Apply(context.Background(), l, func(tx jobs.Tx) error {
+		j := &jobs.Job{ID: "job-" + w.Event.WebhookID, Provider: "p", RequestID: w.Event.WebhookID, Status: jobs.JobCompleted}
 		_, err := tx.Job(context.Background(), j.ID)
 		if errors.Is(err, gaff.ErrNotFound) {
 			err = tx.InsertJob(context.Background(), j)
@@ -65,7 +65,7 @@ func apply(st *postgres.Store, w gaff.Work) error {
 		if err != nil {
 			return err
 		}
-		_, err = tx.AddMedia(context.Background(), &pipeline.Media{JobID: j.ID, Position: "0", MediaType: pipeline.MediaImage})
+		_, err = tx.AddMedia(context.Background(), &jobs.Media{JobID: j.ID, Position: "0", MediaType: jobs.MediaImage})
 		return err
 	})
 }
@@ -396,12 +396,12 @@ func TestClockDifferencesAreWarnedOf(t *testing.T) {
 }
 
 // worker is a provider that takes whatever it is asked to do.
-type worker struct{ pipeline.Provider }
+type worker struct{ jobs.Provider }
 
 func (worker) Name() string                             { return "p" }
-func (worker) Check(*pipeline.Submission) error         { return nil }
+func (worker) Check(*jobs.Submission) error             { return nil }
 func (worker) Account() string                          { return "" }
-func (worker) CanAsk(*pipeline.Job) bool                { return false }
+func (worker) CanAsk(*jobs.Job) bool                    { return false }
 func (worker) Route(*gaff.Event) (none []gaff.Delivery) { return nil }
 
 // A call is its caller's, whichever node it came to: two that wait have two jobs, and one
@@ -409,19 +409,19 @@ func (worker) Route(*gaff.Event) (none []gaff.Delivery) { return nil }
 func TestCallsAtTwoNodes(t *testing.T) {
 	t.Parallel()
 	address := pgtest.Empty(t)
-	var nodes []*pipeline.Ledger
+	var nodes []*jobs.Ledger
 	for range 2 {
-		l, err := pipeline.NewLedger(t.Context(), pipeline.LedgerOptions{
-			Store: open(t, address), Router: worker{}, Log: slog.New(slog.DiscardHandler), Providers: []pipeline.Provider{worker{}}, Shared: true,
+		l, err := jobs.NewLedger(t.Context(), jobs.LedgerOptions{
+			Store: open(t, address), Router: worker{}, Log: slog.New(slog.DiscardHandler), Providers: []jobs.Provider{worker{}}, Shared: true,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		nodes = append(nodes, l)
 	}
-	begin := func(ctx context.Context, node int) *pipeline.Call {
+	begin := func(ctx context.Context, node int) *jobs.Call {
 		t.Helper()
-		c, err := nodes[node].Begin(ctx, pipeline.Submission{Provider: "p", Model: "m", Caller: "key:a"}, "call")
+		c, err := nodes[node].Begin(ctx, jobs.Submission{Provider: "p", Model: "m", Caller: "key:a"}, "call")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -434,7 +434,7 @@ func TestCallsAtTwoNodes(t *testing.T) {
 		t.Errorf("two callers that wait share job %s", first.Job.ID)
 	}
 	leave()
-	var again *pipeline.Call
+	var again *jobs.Call
 	eventually.True(t, "the other node knows that the caller left", func() bool {
 		j, err := nodes[1].Job(patient, first.Job.ID)
 		return err == nil && j.OwedBy == "-"
@@ -450,12 +450,12 @@ func TestCallsAtTwoNodes(t *testing.T) {
 		t.Errorf("a call after the delivery has job %s", later.Job.ID)
 	}
 
-	var calls [8]*pipeline.Call
+	var calls [8]*jobs.Call
 	var all sync.WaitGroup
 	for i := range calls {
 		all.Go(func() {
 			var err error
-			if calls[i], err = nodes[i%2].Begin(patient, pipeline.Submission{Provider: "p", Model: "m", Caller: "key:a", IdempotencyKey: "k"}, ""); err != nil {
+			if calls[i], err = nodes[i%2].Begin(patient, jobs.Submission{Provider: "p", Model: "m", Caller: "key:a", IdempotencyKey: "k"}, ""); err != nil {
 				t.Error(err)
 			}
 		})

@@ -22,7 +22,7 @@ import (
 	"gaff/internal/sqlstore"
 )
 
-// Store is an open store; it is a gaff.Store, a pipeline.Store and a pipeline.Reader.
+// Store is an open store; it is a gaff.Store, a jobs.Store and a jobs.Reader.
 type Store = sqlstore.Store
 
 // MigrationApplied is the message that is logged for each migration, with its name.

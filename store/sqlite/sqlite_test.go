@@ -15,7 +15,7 @@ import (
 
 	"gaff"
 	"gaff/internal/storetest"
-	"gaff/pipeline"
+	"gaff/jobs"
 	"gaff/store/sqlite"
 )
 
@@ -102,7 +102,7 @@ func TestSlowCommitIsProcessed(t *testing.T) {
 		defer st.Close()
 		stall(st, time.Second)
 		go func() {
-			_ = st.Write(context.Background(), func(pipeline.Tx) error {
+			_ = st.Write(context.Background(), func(jobs.Tx) error {
 				time.Sleep(7 * time.Second)
 				return nil
 			})

@@ -1,0 +1,124 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"gaff/client"
+)
+
+// The vector that standard-webhooks publishes.
+const (
+	secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	msgID  = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+	signed = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+	body   = `{"test": 2432232314}`
+)
+
+var at = time.Unix(1614265330, 0)
+
+func headers() http.Header {
+	return http.Header{"Webhook-Id": {msgID}, "Webhook-Timestamp": {"1614265330"}, "Webhook-Signature": {signed}}
+}
+
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	other := "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+	for name, c := range map[string]struct {
+		secrets []string
+		change  func(http.Header)
+		body    string
+		now     time.Time
+		ok      bool
+	}{
+		"as published":            {[]string{secret}, nil, body, at, true},
+		"without whsec_":          {[]string{strings.TrimPrefix(secret, "whsec_")}, nil, body, at, true},
+		"the second secret":       {[]string{other, secret}, nil, body, at, true},
+		"the second signature":    {[]string{secret}, func(h http.Header) { h.Set("Webhook-Signature", "v1,AAAA v2,x "+signed) }, body, at, true},
+		"five minutes later":      {[]string{secret}, nil, body, at.Add(5 * time.Minute), true},
+		"a second more":           {[]string{secret}, nil, body, at.Add(5*time.Minute + time.Second), false},
+		"from the future":         {[]string{secret}, nil, body, at.Add(-5*time.Minute - time.Second), false},
+		"another body":            {[]string{secret}, nil, body + " ", at, false},
+		"another secret":          {[]string{other}, nil, body, at, false},
+		"no secret":               {nil, nil, body, at, false},
+		"another id":              {[]string{secret}, func(h http.Header) { h.Set("Webhook-Id", "x") }, body, at, false},
+		"no id":                   {[]string{secret}, func(h http.Header) { h.Del("Webhook-Id") }, body, at, false},
+		"no signature":            {[]string{secret}, func(h http.Header) { h.Del("Webhook-Signature") }, body, at, false},
+		"a time that is none":     {[]string{secret}, func(h http.Header) { h.Set("Webhook-Timestamp", "now") }, body, at, false},
+		"the signature without v": {[]string{secret}, func(h http.Header) { h.Set("Webhook-Signature", signed[3:]) }, body, at, false},
+	} {
+		h := headers()
+		if c.change != nil {
+			c.change(h)
+		}
+		id, err := client.Verify(c.secrets, h, []byte(c.body), c.now)
+		if c.ok && (err != nil || id != msgID) || !c.ok && !errors.Is(err, client.ErrInvalid) {
+			t.Errorf("%s: %q, %v", name, id, err)
+		}
+	}
+	if _, err := client.Verify([]string{"hunter2"}, headers(), []byte(body), at); err == nil || errors.Is(err, client.ErrInvalid) {
+		t.Errorf("a secret that is none: %v", err)
+	}
+}
+
+func TestHandler(t *testing.T) {
+	t.Parallel()
+	var got *client.Envelope
+	fails := false
+	h := client.Handler(client.Options{Secrets: []string{secret}, MaxBodyBytes: 1000}, func(_ context.Context, e *client.Envelope) error {
+		got = e
+		if fails {
+			return errors.New("the database is gone")
+		}
+		return nil
+	})
+	post := func(body, secret string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		now := time.Now().Unix()
+		s, err := client.Sign(secret, "dlv_1", now, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Webhook-Id", "dlv_1")
+		r.Header.Set("Webhook-Timestamp", fmt.Sprint(now))
+		r.Header.Set("Webhook-Signature", s)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	good := `{"id":"evt_1","source":"gaff","type":"job.completed","job":{"id":"j","model":null},"media":[]}`
+	if w := post(good, secret); w.Code != http.StatusNoContent || got.Kind() != "gaff:job.completed" || got.Job.ID != "j" {
+		t.Errorf("%d, %+v", w.Code, got)
+	}
+	if w := post(good, "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"); w.Code != http.StatusUnauthorized {
+		t.Errorf("another secret: %d", w.Code)
+	}
+	if w := post("[]", secret); w.Code != http.StatusBadRequest {
+		t.Errorf("no envelope: %d", w.Code)
+	}
+	if w := post(good+strings.Repeat(" ", 1000), secret); w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("too large: %d", w.Code)
+	}
+	fails = true
+	if w := post(good, secret); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "database is gone") {
+		t.Errorf("a handler that fails: %d %s", w.Code, w.Body)
+	}
+}
+
+func ExampleHandler() {
+	mux := http.NewServeMux()
+	mux.Handle("POST /gaff", client.Handler(client.Options{Secrets: []string{secret}},
+		func(ctx context.Context, e *client.Envelope) error {
+			if e.Kind() == "gaff:job.completed" {
+				fmt.Println(e.Job.ProjectID, len(e.Media))
+			}
+			return nil
+		}))
+	// Output:
+}

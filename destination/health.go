@@ -1,0 +1,253 @@
+package destination
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// State is whether a destination takes events.
+type State string
+
+const (
+	StateActive State = "active"
+	// StatePaused: by a person. StateDisabled: the receiver said that it is gone. Both hold
+	// everything back until someone resumes.
+	StatePaused   State = "paused"
+	StateDisabled State = "disabled"
+)
+
+// Circuit is whether the receiver is thought to work.
+type Circuit string
+
+const (
+	CircuitClosed Circuit = "closed"
+	// CircuitOpen: it failed several times in a row, and is left alone for a while.
+	CircuitOpen Circuit = "open"
+	// CircuitHalfOpen: one delivery at a time is tried, to see whether it works again.
+	CircuitHalfOpen Circuit = "half-open"
+)
+
+// Health is how a destination does, as seen by this process.
+type Health struct {
+	State   State
+	Reason  string // of a pause; may be empty
+	Circuit Circuit
+	// RetryAt is when the receiver is tried again: the end of an open circuit, or of the
+	// time for which it asked to be left alone. Zero if it may be tried now.
+	RetryAt time.Time
+	// Failures is how many tries failed since the last success.
+	Failures int
+	// LastSuccess and LastFailure are zero if there was none since the start.
+	LastSuccess, LastFailure time.Time
+	LastError                string
+	// Sent and Failed count tries since the start.
+	Sent, Failed int64
+}
+
+const (
+	maxOpen = 5 * time.Minute
+	// distinct is how many deliveries must have failed for the circuit to open: one that
+	// always fails says nothing about the others.
+	distinct = 2
+)
+
+type health struct {
+	mu sync.Mutex
+	Health
+	breakAfter int
+	breakFor   time.Duration
+	openFor    time.Duration
+	openUntil  time.Time
+	probing    bool
+	holdUntil  time.Time
+	pull       bool
+	failing    []string // the deliveries of the present row of failures, some of them
+
+	rate, burst, tokens float64
+	filled              time.Time
+}
+
+func (h *health) init(c *compiled) {
+	h.State, h.Circuit, h.pull = StateActive, CircuitClosed, c.Kind == KindPull
+	h.breakAfter, h.breakFor = c.BreakAfter, time.Duration(c.BreakFor)
+	h.rate, h.burst, h.tokens = c.Rate, float64(c.Burst), float64(c.Burst)
+}
+
+// Health tells how the destination does.
+func (d *Destination) Health() Health {
+	h := &d.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	out := h.Health
+	if h.Circuit == CircuitOpen && !now.Before(h.openUntil) {
+		out.Circuit = CircuitHalfOpen
+	}
+	for _, t := range []time.Time{h.openUntil, h.holdUntil} {
+		if t.After(now) && t.After(out.RetryAt) {
+			out.RetryAt = t
+		}
+	}
+	return out
+}
+
+// Pause holds everything back, as paused or disabled, until Resume.
+func (d *Destination) Pause(state State, reason string) { d.health.pause(state, reason) }
+
+// Resume lets events go again, and forgets what failed before.
+func (d *Destination) Resume() {
+	h := &d.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.State, h.Reason, h.Circuit = StateActive, "", CircuitClosed
+	h.openUntil, h.openFor, h.holdUntil, h.Failures, h.failing, h.probing = time.Time{}, 0, time.Time{}, 0, nil, false
+}
+
+func (h *health) pause(state State, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.State, h.Reason = state, reason
+}
+
+// pausedWait is asked for while a person has to act; who resumes makes the lane look.
+const pausedWait = time.Hour
+
+// many stands for no bound.
+const many = 1 << 20
+
+// Ready is gaff.Gate's.
+func (d *Destination) Ready(now time.Time) (n int, again time.Duration) {
+	h := &d.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ready(now)
+}
+
+func (h *health) ready(now time.Time) (n int, again time.Duration) {
+	switch {
+	case h.pull:
+		return 0, pausedWait // nothing is sent: it is fetched
+	case h.State != StateActive:
+		return 0, pausedWait
+	case now.Before(h.holdUntil):
+		return 0, h.holdUntil.Sub(now)
+	case h.Circuit != CircuitClosed && now.Before(h.openUntil):
+		return 0, h.openUntil.Sub(now)
+	case h.Circuit != CircuitClosed && h.probing:
+		return 0, 5 * time.Second // its end makes the lane look
+	}
+	n = many
+	if h.rate > 0 {
+		h.fill(now)
+		if n = int(h.tokens); n == 0 {
+			return 0, time.Duration((1 - h.tokens) / h.rate * float64(time.Second))
+		}
+	}
+	if h.Circuit != CircuitClosed {
+		n = 1
+	}
+	return n, 0
+}
+
+func (h *health) fill(now time.Time) {
+	if h.filled.IsZero() {
+		h.filled = now
+	}
+	if passed := now.Sub(h.filled).Seconds(); passed > 0 {
+		h.tokens = min(h.burst, h.tokens+passed*h.rate)
+		h.filled = now
+	}
+}
+
+// Enter is gaff.Gate's.
+func (d *Destination) Enter(now time.Time) (ok bool, again time.Duration) {
+	h := &d.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n, again := h.ready(now)
+	if n == 0 {
+		return false, again
+	}
+	if h.rate > 0 {
+		h.tokens--
+	}
+	if h.Circuit != CircuitClosed {
+		h.Circuit, h.probing = CircuitHalfOpen, true
+	}
+	return true, 0
+}
+
+// record notes how a try ended.
+func (h *health) record(deliveryID string, err error, now time.Time) (opened, closed bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.probing = false
+	if err == nil {
+		h.Sent++
+		h.LastSuccess = now
+		return false, h.recovered()
+	}
+	h.failed(err, now)
+	if !slices.Contains(h.failing, deliveryID) && len(h.failing) < distinct {
+		h.failing = append(h.failing, deliveryID)
+	}
+	switch {
+	case h.breakAfter < 0:
+		return false, false
+	case h.Circuit != CircuitClosed:
+		if now.Before(h.openUntil) {
+			return false, false // one that was under way when it opened
+		}
+		h.openFor = min(2*h.openFor, maxOpen)
+	case h.Failures >= h.breakAfter && len(h.failing) >= distinct:
+		opened, h.openFor = true, h.breakFor
+	default:
+		return false, false
+	}
+	h.Circuit = CircuitOpen
+	h.openUntil = now.Add(time.Duration(float64(h.openFor) * (0.9 + 0.2*rand.Float64())))
+	return opened, false
+}
+
+func (h *health) failed(err error, now time.Time) {
+	h.Failures++
+	h.Failed++
+	h.LastFailure, h.LastError = now, err.Error()
+}
+
+// recovered closes the circuit; true if it was open.
+func (h *health) recovered() bool {
+	was := h.Circuit != CircuitClosed
+	h.Circuit, h.Failures, h.failing, h.openFor, h.openUntil = CircuitClosed, 0, nil, 0, time.Time{}
+	return was
+}
+
+// answered notes a refusal that is about one event: the receiver works.
+func (h *health) answered(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.probing = false
+	h.failed(err, time.Now())
+	h.recovered()
+}
+
+// hold leaves the receiver alone until a time, as it asked for.
+func (h *health) hold(until time.Time, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.probing = false
+	h.failed(err, time.Now())
+	h.recovered()
+	if until.After(h.holdUntil) {
+		h.holdUntil = until
+	}
+}
+
+// abstain ends a try that says nothing about the receiver.
+func (h *health) abstain() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.probing = false
+}

@@ -1,0 +1,201 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+const (
+	// repeatWithin is how long a call is taken for a repetition of one whose answer was
+	// lost; clients repeat within seconds.
+	repeatWithin = 2 * time.Minute
+	// otherNodeDead is when a call that another process took cannot be under way any more.
+	otherNodeDead = time.Minute
+	// abandoned is Job.OwedBy once the caller left without its answer.
+	abandoned = "-"
+)
+
+// WithoutToken is the prefix of callers who showed no credential. They never find a job by
+// an idempotency key that no caller is known of.
+const WithoutToken = "page:"
+
+// Call is a submit whose caller waits for the answer, such as one through a proxy.
+type Call struct {
+	// Job is the call's. Created is false if an earlier call made it: one whose caller left
+	// without its answer, or one of the same idempotency key.
+	Job     *Job
+	Created bool
+
+	ledger *Ledger
+	owner  string // Job.OwedBy while the caller waits
+	stop   func() bool
+}
+
+// owner names a call: the process, when it took the job, and a unique part.
+func (l *Ledger) owner(now time.Time) string {
+	return l.process + " " + strconv.FormatInt(now.UnixMicro(), 10) + " " + rand.Text()
+}
+
+// Begin writes down a job whose submit the caller makes itself, right after; it stores the
+// outcome by [Ledger.Answered], and ends the call by [Call.Delivered]. ctx ends when the
+// caller leaves. callKey is a hash of the call: if the caller of an earlier call of the same
+// key left without its answer, that call's job is returned in place of a new one. A caller
+// that still waits shares its job with nobody, unless both name one idempotency key.
+func (l *Ledger) Begin(ctx context.Context, s Submission, callKey string) (*Call, error) {
+	c := &Call{ledger: l, owner: l.owner(time.Now())}
+	// Before the row can be seen: the next operation of the same commit may read it.
+	l.calls.Store(c.owner, ctx)
+	err := l.o.Store.Write(ctx, func(tx Tx) (err error) {
+		c.Job, c.Created, err = l.beginCall(ctx, tx, s, callKey, c.owner)
+		return err
+	})
+	if err != nil {
+		l.calls.Delete(c.owner)
+		return nil, err
+	}
+	if c.Job.OwedBy != c.owner {
+		// Found by its idempotency key: the answer may be had again at any time.
+		l.calls.Delete(c.owner)
+		c.stop = func() bool { return false }
+		return c, nil
+	}
+	c.stop = context.AfterFunc(ctx, func() { c.abandon(context.WithoutCancel(ctx)) })
+	return c, nil
+}
+
+func (l *Ledger) beginCall(ctx context.Context, tx Tx, s Submission, callKey, owner string) (j *Job, created bool, err error) {
+	if j, err = l.first(ctx, tx, s); j != nil || err != nil {
+		return j, false, err
+	}
+	if j, err = l.repeated(ctx, tx, callKey, owner); j != nil || err != nil {
+		return j, false, err
+	}
+	if j, err = l.newJob(tx, &s); err != nil {
+		return nil, false, err
+	}
+	j.CallKey, j.OwedBy = callKey, owner
+	j.Submit, j.SentAt, j.NextAskAt = SubmitSending, tx.Now(), tx.Now().Add(stillSending)
+	return l.insert(ctx, tx, j, s)
+}
+
+// repeated finds the job of an earlier call of the key whose caller left without its
+// answer, and makes it the owner's.
+func (l *Ledger) repeated(ctx context.Context, tx Tx, callKey, owner string) (*Job, error) {
+	jobs, err := tx.JobsByCall(ctx, callKey, tx.Now().Add(-repeatWithin))
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if l.underWay(tx.Now(), j) || j.Submit == SubmitRefused {
+			continue // another's, or nothing was taken: this call is a new attempt
+		}
+		j.OwedBy = owner
+		return j, tx.SaveJob(ctx, j)
+	}
+	return nil, nil
+}
+
+// underWay reports whether the caller of a job that is owed may still be connected.
+func (l *Ledger) underWay(now time.Time, j *Job) bool {
+	if j.OwedBy == abandoned {
+		return false
+	}
+	if caller, here := l.calls.Load(j.OwedBy); here {
+		return caller.(context.Context).Err() == nil
+	}
+	process, rest, _ := strings.Cut(j.OwedBy, " ")
+	if process == l.process || !l.o.Shared {
+		return false
+	}
+	// Another node's: it says when a caller leaves, unless it died.
+	taken := j.CreatedAt
+	if us, err := strconv.ParseInt(strings.Split(rest, " ")[0], 10, 64); err == nil {
+		taken = time.UnixMicro(us)
+	}
+	return now.Sub(taken) < otherNodeDead
+}
+
+// Delivered ends a call: got tells whether its caller has the answer.
+func (c *Call) Delivered(ctx context.Context, got bool) {
+	if !c.stop() {
+		return // the caller left, and abandon takes care of it
+	}
+	if !got {
+		c.abandon(ctx)
+		return
+	}
+	defer c.ledger.calls.Delete(c.owner)
+	if err := c.hand(ctx, ""); err != nil {
+		c.ledger.o.Log.Error("that a caller has its answer is not stored", "job", c.Job.ID, "error", err)
+	}
+}
+
+// abandon lets a repetition of the call have its job, on any node.
+func (c *Call) abandon(ctx context.Context) {
+	c.ledger.calls.Delete(c.owner)
+	if !c.ledger.o.Shared {
+		return // a call of this process that is not in calls is not under way
+	}
+	if err := c.hand(ctx, abandoned); err != nil {
+		c.ledger.o.Log.Error("that a caller left without its answer is not stored", "job", c.Job.ID, "error", err)
+	}
+}
+
+// hand stores who owes the answer from now on, unless a repetition took the job meanwhile.
+func (c *Call) hand(ctx context.Context, to string) error {
+	return c.ledger.o.Store.Write(ctx, func(tx Tx) error {
+		j, err := tx.Job(ctx, c.Job.ID)
+		if errors.Is(err, gaff.ErrNotFound) {
+			return nil // it was not taken, and is no job
+		}
+		if err != nil || j.OwedBy != c.owner {
+			return err
+		}
+		j.OwedBy = to
+		return tx.SaveJob(ctx, j)
+	})
+}
+
+// insert adds a new job with its input. If another node was faster with the same
+// idempotency key, it returns that node's job instead.
+func (l *Ledger) insert(ctx context.Context, tx Tx, j *Job, s Submission) (first *Job, created bool, err error) {
+	err = tx.InsertJob(ctx, j)
+	if errors.Is(err, gaff.ErrConflict) {
+		if first, ferr := l.first(ctx, tx, s); first != nil || ferr != nil {
+			return first, false, ferr
+		}
+		return nil, false, fmt.Errorf("job %s: %w: there is one of this id", j.ID, gaff.ErrConflict)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return j, true, tx.SaveInput(ctx, j.ID, s.Input)
+}
+
+// first finds the job of an earlier submission of the same caller and idempotency key. Keys
+// that older versions stored are anybody's who has a token: their caller is not known.
+func (l *Ledger) first(ctx context.Context, tx Tx, s Submission) (*Job, error) {
+	if s.IdempotencyKey == "" {
+		return nil, nil
+	}
+	j, err := tx.JobByKey(ctx, s.Caller, s.IdempotencyKey, !strings.HasPrefix(s.Caller, WithoutToken))
+	if errors.Is(err, gaff.ErrNotFound) {
+		return nil, nil
+	}
+	return j, err
+}
+
+// notTaken removes a job whose provider did not take it, for the caller is told so and may
+// repeat the call: an attempt is not a failed job.
+func (l *Ledger) notTaken(ctx context.Context, tx Tx, j *Job, cause error) error {
+	l.o.Log.Warn("a provider did not take a proxied submit", "provider", j.Provider, "model", j.Model, "caller", cmp.Or(j.Caller, "unknown"), "error", cause)
+	return tx.RemoveJob(ctx, j.ID)
+}

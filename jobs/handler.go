@@ -1,0 +1,312 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+// Options of a handler. Store, Router and Interpreter are required.
+type Options struct {
+	Store       Store
+	Router      Router
+	Interpreter Interpreter
+	// Ledger submits jobs and asks after them; nil: there is none, and jobs are what
+	// webhooks tell of.
+	Ledger *Ledger
+	// Patience is how long an event for a job that is not known waits for it: the
+	// webhook may overtake the answer to the submit. Zero means 2 minutes.
+	Patience time.Duration
+}
+
+// NewHandler returns the handler that turns a provider's events into job status, media
+// and an inner event, "job.completed", "job.failed" or "job.cancelled" of the source
+// "gaff", whose data is a [JobSettled].
+func NewHandler(o Options) gaff.Handler {
+	if o.Patience <= 0 {
+		o.Patience = 2 * time.Minute
+	}
+	return &handler{o}
+}
+
+// JobSettled is the data of the inner event about a job that came to its end.
+type JobSettled struct {
+	JobID     string `json:"jobId"`
+	Provider  string `json:"provider"`
+	ProjectID string `json:"projectId"`
+	UserID    string `json:"userId"`
+	Kind      string `json:"kind"`
+	Status    string `json:"status"`
+	SettledBy string `json:"settledBy"`
+	// RunID and StepID are the workflow step that the job works for; empty if none.
+	RunID  string `json:"runId,omitempty"`
+	StepID string `json:"stepId,omitempty"`
+}
+
+type handler struct{ o Options }
+
+func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
+	lease, ok := gaff.LeaseFrom(ctx)
+	if !ok {
+		return gaff.Discard(errors.New("job handler called outside a delivery"))
+	}
+	u, err := h.o.Interpreter.Interpret(ev)
+	if errors.Is(err, ErrNoChange) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	u.shorten()
+	var settled *Job
+	err = h.o.Store.Apply(ReadsJob(ctx, h.reads(ev, u)), lease, func(tx Tx) error {
+		settled, err = h.apply(ctx, tx, ev, u)
+		return err
+	})
+	if errors.Is(err, errUnknownJob) {
+		return h.wait(ev, err)
+	}
+	if err != nil {
+		return err
+	}
+	if h.o.Ledger != nil {
+		h.o.Ledger.report(settled)
+	}
+	return gaff.Finished
+}
+
+// ErrNoChange is what an [Interpreter] returns for an event that says nothing of a job.
+var ErrNoChange = errors.New("no change to a job")
+
+var errUnknownJob = errors.New("unknown request")
+
+// wait puts an event off whose job is not known: one second at first, then as long again
+// as the event is old.
+func (h *handler) wait(ev *gaff.Event, err error) error {
+	age := time.Since(ev.ReceivedAt)
+	if age >= h.o.Patience {
+		return gaff.Discard(err)
+	}
+	return gaff.Snooze(min(max(age, time.Second), h.o.Patience-age+time.Second))
+}
+
+// apply changes the event's job, and returns it if that ended it.
+func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (settled *Job, err error) {
+	j, found, err := h.job(ctx, tx, ev, u)
+	if err != nil {
+		return nil, err
+	}
+	l := h.o.Ledger
+	if l == nil {
+		if u.Fetch {
+			return nil, gaff.Discard(fmt.Errorf("the result of job %s must be fetched, and there is no ledger to do it", j.ID))
+		}
+		_, err := change(ctx, tx, h.o.Router, j, found, u, SettledByWebhook, ev)
+		return nil, err
+	}
+	if found && j.Status.Settled() && j.Submit != SubmitNone && u.Status.Settled() && u.Status != j.Status {
+		return nil, tx.Note(ctx, j.ID, "webhook", fmt.Sprintf("%s came after the job was %s, and changes nothing: event %s", u.Status, j.Status, ev.ID))
+	}
+	if u.Fetch && !j.Status.Settled() {
+		return l.fetchLater(ctx, tx, ev, j, found)
+	}
+	if found && !j.Status.Settled() && !u.Status.Settled() && !j.NextAskAt.IsZero() {
+		j.Asks = 0
+		l.schedule(tx.Now(), j)
+	}
+	ended, err := change(ctx, tx, h.o.Router, j, found, u, SettledByWebhook, ev)
+	if err != nil || !ended {
+		return nil, err
+	}
+	return j, nil
+}
+
+// fetchLater takes note that a job is done, and has its result fetched by a delivery of
+// its own; should that fail for long, reconciliation goes on.
+func (l *Ledger) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, found bool) (settled *Job, err error) {
+	p := l.providers[j.Provider]
+	if !found || p == nil || !p.CanAsk(j) {
+		u := Update{
+			Status: JobFailed, ErrorType: "result_out_of_reach",
+			Error: "completed, but the webhook came without the result, and too little is known of the request to fetch it",
+		}
+		ended, err := change(ctx, tx, l.o.Router, j, found, u, SettledByWebhook, ev)
+		if err != nil || !ended {
+			return nil, err
+		}
+		return j, nil
+	}
+	j.Status = JobProcessing
+	l.schedule(tx.Now(), j)
+	if err := tx.Note(ctx, j.ID, "webhook", "completed, without the result; it is fetched: event "+ev.ID); err != nil {
+		return nil, err
+	}
+	if err := tx.SaveJob(ctx, j); err != nil {
+		return nil, err
+	}
+	if err := emitCallback(ctx, tx, l.o.Router, ev, j); err != nil {
+		return nil, err
+	}
+	return nil, l.emit(ctx, tx, eventAsk, "ask:"+ev.ID, j, ev)
+}
+
+// reads is what job looks for first.
+func (h *handler) reads(ev *gaff.Event, u Update) JobRef {
+	if l := h.o.Ledger; l != nil && ev.Handle != "" {
+		if jobID, ok := l.handles.job(ev.Handle); ok {
+			return JobRef{ID: jobID}
+		}
+	}
+	if u.JobID != "" {
+		return JobRef{ID: u.JobID}
+	}
+	return JobRef{Provider: u.Provider, RequestID: u.RequestID}
+}
+
+// job finds the job that an update is about, or makes it where that is allowed.
+func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *Job, found bool, err error) {
+	if l := h.o.Ledger; l != nil && ev.Handle != "" {
+		j, err := l.jobOfHandle(ctx, tx, ev, u)
+		if err == nil {
+			return j, true, nil
+		}
+		if !errors.Is(err, gaff.ErrNotFound) {
+			return nil, false, err
+		}
+	}
+	if u.JobID != "" {
+		j, err = tx.Job(ctx, u.JobID)
+		if err == nil && j.Provider != u.Provider && u.OwnJobID != "" {
+			u.JobID = u.OwnJobID
+			j, err = tx.Job(ctx, u.JobID)
+		}
+		if errors.Is(err, gaff.ErrNotFound) && !u.Create && u.RequestID != "" {
+			// What the sender echoes need not be an id of ours.
+			j, err = tx.JobByRequest(ctx, u.Provider, u.RequestID)
+		}
+	} else {
+		j, err = tx.JobByRequest(ctx, u.Provider, u.RequestID)
+	}
+	if err == nil && j.Provider != u.Provider {
+		return nil, false, gaff.Discard(fmt.Errorf("job %s is one of %s: a webhook of %s cannot change it",
+			clipText(j.ID), j.Provider, u.Provider))
+	}
+	if err == nil {
+		if l := h.o.Ledger; l != nil {
+			err = l.trust(ctx, tx, j, u, j.RequestID == u.RequestID)
+		}
+		return j, true, err
+	}
+	if !errors.Is(err, gaff.ErrNotFound) {
+		return nil, false, err
+	}
+	if !u.Create || u.JobID == "" {
+		return nil, false, fmt.Errorf("%w %q: no job of this gateway was submitted under it", errUnknownJob, u.RequestID)
+	}
+	j = &Job{
+		ID: u.JobID, Provider: u.Provider, RequestID: u.RequestID, Kind: u.Kind, ProjectID: u.ProjectID, UserID: u.UserID,
+		CreatedAt: tx.Now(),
+	}
+	return j, false, nil
+}
+
+// jobOfHandle finds the job to whose own address a webhook came. Where its request is not
+// known yet, because the webhook was faster than the answer to the submit, or that answer
+// was lost, it is learned here.
+func (l *Ledger) jobOfHandle(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (*Job, error) {
+	jobID, ok := l.handles.job(ev.Handle)
+	if !ok {
+		// Its source has no such addresses, or it would have been refused at the door.
+		return nil, gaff.ErrNotFound
+	}
+	j, err := tx.Job(ctx, jobID)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case j.Provider != u.Provider:
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, which is one of %s", j.ID, j.Provider))
+	case u.JobID != "" && u.JobID != j.ID && u.Create && u.JobID != u.RequestID:
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, the body tells of job %s", j.ID, clipText(u.JobID)))
+	case j.RequestID == u.RequestID:
+		return j, l.trust(ctx, tx, j, u, true)
+	case j.RequestID != "":
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, whose request is %s, not %s", j.ID, clipText(j.RequestID), clipText(u.RequestID)))
+	case j.Submit == SubmitWaiting:
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, which was not submitted yet", j.ID))
+	}
+	if err := l.trust(ctx, tx, j, u, false); err != nil {
+		return nil, err
+	}
+	switch other, err := tx.JobByRequest(ctx, j.Provider, u.RequestID); {
+	case err == nil:
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, the request that of job %s", j.ID, other.ID))
+	case !errors.Is(err, gaff.ErrNotFound):
+		return nil, err
+	}
+	j.RequestID = u.RequestID
+	if j.Submit == SubmitSending || j.Submit == SubmitUnknown {
+		j.Submit = SubmitAccepted
+	}
+	if j.SubmittedAt.IsZero() {
+		if j.SubmittedAt = j.SentAt; j.SubmittedAt.IsZero() {
+			j.SubmittedAt = tx.Now()
+		}
+	}
+	text := "request " + clipText(u.RequestID) + " is known from the webhook, before the submit was answered: event " + ev.ID
+	return j, tx.Note(ctx, j.ID, "webhook", text)
+}
+
+// trust holds a provider's customer against the one whose webhooks are believed. Where
+// none is known yet, the first that is proven is kept: by a request that gaff knew from
+// elsewhere than the webhook itself.
+func (l *Ledger) trust(ctx context.Context, tx Tx, j *Job, u Update, proven bool) error {
+	if u.Subject == "" {
+		return nil
+	}
+	users := l.o.Users[j.Provider]
+	if len(users) == 0 {
+		name := "user:" + j.Provider + ":" + j.Account
+		kept, err := tx.Setting(ctx, name)
+		if err != nil {
+			return err
+		}
+		if kept == "" {
+			if !proven {
+				return nil
+			}
+			return tx.SetSetting(ctx, name, u.Subject)
+		}
+		users = []string{kept}
+	}
+	for _, user := range users {
+		if user == u.Subject {
+			l.unclaimed.believed.Store([2]string{j.Provider, u.Subject}, true)
+			return nil
+		}
+	}
+	return gaff.Discard(fmt.Errorf("the webhook is in the name of user %s of %s; those of %s are believed, which the first proven delivery showed or GAFF_FAL_USERS tells",
+		clipText(u.Subject), j.Provider, clipText(strings.Join(users, ", "))))
+}
+
+// learn takes over what an update says. What the job knows already stays.
+func (j *Job) learn(u Update) {
+	j.Status = u.Status
+	j.Kind = cmp.Or(j.Kind, u.Kind)
+	j.ProjectID = cmp.Or(j.ProjectID, u.ProjectID)
+	j.UserID = cmp.Or(j.UserID, u.UserID)
+	if u.Status == JobFailed {
+		j.Error, j.ErrorType = u.Error, u.ErrorType
+	}
+	if u.Result != nil {
+		j.Result = u.Result
+	}
+	if u.Cost != "" {
+		j.Cost = u.Cost
+	}
+}

@@ -1,0 +1,113 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"gaff"
+)
+
+// Submission is work to ask a provider for.
+type Submission struct {
+	// ID is the job's; empty: a fresh one. It must not be taken.
+	ID string
+	// Provider is the name of one of the ledger's, such as "fal".
+	Provider string
+	// Model is the provider's name for what is to be done, such as "fal-ai/flux/dev" at
+	// fal, and the service at Last Frame.
+	Model                   string
+	Kind, ProjectID, UserID string
+	// Input is what the model gets, a JSON object. Metadata is the asker's own, a JSON
+	// object or nil.
+	Input, Metadata json.RawMessage
+	// Caller names who submits it: a credential, not a person. Empty: gaff itself.
+	Caller string
+	// IdempotencyKey makes a repetition harmless: the caller's first job is returned. Empty:
+	// none.
+	IdempotencyKey string
+	// Callback is an address to which the provider's webhook is passed on; may be empty.
+	Callback string
+	// RunID and StepID link the job to a workflow's step; may be empty.
+	RunID, StepID string
+}
+
+// Accepted is a provider's answer to a submit.
+type Accepted struct {
+	RequestID                         string
+	StatusURL, ResponseURL, CancelURL string // empty where it tells none
+}
+
+// Provider is a service that works on jobs. Its methods are called by many goroutines at
+// once; they bound their own calls to less than a minute.
+type Provider interface {
+	// Name is what jobs call it, and its source.
+	Name() string
+	// Check says what is wrong with a submission, as an [InvalidError], before anything
+	// is written: the model's name, the input's form, a key that is not set.
+	Check(s *Submission) error
+	// Account is a fingerprint of the key that it works under; empty without one.
+	Account() string
+	// Submit hands the work over. A *[Refused] means that the provider will not take it,
+	// a *[NotNow] that it did not take it this time; after any other error it may have it.
+	Submit(ctx context.Context, j *Job, input json.RawMessage, webhookURL string) (Accepted, error)
+	// CanAsk reports whether the job says enough to ask after it.
+	CanAsk(j *Job) bool
+	// Ask tells where the job stands, with its result once it is there. ErrNoSuchWork
+	// means that the provider does not know it.
+	Ask(ctx context.Context, j *Job) (Update, error)
+	// Cancel asks the provider to stop. ErrEnded means that the work has ended already,
+	// ErrNoSuchWork that the provider does not know it.
+	Cancel(ctx context.Context, j *Job) error
+}
+
+// WebhookOnly marks a Provider to which gaff submits nothing and that it cannot ask:
+// applications do, and its webhooks tell the rest.
+type WebhookOnly interface{ WebhookOnly() }
+
+// Finder is a Provider that can look for work of which only the input is known, because
+// the answer to its submit was lost.
+type Finder interface {
+	// Find returns the work that was submitted with the input at about sentAt, other than
+	// those for which known is true. ErrNoSuchWork means that there is none yet.
+	Find(ctx context.Context, j *Job, input json.RawMessage, known func(requestID string) bool) (Accepted, error)
+}
+
+// Repeater is a Provider that takes work once, however often it is submitted, so that a
+// submit of unknown outcome may be repeated.
+type Repeater interface{ Repeatable() bool }
+
+var (
+	// ErrNoSuchWork: the provider does not know the job.
+	ErrNoSuchWork = errors.New("the provider does not know it")
+	// ErrEnded: the provider has finished the job.
+	ErrEnded = errors.New("it has ended already")
+)
+
+// Refused is a provider's final no.
+type Refused struct {
+	// Text is for people, Type a code for programs, which may be empty.
+	Text, Type string
+}
+
+func (e *Refused) Error() string { return e.Text }
+
+// NotNow is a no that may be a yes later. Nothing was taken.
+type NotNow struct {
+	// After is when to come again; zero if the provider did not say.
+	After time.Duration
+	Err   error
+}
+
+func (e *NotNow) Error() string { return e.Err.Error() }
+func (e *NotNow) Unwrap() error { return e.Err }
+
+// InvalidError is a mistake in what was asked for. It is a gaff.ErrInvalid.
+type InvalidError struct {
+	Field string // as the API names it
+	Text  string // what is wrong, and what would be right
+}
+
+func (e *InvalidError) Error() string { return e.Field + ": " + e.Text }
+func (e *InvalidError) Unwrap() error { return gaff.ErrInvalid }

@@ -1,0 +1,196 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"gaff"
+)
+
+const (
+	// Of each model this many of the latest jobs count, more or less, and so many must
+	// have been measured before anything is made of it.
+	waitMemory = 32
+	waitLeast  = 3
+	// shortestWait keeps a webhook that came at once, a thousandth of the usual time, from
+	// counting for as much as one that took a thousand times as long.
+	shortestWait = time.Second
+	// waitsEvery is the time between two hand-overs to the store. Between them so many
+	// models are measured, and so many jobs of each: the rest would tell the same.
+	waitsEvery   = 10 * time.Second
+	maxMeasured  = 1000
+	maxWaitTimes = waitMemory
+)
+
+// Wait is how long the jobs of a model take from submit to end.
+type Wait struct {
+	Provider, Model string
+	// N is how many jobs were measured.
+	N int64
+	// Mean and Deviation are moving averages of the natural logarithm of their seconds,
+	// and of how far each was from it: one job that took hours must not count for many.
+	Mean, Deviation float64
+}
+
+func (w *Wait) add(took time.Duration) {
+	x := math.Log(min(max(took, shortestWait), giveUpAfter).Seconds())
+	w.N++
+	gain := max(1/float64(w.N), 1.0/waitMemory)
+	away := x - w.Mean
+	w.Mean += gain * away
+	if w.N > 1 {
+		w.Deviation += gain * (math.Abs(away) - w.Deviation)
+	}
+}
+
+// typical is about the median, and overdue what few jobs take; both zero where too few
+// were measured.
+func (w *Wait) typical() time.Duration { return w.longer(0) }
+
+func (w *Wait) overdue() time.Duration { return max(w.longer(3), w.longer(0)*3/2) }
+
+func (w *Wait) longer(deviations float64) time.Duration {
+	if w.N < waitLeast {
+		return 0
+	}
+	return time.Duration(min(math.Exp(w.Mean+deviations*w.Deviation), giveUpAfter.Seconds()) * float64(time.Second))
+}
+
+type waitKey struct{ provider, model string }
+
+// waits measures in memory, so that the end of a job costs the database nothing, and hands
+// over from time to time. What was measured in the seconds before a crash is lost.
+type waits struct {
+	mu    sync.Mutex
+	known map[waitKey]Wait
+	took  map[waitKey][]time.Duration
+}
+
+func (w *waits) of(j *Job) Wait {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known[waitKey{j.Provider, j.Model}]
+}
+
+// measure takes note of a job that has ended. One whose webhook was lost took as long as
+// nobody asked, which tells nothing of the model.
+func (w *waits) measure(j *Job) {
+	took := j.SettledAt.Sub(j.SubmittedAt)
+	if j.Status != JobCompleted || j.SubmittedAt.IsZero() || took <= 0 || j.SettledBy != SettledByWebhook && j.WebhookURL != "" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.put(waitKey{j.Provider, j.Model}, took)
+}
+
+func (w *waits) put(k waitKey, took ...time.Duration) {
+	if w.took == nil {
+		w.took = map[waitKey][]time.Duration{}
+	}
+	list, known := w.took[k]
+	if !known && len(w.took) >= maxMeasured {
+		return
+	}
+	w.took[k] = append(list, took[:min(len(took), maxWaitTimes-len(list))]...)
+}
+
+// share adds what was measured to what the store has, and reads what all nodes know.
+func (w *waits) share(ctx context.Context, st LedgerStore) error {
+	w.mu.Lock()
+	took := w.took
+	w.took = nil
+	w.mu.Unlock()
+	err := w.add(ctx, st, took)
+	if err != nil {
+		w.mu.Lock()
+		for k, list := range took {
+			w.put(k, list...)
+		}
+		w.mu.Unlock()
+		return err
+	}
+	all, err := st.Waits(ctx)
+	if err != nil {
+		return err
+	}
+	known := make(map[waitKey]Wait, len(all))
+	for _, one := range all {
+		known[waitKey{one.Provider, one.Model}] = one
+	}
+	w.mu.Lock()
+	w.known = known
+	w.mu.Unlock()
+	return nil
+}
+
+func (w *waits) add(ctx context.Context, st Store, took map[waitKey][]time.Duration) error {
+	if len(took) == 0 {
+		return nil
+	}
+	// In one order, so that two nodes do not wait for each other's rows.
+	keys := slices.SortedFunc(maps.Keys(took), func(a, b waitKey) int {
+		return cmp.Or(cmp.Compare(a.provider, b.provider), cmp.Compare(a.model, b.model))
+	})
+	return st.Write(ctx, func(tx Tx) error {
+		for _, k := range keys {
+			one, err := tx.Wait(ctx, k.provider, k.model)
+			if err != nil {
+				return err
+			}
+			for _, d := range took[k] {
+				one.add(d)
+			}
+			if err := tx.SaveWait(ctx, one); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// keepWaits shares until ctx ends, and then once more.
+func (l *Ledger) keepWaits(ctx context.Context) {
+	tell := func(err error) {
+		if err != nil && !errors.Is(err, gaff.ErrStopped) && !errors.Is(err, context.Canceled) {
+			l.o.Log.Warn("how long jobs take is not kept for now", "error", err)
+		}
+	}
+	for {
+		tell(l.waits.share(ctx, l.o.Store))
+		select {
+		case <-time.After(waitsEvery):
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			tell(l.waits.share(last, l.o.Store))
+			return
+		}
+	}
+}
+
+// Expected tells how long jobs of an unfinished job's model take as a rule, and when this
+// one should be done, which may have passed; zero where that is not known.
+func (l *Ledger) Expected(j *Job) (takes time.Duration, at time.Time) {
+	w := l.waits.of(j)
+	if takes = w.typical(); takes == 0 || j.Status.Settled() {
+		return 0, time.Time{}
+	}
+	return takes, j.begun().Add(takes)
+}
+
+// begun is when a job was submitted, or is about to be.
+func (j *Job) begun() time.Time {
+	for _, at := range []time.Time{j.SubmittedAt, j.SentAt} {
+		if !at.IsZero() {
+			return at
+		}
+	}
+	return j.CreatedAt
+}
