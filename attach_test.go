@@ -14,7 +14,7 @@ import (
 	"gaff"
 )
 
-// gate lets so many in; a negative number is no bound.
+// limiter lets so many in; a negative number is no bound.
 type gate struct {
 	mu    sync.Mutex
 	left  int
@@ -100,7 +100,7 @@ func TestWhatWaitsForADetachedHandlerIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, gaff.Options{}, nil)
 		g := &gate{again: time.Hour}
-		attach(t, b, gaff.HandlerFunc(func(context.Context, *gaff.Event) error { return errBroken }), gaff.HandleOptions{Name: "out", Gate: g})
+		attach(t, b, gaff.HandlerFunc(func(context.Context, *gaff.Event) error { return errBroken }), gaff.HandleOptions{Name: "out", Limiter: g})
 		id := b.send(t, "1", "paid")
 		b.Detach("out")
 		time.Sleep(10 * time.Minute)
@@ -122,7 +122,7 @@ func TestAClosedGateCostsNothing(t *testing.T) {
 		var tries atomic.Int32
 		b := newBench(t, gaff.Options{}, nil)
 		g := &gate{again: 24 * time.Hour}
-		attach(t, b, gaff.HandlerFunc(func(context.Context, *gaff.Event) error { tries.Add(1); return nil }), gaff.HandleOptions{Name: "out", Gate: g})
+		attach(t, b, gaff.HandlerFunc(func(context.Context, *gaff.Event) error { tries.Add(1); return nil }), gaff.HandleOptions{Name: "out", Limiter: g})
 		var ids []string
 		for i := range 40 {
 			ids = append(ids, b.send(t, fmt.Sprint(i), "paid"))
@@ -134,13 +134,13 @@ func TestAClosedGateCostsNothing(t *testing.T) {
 		}
 		// One probe, not forty.
 		g.set(1)
-		b.Look("out")
+		b.Wake("out")
 		synctest.Wait()
 		if tries.Load() != 1 {
 			t.Fatalf("%d tries, one was let in", tries.Load())
 		}
 		g.set(-1)
-		b.Look("out")
+		b.Wake("out")
 		time.Sleep(time.Second)
 		synctest.Wait()
 		for _, id := range ids {
@@ -198,8 +198,8 @@ func TestNotesAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, gaff.Options{}, func(b *bench) {
 			b.Handle("shop", "*", gaff.HandlerFunc(func(ctx context.Context, _ *gaff.Event) error {
-				gaff.Note(ctx, "first")
-				gaff.Note(ctx, "answered 200")
+				gaff.SetDetail(ctx, "first")
+				gaff.SetDetail(ctx, "answered 200")
 				if d, ok := gaff.DeliveryFrom(ctx); !ok || d.ID != gaff.DeliveryIDFrom(ctx) {
 					t.Errorf("delivery %+v", d)
 				}

@@ -82,8 +82,8 @@ func TestBodiesAreReadAsTextAndStoredAsReceived(t *testing.T) {
 		if !bytes.Equal(d.Request.Body, []byte(c.body)) {
 			t.Errorf("%s: stored %q, want %q", name, d.Request.Body, c.body)
 		}
-		if d.Proof.Subject != d.WebhookID {
-			t.Errorf("%s: the verifier read %q, want %q", name, d.Proof.Subject, d.WebhookID)
+		if d.Verification.Subject != d.WebhookID {
+			t.Errorf("%s: the verifier read %q, want %q", name, d.Verification.Subject, d.WebhookID)
 		}
 	}
 }

@@ -213,7 +213,7 @@ func ExampleGateway_HandleWith() {
 		gaff.HandleOptions{Name: "effects/fal"})
 	next := make(chan jobs.JobSettled)
 	// A slow handler has a lane of its own, and holds up nobody.
-	gw.HandleWith(gaff.InnerSource, "job.completed", gaff.JSON(func(_ context.Context, _ *gaff.Event, j jobs.JobSettled) error {
+	gw.HandleWith(gaff.InternalSource, "job.completed", gaff.JSON(func(_ context.Context, _ *gaff.Event, j jobs.JobSettled) error {
 		next <- j
 		return nil
 	}), gaff.HandleOptions{Name: "next-step", Workers: 2})
@@ -224,7 +224,7 @@ func ExampleGateway_HandleWith() {
 	defer gw.Stop(ctx)
 
 	_, err = gw.Emit(ctx, gaff.Event{
-		Source: "fal", Type: fal.Completed, Proof: gaff.Verification{Dialect: fal.DialectDocument},
+		Source: "fal", Type: fal.Completed, Verification: gaff.Verification{Dialect: fal.DialectHMAC},
 		Data: json.RawMessage(`{"request_id":"r-1","status":"completed","result":{"images":[{"url":"https://example.com/a.png"}]},
 			"metadata":{"job_id":"j-1","project_id":"film-1","generation_type":"image"}}`),
 	}, time.Time{})

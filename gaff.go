@@ -47,10 +47,10 @@ type Event struct {
 	// CorrelationID is the sender's own name for the piece of work that the event is
 	// about, such as fal's request_id or Last Frame's job_id. Empty if it has none.
 	CorrelationID string
-	// Handle is the last part of the address that the webhook came to,
+	// CallbackToken is the last part of the address that the webhook came to,
 	// /api/v1/webhooks/{source}/{handle}; empty for the plain address. It is not
 	// covered by any signature.
-	Handle string
+	CallbackToken string
 	// OccurredAt is the sender's own time of the event; zero if not told.
 	OccurredAt time.Time
 	// ReceivedAt is when gaff had the whole request.
@@ -66,8 +66,8 @@ type Event struct {
 	// Damaged is set if the store has other bytes than were received; Data and the request's
 	// body are empty then. Handlers are never called with such an event.
 	Damaged bool
-	// Proof says how the sender was proven; zero for inner events.
-	Proof Verification
+	// Verification says how the sender was proven; zero for inner events.
+	Verification Verification
 	// ParentID is the event whose handler emitted this one; empty for webhooks.
 	ParentID string
 	// Hop is the distance from the outside: 0 for a webhook, its parent's plus one
@@ -78,8 +78,8 @@ type Event struct {
 // MaxHops bounds how long a chain of emitted events may grow.
 const MaxHops = 32
 
-// InnerSource is the source of the events that gaff emits itself.
-const InnerSource = "gaff"
+// InternalSource is the source of the events that gaff emits itself.
+const InternalSource = "gaff"
 
 // Status is the outcome of an event over all its deliveries.
 type Status int
@@ -197,9 +197,9 @@ type Delivery struct {
 	ID      string
 	EventID string
 	Handler string
-	// Lane is the queue that it waits in: the handler's name where that has workers of
+	// Queue is the queue that it waits in: the handler's name where that has workers of
 	// its own, else empty.
-	Lane  string
+	Queue string
 	State State
 	// Key is what Order is kept by within the lane: deliveries of one key follow one
 	// another, those of others do not wait for them. Empty for no order.
@@ -355,7 +355,7 @@ type Reply struct {
 	Body        []byte
 	// Reason says to the operator why a call was refused (a Status from 400 on); Note is
 	// logged. Neither is sent.
-	Reason, Note string
+	Reason, Detail string
 }
 
 // Handshaker answers the calls by which a sender tests that an address is ours: a GET
@@ -379,12 +379,12 @@ type Source struct {
 	Handshaker Handshaker
 	// Ack is answered in place of the usual JSON; nil for the usual.
 	Ack *Reply
-	// Bare leaves the body of refusals empty, for senders that take a body for a failure.
-	Bare bool
-	// CheckHandle judges the last part of an address with one, PathPrefix{source}/{handle},
+	// EmptyErrors leaves the body of refusals empty, for senders that take a body for a failure.
+	EmptyErrors bool
+	// CheckCallbackToken judges the last part of an address with one, PathPrefix{source}/{handle},
 	// of an authentic request; an error refuses it as a wrong signature would. Nil: any
 	// handle is taken, and means nothing.
-	CheckHandle func(handle string) error
+	CheckCallbackToken func(handle string) error
 	// Admit judges an event of an authentic request before it is stored. An error rejects
 	// the request with 429, so that the sender comes again. Nil: all are stored.
 	Admit func(ctx context.Context, ev *Event) error
@@ -395,9 +395,9 @@ type Source struct {
 	AcceptGzip bool
 	// Retry overrides the gateway's policy for this source's deliveries; nil keeps it.
 	Retry *RetryPolicy
-	// Quiet says why the source refuses everything, such as a secret that is not
+	// DisabledReason says why the source refuses everything, such as a secret that is not
 	// set; empty for a source that works. It is logged at start and shown.
-	Quiet string
+	DisabledReason string
 	// Guard bounds who may send and how much.
 	Guard Guard
 	// Secrets names the places of requests that hold the sender's secret as it is, such as a

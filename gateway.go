@@ -66,7 +66,7 @@ type Gateway struct {
 
 	inFlight   atomic.Int64 // bytes of bodies being received
 	slowNotes  atomic.Int64 // until when answers do not wait for their notes, in Unix nanoseconds
-	quiet      sometimes
+	disabled   logLimiter
 	quarantine *buckets // bytes of rejected requests that are stored whole, by source and client
 
 	mu      sync.Mutex
@@ -91,7 +91,7 @@ const (
 type registry struct {
 	handlers []*registered
 	byName   map[string]*registered
-	lanes    map[string]*lane
+	queues   map[string]*queue
 }
 
 // with returns a registry with r in the place of the handler of its name.
@@ -105,14 +105,14 @@ func (old *registry) with(r *registered) *registry {
 	}
 	next.handlers = slices.Insert(next.handlers, at, r)
 	next.byName[r.name] = r
-	if r.lane.name != "" {
-		next.lanes[r.lane.name] = r.lane
+	if r.queue.name != "" {
+		next.queues[r.queue.name] = r.queue
 	}
 	return next
 }
 
 func (old *registry) without(name string) *registry {
-	next := &registry{byName: maps.Clone(old.byName), lanes: maps.Clone(old.lanes)}
+	next := &registry{byName: maps.Clone(old.byName), queues: maps.Clone(old.queues)}
 	for _, h := range old.handlers {
 		if h.name != name {
 			next.handlers = append(next.handlers, h)
@@ -126,7 +126,7 @@ func (old *registry) without(name string) *registry {
 type registered struct {
 	name, source, eventType string
 	handler                 Handler
-	lane                    *lane
+	queue                   *queue
 	attached                bool
 	HandleOptions
 }
@@ -134,7 +134,7 @@ type registered struct {
 // takes reports whether the handler wants the event.
 func (r *registered) takes(s *Subject) bool {
 	ev := s.Event
-	if r.source != "" && r.source != ev.Source && (r.source != "*" || ev.Source == InnerSource) {
+	if r.source != "" && r.source != ev.Source && (r.source != "*" || ev.Source == InternalSource) {
 		return false
 	}
 	if r.eventType != "" && r.eventType != ev.Type && r.eventType != "*" {
@@ -176,7 +176,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.registry.Store(&registry{
 		byName: map[string]*registered{},
-		lanes:  map[string]*lane{"": newLane("", o.Workers, queuePlaces, queueBytes)},
+		queues: map[string]*queue{"": newQueue("", o.Workers, queuePlaces, queueBytes)},
 	})
 	g.quarantine = newBuckets(quarantineRate, quarantineBurst)
 	g.work, g.cancel = context.WithCancelCause(context.Background())
@@ -190,7 +190,7 @@ func (g *Gateway) AddSource(s Source) {
 	switch {
 	case !sourceName.MatchString(s.Name):
 		panic(fmt.Sprintf("gaff: source name %q: want lower case letters, digits, - and _, at most 64", s.Name))
-	case s.Name == "manage" || s.Name == InnerSource:
+	case s.Name == "manage" || s.Name == InternalSource:
 		panic(fmt.Sprintf("gaff: source name %q is taken by gaff itself", s.Name))
 	case g.sources.get(s.Name) != nil:
 		panic(fmt.Sprintf("gaff: source %q is added twice", s.Name))
@@ -216,20 +216,20 @@ type HandleOptions struct {
 	// event of the source and type, by many goroutines at once and within the store's
 	// transactions, so it must be quick and must not block.
 	Match func(*Subject) bool
-	// Gate, if not nil, says when deliveries of the lane may start; needs Workers.
-	Gate Gate
+	// Limiter, if not nil, says when deliveries of the lane may start; needs Workers.
+	Limiter Limiter
 	// Order says what is kept apart by OrderKey; needs Workers. Deliveries for which
 	// OrderKey is nil or returns "" are in no order.
 	Order    Order
 	OrderKey func(*Subject) string
 }
 
-// Gate holds back the deliveries of one lane: for a receiver that is down, paused, or must
+// Limiter holds back the deliveries of one lane: for a receiver that is down, paused, or must
 // not be asked too often. What waits for it stays in the store, counts no attempt, and
 // costs nothing, however much it is. Its methods are called by many goroutines at once.
-type Gate interface {
+type Limiter interface {
 	// Ready tells how many deliveries may be started now; if none, after how long to ask
-	// again at the latest ([Gateway.Look] makes the lane ask at once).
+	// again at the latest ([Gateway.Wake] makes the lane ask at once).
 	Ready(now time.Time) (n int, again time.Duration)
 	// Enter is asked before each start; a false one goes back, or waits where again is
 	// short.
@@ -257,7 +257,7 @@ func (s *Subject) Doc() any {
 	return s.doc
 }
 
-// Handle registers h for the events of a source and type; "*" stands for any. A source of
+// CallbackToken registers h for the events of a source and type; "*" stands for any. A source of
 // "*" leaves out gaff's own inner events, which are handled under the source "gaff".
 //
 // Deliveries are stored under the handler's name: the one given by [Named], else
@@ -279,9 +279,9 @@ func (g *Gateway) HandleWith(source, eventType string, h Handler, o HandleOption
 	if reg.byName[o.Name] != nil {
 		panic(fmt.Sprintf("gaff: two handlers are called %q; tell them apart with gaff.Named", o.Name))
 	}
-	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, lane: reg.lanes[""], HandleOptions: o}
+	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, queue: reg.queues[""], HandleOptions: o}
 	if o.Workers > 0 {
-		r.lane = newLane(o.Name, o.Workers, ownLanePlaces(o.Workers), ownLaneBytes)
+		r.queue = newQueue(o.Name, o.Workers, ownQueuePlaces(o.Workers), ownQueueBytes)
 	}
 	g.registry.Store(reg.with(r))
 }
@@ -306,25 +306,25 @@ func (g *Gateway) Attach(source, eventType string, h Handler, o HandleOptions) e
 		return fmt.Errorf("attach %q: a handler of the program has this name: %w", o.Name, ErrConflict)
 	case g.state == stateStopped:
 		return fmt.Errorf("attach %q: %w", o.Name, ErrStopped)
-	case len(reg.lanes) >= maxAttached && reg.lanes[o.Name] == nil:
+	case len(reg.queues) >= maxAttached && reg.queues[o.Name] == nil:
 		return fmt.Errorf("attach %q: %d handlers have come and gone since the start; restart the gateway: %w", o.Name, maxAttached, ErrUnavailable)
 	}
 	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, attached: true, HandleOptions: o}
-	l := reg.lanes[o.Name]
+	l := reg.queues[o.Name]
 	if l == nil {
-		l = newLane(o.Name, o.Workers, attachedPlaces(o.Workers), ownLaneBytes)
+		l = newQueue(o.Name, o.Workers, attachedPlaces(o.Workers), ownQueueBytes)
 		if g.state == stateStarted {
 			g.startDispatch(l)
 		}
 	}
-	r.lane = l
+	r.queue = l
 	g.registry.Store(reg.with(r))
 	l.gone.Store(false)
 	l.resize(o.Workers, attachedPlaces(o.Workers))
 	if g.state == stateStarted {
 		g.startWorkers(l)
 	}
-	l.look()
+	l.wake()
 	return nil
 }
 
@@ -338,16 +338,16 @@ func (g *Gateway) Detach(name string) {
 	if r == nil || !r.attached {
 		return
 	}
-	r.lane.gone.Store(true)
-	r.lane.resize(1, attachedPlaces(1))
+	r.queue.gone.Store(true)
+	r.queue.resize(1, attachedPlaces(1))
 	g.registry.Store(reg.without(name))
 }
 
-// Look makes a lane look for work, and ask its gate, now.
-func (g *Gateway) Look(name string) {
-	if l := g.registry.Load().lanes[name]; l != nil {
+// Wake makes a lane look for work, and ask its gate, now.
+func (g *Gateway) Wake(name string) {
+	if l := g.registry.Load().queues[name]; l != nil {
 		l.backlog.Store(true)
-		l.look()
+		l.wake()
 	}
 }
 
@@ -374,10 +374,10 @@ type HandlerInfo struct{ Name, Source, Type string }
 type SourceInfo struct {
 	Name string
 	// Path is the address without the base, such as "/api/v1/webhooks/fal".
-	Path         string
-	Quiet        string
-	About        map[string]string
-	MaxBodyBytes int64
+	Path           string
+	DisabledReason string
+	About          map[string]string
+	MaxBodyBytes   int64
 	// Secrets are the source's; see [Source].
 	Secrets  []string
 	Handlers []HandlerInfo
@@ -388,7 +388,7 @@ func (g *Gateway) Sources() []SourceInfo {
 	var infos []SourceInfo
 	for _, s := range g.sources.all() {
 		info := SourceInfo{
-			Name: s.Name, Path: PathPrefix + s.Name, Quiet: s.Quiet, About: s.About, MaxBodyBytes: s.MaxBodyBytes,
+			Name: s.Name, Path: PathPrefix + s.Name, DisabledReason: s.DisabledReason, About: s.About, MaxBodyBytes: s.MaxBodyBytes,
 			Secrets: s.Secrets,
 		}
 		for _, h := range g.registry.Load().handlers {
@@ -410,8 +410,8 @@ func (g *Gateway) Route(ev *Event) []Delivery {
 		if !h.takes(subject) {
 			continue
 		}
-		d := Delivery{Handler: h.name, Lane: h.lane.name, MaxAttempts: g.policy(h, ev.Source).MaxAttempts}
-		if h.Order != NoOrder && h.OrderKey != nil && d.Lane != "" {
+		d := Delivery{Handler: h.name, Queue: h.queue.name, MaxAttempts: g.policy(h, ev.Source).MaxAttempts}
+		if h.Order != NoOrder && h.OrderKey != nil && d.Queue != "" {
 			if d.Key = orderKey(h.OrderKey(subject)); d.Key != "" {
 				d.Order = h.Order
 			}
@@ -451,7 +451,7 @@ func (g *Gateway) policy(h *registered, source string) RetryPolicy {
 func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, error) {
 	now := time.Now()
 	if ev.Source == "" {
-		ev.Source = InnerSource
+		ev.Source = InternalSource
 	}
 	if ev.ReceivedAt.IsZero() {
 		ev.ReceivedAt = now
@@ -512,7 +512,7 @@ func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delive
 func (g *Gateway) reserve(reg *registry, ev *Event, ds []Delivery) []bool {
 	take := make([]bool, len(ds))
 	for i, d := range ds {
-		if l := reg.lanes[d.Lane]; l != nil && g.gateReady(reg, l, ev.ReceivedAt) {
+		if l := reg.queues[d.Queue]; l != nil && g.limiterReady(reg, l, ev.ReceivedAt) {
 			take[i] = l.reserve(1, int64(len(ev.Data)))
 		}
 	}
@@ -525,7 +525,7 @@ func (g *Gateway) hand(reg *registry, ev *Event, ds []Delivery, take []bool, rc 
 	size := int64(len(ev.Data))
 	handed := 0 // rc.Work is in the order of ds, and holds some of those that were asked for
 	for i, d := range ds {
-		l := reg.lanes[d.Lane]
+		l := reg.queues[d.Queue]
 		switch {
 		case handed < len(rc.Work) && rc.Work[handed].Lease.Delivery == i+1:
 			l.queue.push(rc.Work[handed])
@@ -533,11 +533,11 @@ func (g *Gateway) hand(reg *registry, ev *Event, ds []Delivery, take []bool, rc 
 		case take[i]:
 			l.unreserve(1, size)
 			if err == nil && !rc.Duplicate {
-				l.look() // due later: the dispatcher must know when
+				l.wake() // due later: the dispatcher must know when
 			}
 		case err == nil && l != nil:
 			l.backlog.Store(true)
-			l.look()
+			l.wake()
 		}
 	}
 }
@@ -600,36 +600,36 @@ func (g *Gateway) Start(ctx context.Context) error {
 		return err
 	}
 	for _, s := range g.sources.all() {
-		if s.Quiet != "" {
-			g.log.Warn("source refuses everything", "source", s.Name, "reason", s.Quiet)
+		if s.DisabledReason != "" {
+			g.log.Warn("source refuses everything", "source", s.Name, "reason", s.DisabledReason)
 		}
 	}
-	left, err := g.store.Lanes(ctx)
+	left, err := g.store.Queues(ctx)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	reg := g.registry.Load()
-	next := &registry{handlers: reg.handlers, byName: reg.byName, lanes: maps.Clone(reg.lanes)}
+	next := &registry{handlers: reg.handlers, byName: reg.byName, queues: maps.Clone(reg.queues)}
 	for _, name := range left {
-		if next.lanes[name] == nil {
+		if next.queues[name] == nil {
 			// Its handler is gone, or shares the others' lane now.
-			next.lanes[name] = newLane(name, 1, attachedPlaces(1), ownLaneBytes)
+			next.queues[name] = newQueue(name, 1, attachedPlaces(1), ownQueueBytes)
 		}
 	}
 	g.registry.Store(next)
 	g.state = stateStarted
-	for _, l := range next.lanes {
+	for _, l := range next.queues {
 		g.startWorkers(l)
 		g.startDispatch(l)
 	}
 	return nil
 }
 
-func (g *Gateway) startDispatch(l *lane) { g.workers.Go(func() { g.dispatch(l) }) }
+func (g *Gateway) startDispatch(l *queue) { g.workers.Go(func() { g.dispatch(l) }) }
 
 // startWorkers adds the workers that a lane lacks; g.mu is held. One that has too many
 // loses them as they finish.
-func (g *Gateway) startWorkers(l *lane) {
+func (g *Gateway) startWorkers(l *queue) {
 	for l.hire() {
 		g.workers.Go(func() { g.worker(l) })
 	}
@@ -669,7 +669,7 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	}
 	g.cancel(ErrStopped)
 	var left []Lease
-	for _, l := range g.registry.Load().lanes {
+	for _, l := range g.registry.Load().queues {
 		left = append(left, l.drain()...)
 	}
 	if len(left) == 0 {

@@ -582,7 +582,7 @@ func TestEmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var worked atomic.Int32
 		b := newBench(t, gaff.Options{}, func(b *bench) {
-			b.Handle(gaff.InnerSource, "tick", gaff.HandlerFunc(func(context.Context, *gaff.Event) error {
+			b.Handle(gaff.InternalSource, "tick", gaff.HandlerFunc(func(context.Context, *gaff.Event) error {
 				worked.Add(1)
 				return nil
 			}))

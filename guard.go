@@ -75,8 +75,8 @@ func (g *Gateway) UpdateSource(s Source) error {
 	if old.bucket != nil && s.bucket != nil && old.Guard.Rate == s.Guard.Rate && old.Guard.Burst == s.Guard.Burst {
 		s.bucket, s.unverified = old.bucket, old.unverified // a reload is no way around the limit
 	}
-	if (old.Quiet == "") != (s.Quiet == "") {
-		g.log.Info("source changed", "source", s.Name, "quiet", s.Quiet)
+	if (old.DisabledReason == "") != (s.DisabledReason == "") {
+		g.log.Info("source changed", "source", s.Name, "quiet", s.DisabledReason)
 	}
 	g.sources.put(&s)
 	return nil
@@ -332,7 +332,7 @@ func (g *Gateway) rescue(ctx context.Context, src *Source, req *Request) (out Re
 		path, _, _ := strings.Cut(req.URL[i:], "?")
 		_, handle, _ = splitPath(path)
 	}
-	rcs, rp := g.keep(ctx, src, req, proof, handle, booked)
+	rcs, rp := g.storeRequest(ctx, src, req, proof, handle, booked)
 	if rp.status != 0 {
 		return out, rp
 	}

@@ -246,7 +246,7 @@ func TestRescue(t *testing.T) {
 			t.Fatalf("rescued %+v, %v", out, err)
 		}
 		d := b.detail(t, out.EventID)
-		if d.Handle != "handle-1" || string(d.Request.Body) != "a b" || d.ReceivedAt.UTC().Format(time.RFC3339) != sentAt || d.Proof.KeyID != "new" {
+		if d.CallbackToken != "handle-1" || string(d.Request.Body) != "a b" || d.ReceivedAt.UTC().Format(time.RFC3339) != sentAt || d.Verification.KeyID != "new" {
 			t.Errorf("the event is %+v", d.Event)
 		}
 		again, err := b.Rescue(t.Context(), first)

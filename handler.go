@@ -23,7 +23,7 @@ type Handler interface {
 // HandlerFunc is a function as a [Handler].
 type HandlerFunc func(ctx context.Context, ev *Event) error
 
-// Handle calls f.
+// CallbackToken calls f.
 func (f HandlerFunc) Handle(ctx context.Context, ev *Event) error { return f(ctx, ev) }
 
 // JSON makes a handler of a function that takes the event's data decoded into T. Data
@@ -127,24 +127,24 @@ func DeliveryFrom(ctx context.Context) (d Delivery, ok bool) {
 	return Delivery{}, false
 }
 
-type noteKey struct{}
+type detailKey struct{}
 
-type note struct {
+type detailBox struct {
 	mu  sync.Mutex
 	has string
 }
 
-func (n *note) text() string {
+func (n *detailBox) text() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.has
 }
 
-// Note keeps a text with the attempt that the handler is making, as its Detail: what a
+// Detail keeps a text with the attempt that the handler is making, as its Detail: what a
 // service answered, for one. A second note takes the place of the first; stores keep 16 KiB
 // of it. Outside a handler it does nothing.
-func Note(ctx context.Context, detail string) {
-	if n, ok := ctx.Value(noteKey{}).(*note); ok {
+func SetDetail(ctx context.Context, detail string) {
+	if n, ok := ctx.Value(detailKey{}).(*detailBox); ok {
 		n.mu.Lock()
 		n.has = detail
 		n.mu.Unlock()

@@ -29,8 +29,8 @@ import (
 const PathPrefix = "/api/v1/webhooks/"
 
 const (
-	maxHandle    = 256
-	maxDedupeKey = 256
+	maxCallbackToken = 256
+	maxDedupeKey     = 256
 	// maxName bounds the names in an event, which stand in every list.
 	maxName = 1024
 	// Of a rejection, this much is kept.
@@ -39,8 +39,8 @@ const (
 	rejectedFields = 64
 	// retryAfter is told to senders when nothing can be kept, in seconds.
 	retryAfter = "5"
-	// admitLater is told to senders whose event is not stored for now, in seconds.
-	admitLater = 60
+	// snoozeByLimiter is told to senders whose event is not stored for now, in seconds.
+	snoozeByLimiter = 60
 )
 
 // IngestHandler returns the handler of the receiving addresses, to be mounted at
@@ -99,7 +99,7 @@ func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
 	if src != nil {
 		source = src.Name
 	}
-	if src != nil && src.Bare && rp.status >= 400 {
+	if src != nil && src.EmptyErrors && rp.status >= 400 {
 		rp.fixed = &Reply{}
 	}
 	if rp.status >= 400 && !rp.unstored {
@@ -119,7 +119,7 @@ func splitPath(address string) (source, handle string, ok bool) {
 		return "", "", false
 	}
 	source, handle, _ = strings.Cut(rest, "/")
-	return source, handle, !strings.Contains(handle, "/") && len(handle) <= maxHandle
+	return source, handle, !strings.Contains(handle, "/") && len(handle) <= maxCallbackToken
 }
 
 func (s *Source) methods() []string {
@@ -165,8 +165,8 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	proof, err := src.verify(r.Context(), req)
 	if src.Handshaker != nil {
 		if fixed, ok := src.Handshaker.Handshake(r.Context(), req, proof, err); ok {
-			if fixed.Note != "" {
-				g.log.Warn("handshake", "source", src.Name, "note", fixed.Note)
+			if fixed.Detail != "" {
+				g.log.Warn("handshake", "source", src.Name, "note", fixed.Detail)
 			}
 			return req, reply{status: fixed.Status, fixed: &fixed, reason: fixed.Reason}
 		}
@@ -178,8 +178,8 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 		g.log.Warn("webhook cannot be verified now", "source", src.Name, "error", redact.Error(err))
 		return req, tryAgain.because("%v", err)
 	}
-	if err == nil && handle != "" && src.CheckHandle != nil {
-		err = src.CheckHandle(handle)
+	if err == nil && handle != "" && src.CheckCallbackToken != nil {
+		err = src.CheckCallbackToken(handle)
 	}
 	if err != nil {
 		if rp := src.overUnverified(from); rp.status != 0 {
@@ -193,7 +193,7 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	if unpacked.status != 0 {
 		return req, unpacked
 	}
-	rcs, rp := g.keep(r.Context(), src, req, proof, handle, booked)
+	rcs, rp := g.storeRequest(r.Context(), src, req, proof, handle, booked)
 	switch {
 	case rp.status != 0:
 		return req, rp
@@ -218,20 +218,20 @@ func thanks(rcs []Receipt) string {
 	return body + "}"
 }
 
-// keep makes the events of an authentic request and stores them in one commit. booked, if not
+// storeRequest makes the events of an authentic request and stores them in one commit. booked, if not
 // nil, is held until the store has dropped them.
-func (g *Gateway) keep(ctx context.Context, src *Source, req *Request, proof Verification, handle string, booked *booking) ([]Receipt, reply) {
+func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, proof Verification, handle string, booked *booking) ([]Receipt, reply) {
 	evs, rp := g.read(src, req, proof)
 	if rp.status != 0 || len(evs) == 0 {
 		return nil, rp
 	}
 	routes := make([][]Delivery, len(evs))
 	for i, ev := range evs {
-		ev.Handle = handle
+		ev.CallbackToken = handle
 		if src.Admit != nil {
 			if err := src.Admit(ctx, ev); err != nil {
 				rp := tooMany.because("%v", err)
-				rp.retryAfter = admitLater
+				rp.retryAfter = snoozeByLimiter
 				return nil, rp
 			}
 		}
@@ -239,7 +239,7 @@ func (g *Gateway) keep(ctx context.Context, src *Source, req *Request, proof Ver
 	}
 	rcs, err := g.acceptAll(ctx, evs, routes, booked)
 	if err != nil {
-		if more, ok := g.quiet.allow("not kept "+src.Name, req.ReceivedAt); ok {
+		if more, ok := g.disabled.allow("not kept "+src.Name, req.ReceivedAt); ok {
 			g.log.Error("webhook not kept", "source", src.Name, "type", evs[0].Type, "error", err, "alsoSince", more)
 		}
 		return nil, tryAgain.because("%v", err)
@@ -249,7 +249,7 @@ func (g *Gateway) keep(ctx context.Context, src *Source, req *Request, proof Ver
 		case rc.Conflict:
 			g.log.Warn("a known id came again with another body", "event", rc.ID, "source", src.Name, "webhookId", evs[i].WebhookID)
 		case len(routes[i]) == 0 && !rc.Duplicate:
-			if more, ok := g.quiet.allow("unhandled "+src.Name, req.ReceivedAt); ok {
+			if more, ok := g.disabled.allow("unhandled "+src.Name, req.ReceivedAt); ok {
 				g.log.Warn("no handler found for webhook", "event", rc.ID, "source", src.Name, "type", evs[i].Type, "alsoSince", more)
 			}
 		}
@@ -386,7 +386,7 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		return &Event{
 			Source: src.Name, Type: env.Type, WebhookID: env.ID, DedupeKey: key, SignedKey: signed,
 			CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
-			Data: env.Data, Parsed: env.Parsed, Request: req, Proof: proof,
+			Data: env.Data, Parsed: env.Parsed, Request: req, Verification: proof,
 		}
 	}
 	if !env.Split {
@@ -577,7 +577,7 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 			}
 		}
 	}
-	if more, ok := g.quiet.allow("refused "+strconv.Itoa(rj.Status), now); ok {
+	if more, ok := g.disabled.allow("refused "+strconv.Itoa(rj.Status), now); ok {
 		reason := rj.Reason
 		if rj.Status == http.StatusBadRequest {
 			reason = "unreadable" // what is wrong with a payload may quote it
@@ -596,15 +596,15 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 		g.slowNotes.Store(began.Add(took + slowNotesFor).UnixNano())
 	}
 	if err != nil {
-		if more, ok := g.quiet.allow("not noted", now); ok {
+		if more, ok := g.disabled.allow("not noted", now); ok {
 			g.log.Warn("refused webhook not noted", "source", rj.Source, "error", err, "alsoSince", more)
 		}
 	}
 }
 
-// sometimes lets a message through once in a while for each key, and counts the rest, so
+// logLimiter lets a message through once in a while for each key, and counts the rest, so
 // that strangers and bursts cannot fill the log.
-type sometimes struct {
+type logLimiter struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 	more map[string]int
@@ -613,7 +613,7 @@ type sometimes struct {
 const sometimesEvery = time.Second
 
 // allow reports whether to log now, and how many of the same were left out since.
-func (s *sometimes) allow(key string, now time.Time) (more int, ok bool) {
+func (s *logLimiter) allow(key string, now time.Time) (more int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now.Sub(s.last[key]) < sometimesEvery {

@@ -24,10 +24,10 @@ import (
 	"gaff/store/sqlite"
 )
 
-// guarded accepts the header X-Pass: open; other values choose a failure.
-type guarded struct{}
+// guardedVerifier accepts the header X-Pass: open; other values choose a failure.
+type guardedVerifier struct{}
 
-func (guarded) Verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
+func (guardedVerifier) Verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
 	switch r.Header.Get("X-Pass") {
 	case "open":
 		return gaff.Verification{Scheme: "pass", KeyID: "k1"}, nil
@@ -42,9 +42,9 @@ func (guarded) Verify(_ context.Context, r *gaff.Request) (gaff.Verification, er
 func ingestBench(t *testing.T) *bench {
 	t.Helper()
 	return newBench(t, gaff.Options{BaseURL: "https://hooks.example.com"}, func(b *bench) {
-		b.AddSource(gaff.Source{Name: "guarded", Verifier: guarded{}, Parser: plain{}, MaxBodyBytes: 1000})
-		b.AddSource(gaff.Source{Name: "zip", Verifier: guarded{}, Parser: plain{}, MaxBodyBytes: 1000, AcceptGzip: true})
-		b.AddSource(gaff.Source{Name: "polite", Verifier: guarded{}, Parser: plain{}, Ack: &gaff.Reply{
+		b.AddSource(gaff.Source{Name: "guarded", Verifier: guardedVerifier{}, Parser: plain{}, MaxBodyBytes: 1000})
+		b.AddSource(gaff.Source{Name: "zip", Verifier: guardedVerifier{}, Parser: plain{}, MaxBodyBytes: 1000, AcceptGzip: true})
+		b.AddSource(gaff.Source{Name: "polite", Verifier: guardedVerifier{}, Parser: plain{}, Ack: &gaff.Reply{
 			Status: 202, ContentType: "text/plain", Body: []byte("[accepted]"),
 		}})
 	})
@@ -140,7 +140,7 @@ func TestReplies(t *testing.T) {
 func TestAdmitJudgesBeforeStoring(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, gaff.Options{}, func(b *bench) {
-		b.AddSource(gaff.Source{Name: "full", Verifier: guarded{}, Parser: plain{}, Admit: func(_ context.Context, ev *gaff.Event) error {
+		b.AddSource(gaff.Source{Name: "full", Verifier: guardedVerifier{}, Parser: plain{}, Admit: func(_ context.Context, ev *gaff.Event) error {
 			if ev.WebhookID == "one too many" {
 				return errors.New("no room today")
 			}
@@ -180,14 +180,14 @@ func TestTheRequestIsKeptAsItCame(t *testing.T) {
 	if string(r.Body) != body || string(d.Data) != body {
 		t.Errorf("the body became %q", r.Body)
 	}
-	if r.URL != "https://hooks.example.com/api/v1/webhooks/guarded/h-7?x=%20y" || r.Method != "POST" || d.Handle != "h-7" {
-		t.Errorf("%s %s, handle %q", r.Method, r.URL, d.Handle)
+	if r.URL != "https://hooks.example.com/api/v1/webhooks/guarded/h-7?x=%20y" || r.Method != "POST" || d.CallbackToken != "h-7" {
+		t.Errorf("%s %s, handle %q", r.Method, r.URL, d.CallbackToken)
 	}
 	if got := r.Header["X-Odd"]; len(got) != 2 || got[1] != "tw\xe9" {
 		t.Errorf("the header became %q", got)
 	}
-	if d.Proof.Scheme != "pass" || d.Proof.KeyID != "k1" {
-		t.Errorf("proof %+v", d.Proof)
+	if d.Verification.Scheme != "pass" || d.Verification.KeyID != "k1" {
+		t.Errorf("proof %+v", d.Verification)
 	}
 }
 
@@ -219,7 +219,7 @@ func TestManyRejectionsStayFew(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := benchOn(t, st, gaff.Options{}, func(b *bench) {
-		b.AddSource(gaff.Source{Name: "guarded", Verifier: guarded{}, Parser: plain{}})
+		b.AddSource(gaff.Source{Name: "guarded", Verifier: guardedVerifier{}, Parser: plain{}})
 	})
 	defer func() {
 		stop(t, b)

@@ -18,7 +18,7 @@ func SecretHeader(name string) bool { return redact.SecretName(name) }
 func (d *EventDetail) Masked(secrets []string) *EventDetail {
 	shown := *d
 	shown.Log = *d.Log.Masked(secrets)
-	places := union(d.Proof.Secrets, secrets)
+	places := union(d.Verification.Secrets, secrets)
 	shown.Copies = slices.Clone(d.Copies)
 	for i, c := range shown.Copies {
 		shown.Copies[i].Header = redact.Header(c.Header, places)
@@ -30,8 +30,8 @@ func (d *EventDetail) Masked(secrets []string) *EventDetail {
 // Masked returns the log as it may be shown; see [EventDetail.Masked].
 func (l *Log) Masked(secrets []string) *Log {
 	shown := *l
-	places := union(l.Proof.Secrets, secrets)
-	if l.Source != InnerSource {
+	places := union(l.Verification.Secrets, secrets)
+	if l.Source != InternalSource {
 		shown.Data = maskData(l.Data, places)
 	}
 	if r := l.Request; r != nil {

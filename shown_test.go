@@ -136,7 +136,7 @@ func TestLogHoldsNoPayload(t *testing.T) {
 		b := newBench(t, opt, func(b *bench) {
 			for i, failure := range failures {
 				b.HandleWith("shop", "*", gaff.HandlerFunc(func(ctx context.Context, _ *gaff.Event) error {
-					gaff.Note(ctx, "SECRET")
+					gaff.SetDetail(ctx, "SECRET")
 					if failure == nil {
 						panic("SECRET")
 					}

@@ -123,7 +123,7 @@ func TestBodiesInAHungCommitCount(t *testing.T) {
 
 func TestStalledDiskDelaysNoAnswer(t *testing.T) {
 	setup := func(b *bench) {
-		b.AddSource(gaff.Source{Name: "guarded", Verifier: guarded{}, Parser: plain{}, MaxBodyBytes: 1000})
+		b.AddSource(gaff.Source{Name: "guarded", Verifier: guardedVerifier{}, Parser: plain{}, MaxBodyBytes: 1000})
 	}
 	stalled(t, gaff.Options{}, setup, func(t *testing.T, b *bench, mend func()) {
 		for _, c := range []struct {

@@ -58,7 +58,7 @@ type AcceptParams struct {
 
 // ClaimParams chooses what to claim.
 type ClaimParams struct {
-	Lane  string
+	Queue string
 	Now   time.Time
 	Limit int
 }
@@ -104,8 +104,8 @@ type Queue interface {
 	Release(ctx context.Context, ls []Lease) error
 	// NextDue is when the earliest waiting delivery of the lane is due; zero if none waits.
 	NextDue(ctx context.Context, lane string) (time.Time, error)
-	// Lanes names the lanes, other than the unnamed one, in which deliveries wait.
-	Lanes(ctx context.Context) ([]string, error)
+	// Queues names the lanes, other than the unnamed one, in which deliveries wait.
+	Queues(ctx context.Context) ([]string, error)
 	// Wake tells that something became due in the lane that this process does not hold yet.
 	Wake(lane string) <-chan struct{}
 }
@@ -126,8 +126,8 @@ type Page[T any] struct {
 type EventFilter struct {
 	Source, Type string
 	Status       *Status
-	// Inner includes the events that gaff emitted itself. Source "gaff" does so too.
-	Inner bool
+	// Internal includes the events that gaff emitted itself. Source "gaff" does so too.
+	Internal bool
 	// Query is text to find in the ids, the error and the body. If it is the id of an event, of
 	// a sender's webhook or of a job, the first page has just the events of that id, however old
 	// they are, and the following pages have those with the text.
@@ -260,8 +260,8 @@ type RetryParams struct {
 	Take bool
 }
 
-// Keeper changes what is kept, on people's orders.
-type Keeper interface {
+// Maintenance changes what is kept, on people's orders.
+type Maintenance interface {
 	// Retry makes dead or canceled deliveries due again. ErrNotFound if there is no
 	// such event or delivery, ErrConflict if none of them is dead or canceled.
 	Retry(ctx context.Context, p RetryParams) (ids []string, work []Work, err error)
@@ -271,9 +271,9 @@ type Keeper interface {
 	// Cancel ends a delivery that is not done, or a dead one that holds others of its key
 	// ([OrderHoldDead]). ErrConflict if it is neither.
 	Cancel(ctx context.Context, deliveryID string) error
-	// CancelLane ends up to limit deliveries of a lane that are not done, and tells how
+	// CancelQueue ends up to limit deliveries of a lane that are not done, and tells how
 	// many it ended; why is their error.
-	CancelLane(ctx context.Context, lane, why string, limit int) (n int, err error)
+	CancelQueue(ctx context.Context, lane, why string, limit int) (n int, err error)
 	// Keep stores a text under a name, once: false if there is one already.
 	Keep(ctx context.Context, name, value string) (kept bool, err error)
 	// Kept returns the text under a name; empty if there is none. Unkeep drops it.
@@ -287,7 +287,7 @@ type Store interface {
 	Acceptor
 	Queue
 	Reader
-	Keeper
+	Maintenance
 	// Ready returns nil when a webhook could be kept now, else what is wrong.
 	Ready(ctx context.Context) error
 	Close() error
@@ -322,8 +322,8 @@ type Records interface {
 	DeleteRecord(ctx context.Context, kind, name string) error
 }
 
-// LaneCounts is what stands in a lane. No number is larger than MaxLogCount+1.
-type LaneCounts struct {
+// QueueCounts is what stands in a lane. No number is larger than MaxLogCount+1.
+type QueueCounts struct {
 	// Waiting are not done; Held of them wait for an earlier one of their key.
 	Waiting, Held int64
 	Dead          int64

@@ -85,7 +85,7 @@ func (g *Gateway) finish(w Work, out Outcome) {
 		switch {
 		case err == nil:
 			if !out.State.Done() {
-				if l := g.registry.Load().lanes[w.Delivery.Lane]; l != nil {
+				if l := g.registry.Load().queues[w.Delivery.Queue]; l != nil {
 					l.dueAt(out.RunAt)
 				}
 			}
@@ -96,7 +96,7 @@ func (g *Gateway) finish(w Work, out Outcome) {
 		case errors.Is(err, ErrStopped):
 			return
 		}
-		if more, ok := g.quiet.allow("record attempt", time.Now()); ok {
+		if more, ok := g.disabled.allow("record attempt", time.Now()); ok {
 			g.log.Error("record attempt", "delivery", w.Delivery.ID, "error", err, "alsoSince", more)
 		}
 		select {
@@ -194,8 +194,8 @@ func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (detail stri
 	defer cancel()
 	ctx = context.WithValue(ctx, leaseKey{}, w.Lease)
 	ctx = context.WithValue(ctx, deliveryKey{}, &w.Delivery)
-	var noted note
-	ctx = context.WithValue(ctx, noteKey{}, &noted)
+	var noted detailBox
+	ctx = context.WithValue(ctx, detailKey{}, &noted)
 	done := make(chan error, 1)
 	go func() {
 		defer func() {

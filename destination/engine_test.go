@@ -354,7 +354,7 @@ func TestPauseAndResume(t *testing.T) {
 			t.Errorf("%d requests while paused, %+v", n, d.Health())
 		}
 		d.Resume()
-		w.Look("app")
+		w.Wake("app")
 		synctest.Wait()
 		if del, as := w.delivery(id); del.State != gaff.StateSucceeded || len(as) != 1 {
 			t.Errorf("resumed: %s, %d attempts", del.State, len(as))
@@ -371,7 +371,7 @@ func TestPauseAndResume(t *testing.T) {
 		}
 		w.answers(nil)
 		d.Resume()
-		w.Look("app")
+		w.Wake("app")
 		synctest.Wait()
 		for _, id := range []string{first, second} {
 			if del, _ := w.delivery(id); del.State != gaff.StateSucceeded {

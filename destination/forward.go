@@ -69,7 +69,7 @@ type Destination struct {
 
 var (
 	_ gaff.Handler = (*Destination)(nil)
-	_ gaff.Gate    = (*Destination)(nil)
+	_ gaff.Limiter = (*Destination)(nil)
 )
 
 // New makes a destination; the error tells all that is wrong with s, as gaff.ErrInvalid.
@@ -108,7 +108,7 @@ func (d *Destination) Attach(gw *gaff.Gateway) error {
 // HandleOptions are how the destination wants to be run.
 func (d *Destination) HandleOptions() gaff.HandleOptions {
 	o := gaff.HandleOptions{
-		Name: d.Name, Workers: d.Concurrency, Match: d.Matches, Gate: d,
+		Name: d.Name, Workers: d.Concurrency, Match: d.Matches, Limiter: d,
 		Retry: &gaff.RetryPolicy{
 			MaxAttempts: d.MaxAttempts, First: time.Duration(d.FirstWait), Factor: 3, Max: time.Duration(d.LongestWait),
 			// Ours ends first and tells more.
@@ -183,7 +183,7 @@ func (d *Destination) Handle(ctx context.Context, ev *gaff.Event) error {
 func (d *Destination) Probe(ctx context.Context) (*Exchange, error) {
 	now := time.Now()
 	ev := &gaff.Event{
-		ID: id.New(id.Event, now), Source: gaff.InnerSource, Type: "test", ReceivedAt: now,
+		ID: id.New(id.Event, now), Source: gaff.InternalSource, Type: "test", ReceivedAt: now,
 		Data: json.RawMessage(`{"message":"a test of gaff's; there is nothing to do"}`),
 	}
 	out, err := d.outgoing(ctx, ev, ev.ID, now)
@@ -343,7 +343,7 @@ func (l lookup) job(ctx context.Context, ev *gaff.Event) (*jobs.Job, error) {
 		} `json:"metadata"`
 	}
 	_ = json.Unmarshal(ev.Data, &data) // what does not fit is not there
-	if ev.Source != gaff.InnerSource && ev.CorrelationID != "" {
+	if ev.Source != gaff.InternalSource && ev.CorrelationID != "" {
 		page, err := l.r.Jobs(ctx, jobs.JobFilter{Provider: ev.Source, RequestID: ev.CorrelationID, Cursor: gaff.Cursor{Limit: 1}})
 		if err != nil {
 			return nil, err
@@ -353,7 +353,7 @@ func (l lookup) job(ctx context.Context, ev *gaff.Event) (*jobs.Job, error) {
 		}
 	}
 	ids := []any{data.JobID}
-	if ev.Source != gaff.InnerSource {
+	if ev.Source != gaff.InternalSource {
 		ids = []any{data.Metadata.Original, data.Metadata.JobID}
 	}
 	for _, v := range ids {

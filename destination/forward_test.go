@@ -26,7 +26,7 @@ const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func event() *gaff.Event {
 	body := []byte(`{"id":"w1","type":"paid", "seed":17454220438242315174}`)
@@ -49,7 +49,7 @@ func newDestination(t *testing.T, s Spec, o Options) *Destination {
 		s.Name = "app"
 	}
 	if o.Log == nil {
-		o.Log = quiet()
+		o.Log = discardLog()
 	}
 	if o.Allow == nil {
 		o.Allow = loopback

@@ -117,7 +117,7 @@ const pausedWait = time.Hour
 // many stands for no bound.
 const many = 1 << 20
 
-// Ready is gaff.Gate's.
+// Ready is gaff.Limiter's.
 func (d *Destination) Ready(now time.Time) (n int, again time.Duration) {
 	h := &d.health
 	h.mu.Lock()
@@ -161,7 +161,7 @@ func (h *health) fill(now time.Time) {
 	}
 }
 
-// Enter is gaff.Gate's.
+// Enter is gaff.Limiter's.
 func (d *Destination) Enter(now time.Time) (ok bool, again time.Duration) {
 	h := &d.health
 	h.mu.Lock()

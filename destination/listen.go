@@ -127,8 +127,8 @@ func (m *Manager) Unsubscribe(ctx context.Context, name string) error {
 	return m.o.Store.DeleteRecord(ctx, subscriptionKind, name)
 }
 
-// Heard is what a subscription has to tell.
-type Heard struct {
+// ListenResult is what a subscription has to tell.
+type ListenResult struct {
 	Events []*gaff.Event
 	// Cursor is what to acknowledge once the events were worked; it may be further than the
 	// last of them, where others were passed over.
@@ -139,7 +139,7 @@ type Heard struct {
 
 // Listen returns up to limit events of a subscription after a place in the log, or after
 // the acknowledged one if that is empty, and waits for the first for at most wait.
-func (m *Manager) Listen(ctx context.Context, name, after string, limit int, wait time.Duration) (h Heard, err error) {
+func (m *Manager) Listen(ctx context.Context, name, after string, limit int, wait time.Duration) (h ListenResult, err error) {
 	if limit < 1 || limit > MaxListen {
 		return h, fmt.Errorf("%w: limit must be 1 to %d", gaff.ErrInvalid, MaxListen)
 	}
@@ -182,7 +182,7 @@ func (m *Manager) Listen(ctx context.Context, name, after string, limit int, wai
 }
 
 // scan reads on from h.Cursor.
-func (m *Manager) scan(ctx context.Context, h *Heard, match *Destination, limit int) error {
+func (m *Manager) scan(ctx context.Context, h *ListenResult, match *Destination, limit int) error {
 	for range scanRounds {
 		evs, gone, err := m.o.Store.EventsAfter(ctx, h.Cursor, scanned)
 		if err != nil {
@@ -230,8 +230,8 @@ func (m *Manager) Acknowledge(ctx context.Context, name, cursor string) (Subscri
 	}
 }
 
-// forget removes the subscriptions that nobody used for long.
-func (m *Manager) forget(ctx context.Context, now time.Time) {
+// remove removes the subscriptions that nobody used for long.
+func (m *Manager) remove(ctx context.Context, now time.Time) {
 	all, err := m.Subscriptions(ctx)
 	if err != nil {
 		return

@@ -26,15 +26,15 @@ type Store interface {
 	gaff.Queue
 	Changed() <-chan struct{}
 	Delivery(ctx context.Context, id string) (*gaff.Delivery, []gaff.Attempt, error)
-	CancelLane(ctx context.Context, lane, why string, limit int) (int, error)
-	LaneCounts(ctx context.Context, lane string) (gaff.LaneCounts, error)
+	CancelQueue(ctx context.Context, lane, why string, limit int) (int, error)
+	QueueCounts(ctx context.Context, lane string) (gaff.QueueCounts, error)
 }
 
 // Gateway is what destinations are attached to; a *gaff.Gateway is one.
 type Gateway interface {
 	Attach(source, eventType string, h gaff.Handler, o gaff.HandleOptions) error
 	Detach(name string)
-	Look(name string)
+	Wake(name string)
 }
 
 // ManagerOptions of a Manager. Store, Gateway and Log are required.
@@ -88,7 +88,7 @@ type Managed struct {
 	Revision  int64
 	UpdatedAt time.Time // zero for those of the configuration
 	Health    Health
-	Counts    gaff.LaneCounts
+	Counts    gaff.QueueCounts
 }
 
 // Manager keeps destinations.
@@ -152,7 +152,7 @@ func (m *Manager) Run(ctx context.Context) {
 			}
 		case <-sweep.C:
 		case <-daily.C:
-			m.forget(ctx, time.Now())
+			m.remove(ctx, time.Now())
 		}
 		m.expire(ctx, time.Now())
 		if now := time.Now(); now.Sub(last) >= watchPace {
@@ -279,7 +279,7 @@ func (m *Manager) setState(l *live) {
 	} else {
 		l.d.Pause(l.state.State, l.state.Reason)
 	}
-	m.o.Gateway.Look(l.d.Name)
+	m.o.Gateway.Wake(l.d.Name)
 }
 
 func (m *Manager) build(spec Spec) (*Destination, Publisher, error) {
@@ -372,7 +372,7 @@ func (m *Manager) Get(ctx context.Context, name string) (Managed, error) {
 	d := Managed{Spec: l.d.Spec(), Origin: l.origin, Revision: l.revision, UpdatedAt: l.updatedAt, Health: l.d.Health()}
 	m.mu.Unlock()
 	var err error
-	d.Counts, err = m.o.Store.LaneCounts(ctx, name)
+	d.Counts, err = m.o.Store.QueueCounts(ctx, name)
 	return d, err
 }
 
@@ -453,7 +453,7 @@ func (m *Manager) SetState(ctx context.Context, name string, state State, reason
 	if l, err := m.get(name); err == nil && state == StateActive {
 		// Also where nothing changed: it closes an open circuit.
 		l.d.Resume()
-		m.o.Gateway.Look(name)
+		m.o.Gateway.Wake(name)
 	}
 	return m.Get(ctx, name)
 }
@@ -503,7 +503,7 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 		return err
 	}
 	for {
-		n, err := m.o.Store.CancelLane(ctx, name, "the destination was deleted", cancelBatch)
+		n, err := m.o.Store.CancelQueue(ctx, name, "the destination was deleted", cancelBatch)
 		if err != nil {
 			return fmt.Errorf("destination %s is deleted, but not all that waited for it is canceled: %w", name, err)
 		}

@@ -516,7 +516,7 @@ func TestLeasesExpireSideBySide(t *testing.T) {
 			pulled += len(must(n.Pull(ctx, "worker", destination.MaxPull, time.Minute, 30*time.Second))(t))
 		}
 		time.Sleep(40 * time.Second)
-		counts := must(st.LaneCounts(ctx, "worker"))(t)
+		counts := must(st.QueueCounts(ctx, "worker"))(t)
 		again := 0
 		for again < count {
 			got := len(must(n.Pull(ctx, "worker", destination.MaxPull, 0, 30*time.Second))(t))

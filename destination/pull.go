@@ -132,7 +132,7 @@ func (m *Manager) claim(ctx context.Context, l *live, limit int, lease time.Dura
 	if room <= 0 {
 		return nil, fmt.Errorf("%w: %d deliveries of %s are leased and not acknowledged", gaff.ErrUnavailable, maxLeases, spec.Name)
 	}
-	work, err := m.o.Store.Claim(ctx, gaff.ClaimParams{Lane: spec.Name, Now: time.Now(), Limit: min(limit, room)})
+	work, err := m.o.Store.Claim(ctx, gaff.ClaimParams{Queue: spec.Name, Now: time.Now(), Limit: min(limit, room)})
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (out *outgoing) shown() []byte {
 func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID string, now time.Time) (*outgoing, error) {
 	out := &outgoing{method: http.MethodPost, header: http.Header{"Content-Type": {"application/json"}}}
 	if d.Format == FormatOriginal && ev.Request != nil {
-		out.header, out.body, out.secrets = passOn(ev.Request.Header), ev.Request.Body, ev.Proof.Secrets
+		out.header, out.body, out.secrets = passOn(ev.Request.Header), ev.Request.Body, ev.Verification.Secrets
 	} else {
 		e, err := d.o.envelope(ctx, ev)
 		if err != nil {
@@ -252,7 +252,7 @@ func when(t time.Time) *time.Time {
 // cloudAttributes are the context attributes of CloudEvents 1.0.
 func (o *Options) cloudAttributes(ev *gaff.Event) map[string]string {
 	source := o.BaseURL + gaff.PathPrefix + url.PathEscape(ev.Source)
-	if ev.Source == gaff.InnerSource {
+	if ev.Source == gaff.InternalSource {
 		if source = o.BaseURL; source == "" {
 			source = "/"
 		}
@@ -319,13 +319,13 @@ type Received struct {
 const (
 	// Of an answer so much is kept; so much more is read, so that the connection can be
 	// used again.
-	keptBody    = 4 << 10
-	keptOfGood  = 512
-	drained     = 64 << 10
-	bodyWait    = 3 * time.Second
-	keptHeaders = 24
-	keptValue   = 256
-	maxNote     = 15 << 10
+	maxStoredBody  = 4 << 10
+	keptOfGood     = 512
+	drained        = 64 << 10
+	bodyWait       = 3 * time.Second
+	storedHeaders  = 24
+	maxStoredValue = 256
+	maxDetail      = 15 << 10
 )
 
 // exchange makes the request. Whatever the receiver does, little of it is read, and not for
@@ -343,7 +343,7 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	res, err := d.client.Do(req)
 	if err != nil {
 		ex.err = plain(ctx, err)
-		ex.Request.Body = clipBody(out.shown(), keptBody)
+		ex.Request.Body = clipBody(out.shown(), maxStoredBody)
 		return ex
 	}
 	defer res.Body.Close()
@@ -351,11 +351,11 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	late := time.AfterFunc(bodyWait, cancel)
 	defer late.Stop()
 	good := res.StatusCode/100 == 2
-	keep := keptBody
+	keep := maxStoredBody
 	if good {
 		keep = keptOfGood
 	} else {
-		ex.Request.Body = clipBody(out.shown(), keptBody)
+		ex.Request.Body = clipBody(out.shown(), maxStoredBody)
 	}
 	head, err := io.ReadAll(io.LimitReader(res.Body, int64(keep)+1))
 	if err == nil {
@@ -401,8 +401,8 @@ func (ex *Exchange) note(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if len(text) <= maxNote || ex.Request.Body == "" && (ex.Response == nil || ex.Response.Body == "") {
-			gaff.Note(ctx, string(text))
+		if len(text) <= maxDetail || ex.Request.Body == "" && (ex.Response == nil || ex.Response.Body == "") {
+			gaff.SetDetail(ctx, string(text))
 			return
 		}
 		ex.Request.Body = clipBody([]byte(ex.Request.Body), len(ex.Request.Body)/2)
@@ -427,12 +427,12 @@ func (d *Destination) sentHeaders(out *outgoing) map[string]string {
 }
 
 func keepHeaders(header http.Header, secrets []string) map[string]string {
-	kept := make(map[string]string, min(len(header), keptHeaders))
+	kept := make(map[string]string, min(len(header), storedHeaders))
 	for name, values := range redact.Header(header, secrets) {
-		if len(kept) == keptHeaders {
+		if len(kept) == storedHeaders {
 			break
 		}
-		kept[clipBody([]byte(name), 128)] = clipBody([]byte(redact.Signature(name, strings.Join(values, ", "))), keptValue)
+		kept[clipBody([]byte(name), 128)] = clipBody([]byte(redact.Signature(name, strings.Join(values, ", "))), maxStoredValue)
 	}
 	return kept
 }

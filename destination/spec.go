@@ -376,7 +376,7 @@ func newGlob(text string) (glob, error) {
 }
 
 func (g glob) matches(ev *gaff.Event) bool {
-	if ev.Source == gaff.InnerSource && (len(g.source) > 1 || mechanical(ev.Type) && len(g.kind) > 1 && !strings.HasPrefix(g.kind[0], "workflow.")) {
+	if ev.Source == gaff.InternalSource && (len(g.source) > 1 || mechanical(ev.Type) && len(g.kind) > 1 && !strings.HasPrefix(g.kind[0], "workflow.")) {
 		return false
 	}
 	return like(g.source, ev.Source) && (like(g.kind, ev.Type) || g.finished(ev))
@@ -385,7 +385,7 @@ func (g glob) matches(ev *gaff.Event) bool {
 // finished reports whether the pattern is "gaff:job.finished" or "gaff:run.finished", which
 // stand for every way in which a job or a run ends, and the event is one of them.
 func (g glob) finished(ev *gaff.Event) bool {
-	if ev.Source != gaff.InnerSource || len(g.kind) != 1 {
+	if ev.Source != gaff.InternalSource || len(g.kind) != 1 {
 		return false
 	}
 	subject, ok := strings.CutSuffix(g.kind[0], ".finished")

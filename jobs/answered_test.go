@@ -15,7 +15,7 @@ import (
 
 // deadStore takes the ledger's key, and nothing more.
 type deadStore struct {
-	jobs.LedgerStore
+	jobs.ServiceStore
 	down bool
 }
 
@@ -32,7 +32,7 @@ func TestAnsweredGivesUpAfterItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		st := &deadStore{}
-		l, err := jobs.NewLedger(context.Background(), jobs.LedgerOptions{Store: st, Log: slog.New(slog.DiscardHandler)})
+		l, err := jobs.NewService(context.Background(), jobs.ServiceOptions{Store: st, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

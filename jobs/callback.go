@@ -48,7 +48,7 @@ func emitCallback(ctx context.Context, tx Tx, router Router, cause *gaff.Event, 
 	}
 	t := callbackTicket{JobID: j.ID}
 	ev := &gaff.Event{
-		Source: gaff.InnerSource, Type: eventCallback, DedupeKey: "callback:" + j.ID, CorrelationID: j.ID, ReceivedAt: tx.Now(),
+		Source: gaff.InternalSource, Type: eventCallback, DedupeKey: "callback:" + j.ID, CorrelationID: j.ID, ReceivedAt: tx.Now(),
 	}
 	if cause != nil {
 		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
@@ -67,7 +67,7 @@ func emitCallback(ctx context.Context, tx Tx, router Router, cause *gaff.Event, 
 // provider's own headers, so that the asker can verify it as if it had come from there.
 // For a job that was settled without one, a body of the same form is made. gaff signs both:
 // the provider cannot have signed the one, and its signature of the other grows old.
-func (l *Ledger) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) error {
+func (l *Service) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) error {
 	j, err := l.o.Store.Job(ctx, t.JobID)
 	if errors.Is(err, gaff.ErrNotFound) {
 		return gaff.Discard(err)
@@ -91,7 +91,7 @@ func (l *Ledger) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) 
 		}
 	}
 	if body == nil {
-		if body, err = madeUp(j); err != nil {
+		if body, err = synthesized(j); err != nil {
 			return gaff.Discard(err)
 		}
 		header.Set(ReconciledHeader, "true")
@@ -126,7 +126,7 @@ func (l *Ledger) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) 
 }
 
 // sign adds the headers of Standard Webhooks. The id is the same at each attempt.
-func (l *Ledger) sign(header http.Header, id string, body []byte) error {
+func (l *Service) sign(header http.Header, id string, body []byte) error {
 	now := time.Now().Unix()
 	var signatures []string
 	for _, secret := range l.secrets {
@@ -142,8 +142,8 @@ func (l *Ledger) sign(header http.Header, id string, body []byte) error {
 	return nil
 }
 
-// madeUp is a body of the form of fal's, for a job of which no webhook came.
-func madeUp(j *Job) ([]byte, error) {
+// synthesized is a body of the form of fal's, for a job of which no webhook came.
+func synthesized(j *Job) ([]byte, error) {
 	body := map[string]any{
 		"request_id": j.RequestID, "gateway_request_id": j.RequestID, "status": "OK", "error": nil, "payload": j.Result,
 	}

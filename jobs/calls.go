@@ -34,23 +34,23 @@ type Call struct {
 	Job     *Job
 	Created bool
 
-	ledger *Ledger
-	owner  string // Job.OwedBy while the caller waits
-	stop   func() bool
+	service *Service
+	owner   string // Job.OwedBy while the caller waits
+	stop    func() bool
 }
 
 // owner names a call: the process, when it took the job, and a unique part.
-func (l *Ledger) owner(now time.Time) string {
+func (l *Service) owner(now time.Time) string {
 	return l.process + " " + strconv.FormatInt(now.UnixMicro(), 10) + " " + rand.Text()
 }
 
 // Begin writes down a job whose submit the caller makes itself, right after; it stores the
-// outcome by [Ledger.Answered], and ends the call by [Call.Delivered]. ctx ends when the
+// outcome by [Service.Answered], and ends the call by [Call.Delivered]. ctx ends when the
 // caller leaves. callKey is a hash of the call: if the caller of an earlier call of the same
 // key left without its answer, that call's job is returned in place of a new one. A caller
 // that still waits shares its job with nobody, unless both name one idempotency key.
-func (l *Ledger) Begin(ctx context.Context, s Submission, callKey string) (*Call, error) {
-	c := &Call{ledger: l, owner: l.owner(time.Now())}
+func (l *Service) Begin(ctx context.Context, s Submission, callKey string) (*Call, error) {
+	c := &Call{service: l, owner: l.owner(time.Now())}
 	// Before the row can be seen: the next operation of the same commit may read it.
 	l.calls.Store(c.owner, ctx)
 	err := l.o.Store.Write(ctx, func(tx Tx) (err error) {
@@ -71,7 +71,7 @@ func (l *Ledger) Begin(ctx context.Context, s Submission, callKey string) (*Call
 	return c, nil
 }
 
-func (l *Ledger) beginCall(ctx context.Context, tx Tx, s Submission, callKey, owner string) (j *Job, created bool, err error) {
+func (l *Service) beginCall(ctx context.Context, tx Tx, s Submission, callKey, owner string) (j *Job, created bool, err error) {
 	if j, err = l.first(ctx, tx, s); j != nil || err != nil {
 		return j, false, err
 	}
@@ -82,19 +82,19 @@ func (l *Ledger) beginCall(ctx context.Context, tx Tx, s Submission, callKey, ow
 		return nil, false, err
 	}
 	j.CallKey, j.OwedBy = callKey, owner
-	j.Submit, j.SentAt, j.NextAskAt = SubmitSending, tx.Now(), tx.Now().Add(stillSending)
+	j.Submit, j.SentAt, j.NextPollAt = SubmitSending, tx.Now(), tx.Now().Add(stillSending)
 	return l.insert(ctx, tx, j, s)
 }
 
 // repeated finds the job of an earlier call of the key whose caller left without its
 // answer, and makes it the owner's.
-func (l *Ledger) repeated(ctx context.Context, tx Tx, callKey, owner string) (*Job, error) {
+func (l *Service) repeated(ctx context.Context, tx Tx, callKey, owner string) (*Job, error) {
 	jobs, err := tx.JobsByCall(ctx, callKey, tx.Now().Add(-repeatWithin))
 	if err != nil {
 		return nil, err
 	}
 	for _, j := range jobs {
-		if l.underWay(tx.Now(), j) || j.Submit == SubmitRefused {
+		if l.underWay(tx.Now(), j) || j.Submit == SubmitRejected {
 			continue // another's, or nothing was taken: this call is a new attempt
 		}
 		j.OwedBy = owner
@@ -104,7 +104,7 @@ func (l *Ledger) repeated(ctx context.Context, tx Tx, callKey, owner string) (*J
 }
 
 // underWay reports whether the caller of a job that is owed may still be connected.
-func (l *Ledger) underWay(now time.Time, j *Job) bool {
+func (l *Service) underWay(now time.Time, j *Job) bool {
 	if j.OwedBy == abandoned {
 		return false
 	}
@@ -132,26 +132,26 @@ func (c *Call) Delivered(ctx context.Context, got bool) {
 		c.abandon(ctx)
 		return
 	}
-	defer c.ledger.calls.Delete(c.owner)
+	defer c.service.calls.Delete(c.owner)
 	if err := c.hand(ctx, ""); err != nil {
-		c.ledger.o.Log.Error("that a caller has its answer is not stored", "job", c.Job.ID, "error", err)
+		c.service.o.Log.Error("that a caller has its answer is not stored", "job", c.Job.ID, "error", err)
 	}
 }
 
 // abandon lets a repetition of the call have its job, on any node.
 func (c *Call) abandon(ctx context.Context) {
-	c.ledger.calls.Delete(c.owner)
-	if !c.ledger.o.Shared {
+	c.service.calls.Delete(c.owner)
+	if !c.service.o.Shared {
 		return // a call of this process that is not in calls is not under way
 	}
 	if err := c.hand(ctx, abandoned); err != nil {
-		c.ledger.o.Log.Error("that a caller left without its answer is not stored", "job", c.Job.ID, "error", err)
+		c.service.o.Log.Error("that a caller left without its answer is not stored", "job", c.Job.ID, "error", err)
 	}
 }
 
 // hand stores who owes the answer from now on, unless a repetition took the job meanwhile.
 func (c *Call) hand(ctx context.Context, to string) error {
-	return c.ledger.o.Store.Write(ctx, func(tx Tx) error {
+	return c.service.o.Store.Write(ctx, func(tx Tx) error {
 		j, err := tx.Job(ctx, c.Job.ID)
 		if errors.Is(err, gaff.ErrNotFound) {
 			return nil // it was not taken, and is no job
@@ -166,7 +166,7 @@ func (c *Call) hand(ctx context.Context, to string) error {
 
 // insert adds a new job with its input. If another node was faster with the same
 // idempotency key, it returns that node's job instead.
-func (l *Ledger) insert(ctx context.Context, tx Tx, j *Job, s Submission) (first *Job, created bool, err error) {
+func (l *Service) insert(ctx context.Context, tx Tx, j *Job, s Submission) (first *Job, created bool, err error) {
 	err = tx.InsertJob(ctx, j)
 	if errors.Is(err, gaff.ErrConflict) {
 		if first, ferr := l.first(ctx, tx, s); first != nil || ferr != nil {
@@ -182,7 +182,7 @@ func (l *Ledger) insert(ctx context.Context, tx Tx, j *Job, s Submission) (first
 
 // first finds the job of an earlier submission of the same caller and idempotency key. Keys
 // that older versions stored are anybody's who has a token: their caller is not known.
-func (l *Ledger) first(ctx context.Context, tx Tx, s Submission) (*Job, error) {
+func (l *Service) first(ctx context.Context, tx Tx, s Submission) (*Job, error) {
 	if s.IdempotencyKey == "" {
 		return nil, nil
 	}
@@ -195,7 +195,7 @@ func (l *Ledger) first(ctx context.Context, tx Tx, s Submission) (*Job, error) {
 
 // notTaken removes a job whose provider did not take it, for the caller is told so and may
 // repeat the call: an attempt is not a failed job.
-func (l *Ledger) notTaken(ctx context.Context, tx Tx, j *Job, cause error) error {
+func (l *Service) notTaken(ctx context.Context, tx Tx, j *Job, cause error) error {
 	l.o.Log.Warn("a provider did not take a proxied submit", "provider", j.Provider, "model", j.Model, "caller", cmp.Or(j.Caller, "unknown"), "error", cause)
 	return tx.RemoveJob(ctx, j.ID)
 }

@@ -16,9 +16,9 @@ type Options struct {
 	Store       Store
 	Router      Router
 	Interpreter Interpreter
-	// Ledger submits jobs and asks after them; nil: there is none, and jobs are what
+	// Service submits jobs and asks after them; nil: there is none, and jobs are what
 	// webhooks tell of.
-	Ledger *Ledger
+	Service *Service
 	// Patience is how long an event for a job that is not known waits for it: the
 	// webhook may overtake the answer to the submit. Zero means 2 minutes.
 	Patience time.Duration
@@ -74,8 +74,8 @@ func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
 	if err != nil {
 		return err
 	}
-	if h.o.Ledger != nil {
-		h.o.Ledger.report(settled)
+	if h.o.Service != nil {
+		h.o.Service.report(settled)
 	}
 	return gaff.Finished
 }
@@ -101,7 +101,7 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 	if err != nil {
 		return nil, err
 	}
-	l := h.o.Ledger
+	l := h.o.Service
 	if l == nil {
 		if u.Fetch {
 			return nil, gaff.Discard(fmt.Errorf("the result of job %s must be fetched, and there is no ledger to do it", j.ID))
@@ -110,13 +110,13 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 		return nil, err
 	}
 	if found && j.Status.Settled() && j.Submit != SubmitNone && u.Status.Settled() && u.Status != j.Status {
-		return nil, tx.Note(ctx, j.ID, "webhook", fmt.Sprintf("%s came after the job was %s, and changes nothing: event %s", u.Status, j.Status, ev.ID))
+		return nil, tx.AddLogEntry(ctx, j.ID, "webhook", fmt.Sprintf("%s came after the job was %s, and changes nothing: event %s", u.Status, j.Status, ev.ID))
 	}
 	if u.Fetch && !j.Status.Settled() {
 		return l.fetchLater(ctx, tx, ev, j, found)
 	}
-	if found && !j.Status.Settled() && !u.Status.Settled() && !j.NextAskAt.IsZero() {
-		j.Asks = 0
+	if found && !j.Status.Settled() && !u.Status.Settled() && !j.NextPollAt.IsZero() {
+		j.Polls = 0
 		l.schedule(tx.Now(), j)
 	}
 	ended, err := change(ctx, tx, h.o.Router, j, found, u, SettledByWebhook, ev)
@@ -128,9 +128,9 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 
 // fetchLater takes note that a job is done, and has its result fetched by a delivery of
 // its own; should that fail for long, reconciliation goes on.
-func (l *Ledger) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, found bool) (settled *Job, err error) {
+func (l *Service) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, found bool) (settled *Job, err error) {
 	p := l.providers[j.Provider]
-	if !found || p == nil || !p.CanAsk(j) {
+	if !found || p == nil || !p.CanPoll(j) {
 		u := Update{
 			Status: JobFailed, ErrorType: "result_out_of_reach",
 			Error: "completed, but the webhook came without the result, and too little is known of the request to fetch it",
@@ -143,7 +143,7 @@ func (l *Ledger) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, 
 	}
 	j.Status = JobProcessing
 	l.schedule(tx.Now(), j)
-	if err := tx.Note(ctx, j.ID, "webhook", "completed, without the result; it is fetched: event "+ev.ID); err != nil {
+	if err := tx.AddLogEntry(ctx, j.ID, "webhook", "completed, without the result; it is fetched: event "+ev.ID); err != nil {
 		return nil, err
 	}
 	if err := tx.SaveJob(ctx, j); err != nil {
@@ -152,13 +152,13 @@ func (l *Ledger) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, 
 	if err := emitCallback(ctx, tx, l.o.Router, ev, j); err != nil {
 		return nil, err
 	}
-	return nil, l.emit(ctx, tx, eventAsk, "ask:"+ev.ID, j, ev)
+	return nil, l.emit(ctx, tx, eventPoll, "ask:"+ev.ID, j, ev)
 }
 
 // reads is what job looks for first.
 func (h *handler) reads(ev *gaff.Event, u Update) JobRef {
-	if l := h.o.Ledger; l != nil && ev.Handle != "" {
-		if jobID, ok := l.handles.job(ev.Handle); ok {
+	if l := h.o.Service; l != nil && ev.CallbackToken != "" {
+		if jobID, ok := l.callbackTokens.job(ev.CallbackToken); ok {
 			return JobRef{ID: jobID}
 		}
 	}
@@ -170,8 +170,8 @@ func (h *handler) reads(ev *gaff.Event, u Update) JobRef {
 
 // job finds the job that an update is about, or makes it where that is allowed.
 func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *Job, found bool, err error) {
-	if l := h.o.Ledger; l != nil && ev.Handle != "" {
-		j, err := l.jobOfHandle(ctx, tx, ev, u)
+	if l := h.o.Service; l != nil && ev.CallbackToken != "" {
+		j, err := l.jobOfCallbackToken(ctx, tx, ev, u)
 		if err == nil {
 			return j, true, nil
 		}
@@ -197,7 +197,7 @@ func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *
 			clipText(j.ID), j.Provider, u.Provider))
 	}
 	if err == nil {
-		if l := h.o.Ledger; l != nil {
+		if l := h.o.Service; l != nil {
 			err = l.trust(ctx, tx, j, u, j.RequestID == u.RequestID)
 		}
 		return j, true, err
@@ -215,11 +215,11 @@ func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *
 	return j, false, nil
 }
 
-// jobOfHandle finds the job to whose own address a webhook came. Where its request is not
+// jobOfCallbackToken finds the job to whose own address a webhook came. Where its request is not
 // known yet, because the webhook was faster than the answer to the submit, or that answer
 // was lost, it is learned here.
-func (l *Ledger) jobOfHandle(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (*Job, error) {
-	jobID, ok := l.handles.job(ev.Handle)
+func (l *Service) jobOfCallbackToken(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (*Job, error) {
+	jobID, ok := l.callbackTokens.job(ev.CallbackToken)
 	if !ok {
 		// Its source has no such addresses, or it would have been refused at the door.
 		return nil, gaff.ErrNotFound
@@ -259,13 +259,13 @@ func (l *Ledger) jobOfHandle(ctx context.Context, tx Tx, ev *gaff.Event, u Updat
 		}
 	}
 	text := "request " + clipText(u.RequestID) + " is known from the webhook, before the submit was answered: event " + ev.ID
-	return j, tx.Note(ctx, j.ID, "webhook", text)
+	return j, tx.AddLogEntry(ctx, j.ID, "webhook", text)
 }
 
 // trust holds a provider's customer against the one whose webhooks are believed. Where
 // none is known yet, the first that is proven is kept: by a request that gaff knew from
 // elsewhere than the webhook itself.
-func (l *Ledger) trust(ctx context.Context, tx Tx, j *Job, u Update, proven bool) error {
+func (l *Service) trust(ctx context.Context, tx Tx, j *Job, u Update, proven bool) error {
 	if u.Subject == "" {
 		return nil
 	}

@@ -143,10 +143,10 @@ func (s *stage) files(t *testing.T, job string) (positions []string) {
 	return positions
 }
 
-// inner lists the types of the events that were emitted about a job.
-func (s *stage) inner(t *testing.T, job string) (types []string) {
+// internal lists the types of the events that were emitted about a job.
+func (s *stage) internal(t *testing.T, job string) (types []string) {
 	t.Helper()
-	page, err := s.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InnerSource})
+	page, err := s.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InternalSource})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestEventsInAnyOrder(t *testing.T) {
 				if files := s.files(t, "j"); len(files) != c.files {
 					t.Errorf("files %v, want %d", files, c.files)
 				}
-				if inner := fmt.Sprint(s.inner(t, "j")); inner != c.inner {
+				if inner := fmt.Sprint(s.internal(t, "j")); inner != c.inner {
 					t.Errorf("emitted %s, want %s", inner, c.inner)
 				}
 			})
@@ -374,7 +374,7 @@ func TestNextStepIsHandled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var settled []jobs.JobSettled
 		s := newStage(t, func(s *stage) {
-			s.Handle(gaff.InnerSource, "job.completed", gaff.JSON(func(_ context.Context, ev *gaff.Event, j jobs.JobSettled) error {
+			s.Handle(gaff.InternalSource, "job.completed", gaff.JSON(func(_ context.Context, ev *gaff.Event, j jobs.JobSettled) error {
 				settled = append(settled, j)
 				return nil
 			}))

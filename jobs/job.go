@@ -105,10 +105,10 @@ type Job struct {
 	// Cost is what the provider billed, in units of its own, as a number; empty if it has
 	// not told.
 	Cost string
-	// NextAskAt is when the provider will be asked; zero: not at all. Asks counts how
+	// NextPollAt is when the provider will be asked; zero: not at all. Asks counts how
 	// often it was, Misses how often in a row it did not know the job.
-	NextAskAt    time.Time
-	Asks, Misses int
+	NextPollAt    time.Time
+	Polls, Misses int
 	// CallKey is a hash of the call that a proxied submit came by; empty for others.
 	CallKey string
 	// OwedBy names the call, and so the process, that owes the caller its answer; empty once
@@ -138,8 +138,8 @@ const (
 	SubmitAccepted
 	// SubmitUnknown: it was sent, and the answer was lost. It is not sent again.
 	SubmitUnknown
-	// SubmitRefused: the provider did not take it.
-	SubmitRefused
+	// SubmitRejected: the provider did not take it.
+	SubmitRejected
 )
 
 var submitNames = [...]string{"", "waiting", "sending", "accepted", "unknown", "refused"}
@@ -152,8 +152,8 @@ func (s SubmitState) String() string {
 	return submitNames[s]
 }
 
-// Note is a line of a job's log: what was asked of the provider, and what it said.
-type Note struct {
+// AddLogEntry is a line of a job's log: what was asked of the provider, and what it said.
+type LogEntry struct {
 	At   time.Time
 	What string // submit, webhook, ask, cancel, register
 	Text string
@@ -267,7 +267,7 @@ func (m *Media) Event(eventType, key string, now time.Time) (*gaff.Event, error)
 		return nil, fmt.Errorf("describe media %s: %w", m.ID, err)
 	}
 	return &gaff.Event{
-		Source: gaff.InnerSource, Type: eventType, DedupeKey: "media:" + m.ID + ":" + key, CorrelationID: m.JobID, ReceivedAt: now, Data: data,
+		Source: gaff.InternalSource, Type: eventType, DedupeKey: "media:" + m.ID + ":" + key, CorrelationID: m.JobID, ReceivedAt: now, Data: data,
 	}, nil
 }
 
@@ -360,16 +360,16 @@ type Tx interface {
 	// Input returns what a job was submitted with; nil if it is not kept.
 	Input(ctx context.Context, jobID string) (json.RawMessage, error)
 	SaveInput(ctx context.Context, jobID string, input json.RawMessage) error
-	// Note adds to a job's log, of which the newest lines are kept.
-	Note(ctx context.Context, jobID, what, text string) error
-	// DueAsks returns jobs of a provider whose NextAskAt has come, the oldest first, and
+	// AddLogEntry adds to a job's log, of which the newest lines are kept.
+	AddLogEntry(ctx context.Context, jobID, what, text string) error
+	// DuePolls returns jobs of a provider whose NextAskAt has come, the oldest first, and
 	// puts them off until then, so that no other node takes them.
-	DueAsks(ctx context.Context, provider string, limit int, until time.Time) ([]*Job, error)
-	// NextAsk is the earliest NextAskAt of a provider's jobs; zero if there is none.
-	NextAsk(ctx context.Context, provider string) (time.Time, error)
-	// Wait returns what is kept of how long a model's jobs take; one of N 0 if nothing is.
-	Wait(ctx context.Context, provider, model string) (Wait, error)
-	SaveWait(ctx context.Context, w Wait) error
+	DuePolls(ctx context.Context, provider string, limit int, until time.Time) ([]*Job, error)
+	// NextPoll is the earliest NextAskAt of a provider's jobs; zero if there is none.
+	NextPoll(ctx context.Context, provider string) (time.Time, error)
+	// Durations returns what is kept of how long a model's jobs take; one of N 0 if nothing is.
+	Durations(ctx context.Context, provider, model string) (Durations, error)
+	SaveDurations(ctx context.Context, w Durations) error
 	// Media returns gaff.ErrNotFound if there is none. SaveMedia writes what becomes known
 	// of a file after its row was added: media and content type, size, hash, storage and
 	// metadata.
@@ -405,16 +405,16 @@ type MediaFilter struct {
 // Reader answers the API about jobs and media. Unknown ids return gaff.ErrNotFound.
 type Reader interface {
 	Job(ctx context.Context, id string) (*Job, error)
-	// JobNotes returns a job's log, oldest first, and JobInput what it was submitted with
+	// JobLog returns a job's log, oldest first, and JobInput what it was submitted with
 	// (nil if that is not kept). An unknown id has neither.
-	JobNotes(ctx context.Context, id string) ([]Note, error)
+	JobLog(ctx context.Context, id string) ([]LogEntry, error)
 	JobInput(ctx context.Context, id string) (json.RawMessage, error)
 	Jobs(ctx context.Context, f JobFilter) (gaff.Page[Job], error)
 	// JobCounts counts the jobs of a project by their status; of all jobs if project is empty.
 	// No number is larger than gaff.MaxLogCount+1.
 	JobCounts(ctx context.Context, project string) (map[JobStatus]int64, error)
-	// Waits returns how long jobs take, by model: of the thousand that were heard of last.
-	Waits(ctx context.Context) ([]Wait, error)
+	// Durations returns how long jobs take, by model: of the thousand that were heard of last.
+	Durations(ctx context.Context) ([]Durations, error)
 	MediaByID(ctx context.Context, id string) (*Media, error)
 	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)
 	// MediaCount counts the files of a project, up to gaff.MaxLogCount+1.

@@ -49,14 +49,14 @@ type Provider interface {
 	Check(s *Submission) error
 	// Account is a fingerprint of the key that it works under; empty without one.
 	Account() string
-	// Submit hands the work over. A *[Refused] means that the provider will not take it,
+	// Submit hands the work over. A *[Rejected] means that the provider will not take it,
 	// a *[NotNow] that it did not take it this time; after any other error it may have it.
 	Submit(ctx context.Context, j *Job, input json.RawMessage, webhookURL string) (Accepted, error)
-	// CanAsk reports whether the job says enough to ask after it.
-	CanAsk(j *Job) bool
-	// Ask tells where the job stands, with its result once it is there. ErrNoSuchWork
+	// CanPoll reports whether the job says enough to ask after it.
+	CanPoll(j *Job) bool
+	// Poll tells where the job stands, with its result once it is there. ErrNoSuchWork
 	// means that the provider does not know it.
-	Ask(ctx context.Context, j *Job) (Update, error)
+	Poll(ctx context.Context, j *Job) (Update, error)
 	// Cancel asks the provider to stop. ErrEnded means that the work has ended already,
 	// ErrNoSuchWork that the provider does not know it.
 	Cancel(ctx context.Context, j *Job) error
@@ -85,13 +85,13 @@ var (
 	ErrEnded = errors.New("it has ended already")
 )
 
-// Refused is a provider's final no.
-type Refused struct {
+// Rejected is a provider's final no.
+type Rejected struct {
 	// Text is for people, Type a code for programs, which may be empty.
 	Text, Type string
 }
 
-func (e *Refused) Error() string { return e.Text }
+func (e *Rejected) Error() string { return e.Text }
 
 // NotNow is a no that may be a yes later. Nothing was taken.
 type NotNow struct {

@@ -16,12 +16,12 @@ import (
 
 // Run asks providers after jobs of which nothing is heard, until ctx ends. Every node of
 // a gateway runs it; they share the jobs, and the bound on how much is asked.
-func (l *Ledger) Run(ctx context.Context) {
+func (l *Service) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, p := range l.providers {
 		all.Go(func() { l.reconcile(ctx, p) })
 	}
-	all.Go(func() { l.keepWaits(ctx) })
+	all.Go(func() { l.saveDurations(ctx) })
 	all.Wait()
 }
 
@@ -29,11 +29,11 @@ func (l *Ledger) Run(ctx context.Context) {
 // an older process, may have left some.
 const lookEvery = 5 * time.Second
 
-func (l *Ledger) reconcile(ctx context.Context, p Provider) {
+func (l *Service) reconcile(ctx context.Context, p Provider) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	free := make(chan struct{}, asksAtOnce)
-	for range asksAtOnce {
+	free := make(chan struct{}, pollsAtOnce)
+	for range pollsAtOnce {
 		free <- struct{}{}
 	}
 	for {
@@ -44,7 +44,7 @@ func (l *Ledger) reconcile(ctx context.Context, p Provider) {
 		case <-free:
 		}
 		places := 1
-		for places < asksAtOnce {
+		for places < pollsAtOnce {
 			select {
 			case <-free:
 				places++
@@ -63,7 +63,7 @@ func (l *Ledger) reconcile(ctx context.Context, p Provider) {
 		for _, j := range due {
 			asking.Go(func() {
 				defer func() { free <- struct{}{} }()
-				l.askSafely(ctx, p, j)
+				l.pollSafely(ctx, p, j)
 			})
 		}
 		if len(due) > 0 && time.Until(next) <= 0 {
@@ -85,26 +85,26 @@ func (l *Ledger) reconcile(ctx context.Context, p Provider) {
 	}
 }
 
-// askSafely is one job's turn. A provider that panics costs this turn only.
-func (l *Ledger) askSafely(ctx context.Context, p Provider, j *Job) {
+// pollSafely is one job's turn. A provider that panics costs this turn only.
+func (l *Service) pollSafely(ctx context.Context, p Provider, j *Job) {
 	defer func() {
 		if r := recover(); r != nil {
 			l.o.Log.Error("asking after a job panicked", "job", j.ID, "panic", redact.Panic(r))
 		}
 	}()
-	if _, err := l.askAfter(ctx, p, j, SettledByReconciliation, nil); err != nil && ctx.Err() == nil {
+	if _, err := l.poll(ctx, p, j, SettledByReconciliation, nil); err != nil && ctx.Err() == nil {
 		l.o.Log.Warn("job could not be asked after", "job", j.ID, "provider", j.Provider, "error", redact.Error(err))
 	}
 }
 
-func (l *Ledger) poke(provider string) {
+func (l *Service) poke(provider string) {
 	select {
 	case l.pokes[provider] <- struct{}{}:
 	default:
 	}
 }
 
-func (l *Ledger) pokeAll() {
+func (l *Service) pokeAll() {
 	for name := range l.pokes {
 		l.poke(name)
 	}
@@ -113,11 +113,11 @@ func (l *Ledger) pokeAll() {
 // due takes jobs to ask after, as many as there are places and as the pace allows, which
 // all nodes share: it is stored when the next request may be made. next is when to look
 // again; zero for no particular time.
-func (l *Ledger) due(ctx context.Context, provider string, places int) (jobs []*Job, next time.Time, err error) {
+func (l *Service) due(ctx context.Context, provider string, places int) (jobs []*Job, next time.Time, err error) {
 	name := "pace:" + provider
 	err = l.o.Store.Write(ctx, func(tx Tx) error {
 		jobs = nil
-		if next, err = tx.NextAsk(ctx, provider); err != nil || next.IsZero() || next.After(tx.Now()) {
+		if next, err = tx.NextPoll(ctx, provider); err != nil || next.IsZero() || next.After(tx.Now()) {
 			return err
 		}
 		text, err := tx.Setting(ctx, name)
@@ -129,7 +129,7 @@ func (l *Ledger) due(ctx context.Context, provider string, places int) (jobs []*
 			next = free
 			return nil
 		}
-		if jobs, err = tx.DueAsks(ctx, provider, places, tx.Now().Add(claimedFor)); err != nil || len(jobs) == 0 {
+		if jobs, err = tx.DuePolls(ctx, provider, places, tx.Now().Add(claimedFor)); err != nil || len(jobs) == 0 {
 			return err
 		}
 		// A job costs up to two requests, for its status and for its result.
@@ -139,9 +139,9 @@ func (l *Ledger) due(ctx context.Context, provider string, places int) (jobs []*
 	return jobs, next, err
 }
 
-// Ask asks the provider after a job now, and returns the job as it is then. One that has
+// Poll asks the provider after a job now, and returns the job as it is then. One that has
 // ended is returned as it is. gaff.ErrConflict means that too little is known to ask.
-func (l *Ledger) Ask(ctx context.Context, jobID string) (*Job, error) {
+func (l *Service) Poll(ctx context.Context, jobID string) (*Job, error) {
 	j, err := l.o.Store.Job(ctx, jobID)
 	if err != nil || j.Status.Settled() {
 		return j, err
@@ -154,14 +154,14 @@ func (l *Ledger) Ask(ctx context.Context, jobID string) (*Job, error) {
 		return nil, fmt.Errorf("job %s: %w: it was not submitted yet", jobID, gaff.ErrConflict)
 	case j.RequestID == "" && j.Submit == SubmitSending:
 		return nil, fmt.Errorf("job %s: %w: it is being submitted just now", jobID, gaff.ErrConflict)
-	case (j.RequestID == "" || !p.CanAsk(j)) && j.Submit != SubmitUnknown:
+	case (j.RequestID == "" || !p.CanPoll(j)) && j.Submit != SubmitUnknown:
 		return nil, fmt.Errorf("job %s: %w: tell its requestId, and its model or statusUrl, first (PUT /api/v1/jobs/{id})", jobID, gaff.ErrConflict)
 	}
-	return l.askAfter(ctx, p, j, SettledByReconciliation, nil)
+	return l.poll(ctx, p, j, SettledByReconciliation, nil)
 }
 
 // fetch works gaff:job.ask: a webhook told that the work is done, and not its result.
-func (l *Ledger) fetch(ctx context.Context, ev *gaff.Event, p Provider, t ticket) error {
+func (l *Service) fetch(ctx context.Context, ev *gaff.Event, p Provider, t ticket) error {
 	if t.Provider != p.Name() {
 		return nil
 	}
@@ -172,7 +172,7 @@ func (l *Ledger) fetch(ctx context.Context, ev *gaff.Event, p Provider, t ticket
 	if err != nil || j.Status.Settled() {
 		return err
 	}
-	if j, err = l.askAfter(ctx, p, j, SettledByWebhook, ev); err != nil {
+	if j, err = l.poll(ctx, p, j, SettledByWebhook, ev); err != nil {
 		return err
 	}
 	if !j.Status.Settled() {
@@ -183,9 +183,9 @@ func (l *Ledger) fetch(ctx context.Context, ev *gaff.Event, p Provider, t ticket
 
 var errTooLittle = errors.New("too little is known to ask: tell its requestId, and its model or statusUrl (PUT /api/v1/jobs/{id})")
 
-// askAfter asks the provider and stores what it says. The error is the provider's, or the
+// poll asks the provider and stores what it says. The error is the provider's, or the
 // store's.
-func (l *Ledger) askAfter(ctx context.Context, p Provider, j *Job, by string, cause *gaff.Event) (*Job, error) {
+func (l *Service) poll(ctx context.Context, p Provider, j *Job, by string, cause *gaff.Event) (*Job, error) {
 	if j.Submit == SubmitSending || j.Submit == SubmitUnknown {
 		if found, err := l.lookFor(ctx, p, j); err != nil || !found {
 			if err == nil {
@@ -199,8 +199,8 @@ func (l *Ledger) askAfter(ctx context.Context, p Provider, j *Job, by string, ca
 		}
 	}
 	u, askErr := Update{}, errTooLittle
-	if j.Submit != SubmitNone || p.CanAsk(j) {
-		u, askErr = p.Ask(ctx, j)
+	if j.Submit != SubmitNone || p.CanPoll(j) {
+		u, askErr = p.Poll(ctx, j)
 	}
 	u.shorten()
 	if askErr != nil && ctx.Err() != nil {
@@ -213,7 +213,7 @@ func (l *Ledger) askAfter(ctx context.Context, p Provider, j *Job, by string, ca
 		if now, err = tx.Job(ctx, j.ID); err != nil || now.Status.Settled() {
 			return err
 		}
-		settled, err = l.heard(ctx, tx, now, u, askErr, by, cause)
+		settled, err = l.recordAnswer(ctx, tx, now, u, askErr, by, cause)
 		return err
 	})
 	if err != nil {
@@ -230,9 +230,9 @@ func (l *Ledger) askAfter(ctx context.Context, p Provider, j *Job, by string, ca
 	return now, nil
 }
 
-// heard stores a provider's answer about a job that has not ended.
-func (l *Ledger) heard(ctx context.Context, tx Tx, j *Job, u Update, askErr error, by string, cause *gaff.Event) (settled bool, err error) {
-	j.Asks++
+// recordAnswer stores a provider's answer about a job that has not ended.
+func (l *Service) recordAnswer(ctx context.Context, tx Tx, j *Job, u Update, askErr error, by string, cause *gaff.Event) (settled bool, err error) {
+	j.Polls++
 	if askErr != nil {
 		u = Update{} // half an answer is none
 	}
@@ -250,7 +250,7 @@ func (l *Ledger) heard(ctx context.Context, tx Tx, j *Job, u Update, askErr erro
 			break
 		}
 		// Once may be a mistake of a moment.
-		j.NextAskAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, 10*time.Second)))
+		j.NextPollAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, 10*time.Second)))
 	case askErr != nil:
 		text = askErr.Error()
 		l.schedule(tx.Now(), j)
@@ -261,7 +261,7 @@ func (l *Ledger) heard(ctx context.Context, tx Tx, j *Job, u Update, askErr erro
 	if tx.Now().Sub(j.CreatedAt) > giveUpAfter && !u.Status.Settled() {
 		u = Update{Status: JobFailed, ErrorType: "given_up", Error: fmt.Sprintf("%s told of no end within %d days", j.Provider, int(giveUpAfter.Hours())/24)}
 	}
-	if err := tx.Note(ctx, j.ID, "ask", text); err != nil {
+	if err := tx.AddLogEntry(ctx, j.ID, "ask", text); err != nil {
 		return false, err
 	}
 	if askErr == nil || u.Status.Settled() {
@@ -272,7 +272,7 @@ func (l *Ledger) heard(ctx context.Context, tx Tx, j *Job, u Update, askErr erro
 
 // lookFor turns to a job whose submit was not answered: the provider may be able to find
 // it, its webhook may still come, and in the end it has failed.
-func (l *Ledger) lookFor(ctx context.Context, p Provider, j *Job) (found bool, err error) {
+func (l *Service) lookFor(ctx context.Context, p Provider, j *Job) (found bool, err error) {
 	var answer Accepted
 	findErr := ErrNoSuchWork
 	if finder, ok := p.(Finder); ok {
@@ -297,10 +297,10 @@ func (l *Ledger) lookFor(ctx context.Context, p Provider, j *Job) (found bool, e
 			found = now.RequestID != ""
 			return nil
 		case now.Submit == SubmitSending && tx.Now().Sub(now.SentAt) < stillSending:
-			now.NextAskAt = now.SentAt.Add(stillSending)
+			now.NextPollAt = now.SentAt.Add(stillSending)
 			return tx.SaveJob(ctx, now)
 		case findErr == nil:
-			if err := tx.Note(ctx, now.ID, "ask", "found among the provider's requests"); err != nil {
+			if err := tx.AddLogEntry(ctx, now.ID, "ask", "found among the provider's requests"); err != nil {
 				return err
 			}
 			found = true
@@ -310,10 +310,10 @@ func (l *Ledger) lookFor(ctx context.Context, p Provider, j *Job) (found bool, e
 		}
 		deadline := now.SentAt.Add(l.o.SubmitPatience)
 		if tx.Now().Before(deadline) {
-			now.Asks++
+			now.Polls++
 			l.schedule(tx.Now(), now)
-			if now.NextAskAt.After(deadline) {
-				now.NextAskAt = deadline
+			if now.NextPollAt.After(deadline) {
+				now.NextPollAt = deadline
 			}
 			return tx.SaveJob(ctx, now)
 		}
@@ -328,18 +328,18 @@ func (l *Ledger) lookFor(ctx context.Context, p Provider, j *Job) (found bool, e
 }
 
 // report tells of a job that has come to its end; nil: of none.
-func (l *Ledger) report(j *Job) {
+func (l *Service) report(j *Job) {
 	if j == nil || !j.Status.Settled() {
 		return
 	}
-	l.waits.measure(j)
+	l.durations.measure(j)
 	if l.o.Settled != nil {
 		l.o.Settled(j.Provider, j.SettledBy, j.Status)
 	}
 }
 
 // change applies what is heard of a job, and reports whether that ended it: then its
-// inner event is emitted too. What comes after a job's end changes nothing, except that
+// internal event is emitted too. What comes after a job's end changes nothing, except that
 // files of a completed job are added where they were missing.
 func change(ctx context.Context, tx Tx, router Router, j *Job, found bool, u Update, by string, cause *gaff.Event) (settled bool, err error) {
 	before := j.Status
@@ -423,7 +423,7 @@ func emitSettled(ctx context.Context, tx Tx, router Router, cause *gaff.Event, j
 		return fmt.Errorf("describe job %s: %w", j.ID, err)
 	}
 	ev := &gaff.Event{
-		Source: gaff.InnerSource, Type: "job." + j.Status.String(), DedupeKey: "job:" + j.ID + ":" + j.Status.String(),
+		Source: gaff.InternalSource, Type: "job." + j.Status.String(), DedupeKey: "job:" + j.ID + ":" + j.Status.String(),
 		CorrelationID: j.ID, ReceivedAt: tx.Now(), Data: data,
 	}
 	if cause != nil {

@@ -179,8 +179,8 @@ type RunTx interface {
 	SeeProject(ctx context.Context, projectID string) error
 	// SaveProject makes the project, or overwrites its fields.
 	SaveProject(ctx context.Context, p *Project) error
-	// KeepWorkflow keeps a version; one that is known is left alone.
-	KeepWorkflow(ctx context.Context, v *WorkflowVersion) error
+	// SaveWorkflow keeps a version; one that is known is left alone.
+	SaveWorkflow(ctx context.Context, v *WorkflowVersion) error
 	// InsertRun adds a run and reports true, or false when its workflow has one with this
 	// key; r.ID is then that one's.
 	InsertRun(ctx context.Context, r *Run) (bool, error)

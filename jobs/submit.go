@@ -12,7 +12,7 @@ import (
 )
 
 // submit works gaff:job.submit.
-func (l *Ledger) submit(ctx context.Context, p Provider, t ticket) error {
+func (l *Service) submit(ctx context.Context, p Provider, t ticket) error {
 	if t.Provider != p.Name() {
 		return nil // a replay, which goes to all
 	}
@@ -26,7 +26,7 @@ func (l *Ledger) submit(ctx context.Context, p Provider, t ticket) error {
 
 // begin stores that the provider is about to be called. It returns no job where that is
 // not to be done: it was cancelled, or an earlier try may have reached the provider.
-func (l *Ledger) begin(ctx context.Context, p Provider, jobID string) (j *Job, input json.RawMessage, err error) {
+func (l *Service) begin(ctx context.Context, p Provider, jobID string) (j *Job, input json.RawMessage, err error) {
 	var send bool
 	err = l.o.Store.Write(ctx, func(tx Tx) error {
 		send = false
@@ -64,11 +64,11 @@ func (l *Ledger) begin(ctx context.Context, p Provider, jobID string) (j *Job, i
 	return j, input, nil
 }
 
-func (l *Ledger) sending(ctx context.Context, tx Tx, j *Job) error {
+func (l *Service) sending(ctx context.Context, tx Tx, j *Job) error {
 	j.Submit, j.SentAt = SubmitSending, tx.Now()
-	j.NextAskAt = tx.Now().Add(stillSending)
+	j.NextPollAt = tx.Now().Add(stillSending)
 	if j.WebhookURL == "" {
-		if err := tx.Note(ctx, j.ID, "submit", "without a webhook: this gateway has no address that the provider could reach"); err != nil {
+		if err := tx.AddLogEntry(ctx, j.ID, "submit", "without a webhook: this gateway has no address that the provider could reach"); err != nil {
 			return err
 		}
 	}
@@ -76,10 +76,10 @@ func (l *Ledger) sending(ctx context.Context, tx Tx, j *Job) error {
 }
 
 // unknown stores that the provider may or may not have the job.
-func (l *Ledger) unknown(ctx context.Context, tx Tx, j *Job, cause error) error {
+func (l *Service) unknown(ctx context.Context, tx Tx, j *Job, cause error) error {
 	j.Submit = SubmitUnknown
-	j.NextAskAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, l.o.SubmitPatience)))
-	if err := tx.Note(ctx, j.ID, "submit", "outcome unknown, so it is not sent again: "+cause.Error()); err != nil {
+	j.NextPollAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, l.o.SubmitPatience)))
+	if err := tx.AddLogEntry(ctx, j.ID, "submit", "outcome unknown, so it is not sent again: "+cause.Error()); err != nil {
 		return err
 	}
 	l.o.Log.Warn("outcome of a submit is unknown; the job waits for its webhook", "job", j.ID, "provider", j.Provider, "error", redact.Error(cause))
@@ -93,7 +93,7 @@ const answerPatience = 10 * time.Second
 // Answered stores how a submit ended; err as [Provider.Submit] returns it. While the database
 // cannot be written it tries again, until a while after ctx ended: what the provider said must
 // not be lost.
-func (l *Ledger) Answered(ctx context.Context, jobID string, answer Accepted, submitErr error) error {
+func (l *Service) Answered(ctx context.Context, jobID string, answer Accepted, submitErr error) error {
 	var again, cancel bool
 	var settled *Job
 	ended, ctx := ctx.Done(), context.WithoutCancel(ctx)
@@ -106,7 +106,7 @@ func (l *Ledger) Answered(ctx context.Context, jobID string, answer Accepted, su
 				return err
 			}
 			again, err = l.answered(ctx, tx, j, answer, submitErr)
-			if j.Status == JobFailed && j.Submit == SubmitRefused {
+			if j.Status == JobFailed && j.Submit == SubmitRejected {
 				settled = j
 			}
 			cancel = submitErr == nil && j.Status == JobCancelled
@@ -144,40 +144,40 @@ func (l *Ledger) Answered(ctx context.Context, jobID string, answer Accepted, su
 }
 
 // answered stores the outcome in a job; again is set where the submit is to be repeated.
-func (l *Ledger) answered(ctx context.Context, tx Tx, j *Job, answer Accepted, submitErr error) (again bool, err error) {
-	var refused *Refused
+func (l *Service) answered(ctx context.Context, tx Tx, j *Job, answer Accepted, submitErr error) (again bool, err error) {
+	var refused *Rejected
 	var later *NotNow
 	switch {
 	case submitErr == nil:
 		return false, l.accepted(ctx, tx, j, answer)
 	case j.Status.Settled() || j.Submit != SubmitSending:
 		// A webhook was faster, or it was cancelled.
-		return false, tx.Note(ctx, j.ID, "submit", submitErr.Error())
+		return false, tx.AddLogEntry(ctx, j.ID, "submit", submitErr.Error())
 	case errors.As(submitErr, &refused):
-		j.Submit = SubmitRefused
-		if err := tx.Note(ctx, j.ID, "submit", "refused: "+refused.Text); err != nil {
+		j.Submit = SubmitRejected
+		if err := tx.AddLogEntry(ctx, j.ID, "submit", "refused: "+refused.Text); err != nil {
 			return false, err
 		}
 		return false, l.fail(ctx, tx, j, refused.Text, refused.Type, "")
 	case errors.As(submitErr, &later) && j.CallKey != "":
 		return false, l.notTaken(ctx, tx, j, submitErr)
 	case errors.As(submitErr, &later):
-		if err := tx.Note(ctx, j.ID, "submit", "not taken: "+submitErr.Error()); err != nil {
+		if err := tx.AddLogEntry(ctx, j.ID, "submit", "not taken: "+submitErr.Error()); err != nil {
 			return false, err
 		}
 		if tx.Now().Sub(j.CreatedAt) >= tryToSubmit {
-			j.Submit = SubmitRefused
+			j.Submit = SubmitRejected
 			text := fmt.Sprintf("%s did not take it: %v", j.Provider, submitErr)
 			return false, l.fail(ctx, tx, j, text, "not_accepted", "")
 		}
-		j.Submit, j.SentAt, j.NextAskAt = SubmitWaiting, time.Time{}, time.Time{}
+		j.Submit, j.SentAt, j.NextPollAt = SubmitWaiting, time.Time{}, time.Time{}
 		return true, tx.SaveJob(ctx, j)
 	}
 	return false, l.unknown(ctx, tx, j, submitErr)
 }
 
 // accepted stores what the provider answered to a submit.
-func (l *Ledger) accepted(ctx context.Context, tx Tx, j *Job, answer Accepted) error {
+func (l *Service) accepted(ctx context.Context, tx Tx, j *Job, answer Accepted) error {
 	text := "accepted as request " + answer.RequestID
 	switch {
 	case j.RequestID == answer.RequestID:
@@ -203,14 +203,14 @@ func (l *Ledger) accepted(ctx context.Context, tx Tx, j *Job, answer Accepted) e
 	if !j.Status.Settled() {
 		l.schedule(tx.Now(), j)
 	}
-	if err := tx.Note(ctx, j.ID, "submit", text); err != nil {
+	if err := tx.AddLogEntry(ctx, j.ID, "submit", text); err != nil {
 		return err
 	}
 	return tx.SaveJob(ctx, j)
 }
 
 // fail ends a job as failed by what gaff knows itself.
-func (l *Ledger) fail(ctx context.Context, tx Tx, j *Job, text, code, by string) error {
+func (l *Service) fail(ctx context.Context, tx Tx, j *Job, text, code, by string) error {
 	_, err := change(ctx, tx, l.o.Router, j, true, Update{Status: JobFailed, Error: text, ErrorType: code}, by, nil)
 	return err
 }
@@ -218,7 +218,7 @@ func (l *Ledger) fail(ctx context.Context, tx Tx, j *Job, text, code, by string)
 // Cancel ends a job that is not done, at the provider too. gaff.ErrConflict means that it
 // had ended; any other error but gaff.ErrNotFound that the provider could not be asked,
 // and nothing was changed. What a provider still makes of a cancelled job does not count.
-func (l *Ledger) Cancel(ctx context.Context, jobID string) (*Job, error) {
+func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 	j, err := l.o.Store.Job(ctx, jobID)
 	if err != nil {
 		return nil, err
@@ -229,12 +229,12 @@ func (l *Ledger) Cancel(ctx context.Context, jobID string) (*Job, error) {
 		return j, nil
 	case j.Status.Settled():
 		return nil, fmt.Errorf("job %s: %w: it is %s", j.ID, gaff.ErrConflict, j.Status)
-	case j.RequestID != "" && p != nil && p.CanAsk(j):
+	case j.RequestID != "" && p != nil && p.CanPoll(j):
 		err := p.Cancel(ctx, j)
 		switch {
 		case errors.Is(err, ErrEnded), errors.Is(err, ErrNoSuchWork):
 			// Its end is worth more than the wish.
-			if j, err := l.Ask(ctx, jobID); err == nil && j.Status.Settled() {
+			if j, err := l.Poll(ctx, jobID); err == nil && j.Status.Settled() {
 				return nil, fmt.Errorf("job %s: %w: it had ended at %s as %s", jobID, gaff.ErrConflict, j.Provider, j.Status)
 			}
 			return nil, fmt.Errorf("job %s: %w: %s says that %w", jobID, gaff.ErrConflict, j.Provider, err)
@@ -254,7 +254,7 @@ func (l *Ledger) Cancel(ctx context.Context, jobID string) (*Job, error) {
 		if j.Status.Settled() {
 			return fmt.Errorf("job %s: %w: it is %s", jobID, gaff.ErrConflict, j.Status)
 		}
-		if err := tx.Note(ctx, jobID, "cancel", text); err != nil {
+		if err := tx.AddLogEntry(ctx, jobID, "cancel", text); err != nil {
 			return err
 		}
 		_, err := change(ctx, tx, l.o.Router, j, true, Update{Status: JobCancelled}, "", nil)
@@ -268,7 +268,7 @@ func (l *Ledger) Cancel(ctx context.Context, jobID string) (*Job, error) {
 }
 
 // cancelLate cancels at the provider what was cancelled while it was being submitted.
-func (l *Ledger) cancelLate(ctx context.Context, jobID string) {
+func (l *Service) cancelLate(ctx context.Context, jobID string) {
 	j, err := l.o.Store.Job(ctx, jobID)
 	if err != nil {
 		return
@@ -281,5 +281,5 @@ func (l *Ledger) cancelLate(ctx context.Context, jobID string) {
 		text = "cancelled while it was submitted, and the provider does not stop: " + err.Error()
 		l.o.Log.Warn("a cancelled job goes on at its provider", "job", jobID, "error", redact.Error(err))
 	}
-	_ = l.o.Store.Write(ctx, func(tx Tx) error { return tx.Note(ctx, jobID, "cancel", text) })
+	_ = l.o.Store.Write(ctx, func(tx Tx) error { return tx.AddLogEntry(ctx, jobID, "cancel", text) })
 }

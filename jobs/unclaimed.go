@@ -63,9 +63,9 @@ func (u *unclaimed) take(now time.Time, customer string, bytes int) bool {
 
 // Admit is a gaff.Source's Admit. It bounds how many events it stores of customers of a
 // provider who are not known to be the operator, about requests that are not those of a job.
-func (l *Ledger) Admit(ctx context.Context, ev *gaff.Event) error {
-	customer := ev.Proof.Subject
-	if customer == "" || ev.Handle != "" || len(l.o.Users[ev.Source]) > 0 {
+func (l *Service) Admit(ctx context.Context, ev *gaff.Event) error {
+	customer := ev.Verification.Subject
+	if customer == "" || ev.CallbackToken != "" || len(l.o.Users[ev.Source]) > 0 {
 		return nil // the sender is the operator's own, or was checked already
 	}
 	if _, known := l.unclaimed.believed.Load([2]string{ev.Source, customer}); known {

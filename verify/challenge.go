@@ -379,7 +379,7 @@ func (c *challenge) matches(r *gaff.Request, values [][]byte) bool {
 	return true
 }
 
-func refuse(status int, format string, args ...any) (gaff.Reply, bool) {
+func rejected(status int, format string, args ...any) (gaff.Reply, bool) {
 	return gaff.Reply{
 		Status: status, ContentType: "application/json", Body: []byte(`{"error":"Verification failed"}`),
 		Reason: "handshake: " + fmt.Sprintf(format, args...),
@@ -392,11 +392,11 @@ func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, 
 		got, err := c.guard.read(r, values)
 		switch {
 		case want == "":
-			return refuse(http.StatusForbidden, "the setting %s is not set", c.Guard.Setting)
+			return rejected(http.StatusForbidden, "the setting %s is not set", c.Guard.Setting)
 		case err != nil:
-			return refuse(cmp.Or(c.Guard.Status, http.StatusForbidden), "%s: %v", c.guard.label, err)
+			return rejected(cmp.Or(c.Guard.Status, http.StatusForbidden), "%s: %v", c.guard.label, err)
 		case subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1:
-			return refuse(cmp.Or(c.Guard.Status, http.StatusForbidden), "%s is not the setting %s", c.guard.label, c.Guard.Setting)
+			return rejected(cmp.Or(c.Guard.Status, http.StatusForbidden), "%s is not the setting %s", c.guard.label, c.Guard.Setting)
 		}
 	}
 	value, digest := "", ""
@@ -404,21 +404,21 @@ func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, 
 		text, err := c.value.read(r, values)
 		switch {
 		case err != nil:
-			return refuse(http.StatusBadRequest, "%s: %v", c.value.label, err)
+			return rejected(http.StatusBadRequest, "%s: %v", c.value.label, err)
 		case len(text) > maxChallengeValue:
-			return refuse(http.StatusBadRequest, "%s is longer than %d bytes", c.value.label, maxChallengeValue)
+			return rejected(http.StatusBadRequest, "%s is longer than %d bytes", c.value.label, maxChallengeValue)
 		case c.pattern != nil && !c.pattern.MatchString(text):
-			return refuse(http.StatusBadRequest, "%s is not of the form %s", c.value.label, c.Pattern)
+			return rejected(http.StatusBadRequest, "%s is not of the form %s", c.value.label, c.Pattern)
 		case c.HMAC != nil && !c.Signed && ValidJSON([]byte(text)) == nil:
-			return refuse(http.StatusBadRequest, "%s is JSON: the answer could be used as a webhook's signature", c.value.label)
+			return rejected(http.StatusBadRequest, "%s is JSON: the answer could be used as a webhook's signature", c.value.label)
 		case c.Forbid != "" && strings.ContainsAny(text, c.Forbid):
-			return refuse(http.StatusBadRequest, "%s holds one of %q: the answer could be used as a webhook's signature", c.value.label, c.Forbid)
+			return rejected(http.StatusBadRequest, "%s holds one of %q: the answer could be used as a webhook's signature", c.value.label, c.Forbid)
 		}
 		value = text
 	}
 	if c.HMAC != nil {
 		if len(c.keys) == 0 {
-			return refuse(http.StatusForbidden, "no secret is set to answer with")
+			return rejected(http.StatusForbidden, "no secret is set to answer with")
 		}
 		digest = c.keys.sign(c.HMAC.Encoding, value)
 	}
@@ -426,7 +426,7 @@ func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, 
 	if c.Capture != nil {
 		key, err := c.capture.read(r, values)
 		if err != nil || len(key) > maxChallengeValue {
-			return refuse(http.StatusBadRequest, "%s: no key of at most %d bytes", c.capture.label, maxChallengeValue)
+			return rejected(http.StatusBadRequest, "%s: no key of at most %d bytes", c.capture.label, maxChallengeValue)
 		}
 		kept := false
 		if h.o.Keep != nil && len(h.o.Secrets) == 0 {
@@ -436,9 +436,9 @@ func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, 
 			}
 		}
 		if !kept {
-			return refuse(http.StatusUnauthorized, "it hands over a key, and the source takes none now: it has one, or gaff sources key NAME --open was not called")
+			return rejected(http.StatusUnauthorized, "it hands over a key, and the source takes none now: it has one, or gaff sources key NAME --open was not called")
 		}
-		rep.Note = "the sender handed over its key; gaff sources key prints it"
+		rep.Detail = "the sender handed over its key; gaff sources key prints it"
 	}
 	if c.Fetch != nil {
 		note, err := h.confirm(ctx, c, r, values)
@@ -446,11 +446,11 @@ func (h *Handshaker) answer(ctx context.Context, c *challenge, r *gaff.Request, 
 			return gaff.Reply{Status: http.StatusServiceUnavailable, ContentType: "application/json",
 				Body: []byte(`{"error":"Webhook processing failed"}`), Reason: "confirm: " + err.Error()}, true
 		}
-		rep.Note = note
+		rep.Detail = note
 	}
 	for _, name := range c.settings {
 		if h.o.Settings[name] == "" {
-			return refuse(http.StatusForbidden, "the setting %s is not set", name)
+			return rejected(http.StatusForbidden, "the setting %s is not set", name)
 		}
 	}
 	fill := []string{"{value}", value, "{hmac}", digest}
@@ -474,7 +474,7 @@ func (a *Answer) reply(rep gaff.Reply, fill *strings.Replacer) (gaff.Reply, bool
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(false)
 		if err := enc.Encode(members); err != nil {
-			return refuse(http.StatusBadRequest, "%v", err)
+			return rejected(http.StatusBadRequest, "%v", err)
 		}
 		rep.ContentType, rep.Body = "application/json", bytes.TrimRight(b.Bytes(), "\n")
 	case a.Text != "":
@@ -485,7 +485,7 @@ func (a *Answer) reply(rep gaff.Reply, fill *strings.Replacer) (gaff.Reply, bool
 	for name, text := range a.Headers {
 		text = fill.Replace(text)
 		if strings.ContainsAny(text, "\r\n\x00") {
-			return refuse(http.StatusBadRequest, "a line break for the header %s", name)
+			return rejected(http.StatusBadRequest, "a line break for the header %s", name)
 		}
 		if rep.Header == nil {
 			rep.Header = http.Header{}

@@ -145,8 +145,8 @@ func (b *Batch) Lists() []string {
 
 // Ack is a fixed answer.
 type Ack struct {
-	// Bare is set where refusals must have no body either.
-	Bare bool `json:"bare,omitempty" yaml:"bare,omitempty"`
+	// EmptyErrors is set where refusals must have no body either.
+	EmptyErrors bool `json:"bare,omitempty" yaml:"bare,omitempty"`
 	// Status is 200 if zero.
 	Status      int    `json:"status,omitempty" yaml:"status,omitempty"`
 	ContentType string `json:"content_type,omitempty" yaml:"content_type,omitempty"`

@@ -27,8 +27,8 @@ type VectorResult struct {
 	Policy string `json:"-"`
 	// Description says what is tested.
 	Description string `json:"-"`
-	// Note, on the first result, is what of the file was not understood.
-	Note string `json:"-"`
+	// Detail, on the first result, is what of the file was not understood.
+	Detail string `json:"-"`
 	// Err is the refusal as an error.
 	Err error `json:"-"`
 	// Event is what was read from a valid request; the vector's own wishes for id and
@@ -113,7 +113,7 @@ func RunVectors(r io.Reader) ([]VectorResult, error) {
 	}
 	results, err := file.run(scheme)
 	if err == nil && note != "" && len(results) > 0 {
-		results[0].Note = note
+		results[0].Detail = note
 	}
 	return results, err
 }

@@ -91,7 +91,7 @@ func TestVectorsOfOthers(t *testing.T) {
 	t.Parallel()
 	for name, text := range vectorFiles(t, "catalogue") {
 		results, err := RunVectors(bytes.NewReader(text))
-		if err != nil || len(results) == 0 || results[0].Note != "" {
+		if err != nil || len(results) == 0 || results[0].Detail != "" {
 			t.Errorf("%s: %d results, %v", name, len(results), err)
 			continue
 		}
@@ -215,7 +215,7 @@ func TestOwnVectors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if len(results) == 0 || (results[0].Note != "") != strings.Contains(name, "challenge-and-more") {
+		if len(results) == 0 || (results[0].Detail != "") != strings.Contains(name, "challenge-and-more") {
 			t.Errorf("%s: %d results", name, len(results))
 		}
 		for _, r := range results {

@@ -176,7 +176,7 @@ const (
 func (e *Engine) Register(gw interface {
 	HandleWith(source, eventType string, h gaff.Handler, o gaff.HandleOptions)
 }) {
-	gw.HandleWith(gaff.InnerSource, "*", gaff.HandlerFunc(e.handle), gaff.HandleOptions{
+	gw.HandleWith(gaff.InternalSource, "*", gaff.HandlerFunc(e.handle), gaff.HandleOptions{
 		Name: "workflows", Workers: advanceWorkers,
 		Match: func(s *gaff.Subject) bool {
 			switch s.Event.Type {
@@ -188,7 +188,7 @@ func (e *Engine) Register(gw interface {
 			return false
 		},
 	})
-	gw.HandleWith(gaff.InnerSource, eventCall, gaff.HandlerFunc(e.handleCall), gaff.HandleOptions{
+	gw.HandleWith(gaff.InternalSource, eventCall, gaff.HandlerFunc(e.handleCall), gaff.HandleOptions{
 		Name: "workflows/calls", Workers: callWorkers,
 		Retry: &gaff.RetryPolicy{Timeout: maxCallTimeout + 10*time.Second},
 	})
@@ -251,9 +251,9 @@ func (c *Compiled) wants(wanted map[string]bool) {
 	}
 }
 
-// forget stops routing events to versions that are neither current nor have open runs. One that
+// remove stops routing events to versions that are neither current nor have open runs. One that
 // gets a run at this very moment is found by the next refresh, with what came meanwhile.
-func (e *Engine) forget(open []string) {
+func (e *Engine) remove(open []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	routed, wanted := map[string]bool{}, map[string]bool{}
@@ -388,7 +388,7 @@ func (e *Engine) refresh(ctx context.Context) error {
 			}
 		}
 	}
-	e.forget(hashes)
+	e.remove(hashes)
 	slots, err := e.o.Store.Slots(ctx)
 	if err != nil {
 		return err
@@ -415,7 +415,7 @@ func (e *Engine) emitIn(ctx context.Context, tx jobs.Tx, eventType string, m mes
 	if err != nil {
 		return err
 	}
-	return e.accept(ctx, tx, &gaff.Event{Source: gaff.InnerSource, Type: eventType, CorrelationID: m.RunID, Data: data, Hop: hop}, at)
+	return e.accept(ctx, tx, &gaff.Event{Source: gaff.InternalSource, Type: eventType, CorrelationID: m.RunID, Data: data, Hop: hop}, at)
 }
 
 func (e *Engine) accept(ctx context.Context, tx jobs.Tx, ev *gaff.Event, at time.Time) error {
@@ -507,7 +507,7 @@ func (e *Engine) Run(ctx context.Context, p StartParams) (run *jobs.Run, created
 		if err := tx.SeeProject(ctx, r.ProjectID); err != nil {
 			return err
 		}
-		if err := tx.KeepWorkflow(ctx, &jobs.WorkflowVersion{Hash: c.Hash, Name: c.Name, Definition: c.Definition}); err != nil {
+		if err := tx.SaveWorkflow(ctx, &jobs.WorkflowVersion{Hash: c.Hash, Name: c.Name, Definition: c.Definition}); err != nil {
 			return err
 		}
 		var err error
@@ -584,7 +584,7 @@ func (e *Engine) write(ctx context.Context, tx jobs.Tx, a *advance, out *jobs.Ru
 				row := edit(u)
 				err = e.submit(ctx, tx, a, &run, def, row, now)
 				if errors.Is(err, gaff.ErrInvalid) {
-					return &refusedError{a.st.steps[def.Name], u, err}
+					return &rejectedError{a.st.steps[def.Name], u, err}
 				}
 				if err != nil {
 					return err
@@ -627,7 +627,7 @@ func (e *Engine) write(ctx context.Context, tx jobs.Tx, a *advance, out *jobs.Ru
 	if err := tx.SaveSteps(ctx, run.ID, steps); err != nil {
 		return err
 	}
-	if err := e.tell(ctx, tx, a, &run); err != nil {
+	if err := e.notify(ctx, tx, a, &run); err != nil {
 		return err
 	}
 	// A place that was given back and not taken again is for another run; and one that this
@@ -738,8 +738,8 @@ func stepKey(s *stepState, u *jobs.Step) string {
 	return fmt.Sprintf("%s/%d/%d.%d", u.Name, u.Item, s.row.Attempt, u.Attempt)
 }
 
-// tell emits what follows from an advance.
-func (e *Engine) tell(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.Run) error {
+// notify emits what follows from an advance.
+func (e *Engine) notify(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.Run) error {
 	for _, ref := range a.looks {
 		if err := e.emitIn(ctx, tx, eventLook, message{RunID: run.ID, Step: ref.Step, Item: ref.Item}, time.Time{}, run.Hop); err != nil {
 			return err
@@ -762,7 +762,7 @@ func (e *Engine) tell(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.Run
 			return err
 		}
 		return e.accept(ctx, tx, &gaff.Event{
-			Source: gaff.InnerSource, Type: eventType, DedupeKey: key, CorrelationID: run.ID, Data: text,
+			Source: gaff.InternalSource, Type: eventType, DedupeKey: key, CorrelationID: run.ID, Data: text,
 			ParentID: run.EventID, Hop: run.Hop + 1,
 		}, time.Time{})
 	}
@@ -775,7 +775,7 @@ func (e *Engine) tell(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.Run
 		RunID: run.ID, Workflow: run.Workflow, ProjectID: run.ProjectID, UserID: run.UserID, Status: run.Status.String(),
 		Error: run.Error, Item: jobs.WholeStep, Cost: run.Cost,
 	}
-	for _, u := range a.asks {
+	for _, u := range a.polls {
 		if u.Status != jobs.StepWaiting {
 			continue
 		}
@@ -800,7 +800,7 @@ func (e *Engine) commit(ctx context.Context, a *advance, apply func(context.Cont
 	fn func(jobs.Tx) error) error {
 	for {
 		err := apply(ctx, fn)
-		refused, ok := errors.AsType[*refusedError](err)
+		refused, ok := errors.AsType[*rejectedError](err)
 		if !ok {
 			return err
 		}
@@ -811,14 +811,14 @@ func (e *Engine) commit(ctx context.Context, a *advance, apply func(context.Cont
 	}
 }
 
-// refusedError is a job that is refused for what it is.
-type refusedError struct {
+// rejectedError is a job that is refused for what it is.
+type rejectedError struct {
 	step *stepState
 	unit *jobs.Step
 	err  error
 }
 
-func (e *refusedError) Error() string { return e.err.Error() }
+func (e *rejectedError) Error() string { return e.err.Error() }
 
 // maxConflicts is how often a run is read anew when other nodes change it at the same time.
 const maxConflicts = 10
@@ -919,7 +919,7 @@ func (e *Engine) handle(ctx context.Context, ev *gaff.Event) error {
 	case eventAdvance:
 		return e.timer(ctx, m)
 	case eventLook:
-		return e.look(ctx, m)
+		return e.matchEarlier(ctx, m)
 	case eventCancel:
 		return e.o.Jobs.Cancel(ctx, m.JobID)
 	case eventSchedule:
@@ -1130,7 +1130,7 @@ func (e *Engine) trigger(ctx context.Context, c *Compiled, n int, t *trigger, ev
 func (e *Engine) origin(ctx context.Context, ev *gaff.Event) (project string, hop int, err error) {
 	hop = ev.Hop + 1
 	jobID := ""
-	if ev.Source == gaff.InnerSource {
+	if ev.Source == gaff.InternalSource {
 		var about struct{ JobID, ProjectID string }
 		_ = json.Unmarshal(ev.Data, &about)
 		project, jobID = about.ProjectID, about.JobID
@@ -1255,10 +1255,10 @@ func (a *advance) log() *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-// look goes through the events that came before a wait began. It is the work of an event of
+// matchEarlier goes through the events that came before a wait began. It is the work of an event of
 // its own, so it runs after the wait is committed: what came before that is found here, and
 // whatever comes after finds the wait.
-func (e *Engine) look(ctx context.Context, m message) error {
+func (e *Engine) matchEarlier(ctx context.Context, m message) error {
 	a, err := e.load(ctx, m.RunID)
 	if errors.Is(err, gaff.ErrNotFound) {
 		return nil
@@ -1392,7 +1392,7 @@ func (e *Engine) arrange(ctx context.Context, tx jobs.Tx, c *Compiled, s *schedu
 		return err
 	}
 	return e.accept(ctx, tx, &gaff.Event{
-		Source: gaff.InnerSource, Type: eventSchedule, Data: data,
+		Source: gaff.InternalSource, Type: eventSchedule, Data: data,
 		DedupeKey: fmt.Sprintf("schedule:%s:%s:%d", c.Name, s.spec(), at.Unix()),
 	}, at)
 }

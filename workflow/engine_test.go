@@ -195,7 +195,7 @@ func (w *world) settle(jobID string, status jobs.JobStatus, result string) {
 		if err != nil {
 			return err
 		}
-		ev := &gaff.Event{Source: gaff.InnerSource, Type: "job." + status.String(), Data: data, ReceivedAt: tx.Now()}
+		ev := &gaff.Event{Source: gaff.InternalSource, Type: "job." + status.String(), Data: data, ReceivedAt: tx.Now()}
 		return tx.Emit(ctx, ev, w.gw.Route(ev))
 	})
 	if err != nil {
@@ -760,7 +760,7 @@ steps:
 			t.Error(err)
 		}
 		status := gaff.StatusError
-		logs, err := w.st.Events(ctx, gaff.EventFilter{Source: gaff.InnerSource, Status: &status})
+		logs, err := w.st.Events(ctx, gaff.EventFilter{Source: gaff.InternalSource, Status: &status})
 		if err != nil || len(logs.Items) != 1 || !strings.Contains(logs.Items[0].Error, "is there a loop?") {
 			t.Errorf("failed events: %+v %v", logs.Items, err)
 		}
@@ -912,7 +912,7 @@ steps:
 	deciding.Wait()
 	w.await(run, "completed a=completed["+strings.Repeat("completed,", 11)+"completed] b=completed")
 	// Its end was told once.
-	logs, err := w.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InnerSource, Type: "done"})
+	logs, err := w.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InternalSource, Type: "done"})
 	if err != nil || len(logs.Items) != 1 {
 		t.Errorf("%d events of the last step, %v", len(logs.Items), err)
 	}

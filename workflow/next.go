@@ -119,7 +119,7 @@ type advance struct {
 	cancels []string     // jobs to cancel
 	looks   []jobs.StepRef
 	calls   []*jobs.Step
-	asks    []*jobs.Step // approvals wanted
+	polls   []*jobs.Step // approvals wanted
 	emits   []emission
 	changed bool // the run's own row
 	due     bool // when the run times out
@@ -484,7 +484,7 @@ func (a *advance) start(s *stepState, u *jobs.Step, vars map[string]any) error {
 		if d.Approve.Deadline > 0 {
 			u.DueAt = a.now.Add(time.Duration(d.Approve.Deadline))
 		}
-		a.asks = append(a.asks, u)
+		a.polls = append(a.polls, u)
 	case d.Emit != nil:
 		data, err := raw(d.data)
 		if err != nil {

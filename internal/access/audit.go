@@ -29,10 +29,10 @@ func (e *Entry) routine() bool {
 // digest counts the routine lines that are too many to be written. The zero value is ready.
 type digest struct {
 	mu sync.Mutex
-	by map[string]*tally
+	by map[string]*counters
 }
 
-type tally struct {
+type counters struct {
 	written int
 	rest    Entry // the last one that was not written, with their number
 	timer   *time.Timer
@@ -46,9 +46,9 @@ func (d *digest) take(owner string, e Entry, flush func(owner string)) bool {
 	t := d.by[owner]
 	if t == nil {
 		if d.by == nil {
-			d.by = map[string]*tally{}
+			d.by = map[string]*counters{}
 		}
-		t = &tally{timer: time.AfterFunc(digestEvery, func() { flush(owner) })}
+		t = &counters{timer: time.AfterFunc(digestEvery, func() { flush(owner) })}
 		d.by[owner] = t
 	}
 	if t.written < routineLines {

@@ -47,7 +47,7 @@ type Guard struct {
 	logins   limiter // wrong ones at the login page
 	tokens   limiter // wrong ones at the API
 	accepted accepted
-	quiet    quiet
+	quiet    discardLog
 	digest   digest
 
 	mu      sync.Mutex
@@ -229,8 +229,8 @@ func (g *Guard) touch(id, address string) {
 
 // Errors of logins.
 var (
-	// ErrRefused: the token or link is not known, was used up, revoked or is too old.
-	ErrRefused = errors.New("refused")
+	// ErrDenied: the token or link is not known, was used up, revoked or is too old.
+	ErrDenied = errors.New("refused")
 	// ErrTooMany: too many wrong tokens came from the caller's address; retry in a minute.
 	ErrTooMany = errors.New("too many wrong tokens came from this address; wait a minute")
 )
@@ -244,7 +244,7 @@ func (g *Guard) Login(r *http.Request, token, as string) (s Session, secret stri
 	case !ok && who.Err != nil:
 		return Session{}, "", who.Err
 	case !ok:
-		return Session{}, "", ErrRefused
+		return Session{}, "", ErrDenied
 	}
 	s = Session{Name: who.Name, Role: who.Role, Origin: who.ID}
 	if who.Via == ViaToken {
@@ -269,7 +269,7 @@ func (g *Guard) LoginByLink(r *http.Request, code string) (s Session, secret str
 	l, err := g.store.TakeLink(r.Context(), Hash(code), g.now())
 	if errors.Is(err, gaff.ErrNotFound) {
 		g.denied(DeniedLink, g.Address(r))
-		return Session{}, "", ErrRefused
+		return Session{}, "", ErrDenied
 	}
 	if err != nil {
 		return Session{}, "", err
@@ -283,7 +283,7 @@ func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 	if !strings.HasPrefix(s.Origin, tokenOrigin) {
 		k, err := g.store.Key(r.Context(), s.Origin)
 		if errors.Is(err, gaff.ErrNotFound) || err == nil && k.State(now) != "active" {
-			return Session{}, "", ErrRefused
+			return Session{}, "", ErrDenied
 		}
 		if err != nil {
 			return Session{}, "", err

@@ -96,7 +96,7 @@ func TestWrongLoginsAreCountedByClient(t *testing.T) {
 	run(t, func(w *world) {
 		_, made := w.key(access.Identity{Name: "admin"}, "k", access.Viewer)
 		for i := range 20 {
-			if err := w.login("192.0.2.1", "wrong"); i < 19 && !errors.Is(err, access.ErrRefused) {
+			if err := w.login("192.0.2.1", "wrong"); i < 19 && !errors.Is(err, access.ErrDenied) {
 				t.Fatalf("login %d: %v", i, err)
 			}
 		}

@@ -95,15 +95,15 @@ func made(token string) bool {
 	return ok && len(random) == randomLetters
 }
 
-// quiet lets one line of a kind into the log each minute, with the number of those left out.
+// discardLog lets one line of a kind into the log each minute, with the number of those left out.
 // The zero value is ready.
-type quiet struct {
+type discardLog struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 	more map[string]int
 }
 
-func (q *quiet) allow(kind string, now time.Time) (more int, ok bool) {
+func (q *discardLog) allow(kind string, now time.Time) (more int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.last == nil {

@@ -190,7 +190,7 @@ func TestLoginLinkWorksOnce(t *testing.T) {
 		t.Error("it worked twice")
 	}
 	for range 30 {
-		if _, _, err = w.guard.LoginByLink(login, "guess"); err != access.ErrRefused {
+		if _, _, err = w.guard.LoginByLink(login, "guess"); err != access.ErrDenied {
 			t.Fatalf("guessing: %v", err)
 		}
 	}

@@ -106,7 +106,7 @@ type Options struct {
 	// HandedKey returns the key that a source's sender handed over in a handshake, empty
 	// if none is kept; ForgetKey drops it. Nil: there are none.
 	HandedKey func(ctx context.Context, source string) (string, error)
-	ForgetKey func(ctx context.Context, source string) error
+	RemoveKey func(ctx context.Context, source string) error
 	// OpenKey has a source take a key from the sender's handshake for a while. Nil: it cannot.
 	OpenKey func(ctx context.Context, source string, takes time.Duration) (until time.Time, err error)
 	// Workflows starts runs and changes them; nil: there are none.
@@ -209,14 +209,14 @@ func (s *server) guard(next http.Handler) http.Handler {
 				// Half an answer must not look like a whole one.
 				panic(http.ErrAbortHandler)
 			}
-			refuse(w, r, http.StatusInternalServerError, "something went wrong; the gateway's log tells more")
+			rejectWith(w, r, http.StatusInternalServerError, "something went wrong; the gateway's log tells more")
 		}()
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		r, n := noted(r, w)
 		defer func() { s.record(r, n, t.status) }()
 		if err := checkQuery(r.URL.Path, r.URL.RawQuery); err != nil {
-			refuse(w, r, http.StatusBadRequest, err.Error())
+			rejectWith(w, r, http.StatusBadRequest, err.Error())
 			return
 		}
 		next.ServeHTTP(t, r)
@@ -279,15 +279,15 @@ func nowhere(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	}
 	if len(allowed) > 0 {
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		refuse(w, r, http.StatusMethodNotAllowed, fmt.Sprintf("%.20q is not possible here; %s is", r.Method, strings.Join(allowed, ", ")))
+		rejectWith(w, r, http.StatusMethodNotAllowed, fmt.Sprintf("%.20q is not possible here; %s is", r.Method, strings.Join(allowed, ", ")))
 		return
 	}
-	refuse(w, r, http.StatusNotFound, fmt.Sprintf("there is no %.200q; GET /api/docs lists what there is", r.URL.Path))
+	rejectWith(w, r, http.StatusNotFound, fmt.Sprintf("there is no %.200q; GET /api/docs lists what there is", r.URL.Path))
 }
 
-// refuse answers with an error, in the words of the address: the one for Payload's
+// rejectWith answers with an error, in the words of the address: the one for Payload's
 // clients has its own.
-func refuse(w http.ResponseWriter, r *http.Request, status int, detail string) {
+func rejectWith(w http.ResponseWriter, r *http.Request, status int, detail string) {
 	if strings.TrimSuffix(r.URL.Path, "/") == managePath {
 		answer(w, status, map[string]any{"error": detail})
 		return
@@ -345,7 +345,7 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string,
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
 	}
-	refuse(w, r, status, detail)
+	rejectWith(w, r, status, detail)
 	return false
 }
 

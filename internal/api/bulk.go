@@ -167,7 +167,7 @@ func (s *server) matching(ctx context.Context, ask bulkBody) (ids []string, more
 // counted is matching for a dry run: how many there are, from the totals where these tell,
 // for to walk through a hundred thousand events takes a second.
 func (s *server) counted(ctx context.Context, ask bulkBody) (n int, more bool, err error) {
-	if ask.Action == "rescue" || ask.Source == gaff.InnerSource || ask.Type+ask.Query+ask.Since+ask.Until != "" {
+	if ask.Action == "rescue" || ask.Source == gaff.InternalSource || ask.Type+ask.Query+ask.Since+ask.Until != "" {
 		ids, more, err := s.matching(ctx, ask)
 		return len(ids), more, err
 	}
@@ -180,7 +180,7 @@ func (s *server) counted(ctx context.Context, ask bulkBody) (n int, more bool, e
 	}
 	var all int64
 	for _, c := range counts.Sources {
-		if c.Source == gaff.InnerSource || ask.Source != "" && ask.Source != c.Source {
+		if c.Source == gaff.InternalSource || ask.Source != "" && ask.Source != c.Source {
 			continue
 		}
 		for status, of := range map[gaff.Status]int64{gaff.StatusPending: c.Pending, gaff.StatusSuccess: c.Success, gaff.StatusError: c.Error} {

@@ -496,29 +496,29 @@ func (s *server) pullStream(w http.ResponseWriter, r *http.Request) {
 	}
 	fail := func(err error) {
 		failure := s.failure(err)
-		refuse(w, r, failure.GetStatus(), failure.Error())
+		rejectWith(w, r, failure.GetStatus(), failure.Error())
 	}
 	m, err := s.forwarding()
 	if err != nil {
-		refuse(w, r, http.StatusNotFound, err.Error())
+		rejectWith(w, r, http.StatusNotFound, err.Error())
 		return
 	}
 	q, most := r.URL.Query(), streamMost
 	for name := range q {
 		if name != "destination" && name != "lease" && name != "max" {
-			refuse(w, r, http.StatusBadRequest, fmt.Sprintf("parameter %.60q is not known: destination, lease and max are", name))
+			rejectWith(w, r, http.StatusBadRequest, fmt.Sprintf("parameter %.60q is not known: destination, lease and max are", name))
 			return
 		}
 	}
 	if text := q.Get("max"); text != "" {
 		if most, err = strconv.Atoi(text); err != nil || most < 1 || most > destination.MaxPull {
-			refuse(w, r, http.StatusBadRequest, fmt.Sprintf("max must be 1 to %d", destination.MaxPull))
+			rejectWith(w, r, http.StatusBadRequest, fmt.Sprintf("max must be 1 to %d", destination.MaxPull))
 			return
 		}
 	}
 	lease, err := span("lease", q.Get("lease"), 0)
 	if err != nil {
-		refuse(w, r, http.StatusBadRequest, err.Error())
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
 	release, ok := s.openStream(w, r)

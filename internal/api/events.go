@@ -45,13 +45,13 @@ func newEventDoc(l gaff.Log) eventDoc {
 
 type eventDetail struct {
 	eventDoc
-	Data       rawJSON              `json:"data" doc:"The body as JSON, numbers as sent."`
-	Damaged    bool                 `json:"bodyDamaged" doc:"The stored body is not what was received, and is left out."`
-	Request    optional[requestDoc] `json:"request" doc:"Null for inner events."`
-	Proof      optional[proofDoc]   `json:"proof"`
-	Deliveries []deliveryDoc        `json:"deliveries" nullable:"false"`
-	Copies     []copyDoc            `json:"copies" nullable:"false" doc:"Later arrivals of the same id with another body."`
-	Children   []string             `json:"children" nullable:"false" doc:"Events that this one's handlers emitted."`
+	Data       rawJSON                   `json:"data" doc:"The body as JSON, numbers as sent."`
+	Damaged    bool                      `json:"bodyDamaged" doc:"The stored body is not what was received, and is left out."`
+	Request    optional[requestDoc]      `json:"request" doc:"Null for inner events."`
+	Proof      optional[verificationDoc] `json:"proof"`
+	Deliveries []deliveryDoc             `json:"deliveries" nullable:"false"`
+	Copies     []copyDoc                 `json:"copies" nullable:"false" doc:"Later arrivals of the same id with another body."`
+	Children   []string                  `json:"children" nullable:"false" doc:"Events that this one's handlers emitted."`
 }
 
 type requestDoc struct {
@@ -76,7 +76,7 @@ func newBodyDoc(body []byte) bodyDoc {
 	return bodyDoc{BodyBase64: &text}
 }
 
-type proofDoc struct {
+type verificationDoc struct {
 	Scheme  string  `json:"scheme"`
 	KeyID   *string `json:"keyId" doc:"Fingerprint of the key that matched."`
 	Subject *string `json:"subject"`
@@ -185,7 +185,7 @@ func newEventDetail(d *gaff.EventDetail) eventDetail {
 	}
 	if r := d.Request; r != nil {
 		doc.Request.value = &requestDoc{r.Method, r.URL, r.RemoteAddr, r.Header, newBodyDoc(r.Body)}
-		doc.Proof.value = &proofDoc{d.Proof.Scheme, orNull(d.Proof.KeyID), orNull(d.Proof.Subject), orNull(d.Proof.Dialect)}
+		doc.Proof.value = &verificationDoc{d.Verification.Scheme, orNull(d.Verification.KeyID), orNull(d.Verification.Subject), orNull(d.Verification.Dialect)}
 	}
 	for _, delivery := range d.Deliveries {
 		doc.Deliveries = append(doc.Deliveries, newDeliveryDetail(delivery, d.Attempts))
@@ -225,7 +225,7 @@ func (s *server) describeEvents(mux *http.ServeMux, api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/events", "list-events", "List events, newest first", Viewer),
 		func(ctx context.Context, in *eventsInput) (*output[list[eventDoc]], error) {
 			f := gaff.EventFilter{
-				Source: in.Source, Type: in.Type, Query: in.Query, WebhookID: in.WebhookID, Conflict: in.Conflict, Inner: in.Inner,
+				Source: in.Source, Type: in.Type, Query: in.Query, WebhookID: in.WebhookID, Conflict: in.Conflict, Internal: in.Inner,
 				Cursor: in.page(),
 			}
 			if status, ok := gaff.ParseStatus(in.Status); ok {
@@ -283,11 +283,11 @@ func (s *server) eventBody(w http.ResponseWriter, r *http.Request) {
 	d, err := s.o.Store.Event(r.Context(), r.PathValue("id"))
 	if err != nil {
 		failure := s.failure(err)
-		refuse(w, r, failure.GetStatus(), failure.Error())
+		rejectWith(w, r, failure.GetStatus(), failure.Error())
 		return
 	}
 	if d.Damaged {
-		refuse(w, r, http.StatusInternalServerError, "event "+d.ID+": "+gaff.ErrDamaged.Error())
+		rejectWith(w, r, http.StatusInternalServerError, "event "+d.ID+": "+gaff.ErrDamaged.Error())
 		return
 	}
 	if isViewer(r.Context()) {
@@ -497,7 +497,7 @@ func (s *server) sources(ctx context.Context) ([]sourceDoc, error) {
 	docs := []sourceDoc{}
 	for _, info := range s.o.Gateway.Sources() {
 		doc := sourceDoc{
-			Name: info.Name, Address: s.o.Address(info.Name), Path: info.Path, Quiet: orNull(info.Quiet), About: info.About,
+			Name: info.Name, Address: s.o.Address(info.Name), Path: info.Path, Quiet: orNull(info.DisabledReason), About: info.About,
 			MaxBodyBytes: info.MaxBodyBytes, Handlers: []handlerDoc{},
 		}
 		uses, err := s.o.Store.KeyUses(ctx, info.Name)

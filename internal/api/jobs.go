@@ -16,12 +16,12 @@ import (
 	"gaff/jobs"
 )
 
-// Jobs is what the API does about jobs; a *jobs.Ledger is one.
+// Jobs is what the API does about jobs; a *jobs.Service is one.
 type Jobs interface {
 	Submit(ctx context.Context, s jobs.Submission) (j *jobs.Job, created bool, err error)
 	Register(ctx context.Context, jobID string, r jobs.Registration) (j *jobs.Job, created bool, err error)
 	Cancel(ctx context.Context, jobID string) (*jobs.Job, error)
-	Ask(ctx context.Context, jobID string) (*jobs.Job, error)
+	Poll(ctx context.Context, jobID string) (*jobs.Job, error)
 	WebhookURL(provider, jobID string) string
 	CallbackSecrets() []string
 	Expected(j *jobs.Job) (takes time.Duration, at time.Time)
@@ -57,7 +57,7 @@ func (s *server) jobDetail(ctx context.Context, j *jobs.Job) (*output[jobDetail]
 		d.WebhookURL, d.CallbackURL = orNull(redact.Host(j.WebhookURL)), orNull(redact.Host(j.Callback))
 	}
 	d.Result = rawJSON(j.Result)
-	notes, err := s.o.Store.JobNotes(ctx, j.ID)
+	notes, err := s.o.Store.JobLog(ctx, j.ID)
 	if err != nil {
 		return nil, s.failure(err)
 	}
@@ -182,7 +182,7 @@ func (s *server) describeJobs(api huma.API) {
 		do                func(Jobs, context.Context, string) (*jobs.Job, error)
 	}{
 		{"/api/v1/jobs/{id}/cancel", "cancel-job", "Cancel a job, at the provider too", Jobs.Cancel},
-		{"/api/v1/jobs/{id}/ask", "ask-job", "Ask the provider after a job now", Jobs.Ask},
+		{"/api/v1/jobs/{id}/ask", "ask-job", "Ask the provider after a job now", Jobs.Poll},
 	} {
 		op := operation(http.MethodPost, act.path, act.id, act.summary, Operator)
 		op.Errors = append(op.Errors, http.StatusBadGateway)

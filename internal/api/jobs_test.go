@@ -32,14 +32,14 @@ func (studio) Check(s *jobs.Submission) error {
 func (studio) Submit(context.Context, *jobs.Job, json.RawMessage, string) (jobs.Accepted, error) {
 	return jobs.Accepted{}, errors.New("no answer")
 }
-func (studio) CanAsk(*jobs.Job) bool { return true }
-func (studio) Ask(context.Context, *jobs.Job) (jobs.Update, error) {
+func (studio) CanPoll(*jobs.Job) bool { return true }
+func (studio) Poll(context.Context, *jobs.Job) (jobs.Update, error) {
 	return jobs.Update{}, errors.New("the studio is closed")
 }
 func (studio) Cancel(context.Context, *jobs.Job) error { return errors.New("the studio is closed") }
 
 // knowing is a ledger that knows how long one job will take.
-type knowing struct{ *jobs.Ledger }
+type knowing struct{ *jobs.Service }
 
 var expectedAt = time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC)
 
@@ -62,7 +62,7 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger, err := jobs.NewLedger(t.Context(), jobs.LedgerOptions{
+	ledger, err := jobs.NewService(t.Context(), jobs.ServiceOptions{
 		Store: st, Router: gw, Log: log, Providers: []jobs.Provider{studio{}},
 		Address: func(provider string) string { return "https://hooks.example.com/api/v1/webhooks/" + provider },
 	})

@@ -141,7 +141,7 @@ func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		refuse(w, r, http.StatusBadRequest, err.Error())
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
 	// The store walks over all that lies before a page, so far out only the count is asked for.
@@ -157,10 +157,10 @@ func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 		if errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, gaff.ErrStopped) {
 			status = http.StatusServiceUnavailable
 		}
-		refuse(w, r, status, "the logs cannot be read just now; the gateway's own log tells more")
+		rejectWith(w, r, status, "the logs cannot be read just now; the gateway's own log tells more")
 		return
 	case far && total > gaff.MaxLogCount:
-		refuse(w, r, http.StatusBadRequest, fmt.Sprintf(
+		rejectWith(w, r, http.StatusBadRequest, fmt.Sprintf(
 			"page %d lies beyond the first %d logs: narrow them down by source, status or type, or walk through GET /api/v1/events, which has no end",
 			page, gaff.MaxLogCount))
 		return

@@ -51,6 +51,6 @@ func (s *server) serveMedia(w http.ResponseWriter, r *http.Request, thumbnail bo
 	}
 	if err != nil {
 		failure := s.failure(err)
-		refuse(w, r, failure.GetStatus(), failure.Error())
+		rejectWith(w, r, failure.GetStatus(), failure.Error())
 	}
 }

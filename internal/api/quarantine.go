@@ -97,7 +97,7 @@ func (s *server) describeQuarantine(api huma.API) {
 			return &output[reloadedDoc]{reloadedDoc{append([]string{}, changed...), append([]string{}, restart...)}}, nil
 		})
 	s.describeOpenKey(api)
-	if s.o.HandedKey == nil || s.o.ForgetKey == nil {
+	if s.o.HandedKey == nil || s.o.RemoveKey == nil {
 		return
 	}
 	huma.Register(api, operation(http.MethodGet, "/api/v1/sources/{name}/key", "get-source-key",
@@ -115,7 +115,7 @@ func (s *server) describeQuarantine(api huma.API) {
 	huma.Register(api, operation(http.MethodDelete, "/api/v1/sources/{name}/key", "forget-source-key",
 		"Forget the key that the source's sender handed over", Admin),
 		func(ctx context.Context, in *nameInput) (*struct{}, error) {
-			if err := s.o.ForgetKey(ctx, in.Name); err != nil {
+			if err := s.o.RemoveKey(ctx, in.Name); err != nil {
 				return nil, s.failure(err)
 			}
 			return nil, nil

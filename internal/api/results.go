@@ -33,8 +33,8 @@ type jobDoc struct {
 	Submit         *string `json:"submit" doc:"How far the submit has come: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null: gaff did not submit it."`
 	IdempotencyKey *string `json:"idempotencyKey"`
 	Cost           *string `json:"cost" doc:"What the provider billed, in units of its own; null if it did not say."`
-	NextAskAt      *string `json:"nextAskAt" format:"date-time" doc:"When the provider will be asked if nothing is heard until then."`
-	Asks           int     `json:"asks" doc:"How often the provider was asked."`
+	NextPollAt     *string `json:"nextAskAt" format:"date-time" doc:"When the provider will be asked if nothing is heard until then."`
+	Polls          int     `json:"asks" doc:"How often the provider was asked."`
 	RunID          *string `json:"runId"`
 	StepID         *string `json:"stepId"`
 
@@ -48,8 +48,8 @@ func (s *server) jobDoc(j jobs.Job) jobDoc {
 		UserID: orNull(j.UserID), RequestID: orNull(j.RequestID), Status: j.Status.String(), ResultSize: j.ResultSize,
 		Error: orNull(j.Error), ErrorType: orNull(j.ErrorType), SettledBy: orNull(j.SettledBy), Metadata: rawJSON(j.Metadata),
 		CreatedAt: stamp(j.CreatedAt), SubmittedAt: stamp(j.SubmittedAt), SettledAt: stamp(j.SettledAt), UpdatedAt: stamp(j.UpdatedAt),
-		Submit: orNull(j.Submit.String()), IdempotencyKey: orNull(j.IdempotencyKey), Cost: orNull(j.Cost), NextAskAt: stamp(j.NextAskAt),
-		Asks: j.Asks, RunID: orNull(j.RunID), StepID: orNull(j.StepID),
+		Submit: orNull(j.Submit.String()), IdempotencyKey: orNull(j.IdempotencyKey), Cost: orNull(j.Cost), NextPollAt: stamp(j.NextPollAt),
+		Polls: j.Polls, RunID: orNull(j.RunID), StepID: orNull(j.StepID),
 	}
 	if len(j.Result) <= jobs.MaxListed {
 		d.Result = rawJSON(j.Result)

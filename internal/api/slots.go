@@ -53,7 +53,7 @@ func (s *server) openStream(w http.ResponseWriter, r *http.Request) (release fun
 	release, why := s.streams.take(who)
 	if release == nil {
 		w.Header().Set("Retry-After", strconv.Itoa(streamRetry))
-		refuse(w, r, http.StatusServiceUnavailable, why)
+		rejectWith(w, r, http.StatusServiceUnavailable, why)
 		return nil, false
 	}
 	return release, true
@@ -63,7 +63,7 @@ func (s *server) openStream(w http.ResponseWriter, r *http.Request) (release fun
 // browser sends the cookie also when a page of another origin opens the address.
 func tokenOnly(w http.ResponseWriter, r *http.Request) bool {
 	if n := noteOf(r.Context()); n != nil && n.who.Via == access.ViaSession {
-		refuse(w, r, http.StatusForbidden, "the console's session cannot be used here; send a token: Authorization: Bearer …")
+		rejectWith(w, r, http.StatusForbidden, "the console's session cannot be used here; send a token: Authorization: Bearer …")
 		return false
 	}
 	return true

@@ -114,8 +114,8 @@ func (s *server) describeStats(api huma.API) {
 			runtime.ReadMemStats(&m)
 			doc.MemoryBytes = int64(m.Sys)
 			for _, src := range s.o.Gateway.Sources() {
-				if src.Quiet != "" {
-					doc.Quiet[src.Name] = src.Quiet
+				if src.DisabledReason != "" {
+					doc.Quiet[src.Name] = src.DisabledReason
 				}
 			}
 			return &output[nodeDoc]{doc}, nil

@@ -100,7 +100,7 @@ func streamQuery(r *http.Request) (wanted wish, after string, err error) {
 func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	wanted, after, err := streamQuery(r)
 	if err != nil {
-		refuse(w, r, http.StatusBadRequest, err.Error())
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
 	release, ok := s.openStream(w, r)
@@ -113,11 +113,11 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	_, newest, _, err := s.o.Store.Changes(r.Context(), after, 1)
 	switch {
 	case errors.Is(err, gaff.ErrInvalid):
-		refuse(w, r, http.StatusBadRequest, err.Error())
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
 		return
 	case err != nil:
 		failure := s.failure(err)
-		refuse(w, r, failure.GetStatus(), failure.Error())
+		rejectWith(w, r, failure.GetStatus(), failure.Error())
 		return
 	case after == "":
 		after = newest
@@ -172,7 +172,7 @@ func (f wish) wants(c gaff.Change) bool {
 		return false
 	case f.source != "" && c.Source != f.source:
 		return false
-	case c.Kind == "event" && c.Source == gaff.InnerSource && !f.inner && f.source != gaff.InnerSource:
+	case c.Kind == "event" && c.Source == gaff.InternalSource && !f.inner && f.source != gaff.InternalSource:
 		return false
 	}
 	return f.job == "" || c.Kind == "job" && c.Ref == f.job || c.Kind == "media"

@@ -93,18 +93,18 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err != nil {
 		return err
 	}
-	ledger, queue, err := newLedger(ctx, cfg, log, st, gw, m, described(sources))
+	ledger, queue, err := newJobs(ctx, cfg, log, st, gw, m, described(sources))
 	if err != nil {
 		return err
 	}
 	ledger.Attach(gw)
-	reload.ledger = ledger
+	reload.jobs = ledger
 	for _, src := range sources {
 		linkToJobs(&src.Source, ledger)
 		gw.AddSource(src.Source)
 		if src.Interpreter != nil {
 			gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
-				Store: st, Router: gw, Interpreter: src.Interpreter, Ledger: ledger,
+				Store: st, Router: gw, Interpreter: src.Interpreter, Service: ledger,
 			})))
 		}
 	}
@@ -112,7 +112,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	if err != nil {
 		return err
 	}
-	engine, err := newEngine(cfg, st, gw, ledgerJobs{ledger}, sources, log)
+	engine, err := newEngine(cfg, st, gw, serviceJobs{ledger}, sources, log)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
 		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg), Ready: st.Ready, Damaged: st.DamagedBodies,
-		Reload: reload.run, HandedKey: reload.key, ForgetKey: reload.forget, OpenKey: reload.openKey, Media: files.api(), Version: console.Version,
+		Reload: reload.run, HandedKey: reload.key, RemoveKey: reload.forget, OpenKey: reload.openKey, Media: files.api(), Version: console.Version,
 		Background: background,
 	})
 	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources

@@ -70,8 +70,8 @@ type checker struct {
 	report   CheckReport
 }
 
-// tell prints progress, at most once a second.
-func (c *checker) tell(format string, args ...any) {
+// notify prints progress, at most once a second.
+func (c *checker) notify(format string, args ...any) {
 	if time.Since(c.told) >= time.Second {
 		c.told = time.Now()
 		fmt.Fprintf(c.progress, format+"\n", args...)
@@ -85,7 +85,7 @@ func (c *checker) run(ctx context.Context) error {
 	}
 	defer func() { _ = db.Close() }()
 	bodies, err := db.CheckBodies(ctx, func(r sqlstore.BodyReport) error {
-		c.tell("bodies: %d checked", r.Checked+r.Unhashed)
+		c.notify("bodies: %d checked", r.Checked+r.Unhashed)
 		return ctx.Err()
 	})
 	if err != nil && len(c.report.Structure) == 0 {
@@ -111,7 +111,7 @@ func (c *checker) open(ctx context.Context) (*sqlstore.Reader, error) {
 		return postgres.Reader(c.cfg.DatabaseURL)
 	}
 	path := filepath.Join(c.cfg.DataDir, databaseFile)
-	err := sqlite.Check(ctx, path, func(part string) { c.tell("structure: %s", part) })
+	err := sqlite.Check(ctx, path, func(part string) { c.notify("structure: %s", part) })
 	if damage, ok := errors.AsType[*sqlite.DamageError](err); ok {
 		c.report.Structure = damage.Problems
 	} else if err != nil {
@@ -136,7 +136,7 @@ func (c *checker) files(ctx context.Context, db *sqlstore.Reader) error {
 		defer func() { _ = blobs.Close() }()
 	}
 	report, err := media.CheckFiles(ctx, db, blobs, nil, func(r media.FileReport) error {
-		c.tell("files: %d checked", r.Checked)
+		c.notify("files: %d checked", r.Checked)
 		return ctx.Err()
 	})
 	c.report.Files.Checked = report.Checked

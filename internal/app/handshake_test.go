@@ -31,21 +31,21 @@ import (
 	"gaff/verify"
 )
 
-// gate is a gateway with configured sources over a real database, as Serve joins them.
-type gate struct {
+// limiter is a gateway with configured sources over a real database, as Serve joins them.
+type limiter struct {
 	*gaff.Gateway
 	st     *sqlite.Store
 	reload *reloader
 }
 
-func newGate(t testing.TB, cfg *config.Config) *gate {
+func newLimiter(t testing.TB, cfg *config.Config) *limiter {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	st, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{st: st, reload: &reloader{cfg: cfg, store: st, log: log}}
+	g := &limiter{st: st, reload: &reloader{cfg: cfg, store: st, log: log}}
 	sources, err := g.reload.sources(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func configured(name string, src config.Source) *config.Config {
 	return cfg
 }
 
-func (g *gate) do(method, target string, body []byte, header [][2]string) *httptest.ResponseRecorder {
+func (g *limiter) do(method, target string, body []byte, header [][2]string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, bytes.NewReader(body))
 	for _, h := range header {
 		r.Header.Add(h[0], h[1])
@@ -102,7 +102,7 @@ func (g *gate) do(method, target string, body []byte, header [][2]string) *httpt
 	return rec
 }
 
-func (g *gate) events(t *testing.T) int {
+func (g *limiter) events(t *testing.T) int {
 	t.Helper()
 	page, err := g.st.Events(context.Background(), gaff.EventFilter{})
 	if err != nil {
@@ -205,7 +205,7 @@ func TestChallengeVectors(t *testing.T) {
 					src.Secrets = append(src.Secrets, config.Secret(k.Value))
 				}
 				time.Sleep(time.Until(time.Unix(v.Now, 0)))
-				g := newGate(t, configured(v.Provider, src))
+				g := newLimiter(t, configured(v.Provider, src))
 				target := strings.Replace(v.URL, "/in/", gaff.PathPrefix, 1)
 				rec := g.do(v.Method, target, v.Body, v.Headers)
 				if diff := v.Expect.differs(rec); diff != "" {
@@ -308,7 +308,7 @@ func TestHandshakes(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGate(t, configured("it", test.src))
+			g := newLimiter(t, configured("it", test.src))
 			header := test.header
 			if test.body != "" && test.body[0] != '{' && test.body[0] != '[' {
 				header = append(header, [2]string{"Content-Type", "application/x-www-form-urlencoded"})
@@ -385,7 +385,7 @@ func TestDistinctEvents(t *testing.T) {
 			if test.preset == "postmark" {
 				secret = "u:k"
 			}
-			g := newGate(t, configured("it", config.Source{Preset: test.preset, Secrets: []config.Secret{secret}, NoJobs: true}))
+			g := newLimiter(t, configured("it", config.Source{Preset: test.preset, Secrets: []config.Secret{secret}, NoJobs: true}))
 			for _, body := range test.bodies {
 				if rec := g.do("POST", gaff.PathPrefix+"it?"+test.query, []byte(body), test.proof(body)); rec.Code/100 != 2 {
 					t.Fatalf("%s: %d %s", body, rec.Code, rec.Body)
@@ -399,7 +399,7 @@ func TestDistinctEvents(t *testing.T) {
 	// A webhook that another one has caused has that one's id.
 	t.Run("gitlab", func(t *testing.T) {
 		t.Parallel()
-		g := newGate(t, configured("it", config.Source{Preset: "gitlab", Secrets: []config.Secret{"k"}}))
+		g := newLimiter(t, configured("it", config.Source{Preset: "gitlab", Secrets: []config.Secret{"k"}}))
 		for _, key := range []string{"a", "b", "b"} {
 			g.do("POST", gaff.PathPrefix+"it", []byte(`{"n":"`+key+`"}`), [][2]string{{"X-Gitlab-Token", "k"}, {"X-Gitlab-Event-UUID", "same"}, {"Idempotency-Key", key}})
 		}
@@ -409,7 +409,7 @@ func TestDistinctEvents(t *testing.T) {
 	})
 	t.Run("google-push", func(t *testing.T) {
 		t.Parallel()
-		g := newGate(t, configured("it", config.Source{Preset: "google-push", Secrets: []config.Secret{"k"}}))
+		g := newLimiter(t, configured("it", config.Source{Preset: "google-push", Secrets: []config.Secret{"k"}}))
 		for _, number := range []string{"1", "2", "2", "3"} {
 			g.do("POST", gaff.PathPrefix+"it", nil, [][2]string{{"X-Goog-Channel-Token", "k"}, {"X-Goog-Channel-ID", "c"}, {"X-Goog-Message-Number", number}, {"X-Goog-Resource-State", "exists"}})
 		}
@@ -423,7 +423,7 @@ func TestDistinctEvents(t *testing.T) {
 // and no second one takes its place; a person can have it forgotten.
 func TestHandedKey(t *testing.T) {
 	t.Parallel()
-	g := newGate(t, configured("notion", config.Source{Preset: "notion"}))
+	g := newLimiter(t, configured("notion", config.Source{Preset: "notion"}))
 	post := func(body string, header ...[2]string) int {
 		return g.do("POST", gaff.PathPrefix+"notion", []byte(body), header).Code
 	}
@@ -442,7 +442,7 @@ func TestHandedKey(t *testing.T) {
 			t.Errorf("step %d: %d, want %d", i, step.got, step.want)
 		}
 	}
-	if built, err := g.reload.sources(t.Context()); err != nil || !slices.ContainsFunc(built, func(s Source) bool { return s.Name == "notion" && s.Quiet == "" }) {
+	if built, err := g.reload.sources(t.Context()); err != nil || !slices.ContainsFunc(built, func(s Source) bool { return s.Name == "notion" && s.DisabledReason == "" }) {
 		t.Errorf("after a restart: %v", err)
 	}
 	if err := g.reload.forget(t.Context(), "notion"); err != nil {
@@ -458,10 +458,10 @@ func TestHandedKey(t *testing.T) {
 		t.Errorf("after it was forgotten: %d", code)
 	}
 	// Another node forgets it, and is handed a new one.
-	if err := g.st.Unkeep(t.Context(), keptKey+"notion"); err != nil {
+	if err := g.st.Unkeep(t.Context(), storedKey+"notion"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.st.Keep(t.Context(), keptKey+"notion", "secret_4"); err != nil {
+	if _, err := g.st.Keep(t.Context(), storedKey+"notion", "secret_4"); err != nil {
 		t.Fatal(err)
 	}
 	g.reload.look(t.Context())
@@ -476,7 +476,7 @@ func TestKeyWindowIsBounded(t *testing.T) {
 	t.Parallel()
 	cfg := configured("notion", config.Source{Preset: "notion"})
 	cfg.Sources["github"] = config.Source{Preset: "github", Secrets: []config.Secret{"s"}}
-	g := newGate(t, cfg)
+	g := newLimiter(t, cfg)
 	for name, takes := range map[string]time.Duration{"notion": 2 * time.Hour, "github": time.Minute, "nothing": time.Minute} {
 		if _, err := g.reload.openKey(t.Context(), name, takes); err == nil {
 			t.Errorf("source %s was opened for %s", name, takes)
@@ -523,7 +523,7 @@ func TestSubscriptionIsConfirmed(t *testing.T) {
 		body := fmt.Sprintf(`{"Type":"SubscriptionConfirmation","SubscribeURL":%q}`, test.url)
 		rep, ok := h.Handshake(t.Context(), &gaff.Request{Method: "POST", Body: []byte(body)}, gaff.Verification{}, nil)
 		if !ok || rep.Status != test.status || (len(fetched) > 0) != test.fetched {
-			t.Errorf("%s: answered %t %d %s, fetched %v", test.name, ok, rep.Status, rep.Note, fetched)
+			t.Errorf("%s: answered %t %d %s, fetched %v", test.name, ok, rep.Status, rep.Detail, fetched)
 		}
 		if _, ok := h.Handshake(t.Context(), &gaff.Request{Method: "POST", Body: []byte(body)}, gaff.Verification{}, verify.ErrMismatch); ok {
 			t.Errorf("%s: answered although its signature is wrong", test.name)

@@ -30,9 +30,9 @@ func described(sources []Source) (list []jobs.Provider) {
 	return list
 }
 
-// newLedger makes what submits jobs and asks after them, and fal's queue, which it works
+// newJobs makes what submits jobs and asks after them, and fal's queue, which it works
 // with.
-func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics, others []jobs.Provider) (*jobs.Ledger, *fal.Queue, error) {
+func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics, others []jobs.Provider) (*jobs.Service, *fal.Queue, error) {
 	// The providers' addresses are the operator's own, so they may be of this machine;
 	// redirects are not followed, for the key goes along.
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -53,7 +53,7 @@ func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sq
 	if len(cfg.FalUsers) > 0 {
 		users[fal.Name] = cfg.FalUsers
 	}
-	ledger, err := jobs.NewLedger(ctx, jobs.LedgerOptions{
+	ledger, err := jobs.NewService(ctx, jobs.ServiceOptions{
 		Store: st, Router: gw, Log: log, Users: users,
 		Providers: append(others,
 			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client})),
@@ -73,20 +73,20 @@ func newLedger(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sq
 }
 
 // linkToJobs has a built-in source's events judged by the jobs that they are about.
-func linkToJobs(src *gaff.Source, ledger *jobs.Ledger) {
+func linkToJobs(src *gaff.Source, ledger *jobs.Service) {
 	switch src.Name {
 	case fal.Name:
-		src.CheckHandle, src.Admit = ledger.CheckHandle, ledger.Admit
+		src.CheckCallbackToken, src.Admit = ledger.CheckCallbackToken, ledger.Admit
 	case lastframe.Name:
-		src.CheckHandle = ledger.CheckHandle
+		src.CheckCallbackToken = ledger.CheckCallbackToken
 	}
 }
 
 // falProxy serves programs that were written for fal. Callers show a token as they would
 // show fal a key; the console's session does not count, for a page elsewhere could use it.
-func falProxy(cfg *config.Config, log *slog.Logger, ledger *jobs.Ledger, queue *fal.Queue, guard *access.Guard, address func(*http.Request) string) *fal.Proxy {
+func falProxy(cfg *config.Config, log *slog.Logger, ledger *jobs.Service, queue *fal.Queue, guard *access.Guard, address func(*http.Request) string) *fal.Proxy {
 	return fal.NewProxy(fal.ProxyOptions{
-		Queue: queue, Ledger: ledger, Log: log, Origins: cfg.FalProxyOrigins, Models: cfg.FalProxyModels, BaseURL: cfg.BaseURL,
+		Queue: queue, Jobs: ledger, Log: log, Origins: cfg.FalProxyOrigins, Models: cfg.FalProxyModels, BaseURL: cfg.BaseURL,
 		Address: address,
 		Authorize: func(r *http.Request) (string, error) {
 			scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")

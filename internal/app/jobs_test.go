@@ -32,7 +32,7 @@ func TestDescribedJobs(t *testing.T) {
 					Words: map[string]string{"processing": "processing", "succeeded": "completed", "failed": "failed"},
 				}
 			}
-			g := newGate(t, configured("it", src))
+			g := newLimiter(t, configured("it", src))
 			ctx := t.Context()
 			if err := g.st.Write(ctx, func(tx jobs.Tx) error {
 				return tx.InsertJob(ctx, &jobs.Job{ID: "job_1", Provider: "it", RequestID: "p1", ProjectID: "proj", CreatedAt: tx.Now()})
@@ -96,7 +96,7 @@ func TestDescribedJobs(t *testing.T) {
 			if err != nil || len(media.Items) != 2 || media.Items[0].ProjectID != "proj" {
 				t.Errorf("media %+v, %v", media.Items, err)
 			}
-			inner, err := g.st.Events(ctx, gaff.EventFilter{Source: gaff.InnerSource, Type: "job.completed"})
+			inner, err := g.st.Events(ctx, gaff.EventFilter{Source: gaff.InternalSource, Type: "job.completed"})
 			if err != nil || len(inner.Items) != 1 {
 				t.Errorf("%d inner events, %v", len(inner.Items), err)
 			}

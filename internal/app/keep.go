@@ -18,26 +18,26 @@ import (
 )
 
 const (
-	// forgetFirst lets a gateway start in peace; forgetEvery is the time between two looks
+	// pruneFirst lets a gateway start in peace; forgetEvery is the time between two looks
 	// at what is too old.
-	forgetFirst = time.Minute
-	forgetEvery = 10 * time.Minute
+	pruneFirst = time.Minute
+	pruneEvery = 10 * time.Minute
 )
 
 // keepRetention forgets what is too old, until ctx ends.
 func keepRetention(ctx context.Context, r config.Retention, st *sqlstore.Store, log *slog.Logger) {
-	for wait := forgetFirst; ; wait = forgetEvery {
+	for wait := pruneFirst; ; wait = pruneEvery {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
 		began := time.Now()
-		f, err := st.Forget(ctx, before(began, r))
+		f, err := st.Prune(ctx, before(began, r))
 		switch {
 		case err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped):
 			log.Warn("retention", "error", err)
-		case f != (sqlstore.Forgotten{}):
+		case f != (sqlstore.Pruned{}):
 			log.Info("retention", "payloads", f.Payloads, "events", f.Events, "rejections", f.Rejections, "took", time.Since(began).Round(time.Millisecond).String())
 		}
 	}
@@ -77,7 +77,7 @@ func firstCheck(cfg *config.Config) time.Duration {
 
 // keepAudit bounds the audit log in age and number, until ctx ends.
 func keepAudit(ctx context.Context, cfg *config.Config, st *sqlstore.Store, log *slog.Logger) {
-	for wait := forgetFirst; ; wait = forgetEvery {
+	for wait := pruneFirst; ; wait = pruneEvery {
 		select {
 		case <-ctx.Done():
 			return
@@ -87,7 +87,7 @@ func keepAudit(ctx context.Context, cfg *config.Config, st *sqlstore.Store, log 
 		if age := cfg.Retention.Audit; age > 0 {
 			oldest = time.Now().Add(-age)
 		}
-		removed, err := st.ForgetAudit(ctx, oldest, int64(cfg.Limits.Audit))
+		removed, err := st.PruneAudit(ctx, oldest, int64(cfg.Limits.Audit))
 		switch {
 		case err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped):
 			log.Warn("retention of the audit log", "error", err)

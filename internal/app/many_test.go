@@ -12,13 +12,13 @@ import (
 )
 
 // manySources is a gateway with n sources of different presets besides "one".
-func manySources(t testing.TB, n int) *gate {
+func manySources(t testing.TB, n int) *limiter {
 	t.Helper()
 	cfg := configured("one", config.Source{Preset: "github", Secrets: []config.Secret{"k"}})
 	for i := range n {
 		cfg.Sources[fmt.Sprintf("s%d", i)] = config.Source{Preset: []string{"stripe", "github", "dropbox", "shopify"}[i%4], Secrets: []config.Secret{"k"}}
 	}
-	return newGate(t, cfg)
+	return newLimiter(t, cfg)
 }
 
 // What a request costs does not grow with the number of sources that it is not for.

@@ -34,31 +34,31 @@ const (
 	mediaRedirects = 5
 )
 
-// keptMedia are the parts that keep and serve files; zero if none are kept.
-type keptMedia struct {
+// storedMedia are the parts that keep and serve files; zero if none are kept.
+type storedMedia struct {
 	*media.Server
 	keeper *media.Keeper
 	blobs  blob.Store
 }
 
-func (k *keptMedia) Again(ctx context.Context, id string) error { return k.keeper.Again(ctx, id) }
+func (k *storedMedia) Again(ctx context.Context, id string) error { return k.keeper.Again(ctx, id) }
 
 // api and handler are nil, not a pointer to nothing, where no files are kept.
-func (k *keptMedia) api() api.MediaFiles {
+func (k *storedMedia) api() api.MediaFiles {
 	if k.Server == nil {
 		return nil
 	}
 	return k
 }
 
-func (k *keptMedia) handler() http.Handler {
+func (k *storedMedia) handler() http.Handler {
 	if k.Server == nil {
 		return nil
 	}
 	return k.Server
 }
 
-func (k *keptMedia) close() {
+func (k *storedMedia) close() {
 	if k.blobs != nil {
 		_ = k.blobs.Close()
 	}
@@ -69,15 +69,15 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 	jobs.Store
 	jobs.Reader
 	LinkMedia(func(*jobs.Media) string)
-}, gw *gaff.Gateway, base string, log *slog.Logger) (*keptMedia, error) {
+}, gw *gaff.Gateway, base string, log *slog.Logger) (*storedMedia, error) {
 	if cfg.MediaURL == mediaOff {
-		return &keptMedia{}, nil
+		return &storedMedia{}, nil
 	}
 	blobs, err := blob.Open(cmp.Or(cfg.MediaURL, filepath.Join(cfg.DataDir, mediaDir)))
 	if err != nil {
 		return nil, fmt.Errorf("GAFF_MEDIA_URL: %w; set it to off to keep no files", err)
 	}
-	k := &keptMedia{blobs: blobs}
+	k := &storedMedia{blobs: blobs}
 	allow, err := safehttp.Prefixes(cfg.AllowAddresses)
 	if err == nil {
 		k.keeper, err = media.New(media.Options{
@@ -101,7 +101,7 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		stored, _ := k.Links(m)
 		return stored
 	})
-	gw.HandleWith(gaff.InnerSource, jobs.MediaCreated, k.keeper, gaff.HandleOptions{
+	gw.HandleWith(gaff.InternalSource, jobs.MediaCreated, k.keeper, gaff.HandleOptions{
 		Name: jobs.KeepFiles, Workers: cfg.Media.Workers, Retry: &media.Policy,
 	})
 	return k, nil
@@ -109,8 +109,8 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 
 // check reads every copy in a folder a minute after the start and once a day. Buckets check
 // what they hold themselves.
-func (k *keptMedia) check(ctx context.Context, log *slog.Logger) {
-	for wait := forgetFirst; ; wait = checkEvery {
+func (k *storedMedia) check(ctx context.Context, log *slog.Logger) {
+	for wait := pruneFirst; ; wait = checkEvery {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -125,7 +125,7 @@ func (k *keptMedia) check(ctx context.Context, log *slog.Logger) {
 // tend finds out whether the storage works, and then keeps it and the spool tidy until ctx
 // ends. A storage that cannot be reached must not keep webhooks out: copies are made when
 // it is back. But whoever starts the gateway should hear of it.
-func (k *keptMedia) tend(ctx context.Context, log *slog.Logger) {
+func (k *storedMedia) tend(ctx context.Context, log *slog.Logger) {
 	check, cancel := context.WithTimeout(ctx, storageCheck)
 	defer cancel()
 	if err := k.blobs.Check(check); err != nil && ctx.Err() == nil {

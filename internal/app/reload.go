@@ -28,8 +28,8 @@ type reloader struct {
 	store   gaff.Store
 	gateway *gaff.Gateway
 	// checkHandle judges the addresses that are for one job.
-	ledger *jobs.Ledger
-	log    *slog.Logger
+	jobs *jobs.Service
+	log  *slog.Logger
 	// workflows reads their folder again; nil: there are none.
 	workflows func(context.Context) error
 
@@ -38,7 +38,7 @@ type reloader struct {
 	kept map[string]string
 }
 
-const keptKey = "key of source "
+const storedKey = "key of source "
 
 // sources builds the sources of the configuration in force, with the keys that senders
 // handed over.
@@ -54,7 +54,7 @@ func (r *reloader) build(ctx context.Context, cfg *config.Config) ([]Source, err
 		if len(set.Secrets) > 0 {
 			continue
 		}
-		key, err := r.store.Kept(ctx, keptKey+name)
+		key, err := r.store.Kept(ctx, storedKey+name)
 		if err != nil {
 			return nil, fmt.Errorf("the key of source %s: %w", name, err)
 		}
@@ -105,7 +105,7 @@ func (r *reloader) keep(ctx context.Context, source, key string) (bool, error) {
 	if open, err := r.keyIsOpen(ctx, source); err != nil || !open {
 		return false, err
 	}
-	kept, err := r.store.Keep(ctx, keptKey+source, key)
+	kept, err := r.store.Keep(ctx, storedKey+source, key)
 	if err != nil || !kept {
 		return false, err
 	}
@@ -122,12 +122,12 @@ func (r *reloader) keep(ctx context.Context, source, key string) (bool, error) {
 
 // key returns the key that a source's sender handed over; empty if none is kept.
 func (r *reloader) key(ctx context.Context, source string) (string, error) {
-	return r.store.Kept(ctx, keptKey+source)
+	return r.store.Kept(ctx, storedKey+source)
 }
 
 // forget drops the key that a source's sender handed over.
 func (r *reloader) forget(ctx context.Context, source string) error {
-	if err := r.store.Unkeep(ctx, keptKey+source); err != nil {
+	if err := r.store.Unkeep(ctx, storedKey+source); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -137,7 +137,7 @@ func (r *reloader) forget(ctx context.Context, source string) error {
 
 // update puts a source that was built anew in the place of the former one.
 func (r *reloader) update(src Source) error {
-	linkToJobs(&src.Source, r.ledger)
+	linkToJobs(&src.Source, r.jobs)
 	return r.gateway.UpdateSource(src.Source)
 }
 
@@ -253,7 +253,7 @@ func (r *reloader) look(ctx context.Context) {
 		if len(set.Secrets) > 0 || !slices.ContainsFunc(scheme.Challenge, func(c verify.Challenge) bool { return c.Capture != nil }) {
 			continue
 		}
-		key, err := r.store.Kept(ctx, keptKey+name)
+		key, err := r.store.Kept(ctx, storedKey+name)
 		if err != nil || key == r.kept[name] {
 			continue
 		}

@@ -73,7 +73,7 @@ func TestOfficialSenders(t *testing.T) {
 			for _, secret := range r.Secrets {
 				src.Secrets = append(src.Secrets, config.Secret(secret))
 			}
-			g := newGate(t, configured("it", src))
+			g := newLimiter(t, configured("it", src))
 			post := func(headers map[string]string, body []byte) (int, string) {
 				var list [][2]string
 				for _, name := range slices.Sorted(maps.Keys(headers)) {

@@ -201,7 +201,7 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 		o.Verifier = v
 		about["verifier"] = v.Describe()
 	case len(secrets) == 0 && verify.NeedsSecret(scheme) && set.Settings["jwks_url"] == "":
-		o.Quiet = "it has no secret: set sources." + name + ".secrets"
+		o.DisabledReason = "it has no secret: set sources." + name + ".secrets"
 	default:
 		return Source{}, err
 	}
@@ -298,8 +298,8 @@ func greet(out io.Writer, cfg *config.Config, local string, sources []Source) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, src := range sources {
 		note := ""
-		if src.Quiet != "" {
-			note = "refuses everything: " + src.Quiet
+		if src.DisabledReason != "" {
+			note = "refuses everything: " + src.DisabledReason
 		}
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", src.Name, address(cfg, local, src.Name), note)
 	}

@@ -193,11 +193,11 @@ func reloadWorkflows(ctx context.Context, cfg *config.Config, e *workflow.Engine
 	return e.Reload(ctx, cs)
 }
 
-// ledgerJobs has the jobs of workflows submitted and cancelled by the ledger.
-type ledgerJobs struct{ *jobs.Ledger }
+// serviceJobs has the jobs of workflows submitted and cancelled by the ledger.
+type serviceJobs struct{ *jobs.Service }
 
-func (l ledgerJobs) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submission) (string, error) {
-	j, _, err := l.Ledger.Enqueue(ctx, tx, jobs.Submission{
+func (l serviceJobs) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submission) (string, error) {
+	j, _, err := l.Service.Enqueue(ctx, tx, jobs.Submission{
 		Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Input: s.Input,
 		Metadata: s.Metadata, IdempotencyKey: s.IdempotencyKey, RunID: s.RunID, StepID: s.StepID,
 	})
@@ -208,8 +208,8 @@ func (l ledgerJobs) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submissi
 }
 
 // Cancel asks the provider to stop. That the work has ended meanwhile is as good.
-func (l ledgerJobs) Cancel(ctx context.Context, jobID string) error {
-	_, err := l.Ledger.Cancel(ctx, jobID)
+func (l serviceJobs) Cancel(ctx context.Context, jobID string) error {
+	_, err := l.Service.Cancel(ctx, jobID)
 	if errors.Is(err, gaff.ErrConflict) || errors.Is(err, gaff.ErrNotFound) {
 		return nil
 	}

@@ -105,7 +105,7 @@ func TestWorkflow(ctx context.Context, cfg *config.Config, c *workflow.Compiled,
 	defer t.e.Stop()
 	asking, stopAsking := context.WithCancel(ctx)
 	var asked sync.WaitGroup
-	asked.Go(func() { t.ledger.Run(asking) })
+	asked.Go(func() { t.jobs.Run(asking) })
 	defer asked.Wait()
 	defer stopAsking()
 	return t.run(ctx)
@@ -118,7 +118,7 @@ type trial struct {
 	out     io.Writer
 	st      *sqlite.Store
 	gw      *gaff.Gateway
-	ledger  *jobs.Ledger
+	jobs    *jobs.Service
 	e       *workflow.Engine
 	mu      sync.Mutex
 	offered map[string]int // events that were given, by the step that waited
@@ -138,7 +138,7 @@ func (t *trial) build(ctx context.Context, cfg *config.Config, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	t.ledger, err = jobs.NewLedger(ctx, jobs.LedgerOptions{
+	t.jobs, err = jobs.NewService(ctx, jobs.ServiceOptions{
 		Store: t.st, Router: t.gw, Log: log, ReconcileAfter: cfg.ReconcileAfter,
 		Address: func(provider string) string { return cfg.BaseURL + gaff.PathPrefix + provider },
 		Providers: []jobs.Provider{
@@ -148,18 +148,18 @@ func (t *trial) build(ctx context.Context, cfg *config.Config, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	t.ledger.Attach(t.gw)
+	t.jobs.Attach(t.gw)
 	for _, src := range sources {
-		src.CheckHandle = t.ledger.CheckHandle
+		src.CheckCallbackToken = t.jobs.CheckCallbackToken
 		t.gw.AddSource(src.Source)
 		if src.Interpreter != nil {
 			t.gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
-				Store: t.st, Router: t.gw, Interpreter: src.Interpreter, Ledger: t.ledger,
+				Store: t.st, Router: t.gw, Interpreter: src.Interpreter, Service: t.jobs,
 			})))
 		}
 	}
 	t.e = workflow.New(workflow.Options{
-		Store: t.st, Router: t.gw, Jobs: ledgerJobs{t.ledger}, Client: t, Log: log, Secrets: map[string]string{},
+		Store: t.st, Router: t.gw, Jobs: serviceJobs{t.jobs}, Client: t, Log: log, Secrets: map[string]string{},
 	})
 	t.e.Register(t.gw)
 	return t.e.SetWorkflows([]*workflow.Compiled{t.c})
@@ -201,7 +201,7 @@ func (t *trial) run(ctx context.Context) (ok bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		t.tell(rows)
+		t.notify(rows)
 		if run.Status.Settled() {
 			return t.end(ctx, run)
 		}
@@ -216,8 +216,8 @@ func (t *trial) run(ctx context.Context) (ok bool, err error) {
 	}
 }
 
-// tell prints what changed since it was last told.
-func (t *trial) tell(rows []jobs.Step) {
+// notify prints what changed since it was last told.
+func (t *trial) notify(rows []jobs.Step) {
 	for _, def := range t.c.Steps {
 		status, done, items := "", 0, 0
 		failure := ""

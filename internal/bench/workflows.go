@@ -66,7 +66,7 @@ func (p *instant) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submission
 	if err != nil {
 		return "", err
 	}
-	ev := &gaff.Event{Source: gaff.InnerSource, Type: doneEvent, CorrelationID: id, Data: json.RawMessage(`{}`), ReceivedAt: tx.Now()}
+	ev := &gaff.Event{Source: gaff.InternalSource, Type: doneEvent, CorrelationID: id, Data: json.RawMessage(`{}`), ReceivedAt: tx.Now()}
 	return id, tx.Emit(ctx, ev, p.gw.Route(ev))
 }
 
@@ -88,7 +88,7 @@ func (p *instant) Handle(ctx context.Context, ev *gaff.Event) error {
 		if err != nil {
 			return err
 		}
-		out := &gaff.Event{Source: gaff.InnerSource, Type: "job.completed", Data: data, ReceivedAt: tx.Now()}
+		out := &gaff.Event{Source: gaff.InternalSource, Type: "job.completed", Data: data, ReceivedAt: tx.Now()}
 		return tx.Emit(ctx, out, p.gw.Route(out))
 	})
 	if err != nil {
@@ -117,7 +117,7 @@ func measureWorkflows(runs int) (err error) {
 		return err
 	}
 	provider := &instant{gw: gw, st: st}
-	gw.HandleWith(gaff.InnerSource, doneEvent, provider, gaff.HandleOptions{Name: doneEvent, Workers: 64})
+	gw.HandleWith(gaff.InternalSource, doneEvent, provider, gaff.HandleOptions{Name: doneEvent, Workers: 64})
 	count := &counting{Store: st}
 	e := workflow.New(workflow.Options{Store: count, Router: gw, Jobs: provider, Log: log})
 	c, err := workflow.Parse("three.yaml", []byte(threeSteps))

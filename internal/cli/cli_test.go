@@ -171,7 +171,7 @@ func fakeSources(t *testing.T) func(*config.Config, *slog.Logger) ([]app.Source,
 		return []app.Source{
 			shop,
 			{Source: gaff.Source{Name: "keyed"}},
-			{Source: gaff.Source{Name: "mute", Quiet: "MUTE_SECRET is not set"}},
+			{Source: gaff.Source{Name: "mute", DisabledReason: "MUTE_SECRET is not set"}},
 		}, nil
 	}
 }

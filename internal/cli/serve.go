@@ -216,8 +216,8 @@ func (p *program) checkConfig(asJSON bool) error {
 			report.Faults = append(report.Faults, fault{Name: "sources", Problem: err.Error()})
 		}
 		for _, src := range sources {
-			if src.Quiet != "" {
-				report.Warnings = append(report.Warnings, fmt.Sprintf("source %s refuses everything: %s", src.Name, src.Quiet))
+			if src.DisabledReason != "" {
+				report.Warnings = append(report.Warnings, fmt.Sprintf("source %s refuses everything: %s", src.Name, src.DisabledReason))
 			}
 		}
 	}

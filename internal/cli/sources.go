@@ -95,7 +95,7 @@ func (p *program) eachConfigured(cfg *config.Config, f func(*source, json.RawMes
 	fmt.Fprintln(p.Stderr, "no gateway runs here: this is what the configuration says")
 	for _, b := range built {
 		s := source{
-			Name: b.Name, Path: gaff.PathPrefix + b.Name, Quiet: b.Quiet, About: b.About, MaxBodyBytes: b.MaxBodyBytes,
+			Name: b.Name, Path: gaff.PathPrefix + b.Name, Quiet: b.DisabledReason, About: b.About, MaxBodyBytes: b.MaxBodyBytes,
 			Handlers: []struct{ Name, Type string }{},
 		}
 		if strings.Contains(b.Address, "://") {

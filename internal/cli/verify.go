@@ -121,8 +121,8 @@ func (p *program) verifyRequest(ctx context.Context, name, file, at, address str
 		Unreadable string `json:"unreadable,omitempty"`
 	}{At: r.ReceivedAt}
 	switch {
-	case src.Quiet != "":
-		res.Reason = "the source refuses everything: " + src.Quiet
+	case src.DisabledReason != "":
+		res.Reason = "the source refuses everything: " + src.DisabledReason
 	case src.Verifier == nil:
 		res.Reason = "the source has no verifier"
 	default:
@@ -312,8 +312,8 @@ func (p *program) verifyVectors(files []string, asJSON bool) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		for _, res := range results {
-			if res.Note != "" {
-				fmt.Fprintf(p.Stderr, "%s: %s\n", clean(name), clean(res.Note))
+			if res.Detail != "" {
+				fmt.Fprintf(p.Stderr, "%s: %s\n", clean(name), clean(res.Detail))
 			}
 			switch {
 			case res.Agrees():

@@ -175,9 +175,9 @@ func (k *Keeper) tooLarge() error {
 	return never("the file is larger than media.max_size, %d bytes", k.o.MaxSize)
 }
 
-// later are statuses of refusals that mean "not yet"; 420 and 430 are how some hosts say 429,
+// retryLater are statuses of refusals that mean "not yet"; 420 and 430 are how some hosts say 429,
 // and 449 is "retry with".
-var later = []int{
+var retryLater = []int{
 	http.StatusRequestTimeout, http.StatusConflict, http.StatusMisdirectedRequest, http.StatusLocked,
 	http.StatusFailedDependency, http.StatusTooEarly, http.StatusTooManyRequests, 420, 430, 449,
 }
@@ -204,7 +204,7 @@ func judge(resp *http.Response, ranged bool) error {
 		// Links that have ended answer with each of these.
 		f.storage = jobs.StorageGone
 		return f
-	case code/100 == 2, code >= 500, slices.Contains(later, code): // a success without the file is "not yet" as well
+	case code/100 == 2, code >= 500, slices.Contains(retryLater, code): // a success without the file is "not yet" as well
 		f.wait = retryAfter(resp.Header.Get("Retry-After"))
 		return f
 	}

@@ -59,7 +59,7 @@ func newWorld(t *testing.T, change func(*media.Options)) *world {
 		t.Fatal(err)
 	}
 	w.options = media.Options{
-		Store: w.store, Blobs: w.blobs, Spool: filepath.Join(w.dir, "spool"), MaxSize: 1 << 20, Log: quiet,
+		Store: w.store, Blobs: w.blobs, Spool: filepath.Join(w.dir, "spool"), MaxSize: 1 << 20, Log: discardLog,
 		Client: &http.Client{Transport: w.hosts},
 	}
 	if change != nil {
@@ -67,7 +67,7 @@ func newWorld(t *testing.T, change func(*media.Options)) *world {
 	}
 	w.start()
 	w.server, err = media.NewServer(t.Context(), media.ServerOptions{
-		Store: w.store, Blobs: w.blobs, Base: "http://gaff.test", LinkFor: 24 * time.Hour, Log: quiet,
+		Store: w.store, Blobs: w.blobs, Base: "http://gaff.test", LinkFor: 24 * time.Hour, Log: discardLog,
 		Lost: func(ctx context.Context, m *jobs.Media, err error) { w.keeper.Lost(ctx, m, err) },
 	})
 	if err != nil {
@@ -76,12 +76,12 @@ func newWorld(t *testing.T, change func(*media.Options)) *world {
 	return w
 }
 
-var quiet = slog.New(slog.DiscardHandler)
+var discardLog = slog.New(slog.DiscardHandler)
 
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	if w.gw, err = gaff.New(gaff.Options{Store: w.store, Logger: quiet}); err != nil {
+	if w.gw, err = gaff.New(gaff.Options{Store: w.store, Logger: discardLog}); err != nil {
 		w.t.Fatal(err)
 	}
 	o := w.options
@@ -93,8 +93,8 @@ func (w *world) start() {
 	// of looks into a real database.
 	soon := media.Policy
 	soon.First, soon.Factor, soon.Max = time.Second, 1, time.Second
-	w.gw.HandleWith(gaff.InnerSource, jobs.MediaCreated, w.keeper, gaff.HandleOptions{Name: jobs.KeepFiles, Workers: 4, Retry: &soon})
-	w.gw.Handle(gaff.InnerSource, jobs.MediaStored, gaff.JSON(func(_ context.Context, _ *gaff.Event, e jobs.MediaEvent) error {
+	w.gw.HandleWith(gaff.InternalSource, jobs.MediaCreated, w.keeper, gaff.HandleOptions{Name: jobs.KeepFiles, Workers: 4, Retry: &soon})
+	w.gw.Handle(gaff.InternalSource, jobs.MediaStored, gaff.JSON(func(_ context.Context, _ *gaff.Event, e jobs.MediaEvent) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.stored = append(w.stored, e)
@@ -717,7 +717,7 @@ func TestLinks(t *testing.T) {
 		}
 		// Another node over the same store knows the link; the link stays the same for a while.
 		other, err := media.NewServer(context.Background(), media.ServerOptions{
-			Store: w.store, Blobs: w.blobs, Base: "http://gaff.test", LinkFor: 24 * time.Hour, Log: quiet,
+			Store: w.store, Blobs: w.blobs, Base: "http://gaff.test", LinkFor: 24 * time.Hour, Log: discardLog,
 		})
 		if err != nil {
 			t.Fatal(err)

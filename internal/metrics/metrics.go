@@ -94,7 +94,7 @@ func (m *Metrics) Attempted(source, handler, outcome string, took, age time.Dura
 // Denied counts a wrong credential. See access.GuardOptions.
 func (m *Metrics) Denied(kind string) { m.denied.WithLabelValues(kind).Inc() }
 
-// Settled counts a job's end. See jobs.LedgerOptions.
+// Settled counts a job's end. See jobs.ServiceOptions.
 func (m *Metrics) Settled(provider, by, status string) {
 	m.settled.WithLabelValues(provider, status, by).Inc()
 }

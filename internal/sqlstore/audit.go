@@ -66,10 +66,10 @@ func (s *Store) Audit(ctx context.Context, f access.AuditFilter) (page gaff.Page
 // auditRefused is the part of the lines of the audit log that may be refusals: one in so many.
 const auditRefused = 10
 
-// ForgetAudit removes lines of the audit log that are older than before (zero: none), and
+// PruneAudit removes lines of the audit log that are older than before (zero: none), and
 // the oldest beyond most (0: none). Of what was refused or failed only a tenth of most is
 // kept, so that it does not push out what was done.
-func (s *Store) ForgetAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error) {
+func (s *Store) PruneAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error) {
 	var steps []func(*tx) (int64, error)
 	if !before.IsZero() {
 		steps = append(steps, func(tx *tx) (int64, error) {

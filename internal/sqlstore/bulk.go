@@ -135,7 +135,7 @@ func (t *tx) acceptAll() error {
 		c.occurred, c.processed = append(c.occurred, pointer(ev.OccurredAt)), append(c.processed, processed)
 		c.source, c.typ = append(c.source, ev.Source), append(c.typ, ev.Type)
 		c.webhook, c.dedupe = append(c.webhook, ev.WebhookID), append(c.dedupe, row.dedupe)
-		c.correlation, c.handle = append(c.correlation, ev.CorrelationID), append(c.handle, ev.Handle)
+		c.correlation, c.handle = append(c.correlation, ev.CorrelationID), append(c.handle, ev.CallbackToken)
 		c.parent = append(c.parent, ev.ParentID)
 	}
 	// The numbers are drawn in the order of arrival, and the rows inserted in that of their
@@ -246,7 +246,7 @@ func (t *tx) acceptParts(all []acceptance, kept []int64) error {
 			d := t.newDelivery(j+1, ev, a.ds[j])
 			take = take && !d.RunAt.After(t.now)
 			c.seq, c.n = append(c.seq, seq), append(c.n, int64(j+1))
-			c.handler, c.lane = append(c.handler, d.Handler), append(c.lane, d.Lane)
+			c.handler, c.lane = append(c.handler, d.Handler), append(c.lane, d.Queue)
 			c.maxAttempts, c.runAt = append(c.maxAttempts, int64(d.MaxAttempts)), append(c.runAt, micros(d.RunAt))
 			if take && leased != nil {
 				c.claim, c.leased = append(c.claim, int64(claim)), append(c.leased, until)
@@ -287,7 +287,7 @@ func (t *tx) hand(rc *gaff.Receipt, seq int64, n, claim int, d gaff.Delivery, ev
 	if taken {
 		rc.Work = append(rc.Work, t.takeDelivery(seq, n, claim, d, ev))
 	} else if !d.Held {
-		t.wake(d.Lane)
+		t.wake(d.Queue)
 	}
 }
 
@@ -474,7 +474,7 @@ func (t *tx) lease(p gaff.ClaimParams) (work []gaff.Work, err error) {
 			order by `+dueAt+` limit $3 for update skip locked)
 		update delivery d set claim = d.claim + 1, leased_until = $4
 		from due where d.seq = due.seq and d.n = due.n
-		returning `+deliveryColumns, p.Lane, micros(t.sharedTime(p.Now)), min(p.Limit, maxClaim), micros(t.leaseEnd()))
+		returning `+deliveryColumns, p.Queue, micros(t.sharedTime(p.Now)), min(p.Limit, maxClaim), micros(t.leaseEnd()))
 	if len(found) > 0 {
 		t.wrote = true
 	}
@@ -566,7 +566,7 @@ func (s *Store) renew() {
 }
 
 // older are the leases that end before a time.
-func (h *held) older(before time.Time) (ls []gaff.Lease) {
+func (h *leases) older(before time.Time) (ls []gaff.Lease) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for key, l := range h.leases {

@@ -74,7 +74,7 @@ func (w *JumpWatch) Jump(wall time.Time, mono time.Duration) time.Duration {
 // ClockJumped has deliveries wait as long as they would have, after the clock was set back
 // by a duration less than zero; forward, they are due at once, and the lanes are woken.
 func (s *Store) ClockJumped(ctx context.Context, by time.Duration) error {
-	defer s.Heard([]string{}, false)
+	defer s.Notified([]string{}, false)
 	if by >= 0 || s.opt.Shared != nil {
 		return nil
 	}

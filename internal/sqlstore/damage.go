@@ -79,8 +79,8 @@ func (s *Store) eventOf(sc *eventScan) *gaff.Event {
 	return ev
 }
 
-// refuseDamaged ends the deliveries of damaged events as dead, and returns the other ones.
-func (t *tx) refuseDamaged(all []gaff.Work) (work []gaff.Work, refused []gaff.Lease, err error) {
+// rejectDamaged ends the deliveries of damaged events as dead, and returns the other ones.
+func (t *tx) rejectDamaged(all []gaff.Work) (work []gaff.Work, refused []gaff.Lease, err error) {
 	for _, w := range all {
 		if !w.Event.Damaged {
 			work = append(work, w)

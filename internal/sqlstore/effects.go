@@ -80,7 +80,7 @@ func (sc *jobScan) columns() []any {
 		&sc.j.Status, &sc.result, &sc.j.Error, &sc.j.ErrorType, &sc.j.SettledBy, &sc.metadata,
 		&sc.created, &sc.submitted, &sc.settledAt, &sc.updated,
 		&sc.j.Submit, &sc.sent, &sc.j.Account, &sc.j.IdempotencyKey, &sc.j.RunID, &sc.j.StepID, &sc.j.StatusURL,
-		&sc.j.ResponseURL, &sc.j.CancelURL, &sc.j.WebhookURL, &sc.j.Callback, &sc.j.Cost, &sc.nextAsk, &sc.j.Asks,
+		&sc.j.ResponseURL, &sc.j.CancelURL, &sc.j.WebhookURL, &sc.j.Callback, &sc.j.Cost, &sc.nextAsk, &sc.j.Polls,
 		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey, &sc.j.Caller,
 	}
 }
@@ -91,7 +91,7 @@ func (sc *jobScan) job() *jobs.Job {
 	j.ResultSize = max(j.ResultSize, int64(len(sc.result)))
 	j.CreatedAt, j.UpdatedAt = fromMicros(sc.created), fromMicros(sc.updated)
 	j.SubmittedAt, j.SettledAt = fromNull(sc.submitted), fromNull(sc.settledAt)
-	j.SentAt, j.NextAskAt = fromNull(sc.sent), fromNull(sc.nextAsk)
+	j.SentAt, j.NextPollAt = fromNull(sc.sent), fromNull(sc.nextAsk)
 	return &j
 }
 
@@ -153,7 +153,7 @@ func changing(j *jobs.Job) []any {
 		j.ID, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result), j.Error,
 		j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), nullMicros(j.SubmittedAt), nullMicros(j.SettledAt),
 		micros(j.UpdatedAt), int64(j.Submit), nullMicros(j.SentAt), j.Account, j.RunID, j.StepID, j.StatusURL,
-		j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextAskAt), int64(j.Asks),
+		j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextPollAt), int64(j.Polls),
 		int64(j.Misses), j.OwedBy,
 	}
 }
@@ -169,7 +169,7 @@ func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
 		e.known.delayed(j)
 		e.known.seen(j, false) // what is new has no media
 		e.change("job", j.ID, j.Status.String(), j.Provider)
-		return e.seeProjectLater(j.ProjectID)
+		return e.deferProject(j.ProjectID)
 	}
 	n, err := e.exec(insertJob.one, args...)
 	if err != nil {
@@ -186,12 +186,12 @@ func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
 func (e *effects) SaveJob(_ context.Context, j *jobs.Job) error {
 	j.UpdatedAt = e.now
 	if j.Status.Settled() {
-		j.NextAskAt = time.Time{}
+		j.NextPollAt = time.Time{}
 	}
 	e.known.wrote(j)
 	if e.known.putOff[jobs.JobRef{ID: j.ID}] {
 		// One statement changes a row once.
-		if err := e.runLater(); err != nil {
+		if err := e.flushDeferred(); err != nil {
 			return fmt.Errorf("save job %s: %w", j.ID, err)
 		}
 	}
@@ -199,7 +199,7 @@ func (e *effects) SaveJob(_ context.Context, j *jobs.Job) error {
 	if e.putOff(&updateJob, args) {
 		e.known.delayed(j)
 		e.change("job", j.ID, j.Status.String(), j.Provider)
-		return e.seeProjectLater(j.ProjectID)
+		return e.deferProject(j.ProjectID)
 	}
 	n, err := e.exec(updateJob.one, args...)
 	if err != nil {
@@ -228,7 +228,7 @@ func (e *effects) AddMedia(_ context.Context, m *jobs.Media) (bool, error) {
 		m.Size, m.SHA256, nilIfEmpty(m.Metadata), micros(m.CreatedAt), int64(m.Storage), m.StorageError,
 		m.ThumbnailKey, nullMicros(m.StoredAt),
 	}
-	if e.known.bare(m) && e.putOff(&insertMedia, args) {
+	if e.known.likelyEmpty(m) && e.putOff(&insertMedia, args) {
 		e.known.place(m)
 		e.change("media", m.ID, m.MediaType, "")
 		return true, nil
@@ -297,7 +297,7 @@ func (e *effects) SaveInput(_ context.Context, jobID string, input json.RawMessa
 // maxNotesOfJob is how long a job's log grows.
 const maxNotesOfJob = 100
 
-func (e *effects) Note(_ context.Context, jobID, what, text string) error {
+func (e *effects) AddLogEntry(_ context.Context, jobID, what, text string) error {
 	var n int64
 	err := e.returning([]any{&n}, `insert into job_note (job_id, n, at, what, text)
 		select $1, coalesce(max(n), 0) + 1, $2, $3, $4 from job_note where job_id = $5 returning n`,
@@ -311,7 +311,7 @@ func (e *effects) Note(_ context.Context, jobID, what, text string) error {
 	return nil
 }
 
-func (e *effects) DueAsks(_ context.Context, provider string, limit int, until time.Time) ([]*jobs.Job, error) {
+func (e *effects) DuePolls(_ context.Context, provider string, limit int, until time.Time) ([]*jobs.Job, error) {
 	found, err := e.jobs(`select `+jobColumns+` from job j where j.provider = $1 and j.next_ask_at <= $2
 		order by j.next_ask_at limit $3`+e.lockFree(), provider, micros(e.now), int64(limit))
 	if err != nil {
@@ -322,12 +322,12 @@ func (e *effects) DueAsks(_ context.Context, provider string, limit int, until t
 		e.known.wrote(j)
 		// The condition lets one node have it where several look at the same moment.
 		n, err := e.exec(`update job set next_ask_at = $2 where id = $1 and next_ask_at = $3`,
-			j.ID, micros(until), micros(j.NextAskAt))
+			j.ID, micros(until), micros(j.NextPollAt))
 		if err != nil {
 			return nil, fmt.Errorf("due jobs: %w", err)
 		}
 		if n == 1 {
-			j.NextAskAt = until
+			j.NextPollAt = until
 			due = append(due, j)
 		}
 	}
@@ -350,7 +350,7 @@ func (e *effects) jobs(text string, args ...any) (found []*jobs.Job, err error) 
 	return found, rows.Err()
 }
 
-func (e *effects) NextAsk(_ context.Context, provider string) (time.Time, error) {
+func (e *effects) NextPoll(_ context.Context, provider string) (time.Time, error) {
 	var next sql.NullInt64
 	err := e.row([]any{&next}, `select min(next_ask_at) from job where provider = $1 and next_ask_at is not null`, provider)
 	if err != nil {
@@ -359,8 +359,8 @@ func (e *effects) NextAsk(_ context.Context, provider string) (time.Time, error)
 	return fromNull(next), nil
 }
 
-func (e *effects) Wait(_ context.Context, provider, model string) (jobs.Wait, error) {
-	w := jobs.Wait{Provider: provider, Model: model}
+func (e *effects) Durations(_ context.Context, provider, model string) (jobs.Durations, error) {
+	w := jobs.Durations{Provider: provider, Model: model}
 	err := e.row([]any{&w.N, &w.Mean, &w.Deviation},
 		`select n, mean, deviation from job_wait where provider = $1 and model = $2`+e.lock(), provider, model)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -369,7 +369,7 @@ func (e *effects) Wait(_ context.Context, provider, model string) (jobs.Wait, er
 	return w, nil
 }
 
-func (e *effects) SaveWait(_ context.Context, w jobs.Wait) error {
+func (e *effects) SaveDurations(_ context.Context, w jobs.Durations) error {
 	_, err := e.exec(`insert into job_wait (provider, model, n, mean, deviation, updated_at) values ($1, $2, $3, $4, $5, $6)
 		on conflict (provider, model) do update set n = excluded.n, mean = excluded.mean, deviation = excluded.deviation,
 			updated_at = excluded.updated_at`, w.Provider, w.Model, w.N, w.Mean, w.Deviation, micros(e.now))

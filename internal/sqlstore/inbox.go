@@ -99,7 +99,7 @@ func (r *eventRow) size() int { return len(r.request) + len(r.body) + len(r.data
 func newEventRow(ev *gaff.Event) eventRow {
 	row := eventRow{ev: ev, dedupe: ev.DedupeKey, body: ev.Data}
 	if ev.Request != nil {
-		row.request = encodeRequest(ev.Request, ev.Proof)
+		row.request = encodeRequest(ev.Request, ev.Verification)
 		row.body = ev.Request.Body
 		if !bytes.Equal(ev.Data, row.body) {
 			row.data = orEmpty(ev.Data)
@@ -172,7 +172,7 @@ func (t *tx) acceptNow(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Rece
 			status, unhandled, open, dead, occurred_at, received_at, processed_at, updated_at, parent_id, hop)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $13, $12, $14, $15)
 		on conflict (source, dedupe) do nothing`,
-		seq, ev.Source, ev.Type, ev.WebhookID, row.dedupe, ev.CorrelationID, ev.Handle,
+		seq, ev.Source, ev.Type, ev.WebhookID, row.dedupe, ev.CorrelationID, ev.CallbackToken,
 		int64(status), flag(len(ds) == 0), int64(len(ds)), nullMicros(ev.OccurredAt), micros(ev.ReceivedAt), processed,
 		ev.ParentID, int64(ev.Hop))
 	if err != nil {
@@ -200,7 +200,7 @@ func (t *tx) acceptNow(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Rece
 			claim, _ := t.firstClaim()
 			rc.Work = append(rc.Work, t.takeDelivery(seq, i+1, claim, d, ev))
 		} else if !d.Held {
-			t.wake(d.Lane)
+			t.wake(d.Queue)
 		}
 	}
 	t.received(ev, seq, status)
@@ -209,7 +209,7 @@ func (t *tx) acceptNow(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Rece
 
 // received books an event that was kept.
 func (t *tx) received(ev *gaff.Event, seq int64, status gaff.Status) {
-	tl := t.tally(ev.Source)
+	tl := t.counters(ev.Source)
 	tl.received++
 	tl.status[status]++
 	if tl.last = max(tl.last, seq); tl.first == 0 {
@@ -252,7 +252,7 @@ func (t *tx) addDelivery(seq int64, n int, ev *gaff.Event, d gaff.Delivery, take
 	_, err = t.exec(`insert into delivery (seq, n, handler, lane, state, max_attempts, run_at, created_at, updated_at,
 			okey, ordering, held, claim, leased_until)
 		values ($1, $2, $3, $4, 0, $5, $6, $7, $7, $8, $9, $10, $11, $12)`,
-		seq, int64(n), d.Handler, d.Lane, int64(d.MaxAttempts), micros(d.RunAt), micros(t.now),
+		seq, int64(n), d.Handler, d.Queue, int64(d.MaxAttempts), micros(d.RunAt), micros(t.now),
 		d.Key, int64(d.Order), flag(held), int64(claim), leased)
 	if err != nil {
 		return d, false, fmt.Errorf("insert delivery: %w", err)
@@ -336,7 +336,7 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 	if rj.Whole != nil {
 		size += len(rj.Whole.Body)
 	}
-	return s.w.do(ctx, &op{kind: opNote, bytes: size, wait: s.opt.AcceptWait, run: func(tx *tx) error {
+	return s.w.do(ctx, &op{kind: opDetail, bytes: size, wait: s.opt.AcceptWait, run: func(tx *tx) error {
 		_, err := tx.exec(`insert into rejection
 				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
@@ -349,8 +349,8 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 		if rj.Status == http.StatusNotFound {
 			source = "" // strangers' inventions must not become rows of their own
 		}
-		tx.tally(source).rejected++
-		if err := tx.forget(); err != nil {
+		tx.counters(source).rejected++
+		if err := tx.remove(); err != nil {
 			return err
 		}
 		if rj.Whole != nil {
@@ -488,7 +488,7 @@ type eventScan struct {
 func (sc *eventScan) columns() []any {
 	return []any{
 		&sc.seq, &sc.ev.Source, &sc.ev.Type, &sc.ev.WebhookID, &sc.ev.DedupeKey, &sc.ev.CorrelationID,
-		&sc.ev.Handle, &sc.occurred, &sc.received, &sc.ev.ParentID, &sc.ev.Hop,
+		&sc.ev.CallbackToken, &sc.occurred, &sc.received, &sc.ev.ParentID, &sc.ev.Hop,
 	}
 }
 
@@ -508,7 +508,7 @@ func (sc *eventScan) event() *gaff.Event {
 		body, data = nil, nil
 	}
 	if sc.request != nil {
-		ev.Request, ev.Proof = decodeRequest(sc.request)
+		ev.Request, ev.Verification = decodeRequest(sc.request)
 		ev.Request.Body, ev.Request.ReceivedAt = orEmpty(body), ev.ReceivedAt
 	}
 	if ev.Data = data; ev.Data == nil {

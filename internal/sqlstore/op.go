@@ -15,9 +15,9 @@ type opKind int
 const (
 	opAccept opKind = iota
 	opEffect
-	// opNote is a note about a refused request. Untrusted clients cause them, so they have a
+	// opDetail is a note about a refused request. Untrusted clients cause them, so they have a
 	// short queue of their own, and are dropped when it is full.
-	opNote
+	opDetail
 	// opBetween is no part of a transaction, but runs between two.
 	opBetween
 )
@@ -74,7 +74,7 @@ func (o *op) withdraw() bool {
 	return true
 }
 
-// leave is withdraw for a caller that does not wait for the outcome either. It reports false
+// ensureConn is withdraw for a caller that does not wait for the outcome either. It reports false
 // if the answer is there.
 func (o *op) leave() bool {
 	return o.withdraw() || o.state.CompareAndSwap(opBegun, opSettled)
@@ -113,9 +113,9 @@ func (w *writer) enqueue(ctx context.Context, o *op) error {
 		if err := w.offer(o, w.accepts, &w.acceptBytes, w.store.opt.MaxQueuedBytes); err != nil {
 			return err
 		}
-		w.acceptTurns.waiting(len(w.accepts))
+		w.acceptGate.waiting(len(w.accepts))
 		return nil
-	case opNote:
+	case opDetail:
 		return w.offer(o, w.notes, &w.noteBytes, waitingNoteBytes)
 	case opBetween:
 		queue = w.between
@@ -123,7 +123,7 @@ func (w *writer) enqueue(ctx context.Context, o *op) error {
 	}
 	select {
 	case queue <- o:
-		w.effectTurns.waiting(len(queue))
+		w.effectGate.waiting(len(queue))
 		return nil
 	case <-w.stopping:
 		return gaff.ErrStopped
@@ -171,7 +171,7 @@ func (w *writer) await(ctx context.Context, o *op) error {
 		case err := <-o.done:
 			return err
 		case <-leaving:
-			if o.kind == opNote {
+			if o.kind == opDetail {
 				return nil
 			}
 			if o.withdraw() {

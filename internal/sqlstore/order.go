@@ -22,8 +22,8 @@ const (
 // never is the due time of what is held back: the end of the year 9999, in microseconds.
 const never = 253402300799000000
 
-// supersededNote is the error text of a delivery that was left out for a newer one.
-const supersededNote = "left out: a newer one of its key was there"
+// supersededDetail is the error text of a delivery that was left out for a newer one.
+const supersededDetail = "left out: a newer one of its key was there"
 
 // ofKey chooses the deliveries of a key that count: open ones, and dead ones that hold
 // others. It repeats the index's condition word by word.
@@ -59,15 +59,15 @@ func (t *tx) holdBack(d gaff.Delivery) (held bool, err error) {
 	if d.Key == "" || d.Order == gaff.NoOrder {
 		return false, nil
 	}
-	if err := t.lockKey(d.Lane, d.Key); err != nil {
+	if err := t.lockKey(d.Queue, d.Key); err != nil {
 		return false, err
 	}
 	if d.Order == gaff.OrderLatest {
-		if err := t.supersedeWaiting(d.Lane, d.Key); err != nil {
+		if err := t.supersedeWaiting(d.Queue, d.Key); err != nil {
 			return false, err
 		}
 	}
-	return t.keyBusy(d.Lane, d.Key)
+	return t.keyBusy(d.Queue, d.Key)
 }
 
 // supersedeWaiting leaves out what waits of a key. What a worker holds goes on.
@@ -107,12 +107,12 @@ func (t *tx) supersedeWaiting(lane, key string) error {
 func (t *tx) supersede(l gaff.Lease) error {
 	now := micros(t.now)
 	if _, err := t.exec(`update delivery set state = 3, held = 0, claim = claim + 1, run_at = $3, error = $4, updated_at = $3,
-			finished_at = $3, leased_until = null where seq = $1 and n = $2`, l.Event, l.Delivery, now, supersededNote); err != nil {
+			finished_at = $3, leased_until = null where seq = $1 and n = $2`, l.Event, l.Delivery, now, supersededDetail); err != nil {
 		return fmt.Errorf("supersede delivery: %w", err)
 	}
 	if _, err := t.exec(`insert into attempt (seq, n, number, outcome, started_at, duration, error, detail)
 			values ($1, $2, $3, $4, $5, 0, $6, '')`,
-		l.Event, l.Delivery, int64(l.Attempt+1), gaff.AttemptSuperseded, now, supersededNote); err != nil {
+		l.Event, l.Delivery, int64(l.Attempt+1), gaff.AttemptSuperseded, now, supersededDetail); err != nil {
 		return fmt.Errorf("supersede delivery: %w", err)
 	}
 	return t.settleEvent(l, gaff.StateSucceeded, "", false)

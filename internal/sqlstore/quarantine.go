@@ -70,13 +70,13 @@ func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 	return t.row([]any{&t.x.quarantined}, `select coalesce(sum(size), 0) from quarantine`)
 }
 
-// forgetEvery is for one process; where several write, each looks more often at what the
+// pruneEvery is for one process; where several write, each looks more often at what the
 // others have added.
-const forgetEvery = 10 * time.Minute
+const pruneEvery = 10 * time.Minute
 
-// forget drops quarantined requests that are too old, now and then.
-func (t *tx) forget() error {
-	every := forgetEvery
+// remove drops quarantined requests that are too old, now and then.
+func (t *tx) remove() error {
+	every := pruneEvery
 	if t.w.shared != nil {
 		every /= 10
 	}
@@ -134,10 +134,10 @@ const maxKeyUses = 4096
 
 // keyUsed writes down that a key proved a request, once a minute for each.
 func (t *tx) keyUsed(ev *gaff.Event) error {
-	if ev.Request == nil || ev.Proof.KeyID == "" || len(ev.Proof.KeyID) > 200 {
+	if ev.Request == nil || ev.Verification.KeyID == "" || len(ev.Verification.KeyID) > 200 {
 		return nil
 	}
-	key := [2]string{ev.Source, ev.Proof.KeyID}
+	key := [2]string{ev.Source, ev.Verification.KeyID}
 	minute := t.now.Unix() / 60
 	if t.x.keyUses[key] == minute {
 		return nil
@@ -147,7 +147,7 @@ func (t *tx) keyUsed(ev *gaff.Event) error {
 	}
 	t.x.keyUses[key] = minute // after a rollback, the next minute writes it
 	_, err := t.exec(`insert into key_use (source, key_id, first_at, last_at) values ($1, $2, $3, $3)
-		on conflict (source, key_id) do update set last_at = excluded.last_at`, ev.Source, ev.Proof.KeyID, micros(t.now))
+		on conflict (source, key_id) do update set last_at = excluded.last_at`, ev.Source, ev.Verification.KeyID, micros(t.now))
 	if err != nil {
 		return fmt.Errorf("note the key's use: %w", err)
 	}

@@ -29,7 +29,7 @@ func (s *Store) Claim(ctx context.Context, p gaff.ClaimParams) (work []gaff.Work
 			kind: opEffect,
 			run: func(tx *tx) (err error) {
 				if work, err = tx.claim(p); err == nil {
-					work, refused, err = tx.refuseDamaged(work)
+					work, refused, err = tx.rejectDamaged(work)
 				}
 				return err
 			},
@@ -72,7 +72,7 @@ func (t *tx) due(p gaff.ClaimParams) ([]deliveryScan, error) {
 	// Those that are taken stand at the front of the queue, and are read over.
 	rows, err := t.query(`select `+deliveryColumns+` from delivery d
 		where d.state < 3 and d.lane = $1 and d.run_at <= $2 order by d.run_at limit $3`,
-		p.Lane, micros(t.sharedTime(p.Now)), p.Limit+t.w.held.len())
+		p.Queue, micros(t.sharedTime(p.Now)), p.Limit+t.w.held.len())
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (s *Store) giveBack(work []gaff.Work) {
 	default:
 		for _, w := range work {
 			s.w.held.give(w.Lease)
-			s.signalWake(w.Delivery.Lane)
+			s.signalWake(w.Delivery.Queue)
 		}
 	}
 }
@@ -260,9 +260,9 @@ func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err er
 	return due, nil
 }
 
-// Lanes names the lanes, other than the unnamed one, in which deliveries wait, by jumping from one to the next in the
+// Queues names the lanes, other than the unnamed one, in which deliveries wait, by jumping from one to the next in the
 // queue's index.
-func (s *Store) Lanes(ctx context.Context) (lanes []string, err error) {
+func (s *Store) Queues(ctx context.Context) (lanes []string, err error) {
 	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
 		lanes = nil
 		for after := ""; ; after = lanes[len(lanes)-1] {
@@ -358,7 +358,7 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 		if p.Take {
 			work = append(work, t.takeDelivery(seq, sc.n, sc.claim, d, ev))
 		} else {
-			t.wake(d.Lane)
+			t.wake(d.Queue)
 		}
 	}
 	switch {
@@ -436,7 +436,7 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 			return nil, err
 		}
 		ids = append(ids, added.ID)
-		t.wake(added.Lane)
+		t.wake(added.Queue)
 		// The new delivery takes the place of the handler's former one in the outcome.
 		for _, sc := range all {
 			if sc.handler == d.Handler && !sc.replaced && (sc.state == gaff.StateDead || sc.state == gaff.StateCanceled) {
@@ -505,8 +505,8 @@ func (t *tx) cancel(l gaff.Lease, why string) error {
 	return t.releaseNext(lane, key)
 }
 
-// CancelLane ends up to limit deliveries of a lane that are not done, and tells how many.
-func (s *Store) CancelLane(ctx context.Context, lane, why string, limit int) (n int, err error) {
+// CancelQueue ends up to limit deliveries of a lane that are not done, and tells how many.
+func (s *Store) CancelQueue(ctx context.Context, lane, why string, limit int) (n int, err error) {
 	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
 		n = 0
 		rows, err := tx.query(`select d.seq, d.n, e.received_at from delivery d join event e on e.seq = d.seq
@@ -572,7 +572,7 @@ func (sc *deliveryScan) columns() []any {
 // delivery joins the row with what it repeats of its event.
 func (sc *deliveryScan) delivery(ev *gaff.Event) gaff.Delivery {
 	return gaff.Delivery{
-		ID: id.OfDelivery(ev.ID, sc.n), EventID: ev.ID, Handler: sc.handler, Lane: sc.lane, State: sc.state,
+		ID: id.OfDelivery(ev.ID, sc.n), EventID: ev.ID, Handler: sc.handler, Queue: sc.lane, State: sc.state,
 		Attempts: sc.attempts, MaxAttempts: sc.maxAttempts, RunAt: fromMicros(sc.runAt), Error: sc.error,
 		CreatedAt: fromMicros(sc.createdAt), UpdatedAt: fromMicros(sc.updatedAt), FinishedAt: fromNull(sc.finishedAt),
 		Source: ev.Source, Type: ev.Type, WebhookID: ev.WebhookID,

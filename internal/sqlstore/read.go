@@ -383,7 +383,7 @@ func (s *Store) named(ctx context.Context, f gaff.EventFilter, limit int) (found
 		return err
 	}
 	if seq, ok := id.ParseEvent(query); ok {
-		f.Inner = true // it is named
+		f.Internal = true // it is named
 		err := add(f, seq)
 		return found, err
 	}
@@ -524,8 +524,8 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]pre
 	switch {
 	case f.Source != "":
 		walk = append(walk, predicate{"e.source = ?", []any{f.Source}})
-	case !f.Inner:
-		walk = append(walk, predicate{"e.source <> ?", []any{gaff.InnerSource}})
+	case !f.Internal:
+		walk = append(walk, predicate{"e.source <> ?", []any{gaff.InternalSource}})
 	}
 	if f.Status != nil {
 		walk = append(walk, predicate{"e.status = ?", []any{int64(*f.Status)}})
@@ -542,7 +542,7 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]pre
 		if err != nil {
 			return nil, false, err
 		}
-		sources = slices.DeleteFunc(all, func(source string) bool { return source == gaff.InnerSource && !f.Inner })
+		sources = slices.DeleteFunc(all, func(source string) bool { return source == gaff.InternalSource && !f.Internal })
 	}
 	statuses := []gaff.Status{gaff.StatusPending, gaff.StatusSuccess, gaff.StatusError}
 	if f.Status != nil {
@@ -755,7 +755,7 @@ func logSources(ctx context.Context, q querier, lq gaff.LogQuery) ([]string, err
 		return []string{lq.Source}, nil
 	}
 	all, err := allSources(ctx, q)
-	return slices.DeleteFunc(all, func(source string) bool { return source == gaff.InnerSource }), err
+	return slices.DeleteFunc(all, func(source string) bool { return source == gaff.InternalSource }), err
 }
 
 // allSources walks over the first column of the tally's key, a step for each source.
@@ -1127,11 +1127,11 @@ func (s *Store) Job(ctx context.Context, jobID string) (*jobs.Job, error) {
 	return js[0].job(), nil
 }
 
-// JobNotes returns a job's log, oldest first.
-func (s *Store) JobNotes(ctx context.Context, jobID string) ([]jobs.Note, error) {
+// JobLog returns a job's log, oldest first.
+func (s *Store) JobLog(ctx context.Context, jobID string) ([]jobs.LogEntry, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	notes, err := collect(ctx, s.read, func(rows *sql.Rows) (n jobs.Note, err error) {
+	notes, err := collect(ctx, s.read, func(rows *sql.Rows) (n jobs.LogEntry, err error) {
 		var at int64
 		err = rows.Scan(&at, &n.What, &n.Text)
 		n.At = fromMicros(at)
@@ -1202,11 +1202,11 @@ func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs
 	return page, nil
 }
 
-// Waits returns how long jobs take, by model: of the thousand that were heard of last.
-func (s *Store) Waits(ctx context.Context) ([]jobs.Wait, error) {
+// Durations returns how long jobs take, by model: of the thousand that were heard of last.
+func (s *Store) Durations(ctx context.Context) ([]jobs.Durations, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	ws, err := collect(ctx, s.read, func(rows *sql.Rows) (w jobs.Wait, err error) {
+	ws, err := collect(ctx, s.read, func(rows *sql.Rows) (w jobs.Durations, err error) {
 		err = rows.Scan(&w.Provider, &w.Model, &w.N, &w.Mean, &w.Deviation)
 		return w, err
 	}, `select provider, model, n, mean, deviation from job_wait order by updated_at desc limit 1000`)

@@ -120,9 +120,9 @@ func (t *tx) nextRevision(kind string) (revision int64, err error) {
 	return revision, nil
 }
 
-// LaneCounts counts what waits, and what is dead, in a lane. Each number is at most
+// QueueCounts counts what waits, and what is dead, in a lane. Each number is at most
 // gaff.MaxLogCount+1.
-func (s *Store) LaneCounts(ctx context.Context, lane string) (c gaff.LaneCounts, err error) {
+func (s *Store) QueueCounts(ctx context.Context, lane string) (c gaff.QueueCounts, err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	count := func(text string, args ...any) (n int64) {

@@ -15,8 +15,8 @@ type Retention struct {
 	Payloads, Events, Rejections time.Time
 }
 
-// Forgotten counts what was removed.
-type Forgotten struct{ Payloads, Events, Rejections int64 }
+// Pruned counts what was removed.
+type Pruned struct{ Payloads, Events, Rejections int64 }
 
 // Bites of retention: how much one transaction removes, and the pause after it, in which
 // what waits to be kept has its turn.
@@ -30,10 +30,10 @@ const (
 // pruneLock is the name of the lock under which one of several processes prunes.
 const pruneLock = "gaff retention"
 
-// Forget removes what is too old, in small bites, until nothing is left of it. Events of
+// Prune removes what is too old, in small bites, until nothing is left of it. Events of
 // which a delivery is not done stay whole. Jobs and media stay. Where several processes
 // share the database, one of them does it, and the others return at once.
-func (s *Store) Forget(ctx context.Context, r Retention) (f Forgotten, err error) {
+func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 	steps := []struct {
 		before time.Time
 		bite   func(*tx, int64, int64) (removed, last int64, err error)
@@ -165,7 +165,7 @@ func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 		}
 		// The totals are of what is there. It is taken from the minute in which it came, so
 		// that counts of a later time stay as they are.
-		tl := t.tallyOf(p.source, p.received/60e6)
+		tl := t.countersOf(p.source, p.received/60e6)
 		tl.status[p.status]--
 		h := hour{p.source, p.received / 3600e6}
 		if hours[h] == nil {

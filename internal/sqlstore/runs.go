@@ -20,9 +20,9 @@ func (e *effects) SeeProject(_ context.Context, projectID string) error {
 	return e.seeProject(projectID)
 }
 
-// seeProjectLater is seeProject, and lets what was put off stay so where the project is
+// deferProject is seeProject, and lets what was put off stay so where the project is
 // known.
-func (t *tx) seeProjectLater(projectID string) error {
+func (t *tx) deferProject(projectID string) error {
 	if projectID == "" || t.x.projects[projectID] || slices.Contains(t.seen, projectID) {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (e *effects) SaveProject(_ context.Context, p *jobs.Project) error {
 	return nil
 }
 
-func (e *effects) KeepWorkflow(_ context.Context, v *jobs.WorkflowVersion) error {
+func (e *effects) SaveWorkflow(_ context.Context, v *jobs.WorkflowVersion) error {
 	_, err := e.exec(`insert into workflow (hash, name, definition, created_at) values ($1, $2, $3, $4)
 		on conflict (hash) do nothing`, v.Hash, v.Name, []byte(v.Definition), micros(e.now))
 	if err != nil {

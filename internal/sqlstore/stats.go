@@ -276,7 +276,7 @@ func (s *Store) counted(ctx context.Context, span stats.Span) ([]stats.Count, er
 	}
 	var all []stats.Count
 	for _, source := range sources {
-		if source == gaff.InnerSource && span.Source != source || span.Source != "" && source != span.Source {
+		if source == gaff.InternalSource && span.Source != source || span.Source != "" && source != span.Source {
 			continue
 		}
 		if step%60 == 0 {
@@ -325,7 +325,7 @@ func (s *Store) Sampled(ctx context.Context, span stats.Span) ([]stats.Sample, e
 	if span.Source != "" {
 		w.add("source = ?", span.Source)
 	} else {
-		w.add("source <> ?", gaff.InnerSource)
+		w.add("source <> ?", gaff.InternalSource)
 	}
 	samples, err := collect(ctx, s.read, func(rows *sql.Rows) (c stats.Sample, err error) {
 		var at int64

@@ -77,9 +77,9 @@ type Shared struct {
 	// Lost reports whether an error means that the connection is gone, rather than that the
 	// server refused something: on a new connection the same may work.
 	Lost func(error) bool
-	// Tell passes on to other processes what waits in which lanes, and whether anything
+	// Notify passes on to other processes what waits in which lanes, and whether anything
 	// changed. It must not block.
-	Tell func(lanes []string, changed bool)
+	Notify func(lanes []string, changed bool)
 	// Accepters and Effecters are how many connections keep webhooks, and write all else.
 	Accepters, Effecters int
 	// Lease is how long a claim holds without being renewed.
@@ -313,9 +313,9 @@ func (s *Store) signalWake(lane string) {
 	signal(s.waker(lane))
 }
 
-// Heard tells that another process wrote: that deliveries wait in lanes (in all that are
+// Notified tells that another process wrote: that deliveries wait in lanes (in all that are
 // known here, if the list is empty and not nil), and that something changed.
-func (s *Store) Heard(lanes []string, changed bool) {
+func (s *Store) Notified(lanes []string, changed bool) {
 	if lanes != nil && len(lanes) == 0 {
 		s.mu.Lock()
 		for lane := range s.wakes {

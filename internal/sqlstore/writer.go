@@ -24,7 +24,7 @@ const (
 	maxAccepts     = 512
 	maxAcceptBytes = 4 << 20
 	maxEffects     = 64
-	maxNotes       = 32
+	maxLogEntries  = 32
 	maxNoteBytes   = 256 << 10
 
 	// maxProjects is how many are remembered.
@@ -54,13 +54,13 @@ type writer struct {
 	// The bytes of bodies that ops hold, queued ones and those being written.
 	acceptBytes, noteBytes atomic.Int64
 	// Nil where one session serves the line.
-	acceptTurns, effectTurns *turns
+	acceptGate, effectGate *batchGate
 
 	stopping chan struct{}
 	stopped  chan struct{}
 	once     sync.Once
 
-	held held
+	held leases
 
 	nextEvent int64 // the number of the next event, where no other process gives any
 }
@@ -73,7 +73,7 @@ func newWriter(ctx context.Context, s *Store) (*writer, error) {
 		accepts: make(chan *op, waitingAccepts), effects: make(chan *op, waitingEffects),
 		notes: make(chan *op, waitingNotes), between: make(chan *op),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
-		held: held{leases: map[deliveryKey]heldLease{}},
+		held: leases{leases: map[deliveryKey]heldLease{}},
 	}
 	var sessions []*session
 	if w.shared == nil {
@@ -87,12 +87,12 @@ func newWriter(ctx context.Context, s *Store) (*writer, error) {
 		}}
 	} else {
 		keepers, workers := new(atomic.Int32), new(atomic.Int32)
-		w.acceptTurns, w.effectTurns = newTurns(joinAccepts), newTurns(joinEffects)
+		w.acceptGate, w.effectGate = newBatchGate(joinAccepts), newBatchGate(joinEffects)
 		for range w.shared.Accepters {
-			sessions = append(sessions, &session{w: w, accepts: w.accepts, turns: w.acceptTurns, connected: keepers})
+			sessions = append(sessions, &session{w: w, accepts: w.accepts, gate: w.acceptGate, connected: keepers})
 		}
 		for range w.shared.Effecters {
-			sessions = append(sessions, &session{w: w, effects: w.effects, notes: w.notes, turns: w.effectTurns, connected: workers})
+			sessions = append(sessions, &session{w: w, effects: w.effects, notes: w.notes, gate: w.effectGate, connected: workers})
 		}
 	}
 	var running sync.WaitGroup
@@ -117,7 +117,7 @@ type session struct {
 	w *writer
 	// The lines that it serves; nil for those that it does not.
 	accepts, effects, notes, between chan *op
-	turns                            *turns
+	gate                             *batchGate
 
 	// conn is nil where it was lost, and is made anew.
 	conn  *sql.Conn
@@ -149,20 +149,20 @@ func (x *session) loop() {
 			_ = x.conn.Close()
 		}
 	}()
-	batch := make([]*op, 0, maxAccepts+maxEffects+maxNotes)
+	batch := make([]*op, 0, maxAccepts+maxEffects+maxLogEntries)
 	for {
 		batch = batch[:0]
-		if x.leave() {
+		if x.ensureConn() {
 			continue
 		}
-		x.turns.take()
+		x.gate.take()
 		var first *op
 		select {
 		case first = <-x.accepts:
 		case first = <-x.effects:
 		case first = <-x.notes:
 		case o := <-x.between:
-			x.turns.pass()
+			x.gate.pass()
 			if o.begin() {
 				t := &tx{w: x.w, x: x, ctx: context.Background()}
 				o.answer(t.guarded(func() error { return o.run(t) }))
@@ -171,7 +171,7 @@ func (x *session) loop() {
 		case <-x.w.stopping:
 			// Callers that came before the stop are still served.
 			batch = x.fill(batch)
-			x.turns.pass()
+			x.gate.pass()
 			if len(batch) == 0 {
 				return
 			}
@@ -180,15 +180,15 @@ func (x *session) loop() {
 		}
 		if first.begin() {
 			batch = append(batch, first)
-			x.turns.join(len(x.accepts) + len(x.effects))
+			x.gate.join(len(x.accepts) + len(x.effects))
 		}
 		if batch = x.fill(batch); len(batch) == 0 {
-			x.turns.pass()
+			x.gate.pass()
 			continue
 		}
-		x.turns.begin()
+		x.gate.begin()
 		x.commit(batch)
-		x.turns.end()
+		x.gate.end()
 	}
 }
 
@@ -217,7 +217,7 @@ func (x *session) fill(batch []*op) []*op {
 	}
 	for count[opEffect] < maxEffects && take(x.effects) {
 	}
-	for count[opNote] < maxNotes && bytes[opNote] < maxNoteBytes && take(x.notes) {
+	for count[opDetail] < maxLogEntries && bytes[opDetail] < maxNoteBytes && take(x.notes) {
 	}
 	return batch
 }
@@ -326,7 +326,7 @@ func (x *session) attempt(ctx context.Context, batch []*op) (errs []error, err e
 	}
 	t.startClock()
 	if err := t.begin(); err != nil {
-		x.lose(err)
+		x.dropConn(err)
 		return nil, &brokenError{err: err}
 	}
 	if x.w.shared == nil && x.w.nextEvent == 0 {
@@ -423,14 +423,14 @@ func (x *session) committed(t *tx, batch []*op, errs []error) {
 		x.w.store.signalChanged()
 	}
 	if x.w.shared != nil && (len(t.wakes) > 0 || len(t.changes) > 0) {
-		x.w.shared.Tell(t.wakes, len(t.changes) > 0)
+		x.w.shared.Notify(t.wakes, len(t.changes) > 0)
 	}
 }
 
-// leave makes the connection, where there is none, before any work is taken. While this
+// ensureConn makes the connection, where there is none, before any work is taken. While this
 // session alone cannot have one, it lets the others have what waits. What waits for no one is
 // taken all the same, and told that it cannot be written.
-func (x *session) leave() bool {
+func (x *session) ensureConn() bool {
 	if x.w.shared == nil || x.conn != nil || x.failure != nil && x.connected.Load() == 0 {
 		return false
 	}
@@ -497,12 +497,12 @@ func (x *session) checkIdle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	if err := x.conn.PingContext(ctx); err != nil {
-		x.lose(err)
+		x.dropConn(err)
 	}
 }
 
-// lose gives the connection up.
-func (x *session) lose(err error) {
+// dropConn gives the connection up.
+func (x *session) dropConn(err error) {
 	if x.w.shared == nil {
 		return
 	}
@@ -523,7 +523,7 @@ func (x *session) rollback(cause error) {
 	ctx, cancel := context.Background(), func() {}
 	if x.w.shared != nil {
 		if b := broke(cause); b != nil && errors.Is(b.err, gaff.ErrUnavailable) {
-			x.lose(b.err) // whatever became of it
+			x.dropConn(b.err) // whatever became of it
 			return
 		}
 		ctx, cancel = context.WithTimeout(ctx, time.Second)
@@ -533,7 +533,7 @@ func (x *session) rollback(cause error) {
 	// On SQLite the rollback of a transaction that the database ended itself fails; there
 	// is nothing to do about it then.
 	if err != nil {
-		x.lose(err)
+		x.dropConn(err)
 	}
 }
 
@@ -591,7 +591,7 @@ func (t *tx) prepare(text string) (statement, error) {
 			return nil, t.broken
 		}
 		if !t.asking {
-			if err := t.runLater(); err != nil {
+			if err := t.flushDeferred(); err != nil {
 				return nil, err
 			}
 		}
@@ -640,12 +640,12 @@ type tx struct {
 	wrote   bool // by the current operation; or the transaction is broken
 	took    []deliveryKey
 	seen    []string // projects that exist once this is committed
-	tallies []tally
+	tallies []counters
 	// What is written at the end, for all operations at once; see bulk.go.
 	accepting []acceptance
 	finishing []finishing
 	many      bool                  // there are several operations
-	later     [len(putOffs)][][]any // what was put off, for each kind
+	deferred  [len(putOffs)][][]any // what was put off, for each kind
 	delayed   bool                  // there are some later ones
 	unsent    []Statement           // what travels with the next that is asked
 	broken    error                 // what ended it too early
@@ -655,7 +655,7 @@ type tx struct {
 	wakes     []string // lanes in which something waits now
 }
 
-type tally struct {
+type counters struct {
 	source   string
 	minute   int64
 	received int
@@ -771,15 +771,15 @@ func (t *tx) wake(lane string) {
 	}
 }
 
-func (t *tx) tally(source string) *tally { return t.tallyOf(source, t.now.Unix()/60) }
+func (t *tx) counters(source string) *counters { return t.countersOf(source, t.now.Unix()/60) }
 
-func (t *tx) tallyOf(source string, minute int64) *tally {
+func (t *tx) countersOf(source string, minute int64) *counters {
 	for i := range t.tallies {
 		if t.tallies[i].source == source && t.tallies[i].minute == minute {
 			return &t.tallies[i]
 		}
 	}
-	t.tallies = append(t.tallies, tally{source: source, minute: minute})
+	t.tallies = append(t.tallies, counters{source: source, minute: minute})
 	return &t.tallies[len(t.tallies)-1]
 }
 
@@ -792,7 +792,7 @@ func nullZero(n int64) any {
 
 func (t *tx) moved(source string, from, to gaff.Status) {
 	if from != to {
-		tl := t.tally(source)
+		tl := t.counters(source)
 		tl.status[from]--
 		tl.status[to]++
 	}
@@ -821,7 +821,7 @@ func (t *tx) finish() error {
 		}
 	}
 	if len(t.changes) == 0 {
-		return t.runLater()
+		return t.flushDeferred()
 	}
 	items, err := json.Marshal(t.changes)
 	if err != nil {
@@ -844,7 +844,7 @@ func (t *tx) finish() error {
 			return fmt.Errorf("change log: %w", err)
 		}
 	}
-	return t.runLater()
+	return t.flushDeferred()
 }
 
 // plainText replaces what PostgreSQL keeps in no text: bytes that are not UTF-8, and zero.

@@ -183,7 +183,7 @@ func TestAJobThroughTheQueue(t *testing.T) {
 		if err != nil || proof.Subject != standin.UserID || env.Type != fal.Completed || env.CorrelationID != s.RequestID {
 			t.Errorf("webhook reads as %+v %+v %v", proof, env, err)
 		}
-		u, err := (fal.Interpreter{}).Interpret(&gaff.Event{Data: hooks[0].Body, Proof: proof})
+		u, err := (fal.Interpreter{}).Interpret(&gaff.Event{Data: hooks[0].Body, Verification: proof})
 		if err != nil || u.Status != jobs.JobCompleted || len(u.Files) != 2 {
 			t.Fatalf("interpreted as %+v, %v", u, err)
 		}
@@ -270,7 +270,7 @@ func TestFaults(t *testing.T) {
 			if err != nil || env.Type != fal.Failed {
 				t.Fatalf("reads as %+v, %v", env, err)
 			}
-			u, err := (fal.Interpreter{}).Interpret(&gaff.Event{Data: st.hooks[0].Body, Proof: proof})
+			u, err := (fal.Interpreter{}).Interpret(&gaff.Event{Data: st.hooks[0].Body, Verification: proof})
 			if err != nil || u.ErrorType != code || !strings.Contains(u.Error, message) {
 				t.Errorf("interpreted as %q %q, %v", u.ErrorType, u.Error, err)
 			}

@@ -277,7 +277,7 @@ func Silent(ctx context.Context, st Store, now time.Time) ([]Silence, error) {
 	var silent []Silence
 	for _, a := range all {
 		quiet := now.Sub(a.Last)
-		if a.Source == "" || a.Source == gaff.InnerSource || a.Received < silenceEvents || a.Last.Sub(a.First) < silenceHistory {
+		if a.Source == "" || a.Source == gaff.InternalSource || a.Received < silenceEvents || a.Last.Sub(a.First) < silenceHistory {
 			continue
 		}
 		if quiet > silenceLeast && float64(quiet) > silenceFactor*float64(a.Longest) {
@@ -385,21 +385,21 @@ func (c *Collector) Run(ctx context.Context) {
 	for {
 		if now := c.now(); now.Sub(rolled) >= rollUpEvery {
 			rolled = now
-			c.tell(c.store.RollUp(ctx, now))
+			c.notify(c.store.RollUp(ctx, now))
 		}
 		select {
 		case <-tick.C:
-			c.tell(c.Flush(ctx))
+			c.notify(c.Flush(ctx))
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
-			c.tell(c.Flush(last))
+			c.notify(c.Flush(last))
 			return
 		}
 	}
 }
 
-func (c *Collector) tell(err error) {
+func (c *Collector) notify(err error) {
 	if err != nil && !errors.Is(err, gaff.ErrStopped) && !errors.Is(err, context.Canceled) {
 		c.log.Warn("statistics", "error", err)
 	}

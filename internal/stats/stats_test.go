@@ -102,7 +102,7 @@ func TestSilence(t *testing.T) {
 		since(steady, "a short pause", 9*time.Minute),
 		since(fresh, "new", 10*time.Hour),
 		since(rare, "rare", 100*time.Hour),
-		since(busy, gaff.InnerSource, 100*time.Hour),
+		since(busy, gaff.InternalSource, 100*time.Hour),
 		since(busy, "", 100*time.Hour),
 	}}
 	got, err := stats.Silent(t.Context(), st, now)

@@ -279,7 +279,7 @@ func testAuditRetention(s *suite) {
 		{"number", time.Time{}, 20, 20, 2},
 		{"nothing more", s.now.Add(-time.Hour), 20, 20, 2},
 	} {
-		_, err := s.st.ForgetAudit(s.ctx, c.before, c.most)
+		_, err := s.st.PruneAudit(s.ctx, c.before, c.most)
 		if done, refused := count(); err != nil || done != c.done || refused != c.refused {
 			s.Errorf("%s: %d done and %d refused, want %d and %d (%v)", c.what, done, refused, c.done, c.refused, err)
 		}

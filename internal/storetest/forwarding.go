@@ -12,12 +12,12 @@ import (
 // ordered accepts an event with one delivery of a key in the lane "out".
 func (s *suite) ordered(key string, order gaff.Order) gaff.Receipt {
 	s.Helper()
-	return s.accept(s.event(), gaff.Delivery{Handler: "out", Lane: "out", MaxAttempts: 3, Key: key, Order: order})
+	return s.accept(s.event(), gaff.Delivery{Handler: "out", Queue: "out", MaxAttempts: 3, Key: key, Order: order})
 }
 
-func (s *suite) claimLane(limit int) (ids []string, work []gaff.Work) {
+func (s *suite) claimQueue(limit int) (ids []string, work []gaff.Work) {
 	s.Helper()
-	work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Lane: "out", Now: time.Now().Add(time.Minute), Limit: limit})
+	work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Queue: "out", Now: time.Now().Add(time.Minute), Limit: limit})
 	s.must(err)
 	for _, w := range work {
 		ids = append(ids, w.Event.ID)
@@ -44,13 +44,13 @@ func (s *suite) states(ids ...string) (states []string) {
 func testOrderByKey(s *suite) {
 	a1, a2, b1, a3 := s.ordered("a", gaff.OrderSkipDead), s.ordered("a", gaff.OrderSkipDead), s.ordered("b", gaff.OrderSkipDead), s.ordered("a", gaff.OrderSkipDead)
 	free := s.ordered("", gaff.OrderSkipDead)
-	ids, work := s.claimLane(10)
+	ids, work := s.claimQueue(10)
 	s.equal("claimed at first", ids, []string{a1.ID, b1.ID, free.ID})
 	// A try that failed holds its key, and no other.
 	s.must(s.fail(work[0]))
 	s.must(s.finish(work[1], gaff.StateSucceeded, ""))
 	b2 := s.ordered("b", gaff.OrderSkipDead)
-	ids, work = s.claimLane(10)
+	ids, work = s.claimQueue(10)
 	s.equal("claimed while a's first is retried", ids, []string{a1.ID, b2.ID})
 	s.equal("behind it", s.states(a2.ID, a3.ID), []string{"held", "held"})
 	due, err := s.st.NextDue(s.ctx, "out")
@@ -69,7 +69,7 @@ func testOrderByKey(s *suite) {
 	default:
 		s.Error("nobody was told that the next of the key is due")
 	}
-	ids, work = s.claimLane(10)
+	ids, work = s.claimQueue(10)
 	s.equal("after the dead one", ids, []string{a2.ID})
 	// The dead one, retried, waits for its turn; a person who insists gets it at once.
 	_, taken, err := s.st.Retry(s.ctx, gaff.RetryParams{EventID: a1.ID, Tries: 1, Now: s.now})
@@ -79,30 +79,30 @@ func testOrderByKey(s *suite) {
 	}
 	s.equal("retried", s.states(a1.ID), []string{"held"})
 	s.must(s.finish(work[0], gaff.StateSucceeded, ""))
-	ids, work = s.claimLane(10)
+	ids, work = s.claimQueue(10)
 	s.equal("oldest first", ids, []string{a1.ID})
 	s.must(s.finish(work[0], gaff.StateSucceeded, ""))
-	ids, work = s.claimLane(10)
+	ids, work = s.claimQueue(10)
 	s.equal("then the last", ids, []string{a3.ID})
 	s.must(s.finish(work[0], gaff.StateSucceeded, ""))
 	// A key that is free again holds nothing.
-	ids, _ = s.claimLane(10)
+	ids, _ = s.claimQueue(10)
 	s.equal("what is left", len(ids), 0)
 	a4 := s.ordered("a", gaff.OrderSkipDead)
-	ids, _ = s.claimLane(10)
+	ids, _ = s.claimQueue(10)
 	s.equal("the key begins anew", ids, []string{a4.ID})
 }
 
 func testOrderHoldsDead(s *suite) {
 	one, two, three := s.ordered("k", gaff.OrderHoldDead), s.ordered("k", gaff.OrderHoldDead), s.ordered("k", gaff.OrderHoldDead)
-	_, work := s.claimLane(10)
+	_, work := s.claimQueue(10)
 	s.must(s.finish(work[0], gaff.StateDead, "no"))
-	if ids, _ := s.claimLane(10); len(ids) != 0 {
+	if ids, _ := s.claimQueue(10); len(ids) != 0 {
 		s.Errorf("claimed behind a dead one: %v", ids)
 	}
 	_, _, err := s.st.Retry(s.ctx, gaff.RetryParams{EventID: one.ID, Tries: 1, Now: s.now})
 	s.must(err)
-	ids, work := s.claimLane(10)
+	ids, work := s.claimQueue(10)
 	s.equal("retried", ids, []string{one.ID})
 	s.must(s.finish(work[0], gaff.StateDead, "no again"))
 	s.must(s.st.Cancel(s.ctx, s.detail(one.ID).Deliveries[0].ID))
@@ -110,22 +110,22 @@ func testOrderHoldsDead(s *suite) {
 	if d := s.detail(one.ID); d.Status != gaff.StatusError || d.Deliveries[0].State != gaff.StateCanceled {
 		s.Errorf("canceled: event %s, delivery %s", d.Status, d.Deliveries[0].State)
 	}
-	ids, work = s.claimLane(10)
+	ids, work = s.claimQueue(10)
 	s.equal("after it was canceled", ids, []string{two.ID})
 	// Canceling one that is held back lets nobody pass.
 	s.must(s.st.Cancel(s.ctx, s.detail(three.ID).Deliveries[0].ID))
 	four := s.ordered("k", gaff.OrderHoldDead)
-	if ids, _ := s.claimLane(10); len(ids) != 0 {
+	if ids, _ := s.claimQueue(10); len(ids) != 0 {
 		s.Errorf("overtaken: %v", ids)
 	}
 	s.must(s.finish(work[0], gaff.StateSucceeded, ""))
-	ids, _ = s.claimLane(10)
+	ids, _ = s.claimQueue(10)
 	s.equal("at last", ids, []string{four.ID})
 }
 
 func testOrderLatest(s *suite) {
 	one := s.ordered("k", gaff.OrderLatest)
-	_, work := s.claimLane(1)
+	_, work := s.claimQueue(1)
 	two, three := s.ordered("k", gaff.OrderLatest), s.ordered("k", gaff.OrderLatest)
 	other := s.ordered("j", gaff.OrderLatest)
 	s.equal("while the first is in work", s.states(one.ID, two.ID, three.ID, other.ID), []string{"running", "succeeded", "held", "pending"})
@@ -139,7 +139,7 @@ func testOrderLatest(s *suite) {
 	if d := s.detail(one.ID); len(d.Attempts) != 2 || d.Attempts[0].Outcome != gaff.AttemptFailed || d.Attempts[1].Number != 2 {
 		s.Errorf("attempts of the first: %+v", d.Attempts)
 	}
-	ids, work := s.claimLane(10)
+	ids, work := s.claimQueue(10)
 	s.equal("claimed", ids, []string{other.ID, three.ID})
 	// One that waits for its next try gives way.
 	s.must(s.fail(work[1]))
@@ -167,7 +167,7 @@ func testOrderUnderRace(s *suite) {
 		wg.Go(func() {
 			for _, ev := range evs {
 				rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: ev, Deliveries: []gaff.Delivery{
-					{Handler: "out", Lane: "out", MaxAttempts: 3, Key: key, Order: gaff.OrderSkipDead},
+					{Handler: "out", Queue: "out", MaxAttempts: 3, Key: key, Order: gaff.OrderSkipDead},
 				}})
 				if err != nil {
 					s.Error(err)
@@ -191,7 +191,7 @@ func testOrderUnderRace(s *suite) {
 	for range 3 {
 		wg.Go(func() {
 			for ended() < each*keys && time.Now().Before(until) {
-				work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Lane: "out", Now: time.Now().Add(time.Minute), Limit: 3})
+				work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Queue: "out", Now: time.Now().Add(time.Minute), Limit: 3})
 				if err != nil {
 					s.Error(err)
 					return
@@ -211,21 +211,21 @@ func testOrderUnderRace(s *suite) {
 	s.equal("the order of each key", done, want)
 }
 
-func testCancelLane(s *suite) {
+func testCancelQueue(s *suite) {
 	var ids []string
 	for range 5 {
 		ids = append(ids, s.ordered("k", gaff.OrderSkipDead).ID)
 	}
 	other := s.accept(s.event(), to("h")...)
-	c, err := s.st.LaneCounts(s.ctx, "out")
+	c, err := s.st.QueueCounts(s.ctx, "out")
 	s.must(err)
 	if c.Waiting != 5 || c.Held != 4 || c.Dead != 0 || c.NextDue.IsZero() {
 		s.Errorf("counted %+v", c)
 	}
-	n, err := s.st.CancelLane(s.ctx, "out", "gone", 3)
+	n, err := s.st.CancelQueue(s.ctx, "out", "gone", 3)
 	s.must(err)
 	s.equal("canceled", n, 3)
-	n, err = s.st.CancelLane(s.ctx, "out", "gone", 3)
+	n, err = s.st.CancelQueue(s.ctx, "out", "gone", 3)
 	s.must(err)
 	s.equal("canceled then", n, 2)
 	for _, id := range ids {
@@ -236,9 +236,9 @@ func testCancelLane(s *suite) {
 	if d := s.detail(other.ID); d.Status != gaff.StatusPending {
 		s.Errorf("another lane's became %s", d.Status)
 	}
-	c, err = s.st.LaneCounts(s.ctx, "out")
+	c, err = s.st.QueueCounts(s.ctx, "out")
 	s.must(err)
-	s.equal("counts of the empty lane", c, gaff.LaneCounts{})
+	s.equal("counts of the empty lane", c, gaff.QueueCounts{})
 }
 
 func testRecords(s *suite) {

@@ -55,12 +55,12 @@ func testRetention(s *suite) {
 		s.must(s.finish(w, gaff.StateSucceeded, ""))
 	}
 
-	f, err := s.st.Forget(s.ctx, sqlstore.Retention{})
+	f, err := s.st.Prune(s.ctx, sqlstore.Retention{})
 	s.must(err)
-	s.equal("nothing is asked for", f, sqlstore.Forgotten{})
-	f, err = s.st.Forget(s.ctx, sqlstore.Retention{Payloads: cutoff, Rejections: cutoff})
+	s.equal("nothing is asked for", f, sqlstore.Pruned{})
+	f, err = s.st.Prune(s.ctx, sqlstore.Retention{Payloads: cutoff, Rejections: cutoff})
 	s.must(err)
-	s.equal("bodies", f, sqlstore.Forgotten{Payloads: 452, Rejections: 5})
+	s.equal("bodies", f, sqlstore.Pruned{Payloads: 452, Rejections: 5})
 	if d := s.detail(done[0]); d.Status != gaff.StatusSuccess || len(d.Data) != 0 || d.Request != nil || len(d.Attempts) != 1 {
 		s.Errorf("without its body: %+v", d)
 	}
@@ -84,9 +84,9 @@ func testRetention(s *suite) {
 		s.Error(err)
 	}
 	s.must(s.st.RollUp(s.ctx, time.Now()))
-	f, err = s.st.Forget(s.ctx, sqlstore.Retention{Payloads: cutoff, Events: cutoff})
+	f, err = s.st.Prune(s.ctx, sqlstore.Retention{Payloads: cutoff, Events: cutoff})
 	s.must(err)
-	s.equal("events", f, sqlstore.Forgotten{Events: 452})
+	s.equal("events", f, sqlstore.Pruned{Events: 452})
 	page, err := s.st.Events(s.ctx, gaff.EventFilter{Cursor: gaff.Cursor{Limit: 500}})
 	s.must(err)
 	var left []string

@@ -78,7 +78,7 @@ func testRuns(s *suite) {
 	}
 	for i, want := range []bool{true, false} {
 		s.write(func(tx jobs.Tx) error {
-			s.must(tx.KeepWorkflow(s.ctx, v))
+			s.must(tx.SaveWorkflow(s.ctx, v))
 			r := run
 			if i > 0 {
 				r.ID = "run_2"

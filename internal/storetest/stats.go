@@ -15,7 +15,7 @@ func testLatencies(s *suite) {
 		{Source: "fal", Kind: stats.Reply, Minute: minute - 1, Bucket: 3, N: 1},
 		{Source: "fal", Kind: stats.Failed, Minute: minute, Bucket: 9, N: 2},
 		{Source: "shop", Kind: stats.Done, Minute: minute, Bucket: 3, N: 5},
-		{Source: gaff.InnerSource, Kind: stats.Done, Minute: minute, Bucket: 3, N: 100},
+		{Source: gaff.InternalSource, Kind: stats.Done, Minute: minute, Bucket: 3, N: 100},
 		{Source: "fal", Kind: stats.Done, Minute: minute - 60*24*20, Bucket: 1, N: 11},
 	}
 	for range 2 {

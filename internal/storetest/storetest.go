@@ -32,13 +32,13 @@ type Store interface {
 	gaff.Store
 	jobs.Store
 	PipelineReader
-	Forget(ctx context.Context, r sqlstore.Retention) (sqlstore.Forgotten, error)
+	Prune(ctx context.Context, r sqlstore.Retention) (sqlstore.Pruned, error)
 	jobs.RunReader
 	gaff.Records
 	gaff.Follower
-	LaneCounts(ctx context.Context, lane string) (gaff.LaneCounts, error)
+	QueueCounts(ctx context.Context, lane string) (gaff.QueueCounts, error)
 	access.Store
-	ForgetAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error)
+	PruneAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error)
 	stats.Store
 	CheckBodies(ctx context.Context) (sqlstore.BodyReport, error)
 	DamagedBodies() int64
@@ -69,12 +69,12 @@ func Run(t *testing.T, fresh func(t *testing.T) (Open, Exec)) {
 		"ConcurrentArrivalsOfOneKey":     testRace,
 		"HostileText":                    testHostileText,
 		"ClaimHandsOutOnce":              testClaim,
-		"LanesAreApart":                  testLanes,
+		"LanesAreApart":                  testQueues,
 		"OrderByKey":                     testOrderByKey,
 		"OrderHoldsDead":                 testOrderHoldsDead,
 		"OrderLatest":                    testOrderLatest,
 		"OrderUnderRace":                 testOrderUnderRace,
-		"CancelLane":                     testCancelLane,
+		"CancelLane":                     testCancelQueue,
 		"Records":                        testRecords,
 		"Follow":                         testFollow,
 		"FinishIsFenced":                 testFinish,
@@ -85,11 +85,11 @@ func Run(t *testing.T, fresh func(t *testing.T) (Open, Exec)) {
 		"OperationsOfOneCommitShareAJob": testSharedJobs,
 		"WriteIsAllOrNothing":            testWrite,
 		"JobsMoveForwardOnly":            testJobs,
-		"Ledger":                         testLedger,
+		"Ledger":                         testJobService,
 		"NotesAreBounded":                testNotes,
 		"IdempotencyKeysAreTheCallers":   testIdempotencyKeys,
 		"RemovedJobLeavesNothing":        testRemovedJob,
-		"AsksAreHandedOutOnce":           testAsks,
+		"AsksAreHandedOutOnce":           testPolls,
 		"Settings":                       testSettings,
 		"Waits":                          testWaits,
 		"EmitOnce":                       testEmit,
@@ -185,7 +185,7 @@ func (s *suite) event(change ...func(*gaff.Event)) *gaff.Event {
 			Method: "POST", URL: "https://hooks.example.com/api/v1/webhooks/shop", RemoteAddr: "192.0.2.7",
 			Header: map[string][]string{"X-A": {"1", "2"}, "X-B": {""}}, Body: body,
 		},
-		Proof: gaff.Verification{Scheme: "hmac-sha256", KeyID: "ab12"},
+		Verification: gaff.Verification{Scheme: "hmac-sha256", KeyID: "ab12"},
 	}
 	ev.Request.ReceivedAt = ev.ReceivedAt
 	for _, f := range change {
@@ -257,7 +257,7 @@ func (s *suite) reopen() {
 
 func testAccept(s *suite) {
 	ev := s.event(func(ev *gaff.Event) {
-		ev.CorrelationID, ev.Handle, ev.OccurredAt = "order-7", "team-a", s.now.Add(-time.Hour)
+		ev.CorrelationID, ev.CallbackToken, ev.OccurredAt = "order-7", "team-a", s.now.Add(-time.Hour)
 	})
 	rc := s.accept(ev, to("a", "b")...)
 	if rc.Duplicate || rc.Conflict || len(rc.Work) != 0 || rc.ID == "" {
@@ -282,7 +282,9 @@ func testAccept(s *suite) {
 		s.Errorf("unhandled: %+v", d.Log)
 	}
 	// An inner event has no request; a body that is no JSON is kept beside what was read.
-	rc = s.accept(s.event(func(ev *gaff.Event) { ev.Request, ev.Proof, ev.Source = nil, gaff.Verification{}, gaff.InnerSource }))
+	rc = s.accept(s.event(func(ev *gaff.Event) {
+		ev.Request, ev.Verification, ev.Source = nil, gaff.Verification{}, gaff.InternalSource
+	}))
 	if d := s.detail(rc.ID); d.Request != nil || string(d.Data) != `{"n":3,"seed":17454220438242315174}` {
 		s.Errorf("inner: %+v", d.Event)
 	}
@@ -418,7 +420,7 @@ func testRace(s *suite) {
 func testHostileText(s *suite) {
 	for _, text := range []string{"nul\x00nul", "bad \xff\xfe utf-8", "'; drop table event; --", `%_\`, "$1 ? :a @b", "\u202e\U0010ffff", strings.Repeat("x", 2000)} {
 		ev := s.event(func(ev *gaff.Event) {
-			ev.Type, ev.WebhookID, ev.DedupeKey, ev.CorrelationID, ev.Handle = text, text, text, text, text
+			ev.Type, ev.WebhookID, ev.DedupeKey, ev.CorrelationID, ev.CallbackToken = text, text, text, text, text
 			ev.Request.URL, ev.Request.Header = "/?"+text, map[string][]string{"X": {text}}
 			ev.Request.Body = []byte(text)
 		})
@@ -460,7 +462,7 @@ func testClaim(s *suite) {
 	var got []string
 	for _, w := range append(s.claim(4), s.claim(100)...) {
 		got = append(got, w.Event.ID)
-		if w.Lease.Attempt != 1 || w.Delivery.Attempts != 0 || w.Event.Request == nil || w.Event.Proof.Scheme == "" {
+		if w.Lease.Attempt != 1 || w.Delivery.Attempts != 0 || w.Event.Request == nil || w.Event.Verification.Scheme == "" {
 			s.Errorf("work %+v", w)
 		}
 	}
@@ -486,9 +488,9 @@ func testClaim(s *suite) {
 	}
 }
 
-func testLanes(s *suite) {
+func testQueues(s *suite) {
 	ds := to("a", "slow", "slower")
-	ds[1].Lane, ds[2].Lane = "slow", "slower"
+	ds[1].Queue, ds[2].Queue = "slow", "slower"
 	woken := func(lane string) bool {
 		select {
 		case <-s.st.Wake(lane):
@@ -501,14 +503,14 @@ func testLanes(s *suite) {
 	woken("slower")
 	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(), Deliveries: ds, Take: []bool{true, false, true}})
 	s.must(err)
-	if len(rc.Work) != 2 || rc.Work[0].Delivery.Handler != "a" || rc.Work[1].Delivery.Lane != "slower" {
+	if len(rc.Work) != 2 || rc.Work[0].Delivery.Handler != "a" || rc.Work[1].Delivery.Queue != "slower" {
 		s.Fatalf("handed over %+v", rc.Work)
 	}
 	if !woken("slow") || woken("slower") || woken("") {
 		s.Error("the lanes that were woken are not those in which something waits")
 	}
 	s.must(s.st.Release(s.ctx, []gaff.Lease{rc.Work[1].Lease}))
-	lanes, err := s.st.Lanes(s.ctx)
+	lanes, err := s.st.Queues(s.ctx)
 	s.must(err)
 	s.equal("lanes", lanes, []string{"slow", "slower"})
 	for _, lane := range lanes {
@@ -517,9 +519,9 @@ func testLanes(s *suite) {
 		if due.IsZero() {
 			s.Errorf("nothing is due in %s", lane)
 		}
-		work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Lane: lane, Now: time.Now(), Limit: 10})
+		work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Queue: lane, Now: time.Now(), Limit: 10})
 		s.must(err)
-		if len(work) != 1 || work[0].Delivery.Handler != lane || work[0].Delivery.Lane != lane {
+		if len(work) != 1 || work[0].Delivery.Handler != lane || work[0].Delivery.Queue != lane {
 			s.Fatalf("claimed from %s: %+v", lane, work)
 		}
 		s.must(s.finish(work[0], gaff.StateDead, "no"))
@@ -535,7 +537,7 @@ func testLanes(s *suite) {
 }
 
 func testWrite(s *suite) {
-	emitted := s.event(func(ev *gaff.Event) { ev.Source, ev.Request = gaff.InnerSource, nil })
+	emitted := s.event(func(ev *gaff.Event) { ev.Source, ev.Request = gaff.InternalSource, nil })
 	s.must(s.st.Write(s.ctx, func(tx jobs.Tx) error {
 		if err := tx.InsertJob(s.ctx, &jobs.Job{ID: "job-1", Provider: "fal"}); err != nil {
 			return err
@@ -642,7 +644,7 @@ func testApply(s *suite) {
 		if added, err := tx.AddMedia(s.ctx, &jobs.Media{JobID: "job_1", Position: "p:/0", URL: "u"}); err != nil || !added {
 			return fmt.Errorf("media: %v, %w", added, err)
 		}
-		return tx.Emit(s.ctx, &gaff.Event{Source: gaff.InnerSource, Type: "t", Data: json.RawMessage(`{}`)}, nil)
+		return tx.Emit(s.ctx, &gaff.Event{Source: gaff.InternalSource, Type: "t", Data: json.RawMessage(`{}`)}, nil)
 	}
 	nothing := func(when string) {
 		s.Helper()
@@ -651,7 +653,7 @@ func testApply(s *suite) {
 		}
 		media, err := s.st.Media(s.ctx, jobs.MediaFilter{})
 		s.must(err)
-		inner, err := s.st.Events(s.ctx, gaff.EventFilter{Source: gaff.InnerSource})
+		inner, err := s.st.Events(s.ctx, gaff.EventFilter{Source: gaff.InternalSource})
 		s.must(err)
 		if len(media.Items) != 0 || len(inner.Items) != 0 {
 			s.Errorf("%s: %d media, %d inner events", when, len(media.Items), len(inner.Items))
@@ -748,7 +750,7 @@ func testSharedJobs(s *suite) {
 					err = tx.InsertJob(ctx, &jobs.Job{ID: id, Provider: "p", RequestID: request})
 				case err == nil:
 					j.Status = jobs.JobProcessing
-					j.Asks++
+					j.Polls++
 					err = tx.SaveJob(ctx, j)
 				}
 				if err != nil {
@@ -772,8 +774,8 @@ func testSharedJobs(s *suite) {
 	for n := range jobCount {
 		j, err := s.st.Job(s.ctx, fmt.Sprint("job_", n))
 		s.must(err)
-		if j.Asks != each-1 || j.Status != jobs.JobProcessing || j.RequestID != fmt.Sprint("r-", n) {
-			s.Errorf("%s: %d of %d changes are there, %s, request %q", j.ID, j.Asks, each-1, j.Status, j.RequestID)
+		if j.Polls != each-1 || j.Status != jobs.JobProcessing || j.RequestID != fmt.Sprint("r-", n) {
+			s.Errorf("%s: %d of %d changes are there, %s, request %q", j.ID, j.Polls, each-1, j.Status, j.RequestID)
 		}
 	}
 	media, err := s.st.Media(s.ctx, jobs.MediaFilter{Cursor: gaff.Cursor{Limit: 500}})
@@ -902,7 +904,7 @@ func testEmit(s *suite) {
 	parent := s.take()
 	s.must(s.st.Apply(s.ctx, parent.Lease, func(tx jobs.Tx) error {
 		for range 2 {
-			err := tx.Emit(s.ctx, &gaff.Event{Source: gaff.InnerSource, Type: "job.completed", DedupeKey: "once", Data: json.RawMessage(`{"j":1}`),
+			err := tx.Emit(s.ctx, &gaff.Event{Source: gaff.InternalSource, Type: "job.completed", DedupeKey: "once", Data: json.RawMessage(`{"j":1}`),
 				ParentID: parent.Event.ID, Hop: 1}, to("next"))
 			if err != nil {
 				return err
@@ -923,7 +925,7 @@ func testEmit(s *suite) {
 		s.Errorf("children %v", d.Children)
 	}
 	if err := s.apply(func(tx jobs.Tx) error {
-		return tx.Emit(s.ctx, &gaff.Event{Source: gaff.InnerSource, Type: "t", Data: json.RawMessage(`{}`), Hop: gaff.MaxHops + 1}, nil)
+		return tx.Emit(s.ctx, &gaff.Event{Source: gaff.InternalSource, Type: "t", Data: json.RawMessage(`{}`), Hop: gaff.MaxHops + 1}, nil)
 	}); err == nil || !strings.Contains(err.Error(), "loop") {
 		s.Errorf("an endless chain: %v", err)
 	}
@@ -1063,7 +1065,7 @@ func testEventLists(s *suite) {
 		}
 		all = append(all, k)
 	}
-	s.accept(s.event(func(ev *gaff.Event) { ev.Source = gaff.InnerSource }))
+	s.accept(s.event(func(ev *gaff.Event) { ev.Source = gaff.InternalSource }))
 	slices.Reverse(all)
 	ids := func(f gaff.EventFilter) (ids []string) {
 		s.Helper()
@@ -1121,10 +1123,10 @@ func testEventLists(s *suite) {
 		}
 	}
 	s.equal("a named event of another source", ids(gaff.EventFilter{Query: all[3].id, Source: "none"}), []string{})
-	if got := ids(gaff.EventFilter{Inner: true}); len(got) != 41 {
+	if got := ids(gaff.EventFilter{Internal: true}); len(got) != 41 {
 		s.Errorf("%d with inner events, want 41", len(got))
 	}
-	if got := ids(gaff.EventFilter{Source: gaff.InnerSource}); len(got) != 1 {
+	if got := ids(gaff.EventFilter{Source: gaff.InternalSource}); len(got) != 1 {
 		s.Errorf("%d inner events, want 1", len(got))
 	}
 	for _, c := range []gaff.Cursor{{Limit: 501}, {Limit: -1}, {After: "?"}, {After: "-1"}, {After: "nonsense"}, {After: "1"}} {
@@ -1435,7 +1437,7 @@ func testQuarantine(s *suite) {
 func testKeyUses(s *suite) {
 	for i, key := range []string{"k1", "k2", "k1", ""} {
 		ev := &gaff.Event{Source: "shop", Type: "t", DedupeKey: fmt.Sprint(i), ReceivedAt: s.now, Data: []byte("{}"),
-			Request: &gaff.Request{Method: "POST", Body: []byte("{}")}, Proof: gaff.Verification{Scheme: "s", KeyID: key}}
+			Request: &gaff.Request{Method: "POST", Body: []byte("{}")}, Verification: gaff.Verification{Scheme: "s", KeyID: key}}
 		_, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: ev})
 		s.must(err)
 	}

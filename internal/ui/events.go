@@ -22,7 +22,7 @@ import (
 // eventFilter is the filters as they stand in the address.
 type eventFilter struct {
 	Source, Type, Status, Query, Since, Until string
-	Inner, Conflict                           bool
+	Internal, Conflict                        bool
 }
 
 func (f eventFilter) any() bool { return f != eventFilter{} }
@@ -30,7 +30,7 @@ func (f eventFilter) any() bool { return f != eventFilter{} }
 // values returns the filters as parameters, for links.
 func (f eventFilter) values() url.Values {
 	v := url.Values{"source": {f.Source}, "type": {f.Type}, "status": {f.Status}, "q": {f.Query}, "since": {f.Since}, "until": {f.Until}}
-	if f.Inner {
+	if f.Internal {
 		v.Set("inner", "true")
 	}
 	if f.Conflict {
@@ -42,13 +42,13 @@ func (f eventFilter) values() url.Values {
 func readEventFilter(q *request) eventFilter {
 	return eventFilter{
 		Source: q.query("source"), Type: q.query("type"), Status: q.query("status"), Query: q.query("q"),
-		Since: q.query("since"), Until: q.query("until"), Inner: q.query("inner") == "true", Conflict: q.query("conflict") == "true",
+		Since: q.query("since"), Until: q.query("until"), Internal: q.query("inner") == "true", Conflict: q.query("conflict") == "true",
 	}
 }
 
 // filter turns what stands in the address into what the store understands.
 func (f eventFilter) filter(now time.Time) (gaff.EventFilter, error) {
-	out := gaff.EventFilter{Source: f.Source, Type: f.Type, Query: f.Query, Inner: f.Inner, Conflict: f.Conflict}
+	out := gaff.EventFilter{Source: f.Source, Type: f.Type, Query: f.Query, Internal: f.Internal, Conflict: f.Conflict}
 	if f.Status != "" {
 		status, ok := gaff.ParseStatus(f.Status)
 		if !ok {

@@ -263,7 +263,7 @@ func (c *console) linkPage(w http.ResponseWriter, r *http.Request) {
 	link, err := c.o.Guard.Link(r.Context(), r.PathValue("code"))
 	if err != nil {
 		if errors.Is(err, gaff.ErrNotFound) {
-			err = access.ErrRefused
+			err = access.ErrDenied
 		}
 		c.entered(w, r, "", err, linkGone)
 		return
@@ -290,7 +290,7 @@ func (c *console) entered(w http.ResponseWriter, r *http.Request, secret string,
 	case errors.Is(err, access.ErrTooMany):
 		w.Header().Set("Retry-After", "60")
 		c.renderLogin(w, r, http.StatusTooManyRequests, c.loginView(r, "Too many logins from your address failed. Wait a minute, then log in again."))
-	case errors.Is(err, access.ErrRefused):
+	case errors.Is(err, access.ErrDenied):
 		c.renderLogin(w, r, http.StatusUnauthorized, c.loginView(r, refused))
 	default:
 		c.o.Log.Warn("login", "error", err)

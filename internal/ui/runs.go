@@ -546,7 +546,7 @@ func (c *console) startRun(w http.ResponseWriter, r *http.Request) {
 	who, ok := c.o.Guard.Authorize(r)
 	switch {
 	case !ok:
-		c.stranger(w, r, who.Err)
+		c.untrusted(w, r, who.Err)
 		return
 	case who.Role < access.Operator:
 		http.Error(w, notAllowed(access.Operator, who), http.StatusForbidden)

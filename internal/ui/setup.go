@@ -25,7 +25,7 @@ type overviewView struct {
 	Rejected                           int64
 	Failed                             []gaff.Log
 	Waiting                            []gaff.Log
-	Sources, Quiet                     []gaff.SourceInfo // Quiet: those that reject everything
+	Sources, Disabled                  []gaff.SourceInfo // Disabled: those that reject everything
 	Newest                             []gaff.Log
 	Plots                              plotsView
 	Silent                             []stats.Silence
@@ -35,7 +35,7 @@ type overviewView struct {
 // Sendable is a source that a sample can be signed for; empty if there is none.
 func (v overviewView) Sendable() string {
 	for _, s := range v.Sources {
-		if s.Quiet == "" && s.About["secret set"] != "false" {
+		if s.DisabledReason == "" && s.About["secret set"] != "false" {
 			return s.Name
 		}
 	}
@@ -65,13 +65,13 @@ func (c *console) overview(q *request) (templ.Component, error) {
 	}
 	for _, s := range day.Sources {
 		v.Rejected += s.Rejected
-		if s.Source != gaff.InnerSource {
+		if s.Source != gaff.InternalSource {
 			v.Received += max(s.Pending+s.Success+s.Error, 0)
 		}
 	}
 	for _, s := range v.Counts.Sources {
 		v.Failing += s.Error
-		if s.Source != gaff.InnerSource {
+		if s.Source != gaff.InternalSource {
 			v.FailingWebhooks += s.Error
 		}
 		v.Pending += s.Pending
@@ -81,12 +81,12 @@ func (c *console) overview(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	v.JobsFailed, v.JobsOpen = counts[jobs.JobFailed], counts[jobs.JobQueued]+counts[jobs.JobProcessing]
-	failed, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusError), Inner: true, Cursor: gaff.Cursor{Limit: 6}})
+	failed, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusError), Internal: true, Cursor: gaff.Cursor{Limit: 6}})
 	if err != nil {
 		return nil, err
 	}
 	v.Failed = failed.Items
-	pending, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusPending), Inner: true, Cursor: gaff.Cursor{Limit: 50}})
+	pending, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusPending), Internal: true, Cursor: gaff.Cursor{Limit: 50}})
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +102,8 @@ func (c *console) overview(q *request) (templ.Component, error) {
 	v.Newest = newest.Items
 	v.Sources = c.o.Sources()
 	for _, s := range v.Sources {
-		if s.Quiet != "" {
-			v.Quiet = append(v.Quiet, s)
+		if s.DisabledReason != "" {
+			v.Disabled = append(v.Disabled, s)
 		}
 	}
 	if v.Plots, err = c.plots(q, ""); err != nil {
@@ -268,7 +268,7 @@ type healthView struct {
 	Ready                                  bool
 	Reason, Version, Go                    string
 	UptimeSeconds, MemoryBytes, Goroutines int64
-	QuietSources                           map[string]string
+	DisabledSources                        map[string]string
 
 	Counts gaff.Counts
 	Now    time.Time
@@ -331,7 +331,7 @@ func (c *console) bulk(q *request) (templ.Component, error) {
 	if bulkActions[v.Action].verb == "" {
 		return nil, &problem{http.StatusBadRequest, "This cannot be shown", "Choose events on the page Events, and press Retry these or Replay these there."}
 	}
-	if v.Filter.Conflict || v.Filter.Inner {
+	if v.Filter.Conflict || v.Filter.Internal {
 		return nil, &problem{http.StatusBadRequest, "Not in bulk", "Retry internal events and events with conflicting bodies one by one."}
 	}
 	if v.Action == "retry" {

@@ -174,7 +174,7 @@ func (c *console) page(role access.Role, make func(*request) (templ.Component, e
 		q := &request{Request: r, now: c.o.Now()}
 		var ok bool
 		if q.who, ok = c.o.Guard.Authorize(r); !ok {
-			c.stranger(w, r, q.who.Err)
+			c.untrusted(w, r, q.who.Err)
 			return
 		}
 		var body templ.Component
@@ -217,8 +217,8 @@ func (c *console) failed(q *request, err error) templ.Component {
 	return problemPage(p.title, p.text)
 }
 
-// stranger answers someone who is not logged in.
-func (c *console) stranger(w http.ResponseWriter, r *http.Request, err error) {
+// untrusted answers someone who is not logged in.
+func (c *console) untrusted(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, access.ErrTooMany):
 		w.Header().Set("Retry-After", "60")

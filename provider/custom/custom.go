@@ -34,8 +34,8 @@ type Options struct {
 	Name string
 	// Verifier checks the sender; nil means that the source refuses everything, for the
 	// reason Quiet.
-	Verifier gaff.Verifier
-	Quiet    string
+	Verifier       gaff.Verifier
+	DisabledReason string
 	// Scheme is the sender's description beyond how it signs: what a body may be, how it
 	// splits into events, and the answer that the sender wants.
 	Scheme verify.Scheme
@@ -85,11 +85,11 @@ func Source(o Options) (gaff.Source, error) {
 		return gaff.Source{}, fmt.Errorf("content: %q is not known; form, form:FIELD or any is wanted", o.Scheme.Content)
 	}
 	if o.Verifier == nil {
-		o.Quiet = cmp.Or(o.Quiet, "no verifier is set")
-		o.Verifier = verify.Refuse(o.Quiet)
+		o.DisabledReason = cmp.Or(o.DisabledReason, "no verifier is set")
+		o.Verifier = verify.Refuse(o.DisabledReason)
 	}
 	src := gaff.Source{
-		Name: o.Name, Verifier: o.Verifier, Parser: p, Handshaker: o.Handshaker, Quiet: o.Quiet, About: o.About,
+		Name: o.Name, Verifier: o.Verifier, Parser: p, Handshaker: o.Handshaker, DisabledReason: o.DisabledReason, About: o.About,
 		MaxBodyBytes: o.Scheme.MaxBody,
 		Secrets:      o.Scheme.SecretPlaces(), Headers: o.Scheme.HeaderNames(),
 	}
@@ -98,7 +98,7 @@ func Source(o Options) (gaff.Source, error) {
 		if status < 200 || status > 299 {
 			return gaff.Source{}, fmt.Errorf("ack.status: %d; a status from 200 to 299 is wanted", status)
 		}
-		src.Ack, src.Bare = &gaff.Reply{Status: status, ContentType: a.ContentType, Body: []byte(a.Body)}, a.Bare
+		src.Ack, src.EmptyErrors = &gaff.Reply{Status: status, ContentType: a.ContentType, Body: []byte(a.Body)}, a.EmptyErrors
 	}
 	return src, nil
 }
@@ -151,7 +151,7 @@ func (p parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, erro
 // /id. Without secrets it refuses everything.
 func Default(secrets []string) (gaff.Source, error) {
 	o := Options{
-		Name: DefaultName, ID: "/id", Type: "/type", Quiet: "WEBHOOK_SECRET is not set",
+		Name: DefaultName, ID: "/id", Type: "/type", DisabledReason: "WEBHOOK_SECRET is not set",
 		About: map[string]string{"secret": "WEBHOOK_SECRET"},
 	}
 	if len(secrets) > 0 {
@@ -159,7 +159,7 @@ func Default(secrets []string) (gaff.Source, error) {
 		if err != nil {
 			return gaff.Source{}, fmt.Errorf("custom: %w", err)
 		}
-		o.Verifier, o.Quiet = v, ""
+		o.Verifier, o.DisabledReason = v, ""
 		o.About["verifier"] = v.shared.Describe() + "; or Standard Webhooks"
 	}
 	src, err := Source(o)

@@ -81,8 +81,8 @@ func TestDefaultTakesBothSchemes(t *testing.T) {
 			}
 		})
 	}
-	if src, err := custom.Default(nil); err != nil || !strings.Contains(src.Quiet, "WEBHOOK_SECRET") {
-		t.Errorf("without a secret: %q, %v", src.Quiet, err)
+	if src, err := custom.Default(nil); err != nil || !strings.Contains(src.DisabledReason, "WEBHOOK_SECRET") {
+		t.Errorf("without a secret: %q, %v", src.DisabledReason, err)
 	}
 }
 

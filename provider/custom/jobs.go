@@ -183,11 +183,11 @@ func (p Provider) Submit(context.Context, *jobs.Job, json.RawMessage, string) (j
 	return jobs.Accepted{}, errOnlyDescribed
 }
 
-// CanAsk reports that it cannot.
-func (p Provider) CanAsk(*jobs.Job) bool { return false }
+// CanPoll reports that it cannot.
+func (p Provider) CanPoll(*jobs.Job) bool { return false }
 
-// Ask is never called, for CanAsk is false.
-func (p Provider) Ask(context.Context, *jobs.Job) (jobs.Update, error) {
+// Poll is never called, for CanAsk is false.
+func (p Provider) Poll(context.Context, *jobs.Job) (jobs.Update, error) {
 	return jobs.Update{}, errOnlyDescribed
 }
 

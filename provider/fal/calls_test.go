@@ -180,7 +180,7 @@ func TestProxiedSubmitNotTaken(t *testing.T) {
 				if len(page.Items) != 1 || page.Items[0].Status != jobs.JobCompleted {
 					t.Errorf("%d jobs are left, want the completed one", len(page.Items))
 				}
-				events, err := p.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InnerSource, Type: "job.failed", Cursor: gaff.Cursor{Limit: 10}})
+				events, err := p.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InternalSource, Type: "job.failed", Cursor: gaff.Cursor{Limit: 10}})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -40,8 +40,8 @@ const (
 const (
 	// DialectFal is signed with fal's Ed25519 keys.
 	DialectFal = "fal"
-	// DialectDocument is signed with a shared secret, in x-fal-signature.
-	DialectDocument = "document"
+	// DialectHMAC is signed with a shared secret, in x-fal-signature.
+	DialectHMAC = "document"
 )
 
 // Headers of the two dialects.
@@ -113,7 +113,7 @@ type verifier struct {
 	document *verify.Shared // nil: no secret is set
 }
 
-var errNoProof = fmt.Errorf("%s and %s: %w", headerSignature, documentSignature, verify.ErrMissing)
+var errNoSignature = fmt.Errorf("%s and %s: %w", headerSignature, documentSignature, verify.ErrMissing)
 
 func (v *verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
 	// A request that speaks fal's dialect in part is never tried as the other one.
@@ -123,13 +123,13 @@ func (v *verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 		}
 	}
 	if len(r.Header[documentSignature]) == 0 {
-		return gaff.Verification{}, errNoProof
+		return gaff.Verification{}, errNoSignature
 	}
 	if v.document == nil {
 		return gaff.Verification{}, fmt.Errorf("%s: FAL_WEBHOOK_SECRET is not set, so this dialect is refused", documentSignature)
 	}
 	proof, err := v.document.Verify(ctx, r)
-	proof.Dialect = DialectDocument
+	proof.Dialect = DialectHMAC
 	return proof, err
 }
 
@@ -271,13 +271,13 @@ func (Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 			return jobs.Update{}, gaff.Discard(err)
 		}
 	}
-	known, err := env.status(ev.Proof.Dialect)
+	known, err := env.status(ev.Verification.Dialect)
 	if err != nil {
 		return jobs.Update{}, gaff.Discard(err)
 	}
 	u := jobs.Update{Provider: Name, RequestID: env.RequestID, Status: known.status}
-	if ev.Proof.Dialect == DialectFal {
-		u.Subject = ev.Proof.Subject
+	if ev.Verification.Dialect == DialectFal {
+		u.Subject = ev.Verification.Subject
 	}
 	if ev.Request != nil {
 		u.Cost = billed(ev.Request.Header)

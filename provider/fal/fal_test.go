@@ -85,12 +85,12 @@ func TestDialectsAreToldApartByTheirHeaders(t *testing.T) {
 		"fal, five minutes old":  {func(r *gaff.Request) { fal.SignFal(r, key, "r", "u", now.Add(-300*time.Second)) }, fal.DialectFal},
 		"fal, older":             {func(r *gaff.Request) { fal.SignFal(r, key, "r", "u", now.Add(-301*time.Second)) }, ""},
 		"fal, from the future":   {func(r *gaff.Request) { fal.SignFal(r, key, "r", "u", now.Add(301*time.Second)) }, ""},
-		"document":               {func(r *gaff.Request) { fal.Sign(r, secret) }, fal.DialectDocument},
-		"document, older secret": {func(r *gaff.Request) { fal.Sign(r, "an older secret") }, fal.DialectDocument},
+		"document":               {func(r *gaff.Request) { fal.Sign(r, secret) }, fal.DialectHMAC},
+		"document, older secret": {func(r *gaff.Request) { fal.Sign(r, "an older secret") }, fal.DialectHMAC},
 		"document, fresh": {func(r *gaff.Request) {
 			fal.Sign(r, secret)
 			r.Header.Set("X-Fal-Timestamp", strconv.FormatInt(now.Unix()-300, 10))
-		}, fal.DialectDocument},
+		}, fal.DialectHMAC},
 		"document, stale": {func(r *gaff.Request) {
 			fal.Sign(r, secret)
 			r.Header.Set("X-Fal-Timestamp", strconv.FormatInt(now.Unix()-301, 10))
@@ -109,7 +109,7 @@ func TestDialectsAreToldApartByTheirHeaders(t *testing.T) {
 		"document, the same twice": {func(r *gaff.Request) {
 			fal.Sign(r, secret)
 			r.Header.Add("X-Fal-Signature", r.Header.Get("X-Fal-Signature"))
-		}, fal.DialectDocument},
+		}, fal.DialectHMAC},
 		"nothing": {func(*gaff.Request) {}, ""},
 		"both, fal's broken": {func(r *gaff.Request) {
 			fal.Sign(r, secret)
@@ -148,8 +148,8 @@ func TestWithoutASecretTheDocumentsDialectIsRefused(t *testing.T) {
 	if _, err := src.Verifier.Verify(context.Background(), r); err == nil || !strings.Contains(err.Error(), "FAL_WEBHOOK_SECRET") {
 		t.Errorf("refused with %v", err)
 	}
-	if src.Quiet != "" {
-		t.Errorf("the source is called quiet: %s", src.Quiet)
+	if src.DisabledReason != "" {
+		t.Errorf("the source is called quiet: %s", src.DisabledReason)
 	}
 	if _, err := fal.Source(fal.Options{Secrets: []string{""}}); err == nil {
 		t.Error("an empty secret was taken")
@@ -187,13 +187,13 @@ func TestParse(t *testing.T) {
 		"the gateway's id":       {`{"request_id":"r","gateway_request_id":"g","status":"OK"}`, fal.DialectFal, "g", "generation.completed r OK"},
 		"another's id":           {`{"request_id":"r","gateway_request_id":"g","status":"OK"}`, fal.DialectFal, "x", ""},
 		"the other form":         {`{"request_id":"r","status":"completed","metadata":{"job_id":"j"}}`, fal.DialectFal, "r", ""},
-		"completed":              {`{"request_id":"r","status":"completed","result":{},"metadata":{"job_id":"j"}}`, fal.DialectDocument, "", "generation.completed r completed"},
-		"failed":                 {`{"request_id":"r","status":"failed","metadata":{"job_id":"j"}}`, fal.DialectDocument, "", "generation.failed r failed"},
-		"in_progress":            {`{"request_id":"r","status":"in_progress","metadata":{"job_id":"j"}}`, fal.DialectDocument, "", "generation.in_progress r in_progress"},
-		"passed on":              {`{"request_id":"r","status":"OK","payload":{}}`, fal.DialectDocument, "", "generation.completed r OK"},
-		"no job":                 {`{"request_id":"r","status":"completed","metadata":{}}`, fal.DialectDocument, "", ""},
-		"no metadata":            {`{"request_id":"r","status":"completed"}`, fal.DialectDocument, "", ""},
-		"no request":             {`{"status":"completed","metadata":{"job_id":"j"}}`, fal.DialectDocument, "", ""},
+		"completed":              {`{"request_id":"r","status":"completed","result":{},"metadata":{"job_id":"j"}}`, fal.DialectHMAC, "", "generation.completed r completed"},
+		"failed":                 {`{"request_id":"r","status":"failed","metadata":{"job_id":"j"}}`, fal.DialectHMAC, "", "generation.failed r failed"},
+		"in_progress":            {`{"request_id":"r","status":"in_progress","metadata":{"job_id":"j"}}`, fal.DialectHMAC, "", "generation.in_progress r in_progress"},
+		"passed on":              {`{"request_id":"r","status":"OK","payload":{}}`, fal.DialectHMAC, "", "generation.completed r OK"},
+		"no job":                 {`{"request_id":"r","status":"completed","metadata":{}}`, fal.DialectHMAC, "", ""},
+		"no metadata":            {`{"request_id":"r","status":"completed"}`, fal.DialectHMAC, "", ""},
+		"no request":             {`{"status":"completed","metadata":{"job_id":"j"}}`, fal.DialectHMAC, "", ""},
 		"a number for a request": {`{"request_id":1,"status":"OK"}`, fal.DialectFal, "1", ""},
 		"a strange status":       {`{"request_id":"r","status":"ok"}`, fal.DialectFal, "r", ""},
 		"a list":                 {`[{"request_id":"r","status":"OK"}]`, fal.DialectFal, "r", ""},
@@ -260,21 +260,21 @@ func TestInterpret(t *testing.T) {
 			jobs.Update{RequestID: "r", Status: jobs.JobFailed, Error: "failed without a reason"}, 0,
 		},
 		"the document's success": {
-			`{"request_id":"r","status":"completed","result":{"video":{"url":"https://f/v.mp4","duration":5}},` + document + `}`, fal.DialectDocument,
+			`{"request_id":"r","status":"completed","result":{"video":{"url":"https://f/v.mp4","duration":5}},` + document + `}`, fal.DialectHMAC,
 			jobs.Update{RequestID: "r", Status: jobs.JobCompleted, Create: true, JobID: "j", ProjectID: "p", UserID: "u", Kind: "video", Result: json.RawMessage(`{"video":{"url":"https://f/v.mp4","duration":5}}`)}, 1,
 		},
 		"the document's failure": {
-			`{"request_id":"r","status":"failed","result":{"error":"no"},` + document + `}`, fal.DialectDocument,
+			`{"request_id":"r","status":"failed","result":{"error":"no"},` + document + `}`, fal.DialectHMAC,
 			jobs.Update{RequestID: "r", Status: jobs.JobFailed, Create: true, JobID: "j", ProjectID: "p", UserID: "u", Kind: "video", Error: "no", Result: json.RawMessage(`{"error":"no"}`)}, 0,
 		},
 		"the document's progress": {
-			`{"request_id":"r","status":"in_progress","result":{"images":[{"url":"https://f/preview.png"}]},` + document + `}`, fal.DialectDocument,
+			`{"request_id":"r","status":"in_progress","result":{"images":[{"url":"https://f/preview.png"}]},` + document + `}`, fal.DialectHMAC,
 			jobs.Update{RequestID: "r", Status: jobs.JobProcessing, Create: true, JobID: "j", ProjectID: "p", UserID: "u", Kind: "video"}, 0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			u, err := fal.Interpreter{}.Interpret(&gaff.Event{Data: json.RawMessage(c.body), Proof: gaff.Verification{Dialect: c.dialect}, ReceivedAt: now})
+			u, err := fal.Interpreter{}.Interpret(&gaff.Event{Data: json.RawMessage(c.body), Verification: gaff.Verification{Dialect: c.dialect}, ReceivedAt: now})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -296,7 +296,7 @@ func TestFalsOwnDialectCreatesNothing(t *testing.T) {
 		`{"request_id":"r","status":"OK","payload":{},"metadata":{"job_id":"j"}}`,
 		`{"request_id":"r","status":"completed","result":{},"metadata":{"job_id":"j"}}`,
 	} {
-		u, err := fal.Interpreter{}.Interpret(&gaff.Event{Data: json.RawMessage(body), Proof: gaff.Verification{Dialect: fal.DialectFal}})
+		u, err := fal.Interpreter{}.Interpret(&gaff.Event{Data: json.RawMessage(body), Verification: gaff.Verification{Dialect: fal.DialectFal}})
 		if err == nil && (u.Create || u.JobID != "") {
 			t.Errorf("%s: %+v", body, u)
 		}
@@ -346,7 +346,7 @@ func FuzzBody(f *testing.F) {
 	f.Add([]byte(`{"request_id":"r","status":"ERROR","payload":{"detail":[{"loc":["body",0,{"a":1}],"msg":"m","type":"t"}]}}`), true)
 	f.Add([]byte(`{"request_id":"r","status":"ERROR","error":{"a":1},"payload":[1]}`), true)
 	f.Fuzz(func(t *testing.T, body []byte, real bool) {
-		proof := gaff.Verification{Dialect: fal.DialectDocument}
+		proof := gaff.Verification{Dialect: fal.DialectHMAC}
 		if real {
 			proof.Dialect = fal.DialectFal
 		}
@@ -364,8 +364,8 @@ func FuzzBody(f *testing.F) {
 			t.Errorf("read %q as %+v", body, env)
 		}
 		// What was let in must be workable, or be given up with a reason.
-		u, err := fal.Interpreter{}.Interpret(&gaff.Event{Data: body, Proof: proof})
-		handed, handedErr := fal.Interpreter{}.Interpret(&gaff.Event{Data: body, Parsed: env.Parsed, Proof: proof})
+		u, err := fal.Interpreter{}.Interpret(&gaff.Event{Data: body, Verification: proof})
+		handed, handedErr := fal.Interpreter{}.Interpret(&gaff.Event{Data: body, Parsed: env.Parsed, Verification: proof})
 		if env.Parsed == nil || !reflect.DeepEqual(handed, u) || fmt.Sprint(handedErr) != fmt.Sprint(err) {
 			t.Errorf("handed on, %q is %+v, %v; read again, %+v, %v", body, handed, handedErr, u, err)
 		}

@@ -14,14 +14,14 @@ import (
 	"gaff/provider/fal"
 )
 
-// noLedger writes nothing down, so that no submit is sent.
-type noLedger struct{ fal.Ledger }
+// noJobs writes nothing down, so that no submit is sent.
+type noJobs struct{ fal.Jobs }
 
-func (noLedger) Begin(context.Context, jobs.Submission, string) (*jobs.Call, error) {
+func (noJobs) Begin(context.Context, jobs.Submission, string) (*jobs.Call, error) {
 	return nil, errors.New("no")
 }
-func (noLedger) Hear(context.Context, string, string, jobs.Update) error { return nil }
-func (noLedger) WebhookURL(string, string) string                        { return "https://h/x" }
+func (noJobs) RecordUpdate(context.Context, string, string, jobs.Update) error { return nil }
+func (noJobs) WebhookURL(string, string) string                                { return "https://h/x" }
 
 type transport func(*http.Request) (*http.Response, error)
 
@@ -51,7 +51,7 @@ func FuzzProxyTarget(f *testing.F) {
 			t.Fatal(err)
 		}
 		proxy := fal.NewProxy(fal.ProxyOptions{
-			Queue: queue, Ledger: noLedger{}, Log: slog.New(slog.DiscardHandler),
+			Queue: queue, Jobs: noJobs{}, Log: slog.New(slog.DiscardHandler),
 			Authorize: func(*http.Request) (string, error) { return "someone", nil },
 		})
 		r := httptest.NewRequest(http.MethodGet, fal.ProxyPath, nil)

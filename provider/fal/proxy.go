@@ -54,11 +54,11 @@ const (
 	waitForFirst = 30 * time.Second
 )
 
-// Ledger is what the proxy needs of one; a *jobs.Ledger is one.
-type Ledger interface {
+// Jobs is what the proxy needs of one; a *jobs.Service is one.
+type Jobs interface {
 	Begin(ctx context.Context, s jobs.Submission, callKey string) (*jobs.Call, error)
 	Answered(ctx context.Context, jobID string, answer jobs.Accepted, submitErr error) error
-	Hear(ctx context.Context, provider, requestID string, u jobs.Update) error
+	RecordUpdate(ctx context.Context, provider, requestID string, u jobs.Update) error
 	Job(ctx context.Context, jobID string) (*jobs.Job, error)
 	CallerOf(ctx context.Context, provider, requestID string) (caller string, ok bool)
 	WebhookURL(provider, jobID string) string
@@ -66,8 +66,8 @@ type Ledger interface {
 
 // ProxyOptions of a [Proxy]. Queue, Ledger, Authorize and Log are required.
 type ProxyOptions struct {
-	Queue  *Queue
-	Ledger Ledger
+	Queue *Queue
+	Jobs  Jobs
 	// Authorize names the caller by the credential that it showed. The error is
 	// ErrUnknownCaller, ErrNotAllowed, or that it could not be found out.
 	Authorize func(r *http.Request) (caller string, err error)
@@ -292,7 +292,7 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, who ca
 		body = []byte("{}")
 	}
 	s := p.submission(r, t, who, body)
-	call, err := p.o.Ledger.Begin(r.Context(), s, callKey(t, &s))
+	call, err := p.o.Jobs.Begin(r.Context(), s, callKey(t, &s))
 	var invalid *jobs.InvalidError
 	switch {
 	case errors.As(err, &invalid):
@@ -316,7 +316,7 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, who ca
 		}
 		a := p.o.Queue.send(ctx, http.MethodPost, t.url.String(), body, passedOn(r.Header), maxAnswer)
 		accepted, submitErr := readSubmit(a)
-		if err := p.o.Ledger.Answered(ctx, j.ID, accepted, submitErr); err != nil {
+		if err := p.o.Jobs.Answered(ctx, j.ID, accepted, submitErr); err != nil {
 			p.o.Log.Error("the outcome of a proxied submit is not stored", "job", j.ID, "request", accepted.RequestID, "error", err)
 		}
 		out = p.outcome(j, a, submitErr)
@@ -341,7 +341,7 @@ func (p *Proxy) submission(r *http.Request, t *target, who caller, body []byte) 
 	}
 	s.Kind, s.ProjectID, s.UserID = r.Header.Get(kindHeader), r.Header.Get(projectHeader), r.Header.Get(userHeader)
 	// If fal cannot reach this gateway, it goes on calling the application itself.
-	if p.o.Ledger.WebhookURL(Name, "any") != "" {
+	if p.o.Jobs.WebhookURL(Name, "any") != "" {
 		s.Callback = t.url.Query().Get(webhookParameter)
 	}
 	return s
@@ -360,7 +360,7 @@ func callKey(t *target, s *jobs.Submission) string {
 // and the Python one on 408 and 409 too: they get none of these unless nothing was taken.
 func (p *Proxy) outcome(j *jobs.Job, a answer, err error) answer {
 	var later *jobs.NotNow
-	var refused *jobs.Refused
+	var refused *jobs.Rejected
 	switch {
 	case err == nil, errors.As(err, &refused) && a.err == nil && a.status != http.StatusRequestTimeout && a.status != http.StatusConflict:
 		a.header.Set(jobHeader, j.ID)
@@ -402,7 +402,7 @@ func (p *Proxy) first(ctx context.Context, j *jobs.Job) answer {
 			return problem(499, "the caller went away", "client_disconnected", j.ID)
 		case <-time.After(100 * time.Millisecond):
 		}
-		switch now, err := p.o.Ledger.Job(ctx, j.ID); {
+		switch now, err := p.o.Jobs.Job(ctx, j.ID); {
 		case err == nil:
 			j = now
 		case errors.Is(err, gaff.ErrNotFound):
@@ -421,7 +421,7 @@ func (p *Proxy) first(ctx context.Context, j *jobs.Job) answer {
 			jobHeader: {j.ID},
 		}}
 	}
-	if j.Submit == jobs.SubmitRefused {
+	if j.Submit == jobs.SubmitRejected {
 		return problem(http.StatusBadRequest, j.Error, j.ErrorType, j.ID)
 	}
 	return p.outcome(j, answer{}, errors.New("unknown"))
@@ -508,7 +508,7 @@ func (p *Proxy) learn(ctx context.Context, method, id, what string, a answer) {
 	default:
 		return
 	}
-	if err := p.o.Ledger.Hear(ctx, Name, id, u); err != nil {
+	if err := p.o.Jobs.RecordUpdate(ctx, Name, id, u); err != nil {
 		p.o.Log.Warn("what a passing answer says is not stored", "request", id, "error", err)
 	}
 }

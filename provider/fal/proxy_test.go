@@ -33,7 +33,7 @@ func newProxied(t *testing.T, o rigOptions) *proxied {
 
 func (p *proxied) front() {
 	p.proxy = fal.NewProxy(fal.ProxyOptions{
-		Queue: p.queue, Ledger: p.Ledger, Log: slog.New(slog.DiscardHandler), BaseURL: "https://" + gaffHost,
+		Queue: p.queue, Jobs: p.Service, Log: slog.New(slog.DiscardHandler), BaseURL: "https://" + gaffHost,
 		Origins: []string{"https://page.example"}, Models: []string{"fal-ai/flux/*", "fal-ai/veo3"},
 		Authorize: func(r *http.Request) (string, error) {
 			switch _, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); token {

@@ -186,9 +186,9 @@ func readSubmit(a answer) (jobs.Accepted, error) {
 	case a.status >= 500 || a.status == http.StatusRequestTimeout || a.status/100 == 3:
 		return jobs.Accepted{}, err
 	case a.status == http.StatusUnauthorized:
-		return jobs.Accepted{}, &jobs.Refused{Text: "fal refused the key (401): check FAL_KEY", Type: "unauthorized"}
+		return jobs.Accepted{}, &jobs.Rejected{Text: "fal refused the key (401): check FAL_KEY", Type: "unauthorized"}
 	}
-	return jobs.Accepted{}, &jobs.Refused{Text: err.Error(), Type: code}
+	return jobs.Accepted{}, &jobs.Rejected{Text: err.Error(), Type: code}
 }
 
 // notTaken reports whether fal itself says that it did not take a submit.
@@ -277,13 +277,13 @@ func plain(err error) error {
 	return err
 }
 
-// CanAsk wants the request's id, and its address or model.
-func (q *Queue) CanAsk(j *jobs.Job) bool {
+// CanPoll wants the request's id, and its address or model.
+func (q *Queue) CanPoll(j *jobs.Job) bool {
 	return j.RequestID != "" && q.address(j.StatusURL, j, "/status") != "" && (q.o.Key != "" || q.o.URL != DefaultQueueURL)
 }
 
-// Ask reads the status and, once the job is done, the result.
-func (q *Queue) Ask(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
+// Poll reads the status and, once the job is done, the result.
+func (q *Queue) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	u := jobs.Update{Provider: Name, RequestID: j.RequestID}
 	address := q.address(j.StatusURL, j, "/status")
 	if address == "" {
@@ -363,7 +363,7 @@ func readResult(r answer, s status, j *jobs.Job, at time.Time) (jobs.Update, err
 		}
 		u.Error, u.ErrorType = "completed, but fal keeps the result no longer: it does so for minutes if it is large, or not stored", "result_expired"
 		return u, nil
-	case s.Error == "" && r.status != http.StatusUnprocessableEntity && !(isModelError(r.body) && j.Asks >= 3):
+	case s.Error == "" && r.status != http.StatusUnprocessableEntity && !(isModelError(r.body) && j.Polls >= 3):
 		return u, r.fault("the result")
 	}
 	if json.Valid(r.body) && r.status/100 != 2 {

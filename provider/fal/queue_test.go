@@ -76,7 +76,7 @@ func (n *network) calls(host string) int {
 // rig is a gateway with a ledger, and fal as the stand-in plays it. Use it within a bubble.
 type rig struct {
 	*gaff.Gateway
-	*jobs.Ledger
+	*jobs.Service
 	t     *testing.T
 	st    *sqlite.Store
 	fal   *standin.Fal
@@ -90,7 +90,7 @@ type rig struct {
 
 type rigOptions struct {
 	standin.Options
-	ledger  jobs.LedgerOptions
+	jobs    jobs.ServiceOptions
 	private bool // the gateway has no public address
 	unread  bool // the source takes any handle, as most do
 	listed  bool // fal lists the requests that have ended
@@ -152,25 +152,25 @@ func (r *rig) begin(o rigOptions) {
 		provider = o.wrap(provider)
 	}
 	client := &http.Client{Transport: r.net}
-	o.ledger.Store, o.ledger.Router, o.ledger.Log, o.ledger.Providers = r.st, r.Gateway, log, []jobs.Provider{provider}
-	o.ledger.CallbackClient = client
+	o.jobs.Store, o.jobs.Router, o.jobs.Log, o.jobs.Providers = r.st, r.Gateway, log, []jobs.Provider{provider}
+	o.jobs.CallbackClient = client
 	if !o.private {
-		o.ledger.Address = func(name string) string { return "http://" + gaffHost + gaff.PathPrefix + name }
+		o.jobs.Address = func(name string) string { return "http://" + gaffHost + gaff.PathPrefix + name }
 	}
-	if r.Ledger, err = jobs.NewLedger(context.Background(), o.ledger); err != nil {
+	if r.Service, err = jobs.NewService(context.Background(), o.jobs); err != nil {
 		r.t.Fatal(err)
 	}
-	r.Ledger.Attach(r.Gateway)
+	r.Service.Attach(r.Gateway)
 	src, err := fal.Source(fal.Options{JWKS: verify.NewJWKS("http://"+falHost+standin.JWKSPath, verify.JWKSOptions{Client: client})})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	if !o.unread {
-		src.CheckHandle = r.Ledger.CheckHandle
+		src.CheckCallbackToken = r.Service.CheckCallbackToken
 	}
 	r.AddSource(src)
 	r.Handle(fal.Name, "*", gaff.Named("effects/fal", jobs.NewHandler(jobs.Options{
-		Store: r.st, Router: r.Gateway, Interpreter: fal.Interpreter{}, Ledger: r.Ledger,
+		Store: r.st, Router: r.Gateway, Interpreter: fal.Interpreter{}, Service: r.Service,
 	})))
 	if err := r.Start(context.Background()); err != nil {
 		r.t.Fatal(err)
@@ -228,7 +228,7 @@ func (r *rig) job(id string) *jobs.Job {
 // notes is a job's log in one text.
 func (r *rig) notes(id string) string {
 	r.t.Helper()
-	notes, err := r.st.JobNotes(context.Background(), id)
+	notes, err := r.st.JobLog(context.Background(), id)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func (r *rig) notes(id string) string {
 // ends counts how often a job came to its end, and its files.
 func (r *rig) ends(id string) (ends, files int) {
 	r.t.Helper()
-	page, err := r.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InnerSource, Cursor: gaff.Cursor{Limit: 500}})
+	page, err := r.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InternalSource, Cursor: gaff.Cursor{Limit: 500}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestHowJobsEnd(t *testing.T) {
 		t.Run("fault "+fault, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, rigOptions{ledger: jobs.LedgerOptions{SubmitPatience: 20 * time.Minute}})
+				r := newRig(t, rigOptions{jobs: jobs.ServiceOptions{SubmitPatience: 20 * time.Minute}})
 				j := r.submit(fault)
 				began := time.Now()
 				for !j.Status.Settled() && time.Since(began) < want.within+time.Minute {
@@ -312,8 +312,8 @@ func TestHowJobsEnd(t *testing.T) {
 				if j.Status == jobs.JobFailed && j.Error == "" {
 					t.Error("failed without a reason")
 				}
-				if !j.NextAskAt.IsZero() {
-					t.Errorf("will be asked after at %s", j.NextAskAt)
+				if !j.NextPollAt.IsZero() {
+					t.Errorf("will be asked after at %s", j.NextPollAt)
 				}
 				if want.by == "reconciliation" && want.status == jobs.JobCompleted && j.Cost == "" {
 					t.Error("what fal billed is not kept")
@@ -360,7 +360,7 @@ func TestRefusedSubmits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		j := r.submit("no such fault") // the stand-in answers 400
-		if j = r.job(j.ID); j.Status != jobs.JobFailed || j.SettledBy != "" || j.Submit != jobs.SubmitRefused || !strings.Contains(j.Error, "fal answered 400") {
+		if j = r.job(j.ID); j.Status != jobs.JobFailed || j.SettledBy != "" || j.Submit != jobs.SubmitRejected || !strings.Contains(j.Error, "fal answered 400") {
 			t.Errorf("%s by %q, %s: %s", j.Status, j.SettledBy, j.Submit, j.Error)
 		}
 		if ends, _ := r.ends(j.ID); ends != 1 {
@@ -393,7 +393,7 @@ func TestCrashWhileSubmitting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				o := rigOptions{ledger: jobs.LedgerOptions{SubmitPatience: 20 * time.Minute}, wrap: func(p jobs.Provider) jobs.Provider {
+				o := rigOptions{jobs: jobs.ServiceOptions{SubmitPatience: 20 * time.Minute}, wrap: func(p jobs.Provider) jobs.Provider {
 					h.Provider = p
 					return h
 				}}
@@ -480,7 +480,7 @@ func TestNodesShareThePace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Lost: 1}}})
 		ctx, cancel := context.WithCancel(context.Background())
-		other, err := jobs.NewLedger(ctx, jobs.LedgerOptions{
+		other, err := jobs.NewService(ctx, jobs.ServiceOptions{
 			Store: r.st, Router: r.Gateway, Log: slog.New(slog.DiscardHandler), Providers: []jobs.Provider{r.queue},
 		})
 		if err != nil {
@@ -503,8 +503,8 @@ func TestNodesShareThePace(t *testing.T) {
 		}
 		time.Sleep(5 * time.Minute)
 		for _, id := range ids {
-			if j := r.job(id); j.Status != jobs.JobCompleted || j.Asks != 1 {
-				t.Errorf("%s after %d questions", j.Status, j.Asks)
+			if j := r.job(id); j.Status != jobs.JobCompleted || j.Polls != 1 {
+				t.Errorf("%s after %d questions", j.Status, j.Polls)
 			}
 		}
 		cancel()
@@ -518,8 +518,8 @@ type meeting struct {
 	wait func()
 }
 
-func (m *meeting) Ask(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
-	u, err := m.Provider.Ask(ctx, j)
+func (m *meeting) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
+	u, err := m.Provider.Poll(ctx, j)
 	m.wait()
 	return u, err
 }
@@ -586,7 +586,7 @@ func TestOtherUsersAreRefused(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, rigOptions{ledger: jobs.LedgerOptions{Users: map[string][]string{"fal": {"user_standin", "user_somebody_else"}}}})
+		r := newRig(t, rigOptions{jobs: jobs.ServiceOptions{Users: map[string][]string{"fal": {"user_standin", "user_somebody_else"}}}})
 		for _, fault := range []string{"", "other-user"} {
 			j := r.submit(fault)
 			time.Sleep(10 * time.Second)
@@ -718,16 +718,16 @@ func TestCancel(t *testing.T) {
 		unknown := r.submit("unknown-outcome")
 		time.Sleep(time.Second)
 		for _, j := range []*jobs.Job{waiting, queued, unknown} {
-			if got, err := r.Ledger.Cancel(ctx, j.ID); err != nil || got.Status != jobs.JobCancelled {
+			if got, err := r.Service.Cancel(ctx, j.ID); err != nil || got.Status != jobs.JobCancelled {
 				t.Errorf("cancel: %v, %v\n%s", got, err, r.notes(j.ID))
 			}
-			if got, err := r.Ledger.Cancel(ctx, j.ID); err != nil || got.Status != jobs.JobCancelled {
+			if got, err := r.Service.Cancel(ctx, j.ID); err != nil || got.Status != jobs.JobCancelled {
 				t.Errorf("cancel again: %v, %v", got, err)
 			}
 		}
 		done := r.submit("lost")
 		time.Sleep(65 * time.Second)
-		if _, err := r.Ledger.Cancel(ctx, done.ID); !errors.Is(err, gaff.ErrConflict) || !strings.Contains(err.Error(), "completed") {
+		if _, err := r.Service.Cancel(ctx, done.ID); !errors.Is(err, gaff.ErrConflict) || !strings.Contains(err.Error(), "completed") {
 			t.Errorf("cancel what has ended: %v", err)
 		}
 		if j := r.job(done.ID); j.Status != jobs.JobCompleted {
@@ -736,7 +736,7 @@ func TestCancel(t *testing.T) {
 		away := r.submit("")
 		time.Sleep(time.Second)
 		r.net.cut(falHost, true)
-		if _, err := r.Ledger.Cancel(ctx, away.ID); err == nil || errors.Is(err, gaff.ErrConflict) || r.job(away.ID).Status.Settled() {
+		if _, err := r.Service.Cancel(ctx, away.ID); err == nil || errors.Is(err, gaff.ErrConflict) || r.job(away.ID).Status.Settled() {
 			t.Errorf("cancel while fal is away: %v, %s", err, r.job(away.ID).Status)
 		}
 		r.net.cut(falHost, false)
@@ -751,7 +751,7 @@ func TestCancel(t *testing.T) {
 		if log := r.notes(unknown.ID); !strings.Contains(log, "came after the job was cancelled") {
 			t.Errorf("its log:\n%s", log)
 		}
-		if _, err := r.Ledger.Cancel(ctx, "job_none"); !errors.Is(err, gaff.ErrNotFound) {
+		if _, err := r.Service.Cancel(ctx, "job_none"); !errors.Is(err, gaff.ErrNotFound) {
 			t.Errorf("cancel what is not there: %v", err)
 		}
 	})
@@ -834,15 +834,15 @@ func TestRegisteredAndForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{})
 		j, _, err := r.Register(t.Context(), "told", jobs.Registration{Provider: "fal"})
-		if err != nil || time.Until(j.NextAskAt) < 12*time.Hour {
-			t.Fatalf("%v; to be looked at %s", err, j.NextAskAt)
+		if err != nil || time.Until(j.NextPollAt) < 12*time.Hour {
+			t.Fatalf("%v; to be looked at %s", err, j.NextPollAt)
 		}
 		lost := r.submit("lost")
 		time.Sleep(time.Second)
 		request := r.job(lost.ID).RequestID
 		err = r.st.Write(t.Context(), func(tx jobs.Tx) error {
 			for id, age := range map[string]time.Duration{"young": time.Hour, "old": 31 * 24 * time.Hour} {
-				if err := tx.InsertJob(t.Context(), &jobs.Job{ID: id, Provider: "fal", CreatedAt: tx.Now().Add(-age), NextAskAt: tx.Now()}); err != nil {
+				if err := tx.InsertJob(t.Context(), &jobs.Job{ID: id, Provider: "fal", CreatedAt: tx.Now().Add(-age), NextPollAt: tx.Now()}); err != nil {
 					return err
 				}
 			}
@@ -863,8 +863,8 @@ func TestRegisteredAndForgotten(t *testing.T) {
 		if j := r.job("told"); j.Status != jobs.JobCompleted {
 			t.Errorf("%s\n%s", j.Status, r.notes(j.ID))
 		}
-		if j := r.job("young"); j.Status != jobs.JobQueued || !strings.Contains(r.notes(j.ID), "too little is known") || time.Until(j.NextAskAt) < 12*time.Hour {
-			t.Errorf("%s, next %s\n%s", j.Status, j.NextAskAt, r.notes(j.ID))
+		if j := r.job("young"); j.Status != jobs.JobQueued || !strings.Contains(r.notes(j.ID), "too little is known") || time.Until(j.NextPollAt) < 12*time.Hour {
+			t.Errorf("%s, next %s\n%s", j.Status, j.NextPollAt, r.notes(j.ID))
 		}
 		if j := r.job("old"); j.Status != jobs.JobFailed || j.ErrorType != "given_up" {
 			t.Errorf("%s, %s\n%s", j.Status, j.ErrorType, r.notes(j.ID))
@@ -1017,7 +1017,7 @@ func TestCallbackSecrets(t *testing.T) {
 		}
 		r.stop()
 		own := []string{client.NewSecret(), client.NewSecret()}
-		r.begin(rigOptions{ledger: jobs.LedgerOptions{CallbackSecrets: own}})
+		r.begin(rigOptions{jobs: jobs.ServiceOptions{CallbackSecrets: own}})
 		r.submit("lost", func(s *jobs.Submission) { s.Callback = "http://" + appHost + "/" })
 		time.Sleep(5 * time.Minute)
 		for _, secret := range own {
@@ -1026,8 +1026,8 @@ func TestCallbackSecrets(t *testing.T) {
 				t.Errorf("one of two secrets does not sign: %v", err)
 			}
 		}
-		o := jobs.LedgerOptions{Store: r.st, CallbackSecrets: []string{"short"}}
-		if _, err := jobs.NewLedger(context.Background(), o); err == nil {
+		o := jobs.ServiceOptions{Store: r.st, CallbackSecrets: []string{"short"}}
+		if _, err := jobs.NewService(context.Background(), o); err == nil {
 			t.Error("a secret that is none is taken")
 		}
 	})

@@ -91,14 +91,14 @@ type submission struct {
 func (c *Client) Submit(ctx context.Context, j *jobs.Job, raw json.RawMessage, webhookURL string) (jobs.Accepted, error) {
 	var in input
 	if err := json.Unmarshal(raw, &in); err != nil {
-		return jobs.Accepted{}, &jobs.Refused{Text: "input: " + err.Error(), Type: "invalid_input"}
+		return jobs.Accepted{}, &jobs.Rejected{Text: "input: " + err.Error(), Type: "invalid_input"}
 	}
 	body, err := json.Marshal(submission{
 		Service: j.Model, Inputs: in.Inputs, Options: in.Options, WebhookURL: webhookURL, IdempotencyKey: j.ID,
 		Metadata: Metadata{ProjectID: j.ProjectID, UserID: j.UserID, OriginalJobID: j.ID},
 	})
 	if err != nil {
-		return jobs.Accepted{}, &jobs.Refused{Text: "input: " + err.Error(), Type: "invalid_input"}
+		return jobs.Accepted{}, &jobs.Rejected{Text: "input: " + err.Error(), Type: "invalid_input"}
 	}
 	res, err := c.call(ctx, http.MethodPost, c.o.URL+"/v1/jobs", body, j.ID)
 	if err != nil {
@@ -118,7 +118,7 @@ func (c *Client) Submit(ctx context.Context, j *jobs.Job, raw json.RawMessage, w
 		after, _ := strconv.Atoi(res.retryAfter)
 		return jobs.Accepted{}, &jobs.NotNow{After: time.Duration(max(0, min(after, 3600))) * time.Second, Err: res.fault()}
 	}
-	return jobs.Accepted{}, &jobs.Refused{Text: res.fault().Error(), Type: "refused"}
+	return jobs.Accepted{}, &jobs.Rejected{Text: res.fault().Error(), Type: "refused"}
 }
 
 type answer struct {
@@ -183,8 +183,8 @@ func (c *Client) CheckAddress(address string) error {
 // Repeatable is true: the service knows a job by its idempotency key.
 func (c *Client) Repeatable() bool { return true }
 
-// CanAsk wants the request's id.
-func (c *Client) CanAsk(j *jobs.Job) bool { return c.o.URL != "" && j.RequestID != "" }
+// CanPoll wants the request's id.
+func (c *Client) CanPoll(j *jobs.Job) bool { return c.o.URL != "" && j.RequestID != "" }
 
 func (c *Client) address(j *jobs.Job) string {
 	if j.StatusURL != "" && c.CheckAddress(j.StatusURL) == nil {
@@ -193,8 +193,8 @@ func (c *Client) address(j *jobs.Job) string {
 	return c.o.URL + "/v1/jobs/" + url.PathEscape(j.RequestID)
 }
 
-// Ask reads the job, which the service shows as its webhook does.
-func (c *Client) Ask(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
+// Poll reads the job, which the service shows as its webhook does.
+func (c *Client) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	res, err := c.call(ctx, http.MethodGet, c.address(j), nil, "")
 	switch {
 	case err != nil:

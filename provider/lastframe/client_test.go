@@ -53,7 +53,7 @@ func TestClient(t *testing.T) {
 		}
 		j.RequestID, j.StatusURL = a.RequestID, a.StatusURL
 		for _, want := range []jobs.JobStatus{jobs.JobQueued, jobs.JobProcessing, jobs.JobCompleted} {
-			u, err := c.Ask(ctx, j)
+			u, err := c.Poll(ctx, j)
 			if err != nil || u.Status != want {
 				t.Fatalf("%s, %v; want %s", u.Status, err, want)
 			}
@@ -66,7 +66,7 @@ func TestClient(t *testing.T) {
 			t.Errorf("cancel what has ended: %v", err)
 		}
 		j.RequestID, j.StatusURL = "none", "https://evil.example/v1/jobs/none"
-		if _, err := c.Ask(ctx, j); !errors.Is(err, jobs.ErrNoSuchWork) {
+		if _, err := c.Poll(ctx, j); !errors.Is(err, jobs.ErrNoSuchWork) {
 			t.Errorf("ask after what is not there: %v", err)
 		}
 		if err := c.Cancel(ctx, j); !errors.Is(err, jobs.ErrNoSuchWork) {
@@ -91,7 +91,7 @@ func TestClientsFaults(t *testing.T) {
 			}
 			_, err = c.Submit(context.Background(), j, json.RawMessage(clips), "")
 			var later *jobs.NotNow
-			var refused *jobs.Refused
+			var refused *jobs.Rejected
 			if errors.As(err, &later) != again || errors.As(err, &refused) == again {
 				t.Errorf("%s: %v", fault, err)
 			}

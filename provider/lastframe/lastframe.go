@@ -40,7 +40,7 @@ func Source(o Options) (gaff.Source, error) {
 	src.Headers = []string{headerSignature, headerTimestamp}
 	src.About = map[string]string{"register": "give this address to Last Frame as the webhook address; the shared secret is LASTFRAME_WEBHOOK_SECRET"}
 	if len(o.Secrets) == 0 {
-		src.Quiet = "LASTFRAME_WEBHOOK_SECRET is not set"
+		src.DisabledReason = "LASTFRAME_WEBHOOK_SECRET is not set"
 		return src, nil
 	}
 	v, err := verify.SharedSecret(headerSignature, headerTimestamp, o.Secrets)

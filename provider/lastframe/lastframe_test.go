@@ -52,8 +52,8 @@ func TestSignature(t *testing.T) {
 		})
 	}
 	quiet, err := lastframe.Source(lastframe.Options{})
-	if err != nil || !strings.Contains(quiet.Quiet, "LASTFRAME_WEBHOOK_SECRET") {
-		t.Fatalf("without a secret: %q, %v", quiet.Quiet, err)
+	if err != nil || !strings.Contains(quiet.DisabledReason, "LASTFRAME_WEBHOOK_SECRET") {
+		t.Fatalf("without a secret: %q, %v", quiet.DisabledReason, err)
 	}
 	r := request(`{}`)
 	lastframe.Sign(r, "")

@@ -299,7 +299,7 @@ func (im *importer) table(ctx context.Context, table string) error {
 		return err
 	}
 	defer rows.Close()
-	source := &source{rows: rows, cols: cols, total: total, tell: func(n int64) {
+	source := &source{rows: rows, cols: cols, total: total, notify: func(n int64) {
 		fmt.Fprintf(im.out, "%s: %d of %d\n", table, n, total)
 	}}
 	copied, err := im.dst.CopyFrom(ctx, pgx.Identifier{table}, names, source)
@@ -363,14 +363,14 @@ func (im *importer) numbers(ctx context.Context) error {
 
 // source hands rows of SQLite to a COPY.
 type source struct {
-	rows  *sql.Rows
-	cols  []column
-	total int64
-	tell  func(int64)
-	told  time.Time
-	sum   sum
-	err   error
-	row   []any
+	rows   *sql.Rows
+	cols   []column
+	total  int64
+	notify func(int64)
+	told   time.Time
+	sum    sum
+	err    error
+	row    []any
 }
 
 func (s *source) Next() bool {
@@ -395,7 +395,7 @@ func (s *source) Next() bool {
 	}
 	if time.Since(s.told) > progressEvery {
 		s.told = time.Now()
-		s.tell(s.sum.rows)
+		s.notify(s.sum.rows)
 	}
 	return true
 }

@@ -35,8 +35,8 @@ type news struct {
 
 const (
 	channel = "gaff"
-	// tellEvery bounds how often a process tells; what comes together is told together.
-	tellEvery = 20 * time.Millisecond
+	// notifyEvery bounds how often a process tells; what comes together is told together.
+	notifyEvery = 20 * time.Millisecond
 	// pollEvery is how often changes are looked for while nothing is heard.
 	pollEvery = time.Second
 	// aliveEvery is how often a silent connection is tried: a network that hangs says nothing.
@@ -61,8 +61,8 @@ func (n *news) close() {
 	n.wait.Wait()
 }
 
-// tell notes what the others should know.
-func (n *news) tell(lanes []string, changed bool) {
+// notify notes what the others should know.
+func (n *news) notify(lanes []string, changed bool) {
 	n.mu.Lock()
 	for _, lane := range lanes {
 		n.lanes[lane] = true
@@ -146,7 +146,7 @@ func (n *news) send() {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(tellEvery):
+			case <-time.After(notifyEvery):
 			}
 		}
 	})
@@ -185,7 +185,7 @@ func (n *news) listen() {
 		set(true)
 		defer set(false)
 		if again {
-			n.hear(message{All: true, Changed: true}) // what was said meanwhile is not repeated
+			n.receive(message{All: true, Changed: true}) // what was said meanwhile is not repeated
 		}
 		again = true
 		for {
@@ -212,12 +212,12 @@ func (n *news) listen() {
 			if json.Unmarshal([]byte(note.Payload), &m) != nil {
 				m = message{All: true, Changed: true}
 			}
-			n.hear(m)
+			n.receive(m)
 		}
 	})
 }
 
-func (n *news) hear(m message) {
+func (n *news) receive(m message) {
 	if m.All {
 		n.heard([]string{}, true)
 		return

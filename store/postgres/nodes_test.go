@@ -401,7 +401,7 @@ type worker struct{ jobs.Provider }
 func (worker) Name() string                             { return "p" }
 func (worker) Check(*jobs.Submission) error             { return nil }
 func (worker) Account() string                          { return "" }
-func (worker) CanAsk(*jobs.Job) bool                    { return false }
+func (worker) CanPoll(*jobs.Job) bool                   { return false }
 func (worker) Route(*gaff.Event) (none []gaff.Delivery) { return nil }
 
 // A call is its caller's, whichever node it came to: two that wait have two jobs, and one
@@ -409,9 +409,9 @@ func (worker) Route(*gaff.Event) (none []gaff.Delivery) { return nil }
 func TestCallsAtTwoNodes(t *testing.T) {
 	t.Parallel()
 	address := pgtest.Empty(t)
-	var nodes []*jobs.Ledger
+	var nodes []*jobs.Service
 	for range 2 {
-		l, err := jobs.NewLedger(t.Context(), jobs.LedgerOptions{
+		l, err := jobs.NewService(t.Context(), jobs.ServiceOptions{
 			Store: open(t, address), Router: worker{}, Log: slog.New(slog.DiscardHandler), Providers: []jobs.Provider{worker{}}, Shared: true,
 		})
 		if err != nil {

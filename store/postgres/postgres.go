@@ -118,7 +118,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 		Dialect: dialect, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes,
 		Shared: &sqlstore.Shared{
-			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Tell: n.tell, Now: func() time.Time { return c.now().Add(o.skew) },
+			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Notify: n.notify, Now: func() time.Time { return c.now().Add(o.skew) },
 			Accepters: accepters, Effecters: effecters, Lease: o.Lease, TxTime: txTime,
 		},
 		Close: func() error {
@@ -133,7 +133,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 		return nil, err
 	}
 	clocks.Go(func() { c.run(running, readDB) })
-	n.heard = st.Heard
+	n.heard = st.Notified
 	n.start()
 	return st, nil
 }

@@ -28,15 +28,15 @@ import (
 // Types of inner events about jobs, beside "job.completed" and its like.
 const (
 	eventSubmit = "job.submit"
-	eventAsk    = "job.ask"
+	eventPoll   = "job.ask"
 )
 
-// Waits of the ledger.
+// Durations of the ledger.
 const (
 	defaultReconcileAfter = 2 * time.Minute
 	defaultSubmitPatience = 2 * time.Hour
-	// longestAskWait is between two questions about one job.
-	longestAskWait = 10 * time.Minute
+	// maxPollWait is between two questions about one job.
+	maxPollWait = 10 * time.Minute
 	// pollFirst and pollMost are the waits where no webhook will come.
 	pollFirst = 2 * time.Second
 	pollMost  = time.Minute
@@ -52,21 +52,21 @@ const (
 	claimedFor = 2 * time.Minute
 
 	defaultRequestsPerSecond = 5
-	asksAtOnce               = 4
+	pollsAtOnce              = 4
 	submitWorkers            = 8
 	fetchWorkers             = 4
 )
 
-// LedgerStore is what a ledger works on.
-type LedgerStore interface {
+// ServiceStore is what a ledger works on.
+type ServiceStore interface {
 	Store
 	Reader
 	Event(ctx context.Context, id string) (*gaff.EventDetail, error)
 }
 
-// LedgerOptions of a [Ledger]. Store, Router and Log are required.
-type LedgerOptions struct {
-	Store     LedgerStore
+// ServiceOptions of a [Service]. Store, Router and Log are required.
+type ServiceOptions struct {
+	Store     ServiceStore
 	Router    Router
 	Log       *slog.Logger
 	Providers []Provider
@@ -97,19 +97,19 @@ type LedgerOptions struct {
 	Settled func(provider, by string, status JobStatus)
 }
 
-// Ledger keeps the jobs: it submits them, asks after those of which nothing is heard, and
+// Service keeps the jobs: it submits them, asks after those of which nothing is heard, and
 // cancels them. All of it is written down before it is done, so that a crash neither
 // forgets a job nor pays for it twice.
-type Ledger struct {
-	o         LedgerOptions
-	providers map[string]Provider
-	handles   handles
-	pokes     map[string]chan struct{}
-	secrets   []string // that sign callbacks
-	process   string   // names this process among those that share the store
-	calls     sync.Map // the callers' contexts by Job.OwedBy, of calls of this process
-	waits     waits
-	unclaimed unclaimed
+type Service struct {
+	o              ServiceOptions
+	providers      map[string]Provider
+	callbackTokens callbackTokens
+	pokes          map[string]chan struct{}
+	secrets        []string // that sign callbacks
+	process        string   // names this process among those that share the store
+	calls          sync.Map // the callers' contexts by Job.OwedBy, of calls of this process
+	durations      durations
+	unclaimed      unclaimed
 }
 
 const (
@@ -117,9 +117,9 @@ const (
 	callbackSecretSetting = "callback_secret"
 )
 
-// NewLedger reads, or at the first start makes, the key of the webhook addresses and the
+// NewService reads, or at the first start makes, the key of the webhook addresses and the
 // secret of callbacks.
-func NewLedger(ctx context.Context, o LedgerOptions) (*Ledger, error) {
+func NewService(ctx context.Context, o ServiceOptions) (*Service, error) {
 	if o.ReconcileAfter <= 0 {
 		o.ReconcileAfter = defaultReconcileAfter
 	}
@@ -132,7 +132,7 @@ func NewLedger(ctx context.Context, o LedgerOptions) (*Ledger, error) {
 	if o.Address == nil {
 		o.Address = func(string) string { return "" }
 	}
-	l := &Ledger{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}, process: rand.Text()}
+	l := &Service{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}, process: rand.Text()}
 	for _, p := range o.Providers {
 		l.providers[p.Name()] = p
 		l.pokes[p.Name()] = make(chan struct{}, 1)
@@ -150,23 +150,23 @@ func NewLedger(ctx context.Context, o LedgerOptions) (*Ledger, error) {
 }
 
 // readKeys reads the keys that all nodes share.
-func (l *Ledger) readKeys(ctx context.Context, tx Tx) error {
+func (l *Service) readKeys(ctx context.Context, tx Tx) error {
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh) // never fails, by its contract
-	text, err := keptSetting(ctx, tx, handleKeySetting, hex.EncodeToString(fresh))
+	text, err := storedSetting(ctx, tx, handleKeySetting, hex.EncodeToString(fresh))
 	if err != nil {
 		return err
 	}
-	if l.handles.key, err = hex.DecodeString(text); err != nil || len(l.o.CallbackSecrets) > 0 {
+	if l.callbackTokens.key, err = hex.DecodeString(text); err != nil || len(l.o.CallbackSecrets) > 0 {
 		return err
 	}
-	secret, err := keptSetting(ctx, tx, callbackSecretSetting, client.NewSecret())
+	secret, err := storedSetting(ctx, tx, callbackSecretSetting, client.NewSecret())
 	l.secrets = []string{secret}
 	return err
 }
 
-// keptSetting returns a setting, which is set to the given value if it has none.
-func keptSetting(ctx context.Context, tx Tx, name, value string) (string, error) {
+// storedSetting returns a setting, which is set to the given value if it has none.
+func storedSetting(ctx context.Context, tx Tx, name, value string) (string, error) {
 	if text, err := tx.Setting(ctx, name); err != nil || text != "" {
 		return text, err
 	}
@@ -174,25 +174,25 @@ func keptSetting(ctx context.Context, tx Tx, name, value string) (string, error)
 }
 
 // CallbackSecrets are those that sign what is posted to the addresses that askers named.
-func (l *Ledger) CallbackSecrets() []string { return slices.Clone(l.secrets) }
+func (l *Service) CallbackSecrets() []string { return slices.Clone(l.secrets) }
 
 // Attach registers the handlers that submit jobs and fetch results, each provider's in
 // lanes of their own.
-func (l *Ledger) Attach(g *gaff.Gateway) {
+func (l *Service) Attach(g *gaff.Gateway) {
 	if l.o.CallbackClient != nil {
-		g.HandleWith(gaff.InnerSource, eventCallback, gaff.JSON(l.callBack), gaff.HandleOptions{Name: "callback", Workers: callbackWorkers})
+		g.HandleWith(gaff.InternalSource, eventCallback, gaff.JSON(l.callBack), gaff.HandleOptions{Name: "callback", Workers: callbackWorkers})
 	}
 	for name, p := range l.providers {
 		if _, only := p.(WebhookOnly); only {
 			continue
 		}
-		g.HandleWith(gaff.InnerSource, eventSubmit, gaff.JSON(func(ctx context.Context, ev *gaff.Event, t ticket) error {
+		g.HandleWith(gaff.InternalSource, eventSubmit, gaff.JSON(func(ctx context.Context, ev *gaff.Event, t ticket) error {
 			return l.submit(ctx, p, t)
 		}), gaff.HandleOptions{Name: "submit/" + name, Workers: submitWorkers, Retry: &gaff.RetryPolicy{
 			// The handler itself knows when to give up.
 			MaxAttempts: 1000, First: 2 * time.Second, Factor: 2, Max: 2 * time.Minute, Timeout: time.Minute,
 		}})
-		g.HandleWith(gaff.InnerSource, eventAsk, gaff.JSON(func(ctx context.Context, ev *gaff.Event, t ticket) error {
+		g.HandleWith(gaff.InternalSource, eventPoll, gaff.JSON(func(ctx context.Context, ev *gaff.Event, t ticket) error {
 			return l.fetch(ctx, ev, p, t)
 		}), gaff.HandleOptions{Name: "ask/" + name, Workers: fetchWorkers, Retry: &gaff.RetryPolicy{
 			MaxAttempts: 8, First: time.Second, Factor: 3, Max: 10 * time.Minute, Timeout: 2 * time.Minute,
@@ -207,13 +207,13 @@ type ticket struct {
 }
 
 // emit adds an inner event for one provider's handler.
-func (l *Ledger) emit(ctx context.Context, tx Tx, eventType, dedupe string, j *Job, cause *gaff.Event) error {
+func (l *Service) emit(ctx context.Context, tx Tx, eventType, dedupe string, j *Job, cause *gaff.Event) error {
 	data, err := json.Marshal(ticket{j.ID, j.Provider})
 	if err != nil {
 		return err
 	}
 	ev := &gaff.Event{
-		Source: gaff.InnerSource, Type: eventType, DedupeKey: dedupe, CorrelationID: j.ID, ReceivedAt: tx.Now(), Data: data,
+		Source: gaff.InternalSource, Type: eventType, DedupeKey: dedupe, CorrelationID: j.ID, ReceivedAt: tx.Now(), Data: data,
 	}
 	if cause != nil {
 		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
@@ -225,8 +225,8 @@ func (l *Ledger) emit(ctx context.Context, tx Tx, eventType, dedupe string, j *J
 	return tx.Emit(ctx, ev, ds)
 }
 
-// Submit writes a job down and has it submitted. See [Ledger.Enqueue].
-func (l *Ledger) Submit(ctx context.Context, s Submission) (j *Job, created bool, err error) {
+// Submit writes a job down and has it submitted. See [Service.Enqueue].
+func (l *Service) Submit(ctx context.Context, s Submission) (j *Job, created bool, err error) {
 	err = l.o.Store.Write(ctx, func(tx Tx) error {
 		j, created, err = l.Enqueue(ctx, tx, s)
 		return err
@@ -239,7 +239,7 @@ func (l *Ledger) Submit(ctx context.Context, s Submission) (j *Job, created bool
 
 // RegisterFalWebhook submits work to fal for a job of the application's own naming, with
 // gaff's webhook address filled in. The same jobID again returns the first job.
-func (l *Ledger) RegisterFalWebhook(ctx context.Context, projectID, jobID, model string, input json.RawMessage) (*Job, error) {
+func (l *Service) RegisterFalWebhook(ctx context.Context, projectID, jobID, model string, input json.RawMessage) (*Job, error) {
 	j, _, err := l.Submit(ctx, Submission{
 		ID: jobID, Provider: "fal", Model: model, ProjectID: projectID, Input: input, IdempotencyKey: "job:" + jobID,
 	})
@@ -250,7 +250,7 @@ func (l *Ledger) RegisterFalWebhook(ctx context.Context, projectID, jobID, model
 // submitted, inside tx. A known IdempotencyKey returns the first job, and created is
 // false. The error is an [InvalidError] where the submission makes no sense, and
 // gaff.ErrConflict where its ID is taken.
-func (l *Ledger) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, created bool, err error) {
+func (l *Service) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, created bool, err error) {
 	if j, err := l.first(ctx, tx, s); j != nil || err != nil {
 		return j, false, err
 	}
@@ -265,7 +265,7 @@ func (l *Ledger) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, crea
 }
 
 // newJob checks a submission and makes its job.
-func (l *Ledger) newJob(tx Tx, s *Submission) (*Job, error) {
+func (l *Service) newJob(tx Tx, s *Submission) (*Job, error) {
 	p := l.providers[s.Provider]
 	if p == nil {
 		return nil, &InvalidError{"provider", fmt.Sprintf("%.40q is not one that work can be submitted to; there are %s",
@@ -300,29 +300,29 @@ func (l *Ledger) newJob(tx Tx, s *Submission) (*Job, error) {
 	return j, nil
 }
 
-func (l *Ledger) names() []string {
+func (l *Service) names() []string {
 	return slices.Sorted(maps.Keys(l.providers))
 }
 
 // WebhookURL is the address for the webhooks of one job; empty where the gateway has none
 // that a provider can reach.
-func (l *Ledger) WebhookURL(provider, jobID string) string {
+func (l *Service) WebhookURL(provider, jobID string) string {
 	base := l.o.Address(provider)
 	if base == "" {
 		return ""
 	}
 	path, query, _ := strings.Cut(base, "?")
-	path = strings.TrimRight(path, "/") + "/" + l.handles.make(jobID)
+	path = strings.TrimRight(path, "/") + "/" + l.callbackTokens.make(jobID)
 	if query != "" {
 		path += "?" + query
 	}
 	return path
 }
 
-// CheckHandle returns an error for the last part of a webhook address that gaff did not
+// CheckCallbackToken returns an error for the last part of a webhook address that gaff did not
 // give out.
-func (l *Ledger) CheckHandle(handle string) error {
-	if _, ok := l.handles.job(handle); !ok {
+func (l *Service) CheckCallbackToken(handle string) error {
+	if _, ok := l.callbackTokens.job(handle); !ok {
 		return errors.New("the last part of the address is none that this gateway gave out")
 	}
 	return nil
@@ -381,7 +381,7 @@ type AddressChecker interface {
 // Register adds what an application tells about a job, which it names itself: before it
 // submits it (to get its WebhookURL), or after (to tell the provider's RequestID). created
 // reports whether the job is new. A job that has another RequestID is gaff.ErrConflict.
-func (l *Ledger) Register(ctx context.Context, jobID string, r Registration) (j *Job, created bool, err error) {
+func (l *Service) Register(ctx context.Context, jobID string, r Registration) (j *Job, created bool, err error) {
 	if jobID == "" {
 		return nil, false, &InvalidError{"id", "is missing"}
 	}
@@ -402,7 +402,7 @@ func (l *Ledger) Register(ctx context.Context, jobID string, r Registration) (j 
 	return j, created, nil
 }
 
-func (l *Ledger) register(ctx context.Context, tx Tx, jobID string, r Registration) (j *Job, created bool, err error) {
+func (l *Service) register(ctx context.Context, tx Tx, jobID string, r Registration) (j *Job, created bool, err error) {
 	j, err = tx.Job(ctx, jobID)
 	switch {
 	case errors.Is(err, gaff.ErrNotFound):
@@ -433,7 +433,7 @@ func (l *Ledger) register(ctx context.Context, tx Tx, jobID string, r Registrati
 			}
 		}
 	}
-	couldAsk := p.CanAsk(j)
+	couldAsk := p.CanPoll(j)
 	if r.RequestID != "" && r.RequestID != j.RequestID {
 		if j.RequestID != "" {
 			return nil, false, fmt.Errorf("job %s: %w: its request is %s", jobID, gaff.ErrConflict, clipText(j.RequestID))
@@ -463,14 +463,14 @@ func (l *Ledger) register(ctx context.Context, tx Tx, jobID string, r Registrati
 	if len(r.Metadata) > 0 {
 		j.Metadata = r.Metadata
 	}
-	if !j.Status.Settled() && (j.NextAskAt.IsZero() || !couldAsk && p.CanAsk(j)) {
+	if !j.Status.Settled() && (j.NextPollAt.IsZero() || !couldAsk && p.CanPoll(j)) {
 		l.schedule(tx.Now(), j)
 	}
 	if created {
 		if err := tx.InsertJob(ctx, j); err != nil {
 			return nil, false, err
 		}
-		return j, true, tx.Note(ctx, j.ID, "register", "told of by an application")
+		return j, true, tx.AddLogEntry(ctx, j.ID, "register", "told of by an application")
 	}
 	return j, false, tx.SaveJob(ctx, j)
 }
@@ -491,13 +491,13 @@ func clipText(text string) string {
 //
 // A job of which an application told too little to ask is looked at once a day: more may be
 // known then, and if nothing is for long, it has to end some day.
-func (l *Ledger) schedule(now time.Time, j *Job) {
-	if p := l.providers[j.Provider]; j.Submit == SubmitNone && p != nil && !p.CanAsk(j) {
-		j.NextAskAt = now.Add(jitter(lookAgain))
+func (l *Service) schedule(now time.Time, j *Job) {
+	if p := l.providers[j.Provider]; j.Submit == SubmitNone && p != nil && !p.CanPoll(j) {
+		j.NextPollAt = now.Add(jitter(lookAgain))
 		return
 	}
-	first, most, step := l.o.ReconcileAfter, max(longestAskWait, l.o.ReconcileAfter), l.o.ReconcileAfter
-	usual := l.waits.of(j)
+	first, most, step := l.o.ReconcileAfter, max(maxPollWait, l.o.ReconcileAfter), l.o.ReconcileAfter
+	usual := l.durations.of(j)
 	left := usual.overdue() - now.Sub(j.begun())
 	if j.WebhookURL == "" {
 		step, most = min(pollFirst, l.o.ReconcileAfter), pollMost
@@ -507,14 +507,14 @@ func (l *Ledger) schedule(now time.Time, j *Job) {
 		first = min(max(left, l.o.ReconcileAfter/4), l.o.ReconcileAfter)
 	}
 	wait := first
-	if j.Asks > 0 {
+	if j.Polls > 0 {
 		later := float64(step)
-		for range min(j.Asks, 40) {
+		for range min(j.Polls, 40) {
 			later = min(later*1.6, float64(most))
 		}
 		wait = max(time.Duration(later), min(left, most))
 	}
-	j.NextAskAt = now.Add(jitter(wait))
+	j.NextPollAt = now.Add(jitter(wait))
 }
 
 // jitter makes a wait up to a fifth longer or shorter, so that a crowd spreads out.

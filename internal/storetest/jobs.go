@@ -11,12 +11,12 @@ import (
 	"gaff/jobs"
 )
 
-// testLedger is what a ledger needs of a store, beside jobs themselves.
-func testLedger(s *suite) {
+// testJobService is what a ledger needs of a store, beside jobs themselves.
+func testJobService(s *suite) {
 	full := jobs.Job{
 		ID: "job_full", Provider: "fal", Model: "m", Status: jobs.JobQueued, CreatedAt: s.now, Submit: jobs.SubmitSending,
 		SentAt: s.now, Account: "a", IdempotencyKey: "k", RunID: "run", StepID: "step", StatusURL: "s", ResponseURL: "r", CancelURL: "c",
-		WebhookURL: "w", Callback: "b", Caller: "key:1", Cost: "1.5", NextAskAt: s.now.Add(-time.Second), Asks: 3, Misses: 1, OwedBy: "me", CallKey: "call",
+		WebhookURL: "w", Callback: "b", Caller: "key:1", Cost: "1.5", NextPollAt: s.now.Add(-time.Second), Polls: 3, Misses: 1, OwedBy: "me", CallKey: "call",
 	}
 	s.write(func(tx jobs.Tx) error {
 		j := full
@@ -54,7 +54,7 @@ func testLedger(s *suite) {
 		js, err := tx.JobsByCall(s.ctx, "call", s.now.Add(time.Microsecond))
 		s.must(err)
 		s.equal("by call, later", len(js), 0)
-		j.OwedBy, j.Submit, j.SentAt, j.Cost, j.Asks, j.Misses = "", jobs.SubmitAccepted, s.now.Add(time.Second), "2", 4, 0
+		j.OwedBy, j.Submit, j.SentAt, j.Cost, j.Polls, j.Misses = "", jobs.SubmitAccepted, s.now.Add(time.Second), "2", 4, 0
 		j.StatusURL, j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Account = "s2", "r2", "c2", "w2", "b2", "a2"
 		want = *j
 		return tx.SaveJob(s.ctx, j)
@@ -114,7 +114,7 @@ func testRemovedJob(s *suite) {
 			fresh := j
 			s.must(tx.InsertJob(s.ctx, &fresh))
 			s.must(tx.SaveInput(s.ctx, j.ID, json.RawMessage(`{}`)))
-			return tx.Note(s.ctx, j.ID, "submit", "text")
+			return tx.AddLogEntry(s.ctx, j.ID, "submit", "text")
 		})
 		s.write(func(tx jobs.Tx) error { return tx.RemoveJob(s.ctx, j.ID) })
 		if _, err := s.st.Job(s.ctx, j.ID); !errors.Is(err, gaff.ErrNotFound) {
@@ -122,7 +122,7 @@ func testRemovedJob(s *suite) {
 		}
 		input, err := s.st.JobInput(s.ctx, j.ID)
 		s.must(err)
-		notes, err := s.st.JobNotes(s.ctx, j.ID)
+		notes, err := s.st.JobLog(s.ctx, j.ID)
 		s.must(err)
 		s.equal("input and log", fmt.Sprint(len(input), len(notes)), "0 0")
 	}
@@ -130,37 +130,37 @@ func testRemovedJob(s *suite) {
 
 func testNotes(s *suite) {
 	for n := range 120 {
-		s.write(func(tx jobs.Tx) error { return tx.Note(s.ctx, "job_1", "ask", fmt.Sprint(n)) })
+		s.write(func(tx jobs.Tx) error { return tx.AddLogEntry(s.ctx, "job_1", "ask", fmt.Sprint(n)) })
 	}
-	s.write(func(tx jobs.Tx) error { return tx.Note(s.ctx, "job_2", "submit", strings.Repeat("é", 10_000)) })
-	notes, err := s.st.JobNotes(s.ctx, "job_1")
+	s.write(func(tx jobs.Tx) error { return tx.AddLogEntry(s.ctx, "job_2", "submit", strings.Repeat("é", 10_000)) })
+	notes, err := s.st.JobLog(s.ctx, "job_1")
 	s.must(err)
 	s.equal("kept", len(notes), 100)
 	s.equal("the newest last", notes[99].Text, "119")
 	if notes[0].At.IsZero() || notes[0].What != "ask" {
 		s.Errorf("a note is %+v", notes[0])
 	}
-	notes, err = s.st.JobNotes(s.ctx, "job_2")
+	notes, err = s.st.JobLog(s.ctx, "job_2")
 	s.must(err)
 	if len(notes) != 1 || len(notes[0].Text) > 5000 {
 		s.Errorf("a long note has %d bytes", len(notes[0].Text))
 	}
 }
 
-// testAsks: jobs that are due are handed out once, the oldest first; an ended one is not.
-func testAsks(s *suite) {
+// testPolls: jobs that are due are handed out once, the oldest first; an ended one is not.
+func testPolls(s *suite) {
 	past := time.Now().Add(-time.Hour).Truncate(time.Microsecond)
 	s.write(func(tx jobs.Tx) error {
 		for n, after := range []time.Duration{3, 1, 2, 100} {
-			j := &jobs.Job{ID: fmt.Sprintf("job_%d", n), Provider: "fal", NextAskAt: past.Add(after * time.Minute)}
+			j := &jobs.Job{ID: fmt.Sprintf("job_%d", n), Provider: "fal", NextPollAt: past.Add(after * time.Minute)}
 			s.must(tx.InsertJob(s.ctx, j))
 		}
 		s.must(tx.InsertJob(s.ctx, &jobs.Job{ID: "job_never", Provider: "fal"}))
-		return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_else", Provider: "other", NextAskAt: past})
+		return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_else", Provider: "other", NextPollAt: past})
 	})
 	due := func(limit int) (ids string) {
 		s.write(func(tx jobs.Tx) error {
-			js, err := tx.DueAsks(s.ctx, "fal", limit, time.Now().Add(time.Hour))
+			js, err := tx.DuePolls(s.ctx, "fal", limit, time.Now().Add(time.Hour))
 			ids = ""
 			for _, j := range js {
 				ids += j.ID + " "
@@ -171,7 +171,7 @@ func testAsks(s *suite) {
 	}
 	next := func() (at time.Time) {
 		s.write(func(tx jobs.Tx) (err error) {
-			at, err = tx.NextAsk(s.ctx, "fal")
+			at, err = tx.NextPoll(s.ctx, "fal")
 			return err
 		})
 		return at
@@ -186,8 +186,8 @@ func testAsks(s *suite) {
 	})
 	s.equal("none of those that ended, are taken or not due", due(10), "")
 	s.equal("next of all", next().Equal(past.Add(100*time.Minute)), true)
-	if at, err := s.st.Job(s.ctx, "job_0"); err != nil || !at.NextAskAt.IsZero() {
-		s.Errorf("one that ended will be asked after at %s, %v", at.NextAskAt, err)
+	if at, err := s.st.Job(s.ctx, "job_0"); err != nil || !at.NextPollAt.IsZero() {
+		s.Errorf("one that ended will be asked after at %s, %v", at.NextPollAt, err)
 	}
 }
 
@@ -205,20 +205,20 @@ func testSettings(s *suite) {
 }
 
 func testWaits(s *suite) {
-	first := jobs.Wait{Provider: "fal", Model: "a", N: 1, Mean: -0.5, Deviation: 0.25}
-	second := jobs.Wait{Provider: "fal", Model: "", N: 1 << 40, Mean: 1e-9, Deviation: 3}
-	for _, w := range []jobs.Wait{{Provider: "fal", Model: "a", N: 7}, second, first} {
-		s.write(func(tx jobs.Tx) error { return tx.SaveWait(s.ctx, w) })
+	first := jobs.Durations{Provider: "fal", Model: "a", N: 1, Mean: -0.5, Deviation: 0.25}
+	second := jobs.Durations{Provider: "fal", Model: "", N: 1 << 40, Mean: 1e-9, Deviation: 3}
+	for _, w := range []jobs.Durations{{Provider: "fal", Model: "a", N: 7}, second, first} {
+		s.write(func(tx jobs.Tx) error { return tx.SaveDurations(s.ctx, w) })
 	}
 	s.write(func(tx jobs.Tx) error {
-		got, err := tx.Wait(s.ctx, "fal", "a")
+		got, err := tx.Durations(s.ctx, "fal", "a")
 		s.must(err)
 		s.equal("kept", got, first)
-		got, err = tx.Wait(s.ctx, "other", "a")
-		s.equal("not known", got, jobs.Wait{Provider: "other", Model: "a"})
+		got, err = tx.Durations(s.ctx, "other", "a")
+		s.equal("not known", got, jobs.Durations{Provider: "other", Model: "a"})
 		return err
 	})
-	all, err := s.st.Waits(s.ctx)
+	all, err := s.st.Durations(s.ctx)
 	s.must(err)
-	s.equal("all", fmt.Sprint(all), fmt.Sprint([]jobs.Wait{first, second}))
+	s.equal("all", fmt.Sprint(all), fmt.Sprint([]jobs.Durations{first, second}))
 }

@@ -9,12 +9,12 @@ import (
 )
 
 // Job returns one job, or gaff.ErrNotFound.
-func (l *Ledger) Job(ctx context.Context, jobID string) (*Job, error) {
+func (l *Service) Job(ctx context.Context, jobID string) (*Job, error) {
 	return l.o.Store.Job(ctx, jobID)
 }
 
 // byRequest finds a job by its provider's name for it; nil if there is none.
-func (l *Ledger) byRequest(ctx context.Context, provider, requestID string) (*Job, error) {
+func (l *Service) byRequest(ctx context.Context, provider, requestID string) (*Job, error) {
 	page, err := l.o.Store.Jobs(ctx, JobFilter{Provider: provider, RequestID: requestID, Cursor: gaff.Cursor{Limit: 1}})
 	if err != nil || len(page.Items) == 0 {
 		return nil, err
@@ -24,7 +24,7 @@ func (l *Ledger) byRequest(ctx context.Context, provider, requestID string) (*Jo
 
 // CallerOf names who asked for the job of a provider's request; ok is false if no job has
 // the request.
-func (l *Ledger) CallerOf(ctx context.Context, provider, requestID string) (caller string, ok bool) {
+func (l *Service) CallerOf(ctx context.Context, provider, requestID string) (caller string, ok bool) {
 	j, err := l.byRequest(ctx, provider, requestID)
 	if err != nil || j == nil {
 		return "", false
@@ -32,15 +32,15 @@ func (l *Ledger) CallerOf(ctx context.Context, provider, requestID string) (call
 	return j.Caller, true
 }
 
-// Hear takes note of what a provider told someone else about a request, such as the
+// RecordUpdate takes note of what a provider told someone else about a request, such as the
 // caller of a proxy. A request of no job, or of one that has ended, is passed over.
-func (l *Ledger) Hear(ctx context.Context, provider, requestID string, u Update) error {
+func (l *Service) RecordUpdate(ctx context.Context, provider, requestID string, u Update) error {
 	j, err := l.byRequest(ctx, provider, requestID)
 	if err != nil || j == nil || j.Status.Settled() {
 		return err
 	}
 	soon := time.Now().Add(l.o.ReconcileAfter / 2)
-	if !u.Fetch && !u.Status.Settled() && u.Status <= j.Status && j.NextAskAt.After(soon) {
+	if !u.Fetch && !u.Status.Settled() && u.Status <= j.Status && j.NextPollAt.After(soon) {
 		return nil // nothing new, and clients ask twice a second
 	}
 	u.shorten()
@@ -52,20 +52,20 @@ func (l *Ledger) Hear(ctx context.Context, provider, requestID string, u Update)
 			return err
 		}
 		if u.Status.Settled() && !u.Fetch {
-			if err := tx.Note(ctx, j.ID, "ask", u.Status.String()+", told to a caller of the proxy"); err != nil {
+			if err := tx.AddLogEntry(ctx, j.ID, "ask", u.Status.String()+", told to a caller of the proxy"); err != nil {
 				return err
 			}
-			ended, err := change(ctx, tx, l.o.Router, j, true, u, heardBy(u), nil)
+			ended, err := change(ctx, tx, l.o.Router, j, true, u, updateFrom(u), nil)
 			if ended {
 				settled = j
 			}
 			return err
 		}
-		j.Asks = 0
+		j.Polls = 0
 		l.schedule(tx.Now(), j)
 		if u.Fetch {
 			// The caller is about to fetch the result itself, most likely.
-			j.NextAskAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, 5*time.Second)))
+			j.NextPollAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, 5*time.Second)))
 		}
 		_, err = change(ctx, tx, l.o.Router, j, true, Update{Status: max(j.Status, u.Status)}, "", nil)
 		return err
@@ -80,8 +80,8 @@ func (l *Ledger) Hear(ctx context.Context, provider, requestID string, u Update)
 	return err
 }
 
-// heardBy is who settles a job that someone else asked after.
-func heardBy(u Update) string {
+// updateFrom is who settles a job that someone else asked after.
+func updateFrom(u Update) string {
 	if u.Status == JobCancelled {
 		return ""
 	}

@@ -11,20 +11,20 @@ import (
 const (
 	queuePlaces = 1024
 	queueBytes  = 64 << 20
-	// ownLaneBytes is what the waiting events of one handler's lane may hold.
-	ownLaneBytes = 8 << 20
+	// ownQueueBytes is what the waiting events of one handler's lane may hold.
+	ownQueueBytes = 8 << 20
 	// pollEvery is the safety net behind the wake-ups.
 	pollEvery = 5 * time.Second
 )
 
-// ownLanePlaces is how many deliveries a lane with so many workers holds in memory.
-func ownLanePlaces(workers int) int64 { return int64(min(max(4*workers, 16), maxPlaces/2)) }
+// ownQueuePlaces is how many deliveries a lane with so many workers holds in memory.
+func ownQueuePlaces(workers int) int64 { return int64(min(max(4*workers, 16), maxPlaces/2)) }
 
 // attachedPlaces is ownLanePlaces for handlers that come and go.
-func attachedPlaces(workers int) int64 { return ownLanePlaces(max(workers, 16)) }
+func attachedPlaces(workers int) int64 { return ownQueuePlaces(max(workers, 16)) }
 
-// lane is a queue with workers of its own: what fills one holds up no other.
-type lane struct {
+// queue is a queue with workers of its own: what fills one holds up no other.
+type queue struct {
 	name string
 	// want is how many workers there should be, running how many there are.
 	want, running atomic.Int32
@@ -47,8 +47,8 @@ type lane struct {
 // maxPlaces bounds what a lane holds in memory.
 const maxPlaces = 1 << 20
 
-func newLane(name string, workers int, places, bytes int64) *lane {
-	l := &lane{
+func newQueue(name string, workers int, places, bytes int64) *queue {
+	l := &queue{
 		name: name, queue: workQueue{ready: make(chan struct{}, maxPlaces)}, bytes: bytes, nudge: make(chan struct{}, 1),
 	}
 	l.want.Store(int32(workers))
@@ -91,7 +91,7 @@ func (q *workQueue) pop() Work {
 
 // resize changes how many workers there should be, and how many deliveries are held for them.
 // Workers beyond that number end before they take another delivery.
-func (l *lane) resize(workers int, places int64) {
+func (l *queue) resize(workers int, places int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.want.Store(int32(workers))
@@ -99,7 +99,7 @@ func (l *lane) resize(workers int, places int64) {
 }
 
 // hire counts a worker that is to be started, if one is missing.
-func (l *lane) hire() bool {
+func (l *queue) hire() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.running.Load() >= l.want.Load() {
@@ -110,7 +110,7 @@ func (l *lane) hire() bool {
 }
 
 // retire reports whether a worker has to end, for there are more than there should be.
-func (l *lane) retire() bool {
+func (l *queue) retire() bool {
 	if l.running.Load() <= l.want.Load() {
 		return false
 	}
@@ -124,7 +124,7 @@ func (l *lane) retire() bool {
 }
 
 // reserve takes n places in the queue and room for an event's size, if there is that much.
-func (l *lane) reserve(n int, size int64) bool {
+func (l *queue) reserve(n int, size int64) bool {
 	if l.queuedBytes.Add(size) > l.bytes {
 		l.queuedBytes.Add(-size)
 		return false
@@ -138,37 +138,37 @@ func (l *lane) reserve(n int, size int64) bool {
 }
 
 // unreserve gives back what reserve took and nothing was queued for.
-func (l *lane) unreserve(n int, size int64) {
+func (l *queue) unreserve(n int, size int64) {
 	l.room.Add(int64(n))
 	l.queuedBytes.Add(-size)
 }
 
-// look makes the dispatcher claim again.
-func (l *lane) look() {
+// wake makes the dispatcher claim again.
+func (l *queue) wake() {
 	select {
 	case l.nudge <- struct{}{}:
 	default:
 	}
 }
 
-func (l *lane) setNext(t time.Time) {
+func (l *queue) setNext(t time.Time) {
 	l.mu.Lock()
 	l.nextRun = t
 	l.mu.Unlock()
 }
 
 // dueAt makes the dispatcher look no later than at t.
-func (l *lane) dueAt(t time.Time) {
+func (l *queue) dueAt(t time.Time) {
 	l.mu.Lock()
 	sooner := t.Before(l.nextRun)
 	l.mu.Unlock()
 	if sooner {
-		l.look()
+		l.wake()
 	}
 }
 
 // drain empties the queue, after the workers have gone.
-func (l *lane) drain() (left []Lease) {
+func (l *queue) drain() (left []Lease) {
 	for {
 		select {
 		case <-l.queue.ready:
@@ -181,7 +181,7 @@ func (l *lane) drain() (left []Lease) {
 
 // dispatch claims what is due: at the start, when a retry's time has come, when another
 // node or a person made something due, and when there is room again for a backlog.
-func (g *Gateway) dispatch(l *lane) {
+func (g *Gateway) dispatch(l *queue) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	wake := g.store.Wake(l.name)
@@ -199,7 +199,7 @@ func (g *Gateway) dispatch(l *lane) {
 }
 
 // fetch claims as much as there is room for and returns how long to wait.
-func (g *Gateway) fetch(l *lane) time.Duration {
+func (g *Gateway) fetch(l *queue) time.Duration {
 	l.setNext(time.Now().Add(pollEvery))
 	for {
 		room := int(min(l.room.Load(), int64(l.want.Load())*4))
@@ -211,7 +211,7 @@ func (g *Gateway) fetch(l *lane) time.Duration {
 		if l.gone.Load() {
 			return pollEvery
 		}
-		if gate := g.gate(g.registry.Load(), l); gate != nil {
+		if gate := g.limiter(g.registry.Load(), l); gate != nil {
 			n, again := gate.Ready(time.Now())
 			if n <= 0 {
 				l.backlog.Store(true)
@@ -225,7 +225,7 @@ func (g *Gateway) fetch(l *lane) time.Duration {
 		if !l.reserve(room, 0) {
 			continue
 		}
-		work, err := g.store.Claim(g.work, ClaimParams{Lane: l.name, Now: time.Now(), Limit: room})
+		work, err := g.store.Claim(g.work, ClaimParams{Queue: l.name, Now: time.Now(), Limit: room})
 		l.unreserve(room-len(work), 0)
 		if err != nil {
 			if !errors.Is(err, ErrStopped) && g.work.Err() == nil {
@@ -244,7 +244,7 @@ func (g *Gateway) fetch(l *lane) time.Duration {
 	}
 }
 
-func (g *Gateway) untilNext(l *lane) time.Duration {
+func (g *Gateway) untilNext(l *queue) time.Duration {
 	due, err := g.store.NextDue(g.work, l.name)
 	wait := pollEvery
 	if err == nil && !due.IsZero() {
@@ -254,23 +254,23 @@ func (g *Gateway) untilNext(l *lane) time.Duration {
 	return wait
 }
 
-// gate is the one of a lane's handler; nil if it has none.
-func (g *Gateway) gate(reg *registry, l *lane) Gate {
+// limiter is the one of a lane's handler; nil if it has none.
+func (g *Gateway) limiter(reg *registry, l *queue) Limiter {
 	if l.name == "" {
 		return nil
 	}
-	if h := reg.byName[l.name]; h != nil && h.lane == l {
-		return h.Gate
+	if h := reg.byName[l.name]; h != nil && h.queue == l {
+		return h.Limiter
 	}
 	return nil
 }
 
-// gateReady reports whether something that comes now may be started at once.
-func (g *Gateway) gateReady(reg *registry, l *lane, now time.Time) bool {
+// limiterReady reports whether something that comes now may be started at once.
+func (g *Gateway) limiterReady(reg *registry, l *queue, now time.Time) bool {
 	if l.gone.Load() {
 		return false
 	}
-	gate := g.gate(reg, l)
+	gate := g.limiter(reg, l)
 	if gate == nil {
 		return true
 	}
@@ -278,7 +278,7 @@ func (g *Gateway) gateReady(reg *registry, l *lane, now time.Time) bool {
 	return n > 0
 }
 
-func (g *Gateway) worker(l *lane) {
+func (g *Gateway) worker(l *queue) {
 	for !l.retire() {
 		select {
 		case <-g.quit:
@@ -295,24 +295,24 @@ func (g *Gateway) worker(l *lane) {
 		// Half empty, so that a backlog is claimed in batches.
 		room := l.room.Add(1)
 		if l.backlog.Load() && (gated || room >= l.places.Load()/2) {
-			l.look()
+			l.wake()
 		}
 	}
 }
 
-// gateWait is how long a worker waits for a gate before it gives the delivery back.
-const gateWait = time.Second
+// limiterWait is how long a worker waits for a gate before it gives the delivery back.
+const limiterWait = time.Second
 
 // pass lets a delivery through the lane's gate and works it, or gives it back. gated tells
 // that there is a gate.
-func (g *Gateway) pass(l *lane, w Work) (gated bool) {
+func (g *Gateway) pass(l *queue, w Work) (gated bool) {
 	for {
-		gate := g.gate(g.registry.Load(), l)
+		gate := g.limiter(g.registry.Load(), l)
 		if gate == nil && !l.gone.Load() {
 			_ = g.attempt(w)
 			return false
 		}
-		again := gateWait + 1
+		again := limiterWait + 1
 		if gate != nil {
 			var ok bool
 			if ok, again = gate.Enter(time.Now()); ok {
@@ -320,7 +320,7 @@ func (g *Gateway) pass(l *lane, w Work) (gated bool) {
 				return true
 			}
 		}
-		if again > gateWait {
+		if again > limiterWait {
 			g.giveBack(w)
 			l.backlog.Store(true)
 			return true

@@ -5,42 +5,42 @@ import (
 	"time"
 )
 
-// turns are those of the sessions that serve one line. One at a time gathers a batch; it
+// batchGate are those of the sessions that serve one line. One at a time gathers a batch; it
 // goes on gathering while others are at theirs, until one of them has done, enough wait,
 // or it took long. A nil *turns is of one session, which never waits.
-type turns struct {
+type batchGate struct {
 	enough int
-	turn   chan struct{} // held by the one that gathers
+	turn   chan struct{} // leases by the one that gathers
 	busy   atomic.Int32
 	done   chan struct{} // one has ended its batch
 	many   chan struct{} // enough wait
 }
 
-func newTurns(enough int) *turns {
-	return &turns{enough: enough, turn: make(chan struct{}, 1), done: make(chan struct{}, 1), many: make(chan struct{}, 1)}
+func newBatchGate(enough int) *batchGate {
+	return &batchGate{enough: enough, turn: make(chan struct{}, 1), done: make(chan struct{}, 1), many: make(chan struct{}, 1)}
 }
 
-func (t *turns) take() {
+func (t *batchGate) take() {
 	if t != nil {
 		t.turn <- struct{}{}
 	}
 }
 
-func (t *turns) pass() {
+func (t *batchGate) pass() {
 	if t != nil {
 		<-t.turn
 	}
 }
 
 // waiting is told how many wait.
-func (t *turns) waiting(n int) {
+func (t *batchGate) waiting(n int) {
 	if t != nil && n >= t.enough {
 		signal(t.many)
 	}
 }
 
 // join waits until a batch is worth it.
-func (t *turns) join(waiting int) {
+func (t *batchGate) join(waiting int) {
 	if t == nil || waiting >= t.enough {
 		return
 	}
@@ -62,14 +62,14 @@ func (t *turns) join(waiting int) {
 	}
 }
 
-func (t *turns) begin() {
+func (t *batchGate) begin() {
 	if t != nil {
 		t.busy.Add(1)
 		<-t.turn
 	}
 }
 
-func (t *turns) end() {
+func (t *batchGate) end() {
 	if t != nil {
 		t.busy.Add(-1)
 		signal(t.done)

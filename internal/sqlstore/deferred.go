@@ -119,7 +119,7 @@ func (t *tx) putOff(statement *rowsOf, args []any) (ok bool) {
 		return false
 	}
 	which := slices.Index(putOffs[:], statement)
-	t.later[which] = append(t.later[which], plainText(args))
+	t.deferred[which] = append(t.deferred[which], plainText(args))
 	t.wrote, t.delayed = true, true
 	return true
 }
@@ -138,16 +138,16 @@ func (t *tx) send(text string, args ...any) error {
 	return nil
 }
 
-// runLater writes what was put off, and what was sent. Each row that was put off is
+// flushDeferred writes what was put off, and what was sent. Each row that was put off is
 // expected to be written; where one is not, or cannot be, all is done again, one by one and
 // nothing later.
-func (t *tx) runLater() error {
+func (t *tx) flushDeferred() error {
 	if !t.delayed && len(t.unsent) == 0 {
 		return nil
 	}
 	var statements []Statement
 	var expected []int
-	for i, rows := range t.later {
+	for i, rows := range t.deferred {
 		switch len(rows) {
 		case 0:
 			continue
@@ -157,7 +157,7 @@ func (t *tx) runLater() error {
 			statements = append(statements, Statement{Text: putOffs[i].many, Args: putOffs[i].arrays(rows)})
 		}
 		expected = append(expected, len(rows))
-		t.later[i] = nil
+		t.deferred[i] = nil
 	}
 	statements = append(statements, t.unsent...)
 	t.delayed, t.unsent = false, nil
@@ -249,8 +249,8 @@ func (k *knownJobs) place(m *jobs.Media) {
 	k.media[[2]string{m.JobID, m.Position}] = true
 }
 
-// bare tells whether a place of a job most likely holds nothing.
-func (k *knownJobs) bare(m *jobs.Media) bool {
+// likelyEmpty tells whether a place of a job most likely holds nothing.
+func (k *knownJobs) likelyEmpty(m *jobs.Media) bool {
 	return k.unsettled[m.JobID] && !k.media[[2]string{m.JobID, m.Position}]
 }
 

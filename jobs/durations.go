@@ -28,8 +28,8 @@ const (
 	maxWaitTimes = waitMemory
 )
 
-// Wait is how long the jobs of a model take from submit to end.
-type Wait struct {
+// Durations is how long the jobs of a model take from submit to end.
+type Durations struct {
 	Provider, Model string
 	// N is how many jobs were measured.
 	N int64
@@ -38,7 +38,7 @@ type Wait struct {
 	Mean, Deviation float64
 }
 
-func (w *Wait) add(took time.Duration) {
+func (w *Durations) add(took time.Duration) {
 	x := math.Log(min(max(took, shortestWait), giveUpAfter).Seconds())
 	w.N++
 	gain := max(1/float64(w.N), 1.0/waitMemory)
@@ -51,48 +51,48 @@ func (w *Wait) add(took time.Duration) {
 
 // typical is about the median, and overdue what few jobs take; both zero where too few
 // were measured.
-func (w *Wait) typical() time.Duration { return w.longer(0) }
+func (w *Durations) typical() time.Duration { return w.longer(0) }
 
-func (w *Wait) overdue() time.Duration { return max(w.longer(3), w.longer(0)*3/2) }
+func (w *Durations) overdue() time.Duration { return max(w.longer(3), w.longer(0)*3/2) }
 
-func (w *Wait) longer(deviations float64) time.Duration {
+func (w *Durations) longer(deviations float64) time.Duration {
 	if w.N < waitLeast {
 		return 0
 	}
 	return time.Duration(min(math.Exp(w.Mean+deviations*w.Deviation), giveUpAfter.Seconds()) * float64(time.Second))
 }
 
-type waitKey struct{ provider, model string }
+type durationKey struct{ provider, model string }
 
-// waits measures in memory, so that the end of a job costs the database nothing, and hands
+// durations measures in memory, so that the end of a job costs the database nothing, and hands
 // over from time to time. What was measured in the seconds before a crash is lost.
-type waits struct {
+type durations struct {
 	mu    sync.Mutex
-	known map[waitKey]Wait
-	took  map[waitKey][]time.Duration
+	known map[durationKey]Durations
+	took  map[durationKey][]time.Duration
 }
 
-func (w *waits) of(j *Job) Wait {
+func (w *durations) of(j *Job) Durations {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.known[waitKey{j.Provider, j.Model}]
+	return w.known[durationKey{j.Provider, j.Model}]
 }
 
 // measure takes note of a job that has ended. One whose webhook was lost took as long as
 // nobody asked, which tells nothing of the model.
-func (w *waits) measure(j *Job) {
+func (w *durations) measure(j *Job) {
 	took := j.SettledAt.Sub(j.SubmittedAt)
 	if j.Status != JobCompleted || j.SubmittedAt.IsZero() || took <= 0 || j.SettledBy != SettledByWebhook && j.WebhookURL != "" {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.put(waitKey{j.Provider, j.Model}, took)
+	w.put(durationKey{j.Provider, j.Model}, took)
 }
 
-func (w *waits) put(k waitKey, took ...time.Duration) {
+func (w *durations) put(k durationKey, took ...time.Duration) {
 	if w.took == nil {
-		w.took = map[waitKey][]time.Duration{}
+		w.took = map[durationKey][]time.Duration{}
 	}
 	list, known := w.took[k]
 	if !known && len(w.took) >= maxMeasured {
@@ -102,7 +102,7 @@ func (w *waits) put(k waitKey, took ...time.Duration) {
 }
 
 // share adds what was measured to what the store has, and reads what all nodes know.
-func (w *waits) share(ctx context.Context, st LedgerStore) error {
+func (w *durations) share(ctx context.Context, st ServiceStore) error {
 	w.mu.Lock()
 	took := w.took
 	w.took = nil
@@ -116,13 +116,13 @@ func (w *waits) share(ctx context.Context, st LedgerStore) error {
 		w.mu.Unlock()
 		return err
 	}
-	all, err := st.Waits(ctx)
+	all, err := st.Durations(ctx)
 	if err != nil {
 		return err
 	}
-	known := make(map[waitKey]Wait, len(all))
+	known := make(map[durationKey]Durations, len(all))
 	for _, one := range all {
-		known[waitKey{one.Provider, one.Model}] = one
+		known[durationKey{one.Provider, one.Model}] = one
 	}
 	w.mu.Lock()
 	w.known = known
@@ -130,24 +130,24 @@ func (w *waits) share(ctx context.Context, st LedgerStore) error {
 	return nil
 }
 
-func (w *waits) add(ctx context.Context, st Store, took map[waitKey][]time.Duration) error {
+func (w *durations) add(ctx context.Context, st Store, took map[durationKey][]time.Duration) error {
 	if len(took) == 0 {
 		return nil
 	}
 	// In one order, so that two nodes do not wait for each other's rows.
-	keys := slices.SortedFunc(maps.Keys(took), func(a, b waitKey) int {
+	keys := slices.SortedFunc(maps.Keys(took), func(a, b durationKey) int {
 		return cmp.Or(cmp.Compare(a.provider, b.provider), cmp.Compare(a.model, b.model))
 	})
 	return st.Write(ctx, func(tx Tx) error {
 		for _, k := range keys {
-			one, err := tx.Wait(ctx, k.provider, k.model)
+			one, err := tx.Durations(ctx, k.provider, k.model)
 			if err != nil {
 				return err
 			}
 			for _, d := range took[k] {
 				one.add(d)
 			}
-			if err := tx.SaveWait(ctx, one); err != nil {
+			if err := tx.SaveDurations(ctx, one); err != nil {
 				return err
 			}
 		}
@@ -155,21 +155,21 @@ func (w *waits) add(ctx context.Context, st Store, took map[waitKey][]time.Durat
 	})
 }
 
-// keepWaits shares until ctx ends, and then once more.
-func (l *Ledger) keepWaits(ctx context.Context) {
+// saveDurations shares until ctx ends, and then once more.
+func (l *Service) saveDurations(ctx context.Context) {
 	tell := func(err error) {
 		if err != nil && !errors.Is(err, gaff.ErrStopped) && !errors.Is(err, context.Canceled) {
 			l.o.Log.Warn("how long jobs take is not kept for now", "error", err)
 		}
 	}
 	for {
-		tell(l.waits.share(ctx, l.o.Store))
+		tell(l.durations.share(ctx, l.o.Store))
 		select {
 		case <-time.After(waitsEvery):
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
-			tell(l.waits.share(last, l.o.Store))
+			tell(l.durations.share(last, l.o.Store))
 			return
 		}
 	}
@@ -177,8 +177,8 @@ func (l *Ledger) keepWaits(ctx context.Context) {
 
 // Expected tells how long jobs of an unfinished job's model take as a rule, and when this
 // one should be done, which may have passed; zero where that is not known.
-func (l *Ledger) Expected(j *Job) (takes time.Duration, at time.Time) {
-	w := l.waits.of(j)
+func (l *Service) Expected(j *Job) (takes time.Duration, at time.Time) {
+	w := l.durations.of(j)
 	if takes = w.typical(); takes == 0 || j.Status.Settled() {
 		return 0, time.Time{}
 	}

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// handles makes and reads the last part of a job's webhook address. It names the job and
+// callbackTokens makes and reads the last part of a job's webhook address. It names the job and
 // carries a MAC, so that an address that gaff did not give out is told from one it did:
 // fal's signature covers neither the path nor the query.
-type handles struct{ key []byte }
+type callbackTokens struct{ key []byte }
 
 // macBytes of the MAC are written; 128 bits cannot be guessed.
 const macBytes = 16
@@ -19,7 +19,7 @@ const macBytes = 16
 // maxJobID is how long an asker's own id may be; a handle has at most 256 bytes.
 const maxJobID = 150
 
-func (h handles) make(jobID string) string {
+func (h callbackTokens) make(jobID string) string {
 	name := jobID
 	if strings.Trim(name, handleLetters) != "" {
 		name = "~" + base64.RawURLEncoding.EncodeToString([]byte(jobID))
@@ -29,14 +29,14 @@ func (h handles) make(jobID string) string {
 
 const handleLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
-func (h handles) mac(jobID string) []byte {
+func (h callbackTokens) mac(jobID string) []byte {
 	mac := hmac.New(sha256.New, h.key)
 	fmt.Fprintf(mac, "webhook address of job %s", jobID)
 	return mac.Sum(nil)[:macBytes]
 }
 
 // job returns the id in a handle; ok is false for one that was not made here.
-func (h handles) job(handle string) (jobID string, ok bool) {
+func (h callbackTokens) job(handle string) (jobID string, ok bool) {
 	name, sum, ok := strings.Cut(handle, ".")
 	given, err := base64.RawURLEncoding.DecodeString(sum)
 	if !ok || err != nil || name == "" {
