@@ -16,7 +16,7 @@ BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
 LDFLAGS = -s -w -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build test generate screenshots race lint vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build test generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ race: ## run the tests under the race detector (needs a C compiler)
 lint: ## run the pinned linter (the first time builds it), and count the words of the list
 	$(GO) test -count=1 -run '^TestWords' ./internal/archtest -exact
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+prose: ## print how often comments use phrases that slow readers down
+	@$(GO) test -count=1 -v -run '^TestFigures$$' ./internal/archtest -figures '$(CURDIR)' | grep '^|'
 
 vuln: ## look for known vulnerabilities in what gaff links (asks the Go vulnerability database)
 	$(GO) tool -modfile=tools/go.mod govulncheck ./...
