@@ -334,7 +334,7 @@ func JobRefFrom(ctx context.Context) JobRef {
 	return ref
 }
 
-// Tx is one transaction over the rows of jobs, media and runs.
+// Tx is one transaction over the rows of jobs, media and projects.
 type Tx interface {
 	// Now is the time to write into rows.
 	Now() time.Time
@@ -380,7 +380,10 @@ type Tx interface {
 	SetSetting(ctx context.Context, name, value string) error
 	// Emit adds an inner event with its deliveries. A known DedupeKey adds nothing.
 	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
-	RunTx
+	// SeeProject creates the project unless it exists.
+	SeeProject(ctx context.Context, projectID string) error
+	// SaveProject creates the project or overwrites its fields.
+	SaveProject(ctx context.Context, p *Project) error
 }
 
 // Router names the deliveries that an event leads to; a [gaff.Gateway] is one.
@@ -402,7 +405,7 @@ type MediaFilter struct {
 	gaff.Cursor
 }
 
-// Reader answers the API about jobs and media. Unknown ids return gaff.ErrNotFound.
+// Reader answers the API about jobs, media and projects. Unknown ids return gaff.ErrNotFound.
 type Reader interface {
 	Job(ctx context.Context, id string) (*Job, error)
 	// JobLog returns a job's log, oldest first, and JobInput what it was submitted with
@@ -419,4 +422,6 @@ type Reader interface {
 	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)
 	// MediaCount counts the files of a project, up to gaff.MaxLogCount+1.
 	MediaCount(ctx context.Context, project string) (int64, error)
+	Project(ctx context.Context, id string) (*Project, error)
+	Projects(ctx context.Context, c gaff.Cursor) (gaff.Page[Project], error)
 }

@@ -23,12 +23,14 @@ import (
 	"gaff"
 	"gaff/internal/id"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 // Store is what the engine needs from a database.
 type Store interface {
-	jobs.Store
-	jobs.RunReader
+	runs.Store
+	runs.Reader
+	Project(ctx context.Context, id string) (*jobs.Project, error)
 	Job(ctx context.Context, id string) (*jobs.Job, error)
 	Media(ctx context.Context, f jobs.MediaFilter) (gaff.Page[jobs.Media], error)
 	Event(ctx context.Context, id string) (*gaff.EventDetail, error)
@@ -395,7 +397,7 @@ func (e *Engine) refresh(ctx context.Context) error {
 	}
 	for _, s := range slots {
 		if limit := e.limit(s.Slot); limit < 1 || s.Used < limit {
-			if err := e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.wake(ctx, tx, s.Slot, "", 0) }); err != nil {
+			if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.wake(ctx, tx, s.Slot, "", 0) }); err != nil {
 				return err
 			}
 		}
@@ -405,12 +407,12 @@ func (e *Engine) refresh(ctx context.Context) error {
 
 // emit adds an event in a transaction of its own.
 func (e *Engine) emit(ctx context.Context, eventType string, m message) error {
-	return e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.emitIn(ctx, tx, eventType, m, time.Time{}, 0) })
+	return e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.emitIn(ctx, tx, eventType, m, time.Time{}, 0) })
 }
 
 // emitIn adds an event that moves a run. Its hop is the run's: a run moves as often as it
 // has steps, and what bounds loops counts runs.
-func (e *Engine) emitIn(ctx context.Context, tx jobs.Tx, eventType string, m message, at time.Time, hop int) error {
+func (e *Engine) emitIn(ctx context.Context, tx runs.Tx, eventType string, m message, at time.Time, hop int) error {
 	data, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -418,7 +420,7 @@ func (e *Engine) emitIn(ctx context.Context, tx jobs.Tx, eventType string, m mes
 	return e.accept(ctx, tx, &gaff.Event{Source: gaff.InternalSource, Type: eventType, CorrelationID: m.RunID, Data: data, Hop: hop}, at)
 }
 
-func (e *Engine) accept(ctx context.Context, tx jobs.Tx, ev *gaff.Event, at time.Time) error {
+func (e *Engine) accept(ctx context.Context, tx runs.Tx, ev *gaff.Event, at time.Time) error {
 	ev.ReceivedAt = tx.Now()
 	ds := e.o.Router.Route(ev)
 	for i := range ds {
@@ -440,12 +442,12 @@ func (e *Engine) limit(slot string) int {
 }
 
 // wake lets the runs go on that wait longest for a place.
-func (e *Engine) wake(ctx context.Context, tx jobs.Tx, slot, except string, hop int) error {
-	runs, err := tx.QueuedRuns(ctx, slot, 2)
+func (e *Engine) wake(ctx context.Context, tx runs.Tx, slot, except string, hop int) error {
+	queued, err := tx.QueuedRuns(ctx, slot, 2)
 	if err != nil {
 		return err
 	}
-	for _, run := range runs {
+	for _, run := range queued {
 		if run == except {
 			continue
 		}
@@ -471,7 +473,7 @@ type StartParams struct {
 // Run starts a run of the current version of a workflow and returns it. created is false
 // where the key was used before. What is wrong with the input is an error that is
 // gaff.ErrInvalid.
-func (e *Engine) Run(ctx context.Context, p StartParams) (run *jobs.Run, created bool, err error) {
+func (e *Engine) Run(ctx context.Context, p StartParams) (run *runs.Run, created bool, err error) {
 	c, err := e.Workflow(p.Workflow)
 	if err != nil {
 		return nil, false, err
@@ -484,7 +486,7 @@ func (e *Engine) Run(ctx context.Context, p StartParams) (run *jobs.Run, created
 		return nil, false, fmt.Errorf("%w: %w", gaff.ErrInvalid, err)
 	}
 	now := time.Now()
-	run = &jobs.Run{
+	run = &runs.Run{
 		ID: id.New(id.Run, now), Workflow: c.Name, Version: c.Hash, ProjectID: p.ProjectID, UserID: p.UserID, Input: input,
 		EventID: p.eventID, Hop: p.hop, Key: p.Key, FormerKey: p.FormerKey, CreatedAt: now,
 	}
@@ -502,12 +504,12 @@ func (e *Engine) Run(ctx context.Context, p StartParams) (run *jobs.Run, created
 	if a.err != nil {
 		return nil, false, a.err
 	}
-	err = e.commit(ctx, a, e.o.Store.Write, func(tx jobs.Tx) error {
+	err = e.commit(ctx, a, e.o.Store.WriteRuns, func(tx runs.Tx) error {
 		r := fresh
 		if err := tx.SeeProject(ctx, r.ProjectID); err != nil {
 			return err
 		}
-		if err := tx.SaveWorkflow(ctx, &jobs.WorkflowVersion{Hash: c.Hash, Name: c.Name, Definition: c.Definition}); err != nil {
+		if err := tx.SaveWorkflow(ctx, &runs.WorkflowVersion{Hash: c.Hash, Name: c.Name, Definition: c.Definition}); err != nil {
 			return err
 		}
 		var err error
@@ -531,7 +533,7 @@ func (e *Engine) Run(ctx context.Context, p StartParams) (run *jobs.Run, created
 	return run, created, err
 }
 
-func (e *Engine) project(ctx context.Context, run *jobs.Run) (*jobs.Project, error) {
+func (e *Engine) project(ctx context.Context, run *runs.Run) (*jobs.Project, error) {
 	if run.ProjectID == "" {
 		return &jobs.Project{}, nil
 	}
@@ -545,13 +547,13 @@ func (e *Engine) project(ctx context.Context, run *jobs.Run) (*jobs.Project, err
 // write stores an advance: in one transaction, whole or not at all. It may be called more
 // than once for the same advance, so it works on copies; out, if not nil, is set to the
 // run as it was written.
-func (e *Engine) write(ctx context.Context, tx jobs.Tx, a *advance, out *jobs.Run) error {
+func (e *Engine) write(ctx context.Context, tx runs.Tx, a *advance, out *runs.Run) error {
 	run := a.st.run
 	now := tx.Now()
 	// The state as it will be, with rows that the queue below may change.
-	rows := make(map[*jobs.Step]*jobs.Step, len(a.order))
-	var order []*jobs.Step
-	edit := func(u *jobs.Step) *jobs.Step {
+	rows := make(map[*runs.Step]*runs.Step, len(a.order))
+	var order []*runs.Step
+	edit := func(u *runs.Step) *runs.Step {
 		if rows[u] == nil {
 			copied := *u
 			rows[u] = &copied
@@ -571,7 +573,7 @@ func (e *Engine) write(ctx context.Context, tx jobs.Tx, a *advance, out *jobs.Ru
 	if !run.Status.Settled() {
 		for _, def := range a.c.steps {
 			for _, u := range a.st.steps[def.Name].units() {
-				if u.Status != jobs.StepQueued {
+				if u.Status != runs.StepQueued {
 					continue
 				}
 				took, err := e.takeSlots(ctx, tx, u.Slots, full)
@@ -610,7 +612,7 @@ func (e *Engine) write(ctx context.Context, tx jobs.Tx, a *advance, out *jobs.Ru
 			return err
 		}
 	}
-	steps := make([]jobs.Step, 0, len(order))
+	steps := make([]runs.Step, 0, len(order))
 	timers := map[int64]bool{}
 	for _, u := range order {
 		row := rows[u]
@@ -646,8 +648,8 @@ func (e *Engine) write(ctx context.Context, tx jobs.Tx, a *advance, out *jobs.Ru
 }
 
 // with is the state as it is with some rows replaced.
-func (st *state) with(rows map[*jobs.Step]*jobs.Step) *state {
-	pick := func(u *jobs.Step) *jobs.Step {
+func (st *state) with(rows map[*runs.Step]*runs.Step) *state {
+	pick := func(u *runs.Step) *runs.Step {
 		if row := rows[u]; row != nil {
 			return row
 		}
@@ -665,7 +667,7 @@ func (st *state) with(rows map[*jobs.Step]*jobs.Step) *state {
 }
 
 // takeSlots takes a place under each limit, or none. full remembers those that have none.
-func (e *Engine) takeSlots(ctx context.Context, tx jobs.Tx, slots [2]string, full map[string]bool) (bool, error) {
+func (e *Engine) takeSlots(ctx context.Context, tx runs.Tx, slots [2]string, full map[string]bool) (bool, error) {
 	for _, slot := range slots {
 		if full[slot] {
 			return false, nil
@@ -695,7 +697,7 @@ func (e *Engine) takeSlots(ctx context.Context, tx jobs.Tx, slots [2]string, ful
 }
 
 // submit adds the job of a step.
-func (e *Engine) submit(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.Run, def *step, row *jobs.Step, now time.Time) error {
+func (e *Engine) submit(ctx context.Context, tx runs.Tx, a *advance, run *runs.Run, def *step, row *runs.Step, now time.Time) error {
 	input := row.Input
 	if input == nil {
 		// It was made ready in an earlier transaction.
@@ -721,7 +723,7 @@ func (e *Engine) submit(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.R
 	if err != nil {
 		return fmt.Errorf("submit step %s: %w", row.Name, err)
 	}
-	row.Status, row.JobID, row.StartedAt = jobs.StepRunning, jobID, now
+	row.Status, row.JobID, row.StartedAt = runs.StepRunning, jobID, now
 	if def.Timeout > 0 {
 		row.DueAt = now.Add(time.Duration(def.Timeout))
 	}
@@ -731,7 +733,7 @@ func (e *Engine) submit(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.R
 // stepKey names one try of a step or item within its run: "images/3/1.2" is the second try
 // of an item in the first round of its step, "film/2" the second try of a step. The items of
 // a step that begins anew are new ones.
-func stepKey(s *stepState, u *jobs.Step) string {
+func stepKey(s *stepState, u *runs.Step) string {
 	if u.Item < 0 {
 		return fmt.Sprintf("%s/%d", u.Name, u.Attempt)
 	}
@@ -739,7 +741,7 @@ func stepKey(s *stepState, u *jobs.Step) string {
 }
 
 // notify emits what follows from an advance.
-func (e *Engine) notify(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.Run) error {
+func (e *Engine) notify(ctx context.Context, tx runs.Tx, a *advance, run *runs.Run) error {
 	for _, ref := range a.looks {
 		if err := e.emitIn(ctx, tx, eventLook, message{RunID: run.ID, Step: ref.Step, Item: ref.Item}, time.Time{}, run.Hop); err != nil {
 			return err
@@ -773,10 +775,10 @@ func (e *Engine) notify(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.R
 	}
 	about := RunEvent{
 		RunID: run.ID, Workflow: run.Workflow, ProjectID: run.ProjectID, UserID: run.UserID, Status: run.Status.String(),
-		Error: run.Error, Item: jobs.WholeStep, Cost: run.Cost,
+		Error: run.Error, Item: runs.WholeStep, Cost: run.Cost,
 	}
 	for _, u := range a.polls {
-		if u.Status != jobs.StepWaiting {
+		if u.Status != runs.StepWaiting {
 			continue
 		}
 		ask := about
@@ -796,8 +798,8 @@ func (e *Engine) notify(ctx context.Context, tx jobs.Tx, a *advance, run *jobs.R
 
 // commit stores an advance. A job that cannot be asked for, whatever is done, fails its step,
 // and the run is moved again.
-func (e *Engine) commit(ctx context.Context, a *advance, apply func(context.Context, func(jobs.Tx) error) error,
-	fn func(jobs.Tx) error) error {
+func (e *Engine) commit(ctx context.Context, a *advance, apply func(context.Context, func(runs.Tx) error) error,
+	fn func(runs.Tx) error) error {
 	for {
 		err := apply(ctx, fn)
 		refused, ok := errors.AsType[*rejectedError](err)
@@ -814,7 +816,7 @@ func (e *Engine) commit(ctx context.Context, a *advance, apply func(context.Cont
 // rejectedError is a job that is refused for what it is.
 type rejectedError struct {
 	step *stepState
-	unit *jobs.Step
+	unit *runs.Step
 	err  error
 }
 
@@ -826,8 +828,8 @@ const maxConflicts = 10
 // move loads a run, lets change do something to it, does all that can be done then, and
 // stores it with apply. change returns false if there is nothing to do. It may be called
 // more than once.
-func (e *Engine) move(ctx context.Context, runID string, apply func(context.Context, func(jobs.Tx) error) error,
-	change func(a *advance) (bool, error)) (*jobs.Run, error) {
+func (e *Engine) move(ctx context.Context, runID string, apply func(context.Context, func(runs.Tx) error) error,
+	change func(a *advance) (bool, error)) (*runs.Run, error) {
 	defer e.locks.lock(runID)()
 	for try := 0; ; try++ {
 		a, err := e.load(ctx, runID)
@@ -842,8 +844,8 @@ func (e *Engine) move(ctx context.Context, runID string, apply func(context.Cont
 		if a.err != nil {
 			return nil, a.err
 		}
-		var written jobs.Run
-		err = e.commit(ctx, a, apply, func(tx jobs.Tx) error { return e.write(ctx, tx, a, &written) })
+		var written runs.Run
+		err = e.commit(ctx, a, apply, func(tx runs.Tx) error { return e.write(ctx, tx, a, &written) })
 		if errors.Is(err, gaff.ErrConflict) && try < maxConflicts {
 			continue
 		}
@@ -873,13 +875,13 @@ func (e *Engine) load(ctx context.Context, runID string) (*advance, error) {
 }
 
 // applying finishes the delivery that ctx is of together with what is written.
-func (e *Engine) applying(ctx context.Context) (func(context.Context, func(jobs.Tx) error) error, error) {
+func (e *Engine) applying(ctx context.Context) (func(context.Context, func(runs.Tx) error) error, error) {
 	lease, ok := gaff.LeaseFrom(ctx)
 	if !ok {
 		return nil, gaff.Discard(errors.New("workflow handler called outside a delivery"))
 	}
-	return func(ctx context.Context, fn func(jobs.Tx) error) error {
-		return e.o.Store.Apply(ctx, lease, fn)
+	return func(ctx context.Context, fn func(runs.Tx) error) error {
+		return e.o.Store.ApplyRuns(ctx, lease, fn)
 	}, nil
 }
 
@@ -940,7 +942,7 @@ func (e *Engine) timer(ctx context.Context, m message) error {
 		}
 		for _, s := range a.st.steps {
 			for _, u := range s.units() {
-				if u.Status == jobs.StepQueued && m.Slot != "" || !u.DueAt.IsZero() && !u.DueAt.After(a.now) {
+				if u.Status == runs.StepQueued && m.Slot != "" || !u.DueAt.IsZero() && !u.DueAt.After(a.now) {
 					return true, nil
 				}
 			}
@@ -965,7 +967,7 @@ func (e *Engine) wakeRest(ctx context.Context, m message) error {
 	}
 	for _, s := range slots {
 		if limit := e.limit(s.Slot); s.Slot == m.Slot && s.Queued > 0 && (limit < 1 || s.Used < limit) {
-			return e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.wake(ctx, tx, m.Slot, m.RunID, 0) })
+			return e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.wake(ctx, tx, m.Slot, m.RunID, 0) })
 		}
 	}
 	return nil
@@ -993,7 +995,7 @@ func (e *Engine) jobSettled(ctx context.Context, ev *gaff.Event) error {
 	}
 	return e.finish(ctx, ref.RunID, func(a *advance) (bool, error) {
 		s, u := a.st.find(ref.Step, ref.Item)
-		if u == nil || u.JobID != j.ID || u.Status != jobs.StepRunning {
+		if u == nil || u.JobID != j.ID || u.Status != runs.StepRunning {
 			return false, nil
 		}
 		if cost := jobCost(j); cost > 0 {
@@ -1050,7 +1052,7 @@ func (e *Engine) handleEvent(ctx context.Context, ev *gaff.Event) error {
 		return err
 	}
 	for _, ref := range refs {
-		_, err := e.offer(ctx, ref, []*gaff.Event{ev}, e.o.Store.Write)
+		_, err := e.offer(ctx, ref, []*gaff.Event{ev}, e.o.Store.WriteRuns)
 		if err != nil && !errors.Is(err, gaff.ErrNotFound) {
 			failures = append(failures, fmt.Errorf("run %s: %w", ref.RunID, err))
 		}
@@ -1141,7 +1143,7 @@ func (e *Engine) origin(ctx context.Context, ev *gaff.Event) (project string, ho
 		}
 		project, jobID = u.ProjectID, u.JobID
 		if jobID == "" && u.RequestID != "" {
-			err := e.o.Store.Write(ctx, func(tx jobs.Tx) error {
+			err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error {
 				j, err := tx.JobByRequest(ctx, u.Provider, u.RequestID)
 				if err == nil {
 					jobID, project = j.ID, cmp.Or(project, j.ProjectID)
@@ -1175,12 +1177,12 @@ func (e *Engine) origin(ctx context.Context, ev *gaff.Event) (project string, ho
 }
 
 // offer shows events to a waiting step, and lets the run go on with the first that fits.
-func (e *Engine) offer(ctx context.Context, ref jobs.StepRef, evs []*gaff.Event,
-	apply func(context.Context, func(jobs.Tx) error) error) (fit bool, err error) {
+func (e *Engine) offer(ctx context.Context, ref runs.StepRef, evs []*gaff.Event,
+	apply func(context.Context, func(runs.Tx) error) error) (fit bool, err error) {
 	_, err = e.move(ctx, ref.RunID, apply, func(a *advance) (bool, error) {
 		fit = false
 		s, u := a.st.find(ref.Step, ref.Item)
-		if u == nil || u.Status != jobs.StepWaiting || u.WaitSource == "" {
+		if u == nil || u.Status != runs.StepWaiting || u.WaitSource == "" {
 			return false, nil
 		}
 		for _, ev := range evs {
@@ -1222,7 +1224,7 @@ func (st *state) used(eventID string) bool {
 
 // judge tells whether an event is the one that a step waits for. A condition that cannot be
 // computed for it (it speaks of a field that this event has not) is not met.
-func (a *advance) judge(s *stepState, u *jobs.Step, ev *gaff.Event) (bool, error) {
+func (a *advance) judge(s *stepState, u *runs.Step, ev *gaff.Event) (bool, error) {
 	if s.def.condition == nil {
 		return true, nil
 	}
@@ -1267,7 +1269,7 @@ func (e *Engine) matchEarlier(ctx context.Context, m message) error {
 		return err
 	}
 	s, u := a.st.find(m.Step, m.Item)
-	if u == nil || u.Status != jobs.StepWaiting || u.WaitSource == "" {
+	if u == nil || u.Status != runs.StepWaiting || u.WaitSource == "" {
 		return nil
 	}
 	window := lookBack
@@ -1309,7 +1311,7 @@ func (e *Engine) matchEarlier(ctx context.Context, m message) error {
 			}
 			ev = &full.Event
 		}
-		fit, err := e.offer(ctx, jobs.StepRef{RunID: m.RunID, Step: m.Step, Item: m.Item}, []*gaff.Event{ev}, e.o.Store.Write)
+		fit, err := e.offer(ctx, runs.StepRef{RunID: m.RunID, Step: m.Step, Item: m.Item}, []*gaff.Event{ev}, e.o.Store.WriteRuns)
 		if err != nil || fit {
 			return err
 		}
@@ -1318,25 +1320,25 @@ func (e *Engine) matchEarlier(ctx context.Context, m message) error {
 }
 
 // Cancel ends a run on someone's order, and its jobs at their providers.
-func (e *Engine) Cancel(ctx context.Context, runID, by string) (*jobs.Run, error) {
-	return e.move(ctx, runID, e.o.Store.Write, func(a *advance) (bool, error) {
+func (e *Engine) Cancel(ctx context.Context, runID, by string) (*runs.Run, error) {
+	return e.move(ctx, runID, e.o.Store.WriteRuns, func(a *advance) (bool, error) {
 		err := a.cancel(by)
 		return err == nil, err
 	})
 }
 
 // Retry makes a run that failed or was cancelled go on; or, with a step named, begins again
-// from there; or, with item not jobs.WholeStep, does one item of a step again. What
+// from there; or, with item not runs.WholeStep, does one item of a step again. What
 // comes after it is done anew, the rest is kept.
-func (e *Engine) Retry(ctx context.Context, runID, step string, item int) (*jobs.Run, error) {
-	return e.move(ctx, runID, e.o.Store.Write, func(a *advance) (bool, error) {
+func (e *Engine) Retry(ctx context.Context, runID, step string, item int) (*runs.Run, error) {
+	return e.move(ctx, runID, e.o.Store.WriteRuns, func(a *advance) (bool, error) {
 		err := a.retry(step, item)
 		return err == nil, err
 	})
 }
 
 // Decide answers an approval. by names who decided.
-func (e *Engine) Decide(ctx context.Context, runID, step string, item int, approved bool, by, comment string) (*jobs.Run, error) {
+func (e *Engine) Decide(ctx context.Context, runID, step string, item int, approved bool, by, comment string) (*runs.Run, error) {
 	if step == "" {
 		rows, err := e.o.Store.Steps(ctx, runID)
 		if err != nil {
@@ -1348,7 +1350,7 @@ func (e *Engine) Decide(ctx context.Context, runID, step string, item int, appro
 		}
 		var open []string
 		for _, row := range rows {
-			if row.Status == jobs.StepWaiting && a.st.steps[row.Name] != nil && a.st.steps[row.Name].def.Approve != nil && (row.Item >= 0 || a.st.steps[row.Name].def.forEach == nil) {
+			if row.Status == runs.StepWaiting && a.st.steps[row.Name] != nil && a.st.steps[row.Name].def.Approve != nil && (row.Item >= 0 || a.st.steps[row.Name].def.forEach == nil) {
 				open = append(open, row.Name)
 				item = row.Item
 			}
@@ -1358,7 +1360,7 @@ func (e *Engine) Decide(ctx context.Context, runID, step string, item int, appro
 		}
 		step = open[0]
 	}
-	return e.move(ctx, runID, e.o.Store.Write, func(a *advance) (bool, error) {
+	return e.move(ctx, runID, e.o.Store.WriteRuns, func(a *advance) (bool, error) {
 		err := a.decide(step, item, approved, by, clip(comment, 2000))
 		return err == nil, err
 	})
@@ -1366,7 +1368,7 @@ func (e *Engine) Decide(ctx context.Context, runID, step string, item int, appro
 
 // SaveProject makes a project or sets its name, owner and metadata.
 func (e *Engine) SaveProject(ctx context.Context, p *jobs.Project) error {
-	return e.o.Store.Write(ctx, func(tx jobs.Tx) error { return tx.SaveProject(ctx, p) })
+	return e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return tx.SaveProject(ctx, p) })
 }
 
 // schedule arranges the next time of every schedule. The event's key is the time, so it is
@@ -1374,7 +1376,7 @@ func (e *Engine) SaveProject(ctx context.Context, p *jobs.Project) error {
 func (e *Engine) schedule(ctx context.Context, now time.Time) error {
 	for _, c := range e.Workflows() {
 		for _, s := range c.schedules {
-			if err := e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.arrange(ctx, tx, c, s, now) }); err != nil {
+			if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.arrange(ctx, tx, c, s, now) }); err != nil {
 				return fmt.Errorf("schedule of %s: %w", c.Name, err)
 			}
 		}
@@ -1382,7 +1384,7 @@ func (e *Engine) schedule(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (e *Engine) arrange(ctx context.Context, tx jobs.Tx, c *Compiled, s *schedule, after time.Time) error {
+func (e *Engine) arrange(ctx context.Context, tx runs.Tx, c *Compiled, s *schedule, after time.Time) error {
 	at := s.cron.Next(after.In(s.zone))
 	if at.IsZero() {
 		return nil
@@ -1410,7 +1412,7 @@ func (e *Engine) scheduled(ctx context.Context, m message) error {
 		return nil // it was changed; the new one was arranged when it was loaded
 	}
 	s := c.schedules[i]
-	if err := e.o.Store.Write(ctx, func(tx jobs.Tx) error { return e.arrange(ctx, tx, c, s, time.Now()) }); err != nil {
+	if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.arrange(ctx, tx, c, s, time.Now()) }); err != nil {
 		return err
 	}
 	vars := map[string]any{"scheduled": m.At}
@@ -1457,8 +1459,8 @@ func (e *Engine) handleCall(ctx context.Context, ev *gaff.Event) error {
 		return err
 	}
 	s, u := a.st.find(m.Step, m.Item)
-	current := func(u *jobs.Step) bool {
-		return u != nil && u.Status == jobs.StepRunning && u.Attempt == m.Attempt
+	current := func(u *runs.Step) bool {
+		return u != nil && u.Status == runs.StepRunning && u.Attempt == m.Attempt
 	}
 	if !current(u) {
 		return nil
@@ -1482,7 +1484,7 @@ func (e *Engine) handleCall(ctx context.Context, ev *gaff.Event) error {
 }
 
 // call makes one call. again tells that another try may end better.
-func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *jobs.Step) (result map[string]any, again bool, err error) {
+func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *runs.Step) (result map[string]any, again bool, err error) {
 	if e.o.Client == nil {
 		return nil, false, errors.New("http steps are switched off")
 	}
@@ -1580,11 +1582,11 @@ type loader struct {
 	ctx    context.Context
 	e      *Engine
 	st     *state
-	stored map[string][]jobs.Step
+	stored map[string][]runs.Step
 	over   map[string][]any
 }
 
-func (l *loader) rows(name string) ([]jobs.Step, error) {
+func (l *loader) rows(name string) ([]runs.Step, error) {
 	if rows, ok := l.stored[name]; ok {
 		return rows, nil
 	}
@@ -1593,7 +1595,7 @@ func (l *loader) rows(name string) ([]jobs.Step, error) {
 		return nil, err
 	}
 	if l.stored == nil {
-		l.stored = map[string][]jobs.Step{}
+		l.stored = map[string][]runs.Step{}
 	}
 	l.stored[name] = rows
 	return rows, nil
@@ -1620,7 +1622,7 @@ func (l *loader) items(name string) ([]any, error) {
 	if over, ok := l.over[name]; ok {
 		return over, nil
 	}
-	raw, err := l.input(name, jobs.WholeStep)
+	raw, err := l.input(name, runs.WholeStep)
 	if err != nil {
 		return nil, err
 	}
@@ -1636,10 +1638,10 @@ func (l *loader) step(name string) (map[string]any, error) {
 	s := l.st.steps[name]
 	stored := map[int]json.RawMessage{}
 	var media map[int][]jobs.Media
-	needed := s.row.Status != jobs.StepPending && s.row.Status != jobs.StepSkipped
+	needed := s.row.Status != runs.StepPending && s.row.Status != runs.StepSkipped
 	if needed {
 		for _, u := range s.units() {
-			if u.Status == jobs.StepCompleted && u.Result == nil {
+			if u.Status == runs.StepCompleted && u.Result == nil {
 				rows, err := l.rows(name)
 				if err != nil {
 					return nil, err
@@ -1657,13 +1659,13 @@ func (l *loader) step(name string) (map[string]any, error) {
 			}
 		}
 	}
-	unit := func(u *jobs.Step) map[string]any {
+	unit := func(u *runs.Step) map[string]any {
 		result := u.Result
 		if result == nil {
 			result = stored[u.Item]
 		}
 		files := []any{}
-		if u.Status == jobs.StepCompleted {
+		if u.Status == runs.StepCompleted {
 			for _, m := range media[u.Item] {
 				link := m.URL
 				if whole, ok := jobs.WholeLink(result, link); ok && m.Shortened() {
@@ -1745,6 +1747,6 @@ func (l *locks) lock(name string) (unlock func()) {
 }
 
 // Version is the definition that a run keeps.
-func (e *Engine) Version(ctx context.Context, run *jobs.Run) (*Compiled, error) {
+func (e *Engine) Version(ctx context.Context, run *runs.Run) (*Compiled, error) {
 	return e.version(ctx, run.Version)
 }

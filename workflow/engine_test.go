@@ -22,6 +22,7 @@ import (
 	"gaff/jobs"
 	"gaff/store/sqlite"
 	"gaff/workflow"
+	"gaff/workflow/runs"
 )
 
 // world is an engine over a real database and a real gateway, with jobs that end when the
@@ -225,7 +226,7 @@ func (w *world) open(runID string) (ids []string) {
 }
 
 // await waits until a run looks as told.
-func (w *world) await(runID, want string) *jobs.Run {
+func (w *world) await(runID, want string) *runs.Run {
 	w.t.Helper()
 	var got string
 	for range 2000 {
@@ -243,7 +244,7 @@ func (w *world) await(runID, want string) *jobs.Run {
 }
 
 // describe is a run in one line: "running a=completed b=running[completed,failed] jobs=b-0-1".
-func (w *world) describe(r *jobs.Run) string {
+func (w *world) describe(r *runs.Run) string {
 	w.t.Helper()
 	rows, err := w.st.Steps(context.Background(), r.ID)
 	if err != nil {
@@ -262,7 +263,7 @@ func (w *world) describe(r *jobs.Run) string {
 			if row.Name != def.Name {
 				continue
 			}
-			if row.Item == jobs.WholeStep {
+			if row.Item == runs.WholeStep {
 				state = row.Status.String()
 			} else {
 				items = append(items, row.Status.String())
@@ -304,7 +305,7 @@ func TestStoryboard(t *testing.T) {
 		if r.Waiting != "review: 1 decision by a person" {
 			t.Errorf("waits for %q", r.Waiting)
 		}
-		if _, err := w.e.Decide(context.Background(), run, "", jobs.WholeStep, true, "ann", "fine"); err != nil {
+		if _, err := w.e.Decide(context.Background(), run, "", runs.WholeStep, true, "ann", "fine"); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running images=completed[completed,completed] review=completed videos=running[running,running] film=pending done=pending jobs=videos-0-1,videos-1-1")
@@ -329,7 +330,7 @@ func TestStoryboard(t *testing.T) {
 		}
 		// The event of the last step started the other workflow, in the same project.
 		synctest.Wait()
-		page, err := w.st.Runs(context.Background(), jobs.RunFilter{Workflow: "upscale-and-archive", ProjectID: "p1"})
+		page, err := w.st.Runs(context.Background(), runs.Filter{Workflow: "upscale-and-archive", ProjectID: "p1"})
 		if err != nil || len(page.Items) != 1 {
 			t.Fatalf("runs of the other workflow: %+v %v", page.Items, err)
 		}
@@ -438,11 +439,11 @@ steps:
 		if r.Error != "step a: 1 of 3 items failed: item 1: no luck" || r.Waiting != "" {
 			t.Errorf("error %q, waits for %q", r.Error, r.Waiting)
 		}
-		if _, err := w.e.Retry(ctx, run, "", jobs.WholeStep); err != nil {
+		if _, err := w.e.Retry(ctx, run, "", runs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=running[completed,running,completed] b=pending jobs=a-1-2")
-		if _, err := w.e.Retry(ctx, run, "", jobs.WholeStep); !errors.Is(err, gaff.ErrConflict) {
+		if _, err := w.e.Retry(ctx, run, "", runs.WholeStep); !errors.Is(err, gaff.ErrConflict) {
 			t.Errorf("retry of a running run: %v", err)
 		}
 		w.settle(run+"-a-1-2", jobs.JobCompleted, image("2"))
@@ -476,7 +477,7 @@ steps:
 		if _, err := w.e.Cancel(ctx, run, "ann"); !errors.Is(err, gaff.ErrConflict) {
 			t.Errorf("cancel of a cancelled run: %v", err)
 		}
-		if _, err := w.e.Retry(ctx, run, "", jobs.WholeStep); err != nil {
+		if _, err := w.e.Retry(ctx, run, "", runs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=completed[completed,completed,completed] b=running jobs=b-3")
@@ -502,7 +503,7 @@ steps:
 		w.settle(run+"-b-0-1", jobs.JobCompleted, `{}`)
 		w.settle(run+"-b-1-1", jobs.JobFailed, "no luck")
 		w.await(run, "failed a=completed b=failed[completed,failed]")
-		if _, err := w.e.Retry(context.Background(), run, "a", jobs.WholeStep); err != nil {
+		if _, err := w.e.Retry(context.Background(), run, "a", runs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=running b=pending jobs=a-2")
@@ -529,20 +530,20 @@ steps:
 `)
 		ctx := context.Background()
 		run := w.run("ask", `{}`)
-		if _, err := w.e.Decide(ctx, run, "b", jobs.WholeStep, true, "ann", ""); !errors.Is(err, gaff.ErrInvalid) {
+		if _, err := w.e.Decide(ctx, run, "b", runs.WholeStep, true, "ann", ""); !errors.Is(err, gaff.ErrInvalid) {
 			t.Errorf("decide a step that asks nothing: %v", err)
 		}
-		if _, err := w.e.Decide(ctx, run, "a", jobs.WholeStep, false, "ann", "ugly"); err != nil {
+		if _, err := w.e.Decide(ctx, run, "a", runs.WholeStep, false, "ann", "ugly"); err != nil {
 			t.Fatal(err)
 		}
 		r := w.await(run, "failed a=failed b=pending")
 		if r.Error != "step a: rejected by ann: ugly" {
 			t.Errorf("error %q", r.Error)
 		}
-		if _, err := w.e.Decide(ctx, run, "a", jobs.WholeStep, true, "ann", ""); !errors.Is(err, gaff.ErrConflict) {
+		if _, err := w.e.Decide(ctx, run, "a", runs.WholeStep, true, "ann", ""); !errors.Is(err, gaff.ErrConflict) {
 			t.Errorf("decide twice: %v", err)
 		}
-		if _, err := w.e.Retry(ctx, run, "", jobs.WholeStep); err != nil {
+		if _, err := w.e.Retry(ctx, run, "", runs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=waiting b=pending")
@@ -748,7 +749,7 @@ steps:
 		w.send(`{"id":"x","type":"start","project":"p7"}`)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		page, err := w.st.Runs(ctx, jobs.RunFilter{Workflow: "echo", Cursor: gaff.Cursor{Limit: 100}})
+		page, err := w.st.Runs(ctx, runs.Filter{Workflow: "echo", Cursor: gaff.Cursor{Limit: 100}})
 		if err != nil || len(page.Items) != gaff.MaxHops/2 {
 			t.Fatalf("%d runs, %v: want %d, and an end", len(page.Items), err, gaff.MaxHops/2)
 		}
@@ -767,7 +768,7 @@ steps:
 		// The same event again starts nothing.
 		w.send(`{"id":"x","type":"start","project":"p7"}`)
 		synctest.Wait()
-		page, err = w.st.Runs(ctx, jobs.RunFilter{Workflow: "echo", Cursor: gaff.Cursor{Limit: 100}})
+		page, err = w.st.Runs(ctx, runs.Filter{Workflow: "echo", Cursor: gaff.Cursor{Limit: 100}})
 		if err != nil || len(page.Items) != gaff.MaxHops/2 {
 			t.Errorf("%d runs, %v", len(page.Items), err)
 		}
@@ -796,8 +797,8 @@ steps:
 			t.Fatal(err)
 		}
 		time.Sleep(33 * time.Minute)
-		runs := func() []jobs.Run {
-			page, err := w.st.Runs(context.Background(), jobs.RunFilter{Workflow: "often"})
+		runs := func() []runs.Run {
+			page, err := w.st.Runs(context.Background(), runs.Filter{Workflow: "often"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -871,7 +872,7 @@ steps:
 		}
 		w.mu.Unlock()
 		// One that is taken up again has its time again.
-		if _, err := w.e.Retry(context.Background(), run, "", jobs.WholeStep); err != nil {
+		if _, err := w.e.Retry(context.Background(), run, "", runs.WholeStep); err != nil {
 			t.Fatal(err)
 		}
 		w.await(run, "running a=running jobs=a-2")

@@ -11,11 +11,12 @@ import (
 
 	"gaff"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 // state is a run with its rows, as it is being changed.
 type state struct {
-	run     jobs.Run
+	run     runs.Run
 	project jobs.Project
 	steps   map[string]*stepState
 }
@@ -23,50 +24,50 @@ type state struct {
 type stepState struct {
 	def *step
 	// row is about the step itself; items are those of a for_each.
-	row   *jobs.Step
-	items []*jobs.Step
+	row   *runs.Step
+	items []*runs.Step
 }
 
 // units are what runs: the items, or the step itself.
-func (s *stepState) units() []*jobs.Step {
+func (s *stepState) units() []*runs.Step {
 	if s.def.forEach != nil {
 		return s.items
 	}
-	return []*jobs.Step{s.row}
+	return []*runs.Step{s.row}
 }
 
-func newState(c *Compiled, run jobs.Run, project jobs.Project, rows []jobs.Step) *state {
+func newState(c *Compiled, run runs.Run, project jobs.Project, rows []runs.Step) *state {
 	st := &state{run: run, project: project, steps: map[string]*stepState{}}
 	for _, def := range c.steps {
-		st.steps[def.Name] = &stepState{def: def, row: &jobs.Step{RunID: run.ID, Name: def.Name, Item: jobs.WholeStep}}
+		st.steps[def.Name] = &stepState{def: def, row: &runs.Step{RunID: run.ID, Name: def.Name, Item: runs.WholeStep}}
 	}
 	for i := range rows {
 		row := &rows[i]
 		s := st.steps[row.Name]
 		switch {
 		case s == nil:
-		case row.Item == jobs.WholeStep:
+		case row.Item == runs.WholeStep:
 			s.row = row
 		default:
 			s.items = append(s.items, row)
 		}
 	}
 	for _, s := range st.steps {
-		slices.SortFunc(s.items, func(a, b *jobs.Step) int { return a.Item - b.Item })
+		slices.SortFunc(s.items, func(a, b *runs.Step) int { return a.Item - b.Item })
 	}
 	return st
 }
 
 // find returns a step's or an item's row; nil if there is none.
-func (st *state) find(name string, item int) (*stepState, *jobs.Step) {
+func (st *state) find(name string, item int) (*stepState, *runs.Step) {
 	s := st.steps[name]
 	if s == nil {
 		return nil, nil
 	}
-	if item == jobs.WholeStep {
+	if item == runs.WholeStep {
 		return s, s.row
 	}
-	i, ok := slices.BinarySearchFunc(s.items, item, func(row *jobs.Step, n int) int { return row.Item - n })
+	i, ok := slices.BinarySearchFunc(s.items, item, func(row *runs.Step, n int) int { return row.Item - n })
 	if !ok {
 		return s, nil
 	}
@@ -112,14 +113,14 @@ type advance struct {
 	now time.Time
 	v   values
 
-	dirty   map[*jobs.Step]bool
-	order   []*jobs.Step // of dirty, as they were touched
+	dirty   map[*runs.Step]bool
+	order   []*runs.Step // of dirty, as they were touched
 	dropped []string     // steps whose items are removed
 	freed   []string     // places given back
 	cancels []string     // jobs to cancel
-	looks   []jobs.StepRef
-	calls   []*jobs.Step
-	polls   []*jobs.Step // approvals wanted
+	looks   []runs.StepRef
+	calls   []*runs.Step
+	polls   []*runs.Step // approvals wanted
 	emits   []emission
 	changed bool // the run's own row
 	due     bool // when the run times out
@@ -128,10 +129,10 @@ type advance struct {
 }
 
 func (c *Compiled) advance(st *state, now time.Time, v values) *advance {
-	return &advance{c: c, st: st, now: now, v: v, dirty: map[*jobs.Step]bool{}}
+	return &advance{c: c, st: st, now: now, v: v, dirty: map[*runs.Step]bool{}}
 }
 
-func (a *advance) touch(u *jobs.Step) {
+func (a *advance) touch(u *runs.Step) {
 	if !a.dirty[u] {
 		a.dirty[u] = true
 		a.order = append(a.order, u)
@@ -199,7 +200,7 @@ func (a *advance) next() {
 func (a *advance) deadlines() {
 	if due := a.st.run.DueAt; !due.IsZero() && !due.After(a.now) {
 		a.stopAll(fmt.Sprintf("the run took longer than %s", a.c.Timeout))
-		a.end(jobs.RunFailed, fmt.Sprintf("took longer than %s", a.c.Timeout))
+		a.end(runs.Failed, fmt.Sprintf("took longer than %s", a.c.Timeout))
 		return
 	}
 	for _, def := range a.c.steps {
@@ -209,18 +210,18 @@ func (a *advance) deadlines() {
 				continue
 			}
 			switch u.Status {
-			case jobs.StepRetrying:
-				u.Status, u.DueAt = jobs.StepPending, time.Time{}
+			case runs.StepRetrying:
+				u.Status, u.DueAt = runs.StepPending, time.Time{}
 				if s.def.forEach == nil {
 					a.begin(s, u)
 				}
 				a.touch(u)
-			case jobs.StepRunning:
+			case runs.StepRunning:
 				if u.JobID != "" {
 					a.cancels = append(a.cancels, u.JobID)
 				}
 				a.fail(s, u, fmt.Sprintf("took longer than %s", s.def.Timeout), false)
-			case jobs.StepWaiting:
+			case runs.StepWaiting:
 				switch {
 				case s.def.Approve == nil:
 					a.fail(s, u, fmt.Sprintf("no such event came within %s", s.def.WaitFor.Deadline), false)
@@ -241,11 +242,11 @@ func (a *advance) deadlines() {
 func (a *advance) need(name string) (done, lost bool) {
 	s := a.st.steps[name]
 	switch s.row.Status {
-	case jobs.StepCompleted:
+	case runs.StepCompleted:
 		return true, false
-	case jobs.StepSkipped:
+	case runs.StepSkipped:
 		return true, a.lost(s)
-	case jobs.StepFailed:
+	case runs.StepFailed:
 		switch s.def.OnFailure.Do {
 		case DoContinue:
 			return true, false
@@ -261,7 +262,7 @@ func (a *advance) need(name string) (done, lost bool) {
 
 // lost tells whether a skipped step was skipped because of a failure.
 func (a *advance) lost(s *stepState) bool {
-	if s.row.Status != jobs.StepSkipped {
+	if s.row.Status != runs.StepSkipped {
 		return false
 	}
 	for _, need := range s.def.needs {
@@ -269,7 +270,7 @@ func (a *advance) lost(s *stepState) bool {
 			continue
 		}
 		other := a.st.steps[need]
-		if other.row.Status == jobs.StepFailed && other.def.OnFailure.Do == DoSkip || a.lost(other) {
+		if other.row.Status == runs.StepFailed && other.def.OnFailure.Do == DoSkip || a.lost(other) {
 			return true
 		}
 	}
@@ -279,14 +280,14 @@ func (a *advance) lost(s *stepState) bool {
 // visit begins a step, or its items, if it can be.
 func (a *advance) visit(s *stepState) (progress bool) {
 	switch s.row.Status {
-	case jobs.StepPending:
+	case runs.StepPending:
 		return a.ready(s)
-	case jobs.StepRunning, jobs.StepWaiting:
+	case runs.StepRunning, runs.StepWaiting:
 		if s.def.forEach == nil {
 			return false
 		}
 		for _, u := range s.items {
-			if u.Status == jobs.StepPending && a.err == nil {
+			if u.Status == runs.StepPending && a.err == nil {
 				a.begin(s, u)
 				progress = true
 			}
@@ -301,8 +302,8 @@ func (a *advance) ready(s *stepState) bool {
 	for _, need := range s.def.needs {
 		if need == s.def.fallbackOf {
 			switch a.st.steps[need].row.Status {
-			case jobs.StepFailed:
-			case jobs.StepCompleted, jobs.StepSkipped:
+			case runs.StepFailed:
+			case runs.StepCompleted, runs.StepSkipped:
 				a.skip(s, need+" did not fail")
 				return true
 			default:
@@ -373,11 +374,11 @@ func (a *advance) spread(s *stepState) bool {
 		a.fail(s, s.row, "for_each: "+err.Error(), true)
 		return true
 	}
-	s.row.Status, s.row.Error, s.row.SettledAt = jobs.StepRunning, "", time.Time{}
+	s.row.Status, s.row.Error, s.row.SettledAt = runs.StepRunning, "", time.Time{}
 	a.touch(s.row)
 	s.items = nil
 	for i := range over {
-		u := &jobs.Step{RunID: a.st.run.ID, Name: s.def.Name, Item: i}
+		u := &runs.Step{RunID: a.st.run.ID, Name: s.def.Name, Item: i}
 		s.items = append(s.items, u)
 		a.touch(u)
 	}
@@ -385,7 +386,7 @@ func (a *advance) spread(s *stepState) bool {
 }
 
 // begin makes one try of a step or item.
-func (a *advance) begin(s *stepState, u *jobs.Step) {
+func (a *advance) begin(s *stepState, u *runs.Step) {
 	u.Attempt++
 	u.Tries++
 	u.Error, u.JobID, u.Result, u.Decider = "", "", nil, ""
@@ -407,7 +408,7 @@ func (a *advance) begin(s *stepState, u *jobs.Step) {
 	}
 }
 
-func (a *advance) start(s *stepState, u *jobs.Step, vars map[string]any) error {
+func (a *advance) start(s *stepState, u *runs.Step, vars map[string]any) error {
 	text := func(v value) (string, error) {
 		if v == nil {
 			return "", nil
@@ -441,7 +442,7 @@ func (a *advance) start(s *stepState, u *jobs.Step, vars map[string]any) error {
 		if u.Input, err = encode(sub); err != nil {
 			return err
 		}
-		u.Status, u.Slots = jobs.StepQueued, [2]string{"", ProviderSlot(sub.Provider)}
+		u.Status, u.Slots = runs.StepQueued, [2]string{"", ProviderSlot(sub.Provider)}
 		if a.c.Concurrency > 0 {
 			u.Slots[0] = WorkflowSlot(a.c.Name)
 		}
@@ -460,18 +461,18 @@ func (a *advance) start(s *stepState, u *jobs.Step, vars map[string]any) error {
 		if u.Input, err = encode(c); err != nil {
 			return err
 		}
-		u.Status = jobs.StepRunning
+		u.Status = runs.StepRunning
 		a.calls = append(a.calls, u)
 	case d.WaitFor != nil:
 		key, err := text(d.correlation)
 		if err != nil {
 			return err
 		}
-		u.Status, u.WaitSource, u.WaitType, u.WaitKey, u.EventID = jobs.StepWaiting, d.source, d.eventType, key, ""
+		u.Status, u.WaitSource, u.WaitType, u.WaitKey, u.EventID = runs.StepWaiting, d.source, d.eventType, key, ""
 		if d.WaitFor.Deadline > 0 {
 			u.DueAt = a.now.Add(time.Duration(d.WaitFor.Deadline))
 		}
-		a.looks = append(a.looks, jobs.StepRef{RunID: u.RunID, Step: u.Name, Item: u.Item})
+		a.looks = append(a.looks, runs.StepRef{RunID: u.RunID, Step: u.Name, Item: u.Item})
 	case d.Approve != nil:
 		message, err := text(d.message)
 		if err != nil {
@@ -480,7 +481,7 @@ func (a *advance) start(s *stepState, u *jobs.Step, vars map[string]any) error {
 		if u.Input, err = encode(map[string]any{"message": message}); err != nil {
 			return err
 		}
-		u.Status = jobs.StepWaiting
+		u.Status = runs.StepWaiting
 		if d.Approve.Deadline > 0 {
 			u.DueAt = a.now.Add(time.Duration(d.Approve.Deadline))
 		}
@@ -505,8 +506,8 @@ func ProviderSlot(provider string) string { return "provider/" + provider }
 func WorkflowSlot(name string) string     { return "workflow/" + name }
 
 // release gives back the places of what ran.
-func (a *advance) release(u *jobs.Step) {
-	if u.Status == jobs.StepRunning {
+func (a *advance) release(u *runs.Step) {
+	if u.Status == runs.StepRunning {
 		for _, slot := range u.Slots {
 			if slot != "" {
 				a.freed = append(a.freed, slot)
@@ -517,7 +518,7 @@ func (a *advance) release(u *jobs.Step) {
 	u.WaitSource, u.WaitType, u.WaitKey = "", "", ""
 }
 
-func (a *advance) complete(s *stepState, u *jobs.Step, result any) {
+func (a *advance) complete(s *stepState, u *runs.Step, result any) {
 	text, err := encode(result)
 	if err != nil {
 		a.fail(s, u, err.Error(), true)
@@ -526,9 +527,9 @@ func (a *advance) complete(s *stepState, u *jobs.Step, result any) {
 	a.completeRaw(u, text)
 }
 
-func (a *advance) completeRaw(u *jobs.Step, result json.RawMessage) {
+func (a *advance) completeRaw(u *runs.Step, result json.RawMessage) {
 	a.release(u)
-	u.Status, u.Result, u.Error, u.SettledAt, u.DueAt = jobs.StepCompleted, result, "", a.now, time.Time{}
+	u.Status, u.Result, u.Error, u.SettledAt, u.DueAt = runs.StepCompleted, result, "", a.now, time.Time{}
 	a.touch(u)
 }
 
@@ -545,7 +546,7 @@ func (d *step) attempts() int {
 
 // wait is how long to wait after so many tries: the rule's wait, up to a fifth shorter or
 // longer, by the name of what waits, so that many do not come back together.
-func (d *step) wait(u *jobs.Step) time.Duration {
+func (d *step) wait(u *runs.Step) time.Duration {
 	first, factor, most := 10*time.Second, 2.0, 10*time.Minute
 	if r := d.Retry; r != nil {
 		if r.Wait > 0 {
@@ -565,13 +566,13 @@ func (d *step) wait(u *jobs.Step) time.Duration {
 }
 
 // fail ends a try. Final failures are not tried again.
-func (a *advance) fail(s *stepState, u *jobs.Step, reason string, final bool) {
+func (a *advance) fail(s *stepState, u *runs.Step, reason string, final bool) {
 	a.release(u)
 	u.Error, u.DueAt = clip(reason, 2000), time.Time{}
 	if !final && u.Tries < s.def.attempts() {
-		u.Status, u.DueAt = jobs.StepRetrying, a.now.Add(s.def.wait(u))
+		u.Status, u.DueAt = runs.StepRetrying, a.now.Add(s.def.wait(u))
 	} else {
-		u.Status, u.SettledAt = jobs.StepFailed, a.now
+		u.Status, u.SettledAt = runs.StepFailed, a.now
 	}
 	a.touch(u)
 }
@@ -584,7 +585,7 @@ func clip(text string, most int) string {
 }
 
 func (a *advance) skip(s *stepState, reason string) {
-	s.row.Status, s.row.Error, s.row.SettledAt = jobs.StepSkipped, reason, a.now
+	s.row.Status, s.row.Error, s.row.SettledAt = runs.StepSkipped, reason, a.now
 	a.touch(s.row)
 }
 
@@ -593,29 +594,29 @@ func (a *advance) gather(s *stepState) (progress bool) {
 	if s.def.forEach == nil || !s.row.Status.Active() {
 		return false
 	}
-	var count [jobs.StepCancelled + 1]int
+	var count [runs.StepCancelled + 1]int
 	failed := ""
 	for _, u := range s.items {
 		count[u.Status]++
-		if u.Status == jobs.StepFailed && failed == "" {
+		if u.Status == runs.StepFailed && failed == "" {
 			failed = fmt.Sprintf("item %d: %s", u.Item, u.Error)
 		}
 	}
 	before := s.row.Status
-	open := count[jobs.StepPending] + count[jobs.StepQueued] + count[jobs.StepRunning] + count[jobs.StepRetrying]
+	open := count[runs.StepPending] + count[runs.StepQueued] + count[runs.StepRunning] + count[runs.StepRetrying]
 	switch {
 	case open > 0:
-		s.row.Status = jobs.StepRunning
-	case count[jobs.StepWaiting] > 0:
-		s.row.Status = jobs.StepWaiting
-	case count[jobs.StepFailed]+count[jobs.StepCancelled] > 0:
-		s.row.Status, s.row.SettledAt = jobs.StepFailed, a.now
-		s.row.Error = fmt.Sprintf("%d of %d items failed: %s", count[jobs.StepFailed], len(s.items), failed)
-		if count[jobs.StepFailed] == 0 {
-			s.row.Status, s.row.Error = jobs.StepCancelled, "the run ended before it did"
+		s.row.Status = runs.StepRunning
+	case count[runs.StepWaiting] > 0:
+		s.row.Status = runs.StepWaiting
+	case count[runs.StepFailed]+count[runs.StepCancelled] > 0:
+		s.row.Status, s.row.SettledAt = runs.StepFailed, a.now
+		s.row.Error = fmt.Sprintf("%d of %d items failed: %s", count[runs.StepFailed], len(s.items), failed)
+		if count[runs.StepFailed] == 0 {
+			s.row.Status, s.row.Error = runs.StepCancelled, "the run ended before it did"
 		}
 	default:
-		s.row.Status, s.row.SettledAt, s.row.Error = jobs.StepCompleted, a.now, ""
+		s.row.Status, s.row.SettledAt, s.row.Error = runs.StepCompleted, a.now, ""
 	}
 	if s.row.Status != before {
 		a.touch(s.row)
@@ -629,9 +630,9 @@ func (a *advance) gather(s *stepState) (progress bool) {
 func (a *advance) failing() *stepState {
 	for _, def := range a.c.steps {
 		s := a.st.steps[def.Name]
-		failed := s.row.Status == jobs.StepFailed
+		failed := s.row.Status == runs.StepFailed
 		if !failed && def.forEach != nil && s.row.Status.Active() && (def.OnFailure.Do == "" || def.OnFailure.Do == DoFail) {
-			failed = slices.ContainsFunc(s.items, func(u *jobs.Step) bool { return u.Status == jobs.StepFailed })
+			failed = slices.ContainsFunc(s.items, func(u *runs.Step) bool { return u.Status == runs.StepFailed })
 		}
 		if !failed {
 			continue
@@ -640,7 +641,7 @@ func (a *advance) failing() *stepState {
 		case "", DoFail:
 			return s
 		case DoRun:
-			if a.st.steps[def.OnFailure.Run].row.Status == jobs.StepSkipped {
+			if a.st.steps[def.OnFailure.Run].row.Status == runs.StepSkipped {
 				return s
 			}
 		}
@@ -658,13 +659,13 @@ func (a *advance) settle() {
 	for _, def := range a.c.steps {
 		s := a.st.steps[def.Name]
 		for _, u := range s.units() {
-			if bad != nil && (u.Status == jobs.StepQueued || u.Status == jobs.StepWaiting || u.Status == jobs.StepRetrying ||
-				u.Status == jobs.StepPending && u.Item >= 0) {
+			if bad != nil && (u.Status == runs.StepQueued || u.Status == runs.StepWaiting || u.Status == runs.StepRetrying ||
+				u.Status == runs.StepPending && u.Item >= 0) {
 				a.release(u)
-				u.Status, u.SettledAt, u.DueAt, u.Error = jobs.StepCancelled, a.now, time.Time{}, "the run failed before"
+				u.Status, u.SettledAt, u.DueAt, u.Error = runs.StepCancelled, a.now, time.Time{}, "the run failed before"
 				a.touch(u)
 			}
-			running = running || u.Status == jobs.StepRunning
+			running = running || u.Status == runs.StepRunning
 		}
 		open = open || !s.row.Status.Settled()
 	}
@@ -675,16 +676,16 @@ func (a *advance) settle() {
 		// What is paid for already is waited for.
 		if !running {
 			reason := bad.row.Error
-			a.end(jobs.RunFailed, fmt.Sprintf("step %s: %s", bad.def.Name, reason))
+			a.end(runs.Failed, fmt.Sprintf("step %s: %s", bad.def.Name, reason))
 		}
 		return
 	}
 	if !open {
-		a.end(jobs.RunCompleted, "")
+		a.end(runs.Completed, "")
 	}
 }
 
-func (a *advance) end(status jobs.RunStatus, reason string) {
+func (a *advance) end(status runs.Status, reason string) {
 	a.st.run.Status, a.st.run.Error, a.st.run.SettledAt = status, clip(reason, 2000), a.now
 	a.changed = true
 }
@@ -694,14 +695,14 @@ func (a *advance) stopAll(reason string) {
 	for _, def := range a.c.steps {
 		s := a.st.steps[def.Name]
 		for _, u := range append(slices.Clone(s.items), s.row) {
-			if !u.Status.Active() && !(u.Status == jobs.StepPending && u.Item >= 0) {
+			if !u.Status.Active() && !(u.Status == runs.StepPending && u.Item >= 0) {
 				continue
 			}
-			if u.Status == jobs.StepRunning && u.JobID != "" {
+			if u.Status == runs.StepRunning && u.JobID != "" {
 				a.cancels = append(a.cancels, u.JobID)
 			}
 			a.release(u)
-			u.Status, u.SettledAt, u.DueAt, u.Error = jobs.StepCancelled, a.now, time.Time{}, reason
+			u.Status, u.SettledAt, u.DueAt, u.Error = runs.StepCancelled, a.now, time.Time{}, reason
 			a.touch(u)
 		}
 	}
@@ -713,7 +714,7 @@ func (a *advance) cancel(by string) error {
 		return fmt.Errorf("%w: the run is %s already", gaff.ErrConflict, a.st.run.Status)
 	}
 	a.stopAll("cancelled by " + by)
-	a.end(jobs.RunCancelled, "cancelled by "+by)
+	a.end(runs.Cancelled, "cancelled by "+by)
 	return nil
 }
 
@@ -725,7 +726,7 @@ func (a *advance) decide(name string, item int, approved bool, by, comment strin
 		return fmt.Errorf("step %s of run %s: %w", name, a.st.run.ID, gaff.ErrNotFound)
 	case s.def.Approve == nil:
 		return fmt.Errorf("%w: step %s waits for no decision; it is no approve step", gaff.ErrInvalid, name)
-	case u.Status != jobs.StepWaiting || u.Item == jobs.WholeStep && s.def.forEach != nil:
+	case u.Status != runs.StepWaiting || u.Item == runs.WholeStep && s.def.forEach != nil:
 		return fmt.Errorf("%w: step %s waits for no decision now; it is %s", gaff.ErrConflict, name, u.Status)
 	}
 	u.Decider = by
@@ -748,7 +749,7 @@ func (a *advance) retry(name string, item int) error {
 	ended := a.st.run.Status.Settled() || a.failing() != nil
 	var target *stepState
 	if name == "" {
-		if a.st.run.Status != jobs.RunFailed && a.st.run.Status != jobs.RunCancelled {
+		if a.st.run.Status != runs.Failed && a.st.run.Status != runs.Cancelled {
 			return fmt.Errorf("%w: the run is %s; name the step to begin from", gaff.ErrConflict, a.st.run.Status)
 		}
 	} else {
@@ -765,10 +766,10 @@ func (a *advance) retry(name string, item int) error {
 	if ended {
 		for _, def := range a.c.steps {
 			s := a.st.steps[def.Name]
-			broken := slices.ContainsFunc(s.items, func(u *jobs.Step) bool {
-				return u.Status == jobs.StepFailed || u.Status == jobs.StepCancelled
+			broken := slices.ContainsFunc(s.items, func(u *runs.Step) bool {
+				return u.Status == runs.StepFailed || u.Status == runs.StepCancelled
 			})
-			if s.row.Status == jobs.StepFailed && a.fatal(s) || s.row.Status == jobs.StepCancelled || s.row.Status.Active() && broken {
+			if s.row.Status == runs.StepFailed && a.fatal(s) || s.row.Status == runs.StepCancelled || s.row.Status.Active() && broken {
 				redo = append(redo, s)
 			}
 		}
@@ -780,24 +781,24 @@ func (a *advance) retry(name string, item int) error {
 	}
 	if target != nil {
 		a.followers(name, after)
-		if _, u := a.st.find(name, item); item == jobs.WholeStep {
+		if _, u := a.st.find(name, item); item == runs.WholeStep {
 			if !slices.Contains(redo, target) {
 				a.again(target)
 			}
 		} else {
 			a.anew(u)
 			if target.row.Status.Settled() {
-				target.row.Status, target.row.Error, target.row.SettledAt = jobs.StepRunning, "", time.Time{}
+				target.row.Status, target.row.Error, target.row.SettledAt = runs.StepRunning, "", time.Time{}
 				a.touch(target.row)
 			}
 		}
 	}
 	for _, def := range a.c.steps {
-		if s := a.st.steps[def.Name]; after[def.Name] && s.row.Status != jobs.StepPending {
+		if s := a.st.steps[def.Name]; after[def.Name] && s.row.Status != runs.StepPending {
 			a.reset(s)
 		}
 	}
-	a.st.run.Status, a.st.run.Error, a.st.run.SettledAt = jobs.RunRunning, "", time.Time{}
+	a.st.run.Status, a.st.run.Error, a.st.run.SettledAt = runs.Running, "", time.Time{}
 	if a.c.Timeout > 0 {
 		a.st.run.DueAt, a.due = a.now.Add(time.Duration(a.c.Timeout)), true
 	}
@@ -811,7 +812,7 @@ func (a *advance) fatal(s *stepState) bool {
 	case DoContinue, DoSkip:
 		return false
 	case DoRun:
-		return a.st.steps[s.def.OnFailure.Run].row.Status == jobs.StepSkipped
+		return a.st.steps[s.def.OnFailure.Run].row.Status == runs.StepSkipped
 	}
 	return true
 }
@@ -828,16 +829,16 @@ func (a *advance) followers(name string, into map[string]bool) {
 
 // again does a step anew. Of one with items, those that succeeded are kept, unless all did.
 func (a *advance) again(s *stepState) {
-	if s.def.forEach == nil || len(s.items) == 0 || s.row.Status == jobs.StepCompleted || s.row.Status == jobs.StepSkipped {
+	if s.def.forEach == nil || len(s.items) == 0 || s.row.Status == runs.StepCompleted || s.row.Status == runs.StepSkipped {
 		a.reset(s)
 		return
 	}
 	for _, u := range s.items {
-		if u.Status.Settled() && u.Status != jobs.StepCompleted {
+		if u.Status.Settled() && u.Status != runs.StepCompleted {
 			a.anew(u)
 		}
 	}
-	s.row.Status, s.row.Error, s.row.SettledAt = jobs.StepRunning, "", time.Time{}
+	s.row.Status, s.row.Error, s.row.SettledAt = runs.StepRunning, "", time.Time{}
 	a.touch(s.row)
 }
 
@@ -848,23 +849,23 @@ func (a *advance) reset(s *stepState) {
 	}
 	if len(s.items) > 0 {
 		a.dropped = append(a.dropped, s.def.Name)
-		a.order = slices.DeleteFunc(a.order, func(u *jobs.Step) bool { return slices.Contains(s.items, u) })
+		a.order = slices.DeleteFunc(a.order, func(u *runs.Step) bool { return slices.Contains(s.items, u) })
 		s.items = nil
 	}
 	a.anew(s.row)
 }
 
 // anew takes one row back.
-func (a *advance) anew(u *jobs.Step) {
+func (a *advance) anew(u *runs.Step) {
 	a.abandon(u)
-	u.Status, u.Tries, u.Error, u.JobID, u.Result, u.EventID, u.Decider = jobs.StepPending, 0, "", "", nil, "", ""
+	u.Status, u.Tries, u.Error, u.JobID, u.Result, u.EventID, u.Decider = runs.StepPending, 0, "", "", nil, "", ""
 	u.StartedAt, u.SettledAt, u.DueAt = time.Time{}, time.Time{}, time.Time{}
 	a.touch(u)
 }
 
 // abandon gives up what a row is doing.
-func (a *advance) abandon(u *jobs.Step) {
-	if u.Status == jobs.StepRunning && u.JobID != "" {
+func (a *advance) abandon(u *runs.Step) {
+	if u.Status == runs.StepRunning && u.JobID != "" {
 		a.cancels = append(a.cancels, u.JobID)
 	}
 	a.release(u)
@@ -893,19 +894,19 @@ func (st *state) waiting(c *Compiled) string {
 
 func (s *stepState) waiting() string {
 	units := s.units()
-	var count [jobs.StepCancelled + 1]int
+	var count [runs.StepCancelled + 1]int
 	slots := map[string]bool{}
 	var due time.Time
 	for _, u := range units {
 		count[u.Status]++
-		if u.Status == jobs.StepQueued {
+		if u.Status == runs.StepQueued {
 			for _, slot := range u.Slots {
 				if slot != "" {
 					slots[slot] = true
 				}
 			}
 		}
-		if u.Status == jobs.StepRetrying && (due.IsZero() || u.DueAt.Before(due)) {
+		if u.Status == runs.StepRetrying && (due.IsZero() || u.DueAt.Before(due)) {
 			due = u.DueAt
 		}
 	}
@@ -916,7 +917,7 @@ func (s *stepState) waiting() string {
 		return fmt.Sprintf("%d %s", n, many)
 	}
 	var parts []string
-	if n := count[jobs.StepRunning]; n > 0 {
+	if n := count[runs.StepRunning]; n > 0 {
 		switch {
 		case s.def.Submit != nil:
 			parts = append(parts, number(n, "job", "jobs")+" at "+s.def.Submit.Provider)
@@ -924,7 +925,7 @@ func (s *stepState) waiting() string {
 			parts = append(parts, number(n, "call", "calls")+" under way")
 		}
 	}
-	if n := count[jobs.StepQueued]; n > 0 {
+	if n := count[runs.StepQueued]; n > 0 {
 		var names []string
 		for slot := range slots {
 			names = append(names, slot)
@@ -932,10 +933,10 @@ func (s *stepState) waiting() string {
 		slices.Sort(names)
 		parts = append(parts, number(n, "job waits", "jobs wait")+" for a free place under the limit of "+strings.Join(names, " or "))
 	}
-	if n := count[jobs.StepRetrying]; n > 0 {
+	if n := count[runs.StepRetrying]; n > 0 {
 		parts = append(parts, number(n, "failed and is", "failed and are")+" tried again from "+due.UTC().Format(time.RFC3339))
 	}
-	if n := count[jobs.StepWaiting]; n > 0 {
+	if n := count[runs.StepWaiting]; n > 0 {
 		if s.def.Approve != nil {
 			parts = append(parts, number(n, "decision", "decisions")+" by a person")
 		} else {
@@ -943,7 +944,7 @@ func (s *stepState) waiting() string {
 		}
 	}
 	if s.def.forEach != nil && len(parts) > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d done", count[jobs.StepCompleted], len(units)))
+		parts = append(parts, fmt.Sprintf("%d of %d done", count[runs.StepCompleted], len(units)))
 	}
 	return strings.Join(parts, ", ")
 }

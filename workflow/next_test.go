@@ -11,6 +11,7 @@ import (
 
 	"gaff"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 // memory is the values of a run that no store holds.
@@ -23,7 +24,7 @@ func (m memory) items(name string) ([]any, error) {
 
 func (m memory) step(name string) (map[string]any, error) {
 	s := m.st.steps[name]
-	one := func(u *jobs.Step) map[string]any {
+	one := func(u *runs.Step) map[string]any {
 		return map[string]any{
 			"status": u.Status.String(), "result": decode(u.Result), "error": u.Error, "job": u.JobID, "cost": u.Cost, "media": []any{}, "items": []any{},
 			"index": int64(u.Item), "item": nil,
@@ -87,12 +88,12 @@ func (m *model) submit() {
 	}
 	for _, def := range m.c.steps {
 		for _, u := range m.st.steps[def.Name].units() {
-			if u.Status != jobs.StepQueued || m.held[u.Slots[1]] >= 2 {
+			if u.Status != runs.StepQueued || m.held[u.Slots[1]] >= 2 {
 				continue
 			}
 			m.held[u.Slots[1]]++
 			m.jobs++
-			u.Status, u.JobID = jobs.StepRunning, fmt.Sprint("job", m.jobs)
+			u.Status, u.JobID = runs.StepRunning, fmt.Sprint("job", m.jobs)
 			key := stepKey(m.st.steps[def.Name], u)
 			if m.begun[key]++; m.begun[key] > 1 {
 				m.t.Fatalf("%s was submitted twice\n%s", key, m.text)
@@ -106,7 +107,7 @@ func (m *model) submit() {
 func (m *model) mayRun(def *step) {
 	for _, need := range def.needs {
 		s := m.st.steps[need]
-		ok := s.row.Status == jobs.StepCompleted || s.row.Status == jobs.StepSkipped || s.row.Status == jobs.StepFailed &&
+		ok := s.row.Status == runs.StepCompleted || s.row.Status == runs.StepSkipped || s.row.Status == runs.StepFailed &&
 			(s.def.OnFailure.Do == DoContinue || s.def.OnFailure.Do == DoRun)
 		if !ok {
 			m.t.Fatalf("%s runs although %s is %s\n%s", def.Name, need, s.row.Status, m.text)
@@ -119,20 +120,20 @@ func (m *model) check(what string) {
 	for _, def := range m.c.steps {
 		s := m.st.steps[def.Name]
 		for _, u := range s.units() {
-			if u.Status == jobs.StepRunning {
+			if u.Status == runs.StepRunning {
 				held[u.Slots[1]]++
 			}
 			if m.st.run.Status.Settled() && u.Status.Active() {
 				m.t.Fatalf("%s: the run is %s and %s is %s\n%s", what, m.st.run.Status, u.Name, u.Status, m.text)
 			}
-			if u.Status == jobs.StepRetrying && u.DueAt.IsZero() {
+			if u.Status == runs.StepRetrying && u.DueAt.IsZero() {
 				m.t.Fatalf("%s: %s is tried again at no time\n%s", what, u.Name, m.text)
 			}
 		}
-		if m.st.run.Status == jobs.RunCompleted && !s.row.Status.Settled() {
+		if m.st.run.Status == runs.Completed && !s.row.Status.Settled() {
 			m.t.Fatalf("%s: the run is completed and %s is %s\n%s", what, def.Name, s.row.Status, m.text)
 		}
-		if len(s.items) > 0 && s.row.Status == jobs.StepCompleted && slices.ContainsFunc(s.items, func(u *jobs.Step) bool { return u.Status != jobs.StepCompleted }) {
+		if len(s.items) > 0 && s.row.Status == runs.StepCompleted && slices.ContainsFunc(s.items, func(u *runs.Step) bool { return u.Status != runs.StepCompleted }) {
 			m.t.Fatalf("%s: %s is completed, not all of its items are\n%s", what, def.Name, m.text)
 		}
 	}
@@ -141,7 +142,7 @@ func (m *model) check(what string) {
 			m.t.Fatalf("%s: %d places are taken under %s, %d run\n%s", what, n, slot, held[slot], m.text)
 		}
 	}
-	if m.st.run.Status == jobs.RunRunning && m.st.waiting(m.c) == "" {
+	if m.st.run.Status == runs.Running && m.st.waiting(m.c) == "" {
 		for _, def := range m.c.steps {
 			for _, u := range append(m.st.steps[def.Name].items, m.st.steps[def.Name].row) {
 				what += fmt.Sprintf(" %s/%d=%s", u.Name, u.Item, u.Status)
@@ -149,7 +150,7 @@ func (m *model) check(what string) {
 		}
 		m.t.Fatalf("%s: the run is under way and waits for nothing\n%s", what, m.text)
 	}
-	if m.st.run.Status == jobs.RunFailed && m.st.run.Error == "" {
+	if m.st.run.Status == runs.Failed && m.st.run.Error == "" {
 		m.t.Fatalf("%s: the run failed for no reason\n%s", what, m.text)
 	}
 }
@@ -240,13 +241,13 @@ func FuzzNext(f *testing.F) {
 			return // steps that wait for one another
 		}
 		m := &model{t: t, c: c, now: time.Unix(1_000_000, 0), text: text, begun: map[string]int{}, held: map[string]int{}}
-		m.st = newState(c, jobs.Run{ID: "run_1", Workflow: "f", Input: json.RawMessage(`{}`)}, jobs.Project{}, nil)
+		m.st = newState(c, runs.Run{ID: "run_1", Workflow: "f", Input: json.RawMessage(`{}`)}, jobs.Project{}, nil)
 		m.move("start", nil)
 		for i := range 1000 {
-			var open []*jobs.Step
+			var open []*runs.Step
 			for _, def := range c.steps {
 				for _, u := range m.st.steps[def.Name].units() {
-					if u.Status == jobs.StepRunning || u.Status == jobs.StepWaiting {
+					if u.Status == runs.StepRunning || u.Status == runs.StepWaiting {
 						open = append(open, u)
 					}
 				}
@@ -263,13 +264,13 @@ func FuzzNext(f *testing.F) {
 					return
 				}
 				def := c.steps[ch.next(len(c.steps))]
-				item := jobs.WholeStep
+				item := runs.WholeStep
 				if n := len(m.st.steps[def.Name].items); n > 0 && ch.next(2) == 0 {
 					item = ch.next(n)
 				}
 				name := def.Name
 				if ch.next(3) == 0 {
-					name, item = "", jobs.WholeStep
+					name, item = "", runs.WholeStep
 				}
 				m.move("retry", func(a *advance) error { return a.retry(name, item) })
 			case luck == 8 || len(open) == 0:

@@ -37,6 +37,7 @@ import (
 	"gaff/internal/redact"
 	"gaff/internal/stats"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 // Role and Identity are those of access, by the names that operations are described with.
@@ -78,7 +79,7 @@ type Store interface {
 	gaff.Reader
 	jobs.Reader
 	stats.Store
-	jobs.RunReader
+	runs.Reader
 }
 
 // Gateway is what the API changes; a *gaff.Gateway is one.

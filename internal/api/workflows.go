@@ -11,17 +11,18 @@ import (
 	"gaff"
 	"gaff/jobs"
 	"gaff/workflow"
+	"gaff/workflow/runs"
 )
 
 // Workflows starts runs and changes them; a *workflow.Engine is one.
 type Workflows interface {
 	Workflows() []*workflow.Compiled
 	Workflow(name string) (*workflow.Compiled, error)
-	Version(ctx context.Context, run *jobs.Run) (*workflow.Compiled, error)
-	Run(ctx context.Context, p workflow.StartParams) (run *jobs.Run, created bool, err error)
-	Cancel(ctx context.Context, runID, by string) (*jobs.Run, error)
-	Retry(ctx context.Context, runID, step string, item int) (*jobs.Run, error)
-	Decide(ctx context.Context, runID, step string, item int, approved bool, by, comment string) (*jobs.Run, error)
+	Version(ctx context.Context, run *runs.Run) (*workflow.Compiled, error)
+	Run(ctx context.Context, p workflow.StartParams) (run *runs.Run, created bool, err error)
+	Cancel(ctx context.Context, runID, by string) (*runs.Run, error)
+	Retry(ctx context.Context, runID, step string, item int) (*runs.Run, error)
+	Decide(ctx context.Context, runID, step string, item int, approved bool, by, comment string) (*runs.Run, error)
 	SaveProject(ctx context.Context, p *jobs.Project) error
 }
 
@@ -65,7 +66,7 @@ type runDoc struct {
 	SettledAt *string `json:"settledAt" format:"date-time"`
 }
 
-func newRunDoc(r jobs.Run) runDoc {
+func newRunDoc(r runs.Run) runDoc {
 	return runDoc{
 		r.ID, r.Workflow, r.Version, orNull(r.ProjectID), orNull(r.UserID), r.Status.String(), rawJSON(r.Input), orNull(r.Error),
 		orNull(r.Waiting), r.Cost, orNull(r.EventID), stamp(r.DueAt), stamp(r.CreatedAt), stamp(r.UpdatedAt), stamp(r.SettledAt),
@@ -86,7 +87,7 @@ type stepRowDoc struct {
 	SettledAt *string `json:"settledAt" format:"date-time"`
 }
 
-func newStepRowDoc(s jobs.Step) stepRowDoc {
+func newStepRowDoc(s runs.Step) stepRowDoc {
 	doc := stepRowDoc{
 		nil, s.Status.String(), s.Attempt, orNull(s.JobID), orNull(s.Error), orNull(s.Decider), orNull(s.EventID), s.Cost,
 		stamp(s.DueAt), stamp(s.StartedAt), stamp(s.SettledAt),
@@ -185,7 +186,7 @@ type projectIDInput struct {
 
 func itemOf(n *int) int {
 	if n == nil {
-		return jobs.WholeStep
+		return runs.WholeStep
 	}
 	return *n
 }
@@ -237,11 +238,11 @@ func (s *server) describeWorkflows(api huma.API) {
 }
 
 func newWorkflowDoc(c *workflow.Compiled, counts map[string]map[string]int) workflowDoc {
-	runs := counts[c.Name]
-	if runs == nil {
-		runs = map[string]int{}
+	byStatus := counts[c.Name]
+	if byStatus == nil {
+		byStatus = map[string]int{}
 	}
-	return workflowDoc{c.Name, orNull(c.Description), c.Hash, runs}
+	return workflowDoc{c.Name, orNull(c.Description), c.Hash, byStatus}
 }
 
 func (s *server) describeProjects(api huma.API) {
@@ -290,8 +291,8 @@ func (s *server) describeProjects(api huma.API) {
 func (s *server) describeRuns(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, "/api/v1/runs", "list-runs", "List runs of workflows, newest first", Viewer),
 		func(ctx context.Context, in *runsInput) (*output[list[runDoc]], error) {
-			f := jobs.RunFilter{Workflow: in.Workflow, ProjectID: in.ProjectID, Cursor: in.page()}
-			if status, ok := jobs.ParseRunStatus(in.Status); ok {
+			f := runs.Filter{Workflow: in.Workflow, ProjectID: in.ProjectID, Cursor: in.page()}
+			if status, ok := runs.ParseStatus(in.Status); ok {
 				f.Status = &status
 			}
 			page, err := s.o.Store.Runs(ctx, f)
@@ -322,7 +323,7 @@ func (s *server) describeRuns(api huma.API) {
 			if err != nil {
 				return nil, s.failure(err)
 			}
-			return listOf(gaff.Page[jobs.Step]{Items: rows}, func(row jobs.Step) stepValueDoc {
+			return listOf(gaff.Page[runs.Step]{Items: rows}, func(row runs.Step) stepValueDoc {
 				return stepValueDoc{newStepRowDoc(row), rawJSON(row.Input), rawJSON(row.Result)}
 			}), nil
 		})
@@ -407,7 +408,7 @@ func (s *server) describeRuns(api huma.API) {
 
 // runDetail adds the steps, in the order of the definition. A version that this program
 // cannot read shows its rows alone.
-func (s *server) runDetail(ctx context.Context, r *jobs.Run) (runDetail, error) {
+func (s *server) runDetail(ctx context.Context, r *runs.Run) (runDetail, error) {
 	d := runDetail{runDoc: newRunDoc(*r), Steps: []stepDoc{}}
 	rows, err := s.o.Store.Steps(ctx, r.ID)
 	if err != nil {
@@ -423,7 +424,7 @@ func (s *server) runDetail(ctx context.Context, r *jobs.Run) (runDetail, error) 
 				index[st.Name] = len(d.Steps)
 				d.Steps = append(d.Steps, stepDoc{
 					Name: st.Name, Kind: st.Kind(), Description: orNull(st.Description), Needs: c.Needs(st.Name),
-					stepRowDoc: newStepRowDoc(jobs.Step{Item: jobs.WholeStep}), Items: []stepRowDoc{},
+					stepRowDoc: newStepRowDoc(runs.Step{Item: runs.WholeStep}), Items: []stepRowDoc{},
 				})
 			}
 		}
@@ -435,7 +436,7 @@ func (s *server) runDetail(ctx context.Context, r *jobs.Run) (runDetail, error) 
 			index[row.Name] = i
 			d.Steps = append(d.Steps, stepDoc{Name: row.Name, Needs: []string{}, Items: []stepRowDoc{}})
 		}
-		if row.Item == jobs.WholeStep {
+		if row.Item == runs.WholeStep {
 			d.Steps[i].stepRowDoc = newStepRowDoc(row)
 		} else {
 			d.Steps[i].Items = append(d.Steps[i].Items, newStepRowDoc(row))

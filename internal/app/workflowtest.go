@@ -25,6 +25,7 @@ import (
 	"gaff/provider/lastframe"
 	"gaff/store/sqlite"
 	"gaff/workflow"
+	"gaff/workflow/runs"
 )
 
 // WorkflowTest says how a workflow is tried.
@@ -217,17 +218,17 @@ func (t *trial) run(ctx context.Context) (ok bool, err error) {
 }
 
 // notify prints what changed since it was last told.
-func (t *trial) notify(rows []jobs.Step) {
+func (t *trial) notify(rows []runs.Step) {
 	for _, def := range t.c.Steps {
 		status, done, items := "", 0, 0
 		failure := ""
 		for _, row := range rows {
 			switch {
 			case row.Name != def.Name:
-			case row.Item == jobs.WholeStep:
+			case row.Item == runs.WholeStep:
 				status, failure = row.Status.String(), row.Error
 			default:
-				if items++; row.Status == jobs.StepCompleted {
+				if items++; row.Status == runs.StepCompleted {
 					done++
 				}
 			}
@@ -250,14 +251,14 @@ func (t *trial) notify(rows []jobs.Step) {
 }
 
 // help decides what a person would, and sends the events that are waited for.
-func (t *trial) help(ctx context.Context, run *jobs.Run, rows []jobs.Step) error {
+func (t *trial) help(ctx context.Context, run *runs.Run, rows []runs.Step) error {
 	kinds := map[string]string{}
 	each := map[string]bool{}
 	for _, st := range t.c.Steps {
 		kinds[st.Name], each[st.Name] = st.Kind(), st.ForEach != ""
 	}
 	for _, row := range rows {
-		if row.Status != jobs.StepWaiting || row.Item == jobs.WholeStep && each[row.Name] {
+		if row.Status != runs.StepWaiting || row.Item == runs.WholeStep && each[row.Name] {
 			continue
 		}
 		if kinds[row.Name] == "approve" {
@@ -293,13 +294,13 @@ func (t *trial) help(ctx context.Context, run *jobs.Run, rows []jobs.Step) error
 	return nil
 }
 
-func waitName(row jobs.Step) string {
+func waitName(row runs.Step) string {
 	return fmt.Sprintf("%s/%d/%d", row.Name, row.Item, row.Attempt)
 }
 
 // end prints what came of it.
-func (t *trial) end(ctx context.Context, run *jobs.Run) (ok bool, err error) {
-	ok = run.Status == jobs.RunCompleted
+func (t *trial) end(ctx context.Context, run *runs.Run) (ok bool, err error) {
+	ok = run.Status == runs.Completed
 	type step struct {
 		Name   string          `json:"name"`
 		Item   *int            `json:"item,omitempty"`

@@ -42,19 +42,23 @@ var rules = []rule{
 	},
 	{
 		why:  "workflows know the vocabulary and jobs; whoever uses gaff without them links no expression language",
-		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/id|internal/cel|internal/yamlfile)$`,
+		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|cel|yamlfile))$`,
+	},
+	{
+		why:  "the rows of runs know jobs only, so that a store links no expression language",
+		from: `^workflow/runs$`, deny: `^gaff/|\.`, allow: `^gaff/jobs$`,
 	},
 	{
 		why:  "only the app, the API, the pages and the commands know workflows",
-		from: `.*`, not: `^(workflow|internal/(app|api|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow`,
+		from: `.*`, not: `^(workflow|internal/(app|api|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow$`,
 	},
 	{
 		why:  "what keeps files knows the rows of jobs, and no store's tables",
 		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/(blob|mediafile|payload|safehttp))$`,
 	},
 	{
-		why:  "queries know the vocabulary and jobs",
-		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/(id|access|stats))$`,
+		why:  "queries know the vocabulary, jobs and runs",
+		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|stats))$`,
 	},
 	{
 		why:  "who may do what is decided over the vocabulary alone",

@@ -17,6 +17,7 @@ import (
 	"gaff/jobs"
 	"gaff/store/sqlite"
 	"gaff/workflow"
+	"gaff/workflow/runs"
 )
 
 // threeSteps is the workflow that is measured: three jobs, each with the former's result.
@@ -38,14 +39,14 @@ type counting struct {
 	engine atomic.Int64
 }
 
-func (c *counting) Write(ctx context.Context, fn func(jobs.Tx) error) error {
+func (c *counting) WriteRuns(ctx context.Context, fn func(runs.Tx) error) error {
 	c.engine.Add(1)
-	return c.Store.Write(ctx, fn)
+	return c.Store.WriteRuns(ctx, fn)
 }
 
-func (c *counting) Apply(ctx context.Context, l gaff.Lease, fn func(jobs.Tx) error) error {
+func (c *counting) ApplyRuns(ctx context.Context, l gaff.Lease, fn func(runs.Tx) error) error {
 	c.engine.Add(1)
-	return c.Store.Apply(ctx, l, fn)
+	return c.Store.ApplyRuns(ctx, l, fn)
 }
 
 // instant is a provider whose jobs are done at once: each ends in a transaction of its own,
@@ -98,7 +99,7 @@ func (p *instant) Handle(ctx context.Context, ev *gaff.Event) error {
 }
 
 // measureWorkflows runs a workflow of three steps so many times over a fresh SQLite.
-func measureWorkflows(runs int) (err error) {
+func measureWorkflows(total int) (err error) {
 	describeMachine()
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "gaff-bench-")
@@ -137,7 +138,7 @@ func measureWorkflows(runs int) (err error) {
 	failures := make(chan error, 32)
 	for range 32 {
 		starting.Go(func() {
-			for next.Add(1) <= int64(runs) {
+			for next.Add(1) <= int64(total) {
 				if _, _, err := e.Run(ctx, workflow.StartParams{Workflow: "three", Input: json.RawMessage(`{"prompt":"a lighthouse"}`)}); err != nil {
 					failures <- err
 					return
@@ -157,7 +158,7 @@ func measureWorkflows(runs int) (err error) {
 		if err != nil {
 			return err
 		}
-		if counts["three"]["completed"] == runs {
+		if counts["three"]["completed"] == total {
 			break
 		}
 		if time.Since(began) > 10*time.Minute {
@@ -166,9 +167,9 @@ func measureWorkflows(runs int) (err error) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	took, used := time.Since(began), processorTime()-cpu
-	steps := float64(3 * runs)
-	fmt.Printf("workflows: %d runs of three jobs, each with the former's result; the provider answers at once\n", runs)
-	fmt.Printf("  started in %.1f s, all done after %.1f s: %.0f runs/s, %.0f steps/s\n", started.Seconds(), took.Seconds(), float64(runs)/took.Seconds(), steps/took.Seconds())
+	steps := float64(3 * total)
+	fmt.Printf("workflows: %d runs of three jobs, each with the former's result; the provider answers at once\n", total)
+	fmt.Printf("  started in %.1f s, all done after %.1f s: %.0f runs/s, %.0f steps/s\n", started.Seconds(), took.Seconds(), float64(total)/took.Seconds(), steps/took.Seconds())
 	fmt.Printf("  a step: %.2f transactions of the engine and %.2f of its job; %.0f µs, of which CPU %.0f µs (with the job's row, its end and all events)\n",
 		float64(count.engine.Load())/steps, float64(provider.writes.Load())/steps, float64(took.Microseconds())/steps, float64(used.Microseconds())/steps)
 	return nil

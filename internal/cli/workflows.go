@@ -19,8 +19,8 @@ import (
 	"gaff/internal/app"
 	"gaff/internal/config"
 	"gaff/internal/shell"
-	"gaff/jobs"
 	"gaff/workflow"
+	"gaff/workflow/runs"
 )
 
 // run is what the API says about a run of a workflow.
@@ -50,7 +50,7 @@ type runStep struct {
 }
 
 func (r *workflowRun) settled() bool {
-	status, ok := jobs.ParseRunStatus(r.Status)
+	status, ok := runs.ParseStatus(r.Status)
 	return ok && status.Settled()
 }
 
@@ -60,7 +60,7 @@ func (p *program) runsCommand() *cobra.Command {
 		use: "list", short: "List runs of workflows, newest first", path: "/api/v1/runs",
 		heads: []string{"ID", "WORKFLOW", "STATUS", "PROJECT", "CREATED", "SETTLED", "COST", "WAITS FOR, OR FAILED WITH"},
 		query: func() (url.Values, error) {
-			if _, ok := jobs.ParseRunStatus(status); status != "" && !ok {
+			if _, ok := runs.ParseStatus(status); status != "" && !ok {
 				return nil, usagef("--status %q is none; write running, completed, failed or cancelled", status)
 			}
 			return given("status", status, "workflow", name, "projectId", project), nil

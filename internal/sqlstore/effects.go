@@ -11,15 +11,34 @@ import (
 	"gaff"
 	"gaff/internal/id"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 // Write runs fn in one transaction.
 func (s *Store) Write(ctx context.Context, fn func(jobs.Tx) error) error {
+	return s.writeEffects(ctx, func(e *effects) error { return fn(e) })
+}
+
+// WriteRuns is Write for workflows.
+func (s *Store) WriteRuns(ctx context.Context, fn func(runs.Tx) error) error {
+	return s.writeEffects(ctx, func(e *effects) error { return fn(e) })
+}
+
+func (s *Store) writeEffects(ctx context.Context, fn func(*effects) error) error {
 	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error { return fn(&effects{tx}) }})
 }
 
 // Apply runs fn and finishes the delivery as succeeded, in one transaction.
 func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(jobs.Tx) error) error {
+	return s.applyEffects(ctx, l, func(e *effects) error { return fn(e) })
+}
+
+// ApplyRuns is Apply for workflows.
+func (s *Store) ApplyRuns(ctx context.Context, l gaff.Lease, fn func(runs.Tx) error) error {
+	return s.applyEffects(ctx, l, func(e *effects) error { return fn(e) })
+}
+
+func (s *Store) applyEffects(ctx context.Context, l gaff.Lease, fn func(*effects) error) error {
 	err := s.w.do(ctx, &op{
 		kind: opEffect, reads: jobs.JobRefFrom(ctx),
 		run: func(tx *tx) error {
@@ -41,7 +60,7 @@ func (s *Store) Apply(ctx context.Context, l gaff.Lease, fn func(jobs.Tx) error)
 	return err
 }
 
-// effects is a jobs.Tx.
+// effects is a runs.Tx, and so a jobs.Tx.
 type effects struct{ *tx }
 
 func (e *effects) Now() time.Time { return e.localTime(e.now) }

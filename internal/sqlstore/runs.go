@@ -12,9 +12,13 @@ import (
 	"gaff"
 	"gaff/internal/id"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
-var _ jobs.RunReader = (*Store)(nil)
+var (
+	_ runs.Store  = (*Store)(nil)
+	_ runs.Reader = (*Store)(nil)
+)
 
 func (e *effects) SeeProject(_ context.Context, projectID string) error {
 	return e.seeProject(projectID)
@@ -64,7 +68,7 @@ func (e *effects) SaveProject(_ context.Context, p *jobs.Project) error {
 	return nil
 }
 
-func (e *effects) SaveWorkflow(_ context.Context, v *jobs.WorkflowVersion) error {
+func (e *effects) SaveWorkflow(_ context.Context, v *runs.WorkflowVersion) error {
 	_, err := e.exec(`insert into workflow (hash, name, definition, created_at) values ($1, $2, $3, $4)
 		on conflict (hash) do nothing`, v.Hash, v.Name, []byte(v.Definition), micros(e.now))
 	if err != nil {
@@ -73,7 +77,7 @@ func (e *effects) SaveWorkflow(_ context.Context, v *jobs.WorkflowVersion) error
 	return nil
 }
 
-func (e *effects) InsertRun(_ context.Context, r *jobs.Run) (bool, error) {
+func (e *effects) InsertRun(_ context.Context, r *runs.Run) (bool, error) {
 	if r.CreatedAt.IsZero() {
 		r.CreatedAt = e.now
 	}
@@ -107,7 +111,7 @@ func (e *effects) InsertRun(_ context.Context, r *jobs.Run) (bool, error) {
 	return true, nil
 }
 
-func (e *effects) SaveRun(_ context.Context, r *jobs.Run) error {
+func (e *effects) SaveRun(_ context.Context, r *runs.Run) error {
 	r.UpdatedAt = e.now
 	n, err := e.exec(`update run set status = $3, error = $4, waiting = $5, cost = $6, due_at = $7, updated_at = $8,
 			settled_at = $9, revision = revision + 1
@@ -125,7 +129,7 @@ func (e *effects) SaveRun(_ context.Context, r *jobs.Run) error {
 	return nil
 }
 
-func (e *effects) SaveSteps(_ context.Context, runID string, steps []jobs.Step) error {
+func (e *effects) SaveSteps(_ context.Context, runID string, steps []runs.Step) error {
 	var run int64
 	if err := e.row([]any{&run}, `select seq from run where id = $1`, runID); err != nil {
 		return fmt.Errorf("save steps of %s: %w", runID, err)
@@ -262,7 +266,7 @@ const runColumns = `r.seq, r.id, r.workflow, r.version, r.project_id, r.user_id,
 
 type storedRun struct {
 	seq int64
-	r   jobs.Run
+	r   runs.Run
 }
 
 func scanRun(rows *sql.Rows) (sr storedRun, err error) {
@@ -278,7 +282,7 @@ func scanRun(rows *sql.Rows) (sr storedRun, err error) {
 }
 
 // Run returns one run.
-func (s *Store) Run(ctx context.Context, runID string) (*jobs.Run, error) {
+func (s *Store) Run(ctx context.Context, runID string) (*runs.Run, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	rs, err := collect(ctx, s.read, scanRun, `select `+runColumns+` from run r where r.id = $1`, runID)
@@ -292,7 +296,7 @@ func (s *Store) Run(ctx context.Context, runID string) (*jobs.Run, error) {
 }
 
 // Runs returns a page of runs, newest first.
-func (s *Store) Runs(ctx context.Context, f jobs.RunFilter) (page gaff.Page[jobs.Run], err error) {
+func (s *Store) Runs(ctx context.Context, f runs.Filter) (page gaff.Page[runs.Run], err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	var w where
@@ -325,8 +329,8 @@ func (s *Store) Runs(ctx context.Context, f jobs.RunFilter) (page gaff.Page[jobs
 const stepColumns = `s.name, s.item, s.status, s.attempt, s.tries, s.job_id, s.error, s.wait_source, s.wait_type, s.wait_key,
 	s.event_id, s.slot_a, s.slot_b, s.decider, s.due_at, s.cost, s.started_at, s.settled_at, s.updated_at`
 
-func scanStep(runID string, values bool) func(*sql.Rows) (jobs.Step, error) {
-	return func(rows *sql.Rows) (st jobs.Step, err error) {
+func scanStep(runID string, values bool) func(*sql.Rows) (runs.Step, error) {
+	return func(rows *sql.Rows) (st runs.Step, err error) {
 		var due, started, settled sql.NullInt64
 		var updated int64
 		var input, result []byte
@@ -344,7 +348,7 @@ func scanStep(runID string, values bool) func(*sql.Rows) (jobs.Step, error) {
 }
 
 // Steps returns all rows of a run, without values.
-func (s *Store) Steps(ctx context.Context, runID string) ([]jobs.Step, error) {
+func (s *Store) Steps(ctx context.Context, runID string) ([]runs.Step, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	steps, err := collect(ctx, s.read, scanStep(runID, false), `select `+stepColumns+` from run_step s
@@ -353,7 +357,7 @@ func (s *Store) Steps(ctx context.Context, runID string) ([]jobs.Step, error) {
 }
 
 // StepValues returns a step's rows with what it was given and what came of it.
-func (s *Store) StepValues(ctx context.Context, runID, step string) ([]jobs.Step, error) {
+func (s *Store) StepValues(ctx context.Context, runID, step string) ([]runs.Step, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	steps, err := collect(ctx, s.read, scanStep(runID, true), `select `+stepColumns+`, s.input, s.result from run_step s
@@ -386,7 +390,7 @@ func (s *Store) StepMedia(ctx context.Context, runID, step string) (map[int][]jo
 	return byItem, nil
 }
 
-func scanRef(rows *sql.Rows) (ref jobs.StepRef, err error) {
+func scanRef(rows *sql.Rows) (ref runs.StepRef, err error) {
 	err = rows.Scan(&ref.RunID, &ref.Step, &ref.Item)
 	return ref, err
 }
@@ -394,7 +398,7 @@ func scanRef(rows *sql.Rows) (ref jobs.StepRef, err error) {
 const refColumns = `r.id, s.name, s.item`
 
 // StepOfJob finds the step that a job works for.
-func (s *Store) StepOfJob(ctx context.Context, jobID string) (jobs.StepRef, error) {
+func (s *Store) StepOfJob(ctx context.Context, jobID string) (runs.StepRef, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	refs, err := collect(ctx, s.read, scanRef, `select `+refColumns+` from run_step s join run r on r.seq = s.run
@@ -403,13 +407,13 @@ func (s *Store) StepOfJob(ctx context.Context, jobID string) (jobs.StepRef, erro
 		err = missing("step of job", jobID)
 	}
 	if err != nil {
-		return jobs.StepRef{}, s.fault(ctx, "step of a job", err)
+		return runs.StepRef{}, s.fault(ctx, "step of a job", err)
 	}
 	return refs[0], nil
 }
 
 // WaitingFor returns the steps that wait for such an event.
-func (s *Store) WaitingFor(ctx context.Context, source, eventType, key string) ([]jobs.StepRef, error) {
+func (s *Store) WaitingFor(ctx context.Context, source, eventType, key string) ([]runs.StepRef, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	refs, err := collect(ctx, s.read, scanRef, `select `+refColumns+` from run_step s join run r on r.seq = s.run
@@ -419,7 +423,7 @@ func (s *Store) WaitingFor(ctx context.Context, source, eventType, key string) (
 }
 
 // WaitingOf returns the steps of a version's runs that wait for an event.
-func (s *Store) WaitingOf(ctx context.Context, hash string) ([]jobs.StepRef, error) {
+func (s *Store) WaitingOf(ctx context.Context, hash string) ([]runs.StepRef, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	refs, err := collect(ctx, s.read, scanRef, `select `+refColumns+` from run r join run_step s on s.run = r.seq
@@ -428,10 +432,10 @@ func (s *Store) WaitingOf(ctx context.Context, hash string) ([]jobs.StepRef, err
 }
 
 // WorkflowVersion returns a definition that was kept.
-func (s *Store) WorkflowVersion(ctx context.Context, hash string) (*jobs.WorkflowVersion, error) {
+func (s *Store) WorkflowVersion(ctx context.Context, hash string) (*runs.WorkflowVersion, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	vs, err := collect(ctx, s.read, func(rows *sql.Rows) (v jobs.WorkflowVersion, err error) {
+	vs, err := collect(ctx, s.read, func(rows *sql.Rows) (v runs.WorkflowVersion, err error) {
 		var created int64
 		var definition []byte
 		err = rows.Scan(&v.Hash, &v.Name, &definition, &created)
@@ -456,10 +460,10 @@ func (s *Store) OpenVersions(ctx context.Context) ([]string, error) {
 }
 
 // Slots returns the limits under which someone waits.
-func (s *Store) Slots(ctx context.Context) ([]jobs.SlotUse, error) {
+func (s *Store) Slots(ctx context.Context) ([]runs.SlotUse, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	slots, err := collect(ctx, s.read, func(rows *sql.Rows) (u jobs.SlotUse, err error) {
+	slots, err := collect(ctx, s.read, func(rows *sql.Rows) (u runs.SlotUse, err error) {
 		err = rows.Scan(&u.Slot, &u.Queued, &u.Used)
 		return u, err
 	}, `select w.name, count(*), coalesce(max(l.used), 0) from (
@@ -476,7 +480,7 @@ func (s *Store) RunCounts(ctx context.Context) (map[string]map[string]int, error
 	defer cancel()
 	type group struct {
 		workflow string
-		status   jobs.RunStatus
+		status   runs.Status
 		n        int
 	}
 	groups, err := collect(ctx, s.read, func(rows *sql.Rows) (g group, err error) {

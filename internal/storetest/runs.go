@@ -8,22 +8,25 @@ import (
 
 	"gaff"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 func (s *suite) write(fn func(tx jobs.Tx) error) { s.Helper(); s.must(s.st.Write(s.ctx, fn)) }
 
+func (s *suite) writeRuns(fn func(tx runs.Tx) error) { s.Helper(); s.must(s.st.WriteRuns(s.ctx, fn)) }
+
 func testProjects(s *suite) {
-	s.write(func(tx jobs.Tx) error { return tx.SeeProject(s.ctx, "") })
+	s.writeRuns(func(tx runs.Tx) error { return tx.SeeProject(s.ctx, "") })
 	// A job's project is made at first sight, and what people said of one is kept.
-	s.write(func(tx jobs.Tx) error {
+	s.writeRuns(func(tx runs.Tx) error {
 		return tx.SaveProject(s.ctx, &jobs.Project{ID: "p1", Name: "Film", Owner: "ann", Metadata: json.RawMessage(`{"a":1}`)})
 	})
 	for i, project := range []string{"p1", "p2", "", "p2"} {
-		s.write(func(tx jobs.Tx) error {
+		s.writeRuns(func(tx runs.Tx) error {
 			return tx.InsertJob(s.ctx, &jobs.Job{ID: fmt.Sprint("job_", i), Provider: "p", ProjectID: project})
 		})
 	}
-	s.write(func(tx jobs.Tx) error {
+	s.writeRuns(func(tx runs.Tx) error {
 		j, err := tx.Job(s.ctx, "job_2")
 		if err != nil {
 			return err
@@ -33,20 +36,20 @@ func testProjects(s *suite) {
 	})
 	// One that was seen in a transaction that came to nothing is not there, and is made later.
 	refusal := fmt.Errorf("no")
-	s.wants("refused", s.st.Write(s.ctx, func(tx jobs.Tx) error {
+	s.wants("refused", s.st.WriteRuns(s.ctx, func(tx runs.Tx) error {
 		s.must(tx.SeeProject(s.ctx, "p4"))
 		return refusal
 	}), refusal)
 	_, err := s.st.Project(s.ctx, "p4")
 	s.wants("project of no transaction", err, gaff.ErrNotFound)
-	s.write(func(tx jobs.Tx) error { return tx.SeeProject(s.ctx, "p4") })
+	s.writeRuns(func(tx runs.Tx) error { return tx.SeeProject(s.ctx, "p4") })
 	all := pages(s, func(c gaff.Cursor) (gaff.Page[jobs.Project], error) { return s.st.Projects(s.ctx, c) })
 	var ids []string
 	for _, p := range all {
 		ids = append(ids, p.ID)
 	}
 	s.equal("projects", ids, []string{"p4", "p3", "p2", "p1"})
-	s.write(func(tx jobs.Tx) error {
+	s.writeRuns(func(tx runs.Tx) error {
 		s.must(tx.InsertJob(s.ctx, &jobs.Job{ID: "job_failed", Provider: "p", ProjectID: "p2", Status: jobs.JobFailed}))
 		_, err := tx.AddMedia(s.ctx, &jobs.Media{JobID: "job_1", ProjectID: "p2", Position: "0", MediaType: jobs.MediaImage})
 		return err
@@ -71,13 +74,13 @@ func testProjects(s *suite) {
 }
 
 func testRuns(s *suite) {
-	v := &jobs.WorkflowVersion{Hash: "h1", Name: "film", Definition: json.RawMessage(`{"name":"film"}`)}
-	run := jobs.Run{
+	v := &runs.WorkflowVersion{Hash: "h1", Name: "film", Definition: json.RawMessage(`{"name":"film"}`)}
+	run := runs.Run{
 		ID: "run_1", Workflow: "film", Version: "h1", ProjectID: "p", UserID: "u", Input: json.RawMessage(`{"n":17454220438242315174}`),
 		EventID: "evt_x", Hop: 3, Key: "k", DueAt: s.now.Add(time.Hour), CreatedAt: s.now,
 	}
 	for i, want := range []bool{true, false} {
-		s.write(func(tx jobs.Tx) error {
+		s.writeRuns(func(tx runs.Tx) error {
 			s.must(tx.SaveWorkflow(s.ctx, v))
 			r := run
 			if i > 0 {
@@ -91,7 +94,7 @@ func testRuns(s *suite) {
 		})
 	}
 	for former, want := range map[string]string{"k": "run_1", "none": "run_3"} {
-		s.write(func(tx jobs.Tx) error {
+		s.writeRuns(func(tx runs.Tx) error {
 			r := run
 			r.ID, r.Key, r.FormerKey = "run_3", "key of "+former, former
 			created, err := tx.InsertRun(s.ctx, &r)
@@ -115,23 +118,23 @@ func testRuns(s *suite) {
 
 	// Whoever read an older revision writes nothing.
 	stale := *got
-	got.Status, got.Waiting, got.Cost = jobs.RunRunning, "for b", 1.5
-	s.write(func(tx jobs.Tx) error { return tx.SaveRun(s.ctx, got) })
-	s.wants("stale", s.st.Write(s.ctx, func(tx jobs.Tx) error { return tx.SaveRun(s.ctx, &stale) }), gaff.ErrConflict)
+	got.Status, got.Waiting, got.Cost = runs.Running, "for b", 1.5
+	s.writeRuns(func(tx runs.Tx) error { return tx.SaveRun(s.ctx, got) })
+	s.wants("stale", s.st.WriteRuns(s.ctx, func(tx runs.Tx) error { return tx.SaveRun(s.ctx, &stale) }), gaff.ErrConflict)
 
-	row := jobs.Step{
-		RunID: "run_1", Name: "a", Item: 0, Status: jobs.StepRunning, Attempt: 1, Tries: 1, JobID: "job_1",
+	row := runs.Step{
+		RunID: "run_1", Name: "a", Item: 0, Status: runs.StepRunning, Attempt: 1, Tries: 1, JobID: "job_1",
 		Input: json.RawMessage(`{"x":1}`), Slots: [2]string{"workflow/film", "provider/fal"}, DueAt: s.now, Cost: 0.25, StartedAt: s.now,
 	}
-	whole := jobs.Step{RunID: "run_1", Name: "a", Item: jobs.WholeStep, Status: jobs.StepRunning, Input: json.RawMessage(`[1]`)}
-	wait := jobs.Step{RunID: "run_1", Name: "b", Item: jobs.WholeStep, Status: jobs.StepWaiting, WaitSource: "shop", WaitType: "paid", WaitKey: "o1"}
-	anyType := jobs.Step{RunID: "run_1", Name: "c", Item: jobs.WholeStep, Status: jobs.StepWaiting, WaitSource: "shop", WaitType: "*"}
-	s.write(func(tx jobs.Tx) error {
-		return tx.SaveSteps(s.ctx, "run_1", []jobs.Step{row, whole, wait, anyType})
+	whole := runs.Step{RunID: "run_1", Name: "a", Item: runs.WholeStep, Status: runs.StepRunning, Input: json.RawMessage(`[1]`)}
+	wait := runs.Step{RunID: "run_1", Name: "b", Item: runs.WholeStep, Status: runs.StepWaiting, WaitSource: "shop", WaitType: "paid", WaitKey: "o1"}
+	anyType := runs.Step{RunID: "run_1", Name: "c", Item: runs.WholeStep, Status: runs.StepWaiting, WaitSource: "shop", WaitType: "*"}
+	s.writeRuns(func(tx runs.Tx) error {
+		return tx.SaveSteps(s.ctx, "run_1", []runs.Step{row, whole, wait, anyType})
 	})
 	rows, err := s.st.Steps(s.ctx, "run_1")
 	s.must(err)
-	if len(rows) != 4 || rows[0].Item != jobs.WholeStep || rows[1].Item != 0 || rows[1].Input != nil {
+	if len(rows) != 4 || rows[0].Item != runs.WholeStep || rows[1].Item != 0 || rows[1].Input != nil {
 		s.Fatalf("rows %+v", rows)
 	}
 	values, err := s.st.StepValues(s.ctx, "run_1", "a")
@@ -141,7 +144,7 @@ func testRuns(s *suite) {
 
 	ref, err := s.st.StepOfJob(s.ctx, "job_1")
 	s.must(err)
-	s.equal("step of the job", ref, jobs.StepRef{RunID: "run_1", Step: "a", Item: 0})
+	s.equal("step of the job", ref, runs.StepRef{RunID: "run_1", Step: "a", Item: 0})
 	_, err = s.st.StepOfJob(s.ctx, "")
 	s.wants("step of no job", err, gaff.ErrNotFound)
 	waiting := func(source, eventType, key string) (names string) {
@@ -159,14 +162,14 @@ func testRuns(s *suite) {
 	s.equal("who waits of a version", len(refs), 2)
 
 	// A row that is written without values keeps them, and a result goes with its status.
-	row.Input, row.Status, row.Result = nil, jobs.StepCompleted, json.RawMessage(`{"r":1}`)
-	s.write(func(tx jobs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []jobs.Step{row}) })
+	row.Input, row.Status, row.Result = nil, runs.StepCompleted, json.RawMessage(`{"r":1}`)
+	s.writeRuns(func(tx runs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []runs.Step{row}) })
 	row.Result = nil
-	s.write(func(tx jobs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []jobs.Step{row}) })
+	s.writeRuns(func(tx runs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []runs.Step{row}) })
 	values, err = s.st.StepValues(s.ctx, "run_1", "a")
 	s.must(err)
 	s.equal("values kept", string(values[1].Input)+string(values[1].Result), `{"x":1}{"r":1}`)
-	s.write(func(tx jobs.Tx) error {
+	s.writeRuns(func(tx runs.Tx) error {
 		s.must(tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "fal", ProjectID: "p"}))
 		for i := range 2 {
 			if _, err := tx.AddMedia(s.ctx, &jobs.Media{JobID: "job_1", Position: fmt.Sprint("fal:/", i), URL: fmt.Sprint("u", i), MediaType: jobs.MediaImage}); err != nil {
@@ -180,33 +183,33 @@ func testRuns(s *suite) {
 	if len(media) != 1 || len(media[0]) != 2 || media[0][0].URL != "u0" {
 		s.Errorf("media %+v", media)
 	}
-	row.Status = jobs.StepRunning
-	s.write(func(tx jobs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []jobs.Step{row}) })
+	row.Status = runs.StepRunning
+	s.writeRuns(func(tx runs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []runs.Step{row}) })
 	values, err = s.st.StepValues(s.ctx, "run_1", "a")
 	s.must(err)
 	s.equal("result of what runs again", string(values[1].Result), "")
-	s.write(func(tx jobs.Tx) error { return tx.DropItems(s.ctx, "run_1", "a") })
+	s.writeRuns(func(tx runs.Tx) error { return tx.DropItems(s.ctx, "run_1", "a") })
 	values, err = s.st.StepValues(s.ctx, "run_1", "a")
 	s.must(err)
 	s.equal("rows after the items went", len(values), 1)
 
 	for i := range 5 {
-		s.write(func(tx jobs.Tx) error {
-			_, err := tx.InsertRun(s.ctx, &jobs.Run{
-				ID: fmt.Sprint("run_x", i), Workflow: "other", Version: "h2", ProjectID: "p", Status: jobs.RunStatus(i % 4), Input: json.RawMessage(`{}`),
+		s.writeRuns(func(tx runs.Tx) error {
+			_, err := tx.InsertRun(s.ctx, &runs.Run{
+				ID: fmt.Sprint("run_x", i), Workflow: "other", Version: "h2", ProjectID: "p", Status: runs.Status(i % 4), Input: json.RawMessage(`{}`),
 			})
 			return err
 		})
 	}
-	failed := jobs.RunFailed
+	failed := runs.Failed
 	for _, f := range []struct {
-		filter jobs.RunFilter
+		filter runs.Filter
 		want   int
 	}{
-		{jobs.RunFilter{}, 7}, {jobs.RunFilter{Workflow: "other"}, 5}, {jobs.RunFilter{ProjectID: "p"}, 7},
-		{jobs.RunFilter{Status: &failed}, 1}, {jobs.RunFilter{Workflow: "film", Status: &failed}, 0},
+		{runs.Filter{}, 7}, {runs.Filter{Workflow: "other"}, 5}, {runs.Filter{ProjectID: "p"}, 7},
+		{runs.Filter{Status: &failed}, 1}, {runs.Filter{Workflow: "film", Status: &failed}, 0},
 	} {
-		all := pages(s, func(c gaff.Cursor) (gaff.Page[jobs.Run], error) {
+		all := pages(s, func(c gaff.Cursor) (gaff.Page[runs.Run], error) {
 			f.filter.Cursor = c
 			return s.st.Runs(s.ctx, f.filter)
 		})
@@ -225,7 +228,7 @@ func testRuns(s *suite) {
 
 func testSlots(s *suite) {
 	take := func(slot string, limit int) (ok bool) {
-		s.write(func(tx jobs.Tx) (err error) {
+		s.writeRuns(func(tx runs.Tx) (err error) {
 			ok, err = tx.TakeSlot(s.ctx, slot, limit)
 			return err
 		})
@@ -234,7 +237,7 @@ func testSlots(s *suite) {
 	s.equal("two places", []bool{take("a", 2), take("a", 2), take("a", 2), take("b", 1), take("a", 3), take("a", 0)},
 		[]bool{true, true, false, true, true, true})
 	free := func(slot string) (used int) {
-		s.write(func(tx jobs.Tx) (err error) {
+		s.writeRuns(func(tx runs.Tx) (err error) {
 			used, err = tx.FreeSlot(s.ctx, slot)
 			return err
 		})
@@ -243,31 +246,31 @@ func testSlots(s *suite) {
 	s.equal("given back", []int{free("a"), free("a"), free("a"), free("a"), free("a"), free("none")}, []int{3, 2, 1, 0, 0, 0})
 
 	for i := range 3 {
-		s.write(func(tx jobs.Tx) error {
+		s.writeRuns(func(tx runs.Tx) error {
 			id := fmt.Sprint("run_", i)
-			if _, err := tx.InsertRun(s.ctx, &jobs.Run{ID: id, Workflow: "w", Version: "h", Input: json.RawMessage(`{}`)}); err != nil {
+			if _, err := tx.InsertRun(s.ctx, &runs.Run{ID: id, Workflow: "w", Version: "h", Input: json.RawMessage(`{}`)}); err != nil {
 				return err
 			}
-			return tx.SaveSteps(s.ctx, id, []jobs.Step{
-				{Name: "x", Item: 0, Status: jobs.StepQueued, Slots: [2]string{"workflow/w", "provider/p"}},
-				{Name: "x", Item: 1, Status: jobs.StepQueued, Slots: [2]string{"", "provider/p"}},
-				{Name: "x", Item: 2, Status: jobs.StepRunning, Slots: [2]string{"workflow/w", "provider/p"}},
+			return tx.SaveSteps(s.ctx, id, []runs.Step{
+				{Name: "x", Item: 0, Status: runs.StepQueued, Slots: [2]string{"workflow/w", "provider/p"}},
+				{Name: "x", Item: 1, Status: runs.StepQueued, Slots: [2]string{"", "provider/p"}},
+				{Name: "x", Item: 2, Status: runs.StepRunning, Slots: [2]string{"workflow/w", "provider/p"}},
 			})
 		})
 		time.Sleep(time.Millisecond)
 	}
-	s.write(func(tx jobs.Tx) error {
+	s.writeRuns(func(tx runs.Tx) error {
 		for slot, want := range map[string][]string{"provider/p": {"run_0", "run_1"}, "workflow/w": {"run_0", "run_1"}, "none": nil, "": nil} {
-			runs, err := tx.QueuedRuns(s.ctx, slot, 2)
+			queued, err := tx.QueuedRuns(s.ctx, slot, 2)
 			if err != nil {
 				return err
 			}
-			s.equal("who waits under "+slot, runs, want)
+			s.equal("who waits under "+slot, queued, want)
 		}
 		return nil
 	})
 	slots, err := s.st.Slots(s.ctx)
 	s.must(err)
-	slices.SortFunc(slots, func(a, b jobs.SlotUse) int { return a.Queued - b.Queued })
-	s.equal("limits", slots, []jobs.SlotUse{{Slot: "workflow/w", Queued: 3}, {Slot: "provider/p", Queued: 6}})
+	slices.SortFunc(slots, func(a, b runs.SlotUse) int { return a.Queued - b.Queued })
+	s.equal("limits", slots, []runs.SlotUse{{Slot: "workflow/w", Queued: 3}, {Slot: "provider/p", Queued: 6}})
 }

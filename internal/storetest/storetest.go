@@ -25,15 +25,17 @@ import (
 	"gaff/internal/sqlstore"
 	"gaff/internal/stats"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 // Store is what a store offers to the rest of gaff.
 type Store interface {
 	gaff.Store
 	jobs.Store
-	PipelineReader
+	jobs.Reader
 	Prune(ctx context.Context, r sqlstore.Retention) (sqlstore.Pruned, error)
-	jobs.RunReader
+	runs.Store
+	runs.Reader
 	gaff.Records
 	gaff.Follower
 	QueueCounts(ctx context.Context, lane string) (gaff.QueueCounts, error)
@@ -43,9 +45,6 @@ type Store interface {
 	CheckBodies(ctx context.Context) (sqlstore.BodyReport, error)
 	DamagedBodies() int64
 }
-
-// PipelineReader is a jobs.Reader.
-type PipelineReader = jobs.Reader
 
 // MaxRejections is the bound that the opened stores must be given.
 const MaxRejections = 100

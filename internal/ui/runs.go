@@ -17,19 +17,20 @@ import (
 	"gaff/internal/access"
 	"gaff/jobs"
 	"gaff/workflow"
+	"gaff/workflow/runs"
 )
 
 // Workflows tells of the workflows; a *workflow.Engine is one.
 type Workflows interface {
 	Workflows() []*workflow.Compiled
 	Workflow(name string) (*workflow.Compiled, error)
-	Version(ctx context.Context, run *jobs.Run) (*workflow.Compiled, error)
+	Version(ctx context.Context, run *runs.Run) (*workflow.Compiled, error)
 }
 
 type runsView struct {
 	Status, Workflow, Project string
 	Names                     []string
-	Runs                      []jobs.Run
+	Runs                      []runs.Run
 	Pager                     pagerView
 	Now                       time.Time
 }
@@ -51,9 +52,9 @@ func (c *console) runs(q *request) (templ.Component, error) {
 	v := runsView{
 		Status: q.query("status"), Workflow: q.query("workflow"), Project: q.query("projectId"), Names: c.workflowNames(), Now: q.now,
 	}
-	f := jobs.RunFilter{Workflow: v.Workflow, ProjectID: v.Project, Cursor: q.cursor()}
+	f := runs.Filter{Workflow: v.Workflow, ProjectID: v.Project, Cursor: q.cursor()}
 	if v.Status != "" {
-		status, ok := jobs.ParseRunStatus(v.Status)
+		status, ok := runs.ParseStatus(v.Status)
 		if !ok {
 			return nil, &problem{http.StatusBadRequest, "This cannot be shown", "The status " + visible(clip(v.Status, 40)) + " is none."}
 		}
@@ -72,8 +73,8 @@ func (c *console) runs(q *request) (templ.Component, error) {
 // runStep is a step of a run, or of a workflow that is not running.
 type runStep struct {
 	Name, Kind, About string
-	Row               jobs.Step
-	Items             []jobs.Step
+	Row               runs.Step
+	Items             []runs.Step
 	Needs             []string
 }
 
@@ -81,7 +82,7 @@ type runStep struct {
 func (s runStep) done() int {
 	n := 0
 	for _, item := range s.Items {
-		if item.Status == jobs.StepCompleted {
+		if item.Status == runs.StepCompleted {
 			n++
 		}
 	}
@@ -89,10 +90,10 @@ func (s runStep) done() int {
 }
 
 // begun tells that there is something to see.
-func (s runStep) begun() bool { return s.Row.Status != jobs.StepPending }
+func (s runStep) begun() bool { return s.Row.Status != runs.StepPending }
 
 // took is how long a step or item ran, or runs.
-func took(row jobs.Step, now time.Time) string {
+func took(row runs.Step, now time.Time) string {
 	switch {
 	case row.StartedAt.IsZero():
 		return ""
@@ -210,22 +211,22 @@ func graph(steps []runStep, now time.Time, path func(step string) templ.SafeURL)
 }
 
 // stepKind is the class of a status: a colour.
-func stepKind(s jobs.StepStatus) string {
+func stepKind(s runs.StepStatus) string {
 	switch s {
-	case jobs.StepCompleted:
+	case runs.StepCompleted:
 		return "ok"
-	case jobs.StepFailed:
+	case runs.StepFailed:
 		return "bad"
-	case jobs.StepRetrying:
+	case runs.StepRetrying:
 		return "warn"
-	case jobs.StepQueued, jobs.StepRunning, jobs.StepWaiting:
+	case runs.StepQueued, runs.StepRunning, runs.StepWaiting:
 		return "wait"
-	case jobs.StepPending, jobs.StepSkipped, jobs.StepCancelled:
+	case runs.StepPending, runs.StepSkipped, runs.StepCancelled:
 	}
 	return "none"
 }
 
-func runKind(s jobs.RunStatus) string {
+func runKind(s runs.Status) string {
 	return [...]string{"wait", "ok", "bad", "none"}[min(max(int(s), 0), 3)]
 }
 
@@ -246,7 +247,7 @@ func (w wanted) title() string {
 }
 
 type runView struct {
-	jobs.Run
+	runs.Run
 	Steps  []runStep
 	Graph  graphView
 	Input  shown
@@ -256,7 +257,7 @@ type runView struct {
 	May    bool
 }
 
-func (c *console) runSteps(ctx context.Context, r *jobs.Run) ([]runStep, error) {
+func (c *console) runSteps(ctx context.Context, r *runs.Run) ([]runStep, error) {
 	rows, err := c.o.Store.Steps(ctx, r.ID)
 	if err != nil {
 		return nil, err
@@ -278,7 +279,7 @@ func (c *console) runSteps(ctx context.Context, r *jobs.Run) ([]runStep, error) 
 			index[row.Name] = i
 			steps = append(steps, runStep{Name: row.Name})
 		}
-		if row.Item == jobs.WholeStep {
+		if row.Item == runs.WholeStep {
 			steps[i].Row = row
 		} else {
 			steps[i].Items = append(steps[i].Items, row)
@@ -335,7 +336,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 	}
 	v.Media = v.Media[:min(len(v.Media), shownMedia)]
 	for _, s := range v.Steps {
-		if s.Kind != "approve" || s.Row.Status != jobs.StepWaiting {
+		if s.Kind != "approve" || s.Row.Status != runs.StepWaiting {
 			continue
 		}
 		rows, err := c.o.Store.StepValues(q.Context(), r.ID, s.Name)
@@ -343,7 +344,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 			return nil, err
 		}
 		for _, row := range rows {
-			if row.Status != jobs.StepWaiting || row.Item == jobs.WholeStep && len(rows) > 1 {
+			if row.Status != runs.StepWaiting || row.Item == runs.WholeStep && len(rows) > 1 {
 				continue
 			}
 			var given struct{ Message string }
@@ -361,7 +362,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 
 // itemValue is a step or item with what it was given and what came of it.
 type itemValue struct {
-	jobs.Step
+	runs.Step
 	Given, Came shown
 	Media       []jobs.Media
 }
@@ -463,7 +464,7 @@ type workflowView struct {
 	Graph  graphView
 	Fields []field
 	Starts string
-	Runs   []jobs.Run
+	Runs   []runs.Run
 	Now    time.Time
 	May    bool
 }
@@ -499,7 +500,7 @@ func (c *console) workflow(q *request) (templ.Component, error) {
 		}
 		v.Fields = append(v.Fields, f)
 	}
-	page, err := c.o.Store.Runs(q.Context(), jobs.RunFilter{Workflow: w.Name})
+	page, err := c.o.Store.Runs(q.Context(), runs.Filter{Workflow: w.Name})
 	if err != nil {
 		return nil, err
 	}

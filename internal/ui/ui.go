@@ -38,6 +38,7 @@ import (
 	"gaff/internal/redact"
 	"gaff/internal/stats"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 // Store is what the pages read.
@@ -45,7 +46,7 @@ type Store interface {
 	gaff.Reader
 	jobs.Reader
 	stats.Store
-	jobs.RunReader
+	runs.Reader
 }
 
 // Options of the console. All but the last group are required.

@@ -16,6 +16,7 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 type jobsView struct {
@@ -308,7 +309,7 @@ func (c *console) projectRow(ctx context.Context, p jobs.Project) (projectRow, e
 type projectView struct {
 	ID    string
 	About jobs.Project // zero for one that is only named by its work
-	Runs  []jobs.Run
+	Runs  []runs.Run
 	Jobs  []jobRow
 	Media []jobs.Media
 	More  bool
@@ -326,7 +327,7 @@ func (c *console) project(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	runs, err := c.o.Store.Runs(q.Context(), jobs.RunFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 20}})
+	runs, err := c.o.Store.Runs(q.Context(), runs.Filter{ProjectID: id, Cursor: gaff.Cursor{Limit: 20}})
 	if err != nil {
 		return nil, err
 	}
