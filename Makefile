@@ -16,7 +16,7 @@ BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
 LDFLAGS = -s -w -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build test generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test: ## check the form, then run all tests; what they need is installed if miss
 	$(GO) vet ./...
 	$(BUILD)
 	$(GO) test -timeout 20m ./...
+
+acceptance: ## run gaff with real applications, built from the examples (npm installs what they need)
+	@tools/test-setup.sh
+	$(GO) test -count=1 -tags acceptance -timeout 30m -run '^TestAcceptance' -v ./internal/e2e
 
 generate: ## make the console's Go files of its markup (*.templ)
 	$(GO) tool -modfile=tools/go.mod templ fmt internal/ui

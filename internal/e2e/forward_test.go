@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,9 @@ const (
 	newSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	oldSecret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 )
+
+// localImport matches the import of a file of the same application.
+var localImport = regexp.MustCompile(`from "(\.[^"]*/lib/[a-z]+)"`)
 
 // receiver is a program of another language; lines are what it prints.
 type receiver struct {
@@ -73,6 +77,8 @@ func nodeFolder(t *testing.T) string {
 		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 			t.Fatal(err)
 		}
+		// Node.js wants the extension that an application's bundler does without.
+		text = localImport.ReplaceAll(text, []byte(`from "$1.js"`))
 		if err := os.WriteFile(to, text, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
 // A Next.js route: POST /api/gaff. It works in the Node and the edge runtime.
 import { isGaff, receive } from "gaff-receiver";
-import { markSeen, saveMedia, seenBefore } from "../../../lib/store.js";
+import { markSeen, saveMedia, seenBefore } from "../../../lib/store";
 
 declare const process: { env: Record<string, string | undefined> };
 

@@ -1,5 +1,5 @@
 // app/api/fal/proxy/route.ts: fal's client in a page calls this route, and it calls gaff with the token.
-import { sessionOf } from "../../../../lib/session.js";
+import { sessionOf } from "../../../../lib/session";
 
 declare const process: { env: Record<string, string | undefined> };
 
