@@ -1,8 +1,6 @@
 package ui
 
 import (
-	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -10,7 +8,6 @@ import (
 
 	"github.com/a-h/templ"
 
-	"gaff"
 	"gaff/internal/access"
 )
 
@@ -228,170 +225,4 @@ func localPath(path string) string {
 		return "/"
 	}
 	return u.RequestURI()
-}
-
-func (c *console) loginPage(w http.ResponseWriter, r *http.Request) {
-	c.renderLogin(w, r, http.StatusOK, c.loginView(r, ""))
-}
-
-func (c *console) loginView(r *http.Request, fault string) loginView {
-	return loginView{
-		Next: localPath(r.FormValue("next")), Fault: fault, Name: clip(r.PostFormValue("name"), 80), Theme: themeOf(r),
-		CSS: c.assets.url("app.css"), Icon: c.assets.url("icon.svg"),
-	}
-}
-
-func (c *console) renderLogin(w http.ResponseWriter, r *http.Request, status int, v loginView) {
-	var b strings.Builder
-	if err := loginPage(v).Render(r.Context(), &b); err != nil {
-		c.o.Log.Error("login page", "error", err)
-	}
-	c.html(w, r, status, []byte(b.String()))
-}
-
-func (c *console) login(w http.ResponseWriter, r *http.Request) {
-	_, secret, err := c.o.Guard.Login(r, r.PostFormValue("token"), r.PostFormValue("name"))
-	c.entered(w, r, secret, err, "This token is not known, or it is revoked or expired.")
-}
-
-const linkGone = "This link was used before, or is too old. Log in with a token, or make a new link: gaff keys link."
-
-// linkPage asks whether to log in by a one-time link. Opening the link alone changes nothing:
-// mail scanners and previews open links, and a page of another site could open one to log a
-// browser in as somebody else.
-func (c *console) linkPage(w http.ResponseWriter, r *http.Request) {
-	link, err := c.o.Guard.Link(r.Context(), r.PathValue("code"))
-	if err != nil {
-		if errors.Is(err, gaff.ErrNotFound) {
-			err = access.ErrDenied
-		}
-		c.entered(w, r, "", err, linkGone)
-		return
-	}
-	v := c.loginView(r, "")
-	v.Code, v.Who, v.Role = r.PathValue("code"), link.Name, link.Role.String()
-	c.renderLogin(w, r, http.StatusOK, v)
-}
-
-// loginByLink uses a one-time link up.
-func (c *console) loginByLink(w http.ResponseWriter, r *http.Request) {
-	_, secret, err := c.o.Guard.LoginByLink(r, r.PathValue("code"))
-	c.entered(w, r, secret, err, linkGone)
-}
-
-func (c *console) entered(w http.ResponseWriter, r *http.Request, secret string, err error, refused string) {
-	switch {
-	case err == nil:
-		http.SetCookie(w, &http.Cookie{
-			Name: access.CookieName, Value: secret, Path: "/", MaxAge: int(access.SessionAge.Seconds()), HttpOnly: true,
-			SameSite: http.SameSiteLaxMode, Secure: overTLS(r),
-		})
-		http.Redirect(w, r, localPath(r.FormValue("next")), http.StatusSeeOther)
-	case errors.Is(err, access.ErrTooMany):
-		w.Header().Set("Retry-After", "60")
-		c.renderLogin(w, r, http.StatusTooManyRequests, c.loginView(r, "Too many logins from your address failed. Wait a minute, then log in again."))
-	case errors.Is(err, access.ErrDenied):
-		c.renderLogin(w, r, http.StatusUnauthorized, c.loginView(r, refused))
-	default:
-		c.o.Log.Warn("login", "error", err)
-		c.renderLogin(w, r, http.StatusServiceUnavailable, c.loginView(r, visible(err.Error())))
-	}
-}
-
-// overTLS tells whether the browser came by https. Who lies about it harms himself.
-func overTLS(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
-}
-
-func (c *console) logout(w http.ResponseWriter, r *http.Request) {
-	who, ok := c.o.Guard.Authorize(r)
-	if ok && who.Via == access.ViaSession {
-		if err := c.o.Guard.EndSession(r.Context(), who.ID); err != nil {
-			c.o.Log.Warn("logout", "error", err)
-		} else {
-			c.o.Guard.Note(r.Context(), access.Entry{
-				Actor: who.Name, KeyID: who.KeyID, As: who.As, Role: who.Role, Via: who.Via, ViaID: who.ID, Address: c.o.Guard.Address(r),
-				Action: "logout", Target: who.ID, Status: http.StatusOK,
-			})
-		}
-	}
-	http.SetCookie(w, &http.Cookie{Name: access.CookieName, Path: "/", MaxAge: -1, HttpOnly: true})
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
-}
-
-// theme turns round: as the system likes, light, dark.
-func (c *console) theme(w http.ResponseWriter, r *http.Request) {
-	next := map[string]string{"": "light", "light": "dark", "dark": ""}[themeOf(r)]
-	cookie := &http.Cookie{Name: themeCookie, Value: next, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode}
-	if next == "" {
-		cookie.MaxAge = -1
-	}
-	http.SetCookie(w, cookie)
-	http.Redirect(w, r, backTo(r), http.StatusSeeOther)
-}
-
-func (c *console) testSource(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	body, _ := json.Marshal(map[string]string{"type": r.PostFormValue("type")})
-	res, err := c.call(r, http.MethodPost, "/api/v1/sources/"+url.PathEscape(name)+"/test", body)
-	back := "/sources/" + url.PathEscape(name)
-	var sent struct {
-		Status   int
-		Response string
-		EventID  string
-	}
-	text := ""
-	if err == nil && res.Status/100 == 2 {
-		_ = readJSON(res.Body, &sent)
-		text = "A signed sample was sent and answered with " + http.StatusText(sent.Status) + "."
-		if sent.EventID != "" {
-			back = "/events/" + url.PathEscape(sent.EventID)
-		} else {
-			setFlash(w, "bad", "The sample was refused: "+sent.Response)
-			http.Redirect(w, r, back, http.StatusSeeOther)
-			return
-		}
-	}
-	c.done(w, r, res, err, text, back)
-}
-
-func (c *console) startBulk(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		http.Error(w, "the form cannot be read", http.StatusBadRequest)
-		return
-	}
-	body := map[string]any{}
-	for _, name := range bulkFields {
-		if value := r.PostFormValue(name); value != "" {
-			body[name] = value
-		}
-	}
-	text, _ := json.Marshal(body)
-	res, err := c.call(r, http.MethodPost, "/api/v1/bulk", text)
-	back := backTo(r)
-	if err == nil && res.Status/100 == 2 {
-		var run struct{ ID string }
-		_ = readJSON(res.Body, &run)
-		http.Redirect(w, r, "/bulk/"+url.PathEscape(run.ID), http.StatusSeeOther)
-		return
-	}
-	c.done(w, r, res, err, "", back)
-}
-
-// createKey shows the new key on the page that answers: it is not kept anywhere.
-func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
-	body, _ := json.Marshal(map[string]string{
-		"name": r.PostFormValue("name"), "role": r.PostFormValue("role"), "expiresAt": r.PostFormValue("expires"),
-	})
-	res, err := c.call(r, http.MethodPost, "/api/v1/keys", body)
-	if err != nil || res.Status/100 != 2 {
-		c.done(w, r, res, err, "", "/keys")
-		return
-	}
-	var made struct{ Name, Role, Key string }
-	_ = readJSON(res.Body, &made)
-	c.page(access.Admin, func(q *request) (templ.Component, error) {
-		q.title, q.nav = "New key", "keys"
-		return newKeyPage(made.Name, made.Role, made.Key), nil
-	})(w, r)
 }

@@ -1,0 +1,223 @@
+package ui
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff"
+	"gaff/internal/access"
+	"gaff/internal/diff"
+	"gaff/internal/shell"
+	"gaff/jobs"
+)
+
+type tries struct {
+	gaff.Delivery
+	Attempts []try
+}
+
+// try is an attempt, and what differs from the one before it.
+type try struct {
+	gaff.Attempt
+	// Before is the number of the one before it, 0 for the first one.
+	Before  int
+	Changes []change
+}
+
+type change struct {
+	diff.Change
+	// Lines compare texts of several lines; none: both stand side by side.
+	Lines []diff.Line
+	// Former tells that To stands elsewhere.
+	Former bool
+}
+
+// triesOf picks the delivery's own among the attempts.
+func triesOf(d gaff.Delivery, all []gaff.Attempt) tries {
+	t := tries{Delivery: d}
+	for _, a := range all {
+		if a.DeliveryID != d.ID {
+			continue
+		}
+		next := try{Attempt: a}
+		if n := len(t.Attempts); n > 0 {
+			before := t.Attempts[n-1].Attempt
+			next.Before = before.Number
+			for _, ch := range diff.Attempts(before, a) {
+				c := change{Change: ch}
+				c.From, c.To = strings.TrimSpace(ch.From), strings.TrimSpace(ch.To)
+				if c.Former = c.Field == "error" && c.To != ""; c.Former {
+					c.Field = "error before"
+				}
+				if strings.Contains(c.From, "\n") && strings.Contains(c.To, "\n") {
+					c.Lines, _ = diff.Lines(c.From, c.To)
+				}
+				next.Changes = append(next.Changes, c)
+			}
+		}
+		t.Attempts = append(t.Attempts, next)
+	}
+	return t
+}
+
+type child struct {
+	ID, Type string
+	Status   gaff.Log
+}
+
+type eventView struct {
+	gaff.EventDetail
+	Now        time.Time
+	MayAct     bool
+	Raw        bool
+	URL        string
+	Header     map[string][]string
+	Body       shown
+	Curl, Send string
+	Tries      []tries
+	Children   []child
+	Jobs       []jobs.Job
+	Media      []jobs.Media
+	// Held are the destinations, by handler, that hold back deliveries of this event.
+	Held map[string]destination
+	// MayRetry tells that a delivery has failed for good.
+	MayRetry bool
+}
+
+// maxRelated bounds what an event's page tells of what it led to.
+const maxRelated = 20
+
+// shownEvent reads an event with its secrets masked.
+func (c *console) shownEvent(ctx context.Context, id string) (*gaff.EventDetail, error) {
+	d, err := c.o.Store.Event(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, info := range c.o.Sources() {
+		if info.Name == d.Source {
+			return d.Masked(info.Secrets), nil
+		}
+	}
+	return d.Masked(nil), nil
+}
+
+func (c *console) event(q *request) (templ.Component, error) {
+	id := q.PathValue("id")
+	d, err := c.shownEvent(q.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	q.title, q.nav, q.live = d.Type+" "+webhookID(d.Log), "events", "event,job,media"
+	v := eventView{EventDetail: *d, Now: q.now, MayAct: q.may(access.Operator), Raw: q.query("body") == "raw"}
+	data := []byte(d.Data)
+	if r := d.Request; r != nil {
+		v.URL, v.Header = r.URL, r.Header
+		v.Curl = shell.Curl(shell.Request{Method: r.Method, URL: c.sendTo(d.Source, v.URL), Header: v.Header, Body: r.Body, File: d.ID + ".bin"})
+		if v.Raw {
+			data = r.Body
+		}
+	}
+	v.Body = show(data, v.Raw)
+	v.Send = shell.Words("gaff", "events", "show", d.ID, "--json") + " | jq -c .data | " + shell.Words("gaff", "send", d.Source, "--type", d.Type, "--data", "-")
+	for _, delivery := range d.Deliveries {
+		v.MayRetry = v.MayRetry || delivery.State == gaff.StateDead || delivery.State == gaff.StateCanceled
+		v.Tries = append(v.Tries, triesOf(delivery, d.Attempts))
+	}
+	if v.Held, err = c.holding(q, d.Deliveries); err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	addJob := func(id string) {
+		if id == "" || seen[id] || len(v.Jobs) >= maxRelated {
+			return
+		}
+		seen[id] = true
+		if j, err := c.o.Store.Job(q.Context(), id); err == nil {
+			v.Jobs = append(v.Jobs, *j)
+		}
+	}
+	for i, childID := range d.Children {
+		if i == maxRelated {
+			break
+		}
+		ch, err := c.o.Store.Event(q.Context(), childID)
+		if err != nil {
+			continue
+		}
+		v.Children = append(v.Children, child{ch.ID, ch.Type, ch.Log})
+		if strings.HasPrefix(ch.Type, "job.") {
+			addJob(ch.CorrelationID)
+		}
+	}
+	addJob(d.CorrelationID)
+	if d.CorrelationID != "" && len(v.Jobs) == 0 {
+		page, err := c.o.Store.Jobs(q.Context(), jobs.JobFilter{Provider: d.Source, RequestID: d.CorrelationID, Cursor: gaff.Cursor{Limit: 5}})
+		if err == nil {
+			v.Jobs = append(v.Jobs, page.Items...)
+		}
+	}
+	for _, j := range v.Jobs {
+		page, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: maxRelated}})
+		if err == nil {
+			v.Media = append(v.Media, page.Items...)
+		}
+	}
+	return eventPage(v), nil
+}
+
+// holding returns the destinations, by handler, that send nothing just now although deliveries
+// wait for them: they are paused, or their circuit is open.
+func (c *console) holding(q *request, ds []gaff.Delivery) (map[string]destination, error) {
+	if !slices.ContainsFunc(ds, func(d gaff.Delivery) bool { return !d.State.Done() }) {
+		return nil, nil
+	}
+	var list struct{ Docs []destination }
+	if err := c.ask(q, "/api/v1/destinations", &list); err != nil {
+		return nil, err
+	}
+	held := map[string]destination{}
+	for _, to := range list.Docs {
+		if to.Health.State != "active" || to.Health.Circuit == "open" {
+			held[to.Name] = to
+		}
+	}
+	return held, nil
+}
+
+type diffView struct {
+	Event gaff.Log
+	Copy  gaff.Copy
+	N     int
+	Lines []diff.Line
+	// TooLong tells that the two are shown one after the other.
+	TooLong      bool
+	First, Later shown
+}
+
+func (c *console) eventDiff(q *request) (templ.Component, error) {
+	d, err := c.shownEvent(q.Context(), q.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(q.PathValue("n"))
+	if err != nil || n < 1 || n > len(d.Copies) || d.Request == nil {
+		return nil, notThere("later arrival", q.PathValue("n"))
+	}
+	q.title, q.nav = "Two bodies of "+webhookID(d.Log), "events"
+	v := diffView{Event: d.Log, Copy: d.Copies[n-1], N: n}
+	first, _ := pretty(d.Request.Body)
+	later, _ := pretty(v.Copy.Body)
+	var ok bool
+	if len(first) <= 4*maxShown && len(later) <= 4*maxShown {
+		v.Lines, ok = diff.Lines(string(first), string(later))
+	}
+	if !ok {
+		v.TooLong, v.First, v.Later = true, show(d.Request.Body, false), show(v.Copy.Body, false)
+	}
+	return diffPage(v), nil
+}

@@ -1,0 +1,33 @@
+package ui
+
+import (
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff"
+)
+
+// healthView is what the API says about the node, and what waits.
+type healthView struct {
+	Ready                                  bool
+	Reason, Version, Go                    string
+	UptimeSeconds, MemoryBytes, Goroutines int64
+	DisabledSources                        map[string]string
+
+	Counts gaff.Counts
+	Now    time.Time
+}
+
+func (c *console) health(q *request) (templ.Component, error) {
+	q.title, q.nav = "Health", "health"
+	v := healthView{Now: q.now}
+	if err := c.ask(q, "/api/v1/health", &v); err != nil {
+		return nil, err
+	}
+	var err error
+	if v.Counts, err = c.counts.get(q.Context(), c.o.Store, q.now); err != nil && v.Ready {
+		return nil, err
+	}
+	return healthPage(v), nil
+}

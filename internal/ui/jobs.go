@@ -1,0 +1,109 @@
+package ui
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff"
+	"gaff/internal/access"
+	"gaff/jobs"
+)
+
+type jobsView struct {
+	Status, Provider, Project, User string
+	Jobs                            []jobRow
+	Pager                           pagerView
+	Now                             time.Time
+}
+
+// jobRow is a job, and when it should be done; zero where that is not known, or over.
+type jobRow struct {
+	jobs.Job
+	Due time.Time
+}
+
+func (c *console) jobRows(list ...jobs.Job) []jobRow {
+	rows := make([]jobRow, len(list))
+	for i, j := range list {
+		rows[i].Job = j
+		if c.o.Expected != nil {
+			_, rows[i].Due = c.o.Expected(&j)
+		}
+	}
+	return rows
+}
+
+func (v jobsView) filtered() bool { return v.Status+v.Provider+v.Project+v.User != "" }
+
+func (c *console) jobs(q *request) (templ.Component, error) {
+	q.title, q.nav = "Jobs", "jobs"
+	v := jobsView{Status: q.query("status"), Provider: q.query("provider"), Project: q.query("projectId"), User: q.query("userId"), Now: q.now}
+	f := jobs.JobFilter{Provider: v.Provider, ProjectID: v.Project, UserID: v.User, Cursor: q.cursor()}
+	if v.Status != "" {
+		status, ok := jobs.ParseJobStatus(v.Status)
+		if !ok {
+			return nil, &problem{http.StatusBadRequest, "This cannot be shown", "The status " + visible(clip(v.Status, 40)) + " is none."}
+		}
+		f.Status = &status
+	}
+	page, err := c.o.Store.Jobs(q.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	if v.Jobs, v.Pager = c.jobRows(page.Items...), pagerOf(q, page.Next); q.query("cursor") == "" {
+		q.live = "job"
+	}
+	return jobsPage(v), nil
+}
+
+type jobView struct {
+	jobRow
+	Now              time.Time
+	Result, Metadata shown
+	Media            []jobs.Media
+	Events           []gaff.Log
+	MayAct           bool
+}
+
+// pathOf writes an id as a part of an address.
+func pathOf(id string) string { return url.PathEscape(id) }
+
+func (c *console) job(q *request) (templ.Component, error) {
+	j, err := c.o.Store.Job(q.Context(), q.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	q.title, q.nav, q.live = "Job "+j.ID, "jobs", "job,media"
+	v := jobView{jobRow: c.jobRows(*j)[0], Now: q.now, MayAct: q.may(access.Operator), Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
+	media, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: 100}})
+	if err != nil {
+		return nil, err
+	}
+	v.Media = media.Items
+	if j.RequestID != "" {
+		page, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Source: j.Provider, WebhookID: j.RequestID, Cursor: gaff.Cursor{Limit: 20}})
+		if err != nil {
+			return nil, err
+		}
+		v.Events = page.Items
+	}
+	return jobPage(v), nil
+}
+
+// age is how long a job took, or takes so far.
+func age(j jobs.Job, now time.Time) string {
+	if j.SubmittedAt.IsZero() && !j.SettledAt.IsZero() && j.SettledAt.Sub(j.CreatedAt) < time.Second {
+		return "–" // the webhook was the first that was heard of it
+	}
+	from := j.CreatedAt
+	if !j.SubmittedAt.IsZero() {
+		from = j.SubmittedAt
+	}
+	if !j.SettledAt.IsZero() {
+		return span(max(j.SettledAt.Sub(from), 0))
+	}
+	return span(max(now.Sub(from), 0)) + " so far"
+}

@@ -1,0 +1,56 @@
+package ui
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff/internal/access"
+)
+
+type keysView struct {
+	Keys     []access.Key
+	Made     map[string]int // how many working keys were made with a key, by its id
+	Sessions []access.Session
+	Mine     string
+	Now      time.Time
+}
+
+func (c *console) keys(q *request) (templ.Component, error) {
+	q.title, q.nav = "Keys and logins", "keys"
+	keys, err := c.o.Guard.Keys(q.Context())
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := c.o.Guard.Sessions(q.Context())
+	if err != nil {
+		return nil, err
+	}
+	made := map[string]int{}
+	for _, k := range keys {
+		if k.MadeBy != "" && k.State(q.now) == "active" {
+			made[k.MadeBy]++
+		}
+	}
+	return keysPage(keysView{keys, made, sessions, q.who.ID, q.now}), nil
+}
+
+// createKey shows the new key on the page that answers: it is not kept anywhere.
+func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
+	body, _ := json.Marshal(map[string]string{
+		"name": r.PostFormValue("name"), "role": r.PostFormValue("role"), "expiresAt": r.PostFormValue("expires"),
+	})
+	res, err := c.call(r, http.MethodPost, "/api/v1/keys", body)
+	if err != nil || res.Status/100 != 2 {
+		c.done(w, r, res, err, "", "/keys")
+		return
+	}
+	var made struct{ Name, Role, Key string }
+	_ = readJSON(res.Body, &made)
+	c.page(access.Admin, func(q *request) (templ.Component, error) {
+		q.title, q.nav = "New key", "keys"
+		return newKeyPage(made.Name, made.Role, made.Key), nil
+	})(w, r)
+}

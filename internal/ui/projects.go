@@ -1,0 +1,128 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff"
+	"gaff/jobs"
+	"gaff/workflow/runs"
+)
+
+// projectRow is a project with the numbers of its jobs and files.
+type projectRow struct {
+	ID, Name                  string
+	Open, Failed, Done, Files int64
+	LastAt                    time.Time
+	Preview                   jobs.Media
+	HasPreview                bool
+}
+
+type projectsView struct {
+	Rows  []projectRow
+	Pager pagerView
+	Now   time.Time
+}
+
+// projectsPerPage is small, since each project is counted.
+const projectsPerPage = 24
+
+// previewAmong is among how many of a project's newest files its picture is looked for.
+const previewAmong = 10
+
+func (c *console) projects(q *request) (templ.Component, error) {
+	q.title, q.nav, q.live = "Projects", "projects", "job,media"
+	cursor := q.cursor()
+	cursor.Limit = projectsPerPage
+	page, err := c.o.Store.Projects(q.Context(), cursor)
+	if err != nil {
+		return nil, err
+	}
+	v := projectsView{Now: q.now, Pager: pagerOf(q, page.Next)}
+	for _, p := range page.Items {
+		row, err := c.projectRow(q.Context(), p)
+		if err != nil {
+			return nil, err
+		}
+		v.Rows = append(v.Rows, row)
+	}
+	return projectsPage(v), nil
+}
+
+func (c *console) projectRow(ctx context.Context, p jobs.Project) (projectRow, error) {
+	row := projectRow{ID: p.ID, Name: p.Name, LastAt: p.UpdatedAt}
+	counts, err := c.o.Store.JobCounts(ctx, p.ID)
+	if err != nil {
+		return row, err
+	}
+	for status, n := range counts {
+		switch {
+		case status == jobs.JobCompleted:
+			row.Done += n
+		case status.Settled():
+			row.Failed += n
+		default:
+			row.Open += n
+		}
+	}
+	if row.Files, err = c.o.Store.MediaCount(ctx, p.ID); err != nil {
+		return row, err
+	}
+	page, err := c.o.Store.Jobs(ctx, jobs.JobFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: 1}})
+	if err != nil {
+		return row, err
+	}
+	for _, j := range page.Items {
+		row.LastAt = j.UpdatedAt
+	}
+	media, err := c.o.Store.Media(ctx, jobs.MediaFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: previewAmong}})
+	if err != nil {
+		return row, err
+	}
+	if i := slices.IndexFunc(media.Items, func(m jobs.Media) bool { return previewKind(m) == "image" }); i >= 0 {
+		row.Preview, row.HasPreview = media.Items[i], true
+	}
+	return row, nil
+}
+
+type projectView struct {
+	ID    string
+	About jobs.Project // zero for one that is only named by its work
+	Runs  []runs.Run
+	Jobs  []jobRow
+	Media []jobs.Media
+	More  bool
+	Now   time.Time
+}
+
+func (c *console) project(q *request) (templ.Component, error) {
+	id := q.PathValue("id")
+	q.title, q.nav, q.live = "Project "+id, "projects", "job,media,run"
+	page, err := c.o.Store.Jobs(q.Context(), jobs.JobFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	if err != nil {
+		return nil, err
+	}
+	media, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	if err != nil {
+		return nil, err
+	}
+	runs, err := c.o.Store.Runs(q.Context(), runs.Filter{ProjectID: id, Cursor: gaff.Cursor{Limit: 20}})
+	if err != nil {
+		return nil, err
+	}
+	v := projectView{ID: id, Runs: runs.Items, Jobs: c.jobRows(page.Items...), Media: media.Items, More: page.Next != "" || media.Next != "", Now: q.now}
+	about, err := c.o.Store.Project(q.Context(), id)
+	switch {
+	case err == nil:
+		v.About = *about
+	case !errors.Is(err, gaff.ErrNotFound):
+		return nil, err
+	case len(v.Jobs)+len(v.Media)+len(v.Runs) == 0:
+		return nil, notThere("project", id)
+	}
+	return projectPage(v), nil
+}

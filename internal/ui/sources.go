@@ -1,0 +1,120 @@
+package ui
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff"
+	"gaff/internal/access"
+)
+
+type sourceRow struct {
+	gaff.SourceInfo
+	Address string
+	Count   gaff.SourceCount
+}
+
+func (c *console) sourceRows(q *request) ([]sourceRow, error) {
+	counts, err := c.counts.get(q.Context(), c.o.Store, q.now)
+	if err != nil {
+		return nil, err
+	}
+	var rows []sourceRow
+	for _, info := range c.o.Sources() {
+		row := sourceRow{SourceInfo: info, Address: c.o.Address(info.Name)}
+		for _, count := range counts.Sources {
+			if count.Source == info.Name {
+				row.Count = count
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+type sourcesView struct {
+	Rows []sourceRow
+	Now  time.Time
+}
+
+func (c *console) sources(q *request) (templ.Component, error) {
+	q.title, q.nav, q.live = "Sources", "sources", "event"
+	rows, err := c.sourceRows(q)
+	if err != nil {
+		return nil, err
+	}
+	return sourcesPage(sourcesView{rows, q.now}), nil
+}
+
+type sourceView struct {
+	sourceRow
+	Now    time.Time
+	Types  []string
+	MayAct bool
+	Newest []gaff.Log
+	Plots  plotsView
+}
+
+// Paste is what fal takes at submit; empty for other sources.
+func (v sourceView) Paste() string {
+	if v.Name != "fal" {
+		return ""
+	}
+	return "https://queue.fal.run/MODEL?fal_webhook=" + url.QueryEscape(v.Address)
+}
+
+func (c *console) source(q *request) (templ.Component, error) {
+	rows, err := c.sourceRows(q)
+	if err != nil {
+		return nil, err
+	}
+	name := q.PathValue("name")
+	i := slices.IndexFunc(rows, func(r sourceRow) bool { return r.Name == name })
+	if i < 0 {
+		return nil, notThere("source", name)
+	}
+	q.title, q.nav, q.live = "Source "+name, "sources", "event"
+	v := sourceView{sourceRow: rows[i], Now: q.now, MayAct: q.may(access.Operator)}
+	if c.o.SampleTypes != nil {
+		v.Types = c.o.SampleTypes(name)
+	}
+	page, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Source: name, Cursor: gaff.Cursor{Limit: 10}})
+	if err != nil {
+		return nil, err
+	}
+	v.Newest = page.Items
+	if v.Plots, err = c.plots(q, name); err != nil {
+		return nil, err
+	}
+	return sourcePage(v), nil
+}
+
+func (c *console) testSource(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	body, _ := json.Marshal(map[string]string{"type": r.PostFormValue("type")})
+	res, err := c.call(r, http.MethodPost, "/api/v1/sources/"+url.PathEscape(name)+"/test", body)
+	back := "/sources/" + url.PathEscape(name)
+	var sent struct {
+		Status   int
+		Response string
+		EventID  string
+	}
+	text := ""
+	if err == nil && res.Status/100 == 2 {
+		_ = readJSON(res.Body, &sent)
+		text = "A signed sample was sent and answered with " + http.StatusText(sent.Status) + "."
+		if sent.EventID != "" {
+			back = "/events/" + url.PathEscape(sent.EventID)
+		} else {
+			setFlash(w, "bad", "The sample was refused: "+sent.Response)
+			http.Redirect(w, r, back, http.StatusSeeOther)
+			return
+		}
+	}
+	c.done(w, r, res, err, text, back)
+}
