@@ -3,35 +3,19 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"syscall"
-	"time"
 
-	"gaff"
-	"gaff/internal/access"
-	"gaff/internal/api"
-	"gaff/internal/buildinfo"
 	"gaff/internal/config"
-	"gaff/internal/metrics"
-	"gaff/internal/server"
+	"gaff/internal/lifecycle"
 	"gaff/internal/sqlstore"
-	"gaff/internal/stats"
-	"gaff/internal/tunnel"
-	"gaff/internal/ui"
-	"gaff/jobs"
-	"gaff/provider/fal"
 )
 
 // Files in the data folder by which the commands on the same machine find the gateway.
@@ -46,207 +30,53 @@ const (
 	databaseFile = "gaff.db"
 )
 
-// Patience at the stop: for requests being answered, and for handlers being run.
-const (
-	requestPatience = 10 * time.Second
-	handlerPatience = 20 * time.Second
-)
-
-// Serve runs the gateway until ctx ends. What people should read at start (addresses,
-// how to log in) goes to out.
-func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) (err error) {
-	// What is wrong with the configuration is told before anything is opened.
+// Serve runs the gateway until ctx ends. What people should read at start (URLs, how to log
+// in) goes to out.
+func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) error {
+	// A wrong configuration is reported before anything is opened.
 	if _, err := Sources(cfg, log); err != nil {
 		return err
 	}
 	fitMemory(cfg, ContainerMemory(), log)
-	st, err := openStore(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	admin, err := findAdmin(ctx, cfg, st, log)
-	if err != nil {
-		return err
-	}
-	warnOpenFiles(cfg.DataDir, log)
-	// Links to kept files do not lead through the tunnel: only webhooks do.
-	filesBase := cfg.BaseURL
-	var public *tunnel.Tunnel
-	if cfg.Tunnel {
-		if public, err = openTunnel(ctx, cfg, log); err != nil {
-			return err
-		}
-		defer public.Close()
-	}
-	m, counted := metrics.New(buildinfo.Get()), stats.NewCollector(st, log)
-	reload := &reloader{cfg: cfg, store: st, log: log}
-	sources, err := reload.sources(ctx)
-	if err != nil {
-		return err
-	}
-	gw, err := gaff.New(gaff.Options{
-		Store: st, Logger: log, BaseURL: cfg.BaseURL, Retry: cfg.Retry.Policy(), Workers: cfg.Limits.Workers,
-		InFlightBytes: cfg.Limits.InFlightBytes, TrustedProxies: prefixes(cfg.TrustedProxies),
-		Hooks: hooks(m, counted),
-	})
-	if err != nil {
-		return err
-	}
-	ledger, queue, err := newJobs(ctx, cfg, log, st, gw, m, described(sources))
-	if err != nil {
-		return err
-	}
-	ledger.Attach(gw)
-	reload.jobs = ledger
-	for _, src := range sources {
-		linkToJobs(&src.Source, ledger)
-		gw.AddSource(src.Source)
-		if src.Interpreter != nil {
-			gw.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
-				Store: st, Router: gw, Interpreter: src.Interpreter, Service: ledger,
-			})))
-		}
-	}
-	workflows, err := LoadWorkflows(cfg)
-	if err != nil {
-		return err
-	}
-	engine, err := newEngine(cfg, st, gw, serviceJobs{ledger}, sources, log)
-	if err != nil {
-		return err
-	}
-	if err := engine.SetWorkflows(workflows); err != nil {
-		return err
-	}
-	reload.gateway, reload.workflows = gw, func(ctx context.Context) error { return reloadWorkflows(ctx, cfg, engine) }
-	go reload.onHangup(ctx)
-	fwd, err := forwarder(cfg, st, gw, log)
-	if err != nil {
-		return err
-	}
-	if err := fwd.Load(ctx); err != nil {
-		return fmt.Errorf("destinations: %w", err)
-	}
-	m.Observe(st)
-	localToken := newToken()
-	guard := access.NewGuard(access.GuardOptions{
-		Store: st, AdminHash: admin.hash, LocalToken: localToken, Address: gw.ClientAddress, Denied: m.Denied, Log: log,
-	})
-	defer guard.Flush()
-	// Listening comes before starting to work: a second gateway on the same address must
-	// fail before it does anything.
-	ln, err := net.Listen("tcp", cfg.Addr)
-	if err != nil {
-		return listenError(cfg.Addr, err, "GAFF_ADDR or --addr")
-	}
-	local := localURL(ln.Addr())
-	base := cmp.Or(cfg.BaseURL, local)
-	files, err := keepMedia(ctx, cfg, st, gw, cmp.Or(filesBase, local), log)
-	if err != nil {
-		return errors.Join(err, ln.Close())
-	}
-	defer files.close()
-	if err := gw.Start(ctx); err != nil {
-		return errors.Join(err, ln.Close())
-	}
-	counting, stopCounting := context.WithCancel(context.WithoutCancel(ctx))
-	var counter sync.WaitGroup
-	counter.Go(func() { counted.Run(counting) })
-	// After the gateway's stop, which still counts.
-	defer func() {
-		stopCounting()
-		counter.Wait()
-	}()
-	defer func() {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), handlerPatience)
-		defer cancel()
-		err = errors.Join(err, gw.Stop(stop))
-	}()
-	if err := engine.Start(ctx); err != nil {
-		return errors.Join(err, ln.Close())
-	}
-	defer engine.Stop()
-	keeping, stopKeeping := context.WithCancel(ctx)
-	var keeper sync.WaitGroup
-	keeper.Go(func() { keepAudit(keeping, cfg, st, log) })
-	keeper.Go(func() { keepRetention(keeping, cfg.Retention, st, log) })
-	keeper.Go(func() { keepChecked(keeping, firstCheck(cfg), st, log) })
-	defer keeper.Wait()
-	defer stopKeeping()
-	following, endFollowing := context.WithCancel(ctx)
-	var follow sync.WaitGroup
-	follow.Go(func() { fwd.Run(following) })
-	defer follow.Wait()
-	defer endFollowing()
-	asking, stopAsking := context.WithCancel(ctx)
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		ledger.Run(asking)
-	}()
-	defer func() {
-		stopAsking()
-		<-asked
-	}()
-	forget, err := announce(cfg.DataDir, local, localToken)
-	if err != nil {
-		return errors.Join(err, ln.Close())
-	}
-	defer forget()
-	greet(out, cfg, local, sources)
-	code, err := guard.OwnerLink(ctx)
-	if err != nil {
-		log.Warn("no login link can be made", "error", err)
-	}
-	welcome(out, local, admin.hint, code)
-	log.Info("gateway started", "addr", ln.Addr().String(), "sources", len(sources), "workflows", len(workflows))
-	console := consoleOptions(cfg, local, sources)
-	background, stopBackground := newBackground(ctx)
-	defer stopBackground()
-	ingest, proxy := gw.IngestHandler(), falProxy(cfg, log, ledger, queue, guard, gw.ClientAddress)
-	apiHandler := api.New(api.Options{
-		Store: st, Gateway: gw, Authorizer: guard, Guard: guard, Jobs: ledger, Forwarding: fwd, Workflows: engine, Log: log, Address: console.Address,
-		TestSource: sampler(ingest, base, sources), Settings: apiSettings(cfg), Ready: st.Ready, Damaged: st.DamagedBodies,
-		Reload: reload.run, HandedKey: reload.key, RemoveKey: reload.forget, OpenKey: reload.openKey, Media: files.api(), Version: console.Version,
-		Background: background,
-	})
-	console.Store, console.Guard, console.API, console.Sources = st, guard, apiHandler, gw.Sources
-	console.Log, console.Workflows, console.Expected = log, engine, ledger.Expected
-	if public != nil {
-		defer serveTunnel(ctx, public, ingest, cfg, log)()
-	}
-	err = server.Serve(ctx, ln, server.Options{
-		Ingest: ingest, API: apiHandler, Console: ui.New(console), Media: files.handler(),
-		Others: map[string]http.Handler{
-			fal.ProxyPath: proxy.Proxy(), fal.ProxyPath + "/": proxy.Proxy(), fal.QueuePath + "/": proxy.Queue(),
-		},
-		Keyed:   proxy.Queue(),
-		Metrics: m.Handler(), MetricsOpen: cfg.MetricsAccess == config.MetricsOpen, Ready: st.Ready, Log: log,
-		Authorized:     func(r *http.Request) bool { _, ok := guard.Authorize(r); return ok },
-		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
-		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,
-		Proxy: proxies(prefixes(cfg.TrustedProxies)),
-	}, requestPatience)
-	log.Info("gateway stopping")
-	return err
+	p := &process{cfg: cfg, log: log, out: out}
+	return lifecycle.Run(ctx, log, p.services()...)
 }
 
-// proxies reports whether an address is a declared proxy's.
-func proxies(trusted []netip.Prefix) func(netip.Addr) bool {
-	return func(addr netip.Addr) bool {
-		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr.Unmap().WithZone("")) })
-	}
-}
+// services lists the parts of a gateway in the order of their start; they stop in reverse.
+func (p *process) services() []lifecycle.Service {
+	return []lifecycle.Service{
+		{Name: "store", Start: p.openStore, Stop: p.closeStore, Patience: storePatience},
+		{Name: "admin token", Start: p.findAdmin},
+		{Name: "tunnel", Start: p.openTunnel, Stop: p.closeTunnel},
 
-// newBackground returns what runs functions beside requests; stop ends and awaits them.
-func newBackground(ctx context.Context) (run func(func(context.Context)), stop func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	run = func(fn func(context.Context)) { running.Go(func() { fn(ctx) }) }
-	return run, func() {
-		cancel()
-		running.Wait()
+		// These have to be known before the first delivery is processed.
+		{Name: "sources", Start: p.addSources},
+		{Name: "jobs", Start: p.addJobs},
+		{Name: "workflows", Start: p.addWorkflows},
+		{Name: "destinations", Start: p.addDestinations},
+		{Name: "access", Start: p.addGuard, Stop: p.flushAudit},
+
+		// A second gateway on the same port must fail before it processes anything.
+		{Name: "listener", Start: p.listen, Stop: p.closeListener},
+		{Name: "media", Start: p.addMedia, Stop: p.closeMedia},
+
+		{Name: "statistics", Run: p.countStatistics},
+		{Name: "gateway", Start: p.startGateway, Stop: p.stopGateway, Patience: handlerPatience + releasePatience},
+		{Name: "workflow engine", Start: p.startEngine, Stop: p.stopEngine},
+		lifecycle.Background("audit retention", func(ctx context.Context) { pruneAudit(ctx, p.cfg, p.store, p.log) }),
+		lifecycle.Background("retention", func(ctx context.Context) { prune(ctx, p.cfg.Retention, p.store, p.log) }),
+		lifecycle.Background("body check", func(ctx context.Context) { checkBodies(ctx, firstCheck(p.cfg), p.store, p.log) }),
+		lifecycle.Background("media storage", func(ctx context.Context) { p.files.tend(ctx, p.log) }),
+		lifecycle.Background("media check", func(ctx context.Context) { p.files.check(ctx, p.log) }),
+		lifecycle.Background("destination changes", func(ctx context.Context) { p.destinations.Run(ctx) }),
+		lifecycle.Background("job polling", func(ctx context.Context) { p.jobs.Run(ctx) }),
+		lifecycle.Background("reload", func(ctx context.Context) { p.reload.run(ctx) }),
+
+		{Name: "announcement", Start: p.announce, Stop: p.withdraw},
+		{Name: "background tasks", Start: p.startTasks, Stop: p.stopTasks},
+		{Name: "HTTP handlers", Start: p.buildHandlers},
+		{Name: "tunnel traffic", Run: p.serveTunnel},
+		{Name: "HTTP", Start: p.greet, Run: p.serveHTTP, Patience: requestPatience + connectionPatience},
 	}
 }
 

@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// pruneFirst lets a gateway start in peace; forgetEvery is the time between two looks
-	// at what is too old.
+	// pruneFirst lets a gateway start in peace; pruneEvery is the time between two removals of
+	// expired rows.
 	pruneFirst = time.Minute
 	pruneEvery = 10 * time.Minute
 )
 
-// keepRetention forgets what is too old, until ctx ends.
-func keepRetention(ctx context.Context, r config.Retention, st *sqlstore.Store, log *slog.Logger) {
+// prune removes expired rows until ctx ends.
+func prune(ctx context.Context, r config.Retention, st *sqlstore.Store, log *slog.Logger) {
 	for wait := pruneFirst; ; wait = pruneEvery {
 		select {
 		case <-ctx.Done():
@@ -46,9 +46,9 @@ func keepRetention(ctx context.Context, r config.Retention, st *sqlstore.Store, 
 // checkEvery is the time between two checks of all stored bodies.
 const checkEvery = 24 * time.Hour
 
-// keepChecked compares every stored body with its hash, after wait and from then on each
+// checkBodies compares every stored body with its hash, after wait and from then on each
 // day, until ctx ends.
-func keepChecked(ctx context.Context, wait time.Duration, st *sqlstore.Store, log *slog.Logger) {
+func checkBodies(ctx context.Context, wait time.Duration, st *sqlstore.Store, log *slog.Logger) {
 	for ; ; wait = checkEvery {
 		select {
 		case <-ctx.Done():
@@ -75,8 +75,8 @@ func firstCheck(cfg *config.Config) time.Duration {
 	return checkEvery
 }
 
-// keepAudit bounds the audit log in age and number, until ctx ends.
-func keepAudit(ctx context.Context, cfg *config.Config, st *sqlstore.Store, log *slog.Logger) {
+// pruneAudit bounds the audit log in age and number, until ctx ends.
+func pruneAudit(ctx context.Context, cfg *config.Config, st *sqlstore.Store, log *slog.Logger) {
 	for wait := pruneFirst; ; wait = pruneEvery {
 		select {
 		case <-ctx.Done():

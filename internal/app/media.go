@@ -39,6 +39,8 @@ type storedMedia struct {
 	*media.Server
 	keeper *media.Keeper
 	blobs  blob.Store
+	// inFolder is set if the copies are in a folder.
+	inFolder bool
 }
 
 func (k *storedMedia) Again(ctx context.Context, id string) error { return k.keeper.Again(ctx, id) }
@@ -93,10 +95,7 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		k.close()
 		return nil, err
 	}
-	go k.tend(ctx, log)
-	if !strings.Contains(cfg.MediaURL, "://") || strings.HasPrefix(cfg.MediaURL, "file:") {
-		go k.check(ctx, log)
-	}
+	k.inFolder = !strings.Contains(cfg.MediaURL, "://") || strings.HasPrefix(cfg.MediaURL, "file:")
 	st.LinkMedia(func(m *jobs.Media) string {
 		stored, _ := k.Links(m)
 		return stored
@@ -108,8 +107,11 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 }
 
 // check reads every copy in a folder a minute after the start and once a day. Buckets check
-// what they hold themselves.
+// their objects themselves.
 func (k *storedMedia) check(ctx context.Context, log *slog.Logger) {
+	if !k.inFolder {
+		return
+	}
 	for wait := pruneFirst; ; wait = checkEvery {
 		select {
 		case <-time.After(wait):
@@ -126,6 +128,9 @@ func (k *storedMedia) check(ctx context.Context, log *slog.Logger) {
 // ends. A storage that cannot be reached must not keep webhooks out: copies are made when
 // it is back. But whoever starts the gateway should hear of it.
 func (k *storedMedia) tend(ctx context.Context, log *slog.Logger) {
+	if k.blobs == nil {
+		return
+	}
 	check, cancel := context.WithTimeout(ctx, storageCheck)
 	defer cancel()
 	if err := k.blobs.Check(check); err != nil && ctx.Err() == nil {

@@ -155,10 +155,10 @@ func (r *reloader) renew(ctx context.Context, source string) error {
 	return fmt.Errorf("source %q: %w", source, gaff.ErrNotFound)
 }
 
-// run reads the configuration again. Where it has a fault, all stays as it was. changed
+// reload reads the configuration again. If it has a fault, all stays as it was. changed
 // are the sources that have something new, restart is what only a restart brings into
 // force.
-func (r *reloader) run(ctx context.Context) (changed, restart []string, err error) {
+func (r *reloader) reload(ctx context.Context) (changed, restart []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cfg.Fixed {
@@ -263,8 +263,8 @@ func (r *reloader) look(ctx context.Context) {
 	}
 }
 
-// onHangup reloads at SIGHUP.
-func (r *reloader) onHangup(ctx context.Context) {
+// run reloads at SIGHUP, and looks for keys that other nodes took, until ctx ends.
+func (r *reloader) run(ctx context.Context) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -279,7 +279,7 @@ func (r *reloader) onHangup(ctx context.Context) {
 			continue
 		case <-hangup:
 		}
-		changed, restart, err := r.run(ctx)
+		changed, restart, err := r.reload(ctx)
 		switch {
 		case errors.Is(err, context.Canceled):
 		case err != nil:

@@ -29,22 +29,13 @@ func openTunnel(ctx context.Context, cfg *config.Config, log *slog.Logger) (*tun
 	return t, nil
 }
 
-// serveTunnel answers what comes through the tunnel, until stop.
-func serveTunnel(ctx context.Context, t *tunnel.Tunnel, ingest http.Handler, cfg *config.Config, log *slog.Logger) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		err := t.Serve(ctx, ingest, tunnel.ServeOptions{
-			MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout, ReadTimeout: cfg.Limits.ReadTimeout,
-			IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections, Log: log,
-		})
-		if err != nil {
-			log.Error("no webhooks come from outside any more; start again to open the tunnel anew", "error", err)
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
+// serveTunnel answers what comes through the tunnel, until ctx ends.
+func serveTunnel(ctx context.Context, t *tunnel.Tunnel, ingest http.Handler, cfg *config.Config, log *slog.Logger) {
+	err := t.Serve(ctx, ingest, tunnel.ServeOptions{
+		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout, ReadTimeout: cfg.Limits.ReadTimeout,
+		IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections, Log: log,
+	})
+	if err != nil {
+		log.Error("tunnel closed; restart gaff to reopen it", "error", err)
 	}
 }

@@ -1,0 +1,328 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"gaff"
+	"gaff/destination"
+	"gaff/internal/access"
+	"gaff/internal/api"
+	"gaff/internal/buildinfo"
+	"gaff/internal/config"
+	"gaff/internal/metrics"
+	"gaff/internal/server"
+	"gaff/internal/sqlstore"
+	"gaff/internal/stats"
+	"gaff/internal/tunnel"
+	"gaff/internal/ui"
+	"gaff/jobs"
+	"gaff/provider/fal"
+	"gaff/workflow"
+)
+
+// How long the services may take to stop.
+const (
+	requestPatience    = 10 * time.Second // requests that are being answered
+	connectionPatience = time.Second      // connections that are cut after that
+	handlerPatience    = 20 * time.Second // handlers that are running
+	releasePatience    = 3 * time.Second  // leases that are returned after that
+	storePatience      = time.Minute      // the last checkpoint of SQLite
+)
+
+// process holds the parts of a running gateway. Each service sets the fields that the
+// services after it use.
+type process struct {
+	cfg *config.Config
+	log *slog.Logger
+	out io.Writer
+
+	store  *sqlstore.Store
+	admin  admin
+	tunnel *tunnel.Tunnel // nil if none is wanted
+	// filesBase begins the links to stored files, which do not lead through the tunnel.
+	filesBase string
+
+	metrics      *metrics.Metrics
+	stats        *stats.Collector
+	reload       *reloader
+	sources      []Source
+	gateway      *gaff.Gateway
+	jobs         *jobs.Service
+	queue        *fal.Queue
+	workflows    int // how many were read
+	engine       *workflow.Engine
+	destinations *destination.Manager
+	localToken   string
+	guard        *access.Guard
+
+	listener net.Listener
+	local    string // URL of the listener on this machine
+	files    *storedMedia
+	forget   func() // removes the files of announce
+	tasks    background
+	ingest   http.Handler
+	server   server.Options
+}
+
+func (p *process) openStore(ctx context.Context) (err error) {
+	p.store, err = openStore(ctx, p.cfg, p.log)
+	return err
+}
+
+func (p *process) closeStore(context.Context) error { return p.store.Close() }
+
+func (p *process) findAdmin(ctx context.Context) (err error) {
+	if p.admin, err = findAdmin(ctx, p.cfg, p.store, p.log); err != nil {
+		return err
+	}
+	warnOpenFiles(p.cfg.DataDir, p.log)
+	return nil
+}
+
+func (p *process) openTunnel(ctx context.Context) (err error) {
+	p.filesBase = p.cfg.BaseURL
+	if p.cfg.Tunnel {
+		p.tunnel, err = openTunnel(ctx, p.cfg, p.log)
+	}
+	return err
+}
+
+func (p *process) closeTunnel(context.Context) error {
+	if p.tunnel != nil {
+		p.tunnel.Close()
+	}
+	return nil
+}
+
+// addSources makes the gateway and its sources.
+func (p *process) addSources(ctx context.Context) (err error) {
+	p.metrics, p.stats = metrics.New(buildinfo.Get()), stats.NewCollector(p.store, p.log)
+	p.reload = &reloader{cfg: p.cfg, store: p.store, log: p.log}
+	if p.sources, err = p.reload.sources(ctx); err != nil {
+		return err
+	}
+	p.gateway, err = gaff.New(gaff.Options{
+		Store: p.store, Logger: p.log, BaseURL: p.cfg.BaseURL, Retry: p.cfg.Retry.Policy(), Workers: p.cfg.Limits.Workers,
+		InFlightBytes: p.cfg.Limits.InFlightBytes, TrustedProxies: prefixes(p.cfg.TrustedProxies),
+		Hooks: hooks(p.metrics, p.stats),
+	})
+	p.reload.gateway = p.gateway
+	return err
+}
+
+// addJobs makes the job service, and the handlers by which events change jobs.
+func (p *process) addJobs(ctx context.Context) (err error) {
+	p.jobs, p.queue, err = newJobs(ctx, p.cfg, p.log, p.store, p.gateway, p.metrics, described(p.sources))
+	if err != nil {
+		return err
+	}
+	p.jobs.Attach(p.gateway)
+	p.reload.jobs = p.jobs
+	for _, src := range p.sources {
+		linkToJobs(&src.Source, p.jobs)
+		p.gateway.AddSource(src.Source)
+		if src.Interpreter != nil {
+			p.gateway.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
+				Store: p.store, Router: p.gateway, Interpreter: src.Interpreter, Service: p.jobs,
+			})))
+		}
+	}
+	return nil
+}
+
+func (p *process) addWorkflows(context.Context) error {
+	workflows, err := LoadWorkflows(p.cfg)
+	if err != nil {
+		return err
+	}
+	if p.engine, err = newEngine(p.cfg, p.store, p.gateway, serviceJobs{p.jobs}, p.sources, p.log); err != nil {
+		return err
+	}
+	p.workflows = len(workflows)
+	p.reload.workflows = func(ctx context.Context) error { return reloadWorkflows(ctx, p.cfg, p.engine) }
+	return p.engine.SetWorkflows(workflows)
+}
+
+func (p *process) addDestinations(ctx context.Context) (err error) {
+	if p.destinations, err = forwarder(p.cfg, p.store, p.gateway, p.log); err != nil {
+		return err
+	}
+	if err := p.destinations.Load(ctx); err != nil {
+		return fmt.Errorf("destinations: %w", err)
+	}
+	return nil
+}
+
+func (p *process) addGuard(context.Context) error {
+	p.metrics.Observe(p.store)
+	p.localToken = newToken()
+	p.guard = access.NewGuard(access.GuardOptions{
+		Store: p.store, AdminHash: p.admin.hash, LocalToken: p.localToken, Address: p.gateway.ClientAddress,
+		Denied: p.metrics.Denied, Log: p.log,
+	})
+	return nil
+}
+
+func (p *process) flushAudit(context.Context) error {
+	p.guard.Flush()
+	return nil
+}
+
+func (p *process) listen(context.Context) (err error) {
+	if p.listener, err = net.Listen("tcp", p.cfg.Addr); err != nil {
+		return listenError(p.cfg.Addr, err, "GAFF_ADDR or --addr")
+	}
+	p.local = localURL(p.listener.Addr())
+	return nil
+}
+
+// closeListener closes a listener that no server has closed.
+func (p *process) closeListener(context.Context) error {
+	if err := p.listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func (p *process) addMedia(ctx context.Context) (err error) {
+	p.files, err = keepMedia(ctx, p.cfg, p.store, p.gateway, cmp.Or(p.filesBase, p.local), p.log)
+	return err
+}
+
+func (p *process) closeMedia(context.Context) error {
+	p.files.close()
+	return nil
+}
+
+func (p *process) countStatistics(ctx context.Context) error {
+	p.stats.Run(ctx)
+	return nil
+}
+
+func (p *process) startGateway(ctx context.Context) error { return p.gateway.Start(ctx) }
+
+func (p *process) stopGateway(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, handlerPatience)
+	defer cancel()
+	return p.gateway.Stop(ctx)
+}
+
+func (p *process) startEngine(ctx context.Context) error { return p.engine.Start(ctx) }
+
+func (p *process) stopEngine(context.Context) error {
+	p.engine.Stop()
+	return nil
+}
+
+// announce writes the files by which commands on this machine find the gateway.
+func (p *process) announce(context.Context) (err error) {
+	p.forget, err = announce(p.cfg.DataDir, p.local, p.localToken)
+	return err
+}
+
+func (p *process) withdraw(context.Context) error {
+	p.forget()
+	return nil
+}
+
+func (p *process) startTasks(ctx context.Context) error {
+	p.tasks.start(ctx)
+	return nil
+}
+
+func (p *process) stopTasks(context.Context) error {
+	p.tasks.stop()
+	return nil
+}
+
+// buildHandlers joins what answers requests.
+func (p *process) buildHandlers(context.Context) error {
+	cfg, gw, console := p.cfg, p.gateway, consoleOptions(p.cfg, p.local, p.sources)
+	p.ingest = gw.IngestHandler()
+	proxy := falProxy(cfg, p.log, p.jobs, p.queue, p.guard, gw.ClientAddress)
+	apiHandler := api.New(api.Options{
+		Store: p.store, Gateway: gw, Authorizer: p.guard, Guard: p.guard, Jobs: p.jobs, Forwarding: p.destinations, Workflows: p.engine,
+		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.local), p.sources), Settings: apiSettings(cfg),
+		Ready: p.store.Ready, Damaged: p.store.DamagedBodies,
+		Reload: p.reload.reload, HandedKey: p.reload.key, RemoveKey: p.reload.forget, OpenKey: p.reload.openKey,
+		Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
+	})
+	console.Store, console.Guard, console.API, console.Sources = p.store, p.guard, apiHandler, gw.Sources
+	console.Log, console.Workflows, console.Expected = p.log, p.engine, p.jobs.Expected
+	p.server = server.Options{
+		Ingest: p.ingest, API: apiHandler, Console: ui.New(console), Media: p.files.handler(),
+		Others: map[string]http.Handler{
+			fal.ProxyPath: proxy.Proxy(), fal.ProxyPath + "/": proxy.Proxy(), fal.QueuePath + "/": proxy.Queue(),
+		},
+		Keyed:   proxy.Queue(),
+		Metrics: p.metrics.Handler(), MetricsOpen: cfg.MetricsAccess == config.MetricsOpen, Ready: p.store.Ready, Log: p.log,
+		Authorized:     func(r *http.Request) bool { _, ok := p.guard.Authorize(r); return ok },
+		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
+		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,
+		Proxy: proxies(prefixes(cfg.TrustedProxies)),
+	}
+	return nil
+}
+
+func (p *process) serveTunnel(ctx context.Context) error {
+	if p.tunnel != nil {
+		serveTunnel(ctx, p.tunnel, p.ingest, p.cfg, p.log)
+	}
+	return nil
+}
+
+// greet prints what a person who starts the gateway needs to know.
+func (p *process) greet(ctx context.Context) error {
+	greet(p.out, p.cfg, p.local, p.sources)
+	code, err := p.guard.OwnerLink(ctx)
+	if err != nil {
+		p.log.Warn("no login link can be made", "error", err)
+	}
+	welcome(p.out, p.local, p.admin.hint, code)
+	p.log.Info("gateway started", "addr", p.listener.Addr().String(), "sources", len(p.sources), "workflows", p.workflows)
+	return nil
+}
+
+func (p *process) serveHTTP(ctx context.Context) error {
+	err := server.Serve(ctx, p.listener, p.server, requestPatience)
+	p.log.Info("gateway stopping")
+	return err
+}
+
+// proxies reports whether an address is a declared proxy's.
+func proxies(trusted []netip.Prefix) func(netip.Addr) bool {
+	return func(addr netip.Addr) bool {
+		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr.Unmap().WithZone("")) })
+	}
+}
+
+// background runs functions beside requests.
+type background struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+func (b *background) start(ctx context.Context) {
+	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+}
+
+// run calls fn on a goroutine of its own. Its context ends at the stop.
+func (b *background) run(fn func(context.Context)) { b.running.Go(func() { fn(b.ctx) }) }
+
+// stop ends and awaits all functions.
+func (b *background) stop() {
+	b.cancel()
+	b.running.Wait()
+}
