@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"gaff/internal/jsonscan"
 )
 
 // Fields reads values out of JSON by pointers, without decoding the document: one pass
@@ -81,11 +83,11 @@ func (f *Fields) Raw(doc []byte) ([][]byte, error) {
 
 // ValidJSON returns an error if doc is not JSON.
 func ValidJSON(doc []byte) error {
-	s := scanner{data: doc}
-	if !s.value(0, 0) {
+	s := jsonscan.Scanner{Data: doc}
+	if !s.Skip() {
 		return errJSON
 	}
-	if s.space(); s.pos != len(doc) {
+	if s.Space(); s.Pos != len(doc) {
 		return fmt.Errorf("%w: something follows it", errJSON)
 	}
 	return nil

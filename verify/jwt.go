@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/jsonscan"
 )
 
 // jwtAlgs are the values of alg that may be allowed, and the hash of each.
@@ -353,7 +354,7 @@ func claimText(raw json.RawMessage) (string, bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", false
 	}
-	return unquote(raw), true
+	return jsonscan.Unquote(raw), true
 }
 
 // claimTime returns a claim that is a time: a number of seconds.

@@ -7,15 +7,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"gaff/internal/jsonscan"
 )
 
 const (
-	maxPointers     = 64     // a bit each in a scan's mask
-	maxPointerDepth = 32     // bounds the scan's recursion
-	maxJSONDepth    = 10_000 // what encoding/json reads, too
+	maxPointers     = 64 // a bit each in a scan's mask
+	maxPointerDepth = 32 // bounds the scan's recursion
 )
 
 var errJSON = errors.New("the body is not JSON")
@@ -72,7 +71,7 @@ func (p *pointers) find(doc []byte) ([][]byte, error) {
 	if len(p.list) == 0 {
 		return nil, nil
 	}
-	s := scanner{data: doc, want: p.list, found: make([][]byte, len(p.list))}
+	s := scanner{Scanner: jsonscan.Scanner{Data: doc}, want: p.list, found: make([][]byte, len(p.list))}
 	var all uint64 = 1<<len(p.list) - 1
 	if len(p.list) == maxPointers {
 		all = ^uint64(0)
@@ -80,7 +79,7 @@ func (p *pointers) find(doc []byte) ([][]byte, error) {
 	if !s.value(all, 0) {
 		return nil, errJSON
 	}
-	if s.space(); s.pos != len(doc) {
+	if s.Space(); s.Pos != len(doc) {
 		return nil, errJSON
 	}
 	return s.found, nil
@@ -94,7 +93,7 @@ func jsonText(raw []byte) (string, bool) {
 	}
 	switch raw[0] {
 	case '"':
-		return unquote(raw), true
+		return jsonscan.Unquote(raw), true
 	case '{', '[', 'n':
 		return "", false
 	}
@@ -105,94 +104,25 @@ func jsonText(raw []byte) (string, bool) {
 // surrogate pair, which UTF-8 cannot say, is written in three bytes as any other character.
 func exactText(raw []byte) (string, bool) {
 	if len(raw) > 0 && raw[0] == '"' {
-		return unescape(raw, true), true
+		return jsonscan.UnquoteExact(raw), true
 	}
 	return jsonText(raw)
 }
 
-// unquote returns the content of a string that the scanner has found to be valid. Bytes
-// that are not UTF-8 stay as they are: signed content must not change by being read.
-func unquote(raw []byte) string { return unescape(raw, false) }
-
-func unescape(raw []byte, exact bool) string {
-	inner := raw[1 : len(raw)-1]
-	if bytes.IndexByte(inner, '\\') < 0 {
-		return string(inner)
-	}
-	out := make([]byte, 0, len(inner))
-	for i := 0; i < len(inner); i++ {
-		if inner[i] != '\\' {
-			out = append(out, inner[i])
-			continue
-		}
-		i++
-		switch c := inner[i]; c {
-		case 'b':
-			out = append(out, '\b')
-		case 'f':
-			out = append(out, '\f')
-		case 'n':
-			out = append(out, '\n')
-		case 'r':
-			out = append(out, '\r')
-		case 't':
-			out = append(out, '\t')
-		case 'u':
-			r := hexRune(inner[i+1:])
-			i += 4
-			if utf16.IsSurrogate(r) {
-				pair := unicode.ReplacementChar
-				if rest := inner[i+1:]; len(rest) >= 6 && rest[0] == '\\' && rest[1] == 'u' {
-					pair = utf16.DecodeRune(r, hexRune(rest[2:]))
-				}
-				if pair != unicode.ReplacementChar {
-					i += 6
-				} else if exact {
-					out = append(out, 0xe0|byte(r>>12), 0x80|byte(r>>6)&0xbf, 0x80|byte(r)&0x3f)
-					continue
-				}
-				r = pair
-			}
-			out = utf8.AppendRune(out, r)
-		default:
-			out = append(out, c)
-		}
-	}
-	return string(out)
-}
-
-func hexRune(digits []byte) rune {
-	var r rune
-	for _, c := range digits[:4] {
-		switch {
-		case c <= '9':
-			c -= '0'
-		case c <= 'F':
-			c -= 'A' - 10
-		default:
-			c -= 'a' - 10
-		}
-		r = r<<4 | rune(c)
-	}
-	return r
-}
-
-// scanner reads JSON without building it.
+// scanner finds values by pointers without building the document.
 type scanner struct {
-	data  []byte
-	pos   int
+	jsonscan.Scanner
 	want  [][]string
 	found [][]byte
-	nest  [maxJSONDepth/8 + 1]byte // a bit for each open container: set in an object
 }
 
 // value reads one value at the depth; mask has the pointers that lead here.
 func (s *scanner) value(mask uint64, depth int) bool {
-	s.space()
+	s.Space()
 	if mask == 0 {
-		return s.skip()
+		return s.Skip()
 	}
-	start := s.pos
+	start := s.Pos
 	var deeper uint64
 	for i, w := range s.want {
 		if mask&(1<<i) != 0 && len(w) > depth {
@@ -200,42 +130,42 @@ func (s *scanner) value(mask uint64, depth int) bool {
 		}
 	}
 	var ok bool
-	switch c := s.peek(); {
+	switch c := s.Peek(); {
 	case c == '{' && deeper != 0:
 		ok = s.object(deeper, depth)
 	case c == '[' && deeper != 0:
 		ok = s.array(deeper, depth)
 	default:
-		ok = s.skip()
+		ok = s.Skip()
 	}
 	if !ok {
 		return false
 	}
 	for i := range s.want {
 		if mask&^deeper&(1<<i) != 0 {
-			s.found[i] = s.data[start:s.pos]
+			s.found[i] = s.Data[start:s.Pos]
 		}
 	}
 	return true
 }
 
 func (s *scanner) object(mask uint64, depth int) bool {
-	s.pos++
-	if s.space(); s.peek() == '}' {
-		s.pos++
+	s.Pos++
+	if s.Space(); s.Peek() == '}' {
+		s.Pos++
 		return true
 	}
 	for {
-		s.space()
-		from := s.pos
-		if !s.str() {
+		s.Space()
+		from := s.Pos
+		if !s.Text() {
 			return false
 		}
-		name := s.data[from:s.pos]
-		if s.space(); s.peek() != ':' {
+		name := s.Data[from:s.Pos]
+		if s.Space(); s.Peek() != ':' {
 			return false
 		}
-		s.pos++
+		s.Pos++
 		var child uint64
 		for i, w := range s.want {
 			if mask&(1<<i) != 0 && nameIs(name, w[depth]) {
@@ -246,12 +176,12 @@ func (s *scanner) object(mask uint64, depth int) bool {
 		if !s.value(child, depth+1) {
 			return false
 		}
-		s.space()
-		switch s.peek() {
+		s.Space()
+		switch s.Peek() {
 		case ',':
-			s.pos++
+			s.Pos++
 		case '}':
-			s.pos++
+			s.Pos++
 			return true
 		default:
 			return false
@@ -260,9 +190,9 @@ func (s *scanner) object(mask uint64, depth int) bool {
 }
 
 func (s *scanner) array(mask uint64, depth int) bool {
-	s.pos++
-	if s.space(); s.peek() == ']' {
-		s.pos++
+	s.Pos++
+	if s.Space(); s.Peek() == ']' {
+		s.Pos++
 		return true
 	}
 	for n := 0; ; n++ {
@@ -275,12 +205,12 @@ func (s *scanner) array(mask uint64, depth int) bool {
 		if !s.value(child, depth+1) {
 			return false
 		}
-		s.space()
-		switch s.peek() {
+		s.Space()
+		switch s.Peek() {
 		case ',':
-			s.pos++
+			s.Pos++
 		case ']':
-			s.pos++
+			s.Pos++
 			return true
 		default:
 			return false
@@ -292,7 +222,7 @@ func nameIs(raw []byte, want string) bool {
 	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 {
 		return string(inner) == want
 	}
-	return unquote(raw) == want
+	return jsonscan.Unquote(raw) == want
 }
 
 func indexIs(token string, n int) bool {
@@ -303,199 +233,6 @@ func indexIs(token string, n int) bool {
 		return false
 	}
 	return strconv.Itoa(n) == token
-}
-
-// skip reads one value of any depth without recursion.
-func (s *scanner) skip() bool {
-	open := 0
-	for {
-		s.space()
-		switch c := s.peek(); {
-		case c == '{' || c == '[':
-			if open == maxJSONDepth {
-				return false
-			}
-			s.pos++
-			s.setNest(open, c == '{')
-			open++
-			s.space()
-			if p := s.peek(); c == '{' && p == '}' || c == '[' && p == ']' {
-				s.pos++
-				open--
-				break
-			}
-			if c == '{' && !s.member() {
-				return false
-			}
-			continue
-		case c == '"':
-			if !s.str() {
-				return false
-			}
-		case c == '-' || c >= '0' && c <= '9':
-			if !s.number() {
-				return false
-			}
-		case c == 't':
-			if !s.word("true") {
-				return false
-			}
-		case c == 'f':
-			if !s.word("false") {
-				return false
-			}
-		case c == 'n':
-			if !s.word("null") {
-				return false
-			}
-		default:
-			return false
-		}
-	closing:
-		for {
-			if open == 0 {
-				return true
-			}
-			s.space()
-			object := s.inObject(open - 1)
-			switch c := s.peek(); {
-			case c == ',':
-				s.pos++
-				if object && !s.member() {
-					return false
-				}
-				break closing
-			case c == '}' && object, c == ']' && !object:
-				s.pos++
-				open--
-			default:
-				return false
-			}
-		}
-	}
-}
-
-func (s *scanner) setNest(level int, object bool) {
-	if object {
-		s.nest[level/8] |= 1 << (level % 8)
-	} else {
-		s.nest[level/8] &^= 1 << (level % 8)
-	}
-}
-
-func (s *scanner) inObject(level int) bool { return s.nest[level/8]&(1<<(level%8)) != 0 }
-
-// member reads a member's name and the colon.
-func (s *scanner) member() bool {
-	s.space()
-	if !s.str() {
-		return false
-	}
-	if s.space(); s.peek() != ':' {
-		return false
-	}
-	s.pos++
-	return true
-}
-
-func (s *scanner) space() {
-	for s.pos < len(s.data) {
-		switch s.data[s.pos] {
-		case ' ', '\t', '\n', '\r':
-			s.pos++
-		default:
-			return
-		}
-	}
-}
-
-// peek returns the next byte, 0 at the end; no value begins with it.
-func (s *scanner) peek() byte {
-	if s.pos < len(s.data) {
-		return s.data[s.pos]
-	}
-	return 0
-}
-
-func (s *scanner) word(w string) bool {
-	if len(s.data)-s.pos < len(w) || string(s.data[s.pos:s.pos+len(w)]) != w {
-		return false
-	}
-	s.pos += len(w)
-	return true
-}
-
-func (s *scanner) str() bool {
-	if s.peek() != '"' {
-		return false
-	}
-	for i := s.pos + 1; i < len(s.data); i++ {
-		switch c := s.data[i]; {
-		case c == '"':
-			s.pos = i + 1
-			return true
-		case c < 0x20:
-			return false
-		case c == '\\':
-			i++
-			if i == len(s.data) {
-				return false
-			}
-			switch s.data[i] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			case 'u':
-				if len(s.data)-i < 5 {
-					return false
-				}
-				for _, h := range s.data[i+1 : i+5] {
-					if !isHex(h) {
-						return false
-					}
-				}
-				i += 4
-			default:
-				return false
-			}
-		}
-	}
-	return false
-}
-
-func (s *scanner) number() bool {
-	if s.peek() == '-' {
-		s.pos++
-	}
-	if s.peek() == '0' {
-		s.pos++
-	} else if !s.digits() {
-		return false
-	}
-	if s.peek() == '.' {
-		s.pos++
-		if !s.digits() {
-			return false
-		}
-	}
-	if c := s.peek(); c == 'e' || c == 'E' {
-		s.pos++
-		if c := s.peek(); c == '+' || c == '-' {
-			s.pos++
-		}
-		return s.digits()
-	}
-	return true
-}
-
-func (s *scanner) digits() bool {
-	from := s.pos
-	for s.pos < len(s.data) && s.data[s.pos] >= '0' && s.data[s.pos] <= '9' {
-		s.pos++
-	}
-	return s.pos > from
-}
-
-func isHex(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
 // printable cuts a stranger's text down to what an operator may be shown in an error.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"gaff/internal/fuzzseed"
+
+	"gaff/internal/jsonscan"
 )
 
 func TestPointers(t *testing.T) {
@@ -111,7 +113,7 @@ func TestUnquoteKeepsBytes(t *testing.T) {
 		`"\ud83d\u0041"`:       "\ufffdA",
 		`"\ude00\ud83d\ude00"`: "\ufffd\U0001F600",
 	} {
-		if got := unquote([]byte(raw)); got != want {
+		if got := jsonscan.Unquote([]byte(raw)); got != want {
 			t.Errorf("%s: %q, want %q", raw, got, want)
 		}
 	}

@@ -26,19 +26,19 @@ type rule struct {
 var rules = []rule{
 	{
 		why:  "the root package is the vocabulary: it stands on leaves and the standard library only",
-		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id|linger|payload|redact)$`,
+		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id|jsonscan|linger|payload|redact)$`,
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(blob|buildinfo|cel|id|inproc|linger|mediafile|migrate|payload|safehttp|yamlfile)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(blob|buildinfo|cel|id|inproc|jsonscan|linger|mediafile|migrate|payload|safehttp|yamlfile)$`, deny: `^gaff(/|$)`,
 	},
 	{
 		why:  "verify and jobs know the vocabulary only; callbacks are signed as receivers verify",
-		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(id|payload|redact)|client)$`,
+		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(id|jsonscan|payload|redact)|client)$`,
 	},
 	{
 		why:  "providers know verify and jobs, not each other, no store and no server",
-		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|jobs|internal/(payload|redact|safehttp))$`,
+		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|jobs|internal/(jsonscan|payload|redact|safehttp))$`,
 	},
 	{
 		why:  "workflows know the vocabulary and jobs; whoever uses gaff without them links no expression language",

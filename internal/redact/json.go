@@ -2,11 +2,10 @@ package redact
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
 	"slices"
 	"strings"
+
+	"gaff/internal/jsonscan"
 )
 
 // maskedJSON replaces a secret in JSON.
@@ -28,7 +27,7 @@ func JSON(doc []byte, places []string) []byte {
 	if len(pointers) == 0 {
 		return doc
 	}
-	return (&masker{doc: doc, pointers: pointers}).run()
+	return (&masker{scan: jsonscan.Scanner{Data: doc}, pointers: pointers}).run()
 }
 
 // Items returns the places for the items of a list that the body holds: what comes after
@@ -55,88 +54,108 @@ func split(pointer string) []string {
 	return parts
 }
 
-// masker goes over a document token by token, so that a large one is not built in memory.
+// masker goes over a document once, and builds nothing of what no pointer leads to.
 type masker struct {
-	doc      []byte
+	scan     jsonscan.Scanner
 	pointers [][]string
 
 	out  bytes.Buffer
-	done int      // how much of doc is in out
-	path []string // of the value that comes next; "*" for an item of a list
-	open []bool   // of each container that is open: whether it is an object
-	key  bool     // whether the next token is a name
-	hide int      // how many containers are open inside a value that is hidden
+	done int // how much of the document is in out
 }
 
 func (m *masker) run() []byte {
-	dec := json.NewDecoder(bytes.NewReader(m.doc))
-	dec.UseNumber()
-	for {
-		before := int(dec.InputOffset())
-		token, err := dec.Token()
-		switch {
-		case errors.Is(err, io.EOF) && len(m.open) == 0:
-			if m.done == 0 {
-				return m.doc
-			}
-			m.out.Write(m.doc[m.done:])
-			return m.out.Bytes()
-		case err != nil:
-			if m.hide == 0 {
-				m.out.Write(m.doc[m.done:max(before, m.done)])
-			}
+	doc := m.scan.Data
+	for m.scan.Space(); m.scan.Pos < len(doc); m.scan.Space() {
+		if !m.value(m.pointers) {
+			m.out.Write(doc[m.done:max(m.scan.Pos, m.done)])
 			m.out.WriteString(Masked)
 			return m.out.Bytes()
 		}
-		m.step(token, before, int(dec.InputOffset()))
 	}
+	if m.done == 0 {
+		return doc
+	}
+	m.out.Write(doc[m.done:])
+	return m.out.Bytes()
 }
 
-func (m *masker) step(token json.Token, before, after int) {
-	switch delim, _ := token.(json.Delim); {
-	case delim == '}' || delim == ']':
-		m.open = m.open[:len(m.open)-1]
-		if m.hide > 0 {
-			if m.hide--; m.hide == 0 {
-				m.done = after
+// value reads one value, and hides it if one of the pointers ends here. It returns false if
+// it cannot be read: the scanner is then no further than what may be shown.
+func (m *masker) value(pointers [][]string) bool {
+	s := &m.scan
+	s.Space()
+	from := s.Pos
+	switch c := s.Peek(); {
+	case slices.ContainsFunc(pointers, func(p []string) bool { return len(p) == 0 }):
+		m.out.Write(s.Data[m.done:from])
+		m.out.Write(maskedJSON)
+		ok := s.Skip()
+		if !ok {
+			s.Pos = from
+		}
+		m.done = max(s.Pos, m.done)
+		return ok
+	case len(pointers) > 0 && c == '{':
+		return m.container('}', func() bool {
+			from := s.Pos
+			if !s.Member() {
+				return false
 			}
-		}
-		m.path = m.path[:len(m.path)-1]
-		m.next()
-	case m.key:
-		m.path[len(m.path)-1], m.key = token.(string), false
-	default:
-		if hit := m.hide == 0 && m.secret(); hit {
-			start := before + len(m.doc[before:after]) - len(bytes.TrimLeft(m.doc[before:after], " \t\r\n:,"))
-			m.out.Write(m.doc[m.done:start])
-			m.out.Write(maskedJSON)
-			m.done = after
-			if delim != 0 {
-				m.hide = 1
-			}
-		} else if m.hide > 0 && delim != 0 {
-			m.hide++
-		}
-		if delim == 0 {
-			m.next()
-			return
-		}
-		m.open = append(m.open, delim == '{')
-		m.path = append(m.path, "*")
-		m.key = delim == '{'
-	}
-}
-
-// next is called after a value: in an object, a name follows.
-func (m *masker) next() { m.key = len(m.open) > 0 && m.open[len(m.open)-1] }
-
-// secret reports whether the value at m.path is hidden. Names are compared without case: a
-// sender may have written one otherwise than expected, and was rejected for it. A number in a pointer hides each
-// item of the list.
-func (m *masker) secret() bool {
-	return slices.ContainsFunc(m.pointers, func(p []string) bool {
-		return slices.EqualFunc(p, m.path, func(want, got string) bool {
-			return strings.EqualFold(want, got) || got == "*" && want != "" && strings.Trim(want, "0123456789") == ""
+			var name string
+			return m.value(within(pointers, func(want string) bool {
+				if name == "" {
+					name = memberName(s.Data[from:s.Pos])
+				}
+				return strings.EqualFold(want, name)
+			}))
 		})
-	})
+	case len(pointers) > 0 && c == '[':
+		items := within(pointers, func(want string) bool {
+			return want == "*" || want != "" && strings.Trim(want, "0123456789") == ""
+		})
+		return m.container(']', func() bool { return m.value(items) })
+	}
+	return s.Skip()
+}
+
+// container reads an object or a list, with one for each of its parts.
+func (m *masker) container(end byte, one func() bool) bool {
+	s := &m.scan
+	s.Pos++
+	if s.Space(); s.Peek() == end {
+		s.Pos++
+		return true
+	}
+	for {
+		s.Space()
+		if !one() {
+			return false
+		}
+		switch s.Space(); s.Peek() {
+		case ',':
+			s.Pos++
+		case end:
+			s.Pos++
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// within returns what is left of the pointers that lead into a part. Names are compared without
+// case: a sender may have written one otherwise than expected, and was rejected for it. A number
+// in a pointer hides each item of the list.
+func within(pointers [][]string, leads func(want string) bool) (rest [][]string) {
+	for _, p := range pointers {
+		if leads(p[0]) {
+			rest = append(rest, p[1:])
+		}
+	}
+	return rest
+}
+
+// memberName returns the name in a member's text, which ends with the colon.
+func memberName(text []byte) string {
+	return jsonscan.Unquote(text[:bytes.LastIndexByte(text, '"')+1])
 }

@@ -196,9 +196,14 @@ func Body(contentType string, body []byte, places []string) []byte {
 	return JSON(body, places)
 }
 
-// multipartForm masks fields of a form with parts, which are few and small.
+// maxHidden is how many fields of a form with parts are masked one by one. Each costs a pass over
+// the body; a body with more is masked as a whole.
+const maxHidden = 8
+
+// multipartForm masks fields of a form with parts.
 func multipartForm(body []byte, boundary string, places []string) []byte {
 	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	whole, hidden := len(body), 0
 	for range 1000 {
 		part, err := parts.NextRawPart()
 		switch {
@@ -215,6 +220,12 @@ func multipartForm(body []byte, boundary string, places []string) []byte {
 			return []byte(Masked)
 		}
 		if value.Len() > 0 {
+			// A value of one letter stands everywhere, and would make the body larger each time.
+			hidden++
+			grown := bytes.Count(body, value.Bytes()) * max(len(Masked)-value.Len(), 0)
+			if hidden > maxHidden || len(body)+grown > 2*whole+1024 {
+				return []byte(Masked)
+			}
 			body = bytes.ReplaceAll(body, value.Bytes(), []byte(Masked))
 		}
 	}

@@ -175,3 +175,27 @@ func TestPanicQuotesNothingFromOutside(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestJSONBuildsNothingOfALargeDocument(t *testing.T) {
+	const items = 200_000
+	doc := []byte(`{"list":[` + strings.Repeat(`{"n":1},`, items) + `1],"a":"s"}`)
+	places := []string{"json:/a", "json:/b/*/c"}
+	if n := testing.AllocsPerRun(1, func() { JSON(doc, places) }); n > 1000 {
+		t.Errorf("%.0f allocations for %d items, want at most 1,000", n, items)
+	}
+}
+
+func TestMultipartFieldsOfOneLetterDoNotMultiplyTheBody(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	_ = w.WriteField("text", strings.Repeat("s", 10_000))
+	for range 8 {
+		_ = w.WriteField("auth", "s")
+	}
+	_ = w.Close()
+	body := bytes.Clone(b.Bytes())
+	if got := Body(w.FormDataContentType(), body, []string{"form:auth"}); len(got) > 2*len(body)+1024 {
+		t.Errorf("%d bytes became %d", len(body), len(got))
+	}
+}
