@@ -112,6 +112,19 @@ func (r *rig) done(id string) []gaff.Attempt {
 	}
 }
 
+// failed waits until an attempt of the event has failed, and returns the event.
+func (r *rig) failed(id string) (d *gaff.EventDetail) {
+	r.t.Helper()
+	eventually.True(r.t, "an attempt fails", func() bool {
+		var err error
+		if d, err = r.st.Event(context.Background(), id); err != nil {
+			r.t.Fatal(err)
+		}
+		return d.Error != ""
+	})
+	return d
+}
+
 // message is what came out of a broker.
 type message struct {
 	id, key string
@@ -191,7 +204,7 @@ func TestNATS(t *testing.T) {
 	s.Shutdown()
 	s.WaitForShutdown()
 	id = r.emit("a", 2)
-	time.Sleep(300 * time.Millisecond)
+	r.failed(id)
 	s = startNATS(t, port, dir)
 	defer s.Shutdown()
 	st = stream()
@@ -204,9 +217,8 @@ func TestNATS(t *testing.T) {
 	// A subject that no stream keeps is no success.
 	lost := newRig(t, fmt.Sprintf("nats://127.0.0.1:%d", port), "nobody.keeps")
 	id = lost.emit("a", 1)
-	time.Sleep(300 * time.Millisecond)
-	if d, err := lost.st.Event(t.Context(), id); err != nil || d.Status != gaff.StatusPending || !strings.Contains(d.Error, "publish to nobody.keeps") {
-		t.Errorf("%v: %s %q", err, d.Status, d.Error)
+	if d := lost.failed(id); d.Status != gaff.StatusPending || !strings.Contains(d.Error, "publish to nobody.keeps") {
+		t.Errorf("%s %q, want it pending, and an error of the subject", d.Status, d.Error)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"gaff/internal/eventually"
 	"gaff/internal/pgtest"
 )
 
@@ -51,7 +51,11 @@ func (p *place) gaff(args ...string) (string, error) {
 	return string(out), err
 }
 
-// busy sends webhooks until done is called, which returns those that were acknowledged.
+// busyWith is how many webhooks of a busy gateway are acknowledged before it is copied.
+const busyWith = 20
+
+// busy sends webhooks until done is called, which returns those that were acknowledged: at least
+// busyWith.
 func busy(t *testing.T, g *gateway, name string) (done func() *ledger) {
 	t.Helper()
 	l := &ledger{acknowledged: map[string]webhook{}}
@@ -61,6 +65,12 @@ func busy(t *testing.T, g *gateway, name string) (done func() *ledger) {
 		wg.Go(func() { l.load(ctx, g.url, fmt.Sprint(name, "-", i)) })
 	}
 	return func() *ledger {
+		t.Helper()
+		eventually.True(t, "enough webhooks are acknowledged", func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.acknowledged) >= busyWith
+		})
 		cancel()
 		wg.Wait()
 		return l
@@ -68,7 +78,7 @@ func busy(t *testing.T, g *gateway, name string) (done func() *ledger) {
 }
 
 func idle(g *gateway) error {
-	return poll(time.Minute, func() error {
+	return poll(eventually.Limit, func() error {
 		var stats struct {
 			Deliveries struct{ Waiting int } `json:"deliveries"`
 		}
@@ -90,9 +100,6 @@ func restored(t *testing.T, p *place, before *ledger) {
 	if err := idle(p.gateway); err != nil {
 		t.Fatal(err)
 	}
-	if len(before.acknowledged) < 10 {
-		t.Fatalf("only %d were acknowledged before the copy", len(before.acknowledged))
-	}
 	before.audit(t, p.gateway)
 	before.resend(t, p.gateway)
 	id, duplicate, err := send(context.Background(), http.DefaultClient, p.url, makeWebhook("after-restore", 0))
@@ -106,7 +113,6 @@ func TestBackupOfSQLite(t *testing.T) {
 	p := newPlace(t)
 	p.open(t)
 	before := busy(t, p.gateway, "before")
-	time.Sleep(300 * time.Millisecond)
 	first := before()
 	meanwhile := busy(t, p.gateway, "meanwhile")
 	file := filepath.Join(t.TempDir(), "copy.db")
@@ -159,7 +165,6 @@ func TestBackupOfPostgreSQL(t *testing.T) {
 		t.Errorf("gaff backup: %v\n%s", err, out)
 	}
 	before := busy(t, p.gateway, "before")
-	time.Sleep(300 * time.Millisecond)
 	first := before()
 	meanwhile := busy(t, p.gateway, "meanwhile")
 	file := filepath.Join(t.TempDir(), "gaff.dump")
@@ -181,7 +186,6 @@ func TestMoveToPostgreSQL(t *testing.T) {
 	p := newPlace(t)
 	p.open(t)
 	before := busy(t, p.gateway, "before")
-	time.Sleep(300 * time.Millisecond)
 	first := before()
 	to := pgtest.Empty(t)
 	if out, err := p.gaff("migrate", "--to", to); err == nil || !strings.Contains(out, "another gaff process") {
