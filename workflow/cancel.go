@@ -1,0 +1,47 @@
+package workflow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"gaff"
+	"gaff/workflow/runs"
+)
+
+// Cancel ends a run on someone's order, and its jobs at their providers.
+func (e *Engine) Cancel(ctx context.Context, runID, by string) (*runs.Run, error) {
+	return e.move(ctx, runID, e.o.Store.WriteRuns, func(a *advance) (bool, error) {
+		err := a.cancel(by)
+		return err == nil, err
+	})
+}
+
+// cancel ends the run on someone's order.
+func (a *advance) cancel(by string) error {
+	if a.st.run.Status.Settled() {
+		return fmt.Errorf("%w: the run is %s already", gaff.ErrConflict, a.st.run.Status)
+	}
+	a.stopAll("cancelled by " + by)
+	a.end(runs.Cancelled, "cancelled by "+by)
+	return nil
+}
+
+// stopAll ends everything that was begun.
+func (a *advance) stopAll(reason string) {
+	for _, def := range a.c.steps {
+		s := a.st.steps[def.Name]
+		for _, u := range append(slices.Clone(s.items), s.row) {
+			if !u.Status.Active() && !(u.Status == runs.StepPending && u.Item >= 0) {
+				continue
+			}
+			if u.Status == runs.StepRunning && u.JobID != "" {
+				a.cancels = append(a.cancels, u.JobID)
+			}
+			a.release(u)
+			u.Status, u.SettledAt, u.DueAt, u.Error = runs.StepCancelled, a.now, time.Time{}, reason
+			a.touch(u)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package workflow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"gaff"
+	"gaff/workflow/runs"
+)
+
+// Retry makes a run that failed or was cancelled go on; or, with a step named, begins again
+// from there; or, with item not runs.WholeStep, does one item of a step again. What
+// comes after it is done anew, the rest is kept.
+func (e *Engine) Retry(ctx context.Context, runID, step string, item int) (*runs.Run, error) {
+	return e.move(ctx, runID, e.o.Store.WriteRuns, func(a *advance) (bool, error) {
+		err := a.retry(step, item)
+		return err == nil, err
+	})
+}
+
+// retry makes a run go on: from what failed, from a step, or with one item of a step. What
+// else failed the run, or was ended by its end, is done again too: else it could not go on.
+// What comes after all that is done anew.
+func (a *advance) retry(name string, item int) error {
+	ended := a.st.run.Status.Settled() || a.failing() != nil
+	var target *stepState
+	if name == "" {
+		if a.st.run.Status != runs.Failed && a.st.run.Status != runs.Cancelled {
+			return fmt.Errorf("%w: the run is %s; name the step to begin from", gaff.ErrConflict, a.st.run.Status)
+		}
+	} else {
+		s, u := a.st.find(name, item)
+		if s == nil || u == nil {
+			return fmt.Errorf("step %s of run %s: %w", name, a.st.run.ID, gaff.ErrNotFound)
+		}
+		if !u.Status.Settled() {
+			return fmt.Errorf("%w: it is %s; only what has ended can be done again", gaff.ErrConflict, u.Status)
+		}
+		target = s
+	}
+	var redo []*stepState
+	if ended {
+		for _, def := range a.c.steps {
+			s := a.st.steps[def.Name]
+			broken := slices.ContainsFunc(s.items, func(u *runs.Step) bool {
+				return u.Status == runs.StepFailed || u.Status == runs.StepCancelled
+			})
+			if s.row.Status == runs.StepFailed && a.fatal(s) || s.row.Status == runs.StepCancelled || s.row.Status.Active() && broken {
+				redo = append(redo, s)
+			}
+		}
+	}
+	after := map[string]bool{}
+	for _, s := range redo {
+		a.again(s)
+		a.followers(s.def.Name, after)
+	}
+	if target != nil {
+		a.followers(name, after)
+		if _, u := a.st.find(name, item); item == runs.WholeStep {
+			if !slices.Contains(redo, target) {
+				a.again(target)
+			}
+		} else {
+			a.anew(u)
+			if target.row.Status.Settled() {
+				target.row.Status, target.row.Error, target.row.SettledAt = runs.StepRunning, "", time.Time{}
+				a.touch(target.row)
+			}
+		}
+	}
+	for _, def := range a.c.steps {
+		if s := a.st.steps[def.Name]; after[def.Name] && s.row.Status != runs.StepPending {
+			a.reset(s)
+		}
+	}
+	a.st.run.Status, a.st.run.Error, a.st.run.SettledAt = runs.Running, "", time.Time{}
+	if a.c.Timeout > 0 {
+		a.st.run.DueAt, a.due = a.now.Add(time.Duration(a.c.Timeout)), true
+	}
+	a.changed = true
+	return nil
+}
+
+// fatal tells whether a failed step failed the run.
+func (a *advance) fatal(s *stepState) bool {
+	switch s.def.OnFailure.Do {
+	case DoContinue, DoSkip:
+		return false
+	case DoRun:
+		return a.st.steps[s.def.OnFailure.Run].row.Status == runs.StepSkipped
+	}
+	return true
+}
+
+// followers are the steps that need a step, and those that need them.
+func (a *advance) followers(name string, into map[string]bool) {
+	for _, def := range a.c.steps {
+		if slices.Contains(def.needs, name) && !into[def.Name] {
+			into[def.Name] = true
+			a.followers(def.Name, into)
+		}
+	}
+}
+
+// again does a step anew. Of one with items, those that succeeded are kept, unless all did.
+func (a *advance) again(s *stepState) {
+	if s.def.forEach == nil || len(s.items) == 0 || s.row.Status == runs.StepCompleted || s.row.Status == runs.StepSkipped {
+		a.reset(s)
+		return
+	}
+	for _, u := range s.items {
+		if u.Status.Settled() && u.Status != runs.StepCompleted {
+			a.anew(u)
+		}
+	}
+	s.row.Status, s.row.Error, s.row.SettledAt = runs.StepRunning, "", time.Time{}
+	a.touch(s.row)
+}
+
+// reset takes a step back to where it had not begun.
+func (a *advance) reset(s *stepState) {
+	for _, u := range s.items {
+		a.abandon(u)
+	}
+	if len(s.items) > 0 {
+		a.dropped = append(a.dropped, s.def.Name)
+		a.order = slices.DeleteFunc(a.order, func(u *runs.Step) bool { return slices.Contains(s.items, u) })
+		s.items = nil
+	}
+	a.anew(s.row)
+}
+
+// anew takes one row back.
+func (a *advance) anew(u *runs.Step) {
+	a.abandon(u)
+	u.Status, u.Tries, u.Error, u.JobID, u.Result, u.EventID, u.Decider = runs.StepPending, 0, "", "", nil, "", ""
+	u.StartedAt, u.SettledAt, u.DueAt = time.Time{}, time.Time{}, time.Time{}
+	a.touch(u)
+}
+
+// abandon gives up what a row is doing.
+func (a *advance) abandon(u *runs.Step) {
+	if u.Status == runs.StepRunning && u.JobID != "" {
+		a.cancels = append(a.cancels, u.JobID)
+	}
+	a.release(u)
+}

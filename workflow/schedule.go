@@ -1,0 +1,83 @@
+package workflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"gaff"
+	"gaff/workflow/runs"
+)
+
+// schedule arranges the next time of every schedule. The event's key is the time, so it is
+// arranged once, however many nodes do it.
+func (e *Engine) schedule(ctx context.Context, now time.Time) error {
+	for _, c := range e.Workflows() {
+		for _, s := range c.schedules {
+			if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.arrange(ctx, tx, c, s, now) }); err != nil {
+				return fmt.Errorf("schedule of %s: %w", c.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (e *Engine) arrange(ctx context.Context, tx runs.Tx, c *Compiled, s *schedule, after time.Time) error {
+	at := s.cron.Next(after.In(s.zone))
+	if at.IsZero() {
+		return nil
+	}
+	data, err := json.Marshal(message{Workflow: c.Name, Cron: s.spec(), At: at.UTC()})
+	if err != nil {
+		return err
+	}
+	return e.accept(ctx, tx, &gaff.Event{
+		Source: gaff.InternalSource, Type: eventSchedule, Data: data,
+		DedupeKey: fmt.Sprintf("schedule:%s:%s:%d", c.Name, s.spec(), at.Unix()),
+	}, at)
+}
+
+func (s *schedule) spec() string { return s.Cron + " " + s.zone.String() }
+
+// scheduled starts the run of a time, and arranges the next.
+func (e *Engine) scheduled(ctx context.Context, m message) error {
+	c := (*e.current.Load())[m.Workflow]
+	if c == nil {
+		return nil // it was taken away
+	}
+	i := slices.IndexFunc(c.schedules, func(s *schedule) bool { return s.spec() == m.Cron })
+	if i < 0 {
+		return nil // it was changed; the new one was arranged when it was loaded
+	}
+	s := c.schedules[i]
+	if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.arrange(ctx, tx, c, s, time.Now()) }); err != nil {
+		return err
+	}
+	vars := map[string]any{"scheduled": m.At}
+	project := ""
+	if s.project != nil {
+		v, err := s.project.eval(vars)
+		if err != nil {
+			return gaff.Discard(fmt.Errorf("project: %w", err))
+		}
+		project = asText(v)
+	}
+	v, err := s.input.eval(vars)
+	if err != nil {
+		return gaff.Discard(fmt.Errorf("input: %w", err))
+	}
+	input, err := encode(v)
+	if err != nil {
+		return gaff.Discard(fmt.Errorf("input: %w", err))
+	}
+	_, _, err = e.Run(ctx, StartParams{
+		Workflow: c.Name, ProjectID: project, Input: input, Key: fmt.Sprintf("schedule:%s:%d", m.Cron, m.At.Unix()),
+	})
+	if errors.Is(err, gaff.ErrInvalid) {
+		return gaff.Discard(err)
+	}
+	return err
+}

@@ -1,0 +1,182 @@
+package workflow
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"gaff"
+	"gaff/workflow/runs"
+)
+
+// SetWorkflows puts these in the place of those that were there. Runs that were begun keep
+// their version.
+func (e *Engine) SetWorkflows(cs []*Compiled) error {
+	next := map[string]*Compiled{}
+	for _, c := range cs {
+		if next[c.Name] != nil {
+			return fmt.Errorf("two workflows are called %q", c.Name)
+		}
+		next[c.Name] = c
+	}
+	e.current.Store(&next)
+	for _, c := range cs {
+		e.know(c)
+	}
+	return nil
+}
+
+// Reload is SetWorkflows for an engine that was started.
+func (e *Engine) Reload(ctx context.Context, cs []*Compiled) error {
+	if err := e.SetWorkflows(cs); err != nil {
+		return err
+	}
+	return e.schedule(ctx, time.Now())
+}
+
+// maxVersions bounds the versions that are kept in memory.
+const maxVersions = 2000
+
+// know keeps a version in memory, and its events among those that are wanted.
+func (e *Engine) know(c *Compiled) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.versions) > maxVersions {
+		clear(e.versions)
+	}
+	e.versions[c.Hash] = c
+	wanted := maps.Clone(*e.wanted.Load())
+	c.wants(wanted)
+	e.routed[c.Hash] = true
+	e.wanted.Store(&wanted)
+}
+
+// wants adds the kinds of event that the workflow starts by or waits for.
+func (c *Compiled) wants(wanted map[string]bool) {
+	for _, t := range c.triggers {
+		wanted[t.source+":"+t.eventType] = true
+	}
+	for _, st := range c.steps {
+		if st.WaitFor != nil {
+			wanted[st.source+":"+st.eventType] = true
+		}
+	}
+}
+
+// remove stops routing events to versions that are neither current nor have open runs. One that
+// gets a run at this very moment is found by the next refresh, with what came meanwhile.
+func (e *Engine) remove(open []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	routed, wanted := map[string]bool{}, map[string]bool{}
+	for _, c := range *e.current.Load() {
+		routed[c.Hash] = true
+		c.wants(wanted)
+	}
+	for _, hash := range open {
+		if c := e.versions[hash]; c != nil && e.routed[hash] {
+			routed[hash] = true
+			c.wants(wanted)
+		}
+	}
+	e.routed = routed
+	e.wanted.Store(&wanted)
+}
+
+// Workflows are the current ones, by name.
+func (e *Engine) Workflows() []*Compiled {
+	current := *e.current.Load()
+	out := make([]*Compiled, 0, len(current))
+	for _, name := range slices.Sorted(maps.Keys(current)) {
+		out = append(out, current[name])
+	}
+	return out
+}
+
+// Workflow returns the current one of a name, or gaff.ErrNotFound.
+func (e *Engine) Workflow(name string) (*Compiled, error) {
+	if c := (*e.current.Load())[name]; c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("workflow %.60q: %w; there are %s", name, gaff.ErrNotFound,
+		strings.Join(append(slices.Sorted(maps.Keys(*e.current.Load())), "no others"), ", "))
+}
+
+// version returns a version of which there are runs.
+func (e *Engine) version(ctx context.Context, hash string) (*Compiled, error) {
+	e.mu.Lock()
+	c := e.versions[hash]
+	e.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	v, err := e.o.Store.WorkflowVersion(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	w, err := FromJSON(v.Definition)
+	if err != nil {
+		return nil, err
+	}
+	c, err = Compile(w)
+	if err != nil {
+		return nil, fmt.Errorf("workflow %s of version %.12s cannot be read by this program: %w", v.Name, hash, err)
+	}
+	c.Hash, c.Definition = v.Hash, v.Definition
+	e.know(c)
+	return c, nil
+}
+
+// Version is the definition that a run keeps.
+func (e *Engine) Version(ctx context.Context, run *runs.Run) (*Compiled, error) {
+	return e.version(ctx, run.Version)
+}
+
+// refresh learns the versions that have open runs, so that the events which those wait for
+// are routed here, and looks for what came before that was so. It also wakes whoever waits
+// for a place that is free.
+func (e *Engine) refresh(ctx context.Context) error {
+	hashes, err := e.o.Store.OpenVersions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, hash := range hashes {
+		e.mu.Lock()
+		routed := e.routed[hash] && e.versions[hash] != nil
+		e.mu.Unlock()
+		if routed {
+			continue
+		}
+		c, err := e.version(ctx, hash)
+		if err != nil {
+			e.log.Error("a version of a workflow with open runs cannot be used", "hash", hash, "error", err)
+			continue
+		}
+		e.know(c)
+		refs, err := e.o.Store.WaitingOf(ctx, hash)
+		if err != nil {
+			return err
+		}
+		for _, ref := range refs {
+			if err := e.emit(ctx, eventLook, message{RunID: ref.RunID, Step: ref.Step, Item: ref.Item}); err != nil {
+				return err
+			}
+		}
+	}
+	e.remove(hashes)
+	slots, err := e.o.Store.Slots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range slots {
+		if limit := e.limit(s.Slot); limit < 1 || s.Used < limit {
+			if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.wake(ctx, tx, s.Slot, "", 0) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

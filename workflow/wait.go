@@ -1,0 +1,185 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"gaff"
+	"gaff/workflow/runs"
+)
+
+// handleEvent works an event that some workflow starts by or waits for.
+func (e *Engine) handleEvent(ctx context.Context, ev *gaff.Event) error {
+	value := eventValue(ev)
+	var failures []error
+	refs, err := e.o.Store.WaitingFor(ctx, ev.Source, ev.Type, ev.CorrelationID)
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		_, err := e.offer(ctx, ref, []*gaff.Event{ev}, e.o.Store.WriteRuns)
+		if err != nil && !errors.Is(err, gaff.ErrNotFound) {
+			failures = append(failures, fmt.Errorf("run %s: %w", ref.RunID, err))
+		}
+	}
+	for _, c := range e.Workflows() {
+		for i, t := range c.triggers {
+			if t.source != ev.Source || t.eventType != "*" && t.eventType != ev.Type {
+				continue
+			}
+			if err := e.trigger(ctx, c, i, t, ev, value); err != nil {
+				failures = append(failures, fmt.Errorf("start workflow %s: %w", c.Name, err))
+			}
+		}
+	}
+	if len(failures) == 0 {
+		return nil
+	}
+	err = errors.Join(failures...)
+	for _, f := range failures {
+		if !errors.Is(f, gaff.ErrInvalid) {
+			return err
+		}
+	}
+	return gaff.Discard(err) // another try would end the same way
+}
+
+// offer shows events to a waiting step, and lets the run go on with the first that fits.
+func (e *Engine) offer(ctx context.Context, ref runs.StepRef, evs []*gaff.Event,
+	apply func(context.Context, func(runs.Tx) error) error) (fit bool, err error) {
+	_, err = e.move(ctx, ref.RunID, apply, func(a *advance) (bool, error) {
+		fit = false
+		s, u := a.st.find(ref.Step, ref.Item)
+		if u == nil || u.Status != runs.StepWaiting || u.WaitSource == "" {
+			return false, nil
+		}
+		for _, ev := range evs {
+			if ev.Source != u.WaitSource || u.WaitType != "*" && ev.Type != u.WaitType ||
+				u.WaitKey != "" && ev.CorrelationID != u.WaitKey || a.st.used(ev.ID) {
+				continue
+			}
+			ok, err := a.judge(s, u, ev)
+			if err != nil {
+				return false, err
+			}
+			if !ok {
+				continue
+			}
+			u.EventID = ev.ID
+			a.complete(s, u, eventValue(ev))
+			fit = true
+			return true, nil
+		}
+		return false, nil
+	})
+	return fit, err
+}
+
+// judge tells whether an event is the one that a step waits for. A condition that cannot be
+// computed for it (it speaks of a field that this event has not) is not met.
+func (a *advance) judge(s *stepState, u *runs.Step, ev *gaff.Event) (bool, error) {
+	if s.def.condition == nil {
+		return true, nil
+	}
+	vars, err := a.variables(s.def.judgeRefs)
+	if err != nil {
+		return false, err
+	}
+	if u.Item >= 0 {
+		over, err := a.v.items(s.def.Name)
+		if err != nil {
+			return false, err
+		}
+		if u.Item < len(over) {
+			vars["item"], vars["index"] = over[u.Item], int64(u.Item)
+		}
+	}
+	vars["event"] = eventValue(ev)
+	yes, err := s.def.condition.eval(vars)
+	if err != nil {
+		a.log().Debug("a condition does not fit an event", "run", u.RunID, "step", u.Name, "event", ev.ID)
+		return false, nil
+	}
+	return yes == true, nil
+}
+
+func (a *advance) log() *slog.Logger {
+	if l, ok := a.v.(*loader); ok && l.e != nil {
+		return l.e.log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// eventValue is an event as expressions see it.
+func eventValue(ev *gaff.Event) map[string]any {
+	return map[string]any{
+		"id": ev.ID, "source": ev.Source, "type": ev.Type, "webhookId": ev.WebhookID, "correlationId": ev.CorrelationID,
+		"receivedAt": ev.ReceivedAt, "data": decode(ev.Data),
+	}
+}
+
+// matchEarlier goes through the events that came before a wait began. It is the work of an event of
+// its own, so it runs after the wait is committed: what came before that is found here, and
+// whatever comes after finds the wait.
+func (e *Engine) matchEarlier(ctx context.Context, m message) error {
+	a, err := e.load(ctx, m.RunID)
+	if errors.Is(err, gaff.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s, u := a.st.find(m.Step, m.Item)
+	if u == nil || u.Status != runs.StepWaiting || u.WaitSource == "" {
+		return nil
+	}
+	window := lookBack
+	if w := time.Duration(s.def.WaitFor.Window); w > 0 {
+		window = w
+	}
+	since := u.StartedAt.Add(-window)
+	if since.Before(a.st.run.CreatedAt) {
+		since = a.st.run.CreatedAt
+	}
+	var found []*gaff.Event
+	f := gaff.EventFilter{Source: u.WaitSource, Since: since, Cursor: gaff.Cursor{Limit: 500}}
+	if u.WaitType != "*" {
+		f.Type = u.WaitType
+	}
+	for len(found) < maxLooked {
+		page, err := e.o.Store.Events(ctx, f)
+		if err != nil {
+			return err
+		}
+		for i := range page.Items {
+			if u.WaitKey == "" || page.Items[i].CorrelationID == u.WaitKey {
+				found = append(found, &page.Items[i].Event)
+			}
+		}
+		if f.After = page.Next; f.After == "" {
+			break
+		}
+	}
+	slices.Reverse(found) // the oldest first
+	for _, ev := range found {
+		if len(ev.Data) == 0 {
+			full, err := e.o.Store.Event(ctx, ev.ID)
+			if errors.Is(err, gaff.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			ev = &full.Event
+		}
+		fit, err := e.offer(ctx, runs.StepRef{RunID: m.RunID, Step: m.Step, Item: m.Item}, []*gaff.Event{ev}, e.o.Store.WriteRuns)
+		if err != nil || fit {
+			return err
+		}
+	}
+	return nil
+}
