@@ -27,7 +27,7 @@ func (c *console) audit(q *request) (templ.Component, error) {
 	return auditPage(v), nil
 }
 
-// targetLink is the page of what an audit entry is about; empty if it has none.
+// targetLink returns the page of an audit entry's target; empty if it has none.
 func targetLink(target string) templ.SafeURL {
 	for _, kind := range [...]struct{ prefix, folder string }{
 		{"evt_", "events"}, {"job_", "jobs"}, {"med_", "media"}, {"rej_", "rejections"},

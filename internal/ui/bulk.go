@@ -11,7 +11,7 @@ import (
 	"gaff"
 )
 
-// bulkFields are what a bulk action takes: what to do, and the filters of the list.
+// bulkFields are the fields of a bulk action: the action, and the filters of the list.
 var bulkFields = []string{"action", "source", "type", "status", "q", "since", "until"}
 
 type bulkView struct {
@@ -24,16 +24,16 @@ type bulkView struct {
 	Now     time.Time
 }
 
-// bulkActions are what can be done to many at once.
+// bulkActions are the actions on many events or requests.
 var bulkActions = map[string]struct{ verb, doing, done, about string }{
-	"retry":  {"Retry", "Retrying", "Retried", "Deliveries that failed for good get a full set of tries again."},
-	"replay": {"Replay", "Replaying", "Replayed", "Every handler works each of them anew, whatever became of it before."},
-	"rescue": {"Rescue", "Rescuing", "Rescued", "Each is verified again by the source as it is now and as of the time it came, and worked if it is authentic."},
+	"retry":  {"Retry", "Retrying", "Retried", "Dead deliveries get a full set of attempts."},
+	"replay": {"Replay", "Replaying", "Replayed", "Every handler processes each event again, also if it succeeded before."},
+	"rescue": {"Rescue", "Rescuing", "Rescued", "Each request is verified with the source's current configuration, as of the time it was received, and processed if it is authentic."},
 }
 
 func (v bulkView) verb() string { return bulkActions[v.Action].verb }
 
-// list is the page that one came from.
+// list returns the page with the filters of the action.
 func (v bulkView) list() templ.SafeURL {
 	path := "/events"
 	if v.Action == "rescue" {
@@ -44,24 +44,24 @@ func (v bulkView) list() templ.SafeURL {
 
 func (v bulkView) count() string {
 	if v.Action == "rescue" {
-		return plural(int64(v.Matches), "refused request", "refused requests")
+		return plural(int64(v.Matches), "rejected request", "rejected requests")
 	}
 	return plural(int64(v.Matches), "event", "events")
 }
 
-// bulk counts what a bulk action would do, before it is done.
+// bulk counts the matches of a bulk action and asks for confirmation.
 func (c *console) bulk(q *request) (templ.Component, error) {
 	v := bulkView{Action: q.query("action"), Filter: readEventFilter(q), Fields: map[string]string{}, Now: q.now}
 	if bulkActions[v.Action].verb == "" {
-		return nil, &problem{http.StatusBadRequest, "This cannot be shown", "Choose events on the page Events, and press Retry these or Replay these there."}
+		return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown action. Filter the page Events, then press Retry these or Replay these."}
 	}
 	if v.Filter.Conflict || v.Filter.Internal {
 		return nil, &problem{http.StatusBadRequest, "Not in bulk", "Retry internal events and events with conflicting bodies one by one."}
 	}
 	if v.Action == "retry" {
-		v.Filter.Status = "error" // there is nothing to retry in others
+		v.Filter.Status = "error" // only these have dead deliveries
 	}
-	q.title, q.nav = v.verb()+" many", "events"
+	q.title, q.nav = v.verb()+" in bulk", "events"
 	if v.Action == "rescue" {
 		q.nav = "rejections"
 	} else {
@@ -89,7 +89,7 @@ func (c *console) bulk(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	if res.Status/100 != 2 {
-		return nil, &problem{res.Status, "This cannot be counted", res.problem()}
+		return nil, &problem{res.Status, "Cannot count the matches", res.problem()}
 	}
 	var count struct {
 		Matches int
@@ -121,7 +121,7 @@ func (c *console) bulkRun(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	if res.Status != http.StatusOK {
-		return nil, &problem{res.Status, "Not found", "This bulk action is not known any more: they are forgotten when the gateway is restarted."}
+		return nil, &problem{res.Status, "Not found", "Unknown bulk action: gaff forgets bulk actions when it restarts."}
 	}
 	v := bulkRunView{Now: q.now, Refresh: q.URL.Path}
 	if err := readJSON(res.Body, &v); err != nil {
@@ -133,7 +133,7 @@ func (c *console) bulkRun(q *request) (templ.Component, error) {
 	return bulkRunPage(v), nil
 }
 
-// bulkLink is the page that counts what a bulk action would do.
+// bulkLink returns the page that counts the matches of a bulk action before it runs.
 func bulkLink(action string, f eventFilter) templ.SafeURL {
 	v := f.values()
 	v.Set("action", action)
@@ -142,7 +142,7 @@ func bulkLink(action string, f eventFilter) templ.SafeURL {
 
 func (c *console) startBulk(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
-		http.Error(w, "the form cannot be read", http.StatusBadRequest)
+		http.Error(w, "invalid form", http.StatusBadRequest)
 		return
 	}
 	body := map[string]any{}

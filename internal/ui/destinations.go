@@ -10,8 +10,8 @@ import (
 	"gaff/internal/access"
 )
 
-// destination is what the API says of one. The console does not know the forwarder: it
-// reads the API's own words.
+// destination is a destination as the API describes it. The console does not import the package
+// destination.
 type destination struct {
 	Name, Kind, URL, Topic, Filter, Format, Timeout, FirstWait, LongestWait, Order, OrderBy, Origin string
 	Events, Secrets                                                                                 []string
@@ -29,22 +29,22 @@ type destination struct {
 	}
 }
 
-// chip is how a destination is, in a word.
+// chip returns a destination's state as a class and a word.
 func (d destination) chip() (kind, text string) {
 	switch {
 	case d.Health.State != "active":
 		return "warn", d.Health.State
 	case d.Health.Circuit == "open":
-		return "bad", "not reached"
+		return "bad", "unreachable"
 	case d.Health.Circuit == "half-open":
-		return "warn", "being tried"
+		return "warn", "probing"
 	case d.Backlog.Dead > 0:
 		return "bad", "dead letters"
 	}
 	return "ok", "active"
 }
 
-// target is where it sends to.
+// target returns the URL or topic of the destination.
 func (d destination) target() string {
 	switch {
 	case d.URL != "":
@@ -52,7 +52,7 @@ func (d destination) target() string {
 	case d.Topic != "":
 		return d.Topic
 	}
-	return "fetched by the application"
+	return "pulled by the application"
 }
 
 // ask reads a resource of the API into to.
@@ -64,7 +64,7 @@ func (c *console) ask(q *request, path string, to any) error {
 	case res.Status == http.StatusNotFound:
 		return &problem{http.StatusNotFound, "Not found", visible(res.problem())}
 	case res.Status != http.StatusOK:
-		return &problem{res.Status, "This cannot be shown", visible(res.problem())}
+		return &problem{res.Status, "Request failed", visible(res.problem())}
 	}
 	return readJSON(res.Body, to)
 }

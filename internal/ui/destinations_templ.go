@@ -64,7 +64,7 @@ func destinationsPage(v destinationsView) templ.Component {
 			templ_7745c5c3_Var2 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = head("Destinations", "Where events are forwarded to.").Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = head("Destinations", "Where gaff forwards events.").Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -81,18 +81,18 @@ func destinationsPage(v destinationsView) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<p>A destination gets the events that you choose, signed, with retries of its own. Add one to gaff.yaml, or:</p><pre data-copy=\"gaff destinations add NAME https://example.com/hook\" tabindex=\"0\">gaff destinations add NAME https://example.com/hook</pre><p>For events on your own machine while you develop: <code>gaff listen</code>.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<p>A destination gets the events that you choose, signed, with its own retries. Add one to gaff.yaml, or:</p><pre data-copy=\"gaff destinations add NAME https://example.com/hook\" tabindex=\"0\">gaff destinations add NAME https://example.com/hook</pre><p>To get events on your own machine during development, use <code>gaff listen</code>.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = empty("Nothing is forwarded yet").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = empty("No destination yet").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Destinations\"><table class=\"list\"><thead><tr><th>State</th><th>Name</th><th>To</th><th>Waiting</th><th>Dead</th><th>Last success</th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Destinations\"><table class=\"list\"><thead><tr><th>State</th><th>Name</th><th>Target</th><th>Pending</th><th>Dead letters</th><th>Last success</th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -258,7 +258,7 @@ func destinationPage(v destinationView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.MayAct && v.Kind != "pull" {
-				templ_7745c5c3_Err = post("/destinations/"+v.Name+"/test", "Send a test", "").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = post("/destinations/"+v.Name+"/test", "Send test event", "").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -381,7 +381,7 @@ func destinationPage(v destinationView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 30, "<div class=\"columns\"><div><dl class=\"tiles\"><div><dt>Waiting</dt><dd>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 30, "<div class=\"columns\"><div><dl class=\"tiles\"><div><dt>Pending</dt><dd>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -412,7 +412,7 @@ func destinationPage(v destinationView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, " behind an earlier one</dd>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, " held behind an earlier delivery</dd>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -470,7 +470,7 @@ func destinationPage(v destinationView) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if len(v.Dead) > 0 {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 39, "<section><h2>Dead letters</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Dead letters\"><table class=\"list\"><thead><tr><th>Event</th><th>Tries</th><th>When</th><th><span class=\"sr\">Resend</span></th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 39, "<section><h2>Dead letters</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Dead letters\"><table class=\"list\"><thead><tr><th>Event</th><th>Attempts</th><th>Time</th><th><span class=\"sr\">Resend</span></th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -545,7 +545,7 @@ func destinationPage(v destinationView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "</div><aside><section><h2>Facts</h2><dl>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "</div><aside><section><h2>Details</h2><dl>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -565,7 +565,7 @@ func destinationPage(v destinationView) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = fact("Signed with secrets that end in", strings.Join(v.Secrets, ", ")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = fact("Signing secrets end with", strings.Join(v.Secrets, ", ")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -573,11 +573,11 @@ func destinationPage(v destinationView) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = fact("By", v.OrderBy).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = fact("Order key", v.OrderBy).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = fact("Tries", strconv.Itoa(v.MaxAttempts)+", first wait "+v.FirstWait+", longest "+v.LongestWait).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = fact("Attempts", strconv.Itoa(v.MaxAttempts)+", first retry after "+v.FirstWait+", longest wait "+v.LongestWait).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -585,11 +585,11 @@ func destinationPage(v destinationView) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = fact("At once", strconv.Itoa(v.Concurrency)).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = fact("Concurrency", strconv.Itoa(v.Concurrency)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = fact("Set in", v.Origin).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = fact("Configured in", v.Origin).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

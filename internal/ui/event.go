@@ -21,23 +21,23 @@ type tries struct {
 	Attempts []try
 }
 
-// try is an attempt, and what differs from the one before it.
+// try is an attempt with its differences from the previous one.
 type try struct {
 	gaff.Attempt
-	// Before is the number of the one before it, 0 for the first one.
+	// Before is the number of the previous attempt; 0 for the first.
 	Before  int
 	Changes []change
 }
 
 type change struct {
 	diff.Change
-	// Lines compare texts of several lines; none: both stand side by side.
+	// Lines compare texts of several lines. If empty, both values are shown.
 	Lines []diff.Line
-	// Former tells that To stands elsewhere.
+	// Former is true if To is shown elsewhere.
 	Former bool
 }
 
-// triesOf picks the delivery's own among the attempts.
+// triesOf selects the attempts of a delivery.
 func triesOf(d gaff.Delivery, all []gaff.Attempt) tries {
 	t := tries{Delivery: d}
 	for _, a := range all {
@@ -52,7 +52,7 @@ func triesOf(d gaff.Delivery, all []gaff.Attempt) tries {
 				c := change{Change: ch}
 				c.From, c.To = strings.TrimSpace(ch.From), strings.TrimSpace(ch.To)
 				if c.Former = c.Field == "error" && c.To != ""; c.Former {
-					c.Field = "error before"
+					c.Field = "previous error"
 				}
 				if strings.Contains(c.From, "\n") && strings.Contains(c.To, "\n") {
 					c.Lines, _ = diff.Lines(c.From, c.To)
@@ -83,16 +83,16 @@ type eventView struct {
 	Children   []child
 	Jobs       []jobs.Job
 	Media      []jobs.Media
-	// Held are the destinations, by handler, that hold back deliveries of this event.
+	// Held has the destinations, by handler, that hold deliveries of this event.
 	Held map[string]destination
-	// MayRetry tells that a delivery has failed for good.
+	// MayRetry is true if a delivery is dead or canceled.
 	MayRetry bool
 }
 
-// maxRelated bounds what an event's page tells of what it led to.
+// maxRelated bounds the jobs, files and emitted events on an event's page.
 const maxRelated = 20
 
-// shownEvent reads an event with its secrets masked.
+// shownEvent returns an event with its secrets masked.
 func (c *console) shownEvent(ctx context.Context, id string) (*gaff.EventDetail, error) {
 	d, err := c.o.Store.Event(ctx, id)
 	if err != nil {
@@ -170,8 +170,8 @@ func (c *console) event(q *request) (templ.Component, error) {
 	return eventPage(v), nil
 }
 
-// holding returns the destinations, by handler, that send nothing just now although deliveries
-// wait for them: they are paused, or their circuit is open.
+// holding returns the destinations, by handler, that have pending deliveries among ds and send
+// nothing: they are paused, disabled, or their circuit is open.
 func (c *console) holding(q *request, ds []gaff.Delivery) (map[string]destination, error) {
 	if !slices.ContainsFunc(ds, func(d gaff.Delivery) bool { return !d.State.Done() }) {
 		return nil, nil
@@ -194,7 +194,7 @@ type diffView struct {
 	Copy  gaff.Copy
 	N     int
 	Lines []diff.Line
-	// TooLong tells that the two are shown one after the other.
+	// TooLong is true if the bodies are shown one after the other, not as a diff.
 	TooLong      bool
 	First, Later shown
 }
@@ -206,9 +206,9 @@ func (c *console) eventDiff(q *request) (templ.Component, error) {
 	}
 	n, err := strconv.Atoi(q.PathValue("n"))
 	if err != nil || n < 1 || n > len(d.Copies) || d.Request == nil {
-		return nil, notThere("later arrival", q.PathValue("n"))
+		return nil, notThere("conflicting body", q.PathValue("n"))
 	}
-	q.title, q.nav = "Two bodies of "+webhookID(d.Log), "events"
+	q.title, q.nav = "Conflict of "+webhookID(d.Log), "events"
 	v := diffView{Event: d.Log, Copy: d.Copies[n-1], N: n}
 	first, _ := pretty(d.Request.Body)
 	later, _ := pretty(v.Copy.Body)

@@ -13,7 +13,7 @@ import (
 	"gaff/internal/access"
 )
 
-// eventFilter is the filters as they stand in the address.
+// eventFilter has the filters of the page's URL.
 type eventFilter struct {
 	Source, Type, Status, Query, Since, Until string
 	Internal, Conflict                        bool
@@ -40,13 +40,13 @@ func readEventFilter(q *request) eventFilter {
 	}
 }
 
-// filter turns what stands in the address into what the store understands.
+// filter converts the filters to the store's.
 func (f eventFilter) filter(now time.Time) (gaff.EventFilter, error) {
 	out := gaff.EventFilter{Source: f.Source, Type: f.Type, Query: f.Query, Internal: f.Internal, Conflict: f.Conflict}
 	if f.Status != "" {
 		status, ok := gaff.ParseStatus(f.Status)
 		if !ok {
-			return out, &problem{http.StatusBadRequest, "This cannot be shown", "The status " + visible(clip(f.Status, 40)) + " is none: pending, success and error are."}
+			return out, &problem{http.StatusBadRequest, "Invalid request", "Unknown status " + visible(clip(f.Status, 40)) + ": want pending, success or error."}
 		}
 		out.Status = &status
 	}
@@ -58,7 +58,7 @@ func (f eventFilter) filter(now time.Time) (gaff.EventFilter, error) {
 	return out, err
 }
 
-// moment reads a time, or a duration as that long ago, as the API does.
+// moment parses a time, or a duration before now, as the API does.
 func moment(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -74,7 +74,7 @@ func moment(text string, now time.Time) (time.Time, error) {
 		d, err = time.Duration(n)*24*time.Hour, perr
 	}
 	if err != nil || d < 0 {
-		return time.Time{}, &problem{http.StatusBadRequest, "This cannot be shown", visible(clip(text, 40)) + " is no time: write 24h or 7d for that long ago, or 2026-01-31T12:00:00Z."}
+		return time.Time{}, &problem{http.StatusBadRequest, "Invalid request", "Invalid time " + visible(clip(text, 40)) + ": want a duration such as 24h or 7d, or a time such as 2026-01-31T12:00:00Z."}
 	}
 	return now.Add(-d), nil
 }
@@ -85,10 +85,9 @@ type eventsView struct {
 	Logs    []gaff.Log
 	Pager   pagerView
 	Now     time.Time
-	// First tells that this is the newest page, which is live; MayAct that the bulk buttons
-	// are of use.
+	// First is true on the newest page, which is live. MayAct shows the bulk buttons.
 	First, MayAct bool
-	// None tells that nothing ever came.
+	// None is true if no event was ever stored.
 	None bool
 }
 
@@ -115,7 +114,7 @@ func (c *console) events(q *request) (templ.Component, error) {
 	return eventsPage(v), nil
 }
 
-// webhookID is the sender's own id, or ours where it has none.
+// webhookID returns the sender's id of the event, or gaff's if the sender set none.
 func webhookID(l gaff.Log) string {
 	if l.WebhookID != "" {
 		return l.WebhookID
@@ -123,7 +122,7 @@ func webhookID(l gaff.Log) string {
 	return l.ID
 }
 
-// processed is when an event was worked, or came if it never was.
+// processed returns when an event was processed; zero if it was not.
 func processed(l gaff.Log) time.Time {
 	if !l.ProcessedAt.IsZero() {
 		return l.ProcessedAt

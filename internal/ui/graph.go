@@ -9,22 +9,22 @@ import (
 	"gaff/workflow/runs"
 )
 
-// Measures of the graph, in pixels.
+// Dimensions of the graph, in pixels.
 const (
 	nodeWide, nodeHigh = 172, 58
 	gapWide, gapHigh   = 36, 18
 	graphEdge          = 6
 )
 
-// node is a step in the graph, at a place.
+// node is a step with its position in the graph.
 type node struct {
 	runStep
 	X, Y int
-	Path templ.SafeURL // of its details; empty if there are none
+	Path templ.SafeURL // of the step's page; empty if it has not started
 	Note string
 }
 
-// shareDone is how wide the bar is that tells how many items are done.
+// shareDone returns the width of the bar of completed items.
 func (n node) shareDone() int {
 	if len(n.Items) == 0 {
 		return 0
@@ -38,7 +38,7 @@ type graphView struct {
 	Edges      []string // paths
 }
 
-// graph lays steps out in columns: each stands right of all that it needs.
+// graph lays steps out in columns: each step is right of the steps it needs.
 func graph(steps []runStep, now time.Time, path func(step string) templ.SafeURL) graphView {
 	column := map[string]int{}
 	byName := map[string]*runStep{}
@@ -89,7 +89,7 @@ func graph(steps []runStep, now time.Time, path func(step string) templ.SafeURL)
 	return g
 }
 
-// stepKind is the class of a status: a colour.
+// stepKind returns the CSS class of a status.
 func stepKind(s runs.StepStatus) string {
 	switch s {
 	case runs.StepCompleted:

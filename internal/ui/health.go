@@ -8,7 +8,7 @@ import (
 	"gaff"
 )
 
-// healthView is what the API says about the node, and what waits.
+// healthView is the health of the node as the API describes it, and the queue's counters.
 type healthView struct {
 	Ready                                  bool
 	Reason, Version, Go                    string

@@ -19,7 +19,7 @@ type jobsView struct {
 	Now                             time.Time
 }
 
-// jobRow is a job, and when it should be done; zero where that is not known, or over.
+// jobRow is a job, and when it should finish; zero if unknown or settled.
 type jobRow struct {
 	jobs.Job
 	Due time.Time
@@ -45,7 +45,7 @@ func (c *console) jobs(q *request) (templ.Component, error) {
 	if v.Status != "" {
 		status, ok := jobs.ParseJobStatus(v.Status)
 		if !ok {
-			return nil, &problem{http.StatusBadRequest, "This cannot be shown", "The status " + visible(clip(v.Status, 40)) + " is none."}
+			return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown status " + visible(clip(v.Status, 40)) + ": want queued, processing, completed, failed or cancelled."}
 		}
 		f.Status = &status
 	}
@@ -68,7 +68,7 @@ type jobView struct {
 	MayAct           bool
 }
 
-// pathOf writes an id as a part of an address.
+// pathOf escapes an id for a path.
 func pathOf(id string) string { return url.PathEscape(id) }
 
 func (c *console) job(q *request) (templ.Component, error) {
@@ -93,10 +93,10 @@ func (c *console) job(q *request) (templ.Component, error) {
 	return jobPage(v), nil
 }
 
-// age is how long a job took, or takes so far.
+// age returns how long a job took, or has taken so far.
 func age(j jobs.Job, now time.Time) string {
 	if j.SubmittedAt.IsZero() && !j.SettledAt.IsZero() && j.SettledAt.Sub(j.CreatedAt) < time.Second {
-		return "–" // the webhook was the first that was heard of it
+		return "–" // gaff learned of the job from its final webhook
 	}
 	from := j.CreatedAt
 	if !j.SubmittedAt.IsZero() {

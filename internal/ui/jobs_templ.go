@@ -34,7 +34,7 @@ func jobsPage(v jobsView) templ.Component {
 			templ_7745c5c3_Var1 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = head("Jobs", "Work that was asked for, and how it stands.").Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = head("Jobs", "Submitted work and its status.").Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -155,7 +155,7 @@ func jobsPage(v jobsView) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<p>A job appears when it is submitted through gaff, or when a webhook tells of one. Play a whole one:</p><pre data-copy=\"gaff send fal\" tabindex=\"0\">gaff send fal</pre>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<p>A job appears when it is submitted through gaff, or when a webhook names one. Send a sample:</p><pre data-copy=\"gaff send fal\" tabindex=\"0\">gaff send fal</pre>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -204,7 +204,7 @@ func jobTable(jobs []jobRow, now time.Time) templ.Component {
 			templ_7745c5c3_Var7 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Jobs\"><table class=\"list jobs\"><thead><tr><th>Status</th><th>Job</th><th>Provider</th><th>Project</th><th>Took</th><th>Settled by</th><th>Created</th></tr></thead> <tbody>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Jobs\"><table class=\"list jobs\"><thead><tr><th>Status</th><th>Job</th><th>Provider</th><th>Project</th><th>Duration</th><th>Settled by</th><th>Created</th></tr></thead> <tbody>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -395,7 +395,7 @@ func jobTable(jobs []jobRow, now time.Time) templ.Component {
 	})
 }
 
-// due tells when a job should be done, or that it is late.
+// due shows when a job is expected to finish, or that it is late.
 func due(at, now time.Time) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -504,7 +504,7 @@ func jobPage(v jobView) templ.Component {
 			}
 			ctx = templ.InitializeContext(ctx)
 			if v.MayAct && !v.Status.Settled() {
-				templ_7745c5c3_Err = post("/jobs/"+pathOf(v.ID)+"/ask", "Ask the provider now", "").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = post("/jobs/"+pathOf(v.ID)+"/ask", "Poll provider now", "").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -512,7 +512,7 @@ func jobPage(v jobView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = confirm("Cancel", "The provider is told to stop, too. What it did so far may cost all the same.", "/jobs/"+pathOf(v.ID)+"/cancel", "Cancel the job").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirm("Cancel", "gaff also asks the provider to stop. You may still be charged for work already done.", "/jobs/"+pathOf(v.ID)+"/cancel", "Cancel job").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -634,7 +634,7 @@ func jobPage(v jobView) templ.Component {
 			}
 		}
 		if len(v.Events) > 0 {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 53, "<section><h2>Webhooks about it</h2>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 53, "<section><h2>Webhooks</h2>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -675,7 +675,7 @@ func jobPage(v jobView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 59, "</div><aside><section><h2>Facts</h2><dl>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 59, "</div><aside><section><h2>Details</h2><dl>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -710,7 +710,7 @@ func jobPage(v jobView) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = factOf("Request").Render(templ.WithChildren(ctx, templ_7745c5c3_Var23), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = factOf("Request ID").Render(templ.WithChildren(ctx, templ_7745c5c3_Var23), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -839,7 +839,7 @@ func jobPage(v jobView) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if v.Polls > 0 {
-			templ_7745c5c3_Err = fact("Asked after", plural(int64(v.Polls), "time", "times")).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = fact("Polled", plural(int64(v.Polls), "time", "times")).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -863,7 +863,7 @@ func jobPage(v jobView) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = factOf("Asked next").Render(templ.WithChildren(ctx, templ_7745c5c3_Var29), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = factOf("Next poll").Render(templ.WithChildren(ctx, templ_7745c5c3_Var29), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -12,7 +12,7 @@ import (
 
 type keysView struct {
 	Keys     []access.Key
-	Made     map[string]int // how many working keys were made with a key, by its id
+	Made     map[string]int // number of active keys created with a key, by its id
 	Sessions []access.Session
 	Mine     string
 	Now      time.Time
@@ -37,7 +37,7 @@ func (c *console) keys(q *request) (templ.Component, error) {
 	return keysPage(keysView{keys, made, sessions, q.who.ID, q.now}), nil
 }
 
-// createKey shows the new key on the page that answers: it is not kept anywhere.
+// createKey shows the new key on its response page: the key itself is not stored.
 func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
 	body, _ := json.Marshal(map[string]string{
 		"name": r.PostFormValue("name"), "role": r.PostFormValue("role"), "expiresAt": r.PostFormValue("expires"),

@@ -30,14 +30,14 @@ func (c *console) renderLogin(w http.ResponseWriter, r *http.Request, status int
 
 func (c *console) login(w http.ResponseWriter, r *http.Request) {
 	_, secret, err := c.o.Guard.Login(r, r.PostFormValue("token"), r.PostFormValue("name"))
-	c.entered(w, r, secret, err, "This token is not known, or it is revoked or expired.")
+	c.entered(w, r, secret, err, "This token is not known, or was revoked or has expired.")
 }
 
-const linkGone = "This link was used before, or is too old. Log in with a token, or make a new link: gaff keys link."
+const linkGone = "This link was used before or has expired. Log in with a token, or create a new link: gaff keys link."
 
-// linkPage asks whether to log in by a one-time link. Opening the link alone changes nothing:
-// mail scanners and previews open links, and a page of another site could open one to log a
-// browser in as somebody else.
+// linkPage asks whether to log in with a one-time link. Opening the link changes nothing: mail
+// scanners and previews open links, and a page of another site could open one to log a browser
+// in as another user.
 func (c *console) linkPage(w http.ResponseWriter, r *http.Request) {
 	link, err := c.o.Guard.Link(r.Context(), r.PathValue("code"))
 	if err != nil {
@@ -52,7 +52,7 @@ func (c *console) linkPage(w http.ResponseWriter, r *http.Request) {
 	c.renderLogin(w, r, http.StatusOK, v)
 }
 
-// loginByLink uses a one-time link up.
+// loginByLink logs in with a one-time link, which it consumes.
 func (c *console) loginByLink(w http.ResponseWriter, r *http.Request) {
 	_, secret, err := c.o.Guard.LoginByLink(r, r.PathValue("code"))
 	c.entered(w, r, secret, err, linkGone)
@@ -77,7 +77,8 @@ func (c *console) entered(w http.ResponseWriter, r *http.Request, secret string,
 	}
 }
 
-// overTLS tells whether the browser came by https. Who lies about it harms himself.
+// overTLS reports whether the browser uses HTTPS. A client that forges the header only affects
+// its own cookie.
 func overTLS(r *http.Request) bool {
 	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }
@@ -98,7 +99,7 @@ func (c *console) logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-// theme turns round: as the system likes, light, dark.
+// theme switches from the system setting to light, to dark, and back.
 func (c *console) theme(w http.ResponseWriter, r *http.Request) {
 	next := map[string]string{"": "light", "light": "dark", "dark": ""}[themeOf(r)]
 	cookie := &http.Cookie{Name: themeCookie, Value: next, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode}

@@ -10,8 +10,8 @@ import templruntime "github.com/a-h/templ/runtime"
 
 import "net/url"
 
-// loginView asks for a token, or, with a Code, whether to use a one-time link, which logs in
-// as Who.
+// loginView asks for a token. With a Code it asks whether to use that one-time link, which logs
+// in as Who.
 type loginView struct {
 	Next, Fault, Name, Theme, CSS, Icon string
 	Code, Who, Role                     string
@@ -192,9 +192,9 @@ func loginPage(v loginView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var11 string
-			templ_7745c5c3_Var11, templ_7745c5c3_Err = templ.JoinStringErrs("shown in the audit log beside the key's, if you like")
+			templ_7745c5c3_Var11, templ_7745c5c3_Err = templ.JoinStringErrs("optional; shown in the audit log beside the key's")
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `login.templ`, Line: 52, Col: 99}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `login.templ`, Line: 52, Col: 96}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var11))
 			if templ_7745c5c3_Err != nil {
@@ -218,7 +218,7 @@ func loginPage(v loginView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "<p class=\"muted\">The admin token is in the file <code>admin-token</code> of the data folder, or what <code>GAFF_ADMIN_TOKEN</code> says. <code>gaff keys link</code> prints a link that logs you in.</p></main></body></html>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "<p class=\"muted\">The admin token is the value of <code>GAFF_ADMIN_TOKEN</code>, or is in the file <code>admin-token</code> of the data folder. <code>gaff keys link</code> prints a login link.</p></main></body></html>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

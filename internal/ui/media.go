@@ -50,8 +50,8 @@ func (c *console) mediaRow(q *request) (templ.Component, error) {
 	return mediaRowPage(mediaRowView{*m, show(m.Metadata, false), q.now}), nil
 }
 
-// preview is the address from which the console may show a file: only what gaff keeps
-// itself, on this host. Nothing is fetched from anywhere else.
+// preview returns the URL from which the console shows a file: a stored copy on this host. The
+// console loads nothing from other hosts.
 func preview(m jobs.Media) string {
 	if strings.HasPrefix(m.StoredURL, "/") && !strings.HasPrefix(m.StoredURL, "//") {
 		return m.StoredURL
@@ -64,8 +64,7 @@ func preview(m jobs.Media) string {
 	return u.RequestURI()
 }
 
-// thumbnail is the address of a small picture of an image, or of the image where there is
-// none.
+// thumbnail returns the URL of an image's thumbnail, or of the image if it has none.
 func thumbnail(m jobs.Media) string {
 	if m.ThumbnailKey != "" {
 		return "/api/v1/media/" + url.PathEscape(m.ID) + "/thumbnail"
@@ -73,7 +72,7 @@ func thumbnail(m jobs.Media) string {
 	return preview(m)
 }
 
-// previewKind is how a file can be shown: image, video, audio, or not at all.
+// previewKind returns how a file can be shown: as image, video, audio, or "" for not at all.
 func previewKind(m jobs.Media) string {
 	if preview(m) == "" {
 		return ""
@@ -89,7 +88,7 @@ func previewKind(m jobs.Media) string {
 	return ""
 }
 
-// outside is a file's address at the provider, if it can be opened in a browser.
+// outside returns a file's URL at the provider, if a browser can open it.
 func outside(m jobs.Media) string {
 	u, err := url.Parse(m.URL)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
@@ -106,7 +105,7 @@ func mediaIcon(kind string) string {
 	}[kind], "file")
 }
 
-// shape says how large a picture is, or how long a film, in the words of its metadata.
+// shape describes a file's dimensions, duration and size, from its metadata.
 func shape(m jobs.Media) string {
 	var meta struct {
 		Width, Height, Duration json.Number

@@ -14,7 +14,7 @@ import (
 type overviewView struct {
 	Now                                time.Time
 	Counts                             gaff.Counts
-	Received, Failing, Pending, Served int64 // in the last day; Failing and Pending in all, with internal events
+	Received, Failing, Pending, Served int64 // in the last 24 hours; Failing and Pending in total, with internal events
 	FailingWebhooks                    int64 // Failing without internal events
 	JobsFailed, JobsOpen               int64
 	Rejected                           int64
@@ -27,7 +27,7 @@ type overviewView struct {
 	MayAct                             bool
 }
 
-// Sendable is a source that a sample can be signed for; empty if there is none.
+// Sendable returns a source that samples can be signed for; empty if there is none.
 func (v overviewView) Sendable() string {
 	for _, s := range v.Sources {
 		if s.DisabledReason == "" && s.About["secret set"] != "false" {
@@ -37,7 +37,7 @@ func (v overviewView) Sendable() string {
 	return ""
 }
 
-// None tells that nothing ever came.
+// None reports whether no webhook has ever arrived.
 func (v overviewView) None() bool {
 	for _, s := range v.Counts.Sources {
 		if s.Pending+s.Success+s.Error+s.Rejected > 0 {

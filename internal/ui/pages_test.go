@@ -94,7 +94,7 @@ func everyPage(t *testing.T, w *world) {
 			t.Errorf("%s: the navigation does not tell where one is, or the page has not one name", path)
 		}
 	}
-	for path, want := range map[string]string{"/health": "Ready: a webhook can be kept now", "/settings": "https://hooks.example.com"} {
+	for path, want := range map[string]string{"/health": "Ready to store webhooks", "/settings": "https://hooks.example.com"} {
 		if got := fetch(t, c, "GET", w.url+path, nil); !strings.Contains(got.body, want) {
 			t.Errorf("%s: the API's answer is not shown: no %q", path, want)
 		}
@@ -218,12 +218,12 @@ func TestWithoutJavaScript(t *testing.T) {
 	}
 	fetch(t, c, "POST", w.url+"/events/"+id+"/retry", url.Values{})
 	w.settled(t, id)
-	if page := fetch(t, c, "GET", w.url+"/events/"+id, nil); !strings.Contains(page.body, "As try 1: nothing differs.") {
+	if page := fetch(t, c, "GET", w.url+"/events/"+id, nil); !strings.Contains(page.body, "Same as attempt 1.") {
 		t.Error("the second try is not told to be as the first")
 	}
 	w.healed.Store(true)
 	got := fetch(t, c, "POST", w.url+"/events/"+id+"/retry", url.Values{})
-	if got.status != 200 || got.url != "/events/"+id || !strings.Contains(got.body, "being tried again") {
+	if got.status != 200 || got.url != "/events/"+id || !strings.Contains(got.body, "being retried") {
 		t.Errorf("retry: %d %s", got.status, got.url)
 	}
 	w.settled(t, id)
@@ -323,7 +323,7 @@ func (w *world) bulkEnd(t *testing.T, c *http.Client, form url.Values) string {
 		t.Fatalf("started: %d %s", run.status, run.url)
 	}
 	for range 2000 {
-		if got := fetch(t, c, "GET", w.url+run.url, nil).body; !strings.Contains(got, "Look again") {
+		if got := fetch(t, c, "GET", w.url+run.url, nil).body; !strings.Contains(got, ">Refresh<") {
 			return got
 		}
 	}
@@ -454,7 +454,7 @@ func TestLargeBody(t *testing.T) {
 			if !strings.Contains(got.body, id) {
 				t.Errorf("%s does not find it", path)
 			}
-		} else if !strings.Contains(got.body, "more are not shown") || !strings.Contains(got.body, "Download the exact") {
+		} else if !strings.Contains(got.body, "are not shown") || !strings.Contains(got.body, "Download the exact") {
 			t.Errorf("%s does not tell that it is cut", path)
 		}
 	}
@@ -487,11 +487,11 @@ func TestDestinationPage(t *testing.T) {
 	post := func(path string) reply {
 		return fetch(t, c, "POST", w.url+path, url.Values{}, "Referer", w.url+"/destinations/shop")
 	}
-	if got := post("/destinations/shop/test"); !strings.Contains(got.body, "It did not work") {
+	if got := post("/destinations/shop/test"); !strings.Contains(got.body, "Failed: ") {
 		t.Error("a test that was refused is told as a success")
 	}
 	well.Store(true)
-	if got := post("/destinations/shop/test"); !strings.Contains(got.body, "was sent, and taken") {
+	if got := post("/destinations/shop/test"); !strings.Contains(got.body, "accepted the test event") {
 		t.Error("a test that was taken is not told")
 	}
 	if got := post("/destinations/shop/pause"); !strings.Contains(got.body, "paused") || !strings.Contains(got.body, "/destinations/shop/resume") {
@@ -505,9 +505,9 @@ func TestDestinationPage(t *testing.T) {
 		t.Error("the letter was not sent again")
 	}
 	tries := fetch(t, c, "GET", w.url+"/events/"+id, nil).body
-	for _, want := range []string{"What differs from try 1", "response status", "<del>410</del>", "<ins>200</ins>"} {
+	for _, want := range []string{"Differences from attempt 1", "response status", "<del>410</del>", "<ins>200</ins>"} {
 		if !strings.Contains(tries, want) {
-			t.Errorf("the second try is not compared with the first: no %q", want)
+			t.Errorf("the second attempt is not compared with the first: no %q", want)
 		}
 	}
 	if got := fetch(t, c, "GET", w.url+"/destinations/none", nil); got.status != 404 {
@@ -566,7 +566,7 @@ func TestRescueOfARefusedWebhook(t *testing.T) {
 	if err := w.gw.UpdateSource(mended); err != nil {
 		t.Fatal(err)
 	}
-	if got := fetch(t, c, "POST", w.url+path[1]+"/rescue", url.Values{}); !strings.Contains(got.body, "It was rescued") || !strings.Contains(got.body, "/events/evt_") {
+	if got := fetch(t, c, "POST", w.url+path[1]+"/rescue", url.Values{}); !strings.Contains(got.body, "Rescued as") || !strings.Contains(got.body, "/events/evt_") {
 		t.Errorf("it is not rescued: %s", got.body)
 	}
 	if list := fetch(t, c, "GET", w.url+"/rejections", nil); strings.Contains(list.body, "Rescue these") {

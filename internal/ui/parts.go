@@ -18,7 +18,7 @@ import (
 
 type identity = access.Identity
 
-// icons are drawn in a square of 16, by lines.
+// icons are outlines in a square of 16 pixels.
 var icons = map[string]string{
 	"home":   `<path d="M2.5 7 8 2.5 13.5 7v6.5h-4v-4h-3v4h-4z"/>`,
 	"inbox":  `<path d="M2 9.5 4 3h8l2 6.5V13H2zM2 9.5h3.5L6.5 11h3l1-1.5H14"/>`,
@@ -47,7 +47,7 @@ var icons = map[string]string{
 	"shield": `<path d="M8 1.8 13 4v4c0 3-2 5.2-5 6.2C5 13.2 3 11 3 8V4z"/>`,
 }
 
-// icon is a drawing that says nothing a word beside it does not say.
+// icon is a decorative drawing; a word beside it says the same.
 func icon(name string) templ.Component {
 	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
 		_, err := io.WriteString(w, `<svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" focusable="false">`+icons[name]+`</svg>`)
@@ -78,10 +78,10 @@ func themeName(theme string) string {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// pagerView leads through a list.
+// pagerView has the links through a list.
 type pagerView struct{ Older, Newest string }
 
-// pagerOf makes the addresses of the next page, and of the first if this is not it.
+// pagerOf returns links to the next page and, except on the first, to the first page.
 func pagerOf(q *request, next string) pagerView {
 	var v pagerView
 	values := q.URL.Query()
@@ -108,12 +108,12 @@ func address(path string, values url.Values) string {
 	return path + "?" + values.Encode()
 }
 
-// link is the address of one thing's page.
+// link returns the path of a row's page.
 func link(folder, id string) templ.SafeURL {
 	return templ.SafeURL("/" + folder + "/" + url.PathEscape(id))
 }
 
-// filtered is the address of a list with filters, given as names and values.
+// filtered returns the path of a list with filters, given as names and values.
 func filtered(path string, pairs ...string) templ.SafeURL {
 	values := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -124,13 +124,13 @@ func filtered(path string, pairs ...string) templ.SafeURL {
 	return templ.SafeURL(address(path, values))
 }
 
-// pageSize is how many rows a list shows.
+// pageSize is the number of rows of a list.
 const pageSize = 50
 
 func (q *request) cursor() gaff.Cursor { return gaff.Cursor{After: q.query("cursor"), Limit: pageSize} }
 
-// countCache keeps the totals for a moment: every page shows them, and many pages may be
-// open on a busy gateway.
+// countCache caches the totals for a second: every page shows them, and many pages may be open
+// on a busy gateway.
 type countCache struct {
 	mu     sync.Mutex
 	at     time.Time
@@ -153,8 +153,8 @@ func (cc *countCache) get(ctx context.Context, st Store, now time.Time) (gaff.Co
 	return counts, nil
 }
 
-// code writes tokens with their kinds as classes. It is Go and not templ because every
-// space counts within a pre.
+// code writes tokens with their kinds as classes. It is Go and not templ because whitespace is
+// significant in a pre.
 func code(tokens []token) templ.Component {
 	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
 		for _, t := range tokens {

@@ -13,7 +13,7 @@ import (
 	"gaff/internal/stats"
 )
 
-// seriesCache keeps what plots show for a moment: a live page draws them anew with every
+// seriesCache caches the data of plots for some seconds: a live page redraws them at every
 // change.
 type seriesCache struct {
 	mu  sync.Mutex
@@ -48,7 +48,8 @@ func (sc *seriesCache) get(ctx context.Context, st stats.Store, span stats.Span,
 	return s, nil
 }
 
-// silent lists the sources that should have been heard of, as of some seconds ago.
+// silent returns the sources that have been silent for unusually long. It caches the answer for
+// silenceFor.
 func (c *console) silent(q *request) ([]stats.Silence, error) {
 	c.silence.mu.Lock()
 	defer c.silence.mu.Unlock()
@@ -70,16 +71,16 @@ type silenceCache struct {
 	silent []stats.Silence
 }
 
-// plotsView is the plots of a page, and the choice of their range.
+// plotsView has the plots of a page and their range.
 type plotsView struct {
 	Range string
 	Path  string
 	Plots []plot
-	// Empty tells that nothing happened in this time.
+	// Empty is true if the range has no data.
 	Empty bool
 }
 
-// plot is one drawing: shapes in a box of width and height, with labels beside it.
+// plot is one figure: shapes in a box of Width by Height, with labels beside it.
 type plot struct {
 	Title, Now, About string
 	Width, Height     int
@@ -89,7 +90,7 @@ type plot struct {
 	Y      []string
 	X      []time.Time
 	Legend []legend
-	// Table holds the same in numbers, for those who do not see the drawing.
+	// Table has the same data as numbers, for readers who do not see the figure.
 	Heads []string
 	Table [][]string
 }
@@ -105,10 +106,10 @@ type legend struct{ Class, Name, Value string }
 
 const (
 	plotHeight = 100
-	plotStep   = 10 // units of width for each point
+	plotStep   = 10 // width of a point
 )
 
-// plots makes the drawings of a span; source may be empty.
+// plots returns the figures of the requested range. An empty source means all sources.
 func (c *console) plots(q *request, source string) (plotsView, error) {
 	v := plotsView{Range: q.query("range"), Path: q.URL.Path}
 	if !slices.Contains(stats.Ranges, v.Range) {
@@ -121,8 +122,8 @@ func (c *console) plots(q *request, source string) (plotsView, error) {
 		return v, err
 	}
 	v.Empty = len(s.Sources) == 0 && s.Total.Rejected == 0 && s.Total.Done.N+s.Total.Failed.N == 0
-	v.Plots = []plot{throughput(s), failures(s), latency(s, "Time to answer", "from a webhook's arrival until it was kept and answered", func(p *stats.Point) *stats.Histogram { return &p.Reply }),
-		latency(s, "Time to done", "from a webhook's receipt until its effects happened", func(p *stats.Point) *stats.Histogram { return &p.Done })}
+	v.Plots = []plot{throughput(s), failures(s), latency(s, "Response time", "from a webhook's arrival until it was stored and answered", func(p *stats.Point) *stats.Histogram { return &p.Reply }),
+		latency(s, "End-to-end latency", "from a webhook's arrival until its effects were committed", func(p *stats.Point) *stats.Histogram { return &p.Done })}
 	return v, nil
 }
 
@@ -134,7 +135,7 @@ func frame(s *stats.Series, title string) plot {
 	return p
 }
 
-// per says how long a step is.
+// per names the length of a step, for "per hour".
 func per(step time.Duration) string {
 	switch {
 	case step == time.Minute:
@@ -147,7 +148,7 @@ func per(step time.Duration) string {
 	return strconv.Itoa(int(step.Hours())) + " hours"
 }
 
-// nice rounds up to a number that reads well on an axis.
+// nice rounds up to a round number for an axis.
 func nice(n float64) float64 {
 	if n <= 0 {
 		return 1
@@ -161,7 +162,7 @@ func nice(n float64) float64 {
 	return 10 * size
 }
 
-// colours tells sources apart; beyond so many they share the last.
+// colours is the number of colours for sources; further sources share the last.
 const colours = 6
 
 func colour(i int) string { return "s" + strconv.Itoa(min(i+1, colours)) }
@@ -202,7 +203,7 @@ func throughput(s *stats.Series) plot {
 		p.Legend = append(p.Legend, legend{colour(k), source, number(s.Total.Received[source])})
 	}
 	p.Now = number(all)
-	p.About = fmt.Sprintf("%s webhooks came in this time, at most %s in %s", number(all), compact(most), per(s.Step))
+	p.About = fmt.Sprintf("%s webhooks received in this period, at most %s per %s", number(all), compact(most), per(s.Step))
 	return p
 }
 
@@ -210,7 +211,7 @@ func blank(row []string) bool {
 	return !slices.ContainsFunc(row, func(text string) bool { return text != "0" && text != "" })
 }
 
-// compact writes a number for an axis.
+// compact formats a number for an axis.
 func compact(n float64) string {
 	switch {
 	case n >= 1e6:
@@ -228,16 +229,16 @@ func percent(share float64) string {
 	return strconv.FormatFloat(math.Round(share*1000)/10, 'f', -1, 64) + "%"
 }
 
-// failures draws the share of attempts that failed.
+// failures plots the share of failed attempts.
 func failures(s *stats.Series) plot {
-	p := frame(s, "Attempts that failed")
+	p := frame(s, "Failed attempts")
 	worst := 0.0
 	for i := range s.Points {
 		rate, _ := s.Points[i].FailureRate()
 		worst = max(worst, rate)
 	}
 	top := min(max(nice(worst*100)/100, .01), 1)
-	p.Heads = []string{"Time", "Failed", "Of"}
+	p.Heads = []string{"Time", "Failed", "Attempts"}
 	for i := range s.Points {
 		at := &s.Points[i]
 		rate, ok := at.FailureRate()
@@ -261,17 +262,16 @@ func failures(s *stats.Series) plot {
 		p.Now = "–"
 	}
 	p.Legend = []legend{{"fail", "failed", number(s.Total.Failed.N)}, {"", "succeeded", number(s.Total.Done.N)}}
-	p.About = fmt.Sprintf("%s of %s attempts failed in this time", number(s.Total.Failed.N), number(s.Total.Done.N+s.Total.Failed.N))
+	p.About = fmt.Sprintf("%s of %s attempts failed in this period", number(s.Total.Failed.N), number(s.Total.Done.N+s.Total.Failed.N))
 	return p
 }
 
 var quantiles = []struct {
 	share       float64
 	name, class string
-}{{.5, "half", "q1"}, {.95, "95%", "q2"}, {.99, "99%", "q3"}}
+}{{.5, "p50", "q1"}, {.95, "p95", "q2"}, {.99, "p99", "q3"}}
 
-// latency draws how long it took for half, and for nearly all, on an axis where each line
-// is ten times the one below.
+// latency plots p50, p95 and p99 on a logarithmic axis: each line is ten times the one below.
 func latency(s *stats.Series, title, about string, of func(*stats.Point) *stats.Histogram) plot {
 	p := frame(s, title)
 	low, high := math.Inf(1), math.Inf(-1)
@@ -292,12 +292,12 @@ func latency(s *stats.Series, title, about string, of func(*stats.Point) *stats.
 		v := (math.Log10(max(d.Seconds(), 1e-4)) - low) / (high - low)
 		return plotHeight - min(max(v, 0), 1)*plotHeight
 	}
-	p.Heads = []string{"Time", "Half", "95%", "99%"}
+	p.Heads = []string{"Time", "p50", "p95", "p99"}
 	for k, quantile := range slices.Backward(quantiles) {
 		var points []string
 		finish := func() {
 			if len(points) == 1 {
-				// A point alone is a short line.
+				// A single point is drawn as a short line.
 				x, rest, _ := strings.Cut(points[0], ",")
 				at, _ := strconv.ParseFloat(x, 64)
 				points = []string{fmt.Sprintf("%.0f,%s", at-plotStep/2, rest), fmt.Sprintf("%.0f,%s", at+plotStep/2, rest)}
@@ -334,11 +334,11 @@ func latency(s *stats.Series, title, about string, of func(*stats.Point) *stats.
 		p.Y = append(p.Y, decade(v))
 	}
 	p.Now = p.Legend[1].Value
-	p.About = fmt.Sprintf("%s: half took at most %s, 95%% at most %s, 99%% at most %s; %s", title, p.Legend[0].Value, p.Legend[1].Value, p.Legend[2].Value, about)
+	p.About = fmt.Sprintf("%s: p50 %s, p95 %s, p99 %s; %s", title, p.Legend[0].Value, p.Legend[1].Value, p.Legend[2].Value, about)
 	return p
 }
 
-// decade names a power of ten of seconds.
+// decade formats a power of ten of seconds.
 func decade(power float64) string {
 	switch {
 	case power < -3:
@@ -349,7 +349,7 @@ func decade(power float64) string {
 	return strconv.FormatFloat(math.Round(math.Pow(10, power)), 'f', -1, 64) + " s"
 }
 
-// grid is where the lines of an axis stand.
+// grid returns the positions of the grid lines.
 func (p plot) grid() []float64 {
 	var lines []float64
 	for i := range p.Y {

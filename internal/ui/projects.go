@@ -13,7 +13,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// projectRow is a project with the numbers of its jobs and files.
+// projectRow is a project with counts of its jobs and files.
 type projectRow struct {
 	ID, Name                  string
 	Open, Failed, Done, Files int64
@@ -28,10 +28,10 @@ type projectsView struct {
 	Now   time.Time
 }
 
-// projectsPerPage is small, since each project is counted.
+// projectsPerPage is small because each project costs several counting queries.
 const projectsPerPage = 24
 
-// previewAmong is among how many of a project's newest files its picture is looked for.
+// previewAmong bounds the newest files among which a project's preview image is searched.
 const previewAmong = 10
 
 func (c *console) projects(q *request) (templ.Component, error) {
@@ -91,7 +91,7 @@ func (c *console) projectRow(ctx context.Context, p jobs.Project) (projectRow, e
 
 type projectView struct {
 	ID    string
-	About jobs.Project // zero for one that is only named by its work
+	About jobs.Project // zero if only jobs, files or runs name the project
 	Runs  []runs.Run
 	Jobs  []jobRow
 	Media []jobs.Media

@@ -31,7 +31,7 @@ func projectsPage(v projectsView) templ.Component {
 			templ_7745c5c3_Var1 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = head("Projects", "Jobs and files by the project that they belong to, newest project first.").Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = head("Projects", "Jobs and files by project, newest first.").Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -48,7 +48,7 @@ func projectsPage(v projectsView) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<p>Jobs that name a project (<code>projectId</code>, or <code>metadata.project_id</code> of a webhook) are listed here together.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<p>Jobs that name a project (<code>projectId</code>, or <code>metadata.project_id</code> of a webhook) are grouped here.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -21,7 +21,7 @@ type rejectionsView struct {
 	Rows    []gaff.Rejection
 	Pager   pagerView
 	Now     time.Time
-	// MayRescue tells that some of them can be rescued, and by whoever asks.
+	// MayRescue is true if the user may rescue some of the rows.
 	MayRescue bool
 }
 
@@ -64,8 +64,8 @@ func (c *console) rejection(q *request) (templ.Component, error) {
 	return rejectionPage(v), nil
 }
 
-// sendTo is the configured address of a source with the callback token and the query of a
-// request. The request's own address begins with the Host that its sender chose.
+// sendTo returns the configured URL of a source with the callback token and the query of a
+// request. The request's own URL cannot be used: its sender chose the Host.
 func (c *console) sendTo(source, received string) string {
 	to := c.o.Address(url.PathEscape(source))
 	if _, rest, ok := strings.Cut(received, "://"); ok {
@@ -84,19 +84,19 @@ func (c *console) sendTo(source, received string) string {
 	return to
 }
 
-// advice says what to look at when a request was refused.
+// advice says what to check after a rejection.
 func advice(r *gaff.Rejection) string {
 	switch r.Status {
 	case http.StatusUnauthorized:
-		return "Compare the secret here with the one at the sender, and the clocks of both if a timestamp is signed. A sender that rotates its secret needs both for a while: several are separated by commas."
+		return "Compare the secret here with the sender's, and both clocks if the sender signs a timestamp. While a sender rotates its secret, configure both, separated by a comma."
 	case http.StatusNotFound:
-		return "No source has this name. Correct the address at the sender, or add the source to gaff.yaml."
+		return "No source has this name. Correct the URL at the sender, or add the source to gaff.yaml."
 	case http.StatusRequestEntityTooLarge:
 		return "Raise max_body of the source in gaff.yaml if its webhooks are this large."
 	case http.StatusBadRequest:
-		return "The sender was proven, but its message could not be read as what this source sends."
+		return "The sender was verified, but its body does not have the format of this source."
 	case http.StatusServiceUnavailable:
-		return "The gateway could not keep or check it at that moment. A good sender comes again by itself."
+		return "The gateway could not store or verify the request at that moment. Most senders retry by themselves."
 	}
 	return ""
 }

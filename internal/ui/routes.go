@@ -11,7 +11,7 @@ import (
 	"gaff/internal/access"
 )
 
-// entry is a line of the navigation; Key is what pages set as their nav.
+// entry is a line of the navigation. Pages name it by Key in their nav.
 type entry struct{ Key, Name, Path, Icon string }
 
 type group struct {
@@ -32,8 +32,8 @@ var navigation = []group{
 		{"runs", "Runs", "/runs", "flow"},
 		{"workflows", "Workflows", "/workflows", "list"},
 	}},
-	{"Out", []entry{{"destinations", "Destinations", "/destinations", "send"}}},
-	{"Set up", []entry{
+	{"Forwarding", []entry{{"destinations", "Destinations", "/destinations", "send"}}},
+	{"Setup", []entry{
 		{"sources", "Sources", "/sources", "plug"},
 		{"keys", "Keys and logins", "/keys", "key"},
 		{"audit", "Audit log", "/audit", "list"},
@@ -42,7 +42,7 @@ var navigation = []group{
 	}},
 }
 
-// router is a mux, or whoever wants to know what would be put into one.
+// router is a mux, or a test's list of patterns.
 type router interface {
 	Handle(pattern string, h http.Handler)
 	HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request))
@@ -87,23 +87,23 @@ func (c *console) routes(mux router) {
 		mux.HandleFunc("GET "+p.path, c.page(p.role, p.make))
 	}
 
-	// What buttons do. Each names the operation of the API that it is.
+	// Buttons. Each names an operation of the API.
 	actions := []action{
-		{path: "/events/{id}/retry", api: "/api/v1/events/{id}/retry", done: "The failed deliveries are being tried again.", back: "/events/{id}"},
-		{path: "/events/{id}/replay", api: "/api/v1/events/{id}/replay", done: "The event is being worked anew.", back: "/events/{id}"},
-		{path: "/deliveries/{id}/retry", api: "/api/v1/deliveries/{id}/retry", done: "The delivery is being tried again."},
+		{path: "/events/{id}/retry", api: "/api/v1/events/{id}/retry", done: "The failed deliveries are being retried.", back: "/events/{id}"},
+		{path: "/events/{id}/replay", api: "/api/v1/events/{id}/replay", done: "The event is being processed again.", back: "/events/{id}"},
+		{path: "/deliveries/{id}/retry", api: "/api/v1/deliveries/{id}/retry", done: "The delivery is being retried."},
 		{path: "/deliveries/{id}/cancel", api: "/api/v1/deliveries/{id}/cancel", done: "The delivery was canceled."},
 		{path: "/jobs/{id}/cancel", api: "/api/v1/jobs/{id}/cancel", done: "The job is being cancelled.", back: "/jobs/{id}"},
-		{path: "/jobs/{id}/ask", api: "/api/v1/jobs/{id}/ask", done: "The provider was asked.", back: "/jobs/{id}"},
-		{path: "/rejections/{id}/rescue", api: "/api/v1/rejections/{id}/rescue", done: "It was proven this time, and is an event now.", back: "/rejections/{id}"},
-		{path: "/destinations/{name}/pause", api: "/api/v1/destinations/{name}/pause", done: "Paused. What is for it waits, and nothing is lost.", back: "/destinations/{name}"},
-		{path: "/destinations/{name}/resume", api: "/api/v1/destinations/{name}/resume", done: "Sending again.", back: "/destinations/{name}"},
-		{path: "/destinations/{name}/test", api: "/api/v1/destinations/{name}/test", done: "A test event was sent, and taken.", back: "/destinations/{name}", failed: testFailed},
-		{path: "/keys/{id}/revoke", method: http.MethodDelete, api: "/api/v1/keys/{id}", done: "The key is revoked, and whoever came in with it is logged out.", back: "/keys"},
-		{path: "/keys/{id}/revoke-made", method: http.MethodDelete, api: "/api/v1/keys/{id}?made=true", done: "The key and all keys made with it are revoked.", back: "/keys"},
-		{path: "/sessions/{id}/end", method: http.MethodDelete, api: "/api/v1/sessions/{id}", done: "The browser is logged out.", back: "/keys"},
-		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run is cancelled, and its jobs at their providers.", back: "/runs/{id}"},
-		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. What was done stays done.", back: "/bulk/{id}"},
+		{path: "/jobs/{id}/ask", api: "/api/v1/jobs/{id}/ask", done: "The provider was polled.", back: "/jobs/{id}"},
+		{path: "/rejections/{id}/rescue", api: "/api/v1/rejections/{id}/rescue", done: "Verified and stored as an event.", back: "/rejections/{id}"},
+		{path: "/destinations/{name}/pause", api: "/api/v1/destinations/{name}/pause", done: "Paused. Deliveries stay pending until you resume.", back: "/destinations/{name}"},
+		{path: "/destinations/{name}/resume", api: "/api/v1/destinations/{name}/resume", done: "Resumed.", back: "/destinations/{name}"},
+		{path: "/destinations/{name}/test", api: "/api/v1/destinations/{name}/test", done: "The destination accepted the test event.", back: "/destinations/{name}", failed: testFailed},
+		{path: "/keys/{id}/revoke", method: http.MethodDelete, api: "/api/v1/keys/{id}", done: "The key is revoked, and its sessions have ended.", back: "/keys"},
+		{path: "/keys/{id}/revoke-made", method: http.MethodDelete, api: "/api/v1/keys/{id}?made=true", done: "The key and all keys created with it are revoked.", back: "/keys"},
+		{path: "/sessions/{id}/end", method: http.MethodDelete, api: "/api/v1/sessions/{id}", done: "The session has ended.", back: "/keys"},
+		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run and its jobs are cancelled.", back: "/runs/{id}"},
+		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. Completed work is kept.", back: "/bulk/{id}"},
 	}
 	for _, a := range actions {
 		mux.HandleFunc("POST "+a.path, c.act(a))
@@ -112,8 +112,8 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /bulk", c.startBulk)
 	mux.HandleFunc("POST /keys", c.createKey)
 	mux.HandleFunc("POST /workflows/{name}/start", c.startRun)
-	mux.HandleFunc("POST /runs/{id}/retry", c.changeRun("retry", "It is being done again."))
-	mux.HandleFunc("POST /runs/{id}/approve", c.changeRun("approve", "You approved it, and the run goes on."))
+	mux.HandleFunc("POST /runs/{id}/retry", c.changeRun("retry", "The step is being run again."))
+	mux.HandleFunc("POST /runs/{id}/approve", c.changeRun("approve", "Approved. The run continues."))
 
 	mux.HandleFunc("GET /login", c.loginPage)
 	mux.HandleFunc("POST /login", c.login)
@@ -138,18 +138,18 @@ func (c *console) nowhere(q *request) (templ.Component, error) {
 // action is a button: a form that is posted to path.
 type action struct {
 	path string
-	// method and api are the operation; "{id}" is filled in from the path. method is POST
-	// if empty.
+	// method and api are the operation; "{id}" is filled in from the path. An empty method means
+	// POST.
 	method, api string
-	// done is said when it worked. back is where the browser is sent; empty: to the page
-	// that the button is on.
+	// done is the message after success. The browser is sent to back; if back is empty, to the
+	// page of the button.
 	done, back string
-	// failed reads from an answer that is 200 all the same why it did not work; nil: such
-	// an answer says that it did.
+	// failed returns why an operation failed although it was answered 200, or "" if it did not
+	// fail. nil means that 200 is success.
 	failed func(answer) string
 }
 
-// testFailed reads the answer to a test of a destination.
+// testFailed returns why the test of a destination failed, or "".
 func testFailed(res answer) string {
 	var ex struct {
 		OK       bool
@@ -160,7 +160,7 @@ func testFailed(res answer) string {
 		return ""
 	}
 	if ex.Error == "" {
-		return "It was answered with " + strconv.Itoa(ex.Response.Status) + "."
+		return "the destination answered " + strconv.Itoa(ex.Response.Status) + "."
 	}
 	return ex.Error
 }
@@ -184,7 +184,7 @@ func (c *console) act(a action) http.HandlerFunc {
 		res, err := c.call(r, method, fill(a.api), nil)
 		if err == nil && res.Status/100 == 2 && a.failed != nil {
 			if why := a.failed(res); why != "" {
-				setFlash(w, "bad", "It did not work: "+why)
+				setFlash(w, "bad", "Failed: "+why)
 				http.Redirect(w, r, back, http.StatusSeeOther)
 				return
 			}
@@ -193,12 +193,12 @@ func (c *console) act(a action) http.HandlerFunc {
 	}
 }
 
-// done tells how an operation ended, on the page that the browser is sent to.
+// done redirects the browser to back, with a message about the outcome.
 func (c *console) done(w http.ResponseWriter, r *http.Request, res answer, err error, text, back string) {
 	switch {
 	case err != nil:
 		c.o.Log.Error("console action", "path", r.URL.Path, "error", err)
-		setFlash(w, "bad", "Something went wrong; the gateway's log tells more.")
+		setFlash(w, "bad", "Internal error; see the gateway's log.")
 	case res.Status == http.StatusUnauthorized:
 		back = "/login?next=" + url.QueryEscape(back)
 	case res.Status/100 != 2:
@@ -209,7 +209,7 @@ func (c *console) done(w http.ResponseWriter, r *http.Request, res answer, err e
 	http.Redirect(w, r, back, http.StatusSeeOther)
 }
 
-// backTo is the page that a form was on.
+// backTo returns the page of the posted form.
 func backTo(r *http.Request) string {
 	if u, err := url.Parse(r.Referer()); err == nil && u.Host == r.Host {
 		return localPath(u.RequestURI())
@@ -217,7 +217,7 @@ func backTo(r *http.Request) string {
 	return "/"
 }
 
-// localPath returns an address within the console, or "/" for any other.
+// localPath returns path if it is a page of the console, else "/".
 func localPath(path string) string {
 	u, err := url.Parse(path)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasPrefix(u.Path, "//") || strings.ContainsAny(path, "\\\r\n\t") ||

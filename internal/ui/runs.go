@@ -39,7 +39,7 @@ func (c *console) runs(q *request) (templ.Component, error) {
 	if v.Status != "" {
 		status, ok := runs.ParseStatus(v.Status)
 		if !ok {
-			return nil, &problem{http.StatusBadRequest, "This cannot be shown", "The status " + visible(clip(v.Status, 40)) + " is none."}
+			return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown status " + visible(clip(v.Status, 40)) + ": want running, completed, failed or cancelled."}
 		}
 		f.Status = &status
 	}
@@ -53,7 +53,7 @@ func (c *console) runs(q *request) (templ.Component, error) {
 	return runsPage(v), nil
 }
 
-// runStep is a step of a run, or of a workflow that is not running.
+// runStep is a step of a run, or of a workflow definition.
 type runStep struct {
 	Name, Kind, About string
 	Row               runs.Step
@@ -61,7 +61,7 @@ type runStep struct {
 	Needs             []string
 }
 
-// done tells how many of the items succeeded.
+// done returns the number of completed items.
 func (s runStep) done() int {
 	n := 0
 	for _, item := range s.Items {
@@ -72,10 +72,10 @@ func (s runStep) done() int {
 	return n
 }
 
-// begun tells that there is something to see.
+// begun reports whether the step has started.
 func (s runStep) begun() bool { return s.Row.Status != runs.StepPending }
 
-// took is how long a step or item ran, or runs.
+// took returns how long a step or item ran, or has been running.
 func took(row runs.Step, now time.Time) string {
 	switch {
 	case row.StartedAt.IsZero():
@@ -88,14 +88,14 @@ func took(row runs.Step, now time.Time) string {
 	return ""
 }
 
-// note is what a step says of itself in one line.
+// note summarizes a step in one line.
 func (s runStep) note(now time.Time) string {
 	var parts []string
 	if len(s.Items) > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d", s.done(), len(s.Items)))
 	}
 	if s.Row.Attempt > 1 {
-		parts = append(parts, "try "+strconv.Itoa(s.Row.Attempt))
+		parts = append(parts, "attempt "+strconv.Itoa(s.Row.Attempt))
 	}
 	if t := took(s.Row, now); t != "" {
 		parts = append(parts, t)
@@ -113,7 +113,7 @@ func units(cost float64) string {
 	return strconv.FormatFloat(cost, 'g', 6, 64) + " units"
 }
 
-// wanted is a decision that a run waits for.
+// wanted is a pending approval of a run.
 type wanted struct {
 	Step    string
 	Item    int
@@ -124,9 +124,9 @@ type wanted struct {
 
 func (w wanted) title() string {
 	if w.Item >= 0 {
-		return fmt.Sprintf("%s, item %d, waits for a decision", w.Step, w.Item)
+		return fmt.Sprintf("%s, item %d, needs approval", w.Step, w.Item)
 	}
-	return w.Step + " waits for a decision"
+	return w.Step + " needs approval"
 }
 
 type runView struct {
@@ -171,7 +171,7 @@ func (c *console) runSteps(ctx context.Context, r *runs.Run) ([]runStep, error) 
 	return steps, nil
 }
 
-// plan is a workflow's steps, none of them begun.
+// plan returns a workflow's steps before any has started.
 func plan(w *workflow.Compiled) []runStep {
 	var steps []runStep
 	for _, st := range w.Steps {
@@ -180,7 +180,7 @@ func plan(w *workflow.Compiled) []runStep {
 	return steps
 }
 
-// shownMedia is how many files a run's page shows.
+// shownMedia bounds the files on a run's page.
 const shownMedia = 60
 
 func (c *console) run(q *request) (templ.Component, error) {
@@ -214,7 +214,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 			media[s.Name] = append(media[s.Name], byItem[item]...)
 		}
 	}
-	for i := len(v.Steps) - 1; i >= 0; i-- { // the last made first
+	for i := len(v.Steps) - 1; i >= 0; i-- { // newest first
 		v.Media = append(v.Media, media[v.Steps[i].Name]...)
 	}
 	v.Media = v.Media[:min(len(v.Media), shownMedia)]
@@ -243,7 +243,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 	return runPage(v), nil
 }
 
-// itemValue is a step or item with what it was given and what came of it.
+// itemValue is a step or item with its input, result and files.
 type itemValue struct {
 	runs.Step
 	Given, Came shown
@@ -254,12 +254,12 @@ type stepView struct {
 	RunID string
 	runStep
 	Values []itemValue
-	More   int // items that are not shown with their values
+	More   int // number of items that are not shown
 	Now    time.Time
 	May    bool
 }
 
-// shownItems is how many items a step's page shows with their values.
+// shownItems bounds the items on a step's page.
 const shownItems = 100
 
 func (c *console) runStepPage(q *request) (templ.Component, error) {
@@ -295,7 +295,7 @@ func (c *console) runStepPage(q *request) (templ.Component, error) {
 	return runStepDetails(v), nil
 }
 
-// changeRun retries or decides, by a form with step, item and what else there is.
+// changeRun retries or approves a step or item named by the form.
 func (c *console) changeRun(what, done string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body := map[string]any{}
@@ -310,7 +310,7 @@ func (c *console) changeRun(what, done string) http.HandlerFunc {
 			body["approved"] = r.PostFormValue("decision") == "yes"
 			body["comment"] = r.PostFormValue("comment")
 			if body["approved"] == false {
-				text = "You decided against it."
+				text = "Rejected."
 			}
 		}
 		raw, _ := json.Marshal(body)

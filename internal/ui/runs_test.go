@@ -9,7 +9,7 @@ import (
 	"gaff/internal/access"
 )
 
-// A run is started by the form, decided by a button, and done again, all without JavaScript.
+// The forms start, approve and retry a run without JavaScript.
 func TestRunByForms(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -31,7 +31,7 @@ func TestRunByForms(t *testing.T) {
 	if !strings.HasPrefix(started.url, "/runs/run_") {
 		t.Fatalf("started: %s", started.url)
 	}
-	for _, want := range []string{"look, item 0", "look, item 1", "waits for a decision", "one, &lt;script&gt;", "2 decisions by a person", `<svg width=`, "0 of 2"} {
+	for _, want := range []string{"look, item 0", "look, item 1", "needs approval", "one, &lt;script&gt;", "2 decisions by a person", `<svg width=`, "0 of 2"} {
 		if !strings.Contains(strings.Join(strings.Fields(started.body), " "), want) {
 			t.Errorf("the run's page lacks %q", want)
 		}
@@ -40,23 +40,23 @@ func TestRunByForms(t *testing.T) {
 	decide := func(item, decision string) reply {
 		return fetch(t, c, "POST", w.url+run+"/approve", url.Values{"step": {"look"}, "item": {item}, "decision": {decision}, "comment": {"well"}})
 	}
-	if got := decide("0", "yes"); got.url != run || !strings.Contains(got.body, "You approved it") {
+	if got := decide("0", "yes"); got.url != run || !strings.Contains(got.body, "Approved. The run continues.") {
 		t.Errorf("approved: %s", got.url)
 	}
 	if got := decide("0", "yes"); !strings.Contains(got.body, "Not done: ") {
 		t.Error("a second decision was taken")
 	}
-	if got := decide("1", "no"); !strings.Contains(got.body, "rejected by admin (as Anna): well") || !strings.Contains(got.body, "Try again what failed") {
+	if got := decide("1", "no"); !strings.Contains(got.body, "rejected by admin (as Anna): well") || !strings.Contains(got.body, "Retry failed steps") {
 		t.Errorf("the rejection does not show: %s", got.body)
 	}
 	fetch(t, c, "POST", w.url+run+"/retry", nil)
 	if got := decide("1", "yes"); !strings.Contains(got.body, "nobody paints here") {
-		t.Error("a job that is refused does not show")
+		t.Error("a rejected job is not shown")
 	}
 	for _, path := range []string{run, run + "/steps/look", "/runs?status=failed&workflow=ask", "/workflows", "/workflows/ask"} {
 		got := fetch(t, c, "GET", w.url+path, nil)
 		if got.status != 200 || strings.Contains(got.body, "<script>alert") || strings.Contains(got.body, "\u202e") {
-			t.Errorf("%s: %d, or a stranger's text as markup", path, got.status)
+			t.Errorf("%s: %d, or untrusted text as markup", path, got.status)
 		}
 	}
 	for path, want := range map[string]int{"/runs/none": 404, run + "/steps/none": 404, "/workflows/none": 404, "/runs?status=odd": 400} {

@@ -11,5 +11,5 @@ func (c *console) settings(q *request) (templ.Component, error) {
 	return settingsPage(list.Docs), err
 }
 
-// setting is what the API says about a setting.
+// setting is a setting as the API describes it.
 type setting struct{ Name, Value, Origin, Help string }

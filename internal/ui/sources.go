@@ -60,7 +60,7 @@ type sourceView struct {
 	Plots  plotsView
 }
 
-// Paste is what fal takes at submit; empty for other sources.
+// Paste is the submit URL to use with fal; empty for other sources.
 func (v sourceView) Paste() string {
 	if v.Name != "fal" {
 		return ""
@@ -107,11 +107,11 @@ func (c *console) testSource(w http.ResponseWriter, r *http.Request) {
 	text := ""
 	if err == nil && res.Status/100 == 2 {
 		_ = readJSON(res.Body, &sent)
-		text = "A signed sample was sent and answered with " + http.StatusText(sent.Status) + "."
+		text = "A signed sample was sent and answered " + http.StatusText(sent.Status) + "."
 		if sent.EventID != "" {
 			back = "/events/" + url.PathEscape(sent.EventID)
 		} else {
-			setFlash(w, "bad", "The sample was refused: "+sent.Response)
+			setFlash(w, "bad", "The sample was rejected: "+sent.Response)
 			http.Redirect(w, r, back, http.StatusSeeOther)
 			return
 		}

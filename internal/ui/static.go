@@ -17,14 +17,14 @@ import (
 //go:embed static
 var static embed.FS
 
-// asset is a file that pages link to.
+// asset is a static file.
 type asset struct {
 	contentType   string
 	plain, zipped []byte
 }
 
-// assets are found by an address that holds a hash of their content, so that a browser
-// keeps them for ever and never uses an old one.
+// assets have URLs with a hash of their content, so that browsers can cache them without limit
+// and never use an old version.
 type assets struct {
 	byPath map[string]asset
 	urls   map[string]string
@@ -53,10 +53,10 @@ func loadAssets() assets {
 	return a
 }
 
-// url is where a file of the folder static is.
+// url returns the URL of a file of the folder static.
 func (a assets) url(name string) string { return a.urls[name] }
 
-// ServeHTTP answers for the files. They are the same for everyone and hold nothing secret.
+// ServeHTTP serves the files. It needs no login: they hold no secrets.
 func (a assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, ok := a.byPath[r.URL.Path]
 	if !ok {

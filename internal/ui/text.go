@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// visible writes out what cannot be seen or would turn text around: control signs, and the
-// marks by which hostile text runs backwards. Everything else stays; templ escapes it.
+// visible escapes invisible characters: control characters, and marks that change the text's
+// direction. It does not escape HTML; templ does.
 func visible(text string) string {
 	hidden := func(r rune) bool {
 		return r != '\n' && r != '\t' && (unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r))
@@ -38,7 +38,7 @@ func visible(text string) string {
 	return b.String()
 }
 
-// clip shortens text to a number of bytes, at a letter's end.
+// clip shortens text to a number of bytes, at a character boundary.
 func clip(text string, most int) string {
 	if len(text) <= most {
 		return text
@@ -46,7 +46,7 @@ func clip(text string, most int) string {
 	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
-// ago says how long ago, or how soon, in the fewest words.
+// ago formats a time relative to now, such as "5 min ago" or "in 2 h".
 func ago(t, now time.Time) string {
 	if t.IsZero() {
 		return "never"
@@ -61,7 +61,7 @@ func ago(t, now time.Time) string {
 	return span(d) + " ago"
 }
 
-// span writes a duration as people say it.
+// span formats a duration in its largest unit.
 func span(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
@@ -80,7 +80,7 @@ func span(d time.Duration) string {
 	return strconv.Itoa(int(d.Hours()/24)) + " d"
 }
 
-// number writes 1234567 as 1,234,567.
+// number formats 1234567 as 1,234,567.
 func number[N int | int64](n N) string {
 	text := strconv.FormatInt(int64(n), 10)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
@@ -89,7 +89,7 @@ func number[N int | int64](n N) string {
 	return text
 }
 
-// size writes bytes.
+// size formats a number of bytes.
 func size(n int64) string {
 	units := []string{"B", "KB", "MB", "GB", "TB"}
 	v, i := float64(n), 0
@@ -110,17 +110,17 @@ func plural(n int64, one, many string) string {
 	return number(n) + " " + many
 }
 
-// exact writes a time to the millisecond, in UTC.
+// exact formats a time to the millisecond, in UTC.
 func exact(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
 
 func iso(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 func readJSON(text []byte, to any) error { return json.Unmarshal(text, to) }
 
-// maxShown bounds what a page shows of one body, in bytes; the rest is a download.
+// maxShown bounds the bytes of a body on a page; the whole body can be downloaded.
 const maxShown = 128 << 10
 
-// pretty indents JSON; ok is false if it is none.
+// pretty indents JSON. It returns raw and false if raw is not JSON.
 func pretty(raw []byte) (text []byte, ok bool) {
 	var b bytes.Buffer
 	if json.Indent(&b, raw, "", "  ") != nil {
@@ -129,11 +129,10 @@ func pretty(raw []byte) (text []byte, ok bool) {
 	return b.Bytes(), true
 }
 
-// token is a piece of JSON with what it is: key, text, number, word, or nothing.
+// token is a piece of JSON with its kind: k (key), s (string), n (number), w (word), or none.
 type token struct{ kind, text string }
 
-// tokens splits indented JSON for colouring. It never fails: what it does not know has no
-// kind.
+// tokens splits indented JSON for colouring. It never fails: unknown pieces have no kind.
 func tokens(src string) []token {
 	var out []token
 	plain := 0
@@ -177,12 +176,12 @@ func tokens(src string) []token {
 	return out
 }
 
-// shown is a body as a page shows it.
+// shown is a body as shown on a page.
 type shown struct {
 	Tokens []token
-	// JSON tells that it is indented JSON; Binary that it is not text.
+	// JSON is true for indented JSON, Binary for a body that is not text.
 	JSON, Binary bool
-	// Size is the whole body's, Cut how much of it is not shown.
+	// Size is the number of bytes of the body, Cut the number of bytes left out.
 	Size, Cut int
 }
 
@@ -208,7 +207,7 @@ func show(body []byte, raw bool) shown {
 	return s
 }
 
-// A flash is a short message for the next page.
+// flash is a short message on the next page.
 type flash struct{ Kind, Text string } // Kind: ok or bad
 
 const flashCookie = "gaff_flash"
@@ -234,7 +233,7 @@ func takeFlash(w http.ResponseWriter, r *http.Request) flash {
 
 const themeCookie = "gaff_theme"
 
-// themeOf is light, dark, or empty for what the system prefers.
+// themeOf returns light, dark, or empty for the system setting.
 func themeOf(r *http.Request) string {
 	cookie, err := r.Cookie(themeCookie)
 	if err != nil || cookie.Value != "light" && cookie.Value != "dark" {
@@ -243,9 +242,9 @@ func themeOf(r *http.Request) string {
 	return cookie.Value
 }
 
-// tellsOfFailure reports whether events of a type report that something failed, as
-// "generation.failed" does: such an event may be handled well, but it is no good news.
-func tellsOfFailure(eventType string) bool {
+// reportsFailure reports whether events of a type report a failure, as "generation.failed" does.
+// Such an event can be processed successfully and still needs attention.
+func reportsFailure(eventType string) bool {
 	last := strings.ToLower(eventType[strings.LastIndexAny(eventType, ".:_/-")+1:])
 	return last == "failed" || last == "failure" || last == "error"
 }

@@ -1,21 +1,21 @@
-// Package ui is the console: pages about a gateway, made on the server.
+// Package ui is the console: pages about a gateway, rendered on the server.
 //
-// A page is one file of markup (jobs.templ) and one of Go (jobs.go), which reads what is
-// shown into one struct, the view. To add a page:
+// A page is one file of markup (jobs.templ) and one of Go (jobs.go), which reads the page's data
+// into one struct, the view. To add a page:
 //
 //   - write a view struct and a func (c *console) things(q *request) (templ.Component, error)
 //     in things.go that fills it from the store, by queries that an index answers;
 //   - write templ thingsPage(v thingsView) in things.templ, of the parts in parts.templ, and
 //     run make generate;
-//   - name its address in routes (routes.go), and in navigation if it belongs there;
+//   - add its path to routes (routes.go), and to navigation if it belongs there;
 //   - set q.live to the kinds of changes that should redraw it.
 //
-// A button is a form that posts to an address in routes, which names the operation of the
-// API that it stands for: the console changes nothing by itself, so roles and the audit
-// log are the API's, and whatever can be done here can be done by a program.
+// A button is a form that posts to a path in routes, which names an operation of the API. The
+// console itself changes nothing: roles and the audit log are the API's, and a program can do
+// everything that the console can.
 //
 // Pages work without JavaScript. With it, static/app.js listens to the stream of changes and
-// lets htmx fetch the page's part #live anew.
+// has htmx fetch the page's element #live again.
 package ui
 
 import (
@@ -41,7 +41,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// Store is what the pages read.
+// Store has the queries of the pages.
 type Store interface {
 	gaff.Reader
 	jobs.Reader
@@ -53,19 +53,19 @@ type Store interface {
 type Options struct {
 	Store Store
 	Guard *access.Guard
-	// API is the handler of /api/, which does what the console's buttons ask for.
+	// API is the handler of /api/, which the console's buttons call.
 	API http.Handler
-	// Sources describes the sources, Address where a source's sender sends to, SampleTypes
+	// Sources describes the sources. Address returns the URL of a source. SampleTypes returns
 	// the event types that a source's test button offers.
 	Sources     func() []gaff.SourceInfo
 	Address     func(source string) string
 	SampleTypes func(source string) []string
 	Log         *slog.Logger
 
-	// Expected tells when an unfinished job should be done, zero where that is not known; nil:
-	// it never is.
+	// Expected returns how long an unfinished job should take and when it should finish; zero
+	// if unknown. If Expected is nil, no time is shown.
 	Expected func(*jobs.Job) (takes time.Duration, at time.Time)
-	// Workflows tells of the workflows; nil: there are none.
+	// Workflows has the workflow definitions; nil if there are none.
 	Workflows Workflows
 	// Version is shown; empty means "dev".
 	Version string
@@ -82,8 +82,8 @@ type console struct {
 	silence silenceCache
 }
 
-// New returns the handler of everything that is not the API's or a receiving address.
-// Whoever is not logged in sees the login page and nothing else.
+// New returns the handler of all paths except those of the API and of the sources. Without a
+// session it serves the login page and nothing else.
 func New(o Options) http.Handler {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -97,14 +97,14 @@ func New(o Options) http.Handler {
 	return c.guard(mux)
 }
 
-// policy lets nothing in from elsewhere, and no script but our own files.
+// policy allows resources from this host only, and no inline scripts.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // maxForm bounds the forms that pages post, in bytes.
 const maxForm = 64 << 10
 
-// guard is around everything: headers, and an answer when a page panics.
+// guard wraps all pages: it sets headers, checks the origin, and answers 500 if a page panics.
 func (c *console) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -116,7 +116,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 				panic(p)
 			}
 			c.o.Log.Error("page panicked", "method", r.Method, "path", r.URL.Path, "panic", redact.Panic(p), "stack", string(debug.Stack()))
-			http.Error(w, "something went wrong; the gateway's log tells more", http.StatusInternalServerError)
+			http.Error(w, "internal error; see the gateway's log", http.StatusInternalServerError)
 		}()
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -128,7 +128,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
 		h.Set("Cache-Control", "no-store")
 		if err := c.cross.Check(r); err != nil {
-			http.Error(w, "this was sent by a page of another site, so nothing was done; go back and use the console itself", http.StatusForbidden)
+			http.Error(w, "cross-site request rejected: nothing was changed; use the console itself", http.StatusForbidden)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -141,23 +141,23 @@ type request struct {
 	*http.Request
 	who access.Identity
 	now time.Time
-	// title, nav and live are the page's to set: what the window is called, which entry of
-	// the navigation it belongs to, and the kinds of changes that redraw it ("event,job").
+	// The page sets title (of the window), nav (its entry of the navigation) and live (the kinds
+	// of changes that redraw it, such as "event,job").
 	title, nav, live string
-	// status is what is answered with the page; 0 means 200.
+	// status is the HTTP status of the page; 0 means 200.
 	status int
-	// seen is the newest change before the page was made: the page follows from there, so
-	// that nothing falls between its making and its listening.
+	// seen is the newest change before the page was rendered. The page listens from there, so
+	// that it misses no change.
 	seen string
 }
 
-// query is a parameter of the address, without spaces around it.
+// query returns a query parameter without surrounding spaces.
 func (q *request) query(name string) string { return strings.TrimSpace(q.URL.Query().Get(name)) }
 
-// may reports whether who asks may do what needs a role.
+// may reports whether the user has a role.
 func (q *request) may(role access.Role) bool { return q.who.Role >= role }
 
-// problem is an error with the page that tells of it.
+// problem is an error with the status, title and text of its page.
 type problem struct {
 	status      int
 	title, text string
@@ -166,10 +166,10 @@ type problem struct {
 func (p *problem) Error() string { return p.title + ": " + p.text }
 
 func notThere(what, id string) error {
-	return &problem{http.StatusNotFound, "Not found", fmt.Sprintf("There is no %s %s. It may have been removed by the retention, or the address is not whole.", what, visible(clip(id, 80)))}
+	return &problem{http.StatusNotFound, "Not found", fmt.Sprintf("There is no %s %s. Retention may have removed it, or the URL is incomplete.", what, visible(clip(id, 80)))}
 }
 
-// page serves one page to those who have the role, and the login to strangers.
+// page serves one page to users who have the role, and the login page to users without a session.
 func (c *console) page(role access.Role, make func(*request) (templ.Component, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := &request{Request: r, now: c.o.Now()}
@@ -196,7 +196,7 @@ func notAllowed(needed access.Role, who access.Identity) string {
 	return fmt.Sprintf("This needs the role %s; you are logged in as %s.", needed, who.Role)
 }
 
-// failed turns an error into the page that tells of it.
+// failed returns the page for an error.
 func (c *console) failed(q *request, err error) templ.Component {
 	p, ok := errors.AsType[*problem](err)
 	switch {
@@ -204,21 +204,21 @@ func (c *console) failed(q *request, err error) templ.Component {
 	case errors.Is(err, gaff.ErrNotFound):
 		p = &problem{http.StatusNotFound, "Not found", visible(err.Error())}
 	case errors.Is(err, gaff.ErrInvalid):
-		p = &problem{http.StatusBadRequest, "This cannot be shown", visible(err.Error())}
+		p = &problem{http.StatusBadRequest, "Invalid request", visible(err.Error())}
 	case errors.Is(err, context.Canceled):
-		p = &problem{499, "Gone", "The browser went away."}
+		p = &problem{499, "Gone", "The browser closed the connection."}
 	case errors.Is(err, gaff.ErrUnavailable), errors.Is(err, gaff.ErrStopped):
 		c.o.Log.Warn("page cannot be served now", "path", q.URL.Path, "error", err)
-		p = &problem{http.StatusServiceUnavailable, "Not just now", "The database cannot answer just now: " + visible(err.Error())}
+		p = &problem{http.StatusServiceUnavailable, "Unavailable", "The database does not answer: " + visible(err.Error())}
 	default:
 		c.o.Log.Error("page failed", "path", q.URL.Path, "error", err)
-		p = &problem{http.StatusInternalServerError, "Something went wrong", "The gateway's log tells more."}
+		p = &problem{http.StatusInternalServerError, "Internal error", "See the gateway's log."}
 	}
 	q.status, q.title, q.live = p.status, p.title, ""
 	return problemPage(p.title, p.text)
 }
 
-// untrusted answers someone who is not logged in.
+// untrusted answers a request without a valid session.
 func (c *console) untrusted(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, access.ErrTooMany):
@@ -226,7 +226,7 @@ func (c *console) untrusted(w http.ResponseWriter, r *http.Request, err error) {
 		http.Error(w, err.Error(), http.StatusTooManyRequests)
 	case err != nil:
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, "the database cannot tell who you are just now; try again", http.StatusServiceUnavailable)
+		http.Error(w, "cannot check the session: the database does not answer; retry", http.StatusServiceUnavailable)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		target := "/login"
 		if next := r.URL.RequestURI(); next != "/" {
@@ -260,7 +260,7 @@ func (c *console) render(w http.ResponseWriter, q *request, body templ.Component
 	var b bytes.Buffer
 	if err := layout(v).Render(templ.WithChildren(q.Context(), body), &b); err != nil {
 		c.o.Log.Error("page not written", "path", q.URL.Path, "error", err)
-		http.Error(w, "something went wrong; the gateway's log tells more", http.StatusInternalServerError)
+		http.Error(w, "internal error; see the gateway's log", http.StatusInternalServerError)
 		return
 	}
 	c.html(w, q.Request, max(q.status, http.StatusOK), b.Bytes())
@@ -279,17 +279,17 @@ func (c *console) html(w http.ResponseWriter, r *http.Request, status int, body 
 	_, _ = w.Write(body)
 }
 
-// answer is what the API said.
+// answer is a response of the API.
 type answer struct{ *inproc.Answer }
 
-// call has the API do something as whoever sent r. body may be nil.
+// call calls the API with the credentials of r. body may be nil.
 func (c *console) call(r *http.Request, method, path string, body []byte) (answer, error) {
 	req, err := http.NewRequestWithContext(r.Context(), method, path, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
-	// The API judges the request as it came: its cookie or token, its client, and, for
-	// changes, the page it is from. What a page reads, its visitor may read from anywhere.
+	// The API checks the request as the console received it: its cookie or token, its client,
+	// and, for changes, the page that sent it. Reading needs no check of the page.
 	names := []string{"Cookie", "Authorization", "User-Agent", "X-Forwarded-For"}
 	if method != http.MethodGet {
 		names = append(names, "Origin", "Sec-Fetch-Site")
@@ -306,7 +306,7 @@ func (c *console) call(r *http.Request, method, path string, body []byte) (answe
 	return answer{inproc.Ask(c.o.API, req)}, nil
 }
 
-// problem reads why the API refused something.
+// problem returns the reason of an error response.
 func (a answer) problem() string {
 	var p struct{ Detail, Title, Reason, Error string }
 	_ = readJSON(a.Body, &p)

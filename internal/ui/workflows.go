@@ -17,7 +17,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// Workflows tells of the workflows; a *workflow.Engine is one.
+// Workflows has the workflow definitions; *workflow.Engine implements it.
 type Workflows interface {
 	Workflows() []*workflow.Compiled
 	Workflow(name string) (*workflow.Compiled, error)
@@ -59,7 +59,7 @@ func (c *console) workflows(q *request) (templ.Component, error) {
 	return workflowsPage(v), nil
 }
 
-// starts says what starts a workflow by itself.
+// starts lists the events and schedules that start a workflow.
 func starts(w *workflow.Compiled) string {
 	var parts []string
 	for _, t := range w.On {
@@ -71,14 +71,14 @@ func starts(w *workflow.Compiled) string {
 	return strings.Join(parts, ", ")
 }
 
-// field is an input in the start form.
+// field is an input of the start form.
 type field struct {
 	workflow.Input
 	Value string
 	Help  string
 }
 
-// lines tells that each line is an item.
+// lines reports whether each line of the input is an item.
 func (f field) lines() bool { return f.Type == "list" && (f.Items == "string") }
 
 type workflowView struct {
@@ -116,7 +116,7 @@ func (c *console) workflow(q *request) (templ.Component, error) {
 			if json.Unmarshal([]byte(f.Value), &items) == nil {
 				f.Value = strings.Join(items, "\n")
 			}
-			f.Help = strings.TrimSpace(f.Help + " (one on each line)")
+			f.Help = strings.TrimSpace(f.Help + " (one per line)")
 		case in.Type == "list", in.Type == "object", in.Type == "any":
 			f.Help = strings.TrimSpace(f.Help + " (JSON)")
 		}
@@ -130,7 +130,7 @@ func (c *console) workflow(q *request) (templ.Component, error) {
 	return workflowPage(v), nil
 }
 
-// formInput reads the start form: what is empty is left to the defaults.
+// formInput reads the start form. Empty fields get their defaults.
 func formInput(w *workflow.Workflow, form url.Values) (map[string]any, error) {
 	input := map[string]any{}
 	for _, in := range w.Inputs {
@@ -150,7 +150,7 @@ func formInput(w *workflow.Workflow, form url.Values) (map[string]any, error) {
 			}
 			input[in.Name] = items
 		case !json.Valid([]byte(text)):
-			return nil, fmt.Errorf("%s is no %s", in.Name, map[bool]string{true: "JSON", false: in.Type}[in.Type == "list" || in.Type == "object" || in.Type == "any"])
+			return nil, fmt.Errorf("%s: invalid %s", in.Name, map[bool]string{true: "JSON", false: in.Type}[in.Type == "list" || in.Type == "object" || in.Type == "any"])
 		default:
 			input[in.Name] = json.RawMessage(text)
 		}
@@ -165,7 +165,7 @@ func (c *console) startRun(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	// The form's faults name the workflow's inputs, so the caller is checked first.
+	// Errors of the form name the workflow's inputs, so the caller is checked first.
 	who, ok := c.o.Guard.Authorize(r)
 	switch {
 	case !ok:
@@ -195,10 +195,10 @@ func (c *console) startRun(w http.ResponseWriter, r *http.Request) {
 		_ = readJSON(res.Body, &made)
 		back = "/runs/" + url.PathEscape(made.ID)
 	}
-	c.done(w, r, res, err, "The run is started.", back)
+	c.done(w, r, res, err, "The run has started.", back)
 }
 
-// choices are the allowed values as the form writes them.
+// choices returns the allowed values as the form shows them.
 func (f field) choices() (texts []string) {
 	if !f.Required {
 		texts = append(texts, "")

@@ -1,9 +1,9 @@
-// What the console does beyond links and forms. Everything works without it.
+// Live updates, local times and copy buttons. The console works without them.
 (() => {
   'use strict';
   const $ = (sel, root = document) => root.querySelectorAll(sel);
 
-  // Times are told in the reader's own zone, and grow older.
+  // Times are shown in the reader's time zone and updated.
   const units = [[86400 * 2, 86400, ' d'], [3600, 3600, ' h'], [60, 60, ' min'], [0, 1, ' s']];
   const ago = (t) => {
     const d = (Date.now() - t) / 1000, s = Math.abs(d);
@@ -51,16 +51,16 @@
     }
   };
 
-  // Filters apply when one is chosen.
+  // Filters apply when a value is chosen.
   for (const form of $('form[data-auto]')) {
     form.addEventListener('change', (e) => { if (e.target.matches('select, [type=checkbox]')) form.requestSubmit(); });
     form.addEventListener('submit', () => {
-      for (const el of form.elements) if (el.name && !el.value) el.disabled = true; // a short address
+      for (const el of form.elements) if (el.name && !el.value) el.disabled = true; // keeps the URL short
     });
   }
   addEventListener('pageshow', () => { for (const el of $('form[data-auto] :disabled')) el.disabled = false; });
 
-  // The page follows the stream of changes: what changed is drawn anew, at most once a second.
+  // The page follows the stream of changes and redraws #live, at most four times a second.
   let source = null, last = '', due = 0, busy = false, paused = false, missed = 0;
   const live = () => document.getElementById('live');
   const draw = () => {
@@ -85,7 +85,7 @@
     source.onerror = () => { if (source?.readyState === 2) { source = null; setTimeout(connect, 5000); } tail(); };
     source.onopen = tail;
   };
-  // A hidden page holds no connection: browsers allow six to one host.
+  // A hidden page closes its connection: browsers allow six per host.
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) { source?.close(); source = null; } else { connect(); changed(); }
   });
@@ -97,7 +97,7 @@
     if (!live()?.dataset.live) { source?.close(); source = null; }
   });
 
-  // The live tail can be held.
+  // A button pauses the live list.
   function tail() {
     const el = document.querySelector('[data-tail]');
     if (!el) return;
@@ -116,7 +116,7 @@
     b.className = paused ? 'tailing paused' : 'tailing';
     b.setAttribute('aria-pressed', String(paused));
     b.textContent = paused ? (missed ? `Paused · ${missed} new` : 'Paused') : (source?.readyState === 1 ? 'Live' : 'Connecting');
-    b.title = paused ? 'Go on' : 'Hold the list still';
+    b.title = paused ? 'Resume' : 'Pause the list';
   }
 
   times(); copyButtons(); tail(); connect();
