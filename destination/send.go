@@ -130,26 +130,27 @@ func NewEnvelope(ctx context.Context, ev *gaff.Event, l Lookup) (json.RawMessage
 	return json.Marshal(e)
 }
 
-// envelope is client.Envelope as it is written: what is not known is null, as in the API.
-type envelope struct {
+// Envelope is the document that destinations are sent. Members without a value are null. Receivers
+// written in Go decode it as a [client.Envelope].
+type Envelope struct {
 	ID        string          `json:"id"`
 	Source    string          `json:"source"`
 	Type      string          `json:"type"`
 	Timestamp time.Time       `json:"timestamp"`
 	Data      json.RawMessage `json:"data"`
-	Event     eventPart       `json:"event"`
-	Job       *jobPart        `json:"job"`
-	Media     []mediaPart     `json:"media"`
+	Event     EnvelopeEvent   `json:"event"`
+	Job       *EnvelopeJob    `json:"job"`
+	Media     []EnvelopeMedia `json:"media"`
 }
 
-type eventPart struct {
+type EnvelopeEvent struct {
 	WebhookID     *string    `json:"webhookId"`
 	CorrelationID *string    `json:"correlationId"`
 	OccurredAt    *time.Time `json:"occurredAt"`
 	ParentID      *string    `json:"parentId"`
 }
 
-type jobPart struct {
+type EnvelopeJob struct {
 	ID          string          `json:"id"`
 	Provider    string          `json:"provider"`
 	Model       *string         `json:"model"`
@@ -168,7 +169,7 @@ type jobPart struct {
 	SettledAt   *time.Time      `json:"settledAt"`
 }
 
-type mediaPart struct {
+type EnvelopeMedia struct {
 	ID          string          `json:"id"`
 	JobID       string          `json:"jobId"`
 	ProjectID   *string         `json:"projectId"`
@@ -184,11 +185,11 @@ type mediaPart struct {
 // lookupWait is when an event is tried again whose job could not be read.
 const lookupWait = 5 * time.Second
 
-func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*envelope, error) {
-	e := &envelope{
+func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*Envelope, error) {
+	e := &Envelope{
 		ID: ev.ID, Source: ev.Source, Type: ev.Type, Timestamp: ev.ReceivedAt.UTC().Truncate(time.Millisecond), Data: validJSON(ev.Data),
-		Event: eventPart{orNull(ev.WebhookID), orNull(ev.CorrelationID), when(ev.OccurredAt), orNull(ev.ParentID)},
-		Media: []mediaPart{},
+		Event: EnvelopeEvent{orNull(ev.WebhookID), orNull(ev.CorrelationID), when(ev.OccurredAt), orNull(ev.ParentID)},
+		Media: []EnvelopeMedia{},
 	}
 	if o.Lookup == nil {
 		return e, nil
@@ -202,7 +203,7 @@ func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*envelope, erro
 		return nil, gaff.Snooze(lookupWait)
 	}
 	if j != nil {
-		e.Job = &jobPart{
+		e.Job = &EnvelopeJob{
 			ID: j.ID, Provider: j.Provider, Model: orNull(j.Model), Kind: orNull(j.Kind), ProjectID: orNull(j.ProjectID),
 			UserID: orNull(j.UserID), RequestID: orNull(j.RequestID), Status: j.Status.String(), Result: validJSON(j.Result),
 			Error: orNull(j.Error), ErrorType: orNull(j.ErrorType), SettledBy: orNull(j.SettledBy),
@@ -210,7 +211,7 @@ func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*envelope, erro
 		}
 	}
 	for _, m := range files {
-		part := mediaPart{
+		part := EnvelopeMedia{
 			ID: m.ID, JobID: m.JobID, ProjectID: orNull(m.ProjectID), URL: m.URL, StoredURL: orNull(m.StoredURL),
 			MediaType: m.MediaType, ContentType: orNull(m.ContentType), SHA256: orNull(m.SHA256), Metadata: validJSON(m.Metadata),
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
+	"gaff/internal/wire"
 )
 
 const (
@@ -29,41 +29,11 @@ const (
 	maxBulksKept = 50
 )
 
-type bulkBody struct {
-	Action string `json:"action" enum:"retry,replay,rescue" doc:"retry: the failed deliveries of events in error; replay: all handlers anew; rescue: the refused requests of the source that are kept whole."`
-	Source string `json:"source,omitempty" minLength:"1"`
-	Type   string `json:"type,omitempty" minLength:"1"`
-	Status string `json:"status,omitempty" enum:"pending,success,error"`
-	Query  string `json:"q,omitempty" minLength:"1"`
-	Since  string `json:"since,omitempty" minLength:"1" doc:"As for GET /api/v1/events."`
-	Until  string `json:"until,omitempty" minLength:"1"`
-	DryRun bool   `json:"dryRun,omitempty" doc:"Only count."`
-}
-
-type bulkInput struct{ Body bulkBody }
-
-type bulkDoc struct {
-	ID        string   `json:"id,omitempty" doc:"Not of a dry run."`
-	State     string   `json:"state" enum:"counted,running,done,stopped"`
-	Action    string   `json:"action"`
-	Filter    bulkBody `json:"filter"`
-	Matches   int      `json:"matches" doc:"How many events it is about."`
-	More      bool     `json:"more" doc:"There are more than one bulk action takes: run it again afterwards."`
-	Total     int      `json:"total" doc:"The same as matches."`
-	Done      int      `json:"done"`
-	Skipped   int      `json:"skipped" doc:"There was nothing to be done to them by then."`
-	Failed    int      `json:"failed"`
-	LastError *string  `json:"lastError"`
-	By        string   `json:"by"`
-	StartedAt *string  `json:"startedAt" format:"date-time"`
-	EndedAt   *string  `json:"endedAt" format:"date-time"`
-}
-
 // bulk is one bulk action. They live in the process that was asked: after a restart, what
 // was done is done, and what is left still matches the filter.
 type bulk struct {
 	id, by                string
-	ask                   bulkBody
+	ask                   wire.BulkRequest
 	ids                   []string
 	more                  bool
 	started               time.Time
@@ -76,15 +46,15 @@ type bulk struct {
 	last  error
 }
 
-func (b *bulk) doc() bulkDoc {
+func (b *bulk) doc() wire.Bulk {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	d := bulkDoc{
+	d := wire.Bulk{
 		ID: b.id, State: b.state, Action: b.ask.Action, Filter: b.ask, Matches: len(b.ids), Total: len(b.ids), More: b.more, Done: int(b.done.Load()),
-		Skipped: int(b.skipped.Load()), Failed: int(b.failed.Load()), By: b.by, StartedAt: stamp(b.started), EndedAt: stamp(b.ended),
+		Skipped: int(b.skipped.Load()), Failed: int(b.failed.Load()), By: b.by, StartedAt: wire.Time{Time: b.started}, EndedAt: wire.Time{Time: b.ended},
 	}
 	if b.last != nil {
-		d.LastError = orNull(b.last.Error())
+		d.LastError = wire.Text(b.last.Error())
 	}
 	return d
 }
@@ -128,7 +98,7 @@ func (bs *bulks) ended() {
 }
 
 // matching lists the events that a bulk action is about, newest first.
-func (s *server) matching(ctx context.Context, ask bulkBody) (ids []string, more bool, err error) {
+func (s *server) matching(ctx context.Context, ask wire.BulkRequest) (ids []string, more bool, err error) {
 	f := gaff.EventFilter{Source: ask.Source, Type: ask.Type, Query: ask.Query}
 	switch ask.Action {
 	case "rescue":
@@ -139,17 +109,17 @@ func (s *server) matching(ctx context.Context, ask bulkBody) (ids []string, more
 	if status, ok := gaff.ParseStatus(ask.Status); ok {
 		f.Status = &status
 	}
-	if f.Since, err = moment("since", ask.Since); err != nil {
+	if f.Since, err = wire.Since("since", ask.Since); err != nil {
 		return nil, false, err
 	}
-	if f.Until, err = moment("until", ask.Until); err != nil {
+	if f.Until, err = wire.Since("until", ask.Until); err != nil {
 		return nil, false, err
 	}
 	f.Limit = bulkPage
 	for {
 		page, err := s.o.Store.Events(ctx, f)
 		if err != nil {
-			return nil, false, s.failure(err)
+			return nil, false, err
 		}
 		for _, l := range page.Items {
 			if len(ids) == maxBulk {
@@ -166,7 +136,7 @@ func (s *server) matching(ctx context.Context, ask bulkBody) (ids []string, more
 
 // counted is matching for a dry run: how many there are, from the totals where these tell,
 // for to walk through a hundred thousand events takes a second.
-func (s *server) counted(ctx context.Context, ask bulkBody) (n int, more bool, err error) {
+func (s *server) counted(ctx context.Context, ask wire.BulkRequest) (n int, more bool, err error) {
 	if ask.Action == "rescue" || ask.Source == gaff.InternalSource || ask.Type+ask.Query+ask.Since+ask.Until != "" {
 		ids, more, err := s.matching(ctx, ask)
 		return len(ids), more, err
@@ -176,7 +146,7 @@ func (s *server) counted(ctx context.Context, ask bulkBody) (n int, more bool, e
 	}
 	counts, err := s.o.Store.Counts(ctx, time.Time{})
 	if err != nil {
-		return 0, false, s.failure(err)
+		return 0, false, err
 	}
 	var all int64
 	for _, c := range counts.Sources {
@@ -193,9 +163,9 @@ func (s *server) counted(ctx context.Context, ask bulkBody) (n int, more bool, e
 }
 
 // rescuable lists the refused requests that a bulk rescue is about, oldest first.
-func (s *server) rescuable(ctx context.Context, ask bulkBody) (ids []string, more bool, err error) {
+func (s *server) rescuable(ctx context.Context, ask wire.BulkRequest) (ids []string, more bool, err error) {
 	if _, ok := s.o.Gateway.(Rescuer); !ok {
-		return nil, false, huma.Error404NotFound("this gateway rescues nothing")
+		return nil, false, errNoRescue
 	}
 	if ask.Type+ask.Status+ask.Query+ask.Since+ask.Until != "" {
 		return nil, false, huma.Error400BadRequest("action rescue: refused requests are chosen by source alone")
@@ -204,7 +174,7 @@ func (s *server) rescuable(ctx context.Context, ask bulkBody) (ids []string, mor
 	for {
 		page, err := s.o.Store.Rejections(ctx, f)
 		if err != nil {
-			return nil, false, s.failure(err)
+			return nil, false, err
 		}
 		for _, r := range page.Items {
 			if r.Rescuable && r.RescuedAs == "" {
@@ -278,99 +248,57 @@ feed:
 	b.mu.Unlock()
 }
 
-func (s *server) describeBulk(api huma.API) {
-	start := operation(http.MethodPost, "/api/v1/bulk", "start-bulk", "Retry or replay all events, or rescue all refused requests, that match, or count them first", Operator)
-	start.DefaultStatus = http.StatusAccepted
-	huma.Register(api, start, func(ctx context.Context, in *bulkInput) (*output[bulkDoc], error) {
-		b := &bulk{id: id.New(id.Bulk, time.Now()), by: noteOf(ctx).who.String(), ask: in.Body, state: "running", started: time.Now()}
-		var err error
-		if in.Body.DryRun {
-			noteOf(ctx).action = "" // nothing is changed
-			b.id, b.state, b.started = "", "counted", time.Time{}
-			doc := b.doc()
-			doc.Matches, doc.More, err = s.counted(ctx, in.Body)
-			doc.Total = doc.Matches
-			return &output[bulkDoc]{doc}, err
-		}
-		if b.ids, b.more, err = s.matching(ctx, in.Body); err != nil {
-			return nil, err
-		}
-		run, stop := context.WithCancel(context.WithoutCancel(ctx))
-		b.stop = stop
-		if !s.bulks.add(b) {
-			stop()
-			return nil, huma.Error409Conflict(fmt.Sprintf("%d bulk actions are running; wait for one, or stop it", maxRunning))
-		}
-		remark(ctx, b.id, map[string]any{"filter": in.Body, "events": len(b.ids)})
-		s.o.Background(func(ctx context.Context) {
-			defer stop()
-			defer context.AfterFunc(ctx, stop)()
-			s.run(run, b)
-		})
-		return &output[bulkDoc]{b.doc()}, nil
+type bulkInput struct{ Body wire.BulkRequest }
+
+func (s *server) startBulk(ctx context.Context, in *bulkInput) (wire.Bulk, error) {
+	b := &bulk{id: id.New(id.Bulk, time.Now()), by: noteOf(ctx).who.String(), ask: in.Body, state: "running", started: time.Now()}
+	var err error
+	if in.Body.DryRun {
+		unaudited(ctx)
+		b.id, b.state, b.started = "", "counted", time.Time{}
+		doc := b.doc()
+		doc.Matches, doc.More, err = s.counted(ctx, in.Body)
+		doc.Total = doc.Matches
+		return doc, err
+	}
+	if b.ids, b.more, err = s.matching(ctx, in.Body); err != nil {
+		return wire.Bulk{}, err
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b.stop = stop
+	if !s.bulks.add(b) {
+		stop()
+		return wire.Bulk{}, huma.Error409Conflict(fmt.Sprintf("%d bulk actions are running; wait for one, or stop it", maxRunning))
+	}
+	remark(ctx, b.id, map[string]any{"filter": in.Body, "events": len(b.ids)})
+	s.o.Background(func(ctx context.Context) {
+		defer stop()
+		defer context.AfterFunc(ctx, stop)()
+		s.run(run, b)
 	})
-	find := func(id string) (*bulk, error) {
-		if b := s.bulks.get(id); b != nil {
-			return b, nil
-		}
-		return nil, huma.Error404NotFound("bulk action " + id + ": not found; they are forgotten at a restart")
+	return b.doc(), nil
+}
+
+func (s *server) findBulk(id string) (*bulk, error) {
+	if b := s.bulks.get(id); b != nil {
+		return b, nil
 	}
-	huma.Register(api, operation(http.MethodGet, "/api/v1/bulk/{id}", "get-bulk", "How far a bulk action is", Operator),
-		func(_ context.Context, in *idInput) (*output[bulkDoc], error) {
-			b, err := find(in.ID)
-			if err != nil {
-				return nil, err
-			}
-			return &output[bulkDoc]{b.doc()}, nil
-		})
-	huma.Register(api, operation(http.MethodDelete, "/api/v1/bulk/{id}", "stop-bulk", "Stop a bulk action; what is done stays done", Operator),
-		func(_ context.Context, in *idInput) (*output[bulkDoc], error) {
-			b, err := find(in.ID)
-			if err != nil {
-				return nil, err
-			}
-			b.stop()
-			return &output[bulkDoc]{b.doc()}, nil
-		})
+	return nil, huma.Error404NotFound("bulk action " + id + ": not found; a restart forgets bulk actions")
 }
 
-// SampleSent is how a sample was answered.
-type SampleSent struct {
-	Status   int    `json:"status"`
-	Response string `json:"response"`
-	EventID  string `json:"eventId,omitempty" doc:"Of the event that it became."`
-}
-
-type testInput struct {
-	Name string `path:"name" maxLength:"64"`
-	Body struct {
-		Type string `json:"type,omitempty" doc:"One of the types that the source has samples of; empty: the first."`
+func (s *server) getBulk(_ context.Context, in *idInput) (none wire.Bulk, err error) {
+	b, err := s.findBulk(in.ID)
+	if err != nil {
+		return none, err
 	}
+	return b.doc(), nil
 }
 
-// Setting is one setting as it is in force. Secrets are masked by whoever makes it.
-type Setting struct {
-	Name   string `json:"name"`
-	Value  string `json:"value"`
-	Origin string `json:"origin" doc:"Where the value comes from."`
-	Help   string `json:"help"`
-}
-
-func (s *server) describeSetup(api huma.API) {
-	huma.Register(api, operation(http.MethodPost, "/api/v1/sources/{name}/test", "test-source", "Send a signed sample to a source, as its sender would", Operator),
-		func(ctx context.Context, in *testInput) (*output[SampleSent], error) {
-			if s.o.TestSource == nil {
-				return nil, huma.Error404NotFound("this gateway makes no samples")
-			}
-			sent, err := s.o.TestSource(ctx, in.Name, in.Body.Type)
-			if err != nil {
-				return nil, s.failure(err)
-			}
-			remark(ctx, in.Name, map[string]any{"type": in.Body.Type, "event": sent.EventID, "answer": sent.Status})
-			return &output[SampleSent]{sent}, nil
-		})
-	huma.Register(api, operation(http.MethodGet, "/api/v1/settings", "list-settings", "The settings in force; secrets are masked", Viewer),
-		func(context.Context, *Paging) (*output[list[Setting]], error) {
-			return &output[list[Setting]]{list[Setting]{Docs: append([]Setting{}, s.o.Settings...)}}, nil
-		})
+func (s *server) stopBulk(_ context.Context, in *idInput) (none wire.Bulk, err error) {
+	b, err := s.findBulk(in.ID)
+	if err != nil {
+		return none, err
+	}
+	b.stop()
+	return b.doc(), nil
 }

@@ -24,7 +24,7 @@ func FuzzLogQuery(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		if checkQuery(managePath, raw) != nil {
+		if checkQuery(logsPath, raw) != nil {
 			return
 		}
 		values, err := url.ParseQuery(raw)

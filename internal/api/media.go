@@ -8,49 +8,88 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
+	"gaff/internal/wire"
+	"gaff/jobs"
 )
 
-// describeMedia describes what is done with the kept copies of files.
-func (s *server) describeMedia(mux *http.ServeMux, api huma.API) {
-	bytes := &huma.Schema{Type: "string", Format: "binary"}
-	for _, v := range []struct {
-		path, id, summary string
-		thumbnail         bool
-	}{
-		{"/api/v1/media/{id}/file", "get-media-file", "The kept copy of a file; parts by Range", false},
-		{"/api/v1/media/{id}/thumbnail", "get-media-thumbnail", "A small picture of an image, as JPEG", true},
-	} {
-		op := operation(http.MethodGet, v.path, v.id, v.summary, Viewer)
-		op.Parameters = []*huma.Param{{Name: "id", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}}
-		op.Responses = map[string]*huma.Response{"200": response("The file", "application/octet-stream", bytes)}
-		s.mount(mux, api, op, func(w http.ResponseWriter, r *http.Request) { s.serveMedia(w, r, v.thumbnail) })
-	}
-	huma.Register(api, operation(http.MethodPost, "/api/v1/media/{id}/retry", "retry-media", "Make the copy of a file that has none", Operator),
-		func(ctx context.Context, in *idInput) (*output[mediaDoc], error) {
-			if s.o.Media == nil {
-				return nil, huma.Error409Conflict("no files are kept: GAFF_MEDIA_URL is off")
-			}
-			if err := s.o.Media.Again(ctx, in.ID); err != nil {
-				return nil, s.failure(err)
-			}
-			m, err := s.o.Store.MediaByID(ctx, in.ID)
-			if err != nil {
-				return nil, s.failure(err)
-			}
-			return &output[mediaDoc]{s.mediaDoc(*m)}, nil
-		})
+// MediaFiles has gaff's copies of files.
+type MediaFiles interface {
+	// Links returns links to the copy and to a small picture of it, which need no token;
+	// empty if there is none.
+	Links(m *jobs.Media) (stored, thumbnail string)
+	// Serve answers with one of the two. If it returns an error, nothing was written.
+	Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool) error
+	// Again queues a copy that is missing.
+	Again(ctx context.Context, id string) error
 }
+
+// media makes a file's document, with links to gaff's copy.
+func (s *server) media(m jobs.Media) wire.Media {
+	if s.o.Media == nil {
+		return wire.NewMedia(m, "", "")
+	}
+	stored, thumbnail := s.o.Media.Links(&m)
+	return wire.NewMedia(m, stored, thumbnail)
+}
+
+type mediaInput struct {
+	wire.Page
+	wire.MediaQuery
+}
+
+func (s *server) listMedia(ctx context.Context, in *mediaInput) (wire.List[wire.Media], error) {
+	page, err := s.o.Store.Media(ctx, in.Filter(in.After()))
+	return wire.NewList(page, s.media), err
+}
+
+func (s *server) getMedia(ctx context.Context, in *idInput) (none wire.Media, err error) {
+	m, err := s.o.Store.MediaByID(ctx, in.ID)
+	if err != nil {
+		return none, err
+	}
+	if m.Shortened() && m.Storage != jobs.StorageStored {
+		// Only the job's result has the file itself.
+		if j, err := s.o.Store.Job(ctx, m.JobID); err == nil {
+			if link, ok := jobs.WholeLink(j.Result, m.URL); ok {
+				m.URL = link
+			}
+		}
+	}
+	return s.media(*m), nil
+}
+
+func (s *server) retryMedia(ctx context.Context, in *idInput) (none wire.Media, err error) {
+	if s.o.Media == nil {
+		return none, huma.Error409Conflict("files are not stored: GAFF_MEDIA_URL is off")
+	}
+	if err := s.o.Media.Again(ctx, in.ID); err != nil {
+		return none, err
+	}
+	m, err := s.o.Store.MediaByID(ctx, in.ID)
+	if err != nil {
+		return none, err
+	}
+	return s.media(*m), nil
+}
+
+func describeMediaFile(_ huma.API, op *huma.Operation) {
+	op.Parameters = idParam()
+	op.Responses = map[string]*huma.Response{"200": response("The file", "application/octet-stream", &huma.Schema{Type: "string", Format: "binary"})}
+}
+
+func (s *server) getMediaFile(w http.ResponseWriter, r *http.Request) { s.serveMedia(w, r, false) }
+
+func (s *server) getMediaThumbnail(w http.ResponseWriter, r *http.Request) { s.serveMedia(w, r, true) }
 
 func (s *server) serveMedia(w http.ResponseWriter, r *http.Request, thumbnail bool) {
 	m, err := s.o.Store.MediaByID(r.Context(), r.PathValue("id"))
 	if err == nil && s.o.Media == nil {
-		err = fmt.Errorf("no files are kept, GAFF_MEDIA_URL is off: %w", gaff.ErrNotFound)
+		err = fmt.Errorf("files are not stored, GAFF_MEDIA_URL is off: %w", gaff.ErrNotFound)
 	}
 	if err == nil {
 		err = s.o.Media.Serve(w, r, m, thumbnail)
 	}
 	if err != nil {
-		failure := s.failure(err)
-		rejectWith(w, r, failure.GetStatus(), failure.Error())
+		s.reject(w, r, err)
 	}
 }

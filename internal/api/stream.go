@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
+	"gaff/internal/wire"
 )
 
 const (
@@ -35,23 +36,20 @@ const (
 
 var changeKinds = []string{"event", "job", "media", "run"}
 
-func (s *server) describeStream(mux *http.ServeMux, api huma.API) {
+func describeStream(_ huma.API, op *huma.Operation) {
 	text := &huma.Schema{Type: "string"}
-	op := operation(http.MethodGet, "/api/v1/stream", "stream-changes",
-		"Server-sent events: every change of an event, job, media row or run", Viewer)
-	op.Description += " event: says what changed, data: is the resource as it is now, on one line, id: is what to resume after. " +
-		"The event reset says that what lies between is no longer known and all must be loaded anew."
+	op.Description += " event: names the kind of the change, data: is the resource as it is now, on one line, id: is the position to resume after. " +
+		"The event reset means that changes in between are no longer known: load everything again."
 	op.Parameters = []*huma.Param{
 		queryParam("kinds", "Only these, separated by commas: "+strings.Join(changeKinds, ", ")+".", text),
 		queryParam("source", "Only of this source or provider.", text),
 		queryParam("jobId", "Only this job and its media.", text),
 		queryParam("inner", "Also the events that gaff emitted itself.", &huma.Schema{Type: "boolean"}),
 		queryParam("lastEventId", "As the header Last-Event-ID.", text),
-		{Name: "Last-Event-ID", In: "header", Description: "The last id: that was read; without it, only what changes from now on.", Schema: text},
+		{Name: "Last-Event-ID", In: "header", Description: "The last id: that was read; without it, the stream starts now.", Schema: text},
 	}
 	op.Responses = map[string]*huma.Response{"200": response("Changes, until either side ends it", "text/event-stream", text)}
 	op.Errors = append(op.Errors, http.StatusBadRequest)
-	s.mount(mux, api, op, s.stream)
 }
 
 // wish is what a reader of the stream wants to see.
@@ -220,25 +218,25 @@ func (s *server) resource(ctx context.Context, c gaff.Change) (doc any, job stri
 	case "event":
 		d, err := s.o.Store.Event(ctx, c.Ref)
 		if err == nil {
-			return newEventDoc(d.Log), "", nil
+			return wire.NewEvent(d.Log), "", nil
 		}
 		return nil, "", ignoreGone(err)
 	case "job":
 		j, err := s.o.Store.Job(ctx, c.Ref)
 		if err == nil {
-			return s.jobDoc(*j), j.ID, nil
+			return s.job(*j), j.ID, nil
 		}
 		return nil, "", ignoreGone(err)
 	case "media":
 		m, err := s.o.Store.MediaByID(ctx, c.Ref)
 		if err == nil {
-			return s.mediaDoc(*m), m.JobID, nil
+			return s.media(*m), m.JobID, nil
 		}
 		return nil, "", ignoreGone(err)
 	case "run":
 		r, err := s.o.Store.Run(ctx, c.Ref)
 		if err == nil {
-			return newRunDoc(*r), "", nil
+			return wire.NewRun(*r), "", nil
 		}
 		return nil, "", ignoreGone(err)
 	}
@@ -289,7 +287,7 @@ func (cc *changeCache) get(c gaff.Change, read func() (doc any, job string, err 
 		doc, job, err := read()
 		var line bytes.Buffer
 		if err == nil && doc != nil {
-			err = writeJSON(&line, doc)
+			err = wire.Write(&line, doc)
 		}
 		cc.mu.Lock()
 		defer cc.mu.Unlock()
@@ -323,6 +321,15 @@ func (o *sse) position(id string) error { return o.write(": alive\nid: " + id + 
 
 func (o *sse) event(id, kind string, data []byte) error {
 	return o.write("id: " + id + "\nevent: " + kind + "\ndata: " + string(data) + "\n\n")
+}
+
+// document sends an event with a document on one line.
+func (o *sse) document(id, kind string, doc any) error {
+	var line bytes.Buffer
+	if err := wire.Write(&line, doc); err != nil {
+		return err
+	}
+	return o.event(id, kind, bytes.TrimSpace(line.Bytes()))
 }
 
 func (o *sse) write(text string) error {

@@ -19,6 +19,7 @@ import (
 	"gaff/internal/metrics"
 	"gaff/internal/stats"
 	"gaff/internal/ui"
+	"gaff/internal/wire"
 )
 
 // consoleOptions is what the console shows of the configuration.
@@ -37,32 +38,32 @@ func consoleOptions(cfg *config.Config, local string, sources []Source) ui.Optio
 	}
 }
 
-func apiSettings(cfg *config.Config) []api.Setting {
-	var all []api.Setting
+func apiSettings(cfg *config.Config) []wire.Setting {
+	var all []wire.Setting
 	for _, s := range cfg.Settings() {
-		all = append(all, api.Setting{Name: s.Name, Value: s.Value, Origin: s.From, Help: s.Help})
+		all = append(all, wire.Setting{Name: s.Name, Value: s.Value, Origin: s.From, Help: s.Help})
 	}
 	return all
 }
 
 // sampler sends signed samples through the receiving handler of this process, as their
 // senders would from outside.
-func sampler(ingest http.Handler, base string, sources []Source) func(context.Context, string, string) (api.SampleSent, error) {
-	return func(ctx context.Context, name, eventType string) (api.SampleSent, error) {
+func sampler(ingest http.Handler, base string, sources []Source) func(context.Context, string, string) (wire.SampleSent, error) {
+	return func(ctx context.Context, name, eventType string) (wire.SampleSent, error) {
 		i := slices.IndexFunc(sources, func(s Source) bool { return s.Name == name })
 		if i < 0 {
-			return api.SampleSent{}, fmt.Errorf("source %s: %w; GET /api/v1/sources lists them", name, gaff.ErrNotFound)
+			return wire.SampleSent{}, fmt.Errorf("source %s: %w; GET /api/v1/sources lists them", name, gaff.ErrNotFound)
 		}
 		src := sources[i]
 		switch {
 		case src.Sample == nil || src.Sign == nil:
-			return api.SampleSent{}, fmt.Errorf("%w: there are no samples of the source %s, for its signing key is not ours", gaff.ErrInvalid, name)
+			return wire.SampleSent{}, fmt.Errorf("%w: there are no samples of the source %s, for its signing key is not ours", gaff.ErrInvalid, name)
 		case eventType != "" && len(src.Types) > 0 && !slices.Contains(src.Types, eventType) && src.Name != "custom":
-			return api.SampleSent{}, fmt.Errorf("%w: there is no sample of the type %.60q; there are %s", gaff.ErrInvalid, eventType, strings.Join(src.Types, ", "))
+			return wire.SampleSent{}, fmt.Errorf("%w: there is no sample of the type %.60q; there are %s", gaff.ErrInvalid, eventType, strings.Join(src.Types, ", "))
 		}
 		body, err := src.Sample(eventType)
 		if err != nil {
-			return api.SampleSent{}, fmt.Errorf("%w: make a sample of %s: %w", gaff.ErrInvalid, name, err)
+			return wire.SampleSent{}, fmt.Errorf("%w: make a sample of %s: %w", gaff.ErrInvalid, name, err)
 		}
 		now := time.Now()
 		address := base + gaff.PathPrefix + name
@@ -70,17 +71,17 @@ func sampler(ingest http.Handler, base string, sources []Source) func(context.Co
 			Method: http.MethodPost, URL: address, Header: http.Header{"Content-Type": {"application/json"}, "User-Agent": {"gaff-test"}}, Body: body, ReceivedAt: now,
 		}
 		if err := src.Sign(signed, now, ""); err != nil {
-			return api.SampleSent{}, fmt.Errorf("%w: sign a sample of %s: %w", gaff.ErrInvalid, name, err)
+			return wire.SampleSent{}, fmt.Errorf("%w: sign a sample of %s: %w", gaff.ErrInvalid, name, err)
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, signed.URL, bytes.NewReader(signed.Body))
 		if err != nil {
-			return api.SampleSent{}, err
+			return wire.SampleSent{}, err
 		}
 		req.Header, req.RemoteAddr, req.RequestURI = signed.Header, "127.0.0.1:0", req.URL.RequestURI()
 		res := inproc.Ask(ingest, req)
 		var reply struct{ ID string }
 		_ = json.Unmarshal(res.Body, &reply)
-		return api.SampleSent{Status: res.Status, Response: string(res.Body), EventID: reply.ID}, nil
+		return wire.SampleSent{Status: res.Status, Response: string(res.Body), EventID: reply.ID}, nil
 	}
 }
 

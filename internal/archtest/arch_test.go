@@ -50,7 +50,7 @@ var rules = []rule{
 	},
 	{
 		why:  "only the app, the API, the pages and the commands know workflows",
-		from: `.*`, not: `^(workflow|internal/(app|api|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow$`,
+		from: `.*`, not: `^(workflow|internal/(app|api|wire|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow$`,
 	},
 	{
 		why:  "what keeps files knows the rows of jobs, and no store's tables",
@@ -71,6 +71,10 @@ var rules = []rule{
 	{
 		why:  "a store links its own driver only",
 		from: `^(internal/(sqlstore|migrate)|store/sqlite)$`, deny: `^github\.com/jackc`,
+	},
+	{
+		why:  "the documents of the API are made of rows of the domain; they know no store, no server and no library of the API",
+		from: `^internal/wire$`, deny: `^gaff/|\.`, allow: `^gaff/(jobs|workflow|workflow/runs|destination|internal/(access|diff|redact|stats))$`,
 	},
 	{
 		why:  "the API and the server never see a store, a provider or the configuration",

@@ -28,6 +28,7 @@ import (
 	"gaff/internal/server"
 	"gaff/internal/sqlstore"
 	"gaff/internal/ui"
+	"gaff/internal/wire"
 	"gaff/jobs"
 	"gaff/provider/custom"
 	"gaff/provider/fal"
@@ -182,9 +183,9 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	})
 	w.guard = access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log})
 	address := func(name string) string { return w.url + gaff.PathPrefix + name }
-	sample := func(ctx context.Context, source, _ string) (api.SampleSent, error) {
+	sample := func(ctx context.Context, source, _ string) (wire.SampleSent, error) {
 		id, err := w.send(ctx, source, `{"type":"test","id":"sample"}`)
-		return api.SampleSent{Status: http.StatusOK, EventID: id}, err
+		return wire.SampleSent{Status: http.StatusOK, EventID: id}, err
 	}
 	fwd := destination.NewManager(destination.ManagerOptions{
 		Store: st, Gateway: w.gw, Log: log, Client: destination.NewClient([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}), Lookup: destination.NewLookup(st),
@@ -195,7 +196,7 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	apiHandler := api.New(api.Options{
 		Store: st, Gateway: w.gw, Authorizer: w.guard, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
 		Ready: st.Ready,
-		Settings: []api.Setting{
+		Settings: []wire.Setting{
 			{Name: "GAFF_ADDR", Value: ":3000", Origin: "default", Help: "listen address"},
 			{Name: "FAL_WEBHOOK_SECRET", Value: "[redacted]", Origin: "environment", Help: "secrets of the source fal (its HMAC form), separated by commas; the first signs"},
 			{Name: "WEBHOOK_BASE_URL", Value: "https://hooks.example.com", Origin: ".env", Help: "public base of this gateway, from which the addresses for providers are built"},

@@ -17,55 +17,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
+	"gaff/internal/wire"
 )
 
-// The envelope that Payload CMS answers a find with, so that an application that read its
-// webhook-logs collection there can read it here.
-type envelope struct {
-	Docs            []logDoc `json:"docs"`
-	TotalDocs       int      `json:"totalDocs"`
-	Limit           int      `json:"limit"`
-	TotalPages      int      `json:"totalPages"`
-	Page            int      `json:"page"`
-	PagingCounter   int      `json:"pagingCounter"`
-	HasPrevPage     bool     `json:"hasPrevPage"`
-	HasNextPage     bool     `json:"hasNextPage"`
-	PrevPage        *int     `json:"prevPage"`
-	NextPage        *int     `json:"nextPage"`
-	TotalDocsCapped bool     `json:"totalDocsCapped,omitempty" doc:"There are more than totalDocs: they are counted up to 100,000, and pages end there."`
-}
-
-type logDoc struct {
-	ID          string  `json:"id"`
-	WebhookID   string  `json:"webhookId" doc:"The sender's own id; the event's where it has none."`
-	Source      string  `json:"source"`
-	Type        string  `json:"type"`
-	Status      string  `json:"status" enum:"pending,success,error"`
-	Unhandled   bool    `json:"unhandled" doc:"No handler was registered for it."`
-	Data        rawJSON `json:"data" doc:"The body as JSON, numbers as sent."`
-	Error       *string `json:"error" doc:"The last failure, if no success followed."`
-	RetryCount  int     `json:"retryCount"`
-	ReceivedAt  *string `json:"receivedAt" format:"date-time"`
-	ProcessedAt *string `json:"processedAt" format:"date-time" doc:"Null until it was processed once."`
-	CreatedAt   *string `json:"createdAt" format:"date-time"`
-	UpdatedAt   *string `json:"updatedAt" format:"date-time"`
-}
-
-func newLogDoc(l gaff.Log) logDoc {
-	return logDoc{
-		ID: l.ID, WebhookID: webhookID(l), Source: l.Source, Type: l.Type, Status: l.Status.String(), Unhandled: l.Unhandled,
-		Data: rawJSON(l.Data), Error: orNull(l.Error), RetryCount: l.RetryCount, ReceivedAt: stamp(l.ReceivedAt),
-		ProcessedAt: stamp(l.ProcessedAt), CreatedAt: stamp(l.ReceivedAt), UpdatedAt: stamp(l.UpdatedAt),
-	}
-}
-
-// webhookID is the sender's own id, or ours where it has none.
-func webhookID(l gaff.Log) string {
-	if l.WebhookID != "" {
-		return l.WebhookID
-	}
-	return l.ID
-}
+// logsPath is the path of the webhook-logs collection, as applications of Payload CMS know it.
+const logsPath = "/api/v1/webhooks/manage"
 
 const (
 	defaultPageSize = 50
@@ -73,30 +29,10 @@ const (
 	maxPage         = 1_000_000
 )
 
-// retryRequest and the answers below are the shapes of the user's own management API.
-type retryRequest struct {
-	WebhookLogID string `json:"webhookLogId" doc:"The id of the log: evt_…"`
-}
-
-type retryDone struct {
-	Success bool `json:"success"`
-}
-
-type retryFailed struct {
-	Error  string `json:"error"`
-	Reason string `json:"reason"`
-}
-
-type manageError struct {
-	Error string `json:"error"`
-}
-
-func (s *server) describeManage(mux *http.ServeMux, api huma.API) {
-	const contentType = "application/json"
+func describeListWebhookLogs(api huma.API, op *huma.Operation) {
 	text := &huma.Schema{Type: "string"}
-	list := operation(http.MethodGet, managePath, "list-webhook-logs", "List webhook logs, in the envelope of Payload CMS", Viewer)
-	list.Description += " Instead of source, status and type, also where[source][equals] and so on, as Payload's clients write it."
-	list.Parameters = []*huma.Param{
+	op.Description += " Instead of source, status and type, also where[source][equals] and so on, as Payload's clients write it."
+	op.Parameters = []*huma.Param{
 		queryParam("source", "", text),
 		queryParam("status", "", &huma.Schema{Type: "string", Enum: []any{"pending", "success", "error"}}),
 		queryParam("type", "", text),
@@ -104,40 +40,40 @@ func (s *server) describeManage(mux *http.ServeMux, api huma.API) {
 			Type: "integer", Minimum: new(1.0), Maximum: new(float64(maxPageSize)), Default: defaultPageSize,
 		}),
 		queryParam("page", "", &huma.Schema{Type: "integer", Minimum: new(1.0), Maximum: new(float64(maxPage)), Default: 1}),
-		queryParam("sort", "What was never processed sorts by receivedAt.", &huma.Schema{
+		queryParam("sort", "Events that were never processed sort by receivedAt.", &huma.Schema{
 			Type: "string", Default: "-processedAt",
 			Enum: []any{"-processedAt", "processedAt", "-receivedAt", "receivedAt", "-createdAt", "createdAt"},
 		}),
 	}
-	list.Responses = map[string]*huma.Response{"200": response("A page of logs", contentType, schemaOf[envelope](api))}
-	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable} {
-		list.Responses[strconv.Itoa(status)] = response(http.StatusText(status), contentType, schemaOf[manageError](api))
-	}
-	s.mount(mux, api, list, s.listLogs, managePath+"/{$}")
-
-	retry := operation(http.MethodPost, managePath, "retry-webhook-log", "Try a failed webhook again, now, and wait for the outcome", Operator)
-	retry.RequestBody = &huma.RequestBody{
-		Required: true, Content: map[string]*huma.MediaType{contentType: {Schema: schemaOf[retryRequest](api)}},
-	}
-	retry.Responses = map[string]*huma.Response{
-		"200": response("It was tried and succeeded", contentType, schemaOf[retryDone](api)),
-		"400": response("The body is not readable", contentType, schemaOf[retryFailed](api)),
-		"404": response("There is no such log", contentType, schemaOf[retryFailed](api)),
-		"409": response("It has not failed for good", contentType, schemaOf[retryFailed](api)),
-		"413": response("The body is too large", contentType, schemaOf[retryFailed](api)),
-		"500": response("It was tried and failed again", contentType, schemaOf[retryFailed](api)),
-		"503": response("It cannot be tried just now", contentType, schemaOf[retryFailed](api)),
-	}
-	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
-		retry.Responses[strconv.Itoa(status)] = response(http.StatusText(status), contentType, schemaOf[manageError](api))
-	}
-	s.mount(mux, api, retry, s.retryLog, managePath+"/{$}")
+	op.Responses = map[string]*huma.Response{"200": response("A page of logs", "application/json", schemaOf[wire.WebhookLogs](api))}
+	describeLogErrors(api, op, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable)
 }
 
-func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
+func describeLogErrors(api huma.API, op *huma.Operation, statuses ...int) {
+	for _, status := range statuses {
+		op.Responses[strconv.Itoa(status)] = response(http.StatusText(status), "application/json", schemaOf[wire.WebhookLogError](api))
+	}
+}
+
+func describeRetryWebhookLog(api huma.API, op *huma.Operation) {
+	const contentType = "application/json"
+	op.RequestBody = &huma.RequestBody{
+		Required: true, Content: map[string]*huma.MediaType{contentType: {Schema: schemaOf[wire.WebhookLogRetry](api)}},
+	}
+	op.Responses = map[string]*huma.Response{"200": response("The attempt succeeded", contentType, schemaOf[wire.WebhookLogRetried](api))}
+	for status, description := range map[string]string{
+		"400": "The body is not readable", "404": "Unknown log", "409": "The log is not in error", "413": "The body is too large",
+		"500": "The attempt failed again", "503": "No attempt is possible just now",
+	} {
+		op.Responses[status] = response(description, contentType, schemaOf[wire.WebhookLogFailed](api))
+	}
+	describeLogErrors(api, op, http.StatusUnauthorized, http.StatusForbidden)
+}
+
+func (s *server) listWebhookLogs(w http.ResponseWriter, r *http.Request) {
 	q, page, err := logQuery(r.URL.Query())
 	if errors.Is(err, errNothing) {
-		answer(w, http.StatusOK, newEnvelope(nil, 0, q, page))
+		answer(w, http.StatusOK, wire.NewWebhookLogs(nil, 0, q, page))
 		return
 	}
 	if err != nil {
@@ -157,7 +93,7 @@ func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 		if errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, gaff.ErrStopped) {
 			status = http.StatusServiceUnavailable
 		}
-		rejectWith(w, r, status, "the logs cannot be read just now; the gateway's own log tells more")
+		rejectWith(w, r, status, "the logs cannot be read just now; see the gateway's own log")
 		return
 	case far && total > gaff.MaxLogCount:
 		rejectWith(w, r, http.StatusBadRequest, fmt.Sprintf(
@@ -170,27 +106,7 @@ func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 	for i := range logs {
 		logs[i] = *logs[i].Masked(s.secrets(logs[i].Source))
 	}
-	answer(w, http.StatusOK, newEnvelope(logs, total, q, page))
-}
-
-// newEnvelope does Payload's arithmetic.
-func newEnvelope(logs []gaff.Log, total int, q gaff.LogQuery, page int) envelope {
-	env := envelope{
-		Docs: make([]logDoc, 0, len(logs)), TotalDocs: min(total, gaff.MaxLogCount), Limit: q.Limit, Page: page,
-		PagingCounter: q.Offset + 1, TotalDocsCapped: total > gaff.MaxLogCount,
-	}
-	for _, l := range logs {
-		env.Docs = append(env.Docs, newLogDoc(l))
-	}
-	// Payload calls an empty collection one page.
-	env.TotalPages = max((env.TotalDocs+q.Limit-1)/q.Limit, 1)
-	if page > 1 {
-		env.HasPrevPage, env.PrevPage = true, new(page-1)
-	}
-	if page < env.TotalPages {
-		env.HasNextPage, env.NextPage = true, new(page+1)
-	}
-	return env
+	answer(w, http.StatusOK, wire.NewWebhookLogs(logs, total, q, page))
 }
 
 // whereParam is Payload's way to write a filter: where[source][equals], also as a member
@@ -280,9 +196,11 @@ func number(name, text string, highest int) (int, error) {
 // which may have taken longer than the server lets answers take.
 const answerTime = 10 * time.Second
 
-func (s *server) retryLog(w http.ResponseWriter, r *http.Request) {
-	fail := func(status int, reason string) { answer(w, status, retryFailed{"Retry failed", reason}) }
-	var in retryRequest
+func (s *server) retryWebhookLog(w http.ResponseWriter, r *http.Request) {
+	fail := func(status int, reason string) {
+		answer(w, status, wire.WebhookLogFailed{Error: "Retry failed", Reason: reason})
+	}
+	var in wire.WebhookLogRetry
 	text, err := io.ReadAll(r.Body)
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		fail(http.StatusRequestEntityTooLarge, tooLarge(maxBody))
@@ -301,7 +219,7 @@ func (s *server) retryLog(w http.ResponseWriter, r *http.Request) {
 	_, attempted := errors.AsType[*gaff.AttemptError](err)
 	switch {
 	case err == nil:
-		answer(w, http.StatusOK, retryDone{true})
+		answer(w, http.StatusOK, wire.WebhookLogRetried{Success: true})
 	case attempted:
 		fail(http.StatusInternalServerError, err.Error())
 	case errors.Is(err, gaff.ErrNotFound):

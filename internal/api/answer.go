@@ -1,0 +1,240 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"gaff"
+	"gaff/internal/access"
+	"gaff/internal/redact"
+	"gaff/internal/wire"
+)
+
+// guard is around everything: limits, headers, and an answer when a handler panics.
+func (s *server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t := &tracked{ResponseWriter: w}
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if p == http.ErrAbortHandler { //nolint:errorlint // the value of the panic, not an error; net/http compares it so too
+				panic(p)
+			}
+			s.o.Log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", redact.Panic(p), "stack", string(debug.Stack()))
+			if t.started {
+				// Half an answer must not look like a whole one.
+				panic(http.ErrAbortHandler)
+			}
+			rejectWith(w, r, http.StatusInternalServerError, "something went wrong; see the gateway's log")
+		}()
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		r, n := noted(r, w)
+		defer func() { s.record(r, n, t.status) }()
+		if err := checkQuery(r.URL.Path, r.URL.RawQuery); err != nil {
+			rejectWith(w, r, http.StatusBadRequest, err.Error())
+			return
+		}
+		next.ServeHTTP(t, r)
+	})
+}
+
+// tracked knows whether an answer has begun.
+type tracked struct {
+	http.ResponseWriter
+	started bool
+	status  int // 0 until it is known
+}
+
+func (t *tracked) WriteHeader(status int) {
+	if !t.started {
+		t.started, t.status = true, status
+	}
+	t.ResponseWriter.WriteHeader(status)
+}
+
+func (t *tracked) Write(p []byte) (int, error) {
+	if !t.started {
+		t.started, t.status = true, http.StatusOK
+	}
+	return t.ResponseWriter.Write(p)
+}
+
+// Unwrap lets an http.ResponseController find the connection.
+func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// mayBeEmpty are the parameters that an empty value changes nothing about: places to read on from.
+var mayBeEmpty = map[string]bool{"cursor": true, "after": true, "lastEventId": true}
+
+// checkQuery refuses parameters that would be dropped without a word: a filter that is
+// left out shows more than was asked for, and a bulk retry by it would do more.
+func checkQuery(path, raw string) error {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return errors.New("the query cannot be read: parameters are joined by & and escaped as %XX")
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if len(values[name]) > 1 {
+			return fmt.Errorf("parameter %.60q is given %d times; give it once", name, len(values[name]))
+		}
+		if values.Get(name) == "" && !mayBeEmpty[name] && path != logsPath && path != logsPath+"/" {
+			return fmt.Errorf("parameter %.60q is empty: give it a value, or leave it out", name)
+		}
+	}
+	return nil
+}
+
+// notFound answers for addresses, or methods of them, that there are not.
+func notFound(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
+		if _, pattern := mux.Handler(probe); pattern != "/api/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) > 0 {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		rejectWith(w, r, http.StatusMethodNotAllowed, fmt.Sprintf("%.20q is not possible here; %s is", r.Method, strings.Join(allowed, ", ")))
+		return
+	}
+	rejectWith(w, r, http.StatusNotFound, fmt.Sprintf("there is no %.200q; GET /api/docs lists what there is", r.URL.Path))
+}
+
+// rejectWith answers with an error, in the words of the address: the one for Payload's
+// clients has its own.
+func rejectWith(w http.ResponseWriter, r *http.Request, status int, detail string) {
+	if strings.TrimSuffix(r.URL.Path, "/") == logsPath {
+		answer(w, status, map[string]any{"error": detail})
+		return
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = wire.Write(w, huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: detail})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = wire.Write(w, body)
+}
+
+// denial says why someone may not do something; status 0 means that he may.
+func (s *server) denial(r *http.Request, needed Role) (status int, detail string) {
+	id, ok := s.o.Authorizer.Authorize(r)
+	ok = ok && !(id.Via == access.ViaSession && access.ForeignPage(r))
+	if n := noteOf(r.Context()); ok && n != nil {
+		n.who = id
+	}
+	switch {
+	case !ok && errors.Is(id.Err, access.ErrTooMany):
+		return http.StatusTooManyRequests, id.Err.Error()
+	case !ok && id.Err != nil:
+		return http.StatusServiceUnavailable, "keys and sessions cannot be read just now; see the gateway's log"
+	case !ok:
+		return http.StatusUnauthorized, "a token is needed: Authorization: Bearer …"
+	case id.Role < needed:
+		return http.StatusForbidden, fmt.Sprintf("this needs the role %s; %s is %s", needed, id.Name, id.Role)
+	}
+	return 0, ""
+}
+
+// admit reports whether a request comes from someone with a role, and answers it if not.
+// operation is what the audit log calls it.
+func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string, needed Role) bool {
+	if n := noteOf(r.Context()); n != nil {
+		n.action = operation
+	}
+	status, detail := s.denial(r, needed)
+	if status == 0 {
+		return true
+	}
+	switch status {
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "60")
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
+	}
+	rejectWith(w, r, status, detail)
+	return false
+}
+
+// badRequests answers 400 to parameters that fail validation, as to all other invalid
+// parameters; huma's 422 is about the content of a body.
+type badRequests struct{ humaContext }
+
+type humaContext = huma.Context
+
+func (c badRequests) SetStatus(status int) {
+	if status == http.StatusUnprocessableEntity {
+		status = http.StatusBadRequest
+	}
+	c.humaContext.SetStatus(status)
+}
+
+// Unwrap lets humago find the request.
+func (c badRequests) Unwrap() huma.Context { return c.humaContext }
+
+// tellFaults puts what failed validation into the detail, where people read.
+func tellFaults(ctx huma.Context, _ string, v any) (any, error) {
+	m, ok := v.(*huma.ErrorModel)
+	if ok && m.Status == http.StatusRequestEntityTooLarge && ctx != nil {
+		m.Detail = tooLarge(ctx.Operation().MaxBodyBytes - 1)
+	}
+	if !ok || m.Status != http.StatusUnprocessableEntity {
+		return v, nil
+	}
+	m.Status, m.Title = http.StatusBadRequest, http.StatusText(http.StatusBadRequest)
+	var faults []string
+	for _, e := range m.Errors {
+		_, name, inside := strings.Cut(e.Location, ".") // "query.limit"
+		if !inside {
+			name = "the " + e.Location
+		}
+		faults = append(faults, name+": "+e.Message)
+	}
+	slices.Sort(faults)
+	m.Detail, m.Errors = strings.Join(faults, "; "), nil
+	return m, nil
+}
+
+func tooLarge(limit int64) string { return fmt.Sprintf("the body is larger than %d bytes", limit) }
+
+// failure turns an error into one of HTTP.
+func (s *server) failure(err error) huma.StatusError {
+	if known, ok := errors.AsType[huma.StatusError](err); ok {
+		return known
+	}
+	switch {
+	case errors.Is(err, gaff.ErrNotFound):
+		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, gaff.ErrInvalid):
+		return huma.Error400BadRequest(err.Error())
+	case errors.Is(err, gaff.ErrConflict):
+		return huma.Error409Conflict(err.Error())
+	case errors.Is(err, gaff.ErrUnavailable), errors.Is(err, gaff.ErrStopped):
+		s.o.Log.Warn("request cannot be served now", "error", err)
+		return huma.Error503ServiceUnavailable("the database cannot answer just now: " + err.Error())
+	case errors.Is(err, context.Canceled):
+		return huma.NewError(499, "the caller went away")
+	}
+	s.o.Log.Error("request failed", "error", err)
+	return huma.Error500InternalServerError("something went wrong; see the gateway's log")
+}
+
+// reject answers a raw operation with an error.
+func (s *server) reject(w http.ResponseWriter, r *http.Request, err error) {
+	failure := s.failure(err)
+	rejectWith(w, r, failure.GetStatus(), failure.Error())
+}

@@ -1,0 +1,199 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"html/template"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"gaff/destination"
+	"gaff/internal/wire"
+)
+
+// tags describe the groups of operations, in the order in which a reader wants them.
+var tags = []*huma.Tag{
+	{Name: "events", Description: "Webhooks that were received and verified, and the events that gaff emitted itself."},
+	{Name: "deliveries", Description: "One event for one handler or destination, with its attempts."},
+	{Name: "rejections", Description: "Requests that were rejected, and why."},
+	{Name: "bulk", Description: "Retry, replay or rescue everything that matches."},
+	{Name: "jobs", Description: "Work at a provider: submitted, polled, settled."},
+	{Name: "callback-secrets", Description: "The secrets that sign the webhooks passed on to jobs' callback URLs."},
+	{Name: "media", Description: "The files that jobs produced, and gaff's copies of them."},
+	{Name: "workflows", Description: "The definitions of the workflows."},
+	{Name: "runs", Description: "Runs of workflows and their steps."},
+	{Name: "projects", Description: "Groups of jobs, media and runs."},
+	{Name: "sources", Description: "The senders that this gateway receives webhooks from."},
+	{Name: "destinations", Description: "Where events are forwarded to."},
+	{Name: "pull", Description: "Deliveries for clients that fetch them."},
+	{Name: "subscriptions", Description: "Positions in the log of events, as of gaff listen."},
+	{Name: "stream", Description: "Every change as a server-sent event."},
+	{Name: "stats", Description: "Counts and latencies."},
+	{Name: "health", Description: "The state of this node."},
+	{Name: "settings", Description: "The settings in force."},
+	{Name: "me", Description: "The caller."},
+	{Name: "keys", Description: "API keys."},
+	{Name: "sessions", Description: "Browsers that are logged in to the console."},
+	{Name: "login-links", Description: "Links that log a browser in once."},
+	{Name: "audit", Description: "Who changed what, and when."},
+	{Name: "webhooks", Description: "The webhook-logs collection, as applications of Payload CMS read it."},
+}
+
+// mount registers every route and returns the document about them.
+func (s *server) mount(mux *http.ServeMux) *huma.OpenAPI {
+	config := huma.DefaultConfig("gaff", s.o.Version)
+	config.Info.Description = "Webhooks, jobs and media of a gaff gateway. Every operation needs a token: `Authorization: Bearer …`."
+	config.Servers = []*huma.Server{
+		{URL: "/", Description: "The gateway that serves this document"},
+		{URL: "http://127.0.0.1:3000", Description: "A gateway on this machine"},
+	}
+	config.Tags = tags
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.CreateHooks = nil // no $schema links in answers
+	config.RejectUnknownQueryParameters = true
+	config.Transformers = []huma.Transformer{tellFaults}
+	config.Components = &huma.Components{
+		Schemas:         huma.NewMapRegistry("#/components/schemas/", schemaName),
+		SecuritySchemes: map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}},
+	}
+	for document, described := range map[reflect.Type]reflect.Type{
+		reflect.TypeFor[wire.Text]():     reflect.TypeFor[*string](),
+		reflect.TypeFor[wire.Time]():     reflect.TypeFor[*time.Time](),
+		reflect.TypeFor[wire.JSON]():     reflect.TypeFor[json.RawMessage](),
+		reflect.TypeFor[wire.Object]():   reflect.TypeFor[map[string]any](),
+		reflect.TypeFor[wire.Envelope](): reflect.TypeFor[destination.Envelope](),
+	} {
+		config.Components.Schemas.RegisterTypeAlias(document, described)
+	}
+	api := humago.New(mux, config)
+	api.UseMiddleware(s.admitOperation)
+	for _, r := range s.routes() {
+		r.register(s, mux, api, r.op)
+	}
+	doc := api.OpenAPI()
+	describeProblems(doc)
+	describeNulls(doc.Components.Schemas)
+	return doc
+}
+
+// admitOperation lets a request through to its operation if the caller has the role.
+func (s *server) admitOperation(ctx huma.Context, next func(huma.Context)) {
+	needed, ok := ctx.Operation().Metadata[roleKey].(Role)
+	if !ok {
+		needed = Admin
+	}
+	r, w := humago.Unwrap(ctx)
+	if limit, ok := ctx.Operation().Metadata[timeKey].(time.Duration); ok {
+		within, cancel := context.WithTimeout(r.Context(), limit)
+		defer cancel()
+		r, ctx = r.WithContext(within), huma.WithContext(ctx, within)
+	}
+	if s.admit(w, r, ctx.Operation().OperationID, needed) {
+		next(badRequests{ctx})
+	}
+}
+
+// schemaName names a list after its items: JobList.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	if item, ok := strings.CutPrefix(name, "List"); ok && item != "" && t.Kind() == reflect.Struct {
+		return item + "List"
+	}
+	return name
+}
+
+// describeNulls marks what huma has no tag for: members that are an object or null, and null among
+// the values of an enumeration.
+func describeNulls(schemas huma.Registry) {
+	for name, schema := range schemas.Map() {
+		nullable := nullableObjects(schemas.TypeFromRef("#/components/schemas/" + name))
+		for member, s := range schema.Properties {
+			switch {
+			case s.Ref != "" && nullable[member]:
+				schema.Properties[member] = &huma.Schema{Description: s.Description, AnyOf: []*huma.Schema{{Ref: s.Ref}, {Type: "null"}}}
+			case s.Nullable && len(s.Enum) > 0 && !slices.Contains(s.Enum, nil):
+				s.Enum = append(s.Enum, nil)
+			}
+		}
+	}
+}
+
+// nullableObjects returns the members of a document that are an object or null.
+func nullableObjects(t reflect.Type) map[string]bool {
+	members := map[string]bool{}
+	if t == nil || t.Kind() != reflect.Struct {
+		return members
+	}
+	for _, f := range reflect.VisibleFields(t) {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		pointer := f.Type.Kind() == reflect.Pointer && !strings.Contains(options, "omit")
+		members[name] = pointer || f.Type == reflect.TypeFor[wire.Envelope]()
+	}
+	return members
+}
+
+// describeProblems corrects the document as badRequests corrects the answers.
+func describeProblems(doc *huma.OpenAPI) {
+	for _, item := range doc.Paths {
+		for _, op := range operations(item) {
+			if res := op.Responses["422"]; res != nil {
+				delete(op.Responses, "422")
+				res.Description = http.StatusText(http.StatusBadRequest)
+				op.Responses["400"] = res
+			}
+		}
+	}
+}
+
+// operations returns the operations of a path by method.
+func operations(item *huma.PathItem) map[string]*huma.Operation {
+	ops := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete}
+	maps.DeleteFunc(ops, func(_ string, op *huma.Operation) bool { return op == nil })
+	return ops
+}
+
+//go:embed docs.html
+var docsHTML string
+
+var docsPage = template.Must(template.New("docs").Parse(docsHTML))
+
+type docsOperation struct{ Method, Path, Summary, Description string }
+
+// docs answers with a page that lists the operations. It loads nothing from other hosts,
+// and its policy allows nothing else.
+func docs(doc *huma.OpenAPI) http.HandlerFunc {
+	var ops []docsOperation
+	for path, item := range doc.Paths {
+		for method, op := range operations(item) {
+			ops = append(ops, docsOperation{method, path, op.Summary, op.Description})
+		}
+	}
+	slices.SortFunc(ops, func(a, b docsOperation) int {
+		return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method)
+	})
+	var page bytes.Buffer
+	if err := docsPage.Execute(&page, ops); err != nil {
+		panic("api: docs page: " + err.Error()) // generated from our own texts alone
+	}
+	_, style, _ := strings.Cut(docsHTML, "<style>")
+	style, _, _ = strings.Cut(style, "</style>")
+	sum := sha256.Sum256([]byte(style))
+	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", policy)
+		_, _ = w.Write(page.Bytes())
+	}
+}

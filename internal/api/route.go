@@ -1,0 +1,193 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// route is one operation: its description and the function that registers it.
+type route struct {
+	op       huma.Operation
+	register func(*server, *http.ServeMux, huma.API, huma.Operation)
+}
+
+// output is an answer that has a body only.
+type output[T any] struct{ Body T }
+
+// full describes an operation whose handler returns the whole output: status, headers and body.
+func full[I, O any](method, path, id string, role Role, summary string, handler func(context.Context, *I) (*O, error), options ...option) route {
+	return route{operation(method, path, id, role, summary, options), func(s *server, _ *http.ServeMux, api huma.API, op huma.Operation) {
+		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+			out, err := handler(ctx, in)
+			if err != nil {
+				return nil, s.failure(err)
+			}
+			return out, nil
+		})
+	}}
+}
+
+func body[I, B any](method, path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options []option) route {
+	return full(method, path, id, role, summary, func(ctx context.Context, in *I) (*output[B], error) {
+		b, err := handler(ctx, in)
+		return &output[B]{b}, err
+	}, options...)
+}
+
+func get[I, B any](path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options ...option) route {
+	return body(http.MethodGet, path, id, role, summary, handler, options)
+}
+
+func post[I, B any](path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options ...option) route {
+	return body(http.MethodPost, path, id, role, summary, handler, options)
+}
+
+func put[I, B any](path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options ...option) route {
+	return body(http.MethodPut, path, id, role, summary, handler, options)
+}
+
+func patch[I, B any](path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options ...option) route {
+	return body(http.MethodPatch, path, id, role, summary, handler, options)
+}
+
+// remove describes a DELETE that answers without a body.
+func remove[I any](path, id string, role Role, summary string, handler func(context.Context, *I) error, options ...option) route {
+	return full(http.MethodDelete, path, id, role, summary, func(ctx context.Context, in *I) (*struct{}, error) {
+		return nil, handler(ctx, in)
+	}, options...)
+}
+
+// end describes a DELETE that answers with what it ended.
+func end[I, B any](path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options ...option) route {
+	return body(http.MethodDelete, path, id, role, summary, handler, options)
+}
+
+// raw describes an operation whose handler writes the answer itself; describe completes the
+// description.
+func raw(method, path, id string, role Role, summary string, handler func(*server, http.ResponseWriter, *http.Request), describe func(huma.API, *huma.Operation)) route {
+	return route{operation(method, path, id, role, summary, nil), func(s *server, mux *http.ServeMux, api huma.API, op huma.Operation) {
+		describe(api, &op)
+		s.handle(mux, api, op, func(w http.ResponseWriter, r *http.Request) { handler(s, w, r) })
+	}}
+}
+
+// handle registers a handler at the operation's path, and at the same path with a slash at its
+// end, and documents it.
+func (s *server) handle(mux *http.ServeMux, api huma.API, op huma.Operation, h http.HandlerFunc) {
+	role := op.Metadata[roleKey].(Role)
+	guarded := func(w http.ResponseWriter, r *http.Request) {
+		if s.admit(w, r, op.OperationID, role) {
+			r.Body = http.MaxBytesReader(w, r.Body, op.MaxBodyBytes-1)
+			h(w, r)
+		}
+	}
+	mux.HandleFunc(op.Method+" "+op.Path, guarded)
+	if op.Path == logsPath {
+		mux.HandleFunc(op.Method+" "+op.Path+"/{$}", guarded)
+	}
+	for _, status := range op.Errors {
+		code := strconv.Itoa(status)
+		if op.Responses[code] == nil {
+			op.Responses[code] = response(http.StatusText(status), "application/problem+json", schemaOf[huma.ErrorModel](api))
+		}
+	}
+	api.OpenAPI().AddOperation(&op)
+}
+
+// Keys of an operation's metadata: the role that it needs, and how long it may take.
+const (
+	roleKey = "role"
+	timeKey = "time"
+)
+
+// operation is the common part of a description.
+func operation(method, path, id string, role Role, summary string, options []option) huma.Operation {
+	tag, _, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/"), "/")
+	failures := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	if strings.Contains(path, "{") {
+		failures = append(failures, http.StatusNotFound)
+	}
+	if method != http.MethodGet {
+		failures = append(failures, http.StatusConflict)
+	}
+	op := huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag},
+		Description: "Needs the role " + role.String() + ".",
+		Security:    []map[string][]string{{"token": {}}}, Metadata: map[string]any{roleKey: role}, Errors: failures,
+		MaxBodyBytes: bodyLimit(maxBody),
+	}
+	for _, o := range options {
+		o(&op)
+	}
+	return op
+}
+
+// option changes the description of an operation.
+type option func(*huma.Operation)
+
+// answers sets the status of success.
+func answers(status int) option { return func(op *huma.Operation) { op.DefaultStatus = status } }
+
+// fails adds statuses of failures.
+func fails(statuses ...int) option {
+	return func(op *huma.Operation) {
+		for _, status := range statuses {
+			if !slices.Contains(op.Errors, status) {
+				op.Errors = append(op.Errors, status)
+			}
+		}
+	}
+}
+
+// accepts bounds the body, in bytes, and gives a slow client 30 seconds to send it.
+func accepts(bytes int64) option {
+	return func(op *huma.Operation) { op.MaxBodyBytes, op.BodyReadTimeout = bodyLimit(bytes), 30*time.Second }
+}
+
+// within bounds how long the operation may take.
+func within(d time.Duration) option { return func(op *huma.Operation) { op.Metadata[timeKey] = d } }
+
+// says adds to the description.
+func says(text string) option { return func(op *huma.Operation) { op.Description += " " + text } }
+
+// bodyLimit is an operation's MaxBodyBytes for bodies of up to so many bytes: huma rejects one of
+// exactly that size.
+func bodyLimit(bytes int64) int64 { return bytes + 1 }
+
+func response(description, contentType string, schema *huma.Schema) *huma.Response {
+	return &huma.Response{Description: description, Content: map[string]*huma.MediaType{contentType: {Schema: schema}}}
+}
+
+func schemaOf[T any](api huma.API) *huma.Schema {
+	return api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
+}
+
+func queryParam(name, doc string, schema *huma.Schema) *huma.Param {
+	return &huma.Param{Name: name, In: "query", Description: doc, Schema: schema}
+}
+
+func idParam() []*huma.Param {
+	return []*huma.Param{{Name: "id", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}}
+}
+
+// Inputs that several operations have.
+type (
+	noInput struct{}
+	idInput struct {
+		ID string `path:"id" maxLength:"128"`
+	}
+	// anyIDInput is for ids that applications choose themselves.
+	anyIDInput struct {
+		ID string `path:"id" maxLength:"1024"`
+	}
+	nameInput struct {
+		Name string `path:"name" maxLength:"64"`
+	}
+)

@@ -1,0 +1,123 @@
+package wire
+
+import (
+	"time"
+
+	"gaff"
+	"gaff/internal/access"
+)
+
+// Key is an API key, without its secret.
+type Key struct {
+	ID           string `json:"id" example:"apk_01KAVJ0Z6M3Q8R5T7W9XYZABCD"`
+	Name         string `json:"name"`
+	Role         string `json:"role" enum:"viewer,operator,admin"`
+	State        string `json:"state" enum:"active,expired,revoked"`
+	Hint         string `json:"hint" doc:"The last characters of the secret."`
+	CreatedBy    string `json:"createdBy"`
+	CreatedByID  Text   `json:"createdById" doc:"The key that created it; null for the admin token."`
+	CreatedAt    Time   `json:"createdAt"`
+	ExpiresAt    Time   `json:"expiresAt" doc:"Null for a key that does not expire."`
+	LastUsedAt   Time   `json:"lastUsedAt" doc:"To the minute; null if it was never used."`
+	LastUsedFrom Text   `json:"lastUsedFrom"`
+	RevokedAt    Time   `json:"revokedAt"`
+}
+
+// NewKey makes the document of a key.
+func NewKey(k access.Key) Key {
+	return Key{
+		k.ID, k.Name, k.Role.String(), k.State(time.Now()), k.Hint, k.CreatedBy, Text(k.MadeBy), Time{k.CreatedAt}, Time{k.ExpiresAt},
+		Time{k.LastUsedAt}, Text(k.LastUsedFrom), Time{k.RevokedAt},
+	}
+}
+
+// KeyRequest creates a key.
+type KeyRequest struct {
+	Name      string `json:"name" minLength:"1" maxLength:"80" doc:"Who or what uses it."`
+	Role      string `json:"role" enum:"viewer,operator,admin"`
+	ExpiresAt string `json:"expiresAt,omitempty" doc:"A time, or a duration from now such as 90d; empty for a key that does not expire."`
+}
+
+// CreatedKey is a new key with its secret.
+type CreatedKey struct {
+	Key
+	Secret string `json:"key" doc:"The secret. It is shown here once and not stored."`
+}
+
+// Session is a browser that is logged in to the console.
+type Session struct {
+	ID         string `json:"id"`
+	Name       string `json:"name" doc:"The name of the key that opened it, or admin."`
+	As         Text   `json:"as" doc:"The name that the person typed; it is not verified."`
+	KeyID      Text   `json:"keyId" doc:"The key that opened it; null for the admin token."`
+	Role       string `json:"role" enum:"viewer,operator,admin"`
+	Address    string `json:"address"`
+	Agent      string `json:"agent" doc:"The browser's User-Agent."`
+	CreatedAt  Time   `json:"createdAt"`
+	ExpiresAt  Time   `json:"expiresAt"`
+	LastUsedAt Time   `json:"lastUsedAt" doc:"To the minute."`
+}
+
+// NewSession makes the document of a session.
+func NewSession(c access.Session) Session {
+	return Session{c.ID, c.Name, Text(c.As), Text(c.KeyID()), c.Role.String(), c.Address, c.Agent, Time{c.CreatedAt}, Time{c.ExpiresAt}, Time{c.LastUsedAt}}
+}
+
+// AuditEntry is a line of the audit log.
+type AuditEntry struct {
+	ID      string `json:"id"`
+	At      Time   `json:"at"`
+	Actor   string `json:"actor" doc:"The name of the key, or of the admin token."`
+	KeyID   Text   `json:"keyId" doc:"The key, also of a session that was opened with it; null for the admin token."`
+	As      Text   `json:"as" doc:"The name that the person typed at the login; it is not verified."`
+	Role    string `json:"role" enum:"viewer,operator,admin"`
+	Via     string `json:"via" enum:"token,key,session"`
+	ViaID   Text   `json:"viaId" doc:"The key or session."`
+	Address string `json:"address"`
+	Action  string `json:"action" doc:"The operationId in this document; also login and logout."`
+	Target  Text   `json:"target" doc:"The id or name that it was done to."`
+	Status  int    `json:"status" doc:"The status of the answer; 2xx if it was done."`
+	Times   int64  `json:"times" doc:"How many equal changes the line counts: more than 1 if a credential repeated itself too often to write each."`
+	Detail  JSON   `json:"detail"`
+}
+
+// NewAuditEntry makes the document of a line of the audit log.
+func NewAuditEntry(e access.Entry) AuditEntry {
+	return AuditEntry{
+		e.ID, Time{e.At}, e.Actor, Text(e.KeyID), Text(e.As), e.Role.String(), e.Via, Text(e.ViaID), e.Address, e.Action, Text(e.Target),
+		e.Status, e.Times, JSON(e.Detail),
+	}
+}
+
+// AuditQuery chooses lines of the audit log.
+type AuditQuery struct {
+	Actor  string `query:"actor" flag:"actor" doc:"Only by this person or key."`
+	Action string `query:"action" flag:"action" doc:"Only this operation, such as retry-event or create-key."`
+	Target string `query:"target" flag:"target" doc:"Only on this id or name."`
+}
+
+// Filter returns the query as stores take it.
+func (q AuditQuery) Filter(c gaff.Cursor) access.AuditFilter {
+	return access.AuditFilter{Actor: q.Actor, Action: q.Action, Target: q.Target, Cursor: c}
+}
+
+// Me is the caller of the API.
+type Me struct {
+	Name  string `json:"name"`
+	As    Text   `json:"as" doc:"The name that was typed at the login; it is not verified."`
+	Role  string `json:"role" enum:"viewer,operator,admin"`
+	Via   string `json:"via" enum:"token,key,session"`
+	ID    Text   `json:"id" doc:"The key or session; null for the admin token."`
+	KeyID Text   `json:"keyId" doc:"The key, also of a session that was opened with it; null for the admin token."`
+}
+
+// NewMe makes the document of a caller.
+func NewMe(who access.Identity) Me {
+	return Me{who.Name, Text(who.As), who.Role.String(), who.Via, Text(who.ID), Text(who.KeyID)}
+}
+
+// LoginLink logs a browser in once.
+type LoginLink struct {
+	Path      string `json:"path" doc:"The path below the gateway's URL that logs a browser in once."`
+	ExpiresAt Time   `json:"expiresAt"`
+}

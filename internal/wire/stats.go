@@ -1,0 +1,120 @@
+package wire
+
+import (
+	"time"
+
+	"gaff"
+	"gaff/internal/stats"
+)
+
+// Stats counts events by source, and deliveries that are not done.
+type Stats struct {
+	Since      Time          `json:"since"`
+	Sources    []SourceStats `json:"sources" nullable:"false"`
+	Deliveries Queue         `json:"deliveries"`
+}
+
+// Queue counts the deliveries that are not done.
+type Queue struct {
+	Waiting   int64 `json:"waiting"`
+	Due       int64 `json:"due"`
+	Dead      int64 `json:"dead"`
+	OldestDue Time  `json:"oldestDue"`
+}
+
+// NewStats makes the document of counts.
+func NewStats(since time.Time, counts gaff.Counts) Stats {
+	doc := Stats{Time{since}, []SourceStats{}, Queue{counts.Waiting, counts.Due, counts.Dead, Time{counts.OldestDue}}}
+	for _, c := range counts.Sources {
+		doc.Sources = append(doc.Sources, NewSourceStats(c))
+	}
+	return doc
+}
+
+// Series is statistics over time.
+type Series struct {
+	Since       Time     `json:"since"`
+	Until       Time     `json:"until"`
+	StepSeconds int      `json:"stepSeconds"`
+	Sources     []string `json:"sources" nullable:"false" doc:"The sources that received events in this time."`
+	Points      []Point  `json:"points" nullable:"false" doc:"One for each step, also for steps without events."`
+	Total       Totals   `json:"total" doc:"Over all points."`
+}
+
+// Point is the statistics of one step.
+type Point struct {
+	At Time `json:"at"`
+	Totals
+}
+
+// Totals is the statistics of a span of time.
+type Totals struct {
+	Received  map[string]int64 `json:"received" doc:"Events by source."`
+	Rejected  int64            `json:"rejected"`
+	Succeeded int64            `json:"succeeded" doc:"Attempts."`
+	Failed    int64            `json:"failed" doc:"Attempts."`
+	Reply     *Percentiles     `json:"reply" doc:"The response time of webhooks; null without webhooks."`
+	Done      *Percentiles     `json:"done" doc:"The latency from an event's receipt to the success of a delivery."`
+}
+
+// Percentiles are those of a duration, in milliseconds.
+type Percentiles struct {
+	P50Ms float64 `json:"p50Ms"`
+	P95Ms float64 `json:"p95Ms"`
+	P99Ms float64 `json:"p99Ms"`
+}
+
+// NewSeries makes the document of statistics over time.
+func NewSeries(s *stats.Series) Series {
+	doc := Series{
+		Since: Time{s.Since}, Until: Time{s.Until}, StepSeconds: int(s.Step.Seconds()), Sources: texts(s.Sources),
+		Points: make([]Point, 0, len(s.Points)), Total: NewTotals(&s.Total),
+	}
+	for i := range s.Points {
+		doc.Points = append(doc.Points, Point{Time{s.Points[i].At}, NewTotals(&s.Points[i])})
+	}
+	return doc
+}
+
+// NewTotals makes the document of a span's statistics.
+func NewTotals(p *stats.Point) Totals {
+	received := p.Received
+	if received == nil {
+		received = map[string]int64{}
+	}
+	return Totals{received, p.Rejected, p.Done.N, p.Failed.N, newPercentiles(&p.Reply), newPercentiles(&p.Done)}
+}
+
+func newPercentiles(h *stats.Histogram) *Percentiles {
+	if h.N == 0 {
+		return nil
+	}
+	ms := func(share float64) float64 { return float64(h.Quantile(share).Microseconds()) / 1000 }
+	return &Percentiles{ms(.5), ms(.95), ms(.99)}
+}
+
+// Silence is a source that has received nothing for longer than usual.
+type Silence struct {
+	Source       string `json:"source"`
+	LastAt       Time   `json:"lastAt"`
+	ForSeconds   int64  `json:"forSeconds"`
+	UsualSeconds int64  `json:"usualSeconds" doc:"Its longest pause in the two weeks before."`
+}
+
+// NewSilence makes the document of a silent source.
+func NewSilence(s stats.Silence) Silence {
+	return Silence{s.Source, Time{s.Last}, int64(s.For.Seconds()), int64(s.Usual.Seconds())}
+}
+
+// Health is the state of a node.
+type Health struct {
+	Ready         bool              `json:"ready" doc:"A webhook could be stored now."`
+	Reason        Text              `json:"reason" doc:"Why not."`
+	DamagedBodies int64             `json:"damagedBodies" doc:"Events whose stored body was found damaged since the start."`
+	Version       string            `json:"version"`
+	Go            string            `json:"go"`
+	UptimeSeconds int64             `json:"uptimeSeconds"`
+	MemoryBytes   int64             `json:"memoryBytes" doc:"The memory that the process has from the operating system."`
+	Goroutines    int               `json:"goroutines"`
+	QuietSources  map[string]string `json:"quietSources" doc:"The sources that reject every request, and why."`
+}
