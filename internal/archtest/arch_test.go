@@ -58,7 +58,11 @@ var rules = []rule{
 	},
 	{
 		why:  "queries know the vocabulary, jobs and runs",
-		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|stats))$`,
+		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|stats|writer))$`,
+	},
+	{
+		why:  "the group-commit writer knows the vocabulary only: no SQL, no tables",
+		from: `^internal/writer$`, deny: `^gaff/|\.`,
 	},
 	{
 		why:  "who may do what is decided over the vocabulary alone",

@@ -16,7 +16,7 @@ var _ access.Store = (*Store)(nil)
 
 // write runs fn in the writer's next transaction.
 func (s *Store) write(ctx context.Context, what string, fn func(*tx) error) error {
-	if err := s.w.do(ctx, &op{kind: opEffect, run: fn}); err != nil {
+	if err := s.w.Do(ctx, &op{Run: fn}); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil

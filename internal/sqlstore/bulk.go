@@ -28,15 +28,15 @@ const dueAt = `greatest(d.run_at, d.leased_until)`
 
 // leaseEnd is until when what is claimed now is held; zero where claims are not stored.
 func (t *tx) leaseEnd() time.Time {
-	if t.w.shared == nil {
+	if t.s.opt.Shared == nil {
 		return time.Time{}
 	}
-	return t.now.Add(t.w.shared.Lease)
+	return t.now.Add(t.s.opt.Shared.Lease)
 }
 
 // firstClaim is the claim of a delivery that is taken as it is stored.
 func (t *tx) firstClaim() (claim int, leasedUntil any) {
-	if t.w.shared == nil {
+	if t.s.opt.Shared == nil {
 		return 0, nil
 	}
 	return 1, micros(t.leaseEnd())
@@ -495,7 +495,7 @@ func (t *tx) lease(p gaff.ClaimParams) (work []gaff.Work, err error) {
 	err = t.each(func(rows *sql.Rows) error {
 		var sc eventScan
 		err := rows.Scan(append(sc.columns(), sc.payload()...)...)
-		events[sc.seq] = t.w.store.eventOf(&sc)
+		events[sc.seq] = t.s.eventOf(&sc)
 		return err
 	}, `select `+eventColumns+`, `+payloadColumns+` from unnest($1::bigint[]) as u(seq) join event e on e.seq = u.seq
 		left join payload p on p.seq = e.seq`, seqs)
@@ -550,11 +550,11 @@ func (s *Store) renew() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-s.w.stopping:
+		case <-s.w.Stopping():
 			return
 		case <-tick.C:
 		}
-		for ls := s.w.held.older(s.now().Add(shared.Lease * 2 / 3)); len(ls) > 0; {
+		for ls := s.held.older(s.now().Add(shared.Lease * 2 / 3)); len(ls) > 0; {
 			part := ls[:min(len(ls), 1000)]
 			ls = ls[len(part):]
 			if err := s.extend(part); err != nil && !errors.Is(err, gaff.ErrStopped) {
@@ -581,7 +581,7 @@ func (s *Store) extend(ls []gaff.Lease) error {
 	var until time.Time
 	renewed := map[deliveryKey]bool{}
 	seq, n, claim, sorted := leaseArrays(ls)
-	err := s.w.do(context.Background(), &op{kind: opEffect, run: func(tx *tx) error {
+	err := s.w.Do(context.Background(), &op{Run: func(tx *tx) error {
 		clear(renewed)
 		until = tx.leaseEnd()
 		return tx.each(func(rows *sql.Rows) error {
@@ -600,17 +600,17 @@ func (s *Store) extend(ls []gaff.Lease) error {
 	lost := 0
 	for _, l := range sorted {
 		key := deliveryKey{l.Event, l.Delivery}
-		s.w.held.mu.Lock()
-		if had, ok := s.w.held.leases[key]; ok && had.claim == l.Claim {
+		s.held.mu.Lock()
+		if had, ok := s.held.leases[key]; ok && had.claim == l.Claim {
 			if renewed[key] {
 				had.until = until
-				s.w.held.leases[key] = had
+				s.held.leases[key] = had
 			} else {
-				delete(s.w.held.leases, key)
+				delete(s.held.leases, key)
 				lost++
 			}
 		}
-		s.w.held.mu.Unlock()
+		s.held.mu.Unlock()
 	}
 	if lost > 0 {
 		s.opt.Log.Warn("leases lost: other nodes have taken over", "deliveries", lost)
@@ -625,7 +625,7 @@ func (s *Store) releaseAll() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.opt.Shared.TxTime)
 	defer cancel()
-	if ls := s.w.held.older(s.now().Add(24 * time.Hour)); len(ls) > 0 {
+	if ls := s.held.older(s.now().Add(24 * time.Hour)); len(ls) > 0 {
 		_ = s.Release(ctx, ls)
 	}
 }

@@ -24,8 +24,8 @@ const smallSkew = 250 * time.Millisecond
 // startClock sets the transaction's time, and how far the caller's clock is behind it.
 func (t *tx) startClock() {
 	t.now, t.skew = time.Now(), 0
-	if t.w.shared != nil {
-		now := t.w.store.now()
+	if t.s.opt.Shared != nil {
+		now := t.s.now()
 		if skew := now.Sub(t.now.Round(0)); skew.Abs() > smallSkew {
 			t.now, t.skew = now, skew
 		}
@@ -78,7 +78,7 @@ func (s *Store) ClockJumped(ctx context.Context, by time.Duration) error {
 	if by >= 0 || s.opt.Shared != nil {
 		return nil
 	}
-	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	return s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		_, err := tx.exec(`update delivery set run_at = run_at + $1 where state < 3 and run_at > $2 and run_at < $3`,
 			by.Microseconds(), micros(tx.now), never)
 		if err != nil {

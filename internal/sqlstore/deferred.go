@@ -115,7 +115,7 @@ var putOffs = [...]*rowsOf{&insertJob, &updateJob, &insertMedia}
 // putOff has a row wait for a statement that needs it written, so that it travels with
 // others. ok is false where it must be written now.
 func (t *tx) putOff(statement *rowsOf, args []any) (ok bool) {
-	if t.w.shared == nil || !t.many {
+	if t.s.opt.Shared == nil || !t.many {
 		return false
 	}
 	which := slices.Index(putOffs[:], statement)
@@ -129,7 +129,7 @@ var errMet = errors.New("a row is not as it was expected")
 
 // send is exec where nobody needs the answer before the transaction ends.
 func (t *tx) send(text string, args ...any) error {
-	if t.w.shared == nil {
+	if t.s.opt.Shared == nil {
 		_, err := t.exec(text, args...)
 		return err
 	}
@@ -184,7 +184,7 @@ func (t *tx) travel(statements ...Statement) ([]int64, error) {
 		statements = append([]Statement{{Text: `begin`}}, statements...)
 		t.begun, begin = true, 1
 	}
-	changed, err := t.w.shared.Pipeline(t.ctx, t.x.conn, statements)
+	changed, err := t.s.opt.Shared.Pipeline(t.ctx, t.x.db, statements)
 	if err != nil {
 		return nil, t.fault(err)
 	}
@@ -193,7 +193,7 @@ func (t *tx) travel(statements ...Statement) ([]int64, error) {
 
 // apart calls scan for every row of a query that nothing is about that was put off or sent.
 func (t *tx) apart(scan func(Row) error, text string, args ...any) error {
-	if t.w.shared == nil {
+	if t.s.opt.Shared == nil {
 		return t.each(func(rows *sql.Rows) error { return scan(rows) }, text, args...)
 	}
 	_, err := t.travel(Statement{Text: text, Args: plainText(args), Scan: scan})
@@ -254,15 +254,15 @@ func (k *knownJobs) likelyEmpty(m *jobs.Media) bool {
 	return k.unsettled[m.JobID] && !k.media[[2]string{m.JobID, m.Position}]
 }
 
-// readJobs reads, and locks, what the operations are known to read.
-func (t *tx) readJobs(batch []*op) error {
-	if t.w.shared == nil || !t.many {
+// Read reads, and locks, the jobs that the operations are known to read.
+func (t *tx) Read(known []any) error {
+	if t.s.opt.Shared == nil || !t.many {
 		return nil
 	}
 	var ids, providers, requests []string
 	read := map[jobs.JobRef]*jobScan{}
-	for _, o := range batch {
-		ref := o.reads
+	for _, name := range known {
+		ref, _ := name.(jobs.JobRef)
 		if _, twice := read[ref]; twice || !isPlain(ref.ID+ref.Provider+ref.RequestID) {
 			continue
 		}

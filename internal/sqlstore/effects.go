@@ -25,7 +25,7 @@ func (s *Store) WriteRuns(ctx context.Context, fn func(runs.Tx) error) error {
 }
 
 func (s *Store) writeEffects(ctx context.Context, fn func(*effects) error) error {
-	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error { return fn(&effects{tx}) }})
+	return s.w.Do(ctx, &op{Run: func(tx *tx) error { return fn(&effects{tx}) }})
 }
 
 // Apply runs fn and finishes the delivery as succeeded, in one transaction.
@@ -39,9 +39,9 @@ func (s *Store) ApplyRuns(ctx context.Context, l gaff.Lease, fn func(runs.Tx) er
 }
 
 func (s *Store) applyEffects(ctx context.Context, l gaff.Lease, fn func(*effects) error) error {
-	err := s.w.do(ctx, &op{
-		kind: opEffect, reads: jobs.JobRefFrom(ctx),
-		run: func(tx *tx) error {
+	err := s.w.Do(ctx, &op{
+		Reads: reads(ctx),
+		Run: func(tx *tx) error {
 			if err := fn(&effects{tx}); err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ func (s *Store) applyEffects(ctx context.Context, l gaff.Lease, fn func(*effects
 				},
 			})
 		},
-		committed: func() { s.w.held.give(l) },
+		Committed: func() { s.held.give(l) },
 	})
 	if errors.Is(err, gaff.ErrLeaseLost) {
 		_ = s.Release(ctx, []gaff.Lease{l})

@@ -14,6 +14,7 @@ import (
 
 	"gaff"
 	"gaff/internal/id"
+	"gaff/internal/writer"
 )
 
 // maxCopies is how many differing bodies of one id are kept beside the first.
@@ -23,13 +24,13 @@ const maxCopies = 5
 func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (gaff.Receipt, error) {
 	row := newEventRow(p.Event)
 	var rc gaff.Receipt
-	err := s.w.do(ctx, &op{
-		kind: opAccept, bytes: row.size(), wait: s.opt.AcceptWait, dropped: p.Dropped,
-		run: func(tx *tx) error {
+	err := s.w.Do(ctx, &op{
+		Kind: writer.Accept, Bytes: row.size(), Wait: s.opt.AcceptWait, Dropped: p.Dropped,
+		Run: func(tx *tx) error {
 			rc = gaff.Receipt{}
 			return tx.accept(row, p.Deliveries, p.Take, &rc)
 		},
-		abandoned: func() { s.giveBack(rc.Work) },
+		Abandoned: func() { s.giveBack(rc.Work) },
 	})
 	if err != nil {
 		return gaff.Receipt{}, err
@@ -46,16 +47,16 @@ func (s *Store) AcceptAll(ctx context.Context, ps []gaff.AcceptParams) ([]gaff.R
 		size += rows[i].size()
 	}
 	var rcs []gaff.Receipt
-	err := s.w.do(ctx, &op{
-		kind: opAccept, bytes: size, wait: s.opt.AcceptWait,
-		dropped: func() {
+	err := s.w.Do(ctx, &op{
+		Kind: writer.Accept, Bytes: size, Wait: s.opt.AcceptWait,
+		Dropped: func() {
 			for _, p := range ps {
 				if p.Dropped != nil {
 					p.Dropped()
 				}
 			}
 		},
-		run: func(tx *tx) error {
+		Run: func(tx *tx) error {
 			rcs = make([]gaff.Receipt, len(ps))
 			for i, p := range ps {
 				if i == 1 {
@@ -72,7 +73,7 @@ func (s *Store) AcceptAll(ctx context.Context, ps []gaff.AcceptParams) ([]gaff.R
 			}
 			return nil
 		},
-		abandoned: func() {
+		Abandoned: func() {
 			for _, rc := range rcs {
 				s.giveBack(rc.Work)
 			}
@@ -135,7 +136,7 @@ type acceptance struct {
 
 // accept keeps an event; rc is filled by the end of the transaction.
 func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool, rc *gaff.Receipt) (err error) {
-	if t.w.shared != nil {
+	if t.s.opt.Shared != nil {
 		t.accepting, t.wrote = append(t.accepting, acceptance{row, ds, take, rc}), true
 		return nil
 	}
@@ -167,7 +168,7 @@ func (t *tx) acceptNow(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Rece
 	if len(ds) == 0 {
 		status, processed = gaff.StatusSuccess, micros(ev.ReceivedAt)
 	}
-	seq := t.w.nextEvent
+	seq := t.x.nextEvent
 	n, err := t.exec(`insert into event (seq, source, type, webhook_id, dedupe, correlation, handle,
 			status, unhandled, open, dead, occurred_at, received_at, processed_at, updated_at, parent_id, hop)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $13, $12, $14, $15)
@@ -184,7 +185,7 @@ func (t *tx) acceptNow(row eventRow, ds []gaff.Delivery, take []bool) (gaff.Rece
 	if n == 0 {
 		return t.duplicate(row)
 	}
-	t.w.nextEvent++
+	t.x.nextEvent++
 	ev.ID = id.OfEvent(ev.ReceivedAt, seq)
 	if _, err := t.exec(`insert into payload (seq, request, body, data, sha256, data_sha256) values ($1, $2, $3, $4, $5, $6)`,
 		seq, nilIfEmpty(row.request), row.body, nilIfNil(row.data), row.sum, nilIfNil(row.dataSum)); err != nil {
@@ -336,7 +337,7 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 	if rj.Whole != nil {
 		size += len(rj.Whole.Body)
 	}
-	return s.w.do(ctx, &op{kind: opDetail, bytes: size, wait: s.opt.AcceptWait, run: func(tx *tx) error {
+	return s.w.Do(ctx, &op{Kind: writer.Note, Bytes: size, Wait: s.opt.AcceptWait, Run: func(tx *tx) error {
 		_, err := tx.exec(`insert into rejection
 				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
@@ -358,9 +359,9 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 				return err
 			}
 		}
-		if tx.x.rejections++; tx.x.rejections >= int64(max(tx.w.store.opt.MaxRejections/50, 1)) {
+		if tx.x.rejections++; tx.x.rejections >= int64(max(tx.s.opt.MaxRejections/50, 1)) {
 			tx.x.rejections = 0
-			err = tx.evictRejections(tx.w.store.opt.MaxRejections)
+			err = tx.evictRejections(tx.s.opt.MaxRejections)
 		}
 		return err
 	}})
@@ -544,5 +545,5 @@ func (t *tx) loadEvent(seq int64) (ev *gaff.Event, kept bool, err error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("load event: %w", err)
 	}
-	return t.w.store.eventOf(&sc), payload.Valid, nil
+	return t.s.eventOf(&sc), payload.Valid, nil
 }

@@ -31,10 +31,10 @@ const ofKey = `lane = $1 and okey = $2 and okey <> '' and (state < 3 or held = 2
 
 // lockKey makes others wait who change the same key, where several write at once.
 func (t *tx) lockKey(lane, key string) error {
-	if t.w.store.opt.Dialect.LockKey == "" {
+	if t.s.opt.Dialect.LockKey == "" {
 		return nil
 	}
-	_, err := t.exec(t.w.store.opt.Dialect.LockKey, lane+"\n"+key)
+	_, err := t.exec(t.s.opt.Dialect.LockKey, lane+"\n"+key)
 	return err
 }
 
@@ -86,7 +86,7 @@ func (t *tx) supersedeWaiting(lane, key string) error {
 		if err := rows.Scan(&l.Event, &l.Delivery, &state, &l.Attempt, &l.Source, &received, &leased); err != nil {
 			return err
 		}
-		if t.w.held.has(deliveryKey{l.Event, l.Delivery}) || leased > micros(t.now) || state.Done() {
+		if t.s.held.has(deliveryKey{l.Event, l.Delivery}) || leased > micros(t.now) || state.Done() {
 			continue
 		}
 		l.EventID = id.OfEvent(fromMicros(received), l.Event)

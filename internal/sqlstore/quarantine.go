@@ -44,17 +44,17 @@ func (t *tx) evictRejections(limit int) error {
 func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 	head := encodeRequest(r, gaff.Verification{})
 	size := int64(len(head)+len(r.Body)) + rowCost
-	if size > t.w.store.opt.MaxQuarantine/4 {
+	if size > t.s.opt.MaxQuarantine/4 {
 		return nil
 	}
 	if _, err := t.exec(`insert into quarantine (rejection_id, received_at, size, request, body) values ($1, $2, $3, $4, $5)`,
 		rejectionID, micros(r.ReceivedAt), size, head, orEmpty(r.Body)); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
-	if t.x.added += size; t.w.shared != nil && t.x.added > t.w.store.opt.MaxQuarantine/16 {
+	if t.x.added += size; t.s.opt.Shared != nil && t.x.added > t.s.opt.MaxQuarantine/16 {
 		t.x.quarantined = -1 - size // others add too: it is not known
 	}
-	if t.x.quarantined += size; t.x.quarantined >= size && t.x.quarantined <= t.w.store.opt.MaxQuarantine {
+	if t.x.quarantined += size; t.x.quarantined >= size && t.x.quarantined <= t.s.opt.MaxQuarantine {
 		return nil
 	}
 	// The running sum is not known yet (it is less than nothing at first), or over the bound.
@@ -63,7 +63,7 @@ func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 		delete from quarantine where (select coalesce(sum(size), 0) from quarantine) > $1 and seq in (
 			select seq from (select q.seq, sum(q.size) over (order by coalesce(f.share, 1000000000), q.seq desc) as total
 				from quarantine q left join fair f on f.id = q.rejection_id) as kept where total > $2)`,
-		t.w.store.opt.MaxQuarantine, t.w.store.opt.MaxQuarantine/4*3); err != nil {
+		t.s.opt.MaxQuarantine, t.s.opt.MaxQuarantine/4*3); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
 	t.x.added = 0
@@ -77,7 +77,7 @@ const pruneEvery = 10 * time.Minute
 // remove drops quarantined requests that are too old, now and then.
 func (t *tx) remove() error {
 	every := pruneEvery
-	if t.w.shared != nil {
+	if t.s.opt.Shared != nil {
 		every /= 10
 	}
 	if t.now.Sub(t.x.forgot) < every {
@@ -85,7 +85,7 @@ func (t *tx) remove() error {
 	}
 	t.x.forgot = t.now
 	t.x.quarantined = -1 // summed up again at the next one
-	_, err := t.exec(`delete from quarantine where received_at < $1`, micros(t.now.Add(-t.w.store.opt.QuarantineFor)))
+	_, err := t.exec(`delete from quarantine where received_at < $1`, micros(t.now.Add(-t.s.opt.QuarantineFor)))
 	if err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
@@ -113,7 +113,7 @@ func (s *Store) Quarantined(ctx context.Context, rejectionID string) (*gaff.Requ
 
 // Rescued notes that a refused request became an event, and drops its whole copy.
 func (s *Store) Rescued(ctx context.Context, rejectionID, eventID string) error {
-	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	return s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		if _, err := tx.exec(`update rejection set rescued_as = $1 where id = $2`, eventID, rejectionID); err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ const keptPrefix = "kept:"
 
 // Keep stores a text under a name, once.
 func (s *Store) Keep(ctx context.Context, name, value string) (kept bool, err error) {
-	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		n, err := tx.exec(`insert into setting (name, value) values ($1, $2) on conflict (name) do nothing`, keptPrefix+name, value)
 		kept = n > 0
 		return err
@@ -193,7 +193,7 @@ func (s *Store) Kept(ctx context.Context, name string) (value string, err error)
 
 // Unkeep drops the text under a name.
 func (s *Store) Unkeep(ctx context.Context, name string) error {
-	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	return s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		_, err := tx.exec(`delete from setting where name = $1`, keptPrefix+name)
 		return err
 	}})

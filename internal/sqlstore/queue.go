@@ -25,17 +25,16 @@ func clip(text string, limit int) string {
 func (s *Store) Claim(ctx context.Context, p gaff.ClaimParams) (work []gaff.Work, err error) {
 	for {
 		var refused []gaff.Lease
-		err = s.w.do(ctx, &op{
-			kind: opEffect,
-			run: func(tx *tx) (err error) {
+		err = s.w.Do(ctx, &op{
+			Run: func(tx *tx) (err error) {
 				if work, err = tx.claim(p); err == nil {
 					work, refused, err = tx.rejectDamaged(work)
 				}
 				return err
 			},
-			committed: func() {
+			Committed: func() {
 				for _, l := range refused {
-					s.w.held.give(l)
+					s.held.give(l)
 				}
 			},
 		})
@@ -49,7 +48,7 @@ func (s *Store) Claim(ctx context.Context, p gaff.ClaimParams) (work []gaff.Work
 }
 
 func (t *tx) claim(p gaff.ClaimParams) ([]gaff.Work, error) {
-	if t.w.shared != nil {
+	if t.s.opt.Shared != nil {
 		return t.lease(p)
 	}
 	found, err := t.due(p)
@@ -72,7 +71,7 @@ func (t *tx) due(p gaff.ClaimParams) ([]deliveryScan, error) {
 	// Those that are taken stand at the front of the queue, and are read over.
 	rows, err := t.query(`select `+deliveryColumns+` from delivery d
 		where d.state < 3 and d.lane = $1 and d.run_at <= $2 order by d.run_at limit $3`,
-		p.Queue, micros(t.sharedTime(p.Now)), p.Limit+t.w.held.len())
+		p.Queue, micros(t.sharedTime(p.Now)), p.Limit+t.s.held.len())
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +82,7 @@ func (t *tx) due(p gaff.ClaimParams) ([]deliveryScan, error) {
 		if err := rows.Scan(sc.columns()...); err != nil {
 			return nil, err
 		}
-		if !t.w.held.has(deliveryKey{sc.seq, sc.n}) {
+		if !t.s.held.has(deliveryKey{sc.seq, sc.n}) {
 			found = append(found, sc)
 		}
 	}
@@ -92,10 +91,9 @@ func (t *tx) due(p gaff.ClaimParams) ([]deliveryScan, error) {
 
 // Finish ends an attempt.
 func (s *Store) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error {
-	err := s.w.do(ctx, &op{
-		kind:      opEffect,
-		run:       func(tx *tx) error { return tx.finishDelivery(l, o) },
-		committed: func() { s.w.held.give(l) },
+	err := s.w.Do(ctx, &op{
+		Run:       func(tx *tx) error { return tx.finishDelivery(l, o) },
+		Committed: func() { s.held.give(l) },
 	})
 	if errors.Is(err, gaff.ErrLeaseLost) {
 		_ = s.Release(context.WithoutCancel(ctx), []gaff.Lease{l})
@@ -105,17 +103,16 @@ func (s *Store) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error 
 
 // Release gives back what was claimed and not started.
 func (s *Store) Release(ctx context.Context, ls []gaff.Lease) error {
-	return s.w.do(ctx, &op{
-		kind: opEffect,
-		run: func(tx *tx) error {
-			if tx.w.shared == nil {
+	return s.w.Do(ctx, &op{
+		Run: func(tx *tx) error {
+			if tx.s.opt.Shared == nil {
 				return nil
 			}
 			return tx.endLeases(ls)
 		},
-		committed: func() {
+		Committed: func() {
 			for _, l := range ls {
-				s.w.held.give(l)
+				s.held.give(l)
 			}
 		},
 	})
@@ -134,7 +131,7 @@ func (s *Store) giveBack(work []gaff.Work) {
 		go func() { _ = s.Release(context.Background(), ls) }()
 	default:
 		for _, w := range work {
-			s.w.held.give(w.Lease)
+			s.held.give(w.Lease)
 			s.signalWake(w.Delivery.Queue)
 		}
 	}
@@ -146,7 +143,7 @@ func (s *Store) giveBack(work []gaff.Work) {
 // Where others write too, the fence comes at the end of the transaction, for all of its
 // deliveries at once.
 func (t *tx) finishDelivery(l gaff.Lease, o gaff.Outcome) error {
-	if t.w.shared != nil {
+	if t.s.opt.Shared != nil {
 		t.finishing, t.wrote = append(t.finishing, finishing{l, o}), true
 		return nil
 	}
@@ -229,14 +226,14 @@ func (t *tx) settleEvent(l gaff.Lease, state gaff.State, failure string, counted
 
 // NextDue is when the earliest waiting delivery of a lane that nobody holds is due.
 func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err error) {
-	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		due = time.Time{}
 		at := `d.run_at`
-		if tx.w.shared != nil {
+		if tx.s.opt.Shared != nil {
 			at = dueAt
 		}
 		rows, err := tx.query(`select d.seq, d.n, `+at+` from delivery d where d.state < 3 and d.lane = $1
-			order by `+at+` limit $2`, lane, tx.w.held.len()+1)
+			order by `+at+` limit $2`, lane, tx.s.held.len()+1)
 		if err != nil {
 			return err
 		}
@@ -247,7 +244,7 @@ func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err er
 			if err := rows.Scan(&key.seq, &key.n, &at); err != nil {
 				return err
 			}
-			if !tx.w.held.has(key) {
+			if !tx.s.held.has(key) {
 				due = tx.localTime(fromMicros(at))
 				break
 			}
@@ -263,7 +260,7 @@ func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err er
 // Queues names the lanes, other than the unnamed one, in which deliveries wait, by jumping from one to the next in the
 // queue's index.
 func (s *Store) Queues(ctx context.Context) (lanes []string, err error) {
-	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		lanes = nil
 		for after := ""; ; after = lanes[len(lanes)-1] {
 			var lane string
@@ -283,9 +280,8 @@ func (s *Store) Queues(ctx context.Context) (lanes []string, err error) {
 
 // Retry makes dead or canceled deliveries due again.
 func (s *Store) Retry(ctx context.Context, p gaff.RetryParams) (ids []string, work []gaff.Work, err error) {
-	err = s.w.do(ctx, &op{
-		kind: opEffect,
-		run: func(tx *tx) (err error) {
+	err = s.w.Do(ctx, &op{
+		Run: func(tx *tx) (err error) {
 			ids, work, err = tx.retry(p)
 			return err
 		},
@@ -389,9 +385,8 @@ func (t *tx) reopen(seq int64, ev *gaff.Event, opened, dead int64) error {
 
 // Replay adds new deliveries to an event.
 func (s *Store) Replay(ctx context.Context, eventID string, ds []gaff.Delivery) (ids []string, err error) {
-	err = s.w.do(ctx, &op{
-		kind: opEffect,
-		run: func(tx *tx) (err error) {
+	err = s.w.Do(ctx, &op{
+		Run: func(tx *tx) (err error) {
 			ids, err = tx.replay(eventID, ds)
 			return err
 		},
@@ -463,7 +458,7 @@ func (s *Store) Cancel(ctx context.Context, deliveryID string) error {
 	if !ok {
 		return missing("delivery", deliveryID)
 	}
-	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	return s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		seq, err := tx.eventSeq(eventID)
 		if err != nil {
 			return err
@@ -507,7 +502,7 @@ func (t *tx) cancel(l gaff.Lease, why string) error {
 
 // CancelQueue ends up to limit deliveries of a lane that are not done, and tells how many.
 func (s *Store) CancelQueue(ctx context.Context, lane, why string, limit int) (n int, err error) {
-	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		n = 0
 		rows, err := tx.query(`select d.seq, d.n, e.received_at from delivery d join event e on e.seq = d.seq
 			where d.state < 3 and d.lane = $1 order by d.run_at desc limit $2`, lane, limit)

@@ -816,7 +816,7 @@ func (s *Store) shown(sc *deliveryScan, ev *gaff.Event) gaff.Delivery {
 	d := sc.delivery(ev)
 	claimed := sc.leasedUntil > micros(time.Now())
 	if s.opt.Shared == nil {
-		claimed = s.w.held.has(deliveryKey{sc.seq, sc.n})
+		claimed = s.held.has(deliveryKey{sc.seq, sc.n})
 	}
 	if claimed && !d.State.Done() {
 		d.State = gaff.StateRunning
@@ -830,7 +830,7 @@ func (s *Store) claimed() (condition string, arg any) {
 	if s.opt.Shared != nil {
 		return "coalesce(d.leased_until, 0) > ?", micros(time.Now())
 	}
-	return "(d.seq, d.n) in (select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(?))", s.w.held.json()
+	return "(d.seq, d.n) in (select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(?))", s.held.json()
 }
 
 // Deliveries returns a page of deliveries, newest event first.

@@ -59,7 +59,7 @@ func (s *Store) RecordsRevision(ctx context.Context, kind string) (int64, error)
 
 // PutRecord writes a record.
 func (s *Store) PutRecord(ctx context.Context, r gaff.Record) (gaff.Record, error) {
-	err := s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	err := s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		revision, err := tx.nextRevision(r.Kind)
 		if err != nil {
 			return err
@@ -97,7 +97,7 @@ func (s *Store) PutRecord(ctx context.Context, r gaff.Record) (gaff.Record, erro
 
 // DeleteRecord removes a record.
 func (s *Store) DeleteRecord(ctx context.Context, kind, name string) error {
-	return s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	return s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		n, err := tx.exec(`delete from record where kind = $1 and name = $2`, kind, name)
 		if err != nil {
 			return fmt.Errorf("delete %s: %w", kind, err)

@@ -50,7 +50,7 @@ func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 		for after := int64(0); after >= 0; {
 			var removed int64
 			last := int64(-1)
-			err := s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+			err := s.w.Do(ctx, &op{Run: func(tx *tx) error {
 				removed, last = 0, -1
 				mine, err := tx.only(pruneLock)
 				if err != nil || !mine {
@@ -82,7 +82,7 @@ func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 // only tells whether this process alone does what the name stands for, until the
 // transaction's end.
 func (t *tx) only(name string) (mine bool, err error) {
-	if t.w.shared == nil {
+	if t.s.opt.Shared == nil {
 		return true, nil
 	}
 	err = t.row([]any{&mine}, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, name)
@@ -196,7 +196,7 @@ func (t *tx) pruneRejections(before, _ int64) (removed, last int64, err error) {
 func (s *Store) fold(ctx context.Context) error {
 	for {
 		var folded int64
-		err := s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+		err := s.w.Do(ctx, &op{Run: func(tx *tx) error {
 			folded = 0
 			mine, err := tx.only(pruneLock)
 			if err != nil || !mine {

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/writer"
 	"gaff/jobs"
 )
 
@@ -51,8 +52,8 @@ type Dialect struct {
 	Pattern func(text string) string
 }
 
-// ErrCollision is a transaction that was undone because of another one.
-var ErrCollision = errors.New("another transaction got in the way")
+// ErrCollision reports a transaction that the database undid because of another one.
+var ErrCollision = writer.ErrCollision
 
 // Statement is one with its arguments.
 type Statement struct {
@@ -135,7 +136,8 @@ type Options struct {
 type Store struct {
 	opt     Options
 	read    *sql.DB
-	w       *writer
+	w       *writer.Writer[*tx]
+	held    leases
 	closing sync.Once
 	closed  error
 
@@ -180,12 +182,11 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		opt: o, read: o.Read, changed: make(chan struct{}), wakes: map[string]chan struct{}{},
+		held: leases{leases: map[deliveryKey]heldLease{}},
 	}
-	w, err := newWriter(ctx, s)
-	if err != nil {
+	if err := s.startWriter(ctx); err != nil {
 		return nil, err
 	}
-	s.w = w
 	if o.Shared != nil {
 		go s.renew()
 	}
@@ -218,7 +219,7 @@ func (r *Reader) Close() error { return r.s.read.Close() }
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.releaseAll()
-		s.w.stop()
+		s.w.Stop()
 		s.closed = s.opt.Close()
 	})
 	return s.closed
@@ -229,7 +230,7 @@ func (s *Store) Between(fn func(*sql.Conn) error) error {
 	if s.opt.Shared != nil {
 		return errors.New("several connections write to this database: there is no time between their transactions")
 	}
-	return s.w.do(context.Background(), &op{kind: opBetween, run: func(tx *tx) error { return fn(tx.x.conn) }})
+	return s.w.Do(context.Background(), &op{Kind: writer.Between, Run: func(tx *tx) error { return fn(tx.x.db) }})
 }
 
 // probe is one commit that shows whether the store can keep anything, for all who ask
@@ -259,7 +260,7 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 func (s *Store) runProbe(p *probe) {
-	p.err = s.w.do(context.Background(), s.probeOp())
+	p.err = s.w.Do(context.Background(), s.probeOp())
 	s.mu.Lock()
 	s.probe = nil
 	s.mu.Unlock()
@@ -270,13 +271,13 @@ func (s *Store) probeOp() *op {
 	if s.opt.Shared != nil {
 		// A transaction with a number is synced, even if it writes nothing; and nothing is
 		// what nodes cannot wait for each other over.
-		return &op{kind: opAccept, wait: s.opt.AcceptWait, run: func(tx *tx) error {
+		return &op{Kind: writer.Accept, Wait: s.opt.AcceptWait, Run: func(tx *tx) error {
 			var number int64
 			return tx.row([]any{&number}, `select pg_current_xact_id()::text::bigint`)
 		}}
 	}
 	now := micros(time.Now())
-	return &op{kind: opEffect, run: func(tx *tx) error {
+	return &op{Run: func(tx *tx) error {
 		_, err := tx.exec(`insert into setting (name, value) values ('ready_at', $1)
 			on conflict (name) do update set value = excluded.value`, fmt.Sprint(now))
 		return err
@@ -286,7 +287,7 @@ func (s *Store) probeOp() *op {
 // Setting keeps value under a name unless there is one already, and returns the one that
 // is there: what all processes of a database must agree on, such as a key.
 func (s *Store) Setting(ctx context.Context, name, value string) (kept string, err error) {
-	err = s.w.do(ctx, &op{kind: opEffect, run: func(tx *tx) error {
+	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		if _, err := tx.exec(`insert into setting (name, value) values ($1, $2) on conflict (name) do nothing`, name, value); err != nil {
 			return err
 		}
@@ -369,4 +370,11 @@ func flag(b bool) int64 {
 		return 1
 	}
 	return 0
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"gaff"
 	"gaff/internal/migrate"
+	"gaff/internal/writer"
 )
 
 // openOwn opens a store of one process over a new file.
@@ -56,7 +57,7 @@ func inOneBatch(s *Store, runs ...func(*tx) error) []error {
 	errs := make([]error, len(runs))
 	var waiting sync.WaitGroup
 	for i, run := range runs {
-		waiting.Go(func() { errs[i] = s.w.do(context.Background(), &op{kind: opEffect, run: run}) })
+		waiting.Go(func() { errs[i] = s.w.Do(context.Background(), &op{Run: run}) })
 	}
 	synctest.Wait()
 	close(gathered)
@@ -164,7 +165,7 @@ func TestWithdrawnOperationIsNotRun(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		began, ran := time.Now(), false
-		err := s.w.do(ctx, &op{kind: opEffect, run: func(*tx) error { ran = true; return nil }})
+		err := s.w.Do(ctx, &op{Run: func(*tx) error { ran = true; return nil }})
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("after %s: %v, want the context's end after a second", time.Since(began), err)
 		}
@@ -204,7 +205,7 @@ func TestNotesTakeNothingFromWebhooks(t *testing.T) {
 			}
 			cancel()
 		}
-		if most := waitingNoteBytes >> 19; kept > most {
+		if most := writer.MaxQueuedNoteBytes >> 19; kept > most {
 			t.Errorf("%d notes of half a MiB are queued, want %d at most", kept, most)
 		}
 		body := []byte(strings.Repeat(" ", 900<<10))
