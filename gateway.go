@@ -65,6 +65,8 @@ type Gateway struct {
 	registry atomic.Pointer[registry]
 
 	inFlight   atomic.Int64 // bytes of bodies being received
+	unverified places       // of large bodies that are being verified
+	verified   places       // of large bodies that are being parsed
 	slowNotes  atomic.Int64 // until when answers do not wait for their notes, in Unix nanoseconds
 	disabled   logLimiter
 	quarantine *buckets // bytes of rejected requests that are stored whole, by source and client
@@ -172,7 +174,7 @@ func New(o Options) (*Gateway, error) {
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
 	g := &Gateway{
 		opt: o, log: o.Logger, store: o.Store,
-		quit: make(chan struct{}),
+		quit: make(chan struct{}), unverified: make(places, largeUnverified), verified: make(places, largeVerified),
 	}
 	g.registry.Store(&registry{
 		byName: map[string]*registered{},

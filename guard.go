@@ -317,8 +317,11 @@ func (g *Gateway) rescue(ctx context.Context, src *Source, req *Request) (out Re
 	}()
 	booked := g.book(0)
 	defer booked.release()
-	unpacked := g.unpack(src, req, booked)
-	proof, err := src.verify(ctx, req)
+	x, rp := g.examine(ctx, src, req, booked)
+	if rp.status != 0 {
+		return out, rp
+	}
+	unpacked, proof, err := x.unpacked, x.proof, x.err
 	switch {
 	case errors.Is(err, ErrUnverifiable):
 		return out, tryAgain.because("%v", err)

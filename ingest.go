@@ -161,8 +161,11 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	req := &Request{
 		Method: r.Method, URL: g.publicURL(r), RemoteAddr: from, Header: r.Header, Body: body, ReceivedAt: time.Now(),
 	}
-	unpacked := g.unpack(src, req, booked)
-	proof, err := src.verify(r.Context(), req)
+	x, rp := g.examine(r.Context(), src, req, booked)
+	if rp.status != 0 {
+		return nil, rp
+	}
+	unpacked, proof, err := x.unpacked, x.proof, x.err
 	if src.Handshaker != nil {
 		if fixed, ok := src.Handshaker.Handshake(r.Context(), req, proof, err); ok {
 			if fixed.Detail != "" {
@@ -221,7 +224,7 @@ func thanks(rcs []Receipt) string {
 // storeRequest makes the events of an authentic request and stores them in one commit. booked, if not
 // nil, is held until the store has dropped them.
 func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, proof Verification, handle string, booked *booking) ([]Receipt, reply) {
-	evs, rp := g.read(src, req, proof)
+	evs, rp := g.readLarge(ctx, src, req, proof)
 	if rp.status != 0 || len(evs) == 0 {
 		return nil, rp
 	}
@@ -365,6 +368,16 @@ const maxBatch = 5000
 // maxParsed is how large a body may be for what the parser made of it to wait in memory beside
 // it: it may hold as much again, which nothing counts.
 const maxParsed = 64 << 10
+
+// readLarge is read, for which a large body needs a place.
+func (g *Gateway) readLarge(ctx context.Context, src *Source, req *Request, proof Verification) ([]*Event, reply) {
+	leave, err := g.verified.take(ctx, int64(max(len(req.Body), len(req.Plain))))
+	if err != nil {
+		return nil, tryAgain.because("%v", err)
+	}
+	defer leave()
+	return g.read(src, req, proof)
+}
 
 // read makes the events of an authentic request: one, for most senders.
 func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event, reply) {

@@ -75,6 +75,14 @@ func (g *Gateway) unpack(src *Source, req *Request, booked *booking) (rp reply) 
 	return rp
 }
 
+// unpackedSize is the largest that the body can be unpacked.
+func (r *Request) unpackedSize(src *Source) int64 {
+	if len(r.Header["Content-Encoding"]) == 0 || !src.AcceptGzip {
+		return int64(len(r.Body))
+	}
+	return max(int64(len(r.Body)), payload.MaxUnpacked(len(r.Body), src.MaxBodyBytes))
+}
+
 // plain returns the unpacked body; nil if nothing has packed it.
 func (s *Source) plain(r *Request, limit int64) ([]byte, reply) {
 	header := r.Header["Content-Encoding"]
