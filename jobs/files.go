@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gaff/internal/jsonscan"
 )
 
 const (
@@ -86,15 +88,18 @@ func (w *fileWalk) value(raw json.RawMessage, pointer, name string, link bool, d
 			}
 		}
 	case '[':
-		var items []json.RawMessage
-		if json.Unmarshal(raw, &items) != nil {
-			return nil
+		if bytes.IndexByte(raw, '"') < 0 || depth == 0 && !jsonscan.Valid(raw) {
+			return nil // without a text there is no link
 		}
-		for i, item := range items {
-			if err := w.value(item, pointer+"/"+strconv.Itoa(i), name, link || strings.HasSuffix("_"+snake(name), "_urls"), depth+1); err != nil {
-				return err
+		inURLs, i := link || strings.HasSuffix("_"+snake(name), "_urls"), 0
+		return jsonscan.Items(raw, func(item []byte) error {
+			at := i
+			i++
+			if c := item[0]; c != '{' && c != '[' && c != '"' {
+				return nil
 			}
-		}
+			return w.value(item, pointer+"/"+strconv.Itoa(at), name, inURLs, depth+1)
+		})
 	case '"':
 		if one := text(raw); (link || w.links) && isLink(one) && !isStream(one) && !isPage(name) {
 			return w.add(text(raw), pointer, name, "", 0, nil)

@@ -132,3 +132,15 @@ func FuzzFiles(f *testing.F) {
 		}
 	})
 }
+
+func TestFilesBuildNothingOfALongListOfNumbers(t *testing.T) {
+	const numbers = 200_000
+	result := json.RawMessage(`["a",[` + strings.Repeat("1,", numbers) + `1],` + strings.Repeat("1,", numbers) + `1]`)
+	if n := testing.AllocsPerRun(1, func() {
+		if _, err := jobs.Files("p", result, time.Now()); err != nil {
+			t.Error(err)
+		}
+	}); n > 1000 {
+		t.Errorf("%.0f allocations for %d numbers, want at most 1,000", n, 2*numbers)
+	}
+}
