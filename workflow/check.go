@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"cel.dev/cel-go/cel"
 	"github.com/robfig/cron/v3"
+
+	"gaff/internal/cel"
+	"gaff/internal/suggest"
 )
 
 type checker struct {
@@ -94,138 +96,168 @@ func (k *checker) identifier(path, name string, seen map[string]bool) {
 	seen[name] = true
 }
 
-func (k *checker) step(lang *language, path string, st *step) {
-	plain, err := lang.env(runVariables)
-	if err != nil {
-		k.fault(path, "%v", err)
+// step checks a step and compiles its expressions.
+func (k *checker) step(lang language, path string, st *step) {
+	k.needs(path, st)
+	vars := []cel.Variables{runVariables}
+	env, ok := k.env(lang, path, vars...)
+	if !ok {
 		return
 	}
-	for j, need := range st.Needs {
-		if !slices.ContainsFunc(k.w.Steps, func(s Step) bool { return s.Name == need }) {
-			hint := ""
-			var names []string
-			for _, s := range k.w.Steps {
-				names = append(names, s.Name)
-			}
-			if near := nearest(need, names); near != "" {
-				hint = "; did you mean " + near + "?"
-			}
-			k.fault(fmt.Sprintf("%s.needs[%d]", path, j), "there is no step %q%s", need, hint)
-		}
-	}
-	st.when = k.expression(plain, path+".when", st.When, cel.BoolType)
-	vars := []map[string]*cel.Type{runVariables}
-	itemType := cel.DynType
-	if st.forEach = k.expression(plain, path+".for_each", st.ForEach, cel.ListType(cel.DynType)); st.forEach != nil {
-		if out := st.forEach.out; out.Kind() == cel.ListKind && len(out.Parameters()) == 1 {
-			itemType = out.Parameters()[0]
-		}
-	}
+	st.when = k.expression(env, path+".when", st.When, cel.Bool)
+	st.forEach = k.expression(env, path+".for_each", st.ForEach, cel.List(cel.Any))
 	if st.ForEach != "" {
-		vars = append(vars, map[string]*cel.Type{"item": itemType, "index": cel.IntType})
-	}
-	env, err := lang.env(vars...)
-	if err != nil {
-		k.fault(path, "%v", err)
-		return
-	}
-	kinds := 0
-	if s := st.Submit; s != nil {
-		kinds++
-		k.submit(env, path+".submit", st, s)
-	}
-	if f := st.WaitFor; f != nil {
-		kinds++
-		p := path + ".wait_for"
-		st.source, st.eventType = k.event(p+".event", f.Event)
-		if f.Condition != "" {
-			with, err := lang.env(append(vars, eventVariables)...)
-			if err != nil {
-				k.fault(p, "%v", err)
-				return
-			}
-			st.condition = k.expression(with, p+".condition", f.Condition, cel.BoolType)
+		item := cel.Any
+		if st.forEach != nil {
+			item = cel.ItemType(st.forEach.Type())
 		}
-		st.correlation = k.text(env, p+".correlation", f.Correlation)
-	}
-	if h := st.HTTP; h != nil {
-		kinds++
-		p := path + ".http"
-		if h.URL == "" {
-			k.fault(p, "url is missing")
-		}
-		if h.Method != "" && !slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, h.Method) {
-			k.fault(p+".method", "%q: want GET, POST, PUT, PATCH or DELETE", h.Method)
-		}
-		secret, err := lang.env(append(vars, map[string]*cel.Type{"secrets": cel.MapType(cel.StringType, cel.StringType)})...)
-		if err != nil {
-			k.fault(p, "%v", err)
+		vars = append(vars, cel.Variables{"item": item, "index": cel.Int})
+		if env, ok = k.env(lang, path, vars...); !ok {
 			return
 		}
-		st.url = k.text(env, p+".url", h.URL)
-		st.body = k.value(env, p+".body", h.Body)
-		st.headers = map[string]value{}
-		for name, text := range h.Headers {
-			if !headerName.MatchString(name) {
-				k.fault(p+".headers", "%q is no header's name", name)
-			}
-			st.headers[name] = k.text(secret, p+".headers."+name, text)
-		}
 	}
-	if a := st.Approve; a != nil {
+	kinds := 0
+	if st.Submit != nil {
 		kinds++
-		if a.OnDeadline != "" && a.OnDeadline != "fail" && a.OnDeadline != "approve" {
-			k.fault(path+".approve.on_deadline", "%q: want fail or approve", a.OnDeadline)
-		}
-		if a.OnDeadline != "" && a.Deadline == 0 {
-			k.fault(path+".approve.on_deadline", "there is no deadline")
-		}
-		st.message = k.text(env, path+".approve.message", a.Message)
+		k.submit(env, path+".submit", st)
 	}
-	if e := st.Emit; e != nil {
+	if st.WaitFor != nil {
 		kinds++
-		if !emitName.MatchString(e.Type) {
-			k.fault(path+".emit.type", "%q: want a type such as film.done", e.Type)
-		}
-		for _, own := range []string{"job.", "run.", "media.", "workflow."} {
-			if strings.HasPrefix(e.Type, own) {
-				k.fault(path+".emit.type", "types that begin with %s are gaff's own; choose another", own)
-			}
-		}
-		st.data = k.value(env, path+".emit.data", e.Data)
+		k.waitFor(env, lang, vars, path+".wait_for", st)
+	}
+	if st.HTTP != nil {
+		kinds++
+		k.http(env, lang, vars, path+".http", st)
+	}
+	if st.Approve != nil {
+		kinds++
+		k.approve(env, path+".approve", st)
+	}
+	if st.Emit != nil {
+		kinds++
+		k.emit(env, path+".emit", st)
 	}
 	if kinds != 1 {
 		k.fault(path, "a step does one of submit, wait_for, http, approve and emit; this one has %d of them", kinds)
 	}
+	k.retry(path, st)
+	st.collectRefs()
+}
+
+// env returns an environment, and reports false after adding a fault if it fails.
+func (k *checker) env(lang language, path string, vars ...cel.Variables) (*cel.Env, bool) {
+	env, err := lang.env(vars...)
+	if err != nil {
+		k.fault(path, "%v", err)
+	}
+	return env, err == nil
+}
+
+func (k *checker) needs(path string, st *step) {
+	var names []string
+	for _, s := range k.w.Steps {
+		names = append(names, s.Name)
+	}
+	for i, need := range st.Needs {
+		if !slices.Contains(names, need) {
+			k.fault(fmt.Sprintf("%s.needs[%d]", path, i), "unknown step %q%s", need, suggest.Hint(need, names))
+		}
+	}
+}
+
+func (k *checker) waitFor(env *cel.Env, lang language, vars []cel.Variables, path string, st *step) {
+	st.source, st.eventType = k.event(path+".event", st.WaitFor.Event)
+	if st.WaitFor.Condition != "" {
+		withEvent, ok := k.env(lang, path, slices.Concat(vars, []cel.Variables{eventVariables})...)
+		if !ok {
+			return
+		}
+		st.condition = k.expression(withEvent, path+".condition", st.WaitFor.Condition, cel.Bool)
+	}
+	st.correlation = k.text(env, path+".correlation", st.WaitFor.Correlation)
+}
+
+func (k *checker) http(env *cel.Env, lang language, vars []cel.Variables, path string, st *step) {
+	h := st.HTTP
+	if h.URL == "" {
+		k.fault(path, "url is missing")
+	}
+	if methods := []string{"GET", "POST", "PUT", "PATCH", "DELETE"}; h.Method != "" && !slices.Contains(methods, h.Method) {
+		k.fault(path+".method", "%q: want GET, POST, PUT, PATCH or DELETE", h.Method)
+	}
+	withSecrets, ok := k.env(lang, path, slices.Concat(vars, []cel.Variables{secretVariables})...)
+	if !ok {
+		return
+	}
+	st.url = k.text(env, path+".url", h.URL)
+	st.body = k.value(env, path+".body", h.Body)
+	st.headers = map[string]value{}
+	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+		if !headerName.MatchString(name) {
+			k.fault(path+".headers", "%q is not a valid header name", name)
+		}
+		st.headers[name] = k.text(withSecrets, path+".headers."+name, h.Headers[name])
+	}
+}
+
+func (k *checker) approve(env *cel.Env, path string, st *step) {
+	a := st.Approve
+	if a.OnDeadline != "" && a.OnDeadline != "fail" && a.OnDeadline != "approve" {
+		k.fault(path+".on_deadline", "%q: want fail or approve", a.OnDeadline)
+	}
+	if a.OnDeadline != "" && a.Deadline == 0 {
+		k.fault(path+".on_deadline", "needs a deadline")
+	}
+	st.message = k.text(env, path+".message", a.Message)
+}
+
+func (k *checker) emit(env *cel.Env, path string, st *step) {
+	if !emitName.MatchString(st.Emit.Type) {
+		k.fault(path+".type", "%q: want a type such as film.done", st.Emit.Type)
+	}
+	for _, own := range []string{"job.", "run.", "media.", "workflow."} {
+		if strings.HasPrefix(st.Emit.Type, own) {
+			k.fault(path+".type", "types that begin with %s are reserved for gaff; choose another", own)
+		}
+	}
+	st.data = k.value(env, path+".data", st.Emit.Data)
+}
+
+func (k *checker) retry(path string, st *step) {
 	if r := st.Retry; r != nil {
 		if r.Attempts < 1 || r.Attempts > 100 {
-			k.fault(path+".retry.attempts", "%d: want the number of tries, 1 to 100", r.Attempts)
+			k.fault(path+".retry.attempts", "%d: want the number of attempts, 1 to 100", r.Attempts)
 		}
 		if r.Factor != 0 && r.Factor < 1 {
 			k.fault(path+".retry.factor", "%v: want at least 1", r.Factor)
 		}
 		if st.Approve != nil || st.Emit != nil {
-			k.fault(path+".retry", "only jobs, calls and waits are tried again")
+			k.fault(path+".retry", "only submit, http and wait_for steps can be retried")
 		}
 	}
 	if st.Timeout > 0 && st.Submit == nil && st.HTTP == nil {
-		k.fault(path+".timeout", "only jobs and calls have a timeout; a wait and an approval have a deadline")
+		k.fault(path+".timeout", "only submit and http steps have a timeout; wait_for and approve have a deadline")
 	}
-	st.startRefs = slices.Concat(refsOf(st.when), refsOf(st.forEach), valueRefs(st.model, st.input, st.meta, st.correlation, st.url, st.body,
-		st.message, st.data), valueRefs(slices.Collect(maps.Values(st.headers))...))
-	st.judgeRefs = refsOf(st.condition)
-	st.needs = slices.Concat(st.Needs, st.startRefs, st.judgeRefs)
-	slices.Sort(st.needs)
-	st.needs = slices.Compact(st.needs)
-	for _, set := range []*[]string{&st.startRefs, &st.judgeRefs} {
-		slices.Sort(*set)
-		*set = slices.Compact(*set)
+}
+
+// collectRefs sets the steps that st reads, and so needs.
+func (st *step) collectRefs() {
+	values := list(slices.DeleteFunc(append(slices.Collect(maps.Values(st.headers)),
+		st.model, st.input, st.meta, st.correlation, st.url, st.body, st.message, st.data), func(v value) bool { return v == nil }))
+	sorted := func(names ...[]string) []string {
+		all := slices.Concat(names...)
+		slices.Sort(all)
+		return slices.Compact(all)
 	}
+	st.startRefs = sorted(stepRefs(st.when), stepRefs(st.forEach), values.refs())
+	st.judgeRefs = sorted(stepRefs(st.condition))
+	st.needs = sorted(st.Needs, st.startRefs, st.judgeRefs)
 }
 
 var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 
-func (k *checker) submit(env *cel.Env, path string, st *step, s *Submit) {
+func (k *checker) submit(env *cel.Env, path string, st *step) {
+	s := st.Submit
 	if s.Provider == "" {
 		k.fault(path, "provider is missing: fal or lastframe")
 	}
@@ -262,17 +294,23 @@ func (k *checker) event(path, text string) (source, eventType string) {
 	return found[1], found[2]
 }
 
-func (k *checker) expression(env *cel.Env, path, text string, want *cel.Type) *expression {
+// expression compiles an expression of the wanted type; nil for an empty or faulty one.
+func (k *checker) expression(env *cel.Env, path, text string, want *cel.Type) *cel.Expression {
 	if text == "" {
 		return nil
 	}
 	if strings.HasPrefix(strings.TrimSpace(text), "${") {
-		k.faultAt(path, text, 0, "this is an expression as it is: write it without ${ }")
+		k.faultAt(path, text, 0, "this is already an expression: write it without ${ }")
 		return nil
 	}
-	e, err := parseExpression(env, text, want)
-	if bad, ok := errors.AsType[*exprError](err); ok {
-		k.faultAt(path, text, bad.offset, bad.problem)
+	return k.compile(env, path, text, 0, text, want)
+}
+
+// compile compiles an expression that begins at a rune offset of a text.
+func (k *checker) compile(env *cel.Env, path, text string, offset int, expr string, want *cel.Type) *cel.Expression {
+	e, err := env.Compile(expr, want, cel.StepCost)
+	if bad, ok := errors.AsType[*cel.Error](err); ok {
+		k.faultAt(path, text, offset+bad.Offset, bad.Problem)
 		return nil
 	}
 	return e
@@ -320,59 +358,50 @@ func (k *checker) value(env *cel.Env, path string, v any) value {
 
 func (k *checker) template(env *cel.Env, path, text string) value {
 	parts, err := pieces(text)
-	if bad, ok := errors.AsType[*exprError](err); ok {
-		k.faultAt(path, text, bad.offset, bad.problem)
+	if bad, ok := errors.AsType[*cel.Error](err); ok {
+		k.faultAt(path, text, bad.Offset, bad.Problem)
 		return nil
 	}
-	var m mixed
+	t := template{}
 	for _, p := range parts {
 		if !p.expr {
-			m = append(m, p.text)
-			continue
+			t = append(t, constant{p.text})
+		} else if e := k.compile(env, path, text, p.offset, p.text, nil); e != nil {
+			t = append(t, computed{e})
 		}
-		e, err := parseExpression(env, p.text, nil)
-		if bad, ok := errors.AsType[*exprError](err); ok {
-			k.faultAt(path, text, p.offset+bad.offset, bad.problem)
-			continue
-		}
-		m = append(m, e)
 	}
-	switch {
-	case len(m) == 0:
+	switch len(t) {
+	case 0:
 		return constant{""}
-	case len(m) == 1:
-		if e, ok := m[0].(*expression); ok {
-			return whole{e}
-		}
-		return constant{m[0]}
+	case 1:
+		return t[0]
 	}
-	return m
+	return t
 }
 
-func (k *checker) trigger(lang *language, path string, t *Trigger, c *Compiled) {
-	env, err := lang.env(eventVariables)
-	if err != nil {
-		k.fault(path, "%v", err)
+func (k *checker) trigger(lang language, path string, t *Trigger, c *Compiled) {
+	env, ok := k.env(lang, path, eventVariables)
+	if !ok {
 		return
 	}
 	out := &trigger{}
 	out.source, out.eventType = k.event(path+".event", t.Event)
-	out.filter = k.expression(env, path+".filter", t.Filter, cel.BoolType)
+	out.filter = k.expression(env, path+".filter", t.Filter, cel.Bool)
 	out.project = k.text(env, path+".project", t.Project)
 	out.key = k.text(env, path+".key", t.Key)
 	out.input = k.startInput(env, path, t.Input)
 	c.triggers = append(c.triggers, out)
 }
 
-func (k *checker) schedule(lang *language, path string, s *Schedule, c *Compiled) {
-	env, err := lang.env(map[string]*cel.Type{"scheduled": cel.TimestampType})
-	if err != nil {
-		k.fault(path, "%v", err)
+func (k *checker) schedule(lang language, path string, s *Schedule, c *Compiled) {
+	env, ok := k.env(lang, path, scheduleVariables)
+	if !ok {
 		return
 	}
 	out := &schedule{Schedule: s, zone: time.UTC}
+	var err error
 	if strings.Contains(s.Cron, "TZ=") || strings.HasPrefix(s.Cron, "@every") {
-		k.fault(path+".cron", "%q: want five fields (minute hour day month weekday), or @hourly, @daily, @weekly, @monthly; a zone stands in timezone", s.Cron)
+		k.fault(path+".cron", "%q: want five fields (minute hour day month weekday), or @hourly, @daily, @weekly, @monthly; write the time zone as timezone", s.Cron)
 	} else if out.cron, err = cron.ParseStandard(s.Cron); err != nil {
 		k.fault(path+".cron", "%q: %v; want five fields: minute hour day month weekday", s.Cron, err)
 	} else if out.cron.Next(time.Unix(0, 0)).IsZero() {
@@ -380,7 +409,7 @@ func (k *checker) schedule(lang *language, path string, s *Schedule, c *Compiled
 	}
 	if s.Timezone != "" {
 		if out.zone, err = time.LoadLocation(s.Timezone); err != nil {
-			k.fault(path+".timezone", "%q is no time zone: want a name such as Europe/Berlin", s.Timezone)
+			k.fault(path+".timezone", "%q is not a time zone: want a name such as Europe/Berlin", s.Timezone)
 		}
 	}
 	out.project = k.text(env, path+".project", s.Project)
@@ -404,20 +433,4 @@ func (k *checker) startInput(env *cel.Env, path string, input map[string]any) va
 		input = map[string]any{}
 	}
 	return k.value(env, path+".input", input)
-}
-
-func refsOf(e *expression) []string {
-	if e == nil {
-		return nil
-	}
-	return e.refs
-}
-
-func valueRefs(vs ...value) (names []string) {
-	for _, v := range vs {
-		if v != nil {
-			names = append(names, v.refs()...)
-		}
-	}
-	return names
 }

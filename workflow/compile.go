@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+
+	"gaff/internal/cel"
 )
 
 // Compiled is a workflow that was checked, with its expressions ready to run.
@@ -30,10 +32,10 @@ type step struct {
 	// fallbackOf is the step in whose place this one is done if that fails.
 	fallbackOf string
 
-	when, forEach        *expression
+	when, forEach        *cel.Expression
 	model, input, meta   value // submit
 	source, eventType    string
-	condition            *expression
+	condition            *cel.Expression
 	correlation          value
 	url, body            value
 	headers              map[string]value
@@ -44,7 +46,7 @@ type step struct {
 
 type trigger struct {
 	source, eventType string
-	filter            *expression
+	filter            *cel.Expression
 	project, key      value
 	input             value
 }
@@ -85,11 +87,7 @@ func compile(w *Workflow, file string, at positions) (*Compiled, Faults) {
 	if len(k.faults) > 0 {
 		return nil, k.faults // what follows would only repeat them
 	}
-	lang, err := newLanguage(w)
-	if err != nil {
-		k.fault("", "%v", err)
-		return nil, k.faults
-	}
+	lang := newLanguage(w)
 	for i := range w.Steps {
 		st := &step{Step: &w.Steps[i]}
 		c.steps = append(c.steps, st)
@@ -115,6 +113,7 @@ func compile(w *Workflow, file string, at positions) (*Compiled, Faults) {
 		})
 		return nil, k.faults
 	}
+	var err error
 	if c.Hash, c.Definition, err = w.Hash(); err != nil {
 		k.fault("", "%v", err)
 		return nil, k.faults

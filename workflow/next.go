@@ -232,16 +232,12 @@ func (a *advance) ready(s *stepState) bool {
 			a.err = err
 			return false
 		}
-		yes, err := s.def.when.eval(vars)
-		truth, isBool := yes.(bool)
-		if err == nil && !isBool {
-			err = fmt.Errorf("%s gives %s; true or false is wanted", shorten(s.def.When), shorten(asText(yes)))
-		}
+		met, err := s.def.when.Bool(vars)
 		if err != nil {
 			a.fail(s, s.row, "when: "+err.Error(), true)
 			return true
 		}
-		if !truth {
+		if !met {
 			a.skip(s, "its condition was false")
 			return true
 		}
@@ -260,7 +256,7 @@ func (a *advance) spread(s *stepState) bool {
 		a.err = err
 		return false
 	}
-	v, err := s.def.forEach.eval(vars)
+	v, err := s.def.forEach.Value(vars)
 	over, isList := v.([]any)
 	switch {
 	case err != nil:

@@ -106,13 +106,13 @@ func (e *Engine) project(ctx context.Context, run *runs.Run) (*jobs.Project, err
 func (e *Engine) trigger(ctx context.Context, c *Compiled, n int, t *trigger, ev *gaff.Event, value map[string]any) error {
 	vars := map[string]any{"event": value}
 	if t.filter != nil {
-		yes, err := t.filter.eval(vars)
+		met, err := t.filter.Bool(vars)
 		if err != nil {
 			// A filter speaks of fields that this event may not have.
 			e.log.Debug("a workflow's filter does not fit an event", "workflow", c.Name, "event", ev.ID)
 			return nil
 		}
-		if yes != true {
+		if !met {
 			return nil
 		}
 	}

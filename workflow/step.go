@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
-	"strings"
 	"time"
 
 	"gaff/workflow/runs"
@@ -197,13 +196,6 @@ func (a *advance) fail(s *stepState, u *runs.Step, reason string, final bool) {
 		u.Status, u.SettledAt = runs.StepFailed, a.now
 	}
 	a.touch(u)
-}
-
-func clip(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 func (a *advance) skip(s *stepState, reason string) {

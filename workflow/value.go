@@ -5,54 +5,43 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
+
+	"gaff/internal/cel"
 )
 
-// value is a value of a definition that may hold expressions.
+// value is a value of a definition. Strings in it may contain expressions.
 type value interface {
 	eval(vars map[string]any) (any, error)
+	// refs returns the steps that its expressions read, with duplicates.
 	refs() []string
 }
 
 type (
 	constant struct{ v any }
-	whole    struct{ *expression } // ${ expression } alone: its value, of any type
-	mixed    []any                 // of string and *expression: a text
+	computed struct{ *cel.Expression } // a string that is ${ expression } alone; its value has any type
+	template []value                   // a string with expressions in it; its value is a string
 	object   map[string]value
 	list     []value
 )
 
-func (c constant) eval(map[string]any) (any, error) { return c.v, nil }
+func (c constant) eval(map[string]any) (any, error)      { return c.v, nil }
+func (constant) refs() []string                          { return nil }
+func (c computed) eval(vars map[string]any) (any, error) { return c.Value(vars) }
+func (c computed) refs() []string                        { return stepRefs(c.Expression) }
+func (t template) refs() []string                        { return list(t).refs() }
 
-func (constant) refs() []string { return nil }
-
-func (w whole) refs() []string { return w.expression.refs }
-
-func (m mixed) eval(vars map[string]any) (any, error) {
+func (t template) eval(vars map[string]any) (any, error) {
 	var b strings.Builder
-	for _, part := range m {
-		if text, ok := part.(string); ok {
-			b.WriteString(text)
-			continue
-		}
-		v, err := part.(*expression).eval(vars)
+	for _, part := range t {
+		v, err := part.eval(vars)
 		if err != nil {
 			return nil, err
 		}
 		b.WriteString(asText(v))
 	}
 	return b.String(), nil
-}
-
-func (m mixed) refs() (names []string) {
-	for _, part := range m {
-		if e, ok := part.(*expression); ok {
-			names = append(names, e.refs...)
-		}
-	}
-	return names
 }
 
 func (o object) eval(vars map[string]any) (any, error) {
@@ -91,7 +80,36 @@ func (l list) refs() (names []string) {
 	return names
 }
 
-// asText writes a value into a text.
+// stepRefs returns the steps that an expression reads; none for nil.
+func stepRefs(e *cel.Expression) []string {
+	if e == nil {
+		return nil
+	}
+	return e.Fields("steps")
+}
+
+// evalText evaluates v to a string; empty for nil.
+func evalText(v value, vars map[string]any) (string, error) {
+	if v == nil {
+		return "", nil
+	}
+	out, err := v.eval(vars)
+	return asText(out), err
+}
+
+// evalJSON evaluates v to JSON; nil for nil.
+func evalJSON(v value, vars map[string]any) (json.RawMessage, error) {
+	if v == nil {
+		return nil, nil
+	}
+	out, err := v.eval(vars)
+	if err != nil {
+		return nil, err
+	}
+	return encode(out)
+}
+
+// asText returns strings as they are, other values as JSON, and null as "".
 func asText(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -106,75 +124,8 @@ func asText(v any) string {
 	return string(text)
 }
 
-// piece is a part of a text: an expression, if expr is set, that begins at a rune.
-type piece struct {
-	text   string
-	expr   bool
-	offset int
-}
-
-// pieces takes a text with ${ … } apart. $${ is a plain ${.
-func pieces(text string) (parts []piece, err error) {
-	runes := []rune(text)
-	var plain strings.Builder
-	flush := func() {
-		if plain.Len() > 0 {
-			parts = append(parts, piece{text: plain.String()})
-			plain.Reset()
-		}
-	}
-	at := func(i int, s string) bool {
-		r := []rune(s)
-		return i+len(r) <= len(runes) && slices.Equal(runes[i:i+len(r)], r)
-	}
-	for i := 0; i < len(runes); {
-		switch {
-		case at(i, "$${"):
-			plain.WriteString("${")
-			i += 3
-		case at(i, "${"):
-			flush()
-			end := closing(runes, i+2)
-			if end < 0 {
-				return nil, &exprError{i, "the ${ has no }"}
-			}
-			parts = append(parts, piece{string(runes[i+2 : end]), true, i + 2})
-			i = end + 1
-		default:
-			plain.WriteRune(runes[i])
-			i++
-		}
-	}
-	flush()
-	return parts, nil
-}
-
-// closing finds the brace that ends an expression, past braces and texts inside; -1 if
-// there is none.
-func closing(runes []rune, i int) int {
-	depth := 0
-	for ; i < len(runes); i++ {
-		switch runes[i] {
-		case '{':
-			depth++
-		case '}':
-			if depth == 0 {
-				return i
-			}
-			depth--
-		case '"', '\'':
-			quote := runes[i]
-			for i++; i < len(runes) && runes[i] != quote; i++ {
-				if runes[i] == '\\' {
-					i++
-				}
-			}
-		}
-	}
-	return -1
-}
-
-// decode reads JSON as expressions see it: whole numbers as integers.
+// decode parses JSON to the types that expressions use, with whole numbers as int64. It
+// returns nil for invalid JSON.
 func decode(raw json.RawMessage) any {
 	if len(raw) == 0 {
 		return nil
@@ -188,7 +139,7 @@ func decode(raw json.RawMessage) any {
 	return numbers(v)
 }
 
-// numbers replaces the numbers of a decoded value by those that expressions know.
+// numbers replaces the numbers in a decoded value by int64 and float64.
 func numbers(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -219,7 +170,7 @@ func numbers(v any) any {
 	return v
 }
 
-// encode writes a value as JSON, within the bound of a step's values.
+// encode returns v as JSON, or an error if it exceeds MaxValue.
 func encode(v any) (json.RawMessage, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -228,7 +179,18 @@ func encode(v any) (json.RawMessage, error) {
 		return nil, err
 	}
 	if b.Len() > MaxValue {
-		return nil, fmt.Errorf("the value has %d bytes; at most %d are kept", b.Len(), MaxValue)
+		return nil, fmt.Errorf("the value has %d bytes; the maximum is %d", b.Len(), MaxValue)
 	}
 	return bytes.TrimSpace(b.Bytes()), nil
 }
+
+// clip returns text cut to most bytes.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// shorten returns text as one line of about 80 bytes, for messages.
+func shorten(text string) string { return clip(strings.Join(strings.Fields(text), " "), 79) }

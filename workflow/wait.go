@@ -99,12 +99,12 @@ func (a *advance) judge(s *stepState, u *runs.Step, ev *gaff.Event) (bool, error
 		}
 	}
 	vars["event"] = eventValue(ev)
-	yes, err := s.def.condition.eval(vars)
+	met, err := s.def.condition.Bool(vars)
 	if err != nil {
 		a.log().Debug("a condition does not fit an event", "run", u.RunID, "step", u.Name, "event", ev.ID)
 		return false, nil
 	}
-	return yes == true, nil
+	return met, nil
 }
 
 func (a *advance) log() *slog.Logger {

@@ -30,7 +30,15 @@ var rules = []rule{
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(blob|buildinfo|cel|id|inproc|jsonscan|linger|mediafile|migrate|payload|safehttp|yamlfile)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(blob|buildinfo|id|inproc|jsonscan|linger|mediafile|migrate|payload|safehttp|suggest|yamlfile)$`, deny: `^gaff(/|$)`,
+	},
+	{
+		why:  "the wrapper of the expression language knows nothing of gaff",
+		from: `^internal/cel$`, deny: `^gaff(/|$)`, allow: `^gaff/internal/suggest$`,
+	},
+	{
+		why:  "only internal/cel links the expression language",
+		from: `.*`, not: `^internal/cel$`, deny: `^cel\.dev/|^github\.com/google/cel-go`,
 	},
 	{
 		why:  "verify and jobs know the vocabulary only; callbacks are signed as receivers verify",
@@ -42,7 +50,7 @@ var rules = []rule{
 	},
 	{
 		why:  "workflows know the vocabulary and jobs; whoever uses gaff without them links no expression language",
-		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|cel|yamlfile))$`,
+		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|cel|suggest|yamlfile))$`,
 	},
 	{
 		why:  "the rows of runs know jobs only, so that a store links no expression language",

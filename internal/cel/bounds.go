@@ -1,9 +1,6 @@
 package cel
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,35 +15,34 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// Bounds of one evaluation. CEL looks at the cost and the size of a value once the value is
-// there, so the functions whose result can be far larger than their arguments are bounded
-// by themselves, before they build it (see [Functions]).
+// Bounds of one evaluation. CEL checks the cost and size of a value only after building it, so
+// functions whose result can be far larger than their arguments have their own bounds.
 const (
 	// MaxText is the longest text that a function may build, in bytes.
 	MaxText = 4 << 20
-	// maxNodes bounds one value, in nodes; textUnit bytes of text count as one.
+	// maxNodes is the size limit of one value, in nodes; textUnit bytes of text count as one.
 	maxNodes = 1_000_000
 	textUnit = 16
-	// maxNesting is deeper than JSON that is accepted (1,000 levels).
+	// maxNesting is more than the accepted nesting of JSON (1,000 levels).
 	maxNesting = 1_100
-	// maxExprDepth bounds the nesting of an expression: the types of deep ones take seconds to
-	// check.
+	// maxExprDepth is the maximum nesting of an expression. Checking the types of deeper ones
+	// takes seconds.
 	maxExprDepth = 100
-	// maxItems is the longest list that lists.range or split makes.
+	// maxItems is the longest list that lists.range or split returns.
 	maxItems = 100_000
-	// maxDistinct is the longest list of which distinct compares all pairs.
+	// maxDistinct is the longest list that distinct accepts, since it compares all pairs.
 	maxDistinct = 2_000
-	// maxMatch bounds a match, in bytes of the text times instructions of the pattern.
+	// maxMatch is the limit of matches: bytes of the text times instructions of the pattern.
 	maxMatch = 50_000_000
-	// MaxTime bounds one evaluation.
+	// MaxTime is the time limit of one evaluation.
 	MaxTime = 2 * time.Second
 )
 
-// Functions returns CEL's text functions for an environment. Those whose result can be far
-// larger than their arguments compute its size first, and refuse what is over [MaxText].
-func Functions() []cel.EnvOption {
+// textFunctions returns CEL's text functions. Functions whose result can be far larger than
+// their arguments are replaced by ones that reject a result over [MaxText] before building it.
+func textFunctions() []cel.EnvOption {
 	return []cel.EnvOption{
-		cel.ParserRecursionLimit(maxExprDepth), cel.ExpressionNestingDepthLimit(maxExprDepth), ext.Strings(ext.StringsMaxPrecision(100)),
+		ext.Strings(ext.StringsMaxPrecision(100)),
 		cel.Function("replace",
 			cel.MemberOverload("string_replace_string_string", repeat(cel.StringType, 3), cel.StringType, cel.FunctionBinding(replace)),
 			cel.MemberOverload("string_replace_string_string_int", append(repeat(cel.StringType, 3), cel.IntType), cel.StringType,
@@ -63,9 +59,9 @@ func Functions() []cel.EnvOption {
 	}
 }
 
-// Lists returns CEL's list functions, with bounds on the lists that are made of a number,
-// and on those of which each item is compared with each other.
-func Lists() []cel.EnvOption {
+// listFunctions returns CEL's list functions, with limits on lists made from a number and on
+// lists whose items are all compared with each other.
+func listFunctions() []cel.EnvOption {
 	t := cel.TypeParamType("T")
 	return []cel.EnvOption{
 		ext.Lists(ext.ListsMaxRangeSize(maxItems)),
@@ -73,26 +69,15 @@ func Lists() []cel.EnvOption {
 	}
 }
 
-// Limits returns the program options that end an evaluation which costs more than cost
-// units, holds a value over the bounds, or is cancelled.
-func Limits(cost uint64) []cel.ProgramOption {
+// limits returns the program options that end an evaluation which exceeds cost, holds a
+// value over the bounds, or is cancelled.
+func limits(cost uint64) []cel.ProgramOption {
 	return []cel.ProgramOption{
 		cel.CustomDecoratorV2(boundedMatches), cel.CostLimit(cost), cel.InterruptCheckFrequency(100), cel.MemoryLimit(maxNodes),
 		cel.MemoryTracking(types.MemoryTrackerSizeCalculator(types.NewSizeCalculator(
 			types.SizeCalculatorMaxDepth(maxNesting), types.SizeCalculatorMaxTraversal(maxNodes),
 			types.SizeCalculatorStringUnitLength(textUnit)))),
 	}
-}
-
-// Run evaluates a program within [MaxTime] and until ctx ends.
-func Run(ctx context.Context, prg cel.Program, vars map[string]any) (ref.Val, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, MaxTime, fmt.Errorf("took longer than %s", MaxTime))
-	defer cancel()
-	v, _, err := prg.ContextEval(ctx, vars)
-	if err != nil && ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	return v, err
 }
 
 func repeat(t *cel.Type, n int) []*cel.Type {
@@ -208,11 +193,4 @@ func distinct(list ref.Val) ref.Val {
 		}
 	}
 	return types.DefaultTypeAdapter.NativeToValue(unique)
-}
-
-// safely turns a panic of an evaluation into an error.
-func safely(err *error) {
-	if p := recover(); p != nil {
-		*err = errors.Join(*err, fmt.Errorf("panic: %v", p))
-	}
 }

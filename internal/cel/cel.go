@@ -1,150 +1,141 @@
-// Package cel evaluates expressions that people write in settings: which events a
-// destination takes, what a workflow's step depends on. The language is CEL (cel.dev): no
-// loops, no side effects, and bounded cost, memory and time, so that no expression can hold
-// anything up.
+// Package cel evaluates the expressions of settings and workflows: the filter of a
+// destination, the condition of a step. The language is CEL (cel.dev). It has no loops and
+// no side effects, and the package limits the cost, memory and time of each evaluation.
 package cel
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types/ref"
 )
 
 const (
-	// MaxLength bounds an expression, in bytes.
+	// MaxLength is the maximum length of an expression, in bytes.
 	MaxLength = 4 << 10
-	// costLimit bounds one evaluation, in CEL's units: about a field access each.
-	costLimit = 100_000
+	// FilterCost and StepCost limit one evaluation, in CEL's units: about one for each
+	// operation or ten bytes processed. Filters run for every event, and get less.
+	FilterCost = 100_000
+	StepCost   = 1_000_000
 )
 
-// Expression is a compiled text. It may be used by many goroutines at once.
+// Expression is a compiled expression. It is safe for concurrent use.
 type Expression struct {
-	text string
-	prg  cel.Program
+	text    string
+	checked *cel.Ast
+	program cel.Program
 }
 
-// Compile checks an expression over variables of any type. The error is for the person who
-// wrote it.
-func Compile(text string, vars ...string) (*Expression, error) {
-	return compile(text, false, vars)
+// CompileBool compiles a condition over variables of any type, limited to [FilterCost]. The
+// error is for the author of the condition.
+func CompileBool(text string, variables ...string) (*Expression, error) {
+	types := make(map[string]*Type, len(variables))
+	for _, name := range variables {
+		types[name] = Any
+	}
+	env, err := NewEnv(nil, types)
+	if err != nil {
+		return nil, err
+	}
+	return env.Compile(text, Bool, FilterCost)
 }
 
-// CompileBool is [Compile] for a condition: what cannot be true or false is refused.
-func CompileBool(text string, vars ...string) (*Expression, error) {
-	return compile(text, true, vars)
-}
-
-func compile(text string, condition bool, vars []string) (*Expression, error) {
+// Compile checks an expression; want, unless nil, is the type that it must have. The error is
+// an [*Error].
+func (e *Env) Compile(text string, want *Type, cost uint64) (*Expression, error) {
 	if len(text) > MaxLength {
-		return nil, fmt.Errorf("the expression is longer than %d bytes", MaxLength)
+		return nil, &Error{Problem: fmt.Sprintf("the expression is longer than %d bytes", MaxLength)}
 	}
-	options := append(Functions(), cel.CustomTypeAdapter(adapter{types.DefaultTypeAdapter}), cel.OptionalTypes())
-	for _, name := range vars {
-		options = append(options, cel.Variable(name, cel.DynType))
+	if strings.TrimSpace(text) == "" {
+		return nil, &Error{Problem: "the expression is empty"}
 	}
-	env, err := cel.NewEnv(options...)
-	if err != nil {
-		return nil, fmt.Errorf("expression: %w", err)
-	}
-	ast, issues := env.Compile(text)
+	checked, issues := e.env.Compile(text)
 	if issues.Err() != nil {
-		var lines []string
-		for _, e := range issues.Errors() {
-			lines = append(lines, fmt.Sprintf("%s (at %d:%d)", e.Message, e.Location.Line(), e.Location.Column()+1))
-		}
-		known := slices.Clone(vars)
-		slices.Sort(known)
-		return nil, fmt.Errorf("%s; the variables are %s", strings.Join(lines, "; "), strings.Join(known, ", "))
+		return nil, e.explain(text, issues.Errors()[0])
 	}
-	if t := ast.OutputType(); condition && !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
-		return nil, fmt.Errorf("the expression gives %s, not true or false", t)
+	if out := checked.OutputType(); want != nil && !want.IsAssignableType(out) && !out.IsExactType(Any) {
+		return nil, &Error{Problem: fmt.Sprintf("the expression gives %s; want %s", typeName(out), typeName(want))}
 	}
-	prg, err := env.Program(ast, Limits(costLimit)...)
+	program, err := e.env.Program(checked, limits(cost)...)
 	if err != nil {
-		return nil, fmt.Errorf("expression: %w", err)
+		return nil, &Error{Problem: err.Error()}
 	}
-	return &Expression{text, prg}, nil
+	return &Expression{text, checked, program}, nil
 }
 
 // String returns the expression as it was written.
 func (e *Expression) String() string { return e.text }
 
-// ErrNoValue is wrapped by errors about a field that is not there, for callers to whom that
-// is an answer.
-var ErrNoValue = errors.New("no such value")
+// Type returns the type of the value.
+func (e *Expression) Type() *Type { return e.checked.OutputType() }
 
-// Bool evaluates a condition. Values are as encoding/json decodes them, with or without
-// json.Number.
-func (e *Expression) Bool(vars map[string]any) (bool, error) {
-	v, err := e.eval(vars)
+// Fields returns the names of the fields that the expression reads of a variable, sorted.
+func (e *Expression) Fields(variable string) (names []string) {
+	for _, n := range ast.MatchDescendants(ast.NavigateAST(e.checked.NativeRep()), ast.KindMatcher(ast.SelectKind)) {
+		sel := n.AsSelect()
+		if op := sel.Operand(); op.Kind() == ast.IdentKind && op.AsIdent() == variable {
+			names = append(names, sel.FieldName())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Bool evaluates a condition. Variables are as encoding/json decodes them, with or without
+// json.Number, or Go values of their types.
+func (e *Expression) Bool(variables map[string]any) (bool, error) {
+	v, err := e.Value(variables)
 	if err != nil {
 		return false, err
 	}
-	b, ok := v.Value().(bool)
+	b, ok := v.(bool)
 	if !ok {
-		return false, fmt.Errorf("%s: gave %s, not true or false", clip(e.text), v.Type().TypeName())
+		text, _ := json.Marshal(v) // of Value, so it can be written
+		return false, fmt.Errorf("%s gives %s; want true or false", shorten(e.text), shorten(string(text)))
 	}
 	return b, nil
 }
 
-// Value evaluates an expression to what encoding/json can write.
-func (e *Expression) Value(vars map[string]any) (any, error) {
-	v, err := e.eval(vars)
+// Value evaluates the expression to a value that encoding/json can write: numbers as int64,
+// uint64 or float64, times in RFC 3339, bytes in base64.
+func (e *Expression) Value(variables map[string]any) (any, error) {
+	v, err := e.run(variables)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", shorten(e.text), err)
 	}
-	text, err := v.ConvertToNative(jsonType)
+	out, err := native(v, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", clip(e.text), err)
+		return nil, fmt.Errorf("%s: %w", shorten(e.text), err)
 	}
-	return decode(text)
+	return out, nil
 }
 
-func (e *Expression) eval(vars map[string]any) (v ref.Val, err error) {
-	defer safely(&err)
-	v, err = Run(context.Background(), e.prg, vars)
-	if err == nil {
-		return v, nil
+// run evaluates the expression within [MaxTime]. A panic of the evaluation becomes an error.
+func (e *Expression) run(variables map[string]any) (v ref.Val, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), MaxTime, fmt.Errorf("took longer than %s", MaxTime))
+	defer cancel()
+	v, _, err = e.program.ContextEval(ctx, variables)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
-	if strings.HasPrefix(err.Error(), "no such key") || strings.HasPrefix(err.Error(), "no such attribute") {
-		return nil, fmt.Errorf("%s: %w: %w", clip(e.text), ErrNoValue, err)
-	}
-	return nil, fmt.Errorf("%s: %w", clip(e.text), err)
+	return v, err
 }
 
-func clip(text string) string {
+// shorten returns text as one line of about 80 bytes, for messages.
+func shorten(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > 80 {
-		return text[:77] + "..."
+		return strings.ToValidUTF8(text[:79], "") + "…"
 	}
 	return text
-}
-
-// adapter takes what encoding/json decodes as it is: nothing is copied, and numbers that no
-// float holds exactly stay exact.
-type adapter struct{ types.Adapter }
-
-func (a adapter) NativeToValue(v any) ref.Val {
-	switch v := v.(type) {
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return types.Int(n)
-		}
-		f, err := v.Float64()
-		if err != nil {
-			return types.NewErr("number %s is too large", v)
-		}
-		return types.Double(f)
-	case map[string]any:
-		return types.NewStringInterfaceMap(a, v)
-	case []any:
-		return types.NewDynamicList(a, v)
-	}
-	return a.Adapter.NativeToValue(v)
 }

@@ -2,7 +2,6 @@ package cel
 
 import (
 	"encoding/json"
-	"errors"
 	"reflect"
 	"runtime"
 	"strings"
@@ -47,23 +46,43 @@ func TestBool(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestCompileNamesTheFault(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		`data.kind =`:                    "Syntax error",
-		`nothing == 1`:                   "undeclared reference",
-		`"text"`:                         "not true or false",
+		`data.kind =`:                    "1:11: Syntax error",
+		`nothing == 1`:                   "1:1: undeclared reference to 'nothing'; the variables are data, source",
+		"true &&\n  dta.x == 1":          "2:3: undeclared reference to 'dta'; did you mean data?",
+		`"text"`:                         "gives string; want true or false",
+		``:                               "the expression is empty",
 		strings.Repeat("true && ", 1000): "longer than",
-		`source.matches("[")`:            "",
 		strings.Repeat("[", 200) + "1" + strings.Repeat("]", 200): "recursion",
-		`[1,2].map(x, [1,2].map(y, x*y))`:                         "not true or false",
+		`[1,2].map(x, [1,2].map(y, x*y))`:                         "gives list(list(int)); want true or false",
 	} {
 		_, err := CompileBool(text, "source", "data")
-		if want == "" {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40s: error %v, want %q", text, err, want)
+		}
+	}
+}
+
+// An expression that is correct may have no value for an event, or another than true or false.
+func TestBoolNamesTheFault(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`data.other == 1`:      "data.other == 1: no such key: other",
+		`data.kind`:            `data.kind gives "image"; want true or false`,
+		`data.kind.missing`:    "no such key: missing",
+		`source.matches("[")`:  "missing closing ]",
+		`{1: true}[data.none]`: "invalid qualifier type",
+	} {
+		e, err := CompileBool(text, "source", "data")
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
 			continue
 		}
+		_, err = e.Bool(map[string]any{"source": "fal", "data": doc(t, `{"kind":"image","none":null}`)})
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.40s: %v, want it to tell %q", text, err, want)
+			t.Errorf("%s: error %v, want %q", text, err, want)
 		}
 	}
 }
@@ -86,20 +105,62 @@ func TestCostIsBounded(t *testing.T) {
 
 func TestValue(t *testing.T) {
 	t.Parallel()
-	e, err := Compile(`{"url": data.images[0].url, "n": data.images.size(), "big": data.big}`, "data")
+	env, err := NewEnv(Objects{"Input": {"url": String, "n": Int}}, Variables{"input": Object("Input"), "data": Any})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := e.Value(map[string]any{"data": doc(t, `{"images":[{"url":"u"}],"big":9007199254740991}`)})
+	for text, want := range map[string]any{
+		`{"url": data.images[0].url, "n": data.images.size()}`: map[string]any{"url": "u", "n": int64(1)},
+		`data.big`:                          int64(17454220438242315),
+		`data.half + 1.0`:                   1.5,
+		`input.n + 1`:                       int64(3),
+		`input.url`:                         "u",
+		`data.?missing.orValue("none")`:     "none",
+		`data.?missing`:                     nil,
+		`b"ab"`:                             "YWI=",
+		`timestamp("2026-01-02T03:04:05Z")`: "2026-01-02T03:04:05Z",
+		`math.greatest(1, 2)`:               int64(2),
+	} {
+		e, err := env.Compile(text, nil, StepCost)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		got, err := e.Value(map[string]any{
+			"input": map[string]any{"url": "u", "n": int64(2)},
+			"data":  doc(t, `{"images":[{"url":"u"}],"big":17454220438242315,"half":0.5}`),
+		})
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %#v, %v; want %#v", text, got, err, want)
+		}
+	}
+}
+
+func TestFieldOfObjectIsChecked(t *testing.T) {
+	t.Parallel()
+	env, err := NewEnv(Objects{"Input": {"count": Int}}, Variables{"input": Object("Input")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"url": "u", "n": json.Number("1"), "big": json.Number("9007199254740991")}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %#v, want %#v", got, want)
+	_, err = env.Compile("1 + input.cuont", Int, StepCost)
+	want := &Error{Problem: "undefined field 'cuont'; did you mean count?", Line: 1, Column: 10, Offset: 9}
+	if !reflect.DeepEqual(err, error(want)) {
+		t.Errorf("got %#v, want %#v", err, want)
 	}
-	if _, err := e.Value(map[string]any{"data": doc(t, `{}`)}); !errors.Is(err, ErrNoValue) {
-		t.Errorf("a missing field: %v, want ErrNoValue", err)
+}
+
+func TestFields(t *testing.T) {
+	t.Parallel()
+	env, err := NewEnv(nil, Variables{"steps": Any, "item": Any})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := env.Compile("[steps.b.x, steps.a, item.c, steps.b.y].map(s, s.d)", nil, StepCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := e.Fields("steps"), []string{"a", "b"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
