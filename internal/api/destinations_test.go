@@ -60,7 +60,7 @@ func newForwarder(t *testing.T, answer answers, configured ...destination.Spec) 
 			t.Error(err)
 		}
 	})
-	return &forwarder{caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Forwarding: m})}, gw}
+	return &forwarder{caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Forwarding: m}), t}, gw}
 }
 
 func (f *forwarder) post(method, target, token, body string) answered {

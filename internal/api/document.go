@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -143,7 +144,8 @@ func nullableObjects(t reflect.Type) map[string]bool {
 	return members
 }
 
-// describeProblems corrects the document as badRequests corrects the answers.
+// describeProblems adds the failures that every operation can have. Invalid parameters are a 400, as
+// badRequests answers them, not huma's 422.
 func describeProblems(doc *huma.OpenAPI) {
 	for _, item := range doc.Paths {
 		for _, op := range operations(item) {
@@ -151,6 +153,12 @@ func describeProblems(doc *huma.OpenAPI) {
 				delete(op.Responses, "422")
 				res.Description = http.StatusText(http.StatusBadRequest)
 				op.Responses["400"] = res
+			}
+			if status, ok := op.Metadata[alsoKey].(int); ok {
+				op.Responses[strconv.Itoa(status)] = op.Responses[strconv.Itoa(op.DefaultStatus)]
+			}
+			if op.Responses["default"] == nil && op.Path != logsPath {
+				op.Responses["default"] = response("Any other failure", "application/problem+json", &huma.Schema{Ref: "#/components/schemas/ErrorModel"})
 			}
 		}
 	}

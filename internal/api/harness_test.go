@@ -20,6 +20,7 @@ import (
 	"gaff/gafftest"
 	"gaff/internal/access"
 	"gaff/internal/api"
+	"gaff/internal/apitest"
 	"gaff/jobs"
 	"gaff/provider/custom"
 	"gaff/provider/fal"
@@ -40,10 +41,19 @@ func (tokens) Authorize(r *http.Request) (api.Identity, bool) {
 	return api.Identity{}, false
 }
 
-// caller calls a handler as a client with a role does.
+// caller calls a handler as a client with a role does, and checks that the OpenAPI document
+// describes every answer.
 type caller struct {
 	handler http.Handler
+	t       *testing.T
 }
+
+// document is the OpenAPI document, read once for all tests.
+var document = sync.OnceValues(func() (*apitest.Document, error) {
+	w := httptest.NewRecorder()
+	api.New(api.Options{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/openapi.json", nil))
+	return apitest.Parse(w.Body.Bytes())
+})
 
 type answered struct {
 	status int
@@ -59,6 +69,13 @@ func (c caller) call(method, target, token, body string) answered {
 	}
 	w := httptest.NewRecorder()
 	c.handler.ServeHTTP(w, r)
+	doc, err := document()
+	if err == nil {
+		err = doc.Check(method, target, w.Code, w.Header(), w.Body.Bytes())
+	}
+	if err != nil && c.t != nil {
+		c.t.Error(err)
+	}
 	return answered{w.Code, w.Header(), w.Body.String()}
 }
 
@@ -162,7 +179,8 @@ func (g *fakeGateway) Sources() []gaff.SourceInfo { return g.sources }
 func newFake(t *testing.T) *fake {
 	t.Helper()
 	f := &fake{
-		store: &fakeStore{}, gateway: &fakeGateway{}, log: &strings.Builder{}, work: context.Background(),
+		caller: caller{t: t},
+		store:  &fakeStore{}, gateway: &fakeGateway{}, log: &strings.Builder{}, work: context.Background(),
 		ready: func(context.Context) error { return nil },
 	}
 	f.handler = api.New(api.Options{
@@ -236,7 +254,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{store: st, ingest: gw.IngestHandler()}
+	w := &world{caller: caller{t: t}, guarded: caller{t: t}, store: st, ingest: gw.IngestHandler()}
 	falSource, err := fal.Source(fal.Options{Secrets: []string{secret}})
 	if err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 		t.Fatal(err)
 	}
 	ledger.Attach(gw)
-	c := caller{api.New(api.Options{Store: st, Gateway: gw, Jobs: ledger, Authorizer: tokens{}, Log: log})}
+	c := caller{api.New(api.Options{Store: st, Gateway: gw, Jobs: ledger, Authorizer: tokens{}, Log: log}), t}
 
 	const whole = `{"provider":"studio","model":"paint","input":{"seed":17454220438242315174},"projectId":"p","userId":"u","kind":"image","metadata":{"a":1},"idempotencyKey":"k"}`
 	for _, step := range []struct {
@@ -140,14 +140,14 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 	if len(list.Docs) != 5 {
 		t.Errorf("%d jobs, want 5", len(list.Docs))
 	}
-	c = caller{api.New(api.Options{Store: st, Gateway: gw, Jobs: knowing{ledger}, Authorizer: tokens{}, Log: log})}
+	c = caller{api.New(api.Options{Store: st, Gateway: gw, Jobs: knowing{ledger}, Authorizer: tokens{}, Log: log}), t}
 	c.get(t, "/api/v1/jobs", &list)
 	for _, j := range list.Docs {
 		if known := j.ID == "app-1"; known != (j.ExpectedSeconds != nil && *j.ExpectedSeconds == 12.35 && j.ExpectedAt != nil && j.ExpectedAt.Equal(expectedAt)) {
 			t.Errorf("job %s is expected in %v, at %v", j.ID, j.ExpectedSeconds, j.ExpectedAt)
 		}
 	}
-	none := caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log})}
+	none := caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log}), t}
 	if res := none.call(http.MethodPost, "/api/v1/jobs", "operator", whole); res.status != http.StatusConflict {
 		t.Errorf("a gateway without a ledger answers %d", res.status)
 	}

@@ -49,11 +49,11 @@ func TestMediaFiles(t *testing.T) {
 		if id == "med_unknown" {
 			return nil, gaff.ErrNotFound
 		}
-		return &jobs.Media{ID: id, URL: "https://cdn.test/x", Storage: jobs.StorageGone, StorageError: "the link answers 410 Gone"}, nil
+		return &jobs.Media{ID: id, URL: "https://cdn.test/x", MediaType: jobs.MediaImage, Storage: jobs.StorageGone, StorageError: "the link answers 410 Gone"}, nil
 	}}
 	files := &fakeFiles{}
-	with := caller{api.New(api.Options{Store: store, Gateway: &fakeGateway{}, Authorizer: tokens{}, Media: files, Log: slog.New(slog.DiscardHandler)})}
-	without := caller{api.New(api.Options{Store: store, Gateway: &fakeGateway{}, Authorizer: tokens{}, Log: slog.New(slog.DiscardHandler)})}
+	with := caller{api.New(api.Options{Store: store, Gateway: &fakeGateway{}, Authorizer: tokens{}, Media: files, Log: slog.New(slog.DiscardHandler)}), t}
+	without := caller{api.New(api.Options{Store: store, Gateway: &fakeGateway{}, Authorizer: tokens{}, Log: slog.New(slog.DiscardHandler)}), t}
 	for _, c := range []struct {
 		to                    caller
 		method, target, token string
@@ -111,17 +111,17 @@ func TestLongContentIsNotInLists(t *testing.T) {
 			if err := tx.InsertJob(t.Context(), j); err != nil {
 				return err
 			}
-			if _, err := tx.AddMedia(t.Context(), &jobs.Media{ID: "med_" + id, JobID: j.ID, Position: "fal:/image", URL: short, Storage: storage}); err != nil {
+			if _, err := tx.AddMedia(t.Context(), &jobs.Media{ID: "med_" + id, JobID: j.ID, MediaType: jobs.MediaImage, Position: "fal:/image", URL: short, Storage: storage}); err != nil {
 				return err
 			}
 		}
-		_, err := tx.AddMedia(t.Context(), &jobs.Media{ID: "med_lost", JobID: "job_none", Position: "fal:/else", URL: strings.Replace(short, "=", "=00", 1)[:len(short)]})
+		_, err := tx.AddMedia(t.Context(), &jobs.Media{ID: "med_lost", JobID: "job_none", MediaType: jobs.MediaImage, Position: "fal:/else", URL: strings.Replace(short, "=", "=00", 1)[:len(short)]})
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log})}
+	c := caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log}), t}
 	for path, want := range map[string]struct{ whole, parts int }{
 		"/api/v1/media": {0, 3}, "/api/v1/media/med_none": {1, 0}, "/api/v1/media/med_stored": {0, 1}, "/api/v1/media/med_lost": {0, 1},
 		"/api/v1/jobs": {0, 0}, "/api/v1/jobs/job_none": {1, 0},

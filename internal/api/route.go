@@ -101,21 +101,26 @@ func (s *server) handle(mux *http.ServeMux, api huma.API, op huma.Operation, h h
 	api.OpenAPI().AddOperation(&op)
 }
 
-// Keys of an operation's metadata: the role that it needs, and how long it may take.
+// Keys of an operation's metadata: the role that it needs, how long it may take, and its second
+// status of success.
 const (
 	roleKey = "role"
 	timeKey = "time"
+	alsoKey = "also"
 )
 
 // operation is the common part of a description.
 func operation(method, path, id string, role Role, summary string, options []option) huma.Operation {
 	tag, _, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/"), "/")
-	failures := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	failures := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable}
 	if strings.Contains(path, "{") {
 		failures = append(failures, http.StatusNotFound)
 	}
 	if method != http.MethodGet {
 		failures = append(failures, http.StatusConflict)
+	}
+	if method != http.MethodGet && method != http.MethodDelete {
+		failures = append(failures, http.StatusRequestEntityTooLarge)
 	}
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag},
@@ -153,6 +158,11 @@ func accepts(bytes int64) option {
 
 // within bounds how long the operation may take.
 func within(d time.Duration) option { return func(op *huma.Operation) { op.Metadata[timeKey] = d } }
+
+// also adds a status of success, with the same document.
+func also(status int) option {
+	return func(op *huma.Operation) { op.Metadata[alsoKey] = status }
+}
 
 // says adds to the description.
 func says(text string) option { return func(op *huma.Operation) { op.Description += " " + text } }

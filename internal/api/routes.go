@@ -69,7 +69,7 @@ func (s *server) workflowRoutes() []route {
 		get("/api/v1/workflows/{name}", "get-workflow", Viewer, "Get a workflow with its definition", s.getWorkflow),
 
 		get("/api/v1/runs", "list-runs", Viewer, "List runs, newest first", s.listRuns),
-		full(http.MethodPost, "/api/v1/runs", "start-run", Operator, "Start a run of a workflow", s.startRun, answers(http.StatusAccepted), accepts(2*workflow.MaxInput), says("200 if the idempotencyKey was used before.")),
+		full(http.MethodPost, "/api/v1/runs", "start-run", Operator, "Start a run of a workflow", s.startRun, answers(http.StatusAccepted), fails(http.StatusNotFound), accepts(2*workflow.MaxInput), also(http.StatusOK), says("200 if the idempotencyKey was used before.")),
 		get("/api/v1/runs/{id}", "get-run", Viewer, "Get a run with its steps", s.getRun),
 		get("/api/v1/runs/{id}/steps/{step}", "get-run-step", Viewer, "Get a step of a run and its items, with input and result", s.getStep),
 		post("/api/v1/runs/{id}/cancel", "cancel-run", Operator, "Cancel a run, and its jobs at their providers", s.cancelRun),

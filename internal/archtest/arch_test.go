@@ -130,7 +130,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the store's test suite and the tests' database are for tests",
-		from: `.*`, not: `^internal/bench$`, deny: `^gaff/internal/(storetest|pgtest|fuzzseed|eventually|powercut)`,
+		from: `.*`, not: `^internal/bench$`, deny: `^gaff/internal/(apitest|storetest|pgtest|fuzzseed|eventually|powercut)`,
 	},
 }
 

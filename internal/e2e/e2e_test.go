@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"gaff/internal/api"
+	"gaff/internal/apitest"
 	"gaff/internal/eventually"
 )
 
@@ -189,8 +192,22 @@ func (g *gateway) get(path string, into any) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s: %s: %s", path, resp.Status, body)
 	}
+	doc, err := apiDocument()
+	if err != nil {
+		return err
+	}
+	if err := doc.Check(http.MethodGet, path, resp.StatusCode, resp.Header, body); err != nil {
+		return err
+	}
 	return json.Unmarshal(body, into)
 }
+
+// apiDocument is the OpenAPI document, against which every answer is checked.
+var apiDocument = sync.OnceValues(func() (*apitest.Document, error) {
+	w := httptest.NewRecorder()
+	api.New(api.Options{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/openapi.json", nil))
+	return apitest.Parse(w.Body.Bytes())
+})
 
 // each calls fn for every document of a list.
 func each[T any](g *gateway, path string, fn func(T)) error {
