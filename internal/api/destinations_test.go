@@ -99,7 +99,7 @@ func TestDestinations(t *testing.T) {
 		{"POST", "", "operator", `{"name":"app","url":"https://app.example.com"}`, 403, nil, nil},
 		{"POST", "", "admin", `{"name":"app","url":"https://app.example.com","events":["gaff:*"]}`, 201, []string{`"secret":"whsec_`, `"events":["gaff:*"]`}, nil},
 		{"POST", "", "admin", `{"name":"app","url":"https://app.example.com"}`, 409, []string{"already"}, nil},
-		{"POST", "", "admin", `{"name":"b","url":"x","filter":"=="}`, 400, []string{"url: must be a whole URL", "filter: Syntax error"}, nil},
+		{"POST", "", "admin", `{"name":"b","url":"x","filter":"=="}`, 400, []string{"url: must be a whole URL", "filter: 1:1: Syntax error"}, nil},
 		{"POST", "", "admin", `{"name":"b","url":"https://b.example.com","evnts":[]}`, 400, []string{"evnts"}, nil},
 		{"POST", "", "admin", `{"name":"c","url":"https://c.example.com","format":"original"}`, 201, []string{`"secret":null`, `"secrets":[]`}, nil},
 		{"GET", "/app", "viewer", "", 200, []string{`"circuit":"closed"`, `"waiting":0`}, []string{`"secret":`}},
