@@ -11,16 +11,18 @@ import (
 	"gaff/workflow/runs"
 )
 
-// maxConflicts is how often a run is read anew when other nodes change it at the same time.
+// maxConflicts is the number of times that a run is loaded again after another node changed
+// it meanwhile.
 const maxConflicts = 10
 
-// move loads a run, lets change do something to it, does all that can be done then, and
-// stores it with apply. change returns false if there is nothing to do. It may be called
-// more than once.
-func (e *Engine) move(ctx context.Context, runID string, apply func(context.Context, func(runs.Tx) error) error,
-	change func(a *advance) (bool, error)) (*runs.Run, error) {
+// applyFunc runs fn in a transaction, as Store.WriteRuns does.
+type applyFunc func(ctx context.Context, fn func(runs.Tx) error) error
+
+// move loads a run, calls change, advances the run as far as possible and stores it with
+// apply. change reports false if nothing is to be stored. It may be called more than once.
+func (e *Engine) move(ctx context.Context, runID string, apply applyFunc, change func(a *advance) (bool, error)) (*runs.Run, error) {
 	defer e.locks.lock(runID)()
-	for try := 0; ; try++ {
+	for attempt := 0; ; attempt++ {
 		a, err := e.load(ctx, runID)
 		if err != nil {
 			return nil, err
@@ -35,7 +37,7 @@ func (e *Engine) move(ctx context.Context, runID string, apply func(context.Cont
 		}
 		var written runs.Run
 		err = e.commit(ctx, a, apply, func(tx runs.Tx) error { return e.write(ctx, tx, a, &written) })
-		if errors.Is(err, gaff.ErrConflict) && try < maxConflicts {
+		if errors.Is(err, gaff.ErrConflict) && attempt < maxConflicts {
 			continue
 		}
 		return &written, err
@@ -59,12 +61,18 @@ func (e *Engine) load(ctx context.Context, runID string) (*advance, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := newState(c, *run, *project, rows)
-	return c.advance(st, time.Now(), &loader{ctx: ctx, e: e, st: st}), nil
+	return e.advanceOf(ctx, c, newState(c, *run, *project, rows), time.Now()), nil
 }
 
-// applying finishes the delivery that ctx is of together with what is written.
-func (e *Engine) applying(ctx context.Context) (func(context.Context, func(runs.Tx) error) error, error) {
+// advanceOf returns an advance whose expressions read values of the store.
+func (e *Engine) advanceOf(ctx context.Context, c *Compiled, st *state, now time.Time) *advance {
+	a := c.advance(st, now, &loader{ctx: ctx, store: e.o.Store, st: st})
+	a.log = e.log
+	return a
+}
+
+// applyDelivery returns an applyFunc that also finishes the delivery of ctx.
+func (e *Engine) applyDelivery(ctx context.Context) (applyFunc, error) {
 	lease, ok := gaff.LeaseFrom(ctx)
 	if !ok {
 		return nil, gaff.Discard(errors.New("workflow handler called outside a delivery"))
@@ -74,9 +82,9 @@ func (e *Engine) applying(ctx context.Context) (func(context.Context, func(runs.
 	}, nil
 }
 
-// finish is move for a handler: the delivery ends with the transaction.
+// finish is move for a handler: it finishes the delivery in the same transaction.
 func (e *Engine) finish(ctx context.Context, runID string, change func(a *advance) (bool, error)) error {
-	apply, err := e.applying(ctx)
+	apply, err := e.applyDelivery(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,7 +96,7 @@ func (e *Engine) finish(ctx context.Context, runID string, change func(a *advanc
 	})
 	switch {
 	case errors.Is(err, gaff.ErrNotFound):
-		return nil // the run was removed since
+		return nil // removed meanwhile
 	case err != nil:
 		return err
 	case wrote:
@@ -97,24 +105,22 @@ func (e *Engine) finish(ctx context.Context, runID string, change func(a *advanc
 	return nil
 }
 
-// commit stores an advance. A job that cannot be asked for, whatever is done, fails its step,
-// and the run is moved again.
-func (e *Engine) commit(ctx context.Context, a *advance, apply func(context.Context, func(runs.Tx) error) error,
-	fn func(runs.Tx) error) error {
+// commit stores an advance. A step whose job is rejected fails, and the run advances from there.
+func (e *Engine) commit(ctx context.Context, a *advance, apply applyFunc, fn func(runs.Tx) error) error {
 	for {
 		err := apply(ctx, fn)
-		refused, ok := errors.AsType[*rejectedError](err)
+		rejected, ok := errors.AsType[*rejectedError](err)
 		if !ok {
 			return err
 		}
-		a.fail(refused.step, refused.unit, refused.err.Error(), true)
+		a.fail(rejected.step, rejected.unit, rejected.err.Error(), true)
 		if a.next(); a.err != nil {
 			return a.err
 		}
 	}
 }
 
-// rejectedError is a job that is refused for what it is.
+// rejectedError reports a job that is invalid, so that another attempt would fail too.
 type rejectedError struct {
 	step *stepState
 	unit *runs.Step
@@ -123,110 +129,135 @@ type rejectedError struct {
 
 func (e *rejectedError) Error() string { return e.err.Error() }
 
-// write stores an advance: in one transaction, whole or not at all. It may be called more
-// than once for the same advance, so it works on copies; out, if not nil, is set to the
-// run as it was written.
+// write stores an advance and submits the jobs that have a slot, in one transaction. It may be
+// called more than once for the same advance, so it works on copies. It sets out to the run
+// as written.
 func (e *Engine) write(ctx context.Context, tx runs.Tx, a *advance, out *runs.Run) error {
-	run := a.st.run
-	now := tx.Now()
-	// The state as it will be, with rows that the queue below may change.
-	rows := make(map[*runs.Step]*runs.Step, len(a.order))
-	var order []*runs.Step
-	edit := func(u *runs.Step) *runs.Step {
-		if rows[u] == nil {
-			copied := *u
-			rows[u] = &copied
-			order = append(order, u)
-		}
-		return rows[u]
-	}
+	w := &writing{e: e, tx: tx, a: a, run: a.st.run, rows: map[*runs.Step]*runs.Step{}, full: map[string]bool{}}
 	for _, u := range a.order {
-		edit(u)
+		w.edit(u)
 	}
 	for _, slot := range a.freed {
 		if _, err := tx.FreeSlot(ctx, slot); err != nil {
 			return err
 		}
 	}
-	full := map[string]bool{}
-	if !run.Status.Settled() {
-		for _, def := range a.c.steps {
-			for _, u := range a.st.steps[def.Name].units() {
-				if u.Status != runs.StepQueued {
-					continue
-				}
-				took, err := e.takeSlots(ctx, tx, u.Slots, full)
-				if err != nil {
-					return err
-				}
-				if !took {
-					continue
-				}
-				row := edit(u)
-				err = e.submit(ctx, tx, a, &run, def, row, now)
-				if errors.Is(err, gaff.ErrInvalid) {
-					return &rejectedError{a.st.steps[def.Name], u, err}
-				}
-				if err != nil {
-					return err
-				}
-			}
-		}
-	}
-	view := a.st
-	if len(order) > 0 {
-		view = a.st.with(rows)
-	}
-	run.Waiting = view.waiting(a.c)
-	if err := tx.SaveRun(ctx, &run); err != nil {
+	if err := w.startQueued(ctx); err != nil {
 		return err
 	}
-	for _, name := range a.dropped {
-		if err := tx.DropItems(ctx, run.ID, name); err != nil {
-			return err
-		}
-	}
-	if a.due {
-		if err := e.emitIn(ctx, tx, eventAdvance, message{RunID: run.ID}, run.DueAt, run.Hop); err != nil {
-			return err
-		}
-	}
-	steps := make([]runs.Step, 0, len(order))
-	timers := map[int64]bool{}
-	for _, u := range order {
-		row := rows[u]
-		if steps = append(steps, *row); row.DueAt.IsZero() {
-			continue
-		}
-		if us := row.DueAt.UnixMicro(); !timers[us] {
-			timers[us] = true
-			if err := e.emitIn(ctx, tx, eventAdvance, message{RunID: run.ID}, row.DueAt, run.Hop); err != nil {
-				return err
-			}
-		}
-	}
-	if err := tx.SaveSteps(ctx, run.ID, steps); err != nil {
+	w.run.Waiting = w.state().waiting(a.c)
+	if err := tx.SaveRun(ctx, &w.run); err != nil {
 		return err
 	}
-	if err := e.notify(ctx, tx, a, &run); err != nil {
+	if err := w.saveSteps(ctx); err != nil {
 		return err
 	}
-	// A place that was given back and not taken again is for another run; and one that this
-	// run was woken for.
+	if err := e.notify(ctx, tx, a, &w.run); err != nil {
+		return err
+	}
+	// A slot that was freed, and not taken again, goes to another run.
 	for _, slot := range slices.Compact(slices.Sorted(slices.Values(a.freed))) {
-		if !full[slot] {
-			if err := e.wake(ctx, tx, slot, run.ID, run.Hop); err != nil {
+		if !w.full[slot] {
+			if err := e.wakeQueued(ctx, tx, slot, w.run.ID, w.run.Hop); err != nil {
 				return err
 			}
 		}
 	}
-	if out != nil {
-		*out = run
+	*out = w.run
+	return nil
+}
+
+// writing is one execution of write.
+type writing struct {
+	e     *Engine
+	tx    runs.Tx
+	a     *advance
+	run   runs.Run
+	rows  map[*runs.Step]*runs.Step // copies of the rows to save
+	order []*runs.Step              // the keys of rows, in the order of the changes
+	full  map[string]bool           // limits without a free slot
+}
+
+// edit returns the copy of a row that will be saved.
+func (w *writing) edit(u *runs.Step) *runs.Step {
+	if w.rows[u] == nil {
+		copied := *u
+		w.rows[u] = &copied
+		w.order = append(w.order, u)
+	}
+	return w.rows[u]
+}
+
+// startQueued submits the jobs of queued steps for which slots are free.
+func (w *writing) startQueued(ctx context.Context) error {
+	if w.run.Status.Settled() {
+		return nil
+	}
+	for _, def := range w.a.c.steps {
+		s := w.a.st.steps[def.Name]
+		for _, u := range s.units() {
+			if u.Status != runs.StepQueued {
+				continue
+			}
+			took, err := w.e.takeSlots(ctx, w.tx, u.Slots, w.full)
+			if err != nil {
+				return err
+			}
+			if !took {
+				continue
+			}
+			err = w.e.submit(ctx, w.tx, w.a, &w.run, s, w.edit(u))
+			if errors.Is(err, gaff.ErrInvalid) {
+				return &rejectedError{s, u, err}
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// SaveProject makes a project or sets its name, owner and metadata.
+// state returns the state of the advance with the edited rows.
+func (w *writing) state() *state {
+	if len(w.order) == 0 {
+		return w.a.st
+	}
+	return w.a.st.with(w.rows)
+}
+
+// saveSteps stores the changed rows, and one timer for each time at which they are due.
+func (w *writing) saveSteps(ctx context.Context) error {
+	for _, name := range w.a.dropped {
+		if err := w.tx.DropItems(ctx, w.run.ID, name); err != nil {
+			return err
+		}
+	}
+	timers := map[int64]bool{}
+	timer := func(at time.Time) error {
+		if at.IsZero() || timers[at.UnixMicro()] {
+			return nil
+		}
+		timers[at.UnixMicro()] = true
+		return w.e.emitIn(ctx, w.tx, eventAdvance, message{RunID: w.run.ID}, at, w.run.Hop)
+	}
+	if w.a.due {
+		if err := timer(w.run.DueAt); err != nil {
+			return err
+		}
+	}
+	steps := make([]runs.Step, 0, len(w.order))
+	for _, u := range w.order {
+		row := *w.rows[u]
+		steps = append(steps, row)
+		if err := timer(row.DueAt); err != nil {
+			return err
+		}
+	}
+	return w.tx.SaveSteps(ctx, w.run.ID, steps)
+}
+
+// SaveProject creates a project, or sets its name, owner and metadata.
 func (e *Engine) SaveProject(ctx context.Context, p *jobs.Project) error {
 	return e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return tx.SaveProject(ctx, p) })
 }

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,18 +16,19 @@ import (
 	"gaff/workflow/runs"
 )
 
-// maxReply is how much of a reply to a call is read, in bytes.
+// maxReply is the maximum size of a reply, in bytes.
 const maxReply = 1 << 20
 
-// call is what an http step was given, as it is stored; headers are not.
+// call is the evaluated input of an http step, as stored with the step. Headers are not stored,
+// because they may contain secrets.
 type call struct {
 	Method string          `json:"method"`
 	URL    string          `json:"url"`
 	Body   json.RawMessage `json:"body,omitempty"`
 }
 
-// handleCall makes the call of an http step. A kill in the midst of it makes it be repeated,
-// with the same Idempotency-Key.
+// handleCall makes the call of an http step. After a crash the call is repeated with the same
+// Idempotency-Key.
 func (e *Engine) handleCall(ctx context.Context, ev *gaff.Event) error {
 	var m message
 	if err := json.Unmarshal(ev.Data, &m); err != nil {
@@ -46,9 +48,9 @@ func (e *Engine) handleCall(ctx context.Context, ev *gaff.Event) error {
 	if !current(u) {
 		return nil
 	}
-	result, again, failure := e.call(ctx, a, s, u)
+	result, retryable, failure := e.call(ctx, a, s, u)
 	if failure != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), gaff.ErrStopped) {
-		return failure // made again at the next start
+		return failure // repeated after the next start
 	}
 	return e.finish(ctx, m.RunID, func(a *advance) (bool, error) {
 		s, u := a.st.find(m.Step, m.Item)
@@ -56,7 +58,7 @@ func (e *Engine) handleCall(ctx context.Context, ev *gaff.Event) error {
 			return false, nil
 		}
 		if failure != nil {
-			a.fail(s, u, failure.Error(), !again)
+			a.fail(s, u, failure.Error(), !retryable)
 		} else {
 			a.complete(s, u, result)
 		}
@@ -64,88 +66,91 @@ func (e *Engine) handleCall(ctx context.Context, ev *gaff.Event) error {
 	})
 }
 
-// call makes one call. again tells that another try may end better.
-func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *runs.Step) (result map[string]any, again bool, err error) {
+// call makes one call. retryable reports whether another attempt can succeed.
+func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *runs.Step) (result map[string]any, retryable bool, err error) {
 	if e.o.Client == nil {
 		return nil, false, errors.New("http steps are switched off")
 	}
-	vars, err := a.variables(s.def.startRefs)
+	vars, err := a.unitVariables(s.def.startRefs, u)
 	if err != nil {
 		return nil, true, err
 	}
-	if u.Item >= 0 {
-		over, err := a.v.items(s.def.Name)
-		if err != nil {
-			return nil, true, err
-		}
-		if u.Item < len(over) {
-			vars["item"], vars["index"] = over[u.Item], int64(u.Item)
-		}
-	}
-	input, err := a.v.(*loader).input(u.Name, u.Item)
+	input, err := a.values.input(u.Name, u.Item)
 	if err != nil {
 		return nil, true, err
 	}
 	var c call
 	if err := json.Unmarshal(input, &c); err != nil {
-		return nil, false, fmt.Errorf("read what the step was given: %w", err)
+		return nil, false, fmt.Errorf("read the input of the step: %w", err)
 	}
 	timeout := callTimeout
 	if t := time.Duration(s.def.Timeout); t > 0 {
 		timeout = min(t, maxCallTimeout)
 	}
-	callCtx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no reply within %s", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no reply within %s", timeout))
 	defer cancel()
-	var body io.Reader
-	if c.Body != nil {
-		body = strings.NewReader(string(c.Body))
-	}
-	req, err := http.NewRequestWithContext(callCtx, c.Method, c.URL, body)
+	req, err := e.callRequest(ctx, &c, s, u, vars)
 	if err != nil {
 		return nil, false, err
 	}
+	res, err := e.o.Client.Do(req)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		if bad, ok := errors.AsType[*url.Error](err); ok {
+			err = bad.Err // the URL is shown beside it
+		}
+		return nil, true, err
+	}
+	defer res.Body.Close()
+	return readReply(res)
+}
+
+// callRequest returns the request of a call.
+func (e *Engine) callRequest(ctx context.Context, c *call, s *stepState, u *runs.Step, vars map[string]any) (*http.Request, error) {
+	var body io.Reader
+	if c.Body != nil {
+		body = bytes.NewReader(c.Body)
+	}
+	req, err := http.NewRequestWithContext(ctx, c.Method, c.URL, body)
+	if err != nil {
+		return nil, err
+	}
 	if req.URL.Scheme != "https" && req.URL.Scheme != "http" || req.URL.Host == "" {
-		return nil, false, fmt.Errorf("%s is no address: want http:// or https://", shorten(c.URL))
+		return nil, fmt.Errorf("invalid URL %s: want http:// or https://", shorten(c.URL))
 	}
 	if c.Body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("User-Agent", "gaff")
-	// The same at every automatic try, so that the receiver does the work once; another
-	// after a person had it done again.
+	// Automatic attempts have the same key, so that the receiver processes the call once. An
+	// attempt that a person asked for has another.
 	first := *u
-	first.Attempt -= u.Tries - 1
+	first.Attempt -= u.AttemptsSinceReset - 1
 	req.Header.Set("Idempotency-Key", u.RunID+"/"+stepKey(s, &first))
 	vars["secrets"] = e.o.Secrets
 	for name, text := range s.def.headers {
 		if text == nil {
 			continue
 		}
-		v, err := text.eval(vars)
+		v, err := evalText(text, vars)
 		if err != nil {
-			return nil, false, fmt.Errorf("header %s: %w", name, err)
+			return nil, fmt.Errorf("header %s: %w", name, err)
 		}
-		req.Header.Set(name, asText(v))
+		req.Header.Set(name, v)
 	}
-	res, err := e.o.Client.Do(req)
-	if err != nil {
-		if cause := context.Cause(callCtx); cause != nil {
-			err = cause
-		}
-		if bad, ok := errors.AsType[*url.Error](err); ok {
-			err = bad.Err // the address is shown beside it
-		}
-		return nil, true, err
-	}
-	defer res.Body.Close()
+	return req, nil
+}
+
+// readReply returns the result of a call.
+func readReply(res *http.Response) (result map[string]any, retryable bool, err error) {
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxReply+1))
 	switch {
 	case err != nil:
 		return nil, true, fmt.Errorf("read the reply: %w", err)
 	case res.StatusCode < 200 || res.StatusCode > 299:
-		temporary := res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout ||
-			res.StatusCode == http.StatusTooEarly || res.StatusCode == http.StatusConflict
-		return nil, temporary, fmt.Errorf("answered %s: %s", res.Status, shorten(strings.ToValidUTF8(string(text), "")))
+		return nil, temporary(res.StatusCode), fmt.Errorf("answered %s: %s", res.Status, shorten(strings.ToValidUTF8(string(text), "")))
 	case len(text) > maxReply:
 		return nil, false, fmt.Errorf("the reply is longer than %d bytes", maxReply)
 	}
@@ -156,4 +161,13 @@ func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *runs.Ste
 		result["body"] = strings.ToValidUTF8(string(text), "\uFFFD")
 	}
 	return result, false, nil
+}
+
+// temporary reports whether a status means that another attempt can succeed.
+func temporary(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusConflict:
+		return true
+	}
+	return status >= 500
 }

@@ -109,10 +109,10 @@ const (
 	callWorkers    = 16
 	callTimeout    = 30 * time.Second
 	maxCallTimeout = 10 * time.Minute
-	// lookBack is how far back an event counts that came before the wait for it began.
-	lookBack = time.Hour
-	// maxLooked is how many events of a kind are looked through for it, the newest ones.
-	maxLooked = 2000
+	// searchWindow is how far back an event counts that came before the wait for it began.
+	searchWindow = time.Hour
+	// maxSearched is how many events of a kind are looked through for it, the newest ones.
+	maxSearched = 2000
 	// refreshEvery is how often the engine looks for versions that other nodes have begun
 	// runs of, and for places that nobody took.
 	refreshEvery = 15 * time.Second
@@ -126,7 +126,7 @@ func (e *Engine) Register(gw interface {
 		Name: "workflows", Workers: advanceWorkers,
 		Match: func(s *gaff.Subject) bool {
 			switch s.Event.Type {
-			case eventAdvance, eventLook, eventCancel, eventSchedule:
+			case eventAdvance, eventSearch, eventCancel, eventSchedule:
 				return true
 			case "job.completed", "job.failed", "job.cancelled":
 				return isOfRun(s.Event)
@@ -188,7 +188,7 @@ func (e *Engine) Stop() {
 // handle works the inner events that move runs.
 func (e *Engine) handle(ctx context.Context, ev *gaff.Event) error {
 	if strings.HasPrefix(ev.Type, "job.") {
-		return e.jobSettled(ctx, ev)
+		return e.handleJobSettled(ctx, ev)
 	}
 	var m message
 	if err := json.Unmarshal(ev.Data, &m); err != nil {
@@ -196,13 +196,13 @@ func (e *Engine) handle(ctx context.Context, ev *gaff.Event) error {
 	}
 	switch ev.Type {
 	case eventAdvance:
-		return e.timer(ctx, m)
-	case eventLook:
-		return e.matchEarlier(ctx, m)
+		return e.handleTimer(ctx, m)
+	case eventSearch:
+		return e.searchEarlier(ctx, m)
 	case eventCancel:
 		return e.o.Jobs.Cancel(ctx, m.JobID)
 	case eventSchedule:
-		return e.scheduled(ctx, m)
+		return e.handleSchedule(ctx, m)
 	}
 	return gaff.Discard(fmt.Errorf("no such event: %s", ev.Type))
 }

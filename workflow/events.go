@@ -12,7 +12,7 @@ import (
 // Types of the inner events by which runs move, and of those that tell what became of them.
 const (
 	eventAdvance  = "workflow.advance"
-	eventLook     = "workflow.look"
+	eventSearch   = "workflow.look"
 	eventCall     = "workflow.call"
 	eventCancel   = "workflow.cancel_job"
 	eventSchedule = "workflow.schedule"
@@ -83,8 +83,8 @@ func (e *Engine) accept(ctx context.Context, tx runs.Tx, ev *gaff.Event, at time
 
 // notify emits what follows from an advance.
 func (e *Engine) notify(ctx context.Context, tx runs.Tx, a *advance, run *runs.Run) error {
-	for _, ref := range a.looks {
-		if err := e.emitIn(ctx, tx, eventLook, message{RunID: run.ID, Step: ref.Step, Item: ref.Item}, time.Time{}, run.Hop); err != nil {
+	for _, ref := range a.searches {
+		if err := e.emitIn(ctx, tx, eventSearch, message{RunID: run.ID, Step: ref.Step, Item: ref.Item}, time.Time{}, run.Hop); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func (e *Engine) notify(ctx context.Context, tx runs.Tx, a *advance, run *runs.R
 		RunID: run.ID, Workflow: run.Workflow, ProjectID: run.ProjectID, UserID: run.UserID, Status: run.Status.String(),
 		Error: run.Error, Item: runs.WholeStep, Cost: run.Cost,
 	}
-	for _, u := range a.polls {
+	for _, u := range a.approvals {
 		if u.Status != runs.StepWaiting {
 			continue
 		}
@@ -137,9 +137,8 @@ func (e *Engine) notify(ctx context.Context, tx runs.Tx, a *advance, run *runs.R
 	return nil
 }
 
-// emission is an event that a step makes.
+// emission is an event that an emit step makes.
 type emission struct {
-	step, eventType string
-	item            int
-	data            json.RawMessage
+	eventType string
+	data      json.RawMessage
 }

@@ -2,37 +2,39 @@ package workflow
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"gaff/workflow/runs"
 )
 
-// advance is one forward movement of a run: what it changes, and what else must happen in
+// advance is one forward movement of a run: its changed rows, and what else must happen in
 // the same transaction.
 type advance struct {
-	c   *Compiled
-	st  *state
-	now time.Time
-	v   values
+	c      *Compiled
+	st     *state
+	now    time.Time
+	values values
+	log    *slog.Logger
 
-	dirty   map[*runs.Step]bool
-	order   []*runs.Step // of dirty, as they were touched
-	dropped []string     // steps whose items are removed
-	freed   []string     // places given back
-	cancels []string     // jobs to cancel
-	looks   []runs.StepRef
-	calls   []*runs.Step
-	polls   []*runs.Step // approvals wanted
-	emits   []emission
-	changed bool // the run's own row
-	due     bool // when the run times out
-	vars    map[string]any
-	err     error // of the store: nothing may be written
+	dirty     map[*runs.Step]bool
+	order     []*runs.Step   // the keys of dirty, in the order of the changes
+	dropped   []string       // steps whose items are removed
+	freed     []string       // slots to free
+	cancels   []string       // jobs to cancel
+	searches  []runs.StepRef // waits for which earlier events are searched
+	calls     []*runs.Step   // http calls to make
+	approvals []*runs.Step   // approvals to ask for
+	emits     []emission
+	changed   bool // the run's own row changed
+	due       bool // the run's deadline changed
+	vars      map[string]any
+	err       error // of the store: nothing may be written
 }
 
 func (c *Compiled) advance(st *state, now time.Time, v values) *advance {
-	return &advance{c: c, st: st, now: now, v: v, dirty: map[*runs.Step]bool{}}
+	return &advance{c: c, st: st, now: now, values: v, log: slog.New(slog.DiscardHandler), dirty: map[*runs.Step]bool{}}
 }
 
 func (a *advance) touch(u *runs.Step) {
@@ -42,11 +44,11 @@ func (a *advance) touch(u *runs.Step) {
 	}
 }
 
-// variables are those of expressions, with the steps that they name.
+// variables returns the variables of expressions that read the steps refs.
 func (a *advance) variables(refs []string) (map[string]any, error) {
 	steps := map[string]any{}
 	for _, name := range refs {
-		v, err := a.v.step(name)
+		v, err := a.values.step(name)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +72,23 @@ func (a *advance) variables(refs []string) (map[string]any, error) {
 	return vars, nil
 }
 
-// next does all that can be done now.
+// unitVariables returns the variables of a step or item, with item and index for an item.
+func (a *advance) unitVariables(refs []string, u *runs.Step) (map[string]any, error) {
+	vars, err := a.variables(refs)
+	if err != nil || u.Item < 0 {
+		return vars, err
+	}
+	over, err := a.values.items(u.Name)
+	if err != nil {
+		return nil, err
+	}
+	if u.Item < len(over) {
+		vars["item"], vars["index"] = over[u.Item], int64(u.Item)
+	}
+	return vars, nil
+}
+
+// next does everything that can be done now.
 func (a *advance) next() {
 	if a.st.run.Status.Settled() {
 		return
@@ -80,7 +98,7 @@ func (a *advance) next() {
 		progress = false
 		if a.failing() == nil {
 			for _, def := range a.c.steps {
-				if a.visit(a.st.steps[def.Name]) {
+				if a.startReady(a.st.steps[def.Name]) {
 					progress = true
 				}
 				if a.err != nil || a.failing() != nil {
@@ -89,7 +107,7 @@ func (a *advance) next() {
 			}
 		}
 		for _, def := range a.c.steps {
-			if a.gather(a.st.steps[def.Name]) {
+			if a.rollUp(a.st.steps[def.Name]) {
 				progress = true
 			}
 		}
@@ -140,15 +158,15 @@ func (a *advance) deadlines() {
 	}
 }
 
-// need tells how a needed step stands: done, or not yet, or gone in a way that takes those
+// needState tells how a needed step stands: done, or not yet, or gone in a way that takes those
 // with it that need it.
-func (a *advance) need(name string) (done, lost bool) {
+func (a *advance) needState(name string) (done, lost bool) {
 	s := a.st.steps[name]
 	switch s.row.Status {
 	case runs.StepCompleted:
 		return true, false
 	case runs.StepSkipped:
-		return true, a.lost(s)
+		return true, a.skippedByFailure(s)
 	case runs.StepFailed:
 		switch s.def.OnFailure.Do {
 		case DoContinue:
@@ -163,8 +181,8 @@ func (a *advance) need(name string) (done, lost bool) {
 	return false, false
 }
 
-// lost tells whether a skipped step was skipped because of a failure.
-func (a *advance) lost(s *stepState) bool {
+// skippedByFailure tells whether a skipped step was skipped because of a failure.
+func (a *advance) skippedByFailure(s *stepState) bool {
 	if s.row.Status != runs.StepSkipped {
 		return false
 	}
@@ -173,18 +191,18 @@ func (a *advance) lost(s *stepState) bool {
 			continue
 		}
 		other := a.st.steps[need]
-		if other.row.Status == runs.StepFailed && other.def.OnFailure.Do == DoSkip || a.lost(other) {
+		if other.row.Status == runs.StepFailed && other.def.OnFailure.Do == DoSkip || a.skippedByFailure(other) {
 			return true
 		}
 	}
 	return false
 }
 
-// visit begins a step, or its items, if it can be.
-func (a *advance) visit(s *stepState) (progress bool) {
+// startReady begins a step, or its items, if it can be.
+func (a *advance) startReady(s *stepState) (progress bool) {
 	switch s.row.Status {
 	case runs.StepPending:
-		return a.ready(s)
+		return a.startIfReady(s)
 	case runs.StepRunning, runs.StepWaiting:
 		if s.def.forEach == nil {
 			return false
@@ -200,7 +218,7 @@ func (a *advance) visit(s *stepState) (progress bool) {
 	return progress
 }
 
-func (a *advance) ready(s *stepState) bool {
+func (a *advance) startIfReady(s *stepState) bool {
 	lost := ""
 	for _, need := range s.def.needs {
 		if need == s.def.fallbackOf {
@@ -214,7 +232,7 @@ func (a *advance) ready(s *stepState) bool {
 			}
 			continue
 		}
-		done, gone := a.need(need)
+		done, gone := a.needState(need)
 		if !done {
 			return false
 		}
@@ -246,11 +264,11 @@ func (a *advance) ready(s *stepState) bool {
 		a.begin(s, s.row)
 		return true
 	}
-	return a.spread(s)
+	return a.createItems(s)
 }
 
-// spread makes the items of a for_each.
-func (a *advance) spread(s *stepState) bool {
+// createItems makes the items of a for_each.
+func (a *advance) createItems(s *stepState) bool {
 	vars, err := a.variables(s.def.startRefs)
 	if err != nil {
 		a.err = err
@@ -284,8 +302,8 @@ func (a *advance) spread(s *stepState) bool {
 	return true
 }
 
-// gather makes a step's own row say what its items do.
-func (a *advance) gather(s *stepState) (progress bool) {
+// rollUp makes a step's own row say what its items do.
+func (a *advance) rollUp(s *stepState) (progress bool) {
 	if s.def.forEach == nil || !s.row.Status.Active() {
 		return false
 	}
@@ -366,7 +384,7 @@ func (a *advance) settle() {
 	}
 	if bad != nil {
 		for _, def := range a.c.steps {
-			a.gather(a.st.steps[def.Name])
+			a.rollUp(a.st.steps[def.Name])
 		}
 		// What is paid for already is waited for.
 		if !running {

@@ -22,6 +22,11 @@ func (m memory) items(name string) ([]any, error) {
 	return over, nil
 }
 
+func (m memory) input(name string, item int) (json.RawMessage, error) {
+	_, u := m.st.find(name, item)
+	return u.Input, nil
+}
+
 func (m memory) step(name string) (map[string]any, error) {
 	s := m.st.steps[name]
 	one := func(u *runs.Step) map[string]any {

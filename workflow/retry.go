@@ -54,17 +54,17 @@ func (a *advance) retry(name string, item int) error {
 	}
 	after := map[string]bool{}
 	for _, s := range redo {
-		a.again(s)
-		a.followers(s.def.Name, after)
+		a.redo(s)
+		a.dependents(s.def.Name, after)
 	}
 	if target != nil {
-		a.followers(name, after)
+		a.dependents(name, after)
 		if _, u := a.st.find(name, item); item == runs.WholeStep {
 			if !slices.Contains(redo, target) {
-				a.again(target)
+				a.redo(target)
 			}
 		} else {
-			a.anew(u)
+			a.resetRow(u)
 			if target.row.Status.Settled() {
 				target.row.Status, target.row.Error, target.row.SettledAt = runs.StepRunning, "", time.Time{}
 				a.touch(target.row)
@@ -95,25 +95,25 @@ func (a *advance) fatal(s *stepState) bool {
 	return true
 }
 
-// followers are the steps that need a step, and those that need them.
-func (a *advance) followers(name string, into map[string]bool) {
+// dependents are the steps that need a step, and those that need them.
+func (a *advance) dependents(name string, into map[string]bool) {
 	for _, def := range a.c.steps {
 		if slices.Contains(def.needs, name) && !into[def.Name] {
 			into[def.Name] = true
-			a.followers(def.Name, into)
+			a.dependents(def.Name, into)
 		}
 	}
 }
 
-// again does a step anew. Of one with items, those that succeeded are kept, unless all did.
-func (a *advance) again(s *stepState) {
+// redo does a step anew. Of one with items, those that succeeded are kept, unless all did.
+func (a *advance) redo(s *stepState) {
 	if s.def.forEach == nil || len(s.items) == 0 || s.row.Status == runs.StepCompleted || s.row.Status == runs.StepSkipped {
 		a.reset(s)
 		return
 	}
 	for _, u := range s.items {
 		if u.Status.Settled() && u.Status != runs.StepCompleted {
-			a.anew(u)
+			a.resetRow(u)
 		}
 	}
 	s.row.Status, s.row.Error, s.row.SettledAt = runs.StepRunning, "", time.Time{}
@@ -130,13 +130,13 @@ func (a *advance) reset(s *stepState) {
 		a.order = slices.DeleteFunc(a.order, func(u *runs.Step) bool { return slices.Contains(s.items, u) })
 		s.items = nil
 	}
-	a.anew(s.row)
+	a.resetRow(s.row)
 }
 
-// anew takes one row back.
-func (a *advance) anew(u *runs.Step) {
+// resetRow takes one row back.
+func (a *advance) resetRow(u *runs.Step) {
 	a.abandon(u)
-	u.Status, u.Tries, u.Error, u.JobID, u.Result, u.EventID, u.Decider = runs.StepPending, 0, "", "", nil, "", ""
+	u.Status, u.AttemptsSinceReset, u.Error, u.JobID, u.Result, u.EventID, u.Decider = runs.StepPending, 0, "", "", nil, "", ""
 	u.StartedAt, u.SettledAt, u.DueAt = time.Time{}, time.Time{}, time.Time{}
 	a.touch(u)
 }

@@ -17,7 +17,7 @@ import (
 func (e *Engine) schedule(ctx context.Context, now time.Time) error {
 	for _, c := range e.Workflows() {
 		for _, s := range c.schedules {
-			if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.arrange(ctx, tx, c, s, now) }); err != nil {
+			if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.scheduleNext(ctx, tx, c, s, now) }); err != nil {
 				return fmt.Errorf("schedule of %s: %w", c.Name, err)
 			}
 		}
@@ -25,7 +25,7 @@ func (e *Engine) schedule(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (e *Engine) arrange(ctx context.Context, tx runs.Tx, c *Compiled, s *schedule, after time.Time) error {
+func (e *Engine) scheduleNext(ctx context.Context, tx runs.Tx, c *Compiled, s *schedule, after time.Time) error {
 	at := s.cron.Next(after.In(s.zone))
 	if at.IsZero() {
 		return nil
@@ -42,8 +42,8 @@ func (e *Engine) arrange(ctx context.Context, tx runs.Tx, c *Compiled, s *schedu
 
 func (s *schedule) spec() string { return s.Cron + " " + s.zone.String() }
 
-// scheduled starts the run of a time, and arranges the next.
-func (e *Engine) scheduled(ctx context.Context, m message) error {
+// handleSchedule starts the run of a time, and arranges the next.
+func (e *Engine) handleSchedule(ctx context.Context, m message) error {
 	c := (*e.current.Load())[m.Workflow]
 	if c == nil {
 		return nil // it was taken away
@@ -53,7 +53,7 @@ func (e *Engine) scheduled(ctx context.Context, m message) error {
 		return nil // it was changed; the new one was arranged when it was loaded
 	}
 	s := c.schedules[i]
-	if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.arrange(ctx, tx, c, s, time.Now()) }); err != nil {
+	if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.scheduleNext(ctx, tx, c, s, time.Now()) }); err != nil {
 		return err
 	}
 	vars := map[string]any{"scheduled": m.At}

@@ -57,8 +57,8 @@ func (e *Engine) takeSlots(ctx context.Context, tx runs.Tx, slots [2]string, ful
 	return true, nil
 }
 
-// wake lets the runs go on that wait longest for a place.
-func (e *Engine) wake(ctx context.Context, tx runs.Tx, slot, except string, hop int) error {
+// wakeQueued lets the runs go on that wait longest for a place.
+func (e *Engine) wakeQueued(ctx context.Context, tx runs.Tx, slot, except string, hop int) error {
 	queued, err := tx.QueuedRuns(ctx, slot, 2)
 	if err != nil {
 		return err
@@ -80,14 +80,14 @@ func (e *Engine) wakeRest(ctx context.Context, m message) error {
 	}
 	for _, s := range slots {
 		if limit := e.limit(s.Slot); s.Slot == m.Slot && s.Queued > 0 && (limit < 1 || s.Used < limit) {
-			return e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.wake(ctx, tx, m.Slot, m.RunID, 0) })
+			return e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.wakeQueued(ctx, tx, m.Slot, m.RunID, 0) })
 		}
 	}
 	return nil
 }
 
-// timer works a deadline, or the news of a free place.
-func (e *Engine) timer(ctx context.Context, m message) error {
+// handleTimer works a deadline, or the news of a free place.
+func (e *Engine) handleTimer(ctx context.Context, m message) error {
 	err := e.finish(ctx, m.RunID, func(a *advance) (bool, error) {
 		if a.st.run.Status.Settled() {
 			return false, nil

@@ -57,7 +57,7 @@ func (e *Engine) Run(ctx context.Context, p StartParams) (run *runs.Run, created
 	}
 	fresh := *run
 	st := newState(c, *run, *project, nil)
-	a := c.advance(st, now, &loader{ctx: ctx, e: e, st: st})
+	a := e.advanceOf(ctx, c, st, now)
 	a.next()
 	if a.err != nil {
 		return nil, false, a.err
@@ -102,8 +102,8 @@ func (e *Engine) project(ctx context.Context, run *runs.Run) (*jobs.Project, err
 	return p, err
 }
 
-// trigger starts a run for an event, once.
-func (e *Engine) trigger(ctx context.Context, c *Compiled, n int, t *trigger, ev *gaff.Event, value map[string]any) error {
+// startForEvent starts a run for an event, once.
+func (e *Engine) startForEvent(ctx context.Context, c *Compiled, n int, t *trigger, ev *gaff.Event, value map[string]any) error {
 	vars := map[string]any{"event": value}
 	if t.filter != nil {
 		met, err := t.filter.Bool(vars)

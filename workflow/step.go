@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -10,123 +11,119 @@ import (
 	"gaff/workflow/runs"
 )
 
-// begin makes one try of a step or item.
+// begin starts one attempt of a step or item.
 func (a *advance) begin(s *stepState, u *runs.Step) {
 	u.Attempt++
-	u.Tries++
+	u.AttemptsSinceReset++
 	u.Error, u.JobID, u.Result, u.Decider = "", "", nil, ""
 	u.StartedAt, u.SettledAt, u.DueAt = a.now, time.Time{}, time.Time{}
 	a.touch(u)
-	vars, err := a.variables(s.def.startRefs)
-	if err == nil && u.Item >= 0 {
-		var over []any
-		if over, err = a.v.items(s.def.Name); err == nil && u.Item < len(over) {
-			vars["item"], vars["index"] = over[u.Item], int64(u.Item)
-		}
-	}
+	vars, err := a.unitVariables(s.def.startRefs, u)
 	if err != nil {
 		a.err = err
 		return
 	}
-	if err := a.start(s, u, vars); err != nil {
+	switch d := s.def; {
+	case d.Submit != nil:
+		err = a.beginSubmit(d, u, vars)
+	case d.HTTP != nil:
+		err = a.beginCall(d, u, vars)
+	case d.WaitFor != nil:
+		err = a.beginWait(d, u, vars)
+	case d.Approve != nil:
+		err = a.beginApproval(d, u, vars)
+	case d.Emit != nil:
+		err = a.emit(s, u, vars)
+	}
+	if err != nil {
 		a.fail(s, u, err.Error(), true)
 	}
 }
 
-func (a *advance) start(s *stepState, u *runs.Step, vars map[string]any) error {
-	text := func(v value) (string, error) {
-		if v == nil {
-			return "", nil
-		}
-		out, err := v.eval(vars)
-		return asText(out), err
+func (a *advance) beginSubmit(d *step, u *runs.Step, vars map[string]any) (err error) {
+	sub := submission{Provider: d.Submit.Provider, Kind: d.Submit.Kind}
+	if sub.Model, err = evalText(d.model, vars); err != nil {
+		return err
 	}
-	raw := func(v value) (json.RawMessage, error) {
-		if v == nil {
-			return nil, nil
-		}
-		out, err := v.eval(vars)
-		if err != nil {
-			return nil, err
-		}
-		return encode(out)
+	if sub.Input, err = evalJSON(d.input, vars); err != nil {
+		return err
 	}
-	switch d := s.def; {
-	case d.Submit != nil:
-		sub := submission{Provider: d.Submit.Provider, Kind: d.Submit.Kind}
-		var err error
-		if sub.Model, err = text(d.model); err != nil {
-			return err
-		}
-		if sub.Input, err = raw(d.input); err != nil {
-			return err
-		}
-		if sub.Metadata, err = raw(d.meta); err != nil {
-			return err
-		}
-		if u.Input, err = encode(sub); err != nil {
-			return err
-		}
-		u.Status, u.Slots = runs.StepQueued, [2]string{"", ProviderSlot(sub.Provider)}
-		if a.c.Concurrency > 0 {
-			u.Slots[0] = WorkflowSlot(a.c.Name)
-		}
-	case d.HTTP != nil:
-		c := call{Method: d.HTTP.Method}
-		if c.Method == "" {
-			c.Method = "POST"
-		}
-		var err error
-		if c.URL, err = text(d.url); err != nil {
-			return err
-		}
-		if c.Body, err = raw(d.body); err != nil {
-			return err
-		}
-		if u.Input, err = encode(c); err != nil {
-			return err
-		}
-		u.Status = runs.StepRunning
-		a.calls = append(a.calls, u)
-	case d.WaitFor != nil:
-		key, err := text(d.correlation)
-		if err != nil {
-			return err
-		}
-		u.Status, u.WaitSource, u.WaitType, u.WaitKey, u.EventID = runs.StepWaiting, d.source, d.eventType, key, ""
-		if d.WaitFor.Deadline > 0 {
-			u.DueAt = a.now.Add(time.Duration(d.WaitFor.Deadline))
-		}
-		a.looks = append(a.looks, runs.StepRef{RunID: u.RunID, Step: u.Name, Item: u.Item})
-	case d.Approve != nil:
-		message, err := text(d.message)
-		if err != nil {
-			return err
-		}
-		if u.Input, err = encode(map[string]any{"message": message}); err != nil {
-			return err
-		}
-		u.Status = runs.StepWaiting
-		if d.Approve.Deadline > 0 {
-			u.DueAt = a.now.Add(time.Duration(d.Approve.Deadline))
-		}
-		a.polls = append(a.polls, u)
-	case d.Emit != nil:
-		data, err := raw(d.data)
-		if err != nil {
-			return err
-		}
-		if data == nil {
-			data = json.RawMessage(`{}`)
-		}
-		u.Input = data
-		a.emits = append(a.emits, emission{step: d.Name, eventType: d.Emit.Type, item: u.Item, data: data})
-		a.complete(s, u, map[string]any{"type": d.Emit.Type})
+	if sub.Metadata, err = evalJSON(d.meta, vars); err != nil {
+		return err
+	}
+	if u.Input, err = encode(sub); err != nil {
+		return err
+	}
+	u.Status, u.Slots = runs.StepQueued, [2]string{"", ProviderSlot(sub.Provider)}
+	if a.c.Concurrency > 0 {
+		u.Slots[0] = WorkflowSlot(a.c.Name)
 	}
 	return nil
 }
 
-// release gives back the places of what ran.
+func (a *advance) beginCall(d *step, u *runs.Step, vars map[string]any) (err error) {
+	c := call{Method: cmp.Or(d.HTTP.Method, "POST")}
+	if c.URL, err = evalText(d.url, vars); err != nil {
+		return err
+	}
+	if c.Body, err = evalJSON(d.body, vars); err != nil {
+		return err
+	}
+	if u.Input, err = encode(c); err != nil {
+		return err
+	}
+	u.Status = runs.StepRunning
+	a.calls = append(a.calls, u)
+	return nil
+}
+
+func (a *advance) beginWait(d *step, u *runs.Step, vars map[string]any) error {
+	key, err := evalText(d.correlation, vars)
+	if err != nil {
+		return err
+	}
+	u.Status, u.WaitSource, u.WaitType, u.WaitKey, u.EventID = runs.StepWaiting, d.source, d.eventType, key, ""
+	u.DueAt = a.deadline(d.WaitFor.Deadline)
+	a.searches = append(a.searches, runs.StepRef{RunID: u.RunID, Step: u.Name, Item: u.Item})
+	return nil
+}
+
+func (a *advance) beginApproval(d *step, u *runs.Step, vars map[string]any) error {
+	message, err := evalText(d.message, vars)
+	if err != nil {
+		return err
+	}
+	if u.Input, err = encode(map[string]any{"message": message}); err != nil {
+		return err
+	}
+	u.Status, u.DueAt = runs.StepWaiting, a.deadline(d.Approve.Deadline)
+	a.approvals = append(a.approvals, u)
+	return nil
+}
+
+func (a *advance) emit(s *stepState, u *runs.Step, vars map[string]any) error {
+	data, err := evalJSON(s.def.data, vars)
+	if err != nil {
+		return err
+	}
+	if data == nil {
+		data = json.RawMessage(`{}`)
+	}
+	u.Input = data
+	a.emits = append(a.emits, emission{eventType: s.def.Emit.Type, data: data})
+	a.complete(s, u, map[string]any{"type": s.def.Emit.Type})
+	return nil
+}
+
+// deadline returns the time after d; zero for 0, which means no deadline.
+func (a *advance) deadline(d Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
+	}
+	return a.now.Add(time.Duration(d))
+}
+
+// release frees the slots of a running step, and ends its wait.
 func (a *advance) release(u *runs.Step) {
 	if u.Status == runs.StepRunning {
 		for _, slot := range u.Slots {
@@ -154,8 +151,8 @@ func (a *advance) completeRaw(u *runs.Step, result json.RawMessage) {
 	a.touch(u)
 }
 
-// attempts is how often a step is tried.
-func (d *step) attempts() int {
+// maxAttempts returns how many attempts a step has.
+func (d *step) maxAttempts() int {
 	switch {
 	case d.Retry != nil:
 		return d.Retry.Attempts
@@ -165,9 +162,9 @@ func (d *step) attempts() int {
 	return 1
 }
 
-// wait is how long to wait after so many tries: the rule's wait, up to a fifth shorter or
-// longer, by the name of what waits, so that many do not come back together.
-func (d *step) wait(u *runs.Step) time.Duration {
+// retryDelay returns the delay before the next attempt: that of the retry rule, with a jitter
+// of up to 20 %. The jitter depends on the names, so that it is the same in every node.
+func (d *step) retryDelay(u *runs.Step) time.Duration {
 	first, factor, most := 10*time.Second, 2.0, 10*time.Minute
 	if r := d.Retry; r != nil {
 		if r.Wait > 0 {
@@ -180,18 +177,18 @@ func (d *step) wait(u *runs.Step) time.Duration {
 			most = time.Duration(r.MaxWait)
 		}
 	}
-	wait := min(float64(first)*math.Pow(factor, float64(u.Tries-1)), float64(most))
+	wait := min(float64(first)*math.Pow(factor, float64(u.AttemptsSinceReset-1)), float64(most))
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%s/%s/%d/%d", u.RunID, u.Name, u.Item, u.Attempt)
 	return time.Duration(wait * (0.8 + 0.4*float64(h.Sum32()%1000)/1000))
 }
 
-// fail ends a try. Final failures are not tried again.
+// fail ends an attempt. The step has another one if attempts are left and final is false.
 func (a *advance) fail(s *stepState, u *runs.Step, reason string, final bool) {
 	a.release(u)
 	u.Error, u.DueAt = clip(reason, 2000), time.Time{}
-	if !final && u.Tries < s.def.attempts() {
-		u.Status, u.DueAt = runs.StepRetrying, a.now.Add(s.def.wait(u))
+	if !final && u.AttemptsSinceReset < s.def.maxAttempts() {
+		u.Status, u.DueAt = runs.StepRetrying, a.now.Add(s.def.retryDelay(u))
 	} else {
 		u.Status, u.SettledAt = runs.StepFailed, a.now
 	}

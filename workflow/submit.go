@@ -15,7 +15,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// submission is what a submit was given, as it is stored with the step.
+// submission is the evaluated input of a submit step, as stored with the step.
 type submission struct {
 	Provider string          `json:"provider"`
 	Model    string          `json:"model"`
@@ -24,43 +24,39 @@ type submission struct {
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 }
 
-// submit adds the job of a step.
-func (e *Engine) submit(ctx context.Context, tx runs.Tx, a *advance, run *runs.Run, def *step, row *runs.Step, now time.Time) error {
-	input := row.Input
-	if input == nil {
-		// It was made ready in an earlier transaction.
-		var err error
-		if input, err = a.v.(*loader).input(row.Name, row.Item); err != nil {
-			return err
-		}
+// submit adds the job of a step and updates its row.
+func (e *Engine) submit(ctx context.Context, tx runs.Tx, a *advance, run *runs.Run, s *stepState, row *runs.Step) error {
+	input, err := a.values.input(row.Name, row.Item)
+	if err != nil {
+		return err
 	}
 	var sub submission
 	if err := json.Unmarshal(input, &sub); err != nil {
-		return fmt.Errorf("read what step %s was given: %w", row.Name, err)
+		return fmt.Errorf("read the input of step %s: %w", row.Name, err)
 	}
 	stepID := row.Name
 	if row.Item >= 0 {
 		stepID += "/" + strconv.Itoa(row.Item)
 	}
-	key := run.ID + "/" + stepKey(a.st.steps[row.Name], row)
 	jobID, err := e.o.Jobs.Enqueue(ctx, tx, Submission{
 		Provider: sub.Provider, Model: sub.Model, Kind: sub.Kind, ProjectID: run.ProjectID, UserID: run.UserID,
 		RunID: run.ID, StepID: stepID, Input: sub.Input, Metadata: sub.Metadata,
-		IdempotencyKey: key, Hop: run.Hop,
+		IdempotencyKey: run.ID + "/" + stepKey(s, row), Hop: run.Hop,
 	})
 	if err != nil {
 		return fmt.Errorf("submit step %s: %w", row.Name, err)
 	}
+	now := tx.Now()
 	row.Status, row.JobID, row.StartedAt = runs.StepRunning, jobID, now
-	if def.Timeout > 0 {
-		row.DueAt = now.Add(time.Duration(def.Timeout))
+	if s.def.Timeout > 0 {
+		row.DueAt = now.Add(time.Duration(s.def.Timeout))
 	}
 	return nil
 }
 
-// stepKey names one try of a step or item within its run: "images/3/1.2" is the second try
-// of an item in the first round of its step, "film/2" the second try of a step. The items of
-// a step that begins anew are new ones.
+// stepKey identifies one attempt of a step or item within its run. "film/2" is the second
+// attempt of a step. "images/3/1.2" is the second attempt of item 3, of the items of the first
+// attempt of the step: each attempt of a step has items of its own.
 func stepKey(s *stepState, u *runs.Step) string {
 	if u.Item < 0 {
 		return fmt.Sprintf("%s/%d", u.Name, u.Attempt)
@@ -68,15 +64,15 @@ func stepKey(s *stepState, u *runs.Step) string {
 	return fmt.Sprintf("%s/%d/%d.%d", u.Name, u.Item, s.row.Attempt, u.Attempt)
 }
 
-// jobSettled takes a job's end into the run that asked for it.
-func (e *Engine) jobSettled(ctx context.Context, ev *gaff.Event) error {
+// handleJobSettled moves the run that submitted a job after the job settled.
+func (e *Engine) handleJobSettled(ctx context.Context, ev *gaff.Event) error {
 	var settled jobs.JobSettled
 	if err := json.Unmarshal(ev.Data, &settled); err != nil {
 		return gaff.Discard(fmt.Errorf("read %s: %w", ev.Type, err))
 	}
 	ref, err := e.o.Store.StepOfJob(ctx, settled.JobID)
 	if errors.Is(err, gaff.ErrNotFound) {
-		return nil // not a run's, or one that the run has given up
+		return nil // of no run, or abandoned by its run
 	}
 	if err != nil {
 		return err
@@ -121,7 +117,7 @@ func (e *Engine) jobSettled(ctx context.Context, ev *gaff.Event) error {
 	})
 }
 
-// jobCost is what a provider reported, in its units; 0 if it reports nothing.
+// jobCost returns the cost that a provider reported, in its units; 0 if unknown.
 func jobCost(j *jobs.Job) float64 {
 	cost, err := strconv.ParseFloat(j.Cost, 64)
 	if err != nil || math.IsNaN(cost) || math.IsInf(cost, 0) || cost < 0 {

@@ -24,7 +24,7 @@ func (e *Engine) SetWorkflows(cs []*Compiled) error {
 	}
 	e.current.Store(&next)
 	for _, c := range cs {
-		e.know(c)
+		e.remember(c)
 	}
 	return nil
 }
@@ -40,8 +40,8 @@ func (e *Engine) Reload(ctx context.Context, cs []*Compiled) error {
 // maxVersions bounds the versions that are kept in memory.
 const maxVersions = 2000
 
-// know keeps a version in memory, and its events among those that are wanted.
-func (e *Engine) know(c *Compiled) {
+// remember keeps a version in memory, and its events among those that are wanted.
+func (e *Engine) remember(c *Compiled) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.versions) > maxVersions {
@@ -49,13 +49,13 @@ func (e *Engine) know(c *Compiled) {
 	}
 	e.versions[c.Hash] = c
 	wanted := maps.Clone(*e.wanted.Load())
-	c.wants(wanted)
+	c.addEventTypes(wanted)
 	e.routed[c.Hash] = true
 	e.wanted.Store(&wanted)
 }
 
-// wants adds the kinds of event that the workflow starts by or waits for.
-func (c *Compiled) wants(wanted map[string]bool) {
+// addEventTypes adds the kinds of event that the workflow starts by or waits for.
+func (c *Compiled) addEventTypes(wanted map[string]bool) {
 	for _, t := range c.triggers {
 		wanted[t.source+":"+t.eventType] = true
 	}
@@ -66,20 +66,20 @@ func (c *Compiled) wants(wanted map[string]bool) {
 	}
 }
 
-// remove stops routing events to versions that are neither current nor have open runs. One that
+// unroute stops routing events to versions that are neither current nor have open runs. One that
 // gets a run at this very moment is found by the next refresh, with what came meanwhile.
-func (e *Engine) remove(open []string) {
+func (e *Engine) unroute(open []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	routed, wanted := map[string]bool{}, map[string]bool{}
 	for _, c := range *e.current.Load() {
 		routed[c.Hash] = true
-		c.wants(wanted)
+		c.addEventTypes(wanted)
 	}
 	for _, hash := range open {
 		if c := e.versions[hash]; c != nil && e.routed[hash] {
 			routed[hash] = true
-			c.wants(wanted)
+			c.addEventTypes(wanted)
 		}
 	}
 	e.routed = routed
@@ -126,7 +126,7 @@ func (e *Engine) version(ctx context.Context, hash string) (*Compiled, error) {
 		return nil, fmt.Errorf("workflow %s of version %.12s cannot be read by this program: %w", v.Name, hash, err)
 	}
 	c.Hash, c.Definition = v.Hash, v.Definition
-	e.know(c)
+	e.remember(c)
 	return c, nil
 }
 
@@ -155,25 +155,25 @@ func (e *Engine) refresh(ctx context.Context) error {
 			e.log.Error("a version of a workflow with open runs cannot be used", "hash", hash, "error", err)
 			continue
 		}
-		e.know(c)
+		e.remember(c)
 		refs, err := e.o.Store.WaitingOf(ctx, hash)
 		if err != nil {
 			return err
 		}
 		for _, ref := range refs {
-			if err := e.emit(ctx, eventLook, message{RunID: ref.RunID, Step: ref.Step, Item: ref.Item}); err != nil {
+			if err := e.emit(ctx, eventSearch, message{RunID: ref.RunID, Step: ref.Step, Item: ref.Item}); err != nil {
 				return err
 			}
 		}
 	}
-	e.remove(hashes)
+	e.unroute(hashes)
 	slots, err := e.o.Store.Slots(ctx)
 	if err != nil {
 		return err
 	}
 	for _, s := range slots {
 		if limit := e.limit(s.Slot); limit < 1 || s.Used < limit {
-			if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.wake(ctx, tx, s.Slot, "", 0) }); err != nil {
+			if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.wakeQueued(ctx, tx, s.Slot, "", 0) }); err != nil {
 				return err
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -31,7 +30,7 @@ func (e *Engine) handleEvent(ctx context.Context, ev *gaff.Event) error {
 			if t.source != ev.Source || t.eventType != "*" && t.eventType != ev.Type {
 				continue
 			}
-			if err := e.trigger(ctx, c, i, t, ev, value); err != nil {
+			if err := e.startForEvent(ctx, c, i, t, ev, value); err != nil {
 				failures = append(failures, fmt.Errorf("start workflow %s: %w", c.Name, err))
 			}
 		}
@@ -49,8 +48,7 @@ func (e *Engine) handleEvent(ctx context.Context, ev *gaff.Event) error {
 }
 
 // offer shows events to a waiting step, and lets the run go on with the first that fits.
-func (e *Engine) offer(ctx context.Context, ref runs.StepRef, evs []*gaff.Event,
-	apply func(context.Context, func(runs.Tx) error) error) (fit bool, err error) {
+func (e *Engine) offer(ctx context.Context, ref runs.StepRef, evs []*gaff.Event, apply applyFunc) (fit bool, err error) {
 	_, err = e.move(ctx, ref.RunID, apply, func(a *advance) (bool, error) {
 		fit = false
 		s, u := a.st.find(ref.Step, ref.Item)
@@ -62,7 +60,7 @@ func (e *Engine) offer(ctx context.Context, ref runs.StepRef, evs []*gaff.Event,
 				u.WaitKey != "" && ev.CorrelationID != u.WaitKey || a.st.used(ev.ID) {
 				continue
 			}
-			ok, err := a.judge(s, u, ev)
+			ok, err := a.matches(s, u, ev)
 			if err != nil {
 				return false, err
 			}
@@ -79,39 +77,23 @@ func (e *Engine) offer(ctx context.Context, ref runs.StepRef, evs []*gaff.Event,
 	return fit, err
 }
 
-// judge tells whether an event is the one that a step waits for. A condition that cannot be
+// matches tells whether an event is the one that a step waits for. A condition that cannot be
 // computed for it (it speaks of a field that this event has not) is not met.
-func (a *advance) judge(s *stepState, u *runs.Step, ev *gaff.Event) (bool, error) {
+func (a *advance) matches(s *stepState, u *runs.Step, ev *gaff.Event) (bool, error) {
 	if s.def.condition == nil {
 		return true, nil
 	}
-	vars, err := a.variables(s.def.judgeRefs)
+	vars, err := a.unitVariables(s.def.judgeRefs, u)
 	if err != nil {
 		return false, err
-	}
-	if u.Item >= 0 {
-		over, err := a.v.items(s.def.Name)
-		if err != nil {
-			return false, err
-		}
-		if u.Item < len(over) {
-			vars["item"], vars["index"] = over[u.Item], int64(u.Item)
-		}
 	}
 	vars["event"] = eventValue(ev)
 	met, err := s.def.condition.Bool(vars)
 	if err != nil {
-		a.log().Debug("a condition does not fit an event", "run", u.RunID, "step", u.Name, "event", ev.ID)
+		a.log.Debug("a condition does not fit an event", "run", u.RunID, "step", u.Name, "event", ev.ID)
 		return false, nil
 	}
 	return met, nil
-}
-
-func (a *advance) log() *slog.Logger {
-	if l, ok := a.v.(*loader); ok && l.e != nil {
-		return l.e.log
-	}
-	return slog.New(slog.DiscardHandler)
 }
 
 // eventValue is an event as expressions see it.
@@ -122,10 +104,10 @@ func eventValue(ev *gaff.Event) map[string]any {
 	}
 }
 
-// matchEarlier goes through the events that came before a wait began. It is the work of an event of
+// searchEarlier goes through the events that came before a wait began. It is the work of an event of
 // its own, so it runs after the wait is committed: what came before that is found here, and
 // whatever comes after finds the wait.
-func (e *Engine) matchEarlier(ctx context.Context, m message) error {
+func (e *Engine) searchEarlier(ctx context.Context, m message) error {
 	a, err := e.load(ctx, m.RunID)
 	if errors.Is(err, gaff.ErrNotFound) {
 		return nil
@@ -137,7 +119,7 @@ func (e *Engine) matchEarlier(ctx context.Context, m message) error {
 	if u == nil || u.Status != runs.StepWaiting || u.WaitSource == "" {
 		return nil
 	}
-	window := lookBack
+	window := searchWindow
 	if w := time.Duration(s.def.WaitFor.Window); w > 0 {
 		window = w
 	}
@@ -150,7 +132,7 @@ func (e *Engine) matchEarlier(ctx context.Context, m message) error {
 	if u.WaitType != "*" {
 		f.Type = u.WaitType
 	}
-	for len(found) < maxLooked {
+	for len(found) < maxSearched {
 		page, err := e.o.Store.Events(ctx, f)
 		if err != nil {
 			return err

@@ -148,7 +148,7 @@ func (e *effects) SaveSteps(_ context.Context, runID string, steps []runs.Step) 
 				wait_key = excluded.wait_key, event_id = excluded.event_id, slot_a = excluded.slot_a,
 				slot_b = excluded.slot_b, decider = excluded.decider, due_at = excluded.due_at, cost = excluded.cost,
 				started_at = excluded.started_at, settled_at = excluded.settled_at, updated_at = excluded.updated_at`,
-			run, st.Name, int64(st.Item), int64(st.Status), int64(st.Attempt), int64(st.Tries), st.JobID, nilIfEmpty(st.Input),
+			run, st.Name, int64(st.Item), int64(st.Status), int64(st.Attempt), int64(st.AttemptsSinceReset), st.JobID, nilIfEmpty(st.Input),
 			nilIfEmpty(st.Result), st.Error, st.WaitSource, st.WaitType, st.WaitKey, st.EventID, st.Slots[0], st.Slots[1],
 			st.Decider, nullMicros(st.DueAt), st.Cost, nullMicros(st.StartedAt), nullMicros(st.SettledAt), micros(st.UpdatedAt))
 		if err != nil {
@@ -334,7 +334,7 @@ func scanStep(runID string, values bool) func(*sql.Rows) (runs.Step, error) {
 		var due, started, settled sql.NullInt64
 		var updated int64
 		var input, result []byte
-		to := []any{&st.Name, &st.Item, &st.Status, &st.Attempt, &st.Tries, &st.JobID, &st.Error, &st.WaitSource, &st.WaitType,
+		to := []any{&st.Name, &st.Item, &st.Status, &st.Attempt, &st.AttemptsSinceReset, &st.JobID, &st.Error, &st.WaitSource, &st.WaitType,
 			&st.WaitKey, &st.EventID, &st.Slots[0], &st.Slots[1], &st.Decider, &due, &st.Cost, &started, &settled, &updated}
 		if values {
 			to = append(to, &input, &result)

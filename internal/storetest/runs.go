@@ -123,7 +123,7 @@ func testRuns(s *suite) {
 	s.wants("stale", s.st.WriteRuns(s.ctx, func(tx runs.Tx) error { return tx.SaveRun(s.ctx, &stale) }), gaff.ErrConflict)
 
 	row := runs.Step{
-		RunID: "run_1", Name: "a", Item: 0, Status: runs.StepRunning, Attempt: 1, Tries: 1, JobID: "job_1",
+		RunID: "run_1", Name: "a", Item: 0, Status: runs.StepRunning, Attempt: 1, AttemptsSinceReset: 1, JobID: "job_1",
 		Input: json.RawMessage(`{"x":1}`), Slots: [2]string{"workflow/film", "provider/fal"}, DueAt: s.now, Cost: 0.25, StartedAt: s.now,
 	}
 	whole := runs.Step{RunID: "run_1", Name: "a", Item: runs.WholeStep, Status: runs.StepRunning, Input: json.RawMessage(`[1]`)}

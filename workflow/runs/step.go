@@ -16,7 +16,7 @@ type Step struct {
 	Status StepStatus
 	// Attempt counts all attempts of this step or item. Tries counts those since it was
 	// last started or retried by a person; the retry rule limits it.
-	Attempt, Tries int
+	Attempt, AttemptsSinceReset int
 	// JobID is the job of the last attempt; empty for steps that submit no job.
 	JobID string
 	// Input is the evaluated input, Result the output. Both are nil until known, and in
