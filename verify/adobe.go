@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"time"
 
+	"gaff/internal/fault"
+
 	"gaff"
 )
 
@@ -24,7 +26,7 @@ const adobeHost = "https://static.adobeioevents.com"
 
 var adobePath = regexp.MustCompile(`^(/[A-Za-z0-9_-]{1,100}){1,5}\.pem$`)
 
-func newAdobe(s Scheme, o Options, f *faults) checker {
+func newAdobe(s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
 	v := &adobe{recipient: o.Settings["client_id"], keys: newRemote("public key at", func(ctx context.Context, address string) (publicKey, error) {
 		doc, err := fetch(ctx, o.Client, address, remoteMaxBytes)
@@ -41,10 +43,10 @@ func newAdobe(s Scheme, o Options, f *faults) checker {
 		return keys[0], nil
 	})}
 	if v.recipient == "" {
-		f.add("settings.client_id", "missing; Adobe signs for all its customers, so the client id that events are for is wanted")
+		f.Add("settings.client_id", "missing; Adobe signs for all its customers, so the client id that events are for is wanted")
 	}
 	if len(o.Secrets)+len(o.Keys) > 0 {
-		f.add("secrets", "not used: Adobe's keys are public and fetched; remove them")
+		f.Add("secrets", "not used: Adobe's keys are public and fetched; remove them")
 	}
 	v.set.must("/recipient_client_id")
 	v.set.must("/recipientclientid")
@@ -82,7 +84,7 @@ func (v *adobe) verify(ctx context.Context, r *gaff.Request) (gaff.Verification,
 		}
 	}
 	if subtle.ConstantTimeCompare([]byte(out.Subject), []byte(v.recipient)) != 1 {
-		return out, fmt.Errorf("recipient_client_id %s is not settings.client_id: %w", printable(out.Subject), ErrMismatch)
+		return out, fmt.Errorf("recipient_client_id %s is not settings.client_id: %w", Printable(out.Subject), ErrMismatch)
 	}
 	return out, nil
 }
@@ -101,7 +103,7 @@ func (v *adobe) check(ctx context.Context, r *gaff.Request, sigName, pathName st
 		return "", notEncoded(sigName, "base64", text)
 	}
 	if !adobePath.MatchString(path) {
-		return "", fmt.Errorf("%s %s is not Adobe's: %w", pathName, printable(path), ErrMismatch)
+		return "", fmt.Errorf("%s %s is not Adobe's: %w", pathName, Printable(path), ErrMismatch)
 	}
 	key, err := v.keys.get(ctx, adobeHost+path, r.RemoteAddr)
 	if err != nil {
@@ -113,7 +115,7 @@ func (v *adobe) check(ctx context.Context, r *gaff.Request, sigName, pathName st
 	return key.id, nil
 }
 
-func (v *adobe) covers() coverage { return coverage{body: true, content: true} }
+func (v *adobe) covers() Coverage { return Coverage{Body: true, Content: true} }
 
 func (v *adobe) sign(*gaff.Request, time.Time) error {
 	return errors.New("the private key is Adobe's")

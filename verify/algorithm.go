@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"gaff/internal/fault"
 )
 
 // algorithm is a way of signing. Exactly one of mac, keyed and public says how.
@@ -177,3 +179,21 @@ func (keys secretKeys) sign(encoding, text string) string {
 	m.feed(text)
 	return string(encode(encoding, nil, m.h.Sum(nil)))
 }
+
+// IsHMAC reports whether name is an HMAC among the algorithms.
+func IsHMAC(name string) bool {
+	a, ok := findAlgorithm(name)
+	return ok && a.mac
+}
+
+// HMAC makes HMACs under an operator's first secret.
+type HMAC struct{ keys secretKeys }
+
+// NewHMAC returns the HMAC of an algorithm (see [IsHMAC]) under secrets, at least one, of a
+// format. If it adds faults, do not use what it returns.
+func NewHMAC(algorithm string, format KeyFormat, secrets []string, f *fault.List) *HMAC {
+	return &HMAC{newSecretKeys(Options{Secrets: secrets}, format, mustAlgorithm(algorithm), f)}
+}
+
+// Sign returns the HMAC of a text in an encoding.
+func (h *HMAC) Sign(encoding, text string) string { return h.keys.sign(encoding, text) }

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"gaff/internal/fault"
+
 	"gaff"
 )
 
@@ -71,8 +73,8 @@ func (c certificates) checkRSA(ctx context.Context, r *gaff.Request, address str
 	return fingerprint(cert.RawSubjectPublicKeyInfo), nil
 }
 
-// awsRegion is the form of the name of a region of Amazon's, such as us-gov-west-1.
-const awsRegion = `[a-z]{2}(-[a-z]{1,20}){1,3}-[0-9]`
+// AWSRegion is the form of the name of a region of Amazon's, such as us-gov-west-1.
+const AWSRegion = `[a-z]{2}(-[a-z]{1,20}){1,3}-[0-9]`
 
 // sns is Amazon's Simple Notification Service.
 type sns struct {
@@ -94,10 +96,10 @@ var (
 		"UnsubscribeConfirmation":  {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"},
 	}
 	// A region, never another first part: sns.s3.amazonaws.com is somebody's bucket.
-	snsCertURL = regexp.MustCompile(`^https://sns\.` + awsRegion + `\.amazonaws\.com(\.cn)?/[A-Za-z0-9_-]{1,128}\.pem$`)
+	snsCertURL = regexp.MustCompile(`^https://sns\.` + AWSRegion + `\.amazonaws\.com(\.cn)?/[A-Za-z0-9_-]{1,128}\.pem$`)
 )
 
-func newSNS(s Scheme, o Options, f *faults) checker {
+func newSNS(s Scheme, o Options, f *fault.List) checker {
 	v := &sns{scheme: s, certs: newCertificates(o.Client)}
 	for _, topic := range strings.Split(o.Settings["topic_arns"], ",") {
 		if topic = strings.TrimSpace(topic); topic != "" {
@@ -105,10 +107,10 @@ func newSNS(s Scheme, o Options, f *faults) checker {
 		}
 	}
 	if len(v.topics) == 0 {
-		f.add("settings.topic_arns", "missing; anyone can have a topic that Amazon signs for, so yours are wanted, separated by commas")
+		f.Add("settings.topic_arns", "missing; anyone can have a topic that Amazon signs for, so yours are wanted, separated by commas")
 	}
 	if len(o.Secrets)+len(o.Keys) > 0 {
-		f.add("secrets", "not used: Amazon's keys are public and fetched; remove them")
+		f.Add("secrets", "not used: Amazon's keys are public and fetched; remove them")
 	}
 	for _, field := range snsFields {
 		v.set.must("/" + field)
@@ -145,7 +147,7 @@ func (v *sns) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, e
 	}
 	signed, ok := snsSigned[field["Type"]]
 	if !ok {
-		return out, fmt.Errorf("Type: %w: %s", ErrMalformed, printable(field["Type"]))
+		return out, fmt.Errorf("Type: %w: %s", ErrMalformed, Printable(field["Type"]))
 	}
 	for _, name := range []string{"Signature", "SignatureVersion", "SigningCertURL"} {
 		if err := need(name); err != nil {
@@ -170,13 +172,13 @@ func (v *sns) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, e
 	}
 	hash, ok := map[string]crypto.Hash{"1": crypto.SHA1, "2": crypto.SHA256}[field["SignatureVersion"]]
 	if !ok {
-		return out, fmt.Errorf("SignatureVersion %s is not allowed; 1 or 2 is wanted: %w", printable(field["SignatureVersion"]), ErrMismatch)
+		return out, fmt.Errorf("SignatureVersion %s is not allowed; 1 or 2 is wanted: %w", Printable(field["SignatureVersion"]), ErrMismatch)
 	}
 	if !snsCertURL.MatchString(field["SigningCertURL"]) {
-		return out, fmt.Errorf("SigningCertURL %s is not Amazon's: %w", printable(field["SigningCertURL"]), ErrMismatch)
+		return out, fmt.Errorf("SigningCertURL %s is not Amazon's: %w", Printable(field["SigningCertURL"]), ErrMismatch)
 	}
 	if !slices.Contains(v.topics, field["TopicArn"]) {
-		return out, fmt.Errorf("TopicArn %s is not one of settings.topic_arns: %w", printable(field["TopicArn"]), ErrMismatch)
+		return out, fmt.Errorf("TopicArn %s is not one of settings.topic_arns: %w", Printable(field["TopicArn"]), ErrMismatch)
 	}
 	sig, ok := decode("base64", field["Signature"])
 	if !ok {
@@ -190,7 +192,7 @@ func (v *sns) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, e
 	return out, judge(v.scheme.Tolerance, field["Timestamp"], "rfc3339", r.ReceivedAt)
 }
 
-func (v *sns) covers() (c coverage) {
+func (v *sns) covers() (c Coverage) {
 	for _, name := range snsSigned["Notification"] {
 		c.add("json", "/"+name)
 	}
@@ -210,13 +212,13 @@ type paypal struct {
 
 var paypalCertURL = regexp.MustCompile(`^https://api(-m)?\.(sandbox\.)?paypal\.com/v1/notifications/certs/CERT-[A-Za-z0-9-]{1,64}(\.pem)?$`)
 
-func newPayPal(s Scheme, o Options, f *faults) checker {
+func newPayPal(s Scheme, o Options, f *fault.List) checker {
 	v := &paypal{scheme: s, webhook: o.Settings["webhook_id"], certs: newCertificates(o.Client)}
 	if v.webhook == "" {
-		f.add("settings.webhook_id", "missing; the webhook's id at PayPal is part of the signed content")
+		f.Add("settings.webhook_id", "missing; the webhook's id at PayPal is part of the signed content")
 	}
 	if len(o.Secrets)+len(o.Keys) > 0 {
-		f.add("secrets", "not used: PayPal's keys are public and fetched; remove them")
+		f.Add("secrets", "not used: PayPal's keys are public and fetched; remove them")
 	}
 	return v
 }
@@ -236,10 +238,10 @@ func (v *paypal) verify(ctx context.Context, r *gaff.Request) (gaff.Verification
 	}
 	id, at, sigText, address, algo := text[0], text[1], text[2], text[3], text[4]
 	if algo != "SHA256withRSA" {
-		return out, fmt.Errorf("Paypal-Auth-Algo %s is not allowed; SHA256withRSA is wanted: %w", printable(algo), ErrMismatch)
+		return out, fmt.Errorf("Paypal-Auth-Algo %s is not allowed; SHA256withRSA is wanted: %w", Printable(algo), ErrMismatch)
 	}
 	if !paypalCertURL.MatchString(address) {
-		return out, fmt.Errorf("Paypal-Cert-Url %s is not PayPal's: %w", printable(address), ErrMismatch)
+		return out, fmt.Errorf("Paypal-Cert-Url %s is not PayPal's: %w", Printable(address), ErrMismatch)
 	}
 	sig, ok := decode("base64", sigText)
 	if !ok {
@@ -260,7 +262,7 @@ func (v *paypal) verify(ctx context.Context, r *gaff.Request) (gaff.Verification
 
 // covers is the transmission's id. Of the body a CRC-32 is signed, for which other bodies can
 // be made.
-func (v *paypal) covers() (c coverage) {
+func (v *paypal) covers() (c Coverage) {
 	c.add("header", "Paypal-Transmission-Id")
 	return c
 }

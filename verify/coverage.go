@@ -6,22 +6,23 @@ import (
 	"fmt"
 	"net/textproto"
 	"strings"
+
+	"gaff/internal/fault"
 )
 
-// coverage is what of a request a checker's signature covers.
-type coverage struct {
-	// body is the body byte by byte, content what the event is read from.
-	body, content bool
+// Coverage is the part of a request that a signature covers.
+type Coverage struct {
+	// Body is set if the body is covered byte by byte, Content if the text is that the event
+	// is read from.
+	Body, Content bool
 	// form is all fields of the form, url the whole URL.
 	form, url bool
 	// fields are single places, as placeName writes them.
 	fields map[string]bool
-	// identity is set if the event's identity is covered in a way of the sender's own.
-	identity bool
 }
 
 // coverer is a checker that signs something of the request. Others compare a shared text.
-type coverer interface{ covers() coverage }
+type coverer interface{ covers() Coverage }
 
 // signedHash is [gaff.Verification].Signed of a content.
 func signedHash(content []byte) string {
@@ -37,64 +38,42 @@ func placeName(in, name string) string {
 	return in + ":" + name
 }
 
-func (c *coverage) add(in, name string) {
+func (c *Coverage) add(in, name string) {
 	if c.fields == nil {
 		c.fields = map[string]bool{}
 	}
 	c.fields[placeName(in, name)] = true
 }
 
-// holds reports whether the text at a place, and at those that may stand in for it, is covered.
-func (c *coverage) holds(l *Location) bool {
+// Holds reports whether the text at a place and at its alternatives is covered.
+func (c *Coverage) Holds(l *Location) bool {
 	for ; l != nil; l = l.Or {
 		covered := false
 		switch l.In {
 		case "json":
-			covered = c.content || c.fields[placeName("json", l.Pointer)]
+			covered = c.Content || c.fields[placeName("json", l.Pointer)]
 		case "member":
-			covered = c.content
+			covered = c.Content
 		case "body":
-			covered = c.body
+			covered = c.Body
 		case "form":
-			covered = c.body || c.form
+			covered = c.Body || c.form
 		case "query":
 			covered = c.url
 		}
-		if !covered && !c.fields[placeName(l.In, l.Name)] || l.And != nil && !c.holds(l.And) {
+		if !covered && !c.fields[placeName(l.In, l.Name)] || l.And != nil && !c.Holds(l.And) {
 			return false
 		}
 	}
 	return true
 }
 
-// identifies reports whether a request that repeats what is signed is the same event: what
-// tells its events apart is covered. An event without an id is told by its body.
-func (c *coverage) identifies(s *Scheme) bool {
-	for i := range s.Distinct {
-		if s.Distinct[i].In == receipt { // every request is an event
-			return true
-		}
-		if !c.holds(&s.Distinct[i]) {
-			return false
-		}
-	}
-	switch {
-	case c.identity:
-		return true
-	case s.Batch != nil:
-		return c.content
-	case s.ID == nil:
-		return c.body
-	}
-	return c.holds(s.ID)
-}
-
 // covers says what a template signs.
-func (v *signature) covers() (c coverage) {
+func (v *signature) covers() (c Coverage) {
 	for _, p := range v.tmpl.parts {
 		switch p.kind {
 		case partBody, partBodyHash:
-			c.body = true
+			c.Body = true
 		case partForm:
 			c.form = true
 		case partURL, partURLPlain:
@@ -113,12 +92,12 @@ func (v *signature) covers() (c coverage) {
 		}
 	}
 	field, inField := strings.CutPrefix(v.scheme.Content, "form:")
-	c.content = c.body || c.form || inField && c.fields[placeName("form", field)]
+	c.Content = c.Body || c.form || inField && c.fields[placeName("form", field)]
 	return c
 }
 
 // partly reports whether a signature covers some of the content, but not all.
-func (c *coverage) partly() bool {
+func (c *Coverage) partly() bool {
 	for name := range c.fields {
 		if !strings.HasPrefix(name, "header:") {
 			return true
@@ -129,37 +108,36 @@ func (c *coverage) partly() bool {
 
 // checkCoverage refuses a description whose signature does not cover the body, unless it
 // says so.
-func (s *Scheme) checkCoverage(check checker, f *faults) {
+func (s *Scheme) checkCoverage(check checker, f *fault.List) {
 	signer, signs := check.(coverer)
 	if len(*f) > 0 || s.Kind == "code" {
 		return
 	}
 	if !signs {
 		if s.CoversBody != nil && *s.CoversBody {
-			f.add("covers_body", "is true, and kind %s signs nothing", s.Kind)
+			f.Add("covers_body", "is true, and kind %s signs nothing", s.Kind)
 		}
 		return
 	}
 	c := signer.covers()
 	switch says := s.CoversBody; {
-	case s.uncheckedCoverage:
-	case says != nil && *says && !c.content:
-		f.add("covers_body", "is true, and the signature does not cover the body")
-	case says != nil && !*says && c.content:
-		f.add("covers_body", "is false, and the signature covers the body; remove it")
-	case says == nil && !c.content && !c.partly():
+	case says != nil && *says && !c.Content:
+		f.Add("covers_body", "is true, and the signature does not cover the body")
+	case says != nil && !*says && c.Content:
+		f.Add("covers_body", "is false, and the signature covers the body; remove it")
+	case says == nil && !c.Content && !c.partly():
 		what := fmt.Sprintf("%q covers nothing of the body; {body} is wanted", s.Signed)
 		if s.Kind == "jwt" {
 			what = "nothing binds the token to the body; body_hash or jwt.detached is wanted"
 		}
-		f.add("covers_body", "missing: %s. If the sender signs no more, write covers_body: false: its content is a hint then, and the object is to be fetched from the sender", what)
+		f.Add("covers_body", "missing: %s. If the sender signs no more, write covers_body: false: its content is a hint then, and the object is to be fetched from the sender", what)
 	}
 }
 
 // checkExtension refuses digests that can be continued without the key: with {key} before
 // the end, whoever has one signed body can sign it with more behind it. The filling between
 // the two is no JSON, so bodies of JSON are safe.
-func (v *signature) checkExtension(f *faults) {
+func (v *signature) checkExtension(f *fault.List) {
 	if !v.alg.keyed || v.scheme.Content == "" {
 		return
 	}
@@ -172,7 +150,7 @@ func (v *signature) checkExtension(f *faults) {
 	form, _ := strings.CutPrefix(v.scheme.Content, "form:")
 	switch {
 	case last.kind == partBody, last.kind == partForm, last.kind == partPlace && last.at.in != "header" && (last.at.in != "form" || last.at.name != form):
-		f.add("signed", "%s with {key} before the end can be lengthened without the key, unless the body is JSON: with content: %s another description is wanted (a token, or {key} at the end if the sender signs so)",
+		f.Add("signed", "%s with {key} before the end can be lengthened without the key, unless the body is JSON: with content: %s another description is wanted (a token, or {key} at the end if the sender signs so)",
 			v.alg.name, v.scheme.Content)
 	}
 }

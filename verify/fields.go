@@ -2,8 +2,6 @@ package verify
 
 import (
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"gaff/internal/jsonscan"
 )
@@ -47,22 +45,6 @@ func (f *Fields) Read(doc []byte) ([]string, error) {
 		}
 	}
 	return texts, nil
-}
-
-// ExactID returns an id that was decoded from a document, read again at its pointer if the
-// decoder replaced something in it that UTF-8 cannot say: two ids must not become one.
-func ExactID(decoded string, doc []byte, pointer string) string {
-	if !strings.ContainsRune(decoded, utf8.RuneError) {
-		return decoded
-	}
-	f, err := NewFields(pointer)
-	if err != nil {
-		return decoded
-	}
-	if texts, err := f.Read(doc); err == nil && texts[0] != "" {
-		return texts[0]
-	}
-	return decoded
 }
 
 // Raw returns the values at the pointers as they stand in the document, nil where there is

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/fault"
 	"gaff/internal/payload"
 )
 
@@ -35,7 +36,7 @@ type twilio struct {
 
 const twilioHeader = "X-Twilio-Signature"
 
-func newTwilio(s Scheme, o Options, f *faults) checker {
+func newTwilio(s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
 	return &twilio{newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha1"), f), o.Settings["url"]}
 }
@@ -129,7 +130,7 @@ func (v *twilio) verify(_ context.Context, r *gaff.Request) (gaff.Verification, 
 	return out, mismatch(twilioHeader, "base64", sig)
 }
 
-func (v *twilio) covers() coverage { return coverage{content: true, form: true, url: true} }
+func (v *twilio) covers() Coverage { return Coverage{Content: true, form: true, url: true} }
 
 func (v *twilio) address(r *gaff.Request) string {
 	if v.url != "" {
@@ -154,7 +155,7 @@ type dropboxSign struct {
 	set     pointers
 }
 
-func newDropboxSign(s Scheme, o Options, f *faults) checker {
+func newDropboxSign(s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
 	v := &dropboxSign{secrets: newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f)}
 	for _, name := range []string{"event_time", "event_type", "event_hash"} {
@@ -184,7 +185,7 @@ func (v *dropboxSign) verify(_ context.Context, r *gaff.Request) (gaff.Verificat
 		return out, fmt.Errorf("event_time, event_type or event_hash: %w", ErrMissing)
 	}
 	if _, ok := parseTime(at, "s"); !ok { // nothing separates it from the type
-		return out, fmt.Errorf("event_time %s: %w", printable(at), ErrMalformed)
+		return out, fmt.Errorf("event_time %s: %w", Printable(at), ErrMalformed)
 	}
 	out.KeyID, err = v.secrets.match("hex", []string{sig}, func(_ []byte, w writer) error {
 		w.text(at)
@@ -260,7 +261,7 @@ func (v *dropboxSign) sign(r *gaff.Request, at time.Time) error {
 	for _, field := range [...]struct{ pointer, text string }{
 		{"/event/event_time", t}, {"/event/event_type", eventType}, {"/event/event_hash", v.secrets.sign("hex", t+eventType)},
 	} {
-		if doc, err = putJSON(doc, field.pointer, field.text); err != nil {
+		if doc, err = payload.SetJSON(doc, field.pointer, field.text); err != nil {
 			return err
 		}
 	}
@@ -280,7 +281,7 @@ const (
 	plivoNonce  = "X-Plivo-Signature-V3-Nonce"
 )
 
-func newPlivo(s Scheme, o Options, f *faults) checker {
+func newPlivo(s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
 	return &plivo{newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f), o.Settings["url"]}
 }
@@ -289,7 +290,7 @@ func (v *plivo) describe() string {
 	return "base64 HMAC-SHA256 of the URL, the form's fields and a nonce in " + plivoHeader
 }
 
-func (v *plivo) covers() coverage { return coverage{content: true, form: true, url: true} }
+func (v *plivo) covers() Coverage { return Coverage{Content: true, form: true, url: true} }
 
 func (v *plivo) content(r *gaff.Request, nonce string) (string, error) {
 	address := r.URL
@@ -384,14 +385,14 @@ type rsaForm struct {
 	header  string // holds the signature, if not the form
 }
 
-func newRSAForm(v *rsaForm, s Scheme, o Options, f *faults) checker {
+func newRSAForm(v *rsaForm, s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
 	fits := func(key crypto.PublicKey) bool { _, ok := key.(*rsa.PublicKey); return ok }
 	v.keys, _ = newPublicKeys(o, KeyFormat{Source: "spki_pem"}, "RSA-SHA1", fits, f)
 	return v
 }
 
-func newTravis(s Scheme, o Options, f *faults) checker {
+func newTravis(s Scheme, o Options, f *fault.List) checker {
 	return newRSAForm(&rsaForm{name: "travis", header: "Signature", content: func(form url.Values) ([]byte, string, error) {
 		text, err := oneOf(form["payload"])
 		if err != nil {
@@ -401,7 +402,7 @@ func newTravis(s Scheme, o Options, f *faults) checker {
 	}}, s, o, f)
 }
 
-func newPaddleClassic(s Scheme, o Options, f *faults) checker {
+func newPaddleClassic(s Scheme, o Options, f *fault.List) checker {
 	return newRSAForm(&rsaForm{name: "paddle-classic", content: func(form url.Values) ([]byte, string, error) {
 		sig, err := oneOf(form["p_signature"])
 		if err != nil {
@@ -415,7 +416,7 @@ func newPaddleClassic(s Scheme, o Options, f *faults) checker {
 			}
 			values := form[name]
 			if len(values) > 1 {
-				return nil, "", fmt.Errorf("form field %s: %w: it came %d times", printable(name), ErrAmbiguous, len(values))
+				return nil, "", fmt.Errorf("form field %s: %w: it came %d times", Printable(name), ErrAmbiguous, len(values))
 			}
 			fmt.Fprintf(&b, "s:%d:\"%s\";s:%d:\"%s\";", len(name), name, len(values[0]), values[0])
 		}
@@ -424,7 +425,7 @@ func newPaddleClassic(s Scheme, o Options, f *faults) checker {
 	}}, s, o, f)
 }
 
-func (v *rsaForm) covers() coverage { return coverage{content: true} }
+func (v *rsaForm) covers() Coverage { return Coverage{Content: true} }
 
 func (v *rsaForm) describe() string {
 	if v.header != "" {
@@ -472,11 +473,11 @@ type braintree struct {
 	public  string
 }
 
-func newBraintree(s Scheme, o Options, f *faults) checker {
+func newBraintree(s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
 	v := &braintree{newSecretKeys(o, KeyFormat{Decode: "sha1"}, mustAlgorithm("hmac-sha1"), f), o.Settings["public_key"]}
 	if v.public == "" {
-		f.add("settings.public_key", "missing; the API key's public part, by which the signature is found, is wanted (the private part is the secret)")
+		f.Add("settings.public_key", "missing; the API key's public part, by which the signature is found, is wanted (the private part is the secret)")
 	}
 	return v
 }
@@ -545,7 +546,7 @@ func (v *braintree) verify(_ context.Context, r *gaff.Request) (gaff.Verificatio
 	return out, nil
 }
 
-func (v *braintree) covers() coverage { return coverage{content: true} }
+func (v *braintree) covers() Coverage { return Coverage{Content: true} }
 
 func (v *braintree) sign(r *gaff.Request, _ time.Time) error {
 	doc := r.Body

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"gaff/internal/fault"
+
 	"gaff"
 )
 
@@ -20,7 +22,7 @@ type hook0 struct {
 
 const hook0Header = "X-Hook0-Signature"
 
-func newHook0(s Scheme, o Options, f *faults) checker {
+func newHook0(s Scheme, o Options, f *fault.List) checker {
 	return &hook0{s, newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f)}
 }
 
@@ -38,7 +40,7 @@ func (v *hook0) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	for pair := range strings.SplitSeq(text, ",") {
 		key, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
 		if old, twice := field[key]; ok && twice && old != value {
-			return out, fmt.Errorf("%s: %w: two different %s", hook0Header, ErrAmbiguous, printable(key))
+			return out, fmt.Errorf("%s: %w: two different %s", hook0Header, ErrAmbiguous, Printable(key))
 		}
 		field[key] = value
 	}
@@ -46,7 +48,7 @@ func (v *hook0) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 		return out, fmt.Errorf("%s: %w: no t", hook0Header, ErrMissing)
 	}
 	if _, ok := parseTime(field["t"], "s"); !ok {
-		return out, fmt.Errorf("timestamp %s: %w", printable(field["t"]), ErrMalformed)
+		return out, fmt.Errorf("timestamp %s: %w", Printable(field["t"]), ErrMalformed)
 	}
 	// v1 covers more than v0: where it is there, v0 counts for nothing.
 	sig, v1 := field["v1"]
@@ -84,7 +86,7 @@ func (v *hook0) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 }
 
 // covers is the body: which headers are signed, each request says.
-func (v *hook0) covers() coverage { return coverage{body: true, content: true} }
+func (v *hook0) covers() Coverage { return Coverage{Body: true, Content: true} }
 
 func (v *hook0) sign(r *gaff.Request, at time.Time) error {
 	t := formatTime(at, "s")
@@ -103,7 +105,7 @@ type contentful struct {
 	secrets secretKeys
 }
 
-func newContentful(s Scheme, o Options, f *faults) checker {
+func newContentful(s Scheme, o Options, f *fault.List) checker {
 	return &contentful{s, newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f)}
 }
 
@@ -188,7 +190,7 @@ func (v *contentful) verify(_ context.Context, r *gaff.Request) (gaff.Verificati
 		return out, err
 	}
 	if _, ok := parseTime(at, "ms"); !ok {
-		return out, fmt.Errorf("timestamp %s: %w", printable(at), ErrMalformed)
+		return out, fmt.Errorf("timestamp %s: %w", Printable(at), ErrMalformed)
 	}
 	paths, err := v.paths(r)
 	if err != nil {
@@ -219,7 +221,7 @@ func (v *contentful) verify(_ context.Context, r *gaff.Request) (gaff.Verificati
 }
 
 // covers is the body: which headers are signed, each request says.
-func (v *contentful) covers() coverage { return coverage{body: true, content: true, url: true} }
+func (v *contentful) covers() Coverage { return Coverage{Body: true, Content: true, url: true} }
 
 func (v *contentful) sign(r *gaff.Request, at time.Time) error {
 	r.Header.Set(contentfulTime, formatTime(at, "ms"))
@@ -245,13 +247,13 @@ type websub struct {
 
 const websubHeader = "X-Hub-Signature"
 
-func newWebSub(s Scheme, o Options, f *faults) checker {
+func newWebSub(s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
 	v := &websub{}
 	for i, method := range []string{"sha256", "sha1", "sha384", "sha512"} {
 		told := f
 		if i > 0 { // the same faults again
-			told = &faults{}
+			told = &fault.List{}
 		}
 		v.methods = append(v.methods, newSignature(Scheme{
 			Kind: "signature", Algorithm: "hmac-" + method, Key: s.Key, Signed: "{body}", Encoding: "hex",
@@ -261,7 +263,7 @@ func newWebSub(s Scheme, o Options, f *faults) checker {
 	return v
 }
 
-func (v *websub) covers() coverage { return v.methods[0].covers() }
+func (v *websub) covers() Coverage { return v.methods[0].covers() }
 
 func (v *websub) hashSigned() {
 	for _, m := range v.methods {

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"gaff/internal/fault"
+	"gaff/internal/payload"
+
 	"gaff"
 )
 
@@ -24,7 +27,7 @@ var adyenFields = []string{
 	"/amount/value", "/amount/currency", "/eventCode", "/success", "/additionalData/hmacSignature",
 }
 
-func newAdyen(s Scheme, o Options, f *faults) checker {
+func newAdyen(s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
 	v := &adyen{secrets: newSecretKeys(o, KeyFormat{Decode: "hex"}, mustAlgorithm("hmac-sha256"), f)}
 	v.list.must("/notificationItems")
@@ -87,7 +90,7 @@ func (v *adyen) sign(r *gaff.Request, _ time.Time) error {
 	var items []json.RawMessage
 	if json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
 		// A body of another kind is given an item to sign.
-		if r.Body, err = putJSON(r.Body, "/notificationItems", []any{map[string]any{"NotificationRequestItem": map[string]any{
+		if r.Body, err = payload.SetJSON(r.Body, "/notificationItems", []any{map[string]any{"NotificationRequestItem": map[string]any{
 			"pspReference": strings.ToUpper(rand.Text()[:16]), "eventCode": "AUTHORISATION", "success": "true",
 			"merchantAccountCode": "TestMerchant", "merchantReference": "test", "amount": map[string]any{"value": 1000, "currency": "EUR"},
 		}}}); err != nil {
@@ -106,7 +109,7 @@ func (v *adyen) sign(r *gaff.Request, _ time.Time) error {
 		}
 		sig := v.secrets.sign("base64", strings.Join(values, ":"))
 		pointer := fmt.Sprintf("/notificationItems/%d/NotificationRequestItem/additionalData/hmacSignature", i)
-		if r.Body, err = putJSON(r.Body, pointer, sig); err != nil {
+		if r.Body, err = payload.SetJSON(r.Body, pointer, sig); err != nil {
 			return err
 		}
 	}
@@ -120,7 +123,7 @@ type graph struct {
 	item   pointers
 }
 
-func newGraph(s Scheme, o Options, f *faults) checker {
+func newGraph(s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
 	s.Token = &Token{Location: Location{In: "json", Pointer: "/clientState"}}
 	v := &graph{states: *newToken(s, o, f)}
@@ -165,12 +168,12 @@ func (v *graph) sign(r *gaff.Request, _ time.Time) error {
 	var items []json.RawMessage
 	if json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
 		items = []json.RawMessage{nil}
-		if r.Body, err = putJSON(r.Body, "/value", []any{map[string]any{"id": strings.ToLower(rand.Text()), "changeType": "updated"}}); err != nil {
+		if r.Body, err = payload.SetJSON(r.Body, "/value", []any{map[string]any{"id": strings.ToLower(rand.Text()), "changeType": "updated"}}); err != nil {
 			return err
 		}
 	}
 	for i := range items {
-		if r.Body, err = putJSON(r.Body, fmt.Sprintf("/value/%d/clientState", i), v.states.plain[0]); err != nil {
+		if r.Body, err = payload.SetJSON(r.Body, fmt.Sprintf("/value/%d/clientState", i), v.states.plain[0]); err != nil {
 			return err
 		}
 	}

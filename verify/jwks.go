@@ -59,7 +59,7 @@ const renewalPause = 5 * time.Second
 // NewJWKS makes a cache of the document at the address. Nothing is fetched yet.
 func NewJWKS(address string, o JWKSOptions) *JWKS {
 	if o.Client == nil {
-		o.Client = defaultClient()
+		o.Client = DefaultClient()
 	}
 	if o.MaxAge <= 0 {
 		o.MaxAge = 24 * time.Hour
@@ -214,8 +214,8 @@ func (j *JWKS) fetch(ctx context.Context) ([]publicKey, error) {
 
 const fetchTimeout = 8 * time.Second // the sender is waiting, and gives up after 15 or less
 
-// defaultClient fetches key documents where no client is given.
-var defaultClient = sync.OnceValue(func() *http.Client {
+// DefaultClient fetches key documents where no client is given.
+var DefaultClient = sync.OnceValue(func() *http.Client {
 	return &http.Client{
 		Timeout: fetchTimeout,
 		Transport: &http.Transport{
@@ -230,9 +230,9 @@ var defaultClient = sync.OnceValue(func() *http.Client {
 	}
 })
 
-// withinHost returns the client for a fetch that follows redirects on the same host only:
+// WithinHost returns the client for a fetch that follows redirects on the same host only:
 // where keys come from is the operator's decision, not a server's.
-func withinHost(client *http.Client, u *url.URL) *http.Client {
+func WithinHost(client *http.Client, u *url.URL) *http.Client {
 	c := *client
 	c.CheckRedirect = func(next *http.Request, via []*http.Request) error {
 		if next.URL.Scheme != u.Scheme || next.URL.Host != u.Host || len(via) > 3 {
@@ -243,19 +243,19 @@ func withinHost(client *http.Client, u *url.URL) *http.Client {
 	return &c
 }
 
-// fetch reads a small document. It follows redirects as [withinHost] does.
+// fetch reads a small document. It follows redirects as [WithinHost] does.
 func fetch(ctx context.Context, client *http.Client, address string, most int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%s is no address", printable(address))
+		return nil, fmt.Errorf("%s is no address", Printable(address))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
-	res, err := withinHost(client, u).Do(req)
+	res, err := WithinHost(client, u).Do(req)
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"gaff/internal/fault"
+
 	"gaff"
 	"gaff/internal/jsonscan"
 )
@@ -53,20 +55,20 @@ type jsonToken struct {
 	url     string
 }
 
-func newJWT(s Scheme, o Options, f *faults) *jsonToken {
+func newJWT(s Scheme, o Options, f *fault.List) *jsonToken {
 	v := &jsonToken{scheme: s, url: o.Settings["url"]}
 	if s.JWT == nil {
-		f.add("jwt", "missing; where the token stands is wanted, such as in: header, name: Authorization")
+		f.Add("jwt", "missing; where the token stands is wanted, such as in: header, name: Authorization")
 		return v
 	}
 	v.at = newPlace(&s.JWT.Location, "jwt", &v.set, f)
 	if len(s.Algs) == 0 {
-		f.add("algs", "missing; the allowed algorithms are wanted, such as [RS256]")
+		f.Add("algs", "missing; the allowed algorithms are wanted, such as [RS256]")
 	}
 	var shared, public bool
 	for i, alg := range s.Algs {
 		if _, ok := jwtAlgs[alg]; !ok {
-			f.oneOf(fmt.Sprintf("algs[%d]", i), alg, "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA")
+			f.OneOf(fmt.Sprintf("algs[%d]", i), alg, "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA")
 		}
 		if strings.HasPrefix(alg, "HS") {
 			shared = true
@@ -75,16 +77,16 @@ func newJWT(s Scheme, o Options, f *faults) *jsonToken {
 		}
 	}
 	if shared && public {
-		f.add("algs", "HS algorithms beside public key ones; describe two sources")
+		f.Add("algs", "HS algorithms beside public key ones; describe two sources")
 		return v
 	}
 	if shared {
 		v.secrets = newSecretKeys(o, s.Key, mustAlgorithm("hmac-sha256"), f)
 		if s.Key.Source != "" {
-			f.add("key.source", "is for public keys; %s takes key.decode", s.Algs[0])
+			f.Add("key.source", "is for public keys; %s takes key.decode", s.Algs[0])
 		}
 		for i := range o.Keys {
-			f.add(fmt.Sprintf("keys[%d]", i), "%s is no key for %s; write it as a secret", o.Keys[i].Kind, s.Algs[0])
+			f.Add(fmt.Sprintf("keys[%d]", i), "%s is no key for %s; write it as a secret", o.Keys[i].Kind, s.Algs[0])
 		}
 	} else if public {
 		fits := func(key crypto.PublicKey) bool {
@@ -103,21 +105,21 @@ func newJWT(s Scheme, o Options, f *faults) *jsonToken {
 		v.claims.Aud = resolve(v.claims.Aud, "audience", o.Settings, f)
 		v.claims.Email = resolve(v.claims.Email, "email", o.Settings, f)
 		if v.claims.IatMaxAge < 0 || v.claims.IatFuture < 0 {
-			f.add("claims", "iat_max_age %d, iat_future %d; seconds are wanted", v.claims.IatMaxAge, v.claims.IatFuture)
+			f.Add("claims", "iat_max_age %d, iat_future %d; seconds are wanted", v.claims.IatMaxAge, v.claims.IatFuture)
 		}
 	}
 	if h := s.BodyHash; h != nil {
 		if h.Claim == "" {
-			f.add("body_hash.claim", "missing; the claim with the body's hash, or its text, is wanted")
+			f.Add("body_hash.claim", "missing; the claim with the body's hash, or its text, is wanted")
 		}
 		if !slices.Contains([]string{"hex", "base64", "base64url", textBody}, h.Encoding) {
-			f.oneOf("body_hash.encoding", h.Encoding, "hex, base64, base64url, text")
+			f.OneOf("body_hash.encoding", h.Encoding, "hex, base64, base64url, text")
 		}
 		if _, ok := bodyHashes[h.Algorithm]; !ok && h.Algorithm != "" {
-			f.oneOf("body_hash.algorithm", h.Algorithm, "sha256, sha384, sha512")
+			f.OneOf("body_hash.algorithm", h.Algorithm, "sha256, sha384, sha512")
 		}
 		if h.Algorithm != "" && h.Encoding == textBody {
-			f.add("body_hash.algorithm", "not used with encoding: text; remove it")
+			f.Add("body_hash.algorithm", "not used with encoding: text; remove it")
 		}
 	}
 	return v
@@ -145,7 +147,7 @@ func (h *BodyHash) what() string {
 }
 
 // resolve puts operators' settings in the place of "@name".
-func resolve(list Texts, setting string, settings map[string]string, f *faults) Texts {
+func resolve(list Texts, setting string, settings map[string]string, f *fault.List) Texts {
 	out := make(Texts, 0, len(list))
 	for _, text := range list {
 		if name, ok := strings.CutPrefix(text, fromSetting); ok {
@@ -153,7 +155,7 @@ func resolve(list Texts, setting string, settings map[string]string, f *faults) 
 				name = setting
 			}
 			if text = settings[name]; text == "" {
-				f.add("settings."+name, "missing; the token's claim must be equal to it")
+				f.Add("settings."+name, "missing; the token's claim must be equal to it")
 				continue
 			}
 		}
@@ -174,9 +176,9 @@ func jwtFits(alg string, key crypto.PublicKey) bool {
 	return false
 }
 
-func (v *jsonToken) covers() (c coverage) {
-	c.body = v.scheme.JWT.Detached || v.scheme.BodyHash != nil
-	c.content = c.body || v.scheme.JWT.In == "body"
+func (v *jsonToken) covers() (c Coverage) {
+	c.Body = v.scheme.JWT.Detached || v.scheme.BodyHash != nil
+	c.Content = c.Body || v.scheme.JWT.In == "body"
 	return c
 }
 
@@ -229,7 +231,7 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	kid, _ := claimText(fields["kid"])
 	if !slices.Contains(v.scheme.Algs, alg) {
 		return out, fmt.Errorf("%s: alg %s is not allowed; %s is wanted: %w", v.at.label,
-			printable(alg), strings.Join(v.scheme.Algs, " or "), ErrMismatch)
+			Printable(alg), strings.Join(v.scheme.Algs, " or "), ErrMismatch)
 	}
 	if v.scheme.RequireKid && kid == "" {
 		return out, fmt.Errorf("%s: kid: %w", v.at.label, ErrMissing)
@@ -306,7 +308,7 @@ func (v *jsonToken) checkSignature(ctx context.Context, r *gaff.Request, alg, ki
 	case id != "":
 		return id, nil
 	case !known && len(v.secrets) == 0:
-		return "", fmt.Errorf("%s: kid %s: %w any key", v.at.label, printable(kid), ErrMismatch)
+		return "", fmt.Errorf("%s: kid %s: %w any key", v.at.label, Printable(kid), ErrMismatch)
 	}
 	return "", fmt.Errorf("%s: signature: %w", v.at.label, ErrMismatch)
 }
@@ -388,7 +390,7 @@ func (v *jsonToken) checkClaims(claims map[string]json.RawMessage, r *gaff.Reque
 			return fmt.Errorf("%s: %w", name, ErrMissing)
 		}
 		if !slices.ContainsFunc(got, func(g string) bool { return slices.Contains(allowed, g) }) {
-			return fmt.Errorf("%s %s: %w; %s is wanted", name, printable(got[0]), ErrMismatch, strings.Join(allowed, " or "))
+			return fmt.Errorf("%s %s: %w; %s is wanted", name, Printable(got[0]), ErrMismatch, strings.Join(allowed, " or "))
 		}
 		return nil
 	}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+
+	"gaff/internal/fault"
 )
 
 // keyID is what may be asked for; it comes with the request.
@@ -18,7 +20,7 @@ var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 // newKeyAPI readies the fetching of keys one by one by their ids, with API credentials:
 // the setting client_id and the secrets that are no JWKS documents, which it takes out of
 // o. Nil: there are none. That is Plaid's way.
-func newKeyAPI(o *Options, format KeyFormat, fits func(crypto.PublicKey) bool, f *faults) *remote[publicKey] {
+func newKeyAPI(o *Options, format KeyFormat, fits func(crypto.PublicKey) bool, f *fault.List) *remote[publicKey] {
 	var documents []string
 	secret := ""
 	for i, text := range o.Secrets {
@@ -26,7 +28,7 @@ func newKeyAPI(o *Options, format KeyFormat, fits func(crypto.PublicKey) bool, f
 		case strings.HasPrefix(text, "{"):
 			documents = append(documents, text)
 		case secret != "":
-			f.add(fmt.Sprintf("secrets[%d]", i), "a second API secret; one is wanted")
+			f.Add(fmt.Sprintf("secrets[%d]", i), "a second API secret; one is wanted")
 		default:
 			secret = text
 		}
@@ -40,10 +42,10 @@ func newKeyAPI(o *Options, format KeyFormat, fits func(crypto.PublicKey) bool, f
 		address = text
 	}
 	if id == "" {
-		f.add("settings.client_id", "missing; the sender's keys are fetched with the client id here and the API secret under secrets")
+		f.Add("settings.client_id", "missing; the sender's keys are fetched with the client id here and the API secret under secrets")
 	}
 	if address == "" {
-		f.add("settings.jwks_url", "missing; the address that hands out the sender's keys is wanted")
+		f.Add("settings.jwks_url", "missing; the address that hands out the sender's keys is wanted")
 	}
 	return newRemote("public key", func(ctx context.Context, kid string) (publicKey, error) {
 		ask, err := json.Marshal(map[string]string{"client_id": id, "secret": secret, "key_id": kid})
@@ -86,7 +88,7 @@ func askKey(ctx context.Context, client *http.Client, address string, ask []byte
 	case res.StatusCode == http.StatusBadRequest && answer.Code == "INVALID_WEBHOOK_VERIFICATION_KEY_ID":
 		return publicKey{}, errUnknown
 	case res.StatusCode != http.StatusOK:
-		return publicKey{}, fmt.Errorf("the host answered %s %s", res.Status, printable(answer.Code))
+		return publicKey{}, fmt.Errorf("the host answered %s %s", res.Status, Printable(answer.Code))
 	case err != nil:
 		return publicKey{}, err
 	}

@@ -22,6 +22,8 @@ import (
 	"slices"
 	"strings"
 
+	"gaff/internal/fault"
+
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -267,7 +269,7 @@ func parseJWK(raw []byte) (publicKey, error) {
 		return publicKey{}, errors.New("a key that is not readable")
 	}
 	if k.Use != "" && k.Use != "sig" {
-		return publicKey{}, fmt.Errorf("a key for use %s", printable(k.Use))
+		return publicKey{}, fmt.Errorf("a key for use %s", Printable(k.Use))
 	}
 	if len(k.KeyOps) > 0 && !slices.Contains(k.KeyOps, "verify") {
 		return publicKey{}, errors.New("a key whose key_ops lack verify")
@@ -306,7 +308,7 @@ func parseJWK(raw []byte) (publicKey, error) {
 		}
 		out.key, id = &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exp)}, n
 	default:
-		return publicKey{}, fmt.Errorf("a key of type %s %s", printable(k.Kty), printable(k.Crv))
+		return publicKey{}, fmt.Errorf("a key of type %s %s", Printable(k.Kty), Printable(k.Crv))
 	}
 	if err := checkKey(out.key); err != nil {
 		return publicKey{}, err
@@ -317,23 +319,23 @@ func parseJWK(raw []byte) (publicKey, error) {
 	return out, nil
 }
 
-func newSecretKeys(o Options, format KeyFormat, a algorithm, f *faults) secretKeys {
+func newSecretKeys(o Options, format KeyFormat, a algorithm, f *fault.List) secretKeys {
 	path := "key"
 	for p := &format; p != nil; p = p.Or {
 		if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd", "sha1"}, p.Decode) {
-			f.oneOf(path+".decode", p.Decode, "utf8, base64, hex, utf8-nfkd, sha1")
+			f.OneOf(path+".decode", p.Decode, "utf8, base64, hex, utf8-nfkd, sha1")
 			return nil
 		}
 		path += ".or"
 	}
 	if len(o.Secrets) == 0 {
-		f.add("secrets", "missing; the secret that the sender signs with is wanted")
+		f.Add("secrets", "missing; the secret that the sender signs with is wanted")
 	}
 	var keys secretKeys
 	for i, text := range o.Secrets {
 		list, err := decodeSecrets(text, format)
 		if err != nil {
-			f.add(fmt.Sprintf("secrets[%d]", i), "%v", err)
+			f.Add(fmt.Sprintf("secrets[%d]", i), "%v", err)
 			continue
 		}
 		id := ""
@@ -376,10 +378,10 @@ var keyKinds = map[string]string{
 
 // newPublicKeys returns the configured keys that fit, or else the address to fetch them
 // from.
-func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.PublicKey) bool, f *faults) ([]publicKey, *JWKS) {
+func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.PublicKey) bool, f *fault.List) ([]publicKey, *JWKS) {
 	fetched := format.Source == "jwks" || format.Source == "jwks-by-kid"
 	if _, ok := keyKinds[format.Source]; !ok && !fetched {
-		f.oneOf("key.source", format.Source, "jwks, jwks-by-kid, hex, base64, spki_base64, spki_pem")
+		f.OneOf("key.source", format.Source, "jwks, jwks-by-kid, hex, base64, spki_base64, spki_pem")
 		return nil, nil
 	}
 	var keys []Key
@@ -389,7 +391,7 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 		kind := keyKinds[format.Source]
 		if fetched {
 			if kind = "jwks"; !strings.HasPrefix(text, "{") {
-				f.add(path, "not used: the sender's keys are public; remove it, or give a JWKS document")
+				f.Add(path, "not used: the sender's keys are public; remove it, or give a JWKS document")
 				continue
 			}
 		}
@@ -401,12 +403,12 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 	var public []publicKey
 	for i, k := range keys {
 		if k.Value == "" {
-			f.add(paths[i], "empty; a public key is wanted")
+			f.Add(paths[i], "empty; a public key is wanted")
 			continue
 		}
 		list, err := parseKey(k)
 		if err != nil {
-			f.add(paths[i], "%v", err)
+			f.Add(paths[i], "%v", err)
 			continue
 		}
 		before := len(public)
@@ -416,7 +418,7 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 			}
 		}
 		if len(public) == before {
-			f.add(paths[i], "no key for %s in it", name)
+			f.Add(paths[i], "no key for %s in it", name)
 		}
 	}
 	if len(keys) > 0 || len(o.Secrets) > 0 {
@@ -428,15 +430,15 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 	}
 	switch {
 	case !fetched:
-		f.add("secrets", "missing; the sender's public key is wanted (%s)", format.Source)
+		f.Add("secrets", "missing; the sender's public key is wanted (%s)", format.Source)
 	case o.JWKS != nil:
 		return nil, o.JWKS
 	case address != "":
 		return nil, NewJWKS(address, JWKSOptions{Client: o.Client})
 	case format.Source == "jwks-by-kid":
-		f.add("secrets", "missing; the sender hands out its keys one by one for API credentials: the API secret is wanted here, and settings.client_id (or the keys as a JWKS document)")
+		f.Add("secrets", "missing; the sender hands out its keys one by one for API credentials: the API secret is wanted here, and settings.client_id (or the keys as a JWKS document)")
 	default:
-		f.add("settings.jwks_url", "missing; the address of the sender's JWKS is wanted")
+		f.Add("settings.jwks_url", "missing; the address of the sender's JWKS is wanted")
 	}
 	return nil, nil
 }

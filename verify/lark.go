@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"gaff/internal/fault"
+
 	"gaff"
 )
 
@@ -18,7 +20,7 @@ type lark struct {
 	sealed *sealed
 }
 
-func newLark(s Scheme, o Options, f *faults) checker {
+func newLark(s Scheme, o Options, f *fault.List) checker {
 	base := Scheme{
 		Kind: "signature", Algorithm: "keyed-sha256", Signed: "{ts}{header:X-Lark-Request-Nonce}{key}{body}", Encoding: "hex",
 		Signature: Signatures{{Location: Location{In: "header", Name: "X-Lark-Signature"}, Format: "raw"}},
@@ -35,6 +37,10 @@ func (v *lark) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, 
 	}
 	return out, err
 }
+
+// OpenLark returns a function that opens a body which Lark encrypted under one of the secrets;
+// its result is empty if the body is not encrypted.
+func OpenLark(secrets []string) func(body []byte) string { return newSealed(secrets).open }
 
 // sealed opens bodies that are encrypted under one of the secrets.
 type sealed struct {

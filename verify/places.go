@@ -62,8 +62,9 @@ var codeHeaders = map[string][]string{
 	},
 }
 
-// HeaderNames names the headers that a verifier of the scheme reads, in canonical form.
-func (s Scheme) HeaderNames() []string {
+// HeaderNames returns the headers that a verifier of the scheme reads and those among more
+// places, in canonical form, sorted.
+func (s Scheme) HeaderNames(more ...*Location) []string {
 	names := map[string]bool{}
 	add := func(name string) {
 		if name != "" {
@@ -85,12 +86,10 @@ func (s Scheme) HeaderNames() []string {
 	for i := range s.Signature {
 		place(&s.Signature[i].Location)
 	}
-	for i := range s.Distinct {
-		place(&s.Distinct[i])
+	for _, l := range more {
+		place(l)
 	}
 	place(s.ID)
-	place(s.EventType)
-	place(s.Subject)
 	if s.Timestamp != nil {
 		place(&s.Timestamp.Location)
 	}

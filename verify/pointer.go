@@ -235,8 +235,8 @@ func indexIs(token string, n int) bool {
 	return strconv.Itoa(n) == token
 }
 
-// printable cuts a stranger's text down to what an operator may be shown in an error.
-func printable(text string) string {
+// Printable quotes and shortens a text from a request, for errors that an operator reads.
+func Printable(text string) string {
 	const most = 48
 	if len(text) > most {
 		cut := most

@@ -10,11 +10,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
+
+	"gaff/internal/fault"
 )
 
 // Scheme describes how a sender signs: the generic model. It is read from JSON (the
@@ -55,16 +53,8 @@ type Scheme struct {
 	// RequireHeaders names headers that must have exactly these values, for every kind.
 	RequireHeaders map[string]string `json:"require_headers,omitempty" yaml:"require_headers,omitempty"`
 
-	// ID, EventType and Subject tell where the event's id, its type and the
-	// authenticated party stand. They are read, not trusted: only what the signed
-	// content covers is proven. A template's {id} is the value at ID.
-	ID        *Location `json:"id,omitempty" yaml:"id,omitempty"`
-	EventType *Location `json:"event_type,omitempty" yaml:"event_type,omitempty"`
-	Subject   *Location `json:"subject,omitempty" yaml:"subject,omitempty"`
-	// Distinct are places whose texts, with the id, tell one event from another, for
-	// senders whose id names a thing that has several. A place "receipt" is the moment of
-	// receipt: for senders whose requests repeat each other, and mean something new.
-	Distinct []Location `json:"distinct,omitempty" yaml:"distinct,omitempty"`
+	// ID is the place of the request's id, the {id} of Signed. Nil: the sender sends none.
+	ID *Location `json:"id,omitempty" yaml:"id,omitempty"`
 
 	// Token is, for kind token, where the shared token stands.
 	Token *Token `json:"token,omitempty" yaml:"token,omitempty"`
@@ -79,89 +69,9 @@ type Scheme struct {
 	Claims     *Claims   `json:"claims,omitempty" yaml:"claims,omitempty"`
 	BodyHash   *BodyHash `json:"body_hash,omitempty" yaml:"body_hash,omitempty"`
 
-	// uncheckedCoverage leaves out what CoversBody is for.
-	uncheckedCoverage bool
-
-	// Challenge lists the calls by which the sender tests that an address is ours.
-	Challenge Challenges `json:"challenge,omitempty" yaml:"challenge,omitempty"`
-	// Content is what a body may be beside JSON: "form" (fields become members),
-	// "form:NAME" (the field NAME holds the JSON), "any". Empty: nothing else.
+	// Content is the form of the body, if not JSON only: "form" (fields become members),
+	// "form:NAME" (the field NAME holds the JSON), "any". Empty: JSON.
 	Content string `json:"content,omitempty" yaml:"content,omitempty"`
-	// Batch tells how one request splits into several events; nil: it is one.
-	Batch *Batch `json:"batch,omitempty" yaml:"batch,omitempty"`
-	// Jobs tells where a body holds what a job needs; nil: the sender runs none.
-	Jobs *Jobs `json:"jobs,omitempty" yaml:"jobs,omitempty"`
-	// MaxBody is the largest body that the sender sends, in bytes; zero: not known, or the
-	// gateway's usual limit is enough. A source's own max_body goes before it.
-	MaxBody int64 `json:"max_body,omitempty" yaml:"max_body,omitempty"`
-	// Ack is the answer that the sender insists on; nil: the gateway's usual one.
-	Ack *Ack `json:"ack,omitempty" yaml:"ack,omitempty"`
-}
-
-// Jobs tells where a body holds what a job needs, as JSON pointers. Of several, the
-// first that holds something counts.
-type Jobs struct {
-	// ID is the provider's own name of the work, Job one of ours that it echoes.
-	ID  Pointers `json:"id,omitempty" yaml:"id,omitempty"`
-	Job Pointers `json:"job,omitempty" yaml:"job,omitempty"`
-	// Status is the word that Words translates to queued, processing, completed, failed
-	// or cancelled; other words change nothing. Without a Status the word is "".
-	Status Pointers          `json:"status,omitempty" yaml:"status,omitempty"`
-	Words  map[string]string `json:"words,omitempty" yaml:"words,omitempty"`
-	// Require maps pointers to the text that must stand there, if anything does: with
-	// another one the work has failed, whatever the status says.
-	Require map[string]string `json:"require,omitempty" yaml:"require,omitempty"`
-	// Output points to the result, which holds the files; empty: the body. A result may be
-	// JSON in a text.
-	Output Pointers `json:"output,omitempty" yaml:"output,omitempty"`
-	// Error is text for people, ErrorType a code.
-	Error     Pointers `json:"error,omitempty" yaml:"error,omitempty"`
-	ErrorType Pointers `json:"error_type,omitempty" yaml:"error_type,omitempty"`
-	// Project, User and Kind are what the asker told of the job, where it is echoed.
-	Project Pointers `json:"project,omitempty" yaml:"project,omitempty"`
-	User    Pointers `json:"user,omitempty" yaml:"user,omitempty"`
-	Kind    Pointers `json:"kind,omitempty" yaml:"kind,omitempty"`
-}
-
-// Batch tells how one request splits into several events. Pointers are JSON pointers.
-type Batch struct {
-	// Items points to the list; empty: the body is the list. A "*" stands for each item of
-	// a list that holds lists: "/entry/*/changes". Of several, the first list that is there
-	// counts.
-	Items Pointers `json:"items" yaml:"items"`
-	// ID and Type point into an item; several texts are joined by "." (and where the
-	// sender has no id, an item is told by its content).
-	ID   Pointers `json:"id,omitempty" yaml:"id,omitempty"`
-	Type Pointers `json:"type,omitempty" yaml:"type,omitempty"`
-}
-
-// Lists returns Items, or what stands for none.
-func (b *Batch) Lists() []string {
-	if len(b.Items) == 0 {
-		return []string{""}
-	}
-	return b.Items
-}
-
-// Ack is a fixed answer.
-type Ack struct {
-	// EmptyErrors is set where refusals must have no body either.
-	EmptyErrors bool `json:"bare,omitempty" yaml:"bare,omitempty"`
-	// Status is 200 if zero.
-	Status      int    `json:"status,omitempty" yaml:"status,omitempty"`
-	ContentType string `json:"content_type,omitempty" yaml:"content_type,omitempty"`
-	Body        string `json:"body,omitempty" yaml:"body,omitempty"`
-}
-
-// Pointers is a list of JSON pointers; in a file, one text or a list.
-type Pointers []string
-
-// UnmarshalJSON takes a text or a list of texts.
-func (p *Pointers) UnmarshalJSON(text []byte) error { return (*Texts)(p).UnmarshalJSON(text) }
-
-// UnmarshalYAML takes a text or a list of texts.
-func (p *Pointers) UnmarshalYAML(unmarshal func(any) error) error {
-	return (*Texts)(p).UnmarshalYAML(unmarshal)
 }
 
 // KeyFormat says how the operator's text becomes a key.
@@ -388,25 +298,7 @@ func strictJSON(text []byte, v any) error {
 	return d.Decode(v)
 }
 
-// faults collects what is wrong with a configuration, each with the path of its field.
-type faults []error
-
-func (f *faults) add(path, format string, args ...any) {
-	*f = append(*f, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
-}
-
-// oneOf reports that value, at path, is missing or not among those that are wanted.
-func (f *faults) oneOf(path, value, wanted string) {
-	if value == "" {
-		f.add(path, "missing; one of %s is wanted", wanted)
-		return
-	}
-	f.add(path, "%q is not known; one of %s is wanted", value, wanted)
-}
-
-func (f faults) err() error { return errors.Join(f...) }
-
-func (t *Tolerance) check(path string, f *faults) {
+func (t *Tolerance) check(path string, f *fault.List) {
 	if t == nil {
 		return
 	}
@@ -415,7 +307,7 @@ func (t *Tolerance) check(path string, f *faults) {
 		if t.Future != nil {
 			future = *t.Future
 		}
-		f.add(path, "past %d, future %d; seconds in both directions are wanted, such as 300", t.Past, future)
+		f.Add(path, "past %d, future %d; seconds in both directions are wanted, such as 300", t.Past, future)
 	}
 }
 
@@ -427,65 +319,4 @@ func (t *Tolerance) window() (past, future time.Duration) {
 		return past, past
 	}
 	return past, time.Duration(min(*t.Future, most)) * time.Second
-}
-
-// jobStatuses are what a status word can mean.
-var jobStatuses = []string{"queued", "processing", "completed", "failed", "cancelled"}
-
-// Check looks at what a scheme says beyond how the sender signs: content, batch, ack and
-// jobs. Its error joins all that is wrong, as that of [New] does.
-func (s Scheme) Check() error {
-	var f faults
-	pointer := func(path, text string) {
-		if text == "" {
-			return
-		}
-		if _, err := new(pointers).add(text); err != nil {
-			f.add(path, "%v", err)
-		}
-	}
-	list := func(path string, p Pointers) {
-		for i, text := range p {
-			at := path
-			if len(p) > 1 {
-				at = fmt.Sprintf("%s[%d]", path, i)
-			}
-			pointer(at, text)
-		}
-	}
-	if field, ok := strings.CutPrefix(s.Content, "form:"); s.Content != "" && s.Content != "form" && s.Content != "any" && (!ok || field == "") {
-		f.add("content", "%q is not known; form, form:FIELD or any is wanted", s.Content)
-	}
-	if b := s.Batch; b != nil {
-		list("batch.items", b.Items)
-		list("batch.id", b.ID)
-		list("batch.type", b.Type)
-	}
-	if a := s.Ack; a != nil && a.Status != 0 && (a.Status < 200 || a.Status > 299) {
-		f.add("ack.status", "%d; a status from 200 to 299 is wanted", a.Status)
-	}
-	if j := s.Jobs; j != nil {
-		if len(j.ID)+len(j.Job) == 0 {
-			f.add("jobs.id", "missing; where the body names the work is wanted, such as /id")
-		}
-		list("jobs.output", j.Output)
-		list("jobs.id", j.ID)
-		list("jobs.job", j.Job)
-		list("jobs.status", j.Status)
-		list("jobs.error", j.Error)
-		list("jobs.error_type", j.ErrorType)
-		list("jobs.project", j.Project)
-		list("jobs.user", j.User)
-		list("jobs.kind", j.Kind)
-		list("jobs.require", slices.Sorted(maps.Keys(j.Require)))
-		for _, word := range slices.Sorted(maps.Keys(j.Words)) {
-			if !slices.Contains(jobStatuses, j.Words[word]) {
-				f.add("jobs.words."+word, "%q is no status of a job; one of %s is wanted", j.Words[word], strings.Join(jobStatuses, ", "))
-			}
-		}
-		if len(j.Words) == 0 {
-			f.add("jobs.words", "missing; what the sender's status words mean is wanted, such as {succeeded: completed}")
-		}
-	}
-	return f.err()
 }

@@ -3,11 +3,13 @@ package verify
 import (
 	"slices"
 	"strings"
+
+	"gaff/internal/fault"
 )
 
 // senders are those that data cannot describe, by Scheme.Name.
-var senders = map[string]func(Scheme, Options, *faults) checker{
-	"standard-webhooks": func(s Scheme, o Options, f *faults) checker {
+var senders = map[string]func(Scheme, Options, *fault.List) checker{
+	"standard-webhooks": func(s Scheme, o Options, f *fault.List) checker {
 		if s.HeaderPrefix == "svix-" {
 			return families{newStandard(s, o, f)}
 		}
@@ -30,7 +32,7 @@ var senders = map[string]func(Scheme, Options, *faults) checker{
 	"adobe":          newAdobe,
 }
 
-func newCode(s Scheme, o Options, f *faults) checker {
+func newCode(s Scheme, o Options, f *fault.List) checker {
 	if sender, ok := senders[s.Name]; ok {
 		return sender(s, o, f)
 	}
@@ -39,7 +41,7 @@ func newCode(s Scheme, o Options, f *faults) checker {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	f.oneOf("name", s.Name, strings.Join(names, ", "))
+	f.OneOf("name", s.Name, strings.Join(names, ", "))
 	return nil
 }
 
@@ -49,8 +51,11 @@ var undated = map[string]bool{
 	"braintree": true, "paddle-classic": true, "websub": true, "adobe": true,
 }
 
-func noTolerance(s Scheme, f *faults) {
+func noTolerance(s Scheme, f *fault.List) {
 	if s.Tolerance != nil {
-		f.add("tolerance", "%s sends no timestamp to judge; remove it", s.Name)
+		f.Add("tolerance", "%s sends no timestamp to judge; remove it", s.Name)
 	}
 }
+
+// KnowsCode reports whether name is a Scheme.Name of kind code.
+func KnowsCode(name string) bool { return senders[name] != nil }

@@ -46,10 +46,10 @@ func (s *Shared) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification
 		return gaff.Verification{}, err
 	}
 	if _, ok := parseTime(text, "s"); !ok {
-		return gaff.Verification{}, fmt.Errorf("%s: %w: %s, Unix seconds are wanted", s.timestamp, ErrMalformed, printable(text))
+		return gaff.Verification{}, fmt.Errorf("%s: %w: %s, Unix seconds are wanted", s.timestamp, ErrMalformed, Printable(text))
 	}
 	if !ValidateWebhookTimestamp(text, r.ReceivedAt, sharedTolerance) {
-		return gaff.Verification{}, fmt.Errorf("%s: %w: %s", s.timestamp, ErrStale, printable(text))
+		return gaff.Verification{}, fmt.Errorf("%s: %w: %s", s.timestamp, ErrStale, Printable(text))
 	}
 	return v, nil
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"gaff/internal/fault"
+
 	"gaff"
 )
 
@@ -191,7 +193,7 @@ type signature struct {
 
 func (v *signature) hashSigned() { v.hashed = true }
 
-func newSignature(s Scheme, o Options, f *faults) *signature {
+func newSignature(s Scheme, o Options, f *fault.List) *signature {
 	v := &signature{scheme: s, url: o.Settings["url"]}
 	alg, ok := findAlgorithm(s.Algorithm)
 	if !ok {
@@ -199,19 +201,19 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 		for i, a := range algorithms {
 			names[i] = a.name
 		}
-		f.oneOf("algorithm", s.Algorithm, strings.Join(names, ", "))
+		f.OneOf("algorithm", s.Algorithm, strings.Join(names, ", "))
 	}
 	v.alg = alg
 	if !slices.Contains([]string{"hex", "hex-upper", "base64", "base64url"}, s.Encoding) {
-		f.oneOf("encoding", s.Encoding, "hex, hex-upper, base64, base64url")
+		f.OneOf("encoding", s.Encoding, "hex, hex-upper, base64, base64url")
 	}
 	before := len(*f)
 	v.tmpl = parseTemplate(s.Signed, "signed", o.Settings, &v.set, f)
 	if ok && alg.keyed != v.tmpl.has(partKey) {
 		if alg.keyed {
-			f.add("signed", "%s needs {key} in the signed content", s.Algorithm)
+			f.Add("signed", "%s needs {key} in the signed content", s.Algorithm)
 		} else {
-			f.add("signed", "{key} does not go with %s; remove it, or take keyed-sha256", s.Algorithm)
+			f.Add("signed", "{key} does not go with %s; remove it, or take keyed-sha256", s.Algorithm)
 		}
 	}
 	if len(*f) == before {
@@ -221,9 +223,9 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 	v.newTime(f)
 	if v.tmpl.has(partID) {
 		if s.ID == nil {
-			f.add("id", "missing; {id} is part of the signed content")
+			f.Add("id", "missing; {id} is part of the signed content")
 		}
-		v.id = newPlace(s.ID, "id", &v.set, &faults{}) // faults are reported by New
+		v.id = newPlace(s.ID, "id", &v.set, &fault.List{}) // faults are reported by New
 	}
 	if !ok {
 		return v
@@ -236,9 +238,9 @@ func newSignature(s Scheme, o Options, f *faults) *signature {
 	return v
 }
 
-func (v *signature) newPlaces(f *faults) {
+func (v *signature) newPlaces(f *fault.List) {
 	if len(v.scheme.Signature) == 0 {
-		f.add("signature", "missing; where it stands is wanted, such as in: header, name: X-Signature")
+		f.Add("signature", "missing; where it stands is wanted, such as in: header, name: X-Signature")
 	}
 	for i, s := range v.scheme.Signature {
 		path := "signature"
@@ -248,7 +250,7 @@ func (v *signature) newPlaces(f *faults) {
 		w := written{Signature: s, at: newPlace(&s.Location, path, &v.set, f)}
 		need := func(field, value, example string) {
 			if value == "" {
-				f.add(path+"."+field, "missing; format %s needs it, such as %s", s.Format, example)
+				f.Add(path+"."+field, "missing; format %s needs it, such as %s", s.Format, example)
 			}
 		}
 		switch s.Format {
@@ -273,36 +275,36 @@ func (v *signature) newPlaces(f *faults) {
 			need("tag_regex", s.TagRegex, "[0-9]+/SHA256")
 			re, err := regexp.Compile("^(?:" + s.TagRegex + ")$")
 			if err != nil {
-				f.add(path+".tag_regex", "%v", err)
+				f.Add(path+".tag_regex", "%v", err)
 			}
 			w.tag = re
 		case "positional":
 			w.ItemSep = cmp.Or(w.ItemSep, ",")
 		default:
-			f.oneOf(path+".format", s.Format, "raw, prefixed, kv, list, tagged, positional")
+			f.OneOf(path+".format", s.Format, "raw, prefixed, kv, list, tagged, positional")
 		}
 		v.places = append(v.places, w)
 	}
 }
 
-func (v *signature) newTime(f *faults) {
+func (v *signature) newTime(f *fault.List) {
 	t := v.scheme.Timestamp
 	if t == nil {
 		if v.scheme.Tolerance != nil {
-			f.add("tolerance", "there is no timestamp to judge; describe it under timestamp, or remove tolerance")
+			f.Add("tolerance", "there is no timestamp to judge; describe it under timestamp, or remove tolerance")
 		}
 		if v.tmpl.has(partTime) {
-			f.add("timestamp", "missing; {ts} is part of the signed content")
+			f.Add("timestamp", "missing; {ts} is part of the signed content")
 		}
 		return
 	}
 	v.ts = t
 	if !slices.Contains([]string{"", "s", "ms", "rfc3339", "http-date"}, t.Unit) {
-		f.oneOf("timestamp.unit", t.Unit, "s, ms, rfc3339, http-date")
+		f.OneOf("timestamp.unit", t.Unit, "s, ms, rfc3339, http-date")
 	}
 	if t.In != "signature" {
 		if t.Key != "" {
-			f.add("timestamp.key", "only used with in: signature; remove it")
+			f.Add("timestamp.key", "only used with in: signature; remove it")
 		}
 		v.tsAt = newPlace(&t.Location, "timestamp", &v.set, f)
 		return
@@ -313,37 +315,37 @@ func (v *signature) newTime(f *faults) {
 		positional = positional && v.places[i].Format == "positional"
 	}
 	if t.Key == "" && !positional { // there, it is the first item
-		f.add("timestamp.key", "missing; the field's name inside the signature's text is wanted")
+		f.Add("timestamp.key", "missing; the field's name inside the signature's text is wanted")
 	}
 	for i := range v.places {
 		switch p := &v.places[i]; p.Format {
 		case "kv":
 			if slices.Contains(p.SigKeys, t.Key) {
-				f.add("timestamp.key", "%q is one of sig_keys, too", t.Key)
+				f.Add("timestamp.key", "%q is one of sig_keys, too", t.Key)
 			}
 		case "positional":
 			if p.TSKey != t.Key && p.TSKey != "" && t.Key != "" {
-				f.add("timestamp.key", "%q; the signature's ts_key is %q", t.Key, p.TSKey)
+				f.Add("timestamp.key", "%q; the signature's ts_key is %q", t.Key, p.TSKey)
 			}
 		default:
-			f.add("timestamp.in", "signature does not go with format %s; kv or positional is wanted", p.Format)
+			f.Add("timestamp.in", "signature does not go with format %s; kv or positional is wanted", p.Format)
 		}
 	}
 }
 
-func (v *signature) newSecrets(o Options, f *faults) {
+func (v *signature) newSecrets(o Options, f *fault.List) {
 	if v.scheme.Key.Source != "" {
-		f.add("key.source", "is for public keys; %s takes key.decode", v.alg.name)
+		f.Add("key.source", "is for public keys; %s takes key.decode", v.alg.name)
 	}
 	v.secrets = newSecretKeys(o, v.scheme.Key, v.alg, f)
 	for i := range o.Keys {
-		f.add(fmt.Sprintf("keys[%d]", i), "%s is no key for %s; write it as a secret", o.Keys[i].Kind, v.alg.name)
+		f.Add(fmt.Sprintf("keys[%d]", i), "%s is no key for %s; write it as a secret", o.Keys[i].Kind, v.alg.name)
 	}
 }
 
-func (v *signature) newPublicKeys(o Options, f *faults) {
+func (v *signature) newPublicKeys(o Options, f *fault.List) {
 	if v.scheme.Key.Decode != "" {
-		f.add("key.decode", "is for secrets; %s takes key.source", v.alg.name)
+		f.Add("key.decode", "is for secrets; %s takes key.source", v.alg.name)
 	}
 	v.public, v.jwks = newPublicKeys(o, v.scheme.Key, v.alg.name, v.alg.fits, f)
 }
@@ -352,7 +354,7 @@ func (v *signature) describe() string {
 	what := "the body"
 	if v.scheme.Signed != "{body}" {
 		what = strconv.Quote(v.scheme.Signed)
-		if c := v.covers(); !c.content {
+		if c := v.covers(); !c.Content {
 			what += " (the body is not covered)"
 		}
 	}
@@ -404,7 +406,7 @@ func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 		}
 		var ok bool
 		if at, ok = parseTime(c.ts, v.ts.Unit); !ok {
-			return out, fmt.Errorf("timestamp %s: %w", printable(c.ts), ErrMalformed)
+			return out, fmt.Errorf("timestamp %s: %w", Printable(c.ts), ErrMalformed)
 		}
 	}
 	if v.id.in != "" {
@@ -441,7 +443,7 @@ func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 		}
 		past, future := v.scheme.Tolerance.window()
 		if !fresh(at, now, past, future) {
-			return out, fmt.Errorf("timestamp %s: %w of %s around %s", printable(c.ts), ErrStale, past, now.UTC().Format(time.RFC3339))
+			return out, fmt.Errorf("timestamp %s: %w of %s around %s", Printable(c.ts), ErrStale, past, now.UTC().Format(time.RFC3339))
 		}
 	}
 	return out, nil

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"gaff/internal/fault"
+
 	"gaff"
 )
 
@@ -19,13 +21,13 @@ type standard struct {
 	prefix  string
 }
 
-func newStandard(s Scheme, o Options, f *faults) *standard {
+func newStandard(s Scheme, o Options, f *fault.List) *standard {
 	prefix := s.HeaderPrefix
 	if prefix == "" {
 		prefix = "webhook-"
 	}
-	if !isToken(prefix) {
-		f.add("header_prefix", "%q cannot begin a header name; webhook- or svix- is wanted", prefix)
+	if !IsHeaderName(prefix) {
+		f.Add("header_prefix", "%q cannot begin a header name; webhook- or svix- is wanted", prefix)
 	}
 	base := Scheme{
 		Kind: "signature", Signed: "{id}.{ts}.{body}", Encoding: "base64",
@@ -58,7 +60,7 @@ func newStandard(s Scheme, o Options, f *faults) *standard {
 		v.v1 = newSignature(hmac, Options{Secrets: secrets, Settings: o.Settings}, f)
 	}
 	if fetched && len(keys) > 0 {
-		f.add("settings.jwks_url", "not used beside public keys under secrets; remove one of the two")
+		f.Add("settings.jwks_url", "not used beside public keys under secrets; remove one of the two")
 	}
 	if len(keys) > 0 || fetched {
 		public := base
@@ -83,7 +85,7 @@ func standardKey(f KeyFormat) KeyFormat {
 	return f
 }
 
-func (v *standard) covers() coverage {
+func (v *standard) covers() Coverage {
 	if v.v1 != nil {
 		return v.v1.covers()
 	}

@@ -10,6 +10,8 @@ import (
 	"sort"
 	"strings"
 
+	"gaff/internal/fault"
+
 	"gaff"
 )
 
@@ -82,7 +84,7 @@ type template struct {
 }
 
 // parseTemplate takes a template apart. Values of {config:name} are put in place.
-func parseTemplate(text, path string, settings map[string]string, set *pointers, f *faults) template {
+func parseTemplate(text, path string, settings map[string]string, set *pointers, f *fault.List) template {
 	var t template
 	literal := func(s string) {
 		if n := len(t.parts); n > 0 && t.parts[n-1].kind == partText {
@@ -92,12 +94,12 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 		}
 	}
 	if text == "" {
-		f.add(path, "missing; what is signed is wanted, such as {body}")
+		f.Add(path, "missing; what is signed is wanted, such as {body}")
 	}
 	for rest := text; rest != ""; {
 		before, after, found := strings.Cut(rest, "{")
 		if strings.Contains(before, "}") {
-			f.add(path, "a } without a { in %q", text)
+			f.Add(path, "a } without a { in %q", text)
 			return t
 		}
 		literal(before)
@@ -106,7 +108,7 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 		}
 		token, next, closed := strings.Cut(after, "}")
 		if !closed {
-			f.add(path, "a { without a } in %q", text)
+			f.Add(path, "a { without a } in %q", text)
 			return t
 		}
 		rest = next
@@ -123,8 +125,8 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 		case token == "nl":
 			literal("\n")
 		case name == "header" && hasArg:
-			if !isToken(arg) {
-				f.add(path, "{%s}: %q is no header name", token, arg)
+			if !IsHeaderName(arg) {
+				f.Add(path, "{%s}: %q is no header name", token, arg)
 			}
 			t.parts = append(t.parts, part{kind: partPlace, at: place{
 				in: "header", name: textproto.CanonicalMIMEHeaderKey(arg), label: arg,
@@ -132,22 +134,22 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 		case name == "json" && hasArg:
 			i, err := set.add(arg)
 			if err != nil {
-				f.add(path, "{%s}: %v", token, err)
+				f.Add(path, "{%s}: %v", token, err)
 			}
 			t.parts = append(t.parts, part{kind: partPlace, at: place{in: "json", index: i, label: "body " + arg}})
 		case (name == "form" || name == "query") && hasArg:
 			if arg == "" {
-				f.add(path, "{%s}: the field's name is missing", token)
+				f.Add(path, "{%s}: the field's name is missing", token)
 			}
 			t.parts = append(t.parts, part{kind: partPlace, at: place{in: name, name: arg, label: name + " field " + arg, lines: true}})
 		case name == "config" && hasArg:
 			value := settings[arg]
 			if value == "" {
-				f.add("settings."+arg, "missing; {%s} is part of the signed content", token)
+				f.Add("settings."+arg, "missing; {%s} is part of the signed content", token)
 			}
 			literal(value)
 		default:
-			f.add(path, "{%s} is not known; {body}, {ts}, {id}, {url}, {url_unescaped}, {method}, {key}, {nl}, {body_sha256_hex} "+
+			f.Add(path, "{%s} is not known; {body}, {ts}, {id}, {url}, {url_unescaped}, {method}, {key}, {nl}, {body_sha256_hex} "+
 				"(also sha384, sha512, _base64, _base64url), {header:Name}, {json:/pointer}, {form:name}, {query:name}, {form_sorted} and {config:name} are", token)
 		}
 	}
@@ -178,7 +180,7 @@ func (t *template) checkID(id, unit string) error {
 	if i := strings.LastIndex(id, t.idEnd); i >= 0 {
 		if end := id[i+len(t.idEnd):]; len(end) >= 9 {
 			if _, ok := parseTime(end, unit); ok {
-				return fmt.Errorf("id %s: %w: its end reads like a timestamp", printable(id), ErrAmbiguous)
+				return fmt.Errorf("id %s: %w: its end reads like a timestamp", Printable(id), ErrAmbiguous)
 			}
 		}
 	}

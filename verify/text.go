@@ -146,7 +146,7 @@ func hexCase(encoding, text string) string {
 func judge(t *Tolerance, text, unit string, now time.Time) error {
 	at, ok := parseTime(text, unit)
 	if !ok {
-		return fmt.Errorf("timestamp %s: %w", printable(text), ErrMalformed)
+		return fmt.Errorf("timestamp %s: %w", Printable(text), ErrMalformed)
 	}
 	if t == nil {
 		return nil
@@ -155,7 +155,7 @@ func judge(t *Tolerance, text, unit string, now time.Time) error {
 		now = now.Truncate(time.Second)
 	}
 	if past, future := t.window(); !fresh(at, now, past, future) {
-		return fmt.Errorf("timestamp %s: %w of %s around %s", printable(text), ErrStale, past, now.UTC().Format(time.RFC3339))
+		return fmt.Errorf("timestamp %s: %w of %s around %s", Printable(text), ErrStale, past, now.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"gaff/internal/fault"
+
 	"gaff"
 )
 
@@ -22,23 +24,23 @@ type token struct {
 	ids    []string
 }
 
-func newToken(s Scheme, o Options, f *faults) *token {
+func newToken(s Scheme, o Options, f *fault.List) *token {
 	v := &token{scheme: s}
 	if s.Token == nil {
-		f.add("token", "missing; where it stands is wanted, such as in: header, name: X-Token")
+		f.Add("token", "missing; where it stands is wanted, such as in: header, name: X-Token")
 	} else {
 		v.at = newPlace(&s.Token.Location, "token", &v.set, f)
 	}
 	if s.Tolerance != nil {
-		f.add("tolerance", "kind token has no timestamp; remove it")
+		f.Add("tolerance", "kind token has no timestamp; remove it")
 	}
 	if len(o.Secrets) == 0 {
-		f.add("secrets", "missing; the token that the sender sends is wanted")
+		f.Add("secrets", "missing; the token that the sender sends is wanted")
 	}
 	for i, text := range o.Secrets {
 		key, err := decodeSecret(text, KeyFormat{})
 		if err != nil {
-			f.add(fmt.Sprintf("secrets[%d]", i), "%v", err)
+			f.Add(fmt.Sprintf("secrets[%d]", i), "%v", err)
 			continue
 		}
 		v.tokens = append(v.tokens, sha256.Sum256(key))
@@ -92,14 +94,14 @@ type basic struct {
 	first string // user:password
 }
 
-func newBasic(s Scheme, o Options, f *faults) *basic {
+func newBasic(s Scheme, o Options, f *fault.List) *basic {
 	v := &basic{}
 	if s.Tolerance != nil {
-		f.add("tolerance", "kind basic has no timestamp; remove it")
+		f.Add("tolerance", "kind basic has no timestamp; remove it")
 	}
 	add := func(path, user, password string) {
 		if user == "" || password == "" || strings.Contains(user, ":") {
-			f.add(path, "a user (without colon) and a password are wanted")
+			f.Add(path, "a user (without colon) and a password are wanted")
 			return
 		}
 		text := user + ":" + password
@@ -115,13 +117,13 @@ func newBasic(s Scheme, o Options, f *faults) *basic {
 	}
 	for i, k := range o.Keys {
 		if k.Kind != "basic" {
-			f.add(fmt.Sprintf("keys[%d]", i), "%s is no user and password", k.Kind)
+			f.Add(fmt.Sprintf("keys[%d]", i), "%s is no user and password", k.Kind)
 			continue
 		}
 		add(fmt.Sprintf("keys[%d]", i), k.Username, k.Password)
 	}
 	if len(o.Secrets)+len(o.Keys) == 0 {
-		f.add("secrets", "missing; user:password is wanted")
+		f.Add("secrets", "missing; user:password is wanted")
 	}
 	return v
 }

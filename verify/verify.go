@@ -13,9 +13,10 @@ import (
 	"net/textproto"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"gaff/internal/fault"
 
 	"gaff"
 )
@@ -55,6 +56,9 @@ type Options struct {
 	Tolerance *Tolerance
 	// Client fetches keys and certificates; nil means one with timeouts.
 	Client *http.Client
+	// AnyCoverage accepts signatures that do not cover the body, without a
+	// Scheme.CoversBody that says so. It is for files of test vectors.
+	AnyCoverage bool
 }
 
 // Verifier checks requests against one scheme with one operator's keys, and signs by
@@ -63,13 +67,8 @@ type Verifier struct {
 	scheme  Scheme
 	check   checker
 	require []header
-	extract pointers
-	id, typ place
-	subject place
-	// distinct places are joined to the status.
-	distinct []place
-	// resigned is set if a request that repeats what is signed may pass for another event.
-	resigned bool
+	// reports is set if the hash of the signed content is wanted.
+	reports bool
 }
 
 // checker is a kind of scheme, ready for use.
@@ -84,9 +83,9 @@ var _ gaff.Verifier = (*Verifier)(nil)
 // New makes a verifier. Its error joins all that is wrong, each as
 // "path: what is wrong; what would be right", and never holds a secret.
 func New(s Scheme, o Options) (*Verifier, error) {
-	var f faults
+	var f fault.List
 	if o.Client == nil {
-		o.Client = defaultClient()
+		o.Client = DefaultClient()
 	}
 	if o.Tolerance != nil {
 		o.Tolerance.check("tolerance", &f)
@@ -107,35 +106,19 @@ func New(s Scheme, o Options) (*Verifier, error) {
 	case "code":
 		v.check = newCode(s, o, &f)
 	case "":
-		f.add("kind", "missing; one of %s is wanted", kinds)
+		f.Add("kind", "missing; one of %s is wanted", kinds)
 	default:
-		f.add("kind", "%q is not known; one of %s is wanted", s.Kind, kinds)
+		f.Add("kind", "%q is not known; one of %s is wanted", s.Kind, kinds)
 	}
-	s.checkCoverage(v.check, &f)
+	if !o.AnyCoverage {
+		s.checkCoverage(v.check, &f)
+	}
 	if o.Settings["jwks_url"] != "" && !s.fetchesKeys() {
-		f.add("settings.jwks_url", "not used: this sender's keys are not fetched; remove it")
+		f.Add("settings.jwks_url", "not used: this sender's keys are not fetched; remove it")
 	}
-	v.id = newPlace(s.ID, "id", &v.extract, &f)
-	v.id.identify()
-	v.typ = newPlace(s.EventType, "event_type", &v.extract, &f)
-	v.subject = newPlace(s.Subject, "subject", &v.extract, &f)
-	for i, at := range s.Distinct {
-		if at.In == receipt {
-			v.distinct = append(v.distinct, place{in: receipt})
-			continue
-		}
-		v.distinct = append(v.distinct, newPlace(&at, fmt.Sprintf("distinct[%d]", i), &v.extract, &f))
-		v.distinct[len(v.distinct)-1].identify()
-	}
-	if err := f.err(); err != nil {
+	newPlace(s.ID, "id", new(pointers), &f)
+	if err := f.Err(); err != nil {
 		return nil, err
-	}
-	if signer, ok := v.check.(coverer); ok {
-		c := signer.covers()
-		v.resigned = !c.identifies(&s)
-		if signer, ok := v.check.(interface{ hashSigned() }); ok && v.resigned {
-			signer.hashSigned()
-		}
 	}
 	return v, nil
 }
@@ -153,37 +136,30 @@ func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verificati
 	if err != nil {
 		return gaff.Verification{}, err
 	}
-	// What cannot be read here leaves the fields empty: the request is authentic all
-	// the same, and whoever needs the value says what is wrong with it.
-	content := r.Text()
-	if out.Content != "" {
-		content = []byte(out.Content)
-	}
-	if !v.resigned {
+	if !v.reports {
 		out.Signed = ""
-	}
-	values, _ := v.extract.find(content)
-	if out.ID == "" {
-		out.ID, _ = v.id.read(r, values)
-	}
-	if out.Type == "" {
-		out.Type, _ = v.typ.read(r, values)
-	}
-	if out.Subject == "" {
-		out.Subject, _ = v.subject.read(r, values)
-	}
-	if len(v.distinct) > 0 {
-		texts := make([]string, len(v.distinct))
-		for i, at := range v.distinct {
-			texts[i], _ = at.read(r, values)
-		}
-		out.Status = joinExactly(texts, "\n")
 	}
 	return out, nil
 }
 
-// receipt is the place, among [Scheme.Distinct], of the moment of receipt.
-const receipt = "receipt"
+// ReportSigned makes [Verifier.Verify] fill Signed, the hash of the signed content. Call it
+// before the first Verify.
+func (v *Verifier) ReportSigned() {
+	v.reports = true
+	if signer, ok := v.check.(interface{ hashSigned() }); ok {
+		signer.hashSigned()
+	}
+}
+
+// Covers returns what of a request the signature covers; ok is false if the scheme signs
+// nothing and compares a shared secret.
+func (v *Verifier) Covers() (c Coverage, ok bool) {
+	signer, ok := v.check.(coverer)
+	if !ok {
+		return c, false
+	}
+	return signer.covers(), true
+}
 
 // Sign adds to r what makes it authentic at the time, with the first secret: headers for
 // most senders, but its URL or its body are changed where the proof stands there. A JSON
@@ -241,25 +217,8 @@ func (p *place) identify() {
 	}
 }
 
-// joinExactly joins texts so that no two lists have the same: one of which a part holds the
-// separator, or is followed by one after it was left out, says how long its parts are.
-func joinExactly(parts []string, sep string) string {
-	text := strings.Join(parts, sep)
-	if strings.Count(text, sep) == len(parts)-1 {
-		return text
-	}
-	return text + lengths(parts, sep)
-}
-
-func lengths(parts []string, sep string) (text string) {
-	for _, part := range parts {
-		text += sep + strconv.Itoa(len(part))
-	}
-	return text
-}
-
 // newPlace readies a location; nil gives the zero place.
-func newPlace(l *Location, path string, set *pointers, f *faults) place {
+func newPlace(l *Location, path string, set *pointers, f *fault.List) place {
 	if l == nil {
 		return place{}
 	}
@@ -267,14 +226,14 @@ func newPlace(l *Location, path string, set *pointers, f *faults) place {
 	switch l.In {
 	case "header", "form", "query":
 		if l.Name == "" {
-			f.add(path+".name", "missing; the %s's name is wanted", l.In)
+			f.Add(path+".name", "missing; the %s's name is wanted", l.In)
 		}
 		if l.Pointer != "" {
-			f.add(path+".pointer", "not used with in: %s; remove it, or write in: json", l.In)
+			f.Add(path+".pointer", "not used with in: %s; remove it, or write in: json", l.In)
 		}
 		if l.In == "header" {
-			if l.Name != "" && !isToken(l.Name) {
-				f.add(path+".name", "%q is no header name", l.Name)
+			if l.Name != "" && !IsHeaderName(l.Name) {
+				f.Add(path+".name", "%q is no header name", l.Name)
 			}
 			p.name = textproto.CanonicalMIMEHeaderKey(l.Name)
 		} else {
@@ -282,27 +241,27 @@ func newPlace(l *Location, path string, set *pointers, f *faults) place {
 		}
 	case "json":
 		if l.Name != "" {
-			f.add(path+".name", "not used with in: json; write pointer")
+			f.Add(path+".name", "not used with in: json; write pointer")
 		}
 		i, err := set.add(l.Pointer)
 		if err != nil {
-			f.add(path+".pointer", "%v", err)
+			f.Add(path+".pointer", "%v", err)
 		}
 		p.index, p.label = i, "body "+l.Pointer
 	case "body":
 		if l.Name != "" || l.Pointer != "" {
-			f.add(path, "in: body is the whole body; remove name and pointer")
+			f.Add(path, "in: body is the whole body; remove name and pointer")
 		}
 		p.label = "body"
 	case "member":
 		if l.Pointer != "" {
-			f.add(path+".pointer", "not used with in: member; remove it")
+			f.Add(path+".pointer", "not used with in: member; remove it")
 		}
 		p.label = "body's first member"
 	case "":
-		f.add(path+".in", "missing; one of header, json, form, query, body, member is wanted")
+		f.Add(path+".in", "missing; one of header, json, form, query, body, member is wanted")
 	default:
-		f.oneOf(path+".in", l.In, "header, json, form, query, body, member")
+		f.OneOf(path+".in", l.In, "header, json, form, query, body, member")
 	}
 	if l.Or != nil {
 		or := newPlace(l.Or, path+".or", set, f)
@@ -315,8 +274,8 @@ func newPlace(l *Location, path string, set *pointers, f *faults) place {
 	return p
 }
 
-// isToken reports whether text may be a header's name (RFC 9110).
-func isToken(text string) bool {
+// IsHeaderName reports whether text may be a header's name (RFC 9110).
+func IsHeaderName(text string) bool {
 	for i := range len(text) {
 		c := text[i]
 		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
@@ -345,7 +304,7 @@ func (p place) read(r *gaff.Request, values [][]byte) (string, error) {
 	if p.and != nil && err == nil {
 		if more, err := p.and.read(r, values); err == nil {
 			if p.exact {
-				return joinExactly([]string{text, more}, "."), nil
+				return JoinExactly([]string{text, more}, "."), nil
 			}
 			text += "." + more
 		}
@@ -394,8 +353,6 @@ func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 		}
 	case "member":
 		return firstMember(r.Text(), p.name)
-	case receipt:
-		return strconv.FormatInt(r.ReceivedAt.UnixNano(), 10), nil
 	case "body":
 		return oneOf([]string{strings.TrimRight(string(r.Body), "\r\n")})
 	case "form":
@@ -465,11 +422,11 @@ func same(values []string) (string, error) {
 // header is a name with the value it must have.
 type header struct{ name, value string }
 
-func requiredHeaders(m map[string]string, f *faults) []header {
+func requiredHeaders(m map[string]string, f *fault.List) []header {
 	var list []header
 	for name, value := range m {
-		if !isToken(name) {
-			f.add("require_headers", "%q is no header name", name)
+		if !IsHeaderName(name) {
+			f.Add("require_headers", "%q is no header name", name)
 		}
 		list = append(list, header{textproto.CanonicalMIMEHeaderKey(name), value})
 	}
@@ -484,7 +441,7 @@ func checkHeaders(list []header, h http.Header) error {
 			return err
 		}
 		if got != want.value {
-			return fmt.Errorf("%s: %w: %s, %s is wanted", want.name, ErrMismatch, printable(got), printable(want.value))
+			return fmt.Errorf("%s: %w: %s, %s is wanted", want.name, ErrMismatch, Printable(got), Printable(want.value))
 		}
 	}
 	return nil
@@ -515,19 +472,4 @@ func ValidateWebhookTimestamp(timestamp string, now time.Time, tolerance time.Du
 	}
 	at, ok := parseTime(timestamp, "s")
 	return ok && fresh(at, now.Truncate(time.Second), tolerance, tolerance)
-}
-
-// JoinID joins the parts of an id by dots; parts at the end that are missing are left out. No
-// two ids are the same text, whatever their parts hold.
-func JoinID(parts []string) string {
-	for len(parts) > 0 && parts[len(parts)-1] == "" {
-		parts = parts[:len(parts)-1]
-	}
-	gap := slices.Contains(parts, "")
-	present := slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return part == "" })
-	text := strings.Join(present, ".")
-	if gap || strings.Count(text, ".") != len(present)-1 {
-		text += lengths(parts, ".")
-	}
-	return text
 }

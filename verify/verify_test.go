@@ -12,19 +12,14 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"maps"
 	"math/big"
 	"net/http"
 	"os"
-	"path/filepath"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,278 +27,11 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/fault"
 	"gaff/internal/fuzzseed"
 )
 
 var noon = time.Unix(1_767_225_600, 0)
-
-// vectorFiles reads the vector files of a folder of testdata, by provider.
-func vectorFiles(t testing.TB, folder string) map[string][]byte {
-	t.Helper()
-	names, err := filepath.Glob("testdata/" + folder + "/*.json")
-	if err != nil || len(names) < 50 {
-		t.Fatalf("%d vector files: %v", len(names), err)
-	}
-	files := map[string][]byte{}
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[strings.TrimSuffix(filepath.Base(name), ".json")] = text
-	}
-	return files
-}
-
-// otherwise are the vectors that name a choice and are decided differently here; the
-// reasons stand in docs/verification.md.
-var otherwise = map[string]string{
-	"linear-042":  "a timestamp in JSON may be a text",
-	"hubspot-066": "the file's own scheme signs the URL as it is; the preset undoes the escapes",
-	"shopify-045": "the file's own scheme has one header; the preset takes both",
-}
-
-func TestVectors(t *testing.T) {
-	t.Parallel()
-	for name, text := range vectorFiles(t, "vectors") {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			results, err := RunVectors(bytes.NewReader(text))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(results) == 0 {
-				t.Fatal("no vectors")
-			}
-			for _, r := range results {
-				if _, other := otherwise[r.ID]; r.Agrees() == other {
-					t.Errorf("%s (%s; normative %v): want %s, got %s: %s; id %q, type %q",
-						r.ID, r.Description, r.Normative, r.Expect, r.Got, r.Reason, r.Event.ID, r.Event.Type)
-				}
-			}
-		})
-	}
-}
-
-// Senders that are in no shared set: their files were computed by another program, from
-// the catalogue's descriptions alone.
-func TestVectorsOfOthers(t *testing.T) {
-	t.Parallel()
-	for name, text := range vectorFiles(t, "catalogue") {
-		results, err := RunVectors(bytes.NewReader(text))
-		if err != nil || len(results) == 0 || results[0].Detail != "" {
-			t.Errorf("%s: %d results, %v", name, len(results), err)
-			continue
-		}
-		for _, r := range results {
-			if !r.Agrees() {
-				t.Errorf("%s (%s): want %s, got %s: %s", r.ID, r.Description, r.Expect, r.Got, r.Reason)
-			}
-		}
-	}
-}
-
-// The presets are held to the vectors, too, not only the schemes that the files bring.
-func TestVectorsByPreset(t *testing.T) {
-	t.Parallel()
-	files := vectorFiles(t, "vectors")
-	maps.Copy(files, vectorFiles(t, "catalogue"))
-	for name, text := range files {
-		if strings.HasPrefix(name, "generic-") || name == "turnkey-like" {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var file vectorFile
-			if err := json.Unmarshal(text, &file); err != nil {
-				t.Fatal(err)
-			}
-			scheme, ok := Preset(name)
-			if !ok {
-				t.Fatal("no such preset")
-			}
-			results, err := file.run(scheme)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, r := range results {
-				if !r.Agrees() && r.ID != "linear-042" {
-					t.Errorf("%s (%s): want %s, got %s: %s", r.ID, r.Description, r.Expect, r.Got, r.Reason)
-				}
-			}
-		})
-	}
-}
-
-var update = flag.Bool("update", false, "write docs/presets.md anew")
-
-// The list of presets is made of the presets.
-func TestCatalogue(t *testing.T) {
-	t.Parallel()
-	var want bytes.Buffer
-	if err := Catalogue(&want); err != nil {
-		t.Fatal(err)
-	}
-	const file = "../docs/presets.md"
-	if *update {
-		if err := os.WriteFile(file, want.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want.Bytes()) {
-		t.Error("docs/presets.md is not what the presets are: go test ./verify -run Catalogue -update")
-	}
-	for _, name := range Presets() {
-		if about := abouts()[name]; about.Title == "" || about.Where == "" || about.Secret == "" {
-			t.Errorf("about.json does not tell how to set up %s", name)
-		}
-	}
-	for name := range abouts() {
-		if _, ok := Preset(name); !ok {
-			t.Errorf("about.json describes %s, which is no preset", name)
-		}
-	}
-}
-
-// The page for operators names every choice that a vector is about.
-func TestDocumentation(t *testing.T) {
-	t.Parallel()
-	page, err := os.ReadFile("../docs/verification.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	has := func(what string) {
-		if !bytes.Contains(page, []byte("`"+what+"`")) {
-			t.Errorf("docs/verification.md does not name `%s`", what)
-		}
-	}
-	for _, text := range vectorFiles(t, "vectors") {
-		results, err := RunVectors(bytes.NewReader(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range results {
-			if r.Policy != "" {
-				has(r.Policy)
-			}
-		}
-	}
-	for id := range otherwise {
-		has(id)
-	}
-}
-
-// Senders that do not exist, described only by the scheme of their file: every field of
-// the model.
-func TestOwnVectors(t *testing.T) {
-	t.Parallel()
-	files, err := filepath.Glob("testdata/own/*.json")
-	if err != nil || len(files) < 70 {
-		t.Fatalf("%d files: %v", len(files), err)
-	}
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		results, err := RunVectors(bytes.NewReader(text))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if len(results) == 0 || (results[0].Detail != "") != strings.Contains(name, "challenge-and-more") {
-			t.Errorf("%s: %d results", name, len(results))
-		}
-		for _, r := range results {
-			if !r.Agrees() {
-				t.Errorf("%s %s: want %s, got %s: %s", r.ID, r.Description, r.Expect, r.Got, r.Reason)
-			}
-		}
-	}
-}
-
-// A refusal must also be for the right reason: a verifier that refuses everything
-// satisfies most vectors.
-func TestVectorReasons(t *testing.T) {
-	t.Parallel()
-	// What a vector names as its reason, and what may be answered for it.
-	allowed := map[string][]error{
-		"alg_not_allowed":     {ErrMismatch},
-		"ambiguous_field":     {ErrAmbiguous},
-		"ambiguous_id":        {ErrAmbiguous},
-		"bad_claim":           {ErrMissing, ErrMalformed},
-		"bad_encoding":        {ErrMalformed},
-		"bad_prefix":          {ErrMalformed},
-		"bad_signature":       {ErrMismatch, ErrMalformed, ErrAmbiguous},
-		"bad_timestamp":       {ErrMalformed, ErrMissing, ErrStale},
-		"body_not_json":       {ErrMalformed},
-		"crit_header":         {ErrMalformed},
-		"duplicate_header":    {ErrAmbiguous},
-		"expired":             {ErrStale},
-		"future_timestamp":    {ErrStale},
-		"key_fetch_failed":    {gaff.ErrUnverifiable},
-		"key_url_not_allowed": {ErrMismatch},
-		"malformed_token":     {ErrMalformed},
-		"missing_field":       {ErrMissing},
-		"missing_header":      {ErrMissing},
-		"missing_id":          {ErrMissing},
-		"missing_signature":   {ErrMissing},
-		"missing_timestamp":   {ErrMissing},
-		"missing_token":       {ErrMissing},
-		"no_usable_signature": {ErrMissing},
-		"not_yet_valid":       {ErrStale},
-		"stale_timestamp":     {ErrStale, ErrAmbiguous},
-		"token_mismatch":      {ErrMismatch},
-		"unsigned_body":       {ErrMissing},
-		"wrong_issuer":        {ErrMismatch},
-	}
-	// Keys that are refused before any request comes.
-	atStart := []string{"fal-062", "fal-063", "fal-064", "fal-065", "fal-068", "sendgrid-025", "stripe-083"}
-	checked := 0
-	for name, text := range vectorFiles(t, "vectors") {
-		results, err := RunVectors(bytes.NewReader(text))
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		var file struct{ Vectors []struct{ Reason string } }
-		if err := json.Unmarshal(text, &file); err != nil {
-			t.Fatal(err)
-		}
-		for i, r := range results {
-			want, ok := allowed[file.Vectors[i].Reason]
-			if !ok || r.Got == "valid" || slices.Contains(atStart, r.ID) {
-				continue
-			}
-			checked++
-			if !slices.ContainsFunc(want, func(e error) bool { return errors.Is(r.Err, e) }) {
-				t.Errorf("%s (%s): %s, but refused with %q", r.ID, r.Description, file.Vectors[i].Reason, r.Reason)
-			}
-		}
-	}
-	if checked < 1000 {
-		t.Errorf("only %d refusals were checked", checked)
-	}
-}
-
-func TestRunVectorsFaults(t *testing.T) {
-	t.Parallel()
-	for name, text := range map[string]string{
-		"no JSON":        `{`,
-		"another format": `{"format":"gaff-challenges/1","vectors":[]}`,
-		"wrong type":     `{"format":"gaff-vectors/1","scheme":{"kind":7},"vectors":[]}`,
-		"endless body":   `{"format":"gaff-vectors/1","scheme":{"kind":"token"},"vectors":[{"id":"a","body_repeat":["aaaa",1e12]}]}`,
-		"odd body":       `{"format":"gaff-vectors/1","scheme":{"kind":"token"},"vectors":[{"id":"a","body_repeat":[1]}]}`,
-		"odd key":        `{"format":"gaff-vectors/1","scheme":{"kind":"token"},"vectors":[{"id":"a","keys":[{"kind":"secret","value":1}]}]}`,
-	} {
-		if _, err := RunVectors(strings.NewReader(text)); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-}
 
 func TestNewFaults(t *testing.T) {
 	t.Parallel()
@@ -362,7 +90,6 @@ func TestNewFaults(t *testing.T) {
 		}, secret, "signature.tag_regex: "},
 		{"name", func(s *Scheme) { s.Signature[0].Name = "" }, secret, "signature.name: missing"},
 		{"required", func(s *Scheme) { s.RequireHeaders = map[string]string{"a b": "c"} }, secret, `require_headers: "a b"`},
-		{"event type", func(s *Scheme) { s.EventType = &Location{In: "json", Pointer: "type"} }, secret, `event_type.pointer: "type" is no JSON pointer`},
 		{"decode", func(s *Scheme) { s.Key.Decode = "rot13" }, secret, `key.decode: "rot13" is not known`},
 		{"source", func(s *Scheme) { s.Key.Source = "hex" }, secret, "key.source: is for public keys"},
 		{"no secret", func(*Scheme) {}, Options{}, "secrets: missing"},
@@ -495,104 +222,6 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	os.Exit(m.Run())
-}
-
-func TestPresets(t *testing.T) {
-	t.Parallel()
-	if len(Presets()) < 140 {
-		t.Errorf("%d presets", len(Presets()))
-	}
-	if _, ok := Preset("nobody"); ok {
-		t.Error("a preset that is none")
-	}
-	signed := 0
-	for _, name := range Presets() {
-		s, ok := Preset(name)
-		if !ok {
-			t.Fatalf("%s: listed and not there", name)
-		}
-		text, err := json.Marshal(s)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		var again Scheme
-		if err := strictJSON(text, &again); err != nil || !reflect.DeepEqual(s, again) {
-			t.Errorf("%s does not survive JSON: %v\n%s", name, err, text)
-		}
-		o := options(t, s)
-		v, err := New(s, o)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if _, err := NewHandshaker(s, HandshakeOptions{Secrets: o.Secrets, Settings: o.Settings}); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if err := s.Check(); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		for _, missing := range s.Needs() {
-			if o.Settings[missing] == "" && len(s.Challenge) == 0 {
-				t.Errorf("%s needs the setting %s, which this test does not know", name, missing)
-			}
-		}
-		if len(o.Secrets) > 0 {
-			if got := Fingerprint(o.Secrets[0], s); got == "" {
-				t.Errorf("%s: no fingerprint of its secret", name)
-			}
-		}
-		if v.Describe() == "" {
-			t.Errorf("%s: no description", name)
-		}
-		r := &gaff.Request{
-			Method: "POST", URL: "https://a.test/hook?x=1", Body: []byte(`{"a":1,"webhookTimestamp":1767225600000}`), ReceivedAt: noon,
-			Header: http.Header{"Content-Type": {"application/json"}},
-		}
-		if s.Name == "twilio" || s.Name == "plivo" || strings.Contains(s.Signed, "form_sorted") {
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			r.Body = []byte("b=2&a=1")
-		}
-		if field, ok := strings.CutPrefix(s.Content, "form:"); ok && strings.Contains(s.Signed, "{form:") {
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			r.Body = []byte(field + "=1")
-		}
-		for _, h := range headerTokens(s.Signed) {
-			r.Header.Set(h, "value-of-"+h)
-		}
-		err = v.Sign(r, noon)
-		if able := err == nil; able != s.CanSign() && len(o.Keys) == 0 {
-			t.Errorf("%s: CanSign %t: %v", name, s.CanSign(), err)
-		}
-		if err != nil {
-			continue
-		}
-		signed++
-		got, err := v.Verify(t.Context(), r)
-		if err != nil {
-			t.Errorf("%s does not take what it signed: %v\n%v", name, err, r.Header)
-			continue
-		}
-		if got.Scheme == "" || got.KeyID == "" {
-			t.Errorf("%s: %+v", name, got)
-		}
-		if len(o.Secrets) > 0 && got.KeyID != Fingerprint(o.Secrets[0], s) {
-			t.Errorf("%s: key %s, and its fingerprint is %s", name, got.KeyID, Fingerprint(o.Secrets[0], s))
-		}
-		// Some cover a part of the body only, or none of it: docs/verification.md names them.
-		if s.Kind != "signature" && s.Kind != "code" || slices.Contains([]string{"adyen", "dropbox-sign", "kie", "mailgun", "mercado-pago", "msgraph"}, name) {
-			continue
-		}
-		r.Body = bytes.Replace(r.Body, []byte("1"), []byte("2"), 1)
-		if s.Name == "braintree" {
-			r.Body = bytes.Replace(r.Body, []byte("bt_payload=e"), []byte("bt_payload=f"), 1)
-		}
-		if _, err := v.Verify(t.Context(), r); err == nil {
-			t.Errorf("%s takes a changed body", name)
-		}
-	}
-	if signed < 110 {
-		t.Errorf("only %d presets sign", signed)
-	}
 }
 
 func headerTokens(signed string) (names []string) {
@@ -742,9 +371,9 @@ func TestLocations(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var set pointers
-		var f faults
+		var f fault.List
 		p := newPlace(&tt.at, "id", &set, &f)
-		if err := f.err(); err != nil {
+		if err := f.Err(); err != nil {
 			t.Fatal(err)
 		}
 		r := request(tt.body)
@@ -834,7 +463,7 @@ func TestStandardSecrets(t *testing.T) {
 	}
 	holder := preset(t, "standard-webhooks", Options{Secrets: []string{"whsec_AAAAAAAAAAAAAAAA", public}})
 	got, err := holder.Verify(t.Context(), r)
-	if err != nil || got.ID == "" || got.Type != "a.b" || got.Scheme != "ed25519" {
+	if err != nil || got.Scheme != "ed25519" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := preset(t, "standard-webhooks", Options{Secrets: []string{public}}).Sign(r, noon); err == nil {
@@ -893,7 +522,7 @@ func TestJWTDetached(t *testing.T) {
 	r := &gaff.Request{Body: body, ReceivedAt: noon, Header: http.Header{}}
 	r.Header.Set("Fireblocks-Webhook-Signature", head+".."+base64.RawURLEncoding.EncodeToString(sig))
 	got, err := v.Verify(t.Context(), r)
-	if err != nil || got.KeyID != "k1" || got.Type != "transaction.created" {
+	if err != nil || got.KeyID != "k1" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	r.Body = []byte(`{}`)
@@ -1030,34 +659,6 @@ func TestGraph(t *testing.T) {
 			t.Errorf("%s: %v, want %v", body, err, want)
 		}
 	}
-}
-
-// Members that differ in case are different members: a reader that folds case must not
-// be led to another value than the one that was signed.
-func TestAdyenMemberCase(t *testing.T) {
-	t.Parallel()
-	var file vectorFile
-	if err := json.Unmarshal(vectorFiles(t, "vectors")["adyen"], &file); err != nil {
-		t.Fatal(err)
-	}
-	for i := range file.Vectors {
-		v := &file.Vectors[i]
-		if v.ID != "adyen-001" {
-			continue
-		}
-		forged := bytes.Replace(v.BodyBase64, []byte(`"pspReference": "7914073381342284"`),
-			[]byte(`"pspReference": "1", "pspreference": "7914073381342284"`), 1)
-		if bytes.Equal(forged, v.BodyBase64) {
-			t.Fatal("nothing forged")
-		}
-		v.BodyBase64 = forged
-		s, _ := Preset("adyen")
-		if res, err := v.run(s); err != nil || res.Got != "invalid" {
-			t.Errorf("%+v, %v", res, err)
-		}
-		return
-	}
-	t.Fatal("no adyen-001")
 }
 
 func TestDropboxSign(t *testing.T) {
@@ -1248,7 +849,7 @@ func FuzzTemplate(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		var set pointers
-		var faults faults
+		var faults fault.List
 		tmpl := parseTemplate(text, "signed", map[string]string{"url": "u"}, &set, &faults)
 		if len(faults) > 0 {
 			return
@@ -1258,53 +859,6 @@ func FuzzTemplate(f *testing.F) {
 		_ = tmpl.write(&content{r: r, values: make([][]byte, len(set.list))}, nil, &w)
 		if !strings.Contains(text, "{") && string(w.b) != text {
 			t.Errorf("%q became %q", text, w.b)
-		}
-	})
-}
-
-func FuzzVerify(f *testing.F) {
-	var verifiers []*Verifier
-	for _, name := range Presets() {
-		s, _ := Preset(name)
-		if s.Key.Source == "jwks" || s.Key.Source == "jwks-by-kid" {
-			continue
-		}
-		o := options(f, s)
-		o.Client = &http.Client{Transport: answers{}}
-		v, err := New(s, o)
-		if err != nil {
-			f.Fatal(err)
-		}
-		verifiers = append(verifiers, v)
-	}
-	f.Add("t=1,v1=00", `{"a":[1]}`, "https://a.test/?a=b")
-	for _, text := range fuzzseed.Vary("t=1,v1=00") {
-		f.Add(text, `{"a":[1]}`, "https://a.test/?a=b")
-	}
-	for _, body := range fuzzseed.Vary(`{"a":[1]}`) {
-		f.Add("t=1,v1=00", body, "https://a.test/?a=b")
-	}
-	f.Fuzz(func(t *testing.T, text, body, address string) {
-		for _, v := range verifiers {
-			h := http.Header{"Authorization": {text}, "Content-Type": {text}}
-			for _, s := range v.scheme.Signature {
-				h.Set(s.Name, text)
-			}
-			for _, l := range []*Location{v.scheme.ID, v.scheme.EventType} {
-				if l != nil {
-					h.Set(l.Name, text)
-				}
-			}
-			if ts := v.scheme.Timestamp; ts != nil {
-				h.Set(ts.Name, formatTime(noon, ts.Unit))
-			}
-			for _, name := range []string{twilioHeader, hook0Header, contentfulSig, contentfulSigned} {
-				h.Set(name, text)
-			}
-			r := &gaff.Request{Method: "POST", URL: address, Header: h, Body: []byte(body), ReceivedAt: noon}
-			if _, err := v.Verify(t.Context(), r); err == nil && v.scheme.Kind == "signature" {
-				t.Errorf("%s: %q verified", v.Describe(), text)
-			}
 		}
 	})
 }
@@ -1384,52 +938,48 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// Whatever is sent, a handshake is answered with a status that it describes or a refusal,
-// never with what a browser could take for a page, and no HMAC is made of what could be a
-// webhook's body.
-func FuzzHandshake(f *testing.F) {
-	f.Add("x-twitter", "GET", "crc_token=abc", "", "")
-	f.Add("slack", "POST", "", `{"type":"url_verification","challenge":"c"}`, "")
-	f.Add("zoom", "POST", "", `{"event":"endpoint.url_validation","payload":{"plainToken":"v0:1:{}"}}`, "")
-	f.Add("asana", "POST", "", "", "a\r\nb")
-	f.Add("meta", "GET", "hub.mode=subscribe&hub.challenge=%3Chtml%3E&hub.verify_token=W-1", "", "")
-	hands := map[string]*Handshaker{}
+func FuzzVerify(f *testing.F) {
+	var verifiers []*Verifier
 	for _, name := range Presets() {
 		s, _ := Preset(name)
+		if s.Key.Source == "jwks" || s.Key.Source == "jwks-by-kid" {
+			continue
+		}
 		o := options(f, s)
-		o.Settings["verify_token"] = "W-1"
-		h, err := NewHandshaker(s, HandshakeOptions{Secrets: o.Secrets, Settings: o.Settings})
+		o.Client = &http.Client{Transport: answers{}}
+		v, err := New(s, o)
 		if err != nil {
 			f.Fatal(err)
 		}
-		if h != nil {
-			hands[name] = h
-		}
+		verifiers = append(verifiers, v)
 	}
-	f.Fuzz(func(t *testing.T, name, method, query, body, header string) {
-		h := hands[name]
-		if h == nil {
-			return
-		}
-		r := &gaff.Request{Method: method, URL: "https://a.test/hook?" + query, Body: []byte(body), Header: http.Header{
-			"X-Hook-Secret": {header}, "X-Okta-Verification-Challenge": {header}, "Webhook-Request-Origin": {header},
-			"Twitch-Eventsub-Message-Type": {header},
-		}}
-		for _, refusal := range []error{nil, ErrMismatch} {
-			rep, ok := h.Handshake(t.Context(), r, gaff.Verification{}, refusal)
-			if !ok {
-				continue
+	f.Add("t=1,v1=00", `{"a":[1]}`, "https://a.test/?a=b")
+	for _, text := range fuzzseed.Vary("t=1,v1=00") {
+		f.Add(text, `{"a":[1]}`, "https://a.test/?a=b")
+	}
+	for _, body := range fuzzseed.Vary(`{"a":[1]}`) {
+		f.Add("t=1,v1=00", body, "https://a.test/?a=b")
+	}
+	f.Fuzz(func(t *testing.T, text, body, address string) {
+		for _, v := range verifiers {
+			h := http.Header{"Authorization": {text}, "Content-Type": {text}}
+			for _, s := range v.scheme.Signature {
+				h.Set(s.Name, text)
 			}
-			if rep.Status < 200 || rep.Status > 599 || strings.Contains(rep.ContentType, "html") {
-				t.Errorf("answered %+v", rep)
-			}
-			for name, values := range rep.Header {
-				if strings.ContainsAny(name+strings.Join(values, ""), "\r\n\x00") {
-					t.Errorf("header %q: %q", name, values)
+			for _, l := range []*Location{v.scheme.ID} {
+				if l != nil {
+					h.Set(l.Name, text)
 				}
 			}
-			if rep.ContentType == "application/json" && ValidJSON(rep.Body) != nil {
-				t.Errorf("no JSON: %q", rep.Body)
+			if ts := v.scheme.Timestamp; ts != nil {
+				h.Set(ts.Name, formatTime(noon, ts.Unit))
+			}
+			for _, name := range []string{twilioHeader, hook0Header, contentfulSig, contentfulSigned} {
+				h.Set(name, text)
+			}
+			r := &gaff.Request{Method: "POST", URL: address, Header: h, Body: []byte(body), ReceivedAt: noon}
+			if _, err := v.Verify(t.Context(), r); err == nil && v.scheme.Kind == "signature" {
+				t.Errorf("%s: %q verified", v.Describe(), text)
 			}
 		}
 	})

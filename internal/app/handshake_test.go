@@ -27,6 +27,7 @@ import (
 	"gaff/internal/config"
 	"gaff/internal/eventually"
 	"gaff/jobs"
+	"gaff/sender"
 	"gaff/store/sqlite"
 	"gaff/verify"
 )
@@ -296,12 +297,12 @@ func TestHandshakes(t *testing.T) {
 		{name: "a GET without a challenge", src: config.Source{Preset: "meta", Secrets: []config.Secret{"k"}}, method: "GET", status: 405},
 		{name: "a GET where none is known", src: config.Source{Preset: "stripe", Secrets: []config.Secret{"k"}}, method: "GET", status: 405},
 		{name: "a value that is too long", src: config.Source{Preset: "dropbox", Secrets: []config.Secret{"k"}}, method: "GET", query: "challenge=" + strings.Repeat("a", 5000), status: 400},
-		{name: "described in the configuration", src: config.Source{Secrets: []config.Secret{"k"}, Verify: &verify.Scheme{
-			Kind: "token", Token: &verify.Token{Location: verify.Location{In: "header", Name: "X-T"}},
-			Challenge: verify.Challenges{{
-				Method: "GET", Match: []verify.Match{{Location: verify.Location{In: "query", Name: "probe"}}}, Value: &verify.Location{In: "query", Name: "probe"},
-				Pattern: "[a-z]+", HMAC: &verify.ChallengeHMAC{Algorithm: "hmac-sha256", Encoding: "hex"},
-				Answer: verify.Answer{Status: 202, JSON: map[string]string{"echo": "{value}", "mac": "v={hmac}"}},
+		{name: "described in the configuration", src: config.Source{Secrets: []config.Secret{"k"}, Verify: &sender.Description{
+			Scheme: verify.Scheme{Kind: "token", Token: &verify.Token{Location: verify.Location{In: "header", Name: "X-T"}}},
+			Challenge: sender.Challenges{{
+				Method: "GET", Match: []sender.Match{{Location: verify.Location{In: "query", Name: "probe"}}}, Value: &verify.Location{In: "query", Name: "probe"},
+				Pattern: "[a-z]+", HMAC: &sender.ChallengeHMAC{Algorithm: "hmac-sha256", Encoding: "hex"},
+				Answer: sender.Answer{Status: 202, JSON: map[string]string{"echo": "{value}", "mac": "v={hmac}"}},
 			}},
 		}}, method: "GET", query: "probe=hello", status: 202, want: `{"echo":"hello","mac":"v=` + hexHMAC("k", "hello") + `"}`},
 	}
@@ -497,7 +498,7 @@ func TestKeyWindowIsBounded(t *testing.T) {
 // from Amazon.
 func TestSubscriptionIsConfirmed(t *testing.T) {
 	t.Parallel()
-	scheme, _ := verify.Preset("aws-sns")
+	scheme, _ := sender.Preset("aws-sns")
 	for _, test := range []struct {
 		name, url, confirm string
 		answer             int
@@ -516,7 +517,7 @@ func TestSubscriptionIsConfirmed(t *testing.T) {
 			fetched = append(fetched, r.URL.String())
 			return &http.Response{StatusCode: test.answer, Body: http.NoBody, Request: r}, nil
 		})}
-		h, err := verify.NewHandshaker(scheme, verify.HandshakeOptions{Settings: map[string]string{"confirm": test.confirm}, Client: client})
+		h, err := sender.NewHandshaker(scheme, sender.HandshakeOptions{Settings: map[string]string{"confirm": test.confirm}, Client: client})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"gaff/internal/config"
 	"gaff/internal/eventually"
 	"gaff/jobs"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -24,11 +25,11 @@ func TestDescribedJobs(t *testing.T) {
 			t.Parallel()
 			src := config.Source{Preset: "replicate", Secrets: []config.Secret{secret}}
 			if name == "described" {
-				scheme, _ := verify.Preset("replicate")
+				scheme, _ := sender.Preset("replicate")
 				scheme.Jobs = nil
 				src.Preset, src.Verify = "", &scheme
-				src.Jobs = &verify.Jobs{
-					ID: verify.Pointers{"/id"}, Status: verify.Pointers{"/status"}, Output: verify.Pointers{"/output"}, Error: verify.Pointers{"/error"},
+				src.Jobs = &sender.Jobs{
+					ID: sender.Pointers{"/id"}, Status: sender.Pointers{"/status"}, Output: sender.Pointers{"/output"}, Error: sender.Pointers{"/error"},
 					Words: map[string]string{"processing": "processing", "succeeded": "completed", "failed": "failed"},
 				}
 			}
@@ -39,8 +40,8 @@ func TestDescribedJobs(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			scheme, _ := verify.Preset("replicate")
-			v, err := verify.New(scheme, verify.Options{Secrets: []string{secret}})
+			scheme, _ := sender.Preset("replicate")
+			v, err := sender.New(scheme, verify.Options{Secrets: []string{secret}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,7 +19,7 @@ import (
 	"gaff/jobs"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
-	"gaff/verify"
+	"gaff/sender"
 )
 
 // reloader gives a running gateway's sources new secrets, and what else the configuration
@@ -246,11 +246,11 @@ func (r *reloader) look(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name, set := range r.cfg.Sources {
-		scheme, _ := verify.Preset(set.Preset)
+		scheme, _ := sender.Preset(set.Preset)
 		if set.Verify != nil {
 			scheme = *set.Verify
 		}
-		if len(set.Secrets) > 0 || !slices.ContainsFunc(scheme.Challenge, func(c verify.Challenge) bool { return c.Capture != nil }) {
+		if len(set.Secrets) > 0 || !slices.ContainsFunc(scheme.Challenge, func(c sender.Challenge) bool { return c.Capture != nil }) {
 			continue
 		}
 		key, err := r.store.Kept(ctx, storedKey+name)

@@ -15,6 +15,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -124,8 +125,8 @@ func TestOfficialVerifiers(t *testing.T) {
 		"stripe": "whsec_x", "svix": whsec, "standard-webhooks": whsec, "replicate": whsec, "github": "s", "sanity": "s", "twilio": "tok",
 		"plivo": "tok", "contentful": strings.Repeat("c", 64), "cloudinary": "s", "workos": "s", "braintree": "priv",
 	} {
-		scheme, _ := verify.Preset(preset)
-		v, err := verify.New(scheme, verify.Options{Secrets: []string{secret}, Settings: map[string]string{"public_key": "pub"}})
+		scheme, _ := sender.Preset(preset)
+		v, err := sender.New(scheme, verify.Options{Secrets: []string{secret}, Settings: map[string]string{"public_key": "pub"}})
 		if err != nil {
 			t.Fatal(err)
 		}

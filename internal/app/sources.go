@@ -22,6 +22,7 @@ import (
 	"gaff/provider/custom"
 	"gaff/provider/fal"
 	"gaff/provider/lastframe"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -168,12 +169,12 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 		out.Source, out.Sign = src, signer("WEBHOOK_SECRET", secrets, custom.Sign)
 		return out, nil
 	}
-	scheme := verify.Scheme{}
+	scheme := sender.Description{}
 	if set.Verify != nil {
 		scheme = *set.Verify
 	} else {
 		var ok bool
-		if scheme, ok = verify.Preset(set.Preset); !ok {
+		if scheme, ok = sender.Preset(set.Preset); !ok {
 			return Source{}, fmt.Errorf("preset %q is not known; gaff sources presets lists them", set.Preset)
 		}
 	}
@@ -181,10 +182,10 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 	about := map[string]string{}
 	if key := kept.kept[name]; len(secrets) == 0 && key != "" {
 		secrets = []string{key}
-		about["secret"] = "handed over by the sender in a handshake; " + verify.Fingerprint(key, scheme)
+		about["secret"] = "handed over by the sender in a handshake; " + verify.Fingerprint(key, scheme.Scheme)
 	}
 	for i, secret := range secrets {
-		if id := verify.Fingerprint(secret, scheme); id != "" && len(set.Secrets) > 0 {
+		if id := verify.Fingerprint(secret, scheme.Scheme); id != "" && len(set.Secrets) > 0 {
 			about[fmt.Sprintf("key %d", i+1)] = id
 		}
 	}
@@ -195,17 +196,17 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 	if set.Jobs != nil || set.NoJobs {
 		o.Jobs = set.Jobs
 	}
-	v, err := verify.New(scheme, verify.Options{Secrets: secrets, Settings: set.Settings})
+	v, err := sender.New(scheme, verify.Options{Secrets: secrets, Settings: set.Settings})
 	switch {
 	case err == nil:
 		o.Verifier = v
 		about["verifier"] = v.Describe()
-	case len(secrets) == 0 && verify.NeedsSecret(scheme) && set.Settings["jwks_url"] == "":
+	case len(secrets) == 0 && verify.NeedsSecret(scheme.Scheme) && set.Settings["jwks_url"] == "":
 		o.DisabledReason = "it has no secret: set sources." + name + ".secrets"
 	default:
 		return Source{}, err
 	}
-	hand, err := verify.NewHandshaker(scheme, verify.HandshakeOptions{
+	hand, err := sender.NewHandshaker(scheme, sender.HandshakeOptions{
 		Secrets: secrets, Settings: set.Settings,
 		Keep: func(ctx context.Context, key string) (bool, error) {
 			if kept.keep == nil {
@@ -253,7 +254,7 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 			if secret == "" {
 				given = nil
 			}
-			made, err := verify.New(scheme, verify.Options{Secrets: given, Settings: set.Settings})
+			made, err := sender.New(scheme, verify.Options{Secrets: given, Settings: set.Settings})
 			if err != nil {
 				return err
 			}

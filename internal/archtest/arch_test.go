@@ -30,7 +30,7 @@ var rules = []rule{
 	},
 	{
 		why:  "leaves stand on the standard library and their one library",
-		from: `^internal/(blob|buildinfo|id|inproc|jsonscan|linger|mediafile|migrate|payload|safehttp|suggest|yamlfile)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(blob|buildinfo|fault|id|inproc|jsonscan|linger|mediafile|migrate|payload|safehttp|suggest|yamlfile)$`, deny: `^gaff(/|$)`,
 	},
 	{
 		why:  "the wrapper of the expression language knows nothing of gaff",
@@ -42,11 +42,15 @@ var rules = []rule{
 	},
 	{
 		why:  "verify and jobs know the vocabulary only; callbacks are signed as receivers verify",
-		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(id|jsonscan|payload|redact)|client)$`,
+		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(fault|id|jsonscan|payload|redact)|client)$`,
+	},
+	{
+		why:  "sender knows verify and the vocabulary; verify does not know sender",
+		from: `^sender$`, deny: `^gaff/`, allow: `^gaff/(verify|internal/(fault|payload))$`,
 	},
 	{
 		why:  "providers know verify and jobs, not each other, no store and no server",
-		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|jobs|internal/(jsonscan|payload|redact|safehttp))$`,
+		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|sender|jobs|internal/(jsonscan|payload|redact|safehttp))$`,
 	},
 	{
 		why:  "workflows know the vocabulary and jobs; whoever uses gaff without them links no expression language",

@@ -28,6 +28,7 @@ import (
 	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 	"gaff/internal/fuzzseed"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -138,7 +139,7 @@ func (shopParser) Parse(r *gaff.Request, _ gaff.Verification) (gaff.Envelope, er
 // and "mute", which has no secret.
 func fakeSources(t *testing.T) func(*config.Config, *slog.Logger) ([]app.Source, error) {
 	t.Helper()
-	verifier, err := verify.New(shopScheme, verify.Options{Secrets: []string{"s3cret"}})
+	verifier, err := sender.New(sender.Description{Scheme: shopScheme}, verify.Options{Secrets: []string{"s3cret"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func fakeSources(t *testing.T) func(*config.Config, *slog.Logger) ([]app.Source,
 			Sign: func(r *gaff.Request, at time.Time, secret string) error {
 				v := verifier
 				if secret != "" {
-					if v, err = verify.New(shopScheme, verify.Options{Secrets: []string{secret}}); err != nil {
+					if v, err = sender.New(sender.Description{Scheme: shopScheme}, verify.Options{Secrets: []string{secret}}); err != nil {
 						return err
 					}
 				}

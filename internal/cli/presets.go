@@ -12,29 +12,30 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gaff/sender"
 	"gaff/verify"
 )
 
 // presetDoc is a preset as it is shown.
 type presetDoc struct {
-	Name     string        `json:"name"`
-	Title    string        `json:"title"`
-	Docs     string        `json:"docs,omitempty"`
-	Where    string        `json:"where"`
-	Secret   string        `json:"secret"`
-	Events   string        `json:"events,omitempty"`
-	Settings []string      `json:"settings"`
-	Knows    []string      `json:"knows"`
-	CanSend  bool          `json:"canSend"`
-	Verify   verify.Scheme `json:"verify"`
+	Name     string             `json:"name"`
+	Title    string             `json:"title"`
+	Docs     string             `json:"docs,omitempty"`
+	Where    string             `json:"where"`
+	Secret   string             `json:"secret"`
+	Events   string             `json:"events,omitempty"`
+	Settings []string           `json:"settings"`
+	Knows    []string           `json:"knows"`
+	CanSend  bool               `json:"canSend"`
+	Verify   sender.Description `json:"verify"`
 	// Checked or Unchecked is set: what the preset was compared with, or why it was not.
-	Checked   *verify.Checked `json:"checked,omitempty"`
+	Checked   *sender.Checked `json:"checked,omitempty"`
 	Unchecked string          `json:"unchecked,omitempty"`
 }
 
 func newPresetDoc(name string) presetDoc {
-	s, _ := verify.Preset(name)
-	about := verify.PresetAbout(name)
+	s, _ := sender.Preset(name)
+	about := sender.PresetAbout(name)
 	return presetDoc{
 		Name: name, Title: about.Title, Docs: about.Docs, Where: about.Where, Secret: about.Secret, Events: about.Events,
 		Settings: append([]string{}, s.Needs()...), Knows: append([]string{}, s.Traits()...), CanSend: s.CanSign(), Verify: s,
@@ -54,7 +55,7 @@ needs a secret and nothing else. WORD chooses those whose name or title holds it
 		RunE: work(func(_ context.Context, args []string) error {
 			t := newTable(p.Stdout, "PRESET", "SENDER", "KNOWS", "SETTINGS")
 			found := false
-			for _, name := range verify.Presets() {
+			for _, name := range sender.Presets() {
 				doc := newPresetDoc(name)
 				if len(args) > 0 && !strings.Contains(strings.ToLower(doc.Name+" "+doc.Title), strings.ToLower(args[0])) {
 					continue
@@ -89,7 +90,7 @@ func (p *program) showPreset(name, address string, asJSON bool) error {
 	}
 	fmt.Fprintf(p.Stdout, "%s is a preset, and no configured source has this name. In gaff.yaml:\n\n  sources:\n    %s:\n      preset: %s\n", name, name, name)
 	s := doc.Verify
-	if verify.NeedsSecret(s) && !strings.HasPrefix(doc.Secret, "leave secrets empty") {
+	if verify.NeedsSecret(s.Scheme) && !strings.HasPrefix(doc.Secret, "leave secrets empty") {
 		fmt.Fprintf(p.Stdout, "      secrets: [env:%s_SECRET]\n", strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	}
 	if len(doc.Settings) > 0 {

@@ -16,7 +16,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
-	"gaff/verify"
+	"gaff/sender"
 )
 
 // source is what the API says about a source.
@@ -153,7 +153,7 @@ func (p *program) sourcesCommand() *cobra.Command {
 			switch {
 			case err != nil:
 				return err
-			case found == nil && slices.Contains(verify.Presets(), args[0]):
+			case found == nil && slices.Contains(sender.Presets(), args[0]):
 				return p.showPreset(args[0], "the gateway's public base, then "+gaff.PathPrefix+args[0], asJSON)
 			case found == nil:
 				return fmt.Errorf("there is no source %s; those known are %s", cut(args[0], 60), clean(strings.Join(names, ", ")))

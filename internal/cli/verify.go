@@ -19,7 +19,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
-	"gaff/verify"
+	"gaff/sender"
 )
 
 func (p *program) verifyCommand() *cobra.Command {
@@ -307,7 +307,7 @@ func (p *program) verifyVectors(files []string, asJSON bool) error {
 			fmt.Fprintf(p.Stderr, "%s: handshakes, not vectors; left out\n", clean(name))
 			continue
 		}
-		results, err := verify.RunVectors(bytes.NewReader(text))
+		results, err := sender.RunVectors(bytes.NewReader(text))
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

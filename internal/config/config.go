@@ -12,8 +12,9 @@ import (
 	"io"
 	"time"
 
+	"gaff/sender"
+
 	"gaff"
-	"gaff/verify"
 )
 
 // Secret is a text that prints as "[redacted]" everywhere but where it is used.
@@ -130,7 +131,7 @@ type Source struct {
 	// Preset names a kept description of a sender ("stripe"); Verify is one in full.
 	// One of the two is set, but for the sources that gaff has itself.
 	Preset string
-	Verify *verify.Scheme
+	Verify *sender.Description
 	// Secrets are resolved texts: "env:NAME" and "file:/path" were already read.
 	Secrets []Secret
 	// Settings are other values a scheme may refer to, such as callback_url.
@@ -152,7 +153,7 @@ type Source struct {
 	Retry *Retry
 	// Jobs maps the body to job and media effects, over the preset's own; nil: its own.
 	// NoJobs ("jobs: off") leaves the preset's out, too.
-	Jobs   *verify.Jobs
+	Jobs   *sender.Jobs
 	NoJobs bool
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gaff/internal/fuzzseed"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -167,22 +168,22 @@ func TestFile(t *testing.T) {
 	c := load(t, LoadOptions{Dir: dir, Environ: []string{"SHOP_SECRET=s3cret", "OTHER_FILE=filed"}})
 	shop := c.Sources["shop"]
 	want := Source{
-		Verify: &verify.Scheme{
+		Verify: &sender.Description{Scheme: verify.Scheme{
 			Kind: "signature", Algorithm: "hmac-sha256", Signed: "{ts}.{body}", Encoding: "hex",
 			Signature: verify.Signatures{{
 				Location: verify.Location{In: "header", Name: "X-Shop-Signature"}, Format: "prefixed", Prefix: "sha256=",
 			}},
 			Timestamp: &verify.Timestamp{Location: verify.Location{In: "header", Name: "X-Shop-Time"}},
 			Tolerance: &verify.Tolerance{Past: 300},
-		},
+		}},
 		Secrets:  []Secret{"s3cret", "old-one", "li,teral", "0042"},
 		Settings: map[string]string{"callback_url": "https://x.example/in", "verify_token": "s3cret"},
 		ID:       "/id", Type: "/type", Status: "/status", Job: "/metadata/job_id", Project: "/metadata/project~1id",
 		MaxBodyBytes: 512000, AcceptGzip: true,
 		Retry: &Retry{MaxAttempts: 3, First: time.Second, Max: 30 * time.Minute, Factor: 1.5, Timeout: time.Minute},
-		Jobs:  &verify.Jobs{Job: verify.Pointers{"/job"}, Words: map[string]string{"done": "completed"}},
+		Jobs:  &sender.Jobs{Job: sender.Pointers{"/job"}, Words: map[string]string{"done": "completed"}},
 	}
-	if diff := cmp.Diff(want, shop, cmp.AllowUnexported(verify.Scheme{})); diff != "" {
+	if diff := cmp.Diff(want, shop); diff != "" {
 		t.Error(diff)
 	}
 	if code := c.Sources["code"]; code.Preset != "github" || !slices.Equal(code.Secrets, []Secret{"s3cret"}) {

@@ -21,6 +21,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"gaff/internal/yamlfile"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -688,7 +689,7 @@ func (l *loader) source(path string, n ast.Node) (src Source) {
 		}
 	}
 	// pointers reads a JSON pointer, or a list of which the first that finds something counts.
-	pointers := func(to *verify.Pointers) func(string, ast.Node) {
+	pointers := func(to *sender.Pointers) func(string, ast.Node) {
 		return func(path string, n ast.Node) {
 			nodes := []ast.Node{n}
 			if list, ok := n.(*ast.SequenceNode); ok {
@@ -716,7 +717,7 @@ func (l *loader) source(path string, n ast.Node) (src Source) {
 			src.NoJobs = true
 			return
 		}
-		j := new(verify.Jobs)
+		j := new(sender.Jobs)
 		src.Jobs = j
 		l.mapping(path, n, map[string]func(string, ast.Node){
 			"id": pointers(&j.ID), "request_id": pointers(&j.ID), "job": pointers(&j.Job), "status": pointers(&j.Status),
@@ -727,8 +728,8 @@ func (l *loader) source(path string, n ast.Node) (src Source) {
 	l.mapping(path, n, map[string]func(string, ast.Node){
 		"preset": set(&src.Preset),
 		"verify": func(path string, n ast.Node) {
-			scheme := new(verify.Scheme)
-			if !l.shape(path, n, reflect.TypeFor[verify.Scheme]()) {
+			scheme := new(sender.Description)
+			if !l.shape(path, n, reflect.TypeFor[sender.Description]()) {
 				return
 			}
 			if err := yaml.NodeToValue(n, scheme, yaml.Strict()); err != nil {
@@ -845,7 +846,7 @@ func (s *Source) check(name string, fault func(key, value, problem string)) {
 	if e := s.Jobs; e != nil {
 		for _, field := range [...]struct {
 			key  string
-			list verify.Pointers
+			list sender.Pointers
 		}{
 			{"id", e.ID}, {"job", e.Job}, {"status", e.Status}, {"error", e.Error}, {"error_type", e.ErrorType},
 			{"output", e.Output}, {"project", e.Project}, {"user", e.User}, {"kind", e.Kind},
@@ -900,14 +901,14 @@ func (s *Source) check(name string, fault func(key, value, problem string)) {
 
 // checkVerifier reports what is wrong with how the source is verified.
 func (s *Source) checkVerifier(fault func(key, value, problem string)) {
-	var scheme verify.Scheme
+	var scheme sender.Description
 	switch {
 	case s.Preset != "":
 		var ok bool
-		if scheme, ok = verify.Preset(s.Preset); !ok {
-			hint := didYouMean(s.Preset, verify.Presets())
+		if scheme, ok = sender.Preset(s.Preset); !ok {
+			hint := didYouMean(s.Preset, sender.Presets())
 			if hint == "" {
-				hint = "; known: " + strings.Join(verify.Presets(), ", ")
+				hint = "; known: " + strings.Join(sender.Presets(), ", ")
 			}
 			fault("preset", s.Preset, "is not known"+hint)
 			return
@@ -921,8 +922,8 @@ func (s *Source) checkVerifier(fault func(key, value, problem string)) {
 	for _, secret := range s.Secrets {
 		o.Secrets = append(o.Secrets, string(secret))
 	}
-	_, err := verify.New(scheme, o)
-	_, handErr := verify.NewHandshaker(scheme, verify.HandshakeOptions{Settings: s.Settings})
+	_, err := sender.New(scheme, o)
+	_, handErr := sender.NewHandshaker(scheme, sender.HandshakeOptions{Settings: s.Settings})
 	var all []error
 	for _, err := range []error{err, handErr, scheme.Check()} {
 		if joined, ok := err.(interface{ Unwrap() []error }); ok {

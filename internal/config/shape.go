@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -25,7 +26,7 @@ func (l *loader) shape(path string, n ast.Node, t reflect.Type) bool {
 	}
 	list, isList := n.(*ast.SequenceNode)
 	switch {
-	case t == reflect.TypeFor[verify.Texts]() || t == reflect.TypeFor[verify.Pointers]():
+	case t == reflect.TypeFor[verify.Texts]() || t == reflect.TypeFor[sender.Pointers]():
 		if isList {
 			return l.items(path, list, reflect.TypeFor[string]())
 		}
@@ -34,7 +35,7 @@ func (l *loader) shape(path string, n ast.Node, t reflect.Type) bool {
 			l.fault(path, "", l.at(n), "must be a text or a list of texts")
 		}
 		return ok
-	case t == reflect.TypeFor[verify.Signatures]() || t == reflect.TypeFor[verify.Challenges]():
+	case t == reflect.TypeFor[verify.Signatures]() || t == reflect.TypeFor[sender.Challenges]():
 		if isList {
 			return l.items(path, list, t.Elem())
 		}

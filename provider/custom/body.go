@@ -14,7 +14,7 @@ import (
 )
 
 // readable returns a body as JSON, by what the sender may send beside it: see
-// verify.Scheme.Content.
+// sender.Description.Content.
 func readable(r *gaff.Request, content string) (json.RawMessage, error) {
 	err := verify.ValidJSON(r.Body)
 	if err == nil || content == "" {

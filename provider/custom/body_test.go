@@ -13,12 +13,13 @@ import (
 	"gaff"
 	"gaff/jobs"
 	"gaff/provider/custom"
+	"gaff/sender"
 	"gaff/verify"
 )
 
 type trusting struct{ gaff.Verifier }
 
-func parser(t *testing.T, scheme verify.Scheme, o custom.Options) gaff.Parser {
+func parser(t *testing.T, scheme sender.Description, o custom.Options) gaff.Parser {
 	t.Helper()
 	o.Name, o.Scheme, o.Verifier = "it", scheme, trusting{}
 	src, err := custom.Source(o)
@@ -69,7 +70,7 @@ func TestBodiesOfOtherKinds(t *testing.T) {
 		{"any", "", "\xff\x00", `{"base64":"/wA="}`},
 	} {
 		r := &gaff.Request{Header: http.Header{"Content-Type": {c.kind}}, Body: []byte(c.body)}
-		env, err := parser(t, verify.Scheme{Content: c.content}, custom.Options{}).Parse(r, gaff.Verification{})
+		env, err := parser(t, sender.Description{Scheme: verify.Scheme{Content: c.content}}, custom.Options{}).Parse(r, gaff.Verification{})
 		got := string(env.Data)
 		if env.Data == nil && err == nil {
 			got = c.body
@@ -82,8 +83,8 @@ func TestBodiesOfOtherKinds(t *testing.T) {
 
 func TestBatches(t *testing.T) {
 	t.Parallel()
-	p := parser(t, verify.Scheme{Batch: &verify.Batch{
-		Items: verify.Pointers{"/events"}, ID: verify.Pointers{"/id", "/n"}, Type: verify.Pointers{"/kind", "/action"},
+	p := parser(t, sender.Description{Batch: &sender.Batch{
+		Items: sender.Pointers{"/events"}, ID: sender.Pointers{"/id", "/n"}, Type: sender.Pointers{"/kind", "/action"},
 	}}, custom.Options{})
 	parse := func(body string) gaff.Envelope {
 		env, err := p.Parse(&gaff.Request{Body: []byte(body)}, gaff.Verification{Type: "whole", ID: "delivery"})
@@ -116,8 +117,8 @@ func TestBatches(t *testing.T) {
 // an event itself.
 func TestNestedBatches(t *testing.T) {
 	t.Parallel()
-	p := parser(t, verify.Scheme{Batch: &verify.Batch{
-		Items: verify.Pointers{"/entry/*/changes", "/entry/*/a/b~1c", ""}, Type: verify.Pointers{"/field"},
+	p := parser(t, sender.Description{Batch: &sender.Batch{
+		Items: sender.Pointers{"/entry/*/changes", "/entry/*/a/b~1c", ""}, Type: sender.Pointers{"/field"},
 	}}, custom.Options{})
 	for body, want := range map[string][]string{
 		`{"object":"page","entry":[{"id":1,"changes":[{"field":"feed"},{"field":"likes"}]},{"id":2,"a":{"x":0,"b/c":[3]}},{"id":4}, 5]}`: {
@@ -147,7 +148,7 @@ func TestNestedBatches(t *testing.T) {
 		}
 	}
 	// What stands around them cannot be told by members alone.
-	q := parser(t, verify.Scheme{Batch: &verify.Batch{Items: verify.Pointers{"/a/0/list/*/x"}}}, custom.Options{})
+	q := parser(t, sender.Description{Batch: &sender.Batch{Items: sender.Pointers{"/a/0/list/*/x"}}}, custom.Options{})
 	if env, err := q.Parse(&gaff.Request{Body: []byte(`{"a":[{"list":[{"x":[1]}]}]}`)}, gaff.Verification{}); err != nil || env.Split {
 		t.Errorf("a list on the way: split %t, %v", env.Split, err)
 	}
@@ -255,7 +256,7 @@ func TestJobsOfPresets(t *testing.T) {
 		{preset: "runpod", body: `{"id":"r1","status":"TIMED_OUT"}`, status: jobs.JobFailed, id: "r1", err: "failed without a reason"},
 		{preset: "mux", body: `{"type":"video.asset.ready","object":{"type":"asset","id":"a1"},"data":{"passthrough":"job_1"}}`, status: jobs.JobCompleted, id: "a1", job: "job_1"},
 	} {
-		scheme, _ := verify.Preset(c.preset)
+		scheme, _ := sender.Preset(c.preset)
 		in, err := custom.NewInterpreter("it", *scheme.Jobs)
 		if err != nil {
 			t.Fatalf("%s: %v", c.preset, err)
@@ -281,7 +282,7 @@ func TestJobsOfPresets(t *testing.T) {
 			t.Errorf("%s: result %q", c.preset, u.Result)
 		}
 	}
-	if _, err := custom.NewInterpreter("it", verify.Jobs{ID: verify.Pointers{"/a"}, Words: map[string]string{"a": "b"}}); err == nil || !strings.Contains(err.Error(), "jobs.words.a") {
+	if _, err := custom.NewInterpreter("it", sender.Jobs{ID: sender.Pointers{"/a"}, Words: map[string]string{"a": "b"}}); err == nil || !strings.Contains(err.Error(), "jobs.words.a") {
 		t.Errorf("a word that means nothing: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -38,7 +39,7 @@ type Options struct {
 	DisabledReason string
 	// Scheme is the sender's description beyond how it signs: what a body may be, how it
 	// splits into events, and the answer that the sender wants.
-	Scheme verify.Scheme
+	Scheme sender.Description
 	// Handshaker answers the sender's challenges; nil: it has none.
 	Handshaker gaff.Handshaker
 	// JSON pointers, each may be empty. ID and Type go before what the verifier knows
@@ -47,7 +48,7 @@ type Options struct {
 	ID, Type, Status, Correlation string
 	// Jobs tells where a body names a job; nil: nowhere. Its status and id stand in for
 	// Status and Correlation where those are empty.
-	Jobs  *verify.Jobs
+	Jobs  *sender.Jobs
 	About map[string]string
 }
 
@@ -105,7 +106,7 @@ func Source(o Options) (gaff.Source, error) {
 
 type parser struct {
 	o      Options
-	scheme verify.Scheme
+	scheme sender.Description
 	fields *verify.Fields
 	jobs   *Interpreter
 	batch  *lists         // nil: one event in a request
@@ -175,31 +176,31 @@ type either struct {
 	shared *verify.Shared
 	// standard are Standard Webhooks with keys as the specification writes them (base64),
 	// and with the secret's text as the key, for senders that do not decode it.
-	standard []*verify.Verifier
+	standard []*sender.Verifier
 }
 
 func newEither(secrets []string) (e either, err error) {
 	if e.shared, err = verify.SharedSecret(headerSignature, headerTimestamp, secrets); err != nil {
 		return e, err
 	}
-	scheme, _ := verify.Preset("standard-webhooks")
+	scheme, _ := sender.Preset("standard-webhooks")
 	var keys []string
 	for _, secret := range secrets {
 		// A passphrase that is no base64 serves the other schemes only.
-		if _, err := verify.New(scheme, verify.Options{Secrets: []string{secret}}); err == nil {
+		if _, err := sender.New(scheme, verify.Options{Secrets: []string{secret}}); err == nil {
 			keys = append(keys, secret)
 		}
 	}
 	if len(keys) > 0 {
-		v, err := verify.New(scheme, verify.Options{Secrets: keys})
+		v, err := sender.New(scheme, verify.Options{Secrets: keys})
 		if err != nil {
 			return e, err
 		}
 		e.standard = append(e.standard, v)
 	}
-	scheme, _ = verify.Preset("bigcommerce") // Standard Webhooks with a text as the key
+	scheme, _ = sender.Preset("bigcommerce") // Standard Webhooks with a text as the key
 	scheme.EventType = nil
-	v, err := verify.New(scheme, verify.Options{Secrets: secrets})
+	v, err := sender.New(scheme, verify.Options{Secrets: secrets})
 	if err != nil {
 		return e, err
 	}

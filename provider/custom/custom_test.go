@@ -11,6 +11,7 @@ import (
 	"gaff"
 	"gaff/internal/fuzzseed"
 	"gaff/provider/custom"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -23,11 +24,11 @@ func request(body string) *gaff.Request {
 // standard signs as the specification of Standard Webhooks says.
 func standard(t *testing.T, r *gaff.Request, preset, secret string, at time.Time) {
 	t.Helper()
-	scheme, ok := verify.Preset(preset)
+	scheme, ok := sender.Preset(preset)
 	if !ok {
 		t.Fatalf("preset %s is gone", preset)
 	}
-	v, err := verify.New(scheme, verify.Options{Secrets: []string{secret}})
+	v, err := sender.New(scheme, verify.Options{Secrets: []string{secret}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"gaff"
 	"gaff/provider/custom"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -21,12 +22,12 @@ func FuzzBodies(f *testing.F) {
 	parsers := map[string]gaff.Parser{}
 	for _, content := range []string{"", "form", "form:payload", "any"} {
 		for _, items := range []string{"-", "", "/events", "/events/*/list"} {
-			scheme := verify.Scheme{Content: content}
+			scheme := sender.Description{Scheme: verify.Scheme{Content: content}}
 			if items != "-" {
-				scheme.Batch = &verify.Batch{Items: verify.Pointers{items}, ID: verify.Pointers{"/id", "/n"}, Type: verify.Pointers{"/t"}}
+				scheme.Batch = &sender.Batch{Items: sender.Pointers{items}, ID: sender.Pointers{"/id", "/n"}, Type: sender.Pointers{"/t"}}
 			}
-			src, err := custom.Source(custom.Options{Name: "it", Scheme: scheme, Verifier: trusting{}, Jobs: &verify.Jobs{
-				ID: verify.Pointers{"/id"}, Status: verify.Pointers{"/s"}, Words: map[string]string{"a": "completed"},
+			src, err := custom.Source(custom.Options{Name: "it", Scheme: scheme, Verifier: trusting{}, Jobs: &sender.Jobs{
+				ID: sender.Pointers{"/id"}, Status: sender.Pointers{"/s"}, Words: map[string]string{"a": "completed"},
 			}})
 			if err != nil {
 				f.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"gaff"
 	"gaff/jobs"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -20,7 +21,7 @@ import (
 // jobs.Interpreter; make it with [NewInterpreter].
 type Interpreter struct {
 	provider string
-	jobs     verify.Jobs
+	jobs     sender.Jobs
 	words    map[string]jobs.JobStatus
 	fields   *verify.Fields
 	// The places of each field's texts in what fields reads: a run for each of id, job,
@@ -31,7 +32,7 @@ type Interpreter struct {
 
 // NewInterpreter readies a description. provider is the jobs' provider, which is the
 // source's name.
-func NewInterpreter(provider string, mapping verify.Jobs) (*Interpreter, error) {
+func NewInterpreter(provider string, mapping sender.Jobs) (*Interpreter, error) {
 	in := &Interpreter{provider: provider, jobs: mapping, words: map[string]jobs.JobStatus{}}
 	if len(mapping.ID)+len(mapping.Job) == 0 {
 		return nil, fmt.Errorf("jobs.id: missing; where the body names the work is wanted")
@@ -49,7 +50,7 @@ func NewInterpreter(provider string, mapping verify.Jobs) (*Interpreter, error) 
 		in.required = append(in.required, mapping.Require[pointer])
 	}
 	var list []string
-	for i, run := range [...]verify.Pointers{
+	for i, run := range [...]sender.Pointers{
 		mapping.ID, mapping.Job, mapping.Status, mapping.Error, mapping.ErrorType, mapping.Project, mapping.User, mapping.Kind, require,
 	} {
 		in.runs[i] = [2]int{len(list), len(list) + len(run)}

@@ -19,6 +19,7 @@ import (
 
 	"gaff"
 	"gaff/jobs"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -77,8 +78,8 @@ func Source(o Options) (gaff.Source, error) {
 		}
 		o.JWKS = verify.NewJWKS(o.JWKSURL, verify.JWKSOptions{})
 	}
-	scheme, _ := verify.Preset(Name)
-	real, err := verify.New(scheme, verify.Options{JWKS: o.JWKS})
+	scheme, _ := sender.Preset(Name)
+	real, err := sender.New(scheme, verify.Options{JWKS: o.JWKS})
 	if err != nil {
 		return gaff.Source{}, fmt.Errorf("fal: %w", err)
 	}
@@ -108,7 +109,7 @@ func Source(o Options) (gaff.Source, error) {
 const MaxBody = 32 << 20
 
 type verifier struct {
-	real     *verify.Verifier
+	real     *sender.Verifier
 	users    []string       // see Options
 	document *verify.Shared // nil: no secret is set
 }

@@ -25,6 +25,7 @@ import (
 	"gaff/internal/standin"
 	"gaff/jobs"
 	"gaff/provider/fal"
+	"gaff/sender"
 	"gaff/store/sqlite"
 	"gaff/verify"
 )
@@ -963,8 +964,8 @@ func TestCallbacks(t *testing.T) {
 			t.Fatalf("the application was called %d times", len(r.app))
 		}
 		keys := verify.NewJWKS("http://"+falHost+standin.JWKSPath, verify.JWKSOptions{Client: &http.Client{Transport: r.net}})
-		scheme, _ := verify.Preset("fal")
-		v, err := verify.New(scheme, verify.Options{JWKS: keys})
+		scheme, _ := sender.Preset("fal")
+		v, err := sender.New(scheme, verify.Options{JWKS: keys})
 		if err != nil {
 			t.Fatal(err)
 		}

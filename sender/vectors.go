@@ -1,4 +1,4 @@
-package verify
+package sender
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/verify"
 )
 
 // VectorResult is the outcome of one test vector.
@@ -95,23 +96,23 @@ func RunVectors(r io.Reader) ([]VectorResult, error) {
 	}
 	// Members of a scheme that are not known here are told, and the vectors run all the
 	// same: they say whether it matters.
-	var scheme Scheme
+	var d Description
 	note := ""
-	if err := strictJSON(file.Scheme, &scheme); err != nil {
+	if err := strictJSON(file.Scheme, &d); err != nil {
 		note = fmt.Sprintf("the scheme of %s: %v", file.Provider, err)
-		if scheme, err = lenient(file.Scheme); err != nil {
+		if d, err = lenient(file.Scheme); err != nil {
 			return nil, fmt.Errorf("read the scheme of %s: %w", file.Provider, err)
 		}
 	}
-	if _, known := senders[scheme.Name]; scheme.Kind == "code" && !known {
-		for _, name := range []string{scheme.Name, file.Provider} {
-			if kept, ok := Preset(name); ok {
-				scheme = kept
+	if d.Kind == "code" && !verify.KnowsCode(d.Name) {
+		for _, name := range []string{d.Name, file.Provider} {
+			if preset, ok := Preset(name); ok {
+				d = preset
 				break
 			}
 		}
 	}
-	results, err := file.run(scheme)
+	results, err := file.run(d)
 	if err == nil && note != "" && len(results) > 0 {
 		results[0].Detail = note
 	}
@@ -119,49 +120,34 @@ func RunVectors(r io.Reader) ([]VectorResult, error) {
 }
 
 // lenient reads what is known of a scheme.
-func lenient(text []byte) (s Scheme, err error) {
+func lenient(text []byte) (d Description, err error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
-		return s, err
+		return d, err
 	}
 	places := bytes.TrimSpace(members["signature"])
 	delete(members, "signature") // its own type is strict
 	delete(members, "challenge") // and no part of a verification
 	rest, err := json.Marshal(members)
 	if err != nil {
-		return s, err
+		return d, err
 	}
-	if err := json.Unmarshal(rest, &s); err != nil || len(places) == 0 {
-		return s, err
+	if err := json.Unmarshal(rest, &d); err != nil || len(places) == 0 {
+		return d, err
 	}
 	if places[0] == '{' {
 		places = append(append([]byte{'['}, places...), ']')
 	}
-	var list []Signature
+	var list []verify.Signature
 	err = json.Unmarshal(places, &list)
-	s.Signature = list
-	return s, err
+	d.Signature = list
+	return d, err
 }
 
-// dated reports whether the scheme has a time to judge.
-func (s *Scheme) dated() bool {
-	switch s.Kind {
-	case "signature":
-		return s.Timestamp != nil
-	case "code":
-		return !undated[s.Name]
-	}
-	return s.Kind == "jwt"
-}
-
-func (file *vectorFile) run(scheme Scheme) ([]VectorResult, error) {
-	if scheme.CoversBody == nil && (scheme.Kind == "signature" || scheme.Kind == "jwt") {
-		// A file describes a sender as it is; what a source may be is not its matter.
-		scheme.uncheckedCoverage = true
-	}
+func (file *vectorFile) run(d Description) ([]VectorResult, error) {
 	results := make([]VectorResult, 0, len(file.Vectors))
 	for i := range file.Vectors {
-		res, err := file.Vectors[i].run(scheme)
+		res, err := file.Vectors[i].run(d)
 		if err != nil {
 			return nil, fmt.Errorf("vector %s: %w", file.Vectors[i].ID, err)
 		}
@@ -171,12 +157,14 @@ func (file *vectorFile) run(scheme Scheme) ([]VectorResult, error) {
 }
 
 // run checks one vector. Its error is a fault of the vector itself.
-func (v *vector) run(s Scheme) (VectorResult, error) {
+func (v *vector) run(d Description) (VectorResult, error) {
 	res := VectorResult{
 		ID: v.ID, Expect: v.Expect, Got: "invalid", Normative: v.Normative, Policy: v.Policy,
 		Description: v.Description, wantID: v.EventID, wantType: v.EventType,
 	}
-	o := Options{Settings: map[string]string{}, Client: &http.Client{Transport: v}}
+	o := verify.Options{Settings: map[string]string{}, Client: &http.Client{Transport: v},
+		// A file describes a sender as it is, also one that no source may be.
+		AnyCoverage: d.CoversBody == nil && (d.Kind == "signature" || d.Kind == "jwt")}
 	for name, value := range v.Config {
 		switch value := value.(type) {
 		case string:
@@ -203,16 +191,16 @@ func (v *vector) run(s Scheme) (VectorResult, error) {
 		case "secret":
 			o.Secrets = append(o.Secrets, value)
 		case "jwks":
-			o.Keys = append(o.Keys, Key{Kind: k.Kind, Value: string(k.Value)})
+			o.Keys = append(o.Keys, verify.Key{Kind: k.Kind, Value: string(k.Value)})
 		case "jwks_url":
-			o.JWKS = NewJWKS(value, JWKSOptions{Client: o.Client})
+			o.JWKS = verify.NewJWKS(value, verify.JWKSOptions{Client: o.Client})
 		case "fetched_certificate":
 		default:
-			o.Keys = append(o.Keys, Key{Kind: k.Kind, Value: value, Username: k.Username, Password: k.Password})
+			o.Keys = append(o.Keys, verify.Key{Kind: k.Kind, Value: value, Username: k.Username, Password: k.Password})
 		}
 	}
-	if v.ToleranceS != nil && s.dated() {
-		o.Tolerance = &Tolerance{Past: *v.ToleranceS, Future: v.ToleranceS}
+	if v.ToleranceS != nil && d.HasTime() {
+		o.Tolerance = &verify.Tolerance{Past: *v.ToleranceS, Future: v.ToleranceS}
 	}
 	body, err := v.body()
 	if err != nil {
@@ -224,7 +212,7 @@ func (v *vector) run(s Scheme) (VectorResult, error) {
 	for _, h := range v.Headers {
 		req.Header.Add(h[0], h[1])
 	}
-	verifier, err := New(s, o)
+	verifier, err := New(d, o)
 	if err == nil {
 		res.Event, err = verifier.Verify(context.Background(), req)
 	}
@@ -234,9 +222,9 @@ func (v *vector) run(s Scheme) (VectorResult, error) {
 	}
 	res.Got = "valid"
 	if v.EventID != nil && *v.EventID != res.Event.ID {
-		res.Reason = fmt.Sprintf("authentic, but its id was read as %s; %s is wanted", printable(res.Event.ID), printable(*v.EventID))
+		res.Reason = fmt.Sprintf("authentic, but its id was read as %s; %s is wanted", verify.Printable(res.Event.ID), verify.Printable(*v.EventID))
 	} else if v.EventType != nil && *v.EventType != res.Event.Type {
-		res.Reason = fmt.Sprintf("authentic, but its type was read as %s; %s is wanted", printable(res.Event.Type), printable(*v.EventType))
+		res.Reason = fmt.Sprintf("authentic, but its type was read as %s; %s is wanted", verify.Printable(res.Event.Type), verify.Printable(*v.EventType))
 	}
 	return res, nil
 }

@@ -1,4 +1,4 @@
-package verify_test
+package sender_test
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"testing"
 
-	"gaff/verify"
+	"gaff/sender"
 )
 
 // The README says how many senders the presets know.
@@ -20,7 +20,7 @@ func TestReadmeCountsThePresets(t *testing.T) {
 	if m == nil {
 		t.Fatal("README.md does not say how many senders the presets know")
 	}
-	if want := strconv.Itoa(len(verify.Presets())); string(m[1]) != want {
+	if want := strconv.Itoa(len(sender.Presets())); string(m[1]) != want {
 		t.Errorf("README.md says %s presets, there are %s", m[1], want)
 	}
 }

@@ -1,4 +1,4 @@
-package verify
+package sender
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ func Catalogue(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(`# Presets
 
-Written by ` + "`go test ./verify -run Catalogue -update`" + `; do not edit.
+Written by ` + "`go test ./sender -run Catalogue -update`" + `; do not edit.
 
 A source takes a sender's description by name:
 
@@ -37,7 +37,7 @@ without a date may be out of date: the reason is below the table. Senders change
 `)
 	unchecked := map[string][]string{}
 	for _, name := range Presets() {
-		s, _ := Preset(name)
+		d, _ := Preset(name)
 		about := PresetAbout(name)
 		title := about.Title
 		if about.Docs != "" {
@@ -49,8 +49,8 @@ without a date may be out of date: the reason is below the table. Senders change
 		} else {
 			unchecked[about.Unchecked] = append(unchecked[about.Unchecked], name)
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n", name, title, s.summary(), ticked(s.Needs()),
-			strings.Join(s.Traits(), ", "), yes(s.CanSign()), compared)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n", name, title, d.Summary(), ticked(d.Needs()),
+			strings.Join(d.Traits(), ", "), yes(d.CanSign()), compared)
 	}
 	if len(unchecked) > 0 {
 		b.WriteString("\nPresets that were not compared, by reason:\n\n")
@@ -82,47 +82,4 @@ func yes(is bool) string {
 		return "yes"
 	}
 	return "no"
-}
-
-// summary says how a scheme checks, without places.
-func (s Scheme) summary() string {
-	var text string
-	switch s.Kind {
-	case "signature":
-		a, _ := findAlgorithm(s.Algorithm)
-		text = a.title
-	case "token":
-		text = "shared token"
-	case "basic":
-		text = "HTTP basic"
-	case "jwt":
-		text = "JSON Web Token, " + strings.Join(s.Algs, " ")
-	default:
-		text = "code `" + s.Name + "`"
-	}
-	if s.Tolerance != nil {
-		past, _ := s.Tolerance.window()
-		text += fmt.Sprintf(", %d s", int(past.Seconds()))
-	}
-	return text
-}
-
-// CanSign reports whether who verifies by the scheme can sign by it: the key is shared.
-func (s Scheme) CanSign() bool {
-	switch s.Kind {
-	case "signature":
-		a, ok := findAlgorithm(s.Algorithm)
-		return ok && a.symmetric() && len(s.Signature) > 0 && s.Signature[0].In != "body"
-	case "token":
-		return s.Token != nil && s.Token.In != "body"
-	case "basic":
-		return true
-	case "jwt":
-		return s.JWT != nil && s.JWT.In == "header" && len(s.Algs) > 0 && strings.HasPrefix(s.Algs[0], "HS")
-	}
-	switch s.Name {
-	case "standard-webhooks", "twilio", "hook0", "contentful", "plivo", "braintree", "lark", "adyen", "msgraph", "dropbox-sign", "websub":
-		return true
-	}
-	return false
 }

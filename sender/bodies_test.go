@@ -1,4 +1,4 @@
-package verify_test
+package sender_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/sender"
 	"gaff/verify"
 )
 
@@ -46,7 +47,7 @@ func TestPlacesInBodiesOfEveryKind(t *testing.T) {
 		"the mark left out":    {json, "application/json", "\ufeff" + `{"n":1,"id":"a"}`, `1.{"n":1,"id":"a"}`, ""},
 		"another charset":      {json, "application/json; charset=iso-8859-1", "{\"n\":1,\"id\":\"\xe9\"}", "1.{\"n\":1,\"id\":\"\xe9\"}", "é"},
 	} {
-		v, err := verify.New(c.scheme, verify.Options{Secrets: []string{"s1"}})
+		v, err := sender.New(sender.Description{Scheme: c.scheme}, verify.Options{Secrets: []string{"s1"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,184 @@
+package sender
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"gaff/internal/fault"
+	"gaff/verify"
+)
+
+// Description describes a sender. It is read from JSON (the presets, vector files) and YAML
+// (a source's "verify:" block) by the same names.
+type Description struct {
+	// Scheme is how the sender signs. Its ID is also the place of the event's id.
+	verify.Scheme `yaml:",inline"`
+
+	// EventType and Subject are the places of the event's type and of the authenticated
+	// party. Verification covers them only if the signature covers their places.
+	EventType *verify.Location `json:"event_type,omitempty" yaml:"event_type,omitempty"`
+	Subject   *verify.Location `json:"subject,omitempty" yaml:"subject,omitempty"`
+	// Distinct are places whose texts, with the id, identify an event, for senders whose id
+	// names an object that has several events. The place "receipt" is the time of receipt:
+	// for senders whose identical requests are different events.
+	Distinct []verify.Location `json:"distinct,omitempty" yaml:"distinct,omitempty"`
+
+	// Challenge lists the calls by which the sender tests that it reaches the right receiver.
+	Challenge Challenges `json:"challenge,omitempty" yaml:"challenge,omitempty"`
+	// Batch says how one request splits into several events; nil: it is one.
+	Batch *Batch `json:"batch,omitempty" yaml:"batch,omitempty"`
+	// Jobs says where a body holds the state of a job; nil: the sender runs no jobs.
+	Jobs *Jobs `json:"jobs,omitempty" yaml:"jobs,omitempty"`
+	// MaxBody is the largest body that the sender sends, in bytes; zero: unknown, or the
+	// gateway's default limit is enough. A source's own max_body takes precedence.
+	MaxBody int64 `json:"max_body,omitempty" yaml:"max_body,omitempty"`
+	// Ack is the answer that the sender requires; nil: the gateway's default answer.
+	Ack *Ack `json:"ack,omitempty" yaml:"ack,omitempty"`
+}
+
+// Jobs tells where a body holds what a job needs, as JSON pointers. Of several, the
+// first that holds something counts.
+type Jobs struct {
+	// ID is the provider's own name of the work, Job one of ours that it echoes.
+	ID  Pointers `json:"id,omitempty" yaml:"id,omitempty"`
+	Job Pointers `json:"job,omitempty" yaml:"job,omitempty"`
+	// Status is the word that Words translates to queued, processing, completed, failed
+	// or cancelled; other words change nothing. Without a Status the word is "".
+	Status Pointers          `json:"status,omitempty" yaml:"status,omitempty"`
+	Words  map[string]string `json:"words,omitempty" yaml:"words,omitempty"`
+	// Require maps pointers to the text that must stand there, if anything does: with
+	// another one the work has failed, whatever the status says.
+	Require map[string]string `json:"require,omitempty" yaml:"require,omitempty"`
+	// Output points to the result, which holds the files; empty: the body. A result may be
+	// JSON in a text.
+	Output Pointers `json:"output,omitempty" yaml:"output,omitempty"`
+	// Error is text for people, ErrorType a code.
+	Error     Pointers `json:"error,omitempty" yaml:"error,omitempty"`
+	ErrorType Pointers `json:"error_type,omitempty" yaml:"error_type,omitempty"`
+	// Project, User and Kind are what the asker told of the job, where it is echoed.
+	Project Pointers `json:"project,omitempty" yaml:"project,omitempty"`
+	User    Pointers `json:"user,omitempty" yaml:"user,omitempty"`
+	Kind    Pointers `json:"kind,omitempty" yaml:"kind,omitempty"`
+}
+
+// Batch tells how one request splits into several events. Pointers are JSON pointers.
+type Batch struct {
+	// Items points to the list; empty: the body is the list. A "*" stands for each item of
+	// a list that holds lists: "/entry/*/changes". Of several, the first list that is there
+	// counts.
+	Items Pointers `json:"items" yaml:"items"`
+	// ID and Type point into an item; several texts are joined by "." (and where the
+	// sender has no id, an item is told by its content).
+	ID   Pointers `json:"id,omitempty" yaml:"id,omitempty"`
+	Type Pointers `json:"type,omitempty" yaml:"type,omitempty"`
+}
+
+// Lists returns Items, or what stands for none.
+func (b *Batch) Lists() []string {
+	if len(b.Items) == 0 {
+		return []string{""}
+	}
+	return b.Items
+}
+
+// Ack is a fixed answer.
+type Ack struct {
+	// EmptyErrors is set where refusals must have no body either.
+	EmptyErrors bool `json:"bare,omitempty" yaml:"bare,omitempty"`
+	// Status is 200 if zero.
+	Status      int    `json:"status,omitempty" yaml:"status,omitempty"`
+	ContentType string `json:"content_type,omitempty" yaml:"content_type,omitempty"`
+	Body        string `json:"body,omitempty" yaml:"body,omitempty"`
+}
+
+// Pointers is a list of JSON pointers; in a file, one text or a list.
+type Pointers []string
+
+// UnmarshalJSON takes a text or a list of texts.
+func (p *Pointers) UnmarshalJSON(text []byte) error { return (*verify.Texts)(p).UnmarshalJSON(text) }
+
+// UnmarshalYAML takes a text or a list of texts.
+func (p *Pointers) UnmarshalYAML(unmarshal func(any) error) error {
+	return (*verify.Texts)(p).UnmarshalYAML(unmarshal)
+}
+
+// jobStatuses are what a status word can mean.
+var jobStatuses = []string{"queued", "processing", "completed", "failed", "cancelled"}
+
+// Check checks what a description says beyond how the sender signs: content, batch, ack and
+// jobs. Its error joins all that is wrong, as that of [New] does.
+func (d Description) Check() error {
+	var f fault.List
+	pointer := func(path, text string) {
+		if text == "" {
+			return
+		}
+		if _, err := verify.NewFields(text); err != nil {
+			f.Add(path, "%v", err)
+		}
+	}
+	list := func(path string, p Pointers) {
+		for i, text := range p {
+			at := path
+			if len(p) > 1 {
+				at = fmt.Sprintf("%s[%d]", path, i)
+			}
+			pointer(at, text)
+		}
+	}
+	if field, ok := strings.CutPrefix(d.Content, "form:"); d.Content != "" && d.Content != "form" && d.Content != "any" && (!ok || field == "") {
+		f.Add("content", "%q is not known; form, form:FIELD or any is wanted", d.Content)
+	}
+	if b := d.Batch; b != nil {
+		list("batch.items", b.Items)
+		list("batch.id", b.ID)
+		list("batch.type", b.Type)
+	}
+	if a := d.Ack; a != nil && a.Status != 0 && (a.Status < 200 || a.Status > 299) {
+		f.Add("ack.status", "%d; a status from 200 to 299 is wanted", a.Status)
+	}
+	if j := d.Jobs; j != nil {
+		if len(j.ID)+len(j.Job) == 0 {
+			f.Add("jobs.id", "missing; where the body names the work is wanted, such as /id")
+		}
+		list("jobs.output", j.Output)
+		list("jobs.id", j.ID)
+		list("jobs.job", j.Job)
+		list("jobs.status", j.Status)
+		list("jobs.error", j.Error)
+		list("jobs.error_type", j.ErrorType)
+		list("jobs.project", j.Project)
+		list("jobs.user", j.User)
+		list("jobs.kind", j.Kind)
+		list("jobs.require", slices.Sorted(maps.Keys(j.Require)))
+		for _, word := range slices.Sorted(maps.Keys(j.Words)) {
+			if !slices.Contains(jobStatuses, j.Words[word]) {
+				f.Add("jobs.words."+word, "%q is no status of a job; one of %s is wanted", j.Words[word], strings.Join(jobStatuses, ", "))
+			}
+		}
+		if len(j.Words) == 0 {
+			f.Add("jobs.words", "missing; what the sender's status words mean is wanted, such as {succeeded: completed}")
+		}
+	}
+	return f.Err()
+}
+
+// HeaderNames returns the headers that a verifier of the description reads, in canonical form,
+// sorted.
+func (d Description) HeaderNames() []string {
+	places := []*verify.Location{d.EventType, d.Subject}
+	for i := range d.Distinct {
+		places = append(places, &d.Distinct[i])
+	}
+	return d.Scheme.HeaderNames(places...)
+}
+
+func strictJSON(text []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
