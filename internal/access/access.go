@@ -1,8 +1,8 @@
-// Package access says who may do what: roles, API keys, the console's sessions, one-time
-// login links, and the audit log of what people changed.
+// Package access checks credentials: roles, API keys, the console's sessions, one-time login
+// links, and the audit log of changes.
 //
-// Secrets are kept as SHA-256 hashes. They hold 130 bits of chance, so a hash that is slow
-// to compute would protect nothing more.
+// Secrets are stored as SHA-256 hashes. They have 130 random bits, so a slow hash would not
+// protect them better.
 package access
 
 import (
@@ -20,7 +20,7 @@ import (
 	"gaff"
 )
 
-// Role is what someone may do. Each includes those before it.
+// Role is a set of permissions. Each role includes the roles before it.
 type Role int
 
 // Viewers read; operators also retry, replay, send, submit and cancel; admins also delete
@@ -42,8 +42,7 @@ func (r Role) String() string {
 	return roleNames[r]
 }
 
-// ParseRole is the reverse of [Role.String] for the roles that someone can have; ok is
-// false for any other text.
+// ParseRole is the reverse of [Role.String]; ok is false for any other text.
 func ParseRole(text string) (r Role, ok bool) {
 	for i, name := range roleNames {
 		if name == text && i > int(NoRole) {
@@ -53,33 +52,32 @@ func ParseRole(text string) (r Role, ok bool) {
 	return NoRole, false
 }
 
-// How someone proved who he is.
+// Kinds of credentials.
 const (
 	ViaToken   = "token"
 	ViaKey     = "key"
 	ViaSession = "session"
 )
 
-// Identity is who asks.
+// Identity is the authenticated caller.
 type Identity struct {
 	// Name is a person's or a program's name as the audit log shows it.
 	Name string
 	Role Role
 	// Via is one of the Via… constants, ID the key's or session's; empty for the admin token.
 	Via, ID string
-	// KeyID is the API key: that of Via [ViaKey], or the one that the session was opened
-	// with. Empty for the admin token and its sessions.
+	// KeyID is the id of the API key, or of the key that opened the session. Empty for the
+	// admin token and its sessions.
 	KeyID string
-	// As is what the person typed at the login; it is not verified. Empty if nothing was typed.
+	// As is the name typed at login; it is not verified. Empty if none was typed.
 	As string
-	// Err is set beside a refusal when it could not be found out who asks (the database does
-	// not answer); nil: it is known that he is nobody.
+	// Err is set if the caller could not be identified because the database does not answer.
+	// If it is nil, a rejected caller has no valid credential.
 	Err error
 }
 
-// Caller names the credential that was shown, and not the person: idempotency keys and shares
-// of what is bounded belong to it. The admin token and the token of this machine's commands
-// are one caller.
+// Caller names the credential, not the person: idempotency keys and shares of limits belong to
+// it. The admin token and the token of local commands are one caller.
 func (i Identity) Caller() string {
 	switch {
 	case i.KeyID != "":
@@ -90,7 +88,7 @@ func (i Identity) Caller() string {
 	return i.Via + ":" + i.ID
 }
 
-// String names the credential, and beside it what the person typed at the login.
+// String returns the credential's name, with the name typed at login beside it.
 func (i Identity) String() string {
 	if i.As == "" {
 		return i.Name
@@ -103,10 +101,10 @@ type Key struct {
 	ID   string // apk_...
 	Name string
 	Role Role
-	// Hint is the end of the secret, by which people tell keys apart.
+	// Hint is the end of the secret, to distinguish keys.
 	Hint      string
 	CreatedBy string
-	// MadeBy is the id of the key with which it was made; empty for the admin token.
+	// MadeBy is the id of the key that created this key; empty for the admin token.
 	MadeBy    string
 	CreatedAt time.Time
 	// ExpiresAt is zero for a key that does not expire; LastUsedAt, to the minute, for one
@@ -115,7 +113,7 @@ type Key struct {
 	LastUsedFrom                     string
 }
 
-// State says in a word whether a key works at a time: active, expired or revoked.
+// State returns active, expired or revoked.
 func (k *Key) State(now time.Time) string {
 	switch {
 	case !k.RevokedAt.IsZero():
@@ -126,22 +124,22 @@ func (k *Key) State(now time.Time) string {
 	return "active"
 }
 
-// Session is a browser that is logged in to the console.
+// Session is a session of the console.
 type Session struct {
 	ID string // ses_...
-	// Name is the credential's that it was opened with, As what the person typed.
+	// Name is the name of the credential that opened it, As the name typed at login.
 	Name, As string
 	Role     Role
-	// Origin is what it was opened with, and ends with: an API key's id, or the
-	// fingerprint of the admin token.
+	// Origin is the credential that opened the session, which ends with it: an API key's id,
+	// or the fingerprint of the admin token.
 	Origin string
-	// Address and Agent are the browser's, at the login.
+	// Address and Agent are the browser's, at login.
 	Address, Agent                   string
 	CreatedAt, ExpiresAt, LastUsedAt time.Time
 	EndedAt                          time.Time // zero while it is open
 }
 
-// KeyID is the key that s was opened with; empty for the admin token.
+// KeyID returns the id of the key that opened s; empty for the admin token.
 func (s *Session) KeyID() string {
 	if strings.HasPrefix(s.Origin, tokenOrigin) {
 		return ""
@@ -149,82 +147,82 @@ func (s *Session) KeyID() string {
 	return s.Origin
 }
 
-// Link is a one-time login.
+// Link is a one-time login link.
 type Link struct {
 	Name, Origin string
 	Role         Role
 	ExpiresAt    time.Time
 }
 
-// Entry is one line of the audit log. It is never changed.
+// Entry is an entry of the audit log. It never changes.
 type Entry struct {
 	ID string // aud_...
 	At time.Time
 	// Actor is the name of the credential, KeyID the API key's id (empty for the admin
-	// token), As what the person typed at the login.
+	// token), As the name typed at login.
 	Actor, KeyID, As string
 	Role             Role
 	// Via and ViaID are those of the actor's [Identity].
 	Via, ViaID string
 	Address    string
-	// Action is the API's operation, such as "retry-event"; Target the id of what it was
-	// done to, empty if there is no one thing.
+	// Action is the API's operation, such as "retry-event"; Target the id of the changed row,
+	// empty if it has no single target.
 	Action, Target string
-	// Status is the HTTP status that was answered: 2xx for what was done.
+	// Status is the HTTP status of the response: 2xx if the action succeeded.
 	Status int
-	// Times is how many alike the line counts: 1, but for those that come too often.
+	// Times is the number of equal actions that the entry counts; usually 1.
 	Times int64
 	// Detail is a JSON object with more; nil if there is none. Never a secret.
 	Detail json.RawMessage
 }
 
-// AuditFilter chooses entries. Zero fields choose all.
+// AuditFilter selects entries. Zero fields match all.
 type AuditFilter struct {
 	Actor, Action, Target string
 	gaff.Cursor
 }
 
-// Store keeps all of it. Secrets are known to it by their hash alone.
+// Store stores keys, sessions, links and the audit log. It has only hashes of secrets.
 type Store interface {
 	AddKey(ctx context.Context, k Key, hash string) error
 	// Keys returns all keys, newest first, at most 1,000.
 	Keys(ctx context.Context) ([]Key, error)
 	Key(ctx context.Context, id string) (*Key, error)
 	KeyByHash(ctx context.Context, hash string) (*Key, error)
-	// RevokeKey ends a key and the sessions that were opened with it. ErrNotFound if there
-	// is no such key, ErrConflict if it is revoked already.
+	// RevokeKey revokes a key and ends the sessions that it opened. It returns ErrNotFound for an
+	// unknown key, ErrConflict for one that is already revoked.
 	RevokeKey(ctx context.Context, id string, now time.Time) error
-	// RevokeMade does so with all keys that a key made, directly or by others that it
-	// made, and returns the ids of those that were not revoked before.
+	// RevokeMade revokes all keys that a key created, directly or through others, and returns
+	// the ids of those that were not revoked before.
 	RevokeMade(ctx context.Context, id string, now time.Time) ([]string, error)
 
 	AddSession(ctx context.Context, s Session, hash string) error
-	// Sessions returns those that are open at the time, newest first, at most 1,000.
+	// Sessions returns the sessions that are open at the time, newest first, at most 1,000.
 	Sessions(ctx context.Context, now time.Time) ([]Session, error)
-	// SessionByHash finds a session. It has ended when its key has.
+	// SessionByHash returns a session. A session ends with its key.
 	SessionByHash(ctx context.Context, hash string) (*Session, error)
 	EndSession(ctx context.Context, id string, now time.Time) error
 
 	AddLink(ctx context.Context, l Link, hash string) error
-	// Link finds a link and leaves it unused. ErrNotFound as TakeLink.
+	// Link returns a link without consuming it. It returns ErrNotFound as TakeLink does.
 	Link(ctx context.Context, hash string, now time.Time) (*Link, error)
-	// TakeLink uses a link up. ErrNotFound if it is not known, was used, or is too old.
+	// TakeLink consumes a link. It returns ErrNotFound for an unknown, used or expired link.
 	TakeLink(ctx context.Context, hash string, now time.Time) (*Link, error)
 
-	// Touch notes when and from where a key or session was used last.
+	// Touch records when and from which address a key or session was last used.
 	Touch(ctx context.Context, id, address string, now time.Time) error
 
 	AddAudit(ctx context.Context, e Entry) error
 	Audit(ctx context.Context, f AuditFilter) (gaff.Page[Entry], error)
 }
 
-// Hash is how a secret is kept.
+// Hash returns the stored form of a secret.
 func Hash(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
 }
 
-// newSecret makes a secret that nobody guesses.
+// newSecret returns a random secret of 130 bits.
 func newSecret() string { return secretPrefix + rand.Text() }
 
 const (
@@ -234,16 +232,16 @@ const (
 
 const maxName = 80
 
-// checkName makes a name fit to be shown in one line.
+// checkName returns a name trimmed and valid for one line.
 func checkName(what, name string) (string, error) {
 	name = strings.TrimSpace(name)
 	switch {
 	case name == "":
-		return "", fmt.Errorf("%w: %s is missing: say who or what uses it", gaff.ErrInvalid, what)
+		return "", fmt.Errorf("%w: %s is missing: name the user or program", gaff.ErrInvalid, what)
 	case utf8.RuneCountInString(name) > maxName || !utf8.ValidString(name):
-		return "", fmt.Errorf("%w: %s is longer than %d letters", gaff.ErrInvalid, what, maxName)
+		return "", fmt.Errorf("%w: %s is longer than %d characters", gaff.ErrInvalid, what, maxName)
 	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return "", fmt.Errorf("%w: %s holds signs that cannot be seen", gaff.ErrInvalid, what)
+		return "", fmt.Errorf("%w: %s contains invisible characters", gaff.ErrInvalid, what)
 	}
 	return name, nil
 }

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// routineLines is how many routine lines one credential writes in digestEvery; the
-	// others of that time become one line with their number.
+	// routineLines is the number of routine entries that one credential writes in digestEvery;
+	// further ones become one entry with their count.
 	routineLines = 20
 	digestEvery  = time.Minute
 )
 
-// routine reports whether a line is of a kind that any credential can make without end:
-// what was refused or failed, and logins. What an operator or admin changed is not.
+// routine reports whether any credential can cause an entry of this kind without limit: rejected
+// and failed requests, and logins. Changes by operators and admins are not routine.
 func (e *Entry) routine() bool {
 	switch e.Action {
 	case "login", "logout", "create-login-link":
@@ -26,7 +26,7 @@ func (e *Entry) routine() bool {
 	return e.Status >= http.StatusBadRequest || e.Role <= Viewer
 }
 
-// digest counts the routine lines that are too many to be written. The zero value is ready.
+// digest counts routine entries beyond routineLines. The zero value is ready.
 type digest struct {
 	mu sync.Mutex
 	by map[string]*counters
@@ -38,8 +38,8 @@ type counters struct {
 	timer   *time.Timer
 }
 
-// take counts a line and reports whether it is to be written. flush is called for its
-// credential when the time is over.
+// take counts an entry and reports whether to write it. It calls flush for the entry's
+// credential after digestEvery.
 func (d *digest) take(owner string, e Entry, flush func(owner string)) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -61,7 +61,7 @@ func (d *digest) take(owner string, e Entry, flush func(owner string)) bool {
 	return false
 }
 
-// end takes what was counted of a credential; ok is false if all lines were written.
+// end returns the counted entries of a credential; ok is false if all were written.
 func (d *digest) end(owner string) (e Entry, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -83,9 +83,9 @@ func (d *digest) owners() (all []string) {
 	return all
 }
 
-// Note writes a line into the audit log. What it is about has happened already, so a
-// failure is logged and not returned. Of routine lines that one credential makes very often
-// the first of each minute are written, and one with the number of the others.
+// Note writes an entry to the audit log. The action has already happened, so an error is logged
+// and not returned. Of frequent routine entries of one credential it writes the first of each
+// minute, and one with the count of the others.
 func (g *Guard) Note(ctx context.Context, e Entry) {
 	if e.At.IsZero() {
 		e.At = g.now()
@@ -108,7 +108,7 @@ func (g *Guard) flush(owner string) {
 	}
 }
 
-// Flush writes the lines that are still counted, before the store is closed.
+// Flush writes pending counts before the store is closed.
 func (g *Guard) Flush() {
 	for _, owner := range g.digest.owners() {
 		g.flush(owner)

@@ -21,19 +21,19 @@ import (
 const CookieName = "gaff_session"
 
 const (
-	// SessionAge is how long a session lasts at most, sessionIdle how long unused.
+	// SessionAge bounds the life of a session, sessionIdle that of an unused one.
 	SessionAge  = 30 * 24 * time.Hour
 	sessionIdle = 7 * 24 * time.Hour
-	// LinkAge is how long a one-time link can be used.
+	// LinkAge bounds the life of a one-time link.
 	LinkAge = time.Hour
-	// touchEvery is how exact "last used" is.
+	// touchEvery is the precision of "last used".
 	touchEvery = time.Minute
-	// maxTouched bounds what is remembered to keep to it.
+	// maxTouched bounds the credentials remembered for touchEvery.
 	maxTouched = 10_000
 )
 
-// Guard tells who asks, and opens and closes doors. Its methods may be called by many
-// goroutines at once.
+// Guard authenticates callers, and manages keys, sessions and links. Its methods are safe for
+// concurrent use.
 type Guard struct {
 	store Store
 	admin string // hash of the admin token
@@ -55,28 +55,28 @@ type Guard struct {
 	writing chan struct{} // a place for each note that is being written
 }
 
-// GuardOptions are what a [Guard] needs. Store, and AdminToken or AdminHash, are required.
+// GuardOptions configure a [Guard]. Store, and AdminToken or AdminHash, are required.
 type GuardOptions struct {
 	Store      Store
 	AdminToken string
-	// AdminHash is the [Hash] of an admin token that this process was not told; AdminToken
-	// goes before it.
+	// AdminHash is the [Hash] of an admin token that this process does not know. AdminToken takes
+	// precedence.
 	AdminHash string
-	// LocalToken is another admin token, of this run only, for the commands on the same
-	// machine; empty: there is none.
+	// LocalToken is an additional admin token for local commands, valid for this run only. It may
+	// be empty.
 	LocalToken string
-	// Address returns the client's address behind trusted proxies; nil: the peer's.
+	// Address returns the client's address behind trusted proxies; nil means the peer's address.
 	Address func(*http.Request) string
-	// Denied is called for each wrong token, login and link with one of the Denied…
-	// constants; nil: nothing is.
+	// Denied, if not nil, is called for each wrong token, login and link with one of the
+	// Denied… constants.
 	Denied func(kind string)
-	// Log receives faults; nil means slog.Default().
+	// Log receives errors; nil means slog.Default().
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// NewGuard makes a guard.
+// NewGuard returns a guard.
 func NewGuard(o GuardOptions) *Guard {
 	g := &Guard{
 		store: o.Store, admin: Hash(o.AdminToken), log: o.Log, now: o.Now, cross: http.NewCrossOriginProtection(),
@@ -97,9 +97,9 @@ func NewGuard(o GuardOptions) *Guard {
 	return g
 }
 
-// Authorize tells who sent r: by a bearer token (the admin token or an API key), else by
-// the console's cookie. A cookie is no proof of a wish to change something, so such a
-// request must come from the console's own pages.
+// Authorize identifies the sender of r by its bearer token (the admin token or an API key), else
+// by the console's cookie. Browsers send cookies with requests of any page, so a change with a
+// cookie must come from the console's own pages.
 func (g *Guard) Authorize(r *http.Request) (Identity, bool) {
 	if token := bearer(r); token != "" {
 		return g.checked(r, DeniedToken, token)
@@ -128,7 +128,7 @@ func (g *Guard) open(s *Session) bool {
 	if !s.EndedAt.IsZero() || !now.Before(s.ExpiresAt) || now.Sub(s.LastUsedAt) > sessionIdle {
 		return false
 	}
-	// The sessions of an admin token end when another one is set.
+	// Sessions of an admin token end when the token changes.
 	fingerprint, byToken := strings.CutPrefix(s.Origin, tokenOrigin)
 	return !byToken || g.admin != "" && fingerprint == g.admin[:fingerprintLen]
 }
@@ -139,7 +139,7 @@ const (
 )
 
 func (g *Guard) byToken(ctx context.Context, hash, address string) (Identity, bool) {
-	// Hashes have one length, so that not even the token's can be measured.
+	// Hashes have one length, so timing does not reveal the token's length.
 	if g.admin != "" && subtle.ConstantTimeCompare([]byte(hash), []byte(g.admin)) == 1 {
 		return Identity{Name: "admin", Role: Admin, Via: ViaToken}, true
 	}
@@ -157,13 +157,13 @@ func (g *Guard) byToken(ctx context.Context, hash, address string) (Identity, bo
 	return Identity{Name: k.Name, Role: k.Role, Via: ViaKey, ID: k.ID, KeyID: k.ID}, true
 }
 
-// unknown tells a stranger from a database that does not answer.
+// unknown distinguishes an unknown credential from a database that does not answer.
 func (g *Guard) unknown(err error) (Identity, bool) {
 	if errors.Is(err, gaff.ErrNotFound) {
 		return Identity{}, false
 	}
 	if !errors.Is(err, context.Canceled) {
-		g.log.Warn("cannot tell who asks", "error", err)
+		g.log.Warn("cannot check a credential", "error", err)
 	}
 	return Identity{Err: err}, false
 }
@@ -176,8 +176,8 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// ForeignPage reports whether a browser sent r for a page of another origin, another port
-// of this machine included. Programs and addresses that a person typed are not foreign.
+// ForeignPage reports whether a browser sent r for a page of another origin, including another
+// port of this machine. Programs and typed URLs are not foreign.
 func ForeignPage(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none":
@@ -190,7 +190,7 @@ func ForeignPage(r *http.Request) bool {
 	return true
 }
 
-// peer is the address that sent r, without the port.
+// peer returns the address that sent r, without the port.
 func peer(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -199,7 +199,7 @@ func peer(r *http.Request) string {
 	return host
 }
 
-// touch notes a use, once in a while and without holding anyone up.
+// touch records a use in the background, at most once per touchEvery.
 func (g *Guard) touch(id, address string) {
 	now := g.now()
 	g.mu.Lock()
@@ -222,22 +222,21 @@ func (g *Guard) touch(id, address string) {
 	go func() {
 		defer func() { <-g.writing }()
 		if err := g.store.Touch(context.Background(), id, address, now); err != nil && !errors.Is(err, gaff.ErrStopped) {
-			g.log.Warn("note the use of a key", "id", id, "error", err)
+			g.log.Warn("record the last use of a credential", "id", id, "error", err)
 		}
 	}()
 }
 
 // Errors of logins.
 var (
-	// ErrDenied: the token or link is not known, was used up, revoked or is too old.
+	// ErrDenied means that the token or link is unknown, used, revoked or expired.
 	ErrDenied = errors.New("refused")
-	// ErrTooMany: too many wrong tokens came from the caller's address; retry in a minute.
+	// ErrTooMany means that the caller's address sent too many wrong tokens; retry in a minute.
 	ErrTooMany = errors.New("too many wrong tokens came from this address; wait a minute")
 )
 
-// Login opens a session with the admin token or an API key. as is what the person typed as
-// his name; it is shown beside the credential's name and replaces it nowhere. secret is the
-// cookie's value.
+// Login opens a session with the admin token or an API key. as is the name typed at login; it is
+// shown beside the credential's name and never replaces it. secret is the cookie's value.
 func (g *Guard) Login(r *http.Request, token, as string) (s Session, secret string, err error) {
 	who, ok := g.checked(r, DeniedLogin, strings.TrimSpace(token))
 	switch {
@@ -258,13 +257,13 @@ func (g *Guard) Login(r *http.Request, token, as string) (s Session, secret stri
 	return g.begin(r, s)
 }
 
-// Link finds an unused one-time link by its code, and leaves it unused.
+// Link returns an unused one-time link by its code, without consuming it.
 func (g *Guard) Link(ctx context.Context, code string) (*Link, error) {
 	return g.store.Link(ctx, Hash(code), g.now())
 }
 
-// LoginByLink opens a session with a one-time link's code. Codes cannot be guessed, so the
-// number of attempts has no bound.
+// LoginByLink opens a session with a one-time link's code. Codes cannot be guessed, so attempts
+// are not limited.
 func (g *Guard) LoginByLink(r *http.Request, code string) (s Session, secret string, err error) {
 	l, err := g.store.TakeLink(r.Context(), Hash(code), g.now())
 	if errors.Is(err, gaff.ErrNotFound) {
@@ -277,7 +276,7 @@ func (g *Guard) LoginByLink(r *http.Request, code string) (s Session, secret str
 	return g.begin(r, Session{Name: l.Name, Role: l.Role, Origin: l.Origin})
 }
 
-// begin opens a session, with the rights of its origin.
+// begin opens a session with the role of its origin.
 func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 	now := g.now()
 	if !strings.HasPrefix(s.Origin, tokenOrigin) {
@@ -313,36 +312,36 @@ func clip(text string, limit int) string {
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
-// NewLink makes a one-time login with the rights of who asks, which must be the admin
-// token or someone logged in with it, or a key. code is shown once.
+// NewLink creates a one-time login link with the role of the caller, which must be the admin
+// token or a key, not a session. code is shown once.
 func (g *Guard) NewLink(ctx context.Context, who Identity) (code string, expires time.Time, err error) {
 	l := Link{Name: who.Name, Role: who.Role, Origin: who.ID, ExpiresAt: g.now().Add(LinkAge)}
 	if who.Via == ViaToken {
 		l.Origin = tokenOrigin + g.admin[:min(fingerprintLen, len(g.admin))]
 	}
 	if who.Via == ViaSession {
-		return "", time.Time{}, fmt.Errorf("%w: a session cannot make login links; log in with the same token, or make a key", gaff.ErrInvalid)
+		return "", time.Time{}, fmt.Errorf("%w: a session cannot create login links; use the token that opened it, or create a key", gaff.ErrInvalid)
 	}
 	code = newSecret()
 	return code, l.ExpiresAt, g.store.AddLink(ctx, l, Hash(code))
 }
 
-// OwnerLink makes a one-time login as the owner of the admin token: for whoever can read
-// what the gateway prints.
+// OwnerLink creates a one-time login link with the rights of the admin token. The gateway prints
+// it at start.
 func (g *Guard) OwnerLink(ctx context.Context) (code string, err error) {
 	code, _, err = g.NewLink(ctx, Identity{Name: "admin", Role: Admin, Via: ViaToken})
 	return code, err
 }
 
-// KeyParams are what a new key is made of.
+// KeyParams are the fields of a new key.
 type KeyParams struct {
 	Name string
 	Role Role
-	// ExpiresAt may be zero: the key does not expire.
+	// ExpiresAt is zero for a key that does not expire.
 	ExpiresAt time.Time
 }
 
-// CreateKey makes a key. secret is shown once and not kept.
+// CreateKey creates a key. secret is shown once and not stored.
 func (g *Guard) CreateKey(ctx context.Context, by Identity, p KeyParams) (k Key, secret string, err error) {
 	now := g.now()
 	name, err := checkName("the key's name", p.Name)
@@ -352,7 +351,7 @@ func (g *Guard) CreateKey(ctx context.Context, by Identity, p KeyParams) (k Key,
 	case p.Role <= NoRole || p.Role > Admin:
 		return Key{}, "", fmt.Errorf("%w: a key needs a role: viewer, operator or admin", gaff.ErrInvalid)
 	case !p.ExpiresAt.IsZero() && !p.ExpiresAt.After(now):
-		return Key{}, "", fmt.Errorf("%w: the key would have expired already at %s", gaff.ErrInvalid, p.ExpiresAt.UTC().Format(time.RFC3339))
+		return Key{}, "", fmt.Errorf("%w: the expiry %s is in the past", gaff.ErrInvalid, p.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	secret = newSecret()
 	k = Key{
@@ -365,13 +364,13 @@ func (g *Guard) CreateKey(ctx context.Context, by Identity, p KeyParams) (k Key,
 	return k, secret, nil
 }
 
-// RevokeKey ends a key and the sessions that were opened with it.
+// RevokeKey revokes a key and ends the sessions that it opened.
 func (g *Guard) RevokeKey(ctx context.Context, keyID string) error {
 	return g.store.RevokeKey(ctx, keyID, g.now())
 }
 
-// RevokeMade ends the keys that a key made, and those that these made, with their sessions.
-// It returns the ids of those that were not revoked before.
+// RevokeMade revokes the keys that a key created, directly or through others, with their
+// sessions. It returns the ids of those that were not revoked before.
 func (g *Guard) RevokeMade(ctx context.Context, keyID string) ([]string, error) {
 	return g.store.RevokeMade(ctx, keyID, g.now())
 }
@@ -381,10 +380,10 @@ func (g *Guard) EndSession(ctx context.Context, sessionID string) error {
 	return g.store.EndSession(ctx, sessionID, g.now())
 }
 
-// Keys and Sessions list what there is.
+// Keys returns all keys, newest first.
 func (g *Guard) Keys(ctx context.Context) ([]Key, error) { return g.store.Keys(ctx) }
 
-// Sessions lists the open ones.
+// Sessions returns the open sessions, newest first.
 func (g *Guard) Sessions(ctx context.Context) ([]Session, error) {
 	all, err := g.store.Sessions(ctx, g.now())
 	open := all[:0]

@@ -10,27 +10,27 @@ import (
 	"gaff/internal/connlimit"
 )
 
-// How many wrong tokens one address may show in a minute: at the login, which people use,
-// and at the API, where a program that was not told of a new key repeats itself.
+// Wrong tokens that one address may send per minute: at the login page, which people use, and at
+// the API, where a program with an old key keeps retrying.
 const (
 	loginFailures = 20
 	tokenFailures = 300
-	// maxAddresses bounds the memory for that; addresses beyond it are not counted.
+	// maxAddresses bounds the counted addresses; further ones are not counted.
 	maxAddresses = 20_000
-	// knownFor is how long a token that was right is taken from its address, however many
-	// wrong ones come from there: who shares the address must not lock its holder out.
+	// knownFor is how long a token that was correct is accepted from its address, however many
+	// wrong ones arrive from there: clients that share the address cannot lock out its holder.
 	knownFor = time.Hour
 )
 
-// What was denied, as metrics and the log name it.
+// Kinds of denials, as in metrics and the log.
 const (
 	DeniedLogin = "login"
 	DeniedToken = "token"
 	DeniedLink  = "link"
 )
 
-// limiter counts the failures of each address in the current minute. There is no bound for
-// all addresses together: one client could use it up for everybody. The zero value is ready.
+// limiter counts the failures of each address in the current minute. There is no limit for all
+// addresses together: one client could use it up for everyone. The zero value is ready.
 type limiter struct {
 	mu     sync.Mutex
 	minute int64
@@ -67,7 +67,7 @@ func ownerOf(address string) string {
 	return connlimit.Owner(addr)
 }
 
-// accepted remembers for a while which tokens were right, by address. The zero value is ready.
+// accepted remembers correct tokens by address for knownFor. The zero value is ready.
 type accepted struct {
 	mu    sync.Mutex
 	until map[string]time.Time
@@ -88,14 +88,14 @@ func (a *accepted) has(address, hash string, now time.Time) bool {
 	return now.Before(a.until[ownerOf(address)+" "+hash])
 }
 
-// made reports whether a token has the form of those that gaff makes, which hold 130
-// random bits: nobody guesses one, so they need no bound.
+// made reports whether a token has the form of generated tokens. Those have 130 random bits and
+// cannot be guessed, so they need no limit.
 func made(token string) bool {
 	random, ok := strings.CutPrefix(token, secretPrefix)
 	return ok && len(random) == randomLetters
 }
 
-// discardLog lets one line of a kind into the log each minute, with the number of those left out.
+// discardLog allows one log line of a kind per minute, with the number of omitted ones.
 // The zero value is ready.
 type discardLog struct {
 	mu   sync.Mutex
@@ -117,7 +117,7 @@ func (q *discardLog) allow(kind string, now time.Time) (more int, ok bool) {
 	return more, true
 }
 
-// denied counts a wrong token, login or link, and logs some of them: never what was sent.
+// denied counts a wrong token, login or link, and logs some of them, without the token.
 func (g *Guard) denied(kind, address string) {
 	if g.hook != nil {
 		g.hook(kind)
@@ -127,7 +127,7 @@ func (g *Guard) denied(kind, address string) {
 	}
 }
 
-// checked is byToken within the bound of wrong tokens that an address may show.
+// checked is byToken within the limit of wrong tokens per address.
 func (g *Guard) checked(r *http.Request, kind, token string) (Identity, bool) {
 	address, now, hash := g.Address(r), g.now(), Hash(token)
 	wrong, most := &g.tokens, tokenFailures
@@ -152,7 +152,7 @@ func (g *Guard) checked(r *http.Request, kind, token string) (Identity, bool) {
 	return who, ok
 }
 
-// Address is the client's, without the port; behind proxies as GuardOptions.Address finds it.
+// Address returns the client's address without the port; GuardOptions.Address resolves proxies.
 func (g *Guard) Address(r *http.Request) string {
 	if g.address != nil {
 		return g.address(r)

@@ -1,6 +1,6 @@
-// Package connlimit bounds the open connections of an HTTP server, so that no client can
-// hold the places of all others: each address has a share, a few places are for this
-// machine alone, and idle connections are closed when places run short.
+// Package connlimit limits the open connections of an HTTP server, so that no client can occupy
+// all of them: each address has a share, a few slots are reserved for this machine, and idle
+// connections are closed when slots run short.
 package connlimit
 
 import (
@@ -13,35 +13,35 @@ import (
 
 // Options of a [Listener].
 type Options struct {
-	// Max is how many connections may be open at once.
+	// Max is the maximum number of open connections.
 	Max int
-	// Shared reports whether many clients may come from an address, as from a proxy: such
-	// addresses have no share of their own. Loopback never has one. Nil: no other address.
+	// Shared reports whether an address is shared by many clients, such as a proxy's. Shared
+	// addresses and loopback have no share limit. Nil means no other address is shared.
 	Shared func(netip.Addr) bool
 }
 
-// Listener lets connections in. Those beyond the bounds wait, without room for a request,
-// until a place is free. The server must report to [Listener.ConnState].
+// Listener accepts connections within the limits. Further connections wait, without memory for a
+// request, until a slot is free. The server must call [Listener.ConnState].
 type Listener struct {
 	net.Listener
 	o        Options
-	each     int // most places of one address
-	reserved int // places for loopback and shared addresses
+	each     int // maximum slots of one address
+	reserved int // slots for loopback and shared addresses
 
-	ready chan *conn // let in, not accepted yet; holds all places
+	ready chan *conn // admitted, not accepted yet; has capacity for all slots
 	errs  chan error
 	done  chan struct{}
 
 	mu      sync.Mutex
 	closed  bool
 	open    int
-	strange int // open ones that the reserve is not for
+	strange int // open connections that cannot use the reserve
 	by      map[string]int
-	idle    []*conn // in the order in which they became idle
-	waiting []*conn // in the order in which they came
+	idle    []*conn // in order of becoming idle
+	waiting []*conn // in order of arrival
 }
 
-// New bounds the connections of ln and begins to accept them.
+// New limits the connections of ln and starts to accept them.
 func New(ln net.Listener, o Options) *Listener {
 	l := &Listener{
 		Listener: ln, o: o, each: max(o.Max/4, 1), reserved: o.Max / 16,
@@ -54,8 +54,7 @@ func New(ln net.Listener, o Options) *Listener {
 	return l
 }
 
-// pump accepts without pause: a waiting connection must not hold up those for which there
-// is a place.
+// pump accepts continuously: a waiting connection must not block those that have a slot.
 func (l *Listener) pump() {
 	for {
 		c, err := l.Listener.Accept()
@@ -74,7 +73,7 @@ func (l *Listener) pump() {
 	}
 }
 
-// Accept returns the next connection that has a place.
+// Accept returns the next connection that has a slot.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.ready:
@@ -86,7 +85,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends accepting, and closes what waits.
+// Close stops accepting, and closes waiting connections.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	var dropped []*conn
@@ -105,11 +104,11 @@ func (l *Listener) Close() error {
 	return l.Listener.Close()
 }
 
-// conn is a connection with its place, if it has one.
+// conn is a connection, with a slot or waiting for one.
 type conn struct {
 	net.Conn
 	l      *Listener
-	owner  string // whose share it counts against; empty: nobody's
+	owner  string // whose share it counts against; empty if exempt
 	placed bool   // guarded by l.mu, as is gone
 	gone   bool
 }
@@ -128,8 +127,8 @@ func (l *Listener) wrap(c net.Conn) *conn {
 	return w
 }
 
-// Owner is what a client is counted by: an IPv4 address, or the network of 64 bits that one
-// user of IPv6 has.
+// Owner returns the key that a client is counted by: its IPv4 address, or its IPv6 /64 network,
+// which belongs to one user.
 func Owner(addr netip.Addr) string {
 	if addr = addr.Unmap().WithZone(""); addr.Is6() {
 		if p, err := addr.Prefix(64); err == nil {
@@ -139,7 +138,7 @@ func Owner(addr netip.Addr) string {
 	return addr.String()
 }
 
-// fits reports whether c may be let in once without others are gone (nil: none). l.mu is held.
+// fits reports whether c may be admitted after without is closed (nil: none). l.mu is held.
 func (l *Listener) fits(c, without *conn) bool {
 	open, strange, mine := l.open, l.strange, l.by[c.owner]
 	if without != nil {
@@ -157,7 +156,7 @@ func (l *Listener) fits(c, without *conn) bool {
 	return open < l.o.Max && strange < l.o.Max-l.reserved && mine < l.each
 }
 
-// arrive lets c in, closing an idle connection for it if need be, or has it wait.
+// arrive admits c, closes an idle connection for it if needed, or queues it.
 func (l *Listener) arrive(c *conn) {
 	l.mu.Lock()
 	var victim *conn
@@ -184,9 +183,8 @@ func (l *Listener) arrive(c *conn) {
 	}
 }
 
-// idleFor is the idle connection to close for c: of those whose end makes room for it, the
-// one of the address with the most connections that has been idle for longest; -1 if there
-// is none. l.mu is held.
+// idleFor returns the index of the idle connection to close for c, or -1: among those whose end
+// frees a slot for c, the longest idle one of the address with the most connections. l.mu is held.
 func (l *Listener) idleFor(c *conn) int {
 	best := -1
 	for i, candidate := range l.idle {
@@ -197,8 +195,8 @@ func (l *Listener) idleFor(c *conn) int {
 	return best
 }
 
-// overflow takes the newest of the waiting connections of the address that has most of
-// them out of the queue. l.mu is held.
+// overflow removes the newest waiting connection of the address that has most of them. l.mu is
+// held.
 func (l *Listener) overflow() *conn {
 	count := map[string]int{}
 	most := ""
@@ -216,17 +214,17 @@ func (l *Listener) overflow() *conn {
 	return nil
 }
 
-// admit gives c a place. l.mu is held.
+// admit gives c a slot. l.mu is held.
 func (l *Listener) admit(c *conn) {
 	c.placed = true
 	l.open++
 	if l.by[c.owner]++; c.owner != "" {
 		l.strange++
 	}
-	l.ready <- c // never blocks: there is room for every place
+	l.ready <- c // never blocks: capacity for every slot
 }
 
-// remove takes c's place away. l.mu is held.
+// remove frees c's slot. l.mu is held.
 func (l *Listener) remove(c *conn) {
 	c.gone = true
 	l.idle = without(l.idle, c)
@@ -251,7 +249,7 @@ func without(list []*conn, c *conn) []*conn {
 	return list
 }
 
-// next lets in the first waiting connection for which there is a place. l.mu is held.
+// next admits the first waiting connection that fits. l.mu is held.
 func (l *Listener) next() {
 	for i, c := range l.waiting {
 		if l.fits(c, nil) {
@@ -262,7 +260,7 @@ func (l *Listener) next() {
 	}
 }
 
-// Close frees the place.
+// Close frees the slot.
 func (c *conn) Close() error {
 	c.l.mu.Lock()
 	if !c.gone {
@@ -275,8 +273,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// ConnState is the server's hook. A connection that becomes idle while another waits for
-// its place is closed.
+// ConnState is the server's hook. It closes a connection that becomes idle while another waits
+// for its slot.
 func (l *Listener) ConnState(nc net.Conn, state http.ConnState) {
 	if tls, ok := nc.(interface{ NetConn() net.Conn }); ok {
 		nc = tls.NetConn()

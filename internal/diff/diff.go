@@ -1,4 +1,4 @@
-// Package diff tells what differs: between two texts, and between two tries of a delivery.
+// Package diff compares two texts, and two attempts of a delivery.
 package diff
 
 import (
@@ -12,18 +12,18 @@ import (
 	"gaff"
 )
 
-// Change is a part of a try that is not what it was at the try before.
+// Change is a difference between an attempt and the previous one.
 type Change struct {
-	// Field is outcome, error, duration, detail, or a member of the detail where that is
-	// JSON, such as response.status.
+	// Field is outcome, error, duration, detail, or a member of a JSON detail, such as
+	// response.status.
 	Field string
-	// From and To are as text; empty where there was none.
+	// From and To are the values as text; empty if missing.
 	From, To string
 }
 
-// Attempts lists what differs between a try and the one before it. What differs at every
-// try by itself is passed over: times and signatures of requests, headers that number
-// answers, and a duration that is not at least double or half of the other one.
+// Attempts returns the differences between two consecutive attempts. It ignores differences of
+// every attempt: times and signatures of requests, headers that number responses, and durations
+// that differ by less than a factor of two.
 func Attempts(before, after gaff.Attempt) []Change {
 	var out []Change
 	compare := func(field, from, to string) {
@@ -52,10 +52,10 @@ func Attempts(before, after gaff.Attempt) []Change {
 	return out
 }
 
-// leastLonger is below what a difference of durations says anything.
+// leastLonger is the smallest difference of durations that is reported.
 const leastLonger = 100 * time.Millisecond
 
-// members reads the detail of a try as JSON: its values by their paths. No detail has none.
+// members returns the values of an attempt's JSON detail by path; an empty detail has none.
 func members(detail string) (map[string]string, bool) {
 	if detail == "" {
 		return map[string]string{}, true
@@ -86,7 +86,7 @@ func members(detail string) (map[string]string, bool) {
 	return out, true
 }
 
-// telling reports whether a member of the detail says something about how a try went.
+// telling reports whether a member of the detail is worth comparing.
 func telling(name string) bool {
 	if header, ok := strings.CutPrefix(name, "response.headers."); ok {
 		return slices.Contains([]string{"content-type", "location", "retry-after", "server"}, strings.ToLower(header))
@@ -94,15 +94,15 @@ func telling(name string) bool {
 	return name != "durationMs" && !strings.HasPrefix(name, "request.headers.")
 }
 
-// Line is a line of two texts: Op is " " for one in both, "-" for one in the first only, "+"
-// for one in the second only, and "…" for lines in both that are left out.
+// Line is a line of a diff. Op is " " for a line of both texts, "-" for one of the first only, "+"
+// for one of the second only, and "…" for omitted common lines.
 type Line struct{ Op, Text string }
 
 // maxWork bounds a comparison: lines of one text times lines of the other.
 const maxWork = 4_000_000
 
-// Lines compares two texts by lines, and keeps three lines around each change; there are
-// none for equal texts. ok is false if the texts are too long for it.
+// Lines compares two texts by lines, with three lines of context. It returns no lines for equal
+// texts. ok is false if the texts are too long.
 func Lines(a, b string) (lines []Line, ok bool) {
 	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
 	head := 0
@@ -155,7 +155,7 @@ func Lines(a, b string) (lines []Line, ok bool) {
 	return fold(lines), true
 }
 
-// fold leaves three lines around each change.
+// fold omits common lines except three around each change.
 func fold(lines []Line) []Line {
 	const around = 3
 	keep := make([]bool, len(lines))
@@ -170,9 +170,9 @@ func fold(lines []Line) []Line {
 	skipped := 0
 	gap := func() {
 		if skipped == 1 {
-			out = append(out, Line{"…", "1 line is the same"})
+			out = append(out, Line{"…", "1 equal line"})
 		} else if skipped > 1 {
-			out = append(out, Line{"…", fmt.Sprintf("%d lines are the same", skipped)})
+			out = append(out, Line{"…", fmt.Sprintf("%d equal lines", skipped)})
 		}
 		skipped = 0
 	}

@@ -49,7 +49,7 @@ func TestLines(t *testing.T) {
 	for _, l := range lines {
 		got = append(got, l.Op+l.Text)
 	}
-	if want := "…1 line is the same| b| c| d|-e|+E| f| g| h|…1 line is the same"; !ok || strings.Join(got, "|") != want {
+	if want := "…1 equal line| b| c| d|-e|+E| f| g| h|…1 equal line"; !ok || strings.Join(got, "|") != want {
 		t.Errorf("%v %q", ok, strings.Join(got, "|"))
 	}
 	if lines, ok := Lines("same", "same"); !ok || len(lines) != 0 {

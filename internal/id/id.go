@@ -1,5 +1,5 @@
-// Package id makes the names of rows: a prefix that tells the kind, and a ULID, which
-// sorts by time and reads well in a log.
+// Package id generates the ids of rows: a prefix for the kind, and a ULID, which sorts by time
+// and reads well in a log.
 package id
 
 import (
@@ -24,7 +24,7 @@ const (
 	Audit     = "aud_"
 	Run       = "run_"
 	Bulk      = "blk_"
-	// Key is for dedupe keys of events that are never the same as another.
+	// Key is for deduplication keys of events that are never duplicates.
 	Key = "key_"
 )
 
@@ -37,8 +37,8 @@ func New(prefix string, t time.Time) string {
 	return text(prefix, u)
 }
 
-// OfEvent names an event by its time and its number in the store, so that no index is
-// needed to find it. The name sorts as the number does.
+// OfEvent returns an event's id, made of its time and its number in the store, so that finding
+// it needs no index. Ids sort as numbers do.
 func OfEvent(t time.Time, seq int64) string {
 	var u ulid.ULID
 	_ = u.SetTime(ms(t))
@@ -46,8 +46,8 @@ func OfEvent(t time.Time, seq int64) string {
 	return text(Event, u)
 }
 
-// ParseEvent is the reverse of [OfEvent]; ok is false for any other text. Whoever finds an
-// event of this number must compare its own name.
+// ParseEvent is the reverse of [OfEvent]; ok is false for any other text. A caller that
+// finds an event by this number must compare its id.
 func ParseEvent(eventID string) (seq int64, ok bool) {
 	rest, ok := strings.CutPrefix(eventID, Event)
 	if !ok {
@@ -61,8 +61,8 @@ func ParseEvent(eventID string) (seq int64, ok bool) {
 	return seq, seq > 0
 }
 
-// ms is a time as a ULID holds it. A time before 1970 or after the year 10889 has none;
-// such a clock is broken, and a name with a wrong time is better than none.
+// ms returns a time as in a ULID. A time before 1970 becomes 0, and one after the year 10889
+// wraps around: such a clock is broken, and an id with a wrong time is better than an error.
 func ms(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 0)) & (1<<48 - 1) }
 
 func text(prefix string, u ulid.ULID) string {
@@ -72,7 +72,7 @@ func text(prefix string, u ulid.ULID) string {
 	return string(b[:])
 }
 
-// OfDelivery names the n-th delivery of an event.
+// OfDelivery returns the id of the n-th delivery of an event.
 func OfDelivery(eventID string, n int) string {
 	return Delivery + strings.TrimPrefix(eventID, Event) + "-" + strconv.Itoa(n)
 }

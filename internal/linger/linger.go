@@ -1,9 +1,9 @@
-// Package linger lets a client hear an answer that came before the end of its request's body.
+// Package linger delivers responses that are sent before the request's body was read.
 //
-// A server that answers early and closes the connection while the client still writes makes the
-// server's kernel send a reset, and the client's kernel then throws the answer away. The client
-// sees a network error in place of a 413, and tries again for as long as it tries at all. So
-// the rest of the body is read and dropped, bounded in bytes and time, as nginx does.
+// If a server answers early and closes the connection while the client still writes, its kernel
+// sends a reset, and the client's kernel discards the response. The client sees a network error
+// instead of a 413 and keeps retrying. So the rest of the body is read and dropped, within limits
+// of bytes and time, as nginx does.
 package linger
 
 import (
@@ -15,22 +15,22 @@ import (
 	"time"
 )
 
-// Bounds of what is read after the answer.
+// Limits for reading after the response.
 const (
 	maxBytes = 64 << 20
 	maxTime  = 30 * time.Second
 	maxPause = 5 * time.Second // between two reads
-	// maxAtOnce is how many connections may linger; the others are closed at once.
+	// maxAtOnce bounds the lingering connections; others are closed at once.
 	maxAtOnce = 256
 
-	// net/http reads the rest of a body up to this size by itself, before it answers.
+	// net/http reads the rest of a body up to this size before it answers.
 	small = 256 << 10
 )
 
 var lingering atomic.Int32
 
-// Handler passes requests on to next, and drops what it left of their bodies after it has
-// answered. Small bodies cost nothing.
+// Handler calls next, and after the response drops the unread rest of the body. Small bodies cost
+// nothing.
 func Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength >= 0 && r.ContentLength < small {
@@ -52,7 +52,7 @@ func Handler(next http.Handler) http.Handler {
 	})
 }
 
-// body is a request's body that remembers how far it was read.
+// body is a request's body that records how far it was read.
 type body struct {
 	io.ReadCloser
 	begun, ended, closed bool
@@ -72,13 +72,13 @@ func (b *body) read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close keeps the handler from reading more. The server closes the body itself.
+// Close stops the handler from reading. The server closes the body itself.
 func (b *body) Close() error {
 	b.closed = true
 	return nil
 }
 
-// drop sends the answer, and reads what the client still writes.
+// drop sends the response, and reads the rest of the body.
 func (b *body) drop(rc *http.ResponseController) {
 	defer lingering.Add(-1)
 	if lingering.Add(1) > maxAtOnce {

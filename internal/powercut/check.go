@@ -20,10 +20,9 @@ type Acknowledged struct {
 	At int
 }
 
-// Check opens the database of a data folder with SQLite, without gaff, and returns what is wrong
-// with it: pages that do not fit together, acknowledged events or bodies that are missing, and
-// files of which the row says that they are stored and which are not there, or have another
-// content. cut is the number of operations before the cut.
+// Check opens the database of a data folder with SQLite, without gaff, and returns its faults:
+// inconsistent pages, missing acknowledged events or bodies, and stored files that are missing or
+// have different content. cut is the number of operations before the cut.
 func Check(data string, cut int, acknowledged []Acknowledged) error {
 	path := filepath.Join(data, "gaff.db")
 	if _, err := os.Stat(path); err != nil {

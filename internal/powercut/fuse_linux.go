@@ -11,10 +11,10 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// Mount mounts a file system at point that keeps its files in the folder back and records what is
-// done to them. A write is recorded after it was done and before its caller hears of it; a sync
-// covers the writes that were recorded before it, and is not passed on. It needs /dev/fuse, and
-// root or fusermount3; the error says what is missing. No process may use point after end.
+// Mount mounts a file system at point that stores its files in the folder back and records
+// operations on them. A write is recorded after it was done and before its caller returns; a sync
+// covers the writes recorded before it, and is not passed on. Mount needs /dev/fuse, and root or
+// fusermount3; the error says which is missing. No process may use point after end.
 func Mount(back, point string) (r *Record, end func() error, err error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(back, &st); err != nil {
@@ -43,12 +43,12 @@ func Mount(back, point string) (r *Record, end func() error, err error) {
 	}, nil
 }
 
-// mount is what all nodes of a file system share.
+// mount is the shared state of all nodes of a file system.
 type mount struct {
-	mu      sync.Mutex // one operation at a time: the record's order is the real one
+	mu      sync.Mutex // one operation at a time, so that the record has the real order
 	record  *Record
 	back    string
-	numbers map[uint64]uint64 // of inodes; an inode may be used again for another file
+	numbers map[uint64]uint64 // by inode; an inode may be reused for another file
 	last    uint64
 }
 
@@ -60,7 +60,7 @@ func (m *mount) inode(path string) uint64 {
 	return st.Ino
 }
 
-// number returns the number of a file; fresh: of a new one.
+// number returns the number of a file; fresh gives it a new one.
 func (m *mount) number(inode uint64, fresh bool) uint64 {
 	if n, ok := m.numbers[inode]; ok && !fresh {
 		return n
@@ -75,7 +75,7 @@ type node struct {
 	mount *mount
 }
 
-// handle keeps go-fuse from letting the kernel write to the file below by itself.
+// handle prevents go-fuse from letting the kernel write to the underlying file directly.
 type handle struct{ inner fs.FileHandle }
 
 func (h *handle) Release(ctx context.Context) syscall.Errno {
@@ -93,7 +93,7 @@ func below(f fs.FileHandle) fs.FileHandle {
 	return f
 }
 
-// WrapChild makes each new file and folder one of ours.
+// WrapChild wraps each new file and folder.
 func (n *node) WrapChild(_ context.Context, ops fs.InodeEmbedder) fs.InodeEmbedder {
 	return &node{LoopbackNode: ops.(*fs.LoopbackNode), mount: n.mount}
 }

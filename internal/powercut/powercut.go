@@ -1,10 +1,10 @@
-// Package powercut makes, for tests, the states in which a power cut may leave files, and looks in
-// them for what was acknowledged before.
+// Package powercut builds, for tests, the states in which a power cut may leave files, and checks
+// them for webhooks that were acknowledged before.
 //
 // A Record has every change that a program made to its files, in order: writes with their bytes,
-// truncations, names, and syncs. After a cut, what was synced is there; of what was not, nothing,
-// everything, or any part may be, in any order: pages of 4,096 bytes and sectors of 512 are whole,
-// nothing larger is. That is what POSIX leaves open, and what disks with a write cache do.
+// truncations, names, and syncs. After a cut, synced data is there. Of unsynced data, nothing,
+// everything, or any part may be there, in any order: pages of 4,096 bytes and sectors of 512 are
+// atomic, and nothing larger. POSIX permits that, and disks with a write cache do it.
 //
 // Two recorders make records: [Mount], a file system (FUSE) under the real binary, and [VFS], a
 // layer around SQLite's own file access in one process, for machines without FUSE.
@@ -19,7 +19,7 @@ import (
 	"sync"
 )
 
-// Kind is what an operation did.
+// Kind is the kind of an operation.
 type Kind int
 
 // Kinds of operations.
@@ -56,8 +56,8 @@ func (r *Record) add(op Op) {
 	r.mu.Unlock()
 }
 
-// Len returns the number of operations so far. Whoever was acknowledged before a call is covered
-// by every cut after that many operations.
+// Len returns the number of operations so far. Every cut after that many operations must preserve
+// the webhooks acknowledged before the call.
 func (r *Record) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,16 +71,16 @@ func (r *Record) Ops() []Op {
 	return slices.Clone(r.ops)
 }
 
-// ForgetSyncs returns the operations without a share of the syncs of paths that contain part: a
-// program with such a fault must be found by the cuts.
+// ForgetSyncs returns the operations without a share of the syncs of paths that contain part. The
+// cuts must detect a program with such a fault.
 func ForgetSyncs(ops []Op, part string, share float64, random *rand.Rand) []Op {
 	return slices.DeleteFunc(slices.Clone(ops), func(op Op) bool {
 		return op.Kind == Sync && strings.Contains(op.Path, part) && random.Float64() < share
 	})
 }
 
-// Points chooses n different places to cut, in rising order: half of them right before or after a
-// sync, a change of names, or the first write of a file, and half anywhere from the first on.
+// Points returns n different cuts in ascending order: half of them right before or after a sync, a
+// change of names, or the first write of a file, and half anywhere from first on.
 func Points(ops []Op, first, n int, random *rand.Rand) []int {
 	var special []int
 	for i, op := range ops {
@@ -104,26 +104,26 @@ func Points(ops []Op, first, n int, random *rand.Rand) []int {
 	return points
 }
 
-// Loss is how much of what was not synced survives a cut.
+// Loss is how much unsynced data survives a cut.
 type Loss int
 
 // Losses.
 const (
-	All     Loss = iota // nothing that was not synced is there
-	Pages               // any pages of 4,096 bytes are
-	Sectors             // any sectors of 512 bytes are
-	None                // everything is, as after a kill of the program
+	All     Loss = iota // no unsynced data survives
+	Pages               // any pages of 4,096 bytes survive
+	Sectors             // any sectors of 512 bytes survive
+	None                // everything survives, as after a kill of the program
 )
 
 // AnyLoss returns one of the losses.
 func AnyLoss(random *rand.Rand) Loss { return Loss(random.IntN(int(None) + 1)) }
 
-// Disk is a folder as a cut may find it. The zero value has no files.
+// Disk is the state of a folder, with durable and pending changes. The zero value has no files.
 type Disk struct {
 	files   map[uint64]*content
 	folders map[uint64]bool
 	names   map[string]uint64 // durable names
-	pending []name            // changes of names that are not durable, in order
+	pending []name            // pending changes of names, in order
 }
 
 type content struct {
@@ -131,7 +131,7 @@ type content struct {
 	pending []Op
 }
 
-// name is a path that a file has from now on; file 0: that nothing has.
+// name assigns a path to a file; file 0 removes the path.
 type name struct {
 	path string
 	file uint64
@@ -164,8 +164,8 @@ func (d *Disk) Do(op Op) {
 			f.durable = applied(f.durable, op)
 		}
 		f.pending = nil
-		// ext4, xfs and btrfs write the names that lead to a file with its content: their
-		// journals keep the order.
+		// ext4, xfs and btrfs write a file's names together with its content: their
+		// journals preserve the order.
 		d.settleNames(d.pending)
 	case SyncDir:
 		d.settleNames(d.pending)
@@ -187,7 +187,7 @@ func setName(names map[string]uint64, n name) {
 	names[n.path] = n.file
 }
 
-// applied changes content as an operation does.
+// applied returns content after an operation.
 func applied(b []byte, op Op) []byte {
 	end := op.Size
 	if op.Kind == Write {
@@ -203,7 +203,7 @@ func applied(b []byte, op Op) []byte {
 	return b
 }
 
-// Leave writes what a cut leaves into dir.
+// Leave writes the state after a cut into dir.
 func (d *Disk) Leave(dir string, loss Loss, random *rand.Rand) error {
 	names := map[string]uint64{}
 	for path, file := range d.names {
@@ -244,7 +244,7 @@ func (d *Disk) Leave(dir string, loss Loss, random *rand.Rand) error {
 	return nil
 }
 
-// left is the content that a cut leaves.
+// left returns a file's content after a cut.
 func (c *content) left(loss Loss, chance float64, random *rand.Rand) []byte {
 	if loss == All || len(c.pending) == 0 {
 		return c.durable

@@ -13,9 +13,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// VFS makes SQLite, in this process and from now on, record what it does to files below the folder
-// back. It wraps SQLite's own file access, which goes on doing the work, syncs included. It may be
-// called once.
+// VFS makes SQLite in this process record its operations on files below the folder back. It wraps
+// SQLite's own file access, which still does the work, syncs included. It may be called once.
 func VFS(back string) (*Record, error) {
 	v := &layer{record: &Record{}, back: back, numbers: map[string]uint64{}, files: map[uintptr]*vfsFile{}}
 	tls := libc.NewTLS()
@@ -56,20 +55,20 @@ type vfsFile struct {
 	base   *sqlite3.Tsqlite3_io_methods
 }
 
-// kept are the Go functions that SQLite calls: the garbage collector does not see its memory.
+// kept has the Go functions that SQLite calls: the garbage collector does not see SQLite's memory.
 var kept []any
 
-// function returns what SQLite calls for a Go function.
+// function returns the C function pointer of a Go function.
 func function(f any) uintptr {
 	kept = append(kept, f)
 	type iface [2]uintptr
 	return (*iface)(unsafe.Pointer(&f))[1]
 }
 
-// at returns what SQLite has at an address. Its memory is not Go's: nothing moves it.
+// at returns SQLite's value at an address. It is not Go memory, so the collector does not move it.
 func at[T any](address uintptr) *T { return *(**T)(unsafe.Pointer(&address)) }
 
-// of returns the Go function behind one of SQLite's.
+// of returns the Go function behind a function pointer of SQLite.
 func of[F any](pointer uintptr) F {
 	return *(*F)(unsafe.Pointer(&struct{ uintptr }{pointer}))
 }
@@ -83,8 +82,8 @@ type (
 	closeFunc    = func(tls *libc.TLS, file uintptr) int32
 )
 
-// relative returns a path below the folder, and false for others and for the shared memory of the
-// log, which does not outlive a cut.
+// relative returns a path below the folder. It returns false for other paths and for the log's
+// shared memory, which does not survive a cut.
 func (v *layer) relative(path string) (string, bool) {
 	rel, err := filepath.Rel(v.back, path)
 	return rel, err == nil && !strings.HasPrefix(rel, "..") && !strings.HasSuffix(rel, "-shm")

@@ -11,9 +11,9 @@ import (
 // maskedJSON replaces a secret in JSON.
 var maskedJSON = []byte(`"` + Masked + `"`)
 
-// JSON hides the values at the places "json:/POINTER" and, for forms that were made JSON,
-// "form:NAME". Everything else stays as it was written. A document that cannot be read is
-// masked from where its reading ended.
+// JSON masks the values at the places "json:/POINTER" and, for forms converted to JSON,
+// "form:NAME". Everything else stays unchanged. An invalid document is masked from the first
+// error on.
 func JSON(doc []byte, places []string) []byte {
 	var pointers [][]string
 	for _, place := range places {
@@ -30,8 +30,8 @@ func JSON(doc []byte, places []string) []byte {
 	return (&masker{scan: jsonscan.Scanner{Data: doc}, pointers: pointers}).run()
 }
 
-// Items returns the places for the items of a list that the body holds: what comes after
-// "*" in a pointer.
+// Items returns the places within the items of the body's list: the rest of each pointer after
+// "*".
 func Items(places []string) (items []string) {
 	for _, place := range places {
 		if i := strings.LastIndex(place, "/*/"); i >= 0 && strings.HasPrefix(place, "json:") {
@@ -42,7 +42,7 @@ func Items(places []string) (items []string) {
 	return items
 }
 
-// split takes a JSON pointer apart (RFC 6901).
+// split splits a JSON pointer (RFC 6901).
 func split(pointer string) []string {
 	if pointer == "" {
 		return nil
@@ -54,13 +54,13 @@ func split(pointer string) []string {
 	return parts
 }
 
-// masker goes over a document once, and builds nothing of what no pointer leads to.
+// masker masks a document in one pass. It decodes only values on the way of a pointer.
 type masker struct {
 	scan     jsonscan.Scanner
 	pointers [][]string
 
 	out  bytes.Buffer
-	done int // how much of the document is in out
+	done int // bytes of the document that are in out
 }
 
 func (m *masker) run() []byte {
@@ -79,8 +79,8 @@ func (m *masker) run() []byte {
 	return m.out.Bytes()
 }
 
-// value reads one value, and hides it if one of the pointers ends here. It returns false if
-// it cannot be read: the scanner is then no further than what may be shown.
+// value scans one value, and masks it if one of the pointers ends here. It returns false for
+// invalid JSON; the scanner is then not past the text that may be shown.
 func (m *masker) value(pointers [][]string) bool {
 	s := &m.scan
 	s.Space()
@@ -118,7 +118,7 @@ func (m *masker) value(pointers [][]string) bool {
 	return s.Skip()
 }
 
-// container reads an object or a list, with one for each of its parts.
+// container scans an object or a list.
 func (m *masker) container(end byte, one func() bool) bool {
 	s := &m.scan
 	s.Pos++
@@ -143,9 +143,9 @@ func (m *masker) container(end byte, one func() bool) bool {
 	}
 }
 
-// within returns what is left of the pointers that lead into a part. Names are compared without
-// case: a sender may have written one otherwise than expected, and was rejected for it. A number
-// in a pointer hides each item of the list.
+// within returns the rest of the pointers that lead into a part. Names are compared
+// case-insensitively: a request may have been rejected because of a different spelling. A number
+// in a pointer masks each item of the list.
 func within(pointers [][]string, leads func(want string) bool) (rest [][]string) {
 	for _, p := range pointers {
 		if leads(p[0]) {
@@ -155,7 +155,7 @@ func within(pointers [][]string, leads func(want string) bool) (rest [][]string)
 	return rest
 }
 
-// memberName returns the name in a member's text, which ends with the colon.
+// memberName returns the name in the text of a member up to its colon.
 func memberName(text []byte) string {
 	return jsonscan.Unquote(text[:bytes.LastIndexByte(text, '"')+1])
 }

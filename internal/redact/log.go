@@ -13,14 +13,14 @@ import (
 	"syscall"
 )
 
-// Logged is implemented by errors that know a text for logs: statuses, names and numbers of
-// gaff's own, and nothing of a payload, an answer, or an address's path.
+// Logged is implemented by errors with a separate text for logs: statuses, names and numbers of
+// gaff's own, without any part of a payload, a response, or a URL's path.
 type Logged interface{ LogText() string }
 
-// Error returns what a log may hold of an error whose text may quote what others sent: the
-// text of [Logged] errors and of those of the network and the operating system, else only
-// the type. The whole text belongs where it can be read by those who may, and ends with its
-// retention.
+// Error returns the part of an error that may be logged. The error's text may quote untrusted
+// input, so this is the text of [Logged] errors and of errors of the network and the operating
+// system, and only the type of others. The full text belongs in the database, where access and
+// retention apply.
 func Error(err error) string {
 	if err == nil {
 		return ""
@@ -39,7 +39,7 @@ func Error(err error) string {
 		}
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return e.Error() // addresses and the system's word
+		return e.Error() // addresses and the system's message
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		return e.Error()
@@ -50,7 +50,7 @@ func Error(err error) string {
 	return fmt.Sprintf("%T", innermost(err))
 }
 
-// Panic returns what a log may hold of a panic's value: the runtime's own words, else only
+// Panic returns the part of a panic's value that may be logged: the runtime's own message, else only
 // the type.
 func Panic(value any) string {
 	if e, ok := value.(runtime.Error); ok {
@@ -62,7 +62,7 @@ func Panic(value any) string {
 	return fmt.Sprintf("%T", value)
 }
 
-// find is errors.As for an interface that is no error.
+// find is errors.As for an interface that does not embed error.
 func find[T any](err error) (found T, ok bool) {
 	for err != nil {
 		if found, ok = err.(T); ok {
@@ -91,7 +91,7 @@ func innermost(err error) error {
 	}
 }
 
-// answered is a service's answer that is no success.
+// answered is a service's error response.
 type answered struct {
 	who    string
 	status int
@@ -101,6 +101,6 @@ type answered struct {
 func (e *answered) Error() string   { return e.LogText() + e.rest }
 func (e *answered) LogText() string { return fmt.Sprintf("%s answered %d", e.who, e.status) }
 
-// Answered returns an error "who answered status" with more, such as what the service wrote,
-// behind it. Logs hold only the former.
+// Answered returns an error "who answered status" followed by more, such as the response's text.
+// Logs have only the first part.
 func Answered(who string, status int, more string) error { return &answered{who, status, more} }

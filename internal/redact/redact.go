@@ -1,10 +1,10 @@
-// Package redact hides secrets in what is shown and logged: it is the one place that masks
-// headers, URLs and bodies, and that decides what of an error a log may hold.
+// Package redact masks secrets in shown and logged text. It is the one place that masks headers,
+// URLs and bodies, and that decides which part of an error is logged.
 //
-// A place names where in a source's requests the sender's secret is: "header:NAME",
+// A place names where a source's requests have the sender's secret: "header:NAME",
 // "query:NAME", "form:NAME", "json:/POINTER" (with "*" for each item of a list), or "body"
-// for the whole body. Sources name their places; the words of [SecretName] are masked for
-// every request beside them.
+// for the whole body. Sources list their places; names that match [SecretName] are masked in
+// every request.
 package redact
 
 import (
@@ -20,10 +20,10 @@ import (
 	"unicode/utf8"
 )
 
-// Masked stands in place of a secret.
+// Masked replaces a secret.
 const Masked = "[masked]"
 
-// SecretName reports whether a header or parameter of this name may hold a secret as it is,
+// SecretName reports whether a header or parameter of this name may hold a secret in plain text,
 // such as a token.
 func SecretName(name string) bool {
 	name = strings.ToLower(name)
@@ -35,15 +35,15 @@ func SecretName(name string) bool {
 	return false
 }
 
-// shownSecret is wider than [SecretName]: what is only shown can still be found in the
-// stored request.
+// shownSecret matches more names than [SecretName]. It masks only shown text; the stored request
+// is complete.
 func shownSecret(name string) bool {
 	name = strings.ToLower(name)
 	return SecretName(name) || strings.HasSuffix(name, "key") && !strings.Contains(name, "idempotency")
 }
 
-// named reports whether places hold a name of a kind, such as a header. Names are compared
-// without case.
+// named reports whether places contain a name of a kind, such as a header. Names are compared
+// case-insensitively.
 func named(places []string, kind, name string) bool {
 	return slices.ContainsFunc(places, func(p string) bool {
 		k, n, _ := strings.Cut(p, ":")
@@ -61,9 +61,9 @@ func has(places []string, kinds ...string) bool {
 // InBody reports whether a place is in the body.
 func InBody(place string) bool { return has([]string{place}, "json", "form", "body") }
 
-// Header hides the secrets of a header, and those of the query in headers in which proxies
-// and browsers repeat a URL (X-Original-Url, Referer). Signatures stay: without them a
-// captured request could not be verified again, and they are worth nothing without it.
+// Header masks the secrets in headers, and those of the query in headers with which proxies and
+// browsers repeat a URL (X-Original-Url, Referer). Signatures stay: a captured request needs them
+// to be verified again, and they are useless for another request.
 func Header(header http.Header, places []string) http.Header {
 	shown := make(http.Header, len(header))
 	inQuery := has(places, "query")
@@ -82,8 +82,8 @@ func Header(header http.Header, places []string) http.Header {
 	return shown
 }
 
-// Signature keeps of a signature's header only its beginning: enough to see which one it
-// was. Other headers stay as they are.
+// Signature shortens a signature header to its beginning, which is enough to recognize it. Other
+// headers stay unchanged.
 func Signature(name, value string) string {
 	if strings.Contains(strings.ToLower(name), "signature") && len(value) > 16 {
 		return value[:8] + "…" + Masked
@@ -91,8 +91,7 @@ func Signature(name, value string) string {
 	return value
 }
 
-// URL hides a password, and the values of secret parameters; some senders carry their token
-// there.
+// URL masks a password and the values of secret parameters: some senders put their token there.
 func URL(address string, places []string) string {
 	address, fragment, hasFragment := strings.Cut(address, "#")
 	base, query, ok := strings.Cut(address, "?")
@@ -115,8 +114,8 @@ func URL(address string, places []string) string {
 	return base
 }
 
-// Address hides of an address that gaff sends to a password, and parameters whose names
-// sound like a secret or a signature.
+// Address masks, in a URL that gaff sends to, a password, and parameters whose names suggest a
+// secret or a signature.
 func Address(address string) string {
 	var places []string
 	if u, err := url.Parse(address); err == nil {
@@ -129,8 +128,8 @@ func Address(address string) string {
 	return URL(address, places)
 }
 
-// Query hides the values of all parameters of a URL: those of an unknown source may all be
-// secrets.
+// Query masks the values of all parameters of a URL, for requests to unknown sources: each may be a
+// secret.
 func Query(address string) string {
 	base, query, ok := strings.Cut(address, "?")
 	if !ok || query == "" {
@@ -139,12 +138,12 @@ func Query(address string) string {
 	return base + "?" + parameters(query, func(string) bool { return true })
 }
 
-// parameters masks parameters of a query or of a form, and leaves the others as written.
+// parameters masks parameters of a query or form, and leaves the others unchanged.
 func parameters(query string, secret func(name string) bool) string {
 	params := strings.Split(query, "&")
 	for i, param := range params {
 		first, _, _ := strings.Cut(param, "=")
-		for piece := range strings.SplitSeq(param, ";") { // some senders separate parameters by it
+		for piece := range strings.SplitSeq(param, ";") { // some senders separate parameters with it
 			name, _, _ := strings.Cut(piece, "=")
 			if plain, err := url.QueryUnescape(name); err != nil || secret(plain) {
 				params[i] = first + "=" + Masked
@@ -155,8 +154,8 @@ func parameters(query string, secret func(name string) bool) string {
 	return strings.Join(params, "&")
 }
 
-// Host returns of an address only where it leads: scheme and host, and "…" for the rest. Of
-// callbacks and receivers the path is often the secret.
+// Host returns the scheme and host of a URL, and "…" for the rest. In URLs of callbacks and
+// destinations the path is often the secret.
 func Host(address string) string {
 	if address == "" {
 		return ""
@@ -171,8 +170,8 @@ func Host(address string) string {
 	return u.Scheme + "://" + u.Host + "/…"
 }
 
-// Body hides the secrets of a whole body; what cannot be read is masked as a whole if the
-// source has a secret in it. contentType is the request's header.
+// Body masks the secrets in a body. A body that cannot be parsed is masked entirely if the source
+// has a secret in it. contentType is the request's header.
 func Body(contentType string, body []byte, places []string) []byte {
 	switch {
 	case len(body) == 0 || !slices.ContainsFunc(places, InBody):
@@ -196,18 +195,18 @@ func Body(contentType string, body []byte, places []string) []byte {
 	return JSON(body, places)
 }
 
-// maxHidden is how many fields of a form with parts are masked one by one. Each costs a pass over
-// the body; a body with more is masked as a whole.
+// maxHidden bounds the fields of a multipart form that are masked one by one. Each costs a pass over
+// the body; a body with more is masked entirely.
 const maxHidden = 8
 
-// multipartForm masks fields of a form with parts.
+// multipartForm masks fields of a multipart form.
 func multipartForm(body []byte, boundary string, places []string) []byte {
 	parts := multipart.NewReader(bytes.NewReader(body), boundary)
 	whole, hidden := len(body), 0
 	for range 1000 {
 		part, err := parts.NextRawPart()
 		switch {
-		case err == io.EOF: // errors that wrap it: no part, or cut off
+		case err == io.EOF: // errors that wrap it mean: no part, or truncated
 			return body
 		case err != nil:
 			return []byte(Masked)
@@ -220,7 +219,7 @@ func multipartForm(body []byte, boundary string, places []string) []byte {
 			return []byte(Masked)
 		}
 		if value.Len() > 0 {
-			// A value of one letter stands everywhere, and would make the body larger each time.
+			// A one-letter value occurs everywhere, and each replacement would grow the body.
 			hidden++
 			grown := bytes.Count(body, value.Bytes()) * max(len(Masked)-value.Len(), 0)
 			if hidden > maxHidden || len(body)+grown > 2*whole+1024 {

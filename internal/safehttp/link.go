@@ -11,10 +11,9 @@ import (
 
 var errLink = errors.New("the link cannot be read")
 
-// ParseLink reads a link to a file as browsers do: what may not stand in a request is
-// escaped, an escape that is there stays as it is written, tabs and line breaks are dropped,
-// and so is the fragment. url.Parse alone would undo escapes beside a raw letter, so that
-// another object is asked for.
+// ParseLink parses a link to a file as browsers do: it escapes characters that a request must not
+// contain, keeps existing escapes, and drops tabs, line breaks and the fragment. url.Parse alone
+// would decode escapes beside a raw character, and so request another object.
 func ParseLink(link string) (*url.URL, error) {
 	link = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(link)
 	link = strings.TrimFunc(link, func(r rune) bool { return r <= ' ' })
@@ -44,7 +43,7 @@ func ParseLink(link string) (*url.URL, error) {
 	return u, nil
 }
 
-// ascii is a host as it is asked for: names in other letters become Punycode.
+// ascii returns a host with international names in Punycode.
 func ascii(host string) (string, error) {
 	for i := range len(host) {
 		if host[i] < 0x80 {
@@ -63,15 +62,15 @@ func ascii(host string) (string, error) {
 	return host, nil
 }
 
-// What stays as it is in a path, beside letters, digits and escapes, and in a query. The
-// path has what url.URL sends as written.
+// Characters that stay unescaped in a path and in a query, besides letters, digits and escapes.
+// Those of the path are the ones that url.URL sends unchanged.
 const (
 	inPath  = "-._~!$&'()*+,;=:@[]/"
 	inQuery = "-._~!$&()*+,;=:@[]/?%^`{|}\\"
 )
 
-// escape escapes each byte that is neither a letter, a digit nor kept. A % that begins no
-// escape is escaped unless it is kept.
+// escape escapes each byte that is not a letter, a digit or in kept. It also escapes a % that does
+// not start an escape, unless % is in kept.
 func escape(text, kept string) string {
 	const digits = "0123456789ABCDEF"
 	var b strings.Builder
@@ -94,7 +93,7 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-// location is where a redirect leads, escaped as in a link.
+// location returns the target of a redirect, escaped as in a link.
 func location(text string) string {
 	text, _, _ = strings.Cut(text, "#")
 	text, query, hasQuery := strings.Cut(text, "?")

@@ -70,7 +70,7 @@ func TestRedirectsKeepEscapes(t *testing.T) {
 	}
 }
 
-// A link that is read can be asked for: nothing in it ends the request's line.
+// A parsed link can be requested: nothing in it ends the request line.
 func FuzzParseLink(f *testing.F) {
 	for _, link := range []string{"https://h/a%2Fb/café |.png?n=two words%#x", "http://[::1]:80/%zz{}", "https://bücher.example\\a?'\"<>"} {
 		f.Add(link)
@@ -86,7 +86,7 @@ func FuzzParseLink(f *testing.F) {
 			}
 			return u.Scheme + "://" + u.Host + u.RequestURI()
 		}()} {
-			if i := strings.Index(text, "://"); i >= 0 { // a host in other letters is net/http's to judge
+			if i := strings.Index(text, "://"); i >= 0 { // net/http checks international hosts
 				_, text, _ = strings.Cut(text[i+3:], "/")
 			}
 			for j := range len(text) {

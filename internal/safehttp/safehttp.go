@@ -1,7 +1,7 @@
-// Package safehttp makes the client for requests to addresses that others chose: files of
-// results, destinations, addresses out of a provider's answer. It judges the address that
-// is really dialled, after the name was resolved and for every redirect anew, so neither a
-// name that points inside nor one that changes its mind reaches this machine's own network.
+// Package safehttp has the HTTP client for URLs that others chose: files of results,
+// destinations, URLs in a provider's response. It checks the address that is dialled, after name
+// resolution and again for every redirect. So neither a name of a private address nor a name that
+// changes its address reaches the private network.
 package safehttp
 
 import (
@@ -17,27 +17,27 @@ import (
 	"time"
 )
 
-// ErrForbidden is wrapped by the errors about addresses that must not be reached. Another
-// try will meet it again, unless the name's records change.
+// ErrForbidden is wrapped by errors about forbidden addresses. A retry fails, too, unless the
+// name's records change.
 var ErrForbidden = errors.New("the address must not be reached")
 
 // ErrTooLarge is returned by [ReadAll] for a body beyond its limit.
 var ErrTooLarge = errors.New("the answer is too large")
 
-// Options of a client. The zero value is strict.
+// Options of a client. The zero value allows public addresses only.
 type Options struct {
-	// Allow holds addresses that may be reached although they are not public.
+	// Allow has addresses that are allowed although they are not public.
 	Allow []netip.Prefix
-	// Timeout bounds a request with its redirects and the reading of the body. Zero: none
-	// but the request's context.
+	// Timeout bounds a request with its redirects and the reading of the body. Zero means no
+	// limit except the request's context.
 	Timeout time.Duration
-	// Redirects is how many are followed. Zero: none, the redirect itself is the answer.
+	// Redirects is the maximum number to follow. Zero returns the redirect itself.
 	Redirects int
 	// UserAgent is sent with requests that have none. Empty means "gaff".
 	UserAgent string
-	// PerHost is how many connections to one host there may be at once. Zero: no bound.
+	// PerHost is the maximum number of connections to one host. Zero means no limit.
 	PerHost int
-	// IdlePerHost is how many unused connections to one host are kept open. Zero means 8.
+	// IdlePerHost is the maximum number of idle connections to one host. Zero means 8.
 	IdlePerHost int
 }
 
@@ -47,8 +47,8 @@ const (
 	maxHeader     = 64 << 10
 )
 
-// New makes a client. It ignores the environment's proxy settings: a proxy would dial in
-// its stead, unjudged.
+// New returns a client. It ignores the environment's proxy settings: a proxy would dial without
+// the check.
 func New(o Options) *http.Client {
 	if o.UserAgent == "" {
 		o.UserAgent = "gaff"
@@ -69,7 +69,7 @@ type guard struct {
 	next http.RoundTripper
 }
 
-// RoundTrip refuses what can be judged before anything is resolved.
+// RoundTrip rejects URLs that are forbidden before name resolution.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := CheckURL(req.URL, g.o.Allow); err != nil {
 		if req.Body != nil {
@@ -88,14 +88,14 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// CloseIdleConnections makes http.Client.CloseIdleConnections work.
+// CloseIdleConnections implements http.Client.CloseIdleConnections.
 func (g *guard) CloseIdleConnections() {
 	if c, ok := g.next.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
 
-// control is called with the resolved address, just before it is connected to.
+// control is called with the resolved address before connecting.
 func (g *guard) control(network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return fmt.Errorf("%s: %w", network, ErrForbidden)
@@ -120,8 +120,8 @@ func (g *guard) redirect(req *http.Request, via []*http.Request) error {
 	return CheckURL(req.URL, g.o.Allow)
 }
 
-// CheckURL refuses an address that is no plain http or https link, or that names a
-// forbidden address outright. Names are judged when they are resolved.
+// CheckURL rejects a URL that is not plain http or https, or that contains a forbidden address.
+// Names are checked when they are resolved.
 func CheckURL(u *url.URL, allow []netip.Prefix) error {
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
@@ -137,9 +137,9 @@ func CheckURL(u *url.URL, allow []netip.Prefix) error {
 	return nil
 }
 
-// CheckAddr refuses an address that is not public, unless allow holds it: of this machine,
-// of private, shared and link-local networks, the clouds' metadata services, what is
-// reserved or for documents, and IPv6 forms that stand for such an IPv4 address.
+// CheckAddr rejects an address that is not public, unless allow contains it: loopback, private,
+// shared and link-local networks, cloud metadata services, reserved and documentation ranges, and
+// IPv6 forms of such IPv4 addresses.
 func CheckAddr(addr netip.Addr, allow []netip.Prefix) error {
 	plain := addr.Unmap().WithZone("")
 	for _, p := range allow {
@@ -156,7 +156,7 @@ func CheckAddr(addr netip.Addr, allow []netip.Prefix) error {
 	return notPublic{addr}
 }
 
-// notPublic is an ErrForbidden that says how to allow the address.
+// notPublic returns an ErrForbidden that says how to allow the address.
 type notPublic struct{ addr netip.Addr }
 
 func (e notPublic) Error() string {
@@ -165,7 +165,7 @@ func (e notPublic) Error() string {
 
 func (e notPublic) Unwrap() error { return ErrForbidden }
 
-// translated returns the IPv4 address that a network's NAT64 would reach for addr.
+// translated returns the IPv4 address that NAT64 would reach for addr.
 func translated(addr netip.Addr) (netip.Addr, bool) {
 	if !nat64.Contains(addr) {
 		return addr, false
@@ -176,16 +176,16 @@ func translated(addr netip.Addr) (netip.Addr, bool) {
 
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// global is where IPv6 addresses of the public network come from.
+// global is the range of public IPv6 addresses.
 var global = netip.MustParsePrefix("2000::/3")
 
-// special are the ranges of the two registries of special-purpose addresses that are not
-// reached through the public network, and public addresses with a private meaning.
+// special are the ranges of the two special-purpose registries that are not globally reachable, and
+// public addresses with a private meaning.
 var special = func() (all []netip.Prefix) {
 	for _, text := range []string{
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
 		"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
-		"168.63.129.16/32", // Azure's machines ask it for their secrets
+		"168.63.129.16/32", // Azure's metadata service for virtual machines
 		"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 	} {
 		all = append(all, netip.MustParsePrefix(text))
@@ -205,7 +205,7 @@ func public(addr netip.Addr) bool {
 	return true
 }
 
-// Prefixes parses what GAFF_ALLOW_ADDRESSES holds, after the configuration was checked.
+// Prefixes parses the checked value of GAFF_ALLOW_ADDRESSES.
 func Prefixes(texts []string) ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for _, text := range texts {
@@ -218,7 +218,7 @@ func Prefixes(texts []string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// ReadAll reads a body of at most limit bytes; a longer one is [ErrTooLarge].
+// ReadAll reads a body of at most limit bytes. It returns [ErrTooLarge] for a longer one.
 func ReadAll(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {

@@ -13,9 +13,9 @@ import (
 	"unicode/utf8"
 )
 
-// Quote returns text as one word of a command. What could steer a terminal, end a
-// bracketed paste or trigger completion is escaped, so the word can be pasted. No argument
-// can hold a NUL byte: it becomes U+FFFD.
+// Quote returns text as one word of a command. It escapes characters that control a terminal, end
+// a bracketed paste or trigger completion, so the word can be pasted. A NUL byte, which no argument
+// can contain, becomes U+FFFD.
 func Quote(text string) string {
 	switch {
 	case text != "" && strings.IndexFunc(text, needsQuotes) < 0:
@@ -49,7 +49,7 @@ func Quote(text string) string {
 	return b.String()
 }
 
-// octal writes bytes in the one form that every locale reads alike.
+// octal writes bytes as octal escapes, which do not depend on the locale.
 func octal(b *strings.Builder, text string) {
 	for i := range len(text) {
 		fmt.Fprintf(b, `\%03o`, text[i])
@@ -65,7 +65,7 @@ func steers(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
-// Words joins the words of a command, each quoted.
+// Words joins words into a command and quotes each.
 func Words(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
@@ -77,12 +77,12 @@ func Words(words ...string) string {
 // MaxTyped is the longest body, in bytes, that [Curl] writes into the command.
 const MaxTyped = 16 << 10
 
-// A Request is what a command of [Curl] sends.
+// Request is the request of a [Curl] command.
 type Request struct {
-	// Method is sent as it is.
+	// Method is sent unchanged.
 	Method string
-	// URL is a whole address. It must be an address of the gateway's own configuration:
-	// the Host that a sender sent may name anyone's server.
+	// URL must be a complete URL from the gateway's configuration: the Host of a received
+	// request may name any server.
 	URL    string
 	Header map[string][]string
 	Body   []byte
@@ -90,8 +90,8 @@ type Request struct {
 	File string
 }
 
-// Curl returns the command that sends r. Headers that curl or the connection sets are left
-// out, and so are names that HTTP does not allow.
+// Curl returns the command that sends r. It omits headers that curl or the connection sets, and
+// names that HTTP does not allow.
 func Curl(r Request) string {
 	var b strings.Builder
 	b.WriteString("curl -X " + Quote(r.Method))
@@ -111,7 +111,7 @@ func Curl(r Request) string {
 		return b.String()
 	}
 	if !hasType {
-		b.WriteString(next + "-H Content-Type:") // without it curl says that it is a form
+		b.WriteString(next + "-H Content-Type:") // without it curl sends the type of a form
 	}
 	switch {
 	case len(r.Body) > MaxTyped:
@@ -124,7 +124,7 @@ func Curl(r Request) string {
 	return b.String()
 }
 
-// headerNames lists in order the headers that a command repeats.
+// headerNames returns the names of the headers to send, sorted.
 func headerNames(header map[string][]string) []string {
 	var names []string
 	for name := range header {
@@ -141,16 +141,16 @@ func headerNames(header map[string][]string) []string {
 	return names
 }
 
-// notToken reports whether a character cannot be in the name of a header (RFC 9110, 5.6.2).
+// notToken reports whether a character is not allowed in a header's name (RFC 9110, 5.6.2).
 func notToken(r rune) bool {
 	return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }
 
 var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ")
 
-// headerLine is what curl's option -H takes. A name with a colon alone would remove the header.
+// headerLine returns the argument of curl's -H. A name with only a colon would remove the header.
 func headerLine(name, value string) string {
-	value = lineBreaks.Replace(value) // strings.Map would change bytes that are not UTF-8
+	value = lineBreaks.Replace(value) // strings.Map would change invalid UTF-8
 	if strings.TrimSpace(value) == "" {
 		return name + ";"
 	}

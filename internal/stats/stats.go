@@ -1,6 +1,6 @@
-// Package stats counts what a gateway does over time, for plots: what came, what failed,
-// and how long it took. Counts are kept rolled up, so that a plot of 30 days reads some
-// hundred rows however many events there were.
+// Package stats has statistics over time, for plots: received events, failures and durations.
+// Counts are rolled up, so that a plot of 30 days reads some hundred rows, however many events
+// there were.
 package stats
 
 import (
@@ -17,11 +17,11 @@ import (
 	"gaff"
 )
 
-// Kind is what took its time.
+// Kind is a kind of duration.
 type Kind int
 
 const (
-	// Reply is from the arrival of a webhook to its answer with 200.
+	// Reply is from the arrival of a webhook to its response with 200.
 	Reply Kind = iota
 	// Done is from the receipt of an event to the success of a delivery.
 	Done
@@ -29,7 +29,7 @@ const (
 	Failed
 )
 
-// bounds are the upper ends of the buckets; one more has no end.
+// bounds are the upper bounds of the buckets; the last bucket has none.
 var bounds = []time.Duration{
 	250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond, 5 * time.Millisecond,
 	7500 * time.Microsecond, 10 * time.Millisecond, 15 * time.Millisecond, 20 * time.Millisecond, 30 * time.Millisecond, 50 * time.Millisecond,
@@ -48,7 +48,7 @@ type Histogram struct {
 	buckets []int64
 }
 
-// Add counts n durations of a bucket; one that does not exist is left out.
+// Add counts n durations of a bucket; it ignores unknown buckets.
 func (h *Histogram) Add(bucket int, n int64) {
 	if bucket < 0 || bucket > len(bounds) {
 		return
@@ -60,8 +60,8 @@ func (h *Histogram) Add(bucket int, n int64) {
 	h.N += n
 }
 
-// Quantile returns the duration that a share of all was not longer than, as exactly as the
-// bucket is wide; zero for an empty histogram.
+// Quantile returns the duration that a share of all durations did not exceed, to the precision of
+// a bucket; zero for an empty histogram.
 func (h *Histogram) Quantile(share float64) time.Duration {
 	if h.N == 0 {
 		return 0
@@ -87,8 +87,7 @@ func (h *Histogram) Quantile(share float64) time.Duration {
 	return bounds[len(bounds)-1]
 }
 
-// Latency is a count to be added: how often something of a source took as long as a bucket
-// says, in a minute.
+// Latency is a count to add: durations of a source in one bucket and minute.
 type Latency struct {
 	Source string
 	Kind   Kind
@@ -97,14 +96,14 @@ type Latency struct {
 	N      int64
 }
 
-// Count is what came from a source in one step of a plot.
+// Count is the number of events of a source in one step of a plot.
 type Count struct {
 	At                 time.Time
 	Source             string
 	Received, Rejected int64
 }
 
-// Sample is how often something took how long in one step of a plot.
+// Sample is the number of durations in one bucket and step of a plot.
 type Sample struct {
 	At     time.Time
 	Kind   Kind
@@ -112,34 +111,34 @@ type Sample struct {
 	N      int64
 }
 
-// Span is a time that a plot is about: from Since, in steps, to Until.
+// Span is the period of a plot: from Since, in steps, to Until.
 type Span struct {
 	Since, Until time.Time
 	Step         time.Duration
-	// Source limits it to one source; empty: all but gaff's own inner events.
+	// Source limits it to one source; empty means all except internal events.
 	Source string
 }
 
-// Activity is when a source was heard of.
+// Activity describes when a source sent events.
 type Activity struct {
 	Source string
-	// First and Last are the first and last minute in the time looked at.
+	// First and Last are its first and last minute in the period.
 	First, Last time.Time
-	// Received is how many events came, Longest the longest time between two of them.
+	// Received is the number of events, Longest the longest pause between two.
 	Received int64
 	Longest  time.Duration
 }
 
-// Store keeps the counts.
+// Store stores the counts.
 type Store interface {
-	// AddLatencies adds to what is kept.
+	// AddLatencies adds to the stored counts.
 	AddLatencies(ctx context.Context, ls []Latency) error
-	// RollUp makes hours of the minutes of all hours that are over, and forgets what no
-	// plot shows any more.
+	// RollUp merges the minutes of past hours into hours, and deletes counts older than any
+	// plot.
 	RollUp(ctx context.Context, now time.Time) error
 	Counted(ctx context.Context, s Span) ([]Count, error)
 	Sampled(ctx context.Context, s Span) ([]Sample, error)
-	// Activity tells about every source since a time.
+	// Activity returns the activity of every source since a time.
 	Activity(ctx context.Context, since time.Time) ([]Activity, error)
 }
 
@@ -154,7 +153,7 @@ var ranges = map[string]struct{ whole, step time.Duration }{
 	"30d": {30 * 24 * time.Hour, 4 * time.Hour},
 }
 
-// SpanOf returns the span of a range that ends now; ok is false if it is none.
+// SpanOf returns the span of a range that ends now; ok is false for an unknown range.
 func SpanOf(name string, now time.Time) (s Span, ok bool) {
 	r, ok := ranges[name]
 	if !ok {
@@ -167,7 +166,7 @@ func SpanOf(name string, now time.Time) (s Span, ok bool) {
 // Point is one step of a plot.
 type Point struct {
 	At time.Time
-	// Received is how many events came, by source.
+	// Received is the number of events by source.
 	Received map[string]int64
 	Rejected int64
 	Reply    Histogram
@@ -175,8 +174,7 @@ type Point struct {
 	Failed   Histogram
 }
 
-// FailureRate is the share of attempts that failed, from 0 to 1; ok is false if there was
-// none.
+// FailureRate returns the share of failed attempts, from 0 to 1; ok is false without attempts.
 func (p *Point) FailureRate() (rate float64, ok bool) {
 	all := p.Done.N + p.Failed.N
 	if all == 0 {
@@ -185,15 +183,15 @@ func (p *Point) FailureRate() (rate float64, ok bool) {
 	return float64(p.Failed.N) / float64(all), true
 }
 
-// Series is what a plot shows: a point for each step, whether something happened or not.
+// Series is the data of a plot: a point for each step, also for steps without events.
 type Series struct {
 	Span
-	Sources []string // that something came from, by name
+	Sources []string // with events, by name
 	Points  []Point
 	Total   Point // of all points; At is Since
 }
 
-// Read makes the series of a span.
+// Read returns the series of a span.
 func Read(ctx context.Context, st Store, span Span) (*Series, error) {
 	counts, err := st.Counted(ctx, span)
 	if err != nil {
@@ -249,26 +247,26 @@ func Read(ctx context.Context, st Store, span Span) (*Series, error) {
 	return s, nil
 }
 
-// Silence is a source of which nothing was heard for longer than usual.
+// Silence is a source that has sent nothing for longer than usual.
 type Silence struct {
 	Source string
 	Last   time.Time
-	// For is how long nothing came, Usual the longest pause before that.
+	// For is the length of the silence, Usual the longest pause before it.
 	For, Usual time.Duration
 }
 
 const (
-	// silenceLooksBack covers two weeks, so that a weekend is nothing unusual.
+	// silenceLooksBack is two weeks, so that a weekend is usual.
 	silenceLooksBack = 14 * 24 * time.Hour
-	// A source must be known this well before its silence says something.
+	// Silence is only reported for sources with at least this activity.
 	silenceHistory = 24 * time.Hour
 	silenceEvents  = 20
 	silenceLeast   = 10 * time.Minute
 	silenceFactor  = 1.5
 )
 
-// Silent lists the sources of which nothing was heard for half as long again as their
-// longest pause in the two weeks before, the longest silence first.
+// Silent returns the sources that have been silent for one and a half times their longest pause
+// of the previous two weeks, the longest silence first.
 func Silent(ctx context.Context, st Store, now time.Time) ([]Silence, error) {
 	all, err := st.Activity(ctx, now.Add(-silenceLooksBack))
 	if err != nil {
@@ -288,8 +286,8 @@ func Silent(ctx context.Context, st Store, now time.Time) ([]Silence, error) {
 	return silent, nil
 }
 
-// Collector counts in memory and hands over what it counted from time to time. What was
-// counted in the seconds before a crash is lost; the plots are the only ones to notice.
+// Collector counts durations in memory and writes them to the store periodically. A crash loses
+// the counts of the last seconds; only plots use them.
 type Collector struct {
 	store Store
 	log   *slog.Logger
@@ -306,12 +304,12 @@ type cell struct {
 	bucket int
 }
 
-// NewCollector makes a collector over a store.
+// NewCollector returns a collector for a store.
 func NewCollector(st Store, log *slog.Logger) *Collector {
 	return &Collector{store: st, log: log, now: time.Now, cells: map[cell]int64{}}
 }
 
-// maxCells bounds what is counted between two hand-overs, should the store be gone.
+// maxCells bounds the counts in memory if the store does not answer.
 const maxCells = 50_000
 
 func (c *Collector) count(source string, kind Kind, took time.Duration) {
@@ -340,7 +338,7 @@ func (c *Collector) Attempted(source, _, outcome string, took, age time.Duration
 	}
 }
 
-// Flush hands over what was counted.
+// Flush writes the counts to the store.
 func (c *Collector) Flush(ctx context.Context) error {
 	c.mu.Lock()
 	cells := c.cells
@@ -353,13 +351,13 @@ func (c *Collector) Flush(ctx context.Context) error {
 	for at, n := range cells {
 		ls = append(ls, Latency{at.source, at.kind, at.minute, at.bucket, n})
 	}
-	// In one order, so that two nodes do not wait for each other's rows.
+	// In one order, so that two nodes do not deadlock.
 	slices.SortFunc(ls, func(a, b Latency) int {
 		return cmp.Or(cmp.Compare(a.Minute, b.Minute), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Bucket, b.Bucket))
 	})
 	err := c.store.AddLatencies(ctx, ls)
 	if err != nil {
-		// Kept for the next time.
+		// Retried at the next flush.
 		c.mu.Lock()
 		for at, n := range cells {
 			if _, known := c.cells[at]; known || len(c.cells) < maxCells {
@@ -377,7 +375,7 @@ const (
 	rollUpEvery = time.Minute
 )
 
-// Run hands over and rolls up until ctx ends, and then once more.
+// Run flushes and rolls up periodically until ctx ends, and then once more.
 func (c *Collector) Run(ctx context.Context) {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
