@@ -172,7 +172,7 @@ type Entry struct {
 	Status int
 	// Times is the number of equal actions that the entry counts; usually 1.
 	Times int64
-	// Detail is a JSON object with more; nil if there is none. Never a secret.
+	// Detail is a JSON object with more; or nil. Never a secret.
 	Detail json.RawMessage
 }
 

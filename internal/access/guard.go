@@ -37,7 +37,7 @@ const (
 type Guard struct {
 	store Store
 	admin string // hash of the admin token
-	local string // hash of the token of this machine's commands; empty if there is none
+	local string // hash of the token of local commands, or empty
 	log   *slog.Logger
 	now   func() time.Time
 	cross *http.CrossOriginProtection

@@ -123,7 +123,7 @@ func TestWrongLoginsAreCountedByClient(t *testing.T) {
 	})
 }
 
-func TestWrongLoginsAreCountedByNetworkOfIPv6(t *testing.T) {
+func TestWrongLoginsAreCountedByIPv6Network(t *testing.T) {
 	t.Parallel()
 	run(t, func(w *world) {
 		for range 20 {
@@ -138,7 +138,7 @@ func TestWrongLoginsAreCountedByNetworkOfIPv6(t *testing.T) {
 	})
 }
 
-func TestNobodyUsesUpTheLoginsOfAll(t *testing.T) {
+func TestLoginLimitIsPerClient(t *testing.T) {
 	t.Parallel()
 	run(t, func(w *world) {
 		for i := range 250 {
@@ -152,7 +152,7 @@ func TestNobodyUsesUpTheLoginsOfAll(t *testing.T) {
 	})
 }
 
-func TestWrongTokensDoNotKeepOutWhoWasRight(t *testing.T) {
+func TestRecentlyAcceptedTokenIsNotLimited(t *testing.T) {
 	t.Parallel()
 	run(t, func(w *world) {
 		_, made := w.key(access.Identity{Name: "admin"}, "k", access.Viewer)
@@ -198,7 +198,7 @@ func TestDeniedCallsAreLoggedSparsely(t *testing.T) {
 	})
 }
 
-func TestLinksAreNotBounded(t *testing.T) {
+func TestLinksAreNotLimited(t *testing.T) {
 	t.Parallel()
 	run(t, func(w *world) {
 		code, err := w.OwnerLink(context.Background())
@@ -252,7 +252,7 @@ func TestSessionNamesItsCredential(t *testing.T) {
 }
 
 // What a viewer is refused is written at first and counted then, and pushes out nothing.
-func TestRefusalsAreCountedTogether(t *testing.T) {
+func TestAuditCountsRepeatedDenialsTogether(t *testing.T) {
 	t.Parallel()
 	run(t, func(w *world) {
 		refused := func(key string) {
@@ -278,7 +278,7 @@ func TestRefusalsAreCountedTogether(t *testing.T) {
 	})
 }
 
-func TestChangesAreEachWritten(t *testing.T) {
+func TestAuditWritesEachChange(t *testing.T) {
 	t.Parallel()
 	run(t, func(w *world) {
 		for range 100 {
@@ -290,7 +290,7 @@ func TestChangesAreEachWritten(t *testing.T) {
 	})
 }
 
-func TestFlushWritesWhatIsCounted(t *testing.T) {
+func TestAuditFlushWritesCounts(t *testing.T) {
 	t.Parallel()
 	run(t, func(w *world) {
 		for range 25 {

@@ -25,11 +25,11 @@ type rule struct {
 
 var rules = []rule{
 	{
-		why:  "the root package is the vocabulary: it stands on leaves and the standard library only",
+		why:  "the root package is the vocabulary: it imports leaves and the standard library only",
 		from: `^$`, deny: `^gaff/|\.`, allow: `^gaff/internal/(id|jsonscan|linger|payload|redact)$`,
 	},
 	{
-		why:  "leaves stand on the standard library and their one library",
+		why:  "leaves import the standard library and their one library",
 		from: `^internal/(blob|buildinfo|fault|id|inproc|jsonscan|linger|mediafile|migrate|payload|safehttp|suggest|yamlfile)$`, deny: `^gaff(/|$)`,
 	},
 	{
@@ -53,7 +53,7 @@ var rules = []rule{
 		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|sender|jobs|internal/(jsonscan|payload|redact|safehttp))$`,
 	},
 	{
-		why:  "workflows know the vocabulary and jobs; whoever uses gaff without them links no expression language",
+		why:  "workflows know the vocabulary and jobs; a program without workflows links no expression language",
 		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|cel|suggest|yamlfile))$`,
 	},
 	{
@@ -77,7 +77,7 @@ var rules = []rule{
 		from: `^internal/writer$`, deny: `^gaff/|\.`,
 	},
 	{
-		why:  "who may do what is decided over the vocabulary alone",
+		why:  "access, diff and stats know the vocabulary only",
 		from: `^internal/(access|diff|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/(connlimit|id)$`,
 	},
 	{
@@ -199,7 +199,7 @@ func checkFile(t *testing.T, path, module, pkg string) error {
 		if err != nil {
 			return err
 		}
-		// The rules call the module gaff, whatever its path is (make module).
+		// The rules call the module gaff, for any module path (make module).
 		if below, ok := strings.CutPrefix(imported, module); ok && (below == "" || below[0] == '/') {
 			imported = "gaff" + below
 		}

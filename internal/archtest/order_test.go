@@ -51,7 +51,7 @@ func isMapLiteral(x ast.Expr) bool {
 	return ok
 }
 
-// reports tells whether a loop's body may end the function, or calls one named fault or add.
+// reports returns whether a loop's body may end the function, or calls one named fault or add.
 func reports(body *ast.BlockStmt) (found bool) {
 	ast.Inspect(body, func(n ast.Node) bool {
 		switch n := n.(type) {

@@ -25,18 +25,18 @@ import (
 
 var forwardAlone = flag.Bool("forward", false, "measure forwarding alone: throughput, and fairness with one dead destination among ten")
 
-// forwardSecret signs what is forwarded, and what the bare client sends.
+// forwardSecret signs forwarded events, and the requests of the bare client.
 const forwardSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // atOnce is how many requests are under way at once, of gaff's and of the bare client.
 const atOnce = 32
 
-// sink is the receivers: it counts what comes, and how long it was under way.
+// sink is the receivers: it counts events and measures their latency.
 type sink struct {
 	*httptest.Server
 	count atomic.Int64
 	mu    sync.Mutex
-	took  []time.Duration // of what came while timed
+	took  []time.Duration // of the events in the timed period
 	timed atomic.Bool
 }
 

@@ -230,7 +230,7 @@ func drained(addr string) error {
 }
 
 // doneTimes reads how long each event since then took from receipt to the end of its
-// effects, as the log tells it.
+// effects, as the log reports it.
 func doneTimes(addr string, since time.Time) ([]time.Duration, error) {
 	var all []time.Duration
 	cursor := ""

@@ -15,7 +15,7 @@ import (
 type target struct {
 	nodes    []*process
 	addrs    []string
-	database int    // the pid of PostgreSQL's first process; 0 if there is none
+	database int    // the pid of PostgreSQL's first process; 0 without PostgreSQL
 	disk     string // the kernel's counters of the disk that holds the data; empty: unknown
 }
 
@@ -67,7 +67,7 @@ func diskOf(dir string) string {
 	return filepath.Join(path, "stat")
 }
 
-// flushes is how often the disk was told to make all that it has durable; each fsync and
+// flushes is the number of flushes of the disk's cache; each fsync and
 // fdatasync of a file with new data is one. It is the 16th of Linux's counters of a disk
 // (Documentation/block/stat.rst).
 func flushes(disk string) int64 {

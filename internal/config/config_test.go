@@ -427,8 +427,8 @@ func TestWarningsNameUnreachableDestinations(t *testing.T) {
 	const yaml = "destinations: {app: {url: 'http://localhost:1'}, lan: {url: 'https://10.0.0.7/x'}, public: {url: 'https://example.com/x'}, six: {url: 'http://[::1]:1/'}}\n"
 	dir := folder(t, map[string]string{"gaff.yaml": yaml})
 	want := []string{
-		"destination app: gaff serve delivers nothing to it: 127.0.0.1 is no public address; GAFF_ALLOW_ADDRESSES can allow it",
-		"destination six: gaff serve delivers nothing to it: ::1 is no public address; GAFF_ALLOW_ADDRESSES can allow it",
+		"destination app: gaff serve delivers nothing to it: 127.0.0.1 is not a public address; GAFF_ALLOW_ADDRESSES can allow it",
+		"destination six: gaff serve delivers nothing to it: ::1 is not a public address; GAFF_ALLOW_ADDRESSES can allow it",
 	}
 	c := load(t, LoadOptions{Dir: dir, Environ: []string{"GAFF_ALLOW_ADDRESSES=10.0.0.0/8"}})
 	if diff := cmp.Diff(want, c.Warnings); diff != "" {

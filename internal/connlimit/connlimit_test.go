@@ -84,7 +84,7 @@ func (w *world) connect(n int, from string) (ends []*end) {
 	return ends
 }
 
-// settle notes what was accepted.
+// settle records the accepted connections.
 func (w *world) settle() {
 	synctest.Wait()
 	for len(w.came) > 0 {
@@ -165,7 +165,7 @@ func TestSomePlacesAreForThisMachine(t *testing.T) {
 			strangers = append(strangers, w.connect(10, from)...)
 		}
 		if got := w.in(strangers); got != 38 {
-			t.Errorf("%d strangers are in, want 38", got)
+			t.Errorf("%d unreserved connections are in, want 38", got)
 		}
 		if got := w.in(w.connect(2, "127.0.0.1")); got != 2 {
 			t.Errorf("%d of this machine are in, want 2", got)

@@ -21,14 +21,14 @@ func TestAttempts(t *testing.T) {
 		change func(*gaff.Attempt)
 		want   string
 	}{
-		{"another time and signature are no change", func(a *gaff.Attempt) { a.Detail, a.Duration = exchange(500, "2", "oops"), 60*time.Millisecond }, ""},
+		{"another time and signature do not count", func(a *gaff.Attempt) { a.Detail, a.Duration = exchange(500, "2", "oops"), 60*time.Millisecond }, ""},
 		{"another answer", func(a *gaff.Attempt) { a.Error, a.Detail = "answered 503", exchange(503, "2", "busy") },
 			"error: answered 500 > answered 503; response.body: oops > busy; response.status: 500 > 503"},
 		{"a much longer try", func(a *gaff.Attempt) { a.Duration = 3 * time.Second }, "duration: 40ms > 3s"},
 		{"success", func(a *gaff.Attempt) { a.Outcome, a.Error, a.Detail = gaff.AttemptSucceeded, "", "" },
 			"outcome: failed > succeeded; error: answered 500 > ; request.url: https://a.example/hook > ; response.body: oops > ; response.status: 500 > "},
-		{"a detail that is no JSON", func(a *gaff.Attempt) { a.Detail = "panic: x" }, "detail: " + refused.Detail + " > panic: x"},
-		{"JSON that is no object", func(a *gaff.Attempt) { a.Detail = `[1]` }, "detail: " + refused.Detail + " > [1]"},
+		{"a detail that is not JSON", func(a *gaff.Attempt) { a.Detail = "panic: x" }, "detail: " + refused.Detail + " > panic: x"},
+		{"JSON that is not an object", func(a *gaff.Attempt) { a.Detail = `[1]` }, "detail: " + refused.Detail + " > [1]"},
 	} {
 		after := refused
 		c.change(&after)

@@ -92,7 +92,7 @@ func idle(g *gateway) error {
 	})
 }
 
-// restored checks that all acknowledged before the copy are there and worked, and that the
+// restored checks that all acknowledged before the copy are there and processed, and that the
 // gateway goes on: known ones are known, and new ones are new.
 func restored(t *testing.T, p *place, before *ledger) {
 	t.Helper()
@@ -173,15 +173,15 @@ func TestBackupOfPostgreSQL(t *testing.T) {
 	empty := pgtest.Empty(t)
 	pgTool(t, "pg_restore", "--no-owner", "--exit-on-error", "--dbname="+empty, file)
 	r := newPlace(t, "GAFF_DATABASE_URL="+empty)
-	// What was being worked at the moment of the copy is waited for as for a node that died.
+	// Deliveries in progress at the time of the copy wait for their lease, as after a node died.
 	if err := os.WriteFile(filepath.Join(r.dir, "gaff.yaml"), []byte("limits: {lease: 2s}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	restored(t, r, first)
 }
 
-// TestMoveToPostgreSQL moves a running installation's data over.
-func TestMoveToPostgreSQL(t *testing.T) {
+// TestMigrateToPostgreSQL moves a running installation's data over.
+func TestMigrateToPostgreSQL(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	p.open(t)

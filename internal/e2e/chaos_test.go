@@ -176,7 +176,7 @@ func newChaos(t *testing.T, database ...string) *falChaos {
 	return c
 }
 
-// submit is an application: it submits job n until it is told that the job is there. Two
+// submit is an application: it submits job n until gaff confirms the job. Two
 // jobs after each other make the same picture.
 func (c *falChaos) submit(client *http.Client, n int) error {
 	body := fmt.Sprintf(`{"provider":"fal","model":"fal-ai/flux/dev","kind":"image","projectId":"chaos","idempotencyKey":"chaos-%d",
@@ -296,7 +296,7 @@ func chaosFal(t *testing.T, database ...string) {
 	if len(seen) != c.jobs {
 		t.Errorf("%d jobs, want %d", len(seen), c.jobs)
 	}
-	// What was being submitted at a kill may be of unknown outcome: no more than the workers
+	// Submits in progress at a kill may have an unknown outcome: no more than the workers
 	// had in hand, and nothing that fal got, for it can be found there.
 	if unknown > 8*c.kills || len(completed) != len(made) {
 		t.Errorf("%d jobs ended with an unknown outcome, after %d kills; %d were completed of %d that fal has", unknown, c.kills, len(completed), len(made))
@@ -321,7 +321,7 @@ func chaosFal(t *testing.T, database ...string) {
 		by["webhook"], by["reconciliation"], unknown, c.files.broken, files, size)
 }
 
-// picture asks fal for the file of a request: where it is, and what is in it.
+// picture asks fal for the file of a request, and returns its URL and content.
 func (c *falChaos) picture(request string) (link string, data []byte) {
 	get := func(path string, header ...string) []byte {
 		r := httptest.NewRequest(http.MethodGet, path, nil)
@@ -411,7 +411,7 @@ func (c *falChaos) checkFiles(completed map[string]string) (files int, size int6
 	return files, size
 }
 
-// sweep starts the gateways anew, two hours later as far as half-written files can tell,
+// sweep restarts the gateways, two hours later as far as half-written files can tell,
 // and waits until nothing is left of them.
 func (c *falChaos) sweep() {
 	half, err := filepath.Glob(filepath.Join(c.folder, "partial", "*"))

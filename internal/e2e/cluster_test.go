@@ -171,7 +171,7 @@ func harm(t *testing.T, server *pgtest.Server, nodes []*node, d time.Duration) (
 // insist sends webhooks as real senders do: one that is not answered well comes again, to
 // another node.
 func (l *ledger) insist(ctx context.Context, t *testing.T, nodes []*node, sender int, pace time.Duration, tries *atomic.Int64) {
-	// A node that lives must answer in time, whatever its database does.
+	// A live node must answer in time even if its database does not.
 	client := &http.Client{Timeout: 8 * time.Second, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	for n := 0; ctx.Err() == nil; n++ {

@@ -250,8 +250,8 @@ func (l *ledger) resend(t *testing.T, g *gateway) {
 	}
 }
 
-// TestSecondProcessIsRefused: two processes on one file would work everything twice.
-func TestSecondProcessIsRefused(t *testing.T) {
+// TestSecondProcessExits: two processes on one file would work everything twice.
+func TestSecondProcessExits(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	addr, err := freeAddr()

@@ -37,7 +37,7 @@ func cutsFromEnvironment(t *testing.T, usual int) (cuts int, seed uint64) {
 	return cuts, seed
 }
 
-// TestPowerCuts runs the gateway on a file system that records what is done to its files, and cuts
+// TestPowerCuts runs the gateway on a file system that records all file operations, and cuts
 // the power at many places: every webhook that was answered before must be there, and every file
 // of which a row says that it is stored. The same cuts with syncs forgotten must find losses, so
 // that the test is known to see them. Where no file system can be mounted, the test of
@@ -119,7 +119,7 @@ func fastFolder(t *testing.T) string {
 // startsEvery is of how many cuts one is looked at by gaff itself, too.
 const startsEvery = 10
 
-// startOn starts a gateway on what a cut left. It must become ready, finish what was under way,
+// startOn starts a gateway on the files after a cut. It must become ready, finish pending work,
 // and leave a sound database.
 func startOn(t *testing.T, dir string, cut int, acknowledged []powercut.Acknowledged) error {
 	t.Helper()
@@ -138,7 +138,7 @@ func startOn(t *testing.T, dir string, cut int, acknowledged []powercut.Acknowle
 }
 
 // recordedLoad loads a gateway on a recording file system, with copies of files, a clean stop and
-// a backup in between, and returns what was done to its files and what it acknowledged.
+// a backup in between, and returns its file operations and the acknowledged webhooks.
 func recordedLoad(t *testing.T, cuts int) ([]powercut.Op, []powercut.Acknowledged) {
 	t.Helper()
 	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -165,7 +165,7 @@ func TestDev(t *testing.T) {
 	}
 }
 
-func TestDevRefusesAnUnknownFault(t *testing.T) {
+func TestDevRejectsUnknownFault(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(binary, "dev", "--fault", "nonsense")
 	cmd.Dir = t.TempDir()

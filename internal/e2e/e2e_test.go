@@ -1,5 +1,4 @@
-// Package e2e tests the real binary: stories about what people do with it, and what is
-// left when it is killed.
+// Package e2e tests the real binary: stories of its users, and the state after it was killed.
 package e2e
 
 import (

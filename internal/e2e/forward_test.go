@@ -222,7 +222,7 @@ destinations:
 		t.Errorf("the official libraries: %v", got)
 	}
 
-	// What is not from the gateway is refused by our client.
+	// Our client rejects requests that are not from the gateway.
 	for what, change := range map[string]func(h http.Header, body *string){
 		"no signature":    func(h http.Header, _ *string) { h.Del("Webhook-Signature") },
 		"another body":    func(_ http.Header, b *string) { *b = strings.Replace(*b, "test", "best", 1) },
@@ -402,7 +402,7 @@ func TestListenEndsWithAnAnswer(t *testing.T) {
 }
 
 // The examples that are printed in the client's documents are compiled, and run, here.
-func TestExamplesAreThere(t *testing.T) {
+func TestExamplesExist(t *testing.T) {
 	t.Parallel()
 	n := 0
 	err := filepath.WalkDir(filepath.Join("..", "..", "clients", "typescript", "examples"), func(path string, d fs.DirEntry, err error) error {

@@ -20,8 +20,8 @@ import (
 	"gaff/internal/eventually"
 )
 
-// TestHostileBodies sends what only an enemy, or a broken program, would sign. Whatever
-// is accepted must be shown again, whole, by the API and the command line.
+// TestHostileBodies sends bodies that only an attacker or a broken program would sign. The API and
+// the command line must show each accepted body in full.
 func TestHostileBodies(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -123,7 +123,7 @@ func TestHostileBodies(t *testing.T) {
 	}
 }
 
-// shows checks that the event of an answer is worked to an end, and can be read.
+// shows checks that the event of a response is processed and can be read.
 func (g *gateway) shows(t *testing.T, dir string, env []string, answer, sent string) {
 	t.Helper()
 	var kept struct{ ID string }

@@ -116,7 +116,7 @@ func TestOfficialFalClient(t *testing.T) {
 		t.Errorf("a lost answer reached the client as %+v", out.Lost)
 	}
 	if out.Stranger.Status != 401 {
-		t.Errorf("a stranger was answered %d", out.Stranger.Status)
+		t.Errorf("an unauthenticated client was answered %d", out.Stranger.Status)
 	}
 
 	submits := map[string]int{}

@@ -34,7 +34,7 @@ import (
 	"gaff/provider/fal"
 )
 
-// databases are what the stories are told over: by name, what to set so that a gateway
+// databases are the databases of the stories: by name, the environment with which a gateway
 // uses a database of its own. A story that needs the one or the other asks by a
 // condition of that name, such as [sqlite].
 var databases = map[string]func(*testing.T) func() ([]string, error){
@@ -66,7 +66,7 @@ var databases = map[string]func(*testing.T) func() ([]string, error){
 //	sse N PATH [LAST-ID]      read so many changes of the stream, as stdout
 //	lastid VAR                puts the last id: that sse read into a variable
 //	follow REGEXP ARG...      run gaff with the arguments, and send webhooks of the type "third"
-//	                          until a line of it matches; then interrupt it, which is no failure
+//	                          until a line of it matches; then interrupt it, which is not a failure
 //	code N PROGRAM ARG...     like exec, with an exit code
 //	now VAR SECONDS           puts the time in so many seconds into a variable, as unix seconds
 //	jwks up|down              a server of fal's public keys, at $GAFF_FAL_JWKS_URL; with it
@@ -214,7 +214,7 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 		case "-t":
 			header.Set("Authorization", "Bearer "+adminToken)
 		default:
-			ts.Fatalf("http: %q is no option", args[0])
+			ts.Fatalf("http: unknown option %q", args[0])
 		}
 	}
 	for name, secret := range sign {

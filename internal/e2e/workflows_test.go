@@ -34,7 +34,7 @@ func number(t *testing.T, name string, usual int) int {
 
 // TestWorkflowChaos runs a storyboard against stand-ins that misbehave, and kills the
 // gateway in between. In the end there is one film, with every scene once and in order, and
-// no try of a step was submitted twice. make chaos-workflows runs the whole: 30 scenes.
+// no attempt of a step was submitted twice. make chaos-workflows runs the whole: 30 scenes.
 func TestWorkflowChaos(t *testing.T) {
 	for name, store := range databases {
 		t.Run(name, func(t *testing.T) {
@@ -201,7 +201,7 @@ func chaos(t *testing.T, extra []string) {
 			}
 		}
 	}
-	// The jobs of gaff: one for each try, and each result used once.
+	// The jobs of gaff: one for each attempt, and each result used once.
 	jobs := map[string]int{}
 	if err := each(g, "/api/v1/jobs?projectId=film", func(j struct{ Status, Model, RequestID string }) { jobs[j.Model]++ }); err != nil {
 		t.Fatal(err)

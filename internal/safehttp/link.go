@@ -52,7 +52,7 @@ func ascii(host string) (string, error) {
 		name, port, hasPort := strings.Cut(host, ":")
 		name, err := idna.Lookup.ToASCII(name)
 		if err != nil {
-			return "", fmt.Errorf("%w: its host %.100q is no name", errLink, host)
+			return "", fmt.Errorf("%w: invalid host %.100q", errLink, host)
 		}
 		if hasPort {
 			name += ":" + port

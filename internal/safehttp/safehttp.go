@@ -160,7 +160,7 @@ func CheckAddr(addr netip.Addr, allow []netip.Prefix) error {
 type notPublic struct{ addr netip.Addr }
 
 func (e notPublic) Error() string {
-	return fmt.Sprintf("%s is no public address; GAFF_ALLOW_ADDRESSES can allow it", e.addr)
+	return fmt.Sprintf("%s is not a public address; GAFF_ALLOW_ADDRESSES can allow it", e.addr)
 }
 
 func (e notPublic) Unwrap() error { return ErrForbidden }

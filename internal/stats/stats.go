@@ -365,7 +365,7 @@ func (c *Collector) Flush(ctx context.Context) error {
 			}
 		}
 		c.mu.Unlock()
-		return fmt.Errorf("keep what was counted: %w", err)
+		return fmt.Errorf("store statistics: %w", err)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 	"gaff/internal/eventually"
 )
 
-// chromium is one browser for all journeys; each has a window of its own, with its own
+// chromium is one browser for all tests; each test has a window of its own, with its own
 // cookies.
 var chromium struct {
 	once sync.Once
@@ -86,7 +86,7 @@ func launch(path string) error {
 	return nil
 }
 
-// window is a browser window in a journey.
+// window is a browser window of a test.
 type window struct {
 	*testing.T
 	ctx        context.Context
@@ -167,7 +167,7 @@ func open(t *testing.T, address, token string, width, height int64, dark bool) *
 	return win
 }
 
-// run does actions one after another. Each has a deadline of its own, so that a journey of many
+// run does actions one after another. Each has a deadline of its own, so that a test of many
 // steps does not fail on a slow machine.
 func (w *window) run(actions ...chromedp.Action[chromedp.Void]) {
 	w.Helper()

@@ -90,7 +90,7 @@ func TestOverviewNumbersAgreeWithTheirLists(t *testing.T) {
 }
 
 // A project's card counts all its jobs, however many newer ones other projects have.
-func TestProjectsAreCountedWhole(t *testing.T) {
+func TestProjectCountsAreComplete(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.browser(t)
@@ -121,7 +121,7 @@ func TestProjectsAreCountedWhole(t *testing.T) {
 }
 
 // Before the first webhook the overview offers only a command that works.
-func TestStartPageOffersASampleThatCanBeSigned(t *testing.T) {
+func TestStartPageOffersSignableSample(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	page := fetch(t, w.browser(t), "GET", w.url+"/", nil).body

@@ -174,9 +174,9 @@ func album(t *testing.T) string {
 	return s.URL
 }
 
-// A finished picture, film and sound of the stand-ins, from the job to the screen: what is
+// A picture, film and sound of the simulated services, from the job to the screen: what is
 // shown is the copy that gaff keeps, with its thumbnail, and the film can be sought.
-func TestJourneyKeptMedia(t *testing.T) {
+func TestBrowserShowsStoredMedia(t *testing.T) {
 	t.Parallel()
 	d := startDev(t, t.TempDir(), "--samples=false")
 	d.job(t, "fal-ai/flux/dev", map[string]any{"prompt": "A lighthouse", "image_size": "landscape_4_3"})

@@ -16,13 +16,13 @@ import (
 	"gaff/jobs"
 )
 
-type tries struct {
+type delivery struct {
 	gaff.Delivery
-	Attempts []try
+	Attempts []attempt
 }
 
-// try is an attempt with its differences from the previous one.
-type try struct {
+// attempt is an attempt with its differences from the previous one.
+type attempt struct {
 	gaff.Attempt
 	// Before is the number of the previous attempt; 0 for the first.
 	Before  int
@@ -37,14 +37,14 @@ type change struct {
 	Former bool
 }
 
-// triesOf selects the attempts of a delivery.
-func triesOf(d gaff.Delivery, all []gaff.Attempt) tries {
-	t := tries{Delivery: d}
+// attemptsOf selects the attempts of a delivery.
+func attemptsOf(d gaff.Delivery, all []gaff.Attempt) delivery {
+	t := delivery{Delivery: d}
 	for _, a := range all {
 		if a.DeliveryID != d.ID {
 			continue
 		}
-		next := try{Attempt: a}
+		next := attempt{Attempt: a}
 		if n := len(t.Attempts); n > 0 {
 			before := t.Attempts[n-1].Attempt
 			next.Before = before.Number
@@ -79,7 +79,7 @@ type eventView struct {
 	Header     map[string][]string
 	Body       shown
 	Curl, Send string
-	Tries      []tries
+	Timeline   []delivery
 	Children   []child
 	Jobs       []jobs.Job
 	Media      []jobs.Media
@@ -124,9 +124,9 @@ func (c *console) event(q *request) (templ.Component, error) {
 	}
 	v.Body = show(data, v.Raw)
 	v.Send = shell.Words("gaff", "events", "show", d.ID, "--json") + " | jq -c .data | " + shell.Words("gaff", "send", d.Source, "--type", d.Type, "--data", "-")
-	for _, delivery := range d.Deliveries {
-		v.MayRetry = v.MayRetry || delivery.State == gaff.StateDead || delivery.State == gaff.StateCanceled
-		v.Tries = append(v.Tries, triesOf(delivery, d.Attempts))
+	for _, row := range d.Deliveries {
+		v.MayRetry = v.MayRetry || row.State == gaff.StateDead || row.State == gaff.StateCanceled
+		v.Timeline = append(v.Timeline, attemptsOf(row, d.Attempts))
 	}
 	if v.Held, err = c.holding(q, d.Deliveries); err != nil {
 		return nil, err

@@ -892,7 +892,7 @@ func timeline(v eventView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		for _, d := range v.Tries {
+		for _, d := range v.Timeline {
 			var templ_7745c5c3_Var37 = []any{stateKind(d.State)}
 			templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var37...)
 			if templ_7745c5c3_Err != nil {
@@ -1134,7 +1134,7 @@ func timeline(v eventView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			if v.MayAct && len(v.Tries) > 1 && (d.State == gaff.StateDead || d.State == gaff.StateCanceled) {
+			if v.MayAct && len(v.Timeline) > 1 && (d.State == gaff.StateDead || d.State == gaff.StateCanceled) {
 				templ_7745c5c3_Err = post("/deliveries/"+d.ID+"/retry", "Retry delivery", "ghost").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
@@ -1192,7 +1192,7 @@ func timeline(v eventView) templ.Component {
 	})
 }
 
-func changes(a try) templ.Component {
+func changes(a attempt) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/a-h/templ/parser/v2"
 )
 
-// The files that templ makes are kept, so that a build needs no generator; this tells when
+// The files that templ makes are kept, so that a build needs no generator; this test reports when
 // they are stale.
 func TestGeneratedFilesAreFresh(t *testing.T) {
 	t.Parallel()

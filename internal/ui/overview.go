@@ -27,7 +27,7 @@ type overviewView struct {
 	MayAct                             bool
 }
 
-// Sendable returns a source that samples can be signed for; empty if there is none.
+// Sendable returns a source that samples can be signed for; empty if no source can.
 func (v overviewView) Sendable() string {
 	for _, s := range v.Sources {
 		if s.DisabledReason == "" && s.About["secret set"] != "false" {

@@ -60,7 +60,7 @@ func pagesOf(failed, completed, conflict string) []string {
 	}
 }
 
-func TestEveryPage(t *testing.T) {
+func TestPagesRender(t *testing.T) {
 	t.Parallel()
 	onBoth(t, everyPage)
 }
@@ -163,7 +163,7 @@ func TestPageWeight(t *testing.T) {
 	t.Logf("the heaviest page is %s with %d bytes", name, heaviest)
 }
 
-func TestStrangersSeeTheLoginAlone(t *testing.T) {
+func TestUnauthenticatedClientsGetLoginOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	failed, completed, conflict := w.furnish(t)
@@ -188,12 +188,12 @@ func TestStrangersSeeTheLoginAlone(t *testing.T) {
 		t.Errorf("login with a guess: %d %v", got.status, got.header)
 	}
 	if d, err := w.store.Event(t.Context(), failed); err != nil || d.RetryCount != 0 {
-		t.Errorf("a stranger changed something: %+v %v", d, err)
+		t.Errorf("an unauthenticated client changed something: %+v %v", d, err)
 	}
 }
 
 // The receiving handler is what a tunnel publishes: nothing of the console is in it.
-func TestReceivingAddressesShowNoConsole(t *testing.T) {
+func TestWebhookURLsServeNoConsole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, path := range []string{"/", "/login", "/events", "/static/app.css", "/api/v1/events"} {
@@ -205,7 +205,7 @@ func TestReceivingAddressesShowNoConsole(t *testing.T) {
 	}
 }
 
-func TestWithoutJavaScript(t *testing.T) {
+func TestFormsWorkWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.browser(t)
@@ -219,7 +219,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	fetch(t, c, "POST", w.url+"/events/"+id+"/retry", url.Values{})
 	w.settled(t, id)
 	if page := fetch(t, c, "GET", w.url+"/events/"+id, nil); !strings.Contains(page.body, "Same as attempt 1.") {
-		t.Error("the second try is not told to be as the first")
+		t.Error("the second attempt is not shown as equal to the first")
 	}
 	w.healed.Store(true)
 	got := fetch(t, c, "POST", w.url+"/events/"+id+"/retry", url.Values{})
@@ -331,7 +331,7 @@ func (w *world) bulkEnd(t *testing.T, c *http.Client, form url.Values) string {
 	return ""
 }
 
-func TestRolesSeeWhatTheyMayDo(t *testing.T) {
+func TestPagesShowOnlyPermittedActions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	id := w.sent(t, "custom", `{"type":"flaky","id":"one"}`)
@@ -488,7 +488,7 @@ func TestDestinationPage(t *testing.T) {
 		return fetch(t, c, "POST", w.url+path, url.Values{}, "Referer", w.url+"/destinations/shop")
 	}
 	if got := post("/destinations/shop/test"); !strings.Contains(got.body, "Failed: ") {
-		t.Error("a test that was refused is told as a success")
+		t.Error("a rejected test event is shown as a success")
 	}
 	well.Store(true)
 	if got := post("/destinations/shop/test"); !strings.Contains(got.body, "accepted the test event") {
@@ -534,7 +534,7 @@ func fetchJSON(t *testing.T, c *http.Client, method, address, body string) reply
 	return reply{res.StatusCode, "", res.Header, string(text)}
 }
 
-func TestRescueOfARefusedWebhook(t *testing.T) {
+func TestRescueRejectedWebhook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.browser(t)
@@ -570,10 +570,10 @@ func TestRescueOfARefusedWebhook(t *testing.T) {
 		t.Errorf("it is not rescued: %s", got.body)
 	}
 	if list := fetch(t, c, "GET", w.url+"/rejections", nil); strings.Contains(list.body, "Rescue these") {
-		t.Error("the list offers to rescue what was rescued")
+		t.Error("the list offers to rescue a rescued request")
 	}
 
-	// Many at once: those that are authentic now are kept, of the other one the reason is told.
+	// In bulk: authentic requests become events, and the reason of the other one is shown.
 	const later = "and a newer one"
 	for i, key := range []string{later, later, "nobody's"} {
 		r, err := gafftest.SignedRequest(t.Context(), w.url+gaff.PathPrefix+"custom", "custom", key, fmt.Appendf(nil, `{"type":"test","id":"lost-%d"}`, i))
@@ -604,7 +604,7 @@ func TestRescueOfARefusedWebhook(t *testing.T) {
 	}
 }
 
-func TestWhenAJobShouldBeDone(t *testing.T) {
+func TestJobShowsExpectedEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.browser(t)
@@ -630,7 +630,7 @@ func TestWhenAJobShouldBeDone(t *testing.T) {
 	}
 }
 
-func TestButtonsOfAJob(t *testing.T) {
+func TestJobButtonsEscapeID(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.browser(t)

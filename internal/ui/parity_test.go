@@ -67,12 +67,12 @@ func TestParity(t *testing.T) {
 	all := ui.Patterns()
 	for _, pattern := range all {
 		if !told[pattern] && !slices.Contains(own, pattern) {
-			t.Errorf("docs/console.md does not tell how %s is done without the console", pattern)
+			t.Errorf("docs/console.md does not list the operation and command of %s", pattern)
 		}
 	}
 	for page := range told {
 		if !slices.Contains(all, page) {
-			t.Errorf("docs/console.md tells of %s, which is not there", page)
+			t.Errorf("docs/console.md lists %s, which does not exist", page)
 		}
 	}
 }

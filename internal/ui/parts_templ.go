@@ -971,7 +971,7 @@ func post(path, text, kind string) templ.Component {
 	})
 }
 
-// empty replaces an empty list: it says what is missing and, in its children, what to do next.
+// empty replaces an empty list: the title names the missing rows, the children say what to do next.
 func empty(title string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -22,7 +22,7 @@ func TestRunByForms(t *testing.T) {
 		}
 	}
 	if got := fetch(t, c, "POST", w.url+"/workflows/ask/start", url.Values{"projectId": {"p"}}); !strings.Contains(got.body, "input text: is required") {
-		t.Errorf("without what is required: %d %s", got.status, got.url)
+		t.Errorf("without a required input: %d %s", got.status, got.url)
 	}
 	evil := "<script>alert(1)</script>\u202egpj"
 	started := fetch(t, c, "POST", w.url+"/workflows/ask/start", url.Values{

@@ -25,7 +25,7 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-func TestTokensKeepTheText(t *testing.T) {
+func TestTokensPreserveText(t *testing.T) {
 	t.Parallel()
 	for _, src := range []string{
 		`{"a": [1, -2.5e+10, true, null, "text \" with \\ quotes"], "b": {}}`, `"unended`, `{"x":`, ``, `no json at all <b>`, `"\`, `{"a":"b\`,

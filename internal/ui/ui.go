@@ -65,7 +65,7 @@ type Options struct {
 	// Expected returns how long an unfinished job should take and when it should finish; zero
 	// if unknown. If Expected is nil, no time is shown.
 	Expected func(*jobs.Job) (takes time.Duration, at time.Time)
-	// Workflows has the workflow definitions; nil if there are none.
+	// Workflows has the workflow definitions; nil without workflows.
 	Workflows Workflows
 	// Version is shown; empty means "dev".
 	Version string
@@ -112,7 +112,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
-			if p == http.ErrAbortHandler { //nolint:errorlint // what was panicked with, not an error; net/http compares it so too
+			if p == http.ErrAbortHandler { //nolint:errorlint // a panic value, not an error; net/http compares it so, too
 				panic(p)
 			}
 			c.o.Log.Error("page panicked", "method", r.Method, "path", r.URL.Path, "panic", redact.Panic(p), "stack", string(debug.Stack()))

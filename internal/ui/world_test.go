@@ -48,7 +48,7 @@ const asking = `
 name: ask
 description: Asks, then tells
 inputs:
-  - {name: text, required: true, description: What is asked}
+  - {name: text, required: true, description: The question}
   - {name: names, type: list, items: string, default: [a]}
   - {name: size, enum: [small, large], default: small}
   - {name: loud, type: boolean}
@@ -105,7 +105,7 @@ var stores = map[string]func(*testing.T) *world{
 	},
 }
 
-// onBoth tells a story on both databases.
+// onBoth runs a test on both databases.
 func onBoth(t *testing.T, story func(t *testing.T, w *world)) {
 	t.Helper()
 	for name, make := range stores {
@@ -253,7 +253,7 @@ func (w *world) send(ctx context.Context, source, body string) (string, error) {
 	return reply.ID, nil
 }
 
-// sent is send for tests: it waits until the event was worked.
+// sent is send for tests: it waits until the event was processed.
 func (w *world) sent(t *testing.T, source, body string) string {
 	t.Helper()
 	id, err := w.send(t.Context(), source, body)

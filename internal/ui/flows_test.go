@@ -27,13 +27,12 @@ func click(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.Click(chromedp.CSS(selector))
 }
 
-// Someone asks where a film is: the answer is two clicks away, and the remedy a third.
-func TestJourneyFromFailureToSuccess(t *testing.T) {
+func TestBrowserRetriesFailedEvent(t *testing.T) {
 	t.Parallel()
-	onBoth(t, fromFailureToSuccess)
+	onBoth(t, retryFailedEvent)
 }
 
-func fromFailureToSuccess(t *testing.T, w *world) {
+func retryFailedEvent(t *testing.T, w *world) {
 	w.sent(t, "fal", `{"request_id":"r1","status":"completed","result":{"images":[{"url":"https://example.com/1.png"}]},"metadata":{"job_id":"j1","project_id":"film","user_id":"anna","generation_type":"image"}}`)
 	id := w.sent(t, "custom", `{"type":"flaky","id":"album-7"}`)
 	win := w.open(t, 1280, 860, false)
@@ -44,7 +43,7 @@ func fromFailureToSuccess(t *testing.T, w *world) {
 	win.run(click(`.side nav a[href="/events"]`), chromedp.WaitVisible(chromedp.CSS(`[data-tail] button`)))
 	win.eventually("the list goes live", `document.querySelector('[data-tail]').textContent === 'Live'`)
 
-	// What comes stands in the list without a reload, unless it is held.
+	// New events appear in the list without a reload, unless the list is paused.
 	win.run(evaluate(`window.stay = 1`))
 	w.sent(t, "custom", `{"type":"test","id":"came-live"}`)
 	win.eventually("a new event appears", `document.querySelector('tbody').textContent.includes('came-live') && window.stay === 1`)
@@ -78,7 +77,7 @@ func evaluate(script string) chromedp.Action[chromedp.Void] {
 	return chromedp.Evaluate[chromedp.Void](script)
 }
 
-func TestJourneyBulkRetry(t *testing.T) {
+func TestBrowserBulkRetry(t *testing.T) {
 	t.Parallel()
 	onBoth(t, bulkRetry)
 }
@@ -108,8 +107,8 @@ func bulkRetry(t *testing.T, w *world) {
 	win.eventually("nothing is left", `document.querySelector('.empty h2')?.textContent === 'Nothing matches'`)
 }
 
-// A run's graph is drawn anew while one watches, and decides by the keyboard alone.
-func TestJourneyRun(t *testing.T) {
+// A run's graph is redrawn live, and approvals work with the keyboard alone.
+func TestBrowserApprovesRun(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, w *world) {
 		c := w.browser(t)
@@ -123,14 +122,14 @@ func TestJourneyRun(t *testing.T) {
 		win.eventually("the graph waits for two decisions", `document.querySelectorAll('form[action$="/approve"]').length === 2 && `+step("look", "wait"))
 		win.run(evaluate(`window.stay = 1; document.querySelector('form[action$="/approve"] button[value=yes]').focus()`), chromedp.KeyEvent("\r"))
 		win.eventually("the first decision is shown", `document.querySelectorAll('form[action$="/approve"]').length === 1 && document.body.textContent.includes('1 of 2')`)
-		// The other one is somebody else's: the page follows without a reload.
+		// Another user approves the second: the page follows without a reload.
 		win.run(evaluate(`window.stay = 2`))
 		fetch(t, c, "POST", w.url+started.url+"/approve", url.Values{"step": {"look"}, "item": {"1"}, "decision": {"yes"}})
 		win.eventually("the graph follows", step("look", "ok")+` && `+step("tell", "ok")+` && document.querySelector('.summary .chip').textContent.trim() === 'completed' && window.stay === 2`)
 	})
 }
 
-func TestJourneyPlaysAVideo(t *testing.T) {
+func TestBrowserPlaysVideo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.sent(t, "fal", `{"request_id":"r1","status":"completed","result":{"video":{"url":"https://v3.fal.media/files/1.webm","duration":4}},"metadata":{"job_id":"shot-1","project_id":"film","user_id":"anna","generation_type":"video"}}`)
@@ -148,7 +147,7 @@ func TestJourneyPlaysAVideo(t *testing.T) {
 
 // Hostile content in a real browser: nothing runs, nothing is asked for elsewhere (each
 // window watches that), and the page stays what it is.
-func TestJourneyHostileContent(t *testing.T) {
+func TestBrowserRunsNoHostileContent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	evil := `</pre><script>window.pwned=1</script><img src=x onerror="window.pwned=2"><svg onload="window.pwned=3">` + "\u202egpj"
@@ -169,7 +168,7 @@ func TestJourneyHostileContent(t *testing.T) {
 	win.budget("/events/" + big)
 	for _, path := range []string{"/", "/events", "/events/" + id, "/events/" + id + "?body=raw", "/jobs", "/media", "/projects", "/audit"} {
 		win.goTo(path)
-		win.eventually("the page of "+path+" stands", `document.querySelector('main h1') !== null && document.querySelector('.side nav') !== null`)
+		win.eventually("the page "+path+" is rendered", `document.querySelector('main h1') !== null && document.querySelector('.side nav') !== null`)
 		if result[bool](win, `window.pwned !== undefined || document.querySelector('main script, main svg[onload]') !== null`) {
 			t.Errorf("%s: something ran, or could have", path)
 		}
@@ -314,13 +313,12 @@ func picture(name string) []byte {
 	return b.Bytes()
 }
 
-// All of it can be done without a mouse: log in, find the failure, retry it.
-func TestJourneyByKeyboard(t *testing.T) {
+func TestBrowserRetriesByKeyboard(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.sent(t, "custom", `{"type":"flaky","id":"album-7"}`)
 	win := w.open(t, 390, 844, true)
-	// reach presses Tab until what is wanted has the focus, and it shows.
+	// reach presses Tab until the element has a visible focus.
 	reach := func(what, selector string) {
 		t.Helper()
 		for range 80 {
