@@ -15,7 +15,7 @@ func TestRunByForms(t *testing.T) {
 	w := newWorld(t)
 	c := w.browser(t)
 	for path, want := range map[string]string{
-		"/workflows": "Asks, then tells", "/workflows/ask": `name="input.names"`, "/runs": "No run yet",
+		"/workflows": "Asks, then reports", "/workflows/ask": `name="input.names"`, "/runs": "No run yet",
 	} {
 		if got := fetch(t, c, "GET", w.url+path, nil); got.status != 200 || !strings.Contains(got.body, want) {
 			t.Errorf("%s: %d, and no %q", path, got.status, want)

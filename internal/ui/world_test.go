@@ -46,7 +46,7 @@ const (
 // asking is a workflow with a decision, and a job that nobody takes.
 const asking = `
 name: ask
-description: Asks, then tells
+description: Asks, then reports
 inputs:
   - {name: text, required: true, description: The question}
   - {name: names, type: list, items: string, default: [a]}
