@@ -12,16 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"gaff/internal/shell"
+	"gaff/internal/wire"
 )
 
-// bulk is what the API says about a bulk action.
-type bulk struct {
-	ID, State, Action, By, LastError      string
-	Matches, Total, Done, Skipped, Failed int
-	More                                  bool
-}
-
-func (b *bulk) summary() string {
+func bulkSummary(b *wire.Bulk) string {
 	text := fmt.Sprintf("%s: %s %s, %d of %d done", clean(b.ID), clean(b.Action), clean(b.State), b.Done, b.Total)
 	if b.Skipped > 0 {
 		text += fmt.Sprintf(", %d skipped", b.Skipped)
@@ -34,14 +28,10 @@ func (b *bulk) summary() string {
 
 func (p *program) bulkCommand() *cobra.Command {
 	const others = "gaff audit list --action start-bulk"
-	show := p.showCommand(showing{
+	show := showCommand(p, showing[wire.Bulk]{
 		use: "show ID", short: "Show how far a bulk action is", path: "/api/v1/bulk", others: others,
-		print: func(doc json.RawMessage) error {
-			var b bulk
-			if err := json.Unmarshal(doc, &b); err != nil {
-				return fmt.Errorf("read the bulk action: %w", err)
-			}
-			_, err := fmt.Fprintln(p.Stdout, b.summary())
+		print: func(_ context.Context, _ *client, b *wire.Bulk) error {
+			_, err := fmt.Fprintln(p.Stdout, bulkSummary(b))
 			return err
 		},
 	})
@@ -81,7 +71,7 @@ stop" ends the action).`,
 			if err != nil {
 				return err
 			}
-			var b bulk
+			var b wire.Bulk
 			ask := func() error {
 				raw, err := c.call(ctx, http.MethodPost, "/api/v1/bulk", nil, body)
 				if err != nil {
@@ -138,7 +128,7 @@ stop" ends the action).`,
 const bulkEvery = 500 * time.Millisecond
 
 // watchBulk tells how far a bulk action is, until it ends.
-func (p *program) watchBulk(ctx context.Context, c *client, b *bulk, asJSON bool) error {
+func (p *program) watchBulk(ctx context.Context, c *client, b *wire.Bulk, asJSON bool) error {
 	terminal := p.terminal(p.Stderr)
 	for b.State == "running" {
 		if terminal {
@@ -164,7 +154,7 @@ func (p *program) watchBulk(ctx context.Context, c *client, b *bulk, asJSON bool
 		fmt.Fprintln(p.Stderr)
 	}
 	if !asJSON {
-		fmt.Fprintln(p.Stdout, b.summary())
+		fmt.Fprintln(p.Stdout, bulkSummary(b))
 	}
 	if b.Failed > 0 {
 		return errReported

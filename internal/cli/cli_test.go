@@ -257,8 +257,8 @@ func TestUsage(t *testing.T) {
 		"argument missing":     {"events show", "gaff events show needs one ID"},
 		"too many arguments":   {"events show a b", `takes one ID; unexpected argument "b"`},
 		"no argument wanted":   {"serve now", `takes no argument; "now" is one`},
-		"status":               {"events list --status done", "write pending, success or error"},
-		"job status":           {"jobs list --status done", "write queued"},
+		"status":               {"events list --status done", "want pending, success or error"},
+		"job status":           {"jobs list --status done", "want queued"},
 		"since":                {"events list --since then", "write 2h (ago)"},
 		"limit":                {"events list --limit -1", "0 is for all"},
 		"nothing chosen":       {"events retry", "name events, or choose them"},
@@ -406,7 +406,7 @@ func TestFindGateway(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"title":"Not Found","detail":"job x: not found"}`)
 	}})
-	client2(missing, "jobs", "show", "x").run(t, t.Context()).want(t, exitFailed, nil, []string{"gaff: the gateway answered 404: job x: not found\n"})
+	client2(missing, "jobs", "show", "x").run(t, t.Context()).want(t, exitFailed, nil, []string{"gaff: the gateway answered 404: job x: not found. "})
 	client2("http://127.0.0.1:1", "jobs", "list").run(t, t.Context()).want(t, exitFailed, nil, []string{"no answer from http://127.0.0.1:1", "Does gaff serve run there?"})
 
 	redirect := api(t, map[string]http.HandlerFunc{"GET /api/v1/jobs": func(w http.ResponseWriter, r *http.Request) {
@@ -512,13 +512,13 @@ func TestEventsShow(t *testing.T) {
 	t.Parallel()
 	base := api(t, map[string]http.HandlerFunc{
 		"GET /api/v1/events/evt_1": answer(shownEvent),
-		"GET /api/v1/events/bin":   answer(`{"id":"bin","request":{"method":"POST","url":"/","headers":{"A":"b"},"bodyBase64":"/wA="}}`),
+		"GET /api/v1/events/bin":   answer(`{"id":"bin","request":{"method":"POST","url":"/","headers":{"A":["b"]},"bodyBase64":"/wA="}}`),
 		"GET /api/v1/events/inner": answer(`{"id":"inner","request":null,"data":{"job":"job_1"}}`),
 		"GET /api/v1/events/none":  func(w http.ResponseWriter, _ *http.Request) { problem(w, 404, "no event none") },
 	})
 	res := client2(base, "events", "show", "evt_1").run(t, t.Context())
 	res.want(t, exitDone, []string{
-		"evt_1", `no \x1b[2J`, "duplicates    2", "proof scheme  hmac-sha256", "delivery dlv_1-0 to effects: retrying, 1 of 8 tries, next at ", "as before", "differs in error, response.status",
+		"evt_1", `no \x1b[2J`, "duplicates    2", "proof scheme  hmac-sha256", "delivery dlv_1-0 to effects: retrying, 1 of 8 attempts, next at ", "as before", "differs in error, response.status",
 		"failed", "13ms", "dial tcp", "POST https://h/api/v1/webhooks/fal", `X-Evil: \x1b[31m`, "{\"a\":\n\"\\x9b2J\"}",
 	}, nil)
 	checkTerminalSafe(t, res.stdout)

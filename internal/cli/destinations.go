@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"gaff/internal/wire"
 	"maps"
 	"net/http"
 	"net/url"
@@ -12,34 +13,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 )
 
-// destination is what the API says about one.
-type destination struct {
-	Name, Kind, URL, Topic, Filter, Format, Order, OrderBy, Origin string
-	Events, Secrets                                                []string
-	Headers                                                        map[string]string
-	Timeout, FirstWait, LongestWait, BreakFor, Lease               string
-	MaxAttempts, Concurrency, Burst, BreakAfter                    int
-	Rate                                                           float64
-	Final                                                          []int
-	Secret                                                         string // only of a new one
-	Health                                                         struct {
-		State, Reason, Circuit, LastError string
-		RetryAt, LastSuccess, LastFailure *time.Time
-		Failures                          int
-		Sent, Failed                      int64
-	}
-	Backlog struct {
-		Waiting, Held, Dead int64
-		NextDue             *time.Time
-	}
-}
-
-func (d *destination) target() string {
+func destinationTarget(d *wire.NewSecretDestination) string {
 	switch d.Kind {
 	case "pull":
 		return "(fetched)"
@@ -50,7 +28,7 @@ func (d *destination) target() string {
 }
 
 // state is what people must know first.
-func (d *destination) state() string {
+func destinationState(d *wire.NewSecretDestination) string {
 	switch {
 	case d.Health.State != "active":
 		return clean(d.Health.State)
@@ -97,15 +75,15 @@ func (p *program) destinationsListCommand() *cobra.Command {
 					}
 					continue
 				}
-				var d destination
+				var d wire.NewSecretDestination
 				if err := json.Unmarshal(doc, &d); err != nil {
 					return fmt.Errorf("read a destination: %w", err)
 				}
 				last := ""
-				if at, ok := d.Health.LastFailure, d.Health.LastSuccess; at != nil && (ok == nil || at.After(*ok)) {
-					last = d.Health.LastError
+				if at, ok := d.Health.LastFailure, d.Health.LastSuccess; !at.IsZero() && at.After(ok.Time) {
+					last = string(d.Health.LastError)
 				}
-				t.row(clean(d.Name), d.state(), fmt.Sprint(d.Backlog.Waiting), fmt.Sprint(d.Backlog.Dead), cut(strings.Join(d.Events, " "), 40), d.target(), cut(last, 60))
+				t.row(clean(d.Name), destinationState(&d), fmt.Sprint(d.Backlog.Waiting), fmt.Sprint(d.Backlog.Dead), cut(strings.Join(d.Events, " "), 40), destinationTarget(&d), cut(last, 60))
 			}
 			if asJSON {
 				return nil
@@ -150,7 +128,7 @@ func (p *program) destinationsShowCommand() *cobra.Command {
 			if asJSON {
 				return writeRawJSON(p.Stdout, raw)
 			}
-			var d destination
+			var d wire.NewSecretDestination
 			if err := json.Unmarshal(raw, &d); err != nil {
 				return fmt.Errorf("read the destination: %w", err)
 			}
@@ -162,17 +140,17 @@ func (p *program) destinationsShowCommand() *cobra.Command {
 	return cmd
 }
 
-func (p *program) showDestination(d *destination) error {
+func (p *program) showDestination(d *wire.NewSecretDestination) error {
 	t := newTable(p.Stdout)
 	t.row("name", clean(d.Name))
-	t.row("state", strings.TrimSpace(d.state()+" "+cut(d.Health.Reason, 200)))
+	t.row("state", strings.TrimSpace(destinationState(d)+" "+cut(d.Health.Reason, 200)))
 	t.pair("tried again at", when(d.Health.RetryAt))
 	t.pair("last success", when(d.Health.LastSuccess))
 	t.pair("last failure", when(d.Health.LastFailure))
 	t.pair("last error", cut(d.Health.LastError, 200))
 	t.row("waiting", fmt.Sprintf("%d (%d behind an earlier one of their key)", d.Backlog.Waiting, d.Backlog.Held))
 	t.row("dead", fmt.Sprint(d.Backlog.Dead))
-	t.row("to", d.target())
+	t.row("to", destinationTarget(d))
 	t.row("events", clean(strings.Join(d.Events, " ")))
 	t.pair("filter", clean(d.Filter))
 	t.row("format", clean(d.Format))
@@ -195,8 +173,8 @@ func (p *program) showDestination(d *destination) error {
 }
 
 // when is stamp, but empty for no time.
-func when(t *time.Time) string {
-	if t == nil || t.IsZero() {
+func when(t wire.Time) string {
+	if t.IsZero() {
 		return ""
 	}
 	return stamp(t)
@@ -277,7 +255,7 @@ func (p *program) printSecret(raw json.RawMessage, asJSON bool) error {
 	if asJSON {
 		return writeRawJSON(p.Stdout, raw)
 	}
-	var d destination
+	var d wire.NewSecretDestination
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return fmt.Errorf("read the destination: %w", err)
 	}
@@ -307,11 +285,11 @@ func (p *program) destinationActCommand(act, short string, withReason bool) *cob
 			if err != nil {
 				return hinted(err)
 			}
-			var d destination
+			var d wire.NewSecretDestination
 			if err := json.Unmarshal(raw, &d); err != nil {
 				return fmt.Errorf("read the destination: %w", err)
 			}
-			fmt.Fprintf(p.Stdout, "%s is %s; %d wait\n", clean(d.Name), d.state(), d.Backlog.Waiting)
+			fmt.Fprintf(p.Stdout, "%s is %s; %d wait\n", clean(d.Name), destinationState(&d), d.Backlog.Waiting)
 			return nil
 		}),
 	}

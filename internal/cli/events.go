@@ -18,42 +18,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"gaff/internal/config"
+	"gaff/internal/wire"
 )
 
-// event is what the API says about an event.
-type event struct {
-	ID, WebhookID, Source, Type, Status string
-	Unhandled, Conflict                 bool
-	Error                               string
-	RetryCount, Duplicates              int
-	CorrelationID                       string
-	ReceivedAt, ProcessedAt             *time.Time
-
-	Data       json.RawMessage
-	Request    *capturedRequest
-	Proof      map[string]any
-	Deliveries []delivery
-	Copies     json.RawMessage
-	Children   json.RawMessage
-}
-
-type delivery struct {
-	ID, Handler, State, Error    string
-	Attempts, MaxAttempts        int
-	RunAt, CreatedAt, FinishedAt *time.Time
-	Tries                        []try
-}
-
-type try struct {
-	Number                 int
-	Outcome, Error, Detail string
-	StartedAt              *time.Time
-	DurationMs             float64
-	Changes                []struct{ Field string } // since the try before; nil for the first one
-}
-
-// differs says in what a try is not as the one before it.
-func (t try) differs() string {
+// differs names what an attempt differs in from the one before it.
+func differs(t wire.Attempt) string {
 	if t.Changes == nil {
 		return ""
 	}
@@ -68,7 +37,7 @@ func (t try) differs() string {
 }
 
 // outcome is the status with what must be known beside it.
-func (e *event) outcome() string {
+func outcome(e wire.Event) string {
 	text := clean(e.Status)
 	if e.Unhandled {
 		text += " (unhandled)"
@@ -79,9 +48,9 @@ func (e *event) outcome() string {
 	return text
 }
 
-func (e *event) cells() []string {
+func eventCells(e wire.Event) []string {
 	return []string{
-		clean(e.ID), clean(e.Source), cut(orDash(e.Type), 40), e.outcome(), strconv.Itoa(e.RetryCount), stamp(e.ReceivedAt), cut(e.Error, 80),
+		clean(e.ID), clean(e.Source), cut(orDash(e.Type), 40), outcome(e), strconv.Itoa(e.RetryCount), stamp(e.ReceivedAt), cut(e.Error, 80),
 	}
 }
 
@@ -104,7 +73,7 @@ func (f *eventFilter) flags(cmd *cobra.Command) {
 func (f *eventFilter) values(now time.Time) (url.Values, error) {
 	v := url.Values{}
 	if f.status != "" && !slices.Contains([]string{"pending", "success", "error"}, f.status) {
-		return nil, usagef("--status %q is none; write pending, success or error", f.status)
+		return nil, usagef("unknown --status %q: want pending, success or error", f.status)
 	}
 	for name, text := range map[string]string{"source": f.source, "type": f.typ, "status": f.status, "q": f.query} {
 		if text != "" {
@@ -144,124 +113,31 @@ func (p *program) eventsCommand() *cobra.Command {
 		p.eventsAgainCommand(retryAgain), p.eventsAgainCommand(replayAgain), p.rescueCommand())
 }
 
-// showCommand is a command that prints one resource of the API, found by its id.
-func showCommand[T any](p *program, path, short string, print func(context.Context, *client, *T) error) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "show ID", Short: short, Args: arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			doc := new(T)
-			raw, err := c.one(ctx, path, args[0], doc)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			return print(ctx, c, doc)
-		}),
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
-}
-
-// listing is a command that prints a list of the API.
-type listing struct {
-	use, short, path string
-	heads            []string
-	cells            func(doc json.RawMessage) ([]string, error)
-	query            func() (url.Values, error)
-	whole            bool // a short list: all of it is shown if nothing else is asked for
-}
-
-func (p *program) listCommand(l listing) *cobra.Command {
-	var asJSON bool
-	var limit int
-	cmd := &cobra.Command{
-		Use: l.use, Short: l.short, Args: arguments(0, 0, ""),
-		RunE: work(func(ctx context.Context, _ []string) error {
-			query, err := l.query()
-			if err != nil {
-				return err
-			}
-			if limit < 0 {
-				return usagef("--limit %d is negative; 0 is for all", limit)
-			}
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				_, err := c.list(ctx, l.path, query, limit, func(doc json.RawMessage) error { return writeRawJSON(p.Stdout, doc) })
-				return err
-			}
-			t := newTable(p.Stdout, l.heads...)
-			rows := 0
-			more, err := c.list(ctx, l.path, query, limit, func(doc json.RawMessage) error {
-				cells, err := l.cells(doc)
-				if err != nil {
-					return fmt.Errorf("read %s: %w", l.path, err)
-				}
-				rows++
-				t.row(cells...)
-				return nil
-			})
-			if rows > 0 {
-				if err := t.flush(); err != nil {
-					return err
-				}
-			} else if err == nil {
-				fmt.Fprintln(p.Stderr, "none found")
-			}
-			if more {
-				fmt.Fprintf(p.Stderr, "the newest %d are shown; --limit 0 shows all\n", rows)
-			}
-			return err
-		}),
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")
-	most := 50
-	if l.whole {
-		most = 0
-	}
-	cmd.Flags().IntVar(&limit, "limit", most, "how many to show; 0 for all")
-	p.clientFlags(cmd)
-	return cmd
-}
-
 func (p *program) eventsListCommand() *cobra.Command {
 	var filter eventFilter
-	cmd := p.listCommand(listing{
+	cmd := listCommand(p, listing[wire.Event]{
 		use: "list", short: "List events, newest first", path: "/api/v1/events", heads: eventHeads,
-		query: func() (url.Values, error) { return filter.values(p.now()) },
-		cells: func(doc json.RawMessage) ([]string, error) {
-			var e event
-			err := json.Unmarshal(doc, &e)
-			return e.cells(), err
-		},
+		values: func() (url.Values, error) { return filter.values(p.now()) }, cells: eventCells,
 	})
 	filter.flags(cmd)
 	return cmd
 }
 
 func (p *program) eventsShowCommand() *cobra.Command {
-	cmd := showCommand(p, "/api/v1/events", "Show an event: the request as it came, and every try",
-		func(_ context.Context, _ *client, e *event) error { return p.showEvent(e) })
+	cmd := showCommand(p, showing[wire.EventDetail]{
+		use: "show ID", short: "Show an event with its request and attempts", path: "/api/v1/events", others: "gaff events list",
+		print: func(_ context.Context, _ *client, e *wire.EventDetail) error { return p.showEvent(e) },
+	})
 	cmd.Flags().Lookup("json").Usage += `; "gaff verify --request" reads it`
 	return cmd
 }
 
-func (p *program) showEvent(e *event) error {
+func (p *program) showEvent(e *wire.EventDetail) error {
 	t := newTable(p.Stdout)
 	t.row("id", clean(e.ID))
 	t.row("source", clean(e.Source))
 	t.row("type", clean(orDash(e.Type)))
-	t.row("status", e.outcome())
+	t.row("status", outcome(e.Event))
 	t.pair("error", clean(e.Error))
 	t.pair("webhook id", clean(e.WebhookID))
 	t.pair("about", clean(e.CorrelationID))
@@ -271,10 +147,11 @@ func (p *program) showEvent(e *event) error {
 	if e.Duplicates > 0 {
 		t.row("duplicates", strconv.Itoa(e.Duplicates))
 	}
-	for _, name := range slices.Sorted(maps.Keys(e.Proof)) {
-		if value := e.Proof[name]; value != nil && value != "" {
-			t.row("proof "+clean(name), clean(fmt.Sprint(value)))
-		}
+	if e.Proof != nil {
+		t.pair("proof dialect", clean(e.Proof.Dialect))
+		t.pair("proof keyId", clean(e.Proof.KeyID))
+		t.pair("proof scheme", clean(e.Proof.Scheme))
+		t.pair("proof subject", clean(e.Proof.Subject))
 	}
 	if err := t.flush(); err != nil {
 		return err
@@ -291,12 +168,12 @@ func (p *program) showEvent(e *event) error {
 		}
 		return nil
 	}
-	return p.showRequest(e.Request)
+	return p.showRequest(captured(e.Request))
 }
 
-func (p *program) showDelivery(d *delivery) error {
-	fmt.Fprintf(p.Stdout, "delivery %s to %s: %s, %d of %d tries", clean(d.ID), clean(d.Handler), clean(d.State), d.Attempts, d.MaxAttempts)
-	if d.FinishedAt == nil && d.RunAt != nil {
+func (p *program) showDelivery(d *wire.Delivery) error {
+	fmt.Fprintf(p.Stdout, "delivery %s to %s: %s, %d of %d attempts", clean(d.ID), clean(d.Handler), clean(d.State), d.Attempts, d.MaxAttempts)
+	if d.FinishedAt.IsZero() && !d.RunAt.IsZero() {
 		when := "next at"
 		if d.RunAt.Before(p.now()) {
 			when = "due since" // a destination that is paused or fails holds it back
@@ -304,12 +181,12 @@ func (p *program) showDelivery(d *delivery) error {
 		fmt.Fprintf(p.Stdout, ", %s %s", when, stamp(d.RunAt))
 	}
 	fmt.Fprintln(p.Stdout)
-	tries := newTable(p.Stdout)
-	for _, try := range d.Tries {
-		took := time.Duration(try.DurationMs * float64(time.Millisecond)).Round(time.Millisecond)
-		tries.row(fmt.Sprintf("  %d", try.Number), stamp(try.StartedAt), clean(try.Outcome), took.String(), try.differs(), clean(try.Error))
+	attempts := newTable(p.Stdout)
+	for _, a := range d.Tries {
+		took := time.Duration(a.DurationMs * float64(time.Millisecond)).Round(time.Millisecond)
+		attempts.row(fmt.Sprintf("  %d", a.Number), stamp(a.StartedAt), clean(a.Outcome), took.String(), differs(a), clean(a.Error))
 	}
-	return tries.flush()
+	return attempts.flush()
 }
 
 func (p *program) showRequest(r *capturedRequest) error {
@@ -341,6 +218,15 @@ type capturedRequest struct {
 	Headers    headerJSON `json:"headers"`
 	Body       string     `json:"body"`
 	BodyBase64 string     `json:"bodyBase64"`
+}
+
+// captured is the request of an event.
+func captured(r *wire.Request) *capturedRequest {
+	c := &capturedRequest{Method: r.Method, URL: r.URL, RemoteAddr: r.RemoteAddr, Headers: r.Headers, BodyBase64: string(r.BodyBase64)}
+	if r.Body.Body != nil {
+		c.Body = *r.Body.Body
+	}
+	return c
 }
 
 // body returns the exact bytes: of bodyBase64 where it is set.
@@ -393,7 +279,7 @@ A connection that breaks is made again, from where it broke.`,
 				return err
 			}
 			err = c.stream(ctx, nil, func(m message) error {
-				var e event
+				var e wire.Event
 				if m.event != "event" {
 					return nil
 				}
@@ -408,7 +294,7 @@ A connection that breaks is made again, from where it broke.`,
 				}
 				_, err := fmt.Fprintf(p.Stdout, "%s  %s  %-12s %-26s %s\n",
 					stamp(e.ReceivedAt), clean(e.ID), clean(e.Source), cut(orDash(e.Type), 40),
-					strings.TrimSpace(e.outcome()+"  "+cut(e.Error, 80)))
+					strings.TrimSpace(outcome(e)+"  "+cut(e.Error, 80)))
 				return err
 			})
 			return unlessInterrupted(ctx, err)
@@ -442,16 +328,16 @@ type again struct {
 var (
 	retryAgain = again{
 		verb: "retry", done: "retried", status: "error",
-		short: "Try failed events again",
-		long: `Try the failed deliveries of events again: of those named, or of all that the flags
+		short: "Retry failed events",
+		long: `Retry the failed deliveries of events: of those named, or of all that the flags
 choose (with the status error, if no other is given). They are made due at once and the
 command does not wait, but with --now, by which each is tried right away and its outcome
 decides the exit code.`,
 	}
 	replayAgain = again{
 		verb: "replay", done: "replayed",
-		short: "Work events anew, whatever became of them",
-		long: `Give events to their handlers anew, whatever became of them before: those named, or all
+		short: "Process events again, whatever their status",
+		long: `Process events again by all their handlers, whatever their status: those named, or all
 that the flags choose. Effects that happened once do not happen twice.`,
 	}
 )
@@ -485,7 +371,7 @@ func (p *program) eventsAgainCommand(a again) *cobra.Command {
 					chosen.Set("status", a.status)
 				}
 				if _, err := c.list(ctx, "/api/v1/events", chosen, 0, func(doc json.RawMessage) error {
-					var e event
+					var e wire.Event
 					if err := json.Unmarshal(doc, &e); err != nil {
 						return fmt.Errorf("read the events: %w", err)
 					}

@@ -5,62 +5,34 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"gaff/internal/wire"
 	"gaff/jobs"
 )
 
-// job is what the API says about a job.
-type job struct {
-	ID, Provider, Model, Kind    string
-	ProjectID, UserID, RequestID string
-	Status, Error, ErrorType     string
-	SettledBy                    string
-	Result, Metadata, Input      json.RawMessage
-	Submit, WebhookURL, Cost     string
-	NextAskAt                    *time.Time
-	Log                          []struct {
-		At         *time.Time
-		What, Text string
-	}
-	CreatedAt, SubmittedAt, SettledAt *time.Time
-	// ExpectedAt is nil where it is not known, or the job has ended.
-	ExpectedAt      *time.Time
-	ExpectedSeconds float64
-}
-
-func (j *job) settled() bool {
+func jobSettled(j *wire.JobDetail) bool {
 	status, ok := jobs.ParseJobStatus(j.Status)
 	return ok && status.Settled()
 }
 
 func (p *program) jobsCommand() *cobra.Command {
-	var status, project, user string
-	list := p.listCommand(listing{
+	list := listCommand(p, listing[wire.Job]{
 		use: "list", short: "List jobs, newest first", path: "/api/v1/jobs",
 		heads: []string{"ID", "PROVIDER", "MODEL", "STATUS", "PROJECT", "CREATED", "EXPECTED", "SETTLED", "ERROR"},
-		query: func() (url.Values, error) {
-			if _, ok := jobs.ParseJobStatus(status); status != "" && !ok {
-				return nil, usagef("--status %q is none; write queued, processing, completed, failed or cancelled", status)
-			}
-			return given("status", status, "projectId", project, "userId", user), nil
-		},
-		cells: func(doc json.RawMessage) ([]string, error) {
-			var j job
-			err := json.Unmarshal(doc, &j)
+		query: &wire.JobQuery{},
+		cells: func(j wire.Job) []string {
 			return []string{
 				clean(j.ID), clean(j.Provider), cut(orDash(j.Model), 40), clean(j.Status), cut(orDash(j.ProjectID), 40),
 				stamp(j.CreatedAt), stamp(j.ExpectedAt), stamp(j.SettledAt), cut(j.Error, 80),
-			}, err
+			}
 		},
 	})
-	list.Flags().StringVar(&status, "status", "", "only with this status: queued, processing, completed, failed or cancelled")
-	list.Flags().StringVar(&project, "project", "", "only of this project")
-	list.Flags().StringVar(&user, "user", "", "only of this user")
 	return group("jobs", "The work that was asked for, and how it stands", list,
-		showCommand(p, "/api/v1/jobs", "Show a job with its result", p.showJob),
+		showCommand(p, showing[wire.JobDetail]{
+			use: "show ID", short: "Show a job with its result and log", path: "/api/v1/jobs", others: "gaff jobs list", print: p.showJob,
+		}),
 		p.jobsWatchCommand(), p.jobsSubmitCommand(), p.jobsRegisterCommand(), p.callbackSecretsCommand(),
 		p.jobActionCommand("cancel", "Cancel a job, at the provider too", "Cancel a job, at the provider too. What the provider did until then it may bill."),
 		p.jobActionCommand("ask", "Ask the provider after a job now", "Ask the provider after a job now, rather than wait for its webhook."))
@@ -77,24 +49,24 @@ func given(pairs ...string) url.Values {
 	return v
 }
 
-func (p *program) showJob(_ context.Context, _ *client, j *job) error {
+func (p *program) showJob(_ context.Context, _ *client, j *wire.JobDetail) error {
 	t := newTable(p.Stdout)
 	for _, pair := range [][2]string{
-		{"id", j.ID}, {"status", j.Status}, {"error", j.Error}, {"error type", j.ErrorType},
-		{"provider", j.Provider}, {"model", j.Model}, {"kind", j.Kind}, {"project", j.ProjectID},
-		{"user", j.UserID}, {"request id", j.RequestID}, {"submit", j.Submit}, {"webhook", j.WebhookURL},
-		{"settled by", j.SettledBy}, {"cost", j.Cost},
+		{"id", j.ID}, {"status", j.Status}, {"error", string(j.Error)}, {"error type", string(j.ErrorType)},
+		{"provider", j.Provider}, {"model", string(j.Model)}, {"kind", string(j.Kind)}, {"project", string(j.ProjectID)},
+		{"user", string(j.UserID)}, {"request id", string(j.RequestID)}, {"submit", string(j.Submit)}, {"webhook", string(j.WebhookURL)},
+		{"settled by", string(j.SettledBy)}, {"cost", string(j.Cost)},
 	} {
 		t.pair(pair[0], clean(pair[1]))
 	}
 	t.row("created", stamp(j.CreatedAt))
 	t.row("submitted", stamp(j.SubmittedAt))
 	t.row("settled", stamp(j.SettledAt))
-	if j.ExpectedAt != nil {
-		t.row("expected", fmt.Sprintf("%s, for jobs of this model take about %.3g s", stamp(j.ExpectedAt), j.ExpectedSeconds))
+	if j.ExpectedSeconds != nil {
+		t.row("expected", fmt.Sprintf("%s, jobs of this model take about %.3g s", stamp(j.ExpectedAt), *j.ExpectedSeconds))
 	}
-	if j.NextAskAt != nil {
-		t.row("asked after at", stamp(j.NextAskAt))
+	if !j.NextPollAt.IsZero() {
+		t.row("next poll", stamp(j.NextPollAt))
 	}
 	for _, note := range j.Log {
 		t.row(clean(note.What), stamp(note.At)+"  "+cut(note.Text, 300))
@@ -104,9 +76,9 @@ func (p *program) showJob(_ context.Context, _ *client, j *job) error {
 	}
 	for _, part := range []struct {
 		name string
-		text json.RawMessage
+		text wire.JSON
 	}{{"metadata", j.Metadata}, {"input", j.Input}, {"result", j.Result}} {
-		if len(part.text) > 0 && string(part.text) != "null" {
+		if len(part.text) > 0 {
 			fmt.Fprintf(p.Stdout, "\n%s:\n", part.name)
 			if err := writeIndented(p.Stdout, part.text); err != nil {
 				return err
@@ -145,7 +117,7 @@ when the job does: with exit code 0 if it was completed, 1 if it failed or was c
 // exit code.
 func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON bool) error {
 	last, ended := "", ""
-	show := func(j *job, raw json.RawMessage) error {
+	show := func(j *wire.JobDetail, raw json.RawMessage) error {
 		if want != "" {
 			if j.ID != want || j.Status == last {
 				return nil
@@ -158,7 +130,7 @@ func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON b
 		} else {
 			_, err = fmt.Fprintf(p.Stdout, "%s  %s  %-10s %s\n", stamp(latest(j)), clean(j.ID), clean(j.Status), cut(j.Error, 200))
 		}
-		if err == nil && want != "" && j.settled() {
+		if err == nil && want != "" && jobSettled(j) {
 			ended = j.Status
 			err = errEndStream
 		}
@@ -169,7 +141,7 @@ func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON b
 			return nil
 		}
 		// Asked for once the stream stands, so that no change falls in between.
-		var j job
+		var j wire.JobDetail
 		raw, err := c.one(ctx, "/api/v1/jobs", want, &j)
 		if err != nil {
 			return err
@@ -179,7 +151,7 @@ func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON b
 		if m.event != "job" {
 			return nil
 		}
-		var j job
+		var j wire.JobDetail
 		if err := json.Unmarshal(m.data, &j); err != nil {
 			return fmt.Errorf("read the stream: %w", err)
 		}
@@ -194,10 +166,10 @@ func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON b
 	return err
 }
 
-// latest is the newest time that a job tells of.
-func latest(j *job) *time.Time {
-	for _, t := range []*time.Time{j.SettledAt, j.SubmittedAt} {
-		if t != nil {
+// latest is the newest time of a job.
+func latest(j *wire.JobDetail) wire.Time {
+	for _, t := range []wire.Time{j.SettledAt, j.SubmittedAt} {
+		if !t.IsZero() {
 			return t
 		}
 	}

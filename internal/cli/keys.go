@@ -4,33 +4,23 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"gaff/internal/wire"
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 )
 
-// key is what the API says about an API key.
-type key struct {
-	ID, Name, Role, State, Hint, CreatedBy, CreatedByID string
-	Key                                                 string // only of a new one
-	CreatedAt, ExpiresAt, LastUsedAt                    *time.Time
-}
-
 func (p *program) keysCommand() *cobra.Command {
-	list := p.listCommand(listing{
+	list := listCommand(p, listing[wire.Key]{
 		use: "list", short: "List API keys, newest first", path: "/api/v1/keys",
 		heads: []string{"ID", "NAME", "ROLE", "STATE", "ENDS IN", "CREATED", "BY", "BY KEY", "EXPIRES", "LAST USED"},
-		query: func() (url.Values, error) { return nil, nil },
-		cells: func(doc json.RawMessage) ([]string, error) {
-			var k key
-			err := json.Unmarshal(doc, &k)
+		cells: func(k wire.Key) []string {
 			return []string{
 				clean(k.ID), cut(k.Name, 40), clean(k.Role), clean(k.State), "…" + clean(k.Hint), stamp(k.CreatedAt), cut(k.CreatedBy, 40), clean(orDash(k.CreatedByID)),
 				stamp(k.ExpiresAt), stamp(k.LastUsedAt),
-			}, err
+			}
 		},
 	})
 	return group("keys", "API keys, and the way into the console", p.keysCreateCommand(), list, p.keysRevokeCommand(), p.keysLinkCommand())
@@ -78,7 +68,7 @@ submits and cancels; an admin also deletes and manages keys.`,
 		Args: arguments(1, 1, "one NAME"),
 		RunE: work(func(ctx context.Context, args []string) error {
 			if !slices.Contains([]string{"viewer", "operator", "admin"}, role) {
-				return usagef("--role %q is none; write viewer, operator or admin", role)
+				return usagef("unknown --role %q: want viewer, operator or admin", role)
 			}
 			c, err := p.dial()
 			if err != nil {
@@ -95,11 +85,11 @@ submits and cancels; an admin also deletes and manages keys.`,
 			if asJSON {
 				return writeRawJSON(p.Stdout, raw)
 			}
-			var k key
+			var k wire.CreatedKey
 			if err := json.Unmarshal(raw, &k); err != nil {
 				return fmt.Errorf("read the new key: %w", err)
 			}
-			fmt.Fprintln(p.Stdout, clean(k.Key))
+			fmt.Fprintln(p.Stdout, clean(k.Secret))
 			fmt.Fprintf(p.Stderr, "%s %s may do what the role %s allows. The secret above is not shown again; use it as GAFF_TOKEN, or as Authorization: Bearer …\n",
 				clean(k.ID), clean(k.Name), clean(k.Role))
 			return nil
@@ -126,10 +116,7 @@ func (p *program) keysLinkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var link struct {
-				Path      string
-				ExpiresAt *time.Time
-			}
+			var link wire.LoginLink
 			if err := json.Unmarshal(raw, &link); err != nil {
 				return fmt.Errorf("read the link: %w", err)
 			}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"gaff/internal/wire"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,17 +19,6 @@ import (
 
 	"github.com/spf13/cobra"
 )
-
-// heard is an event that a subscription tells of.
-type heard struct {
-	ID, Source, Type, WebhookID string
-	ReceivedAt                  *time.Time
-	Envelope                    json.RawMessage
-	Request                     *struct {
-		Method, URL, BodyBase64 string
-		Headers                 map[string][]string
-	}
-}
 
 // listenOptions are the flags of "gaff listen".
 type listenOptions struct {
@@ -191,7 +181,7 @@ func (l *listener) round(ctx context.Context) error {
 		fmt.Fprintln(l.p.Stderr, "warning: events were removed from the gateway's log before they could be brought here")
 	}
 	for _, doc := range page.Events {
-		var e heard
+		var e wire.Heard
 		if err := json.Unmarshal(doc, &e); err != nil {
 			return fmt.Errorf("read an event: %w", err)
 		}
@@ -227,7 +217,7 @@ func (l *listener) passOver(ctx context.Context, cursor string) error {
 }
 
 // hand gives an event to the program, and waits for it while it does not answer.
-func (l *listener) hand(ctx context.Context, e *heard, doc json.RawMessage) error {
+func (l *listener) hand(ctx context.Context, e *wire.Heard, doc json.RawMessage) error {
 	const firstWait, longestWait = 500 * time.Millisecond, 10 * time.Second
 	told := false
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
@@ -257,11 +247,11 @@ func (l *listener) hand(ctx context.Context, e *heard, doc json.RawMessage) erro
 }
 
 // lastWord is how long a request that is under way when listening ends may still take: what
-// the program has had, and nobody heard its answer, would come to it again.
+// the program has had, and whose answer was not read, would come to it again.
 const lastWord = 2 * time.Second
 
 // send makes the request; the status is 0 where nothing is to be sent.
-func (l *listener) send(ctx context.Context, e *heard) (status int, took time.Duration, err error) {
+func (l *listener) send(ctx context.Context, e *wire.Heard) (status int, took time.Duration, err error) {
 	if l.o.forward == "" {
 		return 0, 0, nil
 	}
@@ -308,7 +298,7 @@ func (l *listener) send(ctx context.Context, e *heard) (status int, took time.Du
 	return res.StatusCode, took, res.Body.Close()
 }
 
-func (l *listener) print(e *heard, doc json.RawMessage, status int, took time.Duration) error {
+func (l *listener) print(e *wire.Heard, doc json.RawMessage, status int, took time.Duration) error {
 	if l.o.asJSON {
 		line := struct {
 			Status int             `json:"status"`

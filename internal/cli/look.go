@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"gaff/internal/wire"
 	"maps"
 	"net/http"
 	"net/url"
@@ -16,109 +17,20 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// showing is a command that reads one thing of the API and prints it.
-type showing struct {
-	use, short, path string
-	// others is the command that names those there are.
-	others string
-	print  func(doc json.RawMessage) error
-}
-
-func (p *program) showCommand(s showing) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: s.use, Short: s.short, Args: arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			raw, err := c.call(ctx, http.MethodGet, s.path+"/"+url.PathEscape(args[0]), nil, nil)
-			if err != nil {
-				return pointingTo(s.others, err)
-			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			return s.print(raw)
-		}),
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
-}
-
-// acting is a command that has the API do something to one thing.
-type acting struct {
-	use, short   string
-	method, path string // "{id}" in the path is the argument
-	// done is printed when it was done, others is the command that names those there are.
-	done, others string
-}
-
-func (p *program) actCommand(a acting) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: a.use, Short: a.short, Args: arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			res, err := c.send(ctx, a.method, strings.ReplaceAll(a.path, "{id}", url.PathEscape(args[0])), nil, nil, nil)
-			if err != nil {
-				return pointingTo(a.others, err)
-			}
-			if a.done != "" {
-				fmt.Fprintf(p.Stdout, "%s: %s\n", clean(args[0]), a.done)
-			}
-			return res.Body.Close()
-		}),
-	}
-	p.clientFlags(cmd)
-	return cmd
-}
-
-// pointingTo names the command that lists what there is, where something is not there.
-func pointingTo(others string, err error) error {
-	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound {
-		e.next = `"` + others + `" names those there are`
-	}
-	return err
-}
-
-// rejection is what the API says about a refused request.
-type rejection struct {
-	ID, Source, Reason string
-	Status             int
-	capturedRequest
-	BodySize   int64
-	ReceivedAt *time.Time
-	Rescuable  bool
-	RescuedAs  string
-}
-
 func (p *program) rejectionsCommand() *cobra.Command {
-	var source string
-	list := p.listCommand(listing{
+	list := listCommand(p, listing[wire.Rejection]{
 		use: "list", short: "List refused requests, newest first", path: "/api/v1/rejections",
 		heads: []string{"ID", "ANSWER", "SOURCE", "RECEIVED", "FROM", "KEPT", "REASON"},
-		query: func() (url.Values, error) { return given("source", source), nil },
-		cells: func(doc json.RawMessage) ([]string, error) {
-			var r rejection
-			err := json.Unmarshal(doc, &r)
+		query: &wire.RejectionQuery{},
+		cells: func(r wire.Rejection) []string {
 			return []string{
-				clean(r.ID), strconv.Itoa(r.Status), cut(orDash(r.Source), 40), stamp(r.ReceivedAt), clean(r.RemoteAddr), r.kept(), cut(r.Reason, 100),
-			}, err
+				clean(r.ID), strconv.Itoa(r.Status), cut(orDash(r.Source), 40), stamp(r.ReceivedAt), clean(r.RemoteAddr), stored(r), cut(r.Reason, 100),
+			}
 		},
 	})
-	list.Flags().StringVar(&source, "source", "", "only of this source")
-	show := p.showCommand(showing{
+	show := showCommand(p, showing[wire.Rejection]{
 		use: "show ID", short: "Show a refused request: why, and as it came", path: "/api/v1/rejections", others: "gaff rejections list",
-		print: func(doc json.RawMessage) error {
-			var r rejection
-			if err := json.Unmarshal(doc, &r); err != nil {
-				return fmt.Errorf("read the rejection: %w", err)
-			}
+		print: func(_ context.Context, _ *client, r *wire.Rejection) error {
 			t := newTable(p.Stdout)
 			t.row("id", clean(r.ID))
 			t.row("answer", strconv.Itoa(r.Status))
@@ -126,18 +38,18 @@ func (p *program) rejectionsCommand() *cobra.Command {
 			t.row("source", clean(orDash(r.Source)))
 			t.row("received", stamp(r.ReceivedAt))
 			t.row("from", clean(r.RemoteAddr))
-			t.row("kept", r.kept())
+			t.row("stored", stored(*r))
 			if err := t.flush(); err != nil {
 				return err
 			}
-			return p.showRequest(&r.capturedRequest)
+			return p.showRequest(captured(&wire.Request{Method: r.Method, URL: r.URL, RemoteAddr: r.RemoteAddr, Headers: r.Headers, Body: r.Body}))
 		},
 	})
 	return group("rejections", "The requests that were refused, and why (gaff events rescue)", list, show)
 }
 
 // kept says whether it can still be rescued.
-func (r *rejection) kept() string {
+func stored(r wire.Rejection) string {
 	switch {
 	case r.RescuedAs != "":
 		return "rescued as " + clean(r.RescuedAs)
@@ -148,62 +60,42 @@ func (r *rejection) kept() string {
 }
 
 func (p *program) deliveriesCommand() *cobra.Command {
-	var event, source, handler, state string
-	list := p.listCommand(listing{
+	list := listCommand(p, listing[wire.Delivery]{
 		use: "list", short: "List deliveries, newest event first", path: "/api/v1/deliveries",
-		heads: []string{"ID", "HANDLER", "STATE", "TRIES", "NEXT", "ERROR"},
-		query: func() (url.Values, error) {
-			return given("eventId", event, "source", source, "handler", handler, "state", state), nil
-		},
-		cells: func(doc json.RawMessage) ([]string, error) {
-			var d delivery
-			err := json.Unmarshal(doc, &d)
+		heads: []string{"ID", "HANDLER", "STATE", "ATTEMPTS", "NEXT", "ERROR"},
+		query: &wire.DeliveryQuery{},
+		cells: func(d wire.Delivery) []string {
 			next := d.RunAt
-			if d.FinishedAt != nil {
-				next = nil
+			if !d.FinishedAt.IsZero() {
+				next = wire.Time{}
 			}
-			return []string{clean(d.ID), cut(d.Handler, 40), clean(d.State), fmt.Sprintf("%d of %d", d.Attempts, d.MaxAttempts), stamp(next), cut(d.Error, 100)}, err
+			return []string{clean(d.ID), cut(d.Handler, 40), clean(d.State), fmt.Sprintf("%d of %d", d.Attempts, d.MaxAttempts), stamp(next), cut(d.Error, 100)}
 		},
 	})
-	flags := list.Flags()
-	flags.StringVar(&event, "event", "", "only of this event")
-	flags.StringVar(&source, "source", "", "only of this source")
-	flags.StringVar(&handler, "handler", "", "only to this handler or destination")
-	flags.StringVar(&state, "state", "", "only in this state: pending, running, retrying, succeeded, dead or canceled")
 	const others = "gaff deliveries list"
-	show := p.showCommand(showing{
-		use: "show ID", short: "Show a delivery with its tries", path: "/api/v1/deliveries", others: others,
-		print: func(doc json.RawMessage) error {
-			var d delivery
-			if err := json.Unmarshal(doc, &d); err != nil {
-				return fmt.Errorf("read the delivery: %w", err)
-			}
-			return p.showDelivery(&d)
+	show := showCommand(p, showing[wire.Delivery]{
+		use: "show ID", short: "Show a delivery with its attempts", path: "/api/v1/deliveries", others: others,
+		print: func(_ context.Context, _ *client, d *wire.Delivery) error {
+			return p.showDelivery(d)
 		},
 	})
 	return group("deliveries", "What handlers and destinations are given: look, retry, cancel", list, show,
 		p.actCommand(acting{
-			use: "retry ID", short: "Try a dead or canceled delivery again", method: http.MethodPost, path: "/api/v1/deliveries/{id}/retry",
+			use: "retry ID", short: "Retry a dead or canceled delivery", method: http.MethodPost, path: "/api/v1/deliveries/{id}/retry",
 			done: "retried", others: others,
 		}),
 		p.actCommand(acting{
-			use: "cancel ID", short: "End a delivery that is not done", method: http.MethodPost, path: "/api/v1/deliveries/{id}/cancel",
+			use: "cancel ID", short: "Cancel a delivery that is not done", method: http.MethodPost, path: "/api/v1/deliveries/{id}/cancel",
 			done: "canceled", others: others,
 		}))
 }
 
 func (p *program) sessionsCommand() *cobra.Command {
-	list := p.listCommand(listing{
+	list := listCommand(p, listing[wire.Session]{
 		use: "list", short: "List the browsers that are logged in to the console", path: "/api/v1/sessions",
 		heads: []string{"ID", "NAME", "ROLE", "FROM", "SINCE", "LAST USED", "BROWSER"},
-		query: func() (url.Values, error) { return nil, nil },
-		cells: func(doc json.RawMessage) ([]string, error) {
-			var s struct {
-				ID, Name, Role, Address, Agent string
-				CreatedAt, LastUsedAt          *time.Time
-			}
-			err := json.Unmarshal(doc, &s)
-			return []string{clean(s.ID), cut(s.Name, 40), clean(s.Role), clean(s.Address), stamp(s.CreatedAt), stamp(s.LastUsedAt), cut(s.Agent, 60)}, err
+		cells: func(s wire.Session) []string {
+			return []string{clean(s.ID), cut(s.Name, 40), clean(s.Role), clean(s.Address), stamp(s.CreatedAt), stamp(s.LastUsedAt), cut(s.Agent, 60)}
 		},
 	})
 	return group("sessions", "The browsers that are logged in to the console", list, p.actCommand(acting{
@@ -212,14 +104,11 @@ func (p *program) sessionsCommand() *cobra.Command {
 }
 
 func (p *program) settingsCommand() *cobra.Command {
-	return p.listCommand(listing{
+	return listCommand(p, listing[wire.Setting]{
 		use: "settings", short: "List the settings in force of a running gateway; secrets are masked", path: "/api/v1/settings", whole: true,
 		heads: []string{"NAME", "VALUE", "FROM"},
-		query: func() (url.Values, error) { return nil, nil },
-		cells: func(doc json.RawMessage) ([]string, error) {
-			var s struct{ Name, Value, Origin string }
-			err := json.Unmarshal(doc, &s)
-			return []string{clean(s.Name), cut(orDash(s.Value), 100), clean(s.Origin)}, err
+		cells: func(s wire.Setting) []string {
+			return []string{clean(s.Name), cut(orDash(s.Value), 100), clean(s.Origin)}
 		},
 	})
 }
@@ -244,12 +133,7 @@ func (p *program) healthCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var h struct {
-				Ready                                  bool
-				Reason, Version, Go                    string
-				UptimeSeconds, MemoryBytes, Goroutines int64
-				QuietSources                           map[string]string
-			}
+			var h wire.Health
 			if err := json.Unmarshal(raw, &h); err != nil {
 				return fmt.Errorf("read the health: %w", err)
 			}
@@ -265,7 +149,7 @@ func (p *program) healthCommand() *cobra.Command {
 				t.row("version", clean(h.Version))
 				t.row("up", (time.Duration(h.UptimeSeconds) * time.Second).String())
 				t.row("memory", fmt.Sprintf("%.1f MB", float64(h.MemoryBytes)/1e6))
-				t.row("goroutines", strconv.FormatInt(h.Goroutines, 10))
+				t.row("goroutines", strconv.Itoa(h.Goroutines))
 				t.row("go", clean(h.Go))
 				err = t.flush()
 			}
@@ -278,20 +162,6 @@ func (p *program) healthCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	p.clientFlags(cmd)
 	return cmd
-}
-
-// statistics is what the API says about what came in a span of time.
-type statistics struct {
-	StepSeconds int
-	Sources     []string
-	Points      []moments
-	Total       moments
-}
-
-type moments struct {
-	Received                    map[string]int64
-	Rejected, Succeeded, Failed int64
-	Reply, Done                 *struct{ P50Ms, P95Ms, P99Ms float64 }
 }
 
 func (p *program) statsCommand() *cobra.Command {
@@ -345,50 +215,35 @@ func duration(ms float64) string {
 }
 
 func (p *program) showStats(span string, series, now, silent json.RawMessage) error {
-	var s statistics
-	var n struct {
-		Sources []struct {
-			Source         string
-			Pending, Error int64
-			LastReceivedAt *time.Time
-		}
-		Deliveries struct {
-			Waiting, Due, Dead int64
-			OldestDue          *time.Time
-		}
-	}
-	var quiet struct {
-		Docs []struct {
-			Source                   string
-			ForSeconds, UsualSeconds int64
-		}
-	}
+	var s wire.Series
+	var n wire.Stats
+	var quiet wire.List[wire.Silence]
 	if err := errors.Join(json.Unmarshal(series, &s), json.Unmarshal(now, &n), json.Unmarshal(silent, &quiet)); err != nil {
 		return fmt.Errorf("read the statistics: %w", err)
 	}
 	group := max((len(s.Points)+drawnSigns-1)/drawnSigns, 1)
 	each := time.Duration(group*s.StepSeconds) * time.Second
 	t := newTable(p.Stdout, "LAST "+strings.ToUpper(span), "", "A SIGN FOR EACH "+strings.TrimSuffix(each.String(), "0s"))
-	count := func(name string, total int64, of func(moments) int64) {
+	count := func(name string, total int64, of func(wire.Totals) int64) {
 		var heights []int64
 		for points := range slices.Chunk(s.Points, group) {
 			var sum int64
 			for _, point := range points {
-				sum += of(point)
+				sum += of(point.Totals)
 			}
 			heights = append(heights, sum)
 		}
 		t.row(clean(name), strconv.FormatInt(total, 10), drawn(heights))
 	}
 	for _, source := range s.Sources {
-		count("received from "+source, s.Total.Received[source], func(m moments) int64 { return m.Received[source] })
+		count("received from "+source, s.Total.Received[source], func(m wire.Totals) int64 { return m.Received[source] })
 	}
-	count("rejected", s.Total.Rejected, func(m moments) int64 { return m.Rejected })
-	count("tries that succeeded", s.Total.Succeeded, func(m moments) int64 { return m.Succeeded })
-	count("tries that failed", s.Total.Failed, func(m moments) int64 { return m.Failed })
+	count("rejected", s.Total.Rejected, func(m wire.Totals) int64 { return m.Rejected })
+	count("attempts that succeeded", s.Total.Succeeded, func(m wire.Totals) int64 { return m.Succeeded })
+	count("attempts that failed", s.Total.Failed, func(m wire.Totals) int64 { return m.Failed })
 	for _, times := range []struct {
 		name string
-		of   *struct{ P50Ms, P95Ms, P99Ms float64 }
+		of   *wire.Percentiles
 	}{{"response time", s.Total.Reply}, {"processing latency", s.Total.Done}} {
 		if times.of != nil {
 			t.row(times.name, fmt.Sprintf("p50 %s, p95 %s, p99 %s", duration(times.of.P50Ms), duration(times.of.P95Ms), duration(times.of.P99Ms)))
@@ -399,7 +254,7 @@ func (p *program) showStats(span string, series, now, silent json.RawMessage) er
 	}
 	// What is due later is no backlog: a retry's wait, or a timer of a workflow.
 	fmt.Fprintf(p.Stdout, "\nNow: %d deliveries due, %d scheduled for later, %d dead", n.Deliveries.Due, n.Deliveries.Waiting-n.Deliveries.Due, n.Deliveries.Dead)
-	if n.Deliveries.OldestDue != nil {
+	if !n.Deliveries.OldestDue.IsZero() {
 		fmt.Fprintf(p.Stdout, "; the oldest has been due since %s", stamp(n.Deliveries.OldestDue))
 	}
 	fmt.Fprintln(p.Stdout, ".")

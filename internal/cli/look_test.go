@@ -24,7 +24,7 @@ func TestStats(t *testing.T) {
 	})
 	res := client2(base, "stats", "--range", "6h", "--source", "fal").run(t, t.Context())
 	res.want(t, exitDone, []string{
-		"LAST 6H", "A SIGN FOR EACH 10m\n", "received from fal     9", ".█▁", "tries that failed     1", ".█.", "p50 1.50 ms, p95 9.00 ms, p99 20.0 ms",
+		"LAST 6H", "A SIGN FOR EACH 10m\n", "received from fal        9", ".█▁", "attempts that failed     1", ".█.", "p50 1.50 ms, p95 9.00 ms, p99 20.0 ms",
 		"Now: 2 deliveries due, 1 scheduled for later, 1 dead.", `last\x1bframe has sent nothing for 2h0m0s; its longest pause was 1m0s.`,
 	}, nil)
 	many := api(t, map[string]http.HandlerFunc{
@@ -81,8 +81,8 @@ func TestRejectionsDeliveriesAndSessions(t *testing.T) {
 		{"rejections show rej_1", exitDone, []string{`reason    no \x1b[2J`, "POST https://h/", "A: b"}, nil},
 		{"rejections show rej_1 --json", exitDone, []string{`"status":401`}, nil},
 		{"rejections show none", exitFailed, nil, []string{`"gaff rejections list"`}},
-		{"deliveries list --state dead", exitDone, []string{"dlv_1-0  shop     dead   2 of 2  -     410"}, nil},
-		{"deliveries show dlv_1-0", exitDone, []string{"delivery dlv_1-0 to shop: dead, 2 of 2 tries", "failed"}, nil},
+		{"deliveries list --state dead", exitDone, []string{"dlv_1-0  shop     dead   2 of 2    -     410"}, nil},
+		{"deliveries show dlv_1-0", exitDone, []string{"delivery dlv_1-0 to shop: dead, 2 of 2 attempts", "failed"}, nil},
 		{"deliveries retry dlv_1-0", exitDone, []string{"dlv_1-0: retried"}, nil},
 		{"deliveries cancel dlv_1-0", exitFailed, nil, []string{"it is done"}},
 		{"sessions list", exitDone, []string{"ses_1  Anna  admin"}, nil},

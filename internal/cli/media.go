@@ -2,9 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"gaff/internal/wire"
 	"io"
 	"mime"
 	"net/http"
@@ -13,67 +13,45 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"gaff/jobs"
 )
 
-// media is what the API says about a file.
-type media struct {
-	ID, JobID, ProjectID, URL, StoredURL, ThumbnailURL, MediaType, ContentType string
-	Storage, StorageError, SHA256, Position                                    string
-	Size                                                                       int64
-	Metadata                                                                   json.RawMessage
-	CreatedAt, StoredAt                                                        *time.Time
-}
-
 func (p *program) mediaCommand() *cobra.Command {
-	var project, jobID, kind, storage string
-	list := p.listCommand(listing{
+	list := listCommand(p, listing[wire.Media]{
 		use: "list", short: "List files, newest first", path: "/api/v1/media",
 		heads: []string{"ID", "TYPE", "SIZE", "STORAGE", "PROJECT", "JOB", "CREATED", "URL"},
-		query: func() (url.Values, error) {
-			if _, ok := jobs.ParseStorage(storage); storage != "" && !ok {
-				return nil, usagef("--storage %q is none; write none, pending, stored, gone or failed", storage)
-			}
-			return given("projectId", project, "jobId", jobID, "mediaType", kind, "storage", storage), nil
-		},
-		cells: func(doc json.RawMessage) ([]string, error) {
-			var m media
-			err := json.Unmarshal(doc, &m)
-			size, address := "-", m.StoredURL
-			if m.Size > 0 {
-				size = strconv.FormatInt(m.Size, 10)
+		query: &wire.MediaQuery{},
+		cells: func(m wire.Media) []string {
+			size, address := "-", string(m.StoredURL)
+			if m.Size != nil {
+				size = strconv.FormatInt(*m.Size, 10)
 			}
 			if address == "" {
 				address = m.URL
 			}
 			return []string{
 				clean(m.ID), clean(m.MediaType), size, clean(orDash(m.Storage)), cut(orDash(m.ProjectID), 40), clean(orDash(m.JobID)), stamp(m.CreatedAt), cut(address, 300),
-			}, err
+			}
 		},
 	})
-	list.Flags().StringVar(&project, "project", "", "only of this project")
-	list.Flags().StringVar(&jobID, "job", "", "only of this job")
-	list.Flags().StringVar(&kind, "type", "", "only of this media type, such as generated-image")
-	list.Flags().StringVar(&storage, "storage", "", "only those whose copy has come so far: none, pending, stored, gone or failed")
 	return group("media", "The files that jobs produced", list,
-		showCommand(p, "/api/v1/media", "Show a file: where it came from, where it is kept", p.showMedia),
+		showCommand(p, showing[wire.Media]{
+			use: "show ID", short: "Show a file: its job, URLs and copy", path: "/api/v1/media", others: "gaff media list", print: p.showMedia,
+		}),
 		p.mediaGetCommand(), p.mediaRetryCommand())
 }
 
-func (p *program) showMedia(_ context.Context, _ *client, m *media) error {
+func (p *program) showMedia(_ context.Context, _ *client, m *wire.Media) error {
 	t := newTable(p.Stdout)
 	for _, pair := range [][2]string{
-		{"id", m.ID}, {"type", m.MediaType}, {"content type", m.ContentType}, {"job", m.JobID}, {"project", m.ProjectID},
-		{"position", m.Position}, {"sha256", m.SHA256}, {"storage", m.Storage}, {"storage error", m.StorageError},
+		{"id", m.ID}, {"type", m.MediaType}, {"content type", string(m.ContentType)}, {"job", m.JobID}, {"project", string(m.ProjectID)},
+		{"position", m.Position}, {"sha256", string(m.SHA256)}, {"storage", m.Storage}, {"storage error", string(m.StorageError)},
 	} {
 		t.pair(pair[0], clean(pair[1]))
 	}
-	if m.Size > 0 {
-		t.row("size", strconv.FormatInt(m.Size, 10)+" bytes")
+	if m.Size != nil {
+		t.row("size", strconv.FormatInt(*m.Size, 10)+" bytes")
 	}
 	t.row("created", stamp(m.CreatedAt))
 	t.row("stored", stamp(m.StoredAt))
@@ -83,7 +61,7 @@ func (p *program) showMedia(_ context.Context, _ *client, m *media) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	if len(m.Metadata) > 0 && string(m.Metadata) != "null" {
+	if len(m.Metadata) > 0 {
 		fmt.Fprintln(p.Stdout, "\nmetadata:")
 		return writeIndented(p.Stdout, m.Metadata)
 	}

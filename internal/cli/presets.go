@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gaff/internal/wire"
 	"gaff/sender"
 	"gaff/verify"
 )
@@ -132,16 +133,9 @@ func (p *program) showSetup(preset, address string) error {
 	return t.flush()
 }
 
-// keyUse is when a key of a source last proved a request.
-type keyUse struct {
-	KeyID       string    `json:"keyId"`
-	FirstUsedAt time.Time `json:"firstUsedAt"`
-	LastUsedAt  time.Time `json:"lastUsedAt"`
-}
-
-// showKeys tells of each configured key when it was last used: whether an old one may go.
+// showKeys prints when each configured key was last used, so that an old one can be removed.
 func (p *program) showKeys(s *source) error {
-	used := map[string]keyUse{}
+	used := map[string]wire.KeyUse{}
 	for _, u := range s.Keys {
 		used[u.KeyID] = u
 	}
@@ -153,7 +147,7 @@ func (p *program) showKeys(s *source) error {
 		}
 		when := "never used"
 		if u, ok := used[id]; ok {
-			when = "last used " + stamp(&u.LastUsedAt)
+			when = "last used " + stamp(u.LastUsedAt)
 		}
 		if i > 1 {
 			when += " (accepted; the first one signs)"
@@ -163,7 +157,7 @@ func (p *program) showKeys(s *source) error {
 	}
 	for _, u := range s.Keys {
 		if _, left := used[u.KeyID]; left {
-			t.row("key", clean(u.KeyID)+", last used "+stamp(&u.LastUsedAt)+" (fetched, or no longer configured)")
+			t.row("key", clean(u.KeyID)+", last used "+stamp(u.LastUsedAt)+" (fetched, or no longer configured)")
 		}
 	}
 	return t.flush()

@@ -16,6 +16,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
+	"gaff/internal/wire"
 	"gaff/sender"
 )
 
@@ -29,7 +30,7 @@ type source struct {
 	MaxBodyBytes int64                         `json:"maxBodyBytes"`
 	Handlers     []struct{ Name, Type string } `json:"handlers"`
 	Counts       map[string]any                `json:"counts"`
-	Keys         []keyUse                      `json:"keys"`
+	Keys         []wire.KeyUse                 `json:"keys"`
 }
 
 func (s *source) state() string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"gaff/internal/wire"
 	"net/http"
 	"net/url"
 	"strings"
@@ -67,7 +68,7 @@ make a repetition of this very command harmless too.`,
 			if err != nil {
 				return err
 			}
-			var j job
+			var j wire.JobDetail
 			if err := json.Unmarshal(raw, &j); err != nil {
 				return fmt.Errorf("read the job: %w", err)
 			}
@@ -130,7 +131,7 @@ the provider's name for it (--request-id).`,
 			if asJSON {
 				return writeRawJSON(p.Stdout, raw)
 			}
-			var j job
+			var j wire.JobDetail
 			if err := json.Unmarshal(raw, &j); err != nil {
 				return fmt.Errorf("read the job: %w", err)
 			}
@@ -177,7 +178,7 @@ func (p *program) jobActionCommand(action, short, long string) *cobra.Command {
 			if asJSON {
 				return writeRawJSON(p.Stdout, raw)
 			}
-			var j job
+			var j wire.JobDetail
 			if err := json.Unmarshal(raw, &j); err != nil {
 				return fmt.Errorf("read the job: %w", err)
 			}

@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"gaff/internal/wire"
 )
 
 // unsafeRune tells whether a sign could steer a terminal or turn text around in it.
@@ -20,7 +22,7 @@ func unsafeRune(r rune) bool {
 
 // clean makes strangers' text fit for one line of a terminal: what could steer it is
 // written as Go would.
-func clean(text string) string { return cleanBut(text, "") }
+func clean[S ~string](text S) string { return cleanBut(string(text), "") }
 
 // cleanLines is clean for text of several lines.
 func cleanLines(text string) string {
@@ -49,8 +51,8 @@ func cleanBut(text, keep string) string {
 }
 
 // cut shortens cleaned text to a number of runes.
-func cut(text string, most int) string {
-	text = clean(text)
+func cut[S ~string](uncleaned S, most int) string {
+	text := clean(uncleaned)
 	if utf8.RuneCountInString(text) <= most {
 		return text
 	}
@@ -58,18 +60,18 @@ func cut(text string, most int) string {
 }
 
 // stamp writes a time for people: local, to the second. The zero time is "-".
-func stamp(t *time.Time) string {
-	if t == nil || t.IsZero() {
+func stamp(t wire.Time) string {
+	if t.IsZero() {
 		return "-"
 	}
 	return t.Local().Format(time.RFC3339)
 }
 
-func orDash(text string) string {
+func orDash[S ~string](text S) string {
 	if text == "" {
 		return "-"
 	}
-	return text
+	return string(text)
 }
 
 // writeJSON writes v in one line. Signs that could steer a terminal are escaped, which
@@ -174,7 +176,7 @@ func confirm(in io.Reader, out io.Writer, question string) bool {
 }
 
 // writeIndented writes JSON for people.
-func writeIndented(w io.Writer, text json.RawMessage) error {
+func writeIndented[R ~[]byte](w io.Writer, text R) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, text, "", "  "); err != nil {
 		return fmt.Errorf("write JSON: %w", err)

@@ -19,6 +19,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
+	"gaff/internal/wire"
 	"gaff/sender"
 )
 
@@ -157,7 +158,7 @@ func (p *program) verifyRequest(ctx context.Context, name, file, at, address str
 		}
 		t := newTable(p.Stdout)
 		t.row(word, clean(res.Reason))
-		t.row("judged at", stamp(&res.At))
+		t.row("judged at", stamp(wire.Time{Time: res.At}))
 		t.pair("scheme", clean(res.Scheme))
 		t.pair("key", clean(res.KeyID))
 		t.pair("type", clean(res.Type))
