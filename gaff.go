@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Request is a webhook as it came in.
@@ -411,6 +413,6 @@ type Source struct {
 	// enter the address. Keys and values are free text; nothing secret.
 	About map[string]string
 
-	bucket     *bucket  // of Guard.Rate, for verified requests
-	unverified *buckets // the same for each client address, for others
+	verified   *rate.Limiter // of Guard.Rate, for verified requests
+	unverified *clientLimits // the same for each client address, for others
 }

@@ -69,7 +69,7 @@ type Gateway struct {
 	verified   places       // of large bodies that are being parsed
 	slowNotes  atomic.Int64 // until when answers do not wait for their notes, in Unix nanoseconds
 	disabled   logLimiter
-	quarantine *buckets // bytes of rejected requests that are stored whole, by source and client
+	quarantine *clientLimits // bytes of rejected requests that are stored whole, by source and client
 
 	mu      sync.Mutex
 	state   runState
@@ -180,7 +180,7 @@ func New(o Options) (*Gateway, error) {
 		byName: map[string]*registered{},
 		queues: map[string]*queue{"": newQueue("", o.Workers, queuePlaces, queueBytes)},
 	})
-	g.quarantine = newBuckets(quarantineRate, quarantineBurst)
+	g.quarantine = newClientLimits(quarantineRate, quarantineBurst)
 	g.work, g.cancel = context.WithCancelCause(context.Background())
 	return g, nil
 }

@@ -10,6 +10,169 @@ import (
 	"gaff/internal/redact"
 )
 
+// dispatch claims due deliveries: at the start, when a retry is due, when another node or an
+// operator made a delivery due, and when the queue has room again for a backlog.
+func (g *Gateway) dispatch(l *queue) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	wake := g.store.Wake(l.name)
+	for {
+		select {
+		case <-g.quit:
+			return
+		case <-timer.C:
+		case <-l.nudge:
+		case <-wake:
+			l.backlog.Store(true)
+		}
+		timer.Reset(g.fetch(l))
+	}
+}
+
+// fetch claims as much as there is room for and returns how long to wait.
+func (g *Gateway) fetch(l *queue) time.Duration {
+	l.setNext(time.Now().Add(pollEvery))
+	for {
+		room := int(min(l.room.Load(), int64(l.want.Load())*4))
+		if room <= 0 || l.queuedBytes.Load() >= l.bytes {
+			// A worker that finishes nudges.
+			l.backlog.Store(true)
+			return pollEvery
+		}
+		if l.gone.Load() {
+			return pollEvery
+		}
+		if gate := g.limiter(g.registry.Load(), l); gate != nil {
+			n, again := gate.Ready(time.Now())
+			if n <= 0 {
+				l.backlog.Store(true)
+				again = min(max(again, time.Millisecond), pollEvery)
+				l.setNext(time.Now().Add(again))
+				return again
+			}
+			room = min(room, n)
+		}
+		l.backlog.Store(false)
+		if !l.reserve(room, 0) {
+			continue
+		}
+		work, err := g.store.Claim(g.work, ClaimParams{Queue: l.name, Now: time.Now(), Limit: room})
+		l.unreserve(room-len(work), 0)
+		if err != nil {
+			if !errors.Is(err, ErrStopped) && g.work.Err() == nil {
+				g.log.Error("claim deliveries", "lane", l.name, "error", err)
+			}
+			return pollEvery
+		}
+		for _, w := range work {
+			l.queuedBytes.Add(int64(len(w.Event.Data)))
+			l.queue.push(w)
+		}
+		if len(work) == room {
+			continue
+		}
+		return g.untilNext(l)
+	}
+}
+
+func (g *Gateway) untilNext(l *queue) time.Duration {
+	due, err := g.store.NextDue(g.work, l.name)
+	wait := pollEvery
+	if err == nil && !due.IsZero() {
+		wait = max(min(time.Until(due), pollEvery), 0)
+	}
+	l.setNext(time.Now().Add(wait))
+	return wait
+}
+
+// limiter is the one of a lane's handler; nil if it has none.
+func (g *Gateway) limiter(reg *registry, l *queue) Limiter {
+	if l.name == "" {
+		return nil
+	}
+	if h := reg.byName[l.name]; h != nil && h.queue == l {
+		return h.Limiter
+	}
+	return nil
+}
+
+// limiterReady reports whether something that comes now may be started at once.
+func (g *Gateway) limiterReady(reg *registry, l *queue, now time.Time) bool {
+	if l.gone.Load() {
+		return false
+	}
+	gate := g.limiter(reg, l)
+	if gate == nil {
+		return true
+	}
+	n, _ := gate.Ready(now)
+	return n > 0
+}
+
+func (g *Gateway) worker(l *queue) {
+	for !l.retire() {
+		select {
+		case <-g.quit:
+			return
+		case <-l.queue.ready:
+		}
+		if l.retire() {
+			l.queue.ready <- struct{}{}
+			return
+		}
+		w := l.queue.pop()
+		l.queuedBytes.Add(-int64(len(w.Event.Data)))
+		gated := g.pass(l, w)
+		// Half empty, so that a backlog is claimed in batches.
+		room := l.room.Add(1)
+		if l.backlog.Load() && (gated || room >= l.places.Load()/2) {
+			l.wake()
+		}
+	}
+}
+
+// limiterWait is how long a worker waits for the limiter before it gives the delivery back.
+const limiterWait = time.Second
+
+// pass processes a delivery once the queue's limiter admits it, or gives it back. gated
+// reports whether the queue has a limiter.
+func (g *Gateway) pass(l *queue, w Work) (gated bool) {
+	for {
+		gate := g.limiter(g.registry.Load(), l)
+		if gate == nil && !l.gone.Load() {
+			_ = g.attempt(w)
+			return false
+		}
+		again := limiterWait + 1
+		if gate != nil {
+			var ok bool
+			if ok, again = gate.Enter(time.Now()); ok {
+				_ = g.attempt(w)
+				return true
+			}
+		}
+		if again > limiterWait {
+			g.giveBack(w)
+			l.backlog.Store(true)
+			return true
+		}
+		select {
+		case <-time.After(max(again, time.Millisecond)):
+		case <-g.quit:
+			g.giveBack(w)
+			return true
+		}
+	}
+}
+
+// giveBack releases a claimed delivery that was not begun.
+func (g *Gateway) giveBack(w Work) {
+	err := g.store.Release(context.WithoutCancel(g.work), []Lease{w.Lease})
+	if err != nil && !errors.Is(err, ErrStopped) {
+		g.log.Error("release delivery", "delivery", w.Delivery.ID, "error", err)
+	}
+}
+
 // attempt runs the handler once and records how it ended. It returns the failure.
 func (g *Gateway) attempt(w Work) error {
 	started := time.Now()
@@ -47,8 +210,8 @@ func (g *Gateway) attempt(w Work) error {
 	return err
 }
 
-// logText is what the log holds of a handler's failure. Of a panic, the place where it
-// happened is there, too: the stack names functions, and no values.
+// logText returns the text of a handler's failure for the log. A panic comes with its stack,
+// which names functions but no values.
 func logText(err error) string {
 	var p *panicError
 	if errors.As(err, &p) {
@@ -77,8 +240,8 @@ func dueSince(w Work, policy RetryPolicy) time.Time {
 	return w.Event.ReceivedAt
 }
 
-// finish records an outcome. While the store is down there is nothing better to do than
-// to wait for it: the handler's work is done, and trying it again would do it twice.
+// finish records an outcome. If the store is down it waits: the handler has done its work,
+// and another attempt would do it twice.
 func (g *Gateway) finish(w Work, out Outcome) {
 	for wait := 50 * time.Millisecond; ; wait = min(wait*2, 5*time.Second) {
 		err := g.store.Finish(context.WithoutCancel(g.work), w.Lease, out)
@@ -107,7 +270,8 @@ func (g *Gateway) finish(w Work, out Outcome) {
 	}
 }
 
-// verdicts are a handler's own words, whatever its context says.
+// isVerdict reports whether err is the handler's own decision, which holds even if its
+// context has ended.
 func isVerdict(err error) bool {
 	var d *discardError
 	var r *retryAfterError
@@ -115,7 +279,7 @@ func isVerdict(err error) bool {
 	return errors.Is(err, Finished) || errors.As(err, &d) || errors.As(err, &r) || errors.As(err, &s)
 }
 
-// judge turns how a handler ended into what becomes of its delivery.
+// judge returns the outcome of an attempt that ended with err.
 func judge(w Work, err error, started time.Time, took time.Duration, policy RetryPolicy) Outcome {
 	out := Outcome{State: StateSucceeded, Attempt: Attempt{
 		DeliveryID: w.Delivery.ID, Number: w.Lease.Attempt, Outcome: AttemptSucceeded, StartedAt: started, Duration: took,
@@ -164,7 +328,7 @@ func judge(w Work, err error, started time.Time, took time.Duration, policy Retr
 	return out
 }
 
-// afterOutage is when a delivery is due again that our own database stood in the way of.
+// afterOutage is the delay of a delivery whose attempt failed because of our own database.
 const afterOutage = 2 * time.Second
 
 var errTimeout = errors.New("the handler took too long")
@@ -180,9 +344,8 @@ func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 const grace = 5 * time.Second
 
 // run calls the handler with a timeout. One that does not return even after the grace is
-// left behind: its goroutine is lost, its lease is not, so whatever it still writes
-// through the store comes too late. detail is a panic's stack, or
-// what the handler noted.
+// abandoned: its goroutine leaks, but the lease moves on, so its later writes through the
+// store fail. detail is the stack of a panic, or the handler's own note.
 func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (detail string, err error) {
 	if h == nil {
 		// A newer version put it there, or an older one: someone else may know it.
