@@ -18,7 +18,7 @@ import (
 
 func storyboard() string { return string(workflow.Examples()["storyboard.yaml"]) }
 
-func TestStoryboard(t *testing.T) {
+func TestRunOfStoryboard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, storyboard(), string(workflow.Examples()["upscale-and-archive.yaml"]))
 		run := w.run("storyboard", `{"prompts":["a lighthouse","a harbour"],"upscale":true}`)
@@ -77,8 +77,8 @@ func TestStoryboard(t *testing.T) {
 	})
 }
 
-// A file that the provider sent inside its result is handed to the next step in full.
-func TestDataLinksAreHandedOnInFull(t *testing.T) {
+// A file that the provider sent inside its result reaches the next step in full.
+func TestNextStepGetsWholeDataLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `
 name: inline
@@ -99,7 +99,7 @@ steps:
 	})
 }
 
-func TestLimits(t *testing.T) {
+func TestLimitsQueueSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(w *world) { w.limits = map[string]int{"fal": 2} }, `
 name: many
@@ -154,14 +154,14 @@ steps:
 		w.await(two, "completed a=completed[completed]")
 		slots, err := w.st.Slots(ctx)
 		if err != nil || len(slots) != 0 {
-			t.Errorf("who waits: %+v %v", slots, err)
+			t.Errorf("queued slots: %+v %v", slots, err)
 		}
 	})
 }
 
-// Two engines over one database, as on two nodes: whoever comes second reads anew, and no
-// movement is lost.
-func TestTwoNodesMoveOneRun(t *testing.T) {
+// Two engines over one database, as on two nodes: the second one to write loads the run again,
+// and no change is lost.
+func TestTwoNodesAdvanceOneRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil, `
 name: many
@@ -190,14 +190,14 @@ steps:
 	}
 	deciding.Wait()
 	w.await(run, "completed a=completed["+strings.Repeat("completed,", 11)+"completed] b=completed")
-	// Its end was told once.
+	// Its end was announced once.
 	logs, err := w.st.Events(context.Background(), gaff.EventFilter{Source: gaff.InternalSource, Type: "done"})
 	if err != nil || len(logs.Items) != 1 {
 		t.Errorf("%d events of the last step, %v", len(logs.Items), err)
 	}
 }
 
-func TestTimeoutOfTheRun(t *testing.T) {
+func TestRunTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `
 name: slow

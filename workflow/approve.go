@@ -8,7 +8,8 @@ import (
 	"gaff/workflow/runs"
 )
 
-// Decide answers an approval. by names who decided.
+// Decide approves or rejects a waiting step. An empty step means the only one that waits; by
+// names the person.
 func (e *Engine) Decide(ctx context.Context, runID, step string, item int, approved bool, by, comment string) (*runs.Run, error) {
 	if step == "" {
 		rows, err := e.o.Store.Steps(ctx, runID)
@@ -27,7 +28,7 @@ func (e *Engine) Decide(ctx context.Context, runID, step string, item int, appro
 			}
 		}
 		if len(open) != 1 {
-			return nil, fmt.Errorf("%w: %d decisions are wanted; name the step", gaff.ErrConflict, len(open))
+			return nil, fmt.Errorf("%w: %d steps wait for approval; name one", gaff.ErrConflict, len(open))
 		}
 		step = open[0]
 	}
@@ -37,16 +38,16 @@ func (e *Engine) Decide(ctx context.Context, runID, step string, item int, appro
 	})
 }
 
-// decide is a person's answer to an approval.
+// decide completes or fails a step that waits for approval.
 func (a *advance) decide(name string, item int, approved bool, by, comment string) error {
 	s, u := a.st.find(name, item)
 	switch {
 	case s == nil || u == nil:
 		return fmt.Errorf("step %s of run %s: %w", name, a.st.run.ID, gaff.ErrNotFound)
 	case s.def.Approve == nil:
-		return fmt.Errorf("%w: step %s waits for no decision; it is no approve step", gaff.ErrInvalid, name)
+		return fmt.Errorf("%w: step %s is not an approve step", gaff.ErrInvalid, name)
 	case u.Status != runs.StepWaiting || u.Item == runs.WholeStep && s.def.forEach != nil:
-		return fmt.Errorf("%w: step %s waits for no decision now; it is %s", gaff.ErrConflict, name, u.Status)
+		return fmt.Errorf("%w: step %s is not waiting for approval; it is %s", gaff.ErrConflict, name, u.Status)
 	}
 	u.Decider = by
 	if approved {

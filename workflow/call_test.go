@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func TestCalls(t *testing.T) {
+func TestHTTPStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var keys []string

@@ -10,7 +10,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// Cancel ends a run on someone's order, and its jobs at their providers.
+// Cancel cancels a run, and its jobs at their providers. by names the person.
 func (e *Engine) Cancel(ctx context.Context, runID, by string) (*runs.Run, error) {
 	return e.move(ctx, runID, e.o.Store.WriteRuns, func(a *advance) (bool, error) {
 		err := a.cancel(by)
@@ -18,17 +18,17 @@ func (e *Engine) Cancel(ctx context.Context, runID, by string) (*runs.Run, error
 	})
 }
 
-// cancel ends the run on someone's order.
+// cancel cancels the run.
 func (a *advance) cancel(by string) error {
 	if a.st.run.Status.Settled() {
-		return fmt.Errorf("%w: the run is %s already", gaff.ErrConflict, a.st.run.Status)
+		return fmt.Errorf("%w: the run is already %s", gaff.ErrConflict, a.st.run.Status)
 	}
 	a.stopAll("cancelled by " + by)
 	a.end(runs.Cancelled, "cancelled by "+by)
 	return nil
 }
 
-// stopAll ends everything that was begun.
+// stopAll cancels all started steps.
 func (a *advance) stopAll(reason string) {
 	for _, def := range a.c.steps {
 		s := a.st.steps[def.Name]

@@ -37,32 +37,32 @@ var (
 	emitName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 )
 
-// reserved words of CEL, and of ours, that cannot name a step or an input.
+// reserved are words that cannot name a step or an input: keywords of CEL, and our variables.
 var reserved = strings.Fields("as break const continue else for function if import in let loop package namespace return var void while true false null")
 
 var inputTypes = strings.Fields("string number integer boolean list object any")
 
-// names checks what is not expressions: the rest is read with these names.
+// names checks everything but expressions. Expressions are checked with these names.
 func (k *checker) names() {
 	w := k.w
 	if !workflowName.MatchString(w.Name) {
 		k.fault("name", "%q: want lower case letters, digits, - and _, at most 64", w.Name)
 	}
 	if w.Concurrency < 0 {
-		k.fault("concurrency", "%d: want how many jobs may be under way at once, or 0 for no limit", w.Concurrency)
+		k.fault("concurrency", "%d: want the maximum number of concurrent jobs, or 0 for unlimited", w.Concurrency)
 	}
 	if len(w.Steps) == 0 {
-		k.fault("steps", "there is no step")
+		k.fault("steps", "a workflow needs at least one step")
 	}
 	if len(w.Steps) > MaxSteps {
-		k.fault("steps", "%d steps; at most %d are possible", len(w.Steps), MaxSteps)
+		k.fault("steps", "%d steps; the maximum is %d", len(w.Steps), MaxSteps)
 	}
 	seen := map[string]bool{}
 	for i, in := range w.Inputs {
 		path := fmt.Sprintf("inputs[%d]", i)
 		k.identifier(path+".name", in.Name, seen)
 		if in.Type != "" && !slices.Contains(inputTypes, in.Type) {
-			k.fault(path+".type", "%q is no type: want %s", in.Type, strings.Join(inputTypes, ", "))
+			k.fault(path+".type", "unknown type %q: want %s", in.Type, strings.Join(inputTypes, ", "))
 			continue
 		}
 		if in.Items != "" && (in.Type != "list" || in.Items == "list" || !slices.Contains(inputTypes, in.Items)) {
@@ -70,7 +70,7 @@ func (k *checker) names() {
 			continue
 		}
 		if in.Required && in.Default != nil {
-			k.fault(path+".default", "an input that is required needs no default")
+			k.fault(path+".default", "a required input cannot have a default")
 		}
 		if in.Default != nil {
 			if _, err := in.accept(normal(in.Default)); err != nil {
@@ -89,9 +89,9 @@ func (k *checker) identifier(path, name string, seen map[string]bool) {
 	case !identifier.MatchString(name):
 		k.fault(path, "%q: want a lower case letter, then lower case letters, digits and _, at most 64", name)
 	case slices.Contains(reserved, name):
-		k.fault(path, "%q is a word of the expression language; choose another", name)
+		k.fault(path, "%q is reserved by the expression language; choose another name", name)
 	case seen[name]:
-		k.fault(path, "%q is there twice", name)
+		k.fault(path, "duplicate name %q", name)
 	}
 	seen[name] = true
 }
@@ -264,7 +264,7 @@ func (k *checker) submit(env *cel.Env, path string, st *step) {
 	model, key := s.Model, "model"
 	switch {
 	case s.Model != "" && s.Service != "":
-		k.fault(path, "model and service are the same; give one")
+		k.fault(path, "model and service are synonyms; set one of them")
 	case s.Service != "":
 		model, key = s.Service, "service"
 	case s.Model == "":
@@ -288,7 +288,7 @@ func (k *checker) event(path, text string) (source, eventType string) {
 		return "", ""
 	}
 	if found[1] == "gaff" && (found[2] == "*" || strings.HasPrefix(found[2], "workflow.")) {
-		k.fault(path, "%q: of gaff's own events one type must be named, and none that moves runs; gaff:job.completed is one", text)
+		k.fault(path, "%q: name one type of gaff's internal events, such as gaff:job.completed; workflow.* cannot be used", text)
 		return "", ""
 	}
 	return found[1], found[2]
@@ -316,7 +316,7 @@ func (k *checker) compile(env *cel.Env, path, text string, offset int, expr stri
 	return e
 }
 
-// text checks a text that may hold expressions; nil for an empty one.
+// text compiles a string that may contain expressions; nil for an empty one.
 func (k *checker) text(env *cel.Env, path, text string) value {
 	if text == "" {
 		return nil
@@ -324,7 +324,7 @@ func (k *checker) text(env *cel.Env, path, text string) value {
 	return k.value(env, path, text)
 }
 
-// value checks a value and all that is in it; nil for none.
+// value compiles a value and all values in it; nil for nil.
 func (k *checker) value(env *cel.Env, path string, v any) value {
 	switch v := v.(type) {
 	case nil:
@@ -350,7 +350,7 @@ func (k *checker) value(env *cel.Env, path string, v any) value {
 		}
 		return l
 	case map[any]any:
-		k.fault(path, "keys must be text")
+		k.fault(path, "keys must be strings")
 		return nil
 	}
 	return constant{numbers(v)}
@@ -405,7 +405,7 @@ func (k *checker) schedule(lang language, path string, s *Schedule, c *Compiled)
 	} else if out.cron, err = cron.ParseStandard(s.Cron); err != nil {
 		k.fault(path+".cron", "%q: %v; want five fields: minute hour day month weekday", s.Cron, err)
 	} else if out.cron.Next(time.Unix(0, 0)).IsZero() {
-		k.fault(path+".cron", "%q never comes", s.Cron)
+		k.fault(path+".cron", "%q never occurs", s.Cron)
 	}
 	if s.Timezone != "" {
 		if out.zone, err = time.LoadLocation(s.Timezone); err != nil {
@@ -417,16 +417,16 @@ func (k *checker) schedule(lang language, path string, s *Schedule, c *Compiled)
 	c.schedules = append(c.schedules, out)
 }
 
-// startInput checks what a trigger or schedule starts a run with.
+// startInput compiles the input of a trigger or schedule.
 func (k *checker) startInput(env *cel.Env, path string, input map[string]any) value {
 	for _, name := range slices.Sorted(maps.Keys(input)) {
 		if !slices.ContainsFunc(k.w.Inputs, func(in Input) bool { return in.Name == name }) {
-			k.fault(join(path+".input", name), "the workflow has no input %q", name)
+			k.fault(join(path+".input", name), "unknown input %q", name)
 		}
 	}
 	for _, in := range k.w.Inputs {
 		if _, given := input[in.Name]; in.Required && !given {
-			k.fault(path, "the input %q is required and not given here", in.Name)
+			k.fault(path, "the required input %q is missing", in.Name)
 		}
 	}
 	if input == nil {

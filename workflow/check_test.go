@@ -9,7 +9,7 @@ import (
 	"gaff/workflow"
 )
 
-func TestExamplesAreRight(t *testing.T) {
+func TestExamplesCompile(t *testing.T) {
 	t.Parallel()
 	for name, text := range workflow.Examples() {
 		c, err := workflow.Parse(name, text)
@@ -17,7 +17,7 @@ func TestExamplesAreRight(t *testing.T) {
 			t.Errorf("%v", err)
 			continue
 		}
-		// What is stored is read as the same version, by whoever comes later.
+		// A stored definition is read back as the same version.
 		w, err := workflow.FromJSON(c.Definition)
 		if err != nil {
 			t.Fatal(err)
@@ -29,7 +29,7 @@ func TestExamplesAreRight(t *testing.T) {
 	}
 }
 
-// aliasBomb is a short file of which each line means ten times the one before it.
+// aliasBomb returns a short file whose lines each expand to ten times the line before.
 func aliasBomb(lines int) string {
 	text := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
 	for i := 1; i < lines; i++ {
@@ -39,7 +39,7 @@ func aliasBomb(lines int) string {
 	return text
 }
 
-func TestFaults(t *testing.T) {
+func TestParseNamesFaults(t *testing.T) {
 	t.Parallel()
 	const head = "name: film\ninputs:\n  - name: prompts\n    type: list\n    items: string\n  - name: count\n    type: integer\n    default: 2\nsteps:\n"
 	step := func(text string) string { return head + text }
@@ -51,9 +51,9 @@ func TestFaults(t *testing.T) {
 		"empty":         {"", []string{"want one YAML document"}},
 		"alias bomb":    {aliasBomb(9), []string{"film.yaml:1:", "too large with its aliases expanded"}},
 		"too deep":      {"name: " + strings.Repeat("[", 1000), []string{"film.yaml:1:", "nested deeper than 64 levels"}},
-		"unknown key":   {"name: film\nstepz: []\n", []string{`film.yaml:2:1: "stepz" is no key here`}},
-		"unknown inner": {step("  - name: a\n    emit: {type: x, date: 1}\n"), []string{`film.yaml:11:`, `"date" is no key here`}},
-		"no steps":      {"name: film\n", []string{"there is no step"}},
+		"unknown key":   {"name: film\nstepz: []\n", []string{`film.yaml:2:1: "stepz" is not a key here`}},
+		"unknown inner": {step("  - name: a\n    emit: {type: x, date: 1}\n"), []string{`film.yaml:11:`, `"date" is not a key here`}},
+		"no steps":      {"name: film\n", []string{"at least one step"}},
 		"name":          {"name: Big Film\nsteps:\n  - name: a\n    emit: {type: x}\n", []string{"film.yaml:1:7: name: "}},
 		"unknown step": {step("  - name: a\n    needs: [b, c]\n    emit: {type: x}\n  - name: bb\n    emit: {type: x}\n"),
 			[]string{`film.yaml:11:13: steps[0].needs[0]: unknown step "b"`, `film.yaml:11:16: `}},
@@ -76,23 +76,23 @@ func TestFaults(t *testing.T) {
 			[]string{"write it without ${ }"}},
 		"two kinds":   {step("  - name: a\n    emit: {type: x}\n    approve: {}\n"), []string{"this one has 2"}},
 		"no kind":     {step("  - name: a\n"), []string{"this one has 0"}},
-		"twice":       {step("  - name: a\n    emit: {type: x}\n  - name: a\n    emit: {type: x}\n"), []string{`"a" is there twice`}},
-		"reserved":    {step("  - name: in\n    emit: {type: x}\n"), []string{"is a word of the expression language"}},
-		"duration":    {step("  - name: a\n    approve: {deadline: soon}\n"), []string{`"soon" is no duration`}},
-		"fallback":    {step("  - name: a\n    submit: {provider: fal, model: m}\n    on_failure: {run: b}\n"), []string{`there is no step "b"`}},
+		"twice":       {step("  - name: a\n    emit: {type: x}\n  - name: a\n    emit: {type: x}\n"), []string{`duplicate name "a"`}},
+		"reserved":    {step("  - name: in\n    emit: {type: x}\n"), []string{"is reserved by the expression language"}},
+		"duration":    {step("  - name: a\n    approve: {deadline: soon}\n"), []string{`invalid duration "soon"`}},
+		"fallback":    {step("  - name: a\n    submit: {provider: fal, model: m}\n    on_failure: {run: b}\n"), []string{`unknown step "b"`}},
 		"on_failure":  {step("  - name: a\n    submit: {provider: fal, model: m}\n    on_failure: explode\n"), []string{"want fail, skip, continue"}},
 		"no model":    {step("  - name: a\n    submit: {provider: fal}\n"), []string{"is missing"}},
 		"event":       {step("  - name: a\n    wait_for: {event: paid}\n"), []string{"want SOURCE:TYPE"}},
-		"inner event": {step("  - name: a\n    wait_for: {event: \"gaff:*\"}\n"), []string{"one type must be named"}},
+		"inner event": {step("  - name: a\n    wait_for: {event: \"gaff:*\"}\n"), []string{"name one type of gaff's internal events"}},
 		"own type":    {step("  - name: a\n    emit: {type: job.completed}\n"), []string{"reserved for gaff"}},
 		"secret where it is stored": {step("  - name: a\n    http: {url: \"https://x.example/${secrets.a}\"}\n"),
 			[]string{"undeclared reference to 'secrets'"}},
 		"trigger": {"name: film\ninputs:\n  - {name: url, required: true}\non:\n  - event: fal:generation.completed\n    filter: event.dta.x\n    input: {uri: 1}\nsteps:\n  - name: a\n    emit: {type: x}\n",
-			[]string{"on[0]", "required", "undefined field 'dta'", `no input "uri"`}},
+			[]string{"on[0]", "required", "undefined field 'dta'", `unknown input "uri"`}},
 		"cron":          {"name: film\nschedule:\n  - cron: 99 * * * *\nsteps:\n  - name: a\n    emit: {type: x}\n", []string{"film.yaml:3:11: schedule[0].cron: "}},
 		"cron's zone":   {"name: film\nschedule:\n  - cron: \"TZ=\"\nsteps:\n  - name: a\n    emit: {type: x}\n", []string{"write the time zone as timezone"}},
-		"never":         {"name: film\nschedule:\n  - cron: 0 0 30 2 *\nsteps:\n  - name: a\n    emit: {type: x}\n", []string{"never comes"}},
-		"default":       {"name: film\ninputs:\n  - {name: n, type: integer, default: many}\nsteps:\n  - name: a\n    emit: {type: x}\n", []string{"film.yaml:3:39: inputs[0].default: many is no integer"}},
+		"never":         {"name: film\nschedule:\n  - cron: 0 0 30 2 *\nsteps:\n  - name: a\n    emit: {type: x}\n", []string{"never occurs"}},
+		"default":       {"name: film\ninputs:\n  - {name: n, type: integer, default: many}\nsteps:\n  - name: a\n    emit: {type: x}\n", []string{"film.yaml:3:39: inputs[0].default: many is not of type integer"}},
 		"long function": {step("  - name: a\n    when: \"" + strings.Repeat("true && ", 600) + "true\"\n    emit: {type: x}\n"), []string{"longer than"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestInput(t *testing.T) {
+func TestCheckInput(t *testing.T) {
 	t.Parallel()
 	c, err := workflow.Parse("x.yaml", []byte(`
 name: x
@@ -133,12 +133,12 @@ steps:
 		{`{"prompts":["a"]}`, `{"free":null,"n":null,"prompts":["a"],"size":"small"}`, ""},
 		{`{"prompts":[],"n":1.5,"free":{"a":12345678901234567}}`, `{"free":{"a":12345678901234567},"n":1.5,"prompts":[],"size":"small"}`, ""},
 		{``, "", "input prompts: is required"},
-		{`[]`, "", "no JSON object"},
-		{`{"prompts":["a",1]}`, "", "input prompts: [1] 1 is no string"},
+		{`[]`, "", "not a JSON object"},
+		{`{"prompts":["a",1]}`, "", "input prompts: [1] 1 is not of type string"},
 		{`{"prompts":["a","b","c"]}`, "", "3 items; at most 2"},
-		{`{"prompts":["a"],"size":"medium"}`, "", "medium is none of"},
+		{`{"prompts":["a"],"size":"medium"}`, "", "medium is not one of"},
 		{`{"prompts":["a"],"n":11}`, "", "at most 10"},
-		{`{"prompts":["a"],"color":1}`, "", "input color: the workflow x has none of this name"},
+		{`{"prompts":["a"],"color":1}`, "", "input color: workflow x has no such input"},
 	} {
 		out, err := c.CheckInput(json.RawMessage(c2.in))
 		if c2.fault != "" {
@@ -153,7 +153,7 @@ steps:
 	}
 }
 
-// No text may panic the checker, or make it hang.
+// No text makes the checker panic or hang.
 func FuzzParse(f *testing.F) {
 	for _, text := range workflow.Examples() {
 		f.Add(text)
@@ -166,14 +166,14 @@ func FuzzParse(f *testing.F) {
 		}
 		w, err := workflow.FromJSON(c.Definition)
 		if err != nil {
-			t.Fatalf("what was checked cannot be read back: %v", err)
+			t.Fatalf("read the stored definition: %v", err)
 		}
 		again, err := workflow.Compile(w)
 		if err != nil {
-			t.Fatalf("what was checked is not right when read back: %v", err)
+			t.Fatalf("compile the stored definition: %v", err)
 		}
 		if again.Hash != c.Hash {
-			t.Fatal("the version changed by being stored")
+			t.Fatal("storing the definition changed its version")
 		}
 	})
 }

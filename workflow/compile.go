@@ -11,10 +11,10 @@ import (
 	"gaff/internal/cel"
 )
 
-// Compiled is a workflow that was checked, with its expressions ready to run.
+// Compiled is a checked workflow with compiled expressions.
 type Compiled struct {
 	*Workflow
-	// Hash names this version; Definition is what it is the hash of.
+	// Hash identifies this version: it is the hash of Definition.
 	Hash       string
 	Definition json.RawMessage
 
@@ -27,9 +27,9 @@ type Compiled struct {
 type step struct {
 	*Step
 	// needs are the steps that must be done before: those listed, and those that the
-	// expressions here speak of.
+	// expressions read.
 	needs []string
-	// fallbackOf is the step in whose place this one is done if that fails.
+	// fallbackOf is the step that this one replaces if that fails.
 	fallbackOf string
 
 	when, forEach        *cel.Expression
@@ -59,7 +59,7 @@ type schedule struct {
 	input   value
 }
 
-// Compile checks a workflow that was made in Go. The error is a [Faults].
+// Compile checks a workflow that was built in Go. The error is a [Faults].
 func Compile(w *Workflow) (*Compiled, error) {
 	c, faults := compile(w, "", nil)
 	if len(faults) > 0 {
@@ -68,8 +68,7 @@ func Compile(w *Workflow) (*Compiled, error) {
 	return c, nil
 }
 
-// Providers are the names of the providers that the workflow asks for work, with where
-// each stands.
+// Providers returns the names of the providers that the workflow submits jobs to.
 func (c *Compiled) Providers() []string {
 	var names []string
 	for _, st := range c.Steps {
@@ -85,7 +84,7 @@ func compile(w *Workflow, file string, at positions) (*Compiled, Faults) {
 	c := &Compiled{Workflow: w, byName: map[string]*step{}}
 	k.names()
 	if len(k.faults) > 0 {
-		return nil, k.faults // what follows would only repeat them
+		return nil, k.faults // later checks would repeat them
 	}
 	lang := newLanguage(w)
 	for i := range w.Steps {

@@ -1,10 +1,9 @@
-// Package workflow makes the next step happen by itself: a declared sequence of jobs,
-// waits, calls and decisions, and the engine that moves its runs forward.
+// Package workflow executes workflows: declared sequences of jobs, waits, calls and approvals.
 //
-// A run is rows in the database. It moves only inside transactions, each the work of one
-// event: a job that ended, a webhook that came, a timer, a person's decision. What is to be
-// done next is computed by a function without side effects ([Compiled] and its next), so a
-// process that is killed at any point loses nothing and does nothing twice.
+// A run is rows in the database. It advances only in transactions, one for each event: a job
+// settled, a webhook arrived, a timer expired, a person approved. A function without side effects
+// (next.go) computes the next steps, so a process that is killed at any point loses nothing and
+// repeats nothing.
 package workflow
 
 import (
@@ -23,39 +22,39 @@ import (
 	"gaff/internal/yamlfile"
 )
 
-// Limits of what a definition and a run may hold.
+// Limits of definitions and runs.
 const (
-	// MaxFile bounds a workflow file, in bytes.
+	// MaxFile is the maximum size of a workflow file, in bytes.
 	MaxFile = 256 << 10
-	// MaxSteps bounds the steps of a workflow, MaxItems the items of a for_each.
+	// MaxSteps is the maximum number of steps of a workflow, MaxItems of items of a for_each.
 	MaxSteps = 100
 	MaxItems = 1000
-	// MaxInput bounds the input of a run, MaxValue what one step is given or gives, both
-	// in bytes of JSON.
+	// MaxInput is the maximum size of the input of a run, MaxValue of the input or result of
+	// a step, in bytes of JSON.
 	MaxInput = 1 << 20
 	MaxValue = 1 << 20
 )
 
-// Workflow is a declared sequence of steps. Written as YAML, its keys are those of the
-// tags; expressions are CEL, and text may hold them as ${ expression }.
+// Workflow is a declared sequence of steps. Expressions are CEL; strings may contain them as
+// ${ expression }.
 type Workflow struct {
 	// Name is lower case letters, digits, "-" and "_", at most 64.
 	Name        string `yaml:"name" json:"name"`
 	Description string `yaml:"description,omitempty" json:"description,omitempty"`
-	// Inputs are what a run is started with, in the order of the start form.
+	// Inputs are the inputs of a run, in the order of the start form.
 	Inputs []Input `yaml:"inputs,omitempty" json:"inputs,omitempty"`
-	// On starts a run for each event that fits; Schedule starts runs by the clock.
+	// On starts a run for each matching event, Schedule at times.
 	On       []Trigger  `yaml:"on,omitempty" json:"on,omitempty"`
 	Schedule []Schedule `yaml:"schedule,omitempty" json:"schedule,omitempty"`
-	// Concurrency is how many jobs of all runs of this workflow may be under way at once;
-	// 0 means no limit.
+	// Concurrency is the maximum number of concurrent jobs of all runs of this workflow; 0
+	// means unlimited.
 	Concurrency int `yaml:"concurrency,omitempty" json:"concurrency,omitempty"`
 	// Timeout ends a run as failed; 0 means never.
 	Timeout Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"`
 	Steps   []Step   `yaml:"steps" json:"steps"`
 }
 
-// Input is one value that a run is started with: the variable input.NAME.
+// Input is one input of a run: the variable input.NAME.
 type Input struct {
 	Name        string `yaml:"name" json:"name"`
 	Description string `yaml:"description,omitempty" json:"description,omitempty"`
@@ -63,30 +62,30 @@ type Input struct {
 	Type string `yaml:"type,omitempty" json:"type,omitempty"`
 	// Items is the type of a list's items; empty means any.
 	Items string `yaml:"items,omitempty" json:"items,omitempty"`
-	// Required inputs have no default and must be given. Others are null if they have none.
+	// Required inputs have no default. Missing others have their default, or null.
 	Required bool `yaml:"required,omitempty" json:"required,omitempty"`
 	Default  any  `yaml:"default,omitempty" json:"default,omitempty"`
 	// Enum lists the allowed values; empty allows all.
 	Enum []any `yaml:"enum,omitempty" json:"enum,omitempty"`
-	// Max bounds a number, or the length of a text or list; 0 means no bound.
+	// Max is the maximum of a number, or of the length of a string or list; 0 means none.
 	Max float64 `yaml:"max,omitempty" json:"max,omitempty"`
 }
 
 // Trigger starts a run for an event.
 type Trigger struct {
-	// Event is "source:type", such as "fal:generation.completed"; "*" stands for any type.
+	// Event is "source:type", such as "fal:generation.completed"; "*" means any type.
 	Event string `yaml:"event" json:"event"`
-	// Filter is a condition on event; empty takes all.
+	// Filter is a condition on event; empty accepts all.
 	Filter string `yaml:"filter,omitempty" json:"filter,omitempty"`
-	// Project gives the run's project, as text; empty: that of the event's job.
+	// Project is the run's project; empty means that of the event's job.
 	Project string `yaml:"project,omitempty" json:"project,omitempty"`
-	// Key makes runs unique: one for each key. Empty: one for each event.
+	// Key is an idempotency key: one run for each key. Empty means one for each event.
 	Key string `yaml:"key,omitempty" json:"key,omitempty"`
-	// Input is what the run is started with.
+	// Input is the input of the run.
 	Input map[string]any `yaml:"input,omitempty" json:"input,omitempty"`
 }
 
-// Schedule starts runs by the clock, each time once, however many gateways run.
+// Schedule starts runs at times, each once, also with several nodes.
 type Schedule struct {
 	// Cron is five fields (minute hour day month weekday), or @hourly, @daily and the like.
 	Cron string `yaml:"cron" json:"cron"`
@@ -96,19 +95,19 @@ type Schedule struct {
 	Input    map[string]any `yaml:"input,omitempty" json:"input,omitempty"`
 }
 
-// Step is one part of a workflow. Exactly one of Submit, WaitFor, HTTP, Approve and Emit
-// says what it does.
+// Step is one step of a workflow. Exactly one of Submit, WaitFor, HTTP, Approve and Emit is
+// set.
 type Step struct {
 	// Name is an identifier in lower case; results are steps.NAME.
 	Name        string `yaml:"name" json:"name"`
 	Description string `yaml:"description,omitempty" json:"description,omitempty"`
-	// Needs are steps that must be done before. Steps that an expression here speaks of are
-	// needed without being listed.
+	// Needs are steps that must be done before. Steps that its expressions read are needed
+	// without being listed.
 	Needs []string `yaml:"needs,omitempty" json:"needs,omitempty"`
-	// When is a condition; the step is skipped where it is false.
+	// When is a condition; the step is skipped if it is false.
 	When string `yaml:"when,omitempty" json:"when,omitempty"`
-	// ForEach is an expression for a list; the step is done once for each item, which is
-	// the variable item, with its number, from 0, as index.
+	// ForEach is an expression that gives a list. The step runs once for each item, with the
+	// variables item and index, which counts from 0.
 	ForEach string `yaml:"for_each,omitempty" json:"for_each,omitempty"`
 
 	Submit  *Submit  `yaml:"submit,omitempty" json:"submit,omitempty"`
@@ -118,21 +117,21 @@ type Step struct {
 	Emit    *Emit    `yaml:"emit,omitempty" json:"emit,omitempty"`
 
 	Retry *Retry `yaml:"retry,omitempty" json:"retry,omitempty"`
-	// Timeout bounds one try of a job or call; 0 means no bound for jobs and 30 seconds
-	// for calls.
+	// Timeout is the time limit of one attempt of a job or call; 0 means none for jobs and
+	// 30 seconds for calls.
 	Timeout Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"`
-	// OnFailure says what a failure means for the run; empty means fail.
+	// OnFailure is the effect of a failure on the run; empty means fail.
 	OnFailure OnFailure `yaml:"on_failure,omitempty" json:"on_failure,omitzero"`
 }
 
-// Submit asks a provider for work. The result is what it returns, and its files.
+// Submit submits a job to a provider. The result is the job's result and its files.
 type Submit struct {
 	// Provider is fal or lastframe.
 	Provider string `yaml:"provider" json:"provider"`
-	// Model is fal's model, Service Last Frame's service; text that may hold expressions.
+	// Model is fal's model, Service Last Frame's service; they may contain expressions.
 	Model   string `yaml:"model,omitempty" json:"model,omitempty"`
 	Service string `yaml:"service,omitempty" json:"service,omitempty"`
-	// Kind is image, video or audio; empty if it does not matter.
+	// Kind is image, video or audio; may be empty.
 	Kind     string         `yaml:"kind,omitempty" json:"kind,omitempty"`
 	Input    map[string]any `yaml:"input,omitempty" json:"input,omitempty"`
 	Metadata map[string]any `yaml:"metadata,omitempty" json:"metadata,omitempty"`
@@ -141,32 +140,32 @@ type Submit struct {
 // WaitFor waits for an event. The result is {id, source, type, data, receivedAt}.
 type WaitFor struct {
 	Event string `yaml:"event" json:"event"` // "source:type", as in Trigger
-	// Condition must hold for event; empty takes the first that comes.
+	// Condition must hold for event; empty accepts the first event.
 	Condition string `yaml:"condition,omitempty" json:"condition,omitempty"`
-	// Correlation, if not empty, must be the event's correlation id (a source's job
-	// pointer); it finds the run at once, where a condition is tried for each run.
+	// Correlation, unless empty, must be the event's correlation id (a source's job
+	// pointer). It finds the run by an index; a condition is evaluated for each run.
 	Correlation string `yaml:"correlation,omitempty" json:"correlation,omitempty"`
-	// Deadline is how long to wait; 0 means for ever.
+	// Deadline is the maximum time to wait; 0 means unlimited.
 	Deadline Duration `yaml:"deadline,omitempty" json:"deadline,omitempty"`
-	// Window is how far back an event counts that came before the wait began, but not
-	// before the run did. 0 means an hour.
+	// Window is the time before the wait in which an earlier event counts, but not before
+	// the run started. 0 means an hour.
 	Window Duration `yaml:"window,omitempty" json:"window,omitempty"`
 }
 
-// HTTP calls an address, with the header Idempotency-Key. The result is {status, body}.
+// HTTP calls a URL, with the header Idempotency-Key. The result is {status, body}.
 type HTTP struct {
 	Method string `yaml:"method,omitempty" json:"method,omitempty"` // empty means POST
 	URL    string `yaml:"url" json:"url"`
 	// Headers may use secrets.NAME; they are not stored.
 	Headers map[string]string `yaml:"headers,omitempty" json:"headers,omitempty"`
-	// Body is sent as JSON; nothing is sent if it is missing.
+	// Body is sent as JSON; no body is sent if it is missing.
 	Body any `yaml:"body,omitempty" json:"body,omitempty"`
 }
 
-// Approve waits for a person's decision. The result is {approved, by, comment}.
+// Approve waits for a person to approve or reject. The result is {approved, by, comment}.
 type Approve struct {
 	Message string `yaml:"message,omitempty" json:"message,omitempty"`
-	// Deadline is how long to wait; 0 means for ever.
+	// Deadline is the maximum time to wait; 0 means unlimited.
 	Deadline Duration `yaml:"deadline,omitempty" json:"deadline,omitempty"`
 	// OnDeadline is fail or approve; empty means fail.
 	OnDeadline string `yaml:"on_deadline,omitempty" json:"on_deadline,omitempty"`
@@ -178,8 +177,7 @@ type Emit struct {
 	Data any    `yaml:"data,omitempty" json:"data,omitempty"`
 }
 
-// Retry says how often a failed step is tried again. Calls have 5 attempts if they say
-// nothing, all others 1.
+// Retry is the retry rule of a step. The default is 5 attempts for calls and 1 for others.
 type Retry struct {
 	Attempts int      `yaml:"attempts" json:"attempts"`
 	Wait     Duration `yaml:"wait,omitempty" json:"wait,omitempty"`         // before the second; 0 means 10 s
@@ -187,16 +185,16 @@ type Retry struct {
 	MaxWait  Duration `yaml:"max_wait,omitempty" json:"max_wait,omitempty"` // 0 means 10 min
 }
 
-// OnFailure is what the failure of a step means: the word fail, skip or continue, or
+// OnFailure is the effect of a failure of a step: fail, skip or continue, or
 // {run: STEP}.
 type OnFailure struct {
 	// Do is fail (also if empty), skip, continue, or run.
 	Do string
-	// Run is the step that is done in this one's place.
+	// Run is the fallback: the step that replaces this one.
 	Run string
 }
 
-// What a failure means.
+// Effects of a failure.
 const (
 	DoFail     = "fail"
 	DoSkip     = "skip"
@@ -226,7 +224,7 @@ func (o *OnFailure) set(word string) error {
 		*o = OnFailure{Do: word}
 		return nil
 	}
-	return fmt.Errorf("on_failure: %.40q is none: want fail, skip, continue, or {run: STEP}", word)
+	return fmt.Errorf("on_failure: unknown %.40q: want fail, skip, continue, or {run: STEP}", word)
 }
 
 // MarshalJSON is the reverse of UnmarshalJSON.
@@ -251,16 +249,16 @@ func (o *OnFailure) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// IsZero tells encoders that there is nothing to write.
+// IsZero reports whether encoders omit the field.
 func (o OnFailure) IsZero() bool { return o == OnFailure{} }
 
-// Duration is a time.Duration that is written as text: "90s", "1h30m", "3d".
+// Duration is a time.Duration written as a string: "90s", "1h30m", "3d".
 type Duration time.Duration
 
-// maxDuration bounds every duration: a year.
+// maxDuration is the longest duration: a year.
 const maxDuration = 366 * 24 * time.Hour
 
-// ParseDuration reads a duration as time.ParseDuration does, and whole days as "3d".
+// ParseDuration parses a duration as time.ParseDuration does, and whole days as "3d".
 func ParseDuration(text string) (Duration, error) {
 	d, err := time.ParseDuration(text)
 	if days, ok := strings.CutSuffix(text, "d"); ok {
@@ -268,7 +266,7 @@ func ParseDuration(text string) (Duration, error) {
 		d, err = time.Duration(n)*24*time.Hour, perr
 	}
 	if err != nil || d < 0 || d > maxDuration {
-		return 0, fmt.Errorf("%.40q is no duration: want one such as 90s, 15m, 2h or 3d, at most a year", text)
+		return 0, fmt.Errorf("invalid duration %.40q: want one such as 90s, 15m, 2h or 3d, at most a year", text)
 	}
 	return Duration(d), nil
 }
@@ -334,10 +332,10 @@ func Parse(file string, text []byte) (*Compiled, error) {
 	return c, nil
 }
 
-// maxDepth bounds how deep a file may nest.
+// maxDepth is the maximum nesting of a file.
 const maxDepth = 64
 
-// Hash names a definition: the SHA-256 of its JSON, in hex.
+// Hash returns the SHA-256 of the JSON of the definition, in hex, and the JSON.
 func (w *Workflow) Hash() (hash string, definition json.RawMessage, err error) {
 	definition, err = json.Marshal(w)
 	if err != nil {
@@ -347,7 +345,7 @@ func (w *Workflow) Hash() (hash string, definition json.RawMessage, err error) {
 	return hex.EncodeToString(sum[:]), definition, nil
 }
 
-// FromJSON reads a definition as it is stored.
+// FromJSON parses a stored definition.
 func FromJSON(definition []byte) (*Workflow, error) {
 	var w Workflow
 	dec := json.NewDecoder(bytes.NewReader(definition))
@@ -359,7 +357,7 @@ func FromJSON(definition []byte) (*Workflow, error) {
 	return &w, nil
 }
 
-// Kind names what a step does: submit, wait_for, http, approve or emit.
+// Kind returns the kind of a step: submit, wait_for, http, approve or emit.
 func (s *Step) Kind() string {
 	switch {
 	case s.Submit != nil:

@@ -29,7 +29,7 @@ type Store interface {
 	Events(ctx context.Context, f gaff.EventFilter) (gaff.Page[gaff.Log], error)
 }
 
-// Submission asks for a job.
+// Submission describes a job to submit.
 type Submission struct {
 	Provider, Model, Kind   string
 	ProjectID, UserID       string
@@ -39,11 +39,11 @@ type Submission struct {
 	Hop                     int
 }
 
-// Jobs submits and cancels outside work.
+// Jobs submits and cancels jobs at providers.
 type Jobs interface {
-	// Enqueue adds a job, to be submitted once the transaction is committed.
+	// Enqueue adds a job that is submitted after the transaction committed.
 	Enqueue(ctx context.Context, tx jobs.Tx, s Submission) (jobID string, err error)
-	// Cancel ends a job, at its provider too. A job that has ended already is no error.
+	// Cancel cancels a job, also at its provider. It does nothing for a settled job.
 	Cancel(ctx context.Context, jobID string) error
 }
 
@@ -52,35 +52,35 @@ type Options struct {
 	Store  Store
 	Router jobs.Router
 	Jobs   Jobs
-	// Client makes the calls of http steps. It should judge the addresses that it dials, for
-	// a workflow may take them from what strangers send. Nil: http steps fail.
+	// Client makes the calls of http steps. It should restrict the addresses that it dials,
+	// because a URL can come from an untrusted webhook. If nil, http steps fail.
 	Client interface {
 		Do(*http.Request) (*http.Response, error)
 	}
-	// Secrets are what headers may use as secrets.NAME.
+	// Secrets are the values of secrets.NAME in headers.
 	Secrets map[string]string
-	// Limits is how many jobs of workflows may be under way at once at a provider; no entry
-	// means no limit.
+	// Limits is the maximum number of concurrent jobs of workflows by provider; a missing
+	// entry means unlimited.
 	Limits map[string]int
-	// Interpreters tell which job an event of a source is about, so that a run is begun in
-	// its project and a loop is seen.
+	// Interpreters map an event of a source to its job, so that a run started by the event
+	// belongs to the project of the job, and loops are detected.
 	Interpreters map[string]jobs.Interpreter
-	// Log is told of what people should know. Nil means slog.Default().
+	// Log defaults to slog.Default().
 	Log *slog.Logger
 }
 
-// Engine moves runs forward. It is safe for use by many goroutines, and by many processes
-// over one database.
+// Engine advances runs. It is safe for concurrent use, also by several processes over one
+// database.
 type Engine struct {
 	o     Options
 	log   *slog.Logger
 	locks locks
 
-	// current are the workflows by name; it is replaced as a whole.
+	// current has the current workflows by name. It is replaced, never modified.
 	current atomic.Pointer[map[string]*Compiled]
-	// routed are the versions, by hash, whose events are among those wanted; guarded by mu.
+	// routed has the hashes of the versions whose event types are in wanted; guarded by mu.
 	routed map[string]bool
-	// wanted are the kinds of event that some workflow starts by or waits for.
+	// wanted has the event types, as source:type, that start a run or end a wait.
 	wanted atomic.Pointer[map[string]bool]
 
 	mu       sync.Mutex
@@ -91,7 +91,7 @@ type Engine struct {
 	done sync.WaitGroup
 }
 
-// New makes an engine.
+// New returns an engine. Register and Start make it run.
 func New(o Options) *Engine {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -103,22 +103,22 @@ func New(o Options) *Engine {
 	return e
 }
 
-// How many events of a kind are worked at once.
+// Limits of the engine: concurrent handlers, calls, and searches for earlier events.
 const (
 	advanceWorkers = 32
 	callWorkers    = 16
 	callTimeout    = 30 * time.Second
 	maxCallTimeout = 10 * time.Minute
-	// searchWindow is how far back an event counts that came before the wait for it began.
+	// searchWindow is the default time before a wait in which an earlier event ends it.
 	searchWindow = time.Hour
-	// maxSearched is how many events of a kind are looked through for it, the newest ones.
+	// maxSearched is the maximum number of earlier events that are searched, newest first.
 	maxSearched = 2000
-	// refreshEvery is how often the engine looks for versions that other nodes have begun
-	// runs of, and for places that nobody took.
+	// refreshEvery is the interval of looking for versions that other nodes started runs of,
+	// and for unused slots.
 	refreshEvery = 15 * time.Second
 )
 
-// Register adds the engine's handlers to a gateway that was not started yet.
+// Register adds the engine's handlers to a gateway. Call it before the gateway starts.
 func (e *Engine) Register(gw interface {
 	HandleWith(source, eventType string, h gaff.Handler, o gaff.HandleOptions)
 }) {
@@ -142,17 +142,17 @@ func (e *Engine) Register(gw interface {
 		wanted := *e.wanted.Load()
 		return wanted[s.Event.Source+":"+s.Event.Type] || wanted[s.Event.Source+":*"]
 	}
-	// Without a source, for it is not one of a source's handlers but of all.
+	// This handler belongs to no source: it receives events of every source.
 	gw.HandleWith("", "", gaff.HandlerFunc(e.handleEvent), gaff.HandleOptions{
 		Name: "workflows/events", Workers: advanceWorkers, Match: wants,
 	})
 }
 
-// isOfRun tells whether a job's end concerns a run.
+// isOfRun reports whether a job's event is about a job of a run.
 func isOfRun(ev *gaff.Event) bool { return bytes.Contains(ev.Data, []byte(`"runId":"run_`)) }
 
-// Start begins what the engine does by itself: schedules, and looking after runs that other
-// nodes began. The gateway must have been started. Stop ends it.
+// Start starts the schedules, and the regular refresh for runs that other nodes started. The
+// gateway must be running. Stop ends it.
 func (e *Engine) Start(ctx context.Context) error {
 	if err := e.refresh(ctx); err != nil {
 		return err
@@ -171,7 +171,7 @@ func (e *Engine) Start(ctx context.Context) error {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), refreshEvery)
 			if err := e.refresh(ctx); err != nil && !errors.Is(err, gaff.ErrStopped) {
-				e.log.Warn("look after workflow runs", "error", err)
+				e.log.Warn("refresh workflow runs", "error", err)
 			}
 			cancel()
 		}
@@ -179,13 +179,13 @@ func (e *Engine) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends what Start began. Stopping twice is harmless.
+// Stop ends the refresh and waits for it. It may be called more than once.
 func (e *Engine) Stop() {
 	e.stop.Do(func() { close(e.quit) })
 	e.done.Wait()
 }
 
-// handle works the inner events that move runs.
+// handle processes the internal events that advance runs.
 func (e *Engine) handle(ctx context.Context, ev *gaff.Event) error {
 	if strings.HasPrefix(ev.Type, "job.") {
 		return e.handleJobSettled(ctx, ev)
@@ -204,5 +204,5 @@ func (e *Engine) handle(ctx context.Context, ev *gaff.Event) error {
 	case eventSchedule:
 		return e.handleSchedule(ctx, m)
 	}
-	return gaff.Discard(fmt.Errorf("no such event: %s", ev.Type))
+	return gaff.Discard(fmt.Errorf("unknown event type %s", ev.Type))
 }

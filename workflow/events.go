@@ -9,7 +9,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// Types of the inner events by which runs move, and of those that tell what became of them.
+// Types of the internal events that advance runs, and of those that announce changes of runs.
 const (
 	eventAdvance  = "workflow.advance"
 	eventSearch   = "workflow.look"
@@ -17,16 +17,16 @@ const (
 	eventCancel   = "workflow.cancel_job"
 	eventSchedule = "workflow.schedule"
 
-	// EventRun… are for handlers, destinations and other workflows; their data is a
+	// EventRun… are for handlers, destinations and other workflows. Their data is a
 	// [RunEvent].
 	EventRunCompleted = "run.completed"
 	EventRunFailed    = "run.failed"
 	EventRunCancelled = "run.cancelled"
-	// EventApprovalWanted tells that a person must decide.
+	// EventApprovalWanted announces a step that waits for approval.
 	EventApprovalWanted = "run.approval_wanted"
 )
 
-// RunEvent is the data of the inner events about a run.
+// RunEvent is the data of the public internal events about a run.
 type RunEvent struct {
 	RunID     string `json:"runId"`
 	Workflow  string `json:"workflow"`
@@ -34,7 +34,7 @@ type RunEvent struct {
 	UserID    string `json:"userId"`
 	Status    string `json:"status"`
 	Error     string `json:"error,omitempty"`
-	// Step, Item and Message are set when a decision is wanted; Item is -1 for a step
+	// Step, Item and Message are set if an approval is wanted; Item is -1 for a step
 	// without items.
 	Step    string  `json:"step,omitempty"`
 	Item    int     `json:"item"`
@@ -42,7 +42,7 @@ type RunEvent struct {
 	Cost    float64 `json:"cost"`
 }
 
-// message is the data of the events that move runs.
+// message is the data of the events that advance runs.
 type message struct {
 	RunID   string    `json:"runId,omitempty"`
 	Step    string    `json:"step,omitempty"`
@@ -62,8 +62,8 @@ func (e *Engine) emit(ctx context.Context, eventType string, m message) error {
 	return e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.emitIn(ctx, tx, eventType, m, time.Time{}, 0) })
 }
 
-// emitIn adds an event that moves a run. Its hop is the run's: a run moves as often as it
-// has steps, and what bounds loops counts runs.
+// emitIn adds an event that advances a run, to be processed at a time; now if zero. Its hop is
+// the run's, because the limit against loops counts runs, not steps.
 func (e *Engine) emitIn(ctx context.Context, tx runs.Tx, eventType string, m message, at time.Time, hop int) error {
 	data, err := json.Marshal(m)
 	if err != nil {
@@ -72,6 +72,7 @@ func (e *Engine) emitIn(ctx context.Context, tx runs.Tx, eventType string, m mes
 	return e.accept(ctx, tx, &gaff.Event{Source: gaff.InternalSource, Type: eventType, CorrelationID: m.RunID, Data: data, Hop: hop}, at)
 }
 
+// accept adds an event with its deliveries.
 func (e *Engine) accept(ctx context.Context, tx runs.Tx, ev *gaff.Event, at time.Time) error {
 	ev.ReceivedAt = tx.Now()
 	ds := e.o.Router.Route(ev)
@@ -81,7 +82,7 @@ func (e *Engine) accept(ctx context.Context, tx runs.Tx, ev *gaff.Event, at time
 	return tx.Emit(ctx, ev, ds)
 }
 
-// notify emits what follows from an advance.
+// notify emits the events that follow from an advance.
 func (e *Engine) notify(ctx context.Context, tx runs.Tx, a *advance, run *runs.Run) error {
 	for _, ref := range a.searches {
 		if err := e.emitIn(ctx, tx, eventSearch, message{RunID: run.ID, Step: ref.Step, Item: ref.Item}, time.Time{}, run.Hop); err != nil {

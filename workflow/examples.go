@@ -8,8 +8,8 @@ import (
 //go:embed examples/*.yaml
 var examples embed.FS
 
-// Examples are the workflows that come with gaff, by file name: for "gaff dev", and to begin
-// one's own with.
+// Examples returns the example workflows by file name, for "gaff dev" and as a start for new
+// ones.
 func Examples() map[string][]byte {
 	out := map[string][]byte{}
 	entries, err := examples.ReadDir("examples")
@@ -29,5 +29,5 @@ func Examples() map[string][]byte {
 //go:embed schema.json
 var schema []byte
 
-// Schema is the JSON Schema of workflow files, for editors.
+// Schema returns the JSON Schema of workflow files, for editors.
 func Schema() []byte { return schema }

@@ -9,10 +9,10 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Fault is one thing that is wrong with a workflow.
+// Fault is one error in a workflow definition.
 type Fault struct {
-	// File is as it was given; Line and Column count from 1 and are 0 where the definition
-	// was no file.
+	// File is as given to Parse. Line and Column count from 1; they are 0 if the definition
+	// does not come from a file.
 	File         string
 	Line, Column int
 	// Path names the part, such as "steps[2].when".
@@ -38,7 +38,7 @@ func (f Fault) String() string {
 	return b.String() + f.Problem
 }
 
-// Faults is all that is wrong with a workflow, as an error.
+// Faults are all errors in a workflow definition, as one error.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -49,7 +49,7 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// positions tells where the values of a file stand, by their path.
+// positions has the positions of the values of a file by their path.
 type positions map[string]*token.Token
 
 func (at positions) walk(path string, node ast.Node, depth int) {
@@ -69,7 +69,7 @@ func (at positions) walk(path string, node ast.Node, depth int) {
 		key := strings.Trim(n.Key.String(), `"'`)
 		sub := join(path, key)
 		at.walk(sub, n.Value, depth+1)
-		// A problem with the whole of a part is shown at its key.
+		// A fault of a whole mapping is reported at its key.
 		if _, ok := n.Value.(ast.ScalarNode); !ok {
 			at[sub] = n.Key.GetToken()
 		}
@@ -96,11 +96,11 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// place is where a sign of a text stands in the file: the offset-th rune of the value at path.
+// place returns the position of a rune of the string at path; of its start for offset -1.
 func (at positions) place(path string, text string, offset int) (line, column int) {
 	tok := at[path]
 	for tok == nil {
-		// The nearest part that there is.
+		// The innermost value with a position.
 		cut := strings.LastIndexAny(path, ".[")
 		if cut < 0 {
 			if tok = at[""]; tok == nil {
@@ -139,7 +139,7 @@ func (at positions) place(path string, text string, offset int) (line, column in
 	return line, column + offset
 }
 
-// yamlError takes goccy's message apart: "[3:5] unknown field "x"\n excerpt".
+// yamlError splits a message of goccy/go-yaml: "[3:5] unknown field "x"\n excerpt".
 func yamlError(err error) (line, column int, problem string) {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	if rest, ok := strings.CutPrefix(text, "["); ok {
@@ -151,7 +151,7 @@ func yamlError(err error) (line, column int, problem string) {
 		}
 	}
 	if name, ok := strings.CutPrefix(text, "unknown field "); ok {
-		text = name + " is no key here; \"gaff workflows schema\" tells which there are"
+		text = name + " is not a key here; \"gaff workflows schema\" lists the keys"
 	}
 	return line, column, text
 }

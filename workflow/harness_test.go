@@ -23,8 +23,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// world is an engine over a real database and a real gateway, with jobs that end when the
-// test says so.
+// world is an engine over a real database and gateway. Tests settle its jobs.
 type world struct {
 	t      *testing.T
 	path   string
@@ -88,7 +87,7 @@ func (w *world) Do(r *http.Request) (*http.Response, error) {
 	return w.client.RoundTrip(r)
 }
 
-// parse reads workflows for a world.
+// parse compiles workflows.
 func parse(t *testing.T, texts ...string) (cs []*workflow.Compiled) {
 	t.Helper()
 	for _, text := range texts {
@@ -158,7 +157,7 @@ func (w *world) run(name, input string) string {
 	return r.ID
 }
 
-// settle ends a job as a provider's webhook does, in one transaction.
+// settle settles a job in one transaction, as a provider's webhook does.
 func (w *world) settle(jobID string, status jobs.JobStatus, result string) {
 	w.t.Helper()
 	ctx := context.Background()
@@ -202,12 +201,12 @@ func (w *world) settle(jobID string, status jobs.JobStatus, result string) {
 	}
 }
 
-// image is a result as fal sends it.
+// image returns a result of fal.
 func image(name string) string {
 	return fmt.Sprintf(`{"images":[{"url":"https://files.example/%s.png","width":8,"content_type":"image/png"}]}`, name)
 }
 
-// open lists the jobs of a run that are not settled, by id.
+// open returns the ids of the unsettled jobs of a run.
 func (w *world) open(runID string) (ids []string) {
 	w.t.Helper()
 	page, err := w.st.Jobs(context.Background(), jobs.JobFilter{Cursor: gaff.Cursor{Limit: 500}})
@@ -223,7 +222,7 @@ func (w *world) open(runID string) (ids []string) {
 	return ids
 }
 
-// await waits until a run looks as told.
+// await waits until describe returns want.
 func (w *world) await(runID, want string) *runs.Run {
 	w.t.Helper()
 	var got string
@@ -241,7 +240,7 @@ func (w *world) await(runID, want string) *runs.Run {
 	return nil
 }
 
-// describe is a run in one line: "running a=completed b=running[completed,failed] jobs=b-0-1".
+// describe returns a run in one line: "running a=completed b=running[completed,failed] jobs=b-0-1".
 func (w *world) describe(r *runs.Run) string {
 	w.t.Helper()
 	rows, err := w.st.Steps(context.Background(), r.ID)

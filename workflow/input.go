@@ -9,17 +9,16 @@ import (
 	"strings"
 )
 
-// CheckInput checks what a run is to be started with and fills in the defaults. The error
-// names every fault.
+// CheckInput checks the input of a run and fills in the defaults. The error names all faults.
 func (w *Workflow) CheckInput(input json.RawMessage) (json.RawMessage, error) {
 	if len(input) > MaxInput {
-		return nil, fmt.Errorf("the input has %d bytes; at most %d are taken", len(input), MaxInput)
+		return nil, fmt.Errorf("the input has %d bytes; the maximum is %d", len(input), MaxInput)
 	}
 	given := map[string]any{}
 	if len(input) > 0 && string(input) != "null" {
 		m, ok := decode(input).(map[string]any)
 		if !ok {
-			return nil, errors.New("the input is no JSON object")
+			return nil, errors.New("the input is not a JSON object")
 		}
 		given = m
 	}
@@ -43,7 +42,7 @@ func (w *Workflow) CheckInput(input json.RawMessage) (json.RawMessage, error) {
 		for i, in := range w.Inputs {
 			known[i] = in.Name
 		}
-		faults = append(faults, fmt.Errorf("input %s: the workflow %s has none of this name; it has %s", shorten(name), w.Name,
+		faults = append(faults, fmt.Errorf("input %s: workflow %s has no such input; it has %s", shorten(name), w.Name,
 			strings.Join(append(known, "no other"), ", ")))
 	}
 	if err := errors.Join(faults...); err != nil {
@@ -52,7 +51,7 @@ func (w *Workflow) CheckInput(input json.RawMessage) (json.RawMessage, error) {
 	return encode(full)
 }
 
-// accept checks a value against an input's description and returns it as expressions see it.
+// accept checks a value against the type and limits of an input.
 func (in *Input) accept(v any) (any, error) {
 	if v == nil {
 		if in.Required {
@@ -78,7 +77,7 @@ func (in *Input) accept(v any) (any, error) {
 		size, what := 0.0, ""
 		switch v := v.(type) {
 		case string:
-			size, what = float64(len([]rune(v))), " signs"
+			size, what = float64(len([]rune(v))), " characters"
 		case []any:
 			size, what = float64(len(v)), " items"
 		case int64:
@@ -91,7 +90,7 @@ func (in *Input) accept(v any) (any, error) {
 		}
 	}
 	if len(in.Enum) > 0 && !slices.ContainsFunc(in.Enum, func(e any) bool { return asText(normal(e)) == asText(v) }) {
-		return nil, fmt.Errorf("%s is none of %s", shorten(asText(v)), asText(in.Enum))
+		return nil, fmt.Errorf("%s is not one of %s", shorten(asText(v)), asText(in.Enum))
 	}
 	return v, nil
 }
@@ -115,12 +114,12 @@ func fits(kind string, v any) error {
 		_, ok = v.(map[string]any)
 	}
 	if !ok {
-		return fmt.Errorf("%s is no %s", shorten(asText(v)), kind)
+		return fmt.Errorf("%s is not of type %s", shorten(asText(v)), kind)
 	}
 	return nil
 }
 
-// normal turns a value of a YAML file or of Go into one as JSON has it.
+// normal converts a value of a YAML file or of Go to the types of decoded JSON.
 func normal(v any) any {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -4,8 +4,8 @@ import (
 	"sync"
 )
 
-// locks lets one goroutine at a time work on a run: those of other processes are held off by
-// the run's revision.
+// locks serializes the changes of each run within the process. Between processes the run's
+// revision does.
 type locks struct {
 	mu   sync.Mutex
 	held map[string]*heldLock

@@ -117,7 +117,7 @@ func (a *advance) next() {
 	}
 }
 
-// deadlines ends what took too long, and begins again what was to be.
+// deadlines ends steps whose deadline passed, and starts those whose next attempt is due.
 func (a *advance) deadlines() {
 	if due := a.st.run.DueAt; !due.IsZero() && !due.After(a.now) {
 		a.stopAll(fmt.Sprintf("the run took longer than %s", a.c.Timeout))
@@ -152,14 +152,14 @@ func (a *advance) deadlines() {
 				default:
 					a.fail(s, u, fmt.Sprintf("nobody decided within %s", s.def.Approve.Deadline), true)
 				}
-			default: // no other is due to do something
+			default: // other statuses have no deadline
 			}
 		}
 	}
 }
 
-// needState tells how a needed step stands: done, or not yet, or gone in a way that takes those
-// with it that need it.
+// needState reports whether a needed step is done, and whether it is lost: then the steps that
+// need it are skipped.
 func (a *advance) needState(name string) (done, lost bool) {
 	s := a.st.steps[name]
 	switch s.row.Status {
@@ -174,14 +174,14 @@ func (a *advance) needState(name string) (done, lost bool) {
 		case DoSkip:
 			return true, true
 		case DoRun:
-			return true, false // the step in its place is needed too
+			return true, false // its fallback is needed too
 		}
-	default: // not done yet, or canceled with the run
+	default: // not done, or cancelled with the run
 	}
 	return false, false
 }
 
-// skippedByFailure tells whether a skipped step was skipped because of a failure.
+// skippedByFailure reports whether a step was skipped because a step that it needs failed.
 func (a *advance) skippedByFailure(s *stepState) bool {
 	if s.row.Status != runs.StepSkipped {
 		return false
@@ -198,7 +198,7 @@ func (a *advance) skippedByFailure(s *stepState) bool {
 	return false
 }
 
-// startReady begins a step, or its items, if it can be.
+// startReady starts a step or its items if possible, and reports whether it changed anything.
 func (a *advance) startReady(s *stepState) (progress bool) {
 	switch s.row.Status {
 	case runs.StepPending:
@@ -213,7 +213,7 @@ func (a *advance) startReady(s *stepState) (progress bool) {
 				progress = true
 			}
 		}
-	default: // it waits for its turn, or is done
+	default: // nothing to start
 	}
 	return progress
 }
@@ -267,7 +267,7 @@ func (a *advance) startIfReady(s *stepState) bool {
 	return a.createItems(s)
 }
 
-// createItems makes the items of a for_each.
+// createItems evaluates a for_each and adds its items.
 func (a *advance) createItems(s *stepState) bool {
 	vars, err := a.variables(s.def.startRefs)
 	if err != nil {
@@ -279,9 +279,9 @@ func (a *advance) createItems(s *stepState) bool {
 	switch {
 	case err != nil:
 	case !isList:
-		err = fmt.Errorf("%s gives no list", shorten(s.def.ForEach))
+		err = fmt.Errorf("%s does not give a list", shorten(s.def.ForEach))
 	case len(over) > MaxItems:
-		err = fmt.Errorf("%d items; at most %d are possible", len(over), MaxItems)
+		err = fmt.Errorf("%d items; the maximum is %d", len(over), MaxItems)
 	default:
 		s.row.Input, err = encode(over)
 	}
@@ -302,7 +302,7 @@ func (a *advance) createItems(s *stepState) bool {
 	return true
 }
 
-// rollUp makes a step's own row say what its items do.
+// rollUp derives a step's status from its items, and reports whether it changed.
 func (a *advance) rollUp(s *stepState) (progress bool) {
 	if s.def.forEach == nil || !s.row.Status.Active() {
 		return false
@@ -338,8 +338,8 @@ func (a *advance) rollUp(s *stepState) (progress bool) {
 	return false
 }
 
-// failing is a step whose failure is the run's; nil if there is none. An item's counts
-// before the others have ended: nothing more is begun then.
+// failing returns a step that fails the run; nil if there is no such step. A failed item counts
+// before the other items end, so that no more are started.
 func (a *advance) failing() *stepState {
 	for _, def := range a.c.steps {
 		s := a.st.steps[def.Name]
@@ -362,7 +362,7 @@ func (a *advance) failing() *stepState {
 	return nil
 }
 
-// settle ends the run if there is nothing left to do.
+// settle ends the run if all steps have ended, or if one failed it.
 func (a *advance) settle() {
 	if a.st.run.Status.Settled() {
 		return
@@ -386,7 +386,7 @@ func (a *advance) settle() {
 		for _, def := range a.c.steps {
 			a.rollUp(a.st.steps[def.Name])
 		}
-		// What is paid for already is waited for.
+		// Running jobs are paid for, so the run waits for them.
 		if !running {
 			reason := bad.row.Error
 			a.end(runs.Failed, fmt.Sprintf("step %s: %s", bad.def.Name, reason))

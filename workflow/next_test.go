@@ -14,7 +14,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// memory is the values of a run that no store holds.
+// memory has the values of a run without a store.
 type memory struct{ st *state }
 
 func (m memory) items(name string) ([]any, error) {
@@ -44,7 +44,7 @@ func (m memory) step(name string) (map[string]any, error) {
 	return v, nil
 }
 
-// model drives a run by chance and checks what must always hold.
+// model drives a run randomly and checks its invariants.
 type model struct {
 	t     *testing.T
 	c     *Compiled
@@ -56,7 +56,7 @@ type model struct {
 	jobs  int
 }
 
-// move does something to the run and what follows, as the engine does in a transaction.
+// move changes and advances the run, as the engine does in a transaction.
 func (m *model) move(what string, do func(a *advance) error) {
 	m.t.Helper()
 	a := m.c.advance(m.st, m.now, memory{m.st})
@@ -86,7 +86,7 @@ func (m *model) move(what string, do func(a *advance) error) {
 	m.check(what)
 }
 
-// submit starts what is queued, as far as there are places: two.
+// submit starts queued steps while one of the two slots is free.
 func (m *model) submit() {
 	if m.st.run.Status.Settled() {
 		return
@@ -108,7 +108,7 @@ func (m *model) submit() {
 	}
 }
 
-// mayRun checks that what a step needs is done.
+// mayRun checks that the steps that a step needs are done.
 func (m *model) mayRun(def *step) {
 	for _, need := range def.needs {
 		s := m.st.steps[need]
@@ -172,7 +172,7 @@ func (c *chance) next(n int) int {
 	return v
 }
 
-// invent makes a workflow.
+// invent returns a random workflow.
 func invent(c *chance) string {
 	var b strings.Builder
 	b.WriteString("name: f\nsteps:\n")
@@ -223,9 +223,9 @@ func invent(c *chance) string {
 	return b.String()
 }
 
-// FuzzNext invents workflows and what happens to their runs. Whatever it is: no try is
-// submitted twice, nothing runs before what it needs, places are given back, a run under way
-// waits for something, and every run comes to an end.
+// FuzzNext invents workflows and the events of their runs. For all of them: no attempt is
+// submitted twice, no step runs before the steps that it needs, slots are freed, a running run
+// waits for something, and every run ends.
 func FuzzNext(f *testing.F) {
 	for seed := range 200 {
 		b := make([]byte, 96)

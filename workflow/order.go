@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// fallbacks ties steps to those that are done in their place.
+// fallbacks links steps with their fallbacks, the steps that on_failure names.
 func (k *checker) fallbacks(c *Compiled) {
 	for i, st := range c.steps {
 		if st.OnFailure.Do != DoRun {
@@ -16,13 +16,13 @@ func (k *checker) fallbacks(c *Compiled) {
 		other := c.byName[st.OnFailure.Run]
 		switch {
 		case other == nil:
-			k.fault(path, "there is no step %q", st.OnFailure.Run)
+			k.fault(path, "unknown step %q", st.OnFailure.Run)
 			continue
 		case other == st:
-			k.fault(path, "a step cannot be done in its own place; use retry to try it again")
+			k.fault(path, "a step cannot be its own fallback; use retry to repeat it")
 			continue
 		case other.fallbackOf != "":
-			k.fault(path, "%s is done in the place of %s already", other.Name, other.fallbackOf)
+			k.fault(path, "%s is already the fallback of %s", other.Name, other.fallbackOf)
 			continue
 		}
 		other.fallbackOf = st.Name
@@ -30,7 +30,7 @@ func (k *checker) fallbacks(c *Compiled) {
 			other.needs = append(other.needs, st.Name)
 		}
 	}
-	// Whoever needs a step needs what is done in its place.
+	// A step that needs another one also needs its fallback.
 	for _, st := range c.steps {
 		for _, need := range slices.Clone(st.needs) {
 			if owner := c.byName[need]; owner != nil && owner.OnFailure.Do == DoRun && owner.OnFailure.Run != st.Name &&
@@ -41,7 +41,7 @@ func (k *checker) fallbacks(c *Compiled) {
 	}
 }
 
-// cycles reports steps that wait for one another.
+// cycles adds a fault for steps that wait for one another.
 func (k *checker) cycles(c *Compiled) {
 	const (
 		unseen = iota
@@ -80,8 +80,8 @@ func (k *checker) cycles(c *Compiled) {
 	}
 }
 
-// Needs are the steps that must be done before one: those listed, those that its expressions
-// speak of, and the one in whose place it is done.
+// Needs returns the steps that must be done before a step: those listed, those that its
+// expressions read, and the one that it is the fallback of.
 func (c *Compiled) Needs(name string) []string {
 	if st := c.byName[name]; st != nil && st.needs != nil {
 		return slices.Clone(st.needs)

@@ -10,9 +10,9 @@ import (
 	"gaff/workflow/runs"
 )
 
-// Retry makes a run that failed or was cancelled go on; or, with a step named, begins again
-// from there; or, with item not runs.WholeStep, does one item of a step again. What
-// comes after it is done anew, the rest is kept.
+// Retry continues a failed or cancelled run. With a step it starts again from that step; with an
+// item other than runs.WholeStep it repeats that item. All dependent steps are repeated, the
+// others keep their results.
 func (e *Engine) Retry(ctx context.Context, runID, step string, item int) (*runs.Run, error) {
 	return e.move(ctx, runID, e.o.Store.WriteRuns, func(a *advance) (bool, error) {
 		err := a.retry(step, item)
@@ -20,15 +20,15 @@ func (e *Engine) Retry(ctx context.Context, runID, step string, item int) (*runs
 	})
 }
 
-// retry makes a run go on: from what failed, from a step, or with one item of a step. What
-// else failed the run, or was ended by its end, is done again too: else it could not go on.
-// What comes after all that is done anew.
+// retry continues a run: from the failed steps, from a step, or with one item of a step. Other
+// steps that failed the run, or were cancelled with it, are repeated too, because the run could
+// not continue without them. So are all dependent steps.
 func (a *advance) retry(name string, item int) error {
 	ended := a.st.run.Status.Settled() || a.failing() != nil
 	var target *stepState
 	if name == "" {
 		if a.st.run.Status != runs.Failed && a.st.run.Status != runs.Cancelled {
-			return fmt.Errorf("%w: the run is %s; name the step to begin from", gaff.ErrConflict, a.st.run.Status)
+			return fmt.Errorf("%w: the run is %s; name the step to retry from", gaff.ErrConflict, a.st.run.Status)
 		}
 	} else {
 		s, u := a.st.find(name, item)
@@ -36,7 +36,7 @@ func (a *advance) retry(name string, item int) error {
 			return fmt.Errorf("step %s of run %s: %w", name, a.st.run.ID, gaff.ErrNotFound)
 		}
 		if !u.Status.Settled() {
-			return fmt.Errorf("%w: it is %s; only what has ended can be done again", gaff.ErrConflict, u.Status)
+			return fmt.Errorf("%w: it is %s; only a step that has ended can be retried", gaff.ErrConflict, u.Status)
 		}
 		target = s
 	}
@@ -84,7 +84,7 @@ func (a *advance) retry(name string, item int) error {
 	return nil
 }
 
-// fatal tells whether a failed step failed the run.
+// fatal reports whether a failed step fails the run.
 func (a *advance) fatal(s *stepState) bool {
 	switch s.def.OnFailure.Do {
 	case DoContinue, DoSkip:
@@ -95,7 +95,7 @@ func (a *advance) fatal(s *stepState) bool {
 	return true
 }
 
-// dependents are the steps that need a step, and those that need them.
+// dependents adds the steps that need a step, directly or indirectly.
 func (a *advance) dependents(name string, into map[string]bool) {
 	for _, def := range a.c.steps {
 		if slices.Contains(def.needs, name) && !into[def.Name] {
@@ -105,7 +105,8 @@ func (a *advance) dependents(name string, into map[string]bool) {
 	}
 }
 
-// redo does a step anew. Of one with items, those that succeeded are kept, unless all did.
+// redo repeats a step. Of a step with items it repeats those that did not succeed; all of them if
+// all succeeded.
 func (a *advance) redo(s *stepState) {
 	if s.def.forEach == nil || len(s.items) == 0 || s.row.Status == runs.StepCompleted || s.row.Status == runs.StepSkipped {
 		a.reset(s)
@@ -120,7 +121,7 @@ func (a *advance) redo(s *stepState) {
 	a.touch(s.row)
 }
 
-// reset takes a step back to where it had not begun.
+// reset makes a step pending, and removes its items.
 func (a *advance) reset(s *stepState) {
 	for _, u := range s.items {
 		a.abandon(u)
@@ -133,7 +134,7 @@ func (a *advance) reset(s *stepState) {
 	a.resetRow(s.row)
 }
 
-// resetRow takes one row back.
+// resetRow makes one row pending.
 func (a *advance) resetRow(u *runs.Step) {
 	a.abandon(u)
 	u.Status, u.AttemptsSinceReset, u.Error, u.JobID, u.Result, u.EventID, u.Decider = runs.StepPending, 0, "", "", nil, "", ""
@@ -141,7 +142,7 @@ func (a *advance) resetRow(u *runs.Step) {
 	a.touch(u)
 }
 
-// abandon gives up what a row is doing.
+// abandon cancels the job of a row and frees its slots.
 func (a *advance) abandon(u *runs.Step) {
 	if u.Status == runs.StepRunning && u.JobID != "" {
 		a.cancels = append(a.cancels, u.JobID)

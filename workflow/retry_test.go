@@ -14,7 +14,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-func TestRetriesTimeoutsAndFallback(t *testing.T) {
+func TestStepRetriesTimesOutAndFallsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `
 name: try
@@ -58,7 +58,7 @@ steps:
 	})
 }
 
-func TestFailureAndRetryOfOneItem(t *testing.T) {
+func TestOneItemFailsAndIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `
 name: many
@@ -74,7 +74,7 @@ steps:
 		run := w.run("many", `{"n":[1,2,3]}`)
 		w.settle(run+"-a-0-1", jobs.JobCompleted, image("1"))
 		w.settle(run+"-a-1-1", jobs.JobFailed, "no luck")
-		// What was paid for already is waited for.
+		// The run waits for jobs that are already paid for.
 		w.await(run, "running a=running[completed,failed,running] b=pending jobs=a-2-1")
 		w.settle(run+"-a-2-1", jobs.JobCompleted, image("3"))
 		r := w.await(run, "failed a=failed[completed,failed,completed] b=pending")
@@ -93,7 +93,7 @@ steps:
 		w.settle(run+"-b-1", jobs.JobCompleted, `{}`)
 		w.await(run, "completed a=completed[completed,completed,completed] b=completed")
 
-		// One of them is done again, and what comes after it.
+		// Retrying one item repeats it and the dependent steps.
 		if _, err := w.e.Retry(ctx, run, "a", 2); err != nil {
 			t.Fatal(err)
 		}
@@ -126,11 +126,11 @@ steps:
 	})
 }
 
-// The items of a step that begins anew are new ones: their jobs are not those of the former.
-func TestAStepBegunAnewHasNewJobs(t *testing.T) {
+// A reset step has new items, and so new jobs.
+func TestResetStepHasNewJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `
-name: anew
+name: reset
 steps:
   - name: a
     submit: {provider: fal, model: m}
@@ -139,7 +139,7 @@ steps:
     for_each: "[1, 2]"
     submit: {provider: fal, model: m}
 `)
-		run := w.run("anew", `{}`)
+		run := w.run("reset", `{}`)
 		w.settle(run+"-a-1", jobs.JobCompleted, `{}`)
 		w.await(run, "running a=completed b=running[running,running] jobs=b-0-1,b-1-1")
 		w.settle(run+"-b-0-1", jobs.JobCompleted, `{}`)

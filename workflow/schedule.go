@@ -12,8 +12,8 @@ import (
 	"gaff/workflow/runs"
 )
 
-// schedule arranges the next time of every schedule. The event's key is the time, so it is
-// arranged once, however many nodes do it.
+// schedule adds the next event of every schedule. The event's dedupe key contains its time, so
+// several nodes add it once.
 func (e *Engine) schedule(ctx context.Context, now time.Time) error {
 	for _, c := range e.Workflows() {
 		for _, s := range c.schedules {
@@ -42,15 +42,15 @@ func (e *Engine) scheduleNext(ctx context.Context, tx runs.Tx, c *Compiled, s *s
 
 func (s *schedule) spec() string { return s.Cron + " " + s.zone.String() }
 
-// handleSchedule starts the run of a time, and arranges the next.
+// handleSchedule starts the run of a scheduled time, and schedules the next.
 func (e *Engine) handleSchedule(ctx context.Context, m message) error {
 	c := (*e.current.Load())[m.Workflow]
 	if c == nil {
-		return nil // it was taken away
+		return nil // removed meanwhile
 	}
 	i := slices.IndexFunc(c.schedules, func(s *schedule) bool { return s.spec() == m.Cron })
 	if i < 0 {
-		return nil // it was changed; the new one was arranged when it was loaded
+		return nil // changed; loading the new one scheduled it
 	}
 	s := c.schedules[i]
 	if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.scheduleNext(ctx, tx, c, s, time.Now()) }); err != nil {

@@ -11,8 +11,8 @@ import (
 	"gaff/workflow"
 )
 
-// The schema for editors knows the same keys as the reader.
-func TestSchemaHasTheReadersKeys(t *testing.T) {
+// The schema for editors has the same keys as the parser.
+func TestSchemaHasTheParsersKeys(t *testing.T) {
 	t.Parallel()
 	type object struct {
 		Properties           map[string]json.RawMessage `json:"properties"`

@@ -10,12 +10,13 @@ import (
 	"gaff/workflow/runs"
 )
 
-// ProviderSlot and WorkflowSlot name the limits of a provider's key and of a workflow.
+// ProviderSlot returns the name of the limit of a provider.
 func ProviderSlot(provider string) string { return "provider/" + provider }
 
+// WorkflowSlot returns the name of the limit of a workflow.
 func WorkflowSlot(name string) string { return "workflow/" + name }
 
-// limit is how many places there are under a name; 0 means no bound.
+// limit returns the number of slots under a name; 0 means unlimited.
 func (e *Engine) limit(slot string) int {
 	kind, name, _ := strings.Cut(slot, "/")
 	if kind == "provider" {
@@ -27,7 +28,8 @@ func (e *Engine) limit(slot string) int {
 	return 0
 }
 
-// takeSlots takes a place under each limit, or none. full remembers those that have none.
+// takeSlots takes a slot of each limit, or none and reports false. It adds exhausted limits to
+// full.
 func (e *Engine) takeSlots(ctx context.Context, tx runs.Tx, slots [2]string, full map[string]bool) (bool, error) {
 	for _, slot := range slots {
 		if full[slot] {
@@ -57,7 +59,7 @@ func (e *Engine) takeSlots(ctx context.Context, tx runs.Tx, slots [2]string, ful
 	return true, nil
 }
 
-// wakeQueued lets the runs go on that wait longest for a place.
+// wakeQueued advances the run that has been queued longest for a slot.
 func (e *Engine) wakeQueued(ctx context.Context, tx runs.Tx, slot, except string, hop int) error {
 	queued, err := tx.QueuedRuns(ctx, slot, 2)
 	if err != nil {
@@ -72,7 +74,7 @@ func (e *Engine) wakeQueued(ctx context.Context, tx runs.Tx, slot, except string
 	return nil
 }
 
-// wakeRest passes the news of a free place on, if there is one still.
+// wakeRest wakes the next run if the limit of m still has a free slot.
 func (e *Engine) wakeRest(ctx context.Context, m message) error {
 	slots, err := e.o.Store.Slots(ctx)
 	if err != nil {
@@ -86,13 +88,13 @@ func (e *Engine) wakeRest(ctx context.Context, m message) error {
 	return nil
 }
 
-// handleTimer works a deadline, or the news of a free place.
+// handleTimer processes a deadline, or a freed slot.
 func (e *Engine) handleTimer(ctx context.Context, m message) error {
 	err := e.finish(ctx, m.RunID, func(a *advance) (bool, error) {
 		if a.st.run.Status.Settled() {
 			return false, nil
 		}
-		// Only what is due, or waits for a place, changes anything.
+		// Only a due or queued step can change.
 		if due := a.st.run.DueAt; !due.IsZero() && !due.After(a.now) {
 			return true, nil
 		}
@@ -108,9 +110,9 @@ func (e *Engine) handleTimer(ctx context.Context, m message) error {
 	if m.Slot == "" || err != nil && !errors.Is(err, gaff.Finished) {
 		return err
 	}
-	// Whether or not this run took the place, there may be another.
+	// This run may have left a slot free.
 	if werr := e.wakeRest(ctx, m); werr != nil {
-		e.log.Warn("wake who waits for a place", "slot", m.Slot, "error", werr)
+		e.log.Warn("wake the next queued run", "slot", m.Slot, "error", werr)
 	}
 	return err
 }

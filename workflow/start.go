@@ -14,30 +14,29 @@ import (
 	"gaff/workflow/runs"
 )
 
-// StartParams say what a run is started with.
+// StartParams are the parameters of a new run.
 type StartParams struct {
 	Workflow          string
 	ProjectID, UserID string
 	Input             json.RawMessage // an object; nil means {}
-	// Key, if not empty, makes the start happen once: a second one returns the first run.
+	// Key is an idempotency key: unless empty, a second start returns the first run.
 	Key string
-	// FormerKey is what an older version stored in place of Key; empty: nothing else.
+	// FormerKey is the key that an older version stored for the same start; may be empty.
 	FormerKey string
 
 	eventID string
 	hop     int
 }
 
-// Run starts a run of the current version of a workflow and returns it. created is false
-// where the key was used before. What is wrong with the input is an error that is
-// gaff.ErrInvalid.
+// Run starts a run of the current version of a workflow and returns it. created is false if
+// the key was used before. Errors of the input wrap gaff.ErrInvalid.
 func (e *Engine) Run(ctx context.Context, p StartParams) (run *runs.Run, created bool, err error) {
 	c, err := e.Workflow(p.Workflow)
 	if err != nil {
 		return nil, false, err
 	}
 	if len(p.ProjectID) > 256 || len(p.UserID) > 256 || len(p.Key) > 512 {
-		return nil, false, fmt.Errorf("%w: a project or user id has at most 256 bytes, a key 512", gaff.ErrInvalid)
+		return nil, false, fmt.Errorf("%w: the maximum length is 256 bytes for project and user ids, 512 for a key", gaff.ErrInvalid)
 	}
 	input, err := c.CheckInput(p.Input)
 	if err != nil {
@@ -102,14 +101,14 @@ func (e *Engine) project(ctx context.Context, run *runs.Run) (*jobs.Project, err
 	return p, err
 }
 
-// startForEvent starts a run for an event, once.
+// startForEvent starts one run for an event that matches a trigger.
 func (e *Engine) startForEvent(ctx context.Context, c *Compiled, n int, t *trigger, ev *gaff.Event, value map[string]any) error {
 	vars := map[string]any{"event": value}
 	if t.filter != nil {
 		met, err := t.filter.Bool(vars)
 		if err != nil {
-			// A filter speaks of fields that this event may not have.
-			e.log.Debug("a workflow's filter does not fit an event", "workflow", c.Name, "event", ev.ID)
+			// The filter reads a field that the event does not have.
+			e.log.Debug("a workflow filter failed for an event", "workflow", c.Name, "event", ev.ID)
 			return nil
 		}
 		if !met {
@@ -150,8 +149,8 @@ func (e *Engine) startForEvent(ctx context.Context, c *Compiled, n int, t *trigg
 	return err
 }
 
-// origin finds the project of an event, and its distance from the outside: the event of a
-// job that a run asked for is one further than that run, whoever sent it.
+// origin returns the project of an event and its hop. The event of a job that a run submitted
+// has the hop of the run plus one, no matter who sent the event.
 func (e *Engine) origin(ctx context.Context, ev *gaff.Event) (project string, hop int, err error) {
 	hop = ev.Hop + 1
 	jobID := ""
@@ -162,7 +161,7 @@ func (e *Engine) origin(ctx context.Context, ev *gaff.Event) (project string, ho
 	} else if in := e.o.Interpreters[ev.Source]; in != nil {
 		u, err := in.Interpret(ev)
 		if err != nil {
-			return "", hop, nil // no event about a job
+			return "", hop, nil // not about a job
 		}
 		project, jobID = u.ProjectID, u.JobID
 		if jobID == "" && u.RequestID != "" {

@@ -13,7 +13,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-func TestStartByEventOnceAndNoLoop(t *testing.T) {
+func TestEventStartsOneRunAndNoLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `
 name: echo
@@ -61,7 +61,7 @@ steps:
 	})
 }
 
-func TestSchedule(t *testing.T) {
+func TestScheduleStartsRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const text = `
 name: often
@@ -88,7 +88,7 @@ steps:
 		if got := runs(); len(got) != 3 || !strings.Contains(string(got[0].Input), "T00:25:00Z") || got[0].ProjectID != "p" {
 			t.Fatalf("%d runs: %+v", len(got), got)
 		}
-		// What was missed while nobody ran is made up for once.
+		// A time missed while the process was stopped is made up for once.
 		w.stop()
 		time.Sleep(40 * time.Minute)
 		w.start()
@@ -103,7 +103,7 @@ steps:
 	})
 }
 
-func TestOldRunsKeepTheirVersion(t *testing.T) {
+func TestRunKeepsItsVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `
 name: v

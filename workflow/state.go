@@ -10,7 +10,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// state is a run with its rows, as it is being changed.
+// state is a run and its steps during an advance.
 type state struct {
 	run     runs.Run
 	project jobs.Project
@@ -19,12 +19,12 @@ type state struct {
 
 type stepState struct {
 	def *step
-	// row is about the step itself; items are those of a for_each.
+	// row is the row of the step itself; items are those of a for_each.
 	row   *runs.Step
 	items []*runs.Step
 }
 
-// units are what runs: the items, or the step itself.
+// units returns the rows that are executed: the items, or the step itself.
 func (s *stepState) units() []*runs.Step {
 	if s.def.forEach != nil {
 		return s.items
@@ -54,7 +54,7 @@ func newState(c *Compiled, run runs.Run, project jobs.Project, rows []runs.Step)
 	return st
 }
 
-// find returns a step's or an item's row; nil if there is none.
+// find returns the row of a step or item; nil if unknown.
 func (st *state) find(name string, item int) (*stepState, *runs.Step) {
 	s := st.steps[name]
 	if s == nil {
@@ -70,7 +70,7 @@ func (st *state) find(name string, item int) (*stepState, *runs.Step) {
 	return s, s.items[i]
 }
 
-// with is the state as it is with some rows replaced.
+// with returns the state with some rows replaced.
 func (st *state) with(rows map[*runs.Step]*runs.Step) *state {
 	pick := func(u *runs.Step) *runs.Step {
 		if row := rows[u]; row != nil {
@@ -89,7 +89,8 @@ func (st *state) with(rows map[*runs.Step]*runs.Step) *state {
 	return view
 }
 
-// used tells whether an event began the run or ended a wait of it: each counts once.
+// used reports whether an event started the run or ended one of its waits. Each event counts
+// once.
 func (st *state) used(eventID string) bool {
 	if st.run.EventID == eventID {
 		return true
@@ -104,7 +105,7 @@ func (st *state) used(eventID string) bool {
 	return false
 }
 
-// waiting says in words what the run waits for.
+// waiting describes for people what the run is waiting for.
 func (st *state) waiting(c *Compiled) string {
 	if st.run.Status.Settled() {
 		return ""

@@ -12,13 +12,12 @@ import (
 	"gaff/workflow/runs"
 )
 
-// SetWorkflows puts these in the place of those that were there. Runs that were begun keep
-// their version.
+// SetWorkflows replaces the current workflows. Runs keep the version that they started with.
 func (e *Engine) SetWorkflows(cs []*Compiled) error {
 	next := map[string]*Compiled{}
 	for _, c := range cs {
 		if next[c.Name] != nil {
-			return fmt.Errorf("two workflows are called %q", c.Name)
+			return fmt.Errorf("two workflows have the name %q", c.Name)
 		}
 		next[c.Name] = c
 	}
@@ -29,7 +28,7 @@ func (e *Engine) SetWorkflows(cs []*Compiled) error {
 	return nil
 }
 
-// Reload is SetWorkflows for an engine that was started.
+// Reload is SetWorkflows for a started engine.
 func (e *Engine) Reload(ctx context.Context, cs []*Compiled) error {
 	if err := e.SetWorkflows(cs); err != nil {
 		return err
@@ -37,10 +36,10 @@ func (e *Engine) Reload(ctx context.Context, cs []*Compiled) error {
 	return e.schedule(ctx, time.Now())
 }
 
-// maxVersions bounds the versions that are kept in memory.
+// maxVersions is the maximum number of versions in memory.
 const maxVersions = 2000
 
-// remember keeps a version in memory, and its events among those that are wanted.
+// remember caches a version and routes its event types to the engine.
 func (e *Engine) remember(c *Compiled) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -54,7 +53,7 @@ func (e *Engine) remember(c *Compiled) {
 	e.wanted.Store(&wanted)
 }
 
-// addEventTypes adds the kinds of event that the workflow starts by or waits for.
+// addEventTypes adds the event types that start a run of the workflow or end a wait.
 func (c *Compiled) addEventTypes(wanted map[string]bool) {
 	for _, t := range c.triggers {
 		wanted[t.source+":"+t.eventType] = true
@@ -66,8 +65,8 @@ func (c *Compiled) addEventTypes(wanted map[string]bool) {
 	}
 }
 
-// unroute stops routing events to versions that are neither current nor have open runs. One that
-// gets a run at this very moment is found by the next refresh, with what came meanwhile.
+// unroute stops routing events to versions that are neither current nor open. If such a version
+// gets a run at the same moment, the next refresh routes it, and searches the events between.
 func (e *Engine) unroute(open []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -86,7 +85,7 @@ func (e *Engine) unroute(open []string) {
 	e.wanted.Store(&wanted)
 }
 
-// Workflows are the current ones, by name.
+// Workflows returns the current workflows, sorted by name.
 func (e *Engine) Workflows() []*Compiled {
 	current := *e.current.Load()
 	out := make([]*Compiled, 0, len(current))
@@ -96,7 +95,7 @@ func (e *Engine) Workflows() []*Compiled {
 	return out
 }
 
-// Workflow returns the current one of a name, or gaff.ErrNotFound.
+// Workflow returns the current workflow of a name, or gaff.ErrNotFound.
 func (e *Engine) Workflow(name string) (*Compiled, error) {
 	if c := (*e.current.Load())[name]; c != nil {
 		return c, nil
@@ -105,7 +104,7 @@ func (e *Engine) Workflow(name string) (*Compiled, error) {
 		strings.Join(append(slices.Sorted(maps.Keys(*e.current.Load())), "no others"), ", "))
 }
 
-// version returns a version of which there are runs.
+// version returns a stored version.
 func (e *Engine) version(ctx context.Context, hash string) (*Compiled, error) {
 	e.mu.Lock()
 	c := e.versions[hash]
@@ -123,21 +122,20 @@ func (e *Engine) version(ctx context.Context, hash string) (*Compiled, error) {
 	}
 	c, err = Compile(w)
 	if err != nil {
-		return nil, fmt.Errorf("workflow %s of version %.12s cannot be read by this program: %w", v.Name, hash, err)
+		return nil, fmt.Errorf("workflow %s: this program cannot read version %.12s: %w", v.Name, hash, err)
 	}
 	c.Hash, c.Definition = v.Hash, v.Definition
 	e.remember(c)
 	return c, nil
 }
 
-// Version is the definition that a run keeps.
+// Version returns the definition that a run started with.
 func (e *Engine) Version(ctx context.Context, run *runs.Run) (*Compiled, error) {
 	return e.version(ctx, run.Version)
 }
 
-// refresh learns the versions that have open runs, so that the events which those wait for
-// are routed here, and looks for what came before that was so. It also wakes whoever waits
-// for a place that is free.
+// refresh routes the events of all versions with open runs, searches the events that arrived
+// before their routing, and wakes runs that are queued although a slot is free.
 func (e *Engine) refresh(ctx context.Context) error {
 	hashes, err := e.o.Store.OpenVersions(ctx)
 	if err != nil {
@@ -152,7 +150,7 @@ func (e *Engine) refresh(ctx context.Context) error {
 		}
 		c, err := e.version(ctx, hash)
 		if err != nil {
-			e.log.Error("a version of a workflow with open runs cannot be used", "hash", hash, "error", err)
+			e.log.Error("cannot use a workflow version that has open runs", "hash", hash, "error", err)
 			continue
 		}
 		e.remember(c)

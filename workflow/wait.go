@@ -11,7 +11,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// handleEvent works an event that some workflow starts by or waits for.
+// handleEvent processes an event that can start a run or end a wait.
 func (e *Engine) handleEvent(ctx context.Context, ev *gaff.Event) error {
 	value := eventValue(ev)
 	var failures []error
@@ -44,10 +44,10 @@ func (e *Engine) handleEvent(ctx context.Context, ev *gaff.Event) error {
 			return err
 		}
 	}
-	return gaff.Discard(err) // another try would end the same way
+	return gaff.Discard(err) // another attempt would fail too
 }
 
-// offer shows events to a waiting step, and lets the run go on with the first that fits.
+// offer completes a waiting step with the first event that matches it.
 func (e *Engine) offer(ctx context.Context, ref runs.StepRef, evs []*gaff.Event, apply applyFunc) (fit bool, err error) {
 	_, err = e.move(ctx, ref.RunID, apply, func(a *advance) (bool, error) {
 		fit = false
@@ -77,8 +77,8 @@ func (e *Engine) offer(ctx context.Context, ref runs.StepRef, evs []*gaff.Event,
 	return fit, err
 }
 
-// matches tells whether an event is the one that a step waits for. A condition that cannot be
-// computed for it (it speaks of a field that this event has not) is not met.
+// matches reports whether an event fulfills the condition of a waiting step. A condition that
+// fails, because it reads a field that the event does not have, is not fulfilled.
 func (a *advance) matches(s *stepState, u *runs.Step, ev *gaff.Event) (bool, error) {
 	if s.def.condition == nil {
 		return true, nil
@@ -90,13 +90,13 @@ func (a *advance) matches(s *stepState, u *runs.Step, ev *gaff.Event) (bool, err
 	vars["event"] = eventValue(ev)
 	met, err := s.def.condition.Bool(vars)
 	if err != nil {
-		a.log.Debug("a condition does not fit an event", "run", u.RunID, "step", u.Name, "event", ev.ID)
+		a.log.Debug("a condition failed for an event", "run", u.RunID, "step", u.Name, "event", ev.ID)
 		return false, nil
 	}
 	return met, nil
 }
 
-// eventValue is an event as expressions see it.
+// eventValue returns the value of an event in expressions.
 func eventValue(ev *gaff.Event) map[string]any {
 	return map[string]any{
 		"id": ev.ID, "source": ev.Source, "type": ev.Type, "webhookId": ev.WebhookID, "correlationId": ev.CorrelationID,
@@ -104,9 +104,9 @@ func eventValue(ev *gaff.Event) map[string]any {
 	}
 }
 
-// searchEarlier goes through the events that came before a wait began. It is the work of an event of
-// its own, so it runs after the wait is committed: what came before that is found here, and
-// whatever comes after finds the wait.
+// searchEarlier offers a waiting step the events that arrived before the wait. It handles an
+// event of its own, so it runs after the wait is committed: earlier events are found here, and
+// later ones find the wait.
 func (e *Engine) searchEarlier(ctx context.Context, m message) error {
 	a, err := e.load(ctx, m.RunID)
 	if errors.Is(err, gaff.ErrNotFound) {

@@ -62,7 +62,7 @@ steps:
 	})
 }
 
-func TestWaitForAnEvent(t *testing.T) {
+func TestStepWaitsForEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `
 name: pay
@@ -109,8 +109,8 @@ steps:
 }
 
 // Events are routed to the engine for current workflows and for versions with open runs, and
-// no longer after both have gone.
-func TestEventsOfRemovedWorkflowsAreNotRouted(t *testing.T) {
+// no longer after both are gone.
+func TestEventsOfRemovedWorkflowAreNotRouted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, `

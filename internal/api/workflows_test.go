@@ -50,7 +50,7 @@ func TestWorkflows(t *testing.T) {
 		{request: "GET /api/v1/runs?projectId=q", status: 200, has: []string{"RUN", `"waiting":"look: 2 decisions by a person, 0 of 2 done"`}},
 		{request: "GET /api/v1/runs/RUN", status: 200, has: []string{`"kind":"approve"`, `"needs":["look"]`, `"status":"waiting"`}},
 		{request: "GET /api/v1/runs/RUN/steps/look", status: 200, has: []string{`"input":{"message":"b, good?"}`}},
-		{request: "POST /api/v1/runs/RUN/approve", role: "operator", body: `{"approved":true}`, status: 409, has: []string{"2 decisions are wanted"}},
+		{request: "POST /api/v1/runs/RUN/approve", role: "operator", body: `{"approved":true}`, status: 409, has: []string{"2 steps wait for approval"}},
 		{request: "POST /api/v1/runs/RUN/approve", role: "operator", body: `{"approved":true,"step":"look","item":9}`, status: 404},
 		{request: "POST /api/v1/runs/RUN/approve", role: "operator", body: `{"approved":true,"step":"tell"}`, status: 400},
 		{request: "POST /api/v1/runs/RUN/approve", role: "operator", body: `{"approved":true,"step":"look","item":0}`, status: 200},

@@ -20,7 +20,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// threeSteps is the workflow that is measured: three jobs, each with the former's result.
+// threeSteps is the measured workflow: three jobs, each with the result of the one before.
 const threeSteps = `
 name: three
 inputs: [{name: prompt}]
@@ -33,7 +33,7 @@ steps:
     submit: {provider: fal, model: m, input: {image: "${steps.b.result.url}"}}
 `
 
-// counting is the store, counting the engine's transactions.
+// counting is a store that counts the engine's transactions.
 type counting struct {
 	*sqlite.Store
 	engine atomic.Int64
@@ -49,13 +49,13 @@ func (c *counting) ApplyRuns(ctx context.Context, l gaff.Lease, fn func(runs.Tx)
 	return c.Store.ApplyRuns(ctx, l, fn)
 }
 
-// instant is a provider whose jobs are done at once: each ends in a transaction of its own,
-// as a webhook's effects do.
+// instant is a provider that completes jobs immediately. Each completion is a transaction of
+// its own, like the effects of a webhook.
 type instant struct {
 	gw *gaff.Gateway
 	st *sqlite.Store
 	n  atomic.Int64
-	// Of the jobs' own transactions.
+	// writes counts the transactions that complete jobs.
 	writes atomic.Int64
 }
 
@@ -98,7 +98,7 @@ func (p *instant) Handle(ctx context.Context, ev *gaff.Event) error {
 	return gaff.Finished
 }
 
-// measureWorkflows runs a workflow of three steps so many times over a fresh SQLite.
+// measureWorkflows runs a workflow of three steps total times on a new SQLite database.
 func measureWorkflows(total int) (err error) {
 	describeMachine()
 	ctx := context.Background()
@@ -175,7 +175,7 @@ func measureWorkflows(total int) (err error) {
 	return nil
 }
 
-// processorTime is what this process has used of the processors.
+// processorTime returns the CPU time of this process.
 func processorTime() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {

@@ -87,7 +87,6 @@ func TestBoolNamesTheFault(t *testing.T) {
 	}
 }
 
-// What an evaluation may cost is bounded, whatever the event holds.
 func TestCostIsBounded(t *testing.T) {
 	t.Parallel()
 	e, err := CompileBool(`data.all(a, data.all(b, data.all(c, a + b + c >= 0)))`, "data")

@@ -34,7 +34,7 @@ func Map(values *Type) *Type { return cel.MapType(cel.StringType, values) }
 // Object returns the type of an object in [Objects].
 func Object(name string) *Type { return cel.ObjectType(name) }
 
-// ItemType returns the type of a list's items; Any if t is no list.
+// ItemType returns the type of a list's items; Any if t is not a list.
 func ItemType(t *Type) *Type {
 	if t.Kind() == cel.ListKind && len(t.Parameters()) == 1 {
 		return t.Parameters()[0]
