@@ -8,10 +8,6 @@ import (
 	"gaff/internal/redact"
 )
 
-// SecretHeader reports whether a header of this name may hold a secret as it is, such as
-// a token, which must not be shown or kept with a rejected request.
-func SecretHeader(name string) bool { return redact.SecretName(name) }
-
 // Masked returns the event as it may be shown: its secrets, by Proof.Secrets and by the
 // given places, are masked in the URL, the headers, the body and Data of it and of its
 // copies. It shares what needs no masking.

@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,9 +19,6 @@ import (
 // ErrForbidden is wrapped by errors about forbidden addresses. A retry fails, too, unless the
 // name's records change.
 var ErrForbidden = errors.New("the address must not be reached")
-
-// ErrTooLarge is returned by [ReadAll] for a body beyond its limit.
-var ErrTooLarge = errors.New("the answer is too large")
 
 // Options of a client. The zero value allows public addresses only.
 type Options struct {
@@ -216,13 +212,4 @@ func Prefixes(texts []string) ([]netip.Prefix, error) {
 		all = append(all, p)
 	}
 	return all, nil
-}
-
-// ReadAll reads a body of at most limit bytes. It returns [ErrTooLarge] for a longer one.
-func ReadAll(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		return nil, fmt.Errorf("more than %d bytes: %w", limit, ErrTooLarge)
-	}
-	return data, err
 }

@@ -141,13 +141,3 @@ func TestTheEnvironmentsProxyIsNotAsked(t *testing.T) {
 		t.Errorf("%v, through the proxy: %v", err, proxied)
 	}
 }
-
-func TestReadAll(t *testing.T) {
-	t.Parallel()
-	if data, err := ReadAll(strings.NewReader("1234"), 4); string(data) != "1234" || err != nil {
-		t.Errorf("%q %v", data, err)
-	}
-	if _, err := ReadAll(strings.NewReader("12345"), 4); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("too long: %v", err)
-	}
-}
