@@ -56,22 +56,9 @@ func (e *Engine) handleSchedule(ctx context.Context, m message) error {
 	if err := e.o.Store.WriteRuns(ctx, func(tx runs.Tx) error { return e.scheduleNext(ctx, tx, c, s, time.Now()) }); err != nil {
 		return err
 	}
-	vars := map[string]any{"scheduled": m.At}
-	project := ""
-	if s.project != nil {
-		v, err := s.project.eval(vars)
-		if err != nil {
-			return gaff.Discard(fmt.Errorf("project: %w", err))
-		}
-		project = asText(v)
-	}
-	v, err := s.input.eval(vars)
+	project, input, err := evalStart(s.project, s.input, map[string]any{"scheduled": m.At})
 	if err != nil {
-		return gaff.Discard(fmt.Errorf("input: %w", err))
-	}
-	input, err := encode(v)
-	if err != nil {
-		return gaff.Discard(fmt.Errorf("input: %w", err))
+		return gaff.Discard(err)
 	}
 	_, _, err = e.Run(ctx, StartParams{
 		Workflow: c.Name, ProjectID: project, Input: input, Key: fmt.Sprintf("schedule:%s:%d", m.Cron, m.At.Unix()),

@@ -122,31 +122,36 @@ func (e *Engine) startForEvent(ctx context.Context, c *Compiled, n int, t *trigg
 	if hop >= gaff.MaxHops {
 		return fmt.Errorf("%w: more than %d runs and events caused one another; is there a loop?", gaff.ErrInvalid, gaff.MaxHops)
 	}
-	if t.project != nil {
-		v, err := t.project.eval(vars)
-		if err != nil {
-			return fmt.Errorf("%w: project: %w", gaff.ErrInvalid, err)
-		}
-		project = asText(v)
-	}
 	key := fmt.Sprintf("event:%s:%d", ev.ID, n)
 	if t.key != nil {
-		v, err := t.key.eval(vars)
+		own, err := evalText(t.key, vars)
 		if err != nil {
 			return fmt.Errorf("%w: key: %w", gaff.ErrInvalid, err)
 		}
-		key = clip("key:"+asText(v), 500)
+		key = clip("key:"+own, 500)
 	}
-	v, err := t.input.eval(vars)
+	own, input, err := evalStart(t.project, t.input, vars)
 	if err != nil {
-		return fmt.Errorf("%w: input: %w", gaff.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", gaff.ErrInvalid, err)
 	}
-	input, err := encode(v)
-	if err != nil {
-		return fmt.Errorf("%w: input: %w", gaff.ErrInvalid, err)
+	if t.project != nil {
+		project = own
 	}
 	_, _, err = e.Run(ctx, StartParams{Workflow: c.Name, ProjectID: project, Input: input, Key: key, eventID: ev.ID, hop: hop})
 	return err
+}
+
+// evalStart evaluates the project and input of a trigger or schedule. A missing project is empty.
+func evalStart(project, input value, vars map[string]any) (string, json.RawMessage, error) {
+	id, err := evalText(project, vars)
+	if err != nil {
+		return "", nil, fmt.Errorf("project: %w", err)
+	}
+	raw, err := evalJSON(input, vars)
+	if err != nil {
+		return "", nil, fmt.Errorf("input: %w", err)
+	}
+	return id, raw, nil
 }
 
 // origin returns the project of an event and its hop. The event of a job that a run submitted

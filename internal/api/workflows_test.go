@@ -21,7 +21,7 @@ func TestWorkflows(t *testing.T) {
 		{request: "POST /api/v1/runs", body: `{"workflow":"ask","input":{"text":"x"}}`, status: 403},
 		{request: "POST /api/v1/runs", role: "operator", body: `{"workflow":"none"}`, status: 404, has: []string{"there are ask"}},
 		{request: "POST /api/v1/runs", role: "operator", body: `{"workflow":"ask","input":{"txt":"x"}}`, status: 400,
-			has: []string{"input text: is required", "input txt: the workflow ask has none"}},
+			has: []string{"input text: is required", "input txt: workflow ask has no such input"}},
 		{request: "POST /api/v1/runs", role: "operator", body: `{"workflow":"ask","color":1}`, status: 400},
 		{request: "POST /api/v1/runs/none/cancel", role: "operator", status: 404},
 		{request: "POST /api/v1/projects", body: `{"id":"p"}`, status: 403},
