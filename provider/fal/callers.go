@@ -9,14 +9,7 @@ import (
 	"strings"
 
 	"gaff/jobs"
-)
-
-// Errors of ProxyOptions.Authorize.
-var (
-	// ErrUnknownCaller: no credential was shown, or none that is known.
-	ErrUnknownCaller = errors.New("no known token")
-	// ErrNotAllowed: the credential is known, and may not submit work.
-	ErrNotAllowed = errors.New("the token's role does not allow it")
+	"gaff/provider"
 )
 
 // exposed are the headers of an answer that pages may read.
@@ -84,9 +77,9 @@ func pageProject(origin string) string {
 // turnAway answers a caller that may not call.
 func (p *Proxy) turnAway(w http.ResponseWriter, err error) {
 	switch {
-	case errors.Is(err, ErrNotAllowed):
+	case errors.Is(err, provider.ErrNotAllowed):
 		answerJSON(w, http.StatusForbidden, map[string]any{"detail": "this token may read, not submit: a token of gaff's with the role operator is needed"})
-	case errors.Is(err, ErrUnknownCaller):
+	case errors.Is(err, provider.ErrUnknownCaller):
 		w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
 		answerJSON(w, http.StatusUnauthorized, map[string]any{
 			"detail": "a token of gaff's with the role operator is needed, as Authorization: Bearer … or Key …",

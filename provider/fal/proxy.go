@@ -69,7 +69,7 @@ type ProxyOptions struct {
 	Queue *Queue
 	Jobs  Jobs
 	// Authorize names the caller by the credential that it showed. The error is
-	// ErrUnknownCaller, ErrNotAllowed, or that it could not be found out.
+	// provider.ErrUnknownCaller, provider.ErrNotAllowed, or that it could not be found out.
 	Authorize func(r *http.Request) (caller string, err error)
 	// Address is that of the client; nil: the peer's.
 	Address func(r *http.Request) string

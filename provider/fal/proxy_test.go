@@ -16,6 +16,7 @@ import (
 
 	"gaff/internal/standin"
 	"gaff/jobs"
+	"gaff/provider"
 	"gaff/provider/fal"
 )
 
@@ -40,11 +41,11 @@ func (p *proxied) front() {
 			case "operator", "another":
 				return "key:" + token, nil
 			case "viewer":
-				return "", fal.ErrNotAllowed
+				return "", provider.ErrNotAllowed
 			case "outage":
 				return "", errors.New("the database does not answer")
 			}
-			return "", fal.ErrUnknownCaller
+			return "", provider.ErrUnknownCaller
 		},
 	})
 }
