@@ -269,7 +269,7 @@ func (l *Service) trust(ctx context.Context, tx Tx, j *Job, u Update, proven boo
 	if u.Subject == "" {
 		return nil
 	}
-	users := l.o.Users[j.Provider]
+	users := l.o.Users[j.Provider].IDs
 	if len(users) == 0 {
 		name := "user:" + j.Provider + ":" + j.Account
 		kept, err := tx.Setting(ctx, name)
@@ -290,8 +290,8 @@ func (l *Service) trust(ctx context.Context, tx Tx, j *Job, u Update, proven boo
 			return nil
 		}
 	}
-	return gaff.Discard(fmt.Errorf("the webhook is in the name of user %s of %s; those of %s are believed, which the first proven delivery showed or GAFF_FAL_USERS tells",
-		clipText(u.Subject), j.Provider, clipText(strings.Join(users, ", "))))
+	return gaff.Discard(fmt.Errorf("the webhook is in the name of user %s of %s; only webhooks of %s count, the users of %s or, without it, of the first verified webhook",
+		clipText(u.Subject), j.Provider, clipText(strings.Join(users, ", ")), l.o.Users[j.Provider].Setting))
 }
 
 // learn takes over what an update says. What the job knows already stays.

@@ -82,9 +82,9 @@ type ServiceOptions struct {
 	// RequestsPerSecond bounds what reconciliation asks of each provider, over all nodes.
 	// Zero means 5.
 	RequestsPerSecond float64
-	// Users are the provider's customers whose webhooks are believed, by provider; for a
-	// provider without an entry the first proven one is kept.
-	Users map[string][]string
+	// Users are the provider's users whose webhooks count, by provider. For a provider without
+	// ids, the user of the first verified webhook is stored.
+	Users map[string]Users
 	// CallbackClient posts webhooks to the addresses that askers named, which it must judge.
 	// Nil: none are passed on.
 	CallbackClient *http.Client
@@ -95,6 +95,13 @@ type ServiceOptions struct {
 	Shared bool
 	// Settled is told of each job that came to its end, after the commit; may be nil.
 	Settled func(provider, by string, status JobStatus)
+}
+
+// Users are users of a provider.
+type Users struct {
+	IDs []string
+	// Setting is the name of the setting that has the ids, for errors.
+	Setting string
 }
 
 // Service keeps the jobs: it submits them, asks after those of which nothing is heard, and
@@ -235,15 +242,6 @@ func (l *Service) Submit(ctx context.Context, s Submission) (j *Job, created boo
 		return nil, false, err
 	}
 	return j, created, nil
-}
-
-// RegisterFalWebhook submits work to fal for a job of the application's own naming, with
-// gaff's webhook address filled in. The same jobID again returns the first job.
-func (l *Service) RegisterFalWebhook(ctx context.Context, projectID, jobID, model string, input json.RawMessage) (*Job, error) {
-	j, _, err := l.Submit(ctx, Submission{
-		ID: jobID, Provider: "fal", Model: model, ProjectID: projectID, Input: input, IdempotencyKey: "job:" + jobID,
-	})
-	return j, err
 }
 
 // Enqueue writes a job as queued, and the inner event gaff:job.submit on which it is

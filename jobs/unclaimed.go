@@ -9,7 +9,7 @@ import (
 	"gaff"
 )
 
-// A provider's keys may sign for all its customers (fal's do), so that any of them can send
+// A provider's keys may sign for all its customers, so that any of them can send
 // authentic webhooks about requests of no job here. They are stored, for such a webhook may
 // overtake the answer to a submit, but a day has room for this much of them only: of all
 // customers, and of one.
@@ -65,7 +65,7 @@ func (u *unclaimed) take(now time.Time, customer string, bytes int) bool {
 // provider who are not known to be the operator, about requests that are not those of a job.
 func (l *Service) Admit(ctx context.Context, ev *gaff.Event) error {
 	customer := ev.Verification.Subject
-	if customer == "" || ev.CallbackToken != "" || len(l.o.Users[ev.Source]) > 0 {
+	if customer == "" || ev.CallbackToken != "" || len(l.o.Users[ev.Source].IDs) > 0 {
 		return nil // the sender is the operator's own, or was checked already
 	}
 	if _, known := l.unclaimed.believed.Load([2]string{ev.Source, customer}); known {
@@ -81,6 +81,6 @@ func (l *Service) Admit(ctx context.Context, ev *gaff.Event) error {
 	if l.unclaimed.take(ev.ReceivedAt, customer, bytes) {
 		return nil
 	}
-	return fmt.Errorf("user %s of %s: enough events about unknown requests were stored today; GAFF_FAL_USERS names the users whose webhooks count",
-		clipText(customer), ev.Source)
+	return fmt.Errorf("user %s of %s: enough events about unknown requests were stored today; %s names the users whose webhooks count",
+		clipText(customer), ev.Source, l.o.Users[ev.Source].Setting)
 }

@@ -34,7 +34,7 @@ type Provider struct {
 	// SubmitURL is the URL to submit to, with the webhook URL in it, of a service that takes it
 	// with each request; nil otherwise.
 	SubmitURL func(webhookURL string) string
-	// Proxy serves programs that were written for the service; nil if there is none.
+	// Proxy serves programs that were written for the service; nil if it has no proxy.
 	Proxy func(ProxyOptions) (Proxy, error)
 }
 
@@ -84,7 +84,7 @@ type Setting struct {
 	// Source is set if the source is built from it: a change takes effect without a restart.
 	// It is implied for WebhookSecrets.
 	Source bool
-	// Check reports what is wrong with the value, beyond what the kind requires; may be nil.
+	// Check returns an error for a wrong value, beyond what the kind requires; may be nil.
 	Check func(Values) error
 }
 

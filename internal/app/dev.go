@@ -23,8 +23,8 @@ import (
 
 	"gaff/internal/config"
 	"gaff/internal/standin"
-	"gaff/provider/fal"
-	"gaff/provider/lastframe"
+	"gaff/provider"
+	"gaff/provider/all"
 )
 
 const (
@@ -60,7 +60,7 @@ type DevOptions struct {
 	quick bool
 }
 
-// Dev runs the gateway with stand-ins for fal and Last Frame until ctx ends. cfg gives
+// Dev runs the gateway with stand-ins for the providers until ctx ends. cfg gives
 // limits and logging, and secrets where they are set; its addresses, its database and its
 // keys are not used, so nothing real is reached.
 func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger, out io.Writer) error {
@@ -82,7 +82,10 @@ func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger
 		return fmt.Errorf("--addr %s: %w", cfg.Addr, err)
 	}
 	base := "http://127.0.0.1:" + port
-	cfg.BaseURL, cfg.FalWebhookURL, cfg.LastFrameWebhookURL = base, "", ""
+	cfg.BaseURL = base
+	if err := unsetWebhookURLs(cfg); err != nil {
+		return err
+	}
 	cfg.Tunnel = o.Tunnel
 	cfg.AllowAddresses = append(slices.Clone(cfg.AllowAddresses), "127.0.0.1/32", "::1/128")
 	if cfg.ReconcileAfter == config.Default().ReconcileAfter {
@@ -104,9 +107,9 @@ func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger
 		return err
 	}
 	defer players.close()
-	cfg.FalRunURL = players.falURL + standin.RunPath
-	cfg.FalQueueURL, cfg.FalJWKSURL, cfg.FalAPIURL, cfg.FalKey = players.falURL, players.falURL+standin.JWKSPath, players.falURL+"/v1", devKey
-	cfg.LastFrameURL, cfg.LastFrameKey = players.lastFrameURL, devKey
+	if err := players.configure(cfg); err != nil {
+		return err
+	}
 
 	// The first part of a start is the gateway's; the rest is told when it is ready.
 	ready, stop := context.WithCancel(ctx)
@@ -135,29 +138,52 @@ func DevSecrets(cfg *config.Config, dir string) error {
 	if err != nil {
 		return fmt.Errorf("development secrets: %w", err)
 	}
+	found := map[string]string{}
 	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		for known, secrets := range map[string]*[]config.Secret{
-			"FAL_WEBHOOK_SECRET": &cfg.FalWebhookSecrets, "LASTFRAME_WEBHOOK_SECRET": &cfg.LastFrameWebhookSecrets,
-			"WEBHOOK_SECRET": &cfg.WebhookSecrets,
-		} {
-			if name == known && value != "" {
-				*secrets = append([]config.Secret{config.Secret(value)}, *secrets...)
-			}
-		}
+		found[name] = value
 	}
-	if len(cfg.LastFrameWebhookSecrets) == 0 {
-		return fmt.Errorf("development secrets: %s in %s holds none; remove it, and it is made anew", DevEnvFile, dir)
+	if value := found[ownSecret]; value != "" {
+		cfg.WebhookSecrets = append([]config.Secret{config.Secret(value)}, cfg.WebhookSecrets...)
+	}
+	values := cfg.ProviderValues()
+	for _, name := range providerSecrets() {
+		secrets := values.List(name)
+		if found[name] != "" {
+			secrets = append([]string{found[name]}, secrets...)
+		}
+		if len(secrets) == 0 {
+			return fmt.Errorf("development secrets: %s in %s has no %s; remove the file, and the next start writes a new one", DevEnvFile, dir, name)
+		}
+		if err := cfg.SetProvider(name, secrets...); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
+// ownSecret is the setting with the secrets of sources that no provider has.
+const ownSecret = "WEBHOOK_SECRET"
+
+// providerSecrets returns the settings with the secrets of providers' sources.
+func providerSecrets() (names []string) {
+	for _, p := range all.Providers() {
+		if name := p.Setting(provider.WebhookSecrets); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // devSecrets is DevSecrets for the gateway itself, whose first start makes them.
 func devSecrets(cfg *config.Config) error {
-	text := fmt.Sprintf("FAL_WEBHOOK_SECRET=%s\nLASTFRAME_WEBHOOK_SECRET=%s\nWEBHOOK_SECRET=%s\n", rand.Text(), rand.Text(), rand.Text())
+	var text strings.Builder
+	for _, name := range append(providerSecrets(), ownSecret) {
+		fmt.Fprintf(&text, "%s=%s\n", name, rand.Text())
+	}
 	f, err := os.OpenFile(filepath.Join(cfg.DataDir, DevEnvFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
-		_, err = f.WriteString(text)
+		_, err = f.WriteString(text.String())
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
@@ -206,21 +232,21 @@ func devAddress(cfg *config.Config, addr string) error {
 
 // standins are the services' players, each with a listener of its own.
 type standins struct {
-	fal                  *standin.Fal
-	lastFrame            *standin.LastFrame
-	falURL, lastFrameURL string
-	servers              []*http.Server
-	running              sync.WaitGroup
+	services []standin.Service
+	urls     []string // of services
+	players  []standin.Player
+	servers  []*http.Server
+	running  sync.WaitGroup
 }
 
 func startStandins(cfg *config.Config, o DevOptions, log *slog.Logger) (*standins, error) {
-	s := &standins{}
+	s := &standins{services: standin.Services()}
 	_, port, _ := net.SplitHostPort(cfg.Addr)
 	first, _ := strconv.Atoi(port)
 	var listeners []net.Listener
-	for i := 1; i <= 2; i++ {
-		// The two ports after the gateway's, where they are free: they are easily remembered.
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+i))
+	for i := range s.services {
+		// The ports after the gateway's are easy to remember; any other will do if they are taken.
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+1+i))
 		if err != nil {
 			ln, err = net.Listen("tcp", "127.0.0.1:0")
 		}
@@ -232,26 +258,39 @@ func startStandins(cfg *config.Config, o DevOptions, log *slog.Logger) (*standin
 		}
 		listeners = append(listeners, ln)
 	}
-	s.falURL, s.lastFrameURL = "http://"+listeners[0].Addr().String(), "http://"+listeners[1].Addr().String()
 	options := standin.Options{Key: devKey, Seed: o.Seed, Faults: o.Faults, Log: log.With("component", "standin")}
 	if o.quick {
 		options.Work, options.Queue = -1, -1
 	}
-	options.URL = s.falURL
-	s.fal = standin.NewFal(options)
-	options.URL = s.lastFrameURL
-	s.lastFrame = standin.NewLastFrame(string(cfg.LastFrameWebhookSecrets[0]), options)
-	for i, h := range []http.Handler{s.fal, s.lastFrame} {
-		srv := &http.Server{Handler: standin.Local(h), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	values := cfg.ProviderValues()
+	for i, service := range s.services {
+		options.URL = "http://" + listeners[i].Addr().String()
+		p, _ := all.Find(service.Provider)
+		player := service.Start(values.Text(p.Setting(provider.WebhookSecrets)), options)
+		s.urls, s.players = append(s.urls, options.URL), append(s.players, player)
+		srv := &http.Server{Handler: standin.Local(player), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 		s.servers = append(s.servers, srv)
 		s.running.Go(func() { _ = srv.Serve(listeners[i]) })
 	}
 	return s, nil
 }
 
+// configure has the gateway use the stand-ins.
+func (s *standins) configure(cfg *config.Config) error {
+	for i, service := range s.services {
+		for name, value := range service.Settings(s.urls[i], devKey) {
+			if err := cfg.SetProvider(name, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (s *standins) close() {
-	s.fal.Close()
-	s.lastFrame.Close()
+	for _, player := range s.players {
+		player.Close()
+	}
 	for _, srv := range s.servers {
 		_ = srv.Close()
 	}
@@ -259,22 +298,18 @@ func (s *standins) close() {
 }
 
 func (s *standins) greet(out io.Writer, cfg *config.Config, o DevOptions) {
-	fmt.Fprintf(out, "\nThis is a development gateway: fal and Last Frame are played on this machine, nothing leaves it, nothing costs.\n\n")
+	fmt.Fprintf(out, "\nThis is a development gateway: stand-ins for %s run on this machine, nothing leaves it, nothing costs.\n\n", all.Titles())
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	faults := "none (--fault duplicate,lost=0.2,… makes some)"
 	if len(o.Faults) > 0 {
 		faults = o.Faults.String()
 	}
-	for _, row := range [][2]string{
-		{"fal's stand-in", s.falURL + "  (its jobs: /_standin/jobs)"},
-		{"Last Frame's stand-in", s.lastFrameURL},
-		{"faults", faults},
-		{"data", cfg.DataDir + "  (remove it to begin anew)"},
-	} {
-		fmt.Fprintf(table, "  %s\t%s\n", row[0], row[1])
+	for i, service := range s.services {
+		fmt.Fprintf(table, "  %s\t%s%s\n", service.Title, s.urls[i], service.Note)
 	}
+	fmt.Fprintf(table, "  faults\t%s\n  data\t%s  (remove it to start over)\n", faults, cfg.DataDir)
 	_ = table.Flush()
-	fmt.Fprintf(out, "\nIn a second terminal, in this folder: gaff jobs list, gaff media list, gaff events tail, gaff send fal\n")
+	fmt.Fprintf(out, "\nIn a second terminal, in this folder: gaff jobs list, gaff media list, gaff events tail, gaff send %s\n", all.Default().Name)
 }
 
 // awaitReady asks the gateway until it can keep a webhook.
@@ -303,23 +338,6 @@ func awaitReady(ctx context.Context, base string) error {
 // sampleProject is the one of the jobs that are submitted at the start.
 const sampleProject = "sample-film"
 
-// sampleJobs are submitted in order. One fails as models do.
-var sampleJobs = []struct {
-	provider, model, kind string
-	input                 map[string]any
-}{
-	{fal.Name, "fal-ai/flux/dev", "image", map[string]any{"prompt": "A lighthouse in a storm, film still", "num_images": 2, "image_size": "landscape_4_3"}},
-	{fal.Name, "fal-ai/nano-banana", "image", map[string]any{"prompt": "The keeper, close up, lamplight", "image_size": "square"}},
-	{fal.Name, "fal-ai/kling-video/v2.5-turbo/pro/text-to-video", "video", map[string]any{"prompt": "The lamp turns, fog rolls in"}},
-	{fal.Name, "fal-ai/minimax/speech-02-hd", "audio", map[string]any{"text": "The light must never go out."}},
-	{fal.Name, "fal-ai/flux/dev", "image", map[string]any{
-		"prompt": "Something the model refuses", "standin": map[string]any{"fault": string(standin.ErrorModel)},
-	}},
-	{lastframe.Name, "video-stitch", "video", map[string]any{
-		"inputs": []map[string]string{{"url": "https://example.com/shot-1.mp4"}, {"url": "https://example.com/shot-2.mp4"}},
-	}},
-}
-
 // submitSamples asks the gateway for the sample jobs, as an application would. Those of an earlier
 // start are known by their keys.
 func submitSamples(ctx context.Context, cfg *config.Config, base string, out io.Writer) error {
@@ -328,16 +346,16 @@ func submitSamples(ctx context.Context, cfg *config.Config, base string, out io.
 		return err
 	}
 	submitted := 0
-	for i, s := range sampleJobs {
+	for i, s := range standin.SampleJobs() {
 		reply, err := postSample(ctx, base+"/api/v1/jobs", token, map[string]any{
-			"provider": s.provider, "model": s.model, "kind": s.kind, "input": s.input, "projectId": sampleProject, "userId": "you",
+			"provider": s.Provider, "model": s.Model, "kind": s.Kind, "input": s.Input, "projectId": sampleProject, "userId": "you",
 			"idempotencyKey": fmt.Sprint("sample-", i+1),
 		})
 		if err != nil {
 			return err
 		}
 		if reply.status/100 != 2 {
-			return fmt.Errorf("%s %s: status %d: %s", s.provider, s.model, reply.status, reply.body)
+			return fmt.Errorf("%s %s: status %d: %s", s.Provider, s.Model, reply.status, reply.body)
 		}
 		if !reply.replayed {
 			submitted++

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -15,9 +16,9 @@ import (
 	"gaff/internal/safehttp"
 	"gaff/internal/sqlstore"
 	"gaff/jobs"
+	"gaff/provider"
+	"gaff/provider/all"
 	"gaff/provider/custom"
-	"gaff/provider/fal"
-	"gaff/provider/lastframe"
 )
 
 // described are the providers that are known by their webhooks only.
@@ -30,33 +31,34 @@ func described(sources []Source) (list []jobs.Provider) {
 	return list
 }
 
-// newJobs makes what submits jobs and asks after them, and fal's queue, which it works
-// with.
-func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics, others []jobs.Provider) (*jobs.Service, *fal.Queue, error) {
-	// The providers' addresses are the operator's own, so they may be of this machine;
-	// redirects are not followed, for the key goes along.
+// newClients makes the clients of all providers. Their URLs are the operator's own, so they may
+// be of this machine. Redirects are not followed, because the key would go along.
+func newClients(cfg *config.Config) (map[string]jobs.Provider, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 16
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	queue, err := fal.NewQueue(fal.QueueOptions{Key: string(cfg.FalKey), URL: cfg.FalQueueURL, RunURL: cfg.FalRunURL, APIURL: cfg.FalAPIURL, Client: client})
-	if err != nil {
-		return nil, nil, err
+	clients, values := map[string]jobs.Provider{}, cfg.ProviderValues()
+	for _, p := range all.Providers() {
+		c, err := p.Client(values, client)
+		if err != nil {
+			return nil, err
+		}
+		clients[p.Name] = c
 	}
+	return clients, nil
+}
+
+// newJobs makes the service that submits and reconciles jobs.
+func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqlstore.Store, gw *gaff.Gateway, m *metrics.Metrics, providers []jobs.Provider) (*jobs.Service, error) {
 	allow, err := safehttp.Prefixes(cfg.AllowAddresses)
 	if err != nil {
-		return nil, nil, fmt.Errorf("GAFF_ALLOW_ADDRESSES: %w", err)
+		return nil, fmt.Errorf("GAFF_ALLOW_ADDRESSES: %w", err)
 	}
-	users := map[string][]string{}
-	if len(cfg.FalUsers) > 0 {
-		users[fal.Name] = cfg.FalUsers
-	}
-	ledger, err := jobs.NewService(ctx, jobs.ServiceOptions{
-		Store: st, Router: gw, Log: log, Users: users,
-		Providers: append(others,
-			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client})),
+	return jobs.NewService(ctx, jobs.ServiceOptions{
+		Store: st, Router: gw, Log: log, Users: usersOf(cfg), Providers: providers,
 		Address: func(provider string) string {
 			if address := address(cfg, "", provider); !strings.HasPrefix(address, "/") {
 				return address
@@ -69,41 +71,69 @@ func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqls
 		CallbackSecrets: texts(cfg.CallbackSecrets),
 		Settled:         func(provider, by string, status jobs.JobStatus) { m.Settled(provider, by, status.String()) },
 	})
-	return ledger, queue, err
 }
 
-// linkToJobs has a built-in source's events judged by the jobs that they are about.
-func linkToJobs(src *gaff.Source, ledger *jobs.Service) {
-	switch src.Name {
-	case fal.Name:
-		src.CheckCallbackToken, src.Admit = ledger.CheckCallbackToken, ledger.Admit
-	case lastframe.Name:
-		src.CheckCallbackToken = ledger.CheckCallbackToken
+// usersOf returns whose webhooks count, of the providers whose keys sign for all their users.
+func usersOf(cfg *config.Config) map[string]jobs.Users {
+	users, values := map[string]jobs.Users{}, cfg.ProviderValues()
+	for _, p := range all.Providers() {
+		if setting := p.Setting(provider.Users); setting != "" {
+			users[p.Name] = jobs.Users{IDs: values.List(setting), Setting: setting}
+		}
+	}
+	return users
+}
+
+// linkToJobs has the events of a provider's source checked against the jobs that they are about.
+func linkToJobs(src *gaff.Source, service *jobs.Service) {
+	p, ok := all.Find(src.Name)
+	if !ok {
+		return
+	}
+	src.CheckCallbackToken = service.CheckCallbackToken
+	if p.Setting(provider.Users) != "" {
+		src.Admit = service.Admit
 	}
 }
 
-// falProxy serves programs that were written for fal. Callers show a token as they would
-// show fal a key; the console's session does not count, for a page elsewhere could use it.
-func falProxy(cfg *config.Config, log *slog.Logger, ledger *jobs.Service, queue *fal.Queue, guard *access.Guard, address func(*http.Request) string) *fal.Proxy {
-	return fal.NewProxy(fal.ProxyOptions{
-		Queue: queue, Jobs: ledger, Log: log, Origins: cfg.FalProxyOrigins, Models: cfg.FalProxyModels, BaseURL: cfg.BaseURL,
-		Address: address,
-		Authorize: func(r *http.Request) (string, error) {
-			scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-			if strings.EqualFold(scheme, "Key") {
-				r = r.Clone(r.Context())
-				r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
-			}
-			id, ok := guard.Authorize(r)
-			switch {
-			case id.Err != nil:
-				return "", id.Err
-			case !ok || id.Via == access.ViaSession:
-				return "", fal.ErrUnknownCaller
-			case id.Role < access.Operator:
-				return "", fal.ErrNotAllowed
-			}
-			return id.Caller(), nil
-		},
-	})
+// proxiesOf makes the proxies of the providers that have one.
+func proxiesOf(o provider.ProxyOptions, clients map[string]jobs.Provider) (provider.Proxy, error) {
+	joined := provider.Proxy{Handlers: map[string]http.Handler{}}
+	for _, p := range all.Providers() {
+		if p.Proxy == nil {
+			continue
+		}
+		o.Client = clients[p.Name]
+		proxy, err := p.Proxy(o)
+		if err != nil {
+			return joined, err
+		}
+		maps.Copy(joined.Handlers, proxy.Handlers)
+		if joined.Keyed == nil {
+			joined.Keyed = proxy.Keyed
+		}
+	}
+	return joined, nil
+}
+
+// authorizeProxy names a proxy's caller. Callers send a token in place of the provider's key. The
+// console's session does not count, since a page of another site could use it.
+func authorizeProxy(guard *access.Guard) func(*http.Request) (string, error) {
+	return func(r *http.Request) (string, error) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if strings.EqualFold(scheme, "Key") {
+			r = r.Clone(r.Context())
+			r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+		}
+		id, ok := guard.Authorize(r)
+		switch {
+		case id.Err != nil:
+			return "", id.Err
+		case !ok || id.Via == access.ViaSession:
+			return "", provider.ErrUnknownCaller
+		case id.Role < access.Operator:
+			return "", provider.ErrNotAllowed
+		}
+		return id.Caller(), nil
+	}
 }

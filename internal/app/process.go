@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -27,7 +28,7 @@ import (
 	"gaff/internal/tunnel"
 	"gaff/internal/ui"
 	"gaff/jobs"
-	"gaff/provider/fal"
+	"gaff/provider"
 	"gaff/workflow"
 )
 
@@ -59,7 +60,7 @@ type process struct {
 	sources      []Source
 	gateway      *gaff.Gateway
 	jobs         *jobs.Service
-	queue        *fal.Queue
+	clients      map[string]jobs.Provider
 	workflows    int // how many were read
 	engine       *workflow.Engine
 	destinations *destination.Manager
@@ -123,8 +124,11 @@ func (p *process) addSources(ctx context.Context) (err error) {
 
 // addJobs makes the job service, and the handlers by which events change jobs.
 func (p *process) addJobs(ctx context.Context) (err error) {
-	p.jobs, p.queue, err = newJobs(ctx, p.cfg, p.log, p.store, p.gateway, p.metrics, described(p.sources))
-	if err != nil {
+	if p.clients, err = newClients(p.cfg); err != nil {
+		return err
+	}
+	providers := slices.AppendSeq(described(p.sources), maps.Values(p.clients))
+	if p.jobs, err = newJobs(ctx, p.cfg, p.log, p.store, p.gateway, p.metrics, providers); err != nil {
 		return err
 	}
 	p.jobs.Attach(p.gateway)
@@ -250,7 +254,12 @@ func (p *process) stopTasks(context.Context) error {
 func (p *process) buildHandlers(context.Context) error {
 	cfg, gw, console := p.cfg, p.gateway, consoleOptions(p.cfg, p.local, p.sources)
 	p.ingest = gw.IngestHandler()
-	proxy := falProxy(cfg, p.log, p.jobs, p.queue, p.guard, gw.ClientAddress)
+	proxy, err := proxiesOf(provider.ProxyOptions{
+		Values: cfg.ProviderValues(), Jobs: p.jobs, Log: p.log, Authorize: authorizeProxy(p.guard), Address: gw.ClientAddress, BaseURL: cfg.BaseURL,
+	}, p.clients)
+	if err != nil {
+		return err
+	}
 	apiHandler := api.New(api.Options{
 		Store: p.store, Gateway: gw, Authorizer: p.guard, Guard: p.guard, Jobs: p.jobs, Forwarding: p.destinations, Workflows: p.engine,
 		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.local), p.sources), Settings: apiSettings(cfg),
@@ -262,10 +271,7 @@ func (p *process) buildHandlers(context.Context) error {
 	console.Log, console.Workflows, console.Expected = p.log, p.engine, p.jobs.Expected
 	p.server = server.Options{
 		Ingest: p.ingest, API: apiHandler, Console: ui.New(console), Media: p.files.handler(),
-		Others: map[string]http.Handler{
-			fal.ProxyPath: proxy.Proxy(), fal.ProxyPath + "/": proxy.Proxy(), fal.QueuePath + "/": proxy.Queue(),
-		},
-		Keyed:   proxy.Queue(),
+		Others: proxy.Handlers, Keyed: proxy.Keyed,
 		Metrics: p.metrics.Handler(), MetricsOpen: cfg.MetricsAccess == config.MetricsOpen, Ready: p.store.Ready, Log: p.log,
 		Authorized:     func(r *http.Request) bool { _, ok := p.guard.Authorize(r); return ok },
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,

@@ -17,8 +17,8 @@ import (
 	"gaff"
 	"gaff/internal/config"
 	"gaff/jobs"
-	"gaff/provider/fal"
-	"gaff/provider/lastframe"
+	"gaff/provider"
+	"gaff/provider/all"
 	"gaff/sender"
 )
 
@@ -215,11 +215,11 @@ func same(old, next *config.Config, name string) bool {
 	if !reflect.DeepEqual(was, is) || old.Limits.MaxBodyBytes != next.Limits.MaxBodyBytes {
 		return false
 	}
-	switch name {
-	case fal.Name:
-		return slices.Equal(old.FalWebhookSecrets, next.FalWebhookSecrets) && old.FalJWKSURL == next.FalJWKSURL
-	case lastframe.Name:
-		return slices.Equal(old.LastFrameWebhookSecrets, next.LastFrameWebhookSecrets)
+	if p, ok := all.Find(name); ok {
+		was, is := old.ProviderValues(), next.ProviderValues()
+		return !slices.ContainsFunc(p.Settings, func(s provider.Setting) bool {
+			return s.OfSource() && !slices.Equal(was.List(s.Name), is.List(s.Name))
+		})
 	}
 	return was.Preset != "" || was.Verify != nil || slices.Equal(old.WebhookSecrets, next.WebhookSecrets)
 }
@@ -227,9 +227,14 @@ func same(old, next *config.Config, name string) bool {
 // settingsOf are the settings that a source's verifier does not depend on.
 func settingsOf(cfg *config.Config) map[string]string {
 	values := map[string]string{}
+	ofSources := []string{"WEBHOOK_SECRET", "limits.max_body"}
+	for _, s := range all.Settings() {
+		if s.OfSource() {
+			ofSources = append(ofSources, s.Name)
+		}
+	}
 	for _, s := range cfg.Settings() {
-		if !slices.Contains([]string{"WEBHOOK_SECRET", "FAL_WEBHOOK_SECRET", "LASTFRAME_WEBHOOK_SECRET", "GAFF_FAL_JWKS_URL", "limits.max_body"}, s.Name) &&
-			!isSourceSetting(s.Name) {
+		if !slices.Contains(ofSources, s.Name) && !isSourceSetting(s.Name) {
 			values[s.Name] = s.Value
 		}
 	}

@@ -19,9 +19,9 @@ import (
 	"gaff"
 	"gaff/internal/config"
 	"gaff/jobs"
+	"gaff/provider"
+	"gaff/provider/all"
 	"gaff/provider/custom"
-	"gaff/provider/fal"
-	"gaff/provider/lastframe"
 	"gaff/sender"
 	"gaff/verify"
 )
@@ -57,16 +57,19 @@ type keys struct {
 func Sources(cfg *config.Config, _ *slog.Logger) ([]Source, error) { return buildSources(cfg, keys{}) }
 
 func buildSources(cfg *config.Config, kept keys) ([]Source, error) {
-	falSrc, falErr := falSource(cfg)
-	lastFrame, lastFrameErr := lastFrameSource(cfg)
-	built := []Source{falSrc, lastFrame}
+	var built []Source
+	var faults []error
+	values := cfg.ProviderValues()
+	for _, p := range all.Providers() {
+		src, err := providerSource(p, values)
+		built, faults = append(built, src), append(faults, err)
+	}
 	names := slices.Sorted(maps.Keys(cfg.Sources))
 	if !slices.Contains(names, custom.DefaultName) {
 		names = append(names, custom.DefaultName)
 	}
-	faults := []error{falErr, lastFrameErr}
 	for _, name := range names {
-		if name == fal.Name || name == lastframe.Name {
+		if _, known := all.Find(name); known {
 			continue
 		}
 		src, err := customSource(cfg, name, kept)
@@ -123,30 +126,17 @@ func texts(secrets []config.Secret) []string {
 
 func newToken() string { return "gaff_" + rand.Text() }
 
-func falSource(cfg *config.Config) (Source, error) {
-	secrets := texts(cfg.FalWebhookSecrets)
-	src, err := fal.Source(fal.Options{Secrets: secrets, JWKSURL: cfg.FalJWKSURL, Users: cfg.FalUsers})
+// providerSource builds the source of a provider.
+func providerSource(p provider.Provider, values provider.Values) (Source, error) {
+	src, err := p.Source(values)
 	if err != nil {
 		return Source{}, err
 	}
-	src.MaxBodyBytes = fal.MaxBody
+	setting := p.Setting(provider.WebhookSecrets)
 	return Source{
-		Source: src, Interpreter: fal.Interpreter{}, Types: fal.Samples,
-		Sign:   signer("FAL_WEBHOOK_SECRET", secrets, func(r *gaff.Request, secret string, _ time.Time) { fal.Sign(r, secret) }),
-		Sample: func(eventType string) ([]byte, error) { return fal.Sample(eventType, time.Now()) },
-	}, nil
-}
-
-func lastFrameSource(cfg *config.Config) (Source, error) {
-	secrets := texts(cfg.LastFrameWebhookSecrets)
-	src, err := lastframe.Source(lastframe.Options{Secrets: secrets})
-	if err != nil {
-		return Source{}, err
-	}
-	return Source{
-		Source: src, Interpreter: lastframe.Interpreter{}, Types: lastframe.Samples,
-		Sign:   signer("LASTFRAME_WEBHOOK_SECRET", secrets, func(r *gaff.Request, secret string, _ time.Time) { lastframe.Sign(r, secret) }),
-		Sample: func(eventType string) ([]byte, error) { return lastframe.Sample(eventType, time.Now()) },
+		Source: src.Source, Interpreter: src.Interpreter, Types: src.Types,
+		Sign:   signer(setting, values.List(setting), src.Sign),
+		Sample: func(eventType string) ([]byte, error) { return src.Sample(eventType, time.Now()) },
 	}, nil
 }
 
@@ -282,15 +272,12 @@ func signer(name string, secrets []string, sign func(*gaff.Request, string, time
 // address is where a source's sender has to send to. base is used where no public one is
 // configured.
 func address(cfg *config.Config, base, name string) string {
-	switch {
-	case name == fal.Name && cfg.FalWebhookURL != "":
-		return cfg.FalWebhookURL
-	case name == lastframe.Name && cfg.LastFrameWebhookURL != "":
-		return cfg.LastFrameWebhookURL
-	case cfg.BaseURL != "":
-		base = cfg.BaseURL
+	if p, ok := all.Find(name); ok {
+		if url := cfg.ProviderValues().Text(p.Setting(provider.WebhookURL)); url != "" {
+			return url
+		}
 	}
-	return base + gaff.PathPrefix + name
+	return cmp.Or(cfg.BaseURL, base) + gaff.PathPrefix + name
 }
 
 // greet prints what a person who starts the gateway needs next.

@@ -7,6 +7,8 @@ import (
 
 	"gaff/internal/config"
 	"gaff/internal/tunnel"
+	"gaff/provider"
+	"gaff/provider/all"
 )
 
 // openTunnel opens the tunnel and puts its address in place of the configured ones:
@@ -17,13 +19,18 @@ func openTunnel(ctx context.Context, cfg *config.Config, log *slog.Logger) (*tun
 	if err != nil {
 		return nil, err
 	}
-	for name, set := range map[string]*string{
-		"WEBHOOK_BASE_URL": &cfg.BaseURL, "FAL_WEBHOOK_URL": &cfg.FalWebhookURL, "LASTFRAME_WEBHOOK_URL": &cfg.LastFrameWebhookURL,
-	} {
-		if *set != "" && *set != t.URL() {
-			log.Info("the tunnel takes the place of a configured address", "setting", name, "configured", *set)
+	replaced := func(name, value string) {
+		if value != "" && value != t.URL() {
+			log.Info("the tunnel's URL replaces a configured one", "setting", name, "configured", value)
 		}
-		*set = ""
+	}
+	replaced("WEBHOOK_BASE_URL", cfg.BaseURL)
+	for name, value := range webhookURLs(cfg) {
+		replaced(name, value)
+	}
+	if err := unsetWebhookURLs(cfg); err != nil {
+		t.Close()
+		return nil, err
 	}
 	cfg.BaseURL = t.URL()
 	return t, nil
@@ -38,4 +45,25 @@ func serveTunnel(ctx context.Context, t *tunnel.Tunnel, ingest http.Handler, cfg
 	if err != nil {
 		log.Error("tunnel closed; restart gaff to reopen it", "error", err)
 	}
+}
+
+// webhookURLs returns the configured webhook URLs of providers, by the setting's name.
+func webhookURLs(cfg *config.Config) map[string]string {
+	values, urls := cfg.ProviderValues(), map[string]string{}
+	for _, p := range all.Providers() {
+		if name := p.Setting(provider.WebhookURL); values.Text(name) != "" {
+			urls[name] = values.Text(name)
+		}
+	}
+	return urls
+}
+
+// unsetWebhookURLs has the webhook URLs of all providers built from the base URL.
+func unsetWebhookURLs(cfg *config.Config) error {
+	for name := range webhookURLs(cfg) {
+		if err := cfg.SetProvider(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

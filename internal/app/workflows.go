@@ -17,16 +17,12 @@ import (
 	"gaff/internal/config"
 	"gaff/internal/safehttp"
 	"gaff/jobs"
-	"gaff/provider/fal"
-	"gaff/provider/lastframe"
+	"gaff/provider/all"
 	"gaff/workflow"
 )
 
 // DefaultWorkflows is the folder that is read where none is configured, if it exists.
 const DefaultWorkflows = "workflows"
-
-// providers are those that a workflow may submit to.
-var providers = []string{fal.Name, lastframe.Name}
 
 // ReadWorkflow reads and checks one file.
 func ReadWorkflow(file string) (*workflow.Compiled, error) {
@@ -46,8 +42,8 @@ func ReadWorkflow(file string) (*workflow.Compiled, error) {
 		return nil, err
 	}
 	for _, name := range c.Providers() {
-		if !slices.Contains(providers, name) {
-			return nil, fmt.Errorf("%s: there is no provider %q; %s are", file, name, strings.Join(providers, " and "))
+		if _, known := all.Find(name); !known {
+			return nil, fmt.Errorf("%s: unknown provider %q: want %s", file, name, all.Choice())
 		}
 	}
 	return c, nil
@@ -164,15 +160,16 @@ func newEngine(cfg *config.Config, st engineStore, gw *gaff.Gateway, service wor
 	return e, nil
 }
 
-// workflowLimits reads "fal=2,lastframe=4".
+// workflowLimits reads texts such as "provider=2".
 func workflowLimits(texts []string) (map[string]int, error) {
 	limits := map[string]int{}
 	for _, text := range texts {
 		name, number, _ := strings.Cut(text, "=")
 		n, err := strconv.Atoi(strings.TrimSpace(number))
 		name = strings.TrimSpace(name)
-		if err != nil || n < 1 || !slices.Contains(providers, name) {
-			return nil, fmt.Errorf("GAFF_WORKFLOW_LIMITS: %q: want fal=2 or lastframe=4, several by commas", text)
+		if _, known := all.Find(name); err != nil || n < 1 || !known {
+			return nil, fmt.Errorf("GAFF_WORKFLOW_LIMITS: %q: want provider=number, such as %s=2, separated by commas; the providers are %s",
+				text, all.Default().Name, all.Choice())
 		}
 		limits[name] = n
 	}

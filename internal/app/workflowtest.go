@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -19,10 +20,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
-	"gaff/internal/standin"
 	"gaff/jobs"
-	"gaff/provider/fal"
-	"gaff/provider/lastframe"
 	"gaff/store/sqlite"
 	"gaff/workflow"
 	"gaff/workflow/runs"
@@ -75,8 +73,9 @@ func TestWorkflow(ctx context.Context, cfg *config.Config, c *workflow.Compiled,
 		return false, err
 	}
 	defer players.close()
-	cfg.FalQueueURL, cfg.FalJWKSURL, cfg.FalAPIURL, cfg.FalKey = players.falURL, players.falURL+standin.JWKSPath, players.falURL+"/v1", devKey
-	cfg.LastFrameURL, cfg.LastFrameKey = players.lastFrameURL, devKey
+	if err := players.configure(cfg); err != nil {
+		return false, err
+	}
 
 	st, err := sqlite.Open(ctx, filepath.Join(dir, databaseFile), sqlite.Options{Log: log})
 	if err != nil {
@@ -134,17 +133,14 @@ func (t *trial) build(ctx context.Context, cfg *config.Config, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	queue, err := fal.NewQueue(fal.QueueOptions{Key: string(cfg.FalKey), URL: cfg.FalQueueURL, Client: client})
+	clients, err := newClients(cfg)
 	if err != nil {
 		return err
 	}
 	t.jobs, err = jobs.NewService(ctx, jobs.ServiceOptions{
 		Store: t.st, Router: t.gw, Log: log, ReconcileAfter: cfg.ReconcileAfter,
-		Address: func(provider string) string { return cfg.BaseURL + gaff.PathPrefix + provider },
-		Providers: []jobs.Provider{
-			queue, lastframe.NewClient(lastframe.ClientOptions{URL: cfg.LastFrameURL, Key: string(cfg.LastFrameKey), HTTP: client}),
-		},
+		Address:   func(provider string) string { return cfg.BaseURL + gaff.PathPrefix + provider },
+		Providers: slices.Collect(maps.Values(clients)),
 	})
 	if err != nil {
 		return err

@@ -50,7 +50,15 @@ var rules = []rule{
 	},
 	{
 		why:  "providers know verify and jobs, not each other, no store and no server",
-		from: `^provider/`, deny: `^gaff/`, allow: `^gaff/(verify|sender|jobs|internal/(jsonscan|payload|redact|safehttp))$`,
+		from: `^provider/`, not: `^provider/all$`, deny: `^gaff/`, allow: `^gaff/(provider|verify|sender|jobs|internal/(jsonscan|payload|redact|safehttp))$`,
+	},
+	{
+		why:  "the list of providers is the only place that names them",
+		from: `^provider/all$`, deny: `^gaff/`, allow: `^gaff/provider(/|$)`,
+	},
+	{
+		why:  "settings and commands know providers by their list only",
+		from: `^internal/(config|cli)$`, deny: `^gaff/provider/`, allow: `^gaff/provider/all$`,
 	},
 	{
 		why:  "workflows know the vocabulary and jobs; a program without workflows links no expression language",
@@ -102,7 +110,8 @@ var rules = []rule{
 	},
 	{
 		why:  "only app joins the parts",
-		from: `.*`, not: `^(internal/(app|e2e|bench|storetest)|gafftest)$`, deny: `^gaff/(store|provider|internal/metrics|internal/server|internal/api|internal/ui)`,
+		from: `.*`, not: `^(internal/(app|e2e|bench|storetest)|gafftest|provider/all)$`, deny: `^gaff/(store|provider|internal/metrics|internal/server|internal/api|internal/ui)`,
+		allow: `^gaff/provider(/all)?$`,
 	},
 	{
 		why:  "receivers link the standard library alone",

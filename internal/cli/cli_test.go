@@ -288,7 +288,7 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	serve := func(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Writer) error {
 		log.DebugContext(ctx, "started", "addr", cfg.Addr)
-		fmt.Fprintf(out, "%s %s %d", cfg.DataDir, string(cfg.FalWebhookSecrets[0]), cfg.Limits.Workers)
+		fmt.Fprintf(out, "%s %s %d", cfg.DataDir, cfg.ProviderValues().List("FAL_WEBHOOK_SECRET")[0], cfg.Limits.Workers)
 		return nil
 	}
 	c := cmdline{

@@ -15,6 +15,7 @@ import (
 	"gaff/sender"
 
 	"gaff"
+	"gaff/provider/all"
 )
 
 // Secret is a text that prints as "[redacted]" everywhere but where it is used.
@@ -45,24 +46,15 @@ type Config struct {
 	MetricsAccess string
 	BaseURL       string // WEBHOOK_BASE_URL; without a slash at the end
 
-	FalWebhookURL, LastFrameWebhookURL string // FAL_WEBHOOK_URL, LASTFRAME_WEBHOOK_URL
+	// WebhookSecrets are all accepted; the first one signs: WEBHOOK_SECRET.
+	WebhookSecrets []Secret
 
-	// Several of each: all are accepted, the first signs.
-	WebhookSecrets, FalWebhookSecrets, LastFrameWebhookSecrets []Secret
+	// Providers are the values of the settings that providers declare, by name, as pointers
+	// that [assign] fills. Use ProviderValues and SetProvider.
+	Providers provided
 
-	FalKey    Secret // FAL_KEY
-	FalRunURL string // GAFF_FAL_RUN_URL
 	// CallbackSecrets sign callbacks, each of them; empty: one kept in the database.
 	CallbackSecrets []Secret // GAFF_CALLBACK_SECRET
-	FalQueueURL     string   // GAFF_FAL_QUEUE_URL; without a slash at the end; empty: fal's own
-	FalJWKSURL      string   // GAFF_FAL_JWKS_URL; empty: fal's own
-	FalAPIURL       string   // GAFF_FAL_API_URL; without a slash at the end; empty: fal's own, or none with another queue
-	FalUsers        []string // GAFF_FAL_USERS; empty: the first proven one
-
-	FalProxyOrigins, FalProxyModels []string // GAFF_FAL_PROXY_ORIGINS, GAFF_FAL_PROXY_MODELS; both or none
-
-	LastFrameURL string // GAFF_LASTFRAME_URL; without a slash at the end; empty: nothing can be submitted to it
-	LastFrameKey Secret // LASTFRAME_KEY
 
 	NgrokDomain    string // NGROK_DOMAIN; a bare host name
 	NgrokAuthToken Secret // NGROK_AUTH_TOKEN, NGROK_AUTHTOKEN
@@ -80,7 +72,7 @@ type Config struct {
 	Fixed bool
 
 	WorkflowsDir    string   // GAFF_WORKFLOWS; empty: "workflows" in the working folder, if it is there
-	WorkflowLimits  []string // GAFF_WORKFLOW_LIMITS, such as "fal=2"
+	WorkflowLimits  []string // GAFF_WORKFLOW_LIMITS, each provider=number
 	WorkflowSecrets []Secret // GAFF_WORKFLOW_SECRETS, each name=value
 
 	LogFormat, LogLevel string // GAFF_LOG_FORMAT, GAFF_LOG_LEVEL; LogLevel is a name of slog
@@ -92,7 +84,7 @@ type Config struct {
 	ClientToken Secret
 
 	// Sources are the configured senders, by name, of gaff.yaml's "sources:". An entry
-	// may also be named fal, lastframe or custom to change its limits and retries, or
+	// may also be named like a provider, or custom, to change its limits and retries, or
 	// (custom only) its verifier.
 	Sources map[string]Source
 	// Destinations are where events are forwarded to, by name, of "destinations:".
@@ -212,7 +204,7 @@ const MetricsOpen = "open"
 // Default returns the configuration of a gateway for which nothing is set.
 func Default() *Config {
 	p := gaff.DefaultRetryPolicy
-	return &Config{
+	c := &Config{
 		Addr:           ":3000",
 		MetricsAccess:  "token",
 		DataDir:        "./gaff-data",
@@ -240,4 +232,8 @@ func Default() *Config {
 		Retention: Retention{Payloads: 30 * day, Events: 180 * day, Rejections: 7 * day, Audit: 365 * day},
 		Retry:     Retry{MaxAttempts: p.MaxAttempts, First: p.First, Max: p.Max, Factor: p.Factor, Timeout: p.Timeout},
 	}
+	for _, s := range all.Settings() {
+		c.provided(s)
+	}
+	return c
 }

@@ -105,10 +105,11 @@ func TestEnvironment(t *testing.T) {
 	want := Default()
 	want.DatabaseURL = "postgres://gaff:pw@db/gaff"
 	want.BaseURL = "https://hooks.example.com"
-	want.FalWebhookSecrets = []Secret{"new", "old"}
+	setProvider(t, want, "FAL_WEBHOOK_SECRET", "new", "old")
 	want.NgrokAuthToken = "tunnel"
 	want.NgrokDomain = "local.ft.tc"
-	want.FalKey, want.AdminToken = "from-file-0123456789", "from-file-0123456789"
+	setProvider(t, want, "FAL_KEY", "from-file-0123456789")
+	want.AdminToken = "from-file-0123456789"
 	want.ReconcileAfter = 36 * time.Hour
 	want.AllowAddresses = []string{"127.0.0.1/32", "10.0.0.0/8", "::1/128"}
 	want.LogLevel = "warn"
@@ -116,7 +117,14 @@ func TestEnvironment(t *testing.T) {
 	// Compared as Go values: secrets print alike.
 	opt := cmp.Options{cmp.AllowUnexported(Config{}), cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "origins" || p.String() == "load" }, cmp.Ignore())}
 	if !cmp.Equal(want, c, opt) {
-		t.Errorf("differs: %s\nkeys: %q %q", cmp.Diff(want, c, opt), string(c.FalKey), string(c.AdminToken))
+		t.Errorf("differs: %s\nkeys: %q %q", cmp.Diff(want, c, opt), c.ProviderValues().Text("FAL_KEY"), string(c.AdminToken))
+	}
+}
+
+func setProvider(t *testing.T, c *Config, name string, values ...string) {
+	t.Helper()
+	if err := c.SetProvider(name, values...); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -192,8 +200,8 @@ func TestFile(t *testing.T) {
 	if got := c.Sources["fal"].MaxBodyBytes; got != 8<<20 {
 		t.Errorf("fal.max_body: %d", got)
 	}
-	if !slices.Equal(c.FalWebhookSecrets, []Secret{"yaml-a", "from-twin"}) || !slices.Equal(c.WebhookSecrets, []Secret{"one", "two"}) {
-		t.Errorf("secrets: %d %d", len(c.FalWebhookSecrets), len(c.WebhookSecrets))
+	if !slices.Equal(c.ProviderValues().List("FAL_WEBHOOK_SECRET"), []string{"yaml-a", "from-twin"}) || !slices.Equal(c.WebhookSecrets, []Secret{"one", "two"}) {
+		t.Errorf("secrets: %d %d", len(c.ProviderValues().List("FAL_WEBHOOK_SECRET")), len(c.WebhookSecrets))
 	}
 	if !slices.Equal(c.AllowAddresses, []string{"192.168.1.7/32", "10.0.0.0/8"}) {
 		t.Errorf("addresses: %q", c.AllowAddresses)
@@ -488,7 +496,7 @@ func TestShowHasNoSecrets(t *testing.T) {
 		}
 	}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		if text := fmt.Sprintf(format, c.FalKey) + fmt.Sprintf(format, c.WebhookSecrets); strings.Contains(text, "s3cret") || strings.Contains(text, "one") {
+		if text := fmt.Sprintf(format, c.Providers) + fmt.Sprintf(format, c.ProviderValues()) + fmt.Sprintf(format, c.WebhookSecrets); strings.Contains(text, "s3cret") || strings.Contains(text, "one") {
 			t.Errorf("%s prints %q", format, text)
 		}
 	}

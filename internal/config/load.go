@@ -802,12 +802,6 @@ func (c *Config) Validate() error {
 
 var nameSyntax = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// ownSources are the sources that gaff has without being told, and the setting that
-// holds each one's secrets.
-var ownSources = map[string]string{
-	"fal": "FAL_WEBHOOK_SECRET", "lastframe": "LASTFRAME_WEBHOOK_SECRET", "custom": "WEBHOOK_SECRET",
-}
-
 var jobStatuses = []string{"queued", "processing", "completed", "failed", "cancelled"}
 
 // check reports what is wrong with a source; key is the path within it.
@@ -818,7 +812,7 @@ func (s *Source) check(name string, fault func(key, value, problem string)) {
 	case !nameSyntax.MatchString(name):
 		fault("", "", "is no name of a source: it begins with a lower case letter or a digit and has up to 64 of those, - and _")
 	}
-	if secret, own := ownSources[name]; own && name != "custom" {
+	if secret, own := sourceSecrets(name); own && name != customSource {
 		for _, field := range []struct {
 			key string
 			set bool

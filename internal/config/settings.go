@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"gaff/client"
+	"gaff/provider/all"
 )
 
 // setting is one row of the table of settings.
@@ -56,7 +57,7 @@ func (s *setting) secret() bool {
 	return s.guarded
 }
 
-var settings = []setting{
+var settings = slices.Concat([]setting{
 	{
 		name: "GAFF_ADDR", aliases: []string{"PORT"}, flag: "addr",
 		help:  "listen address",
@@ -110,90 +111,11 @@ var settings = []setting{
 		check: func(c *Config) error { return checkPublicBase(c.BaseURL) },
 	},
 	{
-		name:  "FAL_WEBHOOK_URL",
-		help:  "the address given to fal, over the one built from the base",
-		field: func(c *Config) any { return &c.FalWebhookURL },
-		check: func(c *Config) error { return checkWebhookURL(c.FalWebhookURL) },
-	},
-	{
-		name:  "LASTFRAME_WEBHOOK_URL",
-		help:  "the address given to Last Frame, over the one built from the base",
-		field: func(c *Config) any { return &c.LastFrameWebhookURL },
-		check: func(c *Config) error { return checkWebhookURL(c.LastFrameWebhookURL) },
-	},
-	{
 		name:  "WEBHOOK_SECRET",
 		help:  "secrets of the source custom, separated by commas; the first signs",
 		field: func(c *Config) any { return &c.WebhookSecrets },
 	},
-	{
-		name:  "FAL_WEBHOOK_SECRET",
-		help:  "secrets of the source fal (its HMAC form), separated by commas; the first signs",
-		field: func(c *Config) any { return &c.FalWebhookSecrets },
-	},
-	{
-		name:  "LASTFRAME_WEBHOOK_SECRET",
-		help:  "secrets of the source lastframe, separated by commas; the first signs",
-		field: func(c *Config) any { return &c.LastFrameWebhookSecrets },
-	},
-	{
-		name:  "FAL_KEY",
-		help:  "fal API key",
-		field: func(c *Config) any { return &c.FalKey },
-		check: func(c *Config) error { return checkToken(c.FalKey) },
-	},
-	{
-		name: "GAFF_FAL_QUEUE_URL", norm: trimSlash,
-		help:  "fal's queue; empty for fal's own",
-		field: func(c *Config) any { return &c.FalQueueURL },
-		check: func(c *Config) error { return checkBase(c.FalQueueURL) },
-	},
-	{
-		name:  "GAFF_FAL_JWKS_URL",
-		help:  "fal's signing keys; empty for fal's own",
-		field: func(c *Config) any { return &c.FalJWKSURL },
-		check: func(c *Config) error { return checkURL(c.FalJWKSURL) },
-	},
-	{
-		name: "GAFF_FAL_RUN_URL", norm: trimSlash,
-		help:  "fal.run, which answers when the work is done; empty for fal's own, or none with another queue",
-		field: func(c *Config) any { return &c.FalRunURL },
-		check: func(c *Config) error { return checkBase(c.FalRunURL) },
-	},
-	{
-		name:  "GAFF_FAL_API_URL",
-		help:  "fal's platform API, which lists requests; empty for fal's own, or none with another queue",
-		field: func(c *Config) any { return &c.FalAPIURL },
-		check: func(c *Config) error { return checkBase(c.FalAPIURL) },
-	},
-	{
-		name: "GAFF_LASTFRAME_URL", norm: trimSlash,
-		help:  "base address of the Last Frame service (docs/lastframe.md); empty: nothing is submitted to it",
-		field: func(c *Config) any { return &c.LastFrameURL },
-		check: func(c *Config) error { return checkBase(c.LastFrameURL) },
-	},
-	{
-		name:  "LASTFRAME_KEY",
-		help:  "key of the Last Frame service, if it wants one",
-		field: func(c *Config) any { return &c.LastFrameKey },
-		check: func(c *Config) error { return checkToken(c.LastFrameKey) },
-	},
-	{
-		name:  "GAFF_FAL_USERS",
-		help:  "ids of the fal users whose webhooks count, by commas; empty: the first proven one's",
-		field: func(c *Config) any { return (*words)(&c.FalUsers) },
-	},
-	{
-		name:  "GAFF_FAL_PROXY_ORIGINS",
-		help:  "origins of web pages whose visitors may use the fal proxy without a token, by commas",
-		field: func(c *Config) any { return (*words)(&c.FalProxyOrigins) },
-		check: func(c *Config) error { return checkOrigins(c.FalProxyOrigins, c.FalProxyModels) },
-	},
-	{
-		name:  "GAFF_FAL_PROXY_MODELS",
-		help:  "models that they may submit to, such as fal-ai/flux/*, by commas",
-		field: func(c *Config) any { return (*words)(&c.FalProxyModels) },
-	},
+}, providerSettings(), []setting{
 	{
 		name:  "GAFF_CALLBACK_SECRET",
 		help:  "secrets (whsec_…, by commas; each signs) of what is posted to callback URLs; empty: one is made and kept in the database",
@@ -268,7 +190,7 @@ var settings = []setting{
 	},
 	{
 		name: "GAFF_WORKFLOW_LIMITS", flag: "workflow-limits",
-		help:  "how many jobs of workflows may be under way at once at a provider: fal=2,lastframe=4",
+		help:  "how many jobs of workflows may be under way at once at a provider: " + limitExample,
 		field: func(c *Config) any { return &c.WorkflowLimits },
 		check: func(c *Config) error { return checkLimits(c.WorkflowLimits) },
 	},
@@ -341,7 +263,7 @@ var settings = []setting{
 		check: func(c *Config) error { return checkPositive(c.Media.LinkFor, "a duration such as 24h") },
 	},
 
-	limit("max_body", "largest webhook; fal and some presets take larger ones (docs/presets.md)", "a size such as 1MiB", func(l *Limits) any { return &l.MaxBodyBytes }),
+	limit("max_body", "largest webhook; some providers and presets take larger ones (docs/presets.md)", "a size such as 1MiB", func(l *Limits) any { return &l.MaxBodyBytes }),
 	limit("max_header", "largest header of a request", "a size such as 16KiB", func(l *Limits) any { return (*size)(&l.MaxHeaderBytes) }),
 	limit("read_timeout", "time for a whole request", "a duration such as 15s", func(l *Limits) any { return &l.ReadTimeout }),
 	limit("header_timeout", "time for the header of a request", "a duration such as 5s", func(l *Limits) any { return &l.HeaderTimeout }),
@@ -366,7 +288,7 @@ var settings = []setting{
 	retrySetting("factor", "by what the wait grows"),
 	retrySetting("max", "longest wait"),
 	retrySetting("timeout", "how long one run of a handler may take"),
-}
+})
 
 // words is a list of texts that are no addresses.
 type words []string
@@ -597,23 +519,9 @@ func checkPublicBase(text string) error {
 // checkWebhookURL checks a whole webhook address, to which gaff joins a callback token.
 func checkWebhookURL(text string) error {
 	if receiving(text) > 1 {
-		return fmt.Errorf("holds the path %s twice; write it once, such as https://hooks.example.com%s/fal", receivingPath, receivingPath)
+		return fmt.Errorf("holds the path %s twice; write it once, such as https://hooks.example.com%s/NAME", receivingPath, receivingPath)
 	}
 	return checkBase(text)
-}
-
-// checkOrigins wants models beside origins: whoever can see the page could use them all.
-func checkOrigins(origins, models []string) error {
-	for _, origin := range origins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || origin != u.Scheme+"://"+u.Host {
-			return fmt.Errorf("%q is no origin; write one like https://app.example.com, without a path", origin)
-		}
-	}
-	if len(origins) > 0 && len(models) == 0 {
-		return errors.New("needs GAFF_FAL_PROXY_MODELS: the models that visitors of these pages may submit to, at your cost")
-	}
-	return nil
 }
 
 func checkPositive(d time.Duration, want string) error {
@@ -883,12 +791,15 @@ func (c *Config) Level() slog.Level {
 	return l
 }
 
-// checkLimits judges "fal=2" and the like.
+// limitExample is a value of GAFF_WORKFLOW_LIMITS.
+var limitExample = strings.Join(all.Names(), "=2,") + "=4"
+
+// checkLimits checks texts such as [limitExample].
 func checkLimits(limits []string) error {
 	for _, text := range limits {
 		name, number, ok := strings.Cut(text, "=")
 		if n, err := strconv.Atoi(strings.TrimSpace(number)); !ok || err != nil || n < 1 || strings.TrimSpace(name) == "" {
-			return fmt.Errorf("%q is no limit; want such as fal=2,lastframe=4", text)
+			return fmt.Errorf("%q is not a limit; write one like %s", text, limitExample)
 		}
 	}
 	return nil

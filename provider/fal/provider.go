@@ -1,6 +1,8 @@
 package fal
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -99,4 +101,13 @@ func checkOrigins(v provider.Values) error {
 		return errors.New("needs GAFF_FAL_PROXY_MODELS: the models that visitors of these pages may submit to, at your cost")
 	}
 	return nil
+}
+
+// RegisterWebhook submits work to fal as the job jobID of the application, with gaff's webhook URL.
+// A repeated call with the same jobID returns the first job.
+func RegisterWebhook(ctx context.Context, s *jobs.Service, projectID, jobID, model string, input json.RawMessage) (*jobs.Job, error) {
+	j, _, err := s.Submit(ctx, jobs.Submission{
+		ID: jobID, Provider: Name, Model: model, ProjectID: projectID, Input: input, IdempotencyKey: "job:" + jobID,
+	})
+	return j, err
 }

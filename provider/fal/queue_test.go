@@ -587,7 +587,7 @@ func TestOtherUsersAreRefused(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, rigOptions{jobs: jobs.ServiceOptions{Users: map[string][]string{"fal": {"user_standin", "user_somebody_else"}}}})
+		r := newRig(t, rigOptions{jobs: jobs.ServiceOptions{Users: map[string]jobs.Users{"fal": {IDs: []string{"user_standin", "user_somebody_else"}}}}})
 		for _, fault := range []string{"", "other-user"} {
 			j := r.submit(fault)
 			time.Sleep(10 * time.Second)
@@ -699,11 +699,11 @@ func TestIdempotencyAndMistakes(t *testing.T) {
 		if j := r.job(first.ID); j.SettledBy != "webhook" || len(r.fal.Jobs()) != 1 {
 			t.Errorf("%s by %q, fal has %d jobs", j.Status, j.SettledBy, len(r.fal.Jobs()))
 		}
-		mine, err := r.RegisterFalWebhook(context.Background(), "film", "scene-1", model, json.RawMessage(`{"prompt":"x"}`))
+		mine, err := fal.RegisterWebhook(context.Background(), r.Service, "film", "scene-1", model, json.RawMessage(`{"prompt":"x"}`))
 		if err != nil || mine.ID != "scene-1" || mine.ProjectID != "film" || !strings.Contains(mine.WebhookURL, "/scene-1.") {
 			t.Errorf("%+v, %v", mine, err)
 		}
-		if again, err := r.RegisterFalWebhook(context.Background(), "film", "scene-1", model, nil); err != nil || again.ID != mine.ID {
+		if again, err := fal.RegisterWebhook(context.Background(), r.Service, "film", "scene-1", model, nil); err != nil || again.ID != mine.ID {
 			t.Errorf("again: %v, %v", again, err)
 		}
 	})
