@@ -1,9 +1,10 @@
-// Package verify proves who sent a webhook. A sender is described as data, a [Scheme];
-// the same description signs, so tests and the command line can play the sender.
+// Package verify checks who sent a webhook: signatures, shared tokens, JSON Web Tokens and
+// certificates. How a sender signs is data, a [Scheme]; the same scheme signs, so that tests
+// and the command line can act as the sender. Package sender has the schemes of known senders.
 //
-// Signed bytes are the raw body, comparisons take constant time, the algorithm comes
-// from the description and never from the message, and what is ambiguous is refused.
-// docs/verification.md lists the finer choices with their reasons.
+// The signed content is the raw body, secrets are compared in constant time, the algorithm
+// comes from the scheme and never from the request, and ambiguous requests are rejected.
+// docs/verification.md lists further choices with their reasons.
 package verify
 
 import (
