@@ -50,10 +50,11 @@ type guard struct {
 	emptied  bool  // what the moved file lacked was copied into it
 	failed   error // the write-ahead log may lack what was written to it
 	triedAt  time.Time
-	damaged  error // why the database is not to be trusted
-	verified bool  // and nothing but a restart changes that
-	version  int64 // of the data, as only other writers change it
-	last     int64 // the event that the next one follows, and since when
+	damaged  error     // why the database is not to be trusted
+	verified bool      // and nothing but a restart changes that
+	version  int64     // of the data, as only other writers change it
+	versions *sql.Stmt // reads it; prepared at the first commit
+	last     int64     // the event that the next one follows, and since when
 	lastAt   time.Time
 
 	check      chan struct{}
@@ -96,6 +97,9 @@ func (g *guard) start() {
 func (g *guard) close() {
 	g.stop()
 	g.background.Wait()
+	if g.versions != nil {
+		_ = g.versions.Close()
+	}
 }
 
 // Begin is called on the writing connection before a transaction begins.
@@ -139,7 +143,14 @@ func (g *guard) Commit(conn *sql.Conn, next int64) error {
 // A commit now would overwrite them.
 func (g *guard) sameData(conn *sql.Conn, next int64) error {
 	var version int64
-	if err := conn.QueryRowContext(context.Background(), `pragma data_version`).Scan(&version); err != nil {
+	if g.versions == nil {
+		stmt, err := conn.PrepareContext(context.Background(), `pragma data_version`)
+		if err != nil {
+			return g.fault(err)
+		}
+		g.versions = stmt
+	}
+	if err := g.versions.QueryRow().Scan(&version); err != nil {
 		return g.fault(err)
 	}
 	if g.version == 0 {
