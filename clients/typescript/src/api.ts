@@ -1,0 +1,1344 @@
+// Generated from internal/api/openapi.yaml by go test ./internal/api -update. Do not edit.
+
+/** The JSON documents of gaff's HTTP API. */
+
+export interface Acknowledgement {
+  cursor: string;
+}
+
+export interface Attempt {
+  /** How it differs from the attempt before, empty if it does not; null for the first one. Times, signatures and other values that always differ are left out. */
+  changes: Change[] | null;
+  /** More about it, such as the stack of a panic, or the response of a destination. */
+  detail: string | null;
+  durationMs: number;
+  error: string | null;
+  /** From 1. */
+  number: number;
+  outcome: "succeeded" | "failed" | "discarded" | "panicked" | "timed_out" | "snoozed" | "lost" | "superseded";
+  startedAt: string | null;
+}
+
+export interface AuditEntry {
+  /** The operationId in this document; also login and logout. */
+  action: string;
+  /** The name of the key, or of the admin token. */
+  actor: string;
+  address: string;
+  /** The name that the person typed at the login; it is not verified. */
+  as: string | null;
+  at: string | null;
+  detail: unknown;
+  id: string;
+  /** The key, also of a session that was opened with it; null for the admin token. */
+  keyId: string | null;
+  role: "viewer" | "operator" | "admin";
+  /** The status of the answer; 2xx if it was done. */
+  status: number;
+  /** The id or name that it was done to. */
+  target: string | null;
+  /** How many equal changes the line counts: more than 1 if a credential repeated itself too often to write each. */
+  times: number;
+  via: "token" | "key" | "session";
+  /** The key or session. */
+  viaId: string | null;
+}
+
+export interface AuditEntryList {
+  docs: AuditEntry[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface Backlog {
+  dead: number;
+  /** Those of them that wait for an earlier one of their key. */
+  held: number;
+  nextDue: string | null;
+  waiting: number;
+}
+
+export interface Bulk {
+  action: string;
+  by: string;
+  done: number;
+  endedAt: string | null;
+  failed: number;
+  filter: BulkRequest;
+  /** Dry runs have no id. */
+  id?: string;
+  lastError: string | null;
+  /** How many events match. */
+  matches: number;
+  /** More match than one bulk action takes: run it again afterwards. */
+  more: boolean;
+  /** There was nothing left to do for them. */
+  skipped: number;
+  startedAt: string | null;
+  state: "counted" | "running" | "done" | "stopped";
+  /** The same as matches. */
+  total: number;
+}
+
+export interface BulkRequest {
+  /** retry: the failed deliveries of events in error; replay: all handlers again; rescue: the rejected requests of the source that are stored whole. */
+  action: "retry" | "replay" | "rescue";
+  /** Only count. */
+  dryRun?: boolean;
+  q?: string;
+  /** As of GET /api/v1/events. */
+  since?: string;
+  source?: string;
+  status?: "pending" | "success" | "error";
+  type?: string;
+  until?: string;
+}
+
+export interface CallbackSecrets {
+  /** whsec_…; each of them signs (Standard Webhooks). */
+  secrets: string[];
+}
+
+export interface Change {
+  /** outcome, error, duration (if it doubled or halved), detail, or a member of the detail such as response.status. */
+  field: string;
+  from: string | null;
+  to: string | null;
+}
+
+export interface Copy {
+  /** Null if the body is not UTF-8; bodyBase64 has it then. */
+  body: string | null;
+  bodyBase64: string | null;
+  headers: Record<string, string[] | null>;
+  receivedAt: string | null;
+}
+
+export interface CreatedKey {
+  createdAt: string | null;
+  createdBy: string;
+  /** The key that created it; null for the admin token. */
+  createdById: string | null;
+  /** Null for a key that does not expire. */
+  expiresAt: string | null;
+  /** The last characters of the secret. */
+  hint: string;
+  id: string;
+  /** The secret. It is shown here once and not stored. */
+  key: string;
+  /** To the minute; null if it was never used. */
+  lastUsedAt: string | null;
+  lastUsedFrom: string | null;
+  name: string;
+  revokedAt: string | null;
+  role: "viewer" | "operator" | "admin";
+  state: "active" | "expired" | "revoked";
+}
+
+export interface Decision {
+  approved: boolean;
+  comment?: string;
+  /** The item of a step with for_each. */
+  item?: number;
+  /** May be left out if one step waits for a decision. */
+  step?: string;
+}
+
+export interface Delivery {
+  /** How many attempts have ended. */
+  attempts: number;
+  createdAt: string | null;
+  error: string | null;
+  eventId: string;
+  finishedAt: string | null;
+  handler: string;
+  /** An earlier delivery of its key is not done. */
+  held: boolean;
+  id: string;
+  /** Deliveries of one key are processed in order. */
+  key: string | null;
+  maxAttempts: number;
+  /** When the next attempt is due; null while it is held. */
+  runAt: string | null;
+  source: string;
+  state: "pending" | "running" | "retrying" | "succeeded" | "dead" | "canceled";
+  /** The attempts that have ended; lists leave them out. */
+  tries?: Attempt[];
+  type: string;
+  updatedAt: string | null;
+  webhookId: string;
+}
+
+export interface DeliveryList {
+  docs: Delivery[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface Destination {
+  backlog: Backlog;
+  breakAfter: number;
+  breakFor: string;
+  burst: number;
+  concurrency: number;
+  events: string[];
+  filter: string | null;
+  /** The response statuses that make a delivery dead at once. */
+  final: number[] | null;
+  firstWait: string;
+  format: "envelope" | "original" | "cloudevents" | "cloudevents-binary";
+  /** Secrets are masked. */
+  headers: Record<string, string>;
+  health: DestinationHealth;
+  kind: "http" | "pull" | "queue";
+  lease: string;
+  longestWait: string;
+  maxAttempts: number;
+  name: string;
+  order: "skip-dead" | "hold-dead" | "latest" | null;
+  orderBy: string | null;
+  /** A destination of the configuration is changed there. */
+  origin: "config" | "api";
+  /** Requests per second; 0 for no limit. */
+  rate: number;
+  /** The last characters of the signing secrets. */
+  secrets: string[];
+  timeout: string;
+  topic: string | null;
+  updatedAt: string | null;
+  /** A password in it is masked. */
+  url: string | null;
+}
+
+export interface DestinationHealth {
+  /** The circuit breaker of this node. */
+  circuit: "closed" | "open" | "half-open";
+  /** By this node, since it started. */
+  failed: number;
+  /** Since the last success. */
+  failures: number;
+  lastError: string | null;
+  lastFailure: string | null;
+  lastSuccess: string | null;
+  /** Why it is paused or disabled. */
+  reason: string | null;
+  /** When it is tried again. */
+  retryAt: string | null;
+  /** By this node, since it started. */
+  sent: number;
+  state: "active" | "paused" | "disabled";
+}
+
+export interface DestinationList {
+  docs: Destination[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface EndedLease {
+  /** Such as an expired lease: another client may have the delivery. */
+  error: string | null;
+  lease: string;
+  ok: boolean;
+}
+
+export interface EndedLeases {
+  leases: EndedLease[];
+  /** Until when extended leases are held; other answers leave it out. */
+  until?: string | null;
+}
+
+export interface Envelope {
+  data: unknown;
+  event: EnvelopeEvent;
+  id: string;
+  job: EnvelopeJob | null;
+  media: EnvelopeMedia[] | null;
+  source: string;
+  timestamp: string;
+  type: string;
+}
+
+export interface EnvelopeEvent {
+  correlationId: string | null;
+  occurredAt: string | null;
+  parentId: string | null;
+  webhookId: string | null;
+}
+
+export interface EnvelopeJob {
+  createdAt: string | null;
+  error: string | null;
+  errorType: string | null;
+  id: string;
+  kind: string | null;
+  metadata: unknown;
+  model: string | null;
+  projectId: string | null;
+  provider: string;
+  requestId: string | null;
+  result: unknown;
+  settledAt: string | null;
+  settledBy: string | null;
+  status: string;
+  submittedAt: string | null;
+  userId: string | null;
+}
+
+export interface EnvelopeMedia {
+  contentType: string | null;
+  id: string;
+  jobId: string;
+  mediaType: string;
+  metadata: unknown;
+  projectId: string | null;
+  sha256: string | null;
+  size: number | null;
+  storedUrl: string | null;
+  url: string;
+}
+
+export interface ErrorDetail {
+  /** Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id' */
+  location?: string;
+  /** Error message text */
+  message?: string;
+  /** The value at the given location */
+  value?: unknown;
+}
+
+export interface ErrorModel {
+  /** A human-readable explanation specific to this occurrence of the problem. */
+  detail?: string;
+  /** Optional list of individual error details */
+  errors?: ErrorDetail[] | null;
+  /** A URI reference that identifies the specific occurrence of the problem. */
+  instance?: string;
+  /** HTTP status code */
+  status?: number;
+  /** A short, human-readable summary of the problem type. This value should not change between occurrences of the error. */
+  title?: string;
+  /** A URI reference to human-readable documentation for the error. */
+  type?: string;
+}
+
+export interface Event {
+  /** The same id was received again with a different body. */
+  conflict: boolean;
+  correlationId: string | null;
+  /** How many more times the same id was received. */
+  duplicates: number;
+  error: string | null;
+  id: string;
+  occurredAt: string | null;
+  parentId: string | null;
+  processedAt: string | null;
+  receivedAt: string | null;
+  retryCount: number;
+  source: string;
+  status: "pending" | "success" | "error";
+  type: string;
+  /** No handler was registered for it. */
+  unhandled: boolean;
+  updatedAt: string | null;
+  /** The sender's id of the event; the event's own id if the sender gave none. */
+  webhookId: string;
+}
+
+export interface EventDetail {
+  /** The stored body differs from the received one, and is left out. */
+  bodyDamaged: boolean;
+  /** Ids of the events that this one's handlers emitted. */
+  children: string[];
+  /** The same id was received again with a different body. */
+  conflict: boolean;
+  /** Later requests with the same id and a different body. */
+  copies: Copy[];
+  correlationId: string | null;
+  /** The body as JSON, numbers as sent. */
+  data: unknown;
+  deliveries: Delivery[];
+  /** How many more times the same id was received. */
+  duplicates: number;
+  error: string | null;
+  id: string;
+  occurredAt: string | null;
+  parentId: string | null;
+  processedAt: string | null;
+  /** How the sender was verified; null for internal events. */
+  proof: Verification | null;
+  receivedAt: string | null;
+  /** Null for internal events. */
+  request: Request | null;
+  retryCount: number;
+  source: string;
+  status: "pending" | "success" | "error";
+  type: string;
+  /** No handler was registered for it. */
+  unhandled: boolean;
+  updatedAt: string | null;
+  /** The sender's id of the event; the event's own id if the sender gave none. */
+  webhookId: string;
+}
+
+export interface EventList {
+  docs: Event[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface Exchange {
+  durationMs: number;
+  error: string | null;
+  ok: boolean;
+  request: Sent;
+  response: Received | null;
+}
+
+export interface Extension {
+  /** How much longer, from now, such as 5m. */
+  lease: string;
+  leases: string[];
+}
+
+export interface Failure {
+  /** Make no more attempts. */
+  dead?: boolean;
+  /** When the next attempt is due; empty for the destination's own schedule. */
+  delay?: string;
+  /** The reason; it is stored with the attempt. */
+  error?: string;
+  leases: string[];
+}
+
+export interface Handler {
+  name: string;
+  source: string;
+  type: string;
+}
+
+export interface Health {
+  /** Events whose stored body was found damaged since the start. */
+  damagedBodies: number;
+  go: string;
+  goroutines: number;
+  /** The memory that the process has from the operating system. */
+  memoryBytes: number;
+  /** The sources that reject every request, and why. */
+  quietSources: Record<string, string>;
+  /** A webhook could be stored now. */
+  ready: boolean;
+  /** Why not. */
+  reason: string | null;
+  uptimeSeconds: number;
+  version: string;
+}
+
+export interface Heard {
+  envelope: Envelope | null;
+  id: string;
+  receivedAt: string | null;
+  request: OriginalRequest | null;
+  source: string;
+  type: string;
+  webhookId: string | null;
+}
+
+export interface HeardList {
+  /** Acknowledge it when these events are processed. */
+  cursor: string | null;
+  events: Heard[];
+  /** Events before these were removed from the log in the meantime. */
+  gone: boolean;
+}
+
+export interface Job {
+  /** How often gaff polled the provider. */
+  asks: number;
+  /** What the provider billed, in its own units; null if it did not say. */
+  cost: string | null;
+  createdAt: string | null;
+  /** For people. */
+  error: string | null;
+  /** For programs, such as content_policy_violation. */
+  errorType: string | null;
+  /** When the job should be done by that measure. The job is late if this time has passed. */
+  expectedAt: string | null;
+  /** How long jobs of this model usually take, from submit to end. Null if that is not known yet, or the job has ended. */
+  expectedSeconds: number | null;
+  id: string;
+  idempotencyKey: string | null;
+  kind: string | null;
+  metadata: unknown;
+  model: string | null;
+  /** When gaff polls the provider, unless a webhook arrives first. */
+  nextAskAt: string | null;
+  projectId: string | null;
+  provider: string;
+  /** The provider's id of the job. */
+  requestId: string | null;
+  /** As the provider sent it. Lists and the stream leave out a result of more than 64 KiB. */
+  result: unknown;
+  /** The length of the result in bytes; 0 if it has none. */
+  resultSize: number;
+  runId: string | null;
+  settledAt: string | null;
+  /** webhook or reconciliation; null until settled. */
+  settledBy: string | null;
+  status: "queued" | "processing" | "completed" | "failed" | "cancelled";
+  stepId: string | null;
+  /** The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job. */
+  submit: string | null;
+  submittedAt: string | null;
+  updatedAt: string | null;
+  userId: string | null;
+}
+
+export interface JobDetail {
+  /** How often gaff polled the provider. */
+  asks: number;
+  /** The URL that the provider's webhook is passed on to. */
+  callbackUrl: string | null;
+  cancelUrl: string | null;
+  /** What the provider billed, in its own units; null if it did not say. */
+  cost: string | null;
+  createdAt: string | null;
+  /** For people. */
+  error: string | null;
+  /** For programs, such as content_policy_violation. */
+  errorType: string | null;
+  /** When the job should be done by that measure. The job is late if this time has passed. */
+  expectedAt: string | null;
+  /** How long jobs of this model usually take, from submit to end. Null if that is not known yet, or the job has ended. */
+  expectedSeconds: number | null;
+  id: string;
+  idempotencyKey: string | null;
+  /** The input that the job was submitted with; null if it is not stored. */
+  input: unknown;
+  kind: string | null;
+  /** Calls to the provider and its answers, oldest first. */
+  log: LogEntry[];
+  metadata: unknown;
+  model: string | null;
+  /** When gaff polls the provider, unless a webhook arrives first. */
+  nextAskAt: string | null;
+  projectId: string | null;
+  provider: string;
+  /** The provider's id of the job. */
+  requestId: string | null;
+  responseUrl: string | null;
+  /** As the provider sent it. Lists and the stream leave out a result of more than 64 KiB. */
+  result: unknown;
+  /** The length of the result in bytes; 0 if it has none. */
+  resultSize: number;
+  runId: string | null;
+  settledAt: string | null;
+  /** webhook or reconciliation; null until settled. */
+  settledBy: string | null;
+  status: "queued" | "processing" | "completed" | "failed" | "cancelled";
+  statusUrl: string | null;
+  stepId: string | null;
+  /** The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job. */
+  submit: string | null;
+  submittedAt: string | null;
+  updatedAt: string | null;
+  userId: string | null;
+  /** The URL for the provider's webhook. Null if this gateway has no URL that the provider can reach. */
+  webhookUrl: string | null;
+}
+
+export interface JobList {
+  docs: Job[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface JobRegistration {
+  /** Where the provider's webhook is passed on to, as it was received. */
+  callbackUrl?: string;
+  cancelUrl?: string;
+  kind?: string;
+  metadata?: Record<string, unknown>;
+  model?: string;
+  projectId?: string;
+  /** Required for a job that is not known yet. */
+  provider?: string;
+  /** The provider's id of the job; can be set once. */
+  requestId?: string;
+  responseUrl?: string;
+  /** The provider's URL for the job's status; this or the model is needed to poll the job. */
+  statusUrl?: string;
+  userId?: string;
+}
+
+export interface JobSubmission {
+  /** Where the provider's webhook is passed on to, as it was received. */
+  callbackUrl?: string;
+  /** An id of your own for the job; no other job may have it. */
+  id?: string;
+  /** A second request with the same key and token returns the first job, other members may differ. */
+  idempotencyKey?: string;
+  /** The input of the model. */
+  input?: Record<string, unknown>;
+  /** image, video, audio or a name of your own. */
+  kind?: string;
+  /** Your own; the job has it in every answer. */
+  metadata?: Record<string, unknown>;
+  /** The model at fal, the service at Last Frame. */
+  model?: string;
+  projectId?: string;
+  /** fal or lastframe. */
+  provider: string;
+  userId?: string;
+}
+
+export interface Key {
+  createdAt: string | null;
+  createdBy: string;
+  /** The key that created it; null for the admin token. */
+  createdById: string | null;
+  /** Null for a key that does not expire. */
+  expiresAt: string | null;
+  /** The last characters of the secret. */
+  hint: string;
+  id: string;
+  /** To the minute; null if it was never used. */
+  lastUsedAt: string | null;
+  lastUsedFrom: string | null;
+  name: string;
+  revokedAt: string | null;
+  role: "viewer" | "operator" | "admin";
+  state: "active" | "expired" | "revoked";
+}
+
+export interface KeyList {
+  docs: Key[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface KeyRequest {
+  /** A time, or a duration from now such as 90d; empty for a key that does not expire. */
+  expiresAt?: string;
+  /** Who or what uses it. */
+  name: string;
+  role: "viewer" | "operator" | "admin";
+}
+
+export interface KeyUse {
+  firstUsedAt: string | null;
+  /** A fingerprint; never the key. */
+  keyId: string;
+  /** To the minute. */
+  lastUsedAt: string | null;
+}
+
+export interface Leases {
+  leases: string[];
+}
+
+export interface LogEntry {
+  at: string | null;
+  text: string;
+  /** submit, webhook, ask, cancel or register. */
+  what: string;
+}
+
+export interface LoginLink {
+  expiresAt: string | null;
+  /** The path below the gateway's URL that logs a browser in once. */
+  path: string;
+}
+
+export interface Me {
+  /** The name that was typed at the login; it is not verified. */
+  as: string | null;
+  /** The key or session; null for the admin token. */
+  id: string | null;
+  /** The key, also of a session that was opened with it; null for the admin token. */
+  keyId: string | null;
+  name: string;
+  role: "viewer" | "operator" | "admin";
+  via: "token" | "key" | "session";
+}
+
+export interface Media {
+  contentType: string | null;
+  createdAt: string | null;
+  id: string;
+  jobId: string;
+  mediaType: "generated-image" | "generated-video" | "generated-audio" | "generated-model" | "generated-file";
+  /** width, height, duration, generatedAt and what else is known. */
+  metadata: unknown;
+  /** Where the file is in the job's result. */
+  position: string;
+  projectId: string | null;
+  sha256: string | null;
+  /** Bytes. */
+  size: number | null;
+  /** The state of the copy. gone: the provider no longer has the file. */
+  storage: "none" | "pending" | "stored" | "gone" | "failed";
+  /** The last failure of the copy. */
+  storageError: string | null;
+  storedAt: string | null;
+  /** A link to gaff's copy; it needs no token and expires after a day (media.link_for). */
+  storedUrl: string | null;
+  /** A link to a small picture of an image; it needs no token and expires after a day. */
+  thumbnailUrl: string | null;
+  /** The provider's URL of the file. A data: link of more than 4 KiB is written as data:image/png;sha256=…; GET /api/v1/media/{id} has it in full if there is no copy. */
+  url: string;
+}
+
+export interface MediaList {
+  docs: Media[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface NewSecretDestination {
+  backlog: Backlog;
+  breakAfter: number;
+  breakFor: string;
+  burst: number;
+  concurrency: number;
+  events: string[];
+  filter: string | null;
+  /** The response statuses that make a delivery dead at once. */
+  final: number[] | null;
+  firstWait: string;
+  format: "envelope" | "original" | "cloudevents" | "cloudevents-binary";
+  /** Secrets are masked. */
+  headers: Record<string, string>;
+  health: DestinationHealth;
+  kind: "http" | "pull" | "queue";
+  lease: string;
+  longestWait: string;
+  maxAttempts: number;
+  name: string;
+  order: "skip-dead" | "hold-dead" | "latest" | null;
+  orderBy: string | null;
+  /** A destination of the configuration is changed there. */
+  origin: "config" | "api";
+  /** Requests per second; 0 for no limit. */
+  rate: number;
+  /** The new signing secret; no other answer has it. Null if the request set secrets, or nothing is signed. */
+  secret: string | null;
+  /** The last characters of the signing secrets. */
+  secrets: string[];
+  timeout: string;
+  topic: string | null;
+  updatedAt: string | null;
+  /** A password in it is masked. */
+  url: string | null;
+}
+
+export interface OriginalRequest {
+  bodyBase64: string;
+  /** The end-to-end headers, including the signature. */
+  headers: Record<string, string[] | null>;
+  method: string;
+  url: string;
+}
+
+export interface Pause {
+  reason?: string;
+}
+
+export interface Percentiles {
+  p50Ms: number;
+  p95Ms: number;
+  p99Ms: number;
+}
+
+export interface Point {
+  at: string | null;
+  /** The latency from an event's receipt to the success of a delivery. */
+  done: Percentiles | null;
+  /** Attempts. */
+  failed: number;
+  /** Events by source. */
+  received: Record<string, number>;
+  rejected: number;
+  /** The response time of webhooks; null without webhooks. */
+  reply: Percentiles | null;
+  /** Attempts. */
+  succeeded: number;
+}
+
+export interface Project {
+  createdAt: string | null;
+  id: string;
+  metadata: unknown;
+  name: string | null;
+  owner: string | null;
+  updatedAt: string | null;
+}
+
+export interface ProjectList {
+  docs: Project[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface ProjectUpdate {
+  id: string;
+  metadata?: Record<string, unknown>;
+  name?: string;
+  owner?: string;
+}
+
+export interface Pull {
+  /** A destination of kind pull. */
+  destination: string;
+  /** How long the caller holds them; empty for the destination's own lease. */
+  lease?: string;
+  max?: number;
+  /** How long to wait for the first delivery, up to 60s, such as 20s. */
+  wait?: string;
+}
+
+export interface Pulled {
+  attempt: number;
+  /** The same at each attempt; store it to process each delivery once. */
+  deliveryId: string;
+  /** As posted to http destinations; null if the destination's format is original. */
+  envelope: Envelope | null;
+  eventId: string;
+  /** Deliveries of one key are processed in order. */
+  key: string | null;
+  /** The token that acknowledges it. */
+  lease: string;
+  /** As received; null unless the destination's format is original. */
+  request: OriginalRequest | null;
+  source: string;
+  type: string;
+  /** When another client gets it, unless it is acknowledged before. */
+  until: string | null;
+}
+
+export interface PulledList {
+  deliveries: Pulled[];
+}
+
+export interface Queue {
+  dead: number;
+  due: number;
+  oldestDue: string | null;
+  waiting: number;
+}
+
+export interface Received {
+  body?: string;
+  headers: Record<string, string>;
+  status: number;
+  truncated?: boolean;
+}
+
+export interface Rejection {
+  /** Null if the body is not UTF-8; bodyBase64 has it then. */
+  body: string | null;
+  bodyBase64: string | null;
+  bodySize: number;
+  /** Secrets are masked. */
+  headers: Record<string, string[] | null>;
+  id: string;
+  method: string;
+  reason: string;
+  receivedAt: string | null;
+  remoteAddr: string;
+  /** The whole request is stored, so it can be verified again: POST …/rescue. */
+  rescuable: boolean;
+  /** The event that it became, if it was rescued. */
+  rescuedAs: string | null;
+  source: string;
+  /** The status of the answer. */
+  status: number;
+  url: string;
+}
+
+export interface RejectionList {
+  docs: Rejection[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface Reloaded {
+  /** The sources that changed. */
+  changed: string[];
+  /** The changes that need a restart. */
+  needsRestart: string[];
+}
+
+export interface Request {
+  /** Null if the body is not UTF-8; bodyBase64 has it then. */
+  body: string | null;
+  bodyBase64: string | null;
+  /** Secrets are masked. */
+  headers: Record<string, string[] | null>;
+  method: string;
+  remoteAddr: string;
+  /** Secrets are masked. */
+  url: string;
+}
+
+export interface Rescued {
+  /** All of them were known: the request was rescued before, or its sender sent it again. */
+  duplicate: boolean;
+  /** The event that the request became; the first one if it brought several, empty if it brought none. */
+  eventId: string;
+  /** How many events it brought. */
+  events: number;
+}
+
+export interface Rotation {
+  /** Sign with the new secret alone; otherwise the previous one signs as well. */
+  drop?: boolean;
+}
+
+export interface Run {
+  /** The sum of what providers billed for its jobs, in their units. */
+  cost: number;
+  createdAt: string | null;
+  /** When the whole run times out. */
+  dueAt: string | null;
+  error: string | null;
+  /** The event that started it. */
+  eventId: string | null;
+  id: string;
+  input: unknown;
+  projectId: string | null;
+  settledAt: string | null;
+  status: "running" | "completed" | "failed" | "cancelled";
+  updatedAt: string | null;
+  userId: string | null;
+  /** The hash of the definition that the run started with and keeps. */
+  version: string;
+  /** What the run waits for, for people. */
+  waiting: string | null;
+  workflow: string;
+}
+
+export interface RunDetail {
+  /** The sum of what providers billed for its jobs, in their units. */
+  cost: number;
+  createdAt: string | null;
+  /** When the whole run times out. */
+  dueAt: string | null;
+  error: string | null;
+  /** The event that started it. */
+  eventId: string | null;
+  id: string;
+  input: unknown;
+  projectId: string | null;
+  settledAt: string | null;
+  status: "running" | "completed" | "failed" | "cancelled";
+  steps: Step[];
+  updatedAt: string | null;
+  userId: string | null;
+  /** The hash of the definition that the run started with and keeps. */
+  version: string;
+  /** What the run waits for, for people. */
+  waiting: string | null;
+  workflow: string;
+}
+
+export interface RunList {
+  docs: Run[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface RunRetry {
+  /** Only this item of the step, and the steps after it. */
+  item?: number;
+  /** The step to start at; empty for the steps that failed. */
+  step?: string;
+}
+
+export interface RunStart {
+  /** A second request with the same key and token returns the first run. */
+  idempotencyKey?: string;
+  /** The workflow's inputs by name. */
+  input?: Record<string, unknown>;
+  projectId?: string;
+  userId?: string;
+  workflow: string;
+}
+
+export interface SampleRequest {
+  /** A type that the source has samples of; empty for the first. */
+  type?: string;
+}
+
+export interface SampleSent {
+  /** The event that the sample became. */
+  eventId?: string;
+  response: string;
+  status: number;
+}
+
+export interface Sent {
+  body?: string;
+  bytes: number;
+  headers: Record<string, string>;
+  method: string;
+  url: string;
+}
+
+export interface Series {
+  /** One for each step, also for steps without events. */
+  points: Point[];
+  since: string | null;
+  /** The sources that received events in this time. */
+  sources: string[];
+  stepSeconds: number;
+  /** Over all points. */
+  total: Totals;
+  until: string | null;
+}
+
+export interface Session {
+  address: string;
+  /** The browser's User-Agent. */
+  agent: string;
+  /** The name that the person typed; it is not verified. */
+  as: string | null;
+  createdAt: string | null;
+  expiresAt: string | null;
+  id: string;
+  /** The key that opened it; null for the admin token. */
+  keyId: string | null;
+  /** To the minute. */
+  lastUsedAt: string | null;
+  /** The name of the key that opened it, or admin. */
+  name: string;
+  role: "viewer" | "operator" | "admin";
+}
+
+export interface SessionList {
+  docs: Session[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface Setting {
+  help: string;
+  name: string;
+  /** Where the value comes from. */
+  origin: string;
+  value: string;
+}
+
+export interface SettingList {
+  docs: Setting[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface Silence {
+  forSeconds: number;
+  lastAt: string | null;
+  source: string;
+  /** Its longest pause in the two weeks before. */
+  usualSeconds: number;
+}
+
+export interface SilenceList {
+  docs: Silence[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface Source {
+  about: Record<string, string>;
+  /** The URL for the sender. */
+  address: string;
+  /** Null until the source received a request. */
+  counts: SourceStats | null;
+  handlers: Handler[];
+  /** The keys that verified its requests, the last used first. */
+  keys: KeyUse[];
+  maxBodyBytes: number;
+  name: string;
+  path: string;
+  /** Why it rejects every request; null if it does not. */
+  quiet: string | null;
+}
+
+export interface SourceKey {
+  /** Some senders ask for it again in a form of their own. */
+  key: string;
+}
+
+export interface SourceKeyOpened {
+  /** Until when the source accepts the first key that a handshake brings. */
+  until: string;
+}
+
+export interface SourceKeyRequest {
+  /** How long the source accepts a key. */
+  seconds?: number;
+}
+
+export interface SourceList {
+  docs: Source[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface SourceStats {
+  error: number;
+  lastReceivedAt: string | null;
+  pending: number;
+  rejected: number;
+  /** Empty for requests to unknown sources. */
+  source: string;
+  success: number;
+}
+
+export interface Spec {
+  breakAfter?: number;
+  breakFor?: string;
+  burst?: number;
+  concurrency?: number;
+  events?: string[] | null;
+  filter?: string;
+  final?: number[] | null;
+  firstWait?: string;
+  format?: string;
+  headers?: Record<string, string>;
+  kind?: string;
+  lease?: string;
+  longestWait?: string;
+  maxAttempts?: number;
+  name: string;
+  order?: string;
+  orderBy?: string;
+  rate?: number;
+  secrets?: string[] | null;
+  timeout?: string;
+  topic?: string;
+  url?: string;
+}
+
+export interface Started {
+  deliveries: string[];
+}
+
+export interface Stats {
+  deliveries: Queue;
+  since: string | null;
+  sources: SourceStats[];
+}
+
+export interface Step {
+  attempt: number;
+  cost: number;
+  /** Who decided an approval. */
+  decider: string | null;
+  description: string | null;
+  /** The deadline, or the time of the next attempt. */
+  dueAt: string | null;
+  error: string | null;
+  /** The event that ended the wait. */
+  eventId: string | null;
+  /** From 0; null for the step itself. */
+  item: number | null;
+  /** The items of a step with for_each. */
+  items: StepState[];
+  jobId: string | null;
+  /** Empty if the definition cannot be read. */
+  kind: "submit" | "wait_for" | "http" | "approve" | "emit" | "";
+  name: string;
+  /** The steps that it lists as needed, and those that its expressions name. */
+  needs: string[];
+  settledAt: string | null;
+  startedAt: string | null;
+  status: "pending" | "queued" | "running" | "waiting" | "retrying" | "completed" | "failed" | "skipped" | "cancelled" | "";
+}
+
+export interface StepDetail {
+  attempt: number;
+  cost: number;
+  /** Who decided an approval. */
+  decider: string | null;
+  /** The deadline, or the time of the next attempt. */
+  dueAt: string | null;
+  error: string | null;
+  /** The event that ended the wait. */
+  eventId: string | null;
+  /** The input of the step. */
+  input: unknown;
+  /** From 0; null for the step itself. */
+  item: number | null;
+  jobId: string | null;
+  result: unknown;
+  settledAt: string | null;
+  startedAt: string | null;
+  status: "pending" | "queued" | "running" | "waiting" | "retrying" | "completed" | "failed" | "skipped" | "cancelled" | "";
+}
+
+export interface StepDetailList {
+  docs: StepDetail[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface StepState {
+  attempt: number;
+  cost: number;
+  /** Who decided an approval. */
+  decider: string | null;
+  /** The deadline, or the time of the next attempt. */
+  dueAt: string | null;
+  error: string | null;
+  /** The event that ended the wait. */
+  eventId: string | null;
+  /** From 0; null for the step itself. */
+  item: number | null;
+  jobId: string | null;
+  settledAt: string | null;
+  startedAt: string | null;
+  status: "pending" | "queued" | "running" | "waiting" | "retrying" | "completed" | "failed" | "skipped" | "cancelled" | "";
+}
+
+export interface Subscribe {
+  /** source:type with *, as of destinations. */
+  events?: string[] | null;
+  /** A CEL condition, as of destinations. */
+  filter?: string;
+  /** Where a new subscription starts: now, beginning, or after an event's id. A known one continues where it was. */
+  from?: string;
+  name: string;
+}
+
+export interface Subscribed {
+  created: boolean;
+  createdAt: string | null;
+  /** The last acknowledged event. */
+  cursor: string | null;
+  events: string[];
+  filter: string | null;
+  name: string;
+  /** A subscription that is not used for 30 days is removed. */
+  seenAt: string | null;
+}
+
+export interface Subscription {
+  createdAt: string | null;
+  /** The last acknowledged event. */
+  cursor: string | null;
+  events: string[];
+  filter: string | null;
+  name: string;
+  /** A subscription that is not used for 30 days is removed. */
+  seenAt: string | null;
+}
+
+export interface SubscriptionList {
+  docs: Subscription[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface Totals {
+  /** The latency from an event's receipt to the success of a delivery. */
+  done: Percentiles | null;
+  /** Attempts. */
+  failed: number;
+  /** Events by source. */
+  received: Record<string, number>;
+  rejected: number;
+  /** The response time of webhooks; null without webhooks. */
+  reply: Percentiles | null;
+  /** Attempts. */
+  succeeded: number;
+}
+
+export interface Verification {
+  dialect: string | null;
+  /** A fingerprint of the key that matched. */
+  keyId: string | null;
+  scheme: string;
+  subject: string | null;
+}
+
+export interface WebhookLog {
+  createdAt: string | null;
+  /** The body as JSON, numbers as sent. */
+  data: unknown;
+  /** The last failure, unless a success followed. */
+  error: string | null;
+  id: string;
+  /** Null until it was processed once. */
+  processedAt: string | null;
+  receivedAt: string | null;
+  retryCount: number;
+  source: string;
+  status: "pending" | "success" | "error";
+  type: string;
+  /** No handler was registered for it. */
+  unhandled: boolean;
+  updatedAt: string | null;
+  /** The sender's id of the event; the event's own id if the sender gave none. */
+  webhookId: string;
+}
+
+export interface WebhookLogError {
+  error: string;
+}
+
+export interface WebhookLogFailed {
+  error: string;
+  reason: string;
+}
+
+export interface WebhookLogRetried {
+  success: boolean;
+}
+
+export interface WebhookLogRetry {
+  /** The id of the log: evt_… */
+  webhookLogId: string;
+}
+
+export interface WebhookLogs {
+  docs: WebhookLog[];
+  hasNextPage: boolean;
+  hasPrevPage: boolean;
+  limit: number;
+  nextPage: number | null;
+  page: number;
+  pagingCounter: number;
+  prevPage: number | null;
+  totalDocs: number;
+  /** There are more than totalDocs: they are counted up to 100,000, and pages end there. */
+  totalDocsCapped?: boolean;
+  totalPages: number;
+}
+
+export interface Workflow {
+  description: string | null;
+  name: string;
+  /** The number of runs, by status. */
+  runs: Record<string, number>;
+  /** The hash of the definition. */
+  version: string;
+}
+
+export interface WorkflowDetail {
+  /** The file's content as JSON. */
+  definition: unknown;
+  description: string | null;
+  name: string;
+  /** The number of runs, by status. */
+  runs: Record<string, number>;
+  /** The hash of the definition. */
+  version: string;
+}
+
+export interface WorkflowList {
+  docs: Workflow[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
