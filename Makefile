@@ -14,14 +14,18 @@ COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE ?= $(shell TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
 LDFLAGS = -s -w -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
-BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build slim test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the static binary, bin/gaff
+	$(BUILD)
+
+slim: TAGS = slim
+slim: ## build bin/gaff without brokers and tunnel, a fifth smaller
 	$(BUILD)
 
 test: ## check the form, then run all tests; what they need is installed if missing

@@ -1,3 +1,5 @@
+//go:build !slim
+
 // Package broker hands events to message brokers: NATS JetStream, Kafka, Redis streams and
 // Amazon SQS. A publisher returns once the broker has confirmed that it keeps the message;
 // everything else (retries, order, the circuit) is the forwarding engine's.

@@ -81,6 +81,10 @@ var rules = []rule{
 		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|stats|writer))$`,
 	},
 	{
+		why:  "templates call methods by reflection, which keeps every exported method in the binary: 7 MiB (docs/decisions/0031-small-binary.md)",
+		from: `.*`, deny: `^(html|text)/template$`,
+	},
+	{
 		why:  "the group-commit writer knows the vocabulary only: no SQL, no tables",
 		from: `^internal/writer$`, deny: `^gaff/|\.`,
 	},
