@@ -161,8 +161,3 @@ func preset(t testing.TB, name string, o verify.Options) *Verifier {
 	}
 	return v
 }
-
-// answers is a network of fixed documents.
-type answers map[string]string
-
-type roundTrip func(*http.Request) (*http.Response, error)

@@ -224,17 +224,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func headerTokens(signed string) (names []string) {
-	for {
-		_, after, ok := strings.Cut(signed, "{header:")
-		if !ok {
-			return names
-		}
-		name, rest, _ := strings.Cut(after, "}")
-		names, signed = append(names, name), rest
-	}
-}
-
 // preset makes a verifier or ends the test.
 func preset(t testing.TB, name string, o Options) *Verifier {
 	t.Helper()

@@ -150,7 +150,7 @@ func (g *guard) sameData(conn *sql.Conn, next int64) error {
 		}
 		g.versions = stmt
 	}
-	if err := g.versions.QueryRow().Scan(&version); err != nil {
+	if err := g.versions.QueryRowContext(context.Background()).Scan(&version); err != nil {
 		return g.fault(err)
 	}
 	if g.version == 0 {
