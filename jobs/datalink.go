@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strings"
 
+	"gaff/internal/jsonscan"
 	"gaff/internal/payload"
 )
 
@@ -91,17 +92,20 @@ func WholeLink(result json.RawMessage, short string) (link string, ok bool) {
 }
 
 // eachDataLink calls yield for the long data: links in a JSON text.
-func eachDataLink(text json.RawMessage, yield func(link string) bool) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	for {
-		token, err := d.Token()
-		if err != nil {
+func eachDataLink(doc json.RawMessage, yield func(link string) bool) {
+	for s := (jsonscan.Scanner{Data: doc}); ; {
+		from := bytes.IndexByte(doc[s.Pos:], '"') + s.Pos
+		if from < s.Pos {
 			return
 		}
-		text, _ := token.(string)
-		if link := strings.TrimSpace(text); len(link) > maxDataLink && isDataLink(link) && !yield(link) {
+		s.Pos = from
+		if !s.Text() {
 			return
+		}
+		if raw := doc[from:s.Pos]; len(raw) > maxDataLink && mayHoldLink(raw) {
+			if link := strings.TrimSpace(text(raw)); len(link) > maxDataLink && isDataLink(link) && !yield(link) {
+				return
+			}
 		}
 	}
 }

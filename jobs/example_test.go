@@ -11,13 +11,9 @@ import (
 
 // A provider's result is walked for files, whatever its model calls them.
 func ExampleFiles() {
-	files, err := jobs.Files("fal", json.RawMessage(
+	files, _ := jobs.Files("fal", json.RawMessage(
 		`{"video":{"url":"https://example.com/a.mp4","content_type":"video/mp4","duration":5.04},"thumbnail":{"url":"https://example.com/a.webp"}}`),
 		time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
 	for _, f := range files {
 		fmt.Println(f.Position, f.MediaType, f.URL, string(f.Metadata))
 	}
@@ -42,10 +38,7 @@ func (farm) Interpret(ev *gaff.Event) (jobs.Update, error) {
 	switch body.State {
 	case "done":
 		u.Status, u.Result = jobs.JobCompleted, body.Output
-		var err error
-		if u.Files, err = jobs.Files("farm", body.Output, ev.ReceivedAt); err != nil {
-			return u, gaff.Discard(err)
-		}
+		u.Files, u.FilesTotal = jobs.Files("farm", body.Output, ev.ReceivedAt)
 	case "lost":
 		u.Status, u.Error = jobs.JobFailed, "the render was lost"
 	default:

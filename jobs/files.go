@@ -3,13 +3,12 @@ package jobs
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"maps"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gaff/internal/jsonscan"
 )
@@ -20,92 +19,140 @@ const (
 	maxMetadata  = 32 // fields of one file
 )
 
-// errTooManyFiles is the reason to refuse a result rather than to keep a part of it.
-var errTooManyFiles = errors.New("the result names more than 1,000 files")
-
 // Files walks a provider's result and returns the files in it: every object with a
 // "url", and every text under a name that ends in "_url", or in a map whose name ends in
 // "_urls", if it is a link. Names may be written as imageUrl, too. A picture of a file, such
 // as the "poster" beside its "url", is a file as well; addresses of pages, streams and APIs
-// are none. provider and the JSON pointer make the position, such as "fal:/images/0"; at is
+// are not. provider and the JSON pointer make the position, such as "fal:/images/0"; at is
 // the metadata's generatedAt.
 //
 // The other plain fields of a file's object are its metadata, numbers as written. A
-// result that is no valid JSON has no files; more than 1,000 are an error.
-func Files(provider string, result json.RawMessage, at time.Time) ([]Media, error) {
+// result that is not valid JSON has no files. Files returns the first 1,000 files; total
+// counts them all, for [Update].FilesTotal.
+func Files(provider string, result json.RawMessage, at time.Time) (files []Media, total int) {
 	w := fileWalk{provider: provider, at: at.UTC().Format(time.RFC3339Nano)}
-	if err := w.value(result, "", "", false, 0); err != nil {
-		return nil, err
-	}
-	return w.files, nil
+	return w.walk(result, "", false)
 }
 
-// FilesOf is Files for a value of which it is known that it is what was made: every link in
-// it is a file, whatever its name, unless it is that of a page, a stream or an API. pointer
-// is the value's place in the body.
-func FilesOf(provider string, output json.RawMessage, pointer string, at time.Time) ([]Media, error) {
-	w := fileWalk{provider: provider, at: at.UTC().Format(time.RFC3339Nano), links: true}
-	name := pointer[strings.LastIndexByte(pointer, '/')+1:]
-	if err := w.value(output, pointer, name, true, 0); err != nil {
-		return nil, err
-	}
-	return w.files, nil
+// FilesOf is [Files] for a value that is known to be the output: every link in it is a file,
+// whatever its name, unless it is that of a page, a stream or an API. pointer is the value's
+// place in the body.
+func FilesOf(provider string, output json.RawMessage, pointer string, at time.Time) (files []Media, total int) {
+	w := fileWalk{provider: provider, at: at.UTC().Format(time.RFC3339Nano), links: true, path: []byte(pointer)}
+	return w.walk(output, pointer[strings.LastIndexByte(pointer, '/')+1:], true)
 }
 
 type fileWalk struct {
 	provider, at string
-	links        bool // every link is a file
+	links        bool   // every link is a file
+	path         []byte // the JSON pointer of the current value
 	files        []Media
+	total        int
 }
 
-// value looks at one value. name is the member it stands under; link tells that a text
-// here is a link.
-func (w *fileWalk) value(raw json.RawMessage, pointer, name string, link bool, depth int) error {
-	raw = bytes.TrimLeft(raw, " \t\r\n")
-	if len(raw) == 0 || depth > maxFileDepth {
-		return nil
+func (w *fileWalk) walk(doc []byte, name string, link bool) (files []Media, total int) {
+	if doc = bytes.TrimSpace(doc); jsonscan.Valid(doc) {
+		w.value(doc, name, link, 0)
+	}
+	return w.files, w.total
+}
+
+// value looks at one value of a valid document. name is the member that it belongs to; link
+// reports that a text here is a link.
+func (w *fileWalk) value(raw []byte, name string, link bool, depth int) {
+	if depth > maxFileDepth {
+		return
 	}
 	switch raw[0] {
 	case '{':
-		var members map[string]json.RawMessage
-		if json.Unmarshal(raw, &members) != nil {
-			return nil
-		}
-		own := text(members["url"])
-		isFile := isLink(own) && !isStream(own)
-		if isFile {
-			if err := w.file(members, pointer, name); err != nil {
-				return err
-			}
-		}
-		for _, member := range sorted(members) {
-			if isFile && text(members[member]) == own { // itself, or its link again
-				continue
-			}
-			isURL := strings.HasSuffix(snake(member), "_url") || strings.HasSuffix(snake(name), "_urls") || isFile && slices.Contains(pictures, member)
-			if err := w.value(members[member], pointer+"/"+escape(member), member, isURL, depth+1); err != nil {
-				return err
-			}
-		}
+		w.object(raw, name, depth)
 	case '[':
-		if bytes.IndexByte(raw, '"') < 0 || depth == 0 && !jsonscan.Valid(raw) {
-			return nil // without a text there is no link
-		}
-		inURLs, i := link || strings.HasSuffix("_"+snake(name), "_urls"), 0
-		return jsonscan.Items(raw, func(item []byte) error {
-			at := i
-			i++
-			if c := item[0]; c != '{' && c != '[' && c != '"' {
-				return nil
+		inURLs, i, end := link || strings.HasSuffix("_"+snake(name), "_urls"), int64(0), len(w.path)
+		_ = jsonscan.Items(raw, func(item []byte) error {
+			if mayHoldLink(item) {
+				w.path = strconv.AppendInt(append(w.path[:end], '/'), i, 10)
+				w.value(item, name, inURLs, depth+1)
 			}
-			return w.value(item, pointer+"/"+strconv.Itoa(at), name, inURLs, depth+1)
+			i++
+			return nil
 		})
+		w.path = w.path[:end]
 	case '"':
-		if one := text(raw); (link || w.links) && isLink(one) && !isStream(one) && !isPage(name) {
-			return w.add(text(raw), pointer, name, "", 0, nil)
+		if !link && !w.links {
+			return
+		}
+		if url := linkIn(raw); url != "" && !isStream(url) && !isPage(name) && w.count() {
+			w.add(url, name, "", 0, nil)
 		}
 	}
-	return nil
+}
+
+// member is a member of an object, its name decoded.
+type member struct {
+	name  string
+	value []byte
+}
+
+// object looks at the members in the order of their names. Of members with the same name the
+// last one counts.
+func (w *fileWalk) object(raw []byte, name string, depth int) {
+	var members []member
+	var own []byte            // the value of "url"
+	seen := map[string]bool{} // the names in members, quoted
+	_ = jsonscan.Members(raw, func(quoted, value []byte) error {
+		if mayHoldLink(value) || seen[string(quoted)] {
+			members = append(members, member{text(quoted), value})
+			seen[string(quoted)] = true
+		}
+		return nil
+	})
+	slices.SortStableFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	for i := range members {
+		if members[i].name == "url" {
+			own = members[i].value
+		}
+	}
+	url := linkIn(own)
+	isFile := url != "" && !isStream(url)
+	if isFile && w.count() {
+		w.file(raw, url, name)
+	}
+	inURLs, end := strings.HasSuffix(snake(name), "_urls"), len(w.path)
+	for i, m := range members {
+		if i+1 < len(members) && members[i+1].name == m.name {
+			continue
+		}
+		if isFile && (bytes.Equal(m.value, own) || linkIn(m.value) == url) { // itself, or its link again
+			continue
+		}
+		w.path = append(append(w.path[:end], '/'), escape(m.name)...)
+		isURL := inURLs || strings.HasSuffix(snake(m.name), "_url") || isFile && slices.Contains(pictures, m.name)
+		w.value(m.value, m.name, isURL, depth+1)
+	}
+	w.path = w.path[:end]
+}
+
+// mayHoldLink reports whether a value has to be looked at; false for most values that are or
+// contain no link.
+func mayHoldLink(value []byte) bool {
+	switch value[0] {
+	case '{', '[':
+		return bytes.IndexByte(value, '"') >= 0
+	case '"':
+		c := value[1]
+		return c <= ' ' || c >= 0x80 || strings.IndexByte(`hHdD\`, c) >= 0
+	}
+	return false
+}
+
+// linkIn is the content of a JSON string that is a link; empty for anything else.
+func linkIn(raw []byte) string {
+	if len(raw) > 0 && raw[0] == '"' && mayHoldLink(raw) {
+		if url := text(raw); isLink(url) {
+			return url
+		}
+	}
+	return ""
 }
 
 // pictures are members beside a "url" that hold the link of a picture of it.
@@ -148,49 +195,76 @@ func snake(name string) string {
 	return b.String()
 }
 
-// file adds the object of a file.
-func (w *fileWalk) file(members map[string]json.RawMessage, pointer, name string) error {
-	metadata := map[string]json.RawMessage{}
-	for _, member := range sorted(members) {
-		value := bytes.TrimSpace(members[member])
-		plain := len(value) > 0 && len(value) <= 1024 && value[0] != '{' && value[0] != '[' && !bytes.Equal(value, []byte("null"))
-		if plain && member != "url" && member != "content_type" && member != "file_size" && member != "file_data" && len(metadata) < maxMetadata {
-			metadata[member] = value
-		}
-	}
-	var size json.Number
-	if json.Unmarshal(members["file_size"], &size) != nil {
-		size = ""
-	}
-	bytesLong, err := size.Int64()
-	if err != nil || bytesLong < 0 {
-		bytesLong = 0
-	}
-	hint := name
-	if fileName := text(members["file_name"]); fileName != "" {
-		hint = fileName
-	}
-	return w.add(text(members["url"]), pointer, hint, text(members["content_type"]), bytesLong, metadata)
+// count counts a file, and reports whether it is one of the first.
+func (w *fileWalk) count() bool {
+	w.total++
+	return len(w.files) < maxFiles
 }
 
-func (w *fileWalk) add(url, pointer, hint, contentType string, size int64, metadata map[string]json.RawMessage) error {
-	url = strings.TrimSpace(url)
-	if len(w.files) == maxFiles {
-		return errTooManyFiles
+// file adds the object of a file.
+func (w *fileWalk) file(raw []byte, url, name string) {
+	var plain []member // the metadata: the first of the plain members, by name
+	var size, fileName, contentType []byte
+	_ = jsonscan.Members(raw, func(quoted, value []byte) error {
+		switch name := text(quoted); name {
+		case "url", "file_data":
+		case "content_type":
+			contentType = value
+		case "file_size":
+			size = value
+		default:
+			if name == "file_name" {
+				fileName = value
+			}
+			i, known := slices.BinarySearchFunc(plain, name, func(m member, name string) int { return strings.Compare(m.name, name) })
+			if known {
+				plain = slices.Delete(plain, i, i+1)
+			}
+			if len(value) <= 1024 && value[0] != '{' && value[0] != '[' && value[0] != 'n' && i < maxMetadata {
+				plain = slices.Insert(plain, i, member{name, value})
+				plain = plain[:min(len(plain), maxMetadata)]
+			}
+		}
+		return nil
+	})
+	metadata := map[string]json.RawMessage{}
+	for _, m := range plain {
+		metadata[m.name] = m.value
 	}
+	if long := text(fileName); long != "" {
+		name = long
+	}
+	w.add(url, name, text(contentType), fileSize(size), metadata)
+}
+
+// fileSize reads a number, or a number in a text; 0 if it is not a size.
+func fileSize(raw []byte) int64 {
+	var number json.Number
+	if json.Unmarshal(raw, &number) != nil {
+		return 0
+	}
+	size, err := number.Int64()
+	if err != nil {
+		return 0
+	}
+	return max(size, 0)
+}
+
+func (w *fileWalk) add(url, hint, contentType string, size int64, metadata map[string]json.RawMessage) {
+	url = strings.TrimSpace(url)
 	if metadata == nil {
 		metadata = map[string]json.RawMessage{}
 	}
 	metadata["generatedAt"] = json.RawMessage(`"` + w.at + `"`)
 	encoded, err := json.Marshal(metadata)
 	if err != nil {
-		return nil // cannot be: every value was decoded from valid JSON
+		return // cannot be: every value is valid JSON
 	}
+	pointer := string(w.path)
 	w.files = append(w.files, Media{
 		Position: w.provider + ":" + pointer, URL: url, MediaType: MediaTypeOf(contentType, url, hint+" "+pointer),
 		ContentType: contentType, Size: size, Metadata: encoded,
 	})
-	return nil
 }
 
 // MediaTypeOf tells the kind of a file: by its content type, else by the extension of
@@ -260,17 +334,17 @@ func isLink(text string) bool {
 	return false
 }
 
-// text is the content of a JSON string; empty for anything else.
-func text(raw json.RawMessage) string {
-	var s string
-	if raw = bytes.TrimLeft(raw, " \t\r\n"); len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+// text is the content of a JSON string, in valid UTF-8; empty for anything else.
+func text(raw []byte) string {
+	if len(raw) == 0 || raw[0] != '"' {
 		return ""
 	}
+	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+		return string(inner)
+	}
+	var s string
+	_ = json.Unmarshal(raw, &s) // it is valid
 	return s
-}
-
-func sorted(members map[string]json.RawMessage) []string {
-	return slices.Sorted(maps.Keys(members))
 }
 
 // escape writes a member's name as a part of a JSON pointer.

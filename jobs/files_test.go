@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -52,10 +53,7 @@ func TestFilesOfResults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files, err := jobs.Files("fal", json.RawMessage(c.result), time.Now())
-			if err != nil {
-				t.Fatal(err)
-			}
+			files, _ := jobs.Files("fal", json.RawMessage(c.result), time.Now())
 			var got []string
 			for _, f := range files {
 				got = append(got, strings.TrimPrefix(f.Position, "fal:")+" "+f.MediaType+" "+f.URL)
@@ -70,10 +68,10 @@ func TestFilesOfResults(t *testing.T) {
 func TestFilesKeepNumbersAndSizes(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 31, 12, 0, 0, 5e8, time.UTC)
-	files, err := jobs.Files("fal", json.RawMessage(
+	files, _ := jobs.Files("fal", json.RawMessage(
 		`{"video":{"url":"https://f/v","content_type":"video/mp4","file_size":2087231,"width":1024.50,"seed":98765432109876543210,"fps":null,"tags":["x"],"more":{"a":1},"note":"a \"b\""}}`), at)
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%v, %v", files, err)
+	if len(files) != 1 {
+		t.Fatalf("%v", files)
 	}
 	f := files[0]
 	want := `{"generatedAt":"2026-01-31T12:00:00.5Z","note":"a \"b\"","seed":98765432109876543210,"width":1024.50}`
@@ -81,26 +79,32 @@ func TestFilesKeepNumbersAndSizes(t *testing.T) {
 		t.Errorf("size %d, type %s, metadata %s, want %s", f.Size, f.ContentType, f.Metadata, want)
 	}
 	for _, size := range []string{`-1`, `1e30`, `"12"`, `"x"`, `1.5`, `null`} {
-		files, err := jobs.Files("fal", json.RawMessage(`{"a":{"url":"https://f/v","file_size":`+size+`}}`), at)
-		if err != nil || len(files) != 1 || files[0].Size != 0 && size != `"12"` {
-			t.Errorf("file_size %s: %v, %v", size, files, err)
+		files, _ := jobs.Files("fal", json.RawMessage(`{"a":{"url":"https://f/v","file_size":`+size+`}}`), at)
+		if len(files) != 1 || files[0].Size != 0 && size != `"12"` {
+			t.Errorf("file_size %s: %v", size, files)
 		}
 	}
 }
 
-// A result of hostile size is bounded, never cut short without a word.
-func TestFilesAreBounded(t *testing.T) {
+func TestFilesReturnTheFirstThousandAndCountAll(t *testing.T) {
 	t.Parallel()
-	if _, err := jobs.Files("fal", json.RawMessage(`[`+strings.Repeat(`{"url":"https://f/a"},`, 1000)+`{"url":"https://f/a"}]`), time.Now()); err == nil {
-		t.Error("1,001 files were taken")
+	for name, item := range map[string]string{"objects": `{"url":"https://f/a"},`, "links": `"https://f/a",`} {
+		files, total := jobs.Files("fal", json.RawMessage(`{"image_urls":[`+strings.Repeat(item, 1000)+strings.TrimSuffix(item, ",")+`]}`), time.Now())
+		if len(files) != 1000 || total != 1001 || files[999].Position != "fal:/image_urls/999" {
+			t.Errorf("%s: %d of %d files, want 1,000 of 1,001", name, len(files), total)
+		}
 	}
+}
+
+func TestMetadataOfFilesIsBounded(t *testing.T) {
+	t.Parallel()
 	var fields []string
 	for i := range 500 {
 		fields = append(fields, fmt.Sprintf(`"f%d":%d`, i, i))
 	}
-	files, err := jobs.Files("fal", json.RawMessage(`{"url":"https://f/a",`+strings.Join(fields, ",")+`,"long":"`+strings.Repeat("x", 5000)+`"}`), time.Now())
-	if err != nil || len(files) != 1 || len(files[0].Metadata) > 2000 {
-		t.Errorf("%d bytes of metadata, %v", len(files[0].Metadata), err)
+	files, _ := jobs.Files("fal", json.RawMessage(`{"url":"https://f/a",`+strings.Join(fields, ",")+`,"long":"`+strings.Repeat("x", 5000)+`"}`), time.Now())
+	if len(files) != 1 || len(files[0].Metadata) > 2000 {
+		t.Errorf("%d bytes of metadata", len(files[0].Metadata))
 	}
 }
 
@@ -116,10 +120,7 @@ func FuzzFiles(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, result []byte) {
-		files, err := jobs.Files("fal", result, time.Unix(0, 0))
-		if err != nil {
-			return
-		}
+		files, _ := jobs.Files("fal", result, time.Unix(0, 0))
 		seen := map[string]bool{}
 		for _, file := range files {
 			if file.URL == "" || file.MediaType == "" || !json.Valid(file.Metadata) || file.Size < 0 {
@@ -137,10 +138,31 @@ func TestFilesBuildNothingOfALongListOfNumbers(t *testing.T) {
 	const numbers = 200_000
 	result := json.RawMessage(`["a",[` + strings.Repeat("1,", numbers) + `1],` + strings.Repeat("1,", numbers) + `1]`)
 	if n := testing.AllocsPerRun(1, func() {
-		if _, err := jobs.Files("p", result, time.Now()); err != nil {
-			t.Error(err)
-		}
+		jobs.Files("p", result, time.Now())
 	}); n > 1000 {
 		t.Errorf("%.0f allocations for %d numbers, want at most 1,000", n, 2*numbers)
+	}
+}
+
+func TestFilesBuildNothingOfTheMembersWithoutALink(t *testing.T) {
+	const members = 100_000
+	result := json.RawMessage(`{"a":{"url":"https://f/a.png"},"b":{` + strings.Repeat(`"n":1,`, members) + `"n":"x"},` + strings.Repeat(`"m":[1],`, members) + `"m":1}`)
+	if n := testing.AllocsPerRun(1, func() {
+		if files, _ := jobs.Files("p", result, time.Now()); len(files) != 1 {
+			t.Errorf("%d files, want 1", len(files))
+		}
+	}); n > 1000 {
+		t.Errorf("%.0f allocations for %d members, want at most 1,000", n, 2*members)
+	}
+}
+
+func TestFilesCopyALongLinkOnce(t *testing.T) {
+	result := json.RawMessage(`{"images":[{"url":"data:image/png;base64,` + strings.Repeat("A", 4<<20) + `"}]}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	files, _ := jobs.Files("p", result, time.Now())
+	runtime.ReadMemStats(&after)
+	if copied := (after.TotalAlloc - before.TotalAlloc) >> 20; len(files) != 1 || copied > 9 {
+		t.Errorf("%d files, %d MiB allocated for a link of 4 MiB; want 1, at most 9", len(files), copied)
 	}
 }

@@ -60,17 +60,32 @@ func (studio) Interpret(ev *gaff.Event) (jobs.Update, error) {
 		Provider: "studio", JobID: s.Job, OwnJobID: s.Own, RequestID: s.Request, Create: s.Create, ProjectID: s.Project, UserID: s.User, Kind: s.Kind,
 		Status: status, Result: s.Result, Error: s.Error,
 	}
-	var err error
 	if status == jobs.JobCompleted {
-		u.Files, err = jobs.Files("studio", s.Result, ev.ReceivedAt)
+		u.Files, u.FilesTotal = jobs.Files("studio", s.Result, ev.ReceivedAt)
 	}
-	return u, err
+	return u, nil
 }
 
 type stage struct {
 	*gaff.Gateway
 	st *sqlite.Store
 	n  int
+	// wrap changes the transactions of the handler; nil: it does not.
+	wrap func(jobs.Tx) jobs.Tx
+}
+
+type wrapped struct {
+	*sqlite.Store
+	s *stage
+}
+
+func (w wrapped) Apply(ctx context.Context, l gaff.Lease, fn func(jobs.Tx) error) error {
+	return w.Store.Apply(ctx, l, func(tx jobs.Tx) error {
+		if w.s.wrap != nil {
+			tx = w.s.wrap(tx)
+		}
+		return fn(tx)
+	})
 }
 
 // newStage is a gateway whose only handler is the one of jobs. Use it within a bubble.
@@ -86,7 +101,7 @@ func newStage(t *testing.T, more ...func(*stage)) *stage {
 	}
 	s := &stage{Gateway: gw, st: st}
 	gw.AddSource(gaff.Source{Name: "studio", Verifier: studio{}, Parser: studio{}})
-	gw.Handle("studio", "*", jobs.NewHandler(jobs.Options{Store: st, Router: gw, Interpreter: studio{}}))
+	gw.Handle("studio", "*", jobs.NewHandler(jobs.Options{Store: wrapped{st, s}, Router: gw, Interpreter: studio{}}))
 	for _, f := range more {
 		f(s)
 	}
@@ -350,14 +365,27 @@ func TestInterpretersFailures(t *testing.T) {
 	}
 }
 
-// What one event leads to is one transaction: where a part cannot be written, nothing is.
+var errSecondFile = errors.New("the second file is not stored")
+
+type noSecondFile struct {
+	jobs.Tx
+	n int
+}
+
+func (tx *noSecondFile) AddMedia(ctx context.Context, m *jobs.Media) (bool, error) {
+	if tx.n++; tx.n == 2 {
+		return false, errSecondFile
+	}
+	return tx.Tx.AddMedia(ctx, m)
+}
+
+// What one event leads to is one transaction: if a part cannot be written, nothing is.
 func TestEffectsAreAllOrNone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t)
-		many := `{"images":[` + strings.TrimSuffix(strings.Repeat(`{"url":"https://f/a.png"},`, 1001), ",") + `]}`
-		d := s.event(t, s.say(t, said{Job: "j", Create: true, Status: "completed", Result: json.RawMessage(many)}))
-		if d.Status == gaff.StatusSuccess || !strings.Contains(d.Error, "1,000 files") {
+		s := newStage(t, func(s *stage) { s.wrap = func(tx jobs.Tx) jobs.Tx { return &noSecondFile{Tx: tx} } })
+		d := s.event(t, s.say(t, said{Job: "j", Create: true, Status: "completed", Result: manyFiles(2)}))
+		if d.Status == gaff.StatusSuccess || !strings.Contains(d.Error, errSecondFile.Error()) {
 			t.Errorf("event is %s: %s", d.Status, d.Error)
 		}
 		if _, err := s.st.Job(context.Background(), "j"); !errors.Is(err, gaff.ErrNotFound) {
@@ -365,6 +393,30 @@ func TestEffectsAreAllOrNone(t *testing.T) {
 		}
 		if files := s.files(t, "j"); len(files) != 0 {
 			t.Errorf("files %v", files)
+		}
+	})
+}
+
+// manyFiles is a result with n files.
+func manyFiles(n int) json.RawMessage {
+	return json.RawMessage(`{"images":[` + strings.TrimSuffix(strings.Repeat(`{"url":"https://f/a.png"},`, n), ",") + `]}`)
+}
+
+func TestResultOfManyFilesSettlesTheJobWithTheFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		result := manyFiles(20_000)
+		s.say(t, said{Job: "j", Create: true, Status: "completed", Project: "p", Result: result})
+		if j := s.job(t, "j"); j.Status != jobs.JobCompleted || len(j.Result) != len(result) {
+			t.Errorf("the job is %s with %d bytes, want it completed with %d", j.Status, len(j.Result), len(result))
+		}
+		if n, err := s.st.MediaCount(t.Context(), "p"); n != 1000 || err != nil {
+			t.Errorf("%d files, %v; want 1,000", n, err)
+		}
+		log, err := s.st.JobLog(t.Context(), "j")
+		if err != nil || len(log) != 1 || log[0].What != "webhook" || !strings.HasPrefix(log[0].Text, "1,000 of 20,000 files stored: ") {
+			t.Errorf("log %+v, %v", log, err)
 		}
 	})
 }

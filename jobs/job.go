@@ -291,6 +291,8 @@ type Update struct {
 	Error, ErrorType  string
 	// Files are the results of a completed job.
 	Files []Media // Position, URL, MediaType, ContentType, Size, Metadata are read
+	// FilesTotal is how many files the result names, if Files has only the first of them.
+	FilesTotal int
 	// Fetch is set when the work is done and its result must be asked for.
 	Fetch bool
 	// Subject is the provider's customer in whose name it speaks; empty if it does not say.

@@ -377,10 +377,34 @@ func change(ctx context.Context, tx Tx, router Router, j *Job, found bool, u Upd
 	if !settled {
 		return false, nil
 	}
+	if err := noteLeftOut(ctx, tx, j, u); err != nil {
+		return false, err
+	}
 	if err := emitCallback(ctx, tx, router, cause, j); err != nil {
 		return false, err
 	}
 	return true, emitSettled(ctx, tx, router, cause, j)
+}
+
+// noteLeftOut adds to the log of a job that only the first of its files are stored.
+func noteLeftOut(ctx context.Context, tx Tx, j *Job, u Update) error {
+	if u.Status != JobCompleted || u.FilesTotal <= len(u.Files) {
+		return nil
+	}
+	what := "ask"
+	if j.SettledBy == SettledByWebhook {
+		what = "webhook"
+	}
+	return tx.AddLogEntry(ctx, j.ID, what, fmt.Sprintf("%s of %s files stored: a job has at most %s; the links of all are in its result",
+		thousands(len(u.Files)), thousands(u.FilesTotal), thousands(maxFiles)))
+}
+
+// thousands writes a number as 20,000.
+func thousands(n int) string {
+	if n < 1000 {
+		return strconv.Itoa(n)
+	}
+	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }
 
 // KeepFiles is the handler of the inner event "media.created" that makes copies of files.

@@ -175,10 +175,7 @@ func (w *world) settle(jobID string, status jobs.JobStatus, result string) {
 		if err := tx.SaveJob(ctx, j); err != nil {
 			return err
 		}
-		files, err := jobs.Files(j.Provider, j.Result, tx.Now())
-		if err != nil {
-			return err
-		}
+		files, _ := jobs.Files(j.Provider, j.Result, tx.Now())
 		for _, m := range files {
 			m.JobID, m.ProjectID = j.ID, j.ProjectID
 			if len(m.URL) > 4096 {

@@ -286,3 +286,20 @@ func TestJobsOfPresets(t *testing.T) {
 		t.Errorf("a word that means nothing: %v", err)
 	}
 }
+
+func TestInterpreterReadsTheFirstOfManyFiles(t *testing.T) {
+	t.Parallel()
+	body := `{"id":"a","status":"done","output_urls":["https://f/a.png"` + strings.Repeat(`,"https://f/a.png"`, 19_999) + `]}`
+	for name, output := range map[string]sender.Pointers{"whole body": nil, "output": {"/output_urls"}} {
+		in, err := custom.NewInterpreter("it", sender.Jobs{
+			ID: sender.Pointers{"/id"}, Status: sender.Pointers{"/status"}, Words: map[string]string{"done": "completed"}, Output: output,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := in.Interpret(&gaff.Event{Data: []byte(body)})
+		if err != nil || u.Status != jobs.JobCompleted || len(u.Files) != 1000 || u.FilesTotal != 20_000 {
+			t.Errorf("%s: %s with %d of %d files, %v; want completed with 1,000 of 20,000", name, u.Status, len(u.Files), u.FilesTotal, err)
+		}
+	}
+}

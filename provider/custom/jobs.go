@@ -105,7 +105,7 @@ func (in *Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 	}
 	switch status {
 	case jobs.JobCompleted:
-		if u.Result, u.Files, err = in.result(ev); err != nil {
+		if err := in.result(ev, &u); err != nil {
 			return jobs.Update{}, gaff.Discard(err)
 		}
 	case jobs.JobFailed:
@@ -115,27 +115,27 @@ func (in *Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 	return u, nil
 }
 
-// result returns what a completed job made, and the files in it: of the first place of
+// result sets the result of a completed job, and the files in it: of the first place of
 // jobs.output that holds something, or of the whole body if no place is described.
-func (in *Interpreter) result(ev *gaff.Event) (json.RawMessage, []jobs.Media, error) {
+func (in *Interpreter) result(ev *gaff.Event, u *jobs.Update) error {
 	if len(in.jobs.Output) == 0 {
-		files, err := jobs.Files(in.provider, ev.Data, ev.ReceivedAt)
-		return bytes.Clone(ev.Data), files, err
+		u.Result = bytes.Clone(ev.Data)
+		u.Files, u.FilesTotal = jobs.Files(in.provider, ev.Data, ev.ReceivedAt)
+		return nil
 	}
 	values, err := in.fields.Raw(ev.Data)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	values = values[len(values)-len(in.jobs.Output):]
 	for i, value := range values {
-		output := unwrapped(value)
-		if len(output) == 0 {
-			continue
+		if output := unwrapped(value); len(output) > 0 {
+			u.Result = bytes.Clone(output)
+			u.Files, u.FilesTotal = jobs.FilesOf(in.provider, output, in.jobs.Output[i], ev.ReceivedAt)
+			return nil
 		}
-		files, err := jobs.FilesOf(in.provider, output, in.jobs.Output[i], ev.ReceivedAt)
-		return bytes.Clone(output), files, err
 	}
-	return nil, nil, nil
+	return nil
 }
 
 // unwrapped returns a value; of an object or a list that is written as JSON in a text, the

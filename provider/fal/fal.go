@@ -298,9 +298,7 @@ func (Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 			return u, nil
 		}
 		u.Result = result
-		if u.Files, err = jobs.Files(Name, result, ev.ReceivedAt); err != nil {
-			return jobs.Update{}, gaff.Discard(err)
-		}
+		u.Files, u.FilesTotal = jobs.Files(Name, result, ev.ReceivedAt)
 	case jobs.JobFailed:
 		// An error's payload names inputs and pages of documentation: no files.
 		u.Result = result

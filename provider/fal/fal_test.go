@@ -281,11 +281,25 @@ func TestInterpret(t *testing.T) {
 			if len(u.Files) != c.files {
 				t.Errorf("%d files, want %d", len(u.Files), c.files)
 			}
-			u.Files, c.want.Provider = nil, "fal"
+			u.Files, u.FilesTotal, c.want.Provider = nil, 0, "fal"
 			if got, want := fmt.Sprintf("%+v", u), fmt.Sprintf("%+v", c.want); got != want {
 				t.Errorf("read as\n%s, want\n%s", got, want)
 			}
 		})
+	}
+}
+
+// manyLinks is a list of n links.
+func manyLinks(n int) string {
+	return `["https://f/a.png"` + strings.Repeat(`,"https://f/a.png"`, n-1) + `]`
+}
+
+func TestInterpretReadsTheFirstOfManyFiles(t *testing.T) {
+	t.Parallel()
+	body := `{"request_id":"r","status":"OK","payload":{"image_urls":` + manyLinks(20_000) + `}}`
+	u, err := fal.Interpreter{}.Interpret(&gaff.Event{Data: json.RawMessage(body), Verification: gaff.Verification{Dialect: fal.DialectFal}})
+	if err != nil || u.Status != jobs.JobCompleted || len(u.Files) != 1000 || u.FilesTotal != 20_000 {
+		t.Errorf("%s with %d of %d files, %v; want completed with 1,000 of 20,000", u.Status, len(u.Files), u.FilesTotal, err)
 	}
 }
 

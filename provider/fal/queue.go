@@ -350,12 +350,8 @@ func readResult(r answer, s status, j *jobs.Job, at time.Time) (jobs.Update, err
 			u.Error, u.ErrorType = "completed, but the result is no JSON", "result_unreadable"
 			return u, nil
 		}
-		files, err := jobs.Files(Name, r.body, at)
-		if err != nil {
-			u.Error, u.ErrorType = err.Error(), "result_unreadable"
-			return u, nil
-		}
-		u.Status, u.Result, u.Files = jobs.JobCompleted, r.body, files
+		u.Status, u.Result = jobs.JobCompleted, r.body
+		u.Files, u.FilesTotal = jobs.Files(Name, r.body, at)
 		return u, nil
 	case s.Error == "" && (r.status == http.StatusNotFound || r.status == http.StatusGone):
 		if r.status == http.StatusNotFound && j.Misses == 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -325,6 +326,33 @@ func TestHowJobsEnd(t *testing.T) {
 }
 
 // fal takes nothing for a while; then it does, once.
+func TestFetchedResultOfManyFilesCompletesTheJob(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigOptions{})
+		r.net.mu.Lock()
+		r.net.hosts[falHost] = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/requests/") && !strings.HasSuffix(req.URL.Path, "/status") {
+				_, _ = io.WriteString(w, `{"image_urls":`+manyLinks(20_000)+`}`)
+				return
+			}
+			r.fal.ServeHTTP(w, req)
+		})
+		r.net.mu.Unlock()
+		j := r.submit("lost")
+		time.Sleep(10 * time.Minute)
+		if j = r.job(j.ID); j.Status != jobs.JobCompleted {
+			t.Errorf("the job is %s: %s, want completed", j.Status, j.Error)
+		}
+		if n, err := r.st.MediaCount(t.Context(), "p"); n != 1000 || err != nil {
+			t.Errorf("%d files, %v; want 1,000", n, err)
+		}
+		if log := r.notes(j.ID); !strings.Contains(log, "ask: 1,000 of 20,000 files stored: ") {
+			t.Errorf("log %s", log)
+		}
+	})
+}
+
 func TestSubmitsThatAreNotTakenAreRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -157,7 +157,7 @@ func (Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 			u.Error = "failed without a reason"
 		}
 	case jobs.JobCompleted:
-		if u.Files, err = files(p, u.Result, ev); err != nil {
+		if u.Files, u.FilesTotal, err = files(p, u.Result, ev); err != nil {
 			return jobs.Update{}, gaff.Discard(err)
 		}
 	case jobs.JobQueued, jobs.JobProcessing, jobs.JobCancelled: // have no files
@@ -167,11 +167,8 @@ func (Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 
 // files walks the result like any provider's. The facts about the one output stand
 // beside its link, not in an object of its own, and are joined to it here.
-func files(p Payload, result json.RawMessage, ev *gaff.Event) ([]jobs.Media, error) {
-	all, err := jobs.Files(Name, result, ev.ReceivedAt)
-	if err != nil {
-		return nil, err
-	}
+func files(p Payload, result json.RawMessage, ev *gaff.Event) (all []jobs.Media, total int, err error) {
+	all, total = jobs.Files(Name, result, ev.ReceivedAt)
 	var facts map[string]json.RawMessage
 	_ = json.Unmarshal(result, &facts) // an object: decode read it as one
 	for i := range all {
@@ -180,7 +177,7 @@ func files(p Payload, result json.RawMessage, ev *gaff.Event) ([]jobs.Media, err
 		}
 		var metadata map[string]json.RawMessage
 		if err := json.Unmarshal(all[i].Metadata, &metadata); err != nil {
-			return nil, fmt.Errorf("metadata: %w", err)
+			return nil, 0, fmt.Errorf("metadata: %w", err)
 		}
 		for _, name := range []string{"duration", "width", "height", "fps"} {
 			if value, ok := facts[name]; ok {
@@ -189,12 +186,12 @@ func files(p Payload, result json.RawMessage, ev *gaff.Event) ([]jobs.Media, err
 		}
 		service, err := json.Marshal(p.Service)
 		if err != nil {
-			return nil, fmt.Errorf("metadata: %w", err)
+			return nil, 0, fmt.Errorf("metadata: %w", err)
 		}
 		metadata["service"] = service
 		if all[i].Metadata, err = json.Marshal(metadata); err != nil {
-			return nil, fmt.Errorf("metadata: %w", err)
+			return nil, 0, fmt.Errorf("metadata: %w", err)
 		}
 	}
-	return all, nil
+	return all, total, nil
 }

@@ -135,6 +135,15 @@ func TestInterpret(t *testing.T) {
 	}
 }
 
+func TestInterpretReadsTheFirstOfManyFiles(t *testing.T) {
+	t.Parallel()
+	body := `{"job_id":"j","status":"completed","result":{"image_urls":["https://f/a.png"` + strings.Repeat(`,"https://f/a.png"`, 19_999) + `]}}`
+	u, err := lastframe.Interpreter{}.Interpret(&gaff.Event{Data: json.RawMessage(body)})
+	if err != nil || u.Status != jobs.JobCompleted || len(u.Files) != 1000 || u.FilesTotal != 20_000 {
+		t.Errorf("%s with %d of %d files, %v; want completed with 1,000 of 20,000", u.Status, len(u.Files), u.FilesTotal, err)
+	}
+}
+
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	for _, eventType := range lastframe.Samples {
