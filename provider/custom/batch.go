@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gaff"
+	"gaff/internal/jsonscan"
 	"gaff/verify"
 )
 
@@ -80,8 +81,11 @@ func (l *lists) items(doc json.RawMessage, top bool, budget *int) (found []item,
 		if len(list) == 0 || list[0] != '[' {
 			continue
 		}
-		var elements []json.RawMessage
-		if err := json.Unmarshal(list, &elements); err != nil {
+		var elements []json.RawMessage // parts of the body: a large one is not copied
+		if err := jsonscan.Items(list, func(e []byte) error {
+			elements = append(elements, e)
+			return nil
+		}); err != nil {
 			return nil, false, err
 		}
 		inner := l.inner[i]
@@ -129,15 +133,26 @@ func around(doc json.RawMessage, pointer string) (before, after []byte, err erro
 		rest = "/" + rest
 	}
 	name = strings.ReplaceAll(strings.ReplaceAll(name, "~1", "/"), "~0", "~")
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(doc, &members); err != nil {
+	members := map[string]json.RawMessage{} // the others
+	var at []byte
+	if err := jsonscan.Members(doc, func(quoted, value []byte) error {
+		var key string
+		if err := json.Unmarshal(quoted, &key); err != nil {
+			return err
+		}
+		if key == name {
+			at = value
+		} else {
+			members[key] = value
+		}
+		return nil
+	}); err != nil {
 		return nil, nil, err
 	}
-	innerBefore, innerAfter, err := around(members[name], rest)
+	innerBefore, innerAfter, err := around(at, rest)
 	if err != nil {
 		return nil, nil, err
 	}
-	delete(members, name)
 	others, err := json.Marshal(members)
 	if err != nil {
 		return nil, nil, err

@@ -3,6 +3,7 @@ package custom_test
 import (
 	"encoding/json"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -300,6 +301,28 @@ func TestInterpreterReadsTheFirstOfManyFiles(t *testing.T) {
 		u, err := in.Interpret(&gaff.Event{Data: []byte(body)})
 		if err != nil || u.Status != jobs.JobCompleted || len(u.Files) != 1000 || u.FilesTotal != 20_000 {
 			t.Errorf("%s: %s with %d of %d files, %v; want completed with 1,000 of 20,000", name, u.Status, len(u.Files), u.FilesTotal, err)
+		}
+	}
+}
+
+func TestBatchesDoNotCopyLargeItems(t *testing.T) {
+	item := `{"id":"a","x":"` + strings.Repeat("x", 2<<20) + `"}`
+	for name, c := range map[string]struct {
+		items  sender.Pointers
+		body   string
+		copies uint64 // of the whole body; the events of a list in a list have their own
+	}{
+		"a list":           {sender.Pointers{"/events"}, `{"events":[` + item + `,` + item + `]}`, 1},
+		"a list in a list": {sender.Pointers{"/entry/*/changes"}, `{"entry":[{"changes":[` + item + `]},{"changes":[` + item + `]}]}`, 3},
+	} {
+		p := parser(t, sender.Description{Batch: &sender.Batch{Items: c.items, ID: sender.Pointers{"/id"}}}, custom.Options{})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		env, err := p.Parse(&gaff.Request{Body: []byte(c.body)}, gaff.Verification{})
+		runtime.ReadMemStats(&after)
+		allocated, body := after.TotalAlloc-before.TotalAlloc, uint64(len(c.body))
+		if err != nil || len(env.Batch) != 2 || allocated > c.copies*body+body/2 {
+			t.Errorf("%s: %d events, %d MiB allocated for a body of %d MiB, %v; want 2 events, at most %d copies", name, len(env.Batch), allocated>>20, body>>20, err, c.copies)
 		}
 	}
 }
