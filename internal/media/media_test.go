@@ -632,7 +632,7 @@ func TestAddressesAreJudged(t *testing.T) {
 		for w.row(id).Storage == jobs.StoragePending && time.Now().Before(deadline) {
 			time.Sleep(5 * time.Millisecond)
 		}
-		if m := w.row(id); m.Storage != c.storage || c.storage == jobs.StorageFailed && !strings.Contains(m.StorageError, "no public address") {
+		if m := w.row(id); m.Storage != c.storage || c.storage == jobs.StorageFailed && !strings.Contains(m.StorageError, "not a public address") {
 			t.Errorf("%s, allowed %v: %s %q", c.path, c.allow, m.Storage, m.StorageError)
 		}
 		w.close()
