@@ -71,6 +71,7 @@ func (p *process) services() []lifecycle.Service {
 		lifecycle.Background("destination changes", func(ctx context.Context) { p.destinations.Run(ctx) }),
 		lifecycle.Background("job polling", func(ctx context.Context) { p.jobs.Run(ctx) }),
 		lifecycle.Background("reload", func(ctx context.Context) { p.reload.run(ctx) }),
+		lifecycle.Background("memory", releaseMemory),
 
 		{Name: "announcement", Start: p.announce, Stop: p.withdraw},
 		{Name: "background tasks", Start: p.startTasks, Stop: p.stopTasks},
@@ -109,8 +110,8 @@ func (l *migrationLog) Enabled(context.Context, slog.Level) bool { return true }
 
 func (l *migrationLog) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
-		if r.Message == sqlstore.MigrationApplied && a.Key == "name" {
-			*l.names = append(*l.names, a.Value.String())
+		if applied, ok := a.Value.Any().(sqlstore.Migrations); ok {
+			*l.names = append(*l.names, applied...)
 		}
 		return true
 	})

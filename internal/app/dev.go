@@ -95,13 +95,6 @@ func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger
 	if err := devWorkflows(cfg); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(cfg.DataDir, databaseFile)); errors.Is(err, fs.ErrNotExist) {
-		// A new database is made without a line for each step: the first thing that one
-		// reads should be where to go.
-		if err := Migrate(ctx, cfg, io.Discard); err != nil {
-			return err
-		}
-	}
 	players, err := startStandins(cfg, o, log)
 	if err != nil {
 		return err

@@ -32,8 +32,27 @@ import (
 	"gaff/jobs"
 )
 
-// MigrationApplied is the message that is logged for each migration, with its name.
-const MigrationApplied = "migration applied"
+// Migrations are the names of migrations that were applied. Logs show how many, the first
+// and the last.
+type Migrations []string
+
+// LogValue returns one name, or the number and range of several.
+func (m Migrations) LogValue() slog.Value {
+	switch len(m) {
+	case 0:
+		return slog.StringValue("none")
+	case 1:
+		return slog.StringValue(m[0])
+	}
+	return slog.StringValue(fmt.Sprintf("%d, %s to %s", len(m), m[0], m[len(m)-1]))
+}
+
+// LogMigrations logs which migrations were applied, in one line.
+func LogMigrations(log *slog.Logger, names []string) {
+	if len(names) > 0 {
+		log.Info("schema migrated", "migrations", Migrations(names))
+	}
+}
 
 // Dialect names the places where databases part ways.
 type Dialect struct {

@@ -25,9 +25,6 @@ import (
 // Store is an open store; it is a gaff.Store, a jobs.Store and a jobs.Reader.
 type Store = sqlstore.Store
 
-// MigrationApplied is the message that is logged for each migration, with its name.
-const MigrationApplied = sqlstore.MigrationApplied
-
 // Options of a store. The zero value works.
 type Options struct {
 	// Log receives what people should know, such as migrations. Nil is silent.
@@ -220,9 +217,7 @@ func prepare(ctx context.Context, db *sql.DB, log *slog.Logger, c *clock) error 
 	if err := unfinished(ctx, conn); err != nil {
 		return err
 	}
-	for _, name := range applied {
-		log.Info(MigrationApplied, "name", name)
-	}
+	sqlstore.LogMigrations(log, applied)
 	// After a restore from another server its transactions' numbers are strange here, and
 	// would keep new ones from being seen. What the stream could look back on is forgotten.
 	if _, err := conn.ExecContext(ctx, `delete from change where seq >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint`); err != nil {

@@ -25,9 +25,6 @@ import (
 // Store is an open store; it is a gaff.Store, a jobs.Store and a jobs.Reader.
 type Store = sqlstore.Store
 
-// MigrationApplied is the message that is logged for each migration, with its name.
-const MigrationApplied = sqlstore.MigrationApplied
-
 // Options of a store. The zero value works.
 type Options struct {
 	// Log receives what people should know, such as migrations. Nil is silent.
@@ -108,9 +105,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	for _, name := range applied {
-		o.Log.Info(MigrationApplied, "name", name)
-	}
+	sqlstore.LogMigrations(o.Log, applied)
 	readDB, err := sql.Open("sqlite", dsn(path, readerCache, "_pragma=query_only(1)"))
 	if err != nil {
 		return nil, err
