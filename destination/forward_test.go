@@ -447,7 +447,7 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") })
 	d := newDestination(t, Spec{URL: r.URL}, Options{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
-	if err := d.Handle(t.Context(), event()); err == nil || !strings.Contains(err.Error(), "no public address") {
+	if err := d.Handle(t.Context(), event()); err == nil || !strings.Contains(err.Error(), "not a public address") {
 		t.Errorf("%v", err)
 	}
 }
