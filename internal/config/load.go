@@ -20,6 +20,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
+	"gaff/internal/suggest"
 	"gaff/internal/yamlfile"
 	"gaff/sender"
 	"gaff/verify"
@@ -212,7 +213,7 @@ func (l *loader) warnUnknown() {
 	for _, layer := range l.layers {
 		for name := range layer.vars {
 			ours := strings.HasPrefix(name, "GAFF_") && !strings.HasPrefix(name, "GAFF_TEST_")
-			near := layer.file && !strings.HasPrefix(name, "GAFF_") && didYouMean(name, names) != ""
+			near := layer.file && !strings.HasPrefix(name, "GAFF_") && suggest.Nearest(name, names) != ""
 			if (ours || near) && !known[name] {
 				unknown = append(unknown, name)
 			}
@@ -220,7 +221,7 @@ func (l *loader) warnUnknown() {
 	}
 	slices.Sort(unknown)
 	for _, name := range slices.Compact(unknown) {
-		l.c.Warnings = append(l.c.Warnings, name+" is no setting and was not read"+didYouMean(name, names))
+		l.c.Warnings = append(l.c.Warnings, name+" is no setting and was not read"+suggest.Hint(name, names))
 	}
 }
 
@@ -475,7 +476,7 @@ func (l *loader) mapping(path string, n ast.Node, keys map[string]func(path stri
 			return
 		}
 		names := slices.Sorted(maps.Keys(keys))
-		hint := didYouMean(key, names)
+		hint := suggest.Hint(key, names)
 		if hint == "" {
 			hint = "; known here: " + strings.Join(names, ", ")
 		}
@@ -900,7 +901,7 @@ func (s *Source) checkVerifier(fault func(key, value, problem string)) {
 	case s.Preset != "":
 		var ok bool
 		if scheme, ok = sender.Preset(s.Preset); !ok {
-			hint := didYouMean(s.Preset, sender.Presets())
+			hint := suggest.Hint(s.Preset, sender.Presets())
 			if hint == "" {
 				hint = "; known: " + strings.Join(sender.Presets(), ", ")
 			}
@@ -1073,38 +1074,4 @@ func printable(text string) string {
 		}
 		return r
 	}, text)
-}
-
-// didYouMean proposes the known name nearest to the one given, if one is near.
-func didYouMean(given string, known []string) string {
-	best, distance := "", 3
-	for _, name := range known {
-		if d := editDistance(strings.ToLower(given), strings.ToLower(name)); d < distance {
-			best, distance = name, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return "; did you mean " + best + "?"
-}
-
-// editDistance is Levenshtein's, in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = min(diagonal, row[j], row[j+1]) + 1
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"gaff/internal/suggest"
 	"gaff/sender"
 	"gaff/verify"
 )
@@ -59,7 +60,7 @@ func (l *loader) shape(path string, n ast.Node, t reflect.Type) bool {
 				return
 			}
 			names := slices.Sorted(maps.Keys(fields))
-			hint := didYouMean(key, names)
+			hint := suggest.Hint(key, names)
 			if hint == "" {
 				hint = "; known here: " + strings.Join(names, ", ")
 			}
