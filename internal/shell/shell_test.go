@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"gaff/internal/fuzzseed"
@@ -30,7 +31,11 @@ func run(t *testing.T, command string) (args []string, stdin []byte) {
 	}
 	bin, dir := t.TempDir(), t.TempDir()
 	fake := "#!/bin/sh\nprintf '%s\\0' \"$@\" > \"$NOTES/args\"\nfor a; do [ \"$a\" = @- ] && cat > \"$NOTES/stdin\"; done\nexit 0\n"
-	if err := os.WriteFile(filepath.Join(bin, "curl"), []byte(fake), 0o755); err != nil {
+	// A process that is started meanwhile would hold the script open for writing, and it could not be run.
+	syscall.ForkLock.RLock()
+	err = os.WriteFile(filepath.Join(bin, "curl"), []byte(fake), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(bash, "-c", command)

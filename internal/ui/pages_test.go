@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"gaff/internal/eventually"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -592,12 +593,12 @@ func TestRescueRejectedWebhook(t *testing.T) {
 	if err := w.gw.UpdateSource(mended); err != nil {
 		t.Fatal(err)
 	}
-	if list := fetch(t, c, "GET", w.url+"/rejections?source=custom", nil); !strings.Contains(list.body, `href="/bulk?action=rescue&amp;source=custom"`) {
-		t.Fatal("the list does not offer to rescue them")
-	}
-	if count := fetch(t, c, "GET", w.url+"/bulk?action=rescue&source=custom", nil); !strings.Contains(count.body, "Rescue 3") {
-		t.Errorf("the count is not told: %s", count.body)
-	}
+	// Rejections are stored after their answers.
+	eventually.True(t, "the list offers to rescue the three", func() bool {
+		list := fetch(t, c, "GET", w.url+"/rejections?source=custom", nil)
+		count := fetch(t, c, "GET", w.url+"/bulk?action=rescue&source=custom", nil)
+		return strings.Contains(list.body, `href="/bulk?action=rescue&amp;source=custom"`) && strings.Contains(count.body, "Rescue 3")
+	})
 	run := w.bulkEnd(t, c, url.Values{"action": {"rescue"}, "source": {"custom"}})
 	if !strings.Contains(run, "Rescued") || !strings.Contains(run, "is refused still") || !strings.Contains(run, "<dt>Done</dt><dd>2</dd>") {
 		t.Errorf("the rescue of many: %s", run)
