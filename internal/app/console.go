@@ -20,6 +20,7 @@ import (
 	"gaff/internal/stats"
 	"gaff/internal/ui"
 	"gaff/internal/wire"
+	"gaff/provider/all"
 )
 
 // consoleOptions is what the console shows of the configuration.
@@ -34,6 +35,12 @@ func consoleOptions(cfg *config.Config, local string, sources []Source) ui.Optio
 				}
 			}
 			return nil
+		},
+		SubmitURL: func(name, webhookURL string) string {
+			if p, ok := all.Find(name); ok && p.SubmitURL != nil {
+				return p.SubmitURL(webhookURL)
+			}
+			return ""
 		},
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"gaff"
 	"gaff/internal/config"
 	"gaff/internal/wire"
+	"gaff/provider/all"
 	"gaff/sender"
 )
 
@@ -209,16 +209,17 @@ func (p *program) showSource(s *source) error {
 	} else {
 		t.row("  address", "the gateway's public base, then "+clean(s.Path)+" (set WEBHOOK_BASE_URL to see it whole)")
 	}
-	switch s.Name {
-	case "fal":
+	if pr, ok := all.Find(s.Name); ok {
 		address := s.Address
 		if address == "" {
 			address = "https://YOUR-GATEWAY" + s.Path
 		}
-		t.row("  at submit", "https://queue.fal.run/MODEL?fal_webhook="+clean(url.QueryEscape(address)))
-		t.row("  secret", "none: fal signs with keys that it publishes. FAL_WEBHOOK_SECRET is for senders of the HMAC form (x-fal-signature)")
-	case "lastframe":
-		t.row("  secret", "the value of LASTFRAME_WEBHOOK_SECRET")
+		for _, step := range pr.Setup(address) {
+			t.row("  "+step.Name, clean(step.Text))
+		}
+		return t.flush()
+	}
+	switch s.Name {
 	case "custom":
 		t.row("  secret", "the value of WEBHOOK_SECRET")
 	default:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"gaff/internal/wire"
+	"gaff/provider/all"
 	"net/http"
 	"net/url"
 	"strings"
@@ -86,7 +87,7 @@ make a repetition of this very command harmless too.`,
 		body[field] = new(string)
 		cmd.Flags().StringVar(body[field], name, value, usage)
 	}
-	flag("provider", "provider", "fal", "fal or lastframe")
+	flag("provider", "provider", all.Default().Name, all.Choice())
 	flag("id", "id", "", "the job's id, if it is to be one of your own")
 	flag("projectId", "project", "", "the project that the job is for")
 	flag("userId", "user", "", "the user that the job is for")
@@ -147,7 +148,7 @@ the provider's name for it (--request-id).`,
 		body[field] = new(string)
 		cmd.Flags().StringVar(body[field], name, value, usage)
 	}
-	flag("provider", "provider", "fal", "fal or lastframe")
+	flag("provider", "provider", all.Default().Name, all.Choice())
 	flag("requestId", "request-id", "", "the provider's name for the work")
 	flag("model", "model", "", "the model; it is needed to ask after the job")
 	flag("projectId", "project", "", "the project that the job is for")

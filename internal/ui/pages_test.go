@@ -647,3 +647,16 @@ func TestJobButtonsEscapeID(t *testing.T) {
 		}
 	}
 }
+
+func TestSourcePageShowsWhereToSubmit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	const begins = "https://queue.example/MODEL?hook="
+	if page := fetch(t, c, "GET", w.url+"/sources/fal", nil); !strings.Contains(page.body, begins) {
+		t.Errorf("the page of fal has no %s", begins)
+	}
+	if page := fetch(t, c, "GET", w.url+"/sources/custom", nil); strings.Contains(page.body, begins) {
+		t.Errorf("the page of custom has %s", begins)
+	}
+}

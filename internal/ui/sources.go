@@ -53,19 +53,13 @@ func (c *console) sources(q *request) (templ.Component, error) {
 
 type sourceView struct {
 	sourceRow
-	Now    time.Time
-	Types  []string
-	MayAct bool
-	Newest []gaff.Log
-	Plots  plotsView
-}
-
-// Paste is the submit URL to use with fal; empty for other sources.
-func (v sourceView) Paste() string {
-	if v.Name != "fal" {
-		return ""
-	}
-	return "https://queue.fal.run/MODEL?fal_webhook=" + url.QueryEscape(v.Address)
+	// SubmitURL is where to submit work, with the URL in it; empty unless the service takes it so.
+	SubmitURL string
+	Now       time.Time
+	Types     []string
+	MayAct    bool
+	Newest    []gaff.Log
+	Plots     plotsView
 }
 
 func (c *console) source(q *request) (templ.Component, error) {
@@ -80,6 +74,9 @@ func (c *console) source(q *request) (templ.Component, error) {
 	}
 	q.title, q.nav, q.live = "Source "+name, "sources", "event"
 	v := sourceView{sourceRow: rows[i], Now: q.now, MayAct: q.may(access.Operator)}
+	if c.o.SubmitURL != nil {
+		v.SubmitURL = c.o.SubmitURL(name, v.Address)
+	}
 	if c.o.SampleTypes != nil {
 		v.Types = c.o.SampleTypes(name)
 	}

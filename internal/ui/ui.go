@@ -60,7 +60,10 @@ type Options struct {
 	Sources     func() []gaff.SourceInfo
 	Address     func(source string) string
 	SampleTypes func(source string) []string
-	Log         *slog.Logger
+	// SubmitURL returns the URL to submit to, with the webhook URL in it, of a source whose
+	// service takes it with each request; empty for others.
+	SubmitURL func(source, webhookURL string) string
+	Log       *slog.Logger
 
 	// Expected returns how long an unfinished job should take and when it should finish; zero
 	// if unknown. If Expected is nil, no time is shown.

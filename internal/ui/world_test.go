@@ -205,6 +205,12 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	console := ui.New(ui.Options{
 		Store: st, Guard: w.guard, API: apiHandler, Sources: w.gw.Sources, Address: address, Log: log,
 		SampleTypes: func(string) []string { return []string{"test"} }, Workflows: w.engine,
+		SubmitURL: func(source, webhookURL string) string {
+			if source != "fal" {
+				return ""
+			}
+			return "https://queue.example/MODEL?hook=" + webhookURL
+		},
 		Expected: func(j *jobs.Job) (time.Duration, time.Time) {
 			if j.Status.Settled() || j.UserID != "waits" {
 				return 0, time.Time{}
