@@ -56,7 +56,7 @@ lint: ## run the pinned linter (the first time builds it), and count the words o
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
 
 prose: ## print how often comments use phrases that slow readers down
-	@$(GO) test -count=1 -v -run '^TestFigures$$' ./internal/archtest -figures '$(CURDIR)' | grep '^|'
+	@$(GO) run ./internal/archtest/prose
 
 vuln: ## look for known vulnerabilities in what gaff links (asks the Go vulnerability database)
 	$(GO) tool -modfile=tools/go.mod govulncheck ./...

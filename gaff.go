@@ -91,7 +91,7 @@ const (
 	StatusPending Status = iota
 	// StatusSuccess: every delivery succeeded, or there was none to make.
 	StatusSuccess
-	// StatusError: a delivery failed for good.
+	// StatusError: a delivery is dead.
 	StatusError
 )
 

@@ -39,8 +39,8 @@ const (
 	rejectedFields = 64
 	// retryAfter is told to senders when nothing can be kept, in seconds.
 	retryAfter = "5"
-	// snoozeByLimiter is told to senders whose event is not stored for now, in seconds.
-	snoozeByLimiter = 60
+	// notAdmittedRetry is the Retry-After, in seconds, of an event that [Source.Admit] does not admit for now.
+	notAdmittedRetry = 60
 )
 
 // IngestHandler returns the handler of the receiving addresses, to be mounted at
@@ -234,7 +234,7 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 		if src.Admit != nil {
 			if err := src.Admit(ctx, ev); err != nil {
 				rp := tooMany.because("%v", err)
-				rp.retryAfter = snoozeByLimiter
+				rp.retryAfter = notAdmittedRetry
 				return nil, rp
 			}
 		}

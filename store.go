@@ -204,7 +204,7 @@ type SourceCount struct {
 type Counts struct {
 	Sources []SourceCount
 	// Waiting is the number of deliveries that are not done; Due of those that
-	// should be running by now; Dead of those that failed for good.
+	// should be running by now; Dead of those that are dead.
 	Waiting, Due, Dead int64
 	OldestDue          time.Time // zero if none
 }

@@ -93,7 +93,7 @@ func (l *Service) pollSafely(ctx context.Context, p Provider, j *Job) {
 		}
 	}()
 	if _, err := l.poll(ctx, p, j, SettledByReconciliation, nil); err != nil && ctx.Err() == nil {
-		l.o.Log.Warn("job could not be asked after", "job", j.ID, "provider", j.Provider, "error", redact.Error(err))
+		l.o.Log.Warn("polling the job failed", "job", j.ID, "provider", j.Provider, "error", redact.Error(err))
 	}
 }
 

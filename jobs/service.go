@@ -46,7 +46,7 @@ const (
 	tryToSubmit = time.Hour
 	// giveUpAfter is how long a job may go on without an end.
 	giveUpAfter = 30 * 24 * time.Hour
-	// lookAgain is how often a job that cannot be asked after is looked at.
+	// lookAgain is how often a job that cannot be polled is checked.
 	lookAgain = 24 * time.Hour
 	// claimedFor is how long a node has to ask after a job before another does.
 	claimedFor = 2 * time.Minute
@@ -480,7 +480,7 @@ func clipText(text string) string {
 	return text
 }
 
-// schedule sets when the provider is asked after a job: later each time.
+// schedule sets when the job is polled next: later each time.
 //
 // Where it is known how long jobs of the model take, the first question comes when few are
 // still under way, yet never later than ReconcileAfter and never before a quarter of it;

@@ -58,7 +58,7 @@ func (l *Service) begin(ctx context.Context, p Provider, jobID string) (j *Job, 
 		return nil, nil, err
 	}
 	if j.WebhookURL == "" {
-		l.o.Log.Warn("job is submitted without a webhook, and will be asked after instead: WEBHOOK_BASE_URL is not set",
+		l.o.Log.Warn("job is submitted without a webhook, and will be polled instead: WEBHOOK_BASE_URL is not set",
 			"job", j.ID, "provider", j.Provider)
 	}
 	return j, input, nil

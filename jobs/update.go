@@ -80,7 +80,7 @@ func (l *Service) RecordUpdate(ctx context.Context, provider, requestID string, 
 	return err
 }
 
-// updateFrom is who settles a job that someone else asked after.
+// updateFrom is who settles a job that another client polled.
 func updateFrom(u Update) string {
 	if u.Status == JobCancelled {
 		return ""

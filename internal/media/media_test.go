@@ -350,7 +350,7 @@ func TestWhatGoesWrong(t *testing.T) {
 		"expired":            {host: status(403), storage: jobs.StorageGone, says: "403", attempts: 3, delivery: "dead"},
 		"gone":               {host: status(410), storage: jobs.StorageGone, says: "410", attempts: 3, delivery: "dead"},
 		"down for a while":   {host: status(503, 502, 504, 500, 200), storage: jobs.StorageStored, attempts: 5, delivery: "succeeded"},
-		"down for good":      {host: status(503), storage: jobs.StorageFailed, says: "503", attempts: 10, delivery: "dead"},
+		"down forever":       {host: status(503), storage: jobs.StorageFailed, says: "503", attempts: 10, delivery: "dead"},
 		"busy":               {host: status(429, 200), storage: jobs.StorageStored, attempts: 2, delivery: "succeeded"},
 		"odd answer":         {host: status(418), storage: jobs.StorageFailed, says: "418", attempts: 1, delivery: "dead"},
 		"cut short":          {host: cut(2), storage: jobs.StorageStored, attempts: 3, delivery: "succeeded"},

@@ -98,7 +98,7 @@ func (s *Store) horizon(ctx context.Context) (horizon int64, err error) {
 	if err := s.read.QueryRowContext(ctx, `select pg_snapshot_xmin(pg_current_snapshot())::text::bigint`).Scan(&horizon); err != nil {
 		return 0, err
 	}
-	// Ours take no longer than this: one that is open still is a stranger's, and must not
+	// Ours take no longer than this: one that is open still is another program's, and must not
 	// stop the stream.
 	old := micros(s.now().Add(-3 * s.opt.Shared.TxTime))
 	var passed, newest sql.NullInt64

@@ -97,7 +97,7 @@ type Shared struct {
 	// Lost reports whether an error means that the connection is gone, rather than that the
 	// server refused something: on a new connection the same may work.
 	Lost func(error) bool
-	// Notify passes on to other processes what waits in which lanes, and whether anything
+	// Notify tells other processes in which queues deliveries are due, and whether anything
 	// changed. It must not block.
 	Notify func(lanes []string, changed bool)
 	// Accepters and Effecters are how many connections keep webhooks, and write all else.

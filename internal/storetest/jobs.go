@@ -187,7 +187,7 @@ func testPolls(s *suite) {
 	s.equal("none of those that ended, are taken or not due", due(10), "")
 	s.equal("next of all", next().Equal(past.Add(100*time.Minute)), true)
 	if at, err := s.st.Job(s.ctx, "job_0"); err != nil || !at.NextPollAt.IsZero() {
-		s.Errorf("one that ended will be asked after at %s, %v", at.NextPollAt, err)
+		s.Errorf("a job that ended will be polled at %s, %v", at.NextPollAt, err)
 	}
 }
 

@@ -1,8 +1,8 @@
-package archtest
+// Command prose prints how often the comments of Go files use phrases that slow readers down.
+package main
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"go/scanner"
 	"go/token"
@@ -12,10 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 )
-
-var figuresOf = flag.String("figures", "", "print how often the Go comments below this folder use phrases that slow readers down")
 
 // kinds of phrases, counted per 1,000 words of comments.
 var kinds = []struct {
@@ -30,12 +27,16 @@ var kinds = []struct {
 	{"anew, strangers, journeys, all the same, for good", regexp.MustCompile(`\b(?:anew|strangers?|journeys?|all the same|for good)\b`)},
 }
 
-// TestFigures prints a table: make prose.
-func TestFigures(t *testing.T) {
-	if *figuresOf == "" {
-		t.Skip("needs -figures FOLDER")
+func main() {
+	root := "."
+	if len(os.Args) > 1 {
+		root = os.Args[1]
 	}
-	text := allComments(t, *figuresOf)
+	text, err := allComments(root)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	words := len(strings.Fields(text))
 	fmt.Printf("| per 1,000 words of comments (%d words) | |\n|---|---|\n", words)
 	for _, k := range kinds {
@@ -45,8 +46,7 @@ func TestFigures(t *testing.T) {
 
 // allComments returns the comments of all Go files below root but generated ones, in small
 // letters, words separated by single spaces.
-func allComments(t *testing.T, root string) string {
-	t.Helper()
+func allComments(root string) (string, error) {
 	var text bytes.Buffer
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -64,10 +64,7 @@ func allComments(t *testing.T, root string) string {
 		writeComments(&text, src)
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.ToLower(strings.Join(strings.Fields(text.String()), " "))
+	return strings.ToLower(strings.Join(strings.Fields(text.String()), " ")), err
 }
 
 func writeComments(to *bytes.Buffer, src []byte) {
