@@ -72,10 +72,11 @@ func writeComments(to *bytes.Buffer, src []byte) {
 	var s scanner.Scanner
 	s.Init(set.AddFile("", set.Base(), len(src)), src, nil, scanner.ScanComments)
 	for {
-		switch _, tok, text := s.Scan(); tok {
-		case token.EOF:
+		_, tok, text := s.Scan()
+		if tok == token.EOF {
 			return
-		case token.COMMENT:
+		}
+		if tok == token.COMMENT {
 			to.WriteString(strings.TrimLeft(text, "/*"))
 			to.WriteByte('\n')
 		}
