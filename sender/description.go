@@ -3,6 +3,7 @@ package sender
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -109,10 +110,19 @@ func (p *Pointers) UnmarshalYAML(unmarshal func(any) error) error {
 // jobStatuses are what a status word can mean.
 var jobStatuses = []string{"queued", "processing", "completed", "failed", "cancelled"}
 
-// Check checks what a description says beyond how the sender signs: content, batch, ack and
-// jobs. Its error joins all that is wrong, as that of [New] does.
-func (d Description) Check() error {
-	var f fault.List
+// Check returns the faults of a description with an operator's options, each with the path of
+// its field: the description's own fields, or secrets[N], keys[N] and settings.NAME.
+func (d Description) Check(o verify.Options) fault.List {
+	_, err := New(d, o)
+	scheme, _ := errors.AsType[fault.List](err)
+	_, err = NewHandshaker(d, HandshakeOptions{Settings: o.Settings, Client: o.Client})
+	challenge, _ := errors.AsType[fault.List](err)
+	return slices.Concat(scheme, challenge, d.checkReading())
+}
+
+// checkReading returns the faults of the fields that say how to read a body and answer it:
+// content, batch, ack and jobs.
+func (d Description) checkReading() (f fault.List) {
 	pointer := func(path, text string) {
 		if text == "" {
 			return
@@ -164,7 +174,7 @@ func (d Description) Check() error {
 			f.Add("jobs.words", "missing; what the sender's status words mean is wanted, such as {succeeded: completed}")
 		}
 	}
-	return f.Err()
+	return f
 }
 
 // HeaderNames returns the headers that a verifier of the description reads, in canonical form,

@@ -71,8 +71,8 @@ const (
 	fetchPatience     = 8 * time.Second
 )
 
-// NewHandshaker readies the challenges of a scheme; nil if it has none. The error joins
-// all that is wrong.
+// NewHandshaker returns the handshaker for the challenges of a description; nil if it has no
+// challenges. Its error is a [fault.List].
 func NewHandshaker(d Description, o HandshakeOptions) (*Handshaker, error) {
 	if len(d.Challenge) == 0 {
 		return nil, nil

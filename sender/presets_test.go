@@ -198,7 +198,7 @@ func TestPresets(t *testing.T) {
 		if _, err := NewHandshaker(s, HandshakeOptions{Secrets: o.Secrets, Settings: o.Settings}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := s.Check(); err != nil {
+		if err := s.checkReading().Err(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, missing := range s.Needs() {

@@ -6,6 +6,7 @@ package sender
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -34,15 +35,12 @@ const (
 	receipt      = -1
 )
 
-// New returns the verifier of a description. Its error joins all faults, each as
-// "path: what is wrong; what would be right", and never contains a secret.
+// New returns the verifier of a description. Its error is a [fault.List], which never contains
+// a secret.
 func New(d Description, o verify.Options) (*Verifier, error) {
-	var f fault.List
 	v := &Verifier{description: d}
 	inner, err := verify.New(d.Scheme, o)
-	if err != nil {
-		f = append(f, errorsOf(err)...)
-	}
+	f, _ := errors.AsType[fault.List](err)
 	v.id = v.reader.AddExact(d.ID, "id", new(fault.List)) // verify.New reports its faults
 	v.typ = v.reader.Add(d.EventType, "event_type", &f)
 	v.subject = v.reader.Add(d.Subject, "subject", &f)
@@ -61,14 +59,6 @@ func New(d Description, o verify.Options) (*Verifier, error) {
 		inner.ReportSigned()
 	}
 	return v, nil
-}
-
-// errorsOf returns the errors that err joins.
-func errorsOf(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
-	}
-	return []error{err}
 }
 
 // identifies reports whether a request with the same signed content is the same event: the

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"gaff"
 	"gaff/verify"
 )
@@ -198,4 +200,24 @@ func reportsSigned(v *Verifier) bool {
 	c, signs := v.Covers()
 	d := v.Description()
 	return signs && !d.identifies(c)
+}
+
+func TestDescriptionCheckPaths(t *testing.T) {
+	t.Parallel()
+	d := Description{
+		Scheme: verify.Scheme{
+			Kind: "token", Token: &verify.Token{Location: verify.Location{In: "header"}}, ID: &verify.Location{In: "nowhere"}, Content: "xml",
+		},
+		EventType: &verify.Location{In: "json", Pointer: "x: y"},
+		Challenge: Challenges{{Method: "PUT"}},
+		Ack:       &Ack{Status: 500},
+	}
+	var paths []string
+	for _, f := range d.Check(verify.Options{Secrets: []string{" s"}, Settings: map[string]string{"jwks_url": "https://keys.test"}}) {
+		paths = append(paths, f.Path)
+	}
+	want := []string{"token.name", "secrets[0]", "settings.jwks_url", "id.in", "event_type.pointer", "challenge.method", "content", "ack.status"}
+	if diff := cmp.Diff(want, paths); diff != "" {
+		t.Errorf("paths (-want +got):\n%s", diff)
+	}
 }

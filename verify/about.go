@@ -72,12 +72,9 @@ func (s Scheme) RequiredSettings() (list []string) {
 	case "code":
 		newCode(s, o, &f)
 	}
-	for _, err := range f {
-		if name, ok := strings.CutPrefix(err.Error(), "settings."); ok {
-			name, _, _ = strings.Cut(name, ":")
-			if !slices.Contains(list, name) {
-				list = append(list, name)
-			}
+	for _, fault := range f {
+		if name, ok := strings.CutPrefix(fault.Path, "settings."); ok && !slices.Contains(list, name) {
+			list = append(list, name)
 		}
 	}
 	if s.Key.Source == "jwks-by-kid" {

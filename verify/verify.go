@@ -80,8 +80,7 @@ type checker interface {
 
 var _ gaff.Verifier = (*Verifier)(nil)
 
-// New makes a verifier. Its error joins all that is wrong, each as
-// "path: what is wrong; what would be right", and never holds a secret.
+// New makes a verifier. Its error is a [fault.List], which never contains a secret.
 func New(s Scheme, o Options) (*Verifier, error) {
 	var f fault.List
 	if o.Client == nil {

@@ -917,27 +917,15 @@ func (s *Source) checkVerifier(fault func(key, value, problem string)) {
 	for _, secret := range s.Secrets {
 		o.Secrets = append(o.Secrets, string(secret))
 	}
-	_, err := sender.New(scheme, o)
-	_, handErr := sender.NewHandshaker(scheme, sender.HandshakeOptions{Settings: s.Settings})
-	var all []error
-	for _, err := range []error{err, handErr, scheme.Check()} {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			all = append(all, joined.Unwrap()...)
-		} else if err != nil {
-			all = append(all, err)
-		}
-	}
-	for _, err := range all {
-		key, problem, ok := strings.Cut(err.Error(), ": ")
+	for _, f := range scheme.Check(o) {
+		key := f.Path
 		switch {
-		case !ok:
-			key, problem = "verify", err.Error()
 		case key == "secrets" && len(s.Secrets) == 0:
 			continue // a source without secrets is allowed: it refuses everything
 		case !strings.HasPrefix(key, "secrets") && !strings.HasPrefix(key, "settings"):
 			key = "verify." + key
 		}
-		fault(key, "", problem)
+		fault(key, "", f.Problem)
 	}
 }
 

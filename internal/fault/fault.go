@@ -1,20 +1,31 @@
-// Package fault collects what is wrong with a configuration.
+// Package fault collects the faults of a configuration, each with the path of its field.
 package fault
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 )
 
-// List is what is wrong with a configuration, each with the path of its field.
-type List []error
+// Fault is what is wrong with one field of a configuration.
+type Fault struct {
+	// Path is the field's, such as "signature[1].name".
+	Path string
+	// Problem says what is wrong and what would be right. It never contains a secret.
+	Problem string
+}
+
+// Error returns "path: problem".
+func (f Fault) Error() string { return f.Path + ": " + f.Problem }
+
+// List is the faults of a configuration. As an error it has one line for each fault.
+type List []Fault
 
 // Add appends a fault of the field at path.
 func (l *List) Add(path, format string, args ...any) {
-	*l = append(*l, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
+	*l = append(*l, Fault{path, fmt.Sprintf(format, args...)})
 }
 
-// OneOf appends that the value at path is missing, or not among those that are wanted.
+// OneOf appends that the value at path is missing, or is not one of the wanted values.
 func (l *List) OneOf(path, value, wanted string) {
 	if value == "" {
 		l.Add(path, "missing; one of %s is wanted", wanted)
@@ -23,5 +34,19 @@ func (l *List) OneOf(path, value, wanted string) {
 	l.Add(path, "%q is not known; one of %s is wanted", value, wanted)
 }
 
-// Err returns all faults joined, nil if there are none.
-func (l List) Err() error { return errors.Join(l...) }
+// Error returns the faults, one a line.
+func (l List) Error() string {
+	lines := make([]string, len(l))
+	for i, f := range l {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Err returns the list as an error, nil if it is empty.
+func (l List) Err() error {
+	if len(l) == 0 {
+		return nil
+	}
+	return l
+}
