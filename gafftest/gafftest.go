@@ -1,5 +1,5 @@
-// Package gafftest helps to test what receives and handles webhooks: payloads like the
-// senders', signed requests, and a call that tells how it was answered.
+// Package gafftest helps to test code that receives and handles webhooks: payloads like the
+// senders', signed requests, and a call that returns the response.
 package gafftest
 
 import (
@@ -58,7 +58,7 @@ func SignedRequest(ctx context.Context, url, source, secret string, body []byte)
 // Result is how a test webhook was answered.
 type Result struct {
 	Success bool `json:"success"`
-	// Status and Response are the answer's; absent if there was none.
+	// Status and Response are those of the HTTP response; absent without one.
 	Status   int    `json:"status,omitempty"`
 	Response string `json:"response,omitempty"`
 	// Error is why there was no answer.
@@ -68,8 +68,8 @@ type Result struct {
 // maxResponse bounds how much of an answer is read, in bytes.
 const maxResponse = 1 << 20
 
-// TestWebhook posts a payload with the headers and tells how it was answered. Whatever
-// goes wrong stands in the result. A nil client is http.DefaultClient.
+// TestWebhook posts a payload with the headers and returns the response. A failure of any
+// kind is in the result. A nil client is http.DefaultClient.
 func TestWebhook(ctx context.Context, client *http.Client, url string, payload []byte, headers http.Header) Result {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(payload))
 	if err != nil {
@@ -82,7 +82,7 @@ func TestWebhook(ctx context.Context, client *http.Client, url string, payload [
 	return Do(client, req)
 }
 
-// Do sends a request, such as one of [SignedRequest], and tells how it was answered.
+// Do sends a request, such as one of [SignedRequest], and returns the response.
 func Do(client *http.Client, req *http.Request) Result {
 	if client == nil {
 		client = http.DefaultClient

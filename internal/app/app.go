@@ -118,8 +118,8 @@ func (l *migrationLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// announce tells the commands on this machine where the gateway is, and with which token
-// to ask it, until forget.
+// announce writes the gateway's address and a token into the data folder, where the commands
+// on this machine find them, until forget.
 func announce(dir, url, token string) (forget func(), err error) {
 	files := map[string]string{URLFile: url, LocalTokenFile: token}
 	forget = func() {

@@ -100,7 +100,7 @@ func welcome(out io.Writer, local, hint, link string) {
 	}
 }
 
-// hooks tell both the metrics and the plots what happened.
+// hooks report events and attempts to both the metrics and the plots.
 func hooks(m *metrics.Metrics, c *stats.Collector) gaff.Hooks {
 	return gaff.Hooks{
 		Replied: func(source string, status int, took time.Duration) {

@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	// DevDir is the data folder of "gaff dev". It is never the one of "gaff serve": what
-	// is tried out must not mix with what is real.
+	// DevDir is the data folder of "gaff dev". It is never the one of "gaff serve":
+	// experiments must not mix with real data.
 	DevDir = "gaff-dev"
 	// DevEnvFile holds the secrets of a development gateway, in its data folder, for the
 	// commands that play a sender.
@@ -104,7 +104,7 @@ func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger
 		return err
 	}
 
-	// The first part of a start is the gateway's; the rest is told when it is ready.
+	// The gateway prints the first part of its start; the rest is printed when it is ready.
 	ready, stop := context.WithCancel(ctx)
 	var after sync.WaitGroup
 	after.Go(func() {

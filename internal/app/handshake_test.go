@@ -266,7 +266,7 @@ func TestHandshakes(t *testing.T) {
 		{name: "trello", src: config.Source{Preset: "trello", Secrets: []config.Secret{"t"}, Settings: map[string]string{"callback_url": "https://a.test/"}}, method: "HEAD", status: 200, want: ""},
 		{name: "heygen", src: config.Source{Preset: "heygen", Secrets: []config.Secret{"t"}}, method: "OPTIONS", status: 200, want: "", head: "Allow: POST, OPTIONS"},
 		{name: "cloudevents", src: config.Source{Preset: "cloudevents", Secrets: []config.Secret{"t"}, Settings: map[string]string{"allowed_origin": "events.example.com"}}, method: "OPTIONS", header: [][2]string{{"WebHook-Request-Origin", "events.example.com"}}, status: 200, want: "", head: "WebHook-Allowed-Origin: events.example.com"},
-		{name: "cloudevents, a stranger", src: config.Source{Preset: "cloudevents", Secrets: []config.Secret{"t"}, Settings: map[string]string{"allowed_origin": "events.example.com"}}, method: "OPTIONS", header: [][2]string{{"WebHook-Request-Origin", "evil.example"}}, status: 403},
+		{name: "cloudevents, an unknown origin", src: config.Source{Preset: "cloudevents", Secrets: []config.Secret{"t"}, Settings: map[string]string{"allowed_origin": "events.example.com"}}, method: "OPTIONS", header: [][2]string{{"WebHook-Request-Origin", "evil.example"}}, status: 403},
 		{name: "eventgrid", src: config.Source{Preset: "eventgrid", Secrets: []config.Secret{"tok"}}, method: "POST", query: "token=tok", body: `[{"id":"1","eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"vc"}}]`, status: 200, want: `{"validationResponse":"vc"}`},
 		// The echo gives nothing away; events without the token are refused.
 		{name: "eventgrid without its token", src: config.Source{Preset: "eventgrid", Secrets: []config.Secret{"tok"}}, method: "POST", body: `[{"id":"1","eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"vc"}}]`, status: 200, want: `{"validationResponse":"vc"}`},
@@ -290,7 +290,7 @@ func TestHandshakes(t *testing.T) {
 		{name: "nylas", src: config.Source{Preset: "nylas", Secrets: []config.Secret{"k"}}, method: "GET", query: "challenge=%3Cb%3E", status: 200, want: "<b>", head: "Content-Type: text/plain; charset=utf-8"},
 		{name: "adobe", src: config.Source{Preset: "adobe", Settings: map[string]string{"client_id": "me"}}, method: "GET", query: "challenge=c", status: 200, want: "c", head: "Content-Type: text/plain; charset=utf-8"},
 		{name: "lark, sealed", src: config.Source{Preset: "lark", Secrets: []config.Secret{"test key"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: larkSealed(t, "test key", `{"type":"url_verification","token":"vt","challenge":"c"}`), status: 200, want: `{"challenge":"c"}`},
-		{name: "lark, sealed by a stranger", src: config.Source{Preset: "lark", Secrets: []config.Secret{"test key"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: larkSealed(t, "other", `{"type":"url_verification","token":"vt","challenge":"c"}`), status: 401},
+		{name: "lark, sealed with another key", src: config.Source{Preset: "lark", Secrets: []config.Secret{"test key"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: larkSealed(t, "other", `{"type":"url_verification","token":"vt","challenge":"c"}`), status: 401},
 		{name: "xero, a wrong signature", src: config.Source{Preset: "xero", Secrets: []config.Secret{"k"}}, method: "POST", header: [][2]string{{"X-Xero-Signature", "AAAA"}}, body: `{"events":[]}`, status: 401, bare: true},
 		{name: "lark", src: config.Source{Preset: "lark", Secrets: []config.Secret{"k"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: `{"type":"url_verification","token":"vt","challenge":"c"}`, status: 200, want: `{"challenge":"c"}`},
 		{name: "lark, wrong token", src: config.Source{Preset: "lark", Secrets: []config.Secret{"k"}, Settings: map[string]string{"verification_token": "vt"}}, method: "POST", body: `{"type":"url_verification","token":"no","challenge":"c"}`, status: 403},
@@ -349,8 +349,8 @@ func larkSealed(t *testing.T, key, text string) string {
 	return `{"encrypt":"` + base64.StdEncoding.EncodeToString(box) + `"}`
 }
 
-// Requests of senders whose ids name a thing, or who send the same again and mean something
-// new, are events of their own; what was only sent twice is not.
+// Some senders' ids name an object, or they send an equal body for a new occurrence: such
+// requests are distinct events. A request that is only repeated is not.
 func TestDistinctEvents(t *testing.T) {
 	t.Parallel()
 	token := func(name, value string) [][2]string { return [][2]string{{name, value}} }

@@ -121,7 +121,7 @@ func Backup(ctx context.Context, cfg *config.Config, file string, out io.Writer)
 	return nil
 }
 
-// Import copies what is in a SQLite file (sqlite://PATH; empty: the data folder's) into an
+// Import copies the contents of a SQLite file (sqlite://PATH; empty: the data folder's) into an
 // empty PostgreSQL database.
 func Import(ctx context.Context, cfg *config.Config, from, to string, out io.Writer) error {
 	path := filepath.Join(cfg.DataDir, databaseFile)

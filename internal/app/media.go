@@ -125,8 +125,8 @@ func (k *storedMedia) check(ctx context.Context, log *slog.Logger) {
 }
 
 // tend finds out whether the storage works, and then keeps it and the spool tidy until ctx
-// ends. A storage that cannot be reached must not keep webhooks out: copies are made when
-// it is back. But whoever starts the gateway should hear of it.
+// ends. An unreachable storage must not keep webhooks out: copies are made when
+// it is back. But the operator who starts the gateway should see a warning.
 func (k *storedMedia) tend(ctx context.Context, log *slog.Logger) {
 	if k.blobs == nil {
 		return
@@ -138,7 +138,7 @@ func (k *storedMedia) tend(ctx context.Context, log *slog.Logger) {
 	}
 	for {
 		if err := k.keeper.Sweep(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("what was left of copies could not be removed", "error", err)
+			log.Warn("leftovers of unfinished copies could not be removed", "error", err)
 		}
 		select {
 		case <-time.After(sweepEvery):

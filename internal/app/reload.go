@@ -30,7 +30,7 @@ type reloader struct {
 	// checkHandle judges the addresses that are for one job.
 	jobs *jobs.Service
 	log  *slog.Logger
-	// workflows reads their folder again; nil: there are none.
+	// workflows reads their folder again; nil without workflows.
 	workflows func(context.Context) error
 
 	mu   sync.Mutex
@@ -135,13 +135,13 @@ func (r *reloader) forget(ctx context.Context, source string) error {
 	return r.renew(ctx, source)
 }
 
-// update puts a source that was built anew in the place of the former one.
+// update replaces a source by its rebuilt version.
 func (r *reloader) update(src Source) error {
 	linkToJobs(&src.Source, r.jobs)
 	return r.gateway.UpdateSource(src.Source)
 }
 
-// renew gives a source what is kept for it now.
+// renew gives a source its currently stored keys.
 func (r *reloader) renew(ctx context.Context, source string) error {
 	built, err := r.build(ctx, r.cfg)
 	if err != nil {

@@ -48,7 +48,7 @@ type Source struct {
 // keys are the keys that senders handed over in a handshake, for sources without a
 // configured one.
 type keys struct {
-	// kept by source. keep keeps one, if there is none; nil: none is kept.
+	// kept by source. keep stores one if the source has no key yet; nil stores none.
 	kept map[string]string
 	keep func(ctx context.Context, source, key string) (bool, error)
 }

@@ -22,7 +22,7 @@ func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sqls
 			Log: log, MaxQueuedBytes: cfg.Limits.InFlightBytes, MaxRejections: cfg.Limits.Rejections, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
 		})
 	}
-	// The token and the address of this node are kept there all the same.
+	// The token and the address of this node are still stored there.
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the data folder: %w", err)
 	}

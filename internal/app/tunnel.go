@@ -11,8 +11,8 @@ import (
 	"gaff/provider/all"
 )
 
-// openTunnel opens the tunnel and puts its address in place of the configured ones:
-// whoever asks for it wants webhooks to come to this machine.
+// openTunnel opens the tunnel and puts its address in place of the configured ones: a user
+// who opens one wants webhooks to come to this machine.
 func openTunnel(ctx context.Context, cfg *config.Config, log *slog.Logger) (*tunnel.Tunnel, error) {
 	log.Info("opening the tunnel", "domain", cfg.NgrokDomain)
 	t, err := tunnel.Open(ctx, tunnel.Options{Token: string(cfg.NgrokAuthToken), Domain: cfg.NgrokDomain, Log: log})
@@ -36,7 +36,7 @@ func openTunnel(ctx context.Context, cfg *config.Config, log *slog.Logger) (*tun
 	return t, nil
 }
 
-// serveTunnel answers what comes through the tunnel, until ctx ends.
+// serveTunnel answers requests from the tunnel until ctx ends.
 func serveTunnel(ctx context.Context, t *tunnel.Tunnel, ingest http.Handler, cfg *config.Config, log *slog.Logger) {
 	err := t.Serve(ctx, ingest, tunnel.ServeOptions{
 		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout, ReadTimeout: cfg.Limits.ReadTimeout,

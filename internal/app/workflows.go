@@ -86,7 +86,7 @@ func LoadWorkflows(cfg *config.Config) ([]*workflow.Compiled, error) {
 		case err != nil:
 			faults = append(faults, err)
 		case byName[c.Name] != "":
-			faults = append(faults, fmt.Errorf("%s: a workflow called %q stands in %s already", file, c.Name, byName[c.Name]))
+			faults = append(faults, fmt.Errorf("%s: a workflow named %q is already in %s", file, c.Name, byName[c.Name]))
 		default:
 			byName[c.Name] = file
 			cs = append(cs, c)

@@ -46,7 +46,7 @@ type TestEvent struct {
 }
 
 // TestWorkflow runs a workflow once in a folder of its own, with stand-ins for the
-// providers in this process, and prints how it goes. ok tells that it was completed.
+// providers in this process, and prints its progress. ok is true if the run completed.
 func TestWorkflow(ctx context.Context, cfg *config.Config, c *workflow.Compiled, o WorkflowTest, log *slog.Logger, out io.Writer) (ok bool, err error) {
 	if o.Timeout <= 0 {
 		o.Timeout = time.Minute
@@ -294,7 +294,7 @@ func waitName(row runs.Step) string {
 	return fmt.Sprintf("%s/%d/%d", row.Name, row.Item, row.Attempt)
 }
 
-// end prints what came of it.
+// end prints the outcome.
 func (t *trial) end(ctx context.Context, run *runs.Run) (ok bool, err error) {
 	ok = run.Status == runs.Completed
 	type step struct {

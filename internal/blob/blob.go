@@ -26,7 +26,7 @@ type Store interface {
 	Put(ctx context.Context, key string, r io.ReadSeeker, size int64, contentType string) error
 	// Open opens the file for reading. The caller closes it.
 	Open(ctx context.Context, key string) (*File, error)
-	// Delete removes the file. A key that holds nothing is no error.
+	// Delete removes the file. Deleting a missing key is not an error.
 	Delete(ctx context.Context, key string) error
 	// Sweep removes what crashes left half written, once it is surely not being written
 	// any more.

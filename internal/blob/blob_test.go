@@ -121,7 +121,7 @@ func TestStores(t *testing.T) {
 					t.Errorf("%s: %q, want %q", key, got, text)
 				}
 			}
-			// The same again is no error, and a part can be read.
+			// Writing the same again succeeds, and a part can be read.
 			if err := put("sha256/ab/abcd.txt", "hello"); err != nil {
 				t.Error(err)
 			}
@@ -144,7 +144,7 @@ func TestStores(t *testing.T) {
 			f.Close()
 
 			if _, err := s.Open(ctx, "sha256/no/no.txt"); !errors.Is(err, ErrNotFound) {
-				t.Errorf("open what is not there: %v", err)
+				t.Errorf("open a missing key: %v", err)
 			}
 			if _, err := s.Open(ctx, "sha256/ab"); err == nil {
 				t.Error("a folder was opened")

@@ -28,7 +28,7 @@ const (
 	awsHost    = "s3.amazonaws.com"
 	googleHost = "storage.googleapis.com"
 
-	// tries of one request; whoever asks tries again later, and at length.
+	// tries of one request; the caller retries later, and for longer.
 	tries = 3
 	// partSize and threads bound the memory of one upload.
 	partSize = 16 << 20
@@ -140,8 +140,8 @@ func (b *bucket) Delete(ctx context.Context, key string) error {
 // abandonedAfter is longer than any upload in parts takes.
 const abandonedAfter = 24 * time.Hour
 
-// Sweep ends uploads in parts that nobody goes on with: what was sent of them is stored,
-// and billed, and shows in no list of files.
+// Sweep aborts abandoned multipart uploads: their parts are stored and billed, and appear in
+// no list of files.
 func (b *bucket) Sweep(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the list

@@ -1,5 +1,5 @@
 // Package jsonscan reads JSON (RFC 8259) value by value without building it: no allocation
-// for each value, whatever a document holds.
+// per value for any document.
 package jsonscan
 
 import (

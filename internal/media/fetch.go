@@ -22,7 +22,7 @@ import (
 // resumes is how often a download that is cut off is taken up again within one try.
 const resumes = 3
 
-// fetch downloads the file behind a link, or what is missing of it.
+// fetch downloads the file behind a link, or its missing part.
 func (k *Keeper) fetch(ctx context.Context, link string, p *part) error {
 	if p.mark.Whole {
 		return nil
@@ -62,7 +62,7 @@ func (k *Keeper) fetch(ctx context.Context, link string, p *part) error {
 	}
 }
 
-// download makes one request for what is missing, and writes it.
+// download makes one request for the missing part, and writes it.
 func (k *Keeper) download(ctx context.Context, link string, p *part) error {
 	watch, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

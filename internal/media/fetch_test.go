@@ -95,7 +95,7 @@ func TestAResumedDownloadIsNotUnpacked(t *testing.T) {
 	})
 }
 
-// What a host answers of a file that is not there yet is no end of it.
+// A host's answer for a file that is not there yet does not end the download.
 func TestStatusesThatMeanNotYet(t *testing.T) {
 	for _, code := range []int{201, 202, 204, 205, 408, 409, 420, 421, 423, 424, 425, 429, 430, 449, 500, 503, 529} {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {

@@ -173,7 +173,7 @@ func withFacts(metadata json.RawMessage, info mediafile.Info) (json.RawMessage, 
 	return json.Marshal(facts)
 }
 
-// fault is a failure that tells where it leaves the file.
+// fault is a failure with the state in which it leaves the file.
 type fault struct {
 	storage jobs.Storage  // StorageGone or StorageFailed
 	final   bool          // no further try will change it
@@ -188,8 +188,8 @@ func never(format string, args ...any) error {
 	return &fault{storage: jobs.StorageFailed, final: true, err: fmt.Errorf(format, args...)}
 }
 
-// failed notes on the row what went wrong, for people to see, and says how the delivery
-// goes on.
+// failed records the error on the row, for people to see, and returns how the delivery
+// continues.
 func (k *Keeper) failed(ctx context.Context, m *jobs.Media, attempt int, err error) error {
 	if errors.Is(context.Cause(ctx), gaff.ErrStopped) {
 		return err // the gateway stops; nothing is wrong with the file
@@ -288,7 +288,7 @@ func (k *Keeper) linkOf(ctx context.Context, m *jobs.Media) (string, error) {
 	return "", never("the job's result, which held the file, has it no more")
 }
 
-// examine finds out what was downloaded.
+// examine determines the type and measures of a download.
 func (k *Keeper) examine(m *jobs.Media, p *part) (*made, error) {
 	if p.size == 0 {
 		return nil, errors.New("the file is empty")

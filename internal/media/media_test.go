@@ -268,7 +268,7 @@ func TestEveryKindIsKept(t *testing.T) {
 				if isImage := strings.HasPrefix(m.ContentType, "image/"); isImage != (m.ThumbnailKey != "") {
 					t.Errorf("%s: thumbnail %q", model, m.ThumbnailKey)
 				}
-				// What is kept is what was served.
+				// The stored bytes equal the served ones.
 				resp, err := w.options.Client.Get(f.URL)
 				if err != nil {
 					t.Fatal(err)
@@ -644,7 +644,7 @@ func TestLinks(t *testing.T) {
 		w.hosts["cdn.test"] = serveBytes("image/png", picture)
 		id := w.add("https://cdn.test/x")
 		if stored, thumbnail := w.server.Links(w.row(id)); stored != "" || thumbnail != "" {
-			t.Errorf("links of what is not stored: %s %s", stored, thumbnail)
+			t.Errorf("links of a file that is not stored: %s %s", stored, thumbnail)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()

@@ -27,19 +27,19 @@ const (
 	markSuffix = ".mark"
 )
 
-// part is a download under way. It lies in the spool folder under its row's id, so that
-// the next try, or the next process, goes on where this one was cut off.
+// part is a download under way. It is in the spool folder under its row's id, so that
+// the next attempt, or the next process, continues where this one was interrupted.
 type part struct {
 	f    *os.File
 	size int64
 	mark mark
 }
 
-// mark tells, in a file beside the part, what is safe to go on from. Bytes that were not
+// mark records, in a file beside the part, how much of it was synced, and of which version. Bytes that were not
 // synced may be gone after a crash, or be zeros.
 type mark struct {
 	// From is the host's ETag, or time of change, of the file that this is a part of.
-	// Empty: it gave none, and the download must begin anew.
+	// Empty if the host sent neither: the download must then restart.
 	From string `json:"from,omitempty"`
 	Size int64  `json:"size"`
 	// Whole is set when nothing is missing. The host need not be asked again then, which
@@ -99,7 +99,7 @@ func (p *part) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// save makes what is there safe to go on from.
+// save syncs the downloaded bytes, so that a later attempt can continue from them.
 func (p *part) save() error {
 	if err := p.f.Sync(); err != nil {
 		return err
@@ -133,7 +133,7 @@ func removePart(path string) {
 	_ = os.Remove(path + markSuffix)
 }
 
-// ask makes a request for what is missing.
+// ask adds the headers that request the missing part.
 func (p *part) ask(req *http.Request) {
 	if p.size > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", p.size))
@@ -200,8 +200,8 @@ func (k *Keeper) partPath(id string) string {
 	return filepath.Join(k.o.Spool, partPrefix+filepath.Base(id))
 }
 
-// Sweep removes what crashes left: parts of files that are not to be copied any more, and
-// what is half written in the storage.
+// Sweep removes what crashes left: parts of files that are no longer to be copied, and
+// half-written files in the storage.
 func (k *Keeper) Sweep(ctx context.Context) error {
 	entries, err := os.ReadDir(k.o.Spool)
 	if err != nil {

@@ -98,8 +98,8 @@ func TestADownloadThatIsCutOffGoesOn(t *testing.T) {
 		asked  []string
 		again  bool // bytes are sent twice
 	}{
-		"within one try":  {func(f *film) { f.cut = 200_000 }, []string{"", "bytes=200000-", "bytes=400000-"}, false},
-		"over many tries": {func(f *film) { f.cut = 90_000 }, []string{"", "bytes=90000-", "bytes=180000-", "bytes=270000-", "bytes=360000-", "bytes=450000-"}, false},
+		"within one attempt": {func(f *film) { f.cut = 200_000 }, []string{"", "bytes=200000-", "bytes=400000-"}, false},
+		"over many attempts": {func(f *film) { f.cut = 90_000 }, []string{"", "bytes=90000-", "bytes=180000-", "bytes=270000-", "bytes=360000-", "bytes=450000-"}, false},
 		"a host that knows no parts": {func(f *film) {
 			f.deaf, f.cut = true, 200_000
 			f.hook = func() { f.cut = 0 }
@@ -180,7 +180,7 @@ func TestADownloadGoesOnAfterARestart(t *testing.T) {
 		}
 		hang = false
 		w.start()
-		// A part that is still wanted is no litter.
+		// Sweep keeps a part that is still wanted.
 		if err := w.keeper.Sweep(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -192,14 +192,14 @@ func TestADownloadGoesOnAfterARestart(t *testing.T) {
 	})
 }
 
-// After a crash, what was not synced is not trusted.
+// After a crash, bytes that were not synced are not trusted.
 func TestADownloadGoesOnAfterACrash(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ mark, asked string }{
-		"from what was synced": {`{"from":"\"one\"","size":300000}`, "bytes=300000-"},
-		"without a mark":       {``, ""},
-		"with a torn mark":     {`{"from":"\"one\"","si`, ""},
-		"with too large a one": {`{"from":"\"one\"","size":400001}`, ""},
+		"from the synced bytes": {`{"from":"\"one\"","size":300000}`, "bytes=300000-"},
+		"without a mark":        {``, ""},
+		"with a torn mark":      {`{"from":"\"one\"","si`, ""},
+		"with too large a one":  {`{"from":"\"one\"","size":400001}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, nil, func(t *testing.T, w *world) {

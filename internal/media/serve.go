@@ -86,7 +86,7 @@ func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	return s, nil
 }
 
-// Links returns links to a file's copy and to its thumbnail, empty where there is none.
+// Links returns links to a file's copy and to its thumbnail, empty if missing.
 func (s *Server) Links(m *jobs.Media) (stored, thumbnail string) {
 	if m.Storage != jobs.StorageStored {
 		return "", ""
@@ -197,7 +197,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, th
 	return nil
 }
 
-// fail answers for what is not there, and hides the rest.
+// fail answers 404 for a missing file, and hides every other error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, gaff.ErrNotFound) {
 		http.Error(w, "no such file", http.StatusNotFound)

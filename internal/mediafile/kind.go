@@ -47,9 +47,9 @@ var formats = map[string]struct {
 // plainKinds are the text types that may be believed of plain text: no browser runs them.
 var plainKinds = []string{"text/vtt", "text/srt", "text/x-ssa", "text/csv", "text/tab-separated-values", "text/markdown"}
 
-// Kind is a file's content type by all that is known of it. The bytes go first; if they tell
-// only a general form, what was said counts (the provider's word before the host's), then
-// the endings of names. What a browser may run is never believed.
+// Kind is a file's content type by all that is known of it. The bytes go first; if they show
+// only a general format, the declared type counts (the provider's before the host's), then
+// the name's extension. A declared type that a browser would execute is never believed.
 func Kind(sniffed string, said, names []string) string {
 	if !slices.Contains([]string{octets, text, archive, json}, sniffed) {
 		return sniffed

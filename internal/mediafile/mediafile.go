@@ -1,5 +1,5 @@
-// Package mediafile tells what a file is from its own bytes: its content type, the
-// measures of a picture, the measures and length of a film, the length of a sound. It
+// Package mediafile reads a file's properties from its own bytes: its content type, the
+// size of a picture, the size and duration of a film, the duration of a sound. It
 // reads heads and tables, never the whole file, and takes every byte for hostile: what it
 // does not understand it leaves out.
 package mediafile
@@ -25,9 +25,9 @@ import (
 	_ "golang.org/x/image/webp" //
 )
 
-// Info is what a file tells about itself. Zero fields are not known.
+// Info holds the properties that a file's own bytes show. Zero fields are unknown.
 type Info struct {
-	// ContentType is never empty: "application/octet-stream" for what is not recognised.
+	// ContentType is never empty: "application/octet-stream" for an unrecognised file.
 	ContentType string
 	// Extension belongs to the content type, with its dot; may be empty.
 	Extension     string
@@ -294,7 +294,7 @@ func (info *Info) wav(f *reader) {
 			}
 		case "data":
 			if rate > 0 {
-				// A stream's head tells more than there is.
+				// A stream's header claims more bytes than the file has.
 				info.Duration = float64(min(size, f.size-at-8)) / float64(rate)
 			}
 			return

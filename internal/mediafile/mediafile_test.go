@@ -25,7 +25,7 @@ func read(t testing.TB, path string) []byte {
 	return data
 }
 
-// The lengths are those that ffprobe tells.
+// The durations are those that ffprobe reports.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]Info{
@@ -87,7 +87,7 @@ func TestProbeOfOtherThings(t *testing.T) {
 		}
 	}
 	if _, err := Probe(broken{}, 100); err == nil {
-		t.Error("a file that cannot be read is no error")
+		t.Error("Probe of an unreadable file returned no error")
 	}
 }
 

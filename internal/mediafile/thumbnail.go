@@ -15,8 +15,8 @@ import (
 const (
 	// ThumbnailSide is the longer side of a thumbnail, in pixels.
 	ThumbnailSide = 512
-	// maxDecoded bounds, in bytes, what decoders hold of one picture at once, whatever the
-	// file's own size.
+	// maxDecoded bounds, in bytes, the memory that decoders use for one picture at once; the
+	// file's own size does not matter.
 	maxDecoded = 200 << 20
 )
 
@@ -37,7 +37,7 @@ func decodedSize(c image.Config) int64 {
 	return 2 * perPixel * int64(c.Width) * int64(c.Height)
 }
 
-// ErrNoThumbnail tells that a file is no picture that can be made smaller here.
+// ErrNoThumbnail means that the file is not a picture that can be scaled down here.
 var ErrNoThumbnail = errors.New("no thumbnail can be made")
 
 // Thumbnail makes a JPEG of at most ThumbnailSide pixels a side.

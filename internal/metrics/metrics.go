@@ -99,7 +99,7 @@ func (m *Metrics) Settled(provider, by, status string) {
 	m.settled.WithLabelValues(provider, status, by).Inc()
 }
 
-// Observe adds the gauges of what waits, read when they are asked for.
+// Observe adds the gauges of queued deliveries, read at each scrape.
 func (m *Metrics) Observe(c Counter) { m.registry.MustRegister(&backlog{counter: c}) }
 
 // Handler answers /metrics.
@@ -124,7 +124,7 @@ type backlog struct {
 var (
 	waiting = prometheus.NewDesc("gaff_deliveries_waiting", "Deliveries that are not done.", nil, nil)
 	due     = prometheus.NewDesc("gaff_deliveries_due", "Deliveries that should be running by now.", nil, nil)
-	dead    = prometheus.NewDesc("gaff_deliveries_dead", "Deliveries that failed for good.", nil, nil)
+	dead    = prometheus.NewDesc("gaff_deliveries_dead", "Deliveries whose attempts are used up.", nil, nil)
 	oldest  = prometheus.NewDesc("gaff_oldest_due_seconds", "How long the longest waiting delivery is overdue.", nil, nil)
 	damaged = prometheus.NewDesc("gaff_damaged_bodies_total", "Events whose stored body was found damaged since the start.", nil, nil)
 	last    = prometheus.NewDesc("gaff_last_event_timestamp_seconds", "When the source's newest event came.", []string{"source"}, nil)

@@ -62,7 +62,7 @@ func Steps(dialect string) ([]Step, error) {
 // needsSetting names the row in which a database says what it needs.
 const needsSetting = "schema_needs"
 
-// Run applies what is missing over c, and returns the names of the steps it applied. On a
+// Run applies the missing steps over c, and returns the names of those it applied. On a
 // database that several processes open, one of them migrates and the others wait. A
 // schema newer than the program is an error, unless it says that this program can work
 // with it.

@@ -95,7 +95,7 @@ func TestParity(t *testing.T) {
 	}
 	for _, column := range lines(t, pg, `select table_name || '.' || column_name from information_schema.columns
 		where table_schema = 'public' and data_type = 'text' and collation_name is distinct from 'C' and table_name <> 'schema_version'`) {
-		t.Errorf("%s: say collate \"C\": text must compare by bytes, whatever the database's locale", column)
+		t.Errorf("%s: say collate \"C\": text must compare by bytes in every locale of the database", column)
 	}
 }
 

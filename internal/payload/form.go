@@ -38,11 +38,11 @@ type Field struct {
 	// Value has the bytes as sent, after the escapes or the transfer encoding: what a
 	// signature covers.
 	Value []byte
-	// File is set for a part with a file's name; FileName may be empty all the same.
+	// File is true for a part with a file name, even an empty one.
 	File                  bool
 	FileName, ContentType string
-	// Broken is set for an urlencoded value with a % that is no escape; it is in Value as
-	// it was sent.
+	// Broken is true for an urlencoded value with a % outside an escape; Value has it as
+	// sent.
 	Broken bool
 
 	charset string
@@ -98,8 +98,8 @@ func Form(contentType string, body []byte) (fields []Field, err error) {
 	return fields, nil
 }
 
-// urlencoded reads as browsers do: what is no escape stays as it is, and fields are parted
-// by & alone.
+// urlencoded reads as browsers do: a % outside an escape stays, and only & separates
+// fields.
 func urlencoded(text string) (fields []Field, err error) {
 	for pair := range strings.SplitSeq(text, "&") {
 		if pair == "" {
@@ -119,7 +119,7 @@ func unescape(text string) []byte {
 	return Unpercent(strings.ReplaceAll(strings.TrimRight(text, "\r\n"), "+", " "))
 }
 
-// Unpercent undoes percent-escapes and leaves what is none.
+// Unpercent decodes percent-escapes and leaves other text unchanged.
 func Unpercent(text string) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {

@@ -36,8 +36,8 @@ var marks = []struct {
 }
 
 // Text returns a body as UTF-8 without a byte order mark. A mark goes before the charset of
-// the content type. A body of an unknown charset is returned as it is, and so is one that is
-// UTF-8 whatever the content type says, for many senders name a charset that they do not use.
+// the content type. A body of an unknown charset is returned as it is, and so is a
+// body that is valid UTF-8, because many senders name a charset that they do not use.
 //
 // The values of an urlencoded form may be escaped bytes of the charset, and each part of a
 // multipart form may have its own: those are decoded by [Field.Text].

@@ -102,27 +102,27 @@ func TestFormOddities(t *testing.T) {
 		kind, body string
 		want       []string // name=text, with (file) before a file's
 	}{
-		"urlencoded":                   {formType, "a=1+2&b=%C3%A9&&c", []string{"a=1 2", "b=é", "c="}},
-		"no escapes":                   {formType, "a=%zz%&b=1;c=2&d=100%", []string{"a=%zz%", "b=1;c=2", "d=100%"}},
-		"names":                        {formType, "a[]=1&a[]=2&=x&a%5Bb%5D=3", []string{"a[]=1", "a[]=2", "=x", "a[b]=3"}},
-		"a line's end":                 {formType, "a=1\r\n", []string{"a=1"}},
-		"charset":                      {formType + "; charset=Shift_JIS", "a=%93%FA%96%7B", []string{"a=日本"}},
-		"_charset_":                    {formType, "_charset_=iso-8859-1&a=%E9", []string{"_charset_=iso-8859-1", "a=é"}},
-		"a field charset that is none": {formType, "charset=small&a=%C3%A9", []string{"charset=small", "a=é"}},
-		"multipart":                    {multi, part(`Content-Disposition: form-data; name="a"`, "1") + "--b--\r\n", []string{"a=1"}},
-		"a mark before it":             {multi, "\ufeff" + part(`Content-Disposition: form-data; name="a"`, "\ufeff{}") + "--b--\r\n", []string{"a={}"}},
-		"lines that end in LF":         {multi, "--b\nContent-Disposition: form-data; name=a\n\n1\n--b--\n", []string{"a=1"}},
-		"a quoted boundary":            {`multipart/form-data; boundary="b:1"`, "--b:1\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--b:1--\r\n", []string{"a=1"}},
-		"a boundary without quotes":    {`multipart/form-data; boundary=----=_b/1`, "------=_b/1\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n------=_b/1--\r\n", []string{"a=1"}},
-		"no boundary":                  {`multipart/form-data`, "--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n", []string{"a=1"}},
-		"another boundary":             {`multipart/form-data; boundary=y`, "--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n", []string{"a=1"}},
-		"a name without quotes":        {multi, part(`Content-Disposition: form-data; name=a[]; filename=b[1].txt`, "1") + "--b--\r\n", []string{"(b[1].txt)a[]=1"}},
-		"a name that is not ASCII":     {multi, part(`Content-Disposition: form-data; name="é"`, "1") + "--b--\r\n", []string{"é=1"}},
-		"twice":                        {multi, part(`Content-Disposition: form-data; name=a`, "1") + part(`Content-Disposition: form-data; name=a`, "2") + "--b--\r\n", []string{"a=1", "a=2"}},
-		"base64":                       {multi, part("Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: BASE64", "eyJh\r\nIjoxfQ") + "--b--\r\n", []string{`a={"a":1}`}},
-		"quoted-printable":             {multi, part("Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: quoted-printable", "caf=C3=A9=\r\n!") + "--b--\r\n", []string{`a=café!`}},
-		"a part's charset":             {multi, part("Content-Disposition: form-data; name=a\r\nContent-Type: text/plain; charset=windows-1252", "\x80") + "--b--\r\n", []string{`a=€`}},
-		"a part in UTF-16":             {multi, part("Content-Disposition: form-data; name=a", "\xff\xfe\xe9\x00") + "--b--\r\n", []string{`a=é`}},
+		"urlencoded":                {formType, "a=1+2&b=%C3%A9&&c", []string{"a=1 2", "b=é", "c="}},
+		"no escapes":                {formType, "a=%zz%&b=1;c=2&d=100%", []string{"a=%zz%", "b=1;c=2", "d=100%"}},
+		"names":                     {formType, "a[]=1&a[]=2&=x&a%5Bb%5D=3", []string{"a[]=1", "a[]=2", "=x", "a[b]=3"}},
+		"a line's end":              {formType, "a=1\r\n", []string{"a=1"}},
+		"charset":                   {formType + "; charset=Shift_JIS", "a=%93%FA%96%7B", []string{"a=日本"}},
+		"_charset_":                 {formType, "_charset_=iso-8859-1&a=%E9", []string{"_charset_=iso-8859-1", "a=é"}},
+		"an unknown field charset":  {formType, "charset=small&a=%C3%A9", []string{"charset=small", "a=é"}},
+		"multipart":                 {multi, part(`Content-Disposition: form-data; name="a"`, "1") + "--b--\r\n", []string{"a=1"}},
+		"a mark before it":          {multi, "\ufeff" + part(`Content-Disposition: form-data; name="a"`, "\ufeff{}") + "--b--\r\n", []string{"a={}"}},
+		"lines that end in LF":      {multi, "--b\nContent-Disposition: form-data; name=a\n\n1\n--b--\n", []string{"a=1"}},
+		"a quoted boundary":         {`multipart/form-data; boundary="b:1"`, "--b:1\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--b:1--\r\n", []string{"a=1"}},
+		"a boundary without quotes": {`multipart/form-data; boundary=----=_b/1`, "------=_b/1\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n------=_b/1--\r\n", []string{"a=1"}},
+		"no boundary":               {`multipart/form-data`, "--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n", []string{"a=1"}},
+		"another boundary":          {`multipart/form-data; boundary=y`, "--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n", []string{"a=1"}},
+		"a name without quotes":     {multi, part(`Content-Disposition: form-data; name=a[]; filename=b[1].txt`, "1") + "--b--\r\n", []string{"(b[1].txt)a[]=1"}},
+		"a name that is not ASCII":  {multi, part(`Content-Disposition: form-data; name="é"`, "1") + "--b--\r\n", []string{"é=1"}},
+		"twice":                     {multi, part(`Content-Disposition: form-data; name=a`, "1") + part(`Content-Disposition: form-data; name=a`, "2") + "--b--\r\n", []string{"a=1", "a=2"}},
+		"base64":                    {multi, part("Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: BASE64", "eyJh\r\nIjoxfQ") + "--b--\r\n", []string{`a={"a":1}`}},
+		"quoted-printable":          {multi, part("Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: quoted-printable", "caf=C3=A9=\r\n!") + "--b--\r\n", []string{`a=café!`}},
+		"a part's charset":          {multi, part("Content-Disposition: form-data; name=a\r\nContent-Type: text/plain; charset=windows-1252", "\x80") + "--b--\r\n", []string{`a=€`}},
+		"a part in UTF-16":          {multi, part("Content-Disposition: form-data; name=a", "\xff\xfe\xe9\x00") + "--b--\r\n", []string{`a=é`}},
 		"nested": {multi, part("Content-Disposition: form-data; name=files\r\nContent-Type: multipart/mixed; boundary=c",
 			"--c\r\nContent-Disposition: file; filename=x.txt\r\n\r\n1\r\n--c\r\nContent-Disposition: file; filename=y.txt\r\n\r\n2\r\n--c--\r\n") + "--b--\r\n",
 			[]string{"(x.txt)files=1", "(y.txt)files=2"}},
@@ -200,7 +200,7 @@ func TestUnpack(t *testing.T) {
 		t.Errorf("over the limit: %v", err)
 	}
 	if _, err := Unpack([]string{"gzip"}, packed[:len(packed)-9], 200); err == nil {
-		t.Error("what is cut off is unpacked")
+		t.Error("a truncated body was unpacked")
 	}
 	if _, err := Unpack([]string{"zstd"}, []byte("\x28\xb5\x2f\xfd"), 100); !errors.Is(err, ErrEncoding) {
 		t.Errorf("zstd: %v", err)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Proxy stands between a test and its database, and plays a network that fails.
+// Proxy sits between a test and its database, and simulates a failing network.
 type Proxy struct {
 	ln     net.Listener
 	target string
@@ -75,8 +75,8 @@ func (p *Proxy) Set(m Mode) {
 	}
 }
 
-// Cut has the proxy cut the next commit of a transaction that tells the marker, and pass
-// everything else: a store commits for itself, too, whenever it likes.
+// Cut has the proxy cut the next commit of a transaction that contains the marker, and pass
+// everything else: a store also commits on its own at any time.
 func (p *Proxy) Cut(m Mode, marker string) {
 	p.mu.Lock()
 	p.marker = []byte(marker)
@@ -84,8 +84,8 @@ func (p *Proxy) Cut(m Mode, marker string) {
 	p.Set(m)
 }
 
-// Forget loses what comes on the connections that are open now, and cuts none of them: as a
-// firewall that dropped them while they were idle. New ones pass.
+// Forget drops all traffic of the connections that are open now without closing them, like a
+// firewall that expired them while they were idle. New ones pass.
 func (p *Proxy) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -196,7 +196,7 @@ func (p *Proxy) pipe(to, from net.Conn, outward bool) {
 	}
 }
 
-// marks tells whether a message is of the transaction whose commit is to be cut.
+// marks reports whether a message belongs to the transaction whose commit is to be cut.
 func (p *Proxy) marks(message []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -36,7 +36,7 @@ type Server struct {
 	lifeline io.Closer
 }
 
-// Owner is the role that owns the test databases; it is no superuser.
+// Owner is the role that owns the test databases; it is not a superuser.
 const Owner = "gaff"
 
 // NewServer starts a server that listens on 127.0.0.1 and ends with this process. durable
@@ -170,7 +170,7 @@ func (s *Server) Start() error {
 // Kill ends the server as a crash would.
 func (s *Server) Kill() { s.signal(syscall.SIGKILL) }
 
-// Stop ends it at once, in order, whoever is connected.
+// Stop shuts the server down at once and cleanly, ending all connections.
 func (s *Server) Stop() { s.signal(syscall.SIGINT) }
 
 func (s *Server) signal(sig syscall.Signal) {

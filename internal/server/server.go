@@ -52,8 +52,8 @@ type Options struct {
 // writeTimeout exceeds every wait for a commit, so that a sender hears how it went.
 const writeTimeout = 30 * time.Second
 
-// readyTime is how long the store may take for a commit until it is said to be not ready: a
-// probe is answered within two seconds, whatever the disk does.
+// readyTime is how long a commit may take before the store counts as not ready: a probe is
+// answered within two seconds even if the disk hangs.
 const readyTime = 1500 * time.Millisecond
 
 // managePath lies below the receiving addresses, but is the API's.
@@ -83,7 +83,7 @@ func Handler(o Options) http.Handler {
 	if o.Metrics != nil {
 		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 			// The peer's address proves nothing: a proxy on this machine adds no header
-			// unless it is told to, and a page in a browser here may know another name of it.
+			// unless configured to, and a page in a browser here may use another name for it.
 			if !o.MetricsOpen && !o.Authorized(r) {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
 				answer(w, http.StatusUnauthorized, map[string]any{
@@ -140,11 +140,11 @@ func showsKey(r *http.Request) bool {
 	return strings.EqualFold(scheme, "Key")
 }
 
-// publicReason tells a probe what is wrong in the store's own words, without the paths
-// that a driver's error may hold.
+// publicReason returns the store's error for a probe, without the paths that a driver's
+// error may contain.
 func publicReason(err error) string {
 	if errors.Is(err, gaff.ErrUnavailable) {
-		return "webhooks cannot be kept just now; the log tells more"
+		return "webhooks cannot be stored now; see the log"
 	}
 	return "not running"
 }

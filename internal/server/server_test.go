@@ -123,8 +123,8 @@ func (f *front) dial(t *testing.T) net.Conn {
 	return client
 }
 
-// said reads what the server says until it hangs up, and tells when it spoke and when it
-// hung up.
+// said reads the server's output until it closes the connection, and returns when the first
+// byte came and when the connection closed.
 func said(c net.Conn) (text string, spoke, after time.Duration) {
 	began := time.Now()
 	first := make([]byte, 1)
@@ -158,13 +158,13 @@ func send(t *testing.T, c net.Conn, r *http.Request) *http.Response {
 	return resp
 }
 
-// Slow senders are cut off: whoever gives nothing holds no connection.
+// Slow senders are disconnected: a silent client holds no connection.
 func TestSlowSendersAreCutOff(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		// say is written at once, then a byte of drip each second.
 		say, drip string
-		// after is when the answer comes, or the end where there is none.
+		// after is when the response comes, or the connection's end without one.
 		after  time.Duration
 		answer string // begins with
 	}{
@@ -397,7 +397,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// A probe is answered within two seconds, whatever the store waits for.
+// A probe is answered within two seconds even while the store waits.
 func TestReadyzAnswersInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -90,8 +90,8 @@ func Open(ctx context.Context, o Options) (*Tunnel, error) {
 	}
 }
 
-// lastError keeps what went wrong last while the tunnel opens. The library tries again and
-// again whatever the reason, and tells of it only so; a refusal will not change.
+// lastError records the latest error while the tunnel opens. The library retries after every
+// error and reports it only here; a refusal will not change.
 type lastError struct {
 	refused func(error)
 
@@ -143,8 +143,8 @@ func codeOf(err error) string {
 
 var errDeadline = errors.New("no answer")
 
-// explain says what an error means for whoever wants the tunnel. last is what the library
-// met with before the deadline; nil if nothing.
+// explain turns an error into advice for the user. last is the library's latest error before
+// the deadline, or nil.
 func explain(err, last error, o Options) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("tunnel: %w", err)
@@ -158,7 +158,7 @@ func explain(err, last error, o Options) error {
 		advice := "see https://ngrok.com/docs/errors/" + strings.ToLower(code)
 		switch code {
 		case "ERR_NGROK_105", "ERR_NGROK_106", "ERR_NGROK_107", "ERR_NGROK_4018":
-			advice = "NGROK_AUTH_TOKEN is not a valid token: copy it anew from https://dashboard.ngrok.com/get-started/your-authtoken"
+			advice = "NGROK_AUTH_TOKEN is not a valid token: copy it again from https://dashboard.ngrok.com/get-started/your-authtoken"
 		case "ERR_NGROK_108":
 			advice = "the account has as many agents running as it may: stop another one, such as one left on another machine"
 		case "ERR_NGROK_334":

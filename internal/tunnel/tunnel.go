@@ -1,6 +1,6 @@
 // Package tunnel gives a gateway on a developer's machine a public address, by ngrok. Only
-// the receiving addresses are served through it: whoever finds the address can send
-// webhooks, which must prove themselves as always, and nothing else.
+// the receiving paths are served through it: a client that finds the address can send
+// webhooks, which are verified as always, and do nothing else.
 package tunnel
 
 import (
@@ -49,7 +49,7 @@ func (t *Tunnel) Close() {
 	t.end()
 }
 
-// ServeOptions bound what comes through the tunnel.
+// ServeOptions limit the requests from the tunnel.
 type ServeOptions struct {
 	MaxHeaderBytes                          int
 	HeaderTimeout, ReadTimeout, IdleTimeout time.Duration
@@ -57,7 +57,7 @@ type ServeOptions struct {
 	Log                                     *slog.Logger
 }
 
-// Serve answers what comes through the tunnel by ingest until ctx ends.
+// Serve passes requests from the tunnel to ingest until ctx ends.
 func (t *Tunnel) Serve(ctx context.Context, ingest http.Handler, o ServeOptions) error {
 	return serve(ctx, t.listener, ingest, o)
 }
@@ -90,8 +90,8 @@ func serve(ctx context.Context, ln net.Listener, ingest http.Handler, o ServeOpt
 	return nil
 }
 
-// Handler lets the receiving addresses through to ingest, and answers 404 for all else:
-// the console and the API are not for strangers, whatever they can show.
+// Handler passes the receiving paths to ingest, and answers 404 for all others: the console
+// and the API are not for untrusted clients, not even with a token.
 func Handler(ingest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A slash too many is served, as it is without a tunnel.

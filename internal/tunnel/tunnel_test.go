@@ -25,7 +25,7 @@ import (
 var quietLog = slog.New(slog.DiscardHandler)
 
 // fakeNgrok speaks the service's side of the protocol: requests are JSON, each on a stream
-// of its own over one TLS connection. It answers logins and binds with what it is told, and
+// of its own over one TLS connection. It answers logins and binds as configured, and
 // can send a request through the tunnel as the service does.
 type fakeNgrok struct {
 	addr        string
@@ -99,7 +99,7 @@ func (f *fakeNgrok) serve(conn net.Conn) {
 				}
 				_ = json.NewEncoder(stream).Encode(answer(request))
 				_ = stream.Close()
-			default: // heartbeats: what comes is sent back
+			default: // heartbeats are echoed
 				_, _ = io.Copy(stream, stream)
 			}
 		}()

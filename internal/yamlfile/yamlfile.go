@@ -22,7 +22,7 @@ const (
 	maxBytes = 4 << 20
 )
 
-// Fault is what is wrong with a file, and where.
+// Fault is a problem of a file, with its position.
 type Fault struct {
 	Line, Column int
 	Problem      string
