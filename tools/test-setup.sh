@@ -4,6 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# Tests of several packages may call this at once; npm and apt-get do not share.
+if command -v flock > /dev/null; then
+	exec 9< test-setup.sh
+	flock 9
+fi
+
 missing=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || command -v initdb > /dev/null || missing+=(postgresql)
 command -v chromium > /dev/null || command -v google-chrome > /dev/null || missing+=(chromium)
