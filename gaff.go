@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -29,251 +30,68 @@ type Request struct {
 	ReceivedAt time.Time
 }
 
-// Event is an accepted webhook, or an inner event that a handler emitted. It never
-// changes after it has been stored; what became of it stands in its [Log] and its
-// deliveries.
-type Event struct {
-	// ID is ours: "evt_" and a ULID. The store gives it.
-	ID string
-	// Source and Type together find the handlers.
-	Source, Type string
-	// WebhookID is the sender's own id of the event, such as fal's request_id.
-	// Empty where the sender has none.
-	WebhookID string
-	// DedupeKey is unique within Source: the sender's id joined with the status,
-	// or the SHA-256 of the body.
-	DedupeKey string
-	// SignedKey is a second key, unique within Source, of an event whose id its signature
-	// does not cover: a hash of what is signed. Empty: DedupeKey is covered.
-	SignedKey string
-	// CorrelationID is the sender's own name for the piece of work that the event is
-	// about, such as fal's request_id or Last Frame's job_id. Empty if it has none.
-	CorrelationID string
-	// CallbackToken is the last part of the address that the webhook came to,
-	// /api/v1/webhooks/{source}/{handle}; empty for the plain address. It is not
-	// covered by any signature.
-	CallbackToken string
-	// OccurredAt is the sender's own time of the event; zero if not told.
-	OccurredAt time.Time
-	// ReceivedAt is when gaff had the whole request.
-	ReceivedAt time.Time
-	// Data is the body as valid JSON. Numbers are kept as sent, however large.
-	Data json.RawMessage
-	// Parsed is what the source's [Parser] made of Data, so that it is not decoded twice.
-	// Nil for a large body, and once the event was read from the store, as for a retry:
-	// whoever uses it must be able to do without.
-	Parsed any
-	// Request is the call as received; nil for events that gaff emitted itself.
-	Request *Request
-	// Damaged is set if the store has other bytes than were received; Data and the request's
-	// body are empty then. Handlers are never called with such an event.
-	Damaged bool
-	// Verification says how the sender was proven; zero for inner events.
-	Verification Verification
-	// ParentID is the event whose handler emitted this one; empty for webhooks.
-	ParentID string
-	// Hop is the distance from the outside: 0 for a webhook, its parent's plus one
-	// for an emitted event. More than [MaxHops] is refused, so a loop ends.
-	Hop int
+// Source joins a name in the URL to a way of trusting and reading it.
+type Source struct {
+	// Name is the part of the address after /api/v1/webhooks/: lower case letters,
+	// digits, "-" and "_", at most 64. "manage" and "gaff" are taken.
+	Name     string
+	Verifier Verifier
+	Parser   Parser
+	// Handshaker may be nil: the sender has no such call.
+	Handshaker Handshaker
+	// Ack is answered in place of the usual JSON; nil for the usual.
+	Ack *Reply
+	// EmptyErrors leaves the body of refusals empty, for senders that take a body for a failure.
+	EmptyErrors bool
+	// CheckCallbackToken judges the last part of an address with one, PathPrefix{source}/{handle},
+	// of an authentic request; an error refuses it as a wrong signature would. Nil: any
+	// handle is taken, and means nothing.
+	CheckCallbackToken func(handle string) error
+	// Admit judges an event of an authentic request before it is stored. An error rejects
+	// the request with 429, so that the sender comes again. Nil: all are stored.
+	Admit func(ctx context.Context, ev *Event) error
+	// MaxBodyBytes bounds the body, in bytes. Zero means 1 MiB.
+	MaxBodyBytes int64
+	// AcceptGzip allows "Content-Encoding: gzip" and "deflate"; the unpacked size is bounded
+	// by MaxBodyBytes too. The signature may cover the bytes as sent or the unpacked ones.
+	AcceptGzip bool
+	// Retry overrides the gateway's policy for this source's deliveries; nil keeps it.
+	Retry *RetryPolicy
+	// DisabledReason says why the source refuses everything, such as a secret that is not
+	// set; empty for a source that works. It is logged at start and shown.
+	DisabledReason string
+	// Guard bounds who may send and how much.
+	Guard Guard
+	// Secrets names the places of requests that hold the sender's secret as it is, such as a
+	// shared token: "header:NAME", "query:NAME", "form:NAME", "json:/POINTER" (with "*" for
+	// each item of a list), or "body". They are masked for every reader, and in Event.Data.
+	Secrets []string
+	// Headers names the headers that the Verifier reads. Of a rejected request only their
+	// values are stored, and those of harmless ones.
+	Headers []string
+	// About describes the source to people: what the verifier expects, and where to
+	// enter the address. Keys and values are free text; nothing secret.
+	About map[string]string
+
+	verified   *rate.Limiter // of Guard.Rate, for verified requests
+	unverified *clientLimits // the same for each client address, for others
 }
 
-// MaxHops bounds how long a chain of emitted events may grow.
-const MaxHops = 32
-
-// InternalSource is the source of the events that gaff emits itself.
-const InternalSource = "gaff"
-
-// Status is the outcome of an event over all its deliveries.
-type Status int
-
-const (
-	// StatusPending: kept, being worked, or waiting for its next automatic try.
-	StatusPending Status = iota
-	// StatusSuccess: every delivery succeeded, or there was none to make.
-	StatusSuccess
-	// StatusError: a delivery is dead.
-	StatusError
-)
-
-var statusNames = [...]string{"pending", "success", "error"}
-
-// String returns "pending", "success" or "error".
-func (s Status) String() string {
-	if s < 0 || int(s) >= len(statusNames) {
-		return "unknown"
-	}
-	return statusNames[s]
-}
-
-// ParseStatus is the reverse of [Status.String]; ok is false for any other text.
-func ParseStatus(text string) (s Status, ok bool) {
-	for i, name := range statusNames {
-		if name == text {
-			return Status(i), true
-		}
-	}
-	return 0, false
-}
-
-// Log is the webhook log of one event: the event with its outcome.
-type Log struct {
-	Event
-	Status Status
-	// Unhandled is set when no handler was registered for source:type at the time.
-	Unhandled bool
-	// Error is the last failure; empty if there was none, or success followed it.
-	Error string
-	// RetryCount is the number of tries after each delivery's first.
-	RetryCount int
-	// Duplicates counts later arrivals of the same id; Conflict is set when one of
-	// them had another body.
-	Duplicates int
-	Conflict   bool
-	// ProcessedAt is when a delivery was last tried to an end; zero if never.
-	ProcessedAt time.Time
-	UpdatedAt   time.Time
-}
-
-// State is where a delivery stands. See docs/states.md for the drawing.
-type State int
-
-const (
-	// StatePending: waiting for a worker, no try has failed yet.
-	StatePending State = iota
-	// StateRunning: a worker has claimed it, and runs it or is about to. It is never stored,
-	// but read from the claims; Pending and Retrying are those that nobody has claimed.
-	StateRunning
-	// StateRetrying: a try failed, the next one is due at RunAt.
-	StateRetrying
-	// StateSucceeded, StateDead and StateCanceled are ends. Dead and canceled
-	// deliveries can be retried by a person.
-	StateSucceeded
-	StateDead
-	StateCanceled
-)
-
-var stateNames = [...]string{"pending", "running", "retrying", "succeeded", "dead", "canceled"}
-
-// String returns the state's name in lower case.
-func (s State) String() string {
-	if s < 0 || int(s) >= len(stateNames) {
-		return "unknown"
-	}
-	return stateNames[s]
-}
-
-// ParseState is the reverse of [State.String]; ok is false for any other text.
-func ParseState(text string) (s State, ok bool) {
-	for i, name := range stateNames {
-		if name == text {
-			return State(i), true
-		}
-	}
-	return 0, false
-}
-
-// Done reports whether the delivery needs no more work.
-func (s State) Done() bool { return s >= StateSucceeded }
-
-// Order is how the deliveries of one key in a lane follow one another.
-type Order int
-
-const (
-	// NoOrder: all that is due is worked at once.
-	NoOrder Order = iota
-	// OrderSkipDead: one after the other, as their events came; after a dead one the next
-	// is worked.
-	OrderSkipDead
-	// OrderHoldDead: the same, but a dead one holds the others of its key until it is
-	// retried with success, or canceled.
-	OrderHoldDead
-	// OrderLatest: one after the other, and what waits is left out as soon as a newer one
-	// of the key is there.
-	OrderLatest
-)
-
-// Delivery is one event for one handler.
-type Delivery struct {
-	// ID is "dlv_", the ULID of the event, a hyphen and the delivery's number
-	// within the event.
-	ID      string
-	EventID string
-	Handler string
-	// Queue is the queue that it waits in: the handler's name where that has workers of
-	// its own, else empty.
-	Queue string
-	State State
-	// Key is what Order is kept by within the lane: deliveries of one key follow one
-	// another, those of others do not wait for them. Empty for no order.
-	Key   string
-	Order Order
-	// Held is set while an earlier delivery of the key is not done.
-	Held bool
-	// Attempts is the number of tries that have ended. MaxAttempts is how many there
-	// may be before the delivery is dead.
-	Attempts, MaxAttempts int
-	// RunAt is when the next try is due.
-	RunAt time.Time
-	// Error is the last failure.
-	Error                string
-	CreatedAt, UpdatedAt time.Time
-	// FinishedAt is zero until State.Done.
-	FinishedAt time.Time
-
-	// Source, Type and WebhookID repeat the event's, for lists.
-	Source, Type, WebhookID string
-}
-
-// Outcome names of an attempt.
-const (
-	AttemptSucceeded = "succeeded"
-	AttemptFailed    = "failed"
-	AttemptDiscarded = "discarded"
-	AttemptPanicked  = "panicked"
-	AttemptTimedOut  = "timed_out"
-	AttemptSnoozed   = "snoozed"
-	AttemptLost      = "lost"
-	// AttemptSuperseded: left out, for a newer one of its key was there ([OrderLatest]).
-	AttemptSuperseded = "superseded"
-)
-
-// Attempt is one try of a delivery.
-type Attempt struct {
-	DeliveryID string
-	// Number counts from 1 within the delivery.
-	Number int
-	// Outcome is one of the Attempt… constants.
-	Outcome   string
-	StartedAt time.Time
-	Duration  time.Duration
-	// Error is the failure as text; Detail holds more, such as a panic's stack or
-	// the response of a destination.
-	Error, Detail string
-}
-
-// Rejection is a request that was refused. Secrets in its headers are masked and
-// only the first bytes of its body are kept.
-type Rejection struct {
-	ID     string // rej_...
-	Source string
-	// Status is the HTTP status that was answered.
-	Status int
-	// Reason is for the operator; the sender is told less.
-	Reason     string
-	Method     string
-	URL        string
-	RemoteAddr string
-	Header     http.Header
-	Body       []byte
-	BodySize   int64
-	ReceivedAt time.Time
-	// Whole is the request as it came, for the store to keep apart in bounded size; nil
-	// where it is not to be kept. It is never set on what a store returns.
-	Whole *Request
-	// Rescuable tells that the request is kept whole and can be verified again; RescuedAs
-	// is the event that it became, empty if none.
-	Rescuable bool
-	RescuedAs string
+// Guard bounds who may send to a source and how much, before anything is read or
+// verified. The zero value lets all in.
+type Guard struct {
+	// Allow lists the addresses that may send; empty: all. Behind a proxy it needs
+	// Options.TrustedProxies.
+	Allow []netip.Prefix
+	// Rate is how many verified requests a second are taken in the long run, Burst how many
+	// at once; zero Rate: no bound, zero Burst: one second's worth. More are answered 429.
+	// Unverified requests have the same bound for each client address, and use up nothing of
+	// this one.
+	Rate  float64
+	Burst int
+	// ContentTypes lists the media types that are taken, such as "application/json";
+	// empty: all.
+	ContentTypes []string
 }
 
 // Verification is what a [Verifier] learned about the sender.
@@ -368,51 +186,4 @@ type Handshaker interface {
 	// Handshake answers r. v is zero and err the verifier's refusal if r did not
 	// verify. ok is false when r is an ordinary webhook after all.
 	Handshake(ctx context.Context, r *Request, v Verification, err error) (rep Reply, ok bool)
-}
-
-// Source joins a name in the URL to a way of trusting and reading it.
-type Source struct {
-	// Name is the part of the address after /api/v1/webhooks/: lower case letters,
-	// digits, "-" and "_", at most 64. "manage" and "gaff" are taken.
-	Name     string
-	Verifier Verifier
-	Parser   Parser
-	// Handshaker may be nil: the sender has no such call.
-	Handshaker Handshaker
-	// Ack is answered in place of the usual JSON; nil for the usual.
-	Ack *Reply
-	// EmptyErrors leaves the body of refusals empty, for senders that take a body for a failure.
-	EmptyErrors bool
-	// CheckCallbackToken judges the last part of an address with one, PathPrefix{source}/{handle},
-	// of an authentic request; an error refuses it as a wrong signature would. Nil: any
-	// handle is taken, and means nothing.
-	CheckCallbackToken func(handle string) error
-	// Admit judges an event of an authentic request before it is stored. An error rejects
-	// the request with 429, so that the sender comes again. Nil: all are stored.
-	Admit func(ctx context.Context, ev *Event) error
-	// MaxBodyBytes bounds the body, in bytes. Zero means 1 MiB.
-	MaxBodyBytes int64
-	// AcceptGzip allows "Content-Encoding: gzip" and "deflate"; the unpacked size is bounded
-	// by MaxBodyBytes too. The signature may cover the bytes as sent or the unpacked ones.
-	AcceptGzip bool
-	// Retry overrides the gateway's policy for this source's deliveries; nil keeps it.
-	Retry *RetryPolicy
-	// DisabledReason says why the source refuses everything, such as a secret that is not
-	// set; empty for a source that works. It is logged at start and shown.
-	DisabledReason string
-	// Guard bounds who may send and how much.
-	Guard Guard
-	// Secrets names the places of requests that hold the sender's secret as it is, such as a
-	// shared token: "header:NAME", "query:NAME", "form:NAME", "json:/POINTER" (with "*" for
-	// each item of a list), or "body". They are masked for every reader, and in Event.Data.
-	Secrets []string
-	// Headers names the headers that the Verifier reads. Of a rejected request only their
-	// values are stored, and those of harmless ones.
-	Headers []string
-	// About describes the source to people: what the verifier expects, and where to
-	// enter the address. Keys and values are free text; nothing secret.
-	About map[string]string
-
-	verified   *rate.Limiter // of Guard.Rate, for verified requests
-	unverified *clientLimits // the same for each client address, for others
 }

@@ -1,6 +1,7 @@
 package gaff
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,6 +37,70 @@ func JSON[T any](f func(ctx context.Context, ev *Event, data T) error) Handler {
 		}
 		return f(ctx, ev, data)
 	})
+}
+
+type named struct {
+	Handler
+	name string
+}
+
+// Named gives a handler the name under which its deliveries are stored.
+func Named(name string, h Handler) Handler { return &named{h, name} }
+
+// HandleOptions say how a handler is run. The zero value is how most are.
+type HandleOptions struct {
+	// Name is the one under which the handler's deliveries are stored; it must stay the
+	// same between runs. Empty means "source:type".
+	Name string
+	// Workers, if not zero, gives the handler a lane of its own in which so many of its
+	// deliveries run at once: for one that is slow, or waits for others, so that it holds
+	// up nobody. Zero: it shares Options.Workers with all that have no lane.
+	Workers int
+	// Retry overrides the source's and the gateway's policy; zero fields keep theirs.
+	Retry *RetryPolicy
+	// Match, if not nil, must agree for an event to be handled. It is called for every
+	// event of the source and type, by many goroutines at once and within the store's
+	// transactions, so it must be quick and must not block.
+	Match func(*Subject) bool
+	// Limiter, if not nil, says when deliveries of the lane may start; needs Workers.
+	Limiter Limiter
+	// Order says what is kept apart by OrderKey; needs Workers. Deliveries for which
+	// OrderKey is nil or returns "" are in no order.
+	Order    Order
+	OrderKey func(*Subject) string
+}
+
+// Limiter holds back the deliveries of one lane: for a receiver that is down, paused, or must
+// not be asked too often. What waits for it stays in the store, counts no attempt, and
+// costs nothing, however much it is. Its methods are called by many goroutines at once.
+type Limiter interface {
+	// Ready tells how many deliveries may be started now; if none, after how long to ask
+	// again at the latest ([Gateway.Wake] makes the lane ask at once).
+	Ready(now time.Time) (n int, again time.Duration)
+	// Enter is asked before each start; a false one goes back, or waits where again is
+	// short.
+	Enter(now time.Time) (ok bool, again time.Duration)
+}
+
+// Subject is an event while it is looked at for routing.
+type Subject struct {
+	Event *Event
+	read  bool
+	doc   any
+}
+
+// Doc returns the event's data decoded as encoding/json does, numbers as json.Number; nil
+// if there is none. It is read once for all who ask.
+func (s *Subject) Doc() any {
+	if !s.read {
+		s.read = true
+		dec := json.NewDecoder(bytes.NewReader(s.Event.Data))
+		dec.UseNumber()
+		if dec.Decode(&s.doc) != nil {
+			s.doc = nil
+		}
+	}
+	return s.doc
 }
 
 // RetryPolicy says when a failed delivery is tried again.

@@ -3,24 +3,17 @@ package gaff
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net"
+	"mime"
 	"net/http"
+	"net/netip"
 	"path"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"gaff/internal/id"
 	"gaff/internal/linger"
 	"gaff/internal/redact"
 )
@@ -28,53 +21,13 @@ import (
 // PathPrefix is where webhooks come in; the source's name follows.
 const PathPrefix = "/api/v1/webhooks/"
 
-const (
-	maxCallbackToken = 256
-	maxDedupeKey     = 256
-	// maxName bounds the names in an event, which stand in every list.
-	maxName = 1024
-	// Of a rejection, this much is kept.
-	rejectedBody   = 2 << 10
-	rejectedValue  = 256
-	rejectedFields = 64
-	// retryAfter is told to senders when nothing can be kept, in seconds.
-	retryAfter = "5"
-	// notAdmittedRetry is the Retry-After, in seconds, of an event that [Source.Admit] does not admit for now.
-	notAdmittedRetry = 60
-)
+// maxCallbackToken bounds the last part of an address, in bytes.
+const maxCallbackToken = 256
 
 // IngestHandler returns the handler of the receiving addresses, to be mounted at
 // [PathPrefix]. It never redirects. A sender hears a refusal although it still writes its body.
 func (g *Gateway) IngestHandler() http.Handler {
 	return linger.Handler(http.HandlerFunc(g.serveWebhook))
-}
-
-// reply is how a call ended.
-type reply struct {
-	status int
-	body   string
-	// reason is for the operator.
-	reason string
-	// fixed is sent in place of body, for handshakes and senders that insist on a text.
-	fixed *Reply
-	// retryAfter is told in seconds; 0 is the usual time.
-	retryAfter int
-	// unstored leaves no rejection: a client's other ones are stored.
-	unstored bool
-}
-
-var (
-	unknownSource = reply{status: http.StatusNotFound, body: `{"error":"Unknown webhook source"}`, reason: "unknown source"}
-	tryAgain      = reply{status: http.StatusServiceUnavailable, body: `{"error":"Webhook processing failed"}`}
-	badSignature  = reply{status: http.StatusUnauthorized, body: `{"error":"Invalid signature"}`}
-	badPayload    = reply{status: http.StatusBadRequest, body: `{"error":"Invalid payload"}`}
-	tooLarge      = reply{status: http.StatusRequestEntityTooLarge, body: `{"error":"Payload too large"}`}
-	badMethod     = reply{status: http.StatusMethodNotAllowed, body: `{"error":"Method not allowed"}`, reason: "method"}
-)
-
-func (rp reply) because(format string, args ...any) reply {
-	rp.reason = fmt.Sprintf(format, args...)
-	return rp
 }
 
 func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
@@ -206,19 +159,57 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	return req, reply{status: http.StatusOK, body: thanks(rcs)}
 }
 
-// thanks is the answer to a request that is kept.
-func thanks(rcs []Receipt) string {
-	if len(rcs) == 0 {
-		return `{"success":true,"events":0}`
+// stopped refuses what the source's guard does not let in; status 0 lets it in.
+func (s *Source) stopped(r *http.Request, from string) reply {
+	if len(s.Guard.Allow) > 0 {
+		addr, err := netip.ParseAddr(from)
+		if err != nil || !contains(s.Guard.Allow, addr) {
+			// The same words as for a wrong signature: a stranger learns nothing.
+			return badSignature.because("the address %s is not among those allowed", from)
+		}
 	}
-	body := `{"success":true,"id":"` + rcs[0].ID + `"`
-	if len(rcs) > 1 {
-		body += `,"events":` + strconv.Itoa(len(rcs))
+	if len(s.Guard.ContentTypes) > 0 && r.Method == http.MethodPost {
+		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err != nil || !slices.ContainsFunc(s.Guard.ContentTypes, func(want string) bool { return strings.EqualFold(want, kind) }) {
+			return wrongContentType.because("Content-Type %.100q; %s is wanted", r.Header.Get("Content-Type"), strings.Join(s.Guard.ContentTypes, " or "))
+		}
 	}
-	if !slices.ContainsFunc(rcs, func(rc Receipt) bool { return !rc.Duplicate }) {
-		body += `,"duplicate":true`
+	return reply{}
+}
+
+// examined is what the check of an unverified request found.
+type examined struct {
+	proof    Verification
+	err      error // why it is not authentic
+	unpacked reply // for an authentic one that cannot be unpacked; status 0: it can
+}
+
+// examine unpacks and verifies a request.
+func (g *Gateway) examine(ctx context.Context, src *Source, req *Request, booked *booking) (x examined, rp reply) {
+	leave, err := g.unverified.take(ctx, req.unpackedSize(src))
+	if err != nil {
+		return x, tryAgain.because("%v", err)
 	}
-	return body + "}"
+	defer leave()
+	x.unpacked = g.unpack(src, req, booked)
+	x.proof, x.err = src.verify(ctx, req)
+	return x, reply{}
+}
+
+// verify checks the sender over the bytes as sent. If that fails, it checks the unpacked
+// ones: some senders sign before they compress.
+func (s *Source) verify(ctx context.Context, r *Request) (Verification, error) {
+	v, err := s.Verifier.Verify(ctx, r)
+	if err == nil || r.Plain == nil || errors.Is(err, ErrUnverifiable) {
+		return v, err
+	}
+	inner := *r
+	inner.Body, inner.Plain = r.Plain, nil
+	second, err2 := s.Verifier.Verify(ctx, &inner)
+	if err2 == nil || errors.Is(err2, ErrUnverifiable) {
+		return second, err2
+	}
+	return v, err
 }
 
 // storeRequest makes the events of an authentic request and stores them in one commit. booked, if not
@@ -258,108 +249,6 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 		}
 	}
 	return rcs, reply{}
-}
-
-// readBody reads the exact bytes, at most the source's limit, and books them against the
-// bytes that all calls may hold at once.
-func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, src *Source) ([]byte, reply) {
-	if r.ContentLength > src.MaxBodyBytes {
-		// The rest is not read: the connection is closed instead.
-		w.Header().Set("Connection", "close")
-		return nil, tooLarge.because("Content-Length %d is over the limit of %d bytes: raise max_body of the source", r.ContentLength, src.MaxBodyBytes)
-	}
-	body, err := g.readBooked(r, src.MaxBodyBytes)
-	if err == nil {
-		return body, reply{}
-	}
-	g.inFlight.Add(-int64(cap(body)))
-	w.Header().Set("Connection", "close")
-	switch {
-	case errors.Is(err, errOverLimit):
-		return nil, tooLarge.because("the body is over the limit of %d bytes: raise max_body of the source", src.MaxBodyBytes)
-	case errors.Is(err, errOverBudget):
-		return nil, tryAgain.because("bodies of %d bytes are being received already: raise limits.in_flight", g.opt.InFlightBytes)
-	}
-	return nil, badPayload.because("the body could not be read to its end: %v", err)
-}
-
-// booking is a body's part of the bytes that all calls may hold at once. It ends when the call
-// and the store, which may still be writing for a sender that was told 503, have both let go.
-type booking struct {
-	gateway *Gateway
-	bytes   int64
-	holders atomic.Int32
-}
-
-func (g *Gateway) book(bytes int64) *booking {
-	b := &booking{gateway: g, bytes: bytes}
-	b.holders.Store(1)
-	return b
-}
-
-// grow books more, before anything is shared; false if there is no room.
-func (b *booking) grow(bytes int64) bool {
-	g := b.gateway
-	if g.inFlight.Add(bytes) > g.opt.InFlightBytes {
-		g.inFlight.Add(-bytes)
-		return false
-	}
-	b.bytes += bytes
-	return true
-}
-
-// share returns what another holder calls when it lets go.
-func (b *booking) share() (release func()) {
-	if b == nil {
-		return nil
-	}
-	b.holders.Add(1)
-	return b.release
-}
-
-func (b *booking) release() {
-	if b.holders.Add(-1) == 0 {
-		b.gateway.inFlight.Add(-b.bytes)
-	}
-}
-
-var (
-	errOverLimit  = errors.New("over the limit")
-	errOverBudget = errors.New("over the budget")
-)
-
-// trusted is how many bytes are set aside on the word of a Content-Length alone.
-const trusted = 64 << 10
-
-// readBooked reads a body into a buffer that grows with what really comes, and books its
-// size as it grows: a length that is only claimed takes no room from others. The caller
-// gives back cap(body), on an error too.
-func (g *Gateway) readBooked(r *http.Request, limit int64) (body []byte, err error) {
-	size := int64(4 << 10)
-	if r.ContentLength >= 0 {
-		// One byte more, so that the end is seen without growing.
-		size = min(r.ContentLength+1, trusted)
-	}
-	for {
-		if grown := size - int64(cap(body)); g.inFlight.Add(grown) > g.opt.InFlightBytes {
-			g.inFlight.Add(-grown)
-			return body, errOverBudget
-		}
-		body = append(make([]byte, 0, size), body...)
-		for len(body) < cap(body) {
-			n, err := r.Body.Read(body[len(body):cap(body)])
-			body = body[:len(body)+n]
-			switch {
-			case int64(len(body)) > limit:
-				return body, errOverLimit
-			case errors.Is(err, io.EOF):
-				return body, nil
-			case err != nil:
-				return body, err
-			}
-		}
-		size = min(2*size, limit+1)
-	}
 }
 
 // maxBatch bounds the events of one request: each is a row of its own.
@@ -432,6 +321,9 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 	return evs, reply{}
 }
 
+// maxName bounds the names in an event, which stand in every list, in bytes.
+const maxName = 1024
+
 // unfit refuses what could not be stored or listed; status 0 is fit.
 func unfit(env Envelope) reply {
 	for _, name := range [...]struct{ what, text string }{{"type", env.Type}, {"id", env.ID}, {"correlation id", env.CorrelationID}} {
@@ -475,175 +367,18 @@ func tooDeep(data []byte) bool {
 	return false
 }
 
-// The first parts of keys that are no sender's ids.
-const (
-	keyOfBody   = "sha256:"   // of an event without an id
-	keyHashed   = "idsha256:" // of one that is too long, or no text
-	keyMeasured = "idlen:"    // of an id that could be taken for something else
-)
-
-// dedupeKey is the sender's id, or the body's hash, joined with the status. Two pairs of id
-// and status have two keys: an id that holds the separator, or begins as a key of another
-// kind does, is written with its length. An id too long for an index is hashed.
-func dedupeKey(env Envelope, body []byte) string {
-	key := env.ID
-	switch {
-	case key == "":
-		sum := sha256.Sum256(body)
-		key = keyOfBody + hex.EncodeToString(sum[:])
-	case strings.Contains(key, "\n"), strings.HasPrefix(key, keyOfBody), strings.HasPrefix(key, keyHashed), strings.HasPrefix(key, keyMeasured):
-		key = keyMeasured + strconv.Itoa(len(key)) + ":" + key
+// Read verifies a request and reads it, as [Gateway] does with what it receives: for tools
+// that judge a captured request. unreadable is why an authentic one is refused.
+func (s *Source) Read(ctx context.Context, r *Request) (v Verification, env Envelope, unreadable, err error) {
+	r.Plain = nil
+	plain, rp := s.plain(r, max(s.MaxBodyBytes, defaultBodyLimit))
+	r.Plain = plain
+	if v, err = s.verify(ctx, r); err != nil || s.Parser == nil {
+		return v, env, nil, err
 	}
-	if env.Status != "" {
-		key += "\n" + env.Status
+	if rp.status != 0 {
+		return v, env, errors.New(rp.reason), nil
 	}
-	if len(key) > maxDedupeKey {
-		sum := sha256.Sum256([]byte(key))
-		return keyHashed + hex.EncodeToString(sum[:])
-	}
-	return key
-}
-
-// signedKey is the second key of the nth event of a request. Senders sign one body for events
-// of several types, which a header tells apart.
-func signedKey(proof Verification, env Envelope, n int) string {
-	if proof.Signed == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(proof.Signed + " " + strconv.Itoa(n) + " " + env.Type))
-	return hex.EncodeToString(sum[:])
-}
-
-func (g *Gateway) publicURL(r *http.Request) string {
-	if g.opt.BaseURL != "" {
-		return g.opt.BaseURL + r.URL.RequestURI()
-	}
-	scheme := "http://"
-	if r.TLS != nil {
-		scheme = "https://"
-	}
-	return scheme + r.Host + r.URL.RequestURI()
-}
-
-func peer(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
-func (rp reply) write(w http.ResponseWriter) {
-	h := w.Header()
-	body := []byte(rp.body)
-	contentType := "application/json"
-	if rp.fixed != nil {
-		body, contentType = rp.fixed.Body, rp.fixed.ContentType
-		for name, values := range rp.fixed.Header {
-			h[name] = values
-		}
-	}
-	if contentType != "" {
-		h.Set("Content-Type", contentType)
-	}
-	h.Set("X-Content-Type-Options", "nosniff")
-	if rp.status == http.StatusServiceUnavailable || rp.status == http.StatusTooManyRequests {
-		h.Set("Retry-After", retryAfter)
-		if rp.retryAfter > 0 {
-			h.Set("Retry-After", strconv.Itoa(rp.retryAfter))
-		}
-	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(rp.status)
-	_, _ = w.Write(body)
-}
-
-// rejectWait bounds how long an answer waits for the note about it: nearly always that is
-// written by then. Else it is written later.
-const rejectWait = 400 * time.Millisecond
-
-// After a note took longer, no answer waits for one for as long as slowNotesFor: the disk or the
-// database is stalled.
-const slowNotesFor = 10 * time.Second
-
-// reject keeps a refused request where operators can see it.
-func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source string, rp reply) {
-	now := time.Now()
-	url := redact.URL(g.publicURL(r), src.secrets())
-	if src == nil {
-		url = redact.Query(url)
-	}
-	rj := &Rejection{
-		ID: id.New(id.Rejection, now), Source: clipText(source, 64), Status: rp.status, Reason: clipText(rp.reason, 1024),
-		Method: clipText(r.Method, 16), URL: clipText(url, 1024), RemoteAddr: g.client(r),
-		Header: src.rejectedHeader(r.Header), BodySize: max(r.ContentLength, 0), ReceivedAt: now,
-	}
-	if req != nil {
-		rj.BodySize = int64(len(req.Body))
-		shown := redact.Body(r.Header.Get("Content-Type"), req.Body, src.secrets())
-		rj.Body = bytes.Clone(shown[:min(len(shown), rejectedBody)])
-		if rp.status == http.StatusUnauthorized || rp.status == http.StatusBadRequest {
-			// A mended configuration may take it for authentic and readable. What one
-			// client can make us write for that is bounded in speed, too.
-			if _, ok := g.quarantine.take(source+" "+rj.RemoteAddr, now, int64(len(req.Body))+1024); ok {
-				rj.Whole = req
-			}
-		}
-	}
-	if more, ok := g.disabled.allow("refused "+strconv.Itoa(rj.Status), now); ok {
-		reason := rj.Reason
-		if rj.Status == http.StatusBadRequest {
-			reason = "unreadable" // what is wrong with a payload may quote it
-		}
-		g.log.Warn("webhook refused", "source", rj.Source, "status", rj.Status, "reason", reason,
-			"remote", rj.RemoteAddr, "rejection", rj.ID, "alsoSince", more)
-	}
-	wait, began := rejectWait, time.Now()
-	if began.UnixNano() < g.slowNotes.Load() {
-		wait = time.Millisecond
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), wait)
-	defer cancel()
-	err := g.store.Reject(ctx, rj)
-	if took := time.Since(began); took >= rejectWait {
-		g.slowNotes.Store(began.Add(took + slowNotesFor).UnixNano())
-	}
-	if err != nil {
-		if more, ok := g.disabled.allow("not noted", now); ok {
-			g.log.Warn("refused webhook not noted", "source", rj.Source, "error", err, "alsoSince", more)
-		}
-	}
-}
-
-// logLimiter lets a message through once in a while for each key, and counts the rest, so
-// that strangers and bursts cannot fill the log.
-type logLimiter struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-	more map[string]int
-}
-
-const sometimesEvery = time.Second
-
-// allow reports whether to log now, and how many of the same were left out since.
-func (s *logLimiter) allow(key string, now time.Time) (more int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now.Sub(s.last[key]) < sometimesEvery {
-		s.more[key]++
-		return 0, false
-	}
-	if s.last == nil {
-		s.last, s.more = map[string]time.Time{}, map[string]int{}
-	}
-	more = s.more[key]
-	s.last[key], s.more[key] = now, 0
-	return more, true
-}
-
-func clipText(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "…"
+	env, unreadable = s.Parser.Parse(r.readable(), v)
+	return v, env, unreadable, nil
 }

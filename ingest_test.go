@@ -1,21 +1,15 @@
 package gaff_test
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,19 +42,6 @@ func ingestBench(t *testing.T) *bench {
 			Status: 202, ContentType: "text/plain", Body: []byte("[accepted]"),
 		}})
 	})
-}
-
-func zipped(t *testing.T, text string) string {
-	t.Helper()
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }
 
 func TestReplies(t *testing.T) {
@@ -136,6 +117,53 @@ func TestReplies(t *testing.T) {
 	}
 }
 
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	var worked atomic.Int64
+	b := newBench(t, gaff.Options{}, func(b *bench) {
+		b.AddSource(gaff.Source{Name: "lines", Verifier: open{}, Parser: lines{}})
+		b.Handle("lines", "*", gaff.HandlerFunc(func(context.Context, *gaff.Event) error {
+			worked.Add(1)
+			return nil
+		}))
+	})
+	for _, step := range []struct{ body, want string }{
+		{"", `{"success":true,"events":0}`},
+		{"a b c", `,"events":3}`},
+		{"a b c", `,"events":3,"duplicate":true}`},
+		{"c d", `,"events":2}`},
+		{"e", `"}`},
+	} {
+		rec := b.post("POST", "lines", step.body)
+		if rec.Code != 200 || !strings.HasSuffix(rec.Body.String(), step.want) {
+			t.Errorf("%q: %d %s, want …%s", step.body, rec.Code, rec.Body, step.want)
+		}
+	}
+	page, err := b.st.Events(t.Context(), gaff.EventFilter{Source: "lines"})
+	if err != nil || len(page.Items) != 5 {
+		t.Fatalf("%d events: %v", len(page.Items), err)
+	}
+	for _, l := range page.Items {
+		if l.Conflict {
+			t.Errorf("%s came again as it was, and is a conflict", l.WebhookID)
+		}
+		if d := b.detail(t, l.ID); l.WebhookID == "a" && string(d.Request.Body) != "a b c" {
+			t.Errorf("the first event has not the whole request: %+v", d.Request)
+		}
+	}
+	rec := b.post("POST", "lines", strings.Repeat("x ", 6000))
+	if rec.Code != http.StatusBadRequest {
+		t.Errorf("6,000 events in a request: %d", rec.Code)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for worked.Load() < 5 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if n := worked.Load(); n != 5 {
+		t.Errorf("%d were worked", n)
+	}
+}
+
 // What a source does not admit is not stored, and its sender comes again.
 func TestAdmitJudgesBeforeStoring(t *testing.T) {
 	t.Parallel()
@@ -191,155 +219,6 @@ func TestTheRequestIsKeptAsItCame(t *testing.T) {
 	}
 }
 
-func TestRejectionsTellTheOperatorAndHideSecrets(t *testing.T) {
-	t.Parallel()
-	b := ingestBench(t)
-	req := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+"guarded", strings.NewReader(strings.Repeat("x", 900)))
-	req.Header.Set("X-Pass", "wrong")
-	req.Header.Set("Authorization", "Bearer very-secret")
-	req.Header.Set("X-Api-Token", "very-secret")
-	req.Header.Set("X-Signature", "0123456789abcdef-very-secret")
-	b.IngestHandler().ServeHTTP(httptest.NewRecorder(), req)
-	rj := b.rejections(t, gaff.RejectionFilter{Source: "guarded"}, 1)[0]
-	if rj.Status != 401 || rj.Reason != "X-Pass: does not match" || rj.BodySize != 900 || len(rj.Body) != 900 {
-		t.Errorf("kept %d %q, %d of %d bytes", rj.Status, rj.Reason, len(rj.Body), rj.BodySize)
-	}
-	if text := fmt.Sprint(rj); strings.Contains(text, "very-secret") {
-		t.Errorf("a secret is kept: %s", text)
-	}
-}
-
-// Strangers may come in any number: what they leave behind is bounded.
-func TestManyRejectionsStayFew(t *testing.T) {
-	t.Parallel()
-	const kept, requests = 50, 100_000
-	dir := t.TempDir()
-	st, err := sqlite.Open(context.Background(), filepath.Join(dir, "gaff.db"), sqlite.Options{MaxRejections: kept})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := benchOn(t, st, gaff.Options{}, func(b *bench) {
-		b.AddSource(gaff.Source{Name: "guarded", Verifier: guardedVerifier{}, Parser: plain{}})
-	})
-	defer func() {
-		stop(t, b)
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	var wg sync.WaitGroup
-	for worker := range 16 {
-		wg.Go(func() {
-			for i := range requests / 16 {
-				// Every other one to a name of its own.
-				path := "guarded"
-				if i%2 == 1 {
-					path = fmt.Sprintf("nobody-%d-%d", worker, i)
-				}
-				req := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+path, strings.NewReader("{}"))
-				b.IngestHandler().ServeHTTP(httptest.NewRecorder(), req)
-			}
-		})
-	}
-	wg.Wait()
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
-		t.Errorf("the heap grew by %d bytes", grown)
-	}
-	disk := int64(0)
-	files, err := os.ReadDir(dir)
-	for _, file := range files {
-		if info, err := file.Info(); err == nil {
-			disk += info.Size()
-		}
-	}
-	if err != nil || disk > 32<<20 {
-		t.Errorf("%d bytes are on the disk, %v", disk, err)
-	}
-	all, cursor := 0, ""
-	for {
-		page, err := st.Rejections(context.Background(), gaff.RejectionFilter{Cursor: gaff.Cursor{After: cursor, Limit: 500}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if all += len(page.Items); page.Next == "" {
-			break
-		}
-		cursor = page.Next
-	}
-	if all < kept*9/10 || all > 2*kept {
-		t.Errorf("%d rejections are kept, want about %d", all, kept)
-	}
-	counts, err := st.Counts(context.Background(), time.Time{})
-	if err != nil || len(counts.Sources) > 2 {
-		t.Errorf("%d sources are counted, %v", len(counts.Sources), err)
-	}
-}
-
-// Senders over a real connection that lie about their bodies, or keep it waiting.
-func TestBodiesThatLie(t *testing.T) {
-	t.Parallel()
-	b := ingestBench(t)
-	srv := httptest.NewUnstartedServer(b.IngestHandler())
-	srv.Config.ReadTimeout = 300 * time.Millisecond
-	srv.Start()
-	defer srv.Close()
-	for name, c := range map[string]struct{ head, body, want string }{
-		"shorter than told": {"Content-Length: 100", `{"id":"l1"`, "HTTP/1.1 400"},
-		"longer than told":  {"Content-Length: 25", `{"id":"l2","type":"paid"}trailing`, "HTTP/1.1 200"},
-		"far too long":      {"Content-Length: 99999999999", ``, "HTTP/1.1 413"},
-		"negative":          {"Content-Length: -1", ``, "HTTP/1.1 400"},
-		"twice":             {"Content-Length: 25\r\nContent-Length: 26", `{"id":"l3","type":"paid"}`, "HTTP/1.1 400"},
-		"endless chunks":    {"Transfer-Encoding: chunked", strings.Repeat("64\r\n"+strings.Repeat("x", 100)+"\r\n", 11), "HTTP/1.1 413"},
-		"broken chunks":     {"Transfer-Encoding: chunked", "zz\r\n", "HTTP/1.1 400"},
-		"good chunks":       {"Transfer-Encoding: chunked", "19\r\n" + `{"id":"l4","type":"paid"}` + "\r\n0\r\n\r\n", "HTTP/1.1 200"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			conn, err := net.Dial("tcp", srv.Listener.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-				t.Fatal(err)
-			}
-			fmt.Fprintf(conn, "POST /api/v1/webhooks/guarded HTTP/1.1\r\nHost: x\r\nX-Pass: open\r\n%s\r\n\r\n%s", c.head, c.body)
-			line, err := bufio.NewReader(conn).ReadString('\n')
-			if err != nil || !strings.HasPrefix(line, c.want) {
-				t.Errorf("answered %q, %v, want %s", line, err, c.want)
-			}
-		})
-	}
-}
-
-// What many senders only claim to send takes no room from one that sends.
-func TestClaimedLengthsTakeNoRoom(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, gaff.Options{InFlightBytes: 4 << 20}, nil)
-	srv := httptest.NewServer(b.IngestHandler())
-	defer srv.Close()
-	for range 40 {
-		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		fmt.Fprintf(conn, "POST /api/v1/webhooks/shop HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n{")
-	}
-	resp, err := http.Post(srv.URL+"/api/v1/webhooks/shop", "application/json", strings.NewReader(`{"id":"1","type":"paid"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("a good sender is answered %d", resp.StatusCode)
-	}
-}
-
 func TestAClosedStoreIsTold(t *testing.T) {
 	t.Parallel()
 	st := openStore(t, filepath.Join(t.TempDir(), "gaff.db"))
@@ -355,6 +234,26 @@ func TestAClosedStoreIsTold(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = b.Stop(ctx) // the store is gone; it must only come back
+}
+
+// The cost of a request does not grow with the number of sources.
+func TestAllocationsDoNotGrowWithSources(t *testing.T) {
+	measure := func(sources int) float64 {
+		b := newBench(t, gaff.Options{}, func(b *bench) {
+			for i := range sources {
+				b.AddSource(gaff.Source{Name: fmt.Sprint("s", i), Verifier: pass("x"), Parser: lines{}})
+			}
+		})
+		n := 0
+		return testing.AllocsPerRun(200, func() {
+			n++
+			b.post("POST", "s0", fmt.Sprint(n), "X-Pass", "x")
+		})
+	}
+	few, many := measure(1), measure(2000)
+	if many > few*1.2+5 {
+		t.Errorf("%.0f allocations with one source, %.0f with 2,000", few, many)
+	}
 }
 
 func FuzzIngest(f *testing.F) {

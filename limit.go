@@ -8,6 +8,34 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// overRate takes a verified request from the source's rate; status 0 lets it in.
+func (s *Source) overRate() reply {
+	if s.verified == nil {
+		return reply{}
+	}
+	wait, ok := takeFrom(s.verified, time.Now(), 1)
+	if ok {
+		return reply{}
+	}
+	return tooMany.because("over the limit of %g requests a second", s.Guard.Rate).after(wait)
+}
+
+// overUnverified takes an unverified request from what its client address may send to the
+// source; status 0 lets it be rejected and stored like any other. Verified requests of the
+// address are not counted, and never refused for it.
+func (s *Source) overUnverified(from string) reply {
+	if s.unverified == nil {
+		return reply{}
+	}
+	wait, ok := s.unverified.take(from, time.Now(), 1)
+	if ok {
+		return reply{}
+	}
+	rp := tooMany.because("over the limit of %g unverified requests a second from %s", s.Guard.Rate, from).after(wait)
+	rp.unstored = true
+	return rp
+}
+
 // newRateLimit returns a limit of so many requests a second in the long run and burst at
 // once; burst 0 is one second's worth.
 func newRateLimit(perSecond float64, burst int) *rate.Limiter {

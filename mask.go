@@ -65,36 +65,6 @@ func union(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-// harmless are headers whose values are stored of every rejected request: they describe the
-// call, and hold no proof.
-var harmless = []string{
-	"Accept", "Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Date", "Host",
-	"Traceparent", "Transfer-Encoding", "User-Agent", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "X-Request-Id",
-}
-
-// rejectedHeader copies the header of a rejected request in bounded size: of those that the
-// source's verifier reads, and of harmless ones, the values, of others only the names. Its
-// proof is masked: a secret entirely, a signature in part, so that one can see which it was.
-func (s *Source) rejectedHeader(header http.Header) http.Header {
-	kept := make(http.Header, min(len(header), rejectedFields))
-	for name, values := range redact.Header(header, s.secrets()) {
-		if len(kept) == rejectedFields {
-			break
-		}
-		shown := slices.Contains(harmless, name) || s != nil && slices.Contains(s.Headers, name)
-		for _, value := range values[:min(len(values), 4)] {
-			switch {
-			case !shown:
-				value = redact.Masked
-			case value != redact.Masked:
-				value = redact.Signature(name, value)
-			}
-			kept.Add(clipText(name, 128), clipText(value, rejectedValue))
-		}
-	}
-	return kept
-}
-
 // secrets returns the places of a source's secret; none for an unknown source.
 func (s *Source) secrets() []string {
 	if s == nil {

@@ -176,3 +176,11 @@ func (l *queue) drain() (left []Lease) {
 		}
 	}
 }
+
+// Wake makes a lane look for work, and ask its gate, now.
+func (g *Gateway) Wake(name string) {
+	if l := g.registry.Load().queues[name]; l != nil {
+		l.backlog.Store(true)
+		l.wake()
+	}
+}

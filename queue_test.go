@@ -3,6 +3,9 @@ package gaff_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +13,117 @@ import (
 
 	"gaff"
 )
+
+// limiter lets so many in; a negative number is no bound.
+type gate struct {
+	mu    sync.Mutex
+	left  int
+	again time.Duration
+}
+
+func (g *gate) set(left int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left = left
+}
+
+func (g *gate) Ready(time.Time) (int, time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left < 0 {
+		return 1 << 20, 0
+	}
+	return g.left, g.again
+}
+
+func (g *gate) Enter(time.Time) (bool, time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left == 0 {
+		return false, g.again
+	}
+	if g.left > 0 {
+		g.left--
+	}
+	return true, 0
+}
+
+func TestAClosedGateCostsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var tries atomic.Int32
+		b := newBench(t, gaff.Options{}, nil)
+		g := &gate{again: 24 * time.Hour}
+		attach(t, b, gaff.HandlerFunc(func(context.Context, *gaff.Event) error { tries.Add(1); return nil }), gaff.HandleOptions{Name: "out", Limiter: g})
+		var ids []string
+		for i := range 40 {
+			ids = append(ids, b.send(t, fmt.Sprint(i), "paid"))
+		}
+		time.Sleep(20 * time.Minute)
+		synctest.Wait()
+		if tries.Load() != 0 {
+			t.Fatalf("%d tries through a closed gate", tries.Load())
+		}
+		// One probe, not forty.
+		g.set(1)
+		b.Wake("out")
+		synctest.Wait()
+		if tries.Load() != 1 {
+			t.Fatalf("%d tries, one was let in", tries.Load())
+		}
+		g.set(-1)
+		b.Wake("out")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, id := range ids {
+			if d := b.detail(t, id); d.Status != gaff.StatusSuccess || len(d.Attempts) != 1 {
+				t.Fatalf("%s: %s after %d attempts", id, d.Status, len(d.Attempts))
+			}
+		}
+	})
+}
+
+func TestOneStuckKeyStopsNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var done []string
+		stuck := true
+		b := newBench(t, gaff.Options{}, nil)
+		attach(t, b, gaff.HandlerFunc(func(_ context.Context, ev *gaff.Event) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if stuck && strings.HasPrefix(ev.WebhookID, "a") {
+				return errBroken
+			}
+			done = append(done, ev.WebhookID)
+			return nil
+		}), gaff.HandleOptions{
+			Name: "out", Order: gaff.OrderSkipDead,
+			OrderKey: func(s *gaff.Subject) string { id, _ := s.Doc().(map[string]any)["id"].(string); return id[:1] },
+		})
+		for i := range 200 {
+			b.send(t, fmt.Sprintf("a%03d", i), "paid")
+		}
+		for i := range 20 {
+			b.send(t, fmt.Sprintf("b%03d", i), "paid")
+		}
+		synctest.Wait()
+		mu.Lock()
+		if len(done) != 20 || !slices.IsSorted(done) || done[0] != "b000" {
+			t.Errorf("while a is stuck: %v", done)
+		}
+		stuck, done = false, nil
+		mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if len(done) != 200 || !slices.IsSorted(done) {
+			t.Errorf("afterwards: %d, sorted %v", len(done), slices.IsSorted(done))
+		}
+	})
+}
 
 // A handler's concurrency can be changed while its deliveries wait and run, both ways.
 func TestAttachChangesConcurrencyOfALiveQueue(t *testing.T) {

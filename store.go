@@ -6,6 +6,85 @@ import (
 	"time"
 )
 
+// Store is what a gateway needs from a database. It is not meant to be implemented
+// outside this module; it may change in any release.
+type Store interface {
+	Acceptor
+	Queue
+	Reader
+	Maintenance
+	// Ready returns nil when a webhook could be kept now, else what is wrong.
+	Ready(ctx context.Context) error
+	Close() error
+}
+
+// Acceptor records an event and its deliveries, or finds the event already there.
+type Acceptor interface {
+	// Accept returns after the commit. Calls that wait at the same moment share one.
+	// An error that is ErrUnavailable means that nothing was kept.
+	Accept(ctx context.Context, p AcceptParams) (Receipt, error)
+	// AcceptAll is Accept for several events at once: all are kept in one commit, or none
+	// is. The receipts are in their order.
+	AcceptAll(ctx context.Context, ps []AcceptParams) ([]Receipt, error)
+	// Reject keeps a refused request, in bounded number; one that comes whole, apart, in
+	// bounded size and for a bounded time. It returns when the context ends at the latest;
+	// the request is kept later then, if that is possible.
+	Reject(ctx context.Context, rj *Rejection) error
+	// Quarantined returns a refused request as it came. ErrNotFound if it is not kept.
+	Quarantined(ctx context.Context, rejectionID string) (*Request, error)
+	// Rescued notes that a refused request became an event, and drops its whole copy.
+	Rescued(ctx context.Context, rejectionID, eventID string) error
+}
+
+// AcceptParams is what an accept stores.
+type AcceptParams struct {
+	Event      *Event
+	Deliveries []Delivery // Handler, Lane, MaxAttempts, RunAt, Key and Order are read
+	// Take asks for those of the deliveries as Work that are due: the caller has a place
+	// for them. The others wait to be claimed. Nil asks for none, else it is as long as
+	// Deliveries.
+	Take []bool
+	// Dropped, if not nil, is called once when the store no longer holds the event: before
+	// Accept returns, or later if Accept gave up on a commit that was under way.
+	Dropped func()
+}
+
+// Receipt is the answer to an accept.
+type Receipt struct {
+	// ID is the event's id; of the first one for a duplicate.
+	ID string
+	// Duplicate is set if the key was known; nothing was added then.
+	Duplicate bool
+	// Conflict is set if it was known with another body.
+	Conflict bool
+	// Work holds the deliveries that the caller may start on at once, in their order.
+	Work []Work
+}
+
+// Queue hands out deliveries.
+type Queue interface {
+	// Claim takes up to Limit deliveries of the lane that are due at Now, oldest first.
+	Claim(ctx context.Context, p ClaimParams) ([]Work, error)
+	// Finish ends an attempt. It returns ErrLeaseLost when the lease is not the
+	// delivery's last one, or the delivery was finished already.
+	Finish(ctx context.Context, l Lease, o Outcome) error
+	// Release gives back what was claimed and not started. No attempt is counted.
+	Release(ctx context.Context, ls []Lease) error
+	// NextDue is when the earliest waiting delivery of the lane is due; zero if none waits.
+	NextDue(ctx context.Context, lane string) (time.Time, error)
+	// Queues names the lanes, other than the unnamed one, in which deliveries wait.
+	Queues(ctx context.Context) ([]string, error)
+	// Wake tells that something became due in the lane that this process does not hold yet.
+	Wake(lane string) <-chan struct{}
+}
+
+// ClaimParams chooses what to claim.
+type ClaimParams struct {
+	Queue string
+	Now   time.Time
+	Limit int
+}
+
 // Lease is the right of one worker to one attempt of a delivery. It fences: whoever
 // holds an older lease of the same delivery cannot finish it any more.
 type Lease struct {
@@ -31,83 +110,25 @@ type Work struct {
 	Event    *Event
 }
 
-// Receipt is the answer to an accept.
-type Receipt struct {
-	// ID is the event's id; of the first one for a duplicate.
-	ID string
-	// Duplicate is set if the key was known; nothing was added then.
-	Duplicate bool
-	// Conflict is set if it was known with another body.
-	Conflict bool
-	// Work holds the deliveries that the caller may start on at once, in their order.
-	Work []Work
-}
-
-// AcceptParams is what an accept stores.
-type AcceptParams struct {
-	Event      *Event
-	Deliveries []Delivery // Handler, Lane, MaxAttempts, RunAt, Key and Order are read
-	// Take asks for those of the deliveries as Work that are due: the caller has a place
-	// for them. The others wait to be claimed. Nil asks for none, else it is as long as
-	// Deliveries.
-	Take []bool
-	// Dropped, if not nil, is called once when the store no longer holds the event: before
-	// Accept returns, or later if Accept gave up on a commit that was under way.
-	Dropped func()
-}
-
-// ClaimParams chooses what to claim.
-type ClaimParams struct {
-	Queue string
-	Now   time.Time
-	Limit int
-}
-
-// Outcome is how an attempt ended.
-type Outcome struct {
-	// State is what becomes of the delivery: succeeded, dead, retrying, or pending
-	// for one that was put off.
-	State State
-	// RunAt is when the next try is due, for pending and retrying.
-	RunAt time.Time
-	// Attempt is the record to keep. An empty Outcome field keeps none and does not
-	// count as a try (an interrupted one).
-	Attempt Attempt
-}
-
-// Acceptor records an event and its deliveries, or finds the event already there.
-type Acceptor interface {
-	// Accept returns after the commit. Calls that wait at the same moment share one.
-	// An error that is ErrUnavailable means that nothing was kept.
-	Accept(ctx context.Context, p AcceptParams) (Receipt, error)
-	// AcceptAll is Accept for several events at once: all are kept in one commit, or none
-	// is. The receipts are in their order.
-	AcceptAll(ctx context.Context, ps []AcceptParams) ([]Receipt, error)
-	// Reject keeps a refused request, in bounded number; one that comes whole, apart, in
-	// bounded size and for a bounded time. It returns when the context ends at the latest;
-	// the request is kept later then, if that is possible.
-	Reject(ctx context.Context, rj *Rejection) error
-	// Quarantined returns a refused request as it came. ErrNotFound if it is not kept.
-	Quarantined(ctx context.Context, rejectionID string) (*Request, error)
-	// Rescued notes that a refused request became an event, and drops its whole copy.
-	Rescued(ctx context.Context, rejectionID, eventID string) error
-}
-
-// Queue hands out deliveries.
-type Queue interface {
-	// Claim takes up to Limit deliveries of the lane that are due at Now, oldest first.
-	Claim(ctx context.Context, p ClaimParams) ([]Work, error)
-	// Finish ends an attempt. It returns ErrLeaseLost when the lease is not the
-	// delivery's last one, or the delivery was finished already.
-	Finish(ctx context.Context, l Lease, o Outcome) error
-	// Release gives back what was claimed and not started. No attempt is counted.
-	Release(ctx context.Context, ls []Lease) error
-	// NextDue is when the earliest waiting delivery of the lane is due; zero if none waits.
-	NextDue(ctx context.Context, lane string) (time.Time, error)
-	// Queues names the lanes, other than the unnamed one, in which deliveries wait.
-	Queues(ctx context.Context) ([]string, error)
-	// Wake tells that something became due in the lane that this process does not hold yet.
-	Wake(lane string) <-chan struct{}
+// Reader answers the UI, the API and the CLI.
+type Reader interface {
+	Event(ctx context.Context, id string) (*EventDetail, error)
+	Events(ctx context.Context, f EventFilter) (Page[Log], error)
+	// Logs returns a page and the number of all that match, at most MaxLogCount+1.
+	Logs(ctx context.Context, q LogQuery) (logs []Log, total int, err error)
+	Delivery(ctx context.Context, id string) (*Delivery, []Attempt, error)
+	Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error)
+	Rejection(ctx context.Context, id string) (*Rejection, error)
+	Rejections(ctx context.Context, f RejectionFilter) (Page[Rejection], error)
+	Counts(ctx context.Context, since time.Time) (Counts, error)
+	// KeyUses tells which keys proved a source's requests, the last used first.
+	KeyUses(ctx context.Context, source string) ([]KeyUse, error)
+	// Changes returns what changed after the id, in order, at most limit. An empty id
+	// means: nothing yet, but tell the newest id. gone is set when the id is older
+	// than what is kept: the reader must load everything anew.
+	Changes(ctx context.Context, after string, limit int) (cs []Change, last string, gone bool, err error)
+	// Changed is closed, and replaced, after the next commit that changed something.
+	Changed() <-chan struct{}
 }
 
 // Cursor pages through a list, newest first. Zero values ask for the first page of 50.
@@ -173,25 +194,6 @@ type RejectionFilter struct {
 	Cursor
 }
 
-// Copy is a later arrival of a known id with another body.
-type Copy struct {
-	ReceivedAt time.Time
-	Header     map[string][]string
-	Body       []byte
-	// Damaged is set if the store has another body than was received; Body is empty then.
-	Damaged bool
-}
-
-// EventDetail is an event with all that became of it.
-type EventDetail struct {
-	Log
-	Deliveries []Delivery
-	Attempts   []Attempt
-	Copies     []Copy
-	// Children are the ids of the events emitted by this one's handlers.
-	Children []string
-}
-
 // SourceCount is how many events a source has, by outcome.
 type SourceCount struct {
 	Source                  string
@@ -228,38 +230,6 @@ type Change struct {
 	Source string
 }
 
-// Reader answers the UI, the API and the CLI.
-type Reader interface {
-	Event(ctx context.Context, id string) (*EventDetail, error)
-	Events(ctx context.Context, f EventFilter) (Page[Log], error)
-	// Logs returns a page and the number of all that match, at most MaxLogCount+1.
-	Logs(ctx context.Context, q LogQuery) (logs []Log, total int, err error)
-	Delivery(ctx context.Context, id string) (*Delivery, []Attempt, error)
-	Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error)
-	Rejection(ctx context.Context, id string) (*Rejection, error)
-	Rejections(ctx context.Context, f RejectionFilter) (Page[Rejection], error)
-	Counts(ctx context.Context, since time.Time) (Counts, error)
-	// KeyUses tells which keys proved a source's requests, the last used first.
-	KeyUses(ctx context.Context, source string) ([]KeyUse, error)
-	// Changes returns what changed after the id, in order, at most limit. An empty id
-	// means: nothing yet, but tell the newest id. gone is set when the id is older
-	// than what is kept: the reader must load everything anew.
-	Changes(ctx context.Context, after string, limit int) (cs []Change, last string, gone bool, err error)
-	// Changed is closed, and replaced, after the next commit that changed something.
-	Changed() <-chan struct{}
-}
-
-// RetryParams says which deliveries a person wants tried again.
-type RetryParams struct {
-	// EventID or DeliveryID chooses. With an event, its dead and canceled ones.
-	EventID, DeliveryID string
-	// Tries is how many attempts they are given now, at least 1.
-	Tries int
-	Now   time.Time
-	// Take asks for them as Work.
-	Take bool
-}
-
 // Maintenance changes what is kept, on people's orders.
 type Maintenance interface {
 	// Retry makes dead or canceled deliveries due again. ErrNotFound if there is no
@@ -281,16 +251,33 @@ type Maintenance interface {
 	Unkeep(ctx context.Context, name string) error
 }
 
-// Store is what a gateway needs from a database. It is not meant to be implemented
-// outside this module; it may change in any release.
-type Store interface {
-	Acceptor
-	Queue
-	Reader
-	Maintenance
-	// Ready returns nil when a webhook could be kept now, else what is wrong.
-	Ready(ctx context.Context) error
-	Close() error
+// RetryParams says which deliveries a person wants tried again.
+type RetryParams struct {
+	// EventID or DeliveryID chooses. With an event, its dead and canceled ones.
+	EventID, DeliveryID string
+	// Tries is how many attempts they are given now, at least 1.
+	Tries int
+	Now   time.Time
+	// Take asks for them as Work.
+	Take bool
+}
+
+// QueueCounts is what stands in a lane. No number is larger than MaxLogCount+1.
+type QueueCounts struct {
+	// Waiting are not done; Held of them wait for an earlier one of their key.
+	Waiting, Held int64
+	Dead          int64
+	NextDue       time.Time // zero if nothing but held ones waits
+}
+
+// Follower reads the log of events in order, from any place in it.
+type Follower interface {
+	// EventsAfter returns at most limit events that were committed after the one with the
+	// id, which need not be kept any more, oldest first; empty means from the first one.
+	// gone is set when some between were removed since.
+	EventsAfter(ctx context.Context, after string, limit int) (evs []*Event, gone bool, err error)
+	// NewestEvent is the id to follow from now on; empty if there is no event.
+	NewestEvent(ctx context.Context) (string, error)
 }
 
 // Record is something that people set up while the gateway runs, such as a destination.
@@ -320,22 +307,4 @@ type Records interface {
 	// and returns the record with its new revision; ErrConflict if it is not.
 	PutRecord(ctx context.Context, r Record) (Record, error)
 	DeleteRecord(ctx context.Context, kind, name string) error
-}
-
-// QueueCounts is what stands in a lane. No number is larger than MaxLogCount+1.
-type QueueCounts struct {
-	// Waiting are not done; Held of them wait for an earlier one of their key.
-	Waiting, Held int64
-	Dead          int64
-	NextDue       time.Time // zero if nothing but held ones waits
-}
-
-// Follower reads the log of events in order, from any place in it.
-type Follower interface {
-	// EventsAfter returns at most limit events that were committed after the one with the
-	// id, which need not be kept any more, oldest first; empty means from the first one.
-	// gone is set when some between were removed since.
-	EventsAfter(ctx context.Context, after string, limit int) (evs []*Event, gone bool, err error)
-	// NewestEvent is the id to follow from now on; empty if there is no event.
-	NewestEvent(ctx context.Context) (string, error)
 }

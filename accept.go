@@ -1,0 +1,108 @@
+package gaff
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"gaff/internal/id"
+)
+
+// Emit keeps an event of our own making and works it like any other. Source defaults to
+// "gaff", ReceivedAt and DedupeKey to fresh ones; ID is the store's to give; Data must be JSON. RunAt, if not
+// zero, is when its handlers are due. It returns the id, of the first one where the
+// DedupeKey is known.
+func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, error) {
+	now := time.Now()
+	if ev.Source == "" {
+		ev.Source = InternalSource
+	}
+	if ev.ReceivedAt.IsZero() {
+		ev.ReceivedAt = now
+	}
+	if ev.DedupeKey == "" {
+		ev.DedupeKey = id.New(id.Key, now)
+	}
+	if ev.Hop > MaxHops {
+		return "", fmt.Errorf("emit %s:%s: more than %d events caused one another: %w", ev.Source, ev.Type, MaxHops, ErrInvalid)
+	}
+	if !json.Valid(ev.Data) || tooDeep(ev.Data) {
+		return "", fmt.Errorf("emit %s:%s: Data is no JSON of at most %d levels: %w", ev.Source, ev.Type, maxDepth, ErrInvalid)
+	}
+	ds := g.Route(&ev)
+	for i := range ds {
+		ds[i].RunAt = runAt
+	}
+	rc, err := g.accept(ctx, &ev, ds, nil)
+	if err != nil {
+		return "", fmt.Errorf("emit %s:%s: %w", ev.Source, ev.Type, err)
+	}
+	return rc.ID, nil
+}
+
+// accept keeps an event and starts on its deliveries at once, where there is room.
+func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery, booked *booking) (Receipt, error) {
+	reg := g.registry.Load()
+	take := g.reserve(reg, ev, ds)
+	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take, Dropped: booked.share()})
+	g.hand(reg, ev, ds, take, rc, err)
+	return rc, err
+}
+
+// acceptAll is accept for the events of one request, in one commit.
+func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delivery, booked *booking) ([]Receipt, error) {
+	if len(evs) == 1 {
+		rc, err := g.accept(ctx, evs[0], routes[0], booked)
+		return []Receipt{rc}, err
+	}
+	reg := g.registry.Load()
+	ps := make([]AcceptParams, len(evs))
+	for i, ev := range evs {
+		ps[i] = AcceptParams{Event: ev, Deliveries: routes[i], Take: g.reserve(reg, ev, routes[i])}
+	}
+	ps[0].Dropped = booked.share() // all are dropped together
+	rcs, err := g.store.AcceptAll(ctx, ps)
+	for i, p := range ps {
+		var rc Receipt
+		if err == nil {
+			rc = rcs[i]
+		}
+		g.hand(reg, p.Event, p.Deliveries, p.Take, rc, err)
+	}
+	return rcs, err
+}
+
+// reserve asks the lanes for places.
+func (g *Gateway) reserve(reg *registry, ev *Event, ds []Delivery) []bool {
+	take := make([]bool, len(ds))
+	for i, d := range ds {
+		if l := reg.queues[d.Queue]; l != nil && g.limiterReady(reg, l, ev.ReceivedAt) {
+			take[i] = l.reserve(1, int64(len(ev.Data)))
+		}
+	}
+	return take
+}
+
+// hand gives the lanes what was kept for them, and takes back the places that were not
+// needed.
+func (g *Gateway) hand(reg *registry, ev *Event, ds []Delivery, take []bool, rc Receipt, err error) {
+	size := int64(len(ev.Data))
+	handed := 0 // rc.Work is in the order of ds, and holds some of those that were asked for
+	for i, d := range ds {
+		l := reg.queues[d.Queue]
+		switch {
+		case handed < len(rc.Work) && rc.Work[handed].Lease.Delivery == i+1:
+			l.queue.push(rc.Work[handed])
+			handed++
+		case take[i]:
+			l.unreserve(1, size)
+			if err == nil && !rc.Duplicate {
+				l.wake() // due later: the dispatcher must know when
+			}
+		case err == nil && l != nil:
+			l.backlog.Store(true)
+			l.wake()
+		}
+	}
+}

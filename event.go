@@ -1,0 +1,156 @@
+package gaff
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// Event is an accepted webhook, or an inner event that a handler emitted. It never
+// changes after it has been stored; what became of it stands in its [Log] and its
+// deliveries.
+type Event struct {
+	// ID is ours: "evt_" and a ULID. The store gives it.
+	ID string
+	// Source and Type together find the handlers.
+	Source, Type string
+	// WebhookID is the sender's own id of the event, such as fal's request_id.
+	// Empty where the sender has none.
+	WebhookID string
+	// DedupeKey is unique within Source: the sender's id joined with the status,
+	// or the SHA-256 of the body.
+	DedupeKey string
+	// SignedKey is a second key, unique within Source, of an event whose id its signature
+	// does not cover: a hash of what is signed. Empty: DedupeKey is covered.
+	SignedKey string
+	// CorrelationID is the sender's own name for the piece of work that the event is
+	// about, such as fal's request_id or Last Frame's job_id. Empty if it has none.
+	CorrelationID string
+	// CallbackToken is the last part of the address that the webhook came to,
+	// /api/v1/webhooks/{source}/{handle}; empty for the plain address. It is not
+	// covered by any signature.
+	CallbackToken string
+	// OccurredAt is the sender's own time of the event; zero if not told.
+	OccurredAt time.Time
+	// ReceivedAt is when gaff had the whole request.
+	ReceivedAt time.Time
+	// Data is the body as valid JSON. Numbers are kept as sent, however large.
+	Data json.RawMessage
+	// Parsed is what the source's [Parser] made of Data, so that it is not decoded twice.
+	// Nil for a large body, and once the event was read from the store, as for a retry:
+	// whoever uses it must be able to do without.
+	Parsed any
+	// Request is the call as received; nil for events that gaff emitted itself.
+	Request *Request
+	// Damaged is set if the store has other bytes than were received; Data and the request's
+	// body are empty then. Handlers are never called with such an event.
+	Damaged bool
+	// Verification says how the sender was proven; zero for inner events.
+	Verification Verification
+	// ParentID is the event whose handler emitted this one; empty for webhooks.
+	ParentID string
+	// Hop is the distance from the outside: 0 for a webhook, its parent's plus one
+	// for an emitted event. More than [MaxHops] is refused, so a loop ends.
+	Hop int
+}
+
+// MaxHops bounds how long a chain of emitted events may grow.
+const MaxHops = 32
+
+// InternalSource is the source of the events that gaff emits itself.
+const InternalSource = "gaff"
+
+// Status is the outcome of an event over all its deliveries.
+type Status int
+
+const (
+	// StatusPending: kept, being worked, or waiting for its next automatic try.
+	StatusPending Status = iota
+	// StatusSuccess: every delivery succeeded, or there was none to make.
+	StatusSuccess
+	// StatusError: a delivery is dead.
+	StatusError
+)
+
+var statusNames = [...]string{"pending", "success", "error"}
+
+// String returns "pending", "success" or "error".
+func (s Status) String() string {
+	if s < 0 || int(s) >= len(statusNames) {
+		return "unknown"
+	}
+	return statusNames[s]
+}
+
+// ParseStatus is the reverse of [Status.String]; ok is false for any other text.
+func ParseStatus(text string) (s Status, ok bool) {
+	for i, name := range statusNames {
+		if name == text {
+			return Status(i), true
+		}
+	}
+	return 0, false
+}
+
+// Log is the webhook log of one event: the event with its outcome.
+type Log struct {
+	Event
+	Status Status
+	// Unhandled is set when no handler was registered for source:type at the time.
+	Unhandled bool
+	// Error is the last failure; empty if there was none, or success followed it.
+	Error string
+	// RetryCount is the number of tries after each delivery's first.
+	RetryCount int
+	// Duplicates counts later arrivals of the same id; Conflict is set when one of
+	// them had another body.
+	Duplicates int
+	Conflict   bool
+	// ProcessedAt is when a delivery was last tried to an end; zero if never.
+	ProcessedAt time.Time
+	UpdatedAt   time.Time
+}
+
+// Rejection is a request that was refused. Secrets in its headers are masked and
+// only the first bytes of its body are kept.
+type Rejection struct {
+	ID     string // rej_...
+	Source string
+	// Status is the HTTP status that was answered.
+	Status int
+	// Reason is for the operator; the sender is told less.
+	Reason     string
+	Method     string
+	URL        string
+	RemoteAddr string
+	Header     http.Header
+	Body       []byte
+	BodySize   int64
+	ReceivedAt time.Time
+	// Whole is the request as it came, for the store to keep apart in bounded size; nil
+	// where it is not to be kept. It is never set on what a store returns.
+	Whole *Request
+	// Rescuable tells that the request is kept whole and can be verified again; RescuedAs
+	// is the event that it became, empty if none.
+	Rescuable bool
+	RescuedAs string
+}
+
+// Copy is a later arrival of a known id with another body.
+type Copy struct {
+	ReceivedAt time.Time
+	Header     map[string][]string
+	Body       []byte
+	// Damaged is set if the store has another body than was received; Body is empty then.
+	Damaged bool
+}
+
+// EventDetail is an event with all that became of it.
+type EventDetail struct {
+	Log
+	Deliveries []Delivery
+	Attempts   []Attempt
+	Copies     []Copy
+	// Children are the ids of the events emitted by this one's handlers.
+	Children []string
+}
