@@ -44,7 +44,7 @@ func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID s
 		if err != nil {
 			return nil, err
 		}
-		if out.body, err = json.Marshal(e); err != nil {
+		if out.body, err = e.MarshalJSON(); err != nil {
 			return nil, gaff.Discard(fmt.Errorf("write the envelope: %w", err))
 		}
 		switch d.Format {
@@ -127,69 +127,16 @@ func NewEnvelope(ctx context.Context, ev *gaff.Event, l Lookup) (json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(e)
-}
-
-// Envelope is the document that destinations are sent. Members without a value are null. Receivers
-// written in Go decode it as a [client.Envelope].
-type Envelope struct {
-	ID        string          `json:"id"`
-	Source    string          `json:"source"`
-	Type      string          `json:"type"`
-	Timestamp time.Time       `json:"timestamp"`
-	Data      json.RawMessage `json:"data"`
-	Event     EnvelopeEvent   `json:"event"`
-	Job       *EnvelopeJob    `json:"job"`
-	Media     []EnvelopeMedia `json:"media"`
-}
-
-type EnvelopeEvent struct {
-	WebhookID     *string    `json:"webhookId"`
-	CorrelationID *string    `json:"correlationId"`
-	OccurredAt    *time.Time `json:"occurredAt"`
-	ParentID      *string    `json:"parentId"`
-}
-
-type EnvelopeJob struct {
-	ID          string          `json:"id"`
-	Provider    string          `json:"provider"`
-	Model       *string         `json:"model"`
-	Kind        *string         `json:"kind"`
-	ProjectID   *string         `json:"projectId"`
-	UserID      *string         `json:"userId"`
-	RequestID   *string         `json:"requestId"`
-	Status      string          `json:"status"`
-	Result      json.RawMessage `json:"result"`
-	Error       *string         `json:"error"`
-	ErrorType   *string         `json:"errorType"`
-	SettledBy   *string         `json:"settledBy"`
-	Metadata    json.RawMessage `json:"metadata"`
-	CreatedAt   *time.Time      `json:"createdAt"`
-	SubmittedAt *time.Time      `json:"submittedAt"`
-	SettledAt   *time.Time      `json:"settledAt"`
-}
-
-type EnvelopeMedia struct {
-	ID          string          `json:"id"`
-	JobID       string          `json:"jobId"`
-	ProjectID   *string         `json:"projectId"`
-	URL         string          `json:"url"`
-	StoredURL   *string         `json:"storedUrl"`
-	MediaType   string          `json:"mediaType"`
-	ContentType *string         `json:"contentType"`
-	Size        *int64          `json:"size"`
-	SHA256      *string         `json:"sha256"`
-	Metadata    json.RawMessage `json:"metadata"`
+	return e.MarshalJSON()
 }
 
 // lookupWait is when an event is tried again whose job could not be read.
 const lookupWait = 5 * time.Second
 
-func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*Envelope, error) {
-	e := &Envelope{
+func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*client.Envelope, error) {
+	e := &client.Envelope{
 		ID: ev.ID, Source: ev.Source, Type: ev.Type, Timestamp: ev.ReceivedAt.UTC().Truncate(time.Millisecond), Data: validJSON(ev.Data),
-		Event: EnvelopeEvent{orNull(ev.WebhookID), orNull(ev.CorrelationID), when(ev.OccurredAt), orNull(ev.ParentID)},
-		Media: []EnvelopeMedia{},
+		Event: client.Event{WebhookID: ev.WebhookID, CorrelationID: ev.CorrelationID, OccurredAt: when(ev.OccurredAt), ParentID: ev.ParentID},
 	}
 	if o.Lookup == nil {
 		return e, nil
@@ -199,39 +146,28 @@ func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*Envelope, erro
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		// The database's trouble is not the receiver's: no attempt counts.
+		// A failure of the database is not the receiver's: no attempt counts.
 		return nil, gaff.Snooze(lookupWait)
 	}
 	if j != nil {
-		e.Job = &EnvelopeJob{
-			ID: j.ID, Provider: j.Provider, Model: orNull(j.Model), Kind: orNull(j.Kind), ProjectID: orNull(j.ProjectID),
-			UserID: orNull(j.UserID), RequestID: orNull(j.RequestID), Status: j.Status.String(), Result: validJSON(j.Result),
-			Error: orNull(j.Error), ErrorType: orNull(j.ErrorType), SettledBy: orNull(j.SettledBy),
-			Metadata: validJSON(j.Metadata), CreatedAt: when(j.CreatedAt), SubmittedAt: when(j.SubmittedAt), SettledAt: when(j.SettledAt),
+		e.Job = &client.Job{
+			ID: j.ID, Provider: j.Provider, Model: j.Model, Kind: j.Kind, ProjectID: j.ProjectID, UserID: j.UserID,
+			RequestID: j.RequestID, Status: j.Status.String(), Result: validJSON(j.Result), Error: j.Error, ErrorType: j.ErrorType,
+			SettledBy: j.SettledBy, Metadata: validJSON(j.Metadata), CreatedAt: when(j.CreatedAt), SubmittedAt: when(j.SubmittedAt),
+			SettledAt: when(j.SettledAt),
 		}
 	}
 	for _, m := range files {
-		part := EnvelopeMedia{
-			ID: m.ID, JobID: m.JobID, ProjectID: orNull(m.ProjectID), URL: m.URL, StoredURL: orNull(m.StoredURL),
-			MediaType: m.MediaType, ContentType: orNull(m.ContentType), SHA256: orNull(m.SHA256), Metadata: validJSON(m.Metadata),
-		}
-		if m.Size > 0 {
-			part.Size = &m.Size
-		}
-		e.Media = append(e.Media, part)
+		e.Media = append(e.Media, client.Media{
+			ID: m.ID, JobID: m.JobID, ProjectID: m.ProjectID, URL: m.URL, StoredURL: m.StoredURL, MediaType: m.MediaType,
+			ContentType: m.ContentType, Size: max(m.Size, 0), SHA256: m.SHA256, Metadata: validJSON(m.Metadata),
+		})
 	}
 	return e, nil
 }
 
-func orNull(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
-}
-
-// validJSON passes JSON through as it is; bytes in texts that are no UTF-8 are replaced, for
-// strict readers would refuse the whole.
+// validJSON returns JSON unchanged, except that bytes that are not UTF-8 are replaced: strict
+// readers would reject the whole document. Invalid JSON becomes null.
 func validJSON(raw json.RawMessage) json.RawMessage {
 	switch {
 	case len(raw) == 0 || !json.Valid(raw):

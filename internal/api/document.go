@@ -17,7 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"gaff/destination"
+	"gaff/client"
 	"gaff/internal/wire"
 )
 
@@ -71,7 +71,7 @@ func (s *server) mount(mux *http.ServeMux) *huma.OpenAPI {
 		reflect.TypeFor[wire.Time]():     reflect.TypeFor[*time.Time](),
 		reflect.TypeFor[wire.JSON]():     reflect.TypeFor[json.RawMessage](),
 		reflect.TypeFor[wire.Object]():   reflect.TypeFor[map[string]any](),
-		reflect.TypeFor[wire.Envelope](): reflect.TypeFor[destination.Envelope](),
+		reflect.TypeFor[wire.Envelope](): reflect.TypeFor[client.Envelope](),
 	} {
 		config.Components.Schemas.RegisterTypeAlias(document, described)
 	}
@@ -103,9 +103,16 @@ func (s *server) admitOperation(ctx huma.Context, next func(huma.Context)) {
 	}
 }
 
-// schemaName names a list after its items: JobList.
+// schemaName names a list after its items, JobList, and the parts of an envelope EnvelopeJob.
 func schemaName(t reflect.Type, hint string) string {
 	name := huma.DefaultSchemaNamer(t, hint)
+	named := t
+	if t.Kind() == reflect.Pointer {
+		named = t.Elem()
+	}
+	if envelope := reflect.TypeFor[client.Envelope](); named.PkgPath() == envelope.PkgPath() && named != envelope {
+		return "Envelope" + name // the API has documents of the same names
+	}
 	if item, ok := strings.CutPrefix(name, "List"); ok && item != "" && t.Kind() == reflect.Struct {
 		return item + "List"
 	}

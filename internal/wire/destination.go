@@ -133,7 +133,7 @@ func NewExchange(ex *destination.Exchange, err error) Exchange {
 	return doc
 }
 
-// Envelope is an encoded [destination.Envelope]; nil is null.
+// Envelope is an encoded [client.Envelope]; nil is null.
 type Envelope json.RawMessage
 
 // MarshalJSON writes the envelope as it is, or null.

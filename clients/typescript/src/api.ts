@@ -249,26 +249,39 @@ export interface EndedLeases {
 }
 
 export interface Envelope {
+  /** The sender's body as JSON; for internal events gaff's own document. */
   data: unknown;
   event: EnvelopeEvent;
+  /** The event's id, evt_…; the same for every destination. */
   id: string;
+  /** The job that the event belongs to, as it is at this attempt. */
   job: EnvelopeJob | null;
-  media: EnvelopeMedia[] | null;
+  /** The files of the job. */
+  media: EnvelopeMedia[];
+  /** The sender, such as fal; gaff for internal events. */
   source: string;
+  /** When gaff received the event. */
   timestamp: string;
+  /** Such as generation.completed, or job.completed for an internal event. */
   type: string;
 }
 
 export interface EnvelopeEvent {
+  /** The sender's id of the job. */
   correlationId: string | null;
+  /** The sender's own time of the event. */
   occurredAt: string | null;
+  /** Of internal events: the event that caused it. */
   parentId: string | null;
+  /** The sender's id of the event. */
   webhookId: string | null;
 }
 
 export interface EnvelopeJob {
   createdAt: string | null;
+  /** For people. */
   error: string | null;
+  /** For programs, such as content_policy_violation. */
   errorType: string | null;
   id: string;
   kind: string | null;
@@ -276,11 +289,14 @@ export interface EnvelopeJob {
   model: string | null;
   projectId: string | null;
   provider: string;
+  /** The provider's id of the job. */
   requestId: string | null;
+  /** As the provider sent it; null until the job is completed. */
   result: unknown;
   settledAt: string | null;
+  /** webhook or reconciliation; null until settled. */
   settledBy: string | null;
-  status: string;
+  status: "queued" | "processing" | "completed" | "failed" | "cancelled";
   submittedAt: string | null;
   userId: string | null;
 }
@@ -289,12 +305,15 @@ export interface EnvelopeMedia {
   contentType: string | null;
   id: string;
   jobId: string;
-  mediaType: string;
+  mediaType: "generated-image" | "generated-video" | "generated-audio" | "generated-model" | "generated-file";
   metadata: unknown;
   projectId: string | null;
   sha256: string | null;
+  /** Bytes. */
   size: number | null;
+  /** A signed link to gaff's copy; null until gaff:media.stored. It expires after a day: store the id, and read a fresh link from GET /api/v1/media/{id}. */
   storedUrl: string | null;
+  /** The provider's URL of the file; the provider deletes it some day. */
   url: string;
 }
 

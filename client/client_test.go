@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,7 +51,7 @@ func TestVerify(t *testing.T) {
 		"another id":              {[]string{secret}, func(h http.Header) { h.Set("Webhook-Id", "x") }, body, at, false},
 		"no id":                   {[]string{secret}, func(h http.Header) { h.Del("Webhook-Id") }, body, at, false},
 		"no signature":            {[]string{secret}, func(h http.Header) { h.Del("Webhook-Signature") }, body, at, false},
-		"a time that is none":     {[]string{secret}, func(h http.Header) { h.Set("Webhook-Timestamp", "now") }, body, at, false},
+		"an invalid time":         {[]string{secret}, func(h http.Header) { h.Set("Webhook-Timestamp", "now") }, body, at, false},
 		"the signature without v": {[]string{secret}, func(h http.Header) { h.Set("Webhook-Signature", signed[3:]) }, body, at, false},
 	} {
 		h := headers()
@@ -63,16 +64,17 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	if _, err := client.Verify([]string{"hunter2"}, headers(), []byte(body), at); err == nil || errors.Is(err, client.ErrInvalid) {
-		t.Errorf("a secret that is none: %v", err)
+		t.Errorf("an invalid secret: %v", err)
 	}
 }
 
 func TestHandler(t *testing.T) {
 	t.Parallel()
 	var got *client.Envelope
+	var deliveryID string
 	fails := false
-	h := client.Handler(client.Options{Secrets: []string{secret}, MaxBodyBytes: 1000}, func(_ context.Context, e *client.Envelope) error {
-		got = e
+	h := client.Handler(client.Options{Secrets: []string{secret}, MaxBodyBytes: 1000}, func(ctx context.Context, e *client.Envelope) error {
+		got, deliveryID = e, client.DeliveryID(ctx)
 		if fails {
 			return errors.New("the database is gone")
 		}
@@ -96,6 +98,9 @@ func TestHandler(t *testing.T) {
 	if w := post(good, secret); w.Code != http.StatusNoContent || got.Kind() != "gaff:job.completed" || got.Job.ID != "j" {
 		t.Errorf("%d, %+v", w.Code, got)
 	}
+	if deliveryID != "dlv_1" {
+		t.Errorf("the handler's context has the delivery id %q, want dlv_1", deliveryID)
+	}
 	if w := post(good, "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"); w.Code != http.StatusUnauthorized {
 		t.Errorf("another secret: %d", w.Code)
 	}
@@ -108,6 +113,34 @@ func TestHandler(t *testing.T) {
 	fails = true
 	if w := post(good, secret); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "database is gone") {
 		t.Errorf("a handler that fails: %d %s", w.Code, w.Body)
+	}
+}
+
+// The encoding of an envelope is what receivers in all languages read.
+func TestEnvelopeWritesUnsetMembersAsNull(t *testing.T) {
+	t.Parallel()
+	e := client.Envelope{
+		ID: "evt_1", Source: "gaff", Type: "job.completed", Timestamp: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC),
+		Job: &client.Job{ID: "j", Provider: "fal", Status: "completed", Result: json.RawMessage(`{"n":1.0}`)},
+	}
+	const want = `{"id":"evt_1","source":"gaff","type":"job.completed","timestamp":"2026-01-31T12:00:00Z","data":null,` +
+		`"event":{"webhookId":null,"correlationId":null,"occurredAt":null,"parentId":null},` +
+		`"job":{"id":"j","provider":"fal","model":null,"kind":null,"projectId":null,"userId":null,"requestId":null,"status":"completed",` +
+		`"result":{"n":1.0},"error":null,"errorType":null,"settledBy":null,"metadata":null,"createdAt":null,"submittedAt":null,"settledAt":null},` +
+		`"media":[]}`
+	got, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	var back client.Envelope
+	if err := json.Unmarshal(got, &back); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := json.Marshal(back); string(again) != want {
+		t.Errorf("read and written again:\n%s\nwant\n%s", again, want)
 	}
 }
 

@@ -1,0 +1,110 @@
+package client
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Envelope is an event as gaff sends it. It is the only description of that document: gaff encodes
+// it, and the OpenAPI document and the TypeScript types are generated from it. In JSON, zero values
+// of the members tagged nullable are null.
+type Envelope struct {
+	ID        string    `json:"id" doc:"The event's id, evt_…; the same for every destination."`
+	Source    string    `json:"source" doc:"The sender, such as fal; gaff for internal events."`
+	Type      string    `json:"type" doc:"Such as generation.completed, or job.completed for an internal event."`
+	Timestamp time.Time `json:"timestamp" doc:"When gaff received the event."`
+	// Data is the sender's body as JSON; for internal events it is gaff's own document.
+	Data  json.RawMessage `json:"data" doc:"The sender's body as JSON; for internal events gaff's own document."`
+	Event Event           `json:"event"`
+	// Job is the job that the event belongs to, as it is at this attempt; nil if it is unknown.
+	Job   *Job    `json:"job" doc:"The job that the event belongs to, as it is at this attempt."`
+	Media []Media `json:"media" nullable:"false" doc:"The files of the job."`
+}
+
+// Kind returns source and type joined by a colon, such as "gaff:job.completed".
+func (e *Envelope) Kind() string { return e.Source + ":" + e.Type }
+
+// Event has the ids and times of an event.
+type Event struct {
+	WebhookID     string     `json:"webhookId" nullable:"true" doc:"The sender's id of the event."`
+	CorrelationID string     `json:"correlationId" nullable:"true" doc:"The sender's id of the job."`
+	OccurredAt    *time.Time `json:"occurredAt" doc:"The sender's own time of the event."`
+	ParentID      string     `json:"parentId" nullable:"true" doc:"Of internal events: the event that caused it."`
+}
+
+// Job is a unit of work at a provider, such as a generation.
+type Job struct {
+	ID          string          `json:"id"`
+	Provider    string          `json:"provider"`
+	Model       string          `json:"model" nullable:"true"`
+	Kind        string          `json:"kind" nullable:"true"`
+	ProjectID   string          `json:"projectId" nullable:"true"`
+	UserID      string          `json:"userId" nullable:"true"`
+	RequestID   string          `json:"requestId" nullable:"true" doc:"The provider's id of the job."`
+	Status      string          `json:"status" enum:"queued,processing,completed,failed,cancelled"`
+	Result      json.RawMessage `json:"result" doc:"As the provider sent it; null until the job is completed."`
+	Error       string          `json:"error" nullable:"true" doc:"For people."`
+	ErrorType   string          `json:"errorType" nullable:"true" doc:"For programs, such as content_policy_violation."`
+	SettledBy   string          `json:"settledBy" nullable:"true" doc:"webhook or reconciliation; null until settled."`
+	Metadata    json.RawMessage `json:"metadata"`
+	CreatedAt   *time.Time      `json:"createdAt"`
+	SubmittedAt *time.Time      `json:"submittedAt"`
+	SettledAt   *time.Time      `json:"settledAt"`
+}
+
+// Media is a file that a job produced.
+type Media struct {
+	ID          string          `json:"id"`
+	JobID       string          `json:"jobId"`
+	ProjectID   string          `json:"projectId" nullable:"true"`
+	URL         string          `json:"url" doc:"The provider's URL of the file; the provider deletes it some day."`
+	StoredURL   string          `json:"storedUrl" nullable:"true" doc:"A signed link to gaff's copy; null until gaff:media.stored. It expires after a day: store the id, and read a fresh link from GET /api/v1/media/{id}."`
+	MediaType   string          `json:"mediaType" enum:"generated-image,generated-video,generated-audio,generated-model,generated-file"`
+	ContentType string          `json:"contentType" nullable:"true"`
+	Size        int64           `json:"size" nullable:"true" doc:"Bytes."`
+	SHA256      string          `json:"sha256" nullable:"true"`
+	Metadata    json.RawMessage `json:"metadata"`
+}
+
+// MarshalJSON writes the envelope as gaff sends it.
+func (e Envelope) MarshalJSON() ([]byte, error) {
+	if e.Media == nil {
+		e.Media = []Media{}
+	}
+	return marshal(e)
+}
+
+// MarshalJSON writes unset members as null.
+func (e Event) MarshalJSON() ([]byte, error) { return marshal(e) }
+
+// MarshalJSON writes unset members as null.
+func (j Job) MarshalJSON() ([]byte, error) { return marshal(j) }
+
+// MarshalJSON writes unset members as null.
+func (m Media) MarshalJSON() ([]byte, error) { return marshal(m) }
+
+// marshal writes a struct as JSON; zero values of fields with nullable:"true" become null.
+func marshal(doc any) ([]byte, error) {
+	v := reflect.ValueOf(doc)
+	var b bytes.Buffer
+	for i, between := 0, byte('{'); i < v.NumField(); i, between = i+1, ',' {
+		f := v.Type().Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		b.WriteByte(between)
+		b.WriteString(`"` + name + `":`)
+		if f.Tag.Get("nullable") == "true" && v.Field(i).IsZero() {
+			b.WriteString("null")
+			continue
+		}
+		text, err := json.Marshal(v.Field(i).Interface())
+		if err != nil {
+			return nil, err
+		}
+		b.Write(text)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
