@@ -253,6 +253,11 @@ func TestParseJWKS(t *testing.T) {
 		"X25519":           {key(map[string]any{"crv": "X25519"}), 0},
 		"RSA of 1024 bits": {`{"keys":[{"kty":"RSA","e":"AQAB","n":"` + base64.RawURLEncoding.EncodeToString(append([]byte{0x80}, make([]byte, 127)...)) + `"}]}`, 0},
 		"RSA, exponent 1":  {`{"keys":[{"kty":"RSA","e":"AQ","n":"` + base64.RawURLEncoding.EncodeToString(append([]byte{0x80}, make([]byte, 255)...)) + `"}]}`, 0},
+		"RSA of 8192 bits": {rsaJWK(1024), 1},
+		"RSA of 8200 bits": {rsaJWK(1025), 0},
+		"broken x5c":       {key(map[string]any{"x5c": []string{"AAAA"}, "x5t": "AA"}), 1},
+		"private part":     {key(map[string]any{"d": "AAAA"}), 1},
+		"secret":           {`{"keys":[{"kty":"oct","k":"AAAA"}]}`, 0},
 		"off the curve":    {`{"keys":[{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("A", 43) + `","y":"` + strings.Repeat("A", 43) + `"}]}`, 0},
 		"many":             {`{"keys":[` + strings.Repeat(key(nil)[9:len(key(nil))-2]+",", 200) + `{}]}`, maxJWKSKeys},
 		"keys is a text":   {`{"keys":"x"}`, 0},
@@ -262,6 +267,30 @@ func TestParseJWKS(t *testing.T) {
 		if len(keys) != tt.want || (err == nil) != (tt.want > 0) {
 			t.Errorf("%s: %d keys, %v; want %d", name, len(keys), err, tt.want)
 		}
+	}
+}
+
+// rsaJWK returns a key set with an RSA key whose modulus has so many bytes.
+func rsaJWK(size int) string {
+	n := make([]byte, size)
+	n[0], n[size-1] = 0x80, 1
+	return `{"keys":[{"kty":"RSA","e":"AQAB","n":"` + base64.RawURLEncoding.EncodeToString(n) + `"}]}`
+}
+
+// A key without kid is named after its bytes.
+func TestJWKFingerprints(t *testing.T) {
+	t.Parallel()
+	pair := rsaKey(t)
+	n := base64.RawURLEncoding.EncodeToString(pair.key.N.Bytes())
+	keys, err := parseJWKS([]byte(`{"keys":[{"kty":"RSA","e":"AQAB","n":"` + n + `"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fingerprint(pair.key.N.Bytes()); keys[0].id != want {
+		t.Errorf("the RSA key is %s, want %s", keys[0].id, want)
+	}
+	if keys, err = parseJWKS([]byte(jwksOf(1))); err != nil || keys[0].id != "k1" || keys[0].kid != "k1" {
+		t.Errorf("a key with kid k1 is %+v, %v", keys, err)
 	}
 }
 

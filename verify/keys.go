@@ -17,14 +17,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math"
-	"math/big"
 	"slices"
 	"strings"
 
-	"gaff/internal/fault"
-
+	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/text/unicode/norm"
+
+	"gaff/internal/fault"
 )
 
 // Key is a key that is no plain secret text.
@@ -192,11 +191,12 @@ var smallOrder = func() (points [][]byte) {
 	return points
 }()
 
-// curves are those of ECDSA keys by their names, with the bytes of a coordinate.
-var curves = map[string]struct {
-	elliptic.Curve
-	size int
-}{"P-256": {elliptic.P256(), 32}, "P-384": {elliptic.P384(), 48}, "P-521": {elliptic.P521(), 66}}
+// curves are those that an ECDSA key may be on.
+var curves = []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}
+
+const maxRSABits = 8192
+
+func init() { jose.MaxRSAModulusBits = maxRSABits } // read when a JWK is parsed
 
 // checkKey refuses keys that cannot be used, or that prove nothing.
 func checkKey(key crypto.PublicKey) error {
@@ -213,12 +213,12 @@ func checkKey(key crypto.PublicKey) error {
 			}
 		}
 	case *ecdsa.PublicKey:
-		if _, ok := curves[k.Params().Name]; !ok {
+		if !slices.Contains(curves, k.Curve) {
 			return fmt.Errorf("a key on %s; one on P-256, P-384 or P-521 is wanted", k.Params().Name)
 		}
 	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits < 2048 || bits > 8192 {
-			return fmt.Errorf("an RSA key of %d bits; 2048 to 8192 are wanted", bits)
+		if bits := k.N.BitLen(); bits < 2048 || bits > maxRSABits {
+			return fmt.Errorf("an RSA key of %d bits; 2048 to %d are wanted", bits, maxRSABits)
 		}
 		if k.E < 3 || k.E%2 == 0 {
 			return errors.New("an RSA key with an impossible exponent")
@@ -260,11 +260,23 @@ func parseJWKS(doc []byte) ([]publicKey, error) {
 	}
 }
 
+// jsonWebKey has the members of a JSON Web Key that verification needs. Others, such as
+// certificates or a private part, must not make a key unusable.
+type jsonWebKey struct {
+	Kty    string   `json:"kty"`
+	Crv    string   `json:"crv,omitempty"`
+	X      string   `json:"x,omitempty"`
+	Y      string   `json:"y,omitempty"`
+	N      string   `json:"n,omitempty"`
+	E      string   `json:"e,omitempty"`
+	Kid    string   `json:"kid,omitempty"`
+	Use    string   `json:"use,omitempty"`
+	Alg    string   `json:"alg,omitempty"`
+	KeyOps []string `json:"key_ops,omitempty"`
+}
+
 func parseJWK(raw []byte) (publicKey, error) {
-	var k struct {
-		Kty, Crv, X, Y, N, E, Kid, Use, Alg string
-		KeyOps                              []string `json:"key_ops"`
-	}
+	var k jsonWebKey
 	if err := json.Unmarshal(raw, &k); err != nil {
 		return publicKey{}, errors.New("a key that is not readable")
 	}
@@ -274,49 +286,45 @@ func parseJWK(raw []byte) (publicKey, error) {
 	if len(k.KeyOps) > 0 && !slices.Contains(k.KeyOps, "verify") {
 		return publicKey{}, errors.New("a key whose key_ops lack verify")
 	}
-	out := publicKey{kid: k.Kid, alg: k.Alg}
-	var id []byte
-	switch {
-	case k.Kty == "OKP" && k.Crv == "Ed25519":
-		x, err := decodeBase64(k.X)
-		if err != nil {
-			return publicKey{}, errors.New("an Ed25519 key whose x is not base64url")
-		}
-		out.key, id = ed25519.PublicKey(x), x
-	case k.Kty == "EC" && curves[k.Crv].Curve != nil:
-		curve := curves[k.Crv]
-		x, errX := decodeBase64(k.X)
-		y, errY := decodeBase64(k.Y)
-		if errX != nil || errY != nil || len(x) != curve.size || len(y) != curve.size {
-			return publicKey{}, fmt.Errorf("a %s key whose x or y is not %d bytes of base64url", k.Crv, curve.size)
-		}
-		point := append(append([]byte{4}, x...), y...)
-		pub, err := ecdsa.ParseUncompressedPublicKey(curve.Curve, point)
-		if err != nil {
-			return publicKey{}, fmt.Errorf("a %s key that is not on the curve", k.Crv)
-		}
-		out.key, id = pub, point
-	case k.Kty == "RSA":
-		n, errN := decodeBase64(k.N)
-		e, errE := decodeBase64(k.E)
-		if errN != nil || errE != nil || len(n) > 1024 || len(e) == 0 || len(e) > 4 {
-			return publicKey{}, errors.New("an RSA key whose n or e is not readable")
-		}
-		exp := new(big.Int).SetBytes(e).Int64()
-		if exp > math.MaxInt32 {
-			return publicKey{}, errors.New("an RSA key with an impossible exponent")
-		}
-		out.key, id = &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exp)}, n
-	default:
-		return publicKey{}, fmt.Errorf("a key of type %s %s", Printable(k.Kty), Printable(k.Crv))
+	for _, number := range []*string{&k.X, &k.Y, &k.N, &k.E} { // some senders write plain base64
+		*number = base64URL.Replace(strings.TrimRight(*number, "="))
 	}
-	if err := checkKey(out.key); err != nil {
+	text, err := json.Marshal(k)
+	if err != nil {
 		return publicKey{}, err
 	}
-	if out.id = k.Kid; out.id == "" {
+	var key jose.JSONWebKey
+	if err := key.UnmarshalJSON(text); err != nil {
+		return publicKey{}, fmt.Errorf("a key of type %s: %s", Printable(strings.TrimSpace(k.Kty+" "+k.Crv)), strings.TrimPrefix(err.Error(), "go-jose/go-jose: "))
+	}
+	if err := checkKey(key.Key); err != nil {
+		return publicKey{}, err
+	}
+	out := publicKey{id: key.KeyID, kid: key.KeyID, alg: key.Algorithm, key: key.Key}
+	if out.id == "" {
+		id, err := keyBytes(key.Key)
+		if err != nil {
+			return publicKey{}, err
+		}
 		out.id = fingerprint(id)
 	}
 	return out, nil
+}
+
+// base64URL replaces the characters of plain base64 by those of base64url.
+var base64URL = strings.NewReplacer("+", "-", "/", "_")
+
+// keyBytes returns the bytes that a key without a name is named after.
+func keyBytes(key crypto.PublicKey) ([]byte, error) {
+	switch k := key.(type) {
+	case *ecdsa.PublicKey:
+		return k.Bytes()
+	case *rsa.PublicKey:
+		return k.N.Bytes(), nil
+	case ed25519.PublicKey:
+		return k, nil
+	}
+	return nil, errors.New("neither Ed25519 nor ECDSA nor RSA")
 }
 
 func newSecretKeys(o Options, format KeyFormat, a algorithm, f *fault.List) secretKeys {
