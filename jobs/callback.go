@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,13 +25,6 @@ const (
 	callbackTimeout = 20 * time.Second
 )
 
-// callbackTicket is the data of gaff:job.callback.
-type callbackTicket struct {
-	JobID string `json:"jobId"`
-	// EventID is the provider's webhook to pass on; empty: none came.
-	EventID string `json:"eventId,omitempty"`
-}
-
 // Headers of what is passed on to a job's Callback, beside gaff's signature (package
 // receive).
 const (
@@ -39,6 +33,13 @@ const (
 	// ReconciledHeader is "true" for a body that gaff made up, since no webhook came.
 	ReconciledHeader = "X-Gaff-Reconciled"
 )
+
+// callbackTicket is the data of gaff:job.callback.
+type callbackTicket struct {
+	JobID string `json:"jobId"`
+	// EventID is the provider's webhook to pass on; empty: none came.
+	EventID string `json:"eventId,omitempty"`
+}
 
 // emitCallback has the webhook of a job passed on, once, to the address that its asker
 // named.
@@ -125,6 +126,23 @@ func (l *Service) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket)
 	return nil
 }
 
+// synthesized is a body of the form of fal's, for a job of which no webhook came.
+func synthesized(j *Job) ([]byte, error) {
+	body := map[string]any{
+		"request_id": j.RequestID, "gateway_request_id": j.RequestID, "status": "OK", "error": nil, "payload": j.Result,
+	}
+	if j.Status != JobCompleted {
+		body["status"], body["error"] = "ERROR", j.Error
+		if j.Status == JobCancelled {
+			body["error"] = "cancelled"
+		}
+	}
+	if len(j.Result) == 0 {
+		body["payload"] = nil
+	}
+	return json.Marshal(body)
+}
+
 // sign adds the headers of Standard Webhooks. The id is the same at each attempt.
 func (l *Service) sign(header http.Header, id string, body []byte) error {
 	now := time.Now().Unix()
@@ -142,19 +160,5 @@ func (l *Service) sign(header http.Header, id string, body []byte) error {
 	return nil
 }
 
-// synthesized is a body of the form of fal's, for a job of which no webhook came.
-func synthesized(j *Job) ([]byte, error) {
-	body := map[string]any{
-		"request_id": j.RequestID, "gateway_request_id": j.RequestID, "status": "OK", "error": nil, "payload": j.Result,
-	}
-	if j.Status != JobCompleted {
-		body["status"], body["error"] = "ERROR", j.Error
-		if j.Status == JobCancelled {
-			body["error"] = "cancelled"
-		}
-	}
-	if len(j.Result) == 0 {
-		body["payload"] = nil
-	}
-	return json.Marshal(body)
-}
+// CallbackSecrets are those that sign what is posted to the addresses that askers named.
+func (l *Service) CallbackSecrets() []string { return slices.Clone(l.secrets) }

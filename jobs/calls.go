@@ -1,11 +1,9 @@
 package jobs
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -162,40 +160,4 @@ func (c *Call) hand(ctx context.Context, to string) error {
 		j.OwedBy = to
 		return tx.SaveJob(ctx, j)
 	})
-}
-
-// insert adds a new job with its input. If another node was faster with the same
-// idempotency key, it returns that node's job instead.
-func (l *Service) insert(ctx context.Context, tx Tx, j *Job, s Submission) (first *Job, created bool, err error) {
-	err = tx.InsertJob(ctx, j)
-	if errors.Is(err, gaff.ErrConflict) {
-		if first, ferr := l.first(ctx, tx, s); first != nil || ferr != nil {
-			return first, false, ferr
-		}
-		return nil, false, fmt.Errorf("job %s: %w: there is one of this id", j.ID, gaff.ErrConflict)
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	return j, true, tx.SaveInput(ctx, j.ID, s.Input)
-}
-
-// first finds the job of an earlier submission of the same caller and idempotency key. Keys
-// that older versions stored are anybody's who has a token: their caller is not known.
-func (l *Service) first(ctx context.Context, tx Tx, s Submission) (*Job, error) {
-	if s.IdempotencyKey == "" {
-		return nil, nil
-	}
-	j, err := tx.JobByKey(ctx, s.Caller, s.IdempotencyKey, !strings.HasPrefix(s.Caller, WithoutToken))
-	if errors.Is(err, gaff.ErrNotFound) {
-		return nil, nil
-	}
-	return j, err
-}
-
-// notTaken removes a job whose provider did not take it, for the caller is told so and may
-// repeat the call: an attempt is not a failed job.
-func (l *Service) notTaken(ctx context.Context, tx Tx, j *Job, cause error) error {
-	l.o.Log.Warn("a provider did not take a proxied submit", "provider", j.Provider, "model", j.Model, "caller", cmp.Or(j.Caller, "unknown"), "error", cause)
-	return tx.RemoveJob(ctx, j.ID)
 }

@@ -73,13 +73,6 @@ func shortLink(link string) string {
 	return dataScheme + contentType + hashMark + hex.EncodeToString(sum[:])
 }
 
-// Shortened reports whether a row's URL stands for a data: link that is in its job's
-// result, where [WholeLink] finds it.
-func (m *Media) Shortened() bool {
-	head, hash, ok := strings.Cut(m.URL, hashMark)
-	return ok && isDataLink(m.URL) && len(hash) == 2*sha256.Size && !strings.Contains(head, ",")
-}
-
 // WholeLink finds the data: link in a result that a row's URL stands for.
 func WholeLink(result json.RawMessage, short string) (link string, ok bool) {
 	eachDataLink(result, func(one string) bool {

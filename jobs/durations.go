@@ -184,13 +184,3 @@ func (l *Service) Expected(j *Job) (takes time.Duration, at time.Time) {
 	}
 	return takes, j.begun().Add(takes)
 }
-
-// begun is when a job was submitted, or is about to be.
-func (j *Job) begun() time.Time {
-	for _, at := range []time.Time{j.SubmittedAt, j.SentAt} {
-		if !at.IsZero() {
-			return at
-		}
-	}
-	return j.CreatedAt
-}

@@ -267,63 +267,6 @@ func (w *fileWalk) add(url, hint, contentType string, size int64, metadata map[s
 	})
 }
 
-// MediaTypeOf tells the kind of a file: by its content type, else by the extension of
-// its link or name, else by what the words around it say.
-func MediaTypeOf(contentType, url, hint string) string {
-	data := isDataLink(url)
-	if data && contentType == "" {
-		contentType, _, _ = strings.Cut(url[len(dataScheme):], ";")
-		contentType, _, _ = strings.Cut(contentType, ",")
-		contentType = strings.TrimSpace(contentType)
-	}
-	kind, _, _ := strings.Cut(strings.ToLower(contentType), "/")
-	switch kind {
-	case "image":
-		return MediaImage
-	case "video":
-		return MediaVideo
-	case "audio":
-		return MediaAudio
-	case "model":
-		return MediaModel
-	}
-	link, _, _ := strings.Cut(url, "?")
-	name, _, _ := strings.Cut(hint, " ")
-	for _, extension := range []string{path.Ext(link), path.Ext(name)} {
-		if t := extensions[strings.ToLower(extension)]; t != "" && !data {
-			return t
-		}
-	}
-	hint = strings.ToLower(hint)
-	for _, word := range words {
-		if strings.Contains(hint, word.text) {
-			return word.mediaType
-		}
-	}
-	return MediaFile
-}
-
-var extensions = map[string]string{
-	".png": MediaImage, ".jpg": MediaImage, ".jpeg": MediaImage, ".webp": MediaImage, ".gif": MediaImage,
-	".avif": MediaImage, ".svg": MediaImage, ".bmp": MediaImage, ".tiff": MediaImage, ".heic": MediaImage,
-	".mp4": MediaVideo, ".webm": MediaVideo, ".mov": MediaVideo, ".mkv": MediaVideo, ".avi": MediaVideo, ".m4v": MediaVideo,
-	".mp3": MediaAudio, ".wav": MediaAudio, ".ogg": MediaAudio, ".flac": MediaAudio, ".m4a": MediaAudio, ".aac": MediaAudio,
-	".opus": MediaAudio,
-	".glb":  MediaModel, ".gltf": MediaModel, ".obj": MediaModel, ".fbx": MediaModel, ".usdz": MediaModel, ".stl": MediaModel,
-	".ply": MediaModel,
-	".zip": MediaFile, ".json": MediaFile, ".safetensors": MediaFile, ".txt": MediaFile, ".mtl": MediaFile,
-}
-
-// words are looked for in order: "video_thumbnail_image" is an image.
-var words = []struct{ text, mediaType string }{
-	{"zip", MediaFile}, {"config", MediaFile}, {"lora", MediaFile}, {"lottie", MediaFile},
-	{"image", MediaImage}, {"thumbnail", MediaImage}, {"mask", MediaImage}, {"texture", MediaImage}, {"poster", MediaImage}, {"snapshot", MediaImage}, {"spritesheet", MediaImage},
-	{"video", MediaVideo}, {"output_url", MediaVideo},
-	{"audio", MediaAudio}, {"vocals", MediaAudio}, {"drums", MediaAudio}, {"bass", MediaAudio}, {"guitar", MediaAudio},
-	{"piano", MediaAudio}, {"speech", MediaAudio}, {"music", MediaAudio},
-	{"mesh", MediaModel}, {"model", MediaModel}, {"glb", MediaModel}, {"character", MediaModel}, {"animation", MediaModel},
-}
-
 func isLink(text string) bool {
 	text = strings.TrimSpace(text)
 	for _, prefix := range []string{"https://", "http://", "data:"} {

@@ -9,36 +9,6 @@ import (
 	"gaff"
 )
 
-// Submission is work to ask a provider for.
-type Submission struct {
-	// ID is the job's; empty: a fresh one. It must not be taken.
-	ID string
-	// Provider is the name of one of the ledger's, such as "fal".
-	Provider string
-	// Model is the provider's name for what is to be done, such as "fal-ai/flux/dev" at
-	// fal, and the service at Last Frame.
-	Model                   string
-	Kind, ProjectID, UserID string
-	// Input is what the model gets, a JSON object. Metadata is the asker's own, a JSON
-	// object or nil.
-	Input, Metadata json.RawMessage
-	// Caller names who submits it: a credential, not a person. Empty: gaff itself.
-	Caller string
-	// IdempotencyKey makes a repetition harmless: the caller's first job is returned. Empty:
-	// none.
-	IdempotencyKey string
-	// Callback is an address to which the provider's webhook is passed on; may be empty.
-	Callback string
-	// RunID and StepID link the job to a workflow's step; may be empty.
-	RunID, StepID string
-}
-
-// Accepted is a provider's answer to a submit.
-type Accepted struct {
-	RequestID                         string
-	StatusURL, ResponseURL, CancelURL string // empty where it tells none
-}
-
 // Provider is a service that works on jobs. Its methods are called by many goroutines at
 // once; they bound their own calls to less than a minute.
 type Provider interface {
@@ -78,6 +48,17 @@ type Finder interface {
 // submit of unknown outcome may be repeated.
 type Repeater interface{ Repeatable() bool }
 
+// AddressChecker is a Provider that judges addresses before a key is sent to them.
+type AddressChecker interface {
+	CheckAddress(address string) error
+}
+
+// Accepted is a provider's answer to a submit.
+type Accepted struct {
+	RequestID                         string
+	StatusURL, ResponseURL, CancelURL string // empty where it tells none
+}
+
 var (
 	// ErrNoSuchWork: the provider does not know the job.
 	ErrNoSuchWork = errors.New("the provider does not know it")
@@ -101,6 +82,7 @@ type NotNow struct {
 }
 
 func (e *NotNow) Error() string { return e.Err.Error() }
+
 func (e *NotNow) Unwrap() error { return e.Err }
 
 // InvalidError is a mistake in what was asked for. It is a gaff.ErrInvalid.
@@ -110,4 +92,5 @@ type InvalidError struct {
 }
 
 func (e *InvalidError) Error() string { return e.Field + ": " + e.Text }
+
 func (e *InvalidError) Unwrap() error { return gaff.ErrInvalid }

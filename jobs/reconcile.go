@@ -2,10 +2,9 @@ package jobs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	mrand "math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -13,17 +12,6 @@ import (
 	"gaff"
 	"gaff/internal/redact"
 )
-
-// Run asks providers after jobs of which nothing is heard, until ctx ends. Every node of
-// a gateway runs it; they share the jobs, and the bound on how much is asked.
-func (l *Service) Run(ctx context.Context) {
-	var all sync.WaitGroup
-	for _, p := range l.providers {
-		all.Go(func() { l.reconcile(ctx, p) })
-	}
-	all.Go(func() { l.saveDurations(ctx) })
-	all.Wait()
-}
 
 // lookEvery is the longest time between two looks for jobs to ask after: another node, or
 // an older process, may have left some.
@@ -85,31 +73,6 @@ func (l *Service) reconcile(ctx context.Context, p Provider) {
 	}
 }
 
-// pollSafely is one job's turn. A provider that panics costs this turn only.
-func (l *Service) pollSafely(ctx context.Context, p Provider, j *Job) {
-	defer func() {
-		if r := recover(); r != nil {
-			l.o.Log.Error("asking after a job panicked", "job", j.ID, "panic", redact.Panic(r))
-		}
-	}()
-	if _, err := l.poll(ctx, p, j, SettledByReconciliation, nil); err != nil && ctx.Err() == nil {
-		l.o.Log.Warn("polling the job failed", "job", j.ID, "provider", j.Provider, "error", redact.Error(err))
-	}
-}
-
-func (l *Service) poke(provider string) {
-	select {
-	case l.pokes[provider] <- struct{}{}:
-	default:
-	}
-}
-
-func (l *Service) pokeAll() {
-	for name := range l.pokes {
-		l.poke(name)
-	}
-}
-
 // due takes jobs to ask after, as many as there are places and as the pace allows, which
 // all nodes share: it is stored when the next request may be made. next is when to look
 // again; zero for no particular time.
@@ -137,6 +100,18 @@ func (l *Service) due(ctx context.Context, provider string, places int) (jobs []
 		return tx.SetSetting(ctx, name, strconv.FormatInt(next.UnixMicro(), 10))
 	})
 	return jobs, next, err
+}
+
+// pollSafely is one job's turn. A provider that panics costs this turn only.
+func (l *Service) pollSafely(ctx context.Context, p Provider, j *Job) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.o.Log.Error("asking after a job panicked", "job", j.ID, "panic", redact.Panic(r))
+		}
+	}()
+	if _, err := l.poll(ctx, p, j, SettledByReconciliation, nil); err != nil && ctx.Err() == nil {
+		l.o.Log.Warn("polling the job failed", "job", j.ID, "provider", j.Provider, "error", redact.Error(err))
+	}
 }
 
 // Poll asks the provider after a job now, and returns the job as it is then. One that has
@@ -230,46 +205,6 @@ func (l *Service) poll(ctx context.Context, p Provider, j *Job, by string, cause
 	return now, nil
 }
 
-// recordAnswer stores a provider's answer about a job that has not ended.
-func (l *Service) recordAnswer(ctx context.Context, tx Tx, j *Job, u Update, askErr error, by string, cause *gaff.Event) (settled bool, err error) {
-	j.Polls++
-	if askErr != nil {
-		u = Update{} // half an answer is none
-	}
-	text := u.Status.String()
-	switch {
-	case errors.Is(askErr, ErrNoSuchWork):
-		j.Misses++
-		text = askErr.Error()
-		if j.Misses >= 2 {
-			u = Update{
-				Status: JobFailed, ErrorType: "not_found",
-				Error: j.Provider + " does not know the request (any more), so its result cannot be had",
-			}
-			by = SettledByReconciliation
-			break
-		}
-		// Once may be a mistake of a moment.
-		j.NextPollAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, 10*time.Second)))
-	case askErr != nil:
-		text = askErr.Error()
-		l.schedule(tx.Now(), j)
-	default:
-		j.Misses = 0
-		l.schedule(tx.Now(), j)
-	}
-	if tx.Now().Sub(j.CreatedAt) > giveUpAfter && !u.Status.Settled() {
-		u = Update{Status: JobFailed, ErrorType: "given_up", Error: fmt.Sprintf("%s told of no end within %d days", j.Provider, int(giveUpAfter.Hours())/24)}
-	}
-	if err := tx.AddLogEntry(ctx, j.ID, "ask", text); err != nil {
-		return false, err
-	}
-	if askErr == nil || u.Status.Settled() {
-		return change(ctx, tx, l.o.Router, j, true, u, by, cause)
-	}
-	return false, tx.SaveJob(ctx, j)
-}
-
 // lookFor turns to a job whose submit was not answered: the provider may be able to find
 // it, its webhook may still come, and in the end it has failed.
 func (l *Service) lookFor(ctx context.Context, p Provider, j *Job) (found bool, err error) {
@@ -327,131 +262,138 @@ func (l *Service) lookFor(ctx context.Context, p Provider, j *Job) (found bool, 
 	return found, err
 }
 
-// report tells of a job that has come to its end; nil: of none.
-func (l *Service) report(j *Job) {
-	if j == nil || !j.Status.Settled() {
+// recordAnswer stores a provider's answer about a job that has not ended.
+func (l *Service) recordAnswer(ctx context.Context, tx Tx, j *Job, u Update, askErr error, by string, cause *gaff.Event) (settled bool, err error) {
+	j.Polls++
+	if askErr != nil {
+		u = Update{} // half an answer is none
+	}
+	text := u.Status.String()
+	switch {
+	case errors.Is(askErr, ErrNoSuchWork):
+		j.Misses++
+		text = askErr.Error()
+		if j.Misses >= 2 {
+			u = Update{
+				Status: JobFailed, ErrorType: "not_found",
+				Error: j.Provider + " does not know the request (any more), so its result cannot be had",
+			}
+			by = SettledByReconciliation
+			break
+		}
+		// Once may be a mistake of a moment.
+		j.NextPollAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, 10*time.Second)))
+	case askErr != nil:
+		text = askErr.Error()
+		l.schedule(tx.Now(), j)
+	default:
+		j.Misses = 0
+		l.schedule(tx.Now(), j)
+	}
+	if tx.Now().Sub(j.CreatedAt) > giveUpAfter && !u.Status.Settled() {
+		u = Update{Status: JobFailed, ErrorType: "given_up", Error: fmt.Sprintf("%s told of no end within %d days", j.Provider, int(giveUpAfter.Hours())/24)}
+	}
+	if err := tx.AddLogEntry(ctx, j.ID, "ask", text); err != nil {
+		return false, err
+	}
+	if askErr == nil || u.Status.Settled() {
+		return change{job: j, stored: true, update: u, by: by, cause: cause}.apply(ctx, tx, l.o.Router)
+	}
+	return false, tx.SaveJob(ctx, j)
+}
+
+// RecordUpdate takes note of what a provider told someone else about a request, such as the
+// caller of a proxy. A request of no job, or of one that has ended, is passed over.
+func (l *Service) RecordUpdate(ctx context.Context, provider, requestID string, u Update) error {
+	j, err := l.byRequest(ctx, provider, requestID)
+	if err != nil || j == nil || j.Status.Settled() {
+		return err
+	}
+	soon := time.Now().Add(l.o.ReconcileAfter / 2)
+	if !u.Fetch && !u.Status.Settled() && u.Status <= j.Status && j.NextPollAt.After(soon) {
+		return nil // nothing new, and clients ask twice a second
+	}
+	u.shorten()
+	var settled *Job
+	err = l.o.Store.Write(ctx, func(tx Tx) error {
+		settled = nil
+		j, err := tx.JobByRequest(ctx, provider, requestID)
+		if err != nil || j.Status.Settled() {
+			return err
+		}
+		if u.Status.Settled() && !u.Fetch {
+			if err := tx.AddLogEntry(ctx, j.ID, "ask", u.Status.String()+", told to a caller of the proxy"); err != nil {
+				return err
+			}
+			ended, err := change{job: j, stored: true, update: u, by: updateFrom(u)}.apply(ctx, tx, l.o.Router)
+			if ended {
+				settled = j
+			}
+			return err
+		}
+		j.Polls = 0
+		l.schedule(tx.Now(), j)
+		if u.Fetch {
+			// The caller is about to fetch the result itself, most likely.
+			j.NextPollAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, 5*time.Second)))
+		}
+		_, err = change{job: j, stored: true, update: Update{Status: max(j.Status, u.Status)}}.apply(ctx, tx, l.o.Router)
+		return err
+	})
+	if errors.Is(err, gaff.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		l.report(settled)
+		l.poke(provider)
+	}
+	return err
+}
+
+// updateFrom is who settles a job that another client polled.
+func updateFrom(u Update) string {
+	if u.Status == JobCancelled {
+		return ""
+	}
+	return SettledByReconciliation
+}
+
+// schedule sets when the job is polled next: later each time.
+//
+// Where it is known how long jobs of the model take, the first question comes when few are
+// still under way, yet never later than ReconcileAfter and never before a quarter of it;
+// and having heard that the job is under way, nobody asks again before that time.
+// Without a webhook, the first question comes at half the usual time.
+//
+// A job of which an application told too little to ask is looked at once a day: more may be
+// known then, and if nothing is for long, it has to end some day.
+func (l *Service) schedule(now time.Time, j *Job) {
+	if p := l.providers[j.Provider]; j.Submit == SubmitNone && p != nil && !p.CanPoll(j) {
+		j.NextPollAt = now.Add(jitter(lookAgain))
 		return
 	}
-	l.durations.measure(j)
-	if l.o.Settled != nil {
-		l.o.Settled(j.Provider, j.SettledBy, j.Status)
+	first, most, step := l.o.ReconcileAfter, max(maxPollWait, l.o.ReconcileAfter), l.o.ReconcileAfter
+	usual := l.durations.of(j)
+	left := usual.overdue() - now.Sub(j.begun())
+	if j.WebhookURL == "" {
+		step, most = min(pollFirst, l.o.ReconcileAfter), pollMost
+		first = min(max(usual.typical()/2, step), most)
+		left = 0
+	} else if usual.N >= waitLeast {
+		first = min(max(left, l.o.ReconcileAfter/4), l.o.ReconcileAfter)
 	}
+	wait := first
+	if j.Polls > 0 {
+		later := float64(step)
+		for range min(j.Polls, 40) {
+			later = min(later*1.6, float64(most))
+		}
+		wait = max(time.Duration(later), min(left, most))
+	}
+	j.NextPollAt = now.Add(jitter(wait))
 }
 
-// change applies what is heard of a job, and reports whether that ended it: then its
-// internal event is emitted too. What comes after a job's end changes nothing, except that
-// files of a completed job are added where they were missing.
-func change(ctx context.Context, tx Tx, router Router, j *Job, found bool, u Update, by string, cause *gaff.Event) (settled bool, err error) {
-	before := j.Status
-	settled = (!found || !before.Settled()) && u.Status.Settled()
-	if !found || !before.Settled() && u.Status >= before {
-		j.learn(u)
-		if settled {
-			j.SettledBy, j.SettledAt = by, tx.Now()
-		}
-		if found {
-			err = tx.SaveJob(ctx, j)
-		} else if err = tx.InsertJob(ctx, j); errors.Is(err, gaff.ErrConflict) {
-			// One request, one job: a second one that claims it goes without.
-			j.RequestID = ""
-			err = tx.InsertJob(ctx, j)
-		}
-		if err != nil {
-			return false, err
-		}
-	} else if found && !before.Settled() {
-		// Nothing new, but when to ask next.
-		if err := tx.SaveJob(ctx, j); err != nil {
-			return false, err
-		}
-	}
-	// Files of a job that had failed or been cancelled before are not its result.
-	if u.Status == JobCompleted && j.Status == JobCompleted {
-		for _, file := range u.Files {
-			file.JobID, file.ProjectID = j.ID, j.ProjectID
-			if err := addFile(ctx, tx, router, cause, &file); err != nil {
-				return false, err
-			}
-		}
-	}
-	if !settled {
-		return false, nil
-	}
-	if err := noteLeftOut(ctx, tx, j, u); err != nil {
-		return false, err
-	}
-	if err := emitCallback(ctx, tx, router, cause, j); err != nil {
-		return false, err
-	}
-	return true, emitSettled(ctx, tx, router, cause, j)
-}
-
-// noteLeftOut adds to the log of a job that only the first of its files are stored.
-func noteLeftOut(ctx context.Context, tx Tx, j *Job, u Update) error {
-	if u.Status != JobCompleted || u.FilesTotal <= len(u.Files) {
-		return nil
-	}
-	what := "ask"
-	if j.SettledBy == SettledByWebhook {
-		what = "webhook"
-	}
-	return tx.AddLogEntry(ctx, j.ID, what, fmt.Sprintf("%s of %s files stored: a job has at most %s; the links of all are in its result",
-		thousands(len(u.Files)), thousands(u.FilesTotal), thousands(maxFiles)))
-}
-
-// thousands writes a number as 20,000.
-func thousands(n int) string {
-	if n < 1000 {
-		return strconv.Itoa(n)
-	}
-	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
-}
-
-// KeepFiles is the handler of the inner event "media.created" that makes copies of files.
-// Where it is registered, files are marked as to be copied.
-const KeepFiles = "media/keep"
-
-// addFile adds a file's row and tells of it, where someone listens.
-func addFile(ctx context.Context, tx Tx, router Router, cause *gaff.Event, file *Media) error {
-	probe, err := file.Event(MediaCreated, "", tx.Now())
-	if err != nil {
-		return err
-	}
-	if slices.ContainsFunc(router.Route(probe), func(d gaff.Delivery) bool { return d.Handler == KeepFiles }) {
-		file.Storage = StoragePending
-	}
-	added, err := tx.AddMedia(ctx, file)
-	if err != nil || !added {
-		return err
-	}
-	ev, err := file.Event(MediaCreated, "created", tx.Now())
-	if err != nil {
-		return err
-	}
-	ds := router.Route(ev)
-	if len(ds) == 0 {
-		return nil
-	}
-	if cause != nil {
-		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
-	}
-	return tx.Emit(ctx, ev, ds)
-}
-
-func emitSettled(ctx context.Context, tx Tx, router Router, cause *gaff.Event, j *Job) error {
-	data, err := json.Marshal(JobSettled{
-		JobID: j.ID, Provider: j.Provider, ProjectID: j.ProjectID, UserID: j.UserID, Kind: j.Kind,
-		Status: j.Status.String(), SettledBy: j.SettledBy, RunID: j.RunID, StepID: j.StepID,
-	})
-	if err != nil {
-		return fmt.Errorf("describe job %s: %w", j.ID, err)
-	}
-	ev := &gaff.Event{
-		Source: gaff.InternalSource, Type: "job." + j.Status.String(), DedupeKey: "job:" + j.ID + ":" + j.Status.String(),
-		CorrelationID: j.ID, ReceivedAt: tx.Now(), Data: data,
-	}
-	if cause != nil {
-		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
-	}
-	return tx.Emit(ctx, ev, router.Route(ev))
+// jitter makes a wait up to a fifth longer or shorter, so that a crowd spreads out.
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*mrand.Float64()))
 }

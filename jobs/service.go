@@ -1,28 +1,21 @@
 package jobs
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	mrand "math/rand/v2"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"gaff"
 	"gaff/client"
-	"gaff/internal/id"
 )
 
 // Types of inner events about jobs, beside "job.completed" and its like.
@@ -180,8 +173,9 @@ func storedSetting(ctx context.Context, tx Tx, name, value string) (string, erro
 	return value, tx.SetSetting(ctx, name, value)
 }
 
-// CallbackSecrets are those that sign what is posted to the addresses that askers named.
-func (l *Service) CallbackSecrets() []string { return slices.Clone(l.secrets) }
+func (l *Service) names() []string {
+	return slices.Sorted(maps.Keys(l.providers))
+}
 
 // Attach registers the handlers that submit jobs and fetch results, each provider's in
 // lanes of their own.
@@ -205,6 +199,17 @@ func (l *Service) Attach(g *gaff.Gateway) {
 			MaxAttempts: 8, First: time.Second, Factor: 3, Max: 10 * time.Minute, Timeout: 2 * time.Minute,
 		}})
 	}
+}
+
+// Run asks providers after jobs of which nothing is heard, until ctx ends. Every node of
+// a gateway runs it; they share the jobs, and the bound on how much is asked.
+func (l *Service) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, p := range l.providers {
+		all.Go(func() { l.reconcile(ctx, p) })
+	}
+	all.Go(func() { l.saveDurations(ctx) })
+	all.Wait()
 }
 
 // ticket is the data of the inner events that ask for work on a job.
@@ -232,245 +237,41 @@ func (l *Service) emit(ctx context.Context, tx Tx, eventType, dedupe string, j *
 	return tx.Emit(ctx, ev, ds)
 }
 
-// Submit writes a job down and has it submitted. See [Service.Enqueue].
-func (l *Service) Submit(ctx context.Context, s Submission) (j *Job, created bool, err error) {
-	err = l.o.Store.Write(ctx, func(tx Tx) error {
-		j, created, err = l.Enqueue(ctx, tx, s)
-		return err
-	})
-	if err != nil {
-		return nil, false, err
+func (l *Service) poke(provider string) {
+	select {
+	case l.pokes[provider] <- struct{}{}:
+	default:
 	}
-	return j, created, nil
 }
 
-// Enqueue writes a job as queued, and the inner event gaff:job.submit on which it is
-// submitted, inside tx. A known IdempotencyKey returns the first job, and created is
-// false. The error is an [InvalidError] where the submission makes no sense, and
-// gaff.ErrConflict where its ID is taken.
-func (l *Service) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, created bool, err error) {
-	if j, err := l.first(ctx, tx, s); j != nil || err != nil {
-		return j, false, err
+func (l *Service) pokeAll() {
+	for name := range l.pokes {
+		l.poke(name)
 	}
-	if j, err = l.newJob(tx, &s); err != nil {
-		return nil, false, err
-	}
-	j.Submit = SubmitWaiting
-	if j, created, err = l.insert(ctx, tx, j, s); err != nil || !created {
-		return j, false, err
-	}
-	return j, true, l.emit(ctx, tx, eventSubmit, "submit:"+j.ID, j, nil)
 }
 
-// newJob checks a submission and makes its job.
-func (l *Service) newJob(tx Tx, s *Submission) (*Job, error) {
-	p := l.providers[s.Provider]
-	if p == nil {
-		return nil, &InvalidError{"provider", fmt.Sprintf("%.40q is not one that work can be submitted to; there are %s",
-			s.Provider, strings.Join(l.names(), ", "))}
-	}
-	if len(s.Input) == 0 {
-		s.Input = json.RawMessage("{}")
-	}
-	if !isObject(s.Input) {
-		return nil, &InvalidError{"input", "must be a JSON object: what the model gets"}
-	}
-	if err := checkFields(map[string]string{
-		"id": s.ID, "model": s.Model, "kind": s.Kind, "projectId": s.ProjectID, "userId": s.UserID, "idempotencyKey": s.IdempotencyKey,
-	}, s.Metadata, s.Callback); err != nil {
+// Job returns one job, or gaff.ErrNotFound.
+func (l *Service) Job(ctx context.Context, jobID string) (*Job, error) {
+	return l.o.Store.Job(ctx, jobID)
+}
+
+// byRequest finds a job by its provider's name for it; nil if there is none.
+func (l *Service) byRequest(ctx context.Context, provider, requestID string) (*Job, error) {
+	page, err := l.o.Store.Jobs(ctx, JobFilter{Provider: provider, RequestID: requestID, Cursor: gaff.Cursor{Limit: 1}})
+	if err != nil || len(page.Items) == 0 {
 		return nil, err
 	}
-	if s.Callback != "" && l.o.CallbackClient == nil {
-		return nil, &InvalidError{"callbackUrl", "this gateway passes nothing on"}
-	}
-	if err := p.Check(s); err != nil {
-		return nil, err
-	}
-	j := &Job{
-		ID: s.ID, Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Status: JobQueued,
-		Metadata: s.Metadata, CreatedAt: tx.Now(), Account: p.Account(), Caller: s.Caller, IdempotencyKey: s.IdempotencyKey,
-		RunID: s.RunID, StepID: s.StepID, Callback: s.Callback,
-	}
-	if j.ID == "" {
-		j.ID = id.New(id.Job, j.CreatedAt)
-	}
-	j.WebhookURL = l.WebhookURL(j.Provider, j.ID)
-	return j, nil
+	return &page.Items[0], nil
 }
 
-func (l *Service) names() []string {
-	return slices.Sorted(maps.Keys(l.providers))
-}
-
-// WebhookURL is the address for the webhooks of one job; empty where the gateway has none
-// that a provider can reach.
-func (l *Service) WebhookURL(provider, jobID string) string {
-	base := l.o.Address(provider)
-	if base == "" {
-		return ""
+// CallerOf names who asked for the job of a provider's request; ok is false if no job has
+// the request.
+func (l *Service) CallerOf(ctx context.Context, provider, requestID string) (caller string, ok bool) {
+	j, err := l.byRequest(ctx, provider, requestID)
+	if err != nil || j == nil {
+		return "", false
 	}
-	path, query, _ := strings.Cut(base, "?")
-	path = strings.TrimRight(path, "/") + "/" + l.callbackTokens.make(jobID)
-	if query != "" {
-		path += "?" + query
-	}
-	return path
-}
-
-// CheckCallbackToken returns an error for the last part of a webhook address that gaff did not
-// give out.
-func (l *Service) CheckCallbackToken(handle string) error {
-	if _, ok := l.callbackTokens.job(handle); !ok {
-		return errors.New("the last part of the address is none that this gateway gave out")
-	}
-	return nil
-}
-
-const maxField = 256
-
-// checkFields bounds what askers name.
-func checkFields(fields map[string]string, metadata json.RawMessage, callback string) error {
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		value := fields[name]
-		limit := maxField
-		if name == "id" {
-			limit = maxJobID
-		}
-		if len(value) > limit {
-			return &InvalidError{name, fmt.Sprintf("must not be longer than %d bytes", limit)}
-		}
-		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
-			return &InvalidError{name, "must not hold control characters"}
-		}
-	}
-	if len(metadata) > 0 && !bytes.Equal(bytes.TrimSpace(metadata), []byte("null")) && !isObject(metadata) {
-		return &InvalidError{"metadata", "must be a JSON object"}
-	}
-	if len(metadata) > MaxMetadata {
-		return &InvalidError{"metadata", "must not be longer than 64 KiB"}
-	}
-	if u, err := url.Parse(callback); callback != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil) {
-		return &InvalidError{"callbackUrl", "must be a whole URL, such as https://app.example.com/hooks"}
-	}
-	return nil
-}
-
-func isObject(raw json.RawMessage) bool {
-	raw = bytes.TrimSpace(raw)
-	return len(raw) > 1 && raw[0] == '{' && json.Valid(raw)
-}
-
-// Registration tells of work that an application submits by itself. Empty fields leave
-// what is known.
-type Registration struct {
-	Provider, Model, Kind, ProjectID, UserID string
-	// RequestID is the provider's name for the work; it can be set once.
-	RequestID                         string
-	StatusURL, ResponseURL, CancelURL string
-	Metadata                          json.RawMessage
-	Callback                          string
-}
-
-// AddressChecker is a Provider that judges addresses before a key is sent to them.
-type AddressChecker interface {
-	CheckAddress(address string) error
-}
-
-// Register adds what an application tells about a job, which it names itself: before it
-// submits it (to get its WebhookURL), or after (to tell the provider's RequestID). created
-// reports whether the job is new. A job that has another RequestID is gaff.ErrConflict.
-func (l *Service) Register(ctx context.Context, jobID string, r Registration) (j *Job, created bool, err error) {
-	if jobID == "" {
-		return nil, false, &InvalidError{"id", "is missing"}
-	}
-	if err := checkFields(map[string]string{
-		"id": jobID, "provider": r.Provider, "model": r.Model, "kind": r.Kind, "projectId": r.ProjectID, "userId": r.UserID,
-		"requestId": r.RequestID,
-	}, r.Metadata, r.Callback); err != nil {
-		return nil, false, err
-	}
-	err = l.o.Store.Write(ctx, func(tx Tx) error {
-		j, created, err = l.register(ctx, tx, jobID, r)
-		return err
-	})
-	if err != nil {
-		return nil, false, err
-	}
-	l.poke(j.Provider)
-	return j, created, nil
-}
-
-func (l *Service) register(ctx context.Context, tx Tx, jobID string, r Registration) (j *Job, created bool, err error) {
-	j, err = tx.Job(ctx, jobID)
-	switch {
-	case errors.Is(err, gaff.ErrNotFound):
-		created = true
-		if r.Provider == "" {
-			return nil, false, &InvalidError{"provider", "is missing: the job is not known yet"}
-		}
-		j = &Job{ID: jobID, Provider: r.Provider, Status: JobQueued, CreatedAt: tx.Now()}
-		j.WebhookURL = l.WebhookURL(j.Provider, j.ID)
-	case err != nil:
-		return nil, false, err
-	case r.Provider != "" && r.Provider != j.Provider:
-		return nil, false, fmt.Errorf("job %s: %w: it is one of %s", jobID, gaff.ErrConflict, j.Provider)
-	}
-	p := l.providers[j.Provider]
-	if p == nil {
-		return nil, false, &InvalidError{"provider", fmt.Sprintf("%.40q is not known; there are %s", j.Provider, strings.Join(l.names(), ", "))}
-	}
-	if checker, ok := p.(AddressChecker); ok {
-		for _, field := range [...]struct{ name, address string }{
-			{"statusUrl", r.StatusURL}, {"responseUrl", r.ResponseURL}, {"cancelUrl", r.CancelURL},
-		} {
-			if field.address == "" {
-				continue
-			}
-			if err := checker.CheckAddress(field.address); err != nil {
-				return nil, false, &InvalidError{field.name, err.Error()}
-			}
-		}
-	}
-	couldAsk := p.CanPoll(j)
-	if r.RequestID != "" && r.RequestID != j.RequestID {
-		if j.RequestID != "" {
-			return nil, false, fmt.Errorf("job %s: %w: its request is %s", jobID, gaff.ErrConflict, clipText(j.RequestID))
-		}
-		switch other, err := tx.JobByRequest(ctx, j.Provider, r.RequestID); {
-		case err == nil:
-			return nil, false, fmt.Errorf("job %s: %w: request %s is that of job %s", jobID, gaff.ErrConflict, clipText(r.RequestID), other.ID)
-		case !errors.Is(err, gaff.ErrNotFound):
-			return nil, false, err
-		}
-		j.RequestID = r.RequestID
-		if j.SubmittedAt.IsZero() {
-			j.SubmittedAt = tx.Now()
-		}
-	}
-	for _, field := range []struct {
-		to   *string
-		from string
-	}{
-		{&j.Model, r.Model}, {&j.Kind, r.Kind}, {&j.ProjectID, r.ProjectID}, {&j.UserID, r.UserID}, {&j.StatusURL, r.StatusURL},
-		{&j.ResponseURL, r.ResponseURL}, {&j.CancelURL, r.CancelURL}, {&j.Callback, r.Callback},
-	} {
-		if field.from != "" {
-			*field.to = field.from
-		}
-	}
-	if len(r.Metadata) > 0 {
-		j.Metadata = r.Metadata
-	}
-	if !j.Status.Settled() && (j.NextPollAt.IsZero() || !couldAsk && p.CanPoll(j)) {
-		l.schedule(tx.Now(), j)
-	}
-	if created {
-		if err := tx.InsertJob(ctx, j); err != nil {
-			return nil, false, err
-		}
-		return j, true, tx.AddLogEntry(ctx, j.ID, "register", "told of by an application")
-	}
-	return j, false, tx.SaveJob(ctx, j)
+	return j.Caller, true
 }
 
 func clipText(text string) string {
@@ -478,44 +279,4 @@ func clipText(text string) string {
 		return strings.ToValidUTF8(text[:80], "") + "…"
 	}
 	return text
-}
-
-// schedule sets when the job is polled next: later each time.
-//
-// Where it is known how long jobs of the model take, the first question comes when few are
-// still under way, yet never later than ReconcileAfter and never before a quarter of it;
-// and having heard that the job is under way, nobody asks again before that time.
-// Without a webhook, the first question comes at half the usual time.
-//
-// A job of which an application told too little to ask is looked at once a day: more may be
-// known then, and if nothing is for long, it has to end some day.
-func (l *Service) schedule(now time.Time, j *Job) {
-	if p := l.providers[j.Provider]; j.Submit == SubmitNone && p != nil && !p.CanPoll(j) {
-		j.NextPollAt = now.Add(jitter(lookAgain))
-		return
-	}
-	first, most, step := l.o.ReconcileAfter, max(maxPollWait, l.o.ReconcileAfter), l.o.ReconcileAfter
-	usual := l.durations.of(j)
-	left := usual.overdue() - now.Sub(j.begun())
-	if j.WebhookURL == "" {
-		step, most = min(pollFirst, l.o.ReconcileAfter), pollMost
-		first = min(max(usual.typical()/2, step), most)
-		left = 0
-	} else if usual.N >= waitLeast {
-		first = min(max(left, l.o.ReconcileAfter/4), l.o.ReconcileAfter)
-	}
-	wait := first
-	if j.Polls > 0 {
-		later := float64(step)
-		for range min(j.Polls, 40) {
-			later = min(later*1.6, float64(most))
-		}
-		wait = max(time.Duration(later), min(left, most))
-	}
-	j.NextPollAt = now.Add(jitter(wait))
-}
-
-// jitter makes a wait up to a fifth longer or shorter, so that a crowd spreads out.
-func jitter(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.8 + 0.4*mrand.Float64()))
 }

@@ -1,15 +1,177 @@
 package jobs
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"gaff"
+	"gaff/internal/id"
 	"gaff/internal/redact"
 )
+
+// Submission is work to ask a provider for.
+type Submission struct {
+	// ID is the job's; empty: a fresh one. It must not be taken.
+	ID string
+	// Provider is the name of one of the ledger's, such as "fal".
+	Provider string
+	// Model is the provider's name for what is to be done, such as "fal-ai/flux/dev" at
+	// fal, and the service at Last Frame.
+	Model                   string
+	Kind, ProjectID, UserID string
+	// Input is what the model gets, a JSON object. Metadata is the asker's own, a JSON
+	// object or nil.
+	Input, Metadata json.RawMessage
+	// Caller names who submits it: a credential, not a person. Empty: gaff itself.
+	Caller string
+	// IdempotencyKey makes a repetition harmless: the caller's first job is returned. Empty:
+	// none.
+	IdempotencyKey string
+	// Callback is an address to which the provider's webhook is passed on; may be empty.
+	Callback string
+	// RunID and StepID link the job to a workflow's step; may be empty.
+	RunID, StepID string
+}
+
+// Submit writes a job down and has it submitted. See [Service.Enqueue].
+func (l *Service) Submit(ctx context.Context, s Submission) (j *Job, created bool, err error) {
+	err = l.o.Store.Write(ctx, func(tx Tx) error {
+		j, created, err = l.Enqueue(ctx, tx, s)
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return j, created, nil
+}
+
+// Enqueue writes a job as queued, and the inner event gaff:job.submit on which it is
+// submitted, inside tx. A known IdempotencyKey returns the first job, and created is
+// false. The error is an [InvalidError] where the submission makes no sense, and
+// gaff.ErrConflict where its ID is taken.
+func (l *Service) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, created bool, err error) {
+	if j, err := l.first(ctx, tx, s); j != nil || err != nil {
+		return j, false, err
+	}
+	if j, err = l.newJob(tx, &s); err != nil {
+		return nil, false, err
+	}
+	j.Submit = SubmitWaiting
+	if j, created, err = l.insert(ctx, tx, j, s); err != nil || !created {
+		return j, false, err
+	}
+	return j, true, l.emit(ctx, tx, eventSubmit, "submit:"+j.ID, j, nil)
+}
+
+// newJob checks a submission and makes its job.
+func (l *Service) newJob(tx Tx, s *Submission) (*Job, error) {
+	p := l.providers[s.Provider]
+	if p == nil {
+		return nil, &InvalidError{"provider", fmt.Sprintf("%.40q is not one that work can be submitted to; there are %s",
+			s.Provider, strings.Join(l.names(), ", "))}
+	}
+	if len(s.Input) == 0 {
+		s.Input = json.RawMessage("{}")
+	}
+	if !isObject(s.Input) {
+		return nil, &InvalidError{"input", "must be a JSON object: what the model gets"}
+	}
+	if err := checkFields(map[string]string{
+		"id": s.ID, "model": s.Model, "kind": s.Kind, "projectId": s.ProjectID, "userId": s.UserID, "idempotencyKey": s.IdempotencyKey,
+	}, s.Metadata, s.Callback); err != nil {
+		return nil, err
+	}
+	if s.Callback != "" && l.o.CallbackClient == nil {
+		return nil, &InvalidError{"callbackUrl", "this gateway passes nothing on"}
+	}
+	if err := p.Check(s); err != nil {
+		return nil, err
+	}
+	j := &Job{
+		ID: s.ID, Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Status: JobQueued,
+		Metadata: s.Metadata, CreatedAt: tx.Now(), Account: p.Account(), Caller: s.Caller, IdempotencyKey: s.IdempotencyKey,
+		RunID: s.RunID, StepID: s.StepID, Callback: s.Callback,
+	}
+	if j.ID == "" {
+		j.ID = id.New(id.Job, j.CreatedAt)
+	}
+	j.WebhookURL = l.WebhookURL(j.Provider, j.ID)
+	return j, nil
+}
+
+// insert adds a new job with its input. If another node was faster with the same
+// idempotency key, it returns that node's job instead.
+func (l *Service) insert(ctx context.Context, tx Tx, j *Job, s Submission) (first *Job, created bool, err error) {
+	err = tx.InsertJob(ctx, j)
+	if errors.Is(err, gaff.ErrConflict) {
+		if first, ferr := l.first(ctx, tx, s); first != nil || ferr != nil {
+			return first, false, ferr
+		}
+		return nil, false, fmt.Errorf("job %s: %w: there is one of this id", j.ID, gaff.ErrConflict)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return j, true, tx.SaveInput(ctx, j.ID, s.Input)
+}
+
+// first finds the job of an earlier submission of the same caller and idempotency key. Keys
+// that older versions stored are anybody's who has a token: their caller is not known.
+func (l *Service) first(ctx context.Context, tx Tx, s Submission) (*Job, error) {
+	if s.IdempotencyKey == "" {
+		return nil, nil
+	}
+	j, err := tx.JobByKey(ctx, s.Caller, s.IdempotencyKey, !strings.HasPrefix(s.Caller, WithoutToken))
+	if errors.Is(err, gaff.ErrNotFound) {
+		return nil, nil
+	}
+	return j, err
+}
+
+const maxField = 256
+
+// checkFields bounds what askers name.
+func checkFields(fields map[string]string, metadata json.RawMessage, callback string) error {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value := fields[name]
+		limit := maxField
+		if name == "id" {
+			limit = maxJobID
+		}
+		if len(value) > limit {
+			return &InvalidError{name, fmt.Sprintf("must not be longer than %d bytes", limit)}
+		}
+		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
+			return &InvalidError{name, "must not hold control characters"}
+		}
+	}
+	if len(metadata) > 0 && !bytes.Equal(bytes.TrimSpace(metadata), []byte("null")) && !isObject(metadata) {
+		return &InvalidError{"metadata", "must be a JSON object"}
+	}
+	if len(metadata) > MaxMetadata {
+		return &InvalidError{"metadata", "must not be longer than 64 KiB"}
+	}
+	if u, err := url.Parse(callback); callback != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil) {
+		return &InvalidError{"callbackUrl", "must be a whole URL, such as https://app.example.com/hooks"}
+	}
+	return nil
+}
+
+func isObject(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) > 1 && raw[0] == '{' && json.Valid(raw)
+}
 
 // submit works gaff:job.submit.
 func (l *Service) submit(ctx context.Context, p Provider, t ticket) error {
@@ -209,77 +371,9 @@ func (l *Service) accepted(ctx context.Context, tx Tx, j *Job, answer Accepted) 
 	return tx.SaveJob(ctx, j)
 }
 
-// fail ends a job as failed by what gaff knows itself.
-func (l *Service) fail(ctx context.Context, tx Tx, j *Job, text, code, by string) error {
-	_, err := change(ctx, tx, l.o.Router, j, true, Update{Status: JobFailed, Error: text, ErrorType: code}, by, nil)
-	return err
-}
-
-// Cancel ends a job that is not done, at the provider too. gaff.ErrConflict means that it
-// had ended; any other error but gaff.ErrNotFound that the provider could not be asked,
-// and nothing was changed. What a provider still makes of a cancelled job does not count.
-func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
-	j, err := l.o.Store.Job(ctx, jobID)
-	if err != nil {
-		return nil, err
-	}
-	text := "cancelled before it was submitted"
-	switch p := l.providers[j.Provider]; {
-	case j.Status == JobCancelled:
-		return j, nil
-	case j.Status.Settled():
-		return nil, fmt.Errorf("job %s: %w: it is %s", j.ID, gaff.ErrConflict, j.Status)
-	case j.RequestID != "" && p != nil && p.CanPoll(j):
-		err := p.Cancel(ctx, j)
-		switch {
-		case errors.Is(err, ErrEnded), errors.Is(err, ErrNoSuchWork):
-			// Its end is worth more than the wish.
-			if j, err := l.Poll(ctx, jobID); err == nil && j.Status.Settled() {
-				return nil, fmt.Errorf("job %s: %w: it had ended at %s as %s", jobID, gaff.ErrConflict, j.Provider, j.Status)
-			}
-			return nil, fmt.Errorf("job %s: %w: %s says that %w", jobID, gaff.ErrConflict, j.Provider, err)
-		case err != nil:
-			return nil, fmt.Errorf("cancel job %s at %s: %w", jobID, j.Provider, err)
-		}
-		text = "cancelled, and the provider was asked to stop; it may bill what it did"
-	case j.Submit == SubmitSending || j.Submit == SubmitUnknown:
-		text = "cancelled here; whether the provider works on it is not known"
-	case j.Submit != SubmitWaiting:
-		text = "cancelled here; the provider could not be told, since too little is known of the request"
-	}
-	err = l.o.Store.Write(ctx, func(tx Tx) error {
-		if j, err = tx.Job(ctx, jobID); err != nil || j.Status == JobCancelled {
-			return err
-		}
-		if j.Status.Settled() {
-			return fmt.Errorf("job %s: %w: it is %s", jobID, gaff.ErrConflict, j.Status)
-		}
-		if err := tx.AddLogEntry(ctx, jobID, "cancel", text); err != nil {
-			return err
-		}
-		_, err := change(ctx, tx, l.o.Router, j, true, Update{Status: JobCancelled}, "", nil)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	l.report(j)
-	return j, nil
-}
-
-// cancelLate cancels at the provider what was cancelled while it was being submitted.
-func (l *Service) cancelLate(ctx context.Context, jobID string) {
-	j, err := l.o.Store.Job(ctx, jobID)
-	if err != nil {
-		return
-	}
-	p := l.providers[j.Provider]
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	text := "the provider was asked to stop what was cancelled while it was submitted"
-	if err := p.Cancel(ctx, j); err != nil {
-		text = "cancelled while it was submitted, and the provider does not stop: " + err.Error()
-		l.o.Log.Warn("a cancelled job goes on at its provider", "job", jobID, "error", redact.Error(err))
-	}
-	_ = l.o.Store.Write(ctx, func(tx Tx) error { return tx.AddLogEntry(ctx, jobID, "cancel", text) })
+// notTaken removes a job whose provider did not take it, for the caller is told so and may
+// repeat the call: an attempt is not a failed job.
+func (l *Service) notTaken(ctx context.Context, tx Tx, j *Job, cause error) error {
+	l.o.Log.Warn("a provider did not take a proxied submit", "provider", j.Provider, "model", j.Model, "caller", cmp.Or(j.Caller, "unknown"), "error", cause)
+	return tx.RemoveJob(ctx, j.ID)
 }

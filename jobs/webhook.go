@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,20 +31,6 @@ func NewHandler(o Options) gaff.Handler {
 		o.Patience = 2 * time.Minute
 	}
 	return &handler{o}
-}
-
-// JobSettled is the data of the inner event about a job that came to its end.
-type JobSettled struct {
-	JobID     string `json:"jobId"`
-	Provider  string `json:"provider"`
-	ProjectID string `json:"projectId"`
-	UserID    string `json:"userId"`
-	Kind      string `json:"kind"`
-	Status    string `json:"status"`
-	SettledBy string `json:"settledBy"`
-	// RunID and StepID are the workflow step that the job works for; empty if none.
-	RunID  string `json:"runId,omitempty"`
-	StepID string `json:"stepId,omitempty"`
 }
 
 type handler struct{ o Options }
@@ -95,6 +80,19 @@ func (h *handler) wait(ev *gaff.Event, err error) error {
 	return gaff.Snooze(min(max(age, time.Second), h.o.Patience-age+time.Second))
 }
 
+// reads is what job looks for first.
+func (h *handler) reads(ev *gaff.Event, u Update) JobRef {
+	if l := h.o.Service; l != nil && ev.CallbackToken != "" {
+		if jobID, ok := l.callbackTokens.job(ev.CallbackToken); ok {
+			return JobRef{ID: jobID}
+		}
+	}
+	if u.JobID != "" {
+		return JobRef{ID: u.JobID}
+	}
+	return JobRef{Provider: u.Provider, RequestID: u.RequestID}
+}
+
 // apply changes the event's job, and returns it if that ended it.
 func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (settled *Job, err error) {
 	j, found, err := h.job(ctx, tx, ev, u)
@@ -106,7 +104,7 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 		if u.Fetch {
 			return nil, gaff.Discard(fmt.Errorf("the result of job %s must be fetched, and there is no ledger to do it", j.ID))
 		}
-		_, err := change(ctx, tx, h.o.Router, j, found, u, SettledByWebhook, ev)
+		_, err := change{j, found, u, SettledByWebhook, ev}.apply(ctx, tx, h.o.Router)
 		return nil, err
 	}
 	if found && j.Status.Settled() && j.Submit != SubmitNone && u.Status.Settled() && u.Status != j.Status {
@@ -119,53 +117,11 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 		j.Polls = 0
 		l.schedule(tx.Now(), j)
 	}
-	ended, err := change(ctx, tx, h.o.Router, j, found, u, SettledByWebhook, ev)
+	ended, err := change{j, found, u, SettledByWebhook, ev}.apply(ctx, tx, h.o.Router)
 	if err != nil || !ended {
 		return nil, err
 	}
 	return j, nil
-}
-
-// fetchLater takes note that a job is done, and has its result fetched by a delivery of
-// its own; should that fail for long, reconciliation goes on.
-func (l *Service) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, found bool) (settled *Job, err error) {
-	p := l.providers[j.Provider]
-	if !found || p == nil || !p.CanPoll(j) {
-		u := Update{
-			Status: JobFailed, ErrorType: "result_out_of_reach",
-			Error: "completed, but the webhook came without the result, and too little is known of the request to fetch it",
-		}
-		ended, err := change(ctx, tx, l.o.Router, j, found, u, SettledByWebhook, ev)
-		if err != nil || !ended {
-			return nil, err
-		}
-		return j, nil
-	}
-	j.Status = JobProcessing
-	l.schedule(tx.Now(), j)
-	if err := tx.AddLogEntry(ctx, j.ID, "webhook", "completed, without the result; it is fetched: event "+ev.ID); err != nil {
-		return nil, err
-	}
-	if err := tx.SaveJob(ctx, j); err != nil {
-		return nil, err
-	}
-	if err := emitCallback(ctx, tx, l.o.Router, ev, j); err != nil {
-		return nil, err
-	}
-	return nil, l.emit(ctx, tx, eventPoll, "ask:"+ev.ID, j, ev)
-}
-
-// reads is what job looks for first.
-func (h *handler) reads(ev *gaff.Event, u Update) JobRef {
-	if l := h.o.Service; l != nil && ev.CallbackToken != "" {
-		if jobID, ok := l.callbackTokens.job(ev.CallbackToken); ok {
-			return JobRef{ID: jobID}
-		}
-	}
-	if u.JobID != "" {
-		return JobRef{ID: u.JobID}
-	}
-	return JobRef{Provider: u.Provider, RequestID: u.RequestID}
 }
 
 // job finds the job that an update is about, or makes it where that is allowed.
@@ -294,19 +250,31 @@ func (l *Service) trust(ctx context.Context, tx Tx, j *Job, u Update, proven boo
 		clipText(u.Subject), j.Provider, clipText(strings.Join(users, ", ")), l.o.Users[j.Provider].Setting))
 }
 
-// learn takes over what an update says. What the job knows already stays.
-func (j *Job) learn(u Update) {
-	j.Status = u.Status
-	j.Kind = cmp.Or(j.Kind, u.Kind)
-	j.ProjectID = cmp.Or(j.ProjectID, u.ProjectID)
-	j.UserID = cmp.Or(j.UserID, u.UserID)
-	if u.Status == JobFailed {
-		j.Error, j.ErrorType = u.Error, u.ErrorType
+// fetchLater takes note that a job is done, and has its result fetched by a delivery of
+// its own; should that fail for long, reconciliation goes on.
+func (l *Service) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, found bool) (settled *Job, err error) {
+	p := l.providers[j.Provider]
+	if !found || p == nil || !p.CanPoll(j) {
+		u := Update{
+			Status: JobFailed, ErrorType: "result_out_of_reach",
+			Error: "completed, but the webhook came without the result, and too little is known of the request to fetch it",
+		}
+		ended, err := change{j, found, u, SettledByWebhook, ev}.apply(ctx, tx, l.o.Router)
+		if err != nil || !ended {
+			return nil, err
+		}
+		return j, nil
 	}
-	if u.Result != nil {
-		j.Result = u.Result
+	j.Status = JobProcessing
+	l.schedule(tx.Now(), j)
+	if err := tx.AddLogEntry(ctx, j.ID, "webhook", "completed, without the result; it is fetched: event "+ev.ID); err != nil {
+		return nil, err
 	}
-	if u.Cost != "" {
-		j.Cost = u.Cost
+	if err := tx.SaveJob(ctx, j); err != nil {
+		return nil, err
 	}
+	if err := emitCallback(ctx, tx, l.o.Router, ev, j); err != nil {
+		return nil, err
+	}
+	return nil, l.emit(ctx, tx, eventPoll, "ask:"+ev.ID, j, ev)
 }

@@ -4,9 +4,34 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 )
+
+// WebhookURL is the address for the webhooks of one job; empty where the gateway has none
+// that a provider can reach.
+func (l *Service) WebhookURL(provider, jobID string) string {
+	base := l.o.Address(provider)
+	if base == "" {
+		return ""
+	}
+	path, query, _ := strings.Cut(base, "?")
+	path = strings.TrimRight(path, "/") + "/" + l.callbackTokens.make(jobID)
+	if query != "" {
+		path += "?" + query
+	}
+	return path
+}
+
+// CheckCallbackToken returns an error for the last part of a webhook address that gaff did not
+// give out.
+func (l *Service) CheckCallbackToken(handle string) error {
+	if _, ok := l.callbackTokens.job(handle); !ok {
+		return errors.New("the last part of the address is none that this gateway gave out")
+	}
+	return nil
+}
 
 // callbackTokens makes and reads the last part of a job's webhook address. It names the job and
 // carries a MAC, so that an address that gaff did not give out is told from one it did:
@@ -19,6 +44,8 @@ const macBytes = 16
 // maxJobID is how long an asker's own id may be; a handle has at most 256 bytes.
 const maxJobID = 150
 
+const handleLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+
 func (h callbackTokens) make(jobID string) string {
 	name := jobID
 	if strings.Trim(name, handleLetters) != "" {
@@ -26,8 +53,6 @@ func (h callbackTokens) make(jobID string) string {
 	}
 	return name + "." + base64.RawURLEncoding.EncodeToString(h.mac(jobID))
 }
-
-const handleLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
 func (h callbackTokens) mac(jobID string) []byte {
 	mac := hmac.New(sha256.New, h.key)

@@ -1,0 +1,221 @@
+package jobs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"gaff"
+)
+
+// Media types of the files that jobs produce.
+const (
+	MediaImage = "generated-image"
+	MediaVideo = "generated-video"
+	MediaAudio = "generated-audio"
+	MediaModel = "generated-model"
+	MediaFile  = "generated-file"
+)
+
+// Media is a file that a job produced.
+type Media struct {
+	ID        string // med_...
+	JobID     string
+	ProjectID string
+	// Position is the file's place in the results of its job: the provider's name, a
+	// colon and a JSON pointer, such as "fal:/images/0". Unique within the job, so no
+	// file has two rows.
+	Position string
+	// URL is where the provider keeps it. A "data:" link of more than 4 KiB is in the job's
+	// result, and stands here as "data:image/png;sha256=…"; see [Media.Shortened].
+	URL         string
+	MediaType   string // one of the Media… constants
+	ContentType string // empty if not known
+	Size        int64  // bytes; 0 if not known
+	SHA256      string // lower case hex; empty if not known
+	// Storage is how far a copy of our own has come, and StorageError what went wrong with
+	// it last; empty if nothing did.
+	Storage      Storage
+	StorageError string
+	// StoredKey and ThumbnailKey are the keys of the copy and of a small picture of it in
+	// the storage; empty where there is none. StoredAt is zero until the copy is kept.
+	StoredKey, ThumbnailKey string
+	// StoredURL is a link to the copy that is good for a while. It is not kept, but made
+	// when a row is read, where links are given out; else empty.
+	StoredURL string
+	StoredAt  time.Time
+	// Metadata holds width, height, duration, generatedAt and what else is known.
+	Metadata  json.RawMessage
+	CreatedAt time.Time
+}
+
+// Shortened reports whether a row's URL stands for a data: link that is in its job's
+// result, where [WholeLink] finds it.
+func (m *Media) Shortened() bool {
+	head, hash, ok := strings.Cut(m.URL, hashMark)
+	return ok && isDataLink(m.URL) && len(hash) == 2*sha256.Size && !strings.Contains(head, ",")
+}
+
+// Storage is how far the copy of a file has come.
+type Storage int
+
+const (
+	// StorageNone: no copy was asked for.
+	StorageNone Storage = iota
+	// StoragePending: it is to be made, or tried again.
+	StoragePending
+	// StorageStored: it is kept.
+	StorageStored
+	// StorageGone: the provider has the file no more.
+	StorageGone
+	// StorageFailed: it could not be made, and will not be unless someone asks again.
+	StorageFailed
+)
+
+var storageNames = [...]string{"none", "pending", "stored", "gone", "failed"}
+
+// String returns the name in lower case.
+func (s Storage) String() string {
+	if s < 0 || int(s) >= len(storageNames) {
+		return "unknown"
+	}
+	return storageNames[s]
+}
+
+// ParseStorage is the reverse of [Storage.String]; ok is false for other text.
+func ParseStorage(text string) (s Storage, ok bool) {
+	for i, name := range storageNames {
+		if name == text {
+			return Storage(i), true
+		}
+	}
+	return 0, false
+}
+
+// Types of the inner events about files; their data is a [MediaEvent].
+const (
+	// MediaCreated: a job produced a file.
+	MediaCreated = "media.created"
+	// MediaStored: a copy of it is kept.
+	MediaStored = "media.stored"
+)
+
+// MediaEvent is the data of the inner events about a file. Size and SHA256 are those of
+// the copy, zero before there is one.
+type MediaEvent struct {
+	MediaID     string `json:"mediaId"`
+	JobID       string `json:"jobId"`
+	ProjectID   string `json:"projectId"`
+	MediaType   string `json:"mediaType"`
+	ContentType string `json:"contentType"`
+	Size        int64  `json:"size"`
+	SHA256      string `json:"sha256"`
+	Storage     string `json:"storage"`
+}
+
+// Event makes an inner event of a type about the file. One of a key is kept once.
+func (m *Media) Event(eventType, key string, now time.Time) (*gaff.Event, error) {
+	data, err := json.Marshal(MediaEvent{
+		MediaID: m.ID, JobID: m.JobID, ProjectID: m.ProjectID, MediaType: m.MediaType, ContentType: m.ContentType,
+		Size: m.Size, SHA256: m.SHA256, Storage: m.Storage.String(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("describe media %s: %w", m.ID, err)
+	}
+	return &gaff.Event{
+		Source: gaff.InternalSource, Type: eventType, DedupeKey: "media:" + m.ID + ":" + key, CorrelationID: m.JobID, ReceivedAt: now, Data: data,
+	}, nil
+}
+
+// KeepFiles is the handler of the inner event "media.created" that makes copies of files.
+// Where it is registered, files are marked as to be copied.
+const KeepFiles = "media/keep"
+
+// addFile adds a file's row and tells of it, where someone listens.
+func addFile(ctx context.Context, tx Tx, router Router, cause *gaff.Event, file *Media) error {
+	probe, err := file.Event(MediaCreated, "", tx.Now())
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(router.Route(probe), func(d gaff.Delivery) bool { return d.Handler == KeepFiles }) {
+		file.Storage = StoragePending
+	}
+	added, err := tx.AddMedia(ctx, file)
+	if err != nil || !added {
+		return err
+	}
+	ev, err := file.Event(MediaCreated, "created", tx.Now())
+	if err != nil {
+		return err
+	}
+	ds := router.Route(ev)
+	if len(ds) == 0 {
+		return nil
+	}
+	if cause != nil {
+		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
+	}
+	return tx.Emit(ctx, ev, ds)
+}
+
+// MediaTypeOf tells the kind of a file: by its content type, else by the extension of
+// its link or name, else by what the words around it say.
+func MediaTypeOf(contentType, url, hint string) string {
+	data := isDataLink(url)
+	if data && contentType == "" {
+		contentType, _, _ = strings.Cut(url[len(dataScheme):], ";")
+		contentType, _, _ = strings.Cut(contentType, ",")
+		contentType = strings.TrimSpace(contentType)
+	}
+	kind, _, _ := strings.Cut(strings.ToLower(contentType), "/")
+	switch kind {
+	case "image":
+		return MediaImage
+	case "video":
+		return MediaVideo
+	case "audio":
+		return MediaAudio
+	case "model":
+		return MediaModel
+	}
+	link, _, _ := strings.Cut(url, "?")
+	name, _, _ := strings.Cut(hint, " ")
+	for _, extension := range []string{path.Ext(link), path.Ext(name)} {
+		if t := extensions[strings.ToLower(extension)]; t != "" && !data {
+			return t
+		}
+	}
+	hint = strings.ToLower(hint)
+	for _, word := range words {
+		if strings.Contains(hint, word.text) {
+			return word.mediaType
+		}
+	}
+	return MediaFile
+}
+
+var extensions = map[string]string{
+	".png": MediaImage, ".jpg": MediaImage, ".jpeg": MediaImage, ".webp": MediaImage, ".gif": MediaImage,
+	".avif": MediaImage, ".svg": MediaImage, ".bmp": MediaImage, ".tiff": MediaImage, ".heic": MediaImage,
+	".mp4": MediaVideo, ".webm": MediaVideo, ".mov": MediaVideo, ".mkv": MediaVideo, ".avi": MediaVideo, ".m4v": MediaVideo,
+	".mp3": MediaAudio, ".wav": MediaAudio, ".ogg": MediaAudio, ".flac": MediaAudio, ".m4a": MediaAudio, ".aac": MediaAudio,
+	".opus": MediaAudio,
+	".glb":  MediaModel, ".gltf": MediaModel, ".obj": MediaModel, ".fbx": MediaModel, ".usdz": MediaModel, ".stl": MediaModel,
+	".ply": MediaModel,
+	".zip": MediaFile, ".json": MediaFile, ".safetensors": MediaFile, ".txt": MediaFile, ".mtl": MediaFile,
+}
+
+// words are looked for in order: "video_thumbnail_image" is an image.
+var words = []struct{ text, mediaType string }{
+	{"zip", MediaFile}, {"config", MediaFile}, {"lora", MediaFile}, {"lottie", MediaFile},
+	{"image", MediaImage}, {"thumbnail", MediaImage}, {"mask", MediaImage}, {"texture", MediaImage}, {"poster", MediaImage}, {"snapshot", MediaImage}, {"spritesheet", MediaImage},
+	{"video", MediaVideo}, {"output_url", MediaVideo},
+	{"audio", MediaAudio}, {"vocals", MediaAudio}, {"drums", MediaAudio}, {"bass", MediaAudio}, {"guitar", MediaAudio},
+	{"piano", MediaAudio}, {"speech", MediaAudio}, {"music", MediaAudio},
+	{"mesh", MediaModel}, {"model", MediaModel}, {"glb", MediaModel}, {"character", MediaModel}, {"animation", MediaModel},
+}

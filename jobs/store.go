@@ -1,0 +1,130 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"gaff"
+)
+
+// Store applies effects.
+type Store interface {
+	// Write runs fn in one transaction of its own: for what begins outside a delivery,
+	// such as a job that someone asks for. What holds for Apply's fn holds for this one.
+	Write(ctx context.Context, fn func(tx Tx) error) error
+	// Apply runs fn and finishes the delivery as succeeded, in one transaction: either
+	// all that fn wrote and the success are there, or nothing is. An error of fn is
+	// returned as it is, and nothing is written. fn may be called more than once, so
+	// it must not change anything outside tx; it must not block.
+	Apply(ctx context.Context, l gaff.Lease, fn func(tx Tx) error) error
+}
+
+// Tx is one transaction over the rows of jobs, media and projects.
+type Tx interface {
+	// Now is the time to write into rows.
+	Now() time.Time
+	// Job and JobByRequest return gaff.ErrNotFound if there is none.
+	Job(ctx context.Context, id string) (*Job, error)
+	JobByRequest(ctx context.Context, provider, requestID string) (*Job, error)
+	// InsertJob adds a job, or returns gaff.ErrConflict, and has written nothing, where
+	// another job of the provider has its RequestID.
+	InsertJob(ctx context.Context, j *Job) error
+	// SaveJob writes a job's fields; gaff.ErrConflict if that would move it backwards.
+	SaveJob(ctx context.Context, j *Job) error
+	// AddMedia adds a row and reports true, or false when its job has one at this
+	// position already.
+	AddMedia(ctx context.Context, m *Media) (bool, error)
+	// JobByKey finds a job by its caller's idempotency key; with orNone also one of the key
+	// that has no caller, if the caller has none.
+	JobByKey(ctx context.Context, caller, key string, orNone bool) (*Job, error)
+	// RemoveJob removes a job that came to nothing, with its input and its log.
+	RemoveJob(ctx context.Context, jobID string) error
+	// JobsByCall returns jobs of a CallKey, made since, whose callers are owed an answer; the
+	// oldest first.
+	JobsByCall(ctx context.Context, key string, since time.Time) ([]*Job, error)
+	// Input returns what a job was submitted with; nil if it is not kept.
+	Input(ctx context.Context, jobID string) (json.RawMessage, error)
+	SaveInput(ctx context.Context, jobID string, input json.RawMessage) error
+	// AddLogEntry adds to a job's log, of which the newest lines are kept.
+	AddLogEntry(ctx context.Context, jobID, what, text string) error
+	// DuePolls returns jobs of a provider whose NextAskAt has come, the oldest first, and
+	// puts them off until then, so that no other node takes them.
+	DuePolls(ctx context.Context, provider string, limit int, until time.Time) ([]*Job, error)
+	// NextPoll is the earliest NextAskAt of a provider's jobs; zero if there is none.
+	NextPoll(ctx context.Context, provider string) (time.Time, error)
+	// Durations returns what is kept of how long a model's jobs take; one of N 0 if nothing is.
+	Durations(ctx context.Context, provider, model string) (Durations, error)
+	SaveDurations(ctx context.Context, w Durations) error
+	// Media returns gaff.ErrNotFound if there is none. SaveMedia writes what becomes known
+	// of a file after its row was added: media and content type, size, hash, storage and
+	// metadata.
+	Media(ctx context.Context, id string) (*Media, error)
+	SaveMedia(ctx context.Context, m *Media) error
+	// Setting returns a value that all nodes share; empty if there is none.
+	Setting(ctx context.Context, name string) (string, error)
+	SetSetting(ctx context.Context, name, value string) error
+	// Emit adds an inner event with its deliveries. A known DedupeKey adds nothing.
+	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
+	// SeeProject creates the project unless it exists.
+	SeeProject(ctx context.Context, projectID string) error
+	// SaveProject creates the project or overwrites its fields.
+	SaveProject(ctx context.Context, p *Project) error
+}
+
+// JobRef names a job: by its id, or by its provider and request.
+type JobRef struct{ ID, Provider, RequestID string }
+
+type jobRefKey struct{}
+
+// ReadsJob tells [Store].Apply which job its fn reads first. A store that gathers several
+// deliveries in a transaction may read their jobs at once; nothing else comes of it.
+func ReadsJob(ctx context.Context, ref JobRef) context.Context {
+	return context.WithValue(ctx, jobRefKey{}, ref)
+}
+
+// JobRefFrom returns what was told by [ReadsJob]; zero if nothing was.
+func JobRefFrom(ctx context.Context) JobRef {
+	ref, _ := ctx.Value(jobRefKey{}).(JobRef)
+	return ref
+}
+
+// Router names the deliveries that an event leads to; a [gaff.Gateway] is one.
+type Router interface {
+	Route(ev *gaff.Event) []gaff.Delivery
+}
+
+// Reader answers the API about jobs, media and projects. Unknown ids return gaff.ErrNotFound.
+type Reader interface {
+	Job(ctx context.Context, id string) (*Job, error)
+	// JobLog returns a job's log, oldest first, and JobInput what it was submitted with
+	// (nil if that is not kept). An unknown id has neither.
+	JobLog(ctx context.Context, id string) ([]LogEntry, error)
+	JobInput(ctx context.Context, id string) (json.RawMessage, error)
+	Jobs(ctx context.Context, f JobFilter) (gaff.Page[Job], error)
+	// JobCounts counts the jobs of a project by their status; of all jobs if project is empty.
+	// No number is larger than gaff.MaxLogCount+1.
+	JobCounts(ctx context.Context, project string) (map[JobStatus]int64, error)
+	// Durations returns how long jobs take, by model: of the thousand that were heard of last.
+	Durations(ctx context.Context) ([]Durations, error)
+	MediaByID(ctx context.Context, id string) (*Media, error)
+	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)
+	// MediaCount counts the files of a project, up to gaff.MaxLogCount+1.
+	MediaCount(ctx context.Context, project string) (int64, error)
+	Project(ctx context.Context, id string) (*Project, error)
+	Projects(ctx context.Context, c gaff.Cursor) (gaff.Page[Project], error)
+}
+
+// JobFilter chooses jobs. Zero fields choose all.
+type JobFilter struct {
+	Provider, ProjectID, UserID, RequestID string
+	Status                                 *JobStatus
+	gaff.Cursor
+}
+
+// MediaFilter chooses media. Zero fields choose all.
+type MediaFilter struct {
+	ProjectID, JobID, MediaType string
+	Storage                     *Storage
+	gaff.Cursor
+}
