@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Catalogue writes the list of presets as a page of Markdown. docs/presets.md is it.
+// Catalogue writes docs/presets.md, the list of presets.
 func Catalogue(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(`# Presets
@@ -24,8 +24,8 @@ sources:
     secrets: [env:SHOPIFY_SECRET]
 ` + "```" + `
 
-` + "`gaff sources show NAME`" + ` prints what to enter where. "Can send" tells whether ` + "`gaff send`" + ` and ` + "`gaff sign`" + ` can play the
-sender; where they cannot, the sender holds the only key that signs. Handshakes are answered by gaff. A sender
+` + "`gaff sources show NAME`" + ` prints what to enter where. "Can send" says whether ` + "`gaff send`" + ` and ` + "`gaff sign`" + ` can imitate the
+sender; if they cannot, only the sender has the signing key. Handshakes are answered by gaff. A sender
 with batches brings several events in a request, each kept under its own id. One with jobs moves the status of jobs and adds their files,
 as fal does. [verification.md](verification.md) says how each is verified.
 

@@ -2,26 +2,19 @@ package verify
 
 import (
 	"bytes"
-	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/go-jose/go-jose/v4"
-	"golang.org/x/text/unicode/norm"
 
 	"gaff/internal/fault"
 )
@@ -56,53 +49,6 @@ func fingerprint(key []byte) string {
 	h.Write([]byte("gaff key"))
 	h.Write(key)
 	return hex.EncodeToString(h.Sum(nil)[:4])
-}
-
-// decodeSecret makes key bytes of an operator's text.
-func decodeSecret(text string, f KeyFormat) ([]byte, error) {
-	if text == "" {
-		return nil, errors.New("empty; a secret is wanted")
-	}
-	if strings.TrimSpace(text) != text {
-		return nil, errors.New("begins or ends with white space; remove it")
-	}
-	for _, p := range f.StripPrefix {
-		if rest, ok := strings.CutPrefix(text, p); ok {
-			text = rest
-			break
-		}
-	}
-	var key []byte
-	var err error
-	switch f.Decode {
-	case "", "utf8":
-		key = []byte(text)
-	case "utf8-nfkd":
-		key = norm.NFKD.Bytes([]byte(text))
-	case "sha1":
-		key = sha1Key(text)
-	case "base64":
-		if key, err = decodeBase64(text); err != nil {
-			return nil, errors.New("not base64; copy the whole secret as the sender shows it")
-		}
-	case "hex":
-		if key, err = hex.DecodeString(text); err != nil {
-			return nil, errors.New("not hex; copy the whole secret as the sender shows it")
-		}
-	}
-	if len(key) == 0 {
-		return nil, errors.New("empty after its prefix; a secret is wanted")
-	}
-	return key, nil
-}
-
-// decodeBase64 takes what people paste: either alphabet, padded or not.
-func decodeBase64(text string) ([]byte, error) {
-	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
-	if strings.ContainsAny(text, "\r\n") {
-		return nil, errors.New("line break inside base64")
-	}
-	return base64.RawStdEncoding.DecodeString(text)
 }
 
 // parseKey makes public keys of one configured key.
@@ -194,10 +140,6 @@ var smallOrder = func() (points [][]byte) {
 // curves are those that an ECDSA key may be on.
 var curves = []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}
 
-const maxRSABits = 8192
-
-func init() { jose.MaxRSAModulusBits = maxRSABits } // read when a JWK is parsed
-
 // checkKey refuses keys that cannot be used, or that prove nothing.
 func checkKey(key crypto.PublicKey) error {
 	switch k := key.(type) {
@@ -227,156 +169,6 @@ func checkKey(key crypto.PublicKey) error {
 		return errors.New("neither Ed25519 nor ECDSA nor RSA")
 	}
 	return nil
-}
-
-const maxJWKSKeys = 100 // more are cut off: each one costs a verification
-
-// parseJWKS reads the keys of a JWKS document and skips those it cannot use. No usable
-// key is an error.
-func parseJWKS(doc []byte) ([]publicKey, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(doc, &set); err != nil {
-		return nil, errors.New("no JWKS document: JSON with a list of keys is wanted")
-	}
-	var keys []publicKey
-	var last error
-	for _, raw := range set.Keys[:min(len(set.Keys), maxJWKSKeys)] {
-		k, err := parseJWK(raw)
-		if err != nil {
-			last = err
-			continue
-		}
-		keys = append(keys, k)
-	}
-	switch {
-	case len(keys) > 0:
-		return keys, nil
-	case last != nil:
-		return nil, fmt.Errorf("no usable key in the JWKS: %w", last)
-	default:
-		return nil, errors.New("no key in the JWKS")
-	}
-}
-
-// jsonWebKey has the members of a JSON Web Key that verification needs. Others, such as
-// certificates or a private part, must not make a key unusable.
-type jsonWebKey struct {
-	Kty    string   `json:"kty"`
-	Crv    string   `json:"crv,omitempty"`
-	X      string   `json:"x,omitempty"`
-	Y      string   `json:"y,omitempty"`
-	N      string   `json:"n,omitempty"`
-	E      string   `json:"e,omitempty"`
-	Kid    string   `json:"kid,omitempty"`
-	Use    string   `json:"use,omitempty"`
-	Alg    string   `json:"alg,omitempty"`
-	KeyOps []string `json:"key_ops,omitempty"`
-}
-
-func parseJWK(raw []byte) (publicKey, error) {
-	var k jsonWebKey
-	if err := json.Unmarshal(raw, &k); err != nil {
-		return publicKey{}, errors.New("a key that is not readable")
-	}
-	if k.Use != "" && k.Use != "sig" {
-		return publicKey{}, fmt.Errorf("a key for use %s", Printable(k.Use))
-	}
-	if len(k.KeyOps) > 0 && !slices.Contains(k.KeyOps, "verify") {
-		return publicKey{}, errors.New("a key whose key_ops lack verify")
-	}
-	for _, number := range []*string{&k.X, &k.Y, &k.N, &k.E} { // some senders write plain base64
-		*number = base64URL.Replace(strings.TrimRight(*number, "="))
-	}
-	text, err := json.Marshal(k)
-	if err != nil {
-		return publicKey{}, err
-	}
-	var key jose.JSONWebKey
-	if err := key.UnmarshalJSON(text); err != nil {
-		return publicKey{}, fmt.Errorf("a key of type %s: %s", Printable(strings.TrimSpace(k.Kty+" "+k.Crv)), strings.TrimPrefix(err.Error(), "go-jose/go-jose: "))
-	}
-	if err := checkKey(key.Key); err != nil {
-		return publicKey{}, err
-	}
-	out := publicKey{id: key.KeyID, kid: key.KeyID, alg: key.Algorithm, key: key.Key}
-	if out.id == "" {
-		id, err := keyBytes(key.Key)
-		if err != nil {
-			return publicKey{}, err
-		}
-		out.id = fingerprint(id)
-	}
-	return out, nil
-}
-
-// base64URL replaces the characters of plain base64 by those of base64url.
-var base64URL = strings.NewReplacer("+", "-", "/", "_")
-
-// keyBytes returns the bytes that a key without a name is named after.
-func keyBytes(key crypto.PublicKey) ([]byte, error) {
-	switch k := key.(type) {
-	case *ecdsa.PublicKey:
-		return k.Bytes()
-	case *rsa.PublicKey:
-		return k.N.Bytes(), nil
-	case ed25519.PublicKey:
-		return k, nil
-	}
-	return nil, errors.New("neither Ed25519 nor ECDSA nor RSA")
-}
-
-func newSecretKeys(o Options, format KeyFormat, a algorithm, f *fault.List) secretKeys {
-	path := "key"
-	for p := &format; p != nil; p = p.Or {
-		if !slices.Contains([]string{"", "utf8", "base64", "hex", "utf8-nfkd", "sha1"}, p.Decode) {
-			f.OneOf(path+".decode", p.Decode, "utf8, base64, hex, utf8-nfkd, sha1")
-			return nil
-		}
-		path += ".or"
-	}
-	if len(o.Secrets) == 0 {
-		f.Add("secrets", "missing; the secret that the sender signs with is wanted")
-	}
-	var keys secretKeys
-	for i, text := range o.Secrets {
-		list, err := decodeSecrets(text, format)
-		if err != nil {
-			f.Add(fmt.Sprintf("secrets[%d]", i), "%v", err)
-			continue
-		}
-		id := ""
-		for _, key := range list {
-			k := newSecretKey(key, a)
-			if id = cmp.Or(id, k.id); k.id != id {
-				k.id = id // one secret has one name, whichever of its keys verifies
-			}
-			keys = append(keys, k)
-		}
-	}
-	return keys
-}
-
-// decodeSecrets returns the keys that a secret is under a format and its alternatives, at
-// least one. The error is that of the format itself.
-func decodeSecrets(text string, f KeyFormat) (keys [][]byte, first error) {
-	for p := &f; p != nil; p = p.Or {
-		key, err := decodeSecret(text, *p)
-		switch {
-		case err == nil && !slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, key) }):
-			keys = append(keys, key)
-		case err != nil && first == nil:
-			first = err
-		}
-		if err == nil && slices.ContainsFunc(p.StripPrefix, func(prefix string) bool { return strings.HasPrefix(text, prefix) }) {
-			break // the prefix says how it is written
-		}
-	}
-	if len(keys) > 0 {
-		return keys, nil
-	}
-	return nil, first
 }
 
 // keyKinds says as which kind of [Key] a plain text is read.
@@ -451,7 +243,45 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 	return nil, nil
 }
 
-func sha1Key(text string) []byte {
-	sum := sha1.Sum([]byte(text))
-	return sum[:]
+// Fingerprint is the name that a secret has as [gaff.Verification.KeyID] under a scheme;
+// empty for what cannot be a key of it.
+func Fingerprint(secret string, s Scheme) string {
+	switch s.Kind {
+	case "basic":
+		return fingerprint([]byte(secret))
+	case "token":
+		key, err := decodeSecret(secret, KeyFormat{})
+		if err != nil {
+			return ""
+		}
+		return fingerprint(key)
+	}
+	source := s.Key.Source
+	if s.Name == "travis" || s.Name == "paddle-classic" {
+		source = "spki_pem"
+	}
+	if kind, public := keyKinds[source]; public || strings.HasPrefix(secret, "whpk_") {
+		if !public {
+			kind = "ed25519_base64"
+		}
+		keys, err := parseKey(Key{Kind: kind, Value: secret})
+		if err != nil {
+			return ""
+		}
+		return keys[0].id
+	}
+	format := s.Key
+	switch s.Name {
+	case "standard-webhooks":
+		format = standardKey(s.Key)
+	case "adyen":
+		format = KeyFormat{Decode: "hex"}
+	case "braintree":
+		format = KeyFormat{Decode: "sha1"}
+	}
+	list, err := decodeSecrets(secret, format)
+	if err != nil || s.Key.Source != "" {
+		return ""
+	}
+	return fingerprint(list[0])
 }

@@ -11,9 +11,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"time"
-
-	"gaff/internal/fault"
 )
 
 // Scheme describes how a sender signs: the generic model. It is read from JSON (the
@@ -297,27 +294,4 @@ func strictJSON(text []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	return d.Decode(v)
-}
-
-func (t *Tolerance) check(path string, f *fault.List) {
-	if t == nil {
-		return
-	}
-	if t.Past < 0 || t.Past == 0 && t.Future == nil || t.Future != nil && *t.Future < 0 {
-		future := t.Past
-		if t.Future != nil {
-			future = *t.Future
-		}
-		f.Add(path, "past %d, future %d; seconds in both directions are wanted, such as 300", t.Past, future)
-	}
-}
-
-// window returns the tolerance in both directions.
-func (t *Tolerance) window() (past, future time.Duration) {
-	const most = 100 * 365 * 24 * 3600 // keeps the sums below far from overflowing
-	past = time.Duration(min(t.Past, most)) * time.Second
-	if t.Future == nil {
-		return past, past
-	}
-	return past, time.Duration(min(*t.Future, most)) * time.Second
 }

@@ -13,165 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"gaff/internal/fault"
-
 	"gaff"
+	"gaff/internal/fault"
 )
-
-const (
-	maxTimestamp = 40 // bytes of text
-	// Signatures in one request. A digest is compared with each; a public key
-	// operation costs a thousand times that.
-	maxSignatures       = 512
-	maxPublicSignatures = 32
-	maxTagSeps          = 8 // of which one may end an item's tag
-)
-
-// written is a place of a signature ready for use.
-type written struct {
-	Signature
-	at  place
-	tag *regexp.Regexp
-}
-
-// found is what the texts at the places of a signature hold.
-type found struct {
-	list  []string
-	array [4]string
-	time  string // of a field inside the signature's text
-	most  int
-}
-
-func (f *found) add(sig string) bool {
-	if f.list == nil {
-		f.list = f.array[:0]
-	}
-	f.list = append(f.list, sig)
-	return len(f.list) <= f.most
-}
-
-// read takes the text apart and adds what it holds. timeKey names the field that holds
-// the timestamp; empty if there is none.
-func (w *written) read(text, timeKey string, f *found) error {
-	tooMany := func() error {
-		return fmt.Errorf("%s: %w: more than %d signatures", w.at.label, ErrAmbiguous, f.most)
-	}
-	before := len(f.list)
-	setTime := func(value string) error {
-		if f.time != "" && f.time != value {
-			return fmt.Errorf("%s: %w: two different %s", w.at.label, ErrAmbiguous, timeKey)
-		}
-		f.time = value
-		return nil
-	}
-	lacks := "" // where no signature was found
-	switch w.Format {
-	case "raw":
-		f.add(text)
-	case "prefixed":
-		sig, ok := strings.CutPrefix(text, w.Prefix)
-		if !ok {
-			return fmt.Errorf("%s: %w: it does not begin with %s", w.at.label, ErrMalformed, w.Prefix)
-		}
-		f.add(sig)
-	case "kv":
-		for rest := text; rest != ""; {
-			pair := rest
-			if i := strings.IndexAny(rest, w.PairSep); i >= 0 {
-				pair, rest = rest[:i], rest[i+1:]
-			} else {
-				rest = ""
-			}
-			key, value, ok := strings.Cut(strings.Trim(pair, " \t"), w.KVSep)
-			if !ok {
-				continue
-			}
-			if key == timeKey && timeKey != "" {
-				if value == "" {
-					return fmt.Errorf("%s: %w: empty %s", w.at.label, ErrMalformed, key)
-				}
-				if err := setTime(value); err != nil {
-					return err
-				}
-			}
-			if slices.Contains(w.SigKeys, key) && !f.add(value) {
-				return tooMany()
-			}
-		}
-		lacks = strings.Join(w.SigKeys, ", ")
-	case "list":
-		for item := range strings.SplitSeq(text, w.ItemSep) {
-			tag, sig, ok := strings.Cut(strings.Trim(item, " \t"), w.TagSep)
-			if ok && slices.Contains(w.AcceptTags, tag) && !f.add(sig) {
-				return tooMany()
-			}
-		}
-		lacks = strings.Join(w.AcceptTags, ", ")
-	case "tagged":
-		for item := range strings.SplitSeq(text, w.ItemSep) {
-			item = strings.Trim(item, " \t")
-			// Tags and signatures in base64 may hold the separator themselves.
-			for i, n := 0, 0; n < maxTagSeps; n++ {
-				j := strings.Index(item[i:], w.TagSep)
-				if j < 0 {
-					break
-				}
-				tag := item[:i+j]
-				i += j + len(w.TagSep)
-				if w.tag.MatchString(tag) && !f.add(item[i:]) {
-					return tooMany()
-				}
-			}
-		}
-		lacks = w.TagRegex
-	case "positional":
-		first := true
-		for item := range strings.SplitSeq(text, w.ItemSep) {
-			item = strings.Trim(item, " \t")
-			if first {
-				first = false
-				if err := setTime(item); err != nil {
-					return err
-				}
-			} else if !f.add(item) {
-				return tooMany()
-			}
-		}
-		lacks = "timestamp"
-	}
-	if len(f.list) == before {
-		return fmt.Errorf("%s: %w: no signature under %s", w.at.label, ErrMissing, lacks)
-	}
-	return nil
-}
-
-// write is the reverse of read.
-func (w *written) write(sig, timeKey, ts string) (string, error) {
-	switch w.Format {
-	case "prefixed":
-		return w.Prefix + sig, nil
-	case "kv":
-		sep := w.PairSep[:1]
-		text := w.SigKeys[0] + w.KVSep + sig
-		if timeKey != "" {
-			text = timeKey + w.KVSep + ts + sep + text
-		}
-		return text, nil
-	case "list":
-		return w.AcceptTags[0] + w.TagSep + sig, nil
-	case "tagged":
-		tag := w.TagRegex
-		if !w.tag.MatchString(tag) {
-			if tag = "1" + strings.TrimPrefix(tag, "[0-9]+"); !w.tag.MatchString(tag) {
-				return "", errors.New("the signature's tag is not told by the scheme")
-			}
-		}
-		return tag + w.TagSep + sig, nil
-	case "positional":
-		return ts + w.ItemSep + sig, nil
-	}
-	return sig, nil
-}
 
 // signature is the kind of the same name.
 type signature struct {
@@ -181,7 +25,7 @@ type signature struct {
 	public  []publicKey
 	jwks    *JWKS
 	tmpl    template
-	places  []written
+	places  []signaturePlace
 	set     pointers // what must be known to verify
 	id      place
 	ts      *Timestamp
@@ -247,7 +91,7 @@ func (v *signature) newPlaces(f *fault.List) {
 		if len(v.scheme.Signature) > 1 {
 			path = fmt.Sprintf("signature[%d]", i)
 		}
-		w := written{Signature: s, at: newPlace(&s.Location, path, &v.set, f)}
+		w := signaturePlace{Signature: s, at: newPlace(&s.Location, path, &v.set, f)}
 		need := func(field, value, example string) {
 			if value == "" {
 				f.Add(path+"."+field, "missing; format %s needs it, such as %s", s.Format, example)
@@ -384,7 +228,7 @@ func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}
-	sigs := found{most: maxSignatures}
+	sigs := signatureTexts{most: maxSignatures}
 	if !v.alg.symmetric() {
 		sigs.most = maxPublicSignatures
 	}
@@ -451,7 +295,7 @@ func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 
 // readSignatures gathers the signatures of all places. It is enough that one place has
 // some, but none may be ambiguous.
-func (v *signature) readSignatures(r *gaff.Request, values [][]byte, sigs *found) error {
+func (v *signature) readSignatures(r *gaff.Request, values [][]byte, sigs *signatureTexts) error {
 	var first error
 	for i := range v.places {
 		w := &v.places[i]

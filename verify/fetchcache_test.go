@@ -2,11 +2,9 @@ package verify
 
 import (
 	"context"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -168,53 +166,6 @@ func TestFetchBudgetClients(t *testing.T) {
 	} {
 		if got := clientOf(address); got != want {
 			t.Errorf("%q is client %q, want %q", address, got, want)
-		}
-	}
-}
-
-// Adobe's keys are fetched from its host alone, and sign for all its customers.
-func TestAdobe(t *testing.T) {
-	t.Parallel()
-	pair := rsaKey(t)
-	host := answers{adobeHost + "/prod/keys/pub-key-a.pem": pair.pem, "https://evil.test/k.pem": pair.pem, adobeHost + "/prod/keys/junk.pem": "junk"}
-	v := preset(t, "adobe", Options{Settings: map[string]string{"client_id": "me"}, Client: &http.Client{Transport: host}})
-	body := `{"event_id":"e1","event":{"@type":"made"},"recipient_client_id":"me"}`
-	for _, tt := range []struct {
-		name, body   string
-		sig1, sig2   bool
-		path1, path2 string
-		want         error
-	}{
-		{"both", body, true, true, "/prod/keys/pub-key-a.pem", "/prod/keys/pub-key-a.pem", nil},
-		{"the second alone", body, false, true, "/prod/keys/pub-key-a.pem", "/prod/keys/pub-key-a.pem", nil},
-		{"the first's key is away", body, true, true, "/prod/keys/gone.pem", "/prod/keys/pub-key-a.pem", nil},
-		{"wrong", body, false, false, "/prod/keys/pub-key-a.pem", "/prod/keys/pub-key-a.pem", ErrMismatch},
-		{"keys away", body, true, true, "/prod/keys/gone.pem", "/prod/keys/gone2.pem", gaff.ErrUnverifiable},
-		{"no key there", body, true, false, "/prod/keys/junk.pem", "/prod/keys/pub-key-a.pem", gaff.ErrUnverifiable},
-		{"another host", body, true, true, "@evil.test/k.pem", "//evil.test/k.pem", ErrMismatch},
-		{"up", body, true, true, "/../k.pem", "/prod/keys/pub-key-a.pem?x", ErrMismatch},
-		{"another customer", `{"event_id":"e1","recipient_client_id":"you"}`, true, true, "/prod/keys/pub-key-a.pem", "/prod/keys/pub-key-a.pem", ErrMismatch},
-		{"no customer", `{"event_id":"e1"}`, true, true, "/prod/keys/pub-key-a.pem", "/prod/keys/pub-key-a.pem", ErrMismatch},
-	} {
-		sign := func(good bool) string {
-			content := tt.body
-			if !good {
-				content += " "
-			}
-			sig, err := rsa.SignPKCS1v15(rand.Reader, pair.key, crypto.SHA256, digest(crypto.SHA256, []byte(content)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return base64.StdEncoding.EncodeToString(sig)
-		}
-		r := &gaff.Request{Method: "POST", Body: []byte(tt.body), ReceivedAt: noon, Header: http.Header{}}
-		r.Header.Set("x-adobe-digital-signature-1", sign(tt.sig1))
-		r.Header.Set("x-adobe-digital-signature-2", sign(tt.sig2))
-		r.Header.Set("x-adobe-public-key1-path", tt.path1)
-		r.Header.Set("x-adobe-public-key2-path", tt.path2)
-		out, err := v.Verify(t.Context(), r)
-		if !errors.Is(err, tt.want) || err == nil && (out.Subject != "me") {
-			t.Errorf("%s: %+v, %v; want %v", tt.name, out, err, tt.want)
 		}
 	}
 }

@@ -1,11 +1,100 @@
 package verify
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+
+	"gaff/internal/fault"
 )
+
+// NeedsSecret reports whether a scheme checks nothing without an operator's key.
+func NeedsSecret(s Scheme) bool {
+	switch s.Name {
+	case "aws-sns", "paypal", "adobe":
+		return s.Kind != "code"
+	}
+	return s.Key.Source != "jwks"
+}
+
+// RequiredSettings lists the settings without which [New] fails, in no order.
+func (s Scheme) RequiredSettings() (list []string) {
+	var o Options
+	var f fault.List
+	switch s.Kind {
+	case "signature":
+		newSignature(s, o, &f)
+	case "jwt":
+		newJWT(s, o, &f)
+	case "code":
+		newCode(s, o, &f)
+	}
+	for _, fault := range f {
+		if name, ok := strings.CutPrefix(fault.Path, "settings."); ok && !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	if s.Key.Source == "jwks-by-kid" {
+		list = append(list, "client_id")
+	}
+	return list
+}
+
+// Summary says in a few words how a scheme verifies.
+func (s Scheme) Summary() string {
+	var text string
+	switch s.Kind {
+	case "signature":
+		a, _ := findAlgorithm(s.Algorithm)
+		text = a.title
+	case "token":
+		text = "shared token"
+	case "basic":
+		text = "HTTP basic"
+	case "jwt":
+		text = "JSON Web Token, " + strings.Join(s.Algs, " ")
+	default:
+		text = "code `" + s.Name + "`"
+	}
+	if s.Tolerance != nil {
+		past, _ := s.Tolerance.window()
+		text += fmt.Sprintf(", %d s", int(past.Seconds()))
+	}
+	return text
+}
+
+// CanSign reports whether a verifier of the scheme can sign: the key is shared.
+func (s Scheme) CanSign() bool {
+	switch s.Kind {
+	case "signature":
+		a, ok := findAlgorithm(s.Algorithm)
+		return ok && a.symmetric() && len(s.Signature) > 0 && s.Signature[0].In != "body"
+	case "token":
+		return s.Token != nil && s.Token.In != "body"
+	case "basic":
+		return true
+	case "jwt":
+		return s.JWT != nil && s.JWT.In == "header" && len(s.Algs) > 0 && strings.HasPrefix(s.Algs[0], "HS")
+	}
+	switch s.Name {
+	case "standard-webhooks", "twilio", "hook0", "contentful", "plivo", "braintree", "lark", "adyen", "msgraph", "dropbox-sign", "websub":
+		return true
+	}
+	return false
+}
+
+// HasTime reports whether the scheme has a time that a tolerance applies to.
+func (s Scheme) HasTime() bool {
+	switch s.Kind {
+	case "signature":
+		return s.Timestamp != nil
+	case "code":
+		return !undated[s.Name]
+	}
+	return s.Kind == "jwt"
+}
 
 // SecretPlaces names the places of requests that hold the sender's secret as it is, in the
 // form of [gaff.Source.Secrets]. A signature is not secret: it proves one body. A token

@@ -2,6 +2,9 @@ package verify
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -62,4 +65,31 @@ type refusal string
 
 func (r refusal) Verify(context.Context, *gaff.Request) (gaff.Verification, error) {
 	return gaff.Verification{}, errors.New(string(r))
+}
+
+// GenerateWebhookSignature returns the hex HMAC-SHA256 of the payload under the secret.
+func GenerateWebhookSignature(payload []byte, secret string) string {
+	m := hmac.New(sha256.New, []byte(secret))
+	m.Write(payload)
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+// VerifyWebhookSignature reports whether signature is the hex HMAC-SHA256 of the
+// payload under the secret. An empty secret verifies nothing.
+func VerifyWebhookSignature(payload []byte, signature, secret string) bool {
+	if secret == "" {
+		return false
+	}
+	return hmac.Equal([]byte(signature), []byte(GenerateWebhookSignature(payload, secret)))
+}
+
+// ValidateWebhookTimestamp reports whether timestamp, in Unix seconds, is within the
+// tolerance of now, before or after it, both ends included. Zero tolerance means 300
+// seconds.
+func ValidateWebhookTimestamp(timestamp string, now time.Time, tolerance time.Duration) bool {
+	if tolerance == 0 {
+		tolerance = 300 * time.Second
+	}
+	at, ok := parseTime(timestamp, "s")
+	return ok && fresh(at, now.Truncate(time.Second), tolerance, tolerance)
 }

@@ -1,0 +1,78 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+const fetchTimeout = 8 * time.Second // the sender is waiting, and gives up after 15 or less
+
+// DefaultClient fetches key documents where no client is given.
+var DefaultClient = sync.OnceValue(func() *http.Client {
+	return &http.Client{
+		Timeout: fetchTimeout,
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 4 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   4 * time.Second,
+			ResponseHeaderTimeout: 6 * time.Second,
+			IdleConnTimeout:       90 * time.Second,
+			MaxIdleConns:          4,
+			ForceAttemptHTTP2:     true,
+		},
+	}
+})
+
+// WithinHost returns the client for a fetch that follows redirects on the same host only:
+// where keys come from is the operator's decision, not a server's.
+func WithinHost(client *http.Client, u *url.URL) *http.Client {
+	c := *client
+	c.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+		if next.URL.Scheme != u.Scheme || next.URL.Host != u.Host || len(via) > 3 {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	return &c
+}
+
+// fetch reads a small document. It follows redirects as [WithinHost] does.
+func fetch(ctx context.Context, client *http.Client, address string, most int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%s is no address", Printable(address))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := WithinHost(client, u).Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // the address is in the caller's message
+		}
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the host answered %s", res.Status)
+	}
+	doc, err := io.ReadAll(io.LimitReader(res.Body, most+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(doc)) > most {
+		return nil, fmt.Errorf("the document is larger than %d bytes", most)
+	}
+	return doc, nil
+}
