@@ -129,4 +129,6 @@ type Outcome struct {
 	// Attempt is the record to keep. An empty Outcome field keeps none and does not
 	// count as a try (an interrupted one).
 	Attempt Attempt
+	// Failure adds a dead delivery to an issue; nil adds it to none.
+	Failure *Failure
 }

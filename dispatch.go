@@ -189,6 +189,9 @@ func (g *Gateway) attempt(w Work) error {
 	}
 	out := judge(w, err, started, took, policy)
 	out.Attempt.Detail = detail
+	if out.State == StateDead {
+		out.Failure = NewFailure(w.Delivery.Handler, w.Event, err)
+	}
 	if g.opt.Hooks.Attempted != nil {
 		g.opt.Hooks.Attempted(w.Event.Source, w.Delivery.Handler, out.Attempt.Outcome, took, time.Since(dueSince(w, policy)))
 	}

@@ -275,6 +275,9 @@ func (e *statusError) LogText() string {
 	return fmt.Sprintf("answered %d %s", e.status, http.StatusText(e.status))
 }
 
+// HTTPStatus returns the status of the answer, by which failures are grouped.
+func (e *statusError) HTTPStatus() int { return e.status }
+
 func (d *Destination) final(status int) bool {
 	for _, s := range d.Final {
 		if s == status {

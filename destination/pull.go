@@ -288,8 +288,19 @@ func (m *Manager) failed(ctx context.Context, l gaff.Lease, d *gaff.Delivery, ou
 		if dead {
 			out.Attempt.Outcome = gaff.AttemptDiscarded
 		}
+		out.Failure = pullFailure(d, outcome)
 	}
 	return m.o.Store.Finish(ctx, l, out)
+}
+
+// pullFailure describes a dead delivery. The reason that the application reported may quote
+// the payload, so it stays with the attempt.
+func pullFailure(d *gaff.Delivery, outcome string) *gaff.Failure {
+	cause := "the application reported a failure"
+	if outcome == gaff.AttemptLost {
+		cause = "the application did not acknowledge it in time"
+	}
+	return &gaff.Failure{Handler: d.Handler, Cause: cause, Operational: gaff.Operational(&gaff.Event{Source: d.Source, Type: d.Type})}
 }
 
 // Release gives leases back: due again at once, and no attempt counts.

@@ -38,7 +38,7 @@ func prune(ctx context.Context, r config.Retention, st *sqlstore.Store, log *slo
 		case err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped):
 			log.Warn("retention", "error", err)
 		case f != (sqlstore.Pruned{}):
-			log.Info("retention", "payloads", f.Payloads, "events", f.Events, "rejections", f.Rejections, "took", time.Since(began).Round(time.Millisecond).String())
+			log.Info("retention", "payloads", f.Payloads, "events", f.Events, "rejections", f.Rejections, "issues", f.Issues, "took", time.Since(began).Round(time.Millisecond).String())
 		}
 	}
 }
@@ -97,9 +97,19 @@ func pruneAudit(ctx context.Context, cfg *config.Config, st *sqlstore.Store, log
 	}
 }
 
+// issueAge is how long after its last failure an issue is stored, and after its end an alert;
+// shorter if events are.
+const issueAge = 90 * 24 * time.Hour
+
 // before turns ages into times; zero stays zero.
 func before(now time.Time, r config.Retention) (s sqlstore.Retention) {
-	for at, age := range map[*time.Time]time.Duration{&s.Payloads: r.Payloads, &s.Events: r.Events, &s.Rejections: r.Rejections} {
+	issues := issueAge
+	if r.Events > 0 {
+		issues = min(issues, r.Events)
+	}
+	for at, age := range map[*time.Time]time.Duration{
+		&s.Payloads: r.Payloads, &s.Events: r.Events, &s.Rejections: r.Rejections, &s.Issues: issues,
+	} {
 		if age > 0 {
 			*at = now.Add(-age)
 		}

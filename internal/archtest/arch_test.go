@@ -78,7 +78,7 @@ var rules = []rule{
 	},
 	{
 		why:  "queries know the vocabulary, jobs and runs",
-		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|stats|writer))$`,
+		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|alert|issue|stats|writer))$`,
 	},
 	{
 		why:  "templates call methods by reflection, which keeps every exported method in the binary: 7 MiB (docs/decisions/0031-small-binary.md)",
@@ -89,8 +89,12 @@ var rules = []rule{
 		from: `^internal/writer$`, deny: `^gaff/|\.`,
 	},
 	{
-		why:  "access, diff and stats know the vocabulary only",
-		from: `^internal/(access|diff|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/(connlimit|id)$`,
+		why:  "access, diff, issue and stats know the vocabulary only",
+		from: `^internal/(access|diff|issue|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/(connlimit|id)$`,
+	},
+	{
+		why:  "alerts know the vocabulary and issues: what they watch is handed to them",
+		from: `^internal/alert$`, deny: `^gaff/`, allow: `^gaff/internal/(id|issue|safehttp)$`,
 	},
 	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
@@ -102,7 +106,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the documents of the API are made of rows of the domain; they know no store, no server and no library of the API",
-		from: `^internal/wire$`, deny: `^gaff/|\.`, allow: `^gaff/(jobs|workflow|workflow/runs|destination|internal/(access|diff|redact|stats))$`,
+		from: `^internal/wire$`, deny: `^gaff/|\.`, allow: `^gaff/(jobs|workflow|workflow/runs|destination|internal/(access|alert|diff|issue|redact|stats))$`,
 	},
 	{
 		why:  "the API and the server never see a store, a provider or the configuration",
@@ -110,7 +114,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the console asks the API's handler, and does not know it",
-		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|diff|inproc|redact|shell|stats)$`,
+		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|alert|diff|inproc|issue|redact|shell|stats)$`,
 	},
 	{
 		why:  "only app joins the parts",

@@ -30,6 +30,7 @@ type conn struct {
 	nextEvent int64
 
 	rejections, changes int64     // since they were last pruned
+	issues              int64     // failures since issues were last pruned
 	quarantined         int64     // bytes of the quarantine, as far as known; -1 if unknown
 	added               int64     // bytes since the quarantine was last summed up
 	forgot              time.Time // when old quarantined requests were last removed

@@ -87,10 +87,13 @@ func (t *tx) rejectDamaged(all []gaff.Work) (work []gaff.Work, refused []gaff.Le
 			continue
 		}
 		w.Lease.StartedAt = t.now
-		err := t.finishDelivery(w.Lease, gaff.Outcome{State: gaff.StateDead, Attempt: gaff.Attempt{
-			DeliveryID: w.Delivery.ID, Number: w.Lease.Attempt, Outcome: gaff.AttemptDiscarded,
-			StartedAt: t.now, Error: gaff.ErrDamaged.Error(),
-		}})
+		err := t.endDelivery(w.Lease, gaff.Outcome{
+			State: gaff.StateDead, Failure: &gaff.Failure{Handler: w.Delivery.Handler, Cause: gaff.ErrDamaged.Error(), Operational: gaff.Operational(w.Event)},
+			Attempt: gaff.Attempt{
+				DeliveryID: w.Delivery.ID, Number: w.Lease.Attempt, Outcome: gaff.AttemptDiscarded,
+				StartedAt: t.now, Error: gaff.ErrDamaged.Error(),
+			},
+		})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -337,7 +337,7 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 	if rj.Whole != nil {
 		size += len(rj.Whole.Body)
 	}
-	return s.w.Do(ctx, &op{Kind: writer.Note, Bytes: size, Wait: s.opt.AcceptWait, Run: func(tx *tx) error {
+	return s.w.Do(ctx, &op{Kind: writer.Note, Bytes: size, Wait: s.opt.AcceptWait, Committed: func() { s.noteRejection(rj) }, Run: func(tx *tx) error {
 		_, err := tx.exec(`insert into rejection
 				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,

@@ -92,7 +92,7 @@ func (t *tx) due(p gaff.ClaimParams) ([]deliveryScan, error) {
 // Finish ends an attempt.
 func (s *Store) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error {
 	err := s.w.Do(ctx, &op{
-		Run:       func(tx *tx) error { return tx.finishDelivery(l, o) },
+		Run:       func(tx *tx) error { return tx.endDelivery(l, o) },
 		Committed: func() { s.held.give(l) },
 	})
 	if errors.Is(err, gaff.ErrLeaseLost) {

@@ -11,12 +11,13 @@ import (
 
 // Retention says what is forgotten. Zero times keep all.
 type Retention struct {
-	// Payloads, Events and Rejections are forgotten that were received before.
-	Payloads, Events, Rejections time.Time
+	// Payloads, Events and Rejections are forgotten that were received before, Issues and ended
+	// alerts whose last failure was before.
+	Payloads, Events, Rejections, Issues time.Time
 }
 
 // Pruned counts what was removed.
-type Pruned struct{ Payloads, Events, Rejections int64 }
+type Pruned struct{ Payloads, Events, Rejections, Issues int64 }
 
 // Bites of retention: how much one transaction removes, and the pause after it, in which
 // what waits to be kept has its turn.
@@ -42,6 +43,7 @@ func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 		{r.Events, (*tx).pruneEvents, &f.Events},
 		{r.Payloads, (*tx).prunePayloads, &f.Payloads},
 		{r.Rejections, (*tx).pruneRejections, &f.Rejections},
+		{r.Issues, (*tx).pruneIssues, &f.Issues},
 	}
 	for _, step := range steps {
 		if step.before.IsZero() {
@@ -156,7 +158,7 @@ func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 	for _, p := range found {
 		for _, text := range []string{
 			`delete from attempt where seq = $1`, `delete from delivery where seq = $1`, `delete from payload where seq = $1`,
-			`delete from copy where seq = $1`,
+			`delete from copy where seq = $1`, `delete from issue_item where seq = $1`,
 			`delete from signed where (source, dedupe) in (select source, dedupe from event where seq = $1)`, `delete from event where seq = $1`,
 		} {
 			if _, err := t.exec(text, p.seq); err != nil {

@@ -160,9 +160,10 @@ type Store struct {
 	closing sync.Once
 	closed  error
 
-	looking atomic.Bool // a look at changes is planned
-	damaged damagedEvents
-	links   atomic.Pointer[func(*jobs.Media) string]
+	looking  atomic.Bool // a look at changes is planned
+	damaged  damagedEvents
+	rejected rejected
+	links    atomic.Pointer[func(*jobs.Media) string]
 
 	mu      sync.Mutex
 	probe   *probe // under way; nil if none is
@@ -238,6 +239,7 @@ func (r *Reader) Close() error { return r.s.read.Close() }
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.releaseAll()
+		s.writeRejections()
 		s.w.Stop()
 		s.closed = s.opt.Close()
 	})

@@ -51,7 +51,8 @@ type tx struct {
 	known     knownJobs
 	asking    bool // the query concerns neither deferred rows nor unsent statements
 	changes   []change
-	wakes     []string // queues that have due deliveries after the commit
+	wakes     []string   // queues that have due deliveries after the commit
+	issues    []failures // failures that belong to issues
 }
 
 type counters struct {
@@ -282,6 +283,9 @@ func (t *tx) Finish() error {
 			nullZero(tl.first), nullZero(tl.last), t.x.shard); err != nil {
 			return fmt.Errorf("tally: %w", err)
 		}
+	}
+	if err := t.writeIssues(); err != nil {
+		return err
 	}
 	if len(t.changes) == 0 {
 		return t.flushDeferred()

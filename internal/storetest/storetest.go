@@ -22,6 +22,8 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/alert"
+	"gaff/internal/issue"
 	"gaff/internal/sqlstore"
 	"gaff/internal/stats"
 	"gaff/jobs"
@@ -42,6 +44,8 @@ type Store interface {
 	access.Store
 	PruneAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error)
 	stats.Store
+	issue.Store
+	alert.Store
 	CheckBodies(ctx context.Context) (sqlstore.BodyReport, error)
 	DamagedBodies() int64
 }
@@ -124,6 +128,14 @@ func Run(t *testing.T, fresh func(t *testing.T) (Open, Exec)) {
 		"DamagedBodyIsRestored":          testDamagedRestored,
 		"DamagedBodiesAreFound":          testCheckBodies,
 		"UnhashedBodyIsUsed":             testUnhashed,
+		"IssuesOfDeliveries":             testIssuesOfDeliveries,
+		"IssueStates":                    testIssueStates,
+		"IssuesResolveThemselves":        testIssuesResolveThemselves,
+		"IssuesOfRejections":             testIssuesOfRejections,
+		"IssuesAreBounded":               testIssuesAreBounded,
+		"IssueRetention":                 testIssueRetention,
+		"IssuesUnderRace":                testIssuesUnderRace,
+		"Alerts":                         testAlerts,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
