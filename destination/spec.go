@@ -47,65 +47,66 @@ const (
 	OrderLatest   = "latest"
 )
 
-// Spec says where events go, which, and how. Zero fields are the defaults that are named.
+// Spec says where events go, which, and how. Zero fields are the defaults that are named. The tags
+// besides json are for gaff.yaml (package internal/config explains them).
 type Spec struct {
 	// Name is the handler's, under which deliveries are kept: lower case letters, digits, -
 	// and _, at most 64.
-	Name string `json:"name"`
+	Name string `json:"name" yaml:"-"`
 	// Kind is http (the default), pull or queue.
-	Kind string `json:"kind,omitempty"`
+	Kind string `json:"kind,omitempty" yaml:"kind"`
 	// URL is where to send to; none for pull. Topic is a queue's subject, topic, stream or
 	// (for SQS) the queue's URL.
-	URL   string `json:"url,omitempty"`
-	Topic string `json:"topic,omitempty"`
+	URL   string `json:"url,omitempty" yaml:"url" secret:"path"`
+	Topic string `json:"topic,omitempty" yaml:"topic" ref:"true"`
 
 	// Events chooses by "source:type" with * for any run of characters: "fal:*",
 	// "gaff:job.*". A source of * leaves out gaff's inner events, and a star in the type those
 	// by which gaff drives itself. Empty means "*:*".
-	Events []string `json:"events,omitempty"`
+	Events []string `json:"events,omitempty" yaml:"events" list:"one"`
 	// Filter is a CEL condition over source, type, data, webhookId and correlationId. An
 	// event that it cannot be evaluated for is not sent.
-	Filter string `json:"filter,omitempty"`
+	Filter string `json:"filter,omitempty" yaml:"filter"`
 
 	// Format is one of the Format… constants; empty means envelope.
-	Format string `json:"format,omitempty"`
+	Format string `json:"format,omitempty" yaml:"format"`
 	// Headers are sent as well.
-	Headers map[string]string `json:"headers,omitempty"`
+	Headers map[string]string `json:"headers,omitempty" yaml:"headers"`
 	// Secrets sign by Standard Webhooks: each of them, so that a receiver that knows one
 	// accepts. Empty: not signed.
-	Secrets []string `json:"secrets,omitempty"`
+	Secrets []string `json:"secrets,omitempty" yaml:"secrets"`
 
 	// Timeout is for one try, from the dialling to the answer. Zero means 15 s.
-	Timeout Duration `json:"timeout,omitzero"`
+	Timeout Duration `json:"timeout,omitzero" yaml:"timeout"`
 	// MaxAttempts is how many tries there are: zero means 12, over about a day and a half.
-	MaxAttempts int `json:"maxAttempts,omitempty"`
+	MaxAttempts int `json:"maxAttempts,omitempty" yaml:"max_attempts"`
 	// FirstWait is the wait after the first failure (10 s); it grows threefold up to
 	// LongestWait (6 h).
-	FirstWait   Duration `json:"firstWait,omitzero"`
-	LongestWait Duration `json:"longestWait,omitzero"`
+	FirstWait   Duration `json:"firstWait,omitzero" yaml:"first_wait"`
+	LongestWait Duration `json:"longestWait,omitzero" yaml:"longest_wait"`
 	// Final lists the statuses with which a delivery is dead at once. Nil means 400, 405,
 	// 413, 414, 415, 422 and 431; an empty list none.
-	Final []int `json:"final,omitzero"`
+	Final []int `json:"final,omitzero" yaml:"final" list:"one"`
 
 	// Concurrency is how many are sent at once: zero means 8.
-	Concurrency int `json:"concurrency,omitempty"`
+	Concurrency int `json:"concurrency,omitempty" yaml:"concurrency"`
 	// Rate is how many a second at most; zero has no bound. Burst is how many may come
 	// together; zero means as many as Rate, at least one.
-	Rate  float64 `json:"rate,omitempty"`
-	Burst int     `json:"burst,omitempty"`
+	Rate  float64 `json:"rate,omitempty" yaml:"rate"`
+	Burst int     `json:"burst,omitempty" yaml:"burst"`
 
 	// Order keeps the events of one key in order: skip-dead, hold-dead or latest; empty
 	// means skip-dead where OrderBy is set. OrderBy is a JSON pointer into the event's data.
-	Order   string `json:"order,omitempty"`
-	OrderBy string `json:"orderBy,omitempty"`
+	Order   string `json:"order,omitempty" yaml:"order"`
+	OrderBy string `json:"orderBy,omitempty" yaml:"order_by"`
 
 	// BreakAfter failures in a row, of more than one delivery, open the circuit (5; less
 	// than zero: never) for BreakFor (10 s), doubling up to 5 minutes.
-	BreakAfter int      `json:"breakAfter,omitempty"`
-	BreakFor   Duration `json:"breakFor,omitzero"`
+	BreakAfter int      `json:"breakAfter,omitempty" yaml:"break_after"`
+	BreakFor   Duration `json:"breakFor,omitzero" yaml:"break_for"`
 
 	// Lease is how long a pulled delivery belongs to who fetched it. Zero means 60 s.
-	Lease Duration `json:"lease,omitzero"`
+	Lease Duration `json:"lease,omitzero" yaml:"lease"`
 }
 
 // Duration is written as text: "15s".

@@ -45,7 +45,7 @@ type Description struct {
 // first that holds something counts.
 type Jobs struct {
 	// ID is the provider's own name of the work, Job one of ours that it echoes.
-	ID  Pointers `json:"id,omitempty" yaml:"id,omitempty"`
+	ID  Pointers `json:"id,omitempty" yaml:"id,omitempty" alias:"request_id"`
 	Job Pointers `json:"job,omitempty" yaml:"job,omitempty"`
 	// Status is the word that Words translates to queued, processing, completed, failed
 	// or cancelled; other words change nothing. Without a Status the word is "".

@@ -274,7 +274,7 @@ func (p *process) buildHandlers(context.Context) error {
 		Others: proxy.Handlers, Keyed: proxy.Keyed,
 		Metrics: p.metrics.Handler(), MetricsOpen: cfg.MetricsAccess == config.MetricsOpen, Ready: p.store.Ready, Log: p.log,
 		Authorized:     func(r *http.Request) bool { _, ok := p.guard.Authorize(r); return ok },
-		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout,
+		MaxHeaderBytes: int(cfg.Limits.MaxHeaderBytes), HeaderTimeout: cfg.Limits.HeaderTimeout,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,
 		Proxy: proxies(prefixes(cfg.TrustedProxies)),
 	}

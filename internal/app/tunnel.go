@@ -39,7 +39,7 @@ func openTunnel(ctx context.Context, cfg *config.Config, log *slog.Logger) (*tun
 // serveTunnel answers requests from the tunnel until ctx ends.
 func serveTunnel(ctx context.Context, t *tunnel.Tunnel, ingest http.Handler, cfg *config.Config, log *slog.Logger) {
 	err := t.Serve(ctx, ingest, tunnel.ServeOptions{
-		MaxHeaderBytes: cfg.Limits.MaxHeaderBytes, HeaderTimeout: cfg.Limits.HeaderTimeout, ReadTimeout: cfg.Limits.ReadTimeout,
+		MaxHeaderBytes: int(cfg.Limits.MaxHeaderBytes), HeaderTimeout: cfg.Limits.HeaderTimeout, ReadTimeout: cfg.Limits.ReadTimeout,
 		IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections, Log: log,
 	})
 	if err != nil {

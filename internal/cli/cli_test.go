@@ -335,7 +335,7 @@ func TestConfig(t *testing.T) {
 
 	bad := cmdline{args: []string{"config", "check"}, environ: []string{"PORT=x", "FAL_KEY=hush\x01"}}
 	res = bad.run(t, t.Context())
-	res.want(t, exitFailed, []string{`fault: GAFF_ADDR="x" (environment (PORT)): is no listen address`, "fault: FAL_KEY (environment)"}, nil)
+	res.want(t, exitFailed, []string{`fault: GAFF_ADDR="x" (environment (PORT)): is not a listen address`, "fault: FAL_KEY (environment)"}, nil)
 	bad.args = append(bad.args, "--json")
 	var report struct {
 		OK     bool

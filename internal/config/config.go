@@ -1,24 +1,40 @@
-// Package config holds every setting of the program in one struct: defaults, then
-// gaff.yaml, then the environment, then flags.
+// Package config reads the settings: flags over environment over gaff.yaml over defaults.
 //
-// The settings are one table (settings.go): name, other names, flag, help and the field
-// it fills. The same table reads the file, the environment and the flags, names faults
-// and prints "gaff config show", so the four cannot drift apart.
+// A setting is a field of [Config] with struct tags, and a line in the check method beside its
+// struct if not every value is valid. The rest is derived from the tags: reading the file, the
+// environment and the flags, the names in faults, "gaff config show" and the table in
+// docs/configuration.md. The tags are:
+//
+//	env      the environment variable; its key in gaff.yaml is in lower case, without "gaff_".
+//	         More names after commas are read if the first one is not set.
+//	yaml     the key in gaff.yaml of a field without env, or "-" for a field that is not read there
+//	alias    another key in gaff.yaml
+//	flag     the flag, without dashes
+//	default  the default, as it is written in gaff.yaml
+//	help     what it sets, in a few words
+//	unit     "bytes": an int64 that is written as a size
+//	list     "commas": a list that may also be one text, with commas; "one": or one item
+//	ref      "true": the value may be env:NAME or file:PATH, as that of secrets may
+//	secret   for a field that is not of type [Secret]. "password": a URL that may contain one.
+//	         "path": a URL whose path may be one. For secrets, "pairs": name=value texts.
 package config
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
-
-	"gaff/sender"
 
 	"gaff"
 	"gaff/provider/all"
 )
 
-// Secret is a text that prints as "[redacted]" everywhere but where it is used.
+// Secret is a text that prints as "[redacted]".
 type Secret string
 
 // String returns "[redacted]", or nothing for an empty secret.
@@ -36,125 +52,205 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 // MarshalText writes what [Secret.String] returns, for JSON and structured logs.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Config is every setting. [Default] gives the defaults.
+// Config has all settings. [Default] returns the defaults.
 type Config struct {
-	Addr        string // GAFF_ADDR, PORT
-	DataDir     string // GAFF_DATA_DIR
-	DatabaseURL string // GAFF_DATABASE_URL, DATABASE_URL; empty: SQLite in DataDir. May hold a password
-	AdminToken  Secret // GAFF_ADMIN_TOKEN
-	// MetricsAccess is "token" or [MetricsOpen]: GAFF_METRICS_ACCESS.
-	MetricsAccess string
-	BaseURL       string // WEBHOOK_BASE_URL; without a slash at the end
+	Addr        string `env:"GAFF_ADDR,PORT" flag:"addr" default:":3000" help:"listen address"`
+	DataDir     string `env:"GAFF_DATA_DIR" flag:"data-dir" default:"./gaff-data" help:"data folder"`
+	DatabaseURL string `env:"GAFF_DATABASE_URL,DATABASE_URL" flag:"database-url" secret:"password" help:"postgres://…; empty for SQLite in the data folder"`
+	AdminToken  Secret `env:"GAFF_ADMIN_TOKEN" help:"first admin token; empty on SQLite: generated at the first start"`
+	// MetricsAccess is "token" or [MetricsOpen].
+	MetricsAccess string `env:"GAFF_METRICS_ACCESS" default:"token" help:"who may read /metrics: token (callers with a token) or open (every caller that reaches the port)"`
+	// BaseURL has no slash at its end.
+	BaseURL string `env:"WEBHOOK_BASE_URL" flag:"base-url" help:"public base URL of this gateway; webhook URLs for providers begin with it"`
 
-	// WebhookSecrets are all accepted; the first one signs: WEBHOOK_SECRET.
-	WebhookSecrets []Secret
+	// WebhookSecrets are all accepted; the first one signs.
+	WebhookSecrets []Secret `env:"WEBHOOK_SECRET" help:"secrets of the source custom, separated by commas; the first signs"`
 
-	// Providers are the values of the settings that providers declare, by name, as pointers
-	// that [assign] fills. Use ProviderValues and SetProvider.
+	// Providers has the values of the settings that providers declare, by name, as pointers.
+	// Use ProviderValues and SetProvider.
 	Providers provided
 
-	// CallbackSecrets sign callbacks, each of them; empty: one kept in the database.
-	CallbackSecrets []Secret // GAFF_CALLBACK_SECRET
+	// CallbackSecrets each sign callbacks. If empty, one is stored in the database.
+	CallbackSecrets []Secret `env:"GAFF_CALLBACK_SECRET" help:"secrets (whsec_…, by commas; each signs) of requests to callback URLs; empty: generated and stored in the database"`
 
-	NgrokDomain    string // NGROK_DOMAIN; a bare host name
-	NgrokAuthToken Secret // NGROK_AUTH_TOKEN, NGROK_AUTHTOKEN
-	Tunnel         bool   // open it; a flag of the commands, no setting
+	// NgrokDomain is a bare host name.
+	NgrokDomain    string `env:"NGROK_DOMAIN" help:"domain of the development tunnel"`
+	NgrokAuthToken Secret `env:"NGROK_AUTH_TOKEN,NGROK_AUTHTOKEN" help:"token of the development tunnel"`
+	// Tunnel opens it. It is a flag of commands, not a setting.
+	Tunnel bool
 
-	ReconcileAfter time.Duration // GAFF_RECONCILE_AFTER
-	ReconcileRate  float64       // GAFF_RECONCILE_RATE; requests a second to each provider
-	SubmitPatience time.Duration // GAFF_SUBMIT_PATIENCE
-	MediaURL       string        // GAFF_MEDIA_URL; empty: "media" in DataDir; "off": none
-	TrustedProxies []string      // GAFF_TRUSTED_PROXIES, CIDR; each parses with netip.ParsePrefix
-	Media          Media         // what is kept, and how
-	AllowAddresses []string      // GAFF_ALLOW_ADDRESSES, CIDR; each parses with netip.ParsePrefix
+	ReconcileAfter time.Duration `env:"GAFF_RECONCILE_AFTER" flag:"reconcile-after" default:"2m" help:"poll the provider of a job after no webhook or status came for this long"`
+	ReconcileRate  float64       `env:"GAFF_RECONCILE_RATE" default:"5" help:"requests a second that reconciliation makes to each provider"`
+	SubmitPatience time.Duration `env:"GAFF_SUBMIT_PATIENCE" default:"2h" help:"how long a job whose submit was not answered waits for its webhook"`
+	// MediaURL is empty for the folder "media" in DataDir, or "off".
+	MediaURL string `env:"GAFF_MEDIA_URL" flag:"media-url" secret:"password" help:"where files are stored: empty for \"media\" in the data folder, a URL such as s3://bucket or file:///folder, or off"`
+	// TrustedProxies and AllowAddresses parse with netip.ParsePrefix.
+	TrustedProxies []string `env:"GAFF_TRUSTED_PROXIES" flag:"trusted-proxies" help:"proxies (CIDR, by commas) whose X-Forwarded-For is believed"`
+	AllowAddresses []string `env:"GAFF_ALLOW_ADDRESSES" flag:"allow-addresses" help:"private networks (CIDR, by commas) that outgoing requests may reach"`
 
-	// Fixed is set by whoever changed what was read: reading it again would undo that.
+	// WorkflowsDir is empty for "workflows" in the working folder, if it exists.
+	WorkflowsDir    string   `env:"GAFF_WORKFLOWS" flag:"workflows" help:"folder of the workflow files; empty for workflows in the working folder, if it exists"`
+	WorkflowLimits  []string `env:"GAFF_WORKFLOW_LIMITS" flag:"workflow-limits" help:"how many jobs of workflows may run at once at a provider: fal=2,lastframe=4"`
+	WorkflowSecrets []Secret `env:"GAFF_WORKFLOW_SECRETS" secret:"pairs" help:"what the headers of http steps may use as secrets.NAME: name=value, several by commas"`
+
+	LogFormat string `env:"GAFF_LOG_FORMAT" flag:"log-format" default:"text" help:"text or json"`
+	LogLevel  string `env:"GAFF_LOG_LEVEL" flag:"log-level" default:"info" help:"debug, info, warn or error"`
+
+	// ClientURL (without a slash at its end) and ClientToken are for commands that use a running
+	// gateway. The server does not read them.
+	ClientURL   string `env:"GAFF_URL" yaml:"-" help:"URL of the gateway that the commands use; else found in the data folder"`
+	ClientToken Secret `env:"GAFF_TOKEN" yaml:"-" help:"token of the commands; else found in the data folder"`
+
+	Media     Media     `yaml:"media"`
+	Limits    Limits    `yaml:"limits"`
+	Retention Retention `yaml:"retention"`
+	// Retry is the policy of deliveries whose source has none.
+	Retry Retry `yaml:"retry"`
+
+	// Sources are the configured senders, by name. An entry may be named like a provider, or
+	// custom, to change its limits and retries, or (custom only) its verifier.
+	Sources map[string]Source `yaml:"sources"`
+	// Destinations are what events are forwarded to, by name.
+	Destinations map[string]Destination `yaml:"destinations"`
+
+	// Fixed is set by code that changes a loaded configuration, which a reload would undo.
 	Fixed bool
 
-	WorkflowsDir    string   // GAFF_WORKFLOWS; empty: "workflows" in the working folder, if it is there
-	WorkflowLimits  []string // GAFF_WORKFLOW_LIMITS, each provider=number
-	WorkflowSecrets []Secret // GAFF_WORKFLOW_SECRETS, each name=value
-
-	LogFormat, LogLevel string // GAFF_LOG_FORMAT, GAFF_LOG_LEVEL; LogLevel is a name of slog
-
-	// ClientURL and ClientToken are where and as whom the commands speak to a running
-	// gateway: GAFF_URL (without a slash at the end) and GAFF_TOKEN. The server does not
-	// read them.
-	ClientURL   string
-	ClientToken Secret
-
-	// Sources are the configured senders, by name, of gaff.yaml's "sources:". An entry
-	// may also be named like a provider, or custom, to change its limits and retries, or
-	// (custom only) its verifier.
-	Sources map[string]Source
-	// Destinations are where events are forwarded to, by name, of "destinations:".
-	Destinations map[string]Destination
-
-	// Limits of receiving and working. [Default] fills them all.
-	Limits Limits
-	// Retention is for how long things are kept. Zero keeps them for ever.
-	Retention Retention
-	// Retry is the policy of all deliveries where a source has none of its own.
-	Retry Retry
-
-	// File is the configuration file that was read; empty if there was none.
+	// File is the configuration file that was read; empty if none was.
 	File string
-	// Warnings are remarks of [Load] on what is allowed but hardly meant.
+	// Warnings are remarks of [Load] on values that are allowed but probably not intended.
 	Warnings []string
 
-	// origins tells where a value came from, by the setting's name or its path in the
-	// file. What is not in it is a default.
+	// origins says where a value was set, by the name of its setting or its path in the file.
+	// Defaults are not in it.
 	origins map[string]string
 
 	load func() (*Config, error)
 }
 
-// Reload reads the configuration again, from where it came: the environment stays what it
-// was at the start, but .env, gaff.yaml and the files of secrets are read as they are now.
+// MetricsOpen is the value of Config.MetricsAccess that lets every caller read /metrics.
+const MetricsOpen = "open"
+
+// normalize puts values into the form that the rest of the program expects.
+func (c *Config) normalize() {
+	for _, lower := range []*string{&c.MetricsAccess, &c.LogFormat, &c.LogLevel} {
+		*lower = strings.ToLower(*lower)
+	}
+	if isDigits(c.Addr) { // PORT, as hosting platforms set it
+		c.Addr = ":" + c.Addr
+	}
+	c.BaseURL, c.ClientURL = trimSlash(c.BaseURL), trimSlash(c.ClientURL)
+	c.NgrokDomain = trimSlash(strings.TrimPrefix(c.NgrokDomain, "https://"))
+	c.normalizeProvided()
+	wholePrefixes(c.TrustedProxies)
+	wholePrefixes(c.AllowAddresses)
+	for _, source := range c.Sources {
+		wholePrefixes(source.Allow)
+	}
+	for name, destination := range c.Destinations {
+		destination.Spec.Name = name
+		c.Destinations[name] = destination
+	}
+}
+
+// check reports the values of the top level that cannot work.
+func (c *Config) check(k *checker) {
+	k.value(&c.Addr, checkAddr(c.Addr))
+	if c.DataDir == "" {
+		k.value(&c.DataDir, errors.New("must name a folder, such as ./gaff-data"))
+	}
+	k.value(&c.DatabaseURL, checkDatabase(c.DatabaseURL))
+	k.value(&c.AdminToken, CheckAdminToken(c.AdminToken))
+	k.value(&c.MetricsAccess, checkWord(c.MetricsAccess, "token", MetricsOpen))
+	k.value(&c.BaseURL, checkPublicBase(c.BaseURL))
+	c.checkProvided(k)
+	k.value(&c.CallbackSecrets, checkSigning(c.CallbackSecrets))
+	if strings.ContainsAny(c.NgrokDomain, "/:@? ") {
+		k.value(&c.NgrokDomain, errors.New("must be a bare host name, such as example.ngrok.app"))
+	}
+	k.value(&c.NgrokAuthToken, checkToken(c.NgrokAuthToken))
+	k.value(&c.ReconcileAfter, checkPositive(c.ReconcileAfter, "a duration such as 30s, 2m or 1d"))
+	if !(c.ReconcileRate > 0 && c.ReconcileRate <= 1000) {
+		k.value(&c.ReconcileRate, errors.New("must be more than 0 and at most 1000"))
+	}
+	k.value(&c.SubmitPatience, checkPositive(c.SubmitPatience, "a duration such as 30m or 2h"))
+	k.value(&c.MediaURL, checkMedia(c.MediaURL))
+	k.value(&c.TrustedProxies, checkPrefixes(c.TrustedProxies))
+	k.value(&c.AllowAddresses, checkPrefixes(c.AllowAddresses))
+	k.value(&c.WorkflowLimits, checkLimits(c.WorkflowLimits))
+	k.value(&c.WorkflowSecrets, checkPairs(c.WorkflowSecrets))
+	k.value(&c.LogFormat, checkWord(c.LogFormat, "text", "json"))
+	k.value(&c.LogLevel, checkWord(c.LogLevel, "debug", "info", "warn", "error"))
+	k.value(&c.ClientURL, checkBase(c.ClientURL))
+	k.value(&c.ClientToken, checkToken(c.ClientToken))
+}
+
+// Validate reports all values that cannot work, as a [Faults].
+func (c *Config) Validate() error {
+	k := newChecker(c)
+	c.check(k)
+	c.Media.check(k)
+	c.Limits.check(k)
+	c.Retention.check(k)
+	c.Retry.check(k)
+	for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
+		source := c.Sources[name]
+		source.check(name, k.below("sources."+name, &source))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
+		destination := c.Destinations[name]
+		destination.check(k.below("destinations."+name, &destination))
+	}
+	return k.faults.err()
+}
+
+// Default returns the configuration of a gateway without any setting.
+func Default() *Config {
+	c := &Config{Retry: defaultRetry()}
+	for _, s := range all.Settings() {
+		c.provided(s)
+	}
+	for _, s := range settingsOf(c) {
+		if s.preset == "" {
+			continue
+		}
+		if err := s.assign(s.preset); err != nil {
+			panic("config: default of " + s.name + ": " + err.Error())
+		}
+	}
+	return c
+}
+
+// Reload loads the configuration again, from the same places: the environment is that of the
+// start; .env, gaff.yaml and the files of secrets are read again.
 func (c *Config) Reload() (*Config, error) {
 	if c.load == nil {
-		return nil, errors.New("this configuration was not read from anywhere")
+		return nil, errors.New("this configuration was not loaded from files")
 	}
 	return c.load()
 }
 
-// Source is a sender declared in the configuration.
-type Source struct {
-	// Preset names a kept description of a sender ("stripe"); Verify is one in full.
-	// One of the two is set, but for the sources that gaff has itself.
-	Preset string
-	Verify *sender.Description
-	// Secrets are resolved texts: "env:NAME" and "file:/path" were already read.
-	Secrets []Secret
-	// Settings are other values a scheme may refer to, such as callback_url.
-	Settings map[string]string
-
-	// JSON pointers into the body, over the verifier's own id and type locations.
-	ID, Type, Status, Job, Project string
-
-	// MaxBodyBytes bounds the body; zero means Limits.MaxBodyBytes.
-	MaxBodyBytes int64
-	AcceptGzip   bool
-	// Allow lists the networks that may send (CIDR), ContentTypes the media types that
-	// are taken; empty: all. Rate is how many requests a second are taken, Burst how many
-	// at once; zero: no bound.
-	Allow, ContentTypes []string
-	Rate                float64
-	Burst               int
-	// Retry overrides Config.Retry field by field; nil keeps it.
-	Retry *Retry
-	// Jobs maps the body to job and media effects, over the preset's own; nil: its own.
-	// NoJobs ("jobs: off") leaves the preset's out, too.
-	Jobs   *sender.Jobs
-	NoJobs bool
+// Level returns LogLevel as slog's type.
+func (c *Config) Level() slog.Level {
+	var l slog.Level
+	if l.UnmarshalText([]byte(c.LogLevel)) != nil {
+		return slog.LevelInfo
+	}
+	return l
 }
 
-// Retry is gaff.RetryPolicy in the configuration's words. Zero fields keep the default.
+// Retry is gaff.RetryPolicy in the file's words. Zero fields mean the default.
 type Retry struct {
-	MaxAttempts int
-	First, Max  time.Duration
-	Factor      float64
-	Timeout     time.Duration
+	MaxAttempts int           `yaml:"max_attempts" help:"attempts in all, including the first"`
+	First       time.Duration `yaml:"first" help:"wait after the first failure"`
+	Factor      float64       `yaml:"factor" help:"by what the wait grows"`
+	Max         time.Duration `yaml:"max" help:"longest wait"`
+	Timeout     time.Duration `yaml:"timeout" help:"how long one run of a handler may take"`
+}
+
+func defaultRetry() Retry {
+	p := gaff.DefaultRetryPolicy
+	return Retry{MaxAttempts: p.MaxAttempts, First: p.First, Factor: p.Factor, Max: p.Max, Timeout: p.Timeout}
 }
 
 // Policy returns r as the gateway's type.
@@ -162,78 +258,93 @@ func (r Retry) Policy() gaff.RetryPolicy {
 	return gaff.RetryPolicy{MaxAttempts: r.MaxAttempts, First: r.First, Factor: r.Factor, Max: r.Max, Timeout: r.Timeout}
 }
 
-// Media says which files are kept, and how. [Default] fills all but Types.
+func (r *Retry) check(k *checker) {
+	if r.MaxAttempts < 0 || r.MaxAttempts > 1000 {
+		k.value(&r.MaxAttempts, errors.New("must be 1 to 1000"))
+	}
+	for _, d := range []*time.Duration{&r.First, &r.Max, &r.Timeout} {
+		if *d < 0 {
+			k.value(d, errors.New("must not be negative"))
+		}
+	}
+	if r.Factor != 0 && !(r.Factor >= 1 && r.Factor <= 100) {
+		k.value(&r.Factor, errors.New("must be 1 to 100"))
+	}
+	if r.First > 0 && r.Max > 0 && r.Max < r.First {
+		k.value(&r.Max, fmt.Errorf("must not be shorter than first, %s", formatDuration(r.First)))
+	}
+}
+
+// Media says which files are stored, and how.
 type Media struct {
-	MaxSize int64         // of one file; 1 GiB
-	Types   []string      // content types, "image/*" for all images; empty: all but text/html
-	Workers int           // downloads at once; 4
-	LinkFor time.Duration // how long a signed link is good for; 24h
+	MaxSize int64         `yaml:"max_size" unit:"bytes" default:"1GiB" help:"largest file that is stored"`
+	Types   []string      `yaml:"types" list:"commas" help:"content types that are stored, such as image/*; empty: all but text/html"`
+	Workers int           `yaml:"workers" default:"4" help:"files that are fetched at once"`
+	LinkFor time.Duration `yaml:"link_for" default:"24h" help:"how long the links to stored files are valid"`
 }
 
-// Limits bounds what strangers and load can make the program do.
+func (m *Media) check(k *checker) {
+	k.value(&m.MaxSize, checkAtLeast(m.MaxSize, 1, "a size such as 1GiB"))
+	k.value(&m.Types, checkTypes(m.Types))
+	k.value(&m.Workers, checkAtLeast(int64(m.Workers), 1, "a number such as 4"))
+	k.value(&m.LinkFor, checkPositive(m.LinkFor, "a duration such as 24h"))
+}
+
+// Limits bounds what untrusted clients and load can use up.
 type Limits struct {
-	MaxBodyBytes   int64         // of one webhook; 1 MiB
-	MaxHeaderBytes int           // 16 KiB
-	ReadTimeout    time.Duration // whole request; 15s
-	HeaderTimeout  time.Duration // 5s
-	IdleTimeout    time.Duration // 75s
-	Connections    int           // open at once; 10000
-	InFlightBytes  int64         // over all bodies; 256 MiB
-	Workers        int           // handlers at once; 64
-	Rejections     int           // kept; 10000
-	Audit          int           // lines of the audit log that are kept; 100000
-	Quarantine     int64         // bytes of refused requests kept whole; 64 MiB
-	QuarantineFor  time.Duration // how long those are kept; 7 days
-	Lease          time.Duration // on PostgreSQL: after which others take over; 30s
+	MaxBodyBytes   int64         `yaml:"max_body" unit:"bytes" default:"1MiB" help:"largest webhook; some providers and presets take larger ones (docs/presets.md)"`
+	MaxHeaderBytes int64         `yaml:"max_header" unit:"bytes" default:"16KiB" help:"largest header of a request"`
+	ReadTimeout    time.Duration `yaml:"read_timeout" default:"15s" help:"time for a whole request"`
+	HeaderTimeout  time.Duration `yaml:"header_timeout" default:"5s" help:"time for the header of a request"`
+	IdleTimeout    time.Duration `yaml:"idle_timeout" default:"75s" help:"time that an unused connection stays open"`
+	Connections    int           `yaml:"connections" default:"10000" help:"connections open at once"`
+	InFlightBytes  int64         `yaml:"in_flight" unit:"bytes" default:"256MiB" help:"bytes of all bodies being received"`
+	Workers        int           `yaml:"workers" default:"64" help:"handlers at once"`
+	Quarantine     int64         `yaml:"quarantine" unit:"bytes" default:"64MiB" help:"bytes of rejected requests that are stored whole"`
+	QuarantineFor  time.Duration `yaml:"quarantine_for" default:"7d" help:"how long those are stored"`
+	Rejections     int           `yaml:"rejections" default:"10000" help:"rejected requests that are stored"`
+	Audit          int           `yaml:"audit" default:"100000" help:"lines of the audit log that are stored; of denied and failed calls a tenth"`
+	Lease          time.Duration `yaml:"lease" default:"30s" help:"on PostgreSQL: after what time other nodes take over from one that is gone"`
 }
 
-const day = 24 * time.Hour
+// check reports limits of zero or less: without limits the program could be overrun.
+func (l *Limits) check(k *checker) {
+	for _, f := range fieldsOf(reflect.ValueOf(l).Elem()) {
+		var n int64
+		kind := "number"
+		switch p := f.ptr.(type) {
+		case *int:
+			n = int64(*p)
+		case *int64:
+			n, kind = *p, "size"
+		case *time.Duration:
+			n, kind = int64(*p), "duration"
+		}
+		if n <= 0 {
+			k.value(f.ptr, fmt.Errorf("must be more than zero: a %s such as %s", kind, f.preset))
+		}
+	}
+	if l.MaxHeaderBytes >= 2<<30 {
+		k.value(&l.MaxHeaderBytes, errors.New("must be less than 2GiB"))
+	}
+}
 
-// Retention is for how long things are kept; zero keeps them for ever. What is not done
-// stays whole, and jobs and media stay until they are deleted.
+// Retention is how long things are stored; zero stores them for ever. Unfinished events stay
+// whole, and jobs and media stay until they are deleted.
 type Retention struct {
-	Payloads   time.Duration // bodies and headers of events; 30d
-	Events     time.Duration // events, with their deliveries and attempts; 180d
-	Rejections time.Duration // refused requests; 7d
-	Audit      time.Duration // lines of the audit log; 365d
+	Payloads   time.Duration `yaml:"payloads" default:"30d" help:"how long bodies and headers of events are stored; 0 for ever"`
+	Events     time.Duration `yaml:"events" default:"180d" help:"how long events are stored, with their deliveries and attempts; 0 for ever"`
+	Rejections time.Duration `yaml:"rejections" default:"7d" help:"how long rejected requests are stored; 0 for ever, within their number"`
+	Audit      time.Duration `yaml:"audit" default:"365d" help:"how long lines of the audit log are stored; 0 for ever, within their number"`
 }
 
-// MetricsOpen is the value of Config.MetricsAccess that lets everybody read /metrics.
-const MetricsOpen = "open"
-
-// Default returns the configuration of a gateway for which nothing is set.
-func Default() *Config {
-	p := gaff.DefaultRetryPolicy
-	c := &Config{
-		Addr:           ":3000",
-		MetricsAccess:  "token",
-		DataDir:        "./gaff-data",
-		ReconcileAfter: 2 * time.Minute,
-		ReconcileRate:  5,
-		SubmitPatience: 2 * time.Hour,
-		Media:          Media{MaxSize: 1 << 30, Workers: 4, LinkFor: 24 * time.Hour},
-		LogFormat:      "text",
-		LogLevel:       "info",
-		Limits: Limits{
-			MaxBodyBytes:   1 << 20,
-			MaxHeaderBytes: 16 << 10,
-			ReadTimeout:    15 * time.Second,
-			HeaderTimeout:  5 * time.Second,
-			IdleTimeout:    75 * time.Second,
-			Connections:    10000,
-			InFlightBytes:  256 << 20,
-			Workers:        64,
-			Rejections:     10000,
-			Audit:          100000,
-			Quarantine:     64 << 20,
-			QuarantineFor:  7 * 24 * time.Hour,
-			Lease:          30 * time.Second,
-		},
-		Retention: Retention{Payloads: 30 * day, Events: 180 * day, Rejections: 7 * day, Audit: 365 * day},
-		Retry:     Retry{MaxAttempts: p.MaxAttempts, First: p.First, Max: p.Max, Factor: p.Factor, Timeout: p.Timeout},
+func (r *Retention) check(k *checker) {
+	for _, d := range []*time.Duration{&r.Payloads, &r.Events, &r.Rejections, &r.Audit} {
+		switch {
+		case *d < 0 || *d > 0 && *d < time.Hour:
+			k.value(d, errors.New("must be at least an hour, such as 30d, or 0 for ever"))
+		case d == &r.Events && *d > 0 && (r.Payloads == 0 || r.Payloads > *d):
+			k.value(d, errors.New("must not be shorter than retention.payloads: a body is a part of its event"))
+		}
 	}
-	for _, s := range all.Settings() {
-		c.provided(s)
-	}
-	return c
 }

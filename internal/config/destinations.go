@@ -7,28 +7,23 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
-	"github.com/goccy/go-yaml/ast"
-
 	"gaff/destination"
-	"gaff/internal/redact"
 	"gaff/internal/safehttp"
 )
 
-// Destination is where events are forwarded to, as gaff.yaml declares it.
+// Destination is what events are forwarded to, as gaff.yaml declares it.
 type Destination struct {
-	// Spec has neither secrets nor headers, which may hold some.
-	Spec    destination.Spec
-	Secrets []Secret
-	Headers map[string]Secret
+	// Spec is without secrets, and without headers, which may contain some.
+	Spec    destination.Spec  `yaml:",inline"`
+	Secrets []Secret          `yaml:"secrets"`
+	Headers map[string]Secret `yaml:"headers"`
 }
 
 // warnPrivate finds destinations on this machine or in a private network that no setting allows.
-// Names other than localhost are resolved, and judged, when they are called.
+// Names other than localhost are resolved, and checked, when they are called.
 func (c *Config) warnPrivate() {
 	allow, err := safehttp.Prefixes(c.AllowAddresses)
 	if err != nil {
@@ -53,7 +48,7 @@ func (c *Config) warnPrivate() {
 	}
 }
 
-// Full returns the spec with what is secret in it.
+// Full returns the spec with its secrets and headers.
 func (d Destination) Full() destination.Spec {
 	s := d.Spec
 	for _, secret := range d.Secrets {
@@ -68,111 +63,20 @@ func (d Destination) Full() destination.Spec {
 	return s
 }
 
-// destinationFields are the keys of an entry that hold one plain value.
-func destinationFields(s *destination.Spec) map[string]any {
-	return map[string]any{
-		"kind": &s.Kind, "url": &s.URL, "topic": &s.Topic, "filter": &s.Filter, "format": &s.Format,
-		"timeout": (*time.Duration)(&s.Timeout), "max_attempts": &s.MaxAttempts,
-		"first_wait": (*time.Duration)(&s.FirstWait), "longest_wait": (*time.Duration)(&s.LongestWait),
-		"concurrency": &s.Concurrency, "rate": &s.Rate, "burst": &s.Burst, "order": &s.Order, "order_by": &s.OrderBy,
-		"break_after": &s.BreakAfter, "break_for": (*time.Duration)(&s.BreakFor), "lease": (*time.Duration)(&s.Lease),
-	}
-}
-
-func (l *loader) destination(name, path string, n ast.Node) (d Destination) {
-	d.Spec.Name = name
-	keys := map[string]func(string, ast.Node){
-		"secrets": func(path string, n ast.Node) { d.Secrets, _ = l.secrets(path, n, false) },
-		"events":  func(path string, n ast.Node) { d.Spec.Events = l.texts(path, n) },
-		"final": func(path string, n ast.Node) {
-			d.Spec.Final = []int{}
-			for _, text := range l.texts(path, n) {
-				status, err := strconv.Atoi(text)
-				if err != nil {
-					l.fault(path, text, l.at(n), "must be a list of statuses, such as [400, 422]")
-					continue
-				}
-				d.Spec.Final = append(d.Spec.Final, status)
-			}
-		},
-		"headers": func(path string, n ast.Node) {
-			d.Headers = make(map[string]Secret)
-			l.each(path, n, func(key, path string, n ast.Node) {
-				value, ok := refText(n)
-				if !ok {
-					l.fault(path, "", l.at(n), wantText)
-				} else if value, ok = l.resolve(path, value, l.at(n)); ok {
-					d.Headers[key] = Secret(value)
-				}
-			})
-		},
-	}
-	for key, field := range destinationFields(&d.Spec) {
-		keys[key] = func(path string, n ast.Node) {
-			value, ok := refText(n)
-			if !ok {
-				l.fault(path, "", l.at(n), wantText)
-				return
-			}
-			if key == "url" || key == "topic" {
-				// A broker's address may hold a password.
-				if value, ok = l.resolve(path, value, l.at(n)); !ok {
-					return
-				}
-			}
-			if value == "" {
-				return
-			}
-			if err := assign(field, value); err != nil {
-				l.fault(path, value, l.at(n), err.Error())
-			}
+// check reports the faults of a destination.
+func (d *Destination) check(k *checker) {
+	spec := d.Full()
+	faults, _ := errors.AsType[destination.Faults](spec.Check())
+	for _, f := range faults {
+		path := k.path
+		if f.Field != "name" {
+			path += "." + snake(f.Field)
 		}
-	}
-	l.mapping(path, n, keys)
-	return d
-}
-
-// texts reads a text or a list of them.
-func (l *loader) texts(path string, n ast.Node) (all []string) {
-	nodes := []ast.Node{n}
-	switch n := n.(type) {
-	case *ast.NullNode:
-		return nil
-	case *ast.SequenceNode:
-		nodes = n.Values
-	}
-	for _, n := range nodes {
-		one, ok := text(n)
-		if !ok {
-			l.fault(path, "", l.at(n), wantText)
-			continue
-		}
-		all = append(all, one)
-	}
-	return all
-}
-
-// checkDestinations reports what is wrong with the destinations.
-func (c *Config) checkDestinations(add func(Fault)) {
-	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
-		path := "destinations." + name
-		spec := c.Destinations[name].Full()
-		faults, _ := errors.AsType[destination.Faults](spec.Check())
-		for _, f := range faults {
-			full := path
-			if f.Field != "name" {
-				full += "." + snake(f.Field)
-			}
-			from := c.origins[strings.SplitN(full, "[", 2)[0]]
-			if from == "" {
-				from = c.origins[path]
-			}
-			add(Fault{Name: full, From: from, Problem: f.Problem})
-		}
+		k.report(path, "", f.Problem)
 	}
 }
 
-// snake turns a field's name in JSON into the one in the file: orderBy, order_by.
+// snake returns the key in the file of a field's name in JSON: order_by for orderBy.
 func snake(field string) string {
 	var b strings.Builder
 	for _, r := range field {
@@ -183,32 +87,4 @@ func snake(field string) string {
 		b.WriteRune(r)
 	}
 	return b.String()
-}
-
-// showDestinations lists what was set, without what may be secret.
-func (c *Config) showDestinations(add func(name, value, help string)) {
-	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
-		d := c.Destinations[name]
-		path := "destinations." + name
-		fields := destinationFields(&d.Spec)
-		for _, key := range slices.Sorted(maps.Keys(fields)) {
-			if c.origins[path+"."+key] == "" {
-				continue
-			}
-			value := display(fields[key], false)
-			if key == "url" { // viewers read the settings, and of many receivers the path is the secret
-				value = redact.Host(value)
-			}
-			add(path+"."+key, value, "")
-		}
-		if len(d.Spec.Events) > 0 {
-			add(path+".events", strings.Join(d.Spec.Events, ","), "")
-		}
-		if len(d.Secrets) > 0 {
-			add(path+".secrets", display(&d.Secrets, false), "")
-		}
-		for _, key := range slices.Sorted(maps.Keys(d.Headers)) {
-			add(path+".headers."+key, "[redacted]", "")
-		}
-	}
 }

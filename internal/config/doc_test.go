@@ -11,14 +11,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the table in docs/configuration.md anew")
+var update = flag.Bool("update", false, "write the table in docs/configuration.md")
 
 const (
 	tableBegins = "-update -->\n"
 	tableEnds   = "<!-- end -->"
 )
 
-// The table in the documentation is made of the table of settings.
+// The table in the documentation is generated from the tags.
 func TestDocumentation(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join("..", "..", "docs", "configuration.md")
@@ -39,31 +39,29 @@ func TestDocumentation(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(want, table); diff != "" {
-		t.Errorf("docs/configuration.md is not of today; run go test ./internal/config -run Documentation -update:\n%s", diff)
+		t.Errorf("docs/configuration.md is out of date; run go test ./internal/config -run Documentation -update:\n%s", diff)
 	}
 }
 
 func documentation() string {
 	var environment, file, client strings.Builder
-	defaults := Default()
-	for i := range settings {
-		s := &settings[i]
-		value := display(s.field(defaults), s.guarded)
+	for _, s := range settingsOf(Default()) {
+		value := s.display()
 		if value != "" {
 			value = "`" + value + "`"
 		}
 		name := "`" + s.name + "`"
-		for _, alias := range s.aliases {
+		for _, alias := range s.env[min(len(s.env), 1):] {
 			name += ", `" + alias + "`"
 		}
 		help := s.help
-		if s.secret() && !s.guarded {
+		if s.secret() && s.guarded != "password" {
 			help += " (*secret*)"
 		}
 		switch {
-		case s.fileOnly():
+		case s.env == nil:
 			fmt.Fprintf(&file, "| %s | %s | %s |\n", name, help, value)
-		case s.clientOnly:
+		case s.clientOnly():
 			fmt.Fprintf(&client, "| %s | %s |\n", name, help)
 		default:
 			flag := ""
@@ -75,5 +73,5 @@ func documentation() string {
 	}
 	return "\n| name, other names | flag | meaning | default |\n|---|---|---|---|\n" + environment.String() +
 		"\nIn `gaff.yaml` only:\n\n| key | meaning | default |\n|---|---|---|\n" + file.String() +
-		"\nOf the commands that speak to a running gateway:\n\n| name | meaning |\n|---|---|\n" + client.String() + "\n"
+		"\nFor commands that use a running gateway:\n\n| name | meaning |\n|---|---|\n" + client.String() + "\n"
 }

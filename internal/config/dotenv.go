@@ -8,18 +8,18 @@ type variable struct {
 	line        int // of its name, from 1
 }
 
-// dotEnvFault is a line that is no assignment. It does not repeat the line, which may
-// hold a secret.
+// dotEnvFault is a line that is not an assignment. It does not quote the line, which may
+// contain a secret.
 type dotEnvFault struct {
 	line    int
 	problem string
 }
 
-// parseDotEnv reads NAME=VALUE lines. "export " in front, spaces around the sign, blank
+// parseDotEnv reads NAME=VALUE lines. "export " in front, spaces around the equals sign, blank
 // lines and comments (# at the beginning of a line, or after white space) are allowed.
-// A value in single quotes is taken as it is; in double quotes \n, \r, \t, \\, \" and \$
-// are read. Quoted values may go on over lines. There is no substitution of $NAME.
-// Of a name that is set twice, the last one counts.
+// A value in single quotes is literal; in double quotes \n, \r, \t, \\, \" and \$ are escapes.
+// Quoted values may have several lines. $NAME is not substituted. If a name is set twice, the
+// last one counts.
 func parseDotEnv(text string) (vars []variable, faults []dotEnvFault) {
 	text = strings.TrimPrefix(text, "\ufeff")
 	text = strings.ReplaceAll(text, "\r\n", "\n")
@@ -36,7 +36,7 @@ func parseDotEnv(text string) (vars []variable, faults []dotEnvFault) {
 			name = strings.TrimSpace(rest)
 		}
 		if !assigned || !isVariable(name) {
-			faults = append(faults, dotEnvFault{line, "is no assignment; write NAME=VALUE"})
+			faults = append(faults, dotEnvFault{line, "is not an assignment; write NAME=VALUE"})
 			continue
 		}
 		value := strings.TrimLeft(after, " \t")
@@ -44,11 +44,11 @@ func parseDotEnv(text string) (vars []variable, faults []dotEnvFault) {
 			vars = append(vars, variable{name, cutComment(value), line})
 			continue
 		}
-		// The quote may close on a later line: go on from it with the text as it was.
+		// The quote may close on a later line: continue from it in the whole text.
 		quoted := whole[len(before)+1+len(after)-len(value):]
 		inner, tail, closed := cutQuoted(quoted)
 		if !closed {
-			// Which lines were meant to be inside it cannot be known.
+			// It is unknown which lines were meant to be inside it.
 			return vars, append(faults, dotEnvFault{line, "the quote of " + name + " is not closed"})
 		}
 		start := line
@@ -63,7 +63,7 @@ func parseDotEnv(text string) (vars []variable, faults []dotEnvFault) {
 	return vars, faults
 }
 
-// isVariable tells whether name can be one of the environment.
+// isVariable reports whether name can be a variable's.
 func isVariable(name string) bool {
 	for i, r := range name {
 		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'

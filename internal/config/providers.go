@@ -9,29 +9,13 @@ import (
 	"gaff/provider/all"
 )
 
-// provided are values of providers' settings. They may be secret, so they do not print.
+// provided has values of providers' settings. They may be secret, so they do not print.
 type provided map[string]any
 
 // Format writes "[redacted]" for every verb.
 func (p provided) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[redacted]") }
 
-// providerSettings returns the rows of the settings that providers declare.
-func providerSettings() (rows []setting) {
-	for _, s := range all.Settings() {
-		row := setting{
-			name: s.Name, help: s.Help,
-			field: func(c *Config) any { return c.provided(s) },
-			check: func(c *Config) error { return checkProvided(c, s) },
-		}
-		if s.Kind == provider.Base {
-			row.norm = trimSlash
-		}
-		rows = append(rows, row)
-	}
-	return rows
-}
-
-// provided returns the pointer to the value of a provider's setting, as setting.field does.
+// provided returns the pointer to the value of a provider's setting.
 func (c *Config) provided(s provider.Setting) any {
 	if value, ok := c.Providers[s.Name]; ok {
 		return value
@@ -42,35 +26,48 @@ func (c *Config) provided(s provider.Setting) any {
 	var value any = new(string)
 	switch s.Kind {
 	case provider.List, provider.Users:
-		value = new(words)
+		value = new([]string)
 	case provider.Key:
 		value = new(Secret)
 	case provider.WebhookSecrets:
 		value = new([]Secret)
-	case provider.URL, provider.Base, provider.WebhookURL: // are texts
+	case provider.URL, provider.Base, provider.WebhookURL: // texts
 	}
 	c.Providers[s.Name] = value
 	return value
 }
 
-// checkProvided checks a value by its kind, then by the provider's own check.
-func checkProvided(c *Config, s provider.Setting) (err error) {
+// normalizeProvided removes the slash at the end of URLs to which paths are appended.
+func (c *Config) normalizeProvided() {
+	for _, s := range all.Settings() {
+		if text, ok := c.provided(s).(*string); ok && s.Kind == provider.Base {
+			*text = trimSlash(*text)
+		}
+	}
+}
+
+// checkProvided checks the values of providers' settings by their kind, then by the provider's
+// own check.
+func (c *Config) checkProvided(k *checker) {
 	values := c.ProviderValues()
-	switch s.Kind {
-	case provider.URL:
-		err = checkURL(values.Text(s.Name))
-	case provider.Base:
-		err = checkBase(values.Text(s.Name))
-	case provider.WebhookURL:
-		err = checkWebhookURL(values.Text(s.Name))
-	case provider.Key:
-		err = checkToken(Secret(values.Text(s.Name)))
-	case provider.List, provider.Users, provider.WebhookSecrets: // any text will do
+	for _, s := range all.Settings() {
+		var err error
+		switch text := values.Text(s.Name); s.Kind {
+		case provider.URL:
+			err = checkURL(text)
+		case provider.Base:
+			err = checkBase(text)
+		case provider.WebhookURL:
+			err = checkWebhookURL(text)
+		case provider.Key:
+			err = checkToken(Secret(text))
+		case provider.List, provider.Users, provider.WebhookSecrets: // all texts are valid
+		}
+		if err == nil && s.Check != nil {
+			err = s.Check(values)
+		}
+		k.value(c.provided(s), err)
 	}
-	if err != nil || s.Check == nil {
-		return err
-	}
-	return s.Check(values)
 }
 
 // ProviderValues returns the values of the providers' settings, secrets in plain text.
@@ -90,15 +87,14 @@ func (c *Config) ProviderValues() provider.Values {
 			for _, secret := range *p {
 				values[s.Name] = append(values[s.Name], string(secret))
 			}
-		case *words:
+		case *[]string:
 			values[s.Name] = *p
 		}
 	}
 	return values
 }
 
-// SetProvider sets a provider's setting; without values it is unset. It changes nothing that
-// another copy of the configuration holds.
+// SetProvider sets a provider's setting; without values it is unset.
 func (c *Config) SetProvider(name string, values ...string) error {
 	for _, s := range all.Settings() {
 		if s.Name != name {
@@ -114,7 +110,7 @@ func (c *Config) SetProvider(name string, values ...string) error {
 			for _, value := range values {
 				*p = append(*p, Secret(value))
 			}
-		case *words:
+		case *[]string:
 			*p = values
 		}
 		return nil
@@ -129,8 +125,8 @@ func first(values []string) string {
 	return values[0]
 }
 
-// sourceSecrets returns the setting with the secrets of one of gaff's own sources; ok is false for
-// a source of another name.
+// sourceSecrets returns the name of the setting with the secrets of one of gaff's own sources; ok
+// is false for a source of another name.
 func sourceSecrets(source string) (name string, ok bool) {
 	if source == customSource {
 		return "WEBHOOK_SECRET", true
@@ -139,5 +135,5 @@ func sourceSecrets(source string) (name string, ok bool) {
 	return p.Setting(provider.WebhookSecrets), ok
 }
 
-// customSource is the source that takes webhooks of any sender under WEBHOOK_SECRET.
+// customSource is the source for any sender, under WEBHOOK_SECRET.
 const customSource = "custom"

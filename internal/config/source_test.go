@@ -1,0 +1,92 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gaff/sender"
+	"gaff/verify"
+)
+
+func TestSourceJobs(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Source{
+		"jobs: off":    {NoJobs: true},
+		"jobs: false":  {NoJobs: true},
+		"effects: off": {NoJobs: true},
+		"jobs: {request_id: [/a, /b], words: {x: completed}}": {
+			Jobs: &sender.Jobs{ID: sender.Pointers{"/a", "/b"}, Words: map[string]string{"x": "completed"}},
+		},
+		`effects: {job: /a, output: "", words: {x: completed}}`: {
+			Jobs: &sender.Jobs{Job: sender.Pointers{"/a"}, Words: map[string]string{"x": "completed"}},
+		},
+	} {
+		want.Preset = "stripe"
+		c := load(t, LoadOptions{Dir: folder(t, map[string]string{"gaff.yaml": "sources: {a: {preset: stripe, " + text + "}}\n"})})
+		if diff := cmp.Diff(want, c.Sources["a"]); diff != "" {
+			t.Errorf("%s: %s", text, diff)
+		}
+	}
+}
+
+// The YAML library decoded this block; each kind of field in it is read by the package now.
+func TestSourceVerifyHasEveryKindOfField(t *testing.T) {
+	t.Parallel()
+	no, future := false, int64(5)
+	c := load(t, LoadOptions{Dir: folder(t, map[string]string{"gaff.yaml": `sources:
+  a:
+    verify:
+      kind: jwt
+      jwt: {in: header, name: Authorization, prefix: "Bearer "}
+      algs: [RS256]
+      claims: {aud: true, iss: [a, b], email: x, iat_max_age: 60}
+      key: {source: jwks, strip_prefix: [x], or: {decode: hex}}
+      covers_body: false
+      tolerance: {past: 0300, future: 5}
+      require_headers: {X-Version: 1.0}
+      challenge: {method: GET, value: {in: query, name: c}, answer: {text: "{value}", status: 201}}
+      distinct: [{in: json, pointer: /a}]
+      ack: {bare: true, status: 204}
+      batch: {items: [/x, ""], id: /id}
+      max_body: 1000
+    settings: {jwks_url: "https://keys.example/k", audience: me}
+`})})
+	want := &sender.Description{
+		Scheme: verify.Scheme{
+			Kind: "jwt", JWT: &verify.JWT{Location: verify.Location{In: "header", Name: "Authorization"}, Prefix: "Bearer "},
+			Algs: []string{"RS256"}, Claims: &verify.Claims{Aud: verify.Texts{"@"}, Iss: verify.Texts{"a", "b"}, Email: verify.Texts{"x"}, IatMaxAge: 60},
+			Key:            verify.KeyFormat{Source: "jwks", StripPrefix: []string{"x"}, Or: &verify.KeyFormat{Decode: "hex"}},
+			CoversBody:     &no,
+			Tolerance:      &verify.Tolerance{Past: 300, Future: &future},
+			RequireHeaders: map[string]string{"X-Version": "1.0"},
+		},
+		Challenge: sender.Challenges{{
+			Method: "GET", Value: &verify.Location{In: "query", Name: "c"}, Answer: sender.Answer{Text: "{value}", Status: 201},
+		}},
+		Distinct: []verify.Location{{In: "json", Pointer: "/a"}},
+		Ack:      &sender.Ack{EmptyErrors: true, Status: 204},
+		Batch:    &sender.Batch{Items: sender.Pointers{"/x", ""}, ID: sender.Pointers{"/id"}},
+		MaxBody:  1000,
+	}
+	if diff := cmp.Diff(want, c.Sources["a"].Verify); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFaultsOfAnOwnSourceAreInOrder(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, map[string]string{"gaff.yaml": "sources: {fal: {job: /c, status: /b, id: /a}}\n"})
+	for range 10 {
+		_, err := Load(LoadOptions{Dir: dir})
+		faults, _ := err.(Faults)
+		var names []string
+		for _, f := range faults {
+			names = append(names, f.Name)
+		}
+		if got := strings.Join(names, " "); got != "sources.fal.id sources.fal.status sources.fal.job" {
+			t.Fatalf("faults of %s", got)
+		}
+	}
+}
