@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and this machine lacks: PostgreSQL, Redis, FUSE, Chromium and Node.js as
+# Installs what the tests need and this machine lacks: PostgreSQL, PgBouncer, Redis, FUSE, Chromium and Node.js as
 # packages of Debian (or a relative), and the npm packages of tools/js.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -17,6 +17,7 @@ command -v node > /dev/null || missing+=(nodejs)
 command -v npm > /dev/null || missing+=(npm)
 command -v redis-server > /dev/null || missing+=(redis-server)
 command -v fusermount3 > /dev/null || missing+=(fuse3)
+command -v pgbouncer > /dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 
 if [ ${#missing[@]} -gt 0 ]; then
 	if ! command -v apt-get > /dev/null; then

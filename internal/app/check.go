@@ -108,7 +108,7 @@ func orEmpty(list []string) []string { return append([]string{}, list...) }
 // open opens the database for reading, and verifies a SQLite file.
 func (c *checker) open(ctx context.Context) (*sqlstore.Reader, error) {
 	if c.cfg.DatabaseURL != "" {
-		return postgres.Reader(c.cfg.DatabaseURL)
+		return postgres.Reader(ctx, c.cfg.DatabaseURL)
 	}
 	path := filepath.Join(c.cfg.DataDir, databaseFile)
 	err := sqlite.Check(ctx, path, func(part string) { c.notify("structure: %s", part) })

@@ -53,7 +53,43 @@ func NewServer(durable bool, settings ...string) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) init() (err error) {
+func (s *Server) init() error {
+	if err := s.place(); err != nil {
+		return err
+	}
+	// A locale that sorts otherwise than by bytes, as servers in the field have.
+	base := []string{"-D", filepath.Join(s.dir, "data"), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"}
+	if out, err := s.tool("initdb", append(base, "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")...); err != nil {
+		if err := os.RemoveAll(filepath.Join(s.dir, "data")); err != nil {
+			return err
+		}
+		if out2, err := s.tool("initdb", base...); err != nil {
+			return fmt.Errorf("initdb: %w\n%s\n%s", err, out, out2)
+		}
+	}
+	if err := s.choosePort(); err != nil {
+		return err
+	}
+	if err := s.Start(); err != nil {
+		return err
+	}
+	return s.admin(func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, `create role `+Owner+` login createdb`)
+		return err
+	})
+}
+
+func (s *Server) choosePort() error {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.Addr = ln.Addr().String()
+	return ln.Close()
+}
+
+// place makes the folder of a server, and what removes it.
+func (s *Server) place() (err error) {
 	if s.bin, err = findBin(); err != nil {
 		return err
 	}
@@ -84,29 +120,7 @@ func (s *Server) init() (err error) {
 	if err := s.watch.Start(); err != nil {
 		return err
 	}
-	// A locale that sorts otherwise than by bytes, as servers in the field have.
-	base := []string{"-D", filepath.Join(s.dir, "data"), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"}
-	if out, err := s.tool("initdb", append(base, "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")...); err != nil {
-		if err := os.RemoveAll(filepath.Join(s.dir, "data")); err != nil {
-			return err
-		}
-		if out2, err := s.tool("initdb", base...); err != nil {
-			return fmt.Errorf("initdb: %w\n%s\n%s", err, out, out2)
-		}
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	s.Addr = ln.Addr().String()
-	ln.Close()
-	if err := s.Start(); err != nil {
-		return err
-	}
-	return s.admin(func(ctx context.Context, c *pgx.Conn) error {
-		_, err := c.Exec(ctx, `create role `+Owner+` login createdb`)
-		return err
-	})
+	return nil
 }
 
 func (s *Server) tool(name string, args ...string) (string, error) {

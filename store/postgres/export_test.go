@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -42,3 +43,6 @@ func onPlainConn(address string, fn func(*sql.Conn) error) error {
 	defer conn.Close()
 	return fn(conn)
 }
+
+// Fault judges an error of the server with this code.
+func Fault(code string) error { return fault(&pgconn.PgError{Code: code, Message: "from the server"}) }

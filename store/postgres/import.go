@@ -36,6 +36,9 @@ func Import(ctx context.Context, from *Store, source, address string, out io.Wri
 	if err != nil {
 		return err
 	}
+	if err := checkPooler(ctx, cfg); err != nil {
+		return explain(err)
+	}
 	db := stdlib.OpenDB(*cfg)
 	defer db.Close()
 	conn, err := db.Conn(ctx)

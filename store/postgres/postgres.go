@@ -87,6 +87,9 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := checkPooler(ctx, cfg); err != nil {
+		return nil, explain(err)
+	}
 	// What was opened is closed in reverse when a later step fails.
 	var opened []func() error
 	defer func() {
@@ -136,29 +139,17 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 }
 
 // Reader opens the database at the address for reading.
-func Reader(address string) (*sqlstore.Reader, error) {
+func Reader(ctx context.Context, address string) (*sqlstore.Reader, error) {
 	cfg, err := parse(address)
 	if err != nil {
 		return nil, err
 	}
+	if err := checkPooler(ctx, cfg); err != nil {
+		return nil, explain(err)
+	}
 	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(readerSettings)))
 	db.SetMaxOpenConns(2)
 	return sqlstore.NewReader(db), nil
-}
-
-// parse reads the address. Errors do not repeat it: it may hold a password.
-func parse(address string) (*pgx.ConnConfig, error) {
-	cfg, err := pgx.ParseConfig(address)
-	if err != nil {
-		return nil, errors.New("the address cannot be read; want postgres://user:password@host:5432/database?sslmode=require")
-	}
-	if cfg.ConnectTimeout == 0 || cfg.ConnectTimeout > connectTime {
-		cfg.ConnectTimeout = connectTime
-	}
-	if cfg.RuntimeParams["application_name"] == "" {
-		cfg.RuntimeParams["application_name"] = "gaff"
-	}
-	return cfg, nil
 }
 
 // writerSettings pin the plans of statements that touch a few rows by their keys: a plan
@@ -234,9 +225,13 @@ func commit(ctx context.Context, conn *sql.Conn) error {
 		if status := c.PgConn().TxStatus(); status != 'T' {
 			return fmt.Errorf("there is no transaction to commit (%c)", status)
 		}
+		delete(c.PgConn().CustomData(), unreplicated)
 		tag, err := c.Exec(ctx, `commit`)
 		if err == nil && tag.String() != "COMMIT" {
 			err = fmt.Errorf("the server answered %s to a commit", tag)
+		}
+		if err == nil {
+			err = replicated(c.PgConn())
 		}
 		return err
 	})
@@ -324,7 +319,7 @@ func fault(err error) error {
 	switch pe.Code {
 	case "40001", "40P01":
 		return fmt.Errorf("%w: %w", sqlstore.ErrCollision, err)
-	case "25006", "55P03", "57014", "XX000":
+	case "25006", "26000", "42P05", "55P03", "57014", "XX000":
 		return fmt.Errorf("%w: %w", gaff.ErrUnavailable, explain(err))
 	}
 	switch pe.Code[:2] {
@@ -363,6 +358,8 @@ func explain(err error) error {
 				strconv.Itoa(accepters+effecters+7) + " each)"
 		case "25006":
 			hint = "the database is read-only: is the address that of a standby?"
+		case "26000", "42P05":
+			hint = "a prepared statement is missing, or another client's: is a connection pooler in transaction mode in between? gaff needs session mode"
 		case "28000", "28P01":
 			hint = "the server refuses the user or the password of GAFF_DATABASE_URL"
 		case "3D000":
@@ -370,6 +367,8 @@ func explain(err error) error {
 		case "42501":
 			hint = "the user may not do this: let it own the database"
 		}
+	case errors.Is(err, pgconn.ErrReadOnlyConnection):
+		hint = "no host of GAFF_DATABASE_URL accepts writes: is one of them a primary?"
 	case errors.As(err, &ce):
 		hint = "the server cannot be reached: check GAFF_DATABASE_URL, and that it runs"
 	}
