@@ -1,15 +1,16 @@
 package cli
 
 import (
-	"gaff/internal/wire"
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"gaff/internal/wire"
 )
 
 func (p *program) auditCommand() *cobra.Command {
 	list := listCommand(p, listing[wire.AuditEntry]{
-		use: "list", short: "List what people changed, newest first", path: "/api/v1/audit",
+		use: "list", short: "List the audit log, newest first", path: "/api/v1/audit",
 		heads: []string{"WHEN", "WHO", "AS", "KEY", "ROLE", "WHAT", "TIMES", "ON", "ANSWER", "FROM"},
 		query: &wire.AuditQuery{},
 		cells: func(e wire.AuditEntry) []string {

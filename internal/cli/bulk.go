@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -29,105 +28,113 @@ func bulkSummary(b *wire.Bulk) string {
 func (p *program) bulkCommand() *cobra.Command {
 	const others = "gaff audit list --action start-bulk"
 	show := showCommand(p, showing[wire.Bulk]{
-		use: "show ID", short: "Show how far a bulk action is", path: "/api/v1/bulk", others: others,
+		use: "show ID", short: "Show the progress of a bulk action", path: "/api/v1/bulk", others: others,
 		print: func(_ context.Context, _ *client, b *wire.Bulk) error {
 			_, err := fmt.Fprintln(p.Stdout, bulkSummary(b))
 			return err
 		},
 	})
 	return group("bulk", "Retry, replay or rescue many at once, in the gateway", p.bulkStartCommand(), show, p.actCommand(acting{
-		use: "stop ID", short: "Stop a bulk action; what is done stays done", method: http.MethodDelete, path: "/api/v1/bulk/{id}",
+		use: "stop ID", short: "Stop a bulk action; finished items stay finished", method: http.MethodDelete, path: "/api/v1/bulk/{id}",
 		done: "stopped", others: others,
 	}))
 }
 
+// bulkOptions are the flags of "gaff bulk start".
+type bulkOptions struct {
+	filter             eventFilter
+	count, yes, asJSON bool
+}
+
 func (p *program) bulkStartCommand() *cobra.Command {
-	var filter eventFilter
-	var count, yes, asJSON bool
+	var o bulkOptions
 	cmd := &cobra.Command{
 		Use:   "start retry|replay|rescue",
-		Short: "Retry or replay all events, or rescue all refused requests, that match",
-		Long: `Retry or replay all events that the flags choose, or rescue all refused requests of a source
-that are kept whole. They are counted first, and nothing is done before you say yes. The
-gateway does it by itself: interrupting this command ends only the watching ("gaff bulk
-stop" ends the action).`,
+		Short: "Retry or replay all matching events, or rescue all matching rejected requests",
+		Long: `Retry or replay all events that match the flags, or rescue all rejected requests of a source
+that are stored whole. The command counts them first, and asks before it starts. The gateway
+runs the action: interrupting this command only ends the watching ("gaff bulk stop" ends the
+action).`,
 		Example: `  gaff bulk start retry --source fal --since 1d
   gaff bulk start replay --type order.paid --count
   gaff bulk start rescue --source stripe --yes`,
 		Args: arguments(1, 1, "one of retry, replay and rescue"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			if !slices.Contains([]string{"retry", "replay", "rescue"}, args[0]) {
-				return usagef("%q is no bulk action; write retry, replay or rescue", args[0])
-			}
-			chosen, err := filter.values(p.now())
-			if err != nil {
-				return err
-			}
-			body := map[string]any{"action": args[0], "dryRun": true}
-			for name := range chosen {
-				body[name] = chosen.Get(name)
-			}
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			var b wire.Bulk
-			ask := func() error {
-				raw, err := c.call(ctx, http.MethodPost, "/api/v1/bulk", nil, body)
-				if err != nil {
-					return err
-				}
-				if err := json.Unmarshal(raw, &b); err != nil {
-					return fmt.Errorf("read the bulk action: %w", err)
-				}
-				if asJSON {
-					return writeRawJSON(p.Stdout, raw)
-				}
-				return nil
-			}
-			if count || !yes {
-				if err := ask(); err != nil {
-					return err
-				}
-				matches := fmt.Sprintf("%d to %s", b.Matches, args[0])
-				if b.More {
-					matches += ", and more than one action takes"
-				}
-				switch {
-				case count && asJSON:
-					return nil
-				case count:
-					_, err := fmt.Fprintln(p.Stdout, matches)
-					return err
-				case b.Matches == 0:
-					fmt.Fprintln(p.Stderr, "nothing matches")
-					return nil
-				case !p.terminal(p.Stdin):
-					return usagef("%s; say --yes to do it without being asked", matches)
-				case !confirm(p.Stdin, p.Stderr, matches+"; go on?"):
-					fmt.Fprintln(p.Stderr, "nothing was done")
-					return errReported
-				}
-			}
-			delete(body, "dryRun")
-			if err := ask(); err != nil {
-				return err
-			}
-			return p.watchBulk(ctx, c, &b, asJSON)
-		}),
+		RunE: work(func(ctx context.Context, args []string) error { return p.startBulk(ctx, args[0], o) }),
 	}
-	filter.flags(cmd)
-	cmd.Flags().BoolVar(&count, "count", false, "only count")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: the action when it begins, and when it has ended")
+	o.filter.flags(cmd)
+	cmd.Flags().BoolVar(&o.count, "count", false, "only count")
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON: the action at its start, and at its end")
 	p.clientFlags(cmd)
 	return cmd
 }
 
-// bulkEvery is how often a bulk action is looked after.
+func (p *program) startBulk(ctx context.Context, action string, o bulkOptions) error {
+	if !slices.Contains([]string{"retry", "replay", "rescue"}, action) {
+		return usagef("unknown bulk action %q: want retry, replay or rescue", action)
+	}
+	chosen, err := o.filter.values(p.now())
+	if err != nil {
+		return err
+	}
+	c, err := p.dial()
+	if err != nil {
+		return err
+	}
+	request := func(dryRun bool) (*wire.Bulk, error) {
+		b, raw, err := decodeCall[wire.Bulk](ctx, c, apiCall{method: http.MethodPost, path: "/api/v1/bulk", body: wire.BulkRequest{
+			Action: action, Source: chosen.Get("source"), Type: chosen.Get("type"), Status: chosen.Get("status"), Query: chosen.Get("q"),
+			Since: chosen.Get("since"), Until: chosen.Get("until"), DryRun: dryRun,
+		}})
+		if err == nil && o.asJSON {
+			err = writeRawJSON(p.Stdout, raw)
+		}
+		return b, err
+	}
+	if o.count || !o.yes {
+		b, err := request(true)
+		if err != nil {
+			return err
+		}
+		if start, err := p.confirmBulk(b, action, o); err != nil || !start {
+			return err
+		}
+	}
+	b, err := request(false)
+	if err != nil {
+		return err
+	}
+	return p.watchBulk(ctx, c, b, o.asJSON)
+}
+
+// confirmBulk prints or asks about the counted matches. It reports whether the action is to start.
+func (p *program) confirmBulk(b *wire.Bulk, action string, o bulkOptions) (start bool, err error) {
+	matches := fmt.Sprintf("%d to %s", b.Matches, action)
+	if b.More {
+		matches += ", and more than one action takes"
+	}
+	switch {
+	case o.count && o.asJSON:
+		return false, nil
+	case o.count:
+		_, err := fmt.Fprintln(p.Stdout, matches)
+		return false, err
+	case b.Matches == 0:
+		fmt.Fprintln(p.Stderr, "nothing matches")
+		return false, nil
+	case !p.terminal(p.Stdin):
+		return false, usagef("%s; add --yes to start without a question", matches)
+	case !confirm(p.Stdin, p.Stderr, matches+"; go on?"):
+		fmt.Fprintln(p.Stderr, "nothing was done")
+		return false, errReported
+	}
+	return true, nil
+}
+
+// bulkEvery is the interval at which the progress of a bulk action is read.
 const bulkEvery = 500 * time.Millisecond
 
-// watchBulk tells how far a bulk action is, until it ends.
+// watchBulk prints the progress of a bulk action until it ends.
 func (p *program) watchBulk(ctx context.Context, c *client, b *wire.Bulk, asJSON bool) error {
 	terminal := p.terminal(p.Stderr)
 	for b.State == "running" {
@@ -136,14 +143,15 @@ func (p *program) watchBulk(ctx context.Context, c *client, b *wire.Bulk, asJSON
 		}
 		select {
 		case <-ctx.Done():
-			fmt.Fprintf(p.Stderr, "\nit goes on in the gateway: %s\n", shell.Words("gaff", "bulk", "show", b.ID))
+			fmt.Fprintf(p.Stderr, "\nthe gateway continues the action: %s\n", shell.Words("gaff", "bulk", "show", b.ID))
 			return ctx.Err()
 		case <-time.After(bulkEvery):
 		}
-		raw, err := c.one(ctx, "/api/v1/bulk", url.PathEscape(b.ID), b)
+		next, raw, err := decodeCall[wire.Bulk](ctx, c, apiCall{method: http.MethodGet, path: "/api/v1/bulk/" + url.PathEscape(b.ID)})
 		if err != nil {
 			return err
 		}
+		b = next
 		if asJSON && b.State != "running" {
 			if err := writeRawJSON(p.Stdout, raw); err != nil {
 				return err

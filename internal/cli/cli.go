@@ -1,6 +1,5 @@
-// Package cli is the command line: it reads arguments, calls the parts that do the
-// work, or a running gateway's HTTP API, and prints for people or, with --json, for
-// programs.
+// Package cli is the command line: it reads arguments, calls the other packages or the HTTP API of
+// a running gateway, and prints for people or, with --json, for programs.
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage.
 package cli
@@ -13,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +23,7 @@ import (
 	"gaff/internal/config"
 )
 
-// Env is all that a command takes from its process.
+// Env is the process environment of a command.
 type Env struct {
 	// Args are the arguments without the program's name.
 	Args []string
@@ -31,7 +31,7 @@ type Env struct {
 	Environ        []string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// Dir is the working folder; empty means the process's own.
+	// Dir is the working folder. Empty means the working folder of the process.
 	Dir string
 }
 
@@ -42,7 +42,7 @@ const (
 	exitUsage  = 2
 )
 
-// parts is what the commands start; tests put others in their place.
+// parts are the functions that commands call; tests replace them.
 type parts struct {
 	serve   func(context.Context, *config.Config, *slog.Logger, io.Writer) error
 	dev     func(context.Context, *config.Config, app.DevOptions, *slog.Logger, io.Writer) error
@@ -52,7 +52,7 @@ type parts struct {
 	// importing copies from a SQLite file into PostgreSQL.
 	importing func(ctx context.Context, cfg *config.Config, from, to string, out io.Writer) error
 	sources   func(*config.Config, *slog.Logger) ([]app.Source, error)
-	// terminal tells whether a stream is one.
+	// terminal reports whether a stream is a terminal.
 	terminal func(stream any) bool
 	now      func() time.Time
 }
@@ -79,21 +79,21 @@ type program struct {
 	Env
 	parts
 	http *http.Client
-	// configFile, url and token are flags that many commands share.
+	// configFile, url and token are flags of many commands.
 	configFile, url, token string
 	// settings are the flags of settings, by the setting's name.
 	settings map[string]*string
 }
 
-// usageError is a mistake in how a command was called.
+// usageError is a mistake in the arguments of a command.
 type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// errReported ends a command as failed that has already told why.
+// errReported ends a command as failed after it printed the reason.
 var errReported = errors.New("failed")
 
-// ranError marks that an error is a command's own, not the argument parser's.
+// ranError marks an error of a command itself, not of the argument parser.
 type ranError struct{ error }
 
 func (e ranError) Unwrap() error { return e.error }
@@ -102,7 +102,7 @@ func run(ctx context.Context, env Env, ps parts) int {
 	p := &program{Env: env, parts: ps, settings: make(map[string]*string), http: newHTTPClient()}
 	root := p.root()
 	if env.Args == nil {
-		env.Args = []string{} // cobra would take the process's own for nil
+		env.Args = []string{} // cobra replaces nil by the arguments of the process
 	}
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
@@ -128,13 +128,13 @@ func run(ctx context.Context, env Env, ps parts) int {
 	return exitUsage
 }
 
-const overview = `gaff receives the webhooks of asynchronous services, proves who sent them, keeps them
-before it answers, and works each one with retries until its effects have happened
+const overview = `gaff receives the webhooks of asynchronous services, verifies their senders, stores them
+before it answers, and processes each one with retries until its effects have happened
 exactly once.
 
-To begin: "gaff dev" runs it with services that are played, the whole loop offline. "gaff
-serve" is the gateway itself (settings: environment, .env or gaff.yaml; see "gaff config
-show"), "gaff send fal" plays a sender, "gaff events list" shows what came.`
+Start with "gaff dev": it runs the whole loop offline, with simulated services. "gaff serve"
+runs the gateway (settings: environment, .env or gaff.yaml; see "gaff config show"), "gaff
+send fal" sends a sample webhook, "gaff events list" lists the received ones.`
 
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
@@ -147,11 +147,11 @@ func (p *program) root() *cobra.Command {
 		Args:          noSubcommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.PersistentFlags().StringVar(&p.configFile, "config", "", "configuration file (default gaff.yaml in the working folder, if it exists)")
+	root.PersistentFlags().StringVar(&p.configFile, "config", "", "configuration file (default: gaff.yaml in the working folder, if it exists)")
 	root.AddGroup(
 		&cobra.Group{ID: "gateway", Title: "The gateway:"},
-		&cobra.Group{ID: "sender", Title: "Play and check a sender:"},
-		&cobra.Group{ID: "look", Title: "Look into a running gateway, and repair:"},
+		&cobra.Group{ID: "sender", Title: "Test and verify a sender:"},
+		&cobra.Group{ID: "look", Title: "Inspect and operate a running gateway:"},
 		&cobra.Group{ID: "other", Title: "Other:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
@@ -170,7 +170,7 @@ func (p *program) root() *cobra.Command {
 	return root
 }
 
-// group is a command that only holds others.
+// group returns a command that only has subcommands.
 func group(use, short string, cmds ...*cobra.Command) *cobra.Command {
 	g := &cobra.Command{
 		Use: use, Short: short, Args: noSubcommand,
@@ -180,7 +180,7 @@ func group(use, short string, cmds ...*cobra.Command) *cobra.Command {
 	return g
 }
 
-// noSubcommand refuses the arguments of a command that only holds others.
+// noSubcommand rejects arguments of a command that only has subcommands.
 func noSubcommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -193,7 +193,7 @@ func noSubcommand(cmd *cobra.Command, args []string) error {
 	return usagef("%s has no command %q%s", cmd.CommandPath(), args[0], hint)
 }
 
-// work makes a command's RunE.
+// work returns a command's RunE.
 func work(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := f(cmd.Context(), args); err != nil {
@@ -203,14 +203,14 @@ func work(f func(ctx context.Context, args []string) error) func(*cobra.Command,
 	}
 }
 
-// arguments checks how many there are; names is what the usage line calls them.
+// arguments checks the number of arguments; names is how errors call them.
 func arguments(least, most int, names string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
 			return usagef("%s needs %s", cmd.CommandPath(), names)
 		case most >= 0 && len(args) > most && names == "":
-			return usagef("%s takes no argument; %q is one", cmd.CommandPath(), args[0])
+			return usagef("%s takes no argument; unexpected argument %q", cmd.CommandPath(), args[0])
 		case most >= 0 && len(args) > most:
 			return usagef("%s takes %s; unexpected argument %q", cmd.CommandPath(), names, args[most])
 		}
@@ -218,16 +218,16 @@ func arguments(least, most int, names string) cobra.PositionalArgs {
 	}
 }
 
-// settingFlags adds the flags of settings to a command: all of them, or those named.
+// settingFlags adds the flags of settings to a command: all, or the named ones.
 func (p *program) settingFlags(cmd *cobra.Command, names ...string) {
 	for _, f := range config.Flags() {
-		if len(names) > 0 && !contains(names, f.Name) {
+		if len(names) > 0 && !slices.Contains(names, f.Name) {
 			continue
 		}
 		text := new(string)
 		flags := cmd.Flags()
 		flags.StringVar(text, f.Flag, "", f.Help)
-		// Several commands have the same flag; the one that runs says which counts.
+		// Several commands have the same flag; the command that runs sets the value.
 		pre := cmd.PreRunE
 		cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 			if flags.Changed(f.Flag) {
@@ -241,16 +241,7 @@ func (p *program) settingFlags(cmd *cobra.Command, names ...string) {
 	}
 }
 
-func contains(list []string, item string) bool {
-	for _, one := range list {
-		if one == item {
-			return true
-		}
-	}
-	return false
-}
-
-// load reads the configuration. It is returned beside an error, as config.Load does.
+// load reads the configuration. Like config.Load, it returns a configuration also with an error.
 func (p *program) load() (*config.Config, error) {
 	flags := make(map[string]string)
 	for name, text := range p.settings {
@@ -259,7 +250,7 @@ func (p *program) load() (*config.Config, error) {
 	return config.Load(config.LoadOptions{Dir: p.Dir, Environ: p.Environ, File: p.configFile, Flags: flags})
 }
 
-// logger writes to the error stream as the configuration wants it.
+// logger returns the configured logger; it writes to the error stream.
 func (p *program) logger(cfg *config.Config) *slog.Logger {
 	o := &slog.HandlerOptions{Level: cfg.Level()}
 	if cfg.LogFormat == "json" {

@@ -22,18 +22,19 @@ import (
 
 	"gaff/internal/app"
 	"gaff/internal/config"
+	"gaff/internal/wire"
 )
 
-// Names of the files in the data folder by which the commands find the gateway that
-// runs on this machine: its base URL, and a token that its owner alone can read.
+// Names of files in the data folder. Commands read them to find the gateway that runs on this
+// machine: its base URL, and a token that only the folder's owner can read.
 const (
 	urlFile   = "url"
 	tokenFile = "admin-token"
-	// localTokenFile is there while the gateway runs, whatever token is configured.
+	// localTokenFile exists while the gateway runs, with any configured token.
 	localTokenFile = "token"
 )
 
-// maxAnswer bounds what is read of one answer, in bytes.
+// maxAnswer is the longest response that is read, in bytes.
 const maxAnswer = 256 << 20
 
 func newHTTPClient() *http.Client {
@@ -41,20 +42,20 @@ func newHTTPClient() *http.Client {
 	transport.ResponseHeaderTimeout = 60 * time.Second // "events retry --now" waits for a handler
 	return &http.Client{
 		Transport: transport,
-		// A redirect would carry the token, or a signed body, to where nobody sent it.
+		// A redirect would send the token, or a signed body, to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// client speaks to a running gateway's HTTP API.
+// client calls the HTTP API of a running gateway.
 type client struct {
 	base, token string
 	http        *http.Client
 }
 
 func (p *program) clientFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.url, "url", "", "the gateway's address [GAFF_URL] (default: found in the data folder)")
-	cmd.Flags().StringVar(&p.token, "token", "", "the token to show it [GAFF_TOKEN] (default: found in the data folder)")
+	cmd.Flags().StringVar(&p.url, "url", "", "the gateway's URL [GAFF_URL] (default: read from the data folder)")
+	cmd.Flags().StringVar(&p.token, "token", "", "the token for it [GAFF_TOKEN] (default: read from the data folder)")
 	p.settingFlags(cmd, "GAFF_DATA_DIR")
 	pre := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
@@ -65,8 +66,8 @@ func (p *program) clientFlags(cmd *cobra.Command) {
 	}
 }
 
-// emptyFlag refuses a flag with an empty text, such as --source "$SOURCE" where the variable is
-// not set: left out without a word, the filter would show, retry or delete more than was meant.
+// emptyFlag rejects a flag with an empty value, such as --source "$SOURCE" if the variable is unset:
+// ignoring it would show, retry or delete more than was meant.
 func emptyFlag(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && f.Value.String() == "" && err == nil {
@@ -76,8 +77,7 @@ func emptyFlag(flags *pflag.FlagSet) (err error) {
 	return err
 }
 
-// locate finds the gateway's address: flag, environment, data folder. It is empty if
-// there is none.
+// locate returns the gateway's URL from the flag, the environment or the data folder, or "".
 func (p *program) locate(cfg *config.Config) (base string) {
 	switch {
 	case p.url != "":
@@ -88,7 +88,7 @@ func (p *program) locate(cfg *config.Config) (base string) {
 	return p.fromDataDir(cfg, urlFile)
 }
 
-// fromDataDir reads a one-line file of the data folder; empty if there is none.
+// fromDataDir reads a one-line file of the data folder; it returns "" if the file is missing.
 func (p *program) fromDataDir(cfg *config.Config, name string) string {
 	dir := cfg.DataDir
 	if p.devRuns(cfg) {
@@ -106,10 +106,10 @@ func (p *program) fromDataDir(cfg *config.Config, name string) string {
 	return strings.TrimRight(strings.TrimSpace(string(text)), "/")
 }
 
-// dial finds the gateway and the token. It does not call it yet.
+// dial finds the gateway and the token. It makes no call.
 func (p *program) dial() (*client, error) {
 	cfg, err := p.load()
-	// Faults in what only the server reads do not matter here.
+	// Faults in settings that only the server reads do not matter here.
 	if faults, ok := errors.AsType[config.Faults](err); ok {
 		for _, f := range faults {
 			if strings.HasPrefix(f.Name, "GAFF_URL") || strings.HasPrefix(f.Name, "GAFF_TOKEN") || f.Name == "GAFF_DATA_DIR" {
@@ -123,12 +123,12 @@ func (p *program) dial() (*client, error) {
 	}
 	u, err := url.Parse(c.base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, usagef("%q is no address of a gateway; write one like http://127.0.0.1:3000", c.base)
+		return nil, usagef("%q is not the URL of a gateway; write one such as http://127.0.0.1:3000", c.base)
 	}
 	if c.token == "" {
 		c.token = string(cfg.ClientToken)
 	}
-	// The token of the gateway on this machine is not for any other.
+	// The token of this machine's gateway is not sent to another one.
 	if c.token == "" && (c.base == p.fromDataDir(cfg, urlFile) || isLoopback(u.Hostname())) {
 		if c.token = p.fromDataDir(cfg, localTokenFile); c.token == "" {
 			c.token = p.fromDataDir(cfg, tokenFile)
@@ -140,14 +140,14 @@ func (p *program) dial() (*client, error) {
 	return c, nil
 }
 
-// noGateway says that no gateway was found, and names the settings by which one is.
+// noGateway is the error if no gateway was found. It names the settings that locate one.
 func noGateway(cfg *config.Config, settings string) error {
-	return fmt.Errorf("no gateway found: %s is not there. Start one (gaff serve), name its data folder (--data-dir), or set %s",
+	return fmt.Errorf("no gateway found: %s does not exist. Start one (gaff serve), name its data folder (--data-dir), or set %s",
 		filepath.Join(cfg.DataDir, urlFile), settings)
 }
 
-// withScheme adds http:// to a host and port of this machine. What is sent to other machines,
-// tokens among it, is not to go unencrypted because a scheme was forgotten.
+// withScheme adds http:// to a host and port of this machine. It does not for other hosts: a
+// forgotten scheme must not send a token unencrypted.
 func withScheme(address string) string {
 	if strings.Contains(address, "://") {
 		return address
@@ -164,7 +164,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// apiError is an answer that is no success.
+// apiError is a response other than 2xx.
 type apiError struct {
 	status              int
 	title, detail, next string
@@ -173,7 +173,7 @@ type apiError struct {
 func (e *apiError) Error() string {
 	text := fmt.Sprintf("the gateway answered %d", e.status)
 	for _, part := range []string{e.title, e.detail} {
-		// The status's own text says nothing that the number and the detail do not.
+		// The status's own text adds nothing to the number and the detail.
 		if part != "" && (e.detail == "" || part != http.StatusText(e.status)) {
 			text += ": " + cut(part, 500)
 		}
@@ -184,8 +184,8 @@ func (e *apiError) Error() string {
 	return text
 }
 
-// send makes a call; the caller closes the answer's body. An answer that is no success
-// is an *apiError.
+// send makes a call; the caller closes the response's body. A response other than 2xx is an
+// *apiError.
 func (c *client) send(ctx context.Context, method, path string, query url.Values, body any, header http.Header) (*http.Response, error) {
 	address := c.base + path
 	if len(query) > 0 {
@@ -201,7 +201,7 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	}
 	req, err := http.NewRequestWithContext(ctx, method, address, reader)
 	if err != nil {
-		return nil, usagef("%q is no address of a gateway", c.base)
+		return nil, usagef("%q is not the URL of a gateway", c.base)
 	}
 	for name, values := range header {
 		req.Header[name] = values
@@ -219,7 +219,7 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
 		}
-		return nil, fmt.Errorf("no answer from %s: %w. Does gaff serve run there?", c.base, err)
+		return nil, fmt.Errorf("no response from %s: %w. Is gaff serve running there?", c.base, err)
 	}
 	if res.StatusCode/100 == 2 {
 		return res, nil
@@ -243,16 +243,16 @@ func readAPIError(res *http.Response) *apiError {
 	}
 	switch {
 	case res.StatusCode == http.StatusUnauthorized:
-		e.next = "Set GAFF_TOKEN to a token that it knows"
+		e.next = "Set GAFF_TOKEN to a token of this gateway"
 	case res.StatusCode == http.StatusForbidden:
 		e.next = "The token's role does not allow this; use one with a higher role"
 	case res.StatusCode/100 == 3:
-		e.next = fmt.Sprintf("It points to %s; set GAFF_URL to the gateway's own address", cut(res.Header.Get("Location"), 200))
+		e.next = fmt.Sprintf("It redirects to %s; set GAFF_URL to the gateway's own URL", cut(res.Header.Get("Location"), 200))
 	}
 	return e
 }
 
-// call makes a call and returns the answer's JSON.
+// call makes a call and returns the JSON of the response.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, body any) (json.RawMessage, error) {
 	res, err := c.send(ctx, method, path, query, body, nil)
 	if err != nil {
@@ -261,10 +261,10 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", path, err)
+		return nil, fmt.Errorf("read the response of %s: %w", path, err)
 	}
 	if !json.Valid(text) {
-		return nil, fmt.Errorf("the answer of %s%s is no JSON: is this the address of a gaff gateway?", c.base, path)
+		return nil, fmt.Errorf("the response of %s%s is not JSON: is this the URL of a gaff gateway?", c.base, path)
 	}
 	return text, nil
 }
@@ -281,11 +281,11 @@ func (c *client) one(ctx context.Context, path, id string, to any) (json.RawMess
 	return text, nil
 }
 
-// pageSize is how many rows are asked for at once; the API's most.
+// pageSize is the number of rows of a page, the API's maximum.
 const pageSize = 500
 
-// list calls f for each row, page by page, until limit rows were seen (0: all of them).
-// more tells that there are others.
+// list calls f for each row, page by page, up to limit rows; 0 means all. It reports whether there
+// are more.
 func (c *client) list(ctx context.Context, path string, query url.Values, limit int, f func(json.RawMessage) error) (more bool, err error) {
 	query = cloneValues(query)
 	for seen := 0; ; {
@@ -298,10 +298,7 @@ func (c *client) list(ctx context.Context, path string, query url.Values, limit 
 		if err != nil {
 			return false, err
 		}
-		var page struct {
-			Docs       []json.RawMessage
-			NextCursor *string
-		}
+		var page wire.List[json.RawMessage]
 		if err := json.Unmarshal(text, &page); err != nil {
 			return false, fmt.Errorf("read %s: %w", path, err)
 		}
@@ -310,15 +307,29 @@ func (c *client) list(ctx context.Context, path string, query url.Values, limit 
 				return false, err
 			}
 			if seen++; seen == limit {
-				return i+1 < len(page.Docs) || page.NextCursor != nil && *page.NextCursor != "", nil
+				return i+1 < len(page.Docs) || page.NextCursor != "", nil
 			}
 		}
-		// A page may be empty and have a next one: a search looks at a part of the log at a time.
-		if page.NextCursor == nil || *page.NextCursor == "" {
+		// An empty page may have a next one: a search reads a part of the log at a time.
+		if page.NextCursor == "" {
 			return false, nil
 		}
-		query.Set("cursor", *page.NextCursor)
+		query.Set("cursor", string(page.NextCursor))
 	}
+}
+
+// listOnce calls f for each row of a list that comes in one page.
+func (c *client) listOnce(ctx context.Context, path string, f func(json.RawMessage) error) error {
+	page, _, err := decodeCall[wire.List[json.RawMessage]](ctx, c, apiCall{method: http.MethodGet, path: path})
+	if err != nil {
+		return err
+	}
+	for _, doc := range page.Docs {
+		if err := f(doc); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func cloneValues(v url.Values) url.Values {
@@ -335,15 +346,15 @@ type message struct {
 	data      []byte
 }
 
-// maxMessage bounds one line of the stream, in bytes.
+// maxMessage is the longest message of the stream, in bytes.
 const maxMessage = 32 << 20
 
-// errEndStream is returned by a stream's callbacks to end it without an error.
+// errEndStream is returned by a stream's callbacks to end the stream without an error.
 var errEndStream = errors.New("end of the stream")
 
-// stream follows the gateway's changes until ctx ends or a callback returns an error.
-// A connection that breaks is made again, from where it broke; opened is called for
-// each, after it stands. The first one must succeed.
+// stream reads the gateway's changes until ctx ends or a callback returns an error. It reconnects
+// after a broken connection and continues after the last message; opened is called after each
+// connect. An error of the first connect is returned.
 func (c *client) stream(ctx context.Context, opened func() error, f func(message) error) error {
 	const firstWait, longestWait = time.Second, 30 * time.Second
 	last := ""
@@ -385,11 +396,11 @@ func (c *client) stream(ctx context.Context, opened func() error, f func(message
 	}
 }
 
-// brokenStream is why a stream ended that was to go on.
+// brokenStream is the reason that a stream ended, which is then opened again.
 type brokenStream struct{ error }
 
-// readMessages calls f for each server-sent event until r ends, which is a
-// brokenStream, or f returns an error.
+// readMessages calls f for each server-sent event until f returns an error or r ends, which is a
+// brokenStream.
 func readMessages(r io.Reader, f func(message) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), maxMessage)

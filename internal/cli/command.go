@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,10 @@ type listing[D any] struct {
 	query any
 	// values returns the query of commands with flags of their own; it replaces query.
 	values func() (url.Values, error)
-	whole  bool // a short list: all of it is shown without --limit
+	// single lists come in one page and take no parameters: the command has no --limit.
+	single bool
+	none   string // printed if the list is empty; empty for "none found"
+	whole  bool   // the list is short: without --limit, all of it is shown
 }
 
 func listCommand[D any](p *program, l listing[D]) *cobra.Command {
@@ -47,26 +51,33 @@ func listCommand[D any](p *program, l listing[D]) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		each := func(f func(json.RawMessage) error) (bool, error) { return c.list(ctx, l.path, query, limit, f) }
+		if l.single {
+			each = func(f func(json.RawMessage) error) (bool, error) { return false, c.listOnce(ctx, l.path, f) }
+		}
 		if asJSON {
-			_, err := c.list(ctx, l.path, query, limit, func(doc json.RawMessage) error { return writeRawJSON(p.Stdout, doc) })
+			_, err := each(func(doc json.RawMessage) error { return writeRawJSON(p.Stdout, doc) })
 			return err
 		}
-		return printList(ctx, p, c, l, query, limit)
+		return printList(p, l, each)
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")
 	most := 50
 	if l.whole {
 		most = 0
 	}
-	cmd.Flags().IntVar(&limit, "limit", most, "how many to show; 0 for all")
+	if !l.single {
+		cmd.Flags().IntVar(&limit, "limit", most, "how many to show; 0 for all")
+	}
 	p.clientFlags(cmd)
 	return cmd
 }
 
-func printList[D any](ctx context.Context, p *program, c *client, l listing[D], query url.Values, limit int) error {
+// printList prints the documents that each passes to its function, as a table.
+func printList[D any](p *program, l listing[D], each func(func(json.RawMessage) error) (more bool, err error)) error {
 	t := newTable(p.Stdout, l.heads...)
 	rows := 0
-	more, err := c.list(ctx, l.path, query, limit, func(doc json.RawMessage) error {
+	more, err := each(func(doc json.RawMessage) error {
 		var d D
 		if err := json.Unmarshal(doc, &d); err != nil {
 			return fmt.Errorf("read %s: %w", l.path, err)
@@ -80,10 +91,10 @@ func printList[D any](ctx context.Context, p *program, c *client, l listing[D], 
 			return err
 		}
 	} else if err == nil {
-		fmt.Fprintln(p.Stderr, "none found")
+		fmt.Fprintln(p.Stderr, cmp.Or(l.none, "none found"))
 	}
 	if more {
-		fmt.Fprintf(p.Stderr, "the newest %d are shown; --limit 0 shows all\n", rows)
+		fmt.Fprintf(p.Stderr, "showing the newest %d; --limit 0 shows all\n", rows)
 	}
 	return err
 }
@@ -134,7 +145,83 @@ func alternatives(names []string) string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// showing is a command that prints one resource of the API, a document D, found by its id.
+// apiCall is one request to the API.
+type apiCall struct {
+	method, path string
+	query        url.Values
+	body         any // nil for none
+	// others is the command that lists the valid ids and names; an error of 404 points to it.
+	others string
+}
+
+// decodeCall makes a call and decodes the document D of the response.
+func decodeCall[D any](ctx context.Context, c *client, r apiCall) (doc *D, raw json.RawMessage, err error) {
+	raw, err = c.call(ctx, r.method, r.path, r.query, r.body)
+	if err != nil {
+		return nil, nil, pointingTo(r.others, err)
+	}
+	doc = new(D)
+	if err := json.Unmarshal(raw, doc); err != nil {
+		return nil, nil, fmt.Errorf("read the response of %s %s: %w", r.method, r.path, err)
+	}
+	return doc, raw, nil
+}
+
+// orRaw returns err, or prints the JSON of a response if err is nil.
+func orRaw(p *program, raw json.RawMessage, err error) error {
+	if err != nil {
+		return err
+	}
+	return writeRawJSON(p.Stdout, raw)
+}
+
+// calling is a command that makes one call and prints the document D of the response.
+type calling[D any] struct {
+	use, short, long, example string
+	args                      cobra.PositionalArgs
+	// jsonHelp is the help of --json; empty for "print JSON".
+	jsonHelp string
+	call     func(args []string) (apiCall, error)
+	print    func(ctx context.Context, c *client, doc *D) error
+	// failed reports whether the document is one of a failure, for the exit code. nil means never.
+	failed func(*D) bool
+}
+
+func callCommand[D any](p *program, s calling[D]) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: s.use, Short: s.short, Long: s.long, Example: s.example, Args: s.args}
+	cmd.RunE = work(func(ctx context.Context, args []string) error {
+		r, err := s.call(args)
+		if err != nil {
+			return err
+		}
+		c, err := p.dial()
+		if err != nil {
+			return err
+		}
+		doc, raw, err := decodeCall[D](ctx, c, r)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			err = writeRawJSON(p.Stdout, raw)
+		} else {
+			err = s.print(ctx, c, doc)
+		}
+		if err == nil && s.failed != nil && s.failed(doc) {
+			return errReported
+		}
+		return err
+	})
+	if s.jsonHelp == "" {
+		s.jsonHelp = "print JSON"
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, s.jsonHelp)
+	p.clientFlags(cmd)
+	return cmd
+}
+
+// showing is a command that prints one resource of the API, a document D, found by its id or name.
 type showing[D any] struct {
 	use, short, path string
 	// others is the command that lists such resources.
@@ -143,41 +230,27 @@ type showing[D any] struct {
 }
 
 func showCommand[D any](p *program, s showing[D]) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: s.use, Short: s.short, Args: arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			doc := new(D)
-			raw, err := c.one(ctx, s.path, args[0], doc)
-			if err != nil {
-				return pointingTo(s.others, err)
-			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			return s.print(ctx, c, doc)
-		}),
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
+	_, argument, _ := strings.Cut(s.use, " ")
+	return callCommand(p, calling[D]{
+		use: s.use, short: s.short, args: arguments(1, 1, "one "+argument), print: s.print,
+		call: func(args []string) (apiCall, error) {
+			return apiCall{method: http.MethodGet, path: s.path + "/" + url.PathEscape(args[0]), others: s.others}, nil
+		},
+	})
 }
 
-// acting is a command that has the API do something to one thing.
+// acting is a command that changes one resource and prints a line when it is done.
 type acting struct {
 	use, short   string
 	method, path string // "{id}" in the path is the argument
-	// done is printed when it was done, others is the command that names those there are.
+	// done is the printed word; empty prints nothing. others is the command that lists the ids.
 	done, others string
 }
 
 func (p *program) actCommand(a acting) *cobra.Command {
+	_, argument, _ := strings.Cut(a.use, " ")
 	cmd := &cobra.Command{
-		Use: a.use, Short: a.short, Args: arguments(1, 1, "one ID"),
+		Use: a.use, Short: a.short, Args: arguments(1, 1, "one "+argument),
 		RunE: work(func(ctx context.Context, args []string) error {
 			c, err := p.dial()
 			if err != nil {
@@ -197,10 +270,10 @@ func (p *program) actCommand(a acting) *cobra.Command {
 	return cmd
 }
 
-// pointingTo names the command that lists what there is, where something is not there.
+// pointingTo adds to an error of 404 the command that lists what exists; others may be empty.
 func pointingTo(others string, err error) error {
-	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound {
-		e.next = `"` + others + `" names those there are`
+	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound && others != "" {
+		e.next = `"` + others + `" lists the known ones`
 	}
 	return err
 }

@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"gaff/internal/wire"
 	"maps"
 	"net/http"
 	"net/url"
@@ -15,7 +13,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"gaff/internal/wire"
 )
+
+const listDestinations = "gaff destinations list"
 
 func destinationTarget(d *wire.NewSecretDestination) string {
 	switch d.Kind {
@@ -27,7 +29,7 @@ func destinationTarget(d *wire.NewSecretDestination) string {
 	return cut(d.URL, 60)
 }
 
-// state is what people must know first.
+// destinationState returns the state of a destination, or of its circuit if that is not closed.
 func destinationState(d *wire.NewSecretDestination) string {
 	switch {
 	case d.Health.State != "active":
@@ -39,116 +41,51 @@ func destinationState(d *wire.NewSecretDestination) string {
 }
 
 func (p *program) destinationsCommand() *cobra.Command {
-	return group("destinations", "Where events are forwarded to: look, pause, resume, change",
-		p.destinationsListCommand(), p.destinationsShowCommand(), p.destinationsAddCommand(),
-		p.destinationActCommand("pause", "Hold back what is for a destination; nothing is lost", true),
-		p.destinationActCommand("resume", "Send again what is for a destination, and close its circuit", false),
-		p.destinationsTestCommand(), p.destinationsRotateCommand(), p.destinationsDeleteCommand())
+	list := listCommand(p, listing[wire.NewSecretDestination]{
+		use: "list", short: "List destinations with their state and backlog", path: "/api/v1/destinations", single: true,
+		heads: []string{"NAME", "STATE", "WAITING", "DEAD", "EVENTS", "TO", "LAST ERROR"},
+		none:  `none found; "gaff destinations add" creates one`,
+		cells: func(d wire.NewSecretDestination) []string {
+			last := ""
+			if at, ok := d.Health.LastFailure, d.Health.LastSuccess; !at.IsZero() && at.After(ok.Time) {
+				last = string(d.Health.LastError)
+			}
+			return []string{
+				clean(d.Name), destinationState(&d), fmt.Sprint(d.Backlog.Waiting), fmt.Sprint(d.Backlog.Dead), cut(strings.Join(d.Events, " "), 40),
+				destinationTarget(&d), cut(last, 60),
+			}
+		},
+	})
+	show := showCommand(p, showing[wire.NewSecretDestination]{
+		use: "show NAME", short: "Show a destination: its settings, health and backlog", path: "/api/v1/destinations", others: listDestinations,
+		print: func(_ context.Context, _ *client, d *wire.NewSecretDestination) error { return p.showDestination(d) },
+	})
+	remove := p.actCommand(acting{
+		use: "delete NAME", short: "Delete a destination and cancel its deliveries", method: http.MethodDelete, path: "/api/v1/destinations/{id}",
+		others: listDestinations,
+	})
+	return group("destinations", "Where events are forwarded to: list, add, pause, resume, test", list, show, p.destinationsAddCommand(),
+		p.destinationsPauseCommand(), p.destinationActCommand("resume", "Resume a destination, and close its circuit", nil),
+		p.destinationsTestCommand(), p.destinationsRotateCommand(), remove)
 }
 
-func (p *program) destinationsListCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "list", Short: "List destinations with their state and backlog", Args: arguments(0, 0, ""),
-		RunE: work(func(ctx context.Context, _ []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			raw, err := c.call(ctx, http.MethodGet, "/api/v1/destinations", nil, nil)
-			if err != nil {
-				return err
-			}
-			var page struct{ Docs []json.RawMessage }
-			if err := json.Unmarshal(raw, &page); err != nil {
-				return fmt.Errorf("read the destinations: %w", err)
-			}
-			if len(page.Docs) == 0 && !asJSON {
-				fmt.Fprintln(p.Stderr, `none found; "gaff destinations add" makes one`)
-				return nil
-			}
-			t := newTable(p.Stdout, "NAME", "STATE", "WAITING", "DEAD", "EVENTS", "TO", "LAST ERROR")
-			for _, doc := range page.Docs {
-				if asJSON {
-					if err := writeRawJSON(p.Stdout, doc); err != nil {
-						return err
-					}
-					continue
-				}
-				var d wire.NewSecretDestination
-				if err := json.Unmarshal(doc, &d); err != nil {
-					return fmt.Errorf("read a destination: %w", err)
-				}
-				last := ""
-				if at, ok := d.Health.LastFailure, d.Health.LastSuccess; !at.IsZero() && at.After(ok.Time) {
-					last = string(d.Health.LastError)
-				}
-				t.row(clean(d.Name), destinationState(&d), fmt.Sprint(d.Backlog.Waiting), fmt.Sprint(d.Backlog.Dead), cut(strings.Join(d.Events, " "), 40), destinationTarget(&d), cut(last, 60))
-			}
-			if asJSON {
-				return nil
-			}
-			return t.flush()
-		}),
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")
-	p.clientFlags(cmd)
-	return cmd
-}
-
-// hinted names the command that lists destinations where one is not there.
-func hinted(err error) error {
-	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound {
-		e.next = `"gaff destinations list" names those there are`
-	}
-	return err
-}
-
-func destinationPath(name, act string) string {
+func destinationCall(method, name, action string, body any) apiCall {
 	path := "/api/v1/destinations/" + url.PathEscape(name)
-	if act != "" {
-		path += "/" + act
+	if action != "" {
+		path += "/" + action
 	}
-	return path
-}
-
-func (p *program) destinationsShowCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "show NAME", Short: "Show one destination: how it is set up, and how it does", Args: arguments(1, 1, "one NAME"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			raw, err := c.call(ctx, http.MethodGet, destinationPath(args[0], ""), nil, nil)
-			if err != nil {
-				return hinted(err)
-			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			var d wire.NewSecretDestination
-			if err := json.Unmarshal(raw, &d); err != nil {
-				return fmt.Errorf("read the destination: %w", err)
-			}
-			return p.showDestination(&d)
-		}),
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
+	return apiCall{method: method, path: path, body: body, others: listDestinations}
 }
 
 func (p *program) showDestination(d *wire.NewSecretDestination) error {
 	t := newTable(p.Stdout)
 	t.row("name", clean(d.Name))
 	t.row("state", strings.TrimSpace(destinationState(d)+" "+cut(d.Health.Reason, 200)))
-	t.pair("tried again at", when(d.Health.RetryAt))
+	t.pair("next attempt at", when(d.Health.RetryAt))
 	t.pair("last success", when(d.Health.LastSuccess))
 	t.pair("last failure", when(d.Health.LastFailure))
 	t.pair("last error", cut(d.Health.LastError, 200))
-	t.row("waiting", fmt.Sprintf("%d (%d behind an earlier one of their key)", d.Backlog.Waiting, d.Backlog.Held))
+	t.row("waiting", fmt.Sprintf("%d (%d behind an earlier delivery of their key)", d.Backlog.Waiting, d.Backlog.Held))
 	t.row("dead", fmt.Sprint(d.Backlog.Dead))
 	t.row("to", destinationTarget(d))
 	t.row("events", clean(strings.Join(d.Events, " ")))
@@ -160,10 +97,10 @@ func (p *program) showDestination(d *wire.NewSecretDestination) error {
 	if len(d.Secrets) > 0 {
 		t.row("signed with", clean(strings.Join(d.Secrets, " ")))
 	}
-	t.row("tries", fmt.Sprintf("%d, after %s up to %s, %s each", d.MaxAttempts, clean(d.FirstWait), clean(d.LongestWait), clean(d.Timeout)))
-	t.row("at once", strconv.Itoa(d.Concurrency))
+	t.row("attempts", fmt.Sprintf("%d, after %s up to %s, timeout %s", d.MaxAttempts, clean(d.FirstWait), clean(d.LongestWait), clean(d.Timeout)))
+	t.row("concurrency", strconv.Itoa(d.Concurrency))
 	if d.Rate > 0 {
-		t.row("a second", fmt.Sprintf("%g, %d together", d.Rate, d.Burst))
+		t.row("rate", fmt.Sprintf("%g per second, burst %d", d.Rate, d.Burst))
 	}
 	if d.Order != "" {
 		t.row("order", clean(d.Order+" by "+d.OrderBy))
@@ -172,7 +109,7 @@ func (p *program) showDestination(d *wire.NewSecretDestination) error {
 	return t.flush()
 }
 
-// when is stamp, but empty for no time.
+// when is stamp, but empty for the zero time.
 func when(t wire.Time) string {
 	if t.IsZero() {
 		return ""
@@ -180,215 +117,157 @@ func when(t wire.Time) string {
 	return stamp(t)
 }
 
+// newDestination is the request body of a new destination: the document of --file with the fields
+// of the flags in it. Other members of the file stay as they are, so that the API can name those
+// that it does not know.
+type newDestination map[string]any
+
+func (b newDestination) set(field, text string) {
+	if text != "" {
+		b[field] = text
+	}
+}
+
 func (p *program) destinationsAddCommand() *cobra.Command {
 	var events, headers []string
-	var kind, topic, filter, format, order, orderBy, file string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "add NAME [URL]",
-		Short: "Forward events to an address, and print the secret that they are signed with",
-		Long: `Forward events to an address. The signing secret is made by the gateway and printed once.
---file gives what has no flag, as JSON in the fields of POST /api/v1/destinations; flags win.`,
-		Args: arguments(1, 2, "a NAME and, unless --kind is pull, a URL"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			body := map[string]any{}
+	var file string
+	fields := map[string]*string{}
+	cmd := callCommand(p, calling[wire.NewSecretDestination]{
+		use: "add NAME [URL]", short: "Forward events to a URL, and print the signing secret",
+		long: `Forward events to a URL. The gateway creates the signing secret and prints it once.
+--file sets what has no flag, as JSON in the fields of POST /api/v1/destinations; flags win.`,
+		args: arguments(1, 2, "a NAME and, unless --kind is pull, a URL"),
+		call: func(args []string) (apiCall, error) {
+			body := newDestination{}
 			if file != "" {
 				text, err := os.ReadFile(p.path(file))
 				if err != nil {
-					return err
+					return apiCall{}, err
 				}
 				if err := json.Unmarshal(text, &body); err != nil {
-					return fmt.Errorf("%s: %w", file, err)
+					return apiCall{}, fmt.Errorf("%s: %w", file, err)
 				}
 			}
-			body["name"] = args[0]
+			body.set("name", args[0])
 			if len(args) > 1 {
-				body["url"] = args[1]
+				body.set("url", args[1])
 			}
-			for name, text := range map[string]string{"kind": kind, "topic": topic, "filter": filter, "format": format, "order": order, "orderBy": orderBy} {
-				if text != "" {
-					body[name] = text
-				}
+			for field, text := range fields {
+				body.set(field, *text)
 			}
 			if len(events) > 0 {
 				body["events"] = events
 			}
 			if len(headers) > 0 {
-				all := map[string]string{}
-				for _, line := range headers {
-					name, value, ok := strings.Cut(line, ":")
-					if !ok {
-						return usagef("--header %q is none; write 'Name: value'", line)
-					}
-					all[strings.TrimSpace(name)] = strings.TrimSpace(value)
+				parsed, err := parseHeaders(headers)
+				if err != nil {
+					return apiCall{}, err
 				}
-				body["headers"] = all
+				body["headers"] = parsed
 			}
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			raw, err := c.call(ctx, http.MethodPost, "/api/v1/destinations", nil, body)
-			if err != nil {
-				return err
-			}
-			return p.printSecret(raw, asJSON)
-		}),
-	}
+			return apiCall{method: http.MethodPost, path: "/api/v1/destinations", body: body}, nil
+		},
+		print: p.printSecret,
+	})
 	flags := cmd.Flags()
-	flags.StringSliceVar(&events, "events", nil, `which events: source:type with *, by commas (default "*:*", all webhooks)`)
-	flags.StringVar(&filter, "filter", "", "a CEL condition over source, type, data, webhookId and correlationId")
-	flags.StringVar(&format, "format", "", "envelope (default), original, cloudevents or cloudevents-binary")
-	flags.StringVar(&kind, "kind", "", "http (default), pull or queue")
-	flags.StringVar(&topic, "topic", "", "a queue's subject, topic or stream")
-	flags.StringVar(&orderBy, "order-by", "", "a JSON pointer into the data by which order is kept")
-	flags.StringVar(&order, "order", "", "skip-dead (default), hold-dead or latest")
+	flag := func(field, name, help string) {
+		fields[field] = new(string)
+		flags.StringVar(fields[field], name, "", help)
+	}
+	flags.StringSliceVar(&events, "events", nil, `which events: source:type with *, separated by commas (default "*:*", all webhooks)`)
+	flag("filter", "filter", "a CEL condition over source, type, data, webhookId and correlationId")
+	flag("format", "format", "envelope (default), original, cloudevents or cloudevents-binary")
+	flag("kind", "kind", "http (default), pull or queue")
+	flag("topic", "topic", "a queue's subject, topic or stream")
+	flag("orderBy", "order-by", "a JSON pointer into the data; events with the same value are kept in order")
+	flag("order", "order", "skip-dead (default), hold-dead or latest")
 	flags.StringArrayVar(&headers, "header", nil, "a header to send, 'Name: value'; may be repeated")
 	flags.StringVar(&file, "file", "", "a JSON file with more fields")
-	flags.BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
 	return cmd
 }
 
-// printSecret prints the secret that an answer holds.
-func (p *program) printSecret(raw json.RawMessage, asJSON bool) error {
-	if asJSON {
-		return writeRawJSON(p.Stdout, raw)
+// parseHeaders reads lines of the form "Name: value".
+func parseHeaders(lines []string) (map[string]string, error) {
+	headers := map[string]string{}
+	for _, line := range lines {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return nil, usagef("--header %q is not a header; write 'Name: value'", line)
+		}
+		headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}
-	var d wire.NewSecretDestination
-	if err := json.Unmarshal(raw, &d); err != nil {
-		return fmt.Errorf("read the destination: %w", err)
-	}
+	return headers, nil
+}
+
+// printSecret prints the new signing secret of a destination.
+func (p *program) printSecret(_ context.Context, _ *client, d *wire.NewSecretDestination) error {
 	if d.Secret == "" {
 		fmt.Fprintf(p.Stderr, "%s receives %s\n", clean(d.Name), clean(strings.Join(d.Events, " ")))
 		return nil
 	}
 	fmt.Fprintln(p.Stdout, clean(d.Secret))
-	fmt.Fprintf(p.Stderr, "What %s receives is signed with the secret above, which is not shown again.\n", clean(d.Name))
+	fmt.Fprintf(p.Stderr, "The secret above signs the requests to %s. It is not shown again.\n", clean(d.Name))
 	return nil
 }
 
-func (p *program) destinationActCommand(act, short string, withReason bool) *cobra.Command {
-	var reason string
-	cmd := &cobra.Command{
-		Use: act + " NAME", Short: short, Args: arguments(1, 1, "one NAME"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
+// destinationActCommand posts an action of a destination and prints its state; body may be nil.
+func (p *program) destinationActCommand(action, short string, body func() any) *cobra.Command {
+	return callCommand(p, calling[wire.NewSecretDestination]{
+		use: action + " NAME", short: short, args: arguments(1, 1, "one NAME"),
+		call: func(args []string) (apiCall, error) {
+			r := destinationCall(http.MethodPost, args[0], action, nil)
+			if body != nil {
+				r.body = body()
 			}
-			var body any
-			if withReason && reason != "" {
-				body = map[string]string{"reason": reason}
-			}
-			raw, err := c.call(ctx, http.MethodPost, destinationPath(args[0], act), nil, body)
-			if err != nil {
-				return hinted(err)
-			}
-			var d wire.NewSecretDestination
-			if err := json.Unmarshal(raw, &d); err != nil {
-				return fmt.Errorf("read the destination: %w", err)
-			}
-			fmt.Fprintf(p.Stdout, "%s is %s; %d wait\n", clean(d.Name), destinationState(&d), d.Backlog.Waiting)
-			return nil
-		}),
-	}
-	if withReason {
-		cmd.Flags().StringVar(&reason, "reason", "", "why, for those who look")
-	}
-	p.clientFlags(cmd)
+			return r, nil
+		},
+		print: func(_ context.Context, _ *client, d *wire.NewSecretDestination) error {
+			_, err := fmt.Fprintf(p.Stdout, "%s is %s; %d pending\n", clean(d.Name), destinationState(d), d.Backlog.Waiting)
+			return err
+		},
+	})
+}
+
+func (p *program) destinationsPauseCommand() *cobra.Command {
+	var pause wire.Pause
+	cmd := p.destinationActCommand("pause", "Pause a destination; its deliveries stay pending", func() any { return pause })
+	cmd.Flags().StringVar(&pause.Reason, "reason", "", "the reason, shown with the destination")
 	return cmd
 }
 
 func (p *program) destinationsTestCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "test NAME", Short: `Send a "gaff:test" event to a destination, and print what it answers`, Args: arguments(1, 1, "one NAME"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
+	return callCommand(p, calling[wire.Exchange]{
+		use: "test NAME", short: `Send a "gaff:test" event to a destination, and print its response`, args: arguments(1, 1, "one NAME"),
+		call: func(args []string) (apiCall, error) {
+			return destinationCall(http.MethodPost, args[0], "test", nil), nil
+		},
+		print: func(_ context.Context, _ *client, x *wire.Exchange) error {
+			t := newTable(p.Stdout)
+			if x.Response != nil {
+				t.row("status", strconv.Itoa(x.Response.Status))
+				t.pair("response", cut(x.Response.Body, 500))
 			}
-			raw, err := c.call(ctx, http.MethodPost, destinationPath(args[0], "test"), nil, nil)
-			if err != nil {
-				return hinted(err)
-			}
-			var x struct {
-				OK         bool
-				Error      string
-				DurationMs float64
-				Response   *struct {
-					Status int
-					Body   string
-				}
-			}
-			if err := json.Unmarshal(raw, &x); err != nil {
-				return fmt.Errorf("read the answer: %w", err)
-			}
-			if asJSON {
-				err = writeRawJSON(p.Stdout, raw)
-			} else {
-				t := newTable(p.Stdout)
-				if x.Response != nil {
-					t.row("status", strconv.Itoa(x.Response.Status))
-					t.pair("response", cut(x.Response.Body, 500))
-				}
-				t.pair("error", cut(x.Error, 500))
-				t.row("took", fmt.Sprintf("%.0f ms", x.DurationMs))
-				err = t.flush()
-			}
-			if err == nil && !x.OK {
-				err = errReported
-			}
-			return err
-		}),
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
+			t.pair("error", cut(x.Error, 500))
+			t.row("took", fmt.Sprintf("%.0f ms", x.DurationMs))
+			return t.flush()
+		},
+		failed: func(x *wire.Exchange) bool { return !x.OK },
+	})
 }
 
 func (p *program) destinationsRotateCommand() *cobra.Command {
-	var asJSON, drop bool
-	cmd := &cobra.Command{
-		Use: "rotate NAME", Short: "Sign with a new secret, and for now with the former one as well",
-		Long: `Make a new signing secret for a destination and print it, once. What is sent from now on is
-signed with both, the new one and the former one, so the receiver can be changed at leisure;
-then "gaff destinations rotate --drop" makes another and leaves the former ones.`,
-		Args: arguments(1, 1, "one NAME"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			raw, err := c.call(ctx, http.MethodPost, destinationPath(args[0], "rotate"), nil, map[string]bool{"drop": drop})
-			if err != nil {
-				return hinted(err)
-			}
-			return p.printSecret(raw, asJSON)
-		}),
-	}
-	cmd.Flags().BoolVar(&drop, "drop", false, "sign with the new secret alone")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
-}
-
-func (p *program) destinationsDeleteCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "delete NAME", Short: "Delete a destination and cancel what waits for it", Args: arguments(1, 1, "one NAME"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			res, err := c.send(ctx, http.MethodDelete, destinationPath(args[0], ""), nil, nil, nil)
-			if err != nil {
-				return hinted(err)
-			}
-			return res.Body.Close()
-		}),
-	}
-	p.clientFlags(cmd)
+	var rotation wire.Rotation
+	cmd := callCommand(p, calling[wire.NewSecretDestination]{
+		use: "rotate NAME", short: "Sign with a new secret, and for now also with the previous one",
+		long: `Create a new signing secret for a destination and print it, once. Requests are then signed
+with both the new and the previous secret, so that the receiver can be changed later. After
+that, "gaff destinations rotate --drop" creates another secret and drops the previous ones.`,
+		args: arguments(1, 1, "one NAME"),
+		call: func(args []string) (apiCall, error) {
+			return destinationCall(http.MethodPost, args[0], "rotate", rotation), nil
+		},
+		print: p.printSecret,
+	})
+	cmd.Flags().BoolVar(&rotation.Drop, "drop", false, "sign with the new secret only")
 	return cmd
 }

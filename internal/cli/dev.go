@@ -17,17 +17,17 @@ func (p *program) devCommand() *cobra.Command {
 	var faults string
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run the gateway with stand-ins for fal and Last Frame, and a sample project",
-		Long: `Run the gateway together with stand-ins for fal and Last Frame on this machine, and submit
-a few jobs for a sample project: the whole loop, offline and at no cost. The stand-ins
-paint pictures, serve clips that play, sign their webhooks as the real services do, and on
-request make everything go wrong that goes wrong there.
+		Short: "Run the gateway with simulated providers and a sample project",
+		Long: `Run the gateway with simulated fal and Last Frame services on this machine, and submit a few
+jobs for a sample project: the whole loop, offline and at no cost. The simulated services
+create pictures and playable clips, sign their webhooks as the real services do, and can
+simulate the faults of the real services.
 
-Its data are in a folder of their own, ./gaff-dev; databases, keys and addresses of the
-configuration are not used.
+Its data is in its own folder, ./gaff-dev; databases, keys and URLs of the configuration are
+not used.
 
 Faults: ` + standin.FaultNames() + `.
-A name alone means always, "lost=0.2" one job in five. A single job can ask for its own:
+A name alone means always, "lost=0.2" one job in five. A job can request its own fault:
 {"prompt": "…", "standin": {"fault": "lost", "seconds": 3}} as its input.`,
 		Example: `  gaff dev
   gaff dev --fault duplicate,late=0.3,lost=0.2
@@ -53,16 +53,16 @@ A name alone means always, "lost=0.2" one job in five. A single job can ask for 
 	flags := cmd.Flags()
 	flags.StringVar(&o.Addr, "addr", "", "listen address (default 127.0.0.1:3000, or a free port)")
 	flags.StringVar(&o.Dir, "data-dir", "", "data folder (default ./"+app.DevDir+")")
-	flags.StringVar(&faults, "fault", "", "what goes wrong at the stand-ins, by commas")
-	flags.Uint64Var(&o.Seed, "seed", 0, "make the stand-ins do the same in every run")
+	flags.StringVar(&faults, "fault", "", "the faults of the simulated services, separated by commas")
+	flags.Uint64Var(&o.Seed, "seed", 0, "make the simulated services behave the same in every run")
 	flags.BoolVar(&o.Samples, "samples", true, "submit the sample jobs")
-	flags.BoolVar(&o.Tunnel, "tunnel", false, "open the ngrok tunnel (NGROK_AUTH_TOKEN, NGROK_DOMAIN) for the receiving addresses")
+	flags.BoolVar(&o.Tunnel, "tunnel", false, "open the ngrok tunnel (NGROK_AUTH_TOKEN, NGROK_DOMAIN) for the receiving URLs")
 	p.settingFlags(cmd, "GAFF_RECONCILE_AFTER", "GAFF_MEDIA_URL", "GAFF_LOG_FORMAT", "GAFF_LOG_LEVEL")
 	return cmd
 }
 
-// devRuns tells that a development gateway runs in the working folder, and no other one:
-// commands that were told of no gateway then mean it.
+// devRuns reports whether a development gateway and no other one runs in the working folder:
+// commands without a gateway's URL then use it.
 func (p *program) devRuns(cfg *config.Config) bool {
 	if cfg.DataDir != config.Default().DataDir {
 		return false

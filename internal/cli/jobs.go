@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,8 @@ import (
 	"gaff/internal/wire"
 	"gaff/jobs"
 )
+
+const listJobs = "gaff jobs list"
 
 func jobSettled(j *wire.JobDetail) bool {
 	status, ok := jobs.ParseJobStatus(j.Status)
@@ -29,16 +32,16 @@ func (p *program) jobsCommand() *cobra.Command {
 			}
 		},
 	})
-	return group("jobs", "The work that was asked for, and how it stands", list,
+	return group("jobs", "Jobs at providers: list, submit, watch, cancel", list,
 		showCommand(p, showing[wire.JobDetail]{
-			use: "show ID", short: "Show a job with its result and log", path: "/api/v1/jobs", others: "gaff jobs list", print: p.showJob,
+			use: "show ID", short: "Show a job with its result and log", path: "/api/v1/jobs", others: listJobs, print: p.showJob,
 		}),
 		p.jobsWatchCommand(), p.jobsSubmitCommand(), p.jobsRegisterCommand(), p.callbackSecretsCommand(),
-		p.jobActionCommand("cancel", "Cancel a job, at the provider too", "Cancel a job, at the provider too. What the provider did until then it may bill."),
-		p.jobActionCommand("ask", "Ask the provider after a job now", "Ask the provider after a job now, rather than wait for its webhook."))
+		p.jobActionCommand("cancel", "Cancel a job, also at the provider", "Cancel a job, also at the provider. The provider may bill the work that it has done."),
+		p.jobActionCommand("ask", "Poll the provider for a job now", "Poll the provider for a job now, instead of waiting for its webhook."))
 }
 
-// given makes a query of names and values; empty values are left out.
+// given returns a query of names and values without the empty ones.
 func given(pairs ...string) url.Values {
 	v := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -68,44 +71,33 @@ func (p *program) showJob(_ context.Context, _ *client, j *wire.JobDetail) error
 	if !j.NextPollAt.IsZero() {
 		t.row("next poll", stamp(j.NextPollAt))
 	}
-	for _, note := range j.Log {
-		t.row(clean(note.What), stamp(note.At)+"  "+cut(note.Text, 300))
+	for _, entry := range j.Log {
+		t.row(clean(entry.What), stamp(entry.At)+"  "+cut(entry.Text, 300))
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
-	for _, part := range []struct {
-		name string
-		text wire.JSON
-	}{{"metadata", j.Metadata}, {"input", j.Input}, {"result", j.Result}} {
-		if len(part.text) > 0 {
-			fmt.Fprintf(p.Stdout, "\n%s:\n", part.name)
-			if err := writeIndented(p.Stdout, part.text); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return p.writeParts("\n", part{"metadata", j.Metadata}, part{"input", j.Input}, part{"result", j.Result})
 }
 
 func (p *program) jobsWatchCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "watch [ID]",
-		Short: "Print jobs as they change, until interrupted or the one named is settled",
-		Long: `Print a line for each change of a job. With an ID, only that job's, and the command ends
-when the job does: with exit code 0 if it was completed, 1 if it failed or was cancelled.`,
+		Short: "Print jobs as they change, until interrupted or the named job is settled",
+		Long: `Print a line for each change of a job. With an ID, only that job's changes, and the command
+ends with the job: exit code 0 if it was completed, 1 if it failed or was cancelled.`,
 		Args: arguments(0, 1, "at most one ID"),
 		RunE: work(func(ctx context.Context, args []string) error {
 			c, err := p.dial()
 			if err != nil {
 				return err
 			}
-			want := ""
+			id := ""
 			if len(args) == 1 {
-				want = args[0]
+				id = args[0]
 			}
-			return p.watchJob(ctx, c, want, asJSON)
+			return p.watchJob(ctx, c, id, asJSON)
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")
@@ -113,13 +105,17 @@ when the job does: with exit code 0 if it was completed, 1 if it failed or was c
 	return cmd
 }
 
-// watchJob prints jobs as they change; the one wanted until its end, which decides the
-// exit code.
-func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON bool) error {
+// watchJob prints jobs as they change. With an id it prints that job only, until it is settled; the
+// job's status decides the exit code.
+func (p *program) watchJob(ctx context.Context, c *client, id string, asJSON bool) error {
 	last, ended := "", ""
-	show := func(j *wire.JobDetail, raw json.RawMessage) error {
-		if want != "" {
-			if j.ID != want || j.Status == last {
+	show := func(raw json.RawMessage) error {
+		var j wire.JobDetail
+		if err := json.Unmarshal(raw, &j); err != nil {
+			return fmt.Errorf("read the stream: %w", err)
+		}
+		if id != "" {
+			if j.ID != id || j.Status == last {
 				return nil
 			}
 			last = j.Status
@@ -128,36 +124,32 @@ func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON b
 		if asJSON {
 			err = writeRawJSON(p.Stdout, raw)
 		} else {
-			_, err = fmt.Fprintf(p.Stdout, "%s  %s  %-10s %s\n", stamp(latest(j)), clean(j.ID), clean(j.Status), cut(j.Error, 200))
+			_, err = fmt.Fprintf(p.Stdout, "%s  %s  %-10s %s\n", stamp(latest(&j)), clean(j.ID), clean(j.Status), cut(j.Error, 200))
 		}
-		if err == nil && want != "" && jobSettled(j) {
+		if err == nil && id != "" && jobSettled(&j) {
 			ended = j.Status
 			err = errEndStream
 		}
 		return err
 	}
-	err := c.stream(ctx, func() error {
-		if want == "" {
+	opened := func() error {
+		if id == "" {
 			return nil
 		}
-		// Asked for once the stream stands, so that no change falls in between.
-		var j wire.JobDetail
-		raw, err := c.one(ctx, "/api/v1/jobs", want, &j)
+		// After the stream is open, so that no change is missed between the two.
+		raw, err := c.call(ctx, http.MethodGet, "/api/v1/jobs/"+url.PathEscape(id), nil, nil)
 		if err != nil {
 			return err
 		}
-		return show(&j, raw)
-	}, func(m message) error {
+		return show(raw)
+	}
+	err := c.stream(ctx, opened, func(m message) error {
 		if m.event != "job" {
 			return nil
 		}
-		var j wire.JobDetail
-		if err := json.Unmarshal(m.data, &j); err != nil {
-			return fmt.Errorf("read the stream: %w", err)
-		}
-		return show(&j, m.data)
+		return show(m.data)
 	})
-	if want == "" {
+	if id == "" {
 		return unlessInterrupted(ctx, err)
 	}
 	if err == nil && ended != jobs.JobCompleted.String() {
@@ -166,7 +158,7 @@ func (p *program) watchJob(ctx context.Context, c *client, want string, asJSON b
 	return err
 }
 
-// latest is the newest time of a job.
+// latest returns the newest time of a job.
 func latest(j *wire.JobDetail) wire.Time {
 	for _, t := range []wire.Time{j.SettledAt, j.SubmittedAt} {
 		if !t.IsZero() {

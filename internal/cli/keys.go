@@ -2,14 +2,14 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"gaff/internal/wire"
 	"net/http"
 	"net/url"
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"gaff/internal/wire"
 )
 
 func (p *program) keysCommand() *cobra.Command {
@@ -23,17 +23,17 @@ func (p *program) keysCommand() *cobra.Command {
 			}
 		},
 	})
-	return group("keys", "API keys, and the way into the console", p.keysCreateCommand(), list, p.keysRevokeCommand(), p.keysLinkCommand())
+	return group("keys", "API keys, and login links for the console", p.keysCreateCommand(), list, p.keysRevokeCommand(), p.keysLinkCommand())
 }
 
 func (p *program) keysRevokeCommand() *cobra.Command {
 	var made bool
 	cmd := &cobra.Command{
 		Use:   "revoke ID",
-		Short: "Revoke an API key, and log out who came in with it",
-		Long: `Revoke an API key, and log out the browsers that came in with it. After a theft, --made
-also revokes the keys that were made with it, and with those; the key itself may be
-revoked already.`,
+		Short: "Revoke an API key, and end the sessions that it opened",
+		Long: `Revoke an API key, and end the browser sessions that it opened. After a theft, --made also
+revokes the keys that were created with it, and the keys created with those; the key itself
+may be revoked already.`,
 		Args: arguments(1, 1, "one ID"),
 		RunE: work(func(ctx context.Context, args []string) error {
 			c, err := p.dial()
@@ -51,54 +51,35 @@ revoked already.`,
 			return res.Body.Close()
 		}),
 	}
-	cmd.Flags().BoolVar(&made, "made", false, "also the keys that were made with it")
+	cmd.Flags().BoolVar(&made, "made", false, "also the keys that were created with it")
 	p.clientFlags(cmd)
 	return cmd
 }
 
 func (p *program) keysCreateCommand() *cobra.Command {
-	var role, expires string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "create NAME",
-		Short: "Make an API key and print its secret, once",
-		Long: `Make an API key for a person or a program. The secret is printed once and not kept: what
-the gateway has is its hash. A viewer reads; an operator also retries, replays, sends,
-submits and cancels; an admin also deletes and manages keys.`,
-		Args: arguments(1, 1, "one NAME"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			if !slices.Contains([]string{"viewer", "operator", "admin"}, role) {
-				return usagef("unknown --role %q: want viewer, operator or admin", role)
+	var key wire.KeyRequest
+	cmd := callCommand(p, calling[wire.CreatedKey]{
+		use: "create NAME", short: "Create an API key and print its secret, once",
+		long: `Create an API key for a person or a program. The secret is printed once; the gateway stores
+only its hash. A viewer reads; an operator also retries, replays, sends, submits and
+cancels; an admin also deletes and manages keys.`,
+		args: arguments(1, 1, "one NAME"),
+		call: func(args []string) (apiCall, error) {
+			if !slices.Contains([]string{"viewer", "operator", "admin"}, key.Role) {
+				return apiCall{}, usagef("unknown --role %q: want viewer, operator or admin", key.Role)
 			}
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			body := map[string]string{"name": args[0], "role": role}
-			if expires != "" {
-				body["expiresAt"] = expires
-			}
-			raw, err := c.call(ctx, http.MethodPost, "/api/v1/keys", nil, body)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			var k wire.CreatedKey
-			if err := json.Unmarshal(raw, &k); err != nil {
-				return fmt.Errorf("read the new key: %w", err)
-			}
+			key.Name = args[0]
+			return apiCall{method: http.MethodPost, path: "/api/v1/keys", body: key}, nil
+		},
+		print: func(_ context.Context, _ *client, k *wire.CreatedKey) error {
 			fmt.Fprintln(p.Stdout, clean(k.Secret))
-			fmt.Fprintf(p.Stderr, "%s %s may do what the role %s allows. The secret above is not shown again; use it as GAFF_TOKEN, or as Authorization: Bearer …\n",
+			fmt.Fprintf(p.Stderr, "%s %s has the role %s. The secret above is not shown again; use it as GAFF_TOKEN, or as Authorization: Bearer …\n",
 				clean(k.ID), clean(k.Name), clean(k.Role))
 			return nil
-		}),
-	}
-	cmd.Flags().StringVar(&role, "role", "viewer", "viewer, operator or admin")
-	cmd.Flags().StringVar(&expires, "expires", "", "when it stops working: 90d (from now), 12h, or a time in RFC 3339; without it, never")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
+		},
+	})
+	cmd.Flags().StringVar(&key.Role, "role", "viewer", "viewer, operator or admin")
+	cmd.Flags().StringVar(&key.ExpiresAt, "expires", "", "when it expires: 90d (from now), 12h, or a time in RFC 3339; without it, never")
 	return cmd
 }
 
@@ -112,13 +93,9 @@ func (p *program) keysLinkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			raw, err := c.call(ctx, http.MethodPost, "/api/v1/login-links", nil, nil)
+			link, _, err := decodeCall[wire.LoginLink](ctx, c, apiCall{method: http.MethodPost, path: "/api/v1/login-links"})
 			if err != nil {
 				return err
-			}
-			var link wire.LoginLink
-			if err := json.Unmarshal(raw, &link); err != nil {
-				return fmt.Errorf("read the link: %w", err)
 			}
 			fmt.Fprintln(p.Stdout, clean(c.base+link.Path))
 			fmt.Fprintf(p.Stderr, "Open it and press Log in. It works once, until %s.\n", stamp(link.ExpiresAt))
@@ -127,4 +104,17 @@ func (p *program) keysLinkCommand() *cobra.Command {
 	}
 	p.clientFlags(cmd)
 	return cmd
+}
+
+func (p *program) sessionsCommand() *cobra.Command {
+	list := listCommand(p, listing[wire.Session]{
+		use: "list", short: "List the browsers that are logged in to the console", path: "/api/v1/sessions",
+		heads: []string{"ID", "NAME", "ROLE", "FROM", "SINCE", "LAST USED", "BROWSER"},
+		cells: func(s wire.Session) []string {
+			return []string{clean(s.ID), cut(s.Name, 40), clean(s.Role), clean(s.Address), stamp(s.CreatedAt), stamp(s.LastUsedAt), cut(s.Agent, 60)}
+		},
+	})
+	return group("sessions", "The browsers that are logged in to the console", list, p.actCommand(acting{
+		use: "end ID", short: "Log a browser out", method: http.MethodDelete, path: "/api/v1/sessions/{id}", done: "logged out", others: "gaff sessions list",
+	}))
 }

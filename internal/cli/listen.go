@@ -32,30 +32,30 @@ func (p *program) listenCommand() *cobra.Command {
 	var o listenOptions
 	cmd := &cobra.Command{
 		Use:   "listen",
-		Short: "Bring the events of a gateway to a program on this machine",
-		Long: `Bring the events of a gateway, wherever it runs, to a program on this machine: bytes, headers
-and signatures as they were received. Each is printed with the program's answer.
+		Short: "Send the events of a gateway to a program on this machine",
+		Long: `Send the events of a gateway, on any machine, to a program on this machine: bytes, headers
+and signatures as they were received. Each is printed with the program's response.
 
-The place in the log of events is kept by the gateway under a name, so what comes while
-nobody listens comes afterwards. Nobody's deliveries are taken, and several people may
-listen, each under a name of his own. While the program does not answer at all, listening
-waits for it; an answer that is no success is printed and passed over, unless --retry.
+The gateway stores the position in its log of events under a name, so events that arrive
+while the command does not run are sent later. Other deliveries are not affected, and
+several people can listen, each under their own name. The command waits for a program that
+does not respond; a response other than 2xx is printed and skipped, unless --retry.
 
 --forward http://localhost:3001 keeps the path of the request as the gateway received it;
-with a path of its own, everything goes there. gaff's own events ("gaff:job.completed"),
+a URL with a path receives everything at that path. Internal events ("gaff:job.completed"),
 which have no request, are posted as JSON envelopes.`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error { return unlessInterrupted(ctx, p.listen(ctx, o)) }),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.forward, "forward", "", "where to send to, such as http://localhost:3001; without it, events are only printed")
-	flags.StringVar(&o.name, "name", "", "the name of one's place in the log (default user@host)")
-	flags.StringSliceVar(&o.events, "events", nil, `which events: source:type with *, by commas (default "*:*", all webhooks)`)
+	flags.StringVar(&o.forward, "forward", "", "the URL to send to, such as http://localhost:3001; without it, events are only printed")
+	flags.StringVar(&o.name, "name", "", "the name of the position in the log (default user@host)")
+	flags.StringSliceVar(&o.events, "events", nil, `which events: source:type with *, separated by commas (default "*:*", all webhooks)`)
 	flags.StringVar(&o.filter, "filter", "", "a CEL condition over source, type, data, webhookId and correlationId")
-	flags.StringVar(&o.from, "from", "", "where a new name begins: now (default), beginning, or after an event's id")
-	flags.StringVar(&o.format, "format", "original", "original: requests as received; envelope: as destinations are sent them")
-	flags.BoolVar(&o.retry, "retry", false, "send again what was not answered with success, until it is")
-	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long the program may take to answer")
+	flags.StringVar(&o.from, "from", "", "where a new name starts: now (default), beginning, or after an event's id")
+	flags.StringVar(&o.format, "format", "original", "original: requests as received; envelope: as sent to destinations")
+	flags.BoolVar(&o.retry, "retry", false, "send an event again until the response is 2xx")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "the longest time to wait for the program's response")
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON document a line")
 	flags.StringVar(&p.url, "server", "", "the same as --url")
 	p.clientFlags(cmd)
@@ -67,11 +67,11 @@ func (p *program) listen(ctx context.Context, o listenOptions) error {
 		o.forward = withScheme(o.forward)
 		u, err := url.Parse(o.forward)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return usagef("--forward %q is no address; write one like http://localhost:3001", o.forward)
+			return usagef("--forward %q is not a URL; write one such as http://localhost:3001", o.forward)
 		}
 	}
 	if o.format != "original" && o.format != "envelope" {
-		return usagef("--format %q is none; write original or envelope", o.format)
+		return usagef("unknown --format %q: want original or envelope", o.format)
 	}
 	if o.name == "" {
 		o.name = listenName()
@@ -80,23 +80,14 @@ func (p *program) listen(ctx context.Context, o listenOptions) error {
 	if err != nil {
 		return err
 	}
-	body := map[string]any{"name": o.name, "filter": o.filter, "from": o.from}
-	if len(o.events) > 0 {
-		body["events"] = o.events
-	}
-	raw, err := c.call(ctx, http.MethodPost, "/api/v1/subscriptions", nil, body)
+	sub, _, err := decodeCall[wire.Subscribed](ctx, c, apiCall{method: http.MethodPost, path: "/api/v1/subscriptions", body: wire.Subscribe{
+		Name: o.name, Events: o.events, Filter: o.filter, From: o.from,
+	}})
 	if err != nil {
 		return err
 	}
-	var sub struct {
-		Created bool
-		Cursor  string
-	}
-	if err := json.Unmarshal(raw, &sub); err != nil {
-		return fmt.Errorf("read the subscription: %w", err)
-	}
 	if !o.asJSON {
-		where := "goes on where it was"
+		where := "continues where it was"
 		if sub.Created {
 			where = "is new"
 		}
@@ -129,7 +120,7 @@ type listener struct {
 	path string
 }
 
-// listenWait is how long the gateway waits for an event before it answers without one.
+// listenWait is how long the gateway waits for an event before it responds without one.
 const listenWait = 25 * time.Second
 
 func (l *listener) run(ctx context.Context) error {
@@ -145,7 +136,7 @@ func (l *listener) run(ctx context.Context) error {
 		case first, ok && e.status/100 != 5 && e.status != http.StatusTooManyRequests:
 			return err
 		}
-		fmt.Fprintf(l.p.Stderr, "%s; tried again in %s\n", cleanLines(err.Error()), wait)
+		fmt.Fprintf(l.p.Stderr, "%s; next attempt in %s\n", cleanLines(err.Error()), wait)
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
@@ -162,53 +153,45 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// round reads what there is, hands it on, and acknowledges it.
+// round reads the next events, sends each to the program, and acknowledges it.
 func (l *listener) round(ctx context.Context) error {
 	query := url.Values{"wait": {listenWait.String()}, "limit": {"20"}, "format": {l.o.format}}
-	raw, err := l.c.call(ctx, http.MethodGet, l.path+"/events", query, nil)
+	page, raw, err := decodeCall[wire.HeardList](ctx, l.c, apiCall{method: http.MethodGet, path: l.path + "/events", query: query})
 	if err != nil {
 		return err
 	}
-	var page struct {
-		Events []json.RawMessage
-		Cursor string
-		Gone   bool
-	}
-	if err := json.Unmarshal(raw, &page); err != nil {
+	var docs struct{ Events []json.RawMessage }
+	if err := json.Unmarshal(raw, &docs); err != nil {
 		return fmt.Errorf("read the events: %w", err)
 	}
 	if page.Gone {
-		fmt.Fprintln(l.p.Stderr, "warning: events were removed from the gateway's log before they could be brought here")
+		fmt.Fprintln(l.p.Stderr, "warning: events were removed from the gateway's log before this command read them")
 	}
-	for _, doc := range page.Events {
-		var e wire.Heard
-		if err := json.Unmarshal(doc, &e); err != nil {
-			return fmt.Errorf("read an event: %w", err)
-		}
-		if err := l.hand(ctx, &e, doc); err != nil {
+	for i := range page.Events {
+		if err := l.hand(ctx, &page.Events[i], docs.Events[i]); err != nil {
 			return err
 		}
-		// One by one: what the program has worked is not brought again.
-		if err := l.ack(ctx, e.ID); err != nil {
+		// Acknowledged one by one, so that no processed event is sent again.
+		if err := l.ack(ctx, page.Events[i].ID); err != nil {
 			return err
 		}
 	}
 	if n := len(page.Events); page.Cursor != "" && (n == 0 || page.Gone) {
-		return l.passOver(ctx, page.Cursor)
+		return l.passOver(ctx, string(page.Cursor))
 	}
 	return nil
 }
 
 func (l *listener) ack(ctx context.Context, cursor string) error {
-	// What was worked is acknowledged even when the user has just interrupted.
+	// A processed event is acknowledged even after an interruption.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	_, err := l.c.call(ctx, http.MethodPost, l.path+"/ack", nil, map[string]string{"cursor": cursor})
+	_, err := l.c.call(ctx, http.MethodPost, l.path+"/ack", nil, wire.Acknowledgement{Cursor: cursor})
 	return err
 }
 
-// passOver moves the place on over events that do not match, so that they need not be
-// looked through again.
+// passOver moves the subscription past events that do not match, so that they are not searched
+// again.
 func (l *listener) passOver(ctx context.Context, cursor string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -216,10 +199,10 @@ func (l *listener) passOver(ctx context.Context, cursor string) error {
 	return l.ack(ctx, cursor)
 }
 
-// hand gives an event to the program, and waits for it while it does not answer.
+// hand sends an event to the program, and waits for it while it does not respond.
 func (l *listener) hand(ctx context.Context, e *wire.Heard, doc json.RawMessage) error {
 	const firstWait, longestWait = 500 * time.Millisecond, 10 * time.Second
-	told := false
+	reported := false
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -231,9 +214,9 @@ func (l *listener) hand(ctx context.Context, e *wire.Heard, doc json.RawMessage)
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil && !told {
-			fmt.Fprintf(l.p.Stderr, "%s is waited for: %s\n", clean(l.o.forward), cleanLines(err.Error()))
-			told = true
+		if err != nil && !reported {
+			fmt.Fprintf(l.p.Stderr, "waiting for %s: %s\n", clean(l.o.forward), cleanLines(err.Error()))
+			reported = true
 		}
 		if err == nil {
 			if err := l.print(e, doc, status, took); err != nil {
@@ -246,11 +229,11 @@ func (l *listener) hand(ctx context.Context, e *wire.Heard, doc json.RawMessage)
 	}
 }
 
-// lastWord is how long a request that is under way when listening ends may still take: what
-// the program has had, and whose answer was not read, would come to it again.
+// lastWord is how long a running request may continue after an interruption: without its response,
+// the event would be sent again.
 const lastWord = 2 * time.Second
 
-// send makes the request; the status is 0 where nothing is to be sent.
+// send makes the request; the status is 0 if there is no --forward.
 func (l *listener) send(ctx context.Context, e *wire.Heard) (status int, took time.Duration, err error) {
 	if l.o.forward == "" {
 		return 0, 0, nil
@@ -290,7 +273,7 @@ func (l *listener) send(ctx context.Context, e *wire.Heard) (status int, took ti
 			err = e.Err
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("no answer within %s", l.o.timeout)
+			err = fmt.Errorf("no response within %s", l.o.timeout)
 		}
 		return 0, took, err
 	}

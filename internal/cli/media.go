@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"gaff/internal/wire"
 	"io"
 	"mime"
 	"net/http"
@@ -15,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"gaff/internal/wire"
 )
 
 func (p *program) mediaCommand() *cobra.Command {
@@ -73,10 +74,10 @@ func (p *program) mediaGetCommand() *cobra.Command {
 	var thumbnail bool
 	cmd := &cobra.Command{
 		Use:   "get ID",
-		Short: "Download the kept copy of a file",
-		Long: `Download the kept copy of a file under its own name into the working folder, or to where
---output says; "-" is the standard output. A file that is there already is not overwritten
-unless --output names it.`,
+		Short: "Download the stored copy of a file",
+		Long: `Download the stored copy of a file under its own name into the working folder, or to the file
+of --output; "-" is the standard output. An existing file is only overwritten if --output
+names it.`,
 		Example: `  gaff media get med_01KA… -o lighthouse.png
   gaff media get med_01KA… -o - | mpv -`,
 		Args: arguments(1, 1, "one ID"),
@@ -102,7 +103,7 @@ func (p *program) getMedia(ctx context.Context, id, output string, thumbnail boo
 	}
 	resp, err := c.send(ctx, http.MethodGet, "/api/v1/media/"+url.PathEscape(id)+what, nil, nil, http.Header{"Accept": {"*/*"}})
 	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound {
-		e.next = `"gaff media show ` + clean(id) + `" tells whether a copy is kept, and why not`
+		e.next = `"gaff media show ` + clean(id) + `" says whether a copy is stored, and why not`
 	}
 	if err != nil {
 		return err
@@ -116,11 +117,11 @@ func (p *program) getMedia(ctx context.Context, id, output string, thumbnail boo
 	if output == "" {
 		output, flags = downloadName(resp.Header, id), os.O_WRONLY|os.O_CREATE|os.O_EXCL
 	}
-	// Under another name first: half a file must not look like a whole one.
+	// Written under another name first: an incomplete file must not look complete.
 	name := p.path(output)
 	if flags&os.O_EXCL != 0 {
 		if _, err := os.Lstat(name); err == nil {
-			return fmt.Errorf("%s is there already; name another file with -o, or the same one to overwrite it", output)
+			return fmt.Errorf("%s exists already; name another file with -o, or the same one to overwrite it", output)
 		}
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".gaff-*")
@@ -142,7 +143,7 @@ func (p *program) getMedia(ctx context.Context, id, output string, thumbnail boo
 	return nil
 }
 
-// downloadName is the name that the gateway gives the file, without any folder in it.
+// downloadName returns the file name of the response, without folders.
 func downloadName(h http.Header, id string) string {
 	_, params, err := mime.ParseMediaType(h.Get("Content-Disposition"))
 	name := filepath.Base(filepath.Clean(strings.ReplaceAll(params["filename"], `\`, "/")))
@@ -155,8 +156,8 @@ func downloadName(h http.Header, id string) string {
 func (p *program) mediaRetryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry ID...",
-		Short: "Make the copies of files that have none",
-		Long:  `Make the copies of files anew: of those that failed, or that came while no files were kept.`,
+		Short: "Copy files that have no copy",
+		Long:  `Copy files again: those whose copy failed, or that arrived while copies were off.`,
 		Args:  arguments(1, -1, "at least one ID"),
 		RunE: work(func(ctx context.Context, args []string) error {
 			c, err := p.dial()

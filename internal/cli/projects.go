@@ -4,11 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"gaff/internal/shell"
-	"gaff/internal/wire"
 	"net/http"
 
 	"github.com/spf13/cobra"
+
+	"gaff/internal/shell"
+	"gaff/internal/wire"
 )
 
 func (p *program) projectsCommand() *cobra.Command {
@@ -19,7 +20,7 @@ func (p *program) projectsCommand() *cobra.Command {
 			return []string{cut(pr.ID, 60), cut(orDash(pr.Name), 40), cut(orDash(pr.Owner), 40), stamp(pr.CreatedAt)}
 		},
 	})
-	return group("projects", "Projects: what jobs, media and runs belong together", list, showCommand(p, showing[wire.Project]{
+	return group("projects", "Projects: groups of jobs, media and runs", list, showCommand(p, showing[wire.Project]{
 		use: "show ID", short: "Show a project with its newest runs, jobs and files", path: "/api/v1/projects", others: "gaff projects list", print: p.showProject,
 	}), p.projectsSaveCommand())
 }
@@ -36,55 +37,70 @@ func (p *program) showProject(ctx context.Context, c *client, pr *wire.Project) 
 	if err := t.flush(); err != nil {
 		return err
 	}
-	for _, part := range []struct{ name, path string }{{"runs", "/api/v1/runs"}, {"jobs", "/api/v1/jobs"}, {"media", "/api/v1/media"}} {
-		rows := newTable(p.Stdout)
-		n := 0
-		more, err := c.list(ctx, part.path, given("projectId", pr.ID), 10, func(doc json.RawMessage) error {
-			var d struct{ ID, Status, Workflow, Model, MediaType, URL string }
-			if err := json.Unmarshal(doc, &d); err != nil {
-				return err
-			}
-			if n++; n == 1 {
-				fmt.Fprintf(p.Stdout, "\n%s:\n", part.name)
-			}
-			rows.row("  "+clean(d.ID), clean(d.Status+d.MediaType), cut(d.Workflow+d.Model+d.URL, 80))
-			return nil
+	err := printOfProject(ctx, p, c, pr.ID, "runs", func(r wire.Run) []string {
+		return []string{clean(r.ID), clean(r.Status), cut(r.Workflow, 80)}
+	})
+	if err == nil {
+		err = printOfProject(ctx, p, c, pr.ID, "jobs", func(j wire.Job) []string {
+			return []string{clean(j.ID), clean(j.Status), cut(j.Model, 80)}
 		})
-		if err == nil {
-			err = rows.flush()
-		}
-		if err != nil {
+	}
+	if err == nil {
+		err = printOfProject(ctx, p, c, pr.ID, "media", func(m wire.Media) []string {
+			return []string{clean(m.ID), clean(m.MediaType), cut(m.URL, 80)}
+		})
+	}
+	return err
+}
+
+// printOfProject prints the newest rows of a kind, such as jobs, that belong to a project.
+func printOfProject[D any](ctx context.Context, p *program, c *client, project, kind string, cells func(D) []string) error {
+	rows := newTable(p.Stdout)
+	n := 0
+	more, err := c.list(ctx, "/api/v1/"+kind, given("projectId", project), 10, func(doc json.RawMessage) error {
+		var d D
+		if err := json.Unmarshal(doc, &d); err != nil {
 			return err
 		}
-		if more {
-			fmt.Fprintf(p.Stdout, "  … and more: %s\n", shell.Words("gaff", part.name, "list", "--project", pr.ID))
+		if n++; n == 1 {
+			fmt.Fprintf(p.Stdout, "\n%s:\n", kind)
 		}
+		row := cells(d)
+		row[0] = "  " + row[0]
+		rows.row(row...)
+		return nil
+	})
+	if err == nil {
+		err = rows.flush()
 	}
-	return nil
+	if err == nil && more {
+		_, err = fmt.Fprintf(p.Stdout, "  … and more: %s\n", shell.Words("gaff", kind, "list", "--project", project))
+	}
+	return err
 }
 
 func (p *program) projectsSaveCommand() *cobra.Command {
-	var name, owner, metadata string
+	var project wire.ProjectUpdate
+	var metadata string
 	cmd := &cobra.Command{
 		Use: "save ID", Short: "Create a project, or set its name, owner and metadata", Args: arguments(1, 1, "one ID"),
 		RunE: work(func(ctx context.Context, args []string) error {
-			body := map[string]any{"id": args[0], "name": name, "owner": owner}
+			project.ID = args[0]
 			if metadata != "" {
-				if !json.Valid([]byte(metadata)) {
-					return usagef("--metadata is not a JSON object")
+				if err := json.Unmarshal([]byte(metadata), &project.Metadata); err != nil {
+					return usagef("--metadata is not a JSON object: %w", err)
 				}
-				body["metadata"] = json.RawMessage(metadata)
 			}
 			c, err := p.dial()
 			if err != nil {
 				return err
 			}
-			_, err = c.call(ctx, http.MethodPost, "/api/v1/projects", nil, body)
+			_, err = c.call(ctx, http.MethodPost, "/api/v1/projects", nil, project)
 			return err
 		}),
 	}
-	cmd.Flags().StringVar(&name, "name", "", "its name for people")
-	cmd.Flags().StringVar(&owner, "owner", "", "whose it is")
+	cmd.Flags().StringVar(&project.Name, "name", "", "its name for people")
+	cmd.Flags().StringVar(&project.Owner, "owner", "", "its owner")
 	cmd.Flags().StringVar(&metadata, "metadata", "", "a JSON object of your own")
 	p.clientFlags(cmd)
 	return cmd

@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"gaff/internal/shell"
-	"gaff/internal/wire"
-	"gaff/workflow/runs"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,6 +11,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"gaff/internal/shell"
+	"gaff/internal/wire"
+	"gaff/workflow/runs"
 )
 
 func runSettled(r *wire.RunDetail) bool {
@@ -24,7 +25,7 @@ func runSettled(r *wire.RunDetail) bool {
 func (p *program) runsCommand() *cobra.Command {
 	list := listCommand(p, listing[wire.Run]{
 		use: "list", short: "List runs of workflows, newest first", path: "/api/v1/runs",
-		heads: []string{"ID", "WORKFLOW", "STATUS", "PROJECT", "CREATED", "SETTLED", "COST", "WAITS FOR, OR FAILED WITH"},
+		heads: []string{"ID", "WORKFLOW", "STATUS", "PROJECT", "CREATED", "SETTLED", "COST", "WAITS FOR, OR ERROR"},
 		query: &wire.RunQuery{},
 		cells: func(r wire.Run) []string {
 			return []string{
@@ -58,15 +59,11 @@ func (p *program) runsShowCommand() *cobra.Command {
 			if step != "" {
 				return p.showStep(ctx, c, args[0], step, asJSON)
 			}
-			var r wire.RunDetail
-			raw, err := c.one(ctx, "/api/v1/runs", args[0], &r)
-			if err != nil {
-				return err
+			r, raw, err := decodeCall[wire.RunDetail](ctx, c, apiCall{method: http.MethodGet, path: runPath(args[0]), others: listRuns})
+			if err != nil || asJSON {
+				return orRaw(p, raw, err)
 			}
-			if asJSON {
-				return writeRawJSON(p.Stdout, raw)
-			}
-			return p.printRun(&r)
+			return p.printRun(r)
 		}),
 	}
 	cmd.Flags().StringVar(&step, "step", "", "show this step")
@@ -74,6 +71,10 @@ func (p *program) runsShowCommand() *cobra.Command {
 	p.clientFlags(cmd)
 	return cmd
 }
+
+const listRuns = "gaff runs list"
+
+func runPath(id string) string { return "/api/v1/runs/" + url.PathEscape(id) }
 
 func (p *program) printRun(r *wire.RunDetail) error {
 	t := newTable(p.Stdout)
@@ -137,23 +138,11 @@ func took(from, to wire.Time) string {
 }
 
 func (p *program) showStep(ctx context.Context, c *client, run, step string, asJSON bool) error {
-	text, err := c.call(ctx, http.MethodGet, "/api/v1/runs/"+url.PathEscape(run)+"/steps/"+url.PathEscape(step), nil, nil)
-	if err != nil {
-		return err
-	}
-	var page struct{ Docs []json.RawMessage }
-	if err := json.Unmarshal(text, &page); err != nil {
-		return fmt.Errorf("read step %s: %w", step, err)
-	}
-	if len(page.Docs) == 0 {
-		return fmt.Errorf("run %s has not come to a step %q", clean(run), clean(step))
-	}
-	for _, doc := range page.Docs {
+	found := false
+	err := c.listOnce(ctx, runPath(run)+"/steps/"+url.PathEscape(step), func(doc json.RawMessage) error {
+		found = true
 		if asJSON {
-			if err := writeRawJSON(p.Stdout, doc); err != nil {
-				return err
-			}
-			continue
+			return writeRawJSON(p.Stdout, doc)
 		}
 		var row wire.StepDetail
 		if err := json.Unmarshal(doc, &row); err != nil {
@@ -170,79 +159,68 @@ func (p *program) showStep(ctx context.Context, c *client, run, step string, asJ
 			}
 		}
 		fmt.Fprintln(p.Stdout)
-		for _, part := range []struct {
-			name string
-			text wire.JSON
-		}{{"input", row.Input}, {"result", row.Result}} {
-			if len(part.text) > 0 {
-				fmt.Fprintf(p.Stdout, "%s:\n", part.name)
-				if err := writeIndented(p.Stdout, part.text); err != nil {
-					return err
-				}
-			}
-		}
+		return p.writeParts("", part{"input", row.Input}, part{"result", row.Result})
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("run %s has not reached step %q", clean(run), clean(step))
 	}
-	return nil
+	return err
+}
+
+// runOptions are the flags of "gaff runs start".
+type runOptions struct {
+	start         wire.RunStart
+	input         string
+	set           []string
+	watch, asJSON bool
 }
 
 func (p *program) runsStartCommand() *cobra.Command {
-	var o struct {
-		project, user, input, key string
-		set                       []string
-		watch, asJSON             bool
-	}
+	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "start WORKFLOW",
 		Short: "Start a run",
 		Example: `  gaff runs start storyboard --project film --set 'prompts=["a lighthouse","a harbour"]'
   gaff runs start storyboard --input scenes.json --watch`,
 		Args: arguments(1, 1, "the workflow's name"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			input, err := p.runInput(o.input, o.set)
-			if err != nil {
+		RunE: work(func(ctx context.Context, args []string) (err error) {
+			o.start.Workflow = args[0]
+			if o.start.Input, err = p.runInput(o.input, o.set); err != nil {
 				return err
 			}
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			body := map[string]any{"workflow": args[0], "input": input}
-			for name, text := range map[string]string{"projectId": o.project, "userId": o.user, "idempotencyKey": o.key} {
-				if text != "" {
-					body[name] = text
-				}
-			}
-			raw, err := c.call(ctx, http.MethodPost, "/api/v1/runs", nil, body)
-			if err != nil {
-				return err
-			}
-			var r wire.RunDetail
-			if err := json.Unmarshal(raw, &r); err != nil {
-				return fmt.Errorf("read the run: %w", err)
-			}
-			if o.asJSON {
-				if err := writeRawJSON(p.Stdout, raw); err != nil {
-					return err
-				}
-			} else {
-				fmt.Fprintf(p.Stdout, "started %s; see %s\n", clean(r.ID), shell.Words("gaff", "runs", "show", r.ID))
-			}
-			if o.watch {
-				return p.watchRun(ctx, c, r.ID, o.asJSON)
-			}
-			return nil
+			return p.startRun(ctx, o)
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.project, "project", "", "the run's project")
-	flags.StringVar(&o.user, "user", "", "the run's user")
+	flags.StringVar(&o.start.ProjectID, "project", "", "the run's project")
+	flags.StringVar(&o.start.UserID, "user", "", "the run's user")
 	flags.StringVar(&o.input, "input", "", "file with the inputs as a JSON object, or - for the standard input")
-	flags.StringArrayVar(&o.set, "set", nil, "one input, name=value; a value that is JSON is taken as such")
-	flags.StringVar(&o.key, "key", "", "idempotency key: a second start with it returns the first run")
-	flags.BoolVar(&o.watch, "watch", false, "print how the run goes on, until it ends")
+	flags.StringArrayVar(&o.set, "set", nil, "one input, name=value; the value may be JSON")
+	flags.StringVar(&o.start.IdempotencyKey, "key", "", "idempotency key: a second start with it returns the first run")
+	flags.BoolVar(&o.watch, "watch", false, "print the run's changes until it ends")
 	flags.BoolVar(&o.asJSON, "json", false, "print JSON")
 	p.clientFlags(cmd)
 	return cmd
+}
+
+func (p *program) startRun(ctx context.Context, o runOptions) error {
+	c, err := p.dial()
+	if err != nil {
+		return err
+	}
+	r, raw, err := decodeCall[wire.RunDetail](ctx, c, apiCall{method: http.MethodPost, path: "/api/v1/runs", body: o.start})
+	if err != nil {
+		return err
+	}
+	if o.asJSON {
+		err = writeRawJSON(p.Stdout, raw)
+	} else {
+		_, err = fmt.Fprintf(p.Stdout, "started %s; see %s\n", clean(r.ID), shell.Words("gaff", "runs", "show", r.ID))
+	}
+	if err == nil && o.watch {
+		err = p.watchRun(ctx, c, r.ID, o.asJSON)
+	}
+	return err
 }
 
 // runInput reads the inputs of a run from a file and from name=value.
@@ -275,7 +253,7 @@ func (p *program) runInput(file string, set []string) (map[string]any, error) {
 func (p *program) runsWatchCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "watch ID", Short: "Print how a run goes on, until it ends",
+		Use: "watch ID", Short: "Print the changes of a run until it ends",
 		Long: "Print a line for each change of a run until it ends: with exit code 0 if it was completed, 1 if it failed or was cancelled.",
 		Args: arguments(1, 1, "one ID"),
 		RunE: work(func(ctx context.Context, args []string) error {
@@ -316,8 +294,7 @@ func (p *program) watchRun(ctx context.Context, c *client, id string, asJSON boo
 		return err
 	}
 	err := c.stream(ctx, func() error {
-		var r wire.RunDetail
-		raw, err := c.one(ctx, "/api/v1/runs", id, &r)
+		raw, err := c.call(ctx, http.MethodGet, runPath(id), nil, nil)
 		if err != nil {
 			return err
 		}
@@ -334,102 +311,64 @@ func (p *program) watchRun(ctx context.Context, c *client, id string, asJSON boo
 	return err
 }
 
-// changeRun posts to an address of a run and prints what it is then.
-func (p *program) changeRun(ctx context.Context, id, what string, body any, asJSON bool) error {
-	c, err := p.dial()
-	if err != nil {
-		return err
-	}
-	raw, err := c.call(ctx, http.MethodPost, "/api/v1/runs/"+url.PathEscape(id)+"/"+what, nil, body)
-	if err != nil {
-		return err
-	}
-	if asJSON {
-		return writeRawJSON(p.Stdout, raw)
-	}
-	var r wire.RunDetail
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return fmt.Errorf("read the run: %w", err)
-	}
-	fmt.Fprintf(p.Stdout, "%s is %s\n", clean(r.ID), clean(strings.TrimSpace(r.Status+" "+string(r.Error))))
-	return nil
+// changeCommand posts a change of a run and prints the run's status after it. request returns the
+// body, or nil for none.
+func (p *program) changeCommand(action, short, long string, request func() (any, error)) *cobra.Command {
+	return callCommand(p, calling[wire.Run]{
+		use: action + " ID", short: short, long: long, args: arguments(1, 1, "one ID"),
+		call: func(args []string) (apiCall, error) {
+			body, err := request()
+			return apiCall{method: http.MethodPost, path: runPath(args[0]) + "/" + action, body: body, others: listRuns}, err
+		},
+		print: func(_ context.Context, _ *client, r *wire.Run) error {
+			_, err := fmt.Fprintf(p.Stdout, "%s is %s\n", clean(r.ID), clean(strings.TrimSpace(r.Status+" "+string(r.Error))))
+			return err
+		},
+	})
 }
 
-// stepFlags are those of commands about a step or item.
-type stepFlags struct {
-	step   string
-	item   int
-	asJSON bool
-}
-
-func (p *program) addStepFlags(cmd *cobra.Command, o *stepFlags, step, item string) {
-	cmd.Flags().StringVar(&o.step, "step", "", step)
-	cmd.Flags().IntVar(&o.item, "item", -1, item)
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-}
-
-func (o *stepFlags) body() map[string]any {
-	body := map[string]any{}
-	if o.step != "" {
-		body["step"] = o.step
+// itemFlag returns the value of --item: nil if the flag is not given.
+func itemFlag(item int) *int {
+	if item < 0 {
+		return nil
 	}
-	if o.item >= 0 {
-		body["item"] = o.item
-	}
-	return body
+	return &item
 }
 
 func (p *program) runsApproveCommand() *cobra.Command {
-	var o stepFlags
+	var decision wire.Decision
 	var reject bool
-	var comment string
-	cmd := &cobra.Command{
-		Use: "approve ID", Short: "Approve a waiting step, or reject it with --reject",
-		Args: arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			body := o.body()
-			body["approved"] = !reject
-			if comment != "" {
-				body["comment"] = comment
-			}
-			return p.changeRun(ctx, args[0], "approve", body, o.asJSON)
-		}),
-	}
-	cmd.Flags().BoolVar(&reject, "reject", false, "reject the step")
-	cmd.Flags().StringVar(&comment, "comment", "", "why")
-	p.addStepFlags(cmd, &o, "the step that asks; may be left out where one does", "its item, where it asks for each")
+	var item int
+	cmd := p.changeCommand("approve", "Approve a waiting step, or reject it with --reject", "", func() (any, error) {
+		decision.Approved, decision.Item = !reject, itemFlag(item)
+		return decision, nil
+	})
+	flags := cmd.Flags()
+	flags.BoolVar(&reject, "reject", false, "reject the step")
+	flags.StringVar(&decision.Comment, "comment", "", "the reason")
+	flags.StringVar(&decision.Step, "step", "", "the waiting step; may be left out if only one waits")
+	flags.IntVar(&item, "item", -1, "the item of a step with for_each")
 	return cmd
 }
 
 func (p *program) runsRetryCommand() *cobra.Command {
-	var o stepFlags
-	cmd := &cobra.Command{
-		Use: "retry ID", Short: "Retry a failed run, from a step, or for one item of it",
-		Long: `Let a run that failed or was cancelled go on: what failed is tried again, what succeeded is
-kept. With --step, begin again at that step; with --item too, do only that item of it
-again. The steps after it run again.`,
-		Args: arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			if o.item >= 0 && o.step == "" {
-				return usagef("--item needs --step")
+	var retry wire.RunRetry
+	var item int
+	cmd := p.changeCommand("retry", "Retry a failed run, from a step, or for one item of it",
+		`Continue a run that failed or was cancelled: failed steps run again, and completed steps keep
+their results. With --step, the run starts again at that step; with --item as well, only that
+item of the step runs again. The steps after it run again.`, func() (any, error) {
+			if item >= 0 && retry.Step == "" {
+				return nil, usagef("--item needs --step")
 			}
-			return p.changeRun(ctx, args[0], "retry", o.body(), o.asJSON)
-		}),
-	}
-	p.addStepFlags(cmd, &o, "the step to begin at", "only this item of the step")
+			retry.Item = itemFlag(item)
+			return retry, nil
+		})
+	cmd.Flags().StringVar(&retry.Step, "step", "", "the step to start at")
+	cmd.Flags().IntVar(&item, "item", -1, "only this item of the step")
 	return cmd
 }
 
 func (p *program) runsCancelCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "cancel ID", Short: "Cancel a run, and its jobs at their providers", Args: arguments(1, 1, "one ID"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			return p.changeRun(ctx, args[0], "cancel", nil, asJSON)
-		}),
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	p.clientFlags(cmd)
-	return cmd
+	return p.changeCommand("cancel", "Cancel a run, and its jobs at their providers", "", func() (any, error) { return nil, nil })
 }

@@ -23,7 +23,7 @@ import (
 	"gaff/internal/config"
 )
 
-// maxInput bounds what is read from a file or the standard input, in bytes.
+// maxInput is the longest input of a file or the standard input, in bytes.
 const maxInput = 256 << 20
 
 // readInput reads a file, or the standard input for "-".
@@ -76,13 +76,13 @@ func (p *program) configured(name string) (*config.Config, *app.Source, error) {
 		}
 		names = append(names, sources[i].Name)
 	}
-	return nil, nil, usagef("there is no source %q; configured are %s", name, strings.Join(names, ", "))
+	return nil, nil, usagef("no source %q; configured are %s", name, strings.Join(names, ", "))
 }
 
-// signer returns the source's Sign, or why there is none.
+// signer returns the source's Sign, or an error if only the sender can sign.
 func signer(src *app.Source) (func(*gaff.Request, time.Time, string) error, error) {
 	if src.Sign == nil {
-		return nil, fmt.Errorf("the sender of %s holds the only key that signs, so it cannot be played; check a captured request with gaff verify", src.Name)
+		return nil, fmt.Errorf("only the sender of %s has the key that signs, so gaff cannot send as it; check a captured request with gaff verify", src.Name)
 	}
 	return src.Sign, nil
 }
@@ -97,10 +97,10 @@ func (p *program) sendCommand() *cobra.Command {
 	var o sendOptions
 	cmd := &cobra.Command{
 		Use:   "send SOURCE",
-		Short: "Make, sign and send a sample webhook",
-		Long: `Play a sender: make a sample webhook (or take the body from --data), sign it with the
-source's configured secret, send it, and print success, status and response. It goes to
-the gateway of GAFF_URL or of the data folder, else to the source's public address.`,
+		Short: "Create, sign and send a sample webhook",
+		Long: `Act as a sender: create a sample webhook (or take the body from --data), sign it with the
+source's configured secret, send it, and print success, status and response. It is sent to
+the gateway of GAFF_URL or of the data folder, or else to the source's public URL.`,
 		Example: `  gaff send fal --type generation.failed
   gaff send custom --data event.json --to http://127.0.0.1:3000/api/v1/webhooks/custom
   gaff send lastframe --count 100`,
@@ -109,17 +109,17 @@ the gateway of GAFF_URL or of the data folder, else to the source's public addre
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.typ, "type", "", "the event's type (default: the source's first)")
-	flags.StringVar(&o.data, "data", "", "file with the body to send in place of a sample; - is the standard input")
-	flags.StringVar(&o.to, "to", "", "address to send to")
-	flags.StringVar(&o.secret, "secret", "", "secret to sign with in place of the configured one")
-	flags.IntVar(&o.count, "count", 1, "how many to send, each with ids of its own")
+	flags.StringVar(&o.data, "data", "", "file with the body to send instead of a sample; - is the standard input")
+	flags.StringVar(&o.to, "to", "", "URL to send to")
+	flags.StringVar(&o.secret, "secret", "", "secret to sign with instead of the configured one")
+	flags.IntVar(&o.count, "count", 1, "how many to send, each with its own ids")
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON document a line: {success, status, response} or {success, error}")
-	flags.StringVar(&p.url, "url", "", "the gateway's address [GAFF_URL] (default: found in the data folder)")
+	flags.StringVar(&p.url, "url", "", "the gateway's URL [GAFF_URL] (default: read from the data folder)")
 	p.settingFlags(cmd, "GAFF_DATA_DIR", "WEBHOOK_BASE_URL")
 	return cmd
 }
 
-// sent is what became of one request that was sent.
+// sent is the result of one sent request.
 type sent struct {
 	Success  bool    `json:"success"`
 	Status   int     `json:"status,omitempty"`
@@ -129,10 +129,10 @@ type sent struct {
 
 func (p *program) send(ctx context.Context, name string, o sendOptions) error {
 	if o.count < 1 {
-		return usagef("--count %d: at least 1", o.count)
+		return usagef("--count %d: want at least 1", o.count)
 	}
 	if o.data != "" && o.typ != "" {
-		return usagef("--data and --type: a body brings its own type; leave one of them out")
+		return usagef("--data and --type: a body has its own type; leave one of them out")
 	}
 	cfg, src, err := p.configured(name)
 	if err != nil {
@@ -142,60 +142,93 @@ func (p *program) send(ctx context.Context, name string, o sendOptions) error {
 	if err != nil {
 		return err
 	}
-	target := withScheme(o.to)
-	if target == "" {
-		if base := p.locate(cfg); base != "" {
-			target = base + "/api/v1/webhooks/" + url.PathEscape(name)
-		} else {
-			target = src.Address
-		}
+	s := sending{p: p, src: src, sign: sign, o: o}
+	if err := s.setTarget(cfg); err != nil {
+		return err
 	}
-	// Without a public base URL the source's address is a path.
-	if o.to == "" && !strings.Contains(target, "://") {
-		return noGateway(cfg, "GAFF_URL or --to")
-	}
-	if u, err := url.Parse(target); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return usagef("%q is no address; write one like http://127.0.0.1:3000/api/v1/webhooks/%s", target, name)
-	}
-	// Some schemes sign the address as the gateway is known in public.
-	public := target
-	if o.to == "" && strings.Contains(src.Address, "://") {
-		public = src.Address
-	}
-	var data []byte
 	if o.data != "" {
-		if data, err = p.readInput(o.data); err != nil {
+		if s.data, err = p.readInput(o.data); err != nil {
 			return err
 		}
 	}
+	return s.run(ctx)
+}
 
+// sending is one run of "gaff send".
+type sending struct {
+	p    *program
+	src  *app.Source
+	sign func(*gaff.Request, time.Time, string) error
+	o    sendOptions
+	// target is the URL that is called. public is the URL that is signed, as the sender knows it.
+	target, public string
+	data           []byte // the body of --data; nil for samples
+}
+
+// setTarget chooses the URL: --to, else the gateway's, else the source's public URL.
+func (s *sending) setTarget(cfg *config.Config) error {
+	s.target = withScheme(s.o.to)
+	if s.target == "" {
+		s.target = s.src.Address
+		if base := s.p.locate(cfg); base != "" {
+			s.target = base + "/api/v1/webhooks/" + url.PathEscape(s.src.Name)
+		}
+	}
+	// Without a public base URL the source's address is a path.
+	if s.o.to == "" && !strings.Contains(s.target, "://") {
+		return noGateway(cfg, "GAFF_URL or --to")
+	}
+	if u, err := url.Parse(s.target); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return usagef("%q is not a URL; write one such as http://127.0.0.1:3000/api/v1/webhooks/%s", s.target, s.src.Name)
+	}
+	// Some schemes sign the gateway's public URL.
+	s.public = s.target
+	if s.o.to == "" && strings.Contains(s.src.Address, "://") {
+		s.public = s.src.Address
+	}
+	return nil
+}
+
+// request returns a signed request.
+func (s *sending) request() (*gaff.Request, error) {
+	r := &gaff.Request{
+		Method: http.MethodPost, URL: s.public, Body: bytes.Clone(s.data),
+		Header: http.Header{"Content-Type": {"application/json"}, "User-Agent": {"gaff"}},
+	}
+	if s.o.data == "" {
+		if s.src.Sample == nil {
+			return nil, fmt.Errorf("no sample of %s exists; give a body with --data", s.src.Name)
+		}
+		body, err := s.src.Sample(s.o.typ)
+		if err != nil {
+			known := ""
+			if len(s.src.Types) > 0 {
+				known = "; the known types are " + strings.Join(s.src.Types, ", ")
+			}
+			return nil, usagef("make a sample: %w%s", err, known)
+		}
+		r.Body = bytes.Clone(body)
+		if s.src.SampleHeader != nil {
+			maps.Copy(r.Header, s.src.SampleHeader(s.o.typ))
+		}
+	}
+	if err := s.sign(r, s.p.now(), s.o.secret); err != nil {
+		return nil, fmt.Errorf("sign for %s: %w", s.src.Name, err)
+	}
+	return r, nil
+}
+
+// run sends the requests and prints each response, or a summary of many.
+func (s *sending) run(ctx context.Context) error {
+	p, o := s.p, s.o
 	g := progress{w: p.Stderr, terminal: p.terminal(p.Stderr), total: o.count}
 	outcomes := make(map[string]int)
 	for range o.count {
-		body := data
-		if o.data == "" {
-			if src.Sample == nil {
-				return fmt.Errorf("there is no sample for %s; give a body with --data", name)
-			}
-			if body, err = src.Sample(o.typ); err != nil {
-				known := ""
-				if len(src.Types) > 0 {
-					known = "; known are " + strings.Join(src.Types, ", ")
-				}
-				return usagef("make a sample: %w%s", err, known)
-			}
+		r, err := s.request()
+		if err != nil {
+			return err
 		}
-		r := &gaff.Request{
-			Method: http.MethodPost, URL: public, Body: bytes.Clone(body),
-			Header: http.Header{"Content-Type": {"application/json"}, "User-Agent": {"gaff"}},
-		}
-		if o.data == "" && src.SampleHeader != nil {
-			maps.Copy(r.Header, src.SampleHeader(o.typ))
-		}
-		if err := sign(r, p.now(), o.secret); err != nil {
-			return fmt.Errorf("sign for %s: %w", name, err)
-		}
-		res := p.post(ctx, target, public, r)
+		res := p.post(ctx, s.target, s.public, r)
 		if ctx.Err() != nil {
 			break
 		}
@@ -233,7 +266,6 @@ func (p *program) send(ctx context.Context, name string, o sendOptions) error {
 	}
 	return nil
 }
-
 func (p *program) showSent(res sent) error {
 	t := newTable(p.Stdout)
 	t.row("success", fmt.Sprint(res.Success))
@@ -246,8 +278,8 @@ func (p *program) showSent(res sent) error {
 	return t.flush()
 }
 
-// post sends the signed request to target. Where signing has changed the address, which
-// was public before, the target's query follows.
+// post sends the signed request to target. If signing added a query to the public URL, the target
+// gets the same query.
 func (p *program) post(ctx context.Context, target, public string, r *gaff.Request) sent {
 	if r.URL != public {
 		if signed, err := url.Parse(r.URL); err == nil {
@@ -276,76 +308,4 @@ func (p *program) post(ctx context.Context, target, public string, r *gaff.Reque
 	}
 	response := string(text)
 	return sent{Success: res.StatusCode/100 == 2, Status: res.StatusCode, Response: &response}
-}
-
-func (p *program) signCommand() *cobra.Command {
-	var secret, at, address string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "sign SOURCE FILE|-",
-		Short: "Print the headers that make a body authentic",
-		Long: `Print the headers that make this body authentic for the source, one "Name: value" a
-line. The body must then be sent byte for byte:
-
-  gaff sign custom event.json > headers
-  curl -H @headers --data-binary @event.json http://127.0.0.1:3000/api/v1/webhooks/custom`,
-		Args: arguments(2, 2, "SOURCE and FILE (or -)"),
-		RunE: work(func(_ context.Context, args []string) error {
-			when := p.now()
-			if at != "" {
-				var err error
-				if when, err = parseMoment(at); err != nil {
-					return usagef("--at %q %w", at, err)
-				}
-			}
-			_, src, err := p.configured(args[0])
-			if err != nil {
-				return err
-			}
-			sign, err := signer(src)
-			if err != nil {
-				return err
-			}
-			body, err := p.readInput(args[1])
-			if err != nil {
-				return err
-			}
-			if address == "" {
-				address = src.Address
-			}
-			r := &gaff.Request{Method: http.MethodPost, URL: address, Header: http.Header{}, Body: bytes.Clone(body)}
-			if err := sign(r, when, secret); err != nil {
-				return fmt.Errorf("sign for %s: %w", args[0], err)
-			}
-			changed := ""
-			if !bytes.Equal(r.Body, body) {
-				if changed = string(r.Body); !asJSON {
-					return fmt.Errorf("%s signs within the body; no header can make this one authentic. gaff send sends it signed, and --json prints the body that is", args[0])
-				}
-			}
-			if asJSON {
-				return writeJSON(p.Stdout, struct {
-					URL     string      `json:"url,omitempty"`
-					Headers http.Header `json:"headers"`
-					Body    string      `json:"body,omitempty"`
-				}{r.URL, r.Header, changed})
-			}
-			if r.URL != address {
-				fmt.Fprintln(p.Stderr, "the signature is part of the address: "+clean(r.URL))
-			}
-			for _, name := range slices.Sorted(maps.Keys(r.Header)) {
-				for _, value := range r.Header[name] {
-					fmt.Fprintf(p.Stdout, "%s: %s\n", name, clean(value))
-				}
-			}
-			return nil
-		}),
-	}
-	flags := cmd.Flags()
-	flags.StringVar(&secret, "secret", "", "secret to sign with in place of the configured one")
-	flags.StringVar(&at, "at", "", "time of the signature, unix seconds or RFC 3339 (default: now)")
-	flags.StringVar(&address, "url", "", "address that it will be sent to, where the scheme signs it (default: the source's)")
-	flags.BoolVar(&asJSON, "json", false, "print {url, headers}, and {body} where the signature stands in it")
-	p.settingFlags(cmd, "WEBHOOK_BASE_URL")
-	return cmd
 }

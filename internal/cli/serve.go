@@ -21,10 +21,10 @@ func (p *program) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
-		Long: `Run the gateway until it is told to stop (interrupt or SIGTERM).
+		Long: `Run the gateway until an interrupt or SIGTERM.
 
 Every flag is also a setting of the environment, of .env and of gaff.yaml; flags win.
-Secrets have no flags: give them as variables, or as files by NAME_FILE.`,
+Secrets have no flags: set variables, or name files with NAME_FILE.`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error {
 			cfg, err := p.load()
@@ -40,14 +40,13 @@ Secrets have no flags: give them as variables, or as files by NAME_FILE.`,
 			return p.serve(ctx, cfg, log, p.Stdout)
 		}),
 	}
-	cmd.Flags().BoolVar(&tunnel, "tunnel", false, "open the ngrok tunnel (NGROK_AUTH_TOKEN, NGROK_DOMAIN) for the receiving addresses, and only those")
+	cmd.Flags().BoolVar(&tunnel, "tunnel", false, "open the ngrok tunnel (NGROK_AUTH_TOKEN, NGROK_DOMAIN) for the receiving URLs, and only those")
 	p.settingFlags(cmd)
 	return cmd
 }
 
-// What garbage collection may leave behind. The live heap is a few megabytes, so Go's
-// default would collect some twenty times a second under load; memory is bounded all the
-// same, by the limits on bodies, queues and connections.
+// Settings of garbage collection. The live heap is a few megabytes, so Go's default would collect
+// some twenty times a second under load. The limits on bodies, queues and connections bound memory.
 const (
 	collectAt   = 400 // per cent
 	softMemory  = 512 << 20
@@ -56,7 +55,7 @@ const (
 	processors  = "GOMAXPROCS"
 )
 
-// tune sets Go's runtime up for a gateway, unless the environment does.
+// tune configures Go's runtime for a gateway, unless the environment does.
 func (p *program) tune() {
 	set := func(name string) bool {
 		return slices.ContainsFunc(p.Environ, func(line string) bool { return strings.HasPrefix(line, name+"=") })
@@ -67,13 +66,13 @@ func (p *program) tune() {
 	if !set(memoryLimit) {
 		limit := int64(softMemory)
 		if memory := app.ContainerMemory(); memory > 0 {
-			limit = min(limit, memory/4*3) // the rest is for what is not on Go's heap
+			limit = min(limit, memory/4*3) // the rest is for memory outside Go's heap
 		}
 		debug.SetMemoryLimit(limit)
 	}
 	if !set(processors) {
-		// The writer waits for the disk half of its time, and what it holds meanwhile is a
-		// processor in Go's eyes: one more keeps all of the machine's busy.
+		// The writer waits for the disk half of its time, and holds one of Go's processors while
+		// it does: one more keeps all processors of the machine busy.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 }
@@ -82,13 +81,13 @@ func (p *program) migrateCommand() *cobra.Command {
 	var from, to string
 	cmd := &cobra.Command{
 		Use:   "migrate",
-		Short: "Bring the database's schema up to date, or move to PostgreSQL",
-		Long: `Bring the database's schema up to date and print what was done. "gaff serve" does the
-same when it starts; this is for those who want it as a step of its own.
+		Short: "Migrate the database's schema, or move to PostgreSQL",
+		Long: `Migrate the database's schema and print the steps. "gaff serve" does the same at its start;
+this command is for deployments that want a separate step.
 
-With --to, everything in a SQLite file (--from, else the data folder's) is copied into a new
-PostgreSQL database instead: every table, with counts and checksums compared on both sides.
-No gateway may run meanwhile. Interrupted, it can be repeated.`,
+With --to, a SQLite file (--from, or else the data folder's) is copied into a new PostgreSQL
+database instead: every table, with counts and checksums compared on both sides. No gateway
+may run at the same time. After an interruption it can be run again.`,
 		Example: `  gaff migrate
   gaff migrate --from sqlite:///var/lib/gaff/gaff.db --to postgres://gaff:secret@db/gaff`,
 		Args: arguments(0, 0, ""),
@@ -103,7 +102,7 @@ No gateway may run meanwhile. Interrupted, it can be repeated.`,
 			return p.migrate(ctx, cfg, p.Stdout)
 		}),
 	}
-	cmd.Flags().StringVar(&from, "from", "", "copy from this file, sqlite://PATH; default: the one in the data folder")
+	cmd.Flags().StringVar(&from, "from", "", "copy from this file, sqlite://PATH (default: the data folder's)")
 	cmd.Flags().StringVar(&to, "to", "", "copy into this new database, postgres://…")
 	p.settingFlags(cmd, "GAFF_DATA_DIR", "GAFF_DATABASE_URL")
 	return cmd
@@ -113,10 +112,10 @@ func (p *program) backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Copy the SQLite database while the gateway runs",
-		Long: `Copy the SQLite database in the data folder into a new file, as it is at one moment, and
-check the copy. The gateway may be running. To restore it, stop the gateway and put the file in the
-place of gaff.db, without gaff.db-wal and gaff.db-shm. PostgreSQL is backed up by pg_dump.`,
-		Args: arguments(1, 1, "the FILE to make"),
+		Long: `Copy the SQLite database in the data folder into a new file, as a snapshot, and check the copy.
+The gateway may be running. To restore it, stop the gateway, replace gaff.db with the file, and
+remove gaff.db-wal and gaff.db-shm. Back up PostgreSQL with pg_dump.`,
+		Args: arguments(1, 1, "the FILE to create"),
 		RunE: work(func(ctx context.Context, args []string) error {
 			cfg, err := p.load()
 			if err != nil {
@@ -155,8 +154,8 @@ func (p *program) configCommand() *cobra.Command {
 	var asJSON bool
 	show := &cobra.Command{
 		Use:   "show",
-		Short: "Print every setting, and where it comes from",
-		Long:  "Print every setting with its value and where it comes from. Secrets are not shown.",
+		Short: "Print every setting and its origin",
+		Long:  "Print every setting with its value and origin. Secrets are not shown.",
 		Args:  arguments(0, 0, ""),
 		RunE: work(func(context.Context, []string) error {
 			cfg, err := p.load()
@@ -177,10 +176,10 @@ func (p *program) configCommand() *cobra.Command {
 
 	check := &cobra.Command{
 		Use:   "check",
-		Short: "Tell everything that is wrong with the settings",
-		Long: `Read the settings as "gaff serve" would and tell everything that is wrong with them at
-once. Warnings are about what is allowed but hardly meant, such as a source without its
-secret, which refuses everything.`,
+		Short: "Check the settings and print every fault",
+		Long: `Read the settings as "gaff serve" would, and print all faults at once. Warnings are about
+settings that are valid but probably not intended, such as a source without a secret, which
+rejects every request.`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(context.Context, []string) error { return p.checkConfig(asJSON) }),
 	}
@@ -217,7 +216,7 @@ func (p *program) checkConfig(asJSON bool) error {
 		}
 		for _, src := range sources {
 			if src.DisabledReason != "" {
-				report.Warnings = append(report.Warnings, fmt.Sprintf("source %s refuses everything: %s", src.Name, src.DisabledReason))
+				report.Warnings = append(report.Warnings, fmt.Sprintf("source %s rejects every request: %s", src.Name, src.DisabledReason))
 			}
 		}
 	}

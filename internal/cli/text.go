@@ -15,13 +15,13 @@ import (
 	"gaff/internal/wire"
 )
 
-// unsafeRune tells whether a sign could steer a terminal or turn text around in it.
+// unsafeRune reports whether a terminal could take a character as a command, or reorder text by it.
 func unsafeRune(r rune) bool {
 	return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
 }
 
-// clean makes strangers' text fit for one line of a terminal: what could steer it is
-// written as Go would.
+// clean makes untrusted text safe for one line of a terminal: control characters are escaped as in
+// Go.
 func clean[S ~string](text S) string { return cleanBut(string(text), "") }
 
 // cleanLines is clean for text of several lines.
@@ -34,7 +34,7 @@ func cleanBut(text, keep string) string {
 	for i, r := range text {
 		switch {
 		case r == utf8.RuneError && text[i] != 0xEF:
-			fmt.Fprintf(&b, `\x%02x`, text[i]) // a byte that is no UTF-8
+			fmt.Fprintf(&b, `\x%02x`, text[i]) // a byte that is not UTF-8
 		case !unsafeRune(r) || strings.ContainsRune(keep, r):
 			b.WriteRune(r)
 		case r == '\n':
@@ -74,8 +74,7 @@ func orDash[S ~string](text S) string {
 	return string(text)
 }
 
-// writeJSON writes v in one line. Signs that could steer a terminal are escaped, which
-// changes nothing of what the JSON says.
+// writeJSON writes v in one line. Control characters are escaped, which does not change the value.
 func writeJSON(w io.Writer, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -119,7 +118,7 @@ func newTable(w io.Writer, heads ...string) table {
 
 func (t table) row(cells ...string) { fmt.Fprintln(t.tw, strings.Join(cells, "\t")) }
 
-// pair is a row of a name and a value; nothing is written for an empty value.
+// pair writes a row of a name and a value, but nothing if the value is empty.
 func (t table) pair(name, value string) {
 	if value != "" {
 		t.row(name, value)
@@ -128,8 +127,8 @@ func (t table) pair(name, value string) {
 
 func (t table) flush() error { return t.tw.Flush() }
 
-// progress tells on the error stream how far a long piece of work is: in one line that
-// is written over on a terminal, else in a line for each tenth.
+// progress reports the progress of long work on the error stream: on a terminal in one line that is
+// overwritten, otherwise in a line for each tenth.
 type progress struct {
 	w                   io.Writer
 	terminal            bool
@@ -164,7 +163,7 @@ func (g *progress) end() {
 	}
 }
 
-// confirm asks a person; no answer is no.
+// confirm asks a yes-or-no question; an empty answer is no.
 func confirm(in io.Reader, out io.Writer, question string) bool {
 	fmt.Fprintf(out, "%s [y/N] ", question)
 	answer, _ := bufio.NewReader(in).ReadString('\n')
@@ -183,4 +182,24 @@ func writeIndented[R ~[]byte](w io.Writer, text R) error {
 	}
 	_, err := fmt.Fprintln(w, cleanLines(b.String()))
 	return err
+}
+
+// part is a JSON value of a document, printed under its name.
+type part struct {
+	name string
+	text wire.JSON
+}
+
+// writeParts prints the parts that are not empty, each after the text before.
+func (p *program) writeParts(before string, parts ...part) error {
+	for _, one := range parts {
+		if len(one.text) == 0 {
+			continue
+		}
+		fmt.Fprintf(p.Stdout, "%s%s:\n", before, one.name)
+		if err := writeIndented(p.Stdout, one.text); err != nil {
+			return err
+		}
+	}
+	return nil
 }

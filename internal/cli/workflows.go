@@ -5,10 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"gaff/internal/app"
-	"gaff/internal/config"
-	"gaff/internal/wire"
-	"gaff/workflow"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -17,6 +13,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"gaff/internal/app"
+	"gaff/internal/config"
+	"gaff/internal/wire"
+	"gaff/workflow"
 )
 
 func (p *program) workflowsCommand() *cobra.Command {
@@ -31,7 +32,7 @@ func (p *program) workflowsCommand() *cobra.Command {
 			return append(cells, cut(w.Description, 80))
 		},
 	})
-	return group("workflows", "Workflow files: check them, try them offline", p.workflowsCheckCommand(), p.workflowsTestCommand(),
+	return group("workflows", "Workflow files: check them, test them offline", p.workflowsCheckCommand(), p.workflowsTestCommand(),
 		p.workflowsSchemaCommand(), p.workflowsExamplesCommand(), list, p.workflowsShowCommand())
 }
 
@@ -54,7 +55,7 @@ func (p *program) workflowsShowCommand() *cobra.Command {
 	return cmd
 }
 
-// workflowFiles are the named files, or all of the configured folder.
+// workflowFiles returns the named files, or all files of the configured folder.
 func (p *program) workflowFiles(args []string) (files []string, err error) {
 	if len(args) > 0 {
 		return args, nil
@@ -69,7 +70,7 @@ func (p *program) workflowFiles(args []string) (files []string, err error) {
 	}
 	full, err := app.WorkflowFiles(p.path(dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no folder %s; name the files, or copy examples there with gaff workflows examples", dir)
+		return nil, fmt.Errorf("folder %s does not exist; name the files, or copy examples there with gaff workflows examples", dir)
 	}
 	if err != nil {
 		return nil, err
@@ -78,12 +79,12 @@ func (p *program) workflowFiles(args []string) (files []string, err error) {
 		files = append(files, filepath.Join(dir, filepath.Base(file)))
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("there are no workflow files in %s", dir)
+		return nil, fmt.Errorf("no workflow files in %s", dir)
 	}
 	return files, nil
 }
 
-// readWorkflow reads a file of the working folder; faults show the name as it was given.
+// readWorkflow reads a file of the working folder; faults have the name as it was given.
 func (p *program) readWorkflow(file string) (*workflow.Compiled, error) {
 	c, err := app.ReadWorkflow(p.path(file))
 	if faults, ok := errors.AsType[workflow.Faults](err); ok {
@@ -98,10 +99,10 @@ func (p *program) readWorkflow(file string) (*workflow.Compiled, error) {
 func (p *program) workflowsCheckCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "check [FILE]...", Short: "Tell everything that is wrong with workflow files, with line and column",
-		Long: `Tell everything that is wrong with workflow files: unknown keys and steps, steps that wait
-for one another, expressions that cannot be. Without a file, all of the workflow folder
-are checked. Exit code 1 if one has a fault.`,
+		Use: "check [FILE]...", Short: "Check workflow files and print every fault with line and column",
+		Long: `Check workflow files and print all faults: unknown keys and steps, cycles of steps, invalid
+expressions. Without a file, all files of the workflow folder are checked. Exit code 1 if
+one has a fault.`,
 		Args: arguments(0, -1, "files"),
 		RunE: work(func(_ context.Context, args []string) error {
 			files, err := p.workflowFiles(args)
@@ -137,7 +138,7 @@ are checked. Exit code 1 if one has a fault.`,
 				case err != nil:
 					fmt.Fprintln(p.Stderr, cleanLines(err.Error()))
 				default:
-					fmt.Fprintf(p.Stdout, "%s: %s is right (%d steps)\n", clean(file), c.Name, len(c.Steps))
+					fmt.Fprintf(p.Stdout, "%s: %s is valid (%d steps)\n", clean(file), c.Name, len(c.Steps))
 				}
 			}
 			if failed {
@@ -156,11 +157,11 @@ func (p *program) workflowsTestCommand() *cobra.Command {
 	var input string
 	var set, events, reject []string
 	cmd := &cobra.Command{
-		Use: "test FILE", Short: "Run a workflow offline: stand-ins work on the jobs, nothing leaves the machine",
-		Long: `Run a workflow once, with stand-ins for fal and Last Frame in this process: nothing leaves
-the machine, nothing costs, and nothing of your gateway is touched. Decisions are made for
-it, calls of http steps are answered with 200 and not made, and events that it waits for
-are those given with --event. Exit code 1 if the run does not complete.`,
+		Use: "test FILE", Short: "Run a workflow offline with simulated providers",
+		Long: `Run a workflow once, with simulated fal and Last Frame services in this process: nothing is
+sent anywhere, nothing is billed, and your gateway is not used. Approvals are given, http
+steps get the response 200 without a request, and --event gives the events that the run
+waits for. Exit code 1 if the run does not complete.`,
 		Example: `  gaff workflows test workflows/storyboard.yaml --set 'prompts=["a lighthouse","a harbour"]'
   gaff workflows test pay.yaml --event 'shop:paid={"order":"o1"}' --set order=o1`,
 		Args: arguments(1, 1, "one file"),
@@ -195,10 +196,10 @@ are those given with --event. Exit code 1 if the run does not complete.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&input, "input", "", "file with the inputs as a JSON object, or - for the standard input")
-	flags.StringArrayVar(&set, "set", nil, "one input, name=value; a value that is JSON is taken as such")
+	flags.StringArrayVar(&set, "set", nil, "one input, name=value; the value may be JSON")
 	flags.StringArrayVar(&events, "event", nil, "an event for a step that waits for one: SOURCE:TYPE={…}")
-	flags.StringArrayVar(&reject, "reject", nil, "a step whose decision is no")
-	flags.DurationVar(&o.Timeout, "timeout", time.Minute, "how long the run may take")
+	flags.StringArrayVar(&reject, "reject", nil, "a step to reject")
+	flags.DurationVar(&o.Timeout, "timeout", time.Minute, "the longest time for the run")
 	flags.BoolVar(&o.JSON, "json", false, "print the run as JSON at the end")
 	return cmd
 }
@@ -214,8 +215,8 @@ func (p *program) testWorkflow(ctx context.Context, cfg *config.Config, c *workf
 func (p *program) workflowsSchemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of workflow files, for editors",
-		Long: `Print the JSON Schema of workflow files. Editors that know YAML's language server take it by
-a first line such as
+		Long: `Print the JSON Schema of workflow files. Editors with the YAML language server use it with a
+first line such as
   # yaml-language-server: $schema=./workflow.schema.json`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(context.Context, []string) error {
@@ -227,7 +228,7 @@ a first line such as
 
 func (p *program) workflowsExamplesCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "examples [FOLDER]", Short: "Copy the workflows that come with gaff, to begin with (default ./workflows)",
+		Use: "examples [FOLDER]", Short: "Copy gaff's example workflows into a folder (default ./workflows)",
 		Args: arguments(0, 1, "at most one folder"),
 		RunE: work(func(_ context.Context, args []string) error {
 			dir := app.DefaultWorkflows
@@ -239,7 +240,7 @@ func (p *program) workflowsExamplesCommand() *cobra.Command {
 				fmt.Fprintln(p.Stdout, "wrote", clean(filepath.Join(dir, filepath.Base(file))))
 			}
 			for _, file := range kept {
-				fmt.Fprintln(p.Stdout, "kept", clean(filepath.Join(dir, filepath.Base(file))), "as it is")
+				fmt.Fprintln(p.Stdout, "skipped", clean(filepath.Join(dir, filepath.Base(file)))+", which exists")
 			}
 			return err
 		}),

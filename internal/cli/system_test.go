@@ -24,7 +24,7 @@ func TestStats(t *testing.T) {
 	})
 	res := client2(base, "stats", "--range", "6h", "--source", "fal").run(t, t.Context())
 	res.want(t, exitDone, []string{
-		"LAST 6H", "A SIGN FOR EACH 10m\n", "received from fal        9", ".█▁", "attempts that failed     1", ".█.", "p50 1.50 ms, p95 9.00 ms, p99 20.0 ms",
+		"LAST 6H", "ONE BAR PER 10m\n", "received from fal        9", ".█▁", "attempts that failed     1", ".█.", "p50 1.50 ms, p95 9.00 ms, p99 20.0 ms",
 		"Now: 2 deliveries due, 1 scheduled for later, 1 dead.", `last\x1bframe has sent nothing for 2h0m0s; its longest pause was 1m0s.`,
 	}, nil)
 	many := api(t, map[string]http.HandlerFunc{
@@ -32,7 +32,7 @@ func TestStats(t *testing.T) {
 		"GET /api/v1/stats":         answer(`{}`),
 		"GET /api/v1/stats/silence": answer(`{}`),
 	})
-	client2(many, "stats").run(t, t.Context()).want(t, exitDone, []string{"A SIGN FOR EACH 30m\n", "145  " + strings.Repeat("▆", 47) + "█\n"}, nil)
+	client2(many, "stats").run(t, t.Context()).want(t, exitDone, []string{"ONE BAR PER 30m\n", "145  " + strings.Repeat("▆", 47) + "█\n"}, nil)
 	res = client2(base, "stats", "--range", "6h", "--source", "fal", "--json").run(t, t.Context())
 	res.want(t, exitDone, []string{`"now":{"sources"`, `"silent":{"docs"`, `"series":{"stepSeconds":600`}, nil)
 	checkTerminalSafe(t, res.stdout)
@@ -124,7 +124,7 @@ func TestBulk(t *testing.T) {
 	if body := <-asked; body["action"] != "retry" || body["source"] != "fal" || body["dryRun"] != true {
 		t.Errorf("asked for %v", body)
 	}
-	start("retry").run(t, t.Context()).want(t, exitUsage, nil, []string{"30 to retry; say --yes"})
+	start("retry").run(t, t.Context()).want(t, exitUsage, nil, []string{"30 to retry; add --yes"})
 	start("retry", "--source", "none").run(t, t.Context()).want(t, exitDone, nil, []string{"nothing matches"})
 	asking := start("retry")
 	asking.terminal, asking.stdin = true, "n\n"
