@@ -26,19 +26,19 @@ import (
 	"gaff/verify"
 )
 
-// Source is a source with the means to play its sender, for "gaff send" and "gaff sign".
+// Source is a source with the means to imitate its sender, for "gaff send" and "gaff sign".
 type Source struct {
 	gaff.Source
-	// Address is where the sender has to send to, as far as it is known.
+	// Address is the URL for the sender, as far as it is known.
 	Address string
 	// Interpreter reads the source's events as changes to jobs; nil: they change none.
 	Interpreter jobs.Interpreter
-	// Sign adds to r what makes its body authentic at the time; nil where the signing
-	// key is not ours to hold. secret overrides the configured one if not empty.
+	// Sign adds the headers to r that make its body authentic at the time; nil if only the
+	// sender has the signing key. secret overrides the configured one if not empty.
 	Sign func(r *gaff.Request, at time.Time, secret string) error
 	// Types lists the event types for which Sample has a payload.
 	Types []string
-	// Sample makes a payload of a type, new ids each time; the empty type is the first
+	// Sample makes a payload of a type, with new ids each time; the empty type is the first
 	// of Types.
 	Sample func(eventType string) ([]byte, error)
 	// SampleHeader are the headers that go with a sample of a type; nil: the usual.
@@ -53,7 +53,7 @@ type keys struct {
 	keep func(ctx context.Context, source, key string) (bool, error)
 }
 
-// Sources builds the configured sources, by name. The error joins all that is wrong.
+// Sources builds the configured sources, sorted by name. The error joins all faults.
 func Sources(cfg *config.Config, _ *slog.Logger) ([]Source, error) { return buildSources(cfg, keys{}) }
 
 func buildSources(cfg *config.Config, kept keys) ([]Source, error) {
@@ -90,7 +90,7 @@ func buildSources(cfg *config.Config, kept keys) ([]Source, error) {
 	return built, nil
 }
 
-// limit applies what the configuration says of any source.
+// limit applies the limits and retries of the configuration.
 func (s *Source) limit(cfg *config.Config) {
 	set := cfg.Sources[s.Name]
 	// A sender whose bodies are known to be larger brings its own limit.
@@ -106,7 +106,7 @@ func (s *Source) limit(cfg *config.Config) {
 	}
 }
 
-// prefixes reads networks that the configuration has checked.
+// prefixes parses networks, which the configuration has checked.
 func prefixes(list []string) (out []netip.Prefix) {
 	for _, text := range list {
 		if p, err := netip.ParsePrefix(text); err == nil {
@@ -143,60 +143,48 @@ func providerSource(p provider.Provider, values provider.Values) (Source, error)
 // customSource builds a configured source, or the default one.
 func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 	set, configured := cfg.Sources[name]
-	out := Source{
-		Types:  []string{"test"},
+	if configured && (set.Verify != nil || set.Preset != "") {
+		return describedSource(name, set, kept)
+	}
+	secrets := texts(cfg.WebhookSecrets)
+	if len(set.Secrets) > 0 {
+		secrets = texts(set.Secrets)
+	}
+	src, err := custom.Default(secrets)
+	if err != nil {
+		return Source{}, err
+	}
+	return Source{
+		Source: src, Types: []string{"test"}, Sign: signer("WEBHOOK_SECRET", secrets, custom.Sign),
 		Sample: func(eventType string) ([]byte, error) { return custom.Sample(eventType, time.Now()) },
+	}, nil
+}
+
+// describedSource builds a source from a preset, or from a description in the configuration.
+func describedSource(name string, set config.Source, kept keys) (Source, error) {
+	description, err := describe(set)
+	if err != nil {
+		return Source{}, err
 	}
-	if !configured || set.Verify == nil && set.Preset == "" {
-		secrets := texts(cfg.WebhookSecrets)
-		if configured && len(set.Secrets) > 0 {
-			secrets = texts(set.Secrets)
-		}
-		src, err := custom.Default(secrets)
-		if err != nil {
-			return Source{}, err
-		}
-		out.Source, out.Sign = src, signer("WEBHOOK_SECRET", secrets, custom.Sign)
-		return out, nil
-	}
-	scheme := sender.Description{}
-	if set.Verify != nil {
-		scheme = *set.Verify
-	} else {
-		var ok bool
-		if scheme, ok = sender.Preset(set.Preset); !ok {
-			return Source{}, fmt.Errorf("preset %q is not known; gaff sources presets lists them", set.Preset)
-		}
-	}
-	secrets := texts(set.Secrets)
-	about := map[string]string{}
-	if key := kept.kept[name]; len(secrets) == 0 && key != "" {
-		secrets = []string{key}
-		about["secret"] = "handed over by the sender in a handshake; " + verify.Fingerprint(key, scheme.Scheme)
-	}
-	for i, secret := range secrets {
-		if id := verify.Fingerprint(secret, scheme.Scheme); id != "" && len(set.Secrets) > 0 {
-			about[fmt.Sprintf("key %d", i+1)] = id
-		}
-	}
+	secrets, about := secretsOf(name, set, description, kept)
 	o := custom.Options{
-		Name: name, Scheme: scheme, ID: set.ID, Type: set.Type, Status: set.Status, Correlation: set.Job, About: about,
-		Jobs: scheme.Jobs,
+		Name: name, Scheme: description, ID: set.ID, Type: set.Type, Status: set.Status, Correlation: set.Job, About: about,
+		Jobs: description.Jobs,
 	}
 	if set.Jobs != nil || set.NoJobs {
 		o.Jobs = set.Jobs
 	}
-	v, err := sender.New(scheme, verify.Options{Secrets: secrets, Settings: set.Settings})
+	v, err := sender.New(description, verify.Options{Secrets: secrets, Settings: set.Settings})
 	switch {
 	case err == nil:
 		o.Verifier = v
 		about["verifier"] = v.Describe()
-	case len(secrets) == 0 && verify.NeedsSecret(scheme.Scheme) && set.Settings["jwks_url"] == "":
+	case len(secrets) == 0 && verify.NeedsSecret(description.Scheme) && set.Settings["jwks_url"] == "":
 		o.DisabledReason = "it has no secret: set sources." + name + ".secrets"
 	default:
 		return Source{}, err
 	}
-	hand, err := sender.NewHandshaker(scheme, sender.HandshakeOptions{
+	hand, err := sender.NewHandshaker(description, sender.HandshakeOptions{
 		Secrets: secrets, Settings: set.Settings,
 		Keep: func(ctx context.Context, key string) (bool, error) {
 			if kept.keep == nil {
@@ -211,12 +199,7 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 	if hand != nil {
 		o.Handshaker = hand
 	}
-	if scheme.CoversBody != nil && !*scheme.CoversBody {
-		about["body"] = "not covered by the signature: take it as a hint, and fetch the object from the sender"
-	}
-	if set.Preset != "" {
-		about["preset"] = set.Preset
-	}
+	out := Source{Types: []string{"test"}, Sign: senderSign(description, set.Settings, v)}
 	if out.Source, err = custom.Source(o); err != nil {
 		return Source{}, err
 	}
@@ -225,34 +208,76 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 			return Source{}, err
 		}
 	}
+	out.Sample, out.SampleHeader = samples(description)
+	return out, nil
+}
+
+// describe returns the description of a source's sender.
+func describe(set config.Source) (sender.Description, error) {
+	if set.Verify != nil {
+		return *set.Verify, nil
+	}
+	description, ok := sender.Preset(set.Preset)
+	if !ok {
+		return description, fmt.Errorf("preset %q is not known; gaff sources presets lists them", set.Preset)
+	}
+	return description, nil
+}
+
+// secretsOf returns the secrets of a source, and facts about the source for people.
+func secretsOf(name string, set config.Source, d sender.Description, kept keys) (secrets []string, about map[string]string) {
+	secrets, about = texts(set.Secrets), map[string]string{}
+	if key := kept.kept[name]; len(secrets) == 0 && key != "" {
+		secrets = []string{key}
+		about["secret"] = "handed over by the sender in a handshake; " + verify.Fingerprint(key, d.Scheme)
+	}
+	for i, secret := range set.Secrets {
+		if id := verify.Fingerprint(string(secret), d.Scheme); id != "" {
+			about[fmt.Sprintf("key %d", i+1)] = id
+		}
+	}
+	if d.CoversBody != nil && !*d.CoversBody {
+		about["body"] = "not covered by the signature: take it as a hint, and fetch the object from the sender"
+	}
+	if set.Preset != "" {
+		about["preset"] = set.Preset
+	}
+	return secrets, about
+}
+
+// samples returns functions for the body and the headers of a sender's samples.
+func samples(d sender.Description) (func(eventType string) ([]byte, error), func(eventType string) http.Header) {
 	sample := func(eventType string) ([]byte, http.Header, error) {
 		id := "test_" + strings.ToLower(rand.Text())
-		return scheme.Sample(id, cmp.Or(eventType, "test"), map[string]any{"gaffSample": id})
+		return d.Sample(id, cmp.Or(eventType, "test"), map[string]any{"gaffSample": id})
 	}
-	out.Sample = func(eventType string) ([]byte, error) {
+	body := func(eventType string) ([]byte, error) {
 		body, _, err := sample(eventType)
 		return body, err
 	}
-	out.SampleHeader = func(eventType string) http.Header {
+	header := func(eventType string) http.Header {
 		_, header, _ := sample(eventType)
 		return header
 	}
-	out.Sign = func(r *gaff.Request, at time.Time, secret string) error {
+	return body, header
+}
+
+// senderSign signs with the given secret, else with v. v is nil if the source has no secret.
+func senderSign(d sender.Description, settings map[string]string, v *sender.Verifier) func(*gaff.Request, time.Time, string) error {
+	return func(r *gaff.Request, at time.Time, secret string) error {
 		signing := v
 		if secret != "" || signing == nil {
-			given := []string{secret}
-			if secret == "" {
-				given = nil
+			o := verify.Options{Settings: settings}
+			if secret != "" {
+				o.Secrets = []string{secret}
 			}
-			made, err := sender.New(scheme, verify.Options{Secrets: given, Settings: set.Settings})
-			if err != nil {
+			var err error
+			if signing, err = sender.New(d, o); err != nil {
 				return err
 			}
-			signing = made
 		}
 		return signing.Sign(r, at)
 	}
-	return out, nil
 }
 
 // signer signs with the given secret, else with the first configured one.
@@ -269,7 +294,7 @@ func signer(name string, secrets []string, sign func(*gaff.Request, string, time
 	}
 }
 
-// address is where a source's sender has to send to. base is used where no public one is
+// address returns the URL for a source's sender. It begins with base if no public base URL is
 // configured.
 func address(cfg *config.Config, base, name string) string {
 	if p, ok := all.Find(name); ok {
@@ -280,7 +305,7 @@ func address(cfg *config.Config, base, name string) string {
 	return cmp.Or(cfg.BaseURL, base) + gaff.PathPrefix + name
 }
 
-// greet prints what a person who starts the gateway needs next.
+// greet prints the URLs of the sources, for the person who starts the gateway.
 func greet(out io.Writer, cfg *config.Config, local string, sources []Source) {
 	fmt.Fprintf(out, "gaff is listening on %s\n\n", local)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
