@@ -59,10 +59,8 @@ func (s *Store) Notices(ctx context.Context) ([]alert.Notice, error) {
 // WriteAlerts runs fn in a transaction, one at a time among all nodes.
 func (s *Store) WriteAlerts(ctx context.Context, fn func(alert.Tx) error) error {
 	return s.w.Do(ctx, &op{Run: func(tx *tx) error {
-		if tx.s.opt.Dialect.LockKey != "" {
-			if _, err := tx.exec(tx.s.opt.Dialect.LockKey, alertLock); err != nil {
-				return fmt.Errorf("lock alerts: %w", err)
-			}
+		if err := tx.db.lockText(tx, alertLock); err != nil {
+			return fmt.Errorf("lock alerts: %w", err)
 		}
 		return fn(&alertTx{&effects{tx}})
 	}})

@@ -74,7 +74,7 @@ func (s *Store) PruneAudit(ctx context.Context, before time.Time, most int64) (r
 	if !before.IsZero() {
 		steps = append(steps, func(tx *tx) (int64, error) {
 			return tx.exec(`delete from audit where seq in (select o.seq from
-				(select seq, at from audit order by seq limit $2) o where o.at < $1)`, micros(before), pruneBite)
+				(select seq, at from audit order by seq limit $2) o where o.at < $1)`, micros(before), pruneBatch)
 		})
 	}
 	if most > 0 {
@@ -84,7 +84,7 @@ func (s *Store) PruneAudit(ctx context.Context, before time.Time, most int64) (r
 		}{{"status >= 400", max(most/auditRefused, 1)}, {"status < 400", most}} {
 			steps = append(steps, func(tx *tx) (int64, error) {
 				return tx.exec(`delete from audit where seq in (select seq from audit where `+bound.which+` and seq <=
-					(select seq from audit where `+bound.which+` order by seq desc limit 1 offset $1) order by seq limit $2)`, bound.most, pruneBite)
+					(select seq from audit where `+bound.which+` order by seq desc limit 1 offset $1) order by seq limit $2)`, bound.most, pruneBatch)
 			})
 		}
 	}
@@ -93,7 +93,7 @@ func (s *Store) PruneAudit(ctx context.Context, before time.Time, most int64) (r
 			var n int64
 			err := s.write(ctx, "retention of the audit log", func(tx *tx) error {
 				n = 0
-				mine, err := tx.only(pruneLock)
+				mine, err := tx.db.tryLock(tx, pruneLock)
 				if err != nil || !mine {
 					return err
 				}
@@ -103,7 +103,7 @@ func (s *Store) PruneAudit(ctx context.Context, before time.Time, most int64) (r
 			if err != nil {
 				return removed, err
 			}
-			if removed += n; n < pruneBite {
+			if removed += n; n < pruneBatch {
 				break
 			}
 			select {

@@ -7,10 +7,44 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"gaff"
 )
+
+// change is one item of the change log, in its stored form.
+type change struct {
+	Kind   string `json:"k"`
+	Ref    string `json:"r"`
+	Status string `json:"s"`
+	Source string `json:"o,omitempty"`
+}
+
+func (t *tx) change(kind, ref, status, source string) {
+	t.changes = append(t.changes, change{kind, ref, status, source})
+}
+
+// writeChanges appends the changes of the transaction to the log, and now and then removes
+// the oldest ones.
+func (t *tx) writeChanges() error {
+	if len(t.changes) == 0 {
+		return nil
+	}
+	items, err := json.Marshal(t.changes)
+	if err != nil {
+		return err
+	}
+	if err := t.db.writeChange(t, items); err != nil {
+		return err
+	}
+	if t.x.changes++; t.x.changes < int64(t.s.opt.MaxChanges)/20 {
+		return nil
+	}
+	t.x.changes = 0
+	_, err = t.exec(`delete from change where seq in (select seq from change
+			where seq < (select min(seq) from (select seq from change order by seq desc limit $1) newest)`+t.db.lockFree()+`)`,
+		t.s.opt.MaxChanges)
+	return err
+}
 
 // Changes reads the change log. An id is the commit's number and the item's in it.
 func (s *Store) Changes(ctx context.Context, after string, limit int) (cs []gaff.Change, last string, gone bool, err error) {
@@ -22,7 +56,7 @@ func (s *Store) Changes(ctx context.Context, after string, limit int) (cs []gaff
 
 func (s *Store) changes(ctx context.Context, after string, limit int) (cs []gaff.Change, last string, gone bool, err error) {
 	// Rows below the horizon can be read without missing any.
-	horizon, err := s.horizon(ctx)
+	horizon, err := s.db.horizon(ctx, s)
 	if err != nil {
 		return nil, "", false, err
 	}
@@ -42,16 +76,9 @@ func (s *Store) changes(ctx context.Context, after string, limit int) (cs []gaff
 		return nil, end, true, nil
 	}
 	if seq < oldest-1 {
-		// Where other transactions take numbers too, a gap does not tell that something was
-		// removed; a full log does.
-		full := []int{s.opt.MaxChanges}
-		if s.opt.Shared != nil {
-			if full, err = column[int](ctx, s.read, `select count(*) from (select 1 from change limit $1) kept`, s.opt.MaxChanges); err != nil {
-				return nil, "", false, err
-			}
-		}
-		if full[0] >= s.opt.MaxChanges {
-			return nil, end, true, nil
+		pruned, err := s.changesPruned(ctx)
+		if err != nil || pruned {
+			return nil, end, pruned, err
 		}
 	}
 	type row struct {
@@ -85,40 +112,16 @@ func (s *Store) changes(ctx context.Context, after string, limit int) (cs []gaff
 	return cs, last, false, nil
 }
 
-// horizon is above all rows of the change log that can be read in order.
-//
-// Where several connections write, a row may be committed after one with a higher number.
-// There a row's number is its transaction's, and all below the lowest transaction that is
-// still open are there.
-func (s *Store) horizon(ctx context.Context) (horizon int64, err error) {
-	if s.opt.Shared == nil {
-		err = s.read.QueryRowContext(ctx, `select coalesce(max(seq), 0) + 1 from change`).Scan(&horizon)
-		return horizon, err
+// changesPruned reports whether a gap before the oldest change means that some were removed. If
+// other transactions take numbers too, only a full log means that.
+func (s *Store) changesPruned(ctx context.Context) (bool, error) {
+	if !s.db.concurrent() {
+		return true, nil
 	}
-	if err := s.read.QueryRowContext(ctx, `select pg_snapshot_xmin(pg_current_snapshot())::text::bigint`).Scan(&horizon); err != nil {
-		return 0, err
-	}
-	// Ours take no longer than this: one that is open still is another program's, and must not
-	// stop the stream.
-	old := micros(s.now().Add(-3 * s.opt.Shared.TxTime))
-	var passed, newest sql.NullInt64
-	if err := s.read.QueryRowContext(ctx, `select (select max(seq) from change where seq >= $1 and at < $2),
-		(select max(seq) from change where seq >= $1)`, horizon, old).Scan(&passed, &newest); err != nil {
-		return 0, err
-	}
-	horizon = max(horizon, passed.Int64+1)
-	if newest.Int64 >= horizon && s.looking.CompareAndSwap(false, true) {
-		// It will be readable in a moment, and nothing else may tell.
-		time.AfterFunc(lookAgain, func() {
-			s.looking.Store(false)
-			s.signalChanged()
-		})
-	}
-	return horizon, nil
+	var n int
+	err := s.read.QueryRowContext(ctx, `select count(*) from (select 1 from change limit $1) stored`, s.opt.MaxChanges).Scan(&n)
+	return n >= s.opt.MaxChanges, err
 }
-
-// lookAgain is when a change that is committed and not yet readable is looked for.
-const lookAgain = 20 * time.Millisecond
 
 func changeID(seq, item int64) string {
 	return strconv.FormatInt(seq, 10) + "-" + strconv.FormatInt(item, 10)

@@ -10,25 +10,15 @@ import (
 // own clock is wrong must not take over what others work on. Callers compute with their own
 // clock; times that they hand over are converted on the way in, and back on the way out.
 
-// now is the time by which leases and due times are judged.
-func (s *Store) now() time.Time {
-	if s.opt.Shared != nil && s.opt.Shared.Now != nil {
-		return s.opt.Shared.Now()
-	}
-	return time.Now()
-}
-
 // smallSkew is not corrected: it is no more than the time of a few round trips.
 const smallSkew = 250 * time.Millisecond
 
-// startClock sets the transaction's time, and how far the caller's clock is behind it.
-func (t *tx) startClock() {
+// startClock sets the transaction's time, and how far the clock of this process is behind it.
+// now is the database's time.
+func (t *tx) startClock(now time.Time) {
 	t.now, t.skew = time.Now(), 0
-	if t.s.opt.Shared != nil {
-		now := t.s.now()
-		if skew := now.Sub(t.now.Round(0)); skew.Abs() > smallSkew {
-			t.now, t.skew = now, skew
-		}
+	if skew := now.Sub(t.now.Round(0)); skew.Abs() > smallSkew {
+		t.now, t.skew = now, skew
 	}
 }
 
@@ -75,7 +65,7 @@ func (w *JumpWatch) Jump(wall time.Time, mono time.Duration) time.Duration {
 // by a duration less than zero; forward, they are due at once, and the lanes are woken.
 func (s *Store) ClockJumped(ctx context.Context, by time.Duration) error {
 	defer s.Notified([]string{}, false)
-	if by >= 0 || s.opt.Shared != nil {
+	if by >= 0 || s.db.concurrent() {
 		return nil
 	}
 	return s.w.Do(ctx, &op{Run: func(tx *tx) error {

@@ -80,26 +80,23 @@ func (s *Store) eventOf(sc *eventScan) *gaff.Event {
 }
 
 // rejectDamaged ends the deliveries of damaged events as dead, and returns the other ones.
-func (t *tx) rejectDamaged(all []gaff.Work) (work []gaff.Work, refused []gaff.Lease, err error) {
+func (t *tx) rejectDamaged(all []gaff.Work) (work []gaff.Work, rejected []gaff.Lease) {
 	for _, w := range all {
 		if !w.Event.Damaged {
 			work = append(work, w)
 			continue
 		}
 		w.Lease.StartedAt = t.now
-		err := t.endDelivery(w.Lease, gaff.Outcome{
+		t.finish(w.Lease, gaff.Outcome{
 			State: gaff.StateDead, Failure: &gaff.Failure{Handler: w.Delivery.Handler, Cause: gaff.ErrDamaged.Error(), Operational: gaff.Operational(w.Event)},
 			Attempt: gaff.Attempt{
 				DeliveryID: w.Delivery.ID, Number: w.Lease.Attempt, Outcome: gaff.AttemptDiscarded,
 				StartedAt: t.now, Error: gaff.ErrDamaged.Error(),
 			},
 		})
-		if err != nil {
-			return nil, nil, err
-		}
-		refused = append(refused, w.Lease)
+		rejected = append(rejected, w.Lease)
 	}
-	return work, refused, nil
+	return work, rejected
 }
 
 // BodyReport is the result of a check of all stored bodies.

@@ -3,12 +3,122 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strconv"
 	"time"
 
 	"gaff"
 	"gaff/internal/id"
 )
+
+const deliveryColumns = `d.seq, d.n, d.handler, d.lane, d.state, d.attempts, d.max_attempts, d.run_at, d.claim, d.error,
+	d.created_at, d.updated_at, d.finished_at, d.replaced, d.okey, d.ordering, d.held, coalesce(d.leased_until, 0)`
+
+// deliveryScan holds deliveryColumns.
+type deliveryScan struct {
+	seq                   int64
+	n                     int
+	handler, queue        string
+	state                 gaff.State
+	attempts, maxAttempts int
+	runAt                 int64
+	claim                 int
+	error                 string
+	createdAt, updatedAt  int64
+	finishedAt            sql.NullInt64
+	replaced              bool
+	key                   string
+	order                 gaff.Order
+	held                  int
+	leasedUntil           int64 // 0 where claims are not stored
+}
+
+func (sc *deliveryScan) columns() []any {
+	return []any{
+		&sc.seq, &sc.n, &sc.handler, &sc.queue, &sc.state, &sc.attempts, &sc.maxAttempts, &sc.runAt, &sc.claim, &sc.error,
+		&sc.createdAt, &sc.updatedAt, &sc.finishedAt, &sc.replaced,
+		&sc.key, &sc.order, &sc.held, &sc.leasedUntil,
+	}
+}
+
+// delivery joins the row with what it repeats of its event.
+func (sc *deliveryScan) delivery(ev *gaff.Event) gaff.Delivery {
+	return gaff.Delivery{
+		ID: id.OfDelivery(ev.ID, sc.n), EventID: ev.ID, Handler: sc.handler, Queue: sc.queue, State: sc.state,
+		Attempts: sc.attempts, MaxAttempts: sc.maxAttempts, RunAt: fromMicros(sc.runAt), Error: sc.error,
+		CreatedAt: fromMicros(sc.createdAt), UpdatedAt: fromMicros(sc.updatedAt), FinishedAt: fromNull(sc.finishedAt),
+		Source: ev.Source, Type: ev.Type, WebhookID: ev.WebhookID,
+		Key: sc.key, Order: sc.order, Held: sc.held == heldBack,
+	}
+}
+
+// deliveries reads all deliveries of an event, in order.
+func (t *tx) deliveries(seq int64) ([]deliveryScan, error) {
+	rows, err := t.query(`select `+deliveryColumns+` from delivery d where d.seq = $1 order by d.n`, seq)
+	if err != nil {
+		return nil, err
+	}
+	return scanDeliveries(rows)
+}
+
+func scanDeliveries(rows *sql.Rows) ([]deliveryScan, error) {
+	defer rows.Close()
+	var all []deliveryScan
+	for rows.Next() {
+		var sc deliveryScan
+		if err := rows.Scan(sc.columns()...); err != nil {
+			return nil, err
+		}
+		all = append(all, sc)
+	}
+	return all, rows.Err()
+}
+
+var insertDelivery = insertRows("delivery", `seq bigint, n bigint, handler text, lane text, state bigint, max_attempts bigint,
+	run_at bigint, created_at bigint, updated_at bigint, okey text, ordering bigint, held bigint, claim bigint,
+	leased_until bigint`, ``)
+
+// newDelivery is a delivery that is about to be inserted.
+type newDelivery struct {
+	gaff.Delivery
+	seq   int64
+	n     int
+	claim int       // 1 if it is claimed
+	until time.Time // when the claim ends; zero if it is not claimed, or claims are not stored
+}
+
+// newDelivery completes the n-th delivery of an event.
+func (t *tx) newDelivery(seq int64, n int, ev *gaff.Event, d gaff.Delivery) newDelivery {
+	d.ID, d.EventID, d.State = id.OfDelivery(ev.ID, n), ev.ID, gaff.StatePending
+	d.Source, d.Type, d.WebhookID = ev.Source, ev.Type, ev.WebhookID
+	d.CreatedAt, d.UpdatedAt = t.now, t.now
+	d.MaxAttempts = max(d.MaxAttempts, 1)
+	if d.RunAt.IsZero() {
+		d.RunAt = ev.ReceivedAt
+	}
+	d.RunAt = t.sharedTime(d.RunAt)
+	return newDelivery{Delivery: d, seq: seq, n: n}
+}
+
+// claimNew claims a delivery before it is inserted.
+func (t *tx) claimNew(d *newDelivery, ev *gaff.Event) gaff.Work {
+	d.claim, d.until = t.firstClaim()
+	return t.claimDelivery(d.seq, d.n, d.claim, d.Delivery, ev)
+}
+
+func (t *tx) insertDeliveries(ds ...newDelivery) error {
+	rows := make([][]any, len(ds))
+	for i, d := range ds {
+		rows[i] = []any{
+			d.seq, int64(d.n), d.Handler, d.Queue, int64(gaff.StatePending), int64(d.MaxAttempts), micros(d.RunAt),
+			micros(t.now), micros(t.now), d.Key, int64(d.Order), flag(d.Held), int64(d.claim), nullMicros(d.until),
+		}
+	}
+	if err := t.db.write(t, &insertDelivery, rows); err != nil {
+		return fmt.Errorf("insert deliveries: %w", err)
+	}
+	return nil
+}
 
 // Delivery returns one delivery with its attempts.
 func (s *Store) Delivery(ctx context.Context, deliveryID string) (*gaff.Delivery, []gaff.Attempt, error) {
@@ -57,23 +167,10 @@ func (s *Store) scanListed(rows *sql.Rows) (listedDelivery, error) {
 // shown is a delivery as readers see it: running while a worker has claimed it.
 func (s *Store) shown(sc *deliveryScan, ev *gaff.Event) gaff.Delivery {
 	d := sc.delivery(ev)
-	claimed := sc.leasedUntil > micros(time.Now())
-	if s.opt.Shared == nil {
-		claimed = s.held.has(deliveryKey{sc.seq, sc.n})
-	}
-	if claimed && !d.State.Done() {
+	if !d.State.Done() && s.db.isClaimed(s, sc) {
 		d.State = gaff.StateRunning
 	}
 	return d
-}
-
-// claimed is the condition that a worker has claimed a delivery that is not done, and its
-// argument.
-func (s *Store) claimed() (condition string, arg any) {
-	if s.opt.Shared != nil {
-		return "coalesce(d.leased_until, 0) > ?", micros(time.Now())
-	}
-	return "(d.seq, d.n) in (select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(?))", s.held.json()
 }
 
 // Deliveries returns a page of deliveries, newest event first.
@@ -114,7 +211,7 @@ func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page g
 		w.add("d.handler = ?", f.Handler)
 	}
 	if f.State != nil {
-		claimed, arg := s.claimed()
+		claimed, arg := s.db.claimed(s)
 		switch {
 		case *f.State == gaff.StateRunning:
 			w.add(claimed, arg)

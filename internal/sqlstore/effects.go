@@ -25,7 +25,7 @@ func (s *Store) WriteRuns(ctx context.Context, fn func(runs.Tx) error) error {
 }
 
 func (s *Store) writeEffects(ctx context.Context, fn func(*effects) error) error {
-	return s.w.Do(ctx, &op{Run: func(tx *tx) error { return fn(&effects{tx}) }})
+	return s.w.Do(ctx, &op{Run: func(t *tx) error { return fn(&effects{t}) }})
 }
 
 // Apply runs fn and finishes the delivery as succeeded, in one transaction.
@@ -41,18 +41,19 @@ func (s *Store) ApplyRuns(ctx context.Context, l gaff.Lease, fn func(runs.Tx) er
 func (s *Store) applyEffects(ctx context.Context, l gaff.Lease, fn func(*effects) error) error {
 	err := s.w.Do(ctx, &op{
 		Reads: reads(ctx),
-		Run: func(tx *tx) error {
-			if err := fn(&effects{tx}); err != nil {
+		Run: func(t *tx) error {
+			if err := fn(&effects{t}); err != nil {
 				return err
 			}
-			return tx.finishDelivery(l, gaff.Outcome{
+			t.finish(l, gaff.Outcome{
 				State: gaff.StateSucceeded,
 				Attempt: gaff.Attempt{
-					Outcome: gaff.AttemptSucceeded, StartedAt: l.StartedAt, Duration: tx.now.Sub(l.StartedAt),
+					Outcome: gaff.AttemptSucceeded, StartedAt: l.StartedAt, Duration: t.now.Sub(l.StartedAt),
 				},
 			})
+			return nil
 		},
-		Committed: func() { s.held.give(l) },
+		Committed: func() { s.leases.end(l) },
 	})
 	if errors.Is(err, gaff.ErrLeaseLost) {
 		_ = s.Release(ctx, []gaff.Lease{l})
@@ -76,7 +77,8 @@ func (e *effects) Emit(_ context.Context, ev *gaff.Event, ds []gaff.Delivery) er
 	if ev.DedupeKey == "" {
 		ev.DedupeKey = id.New(id.Key, e.now)
 	}
-	return e.accept(newEventRow(ev), ds, nil, new(gaff.Receipt))
+	e.accept(newEventRow(ev), ds, nil, new(gaff.Receipt))
+	return nil
 }
 
 const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.user_id, j.request_id, j.status, j.result,
@@ -133,8 +135,8 @@ func (e *effects) jobAt(ref jobs.JobRef, text string, args ...any) (j *jobs.Job,
 		j = sc.job()
 	} else {
 		// What is put off is of other jobs, as a rule, and can stay so.
-		e.asking = !e.known.putOff[ref]
-		defer func() { e.asking = false }()
+		e.independent = !e.known.deferred[ref]
+		defer func() { e.independent = false }()
 		if j, err = e.job(text, args...); err != nil {
 			return nil, err
 		}
@@ -145,7 +147,7 @@ func (e *effects) jobAt(ref jobs.JobRef, text string, args ...any) (j *jobs.Job,
 
 func (e *effects) job(text string, args ...any) (*jobs.Job, error) {
 	var sc jobScan
-	err := e.row(sc.columns(), text+e.lock(), args...)
+	err := e.row(sc.columns(), text+e.db.lock(), args...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("job: %w", gaff.ErrNotFound)
 	}
@@ -162,9 +164,10 @@ const jobChanging = `model text, kind text, project_id text, user_id text, reque
 	callback text, cost text, next_ask_at bigint, asks bigint, misses bigint, owed_by text`
 
 var (
-	insertJob = inserting("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text, caller text`, `on conflict do nothing`)
+	insertJob = insertNewRows("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text, caller text`, `on conflict do nothing`)
 	// A status goes forward only, and an end is final.
-	updateJob = updating("job", `id text, `+jobChanging, `(job.status = new.status or job.status < new.status and job.status < 2)`)
+	updateJob = updateRows(`id text, `+jobChanging, `update job set `+setNew(jobChanging)+`
+		from new where job.id = new.id and (job.status = new.status or job.status < new.status and job.status < 2)`)
 )
 
 func changing(j *jobs.Job) []any {
@@ -184,17 +187,17 @@ func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
 	j.UpdatedAt = e.now
 	e.known.wrote(j)
 	args := append(changing(j), j.Provider, micros(j.CreatedAt), j.IdempotencyKey, j.CallKey, j.Caller)
-	if e.putOff(&insertJob, args) {
-		e.known.delayed(j)
+	if e.db.deferWrite(e.tx, &insertJob, args) {
+		e.known.defers(j)
 		e.known.seen(j, false) // what is new has no media
 		e.change("job", j.ID, j.Status.String(), j.Provider)
 		return e.deferProject(j.ProjectID)
 	}
-	n, err := e.exec(insertJob.one, args...)
+	written, err := e.db.writeOne(e.tx, &insertJob, args)
 	if err != nil {
 		return fmt.Errorf("insert job %s: %w", j.ID, err)
 	}
-	if n == 0 {
+	if !written {
 		return fmt.Errorf("insert job %s: %w: another job has its id, its idempotency key or its request %s", j.ID,
 			gaff.ErrConflict, clip(j.RequestID, 60))
 	}
@@ -208,30 +211,30 @@ func (e *effects) SaveJob(_ context.Context, j *jobs.Job) error {
 		j.NextPollAt = time.Time{}
 	}
 	e.known.wrote(j)
-	if e.known.putOff[jobs.JobRef{ID: j.ID}] {
+	if e.known.deferred[jobs.JobRef{ID: j.ID}] {
 		// One statement changes a row once.
-		if err := e.flushDeferred(); err != nil {
+		if err := e.db.flush(e.tx); err != nil {
 			return fmt.Errorf("save job %s: %w", j.ID, err)
 		}
 	}
 	args := changing(j)
-	if e.putOff(&updateJob, args) {
-		e.known.delayed(j)
+	if e.db.deferWrite(e.tx, &updateJob, args) {
+		e.known.defers(j)
 		e.change("job", j.ID, j.Status.String(), j.Provider)
 		return e.deferProject(j.ProjectID)
 	}
-	n, err := e.exec(updateJob.one, args...)
+	written, err := e.db.writeOne(e.tx, &updateJob, args)
 	if err != nil {
 		return fmt.Errorf("save job %s: %w", j.ID, err)
 	}
-	if n == 0 {
+	if !written {
 		return fmt.Errorf("%w: job %s cannot go back to %s", gaff.ErrConflict, j.ID, j.Status)
 	}
 	e.change("job", j.ID, j.Status.String(), j.Provider)
 	return e.seeProject(j.ProjectID)
 }
 
-var insertMedia = inserting("media", `id text, job_id text, position text, project_id text, url text, stored_url text, media_type text,
+var insertMedia = insertNewRows("media", `id text, job_id text, position text, project_id text, url text, stored_url text, media_type text,
 	content_type text, size bigint, sha256 text, metadata bytea, created_at bigint, storage bigint, storage_error text, thumbnail text,
 	stored_at bigint`, `on conflict (job_id, position) do nothing`)
 
@@ -247,19 +250,19 @@ func (e *effects) AddMedia(_ context.Context, m *jobs.Media) (bool, error) {
 		m.Size, m.SHA256, nilIfEmpty(m.Metadata), micros(m.CreatedAt), int64(m.Storage), m.StorageError,
 		m.ThumbnailKey, nullMicros(m.StoredAt),
 	}
-	if e.known.likelyEmpty(m) && e.putOff(&insertMedia, args) {
+	if e.known.likelyEmpty(m) && e.db.deferWrite(e.tx, &insertMedia, args) {
 		e.known.place(m)
 		e.change("media", m.ID, m.MediaType, "")
 		return true, nil
 	}
-	n, err := e.exec(insertMedia.one, args...)
+	written, err := e.db.writeOne(e.tx, &insertMedia, args)
 	if err != nil {
 		return false, fmt.Errorf("insert media: %w", err)
 	}
-	if n > 0 {
+	if written {
 		e.change("media", m.ID, m.MediaType, "")
 	}
-	return n > 0, nil
+	return written, nil
 }
 
 func (e *effects) JobByKey(_ context.Context, caller, key string, orNone bool) (*jobs.Job, error) {
@@ -285,7 +288,7 @@ func (e *effects) RemoveJob(_ context.Context, jobID string) error {
 
 func (e *effects) JobsByCall(_ context.Context, key string, since time.Time) ([]*jobs.Job, error) {
 	found, err := e.jobs(`select `+jobColumns+` from job j where j.call_key = $1 and j.owed_by <> '' and j.created_at >= $2
-		order by j.seq limit 100`+e.lock(), key, micros(since))
+		order by j.seq limit 100`+e.db.lock(), key, micros(since))
 	if err != nil {
 		return nil, fmt.Errorf("jobs of a call: %w", err)
 	}
@@ -332,7 +335,7 @@ func (e *effects) AddLogEntry(_ context.Context, jobID, what, text string) error
 
 func (e *effects) DuePolls(_ context.Context, provider string, limit int, until time.Time) ([]*jobs.Job, error) {
 	found, err := e.jobs(`select `+jobColumns+` from job j where j.provider = $1 and j.next_ask_at <= $2
-		order by j.next_ask_at limit $3`+e.lockFree(), provider, micros(e.now), int64(limit))
+		order by j.next_ask_at limit $3`+e.db.lockFree(), provider, micros(e.now), int64(limit))
 	if err != nil {
 		return nil, fmt.Errorf("due jobs: %w", err)
 	}
@@ -381,7 +384,7 @@ func (e *effects) NextPoll(_ context.Context, provider string) (time.Time, error
 func (e *effects) Durations(_ context.Context, provider, model string) (jobs.Durations, error) {
 	w := jobs.Durations{Provider: provider, Model: model}
 	err := e.row([]any{&w.N, &w.Mean, &w.Deviation},
-		`select n, mean, deviation from job_wait where provider = $1 and model = $2`+e.lock(), provider, model)
+		`select n, mean, deviation from job_wait where provider = $1 and model = $2`+e.db.lock(), provider, model)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return w, fmt.Errorf("how long jobs take: %w", err)
 	}
@@ -428,8 +431,8 @@ func (e *effects) SaveMedia(_ context.Context, m *jobs.Media) error {
 
 func (e *effects) Setting(_ context.Context, name string) (string, error) {
 	var value string
-	e.asking = true // none is put off
-	defer func() { e.asking = false }()
+	e.independent = true // none is put off
+	defer func() { e.independent = false }()
 	err := e.row([]any{&value}, `select value from setting where name = $1`, name)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil

@@ -31,16 +31,12 @@ type failures struct {
 	items []deliveryKey // the deliveries; none of rejections
 }
 
-// endDelivery is finishDelivery, and adds a dead delivery to its issue.
-func (t *tx) endDelivery(l gaff.Lease, o gaff.Outcome) error {
-	if err := t.finishDelivery(l, o); err != nil || o.Failure == nil || o.State != gaff.StateDead {
-		return err
-	}
-	g := issue.OfDelivery(l.Source, o.Failure)
+// failDelivery adds a dead delivery to its issue.
+func (t *tx) failDelivery(l gaff.Lease, f *gaff.Failure) {
+	g := issue.OfDelivery(l.Source, f)
 	t.failed(failures{
-		group: g, id: g.ID(), ref: id.OfDelivery(l.EventID, l.Delivery), count: 1, items: []deliveryKey{{l.Event, l.Delivery}},
+		group: g, id: g.ID(), ref: id.OfDelivery(l.EventID, l.Delivery), count: 1, items: []deliveryKey{keyOf(l)},
 	})
-	return nil
 }
 
 // failed has failures added to their issue at the end of the transaction.
@@ -54,10 +50,10 @@ func (t *tx) failed(f failures) {
 	same.group, same.ref, same.count, same.items = f.group, f.ref, same.count+f.count, append(same.items, f.items...)
 }
 
-// rejected are the rejections that no issue counts yet. They are added a second later in a
+// rejectedGroups are the rejections that no issue counts yet. They are added a second later in a
 // transaction of their own: nodes that share an issue must not wait for one another while they
 // accept webhooks.
-type rejected struct {
+type rejectedGroups struct {
 	mu     sync.Mutex
 	groups map[string]failures
 }
@@ -126,25 +122,32 @@ func (t *tx) writeIssues() error {
 	return t.evictIssues()
 }
 
-// writeIssue adds failures to their issue.
-func (t *tx) writeIssue(f failures, at int64) error {
-	g := f.group
-	err := t.send(`insert into issue (id, kind, source, handler, http_status, error, state, muted, count, first_at, last_at, opened_at, changed_by, last_ref)
-		values ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $9, $9, '', $10)
-		on conflict (id) do update set
+var (
+	insertIssue = insertRows("issue", `id text, kind bigint, source text, handler text, http_status bigint, error text, state bigint,
+		muted bigint, count bigint, first_at bigint, last_at bigint, opened_at bigint, changed_by text, last_ref text`,
+		`on conflict (id) do update set
 			count = issue.count + excluded.count, error = excluded.error, last_ref = excluded.last_ref,
 			last_at = case when excluded.last_at > issue.last_at then excluded.last_at else issue.last_at end,
 			opened_at = case when issue.state = 2 then excluded.last_at else issue.opened_at end,
-			state = case when issue.state = 2 then 0 else issue.state end`,
-		f.id, int64(g.Kind), clip(g.Source, 64), g.Handler, int64(g.Status), clip(g.Error, 300), flag(g.Muted), f.count, at, f.ref)
-	if err != nil {
+			state = case when issue.state = 2 then 0 else issue.state end`)
+	insertIssueItem = insertRows("issue_item", `seq bigint, n bigint, issue text`, `on conflict (seq, n) do update set issue = excluded.issue`)
+)
+
+// writeIssue adds failures to their issue.
+func (t *tx) writeIssue(f failures, at int64) error {
+	g := f.group
+	if err := t.db.write(t, &insertIssue, [][]any{{
+		f.id, int64(g.Kind), clip(g.Source, 64), g.Handler, int64(g.Status), clip(g.Error, 300), int64(issue.Open), flag(g.Muted),
+		f.count, at, at, at, "", f.ref,
+	}}); err != nil {
 		return err
 	}
-	for _, item := range f.items {
-		if err := t.send(`insert into issue_item (seq, n, issue) values ($1, $2, $3)
-			on conflict (seq, n) do update set issue = excluded.issue`, item.seq, int64(item.n), f.id); err != nil {
-			return err
-		}
+	items := make([][]any, len(f.items))
+	for i, item := range f.items {
+		items[i] = []any{item.seq, int64(item.n), f.id}
+	}
+	if err := t.db.write(t, &insertIssueItem, items); err != nil {
+		return err
 	}
 	t.change("issue", f.id, "failed", g.Source)
 	return nil
@@ -155,7 +158,7 @@ func (t *tx) writeIssue(f failures, at int64) error {
 func (t *tx) evictIssues() error {
 	for kind := range issue.Kinds() {
 		removed, err := t.exec(`delete from issue where id in (select id from issue where kind = $1
-			order by case when state = 2 then 1 else 0 end, last_at desc limit $2 offset $3`+t.lockFree()+`)`,
+			order by case when state = 2 then 1 else 0 end, last_at desc limit $2 offset $3`+t.db.lockFree()+`)`,
 			int64(kind), 10*maxIssues, maxIssues)
 		if err != nil {
 			return fmt.Errorf("evict issues: %w", err)
@@ -172,7 +175,7 @@ func (t *tx) evictIssues() error {
 // dropItems removes some deliveries of issues that are gone.
 func (t *tx) dropItems() error {
 	_, err := t.exec(`delete from issue_item where (seq, n) in (select i.seq, i.n from issue_item i
-		where not exists (select 1 from issue s where s.id = i.issue) limit $1)`, pruneBite)
+		where not exists (select 1 from issue s where s.id = i.issue) limit $1)`, pruneBatch)
 	if err != nil {
 		return fmt.Errorf("drop items of issues: %w", err)
 	}
@@ -307,7 +310,7 @@ func (s *Store) issuesOver(ctx context.Context, quiet time.Time) ([]issue.Issue,
 			i.kind = 1 and i.last_at < $1
 			or i.kind = 0 and not exists (select 1 from issue_item t join delivery d on d.seq = t.seq and d.n = t.n
 				where t.issue = i.id and d.state not in (3, 5) and d.replaced = 0))
-		order by i.id limit $2`, micros(quiet), pruneBite)
+		order by i.id limit $2`, micros(quiet), pruneBatch)
 	return over, s.fault(ctx, "issues", err)
 }
 
@@ -330,14 +333,14 @@ func (s *Store) IssueCounts(ctx context.Context) (map[issue.State]int, error) {
 // gone, and alerts that ended before.
 func (t *tx) pruneIssues(before, _ int64) (removed, last int64, err error) {
 	removed, err = t.exec(`delete from issue where id in (select id from issue where last_at < $1
-		order by last_at limit $2`+t.lockFree()+`)`, before, pruneBite)
+		order by last_at limit $2`+t.db.lockFree()+`)`, before, pruneBatch)
 	if err != nil {
 		return 0, 0, err
 	}
 	if err := t.dropItems(); err != nil {
 		return 0, 0, err
 	}
-	if removed < pruneBite {
+	if removed < pruneBatch {
 		return removed, -1, t.pruneAlerts(before)
 	}
 	return removed, 0, nil

@@ -51,7 +51,7 @@ func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 		rejectionID, micros(r.ReceivedAt), size, head, orEmpty(r.Body)); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
-	if t.x.added += size; t.s.opt.Shared != nil && t.x.added > t.s.opt.MaxQuarantine/16 {
+	if t.x.added += size; t.db.concurrent() && t.x.added > t.s.opt.MaxQuarantine/16 {
 		t.x.quarantined = -1 - size // others add too: it is not known
 	}
 	if t.x.quarantined += size; t.x.quarantined >= size && t.x.quarantined <= t.s.opt.MaxQuarantine {
@@ -77,13 +77,13 @@ const pruneEvery = 10 * time.Minute
 // remove drops quarantined requests that are too old, now and then.
 func (t *tx) remove() error {
 	every := pruneEvery
-	if t.s.opt.Shared != nil {
+	if t.db.concurrent() {
 		every /= 10
 	}
-	if t.now.Sub(t.x.forgot) < every {
+	if t.now.Sub(t.x.expiredAt) < every {
 		return nil
 	}
-	t.x.forgot = t.now
+	t.x.expiredAt = t.now
 	t.x.quarantined = -1 // summed up again at the next one
 	_, err := t.exec(`delete from quarantine where received_at < $1`, micros(t.now.Add(-t.s.opt.QuarantineFor)))
 	if err != nil {

@@ -168,8 +168,8 @@ func (s *Store) EventsAfter(ctx context.Context, after string, limit int) (evs [
 	if err != nil {
 		return nil, false, s.fault(ctx, "events after", err)
 	}
-	if s.opt.Shared != nil {
-		evs = settled(evs, seq, time.Now().Add(-3*s.opt.Shared.TxTime))
+	if s.db.concurrent() {
+		evs = settled(evs, seq, time.Now().Add(-3*s.db.txTime()))
 	}
 	if seq > 0 && len(evs) > 0 {
 		if first, _ := id.ParseEvent(evs[0].ID); first > seq+1 {

@@ -3,10 +3,51 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"net/http"
 	"strconv"
 
 	"gaff"
+	"gaff/internal/writer"
 )
+
+// Reject keeps a refused request. The oldest are dropped when there are more than the limit. If
+// the context ends first, the request is queued, and is kept later if that is possible.
+func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
+	headers := encodeHeader(nil, rj.Header)
+	size := len(headers) + len(rj.Body)
+	if rj.Whole != nil {
+		size += len(rj.Whole.Body)
+	}
+	return s.w.Do(ctx, &op{Kind: writer.Note, Bytes: size, Wait: s.opt.AcceptWait, Committed: func() { s.noteRejection(rj) }, Run: func(t *tx) error {
+		_, err := t.exec(`insert into rejection
+				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			rj.ID, rj.Source, int64(rj.Status), rj.Reason, rj.Method, rj.URL, rj.RemoteAddr,
+			orEmpty(headers), orEmpty(rj.Body), rj.BodySize, micros(rj.ReceivedAt))
+		if err != nil {
+			return fmt.Errorf("insert rejection: %w", err)
+		}
+		source := rj.Source
+		if rj.Status == http.StatusNotFound {
+			source = "" // strangers' inventions must not become rows of their own
+		}
+		t.counters(source).rejected++
+		if err := t.remove(); err != nil {
+			return err
+		}
+		if rj.Whole != nil {
+			if err := t.quarantine(rj.ID, rj.Whole); err != nil {
+				return err
+			}
+		}
+		if t.x.rejections++; t.x.rejections >= int64(max(t.s.opt.MaxRejections/50, 1)) {
+			t.x.rejections = 0
+			err = t.evictRejections(t.s.opt.MaxRejections)
+		}
+		return err
+	}})
+}
 
 // Rejection returns one refused request.
 func (s *Store) Rejection(ctx context.Context, rejectionID string) (*gaff.Rejection, error) {

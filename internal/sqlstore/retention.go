@@ -22,10 +22,8 @@ type Pruned struct{ Payloads, Events, Rejections, Issues int64 }
 // Bites of retention: how much one transaction removes, and the pause after it, in which
 // what waits to be kept has its turn.
 const (
-	pruneBite  = 200
+	pruneBatch = 200
 	prunePause = 20 * time.Millisecond
-	// foldAfter is the age from which on the tallies of several connections become one.
-	foldAfter = 48 * time.Hour
 )
 
 // pruneLock is the name of the lock under which one of several processes prunes.
@@ -37,7 +35,7 @@ const pruneLock = "gaff retention"
 func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 	steps := []struct {
 		before time.Time
-		bite   func(*tx, int64, int64) (removed, last int64, err error)
+		prune  func(*tx, int64, int64) (removed, last int64, err error)
 		count  *int64
 	}{
 		{r.Events, (*tx).pruneEvents, &f.Events},
@@ -52,13 +50,13 @@ func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 		for after := int64(0); after >= 0; {
 			var removed int64
 			last := int64(-1)
-			err := s.w.Do(ctx, &op{Run: func(tx *tx) error {
+			err := s.w.Do(ctx, &op{Run: func(t *tx) error {
 				removed, last = 0, -1
-				mine, err := tx.only(pruneLock)
+				mine, err := t.db.tryLock(t, pruneLock)
 				if err != nil || !mine {
 					return err
 				}
-				removed, last, err = step.bite(tx, micros(step.before), after)
+				removed, last, err = step.prune(t, micros(step.before), after)
 				return err
 			}})
 			if err != nil {
@@ -75,20 +73,7 @@ func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 			}
 		}
 	}
-	if s.opt.Shared != nil {
-		err = s.fold(ctx)
-	}
-	return f, err
-}
-
-// only tells whether this process alone does what the name stands for, until the
-// transaction's end.
-func (t *tx) only(name string) (mine bool, err error) {
-	if t.s.opt.Shared == nil {
-		return true, nil
-	}
-	err = t.row([]any{&mine}, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, name)
-	return mine, err
+	return f, s.db.foldCounters(ctx, s)
 }
 
 // old reads, in the order of their numbers, rows of a query with the columns seq,
@@ -112,7 +97,7 @@ func (t *tx) old(before int64, text string, args ...any) (found []prunable, last
 		}
 		return nil
 	}, text, args...)
-	if young || n < pruneBite {
+	if young || n < pruneBatch {
 		last = -1
 	}
 	return found, last, err
@@ -126,7 +111,7 @@ type prunable struct {
 
 func (t *tx) prunePayloads(before, after int64) (removed, last int64, err error) {
 	found, last, err := t.old(before, `select p.seq, e.received_at, e.open, e.source, e.status from payload p
-		join event e on e.seq = p.seq where p.seq > $1 order by p.seq limit $2`+t.lockFree(), after, pruneBite)
+		join event e on e.seq = p.seq where p.seq > $1 order by p.seq limit $2`+t.db.lockFree(), after, pruneBatch)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -146,7 +131,7 @@ func (t *tx) prunePayloads(before, after int64) (removed, last int64, err error)
 
 func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 	found, last, err := t.old(before, `select e.seq, e.received_at, e.open, e.source, e.status from event e
-		where e.seq > $1 order by e.seq limit $2`+t.lockFree(), after, pruneBite)
+		where e.seq > $1 order by e.seq limit $2`+t.db.lockFree(), after, pruneBatch)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -186,57 +171,11 @@ func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 
 func (t *tx) pruneRejections(before, _ int64) (removed, last int64, err error) {
 	removed, err = t.exec(`delete from rejection where seq in (select seq from rejection where received_at < $1
-		order by seq limit $2`+t.lockFree()+`)`, before, pruneBite)
-	if removed < pruneBite {
+		order by seq limit $2`+t.db.lockFree()+`)`, before, pruneBatch)
+	if removed < pruneBatch {
 		return removed, -1, err
 	}
 	return removed, 0, err
-}
-
-// fold makes one row of what several connections have counted, minute by minute: of
-// processes that are gone, nobody would.
-func (s *Store) fold(ctx context.Context) error {
-	for {
-		var folded int64
-		err := s.w.Do(ctx, &op{Run: func(tx *tx) error {
-			folded = 0
-			mine, err := tx.only(pruneLock)
-			if err != nil || !mine {
-				return err
-			}
-			var minutes []int64
-			if err := tx.each(func(rows *sql.Rows) error {
-				var minute int64
-				err := rows.Scan(&minute)
-				minutes = append(minutes, minute)
-				return err
-			}, `select distinct minute from tally where shard <> 0 and minute < $1 limit $2`,
-				tx.now.Add(-foldAfter).Unix()/60, pruneBite); err != nil || len(minutes) == 0 {
-				return err
-			}
-			folded, err = tx.exec(`with gone as (delete from tally where minute = any($1::bigint[]) and shard <> 0 returning *)
-				insert into tally (source, minute, shard, received, pending, success, error, rejected, first_seq, last_seq)
-				select source, minute, 0, sum(received), sum(pending), sum(success), sum(error), sum(rejected), min(first_seq), max(last_seq)
-				from gone group by source, minute
-				on conflict (source, minute, shard) do update set
-					received = tally.received + excluded.received, pending = tally.pending + excluded.pending,
-					success = tally.success + excluded.success, error = tally.error + excluded.error,
-					rejected = tally.rejected + excluded.rejected,
-					first_seq = least(tally.first_seq, excluded.first_seq), last_seq = greatest(tally.last_seq, excluded.last_seq)`, minutes)
-			return err
-		}})
-		if err != nil {
-			return fmt.Errorf("fold tallies: %w", err)
-		}
-		if folded == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(prunePause):
-		}
-	}
 }
 
 // whole refuses to process an event again whose body was removed or is damaged.

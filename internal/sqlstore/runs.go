@@ -27,11 +27,11 @@ func (e *effects) SeeProject(_ context.Context, projectID string) error {
 // deferProject is seeProject, and lets what was put off stay so where the project is
 // known.
 func (t *tx) deferProject(projectID string) error {
-	if projectID == "" || t.x.projects[projectID] || slices.Contains(t.seen, projectID) {
+	if projectID == "" || t.x.projects[projectID] || slices.Contains(t.projects, projectID) {
 		return nil
 	}
-	t.asking = true // a project is not among the later ones
-	defer func() { t.asking = false }()
+	t.independent = true // a project is not among the later ones
+	defer func() { t.independent = false }()
 	return t.seeProject(projectID)
 }
 
@@ -44,7 +44,7 @@ func (t *tx) seeProject(projectID string) error {
 	if err != nil {
 		return fmt.Errorf("insert project: %w", err)
 	}
-	t.seen = append(t.seen, projectID)
+	t.projects = append(t.projects, projectID)
 	if n > 0 {
 		t.change("project", projectID, "", "")
 	}

@@ -60,9 +60,6 @@ type Dialect struct {
 	// Fault turns a driver's error into one that is gaff.ErrUnavailable where the
 	// database cannot work just now, and leaves others as they are.
 	Fault func(error) error
-	// LockKey locks a text, its argument, until the transaction's end; empty where only one
-	// transaction writes at a time.
-	LockKey string
 	// Snapshot is the isolation in which several queries see the same state.
 	Snapshot sql.IsolationLevel
 	// Body is the SQL of a condition: that the bytes in column hold the text in the
@@ -74,59 +71,14 @@ type Dialect struct {
 // ErrCollision reports a transaction that the database undid because of another one.
 var ErrCollision = writer.ErrCollision
 
-// Statement is one with its arguments.
-type Statement struct {
-	Text string
-	Args []any
-	// Scan, if not nil, is called for each row of the answer.
-	Scan func(Row) error
-}
-
 // Row is one of an answer.
 type Row interface{ Scan(dest ...any) error }
-
-// Shared says how several connections, of several processes, write to one database.
-type Shared struct {
-	// Connect opens a connection for writing, within the context's time.
-	Connect func(context.Context) (*sql.Conn, error)
-	// Commit ends the open transaction. Nil means that it was committed for certain.
-	Commit func(context.Context, *sql.Conn) error
-	// Pipeline runs statements, all sent at once, and returns how many rows each changed or
-	// answered.
-	Pipeline func(context.Context, *sql.Conn, []Statement) ([]int64, error)
-	// Lost reports whether an error means that the connection is gone, rather than that the
-	// server refused something: on a new connection the same may work.
-	Lost func(error) bool
-	// Notify tells other processes in which queues deliveries are due, and whether anything
-	// changed. It must not block.
-	Notify func(lanes []string, changed bool)
-	// Accepters and Effecters are how many connections keep webhooks, and write all else.
-	Accepters, Effecters int
-	// Lease is how long a claim holds without being renewed.
-	Lease time.Duration
-	// Now is the database's time, as far as this process knows it. Nil: its own.
-	Now func() time.Time
-	// TxTime is how long a transaction may take.
-	TxTime time.Duration
-}
-
-// Guard refuses transactions that might not survive a restart.
-type Guard interface {
-	// Begin is called before a transaction begins.
-	Begin(conn *sql.Conn) error
-	// Commit is called before it commits; next is the number that the next event had when it
-	// began.
-	Commit(conn *sql.Conn, next int64) error
-}
 
 // Options of a store.
 type Options struct {
 	Dialect Dialect
-	// Write is the only connection that writes; nil if Shared is set.
-	Write  *sql.Conn
-	Shared *Shared
-	// Guard judges each transaction of Write; may be nil.
-	Guard Guard
+	// Database is a SQLite or a PostgreSQL.
+	Database Database
 	// Read is a pool for everything else.
 	Read *sql.DB
 	Log  *slog.Logger
@@ -156,14 +108,15 @@ type Store struct {
 	opt     Options
 	read    *sql.DB
 	w       *writer.Writer[*tx]
-	held    leases
+	leases  leases
+	db      Database
 	closing sync.Once
 	closed  error
 
-	looking  atomic.Bool // a look at changes is planned
-	damaged  damagedEvents
-	rejected rejected
-	links    atomic.Pointer[func(*jobs.Media) string]
+	rereading atomic.Bool // readers will be notified of changes again
+	damaged   damagedEvents
+	rejected  rejectedGroups
+	links     atomic.Pointer[func(*jobs.Media) string]
 
 	mu      sync.Mutex
 	probe   *probe // under way; nil if none is
@@ -201,15 +154,16 @@ func New(ctx context.Context, o Options) (*Store, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		opt: o, read: o.Read, changed: make(chan struct{}), wakes: map[string]chan struct{}{},
-		held: leases{leases: map[deliveryKey]heldLease{}},
+		opt: o, db: o.Database, read: o.Read, changed: make(chan struct{}), wakes: map[string]chan struct{}{},
+		leases: leases{all: map[deliveryKey]lease{}},
 	}
-	if err := s.startWriter(ctx); err != nil {
+	connections, err := s.db.connections(ctx, s)
+	if err != nil {
 		return nil, err
 	}
-	if o.Shared != nil {
-		go s.renew()
-	}
+	connections.MaxQueuedBytes = o.MaxQueuedBytes
+	s.w = writer.New(connections)
+	s.db.start(s)
 	return s, nil
 }
 
@@ -238,7 +192,7 @@ func (r *Reader) Close() error { return r.s.read.Close() }
 // Close commits what waits and closes the database. Later calls return ErrStopped.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		s.releaseAll()
+		s.db.stop(s)
 		s.writeRejections()
 		s.w.Stop()
 		s.closed = s.opt.Close()
@@ -248,8 +202,8 @@ func (s *Store) Close() error {
 
 // Between runs fn on the writing connection while no transaction is open.
 func (s *Store) Between(fn func(*sql.Conn) error) error {
-	if s.opt.Shared != nil {
-		return errors.New("several connections write to this database: there is no time between their transactions")
+	if s.db.concurrent() {
+		return errors.New("not supported with concurrent writers")
 	}
 	return s.w.Do(context.Background(), &op{Kind: writer.Between, Run: func(tx *tx) error { return fn(tx.x.db) }})
 }
@@ -281,28 +235,11 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 func (s *Store) runProbe(p *probe) {
-	p.err = s.w.Do(context.Background(), s.probeOp())
+	p.err = s.w.Do(context.Background(), s.db.probe(s))
 	s.mu.Lock()
 	s.probe = nil
 	s.mu.Unlock()
 	close(p.done)
-}
-
-func (s *Store) probeOp() *op {
-	if s.opt.Shared != nil {
-		// A transaction with a number is synced, even if it writes nothing; and nothing is
-		// what nodes cannot wait for each other over.
-		return &op{Kind: writer.Accept, Wait: s.opt.AcceptWait, Run: func(tx *tx) error {
-			var number int64
-			return tx.row([]any{&number}, `select pg_current_xact_id()::text::bigint`)
-		}}
-	}
-	now := micros(time.Now())
-	return &op{Run: func(tx *tx) error {
-		_, err := tx.exec(`insert into setting (name, value) values ('ready_at', $1)
-			on conflict (name) do update set value = excluded.value`, fmt.Sprint(now))
-		return err
-	}}
 }
 
 // Setting keeps value under a name unless there is one already, and returns the one that
@@ -365,32 +302,6 @@ func (s *Store) signalChanged() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.mu.Unlock()
-}
-
-// micros is how times are stored; the zero time is stored as null by nullMicros only.
-func micros(t time.Time) int64 { return t.UnixMicro() }
-
-func nullMicros(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
-
-func fromNull(us sql.NullInt64) time.Time {
-	if !us.Valid {
-		return time.Time{}
-	}
-	return fromMicros(us.Int64)
-}
-
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func signal(c chan struct{}) {

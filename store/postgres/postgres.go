@@ -117,7 +117,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	st, err := sqlstore.New(ctx, sqlstore.Options{
 		Dialect: dialect, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes,
-		Shared: &sqlstore.Shared{
+		Database: &sqlstore.PostgreSQL{
 			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Notify: n.notify, Now: func() time.Time { return c.now().Add(o.skew) },
 			Accepters: accepters, Effecters: effecters, Lease: o.Lease, TxTime: txTime,
 		},
@@ -281,7 +281,6 @@ func answer(results pgx.BatchResults, scan func(sqlstore.Row) error) (int64, err
 
 var dialect = sqlstore.Dialect{
 	Name: "postgres", Fault: fault, Snapshot: sql.LevelRepeatableRead,
-	LockKey: `select pg_advisory_xact_lock(hashtextextended($1, 0))`,
 	// Bodies need not be valid text; escaped, they are.
 	Body:    func(column string) string { return `encode(` + column + `, 'escape') collate "C" ilike ? escape '\'` },
 	Pattern: func(text string) string { return sqlstore.Like(escape(text)) },

@@ -128,7 +128,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 			Body:    func(column string) string { return `cast(` + column + ` as text) like ? escape '\'` },
 			Pattern: sqlstore.Like,
 		},
-		Write: conn, Guard: g, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
+		Database: &sqlstore.SQLite{Conn: conn, Guard: g}, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes, Committed: cp.committed,
 		// The writing connection is the last to go: as the only one left, it copies the
 		// whole log into the database file.

@@ -1,0 +1,268 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"gaff"
+	"gaff/internal/writer"
+)
+
+// SQLite is a database file that one process owns. One connection writes, with a prepared
+// statement for each row.
+type SQLite struct {
+	// Conn is the connection that writes.
+	Conn *sql.Conn
+	// Guard judges each transaction; may be nil.
+	Guard Guard
+}
+
+var _ Database = (*SQLite)(nil)
+
+// Guard refuses transactions that might not survive a restart.
+type Guard interface {
+	// Begin is called before a transaction begins.
+	Begin(conn *sql.Conn) error
+	// Commit is called before it commits; next is the number that the next event had when it
+	// began.
+	Commit(conn *sql.Conn, next int64) error
+}
+
+// sqliteConn is the writer's connection. It is open as long as the store is.
+type sqliteConn struct{ *conn }
+
+func (sqliteConn) Connect(context.Context) error { return nil }
+func (sqliteConn) Connected() bool               { return true }
+func (sqliteConn) Ping(context.Context)          {}
+func (sqliteConn) Lost(error) bool               { return false }
+
+func (c sqliteConn) Close() {
+	for _, stmt := range c.stmts {
+		_ = stmt.Close()
+	}
+}
+
+const nextEventText = `select coalesce(max(seq), 0) + 1 from event`
+
+func (d *SQLite) connections(ctx context.Context, s *Store) (o writer.Options[*tx], err error) {
+	c := newConn(s)
+	c.db, c.stmts = d.Conn, map[string]*sql.Stmt{}
+	if err := c.db.QueryRowContext(ctx, nextEventText).Scan(&c.nextEvent); err != nil {
+		return o, fmt.Errorf("read the newest event: %w", err)
+	}
+	o.Only = sqliteConn{c}
+	return o, nil
+}
+
+func (*SQLite) start(*Store)                               {}
+func (*SQLite) stop(*Store)                                {}
+func (*SQLite) concurrent() bool                           { return false }
+func (*SQLite) now() time.Time                             { return time.Now() }
+func (*SQLite) txTime() time.Duration                      { return 0 }
+func (*SQLite) notify([]string, bool)                      {}
+func (*SQLite) foldCounters(context.Context, *Store) error { return nil }
+
+func (*SQLite) horizon(ctx context.Context, s *Store) (n int64, err error) {
+	err = s.read.QueryRowContext(ctx, `select coalesce(max(seq), 0) + 1 from change`).Scan(&n)
+	return n, err
+}
+
+func (*SQLite) probe(*Store) *op {
+	now := micros(time.Now())
+	return &op{Run: func(t *tx) error {
+		_, err := t.exec(`insert into setting (name, value) values ('ready_at', $1)
+			on conflict (name) do update set value = excluded.value`, fmt.Sprint(now))
+		return err
+	}}
+}
+
+// Transactions.
+
+func (d *SQLite) begin(t *tx) error {
+	if d.Guard != nil {
+		if err := d.Guard.Begin(t.x.db); err != nil {
+			t.broken = err
+			return err
+		}
+	}
+	t.startClock(time.Now())
+	if err := d.control(t, `begin immediate`); err != nil {
+		return err
+	}
+	t.begun = true
+	if t.x.nextEvent == 0 {
+		if err := t.row([]any{&t.x.nextEvent}, nextEventText); err != nil {
+			return err
+		}
+	}
+	t.first = t.x.nextEvent
+	return nil
+}
+
+func (d *SQLite) commit(t *tx) (sent bool, err error) {
+	if d.Guard != nil {
+		if err := d.Guard.Commit(t.x.db, t.first); err != nil {
+			t.broken = err
+			return false, err
+		}
+	}
+	return true, d.control(t, `commit`)
+}
+
+// control runs a statement that begins or ends a transaction.
+func (d *SQLite) control(t *tx, text string) error {
+	stmt, err := d.prepare(t, text)
+	if err != nil {
+		return err
+	}
+	_, err = stmt.ExecContext(t.ctx)
+	return t.fault(err)
+}
+
+func (*SQLite) rollback(t *tx) {
+	t.x.nextEvent = t.first
+	if errors.Is(t.broken, ErrCollision) {
+		t.x.nextEvent = 0 // another program stored events
+	}
+	if t.begun {
+		// It fails if SQLite has ended the transaction itself, which is harmless.
+		_, _ = t.x.db.ExecContext(context.Background(), `rollback`)
+	}
+}
+
+func (*SQLite) prepare(t *tx, text string) (statement, error) {
+	if stmt := t.x.stmts[text]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := t.x.db.PrepareContext(t.ctx, text)
+	if err != nil {
+		return nil, t.fault(err)
+	}
+	t.x.stmts[text] = stmt
+	return stmt, nil
+}
+
+func (*SQLite) fault(t *tx, err error) (classified error, ends bool) {
+	err = t.s.opt.Dialect.Fault(err)
+	return err, errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, ErrCollision)
+}
+
+func (*SQLite) lock() string                      { return "" }
+func (*SQLite) lockFree() string                  { return "" }
+func (*SQLite) lockText(*tx, string) error        { return nil }
+func (*SQLite) tryLock(*tx, string) (bool, error) { return true, nil }
+
+// Batches.
+
+func (*SQLite) insertEvents(t *tx, rows [][]any, total int) ([]int64, error) {
+	seqs := make([]int64, len(rows))
+	// Rows are inserted in the order of their numbers, so that a table grows at its end.
+	byPlace := make([]int, total)
+	for i, row := range rows {
+		byPlace[row[0].(int64)-1] = i + 1
+	}
+	for _, i := range byPlace {
+		if i == 0 {
+			continue
+		}
+		row := rows[i-1]
+		row[0] = t.x.nextEvent
+		n, err := t.exec(insertEvent.each, row...)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			seqs[i-1] = t.x.nextEvent
+			t.x.nextEvent++
+		}
+	}
+	return seqs, nil
+}
+
+func (d *SQLite) write(t *tx, s *rowSQL, rows [][]any) error {
+	for _, row := range rows {
+		if _, err := d.writeOne(t, s, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (*SQLite) writeOne(t *tx, s *rowSQL, row []any) (bool, error) {
+	n, err := t.exec(s.each, s.args(row)...)
+	return n > 0, err
+}
+
+func (d *SQLite) writeReturning(t *tx, s *rowSQL, rows [][]any, scan func(placedRow) error) error {
+	for at, row := range rows {
+		if err := t.each(func(rows *sql.Rows) error {
+			t.wrote = true
+			return scan(placedRow{rows, at})
+		}, s.each, s.args(row)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (*SQLite) deferWrite(*tx, *rowSQL, []any) bool { return false }
+func (*SQLite) flush(*tx) error                     { return nil }
+func (*SQLite) readJobs(*tx, []any) error           { return nil }
+
+func (*SQLite) writeChange(t *tx, items []byte) error {
+	_, err := t.exec(`insert into change (at, items) values (?, ?)`, micros(t.now), items)
+	return err
+}
+
+// Claims are not stored: after a crash no worker has any.
+
+func (*SQLite) lease() time.Duration            { return 0 }
+func (*SQLite) dueAt() string                   { return `d.run_at` }
+func (*SQLite) release(*tx, []gaff.Lease) error { return nil }
+
+func (*SQLite) claimDue(t *tx, p gaff.ClaimParams) (found []deliveryScan, err error) {
+	// Claimed deliveries are at the front of the queue, and are skipped.
+	rows, err := t.query(`select `+deliveryColumns+` from delivery d
+		where d.state < 3 and d.lane = ? and d.run_at <= ? order by d.run_at limit ?`,
+		p.Queue, micros(t.sharedTime(p.Now)), p.Limit+t.s.leases.len())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() && len(found) < p.Limit {
+		var sc deliveryScan
+		if err := rows.Scan(sc.columns()...); err != nil {
+			return nil, err
+		}
+		if !t.s.leases.has(deliveryKey{sc.seq, sc.n}) {
+			found = append(found, sc)
+		}
+	}
+	return found, rows.Err()
+}
+
+func (*SQLite) loadEvents(t *tx, found []deliveryScan) (map[int64]*gaff.Event, error) {
+	events := make(map[int64]*gaff.Event, len(found))
+	for _, f := range found {
+		if events[f.seq] != nil {
+			continue
+		}
+		ev, _, err := t.loadEvent(f.seq)
+		if err != nil {
+			return nil, err
+		}
+		events[f.seq] = ev
+	}
+	return events, nil
+}
+
+func (*SQLite) claimed(s *Store) (condition string, arg any) {
+	return "(d.seq, d.n) in (select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(?))", s.leases.json()
+}
+
+func (*SQLite) isClaimed(s *Store, sc *deliveryScan) bool {
+	return s.leases.has(deliveryKey{sc.seq, sc.n})
+}
