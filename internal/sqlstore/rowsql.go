@@ -54,9 +54,9 @@ func updateRows(columns, text string) rowSQL {
 		index[name] = i
 	}
 	s := rowSQL{kinds: kinds}
-	s.many = fromNew.ReplaceAllString(text, " from "+unnest(kinds, 1)+" with ordinality as new("+strings.Join(names, ", ")+", at)")
+	s.many = fromNew.ReplaceAllLiteralString(text, " from "+unnest(kinds, 1)+" with ordinality as new("+strings.Join(names, ", ")+", at)")
 	s.many = strings.Replace(s.many, "returning ", "returning new.at - 1, ", 1)
-	alone := fromNew.ReplaceAllString(text, "")
+	alone := fromNew.ReplaceAllLiteralString(text, "")
 	s.one = newColumn.ReplaceAllStringFunc(alone, func(ref string) string {
 		i := index[strings.TrimPrefix(ref, "new.")]
 		return "$" + strconv.Itoa(i+1) + "::" + kinds[i]

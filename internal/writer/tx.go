@@ -55,8 +55,8 @@ func broke(err error) *brokenError {
 }
 
 // commit writes the batch in one transaction. If one operation fails after it wrote
-// something, the transaction is rolled back and each operation runs in one of its own, so
-// that a failing operation does not affect the others.
+// something, the transaction is rolled back and each half of the batch runs in one of its own,
+// down to the failing operation: it does not affect the others, and costs few syncs of the disk.
 func (s *session[T]) commit(batch []*Op[T]) {
 	errs, err := s.transact(batch)
 	b := broke(err)
@@ -69,12 +69,17 @@ func (s *session[T]) commit(batch []*Op[T]) {
 		for _, o := range batch {
 			o.answer(b.err)
 		}
-	case len(batch) == 1 && !errors.Is(err, ErrCollision):
-		batch[0].answer(err)
-	default:
+	case errors.Is(err, ErrCollision):
+		// Smaller transactions get in the way of others less.
 		for _, o := range batch {
 			o.answer(s.commitAlone(o))
 		}
+	case len(batch) == 1:
+		batch[0].answer(err)
+	default:
+		half := len(batch) / 2
+		s.commit(batch[:half])
+		s.commit(batch[half:])
 	}
 }
 
