@@ -12,33 +12,54 @@ import (
 	"gaff/internal/access"
 )
 
-func testKeysAndSessions(s *suite) {
-	key := access.Key{
+// addKeys adds apk_1, which ends in an hour, with the hash "hash0", and apk_2 with "hash1".
+func (s *suite) addKeys() (first, second access.Key) {
+	s.Helper()
+	first = access.Key{
 		ID: "apk_1", Name: "Ünïcode 'key'", Role: access.Operator, Hint: "WXYZ", CreatedBy: "admin", MadeBy: "apk_0", CreatedAt: s.now,
 		ExpiresAt: s.now.Add(time.Hour),
 	}
-	forever := access.Key{ID: "apk_2", Name: "second", Role: access.Viewer, Hint: "ABCD", CreatedBy: "admin", CreatedAt: s.now}
-	for i, k := range []access.Key{key, forever} {
-		if err := s.st.AddKey(s.ctx, k, fmt.Sprint("hash", i)); err != nil {
-			s.Fatal(err)
-		}
+	second = access.Key{ID: "apk_2", Name: "second", Role: access.Viewer, Hint: "ABCD", CreatedBy: "admin", CreatedAt: s.now}
+	for i, k := range []access.Key{first, second} {
+		s.must(s.st.AddKey(s.ctx, k, fmt.Sprint("hash", i)))
 	}
+	return first, second
+}
+
+func testKeys(s *suite) {
+	key, _ := s.addKeys()
 	if err := s.st.AddKey(s.ctx, access.Key{ID: "apk_3", Role: access.Viewer, CreatedAt: s.now}, "hash0"); err == nil {
 		s.Error("two keys with one secret")
 	}
 	got, err := s.st.KeyByHash(s.ctx, "hash0")
-	if err != nil {
-		s.Fatal(err)
+	s.must(err)
+	s.equal("key", *got, key)
+	_, err = s.st.KeyByHash(s.ctx, "hash9")
+	s.wants("unknown secret", err, gaff.ErrNotFound)
+	_, err = s.st.Key(s.ctx, "apk_9")
+	s.wants("unknown key", err, gaff.ErrNotFound)
+
+	later := s.now.Add(10 * time.Minute)
+	s.must(s.st.Touch(s.ctx, "apk_1", "192.0.2.9", later))
+	got, err = s.st.Key(s.ctx, "apk_1")
+	s.must(err)
+	key.LastUsedAt, key.LastUsedFrom = later, "192.0.2.9"
+	s.equal("used key", *got, key)
+
+	s.wants("revoke an unknown key", s.st.RevokeKey(s.ctx, "apk_9", later), gaff.ErrNotFound)
+	s.must(s.st.RevokeKey(s.ctx, "apk_1", later))
+	s.wants("revoke twice", s.st.RevokeKey(s.ctx, "apk_1", later), gaff.ErrConflict)
+	keys, err := s.st.Keys(s.ctx)
+	s.must(err)
+	states := map[string]string{}
+	for _, k := range keys {
+		states[k.ID] = k.State(later)
 	}
-	if diff := cmp.Diff(&key, got); diff != "" {
-		s.Error(diff)
-	}
-	if _, err := s.st.KeyByHash(s.ctx, "hash9"); !errors.Is(err, gaff.ErrNotFound) {
-		s.Errorf("unknown secret: %v", err)
-	}
-	if _, err := s.st.Key(s.ctx, "apk_9"); !errors.Is(err, gaff.ErrNotFound) {
-		s.Errorf("unknown key: %v", err)
-	}
+	s.equal("states", states, map[string]string{"apk_1": "revoked", "apk_2": "active"})
+}
+
+func testSessions(s *suite) {
+	s.addKeys()
 	session := access.Session{
 		ID: "ses_1", Name: "anna", As: "Ann", Role: access.Operator, Origin: "apk_1", Address: "192.0.2.1", Agent: "a browser",
 		CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour), LastUsedAt: s.now,
@@ -46,55 +67,31 @@ func testKeysAndSessions(s *suite) {
 	other := session
 	other.ID, other.Origin = "ses_2", "apk_2"
 	for i, c := range []access.Session{session, other} {
-		if err := s.st.AddSession(s.ctx, c, fmt.Sprint("cookie", i)); err != nil {
-			s.Fatal(err)
-		}
+		s.must(s.st.AddSession(s.ctx, c, fmt.Sprint("cookie", i)))
 	}
 	open, err := s.st.SessionByHash(s.ctx, "cookie0")
-	if err != nil {
-		s.Fatal(err)
-	}
-	if diff := cmp.Diff(&session, open); diff != "" {
-		s.Error(diff)
-	}
+	s.must(err)
+	s.equal("session", *open, session)
 	later := s.now.Add(10 * time.Minute)
-	for _, id := range []string{"apk_1", "ses_1"} {
-		if err := s.st.Touch(s.ctx, id, "192.0.2.9", later); err != nil {
-			s.Fatal(err)
+	s.must(s.st.Touch(s.ctx, "ses_1", "192.0.2.9", later))
+	s.must(s.st.RevokeKey(s.ctx, "apk_1", later))
+	open, err = s.st.SessionByHash(s.ctx, "cookie0")
+	s.must(err)
+	if !open.EndedAt.Equal(later) || !open.LastUsedAt.Equal(later) {
+		s.Errorf("session of a revoked key: %+v, want it used and ended at %s", open, later)
+	}
+	ids := func(at time.Time) (ids []string) {
+		all, err := s.st.Sessions(s.ctx, at)
+		s.must(err)
+		for _, c := range all {
+			ids = append(ids, c.ID)
 		}
+		return ids
 	}
-	if k, err := s.st.Key(s.ctx, "apk_1"); err != nil || !k.LastUsedAt.Equal(later) || k.LastUsedFrom != "192.0.2.9" {
-		s.Errorf("touched: %+v %v", k, err)
-	}
-
-	if err := s.st.RevokeKey(s.ctx, "apk_9", later); !errors.Is(err, gaff.ErrNotFound) {
-		s.Errorf("revoke an unknown key: %v", err)
-	}
-	if err := s.st.RevokeKey(s.ctx, "apk_1", later); err != nil {
-		s.Fatal(err)
-	}
-	if err := s.st.RevokeKey(s.ctx, "apk_1", later); !errors.Is(err, gaff.ErrConflict) {
-		s.Errorf("revoke twice: %v", err)
-	}
-	if open, err = s.st.SessionByHash(s.ctx, "cookie0"); err != nil || !open.EndedAt.Equal(later) || !open.LastUsedAt.Equal(later) {
-		s.Errorf("the session of a revoked key: %+v %v", open, err)
-	}
-	if all, err := s.st.Sessions(s.ctx, later); err != nil || len(all) != 1 || all[0].ID != "ses_2" {
-		s.Errorf("open sessions: %+v %v", all, err)
-	}
-	if all, err := s.st.Sessions(s.ctx, s.now.Add(time.Hour)); err != nil || len(all) != 0 {
-		s.Errorf("sessions past their time: %+v %v", all, err)
-	}
-	if err := s.st.EndSession(s.ctx, "ses_2", later); err != nil {
-		s.Fatal(err)
-	}
-	if err := s.st.EndSession(s.ctx, "ses_2", later); !errors.Is(err, gaff.ErrNotFound) {
-		s.Errorf("end twice: %v", err)
-	}
-	keys, err := s.st.Keys(s.ctx)
-	if err != nil || len(keys) != 2 || keys[0].ID != "apk_2" || keys[1].State(later) != "revoked" || keys[0].State(later) != "active" {
-		s.Errorf("keys: %+v %v", keys, err)
-	}
+	s.equal("open sessions", ids(later), []string{"ses_2"})
+	s.equal("open sessions past their time", ids(s.now.Add(time.Hour)), []string{})
+	s.must(s.st.EndSession(s.ctx, "ses_2", later))
+	s.wants("end twice", s.st.EndSession(s.ctx, "ses_2", later), gaff.ErrNotFound)
 }
 
 func testLoginLinks(s *suite) {

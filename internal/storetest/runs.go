@@ -73,102 +73,131 @@ func testProjects(s *suite) {
 	}
 }
 
-func testRuns(s *suite) {
-	v := &runs.WorkflowVersion{Hash: "h1", Name: "film", Definition: json.RawMessage(`{"name":"film"}`)}
-	run := runs.Run{
+// insertRun inserts a run and returns it as it is stored.
+func (s *suite) insertRun(run runs.Run) *runs.Run {
+	s.Helper()
+	s.writeRuns(func(tx runs.Tx) error {
+		s.must(tx.SaveWorkflow(s.ctx, &runs.WorkflowVersion{Hash: run.Version, Name: run.Workflow, Definition: json.RawMessage(`{"name":"film"}`)}))
+		_, err := tx.InsertRun(s.ctx, &run)
+		return err
+	})
+	got, err := s.st.Run(s.ctx, run.ID)
+	s.must(err)
+	return got
+}
+
+func (s *suite) run() runs.Run {
+	return runs.Run{
 		ID: "run_1", Workflow: "film", Version: "h1", ProjectID: "p", UserID: "u", Input: json.RawMessage(`{"n":17454220438242315174}`),
 		EventID: "evt_x", Hop: 3, Key: "k", DueAt: s.now.Add(time.Hour), CreatedAt: s.now,
 	}
-	for i, want := range []bool{true, false} {
-		s.writeRuns(func(tx runs.Tx) error {
-			s.must(tx.SaveWorkflow(s.ctx, v))
-			r := run
-			if i > 0 {
-				r.ID = "run_2"
-			}
-			created, err := tx.InsertRun(s.ctx, &r)
-			if created != want || r.ID != "run_1" {
-				s.Errorf("%d: created %v as %s", i, created, r.ID)
-			}
-			return err
-		})
-	}
-	for former, want := range map[string]string{"k": "run_1", "none": "run_3"} {
-		s.writeRuns(func(tx runs.Tx) error {
-			r := run
-			r.ID, r.Key, r.FormerKey = "run_3", "key of "+former, former
-			created, err := tx.InsertRun(s.ctx, &r)
-			if r.ID != want || created != (want == "run_3") {
-				s.Errorf("former key %s: created %v as %s, want %s", former, created, r.ID, want)
-			}
-			return err
-		})
-	}
-	got, err := s.st.Run(s.ctx, "run_1")
-	s.must(err)
+}
+
+func testRuns(s *suite) {
+	run := s.run()
+	got := s.insertRun(run)
 	run.UpdatedAt = got.UpdatedAt
 	s.equal("run", *got, run)
-	kept, err := s.st.WorkflowVersion(s.ctx, "h1")
+	stored, err := s.st.WorkflowVersion(s.ctx, "h1")
 	s.must(err)
-	s.equal("definition", string(kept.Definition), `{"name":"film"}`)
+	s.equal("definition", string(stored.Definition), `{"name":"film"}`)
 	_, err = s.st.WorkflowVersion(s.ctx, "h2")
-	s.wants("no version", err, gaff.ErrNotFound)
-	_, err = s.st.Run(s.ctx, "run_2")
-	s.wants("no run", err, gaff.ErrNotFound)
+	s.wants("unknown version", err, gaff.ErrNotFound)
 
-	// Whoever read an older revision writes nothing.
+	insert := func(id, key, formerKey string) string {
+		s.Helper()
+		r := s.run()
+		r.ID, r.Key, r.FormerKey = id, key, formerKey
+		s.writeRuns(func(tx runs.Tx) error {
+			created, err := tx.InsertRun(s.ctx, &r)
+			s.equal("created "+r.ID, created, r.ID == id)
+			return err
+		})
+		return r.ID
+	}
+	s.equal("run of the same key", insert("run_2", "k", ""), "run_1")
+	_, err = s.st.Run(s.ctx, "run_2")
+	s.wants("run that was not inserted", err, gaff.ErrNotFound)
+	s.equal("run of the former key", insert("run_3", "k3", "k"), "run_1")
+	s.equal("run of an unknown former key", insert("run_4", "k4", "none"), "run_4")
+
 	stale := *got
 	got.Status, got.Waiting, got.Cost = runs.Running, "for b", 1.5
 	s.writeRuns(func(tx runs.Tx) error { return tx.SaveRun(s.ctx, got) })
-	s.wants("stale", s.st.WriteRuns(s.ctx, func(tx runs.Tx) error { return tx.SaveRun(s.ctx, &stale) }), gaff.ErrConflict)
+	s.wants("older revision", s.st.WriteRuns(s.ctx, func(tx runs.Tx) error { return tx.SaveRun(s.ctx, &stale) }), gaff.ErrConflict)
+}
 
-	row := runs.Step{
+// saveSteps saves steps of run_1.
+func (s *suite) saveSteps(steps ...runs.Step) {
+	s.Helper()
+	s.writeRuns(func(tx runs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", steps) })
+}
+
+func (s *suite) stepValues(step string) []runs.Step {
+	s.Helper()
+	values, err := s.st.StepValues(s.ctx, "run_1", step)
+	s.must(err)
+	return values
+}
+
+func testSteps(s *suite) {
+	s.insertRun(s.run())
+	item := runs.Step{
 		RunID: "run_1", Name: "a", Item: 0, Status: runs.StepRunning, Attempt: 1, AttemptsSinceReset: 1, JobID: "job_1",
 		Input: json.RawMessage(`{"x":1}`), Slots: [2]string{"workflow/film", "provider/fal"}, DueAt: s.now, Cost: 0.25, StartedAt: s.now,
 	}
 	whole := runs.Step{RunID: "run_1", Name: "a", Item: runs.WholeStep, Status: runs.StepRunning, Input: json.RawMessage(`[1]`)}
-	wait := runs.Step{RunID: "run_1", Name: "b", Item: runs.WholeStep, Status: runs.StepWaiting, WaitSource: "shop", WaitType: "paid", WaitKey: "o1"}
-	anyType := runs.Step{RunID: "run_1", Name: "c", Item: runs.WholeStep, Status: runs.StepWaiting, WaitSource: "shop", WaitType: "*"}
-	s.writeRuns(func(tx runs.Tx) error {
-		return tx.SaveSteps(s.ctx, "run_1", []runs.Step{row, whole, wait, anyType})
-	})
-	rows, err := s.st.Steps(s.ctx, "run_1")
+	s.saveSteps(item, whole)
+	steps, err := s.st.Steps(s.ctx, "run_1")
 	s.must(err)
-	if len(rows) != 4 || rows[0].Item != runs.WholeStep || rows[1].Item != 0 || rows[1].Input != nil {
-		s.Fatalf("rows %+v", rows)
+	if len(steps) != 2 || steps[0].Item != runs.WholeStep || steps[1].Item != 0 || steps[1].Input != nil {
+		s.Fatalf("steps %+v, want the whole step, then its item, without values", steps)
 	}
-	values, err := s.st.StepValues(s.ctx, "run_1", "a")
-	s.must(err)
-	row.UpdatedAt = values[1].UpdatedAt
-	s.equal("row", values[1], row)
+	values := s.stepValues("a")
+	item.UpdatedAt = values[1].UpdatedAt
+	s.equal("item", values[1], item)
 
+	item.Input, item.Status, item.Result = nil, runs.StepCompleted, json.RawMessage(`{"r":1}`)
+	s.saveSteps(item)
+	item.Result = nil
+	s.saveSteps(item)
+	values = s.stepValues("a")
+	s.equal("values that were not written again", string(values[1].Input)+string(values[1].Result), `{"x":1}{"r":1}`)
+	item.Status = runs.StepRunning
+	s.saveSteps(item)
+	s.equal("result of an item that runs again", string(s.stepValues("a")[1].Result), "")
+	s.writeRuns(func(tx runs.Tx) error { return tx.DropItems(s.ctx, "run_1", "a") })
+	s.equal("rows after the items were dropped", len(s.stepValues("a")), 1)
+}
+
+func testStepLookups(s *suite) {
+	s.insertRun(s.run())
+	s.saveSteps(
+		runs.Step{RunID: "run_1", Name: "a", Item: runs.WholeStep, Status: runs.StepRunning},
+		runs.Step{RunID: "run_1", Name: "a", Item: 0, Status: runs.StepRunning, JobID: "job_1"},
+		runs.Step{RunID: "run_1", Name: "b", Item: runs.WholeStep, Status: runs.StepWaiting, WaitSource: "shop", WaitType: "paid", WaitKey: "o1"},
+		runs.Step{RunID: "run_1", Name: "c", Item: runs.WholeStep, Status: runs.StepWaiting, WaitSource: "shop", WaitType: "*"},
+	)
 	ref, err := s.st.StepOfJob(s.ctx, "job_1")
 	s.must(err)
 	s.equal("step of the job", ref, runs.StepRef{RunID: "run_1", Step: "a", Item: 0})
 	_, err = s.st.StepOfJob(s.ctx, "")
-	s.wants("step of no job", err, gaff.ErrNotFound)
-	waiting := func(source, eventType, key string) (names string) {
-		refs, err := s.st.WaitingFor(s.ctx, source, eventType, key)
+	s.wants("step without a job", err, gaff.ErrNotFound)
+	for _, c := range []struct{ source, eventType, key, want string }{
+		{"shop", "paid", "o1", "bc"}, {"shop", "paid", "o2", "c"}, {"shop", "sent", "", "c"}, {"fal", "paid", "o1", ""},
+	} {
+		refs, err := s.st.WaitingFor(s.ctx, c.source, c.eventType, c.key)
 		s.must(err)
+		names := ""
 		for _, ref := range refs {
 			names += ref.Step
 		}
-		return names
+		s.equal("steps that wait for "+c.source+" "+c.eventType+" "+c.key, names, c.want)
 	}
-	s.equal("who waits", []string{waiting("shop", "paid", "o1"), waiting("shop", "paid", "o2"), waiting("shop", "sent", ""), waiting("fal", "paid", "o1")},
-		[]string{"bc", "c", "c", ""})
 	refs, err := s.st.WaitingOf(s.ctx, "h1")
 	s.must(err)
-	s.equal("who waits of a version", len(refs), 2)
+	s.equal("waiting steps of a version", len(refs), 2)
 
-	// A row that is written without values keeps them, and a result goes with its status.
-	row.Input, row.Status, row.Result = nil, runs.StepCompleted, json.RawMessage(`{"r":1}`)
-	s.writeRuns(func(tx runs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []runs.Step{row}) })
-	row.Result = nil
-	s.writeRuns(func(tx runs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []runs.Step{row}) })
-	values, err = s.st.StepValues(s.ctx, "run_1", "a")
-	s.must(err)
-	s.equal("values kept", string(values[1].Input)+string(values[1].Result), `{"x":1}{"r":1}`)
 	s.writeRuns(func(tx runs.Tx) error {
 		s.must(tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "fal", ProjectID: "p"}))
 		for i := range 2 {
@@ -181,24 +210,17 @@ func testRuns(s *suite) {
 	media, err := s.st.StepMedia(s.ctx, "run_1", "a")
 	s.must(err)
 	if len(media) != 1 || len(media[0]) != 2 || media[0][0].URL != "u0" {
-		s.Errorf("media %+v", media)
+		s.Errorf("media %+v, want both files of the item's job", media)
 	}
-	row.Status = runs.StepRunning
-	s.writeRuns(func(tx runs.Tx) error { return tx.SaveSteps(s.ctx, "run_1", []runs.Step{row}) })
-	values, err = s.st.StepValues(s.ctx, "run_1", "a")
-	s.must(err)
-	s.equal("result of what runs again", string(values[1].Result), "")
-	s.writeRuns(func(tx runs.Tx) error { return tx.DropItems(s.ctx, "run_1", "a") })
-	values, err = s.st.StepValues(s.ctx, "run_1", "a")
-	s.must(err)
-	s.equal("rows after the items went", len(values), 1)
+}
 
+func testRunLists(s *suite) {
+	run := s.run()
+	run.Status = runs.Running
+	s.insertRun(run)
 	for i := range 5 {
-		s.writeRuns(func(tx runs.Tx) error {
-			_, err := tx.InsertRun(s.ctx, &runs.Run{
-				ID: fmt.Sprint("run_x", i), Workflow: "other", Version: "h2", ProjectID: "p", Status: runs.Status(i % 4), Input: json.RawMessage(`{}`),
-			})
-			return err
+		s.insertRun(runs.Run{
+			ID: fmt.Sprint("run_x", i), Workflow: "other", Version: "h2", ProjectID: "p", Status: runs.Status(i % 4), Input: json.RawMessage(`{}`),
 		})
 	}
 	failed := runs.Failed
@@ -206,7 +228,7 @@ func testRuns(s *suite) {
 		filter runs.Filter
 		want   int
 	}{
-		{runs.Filter{}, 7}, {runs.Filter{Workflow: "other"}, 5}, {runs.Filter{ProjectID: "p"}, 7},
+		{runs.Filter{}, 6}, {runs.Filter{Workflow: "other"}, 5}, {runs.Filter{ProjectID: "p"}, 6},
 		{runs.Filter{Status: &failed}, 1}, {runs.Filter{Workflow: "film", Status: &failed}, 0},
 	} {
 		all := pages(s, func(c gaff.Cursor) (gaff.Page[runs.Run], error) {
@@ -222,7 +244,7 @@ func testRuns(s *suite) {
 	counts, err := s.st.RunCounts(s.ctx)
 	s.must(err)
 	s.equal("counts", counts, map[string]map[string]int{
-		"film": {"running": 2}, "other": {"running": 2, "completed": 1, "failed": 1, "cancelled": 1},
+		"film": {"running": 1}, "other": {"running": 2, "completed": 1, "failed": 1, "cancelled": 1},
 	})
 }
 
