@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -240,4 +241,32 @@ func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page g
 		page.Items = append(page.Items, ld.d)
 	}
 	return page, nil
+}
+
+// QueueCounts counts what waits, and what is dead, in a lane. Each number is at most
+// gaff.MaxLogCount+1.
+func (s *Store) QueueCounts(ctx context.Context, lane string) (c gaff.QueueCounts, err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	count := func(text string, args ...any) (n int64) {
+		if err == nil {
+			err = s.read.QueryRowContext(ctx, text, args...).Scan(&n)
+		}
+		return n
+	}
+	c.Waiting = count(`select count(*) from (select 1 from delivery where state < 3 and lane = $1 limit $2) q`, lane, gaff.MaxLogCount+1)
+	c.Held = count(`select count(*) from (select 1 from delivery where state < 3 and lane = $1 and run_at = $2 limit $3) q`,
+		lane, int64(never), gaff.MaxLogCount+1)
+	c.Dead = count(`select count(*) from (select 1 from delivery where state = 4 and lane = $1 and lane <> '' limit $2) q`,
+		lane, gaff.MaxLogCount+1)
+	if err == nil {
+		var at int64
+		err = s.read.QueryRowContext(ctx, `select run_at from delivery where state < 3 and lane = $1 order by run_at limit 1`, lane).Scan(&at)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = nil
+		} else if at < never {
+			c.NextDue = fromMicros(at)
+		}
+	}
+	return c, s.fault(ctx, "lane counts", err)
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"gaff"
 	"gaff/jobs"
@@ -23,32 +26,6 @@ func (s *Store) Job(ctx context.Context, jobID string) (*jobs.Job, error) {
 		return nil, s.fault(ctx, "job", err)
 	}
 	return js[0].job(), nil
-}
-
-// JobLog returns a job's log, oldest first.
-func (s *Store) JobLog(ctx context.Context, jobID string) ([]jobs.LogEntry, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	notes, err := collect(ctx, s.read, func(rows *sql.Rows) (n jobs.LogEntry, err error) {
-		var at int64
-		err = rows.Scan(&at, &n.What, &n.Text)
-		n.At = fromMicros(at)
-		return n, err
-	}, `select at, what, text from job_note where job_id = $1 order by n`, jobID)
-	return notes, s.fault(ctx, "job's log", err)
-}
-
-// JobInput returns what a job was submitted with; nil if that is not kept.
-func (s *Store) JobInput(ctx context.Context, jobID string) (json.RawMessage, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	inputs, err := collect(ctx, s.read, func(rows *sql.Rows) (input []byte, err error) {
-		return input, rows.Scan(&input)
-	}, `select input from job_input where job_id = $1`, jobID)
-	if err != nil || len(inputs) == 0 {
-		return nil, s.fault(ctx, "job's input", err)
-	}
-	return inputs[0], nil
 }
 
 func scanJob(rows *sql.Rows) (*jobScan, error) {
@@ -100,13 +77,221 @@ func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs
 	return page, nil
 }
 
-// Durations returns how long jobs take, by model: of the thousand that were heard of last.
-func (s *Store) Durations(ctx context.Context) ([]jobs.Durations, error) {
+const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.user_id, j.request_id, j.status, j.result,
+	j.error, j.error_type, j.settled_by, j.metadata, j.created_at, j.submitted_at, j.settled_at, j.updated_at,
+	j.submit, j.sent_at, j.account, j.idempotency_key, j.run_id, j.step_id, j.status_url, j.response_url, j.cancel_url,
+	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed_by, j.call_key, j.caller`
+
+type jobScan struct {
+	seq                  int64
+	j                    jobs.Job
+	result, metadata     []byte
+	created, updated     int64
+	submitted, settledAt sql.NullInt64
+	sent, nextAsk        sql.NullInt64
+}
+
+func (sc *jobScan) columns() []any {
+	return []any{
+		&sc.seq, &sc.j.ID, &sc.j.Provider, &sc.j.Model, &sc.j.Kind, &sc.j.ProjectID, &sc.j.UserID, &sc.j.RequestID,
+		&sc.j.Status, &sc.result, &sc.j.Error, &sc.j.ErrorType, &sc.j.SettledBy, &sc.metadata,
+		&sc.created, &sc.submitted, &sc.settledAt, &sc.updated,
+		&sc.j.Submit, &sc.sent, &sc.j.Account, &sc.j.IdempotencyKey, &sc.j.RunID, &sc.j.StepID, &sc.j.StatusURL,
+		&sc.j.ResponseURL, &sc.j.CancelURL, &sc.j.WebhookURL, &sc.j.Callback, &sc.j.Cost, &sc.nextAsk, &sc.j.Polls,
+		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey, &sc.j.Caller,
+	}
+}
+
+func (sc *jobScan) job() *jobs.Job {
+	j := sc.j
+	j.Result, j.Metadata = json.RawMessage(sc.result), json.RawMessage(sc.metadata)
+	j.ResultSize = max(j.ResultSize, int64(len(sc.result)))
+	j.CreatedAt, j.UpdatedAt = fromMicros(sc.created), fromMicros(sc.updated)
+	j.SubmittedAt, j.SettledAt = fromNull(sc.submitted), fromNull(sc.settledAt)
+	j.SentAt, j.NextPollAt = fromNull(sc.sent), fromNull(sc.nextAsk)
+	return &j
+}
+
+func (e *effects) Job(_ context.Context, jobID string) (*jobs.Job, error) {
+	return e.jobAt(jobs.JobRef{ID: jobID}, `select `+jobColumns+` from job j where j.id = $1`, jobID)
+}
+
+func (e *effects) JobByRequest(_ context.Context, provider, requestID string) (*jobs.Job, error) {
+	return e.jobAt(jobs.JobRef{Provider: provider, RequestID: requestID},
+		`select `+jobColumns+` from job j where j.provider = $1 and j.request_id = $2 and j.request_id <> ''`, provider, requestID)
+}
+
+// jobAt is job, by a name under which it may have been read already.
+func (e *effects) jobAt(ref jobs.JobRef, text string, args ...any) (j *jobs.Job, err error) {
+	if sc, ok := e.known.read[ref]; ok {
+		delete(e.known.read, ref)
+		if sc == nil {
+			return nil, fmt.Errorf("job: %w", gaff.ErrNotFound)
+		}
+		j = sc.job()
+	} else {
+		// What is put off is of other jobs, as a rule, and can stay so.
+		e.independent = !e.known.deferred[ref]
+		defer func() { e.independent = false }()
+		if j, err = e.job(text, args...); err != nil {
+			return nil, err
+		}
+	}
+	e.known.seen(j, j.Status.Settled())
+	return j, nil
+}
+
+func (e *effects) job(text string, args ...any) (*jobs.Job, error) {
+	var sc jobScan
+	err := e.row(sc.columns(), text+e.db.lock(), args...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("job: %w", gaff.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load job: %w", err)
+	}
+	return sc.job(), nil
+}
+
+// What is written of a job again and again; the rest of it stays as it was inserted.
+const jobChanging = `model text, kind text, project_id text, user_id text, request_id text, status bigint, result bytea, error text,
+	error_type text, settled_by text, metadata bytea, submitted_at bigint, settled_at bigint, updated_at bigint, submit bigint,
+	sent_at bigint, account text, run_id text, step_id text, status_url text, response_url text, cancel_url text, webhook_url text,
+	callback text, cost text, next_ask_at bigint, asks bigint, misses bigint, owed_by text`
+
+var (
+	insertJob = insertNewRows("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text, caller text`, `on conflict do nothing`)
+	// A status goes forward only, and an end is final.
+	updateJob = updateRows(`id text, `+jobChanging, `update job set `+setNew(jobChanging)+`
+		from new where job.id = new.id and (job.status = new.status or job.status < new.status and job.status < 2)`)
+)
+
+func changing(j *jobs.Job) []any {
+	return []any{
+		j.ID, j.Model, j.Kind, j.ProjectID, j.UserID, j.RequestID, int64(j.Status), nilIfEmpty(j.Result), j.Error,
+		j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), nullMicros(j.SubmittedAt), nullMicros(j.SettledAt),
+		micros(j.UpdatedAt), int64(j.Submit), nullMicros(j.SentAt), j.Account, j.RunID, j.StepID, j.StatusURL,
+		j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextPollAt), int64(j.Polls),
+		int64(j.Misses), j.OwedBy,
+	}
+}
+
+func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
+	if j.CreatedAt.IsZero() {
+		j.CreatedAt = e.now
+	}
+	j.UpdatedAt = e.now
+	e.known.wrote(j)
+	args := append(changing(j), j.Provider, micros(j.CreatedAt), j.IdempotencyKey, j.CallKey, j.Caller)
+	if e.db.deferWrite(e.tx, &insertJob, args) {
+		e.known.defers(j)
+		e.known.seen(j, false) // what is new has no media
+		e.change("job", j.ID, j.Status.String(), j.Provider)
+		return e.deferProject(j.ProjectID)
+	}
+	written, err := e.db.writeOne(e.tx, &insertJob, args)
+	if err != nil {
+		return fmt.Errorf("insert job %s: %w", j.ID, err)
+	}
+	if !written {
+		return fmt.Errorf("insert job %s: %w: another job has its id, its idempotency key or its request %s", j.ID,
+			gaff.ErrConflict, clip(j.RequestID, 60))
+	}
+	e.change("job", j.ID, j.Status.String(), j.Provider)
+	return e.seeProject(j.ProjectID)
+}
+
+func (e *effects) SaveJob(_ context.Context, j *jobs.Job) error {
+	j.UpdatedAt = e.now
+	if j.Status.Settled() {
+		j.NextPollAt = time.Time{}
+	}
+	e.known.wrote(j)
+	if e.known.deferred[jobs.JobRef{ID: j.ID}] {
+		// One statement changes a row once.
+		if err := e.db.flush(e.tx); err != nil {
+			return fmt.Errorf("save job %s: %w", j.ID, err)
+		}
+	}
+	args := changing(j)
+	if e.db.deferWrite(e.tx, &updateJob, args) {
+		e.known.defers(j)
+		e.change("job", j.ID, j.Status.String(), j.Provider)
+		return e.deferProject(j.ProjectID)
+	}
+	written, err := e.db.writeOne(e.tx, &updateJob, args)
+	if err != nil {
+		return fmt.Errorf("save job %s: %w", j.ID, err)
+	}
+	if !written {
+		return fmt.Errorf("%w: job %s cannot go back to %s", gaff.ErrConflict, j.ID, j.Status)
+	}
+	e.change("job", j.ID, j.Status.String(), j.Provider)
+	return e.seeProject(j.ProjectID)
+}
+
+func (e *effects) JobByKey(_ context.Context, caller, key string, orNone bool) (*jobs.Job, error) {
+	text := `select ` + jobColumns + ` from job j where j.idempotency_key = $1 and j.idempotency_key <> '' and `
+	if orNone {
+		return e.job(text+`j.caller in ($2, '') order by j.caller desc limit 1`, key, caller)
+	}
+	return e.job(text+`j.caller = $2`, key, caller)
+}
+
+func (e *effects) RemoveJob(_ context.Context, jobID string) error {
+	e.known.wrote(&jobs.Job{ID: jobID})
+	for _, text := range []string{
+		`delete from job_input where job_id = $1`, `delete from job_note where job_id = $1`, `delete from job where id = $1`,
+	} {
+		if _, err := e.exec(text, jobID); err != nil {
+			return fmt.Errorf("remove job %s: %w", jobID, err)
+		}
+	}
+	e.change("job", jobID, "removed", "")
+	return nil
+}
+
+func (e *effects) JobsByCall(_ context.Context, key string, since time.Time) ([]*jobs.Job, error) {
+	found, err := e.jobs(`select `+jobColumns+` from job j where j.call_key = $1 and j.owed_by <> '' and j.created_at >= $2
+		order by j.seq limit 100`+e.db.lock(), key, micros(since))
+	if err != nil {
+		return nil, fmt.Errorf("jobs of a call: %w", err)
+	}
+	return found, nil
+}
+
+func (e *effects) jobs(text string, args ...any) (found []*jobs.Job, err error) {
+	rows, err := e.query(text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		sc, err := scanJob(rows)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, sc.job())
+	}
+	return found, rows.Err()
+}
+
+// JobCounts counts the jobs of a project by their status; of all jobs if project is empty.
+func (s *Store) JobCounts(ctx context.Context, project string) (map[jobs.JobStatus]int64, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	ws, err := collect(ctx, s.read, func(rows *sql.Rows) (w jobs.Durations, err error) {
-		err = rows.Scan(&w.Provider, &w.Model, &w.N, &w.Mean, &w.Deviation)
-		return w, err
-	}, `select provider, model, n, mean, deviation from job_wait order by updated_at desc limit 1000`)
-	return ws, s.fault(ctx, "how long jobs take", err)
+	counts := map[jobs.JobStatus]int64{}
+	for status := jobs.JobQueued; status <= jobs.JobCancelled; status++ {
+		text, args := `select count(*) from (select 1 from job where status = $1 limit $2) q`, []any{int64(status), gaff.MaxLogCount + 1}
+		if project != "" {
+			text = `select count(*) from (select 1 from job where status = $1 and project_id = $3 and project_id <> '' limit $2) q`
+			args = append(args, plain(project))
+		}
+		var n int64
+		if err := s.read.QueryRowContext(ctx, text, args...).Scan(&n); err != nil {
+			return nil, s.fault(ctx, "job counts", err)
+		}
+		counts[status] = n
+	}
+	return counts, nil
 }

@@ -3,9 +3,12 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 	"strconv"
 
 	"gaff"
+	"gaff/internal/id"
 	"gaff/jobs"
 )
 
@@ -95,4 +98,72 @@ func (s *Store) Media(ctx context.Context, f jobs.MediaFilter) (page gaff.Page[j
 		page.Items = append(page.Items, *s.linked(sc.media()))
 	}
 	return page, nil
+}
+
+var insertMedia = insertNewRows("media", `id text, job_id text, position text, project_id text, url text, stored_url text, media_type text,
+	content_type text, size bigint, sha256 text, metadata bytea, created_at bigint, storage bigint, storage_error text, thumbnail text,
+	stored_at bigint`, `on conflict (job_id, position) do nothing`)
+
+func (e *effects) AddMedia(_ context.Context, m *jobs.Media) (bool, error) {
+	if m.ID == "" {
+		m.ID = id.New(id.Media, e.now)
+	}
+	if m.CreatedAt.IsZero() {
+		m.CreatedAt = e.now
+	}
+	args := []any{
+		m.ID, m.JobID, m.Position, m.ProjectID, m.URL, m.StoredKey, m.MediaType, m.ContentType,
+		m.Size, m.SHA256, nilIfEmpty(m.Metadata), micros(m.CreatedAt), int64(m.Storage), m.StorageError,
+		m.ThumbnailKey, nullMicros(m.StoredAt),
+	}
+	if e.known.likelyEmpty(m) && e.db.deferWrite(e.tx, &insertMedia, args) {
+		e.known.place(m)
+		e.change("media", m.ID, m.MediaType, "")
+		return true, nil
+	}
+	written, err := e.db.writeOne(e.tx, &insertMedia, args)
+	if err != nil {
+		return false, fmt.Errorf("insert media: %w", err)
+	}
+	if written {
+		e.change("media", m.ID, m.MediaType, "")
+	}
+	return written, nil
+}
+
+func (e *effects) Media(_ context.Context, mediaID string) (*jobs.Media, error) {
+	var sc mediaScan
+	err := e.row(sc.columns(), `select `+mediaColumns+` from media m where m.id = $1`, mediaID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("media: %w", gaff.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load media: %w", err)
+	}
+	return sc.media(), nil
+}
+
+func (e *effects) SaveMedia(_ context.Context, m *jobs.Media) error {
+	n, err := e.exec(`update media set media_type = $2, content_type = $3, size = $4, sha256 = $5, metadata = $6, stored_url = $7,
+			storage = $8, storage_error = $9, thumbnail = $10, stored_at = $11
+		where id = $1`,
+		m.ID, m.MediaType, m.ContentType, m.Size, m.SHA256, nilIfEmpty(m.Metadata), m.StoredKey, int64(m.Storage), m.StorageError,
+		m.ThumbnailKey, nullMicros(m.StoredAt))
+	if err != nil {
+		return fmt.Errorf("save media %s: %w", m.ID, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("media %s: %w", m.ID, gaff.ErrNotFound)
+	}
+	e.change("media", m.ID, m.MediaType, "")
+	return nil
+}
+
+// MediaCount counts the files of a project, up to gaff.MaxLogCount+1.
+func (s *Store) MediaCount(ctx context.Context, project string) (n int64, err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	err = s.read.QueryRowContext(ctx, `select count(*) from (select 1 from media where project_id = $1 and project_id <> '' limit $2) q`,
+		plain(project), gaff.MaxLogCount+1).Scan(&n)
+	return n, s.fault(ctx, "media count", err)
 }

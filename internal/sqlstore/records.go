@@ -4,13 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"time"
 
 	"gaff"
-	"gaff/internal/id"
-	"gaff/jobs"
 )
 
 const recordColumns = `r.kind, r.name, r.value, r.revision, r.updated_at`
@@ -118,125 +114,4 @@ func (t *tx) nextRevision(kind string) (revision int64, err error) {
 		return 0, fmt.Errorf("revision of %s: %w", kind, err)
 	}
 	return revision, nil
-}
-
-// QueueCounts counts what waits, and what is dead, in a lane. Each number is at most
-// gaff.MaxLogCount+1.
-func (s *Store) QueueCounts(ctx context.Context, lane string) (c gaff.QueueCounts, err error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	count := func(text string, args ...any) (n int64) {
-		if err == nil {
-			err = s.read.QueryRowContext(ctx, text, args...).Scan(&n)
-		}
-		return n
-	}
-	c.Waiting = count(`select count(*) from (select 1 from delivery where state < 3 and lane = $1 limit $2) q`, lane, gaff.MaxLogCount+1)
-	c.Held = count(`select count(*) from (select 1 from delivery where state < 3 and lane = $1 and run_at = $2 limit $3) q`,
-		lane, int64(never), gaff.MaxLogCount+1)
-	c.Dead = count(`select count(*) from (select 1 from delivery where state = 4 and lane = $1 and lane <> '' limit $2) q`,
-		lane, gaff.MaxLogCount+1)
-	if err == nil {
-		var at int64
-		err = s.read.QueryRowContext(ctx, `select run_at from delivery where state < 3 and lane = $1 order by run_at limit 1`, lane).Scan(&at)
-		if errors.Is(err, sql.ErrNoRows) {
-			err = nil
-		} else if at < never {
-			c.NextDue = fromMicros(at)
-		}
-	}
-	return c, s.fault(ctx, "lane counts", err)
-}
-
-// EventsAfter returns the events that came after one, oldest first, with their payloads.
-func (s *Store) EventsAfter(ctx context.Context, after string, limit int) (evs []*gaff.Event, gone bool, err error) {
-	seq := int64(0)
-	if after != "" {
-		var ok bool
-		if seq, ok = id.ParseEvent(after); !ok {
-			return nil, false, fmt.Errorf("%w: %q is no event's id", gaff.ErrInvalid, clip(after, 60))
-		}
-	}
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	evs, err = collect(ctx, s.read, func(rows *sql.Rows) (*gaff.Event, error) {
-		var sc eventScan
-		err := rows.Scan(append(sc.columns(), sc.payload()...)...)
-		return s.eventOf(&sc), err
-	}, `select `+eventColumns+`, `+payloadColumns+` from event e left join payload p on p.seq = e.seq
-		where e.seq > $1 order by e.seq limit $2`, seq, limit)
-	if err != nil {
-		return nil, false, s.fault(ctx, "events after", err)
-	}
-	if s.db.concurrent() {
-		evs = settled(evs, seq, time.Now().Add(-3*s.db.txTime()))
-	}
-	if seq > 0 && len(evs) > 0 {
-		if first, _ := id.ParseEvent(evs[0].ID); first > seq+1 {
-			// Numbers are given without gaps by a database that one process owns; elsewhere a
-			// gap alone does not tell that something was removed.
-			var kept int64
-			err = s.read.QueryRowContext(ctx, `select min(seq) from event`).Scan(&kept)
-			gone = kept == first
-		}
-	}
-	return evs, gone, s.fault(ctx, "events after", err)
-}
-
-// settled cuts a list of events off before a gap in their numbers that may still be filled:
-// where several connections write, a later number may be committed first. What came
-// before the time is too old for that.
-func settled(evs []*gaff.Event, after int64, before time.Time) []*gaff.Event {
-	for i, ev := range evs {
-		seq, _ := id.ParseEvent(ev.ID)
-		if seq > after+1 && after > 0 && ev.ReceivedAt.After(before) {
-			return evs[:i]
-		}
-		after = seq
-	}
-	return evs
-}
-
-// NewestEvent returns the id of the newest event; empty if there is none.
-func (s *Store) NewestEvent(ctx context.Context) (string, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	var seq, at int64
-	err := s.read.QueryRowContext(ctx, `select seq, received_at from event order by seq desc limit 1`).Scan(&seq, &at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	if err != nil {
-		return "", s.fault(ctx, "newest event", err)
-	}
-	return id.OfEvent(fromMicros(at), seq), nil
-}
-
-// JobCounts counts the jobs of a project by their status; of all jobs if project is empty.
-func (s *Store) JobCounts(ctx context.Context, project string) (map[jobs.JobStatus]int64, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	counts := map[jobs.JobStatus]int64{}
-	for status := jobs.JobQueued; status <= jobs.JobCancelled; status++ {
-		text, args := `select count(*) from (select 1 from job where status = $1 limit $2) q`, []any{int64(status), gaff.MaxLogCount + 1}
-		if project != "" {
-			text = `select count(*) from (select 1 from job where status = $1 and project_id = $3 and project_id <> '' limit $2) q`
-			args = append(args, plain(project))
-		}
-		var n int64
-		if err := s.read.QueryRowContext(ctx, text, args...).Scan(&n); err != nil {
-			return nil, s.fault(ctx, "job counts", err)
-		}
-		counts[status] = n
-	}
-	return counts, nil
-}
-
-// MediaCount counts the files of a project, up to gaff.MaxLogCount+1.
-func (s *Store) MediaCount(ctx context.Context, project string) (n int64, err error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	err = s.read.QueryRowContext(ctx, `select count(*) from (select 1 from media where project_id = $1 and project_id <> '' limit $2) q`,
-		plain(project), gaff.MaxLogCount+1).Scan(&n)
-	return n, s.fault(ctx, "media count", err)
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"time"
 
 	"gaff"
@@ -137,12 +139,26 @@ func (*SQLite) prepare(t *tx, text string) (statement, error) {
 	if stmt := t.x.stmts[text]; stmt != nil {
 		return stmt, nil
 	}
-	stmt, err := t.x.db.PrepareContext(t.ctx, text)
+	stmt, err := t.x.db.PrepareContext(t.ctx, barePositional(text))
 	if err != nil {
 		return nil, t.fault(err)
 	}
 	t.x.stmts[text] = stmt
 	return stmt, nil
+}
+
+var numbered = regexp.MustCompile(`\$\d+`)
+
+// barePositional replaces numbered parameters by bare ones, which the driver binds without a
+// search by name, if each occurs once and in order.
+func barePositional(text string) string {
+	n := 0
+	for _, parameter := range numbered.FindAllString(text, -1) {
+		if n++; parameter != "$"+strconv.Itoa(n) {
+			return text
+		}
+	}
+	return numbered.ReplaceAllString(text, "?")
 }
 
 func (*SQLite) fault(t *tx, err error) (classified error, ends bool) {

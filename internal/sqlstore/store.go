@@ -21,7 +21,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -31,28 +30,6 @@ import (
 	"gaff/internal/writer"
 	"gaff/jobs"
 )
-
-// Migrations are the names of migrations that were applied. Logs show how many, the first
-// and the last.
-type Migrations []string
-
-// LogValue returns one name, or the number and range of several.
-func (m Migrations) LogValue() slog.Value {
-	switch len(m) {
-	case 0:
-		return slog.StringValue("none")
-	case 1:
-		return slog.StringValue(m[0])
-	}
-	return slog.StringValue(fmt.Sprintf("%d, %s to %s", len(m), m[0], m[len(m)-1]))
-}
-
-// LogMigrations logs which migrations were applied, in one line.
-func LogMigrations(log *slog.Logger, names []string) {
-	if len(names) > 0 {
-		log.Info("schema migrated", "migrations", Migrations(names))
-	}
-}
 
 // Dialect names the places where databases part ways.
 type Dialect struct {
@@ -167,28 +144,6 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Reader reads a database that a gateway may be writing to.
-type Reader struct{ s *Store }
-
-// NewReader makes a reader over an open database, which Close closes.
-func NewReader(db *sql.DB) *Reader {
-	o := Options{Dialect: Dialect{Fault: func(err error) error { return err }}, Log: slog.New(slog.DiscardHandler)}
-	return &Reader{&Store{read: db, opt: o}}
-}
-
-// CheckBodies is the function of that name.
-func (r *Reader) CheckBodies(ctx context.Context, progress func(BodyReport) error) (BodyReport, error) {
-	return CheckBodies(ctx, r.s.read, progress)
-}
-
-// Media returns a page of media rows, newest first.
-func (r *Reader) Media(ctx context.Context, f jobs.MediaFilter) (gaff.Page[jobs.Media], error) {
-	return r.s.Media(ctx, f)
-}
-
-// Close closes the database.
-func (r *Reader) Close() error { return r.s.read.Close() }
-
 // Close commits what waits and closes the database. Later calls return ErrStopped.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
@@ -206,107 +161,4 @@ func (s *Store) Between(fn func(*sql.Conn) error) error {
 		return errors.New("not supported with concurrent writers")
 	}
 	return s.w.Do(context.Background(), &op{Kind: writer.Between, Run: func(tx *tx) error { return fn(tx.x.db) }})
-}
-
-// probe is one commit that shows whether the store can keep anything, for all who ask
-// meanwhile: while a disk hangs, checks that come every second must not fill the queue.
-type probe struct {
-	done chan struct{}
-	err  error
-}
-
-// Ready returns nil once a commit has reached the disk, or why none does, within the context's
-// time.
-func (s *Store) Ready(ctx context.Context) error {
-	s.mu.Lock()
-	p := s.probe
-	if p == nil {
-		p = &probe{done: make(chan struct{})}
-		s.probe = p
-		go s.runProbe(p)
-	}
-	s.mu.Unlock()
-	select {
-	case <-p.done:
-		return p.err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: the disk or the database has not finished a commit yet: %w", gaff.ErrUnavailable, context.Cause(ctx))
-	}
-}
-
-func (s *Store) runProbe(p *probe) {
-	p.err = s.w.Do(context.Background(), s.db.probe(s))
-	s.mu.Lock()
-	s.probe = nil
-	s.mu.Unlock()
-	close(p.done)
-}
-
-// Setting keeps value under a name unless there is one already, and returns the one that
-// is there: what all processes of a database must agree on, such as a key.
-func (s *Store) Setting(ctx context.Context, name, value string) (kept string, err error) {
-	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
-		if _, err := tx.exec(`insert into setting (name, value) values ($1, $2) on conflict (name) do nothing`, name, value); err != nil {
-			return err
-		}
-		return tx.row([]any{&kept}, `select value from setting where name = $1`, name)
-	}})
-	return kept, err
-}
-
-// Wake tells that something became due in the lane that no worker of this process holds.
-func (s *Store) Wake(lane string) <-chan struct{} { return s.waker(lane) }
-
-func (s *Store) waker(lane string) chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.wakes[lane]
-	if c == nil {
-		c = make(chan struct{}, 1)
-		s.wakes[lane] = c
-	}
-	return c
-}
-
-func (s *Store) signalWake(lane string) {
-	signal(s.waker(lane))
-}
-
-// Notified tells that another process wrote: that deliveries wait in lanes (in all that are
-// known here, if the list is empty and not nil), and that something changed.
-func (s *Store) Notified(lanes []string, changed bool) {
-	if lanes != nil && len(lanes) == 0 {
-		s.mu.Lock()
-		for lane := range s.wakes {
-			lanes = append(lanes, lane)
-		}
-		s.mu.Unlock()
-	}
-	for _, lane := range lanes {
-		s.signalWake(lane)
-	}
-	if changed {
-		s.signalChanged()
-	}
-}
-
-// Changed is closed after the next commit that changed something.
-func (s *Store) Changed() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changed
-}
-
-func (s *Store) signalChanged() {
-	s.mu.Lock()
-	close(s.changed)
-	s.changed = make(chan struct{})
-	s.mu.Unlock()
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

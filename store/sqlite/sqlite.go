@@ -53,6 +53,21 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	return st, nil
 }
 
+// opening collects what was opened. If a later step fails, it is closed in reverse.
+type opening struct {
+	path    string
+	log     *slog.Logger
+	closers []func() error
+}
+
+func (op *opening) opened(closer func() error) { op.closers = append(op.closers, closer) }
+
+func (op *opening) close() {
+	for i := len(op.closers) - 1; i >= 0; i-- {
+		_ = op.closers[i]()
+	}
+}
+
 func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -64,55 +79,28 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err := makeFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("create the data folder: %w", err)
 	}
-	// A commit is as durable with fdatasync and waits half as long: only the file's
+	// A commit is as durable with fdatasync and takes half the time: only the file's
 	// timestamps are left out. Platforms without it keep fsync.
 	_, _ = sqlite.Fdatasync(true)
+	op := &opening{path: path, log: o.Log}
+	defer func() {
+		if err != nil {
+			op.close()
+		}
+	}()
 	locked, err := lock(path)
 	if err != nil {
 		return nil, err
 	}
-	// What was opened is closed in reverse when a later step fails.
-	var opened []func() error
-	defer func() {
-		if err != nil {
-			for i := len(opened) - 1; i >= 0; i-- {
-				_ = opened[i]()
-			}
-			_ = locked.close()
-		}
-	}()
-	unclean := leftOpen(path)
-	writeDB, err := sql.Open("sqlite", dsn(path, writerCache, "_txlock=immediate", "_pragma=page_size(8192)"))
+	op.opened(locked.close)
+	writeDB, conn, err := op.writer(ctx)
 	if err != nil {
 		return nil, err
 	}
-	opened = append(opened, writeDB.Close)
-	writeDB.SetMaxOpenConns(1)
-	conn, err := writeDB.Conn(ctx)
-	if err != nil {
-		return nil, explain(err)
-	}
-	opened = append(opened, conn.Close)
-	if err := check(ctx, conn); err != nil {
-		return nil, err
-	}
-	if unclean {
-		if err := quickCheck(ctx, conn, o.Log); err != nil {
-			return nil, err
-		}
-	}
-	applied, err := migrate.Run(ctx, conn, "sqlite")
-	if err != nil {
-		return nil, explain(err)
-	}
-	sqlstore.LogMigrations(o.Log, applied)
-	readDB, err := sql.Open("sqlite", dsn(path, readerCache, "_pragma=query_only(1)"))
+	readDB, err := op.readers()
 	if err != nil {
 		return nil, err
 	}
-	opened = append(opened, readDB.Close)
-	readDB.SetMaxOpenConns(4)
-	readDB.SetMaxIdleConns(4)
 	g, err := newGuard(path, locked, o.Log)
 	if err != nil {
 		return nil, err
@@ -121,7 +109,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	opened = append(opened, cp.db.Close)
+	op.opened(cp.db.Close)
 	st, err := sqlstore.New(ctx, sqlstore.Options{
 		Dialect: sqlstore.Dialect{
 			Name: "sqlite", Fault: g.fault,
@@ -130,8 +118,8 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		},
 		Database: &sqlstore.SQLite{Conn: conn, Guard: g}, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes, Committed: cp.committed,
-		// The writing connection is the last to go: as the only one left, it copies the
-		// whole log into the database file.
+		// The writing connection is closed last: as the only one left, it copies the whole
+		// log into the database file.
 		Close: func() error {
 			g.close()
 			return errors.Join(cp.close(), readDB.Close(), conn.Close(), writeDB.Close(), locked.close())
@@ -147,6 +135,49 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	g.start()
 	go cp.run()
 	return st, nil
+}
+
+// writer opens the connection that writes, checks the database and brings its schema up to
+// date.
+func (op *opening) writer(ctx context.Context) (*sql.DB, *sql.Conn, error) {
+	unclean := leftOpen(op.path)
+	db, err := sql.Open("sqlite", dsn(op.path, writerCache, "_txlock=immediate", "_pragma=page_size(8192)"))
+	if err != nil {
+		return nil, nil, err
+	}
+	op.opened(db.Close)
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, nil, explain(err)
+	}
+	op.opened(conn.Close)
+	if err := check(ctx, conn); err != nil {
+		return nil, nil, err
+	}
+	if unclean {
+		if err := quickCheck(ctx, conn, op.log); err != nil {
+			return nil, nil, err
+		}
+	}
+	applied, err := migrate.Run(ctx, conn, "sqlite")
+	if err != nil {
+		return nil, nil, explain(err)
+	}
+	sqlstore.LogMigrations(op.log, applied)
+	return db, conn, nil
+}
+
+// readers opens the pool of connections that read.
+func (op *opening) readers() (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(op.path, readerCache, "_pragma=query_only(1)"))
+	if err != nil {
+		return nil, err
+	}
+	op.opened(db.Close)
+	db.SetMaxOpenConns(4)
+	db.SetMaxIdleConns(4)
+	return db, nil
 }
 
 // createPrivate makes the file before SQLite would, readable by its owner alone: it holds
@@ -206,13 +237,15 @@ func check(ctx context.Context, conn *sql.Conn) error {
 		return fmt.Errorf("journal_mode is %q and synchronous is %d, want \"wal\" and 2 (FULL): acknowledged webhooks could be lost; is the file on a network share?",
 			mode, synchronous)
 	}
-	// All statements number their parameters and use some twice. A driver that binds by
-	// position would write wrong values without a word.
-	if err := conn.QueryRowContext(ctx, `select $2 - $1 + $2 - $2`, 1, 3).Scan(&second); err != nil {
-		return fmt.Errorf("the driver does not bind $N by number: %w", err)
-	}
-	if second != 2 {
-		return fmt.Errorf("the driver does not bind $N by number (got %d)", second)
+	// Statements number their parameters and use some twice, or have bare ones. A driver that
+	// binds them differently would write wrong values without an error.
+	for _, text := range []string{`select $2 - $1 + $2 - $2`, `select ? + ? - 2`} {
+		if err := conn.QueryRowContext(ctx, text, 1, 3).Scan(&second); err != nil {
+			return fmt.Errorf("the driver does not bind parameters as gaff needs it: %s: %w", text, err)
+		}
+		if second != 2 {
+			return fmt.Errorf("the driver does not bind parameters as gaff needs it: %s with 1 and 3 is %d, want 2", text, second)
+		}
 	}
 	return nil
 }

@@ -1,0 +1,349 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gaff"
+	"gaff/internal/id"
+)
+
+// Events returns a page of the inbox, newest first.
+func (s *Store) Events(ctx context.Context, f gaff.EventFilter) (gaff.Page[gaff.Log], error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	page, err := s.events(ctx, f)
+	return page, s.fault(ctx, "events", err)
+}
+
+func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[gaff.Log], err error) {
+	var w where
+	limit, err := w.page("e.seq", gaff.Cursor{Limit: f.Limit})
+	if err != nil {
+		return page, err
+	}
+	list, err := s.listOf(ctx, f)
+	if err != nil {
+		return page, err
+	}
+	if f.Query != "" {
+		named, err := s.named(ctx, f, limit)
+		if err != nil {
+			return page, err
+		}
+		if f.After == "" && len(named) > 0 {
+			return gaff.Page[gaff.Log]{Items: s.entries(named), Next: writeCursor(list.to)}, nil
+		}
+		list.search(s.opt.Dialect, f.Query, named)
+	}
+	scans, rest, err := s.newestEvents(ctx, list, limit+1)
+	if err != nil {
+		return page, err
+	}
+	scans, page.Next = next(scans, limit, func(sc *logScan) int64 { return sc.seq })
+	if page.Next == "" && rest > 0 {
+		page.Next = writeCursor(rest)
+	}
+	page.Items = s.entries(scans)
+	return page, nil
+}
+
+// newestEvents reads the newest events of a list, up to limit. rest is the number before which
+// nothing was looked at, zero if all was.
+func (s *Store) newestEvents(ctx context.Context, l eventList, limit int) (scans []*logScan, rest int64, err error) {
+	if len(l.sieve) == 0 {
+		scans, err = s.eventHead(ctx, l, limit)
+		return scans, 0, err
+	}
+	return s.sift(ctx, l, limit)
+}
+
+// listOf is the list that a filter chooses, but for its query.
+func (s *Store) listOf(ctx context.Context, f gaff.EventFilter) (list eventList, err error) {
+	list.to = 1 << 62
+	if f.After != "" {
+		if list.to, err = readCursor(f.After); err != nil {
+			return list, err
+		}
+	}
+	if f.Type != "" {
+		list.sieve = append(list.sieve, predicate{"e.type = ?", []any{f.Type}})
+	}
+	if f.Conflict {
+		list.sieve = append(list.sieve, predicate{"e.conflict = 1", nil})
+	}
+	if err := s.between(ctx, &list, f.Since, f.Until); err != nil {
+		return list, err
+	}
+	list.runs, list.walk, err = s.eventRuns(ctx, f)
+	return list, err
+}
+
+// search restricts the list to events that have a text, without those that were found already.
+func (l *eventList) search(d Dialect, query string, found []*logScan) {
+	text := contains(plain(query))
+	// The data, in which secrets are masked: by a search of the body they could be guessed.
+	l.bodies = true
+	l.sieve = append(l.sieve, predicate{
+		`(e.webhook_id like ? escape '\' or e.error like ? escape '\' or ` + d.Body("coalesce(p.data, p.body)") + `)`,
+		[]any{text, text, d.Pattern(query)},
+	})
+	for _, sc := range found {
+		l.sieve = append(l.sieve, predicate{"e.seq <> ?", []any{sc.seq}})
+	}
+}
+
+// named returns the events that a query names by an id: the event's own, the sender's, or that of
+// a job. Indexes find them whatever their age, and however long the log is.
+func (s *Store) named(ctx context.Context, f gaff.EventFilter, limit int) (found []*logScan, err error) {
+	query := f.Query
+	f.Query, f.After = "", ""
+	if f.WebhookID != "" || len(query) > maxNamed {
+		return nil, nil
+	}
+	add := func(f gaff.EventFilter, seq int64) error {
+		list, err := s.listOf(ctx, f)
+		if err != nil {
+			return err
+		}
+		if seq > 0 {
+			list.from, list.to = max(list.from, seq), min(list.to, seq+1)
+		}
+		scans, _, err := s.newestEvents(ctx, list, limit)
+		for _, sc := range scans {
+			known := slices.ContainsFunc(found, func(had *logScan) bool { return had.seq == sc.seq })
+			other := seq > 0 && s.entry(sc).ID != query // the same number in another database
+			if !known && !other && len(found) < limit {
+				found = append(found, sc)
+			}
+		}
+		return err
+	}
+	if seq, ok := id.ParseEvent(query); ok {
+		f.Internal = true // it is named
+		err := add(f, seq)
+		return found, err
+	}
+	ids, err := column[string](ctx, s.read, `select request_id from job where id = $1 and request_id <> ''`, plain(query))
+	if err != nil {
+		return nil, err
+	}
+	for _, webhookID := range append(ids, plain(query)) {
+		f.WebhookID = webhookID
+		if err := add(f, 0); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// maxNamed is how long a query may be to be taken for an id, in bytes.
+const maxNamed = 256
+
+// eventList is a part of the log: the numbers from one up to before another, of the events
+// for which all predicates of one of the runs hold, the common ones, and those of the sieve.
+// Each run is a part of the log that an index holds in order.
+type eventList struct {
+	runs     [][]predicate
+	walk     bool // there is one run, the whole log in its order
+	common   []predicate
+	from, to int64
+	// sieve is what no index knows of: each event of the runs must be looked at. bodies
+	// tells that it is also about p.body.
+	sieve  []predicate
+	bodies bool
+}
+
+// add appends the predicates of a run, but for the sieve, on the table e.
+func (l *eventList) add(w *where, run []predicate) {
+	for _, part := range [][]predicate{run, l.common, {{"e.seq >= ?", []any{l.from}}, {"e.seq < ?", []any{l.to}}}} {
+		for _, predicate := range part {
+			w.add(predicate.text, predicate.args...)
+		}
+	}
+}
+
+// heads selects the numbers of the newest n, but for the sieve. They are merged from the heads of the runs,
+// whatever the length of the log. Its arguments follow the given ones.
+func (l *eventList) heads(n int, given ...any) (text string, args []any) {
+	args = given
+	var heads []string
+	for _, run := range l.runs {
+		part := where{args: args}
+		l.add(&part, run)
+		heads = append(heads, `select seq from (select e.seq from event e`+part.String()+` order by e.seq desc limit `+strconv.Itoa(n)+`) run`)
+		args = part.args
+	}
+	return `select seq from (` + strings.Join(heads, " union all ") + `) heads order by seq desc limit ` + strconv.Itoa(n), args
+}
+
+// eventHead reads the newest events of a list without a sieve, up to limit.
+func (s *Store) eventHead(ctx context.Context, l eventList, limit int) ([]*logScan, error) {
+	heads, args := l.heads(limit)
+	return collect(ctx, s.read, scanLog, `select `+logColumns+` from event e where e.seq in (`+heads+`)
+		order by e.seq desc limit `+strconv.Itoa(limit), args...)
+}
+
+// siftPart is how many of the newest events are looked at first; then four times as many,
+// and so on: what is often found is found at once.
+const siftPart = 1000
+
+// sift looks at the newest events of a list only, so that a page costs the same however
+// long the log has grown. It finds up to limit; rest is the number before which nothing was
+// looked at, zero if all was.
+func (s *Store) sift(ctx context.Context, l eventList, limit int) (found []*logScan, rest int64, err error) {
+	left := gaff.SearchWindow
+	for part := siftPart; left > 0 && len(found) < limit; part *= 4 {
+		part = min(part, left)
+		heads, args := l.heads(part)
+		var lowest, highest, count int64
+		if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0), coalesce(max(seq), 0), count(*) from (`+heads+`) part`, plainText(args)...).
+			Scan(&lowest, &highest, &count); err != nil {
+			return nil, 0, err
+		}
+		if count == 0 {
+			return found, 0, nil
+		}
+		newest := l
+		// Events that arrive from now on must not push the oldest ones out of the part: it ends at
+		// the newest of now. Several nodes may still commit some with lower numbers; there is
+		// room for as many again.
+		newest.from, newest.to = lowest, min(l.to, highest+1)
+		some, err := s.siftAll(ctx, newest, 2*part, limit-len(found))
+		if err != nil {
+			return nil, 0, err
+		}
+		found = append(found, some...)
+		if count < int64(part) {
+			return found, 0, nil
+		}
+		left -= part
+		l.to = lowest
+	}
+	return found, l.to, nil
+}
+
+// siftAll looks at all the n events of a list, and reads up to limit of the newest that the
+// sieve lets through.
+func (s *Store) siftAll(ctx context.Context, l eventList, n, limit int) ([]*logScan, error) {
+	var w where
+	from := `event e`
+	if l.bodies {
+		// Told that it is about a span of bodies, the database can read them in their order
+		// rather than look each one up.
+		w.add("p.seq >= ?", l.from)
+		w.add("p.seq < ?", l.to)
+		from += ` left join payload p on p.seq = e.seq and ` + strings.Join(w.parts, " and ")
+		w.parts = nil
+	}
+	if l.walk {
+		l.add(&w, l.runs[0])
+	} else {
+		// By their numbers: the newest are not yet in the database's statistics, and of a span
+		// at the head of the log it would believe that next to nothing is in it.
+		var heads string
+		heads, w.args = l.heads(n, w.args...)
+		w.add(`e.seq in (` + heads + `)`)
+	}
+	for _, predicate := range l.sieve {
+		w.add(predicate.text, predicate.args...)
+	}
+	return collect(ctx, s.read, scanLog, `select `+logColumns+` from `+from+w.String()+
+		` order by e.seq desc limit `+strconv.Itoa(limit), w.args...)
+}
+
+// maxRuns is how many parts one list is merged from; beyond it the log is walked.
+const maxRuns = 300
+
+// eventRuns splits a list into the parts whose order an index keeps.
+func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]predicate, walking bool, err error) {
+	walk := []predicate{}
+	switch {
+	case f.Source != "":
+		walk = append(walk, predicate{"e.source = ?", []any{f.Source}})
+	case !f.Internal:
+		walk = append(walk, predicate{"e.source <> ?", []any{gaff.InternalSource}})
+	}
+	if f.Status != nil {
+		walk = append(walk, predicate{"e.status = ?", []any{int64(*f.Status)}})
+	}
+	if f.WebhookID != "" {
+		walk = append(walk, predicate{"e.webhook_id = ?", []any{f.WebhookID}})
+	}
+	if f.Source == "" && f.Status == nil && f.WebhookID == "" {
+		return [][]predicate{walk}, true, nil
+	}
+	sources := []string{f.Source}
+	if f.Source == "" {
+		all, err := allSources(ctx, s.read)
+		if err != nil {
+			return nil, false, err
+		}
+		sources = slices.DeleteFunc(all, func(source string) bool { return source == gaff.InternalSource && !f.Internal })
+	}
+	statuses := []gaff.Status{gaff.StatusPending, gaff.StatusSuccess, gaff.StatusError}
+	if f.Status != nil {
+		statuses = []gaff.Status{*f.Status}
+	}
+	if len(sources) == 0 || len(sources)*len(statuses) > maxRuns {
+		return [][]predicate{walk}, true, nil
+	}
+	for _, source := range sources {
+		if f.WebhookID != "" {
+			// The dedupe key begins with the sender's id, and is unique within the source.
+			runs = append(runs, append([]predicate{
+				{"e.source = ?", []any{source}}, {"e.dedupe >= ?", []any{f.WebhookID}}, {"e.dedupe < ?", []any{f.WebhookID + "\v"}},
+			}, walk...))
+			continue
+		}
+		for _, status := range statuses {
+			runs = append(runs, []predicate{{"e.source = ?", []any{source}}, {"e.status = ?", []any{int64(status)}}})
+		}
+	}
+	return runs, false, nil
+}
+
+// apart is by how many minutes numbers and times may disagree: what is received in one
+// minute may be committed in the next, and clocks of nodes may differ.
+const apart = 5
+
+// between narrows a list to what was received in a span of time. The tally tells between
+// which numbers that lies, so that the rest of the log is not read.
+func (s *Store) between(ctx context.Context, l *eventList, since, until time.Time) error {
+	bound := func(text string, minute int64) (int64, bool, error) {
+		found, err := column[sql.NullInt64](ctx, s.read, text, minute, int64(apart))
+		if err != nil {
+			return 0, false, err
+		}
+		return found[0].Int64, found[0].Valid, nil
+	}
+	if !since.IsZero() {
+		l.common = append(l.common, predicate{"e.received_at >= ?", []any{micros(since)}})
+		first, ok, err := bound(`select min(first_seq) from tally where first_seq is not null and minute >= $1
+			and minute <= (select min(minute) from tally where first_seq is not null and minute >= $1) + $2`, since.Unix()/60)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			first = 1 << 62
+		}
+		l.from = first
+	}
+	if !until.IsZero() {
+		l.common = append(l.common, predicate{"e.received_at < ?", []any{micros(until)}})
+		last, ok, err := bound(`select max(last_seq) from tally where first_seq is not null and minute <= $1
+			and minute >= (select max(minute) from tally where first_seq is not null and minute <= $1) - $2`, until.Unix()/60+apart)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			last = 0
+		}
+		l.to = min(l.to, last+1)
+	}
+	return nil
+}
