@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -66,8 +67,8 @@ func (s *server) createDestination(ctx context.Context, in *destinationInput) (n
 }
 
 type patchInput struct {
-	Name    string `path:"name" maxLength:"64"`
-	RawBody []byte `contentType:"application/json"`
+	Name string `path:"name" maxLength:"64"`
+	Body json.RawMessage
 }
 
 // describeDestinationPatch describes a body that is validated after it is merged.
@@ -80,7 +81,7 @@ func describeDestinationPatch(op *huma.Operation) {
 
 func (s *server) updateDestination(ctx context.Context, in *patchInput) (wire.Destination, error) {
 	return s.managed(ctx, func(m *destination.Manager) (destination.Managed, error) {
-		return m.Update(ctx, in.Name, func(spec *destination.Spec) error { return destination.Merge(spec, in.RawBody) })
+		return m.Update(ctx, in.Name, func(spec *destination.Spec) error { return destination.Merge(spec, in.Body) })
 	})
 }
 

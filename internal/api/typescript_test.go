@@ -25,11 +25,30 @@ type tsSchema struct {
 	AdditionalProperties json.RawMessage
 }
 
-// The TypeScript types of the API's documents are generated from the OpenAPI document.
+// tsOperation is the part of an operation that TypeScript has types for.
+type tsOperation struct {
+	OperationID string
+	Summary     string
+	Parameters  []struct {
+		Name, In, Description string
+		Required              bool
+		Schema                tsSchema
+	}
+	RequestBody struct {
+		Required bool
+		Content  map[string]struct{ Schema tsSchema }
+	}
+	Responses map[string]struct {
+		Content map[string]struct{ Schema tsSchema }
+	}
+}
+
+// The types and operations of the TypeScript client are generated from the OpenAPI document.
 func TestTypeScriptIsCurrent(t *testing.T) {
 	t.Parallel()
 	var doc struct {
 		Components struct{ Schemas map[string]tsSchema }
+		Paths      map[string]map[string]tsOperation
 	}
 	res := newFake(t).call(http.MethodGet, "/api/openapi.json", "", "")
 	if err := json.Unmarshal([]byte(res.body), &doc); err != nil {
@@ -38,20 +57,9 @@ func TestTypeScriptIsCurrent(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("// Generated from internal/api/openapi.yaml by go test ./internal/api -update. Do not edit.\n\n/** The JSON documents of gaff's HTTP API. */\n")
 	for _, name := range slices.Sorted(maps.Keys(doc.Components.Schemas)) {
-		schema := doc.Components.Schemas[name]
-		fmt.Fprintf(&b, "\nexport interface %s {\n", name)
-		for _, member := range slices.Sorted(maps.Keys(schema.Properties)) {
-			property, optional := schema.Properties[member], ""
-			if !slices.Contains(schema.Required, member) {
-				optional = "?"
-			}
-			if property.Description != "" {
-				fmt.Fprintf(&b, "  /** %s */\n", strings.ReplaceAll(property.Description, "*/", "*\\/"))
-			}
-			fmt.Fprintf(&b, "  %s%s: %s;\n", tsName(member), optional, property.typescript())
-		}
-		b.WriteString("}\n")
+		writeInterface(&b, name, doc.Components.Schemas[name])
 	}
+	writeOperations(&b, doc.Paths)
 	path := filepath.Join("..", "..", "clients", "typescript", "src", "api.ts")
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
@@ -66,6 +74,99 @@ func TestTypeScriptIsCurrent(t *testing.T) {
 	if string(want) != b.String() {
 		t.Errorf("%s is not current; run go test ./internal/api -update", path)
 	}
+}
+
+func writeInterface(b *strings.Builder, name string, schema tsSchema) {
+	fmt.Fprintf(b, "\nexport interface %s {\n", name)
+	for _, member := range slices.Sorted(maps.Keys(schema.Properties)) {
+		property, optional := schema.Properties[member], ""
+		if !slices.Contains(schema.Required, member) {
+			optional = "?"
+		}
+		writeComment(b, "  ", property.Description)
+		fmt.Fprintf(b, "  %s%s: %s;\n", tsName(member), optional, property.typescript())
+	}
+	b.WriteString("}\n")
+}
+
+func writeComment(b *strings.Builder, indent, text string) {
+	if text != "" {
+		fmt.Fprintf(b, "%s/** %s */\n", indent, strings.ReplaceAll(text, "*/", "*\\/"))
+	}
+}
+
+// writeOperations writes the types of the operations that exchange JSON, and their methods and paths.
+func writeOperations(b *strings.Builder, paths map[string]map[string]tsOperation) {
+	type entry struct {
+		method, path string
+		op           tsOperation
+	}
+	byID := map[string]entry{}
+	for path, methods := range paths {
+		for method, op := range methods {
+			byID[op.OperationID] = entry{strings.ToUpper(method), path, op}
+		}
+	}
+	ids := slices.Sorted(maps.Keys(byID))
+	b.WriteString("\n/** The operations of the API by operationId: query, body and answer of each. */\nexport interface Operations {\n")
+	for _, id := range ids {
+		op := byID[id].op
+		writeComment(b, "  ", op.Summary)
+		fmt.Fprintf(b, "  %q: { query: %s; body: %s; answer: %s };\n", id, op.query(), op.body(), op.answer())
+	}
+	b.WriteString("}\n\n/** The method and path of each operation. */\nexport const operations: { readonly [Id in keyof Operations]: readonly [method: string, path: string] } = {\n")
+	for _, id := range ids {
+		fmt.Fprintf(b, "  %q: [%q, %q],\n", id, byID[id].method, byID[id].path)
+	}
+	b.WriteString("};\n")
+}
+
+// query writes the type of the parameters of the query.
+func (op tsOperation) query() string {
+	var members []string
+	for _, p := range op.Parameters {
+		if p.In != "query" {
+			continue
+		}
+		optional := "?"
+		if p.Required {
+			optional = ""
+		}
+		members = append(members, tsName(p.Name)+optional+": "+p.Schema.typescript())
+	}
+	if members == nil {
+		return "undefined"
+	}
+	return "{ " + strings.Join(members, "; ") + " }"
+}
+
+// body writes the type of the request's document; undefined if it has none.
+func (op tsOperation) body() string {
+	content, ok := op.RequestBody.Content["application/merge-patch+json"]
+	if !ok {
+		content, ok = op.RequestBody.Content["application/json"]
+	}
+	switch {
+	case !ok:
+		return "undefined"
+	case !op.RequestBody.Required:
+		return content.Schema.typescript() + " | undefined"
+	}
+	return content.Schema.typescript()
+}
+
+// answer writes the type of the document of the first successful response.
+func (op tsOperation) answer() string {
+	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
+		if !strings.HasPrefix(status, "2") {
+			continue
+		}
+		if content, ok := op.Responses[status].Content["application/json"]; ok {
+			return content.Schema.typescript()
+		}
+		return "undefined"
+	}
+	return "undefined"
 }
 
 func tsName(member string) string {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"gaff/client"
 	"gaff/internal/eventually"
 	"gaff/internal/standin"
 )
@@ -33,14 +35,11 @@ func runIn(t *testing.T, dir string, env []string, name string, args ...string) 
 }
 
 // packClient packs clients/typescript as npm would publish it, and returns the archive's path.
-func packClient(t *testing.T, root string) string {
+func packClient(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	pkg := filepath.Join(dir, "gaff-receiver")
-	if err := os.CopyFS(pkg, os.DirFS(filepath.Join(root, "clients", "typescript"))); err != nil {
-		t.Fatal(err)
-	}
-	runIn(t, pkg, nil, filepath.Join(root, "tools", "js", "node_modules", ".bin", "tsc"), "-p", ".")
+	pkg := filepath.Join(dir, "client")
+	buildClient(t, pkg)
 	runIn(t, pkg, nil, "npm", "pack", "--ignore-scripts", "--silent", "--pack-destination", dir)
 	found, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
 	if err != nil || len(found) != 1 {
@@ -60,26 +59,45 @@ type savedFile struct {
 // nextStore takes the place of the example's lib/store.ts: it keeps its data in a file that the test reads.
 const nextStore = `
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import type { Media } from "gaff-receiver";
+import type { DeliveryStore, EnvelopeMedia } from "@gaff/client";
 
-interface Data { seen: string[]; saved: { projectId: string | null; media: Media[] }[] }
+interface Data { processed: string[]; saved: { projectId: string | null; media: EnvelopeMedia[] }[] }
 const file = process.env.APP_DATA!;
 
-function change(fn: (data: Data) => void): void {
-  let data: Data = { seen: [], saved: [] };
+function change<T>(fn: (data: Data) => T): T {
+  let data: Data = { processed: [], saved: [] };
   try { data = JSON.parse(readFileSync(file, "utf8")) as Data; } catch { /* the first write */ }
-  fn(data);
+  const result = fn(data);
   writeFileSync(file + ".new", JSON.stringify(data));
   renameSync(file + ".new", file);
+  return result;
 }
 
-export async function seenBefore(id: string): Promise<boolean> {
-  let seen = false;
-  change((data) => { seen = data.seen.includes(id); });
-  return seen;
+export const deliveries: DeliveryStore = {
+  has: async (id) => change((data) => data.processed.includes(id)),
+  add: async (id) => change((data) => data.processed.push(id)),
+};
+export async function saveMedia(projectId: string | null, media: EnvelopeMedia[]): Promise<void> {
+  change((data) => data.saved.push({ projectId, media }));
 }
-export async function markSeen(id: string): Promise<void> { change((data) => { data.seen.push(id); }); }
-export async function saveMedia(projectId: string | null, media: Media[]): Promise<void> { change((data) => { data.saved.push({ projectId, media }); }); }
+`
+
+// edgeRoute uses the client in the edge runtime: it verifies a delivery, and asks gaff about its job.
+const edgeRoute = `
+import { Gaff, verifyWebhook, VerificationError } from "@gaff/client";
+
+export const runtime = "edge";
+
+export async function POST(request: Request): Promise<Response> {
+  try {
+    const { event } = await verifyWebhook(request, { secrets: process.env.GAFF_SECRET!, maxBodyBytes: 10_000 });
+    const gaff = new Gaff({ url: process.env.GAFF_URL!, token: process.env.GAFF_TOKEN! });
+    const page = await gaff.jobs.list({ limit: 1 });
+    return Response.json({ kind: event.source + ":" + event.type, jobs: page.docs.length });
+  } catch (error) {
+    return Response.json({ error: String(error) }, { status: error instanceof VerificationError ? error.status : 500 });
+  }
+}
 `
 
 // nextConfig says where the application ends: it lies beside other folders with lock files.
@@ -108,7 +126,7 @@ func buildNextApplication(t *testing.T) string {
 		t.Fatal(err)
 	}
 	runIn(t, root, nil, filepath.Join("tools", "test-setup.sh"))
-	archive := packClient(t, root)
+	archive := packClient(t)
 	app := t.TempDir()
 	if err := os.CopyFS(app, os.DirFS(filepath.Join(root, "tools", "nextapp"))); err != nil {
 		t.Fatal(err)
@@ -116,7 +134,10 @@ func buildNextApplication(t *testing.T) string {
 	if err := os.CopyFS(app, os.DirFS(filepath.Join(root, "clients", "typescript", "examples", "nextjs"))); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"next.config.mjs": nextConfig, "page.mjs": page} {
+	if err := os.MkdirAll(filepath.Join(app, "app", "api", "edge"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"next.config.mjs": nextConfig, "page.mjs": page, "app/api/edge/route.ts": edgeRoute} {
 		if err := os.WriteFile(filepath.Join(app, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -200,6 +221,34 @@ func TestAcceptanceNextApplication(t *testing.T) {
 	t.Run("visitor generates an image", func(t *testing.T) {
 		if out := visit("user=anna"); out.Images == 0 {
 			t.Errorf("got %+v, want an image", out)
+		}
+	})
+	t.Run("edge route verifies deliveries and calls the API", func(t *testing.T) {
+		for body, want := range map[string]int{
+			`{"id":"evt_1","source":"gaff","type":"test"}`:                                http.StatusOK,
+			`{"id":"evt_1","source":"gaff","type":"` + strings.Repeat("x", 20_000) + `"}`: http.StatusRequestEntityTooLarge,
+		} {
+			now := time.Now().Unix()
+			signature, err := client.Sign(newSecret, "dlv_1", now, []byte(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, appURL+"/api/edge", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Webhook-Id", "dlv_1")
+			req.Header.Set("Webhook-Timestamp", fmt.Sprint(now))
+			req.Header.Set("Webhook-Signature", signature)
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(res.Body)
+			res.Body.Close()
+			if res.StatusCode != want {
+				t.Errorf("a body of %d bytes is answered %d %s, want %d", len(body), res.StatusCode, text, want)
+			}
 		}
 	})
 	t.Run("application stores the media of the session's project", func(t *testing.T) {

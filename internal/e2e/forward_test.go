@@ -51,17 +51,13 @@ func nodeFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	client := filepath.Join("..", "..", "clients", "typescript")
-	pkg := filepath.Join(dir, "node_modules", "gaff-receiver")
+	buildClient(t, filepath.Join(dir, "node_modules", "@gaff", "client"))
 	for _, name := range []string{"express", "standardwebhooks", "svix"} {
-		if err := os.MkdirAll(pkg, 0o700); err != nil {
-			t.Fatal(err)
-		}
 		if err := os.Symlink(filepath.Join(modules, name), filepath.Join(dir, "node_modules", name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for from, to := range map[string]string{
-		filepath.Join(client, "package.json"):                                                 filepath.Join(pkg, "package.json"),
 		filepath.Join(client, "examples", "express", "server.mjs"):                            filepath.Join(dir, "express.mjs"),
 		filepath.Join("testdata", "receivers", "official.mjs"):                                filepath.Join(dir, "official.mjs"),
 		filepath.Join("testdata", "receivers", "next.mjs"):                                    filepath.Join(dir, "next.mjs"),
@@ -83,15 +79,6 @@ func nodeFolder(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	tsc := filepath.Join(modules, ".bin", "tsc")
-	compile := func(args ...string) {
-		t.Helper()
-		cmd := exec.Command(tsc, args...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("tsc %v: %v\n%s", args, err, out)
-		}
-	}
-	compile("-p", client, "--outDir", filepath.Join(pkg, "dist"))
 	// The example is compiled as an application would, against the client's types.
 	config := `{"compilerOptions":{"target":"es2022","lib":["es2022","dom"],"module":"nodenext","moduleResolution":"nodenext",
 		"strict":true,"rootDir":"src","outDir":"out","types":[]},"include":["src"]}`
@@ -100,8 +87,53 @@ func nodeFolder(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	compile("-p", dir)
+	runNode(t, dir, filepath.Join(modules, ".bin", "tsc"), "-p", dir)
 	return dir
+}
+
+// buildClient copies the TypeScript client to a folder and builds it there.
+func buildClient(t *testing.T, folder string) {
+	t.Helper()
+	client := filepath.Join("..", "..", "clients", "typescript")
+	for _, part := range []string{"src", "test"} {
+		if err := os.CopyFS(filepath.Join(folder, part), os.DirFS(filepath.Join(client, part))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"package.json", "tsconfig.json", "build.mjs", "README.md"} {
+		text, err := os.ReadFile(filepath.Join(client, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runNode(t, folder, "node", "build.mjs")
+}
+
+// runNode runs a program with the tools of tools/js in its PATH, and fails the test with its output
+// if it fails.
+func runNode(t *testing.T, dir, name string, args ...string) {
+	t.Helper()
+	tools, err := filepath.Abs(filepath.Join("..", "..", "tools", "js", "node_modules", ".bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+tools+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
+// The client's own tests need no gateway: receiving, signatures, the API and the stream against a
+// server of the test.
+func TestTypeScriptClient(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "client")
+	buildClient(t, folder)
+	runNode(t, folder, "node", "--test", "test/")
 }
 
 // start runs a script of the folder until the test's end.

@@ -1361,3 +1361,257 @@ export interface WorkflowList {
   /** The cursor of the next page; null on the last page. */
   nextCursor: string | null;
 }
+
+/** The operations of the API by operationId: query, body and answer of each. */
+export interface Operations {
+  /** Acknowledge deliveries: they are done */
+  "ack-pulled": { query: undefined; body: Leases; answer: EndedLeases };
+  /** Acknowledge the events of a subscription up to a cursor */
+  "ack-subscription": { query: undefined; body: Acknowledgement; answer: Subscription };
+  /** Poll the provider for a job now */
+  "ask-job": { query: undefined; body: undefined; answer: JobDetail };
+  /** Cancel a delivery that is not done */
+  "cancel-delivery": { query: undefined; body: undefined; answer: Delivery };
+  /** Cancel a job, also at the provider */
+  "cancel-job": { query: undefined; body: undefined; answer: JobDetail };
+  /** Cancel a run, and its jobs at their providers */
+  "cancel-run": { query: undefined; body: undefined; answer: Run };
+  /** Forward events to a URL, a broker or clients that pull */
+  "create-destination": { query: undefined; body: Spec; answer: NewSecretDestination };
+  /** Create an API key; only this answer has its secret */
+  "create-key": { query: undefined; body: KeyRequest; answer: CreatedKey };
+  /** Create a link that logs a browser in to the console once, with the role of the caller */
+  "create-login-link": { query: undefined; body: undefined; answer: LoginLink };
+  /** Approve or reject a waiting step */
+  "decide-run": { query: undefined; body: Decision; answer: Run };
+  /** Delete a destination and cancel its deliveries */
+  "delete-destination": { query: undefined; body: undefined; answer: undefined };
+  /** Log a browser out */
+  "end-session": { query: undefined; body: undefined; answer: undefined };
+  /** Hold deliveries for longer */
+  "extend-pulled": { query: undefined; body: Extension; answer: EndedLeases };
+  /** Report deliveries that failed: another attempt follows, or they are dead */
+  "fail-pulled": { query: undefined; body: Failure; answer: EndedLeases };
+  /** Remove the key that the source's sender handed over */
+  "forget-source-key": { query: undefined; body: undefined; answer: undefined };
+  /** Get the progress of a bulk action */
+  "get-bulk": { query: undefined; body: undefined; answer: Bulk };
+  /** Get a delivery with its attempts */
+  "get-delivery": { query: undefined; body: undefined; answer: Delivery };
+  /** Get a destination with its health and backlog */
+  "get-destination": { query: undefined; body: undefined; answer: Destination };
+  /** Get an event with its request, deliveries and attempts */
+  "get-event": { query: undefined; body: undefined; answer: EventDetail };
+  /** Download the exact bytes of a webhook's body */
+  "get-event-body": { query: undefined; body: undefined; answer: undefined };
+  /** Get the state of this node */
+  "get-health": { query: undefined; body: undefined; answer: Health };
+  /** Get a job with its result, input and log */
+  "get-job": { query: undefined; body: undefined; answer: JobDetail };
+  /** Get the caller and its role */
+  "get-me": { query: undefined; body: undefined; answer: Me };
+  /** Get a file's row */
+  "get-media": { query: undefined; body: undefined; answer: Media };
+  /** Download gaff's copy of a file; parts by Range */
+  "get-media-file": { query: undefined; body: undefined; answer: undefined };
+  /** Download a small picture of an image, as JPEG */
+  "get-media-thumbnail": { query: undefined; body: undefined; answer: undefined };
+  /** Get a project; its jobs, media and runs are found by projectId */
+  "get-project": { query: undefined; body: undefined; answer: Project };
+  /** Get a rejected request */
+  "get-rejection": { query: undefined; body: undefined; answer: Rejection };
+  /** Get a run with its steps */
+  "get-run": { query: undefined; body: undefined; answer: RunDetail };
+  /** Get a step of a run and its items, with input and result */
+  "get-run-step": { query: undefined; body: undefined; answer: StepDetailList };
+  /** Get received, rejected and failed counts and latencies over time */
+  "get-series": { query: { range?: "1h" | "6h" | "24h" | "7d" | "30d"; source?: string }; body: undefined; answer: Series };
+  /** Get a source */
+  "get-source": { query: undefined; body: undefined; answer: Source };
+  /** Get the key that the source's sender handed over in a handshake */
+  "get-source-key": { query: undefined; body: undefined; answer: SourceKey };
+  /** Count events and open deliveries */
+  "get-stats": { query: { since?: string }; body: undefined; answer: Stats };
+  /** Get a workflow with its definition */
+  "get-workflow": { query: undefined; body: undefined; answer: WorkflowDetail };
+  /** List the audit log, newest first */
+  "list-audit": { query: { limit?: number; cursor?: string; actor?: string; action?: string; target?: string }; body: undefined; answer: AuditEntryList };
+  /** Get the secrets that sign the webhooks passed on to jobs' callback URLs */
+  "list-callback-secrets": { query: undefined; body: undefined; answer: CallbackSecrets };
+  /** List deliveries, newest event first */
+  "list-deliveries": { query: { limit?: number; cursor?: string; eventId?: string; source?: string; handler?: string; state?: "pending" | "running" | "retrying" | "succeeded" | "dead" | "canceled" }; body: undefined; answer: DeliveryList };
+  /** List destinations, by name */
+  "list-destinations": { query: { limit?: number; cursor?: string }; body: undefined; answer: DestinationList };
+  /** List events, newest first */
+  "list-events": { query: { limit?: number; cursor?: string; source?: string; type?: string; status?: "pending" | "success" | "error"; q?: string; since?: string; until?: string; webhookId?: string; conflict?: boolean; inner?: boolean }; body: undefined; answer: EventList };
+  /** List jobs, newest first */
+  "list-jobs": { query: { limit?: number; cursor?: string; provider?: string; projectId?: string; userId?: string; requestId?: string; status?: "queued" | "processing" | "completed" | "failed" | "cancelled" }; body: undefined; answer: JobList };
+  /** List API keys, newest first */
+  "list-keys": { query: { limit?: number; cursor?: string }; body: undefined; answer: KeyList };
+  /** List files, newest first */
+  "list-media": { query: { limit?: number; cursor?: string; projectId?: string; jobId?: string; mediaType?: string; storage?: "none" | "pending" | "stored" | "gone" | "failed" }; body: undefined; answer: MediaList };
+  /** List projects, newest first */
+  "list-projects": { query: { limit?: number; cursor?: string }; body: undefined; answer: ProjectList };
+  /** List rejected requests, newest first */
+  "list-rejections": { query: { limit?: number; cursor?: string; source?: string }; body: undefined; answer: RejectionList };
+  /** List runs, newest first */
+  "list-runs": { query: { limit?: number; cursor?: string; workflow?: string; projectId?: string; status?: "running" | "completed" | "failed" | "cancelled" }; body: undefined; answer: RunList };
+  /** List the browsers that are logged in to the console */
+  "list-sessions": { query: { limit?: number; cursor?: string }; body: undefined; answer: SessionList };
+  /** List the settings in force; secrets are masked */
+  "list-settings": { query: { limit?: number; cursor?: string }; body: undefined; answer: SettingList };
+  /** List the sources that have received nothing for longer than usual */
+  "list-silent-sources": { query: { limit?: number; cursor?: string }; body: undefined; answer: SilenceList };
+  /** List the configured sources */
+  "list-sources": { query: { limit?: number; cursor?: string }; body: undefined; answer: SourceList };
+  /** List the subscriptions to the log of events */
+  "list-subscriptions": { query: { limit?: number; cursor?: string }; body: undefined; answer: SubscriptionList };
+  /** List webhook logs, in the form of Payload CMS */
+  "list-webhook-logs": { query: { source?: string; status?: "pending" | "success" | "error"; type?: string; limit?: number; page?: number; sort?: "-processedAt" | "processedAt" | "-receivedAt" | "receivedAt" | "-createdAt" | "createdAt" }; body: undefined; answer: WebhookLogs };
+  /** List the workflows, by name; all on one page */
+  "list-workflows": { query: { limit?: number; cursor?: string }; body: undefined; answer: WorkflowList };
+  /** Get the next events of a subscription, headers and signatures as received */
+  "listen": { query: { after?: string; limit?: number; wait?: string; format?: "original" | "envelope" }; body: undefined; answer: HeardList };
+  /** Accept the key that the source's next handshake brings, for a while */
+  "open-source-key": { query: undefined; body: SourceKeyRequest; answer: SourceKeyOpened };
+  /** Pause a destination; its deliveries are queued */
+  "pause-destination": { query: undefined; body: Pause | undefined; answer: Destination };
+  /** Fetch deliveries of a destination of kind pull, to be acknowledged */
+  "pull": { query: undefined; body: Pull; answer: PulledList };
+  /** Register a job that your application submits itself */
+  "register-job": { query: undefined; body: JobRegistration; answer: JobDetail };
+  /** Give deliveries back: due again at once, and no attempt counts */
+  "release-pulled": { query: undefined; body: Leases; answer: EndedLeases };
+  /** Read the configuration again: secrets, verifiers and limits of the sources */
+  "reload-sources": { query: undefined; body: undefined; answer: Reloaded };
+  /** Process an event again by all its handlers */
+  "replay-event": { query: undefined; body: undefined; answer: Started };
+  /** Verify a rejected request again, by the source as it is now and at its own time, and store it if it is authentic */
+  "rescue-rejection": { query: undefined; body: undefined; answer: Rescued };
+  /** Resume a destination; an open circuit is closed */
+  "resume-destination": { query: undefined; body: undefined; answer: Destination };
+  /** Retry a dead or canceled delivery */
+  "retry-delivery": { query: undefined; body: undefined; answer: Started };
+  /** Retry the dead deliveries of an event */
+  "retry-event": { query: undefined; body: undefined; answer: Started };
+  /** Copy a file that has no copy */
+  "retry-media": { query: undefined; body: undefined; answer: Media };
+  /** Retry a failed run, from a step, or for one item of it */
+  "retry-run": { query: undefined; body: RunRetry; answer: Run };
+  /** Retry a failed webhook now, and wait for the outcome */
+  "retry-webhook-log": { query: undefined; body: WebhookLogRetry; answer: WebhookLogRetried };
+  /** Revoke an API key, and end the sessions that it opened */
+  "revoke-key": { query: { made?: boolean }; body: undefined; answer: undefined };
+  /** Sign with a new secret, and for now also with the previous one */
+  "rotate-destination-secret": { query: undefined; body: Rotation | undefined; answer: NewSecretDestination };
+  /** Create a project, or set its name, owner and metadata */
+  "save-project": { query: undefined; body: ProjectUpdate; answer: Project };
+  /** Retry or replay all matching events, or rescue all matching requests, or count them first */
+  "start-bulk": { query: undefined; body: BulkRequest; answer: Bulk };
+  /** Start a run of a workflow */
+  "start-run": { query: undefined; body: RunStart; answer: Run };
+  /** Stop a bulk action; finished items stay finished */
+  "stop-bulk": { query: undefined; body: undefined; answer: Bulk };
+  /** Server-sent events: every change of an event, job, file or run */
+  "stream-changes": { query: { kinds?: string; source?: string; jobId?: string; inner?: boolean; lastEventId?: string }; body: undefined; answer: undefined };
+  /** Server-sent events: deliveries of a destination of kind pull */
+  "stream-pulled": { query: { destination: string; lease?: string; max?: number }; body: undefined; answer: undefined };
+  /** Submit a job to a provider, with gaff's webhook URL */
+  "submit-job": { query: undefined; body: JobSubmission; answer: JobDetail };
+  /** Subscribe to the log of events, with a position of one's own */
+  "subscribe": { query: undefined; body: Subscribe; answer: Subscribed };
+  /** Send a "gaff:test" event to a destination now, and return its response */
+  "test-destination": { query: undefined; body: undefined; answer: Exchange };
+  /** Send a signed sample to a source, as its sender would */
+  "test-source": { query: undefined; body: SampleRequest; answer: SampleSent };
+  /** Delete a subscription */
+  "unsubscribe": { query: undefined; body: undefined; answer: undefined };
+  /** Change fields of a destination (JSON merge patch) */
+  "update-destination": { query: undefined; body: Record<string, unknown>; answer: Destination };
+}
+
+/** The method and path of each operation. */
+export const operations: { readonly [Id in keyof Operations]: readonly [method: string, path: string] } = {
+  "ack-pulled": ["POST", "/api/v1/pull/ack"],
+  "ack-subscription": ["POST", "/api/v1/subscriptions/{name}/ack"],
+  "ask-job": ["POST", "/api/v1/jobs/{id}/ask"],
+  "cancel-delivery": ["POST", "/api/v1/deliveries/{id}/cancel"],
+  "cancel-job": ["POST", "/api/v1/jobs/{id}/cancel"],
+  "cancel-run": ["POST", "/api/v1/runs/{id}/cancel"],
+  "create-destination": ["POST", "/api/v1/destinations"],
+  "create-key": ["POST", "/api/v1/keys"],
+  "create-login-link": ["POST", "/api/v1/login-links"],
+  "decide-run": ["POST", "/api/v1/runs/{id}/approve"],
+  "delete-destination": ["DELETE", "/api/v1/destinations/{name}"],
+  "end-session": ["DELETE", "/api/v1/sessions/{id}"],
+  "extend-pulled": ["POST", "/api/v1/pull/extend"],
+  "fail-pulled": ["POST", "/api/v1/pull/fail"],
+  "forget-source-key": ["DELETE", "/api/v1/sources/{name}/key"],
+  "get-bulk": ["GET", "/api/v1/bulk/{id}"],
+  "get-delivery": ["GET", "/api/v1/deliveries/{id}"],
+  "get-destination": ["GET", "/api/v1/destinations/{name}"],
+  "get-event": ["GET", "/api/v1/events/{id}"],
+  "get-event-body": ["GET", "/api/v1/events/{id}/body"],
+  "get-health": ["GET", "/api/v1/health"],
+  "get-job": ["GET", "/api/v1/jobs/{id}"],
+  "get-me": ["GET", "/api/v1/me"],
+  "get-media": ["GET", "/api/v1/media/{id}"],
+  "get-media-file": ["GET", "/api/v1/media/{id}/file"],
+  "get-media-thumbnail": ["GET", "/api/v1/media/{id}/thumbnail"],
+  "get-project": ["GET", "/api/v1/projects/{id}"],
+  "get-rejection": ["GET", "/api/v1/rejections/{id}"],
+  "get-run": ["GET", "/api/v1/runs/{id}"],
+  "get-run-step": ["GET", "/api/v1/runs/{id}/steps/{step}"],
+  "get-series": ["GET", "/api/v1/stats/series"],
+  "get-source": ["GET", "/api/v1/sources/{name}"],
+  "get-source-key": ["GET", "/api/v1/sources/{name}/key"],
+  "get-stats": ["GET", "/api/v1/stats"],
+  "get-workflow": ["GET", "/api/v1/workflows/{name}"],
+  "list-audit": ["GET", "/api/v1/audit"],
+  "list-callback-secrets": ["GET", "/api/v1/callback-secrets"],
+  "list-deliveries": ["GET", "/api/v1/deliveries"],
+  "list-destinations": ["GET", "/api/v1/destinations"],
+  "list-events": ["GET", "/api/v1/events"],
+  "list-jobs": ["GET", "/api/v1/jobs"],
+  "list-keys": ["GET", "/api/v1/keys"],
+  "list-media": ["GET", "/api/v1/media"],
+  "list-projects": ["GET", "/api/v1/projects"],
+  "list-rejections": ["GET", "/api/v1/rejections"],
+  "list-runs": ["GET", "/api/v1/runs"],
+  "list-sessions": ["GET", "/api/v1/sessions"],
+  "list-settings": ["GET", "/api/v1/settings"],
+  "list-silent-sources": ["GET", "/api/v1/stats/silence"],
+  "list-sources": ["GET", "/api/v1/sources"],
+  "list-subscriptions": ["GET", "/api/v1/subscriptions"],
+  "list-webhook-logs": ["GET", "/api/v1/webhooks/manage"],
+  "list-workflows": ["GET", "/api/v1/workflows"],
+  "listen": ["GET", "/api/v1/subscriptions/{name}/events"],
+  "open-source-key": ["POST", "/api/v1/sources/{name}/key"],
+  "pause-destination": ["POST", "/api/v1/destinations/{name}/pause"],
+  "pull": ["POST", "/api/v1/pull"],
+  "register-job": ["PUT", "/api/v1/jobs/{id}"],
+  "release-pulled": ["POST", "/api/v1/pull/release"],
+  "reload-sources": ["POST", "/api/v1/sources/reload"],
+  "replay-event": ["POST", "/api/v1/events/{id}/replay"],
+  "rescue-rejection": ["POST", "/api/v1/rejections/{id}/rescue"],
+  "resume-destination": ["POST", "/api/v1/destinations/{name}/resume"],
+  "retry-delivery": ["POST", "/api/v1/deliveries/{id}/retry"],
+  "retry-event": ["POST", "/api/v1/events/{id}/retry"],
+  "retry-media": ["POST", "/api/v1/media/{id}/retry"],
+  "retry-run": ["POST", "/api/v1/runs/{id}/retry"],
+  "retry-webhook-log": ["POST", "/api/v1/webhooks/manage"],
+  "revoke-key": ["DELETE", "/api/v1/keys/{id}"],
+  "rotate-destination-secret": ["POST", "/api/v1/destinations/{name}/rotate"],
+  "save-project": ["POST", "/api/v1/projects"],
+  "start-bulk": ["POST", "/api/v1/bulk"],
+  "start-run": ["POST", "/api/v1/runs"],
+  "stop-bulk": ["DELETE", "/api/v1/bulk/{id}"],
+  "stream-changes": ["GET", "/api/v1/stream"],
+  "stream-pulled": ["GET", "/api/v1/pull/stream"],
+  "submit-job": ["POST", "/api/v1/jobs"],
+  "subscribe": ["POST", "/api/v1/subscriptions"],
+  "test-destination": ["POST", "/api/v1/destinations/{name}/test"],
+  "test-source": ["POST", "/api/v1/sources/{name}/test"],
+  "unsubscribe": ["DELETE", "/api/v1/subscriptions/{name}"],
+  "update-destination": ["PATCH", "/api/v1/destinations/{name}"],
+};

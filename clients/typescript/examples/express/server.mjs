@@ -1,6 +1,6 @@
 // An Express server: POST /gaff.
 import express from "express";
-import { node } from "gaff-receiver";
+import { node } from "@gaff/client";
 
 const app = express();
 

@@ -1,4 +1,4 @@
-// Stands for the application's login: verify your own session here, not a bare cookie.
+// In place of the application's login: verify your own session here, not a bare cookie.
 export interface Session {
   userId: string;
   projectId: string;

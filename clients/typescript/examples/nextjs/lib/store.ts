@@ -1,22 +1,18 @@
-// Stands for the application's database.
-import type { Media } from "gaff-receiver";
+// In place of the application's database.
+import type { DeliveryStore, EnvelopeMedia } from "@gaff/client";
 
-const seen = new Set<string>();
-export const saved: { projectId: string | null; media: Media[] }[] = [];
-
-/** Whether a delivery was processed before. */
-export async function seenBefore(deliveryId: string): Promise<boolean> {
-  return seen.has(deliveryId);
-}
+const processed = new Set<string>();
+export const saved: { projectId: string | null; media: EnvelopeMedia[] }[] = [];
 
 /**
- * Marks a delivery as processed: after the work, never before it. In a real database do both in one transaction, with the
- * delivery's id as primary key, so that two attempts at the same moment do the work once.
+ * The ids of processed deliveries. In a real database store them in the transaction of the work, with the id as primary key,
+ * so that two attempts at the same moment on two servers do the work once.
  */
-export async function markSeen(deliveryId: string): Promise<void> {
-  seen.add(deliveryId);
-}
+export const deliveries: DeliveryStore = {
+  has: async (id) => processed.has(id),
+  add: async (id) => processed.add(id),
+};
 
-export async function saveMedia(projectId: string | null, media: Media[]): Promise<void> {
+export async function saveMedia(projectId: string | null, media: EnvelopeMedia[]): Promise<void> {
   saved.push({ projectId, media });
 }

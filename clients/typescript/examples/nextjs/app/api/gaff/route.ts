@@ -1,14 +1,10 @@
 // A Next.js route: POST /api/gaff. It works in the Node and the edge runtime.
-import { isGaff, receive } from "gaff-receiver";
-import { markSeen, saveMedia, seenBefore } from "../../../lib/store";
+import { once, receive, Router } from "@gaff/client";
+import { deliveries, saveMedia } from "../../../lib/store";
 
 declare const process: { env: Record<string, string | undefined> };
 
-export const POST = receive({ secrets: (process.env.GAFF_SECRET ?? "").split(",") }, async (event, delivery) => {
-  if (await seenBefore(delivery.id)) return;
-  if (isGaff(event, "job.completed")) {
-    await saveMedia(event.job.projectId, event.media);
-  }
-  // After the work: if it throws, the delivery comes again, and must not be taken for one that was done.
-  await markSeen(delivery.id);
-});
+const events = new Router().on("gaff:job.completed", (event) => saveMedia(event.job.projectId, event.media));
+
+// once marks a delivery after the work: if saveMedia throws, gaff delivers the event again.
+export const POST = receive({ secrets: (process.env.GAFF_SECRET ?? "").split(",") }, once(deliveries, events.handle));

@@ -1,0 +1,107 @@
+//go:build acceptance
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gaff/internal/standin"
+)
+
+// clientProgram is what an application does with the package: it submits a job, waits for it, reads its
+// media, its event and the stream, starts nothing twice, and verifies a delivery. It prints what it saw.
+// Each kind of project puts its own import before it.
+const clientProgram = `
+async function main() {
+  const gaff = new Gaff();
+  const stop = new AbortController();
+  const streamed: string[] = [];
+  const following = (async () => {
+    for await (const change of gaff.stream({ kinds: ["job"], signal: stop.signal })) {
+      if (change.kind === "job") streamed.push(change.data.status);
+    }
+  })();
+  const submitted = await gaff.jobs.submit({ provider: "fal", model: "fal-ai/flux/dev", input: { prompt: "a dog" }, projectId: "p1", idempotencyKey: "k1" });
+  const again = await gaff.jobs.submit({ provider: "fal", model: "fal-ai/flux/dev", input: { prompt: "a dog" }, projectId: "p1", idempotencyKey: "k1" });
+  const job: JobDetail = await gaff.jobs.wait(submitted.id, { timeoutMs: 60_000 });
+  const media: Media[] = [];
+  for await (const file of gaff.media.all({ jobId: job.id })) media.push(file);
+  const events = await gaff.events.list({ source: "fal" });
+  const missing = await gaff.jobs.get("nobody").catch((error: unknown) => (error instanceof GaffError ? error.status : 0));
+  while (!streamed.includes("completed")) await new Promise((resolve) => setTimeout(resolve, 50));
+  stop.abort();
+  await following;
+
+  const body = JSON.stringify({ id: "evt_1", source: "gaff", type: "job.completed", job: { id: job.id }, media: [] });
+  const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+  const kinds: string[] = [];
+  const handler = receive({ secrets: secret }, new Router().on("gaff:job.completed", (event) => void kinds.push(event.job.id === job.id ? event.type : "")).handle);
+  const delivered = await handler(new Request("http://app/gaff", { method: "POST", body, headers: await signWebhook(secret, "dlv_1", body) }));
+  const forged = await handler(new Request("http://app/gaff", { method: "POST", body: body + " ", headers: await signWebhook(secret, "dlv_1", body) }));
+  console.log(JSON.stringify({
+    status: job.status, same: again.id === submitted.id, result: (job.result as { images: unknown[] }).images.length > 0, media: media.length > 0,
+    event: events.docs[0]?.type, missing, streamed: streamed.at(-1), delivered: delivered.status, forged: forged.status, kinds,
+  }));
+}
+main().catch((error: unknown) => { console.error(error); process.exit(1); });
+`
+
+// The packed client, installed by npm in projects of both module systems and compiled as strictly as
+// TypeScript can, against the real gateway.
+func TestAcceptanceClientPackage(t *testing.T) {
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, settings := playFal(t, addr, standin.Options{Queue: 50 * time.Millisecond})
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runIn(t, root, nil, filepath.Join("tools", "test-setup.sh"))
+	archive := packClient(t)
+	const names = "Gaff, GaffError, receive, Router, signWebhook"
+	for name, project := range map[string]struct{ file, manifest, imports string }{
+		"ES modules": {"main.mts", `{"name":"app","private":true,"type":"module"}`, "import { " + names + ", type JobDetail, type Media } from \"@gaff/client\";\n"},
+		"CommonJS": {"main.cts", `{"name":"app","private":true,"type":"commonjs"}`,
+			"import client = require(\"@gaff/client\");\nimport type { JobDetail, Media } from \"@gaff/client\";\nconst { " + names + " } = client;\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, err := serve(t.TempDir(), environment(t.TempDir(), addr, settings...), addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer g.kill()
+			app := t.TempDir()
+			config := `{"compilerOptions":{"target":"es2022","lib":["es2023","dom","dom.iterable","dom.asynciterable"],"module":"nodenext","strict":true,"exactOptionalPropertyTypes":true,
+				"noUncheckedIndexedAccess":true,"skipLibCheck":false,"outDir":"out","types":[]},"include":["*.mts","*.cts"]}`
+			for name, text := range map[string]string{
+				"package.json": project.manifest, "tsconfig.json": config, project.file: project.imports + "declare const process: { exit(code: number): void };\n" + clientProgram,
+			} {
+				if err := os.WriteFile(filepath.Join(app, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			runIn(t, app, nil, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", archive)
+			runNode(t, app, filepath.Join(root, "tools", "js", "node_modules", ".bin", "tsc"), "-p", ".")
+			printed := runIn(t, app, []string{"GAFF_URL=" + g.url, "GAFF_TOKEN=" + adminToken}, "node", filepath.Join("out", "main."+project.file[5:6]+"js"))
+			var got map[string]any
+			if err := json.Unmarshal([]byte(printed), &got); err != nil {
+				t.Fatalf("%v in %q", err, printed)
+			}
+			want := map[string]any{
+				"status": "completed", "same": true, "result": true, "media": true, "event": "generation.completed", "missing": 404.0,
+				"streamed": "completed", "delivered": 204.0, "forged": 401.0, "kinds": []any{"job.completed"},
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
