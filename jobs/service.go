@@ -153,20 +153,20 @@ func NewService(ctx context.Context, o ServiceOptions) (*Service, error) {
 func (l *Service) readKeys(ctx context.Context, tx Tx) error {
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh) // never fails, by its contract
-	text, err := storedSetting(ctx, tx, handleKeySetting, hex.EncodeToString(fresh))
+	text, err := StoredSetting(ctx, tx, handleKeySetting, hex.EncodeToString(fresh))
 	if err != nil {
 		return err
 	}
 	if l.callbackTokens.key, err = hex.DecodeString(text); err != nil || len(l.o.CallbackSecrets) > 0 {
 		return err
 	}
-	secret, err := storedSetting(ctx, tx, callbackSecretSetting, client.NewSecret())
+	secret, err := StoredSetting(ctx, tx, callbackSecretSetting, client.NewSecret())
 	l.secrets = []string{secret}
 	return err
 }
 
-// storedSetting returns a setting, which is set to the given value if it has none.
-func storedSetting(ctx context.Context, tx Tx, name, value string) (string, error) {
+// StoredSetting returns a setting, and first sets it to value if it is unset.
+func StoredSetting(ctx context.Context, tx Tx, name, value string) (string, error) {
 	if text, err := tx.Setting(ctx, name); err != nil || text != "" {
 		return text, err
 	}

@@ -57,6 +57,7 @@ const (
 	ViaToken   = "token"
 	ViaKey     = "key"
 	ViaSession = "session"
+	ViaBrowser = "browser token"
 )
 
 // Identity is the authenticated caller.
@@ -66,9 +67,11 @@ type Identity struct {
 	Role Role
 	// Via is one of the Via… constants, ID the key's or session's; empty for the admin token.
 	Via, ID string
-	// KeyID is the id of the API key, or of the key that opened the session. Empty for the
-	// admin token and its sessions.
+	// KeyID is the id of the API key, or of the key that opened the session or created the browser
+	// token. Empty for those of the admin token.
 	KeyID string
+	// Scope limits the credential further than its role.
+	Scope Scope
 	// As is the name typed at login; it is not verified. Empty if none was typed.
 	As string
 	// Err is set if the caller could not be identified because the database does not answer.
@@ -82,7 +85,7 @@ func (i Identity) Caller() string {
 	switch {
 	case i.KeyID != "":
 		return ViaKey + ":" + i.KeyID
-	case i.Via == ViaToken || i.Via == ViaSession:
+	case i.Via == ViaToken || i.Via == ViaSession || i.Via == ViaBrowser:
 		return ViaToken
 	}
 	return i.Via + ":" + i.ID
@@ -98,9 +101,10 @@ func (i Identity) String() string {
 
 // Key is an API key, without its secret.
 type Key struct {
-	ID   string // apk_...
-	Name string
-	Role Role
+	ID    string // apk_...
+	Name  string
+	Role  Role
+	Scope Scope
 	// Hint is the end of the secret, to distinguish keys.
 	Hint      string
 	CreatedBy string

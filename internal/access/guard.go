@@ -38,9 +38,11 @@ type Guard struct {
 	store Store
 	admin string // hash of the admin token
 	local string // hash of the token of local commands, or empty
-	log   *slog.Logger
-	now   func() time.Time
-	cross *http.CrossOriginProtection
+	// browserKey signs browser tokens; empty: there are none.
+	browserKey []byte
+	log        *slog.Logger
+	now        func() time.Time
+	cross      *http.CrossOriginProtection
 
 	address  func(*http.Request) string
 	hook     func(kind string)
@@ -65,6 +67,9 @@ type GuardOptions struct {
 	// LocalToken is an additional admin token for local commands, valid for this run only. It may
 	// be empty.
 	LocalToken string
+	// BrowserKey signs the tokens of [Guard.CreateBrowserToken], 32 bytes or more. It is equal on
+	// all nodes. Empty: the guard has no such tokens.
+	BrowserKey []byte
 	// Address returns the client's address behind trusted proxies; nil means the peer's address.
 	Address func(*http.Request) string
 	// Denied, if not nil, is called for each wrong token, login and link with one of the
@@ -80,7 +85,7 @@ type GuardOptions struct {
 func NewGuard(o GuardOptions) *Guard {
 	g := &Guard{
 		store: o.Store, admin: Hash(o.AdminToken), log: o.Log, now: o.Now, cross: http.NewCrossOriginProtection(),
-		touched: map[string]time.Time{}, writing: make(chan struct{}, 4), address: o.Address, hook: o.Denied,
+		touched: map[string]time.Time{}, writing: make(chan struct{}, 4), address: o.Address, hook: o.Denied, browserKey: o.BrowserKey,
 	}
 	if o.AdminToken == "" {
 		g.admin = o.AdminHash
@@ -97,10 +102,27 @@ func NewGuard(o GuardOptions) *Guard {
 	return g
 }
 
-// Authorize identifies the sender of r by its bearer token (the admin token or an API key), else
-// by the console's cookie. Browsers send cookies with requests of any page, so a change with a
-// cookie must come from the console's own pages.
+// Authorize is [Guard.AuthorizeScoped] for callers that do not enforce scopes, such as the
+// console: it rejects credentials that have one.
 func (g *Guard) Authorize(r *http.Request) (Identity, bool) {
+	who, ok := g.AuthorizeScoped(r)
+	if ok && !who.Scope.IsZero() {
+		return Identity{}, false
+	}
+	return who, ok
+}
+
+// Scoped is a guard whose Authorize accepts credentials with a scope. Its user must enforce
+// Identity.Scope.
+type Scoped struct{ *Guard }
+
+// Authorize is [Guard.AuthorizeScoped].
+func (s Scoped) Authorize(r *http.Request) (Identity, bool) { return s.AuthorizeScoped(r) }
+
+// AuthorizeScoped identifies the sender of r by its bearer token (the admin token, an API key or
+// a browser token), else by the console's cookie. Browsers send cookies with requests of any page,
+// so a change with a cookie must come from the console's own pages.
+func (g *Guard) AuthorizeScoped(r *http.Request) (Identity, bool) {
 	if token := bearer(r); token != "" {
 		return g.checked(r, DeniedToken, token)
 	}
@@ -154,7 +176,7 @@ func (g *Guard) byToken(ctx context.Context, hash, address string) (Identity, bo
 		return Identity{}, false
 	}
 	g.touch(k.ID, address)
-	return Identity{Name: k.Name, Role: k.Role, Via: ViaKey, ID: k.ID, KeyID: k.ID}, true
+	return Identity{Name: k.Name, Role: k.Role, Via: ViaKey, ID: k.ID, KeyID: k.ID, Scope: k.Scope}, true
 }
 
 // unknown distinguishes an unknown credential from a database that does not answer.
@@ -245,9 +267,12 @@ func (g *Guard) Login(r *http.Request, token, as string) (s Session, secret stri
 	case !ok:
 		return Session{}, "", ErrDenied
 	}
+	if err := noLogin(who); err != nil {
+		return Session{}, "", err
+	}
 	s = Session{Name: who.Name, Role: who.Role, Origin: who.ID}
 	if who.Via == ViaToken {
-		s.Origin = tokenOrigin + g.admin[:fingerprintLen]
+		s.Origin = g.adminOrigin()
 	}
 	if strings.TrimSpace(as) != "" {
 		if s.As, err = checkName("the name", as); err != nil {
@@ -255,6 +280,15 @@ func (g *Guard) Login(r *http.Request, token, as string) (s Session, secret stri
 		}
 	}
 	return g.begin(r, s)
+}
+
+// noLogin returns an error for a credential that cannot open the console, whose pages show
+// everything.
+func noLogin(who Identity) error {
+	if who.Scope.IsZero() {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is limited to %s, and the console shows everything; log in with a key without a scope", gaff.ErrInvalid, who.Name, who.Scope)
 }
 
 // Link returns an unused one-time link by its code, without consuming it.
@@ -317,7 +351,10 @@ func clip(text string, limit int) string {
 func (g *Guard) NewLink(ctx context.Context, who Identity) (code string, expires time.Time, err error) {
 	l := Link{Name: who.Name, Role: who.Role, Origin: who.ID, ExpiresAt: g.now().Add(LinkAge)}
 	if who.Via == ViaToken {
-		l.Origin = tokenOrigin + g.admin[:min(fingerprintLen, len(g.admin))]
+		l.Origin = g.adminOrigin()
+	}
+	if err := noLogin(who); err != nil {
+		return "", time.Time{}, err
 	}
 	if who.Via == ViaSession {
 		return "", time.Time{}, fmt.Errorf("%w: a session cannot create login links; use the token that opened it, or create a key", gaff.ErrInvalid)
@@ -339,9 +376,11 @@ type KeyParams struct {
 	Role Role
 	// ExpiresAt is zero for a key that does not expire.
 	ExpiresAt time.Time
+	// Scope limits the key; the zero value does not.
+	Scope Scope
 }
 
-// CreateKey creates a key. secret is shown once and not stored.
+// CreateKey creates a key, with no more than the creator's scope. secret is shown once and not stored.
 func (g *Guard) CreateKey(ctx context.Context, by Identity, p KeyParams) (k Key, secret string, err error) {
 	now := g.now()
 	name, err := checkName("the key's name", p.Name)
@@ -350,13 +389,20 @@ func (g *Guard) CreateKey(ctx context.Context, by Identity, p KeyParams) (k Key,
 		return Key{}, "", err
 	case p.Role <= NoRole || p.Role > Admin:
 		return Key{}, "", fmt.Errorf("%w: a key needs a role: viewer, operator or admin", gaff.ErrInvalid)
+	case p.Scope.Job != "" || p.Scope.Run != "":
+		return Key{}, "", fmt.Errorf("%w: a key is limited to a project or source; a browser token can be limited to a job or run", gaff.ErrInvalid)
+	case !p.Scope.within(by.Scope):
+		return Key{}, "", fmt.Errorf("%w: a credential limited to %s cannot create a key that reaches more", gaff.ErrInvalid, by.Scope)
 	case !p.ExpiresAt.IsZero() && !p.ExpiresAt.After(now):
 		return Key{}, "", fmt.Errorf("%w: the expiry %s is in the past", gaff.ErrInvalid, p.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	secret = newSecret()
 	k = Key{
 		ID: id.New(id.APIKey, now), Name: name, Role: p.Role, Hint: secret[len(secret)-4:], CreatedBy: by.String(), MadeBy: by.KeyID, CreatedAt: now,
-		ExpiresAt: p.ExpiresAt,
+		ExpiresAt: p.ExpiresAt, Scope: p.Scope,
+	}
+	if err := k.Scope.check(); err != nil {
+		return Key{}, "", err
 	}
 	if err := g.store.AddKey(ctx, k, Hash(secret)); err != nil {
 		return Key{}, "", err

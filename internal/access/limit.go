@@ -134,6 +134,14 @@ func (g *Guard) checked(r *http.Request, kind, token string) (Identity, bool) {
 	if kind == DeniedLogin {
 		wrong, most = &g.logins, loginFailures
 	}
+	if kind == DeniedToken && strings.HasPrefix(token, browserPrefix) {
+		// Signed tokens cannot be guessed, so wrong ones are counted and never limited.
+		who, ok := g.byBrowserToken(r.Context(), token)
+		if !ok && who.Err == nil {
+			g.denied(kind, address)
+		}
+		return who, ok
+	}
 	if !wrong.allowed(address, most, now) && !made(token) && !g.accepted.has(address, hash, now) {
 		g.denied(kind, address)
 		return Identity{Err: ErrTooMany}, false

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -47,12 +49,69 @@ func (s *server) createKey(ctx context.Context, in *keyInput) (none wire.Created
 		return none, err
 	}
 	role, _ := access.ParseRole(in.Body.Role)
-	k, secret, err := g.CreateKey(ctx, noteOf(ctx).who, access.KeyParams{Name: in.Body.Name, Role: role, ExpiresAt: expires})
+	scope := access.Scope{Project: in.Body.Scope.ProjectID, Source: in.Body.Scope.Source, Operations: in.Body.Scope.Operations}
+	if err := s.checkScope(scope); err != nil {
+		return none, err
+	}
+	k, secret, err := g.CreateKey(ctx, noteOf(ctx).who, access.KeyParams{Name: in.Body.Name, Role: role, ExpiresAt: expires, Scope: scope})
 	if err != nil {
 		return none, err
 	}
-	remark(ctx, k.ID, map[string]any{"name": k.Name, "role": k.Role.String(), "expiresAt": wire.Time{Time: k.ExpiresAt}})
+	remark(ctx, k.ID, map[string]any{"name": k.Name, "role": k.Role.String(), "expiresAt": wire.Time{Time: k.ExpiresAt}, "scope": k.Scope.String()})
 	return wire.CreatedKey{Key: wire.NewKey(k), Secret: secret}, nil
+}
+
+// checkScope returns an error for an operation or source that does not exist: a misspelled one
+// would leave a key that can do nothing, and nobody would know why.
+func (s *server) checkScope(scope access.Scope) error {
+	for _, op := range scope.Operations {
+		if !slices.ContainsFunc(s.routes(), func(r route) bool { return r.op.OperationID == op }) {
+			return wire.Invalid(fmt.Sprintf("scope.operations: unknown operation %.60q: want an operationId of /api/openapi.json", op))
+		}
+	}
+	if scope.Source != "" && !slices.ContainsFunc(s.o.Gateway.Sources(), func(info gaff.SourceInfo) bool { return info.Name == scope.Source }) {
+		return wire.Invalid(fmt.Sprintf("scope.source: unknown source %.60q; GET /api/v1/sources lists them", scope.Source))
+	}
+	return nil
+}
+
+type tokenInput struct{ Body wire.TokenRequest }
+
+func (s *server) createToken(ctx context.Context, in *tokenInput) (none wire.BrowserToken, err error) {
+	g, err := s.accessGuard()
+	if err != nil {
+		return none, err
+	}
+	age, err := wire.Duration("expiresIn", in.Body.ExpiresIn, 0)
+	if err != nil {
+		return none, err
+	}
+	scope := access.Scope{Project: in.Body.ProjectID, Job: in.Body.JobID, Run: in.Body.RunID}
+	if err := s.mayGrant(ctx, scope); err != nil {
+		return none, err
+	}
+	token, expires, err := g.CreateBrowserToken(ctx, noteOf(ctx).who, scope, age)
+	remark(ctx, scope.Project+scope.Job+scope.Run, map[string]any{"scope": scope.String(), "expiresAt": wire.Time{Time: expires}})
+	return wire.BrowserToken{Token: token, ExpiresAt: wire.Time{Time: expires}}, err
+}
+
+// mayGrant returns an error unless a scope names one project, job or run that the caller reaches.
+func (s *server) mayGrant(ctx context.Context, scope access.Scope) error {
+	store := s.store(ctx)
+	switch scope.Reach() {
+	case access.ReachProject:
+		if own := scopeOf(ctx); own.Limited() && own.Project != scope.Project {
+			return hidden("project", scope.Project)
+		}
+		return nil
+	case access.ReachJob:
+		_, err := store.Job(ctx, scope.Job)
+		return err
+	case access.ReachRun:
+		_, err := store.Run(ctx, scope.Run)
+		return err
+	}
+	return wire.Invalid("a token is for one project, job or run: set one of projectId, jobId and runId")
 }
 
 type revokeInput struct {

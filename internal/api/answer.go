@@ -131,7 +131,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 }
 
 // denial says why someone may not do something; status 0 means that he may.
-func (s *server) denial(r *http.Request, needed Role) (status int, detail string) {
+func (s *server) denial(r *http.Request, operation string, needed Role, reach access.Reach) (status int, detail string) {
 	id, ok := s.o.Authorizer.Authorize(r)
 	ok = ok && !(id.Via == access.ViaSession && access.ForeignPage(r))
 	if n := noteOf(r.Context()); ok && n != nil {
@@ -146,17 +146,19 @@ func (s *server) denial(r *http.Request, needed Role) (status int, detail string
 		return http.StatusUnauthorized, "a token is needed: Authorization: Bearer …"
 	case id.Role < needed:
 		return http.StatusForbidden, fmt.Sprintf("this needs the role %s; %s is %s", needed, id.Name, id.Role)
+	case !id.Scope.Allows(operation, reach):
+		return http.StatusForbidden, fmt.Sprintf("%s is limited to %s, and may not call %s", id.Name, id.Scope, operation)
 	}
 	return 0, ""
 }
 
 // admit reports whether a request comes from someone with a role, and answers it if not.
 // operation is what the audit log calls it.
-func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string, needed Role) bool {
+func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string, needed Role, reach access.Reach) bool {
 	if n := noteOf(r.Context()); n != nil {
 		n.action = operation
 	}
-	status, detail := s.denial(r, needed)
+	status, detail := s.denial(r, operation, needed, reach)
 	if status == 0 {
 		return true
 	}

@@ -109,6 +109,9 @@ type Options struct {
 	Ready func(context.Context) error
 	// Damaged is the number of events that were found with a damaged body; may be nil.
 	Damaged func() int64
+	// Origins are the origins of pages in browsers (such as https://app.example.com) that may read
+	// the API with a token. Empty: no page of another origin.
+	Origins []string
 	// Settings are the settings in force, with secrets masked.
 	Settings []wire.Setting
 	// Background runs a function beside requests, with a context that ends when the gateway
@@ -156,5 +159,5 @@ func New(o Options) http.Handler {
 	serve("/api/openapi.yaml", "application/openapi+yaml", text, err)
 	mux.HandleFunc("GET /api/docs", docs(doc))
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { notFound(mux, w, r) })
-	return s.guard(mux)
+	return s.shared(s.guard(mux))
 }

@@ -44,6 +44,7 @@ var tags = []*huma.Tag{
 	{Name: "me", Description: "The caller."},
 	{Name: "keys", Description: "API keys."},
 	{Name: "sessions", Description: "Browsers that are logged in to the console."},
+	{Name: "tokens", Description: "Short-lived tokens for pages in a browser."},
 	{Name: "login-links", Description: "Links that log a browser in once."},
 	{Name: "audit", Description: "Who changed what, and when."},
 	{Name: "webhooks", Description: "The webhook-logs collection, as applications of Payload CMS read it."},
@@ -78,6 +79,7 @@ func (s *server) mount(mux *http.ServeMux) *huma.OpenAPI {
 	api := humago.New(mux, config)
 	api.UseMiddleware(s.admitOperation)
 	for _, r := range s.routes() {
+		describeReach(&r.op)
 		r.register(s, mux, api, r.op)
 	}
 	doc := api.OpenAPI()
@@ -98,7 +100,7 @@ func (s *server) admitOperation(ctx huma.Context, next func(huma.Context)) {
 		defer cancel()
 		r, ctx = r.WithContext(within), huma.WithContext(ctx, within)
 	}
-	if s.admit(w, r, ctx.Operation().OperationID, needed) {
+	if s.admit(w, r, ctx.Operation().OperationID, needed, reachOf(ctx.Operation())) {
 		next(badRequests{ctx})
 	}
 }

@@ -22,12 +22,12 @@ func (s *server) listEvents(ctx context.Context, in *eventsInput) (none wire.Lis
 	if err != nil {
 		return none, err
 	}
-	page, err := s.o.Store.Events(ctx, f)
+	page, err := s.store(ctx).Events(ctx, f)
 	return wire.NewList(page, wire.NewEvent), err
 }
 
 func (s *server) getEvent(ctx context.Context, in *idInput) (none wire.EventDetail, err error) {
-	d, err := s.o.Store.Event(ctx, in.ID)
+	d, err := s.store(ctx).Event(ctx, in.ID)
 	if err != nil {
 		return none, err
 	}
@@ -49,11 +49,17 @@ func (s *server) retryEvent(ctx context.Context, in *idInput) (none wire.Started
 	if !strings.HasPrefix(in.ID, "evt_") { // the gateway accepts ids of deliveries too
 		return none, fmt.Errorf("event %s: %w", in.ID, gaff.ErrNotFound)
 	}
+	if err := reachable(ctx, in.ID, s.store(ctx).Event); err != nil {
+		return none, err
+	}
 	ids, err := s.o.Gateway.Retry(ctx, in.ID)
 	return wire.NewStarted(ids), err
 }
 
-func (s *server) replayEvent(ctx context.Context, in *idInput) (wire.Started, error) {
+func (s *server) replayEvent(ctx context.Context, in *idInput) (none wire.Started, err error) {
+	if err := reachable(ctx, in.ID, s.store(ctx).Event); err != nil {
+		return none, err
+	}
 	ids, err := s.o.Gateway.Replay(ctx, in.ID)
 	return wire.NewStarted(ids), err
 }
@@ -66,7 +72,7 @@ func describeEventBody(_ huma.API, op *huma.Operation) {
 // getEventBody answers with a webhook's exact bytes, as a download: bytes of untrusted senders are
 // never shown as a page. For viewers the sender's secret in them is masked.
 func (s *server) getEventBody(w http.ResponseWriter, r *http.Request) {
-	d, err := s.o.Store.Event(r.Context(), r.PathValue("id"))
+	d, err := s.store(r.Context()).Event(r.Context(), r.PathValue("id"))
 	if err != nil {
 		s.reject(w, r, err)
 		return

@@ -291,9 +291,9 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w.guard = access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log})
+	w.guard = access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log, BrowserKey: []byte("thirty-two bytes of a test key !!")})
 	w.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard, Workflows: w.engine})
-	w.guarded.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: w.guard, Log: log, Guard: w.guard, Workflows: w.engine})
+	w.guarded.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: access.Scoped{Guard: w.guard}, Log: log, Guard: w.guard, Workflows: w.engine})
 	return w
 }
 

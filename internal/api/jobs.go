@@ -41,11 +41,11 @@ func (s *server) job(j jobs.Job) wire.Job {
 }
 
 func (s *server) jobDetail(ctx context.Context, j *jobs.Job) (none wire.JobDetail, err error) {
-	log, err := s.o.Store.JobLog(ctx, j.ID)
+	log, err := s.store(ctx).JobLog(ctx, j.ID)
 	if err != nil {
 		return none, err
 	}
-	input, err := s.o.Store.JobInput(ctx, j.ID)
+	input, err := s.store(ctx).JobInput(ctx, j.ID)
 	if err != nil {
 		return none, err
 	}
@@ -65,12 +65,12 @@ type jobsInput struct {
 }
 
 func (s *server) listJobs(ctx context.Context, in *jobsInput) (wire.List[wire.Job], error) {
-	page, err := s.o.Store.Jobs(ctx, in.Filter(in.After()))
+	page, err := s.store(ctx).Jobs(ctx, in.Filter(in.After()))
 	return wire.NewList(page, s.job), err
 }
 
 func (s *server) getJob(ctx context.Context, in *anyIDInput) (none wire.JobDetail, err error) {
-	j, err := s.o.Store.Job(ctx, in.ID)
+	j, err := s.store(ctx).Job(ctx, in.ID)
 	if err != nil {
 		return none, err
 	}
@@ -90,8 +90,12 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 		return nil, errNoJobs
 	}
 	b := in.Body
+	project, err := ownProject(ctx, b.ProjectID)
+	if err != nil {
+		return nil, err
+	}
 	j, created, err := s.o.Jobs.Submit(ctx, jobs.Submission{
-		ID: b.ID, Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: b.ProjectID, UserID: b.UserID,
+		ID: b.ID, Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: project, UserID: b.UserID,
 		Input: json.RawMessage(b.Input), Metadata: json.RawMessage(b.Metadata), Caller: callerOf(ctx), IdempotencyKey: b.IdempotencyKey,
 		Callback: b.CallbackURL,
 	})
@@ -116,8 +120,18 @@ func (s *server) registerJob(ctx context.Context, in *registerInput) (none wire.
 		return none, errNoJobs
 	}
 	b := in.Body
+	project, err := ownProject(ctx, b.ProjectID)
+	if err != nil {
+		return none, err
+	}
+	// An id of another project must not be answered with that project's job.
+	if _, err := s.o.Store.Job(ctx, in.ID); err == nil {
+		if err := reachable(ctx, in.ID, s.store(ctx).Job); err != nil {
+			return none, err
+		}
+	}
 	j, _, err := s.o.Jobs.Register(ctx, in.ID, jobs.Registration{
-		Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: b.ProjectID, UserID: b.UserID, RequestID: b.RequestID,
+		Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: project, UserID: b.UserID, RequestID: b.RequestID,
 		StatusURL: b.StatusURL, ResponseURL: b.ResponseURL, CancelURL: b.CancelURL, Metadata: json.RawMessage(b.Metadata), Callback: b.CallbackURL,
 	})
 	if err != nil {
@@ -138,6 +152,9 @@ func (s *server) pollJob(ctx context.Context, in *anyIDInput) (wire.JobDetail, e
 func (s *server) atProvider(ctx context.Context, id string, call func(Jobs, context.Context, string) (*jobs.Job, error)) (none wire.JobDetail, err error) {
 	if s.o.Jobs == nil {
 		return none, errNoJobs
+	}
+	if err := reachable(ctx, id, s.store(ctx).Job); err != nil {
+		return none, err
 	}
 	j, err := call(s.o.Jobs, ctx, id)
 	switch {

@@ -38,18 +38,18 @@ type mediaInput struct {
 }
 
 func (s *server) listMedia(ctx context.Context, in *mediaInput) (wire.List[wire.Media], error) {
-	page, err := s.o.Store.Media(ctx, in.Filter(in.After()))
+	page, err := s.store(ctx).Media(ctx, in.Filter(in.After()))
 	return wire.NewList(page, s.media), err
 }
 
 func (s *server) getMedia(ctx context.Context, in *idInput) (none wire.Media, err error) {
-	m, err := s.o.Store.MediaByID(ctx, in.ID)
+	m, err := s.store(ctx).MediaByID(ctx, in.ID)
 	if err != nil {
 		return none, err
 	}
 	if m.Shortened() && m.Storage != jobs.StorageStored {
 		// Only the job's result has the file itself.
-		if j, err := s.o.Store.Job(ctx, m.JobID); err == nil {
+		if j, err := s.store(ctx).Job(ctx, m.JobID); err == nil {
 			if link, ok := jobs.WholeLink(j.Result, m.URL); ok {
 				m.URL = link
 			}
@@ -62,10 +62,13 @@ func (s *server) retryMedia(ctx context.Context, in *idInput) (none wire.Media, 
 	if s.o.Media == nil {
 		return none, huma.Error409Conflict("files are not stored: GAFF_MEDIA_URL is off")
 	}
+	if err := reachable(ctx, in.ID, s.store(ctx).MediaByID); err != nil {
+		return none, err
+	}
 	if err := s.o.Media.Again(ctx, in.ID); err != nil {
 		return none, err
 	}
-	m, err := s.o.Store.MediaByID(ctx, in.ID)
+	m, err := s.store(ctx).MediaByID(ctx, in.ID)
 	if err != nil {
 		return none, err
 	}
@@ -82,7 +85,7 @@ func (s *server) getMediaFile(w http.ResponseWriter, r *http.Request) { s.serveM
 func (s *server) getMediaThumbnail(w http.ResponseWriter, r *http.Request) { s.serveMedia(w, r, true) }
 
 func (s *server) serveMedia(w http.ResponseWriter, r *http.Request, thumbnail bool) {
-	m, err := s.o.Store.MediaByID(r.Context(), r.PathValue("id"))
+	m, err := s.store(r.Context()).MediaByID(r.Context(), r.PathValue("id"))
 	if err == nil && s.o.Media == nil {
 		err = fmt.Errorf("files are not stored, GAFF_MEDIA_URL is off: %w", gaff.ErrNotFound)
 	}

@@ -11,12 +11,12 @@ import (
 )
 
 func (s *server) listProjects(ctx context.Context, in *struct{ wire.Page }) (wire.List[wire.Project], error) {
-	page, err := s.o.Store.Projects(ctx, in.After())
+	page, err := s.store(ctx).Projects(ctx, in.After())
 	return wire.NewList(page, wire.NewProject), err
 }
 
 func (s *server) getProject(ctx context.Context, in *anyIDInput) (none wire.Project, err error) {
-	p, err := s.o.Store.Project(ctx, in.ID)
+	p, err := s.store(ctx).Project(ctx, in.ID)
 	if err != nil {
 		return none, err
 	}

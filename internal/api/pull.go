@@ -187,7 +187,7 @@ func (s *server) streamPulled(r *http.Request, out *sse, m *destination.Manager,
 				delete(held, token)
 			}
 		}
-		if status, _ := s.denial(r, Operator); status != 0 {
+		if status, _ := s.denial(r, "stream-pulled", Operator, 0); status != 0 {
 			return
 		}
 		if len(held) >= wish.most {

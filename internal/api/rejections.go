@@ -25,12 +25,12 @@ type rejectionsInput struct {
 }
 
 func (s *server) listRejections(ctx context.Context, in *rejectionsInput) (wire.List[wire.Rejection], error) {
-	page, err := s.o.Store.Rejections(ctx, in.Filter(in.After()))
+	page, err := s.store(ctx).Rejections(ctx, in.Filter(in.After()))
 	return wire.NewList(page, wire.NewRejection), err
 }
 
 func (s *server) getRejection(ctx context.Context, in *idInput) (none wire.Rejection, err error) {
-	r, err := s.o.Store.Rejection(ctx, in.ID)
+	r, err := s.store(ctx).Rejection(ctx, in.ID)
 	if err != nil {
 		return none, err
 	}
@@ -41,6 +41,9 @@ func (s *server) rescueRejection(ctx context.Context, in *idInput) (none wire.Re
 	rescuer, ok := s.o.Gateway.(Rescuer)
 	if !ok {
 		return none, errNoRescue
+	}
+	if err := reachable(ctx, in.ID, s.store(ctx).Rejection); err != nil {
+		return none, err
 	}
 	out, err := rescuer.Rescue(ctx, in.ID)
 	if errors.Is(err, gaff.ErrUnverifiable) {

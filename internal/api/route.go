@@ -81,9 +81,9 @@ func raw(method, path, id string, role Role, summary string, handler func(*serve
 // handle registers a handler at the operation's path, and at the same path with a slash at its
 // end, and documents it.
 func (s *server) handle(mux *http.ServeMux, api huma.API, op huma.Operation, h http.HandlerFunc) {
-	role := op.Metadata[roleKey].(Role)
+	role, reach := op.Metadata[roleKey].(Role), reachOf(&op)
 	guarded := func(w http.ResponseWriter, r *http.Request) {
-		if s.admit(w, r, op.OperationID, role) {
+		if s.admit(w, r, op.OperationID, role, reach) {
 			r.Body = http.MaxBytesReader(w, r.Body, op.MaxBodyBytes-1)
 			h(w, r)
 		}

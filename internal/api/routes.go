@@ -2,7 +2,9 @@ package api
 
 import (
 	"net/http"
+	"slices"
 
+	"gaff/internal/access"
 	"gaff/jobs"
 	"gaff/workflow"
 )
@@ -20,7 +22,7 @@ func (s *server) routes() []route {
 }
 
 func (s *server) eventRoutes() []route {
-	return []route{
+	return append(open(access.ReachSource,
 		raw(http.MethodGet, logsPath, "list-webhook-logs", Viewer, "List webhook logs, in the form of Payload CMS", (*server).listWebhookLogs, describeListWebhookLogs),
 		raw(http.MethodPost, logsPath, "retry-webhook-log", Operator, "Retry a failed webhook now, and wait for the outcome", (*server).retryWebhookLog, describeRetryWebhookLog),
 
@@ -38,60 +40,71 @@ func (s *server) eventRoutes() []route {
 		get("/api/v1/rejections", "list-rejections", Viewer, "List rejected requests, newest first", s.listRejections),
 		get("/api/v1/rejections/{id}", "get-rejection", Viewer, "Get a rejected request", s.getRejection),
 		post("/api/v1/rejections/{id}/rescue", "rescue-rejection", Operator, "Verify a rejected request again, by the source as it is now and at its own time, and store it if it is authentic", s.rescueRejection),
-
+	),
 		post("/api/v1/bulk", "start-bulk", Operator, "Retry or replay all matching events, or rescue all matching requests, or count them first", s.startBulk, answers(http.StatusAccepted)),
 		get("/api/v1/bulk/{id}", "get-bulk", Operator, "Get the progress of a bulk action", s.getBulk),
 		end("/api/v1/bulk/{id}", "stop-bulk", Operator, "Stop a bulk action; finished items stay finished", s.stopBulk),
-	}
+	)
 }
 
 func (s *server) jobRoutes() []route {
-	return []route{
-		get("/api/v1/jobs", "list-jobs", Viewer, "List jobs, newest first", s.listJobs),
-		full(http.MethodPost, "/api/v1/jobs", "submit-job", Operator, "Submit a job to a provider, with gaff's webhook URL", s.submitJob, answers(http.StatusAccepted), accepts(maxJobBody)),
-		get("/api/v1/jobs/{id}", "get-job", Viewer, "Get a job with its result, input and log", s.getJob),
-		put("/api/v1/jobs/{id}", "register-job", Operator, "Register a job that your application submits itself", s.registerJob, accepts(jobs.MaxMetadata+maxBody)),
-		post("/api/v1/jobs/{id}/cancel", "cancel-job", Operator, "Cancel a job, also at the provider", s.cancelJob, fails(http.StatusBadGateway)),
-		post("/api/v1/jobs/{id}/ask", "ask-job", Operator, "Poll the provider for a job now", s.pollJob, fails(http.StatusBadGateway)),
-		get("/api/v1/callback-secrets", "list-callback-secrets", Admin, "Get the secrets that sign the webhooks passed on to jobs' callback URLs", s.listCallbackSecrets),
+	return slices.Concat(
+		open(access.ReachProject,
+			get("/api/v1/jobs", "list-jobs", Viewer, "List jobs, newest first", s.listJobs),
+			full(http.MethodPost, "/api/v1/jobs", "submit-job", Operator, "Submit a job to a provider, with gaff's webhook URL", s.submitJob, answers(http.StatusAccepted), accepts(maxJobBody)),
+			put("/api/v1/jobs/{id}", "register-job", Operator, "Register a job that your application submits itself", s.registerJob, accepts(jobs.MaxMetadata+maxBody)),
+		),
+		open(reachJobs,
+			get("/api/v1/jobs/{id}", "get-job", Viewer, "Get a job with its result, input and log", s.getJob),
+			post("/api/v1/jobs/{id}/cancel", "cancel-job", Operator, "Cancel a job, also at the provider", s.cancelJob, fails(http.StatusBadGateway)),
+			post("/api/v1/jobs/{id}/ask", "ask-job", Operator, "Poll the provider for a job now", s.pollJob, fails(http.StatusBadGateway)),
 
-		get("/api/v1/media", "list-media", Viewer, "List files, newest first", s.listMedia),
-		get("/api/v1/media/{id}", "get-media", Viewer, "Get a file's row", s.getMedia),
-		raw(http.MethodGet, "/api/v1/media/{id}/file", "get-media-file", Viewer, "Download gaff's copy of a file; parts by Range", (*server).getMediaFile, describeMediaFile),
-		raw(http.MethodGet, "/api/v1/media/{id}/thumbnail", "get-media-thumbnail", Viewer, "Download a small picture of an image, as JPEG", (*server).getMediaThumbnail, describeMediaFile),
-		post("/api/v1/media/{id}/retry", "retry-media", Operator, "Copy a file that has no copy", s.retryMedia),
-	}
+			get("/api/v1/media", "list-media", Viewer, "List files, newest first", s.listMedia),
+			get("/api/v1/media/{id}", "get-media", Viewer, "Get a file's row", s.getMedia),
+			raw(http.MethodGet, "/api/v1/media/{id}/file", "get-media-file", Viewer, "Download gaff's copy of a file; parts by Range", (*server).getMediaFile, describeMediaFile),
+			raw(http.MethodGet, "/api/v1/media/{id}/thumbnail", "get-media-thumbnail", Viewer, "Download a small picture of an image, as JPEG", (*server).getMediaThumbnail, describeMediaFile),
+			post("/api/v1/media/{id}/retry", "retry-media", Operator, "Copy a file that has no copy", s.retryMedia),
+		),
+		[]route{
+			get("/api/v1/callback-secrets", "list-callback-secrets", Admin, "Get the secrets that sign the webhooks passed on to jobs' callback URLs", s.listCallbackSecrets),
+		},
+	)
 }
 
 func (s *server) workflowRoutes() []route {
-	return []route{
-		get("/api/v1/workflows", "list-workflows", Viewer, "List the workflows, by name; all on one page", s.listWorkflows),
-		get("/api/v1/workflows/{name}", "get-workflow", Viewer, "Get a workflow with its definition", s.getWorkflow),
-
-		get("/api/v1/runs", "list-runs", Viewer, "List runs, newest first", s.listRuns),
-		full(http.MethodPost, "/api/v1/runs", "start-run", Operator, "Start a run of a workflow", s.startRun, answers(http.StatusAccepted), fails(http.StatusNotFound), accepts(2*workflow.MaxInput), also(http.StatusOK), says("200 if the idempotencyKey was used before.")),
-		get("/api/v1/runs/{id}", "get-run", Viewer, "Get a run with its steps", s.getRun),
-		get("/api/v1/runs/{id}/steps/{step}", "get-run-step", Viewer, "Get a step of a run and its items, with input and result", s.getStep),
-		post("/api/v1/runs/{id}/cancel", "cancel-run", Operator, "Cancel a run, and its jobs at their providers", s.cancelRun),
-		post("/api/v1/runs/{id}/retry", "retry-run", Operator, "Retry a failed run, from a step, or for one item of it", s.retryRun),
-		post("/api/v1/runs/{id}/approve", "decide-run", Operator, "Approve or reject a waiting step", s.decideRun),
-
-		get("/api/v1/projects", "list-projects", Viewer, "List projects, newest first", s.listProjects),
-		post("/api/v1/projects", "save-project", Operator, "Create a project, or set its name, owner and metadata", s.saveProject),
-		get("/api/v1/projects/{id}", "get-project", Viewer, "Get a project; its jobs, media and runs are found by projectId", s.getProject),
-	}
+	return slices.Concat(
+		[]route{
+			get("/api/v1/workflows", "list-workflows", Viewer, "List the workflows, by name; all on one page", s.listWorkflows),
+			get("/api/v1/workflows/{name}", "get-workflow", Viewer, "Get a workflow with its definition", s.getWorkflow),
+			get("/api/v1/projects", "list-projects", Viewer, "List projects, newest first", s.listProjects),
+			post("/api/v1/projects", "save-project", Operator, "Create a project, or set its name, owner and metadata", s.saveProject),
+		},
+		open(access.ReachProject,
+			get("/api/v1/runs", "list-runs", Viewer, "List runs, newest first", s.listRuns),
+			full(http.MethodPost, "/api/v1/runs", "start-run", Operator, "Start a run of a workflow", s.startRun, answers(http.StatusAccepted), fails(http.StatusNotFound), accepts(2*workflow.MaxInput), also(http.StatusOK), says("200 if the idempotencyKey was used before.")),
+			get("/api/v1/projects/{id}", "get-project", Viewer, "Get a project; its jobs, media and runs are found by projectId", s.getProject),
+		),
+		open(reachRuns,
+			get("/api/v1/runs/{id}", "get-run", Viewer, "Get a run with its steps", s.getRun),
+			get("/api/v1/runs/{id}/steps/{step}", "get-run-step", Viewer, "Get a step of a run and its items, with input and result", s.getStep),
+			post("/api/v1/runs/{id}/cancel", "cancel-run", Operator, "Cancel a run, and its jobs at their providers", s.cancelRun),
+			post("/api/v1/runs/{id}/retry", "retry-run", Operator, "Retry a failed run, from a step, or for one item of it", s.retryRun),
+			post("/api/v1/runs/{id}/approve", "decide-run", Operator, "Approve or reject a waiting step", s.decideRun),
+		),
+	)
 }
 
 func (s *server) sourceRoutes() []route {
-	return []route{
-		get("/api/v1/sources", "list-sources", Viewer, "List the configured sources", s.listSources),
+	return append(open(access.ReachSource,
 		get("/api/v1/sources/{name}", "get-source", Viewer, "Get a source", s.getSource),
 		post("/api/v1/sources/{name}/test", "test-source", Operator, "Send a signed sample to a source, as its sender would", s.testSource),
+	),
+		get("/api/v1/sources", "list-sources", Viewer, "List the configured sources", s.listSources),
 		post("/api/v1/sources/reload", "reload-sources", Admin, "Read the configuration again: secrets, verifiers and limits of the sources", s.reloadSources),
 		get("/api/v1/sources/{name}/key", "get-source-key", Admin, "Get the key that the source's sender handed over in a handshake", s.getSourceKey),
 		post("/api/v1/sources/{name}/key", "open-source-key", Admin, "Accept the key that the source's next handshake brings, for a while", s.openSourceKey),
 		remove("/api/v1/sources/{name}/key", "forget-source-key", Admin, "Remove the key that the source's sender handed over", s.removeSourceKey),
-	}
+	)
 }
 
 func (s *server) destinationRoutes() []route {
@@ -123,8 +136,10 @@ func (s *server) destinationRoutes() []route {
 }
 
 func (s *server) accessRoutes() []route {
-	return []route{
-		get("/api/v1/me", "get-me", Viewer, "Get the caller and its role", s.getMe),
+	return append(open(reachAll,
+		get("/api/v1/me", "get-me", Viewer, "Get the caller, its role and its scope", s.getMe),
+		post("/api/v1/tokens", "create-token", Viewer, "Create a short-lived token for a browser, which may read one project, job or run", s.createToken, answers(http.StatusCreated), fails(http.StatusBadRequest)),
+	),
 		get("/api/v1/keys", "list-keys", Admin, "List API keys, newest first", s.listKeys),
 		post("/api/v1/keys", "create-key", Admin, "Create an API key; only this answer has its secret", s.createKey, answers(http.StatusCreated)),
 		remove("/api/v1/keys/{id}", "revoke-key", Admin, "Revoke an API key, and end the sessions that it opened", s.revokeKey),
@@ -132,16 +147,17 @@ func (s *server) accessRoutes() []route {
 		remove("/api/v1/sessions/{id}", "end-session", Admin, "Log a browser out", s.endSession),
 		post("/api/v1/login-links", "create-login-link", Viewer, "Create a link that logs a browser in to the console once, with the role of the caller", s.createLoginLink, answers(http.StatusCreated)),
 		get("/api/v1/audit", "list-audit", Viewer, "List the audit log, newest first", s.listAudit),
-	}
+	)
 }
 
 func (s *server) systemRoutes() []route {
-	return []route{
+	return append(open(reachAll,
+		raw(http.MethodGet, "/api/v1/stream", "stream-changes", Viewer, "Server-sent events: every change of an event, job, file or run", (*server).stream, describeStream),
+	),
 		get("/api/v1/stats", "get-stats", Viewer, "Count events and open deliveries", s.getStats),
 		get("/api/v1/stats/series", "get-series", Viewer, "Get received, rejected and failed counts and latencies over time", s.getSeries),
 		get("/api/v1/stats/silence", "list-silent-sources", Viewer, "List the sources that have received nothing for longer than usual", s.listSilentSources),
 		get("/api/v1/health", "get-health", Viewer, "Get the state of this node", s.getHealth, within(healthTime)),
 		get("/api/v1/settings", "list-settings", Viewer, "List the settings in force; secrets are masked", s.listSettings),
-		raw(http.MethodGet, "/api/v1/stream", "stream-changes", Viewer, "Server-sent events: every change of an event, job, file or run", (*server).stream, describeStream),
-	}
+	)
 }

@@ -19,7 +19,7 @@ type runsInput struct {
 }
 
 func (s *server) listRuns(ctx context.Context, in *runsInput) (wire.List[wire.Run], error) {
-	page, err := s.o.Store.Runs(ctx, in.Filter(in.After()))
+	page, err := s.store(ctx).Runs(ctx, in.Filter(in.After()))
 	return wire.NewList(page, wire.NewRun), err
 }
 
@@ -28,11 +28,11 @@ type runInput struct {
 }
 
 func (s *server) getRun(ctx context.Context, in *runInput) (none wire.RunDetail, err error) {
-	r, err := s.o.Store.Run(ctx, in.ID)
+	r, err := s.store(ctx).Run(ctx, in.ID)
 	if err != nil {
 		return none, err
 	}
-	steps, err := s.o.Store.Steps(ctx, r.ID)
+	steps, err := s.store(ctx).Steps(ctx, r.ID)
 	if err != nil {
 		return none, err
 	}
@@ -52,9 +52,9 @@ type stepInput struct {
 }
 
 func (s *server) getStep(ctx context.Context, in *stepInput) (none wire.List[wire.StepDetail], err error) {
-	rows, err := s.o.Store.StepValues(ctx, in.ID, in.Step)
+	rows, err := s.store(ctx).StepValues(ctx, in.ID, in.Step)
 	if err == nil && len(rows) == 0 {
-		_, err = s.o.Store.Run(ctx, in.ID)
+		_, err = s.store(ctx).Run(ctx, in.ID)
 	}
 	return wire.NewList(gaff.Page[runs.Step]{Items: rows}, wire.NewStepDetail), err
 }
@@ -84,8 +84,12 @@ func (s *server) startRun(ctx context.Context, in *startInput) (*startOutput, er
 		former = "api:" + in.Body.IdempotencyKey
 		key = "api:" + callerOf(ctx) + ":" + in.Body.IdempotencyKey
 	}
+	project, err := ownProject(ctx, in.Body.ProjectID)
+	if err != nil {
+		return nil, err
+	}
 	run, created, err := ws.Run(ctx, workflow.StartParams{
-		Workflow: in.Body.Workflow, ProjectID: in.Body.ProjectID, UserID: in.Body.UserID, Input: input, Key: key, FormerKey: former,
+		Workflow: in.Body.Workflow, ProjectID: project, UserID: in.Body.UserID, Input: input, Key: key, FormerKey: former,
 	})
 	if err != nil {
 		return nil, err
@@ -99,9 +103,12 @@ func (s *server) startRun(ctx context.Context, in *startInput) (*startOutput, er
 }
 
 // changeRun calls the engine about a run and makes the run's document.
-func (s *server) changeRun(change func(Workflows) (*runs.Run, error)) (none wire.Run, err error) {
+func (s *server) changeRun(ctx context.Context, id string, change func(Workflows) (*runs.Run, error)) (none wire.Run, err error) {
 	ws, err := s.workflows()
 	if err != nil {
+		return none, err
+	}
+	if err := reachable(ctx, id, s.store(ctx).Run); err != nil {
 		return none, err
 	}
 	run, err := change(ws)
@@ -112,7 +119,7 @@ func (s *server) changeRun(change func(Workflows) (*runs.Run, error)) (none wire
 }
 
 func (s *server) cancelRun(ctx context.Context, in *runInput) (wire.Run, error) {
-	return s.changeRun(func(ws Workflows) (*runs.Run, error) { return ws.Cancel(ctx, in.ID, noteOf(ctx).who.String()) })
+	return s.changeRun(ctx, in.ID, func(ws Workflows) (*runs.Run, error) { return ws.Cancel(ctx, in.ID, noteOf(ctx).who.String()) })
 }
 
 type retryInput struct {
@@ -121,7 +128,7 @@ type retryInput struct {
 }
 
 func (s *server) retryRun(ctx context.Context, in *retryInput) (wire.Run, error) {
-	return s.changeRun(func(ws Workflows) (*runs.Run, error) {
+	return s.changeRun(ctx, in.ID, func(ws Workflows) (*runs.Run, error) {
 		if in.Body.Step == "" && in.Body.Item != nil {
 			return nil, huma.Error400BadRequest("item: name its step too")
 		}
@@ -136,7 +143,7 @@ type decisionInput struct {
 }
 
 func (s *server) decideRun(ctx context.Context, in *decisionInput) (wire.Run, error) {
-	return s.changeRun(func(ws Workflows) (*runs.Run, error) {
+	return s.changeRun(ctx, in.ID, func(ws Workflows) (*runs.Run, error) {
 		b := in.Body
 		remark(ctx, in.ID, map[string]any{"step": b.Step, "item": b.Item, "approved": b.Approved})
 		return ws.Decide(ctx, in.ID, b.Step, itemOf(b.Item), b.Approved, noteOf(ctx).who.String(), b.Comment)

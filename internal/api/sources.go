@@ -47,7 +47,7 @@ func (s *server) getSource(ctx context.Context, in *nameInput) (none wire.Source
 		return none, err
 	}
 	for _, doc := range docs {
-		if doc.Name == in.Name {
+		if doc.Name == in.Name && scopeOf(ctx).HasSource(in.Name) {
 			return doc, nil
 		}
 	}
@@ -62,6 +62,9 @@ type sampleInput struct {
 func (s *server) testSource(ctx context.Context, in *sampleInput) (none wire.SampleSent, err error) {
 	if s.o.TestSource == nil {
 		return none, huma.Error404NotFound("this gateway has no samples")
+	}
+	if !scopeOf(ctx).HasSource(in.Name) {
+		return none, hidden("source", in.Name)
 	}
 	sent, err := s.o.TestSource(ctx, in.Name, in.Body.Type)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
+	"gaff/internal/access"
 	"gaff/internal/wire"
 )
 
@@ -58,6 +59,7 @@ type wish struct {
 	source string
 	job    string
 	inner  bool
+	scope  access.Scope // of the caller
 }
 
 // streamQuery reads the parameters. What it does not know it refuses.
@@ -101,6 +103,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		rejectWith(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
+	wanted.scope = scopeOf(r.Context())
 	release, ok := s.openStream(w, r)
 	if !ok {
 		return
@@ -149,7 +152,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-beat.C:
-			if status, _ := s.denial(r, Viewer); status != 0 || out.position(after) != nil {
+			if status, _ := s.denial(r, "stream-changes", Viewer, reachAll); status != 0 || out.position(after) != nil {
 				return
 			}
 		case <-changed:
@@ -166,6 +169,8 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 // wants judges by what the change log tells; the job of a media row is known later.
 func (f wish) wants(c gaff.Change) bool {
 	switch {
+	case !sees(f.scope, c.Kind):
+		return false
 	case len(f.kinds) > 0 && !slices.Contains(f.kinds, c.Kind):
 		return false
 	case f.source != "" && c.Source != f.source:
@@ -198,11 +203,11 @@ func (s *server) send(ctx context.Context, out *sse, after string, wanted wish) 
 		if latest[[2]string{c.Kind, c.Ref}] != i || !wanted.wants(c) {
 			continue
 		}
-		shown, err := s.changes.get(c, func() (any, string, error) { return s.resource(context.WithoutCancel(ctx), c) })
+		shown, err := s.changes.get(c, func() (any, owner, error) { return s.resource(context.WithoutCancel(ctx), c) })
 		if err != nil {
 			return after, false, fmt.Errorf("read %s %s: %w", c.Kind, c.Ref, err)
 		}
-		if len(shown.data) == 0 || wanted.job != "" && shown.job != wanted.job {
+		if len(shown.data) == 0 || wanted.job != "" && shown.job != wanted.job || !shown.seenBy(wanted.scope, c) {
 			continue
 		}
 		if err := out.event(c.ID, c.Kind, shown.data); err != nil {
@@ -213,34 +218,48 @@ func (s *server) send(ctx context.Context, out *sse, after string, wanted wish) 
 }
 
 // resource reads what changed, and which job it belongs to; nil if it is gone.
-func (s *server) resource(ctx context.Context, c gaff.Change) (doc any, job string, err error) {
+func (s *server) resource(ctx context.Context, c gaff.Change) (doc any, of owner, err error) {
 	switch c.Kind {
 	case "event":
 		d, err := s.o.Store.Event(ctx, c.Ref)
 		if err == nil {
-			return wire.NewEvent(d.Log), "", nil
+			return wire.NewEvent(d.Log), owner{source: d.Source}, nil
 		}
-		return nil, "", ignoreGone(err)
+		return nil, owner{}, ignoreGone(err)
 	case "job":
 		j, err := s.o.Store.Job(ctx, c.Ref)
 		if err == nil {
-			return s.job(*j), j.ID, nil
+			return s.job(*j), owner{job: j.ID, project: j.ProjectID}, nil
 		}
-		return nil, "", ignoreGone(err)
+		return nil, owner{}, ignoreGone(err)
 	case "media":
 		m, err := s.o.Store.MediaByID(ctx, c.Ref)
 		if err == nil {
-			return s.media(*m), m.JobID, nil
+			return s.media(*m), owner{job: m.JobID, project: m.ProjectID}, nil
 		}
-		return nil, "", ignoreGone(err)
+		return nil, owner{}, ignoreGone(err)
 	case "run":
 		r, err := s.o.Store.Run(ctx, c.Ref)
 		if err == nil {
-			return wire.NewRun(*r), "", nil
+			return wire.NewRun(*r), owner{project: r.ProjectID}, nil
 		}
-		return nil, "", ignoreGone(err)
+		return nil, owner{}, ignoreGone(err)
 	}
-	return nil, "", nil
+	return nil, owner{}, nil
+}
+
+// owner says what a resource belongs to; empty where it belongs to none.
+type owner struct{ job, project, source string }
+
+// seenBy reports whether a scope reaches the resource that changed.
+func (o owner) seenBy(scope access.Scope, c gaff.Change) bool {
+	switch c.Kind {
+	case "event":
+		return scope.HasSource(o.source)
+	case "run":
+		return scope.HasRun(c.Ref, o.project)
+	}
+	return scope.HasJob(o.job, o.project)
 }
 
 func ignoreGone(err error) error {
@@ -268,12 +287,12 @@ const (
 type shownChange struct {
 	once sync.Once
 	data []byte // one line of JSON; empty: it is gone
-	job  string
-	err  error
+	owner
+	err error
 }
 
 // get returns a change as it is shown, and reads what it is about if nobody did before.
-func (cc *changeCache) get(c gaff.Change, read func() (doc any, job string, err error)) (*shownChange, error) {
+func (cc *changeCache) get(c gaff.Change, read func() (doc any, of owner, err error)) (*shownChange, error) {
 	cc.mu.Lock()
 	shown := cc.newer[c.ID]
 	if shown == nil {
@@ -284,14 +303,14 @@ func (cc *changeCache) get(c gaff.Change, read func() (doc any, job string, err 
 	}
 	cc.mu.Unlock()
 	shown.once.Do(func() {
-		doc, job, err := read()
+		doc, of, err := read()
 		var line bytes.Buffer
 		if err == nil && doc != nil {
 			err = wire.Write(&line, doc)
 		}
 		cc.mu.Lock()
 		defer cc.mu.Unlock()
-		shown.data, shown.job, shown.err = bytes.TrimSpace(line.Bytes()), job, err
+		shown.data, shown.owner, shown.err = bytes.TrimSpace(line.Bytes()), of, err
 		if cc.size += len(shown.data); err != nil {
 			// Whoever comes next asks again.
 			delete(cc.newer, c.ID)

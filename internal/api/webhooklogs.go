@@ -85,7 +85,7 @@ func (s *server) listWebhookLogs(w http.ResponseWriter, r *http.Request) {
 	if far {
 		asked.Offset, asked.Limit = 0, 1
 	}
-	logs, total, err := s.o.Store.Logs(r.Context(), asked)
+	logs, total, err := s.store(r.Context()).Logs(r.Context(), asked)
 	switch {
 	case err != nil:
 		s.o.Log.Error("list webhook logs", "error", err)
@@ -214,7 +214,9 @@ func (s *server) retryWebhookLog(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	remark(r.Context(), in.WebhookLogID, nil)
-	err = s.o.Gateway.RetryNow(r.Context(), in.WebhookLogID)
+	if err = reachable(r.Context(), in.WebhookLogID, s.store(r.Context()).Event); err == nil {
+		err = s.o.Gateway.RetryNow(r.Context(), in.WebhookLogID)
+	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 	_, attempted := errors.AsType[*gaff.AttemptError](err)
 	switch {

@@ -125,13 +125,13 @@ func authorizeProxy(guard *access.Guard) func(*http.Request) (string, error) {
 			r = r.Clone(r.Context())
 			r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
 		}
-		id, ok := guard.Authorize(r)
+		id, ok := guard.AuthorizeScoped(r)
 		switch {
 		case id.Err != nil:
 			return "", id.Err
 		case !ok || id.Via == access.ViaSession:
 			return "", provider.ErrUnknownCaller
-		case id.Role < access.Operator:
+		case id.Role < access.Operator || !id.Scope.IsZero():
 			return "", provider.ErrNotAllowed
 		}
 		return id.Caller(), nil

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -168,12 +169,23 @@ func (p *process) addDestinations(ctx context.Context) (err error) {
 	return nil
 }
 
-func (p *process) addGuard(context.Context) error {
+// browserKeySetting is the name of the stored key that signs browser tokens.
+const browserKeySetting = "browser_token_key"
+
+func (p *process) addGuard(ctx context.Context) error {
 	p.metrics.Observe(p.store)
 	p.localToken = newToken()
+	var key string
+	err := p.store.Write(ctx, func(tx jobs.Tx) (err error) {
+		key, err = jobs.StoredSetting(ctx, tx, browserKeySetting, rand.Text()+rand.Text())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("key of the browser tokens: %w", err)
+	}
 	p.guard = access.NewGuard(access.GuardOptions{
 		Store: p.store, AdminHash: p.admin.hash, LocalToken: p.localToken, Address: p.gateway.ClientAddress,
-		Denied: p.metrics.Denied, Log: p.log,
+		Denied: p.metrics.Denied, Log: p.log, BrowserKey: []byte(key),
 	})
 	return nil
 }
@@ -261,9 +273,9 @@ func (p *process) buildHandlers(context.Context) error {
 		return err
 	}
 	apiHandler := api.New(api.Options{
-		Store: p.store, Gateway: gw, Authorizer: p.guard, Guard: p.guard, Jobs: p.jobs, Forwarding: p.destinations, Workflows: p.engine,
+		Store: p.store, Gateway: gw, Authorizer: access.Scoped{Guard: p.guard}, Guard: p.guard, Jobs: p.jobs, Forwarding: p.destinations, Workflows: p.engine,
 		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.local), p.sources), Settings: apiSettings(cfg),
-		Ready: p.store.Ready, Damaged: p.store.DamagedBodies,
+		Ready: p.store.Ready, Damaged: p.store.DamagedBodies, Origins: cfg.CORSOrigins,
 		Reload: p.reload.reload, HandedKey: p.reload.key, RemoveKey: p.reload.forget, OpenKey: p.reload.openKey,
 		Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
 	})

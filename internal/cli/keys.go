@@ -9,21 +9,30 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gaff/internal/access"
 	"gaff/internal/wire"
 )
 
 func (p *program) keysCommand() *cobra.Command {
 	list := listCommand(p, listing[wire.Key]{
 		use: "list", short: "List API keys, newest first", path: "/api/v1/keys",
-		heads: []string{"ID", "NAME", "ROLE", "STATE", "ENDS IN", "CREATED", "BY", "BY KEY", "EXPIRES", "LAST USED"},
+		heads: []string{"ID", "NAME", "ROLE", "STATE", "ENDS IN", "CREATED", "BY", "BY KEY", "EXPIRES", "LAST USED", "SCOPE"},
 		cells: func(k wire.Key) []string {
 			return []string{
 				clean(k.ID), cut(k.Name, 40), clean(k.Role), clean(k.State), "…" + clean(k.Hint), stamp(k.CreatedAt), cut(k.CreatedBy, 40), clean(orDash(k.CreatedByID)),
-				stamp(k.ExpiresAt), stamp(k.LastUsedAt),
+				stamp(k.ExpiresAt), stamp(k.LastUsedAt), cut(scopeText(k.Scope), 60),
 			}
 		},
 	})
 	return group("keys", "API keys, and login links for the console", p.keysCreateCommand(), list, p.keysRevokeCommand(), p.keysLinkCommand())
+}
+
+// scopeText returns a key's scope for a table; "all" for a key without one.
+func scopeText(s *wire.Scope) string {
+	if s == nil {
+		return "all"
+	}
+	return access.Scope{Project: s.ProjectID, Source: s.Source, Operations: s.Operations}.String()
 }
 
 func (p *program) keysRevokeCommand() *cobra.Command {
@@ -62,7 +71,8 @@ func (p *program) keysCreateCommand() *cobra.Command {
 		use: "create NAME", short: "Create an API key and print its secret, once",
 		long: `Create an API key for a person or a program. The secret is printed once; the gateway stores
 only its hash. A viewer reads; an operator also retries, replays, sends, submits and
-cancels; an admin also deletes and manages keys.`,
+cancels; an admin also deletes and manages keys. With --project, --source or --operation the
+key reaches only these, and cannot log in to the console.`,
 		args: arguments(1, 1, "one NAME"),
 		call: func(args []string) (apiCall, error) {
 			if !slices.Contains([]string{"viewer", "operator", "admin"}, key.Role) {
@@ -80,6 +90,9 @@ cancels; an admin also deletes and manages keys.`,
 	})
 	cmd.Flags().StringVar(&key.Role, "role", "viewer", "viewer, operator or admin")
 	cmd.Flags().StringVar(&key.ExpiresAt, "expires", "", "when it expires: 90d (from now), 12h, or a time in RFC 3339; without it, never")
+	cmd.Flags().StringVar(&key.Scope.ProjectID, "project", "", "only the jobs, files and runs of this project")
+	cmd.Flags().StringVar(&key.Scope.Source, "source", "", "only the events, deliveries and rejected requests of this source")
+	cmd.Flags().StringSliceVar(&key.Scope.Operations, "operation", nil, "only this operation of the API, by its operationId; can be repeated")
 	return cmd
 }
 

@@ -61,6 +61,17 @@ func checkMedia(text string) error {
 	return nil
 }
 
+// checkOrigins accepts the origins of pages as browsers send them.
+func checkOrigins(list []string) error {
+	for _, text := range list {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || text != u.Scheme+"://"+strings.ToLower(u.Host) {
+			return fmt.Errorf("%.60q is not the origin of a page; write them like https://app.example.com, without a path or a slash at the end", text)
+		}
+	}
+	return nil
+}
+
 func checkAtLeast(n, least int64, want string) error {
 	if n < least {
 		return fmt.Errorf("must be at least %d: %s", least, want)

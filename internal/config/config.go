@@ -88,6 +88,9 @@ type Config struct {
 	TrustedProxies []string `env:"GAFF_TRUSTED_PROXIES" flag:"trusted-proxies" help:"proxies (CIDR, by commas) whose X-Forwarded-For is believed"`
 	AllowAddresses []string `env:"GAFF_ALLOW_ADDRESSES" flag:"allow-addresses" help:"private networks (CIDR, by commas) that outgoing requests may reach"`
 
+	// CORSOrigins are a scheme and host each, with the port if it is not the scheme's.
+	CORSOrigins []string `env:"GAFF_CORS_ORIGINS" help:"origins of web pages (https://app.example.com, by commas) that may read the API with a token"`
+
 	// WorkflowsDir is empty for "workflows" in the working folder, if it exists.
 	WorkflowsDir    string   `env:"GAFF_WORKFLOWS" flag:"workflows" help:"folder of the workflow files; empty for workflows in the working folder, if it exists"`
 	WorkflowLimits  []string `env:"GAFF_WORKFLOW_LIMITS" flag:"workflow-limits" help:"how many jobs of workflows may run at once at a provider: fal=2,lastframe=4"`
@@ -177,6 +180,7 @@ func (c *Config) check(k *checker) {
 	k.value(&c.MediaURL, checkMedia(c.MediaURL))
 	k.value(&c.TrustedProxies, checkPrefixes(c.TrustedProxies))
 	k.value(&c.AllowAddresses, checkPrefixes(c.AllowAddresses))
+	k.value(&c.CORSOrigins, checkOrigins(c.CORSOrigins))
 	k.value(&c.WorkflowLimits, checkLimits(c.WorkflowLimits))
 	k.value(&c.WorkflowSecrets, checkPairs(c.WorkflowSecrets))
 	k.value(&c.LogFormat, checkWord(c.LogFormat, "text", "json"))

@@ -67,15 +67,9 @@ type Server struct {
 func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	s := &Server{o: o, now: time.Now}
 	err := o.Store.Write(ctx, func(tx jobs.Tx) error {
-		text, err := tx.Setting(ctx, keySetting)
+		text, err := jobs.StoredSetting(ctx, tx, keySetting, base64.RawStdEncoding.EncodeToString([]byte(rand.Text()+rand.Text())))
 		if err != nil {
 			return err
-		}
-		if text == "" {
-			text = base64.RawStdEncoding.EncodeToString([]byte(rand.Text() + rand.Text()))
-			if err := tx.SetSetting(ctx, keySetting, text); err != nil {
-				return err
-			}
 		}
 		s.key, err = base64.RawStdEncoding.DecodeString(text)
 		return err

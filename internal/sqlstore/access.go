@@ -25,22 +25,30 @@ func (s *Store) write(ctx context.Context, what string, fn func(*tx) error) erro
 // maxListed bounds the lists of people's own making.
 const maxListed = 1000
 
-const keyColumns = `k.id, k.name, k.role, k.hint, k.created_by, k.made_by, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.last_used_from`
+const keyColumns = `k.id, k.name, k.role, k.hint, k.created_by, k.made_by, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.last_used_from, k.scope`
 
 func scanKey(rows *sql.Rows) (k access.Key, err error) {
 	var created int64
 	var expires, revoked, used sql.NullInt64
-	err = rows.Scan(&k.ID, &k.Name, &k.Role, &k.Hint, &k.CreatedBy, &k.MadeBy, &created, &expires, &revoked, &used, &k.LastUsedFrom)
+	var scope string
+	err = rows.Scan(&k.ID, &k.Name, &k.Role, &k.Hint, &k.CreatedBy, &k.MadeBy, &created, &expires, &revoked, &used, &k.LastUsedFrom, &scope)
+	if err == nil {
+		k.Scope, err = access.DecodeScope(scope)
+	}
 	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt = fromMicros(created), fromNull(expires), fromNull(revoked), fromNull(used)
 	return k, err
 }
 
 // AddKey keeps a new API key.
 func (s *Store) AddKey(ctx context.Context, k access.Key, hash string) error {
+	scope, err := access.EncodeScope(k.Scope)
+	if err != nil {
+		return fmt.Errorf("add key: %w", err)
+	}
 	return s.write(ctx, "add key", func(tx *tx) error {
-		_, err := tx.exec(`insert into api_key (id, hash, name, role, hint, created_by, made_by, created_at, expires_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			k.ID, hash, k.Name, int64(k.Role), k.Hint, k.CreatedBy, k.MadeBy, micros(k.CreatedAt), nullMicros(k.ExpiresAt))
+		_, err := tx.exec(`insert into api_key (id, hash, name, role, hint, created_by, made_by, created_at, expires_at, scope)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			k.ID, hash, k.Name, int64(k.Role), k.Hint, k.CreatedBy, k.MadeBy, micros(k.CreatedAt), nullMicros(k.ExpiresAt), scope)
 		return err
 	})
 }

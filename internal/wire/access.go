@@ -21,21 +21,61 @@ type Key struct {
 	LastUsedAt   Time   `json:"lastUsedAt" doc:"To the minute; null if it was never used."`
 	LastUsedFrom Text   `json:"lastUsedFrom"`
 	RevokedAt    Time   `json:"revokedAt"`
+	Scope        *Scope `json:"scope" doc:"What the key is limited to; null for everything that its role allows."`
+}
+
+// Scope limits a credential to a part of the gateway.
+type Scope struct {
+	ProjectID  string   `json:"projectId,omitempty" maxLength:"1024" doc:"Only the jobs, files and runs of this project."`
+	JobID      string   `json:"jobId,omitempty" doc:"Only this job and its files. Browser tokens only."`
+	RunID      string   `json:"runId,omitempty" doc:"Only this run. Browser tokens only."`
+	Source     string   `json:"source,omitempty" maxLength:"64" doc:"Only the events, deliveries and rejected requests of this source."`
+	Operations []string `json:"operations,omitempty" maxItems:"200" doc:"Only these operations, by operationId."`
+}
+
+// NewScope makes the document of a scope; nil for one that limits nothing.
+func NewScope(s access.Scope) *Scope {
+	if s.IsZero() {
+		return nil
+	}
+	return &Scope{s.Project, s.Job, s.Run, s.Source, s.Operations}
 }
 
 // NewKey makes the document of a key.
 func NewKey(k access.Key) Key {
 	return Key{
 		k.ID, k.Name, k.Role.String(), k.State(time.Now()), k.Hint, k.CreatedBy, Text(k.MadeBy), Time{k.CreatedAt}, Time{k.ExpiresAt},
-		Time{k.LastUsedAt}, Text(k.LastUsedFrom), Time{k.RevokedAt},
+		Time{k.LastUsedAt}, Text(k.LastUsedFrom), Time{k.RevokedAt}, NewScope(k.Scope),
 	}
 }
 
 // KeyRequest creates a key.
 type KeyRequest struct {
-	Name      string `json:"name" minLength:"1" maxLength:"80" doc:"Who or what uses it."`
-	Role      string `json:"role" enum:"viewer,operator,admin"`
-	ExpiresAt string `json:"expiresAt,omitempty" doc:"A time, or a duration from now such as 90d; empty for a key that does not expire."`
+	Name      string   `json:"name" minLength:"1" maxLength:"80" doc:"Who or what uses it."`
+	Role      string   `json:"role" enum:"viewer,operator,admin"`
+	ExpiresAt string   `json:"expiresAt,omitempty" doc:"A time, or a duration from now such as 90d; empty for a key that does not expire."`
+	Scope     KeyScope `json:"scope,omitempty" doc:"What the key is limited to; empty for everything that its role allows."`
+}
+
+// KeyScope limits a new key.
+type KeyScope struct {
+	ProjectID  string   `json:"projectId,omitempty" maxLength:"1024" doc:"Only the jobs, files and runs of this project."`
+	Source     string   `json:"source,omitempty" maxLength:"64" doc:"Only the events, deliveries and rejected requests of this source."`
+	Operations []string `json:"operations,omitempty" maxItems:"200" doc:"Only these operations, by operationId."`
+}
+
+// TokenRequest creates a browser token, for one of the three.
+type TokenRequest struct {
+	ProjectID string `json:"projectId,omitempty" maxLength:"1024" doc:"The jobs, files and runs of this project."`
+	JobID     string `json:"jobId,omitempty" maxLength:"1024" doc:"This job and its files."`
+	RunID     string `json:"runId,omitempty" maxLength:"128" doc:"This run."`
+	ExpiresIn string `json:"expiresIn,omitempty" example:"15m" doc:"How long it lasts, 1s to 24h; 15m if empty."`
+}
+
+// BrowserToken is a token for pages in a browser.
+type BrowserToken struct {
+	Token     string `json:"token" doc:"Send it as Authorization: Bearer …. It is not stored."`
+	ExpiresAt Time   `json:"expiresAt" doc:"It also ends with the credential that created it."`
 }
 
 // CreatedKey is a new key with its secret.
@@ -71,7 +111,7 @@ type AuditEntry struct {
 	KeyID   Text   `json:"keyId" doc:"The key, also of a session that was opened with it; null for the admin token."`
 	As      Text   `json:"as" doc:"The name that the person typed at the login; it is not verified."`
 	Role    string `json:"role" enum:"viewer,operator,admin"`
-	Via     string `json:"via" enum:"token,key,session"`
+	Via     string `json:"via" enum:"token,key,session,browser token"`
 	ViaID   Text   `json:"viaId" doc:"The key or session."`
 	Address string `json:"address"`
 	Action  string `json:"action" doc:"The operationId in this document; also login and logout."`
@@ -106,14 +146,15 @@ type Me struct {
 	Name  string `json:"name"`
 	As    Text   `json:"as" doc:"The name that was typed at the login; it is not verified."`
 	Role  string `json:"role" enum:"viewer,operator,admin"`
-	Via   string `json:"via" enum:"token,key,session"`
+	Via   string `json:"via" enum:"token,key,session,browser token"`
 	ID    Text   `json:"id" doc:"The key or session; null for the admin token."`
-	KeyID Text   `json:"keyId" doc:"The key, also of a session that was opened with it; null for the admin token."`
+	KeyID Text   `json:"keyId" doc:"The key, also of a session or token that was made with it; null for the admin token."`
+	Scope *Scope `json:"scope" doc:"What the caller is limited to; null for everything that its role allows."`
 }
 
 // NewMe makes the document of a caller.
 func NewMe(who access.Identity) Me {
-	return Me{who.Name, Text(who.As), who.Role.String(), who.Via, Text(who.ID), Text(who.KeyID)}
+	return Me{who.Name, Text(who.As), who.Role.String(), who.Via, Text(who.ID), Text(who.KeyID), NewScope(who.Scope)}
 }
 
 // LoginLink logs a browser in once.

@@ -39,7 +39,7 @@ export interface AuditEntry {
   target: string | null;
   /** How many equal changes the line counts: more than 1 if a credential repeated itself too often to write each. */
   times: number;
-  via: "token" | "key" | "session";
+  via: "token" | "key" | "session" | "browser token";
   /** The key or session. */
   viaId: string | null;
 }
@@ -56,6 +56,13 @@ export interface Backlog {
   held: number;
   nextDue: string | null;
   waiting: number;
+}
+
+export interface BrowserToken {
+  /** It also ends with the credential that created it. */
+  expiresAt: string | null;
+  /** Send it as Authorization: Bearer …. It is not stored. */
+  token: string;
 }
 
 export interface Bulk {
@@ -132,6 +139,8 @@ export interface CreatedKey {
   name: string;
   revokedAt: string | null;
   role: "viewer" | "operator" | "admin";
+  /** What the key is limited to; null for everything that its role allows. */
+  scope: Scope | null;
   state: "active" | "expired" | "revoked";
 }
 
@@ -627,6 +636,8 @@ export interface Key {
   name: string;
   revokedAt: string | null;
   role: "viewer" | "operator" | "admin";
+  /** What the key is limited to; null for everything that its role allows. */
+  scope: Scope | null;
   state: "active" | "expired" | "revoked";
 }
 
@@ -642,6 +653,17 @@ export interface KeyRequest {
   /** Who or what uses it. */
   name: string;
   role: "viewer" | "operator" | "admin";
+  /** What the key is limited to; empty for everything that its role allows. */
+  scope?: KeyScope;
+}
+
+export interface KeyScope {
+  /** Only these operations, by operationId. */
+  operations?: string[] | null;
+  /** Only the jobs, files and runs of this project. */
+  projectId?: string;
+  /** Only the events, deliveries and rejected requests of this source. */
+  source?: string;
 }
 
 export interface KeyUse {
@@ -674,11 +696,13 @@ export interface Me {
   as: string | null;
   /** The key or session; null for the admin token. */
   id: string | null;
-  /** The key, also of a session that was opened with it; null for the admin token. */
+  /** The key, also of a session or token that was made with it; null for the admin token. */
   keyId: string | null;
   name: string;
   role: "viewer" | "operator" | "admin";
-  via: "token" | "key" | "session";
+  /** What the caller is limited to; null for everything that its role allows. */
+  scope: Scope | null;
+  via: "token" | "key" | "session" | "browser token";
 }
 
 export interface Media {
@@ -996,6 +1020,19 @@ export interface SampleSent {
   status: number;
 }
 
+export interface Scope {
+  /** Only this job and its files. Browser tokens only. */
+  jobId?: string;
+  /** Only these operations, by operationId. */
+  operations?: string[] | null;
+  /** Only the jobs, files and runs of this project. */
+  projectId?: string;
+  /** Only this run. Browser tokens only. */
+  runId?: string;
+  /** Only the events, deliveries and rejected requests of this source. */
+  source?: string;
+}
+
 export interface Sent {
   body?: string;
   bytes: number;
@@ -1258,6 +1295,17 @@ export interface SubscriptionList {
   docs: Subscription[];
   /** The cursor of the next page; null on the last page. */
   nextCursor: string | null;
+}
+
+export interface TokenRequest {
+  /** How long it lasts, 1s to 24h; 15m if empty. */
+  expiresIn?: string;
+  /** This job and its files. */
+  jobId?: string;
+  /** The jobs, files and runs of this project. */
+  projectId?: string;
+  /** This run. */
+  runId?: string;
 }
 
 export interface Totals {
