@@ -227,7 +227,7 @@ func (t *tx) insertParts(all []acceptance) error {
 	return t.insertDeliveries(deliveries...)
 }
 
-// duplicate answers a known id, and keeps its body if it is another than the first one.
+// duplicate counts a duplicate, and stores its body if it differs from the first one.
 func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 	var (
 		rc  = gaff.Receipt{Duplicate: true}
@@ -243,12 +243,11 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 		return rc, fmt.Errorf("find duplicate: %w", err)
 	}
 	rc.ID = id.OfEvent(fromMicros(at), seq)
-	// A body that retention removed can no longer differ.
-	// What was said is compared, not how it was wrapped: an item of a batch may come
-	// in another batch.
+	// A body that retention removed cannot differ. The data is compared rather than the body:
+	// an item of a batch may be sent again in another batch.
 	rc.Conflict = old != nil && !bytes.Equal(old, row.ev.Data)
-	if rc.Conflict && bytes.Equal(sum, row.said()) {
-		rc.Conflict = false // the stored one is damaged
+	if rc.Conflict && bytes.Equal(sum, row.contentSum()) {
+		rc.Conflict = false // the stored body is damaged
 		if err := t.restore(seq, row); err != nil {
 			return rc, err
 		}
@@ -268,13 +267,13 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 			seq, n+1, micros(row.ev.ReceivedAt), orEmpty(row.request), row.body, row.sum)
 	}
 	if err != nil {
-		return rc, fmt.Errorf("keep the differing body: %w", err)
+		return rc, fmt.Errorf("store the differing body: %w", err)
 	}
 	t.change("event", rc.ID, "conflict", row.ev.Source)
 	return rc, nil
 }
 
-// restore writes the bytes of a damaged event again, which its sender has sent once more.
+// restore writes the bytes of a damaged event, which its sender has sent again.
 func (t *tx) restore(seq int64, row eventRow) error {
 	_, err := t.exec(`update payload set body = $2, data = $3, sha256 = $4, data_sha256 = $5 where seq = $1`,
 		seq, row.body, nilIfNil(row.data), row.sum, nilIfNil(row.dataSum))

@@ -22,7 +22,7 @@ func (s *Store) write(ctx context.Context, what string, fn func(*tx) error) erro
 	return nil
 }
 
-// maxListed bounds the lists of people's own making.
+// maxListed bounds the lists of keys and sessions.
 const maxListed = 1000
 
 const keyColumns = `k.id, k.name, k.role, k.hint, k.created_by, k.made_by, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.last_used_from, k.scope`
@@ -39,7 +39,7 @@ func scanKey(rows *sql.Rows) (k access.Key, err error) {
 	return k, err
 }
 
-// AddKey keeps a new API key.
+// AddKey stores a new API key.
 func (s *Store) AddKey(ctx context.Context, k access.Key, hash string) error {
 	scope, err := access.EncodeScope(k.Scope)
 	if err != nil {
@@ -140,7 +140,7 @@ func (s *Store) RevokeMade(ctx context.Context, keyID string, now time.Time) (en
 	return ended, err
 }
 
-// A session ends with its key, whatever its own row says: the key may have been revoked
+// A session ends with its key, even if its own row has no end: the key may have been revoked
 // while the session was being opened.
 const (
 	sessionColumns = `c.id, c.name, c.as_name, c.role, c.origin, c.address, c.agent, c.created_at,
@@ -156,7 +156,7 @@ func scanSession(rows *sql.Rows) (c access.Session, err error) {
 	return c, err
 }
 
-// AddSession keeps a login, and forgets those that ended long ago.
+// AddSession stores a login, and removes those that ended long ago.
 func (s *Store) AddSession(ctx context.Context, c access.Session, hash string) error {
 	return s.write(ctx, "add session", func(tx *tx) error {
 		if _, err := tx.exec(`delete from session where expires_at < $1`, micros(c.CreatedAt)); err != nil {
@@ -203,7 +203,7 @@ func (s *Store) EndSession(ctx context.Context, sessionID string, now time.Time)
 	})
 }
 
-// AddLink keeps a one-time login, and forgets those that are too old.
+// AddLink stores a one-time login, and removes expired ones.
 func (s *Store) AddLink(ctx context.Context, l access.Link, hash string) error {
 	return s.write(ctx, "add login link", func(tx *tx) error {
 		if _, err := tx.exec(`delete from login_link where expires_at < $1`, micros(tx.now)); err != nil {
@@ -215,7 +215,7 @@ func (s *Store) AddLink(ctx context.Context, l access.Link, hash string) error {
 	})
 }
 
-// Link finds a one-time login and leaves it unused.
+// Link returns a one-time login without using it.
 func (s *Store) Link(ctx context.Context, hash string, now time.Time) (*access.Link, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -234,7 +234,7 @@ func (s *Store) Link(ctx context.Context, hash string, now time.Time) (*access.L
 	return &ls[0], nil
 }
 
-// TakeLink uses a one-time login up.
+// TakeLink uses a one-time login; it cannot be used again.
 func (s *Store) TakeLink(ctx context.Context, hash string, now time.Time) (*access.Link, error) {
 	var l access.Link
 	err := s.write(ctx, "login link", func(tx *tx) error {
@@ -255,7 +255,7 @@ func (s *Store) TakeLink(ctx context.Context, hash string, now time.Time) (*acce
 	return &l, nil
 }
 
-// Touch notes when and from where a key or session was used last.
+// Touch records when and from where a key or session was used last.
 func (s *Store) Touch(ctx context.Context, ref, address string, now time.Time) error {
 	return s.write(ctx, "note use", func(tx *tx) error {
 		n, err := tx.exec(`update session set last_used_at = $2 where id = $1`, ref, micros(now))

@@ -48,7 +48,7 @@ func (s *Store) Alerts(ctx context.Context) ([]alert.Alert, error) {
 	return all, s.fault(ctx, "alerts", err)
 }
 
-// Notices returns what channels were sent.
+// Notices returns the notices that were sent to channels.
 func (s *Store) Notices(ctx context.Context) ([]alert.Notice, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

@@ -63,12 +63,12 @@ func (s *Store) Audit(ctx context.Context, f access.AuditFilter) (page gaff.Page
 	return page, nil
 }
 
-// auditRefused is the part of the lines of the audit log that may be refusals: one in so many.
+// auditRefused is the share of rejected requests in the audit log: one entry in so many.
 const auditRefused = 10
 
-// PruneAudit removes lines of the audit log that are older than before (zero: none), and
-// the oldest beyond most (0: none). Of what was refused or failed only a tenth of most is
-// kept, so that it does not push out what was done.
+// PruneAudit removes the entries of the audit log that are older than before (zero: none), and
+// the oldest ones beyond most (0: none). Entries of rejected and failed requests have a tenth of
+// most, so that they do not displace those of changes.
 func (s *Store) PruneAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error) {
 	var steps []func(*tx) (int64, error)
 	if !before.IsZero() {

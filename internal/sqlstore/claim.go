@@ -112,13 +112,13 @@ func (s *Store) giveBack(work []gaff.Work) {
 	}()
 }
 
-// NextDue is when the earliest waiting delivery of a queue that nobody holds is due.
-func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err error) {
+// NextDue returns when the next unclaimed delivery of a queue is due; zero without one.
+func (s *Store) NextDue(ctx context.Context, queue string) (due time.Time, err error) {
 	err = s.w.Do(ctx, &op{Run: func(t *tx) error {
 		due = time.Time{}
 		at := t.db.dueAt()
 		rows, err := t.query(`select d.seq, d.n, `+at+` from delivery d where d.state < 3 and d.lane = $1
-			order by `+at+` limit $2`, lane, t.s.leases.len()+1)
+			order by `+at+` limit $2`, queue, t.s.leases.len()+1)
 		if err != nil {
 			return err
 		}
@@ -142,23 +142,23 @@ func (s *Store) NextDue(ctx context.Context, lane string) (due time.Time, err er
 	return due, nil
 }
 
-// Queues names the lanes, other than the unnamed one, in which deliveries wait, by jumping from one to the next in the
-// queue's index.
-func (s *Store) Queues(ctx context.Context) (lanes []string, err error) {
+// Queues returns the queues, except the unnamed one, that have open deliveries. It reads one
+// index entry for each.
+func (s *Store) Queues(ctx context.Context) (queues []string, err error) {
 	err = s.w.Do(ctx, &op{Run: func(t *tx) error {
-		lanes = nil
-		for after := ""; ; after = lanes[len(lanes)-1] {
-			var lane string
-			err := t.row([]any{&lane}, `select d.lane from delivery d where d.state < 3 and d.lane > $1
+		queues = nil
+		for after := ""; ; after = queues[len(queues)-1] {
+			var queue string
+			err := t.row([]any{&queue}, `select d.lane from delivery d where d.state < 3 and d.lane > $1
 				order by d.lane limit 1`, after)
 			if errors.Is(err, sql.ErrNoRows) {
 				return nil
 			}
 			if err != nil {
-				return fmt.Errorf("lanes: %w", err)
+				return fmt.Errorf("queues: %w", err)
 			}
-			lanes = append(lanes, lane)
+			queues = append(queues, queue)
 		}
 	}})
-	return lanes, err
+	return queues, err
 }

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Where several nodes share a database, leases and due times are by its clock: a node whose
-// own clock is wrong must not take over what others work on. Callers compute with their own
-// clock; times that they hand over are converted on the way in, and back on the way out.
+// If several nodes share a database, leases and due times go by its clock: a node whose own
+// clock is wrong must not take over deliveries that other nodes process. Callers use their own
+// clock; their times are converted into the database's, and results back.
 
-// smallSkew is not corrected: it is no more than the time of a few round trips.
+// smallSkew is not corrected: a few round trips take as long.
 const smallSkew = 250 * time.Millisecond
 
 // startClock sets the transaction's time, and how far the clock of this process is behind it.
@@ -38,18 +38,17 @@ func (t *tx) localTime(shared time.Time) time.Time {
 	return shared.Add(-t.skew)
 }
 
-// MaxSkew is how far a clock may be off, or jump, before people are told.
+// MaxSkew is how far a clock may be off, or jump, before the log reports it.
 const MaxSkew = 2 * time.Second
 
-// JumpWatch finds jumps of this machine's clock by comparing it with one that only runs
-// forward.
+// JumpWatch detects jumps of this machine's clock by comparing it with a monotonic one.
 type JumpWatch struct {
 	wall time.Time
 	mono time.Duration
 }
 
-// Jump returns by how much the clock moved besides running since the last call; zero for
-// less than MaxSkew. A machine that was suspended jumps forward.
+// Jump returns by how much the clock jumped since the last call; zero for less than MaxSkew. A
+// machine that was suspended jumps forward.
 func (w *JumpWatch) Jump(wall time.Time, mono time.Duration) time.Duration {
 	wall = wall.Round(0)
 	jump := wall.Sub(w.wall) - (mono - w.mono)
@@ -61,8 +60,9 @@ func (w *JumpWatch) Jump(wall time.Time, mono time.Duration) time.Duration {
 	return jump
 }
 
-// ClockJumped has deliveries wait as long as they would have, after the clock was set back
-// by a duration less than zero; forward, they are due at once, and the lanes are woken.
+// ClockJumped moves due times after a jump of the clock. After a jump back (by is less than
+// zero) deliveries wait as long as they would have without it. After a jump forward they are due
+// at once, and the queues are woken.
 func (s *Store) ClockJumped(ctx context.Context, by time.Duration) error {
 	defer s.Notified([]string{}, false)
 	if by >= 0 || s.db.concurrent() {

@@ -13,7 +13,7 @@ type counters struct {
 	received int64
 	status   [3]int64 // the growth of each status
 	rejected int64
-	// first and last are the numbers of the new events; 0 if there are none.
+	// first and last are the lowest and highest number of the new events; 0 without any.
 	first, last int64
 }
 

@@ -8,7 +8,8 @@ import (
 	"gaff"
 )
 
-// Counts sums up the inbox: totals since a time (by the minute), all of it for the zero time.
+// Counts returns the totals of the inbox since a time, to the minute; of all events for the
+// zero time.
 func (s *Store) Counts(ctx context.Context, since time.Time) (gaff.Counts, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

@@ -22,8 +22,8 @@ func hashOf(body []byte) []byte {
 	return sum[:]
 }
 
-// differs reports whether stored bytes are other ones than were received. Rows of older
-// versions have no hash, and are not judged.
+// differs reports whether stored bytes differ from the received ones. Rows of older versions
+// have no hash, and pass.
 func differs(body, sum []byte) bool {
 	return len(sum) > 0 && !bytes.Equal(hashOf(orEmpty(body)), sum)
 }
@@ -65,12 +65,12 @@ func (s *Store) DamagedBodies() int64 {
 
 func (s *Store) noteDamaged(eventID string) {
 	if s.damaged.note(eventID) {
-		s.opt.Log.Error("the stored body of an event is damaged: its SHA-256 is not that of what was received; it is neither processed nor shown",
+		s.opt.Log.Error("the stored body of an event is damaged: its SHA-256 is not that of the received bytes; it is neither processed nor shown",
 			"event", eventID)
 	}
 }
 
-// eventOf is the event of a scan. A damaged body is left out, and reported.
+// eventOf returns the event of a scan. A damaged body is left out, and logged.
 func (s *Store) eventOf(sc *eventScan) *gaff.Event {
 	ev := sc.event()
 	if ev.Damaged {
@@ -79,7 +79,7 @@ func (s *Store) eventOf(sc *eventScan) *gaff.Event {
 	return ev
 }
 
-// rejectDamaged ends the deliveries of damaged events as dead, and returns the other ones.
+// rejectDamaged ends the deliveries of damaged events as dead, and returns the others.
 func (t *tx) rejectDamaged(all []gaff.Work) (work []gaff.Work, rejected []gaff.Lease) {
 	for _, w := range all {
 		if !w.Event.Damaged {
@@ -101,20 +101,20 @@ func (t *tx) rejectDamaged(all []gaff.Work) (work []gaff.Work, rejected []gaff.L
 
 // BodyReport is the result of a check of all stored bodies.
 type BodyReport struct {
-	// Checked bodies have the hash that was stored with them; Unhashed are of a version that
-	// stored none.
+	// Checked bodies have the hash that was stored with them. Unhashed ones were stored by a
+	// version without hashes.
 	Checked, Unhashed int64
-	// Damaged are the events whose body, or that of a copy, is another one.
+	// Damaged are the events whose body, or that of a copy, differs from its hash.
 	Damaged []string
 }
 
-// bodyPage is how many rows are read in one query: a long one would keep the write-ahead log
-// of SQLite from beginning again.
+// bodyPage is how many rows one query reads: a long query would keep SQLite from reusing its
+// write-ahead log.
 const bodyPage = 200
 
-// CheckBodies reads the body of every event that is stored when it begins and compares it with its
-// hash: it must not run after those that arrive meanwhile. After each page it calls progress,
-// unless that is nil, with the number of bodies so far; an error of it ends the check.
+// CheckBodies compares the body of every event with its hash. It stops at the newest event at
+// its start, so that it ends while others arrive. After each page it calls progress, unless that
+// is nil, with the report so far; an error of progress ends the check.
 func CheckBodies(ctx context.Context, db *sql.DB, progress func(BodyReport) error) (report BodyReport, err error) {
 	var last int64
 	if err := db.QueryRowContext(ctx, `select coalesce(max(seq), 0) from event`).Scan(&last); err != nil {
@@ -170,11 +170,11 @@ func checkPage(ctx context.Context, db *sql.DB, query string, seq, n, last int64
 	return seq, n, read == bodyPage, nil
 }
 
-// checkShare is which part of the time a check beside a gateway's work takes: one in so many.
+// checkShare is the share of time that a check of a running gateway takes: one in so many.
 const checkShare = 5
 
-// CheckBodies checks the stored bodies beside the gateway's work, for a fifth of the time, and
-// reports the damaged ones.
+// CheckBodies checks the stored bodies while the gateway works, for a fifth of the time, and
+// logs the damaged ones.
 func (s *Store) CheckBodies(ctx context.Context) (BodyReport, error) {
 	began, known := time.Now(), 0
 	return CheckBodies(ctx, s.read, func(r BodyReport) error {
@@ -192,7 +192,7 @@ func (s *Store) CheckBodies(ctx context.Context) (BodyReport, error) {
 	})
 }
 
-// errDamaged is why an event can be neither retried nor replayed.
+// errDamaged is the error of a retry or replay of a damaged event.
 func errDamaged(eventID string) error {
 	return fmt.Errorf("%w: event %s: %w", gaff.ErrConflict, eventID, gaff.ErrDamaged)
 }

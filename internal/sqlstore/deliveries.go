@@ -31,7 +31,7 @@ type deliveryScan struct {
 	key                   string
 	order                 gaff.Order
 	held                  int
-	leasedUntil           int64 // 0 where claims are not stored
+	leasedUntil           int64 // 0 if claims are not stored
 }
 
 func (sc *deliveryScan) columns() []any {
@@ -42,7 +42,7 @@ func (sc *deliveryScan) columns() []any {
 	}
 }
 
-// delivery joins the row with what it repeats of its event.
+// delivery returns the row's delivery, which repeats some fields of its event.
 func (sc *deliveryScan) delivery(ev *gaff.Event) gaff.Delivery {
 	return gaff.Delivery{
 		ID: id.OfDelivery(ev.ID, sc.n), EventID: ev.ID, Handler: sc.handler, Queue: sc.queue, State: sc.state,
@@ -147,7 +147,7 @@ func (s *Store) delivery(ctx context.Context, deliveryID string) (*gaff.Delivery
 	return &ds[0].d, as, err
 }
 
-// A listed delivery carries what it repeats of its event.
+// A listed delivery has the columns of its event that it repeats.
 const listedColumns = deliveryColumns + `, e.received_at, e.source, e.type, e.webhook_id`
 
 type listedDelivery struct {
@@ -226,8 +226,8 @@ func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page g
 			w.add("d.state > 3") // names the partial index
 		case *f.State < gaff.StateSucceeded:
 			w.add("d.state < 3")
-			// Few wait, as a rule: they are found by their own index and sorted. The plus keeps
-			// SQLite from walking over all deliveries for the sake of their order.
+			// Few deliveries are open, as a rule: their own index finds them, and they are
+			// sorted. The plus keeps SQLite from scanning all deliveries in their order.
 			order = "+d.seq"
 		}
 	}
@@ -243,9 +243,9 @@ func (s *Store) deliveryPage(ctx context.Context, f gaff.DeliveryFilter) (page g
 	return page, nil
 }
 
-// QueueCounts counts what waits, and what is dead, in a lane. Each number is at most
+// QueueCounts counts the open and the dead deliveries of a queue. Each number is at most
 // gaff.MaxLogCount+1.
-func (s *Store) QueueCounts(ctx context.Context, lane string) (c gaff.QueueCounts, err error) {
+func (s *Store) QueueCounts(ctx context.Context, queue string) (c gaff.QueueCounts, err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	count := func(text string, args ...any) (n int64) {
@@ -254,19 +254,19 @@ func (s *Store) QueueCounts(ctx context.Context, lane string) (c gaff.QueueCount
 		}
 		return n
 	}
-	c.Waiting = count(`select count(*) from (select 1 from delivery where state < 3 and lane = $1 limit $2) q`, lane, gaff.MaxLogCount+1)
+	c.Waiting = count(`select count(*) from (select 1 from delivery where state < 3 and lane = $1 limit $2) q`, queue, gaff.MaxLogCount+1)
 	c.Held = count(`select count(*) from (select 1 from delivery where state < 3 and lane = $1 and run_at = $2 limit $3) q`,
-		lane, int64(never), gaff.MaxLogCount+1)
+		queue, int64(never), gaff.MaxLogCount+1)
 	c.Dead = count(`select count(*) from (select 1 from delivery where state = 4 and lane = $1 and lane <> '' limit $2) q`,
-		lane, gaff.MaxLogCount+1)
+		queue, gaff.MaxLogCount+1)
 	if err == nil {
 		var at int64
-		err = s.read.QueryRowContext(ctx, `select run_at from delivery where state < 3 and lane = $1 order by run_at limit 1`, lane).Scan(&at)
+		err = s.read.QueryRowContext(ctx, `select run_at from delivery where state < 3 and lane = $1 order by run_at limit 1`, queue).Scan(&at)
 		if errors.Is(err, sql.ErrNoRows) {
 			err = nil
 		} else if at < never {
 			c.NextDue = fromMicros(at)
 		}
 	}
-	return c, s.fault(ctx, "lane counts", err)
+	return c, s.fault(ctx, "queue counts", err)
 }

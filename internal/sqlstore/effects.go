@@ -66,7 +66,7 @@ func (e *effects) Now() time.Time { return e.localTime(e.now) }
 
 func (e *effects) Emit(_ context.Context, ev *gaff.Event, ds []gaff.Delivery) error {
 	if ev.Hop > gaff.MaxHops {
-		return gaff.Discard(fmt.Errorf("emit %s:%s: more than %d events caused one another; is there a loop?",
+		return gaff.Discard(fmt.Errorf("emit %s:%s: more than %d events caused each other; is there a loop?",
 			ev.Source, ev.Type, gaff.MaxHops))
 	}
 	if ev.ReceivedAt.IsZero() {

@@ -35,7 +35,7 @@ func (s *Store) entry(sc *logScan) gaff.Log {
 	return l
 }
 
-// Event returns one event with all that became of it.
+// Event returns one event with its deliveries, attempts and copies.
 func (s *Store) Event(ctx context.Context, eventID string) (*gaff.EventDetail, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -44,7 +44,7 @@ func (s *Store) Event(ctx context.Context, eventID string) (*gaff.EventDetail, e
 }
 
 func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, error) {
-	// One snapshot, so that the parts fit together.
+	// One snapshot, so that the parts agree.
 	tx, err := s.read.BeginTx(ctx, s.snapshot())
 	if err != nil {
 		return nil, err

@@ -53,7 +53,7 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 }
 
 // newestEvents reads the newest events of a list, up to limit. rest is the number before which
-// nothing was looked at, zero if all was.
+// no event was examined, zero if all were.
 func (s *Store) newestEvents(ctx context.Context, l eventList, limit int) (scans []*logScan, rest int64, err error) {
 	if len(l.sieve) == 0 {
 		scans, err = s.eventHead(ctx, l, limit)
@@ -62,7 +62,7 @@ func (s *Store) newestEvents(ctx context.Context, l eventList, limit int) (scans
 	return s.sift(ctx, l, limit)
 }
 
-// listOf is the list that a filter chooses, but for its query.
+// listOf returns the list that a filter chooses, without its query.
 func (s *Store) listOf(ctx context.Context, f gaff.EventFilter) (list eventList, err error) {
 	list.to = 1 << 62
 	if f.After != "" {
@@ -83,10 +83,10 @@ func (s *Store) listOf(ctx context.Context, f gaff.EventFilter) (list eventList,
 	return list, err
 }
 
-// search restricts the list to events that have a text, without those that were found already.
+// search restricts the list to events that contain a text, without those already found.
 func (l *eventList) search(d Dialect, query string, found []*logScan) {
 	text := contains(plain(query))
-	// The data, in which secrets are masked: by a search of the body they could be guessed.
+	// It searches the data, in which secrets are masked: a search of the body could guess them.
 	l.bodies = true
 	l.sieve = append(l.sieve, predicate{
 		`(e.webhook_id like ? escape '\' or e.error like ? escape '\' or ` + d.Body("coalesce(p.data, p.body)") + `)`,
@@ -98,7 +98,7 @@ func (l *eventList) search(d Dialect, query string, found []*logScan) {
 }
 
 // named returns the events that a query names by an id: the event's own, the sender's, or that of
-// a job. Indexes find them whatever their age, and however long the log is.
+// a job. Indexes find them at any age and length of the log.
 func (s *Store) named(ctx context.Context, f gaff.EventFilter, limit int) (found []*logScan, err error) {
 	query := f.Query
 	f.Query, f.After = "", ""
@@ -141,24 +141,25 @@ func (s *Store) named(ctx context.Context, f gaff.EventFilter, limit int) (found
 	return found, nil
 }
 
-// maxNamed is how long a query may be to be taken for an id, in bytes.
+// maxNamed is the longest query that can be an id, in bytes.
 const maxNamed = 256
 
-// eventList is a part of the log: the numbers from one up to before another, of the events
-// for which all predicates of one of the runs hold, the common ones, and those of the sieve.
-// Each run is a part of the log that an index holds in order.
+// eventList is a part of the log: the events in a range of numbers that match all predicates of
+// at least one run, the common ones and the sieve. Each run is a part of the log that an index
+// has in order.
 type eventList struct {
 	runs     [][]predicate
-	walk     bool // there is one run, the whole log in its order
+	walk     bool // the only run is the whole log in its order
 	common   []predicate
 	from, to int64
-	// sieve is what no index knows of: each event of the runs must be looked at. bodies
-	// tells that it is also about p.body.
+	// sieve are the predicates that no index covers: each event of the runs must be
+	// examined. bodies is set if they refer to p.body.
+
 	sieve  []predicate
 	bodies bool
 }
 
-// add appends the predicates of a run, but for the sieve, on the table e.
+// add appends the predicates of a run, without the sieve, on the table e.
 func (l *eventList) add(w *where, run []predicate) {
 	for _, part := range [][]predicate{run, l.common, {{"e.seq >= ?", []any{l.from}}, {"e.seq < ?", []any{l.to}}}} {
 		for _, predicate := range part {
@@ -167,8 +168,9 @@ func (l *eventList) add(w *where, run []predicate) {
 	}
 }
 
-// heads selects the numbers of the newest n, but for the sieve. They are merged from the heads of the runs,
-// whatever the length of the log. Its arguments follow the given ones.
+// heads selects the numbers of the newest n events, without the sieve. They are merged from the
+// heads of the runs, so the length of the log does not matter. Its arguments follow the given
+// ones.
 func (l *eventList) heads(n int, given ...any) (text string, args []any) {
 	args = given
 	var heads []string
@@ -188,13 +190,13 @@ func (s *Store) eventHead(ctx context.Context, l eventList, limit int) ([]*logSc
 		order by e.seq desc limit `+strconv.Itoa(limit), args...)
 }
 
-// siftPart is how many of the newest events are looked at first; then four times as many,
-// and so on: what is often found is found at once.
+// siftPart is how many of the newest events are examined first; then four times as many, and
+// so on. A text that occurs often is found in the first part.
 const siftPart = 1000
 
-// sift looks at the newest events of a list only, so that a page costs the same however
-// long the log has grown. It finds up to limit; rest is the number before which nothing was
-// looked at, zero if all was.
+// sift examines only the newest events of a list, so that a page costs the same at any length
+// of the log. It finds up to limit; rest is the number before which no event was examined, zero
+// if all were.
 func (s *Store) sift(ctx context.Context, l eventList, limit int) (found []*logScan, rest int64, err error) {
 	left := gaff.SearchWindow
 	for part := siftPart; left > 0 && len(found) < limit; part *= 4 {
@@ -209,8 +211,8 @@ func (s *Store) sift(ctx context.Context, l eventList, limit int) (found []*logS
 			return found, 0, nil
 		}
 		newest := l
-		// Events that arrive from now on must not push the oldest ones out of the part: it ends at
-		// the newest of now. Several nodes may still commit some with lower numbers; there is
+		// Events that arrive during the search must not displace the oldest ones of the part, so
+		// it ends at the newest event of now. Other nodes may still commit lower numbers; there is
 		// room for as many again.
 		newest.from, newest.to = lowest, min(l.to, highest+1)
 		some, err := s.siftAll(ctx, newest, 2*part, limit-len(found))
@@ -227,14 +229,14 @@ func (s *Store) sift(ctx context.Context, l eventList, limit int) (found []*logS
 	return found, l.to, nil
 }
 
-// siftAll looks at all the n events of a list, and reads up to limit of the newest that the
-// sieve lets through.
+// siftAll examines the n newest events of a list, and reads up to limit of those that match the
+// sieve, newest first.
 func (s *Store) siftAll(ctx context.Context, l eventList, n, limit int) ([]*logScan, error) {
 	var w where
 	from := `event e`
 	if l.bodies {
-		// Told that it is about a span of bodies, the database can read them in their order
-		// rather than look each one up.
+		// With the range of the bodies in the query the database reads them in order, rather
+		// than looking each one up.
 		w.add("p.seq >= ?", l.from)
 		w.add("p.seq < ?", l.to)
 		from += ` left join payload p on p.seq = e.seq and ` + strings.Join(w.parts, " and ")
@@ -243,8 +245,8 @@ func (s *Store) siftAll(ctx context.Context, l eventList, n, limit int) ([]*logS
 	if l.walk {
 		l.add(&w, l.runs[0])
 	} else {
-		// By their numbers: the newest are not yet in the database's statistics, and of a span
-		// at the head of the log it would believe that next to nothing is in it.
+		// The condition lists the numbers: the newest events are not yet in the database's
+		// statistics, which would make a range at the head of the log look almost empty.
 		var heads string
 		heads, w.args = l.heads(n, w.args...)
 		w.add(`e.seq in (` + heads + `)`)
@@ -256,10 +258,10 @@ func (s *Store) siftAll(ctx context.Context, l eventList, n, limit int) ([]*logS
 		` order by e.seq desc limit `+strconv.Itoa(limit), w.args...)
 }
 
-// maxRuns is how many parts one list is merged from; beyond it the log is walked.
+// maxRuns is the largest number of runs that are merged; a list of more scans the log.
 const maxRuns = 300
 
-// eventRuns splits a list into the parts whose order an index keeps.
+// eventRuns splits a list into runs: parts that an index has in order.
 func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]predicate, walking bool, err error) {
 	walk := []predicate{}
 	switch {
@@ -294,7 +296,7 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]pre
 	}
 	for _, source := range sources {
 		if f.WebhookID != "" {
-			// The dedupe key begins with the sender's id, and is unique within the source.
+			// The dedupe key begins with the sender's id, and is unique in the source.
 			runs = append(runs, append([]predicate{
 				{"e.source = ?", []any{source}}, {"e.dedupe >= ?", []any{f.WebhookID}}, {"e.dedupe < ?", []any{f.WebhookID + "\v"}},
 			}, walk...))
@@ -307,15 +309,16 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]pre
 	return runs, false, nil
 }
 
-// apart is by how many minutes numbers and times may disagree: what is received in one
-// minute may be committed in the next, and clocks of nodes may differ.
-const apart = 5
+// clockSkewMinutes is the largest difference between the order of event numbers and that of
+// receive times: an event may be committed a minute after it is received, and the clocks of
+// nodes may differ.
+const clockSkewMinutes = 5
 
-// between narrows a list to what was received in a span of time. The tally tells between
-// which numbers that lies, so that the rest of the log is not read.
+// between narrows a list to events that were received in a span of time. The counters have the
+// range of their numbers, so that the rest of the log is not read.
 func (s *Store) between(ctx context.Context, l *eventList, since, until time.Time) error {
 	bound := func(text string, minute int64) (int64, bool, error) {
-		found, err := column[sql.NullInt64](ctx, s.read, text, minute, int64(apart))
+		found, err := column[sql.NullInt64](ctx, s.read, text, minute, int64(clockSkewMinutes))
 		if err != nil {
 			return 0, false, err
 		}
@@ -336,7 +339,7 @@ func (s *Store) between(ctx context.Context, l *eventList, since, until time.Tim
 	if !until.IsZero() {
 		l.common = append(l.common, predicate{"e.received_at < ?", []any{micros(until)}})
 		last, ok, err := bound(`select max(last_seq) from tally where first_seq is not null and minute <= $1
-			and minute >= (select max(minute) from tally where first_seq is not null and minute <= $1) - $2`, until.Unix()/60+apart)
+			and minute >= (select max(minute) from tally where first_seq is not null and minute <= $1) - $2`, until.Unix()/60+clockSkewMinutes)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 	"gaff/internal/id"
 )
 
-// eventRow is an event as it is stored, made before the writer's turn.
+// eventRow is an event as it is stored. It is made before the operation is queued.
 type eventRow struct {
 	ev            *gaff.Event
 	dedupe        string
@@ -22,7 +22,7 @@ type eventRow struct {
 	sum, dataSum  []byte // SHA-256 of body and data
 }
 
-// size is how many bytes it holds, as far as they are the sender's.
+// size is the number of bytes of the sender's that it holds.
 func (r *eventRow) size() int { return len(r.request) + len(r.body) + len(r.data) }
 
 func newEventRow(ev *gaff.Event) eventRow {
@@ -39,15 +39,15 @@ func newEventRow(ev *gaff.Event) eventRow {
 	}
 	row.sum, row.dataSum = hashOf(row.body), hashOf(row.data)
 	if !isPlain(ev.DedupeKey) {
-		// Cleaned as any other text, two keys could become one.
+		// Cleaned like other texts, two keys could become one.
 		sum := sha256.Sum256([]byte(ev.DedupeKey))
 		row.dedupe = "idsha256:" + hex.EncodeToString(sum[:])
 	}
 	return row
 }
 
-// said is the hash of what the sender said, however it was wrapped.
-func (r eventRow) said() []byte {
+// contentSum is the hash of the event's data, or of the body if that is the data.
+func (r eventRow) contentSum() []byte {
 	if r.dataSum != nil {
 		return r.dataSum
 	}
@@ -161,8 +161,8 @@ func missing(kind, name string) error {
 	return fmt.Errorf("%s %s: %w", kind, clip(name, 60), gaff.ErrNotFound)
 }
 
-// loadEvent reads an event with its payload; kept is false where retention has removed that.
-func (t *tx) loadEvent(seq int64) (ev *gaff.Event, kept bool, err error) {
+// loadEvent reads an event with its payload; stored is false if retention has removed that.
+func (t *tx) loadEvent(seq int64) (ev *gaff.Event, stored bool, err error) {
 	var sc eventScan
 	var payload sql.NullInt64
 	err = t.row(append(append(sc.columns(), sc.payload()...), &payload), `select `+eventColumns+`, `+payloadColumns+`, p.seq

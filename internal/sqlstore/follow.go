@@ -11,13 +11,13 @@ import (
 	"gaff/internal/id"
 )
 
-// EventsAfter returns the events that came after one, oldest first, with their payloads.
+// EventsAfter returns the events after one, oldest first, with their payloads.
 func (s *Store) EventsAfter(ctx context.Context, after string, limit int) (evs []*gaff.Event, gone bool, err error) {
 	seq := int64(0)
 	if after != "" {
 		var ok bool
 		if seq, ok = id.ParseEvent(after); !ok {
-			return nil, false, fmt.Errorf("%w: %q is no event's id", gaff.ErrInvalid, clip(after, 60))
+			return nil, false, fmt.Errorf("%w: unknown event id %q", gaff.ErrInvalid, clip(after, 60))
 		}
 	}
 	ctx, cancel := s.reading(ctx)
@@ -36,19 +36,19 @@ func (s *Store) EventsAfter(ctx context.Context, after string, limit int) (evs [
 	}
 	if seq > 0 && len(evs) > 0 {
 		if first, _ := id.ParseEvent(evs[0].ID); first > seq+1 {
-			// Numbers are given without gaps by a database that one process owns; elsewhere a
-			// gap alone does not tell that something was removed.
-			var kept int64
-			err = s.read.QueryRowContext(ctx, `select min(seq) from event`).Scan(&kept)
-			gone = kept == first
+			// A database that one process owns numbers events without gaps. With several
+			// writers a gap alone does not mean that events were removed.
+			var oldest int64
+			err = s.read.QueryRowContext(ctx, `select min(seq) from event`).Scan(&oldest)
+			gone = oldest == first
 		}
 	}
 	return evs, gone, s.fault(ctx, "events after", err)
 }
 
-// settled cuts a list of events off before a gap in their numbers that may still be filled:
-// where several connections write, a later number may be committed first. What came
-// before the time is too old for that.
+// settled cuts a list of events off before a gap in their numbers that may still be filled: of
+// several connections one may commit a later number first. Events that were received before the
+// time are too old for that.
 func settled(evs []*gaff.Event, after int64, before time.Time) []*gaff.Event {
 	for i, ev := range evs {
 		seq, _ := id.ParseEvent(ev.ID)
@@ -60,7 +60,7 @@ func settled(evs []*gaff.Event, after int64, before time.Time) []*gaff.Event {
 	return evs
 }
 
-// NewestEvent returns the id of the newest event; empty if there is none.
+// NewestEvent returns the id of the newest event; empty for an empty log.
 func (s *Store) NewestEvent(ctx context.Context) (string, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

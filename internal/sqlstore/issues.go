@@ -28,7 +28,7 @@ type failures struct {
 	id    string
 	ref   string // of the newest delivery or rejection
 	count int64
-	items []deliveryKey // the deliveries; none of rejections
+	items []deliveryKey // the deliveries; empty for rejections
 }
 
 // failDelivery adds a dead delivery to its issue.
@@ -39,7 +39,7 @@ func (t *tx) failDelivery(l gaff.Lease, f *gaff.Failure) {
 	})
 }
 
-// failed has failures added to their issue at the end of the transaction.
+// failed records failures, which the end of the transaction adds to their issue.
 func (t *tx) failed(f failures) {
 	i := slices.IndexFunc(t.issues, func(other failures) bool { return other.id == f.id })
 	if i < 0 {
@@ -51,7 +51,7 @@ func (t *tx) failed(f failures) {
 }
 
 // rejectedGroups are the rejections that no issue counts yet. They are added a second later in a
-// transaction of their own: nodes that share an issue must not wait for one another while they
+// transaction of their own: nodes that share an issue must not wait for each other while they
 // accept webhooks.
 type rejectedGroups struct {
 	mu     sync.Mutex
@@ -59,13 +59,14 @@ type rejectedGroups struct {
 }
 
 const (
-	// countRejections is how long rejections wait to be counted.
+	// countRejections is the delay until rejections are counted.
 	countRejections = time.Second
-	// maxRejectedGroups bounds the groups that wait; rejections of others are not counted.
+	// maxRejectedGroups bounds the groups until then; rejections of other groups are not
+	// counted.
 	maxRejectedGroups = 1000
 )
 
-// noteRejection has a stored rejection counted by its issue.
+// noteRejection records a stored rejection, which its issue will count.
 func (s *Store) noteRejection(rj *gaff.Rejection) {
 	g := issue.OfRejection(rj.Source, rj.Status, rj.Reason)
 	key := g.ID()
@@ -83,7 +84,7 @@ func (s *Store) noteRejection(rj *gaff.Rejection) {
 }
 
 // writeRejections adds the rejections to their issues. If the database is unavailable, they
-// are not counted: the rows are there.
+// are not counted; their rows are stored.
 func (s *Store) writeRejections() {
 	s.rejected.mu.Lock()
 	groups := s.rejected.groups
@@ -172,7 +173,7 @@ func (t *tx) evictIssues() error {
 	return nil
 }
 
-// dropItems removes some deliveries of issues that are gone.
+// dropItems removes some deliveries of removed issues.
 func (t *tx) dropItems() error {
 	_, err := t.exec(`delete from issue_item where (seq, n) in (select i.seq, i.n from issue_item i
 		where not exists (select 1 from issue s where s.id = i.issue) limit $1)`, pruneBatch)
@@ -273,7 +274,7 @@ func (s *Store) IssueDeliveries(ctx context.Context, issueID string, limit int) 
 	return ids, s.fault(ctx, "deliveries of an issue", err)
 }
 
-// ResolveIssues resolves the issues that are over, and drops what belongs to removed ones.
+// ResolveIssues resolves the issues that need no action any more, and returns how many.
 func (s *Store) ResolveIssues(ctx context.Context, quiet time.Time) (resolved int, err error) {
 	over, err := s.issuesOver(ctx, quiet)
 	if err != nil || len(over) == 0 {
@@ -282,7 +283,7 @@ func (s *Store) ResolveIssues(ctx context.Context, quiet time.Time) (resolved in
 	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		resolved = 0
 		for _, i := range over {
-			// It must not have failed again since.
+			// The condition leaves out those that failed again meanwhile.
 			n, err := tx.exec(`update issue set state = 2, changed_at = $2, changed_by = '' where id = $1 and state < 2 and last_at = $3`,
 				i.ID, micros(tx.now), micros(i.LastAt))
 			if err != nil {
@@ -302,7 +303,7 @@ func (s *Store) ResolveIssues(ctx context.Context, quiet time.Time) (resolved in
 	return resolved, err
 }
 
-// issuesOver returns the unresolved issues of which nothing is left to do.
+// issuesOver returns the unresolved issues that need no action any more.
 func (s *Store) issuesOver(ctx context.Context, quiet time.Time) ([]issue.Issue, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -329,8 +330,8 @@ func (s *Store) IssueCounts(ctx context.Context) (map[issue.State]int, error) {
 	return counts, s.fault(ctx, "issues", err)
 }
 
-// pruneIssues removes the issues that failed last before a time, deliveries of issues that are
-// gone, and alerts that ended before.
+// pruneIssues removes the issues that failed last before a time, deliveries of removed issues,
+// and alerts that ended before the time.
 func (t *tx) pruneIssues(before, _ int64) (removed, last int64, err error) {
 	removed, err = t.exec(`delete from issue where id in (select id from issue where last_at < $1
 		order by last_at limit $2`+t.db.lockFree()+`)`, before, pruneBatch)

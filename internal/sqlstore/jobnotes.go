@@ -10,7 +10,7 @@ import (
 	"gaff/jobs"
 )
 
-// maxNotesOfJob is how long a job's log grows.
+// maxNotesOfJob bounds the entries of a job's log.
 const maxNotesOfJob = 100
 
 func (e *effects) AddLogEntry(_ context.Context, jobID, what, text string) error {
@@ -61,7 +61,7 @@ func (e *effects) SaveInput(_ context.Context, jobID string, input json.RawMessa
 	return nil
 }
 
-// JobInput returns what a job was submitted with; nil if that is not kept.
+// JobInput returns the input that a job was submitted with; nil if it is not stored.
 func (s *Store) JobInput(ctx context.Context, jobID string) (json.RawMessage, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

@@ -33,8 +33,8 @@ func scanJob(rows *sql.Rows) (*jobScan, error) {
 	return sc, rows.Scan(sc.columns()...)
 }
 
-// listedJobColumns are a job's as lists show it: a page of results of megabytes would not fit
-// into memory.
+// listedJobColumns leave out long results: a page of results of megabytes would not fit into
+// memory.
 var listedJobColumns = strings.Replace(jobColumns, "j.result,",
 	"case when length(j.result) <= "+strconv.Itoa(jobs.MaxListed)+" then j.result end,", 1) + `, coalesce(length(j.result), 0)`
 
@@ -121,7 +121,7 @@ func (e *effects) JobByRequest(_ context.Context, provider, requestID string) (*
 		`select `+jobColumns+` from job j where j.provider = $1 and j.request_id = $2 and j.request_id <> ''`, provider, requestID)
 }
 
-// jobAt is job, by a name under which it may have been read already.
+// jobAt is job, by a name under which the transaction may have read it already.
 func (e *effects) jobAt(ref jobs.JobRef, text string, args ...any) (j *jobs.Job, err error) {
 	if sc, ok := e.known.read[ref]; ok {
 		delete(e.known.read, ref)
@@ -130,7 +130,7 @@ func (e *effects) jobAt(ref jobs.JobRef, text string, args ...any) (j *jobs.Job,
 		}
 		j = sc.job()
 	} else {
-		// What is put off is of other jobs, as a rule, and can stay so.
+		// Deferred rows are of other jobs, as a rule; then they need not be written now.
 		e.independent = !e.known.deferred[ref]
 		defer func() { e.independent = false }()
 		if j, err = e.job(text, args...); err != nil {
@@ -153,7 +153,7 @@ func (e *effects) job(text string, args ...any) (*jobs.Job, error) {
 	return sc.job(), nil
 }
 
-// What is written of a job again and again; the rest of it stays as it was inserted.
+// jobChanging are the columns that change; the others stay as they were inserted.
 const jobChanging = `model text, kind text, project_id text, user_id text, request_id text, status bigint, result bytea, error text,
 	error_type text, settled_by text, metadata bytea, submitted_at bigint, settled_at bigint, updated_at bigint, submit bigint,
 	sent_at bigint, account text, run_id text, step_id text, status_url text, response_url text, cancel_url text, webhook_url text,
@@ -161,7 +161,7 @@ const jobChanging = `model text, kind text, project_id text, user_id text, reque
 
 var (
 	insertJob = insertNewRows("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text, caller text`, `on conflict do nothing`)
-	// A status goes forward only, and an end is final.
+	// A status moves only forward, and a settled job stays settled.
 	updateJob = updateRows(`id text, `+jobChanging, `update job set `+setNew(jobChanging)+`
 		from new where job.id = new.id and (job.status = new.status or job.status < new.status and job.status < 2)`)
 )
@@ -185,7 +185,7 @@ func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
 	args := append(changing(j), j.Provider, micros(j.CreatedAt), j.IdempotencyKey, j.CallKey, j.Caller)
 	if e.db.deferWrite(e.tx, &insertJob, args) {
 		e.known.defers(j)
-		e.known.seen(j, false) // what is new has no media
+		e.known.seen(j, false) // a new job has no media
 		e.change("job", j.ID, j.Status.String(), j.Provider)
 		return e.deferProject(j.ProjectID)
 	}
@@ -208,7 +208,7 @@ func (e *effects) SaveJob(_ context.Context, j *jobs.Job) error {
 	}
 	e.known.wrote(j)
 	if e.known.deferred[jobs.JobRef{ID: j.ID}] {
-		// One statement changes a row once.
+		// A statement cannot change a row twice.
 		if err := e.db.flush(e.tx); err != nil {
 			return fmt.Errorf("save job %s: %w", j.ID, err)
 		}

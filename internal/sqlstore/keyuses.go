@@ -8,10 +8,10 @@ import (
 	"gaff"
 )
 
-// maxKeyUses bounds what the writer remembers; more are written down each time.
+// maxKeyUses bounds the uses that a connection remembers; others are written each time.
 const maxKeyUses = 4096
 
-// keyUsed writes down that a key proved a request, once a minute for each.
+// keyUsed records that a key verified a request, at most once a minute for each key.
 func (t *tx) keyUsed(ev *gaff.Event) error {
 	if ev.Request == nil || ev.Verification.KeyID == "" || len(ev.Verification.KeyID) > 200 {
 		return nil
@@ -28,12 +28,12 @@ func (t *tx) keyUsed(ev *gaff.Event) error {
 	_, err := t.exec(`insert into key_use (source, key_id, first_at, last_at) values ($1, $2, $3, $3)
 		on conflict (source, key_id) do update set last_at = excluded.last_at`, ev.Source, ev.Verification.KeyID, micros(t.now))
 	if err != nil {
-		return fmt.Errorf("note the key's use: %w", err)
+		return fmt.Errorf("record the use of a key: %w", err)
 	}
 	return nil
 }
 
-// KeyUses tells which keys proved a source's requests, the last used first.
+// KeyUses returns the keys that verified a source's requests, the last used first.
 func (s *Store) KeyUses(ctx context.Context, source string) ([]gaff.KeyUse, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

@@ -20,7 +20,7 @@ func refsOf(j *jobs.Job) [2]jobs.JobRef {
 	return [2]jobs.JobRef{{ID: j.ID}, {Provider: j.Provider, RequestID: j.RequestID}}
 }
 
-// wrote forgets what was read of a job.
+// wrote forgets the row that was read of a job.
 func (k *knownJobs) wrote(j *jobs.Job) {
 	for _, ref := range refsOf(j) {
 		delete(k.read, ref)

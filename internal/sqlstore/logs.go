@@ -37,8 +37,8 @@ func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 	if q.Status != nil {
 		statuses = []gaff.Status{*q.Status}
 	}
-	// Each source and status is a run of an index in the order asked for, so a page is
-	// merged from the heads of a few runs, whatever the number of rows.
+	// An index has the logs of each source and status in the requested order, so a page is
+	// merged from the heads of a few runs, at any number of rows.
 	var keys []logKey
 	rolled := int64(0)
 	if q.Type == "" {
@@ -48,7 +48,7 @@ func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 	}
 	for _, source := range sources {
 		if q.Type == "" {
-			// What was counted along the way need not be counted again.
+			// The counters have the total.
 			hours, err := hoursOf(ctx, tx, source, time.Time{}, rolled)
 			if err != nil {
 				return nil, 0, err
@@ -104,7 +104,7 @@ func (s *Store) logsOf(ctx context.Context, q querier, keys []logKey) ([]gaff.Lo
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	// As many places as fit several pages, so that there are few statements to prepare.
+	// The number of parameters is rounded up, so that there are few statements to prepare.
 	var w where
 	seqs := make([]any, (len(keys)+49)/50*50)
 	for i := range seqs {
@@ -130,7 +130,7 @@ func (s *Store) logsOf(ctx context.Context, q querier, keys []logKey) ([]gaff.Lo
 }
 
 // logRuns are the queries whose results, merged, are the logs of one source and status in
-// order. Only a pending event may never have been processed; it sorts by when it came.
+// order. Only a pending event may be unprocessed; it sorts by its receive time.
 func logRuns(q gaff.LogQuery, status gaff.Status, w where) []string {
 	direction, tail := " desc", " limit "+strconv.Itoa(q.Offset+q.Limit)
 	if q.Ascending {
@@ -149,7 +149,7 @@ func logRuns(q gaff.LogQuery, status gaff.Status, w where) []string {
 }
 
 // logSources lists the sources that a query is about: the one named, or all but the
-// inner one.
+// internal one.
 func logSources(ctx context.Context, q querier, lq gaff.LogQuery) ([]string, error) {
 	if lq.Source != "" {
 		return []string{lq.Source}, nil
@@ -158,7 +158,7 @@ func logSources(ctx context.Context, q querier, lq gaff.LogQuery) ([]string, err
 	return slices.DeleteFunc(all, func(source string) bool { return source == gaff.InternalSource }), err
 }
 
-// allSources walks over the first column of the tally's key, a step for each source.
+// allSources reads the sources from the key of the counters, one index entry for each.
 func allSources(ctx context.Context, q querier) ([]string, error) {
 	return column[string](ctx, q, `with recursive s(source) as (
 			select min(source) from tally

@@ -9,21 +9,22 @@ import (
 	"gaff/internal/id"
 )
 
-// How a delivery stands to the others of its key.
+// The states of a delivery among the others of its key.
 const (
 	heldNot = iota
-	// heldBack: an earlier one of the key is not done. Its due time never comes, so claims
+	// heldBack: an earlier delivery of the key is not done. Its due time is never, so claims
 	// need not know of orders, and ten thousand behind a stuck one cost nothing.
 	heldBack
-	// heldDead: dead, and holds the others of its key back.
+	// heldDead: the delivery is dead, and holds the others of its key back.
 	heldDead
 )
 
-// never is the due time of what is held back: the end of the year 9999, in microseconds.
+// never is the due time of a delivery that is held back: the end of the year 9999, in
+// microseconds.
 const never = 253402300799000000
 
-// supersededDetail is the error text of a delivery that was left out for a newer one.
-const supersededDetail = "left out: a newer one of its key was there"
+// supersededDetail is the error text of a delivery that a newer one superseded.
+const supersededDetail = "superseded by a newer delivery of the same key"
 
 // ofKey chooses the deliveries of a key that count: open ones, and dead ones that hold
 // others. It repeats the index's condition word by word.
@@ -116,7 +117,7 @@ func (t *tx) supersede(l gaff.Lease) error {
 	return t.settle(settling{l: l, closed: true, processed: true})
 }
 
-// orderedEnd is what the end of an attempt means for the others of the delivery's key.
+// orderedEnd applies the end of an attempt to the other deliveries of the key.
 func (t *tx) orderedEnd(l gaff.Lease, state gaff.State, queue, key string, order gaff.Order) error {
 	if key == "" || order == gaff.NoOrder {
 		return nil
@@ -148,7 +149,7 @@ func (t *tx) orderedEnd(l gaff.Lease, state gaff.State, queue, key string, order
 	return t.releaseNext(queue, key)
 }
 
-// releaseNext makes the oldest that is held back of a key due, if nothing is before it.
+// releaseNext makes the oldest held-back delivery of a key due, if none comes before it.
 func (t *tx) releaseNext(queue, key string) error {
 	n, err := t.exec(`update delivery set held = 0, run_at = $3, updated_at = $3
 		where (seq, n) in (select seq, n from delivery where `+ofKey+` and held = 1 order by seq, n limit 1)

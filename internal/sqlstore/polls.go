@@ -19,7 +19,7 @@ func (e *effects) DuePolls(_ context.Context, provider string, limit int, until 
 	var due []*jobs.Job
 	for _, j := range found {
 		e.known.wrote(j)
-		// The condition lets one node have it where several look at the same moment.
+		// The condition gives the job to one node if several read it at the same moment.
 		n, err := e.exec(`update job set next_ask_at = $2 where id = $1 and next_ask_at = $3`,
 			j.ID, micros(until), micros(j.NextPollAt))
 		if err != nil {
@@ -37,7 +37,7 @@ func (e *effects) NextPoll(_ context.Context, provider string) (time.Time, error
 	var next sql.NullInt64
 	err := e.row([]any{&next}, `select min(next_ask_at) from job where provider = $1 and next_ask_at is not null`, provider)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("next job to ask after: %w", err)
+		return time.Time{}, fmt.Errorf("next poll: %w", err)
 	}
 	return fromNull(next), nil
 }
@@ -47,7 +47,7 @@ func (e *effects) Durations(_ context.Context, provider, model string) (jobs.Dur
 	err := e.row([]any{&w.N, &w.Mean, &w.Deviation},
 		`select n, mean, deviation from job_wait where provider = $1 and model = $2`+e.db.lock(), provider, model)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return w, fmt.Errorf("how long jobs take: %w", err)
+		return w, fmt.Errorf("durations of jobs: %w", err)
 	}
 	return w, nil
 }
@@ -57,12 +57,12 @@ func (e *effects) SaveDurations(_ context.Context, w jobs.Durations) error {
 		on conflict (provider, model) do update set n = excluded.n, mean = excluded.mean, deviation = excluded.deviation,
 			updated_at = excluded.updated_at`, w.Provider, w.Model, w.N, w.Mean, w.Deviation, micros(e.now))
 	if err != nil {
-		return fmt.Errorf("how long jobs take: %w", err)
+		return fmt.Errorf("durations of jobs: %w", err)
 	}
 	return nil
 }
 
-// Durations returns how long jobs take, by model: of the thousand that were heard of last.
+// Durations returns how long jobs take, by model, of the thousand models updated last.
 func (s *Store) Durations(ctx context.Context) ([]jobs.Durations, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -70,5 +70,5 @@ func (s *Store) Durations(ctx context.Context) ([]jobs.Durations, error) {
 		err = rows.Scan(&w.Provider, &w.Model, &w.N, &w.Mean, &w.Deviation)
 		return w, err
 	}, `select provider, model, n, mean, deviation from job_wait order by updated_at desc limit 1000`)
-	return ws, s.fault(ctx, "how long jobs take", err)
+	return ws, s.fault(ctx, "durations of jobs", err)
 }

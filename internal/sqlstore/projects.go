@@ -15,13 +15,12 @@ func (e *effects) SeeProject(_ context.Context, projectID string) error {
 	return e.seeProject(projectID)
 }
 
-// deferProject is seeProject, and lets what was put off stay so where the project is
-// known.
+// deferProject is seeProject, without writing deferred rows first.
 func (t *tx) deferProject(projectID string) error {
 	if projectID == "" || t.x.projects[projectID] || slices.Contains(t.projects, projectID) {
 		return nil
 	}
-	t.independent = true // a project is not among the later ones
+	t.independent = true // no deferred row is a project
 	defer func() { t.independent = false }()
 	return t.seeProject(projectID)
 }

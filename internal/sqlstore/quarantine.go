@@ -10,18 +10,18 @@ import (
 	"gaff"
 )
 
-// rowCost is booked for a quarantined request beside its bytes.
+// rowCost is added to the bytes of a quarantined request.
 const rowCost = 256
 
 // fairRejections ranks rejections so that a flood cannot evict those of others: sources
 // share equally (unknown ones are one), within a source its client addresses and statuses
-// do, and of those the newest come first. Rows of a lower share are kept.
+// do, and of those the newest come first. Rows with a lower share stay.
 const fairRejections = `ranked as (select seq, id, case when status = 404 then '' else source end as part,
 		row_number() over (partition by source, status, remote_addr order by seq desc) as nth from rejection),
 	fair as (select seq, id, row_number() over (partition by part order by nth, seq desc) as share from ranked)`
 
-// evictRejections drops rejections over the bound, and a tenth of it more, so that this
-// is not done for each.
+// evictRejections removes the rejections over the limit, and a tenth of it more, so that it
+// need not run for each.
 func (t *tx) evictRejections(limit int) error {
 	var count int64
 	if err := t.row([]any{&count}, `select count(*) from rejection`); err != nil {
@@ -39,8 +39,8 @@ func (t *tx) evictRejections(limit int) error {
 	return nil
 }
 
-// quarantine keeps a refused request as it came, and drops the oldest where there are too
-// many bytes of them, or they are too old.
+// quarantine stores a rejected request as it was received, and removes the oldest ones over the
+// limit of bytes.
 func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 	head := encodeRequest(r, gaff.Verification{})
 	size := int64(len(head)+len(r.Body)) + rowCost
@@ -52,13 +52,13 @@ func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 		return fmt.Errorf("quarantine: %w", err)
 	}
 	if t.x.added += size; t.db.concurrent() && t.x.added > t.s.opt.MaxQuarantine/16 {
-		t.x.quarantined = -1 - size // others add too: it is not known
+		t.x.quarantined = -1 - size // other connections add too: the sum is unknown
 	}
 	if t.x.quarantined += size; t.x.quarantined >= size && t.x.quarantined <= t.s.opt.MaxQuarantine {
 		return nil
 	}
-	// The running sum is not known yet (it is less than nothing at first), or over the bound.
-	// A quarter is freed at a time, so that this is not done for each.
+	// The sum is unknown (less than zero), or over the limit. A quarter is freed at a time, so
+	// that this need not run for each.
 	if _, err := t.exec(`with `+fairRejections+`
 		delete from quarantine where (select coalesce(sum(size), 0) from quarantine) > $1 and seq in (
 			select seq from (select q.seq, sum(q.size) over (order by coalesce(f.share, 1000000000), q.seq desc) as total
@@ -70,12 +70,12 @@ func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
 	return t.row([]any{&t.x.quarantined}, `select coalesce(sum(size), 0) from quarantine`)
 }
 
-// pruneEvery is for one process; where several write, each looks more often at what the
-// others have added.
+// pruneEvery is for one process. Of several that write, each checks more often, since the
+// others add rows too.
 const pruneEvery = 10 * time.Minute
 
-// remove drops quarantined requests that are too old, now and then.
-func (t *tx) remove() error {
+// expireQuarantined removes expired quarantined requests, now and then.
+func (t *tx) expireQuarantined() error {
 	every := pruneEvery
 	if t.db.concurrent() {
 		every /= 10
@@ -84,7 +84,7 @@ func (t *tx) remove() error {
 		return nil
 	}
 	t.x.expiredAt = t.now
-	t.x.quarantined = -1 // summed up again at the next one
+	t.x.quarantined = -1 // the next one sums up again
 	_, err := t.exec(`delete from quarantine where received_at < $1`, micros(t.now.Add(-t.s.opt.QuarantineFor)))
 	if err != nil {
 		return fmt.Errorf("quarantine: %w", err)
@@ -92,7 +92,7 @@ func (t *tx) remove() error {
 	return nil
 }
 
-// Quarantined returns a refused request as it came.
+// Quarantined returns a rejected request as it was received.
 func (s *Store) Quarantined(ctx context.Context, rejectionID string) (*gaff.Request, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -111,7 +111,7 @@ func (s *Store) Quarantined(ctx context.Context, rejectionID string) (*gaff.Requ
 	return r, nil
 }
 
-// Rescued notes that a refused request became an event, and drops its whole copy.
+// Rescued records that a rejected request became an event, and removes its whole copy.
 func (s *Store) Rescued(ctx context.Context, rejectionID, eventID string) error {
 	return s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		if _, err := tx.exec(`update rejection set rescued_as = $1 where id = $2`, eventID, rejectionID); err != nil {

@@ -24,7 +24,7 @@ func (s *Store) reading(ctx context.Context) (context.Context, context.CancelFun
 
 func (s *Store) fault(ctx context.Context, what string, err error) error {
 	if err == nil || errors.Is(err, gaff.ErrNotFound) {
-		return err // which says what there is not
+		return err // it names the missing row
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -72,7 +72,7 @@ const (
 	maxLimit     = 500
 )
 
-// page reads the cursor: seq of the last row of the former page.
+// page reads the cursor: the seq of the last row of the former page.
 func (w *where) page(column string, c gaff.Cursor) (limit int, err error) {
 	limit = c.Limit
 	switch {
@@ -99,9 +99,8 @@ func next[T any](items []T, limit int, seq func(T) int64) ([]T, string) {
 	return items, writeCursor(seq(items[limit-1]))
 }
 
-// writeCursor names a place in a list: a number, and three digits by which a text that we
-// did not write is told from one that we did. Unchecked, any word would be a number, and
-// answered with rows from somewhere.
+// writeCursor names a place in a list: a number and three check digits. Without them any word
+// could be read as a number, and would return arbitrary rows.
 func writeCursor(n int64) string {
 	sum := int64(crc32.ChecksumIEEE(strconv.AppendInt(nil, n, 10))) % (36 * 36 * 36)
 	check := strconv.FormatInt(sum, 36)
@@ -115,10 +114,10 @@ func readCursor(text string) (int64, error) {
 			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: cursor %q is not one of ours; take it from nextCursor", gaff.ErrInvalid, clip(text, 40))
+	return 0, fmt.Errorf("%w: unknown cursor %q; take it from nextCursor", gaff.ErrInvalid, clip(text, 40))
 }
 
-// Like makes the pattern of a text somewhere in another, for like … escape '\'.
+// Like returns the pattern of texts that contain a text, for like … escape '\'.
 func Like(text string) string { return contains(text) }
 
 func contains(text string) string {

@@ -12,7 +12,7 @@ import (
 // Reader reads a database that a gateway may be writing to.
 type Reader struct{ s *Store }
 
-// NewReader makes a reader over an open database, which Close closes.
+// NewReader returns a reader over an open database, which Close closes.
 func NewReader(db *sql.DB) *Reader {
 	o := Options{Dialect: Dialect{Fault: func(err error) error { return err }}, Log: slog.New(slog.DiscardHandler)}
 	return &Reader{&Store{read: db, opt: o}}

@@ -7,15 +7,15 @@ import (
 	"gaff"
 )
 
-// probe is one commit that shows whether the store can keep anything, for all who ask
-// meanwhile: while a disk hangs, checks that come every second must not fill the queue.
+// probe is a commit that shows whether the store can store anything. It answers all checks that
+// arrive meanwhile: if a disk hangs, a check every second must not fill the queue.
 type probe struct {
 	done chan struct{}
 	err  error
 }
 
-// Ready returns nil once a commit has reached the disk, or why none does, within the context's
-// time.
+// Ready returns nil once a commit has reached the disk, or the reason why none does, within the
+// context's time.
 func (s *Store) Ready(ctx context.Context) error {
 	s.mu.Lock()
 	p := s.probe

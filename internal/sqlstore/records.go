@@ -77,7 +77,7 @@ func (s *Store) PutRecord(ctx context.Context, r gaff.Record) (gaff.Record, erro
 			return fmt.Errorf("put %s: %w", r.Kind, err)
 		}
 		if n == 0 && r.Revision == gaff.NewRecord {
-			return fmt.Errorf("%w: there is a %s %q already", gaff.ErrConflict, r.Kind, clip(r.Name, 60))
+			return fmt.Errorf("%w: a %s %q exists already", gaff.ErrConflict, r.Kind, clip(r.Name, 60))
 		}
 		if n == 0 {
 			return fmt.Errorf("%w: %s %q was changed or deleted meanwhile; read it again", gaff.ErrConflict, r.Kind, clip(r.Name, 60))

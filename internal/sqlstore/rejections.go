@@ -11,8 +11,8 @@ import (
 	"gaff/internal/writer"
 )
 
-// Reject keeps a refused request. The oldest are dropped when there are more than the limit. If
-// the context ends first, the request is queued, and is kept later if that is possible.
+// Reject stores a rejected request. The oldest ones over the limit are removed. If the context
+// ends first, the request is still queued, and is stored later if possible.
 func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 	headers := encodeHeader(nil, rj.Header)
 	size := len(headers) + len(rj.Body)
@@ -30,10 +30,10 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 		}
 		source := rj.Source
 		if rj.Status == http.StatusNotFound {
-			source = "" // strangers' inventions must not become rows of their own
+			source = "" // source names that untrusted clients invent get no counters
 		}
 		t.counters(source).rejected++
-		if err := t.remove(); err != nil {
+		if err := t.expireQuarantined(); err != nil {
 			return err
 		}
 		if rj.Whole != nil {
@@ -49,7 +49,7 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 	}})
 }
 
-// Rejection returns one refused request.
+// Rejection returns one rejected request.
 func (s *Store) Rejection(ctx context.Context, rejectionID string) (*gaff.Rejection, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -63,7 +63,7 @@ func (s *Store) Rejection(ctx context.Context, rejectionID string) (*gaff.Reject
 	return &rs[0].rj, nil
 }
 
-// Rejections returns a page of refused requests, newest first.
+// Rejections returns a page of rejected requests, newest first.
 func (s *Store) Rejections(ctx context.Context, f gaff.RejectionFilter) (page gaff.Page[gaff.Rejection], err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

@@ -7,8 +7,8 @@ import (
 	"gaff"
 )
 
-// encodeRequest stores a request the way HTTP writes it, so that header bytes that are
-// not UTF-8 survive. Lines that begin with a colon are ours.
+// encodeRequest stores a request in the format of HTTP/1, so that header bytes that are not
+// UTF-8 survive. Lines that begin with a colon are gaff's.
 func encodeRequest(r *gaff.Request, v gaff.Verification) []byte {
 	b := make([]byte, 0, 512)
 	b = append(b, r.Method...)
@@ -45,8 +45,8 @@ func encodeHeader(b []byte, header http.Header) []byte {
 	return b
 }
 
-// oneLine guards the stored form; HTTP lets no line break into a header, but a caller
-// of the library may.
+// oneLine replaces line breaks. HTTP allows none in a header, but a caller of the library may
+// pass one.
 func oneLine(value string) string {
 	if strings.ContainsAny(value, "\r\n") {
 		return strings.NewReplacer("\r", " ", "\n", " ").Replace(value)

@@ -9,18 +9,18 @@ import (
 	"gaff"
 )
 
-// Retention says what is forgotten. Zero times keep all.
+// Retention has the ages of rows that are removed. Zero times remove nothing.
 type Retention struct {
-	// Payloads, Events and Rejections are forgotten that were received before, Issues and ended
-	// alerts whose last failure was before.
+	// Payloads, Events and Rejections are removed if they were received before the time,
+	// Issues and ended alerts if their last failure was.
 	Payloads, Events, Rejections, Issues time.Time
 }
 
-// Pruned counts what was removed.
+// Pruned counts the removed rows.
 type Pruned struct{ Payloads, Events, Rejections, Issues int64 }
 
-// Bites of retention: how much one transaction removes, and the pause after it, in which
-// what waits to be kept has its turn.
+// Retention removes a batch of rows in a transaction, then pauses, so that webhooks are stored
+// in between.
 const (
 	pruneBatch = 200
 	prunePause = 20 * time.Millisecond
@@ -29,9 +29,9 @@ const (
 // pruneLock is the name of the lock under which one of several processes prunes.
 const pruneLock = "gaff retention"
 
-// Prune removes what is too old, in small bites, until nothing is left of it. Events of
-// which a delivery is not done stay whole. Jobs and media stay. Where several processes
-// share the database, one of them does it, and the others return at once.
+// Prune removes all rows that are too old, in small batches. Events that have an open delivery
+// stay whole. Jobs and media stay. If several processes share the database, one of them prunes,
+// and the others return at once.
 func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 	steps := []struct {
 		before time.Time
@@ -76,9 +76,9 @@ func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 	return f, s.db.foldCounters(ctx, s)
 }
 
-// old reads, in the order of their numbers, rows of a query with the columns seq,
-// received_at, open, source and status, up to the first that is too young. last is where
-// to go on, -1 at the end.
+// old reads rows of a query with the columns seq, received_at, open, source and status, in the
+// order of their numbers, up to the first that is too young. last is the number to continue
+// after, -1 at the end.
 func (t *tx) old(before int64, text string, args ...any) (found []prunable, last int64, err error) {
 	last = -1
 	n := 0
@@ -116,7 +116,7 @@ func (t *tx) prunePayloads(before, after int64) (removed, last int64, err error)
 		return 0, 0, err
 	}
 	for _, p := range found {
-		// Details of attempts quote the body and the receiver's answer.
+		// Details of attempts quote the body and the receiver's response.
 		for _, text := range []string{
 			`delete from payload where seq = $1`, `delete from copy where seq = $1`,
 			`update attempt set detail = '' where seq = $1 and detail <> ''`,
@@ -150,8 +150,8 @@ func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 				return 0, 0, err
 			}
 		}
-		// The totals are of what is there. It is taken from the minute in which it came, so
-		// that counts of a later time stay as they are.
+		// Totals are those of the stored events. The event is subtracted from the minute in
+		// which it was received, so that counts of a later time stay as they are.
 		tl := t.countersOf(p.source, p.received/60e6)
 		tl.status[p.status]--
 		h := hour{p.source, p.received / 3600e6}
@@ -178,12 +178,13 @@ func (t *tx) pruneRejections(before, _ int64) (removed, last int64, err error) {
 	return removed, 0, err
 }
 
-// whole refuses to process an event again whose body was removed or is damaged.
-func whole(ev *gaff.Event, kept bool) error {
+// whole returns an error if an event cannot be processed again, because its body was removed or
+// is damaged.
+func whole(ev *gaff.Event, stored bool) error {
 	if ev.Damaged {
 		return errDamaged(ev.ID)
 	}
-	if !kept {
+	if !stored {
 		return fmt.Errorf("%w: the body of event %s was removed by retention", gaff.ErrConflict, ev.ID)
 	}
 	return nil

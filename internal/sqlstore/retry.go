@@ -41,9 +41,9 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	ev, kept, err := t.loadEvent(seq)
+	ev, stored, err := t.loadEvent(seq)
 	if err == nil {
-		err = whole(ev, kept)
+		err = whole(ev, stored)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -54,14 +54,14 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 			continue
 		}
 		found = true
-		// What a replay replaced is history: its successor speaks for the handler.
+		// A delivery that a replay replaced stays as it is: its successor can be retried.
 		if sc.replaced || sc.state != gaff.StateDead && sc.state != gaff.StateCanceled {
 			continue
 		}
 		sc.state, sc.maxAttempts, sc.runAt = gaff.StatePending, sc.attempts+max(p.Tries, 1), micros(t.sharedTime(p.Now))
 		held := heldNot
 		if sc.order != gaff.NoOrder && sc.held != heldDead && !p.Take {
-			// Others of its key went on meanwhile: it waits for them.
+			// Other deliveries of its key may be open by now; they come first.
 			busy, err := t.lockedBusy(sc.queue, sc.key)
 			if err != nil {
 				return nil, nil, fmt.Errorf("retry delivery: %w", err)
@@ -94,12 +94,12 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 	case !found:
 		return nil, nil, missing("delivery", p.DeliveryID)
 	case revived == 0:
-		return nil, nil, fmt.Errorf("%w: no delivery of %s has failed for good", gaff.ErrConflict, eventID)
+		return nil, nil, fmt.Errorf("%w: no delivery of %s is dead or canceled", gaff.ErrConflict, eventID)
 	}
 	return ids, work, t.reopen(seq, ev, revived, -revived)
 }
 
-// reopen books deliveries that became open, and how the number of dead ones changed.
+// reopen adds open deliveries to an event, and the change in the number of dead ones.
 func (t *tx) reopen(seq int64, ev *gaff.Event, opened, dead int64) error {
 	var before, after int64
 	if err := t.row([]any{&before}, `select status from event where seq = $1`, seq); err != nil {
@@ -139,9 +139,9 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 	if err != nil {
 		return nil, err
 	}
-	ev, kept, err := t.loadEvent(seq)
+	ev, stored, err := t.loadEvent(seq)
 	if err == nil {
-		err = whole(ev, kept)
+		err = whole(ev, stored)
 	}
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 		}
 		ids = append(ids, added.ID)
 		t.wake(added.Queue)
-		// The new delivery takes the place of the handler's former one in the outcome.
+		// The new delivery replaces the handler's former one in the event's status.
 		for _, sc := range all {
 			if sc.handler == d.Handler && !sc.replaced && (sc.state == gaff.StateDead || sc.state == gaff.StateCanceled) {
 				replaced++
@@ -183,7 +183,7 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 		if len(ds) == 0 {
 			return nil, fmt.Errorf("%w: no handler is registered for %s:%s", gaff.ErrConflict, ev.Source, ev.Type)
 		}
-		return nil, fmt.Errorf("%w: event %s is still being worked by every handler", gaff.ErrConflict, eventID)
+		return nil, fmt.Errorf("%w: event %s is still being processed by every handler", gaff.ErrConflict, eventID)
 	}
 	return ids, t.reopen(seq, ev, int64(len(ids)), -replaced)
 }
@@ -222,7 +222,7 @@ func (t *tx) cancel(l gaff.Lease, why string) error {
 			finished_at = $3, leased_until = null where seq = $1 and n = $2`, l.Event, l.Delivery, micros(t.now), why); err != nil {
 		return fmt.Errorf("cancel delivery: %w", err)
 	}
-	if held != heldDead { // a dead one is booked already
+	if held != heldDead { // the event counts a dead one already
 		if err := t.settle(settling{l: l, failure: why, closed: true, died: true, processed: true}); err != nil {
 			return err
 		}
@@ -236,7 +236,7 @@ func (t *tx) cancel(l gaff.Lease, why string) error {
 	return t.releaseNext(queue, key)
 }
 
-// CancelQueue ends up to limit deliveries of a lane that are not done, and tells how many.
+// CancelQueue ends up to limit deliveries of a queue that are not done, and returns how many.
 func (s *Store) CancelQueue(ctx context.Context, queue, why string, limit int) (n int, err error) {
 	err = s.w.Do(ctx, &op{Run: func(t *tx) error {
 		n = 0

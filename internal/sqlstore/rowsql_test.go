@@ -54,7 +54,7 @@ func TestRowsBecomeArrays(t *testing.T) {
 		t.Errorf("arrays (-want +got):\n%s", diff)
 	}
 	if _, err := s.arrays([][]any{{"a", 1, nil, nil}}); err == nil {
-		t.Error("an int as a bigint is no error, want int64")
+		t.Error("an int was accepted as a bigint, want an error")
 	}
 }
 

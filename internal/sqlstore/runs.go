@@ -22,7 +22,7 @@ func (e *effects) SaveWorkflow(_ context.Context, v *runs.WorkflowVersion) error
 	_, err := e.exec(`insert into workflow (hash, name, definition, created_at) values ($1, $2, $3, $4)
 		on conflict (hash) do nothing`, v.Hash, v.Name, []byte(v.Definition), micros(e.now))
 	if err != nil {
-		return fmt.Errorf("keep workflow %s: %w", v.Name, err)
+		return fmt.Errorf("store workflow %s: %w", v.Name, err)
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (s *Store) Runs(ctx context.Context, f runs.Filter) (page gaff.Page[runs.Ru
 	return page, nil
 }
 
-// WorkflowVersion returns a definition that was kept.
+// WorkflowVersion returns a stored definition.
 func (s *Store) WorkflowVersion(ctx context.Context, hash string) (*runs.WorkflowVersion, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -164,7 +164,7 @@ func (s *Store) WorkflowVersion(ctx context.Context, hash string) (*runs.Workflo
 	return &vs[0], nil
 }
 
-// OpenVersions returns the versions of which runs are not settled.
+// OpenVersions returns the versions that have open runs.
 func (s *Store) OpenVersions(ctx context.Context) ([]string, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Setting keeps value under a name unless there is one already, and returns the one that
-// is there: what all processes of a database must agree on, such as a key.
+// Setting stores value under a name unless a value is stored already, and returns the stored
+// one. It is for values that all processes of a database must agree on, such as a key.
 func (s *Store) Setting(ctx context.Context, name, value string) (kept string, err error) {
 	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		if _, err := tx.exec(`insert into setting (name, value) values ($1, $2) on conflict (name) do nothing`, name, value); err != nil {
@@ -21,7 +21,7 @@ func (s *Store) Setting(ctx context.Context, name, value string) (kept string, e
 
 func (e *effects) Setting(_ context.Context, name string) (string, error) {
 	var value string
-	e.independent = true // none is put off
+	e.independent = true // no deferred row is a setting
 	defer func() { e.independent = false }()
 	err := e.row([]any{&value}, `select value from setting where name = $1`, name)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -42,7 +42,7 @@ func (e *effects) SetSetting(_ context.Context, name, value string) error {
 	return nil
 }
 
-// keptPrefix keeps the texts of Keep apart from the store's own settings.
+// keptPrefix distinguishes the texts of Keep from the store's own settings.
 const keptPrefix = "kept:"
 
 // Keep stores a text under a name, once.
@@ -55,7 +55,7 @@ func (s *Store) Keep(ctx context.Context, name, value string) (kept bool, err er
 	return kept, err
 }
 
-// Kept returns the text under a name; empty if there is none.
+// Kept returns the text under a name; empty if it is missing.
 func (s *Store) Kept(ctx context.Context, name string) (value string, err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -66,7 +66,7 @@ func (s *Store) Kept(ctx context.Context, name string) (value string, err error)
 	return value, s.fault(ctx, "kept text", err)
 }
 
-// Unkeep drops the text under a name.
+// Unkeep removes the text under a name.
 func (s *Store) Unkeep(ctx context.Context, name string) error {
 	return s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		_, err := tx.exec(`delete from setting where name = $1`, keptPrefix+name)

@@ -11,15 +11,15 @@ import (
 
 func (e *effects) TakeSlot(_ context.Context, slot string, limit int) (bool, error) {
 	var granted int
-	// Written also where none is free: on a database with several writers, the row's lock
-	// then puts this one and whoever gives a place back in an order, and either sees the other.
+	// The row is written even if no place is free: with several writers its lock orders this
+	// transaction and one that frees a place, so that one of them sees the other.
 	err := e.returning([]any{&granted}, `insert into slot (name, used, granted) values ($1, 1, 1)
 		on conflict (name) do update set
 			granted = case when slot.used < $2 or $2 < 1 then 1 else 0 end,
 			used = case when slot.used < $2 or $2 < 1 then slot.used + 1 else slot.used end
 		returning granted`, slot, int64(limit))
 	if err != nil {
-		return false, fmt.Errorf("take a place under %s: %w", slot, err)
+		return false, fmt.Errorf("take a slot of %s: %w", slot, err)
 	}
 	return granted == 1, nil
 }
@@ -31,7 +31,7 @@ func (e *effects) FreeSlot(_ context.Context, slot string) (int, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("give back a place under %s: %w", slot, err)
+		return 0, fmt.Errorf("free a slot of %s: %w", slot, err)
 	}
 	return used, nil
 }
@@ -43,7 +43,7 @@ func (e *effects) QueuedRuns(_ context.Context, slot string, limit int) (ids []s
 			select run, updated_at from run_step where status = 1 and slot_b <> '' and slot_b = $1) s
 		join run r on r.seq = s.run group by r.id order by min(s.updated_at), r.id limit $2`, slot, int64(limit))
 	if err != nil {
-		return nil, fmt.Errorf("who waits under %s: %w", slot, err)
+		return nil, fmt.Errorf("runs queued for %s: %w", slot, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -56,7 +56,7 @@ func (e *effects) QueuedRuns(_ context.Context, slot string, limit int) (ids []s
 	return ids, rows.Err()
 }
 
-// Slots returns the limits under which someone waits.
+// Slots returns the limits that have queued steps.
 func (s *Store) Slots(ctx context.Context) ([]runs.SlotUse, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 
 var _ stats.Store = (*Store)(nil)
 
-// latencySpans are the minutes of a histogram's row, and how long such rows are kept.
+// latencySpans are the minutes of a histogram's row, and how long such rows are stored.
 var latencySpans = []struct {
 	minutes int64
 	keep    time.Duration
@@ -22,9 +22,9 @@ var latencySpans = []struct {
 	{1, 8 * time.Hour}, {10, 3 * 24 * time.Hour}, {60, 400 * 24 * time.Hour},
 }
 
-// AddLatencies adds to the histograms.
+// AddLatencies adds latencies to the histograms.
 func (s *Store) AddLatencies(ctx context.Context, ls []stats.Latency) error {
-	// Several minutes of one hour are one row there.
+	// Several minutes of an hour share a row.
 	type key struct {
 		span, at int64
 		source   string
@@ -57,13 +57,13 @@ func (s *Store) AddLatencies(ctx context.Context, ls []stats.Latency) error {
 const (
 	// rolledUp names the hour since 1970 up to which there are rows in tally_hour.
 	rolledUp = "rolled_up_until"
-	// rollUpGrace is how late a commit, or another node's clock, may be.
+	// rollUpGrace is the largest delay of a commit or of another node's clock.
 	rollUpGrace = 10 * time.Minute
-	// rollUpHours is how much is rolled up in one transaction.
+	// rollUpHours is the number of hours that one transaction rolls up.
 	rollUpHours = 24 * 7
 )
 
-// rolledUntil is the first hour since 1970 that is not rolled up; zero if none is.
+// rolledUntil is the first hour since 1970 that is not rolled up; zero before the first.
 func rolledUntil(ctx context.Context, q querier) (int64, error) {
 	found, err := column[string](ctx, q, `select value from setting where name = $1`, rolledUp)
 	if err != nil || len(found) == 0 {
@@ -72,7 +72,7 @@ func rolledUntil(ctx context.Context, q querier) (int64, error) {
 	return strconv.ParseInt(found[0], 10, 64)
 }
 
-// RollUp makes hours of minutes that do not change any more.
+// RollUp sums up minutes that do not change any more into hours.
 func (s *Store) RollUp(ctx context.Context, now time.Time) error {
 	from, err := rolledUntil(ctx, s.read)
 	if err != nil {
@@ -187,8 +187,8 @@ func (s *Store) rollUp(ctx context.Context, sources []string, from, until int64)
 	})
 }
 
-// hoursOf reads what is known of a source, hour by hour, from a time on: rolled up as far
-// as that goes, the rest from its minutes. The first hour may be a part of one.
+// hoursOf reads the counts of a source by hour since a time: the rolled-up hours, the later ones
+// from their minutes. The first hour may be partial.
 func hoursOf(ctx context.Context, q querier, source string, since time.Time, rolled int64) ([]hourly, error) {
 	from := int64(0)
 	if !since.IsZero() {
@@ -219,7 +219,7 @@ func hoursOf(ctx context.Context, q querier, source string, since time.Time, rol
 	return append(hours, rest...), err
 }
 
-// sourceCounts sums up each source since a time.
+// sourceCounts returns the totals of each source since a time.
 func sourceCounts(ctx context.Context, q querier, since time.Time) ([]gaff.SourceCount, error) {
 	rolled, err := rolledUntil(ctx, q)
 	if err != nil {
@@ -251,7 +251,7 @@ func sourceCounts(ctx context.Context, q querier, since time.Time) ([]gaff.Sourc
 	return all, nil
 }
 
-// Counted reads what came, in steps.
+// Counted returns the counts of a span, in steps.
 func (s *Store) Counted(ctx context.Context, span stats.Span) ([]stats.Count, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -259,7 +259,7 @@ func (s *Store) Counted(ctx context.Context, span stats.Span) ([]stats.Count, er
 	return counts, s.fault(ctx, "statistics", err)
 }
 
-var errStep = errors.New("the step of a plot is a whole number of minutes")
+var errStep = errors.New("the step of a plot must be a whole number of minutes")
 
 func (s *Store) counted(ctx context.Context, span stats.Span) ([]stats.Count, error) {
 	step := int64(span.Step / time.Minute)
@@ -304,7 +304,7 @@ func (s *Store) counted(ctx context.Context, span stats.Span) ([]stats.Count, er
 	return all, nil
 }
 
-// Sampled reads how long things took, in steps.
+// Sampled returns the latencies of a span, in steps.
 func (s *Store) Sampled(ctx context.Context, span stats.Span) ([]stats.Sample, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -336,7 +336,7 @@ func (s *Store) Sampled(ctx context.Context, span stats.Span) ([]stats.Sample, e
 	return samples, s.fault(ctx, "statistics", err)
 }
 
-// Activity tells when each source was heard of.
+// Activity returns when each source sent its last requests.
 func (s *Store) Activity(ctx context.Context, since time.Time) ([]stats.Activity, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

@@ -74,7 +74,7 @@ func (s *Store) Steps(ctx context.Context, runID string) ([]runs.Step, error) {
 	return steps, s.fault(ctx, "steps", err)
 }
 
-// StepValues returns a step's rows with what it was given and what came of it.
+// StepValues returns a step's rows with their inputs and results.
 func (s *Store) StepValues(ctx context.Context, runID, step string) ([]runs.Step, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
@@ -115,7 +115,7 @@ func scanRef(rows *sql.Rows) (ref runs.StepRef, err error) {
 
 const refColumns = `r.id, s.name, s.item`
 
-// StepOfJob finds the step that a job works for.
+// StepOfJob returns the step that a job belongs to.
 func (s *Store) StepOfJob(ctx context.Context, jobID string) (runs.StepRef, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()

@@ -1,20 +1,20 @@
-// Package sqlstore holds every query, once, and the group-commit writer.
+// Package sqlstore stores events, deliveries, jobs and runs in SQLite or PostgreSQL.
 //
-// All writing goes through a few goroutines with a connection each (on SQLite: one): it
-// takes whatever waits (webhooks to keep, effects to apply, deliveries to finish), commits
-// all of it in one transaction, and then answers everyone. The disk is asked to sync once
-// for many, which is worth five to seven times the throughput of a transaction each
-// (docs/benchmarks.md).
+// A few goroutines with a connection each (on SQLite: one) do all writing: see internal/writer.
+// A transaction collects the rows of its operations (events to store, attempts to finish, jobs
+// to save). Before it commits, the rules of accept.go and finish.go turn them into rows, and a
+// Database writes each kind of row in a batch. So the rules are written once, and only the
+// implementations of Database differ: sqlite.go, and postgres.go with its batches and claims.
 //
-// One text of SQL serves SQLite and PostgreSQL. Writing for both:
+// A statement serves both databases. Rules for its text:
 //
-//   - Times and flags are integers, JSON is bytes; $1 may stand in several places; the type
-//     of a parameter must follow from where it stands.
-//   - On PostgreSQL other connections and other processes write at the same time: read what
-//     is about to be written with tx.lock(). A function may be called again when another
-//     transaction got in its way.
-//   - An error of a statement ends the transaction: ask for a conflict by "on conflict do
-//     nothing" and the number of rows, not by the error.
+//   - Times and flags are integers, JSON is bytes. $1 may occur several times. The type of a
+//     parameter must follow from its place.
+//   - On PostgreSQL other connections and other processes write at the same time: read rows
+//     that are about to be written with Database.lock. The function of an operation may be
+//     called again if another transaction got in its way.
+//   - On PostgreSQL an error of a statement ends the transaction: detect a conflict by "on
+//     conflict do nothing" and the number of rows, rather than by the error.
 package sqlstore
 
 import (
@@ -31,16 +31,16 @@ import (
 	"gaff/jobs"
 )
 
-// Dialect names the places where databases part ways.
+// Dialect is how reading differs between databases.
 type Dialect struct {
 	Name string
-	// Fault turns a driver's error into one that is gaff.ErrUnavailable where the
-	// database cannot work just now, and leaves others as they are.
+	// Fault classifies an error of the driver: it is gaff.ErrUnavailable if the database
+	// cannot work at the moment. Other errors stay as they are.
 	Fault func(error) error
 	// Snapshot is the isolation in which several queries see the same state.
 	Snapshot sql.IsolationLevel
-	// Body is the SQL of a condition: that the bytes in column hold the text in the
-	// parameter ?. Pattern makes that parameter.
+	// Body is the SQL of a condition: that the bytes in column contain the text of the
+	// parameter ?. Pattern returns that parameter.
 	Body    func(column string) string
 	Pattern func(text string) string
 }
@@ -48,7 +48,7 @@ type Dialect struct {
 // ErrCollision reports a transaction that the database undid because of another one.
 var ErrCollision = writer.ErrCollision
 
-// Row is one of an answer.
+// Row is a row of a result.
 type Row interface{ Scan(dest ...any) error }
 
 // Options of a store.
@@ -59,22 +59,22 @@ type Options struct {
 	// Read is a pool for everything else.
 	Read *sql.DB
 	Log  *slog.Logger
-	// MaxRejections is how many refused requests are kept. Zero means 10,000.
+	// MaxRejections is how many rejected requests are stored. Zero means 10,000.
 	MaxRejections int
-	// MaxQuarantine bounds the refused requests that are kept whole, in bytes. Zero means
+	// MaxQuarantine bounds the rejected requests that are stored whole, in bytes. Zero means
 	// 64 MiB.
 	MaxQuarantine int64
-	// QuarantineFor is how long they are kept. Zero means 7 days.
+	// QuarantineFor is how long they are stored. Zero means 7 days.
 	QuarantineFor time.Duration
 	// MaxChanges is how many commits the stream can look back. Zero means 20,000.
 	MaxChanges int
-	// AcceptWait is how long a sender waits for its commit before it is told to come
-	// again. Zero means 4.5 seconds, so that the answer is there within five.
+	// AcceptWait is how long a sender waits for the commit before it is asked to send again.
+	// Zero means 4.5 seconds, so that the response takes less than five.
 	AcceptWait time.Duration
 	// MaxQueuedBytes bounds the bodies that are queued to be written, or being written; more
 	// are ErrUnavailable. Zero means 256 MiB.
 	MaxQueuedBytes int64
-	// Committed is called after each commit, by who wrote it; may be nil.
+	// Committed is called after each commit, by the goroutine that wrote it; may be nil.
 	Committed func()
 	// Close closes the connections.
 	Close func() error
@@ -96,9 +96,9 @@ type Store struct {
 	links     atomic.Pointer[func(*jobs.Media) string]
 
 	mu      sync.Mutex
-	probe   *probe // under way; nil if none is
+	probe   *probe // that runs now; may be nil
 	changed chan struct{}
-	wakes   map[string]chan struct{} // by lane
+	wakes   map[string]chan struct{} // by queue
 }
 
 var (
@@ -144,7 +144,7 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close commits what waits and closes the database. Later calls return ErrStopped.
+// Close commits the queued operations and closes the database. Later calls return ErrStopped.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.db.stop(s)

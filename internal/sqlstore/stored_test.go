@@ -31,11 +31,11 @@ func TestStoredRequest(t *testing.T) {
 	}
 	v.Subject = "user :key forged"
 	if !reflect.DeepEqual(proof, v) {
-		t.Errorf("proof is read back as %+v, want %+v", proof, v)
+		t.Errorf("verification is read back as %+v, want %+v", proof, v)
 	}
 }
 
-// What was stored is read back by any later version, whatever a stranger made it hold.
+// A stored request is read back unchanged, with any text of an untrusted client in it.
 func FuzzStoredRequest(f *testing.F) {
 	f.Add("POST", "https://h/x", "192.0.2.1", "X-Name", "a value", "hmac-sha256", "user")
 	f.Add("POST", "", "", ":remote", "a\nb", ":key x", "\r")
@@ -44,7 +44,7 @@ func FuzzStoredRequest(f *testing.F) {
 	}
 	f.Add("", "a b\nc", "::1", "", "\xff\x00", "", "")
 	f.Fuzz(func(t *testing.T, method, url, remote, name, value, scheme, subject string) {
-		// HTTP lets no blank into a method or an address, and only tokens be names.
+		// HTTP allows no blank in a method or a URL, and only tokens as names.
 		if strings.ContainsAny(method+url, " \r\n") || name == "" || strings.ContainsAny(name, ": \r\n") {
 			return
 		}
@@ -59,7 +59,7 @@ func FuzzStoredRequest(f *testing.F) {
 	})
 }
 
-// Bytes that no version wrote must do no harm.
+// Bytes that no version wrote do not panic.
 func FuzzDecodeStored(f *testing.F) {
 	f.Add([]byte("POST https://h/x\n:remote 192.0.2.1\nX-Name: a\n"))
 	f.Add([]byte(":\n:\n: \n"))
@@ -97,7 +97,7 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// Who reads forward must not step over a number that a slower commit may still bring.
+// A reader does not skip a number that a slower transaction may still commit.
 func TestSettledStopsAtYoungGaps(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// micros is how times are stored; the zero time is stored as null by nullMicros only.
+// micros is how times are stored. Only nullMicros stores the zero time as null.
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
 func nullMicros(t time.Time) any {
@@ -55,8 +55,8 @@ func orEmpty(b []byte) []byte {
 	return b
 }
 
-// plainText replaces what PostgreSQL keeps in no text: bytes that are not UTF-8, and zero.
-// It is done for every database, so that a text is found again under what it was kept as.
+// plainText replaces the bytes that PostgreSQL allows in no text: invalid UTF-8 and zero. It
+// does so for both databases, and for parameters of queries, so that a text finds itself.
 func plainText(args []any) []any {
 	for i, arg := range args {
 		if text, ok := arg.(string); ok && !isPlain(text) {

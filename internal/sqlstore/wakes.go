@@ -1,42 +1,42 @@
 package sqlstore
 
-// Wake tells that something became due in the lane that no worker of this process holds.
-func (s *Store) Wake(lane string) <-chan struct{} { return s.waker(lane) }
+// Wake returns a channel that receives when unclaimed deliveries of the queue become due.
+func (s *Store) Wake(queue string) <-chan struct{} { return s.waker(queue) }
 
-func (s *Store) waker(lane string) chan struct{} {
+func (s *Store) waker(queue string) chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.wakes[lane]
+	c := s.wakes[queue]
 	if c == nil {
 		c = make(chan struct{}, 1)
-		s.wakes[lane] = c
+		s.wakes[queue] = c
 	}
 	return c
 }
 
-func (s *Store) signalWake(lane string) {
-	signal(s.waker(lane))
+func (s *Store) signalWake(queue string) {
+	signal(s.waker(queue))
 }
 
-// Notified tells that another process wrote: that deliveries wait in lanes (in all that are
-// known here, if the list is empty and not nil), and that something changed.
-func (s *Store) Notified(lanes []string, changed bool) {
-	if lanes != nil && len(lanes) == 0 {
+// Notified passes on that another process wrote: that deliveries of queues are due (of all known
+// ones if the list is empty and not nil), and that something changed.
+func (s *Store) Notified(queues []string, changed bool) {
+	if queues != nil && len(queues) == 0 {
 		s.mu.Lock()
-		for lane := range s.wakes {
-			lanes = append(lanes, lane)
+		for queue := range s.wakes {
+			queues = append(queues, queue)
 		}
 		s.mu.Unlock()
 	}
-	for _, lane := range lanes {
-		s.signalWake(lane)
+	for _, queue := range queues {
+		s.signalWake(queue)
 	}
 	if changed {
 		s.signalChanged()
 	}
 }
 
-// Changed is closed after the next commit that changed something.
+// Changed returns a channel that is closed after the next commit that changes something.
 func (s *Store) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

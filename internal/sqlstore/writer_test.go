@@ -43,8 +43,7 @@ func openOwn(t *testing.T, o Options) *Store {
 	return s
 }
 
-// inOneBatch has the writer run the operations in one transaction, and returns what each was
-// answered.
+// inOneBatch runs the operations in one transaction, and returns the error of each.
 func inOneBatch(s *Store, runs ...func(*tx) error) []error {
 	gathered := make(chan struct{})
 	go func() {
@@ -72,14 +71,15 @@ func setting(name string) func(*tx) error {
 	}
 }
 
-// One operation's failure is its own, whatever it calls it and wherever it happens.
+// A failing operation does not affect the others of its batch, with any error and at
+// any place.
 func TestFailureOfOneOperationIsItsOwn(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func(*tx) error{
-		"says that the store is unavailable": func(*tx) error {
-			return fmt.Errorf("a service of the caller's own: %w", gaff.ErrUnavailable)
+		"returns ErrUnavailable": func(*tx) error {
+			return fmt.Errorf("a service of the caller: %w", gaff.ErrUnavailable)
 		},
-		"says so after it wrote": func(t *tx) error {
+		"returns it after it wrote": func(t *tx) error {
 			return errors.Join(setting("undone")(t), fmt.Errorf("the caller's: %w", gaff.ErrUnavailable))
 		},
 		"panics": func(*tx) error { panic("a mistake") },
@@ -114,7 +114,7 @@ func TestFailureOfOneOperationIsItsOwn(t *testing.T) {
 	}
 }
 
-// An error of the database that it cannot work is everyone's, also if an operation goes on.
+// An unavailable database fails all operations, even if one of them ignores the error.
 func TestUnavailableDatabaseFailsTheBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -176,8 +176,8 @@ func stall(s *Store, d time.Duration) {
 	synctest.Wait()
 }
 
-// Notes about refused requests have bounds of their own, and neither their number nor their
-// size takes anything from webhooks.
+// Notes about rejected requests have limits of their own: neither their number nor their size
+// takes room from webhooks.
 func TestNotesTakeNothingFromWebhooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -206,7 +206,7 @@ func TestNotesTakeNothingFromWebhooks(t *testing.T) {
 	})
 }
 
-// The queue of webhooks is bounded in bytes, for all who accept.
+// The queue of webhooks is bounded in bytes, over all callers.
 func TestQueuedBytesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -35,12 +35,12 @@ func testAccept(s *suite) {
 			s.Errorf("delivery %+v", dl)
 		}
 	}
-	// Without a handler there is nothing to wait for.
+	// An event without a handler is done at once.
 	rc = s.accept(s.event())
 	if d := s.detail(rc.ID); d.Status != gaff.StatusSuccess || !d.Unhandled || d.ProcessedAt.IsZero() {
 		s.Errorf("unhandled: %+v", d.Log)
 	}
-	// An inner event has no request; a body that is no JSON is kept beside what was read.
+	// An internal event has no request. A body other than JSON is stored beside the data.
 	rc = s.accept(s.event(func(ev *gaff.Event) {
 		ev.Request, ev.Verification, ev.Source = nil, gaff.Verification{}, gaff.InternalSource
 	}))
@@ -67,7 +67,7 @@ func testDuplicate(s *suite) {
 	first := s.accept(ev, to("a")...)
 	same := *ev
 	if rc := s.accept(&same, to("a")...); !rc.Duplicate || rc.Conflict || rc.ID != first.ID {
-		s.Errorf("the same again: %+v", rc)
+		s.Errorf("the same event again: %+v", rc)
 	}
 	for i := range 8 {
 		other, body := *ev, []byte(fmt.Sprintf(`{"other":%d}`, i))
@@ -85,21 +85,21 @@ func testDuplicate(s *suite) {
 		!d.Copies[0].ReceivedAt.Equal(ev.ReceivedAt.Add(time.Second)) {
 		s.Errorf("copies %+v", d.Copies)
 	}
-	// The key is the source's own.
+	// Each source has its own keys.
 	if rc := s.accept(s.event(func(e *gaff.Event) { e.Source, e.DedupeKey = "other", ev.DedupeKey })); rc.Duplicate {
-		s.Error("another source's key was taken for known")
+		s.Error("the key of another source is known")
 	}
 }
 
-// What is signed is a second key: under another id it is the same event, in one transaction
-// and in several, and for as long as the event is there.
+// Signed content is a second key: under another id it is the same event, in one transaction or
+// in several, for as long as the event is stored.
 func testSignedKey(s *suite) {
 	signed := func(dedupe, key string) *gaff.Event {
 		return s.event(func(ev *gaff.Event) { ev.DedupeKey, ev.SignedKey = dedupe, key })
 	}
 	first := s.accept(signed("id-1", "signed-1"), to("a")...)
 	if first.Duplicate {
-		s.Error("the first is a duplicate")
+		s.Error("the first event is a duplicate")
 	}
 	if rc := s.accept(signed("id-2", "signed-1"), to("a")...); !rc.Duplicate || rc.ID != first.ID {
 		s.Errorf("under another id: %+v", rc)
@@ -108,10 +108,10 @@ func testSignedKey(s *suite) {
 		s.Errorf("signed again under the first id: %+v", rc)
 	}
 	if rc := s.accept(signed("id-3", "signed-2"), to("a")...); !rc.Duplicate || rc.ID != first.ID {
-		s.Errorf("what was signed again, under another id: %+v", rc)
+		s.Errorf("the same content signed again, under another id: %+v", rc)
 	}
 	if rc := s.accept(s.event(func(ev *gaff.Event) { ev.Source, ev.DedupeKey, ev.SignedKey = "other", "id-9", "signed-1" })); rc.Duplicate {
-		s.Error("another source's signed content was taken for known")
+		s.Error("the signed content of another source is known")
 	}
 	if rc := s.accept(signed("id-4", "")); rc.Duplicate {
 		s.Error("an event without such a key is a duplicate")
@@ -175,7 +175,7 @@ func testRace(s *suite) {
 	}
 }
 
-// Whatever a sender's ids hold must be kept or replaced, never break a commit.
+// Any text in a sender's ids is stored or replaced; it never fails a commit.
 func testHostileText(s *suite) {
 	for _, text := range []string{"nul\x00nul", "bad \xff\xfe utf-8", "'; drop table event; --", `%_\`, "$1 ? :a @b", "\u202e\U0010ffff", strings.Repeat("x", 2000)} {
 		ev := s.event(func(ev *gaff.Event) {
@@ -236,6 +236,6 @@ func testBatch(s *suite) {
 	all, err := s.st.AcceptAll(s.ctx, nil)
 	s.must(err)
 	if len(all) != 0 {
-		s.Errorf("nothing became %v", all)
+		s.Errorf("no events became %v", all)
 	}
 }

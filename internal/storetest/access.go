@@ -118,11 +118,11 @@ func testLoginLinks(s *suite) {
 		s.Error(diff)
 	}
 	for what, take := range map[string]func() error{
-		"looked at when used": func() error { _, err := s.st.Link(s.ctx, "one", time.Now()); return err },
-		"looked at too late":  func() error { _, err := s.st.Link(s.ctx, "two", link.ExpiresAt); return err },
-		"a second time":       func() error { _, err := s.st.TakeLink(s.ctx, "one", time.Now()); return err },
-		"too late":            func() error { _, err := s.st.TakeLink(s.ctx, "two", link.ExpiresAt); return err },
-		"unknown":             func() error { _, err := s.st.TakeLink(s.ctx, "three", time.Now()); return err },
+		"read after it was used": func() error { _, err := s.st.Link(s.ctx, "one", time.Now()); return err },
+		"read after its end":     func() error { _, err := s.st.Link(s.ctx, "two", link.ExpiresAt); return err },
+		"used a second time":     func() error { _, err := s.st.TakeLink(s.ctx, "one", time.Now()); return err },
+		"too late":               func() error { _, err := s.st.TakeLink(s.ctx, "two", link.ExpiresAt); return err },
+		"unknown":                func() error { _, err := s.st.TakeLink(s.ctx, "three", time.Now()); return err },
 	} {
 		if err := take(); !errors.Is(err, gaff.ErrNotFound) {
 			s.Errorf("%s: %v", what, err)
@@ -185,7 +185,7 @@ func testSessionsEndWithTheirKey(s *suite) {
 			s.Fatal(err)
 		}
 	}
-	// A session that is opened while its key is being revoked comes after.
+	// A session that is opened while its key is revoked.
 	if err := s.st.RevokeKey(s.ctx, "apk_a", s.now); err != nil {
 		s.Fatal(err)
 	}

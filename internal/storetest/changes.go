@@ -16,7 +16,7 @@ func testChanges(s *suite) {
 	select {
 	case <-changed:
 	case <-time.After(10 * time.Second):
-		s.Fatal("the change was not told")
+		s.Fatal("Changed was not closed")
 	}
 	s.must(s.st.Apply(s.ctx, w.Lease, func(tx jobs.Tx) error {
 		if err := tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "p", Status: jobs.JobCompleted}); err != nil {
@@ -29,7 +29,7 @@ func testChanges(s *suite) {
 	for _, limit := range []int{1, 2, 100} {
 		var got []string
 		at := start
-		// What was committed is told at once, or in a moment where others write too.
+		// Changes are readable at once, or a moment later if other connections write too.
 		for end := time.Now().Add(10 * time.Second); len(got) < len(want) && time.Now().Before(end); {
 			changed := s.st.Changed()
 			cs, last, gone, err := s.st.Changes(s.ctx, at, limit)
@@ -58,7 +58,7 @@ func testChanges(s *suite) {
 	_, end, gone, err := s.st.Changes(s.ctx, "9223372036854775807-0", 10)
 	s.must(err)
 	if !gone || end == "" {
-		s.Errorf("a change of the future: gone %v, then go on from %q", gone, end)
+		s.Errorf("a change of the future: gone %v, continue after %q", gone, end)
 	}
 	_, _, _, err = s.st.Changes(s.ctx, "x", 10)
 	s.wants("a broken id", err, gaff.ErrInvalid)

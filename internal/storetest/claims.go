@@ -30,7 +30,7 @@ func testClaim(s *suite) {
 	if !due.Equal(later.RunAt) {
 		s.Errorf("next due %s, want %s", due, later.RunAt)
 	}
-	// What is taken at its arrival is not claimed.
+	// A delivery that is taken on arrival is not claimed again.
 	w := s.take()
 	if more := s.claim(100); len(more) != 0 {
 		s.Errorf("%d were claimed that had been taken", len(more))
@@ -39,16 +39,16 @@ func testClaim(s *suite) {
 	select {
 	case <-s.st.Wake(""):
 	default:
-		s.Error("nobody was told that work came")
+		s.Error("Wake received nothing after a delivery was added")
 	}
 }
 
 func testQueues(s *suite) {
 	ds := to("a", "slow", "slower")
 	ds[1].Queue, ds[2].Queue = "slow", "slower"
-	woken := func(lane string) bool {
+	woken := func(queue string) bool {
 		select {
-		case <-s.st.Wake(lane):
+		case <-s.st.Wake(queue):
 			return true
 		default:
 			return false
@@ -59,35 +59,35 @@ func testQueues(s *suite) {
 	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(), Deliveries: ds, Take: []bool{true, false, true}})
 	s.must(err)
 	if len(rc.Work) != 2 || rc.Work[0].Delivery.Handler != "a" || rc.Work[1].Delivery.Queue != "slower" {
-		s.Fatalf("handed over %+v", rc.Work)
+		s.Fatalf("claimed %+v", rc.Work)
 	}
 	if !woken("slow") || woken("slower") || woken("") {
-		s.Error("the lanes that were woken are not those in which something waits")
+		s.Error("the woken queues are not those with due deliveries")
 	}
 	s.must(s.st.Release(s.ctx, []gaff.Lease{rc.Work[1].Lease}))
-	lanes, err := s.st.Queues(s.ctx)
+	queues, err := s.st.Queues(s.ctx)
 	s.must(err)
-	s.equal("lanes", lanes, []string{"slow", "slower"})
-	for _, lane := range lanes {
-		due, err := s.st.NextDue(s.ctx, lane)
+	s.equal("queues", queues, []string{"slow", "slower"})
+	for _, queue := range queues {
+		due, err := s.st.NextDue(s.ctx, queue)
 		s.must(err)
 		if due.IsZero() {
-			s.Errorf("nothing is due in %s", lane)
+			s.Errorf("nothing is due in %s", queue)
 		}
-		work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Queue: lane, Now: time.Now(), Limit: 10})
+		work, err := s.st.Claim(s.ctx, gaff.ClaimParams{Queue: queue, Now: time.Now(), Limit: 10})
 		s.must(err)
-		if len(work) != 1 || work[0].Delivery.Handler != lane || work[0].Delivery.Queue != lane {
-			s.Fatalf("claimed from %s: %+v", lane, work)
+		if len(work) != 1 || work[0].Delivery.Handler != queue || work[0].Delivery.Queue != queue {
+			s.Fatalf("claimed from %s: %+v", queue, work)
 		}
 		s.must(s.finish(work[0], gaff.StateDead, "no"))
 	}
 	if more := s.claim(10); len(more) != 0 {
-		s.Errorf("claimed from the unnamed lane: %+v", more)
+		s.Errorf("claimed from the unnamed queue: %+v", more)
 	}
 	_, _, err = s.st.Retry(s.ctx, gaff.RetryParams{EventID: rc.ID, Tries: 1, Now: s.now})
 	s.must(err)
 	if !woken("slow") || !woken("slower") {
-		s.Error("a retry woke nobody")
+		s.Error("a retry did not wake the queue")
 	}
 }
 
@@ -113,11 +113,11 @@ func testFinish(s *suite) {
 	if dl := d.Deliveries[0]; dl.State != gaff.StateSucceeded || dl.FinishedAt.IsZero() || dl.Attempts != 2 || dl.Error != "" {
 		s.Errorf("delivery %+v", dl)
 	}
-	// Put off: no try is counted.
+	// A snoozed delivery: its attempt does not count.
 	w = s.take()
 	s.must(s.st.Finish(s.ctx, w.Lease, gaff.Outcome{State: gaff.StatePending, RunAt: s.now, Attempt: gaff.Attempt{Outcome: gaff.AttemptSnoozed}}))
 	if d := s.detail(w.Event.ID); d.Deliveries[0].Attempts != 0 || len(d.Attempts) != 0 || d.Status != gaff.StatusPending {
-		s.Errorf("put off: %+v", d.Deliveries[0])
+		s.Errorf("snoozed: %+v", d.Deliveries[0])
 	}
 	w = s.claim(1)[0]
 	long := strings.Repeat("é", 1<<20)
@@ -138,7 +138,7 @@ func testRelease(s *suite) {
 	s.reopen()
 	work := s.claim(10)
 	if len(work) != 1 || work[0].Lease.Attempt != 1 {
-		s.Fatalf("after it was opened anew: %+v", work)
+		s.Fatalf("after the store was reopened: %+v", work)
 	}
 	s.must(s.finish(work[0], gaff.StateSucceeded, ""))
 }

@@ -50,14 +50,14 @@ func testDamagedBody(s *suite) {
 	}
 }
 
-// A sender that comes again brings the bytes back.
+// A sender that sends the event again restores its bytes.
 func testDamagedRestored(s *suite) {
 	ev := s.event()
 	rc := s.accept(ev, to("h")...)
 	s.damage(rc.ID, "body")
 	again := *ev
 	if rc := s.accept(&again, to("h")...); !rc.Duplicate || rc.Conflict {
-		s.Errorf("the same once more: %+v", rc)
+		s.Errorf("the same event again: %+v", rc)
 	}
 	if d := s.detail(rc.ID); d.Damaged || string(d.Request.Body) != string(ev.Request.Body) {
 		s.Errorf("after that: %+v", d.Log)
@@ -95,7 +95,7 @@ func testCheckBodies(s *suite) {
 	}
 }
 
-// Versions before the hash stored none.
+// Rows of older versions have no hash.
 func testUnhashed(s *suite) {
 	s.accept(s.event(), to("h")...)
 	s.exec(s.T, `update payload set sha256 = null, data_sha256 = null`)

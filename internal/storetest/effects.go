@@ -79,7 +79,7 @@ func testApply(s *suite) {
 	nothing("after a panic")
 	old := w.Lease
 	old.Attempt++
-	s.wants("a lease of nobody", s.st.Apply(s.ctx, old, write), gaff.ErrLeaseLost)
+	s.wants("an unknown lease", s.st.Apply(s.ctx, old, write), gaff.ErrLeaseLost)
 	nothing("after a lost lease")
 	if got := s.claim(1); len(got) == 1 {
 		w = got[0]
@@ -98,8 +98,8 @@ func testApply(s *suite) {
 
 func testBadNeighbour(s *suite) {
 	var wg sync.WaitGroup
-	// Whatever it calls its failure: it is not the store that is unavailable.
-	broken := fmt.Errorf("a service of the caller's own: %w", gaff.ErrUnavailable)
+	// An effect's own ErrUnavailable does not mean that the store is unavailable.
+	broken := fmt.Errorf("a service of the caller: %w", gaff.ErrUnavailable)
 	for i := range 60 {
 		w := s.take()
 		wg.Go(func() {
@@ -140,7 +140,7 @@ func testEmit(s *suite) {
 	select {
 	case <-s.st.Wake(""):
 	default:
-		s.Error("nobody was told of the emitted event")
+		s.Error("Wake received nothing after an event was emitted")
 	}
 	work := s.claim(10)
 	if len(work) != 1 || work[0].Event.ParentID != parent.Event.ID || work[0].Event.Hop != 1 || work[0].Event.Type != "job.completed" {

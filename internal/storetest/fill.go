@@ -12,7 +12,7 @@ const FillSource = "source-2"
 
 // Fill puts n old events into an empty, migrated database ("sqlite" or "postgres"), spread
 // evenly over a time until now: with bodies of some 600 bytes, a delivery and an attempt
-// each, one in fifty failed and all others done. Nothing is synced: it is for measuring.
+// each, one in fifty failed and all others done. It does not sync: it is for benchmarks.
 func Fill(ctx context.Context, dialect string, c *sql.Conn, n int, over time.Duration, progress func(done int)) error {
 	const part = 50_000
 	start := time.Now().Add(-over)

@@ -9,7 +9,7 @@ import (
 	"gaff"
 )
 
-// ordered accepts an event with one delivery of a key in the lane "out".
+// ordered accepts an event with one delivery of a key in the queue "out".
 func (s *suite) ordered(key string, order gaff.Order) gaff.Receipt {
 	s.Helper()
 	return s.accept(s.event(), gaff.Delivery{Handler: "out", Queue: "out", MaxAttempts: 3, Key: key, Order: order})
@@ -46,7 +46,7 @@ func testOrderByKey(s *suite) {
 	free := s.ordered("", gaff.OrderSkipDead)
 	ids, work := s.claimQueue(10)
 	s.equal("claimed at first", ids, []string{a1.ID, b1.ID, free.ID})
-	// A try that failed holds its key, and no other.
+	// A failed attempt holds its key, and no other.
 	s.must(s.fail(work[0]))
 	s.must(s.finish(work[1], gaff.StateSucceeded, ""))
 	b2 := s.ordered("b", gaff.OrderSkipDead)
@@ -56,9 +56,9 @@ func testOrderByKey(s *suite) {
 	due, err := s.st.NextDue(s.ctx, "out")
 	s.must(err)
 	if !due.IsZero() && due.Before(time.Now().AddDate(100, 0, 0)) {
-		s.Errorf("something held back is due at %s", due)
+		s.Errorf("a delivery that is held back is due at %s", due)
 	}
-	// What is dead lets the next go on.
+	// A dead delivery releases the next one.
 	select {
 	case <-s.st.Wake("out"):
 	default:
@@ -67,15 +67,15 @@ func testOrderByKey(s *suite) {
 	select {
 	case <-s.st.Wake("out"):
 	default:
-		s.Error("nobody was told that the next of the key is due")
+		s.Error("Wake received nothing when the next delivery of the key became due")
 	}
 	ids, work = s.claimQueue(10)
 	s.equal("after the dead one", ids, []string{a2.ID})
-	// The dead one, retried, waits for its turn; a person who insists gets it at once.
+	// The retried one is held back, unless the retry takes it.
 	_, taken, err := s.st.Retry(s.ctx, gaff.RetryParams{EventID: a1.ID, Tries: 1, Now: s.now})
 	s.must(err)
 	if len(taken) != 0 {
-		s.Error("a retry without Take was handed over")
+		s.Error("a retry without Take was claimed")
 	}
 	s.equal("retried", s.states(a1.ID), []string{"held"})
 	s.must(s.finish(work[0], gaff.StateSucceeded, ""))
@@ -85,12 +85,12 @@ func testOrderByKey(s *suite) {
 	ids, work = s.claimQueue(10)
 	s.equal("then the last", ids, []string{a3.ID})
 	s.must(s.finish(work[0], gaff.StateSucceeded, ""))
-	// A key that is free again holds nothing.
+	// A key without open deliveries holds nothing back.
 	ids, _ = s.claimQueue(10)
-	s.equal("what is left", len(ids), 0)
+	s.equal("remaining deliveries", len(ids), 0)
 	a4 := s.ordered("a", gaff.OrderSkipDead)
 	ids, _ = s.claimQueue(10)
-	s.equal("the key begins anew", ids, []string{a4.ID})
+	s.equal("the next delivery of the key", ids, []string{a4.ID})
 }
 
 func testOrderHoldsDead(s *suite) {
@@ -112,7 +112,7 @@ func testOrderHoldsDead(s *suite) {
 	}
 	ids, work = s.claimQueue(10)
 	s.equal("after it was canceled", ids, []string{two.ID})
-	// Canceling one that is held back lets nobody pass.
+	// Canceling a held-back delivery releases no other.
 	s.must(s.st.Cancel(s.ctx, s.detail(three.ID).Deliveries[0].ID))
 	four := s.ordered("k", gaff.OrderHoldDead)
 	if ids, _ := s.claimQueue(10); len(ids) != 0 {
@@ -128,12 +128,12 @@ func testOrderLatest(s *suite) {
 	_, work := s.claimQueue(1)
 	two, three := s.ordered("k", gaff.OrderLatest), s.ordered("k", gaff.OrderLatest)
 	other := s.ordered("j", gaff.OrderLatest)
-	s.equal("while the first is in work", s.states(one.ID, two.ID, three.ID, other.ID), []string{"running", "succeeded", "held", "pending"})
+	s.equal("while the first runs", s.states(one.ID, two.ID, three.ID, other.ID), []string{"running", "succeeded", "held", "pending"})
 	d := s.detail(two.ID)
 	if d.Status != gaff.StatusSuccess || len(d.Attempts) != 1 || d.Attempts[0].Outcome != gaff.AttemptSuperseded {
-		s.Errorf("left out: %s, %+v", d.Status, d.Attempts)
+		s.Errorf("superseded: %s, %+v", d.Status, d.Attempts)
 	}
-	// A try that failed is not repeated once a newer one waits.
+	// A failed attempt is not repeated if a newer delivery is queued.
 	s.must(s.fail(work[0]))
 	s.equal("after its failure", s.states(one.ID, three.ID), []string{"succeeded", "pending"})
 	if d := s.detail(one.ID); len(d.Attempts) != 2 || d.Attempts[0].Outcome != gaff.AttemptFailed || d.Attempts[1].Number != 2 {
@@ -141,7 +141,7 @@ func testOrderLatest(s *suite) {
 	}
 	ids, work := s.claimQueue(10)
 	s.equal("claimed", ids, []string{other.ID, three.ID})
-	// One that waits for its next try gives way.
+	// A newer delivery supersedes one that waits for its next attempt.
 	s.must(s.fail(work[1]))
 	four := s.ordered("k", gaff.OrderLatest)
 	s.equal("replaced", s.states(three.ID, four.ID), []string{"succeeded", "pending"})
@@ -234,11 +234,11 @@ func testCancelQueue(s *suite) {
 		}
 	}
 	if d := s.detail(other.ID); d.Status != gaff.StatusPending {
-		s.Errorf("another lane's became %s", d.Status)
+		s.Errorf("the delivery of another queue became %s", d.Status)
 	}
 	c, err = s.st.QueueCounts(s.ctx, "out")
 	s.must(err)
-	s.equal("counts of the empty lane", c, gaff.QueueCounts{})
+	s.equal("counts of the empty queue", c, gaff.QueueCounts{})
 }
 
 func testRecords(s *suite) {

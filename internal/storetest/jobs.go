@@ -11,7 +11,7 @@ import (
 	"gaff/jobs"
 )
 
-// testJobService is what a ledger needs of a store, beside jobs themselves.
+// testJobService tests what a jobs.Service stores besides the jobs.
 func testJobService(s *suite) {
 	full := jobs.Job{
 		ID: "job_full", Provider: "fal", Model: "m", Status: jobs.JobQueued, CreatedAt: s.now, Submit: jobs.SubmitSending,
@@ -35,7 +35,7 @@ func testJobService(s *suite) {
 		s.Errorf("no input: %s, %v", input, err)
 	}
 
-	// An id and a caller's idempotency key are one job's.
+	// An id, and an idempotency key of a caller, belong to one job.
 	for what, j := range map[string]jobs.Job{
 		"the same key": {ID: "job_other", Provider: "fal", Caller: "key:1", IdempotencyKey: "k"},
 		"the same id":  {ID: full.ID, Provider: "fal"},
@@ -66,13 +66,13 @@ func testJobService(s *suite) {
 	s.write(func(tx jobs.Tx) error {
 		js, err := tx.JobsByCall(s.ctx, "call", s.now)
 		s.must(err)
-		s.equal("none is owed", len(js), 0)
+		s.equal("jobs of an answered call", len(js), 0)
 		return nil
 	})
 }
 
-// testIdempotencyKeys: a key is its caller's; one that no caller is known of is found by
-// those who ask for it.
+// testIdempotencyKeys: a key belongs to its caller. Keys without a caller are found by searches
+// that allow them.
 func testIdempotencyKeys(s *suite) {
 	for id, caller := range map[string]string{"job_none": "", "job_a": "key:a"} {
 		s.write(func(tx jobs.Tx) error {
@@ -106,7 +106,7 @@ func testIdempotencyKeys(s *suite) {
 	}
 }
 
-// testRemovedJob: nothing is left of it, and its id and key are free.
+// testRemovedJob: a removed job has no rows, and its id and key are free.
 func testRemovedJob(s *suite) {
 	j := jobs.Job{ID: "job_gone", Provider: "fal", IdempotencyKey: "k", CallKey: "call", OwedBy: "me", CreatedAt: s.now}
 	for range 2 {
@@ -147,7 +147,7 @@ func testNotes(s *suite) {
 	}
 }
 
-// testPolls: jobs that are due are handed out once, the oldest first; an ended one is not.
+// testPolls: due jobs are returned once, the oldest first; settled ones are not.
 func testPolls(s *suite) {
 	past := time.Now().Add(-time.Hour).Truncate(time.Microsecond)
 	s.write(func(tx jobs.Tx) error {
@@ -184,7 +184,7 @@ func testPolls(s *suite) {
 		j.Status, j.SettledAt = jobs.JobCompleted, tx.Now()
 		return tx.SaveJob(s.ctx, j)
 	})
-	s.equal("none of those that ended, are taken or not due", due(10), "")
+	s.equal("settled, taken and later jobs", due(10), "")
 	s.equal("next of all", next().Equal(past.Add(100*time.Minute)), true)
 	if at, err := s.st.Job(s.ctx, "job_0"); err != nil || !at.NextPollAt.IsZero() {
 		s.Errorf("a job that ended will be polled at %s, %v", at.NextPollAt, err)

@@ -49,7 +49,7 @@ func testRejections(s *suite) {
 	var rejected int64
 	for _, sc := range counts.Sources {
 		if rejected += sc.Rejected; sc.Source != "" && sc.Source != "shop" {
-			s.Errorf("a stranger's invention %q counts as a source", sc.Source)
+			s.Errorf("the invented name %q counts as a source", sc.Source)
 		}
 	}
 	if rejected != 6*MaxRejections+1 {
@@ -70,7 +70,7 @@ func testQuarantine(s *suite) {
 	s.must(err)
 	if r.Method != "POST" || r.URL != "https://a.test/api/v1/webhooks/shop/h?x=1" || r.RemoteAddr != "192.0.2.1" || len(r.Body) != 1000 ||
 		!r.ReceivedAt.Equal(now) || r.Header["X"][1] != "\xff" || r.Header.Get("Authorization") != "Bearer s3cret" {
-		s.Errorf("the request came back as %+v", r)
+		s.Errorf("the request is read as %+v", r)
 	}
 	rj, err := s.st.Rejection(s.ctx, "rej_whole")
 	s.must(err)
@@ -102,7 +102,7 @@ func testQuarantine(s *suite) {
 		if _, err := s.st.Quarantined(s.ctx, fmt.Sprint("rej_", i)); err == nil {
 			kept++
 		} else if kept > 0 {
-			s.Fatalf("rej_%d is gone, and older ones are kept: %v", i, err)
+			s.Fatalf("rej_%d was removed, and older ones were not: %v", i, err)
 		}
 	}
 	if kept*each > MaxQuarantine || kept*each < MaxQuarantine/3 {

@@ -27,7 +27,7 @@ func testRetry(s *suite) {
 		s.Errorf("claimed %d that were taken", len(more))
 	}
 	if d := s.detail(rc.ID); d.Status != gaff.StatusPending {
-		s.Errorf("status %s while it is tried again", d.Status)
+		s.Errorf("status %s while it is retried", d.Status)
 	}
 	s.wants("the old lease", s.finish(rc.Work[0], gaff.StateSucceeded, ""), gaff.ErrLeaseLost)
 	s.must(s.finish(work[0], gaff.StateDead, "y"))
@@ -43,13 +43,13 @@ func testRetry(s *suite) {
 	_, _, err = retry(gaff.RetryParams{DeliveryID: rc.Work[0].Delivery.ID})
 	s.wants("a delivery that succeeded", err, gaff.ErrConflict)
 	_, _, err = retry(gaff.RetryParams{DeliveryID: rc.Work[0].Delivery.ID + "7"})
-	s.wants("no such delivery", err, gaff.ErrNotFound)
+	s.wants("an unknown delivery", err, gaff.ErrNotFound)
 }
 
 func testReplay(s *suite) {
 	w := s.take()
 	_, err := s.st.Replay(s.ctx, w.Event.ID, to("h"))
-	s.wants("while it is worked", err, gaff.ErrConflict)
+	s.wants("while it is processed", err, gaff.ErrConflict)
 	_, err = s.st.Replay(s.ctx, w.Event.ID, nil)
 	s.wants("without a handler", err, gaff.ErrConflict)
 	s.must(s.finish(w, gaff.StateDead, "x"))
@@ -68,8 +68,8 @@ func testReplay(s *suite) {
 		s.Errorf("a replay that succeeded leaves %s %q", d.Status, d.Error)
 	}
 	_, _, err = s.st.Retry(s.ctx, gaff.RetryParams{EventID: w.Event.ID, Tries: 1, Now: s.now})
-	s.wants("a retry of what was replaced", err, gaff.ErrConflict)
-	// An event that nobody handled is handled by its replay.
+	s.wants("a retry of a replaced delivery", err, gaff.ErrConflict)
+	// A replay processes an event that had no handler.
 	rc := s.accept(s.event())
 	_, err = s.st.Replay(s.ctx, rc.ID, to("h"))
 	s.must(err)

@@ -17,7 +17,7 @@ func (s *suite) writeRuns(fn func(tx runs.Tx) error) { s.Helper(); s.must(s.st.W
 
 func testProjects(s *suite) {
 	s.writeRuns(func(tx runs.Tx) error { return tx.SeeProject(s.ctx, "") })
-	// A job's project is made at first sight, and what people said of one is kept.
+	// The first job of a project creates it. A saved one keeps its name, owner and metadata.
 	s.writeRuns(func(tx runs.Tx) error {
 		return tx.SaveProject(s.ctx, &jobs.Project{ID: "p1", Name: "Film", Owner: "ann", Metadata: json.RawMessage(`{"a":1}`)})
 	})
@@ -34,14 +34,14 @@ func testProjects(s *suite) {
 		j.ProjectID = "p3"
 		return tx.SaveJob(s.ctx, j)
 	})
-	// One that was seen in a transaction that came to nothing is not there, and is made later.
+	// A project of a rolled-back transaction does not exist; a later one creates it.
 	refusal := fmt.Errorf("no")
 	s.wants("refused", s.st.WriteRuns(s.ctx, func(tx runs.Tx) error {
 		s.must(tx.SeeProject(s.ctx, "p4"))
 		return refusal
 	}), refusal)
 	_, err := s.st.Project(s.ctx, "p4")
-	s.wants("project of no transaction", err, gaff.ErrNotFound)
+	s.wants("project of a rolled-back transaction", err, gaff.ErrNotFound)
 	s.writeRuns(func(tx runs.Tx) error { return tx.SeeProject(s.ctx, "p4") })
 	all := pages(s, func(c gaff.Cursor) (gaff.Page[jobs.Project], error) { return s.st.Projects(s.ctx, c) })
 	var ids []string
@@ -287,7 +287,7 @@ func testSlots(s *suite) {
 			if err != nil {
 				return err
 			}
-			s.equal("who waits under "+slot, queued, want)
+			s.equal("runs queued for "+slot, queued, want)
 		}
 		return nil
 	})

@@ -1,4 +1,4 @@
-// Package storetest is what every store must do, as one suite of tests over all of them.
+// Package storetest is the conformance suite of the stores.
 package storetest
 
 import (
@@ -23,7 +23,7 @@ import (
 	"gaff/workflow/runs"
 )
 
-// Store is what a store offers to the rest of gaff.
+// Store has all interfaces of a store.
 type Store interface {
 	gaff.Store
 	jobs.Store
@@ -33,7 +33,7 @@ type Store interface {
 	runs.Reader
 	gaff.Records
 	gaff.Follower
-	QueueCounts(ctx context.Context, lane string) (gaff.QueueCounts, error)
+	QueueCounts(ctx context.Context, queue string) (gaff.QueueCounts, error)
 	access.Store
 	PruneAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error)
 	stats.Store
@@ -43,14 +43,14 @@ type Store interface {
 	DamagedBodies() int64
 }
 
-// MaxRejections is the bound that the opened stores must be given.
+// MaxRejections is the limit of rejections with which Open must open a store.
 const MaxRejections = 100
 
-// MaxQuarantine is the other bound that they must be given, in bytes.
+// MaxQuarantine is the limit of quarantined bytes with which Open must open a store.
 const MaxQuarantine = 16 << 10
 
-// Open opens the database that belongs to the test, which is empty at first: called again
-// after a Close, it opens the same one. The suite closes what it opens.
+// Open opens the test's database, which is empty at first. After a Close it opens the same
+// database again. The suite closes it.
 type Open func(t *testing.T) Store
 
 // Exec runs one statement as another program would, while a store has the database open.
@@ -179,7 +179,7 @@ func (s *suite) wants(what string, err, want error) {
 	}
 }
 
-// equal compares; nil and empty are the same.
+// equal reports a difference. Nil and empty are equal.
 func (s *suite) equal(what string, got, want any) {
 	s.Helper()
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
@@ -187,7 +187,7 @@ func (s *suite) equal(what string, got, want any) {
 	}
 }
 
-// event is a webhook with fresh ids.
+// event returns an event with new ids.
 func (s *suite) event(change ...func(*gaff.Event)) *gaff.Event {
 	s.made++
 	body := []byte(fmt.Sprintf(`{"n":%d,"seed":17454220438242315174}`, s.made))
@@ -214,7 +214,7 @@ func to(handlers ...string) (ds []gaff.Delivery) {
 	return ds
 }
 
-// takeAll asks for all of n deliveries.
+// takeAll takes all of n deliveries.
 func takeAll(n int) []bool { return slices.Repeat([]bool{true}, n) }
 
 func (s *suite) accept(ev *gaff.Event, ds ...gaff.Delivery) gaff.Receipt {
@@ -224,7 +224,7 @@ func (s *suite) accept(ev *gaff.Event, ds ...gaff.Delivery) gaff.Receipt {
 	return rc
 }
 
-// take accepts an event for one handler and takes its delivery.
+// take accepts an event for one handler, and takes its delivery.
 func (s *suite) take(change ...func(*gaff.Event)) gaff.Work {
 	s.Helper()
 	rc, err := s.st.Accept(s.ctx, gaff.AcceptParams{Event: s.event(change...), Deliveries: to("h"), Take: takeAll(1)})

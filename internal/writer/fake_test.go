@@ -24,7 +24,7 @@ type fakeDB struct {
 	mostOpen     int
 	connects     int
 
-	// The errors of the n-th transaction, from 1; nil is none. commitErr is called after the
+	// The errors of the n-th transaction, from 1; nil for success. commitErr is called after the
 	// time of a commit.
 	beginErr, commitErr func(n int) error
 	connectErr          func(n int) error
