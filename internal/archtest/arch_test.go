@@ -98,7 +98,7 @@ var rules = []rule{
 	},
 	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
-		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest|powercut|bench)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
+		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest|powercut|sqlitevfs|bench)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
 	},
 	{
 		why:  "a store links its own driver only",

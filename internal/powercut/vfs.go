@@ -1,16 +1,16 @@
 package powercut
 
 import (
-	"errors"
-	"fmt"
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"unsafe"
 
 	"modernc.org/libc"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"gaff/internal/sqlitevfs"
 )
 
 // VFS makes SQLite in this process record its operations on files below the folder back. It wraps
@@ -18,21 +18,15 @@ import (
 func VFS(back string) (*Record, error) {
 	v := &layer{record: &Record{}, back: back, numbers: map[string]uint64{}, files: map[uintptr]*vfsFile{}}
 	tls := libc.NewTLS()
-	v.base = sqlite3.Xsqlite3_vfs_find(tls, 0)
-	if v.base == 0 {
-		return nil, errors.New("SQLite has no file access of its own")
-	}
-	ours := libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(sqlite3.Tsqlite3_vfs{})))
-	wrapped := at[sqlite3.Tsqlite3_vfs](ours)
-	*wrapped = *at[sqlite3.Tsqlite3_vfs](v.base)
-	name, err := libc.CString("powercut")
-	if err != nil {
+	var err error
+	if v.base, err = sqlitevfs.Default(tls); err != nil {
 		return nil, err
 	}
-	wrapped.FzName, wrapped.FpNext = name, 0
-	wrapped.FxOpen, wrapped.FxDelete = function(v.open), function(v.remove)
-	if code := sqlite3.Xsqlite3_vfs_register(tls, ours, 1); code != 0 {
-		return nil, fmt.Errorf("register the file access: code %d", code)
+	err = sqlitevfs.Register(tls, "powercut", v.base, true, func(vfs *sqlite3.Tsqlite3_vfs) {
+		vfs.FxOpen, vfs.FxDelete = sqlitevfs.Pointer(v.open), sqlitevfs.Pointer(v.remove)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return v.record, nil
 }
@@ -55,33 +49,6 @@ type vfsFile struct {
 	base   *sqlite3.Tsqlite3_io_methods
 }
 
-// kept has the Go functions that SQLite calls: the garbage collector does not see SQLite's memory.
-var kept []any
-
-// function returns the C function pointer of a Go function.
-func function(f any) uintptr {
-	kept = append(kept, f)
-	type iface [2]uintptr
-	return (*iface)(unsafe.Pointer(&f))[1]
-}
-
-// at returns SQLite's value at an address. It is not Go memory, so the collector does not move it.
-func at[T any](address uintptr) *T { return *(**T)(unsafe.Pointer(&address)) }
-
-// of returns the Go function behind a function pointer of SQLite.
-func of[F any](pointer uintptr) F {
-	return *(*F)(unsafe.Pointer(&struct{ uintptr }{pointer}))
-}
-
-type (
-	openFunc     = func(tls *libc.TLS, vfs, name, file uintptr, flags int32, out uintptr) int32
-	removeFunc   = func(tls *libc.TLS, vfs, name uintptr, syncFolder int32) int32
-	writeFunc    = func(tls *libc.TLS, file, data uintptr, n int32, offset int64) int32
-	truncateFunc = func(tls *libc.TLS, file uintptr, size int64) int32
-	syncFunc     = func(tls *libc.TLS, file uintptr, flags int32) int32
-	closeFunc    = func(tls *libc.TLS, file uintptr) int32
-)
-
 // relative returns a path below the folder. It returns false for other paths and for the log's
 // shared memory, which does not survive a cut.
 func (v *layer) relative(path string) (string, bool) {
@@ -97,7 +64,7 @@ func (v *layer) open(tls *libc.TLS, _, name, file uintptr, flags int32, out uint
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	_, missing := os.Stat(path)
-	code := of[openFunc](at[sqlite3.Tsqlite3_vfs](v.base).FxOpen)(tls, v.base, name, file, flags, out)
+	code := sqlitevfs.Func[sqlitevfs.OpenFunc](sqlitevfs.At[sqlite3.Tsqlite3_vfs](v.base).FxOpen)(tls, v.base, name, file, flags, out)
 	if code != 0 {
 		return code
 	}
@@ -110,14 +77,14 @@ func (v *layer) open(tls *libc.TLS, _, name, file uintptr, flags int32, out uint
 		v.numbers[rel] = v.last
 		v.record.add(Op{Kind: Create, File: v.last, Path: rel})
 	}
-	f := at[sqlite3.Tsqlite3_file](file)
-	base := at[sqlite3.Tsqlite3_io_methods](f.FpMethods)
+	f := sqlitevfs.At[sqlite3.Tsqlite3_file](file)
+	base := sqlitevfs.At[sqlite3.Tsqlite3_io_methods](f.FpMethods)
 	v.files[file] = &vfsFile{number: v.numbers[rel], path: rel, base: base}
 	if v.methods == 0 {
-		v.methods = libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(sqlite3.Tsqlite3_io_methods{})))
-		ours := at[sqlite3.Tsqlite3_io_methods](v.methods)
-		*ours = *base
-		ours.FxWrite, ours.FxTruncate, ours.FxSync, ours.FxClose = function(v.write), function(v.truncate), function(v.sync), function(v.close)
+		address, ours := sqlitevfs.Copy(tls, base)
+		ours.FxWrite, ours.FxTruncate = sqlitevfs.Pointer(v.write), sqlitevfs.Pointer(v.truncate)
+		ours.FxSync, ours.FxClose = sqlitevfs.Pointer(v.sync), sqlitevfs.Pointer(v.close)
+		v.methods = address
 	}
 	f.FpMethods = v.methods
 	return 0
@@ -126,7 +93,7 @@ func (v *layer) open(tls *libc.TLS, _, name, file uintptr, flags int32, out uint
 func (v *layer) remove(tls *libc.TLS, _, name uintptr, syncFolder int32) int32 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	code := of[removeFunc](at[sqlite3.Tsqlite3_vfs](v.base).FxDelete)(tls, v.base, name, syncFolder)
+	code := sqlitevfs.Func[sqlitevfs.DeleteFunc](sqlitevfs.At[sqlite3.Tsqlite3_vfs](v.base).FxDelete)(tls, v.base, name, syncFolder)
 	if rel, ok := v.relative(libc.GoString(name)); ok && code == 0 {
 		v.record.add(Op{Kind: Remove, File: v.numbers[rel], Path: rel})
 		delete(v.numbers, rel)
@@ -150,22 +117,21 @@ func (v *layer) do(file uintptr, call func(*vfsFile) int32, op func() Op) int32 
 
 func (v *layer) write(tls *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
 	return v.do(file, func(f *vfsFile) int32 {
-		return of[writeFunc](f.base.FxWrite)(tls, file, data, n, offset)
+		return sqlitevfs.Func[sqlitevfs.TransferFunc](f.base.FxWrite)(tls, file, data, n, offset)
 	}, func() Op {
-		written := unsafe.Slice(at[byte](data), n)
-		return Op{Kind: Write, Offset: offset, Data: append([]byte(nil), written...)}
+		return Op{Kind: Write, Offset: offset, Data: bytes.Clone(sqlitevfs.Bytes(data, n))}
 	})
 }
 
 func (v *layer) truncate(tls *libc.TLS, file uintptr, size int64) int32 {
 	return v.do(file, func(f *vfsFile) int32 {
-		return of[truncateFunc](f.base.FxTruncate)(tls, file, size)
+		return sqlitevfs.Func[sqlitevfs.TruncateFunc](f.base.FxTruncate)(tls, file, size)
 	}, func() Op { return Op{Kind: Truncate, Size: size} })
 }
 
 func (v *layer) sync(tls *libc.TLS, file uintptr, flags int32) int32 {
 	return v.do(file, func(f *vfsFile) int32 {
-		return of[syncFunc](f.base.FxSync)(tls, file, flags)
+		return sqlitevfs.Func[sqlitevfs.SyncFunc](f.base.FxSync)(tls, file, flags)
 	}, func() Op { return Op{Kind: Sync} })
 }
 
@@ -174,5 +140,5 @@ func (v *layer) close(tls *libc.TLS, file uintptr) int32 {
 	f := v.files[file]
 	delete(v.files, file)
 	v.mu.Unlock()
-	return of[closeFunc](f.base.FxClose)(tls, file)
+	return sqlitevfs.Func[sqlitevfs.CloseFunc](f.base.FxClose)(tls, file)
 }

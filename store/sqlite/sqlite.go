@@ -3,6 +3,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -39,7 +40,9 @@ type Options struct {
 	// are ErrUnavailable. Zero means 256 MiB.
 	MaxQueuedBytes int64
 
-	opened func(*guard) // for tests
+	// For tests: what sees the guard, and the writing connection's VFS if not joinedName.
+	opened func(*guard)
+	vfs    string
 }
 
 // Open opens or creates the database file at path and brings its schema up to date. It
@@ -93,7 +96,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	op.opened(locked.close)
-	writeDB, conn, err := op.writer(ctx)
+	writeDB, conn, err := op.writer(ctx, cmp.Or(o.vfs, joinedName))
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +142,12 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 
 // writer opens the connection that writes, checks the database and brings its schema up to
 // date.
-func (op *opening) writer(ctx context.Context) (*sql.DB, *sql.Conn, error) {
+func (op *opening) writer(ctx context.Context, vfs string) (*sql.DB, *sql.Conn, error) {
 	unclean := leftOpen(op.path)
-	db, err := sql.Open("sqlite", dsn(op.path, writerCache, "_txlock=immediate", "_pragma=page_size(8192)"))
+	if err := registerJoined(); err != nil {
+		return nil, nil, err
+	}
+	db, err := sql.Open("sqlite", dsn(op.path, writerCache, "vfs="+vfs, "_txlock=immediate", "_pragma=page_size(8192)"))
 	if err != nil {
 		return nil, nil, err
 	}
