@@ -44,9 +44,10 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 // accept keeps an event and starts on its deliveries at once, where there is room.
 func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery, booked *booking) (Receipt, error) {
 	reg := g.registry.Load()
-	take := g.reserve(reg, ev, ds)
+	size := memoryOf(ev)
+	take := g.reserve(reg, ev, ds, size)
 	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take, Dropped: booked.share()})
-	g.hand(reg, ev, ds, take, rc, err)
+	g.hand(reg, ds, take, size, rc, err)
 	return rc, err
 }
 
@@ -57,9 +58,10 @@ func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delive
 		return []Receipt{rc}, err
 	}
 	reg := g.registry.Load()
-	ps := make([]AcceptParams, len(evs))
+	ps, sizes := make([]AcceptParams, len(evs)), make([]int64, len(evs))
 	for i, ev := range evs {
-		ps[i] = AcceptParams{Event: ev, Deliveries: routes[i], Take: g.reserve(reg, ev, routes[i])}
+		sizes[i] = memoryOf(ev)
+		ps[i] = AcceptParams{Event: ev, Deliveries: routes[i], Take: g.reserve(reg, ev, routes[i], sizes[i])}
 	}
 	ps[0].Dropped = booked.share() // all are dropped together
 	rcs, err := g.store.AcceptAll(ctx, ps)
@@ -68,32 +70,32 @@ func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delive
 		if err == nil {
 			rc = rcs[i]
 		}
-		g.hand(reg, p.Event, p.Deliveries, p.Take, rc, err)
+		g.hand(reg, p.Deliveries, p.Take, sizes[i], rc, err)
 	}
 	return rcs, err
 }
 
-// reserve asks the lanes for places.
-func (g *Gateway) reserve(reg *registry, ev *Event, ds []Delivery) []bool {
+// reserve reports which deliveries of an event, of so many bytes of memory, have a place in their
+// queues.
+func (g *Gateway) reserve(reg *registry, ev *Event, ds []Delivery, size int64) []bool {
 	take := make([]bool, len(ds))
 	for i, d := range ds {
 		if l := reg.queues[d.Queue]; l != nil && g.limiterReady(reg, l, ev.ReceivedAt) {
-			take[i] = l.reserve(1, int64(len(ev.Data)))
+			take[i] = l.reserve(1, size)
 		}
 	}
 	return take
 }
 
-// hand gives the lanes what was kept for them, and takes back the places that were not
-// needed.
-func (g *Gateway) hand(reg *registry, ev *Event, ds []Delivery, take []bool, rc Receipt, err error) {
-	size := int64(len(ev.Data))
+// hand queues the deliveries of a stored event that have a place, and releases the places that
+// were not needed.
+func (g *Gateway) hand(reg *registry, ds []Delivery, take []bool, size int64, rc Receipt, err error) {
 	handed := 0 // rc.Work is in the order of ds, and holds some of those that were asked for
 	for i, d := range ds {
 		l := reg.queues[d.Queue]
 		switch {
 		case handed < len(rc.Work) && rc.Work[handed].Lease.Delivery == i+1:
-			l.queue.push(rc.Work[handed])
+			l.queue.push(queued{rc.Work[handed], size})
 			handed++
 		case take[i]:
 			l.unreserve(1, size)

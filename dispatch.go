@@ -29,11 +29,14 @@ func (g *Gateway) dispatch(l *queue) {
 	}
 }
 
+// claimPerWorker is how many deliveries are claimed at once for each worker of a queue.
+const claimPerWorker = 4
+
 // fetch claims as much as there is room for and returns how long to wait.
 func (g *Gateway) fetch(l *queue) time.Duration {
 	l.setNext(time.Now().Add(pollEvery))
 	for {
-		room := int(min(l.room.Load(), int64(l.want.Load())*4))
+		room := int(min(l.room.Load(), int64(l.want.Load())*claimPerWorker))
 		if room <= 0 || l.queuedBytes.Load() >= l.bytes {
 			// A worker that finishes nudges.
 			l.backlog.Store(true)
@@ -65,8 +68,9 @@ func (g *Gateway) fetch(l *queue) time.Duration {
 			return pollEvery
 		}
 		for _, w := range work {
-			l.queuedBytes.Add(int64(len(w.Event.Data)))
-			l.queue.push(w)
+			size := memoryOf(w.Event)
+			l.queuedBytes.Add(size)
+			l.queue.push(queued{w, size})
 		}
 		if len(work) == room {
 			continue
@@ -121,11 +125,11 @@ func (g *Gateway) worker(l *queue) {
 			return
 		}
 		w := l.queue.pop()
-		l.queuedBytes.Add(-int64(len(w.Event.Data)))
-		gated := g.pass(l, w)
-		// Half empty, so that a backlog is claimed in batches.
+		l.queuedBytes.Add(-w.size)
+		gated := g.pass(l, w.Work)
+		// Room for several, so that a backlog is claimed in batches.
 		room := l.room.Add(1)
-		if l.backlog.Load() && (gated || room >= l.places.Load()/2) {
+		if l.backlog.Load() && (gated || room >= min(l.places.Load()/2, int64(l.want.Load())*claimPerWorker)) {
 			l.wake()
 		}
 	}

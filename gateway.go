@@ -31,6 +31,11 @@ type Options struct {
 	// InFlightBytes bounds the bodies that are being received at once, in bytes; more
 	// are told to come again. Zero means 256 MiB.
 	InFlightBytes int64
+	// QueueLen and QueueBytes bound the deliveries that wait in memory for one of Workers, in
+	// number and in the memory of their events; more wait in the store. Zero means 16,384 and
+	// 24 MiB.
+	QueueLen   int
+	QueueBytes int64
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is believed.
 	// Empty: the sender's address is the peer's.
 	TrustedProxies []netip.Prefix
@@ -102,6 +107,12 @@ func New(o Options) (*Gateway, error) {
 	if o.InFlightBytes <= 0 {
 		o.InFlightBytes = defaultInFlight
 	}
+	if o.QueueLen <= 0 {
+		o.QueueLen = defaultQueueLen
+	}
+	if o.QueueBytes <= 0 {
+		o.QueueBytes = defaultQueueBytes
+	}
 	o.Retry = o.Retry.over(DefaultRetryPolicy)
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
 	g := &Gateway{
@@ -110,7 +121,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.registry.Store(&registry{
 		byName: map[string]*registered{},
-		queues: map[string]*queue{"": newQueue("", o.Workers, queuePlaces, queueBytes)},
+		queues: map[string]*queue{"": newQueue("", o.Workers, int64(min(o.QueueLen, maxPlaces)), o.QueueBytes)},
 	})
 	g.quarantine = newClientLimits(quarantineRate, quarantineBurst)
 	g.work, g.cancel = context.WithCancelCause(context.Background())

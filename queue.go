@@ -7,9 +7,10 @@ import (
 )
 
 const (
-	queuePlaces = 1024
-	queueBytes  = 64 << 20
-	// ownQueueBytes is what the waiting events of one handler's lane may hold.
+	// The defaults of Options.
+	defaultQueueLen   = 16 << 10
+	defaultQueueBytes = 24 << 20
+	// ownQueueBytes is the memory that events in the queue of one handler may take.
 	ownQueueBytes = 8 << 20
 	// pollEvery is the safety net behind the wake-ups.
 	pollEvery = 5 * time.Second
@@ -60,11 +61,17 @@ func newQueue(name string, workers int, places, bytes int64) *queue {
 type workQueue struct {
 	ready chan struct{} // one for each item; never full, for places are reserved
 	mu    sync.Mutex
-	items []Work
+	items []queued
 	head  int
 }
 
-func (q *workQueue) push(w Work) {
+// queued is a delivery in a queue, and the memory that was reserved for it.
+type queued struct {
+	Work
+	size int64
+}
+
+func (q *workQueue) push(w queued) {
 	q.mu.Lock()
 	if q.head > 0 && len(q.items) == cap(q.items) {
 		n := copy(q.items, q.items[q.head:])
@@ -76,11 +83,11 @@ func (q *workQueue) push(w Work) {
 	q.ready <- struct{}{}
 }
 
-func (q *workQueue) pop() Work {
+func (q *workQueue) pop() queued {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w := q.items[q.head]
-	q.items[q.head] = Work{}
+	q.items[q.head] = queued{}
 	if q.head++; q.head == len(q.items) {
 		q.items, q.head = q.items[:0], 0
 	}
@@ -184,3 +191,32 @@ func (g *Gateway) Wake(name string) {
 		l.wake()
 	}
 }
+
+// eventOverhead is about what an event takes in memory beside the texts that its sender chose:
+// itself, its request and its delivery.
+const eventOverhead = 1 << 10
+
+// memoryOf estimates the memory that an event takes while it is queued.
+func memoryOf(ev *Event) int64 {
+	size := eventOverhead + len(ev.Data)
+	if ev.Parsed != nil {
+		size += len(ev.Data)
+	}
+	if r := ev.Request; r != nil {
+		size += len(r.URL)
+		if !sameArray(r.Body, ev.Data) {
+			size += cap(r.Body)
+		}
+		for name, values := range r.Header {
+			const entry = 64 // the map's slot, and the slice of values
+			size += entry + len(name)
+			for _, value := range values {
+				size += len(value)
+			}
+		}
+	}
+	return int64(size)
+}
+
+// sameArray reports whether two slices begin at the same place of one array.
+func sameArray(a, b []byte) bool { return len(a) > 0 && len(b) > 0 && &a[0] == &b[0] }

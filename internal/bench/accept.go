@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -16,6 +18,7 @@ type options struct {
 	builds           []build // two are measured in turns
 	duration, warmup time.Duration
 	rounds           int
+	only             string // see choose
 }
 
 // subject is a build that runs.
@@ -88,11 +91,9 @@ func runAccept(opt options) error {
 	}
 	fmt.Printf("ids: %s\n\n", *ids)
 	printHeader()
-	rows := []row{
-		{name: "custom event without handler", load: customLoad, conns: 1, bare: true},
-		{name: "custom event without handler", load: customLoad, conns: 64, bare: true},
-		{name: "custom event without handler", load: customLoad, conns: 256, bare: true},
-		{name: "fal event, job and media done", load: falLoad, conns: 64, done: true, bare: true},
+	rows, err := choose(opt.only)
+	if err != nil {
+		return err
 	}
 	for _, r := range rows {
 		if err := r.measure(opt, bare, subjects); err != nil {
@@ -101,11 +102,43 @@ func runAccept(opt options) error {
 	}
 	for _, s := range subjects {
 		fmt.Printf("\n%s: resident loaded, highest: %d MiB\n", s.name, s.nodes[0].peak()>>20)
+		if opt.only != "" {
+			continue
+		}
 		if err := paced(s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+var (
+	customRow = row{name: "custom event without handler", load: customLoad, bare: true}
+	falRow    = row{name: "fal event, job and media done", load: falLoad, done: true, bare: true}
+)
+
+func (r row) at(conns int) row {
+	r.conns = conns
+	return r
+}
+
+// choose returns the rows of a list such as "fal@64,custom@1", of sources and connections; the
+// usual ones if it is empty.
+func choose(only string) ([]row, error) {
+	if only == "" {
+		return []row{customRow.at(1), customRow.at(64), customRow.at(256), falRow.at(64)}, nil
+	}
+	var rows []row
+	for text := range strings.SplitSeq(only, ",") {
+		source, number, _ := strings.Cut(text, "@")
+		conns, err := strconv.Atoi(number)
+		r, ok := map[string]row{"custom": customRow, "fal": falRow}[source]
+		if err != nil || !ok || conns < 1 {
+			return nil, fmt.Errorf("-only %q: want custom@CONNECTIONS or fal@CONNECTIONS, separated by commas", text)
+		}
+		rows = append(rows, r.at(conns))
+	}
+	return rows, nil
 }
 
 // measure measures the bare server and the builds in turns, and prints the medians.
