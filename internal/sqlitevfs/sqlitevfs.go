@@ -29,6 +29,8 @@ type (
 	SizeFunc = func(tls *libc.TLS, file, size uintptr) int32
 	// LockFunc locks or unlocks n parts of the shared memory.
 	LockFunc = func(tls *libc.TLS, file uintptr, offset, n, flags int32) int32
+	// ControlFunc passes a message of SQLite about a file.
+	ControlFunc = func(tls *libc.TLS, file uintptr, op int32, arg uintptr) int32
 	// BarrierFunc orders reads and writes of the shared memory.
 	BarrierFunc = func(tls *libc.TLS, file uintptr)
 )

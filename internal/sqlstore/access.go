@@ -116,7 +116,7 @@ func (s *Store) RevokeMade(ctx context.Context, keyID string, now time.Time) (en
 		for makers := []string{keyID}; len(makers) > 0; {
 			maker := makers[0]
 			makers = makers[1:]
-			err := tx.each(func(rows *sql.Rows) error {
+			err := tx.each(func(rows Row) error {
 				var made string
 				var revoked sql.NullInt64
 				err := rows.Scan(&made, &revoked)

@@ -23,7 +23,7 @@ const (
 	noticeQuery = `select n.channel, n.kind, n.cause, n.active, n.count, n.sent_at from alert_notice n order by n.channel, n.kind, n.cause limit $1`
 )
 
-func scanAlert(rows *sql.Rows) (a alert.Alert, err error) {
+func scanAlert[R Row](rows R) (a alert.Alert, err error) {
 	var since, seen, updated int64
 	var ended, emitted sql.NullInt64
 	var data []byte
@@ -33,7 +33,7 @@ func scanAlert(rows *sql.Rows) (a alert.Alert, err error) {
 	return a, err
 }
 
-func scanNotice(rows *sql.Rows) (n alert.Notice, err error) {
+func scanNotice[R Row](rows R) (n alert.Notice, err error) {
 	var sent int64
 	err = rows.Scan(&n.Channel, &n.Kind, &n.Cause, &n.Active, &n.Count, &sent)
 	n.SentAt = fromMicros(sent)
@@ -44,7 +44,7 @@ func scanNotice(rows *sql.Rows) (n alert.Notice, err error) {
 func (s *Store) Alerts(ctx context.Context) ([]alert.Alert, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	all, err := collect(ctx, s.read, scanAlert, alertQuery, maxAlerts)
+	all, err := collect(ctx, s.read, scanAlert[*sql.Rows], alertQuery, maxAlerts)
 	return all, s.fault(ctx, "alerts", err)
 }
 
@@ -52,7 +52,7 @@ func (s *Store) Alerts(ctx context.Context) ([]alert.Alert, error) {
 func (s *Store) Notices(ctx context.Context) ([]alert.Notice, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	all, err := collect(ctx, s.read, scanNotice, noticeQuery, maxAlerts)
+	all, err := collect(ctx, s.read, scanNotice[*sql.Rows], noticeQuery, maxAlerts)
 	return all, s.fault(ctx, "alert notices", err)
 }
 
@@ -70,7 +70,7 @@ func (s *Store) WriteAlerts(ctx context.Context, fn func(alert.Tx) error) error 
 type alertTx struct{ *effects }
 
 func (t *alertTx) Alerts() (all []alert.Alert, err error) {
-	err = t.each(func(rows *sql.Rows) error {
+	err = t.each(func(rows Row) error {
 		a, err := scanAlert(rows)
 		all = append(all, a)
 		return err
@@ -79,7 +79,7 @@ func (t *alertTx) Alerts() (all []alert.Alert, err error) {
 }
 
 func (t *alertTx) Notices() (all []alert.Notice, err error) {
-	err = t.each(func(rows *sql.Rows) error {
+	err = t.each(func(rows Row) error {
 		n, err := scanNotice(rows)
 		all = append(all, n)
 		return err

@@ -86,7 +86,11 @@ type transactions interface {
 	begin(t *tx) error
 	commit(t *tx) (sent bool, err error)
 	rollback(t *tx)
-	// prepare makes the transaction ready for a statement.
+	// exec runs a statement, and returns the number of rows that it changed.
+	exec(t *tx, text string, args []any) (int64, error)
+	// each calls scan for each row of a query, until it returns an error, which each returns.
+	each(t *tx, scan func(Row) error, text string, args []any) error
+	// prepare makes the transaction ready for a query whose rows are read one by one.
 	prepare(t *tx, text string) (statement, error)
 	// fault classifies an error of a statement, and reports whether it ends the transaction.
 	fault(t *tx, err error) (classified error, ends bool)

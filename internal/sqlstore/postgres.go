@@ -165,7 +165,7 @@ func (d *PostgreSQL) foldSome(t *tx) (folded int64, err error) {
 		return 0, err
 	}
 	var minutes []int64
-	if err := t.each(func(rows *sql.Rows) error {
+	if err := t.each(func(rows Row) error {
 		var minute int64
 		err := rows.Scan(&minute)
 		minutes = append(minutes, minute)
@@ -248,6 +248,14 @@ func (d *PostgreSQL) prepare(t *tx, text string) (statement, error) {
 		}
 	}
 	return unprepared{t.x.db, text}, nil
+}
+
+func (*PostgreSQL) exec(t *tx, text string, args []any) (int64, error) {
+	return execPrepared(t, text, args)
+}
+
+func (*PostgreSQL) each(t *tx, scan func(Row) error, text string, args []any) error {
+	return eachPrepared(t, scan, text, args)
 }
 
 func (d *PostgreSQL) fault(t *tx, err error) (classified error, ends bool) {

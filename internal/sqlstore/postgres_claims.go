@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,7 +24,7 @@ func (*PostgreSQL) dueAt() string { return `greatest(d.run_at, d.leased_until)` 
 
 // claimDue stores the claims in the rows.
 func (d *PostgreSQL) claimDue(t *tx, p gaff.ClaimParams) (found []deliveryScan, err error) {
-	err = t.each(func(rows *sql.Rows) error {
+	err = t.each(func(rows Row) error {
 		var sc deliveryScan
 		err := rows.Scan(sc.columns()...)
 		found = append(found, sc)
@@ -52,7 +51,7 @@ func (*PostgreSQL) loadEvents(t *tx, found []deliveryScan) (map[int64]*gaff.Even
 		seqs[i] = f.seq
 	}
 	events := make(map[int64]*gaff.Event, len(found))
-	err := t.each(func(rows *sql.Rows) error {
+	err := t.each(func(rows Row) error {
 		var sc eventScan
 		err := rows.Scan(append(sc.columns(), sc.payload()...)...)
 		events[sc.seq] = t.s.eventOf(&sc)
@@ -64,7 +63,7 @@ func (*PostgreSQL) loadEvents(t *tx, found []deliveryScan) (map[int64]*gaff.Even
 
 func (*PostgreSQL) release(t *tx, ls []gaff.Lease) error {
 	seq, n, claim := leaseArrays(ls)
-	return t.each(func(rows *sql.Rows) error {
+	return t.each(func(rows Row) error {
 		var queue string
 		err := rows.Scan(&queue)
 		t.wrote = true
@@ -133,7 +132,7 @@ func (*PostgreSQL) extend(s *Store, ls []gaff.Lease) error {
 	err := s.w.Do(context.Background(), &op{Run: func(t *tx) error {
 		clear(renewed)
 		until = t.leaseEnd()
-		return t.each(func(rows *sql.Rows) error {
+		return t.each(func(rows Row) error {
 			var key deliveryKey
 			err := rows.Scan(&key.seq, &key.n)
 			renewed[key] = true

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -83,7 +82,7 @@ func (t *tx) old(before int64, text string, args ...any) (found []prunable, last
 	last = -1
 	n := 0
 	young := false
-	err = t.each(func(rows *sql.Rows) error {
+	err = t.each(func(rows Row) error {
 		var p prunable
 		if err := rows.Scan(&p.seq, &p.received, &p.open, &p.source, &p.status); err != nil {
 			return err

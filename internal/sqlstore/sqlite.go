@@ -18,8 +18,21 @@ import (
 type SQLite struct {
 	// Conn is the connection that writes.
 	Conn *sql.Conn
+	// Statements runs the statements of transactions on the same connection; nil: database/sql
+	// runs them.
+	Statements Statements
 	// Guard judges each transaction; may be nil.
 	Guard Guard
+}
+
+// Statements runs statements without database/sql, as sql.Stmt runs them. It keeps them prepared.
+type Statements interface {
+	// Exec returns the number of rows that changed. The arguments must not change meanwhile.
+	Exec(text string, args []any) (int64, error)
+	// Each calls scan for each row of a query, until it returns an error, which Each returns.
+	Each(scan func(Row) error, text string, args []any) error
+	// Close ends the statements. The connection cannot be closed before.
+	Close()
 }
 
 var _ Database = (*SQLite)(nil)
@@ -34,7 +47,10 @@ type Guard interface {
 }
 
 // sqliteConn is the writer's connection. It is open as long as the store is.
-type sqliteConn struct{ *conn }
+type sqliteConn struct {
+	*conn
+	statements Statements // may be nil
+}
 
 func (sqliteConn) Connect(context.Context) error { return nil }
 func (sqliteConn) Connected() bool               { return true }
@@ -44,6 +60,9 @@ func (sqliteConn) Lost(error) bool               { return false }
 func (c sqliteConn) Close() {
 	for _, stmt := range c.stmts {
 		_ = stmt.Close()
+	}
+	if c.statements != nil {
+		c.statements.Close()
 	}
 }
 
@@ -55,7 +74,7 @@ func (d *SQLite) connections(ctx context.Context, s *Store) (o writer.Options[*t
 	if err := c.db.QueryRowContext(ctx, nextEventText).Scan(&c.nextEvent); err != nil {
 		return o, fmt.Errorf("read the newest event: %w", err)
 	}
-	o.Only = sqliteConn{c}
+	o.Only = sqliteConn{c, d.Statements}
 	return o, nil
 }
 
@@ -116,12 +135,22 @@ func (d *SQLite) commit(t *tx) (sent bool, err error) {
 
 // control runs a statement that begins or ends a transaction.
 func (d *SQLite) control(t *tx, text string) error {
-	stmt, err := d.prepare(t, text)
-	if err != nil {
-		return err
-	}
-	_, err = stmt.ExecContext(t.ctx)
+	_, err := d.exec(t, text, nil)
 	return t.fault(err)
+}
+
+func (d *SQLite) exec(t *tx, text string, args []any) (int64, error) {
+	if d.Statements == nil {
+		return execPrepared(t, text, args)
+	}
+	return d.Statements.Exec(text, args)
+}
+
+func (d *SQLite) each(t *tx, scan func(Row) error, text string, args []any) error {
+	if d.Statements == nil {
+		return eachPrepared(t, scan, text, args)
+	}
+	return d.Statements.Each(scan, text, args)
 }
 
 func (*SQLite) rollback(t *tx) {
@@ -214,7 +243,7 @@ func (*SQLite) writeOne(t *tx, s *rowSQL, row []any) (bool, error) {
 
 func (d *SQLite) writeReturning(t *tx, s *rowSQL, rows [][]any, scan func(placedRow) error) error {
 	for at, row := range rows {
-		if err := t.each(func(rows *sql.Rows) error {
+		if err := t.each(func(rows Row) error {
 			t.wrote = true
 			return scan(placedRow{rows, at})
 		}, s.each, s.args(row)...); err != nil {

@@ -142,39 +142,32 @@ func (t *tx) fault(err error) error {
 
 // exec returns the number of rows that changed.
 func (t *tx) exec(text string, args ...any) (int64, error) {
-	stmt, err := t.db.prepare(t, text)
-	if err != nil {
-		return 0, err
-	}
-	res, err := stmt.ExecContext(t.ctx, plainText(args)...)
-	if err != nil {
-		return 0, t.fault(err)
-	}
-	n, err := res.RowsAffected()
+	n, err := t.db.exec(t, text, plainText(args))
 	if n > 0 {
 		t.wrote = true
 	}
-	return n, err
+	return n, t.fault(err)
 }
 
-// row scans the only row of a query, or returns sql.ErrNoRows.
+// row scans the first row of a query, or returns sql.ErrNoRows.
 func (t *tx) row(dest []any, text string, args ...any) error {
-	rows, err := t.query(text, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		if err := rows.Err(); err != nil {
-			return t.fault(err)
+	err := t.each(func(r Row) error {
+		if err := r.Scan(dest...); err != nil {
+			return err
 		}
+		return errEnough
+	}, text, args...)
+	switch {
+	case errors.Is(err, errEnough):
+		return nil
+	case err == nil:
 		return sql.ErrNoRows
 	}
-	if err := rows.Scan(dest...); err != nil {
-		return err
-	}
-	return t.fault(rows.Close())
+	return err
 }
+
+// errEnough ends a query after a row.
+var errEnough = errors.New("enough rows")
 
 // returning is row for a statement that writes.
 func (t *tx) returning(dest []any, text string, args ...any) error {
@@ -194,9 +187,39 @@ func (t *tx) query(text string, args ...any) (*sql.Rows, error) {
 	return rows, t.fault(err)
 }
 
-// each calls scan for every row of a query.
-func (t *tx) each(scan func(*sql.Rows) error, text string, args ...any) error {
-	rows, err := t.query(text, args...)
+// each calls scan for every row of a query, until it returns an error.
+func (t *tx) each(scan func(Row) error, text string, args ...any) error {
+	var failed error
+	err := t.db.each(t, func(r Row) error {
+		failed = scan(r)
+		return failed
+	}, text, plainText(args))
+	if failed != nil {
+		return failed
+	}
+	return t.fault(err)
+}
+
+// execPrepared is exec of a database that runs statements through database/sql.
+func execPrepared(t *tx, text string, args []any) (int64, error) {
+	stmt, err := t.db.prepare(t, text)
+	if err != nil {
+		return 0, err
+	}
+	res, err := stmt.ExecContext(t.ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// eachPrepared is each of such a database.
+func eachPrepared(t *tx, scan func(Row) error, text string, args []any) error {
+	stmt, err := t.db.prepare(t, text)
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.QueryContext(t.ctx, args...)
 	if err != nil {
 		return err
 	}
@@ -206,7 +229,7 @@ func (t *tx) each(scan func(*sql.Rows) error, text string, args ...any) error {
 			return err
 		}
 	}
-	return t.fault(rows.Err())
+	return rows.Err()
 }
 
 // wake notifies the queue's dispatchers, after the commit, of due deliveries.

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"gaff"
@@ -303,7 +302,7 @@ func emptyLog(conn *sql.Conn) error {
 // fault marks errors of the database, and takes note of those after which it is not to be
 // trusted.
 func (g *guard) fault(err error) error {
-	se, ok := errors.AsType[*sqlite.Error](err)
+	se, ok := errors.AsType[coded](err)
 	if !ok {
 		return err
 	}

@@ -13,15 +13,14 @@ import (
 const joinedName = "gaff-joined"
 
 // registerJoined registers it, once.
-var registerJoined = sync.OnceValue(func() error {
+var registerJoined = sync.OnceValues(func() (*joined, error) {
 	tls := libc.NewTLS()
 	defer tls.Close()
 	base, err := sqlitevfs.Default(tls)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = newJoined(tls, joinedName, base)
-	return err
+	return newJoined(tls, joinedName, base)
 })
 
 // maxJoined is how many bytes SQLite's own VFS passes to the system in one call.
@@ -38,8 +37,12 @@ const maxJoined = 1<<17 - 1
 // rolled back are dropped when its lock is released: later, another process may have written in
 // their place.
 type joined struct {
+	name  string
 	base  uintptr  // the VFS below
 	files sync.Map // address of an open file → *joinedFile
+	// handles are the addresses of connections (sqlite3*) by their names. SQLite passes them to
+	// the VFS of a connection's database.
+	handles sync.Map
 
 	mu      sync.Mutex
 	methods map[uintptr]uintptr // of joined, by those of the VFS below
@@ -49,6 +52,7 @@ type joined struct {
 type joinedFile struct {
 	base *sqlite3.Tsqlite3_io_methods
 	log  *joinedFile // of a database; nil if it is not open
+	name string      // of a database's connection; may be empty
 	db   *joinedFile // of a log
 
 	// The buffered bytes of the log at address: n at data, to be written at offset.
@@ -60,7 +64,7 @@ type joinedFile struct {
 
 // newJoined registers the VFS over another one.
 func newJoined(tls *libc.TLS, name string, base uintptr) (*joined, error) {
-	j := &joined{base: base, methods: map[uintptr]uintptr{}}
+	j := &joined{name: name, base: base, methods: map[uintptr]uintptr{}}
 	err := sqlitevfs.Register(tls, name, base, false, func(vfs *sqlite3.Tsqlite3_vfs) {
 		vfs.FxOpen = sqlitevfs.Pointer(j.open)
 	})
@@ -87,6 +91,8 @@ func (j *joined) open(tls *libc.TLS, _, name, file uintptr, flags int32, out uin
 	}
 	if isLog {
 		f.db.log = f
+	} else {
+		f.name = connectionName(tls, name)
 	}
 	j.files.Store(file, f)
 	opened.FpMethods = methods
@@ -110,6 +116,7 @@ func (j *joined) wrap(tls *libc.TLS, base uintptr, isLog bool) uintptr {
 		m.FxWrite, m.FxRead, m.FxSync = sqlitevfs.Pointer(j.write), sqlitevfs.Pointer(j.read), sqlitevfs.Pointer(j.sync)
 		m.FxTruncate, m.FxFileSize = sqlitevfs.Pointer(j.truncate), sqlitevfs.Pointer(j.size)
 	} else {
+		m.FxFileControl = sqlitevfs.Pointer(j.control)
 		m.FxShmLock, m.FxShmBarrier = sqlitevfs.Pointer(j.lock), sqlitevfs.Pointer(j.barrier)
 	}
 	j.methods[base] = address
@@ -211,6 +218,36 @@ func (j *joined) close(tls *libc.TLS, file uintptr) int32 {
 	if f.db != nil {
 		f.db.log = nil
 		libc.Xfree(tls, f.data)
+	} else {
+		j.handles.Delete(f.name)
 	}
 	return sqlitevfs.Func[sqlitevfs.CloseFunc](f.base.FxClose)(tls, file)
+}
+
+// connectionParameter is the parameter of a database's URI that names its connection.
+const connectionParameter = "gaff_connection"
+
+func connectionName(tls *libc.TLS, file uintptr) string {
+	parameter, err := libc.CString(connectionParameter)
+	if err != nil || file == 0 {
+		return ""
+	}
+	defer libc.Xfree(tls, parameter)
+	return libc.GoString(sqlite3.Xsqlite3_uri_parameter(tls, file, parameter))
+}
+
+// handle returns the address of a named connection; 0 if it is not open.
+func (j *joined) handle(name string) uintptr {
+	address, _ := j.handles.Load(name)
+	db, _ := address.(uintptr)
+	return db
+}
+
+// control notes the connection's address, which SQLite passes when it opens the database.
+func (j *joined) control(tls *libc.TLS, file uintptr, op int32, arg uintptr) int32 {
+	f := j.file(file)
+	if op == sqlite3.SQLITE_FCNTL_PDB && f.name != "" {
+		j.handles.Store(f.name, *sqlitevfs.At[uintptr](arg))
+	}
+	return sqlitevfs.Func[sqlitevfs.ControlFunc](f.base.FxFileControl)(tls, file, op, arg)
 }

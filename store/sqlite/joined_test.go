@@ -31,8 +31,8 @@ type failingLog struct {
 
 var failingLogs atomic.Int64
 
-// newFailingLog returns a VFS and the name of a joined VFS over it.
-func newFailingLog(t *testing.T) (*failingLog, string) {
+// newFailingLog returns a VFS and a joined one over it.
+func newFailingLog(t *testing.T) (*failingLog, *joined) {
 	t.Helper()
 	tls := libc.NewTLS()
 	defer tls.Close()
@@ -49,10 +49,11 @@ func newFailingLog(t *testing.T) (*failingLog, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newJoined(tls, name+"-joined", sqlite3.Xsqlite3_vfs_find(tls, text)); err != nil {
+	j, err := newJoined(tls, name+"-joined", sqlite3.Xsqlite3_vfs_find(tls, text))
+	if err != nil {
 		t.Fatal(err)
 	}
-	return l, name + "-joined"
+	return l, j
 }
 
 func (l *failingLog) open(tls *libc.TLS, _, name, file uintptr, flags int32, out uintptr) int32 {
@@ -157,7 +158,7 @@ func TestJoinedWritesATransactionInFewCalls(t *testing.T) {
 	t.Parallel()
 	below, vfs := newFailingLog(t)
 	path := filepath.Join(t.TempDir(), "t.db")
-	db := openThrough(t, path, vfs, "_pragma=page_size(8192)")
+	db := openThrough(t, path, vfs.name, "_pragma=page_size(8192)")
 	mustExec(t, db, `create table t (id integer primary key, body blob)`)
 	below.writes, below.bytes, below.syncs = 0, 0, 0
 	if err := insert(db, 100); err != nil {
@@ -187,7 +188,7 @@ func TestJoinedFailsTheCommitOfAFailedWrite(t *testing.T) {
 			for _, rows := range []int{1, 100} { // one write at the sync, several before it
 				below, vfs := newFailingLog(t)
 				path := filepath.Join(t.TempDir(), "t.db")
-				db := openThrough(t, path, vfs)
+				db := openThrough(t, path, vfs.name)
 				mustExec(t, db, `create table t (id integer primary key, body blob)`)
 				if err := insert(db, 7); err != nil {
 					t.Fatal(err)
@@ -212,7 +213,7 @@ func TestJoinedReadsPagesThatATransactionSpilled(t *testing.T) {
 	t.Parallel()
 	_, vfs := newFailingLog(t)
 	path := filepath.Join(t.TempDir(), "t.db")
-	db := openThrough(t, path, vfs, "_pragma=page_size(8192)")
+	db := openThrough(t, path, vfs.name, "_pragma=page_size(8192)")
 	mustExec(t, db, `pragma cache_size = 5`)
 	mustExec(t, db, `create table t (id integer primary key, body blob)`)
 	tx, err := db.Begin()
@@ -236,7 +237,7 @@ func TestJoinedDropsFramesOfARolledBackTransaction(t *testing.T) {
 	t.Parallel()
 	_, vfs := newFailingLog(t)
 	path := filepath.Join(t.TempDir(), "t.db")
-	db := openThrough(t, path, vfs, "_pragma=page_size(8192)")
+	db := openThrough(t, path, vfs.name, "_pragma=page_size(8192)")
 	other := openThrough(t, path, "")
 	mustExec(t, db, `pragma cache_size = 5`)
 	mustExec(t, db, `create table t (id integer primary key, body blob)`)
@@ -262,7 +263,7 @@ func TestJoinedWritesACommitWithoutASyncBeforeItIsVisible(t *testing.T) {
 	t.Parallel()
 	below, vfs := newFailingLog(t)
 	path := filepath.Join(t.TempDir(), "t.db")
-	db := openThrough(t, path, vfs, "_pragma=page_size(8192)")
+	db := openThrough(t, path, vfs.name, "_pragma=page_size(8192)")
 	mustExec(t, db, `pragma synchronous = off`)
 	mustExec(t, db, `create table t (id integer primary key, body blob)`)
 	for n := range 5 {

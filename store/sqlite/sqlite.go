@@ -3,7 +3,6 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -19,6 +18,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"gaff"
+	"gaff/internal/id"
 	"gaff/internal/migrate"
 	"gaff/internal/sqlstore"
 )
@@ -40,9 +40,9 @@ type Options struct {
 	// are ErrUnavailable. Zero means 256 MiB.
 	MaxQueuedBytes int64
 
-	// For tests: what sees the guard, and the writing connection's VFS if not joinedName.
+	// For tests: what sees the guard, and the writing connection's VFS if not joinedName's.
 	opened func(*guard)
-	vfs    string
+	vfs    *joined
 }
 
 // Open opens or creates the database file at path and brings its schema up to date. It
@@ -96,7 +96,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	op.opened(locked.close)
-	writeDB, conn, err := op.writer(ctx, cmp.Or(o.vfs, joinedName))
+	writeDB, conn, statements, err := op.writer(ctx, o.vfs)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 			Body:    func(column string) string { return `cast(` + column + ` as text) like ? escape '\'` },
 			Pattern: sqlstore.Like,
 		},
-		Database: &sqlstore.SQLite{Conn: conn, Guard: g}, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
+		Database: &sqlstore.SQLite{Conn: conn, Statements: statements, Guard: g}, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes, Committed: cp.committed,
 		// The writing connection is closed last: as the only one left, it copies the whole
 		// log into the database file.
@@ -142,36 +142,48 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 
 // writer opens the connection that writes, checks the database and brings its schema up to
 // date.
-func (op *opening) writer(ctx context.Context, vfs string) (*sql.DB, *sql.Conn, error) {
+func (op *opening) writer(ctx context.Context, vfs *joined) (db *sql.DB, conn *sql.Conn, statements *native, err error) {
 	unclean := leftOpen(op.path)
-	if err := registerJoined(); err != nil {
-		return nil, nil, err
+	if vfs == nil {
+		if vfs, err = registerJoined(); err != nil {
+			return nil, nil, nil, err
+		}
 	}
-	db, err := sql.Open("sqlite", dsn(op.path, writerCache, "vfs="+vfs, "_txlock=immediate", "_pragma=page_size(8192)"))
+	name := id.New(id.Key, time.Now())
+	db, err = sql.Open("sqlite", dsn(op.path, writerCache, "vfs="+vfs.name, connectionParameter+"="+name, "_txlock=immediate", "_pragma=page_size(8192)"))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	op.opened(db.Close)
 	db.SetMaxOpenConns(1)
-	conn, err := db.Conn(ctx)
+	conn, err = db.Conn(ctx)
 	if err != nil {
-		return nil, nil, explain(err)
+		return nil, nil, nil, explain(err)
 	}
 	op.opened(conn.Close)
 	if err := check(ctx, conn); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if unclean {
 		if err := quickCheck(ctx, conn, op.log); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	applied, err := migrate.Run(ctx, conn, "sqlite")
 	if err != nil {
-		return nil, nil, explain(err)
+		return nil, nil, nil, explain(err)
 	}
 	sqlstore.LogMigrations(op.log, applied)
-	return db, conn, nil
+	address := vfs.handle(name)
+	if address == 0 {
+		return nil, nil, nil, errors.New("SQLite did not pass its connection to the VFS")
+	}
+	statements = newNative(address)
+	op.opened(func() error {
+		statements.Close()
+		return nil
+	})
+	return db, conn, statements, nil
 }
 
 // readers opens the pool of connections that read.
@@ -258,8 +270,8 @@ func check(ctx context.Context, conn *sql.Conn) error {
 
 // fault marks what the database cannot help just now as gaff.ErrUnavailable.
 func fault(err error) error {
-	var se *sqlite.Error
-	if !errors.As(err, &se) {
+	se, ok := errors.AsType[coded](err)
+	if !ok {
 		return err
 	}
 	if se.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY && strings.Contains(se.Error(), "event.seq") {
@@ -277,8 +289,8 @@ func fault(err error) error {
 
 // explain says what to do about errors that have a remedy.
 func explain(err error) error {
-	var se *sqlite.Error
-	if !errors.As(err, &se) {
+	se, ok := errors.AsType[coded](err)
+	if !ok {
 		return err
 	}
 	var hint string
