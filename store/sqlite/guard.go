@@ -31,10 +31,12 @@ const (
 // if the database is damaged, and, until the write-ahead log was emptied, after a write or
 // sync of it failed. See docs/decisions/0019-damaged-and-moved-files.md.
 type guard struct {
-	path  string
-	log   *slog.Logger
-	files []watchedFile
-	lock  *lockFile
+	path string
+	log  *slog.Logger
+	// statements runs queries on the writing connection, between two others.
+	statements *native
+	files      []watchedFile
+	lock       *lockFile
 	// wall is this machine's time; jumped is told by how much it moved.
 	wall   func() time.Time
 	jumped func(context.Context, time.Duration) error
@@ -49,11 +51,10 @@ type guard struct {
 	emptied  bool  // what the moved file lacked was copied into it
 	failed   error // the write-ahead log may lack what was written to it
 	triedAt  time.Time
-	damaged  error     // why the database is not to be trusted
-	verified bool      // and nothing but a restart changes that
-	version  int64     // of the data, as only other writers change it
-	versions *sql.Stmt // reads it; prepared at the first commit
-	last     int64     // the event that the next one follows, and since when
+	damaged  error // why the database is not to be trusted
+	verified bool  // and nothing but a restart changes that
+	version  int64 // of the data, as only other writers change it
+	last     int64 // the event that the next one follows, and since when
 	lastAt   time.Time
 
 	check      chan struct{}
@@ -69,8 +70,8 @@ type watchedFile struct {
 }
 
 // newGuard notes which files are open. All of them must exist.
-func newGuard(path string, lock *lockFile, log *slog.Logger) (*guard, error) {
-	g := &guard{path: path, log: log, lock: lock, wall: time.Now, check: make(chan struct{}, 1)}
+func newGuard(path string, lock *lockFile, statements *native, log *slog.Logger) (*guard, error) {
+	g := &guard{path: path, log: log, lock: lock, statements: statements, wall: time.Now, check: make(chan struct{}, 1)}
 	g.quit, g.stop = context.WithCancel(context.Background())
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		info, err := os.Stat(path + suffix)
@@ -96,9 +97,6 @@ func (g *guard) start() {
 func (g *guard) close() {
 	g.stop()
 	g.background.Wait()
-	if g.versions != nil {
-		_ = g.versions.Close()
-	}
 }
 
 // Begin is called on the writing connection before a transaction begins.
@@ -142,14 +140,8 @@ func (g *guard) Commit(conn *sql.Conn, next int64) error {
 // A commit now would overwrite them.
 func (g *guard) sameData(conn *sql.Conn, next int64) error {
 	var version int64
-	if g.versions == nil {
-		stmt, err := conn.PrepareContext(context.Background(), `pragma data_version`)
-		if err != nil {
-			return g.fault(err)
-		}
-		g.versions = stmt
-	}
-	if err := g.versions.QueryRowContext(context.Background()).Scan(&version); err != nil {
+	scan := func(r sqlstore.Row) error { return r.Scan(&version) }
+	if err := g.statements.Each(scan, `pragma data_version`, nil); err != nil {
 		return g.fault(err)
 	}
 	if g.version == 0 {

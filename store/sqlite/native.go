@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -30,7 +31,9 @@ type native struct {
 
 var _ sqlstore.Statements = (*native)(nil)
 
+// nativeStmt is a prepared statement and, while it runs, the row at which it is.
 type nativeStmt struct {
+	n       *native
 	address uintptr
 	// args has the number of the argument of each parameter: "$3" is the third wherever it
 	// occurs, a bare "?" the next.
@@ -98,7 +101,7 @@ func (n *native) prepare(text string) (*nativeStmt, error) {
 	if code := sqlite3.Xsqlite3_prepare_v3(n.tls, n.db, c, -1, sqlite3.SQLITE_PREPARE_PERSISTENT, place, 0); code != sqlite3.SQLITE_OK {
 		return nil, n.fail(code)
 	}
-	s := &nativeStmt{address: *sqlitevfs.At[uintptr](place)}
+	s := &nativeStmt{n: n, address: *sqlitevfs.At[uintptr](place)}
 	s.columns = int(sqlite3.Xsqlite3_column_count(n.tls, s.address))
 	for i := range sqlite3.Xsqlite3_bind_parameter_count(n.tls, s.address) {
 		number := int(i)
@@ -166,11 +169,10 @@ func (n *native) Each(scan func(sqlstore.Row) error, text string, args []any) er
 		return err
 	}
 	defer n.end(s)
-	row := nativeRow{n, s}
 	for {
 		switch code := sqlite3.Xsqlite3_step(n.tls, s.address); code {
 		case sqlite3.SQLITE_ROW:
-			if err := scan(row); err != nil {
+			if err := scan(s); err != nil {
 				return err
 			}
 		case sqlite3.SQLITE_DONE:
@@ -236,34 +238,28 @@ func (n *native) convert(s *nativeStmt, at int32, arg any) error {
 	return fmt.Errorf("argument %d is a %T, which is not stored", at, arg)
 }
 
-// nativeRow is the row at which a statement stands.
-type nativeRow struct {
-	n *native
-	s *nativeStmt
-}
-
 // Scan copies the columns of the row, as that of database/sql.
-func (r nativeRow) Scan(dest ...any) error {
-	if len(dest) != r.s.columns {
-		return fmt.Errorf("scan %d columns into %d variables", r.s.columns, len(dest))
+func (s *nativeStmt) Scan(dest ...any) error {
+	if len(dest) != s.columns {
+		return fmt.Errorf("scan %d columns into %d variables", s.columns, len(dest))
 	}
 	for i, d := range dest {
-		if err := r.scan(int32(i), d); err != nil {
+		if err := s.scan(int32(i), d); err != nil {
 			return fmt.Errorf("scan column %d: %w", i+1, err)
 		}
 	}
 	return nil
 }
 
-func (r nativeRow) scan(at int32, dest any) error {
+func (s *nativeStmt) scan(at int32, dest any) error {
 	switch d := dest.(type) {
 	case *[]byte:
-		*d = r.bytes(at)
+		*d = s.bytes(at)
 		return nil
 	case sql.Scanner:
-		return d.Scan(r.value(at))
+		return d.Scan(s.value(at))
 	}
-	if r.kind(at) == sqlite3.SQLITE_NULL {
+	if s.kind(at) == sqlite3.SQLITE_NULL {
 		v := reflect.ValueOf(dest).Elem()
 		if v.Kind() != reflect.Pointer && v.Kind() != reflect.Slice && v.Kind() != reflect.Interface {
 			return fmt.Errorf("null into a %s", v.Type())
@@ -273,85 +269,90 @@ func (r nativeRow) scan(at int32, dest any) error {
 	}
 	switch d := dest.(type) {
 	case *int64:
-		*d = r.number(at)
+		*d = s.number(at)
 	case *int:
-		*d = int(r.number(at))
+		*d = int(s.number(at))
 	case *string:
-		*d = string(r.bytes(at))
+		*d = s.text(at)
 	case *bool:
-		*d = r.number(at) != 0
+		*d = s.number(at) != 0
 	case *float64:
-		*d = sqlite3.Xsqlite3_column_double(r.n.tls, r.s.address, at)
+		*d = sqlite3.Xsqlite3_column_double(s.n.tls, s.address, at)
 	default:
-		return r.reflect(at, reflect.ValueOf(dest).Elem())
+		return s.reflect(at, reflect.ValueOf(dest).Elem())
 	}
 	return nil
 }
 
 // reflect scans a column into a variable of a named type.
-func (r nativeRow) reflect(at int32, v reflect.Value) error {
+func (s *nativeStmt) reflect(at int32, v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		number := r.number(at)
+		number := s.number(at)
 		if v.OverflowInt(number) {
 			return fmt.Errorf("%d into a %s", number, v.Type())
 		}
 		v.SetInt(number)
 	case reflect.String:
-		v.SetString(string(r.bytes(at)))
+		v.SetString(s.text(at))
 	case reflect.Bool:
-		v.SetBool(r.number(at) != 0)
+		v.SetBool(s.number(at) != 0)
 	case reflect.Float64:
-		v.SetFloat(sqlite3.Xsqlite3_column_double(r.n.tls, r.s.address, at))
+		v.SetFloat(sqlite3.Xsqlite3_column_double(s.n.tls, s.address, at))
 	case reflect.Slice:
 		if v.Type().Elem().Kind() != reflect.Uint8 {
 			return fmt.Errorf("a column into a %s", v.Type())
 		}
-		v.SetBytes(r.bytes(at))
+		v.SetBytes(s.bytes(at))
 	default:
 		return fmt.Errorf("a column into a %s", v.Type())
 	}
 	return nil
 }
 
-func (r nativeRow) kind(at int32) int32 {
-	return sqlite3.Xsqlite3_column_type(r.n.tls, r.s.address, at)
+func (s *nativeStmt) kind(at int32) int32 {
+	return sqlite3.Xsqlite3_column_type(s.n.tls, s.address, at)
 }
 
-func (r nativeRow) number(at int32) int64 {
-	return sqlite3.Xsqlite3_column_int64(r.n.tls, r.s.address, at)
+func (s *nativeStmt) number(at int32) int64 {
+	return sqlite3.Xsqlite3_column_int64(s.n.tls, s.address, at)
+}
+
+// raw returns a column's bytes, which are valid until the next call of SQLite; nil for null.
+func (s *nativeStmt) raw(at int32) []byte {
+	var address uintptr
+	switch s.kind(at) {
+	case sqlite3.SQLITE_NULL:
+		return nil
+	case sqlite3.SQLITE_BLOB:
+		address = sqlite3.Xsqlite3_column_blob(s.n.tls, s.address, at)
+	default:
+		address = sqlite3.Xsqlite3_column_text(s.n.tls, s.address, at)
+	}
+	size := sqlite3.Xsqlite3_column_bytes(s.n.tls, s.address, at)
+	if size == 0 {
+		return []byte{}
+	}
+	return sqlitevfs.Bytes(address, size)
 }
 
 // bytes returns a copy of a column's bytes; nil for null.
-func (r nativeRow) bytes(at int32) []byte {
-	if r.kind(at) == sqlite3.SQLITE_NULL {
-		return nil
-	}
-	var address uintptr
-	if r.kind(at) == sqlite3.SQLITE_BLOB {
-		address = sqlite3.Xsqlite3_column_blob(r.n.tls, r.s.address, at)
-	} else {
-		address = sqlite3.Xsqlite3_column_text(r.n.tls, r.s.address, at)
-	}
-	size := sqlite3.Xsqlite3_column_bytes(r.n.tls, r.s.address, at)
-	copied := make([]byte, size)
-	if size > 0 {
-		copy(copied, sqlitevfs.Bytes(address, size))
-	}
-	return copied
-}
+func (s *nativeStmt) bytes(at int32) []byte { return bytes.Clone(s.raw(at)) }
+
+// text returns a copy of a column's bytes.
+func (s *nativeStmt) text(at int32) string { return string(s.raw(at)) }
 
 // value returns a column as drivers return it.
-func (r nativeRow) value(at int32) any {
-	switch r.kind(at) {
+func (s *nativeStmt) value(at int32) any {
+	switch s.kind(at) {
 	case sqlite3.SQLITE_INTEGER:
-		return r.number(at)
+		return s.number(at)
 	case sqlite3.SQLITE_FLOAT:
-		return sqlite3.Xsqlite3_column_double(r.n.tls, r.s.address, at)
+		return sqlite3.Xsqlite3_column_double(s.n.tls, s.address, at)
 	case sqlite3.SQLITE_TEXT:
-		return string(r.bytes(at))
+		return s.text(at)
 	case sqlite3.SQLITE_BLOB:
-		return r.bytes(at)
+		return s.bytes(at)
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := newGuard(path, locked, o.Log)
+	g, err := newGuard(path, locked, statements, o.Log)
 	if err != nil {
 		return nil, err
 	}
