@@ -44,8 +44,11 @@ func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID s
 		if err != nil {
 			return nil, err
 		}
-		if out.body, err = e.MarshalJSON(); err != nil {
-			return nil, gaff.Discard(fmt.Errorf("write the envelope: %w", err))
+		switch out.body, err = d.write(e); {
+		case errors.Is(err, errTransform):
+			return nil, err
+		case err != nil:
+			return nil, gaff.Discard(err)
 		}
 		switch d.Format {
 		case FormatCloudEvents:
@@ -63,7 +66,10 @@ func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID s
 	for name, values := range d.compiled.header {
 		out.header[name] = values
 	}
-	if len(d.keys) > 0 {
+	if d.SignatureHeader != "" {
+		out.header.Set(d.SignatureHeader, d.plainSignature(out.body))
+	}
+	if len(d.standard) > 0 {
 		if err := d.sign(out, deliveryID, now); err != nil {
 			return nil, gaff.Discard(err)
 		}
@@ -74,7 +80,7 @@ func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID s
 // sign adds a signature of each secret.
 func (d *Destination) sign(out *outgoing, id string, now time.Time) error {
 	var signatures []string
-	for _, secret := range d.Secrets {
+	for _, secret := range d.standard {
 		s, err := client.Sign(secret, id, now.Unix(), out.body)
 		if err != nil {
 			return err

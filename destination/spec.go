@@ -38,6 +38,10 @@ const (
 	// FormatCloudEventsBinary the same in binary mode.
 	FormatCloudEvents       = "cloudevents"
 	FormatCloudEventsBinary = "cloudevents-binary"
+	// FormatSpec is the body of fal's webhook in the dialect with a shared secret: request_id,
+	// status, result and metadata, made of the event's job. It is for applications that receive
+	// that body already.
+	FormatSpec = "spec"
 )
 
 // Orders.
@@ -70,11 +74,18 @@ type Spec struct {
 
 	// Format is one of the Format… constants; empty means envelope.
 	Format string `json:"format,omitempty" yaml:"format"`
+	// Transform is a CEL expression over the members of the envelope. Its value, an object, is
+	// the body.
+	Transform string `json:"transform,omitempty" yaml:"transform"`
 	// Headers are sent as well.
 	Headers map[string]string `json:"headers,omitempty" yaml:"headers"`
 	// Secrets sign by Standard Webhooks: each of them, so that a receiver that knows one
 	// accepts. Empty: not signed.
 	Secrets []string `json:"secrets,omitempty" yaml:"secrets"`
+	// SignatureHeader names a header for the HMAC-SHA-256 of the body in hex, keyed by the text
+	// of the first secret, for receivers without Standard Webhooks. Empty means none, for the
+	// format spec X-Fal-Signature.
+	SignatureHeader string `json:"signatureHeader,omitempty" yaml:"signature_header"`
 
 	// Timeout is for one try, from the dialling to the answer. Zero means 15 s.
 	Timeout Duration `json:"timeout,omitzero" yaml:"timeout"`
@@ -211,8 +222,10 @@ type compiled struct {
 	globs   []glob
 	filter  *cel.Expression
 	pointer []string
-	keys    [][]byte
 	header  http.Header
+	// standard are the secrets that sign by Standard Webhooks.
+	standard  []string
+	transform *cel.Expression
 }
 
 func (given *Spec) compile() (*compiled, error) {
@@ -241,20 +254,9 @@ func (given *Spec) compile() (*compiled, error) {
 			fault("filter", "%v", err)
 		}
 	}
-	if !slices.Contains([]string{FormatEnvelope, FormatOriginal, FormatCloudEvents, FormatCloudEventsBinary}, c.Format) {
-		fault("format", "%.40q is none; envelope, original, cloudevents and cloudevents-binary are", c.Format)
-	}
+	c.checkBody(fault)
 	c.checkHeaders(fault)
-	if len(c.Secrets) > maxSecrets {
-		fault("secrets", "more than %d: what is rotated out can go", maxSecrets)
-	}
-	for i, secret := range c.Secrets {
-		key, err := client.Key(secret)
-		if err != nil {
-			fault(fmt.Sprintf("secrets[%d]", i), "%v", err)
-		}
-		c.keys = append(c.keys, key)
-	}
+	c.checkSecrets(fault)
 	if c.Order != "" || c.OrderBy != "" {
 		if !slices.Contains([]string{OrderSkipDead, OrderHoldDead, OrderLatest}, c.Order) {
 			fault("order", "%.40q is none; skip-dead, hold-dead and latest are", c.Order)

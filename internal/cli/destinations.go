@@ -91,6 +91,8 @@ func (p *program) showDestination(d *wire.NewSecretDestination) error {
 	t.row("events", clean(strings.Join(d.Events, " ")))
 	t.pair("filter", clean(d.Filter))
 	t.row("format", clean(d.Format))
+	t.pair("transform", clean(d.Transform))
+	t.pair("signature header", clean(d.SignatureHeader))
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
 		t.row("header "+clean(name), cut(d.Headers[name], 80))
 	}
@@ -176,7 +178,9 @@ func (p *program) destinationsAddCommand() *cobra.Command {
 	}
 	flags.StringSliceVar(&events, "events", nil, `which events: source:type with *, separated by commas (default "*:*", all webhooks)`)
 	flag("filter", "filter", "a CEL condition over source, type, data, webhookId and correlationId")
-	flag("format", "format", "envelope (default), original, cloudevents or cloudevents-binary")
+	flag("format", "format", "envelope (default), original, cloudevents, cloudevents-binary or spec")
+	flag("transform", "transform", "a CEL expression over the envelope's members; its value, an object, is the body")
+	flag("signatureHeader", "signature-header", "a header for the HMAC-SHA-256 of the body in hex, keyed by the first secret")
 	flag("kind", "kind", "http (default), pull or queue")
 	flag("topic", "topic", "a queue's subject, topic or stream")
 	flag("orderBy", "order-by", "a JSON pointer into the data; events with the same value are kept in order")

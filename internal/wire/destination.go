@@ -12,32 +12,34 @@ import (
 
 // Destination is where events are forwarded to, with its health and backlog.
 type Destination struct {
-	Name        string            `json:"name"`
-	Kind        string            `json:"kind" enum:"http,pull,queue"`
-	URL         Text              `json:"url" doc:"A password in it is masked."`
-	Topic       Text              `json:"topic"`
-	Events      []string          `json:"events" nullable:"false" example:"[\"gaff:job.completed\"]"`
-	Filter      Text              `json:"filter"`
-	Format      string            `json:"format" enum:"envelope,original,cloudevents,cloudevents-binary"`
-	Headers     map[string]string `json:"headers" doc:"Secrets are masked."`
-	Secrets     []string          `json:"secrets" nullable:"false" doc:"The last characters of the signing secrets."`
-	Timeout     string            `json:"timeout"`
-	MaxAttempts int               `json:"maxAttempts"`
-	FirstWait   string            `json:"firstWait"`
-	LongestWait string            `json:"longestWait"`
-	Final       []int             `json:"final" doc:"The response statuses that make a delivery dead at once."`
-	Concurrency int               `json:"concurrency"`
-	Rate        float64           `json:"rate" doc:"Requests per second; 0 for no limit."`
-	Burst       int               `json:"burst"`
-	Order       Text              `json:"order" enum:"skip-dead,hold-dead,latest"`
-	OrderBy     Text              `json:"orderBy"`
-	BreakAfter  int               `json:"breakAfter"`
-	BreakFor    string            `json:"breakFor"`
-	Lease       string            `json:"lease"`
-	Origin      string            `json:"origin" enum:"config,api" doc:"A destination of the configuration is changed there."`
-	UpdatedAt   Time              `json:"updatedAt"`
-	Health      DestinationHealth `json:"health"`
-	Backlog     Backlog           `json:"backlog"`
+	Name            string            `json:"name"`
+	Kind            string            `json:"kind" enum:"http,pull,queue"`
+	URL             Text              `json:"url" doc:"A password in it is masked."`
+	Topic           Text              `json:"topic"`
+	Events          []string          `json:"events" nullable:"false" example:"[\"gaff:job.completed\"]"`
+	Filter          Text              `json:"filter"`
+	Format          string            `json:"format" enum:"envelope,original,cloudevents,cloudevents-binary,spec"`
+	Transform       Text              `json:"transform" doc:"The CEL expression that makes the body."`
+	Headers         map[string]string `json:"headers" doc:"Secrets are masked."`
+	Secrets         []string          `json:"secrets" nullable:"false" doc:"The last characters of the signing secrets."`
+	SignatureHeader Text              `json:"signatureHeader" doc:"The header with the HMAC-SHA-256 of the body in hex, if there is one."`
+	Timeout         string            `json:"timeout"`
+	MaxAttempts     int               `json:"maxAttempts"`
+	FirstWait       string            `json:"firstWait"`
+	LongestWait     string            `json:"longestWait"`
+	Final           []int             `json:"final" doc:"The response statuses that make a delivery dead at once."`
+	Concurrency     int               `json:"concurrency"`
+	Rate            float64           `json:"rate" doc:"Requests per second; 0 for no limit."`
+	Burst           int               `json:"burst"`
+	Order           Text              `json:"order" enum:"skip-dead,hold-dead,latest"`
+	OrderBy         Text              `json:"orderBy"`
+	BreakAfter      int               `json:"breakAfter"`
+	BreakFor        string            `json:"breakFor"`
+	Lease           string            `json:"lease"`
+	Origin          string            `json:"origin" enum:"config,api" doc:"A destination of the configuration is changed there."`
+	UpdatedAt       Time              `json:"updatedAt"`
+	Health          DestinationHealth `json:"health"`
+	Backlog         Backlog           `json:"backlog"`
 }
 
 // DestinationHealth is the state of a destination.
@@ -71,7 +73,7 @@ func NewDestination(d destination.Managed, viewer bool) Destination {
 	}
 	doc := Destination{
 		Name: d.Name, Kind: d.Kind, URL: Text(url), Topic: Text(d.Topic), Events: d.Events, Filter: Text(d.Filter),
-		Format: d.Format, Headers: map[string]string{}, Secrets: []string{}, Timeout: duration(d.Timeout),
+		Format: d.Format, Transform: Text(d.Transform), SignatureHeader: Text(d.SignatureHeader), Headers: map[string]string{}, Secrets: []string{}, Timeout: duration(d.Timeout),
 		MaxAttempts: d.MaxAttempts, FirstWait: duration(d.FirstWait), LongestWait: duration(d.LongestWait),
 		Final: d.Final, Concurrency: d.Concurrency, Rate: d.Rate, Burst: d.Burst, Order: Text(d.Order), OrderBy: Text(d.OrderBy),
 		BreakAfter: d.BreakAfter, BreakFor: duration(d.BreakFor), Lease: duration(d.Lease), Origin: d.Origin,
@@ -90,9 +92,17 @@ func NewDestination(d destination.Managed, viewer bool) Destination {
 		doc.Headers[name] = value
 	}
 	for _, secret := range d.Secrets {
-		doc.Secrets = append(doc.Secrets, "…"+secret[max(len(secret)-4, 0):])
+		doc.Secrets = append(doc.Secrets, hint(secret))
 	}
 	return doc
+}
+
+// hint returns the last characters of a secret; of a short one, none.
+func hint(secret string) string {
+	if len(secret) < 20 {
+		return "…"
+	}
+	return "…" + secret[len(secret)-4:]
 }
 
 func duration(d destination.Duration) string { return time.Duration(d).String() }

@@ -195,7 +195,7 @@ export interface Destination {
   /** The response statuses that make a delivery dead at once. */
   final: number[] | null;
   firstWait: string;
-  format: "envelope" | "original" | "cloudevents" | "cloudevents-binary";
+  format: "envelope" | "original" | "cloudevents" | "cloudevents-binary" | "spec";
   /** Secrets are masked. */
   headers: Record<string, string>;
   health: DestinationHealth;
@@ -212,8 +212,12 @@ export interface Destination {
   rate: number;
   /** The last characters of the signing secrets. */
   secrets: string[];
+  /** The header with the HMAC-SHA-256 of the body in hex, if there is one. */
+  signatureHeader: string | null;
   timeout: string;
   topic: string | null;
+  /** The CEL expression that makes the body. */
+  transform: string | null;
   updatedAt: string | null;
   /** A password in it is masked. */
   url: string | null;
@@ -749,7 +753,7 @@ export interface NewSecretDestination {
   /** The response statuses that make a delivery dead at once. */
   final: number[] | null;
   firstWait: string;
-  format: "envelope" | "original" | "cloudevents" | "cloudevents-binary";
+  format: "envelope" | "original" | "cloudevents" | "cloudevents-binary" | "spec";
   /** Secrets are masked. */
   headers: Record<string, string>;
   health: DestinationHealth;
@@ -768,8 +772,12 @@ export interface NewSecretDestination {
   secret: string | null;
   /** The last characters of the signing secrets. */
   secrets: string[];
+  /** The header with the HMAC-SHA-256 of the body in hex, if there is one. */
+  signatureHeader: string | null;
   timeout: string;
   topic: string | null;
+  /** The CEL expression that makes the body. */
+  transform: string | null;
   updatedAt: string | null;
   /** A password in it is masked. */
   url: string | null;
@@ -1172,8 +1180,10 @@ export interface Spec {
   orderBy?: string;
   rate?: number;
   secrets?: string[] | null;
+  signatureHeader?: string;
   timeout?: string;
   topic?: string;
+  transform?: string;
   url?: string;
 }
 
