@@ -16,7 +16,7 @@ import (
 // LoginPath is the path of one-time links; the code follows.
 const LoginPath = "/login/"
 
-// accessGuard returns the guard of keys and sessions, or an error if there is none.
+// accessGuard returns the guard of keys and sessions, or an error without one.
 func (s *server) accessGuard() (*access.Guard, error) {
 	if s.o.Guard == nil {
 		return nil, huma.Error404NotFound("this gateway has one token and no keys")

@@ -19,7 +19,7 @@ import (
 	"gaff/internal/wire"
 )
 
-// guard is around everything: limits, headers, and an answer when a handler panics.
+// guard wraps every handler: limits, headers, and the answer after a panic.
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := &tracked{ResponseWriter: w}
@@ -33,7 +33,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 			}
 			s.o.Log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", redact.Panic(p), "stack", string(debug.Stack()))
 			if t.started {
-				// Half an answer must not look like a whole one.
+				// A partial answer must not look complete.
 				panic(http.ErrAbortHandler)
 			}
 			rejectWith(w, r, http.StatusInternalServerError, "something went wrong; see the gateway's log")
@@ -50,11 +50,11 @@ func (s *server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// tracked knows whether an answer has begun.
+// tracked records whether an answer has begun.
 type tracked struct {
 	http.ResponseWriter
 	started bool
-	status  int // 0 until it is known
+	status  int // 0 until the answer begins
 }
 
 func (t *tracked) WriteHeader(status int) {
@@ -74,11 +74,11 @@ func (t *tracked) Write(p []byte) (int, error) {
 // Unwrap lets an http.ResponseController find the connection.
 func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
-// mayBeEmpty are the parameters that an empty value changes nothing about: places to read on from.
+// mayBeEmpty are the parameters that may be empty: positions to continue from.
 var mayBeEmpty = map[string]bool{"cursor": true, "after": true, "lastEventId": true}
 
-// checkQuery refuses parameters that would be dropped without a word: a filter that is
-// left out shows more than was asked for, and a bulk retry by it would do more.
+// checkQuery rejects parameters that would be ignored: without a filter, a list shows more than the
+// caller wants, and a bulk retry changes more.
 func checkQuery(path, raw string) error {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -95,7 +95,7 @@ func checkQuery(path, raw string) error {
 	return nil
 }
 
-// notFound answers for addresses, or methods of them, that there are not.
+// notFound answers requests with an unknown path or method.
 func notFound(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	var allowed []string
 	for _, method := range [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
@@ -112,8 +112,8 @@ func notFound(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	rejectWith(w, r, http.StatusNotFound, fmt.Sprintf("there is no %.200q; GET /api/docs lists what there is", r.URL.Path))
 }
 
-// rejectWith answers with an error, in the words of the address: the one for Payload's
-// clients has its own.
+// rejectWith answers with an error in the form of the path: the one for Payload's clients has its own
+// form.
 func rejectWith(w http.ResponseWriter, r *http.Request, status int, detail string) {
 	if strings.TrimSuffix(r.URL.Path, "/") == logsPath {
 		answer(w, status, map[string]any{"error": detail})
@@ -130,7 +130,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 	_ = wire.Write(w, body)
 }
 
-// denial says why someone may not do something; status 0 means that he may.
+// denial returns why the caller may not do something; status 0 means that the caller may.
 func (s *server) denial(r *http.Request, operation string, needed Role, reach access.Reach) (status int, detail string) {
 	id, ok := s.o.Authorizer.Authorize(r)
 	ok = ok && !(id.Via == access.ViaSession && access.ForeignPage(r))
@@ -152,8 +152,8 @@ func (s *server) denial(r *http.Request, operation string, needed Role, reach ac
 	return 0, ""
 }
 
-// admit reports whether a request comes from someone with a role, and answers it if not.
-// operation is what the audit log calls it.
+// admit reports whether the caller has a role, and answers the request if not. operation is its name
+// in the audit log.
 func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string, needed Role, reach access.Reach) bool {
 	if n := noteOf(r.Context()); n != nil {
 		n.action = operation
@@ -188,7 +188,7 @@ func (c badRequests) SetStatus(status int) {
 // Unwrap lets humago find the request.
 func (c badRequests) Unwrap() huma.Context { return c.humaContext }
 
-// tellFaults puts what failed validation into the detail, where people read.
+// tellFaults adds the validation errors to the detail, which people read.
 func tellFaults(ctx huma.Context, _ string, v any) (any, error) {
 	m, ok := v.(*huma.ErrorModel)
 	if ok && m.Status == http.StatusRequestEntityTooLarge && ctx != nil {
@@ -213,7 +213,7 @@ func tellFaults(ctx huma.Context, _ string, v any) (any, error) {
 
 func tooLarge(limit int64) string { return fmt.Sprintf("the body is larger than %d bytes", limit) }
 
-// failure turns an error into one of HTTP.
+// failure returns the HTTP error of an error.
 func (s *server) failure(err error) huma.StatusError {
 	if known, ok := errors.AsType[huma.StatusError](err); ok {
 		return known

@@ -18,19 +18,19 @@ import (
 )
 
 const (
-	// maxBulk bounds one bulk action, in events.
+	// maxBulk is the maximum number of events of one bulk action.
 	maxBulk = 100_000
-	// bulkAtOnce is how many events of a bulk action are worked on at the same time: enough
-	// to share commits, few enough to leave room for what comes in.
+	// bulkAtOnce is the number of events that a bulk action processes at once: enough to share
+	// commits, few enough not to delay webhooks.
 	bulkAtOnce = 32
 	bulkPage   = 500
-	// maxRunning and maxBulksKept bound the bulk actions that run, and that are remembered.
+	// maxRunning is the maximum of running bulk actions, maxBulksKept that of remembered ones.
 	maxRunning   = 4
 	maxBulksKept = 50
 )
 
-// bulk is one bulk action. They live in the process that was asked: after a restart, what
-// was done is done, and what is left still matches the filter.
+// bulk is one bulk action. It runs in the process that started it and ends with it; remaining events
+// still match the filter.
 type bulk struct {
 	id, by                string
 	ask                   wire.BulkRequest
@@ -59,7 +59,7 @@ func (b *bulk) doc() wire.Bulk {
 	return d
 }
 
-// bulks are those of this process.
+// bulks are the bulk actions of this process.
 type bulks struct {
 	mu      sync.Mutex
 	all     map[string]*bulk
@@ -97,7 +97,7 @@ func (bs *bulks) ended() {
 	bs.mu.Unlock()
 }
 
-// matching lists the events that a bulk action is about, newest first.
+// matching lists the events of a bulk action, newest first.
 func (s *server) matching(ctx context.Context, ask wire.BulkRequest) (ids []string, more bool, err error) {
 	f := gaff.EventFilter{Source: ask.Source, Type: ask.Type, Query: ask.Query}
 	switch ask.Action {
@@ -134,8 +134,8 @@ func (s *server) matching(ctx context.Context, ask wire.BulkRequest) (ids []stri
 	}
 }
 
-// counted is matching for a dry run: how many there are, from the totals where these tell,
-// for to walk through a hundred thousand events takes a second.
+// counted returns the number of matching events for a dry run. It uses the totals if they suffice:
+// reading a hundred thousand events takes a second.
 func (s *server) counted(ctx context.Context, ask wire.BulkRequest) (n int, more bool, err error) {
 	if ask.Action == "rescue" || ask.Source == gaff.InternalSource || ask.Type+ask.Query+ask.Since+ask.Until != "" {
 		ids, more, err := s.matching(ctx, ask)
@@ -162,13 +162,13 @@ func (s *server) counted(ctx context.Context, ask wire.BulkRequest) (n int, more
 	return int(min(all, maxBulk)), all > maxBulk, nil
 }
 
-// rescuable lists the refused requests that a bulk rescue is about, oldest first.
+// rescuable lists the rejected requests of a bulk rescue, oldest first.
 func (s *server) rescuable(ctx context.Context, ask wire.BulkRequest) (ids []string, more bool, err error) {
 	if _, ok := s.o.Gateway.(Rescuer); !ok {
 		return nil, false, errNoRescue
 	}
 	if ask.Type+ask.Status+ask.Query+ask.Since+ask.Until != "" {
-		return nil, false, huma.Error400BadRequest("action rescue: refused requests are chosen by source alone")
+		return nil, false, huma.Error400BadRequest("action rescue: rejected requests are chosen by source only")
 	}
 	f := gaff.RejectionFilter{Source: ask.Source, Cursor: gaff.Cursor{Limit: bulkPage}}
 	for {
@@ -188,8 +188,8 @@ func (s *server) rescuable(ctx context.Context, ask wire.BulkRequest) (ids []str
 	}
 }
 
-// one does to one of them what a bulk action is about. A panic is its error: here no request
-// is there to fail, and the gateway must go on.
+// one runs the action for one event. A panic becomes its error: no request of a client fails here, and
+// the gateway must continue.
 func (s *server) one(ctx context.Context, action, id string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -208,7 +208,7 @@ func (s *server) one(ctx context.Context, action, id string) (err error) {
 	return err
 }
 
-// run works through a bulk action.
+// run runs a bulk action to its end.
 func (s *server) run(ctx context.Context, b *bulk) {
 	defer s.bulks.ended()
 	next := make(chan string)
@@ -222,7 +222,7 @@ func (s *server) run(ctx context.Context, b *bulk) {
 					b.done.Add(1)
 				case b.ask.Action != "rescue" && (errors.Is(err, gaff.ErrConflict) || errors.Is(err, gaff.ErrNotFound)):
 					b.skipped.Add(1)
-				default: // also what is refused still, for one wants to know why
+				default: // also a request that is still rejected: its error says why
 					b.failed.Add(1)
 					b.mu.Lock()
 					b.last = err

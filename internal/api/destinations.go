@@ -12,7 +12,7 @@ import (
 	"gaff/internal/wire"
 )
 
-// destinations returns the manager, or an error if there is none.
+// destinations returns the manager, or an error without one.
 func (s *server) destinations() (*destination.Manager, error) {
 	if s.o.Forwarding == nil {
 		return nil, huma.Error404NotFound("this gateway forwards nothing")

@@ -15,7 +15,7 @@ import (
 // MediaFiles has gaff's copies of files.
 type MediaFiles interface {
 	// Links returns links to the copy and to a small picture of it, which need no token;
-	// empty if there is none.
+	// empty without a copy.
 	Links(m *jobs.Media) (stored, thumbnail string)
 	// Serve answers with one of the two. If it returns an error, nothing was written.
 	Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool) error

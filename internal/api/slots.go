@@ -44,7 +44,7 @@ func (s *slots) take(who Identity) (release func(), why string) {
 	}, ""
 }
 
-// openStream reserves a place for the stream that r asks for, or answers r.
+// openStream reserves a place for the stream of r, or answers r.
 func (s *server) openStream(w http.ResponseWriter, r *http.Request) (release func(), ok bool) {
 	var who Identity
 	if n := noteOf(r.Context()); n != nil {
@@ -59,8 +59,8 @@ func (s *server) openStream(w http.ResponseWriter, r *http.Request) (release fun
 	return release, true
 }
 
-// tokenOnly refuses the console's cookie, for operations that change something by GET: a
-// browser sends the cookie also when a page of another origin opens the address.
+// tokenOnly rejects the console's cookie for operations that change something by GET: a browser sends
+// the cookie also if a page of another origin opens the URL.
 func tokenOnly(w http.ResponseWriter, r *http.Request) bool {
 	if n := noteOf(r.Context()); n != nil && n.who.Via == access.ViaSession {
 		rejectWith(w, r, http.StatusForbidden, "the console's session cannot be used here; send a token: Authorization: Bearer …")

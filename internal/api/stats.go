@@ -45,7 +45,7 @@ func (s *server) listSilentSources(ctx context.Context, in *wire.Page) (wire.Lis
 	return cutList(*in, silent, err, func(sl stats.Silence) string { return sl.Source }, wire.NewSilence)
 }
 
-// healthTime bounds the answer about a node's health, whatever the database does.
+// healthTime is the timeout of the answer about a node's health, also if the database hangs.
 const healthTime = 1800 * time.Millisecond
 
 func (s *server) getHealth(ctx context.Context, _ *noInput) (wire.Health, error) {

@@ -20,18 +20,18 @@ import (
 )
 
 const (
-	// maxStreams may be open at once, maxStreamsEach of them with one credential.
+	// maxStreams is the maximum of open streams, maxStreamsEach that of one credential.
 	maxStreams     = 256
 	maxStreamsEach = 64
-	// streamBatch is how many changes are read at once.
+	// streamBatch is the number of changes that are read at once.
 	streamBatch = 200
-	// streamPace is how often a stream reads at most, so that many streams on a busy
-	// gateway take what came together, and the first change still shows at once.
+	// streamPace is the minimum interval between reads: on a busy gateway a stream reads many
+	// changes at once, and the first change is still sent immediately.
 	streamPace = 100 * time.Millisecond
 	heartbeat  = 15 * time.Second
-	// streamWrite is how long a reader may take to take what is written.
+	// streamWrite is the timeout of a write to a reader.
 	streamWrite = 10 * time.Second
-	// streamRetry is when a refused stream should be tried again, in seconds.
+	// streamRetry is the Retry-After of a rejected stream, in seconds.
 	streamRetry = 10
 )
 
@@ -53,7 +53,7 @@ func describeStream(_ huma.API, op *huma.Operation) {
 	op.Errors = append(op.Errors, http.StatusBadRequest)
 }
 
-// wish is what a reader of the stream wants to see.
+// wish is the filter of a stream.
 type wish struct {
 	kinds  []string
 	source string
@@ -62,7 +62,7 @@ type wish struct {
 	scope  access.Scope // of the caller
 }
 
-// streamQuery reads the parameters. What it does not know it refuses.
+// streamQuery reads the parameters. It rejects unknown ones.
 func streamQuery(r *http.Request) (wanted wish, after string, err error) {
 	after = r.Header.Get("Last-Event-ID")
 	for name, values := range r.URL.Query() {
@@ -74,7 +74,7 @@ func streamQuery(r *http.Request) (wanted wish, after string, err error) {
 			wanted.kinds = strings.Split(value, ",")
 			for _, kind := range wanted.kinds {
 				if !slices.Contains(changeKinds, kind) {
-					return wanted, "", fmt.Errorf("kinds: %.40q is none; %s are", kind, strings.Join(changeKinds, ", "))
+					return wanted, "", fmt.Errorf("kinds: unknown kind %.40q; want %s", kind, strings.Join(changeKinds, ", "))
 				}
 			}
 		case "source":
@@ -83,20 +83,20 @@ func streamQuery(r *http.Request) (wanted wish, after string, err error) {
 			wanted.job = value
 		case "inner":
 			if wanted.inner, err = strconv.ParseBool(value); err != nil {
-				return wanted, "", fmt.Errorf("inner is %.40q: true or false is wanted", value)
+				return wanted, "", fmt.Errorf("inner is %.40q; want true or false", value)
 			}
 		case "lastEventId":
 			if after == "" {
 				after = value
 			}
 		default:
-			return wanted, "", fmt.Errorf("parameter %.60q is not known: kinds, source, jobId, inner and lastEventId are", name)
+			return wanted, "", fmt.Errorf("unknown parameter %.60q; the known ones are kinds, source, jobId, inner and lastEventId", name)
 		}
 	}
 	return wanted, after, nil
 }
 
-// stream shows every change as it is committed.
+// stream sends every change after its commit.
 func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	wanted, after, err := streamQuery(r)
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
-	// The signal is taken before the log is read, so that nothing falls between.
+	// The signal is taken before the log is read, so that no change is missed.
 	changed := s.o.Store.Changed()
 	_, newest, _, err := s.o.Store.Changes(r.Context(), after, 1)
 	switch {
@@ -124,13 +124,13 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		after = newest
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // proxies must pass each change on
+	w.Header().Set("X-Accel-Buffering", "no") // proxies must forward each change at once
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
 		return
 	}
 	out := &sse{w: w, rc: http.NewResponseController(w)}
-	// The server's time for reading a request ends streams too, where it is not lifted.
+	// The server's read timeout would also end streams.
 	if err := out.rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return
 	}
@@ -166,7 +166,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wants judges by what the change log tells; the job of a media row is known later.
+// wants filters by the entry of the change log; the job of a media row is only known from the row.
 func (f wish) wants(c gaff.Change) bool {
 	switch {
 	case !sees(f.scope, c.Kind):
@@ -181,7 +181,7 @@ func (f wish) wants(c gaff.Change) bool {
 	return f.job == "" || c.Kind == "job" && c.Ref == f.job || c.Kind == "media"
 }
 
-// send writes what changed after an id, and returns the id to go on from.
+// send writes the changes after an id, and returns the id to continue from.
 func (s *server) send(ctx context.Context, out *sse, after string, wanted wish) (next string, more bool, err error) {
 	changes, last, gone, err := s.o.Store.Changes(ctx, after, streamBatch)
 	if err != nil {
@@ -191,10 +191,10 @@ func (s *server) send(ctx context.Context, out *sse, after string, wanted wish) 
 		return after, false, err
 	}
 	if gone {
-		// What lies between is no longer kept: the reader has to load everything anew.
+		// The changes in between were removed from the log: the reader must load everything again.
 		return last, false, out.event(last, "reset", []byte(`{}`))
 	}
-	// A resource that changed several times in a batch is shown as it is now, once.
+	// A resource that changed several times in a batch is sent once, as it is now.
 	latest := map[[2]string]int{}
 	for i, c := range changes {
 		latest[[2]string{c.Kind, c.Ref}] = i
@@ -217,7 +217,7 @@ func (s *server) send(ctx context.Context, out *sse, after string, wanted wish) 
 	return last, len(changes) == streamBatch, nil
 }
 
-// resource reads what changed, and which job it belongs to; nil if it is gone.
+// resource reads a changed resource and its owner. doc is nil if the resource was deleted.
 func (s *server) resource(ctx context.Context, c gaff.Change) (doc any, of owner, err error) {
 	switch c.Kind {
 	case "event":
@@ -269,16 +269,15 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// changeCache holds the newest changes as they are shown, so that the database is asked
-// once for each, not once for each stream. The zero value is empty.
+// changeCache has the documents of the newest changes, so that each is read from the database once,
+// not once for each stream. The zero value is empty.
 type changeCache struct {
 	mu            sync.Mutex
 	newer, former map[string]*shownChange
 	size          int // bytes in newer
 }
 
-// A generation of the cache is full at so many changes or bytes, and takes the place of
-// the former one.
+// The size of a generation of the cache, in changes and bytes. A full one replaces the previous one.
 const (
 	cachedChanges = 1024
 	cachedBytes   = 4 << 20
@@ -286,12 +285,12 @@ const (
 
 type shownChange struct {
 	once sync.Once
-	data []byte // one line of JSON; empty: it is gone
+	data []byte // one line of JSON; empty if the resource was deleted
 	owner
 	err error
 }
 
-// get returns a change as it is shown, and reads what it is about if nobody did before.
+// get returns the document of a change, and reads it if no stream did before.
 func (cc *changeCache) get(c gaff.Change, read func() (doc any, of owner, err error)) (*shownChange, error) {
 	cc.mu.Lock()
 	shown := cc.newer[c.ID]
@@ -312,7 +311,7 @@ func (cc *changeCache) get(c gaff.Change, read func() (doc any, of owner, err er
 		defer cc.mu.Unlock()
 		shown.data, shown.owner, shown.err = bytes.TrimSpace(line.Bytes()), of, err
 		if cc.size += len(shown.data); err != nil {
-			// Whoever comes next asks again.
+			// The next stream reads it again.
 			delete(cc.newer, c.ID)
 			delete(cc.former, c.ID)
 		}
@@ -328,14 +327,14 @@ func (cc *changeCache) add(id string, shown *shownChange, size int) {
 	cc.size += size
 }
 
-// sse writes server-sent events to a reader that must keep up.
+// sse writes server-sent events; a reader that is too slow is disconnected.
 type sse struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
 }
 
-// position tells what to resume after when there is nothing else to tell. It shows that
-// the stream is alive, and a reader that wants little does not fall behind the log.
+// position sends the current position without a change. It shows that the stream is alive, and keeps
+// the position of a reader with a narrow filter current.
 func (o *sse) position(id string) error { return o.write(": alive\nid: " + id + "\n\n") }
 
 func (o *sse) event(id, kind string, data []byte) error {
@@ -352,7 +351,7 @@ func (o *sse) document(id, kind string, doc any) error {
 }
 
 func (o *sse) write(text string) error {
-	// A recorder in a test has no deadlines; a connection always has.
+	// A recorder in a test has no deadlines; a connection has.
 	if err := o.rc.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}

@@ -80,7 +80,7 @@ func (s *server) listWebhookLogs(w http.ResponseWriter, r *http.Request) {
 		rejectWith(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	// The store walks over all that lies before a page, so far out only the count is asked for.
+	// The store reads all logs before a page, so only the count is read for a very distant one.
 	far, asked := q.Offset > gaff.MaxLogCount, q
 	if far {
 		asked.Offset, asked.Limit = 0, 1
@@ -120,8 +120,8 @@ var errNothing = errors.New("no log has an empty source, status or type")
 // managePlain are the parameters of the user's own route, which ignores them if they are empty.
 var managePlain = []string{"source", "status", "type", "limit", "page", "sort"}
 
-// logQuery reads the parameters. What it does not know it refuses: a filter that is left
-// out shows more than was asked for. With errNothing, the other results can be used.
+// logQuery reads the parameters. It rejects unknown ones: without a filter, the list shows more than
+// the caller wants. With errNothing, the other results are valid.
 func logQuery(values url.Values) (q gaff.LogQuery, page int, err error) {
 	q, page = gaff.LogQuery{Limit: defaultPageSize}, 1
 	var nothing error
@@ -192,8 +192,8 @@ func number(name, text string, highest int) (int, error) {
 	return n, nil
 }
 
-// answerTime is how long the answer may take to go out after a handler was waited for,
-// which may have taken longer than the server lets answers take.
+// answerTime is the time to write the answer after the handler, which may have taken longer than the
+// server's own write timeout.
 const answerTime = 10 * time.Second
 
 func (s *server) retryWebhookLog(w http.ResponseWriter, r *http.Request) {

@@ -23,7 +23,7 @@ type Workflows interface {
 	SaveProject(ctx context.Context, p *jobs.Project) error
 }
 
-// workflows returns the engine, or an error if there is none.
+// workflows returns the engine, or an error without one.
 func (s *server) workflows() (Workflows, error) {
 	if s.o.Workflows == nil {
 		return nil, huma.Error404NotFound("this gateway runs no workflows")

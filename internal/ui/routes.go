@@ -48,12 +48,15 @@ type router interface {
 	HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request))
 }
 
-func (c *console) routes(mux router) {
-	pages := []struct {
-		path string
-		role access.Role
-		make func(*request) (templ.Component, error)
-	}{
+// page is an address of the console: the role that it needs, and the function that renders it.
+type page struct {
+	path string
+	role access.Role
+	make func(*request) (templ.Component, error)
+}
+
+func (c *console) pages() []page {
+	return []page{
 		{"/{$}", access.Viewer, c.overview},
 		{"/events", access.Viewer, c.events},
 		{"/events/{id}", access.Viewer, c.event},
@@ -83,12 +86,11 @@ func (c *console) routes(mux router) {
 		{"/health", access.Viewer, c.health},
 		{"/", access.Viewer, c.nowhere},
 	}
-	for _, p := range pages {
-		mux.HandleFunc("GET "+p.path, c.page(p.role, p.make))
-	}
+}
 
-	// Buttons. Each names an operation of the API.
-	actions := []action{
+// actions are the buttons that call one operation of the API.
+func actions() []action {
+	return []action{
 		{path: "/events/{id}/retry", api: "/api/v1/events/{id}/retry", done: "The failed deliveries are being retried.", back: "/events/{id}"},
 		{path: "/events/{id}/replay", api: "/api/v1/events/{id}/replay", done: "The event is being processed again.", back: "/events/{id}"},
 		{path: "/deliveries/{id}/retry", api: "/api/v1/deliveries/{id}/retry", done: "The delivery is being retried."},
@@ -105,7 +107,13 @@ func (c *console) routes(mux router) {
 		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run and its jobs are cancelled.", back: "/runs/{id}"},
 		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. Completed work is kept.", back: "/bulk/{id}"},
 	}
-	for _, a := range actions {
+}
+
+func (c *console) routes(mux router) {
+	for _, p := range c.pages() {
+		mux.HandleFunc("GET "+p.path, c.page(p.role, p.make))
+	}
+	for _, a := range actions() {
 		mux.HandleFunc("POST "+a.path, c.act(a))
 	}
 	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
