@@ -17,8 +17,8 @@ const (
 	jumpEvery = time.Second
 )
 
-// clock is the database's, as this process last read it, going on by a clock of the machine
-// that only runs forward: a jump of the machine's time does not move it.
+// clock is the database's clock, as this process last read it. It continues by the machine's
+// monotonic clock, so that a jump of the machine's time does not move it.
 type clock struct {
 	mu   sync.Mutex
 	base time.Time // of the database
@@ -26,7 +26,7 @@ type clock struct {
 
 	log    *slog.Logger
 	wall   func() time.Time // this machine's time
-	warned time.Duration    // the difference that the log has
+	warned time.Duration    // the difference that was logged last
 }
 
 func newClock(log *slog.Logger) *clock { return &clock{log: log, wall: time.Now} }
@@ -52,15 +52,14 @@ func (c *clock) read(ctx context.Context, db rower) error {
 	took := time.Since(before)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// A slow answer says less than a running clock.
+	// A slow response is less exact than the running clock.
 	if c.base.IsZero() || took < sqlstore.MaxSkew {
 		c.base, c.mono = time.UnixMicro(us).UTC(), before.Add(took/2)
 	}
 	return nil
 }
 
-// compare tells people when this machine's clock and the database's differ, and when they
-// agree again.
+// compare logs when this machine's clock and the database's differ, and when they agree again.
 func (c *clock) compare() {
 	skew := c.wall().Round(0).Sub(c.now())
 	switch {
@@ -74,7 +73,7 @@ func (c *clock) compare() {
 	}
 }
 
-// run keeps the clock right until ctx ends.
+// run reads the database's clock until ctx ends.
 func (c *clock) run(ctx context.Context, db *sql.DB) {
 	tick := time.NewTicker(jumpEvery)
 	defer tick.Stop()
@@ -87,7 +86,7 @@ func (c *clock) run(ctx context.Context, db *sql.DB) {
 		if time.Since(last) >= clockEvery {
 			last = time.Now()
 			bounded, cancel := context.WithTimeout(ctx, sqlstore.MaxSkew)
-			_ = c.read(bounded, db) // without an answer it runs on
+			_ = c.read(bounded, db) // without a response the clock continues
 			cancel()
 		}
 		c.compare()

@@ -10,8 +10,8 @@ import (
 	"gaff/store/postgres"
 )
 
-// A node whose clock is behind the database's by a minute works as any other: what it hands
-// over is due when it says, and what others hold stays theirs.
+// A node whose clock is a minute behind the database's works like the others: its deliveries are
+// due in time, and it does not take over deliveries that others process.
 func TestLeasesAndDueTimesGoByTheDatabase(t *testing.T) {
 	t.Parallel()
 	ctx, address := context.Background(), pgtest.URL(t)
@@ -46,7 +46,7 @@ func TestLeasesAndDueTimesGoByTheDatabase(t *testing.T) {
 		t.Errorf("the lease ends %s after the database's time, want 30 s", left)
 	}
 	if taken := claim(other, time.Now()); len(taken) != 0 {
-		t.Error("another node takes over what is held")
+		t.Error("another node takes over a claimed delivery")
 	}
 	retryAt := time.Now().Add(10 * time.Second)
 	err = behind.Finish(ctx, work[0].Lease, gaff.Outcome{State: gaff.StateRetrying, RunAt: retryAt, Attempt: gaff.Attempt{Outcome: gaff.AttemptFailed, Error: "x"}})

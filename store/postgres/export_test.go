@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// WarnOfClock compares the database's clock with the one given.
+// WarnOfClock compares the database's clock with another one.
 func WarnOfClock(address string, log *slog.Logger, now func() time.Time) error {
 	return onPlainConn(address, func(conn *sql.Conn) error {
 		c := newClock(log)
@@ -21,7 +21,7 @@ func WarnOfClock(address string, log *slog.Logger, now func() time.Time) error {
 	})
 }
 
-// SkewClock has a store take the database's clock for one that is ahead by a duration.
+// SkewClock makes the database's clock seem ahead by a duration.
 func SkewClock(o *Options, by time.Duration) { o.skew = by }
 
 // CommitNothing commits on a connection without a transaction.
@@ -44,5 +44,5 @@ func onPlainConn(address string, fn func(*sql.Conn) error) error {
 	return fn(conn)
 }
 
-// Fault judges an error of the server with this code.
+// Fault classifies an error of the server with the code.
 func Fault(code string) error { return fault(&pgconn.PgError{Code: code, Message: "from the server"}) }

@@ -56,8 +56,8 @@ func applyNext(t *testing.T, address string, steps []migrate.Step) {
 	}
 }
 
-// A connection that is cut at a commit leaves its outcome unknown: nothing is acknowledged,
-// and nothing doubled by trying again.
+// If the connection is cut at a commit, its outcome is unknown: it is not acknowledged, and
+// another attempt does not double it.
 func TestCommitWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)
@@ -77,7 +77,7 @@ func TestCommitWithoutAnswer(t *testing.T) {
 		if !errors.Is(err, gaff.ErrUnavailable) {
 			t.Fatalf("%s was acknowledged: %+v, %v", key, rc, err)
 		}
-		// The sender comes again, perhaps to another node.
+		// The sender sends again, perhaps to another node.
 		node := st
 		if i%4 < 2 {
 			node = other
@@ -87,16 +87,16 @@ func TestCommitWithoutAnswer(t *testing.T) {
 			return err == nil
 		})
 		if rc.Duplicate != committed {
-			t.Errorf("%s comes again: duplicate %v, its first commit was done: %v", key, rc.Duplicate, committed)
+			t.Errorf("%s sent again: duplicate %v, its first commit was done: %v", key, rc.Duplicate, committed)
 		}
 		ids[key] = rc.ID
 	}
 	if proxy.Cuts() != rounds {
 		t.Fatalf("%d commits were cut, want %d", proxy.Cuts(), rounds)
 	}
-	// Effects: a worker whose commit went unanswered tries again.
-	worked := map[string]bool{}
-	eventually.True(t, "all worked", func() bool {
+	// Effects: a worker whose commit got no response tries again.
+	done := map[string]bool{}
+	eventually.True(t, "all processed", func() bool {
 		for i, w := range claim(t, st, 3) {
 			mode := []pgtest.Mode{pgtest.CutBeforeCommit, pgtest.CutAfterCommit, pgtest.Pass}[i%3]
 			proxy.Cut(mode, w.Event.WebhookID)
@@ -104,17 +104,17 @@ func TestCommitWithoutAnswer(t *testing.T) {
 			if mode == pgtest.Pass == errors.Is(err, gaff.ErrUnavailable) {
 				t.Fatalf("mode %d: %v", mode, err)
 			}
-			// A try may overtake the commit that went unanswered: then it finds the job there
-			// in the middle of its own transaction, and the next one finds the delivery done.
+			// An attempt may overtake the commit that got no response: then it finds the job in
+			// the middle of its own transaction, and the next one finds the delivery done.
 			for errors.Is(err, gaff.ErrUnavailable) || mode == pgtest.CutAfterCommit && errors.Is(err, gaff.ErrConflict) {
 				err = apply(st, w)
 			}
 			if want := mode == pgtest.CutAfterCommit; want != errors.Is(err, gaff.ErrLeaseLost) || !want && err != nil {
 				t.Errorf("mode %d, tried again: %v", mode, err)
 			}
-			worked[w.Event.WebhookID] = true
+			done[w.Event.WebhookID] = true
 		}
-		return len(worked) == rounds
+		return len(done) == rounds
 	})
 	for key, id := range ids {
 		d, err := other.Event(context.Background(), id)
@@ -131,8 +131,8 @@ func TestCommitWithoutAnswer(t *testing.T) {
 	}
 }
 
-// An operation that goes on after an error of the database has none of its work done, whatever
-// it says; those that share its transaction have theirs.
+// An operation that ignores an error of the database is rolled back, also if it succeeds; the
+// others of its transaction are not.
 func TestErrorThatIsPassedOver(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)
@@ -163,7 +163,7 @@ func TestErrorThatIsPassedOver(t *testing.T) {
 		_, found := st.Job(context.Background(), fmt.Sprint("job-", i))
 		if i%20 == 7 {
 			if err == nil || errors.Is(err, gaff.ErrUnavailable) || !strings.Contains(err.Error(), "not this one") || !errors.Is(found, gaff.ErrNotFound) {
-				t.Errorf("%d, which was refused: %v; its job: %v", i, err, found)
+				t.Errorf("%d, which was rejected: %v; its job: %v", i, err, found)
 			}
 		} else if err != nil || found != nil {
 			t.Errorf("%d: %v; its job: %v", i, err, found)
@@ -171,18 +171,18 @@ func TestErrorThatIsPassedOver(t *testing.T) {
 	}
 }
 
-// The server answers COMMIT, and warns, where there is no transaction.
+// Without a transaction the server answers COMMIT with a warning.
 func TestCommitWithoutTransaction(t *testing.T) {
 	t.Parallel()
 	if err := postgres.CommitNothing(pgtest.URL(t)); err == nil {
-		t.Error("what was never begun is said to be committed")
+		t.Error("a commit without a transaction succeeded")
 	}
 }
 
-// patience is what a sender may be kept waiting.
+// patience is the longest that a sender may wait.
 const patience = 5 * time.Second
 
-// unavailable tries to keep a webhook, and wants to be told in time that it cannot be.
+// unavailable accepts a webhook, and wants ErrUnavailable in time.
 func unavailable(t *testing.T, st *postgres.Store, what string) {
 	t.Helper()
 	began := time.Now()
@@ -191,9 +191,9 @@ func unavailable(t *testing.T, st *postgres.Store, what string) {
 		t.Errorf("%s: %v", what, err)
 	}
 	// Without a bound it would take minutes. Half a minute more than promised is for a machine
-	// that is busy with other tests.
+	// that runs other tests.
 	if took := time.Since(began); took > patience+30*time.Second {
-		t.Errorf("%s: refused after %s", what, took)
+		t.Errorf("%s: rejected after %s", what, took)
 	}
 	if err := st.Ready(context.Background()); err == nil {
 		t.Errorf("%s: ready", what)
@@ -248,7 +248,7 @@ func TestServerGone(t *testing.T) {
 			kept = append(kept, rc.ID)
 		}
 		end()
-		// The children of a killed server live on for a moment, and what they commit stays.
+		// The children of a killed server run for a moment, and their commits stay.
 		eventually.True(t, what+": noticed", func() bool {
 			rc, err := accept(st, fmt.Sprint(what, time.Now().UnixNano()), false)
 			if err == nil {
@@ -269,7 +269,7 @@ func TestServerGone(t *testing.T) {
 	}
 }
 
-// A server without room for more connections is worked with on those that there are.
+// If the server rejects more connections, the existing ones do the work.
 func TestNoMoreConnections(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)
@@ -294,7 +294,7 @@ func TestNoMoreConnections(t *testing.T) {
 	if _, err := postgres.Open(context.Background(), address, postgres.Options{}); err == nil {
 		t.Error("another node found room")
 	}
-	// All are cut, and none comes back until there is room.
+	// All are cut, and cannot connect again until there is room.
 	if err := onConn(withDatabase(address, "postgres"), func(c *pgx.Conn) error {
 		_, err := c.Exec(context.Background(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = $1`, name)
 		return err
@@ -315,8 +315,7 @@ func TestNoMoreConnections(t *testing.T) {
 	recovers(t, st, "room again")
 }
 
-// A process that hangs in the middle of a transaction holds its rows; others must not
-// hang with it.
+// A process that hangs in a transaction keeps its rows locked; others must not hang with it.
 func TestForeignLock(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)
@@ -334,7 +333,7 @@ func TestForeignLock(t *testing.T) {
 			t.Errorf("effects on a locked row: %v", err)
 		}
 		if took := time.Since(began); took > 2*patience {
-			t.Errorf("told after %s", took)
+			t.Errorf("failed after %s", took)
 		}
 		if _, err := accept(st, "beside", false); err != nil {
 			t.Errorf("receiving beside it: %v", err)
@@ -349,8 +348,7 @@ func TestForeignLock(t *testing.T) {
 	}
 }
 
-// Connections that were dropped while nothing was written are replaced, and the webhook is
-// stored: nothing of it had begun.
+// A connection that was dropped while idle is replaced, and the webhook is stored.
 func TestIdleConnectionsThatWereDropped(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)

@@ -20,17 +20,17 @@ import (
 	"gaff/internal/migrate"
 )
 
-// importSetting names the row that tells what was imported, and whether to its end.
+// importSetting names the row that records which file was imported, and whether completely.
 const importSetting = "import"
 
-// notImported are tables that belong to a database rather than to what is in it. The
-// change log is what the stream looks back on; its numbers are the database's own.
+// notImported are tables that belong to a database rather than to its data. The numbers of the
+// change log are the database's own.
 var notImported = []string{"schema_version", "change"}
 
-// Import copies everything from a SQLite store into the database at the address, which
-// must be empty, or hold what an interrupted import of the same file left. Tables and
-// columns are those of the schema. Each row is counted and summed up on both sides.
-// Progress goes to out. No gateway may run on either meanwhile.
+// Import copies a SQLite store into the database at the address, which must be empty or have an
+// interrupted import of the same file. It copies the tables and columns of the schema, and
+// compares the number and hashes of the rows on both sides. Progress is written to out. No
+// gateway may run on either meanwhile.
 func Import(ctx context.Context, from *Store, source, address string, out io.Writer) error {
 	cfg, err := parse(address)
 	if err != nil {
@@ -77,7 +77,7 @@ func (im *importer) run(ctx context.Context, source string) error {
 		}
 	}
 	if err := im.numbers(ctx); err != nil {
-		return fmt.Errorf("go on with the numbers: %w", err)
+		return fmt.Errorf("set the sequences: %w", err)
 	}
 	if _, err := im.dst.Exec(ctx, `update setting set value = $2 where name = $1`, importSetting, "done "+source); err != nil {
 		return err
@@ -117,7 +117,7 @@ func (im *importer) tables(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// claim makes sure that nothing is overwritten but what an import of the same left.
+// claim makes sure that the import overwrites only rows of an earlier import of the same file.
 func (im *importer) claim(ctx context.Context, tables []string, source string) error {
 	var state string
 	err := im.dst.QueryRow(ctx, `select value from setting where name = $1`, importSetting).Scan(&state)
@@ -142,9 +142,9 @@ func (im *importer) claim(ctx context.Context, tables []string, source string) e
 			return err
 		}
 	case strings.HasPrefix(state, "done "):
-		return errors.New("an import into this database was done already; to repeat it, drop the database and make it anew")
+		return errors.New("an import into this database was done already; to repeat it, drop the database and create it again")
 	case state != "":
-		return errors.New("an import of another file into this database was interrupted; drop the database and make it anew")
+		return errors.New("an import of another file into this database was interrupted; drop the database and create it again")
 	default:
 		for _, table := range tables {
 			var used bool
@@ -161,8 +161,8 @@ func (im *importer) claim(ctx context.Context, tables []string, source string) e
 	return err
 }
 
-// onlyCopied makes sure that an interrupted import can be begun again, which removes all
-// rows: each must be in the source. A gateway that ran meanwhile has acknowledged others.
+// onlyCopied makes sure that an interrupted import can be repeated, which removes all rows: each
+// must be in the source. A gateway that ran meanwhile has acknowledged others.
 func (im *importer) onlyCopied(ctx context.Context, tables []string) error {
 	for _, table := range tables {
 		if table == "setting" {
@@ -215,8 +215,8 @@ func (im *importer) allInSource(ctx context.Context, table string, key []string)
 	return rows.Err()
 }
 
-// unfinished is an error while the database holds a part of an import: what a gateway
-// acknowledged there would be removed when the import is run again.
+// unfinished returns an error if the database has a part of an import: running the import again
+// would remove the events that a gateway acknowledged there.
 func unfinished(ctx context.Context, conn *sql.Conn) error {
 	var state string
 	err := conn.QueryRowContext(ctx, `select value from setting where name = $1`, importSetting).Scan(&state)
@@ -230,7 +230,7 @@ func unfinished(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// besides leaves out what a new database has by itself, and what is not the source's to say.
+// besides leaves out rows that a new database has, and settings that are not copied.
 func (im *importer) besides(table string) string {
 	if table == "setting" {
 		return `and name not in ('schema_needs', 'ready_at', '` + importSetting + `')`
@@ -238,7 +238,7 @@ func (im *importer) besides(table string) string {
 	return ""
 }
 
-// column is one of a table; text and bytes tell apart what SQLite does not.
+// column is a column of a table.
 type column struct {
 	name string
 	kind string // PostgreSQL's data_type
@@ -280,7 +280,7 @@ func (im *importer) columns(ctx context.Context, table string) (all []column, ke
 	return all, key, known.Err()
 }
 
-// progressEvery is how often is told how far it is.
+// progressEvery is the time between two lines of progress.
 const progressEvery = 2 * time.Second
 
 func (im *importer) table(ctx context.Context, table string) error {
@@ -312,7 +312,7 @@ func (im *importer) table(ctx context.Context, table string) error {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	// Read back, and summed up from what PostgreSQL says.
+	// Read back from PostgreSQL, and summed up.
 	var sum sum
 	back, err := im.dst.Query(ctx, `select `+strings.Join(quoted, ", ")+` from `+pgx.Identifier{table}.Sanitize()+filter)
 	if err != nil {
@@ -339,7 +339,7 @@ func (im *importer) table(ctx context.Context, table string) error {
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// numbers lets sequences go on behind what was copied.
+// numbers sets the sequences to the numbers after the copied ones.
 func (im *importer) numbers(ctx context.Context) error {
 	rows, err := im.dst.Query(ctx, `select table_name, column_name from information_schema.columns
 		where table_schema = current_schema() and is_identity = 'YES'`)
@@ -364,7 +364,7 @@ func (im *importer) numbers(ctx context.Context) error {
 	return err
 }
 
-// source hands rows of SQLite to a COPY.
+// source passes rows of SQLite to a COPY.
 type source struct {
 	rows   *sql.Rows
 	cols   []column
@@ -406,12 +406,12 @@ func (s *source) Next() bool {
 func (s *source) Values() ([]any, error) { return s.row, nil }
 func (s *source) Err() error             { return errors.Join(s.err, s.rows.Err()) }
 
-// fit makes of a value of SQLite, where a column may hold anything, one of the column's
+// fit converts a value of SQLite, where a column may have values of any type, into the column's
 // type in PostgreSQL.
 func fit(value any, kind string) any {
 	switch v := value.(type) {
 	case []byte:
-		if v == nil { // an empty one, as the driver gives it
+		if v == nil { // the driver's form of an empty one
 			v = []byte{}
 			value = v
 		}
@@ -437,7 +437,7 @@ func fit(value any, kind string) any {
 	return value
 }
 
-// sum counts rows and sums up their hashes, in whatever order they come.
+// sum counts rows and sums up their hashes, in any order.
 type sum struct {
 	rows int64
 	hash uint64

@@ -19,7 +19,7 @@ import (
 	"gaff/store/sqlite"
 )
 
-// stopAfter is a writer that ends a context when it has seen a text.
+// stopAfter is a writer that cancels a context when a text is written.
 type stopAfter struct {
 	strings.Builder
 	text   string
@@ -63,7 +63,7 @@ func TestImport(t *testing.T) {
 	if err := lite.Reject(ctx, &gaff.Rejection{ID: "rej_1", Source: "shop", Status: 401, Body: []byte("\x00\xff"), ReceivedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	// Every table has a row, and what SQLite lets in and PostgreSQL does not is there.
+	// Every table has a row, and there are values that SQLite accepts and PostgreSQL does not.
 	if err := lite.Between(func(c *sql.Conn) error {
 		_, err := c.ExecContext(ctx, `insert into setting (name, value) values ('odd', 'a' || char(0) || 'b')`)
 		return err
@@ -120,17 +120,17 @@ func TestImport(t *testing.T) {
 	if diff := cmp.Diff(was, is, cmpopts.EquateApproxTime(time.Hour)); diff != "" {
 		t.Errorf("counts (-sqlite +postgres):\n%s", diff)
 	}
-	// It goes on where SQLite was: what is known is known, and numbers are new.
+	// It continues where SQLite was: known keys are duplicates, and numbers are new.
 	if rc, err := accept(st, "w-7", false); err != nil || !rc.Duplicate || rc.ID != ids[7] {
-		t.Errorf("a known one: %+v, %v", rc, err)
+		t.Errorf("a known event: %+v, %v", rc, err)
 	}
 	rc, err := accept(st, "new", false)
 	if err != nil || rc.Duplicate || rc.ID <= ids[len(ids)-1] {
-		t.Errorf("a new one: %+v, %v", rc, err)
+		t.Errorf("a new event: %+v, %v", rc, err)
 	}
 	work := claim(t, st, 200)
 	if len(work) != 101 {
-		t.Errorf("%d deliveries are worked on, want 101", len(work))
+		t.Errorf("%d deliveries are claimed, want 101", len(work))
 	}
 	for _, w := range work[:5] {
 		if err := apply(st, w); err != nil {
@@ -149,7 +149,7 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// What a gateway acknowledged on an unfinished import is not removed by the next attempt.
+// The next attempt of an import does not remove events that a gateway acknowledged meanwhile.
 func TestImportKeepsWhatAGatewayStored(t *testing.T) {
 	t.Parallel()
 	ctx, path := context.Background(), filepath.Join(t.TempDir(), "gaff.db")
@@ -167,7 +167,7 @@ func TestImportKeepsWhatAGatewayStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A version that did not look started on it.
+	// A version without the check was started on it.
 	if _, err := st.Setting(ctx, "import", "running "+path); err != nil {
 		t.Fatal(err)
 	}
@@ -175,12 +175,12 @@ func TestImportKeepsWhatAGatewayStored(t *testing.T) {
 		t.Errorf("the import: %v", err)
 	}
 	if _, err := st.Event(ctx, rc.ID); err != nil {
-		t.Errorf("what was acknowledged: %v", err)
+		t.Errorf("the acknowledged event: %v", err)
 	}
 }
 
-// fillEmpty puts a row into each table that has none, found from the schema, so that a
-// table that is added later is copied in this test too. It returns all tables.
+// fillEmpty inserts a row into each empty table of the schema, so that a table that is added later
+// is copied in this test too. It returns all tables.
 func fillEmpty(t *testing.T, st *sqlite.Store) (tables []string) {
 	t.Helper()
 	err := st.Between(func(c *sql.Conn) error {

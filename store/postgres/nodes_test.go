@@ -20,7 +20,7 @@ import (
 	"gaff/store/postgres"
 )
 
-// lease is that of the nodes in these tests.
+// lease is the lease of the nodes in these tests.
 const lease = 2 * time.Second
 
 func open(t *testing.T, address string) *postgres.Store {
@@ -79,7 +79,7 @@ func TestNodesShareTheWork(t *testing.T) {
 	for i, st := range nodes {
 		wg.Go(func() {
 			for n := range count {
-				// Every webhook comes to two nodes.
+				// Every webhook is sent to two nodes.
 				if _, err := accept(st, fmt.Sprint((i*count/2+n)%(count*3/2)), false); err != nil {
 					t.Error(err)
 				}
@@ -112,11 +112,11 @@ func TestNodesShareTheWork(t *testing.T) {
 	wg.Wait()
 	for key, n := range worked {
 		if n != 1 {
-			t.Errorf("%s was worked %d times", key, n)
+			t.Errorf("%s was processed %d times", key, n)
 		}
 	}
 	if len(worked) != count*3/2 {
-		t.Errorf("%d were worked, want %d", len(worked), count*3/2)
+		t.Errorf("%d were processed, want %d", len(worked), count*3/2)
 	}
 	counts, err := nodes[0].Counts(context.Background(), time.Time{})
 	if err != nil || len(counts.Sources) != 1 || counts.Sources[0].Success != count*3/2 || counts.Sources[0].Pending != 0 {
@@ -124,8 +124,8 @@ func TestNodesShareTheWork(t *testing.T) {
 	}
 }
 
-// What a node that died was working on is another's when the lease has ended, and what
-// the dead one still does comes too late. A node that lives keeps what it works on.
+// The deliveries of a node that died are taken over when their leases have ended, and the dead
+// node cannot finish them any more. A running node keeps its deliveries.
 func TestLeases(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)
@@ -161,7 +161,7 @@ func TestLeases(t *testing.T) {
 	if err != nil || !due.IsZero() {
 		t.Errorf("next due %s, %v", due, err)
 	}
-	time.Sleep(2 * lease) // what lives is renewed
+	time.Sleep(2 * lease) // a running node renews its leases
 	if work := claim(t, other, 10); len(work) != 0 {
 		t.Errorf("its own lease ended: %+v", work)
 	}
@@ -179,7 +179,7 @@ func TestLeases(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// At the end, all is given back at once.
+	// A node that stops releases its leases at once.
 	if _, err := accept(third, "given back", true); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	if work := claim(t, other, 10); len(work) != 1 {
-		t.Errorf("claimed %d of what was given back", len(work))
+		t.Errorf("claimed %d released deliveries", len(work))
 	}
 }
 
@@ -196,7 +196,7 @@ func TestNewsOfOtherNodes(t *testing.T) {
 	address := pgtest.URL(t)
 	a, b := open(t, address), open(t, address)
 	wake := b.Wake("")
-	// The listener may not be up yet; then the poll finds it.
+	// The listener may not be connected yet; then polling finds it.
 	eventually.True(t, "woken by another node", func() bool {
 		if _, err := accept(a, fmt.Sprint(time.Now().UnixNano()), false); err != nil {
 			t.Fatal(err)
@@ -215,8 +215,7 @@ func TestNewsOfOtherNodes(t *testing.T) {
 	eventually.Receive(t, "a change on another node is noticed", changed)
 }
 
-// A reader of the stream misses nothing, though commits of several nodes overtake each
-// other.
+// A reader of the stream misses no change, although commits of several nodes overtake each other.
 func TestStreamIsComplete(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)
@@ -275,13 +274,13 @@ func TestStreamIsComplete(t *testing.T) {
 	})
 	want.Range(func(id, _ any) bool {
 		if seen[id.(string)] != 1 {
-			t.Errorf("%s was seen %d times", id, seen[id.(string)])
+			t.Errorf("%s was read %d times", id, seen[id.(string)])
 		}
 		return true
 	})
 }
 
-// A node of the former version works on while another has migrated.
+// A node of the former version continues after another has migrated.
 func TestFormerVersionWorksOn(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)
@@ -313,12 +312,12 @@ func TestFormerVersionWorksOn(t *testing.T) {
 		if page, err := former.Events(context.Background(), gaff.EventFilter{}); err != nil || len(page.Items) != 2 {
 			t.Errorf("lists %d, %v", len(page.Items), err)
 		}
-		// It can also be started again.
+		// It can also be restarted.
 		former = open(t, address)
 	}
 }
 
-// What transactions of another server left must not hide new ones.
+// Rows with transaction numbers of another server do not hide new ones.
 func TestRestoredOnAnotherServer(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)
@@ -341,7 +340,7 @@ func TestRestoredOnAnotherServer(t *testing.T) {
 		return err == nil && !gone && len(cs) == 1
 	})
 	if _, _, gone, _ := st.Changes(context.Background(), "1000000000000-0", 10); !gone {
-		t.Error("who had read on the other server is not told to begin anew")
+		t.Error("a reader with a position of the other server does not get gone")
 	}
 }
 
@@ -375,7 +374,7 @@ func TestOpenExplainsWhatIsWrong(t *testing.T) {
 			continue
 		}
 		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%v\nlacks %q, or tells the password", err, want)
+			t.Errorf("%v\nlacks %q, or has the password", err, want)
 		}
 	}
 }
@@ -390,12 +389,12 @@ func TestClockDifferencesAreWarnedOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(log.String(), "clock"); got != want {
-			t.Errorf("clocks apart by %s: %q", skew, log.String())
+			t.Errorf("clocks that differ by %s: %q", skew, log.String())
 		}
 	}
 }
 
-// worker is a provider that takes whatever it is asked to do.
+// worker is a provider that accepts every job.
 type worker struct{ jobs.Provider }
 
 func (worker) Name() string                             { return "p" }
@@ -404,8 +403,8 @@ func (worker) Account() string                          { return "" }
 func (worker) CanPoll(*jobs.Job) bool                   { return false }
 func (worker) Route(*gaff.Event) (none []gaff.Delivery) { return nil }
 
-// A call is its caller's, whichever node it came to: two that wait have two jobs, and one
-// that left has its job again at another node.
+// A call belongs to its caller on any node: two connected callers get two jobs, and one that
+// disconnected gets its job again from another node.
 func TestCallsAtTwoNodes(t *testing.T) {
 	t.Parallel()
 	address := pgtest.Empty(t)
@@ -431,7 +430,7 @@ func TestCallsAtTwoNodes(t *testing.T) {
 	hasty, leave := context.WithCancel(patient)
 	first, second := begin(hasty, 0), begin(patient, 1)
 	if !first.Created || !second.Created || first.Job.ID == second.Job.ID {
-		t.Errorf("two callers that wait share job %s", first.Job.ID)
+		t.Errorf("two connected callers share job %s", first.Job.ID)
 	}
 	leave()
 	var again *jobs.Call

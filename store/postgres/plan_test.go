@@ -17,7 +17,7 @@ import (
 	"gaff/store/postgres"
 )
 
-// filled makes an inbox of many events, most of them done, at one a second until now.
+// filled creates an inbox of many events, one a second until now, most of them done.
 const filled = `
 	insert into event (seq, source, type, webhook_id, dedupe, correlation, handle, status, unhandled, open, dead, received_at, processed_at, updated_at, parent_id, hop)
 	select i, 'source-' || i %% 5, 'type-' || i %% 3, 'wh-' || i, 'wh-' || i || E'\ndone', '', '', case when i > %[1]d - 200 then 0 when i %% 50 = 0 then 2 else 1 end, 0,
@@ -33,8 +33,8 @@ const filled = `
 	select setval('event_seq', %[1]d);
 	analyze`
 
-// What is asked for all the time must cost the same however long the log has grown: no
-// table is read through, and no index is walked along.
+// Frequent queries cost the same at any length of the log: they scan neither a table nor an
+// index.
 func TestQueriesTouchFewRows(t *testing.T) {
 	t.Parallel()
 	const events = 30_000
@@ -80,7 +80,7 @@ func TestQueriesTouchFewRows(t *testing.T) {
 	tests := map[string]struct {
 		ask  func(*postgres.Store) (int, error)
 		want int
-		rows int64 // of tables and indexes that may be touched
+		rows int64 // of tables and indexes that may be read
 	}{
 		"newest":                    {list(gaff.EventFilter{}), 50, 1000},
 		"of a source":               {list(gaff.EventFilter{Source: "source-2"}), 50, 1500},
@@ -117,7 +117,7 @@ func TestQueriesTouchFewRows(t *testing.T) {
 			return len(work), err
 		}, 20, 8000},
 	}
-	for _, name := range slices.Sorted(maps.Keys(tests)) { // writing is the last
+	for _, name := range slices.Sorted(maps.Keys(tests)) { // the one that writes is the last
 		tt := tests[name]
 		before := touched(t, address)
 		st, err := postgres.Open(ctx, address, postgres.Options{})
@@ -128,28 +128,28 @@ func TestQueriesTouchFewRows(t *testing.T) {
 		if err != nil || n != tt.want {
 			t.Errorf("%s: %d, want %d (%v)", name, n, tt.want, err)
 		}
-		if err := st.Close(); err != nil { // which makes its numbers known
+		if err := st.Close(); err != nil { // which publishes its statistics
 			t.Fatal(err)
 		}
 		after := touched(t, address)
 		for table, is := range after {
 			was := before[table]
-			// A table that has just been made is read through by whoever looks at it first.
+			// The first query of a new table scans it.
 			if is.scans > was.scans && is.rows > 100 {
-				t.Errorf("%s: the table %s was read through", name, table)
+				t.Errorf("%s: the table %s was scanned", name, table)
 			}
 		}
 		total := after["all"].touched - before["all"].touched
 		if total > tt.rows {
-			t.Errorf("%s: %d rows were touched, want at most %d", name, total, tt.rows)
+			t.Errorf("%s: %d rows were read, want at most %d", name, total, tt.rows)
 		}
 	}
 }
 
 type touches struct{ scans, rows, touched int64 }
 
-// touched reads what the server counts, when all connections but ours are gone: each tells
-// what it counted as it ends, which is some time after the client has closed it.
+// touched returns the server's counters after all other connections have ended: each adds its
+// counts at its end, some time after the client has closed it.
 func touched(t *testing.T, address string) map[string]touches {
 	t.Helper()
 	all := map[string]touches{}

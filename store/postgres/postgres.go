@@ -1,5 +1,5 @@
-// Package postgres opens gaff's store on PostgreSQL 15 or later. Any number of processes
-// may work on one database: each receives and works, none leads.
+// Package postgres opens gaff's store on PostgreSQL 15 or later. Any number of processes may use
+// one database: each receives and processes webhooks, and all are equal.
 package postgres
 
 import (
@@ -27,20 +27,20 @@ type Store = sqlstore.Store
 
 // Options of a store. The zero value works.
 type Options struct {
-	// Log receives what people should know, such as migrations. Nil is silent.
+	// Log receives messages for operators, such as migrations. Nil discards them.
 	Log *slog.Logger
-	// MaxRejections is how many refused requests are kept. Zero means 10,000.
+	// MaxRejections is how many rejected requests are stored. Zero means 10,000.
 	MaxRejections int
-	// MaxQuarantine is how many bytes of refused requests are kept whole, so that they can
-	// be tried again. Zero means 64 MiB.
+	// MaxQuarantine bounds the rejected requests that are stored whole, so that they can be
+	// rescued, in bytes. Zero means 64 MiB.
 	MaxQuarantine int64
-	// QuarantineFor is how long they are kept. Zero means 7 days.
+	// QuarantineFor is how long they are stored. Zero means 7 days.
 	QuarantineFor time.Duration
 	// MaxQueuedBytes bounds the bodies that are queued to be written, or being written; more
 	// are ErrUnavailable. Zero means 256 MiB.
 	MaxQueuedBytes int64
-	// Lease is how long others wait before they take over what a process that has gone was
-	// working on. It is renewed while a handler runs. Zero means 30 seconds; at least 2.
+	// Lease is the time after which other processes take over the deliveries of a process that
+	// died. It is renewed while a handler runs. Zero means 30 seconds; the minimum is 2.
 	Lease time.Duration
 	// Readers is how many connections answer queries. Zero means 6. Five more write, and
 	// one listens.
@@ -50,10 +50,10 @@ type Options struct {
 }
 
 const (
-	// connectTime is how long a connection may take to be made.
+	// connectTime bounds the time to connect.
 	connectTime = 2 * time.Second
-	// txTime keeps a sender from waiting longer than five seconds, whatever the network does:
-	// connecting is a part of it.
+	// txTime bounds a transaction, including the time to connect, so that no sender waits
+	// longer than five seconds.
 	txTime = 4 * time.Second
 
 	accepters = 2
@@ -62,8 +62,8 @@ const (
 	minVersion = 150000
 )
 
-// Open connects to the database at the address (postgres://…), and brings its schema up to
-// date. It fails when the server is too old, cannot be reached, or is not in UTF-8.
+// Open connects to the database at the address (postgres://…), and migrates its schema. It fails
+// if the server is too old, cannot be reached, or the database is not in UTF-8.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	st, err := open(ctx, address, o)
 	if err != nil {
@@ -90,7 +90,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	if err := checkPooler(ctx, cfg); err != nil {
 		return nil, explain(err)
 	}
-	// What was opened is closed in reverse when a later step fails.
+	// If a later step fails, the opened pools are closed in reverse.
 	var opened []func() error
 	defer func() {
 		if err != nil {
@@ -101,7 +101,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	}()
 	writeDB := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(writerSettings)), stdlib.OptionResetSession(asItIs))
 	opened = append(opened, writeDB.Close)
-	writeDB.SetMaxIdleConns(0) // a session that asks for a new connection wants no older one
+	writeDB.SetMaxIdleConns(0) // a session that connects again needs a new connection
 	readDB := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(readerSettings)))
 	opened = append(opened, readDB.Close)
 	readDB.SetMaxOpenConns(o.Readers)
@@ -111,7 +111,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	if err := prepare(ctx, writeDB, o.Log, c); err != nil {
 		return nil, explain(err)
 	}
-	n := newNews(cfg, o.Log)
+	n := newNotifier(cfg, o.Log)
 	running, stopClock := context.WithCancel(context.Background())
 	var clocks sync.WaitGroup
 	st, err := sqlstore.New(ctx, sqlstore.Options{
@@ -133,7 +133,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 		return nil, err
 	}
 	clocks.Go(func() { c.run(running, readDB) })
-	n.heard = st.Notified
+	n.notified = st.Notified
 	n.start()
 	return st, nil
 }
@@ -153,14 +153,14 @@ func Reader(ctx context.Context, address string) (*sqlstore.Reader, error) {
 }
 
 // writerSettings pin the plans of statements that touch a few rows by their keys: a plan
-// that was made while a table was small is kept, and must be right when it is large.
-// A process that hangs with a transaction open must not hold its rows for long.
+// that was made while a table was small is reused, and must be good for a large one. A process
+// that hangs in a transaction must not lock its rows for long.
 const writerSettings = `set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;
 	set plan_cache_mode = force_generic_plan; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '8s';
 	select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`
 
-// readerSettings: lists are read from the ends of indexes, which are in memory. A plan is
-// made for each query's own values: whether a span is a page or a day decides it.
+// readerSettings: lists read the ends of indexes, which are in memory. Each query is planned for
+// its own values: the best plan for a page differs from that for a day.
 const readerSettings = `set jit = off; set plan_cache_mode = force_custom_plan; set work_mem = '32MB'; set random_page_cost = 1.1; set statement_timeout = '15s'; set default_transaction_read_only = on`
 
 func setUp(settings string) func(context.Context, *pgx.Conn) error {
@@ -191,13 +191,13 @@ func prepare(ctx context.Context, db *sql.DB, log *slog.Logger, c *clock) error 
 	case encoding != "UTF8":
 		return fmt.Errorf("the database is in %s; make one with create database gaff encoding 'UTF8' template template0", encoding)
 	case fsync != "on":
-		log.Warn("the server has fsync = off: what was acknowledged is lost when its machine stops")
+		log.Warn("the server has fsync = off: acknowledged webhooks are lost if its machine stops")
 	}
 	if err := c.read(ctx, conn); err != nil {
 		return err
 	}
 	c.compare()
-	// A migration may take longer than what is written otherwise.
+	// A migration may take longer than other writes.
 	if _, err := conn.ExecContext(ctx, `set statement_timeout = 0`); err != nil {
 		return err
 	}
@@ -209,8 +209,9 @@ func prepare(ctx context.Context, db *sql.DB, log *slog.Logger, c *clock) error 
 		return err
 	}
 	sqlstore.LogMigrations(log, applied)
-	// After a restore from another server its transactions' numbers are strange here, and
-	// would keep new ones from being seen. What the stream could look back on is forgotten.
+	// After a restore from another server the change log has higher transaction numbers than
+	// this server's, which would hide new changes. They are removed; the stream cannot return
+	// them any more.
 	if _, err := conn.ExecContext(ctx, `delete from change where seq >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint`); err != nil {
 		return err
 	}
@@ -218,12 +219,12 @@ func prepare(ctx context.Context, db *sql.DB, log *slog.Logger, c *clock) error 
 	return err
 }
 
-// commit ends the transaction, and believes nothing but the server's word.
+// commit commits the transaction. It succeeds only if the server confirms that.
 func commit(ctx context.Context, conn *sql.Conn) error {
 	return conn.Raw(func(raw any) error {
 		c := raw.(*stdlib.Conn).Conn()
 		if status := c.PgConn().TxStatus(); status != 'T' {
-			return fmt.Errorf("there is no transaction to commit (%c)", status)
+			return fmt.Errorf("no open transaction to commit (status %c)", status)
 		}
 		delete(c.PgConn().CustomData(), unreplicated)
 		tag, err := c.Exec(ctx, `commit`)
@@ -247,7 +248,7 @@ func pipeline(ctx context.Context, conn *sql.Conn, statements []sqlstore.Stateme
 		for _, s := range statements {
 			n, err := answer(results, s.Scan)
 			if err != nil {
-				_ = results.Close() // says it again
+				_ = results.Close() // returns the same error
 				if _, ok := errors.AsType[*pgconn.PgError](err); ok {
 					err = fmt.Errorf("%.40s: %w", s.Text, err)
 				}
@@ -260,7 +261,7 @@ func pipeline(ctx context.Context, conn *sql.Conn, statements []sqlstore.Stateme
 	return changed, err
 }
 
-// answer reads one statement's answer.
+// answer reads the result of one statement.
 func answer(results pgx.BatchResults, scan func(sqlstore.Row) error) (int64, error) {
 	if scan == nil {
 		tag, err := results.Exec()
@@ -281,12 +282,12 @@ func answer(results pgx.BatchResults, scan func(sqlstore.Row) error) (int64, err
 
 var dialect = sqlstore.Dialect{
 	Name: "postgres", Fault: fault, Snapshot: sql.LevelRepeatableRead,
-	// Bodies need not be valid text; escaped, they are.
+	// Bodies may be invalid as text; escaped ones are valid.
 	Body:    func(column string) string { return `encode(` + column + `, 'escape') collate "C" ilike ? escape '\'` },
 	Pattern: func(text string) string { return sqlstore.Like(escape(text)) },
 }
 
-// escape is what encode(…, 'escape') does.
+// escape returns encode(text, 'escape') of PostgreSQL.
 func escape(text string) string {
 	var b strings.Builder
 	for i := range len(text) {
@@ -302,7 +303,8 @@ func escape(text string) string {
 	return b.String()
 }
 
-// fault tells errors that another try may not have from those of the statement itself.
+// fault classifies errors: ErrCollision and ErrUnavailable may not occur at another attempt, and
+// other errors belong to the statement.
 func fault(err error) error {
 	if err == nil || errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, sqlstore.ErrCollision) || errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -312,7 +314,7 @@ func fault(err error) error {
 	}
 	var pe *pgconn.PgError
 	if !errors.As(err, &pe) {
-		// No answer of the server, so something on the way to it.
+		// Without a response of the server the connection failed.
 		return fmt.Errorf("%w: %w", gaff.ErrUnavailable, explain(err))
 	}
 	switch pe.Code {
@@ -328,8 +330,8 @@ func fault(err error) error {
 	return err
 }
 
-// lost reports whether an error means that the connection is gone: there was no answer of the
-// server, or its last word was that it ends the connection.
+// lost reports whether an error means that the connection was lost: the server did not respond,
+// or responded that it closes the connection.
 func lost(err error) bool {
 	pe, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -342,7 +344,7 @@ func lost(err error) bool {
 	return strings.HasPrefix(pe.Code, "08")
 }
 
-// explain says what to do about errors that have a remedy.
+// explain adds the remedy to errors that have one.
 func explain(err error) error {
 	var pe *pgconn.PgError
 	var ce *pgconn.ConnectError

@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 		return func(t *testing.T) storetest.Store {
 			st, err := postgres.Open(t.Context(), address, postgres.Options{
 				MaxRejections: storetest.MaxRejections, MaxQuarantine: storetest.MaxQuarantine,
-				Lease: time.Hour, // the suite claims as of a minute later
+				Lease: time.Hour, // the suite claims with a time a minute ahead
 			})
 			if err != nil {
 				t.Fatal(err)

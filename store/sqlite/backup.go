@@ -10,16 +10,16 @@ import (
 	"path/filepath"
 )
 
-// Backup copies the database at path into a new file, as it is at one moment, while a
-// gateway may be working on it, and checks the copy. It returns the number of events in it.
+// Backup copies a snapshot of the database at path into a new file, and checks the copy. A
+// gateway may be running. It returns the number of events in the copy.
 func Backup(ctx context.Context, path, file string) (events int64, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return 0, fmt.Errorf("back up: no database: %w", err)
 	}
 	if _, err := os.Lstat(file); err == nil {
-		return 0, fmt.Errorf("back up: %s is there already; name a new file", file)
+		return 0, fmt.Errorf("back up: %s exists already; name a new file", file)
 	}
-	// Readable by the owner alone, and under its name only when it is whole.
+	// Only the owner may read it, and it gets its name when it is complete.
 	part := file + ".part"
 	f, err := createPrivate(part)
 	if err != nil {
@@ -93,7 +93,7 @@ func inspect(ctx context.Context, file string) (events int64, err error) {
 	return events, err
 }
 
-// openPlain opens a file without taking it over: no lock of ours, nothing set in it.
+// openPlain opens a file without gaff's lock, and without changing its settings.
 func openPlain(path string) (*sql.DB, error) {
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "mode=rw&_pragma=busy_timeout(30000)"}
 	db, err := sql.Open("sqlite", u.String())

@@ -9,7 +9,7 @@ import (
 	"gaff/store/sqlite"
 )
 
-// A check beside a busy gateway does not run after the events that arrive meanwhile.
+// A check of a busy gateway ends although events arrive meanwhile.
 func TestCheckOfBodiesEndsWhileEventsArrive(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gaff.db")
@@ -47,6 +47,6 @@ func TestCheckOfBodiesEndsWhileEventsArrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	if report.Checked != 300 {
-		t.Errorf("%d bodies were checked, want the 300 that were there", report.Checked)
+		t.Errorf("%d bodies were checked, want the 300 that were stored when it began", report.Checked)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"gaff/internal/sqlstore"
 )
 
-// DamageError is what a check of the database file found.
+// DamageError lists the problems that a check of the database file found.
 type DamageError struct{ Problems []string }
 
 func (e *DamageError) Error() string {
@@ -25,13 +25,13 @@ func (e *DamageError) Error() string {
 }
 
 const (
-	// maxProblems is how many a check names.
+	// maxProblems is how many problems a check lists.
 	maxProblems = 10
-	// checkAtOnce is the size, in bytes, up to which a file is checked in one query. A reader
-	// keeps the write-ahead log from beginning again, so larger ones are read by table.
+	// checkAtOnce is the size, in bytes, up to which one query checks a file. A reader keeps
+	// the write-ahead log from being reused, so larger files are checked table by table.
 	checkAtOnce = 1 << 30
-	// uncleanCheck bounds the check before the start. What it does not reach is checked
-	// while the gateway runs.
+	// uncleanCheck bounds the check before the start. The rest is checked while the gateway
+	// runs.
 	uncleanCheck = 10 * time.Second
 )
 
@@ -41,7 +41,7 @@ func leftOpen(path string) bool {
 	return err == nil && info.Size() > 0
 }
 
-// quickCheck looks at the structure of the file, after a stop that was no clean one.
+// quickCheck checks the structure of the file after an unclean stop.
 func quickCheck(ctx context.Context, conn *sql.Conn, log *slog.Logger) error {
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, uncleanCheck)
@@ -86,7 +86,7 @@ func pragmaCheck(ctx context.Context, db querier, text string) (problems []strin
 	return problems, nil
 }
 
-// damage tells an error that means damage from one that does not.
+// damage returns a *DamageError if the error means damage, and other errors as they are.
 func damage(err error) ([]string, error) {
 	if se, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch se.Code() & 0xff {
@@ -99,7 +99,7 @@ func damage(err error) ([]string, error) {
 
 // Check verifies the whole database file at path while a gateway may be writing to it, and
 // returns a *DamageError if it is damaged. Progress, unless nil, is called with the name
-// of what is checked next.
+// of the part that is checked next.
 func Check(ctx context.Context, path string, progress func(string)) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {

@@ -9,11 +9,10 @@ import (
 
 // checkpointer moves committed pages from the write-ahead log into the database file.
 //
-// SQLite would do that inside the commit that fills the log, and everyone who waits for
-// that commit would wait for some megabytes to be written and synced. Here the bulk is
-// copied by a connection of its own while commits go on; only the rest, what was
-// committed meanwhile, is copied between two commits, which is short. It has to be done
-// there: the log starts over from its beginning only when nothing is left in it.
+// SQLite would do that inside the commit that fills the log, and its callers would wait until
+// some megabytes are written and synced. Here a connection of its own copies most pages while
+// commits go on. The pages that were committed meanwhile are few, and are copied between two
+// commits: the log is reused from its beginning only if all its pages were copied.
 type checkpointer struct {
 	db   *sql.DB
 	log  *slog.Logger
@@ -22,13 +21,13 @@ type checkpointer struct {
 	done chan struct{}
 	// between runs a function on the writing connection while no transaction is open.
 	between func(func(*sql.Conn) error) error
-	fault   func(error) error // takes note of errors
+	fault   func(error) error // classifies and records errors
 }
 
 const (
-	// checkpointAt is the size of the log, in pages of 8 KiB, from which on it is copied.
+	// checkpointAt is the size of the log, in pages of 8 KiB, from which it is copied.
 	checkpointAt = 4000
-	// checkpointEvery is the time between two looks at that size.
+	// checkpointEvery is the time between two checks of that size.
 	checkpointEvery = 20 * time.Millisecond
 )
 
@@ -44,7 +43,7 @@ func newCheckpointer(path string, log *slog.Logger, fault func(error) error) (*c
 	}, nil
 }
 
-// committed tells that the log grew.
+// committed wakes the checkpointer after a commit.
 func (c *checkpointer) committed() {
 	select {
 	case c.wake <- struct{}{}:
@@ -80,7 +79,7 @@ func (c *checkpointer) checkpoint() {
 		})
 	}
 	if err != nil {
-		// The log grows until it succeeds; nothing is lost.
+		// The log grows until a later copy succeeds; nothing is lost.
 		c.log.Warn("write-ahead log not copied yet", "error", c.fault(err))
 	}
 }

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Disk plays what a store sees of a machine that fails.
+// Disk simulates failures of the machine for a store.
 type Disk struct {
 	guard *guard
-	clock atomic.Int64 // how far it is off
-	looks atomic.Int64 // at it
+	clock atomic.Int64 // the error of the clock
+	looks atomic.Int64 // comparisons of the clock
 }
 
-// Attach has the store that is opened with o see it.
+// Attach attaches the disk to the store that is opened with o.
 func (d *Disk) Attach(o *Options) {
 	o.opened = func(g *guard) {
 		d.guard = g
@@ -27,13 +27,13 @@ func (d *Disk) Attach(o *Options) {
 // Watching reports whether the clock was compared at least once.
 func (d *Disk) Watching() bool { return d.looks.Load() > 1 }
 
-// JumpClock moves the machine's clock, as far as the store looks for that.
+// JumpClock moves the machine's clock, as the store sees it.
 func (d *Disk) JumpClock(by time.Duration) { d.clock.Add(int64(by)) }
 
-// FailSync is what follows an error of a sync.
+// FailSync simulates an error of a sync.
 func (d *Disk) FailSync() { d.guard.setFailed(errors.New("disk I/O error (1034)")) }
 
-// SeemDamaged is what follows an error that a damaged database gives.
+// SeemDamaged simulates an error that a damaged database returns.
 func (d *Disk) SeemDamaged() {
 	d.guard.block("the database is damaged", errors.New("database disk image is malformed (11)"), false)
 }

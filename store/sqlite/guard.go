@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// watchEvery is the time between two checks of the files while nothing is written.
+	// watchEvery is the time between two checks of the files while no transaction is written.
 	watchEvery = time.Second
 	// freshWAL is the time between two attempts to empty a write-ahead log that failed.
 	freshWAL = 250 * time.Millisecond
-	// recentEvent is how long the newest event certainly outlives its commit: retention does
-	// not remove it sooner.
+	// recentEvent is how long the newest event is stored at least: retention does not remove
+	// it sooner.
 	recentEvent = time.Minute
 )
 
-// guard decides, before each commit, whether what is committed would still be there after a
-// restart. It refuses with gaff.ErrUnavailable if the files are not those that were opened,
-// if the database is damaged, and, until the write-ahead log was emptied, after a write or
-// sync of it failed. See docs/decisions/0019-damaged-and-moved-files.md.
+// guard decides, before each commit, whether the commit would survive a restart. It rejects it
+// with gaff.ErrUnavailable if the files were moved or replaced, if the database is damaged, or if
+// a write or sync of the write-ahead log failed and the log was not emptied since. See
+// docs/decisions/0019-damaged-and-moved-files.md.
 type guard struct {
 	path string
 	log  *slog.Logger
@@ -37,7 +37,7 @@ type guard struct {
 	statements *native
 	files      []watchedFile
 	lock       *lockFile
-	// wall is this machine's time; jumped is told by how much it moved.
+	// wall is this machine's time; jumped is called with the size of a jump.
 	wall   func() time.Time
 	jumped func(context.Context, time.Duration) error
 	jumps  sqlstore.JumpWatch
@@ -48,13 +48,13 @@ type guard struct {
 
 	mu       sync.Mutex
 	moved    error // a file was removed or replaced
-	emptied  bool  // what the moved file lacked was copied into it
-	failed   error // the write-ahead log may lack what was written to it
+	emptied  bool  // the log was copied into the moved file
+	failed   error // why the write-ahead log may lack writes
 	triedAt  time.Time
-	damaged  error // why the database is not to be trusted
-	verified bool  // and nothing but a restart changes that
-	version  int64 // of the data, as only other writers change it
-	last     int64 // the event that the next one follows, and since when
+	damaged  error // why the database must not be used
+	verified bool  // the damage is certain until a restart
+	version  int64 // of the data; only other writers change it
+	last     int64 // the newest event, and when it was seen first
 	lastAt   time.Time
 
 	check      chan struct{}
@@ -69,20 +69,20 @@ type watchedFile struct {
 	info os.FileInfo
 }
 
-// newGuard notes which files are open. All of them must exist.
+// newGuard records which files are open. All of them must exist.
 func newGuard(path string, lock *lockFile, statements *native, log *slog.Logger) (*guard, error) {
 	g := &guard{path: path, log: log, lock: lock, statements: statements, wall: time.Now, check: make(chan struct{}, 1)}
 	g.quit, g.stop = context.WithCancel(context.Background())
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		info, err := os.Stat(path + suffix)
 		if err != nil {
-			return nil, fmt.Errorf("look at the open database: %w", err)
+			return nil, fmt.Errorf("read the open database: %w", err)
 		}
 		g.files = append(g.files, watchedFile{path + suffix, info})
 	}
 	g.verify = func(ctx context.Context) error {
 		if err := g.filesMoved(); err != nil {
-			return err // another file is none of ours
+			return err // not the file that was opened
 		}
 		return Check(ctx, path, nil)
 	}
@@ -134,10 +134,10 @@ func (g *guard) Commit(conn *sql.Conn, next int64) error {
 	return g.sameData(conn, next)
 }
 
-// sameData notices commits that are missing. The version of the data, as this connection
-// sees it, changes if another process wrote, which is its right, but also if the index of
-// the write-ahead log (the file -shm) lost pages, so that the newest commits are invisible.
-// A commit now would overwrite them.
+// sameData detects missing commits. The version of the data, as this connection sees it, changes
+// if another process wrote, which it may. It also changes if the index of the write-ahead log (the
+// file -shm) lost pages, so that the newest commits are invisible; a commit now would overwrite
+// them.
 func (g *guard) sameData(conn *sql.Conn, next int64) error {
 	var version int64
 	scan := func(r sqlstore.Row) error { return r.Scan(&version) }
@@ -178,7 +178,7 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", gaff.ErrUnavailable, err)
 }
 
-// filesMoved is nil if the open files are those under their names.
+// filesMoved returns an error if an open file was removed or replaced.
 func (g *guard) filesMoved() error {
 	for _, f := range g.files {
 		info, err := os.Stat(f.path)
@@ -207,7 +207,7 @@ func (g *guard) noteMoved(err error) {
 	g.moved = err
 }
 
-// watch checks the files while nothing is written, and makes the log usable again.
+// watch checks the files while no transaction is written, and makes the log usable again.
 func (g *guard) watch() {
 	began := time.Now()
 	tick := time.NewTicker(watchEvery)
@@ -247,7 +247,7 @@ func (g *guard) watch() {
 	}
 }
 
-// watchClock tells of jumps of the machine's clock, by which due times go.
+// watchClock detects jumps of the machine's clock, by which due times go.
 func (g *guard) watchClock(began time.Time) {
 	by := g.jumps.Jump(g.wall(), time.Since(began))
 	if by == 0 {
@@ -259,9 +259,9 @@ func (g *guard) watchClock(began time.Time) {
 	}
 }
 
-// freshen moves all that is committed into the database file, synced, and begins a new
-// write-ahead log. cause is why the old one is not to be trusted: after a failed sync the
-// kernel may have dropped pages of it, and a later sync would not say so.
+// freshen copies all commits into the database file, syncs it, and begins a new write-ahead log.
+// cause is why the old log must not be used: after a failed sync the kernel may have dropped
+// pages of it, which a later sync would not report.
 func (g *guard) freshen(conn *sql.Conn, cause error) error {
 	if err := emptyLog(conn); err != nil {
 		return unavailable(fmt.Errorf("%w; copy it into the database: %w", notFresh(cause), explain(err)))
@@ -273,8 +273,8 @@ func (g *guard) freshen(conn *sql.Conn, cause error) error {
 	return nil
 }
 
-// emptyLog checkpoints the whole write-ahead log and truncates it. Readers are waited for
-// shortly: senders wait meanwhile.
+// emptyLog checkpoints the whole write-ahead log and truncates it. It waits for readers, but
+// shortly, since senders wait meanwhile.
 func emptyLog(conn *sql.Conn) error {
 	ctx := context.Background()
 	if _, err := conn.ExecContext(ctx, `pragma busy_timeout(200)`); err != nil {
@@ -291,8 +291,7 @@ func emptyLog(conn *sql.Conn) error {
 	return nil
 }
 
-// fault marks errors of the database, and takes note of those after which it is not to be
-// trusted.
+// fault classifies errors of the database, and stops writing after those that make it unsafe.
 func (g *guard) fault(err error) error {
 	se, ok := errors.AsType[coded](err)
 	if !ok {
@@ -309,7 +308,7 @@ func (g *guard) fault(err error) error {
 	return fault(err)
 }
 
-// mayLoseWrites reports whether an I/O error leaves in doubt what the file has.
+// mayLoseWrites reports whether it is unknown, after an I/O error, which writes are in the file.
 func mayLoseWrites(code int) bool {
 	switch code {
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC,
@@ -329,8 +328,8 @@ func (g *guard) setFailed(err error) {
 	g.failed = err
 }
 
-// block stops writing. Unless it is final, the database is verified, and written to again
-// if it turns out sound: a read that the disk failed can look like damage.
+// block stops writing. Unless it is final, the database is verified, and written to again if it
+// is sound: a failed read of the disk can look like damage.
 func (g *guard) block(what string, err error, final bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -347,10 +346,10 @@ func (g *guard) block(what string, err error, final bool) {
 	}
 }
 
-// verifyEvery is the time between two checks of a database that gives no sign of damage.
+// verifyEvery is the time between two checks of a database without errors.
 const verifyEvery = 24 * time.Hour
 
-// verifyAgain is the time to the next attempt if the database could not be read to its end.
+// verifyAgain is the delay of the next attempt if the database could not be read to its end.
 const verifyAgain = 5 * time.Second
 
 // verifyLoop verifies the database at the start, while it is served, after each error that
@@ -380,8 +379,8 @@ func (g *guard) verifyLoop() {
 	}
 }
 
-// verifiedOnce is the damage that is found, nil if there is none. If the database cannot be
-// read to its end just now, it tries again.
+// verifiedOnce returns the damage of the database, nil if it is sound. If the database cannot be
+// read to its end, it tries again.
 func (g *guard) verifiedOnce() error {
 	for {
 		err := g.verify(g.quit)

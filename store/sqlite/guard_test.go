@@ -18,7 +18,7 @@ import (
 	"gaff/store/sqlite"
 )
 
-// openLogged opens a store whose log can be read.
+// openLogged opens a store, and returns its log.
 func openLogged(t *testing.T, path string) (*sqlite.Store, *logBuffer) {
 	t.Helper()
 	st, log, _ := openOnDisk(t, path)
@@ -55,7 +55,7 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// eventually waits for what a background goroutine does.
+// eventually waits for a background goroutine.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !ok(); {
@@ -75,7 +75,7 @@ func mustAccept(t *testing.T, st *sqlite.Store, n int) string {
 	return rc.ID
 }
 
-// What is written into a file without a name is gone at the next start.
+// Writes to a removed file would be lost at the next start.
 func TestMovedFilesRefuseTheNextWebhook(t *testing.T) {
 	t.Parallel()
 	remove := func(suffix string) func(t *testing.T, path string) {
@@ -158,7 +158,7 @@ func TestReplacedDatabaseIsNotDamagedByTheOldLog(t *testing.T) {
 		info, err := os.Stat(path + "-wal")
 		return err == nil && info.Size() == 0
 	})
-	// As if the process were killed here: only the files count.
+	// As after a kill of the process: only the files count.
 	if err := sqlite.Check(t.Context(), path, nil); err != nil {
 		t.Errorf("the new database: %v", err)
 	}
@@ -215,7 +215,7 @@ func TestRemovedLockFileAdmitsNoSecondGateway(t *testing.T) {
 	mustAccept(t, st, 1)
 }
 
-// foreign writes as another program would.
+// foreign writes like another program.
 func foreign(t *testing.T, path, text string, args ...any) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
@@ -243,8 +243,7 @@ func TestAnotherProgramsEventsCostNoWebhook(t *testing.T) {
 	}
 }
 
-// The index of the log that goes back in time, as on a disk that drops its pages, looks
-// like this: a commit of ours is not there.
+// An index of the log that lost pages, as on a disk that drops them, lacks a commit of gaff.
 func TestMissingCommitStopsWriting(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gaff.db")
@@ -321,7 +320,7 @@ func TestDamagedDatabaseIsNotServed(t *testing.T) {
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// An index that lacks what its table has: only a whole check sees that.
+	// An index that lacks a row of its table: only a whole check detects that.
 	foreign(t, path, `pragma writable_schema = on;
 		update sqlite_schema set sql = 'CREATE INDEX event_by_status on event (source, type)' where name = 'event_by_status'`)
 	st, log := openLogged(t, path)
@@ -335,7 +334,7 @@ func TestDamagedDatabaseIsNotServed(t *testing.T) {
 	}
 }
 
-// Set back by an hour, the clock must not have retries wait an hour longer.
+// A clock that is set back by an hour does not delay retries by an hour.
 func TestClockSetBackDelaysNothing(t *testing.T) {
 	t.Parallel()
 	st, log, disk := openOnDisk(t, filepath.Join(t.TempDir(), "gaff.db"))

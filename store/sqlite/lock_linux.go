@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// ofdSetLock is F_OFD_SETLK: a lock of the open file, which the closing of other handles
-	// of this process does not release.
+	// ofdSetLock is F_OFD_SETLK: a lock of the open file, which stays if this process closes
+	// another handle of the file.
 	ofdSetLock = 37
-	// lockByte lies behind the largest database that SQLite can write.
+	// lockByte is beyond the end of the largest SQLite database.
 	lockByte = 1 << 62
 )
 

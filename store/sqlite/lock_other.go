@@ -9,9 +9,9 @@ import (
 	"os"
 )
 
-// lockFile makes sure that one process owns the database: while a process holds the file
-// open, Windows lets no other remove it, so a leftover of a process that died goes away
-// and a living one's stays.
+// lockFile makes sure that one process owns the database: Windows lets no process remove a file
+// that another one has open. So the file of a process that ended can be removed, and that of a
+// running one cannot.
 type lockFile struct{ file *os.File }
 
 var errInUse = errors.New("stop it, or name another data folder")

@@ -4,6 +4,6 @@ package sqlite
 
 import "os"
 
-// lockRange has no lock that other handles of this process leave alone; the lock file is
+// lockRange does nothing: other handles of this process would release the lock. The lock file is
 // checked while the database is open.
 func lockRange(*os.File) bool { return true }

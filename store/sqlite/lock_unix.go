@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// lockFile makes sure that one process owns the database: claims are kept in memory, so a
-// second one would work every delivery again. The kernel frees the lock when the process
-// ends, however it ends.
+// lockFile makes sure that one process owns the database: claims are in memory, so a second
+// process would process every delivery again. The kernel frees the lock when the process ends,
+// also after a crash.
 type lockFile struct {
 	path string
 	file *os.File // the lock file
@@ -43,7 +43,7 @@ func inUse(holder string) error {
 	return fmt.Errorf("another gaff process (%s) has this database open: %w", holder, errInUse)
 }
 
-// lockNamed locks the file that is under the name when it returns.
+// lockNamed locks the file of the name.
 func lockNamed(path string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -59,11 +59,11 @@ func lockNamed(path string) (*os.File, error) {
 			}
 			return nil, fmt.Errorf("lock the database: %w", err)
 		}
-		if !isUnder(f, path) { // removed in between
+		if !isUnder(f, path) { // removed meanwhile
 			f.Close()
 			continue
 		}
-		// The number is for the message above; the lock itself does not depend on it.
+		// The process id is for the message above; the lock does not depend on it.
 		if err := f.Truncate(0); err == nil {
 			_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
 		}
@@ -77,8 +77,8 @@ func isUnder(f *os.File, path string) bool {
 	return err == nil && terr == nil && os.SameFile(mine, there)
 }
 
-// hold makes a lock file that was removed again. It fails if another process has taken the
-// name.
+// hold creates the lock file again if it was removed. It fails if another process has created
+// it.
 func (l *lockFile) hold(log *slog.Logger) error {
 	if isUnder(l.file, l.path) {
 		return nil
@@ -87,14 +87,14 @@ func (l *lockFile) hold(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	log.Warn("the lock file of the database was removed; it was made again", "path", l.path)
+	log.Warn("the lock file of the database was removed; gaff created it again", "path", l.path)
 	old := l.file
 	l.file = f
 	return old.Close()
 }
 
-// close comes after SQLite has closed the database: the closing of any handle of a file
-// ends SQLite's own locks of it.
+// close must be called after SQLite has closed the database: closing any handle of a file
+// releases SQLite's own locks of it.
 func (l *lockFile) close() error {
 	var err error
 	if l.data != nil {

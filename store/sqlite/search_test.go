@@ -13,8 +13,8 @@ import (
 	"gaff/store/sqlite"
 )
 
-// Events that arrive between the two statements of a search must not push older ones out of the
-// part that it looks at.
+// Events that arrive between the two statements of a search do not displace older ones from the
+// part that it examines.
 func TestSearchMissesNothingWhileEventsArrive(t *testing.T) {
 	t.Parallel()
 	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
@@ -37,7 +37,7 @@ func TestSearchMissesNothingWhileEventsArrive(t *testing.T) {
 	for sender := range 8 {
 		wg.Go(func() {
 			for n := 0; n < 1000 || !stopped.Load(); n++ {
-				// So few that one page looks at several parts.
+				// So few that one page examines several parts.
 				accept(fmt.Sprintf("%d-%d", sender, n), []string{"paid", "seen", "seen", "seen", "seen"}[n%5])
 			}
 		})

@@ -28,26 +28,27 @@ type Store = sqlstore.Store
 
 // Options of a store. The zero value works.
 type Options struct {
-	// Log receives what people should know, such as migrations. Nil is silent.
+	// Log receives messages for operators, such as migrations. Nil discards them.
 	Log *slog.Logger
-	// MaxRejections is how many refused requests are kept. Zero means 10,000.
+	// MaxRejections is how many rejected requests are stored. Zero means 10,000.
 	MaxRejections int
-	// MaxQuarantine bounds those that are kept whole, in bytes (zero means 64 MiB), and
-	// QuarantineFor for how long (zero means 7 days).
+	// MaxQuarantine bounds the rejected requests that are stored whole, in bytes (zero means
+	// 64 MiB). QuarantineFor is how long they are stored (zero means 7 days).
 	MaxQuarantine int64
 	QuarantineFor time.Duration
 	// MaxQueuedBytes bounds the bodies that are queued to be written, or being written; more
 	// are ErrUnavailable. Zero means 256 MiB.
 	MaxQueuedBytes int64
 
-	// For tests: what sees the guard, and the writing connection's VFS if not joinedName's.
+	// For tests: a function that gets the guard, and the writing connection's VFS if not
+	// joinedName's.
 	opened func(*guard)
 	vfs    *joined
 }
 
-// Open opens or creates the database file at path and brings its schema up to date. It
-// fails when another process has it open, when the folder cannot be written, and when
-// the database does not sync each commit.
+// Open opens or creates the database file at path and migrates its schema. It fails if another
+// process has the file open, if the folder is not writable, or if the database does not sync
+// each commit.
 func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	st, err := open(ctx, path, o)
 	if err != nil {
@@ -56,7 +57,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	return st, nil
 }
 
-// opening collects what was opened. If a later step fails, it is closed in reverse.
+// opening collects the opened files. If a later step fails, they are closed in reverse.
 type opening struct {
 	path    string
 	log     *slog.Logger
@@ -140,8 +141,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	return st, nil
 }
 
-// writer opens the connection that writes, checks the database and brings its schema up to
-// date.
+// writer opens the connection that writes, checks the database and migrates its schema.
 func (op *opening) writer(ctx context.Context, vfs *joined) (db *sql.DB, conn *sql.Conn, statements *native, err error) {
 	unclean := leftOpen(op.path)
 	if vfs == nil {
@@ -198,8 +198,8 @@ func (op *opening) readers() (*sql.DB, error) {
 	return db, nil
 }
 
-// createPrivate makes the file before SQLite would, readable by its owner alone: it holds
-// customers' data.
+// createPrivate creates the file before SQLite does, readable by its owner only: it has data of
+// customers.
 func createPrivate(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -208,7 +208,7 @@ func createPrivate(path string) (*os.File, error) {
 	return f, nil
 }
 
-// makeFolder creates a folder whose name survives a power cut.
+// makeFolder creates a folder, and syncs its name.
 func makeFolder(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -216,21 +216,22 @@ func makeFolder(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	// Some file systems cannot sync a folder; then there is nothing to be done.
+	// Some file systems cannot sync a folder.
 	_ = syncFile(filepath.Dir(path))
 	return nil
 }
 
 // Page caches in KiB, of one connection each. The writer's holds the upper pages of every
-// index; readers live on the system's cache.
+// index; readers use the system's cache.
 const (
 	writerCache = 32 << 10
 	readerCache = 4 << 10
 )
 
-// dsn joins the pragmas. Their order matters: the wait for a lock comes before what may
-// need one, and the page size before the first page is written. The file exists already: a
-// connection that made it again would delete the write-ahead log of one that was moved.
+// dsn returns the file's URL with the pragmas. Their order matters: the timeout for locks comes
+// before pragmas that may need a lock, and the page size before the first page is written. The
+// file must exist: a connection that created it again would delete the write-ahead log of a file
+// that was moved.
 func dsn(path string, cacheKiB int, extra ...string) string {
 	params := append([]string{"mode=rw", "_pragma=busy_timeout(5000)"}, extra...)
 	params = append(params, "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)",
@@ -240,8 +241,8 @@ func dsn(path string, cacheKiB int, extra ...string) string {
 	return u.String()
 }
 
-// check reads back what durability rests on. Drivers differ in their defaults and in the
-// parameters that they silently ignore; a gateway that does not sync must not start.
+// check reads back the settings that make commits durable. Drivers differ in their defaults and
+// in the parameters that they silently ignore; a gateway that does not sync must not start.
 func check(ctx context.Context, conn *sql.Conn) error {
 	var mode string
 	var synchronous, second int
@@ -268,14 +269,14 @@ func check(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// fault marks what the database cannot help just now as gaff.ErrUnavailable.
+// fault classifies errors: it is gaff.ErrUnavailable if the database cannot work at the moment.
 func fault(err error) error {
 	se, ok := errors.AsType[coded](err)
 	if !ok {
 		return err
 	}
 	if se.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY && strings.Contains(se.Error(), "event.seq") {
-		// Another program wrote events; the next number is read again.
+		// Another program wrote events; the next transaction reads the number again.
 		return fmt.Errorf("%w: %w", sqlstore.ErrCollision, err)
 	}
 	switch se.Code() & 0xff {
@@ -287,7 +288,7 @@ func fault(err error) error {
 	return err
 }
 
-// explain says what to do about errors that have a remedy.
+// explain adds the remedy to errors that have one.
 func explain(err error) error {
 	se, ok := errors.AsType[coded](err)
 	if !ok {
@@ -300,7 +301,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		hint = "the data folder cannot be written: check its owner and whether the disk is mounted read-only"
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-		hint = "the file is damaged or no gaff database: restore a backup, or name another data folder"
+		hint = "the file is damaged or not a gaff database: restore a backup, or name another data folder"
 	case sqlite3.SQLITE_IOERR:
 		hint = "the disk failed to read or write: check it and its mount"
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:

@@ -46,7 +46,7 @@ func open(t *testing.T, path string) *sqlite.Store {
 	return st
 }
 
-// accept keeps the n-th webhook of a kind for one handler.
+// accept stores the n-th webhook of a kind for one handler.
 func accept(st *sqlite.Store, n int, take bool) (gaff.Receipt, error) {
 	body := fmt.Appendf(nil, `{"n":%d,"pad":%q}`, n, strings.Repeat("x", 2000))
 	return st.Accept(context.Background(), gaff.AcceptParams{
@@ -58,8 +58,8 @@ func accept(st *sqlite.Store, n int, take bool) (gaff.Receipt, error) {
 	})
 }
 
-// A webhook that is still queued when its sender is told to come again is not written: nobody
-// waits for it, and the sender brings it again.
+// A webhook that is still queued when its sender gets 503 is not written: the sender sends it
+// again.
 func TestQueuedWebhookOfALeftSenderIsNotWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -77,12 +77,12 @@ func TestQueuedWebhookOfALeftSenderIsNotWritten(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		rc, err := accept(st, 1, true)
 		if err != nil || rc.Duplicate {
-			t.Errorf("it comes again: %+v, %v; want a new event", rc, err)
+			t.Errorf("sent again: %+v, %v; want a new event", rc, err)
 		}
 	})
 }
 
-// stall keeps the writer from its work, as a disk does that hangs.
+// stall blocks the writer, as a hanging disk does.
 func stall(st *sqlite.Store, d time.Duration) {
 	go func() {
 		_ = st.Between(func(*sql.Conn) error {
@@ -93,8 +93,8 @@ func stall(st *sqlite.Store, d time.Duration) {
 	synctest.Wait()
 }
 
-// A sender that was told to come again, because the disk hung in its commit, comes again and is
-// told that all is well: then the webhook must be processed.
+// If the disk hangs in a commit, the sender gets 503, sends the webhook again and gets 200. Then
+// the webhook must be processed.
 func TestSlowCommitIsProcessed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -118,23 +118,23 @@ func TestSlowCommitIsProcessed(t *testing.T) {
 		select {
 		case <-st.Wake(""):
 		default:
-			t.Error("no worker was told")
+			t.Error("no worker was woken")
 		}
 		work, err := st.Claim(context.Background(), gaff.ClaimParams{Now: time.Now(), Limit: 10})
 		if err != nil || len(work) != 1 {
-			t.Errorf("%d deliveries to work, %v", len(work), err)
+			t.Errorf("%d claimed deliveries, %v", len(work), err)
 		}
 	})
 }
 
-// A probe that is asked every second must not fill the writer's queue while the disk hangs.
+// Frequent probes do not fill the writer's queue while the disk hangs.
 func TestReadyAnswersInTimeWhileTheDiskHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		st := open(t, filepath.Join(t.TempDir(), "gaff.db"))
 		defer st.Close()
 		stall(st, 3*time.Hour)
-		for range 5000 { // more than the queue takes
+		for range 5000 { // more than the queue holds
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			began := time.Now()
 			err := st.Ready(ctx)
@@ -150,7 +150,7 @@ func TestReadyAnswersInTimeWhileTheDiskHangs(t *testing.T) {
 	})
 }
 
-// What a power cut leaves is the two files as they were at one moment.
+// A power cut leaves the two files as they were at one moment.
 func TestFilesOfARunningStoreHoldAllThatWasAcknowledged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -165,7 +165,7 @@ func TestFilesOfARunningStoreHoldAllThatWasAcknowledged(t *testing.T) {
 			ids = append(ids, rc.ID)
 		}
 		image := filepath.Join(t.TempDir(), "gaff.db")
-		// Nothing is copied into the database file meanwhile.
+		// The log is not copied into the database file meanwhile.
 		err := st.Between(func(*sql.Conn) error {
 			for _, suffix := range []string{"", "-wal"} {
 				text, err := os.ReadFile(filepath.Join(dir, "gaff.db") + suffix)
@@ -173,7 +173,7 @@ func TestFilesOfARunningStoreHoldAllThatWasAcknowledged(t *testing.T) {
 					return err
 				}
 				if suffix != "" {
-					text = append(text, text[:min(len(text), 5000)]...) // a torn write behind the last commit
+					text = append(text, text[:min(len(text), 5000)]...) // a torn write after the last commit
 				}
 				if err := os.WriteFile(image+suffix, text, 0o600); err != nil {
 					return err
@@ -309,7 +309,7 @@ func TestOpenExplainsWhatIsWrong(t *testing.T) {
 	}
 }
 
-// The files hold customers' data.
+// Only the owner may read the files: they have data of customers.
 func TestFilesAreReadableByTheOwnerAlone(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -334,7 +334,7 @@ func TestFilesAreReadableByTheOwnerAlone(t *testing.T) {
 	}
 }
 
-// The log is copied into the database file while webhooks come, and starts over.
+// The log is copied into the database file while webhooks arrive, and is reused.
 func TestLogStaysSmallUnderLoad(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gaff.db")
@@ -358,8 +358,8 @@ func TestLogStaysSmallUnderLoad(t *testing.T) {
 	}
 }
 
-// What no index knows of is looked for in parts, each with a way on to the next: nothing is
-// left out, and no page costs the whole log.
+// A text without an index is searched in parts, each with a cursor to the next: no event is
+// missed, and no page costs the whole log.
 func TestSieveGoesOn(t *testing.T) {
 	t.Parallel()
 	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
@@ -380,7 +380,7 @@ func TestSieveGoesOn(t *testing.T) {
 	for _, name := range []string{"wh-5", old.Items[0].ID} {
 		page, err := st.Events(t.Context(), gaff.EventFilter{Query: name})
 		if err != nil || len(page.Items) != 1 {
-			t.Errorf("the first page for %s, which is older than a page looks: %d events, %v; want one", name, len(page.Items), err)
+			t.Errorf("the first page for %s, which is older than one page searches: %d events, %v; want one", name, len(page.Items), err)
 		}
 	}
 	failed := gaff.StatusError

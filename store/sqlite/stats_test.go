@@ -15,8 +15,8 @@ import (
 	"gaff/store/sqlite"
 )
 
-// What is read from hours is what the minutes say: for totals, plots and pauses, before
-// and after the roll-up, whole and in part.
+// Hours give the same totals, plots and pauses as their minutes: before and after the roll-up,
+// whole and partial.
 func TestRollUpChangesNoNumber(t *testing.T) {
 	t.Parallel()
 	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
@@ -86,9 +86,9 @@ func TestRollUpChangesNoNumber(t *testing.T) {
 	}
 	before := look()
 	if len(before.Activity) != 2 || before.Activity[1].Longest < 1000*time.Minute {
-		t.Errorf("the pause of shop is not seen: %+v", before.Activity)
+		t.Errorf("the pause of shop is missing: %+v", before.Activity)
 	}
-	// Part of it, all of it, and again.
+	// A part of the roll-up, all of it, and once more.
 	for _, at := range []time.Time{now.Add(-40 * time.Hour), now, now, now.Add(time.Hour)} {
 		if err := st.RollUp(t.Context(), at); err != nil {
 			t.Fatal(err)

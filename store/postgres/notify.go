@@ -11,22 +11,22 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// news tells the other processes what waits and that something changed, and hears it from
-// them. It is for speed alone: all that it says is found by polling too.
+// notifier notifies the other processes of due queues and of changes, and receives their
+// notifications. It is only for speed: polling finds the same.
 //
-// It is sent after the commit that it is about, by a connection of its own. A NOTIFY within
-// the transaction would make all commits of the database wait for each other.
-type news struct {
-	cfg   *pgx.ConnConfig
-	log   *slog.Logger
-	heard func(lanes []string, changed bool)
+// A connection of its own sends a notification after the commit. A NOTIFY in the transaction
+// would make all commits of the database wait for each other.
+type notifier struct {
+	cfg      *pgx.ConnConfig
+	log      *slog.Logger
+	notified func(queues []string, changed bool)
 
 	mu      sync.Mutex
-	lanes   map[string]bool // to be told
+	queues  map[string]bool // not notified yet
 	changed bool
 	poke    chan struct{}
 
-	self atomic.Uint32 // the server's process that tells for us
+	self atomic.Uint32 // the server's process that sends for this one
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -35,37 +35,39 @@ type news struct {
 
 const (
 	channel = "gaff"
-	// notifyEvery bounds how often a process tells; what comes together is told together.
+	// notifyEvery is the time between two notifications of a process; it collects them
+	// meanwhile.
 	notifyEvery = 20 * time.Millisecond
-	// pollEvery is how often changes are looked for while nothing is heard.
+	// pollEvery is how often readers look for changes while the listener is not connected.
 	pollEvery = time.Second
-	// aliveEvery is how often a silent connection is tried: a network that hangs says nothing.
+	// aliveEvery is how often an idle connection is checked: a hanging network reports no
+	// error.
 	aliveEvery = 10 * time.Second
-	// longest is what a notification can carry, a little less than 8,000 bytes.
+	// longest is the longest payload, a little less than PostgreSQL's 8,000 bytes.
 	longest = 7000
 )
 
-func newNews(cfg *pgx.ConnConfig, log *slog.Logger) *news {
-	n := &news{cfg: cfg, log: log, lanes: map[string]bool{}, poke: make(chan struct{}, 1)}
+func newNotifier(cfg *pgx.ConnConfig, log *slog.Logger) *notifier {
+	n := &notifier{cfg: cfg, log: log, queues: map[string]bool{}, poke: make(chan struct{}, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
 }
 
-func (n *news) start() {
+func (n *notifier) start() {
 	n.wait.Go(n.listen)
 	n.wait.Go(n.send)
 }
 
-func (n *news) close() {
+func (n *notifier) close() {
 	n.cancel()
 	n.wait.Wait()
 }
 
-// notify notes what the others should know.
-func (n *news) notify(lanes []string, changed bool) {
+// notify queues a notification.
+func (n *notifier) notify(queues []string, changed bool) {
 	n.mu.Lock()
-	for _, lane := range lanes {
-		n.lanes[lane] = true
+	for _, queue := range queues {
+		n.queues[queue] = true
 	}
 	n.changed = n.changed || changed
 	n.mu.Unlock()
@@ -75,21 +77,21 @@ func (n *news) notify(lanes []string, changed bool) {
 	}
 }
 
-// message is the payload of a notification. Without lanes of a name, all are meant.
+// message is the payload of a notification. All means all queues.
 type message struct {
-	Lanes   []string `json:"l,omitempty"`
+	Queues  []string `json:"l,omitempty"`
 	All     bool     `json:"a,omitempty"`
 	Changed bool     `json:"c,omitempty"`
 }
 
-func (n *news) take() string {
+func (n *notifier) take() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	m := message{Changed: n.changed}
-	for lane := range n.lanes {
-		m.Lanes = append(m.Lanes, lane)
+	for queue := range n.queues {
+		m.Queues = append(m.Queues, queue)
 	}
-	clear(n.lanes)
+	clear(n.queues)
 	n.changed = false
 	text, err := json.Marshal(m)
 	if err != nil || len(text) > longest {
@@ -98,8 +100,8 @@ func (n *news) take() string {
 	return string(text)
 }
 
-// connected runs fn on a connection, and again on a new one when it fails, until the end.
-func (n *news) connected(fn func(context.Context, *pgx.Conn) error) {
+// connected runs fn on a connection, and again on a new one if it fails, until the end.
+func (n *notifier) connected(fn func(context.Context, *pgx.Conn) error) {
 	for wait := 100 * time.Millisecond; n.ctx.Err() == nil; {
 		began := time.Now()
 		c, err := pgx.ConnectConfig(n.ctx, n.cfg.Copy())
@@ -115,7 +117,7 @@ func (n *news) connected(fn func(context.Context, *pgx.Conn) error) {
 		if time.Since(began) > time.Minute {
 			wait = 100 * time.Millisecond
 		}
-		n.log.Debug("connection for news lost", "error", err)
+		n.log.Debug("connection for notifications lost", "error", err)
 		select {
 		case <-n.ctx.Done():
 		case <-time.After(wait):
@@ -124,9 +126,9 @@ func (n *news) connected(fn func(context.Context, *pgx.Conn) error) {
 	}
 }
 
-func (n *news) send() {
+func (n *notifier) send() {
 	n.connected(func(ctx context.Context, c *pgx.Conn) error {
-		// What is told need not survive a crash.
+		// Notifications need not survive a crash.
 		if _, err := c.Exec(ctx, `set synchronous_commit = off`); err != nil {
 			return err
 		}
@@ -152,10 +154,10 @@ func (n *news) send() {
 	})
 }
 
-func (n *news) listen() {
-	// While nothing is heard, whoever waits for changes looks for himself.
-	var deaf sync.Mutex
-	hears := false
+func (n *notifier) listen() {
+	// While the listener is not connected, readers look for changes themselves.
+	var silence sync.Mutex
+	listening := false
 	n.wait.Go(func() {
 		tick := time.NewTicker(pollEvery)
 		defer tick.Stop()
@@ -165,17 +167,17 @@ func (n *news) listen() {
 				return
 			case <-tick.C:
 			}
-			deaf.Lock()
-			if !hears {
-				n.heard(nil, true)
+			silence.Lock()
+			if !listening {
+				n.notified(nil, true)
 			}
-			deaf.Unlock()
+			silence.Unlock()
 		}
 	})
 	set := func(to bool) {
-		deaf.Lock()
-		hears = to
-		deaf.Unlock()
+		silence.Lock()
+		listening = to
+		silence.Unlock()
 	}
 	again := false
 	n.connected(func(ctx context.Context, c *pgx.Conn) error {
@@ -185,7 +187,7 @@ func (n *news) listen() {
 		set(true)
 		defer set(false)
 		if again {
-			n.receive(message{All: true, Changed: true}) // what was said meanwhile is not repeated
+			n.receive(message{All: true, Changed: true}) // notifications meanwhile are not repeated
 		}
 		again = true
 		for {
@@ -217,14 +219,14 @@ func (n *news) listen() {
 	})
 }
 
-func (n *news) receive(m message) {
+func (n *notifier) receive(m message) {
 	if m.All {
-		n.heard([]string{}, true)
+		n.notified([]string{}, true)
 		return
 	}
-	if len(m.Lanes) > 0 {
-		n.heard(m.Lanes, m.Changed)
+	if len(m.Queues) > 0 {
+		n.notified(m.Queues, m.Changed)
 	} else if m.Changed {
-		n.heard(nil, true)
+		n.notified(nil, true)
 	}
 }
