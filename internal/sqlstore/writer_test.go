@@ -57,8 +57,8 @@ func inOneBatch(s *Store, runs ...func(*tx) error) []error {
 	var waiting sync.WaitGroup
 	for i, run := range runs {
 		waiting.Go(func() { errs[i] = s.w.Do(context.Background(), &op{Run: run}) })
+		synctest.Wait() // so that they are queued in order
 	}
-	synctest.Wait()
 	close(gathered)
 	waiting.Wait()
 	return errs
