@@ -201,7 +201,7 @@ func TestUnreplicatedCommitIsNotAcknowledged(t *testing.T) {
 	if err := primary.Admin(func(ctx context.Context, c *pgx.Conn) error {
 		eventually.True(t, "a commit is cancelled", func() bool {
 			var cancelled bool
-			err := c.QueryRow(ctx, `select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity where wait_event = 'SyncRep' and usename = $1`, pgtest.Owner).Scan(&cancelled)
+			err := c.QueryRow(ctx, `select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity where wait_event = 'SyncRep' and query = 'commit' and usename = $1`, pgtest.Owner).Scan(&cancelled)
 			return err == nil && cancelled
 		})
 		for _, text := range []string{`alter system set synchronous_standby_names = ''`, `select pg_reload_conf()`} {
