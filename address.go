@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"gaff/internal/httpx"
 )
 
 func (g *Gateway) publicURL(r *http.Request) string {
@@ -26,7 +28,7 @@ func (g *Gateway) ClientAddress(r *http.Request) string { return g.client(r) }
 // the operator declared, whom it names. Of X-Forwarded-For only what declared proxies
 // added is believed: the last address that is none of theirs.
 func (g *Gateway) client(r *http.Request) string {
-	from := peer(r)
+	from := httpx.Peer(r)
 	if len(g.opt.TrustedProxies) == 0 {
 		return from
 	}
@@ -52,14 +54,6 @@ func (g *Gateway) client(r *http.Request) string {
 		}
 	}
 	return from
-}
-
-func peer(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 func contains(list []netip.Prefix, addr netip.Addr) bool {

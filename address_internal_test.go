@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/netip"
 	"testing"
+
+	"gaff/internal/httpx"
 )
 
 // Whatever stands in X-Forwarded-For, the sender is the peer or a valid address, and
@@ -16,13 +18,13 @@ func FuzzForwarded(f *testing.F) {
 	f.Fuzz(func(t *testing.T, forwarded, remote string) {
 		r := &http.Request{RemoteAddr: remote, Header: http.Header{"X-Forwarded-For": {forwarded}}}
 		got := g.client(r)
-		if got == peer(r) {
+		if got == httpx.Peer(r) {
 			return
 		}
 		if _, err := netip.ParseAddr(got); err != nil {
 			t.Errorf("%q from %q is %q", forwarded, remote, got)
 		}
-		if from, err := netip.ParseAddr(peer(r)); err != nil || !contains(g.opt.TrustedProxies, from) {
+		if from, err := netip.ParseAddr(httpx.Peer(r)); err != nil || !contains(g.opt.TrustedProxies, from) {
 			t.Errorf("%q was believed although %q is no proxy", forwarded, remote)
 		}
 	})

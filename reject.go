@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"gaff/internal/excerpt"
 	"gaff/internal/id"
 	"gaff/internal/redact"
 )
@@ -43,8 +43,8 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 		url = redact.Query(url)
 	}
 	rj := &Rejection{
-		ID: id.New(id.Rejection, now), Source: clipText(source, 64), Status: rp.status, Reason: clipText(rp.reason, 1024),
-		Method: clipText(r.Method, 16), URL: clipText(url, 1024), RemoteAddr: g.client(r),
+		ID: id.New(id.Rejection, now), Source: excerpt.Text(source, 64), Status: rp.status, Reason: excerpt.Text(rp.reason, 1024),
+		Method: excerpt.Text(r.Method, 16), URL: excerpt.Text(url, 1024), RemoteAddr: g.client(r),
 		Header: src.rejectedHeader(r.Header), BodySize: max(r.ContentLength, 0), ReceivedAt: now,
 	}
 	if req != nil {
@@ -108,7 +108,7 @@ func (s *Source) rejectedHeader(header http.Header) http.Header {
 			case value != redact.Masked:
 				value = redact.Signature(name, value)
 			}
-			kept.Add(clipText(name, 128), clipText(value, rejectedValue))
+			kept.Add(excerpt.Text(name, 128), excerpt.Text(value, rejectedValue))
 		}
 	}
 	return kept
@@ -138,11 +138,4 @@ func (s *logLimiter) allow(key string, now time.Time) (more int, ok bool) {
 	more = s.more[key]
 	s.last[key], s.more[key] = now, 0
 	return more, true
-}
-
-func clipText(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "…"
 }

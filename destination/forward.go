@@ -239,12 +239,11 @@ func (d *Destination) judge(ctx context.Context, ex *Exchange, delivery gaff.Del
 		d.disable("the receiver answered 410 Gone")
 		return err
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
-		after, told := retryAfter(ex.retryAfter, now)
-		if !told {
+		if !ex.hasRetryAfter {
 			break
 		}
-		// Told to wait: nothing is wrong with the receiver that a circuit should guard.
-		after = min(after, time.Duration(d.LongestWait))
+		// The receiver works, so its circuit stays closed.
+		after := min(ex.retryAfter, time.Duration(d.LongestWait))
 		d.health.hold(now.Add(after), err)
 		policy := d.HandleOptions().Retry
 		return gaff.RetryAfter(max(after, policy.Wait(delivery.Attempts+1)), err)

@@ -17,6 +17,8 @@ import (
 
 	"gaff"
 	"gaff/client"
+	"gaff/internal/excerpt"
+	"gaff/internal/httpx"
 	"gaff/internal/redact"
 )
 
@@ -238,8 +240,9 @@ type Exchange struct {
 	Response   *Received `json:"response,omitempty"` // nil if there was none
 	DurationMs float64   `json:"durationMs"`
 
-	err        error
-	retryAfter string
+	err           error
+	retryAfter    time.Duration
+	hasRetryAfter bool
 }
 
 // Sent is a request: headers with secrets masked, and the first bytes of the body.
@@ -308,7 +311,7 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 		Status: res.StatusCode, Headers: keepHeaders(res.Header, nil), Body: clipBody(head, keep),
 		Truncated: len(head) > keep || err == nil || !errors.Is(err, io.EOF),
 	}
-	ex.retryAfter = res.Header.Get("Retry-After")
+	ex.retryAfter, ex.hasRetryAfter = httpx.RetryAfter(res.Header, time.Now())
 	return ex
 }
 
@@ -356,7 +359,7 @@ func (ex *Exchange) note(ctx context.Context) {
 }
 
 func clipBody(body []byte, limit int) string {
-	return strings.ToValidUTF8(string(body[:min(len(body), limit)]), "\uFFFD")
+	return strings.ToValidUTF8(string(excerpt.Prefix(body, limit)), "\uFFFD")
 }
 
 // sentHeaders returns what an attempt keeps of a request's headers: without the values that
@@ -378,18 +381,4 @@ func keepHeaders(header http.Header, secrets []string) map[string]string {
 		kept[clipBody([]byte(name), 128)] = clipBody([]byte(redact.Signature(name, strings.Join(values, ", "))), maxStoredValue)
 	}
 	return kept
-}
-
-// retryAfter reads seconds or a date.
-func retryAfter(text string, now time.Time) (after time.Duration, told bool) {
-	if text == "" {
-		return 0, false
-	}
-	if n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31); err == nil {
-		return time.Duration(n) * time.Second, true
-	}
-	if t, err := http.ParseTime(text); err == nil {
-		return max(t.Sub(now), 0), true
-	}
-	return 0, false
 }

@@ -15,6 +15,7 @@ import (
 	"gaff"
 	"gaff/client"
 	"gaff/internal/cel"
+	"gaff/internal/jsonpointer"
 )
 
 // Kinds of destinations.
@@ -436,11 +437,7 @@ func parsePointer(text string) ([]string, error) {
 	if text == "" || text[0] != '/' || len(text) > 512 {
 		return nil, fmt.Errorf("%.60q is no JSON pointer; one such as /metadata/project_id is wanted", text)
 	}
-	tokens := strings.Split(text[1:], "/")
-	for i, t := range tokens {
-		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(t, "~1", "/"), "~0", "~")
-	}
-	return tokens, nil
+	return jsonpointer.Tokens(text), nil
 }
 
 // at returns the value at a pointer as text; "" if there is none, or it is no text, number

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 )
 
 // A provider's keys may sign for all its customers, so that any of them can send
@@ -82,5 +83,5 @@ func (l *Service) Admit(ctx context.Context, ev *gaff.Event) error {
 		return nil
 	}
 	return fmt.Errorf("user %s of %s: enough events about unknown requests were stored today; %s names the users whose webhooks count",
-		clipText(customer), ev.Source, l.o.Users[ev.Source].Setting)
+		excerpt.Text(customer, 80), ev.Source, l.o.Users[ev.Source].Setting)
 }

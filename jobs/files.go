@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"gaff/internal/jsonpointer"
 	"gaff/internal/jsonscan"
 )
 
@@ -125,7 +126,7 @@ func (w *fileWalk) object(raw []byte, name string, depth int) {
 		if isFile && (bytes.Equal(m.value, own) || linkIn(m.value) == url) { // itself, or its link again
 			continue
 		}
-		w.path = append(append(w.path[:end], '/'), escape(m.name)...)
+		w.path = append(append(w.path[:end], '/'), jsonpointer.Escape(m.name)...)
 		isURL := inURLs || strings.HasSuffix(snake(m.name), "_url") || isFile && slices.Contains(pictures, m.name)
 		w.value(m.value, m.name, isURL, depth+1)
 	}
@@ -288,9 +289,4 @@ func text(raw []byte) string {
 	var s string
 	_ = json.Unmarshal(raw, &s) // it is valid
 	return s
-}
-
-// escape writes a member's name as a part of a JSON pointer.
-func escape(name string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }

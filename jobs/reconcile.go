@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/internal/redact"
 )
 
@@ -124,7 +125,7 @@ func (l *Service) Poll(ctx context.Context, jobID string) (*Job, error) {
 	p := l.providers[j.Provider]
 	switch {
 	case p == nil:
-		return nil, fmt.Errorf("job %s: %w: nothing is known of how to ask %s", jobID, gaff.ErrConflict, clipText(j.Provider))
+		return nil, fmt.Errorf("job %s: %w: nothing is known of how to ask %s", jobID, gaff.ErrConflict, excerpt.Text(j.Provider, 80))
 	case j.Submit == SubmitWaiting:
 		return nil, fmt.Errorf("job %s: %w: it was not submitted yet", jobID, gaff.ErrConflict)
 	case j.RequestID == "" && j.Submit == SubmitSending:

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gaff"
+	"gaff/internal/excerpt"
 )
 
 // Registration tells of work that an application submits by itself. Empty fields leave
@@ -79,11 +80,11 @@ func (l *Service) register(ctx context.Context, tx Tx, jobID string, r Registrat
 	couldAsk := p.CanPoll(j)
 	if r.RequestID != "" && r.RequestID != j.RequestID {
 		if j.RequestID != "" {
-			return nil, false, fmt.Errorf("job %s: %w: its request is %s", jobID, gaff.ErrConflict, clipText(j.RequestID))
+			return nil, false, fmt.Errorf("job %s: %w: its request is %s", jobID, gaff.ErrConflict, excerpt.Text(j.RequestID, 80))
 		}
 		switch other, err := tx.JobByRequest(ctx, j.Provider, r.RequestID); {
 		case err == nil:
-			return nil, false, fmt.Errorf("job %s: %w: request %s is that of job %s", jobID, gaff.ErrConflict, clipText(r.RequestID), other.ID)
+			return nil, false, fmt.Errorf("job %s: %w: request %s is that of job %s", jobID, gaff.ErrConflict, excerpt.Text(r.RequestID, 80), other.ID)
 		case !errors.Is(err, gaff.ErrNotFound):
 			return nil, false, err
 		}

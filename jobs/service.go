@@ -273,10 +273,3 @@ func (l *Service) CallerOf(ctx context.Context, provider, requestID string) (cal
 	}
 	return j.Caller, true
 }
-
-func clipText(text string) string {
-	if len(text) > 80 {
-		return strings.ToValidUTF8(text[:80], "") + "…"
-	}
-	return text
-}

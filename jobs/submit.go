@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/internal/id"
 	"gaff/internal/redact"
 )
@@ -353,7 +354,7 @@ func (l *Service) accepted(ctx context.Context, tx Tx, j *Job, answer Accepted) 
 			return err
 		}
 	default:
-		text += ", but request " + clipText(j.RequestID) + " came to its webhook address before"
+		text += ", but request " + excerpt.Text(j.RequestID, 80) + " came to its webhook address before"
 	}
 	if j.RequestID == answer.RequestID {
 		j.StatusURL, j.ResponseURL, j.CancelURL = answer.StatusURL, answer.ResponseURL, answer.CancelURL

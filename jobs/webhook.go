@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 )
 
 // Options of a handler. Store, Router and Interpreter are required.
@@ -150,7 +151,7 @@ func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *
 	}
 	if err == nil && j.Provider != u.Provider {
 		return nil, false, gaff.Discard(fmt.Errorf("job %s is one of %s: a webhook of %s cannot change it",
-			clipText(j.ID), j.Provider, u.Provider))
+			excerpt.Text(j.ID, 80), j.Provider, u.Provider))
 	}
 	if err == nil {
 		if l := h.o.Service; l != nil {
@@ -188,11 +189,11 @@ func (l *Service) jobOfCallbackToken(ctx context.Context, tx Tx, ev *gaff.Event,
 	case j.Provider != u.Provider:
 		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, which is one of %s", j.ID, j.Provider))
 	case u.JobID != "" && u.JobID != j.ID && u.Create && u.JobID != u.RequestID:
-		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, the body tells of job %s", j.ID, clipText(u.JobID)))
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, the body tells of job %s", j.ID, excerpt.Text(u.JobID, 80)))
 	case j.RequestID == u.RequestID:
 		return j, l.trust(ctx, tx, j, u, true)
 	case j.RequestID != "":
-		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, whose request is %s, not %s", j.ID, clipText(j.RequestID), clipText(u.RequestID)))
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, whose request is %s, not %s", j.ID, excerpt.Text(j.RequestID, 80), excerpt.Text(u.RequestID, 80)))
 	case j.Submit == SubmitWaiting:
 		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, which was not submitted yet", j.ID))
 	}
@@ -214,7 +215,7 @@ func (l *Service) jobOfCallbackToken(ctx context.Context, tx Tx, ev *gaff.Event,
 			j.SubmittedAt = tx.Now()
 		}
 	}
-	text := "request " + clipText(u.RequestID) + " is known from the webhook, before the submit was answered: event " + ev.ID
+	text := "request " + excerpt.Text(u.RequestID, 80) + " is known from the webhook, before the submit was answered: event " + ev.ID
 	return j, tx.AddLogEntry(ctx, j.ID, "webhook", text)
 }
 
@@ -247,7 +248,7 @@ func (l *Service) trust(ctx context.Context, tx Tx, j *Job, u Update, proven boo
 		}
 	}
 	return gaff.Discard(fmt.Errorf("the webhook is in the name of user %s of %s; only webhooks of %s count, the users of %s or, without it, of the first verified webhook",
-		clipText(u.Subject), j.Provider, clipText(strings.Join(users, ", ")), l.o.Users[j.Provider].Setting))
+		excerpt.Text(u.Subject, 80), j.Provider, excerpt.Text(strings.Join(users, ", "), 80), l.o.Users[j.Provider].Setting))
 }
 
 // fetchLater takes note that a job is done, and has its result fetched by a delivery of

@@ -156,7 +156,7 @@ func TestNewRejectsWrongEventTypePointer(t *testing.T) {
 	d := hmacScheme("{body}", "")
 	d.EventType = &verify.Location{In: "json", Pointer: "type"}
 	_, err := New(d, verify.Options{Secrets: []string{"s3cret-value"}})
-	if want := `event_type.pointer: "type" is no JSON pointer`; err == nil || !strings.Contains(err.Error(), want) {
+	if want := `event_type.pointer: "type" is not a JSON pointer`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %q", err, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"gaff/internal/jsonpointer"
 	"gaff/internal/payload"
 	"gaff/verify"
 )
@@ -34,12 +35,12 @@ func (d Description) Sample(id, eventType string, members map[string]any) (body 
 	case batch != nil && items == "":
 		doc = []byte("[{}]")
 	case named: // the member itself tells the type, so there is no other
-		if doc, err = payload.SetJSON(doc, "/"+payload.PointerToken(eventType), members); err != nil {
+		if doc, err = payload.SetJSON(doc, "/"+jsonpointer.Escape(eventType), members); err != nil {
 			return nil, nil, err
 		}
 	default:
 		for name, value := range members {
-			if doc, err = payload.SetJSON(doc, "/"+payload.PointerToken(name), value); err != nil {
+			if doc, err = payload.SetJSON(doc, "/"+jsonpointer.Escape(name), value); err != nil {
 				return nil, nil, err
 			}
 		}

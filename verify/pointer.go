@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 
+	"gaff/internal/excerpt"
+	"gaff/internal/jsonpointer"
 	"gaff/internal/jsonscan"
 )
 
@@ -26,17 +26,9 @@ type pointers struct {
 
 // add puts a pointer into the set and returns its place.
 func (p *pointers) add(text string) (int, error) {
-	if text == "" || text[0] != '/' {
-		return 0, fmt.Errorf("%q is no JSON pointer; one such as /data/id is wanted", text)
-	}
-	tokens := strings.Split(text[1:], "/")
-	for i, t := range tokens {
-		for j := 0; j < len(t); j++ {
-			if t[j] == '~' && (j+1 == len(t) || t[j+1] != '0' && t[j+1] != '1') {
-				return 0, fmt.Errorf("%q has a lone ~; write ~0 for it", text)
-			}
-		}
-		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(t, "~1", "/"), "~0", "~")
+	tokens, err := jsonpointer.Parse(text)
+	if err != nil {
+		return 0, err
 	}
 	if len(tokens) > maxPointerDepth {
 		return 0, fmt.Errorf("%q is deeper than %d", text, maxPointerDepth)
@@ -239,11 +231,7 @@ func indexIs(token string, n int) bool {
 func Printable(text string) string {
 	const most = 48
 	if len(text) > most {
-		cut := most
-		for cut > 0 && !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		return strconv.Quote(text[:cut]) + "..."
+		return strconv.Quote(excerpt.Prefix(text, most)) + "..."
 	}
 	return strconv.Quote(text)
 }

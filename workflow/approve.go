@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/workflow/runs"
 )
 
@@ -33,7 +34,7 @@ func (e *Engine) Decide(ctx context.Context, runID, step string, item int, appro
 		step = open[0]
 	}
 	return e.move(ctx, runID, e.o.Store.WriteRuns, func(a *advance) (bool, error) {
-		err := a.decide(step, item, approved, by, clip(comment, 2000))
+		err := a.decide(step, item, approved, by, excerpt.Text(comment, 2000))
 		return err == nil, err
 	})
 }

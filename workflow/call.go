@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/workflow/runs"
 )
 
@@ -118,7 +119,7 @@ func (e *Engine) callRequest(ctx context.Context, c *call, s *stepState, u *runs
 		return nil, err
 	}
 	if req.URL.Scheme != "https" && req.URL.Scheme != "http" || req.URL.Host == "" {
-		return nil, fmt.Errorf("invalid URL %s: want http:// or https://", shorten(c.URL))
+		return nil, fmt.Errorf("invalid URL %s: want http:// or https://", excerpt.Line(c.URL, 79))
 	}
 	if c.Body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -150,7 +151,7 @@ func readReply(res *http.Response) (result map[string]any, retryable bool, err e
 	case err != nil:
 		return nil, true, fmt.Errorf("read the reply: %w", err)
 	case res.StatusCode < 200 || res.StatusCode > 299:
-		return nil, temporary(res.StatusCode), fmt.Errorf("answered %s: %s", res.Status, shorten(strings.ToValidUTF8(string(text), "")))
+		return nil, temporary(res.StatusCode), fmt.Errorf("answered %s: %s", res.Status, excerpt.Line(strings.ToValidUTF8(string(text), ""), 79))
 	case len(text) > maxReply:
 		return nil, false, fmt.Errorf("the reply is longer than %d bytes", maxReply)
 	}

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"gaff/internal/excerpt"
 )
 
 // CheckInput checks the input of a run and fills in the defaults. The error names all faults.
@@ -42,7 +44,7 @@ func (w *Workflow) CheckInput(input json.RawMessage) (json.RawMessage, error) {
 		for i, in := range w.Inputs {
 			known[i] = in.Name
 		}
-		faults = append(faults, fmt.Errorf("input %s: workflow %s has no such input; it has %s", shorten(name), w.Name,
+		faults = append(faults, fmt.Errorf("input %s: workflow %s has no such input; it has %s", excerpt.Line(name, 79), w.Name,
 			strings.Join(append(known, "no other"), ", ")))
 	}
 	if err := errors.Join(faults...); err != nil {
@@ -90,7 +92,7 @@ func (in *Input) accept(v any) (any, error) {
 		}
 	}
 	if len(in.Enum) > 0 && !slices.ContainsFunc(in.Enum, func(e any) bool { return asText(normal(e)) == asText(v) }) {
-		return nil, fmt.Errorf("%s is not one of %s", shorten(asText(v)), asText(in.Enum))
+		return nil, fmt.Errorf("%s is not one of %s", excerpt.Line(asText(v), 79), asText(in.Enum))
 	}
 	return v, nil
 }
@@ -114,7 +116,7 @@ func fits(kind string, v any) error {
 		_, ok = v.(map[string]any)
 	}
 	if !ok {
-		return fmt.Errorf("%s is not of type %s", shorten(asText(v)), kind)
+		return fmt.Errorf("%s is not of type %s", excerpt.Line(asText(v), 79), kind)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"gaff/internal/excerpt"
 	"gaff/workflow/runs"
 )
 
@@ -279,7 +280,7 @@ func (a *advance) createItems(s *stepState) bool {
 	switch {
 	case err != nil:
 	case !isList:
-		err = fmt.Errorf("%s does not give a list", shorten(s.def.ForEach))
+		err = fmt.Errorf("%s does not give a list", excerpt.Line(s.def.ForEach, 79))
 	case len(over) > MaxItems:
 		err = fmt.Errorf("%d items; the maximum is %d", len(over), MaxItems)
 	default:
@@ -399,6 +400,6 @@ func (a *advance) settle() {
 }
 
 func (a *advance) end(status runs.Status, reason string) {
-	a.st.run.Status, a.st.run.Error, a.st.run.SettledAt = status, clip(reason, 2000), a.now
+	a.st.run.Status, a.st.run.Error, a.st.run.SettledAt = status, excerpt.Text(reason, 2000), a.now
 	a.changed = true
 }

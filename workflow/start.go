@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/internal/id"
 	"gaff/jobs"
 	"gaff/workflow/runs"
@@ -128,7 +129,7 @@ func (e *Engine) startForEvent(ctx context.Context, c *Compiled, n int, t *trigg
 		if err != nil {
 			return fmt.Errorf("%w: key: %w", gaff.ErrInvalid, err)
 		}
-		key = clip("key:"+own, 500)
+		key = excerpt.Text("key:"+own, 500)
 	}
 	own, input, err := evalStart(t.project, t.input, vars)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"gaff/internal/excerpt"
 	"gaff/jobs"
 	"gaff/workflow/runs"
 )
@@ -123,7 +124,7 @@ func (st *state) waiting(c *Compiled) string {
 	if len(reasons) > 5 {
 		reasons = append(reasons[:5], fmt.Sprintf("and %d more steps", len(reasons)-5))
 	}
-	return clip(strings.Join(reasons, "; "), 1000)
+	return excerpt.Text(strings.Join(reasons, "; "), 1000)
 }
 
 func (s *stepState) waiting() string {

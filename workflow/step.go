@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"gaff/internal/excerpt"
 	"gaff/workflow/runs"
 )
 
@@ -186,7 +187,7 @@ func (d *step) retryDelay(u *runs.Step) time.Duration {
 // fail ends an attempt. The step has another one if attempts are left and final is false.
 func (a *advance) fail(s *stepState, u *runs.Step, reason string, final bool) {
 	a.release(u)
-	u.Error, u.DueAt = clip(reason, 2000), time.Time{}
+	u.Error, u.DueAt = excerpt.Text(reason, 2000), time.Time{}
 	if !final && u.AttemptsSinceReset < s.def.maxAttempts() {
 		u.Status, u.DueAt = runs.StepRetrying, a.now.Add(s.def.retryDelay(u))
 	} else {

@@ -183,14 +183,3 @@ func encode(v any) (json.RawMessage, error) {
 	}
 	return bytes.TrimSpace(b.Bytes()), nil
 }
-
-// clip returns text cut to most bytes.
-func clip(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
-}
-
-// shorten returns text as one line of about 80 bytes, for messages.
-func shorten(text string) string { return clip(strings.Join(strings.Fields(text), " "), 79) }

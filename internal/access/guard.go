@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/internal/id"
 )
 
@@ -212,15 +212,6 @@ func ForeignPage(r *http.Request) bool {
 	return true
 }
 
-// peer returns the address that sent r, without the port.
-func peer(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
 // touch records a use in the background, at most once per touchEvery.
 func (g *Guard) touch(id, address string) {
 	now := g.now()
@@ -324,7 +315,7 @@ func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 		s.ExpiresAt = k.ExpiresAt // a session does not outlive its key
 	}
 	s.ID, s.CreatedAt, s.LastUsedAt = id.New(id.Session, now), now, now
-	s.Address, s.Agent = g.Address(r), clip(r.UserAgent(), 200)
+	s.Address, s.Agent = g.Address(r), strings.ToValidUTF8(excerpt.Prefix(r.UserAgent(), 200), "\uFFFD")
 	if end := now.Add(SessionAge); s.ExpiresAt.IsZero() || s.ExpiresAt.After(end) {
 		s.ExpiresAt = end
 	}
@@ -337,13 +328,6 @@ func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 		Target: s.ID, Status: http.StatusOK,
 	})
 	return s, secret, nil
-}
-
-func clip(text string, limit int) string {
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "")
-	}
-	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 // NewLink creates a one-time login link with the role of the caller, which must be the admin

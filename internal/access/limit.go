@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gaff/internal/connlimit"
+	"gaff/internal/httpx"
 )
 
 // Wrong tokens that one address may send per minute: at the login page, which people use, and at
@@ -165,5 +166,5 @@ func (g *Guard) Address(r *http.Request) string {
 	if g.address != nil {
 		return g.address(r)
 	}
-	return peer(r)
+	return httpx.Peer(r)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 )
 
 // Item is an alert as messages and events show it.
@@ -107,7 +108,7 @@ func NewText(items []Item, gateway string) Text {
 	if gateway != "" {
 		subject += " " + gateway
 	}
-	return Text{Subject: clip(subject+": "+strings.Join(what, ", "), 200), Items: items}
+	return Text{Subject: excerpt.Text(subject+": "+strings.Join(what, ", "), 200), Items: items}
 }
 
 func count(n int, one, many string) string {
@@ -128,7 +129,7 @@ func (t Text) Body() string {
 			fmt.Fprintf(&b, "and %d more\n", len(t.Items)-maxItems)
 			break
 		}
-		b.WriteString(clip(item.line(), 500) + "\n")
+		b.WriteString(excerpt.Text(item.line(), 500) + "\n")
 		if item.URL != "" {
 			b.WriteString(item.URL + "\n")
 		}
@@ -148,13 +149,13 @@ var escapeSlack = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 // Slack returns the body for an incoming webhook of Slack, or one that is compatible with it
 // (Mattermost, Rocket.Chat).
 func (t Text) Slack() []byte {
-	return encode(map[string]any{"text": clip("*"+escapeSlack.Replace(t.Subject)+"*\n"+escapeSlack.Replace(t.Body()), maxSlack)})
+	return encode(map[string]any{"text": excerpt.Text("*"+escapeSlack.Replace(t.Subject)+"*\n"+escapeSlack.Replace(t.Body()), maxSlack-len("…"))})
 }
 
 // Discord returns the body for a webhook of Discord. No mention in the text has an effect.
 func (t Text) Discord() []byte {
 	return encode(map[string]any{
-		"content": clip(t.Subject+"\n"+t.Body(), maxDiscord), "allowed_mentions": map[string]any{"parse": []string{}},
+		"content": excerpt.Text(t.Subject+"\n"+t.Body(), maxDiscord-len("…")), "allowed_mentions": map[string]any{"parse": []string{}},
 	})
 }
 
@@ -179,11 +180,4 @@ func encode(v any) []byte {
 		panic("alert: " + err.Error())
 	}
 	return text
-}
-
-func clip(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit-3], "") + "…"
 }

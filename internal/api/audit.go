@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gaff/internal/access"
+	"gaff/internal/excerpt"
 	"gaff/internal/wire"
 )
 
@@ -89,7 +90,7 @@ func (s *server) record(r *http.Request, n *note, status int) {
 	}
 	e := access.Entry{
 		Actor: n.who.Name, KeyID: n.who.KeyID, As: n.who.As, Role: n.who.Role, Via: n.who.Via, ViaID: n.who.ID, Address: s.o.Guard.Address(r),
-		Action: n.action, Target: clipTarget(n.target), Status: status,
+		Action: n.action, Target: excerpt.Prefix(n.target, 1024), Status: status,
 	}
 	if n.detail != nil {
 		if text, err := json.Marshal(n.detail); err == nil {
@@ -97,13 +98,6 @@ func (s *server) record(r *http.Request, n *note, status int) {
 		}
 	}
 	s.o.Guard.Note(r.Context(), e)
-}
-
-func clipTarget(text string) string {
-	if len(text) > 1024 {
-		return text[:1024]
-	}
-	return text
 }
 
 type auditInput struct {

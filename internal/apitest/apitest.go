@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"gaff/internal/jsonpointer"
 )
 
 // location is the name of the document in the compiler.
@@ -75,7 +77,7 @@ func (d *Document) compile(path, method, code, media string) (*jsonschema.Schema
 	defer d.mu.Unlock()
 	pointer := location + "#"
 	for _, part := range []string{"paths", path, method, "responses", code, "content", media, "schema"} {
-		part = strings.NewReplacer("~", "~0", "/", "~1").Replace(part)
+		part = jsonpointer.Escape(part)
 		pointer += "/" + url.PathEscape(part)
 	}
 	return d.compiler.Compile(pointer)

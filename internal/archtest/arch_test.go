@@ -26,15 +26,15 @@ type rule struct {
 var rules = []rule{
 	{
 		why:  "the root package is the vocabulary: it imports leaves and the standard library only",
-		from: `^$`, deny: `^gaff/|\.`, allow: `^(gaff/internal/(id|jsonscan|linger|payload|redact)|golang\.org/x/time/rate)$`,
+		from: `^$`, deny: `^gaff/|\.`, allow: `^(gaff/internal/(excerpt|httpx|id|jsonpointer|jsonscan|linger|payload|redact)|golang\.org/x/time/rate)$`,
 	},
 	{
 		why:  "leaves import the standard library and their one library",
-		from: `^internal/(blob|buildinfo|fault|id|inproc|jsonscan|linger|mediafile|migrate|payload|safehttp|suggest|yamlfile)$`, deny: `^gaff(/|$)`,
+		from: `^internal/(blob|buildinfo|excerpt|fault|httpx|id|inproc|jsonpointer|jsonscan|linger|mediafile|migrate|payload|safehttp|suggest|yamlfile)$`, deny: `^gaff(/|$)`, allow: `^gaff/internal/jsonpointer$`,
 	},
 	{
 		why:  "the wrapper of the expression language knows nothing of gaff",
-		from: `^internal/cel$`, deny: `^gaff(/|$)`, allow: `^gaff/internal/suggest$`,
+		from: `^internal/cel$`, deny: `^gaff(/|$)`, allow: `^gaff/internal/(excerpt|suggest)$`,
 	},
 	{
 		why:  "only internal/cel links the expression language",
@@ -42,15 +42,15 @@ var rules = []rule{
 	},
 	{
 		why:  "verify and jobs know the vocabulary only; callbacks are signed as receivers verify",
-		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(fault|id|jsonscan|payload|redact)|client)$`,
+		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(excerpt|fault|id|jsonpointer|jsonscan|payload|redact)|client)$`,
 	},
 	{
 		why:  "sender knows verify and the vocabulary; verify does not know sender",
-		from: `^sender$`, deny: `^gaff/`, allow: `^gaff/(verify|internal/(fault|payload))$`,
+		from: `^sender$`, deny: `^gaff/`, allow: `^gaff/(verify|internal/(fault|jsonpointer|payload))$`,
 	},
 	{
 		why:  "providers know verify and jobs, not each other, no store and no server",
-		from: `^provider/`, not: `^provider/all$`, deny: `^gaff/`, allow: `^gaff/(provider|verify|sender|jobs|internal/(jsonscan|payload|redact|safehttp))$`,
+		from: `^provider/`, not: `^provider/all$`, deny: `^gaff/`, allow: `^gaff/(provider|verify|sender|jobs|internal/(excerpt|httpx|jsonpointer|jsonscan|payload|redact|safehttp))$`,
 	},
 	{
 		why:  "the list of providers is the only place that names them",
@@ -62,7 +62,7 @@ var rules = []rule{
 	},
 	{
 		why:  "workflows know the vocabulary and jobs; a program without workflows links no expression language",
-		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|cel|suggest|yamlfile))$`,
+		from: `^workflow$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|cel|excerpt|suggest|yamlfile))$`,
 	},
 	{
 		why:  "the rows of runs know jobs only, so that a store links no expression language",
@@ -74,11 +74,11 @@ var rules = []rule{
 	},
 	{
 		why:  "what keeps files knows the rows of jobs, and no store's tables",
-		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/(blob|mediafile|payload|safehttp))$`,
+		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/(blob|excerpt|httpx|mediafile|payload|safehttp))$`,
 	},
 	{
 		why:  "queries know the vocabulary, jobs and runs",
-		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|alert|issue|stats|writer))$`,
+		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|alert|excerpt|issue|stats|writer))$`,
 	},
 	{
 		why:  "templates call methods by reflection, which keeps every exported method in the binary: 7 MiB (docs/decisions/0031-small-binary.md)",
@@ -90,11 +90,11 @@ var rules = []rule{
 	},
 	{
 		why:  "access, diff, issue and stats know the vocabulary only",
-		from: `^internal/(access|diff|issue|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/(connlimit|id)$`,
+		from: `^internal/(access|diff|issue|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/(connlimit|excerpt|httpx|id)$`,
 	},
 	{
 		why:  "alerts know the vocabulary and issues: what they watch is handed to them",
-		from: `^internal/alert$`, deny: `^gaff/`, allow: `^gaff/internal/(id|issue|safehttp)$`,
+		from: `^internal/alert$`, deny: `^gaff/`, allow: `^gaff/internal/(excerpt|id|issue|safehttp)$`,
 	},
 	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
@@ -114,7 +114,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the console asks the API's handler, and does not know it",
-		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|alert|diff|inproc|issue|redact|shell|stats)$`,
+		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|alert|diff|excerpt|inproc|issue|redact|shell|stats)$`,
 	},
 	{
 		why:  "only app joins the parts",
@@ -127,7 +127,7 @@ var rules = []rule{
 	},
 	{
 		why:  "destination knows the vocabulary, jobs and leaves: no store, no server",
-		from: `^destination$`, deny: `^gaff/`, allow: `^gaff/(jobs|client|internal/(cel|redact|safehttp|id))$`,
+		from: `^destination$`, deny: `^gaff/`, allow: `^gaff/(jobs|client|internal/(cel|excerpt|httpx|id|jsonpointer|redact|safehttp))$`,
 	},
 	{
 		why:  "brokers are one way out of destination, and only app knows them",

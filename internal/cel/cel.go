@@ -13,6 +13,8 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types/ref"
+
+	"gaff/internal/excerpt"
 )
 
 const (
@@ -96,7 +98,7 @@ func (e *Expression) Bool(variables map[string]any) (bool, error) {
 	b, ok := v.(bool)
 	if !ok {
 		text, _ := json.Marshal(v) // of Value, so it can be written
-		return false, fmt.Errorf("%s gives %s; want true or false", shorten(e.text), shorten(string(text)))
+		return false, fmt.Errorf("%s gives %s; want true or false", excerpt.Line(e.text, 79), excerpt.Line(string(text), 79))
 	}
 	return b, nil
 }
@@ -106,11 +108,11 @@ func (e *Expression) Bool(variables map[string]any) (bool, error) {
 func (e *Expression) Value(variables map[string]any) (any, error) {
 	v, err := e.run(variables)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", shorten(e.text), err)
+		return nil, fmt.Errorf("%s: %w", excerpt.Line(e.text, 79), err)
 	}
 	out, err := native(v, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", shorten(e.text), err)
+		return nil, fmt.Errorf("%s: %w", excerpt.Line(e.text, 79), err)
 	}
 	return out, nil
 }
@@ -129,13 +131,4 @@ func (e *Expression) run(variables map[string]any) (v ref.Val, err error) {
 		return nil, context.Cause(ctx)
 	}
 	return v, err
-}
-
-// shorten returns text as one line of about 80 bytes, for messages.
-func shorten(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > 80 {
-		return strings.ToValidUTF8(text[:79], "") + "…"
-	}
-	return text
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"gaff/internal/httpx"
 	"gaff/internal/mediafile"
 	"gaff/internal/payload"
 	"gaff/internal/safehttp"
@@ -205,19 +206,10 @@ func judge(resp *http.Response, ranged bool) error {
 		f.storage = jobs.StorageGone
 		return f
 	case code/100 == 2, code >= 500, slices.Contains(retryLater, code): // a success without the file is "not yet" as well
-		f.wait = retryAfter(resp.Header.Get("Retry-After"))
+		wait, _ := httpx.RetryAfter(resp.Header, time.Now())
+		f.wait = min(wait, maxWait)
 		return f
 	}
 	f.final = true
 	return f
-}
-
-func retryAfter(text string) time.Duration {
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
-		return min(time.Duration(min(seconds, 1e6))*time.Second, maxWait)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return min(max(time.Until(at), 0), maxWait)
-	}
-	return 0
 }

@@ -26,6 +26,7 @@ import (
 
 	"gaff"
 	"gaff/internal/blob"
+	"gaff/internal/excerpt"
 	"gaff/internal/mediafile"
 	"gaff/internal/safehttp"
 	"gaff/jobs"
@@ -236,10 +237,7 @@ func clean(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		text = u.Err.Error()
 	}
-	if len(text) > 500 {
-		text = text[:500] + "…"
-	}
-	return strings.ToValidUTF8(text, "�")
+	return strings.ToValidUTF8(excerpt.Text(text, 500), "�")
 }
 
 // copy fetches a file, looks at it and keeps it. What was downloaded waits for the next

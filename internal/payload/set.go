@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
+
+	"gaff/internal/jsonpointer"
 )
 
 // SetJSON returns the document with a value at a JSON pointer. Missing objects on the way
@@ -18,9 +19,9 @@ func SetJSON(doc []byte, pointer string, value any) ([]byte, error) {
 	if err := d.Decode(&root); err != nil {
 		return nil, errors.New("the body is not JSON, and the signature belongs in it")
 	}
-	tokens := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
-	for i := range tokens {
-		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(tokens[i], "~1", "/"), "~0", "~")
+	tokens, err := jsonpointer.Parse(pointer)
+	if err != nil {
+		return nil, err
 	}
 	if err := putAt(root, tokens, value); err != nil {
 		return nil, err
@@ -28,7 +29,7 @@ func SetJSON(doc []byte, pointer string, value any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(root)
+	err = enc.Encode(root)
 	return bytes.TrimRight(b.Bytes(), "\n"), err
 }
 
@@ -64,9 +65,4 @@ func putAt(at any, tokens []string, value any) error {
 		return putAt(at[i], tokens[1:], value)
 	}
 	return fmt.Errorf("the body has no object for %s, and the signature belongs in it", tokens[0])
-}
-
-// PointerToken returns a member's name as it is written in a JSON pointer.
-func PointerToken(name string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }

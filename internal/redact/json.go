@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"gaff/internal/jsonpointer"
 	"gaff/internal/jsonscan"
 )
 
@@ -19,7 +20,7 @@ func JSON(doc []byte, places []string) []byte {
 	for _, place := range places {
 		switch kind, name, _ := strings.Cut(place, ":"); kind {
 		case "json":
-			pointers = append(pointers, split(name))
+			pointers = append(pointers, jsonpointer.Tokens(name))
 		case "form":
 			pointers = append(pointers, []string{name})
 		}
@@ -40,18 +41,6 @@ func Items(places []string) (items []string) {
 		items = append(items, place)
 	}
 	return items
-}
-
-// split splits a JSON pointer (RFC 6901).
-func split(pointer string) []string {
-	if pointer == "" {
-		return nil
-	}
-	parts := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
-	for i, part := range parts {
-		parts[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
-	}
-	return parts
 }
 
 // masker masks a document in one pass. It decodes only values on the way of a pointer.

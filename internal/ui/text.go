@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"gaff/internal/excerpt"
 )
 
 // visible escapes invisible characters: control characters, and marks that change the text's
@@ -38,13 +40,8 @@ func visible(text string) string {
 	return b.String()
 }
 
-// clip shortens text to a number of bytes, at a character boundary.
-func clip(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
-}
+// clip is [excerpt.Text], for templates.
+func clip(text string, most int) string { return excerpt.Text(text, most) }
 
 // ago formats a time relative to now, such as "5 min ago" or "in 2 h".
 func ago(t, now time.Time) string {
@@ -197,7 +194,7 @@ func show(body []byte, raw bool) shown {
 	}
 	if len(text) > maxShown {
 		s.Cut = len(text) - maxShown
-		text = []byte(strings.ToValidUTF8(string(text[:maxShown]), ""))
+		text = excerpt.Prefix(text, maxShown)
 	}
 	if s.JSON {
 		s.Tokens = tokens(string(text))

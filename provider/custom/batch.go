@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gaff"
+	"gaff/internal/jsonpointer"
 	"gaff/internal/jsonscan"
 	"gaff/verify"
 )
@@ -95,7 +96,7 @@ func (l *lists) items(doc json.RawMessage, top bool, budget *int) (found []item,
 			}
 			return found, true, nil
 		}
-		before, after, err := around(doc, head)
+		before, after, err := around(doc, jsonpointer.Tokens(head))
 		if err != nil {
 			return nil, false, errWhole
 		}
@@ -123,16 +124,13 @@ func (l *lists) items(doc json.RawMessage, top bool, budget *int) (found []item,
 	return nil, false, nil
 }
 
-// around returns the document before and after the list at a pointer, which comes last.
-func around(doc json.RawMessage, pointer string) (before, after []byte, err error) {
-	if pointer == "" {
+// around returns the document before and after the list that a pointer's tokens lead to. The list
+// comes last.
+func around(doc json.RawMessage, pointer []string) (before, after []byte, err error) {
+	if len(pointer) == 0 {
 		return []byte("["), []byte("]"), nil
 	}
-	name, rest, deeper := strings.Cut(pointer[1:], "/")
-	if deeper {
-		rest = "/" + rest
-	}
-	name = strings.ReplaceAll(strings.ReplaceAll(name, "~1", "/"), "~0", "~")
+	name := pointer[0]
 	members := map[string]json.RawMessage{} // the others
 	var at []byte
 	if err := jsonscan.Members(doc, func(quoted, value []byte) error {
@@ -149,7 +147,7 @@ func around(doc json.RawMessage, pointer string) (before, after []byte, err erro
 	}); err != nil {
 		return nil, nil, err
 	}
-	innerBefore, innerAfter, err := around(at, rest)
+	innerBefore, innerAfter, err := around(at, pointer[1:])
 	if err != nil {
 		return nil, nil, err
 	}

@@ -2,12 +2,12 @@ package fal
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
 
+	"gaff/internal/httpx"
 	"gaff/jobs"
 	"gaff/provider"
 )
@@ -61,11 +61,7 @@ func (p *Proxy) address(r *http.Request) string {
 	if p.o.Address != nil {
 		return p.o.Address(r)
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+	return httpx.Peer(r)
 }
 
 // pageProject is the project of all jobs that a page's visitors submit without a token.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/internal/redact"
 	"gaff/jobs"
 )
@@ -146,7 +147,7 @@ func (p *Proxy) Queue() http.Handler {
 		rest, below := strings.CutPrefix(r.URL.EscapedPath(), QueuePath)
 		t, err := p.queueTarget(rest, r.URL.RawQuery)
 		if err != nil {
-			answerJSON(w, http.StatusNotFound, map[string]any{"detail": fmt.Sprintf("Path %s not found", clip(rest)), "reason": err.Error()})
+			answerJSON(w, http.StatusNotFound, map[string]any{"detail": fmt.Sprintf("Path %s not found", excerpt.Text(rest, 80)), "reason": err.Error()})
 			return
 		}
 		t.rewrite = p.base(r)
@@ -596,11 +597,4 @@ func answerJSON(w http.ResponseWriter, status int, body map[string]any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
-}
-
-func clip(text string) string {
-	if len(text) > 80 {
-		return text[:80] + "…"
-	}
-	return text
 }

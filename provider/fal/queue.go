@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gaff/internal/httpx"
 	"gaff/internal/redact"
 	"gaff/jobs"
 )
@@ -207,13 +208,10 @@ func (a answer) notTaken() bool {
 	return retryable == "true" || retryable == "1"
 }
 
-// retryAfter reads the header in seconds, up to an hour; zero if there is none.
+// retryAfter returns the wait that the header demands, up to an hour; zero if it is missing.
 func retryAfter(h http.Header) time.Duration {
-	n, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil || n < 0 {
-		return 0
-	}
-	return time.Duration(min(n, 3600)) * time.Second
+	wait, _ := httpx.RetryAfter(h, time.Now())
+	return min(wait, time.Hour)
 }
 
 // answer is what came of a call.

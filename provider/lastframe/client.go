@@ -12,10 +12,10 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"time"
 
 	"gaff"
+	"gaff/internal/httpx"
 	"gaff/internal/redact"
 	"gaff/jobs"
 )
@@ -115,8 +115,7 @@ func (c *Client) Submit(ctx context.Context, j *jobs.Job, raw json.RawMessage, w
 		}
 		return jobs.Accepted{RequestID: p.JobID, StatusURL: p.StatusURL}, nil
 	case res.status == http.StatusTooManyRequests || res.status == http.StatusRequestTimeout || res.status >= 500:
-		after, _ := strconv.Atoi(res.retryAfter)
-		return jobs.Accepted{}, &jobs.NotNow{After: time.Duration(max(0, min(after, 3600))) * time.Second, Err: res.fault()}
+		return jobs.Accepted{}, &jobs.NotNow{After: min(res.retryAfter, time.Hour), Err: res.fault()}
 	}
 	return jobs.Accepted{}, &jobs.Rejected{Text: res.fault().Error(), Type: "refused"}
 }
@@ -124,7 +123,7 @@ func (c *Client) Submit(ctx context.Context, j *jobs.Job, raw json.RawMessage, w
 type answer struct {
 	status     int
 	body       []byte
-	retryAfter string
+	retryAfter time.Duration
 }
 
 func (a answer) fault() error {
@@ -167,7 +166,8 @@ func (c *Client) call(ctx context.Context, method, address string, body []byte, 
 	if err == nil && len(text) > maxAnswer {
 		err = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	}
-	return answer{resp.StatusCode, text, resp.Header.Get("Retry-After")}, err
+	wait, _ := httpx.RetryAfter(resp.Header, time.Now())
+	return answer{resp.StatusCode, text, wait}, err
 }
 
 // CheckAddress returns an error for an address that the key must not be sent to.

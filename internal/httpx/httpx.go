@@ -1,0 +1,36 @@
+// Package httpx reads values that several HTTP servers and clients of gaff need.
+package httpx
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// RetryAfter returns the wait that a Retry-After header demands: seconds, or a date (RFC 9110).
+// ok is false if the header is missing or invalid. Callers bound the wait, which may be years.
+func RetryAfter(h http.Header, now time.Time) (wait time.Duration, ok bool) {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	seconds, err := strconv.ParseUint(text, 10, 31)
+	if err == nil || errors.Is(err, strconv.ErrRange) { // then it is the largest
+		return time.Duration(seconds) * time.Second, true
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0, false
+	}
+	return max(at.Sub(now), 0), true
+}
+
+// Peer returns the address that sent r, without the port. It is the client's, or that of the
+// last proxy.
+func Peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
