@@ -15,19 +15,19 @@ import (
 //go:embed about.json
 var aboutFile []byte
 
-// About is what people need to know to set a sender up.
+// About has what people need to set up a sender.
 type About struct {
 	// Title is the sender's name; Docs its own page about webhooks, empty if not known.
 	Title string `json:"title"`
 	Docs  string `json:"docs,omitempty"`
-	// Where says where to enter the address, Secret which secret is meant; both empty
-	// where nothing but the usual is known: the sender's settings, and the secret there.
+	// Where says where to enter the URL, Secret which secret to copy. They are empty for the usual
+	// places: the sender's webhook settings, and the secret shown there.
 	Where  string `json:"where,omitempty"`
 	Secret string `json:"secret,omitempty"`
-	// Events says which to choose, and where; empty where there is nothing to choose.
+	// Events says which events to choose, and where; empty without a choice.
 	Events string `json:"events,omitempty"`
-	// Checked says when the preset was last compared with what the sender documents;
-	// nil: it was not, for the reason in Unchecked. One of both is always set.
+	// Checked says when the preset was last compared with the sender's documentation. Nil: never,
+	// for the reason in Unchecked. One of both is set.
 	Checked   *Checked `json:"checked,omitempty"`
 	Unchecked string   `json:"unchecked,omitempty"`
 }
@@ -49,7 +49,7 @@ var abouts = sync.OnceValue(func() map[string]About {
 	return all
 })
 
-// PresetAbout describes a preset to people; Where and Secret are filled.
+// PresetAbout returns what people need to set up a preset. Where and Secret are never empty.
 func PresetAbout(name string) About {
 	a := abouts()[name]
 	d, ok := Preset(name)
@@ -88,7 +88,7 @@ func (d Description) Needs() []string {
 	return slices.Compact(list)
 }
 
-// Traits lists in a few words what a description has beside how to verify.
+// Traits lists in a few words what a description has besides verification.
 func (d Description) Traits() (list []string) {
 	if len(d.Challenge) > 0 {
 		list = append(list, "handshake")

@@ -41,44 +41,43 @@ type Description struct {
 	Ack *Ack `json:"ack,omitempty" yaml:"ack,omitempty"`
 }
 
-// Jobs tells where a body holds what a job needs, as JSON pointers. Of several, the
-// first that holds something counts.
+// Jobs has JSON pointers to the state of a job in a body. Of several pointers, the first that finds
+// a value counts.
 type Jobs struct {
-	// ID is the provider's own name of the work, Job one of ours that it echoes.
+	// ID is the provider's id of the work, Job the id of gaff's job that the provider echoes.
 	ID  Pointers `json:"id,omitempty" yaml:"id,omitempty" alias:"request_id"`
 	Job Pointers `json:"job,omitempty" yaml:"job,omitempty"`
 	// Status is the word that Words translates to queued, processing, completed, failed
 	// or cancelled; other words change nothing. Without a Status the word is "".
 	Status Pointers          `json:"status,omitempty" yaml:"status,omitempty"`
 	Words  map[string]string `json:"words,omitempty" yaml:"words,omitempty"`
-	// Require maps pointers to the text that must stand there, if anything does: with
-	// another one the work has failed, whatever the status says.
+	// Require maps pointers to the text that must be there, if any is. Another text means that the
+	// work failed, for any status.
 	Require map[string]string `json:"require,omitempty" yaml:"require,omitempty"`
-	// Output points to the result, which holds the files; empty: the body. A result may be
-	// JSON in a text.
+	// Output points to the result, which contains the files; empty: the body. A result may be JSON
+	// in a text.
 	Output Pointers `json:"output,omitempty" yaml:"output,omitempty"`
 	// Error is text for people, ErrorType a code.
 	Error     Pointers `json:"error,omitempty" yaml:"error,omitempty"`
 	ErrorType Pointers `json:"error_type,omitempty" yaml:"error_type,omitempty"`
-	// Project, User and Kind are what the asker told of the job, where it is echoed.
+	// Project, User and Kind of the job, as the submitter set them, if the provider echoes them.
 	Project Pointers `json:"project,omitempty" yaml:"project,omitempty"`
 	User    Pointers `json:"user,omitempty" yaml:"user,omitempty"`
 	Kind    Pointers `json:"kind,omitempty" yaml:"kind,omitempty"`
 }
 
-// Batch tells how one request splits into several events. Pointers are JSON pointers.
+// Batch says how one request splits into several events, by JSON pointers.
 type Batch struct {
-	// Items points to the list; empty: the body is the list. A "*" stands for each item of
-	// a list that holds lists: "/entry/*/changes". Of several, the first list that is there
-	// counts.
+	// Items points to the list; empty: the body is the list. A "*" is each item of an outer list:
+	// "/entry/*/changes". Of several pointers, the first that finds a list counts.
 	Items Pointers `json:"items" yaml:"items"`
-	// ID and Type point into an item; several texts are joined by "." (and where the
-	// sender has no id, an item is told by its content).
+	// ID and Type point into an item; several texts are joined by ".". Without an id, an item is
+	// identified by its content.
 	ID   Pointers `json:"id,omitempty" yaml:"id,omitempty"`
 	Type Pointers `json:"type,omitempty" yaml:"type,omitempty"`
 }
 
-// Lists returns Items, or what stands for none.
+// Lists returns Items; without any, the pointer to the whole body.
 func (b *Batch) Lists() []string {
 	if len(b.Items) == 0 {
 		return []string{""}
@@ -88,7 +87,7 @@ func (b *Batch) Lists() []string {
 
 // Ack is a fixed answer.
 type Ack struct {
-	// EmptyErrors is set where refusals must have no body either.
+	// EmptyErrors is set if rejections must have an empty body too.
 	EmptyErrors bool `json:"bare,omitempty" yaml:"bare,omitempty"`
 	// Status is 200 if zero.
 	Status      int    `json:"status,omitempty" yaml:"status,omitempty"`
@@ -107,7 +106,7 @@ func (p *Pointers) UnmarshalYAML(unmarshal func(any) error) error {
 	return (*verify.Texts)(p).UnmarshalYAML(unmarshal)
 }
 
-// jobStatuses are what a status word can mean.
+// jobStatuses are the values of Jobs.Words.
 var jobStatuses = []string{"queued", "processing", "completed", "failed", "cancelled"}
 
 // Check returns the faults of a description with an operator's options, each with the path of

@@ -22,25 +22,26 @@ import (
 	"gaff/verify"
 )
 
-// HandshakeOptions is what handshakes need beside the scheme. The zero value answers
-// those that need nothing.
+// HandshakeOptions is what handshakes need besides the description. The zero value is enough for
+// those without secrets and settings.
 type HandshakeOptions struct {
 	// Secrets, Settings and Client are as in [verify.Options].
 	Secrets  []string
 	Settings map[string]string
 	Client   *http.Client
-	// Keep keeps a key that the sender handed over, and reports whether it did: false if
-	// the source has one already, or takes none now. Nil: none is kept.
+	// Keep stores a key that the sender issued. kept is false if the source has a key already, or
+	// accepts none now. Nil: no key is stored.
 	Keep func(ctx context.Context, key string) (kept bool, err error)
 }
 
-// Handshaker answers the challenges of a scheme; a gaff.Handshaker.
+// Handshaker answers the challenges of a sender. It is a [gaff.Handshaker].
 type Handshaker struct {
 	o       HandshakeOptions
 	list    []challenge
 	methods []string
 	reader  verify.Reader
-	// open unseals a body; empty for one that is not sealed. Nil: the sender seals none.
+	// open decrypts a body; its result is empty if the body is not encrypted. Nil: the sender does
+	// not encrypt.
 	open func(body []byte) string
 }
 
@@ -53,7 +54,7 @@ type challenge struct {
 	hmac    *verify.HMAC // nil without secrets
 	// Numbers of places in the handshaker's reader.
 	guard, value, capture, fetch int
-	// settings are those that the answer is made of.
+	// settings are the names of those in the answer.
 	settings []string
 }
 
@@ -82,7 +83,7 @@ func NewHandshaker(d Description, o HandshakeOptions) (*Handshaker, error) {
 	}
 	var f fault.List
 	h := &Handshaker{o: o}
-	if d.Name == "lark" { // which does not sign its challenge, but seals it
+	if d.Name == "lark" { // Lark encrypts its challenge and does not sign it
 		h.open = verify.OpenLark(o.Secrets)
 	}
 	for i, c := range d.Challenge {
@@ -175,7 +176,7 @@ func (c *challenge) check(s *verify.Scheme, h *Handshaker, path string, f *fault
 	}
 }
 
-// checkHMAC readies the keys of an answer that is an HMAC, which must not sign a webhook.
+// checkHMAC checks an answer that is an HMAC, which must not be a valid signature of a webhook.
 func (c *challenge) checkHMAC(s *verify.Scheme, secrets []string, path string, f *fault.List) {
 	if !verify.IsHMAC(c.HMAC.Algorithm) {
 		f.OneOf(path+".hmac.algorithm", c.HMAC.Algorithm, "hmac-sha1, hmac-sha256, hmac-sha512")
@@ -208,7 +209,7 @@ func (a *Answer) texts() []string {
 	return slices.AppendSeq(texts, maps.Values(a.Headers))
 }
 
-// settings lists the operator's settings that the answer is made of.
+// settings lists the operator's settings that the answer contains.
 func (a *Answer) settings() (names []string) {
 	for _, text := range a.texts() {
 		for _, m := range configToken.FindAllStringSubmatch(text, -1) {
@@ -218,7 +219,7 @@ func (a *Answer) settings() (names []string) {
 	return names
 }
 
-// wholeText readies a pattern that a whole text must match; nil for none.
+// wholeText compiles a pattern that a whole text must match; nil for an empty pattern.
 func wholeText(pattern, path string, f *fault.List) *regexp.Regexp {
 	if pattern == "" {
 		return nil
@@ -243,7 +244,7 @@ func (h *Handshaker) Handshake(ctx context.Context, r *gaff.Request, v gaff.Veri
 		plain.Body = []byte(v.Content)
 		r = &plain
 	}
-	// A body that is no JSON leaves the values empty, and then no condition on it holds.
+	// Without a JSON body the values are empty, and conditions on them do not hold.
 	reading := h.reader.Read(r, nil)
 	for i := range h.list {
 		c := &h.list[i]
@@ -434,7 +435,7 @@ func (a *Answer) reply(rep gaff.Reply, fill *strings.Replacer) (gaff.Reply, erro
 	return rep, nil
 }
 
-// confirm fetches the address that confirms a subscription, where the operator wants it.
+// confirm fetches the URL that confirms a subscription, if the operator wants it.
 func (h *Handshaker) confirm(ctx context.Context, c *challenge, reading verify.Reading) (note string, err error) {
 	text, err := reading.Text(c.fetch)
 	if err != nil {

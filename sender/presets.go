@@ -11,8 +11,8 @@ import (
 //go:embed presets.json
 var presetsFile []byte
 
-// presets are descriptions as JSON, by name. They are decoded at each use, so that
-// no caller can change another's.
+// presets are descriptions as JSON, by name. Each use decodes a copy, so that callers cannot change
+// each other's.
 var presets = sync.OnceValue(func() map[string]json.RawMessage {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(presetsFile, &all); err != nil {

@@ -10,9 +10,8 @@ import (
 	"gaff/verify"
 )
 
-// Sample makes a body and headers such as the sender's, with an id and a type at the
-// places that the scheme names; members are put beside, where the body is an object. It
-// is for tests: real bodies hold more.
+// Sample returns a body and headers such as the sender's, with an id and a type at the description's
+// places. members are added if the body is an object. It is for tests: real bodies have more.
 func (d Description) Sample(id, eventType string, members map[string]any) (body []byte, header http.Header, err error) {
 	header = http.Header{"Content-Type": {"application/json"}}
 	doc := []byte("{}")
@@ -34,7 +33,7 @@ func (d Description) Sample(id, eventType string, members map[string]any) (body 
 	switch {
 	case batch != nil && items == "":
 		doc = []byte("[{}]")
-	case named: // the member itself tells the type, so there is no other
+	case named: // the member's name is the type
 		if doc, err = payload.SetJSON(doc, "/"+jsonpointer.Escape(eventType), members); err != nil {
 			return nil, nil, err
 		}

@@ -21,25 +21,25 @@ type VectorResult struct {
 	ID     string `json:"id"`
 	Expect string `json:"expect"` // valid or invalid
 	Got    string `json:"got"`
-	// Reason is why the request was refused; empty if it was not.
+	// Reason is why the request was rejected; empty if it was accepted.
 	Reason    string `json:"reason"`
 	Normative bool   `json:"normative"`
-	// Policy names the choice that a vector which is not normative is about.
+	// Policy names the choice that a non-normative vector tests.
 	Policy string `json:"-"`
 	// Description says what is tested.
 	Description string `json:"-"`
-	// Detail, on the first result, is what of the file was not understood.
+	// Detail, on the first result, lists unknown members of the file.
 	Detail string `json:"-"`
 	// Err is the refusal as an error.
 	Err error `json:"-"`
-	// Event is what was read from a valid request; the vector's own wishes for id and
-	// type, where it has any, are part of Agrees.
+	// Event is the event of a valid request. Agrees also compares its id and type, if the vector
+	// has them.
 	Event gaff.Verification `json:"-"`
 
 	wantID, wantType *string
 }
 
-// Agrees reports whether the outcome is the one the vector names.
+// Agrees reports whether the outcome is the vector's.
 func (r VectorResult) Agrees() bool {
 	if r.Got != r.Expect {
 		return false
@@ -79,9 +79,9 @@ type vector struct {
 	EventType  *string `json:"event_type"`
 }
 
-// RunVectors runs a file of test vectors (format gaff-vectors/1). A request is checked
-// by the file's own scheme, at the vector's own time; where the scheme is code, by ours
-// of that name. Remote documents are the vector's, everything else is unreachable.
+// RunVectors runs a file of test vectors (format gaff-vectors/1). A request is verified by the
+// file's scheme, at the vector's time; a scheme of kind code by gaff's of that name. The vector
+// contains the remote documents; everything else is unreachable.
 func RunVectors(r io.Reader) ([]VectorResult, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
@@ -94,8 +94,8 @@ func RunVectors(r io.Reader) ([]VectorResult, error) {
 	if file.Format != "gaff-vectors/1" {
 		return nil, fmt.Errorf("read vectors: format %q; gaff-vectors/1 is wanted", file.Format)
 	}
-	// Members of a scheme that are not known here are told, and the vectors run all the
-	// same: they say whether it matters.
+	// Unknown members of a scheme are reported, and the vectors run: their results say whether the
+	// members matter.
 	var d Description
 	note := ""
 	if err := strictJSON(file.Scheme, &d); err != nil {
@@ -119,7 +119,7 @@ func RunVectors(r io.Reader) ([]VectorResult, error) {
 	return results, err
 }
 
-// lenient reads what is known of a scheme.
+// lenient decodes a scheme and ignores unknown members.
 func lenient(text []byte) (d Description, err error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
@@ -127,7 +127,7 @@ func lenient(text []byte) (d Description, err error) {
 	}
 	places := bytes.TrimSpace(members["signature"])
 	delete(members, "signature") // its own type is strict
-	delete(members, "challenge") // and no part of a verification
+	delete(members, "challenge") // not needed to verify
 	rest, err := json.Marshal(members)
 	if err != nil {
 		return d, err
@@ -163,7 +163,7 @@ func (v *vector) run(d Description) (VectorResult, error) {
 		Description: v.Description, wantID: v.EventID, wantType: v.EventType,
 	}
 	o := verify.Options{Settings: map[string]string{}, Client: &http.Client{Transport: v},
-		// A file describes a sender as it is, also one that no source may be.
+		// A file may describe a sender that no source may use.
 		AnyCoverage: d.CoversBody == nil && (d.Kind == "signature" || d.Kind == "jwt")}
 	for name, value := range v.Config {
 		switch value := value.(type) {
@@ -252,7 +252,7 @@ func (v *vector) body() ([]byte, error) {
 	return body, nil
 }
 
-// RoundTrip answers with the vector's documents; v is the whole of its network.
+// RoundTrip answers with the vector's documents; all other hosts are unreachable.
 func (v *vector) RoundTrip(r *http.Request) (*http.Response, error) {
 	doc, ok := v.Fetch[r.URL.String()]
 	if !ok {

@@ -14,11 +14,11 @@ import (
 	"gaff"
 )
 
-// adobe is Adobe I/O Events: two RSA signatures with keys at paths that the request tells,
-// on a host of Adobe's. The keys sign for all its customers, so the recipient counts.
+// adobe is Adobe I/O Events: two RSA signatures, with keys at paths that the request
+// names, on a host of Adobe's. The keys sign for all its customers, so the recipient is checked too.
 type adobe struct {
 	recipient string
-	keys      *remote[publicKey]
+	keys      *fetchCache[publicKey]
 	set       pointers
 }
 
@@ -28,7 +28,7 @@ var adobePath = regexp.MustCompile(`^(/[A-Za-z0-9_-]{1,100}){1,5}\.pem$`)
 
 func newAdobe(s Scheme, o Options, f *fault.List) checker {
 	noTolerance(s, f)
-	v := &adobe{recipient: o.Settings["client_id"], keys: newRemote("public key at", func(ctx context.Context, address string) (publicKey, error) {
+	v := &adobe{recipient: o.Settings["client_id"], keys: newFetchCache("public key at", func(ctx context.Context, address string) (publicKey, error) {
 		doc, err := fetch(ctx, o.Client, address, remoteMaxBytes)
 		if err != nil {
 			return publicKey{}, err

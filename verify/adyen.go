@@ -13,7 +13,7 @@ import (
 	"gaff/internal/payload"
 )
 
-// adyen signs each item of a batch inside itself.
+// adyen signs each item of a batch; the signature is a member of the item.
 type adyen struct {
 	secrets secretKeys
 	list    pointers
@@ -88,7 +88,7 @@ func (v *adyen) sign(r *gaff.Request, _ time.Time) error {
 	}
 	var items []json.RawMessage
 	if json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
-		// A body of another kind is given an item to sign.
+		// Other bodies get an item to sign.
 		if r.Body, err = payload.SetJSON(r.Body, "/notificationItems", []any{map[string]any{"NotificationRequestItem": map[string]any{
 			"pspReference": strings.ToUpper(rand.Text()[:16]), "eventCode": "AUTHORISATION", "success": "true",
 			"merchantAccountCode": "TestMerchant", "merchantReference": "test", "amount": map[string]any{"value": 1000, "currency": "EUR"},

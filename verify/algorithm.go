@@ -53,10 +53,10 @@ func findAlgorithm(name string) (algorithm, bool) {
 	return algorithms[i], true
 }
 
-// symmetric reports whether who verifies can sign.
+// symmetric reports whether the key that verifies can also sign.
 func (a algorithm) symmetric() bool { return a.mac || a.keyed }
 
-// fits reports whether the key is one for the algorithm.
+// fits reports whether the algorithm can use the key.
 func (a algorithm) fits(key crypto.PublicKey) bool {
 	switch k := key.(type) {
 	case ed25519.PublicKey:
@@ -95,11 +95,11 @@ type secretKey struct {
 	pool *sync.Pool // of *macState
 }
 
-// macState is one computation under way.
+// macState is a computation in progress.
 type macState struct {
 	h    hash.Hash
 	sum  []byte
-	text []byte // the expected signature as it is written
+	text []byte // the expected signature, encoded
 	buf  []byte // text to be hashed
 }
 
@@ -108,7 +108,7 @@ func (m *macState) feed(s string) {
 	m.h.Write(m.buf)
 }
 
-// hashWriter feeds a digest.
+// hashWriter writes to a digest.
 type hashWriter struct{ *macState }
 
 func (w hashWriter) text(s string) { w.feed(s) }
@@ -122,7 +122,7 @@ func (w *bufWriter) text(s string) { w.b = append(w.b, s...) }
 
 func (w *bufWriter) bytes(b []byte) { w.b = append(w.b, b...) }
 
-// secretKeys are tried in turn.
+// secretKeys are the keys that a signature may be made with, in order.
 type secretKeys []secretKey
 
 func newSecretKey(key []byte, a algorithm) secretKey {
@@ -134,9 +134,9 @@ func newSecretKey(key []byte, a algorithm) secretKey {
 	}}}
 }
 
-// match returns the name of the secret under which one of the signatures is right, or
-// nothing. write writes the signed content. The expected text is compared with the text
-// sent, so a right signature has one spelling and nothing need be decoded.
+// match returns the name of the secret that made one of the signatures; empty if none did. write
+// writes the signed content. The encoded signatures are compared, so a signature has one spelling
+// and is not decoded.
 func (keys secretKeys) match(encoding string, sigs []string, write func(key []byte, w writer) error) (string, error) {
 	for i := range keys {
 		k := &keys[i]
@@ -186,7 +186,7 @@ func IsHMAC(name string) bool {
 	return ok && a.mac
 }
 
-// HMAC makes HMACs under an operator's first secret.
+// HMAC computes HMACs with an operator's first secret.
 type HMAC struct{ keys secretKeys }
 
 // NewHMAC returns the HMAC of an algorithm (see [IsHMAC]) under secrets, at least one, of a

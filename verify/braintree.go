@@ -15,8 +15,8 @@ import (
 	"gaff/internal/fault"
 )
 
-// braintree signs a form field under the digest of the private key, once for each key of
-// the account, by the name of the public key.
+// braintree signs a form field with the digest of the private key. A request has a signature for
+// each key of the account, under the name of the public key.
 type braintree struct {
 	secrets secretKeys
 	public  string
@@ -76,8 +76,8 @@ func (v *braintree) verify(_ context.Context, r *gaff.Request) (gaff.Verificatio
 		return out, err
 	}
 	out.Signed = signedHash([]byte(strings.TrimRight(payload, "\n")))
-	// The answers to challenges are signatures of texts that anyone chooses, so only a text
-	// that cannot be such a one is a webhook.
+	// The answer to a challenge is a signature of a text that any client can choose, so a webhook's
+	// content must be a text that no challenge may contain.
 	doc, err := base64.StdEncoding.DecodeString(strings.NewReplacer("\n", "", "\r", "").Replace(payload))
 	if err != nil || !bytes.HasPrefix(bytes.TrimLeft(doc, " \t\r\n\xef\xbb\xbf"), []byte("<")) {
 		return out, fmt.Errorf("bt_payload: %w: no XML in base64", ErrMalformed)
@@ -99,7 +99,7 @@ func (v *braintree) covers() Coverage { return Coverage{Content: true} }
 
 func (v *braintree) sign(r *gaff.Request, _ time.Time) error {
 	doc := r.Body
-	if !bytes.HasPrefix(doc, []byte("<")) { // a body of another kind is put into a notification
+	if !bytes.HasPrefix(doc, []byte("<")) { // other bodies are put into a notification
 		var b bytes.Buffer
 		b.WriteString("<notification><kind>check</kind><subject>")
 		if err := xml.EscapeText(&b, doc); err != nil {

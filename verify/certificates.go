@@ -14,12 +14,12 @@ import (
 	"gaff"
 )
 
-// certificates are signing certificates by the addresses that requests tell. What one says
-// about its own dates is checked at each use.
-type certificates struct{ *remote[*x509.Certificate] }
+// certificates fetches and caches signing certificates by the URLs in requests. Their validity
+// dates are checked at each use.
+type certificates struct{ *fetchCache[*x509.Certificate] }
 
 func newCertificates(client *http.Client) certificates {
-	return certificates{newRemote("certificate at", func(ctx context.Context, address string) (*x509.Certificate, error) {
+	return certificates{newFetchCache("certificate at", func(ctx context.Context, address string) (*x509.Certificate, error) {
 		doc, err := fetch(ctx, client, address, remoteMaxBytes)
 		if err != nil {
 			return nil, err
@@ -46,9 +46,8 @@ func parseCertificate(doc []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// checkRSA verifies a signature with the certificate at an address that was found to be
-// the sender's. The address is fetched over TLS from a pinned host: that is what the
-// certificate is trusted for.
+// checkRSA verifies a signature with the certificate at a URL that the caller has checked to be
+// the sender's. The certificate is trusted because it comes over TLS from a pinned host.
 func (c certificates) checkRSA(ctx context.Context, r *gaff.Request, address string, h crypto.Hash, content, sig []byte, label string) (string, error) {
 	now := r.ReceivedAt
 	cert, err := c.get(ctx, address, r.RemoteAddr)

@@ -7,7 +7,7 @@ import (
 	"gaff/internal/fault"
 )
 
-// senders are those that data cannot describe, by Scheme.Name.
+// senders are the schemes of kind code by Scheme.Name: senders that data cannot describe.
 var senders = map[string]func(Scheme, Options, *fault.List) checker{
 	"standard-webhooks": func(s Scheme, o Options, f *fault.List) checker {
 		if s.HeaderPrefix == "svix-" {
@@ -45,7 +45,7 @@ func newCode(s Scheme, o Options, f *fault.List) checker {
 	return nil
 }
 
-// undated are the senders that send no time.
+// undated are the senders whose requests have no timestamp.
 var undated = map[string]bool{
 	"twilio": true, "adyen": true, "dropbox-sign": true, "msgraph": true, "plivo": true, "travis": true,
 	"braintree": true, "paddle-classic": true, "websub": true, "adobe": true,

@@ -33,8 +33,8 @@ const (
 	contentfulSig    = "X-Contentful-Signature"
 )
 
-// paths returns what may be signed as the path: as it is, and as the sender's own library
-// writes it, which escapes what is escaped already.
+// paths returns the texts that may be signed as the path: the path as sent, and as the sender's own
+// library writes it, which escapes it a second time.
 func (v *contentful) paths(r *gaff.Request) ([]string, error) {
 	u, err := url.Parse(r.URL)
 	if err != nil {
@@ -134,7 +134,7 @@ func (v *contentful) verify(_ context.Context, r *gaff.Request) (gaff.Verificati
 	return out, judge(v.scheme.Tolerance, at, "ms", r.ReceivedAt)
 }
 
-// covers is the body: which headers are signed, each request says.
+// covers returns the body only: the signed headers differ from request to request.
 func (v *contentful) covers() Coverage { return Coverage{Body: true, Content: true, url: true} }
 
 func (v *contentful) sign(r *gaff.Request, at time.Time) error {

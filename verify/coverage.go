@@ -12,25 +12,25 @@ import (
 
 // Coverage is the part of a request that a signature covers.
 type Coverage struct {
-	// Body is set if the body is covered byte by byte, Content if the text is that the event
-	// is read from.
+	// Body is set if each byte of the body is covered, Content if the text that the event is read
+	// from is.
 	Body, Content bool
-	// form is all fields of the form, url the whole URL.
+	// form is set if all fields of a form are covered, url if the whole URL is.
 	form, url bool
-	// fields are single places, as placeName writes them.
+	// fields are covered single places, by placeName.
 	fields map[string]bool
 }
 
-// coverer is a checker that signs something of the request. Others compare a shared text.
+// coverer is a checker whose signature covers parts of the request. The others compare a secret.
 type coverer interface{ covers() Coverage }
 
-// signedHash is [gaff.Verification].Signed of a content.
+// signedHash returns the value of [gaff.Verification].Signed for a content.
 func signedHash(content []byte) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:])
 }
 
-// placeName is the name of a place that a template or a [Location] has.
+// placeName returns the name of a place of a template or [Location].
 func placeName(in, name string) string {
 	if in == "header" {
 		name = textproto.CanonicalMIMEHeaderKey(name)
@@ -68,7 +68,7 @@ func (c *Coverage) Holds(l *Location) bool {
 	return true
 }
 
-// covers says what a template signs.
+// covers returns what the template signs.
 func (v *signature) covers() (c Coverage) {
 	for _, p := range v.tmpl.parts {
 		switch p.kind {
@@ -106,8 +106,8 @@ func (c *Coverage) partly() bool {
 	return false
 }
 
-// checkCoverage refuses a description whose signature does not cover the body, unless it
-// says so.
+// checkCoverage rejects a scheme whose signature does not cover the body, unless covers_body is
+// false.
 func (s *Scheme) checkCoverage(check checker, f *fault.List) {
 	signer, signs := check.(coverer)
 	if len(*f) > 0 || s.Kind == "code" {
@@ -134,9 +134,9 @@ func (s *Scheme) checkCoverage(check checker, f *fault.List) {
 	}
 }
 
-// checkExtension refuses digests that can be continued without the key: with {key} before
-// the end, whoever has one signed body can sign it with more behind it. The filling between
-// the two is no JSON, so bodies of JSON are safe.
+// checkExtension rejects schemes that allow length extension: if {key} is before the end, a client
+// with one signed body can sign that body with more bytes after it. The padding in between is not
+// JSON, so JSON bodies are safe.
 func (v *signature) checkExtension(f *fault.List) {
 	if !v.alg.keyed || v.scheme.Content == "" {
 		return

@@ -12,7 +12,7 @@ import (
 	"gaff/internal/payload"
 )
 
-// dropboxSign signs time and type of the event inside a form's JSON field.
+// dropboxSign signs the time and type of the event, which are in a form's JSON field.
 type dropboxSign struct {
 	secrets secretKeys
 	set     pointers

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// encodings of signatures. encode appends; decode is strict: one text for one value
-// (but for the case of hex digits), no white space.
+// encode appends bytes in the encoding of a signature to dst.
 func encode(name string, dst, b []byte) []byte {
 	switch name {
 	case "hex":
@@ -29,6 +28,7 @@ func encode(name string, dst, b []byte) []byte {
 	}
 }
 
+// decode is strict: a value has one text, except for the case of hex digits, without white space.
 func decode(name, text string) ([]byte, bool) {
 	if text == "" || strings.ContainsAny(text, "\r\n") {
 		return nil, false
@@ -46,8 +46,8 @@ func decode(name, text string) ([]byte, bool) {
 	return b, err == nil
 }
 
-// notEncoded does not repeat the text: a sender set up wrongly may have put its secret
-// there.
+// notEncoded returns the error for a signature in another encoding. It does not quote the text,
+// which may be a secret if the sender is set up wrongly.
 func notEncoded(label, encoding, text string) error {
 	return fmt.Errorf("%s: %w: its %d characters are not %s", label, ErrMalformed, len(text), encoding)
 }
@@ -60,7 +60,7 @@ func cutWord(text, prefix string) (rest string, ok bool) {
 	return text[len(prefix):], true
 }
 
-// mismatch tells a signature that fits no key from a text that is none.
+// mismatch returns the error for a text that is not the signature: malformed if it cannot be one.
 func mismatch(label, encoding string, sig string) error {
 	if _, ok := decode(encoding, sig); !ok {
 		return notEncoded(label, encoding, sig)
@@ -68,8 +68,7 @@ func mismatch(label, encoding string, sig string) error {
 	return fmt.Errorf("%s: %w: another key, or the signed content was changed on its way%s", label, ErrMismatch, hexCase(encoding, sig))
 }
 
-// hexCase is a remark about a text of hex digits that are not of the encoding's case: one
-// signature has one spelling.
+// hexCase returns a hint for hex digits in the other case than the encoding's; else it is empty.
 func hexCase(encoding, text string) string {
 	switch {
 	case encoding == "hex" && text != strings.ToLower(text):

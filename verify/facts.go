@@ -10,7 +10,7 @@ import (
 	"gaff/internal/fault"
 )
 
-// NeedsSecret reports whether a scheme checks nothing without an operator's key.
+// NeedsSecret reports whether a scheme requires a key from the operator.
 func NeedsSecret(s Scheme) bool {
 	switch s.Name {
 	case "aws-sns", "paypal", "adobe":
@@ -19,7 +19,7 @@ func NeedsSecret(s Scheme) bool {
 	return s.Key.Source != "jwks"
 }
 
-// RequiredSettings lists the settings without which [New] fails, in no order.
+// RequiredSettings lists the settings without which [New] fails, in any order.
 func (s Scheme) RequiredSettings() (list []string) {
 	var o Options
 	var f fault.List
@@ -42,7 +42,7 @@ func (s Scheme) RequiredSettings() (list []string) {
 	return list
 }
 
-// Summary says in a few words how a scheme verifies.
+// Summary returns in a few words how a scheme verifies.
 func (s Scheme) Summary() string {
 	var text string
 	switch s.Kind {
@@ -65,7 +65,7 @@ func (s Scheme) Summary() string {
 	return text
 }
 
-// CanSign reports whether a verifier of the scheme can sign: the key is shared.
+// CanSign reports whether a verifier of the scheme can sign, because its key is shared.
 func (s Scheme) CanSign() bool {
 	switch s.Kind {
 	case "signature":
@@ -85,7 +85,7 @@ func (s Scheme) CanSign() bool {
 	return false
 }
 
-// HasTime reports whether the scheme has a time that a tolerance applies to.
+// HasTime reports whether requests have a timestamp, to which a tolerance applies.
 func (s Scheme) HasTime() bool {
 	switch s.Kind {
 	case "signature":
@@ -96,9 +96,9 @@ func (s Scheme) HasTime() bool {
 	return s.Kind == "jwt"
 }
 
-// SecretPlaces names the places of requests that hold the sender's secret as it is, in the
-// form of [gaff.Source.Secrets]. A signature is not secret: it proves one body. A token
-// or signature that covers no body proves any, so it is.
+// SecretPlaces lists the places of requests that contain the sender's secret in plain text, in the
+// form of [gaff.Source.Secrets]. A signature over the body is not secret: it is valid for that body
+// only. A token or a signature that does not cover the body is valid for any, so it is secret.
 func (s Scheme) SecretPlaces() []string {
 	var places []string
 	var add func(l *Location)
@@ -132,7 +132,7 @@ func (s Scheme) SecretPlaces() []string {
 	return places
 }
 
-// codeHeaders are the headers that senders read which data cannot describe.
+// codeHeaders are the headers that schemes of kind code read.
 var codeHeaders = map[string][]string{
 	"twilio":     {twilioHeader},
 	"aws-sns":    {"X-Amz-Sns-Message-Type", "X-Amz-Sns-Message-Id", "X-Amz-Sns-Topic-Arn"},

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-const fetchTimeout = 8 * time.Second // the sender is waiting, and gives up after 15 or less
+const fetchTimeout = 8 * time.Second // senders wait for at most 15 seconds
 
-// DefaultClient fetches key documents where no client is given.
+// DefaultClient fetches keys and certificates if the options have no client.
 var DefaultClient = sync.OnceValue(func() *http.Client {
 	return &http.Client{
 		Timeout: fetchTimeout,
@@ -30,8 +30,8 @@ var DefaultClient = sync.OnceValue(func() *http.Client {
 	}
 })
 
-// WithinHost returns the client for a fetch that follows redirects on the same host only:
-// where keys come from is the operator's decision, not a server's.
+// WithinHost returns a copy of client that follows redirects on the host of u only: the operator,
+// not a server, decides where keys come from.
 func WithinHost(client *http.Client, u *url.URL) *http.Client {
 	c := *client
 	c.CheckRedirect = func(next *http.Request, via []*http.Request) error {

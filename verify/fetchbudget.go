@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// Fetches a minute that requests can cause at one verifier: together, by one client, and
-// how many of them only clients may cause that have caused none in this minute.
+// Limits of the fetches that requests can cause at one verifier in a minute: of all clients, of one
+// client, and the part of the total that is reserved for clients without a fetch in this minute.
 const (
 	fetchesPerMinute = 240
 	fetchesPerClient = 60
 	fetchesReserved  = 80
 )
 
-// fetchBudget shares the fetches that requests can cause among the clients that send them,
-// so that one client cannot use up what the sender needs.
+// fetchBudget shares the fetches among clients, so that one client cannot use up those that the
+// sender needs.
 type fetchBudget struct {
-	window time.Time // when the counts began
+	window time.Time // start of the counted minute
 	total  int
 	of     map[string]int
 }
 
-// take counts a fetch for a client, and reports false if there is none left for it.
+// take counts a fetch for a client. It reports false if the client is over its limit.
 func (b *fetchBudget) take(now time.Time, client string) bool {
 	if b.of == nil || now.Sub(b.window) >= time.Minute {
 		b.window, b.total, b.of = now, 0, map[string]int{}
@@ -38,9 +38,9 @@ func (b *fetchBudget) take(now time.Time, client string) bool {
 	return true
 }
 
-// giveBack returns the fetch of a client that asked for something real.
+// giveBack returns a fetch to a client, because it succeeded.
 func (b *fetchBudget) giveBack(client string) {
-	if b.of[client] > 1 { // the first stays: it says that the client had its turn
+	if b.of[client] > 1 { // the first stays, so that the client no longer uses the reserve
 		b.total--
 		b.of[client]--
 	}

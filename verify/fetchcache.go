@@ -10,50 +10,49 @@ import (
 	"gaff"
 )
 
-// remote fetches and keeps things that requests name, such as certificates by their
-// addresses. Whoever uses it pins what a name may be first.
-type remote[T any] struct {
+// fetchCache fetches and caches values by names in requests, such as certificates by their URLs.
+// Callers check a name against the sender's hosts first.
+type fetchCache[T any] struct {
 	what string // for errors
 	load func(ctx context.Context, name string) (T, error)
 	now  func() time.Time
 
 	mu     sync.Mutex
-	kept   map[string]*loaded[T]
+	kept   map[string]*cachedFetch[T]
 	budget fetchBudget
 }
 
-// loaded is one that is kept, or being fetched. The fields after done may be read once it
-// is closed.
-type loaded[T any] struct {
+// cachedFetch is a fetch that runs, or its result. Fields after done may be read once done is
+// closed.
+type cachedFetch[T any] struct {
 	done chan struct{}
 	it   T
-	has  bool // it is one: fetched now, or before its host could not be reached
+	has  bool // it is set: by this fetch, or by an earlier one if the host is unreachable
 	err  error
-	due  time.Time // when to fetch it again
+	due  time.Time // of the next fetch
 }
 
 const (
 	maxRemote      = 512              // cached, failures included
-	remoteMaxAge   = 24 * time.Hour   // then it is fetched again
+	remoteMaxAge   = 24 * time.Hour   // until the next fetch
 	remoteBackoff  = 30 * time.Second // after a failure
 	remoteMaxBytes = 64 << 10
 )
 
-// errUnknown says that the host has no such thing: a mistake of the request, not of the host.
+// errUnknown means that the host does not have the value: the request is wrong, not the host.
 var errUnknown = errors.New("not known to its host")
 
-func newRemote[T any](what string, load func(ctx context.Context, name string) (T, error)) *remote[T] {
-	return &remote[T]{what: what, load: load, now: time.Now, kept: map[string]*loaded[T]{}}
+func newFetchCache[T any](what string, load func(ctx context.Context, name string) (T, error)) *fetchCache[T] {
+	return &fetchCache[T]{what: what, load: load, now: time.Now, kept: map[string]*cachedFetch[T]{}}
 }
 
-// get returns what has the name, for a request from an address. A name that was fetched
-// before costs nothing of the client's budget. The error wraps [gaff.ErrUnverifiable], or
-// errUnknown.
-func (c *remote[T]) get(ctx context.Context, name, address string) (T, error) {
+// get returns the value of a name, for a request from an address. A name that was fetched before
+// does not count against the client's budget. The error wraps [gaff.ErrUnverifiable] or errUnknown.
+func (c *fetchCache[T]) get(ctx context.Context, name, address string) (T, error) {
 	client := clientOf(address)
 	c.mu.Lock()
 	entry := c.kept[name]
-	var old *loaded[T]
+	var old *cachedFetch[T]
 	if entry != nil {
 		select {
 		case <-entry.done:
@@ -69,7 +68,7 @@ func (c *remote[T]) get(ctx context.Context, name, address string) (T, error) {
 			var none T
 			return none, fmt.Errorf("%s %s: %w: requests from %s named too many others in this minute", c.what, name, gaff.ErrUnverifiable, client)
 		}
-		entry = &loaded[T]{done: make(chan struct{})}
+		entry = &cachedFetch[T]{done: make(chan struct{})}
 		c.kept[name] = entry
 		go c.fetch(context.WithoutCancel(ctx), name, client, entry, old)
 	}
@@ -83,9 +82,9 @@ func (c *remote[T]) get(ctx context.Context, name, address string) (T, error) {
 	}
 }
 
-// makeRoom drops an entry if there are too many, a failure first, so that names that are
-// made up do not drive out those in use. It reports false if all are being fetched.
-func (c *remote[T]) makeRoom(name string) bool {
+// makeRoom drops an entry if the cache is full, failures first, so that invented names do not
+// displace those in use. It reports false if all entries are being fetched.
+func (c *fetchCache[T]) makeRoom(name string) bool {
 	if _, replaced := c.kept[name]; replaced || len(c.kept) < maxRemote {
 		return true
 	}
@@ -98,15 +97,15 @@ func (c *remote[T]) makeRoom(name string) bool {
 				delete(c.kept, victim)
 				return true
 			}
-		default: // under way
+		default: // being fetched
 		}
 	}
 	delete(c.kept, victim)
 	return found
 }
 
-// fetch fills the entry. What was fetched before stays in use while its host is unreachable.
-func (c *remote[T]) fetch(ctx context.Context, name, client string, entry, old *loaded[T]) {
+// fetch fills the entry. The earlier value stays in use while its host is unreachable.
+func (c *fetchCache[T]) fetch(ctx context.Context, name, client string, entry, old *cachedFetch[T]) {
 	defer close(entry.done)
 	it, err := c.load(ctx, name)
 	if err == nil {

@@ -104,10 +104,10 @@ func TestKeysByKid(t *testing.T) {
 
 // Names that are made up neither drive out what is in use, nor keep it from being fetched
 // again, nor use up the fetches of other clients.
-func TestRemoteUnderAttack(t *testing.T) {
+func TestFetchCacheUnderAttack(t *testing.T) {
 	t.Parallel()
 	clock, asked := noon, 0
-	r := newRemote("thing", func(_ context.Context, name string) (string, error) {
+	r := newFetchCache("thing", func(_ context.Context, name string) (string, error) {
 		asked++ // get waits for each
 		if strings.HasPrefix(name, "good") {
 			return "it", nil

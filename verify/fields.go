@@ -6,15 +6,15 @@ import (
 	"gaff/internal/jsonscan"
 )
 
-// Fields reads values out of JSON by pointers, without decoding the document: one pass
-// over the bytes, whatever the number of pointers.
+// Fields reads values from JSON by pointers. It scans the bytes once, for any number of pointers,
+// and does not decode the document.
 type Fields struct {
 	set   pointers
 	names []string
 	index []int
 }
 
-// NewFields readies pointers (RFC 6901), such as "/data/id". An empty one is never found.
+// NewFields parses pointers (RFC 6901), such as "/data/id". An empty one finds nothing.
 func NewFields(list ...string) (*Fields, error) {
 	f := &Fields{names: list}
 	for _, text := range list {
@@ -32,7 +32,7 @@ func NewFields(list ...string) (*Fields, error) {
 
 // Read returns the texts at the pointers, in their order: a string's content, a number
 // as written, true or false; empty for anything else. Different strings have different
-// texts, which may be no UTF-8. The document must be JSON as a whole.
+// texts, which may be invalid UTF-8. The whole document must be JSON.
 func (f *Fields) Read(doc []byte) ([]string, error) {
 	found, err := f.set.find(doc)
 	if err != nil {
@@ -47,8 +47,7 @@ func (f *Fields) Read(doc []byte) ([]string, error) {
 	return texts, nil
 }
 
-// Raw returns the values at the pointers as they stand in the document, nil where there is
-// none.
+// Raw returns the values at the pointers as written in the document, nil if missing.
 func (f *Fields) Raw(doc []byte) ([][]byte, error) {
 	found, err := f.set.find(doc)
 	if err != nil {

@@ -17,9 +17,8 @@ func isForm(r *gaff.Request) bool {
 	return strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded")
 }
 
-// formTexts returns the texts of a field in a form of either kind, as sent: in the bytes of
-// their charset, which are what is signed. A body of another content type is read as
-// urlencoded.
+// formTexts returns the values of a field in a form, urlencoded or multipart, in the bytes of their
+// charset: those are signed. A body of another content type is read as urlencoded.
 func formTexts(r *gaff.Request, name string) (texts []string, err error) {
 	fields, err := payload.Form(r.Header.Get("Content-Type"), r.Text())
 	if errors.Is(err, payload.ErrNoForm) {
@@ -40,7 +39,7 @@ func formTexts(r *gaff.Request, name string) (texts []string, err error) {
 	return texts, nil
 }
 
-// formField returns a field of a form of either kind. One that came twice is ambiguous.
+// formField returns a field of a form. A field that occurs twice is ambiguous.
 func formField(r *gaff.Request, name string) ([]byte, error) {
 	fields, err := payload.Form(r.Header.Get("Content-Type"), r.Text())
 	if errors.Is(err, payload.ErrNoForm) {
@@ -75,8 +74,8 @@ func (s Scheme) InForm(doc []byte) (form []byte, ok bool, err error) {
 	return form, err == nil, err
 }
 
-// wantsForm reports whether a JSON body cannot be signed, since the proof covers a form's
-// fields or is one.
+// wantsForm reports whether the scheme signs only forms: the signature covers fields of a form, or
+// is in one.
 func (s Scheme) wantsForm() bool {
 	return s.Name == "twilio" || s.Name == "plivo" || strings.Contains(s.Signed, "{form") ||
 		slices.ContainsFunc(s.Signature, func(p Signature) bool { return p.In == "form" })

@@ -11,7 +11,7 @@ import (
 	"gaff/internal/fault"
 )
 
-// hook0 signs the values of headers that the signature itself names.
+// hook0 signs the values of headers that the signature names.
 type hook0 struct {
 	scheme  Scheme
 	secrets secretKeys
@@ -41,7 +41,7 @@ func (v *hook0) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	if _, ok := parseTime(field["t"], "s"); !ok {
 		return out, fmt.Errorf("timestamp %s: %w", Printable(field["t"]), ErrMalformed)
 	}
-	// v1 covers more than v0: where it is there, v0 counts for nothing.
+	// v1 covers more than v0, so v0 is ignored if both are present.
 	sig, v1 := field["v1"]
 	content := field["t"] + "."
 	if v1 {
@@ -76,7 +76,7 @@ func (v *hook0) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	return out, judge(v.scheme.Tolerance, field["t"], "s", r.ReceivedAt)
 }
 
-// covers is the body: which headers are signed, each request says.
+// covers returns the body only: the signed headers differ from request to request.
 func (v *hook0) covers() Coverage { return Coverage{Body: true, Content: true} }
 
 func (v *hook0) sign(r *gaff.Request, at time.Time) error {

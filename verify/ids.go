@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// JoinExactly joins texts so that no two lists have the same: one of which a part holds the
-// separator, or is followed by one after it was left out, says how long its parts are.
+// JoinExactly joins texts so that different lists have different results. If a part contains the
+// separator, the lengths of the parts follow.
 func JoinExactly(parts []string, sep string) string {
 	text := strings.Join(parts, sep)
 	if strings.Count(text, sep) == len(parts)-1 {
@@ -24,8 +24,8 @@ func lengths(parts []string, sep string) (text string) {
 	return text
 }
 
-// JoinID joins the parts of an id by dots; parts at the end that are missing are left out. No
-// two ids are the same text, whatever their parts hold.
+// JoinID joins the parts of an id by dots and omits empty parts at the end. Different ids have
+// different texts, for any parts.
 func JoinID(parts []string) string {
 	for len(parts) > 0 && parts[len(parts)-1] == "" {
 		parts = parts[:len(parts)-1]
@@ -39,8 +39,8 @@ func JoinID(parts []string) string {
 	return text
 }
 
-// ExactID returns an id that was decoded from a document, read again at its pointer if the
-// decoder replaced something in it that UTF-8 cannot say: two ids must not become one.
+// ExactID returns an id that was decoded from a document. If the decoder replaced invalid
+// characters in it, ExactID reads it at its pointer, so that two ids do not become one.
 func ExactID(decoded string, doc []byte, pointer string) string {
 	if !strings.ContainsRune(decoded, utf8.RuneError) {
 		return decoded

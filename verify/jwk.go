@@ -14,14 +14,13 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-const maxJWKSKeys = 100 // more are cut off: each one costs a verification
+const maxJWKSKeys = 100 // more are ignored: each one costs a verification
 
 const maxRSABits = 8192
 
 func init() { jose.MaxRSAModulusBits = maxRSABits } // read when a JWK is parsed
 
-// parseJWKS reads the keys of a JWKS document and skips those it cannot use. No usable
-// key is an error.
+// parseJWKS returns the usable keys of a JWKS document. It is an error if there are none.
 func parseJWKS(doc []byte) ([]publicKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`

@@ -14,13 +14,13 @@ import (
 type JWKSOptions struct {
 	// Client fetches the document; nil means one with timeouts.
 	Client *http.Client
-	// MaxAge is how long a document may be used. Zero means 24 hours. From half of it
-	// on a newer one is fetched beside the work.
+	// MaxAge is how long a document may be used. Zero means 24 hours. After
+	// half of it a newer one is fetched in the background.
 	MaxAge time.Duration
-	// MinRefresh is the least time between fetches that one client can cause by signatures
-	// that fit no key. Zero means 30 seconds.
+	// MinRefresh is the minimum time between fetches that one client can cause by signatures
+	// that match no key. Zero means 30 seconds.
 	MinRefresh time.Duration
-	// Backoff is how long a host that failed is left alone. Zero means 10 seconds.
+	// Backoff is the time between a failed fetch and the next one. Zero means 10 seconds.
 	Backoff time.Duration
 	// MaxBytes bounds the document. Zero means 1 MiB.
 	MaxBytes int64
@@ -28,31 +28,31 @@ type JWKSOptions struct {
 	Now func() time.Time
 }
 
-// JWKS is a cache of the public keys at an address. One is shared by every request that
-// needs it; a fetch is made once for all that wait.
+// JWKS is a cache of the public keys at a URL. All requests share it; concurrent requests wait for
+// one fetch.
 //
-// A key set in the cache is used while its host cannot be reached, until it is MaxAge
-// old. With no keys at all, an error that wraps [gaff.ErrUnverifiable] is returned.
+// While the host is unreachable, the cached keys are used until they are MaxAge old. Without keys,
+// errors wrap [gaff.ErrUnverifiable].
 type JWKS struct {
 	url string
 	o   JWKSOptions
 
 	mu      sync.Mutex
 	keys    []publicKey
-	fetched time.Time     // when keys came
-	tried   time.Time     // when the last fetch ended, well or not
-	failure error         // of the last fetch; nil after a good one
-	running chan struct{} // closed when the fetch under way ends; nil if none is
-	// renewal is when a signature that fits no key last caused a fetch, renewals when one of
-	// a client did.
+	fetched time.Time     // when keys was fetched
+	tried   time.Time     // end of the last fetch, successful or not
+	failure error         // of the last fetch; nil if it was successful
+	running chan struct{} // closed when the running fetch ends; nil without one
+	// renewal is when a signature that matches no key last caused a fetch, renewals when one of
+	// each client did.
 	renewal  time.Time
 	renewals map[string]time.Time
 }
 
-// renewalPause is the least time between fetches that such signatures cause together.
+// renewalPause is the minimum time between fetches that such signatures of all clients cause.
 const renewalPause = 5 * time.Second
 
-// NewJWKS makes a cache of the document at the address. Nothing is fetched yet.
+// NewJWKS returns a cache of the document at the address. It is fetched at first use.
 func NewJWKS(address string, o JWKSOptions) *JWKS {
 	if o.Client == nil {
 		o.Client = DefaultClient()
@@ -75,7 +75,7 @@ func NewJWKS(address string, o JWKSOptions) *JWKS {
 	return &JWKS{url: address, o: o}
 }
 
-// current returns the keys, fetched now if there are none young enough.
+// current returns the keys. It fetches them if they are missing or too old.
 func (j *JWKS) current(ctx context.Context) ([]publicKey, error) {
 	j.mu.Lock()
 	now := j.o.Now()
@@ -96,13 +96,13 @@ func (j *JWKS) current(ctx context.Context) ([]publicKey, error) {
 	return j.wait(ctx)
 }
 
-// renewed returns keys fetched after seen was found not to fit, for a request from an
-// address; nil if there are no newer ones. The error says that the key of the request cannot
-// be known now: the host does not answer, or was asked for another client a moment ago.
+// renewed returns keys that are newer than seen, in which a request from an address has no key; nil
+// without newer ones. An error means that the key cannot be known now: the host does not answer, or
+// another client caused a fetch a moment ago.
 func (j *JWKS) renewed(ctx context.Context, seen []publicKey, address string) ([]publicKey, error) {
 	j.mu.Lock()
 	if len(seen) > 0 && len(j.keys) > 0 && &seen[0] != &j.keys[0] {
-		keys := j.keys // someone else has just fetched
+		keys := j.keys // another request has just fetched them
 		j.mu.Unlock()
 		return keys, nil
 	}
@@ -115,7 +115,7 @@ func (j *JWKS) renewed(ctx context.Context, seen []publicKey, address string) ([
 	keys, err := j.wait(ctx)
 	if err == nil {
 		j.mu.Lock()
-		err = j.failure // of the fetch; what is in the cache stays in use for other keys
+		err = j.failure // of the fetch; the cached keys stay in use for other requests
 		j.mu.Unlock()
 	}
 	if err != nil || len(keys) > 0 && len(seen) > 0 && &seen[0] == &keys[0] {
@@ -124,8 +124,8 @@ func (j *JWKS) renewed(ctx context.Context, seen []publicKey, address string) ([
 	return keys, nil
 }
 
-// mayRenew reports whether a client may cause a fetch. It has one each MinRefresh, so that
-// nobody can use up that of the sender.
+// mayRenew reports whether a client may cause a fetch. Each client may cause one per MinRefresh, so
+// that no client can use up the sender's.
 func (j *JWKS) mayRenew(client string) (bool, error) {
 	now := j.o.Now()
 	if j.failure != nil {
@@ -149,12 +149,12 @@ func (j *JWKS) mayRenew(client string) (bool, error) {
 	return true, nil
 }
 
-// mayTry reports whether the host has been left alone for long enough.
+// mayTry reports whether Backoff has passed since the last failure, and no fetch is running.
 func (j *JWKS) mayTry(now time.Time) bool {
 	return j.running == nil && (j.failure == nil || now.Sub(j.tried) >= j.o.Backoff)
 }
 
-// start begins a fetch. It outlives the request that caused it, since others wait too.
+// start starts a fetch. It outlives its request, because others wait for it too.
 func (j *JWKS) start(ctx context.Context) {
 	done := make(chan struct{})
 	j.running = done
@@ -173,8 +173,8 @@ func (j *JWKS) start(ctx context.Context) {
 	}()
 }
 
-// wait is called with the lock held and gives it back. It waits for the fetch under
-// way, or for one of its own, and returns what is in the cache then.
+// wait waits for the running fetch, or starts one, and returns the cached keys. The caller holds
+// the lock; wait releases it.
 func (j *JWKS) wait(ctx context.Context) ([]publicKey, error) {
 	if j.running == nil {
 		j.start(ctx)

@@ -48,8 +48,8 @@ type jsonToken struct {
 	secrets []tokenSecret
 	public  []publicKey
 	jwks    *JWKS
-	byKid   *remote[publicKey] // nil unless keys are fetched one by one
-	claims  Claims             // with the operator's settings
+	byKid   *fetchCache[publicKey] // nil unless keys are fetched one by one
+	claims  Claims                 // with the operator's settings
 	url     string
 }
 

@@ -14,13 +14,13 @@ import (
 	"gaff/internal/fault"
 )
 
-// keyID is what may be asked for; it comes with the request.
+// keyID matches the key ids that gaff fetches. They come from requests.
 var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 
-// newKeyAPI readies the fetching of keys one by one by their ids, with API credentials:
-// the setting client_id and the secrets that are no JWKS documents, which it takes out of
-// o. Nil: there are none. That is Plaid's way.
-func newKeyAPI(o *Options, format KeyFormat, fits func(crypto.PublicKey) bool, f *fault.List) *remote[publicKey] {
+// newKeyAPI returns a cache that fetches keys one by one by their ids, as Plaid does, with API
+// credentials: the setting client_id and a secret that is not a JWKS document, which it removes from
+// o. It returns nil without such a secret.
+func newKeyAPI(o *Options, format KeyFormat, fits func(crypto.PublicKey) bool, f *fault.List) *fetchCache[publicKey] {
 	var documents []string
 	secret := ""
 	for i, text := range o.Secrets {
@@ -47,7 +47,7 @@ func newKeyAPI(o *Options, format KeyFormat, fits func(crypto.PublicKey) bool, f
 	if address == "" {
 		f.Add("settings.jwks_url", "missing; the address that hands out the sender's keys is wanted")
 	}
-	return newRemote("public key", func(ctx context.Context, kid string) (publicKey, error) {
+	return newFetchCache("public key", func(ctx context.Context, kid string) (publicKey, error) {
 		ask, err := json.Marshal(map[string]string{"client_id": id, "secret": secret, "key_id": kid})
 		if err != nil {
 			return publicKey{}, err
@@ -56,7 +56,7 @@ func newKeyAPI(o *Options, format KeyFormat, fits func(crypto.PublicKey) bool, f
 	})
 }
 
-// askKey posts a question for one key.
+// askKey requests one key.
 func askKey(ctx context.Context, client *http.Client, address string, ask []byte, kid string, fits func(crypto.PublicKey) bool) (publicKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -66,7 +66,7 @@ func askKey(ctx context.Context, client *http.Client, address string, ask []byte
 	}
 	req.Header.Set("Content-Type", "application/json")
 	c := *client
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // it carries a secret
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // the request has a secret
 	res, err := c.Do(req)
 	if err != nil {
 		return publicKey{}, err

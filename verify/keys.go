@@ -19,7 +19,7 @@ import (
 	"gaff/internal/fault"
 )
 
-// Key is a key that is no plain secret text.
+// Key is a key other than a plain secret text.
 type Key struct {
 	// Kind is one of
 	//
@@ -34,16 +34,16 @@ type Key struct {
 	Username, Password string
 }
 
-// publicKey is a key ready for use, with the name it has towards operators.
+// publicKey is a parsed key, with its name for operators.
 type publicKey struct {
 	id   string
 	kid  string
-	alg  string // a JWK's alg; empty if not told
+	alg  string // a JWK's alg; empty if missing
 	key  crypto.PublicKey
-	priv ed25519.PrivateKey // nil where it is not ours to hold
+	priv ed25519.PrivateKey // nil if only the sender has it
 }
 
-// fingerprint names a key without giving it away: 32 bits of a hash.
+// fingerprint returns a name for a key that does not reveal it: 32 bits of a hash.
 func fingerprint(key []byte) string {
 	h := sha256.New()
 	h.Write([]byte("gaff key"))
@@ -51,7 +51,7 @@ func fingerprint(key []byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:4])
 }
 
-// parseKey makes public keys of one configured key.
+// parseKey returns the public keys of one configured key.
 func parseKey(k Key) ([]publicKey, error) {
 	one := func(key crypto.PublicKey, id []byte) ([]publicKey, error) {
 		if err := checkKey(key); err != nil {
@@ -77,7 +77,7 @@ func parseKey(k Key) ([]publicKey, error) {
 		if k.Kind == "ed25519_seed_base64" {
 			b, err = decodeBase64(strings.TrimPrefix(k.Value, "whsk_"))
 		}
-		if len(b) == ed25519.PrivateKeySize { // the seed with the public key behind it
+		if len(b) == ed25519.PrivateKeySize { // the seed, then the public key
 			b = b[:ed25519.SeedSize]
 		}
 		if err != nil || len(b) != ed25519.SeedSize {
@@ -116,8 +116,8 @@ func parseSPKI(der []byte, one func(crypto.PublicKey, []byte) ([]publicKey, erro
 	return one(key, der)
 }
 
-// smallOrder are the encodings, without the sign bit, of the points under which anyone
-// can make a signature that verifies.
+// smallOrder are the encodings, without the sign bit, of the points of small order: anyone can
+// create a valid signature for them.
 var smallOrder = func() (points [][]byte) {
 	for _, text := range []string{
 		"0000000000000000000000000000000000000000000000000000000000000000",
@@ -140,7 +140,7 @@ var smallOrder = func() (points [][]byte) {
 // curves are those that an ECDSA key may be on.
 var curves = []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}
 
-// checkKey refuses keys that cannot be used, or that prove nothing.
+// checkKey rejects keys that are unusable or insecure.
 func checkKey(key crypto.PublicKey) error {
 	switch k := key.(type) {
 	case ed25519.PublicKey:
@@ -171,13 +171,13 @@ func checkKey(key crypto.PublicKey) error {
 	return nil
 }
 
-// keyKinds says as which kind of [Key] a plain text is read.
+// keyKinds maps KeyFormat.Source to the kind of [Key] of a plain text.
 var keyKinds = map[string]string{
 	"hex": "ed25519_hex", "base64": "ed25519_base64", "spki_base64": "spki_base64", "spki_pem": "spki_pem",
 }
 
-// newPublicKeys returns the configured keys that fit, or else the address to fetch them
-// from.
+// newPublicKeys returns the configured keys that fit the algorithm, or without any the key set to
+// fetch.
 func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.PublicKey) bool, f *fault.List) ([]publicKey, *JWKS) {
 	fetched := format.Source == "jwks" || format.Source == "jwks-by-kid"
 	if _, ok := keyKinds[format.Source]; !ok && !fetched {
@@ -243,8 +243,8 @@ func newPublicKeys(o Options, format KeyFormat, name string, fits func(crypto.Pu
 	return nil, nil
 }
 
-// Fingerprint is the name that a secret has as [gaff.Verification.KeyID] under a scheme;
-// empty for what cannot be a key of it.
+// Fingerprint returns the name of a secret in [gaff.Verification.KeyID]; empty if the scheme cannot
+// use it.
 func Fingerprint(secret string, s Scheme) string {
 	switch s.Kind {
 	case "basic":

@@ -14,7 +14,7 @@ import (
 	"gaff"
 )
 
-// lark signs with the key inside the content, and may seal the body under the same key.
+// lark signs with the key in the content, and may encrypt the body with the same key.
 type lark struct {
 	*signature
 	sealed *sealed
@@ -42,7 +42,7 @@ func (v *lark) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, 
 // its result is empty if the body is not encrypted.
 func OpenLark(secrets []string) func(body []byte) string { return newSealed(secrets).open }
 
-// sealed opens bodies that are encrypted under one of the secrets.
+// sealed decrypts bodies that are encrypted with one of the secrets.
 type sealed struct {
 	keys [][sha256.Size]byte
 	set  pointers
@@ -57,7 +57,7 @@ func newSealed(secrets []string) *sealed {
 	return v
 }
 
-// open returns the JSON that the body holds sealed; empty if it holds none.
+// open returns the decrypted JSON of a body; empty if the body is not encrypted.
 func (v *sealed) open(body []byte) string {
 	found, err := v.set.find(body)
 	if err != nil {
@@ -79,7 +79,7 @@ func (v *sealed) open(body []byte) string {
 	return ""
 }
 
-// unseal undoes AES-CBC with PKCS #7; the initial vector comes first.
+// unseal decrypts AES-CBC with PKCS #7 padding. The initialization vector comes first.
 func unseal(key, sealed []byte) ([]byte, bool) {
 	if len(sealed) < 2*aes.BlockSize || len(sealed)%aes.BlockSize != 0 {
 		return nil, false

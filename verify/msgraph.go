@@ -13,9 +13,9 @@ import (
 	"gaff/internal/payload"
 )
 
-// graph is Microsoft Graph: each notification of a batch holds the shared text.
+// graph is Microsoft Graph: each notification of a batch has the shared text.
 type graph struct {
-	states token // compared by its digests
+	states token // compares digests
 	list   pointers
 	item   pointers
 }

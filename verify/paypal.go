@@ -15,7 +15,7 @@ import (
 	"gaff/internal/fault"
 )
 
-// paypal signs a checksum of the body with a certificate of its own.
+// paypal signs a checksum of the body. Requests name PayPal's certificate.
 type paypal struct {
 	scheme  Scheme
 	webhook string
@@ -72,8 +72,8 @@ func (v *paypal) verify(ctx context.Context, r *gaff.Request) (gaff.Verification
 	return out, judge(v.scheme.Tolerance, at, "rfc3339", r.ReceivedAt)
 }
 
-// covers is the transmission's id. Of the body a CRC-32 is signed, for which other bodies can
-// be made.
+// covers returns the transmission's id only. The body's CRC-32 is signed, and other bodies with the
+// same CRC-32 can be constructed.
 func (v *paypal) covers() (c Coverage) {
 	c.add("header", "Paypal-Transmission-Id")
 	return c

@@ -22,13 +22,13 @@ type place struct {
 	name  string // canonical for headers
 	index int    // within a pointer set
 	label string // for errors
-	or    *place // where to look if nothing stands here
-	and   *place // whose text follows
+	or    *place // is read if this place is empty
+	and   *place // its text follows
 	lines bool   // the text may have line breaks
-	exact bool   // different values have different texts: for what tells events apart
+	exact bool   // different values have different texts, which identify events
 }
 
-// newPlace readies a location; nil gives the zero place.
+// newPlace checks a location. Nil gives the zero place.
 func newPlace(l *Location, path string, set *pointers, f *fault.List) place {
 	if l == nil {
 		return place{}
@@ -85,7 +85,7 @@ func newPlace(l *Location, path string, set *pointers, f *fault.List) place {
 	return p
 }
 
-// identify makes the text at a place, and at those beside it, exact.
+// identify makes the place and its alternatives exact.
 func (p *place) identify() {
 	p.exact = true
 	for _, other := range []*place{p.or, p.and} {
@@ -95,8 +95,8 @@ func (p *place) identify() {
 	}
 }
 
-// text returns the text at the place. values are what the place's pointer set found.
-// An absent or empty text is ErrMissing, two different ones are ErrAmbiguous.
+// text returns the text at the place. values are the results of the place's pointer set. A missing
+// or empty text is ErrMissing, two different texts are ErrAmbiguous.
 func (p place) text(r *gaff.Request, values [][]byte) (string, error) {
 	text, err := p.read(r, values)
 	if err != nil {
@@ -105,7 +105,7 @@ func (p place) text(r *gaff.Request, values [][]byte) (string, error) {
 	return text, nil
 }
 
-// read is text without the label in the error.
+// read is like text, without the label in the error.
 func (p place) read(r *gaff.Request, values [][]byte) (string, error) {
 	text, err := p.readHere(r, values)
 	if p.or != nil && errors.Is(err, ErrMissing) {
@@ -126,7 +126,7 @@ func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 	switch p.in {
 	case "header":
 		values := r.Header[p.name]
-		if p.name == "Host" && len(values) == 0 { // which a server takes out of the headers
+		if p.name == "Host" && len(values) == 0 { // net/http removes it from the headers
 			if u, err := url.Parse(r.URL); err == nil {
 				values = []string{u.Host}
 			}
@@ -166,7 +166,7 @@ func (p place) readHere(r *gaff.Request, values [][]byte) (string, error) {
 	return "", ErrMissing
 }
 
-// one returns the text that all the values are.
+// one returns the text that all values are equal to.
 func (p place) one(values []string) (string, error) {
 	if p.lines {
 		return same(values)
@@ -174,8 +174,8 @@ func (p place) one(values []string) (string, error) {
 	return oneOf(values)
 }
 
-// put writes a text at a place of a request that is being signed. Where that is in the
-// body, the body is written anew.
+// put writes a text to the place in a request that is being signed. For a place in the body it
+// encodes the body again.
 func (p place) put(r *gaff.Request, pointer, text string, number bool) error {
 	switch p.in {
 	case "header":
@@ -232,7 +232,7 @@ func firstMember(doc []byte, skip string) (string, error) {
 	return "", ErrMissing
 }
 
-// headerText returns a header by its canonical name.
+// headerText returns the value of a header by its canonical name.
 func headerText(h http.Header, name, label string) (string, error) {
 	text, err := oneOf(h[name])
 	if err != nil {
@@ -241,21 +241,21 @@ func headerText(h http.Header, name, label string) (string, error) {
 	return text, nil
 }
 
-// oneOf returns the text of one line that all the values are.
+// oneOf returns the single-line text that all values are equal to.
 func oneOf(values []string) (string, error) {
 	text, err := same(values)
 	if err != nil {
 		return "", err
 	}
-	// A header cannot hold these over HTTP. Where requests come from elsewhere, they
-	// could move the borders inside signed content.
+	// HTTP headers cannot contain these. In requests from other sources they could move the borders
+	// in signed content.
 	if strings.ContainsAny(text, "\r\n\x00") {
 		return "", fmt.Errorf("%w: line break", ErrMalformed)
 	}
 	return text, nil
 }
 
-// same returns the text that all the values are.
+// same returns the text that all values are equal to.
 func same(values []string) (string, error) {
 	for _, v := range values {
 		if v != values[0] {
@@ -279,7 +279,7 @@ func IsHeaderName(text string) bool {
 	return text != ""
 }
 
-// header is a name with the value it must have.
+// header is a header with its required value.
 type header struct{ name, value string }
 
 func requiredHeaders(m map[string]string, f *fault.List) []header {

@@ -14,7 +14,7 @@ import (
 	"gaff/internal/fault"
 )
 
-// plivo signs the address with its query sorted, the form's fields and a nonce.
+// plivo signs the URL with its query sorted, the form's fields and a nonce.
 type plivo struct {
 	secrets secretKeys
 	url     string

@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	maxPointers     = 64 // a bit each in a scan's mask
+	maxPointers     = 64 // each is a bit of a scan's mask
 	maxPointerDepth = 32 // bounds the scan's recursion
 )
 
 var errJSON = errors.New("the body is not JSON")
 
-// pointers is a set of JSON pointers (RFC 6901) that one pass over a document resolves.
+// pointers is a set of JSON pointers (RFC 6901) that are resolved in one pass over a document.
 type pointers struct {
 	list [][]string
 }
 
-// add puts a pointer into the set and returns its place.
+// add adds a pointer to the set and returns its index.
 func (p *pointers) add(text string) (int, error) {
 	tokens, err := jsonpointer.Parse(text)
 	if err != nil {
@@ -56,9 +56,8 @@ func (p *pointers) addOnce(text string) (int, error) {
 	return i, nil
 }
 
-// find returns the raw value at each pointer, nil where there is none. The document
-// must be valid JSON as a whole. Of members that stand twice the last counts, as it
-// does for most readers that will see the document after us.
+// find returns the raw value at each pointer, nil if missing. The whole document must be valid JSON.
+// Of duplicate members the last counts, as for most readers that get the document after gaff.
 func (p *pointers) find(doc []byte) ([][]byte, error) {
 	if len(p.list) == 0 {
 		return nil, nil
@@ -77,8 +76,8 @@ func (p *pointers) find(doc []byte) ([][]byte, error) {
 	return s.found, nil
 }
 
-// jsonText returns a raw value as text: a string's content, a number as written, true
-// or false. Null, objects, arrays and absent values have none.
+// jsonText returns a raw value as text: a string's content, a number as written, true or false. ok
+// is false for null, objects, arrays and missing values.
 func jsonText(raw []byte) (string, bool) {
 	if len(raw) == 0 {
 		return "", false
@@ -92,8 +91,8 @@ func jsonText(raw []byte) (string, bool) {
 	return string(raw), true
 }
 
-// exactText is jsonText of which two different strings have different texts: half of a
-// surrogate pair, which UTF-8 cannot say, is written in three bytes as any other character.
+// exactText is like jsonText, but different strings have different texts: a lone surrogate, which
+// UTF-8 cannot encode, is written in three bytes like other characters.
 func exactText(raw []byte) (string, bool) {
 	if len(raw) > 0 && raw[0] == '"' {
 		return jsonscan.UnquoteExact(raw), true
@@ -236,7 +235,7 @@ func Printable(text string) string {
 	return strconv.Quote(text)
 }
 
-// must adds a pointer that is part of the program.
+// must adds a pointer that is a constant of the program.
 func (p *pointers) must(text string) {
 	if _, err := p.add(text); err != nil {
 		panic("verify: " + err.Error())

@@ -14,8 +14,8 @@ type Reader struct {
 	places []place
 }
 
-// Add adds a place, and returns the number by which [Reading.Text] knows it. A nil location
-// is a place without text. Faults have paths that begin with path.
+// Add adds a place and returns its number for [Reading.Text]. A nil location has no text. Faults have
+// paths that begin with path.
 func (rd *Reader) Add(l *Location, path string, f *fault.List) int {
 	rd.places = append(rd.places, newPlace(l, path, &rd.set, f))
 	return len(rd.places) - 1
@@ -29,7 +29,7 @@ func (rd *Reader) AddExact(l *Location, path string, f *fault.List) int {
 	return n
 }
 
-// Label names a place, for errors.
+// Label returns the name of a place, for errors.
 func (rd *Reader) Label(n int) string { return rd.places[n].label }
 
 // Read scans the text of r's body, or content in its place if that is not nil. Places in a
@@ -49,11 +49,11 @@ type Reading struct {
 	values [][]byte
 }
 
-// Text returns the text at a place. The error is [ErrMissing] if there is none or it is
-// empty, [ErrAmbiguous] if there are several, [ErrMalformed] if it cannot be read.
+// Text returns the text at a place. The error is [ErrMissing] for a missing or empty text,
+// [ErrAmbiguous] for several texts, [ErrMalformed] for one that cannot be read.
 func (g Reading) Text(n int) (string, error) { return g.rd.places[n].read(g.r, g.values) }
 
-// Holds reports whether there is anything at a place, be it no text.
+// Holds reports whether a place has a value, a text or another.
 func (g Reading) Holds(n int) bool {
 	p := g.rd.places[n]
 	if p.in == "json" && len(g.values) > p.index && g.values[p.index] != nil {

@@ -13,12 +13,12 @@ import (
 	"gaff/internal/fault"
 )
 
-// rsaForm are senders that sign something made of a form's fields with RSA-SHA1.
+// rsaForm is for senders that sign a text made from a form's fields with RSA-SHA1.
 type rsaForm struct {
 	name    string
 	keys    []publicKey
 	content func(url.Values) (content []byte, sig string, err error)
-	header  string // holds the signature, if not the form
+	header  string // with the signature; empty if it is in the form
 }
 
 func newRSAForm(v *rsaForm, s Scheme, o Options, f *fault.List) checker {

@@ -16,12 +16,12 @@ import (
 // Scheme describes how a sender signs: the generic model. It is read from JSON (the
 // presets, vector files) and YAML (a source's "verify:" block) by the same names.
 type Scheme struct {
-	// Kind is which verifier runs: signature, token, basic, jwt or code.
+	// Kind selects the verifier: signature, token, basic, jwt or code.
 	Kind string `json:"kind" yaml:"kind"`
-	// Name is, for kind code, which one: standard-webhooks, twilio, aws-sns ...
+	// Name selects the verifier of kind code: standard-webhooks, twilio, aws-sns and others.
 	Name string `json:"name,omitempty" yaml:"name,omitempty"`
-	// HeaderPrefix is, for standard-webhooks, what the three header names begin with.
-	// Empty means "webhook-".
+	// HeaderPrefix is the beginning of the three header names of standard-webhooks. Empty means
+	// "webhook-".
 	HeaderPrefix string `json:"header_prefix,omitempty" yaml:"header_prefix,omitempty"`
 
 	// Algorithm is, for kind signature: hmac-sha1, hmac-sha256, hmac-sha384, hmac-sha512,
@@ -31,30 +31,29 @@ type Scheme struct {
 	Key       KeyFormat `json:"key,omitzero" yaml:"key,omitempty"`
 	// Signed is the template of the signed bytes. {body}, {ts} (the timestamp's text
 	// as sent), {id}, {url}, {method}, {key}, {nl}, {header:Name},
-	// {json:/pointer}, {form:name}, {query:name}, {form_sorted} and {config:name} stand for
-	// their values, {body_sha256_hex} (sha384, sha512; base64, base64url) for a digest, and
-	// {url_unescaped} for the URL without the escapes that HubSpot undoes; everything
-	// else for itself.
+	// {json:/pointer}, {form:name}, {query:name}, {form_sorted} and {config:name} are
+	// replaced by their values, {body_sha256_hex} (sha384, sha512; base64, base64url) by a digest, and
+	// {url_unescaped} by the URL without the escapes that HubSpot decodes. Other text is literal.
 	Signed string `json:"signed,omitempty" yaml:"signed,omitempty"`
-	// Signature is where the signature stands: one place, or a list of places of
-	// which any may hold the right one.
+	// Signature is the place of the signature, or a list of places, any of which may have the
+	// right one.
 	Signature Signatures `json:"signature,omitempty" yaml:"signature,omitempty"`
 	// Encoding of the signature: hex, hex-upper, base64, base64url (unpadded).
 	Encoding string `json:"encoding,omitempty" yaml:"encoding,omitempty"`
-	// CoversBody false says that the sender's signature does not cover the body, which is
-	// refused otherwise.
+	// CoversBody false says that the sender's signature does not cover the body. Without it such a
+	// scheme is rejected.
 	CoversBody *bool      `json:"covers_body,omitempty" yaml:"covers_body,omitempty"`
 	Timestamp  *Timestamp `json:"timestamp,omitempty" yaml:"timestamp,omitempty"`
-	// Tolerance is how far the timestamp may be from the time of receipt; nil: the
-	// timestamp's form is checked, its distance is not.
+	// Tolerance is how far the timestamp may be from the time of receipt. Nil: only the form of the
+	// timestamp is checked.
 	Tolerance *Tolerance `json:"tolerance,omitempty" yaml:"tolerance,omitempty"`
-	// RequireHeaders names headers that must have exactly these values, for every kind.
+	// RequireHeaders lists headers that must have exactly these values, for every kind.
 	RequireHeaders map[string]string `json:"require_headers,omitempty" yaml:"require_headers,omitempty"`
 
-	// ID is the place of the request's id, the {id} of Signed. Nil: the sender sends none.
+	// ID is the place of the request's id, the {id} of Signed. Nil: requests have no id.
 	ID *Location `json:"id,omitempty" yaml:"id,omitempty"`
 
-	// Token is, for kind token, where the shared token stands.
+	// Token is the place of the shared token, for kind token.
 	Token *Token `json:"token,omitempty" yaml:"token,omitempty"`
 
 	// JWT and the fields after it are for kind jwt.
@@ -62,17 +61,17 @@ type Scheme struct {
 	// Algs lists the allowed values of the token's alg: HS256, HS384, HS512, RS256,
 	// RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA.
 	Algs []string `json:"algs,omitempty" yaml:"algs,omitempty"`
-	// RequireKid refuses tokens that do not name their key.
+	// RequireKid rejects tokens without kid.
 	RequireKid bool      `json:"require_kid,omitempty" yaml:"require_kid,omitempty"`
 	Claims     *Claims   `json:"claims,omitempty" yaml:"claims,omitempty"`
 	BodyHash   *BodyHash `json:"body_hash,omitempty" yaml:"body_hash,omitempty"`
 
-	// Content is the form of the body, if not JSON only: "form" (fields become members),
-	// "form:NAME" (the field NAME holds the JSON), "any". Empty: JSON.
+	// Content is the format of the body: "form" (fields become members), "form:NAME" (the field NAME
+	// has the JSON) or "any". Empty: JSON.
 	Content string `json:"content,omitempty" yaml:"content,omitempty"`
 }
 
-// KeyFormat says how the operator's text becomes a key.
+// KeyFormat is how the operator's text is decoded to a key.
 type KeyFormat struct {
 	// Decode is utf8 (the default), base64, hex, utf8-nfkd, or sha1 (the key is the
 	// text's digest), for secrets.
@@ -81,7 +80,7 @@ type KeyFormat struct {
 	StripPrefix []string `json:"strip_prefix,omitempty" yaml:"strip_prefix,omitempty"`
 	// Source is, for public keys: jwks, jwks-by-kid, hex, base64, spki_base64 or spki_pem.
 	Source string `json:"source,omitempty" yaml:"source,omitempty"`
-	// DefaultURL is where a jwks source is fetched from if nothing else is set.
+	// DefaultURL is the URL of the key set, unless the setting jwks_url is set.
 	DefaultURL string `json:"default_url,omitempty" yaml:"default_url,omitempty"`
 	// Or is another way in which the same secret becomes a key, for senders that changed
 	// theirs: both keys verify, the first one that the secret fits signs. Nil: none.
@@ -97,8 +96,8 @@ type Location struct {
 	Name string `json:"name,omitempty" yaml:"name,omitempty"`
 	// Pointer is the JSON pointer into the body (RFC 6901), for json.
 	Pointer string `json:"pointer,omitempty" yaml:"pointer,omitempty"`
-	// Or is where to look if nothing stands here; And is whose text, if there is one,
-	// follows after a dot. Nil: nowhere.
+	// Or is read if this place is empty. The text of And, if it has one, follows after a dot. Both
+	// may be nil.
 	Or  *Location `json:"or,omitempty" yaml:"or,omitempty"`
 	And *Location `json:"and,omitempty" yaml:"and,omitempty"`
 }
@@ -177,12 +176,12 @@ func (s *Signatures) UnmarshalYAML(unmarshal func(any) error) error {
 	return nil
 }
 
-// Timestamp is where the time of sending stands.
+// Timestamp is the place of the time of sending.
 type Timestamp struct {
 	// Location.In is header, json, form, query, or signature: a field of the
 	// signature's own text.
 	Location `yaml:",inline"`
-	// Key is the field's name where In is signature.
+	// Key is the field's name if In is signature.
 	Key string `json:"key,omitempty" yaml:"key,omitempty"`
 	// Unit is s (the default), ms, rfc3339, or http-date, which may be seconds, too.
 	Unit string `json:"unit,omitempty" yaml:"unit,omitempty"`
@@ -195,19 +194,19 @@ type Tolerance struct {
 	Future *int64 `json:"future,omitempty" yaml:"future,omitempty"`
 }
 
-// Token is where a shared token stands.
+// Token is the place of a shared token.
 type Token struct {
 	Location `yaml:",inline"`
 	// Prefix stands before the token, such as "Bearer ".
 	Prefix string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
 }
 
-// JWT is where a JSON Web Token stands.
+// JWT is the place of a JSON Web Token.
 type JWT struct {
 	Location       `yaml:",inline"`
 	Prefix         string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
 	PrefixOptional bool   `json:"prefix_optional,omitempty" yaml:"prefix_optional,omitempty"`
-	// Detached: the middle part is empty and stands for the body.
+	// Detached: the payload is the body, and the token's middle part is empty.
 	Detached bool `json:"detached,omitempty" yaml:"detached,omitempty"`
 }
 
@@ -223,8 +222,8 @@ type Claims struct {
 	Email Texts `json:"email,omitempty" yaml:"email,omitempty"`
 	// SubURL: sub must be the request's URL.
 	SubURL bool `json:"sub_url,omitempty" yaml:"sub_url,omitempty"`
-	// RequireExp refuses a token that never expires. exp and nbf are always checked
-	// where they are present.
+	// RequireExp rejects a token that never expires. exp and nbf are always checked if
+	// present.
 	RequireExp bool `json:"require_exp,omitempty" yaml:"require_exp,omitempty"`
 	// IatMaxAge and IatFuture bound iat, in seconds; zero IatMaxAge: not checked.
 	IatMaxAge int64 `json:"iat_max_age,omitempty" yaml:"iat_max_age,omitempty"`
@@ -240,7 +239,7 @@ type BodyHash struct {
 	Algorithm string `json:"algorithm,omitempty" yaml:"algorithm,omitempty"`
 }
 
-// fromSetting is how "true" in a list of texts is kept.
+// fromSetting represents "true" in a list of texts.
 const fromSetting = "@"
 
 // Texts is a list of allowed texts. In a file: a text, a list, or true, which means

@@ -16,7 +16,7 @@ import (
 	"gaff/internal/fault"
 )
 
-// decodeSecret makes key bytes of an operator's text.
+// decodeSecret returns the key bytes of an operator's text.
 func decodeSecret(text string, f KeyFormat) ([]byte, error) {
 	if text == "" {
 		return nil, errors.New("empty; a secret is wanted")
@@ -54,7 +54,7 @@ func decodeSecret(text string, f KeyFormat) ([]byte, error) {
 	return key, nil
 }
 
-// decodeBase64 takes what people paste: either alphabet, padded or not.
+// decodeBase64 accepts both alphabets, padded or not, as people paste them.
 func decodeBase64(text string) ([]byte, error) {
 	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
 	if strings.ContainsAny(text, "\r\n") {
@@ -94,8 +94,8 @@ func newSecretKeys(o Options, format KeyFormat, a algorithm, f *fault.List) secr
 	return keys
 }
 
-// decodeSecrets returns the keys that a secret is under a format and its alternatives, at
-// least one. The error is that of the format itself.
+// decodeSecrets returns the keys of a secret in a format and its alternatives, at least one. The
+// error is the first format's.
 func decodeSecrets(text string, f KeyFormat) (keys [][]byte, first error) {
 	for p := &f; p != nil; p = p.Or {
 		key, err := decodeSecret(text, *p)
@@ -106,7 +106,7 @@ func decodeSecrets(text string, f KeyFormat) (keys [][]byte, first error) {
 			first = err
 		}
 		if err == nil && slices.ContainsFunc(p.StripPrefix, func(prefix string) bool { return strings.HasPrefix(text, prefix) }) {
-			break // the prefix says how it is written
+			break // the prefix determines the format
 		}
 	}
 	if len(keys) > 0 {

@@ -13,11 +13,11 @@ import (
 	"gaff"
 )
 
-// sharedTolerance is how far an optional timestamp may be off, both ends included.
+// sharedTolerance is how far an optional timestamp may be off, inclusive.
 const sharedTolerance = 300 * time.Second
 
 // Shared verifies hex HMAC-SHA256 of the body under a shared secret, with a timestamp
-// header that may be absent, and must be fresh if it is there. Make it with
+// header that may be absent, and must be fresh if present. Create it with
 // [SharedSecret].
 type Shared struct {
 	*Verifier
@@ -26,7 +26,7 @@ type Shared struct {
 
 // SharedSecret returns the verifier of the simplest scheme in use: signature is the name
 // of the header with the signature, timestamp that of the optional one in Unix seconds.
-// The timestamp is not covered by the signature: it catches honest delays, not replays.
+// The signature does not cover the timestamp, so it detects delays, not replays.
 func SharedSecret(signature, timestamp string, secrets []string) (*Shared, error) {
 	v, err := New(Scheme{
 		Kind: "signature", Algorithm: "hmac-sha256", Signed: "{body}", Encoding: "hex",
@@ -57,8 +57,8 @@ func (s *Shared) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification
 	return v, nil
 }
 
-// Refuse returns a verifier that refuses everything for a reason: a source whose secret
-// is not set must not be open.
+// Refuse returns a verifier that rejects every request with a reason: a source without its secret
+// must not be open.
 func Refuse(reason string) gaff.Verifier { return refusal(reason) }
 
 type refusal string

@@ -17,7 +17,7 @@ import (
 	"gaff/internal/fault"
 )
 
-// signature is the kind of the same name.
+// signature is the kind signature.
 type signature struct {
 	scheme  Scheme
 	alg     algorithm
@@ -26,13 +26,13 @@ type signature struct {
 	jwks    *JWKS
 	tmpl    template
 	places  []signaturePlace
-	set     pointers // what must be known to verify
+	set     pointers // values of the body that verification needs
 	id      place
 	ts      *Timestamp
-	tsAt    place // zero where the timestamp is inside the signature's text
+	tsAt    place // zero if the timestamp is in the signature's text
 	timeKey string
 	url     string // overrides the request's
-	hashed  bool   // the hash of what is signed is wanted
+	hashed  bool   // report the hash of the signed content
 }
 
 func (v *signature) hashSigned() { v.hashed = true }
@@ -84,7 +84,7 @@ func newSignature(s Scheme, o Options, f *fault.List) *signature {
 
 func (v *signature) newPlaces(f *fault.List) {
 	if len(v.scheme.Signature) == 0 {
-		f.Add("signature", "missing; where it stands is wanted, such as in: header, name: X-Signature")
+		f.Add("signature", "missing; its place is wanted, such as in: header, name: X-Signature")
 	}
 	for i, s := range v.scheme.Signature {
 		path := "signature"
@@ -293,8 +293,8 @@ func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 	return out, nil
 }
 
-// readSignatures gathers the signatures of all places. It is enough that one place has
-// some, but none may be ambiguous.
+// readSignatures collects the signatures of all places. One place with signatures is enough, but
+// no place may be ambiguous.
 func (v *signature) readSignatures(r *gaff.Request, values [][]byte, sigs *signatureTexts) error {
 	var first error
 	for i := range v.places {
@@ -376,7 +376,8 @@ func (v *signature) tryKeys(keys []publicKey, message []byte, sigs [][]byte) str
 	return ""
 }
 
-// refusal tells signatures that fit no key from texts that are none.
+// refusal returns the error for signatures that match no key: malformed if they cannot be
+// signatures.
 func (v *signature) refusal(sigs []string) error {
 	label := v.places[0].at.label
 	if len(v.places) > 1 {
@@ -404,7 +405,7 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 	if v.ts != nil {
 		ts = formatTime(at, v.ts.Unit)
 		var had string
-		if v.tsAt.in == "json" { // a body that brings its own keeps it
+		if v.tsAt.in == "json" { // the body may have its own
 			values, err := v.set.find(r.Text())
 			if err != nil {
 				return err
@@ -444,14 +445,14 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 	return w.at.put(r, w.Pointer, text, false)
 }
 
-// fillID gives a request that is being signed an id if it lacks one, and fills its body.
+// fillID adds an id to a request that is being signed if it has none, and fills its body.
 func (v *signature) fillID(r *gaff.Request) ([][]byte, error) {
 	values, err := v.fill(r)
 	if err != nil || v.id.in != "header" && v.id.in != "json" {
 		return values, err
 	}
 	if _, err := v.id.text(r, values); !errors.Is(err, ErrMissing) {
-		return values, nil // an id that is there is judged later
+		return values, nil // an existing id is checked later
 	}
 	if err := v.id.put(r, v.scheme.ID.Pointer, "msg_"+strings.ToLower(rand.Text()), false); err != nil {
 		return nil, err
@@ -459,8 +460,8 @@ func (v *signature) fillID(r *gaff.Request) ([][]byte, error) {
 	return v.set.find(r.Body)
 }
 
-// fill gives a body that is being signed the signed values that it lacks, and returns
-// what the pointers find in it then.
+// fill adds missing signed values to a body that is being signed, and returns the values at the
+// pointers.
 func (v *signature) fill(r *gaff.Request) ([][]byte, error) {
 	values, err := v.set.find(r.Text())
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"gaff/internal/fault"
 )
 
-// AWSRegion is the form of the name of a region of Amazon's, such as us-gov-west-1.
+// AWSRegion is a regular expression for the name of an AWS region, such as us-gov-west-1.
 const AWSRegion = `[a-z]{2}(-[a-z]{1,20}){1,3}-[0-9]`
 
 // sns is Amazon's Simple Notification Service.
@@ -26,7 +26,7 @@ type sns struct {
 	set    pointers
 }
 
-// The fields that are read, and which of them each type of message signs.
+// snsFields are the fields that are read, snsSigned those that each type of message signs.
 var (
 	snsFields = []string{
 		"Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
@@ -37,7 +37,7 @@ var (
 		"SubscriptionConfirmation": {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"},
 		"UnsubscribeConfirmation":  {"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"},
 	}
-	// A region, never another first part: sns.s3.amazonaws.com is somebody's bucket.
+	// A region, not any label: sns.s3.amazonaws.com is a customer's bucket.
 	snsCertURL = regexp.MustCompile(`^https://sns\.` + AWSRegion + `\.amazonaws\.com(\.cn)?/[A-Za-z0-9_-]{1,128}\.pem$`)
 )
 

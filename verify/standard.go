@@ -76,8 +76,7 @@ func newStandard(s Scheme, o Options, f *fault.List) *standard {
 	return v
 }
 
-// standardKey is how a secret becomes a key: as the specification says, unless the scheme
-// says otherwise.
+// standardKey returns the format of secrets: the scheme's, or else the specification's.
 func standardKey(f KeyFormat) KeyFormat {
 	if f.Decode == "" && f.Or == nil {
 		return KeyFormat{Decode: "base64", StripPrefix: []string{"v1,whsec_", "whsec_"}}
@@ -133,8 +132,8 @@ func (v *standard) sign(r *gaff.Request, at time.Time) error {
 	return v.v1a.sign(r, at)
 }
 
-// families is Standard Webhooks of senders that moved from svix- headers to webhook- ones:
-// a request is judged by those it came with, and one that has both by its own.
+// families is Standard Webhooks of senders that moved from svix- headers to webhook- ones. A
+// request is verified by the headers that it has, one with both by the scheme's own.
 type families struct{ *standard }
 
 func (v families) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {

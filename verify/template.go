@@ -31,7 +31,7 @@ const (
 	partPlace // a header, a JSON value, a field of a form or of the query
 )
 
-// partKinds are the tokens without an argument.
+// partKinds are the kinds of the tokens without an argument.
 var partKinds = map[string]partKind{
 	"body": partBody, "ts": partTime, "id": partID, "url": partURL, "url_unescaped": partURLPlain, "method": partMethod,
 	"key": partKey, "form_sorted": partForm,
@@ -48,10 +48,10 @@ func bodyDigest(token string) (h crypto.Hash, encoding string, ok bool) {
 	return h, encoding, ok && (encoding == "hex" || encoding == "base64" || encoding == "base64url")
 }
 
-// bodyHashes are the digests of a body that may be signed in its place.
+// bodyHashes are the digests that may be signed in place of a body.
 var bodyHashes = map[string]crypto.Hash{"sha256": crypto.SHA256, "sha384": crypto.SHA384, "sha512": crypto.SHA512}
 
-// sumBody appends the digest of a body to dst, which saves an allocation where it has room.
+// sumBody appends the digest of a body to dst.
 func sumBody(h crypto.Hash, dst, body []byte) []byte {
 	switch h {
 	case crypto.SHA384:
@@ -66,7 +66,7 @@ func sumBody(h crypto.Hash, dst, body []byte) []byte {
 	}
 }
 
-// part is a stretch of the signed content.
+// part is a piece of the signed content.
 type part struct {
 	kind     partKind
 	text     string
@@ -75,7 +75,7 @@ type part struct {
 	encoding string
 }
 
-// template is the signed content, taken apart once.
+// template is the parsed template of the signed content.
 type template struct {
 	parts []part
 	// idEnd is the text between {id} and {ts} where they follow each other with one in
@@ -83,7 +83,7 @@ type template struct {
 	idEnd string
 }
 
-// parseTemplate takes a template apart. Values of {config:name} are put in place.
+// parseTemplate parses a template. It replaces {config:name} by the setting's value.
 func parseTemplate(text, path string, settings map[string]string, set *pointers, f *fault.List) template {
 	var t template
 	literal := func(s string) {
@@ -170,7 +170,7 @@ func (t *template) has(kind partKind) bool {
 	return false
 }
 
-// checkID refuses an id whose end could be taken for the timestamp: "a.1767225600" under
+// checkID rejects an id whose end could be read as the timestamp: "a.1767225600" under
 // {id}.{ts}.{body} may be the id "a" with its timestamp, and what is sent as the
 // timestamp the beginning of that request's body.
 func (t *template) checkID(id, unit string) error {
@@ -187,7 +187,7 @@ func (t *template) checkID(id, unit string) error {
 	return nil
 }
 
-// content is what a template is filled with for one request.
+// content has the values of a template for one request.
 type content struct {
 	r      *gaff.Request
 	url    string
@@ -195,7 +195,7 @@ type content struct {
 	values [][]byte // of the pointer set
 }
 
-// writer takes the signed content piece by piece.
+// writer receives the signed content in pieces.
 type writer interface {
 	text(s string)
 	bytes(b []byte)
@@ -244,7 +244,7 @@ func (t *template) write(c *content, key []byte, w writer) error {
 	return nil
 }
 
-// urlUnescaper undoes the escapes that HubSpot documents, and no others.
+// urlUnescaper decodes only the escapes that HubSpot documents.
 var urlUnescaper = strings.NewReplacer(func() (pairs []string) {
 	for _, c := range ":/?@!$'()*,;" {
 		upper := fmt.Sprintf("%%%02X", c)

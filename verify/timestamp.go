@@ -12,8 +12,8 @@ import (
 
 const maxTimestamp = 40 // bytes of text
 
-// parseTime reads a timestamp strictly: digits without sign or leading zero, RFC 3339 in
-// full, or a date as HTTP writes it. Lenience would let bytes move between the timestamp and its neighbours.
+// parseTime parses a timestamp strictly: digits without sign or leading zero, a complete RFC 3339
+// text, or an HTTP date. Lenience would let bytes move between the timestamp and its neighbours.
 func parseTime(text, unit string) (time.Time, bool) {
 	if unit == "http-date" && strings.HasSuffix(text, "GMT") {
 		at, err := time.Parse(http.TimeFormat, text)
@@ -53,7 +53,7 @@ func parseTime(text, unit string) (time.Time, bool) {
 	return time.Unix(n, 0), true
 }
 
-// fresh reports whether at is within the window around now, both ends included.
+// fresh reports whether at is within the window around now, inclusive.
 func fresh(at, now time.Time, past, future time.Duration) bool {
 	return !at.Before(now.Add(-past)) && !at.After(now.Add(future))
 }
@@ -104,7 +104,7 @@ func (t *Tolerance) check(path string, f *fault.List) {
 
 // window returns the tolerance in both directions.
 func (t *Tolerance) window() (past, future time.Duration) {
-	const most = 100 * 365 * 24 * 3600 // keeps the sums below far from overflowing
+	const most = 100 * 365 * 24 * 3600 // so that sums cannot overflow
 	past = time.Duration(min(t.Past, most)) * time.Second
 	if t.Future == nil {
 		return past, past

@@ -14,7 +14,7 @@ import (
 	"gaff"
 )
 
-// token is the kind of the same name: a shared text, compared.
+// token is the kind token: a shared text that is compared.
 type token struct {
 	scheme Scheme
 	at     place
@@ -27,7 +27,7 @@ type token struct {
 func newToken(s Scheme, o Options, f *fault.List) *token {
 	v := &token{scheme: s}
 	if s.Token == nil {
-		f.Add("token", "missing; where it stands is wanted, such as in: header, name: X-Token")
+		f.Add("token", "missing; its place is wanted, such as in: header, name: X-Token")
 	} else {
 		v.at = newPlace(&s.Token.Location, "token", &v.set, f)
 	}
@@ -72,9 +72,9 @@ func (v *token) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	return out, nil
 }
 
-// match returns the name of the token that the text is, or nothing.
+// match returns the name of the token that is equal to the text; empty if none is.
 func (v *token) match(text string) string {
-	sum := sha256.Sum256([]byte(text)) // of equal length, whatever was sent
+	sum := sha256.Sum256([]byte(text)) // digests have equal lengths
 	for i := range v.tokens {
 		if subtle.ConstantTimeCompare(sum[:], v.tokens[i][:]) == 1 {
 			return v.ids[i]

@@ -34,7 +34,7 @@ func (v *twilio) describe() string {
 	return "base64 HMAC-SHA1 of the URL and the form's fields in " + twilioHeader
 }
 
-// fields returns what is signed after the URL. A body that nothing covers is refused.
+// fields returns the content that is signed after the URL. A body that is not covered is rejected.
 func (v *twilio) fields(r *gaff.Request, address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -72,8 +72,8 @@ func (v *twilio) fields(r *gaff.Request, address string) (string, error) {
 	return strings.Join(sortedForm(form), ""), nil
 }
 
-// variants returns the address as it is, without its port, and with the scheme's own:
-// Twilio may have signed either.
+// variants returns the address as it is, without its port, and with the scheme's default port:
+// Twilio may have signed any of them.
 func (v *twilio) variants(address string) []string {
 	list := []string{address}
 	scheme, rest, ok := strings.Cut(address, "://")

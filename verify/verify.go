@@ -11,29 +11,28 @@ import (
 	"gaff/internal/fault"
 )
 
-// Why a request was refused, to be asked for with errors.Is. The errors that
-// [Verifier.Verify] returns say the place first, for the operator: "X-Sig: missing".
-// The sender is told none of it.
+// Reasons of a rejection, for errors.Is. Errors of [Verifier.Verify] begin with the place, for the
+// operator: "X-Sig: missing". Senders do not get them.
 var (
-	// ErrMissing: something that proves the sender is not there.
+	// ErrMissing: a signature, token or other required value is missing.
 	ErrMissing = errors.New("missing")
-	// ErrMalformed: it is there but not written as the scheme writes it.
+	// ErrMalformed: it is not written as the scheme demands.
 	ErrMalformed = errors.New("malformed")
-	// ErrMismatch: it is right by its form, and wrong.
+	// ErrMismatch: it is well-formed and wrong.
 	ErrMismatch = errors.New("does not match")
-	// ErrStale: the signature is right, and the timestamp outside the tolerance.
+	// ErrStale: the signature is right, but the timestamp is outside the tolerance.
 	ErrStale = errors.New("outside the tolerance")
-	// ErrAmbiguous: it can be read in two ways, such as a header that came twice.
+	// ErrAmbiguous: it has two readings, such as a header that occurs twice.
 	ErrAmbiguous = errors.New("ambiguous")
 )
 
 // Options is what an operator adds to a [Scheme].
 type Options struct {
-	// Secrets are the configured texts. All are accepted, the first signs. For public
+	// Secrets are the configured texts. All verify, the first signs. For public
 	// key algorithms they are the public keys, written as Scheme.Key.Source says; for
 	// kind basic, "user:password".
 	Secrets []string
-	// Keys are keys that are no plain texts.
+	// Keys are keys other than plain texts.
 	Keys []Key
 	// Settings are the values of {config:name}, and of what code needs: callback_url,
 	// webhook_id, issuer, audience, email, topic_arns (comma separated). "url" overrides
@@ -51,13 +50,13 @@ type Options struct {
 	AnyCoverage bool
 }
 
-// Verifier checks requests against one scheme with one operator's keys, and signs by
-// the same. It is a [gaff.Verifier] and safe for use by many goroutines.
+// Verifier verifies requests by one scheme with one operator's keys, and signs by the same
+// scheme. It is a [gaff.Verifier] and safe for use by many goroutines.
 type Verifier struct {
 	scheme  Scheme
 	check   checker
 	require []header
-	// reports is set if the hash of the signed content is wanted.
+	// reports is set if Verify returns the hash of the signed content.
 	reports bool
 }
 
@@ -116,7 +115,7 @@ const kinds = "signature, token, basic, jwt, code"
 
 // Verify checks r at the time of its receipt. See [gaff.Verifier].
 //
-// [ErrStale] is returned only where everything else was right.
+// [ErrStale] implies that everything else is right.
 func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
 	if err := checkHeaders(v.require, r.Header); err != nil {
 		return gaff.Verification{}, err
@@ -150,10 +149,9 @@ func (v *Verifier) Covers() (c Coverage, ok bool) {
 	return signer.covers(), true
 }
 
-// Sign adds to r what makes it authentic at the time, with the first secret: headers for
-// most senders, but its URL or its body are changed where the proof stands there. A JSON
-// body becomes the form that the sender would send, if fields of a form are what is signed.
-// It returns an error where the signing key is not ours to hold.
+// Sign signs r at the time with the first secret. For most senders it sets headers; for some it
+// changes the URL or the body. If the sender signs fields of a form, a JSON body becomes a form.
+// Sign returns an error if only the sender has the signing key.
 func (v *Verifier) Sign(r *gaff.Request, at time.Time) error {
 	if r.Header == nil {
 		r.Header = http.Header{}
@@ -178,8 +176,8 @@ func (v *Verifier) Sign(r *gaff.Request, at time.Time) error {
 	return nil
 }
 
-// Describe says in one line what is expected of a request, for people.
+// Describe returns in one line how a request must be signed, for people.
 func (v *Verifier) Describe() string { return v.check.describe() }
 
-// Scheme returns the description that the verifier was made of.
+// Scheme returns the scheme that the verifier was made from.
 func (v *Verifier) Scheme() Scheme { return v.scheme }

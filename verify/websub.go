@@ -9,8 +9,8 @@ import (
 	"gaff/internal/fault"
 )
 
-// websub is signed with the method that the hub named in the signature, one of those that
-// the specification allows.
+// websub is signed with the method that the signature names, one of those that the specification
+// allows.
 type websub struct {
 	methods []*signature
 }
@@ -49,7 +49,7 @@ func newWebSub(s Scheme, o Options, f *fault.List) checker {
 	v := &websub{}
 	for i, method := range []string{"sha256", "sha1", "sha384", "sha512"} {
 		told := f
-		if i > 0 { // the same faults again
+		if i > 0 { // with the same faults
 			told = &fault.List{}
 		}
 		v.methods = append(v.methods, newSignature(Scheme{
