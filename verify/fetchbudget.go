@@ -3,6 +3,8 @@ package verify
 import (
 	"net/netip"
 	"time"
+
+	"gaff/internal/httpx"
 )
 
 // Limits of the fetches that requests can cause at one verifier in a minute: of all clients, of one
@@ -46,19 +48,12 @@ func (b *fetchBudget) giveBack(client string) {
 	}
 }
 
-// clientOf names the client at an address: an IPv6 client may choose among the addresses
-// of its network.
+// clientOf returns the client at an address, see [httpx.Client]. A text that is not an address is
+// itself the client.
 func clientOf(address string) string {
 	addr, err := netip.ParseAddr(address)
 	if err != nil {
 		return address
 	}
-	if addr = addr.Unmap(); addr.Is4() {
-		return addr.String()
-	}
-	network, err := addr.WithZone("").Prefix(64)
-	if err != nil {
-		return address
-	}
-	return network.String()
+	return httpx.Client(addr)
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"gaff/internal/connlimit"
 	"gaff/internal/httpx"
 )
 
@@ -65,7 +64,7 @@ func ownerOf(address string) string {
 	if err != nil {
 		return address
 	}
-	return connlimit.Owner(addr)
+	return httpx.Client(addr)
 }
 
 // accepted remembers correct tokens by address for knownFor. The zero value is ready.

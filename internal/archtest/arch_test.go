@@ -42,7 +42,7 @@ var rules = []rule{
 	},
 	{
 		why:  "verify and jobs know the vocabulary only; callbacks are signed as receivers verify",
-		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(excerpt|fault|id|jsonpointer|jsonscan|payload|redact)|client)$`,
+		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(excerpt|fault|httpx|id|jsonpointer|jsonscan|payload|redact)|client)$`,
 	},
 	{
 		why:  "sender knows verify and the vocabulary; verify does not know sender",

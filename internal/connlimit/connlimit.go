@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+
+	"gaff/internal/httpx"
 )
 
 // Options of a [Listener].
@@ -123,19 +125,8 @@ func (l *Listener) wrap(c net.Conn) *conn {
 	if addr.IsLoopback() || l.o.Shared != nil && l.o.Shared(addr) {
 		return w
 	}
-	w.owner = Owner(addr)
+	w.owner = httpx.Client(addr)
 	return w
-}
-
-// Owner returns the key that a client is counted by: its IPv4 address, or its IPv6 /64 network,
-// which belongs to one user.
-func Owner(addr netip.Addr) string {
-	if addr = addr.Unmap().WithZone(""); addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return addr.String()
 }
 
 // fits reports whether c may be admitted after without is closed (nil: none). l.mu is held.

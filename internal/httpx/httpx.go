@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,17 @@ func RetryAfter(h http.Header, now time.Time) (wait time.Duration, ok bool) {
 		return 0, false
 	}
 	return max(at.Sub(now), 0), true
+}
+
+// Client returns the name that limits count a client by: its IPv4 address, or its IPv6 /64 network,
+// which belongs to one user.
+func Client(addr netip.Addr) string {
+	if addr = addr.Unmap().WithZone(""); addr.Is6() {
+		if network, err := addr.Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return addr.String()
 }
 
 // Peer returns the address that sent r, without the port. It is the client's, or that of the

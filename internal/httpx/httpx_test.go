@@ -2,6 +2,7 @@ package httpx
 
 import (
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -31,6 +32,18 @@ func TestRetryAfter(t *testing.T) {
 	}
 	if _, ok := RetryAfter(http.Header{}, now); ok {
 		t.Error("a missing header has a wait")
+	}
+}
+
+func TestClient(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64", "2001:db8::ffff:1": "2001:db8::/64",
+		"fe80::1%eth0": "fe80::/64", "2001:db8:0:1::1": "2001:db8:0:1::/64",
+	} {
+		if got := Client(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s is client %s, want %s", address, got, want)
+		}
 	}
 }
 
