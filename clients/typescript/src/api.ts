@@ -1440,6 +1440,8 @@ export interface Operations {
   "create-key": { query: undefined; body: KeyRequest; answer: CreatedKey };
   /** Create a link that logs a browser in to the console once, with the role of the caller */
   "create-login-link": { query: undefined; body: undefined; answer: LoginLink };
+  /** Create a short-lived token for a browser, which may read one project, job or run */
+  "create-token": { query: undefined; body: TokenRequest; answer: BrowserToken };
   /** Approve or reject a waiting step */
   "decide-run": { query: undefined; body: Decision; answer: Run };
   /** Delete a destination and cancel its deliveries */
@@ -1466,7 +1468,7 @@ export interface Operations {
   "get-health": { query: undefined; body: undefined; answer: Health };
   /** Get a job with its result, input and log */
   "get-job": { query: undefined; body: undefined; answer: JobDetail };
-  /** Get the caller and its role */
+  /** Get the caller, its role and its scope */
   "get-me": { query: undefined; body: undefined; answer: Me };
   /** Get a file's row */
   "get-media": { query: undefined; body: undefined; answer: Media };
@@ -1599,6 +1601,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "create-destination": ["POST", "/api/v1/destinations"],
   "create-key": ["POST", "/api/v1/keys"],
   "create-login-link": ["POST", "/api/v1/login-links"],
+  "create-token": ["POST", "/api/v1/tokens"],
   "decide-run": ["POST", "/api/v1/runs/{id}/approve"],
   "delete-destination": ["DELETE", "/api/v1/destinations/{name}"],
   "end-session": ["DELETE", "/api/v1/sessions/{id}"],
