@@ -58,6 +58,7 @@ func (p *process) services() []lifecycle.Service {
 
 		// A second gateway on the same port must fail before it processes anything.
 		{Name: "listener", Start: p.listen, Stop: p.closeListener},
+		{Name: "profiles", Start: p.listenProfiles, Run: p.serveProfiles, Stop: p.closeProfiles},
 		{Name: "media", Start: p.addMedia, Stop: p.closeMedia},
 
 		{Name: "statistics", Run: p.countStatistics},

@@ -69,7 +69,8 @@ type process struct {
 	guard        *access.Guard
 
 	listener net.Listener
-	local    string // URL of the listener on this machine
+	profiles net.Listener // nil if profiles are not served
+	local    string       // URL of the listener on this machine
 	files    *storedMedia
 	forget   func() // removes the files of announce
 	tasks    background

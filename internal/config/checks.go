@@ -39,6 +39,24 @@ func checkAddr(addr string) error {
 	return nil
 }
 
+// checkLoopback accepts an empty text, and listen addresses that only this machine reaches.
+func checkLoopback(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return errors.New("must be host:port, such as 127.0.0.1:6060")
+	}
+	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
+		return nil
+	}
+	return errors.New("must be a loopback address, such as 127.0.0.1:6060: profiles are served without a token")
+}
+
 func checkDatabase(text string) error {
 	if text == "" {
 		return nil

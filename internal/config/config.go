@@ -60,6 +60,8 @@ type Config struct {
 	AdminToken  Secret `env:"GAFF_ADMIN_TOKEN" help:"first admin token; empty on SQLite: generated at the first start"`
 	// MetricsAccess is "token" or [MetricsOpen].
 	MetricsAccess string `env:"GAFF_METRICS_ACCESS" default:"token" help:"who may read /metrics: token (callers with a token) or open (every caller that reaches the port)"`
+	// PprofAddr is a loopback address, or empty.
+	PprofAddr string `env:"GAFF_PPROF_ADDR" help:"loopback address that serves CPU and memory profiles (net/http/pprof), such as 127.0.0.1:6060; empty: none"`
 	// BaseURL has no slash at its end.
 	BaseURL string `env:"WEBHOOK_BASE_URL" flag:"base-url" help:"public base URL of this gateway; webhook URLs for providers begin with it"`
 
@@ -159,6 +161,7 @@ func (c *Config) normalize() {
 // check reports the values of the top level that cannot work.
 func (c *Config) check(k *checker) {
 	k.value(&c.Addr, checkAddr(c.Addr))
+	k.value(&c.PprofAddr, checkLoopback(c.PprofAddr))
 	if c.DataDir == "" {
 		k.value(&c.DataDir, errors.New("must name a folder, such as ./gaff-data"))
 	}
