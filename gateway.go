@@ -111,7 +111,7 @@ func New(o Options) (*Gateway, error) {
 		o.QueueLen = defaultQueueLen
 	}
 	if o.QueueBytes <= 0 {
-		o.QueueBytes = defaultQueueBytes
+		o.QueueBytes = DefaultQueueBytes
 	}
 	o.Retry = o.Retry.over(DefaultRetryPolicy)
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")

@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// The defaults of Options.
-	defaultQueueLen   = 16 << 10
-	defaultQueueBytes = 24 << 20
+	defaultQueueLen = 16 << 10
+	// DefaultQueueBytes is Options.QueueBytes if that is zero.
+	DefaultQueueBytes = 24 << 20
 	// ownQueueBytes is the memory that events in the queue of one handler may take.
 	ownQueueBytes = 8 << 20
 	// pollEvery is the safety net behind the wake-ups.

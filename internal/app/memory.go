@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gaff"
 	"gaff/internal/config"
 )
 
@@ -43,4 +44,24 @@ func fitMemory(cfg *config.Config, memory int64, log *slog.Logger) {
 	}
 	log.Info("limits.in_flight is lowered to fit the container's memory", "from", cfg.Limits.InFlightBytes, "to", room, "memory", memory)
 	cfg.Limits.InFlightBytes = room
+}
+
+// queueShare is the part of a container's memory that events queued for the workers may take. Go's
+// heap grows to several times of it before it is collected.
+const queueShare = 16
+
+// sharedQueue is how many deliveries a gateway on PostgreSQL queues in memory: it renews the lease
+// of each, and other nodes cannot process them meanwhile.
+const sharedQueue = 1024
+
+// fitQueue bounds the queue of the workers by the container's memory, and on PostgreSQL in its
+// length. Zero means the gateway's own bounds.
+func fitQueue(cfg *config.Config, memory int64) (length int, bytes int64) {
+	if cfg.DatabaseURL != "" {
+		length = sharedQueue
+	}
+	if room := memory / queueShare; memory > 0 && room < gaff.DefaultQueueBytes {
+		bytes = room
+	}
+	return length, bytes
 }

@@ -40,3 +40,23 @@ func TestInFlightFitsTheContainer(t *testing.T) {
 		}
 	}
 }
+
+func TestQueueFitsTheContainerAndTheDatabase(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		url    string
+		memory int64
+		length int
+		bytes  int64
+	}{
+		"SQLite without limit":     {"", 0, 0, 0},
+		"SQLite in much memory":    {"", 4 << 30, 0, 0},
+		"SQLite in 128 MiB":        {"", 128 << 20, 0, 8 << 20},
+		"PostgreSQL without limit": {"postgres://h/d", 0, 1024, 0},
+	} {
+		cfg := &config.Config{DatabaseURL: tt.url}
+		if length, bytes := fitQueue(cfg, tt.memory); length != tt.length || bytes != tt.bytes {
+			t.Errorf("%s: %d, %d, want %d, %d", name, length, bytes, tt.length, tt.bytes)
+		}
+	}
+}

@@ -115,9 +115,10 @@ func (p *process) addSources(ctx context.Context) (err error) {
 	if p.sources, err = p.reload.sources(ctx); err != nil {
 		return err
 	}
+	queueLen, queueBytes := fitQueue(p.cfg, ContainerMemory())
 	p.gateway, err = gaff.New(gaff.Options{
 		Store: p.store, Logger: p.log, BaseURL: p.cfg.BaseURL, Retry: p.cfg.Retry.Policy(), Workers: p.cfg.Limits.Workers,
-		InFlightBytes: p.cfg.Limits.InFlightBytes, TrustedProxies: prefixes(p.cfg.TrustedProxies),
+		InFlightBytes: p.cfg.Limits.InFlightBytes, QueueLen: queueLen, QueueBytes: queueBytes, TrustedProxies: prefixes(p.cfg.TrustedProxies),
 		Hooks: hooks(p.metrics, p.stats),
 	})
 	p.reload.gateway = p.gateway
