@@ -22,8 +22,6 @@ type Database interface {
 	stop(s *Store)
 	// concurrent reports whether other connections and other processes write too.
 	concurrent() bool
-	// now is the time by which leases and due times are judged.
-	now() time.Time
 	// txTime is the longest time of a transaction; 0 if it has no bound.
 	txTime() time.Duration
 	// notify passes a commit on to other processes.

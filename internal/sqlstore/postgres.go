@@ -95,7 +95,6 @@ func (d *PostgreSQL) connections(_ context.Context, s *Store) (o writer.Options[
 }
 
 func (*PostgreSQL) concurrent() bool                       { return true }
-func (d *PostgreSQL) now() time.Time                       { return d.Now() }
 func (d *PostgreSQL) txTime() time.Duration                { return d.TxTime }
 func (d *PostgreSQL) notify(queues []string, changed bool) { d.Notify(queues, changed) }
 

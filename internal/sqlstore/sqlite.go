@@ -81,7 +81,6 @@ func (d *SQLite) connections(ctx context.Context, s *Store) (o writer.Options[*t
 func (*SQLite) start(*Store)                               {}
 func (*SQLite) stop(*Store)                                {}
 func (*SQLite) concurrent() bool                           { return false }
-func (*SQLite) now() time.Time                             { return time.Now() }
 func (*SQLite) txTime() time.Duration                      { return 0 }
 func (*SQLite) notify([]string, bool)                      {}
 func (*SQLite) foldCounters(context.Context, *Store) error { return nil }

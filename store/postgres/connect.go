@@ -94,7 +94,7 @@ func checkPooler(ctx context.Context, cfg *pgx.ConnConfig) error {
 	if err != nil {
 		return err
 	}
-	defer first.Close(context.WithoutCancel(ctx))
+	defer func() { _ = first.Close(context.WithoutCancel(ctx)) }()
 	session, err := backend(ctx, first)
 	if err != nil || session == strconv.FormatUint(uint64(first.PID()), 10) {
 		return err
@@ -103,7 +103,7 @@ func checkPooler(ctx context.Context, cfg *pgx.ConnConfig) error {
 	if err != nil {
 		return err
 	}
-	defer second.Close(context.WithoutCancel(ctx))
+	defer func() { _ = second.Close(context.WithoutCancel(ctx)) }()
 	for range poolerRounds {
 		other, err := backend(ctx, second)
 		if err != nil {

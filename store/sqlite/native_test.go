@@ -72,6 +72,9 @@ func TestNativeStoresValuesAsTheDriver(t *testing.T) {
 		}
 		t.Errorf("%#v: the driver stores %s as %s, native as %s", values[at], text, driver, native)
 	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := n.Exec(`insert into v values ('native', 0, ?)`, []any{time.Now()}); err == nil {
 		t.Error("a time is stored without an error")
 	}
