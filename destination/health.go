@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"gaff/internal/redact"
 )
 
 // State is whether a destination takes events.
@@ -42,6 +44,8 @@ type Health struct {
 	// LastSuccess and LastFailure are zero if there was none since the start.
 	LastSuccess, LastFailure time.Time
 	LastError                string
+	// LastCause is LastError without what it quotes of the receiver's answer.
+	LastCause string
 	// Sent and Failed count tries since the start.
 	Sent, Failed int64
 }
@@ -214,7 +218,7 @@ func (h *health) record(deliveryID string, err error, now time.Time) (opened, cl
 func (h *health) failed(err error, now time.Time) {
 	h.Failures++
 	h.Failed++
-	h.LastFailure, h.LastError = now, err.Error()
+	h.LastFailure, h.LastError, h.LastCause = now, err.Error(), redact.Error(err)
 }
 
 // recovered closes the circuit; true if it was open.

@@ -349,6 +349,26 @@ func (m *Manager) List(ctx context.Context) ([]Managed, error) {
 	return all, nil
 }
 
+// DeliveryTo returns the delivery of an event to a destination, past its filter.
+func (m *Manager) DeliveryTo(name string) (gaff.Delivery, error) {
+	l, err := m.get(name)
+	if err != nil {
+		return gaff.Delivery{}, err
+	}
+	return gaff.Delivery{Handler: name, Queue: name, MaxAttempts: l.d.Spec().MaxAttempts}, nil
+}
+
+// Healths returns the health of all destinations, as this process sees it.
+func (m *Manager) Healths() map[string]Health {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[string]Health, len(m.live))
+	for name, l := range m.live {
+		all[name] = l.d.Health()
+	}
+	return all
+}
+
 func unknown(name string) error { return fmt.Errorf("destination %.80q: %w", name, gaff.ErrNotFound) }
 
 func (m *Manager) get(name string) (*live, error) {

@@ -407,7 +407,7 @@ func (g glob) finished(ev *gaff.Event) bool {
 // name them in full, not by a star.
 func mechanical(eventType string) bool {
 	switch eventType {
-	case "job.submit", "job.ask", "job.callback":
+	case "job.submit", "job.ask", "job.callback", gaff.EventAlertNotice:
 		return true
 	}
 	return strings.HasPrefix(eventType, "workflow.")

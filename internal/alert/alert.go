@@ -77,6 +77,26 @@ type Tx interface {
 	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
 }
 
+// Overdue are unfinished jobs or waiting runs that belong together.
+type Overdue struct {
+	// Of is the provider of jobs or the workflow of runs; Part the model, or the step.
+	Of, Part string
+	Count    int64
+	Oldest   time.Time
+	// ID is one of the oldest.
+	ID string
+}
+
+// OverdueStore finds them.
+type OverdueStore interface {
+	// OverdueJobs returns the unfinished jobs that were created before a time, by provider and
+	// model, the largest groups first.
+	OverdueJobs(ctx context.Context, before time.Time, limit int) ([]Overdue, error)
+	// WaitingRuns returns the steps that have waited for approval since before a time, by
+	// workflow and step, the largest groups first.
+	WaitingRuns(ctx context.Context, before time.Time, limit int) ([]Overdue, error)
+}
+
 // Signal is one thing that a check found wrong.
 type Signal struct {
 	Cause, Title string
@@ -309,4 +329,13 @@ func (r Rules) notify(p *Plan, rule Rule, keys []Key, all map[Key]*current, sent
 	if ready {
 		p.Messages, p.Notices = append(p.Messages, m), append(p.Notices, notices...)
 	}
+}
+
+// ChannelInfo describes a channel to people.
+type ChannelInfo struct{ Name, About string }
+
+// Tested is the result of a test message.
+type Tested struct {
+	Channel string
+	Err     error
 }

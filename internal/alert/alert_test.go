@@ -26,8 +26,8 @@ func newWorld(t *testing.T, channels ...alert.Rule) *world {
 	}
 }
 
-// after lets time pass, and plans with what checks find then. It returns the events' types and
-// the messages, each as its channel, ":" and what it holds.
+// after lets time pass, and plans with the findings of that time. It returns the events' types and
+// the messages, each as its channel and alerts.
 func (w *world) after(d time.Duration, found ...alert.Finding) (events, messages []string) {
 	w.now = w.now.Add(d)
 	var alerts []alert.Alert

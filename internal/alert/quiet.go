@@ -2,8 +2,11 @@ package alert
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"time"
+
+	"gaff"
 )
 
 // Quiet are times at which a channel gets no message.
@@ -76,4 +79,29 @@ func (q *Quiet) At(at time.Time) bool {
 		}
 	}
 	return false
+}
+
+// Kinds are the kinds of alerts.
+var Kinds = []string{
+	gaff.EventDeliveryDead, gaff.EventDestinationFailing, gaff.EventDestinationDisabled, gaff.EventSourceSilent,
+	gaff.EventRejectionsRising, gaff.EventJobOverdue, gaff.EventRunWaiting, gaff.EventDiskLow,
+}
+
+// ParseWants reads patterns of kinds, such as "disk.low" or "destination.*", with or without
+// "gaff:" before them. Without patterns all kinds are wanted.
+func ParseWants(patterns []string) (wants func(kind string) bool, err error) {
+	chosen := map[string]bool{}
+	for _, text := range patterns {
+		pattern := strings.TrimPrefix(text, "gaff:")
+		known := false
+		for _, kind := range Kinds {
+			if ok, err := path.Match(pattern, kind); err == nil && ok {
+				chosen[kind], known = true, true
+			}
+		}
+		if !known {
+			return nil, fmt.Errorf("no alert is of the kind %.60q; the kinds are %s", text, strings.Join(Kinds, ", "))
+		}
+	}
+	return func(kind string) bool { return len(patterns) == 0 || chosen[kind] }, nil
 }

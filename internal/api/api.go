@@ -16,6 +16,7 @@ import (
 	"gaff"
 	"gaff/destination"
 	"gaff/internal/access"
+	"gaff/internal/issue"
 	"gaff/internal/stats"
 	"gaff/internal/wire"
 	"gaff/jobs"
@@ -62,6 +63,7 @@ type Store interface {
 	jobs.Reader
 	stats.Store
 	runs.Reader
+	issue.Store
 }
 
 // Gateway has the operations on events and deliveries; a *gaff.Gateway implements it.
@@ -100,6 +102,8 @@ type Options struct {
 	Guard *access.Guard
 	// Forwarding has the destinations; nil without them.
 	Forwarding *destination.Manager
+	// Alerts has the alerts and their channels; nil without them.
+	Alerts Alerts
 	// Jobs submits and cancels jobs; nil if this gateway only records the jobs of webhooks.
 	Jobs Jobs
 	// TestSource sends a signed sample of a type to a source; nil without samples. Its

@@ -100,9 +100,12 @@ func (bs *bulks) ended() {
 // matching lists the events of a bulk action, newest first.
 func (s *server) matching(ctx context.Context, ask wire.BulkRequest) (ids []string, more bool, err error) {
 	f := gaff.EventFilter{Source: ask.Source, Type: ask.Type, Query: ask.Query}
+	if ask.Issue != "" {
+		return s.ofIssue(ctx, ask)
+	}
 	switch ask.Action {
 	case "rescue":
-		return s.rescuable(ctx, ask)
+		return s.rescuable(ctx, ask, nil)
 	case "retry":
 		ask.Status = gaff.StatusError.String()
 	}
@@ -137,7 +140,7 @@ func (s *server) matching(ctx context.Context, ask wire.BulkRequest) (ids []stri
 // counted returns the number of matching events for a dry run. It uses the totals if they suffice:
 // reading a hundred thousand events takes a second.
 func (s *server) counted(ctx context.Context, ask wire.BulkRequest) (n int, more bool, err error) {
-	if ask.Action == "rescue" || ask.Source == gaff.InternalSource || ask.Type+ask.Query+ask.Since+ask.Until != "" {
+	if ask.Action == "rescue" || ask.Issue != "" || ask.Source == gaff.InternalSource || ask.Type+ask.Query+ask.Since+ask.Until != "" {
 		ids, more, err := s.matching(ctx, ask)
 		return len(ids), more, err
 	}
@@ -162,8 +165,9 @@ func (s *server) counted(ctx context.Context, ask wire.BulkRequest) (n int, more
 	return int(min(all, maxBulk)), all > maxBulk, nil
 }
 
-// rescuable lists the rejected requests of a bulk rescue, oldest first.
-func (s *server) rescuable(ctx context.Context, ask wire.BulkRequest) (ids []string, more bool, err error) {
+// rescuable lists the rejected requests of a bulk rescue, oldest first. wanted chooses among
+// them; nil chooses all.
+func (s *server) rescuable(ctx context.Context, ask wire.BulkRequest, wanted func(gaff.Rejection) bool) (ids []string, more bool, err error) {
 	if _, ok := s.o.Gateway.(Rescuer); !ok {
 		return nil, false, errNoRescue
 	}
@@ -177,7 +181,7 @@ func (s *server) rescuable(ctx context.Context, ask wire.BulkRequest) (ids []str
 			return nil, false, err
 		}
 		for _, r := range page.Items {
-			if r.Rescuable && r.RescuedAs == "" {
+			if r.Rescuable && r.RescuedAs == "" && (wanted == nil || wanted(r)) {
 				ids = append(ids, r.ID)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"gaff/internal/access"
+	"gaff/internal/issue"
 	"gaff/jobs"
 	"gaff/workflow"
 )
@@ -14,7 +15,7 @@ import (
 func (s *server) routes() []route {
 	var all []route
 	for _, part := range [][]route{
-		s.eventRoutes(), s.jobRoutes(), s.workflowRoutes(), s.sourceRoutes(), s.destinationRoutes(), s.accessRoutes(), s.systemRoutes(),
+		s.eventRoutes(), s.jobRoutes(), s.workflowRoutes(), s.sourceRoutes(), s.destinationRoutes(), s.issueRoutes(), s.accessRoutes(), s.systemRoutes(),
 	} {
 		all = append(all, part...)
 	}
@@ -132,6 +133,22 @@ func (s *server) destinationRoutes() []route {
 		remove("/api/v1/subscriptions/{name}", "unsubscribe", Operator, "Delete a subscription", s.unsubscribe),
 		get("/api/v1/subscriptions/{name}/events", "listen", Operator, "Get the next events of a subscription, headers and signatures as received", s.listen, bad),
 		post("/api/v1/subscriptions/{name}/ack", "ack-subscription", Operator, "Acknowledge the events of a subscription up to a cursor", s.ackSubscription, bad),
+	}
+}
+
+func (s *server) issueRoutes() []route {
+	return []route{
+		get("/api/v1/issues", "list-issues", Viewer, "List issues: failures in groups, the one that failed last first", s.listIssues),
+		get("/api/v1/issues/{id}", "get-issue", Viewer, "Get an issue", s.getIssue),
+		post("/api/v1/issues/{id}/acknowledge", "acknowledge-issue", Operator, "Acknowledge an issue: its alert is not repeated", s.setIssue(issue.Acknowledged)),
+		post("/api/v1/issues/{id}/resolve", "resolve-issue", Operator, "Resolve an issue; the next failure opens it again", s.setIssue(issue.Resolved)),
+		post("/api/v1/issues/{id}/ignore", "ignore-issue", Operator, "Ignore an issue, also if it fails again", s.setIssue(issue.Ignored)),
+		post("/api/v1/issues/{id}/reopen", "reopen-issue", Operator, "Open an issue again", s.setIssue(issue.Open)),
+		post("/api/v1/issues/{id}/retry", "retry-issue", Operator, "Retry all dead deliveries of an issue, or rescue its rejected requests, as a bulk action", s.retryIssue, answers(http.StatusAccepted)),
+
+		get("/api/v1/alerts", "list-alerts", Viewer, "List alerts, the active ones first", s.listAlerts),
+		get("/api/v1/alert-channels", "list-alert-channels", Viewer, "List the channels of alerts, by name", s.listAlertChannels),
+		post("/api/v1/alerts/test", "test-alerts", Operator, "Send a test message by the channels of alerts now, and return the outcome", s.testAlerts, fails(http.StatusNotFound)),
 	}
 }
 

@@ -54,6 +54,7 @@ func (p *process) services() []lifecycle.Service {
 		{Name: "jobs", Start: p.addJobs},
 		{Name: "workflows", Start: p.addWorkflows},
 		{Name: "destinations", Start: p.addDestinations},
+		{Name: "alerts", Start: p.addAlerts},
 		{Name: "access", Start: p.addGuard, Stop: p.flushAudit},
 
 		// A second gateway on the same port must fail before it processes anything.
@@ -69,6 +70,7 @@ func (p *process) services() []lifecycle.Service {
 		lifecycle.Background("body check", func(ctx context.Context) { checkBodies(ctx, firstCheck(p.cfg), p.store, p.log) }),
 		lifecycle.Background("media storage", func(ctx context.Context) { p.files.tend(ctx, p.log) }),
 		lifecycle.Background("media check", func(ctx context.Context) { p.files.check(ctx, p.log) }),
+		lifecycle.Background("alert checks", func(ctx context.Context) { p.monitor.Run(ctx) }),
 		lifecycle.Background("destination changes", func(ctx context.Context) { p.destinations.Run(ctx) }),
 		lifecycle.Background("job polling", func(ctx context.Context) { p.jobs.Run(ctx) }),
 		lifecycle.Background("reload", func(ctx context.Context) { p.reload.run(ctx) }),

@@ -28,6 +28,7 @@ import (
 	"gaff/internal/stats"
 	"gaff/internal/tunnel"
 	"gaff/internal/ui"
+	"gaff/internal/watch"
 	"gaff/jobs"
 	"gaff/provider"
 	"gaff/workflow"
@@ -65,6 +66,7 @@ type process struct {
 	workflows    int // how many were read
 	engine       *workflow.Engine
 	destinations *destination.Manager
+	monitor      *watch.Monitor
 	localToken   string
 	guard        *access.Guard
 
@@ -279,7 +281,7 @@ func (p *process) buildHandlers(context.Context) error {
 		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.local), p.sources), Settings: apiSettings(cfg),
 		Ready: p.store.Ready, Damaged: p.store.DamagedBodies, Origins: cfg.CORSOrigins,
 		Reload: p.reload.reload, HandedKey: p.reload.key, RemoveKey: p.reload.forget, OpenKey: p.reload.openKey,
-		Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
+		Alerts: p.monitor, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
 	})
 	console.Store, console.Guard, console.API, console.Sources = p.store, p.guard, apiHandler, gw.Sources
 	console.Log, console.Workflows, console.Expected = p.log, p.engine, p.jobs.Expected

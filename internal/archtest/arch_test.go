@@ -97,6 +97,14 @@ var rules = []rule{
 		from: `^internal/alert$`, deny: `^gaff/`, allow: `^gaff/internal/(excerpt|id|issue|safehttp)$`,
 	},
 	{
+		why:  "disk is a leaf, too",
+		from: `^internal/disk$`, deny: `^gaff(/|$)`,
+	},
+	{
+		why:  "checks watch rows of the domain; channels know no store and no server",
+		from: `^internal/watch$`, deny: `^gaff/`, allow: `^gaff/(destination|internal/(alert|disk|issue|stats))$`,
+	},
+	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
 		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest|powercut|sqlitevfs|bench)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
 	},

@@ -112,6 +112,8 @@ type Config struct {
 	// Retry is the policy of deliveries whose source has none.
 	Retry Retry `yaml:"retry"`
 
+	Alerts Alerts `yaml:"alerts"`
+
 	// Sources are the configured senders, by name. An entry may be named like a provider, or
 	// custom, to change its limits and retries, or (custom only) its verifier.
 	Sources map[string]Source `yaml:"sources"`
@@ -200,6 +202,11 @@ func (c *Config) Validate() error {
 	c.Limits.check(k)
 	c.Retention.check(k)
 	c.Retry.check(k)
+	c.Alerts.check(k)
+	for _, name := range slices.Sorted(maps.Keys(c.Alerts.Channels)) {
+		channel := c.Alerts.Channels[name]
+		channel.check(name, k.below("alerts.channels."+name, &channel))
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
 		source := c.Sources[name]
 		source.check(name, k.below("sources."+name, &source))

@@ -123,7 +123,8 @@ type setting struct {
 // clientOnly reports whether the setting is for commands that use a running gateway.
 func (s *setting) clientOnly() bool { return s.key == "" }
 
-// settingsOf lists the settings of c. Sources and destinations are not among them.
+// settingsOf lists the settings of c. Those with names of their own are not
+// among them: sources, destinations, channels of alerts.
 func settingsOf(c *Config) (list []setting) {
 	for _, f := range fieldsOf(reflect.ValueOf(c).Elem()) {
 		value := reflect.ValueOf(f.ptr).Elem()
@@ -132,7 +133,9 @@ func settingsOf(c *Config) (list []setting) {
 			list = append(list, setting{f, f.env[0]})
 		case value.Kind() == reflect.Struct:
 			for _, inner := range fieldsOf(value) {
-				list = append(list, setting{inner, f.key + "." + inner.key})
+				if reflect.ValueOf(inner.ptr).Elem().Kind() != reflect.Map {
+					list = append(list, setting{inner, f.key + "." + inner.key})
+				}
 			}
 		}
 	}

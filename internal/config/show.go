@@ -48,13 +48,17 @@ type Setting struct {
 }
 
 // Settings lists every setting of the server with its value, secrets redacted, and where it was
-// set. Of sources and destinations it lists the values that were set.
+// set. Of channels, sources and destinations it lists the values that were set.
 func (c *Config) Settings() []Setting {
 	var list []Setting
 	for _, s := range settingsOf(c) {
 		if !s.clientOnly() {
 			list = append(list, Setting{s.name, s.display(), c.origin(s.name), s.help})
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Alerts.Channels)) {
+		channel := c.Alerts.Channels[name]
+		list = c.show(list, "alerts.channels."+name, reflect.ValueOf(&channel).Elem())
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
 		source := c.Sources[name]
@@ -88,7 +92,7 @@ func (c *Config) show(list []Setting, path string, v reflect.Value) []Setting {
 			add(name, (*p).Kind)
 		case **sender.Jobs:
 			add(name, "set")
-		case **Retry:
+		case **Retry, **AlertEmail:
 			list = c.show(list, name, value.Elem())
 		case *map[string]string, *map[string]Secret:
 			// Some values are tokens, and nothing says which.

@@ -7,6 +7,8 @@ import (
 	"gaff"
 	"gaff/internal/alert"
 	"gaff/internal/sqlstore"
+	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 func testAlerts(s *suite) {
@@ -70,4 +72,42 @@ func testAlerts(s *suite) {
 	if len(alerts)+len(notices) != 0 {
 		s.Errorf("after the alert was dropped: %+v, %+v", alerts, notices)
 	}
+}
+
+func testOverdue(s *suite) {
+	old := s.now.Add(-2 * time.Hour)
+	s.writeRuns(func(tx runs.Tx) error {
+		for _, j := range []jobs.Job{
+			{ID: "job_1", Provider: "fal", Model: "flux", CreatedAt: old},
+			{ID: "job_2", Provider: "fal", Model: "flux", CreatedAt: old.Add(time.Minute), Status: jobs.JobProcessing},
+			{ID: "job_3", Provider: "fal", Model: "video", CreatedAt: old},
+			{ID: "job_4", Provider: "fal", Model: "flux", CreatedAt: old, Status: jobs.JobCompleted},
+			{ID: "job_5", Provider: "fal", Model: "flux", CreatedAt: s.now},
+		} {
+			s.must(tx.InsertJob(s.ctx, &j))
+		}
+		s.must(tx.SaveWorkflow(s.ctx, &runs.WorkflowVersion{Hash: "v1", Name: "film", Definition: json.RawMessage(`{}`), CreatedAt: s.now}))
+		_, err := tx.InsertRun(s.ctx, &runs.Run{ID: "run_1", Workflow: "film", Version: "v1", Input: json.RawMessage(`{}`), CreatedAt: old})
+		s.must(err)
+		return tx.SaveSteps(s.ctx, "run_1", []runs.Step{
+			{RunID: "run_1", Name: "approve", Item: runs.WholeStep, Status: runs.StepWaiting},
+			{RunID: "run_1", Name: "event", Item: runs.WholeStep, Status: runs.StepWaiting, WaitSource: "shop", WaitType: "paid"},
+			{RunID: "run_1", Name: "events", Item: runs.WholeStep, Status: runs.StepWaiting},
+			{RunID: "run_1", Name: "events", Item: 0, Status: runs.StepWaiting, WaitSource: "shop", WaitType: "paid"},
+			{RunID: "run_1", Name: "done", Item: runs.WholeStep, Status: runs.StepCompleted},
+		})
+	})
+	all, err := s.st.OverdueJobs(s.ctx, s.now.Add(-time.Hour), 10)
+	s.must(err)
+	s.equal("overdue jobs", all, []alert.Overdue{
+		{Of: "fal", Part: "flux", Count: 2, Oldest: old, ID: "job_1"}, {Of: "fal", Part: "video", Count: 1, Oldest: old, ID: "job_3"},
+	})
+	all, err = s.st.WaitingRuns(s.ctx, time.Now().Add(time.Hour), 10)
+	s.must(err)
+	if len(all) != 1 || all[0].Of != "film" || all[0].Part != "approve" || all[0].Count != 1 || all[0].ID != "run_1" {
+		s.Errorf("waiting runs: %+v, want the step approve alone", all)
+	}
+	all, err = s.st.WaitingRuns(s.ctx, old, 10)
+	s.must(err)
+	s.equal("runs that wait for a short time", len(all), 0)
 }

@@ -39,6 +39,7 @@ type Store interface {
 	stats.Store
 	issue.Store
 	alert.Store
+	alert.OverdueStore
 	CheckBodies(ctx context.Context) (sqlstore.BodyReport, error)
 	DamagedBodies() int64
 }
@@ -134,6 +135,7 @@ var tests = map[string]func(*suite){
 	"IssuesAreBounded":               testIssuesAreBounded,
 	"IssueRetention":                 testIssueRetention,
 	"IssuesUnderRace":                testIssuesUnderRace,
+	"OverdueJobsAndRuns":             testOverdue,
 	"Alerts":                         testAlerts,
 }
 

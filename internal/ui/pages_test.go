@@ -56,7 +56,7 @@ func fetch(t *testing.T, c *http.Client, method, address string, form url.Values
 func pagesOf(failed, completed, conflict string) []string {
 	return []string{
 		"/", "/events", "/events?status=error&source=custom&q=album&since=7d", "/events/" + failed, "/events/" + completed, "/events/" + completed + "?body=raw",
-		"/events/" + conflict + "/diff/1", "/rejections", "/jobs", "/jobs?status=completed", "/jobs/shot-03-video", "/media", "/media?mediaType=generated-video",
+		"/events/" + conflict + "/diff/1", "/rejections", "/issues", "/issues?state=open", "/jobs", "/jobs?status=completed", "/jobs/shot-03-video", "/media", "/media?mediaType=generated-video",
 		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/destinations", "/runs", "/workflows", "/workflows/ask", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/keys", "/audit", "/settings", "/health",
 	}
 }
@@ -68,7 +68,7 @@ func TestPagesRender(t *testing.T) {
 
 func everyPage(t *testing.T, w *world) {
 	c := w.browser(t)
-	for _, path := range []string{"/", "/events", "/jobs", "/media", "/projects", "/rejections", "/keys", "/audit"} {
+	for _, path := range []string{"/", "/events", "/jobs", "/media", "/projects", "/rejections", "/issues", "/keys", "/audit"} {
 		if got := fetch(t, c, "GET", w.url+path, nil); got.status != 200 {
 			t.Errorf("empty %s: %d", path, got.status)
 		}
@@ -101,7 +101,7 @@ func everyPage(t *testing.T, w *world) {
 		}
 	}
 	for path, want := range map[string]int{
-		"/nowhere": 404, "/events/evt_none": 404, "/jobs/none": 404, "/media/none": 404, "/projects/none": 404, "/sources/none": 404, "/rejections/none": 404,
+		"/nowhere": 404, "/events/evt_none": 404, "/jobs/none": 404, "/media/none": 404, "/projects/none": 404, "/sources/none": 404, "/rejections/none": 404, "/issues/none": 404, "/issues?state=odd": 400,
 		"/events?status=odd": 400, "/events?since=then": 400, "/events?cursor=%21": 400, "/bulk?action=burn": 400, "/events/" + conflict + "/diff/9": 404, "/bulk/none": 404,
 	} {
 		got := fetch(t, c, "GET", w.url+path, nil)

@@ -35,6 +35,7 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/inproc"
+	"gaff/internal/issue"
 	"gaff/internal/redact"
 	"gaff/internal/stats"
 	"gaff/jobs"
@@ -47,6 +48,7 @@ type Store interface {
 	jobs.Reader
 	stats.Store
 	runs.Reader
+	issue.Store
 }
 
 // Options of the console. All but the last group are required.

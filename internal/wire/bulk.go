@@ -9,6 +9,7 @@ type BulkRequest struct {
 	Query  string `json:"q,omitempty" minLength:"1"`
 	Since  string `json:"since,omitempty" minLength:"1" doc:"As of GET /api/v1/events."`
 	Until  string `json:"until,omitempty" minLength:"1"`
+	Issue  string `json:"issue,omitempty" minLength:"1" doc:"The dead deliveries (retry) or the rejected requests (rescue) of this issue, in place of other filters."`
 	DryRun bool   `json:"dryRun,omitempty" doc:"Only count."`
 }
 

@@ -15,6 +15,8 @@ import (
 	"gaff"
 	"gaff/destination"
 	"gaff/internal/access"
+	"gaff/internal/alert"
+	"gaff/internal/issue"
 	"gaff/internal/stats"
 	"gaff/internal/wire"
 	"gaff/jobs"
@@ -105,6 +107,8 @@ func TestDocumentsAreStable(t *testing.T) {
 		}
 		write("EventDetail", wire.NewEventDetail(&d))
 		write("Delivery", wire.NewDelivery(sample[gaff.Delivery](full)))
+		write("Issue", wire.NewIssue(sample[issue.Issue](full)))
+		write("Alert", wire.NewAlert(sample[alert.Alert](full)))
 		write("Rejection", wire.NewRejection(sample[gaff.Rejection](full)))
 		write("SourceStats", wire.NewSourceStats(sample[gaff.SourceCount](full)))
 		write("Log", wire.NewWebhookLog(sample[gaff.Log](full)))

@@ -6,6 +6,60 @@ export interface Acknowledgement {
   cursor: string;
 }
 
+export interface Alert {
+  active: boolean;
+  /** What it is about: a destination, a source, an issue, a node. */
+  cause: string;
+  count: number;
+  /** What else is known, as in the event. */
+  data: unknown;
+  /** Null while it is active. */
+  endedAt: string | null;
+  /** The type of its event, such as disk.low. */
+  kind: string;
+  /** When its last event was emitted. */
+  notifiedAt: string | null;
+  /** When it was last observed. */
+  seenAt: string | null;
+  since: string | null;
+  title: string;
+}
+
+export interface AlertChannel {
+  /** What it is, without secrets. */
+  about: string;
+  name: string;
+}
+
+export interface AlertChannelList {
+  docs: AlertChannel[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface AlertList {
+  docs: Alert[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface AlertTest {
+  /** Only by this channel; all by default. */
+  channel?: string;
+}
+
+export interface AlertTested {
+  channel: string;
+  error: string | null;
+  ok: boolean;
+}
+
+export interface AlertTests {
+  /** All channels took the message. */
+  ok: boolean;
+  results: AlertTested[];
+}
+
 export interface Attempt {
   /** How it differs from the attempt before, empty if it does not; null for the first one. Times, signatures and other values that always differ are left out. */
   changes: Change[] | null;
@@ -92,6 +146,8 @@ export interface BulkRequest {
   action: "retry" | "replay" | "rescue";
   /** Only count. */
   dryRun?: boolean;
+  /** The dead deliveries (retry) or the rejected requests (rescue) of this issue, in place of other filters. */
+  issue?: string;
   q?: string;
   /** As of GET /api/v1/events. */
   since?: string;
@@ -482,6 +538,41 @@ export interface HeardList {
   events: Heard[];
   /** Events before these were removed from the log in the meantime. */
   gone: boolean;
+}
+
+export interface Issue {
+  /** When its state was last changed; null if it was not. */
+  changedAt: string | null;
+  /** Who changed it; null if gaff resolved it, as nothing was left to do. */
+  changedBy: string | null;
+  count: number;
+  /** The handler or destination of dead deliveries; empty for rejections. */
+  destination: string;
+  /** The newest error, without parts that may quote a payload. */
+  error: string;
+  firstAt: string | null;
+  id: string;
+  kind: "delivery" | "rejection";
+  lastAt: string | null;
+  /** The newest delivery or rejection. */
+  lastRef: string;
+  /** It raises no alert: operational events were not delivered. */
+  muted: boolean;
+  /** firstAt, or the first failure after it was resolved. */
+  openedAt: string | null;
+  /** Empty for requests to unknown sources. */
+  source: string;
+  /** A resolved issue opens again at the next failure. */
+  state: "open" | "acknowledged" | "resolved" | "ignored";
+  /** The HTTP status that the receiver answered, or that the sender was answered; 0 without one. */
+  status: number;
+  title: string;
+}
+
+export interface IssueList {
+  docs: Issue[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
 }
 
 export interface Job {
@@ -1426,6 +1517,8 @@ export interface Operations {
   "ack-pulled": { query: undefined; body: Leases; answer: EndedLeases };
   /** Acknowledge the events of a subscription up to a cursor */
   "ack-subscription": { query: undefined; body: Acknowledgement; answer: Subscription };
+  /** Acknowledge an issue: its alert is not repeated */
+  "acknowledge-issue": { query: undefined; body: undefined; answer: Issue };
   /** Poll the provider for a job now */
   "ask-job": { query: undefined; body: undefined; answer: JobDetail };
   /** Cancel a delivery that is not done */
@@ -1466,6 +1559,8 @@ export interface Operations {
   "get-event-body": { query: undefined; body: undefined; answer: undefined };
   /** Get the state of this node */
   "get-health": { query: undefined; body: undefined; answer: Health };
+  /** Get an issue */
+  "get-issue": { query: undefined; body: undefined; answer: Issue };
   /** Get a job with its result, input and log */
   "get-job": { query: undefined; body: undefined; answer: JobDetail };
   /** Get the caller, its role and its scope */
@@ -1494,6 +1589,12 @@ export interface Operations {
   "get-stats": { query: { since?: string }; body: undefined; answer: Stats };
   /** Get a workflow with its definition */
   "get-workflow": { query: undefined; body: undefined; answer: WorkflowDetail };
+  /** Ignore an issue, also if it fails again */
+  "ignore-issue": { query: undefined; body: undefined; answer: Issue };
+  /** List the channels of alerts, by name */
+  "list-alert-channels": { query: { limit?: number; cursor?: string }; body: undefined; answer: AlertChannelList };
+  /** List alerts, the active ones first */
+  "list-alerts": { query: { limit?: number; cursor?: string; active?: "true" | "false" }; body: undefined; answer: AlertList };
   /** List the audit log, newest first */
   "list-audit": { query: { limit?: number; cursor?: string; actor?: string; action?: string; target?: string }; body: undefined; answer: AuditEntryList };
   /** Get the secrets that sign the webhooks passed on to jobs' callback URLs */
@@ -1504,6 +1605,8 @@ export interface Operations {
   "list-destinations": { query: { limit?: number; cursor?: string }; body: undefined; answer: DestinationList };
   /** List events, newest first */
   "list-events": { query: { limit?: number; cursor?: string; source?: string; type?: string; status?: "pending" | "success" | "error"; q?: string; since?: string; until?: string; webhookId?: string; conflict?: boolean; inner?: boolean }; body: undefined; answer: EventList };
+  /** List issues: failures in groups, the one that failed last first */
+  "list-issues": { query: { limit?: number; cursor?: string; state?: "open" | "acknowledged" | "resolved" | "ignored"; kind?: "delivery" | "rejection"; source?: string; destination?: string }; body: undefined; answer: IssueList };
   /** List jobs, newest first */
   "list-jobs": { query: { limit?: number; cursor?: string; provider?: string; projectId?: string; userId?: string; requestId?: string; status?: "queued" | "processing" | "completed" | "failed" | "cancelled" }; body: undefined; answer: JobList };
   /** List API keys, newest first */
@@ -1544,16 +1647,22 @@ export interface Operations {
   "release-pulled": { query: undefined; body: Leases; answer: EndedLeases };
   /** Read the configuration again: secrets, verifiers and limits of the sources */
   "reload-sources": { query: undefined; body: undefined; answer: Reloaded };
+  /** Open an issue again */
+  "reopen-issue": { query: undefined; body: undefined; answer: Issue };
   /** Process an event again by all its handlers */
   "replay-event": { query: undefined; body: undefined; answer: Started };
   /** Verify a rejected request again, by the source as it is now and at its own time, and store it if it is authentic */
   "rescue-rejection": { query: undefined; body: undefined; answer: Rescued };
+  /** Resolve an issue; the next failure opens it again */
+  "resolve-issue": { query: undefined; body: undefined; answer: Issue };
   /** Resume a destination; an open circuit is closed */
   "resume-destination": { query: undefined; body: undefined; answer: Destination };
   /** Retry a dead or canceled delivery */
   "retry-delivery": { query: undefined; body: undefined; answer: Started };
   /** Retry the dead deliveries of an event */
   "retry-event": { query: undefined; body: undefined; answer: Started };
+  /** Retry all dead deliveries of an issue, or rescue its rejected requests, as a bulk action */
+  "retry-issue": { query: undefined; body: undefined; answer: Bulk };
   /** Copy a file that has no copy */
   "retry-media": { query: undefined; body: undefined; answer: Media };
   /** Retry a failed run, from a step, or for one item of it */
@@ -1580,6 +1689,8 @@ export interface Operations {
   "submit-job": { query: undefined; body: JobSubmission; answer: JobDetail };
   /** Subscribe to the log of events, with a position of one's own */
   "subscribe": { query: undefined; body: Subscribe; answer: Subscribed };
+  /** Send a test message by the channels of alerts now, and return the outcome */
+  "test-alerts": { query: undefined; body: AlertTest; answer: AlertTests };
   /** Send a "gaff:test" event to a destination now, and return its response */
   "test-destination": { query: undefined; body: undefined; answer: Exchange };
   /** Send a signed sample to a source, as its sender would */
@@ -1594,6 +1705,7 @@ export interface Operations {
 export const operations: { readonly [Id in keyof Operations]: readonly [method: string, path: string] } = {
   "ack-pulled": ["POST", "/api/v1/pull/ack"],
   "ack-subscription": ["POST", "/api/v1/subscriptions/{name}/ack"],
+  "acknowledge-issue": ["POST", "/api/v1/issues/{id}/acknowledge"],
   "ask-job": ["POST", "/api/v1/jobs/{id}/ask"],
   "cancel-delivery": ["POST", "/api/v1/deliveries/{id}/cancel"],
   "cancel-job": ["POST", "/api/v1/jobs/{id}/cancel"],
@@ -1614,6 +1726,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-event": ["GET", "/api/v1/events/{id}"],
   "get-event-body": ["GET", "/api/v1/events/{id}/body"],
   "get-health": ["GET", "/api/v1/health"],
+  "get-issue": ["GET", "/api/v1/issues/{id}"],
   "get-job": ["GET", "/api/v1/jobs/{id}"],
   "get-me": ["GET", "/api/v1/me"],
   "get-media": ["GET", "/api/v1/media/{id}"],
@@ -1628,11 +1741,15 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-source-key": ["GET", "/api/v1/sources/{name}/key"],
   "get-stats": ["GET", "/api/v1/stats"],
   "get-workflow": ["GET", "/api/v1/workflows/{name}"],
+  "ignore-issue": ["POST", "/api/v1/issues/{id}/ignore"],
+  "list-alert-channels": ["GET", "/api/v1/alert-channels"],
+  "list-alerts": ["GET", "/api/v1/alerts"],
   "list-audit": ["GET", "/api/v1/audit"],
   "list-callback-secrets": ["GET", "/api/v1/callback-secrets"],
   "list-deliveries": ["GET", "/api/v1/deliveries"],
   "list-destinations": ["GET", "/api/v1/destinations"],
   "list-events": ["GET", "/api/v1/events"],
+  "list-issues": ["GET", "/api/v1/issues"],
   "list-jobs": ["GET", "/api/v1/jobs"],
   "list-keys": ["GET", "/api/v1/keys"],
   "list-media": ["GET", "/api/v1/media"],
@@ -1653,11 +1770,14 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "register-job": ["PUT", "/api/v1/jobs/{id}"],
   "release-pulled": ["POST", "/api/v1/pull/release"],
   "reload-sources": ["POST", "/api/v1/sources/reload"],
+  "reopen-issue": ["POST", "/api/v1/issues/{id}/reopen"],
   "replay-event": ["POST", "/api/v1/events/{id}/replay"],
   "rescue-rejection": ["POST", "/api/v1/rejections/{id}/rescue"],
+  "resolve-issue": ["POST", "/api/v1/issues/{id}/resolve"],
   "resume-destination": ["POST", "/api/v1/destinations/{name}/resume"],
   "retry-delivery": ["POST", "/api/v1/deliveries/{id}/retry"],
   "retry-event": ["POST", "/api/v1/events/{id}/retry"],
+  "retry-issue": ["POST", "/api/v1/issues/{id}/retry"],
   "retry-media": ["POST", "/api/v1/media/{id}/retry"],
   "retry-run": ["POST", "/api/v1/runs/{id}/retry"],
   "retry-webhook-log": ["POST", "/api/v1/webhooks/manage"],
@@ -1671,6 +1791,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "stream-pulled": ["GET", "/api/v1/pull/stream"],
   "submit-job": ["POST", "/api/v1/jobs"],
   "subscribe": ["POST", "/api/v1/subscriptions"],
+  "test-alerts": ["POST", "/api/v1/alerts/test"],
   "test-destination": ["POST", "/api/v1/destinations/{name}/test"],
   "test-source": ["POST", "/api/v1/sources/{name}/test"],
   "unsubscribe": ["DELETE", "/api/v1/subscriptions/{name}"],
