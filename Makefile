@@ -16,7 +16,7 @@ BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
 LDFLAGS = -s -w -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build slim test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +35,14 @@ test: ## check the form, then run all tests; what they need is installed if miss
 	$(BUILD)
 	$(GO) test -timeout 20m ./...
 
-acceptance: ## run gaff with real applications, built from the examples (npm installs what they need)
-	@tools/test-setup.sh
+# The packages of a version, such as v1.2.0, in dist/. Nothing is uploaded. TARGETS builds for some
+# systems only, such as linux/amd64; SIGN is a command that signs SHA256SUMS, such as "gpg --armor --detach-sign".
+release: ## make archives, packages, image, bills of materials of VERSION=v1.2.0 in dist/
+	GOFLAGS= $(GO) build -C tools/release -trimpath -o $(CURDIR)/bin/release .
+	bin/release -root . -out dist -version '$(VERSION)' $(if $(TARGETS),-targets '$(TARGETS)') $(if $(SIGN),-sign '$(SIGN)')
+
+acceptance: ## run gaff with real applications, and as it is installed (packages, image, proxies, chart)
+	@tools/test-setup.sh acceptance
 	$(GO) test -count=1 -tags acceptance -timeout 30m -run '^TestAcceptance' -v ./internal/e2e
 
 generate: ## make the console's Go files of its markup (*.templ)
@@ -122,4 +128,4 @@ cover: ## write a coverage profile, cover.out
 	$(GO) tool cover -func=cover.out | tail -1
 
 clean: ## remove what was built
-	rm -rf bin cover.out
+	rm -rf bin dist cover.out

@@ -19,6 +19,17 @@ command -v redis-server > /dev/null || missing+=(redis-server)
 command -v fusermount3 > /dev/null || missing+=(fuse3)
 command -v pgbouncer > /dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 
+if [ "${1:-}" = acceptance ]; then
+	# How gaff is installed: packages, image, unit, reverse proxies.
+	command -v podman > /dev/null || missing+=(podman)
+	command -v runc > /dev/null || missing+=(runc)
+	command -v catatonit > /dev/null || missing+=(catatonit)
+	command -v nginx > /dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+	command -v caddy > /dev/null || missing+=(caddy)
+	command -v rpm > /dev/null || missing+=(rpm)
+	command -v systemd-analyze > /dev/null || missing+=(systemd)
+fi
+
 if [ ${#missing[@]} -gt 0 ]; then
 	if ! command -v apt-get > /dev/null; then
 		echo "the tests need ${missing[*]}, and there is no apt-get to install them with: install them by hand" >&2
