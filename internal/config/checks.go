@@ -57,18 +57,6 @@ func checkLoopback(addr string) error {
 	return errors.New("must be a loopback address, such as 127.0.0.1:6060: profiles are served without a token")
 }
 
-func checkDatabase(text string) error {
-	if text == "" {
-		return nil
-	}
-	u, err := url.Parse(text)
-	// The parser's own error is left out: it quotes the text with its password.
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		return errors.New("must be postgres://user:password@host/database, or empty for SQLite in the data folder")
-	}
-	return nil
-}
-
 func checkMedia(text string) error {
 	if text == "" || text == "off" {
 		return nil

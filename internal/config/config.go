@@ -56,7 +56,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 type Config struct {
 	Addr        string `env:"GAFF_ADDR,PORT" flag:"addr" default:":3000" help:"listen address"`
 	DataDir     string `env:"GAFF_DATA_DIR" flag:"data-dir" default:"./gaff-data" help:"data folder"`
-	DatabaseURL string `env:"GAFF_DATABASE_URL,DATABASE_URL" flag:"database-url" secret:"password" help:"postgres://…; empty for SQLite in the data folder"`
+	DatabaseURL string `env:"GAFF_DATABASE_URL,DATABASE_URL" flag:"database-url" secret:"password" help:"postgres://…, with several hosts as host1:5432,host2:5432; empty for SQLite in the data folder"`
 	AdminToken  Secret `env:"GAFF_ADMIN_TOKEN" help:"first admin token; empty on SQLite: generated at the first start"`
 	// MetricsAccess is "token" or [MetricsOpen].
 	MetricsAccess string `env:"GAFF_METRICS_ACCESS" default:"token" help:"who may read /metrics: token (callers with a token) or open (every caller that reaches the port)"`
@@ -85,7 +85,7 @@ type Config struct {
 	ReconcileRate  float64       `env:"GAFF_RECONCILE_RATE" default:"5" help:"requests a second that reconciliation makes to each provider"`
 	SubmitPatience time.Duration `env:"GAFF_SUBMIT_PATIENCE" default:"2h" help:"how long a job whose submit was not answered waits for its webhook"`
 	// MediaURL is empty for the folder "media" in DataDir, or "off".
-	MediaURL string `env:"GAFF_MEDIA_URL" flag:"media-url" secret:"password" help:"where files are stored: empty for \"media\" in the data folder, a URL such as s3://bucket or file:///folder, or off"`
+	MediaURL string `env:"GAFF_MEDIA_URL" flag:"media-url" secret:"password" help:"where files are stored: empty for \"media\" in the data folder, a URL such as s3://bucket or file:///folder (with ?shared=true if all nodes have it), or off"`
 	// TrustedProxies and AllowAddresses parse with netip.ParsePrefix.
 	TrustedProxies []string `env:"GAFF_TRUSTED_PROXIES" flag:"trusted-proxies" help:"proxies (CIDR, by commas) whose X-Forwarded-For is believed"`
 	AllowAddresses []string `env:"GAFF_ALLOW_ADDRESSES" flag:"allow-addresses" help:"private networks (CIDR, by commas) that outgoing requests may reach"`

@@ -214,6 +214,9 @@ func redactURL(text string) string {
 	if text == "" || text == "off" {
 		return text
 	}
+	if strings.HasPrefix(text, "postgres:") || strings.HasPrefix(text, "postgresql:") {
+		return redactDatabase(text)
+	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme == "" {
 		return "[redacted]"
