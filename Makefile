@@ -16,7 +16,7 @@ BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
 LDFLAGS = -s -w -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster crash-failover chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +115,11 @@ cuts: ## cut the power at CUTS places of a recorded run, seeded by SEED, and loo
 
 crash-cluster: ## kill three nodes and their PostgreSQL at random for SECONDS_OF_HARM, and count
 	GAFF_CLUSTER_SECONDS=$(SECONDS_OF_HARM) $(GO) test -count=1 -timeout 60m -run '^TestClusterCrash' -v ./internal/e2e
+
+FAILOVERS ?= 5
+
+crash-failover: ## kill PostgreSQL's primary under load and promote its synchronous standby, FAILOVERS times, and count
+	GAFF_FAILOVERS=$(FAILOVERS) $(GO) test -count=1 -timeout 60m -run '^TestFailoverCrash' -v ./internal/e2e
 
 JOBS ?= 2000
 KILLS ?= 10

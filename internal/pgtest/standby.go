@@ -14,8 +14,11 @@ import (
 const standbyName = "standby"
 
 // Standby starts a hot standby of the server. The server waits for it at each commit from then on.
-func (s *Server) Standby() (*Server, error) {
-	b := &Server{settings: append(append([]string{}, s.settings...), "cluster_name="+standbyName)}
+func (s *Server) Standby() (*Server, error) { return s.StandbyAt("") }
+
+// StandbyAt is Standby at an address, such as that of a primary that was lost; empty is any.
+func (s *Server) StandbyAt(addr string) (*Server, error) {
+	b := &Server{Addr: addr, settings: append(append([]string{}, s.settings...), "cluster_name="+standbyName)}
 	if err := b.copyOf(s); err != nil {
 		b.Close()
 		return nil, fmt.Errorf("start a standby for the tests: %w", err)
@@ -46,8 +49,10 @@ func (s *Server) copyOf(primary *Server) error {
 		"-R", "-X", "stream", "--checkpoint=fast", "--no-sync"); err != nil {
 		return fmt.Errorf("pg_basebackup: %w\n%s", err, out)
 	}
-	if err := s.choosePort(); err != nil {
-		return err
+	if s.Addr == "" {
+		if err := s.choosePort(); err != nil {
+			return err
+		}
 	}
 	return s.Start()
 }
