@@ -87,7 +87,7 @@ func (p *process) services() []lifecycle.Service {
 // Migrate brings the database's schema up to date and reports to out what it did.
 func Migrate(ctx context.Context, cfg *config.Config, out io.Writer) error {
 	var names []string
-	st, err := openStore(ctx, cfg, slog.New(&migrationLog{Handler: slog.DiscardHandler, names: &names}))
+	st, err := openStore(ctx, cfg, slog.New(&migrationLog{Handler: slog.DiscardHandler, names: &names}), false)
 	if err != nil {
 		return err
 	}

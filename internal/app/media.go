@@ -85,7 +85,7 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		k.keeper, err = media.New(media.Options{
 			Store: st, Router: gw, Blobs: blobs, Client: safehttp.New(safehttp.Options{Allow: allow, Redirects: mediaRedirects}),
 			Spool: filepath.Join(cfg.DataDir, spoolDir), MaxSize: cfg.Media.MaxSize, Types: cfg.Media.Types, Log: log,
-			FolderPerNode: cfg.DatabaseURL != "" && cfg.MediaURL == "",
+			FolderPerNode: foldersPerNode(cfg),
 		})
 	}
 	if err == nil {
@@ -104,6 +104,11 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		Name: jobs.KeepFiles, Workers: cfg.Media.Workers, Retry: &media.Policy,
 	})
 	return k, nil
+}
+
+// foldersPerNode reports whether other nodes of the database would not see the files of this one.
+func foldersPerNode(cfg *config.Config) bool {
+	return cfg.DatabaseURL != "" && cfg.MediaURL != mediaOff && blob.NodeLocal(cfg.MediaURL)
 }
 
 // check reads every copy in a folder a minute after the start and once a day. Buckets check

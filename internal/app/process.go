@@ -81,7 +81,7 @@ type process struct {
 }
 
 func (p *process) openStore(ctx context.Context) (err error) {
-	p.store, err = openStore(ctx, p.cfg, p.log)
+	p.store, err = openStore(ctx, p.cfg, p.log, foldersPerNode(p.cfg))
 	return err
 }
 

@@ -16,7 +16,9 @@ import (
 	"gaff/store/sqlite"
 )
 
-func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sqlstore.Store, error) {
+// openStore opens the database. exclusive has it refuse PostgreSQL if another gateway there has files
+// that this one would not see.
+func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, exclusive bool) (*sqlstore.Store, error) {
 	if cfg.DatabaseURL == "" {
 		return sqlite.Open(ctx, filepath.Join(cfg.DataDir, databaseFile), sqlite.Options{
 			Log: log, MaxQueuedBytes: cfg.Limits.InFlightBytes, MaxRejections: cfg.Limits.Rejections, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
@@ -27,7 +29,7 @@ func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sqls
 		return nil, fmt.Errorf("create the data folder: %w", err)
 	}
 	return postgres.Open(ctx, cfg.DatabaseURL, postgres.Options{
-		Log: log, MaxRejections: cfg.Limits.Rejections, Lease: cfg.Limits.Lease,
+		Log: log, MaxRejections: cfg.Limits.Rejections, Lease: cfg.Limits.Lease, Exclusive: exclusive,
 		MaxQueuedBytes: cfg.Limits.InFlightBytes, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
 	})
 }

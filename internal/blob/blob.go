@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -62,7 +63,7 @@ func checkKey(key string) error {
 
 // Open opens the storage at an address:
 //
-//	/a/folder or file:///a/folder
+//	/a/folder or file:///a/folder, with ?shared=true if all nodes have it
 //	s3://bucket/prefix?region=eu-central-1&endpoint=https://s3.example.com&path_style=true
 //	gs://bucket/prefix
 //
@@ -83,9 +84,43 @@ func Open(address string) (Store, error) {
 		if u.Host != "" && u.Host != "localhost" {
 			return nil, fmt.Errorf("file://%s: write file:///%s with three slashes for an absolute folder", u.Host, u.Host)
 		}
+		if _, err := sharedFolder(u); err != nil {
+			return nil, err
+		}
 		return openFolder(filepath.FromSlash(u.Path))
 	case "s3", "gs":
 		return openBucket(u)
 	}
 	return nil, fmt.Errorf("storage %s:// is not known; there are file://, s3:// and gs://", scheme)
+}
+
+// NodeLocal reports whether the storage at an address is a folder that is not marked as shared, so
+// that only one node has its files.
+func NodeLocal(address string) bool {
+	scheme, _, ok := strings.Cut(address, "://")
+	if !ok {
+		return true
+	}
+	if scheme != "file" {
+		return false
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return true
+	}
+	shared, _ := sharedFolder(u)
+	return !shared
+}
+
+// sharedFolder reads the parameters of a folder's URL.
+func sharedFolder(u *url.URL) (shared bool, err error) {
+	for name, values := range u.Query() {
+		if name != "shared" {
+			return false, fmt.Errorf("file://: unknown parameter %q: want shared=true or none", name)
+		}
+		if shared, err = strconv.ParseBool(values[0]); err != nil {
+			return false, fmt.Errorf("file://: shared=%q: want true or false", values[0])
+		}
+	}
+	return shared, nil
 }

@@ -348,3 +348,24 @@ func (s *server) age(t *testing.T, key string) {
 		}
 	}
 }
+
+func TestNodeLocal(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]bool{
+		"": true, "media": true, "/var/media": true, "file:///var/media": true, "file:///var/media?shared=false": true,
+		"file:///var/media?shared=true": false, "s3://films": false, "gs://films/prefix": false,
+	} {
+		if got := NodeLocal(address); got != want {
+			t.Errorf("NodeLocal(%q) = %v, want %v", address, got, want)
+		}
+	}
+}
+
+func TestFolderParametersAreChecked(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]string{"shard=true": `"shard"`, "shared=maybe": `"maybe"`} {
+		if _, err := Open("file://" + t.TempDir() + "?" + query); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error about %s", query, err, want)
+		}
+	}
+}

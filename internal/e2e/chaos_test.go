@@ -160,7 +160,7 @@ func newChaos(t *testing.T, database ...string) *falChaos {
 		}
 		n := &chaosNode{dir: t.TempDir(), addr: addr}
 		n.env = environment(n.dir, addr, slices.Concat(falSettings(srv.URL, base), pace, database,
-			[]string{"GAFF_MEDIA_URL=file://" + c.folder, "GAFF_LOG_LEVEL=error"})...)
+			[]string{"GAFF_MEDIA_URL=file://" + c.folder + "?shared=true", "GAFF_LOG_LEVEL=error"})...)
 		// What a killed process held is free again soon.
 		if err := os.WriteFile(filepath.Join(n.dir, "gaff.yaml"), fmt.Appendf(nil, "limits: {lease: %s}\n", clusterLease), 0o600); err != nil {
 			t.Fatal(err)

@@ -45,6 +45,9 @@ type Options struct {
 	// Readers is how many connections answer queries. Zero means 6. Five more write, and
 	// one listens.
 	Readers int
+	// Exclusive refuses a database that another process with Exclusive has open: each has files
+	// that the other does not see.
+	Exclusive bool
 
 	skew time.Duration // of the database's clock, for tests
 }
@@ -99,17 +102,20 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 			}
 		}
 	}()
-	writeDB := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(writerSettings)), stdlib.OptionResetSession(asItIs))
-	opened = append(opened, writeDB.Close)
-	writeDB.SetMaxIdleConns(0) // a session that connects again needs a new connection
-	readDB := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(readerSettings)))
-	opened = append(opened, readDB.Close)
-	readDB.SetMaxOpenConns(o.Readers)
-	readDB.SetMaxIdleConns(o.Readers)
-	readDB.SetConnMaxIdleTime(5 * time.Minute)
+	writeDB, readDB := pools(cfg, o.Readers)
+	opened = append(opened, writeDB.Close, readDB.Close)
 	c := newClock(o.Log)
 	if err := prepare(ctx, writeDB, o.Log, c); err != nil {
 		return nil, explain(err)
+	}
+	unlock := func() error { return nil }
+	if o.Exclusive {
+		lock, err := holdExclusive(ctx, cfg, o.Log)
+		if err != nil {
+			return nil, explain(err)
+		}
+		unlock = lock.close
+		opened = append(opened, unlock)
 	}
 	n := newNotifier(cfg, o.Log)
 	running, stopClock := context.WithCancel(context.Background())
@@ -125,7 +131,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 			stopClock()
 			clocks.Wait()
 			n.close()
-			return errors.Join(readDB.Close(), writeDB.Close())
+			return errors.Join(readDB.Close(), writeDB.Close(), unlock())
 		},
 	})
 	if err != nil {
@@ -136,6 +142,17 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	n.notified = st.Notified
 	n.start()
 	return st, nil
+}
+
+// pools returns the connections of the writer and of the readers.
+func pools(cfg *pgx.ConnConfig, readers int) (write, read *sql.DB) {
+	write = stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(writerSettings)), stdlib.OptionResetSession(asItIs))
+	write.SetMaxIdleConns(0) // a session that connects again needs a new connection
+	read = stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(setUp(readerSettings)))
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	read.SetConnMaxIdleTime(5 * time.Minute)
+	return write, read
 }
 
 // Reader opens the database at the address for reading.
