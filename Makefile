@@ -16,7 +16,7 @@ BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
 LDFLAGS = -s -w -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster crash-failover chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster crash-failover restore-drill chaos-fal cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ FAILOVERS ?= 5
 
 crash-failover: ## kill PostgreSQL's primary under load and promote its synchronous standby, FAILOVERS times, and count
 	GAFF_FAILOVERS=$(FAILOVERS) $(GO) test -count=1 -timeout 60m -run '^TestFailoverCrash' -v ./internal/e2e
+
+restore-drill: ## back a busy gateway up with its files, lose its machine, restore it, and count
+	$(GO) test -count=1 -timeout 30m -run '^Test(RestoreDrill|Backup|DamagedBackup)' -v ./internal/e2e
 
 JOBS ?= 2000
 KILLS ?= 10

@@ -1,15 +1,12 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"gaff/internal/blob"
@@ -121,20 +118,11 @@ func (c *checker) open(ctx context.Context) (*sqlstore.Reader, error) {
 }
 
 func (c *checker) files(ctx context.Context, db *sqlstore.Reader) error {
-	address := cmp.Or(c.cfg.MediaURL, filepath.Join(c.cfg.DataDir, mediaDir))
-	if !strings.Contains(address, "://") {
-		if _, err := os.Stat(address); errors.Is(err, os.ErrNotExist) {
-			address = "" // opened, it would be made
-		}
+	blobs, err := mediaStore(c.cfg, false)
+	if err != nil {
+		return err
 	}
-	var blobs blob.Store = noFiles{}
-	if address != "" {
-		var err error
-		if blobs, err = blob.Open(address); err != nil {
-			return err
-		}
-		defer func() { _ = blobs.Close() }()
-	}
+	defer func() { _ = blobs.Close() }()
 	report, err := media.CheckFiles(ctx, db, blobs, nil, func(r media.FileReport) error {
 		c.notify("files: %d checked", r.Checked)
 		return ctx.Err()
@@ -150,6 +138,8 @@ type noFiles struct{ blob.Store }
 func (noFiles) Open(_ context.Context, key string) (*blob.File, error) {
 	return nil, fmt.Errorf("%s: %w", key, blob.ErrNotFound)
 }
+
+func (noFiles) Close() error { return nil }
 
 func (noFiles) String() string { return "the storage, which does not exist" }
 

@@ -8,10 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"net"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +17,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"gaff/internal/s3test"
 )
 
 // stores are run by the same suite.
@@ -36,58 +35,23 @@ func stores(t *testing.T) map[string]Store {
 }
 
 // server is a real S3 server.
-type server struct{ endpoint, dir string }
+type server struct {
+	*s3test.Server
+	endpoint, dir string
+}
 
-// startServer builds and runs tools/s3, with a bucket named films. The first build takes
-// half a minute.
+// startServer runs an S3 server with a bucket named films.
 func startServer(t *testing.T) *server {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "s3")
-	build := exec.Command("go", "build", "-o", program, ".")
-	build.Dir = filepath.Join("..", "..", "tools", "s3")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the S3 server: %v\n%s", err, said)
+	s := s3test.Start(t, filepath.Join("..", "..", "tools"), "films")
+	for _, variable := range s3test.Environ {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
-	dir := t.TempDir()
-	s := &server{endpoint: "http://" + addr, dir: filepath.Join(dir, "buckets")}
-	if err := os.MkdirAll(filepath.Join(s.dir, "films"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, addr, dir)
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Log(said.String())
-		}
-	})
-	for range 1000 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Setenv("AWS_ACCESS_KEY_ID", "test-key")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
-	return s
+	return &server{s, s.Endpoint, s.Dir}
 }
 
-func (s *server) address(bucket string) string {
-	return "s3://" + bucket + "/a/prefix?region=us-east-1&path_style=true&endpoint=" + url.QueryEscape(s.endpoint)
-}
+func (s *server) address(bucket string) string { return s.URL(bucket, "a/prefix") }
 
 func get(t *testing.T, s Store, key string) string {
 	t.Helper()

@@ -108,26 +108,6 @@ may run at the same time. After an interruption it can be run again.`,
 	return cmd
 }
 
-func (p *program) backupCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "backup FILE",
-		Short: "Copy the SQLite database while the gateway runs",
-		Long: `Copy the SQLite database in the data folder into a new file, as a snapshot, and check the copy.
-The gateway may be running. To restore it, stop the gateway, replace gaff.db with the file, and
-remove gaff.db-wal and gaff.db-shm. Back up PostgreSQL with pg_dump.`,
-		Args: arguments(1, 1, "the FILE to create"),
-		RunE: work(func(ctx context.Context, args []string) error {
-			cfg, err := p.load()
-			if err != nil {
-				return err
-			}
-			return p.backup(ctx, cfg, args[0], p.Stdout)
-		}),
-	}
-	p.settingFlags(cmd, "GAFF_DATA_DIR", "GAFF_DATABASE_URL")
-	return cmd
-}
-
 func (p *program) checkCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
