@@ -209,7 +209,7 @@ func compressFile(from, to string) (sum string, err error) {
 	return hex.EncodeToString(hash.Sum(nil)), errors.Join(err, z.Close(), out.Close())
 }
 
-// readDatabase calls fn with the database, and fails if what fn read is not what was stored.
+// readDatabase calls fn with the database, and fails if its SHA-256 is not that of the snapshot.
 func readDatabase(ctx context.Context, from blob.Store, d *DatabaseCopy, fn func(io.Reader) error) error {
 	f, err := from.Open(ctx, d.Key)
 	if err != nil {
