@@ -115,7 +115,11 @@ func drill(t *testing.T, provider, to string) {
 	if err != nil || !strings.Contains(out, "files: 5 copied") {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	restored(t, r, acknowledged)
+	r.open(t)
+	if err := idle(r.gateway); err != nil {
+		t.Fatal(err)
+	}
+	acknowledged.resend(t, r.gateway) // all are known
 	checked := 0
 	if err := each(r.gateway, "/api/v1/media?projectId=p", func(m mediaDoc) {
 		if m.Storage != "stored" {
