@@ -28,7 +28,7 @@ func Start(t *testing.T, tools, bucket string) *Server {
 	program := filepath.Join(t.TempDir(), "s3")
 	build := exec.Command("go", "build", "-o", program, ".")
 	build.Dir = filepath.Join(tools, "s3")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the S3 server: %v\n%s", err, said)
 	}
