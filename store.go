@@ -116,6 +116,8 @@ type Reader interface {
 	Events(ctx context.Context, f EventFilter) (Page[Log], error)
 	// Logs returns a page and the number of all that match, at most MaxLogCount+1.
 	Logs(ctx context.Context, q LogQuery) (logs []Log, total int, err error)
+	// SearchLogs returns a page of the webhook logs that a condition chooses, with their bodies.
+	SearchLogs(ctx context.Context, q LogSearch) (LogResult, error)
 	Delivery(ctx context.Context, id string) (*Delivery, []Attempt, error)
 	Deliveries(ctx context.Context, f DeliveryFilter) (Page[Delivery], error)
 	Rejection(ctx context.Context, id string) (*Rejection, error)

@@ -88,12 +88,15 @@ func checkQuery(path, raw string) error {
 		if len(values[name]) > 1 {
 			return fmt.Errorf("parameter %.60q is given %d times; give it once", name, len(values[name]))
 		}
-		if values.Get(name) == "" && !mayBeEmpty[name] && path != logsPath && path != logsPath+"/" {
+		if values.Get(name) == "" && !mayBeEmpty[name] && !isLogsPath(path) {
 			return fmt.Errorf("parameter %.60q is empty: give it a value, or leave it out", name)
 		}
 	}
 	return nil
 }
+
+// isLogsPath reports whether a path belongs to the collection of Payload's clients.
+func isLogsPath(path string) bool { return path == logsPath || strings.HasPrefix(path, logsPath+"/") }
 
 // notFound answers requests with an unknown path or method.
 func notFound(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
@@ -115,8 +118,8 @@ func notFound(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 // rejectWith answers with an error in the form of the path: the one for Payload's clients has its own
 // form.
 func rejectWith(w http.ResponseWriter, r *http.Request, status int, detail string) {
-	if strings.TrimSuffix(r.URL.Path, "/") == logsPath {
-		answer(w, status, map[string]any{"error": detail})
+	if isLogsPath(r.URL.Path) {
+		answer(w, status, wire.NewWebhookLogError(detail))
 		return
 	}
 	w.Header().Set("Content-Type", "application/problem+json")

@@ -16,6 +16,7 @@ func FuzzLogQuery(f *testing.F) {
 	for _, seed := range []string{
 		"source=fal&status=error&type=a&limit=10&page=2&sort=-processedAt", "where[source][equals]=fal", "where%5Bstatus%5D%5Bequals%5D=success",
 		"where[and][0][type][in]=a", "where[and][0][type][in]=a,b", "where[or][0][source][equals]=fal", "where[source][not_equals]=fal",
+		"where[or][0][and][0][error][like]=x&limit=0&sort=-status,id", "select[source]=true&pagination=false", "where[receivedAt][greater_than]=2026-01-01",
 		"page=999999999999999999999", "limit=-1", "sort=-", "sort=--processedAt", "source=a&where[source][equals]=b", "%zz", "depth=0&locale=en", "limit=+5",
 	} {
 		f.Add(seed)
@@ -30,6 +31,13 @@ func FuzzLogQuery(f *testing.F) {
 		values, err := url.ParseQuery(raw)
 		if err != nil {
 			t.Fatalf("checkQuery let %q through", raw)
+		}
+		if needsSearch(values) {
+			q, err := logSearchOf(values)
+			if err == nil && (q.Limit < 1 || q.Limit > maxPageSize || q.page < 1 || q.Offset < 0) {
+				t.Errorf("%q is read as %+v", raw, q)
+			}
+			return
 		}
 		q, page, err := logQuery(values)
 		if err != nil {

@@ -26,6 +26,8 @@ func (s *server) eventRoutes() []route {
 	return append(open(access.ReachSource,
 		raw(http.MethodGet, logsPath, "list-webhook-logs", Viewer, "List webhook logs, in the form of Payload CMS", (*server).listWebhookLogs, describeListWebhookLogs),
 		raw(http.MethodPost, logsPath, "retry-webhook-log", Operator, "Retry a failed webhook now, and wait for the outcome", (*server).retryWebhookLog, describeRetryWebhookLog),
+		raw(http.MethodGet, logsPath+"/count", "count-webhook-logs", Viewer, "Count webhook logs, as Payload CMS does", (*server).countWebhookLogs, describeCountWebhookLogs),
+		raw(http.MethodGet, logsPath+"/{id}", "get-webhook-log", Viewer, "Get a webhook log, in the form of Payload CMS", (*server).getWebhookLog, describeGetWebhookLog),
 
 		get("/api/v1/events", "list-events", Viewer, "List events, newest first", s.listEvents),
 		get("/api/v1/events/{id}", "get-event", Viewer, "Get an event with its request, deliveries and attempts", s.getEvent),

@@ -180,6 +180,12 @@ func (l limitedStore) Logs(ctx context.Context, q gaff.LogQuery) ([]gaff.Log, in
 	return l.Store.Logs(ctx, q)
 }
 
+func (l limitedStore) SearchLogs(ctx context.Context, q gaff.LogSearch) (gaff.LogResult, error) {
+	own := gaff.LogCondition{Field: gaff.LogSource, Operator: gaff.OpEquals, Values: []any{l.scope.Source}}
+	q.Where = gaff.LogCondition{And: []gaff.LogCondition{own, q.Where}}
+	return l.Store.SearchLogs(ctx, q)
+}
+
 func (l limitedStore) Delivery(ctx context.Context, id string) (*gaff.Delivery, []gaff.Attempt, error) {
 	d, attempts, err := l.Store.Delivery(ctx, id)
 	if err == nil && !l.scope.HasSource(d.Source) {

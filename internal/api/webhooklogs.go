@@ -31,22 +31,35 @@ const (
 
 func describeListWebhookLogs(api huma.API, op *huma.Operation) {
 	text := &huma.Schema{Type: "string"}
-	op.Description += " Instead of source, status and type, also where[source][equals] and so on, as Payload's clients write it."
+	op.Description += " Also the conditions of Payload's clients: where[source][equals]=fal, where[or][0][error][like]=timeout and so on, with the operators " +
+		"equals, not_equals, in, not_in, like, contains, exists, greater_than, greater_than_equal, less_than and less_than_equal on the fields of a log, " +
+		"select[…], pagination=false, limit=0 (at most 500 logs) and sort by several fields. Conditions other than equality of source, status and type look at the newest 50,000 events."
 	op.Parameters = []*huma.Param{
 		queryParam("source", "", text),
 		queryParam("status", "", &huma.Schema{Type: "string", Enum: []any{"pending", "success", "error"}}),
 		queryParam("type", "", text),
 		queryParam("limit", "How many on a page.", &huma.Schema{
-			Type: "integer", Minimum: new(1.0), Maximum: new(float64(maxPageSize)), Default: defaultPageSize,
+			Type: "integer", Minimum: new(0.0), Maximum: new(float64(maxPageSize)), Default: defaultPageSize,
 		}),
 		queryParam("page", "", &huma.Schema{Type: "integer", Minimum: new(1.0), Maximum: new(float64(maxPage)), Default: 1}),
-		queryParam("sort", "Events that were never processed sort by receivedAt.", &huma.Schema{
-			Type: "string", Default: "-processedAt",
-			Enum: []any{"-processedAt", "processedAt", "-receivedAt", "receivedAt", "-createdAt", "createdAt"},
-		}),
+		queryParam("sort", "Fields between commas, with - in front for the highest first. Events that were never processed sort by receivedAt.",
+			&huma.Schema{Type: "string", Default: "-processedAt", Examples: []any{"-processedAt", "receivedAt", "-status,source"}}),
 	}
-	op.Responses = map[string]*huma.Response{"200": response("A page of logs", "application/json", schemaOf[wire.WebhookLogs](api))}
+	op.Responses = map[string]*huma.Response{"200": response("A page of logs", "application/json",
+		&huma.Schema{AnyOf: []*huma.Schema{schemaOf[wire.WebhookLogs](api), schemaOf[wire.SelectedWebhookLogs](api)}})}
 	describeLogErrors(api, op, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable)
+}
+
+func describeCountWebhookLogs(api huma.API, op *huma.Operation) {
+	op.Description += " With the conditions of list-webhook-logs."
+	op.Responses = map[string]*huma.Response{"200": response("The number of logs", "application/json", schemaOf[wire.WebhookLogCount](api))}
+	describeLogErrors(api, op, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable)
+}
+
+func describeGetWebhookLog(api huma.API, op *huma.Operation) {
+	op.Parameters = idParam()
+	op.Responses = map[string]*huma.Response{"200": response("The log", "application/json", schemaOf[wire.WebhookLog](api))}
+	describeLogErrors(api, op, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusServiceUnavailable)
 }
 
 func describeLogErrors(api huma.API, op *huma.Operation, statuses ...int) {
@@ -71,6 +84,10 @@ func describeRetryWebhookLog(api huma.API, op *huma.Operation) {
 }
 
 func (s *server) listWebhookLogs(w http.ResponseWriter, r *http.Request) {
+	if needsSearch(r.URL.Query()) {
+		s.searchWebhookLogs(w, r)
+		return
+	}
 	q, page, err := logQuery(r.URL.Query())
 	if errors.Is(err, errNothing) {
 		answer(w, http.StatusOK, wire.NewWebhookLogs(nil, 0, q, page))
@@ -88,12 +105,7 @@ func (s *server) listWebhookLogs(w http.ResponseWriter, r *http.Request) {
 	logs, total, err := s.store(r.Context()).Logs(r.Context(), asked)
 	switch {
 	case err != nil:
-		s.o.Log.Error("list webhook logs", "error", err)
-		status := http.StatusInternalServerError
-		if errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, gaff.ErrStopped) {
-			status = http.StatusServiceUnavailable
-		}
-		rejectWith(w, r, status, "the logs cannot be read just now; see the gateway's own log")
+		s.logsFailed(w, r, err)
 		return
 	case far && total > gaff.MaxLogCount:
 		rejectWith(w, r, http.StatusBadRequest, fmt.Sprintf(
@@ -109,6 +121,74 @@ func (s *server) listWebhookLogs(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, wire.NewWebhookLogs(logs, total, q, page))
 }
 
+func (s *server) logsFailed(w http.ResponseWriter, r *http.Request, err error) {
+	s.o.Log.Error("list webhook logs", "error", err)
+	status := http.StatusInternalServerError
+	if errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, gaff.ErrStopped) {
+		status = http.StatusServiceUnavailable
+	}
+	rejectWith(w, r, status, "the logs cannot be read now; see the gateway's own log")
+}
+
+func (s *server) searchWebhookLogs(w http.ResponseWriter, r *http.Request) {
+	q, err := logSearchOf(r.URL.Query())
+	if err != nil {
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
+	found, err := s.store(r.Context()).SearchLogs(r.Context(), q.LogSearch)
+	if errors.Is(err, gaff.ErrInvalid) {
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
+	if err != nil {
+		s.logsFailed(w, r, err)
+		return
+	}
+	for i := range found.Logs {
+		found.Logs[i] = *found.Logs[i].Masked(s.secrets(found.Logs[i].Source))
+	}
+	doc, err := wire.FoundWebhookLogs(found, q.limit, q.page, q.shows)
+	if err != nil {
+		s.logsFailed(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, doc)
+}
+
+// countWebhookLogs answers Payload's count.
+func (s *server) countWebhookLogs(w http.ResponseWriter, r *http.Request) {
+	q, err := logSearchOf(r.URL.Query())
+	if err != nil {
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
+	q.Limit, q.Offset = 1, 0
+	found, err := s.store(r.Context()).SearchLogs(r.Context(), q.LogSearch)
+	if errors.Is(err, gaff.ErrInvalid) {
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
+	if err != nil {
+		s.logsFailed(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, wire.WebhookLogCount{TotalDocs: found.Total, TotalDocsCapped: found.Older})
+}
+
+// getWebhookLog answers Payload's findByID.
+func (s *server) getWebhookLog(w http.ResponseWriter, r *http.Request) {
+	d, err := s.store(r.Context()).Event(r.Context(), r.PathValue("id"))
+	switch {
+	case errors.Is(err, gaff.ErrNotFound):
+		rejectWith(w, r, http.StatusNotFound, "Not Found")
+	case err != nil:
+		s.logsFailed(w, r, err)
+	default:
+		answer(w, http.StatusOK, wire.NewWebhookLog(d.Masked(s.secrets(d.Source)).Log))
+	}
+}
+
 // whereParam is Payload's way to write a filter: where[source][equals], also as a member
 // of an "and".
 var whereParam = regexp.MustCompile(`^where(?:\[and\]\[\d{1,3}\])?\[(source|status|type)\]\[(?:equals|in)\]$`)
@@ -116,6 +196,9 @@ var whereParam = regexp.MustCompile(`^where(?:\[and\]\[\d{1,3}\])?\[(source|stat
 // errNothing is returned for a query that no log matches: as in Payload, where[source][equals]=
 // chooses the logs whose source is empty.
 var errNothing = errors.New("no log has an empty source, status or type")
+
+// manageIgnored are the parameters that Payload's clients send with every find. They change nothing here.
+var manageIgnored = []string{"depth", "locale", "fallback-locale", "draft", "trash"}
 
 // managePlain are the parameters of the user's own route, which ignores them if they are empty.
 var managePlain = []string{"source", "status", "type", "limit", "page", "sort"}
@@ -174,9 +257,10 @@ func logQuery(values url.Values) (q gaff.LogQuery, page int, err error) {
 				return q, 0, fmt.Errorf("sort is %.40q: processedAt, receivedAt or createdAt is wanted, with - in front for newest first", value)
 			}
 			q.Ascending = !descending
-		case "depth", "locale", "fallback-locale", "draft", "trash":
-			// Payload's clients send these with every find; they change nothing here.
 		default:
+			if slices.Contains(manageIgnored, field) {
+				continue
+			}
 			return q, 0, fmt.Errorf("parameter %.60q is not known: source, type, status, limit, page, sort, or where[source|type|status][equals] is wanted", name)
 		}
 	}

@@ -313,3 +313,52 @@ func testResultLists(s *suite) {
 		s.equal("its size", []int64{page.Items[0].ResultSize, j.ResultSize}, []int64{int64(size), int64(size)})
 	}
 }
+
+func testLogSearch(s *suite) {
+	all := s.listedEvents()
+	is := func(field gaff.LogField, op gaff.LogOperator, values ...any) gaff.LogCondition {
+		return gaff.LogCondition{Field: field, Operator: op, Values: values}
+	}
+	want := func(match func(listed) bool) (ids []string) {
+		for _, l := range all {
+			if match(l) {
+				ids = append(ids, l.id)
+			}
+		}
+		return ids
+	}
+	newest := []gaff.LogOrder{{Field: gaff.LogReceivedAt, Descending: true}}
+	for name, c := range map[string]struct {
+		where gaff.LogCondition
+		match func(listed) bool
+	}{
+		"no condition": {gaff.LogCondition{}, func(listed) bool { return true }},
+		"or": {gaff.LogCondition{Or: []gaff.LogCondition{is(gaff.LogSource, gaff.OpEquals, "a"), is(gaff.LogStatus, gaff.OpEquals, gaff.StatusError)}},
+			func(l listed) bool { return l.source == "a" || l.status == gaff.StatusError }},
+		"and": {gaff.LogCondition{And: []gaff.LogCondition{is(gaff.LogSource, gaff.OpNotEquals, "a"), is(gaff.LogType, gaff.OpIn, "y", "z")}},
+			func(l listed) bool { return l.source != "a" && l.typ == "y" }},
+		"text of an error":       {is(gaff.LogError, gaff.OpContains, "FAULT_"), func(l listed) bool { return l.status == gaff.StatusError }},
+		"no error":               {is(gaff.LogError, gaff.OpEquals, nil), func(l listed) bool { return l.status != gaff.StatusError }},
+		"other than an error":    {is(gaff.LogError, gaff.OpNotEquals, "x"), func(listed) bool { return true }},
+		"never processed":        {is(gaff.LogProcessedAt, gaff.OpExists, false), func(l listed) bool { return l.status == gaff.StatusPending }},
+		"time":                   {is(gaff.LogReceivedAt, gaff.OpGreaterThan, all[7].received), func(l listed) bool { return l.received.After(all[7].received) }},
+		"id":                     {is(gaff.LogID, gaff.OpIn, all[3].id, "evt_none"), func(l listed) bool { return l.id == all[3].id }},
+		"a list without a value": {is(gaff.LogSource, gaff.OpIn), func(listed) bool { return false }},
+		"a wildcard as text":     {is(gaff.LogError, gaff.OpLike, "fault%"), func(listed) bool { return false }},
+	} {
+		found, err := s.st.SearchLogs(s.ctx, gaff.LogSearch{Where: c.where, Order: newest, Limit: 100})
+		s.must(err)
+		var ids []string
+		for _, l := range found.Logs {
+			ids = append(ids, l.ID)
+		}
+		s.equal(name, ids, want(c.match))
+		s.equal("total of "+name, found.Total, len(ids))
+	}
+	page, err := s.st.SearchLogs(s.ctx, gaff.LogSearch{Order: newest, Offset: 38, Limit: 5})
+	s.must(err)
+	s.equal("the last page", len(page.Logs), 2)
+	s.equal("the total on the last page", page.Total, 40)
+	_, err = s.st.SearchLogs(s.ctx, gaff.LogSearch{Where: is(gaff.LogStatus, gaff.OpGreaterThan, gaff.StatusError), Limit: 1})
+	s.wants("an order of statuses", err, gaff.ErrInvalid)
+}

@@ -104,6 +104,7 @@ var tests = map[string]func(*suite){
 	"EventLists":                     testEventLists,
 	"EventSearch":                    testEventSearch,
 	"LogsByNumber":                   testLogs,
+	"LogsByConditions":               testLogSearch,
 	"DeliveryLists":                  testDeliveryLists,
 	"JobAndMediaLists":               testResultLists,
 	"RejectionsAreBounded":           testRejections,

@@ -1,6 +1,13 @@
 package wire
 
-import "gaff"
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	"gaff"
+)
 
 // WebhookLogs is a page of webhook logs in the form in which Payload CMS answers a find, for
 // applications that read its webhook-logs collection before.
@@ -79,7 +86,101 @@ type WebhookLogFailed struct {
 	Reason string `json:"reason"`
 }
 
-// WebhookLogError is any other error of these operations.
+// WebhookLogError is any other error of these operations, also in the form of Payload CMS.
 type WebhookLogError struct {
-	Error string `json:"error"`
+	Error  string         `json:"error"`
+	Errors []PayloadError `json:"errors" nullable:"false"`
+}
+
+// PayloadError is an error as Payload CMS answers it.
+type PayloadError struct {
+	Message string `json:"message"`
+}
+
+// NewWebhookLogError makes the document of an error.
+func NewWebhookLogError(detail string) WebhookLogError {
+	return WebhookLogError{Error: detail, Errors: []PayloadError{{Message: detail}}}
+}
+
+// WebhookLogCount is the number of logs that a condition chooses.
+type WebhookLogCount struct {
+	TotalDocs       int  `json:"totalDocs"`
+	TotalDocsCapped bool `json:"totalDocsCapped,omitempty" doc:"Only the newest 50,000 events were looked at, and there are older ones."`
+}
+
+// FoundWebhookLogs makes the document of a page of a search; limit 0 means all on one page. Members
+// of the logs that shows rejects are left out.
+func FoundWebhookLogs(found gaff.LogResult, limit, page int, shows func(member string) bool) (any, error) {
+	perPage := limit
+	if limit == 0 {
+		perPage = max(len(found.Logs), 1)
+	}
+	doc := NewWebhookLogs(found.Logs, found.Total, gaff.LogQuery{Limit: perPage, Offset: (page - 1) * perPage}, page)
+	doc.Limit, doc.TotalDocsCapped = limit, found.Older || limit == 0 && found.Total > len(found.Logs)
+	if limit == 0 {
+		doc.TotalPages, doc.HasNextPage, doc.NextPage = 1, false, nil
+	}
+	members := selectedMembers(shows)
+	if len(members) == len(logMembers) {
+		return doc, nil
+	}
+	return selectedLogs(doc, members)
+}
+
+// logMembers are the members of a WebhookLog.
+var logMembers = func() (names []string) {
+	for f := range reflect.TypeFor[WebhookLog]().Fields() {
+		names = append(names, f.Tag.Get("json"))
+	}
+	return names
+}()
+
+func selectedMembers(shows func(string) bool) (members []string) {
+	for _, name := range logMembers {
+		if shows(name) {
+			members = append(members, name)
+		}
+	}
+	return members
+}
+
+// SelectedWebhookLogs is a page of webhook logs with the members that the parameter select chose.
+type SelectedWebhookLogs struct {
+	Docs            []Object `json:"docs" nullable:"false"`
+	TotalDocs       int      `json:"totalDocs"`
+	Limit           int      `json:"limit"`
+	TotalPages      int      `json:"totalPages"`
+	Page            int      `json:"page"`
+	PagingCounter   int      `json:"pagingCounter"`
+	HasPrevPage     bool     `json:"hasPrevPage"`
+	HasNextPage     bool     `json:"hasNextPage"`
+	PrevPage        *int     `json:"prevPage"`
+	NextPage        *int     `json:"nextPage"`
+	TotalDocsCapped bool     `json:"totalDocsCapped,omitempty"`
+}
+
+// selectedLogs makes the page of the members of another one, in their order there.
+func selectedLogs(all WebhookLogs, members []string) (SelectedWebhookLogs, error) {
+	docs := make([]Object, len(all.Docs))
+	for i, log := range all.Docs {
+		var whole map[string]json.RawMessage
+		text, err := json.Marshal(log)
+		if err == nil {
+			err = json.Unmarshal(text, &whole)
+		}
+		if err != nil {
+			return SelectedWebhookLogs{}, fmt.Errorf("select members of a webhook log: %w", err)
+		}
+		var doc bytes.Buffer
+		for n, name := range members {
+			doc.WriteString(map[bool]string{true: "{", false: ","}[n == 0])
+			fmt.Fprintf(&doc, "%q:%s", name, whole[name])
+		}
+		doc.WriteByte('}')
+		docs[i] = doc.Bytes()
+	}
+	return SelectedWebhookLogs{
+		docs, all.TotalDocs, all.Limit, all.TotalPages, all.Page, all.PagingCounter, all.HasPrevPage, all.HasNextPage, all.PrevPage,
+		all.NextPage, all.TotalDocsCapped,
+	}, nil
 }

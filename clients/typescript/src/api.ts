@@ -886,6 +886,10 @@ export interface Pause {
   reason?: string;
 }
 
+export interface PayloadError {
+  message: string;
+}
+
 export interface Percentiles {
   p50Ms: number;
   p95Ms: number;
@@ -1130,6 +1134,20 @@ export interface Scope {
   runId?: string;
   /** Only the events, deliveries and rejected requests of this source. */
   source?: string;
+}
+
+export interface SelectedWebhookLogs {
+  docs: Record<string, unknown>[];
+  hasNextPage: boolean;
+  hasPrevPage: boolean;
+  limit: number;
+  nextPage: number | null;
+  page: number;
+  pagingCounter: number;
+  prevPage: number | null;
+  totalDocs: number;
+  totalDocsCapped?: boolean;
+  totalPages: number;
 }
 
 export interface Sent {
@@ -1452,8 +1470,15 @@ export interface WebhookLog {
   webhookId: string;
 }
 
+export interface WebhookLogCount {
+  totalDocs: number;
+  /** Only the newest 50,000 events were looked at, and there are older ones. */
+  totalDocsCapped?: boolean;
+}
+
 export interface WebhookLogError {
   error: string;
+  errors: PayloadError[];
 }
 
 export interface WebhookLogFailed {
@@ -1527,6 +1552,8 @@ export interface Operations {
   "cancel-job": { query: undefined; body: undefined; answer: JobDetail };
   /** Cancel a run, and its jobs at their providers */
   "cancel-run": { query: undefined; body: undefined; answer: Run };
+  /** Count webhook logs, as Payload CMS does */
+  "count-webhook-logs": { query: undefined; body: undefined; answer: WebhookLogCount };
   /** Forward events to a URL, a broker or clients that pull */
   "create-destination": { query: undefined; body: Spec; answer: NewSecretDestination };
   /** Create an API key; only this answer has its secret */
@@ -1587,6 +1614,8 @@ export interface Operations {
   "get-source-key": { query: undefined; body: undefined; answer: SourceKey };
   /** Count events and open deliveries */
   "get-stats": { query: { since?: string }; body: undefined; answer: Stats };
+  /** Get a webhook log, in the form of Payload CMS */
+  "get-webhook-log": { query: undefined; body: undefined; answer: WebhookLog };
   /** Get a workflow with its definition */
   "get-workflow": { query: undefined; body: undefined; answer: WorkflowDetail };
   /** Ignore an issue, also if it fails again */
@@ -1630,7 +1659,7 @@ export interface Operations {
   /** List the subscriptions to the log of events */
   "list-subscriptions": { query: { limit?: number; cursor?: string }; body: undefined; answer: SubscriptionList };
   /** List webhook logs, in the form of Payload CMS */
-  "list-webhook-logs": { query: { source?: string; status?: "pending" | "success" | "error"; type?: string; limit?: number; page?: number; sort?: "-processedAt" | "processedAt" | "-receivedAt" | "receivedAt" | "-createdAt" | "createdAt" }; body: undefined; answer: WebhookLogs };
+  "list-webhook-logs": { query: { source?: string; status?: "pending" | "success" | "error"; type?: string; limit?: number; page?: number; sort?: string }; body: undefined; answer: WebhookLogs | SelectedWebhookLogs };
   /** List the workflows, by name; all on one page */
   "list-workflows": { query: { limit?: number; cursor?: string }; body: undefined; answer: WorkflowList };
   /** Get the next events of a subscription, headers and signatures as received */
@@ -1710,6 +1739,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "cancel-delivery": ["POST", "/api/v1/deliveries/{id}/cancel"],
   "cancel-job": ["POST", "/api/v1/jobs/{id}/cancel"],
   "cancel-run": ["POST", "/api/v1/runs/{id}/cancel"],
+  "count-webhook-logs": ["GET", "/api/v1/webhooks/manage/count"],
   "create-destination": ["POST", "/api/v1/destinations"],
   "create-key": ["POST", "/api/v1/keys"],
   "create-login-link": ["POST", "/api/v1/login-links"],
@@ -1740,6 +1770,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-source": ["GET", "/api/v1/sources/{name}"],
   "get-source-key": ["GET", "/api/v1/sources/{name}/key"],
   "get-stats": ["GET", "/api/v1/stats"],
+  "get-webhook-log": ["GET", "/api/v1/webhooks/manage/{id}"],
   "get-workflow": ["GET", "/api/v1/workflows/{name}"],
   "ignore-issue": ["POST", "/api/v1/issues/{id}/ignore"],
   "list-alert-channels": ["GET", "/api/v1/alert-channels"],
