@@ -128,11 +128,11 @@ func rescued(doc *wire.Rescued) string {
 	case doc.Events == 0:
 		return "authentic, and holds no event"
 	case doc.Duplicate:
-		return "was stored already: " + string(doc.EventID)
+		return "was stored already: " + doc.EventID
 	case doc.Events > 1:
 		return fmt.Sprintf("stored as %s and %d more", doc.EventID, doc.Events-1)
 	}
-	return "stored as " + string(doc.EventID)
+	return "stored as " + doc.EventID
 }
 
 const maxRescue = 10_000
