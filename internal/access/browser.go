@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -72,6 +73,9 @@ func (g *Guard) CreateBrowserToken(ctx context.Context, by Identity, scope Scope
 	}
 	return browserPrefix + text, expires, nil
 }
+
+// HasBrowserToken reports whether a request has a browser token, valid or not.
+func HasBrowserToken(r *http.Request) bool { return strings.HasPrefix(bearer(r), browserPrefix) }
 
 // byBrowserToken identifies the bearer of a browser token, if it is one of this gateway, has not
 // expired and was created by a credential that is still valid.

@@ -17,8 +17,25 @@ import (
 	"gaff/internal/id"
 )
 
-// CookieName is the console's cookie.
+// CookieName is the console's cookie on a connection without TLS.
 const CookieName = "gaff_session"
+
+// SessionCookie returns the name of the console's cookie for the sender of r. Over TLS it has the
+// prefix by which browsers accept it only from this very host, and only over TLS: a page of a
+// neighboring domain cannot set it.
+func SessionCookie(r *http.Request) string {
+	if OverTLS(r) {
+		return "__Host-" + CookieName
+	}
+	return CookieName
+}
+
+// OverTLS reports whether the sender of r uses HTTPS, by the connection or by the header of a
+// proxy. A client that forges the header only affects its own cookie.
+func OverTLS(r *http.Request) bool {
+	proto, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	return r.TLS != nil || strings.EqualFold(strings.TrimSpace(proto), "https")
+}
 
 const (
 	// SessionAge bounds the life of a session, sessionIdle that of an unused one.
@@ -126,7 +143,7 @@ func (g *Guard) AuthorizeScoped(r *http.Request) (Identity, bool) {
 	if token := bearer(r); token != "" {
 		return g.checked(r, DeniedToken, token)
 	}
-	cookie, err := r.Cookie(CookieName)
+	cookie, err := r.Cookie(SessionCookie(r))
 	if err != nil || cookie.Value == "" {
 		return Identity{}, false
 	}

@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -319,4 +320,40 @@ func TestForeignPage(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+}
+
+func TestSessionOverTLSNeedsTheHostCookie(t *testing.T) {
+	t.Parallel()
+	run(t, func(w *world) {
+		_, secret := w.key(access.Identity{Name: "admin"}, "anna", access.Viewer)
+		_, cookie, err := w.Login(from("192.0.2.1"), secret, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			name, proto string
+			tls, want   bool
+		}{
+			{"gaff_session", "", false, true},
+			{"__Host-gaff_session", "", false, false},
+			{"gaff_session", "", true, false}, // a neighboring domain can set it
+			{"__Host-gaff_session", "", true, true},
+			{"gaff_session", "https", false, false},
+			{"__Host-gaff_session", "HTTPS", false, true},
+			{"__Host-gaff_session", "https, http", false, true},
+			{"gaff_session", "http", false, true},
+		} {
+			r := from("192.0.2.1")
+			r.AddCookie(&http.Cookie{Name: c.name, Value: cookie})
+			if c.proto != "" {
+				r.Header.Set("X-Forwarded-Proto", c.proto)
+			}
+			if c.tls {
+				r.TLS = &tls.ConnectionState{}
+			}
+			if _, ok := w.Authorize(r); ok != c.want {
+				t.Errorf("%+v: authorized %v", c, ok)
+			}
+		}
+	})
 }

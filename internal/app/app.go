@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -20,12 +19,15 @@ import (
 
 // Files in the data folder by which the commands on the same machine find the gateway.
 const (
-	// URLFile holds the running gateway's address, TokenFile the admin token that was
-	// made at the first start, if none is configured, and LocalTokenFile one that works
-	// as long as this gateway runs.
-	URLFile        = "url"
-	TokenFile      = "admin-token"
-	LocalTokenFile = "token"
+	// URLFile has the URL of the running gateway's console and API, WebhookURLFile that of its
+	// receiving paths. If they use TLS, their certificates are in files named like these, with
+	// CertificateSuffix. TokenFile has the admin token that was generated at the first start, if
+	// none is configured, and LocalTokenFile one that is valid as long as this gateway runs.
+	URLFile           = "url"
+	WebhookURLFile    = "webhook-url"
+	CertificateSuffix = ".pem"
+	TokenFile         = "admin-token"
+	LocalTokenFile    = "token"
 
 	databaseFile = "gaff.db"
 )
@@ -58,7 +60,7 @@ func (p *process) services() []lifecycle.Service {
 		{Name: "access", Start: p.addGuard, Stop: p.flushAudit},
 
 		// A second gateway on the same port must fail before it processes anything.
-		{Name: "listener", Start: p.listen, Stop: p.closeListener},
+		{Name: "listener", Start: p.listen, Stop: p.closeListeners},
 		{Name: "profiles", Start: p.listenProfiles, Run: p.serveProfiles, Stop: p.closeProfiles},
 		{Name: "media", Start: p.addMedia, Stop: p.closeMedia},
 
@@ -80,6 +82,7 @@ func (p *process) services() []lifecycle.Service {
 		{Name: "background tasks", Start: p.startTasks, Stop: p.stopTasks},
 		{Name: "HTTP handlers", Start: p.buildHandlers},
 		{Name: "tunnel traffic", Run: p.serveTunnel},
+		{Name: "admin HTTP", Run: p.serveAdmin, Patience: requestPatience + connectionPatience},
 		{Name: "HTTP", Start: p.greet, Run: p.serveHTTP, Patience: requestPatience + connectionPatience},
 	}
 }
@@ -121,33 +124,27 @@ func (l *migrationLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// announce writes the gateway's address and a token into the data folder, where the commands
-// on this machine find them, until forget.
-func announce(dir, url, token string) (forget func(), err error) {
-	files := map[string]string{URLFile: url, LocalTokenFile: token}
+// announce writes the files by which the commands on this machine find the gateway, until forget:
+// the URLs of console and receiving paths, and a token.
+func announce(dir, url, webhookURL, token string) (forget func(), err error) {
+	files := map[string]string{URLFile: url, WebhookURLFile: webhookURL, LocalTokenFile: token}
 	forget = func() {
 		for name := range files {
 			_ = os.Remove(filepath.Join(dir, name))
 		}
+		for _, name := range []string{URLFile, WebhookURLFile} {
+			_ = os.Remove(filepath.Join(dir, name+CertificateSuffix))
+		}
 	}
-	forget() // what a killed gateway left
+	forget() // the files of a killed gateway
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
 			forget()
 			if errors.Is(err, syscall.ENOSPC) {
 				err = fmt.Errorf("the disk is full: free some space: %w", err)
 			}
-			return nil, fmt.Errorf("note the gateway's address: %w", err)
+			return nil, fmt.Errorf("write the gateway's URL: %w", err)
 		}
 	}
 	return forget, nil
-}
-
-// localURL is how this machine reaches the listener.
-func localURL(addr net.Addr) string {
-	host, port, err := net.SplitHostPort(addr.String())
-	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() {
-		host = "localhost"
-	}
-	return "http://" + net.JoinHostPort(host, port)
 }

@@ -65,6 +65,7 @@ type DevOptions struct {
 // keys are not used, so nothing real is reached.
 func Dev(ctx context.Context, cfg *config.Config, o DevOptions, log *slog.Logger, out io.Writer) error {
 	cfg.DataDir, cfg.DatabaseURL, cfg.AdminToken, cfg.Fixed = o.Dir, "", "", true
+	cfg.AdminAddr, cfg.TLSCert, cfg.TLSKey = "", "", "" // one plain listener on this machine
 	if cfg.DataDir == "" {
 		cfg.DataDir = DevDir
 	}

@@ -96,9 +96,10 @@ func linkToJobs(src *gaff.Source, service *jobs.Service) {
 	}
 }
 
-// proxiesOf makes the proxies of the providers that have one.
-func proxiesOf(o provider.ProxyOptions, clients map[string]jobs.Provider) (provider.Proxy, error) {
-	joined := provider.Proxy{Handlers: map[string]http.Handler{}}
+// proxiesOf builds the providers' proxies. public has those of the providers with a key: without
+// one, there is nothing to offer to other machines.
+func proxiesOf(o provider.ProxyOptions, clients map[string]jobs.Provider) (joined, public provider.Proxy, err error) {
+	joined.Handlers, public.Handlers = map[string]http.Handler{}, map[string]http.Handler{}
 	for _, p := range all.Providers() {
 		if p.Proxy == nil {
 			continue
@@ -106,14 +107,22 @@ func proxiesOf(o provider.ProxyOptions, clients map[string]jobs.Provider) (provi
 		o.Client = clients[p.Name]
 		proxy, err := p.Proxy(o)
 		if err != nil {
-			return joined, err
+			return joined, public, err
 		}
-		maps.Copy(joined.Handlers, proxy.Handlers)
-		if joined.Keyed == nil {
-			joined.Keyed = proxy.Keyed
+		add(&joined, proxy)
+		if o.Values.Text(p.Setting(provider.Key)) != "" {
+			add(&public, proxy)
 		}
 	}
-	return joined, nil
+	return joined, public, nil
+}
+
+// add adds the handlers of a proxy to another one. The first handler for keys stays.
+func add(to *provider.Proxy, proxy provider.Proxy) {
+	maps.Copy(to.Handlers, proxy.Handlers)
+	if to.Keyed == nil {
+		to.Keyed = proxy.Keyed
+	}
 }
 
 // authorizeProxy names a proxy's caller. Callers send a token in place of the provider's key. The

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -70,14 +69,17 @@ type process struct {
 	localToken   string
 	guard        *access.Guard
 
-	listener net.Listener
-	profiles net.Listener // nil if profiles are not served
-	local    string       // URL of the listener on this machine
+	public  listener // of the receiving paths
+	console listener // of console and API; the same if GAFF_ADMIN_ADDR is unset
+	// profiles is nil if profiles are not served.
+	profiles net.Listener
 	files    *storedMedia
 	forget   func() // removes the files of announce
 	tasks    background
 	ingest   http.Handler
 	server   server.Options
+	// publicProxy is served on the public listener if console and API have another one.
+	publicProxy provider.Proxy
 }
 
 func (p *process) openStore(ctx context.Context) (err error) {
@@ -199,24 +201,8 @@ func (p *process) flushAudit(context.Context) error {
 	return nil
 }
 
-func (p *process) listen(context.Context) (err error) {
-	if p.listener, err = net.Listen("tcp", p.cfg.Addr); err != nil {
-		return listenError(p.cfg.Addr, err, "GAFF_ADDR or --addr")
-	}
-	p.local = localURL(p.listener.Addr())
-	return nil
-}
-
-// closeListener closes a listener that no server has closed.
-func (p *process) closeListener(context.Context) error {
-	if err := p.listener.Close(); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
-}
-
 func (p *process) addMedia(ctx context.Context) (err error) {
-	p.files, err = keepMedia(ctx, p.cfg, p.store, p.gateway, cmp.Or(p.filesBase, p.local), p.log)
+	p.files, err = keepMedia(ctx, p.cfg, p.store, p.gateway, cmp.Or(p.filesBase, p.public.url), p.log)
 	return err
 }
 
@@ -247,7 +233,11 @@ func (p *process) stopEngine(context.Context) error {
 
 // announce writes the files by which commands on this machine find the gateway.
 func (p *process) announce(context.Context) (err error) {
-	p.forget, err = announce(p.cfg.DataDir, p.local, p.localToken)
+	p.forget, err = announce(p.cfg.DataDir, p.console.url, p.public.url, p.localToken)
+	if err == nil {
+		p.console.announce(p.cfg.DataDir, URLFile, p.log)
+		p.public.announce(p.cfg.DataDir, WebhookURLFile, p.log)
+	}
 	return err
 }
 
@@ -268,9 +258,9 @@ func (p *process) stopTasks(context.Context) error {
 
 // buildHandlers joins what answers requests.
 func (p *process) buildHandlers(context.Context) error {
-	cfg, gw, console := p.cfg, p.gateway, consoleOptions(p.cfg, p.local, p.sources)
+	cfg, gw, console := p.cfg, p.gateway, consoleOptions(p.cfg, p.public.url, p.sources)
 	p.ingest = gw.IngestHandler()
-	proxy, err := proxiesOf(provider.ProxyOptions{
+	proxy, public, err := proxiesOf(provider.ProxyOptions{
 		Values: cfg.ProviderValues(), Jobs: p.jobs, Log: p.log, Authorize: authorizeProxy(p.guard), Address: gw.ClientAddress, BaseURL: cfg.BaseURL,
 	}, p.clients)
 	if err != nil {
@@ -278,21 +268,23 @@ func (p *process) buildHandlers(context.Context) error {
 	}
 	apiHandler := api.New(api.Options{
 		Store: p.store, Gateway: gw, Authorizer: access.Scoped{Guard: p.guard}, Guard: p.guard, Jobs: p.jobs, Forwarding: p.destinations, Workflows: p.engine,
-		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.local), p.sources), Settings: apiSettings(cfg),
+		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.public.url), p.sources), Settings: apiSettings(cfg),
 		Ready: p.store.Ready, Damaged: p.store.DamagedBodies, Origins: cfg.CORSOrigins,
 		Reload: p.reload.reload, HandedKey: p.reload.key, RemoveKey: p.reload.forget, OpenKey: p.reload.openKey,
 		Alerts: p.monitor, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
 	})
+	p.publicProxy = public
 	console.Store, console.Guard, console.API, console.Sources = p.store, p.guard, apiHandler, gw.Sources
 	console.Log, console.Workflows, console.Expected = p.log, p.engine, p.jobs.Expected
 	p.server = server.Options{
 		Ingest: p.ingest, API: apiHandler, Console: ui.New(console), Media: p.files.handler(),
 		Others: proxy.Handlers, Keyed: proxy.Keyed,
 		Metrics: p.metrics.Handler(), MetricsOpen: cfg.MetricsAccess == config.MetricsOpen, Ready: p.store.Ready, Log: p.log,
+		PublicAPI:      p.publicAPI,
 		Authorized:     func(r *http.Request) bool { _, ok := p.guard.Authorize(r); return ok },
 		MaxHeaderBytes: int(cfg.Limits.MaxHeaderBytes), HeaderTimeout: cfg.Limits.HeaderTimeout,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,
-		Proxy: proxies(prefixes(cfg.TrustedProxies)),
+		Proxy: proxies(prefixes(cfg.TrustedProxies)), StrictTransport: p.strictTransport(),
 	}
 	return nil
 }
@@ -306,20 +298,47 @@ func (p *process) serveTunnel(ctx context.Context) error {
 
 // greet prints what a person who starts the gateway needs to know.
 func (p *process) greet(ctx context.Context) error {
-	greet(p.out, p.cfg, p.local, p.sources)
+	greet(p.out, p.cfg, p.public.url, p.sources)
 	code, err := p.guard.OwnerLink(ctx)
 	if err != nil {
 		p.log.Warn("no login link can be made", "error", err)
 	}
-	welcome(p.out, p.local, p.admin.hint, code)
-	p.log.Info("gateway started", "addr", p.listener.Addr().String(), "sources", len(p.sources), "workflows", p.workflows)
+	welcome(p.out, p.console.url, p.admin.hint, code)
+	p.log.Info("gateway started", "addr", p.public.Addr().String(), "admin_addr", p.console.Addr().String(), "sources", len(p.sources), "workflows", p.workflows)
 	return nil
 }
 
 func (p *process) serveHTTP(ctx context.Context) error {
-	err := server.Serve(ctx, p.listener, p.server, requestPatience)
+	o := p.server
+	o.Part, o.TLS = server.Everything, p.public.tls()
+	if p.separate() {
+		o.Part, o.Others, o.Keyed = server.Public, p.publicProxy.Handlers, p.publicProxy.Keyed
+	}
+	err := server.Serve(ctx, p.public, o, requestPatience)
 	p.log.Info("gateway stopping")
 	return err
+}
+
+// publicAPI reports whether the API answers a request on the public listener too: reading with a
+// browser token, and the question of a page of a configured origin whether it may (CORS).
+func (p *process) publicAPI(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return access.HasBrowserToken(r)
+	case http.MethodOptions:
+		return slices.Contains(p.cfg.CORSOrigins, r.Header.Get("Origin"))
+	}
+	return false
+}
+
+// serveAdmin serves console and API if they have a listener of their own.
+func (p *process) serveAdmin(ctx context.Context) error {
+	if !p.separate() {
+		return nil
+	}
+	o := p.server
+	o.Part, o.TLS = server.Admin, p.console.tls()
+	return server.Serve(ctx, p.console, o, requestPatience)
 }
 
 // proxies reports whether an address is a declared proxy's.

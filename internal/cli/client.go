@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -88,7 +90,42 @@ func (p *program) locate(cfg *config.Config) (base string) {
 	return p.fromDataDir(cfg, urlFile)
 }
 
-// fromDataDir reads a one-line file of the data folder; it returns "" if the file is missing.
+// locateReceiver returns the URL below which the gateway receives webhooks, and the client for it.
+func (p *program) locateReceiver(cfg *config.Config) (base string, client *http.Client) {
+	if p.url == "" && cfg.ClientURL == "" {
+		if base := p.fromDataDir(cfg, app.WebhookURLFile); base != "" {
+			return base, p.clientOf(cfg, app.WebhookURLFile)
+		}
+	}
+	return p.locate(cfg), p.http
+}
+
+// clientOf returns the HTTP client for the URL in a file of the data folder. The names in the
+// gateway's certificate are not those by which its own machine calls it: it must be the very
+// certificate that is in the data folder.
+func (p *program) clientOf(cfg *config.Config, file string) *http.Client {
+	transport, ok := p.http.Transport.(*http.Transport)
+	if !ok || !strings.HasPrefix(p.fromDataDir(cfg, file), "https:") {
+		return p.http
+	}
+	transport = transport.Clone()
+	transport.TLSClientConfig = &tls.Config{
+		InsecureSkipVerify: true, // VerifyConnection compares the certificate
+		VerifyConnection: func(state tls.ConnectionState) error {
+			// It is read now: a new one is there as soon as the gateway uses it.
+			block, _ := pem.Decode([]byte(p.fromDataDir(cfg, file+app.CertificateSuffix)))
+			if block == nil || !bytes.Equal(block.Bytes, state.PeerCertificates[0].Raw) {
+				return errors.New("its certificate is not the one in the data folder")
+			}
+			return nil
+		},
+	}
+	client := *p.http
+	client.Transport = transport
+	return &client
+}
+
+// fromDataDir reads a small file of the data folder; it returns "" if the file is missing.
 func (p *program) fromDataDir(cfg *config.Config, name string) string {
 	dir := cfg.DataDir
 	if p.devRuns(cfg) {
@@ -99,7 +136,7 @@ func (p *program) fromDataDir(cfg *config.Config, name string) string {
 		return ""
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	text, err := io.ReadAll(io.LimitReader(f, 64<<10))
 	if err != nil {
 		return ""
 	}
@@ -118,6 +155,9 @@ func (p *program) dial() (*client, error) {
 		}
 	}
 	c := &client{base: p.locate(cfg), token: p.token, http: p.http}
+	if p.url == "" && cfg.ClientURL == "" {
+		c.http = p.clientOf(cfg, urlFile)
+	}
 	if c.base == "" {
 		return nil, noGateway(cfg, "GAFF_URL and GAFF_TOKEN")
 	}

@@ -162,15 +162,17 @@ type sending struct {
 	o    sendOptions
 	// target is the URL that is called. public is the URL that is signed, as the sender knows it.
 	target, public string
+	client         *http.Client
 	data           []byte // the body of --data; nil for samples
 }
 
 // setTarget chooses the URL: --to, else the gateway's, else the source's public URL.
 func (s *sending) setTarget(cfg *config.Config) error {
-	s.target = withScheme(s.o.to)
+	s.target, s.client = withScheme(s.o.to), s.p.http
 	if s.target == "" {
 		s.target = s.src.Address
-		if base := s.p.locate(cfg); base != "" {
+		if base, client := s.p.locateReceiver(cfg); base != "" {
+			s.client = client
 			s.target = base + "/api/v1/webhooks/" + url.PathEscape(s.src.Name)
 		}
 	}
@@ -228,7 +230,7 @@ func (s *sending) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		res := p.post(ctx, s.target, s.public, r)
+		res := s.post(ctx, r)
 		if ctx.Err() != nil {
 			break
 		}
@@ -278,10 +280,11 @@ func (p *program) showSent(res sent) error {
 	return t.flush()
 }
 
-// post sends the signed request to target. If signing added a query to the public URL, the target
-// gets the same query.
-func (p *program) post(ctx context.Context, target, public string, r *gaff.Request) sent {
-	if r.URL != public {
+// post sends the signed request to the target. If signing added a query to the public URL, the
+// target gets the same query.
+func (s *sending) post(ctx context.Context, r *gaff.Request) sent {
+	target := s.target
+	if r.URL != s.public {
 		if signed, err := url.Parse(r.URL); err == nil {
 			if u, err := url.Parse(target); err == nil {
 				u.RawQuery = signed.RawQuery
@@ -294,7 +297,7 @@ func (p *program) post(ctx context.Context, target, public string, r *gaff.Reque
 		return sent{Error: err.Error()}
 	}
 	req.Header = r.Header
-	res, err := p.http.Do(req)
+	res, err := s.client.Do(req)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err

@@ -54,7 +54,15 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Config has all settings. [Default] returns the defaults.
 type Config struct {
-	Addr        string `env:"GAFF_ADDR,PORT" flag:"addr" default:":3000" help:"listen address"`
+	Addr string `env:"GAFF_ADDR,PORT" flag:"addr" default:":3000" help:"listen address"`
+	// AdminAddr is empty if Addr serves everything.
+	AdminAddr string `env:"GAFF_ADMIN_ADDR" flag:"admin-addr" help:"listen address of the console, the API and /metrics; GAFF_ADDR then serves only the public paths; empty: GAFF_ADDR serves all"`
+	// TLSCert and TLSKey are the files of Addr, AdminTLSCert and AdminTLSKey those of AdminAddr.
+	TLSCert      string `env:"GAFF_TLS_CERT,GAFF_TLS_CERT_FILE" flag:"tls-cert" help:"file with the certificate (PEM, intermediates after it) of GAFF_ADDR; empty: no TLS"`
+	TLSKey       string `env:"GAFF_TLS_KEY,GAFF_TLS_KEY_FILE" flag:"tls-key" help:"file with the private key of GAFF_TLS_CERT"`
+	AdminTLSCert string `env:"GAFF_ADMIN_TLS_CERT,GAFF_ADMIN_TLS_CERT_FILE" flag:"admin-tls-cert" help:"file with the certificate of GAFF_ADMIN_ADDR; empty: no TLS"`
+	AdminTLSKey  string `env:"GAFF_ADMIN_TLS_KEY,GAFF_ADMIN_TLS_KEY_FILE" flag:"admin-tls-key" help:"file with the private key of GAFF_ADMIN_TLS_CERT"`
+
 	DataDir     string `env:"GAFF_DATA_DIR" flag:"data-dir" default:"./gaff-data" help:"data folder"`
 	DatabaseURL string `env:"GAFF_DATABASE_URL,DATABASE_URL" flag:"database-url" secret:"password" help:"postgres://…, with several hosts as host1:5432,host2:5432; empty for SQLite in the data folder"`
 	AdminToken  Secret `env:"GAFF_ADMIN_TOKEN" help:"first admin token; empty on SQLite: generated at the first start"`
@@ -143,8 +151,10 @@ func (c *Config) normalize() {
 	for _, lower := range []*string{&c.MetricsAccess, &c.LogFormat, &c.LogLevel} {
 		*lower = strings.ToLower(*lower)
 	}
-	if isDigits(c.Addr) { // PORT, as hosting platforms set it
-		c.Addr = ":" + c.Addr
+	for _, addr := range []*string{&c.Addr, &c.AdminAddr} {
+		if isDigits(*addr) { // PORT, as hosting platforms set it
+			*addr = ":" + *addr
+		}
 	}
 	c.BaseURL, c.ClientURL = trimSlash(c.BaseURL), trimSlash(c.ClientURL)
 	c.NgrokDomain = trimSlash(strings.TrimPrefix(c.NgrokDomain, "https://"))
@@ -164,6 +174,7 @@ func (c *Config) normalize() {
 func (c *Config) check(k *checker) {
 	k.value(&c.Addr, checkAddr(c.Addr))
 	k.value(&c.PprofAddr, checkLoopback(c.PprofAddr))
+	c.checkListeners(k)
 	if c.DataDir == "" {
 		k.value(&c.DataDir, errors.New("must name a folder, such as ./gaff-data"))
 	}

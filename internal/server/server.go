@@ -1,9 +1,10 @@
-// Package server is the HTTP front: one listener, what it lets in and for how long, and
+// Package server is the HTTP front of a listener: what it lets in and for how long, and
 // who answers which address.
 package server
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,12 +17,14 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/access"
 	"gaff/internal/connlimit"
 	"gaff/internal/linger"
 )
 
 // Options of a server. Ingest and API are required.
 type Options struct {
+	Part    Part
 	Ingest  http.Handler // below gaff.PathPrefix
 	API     http.Handler // below /api/
 	Console http.Handler // everything else; nil for none
@@ -35,6 +38,8 @@ type Options struct {
 	// address that is not below /api/; nil: nothing.
 	Keyed http.Handler
 	Media http.Handler // the links to files, below /media/{id}/; nil for none
+	// PublicAPI reports whether the API answers a request on the public listener too; nil: none.
+	PublicAPI func(*http.Request) bool
 	// Authorized reports whether a request may read what needs a token.
 	Authorized func(*http.Request) bool
 	// Ready returns nil when a webhook could be kept now.
@@ -47,6 +52,11 @@ type Options struct {
 	// quarter of them, unless Proxy reports that it is a proxy's (nil: none is).
 	Connections int
 	Proxy       func(netip.Addr) bool
+
+	// TLS is for a listener with TLS of its own; see [Certificate.Config]. Nil: plain HTTP.
+	TLS *tls.Config
+	// StrictTransport sends Strict-Transport-Security to clients that use HTTPS.
+	StrictTransport bool
 }
 
 // writeTimeout exceeds every wait for a commit, so that a sender hears how it went.
@@ -59,13 +69,96 @@ const readyTime = 1500 * time.Millisecond
 // managePath lies below the receiving addresses, but is the API's.
 const managePath = gaff.PathPrefix + "manage"
 
-// Handler joins the parts.
+// Part says what a listener serves. Health and readiness are on each.
+type Part int
+
+const (
+	// Everything is for the only listener.
+	Everything Part = iota
+	// Public is what senders and other outsiders need: the receiving paths without "manage", the
+	// links to files, the proxies of providers, and of the API what browsers may read.
+	Public
+	// Admin is all but the receiving paths.
+	Admin
+)
+
+// Handler returns the handler of one listener.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/api/", o.API)
+	handleProbes(mux, o)
 	for path, h := range o.Others {
 		mux.Handle(path, h)
 	}
+	if o.Media != nil {
+		// The console itself serves /media/{id}.
+		for _, pattern := range []string{"/media/{id}/file", "/media/{id}/file/{name}", "/media/{id}/thumbnail"} {
+			mux.Handle(pattern, o.Media)
+		}
+	}
+	if o.Part == Public {
+		mux.HandleFunc("/", notFound)
+		mux.HandleFunc("/api/v1/", func(w http.ResponseWriter, r *http.Request) {
+			if o.PublicAPI == nil || !o.PublicAPI(r) {
+				notFound(w, r)
+				return
+			}
+			o.API.ServeHTTP(w, r)
+		})
+	} else {
+		handleAdmin(mux, o)
+	}
+	others := linger.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := r.URL.Path
+		switch {
+		case isManage(p) && o.Part != Public:
+			o.API.ServeHTTP(w, r)
+		case !clean(p) && o.Part != Public:
+			// The mux would redirect, and a sender takes a redirect for a failure and may not
+			// retry.
+			http.NotFound(w, r)
+		case isManage(p) || !clean(p):
+			notFound(w, r)
+		case o.Keyed != nil && !strings.HasPrefix(p, "/api/") && showsKey(r):
+			o.Keyed.ServeHTTP(w, r)
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	}))
+	return strictTransport(o, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := r.URL.Path
+		switch {
+		case !receiving(p) || isManage(p):
+			others.ServeHTTP(w, r)
+		case o.Part == Admin:
+			answer(w, http.StatusNotFound, map[string]any{"error": "Not found", "reason": "webhooks are received on the public address, GAFF_ADDR"})
+		default:
+			o.Ingest.ServeHTTP(w, r) // which lingers by itself
+		}
+	}))
+}
+
+func isManage(p string) bool { return p == managePath || p == managePath+"/" }
+
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusNotFound, map[string]any{"error": "Not found"})
+}
+
+// strictTransport has browsers use only TLS for the host from now on, if o.StrictTransport is set
+// and they do now. localhost is left out: other programs of this machine share the name.
+func strictTransport(o Options, next http.Handler) http.Handler {
+	if !o.StrictTransport {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host, _, _ := strings.Cut(r.Host, ":"); access.OverTLS(r) && host != "localhost" && !strings.HasSuffix(host, ".localhost") {
+			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// handleProbes adds health and readiness.
+func handleProbes(mux *http.ServeMux, o Options) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"status": "ok"})
 	})
@@ -80,6 +173,11 @@ func Handler(o Options) http.Handler {
 		}
 		answer(w, http.StatusOK, map[string]any{"status": "ready"})
 	})
+}
+
+// handleAdmin adds the API, the metrics and the console.
+func handleAdmin(mux *http.ServeMux, o Options) {
+	mux.Handle("/api/", o.API)
 	if o.Metrics != nil {
 		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 			// The peer's address proves nothing: a proxy on this machine adds no header
@@ -94,38 +192,9 @@ func Handler(o Options) http.Handler {
 			o.Metrics.ServeHTTP(w, r)
 		})
 	}
-	if o.Media != nil {
-		// The console has /media/{id} itself.
-		for _, pattern := range []string{"/media/{id}/file", "/media/{id}/file/{name}", "/media/{id}/thumbnail"} {
-			mux.Handle(pattern, o.Media)
-		}
-	}
 	if o.Console != nil {
 		mux.Handle("/", o.Console)
 	}
-	others := linger.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := r.URL.Path
-		switch {
-		case p == managePath || p == managePath+"/":
-			o.API.ServeHTTP(w, r)
-		case !clean(p):
-			// The mux would redirect, and a sender takes a redirect for a failure it must
-			// not come back from.
-			http.NotFound(w, r)
-		case o.Keyed != nil && !strings.HasPrefix(p, "/api/") && showsKey(r):
-			o.Keyed.ServeHTTP(w, r)
-		default:
-			mux.ServeHTTP(w, r)
-		}
-	}))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := r.URL.Path
-		if receiving(p) && p != managePath && p != managePath+"/" {
-			o.Ingest.ServeHTTP(w, r) // which lingers by itself
-			return
-		}
-		others.ServeHTTP(w, r)
-	})
 }
 
 // receiving reports whether a path is meant for the receiving addresses: below their prefix,
@@ -181,8 +250,15 @@ func Serve(ctx context.Context, ln net.Listener, o Options, patience time.Durati
 		limited := connlimit.New(ln, connlimit.Options{Max: o.Connections, Shared: o.Proxy})
 		srv.ConnState, ln = limited.ConnState, limited
 	}
+	serve := srv.Serve
+	if o.TLS != nil {
+		// Limits of connections and of time count on one request a connection: no HTTP/2.
+		srv.TLSConfig, srv.Protocols = o.TLS, new(http.Protocols)
+		srv.Protocols.SetHTTP1(true)
+		serve = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
+	go func() { failed <- serve(ln) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)

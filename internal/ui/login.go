@@ -62,8 +62,8 @@ func (c *console) entered(w http.ResponseWriter, r *http.Request, secret string,
 	switch {
 	case err == nil:
 		http.SetCookie(w, &http.Cookie{
-			Name: access.CookieName, Value: secret, Path: "/", MaxAge: int(access.SessionAge.Seconds()), HttpOnly: true,
-			SameSite: http.SameSiteLaxMode, Secure: overTLS(r),
+			Name: access.SessionCookie(r), Value: secret, Path: "/", MaxAge: int(access.SessionAge.Seconds()), HttpOnly: true,
+			SameSite: http.SameSiteLaxMode, Secure: access.OverTLS(r),
 		})
 		http.Redirect(w, r, localPath(r.FormValue("next")), http.StatusSeeOther)
 	case errors.Is(err, access.ErrTooMany):
@@ -75,12 +75,6 @@ func (c *console) entered(w http.ResponseWriter, r *http.Request, secret string,
 		c.o.Log.Warn("login", "error", err)
 		c.renderLogin(w, r, http.StatusServiceUnavailable, c.loginView(r, visible(err.Error())))
 	}
-}
-
-// overTLS reports whether the browser uses HTTPS. A client that forges the header only affects
-// its own cookie.
-func overTLS(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }
 
 func (c *console) logout(w http.ResponseWriter, r *http.Request) {
@@ -95,7 +89,7 @@ func (c *console) logout(w http.ResponseWriter, r *http.Request) {
 			})
 		}
 	}
-	http.SetCookie(w, &http.Cookie{Name: access.CookieName, Path: "/", MaxAge: -1, HttpOnly: true})
+	http.SetCookie(w, &http.Cookie{Name: access.SessionCookie(r), Path: "/", MaxAge: -1, HttpOnly: true, Secure: access.OverTLS(r)})
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 

@@ -295,7 +295,7 @@ func (c *console) call(r *http.Request, method, path string, body []byte) (answe
 	}
 	// The API checks the request as the console received it: its cookie or token, its client,
 	// and, for changes, the page that sent it. Reading needs no check of the page.
-	names := []string{"Cookie", "Authorization", "User-Agent", "X-Forwarded-For"}
+	names := []string{"Cookie", "Authorization", "User-Agent", "X-Forwarded-For", "X-Forwarded-Proto"}
 	if method != http.MethodGet {
 		names = append(names, "Origin", "Sec-Fetch-Site")
 	}
