@@ -1,6 +1,3 @@
-// Package forwarding keeps the destinations of a gateway: those of the configuration and
-// those that people set up while it runs, on all nodes; and it hands out what applications
-// fetch themselves.
 package destination
 
 import (
@@ -11,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -52,26 +47,11 @@ type ManagerOptions struct {
 	Broker func(s Spec) (Publisher, error)
 }
 
-// Publisher hands messages to a broker.
-type Publisher interface {
-	Publish(ctx context.Context, m Message) error
-	Close() error
-}
-
 // Kinds of the records that are kept.
 const (
 	destinationKind  = "destination"
 	subscriptionKind = "subscription"
 )
-
-// Where a destination comes from.
-const (
-	OriginConfig = "config"
-	OriginAPI    = "api"
-)
-
-// maxDestinations bounds how many there may be.
-const maxDestinations = 500
 
 // stored is the value of a record.
 type stored struct {
@@ -90,6 +70,12 @@ type Managed struct {
 	Health    Health
 	Counts    gaff.QueueCounts
 }
+
+// Where a destination comes from.
+const (
+	OriginConfig = "config"
+	OriginAPI    = "api"
+)
 
 // Manager keeps destinations.
 type Manager struct {
@@ -326,158 +312,6 @@ func (m *Manager) disabled(name, reason string) {
 	}()
 }
 
-// List returns the destinations by name.
-func (m *Manager) List(ctx context.Context) ([]Managed, error) {
-	m.mu.Lock()
-	var names []string
-	for name := range m.live {
-		names = append(names, name)
-	}
-	m.mu.Unlock()
-	slices.Sort(names)
-	all := []Managed{}
-	for _, name := range names {
-		d, err := m.Get(ctx, name)
-		if errors.Is(err, gaff.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, d)
-	}
-	return all, nil
-}
-
-// DeliveryTo returns the delivery of an event to a destination, past its filter.
-func (m *Manager) DeliveryTo(name string) (gaff.Delivery, error) {
-	l, err := m.get(name)
-	if err != nil {
-		return gaff.Delivery{}, err
-	}
-	return gaff.Delivery{Handler: name, Queue: name, MaxAttempts: l.d.Spec().MaxAttempts}, nil
-}
-
-// Healths returns the health of all destinations, as this process sees it.
-func (m *Manager) Healths() map[string]Health {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	all := make(map[string]Health, len(m.live))
-	for name, l := range m.live {
-		all[name] = l.d.Health()
-	}
-	return all
-}
-
-func unknown(name string) error { return fmt.Errorf("destination %.80q: %w", name, gaff.ErrNotFound) }
-
-func (m *Manager) get(name string) (*live, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	l := m.live[name]
-	if l == nil {
-		return nil, unknown(name)
-	}
-	return l, nil
-}
-
-// Get returns one destination.
-func (m *Manager) Get(ctx context.Context, name string) (Managed, error) {
-	m.mu.Lock()
-	l := m.live[name]
-	if l == nil {
-		m.mu.Unlock()
-		return Managed{}, unknown(name)
-	}
-	d := Managed{Spec: l.d.Spec(), Origin: l.origin, Revision: l.revision, UpdatedAt: l.updatedAt, Health: l.d.Health()}
-	m.mu.Unlock()
-	var err error
-	d.Counts, err = m.o.Store.QueueCounts(ctx, name)
-	return d, err
-}
-
-// Create keeps a new destination and attaches it.
-func (m *Manager) Create(ctx context.Context, s Spec) (Managed, error) {
-	m.mu.Lock()
-	full := len(m.live) >= maxDestinations
-	known := m.live[s.Name] != nil
-	m.mu.Unlock()
-	if full {
-		return Managed{}, fmt.Errorf("%w: there are %d destinations already", gaff.ErrConflict, maxDestinations)
-	}
-	if known {
-		return Managed{}, fmt.Errorf("%w: there is a destination %q already", gaff.ErrConflict, s.Name)
-	}
-	return m.put(ctx, s, stored{Spec: &s, State: StateActive}, gaff.NewRecord)
-}
-
-// Update replaces what a destination is, by the result of change.
-func (m *Manager) Update(ctx context.Context, name string, change func(*Spec) error) (Managed, error) {
-	l, err := m.get(name)
-	if err != nil {
-		return Managed{}, err
-	}
-	if l.origin == OriginConfig {
-		return Managed{}, fmt.Errorf("%w: %s is defined in the configuration; change it there", gaff.ErrConflict, name)
-	}
-	r, err := m.o.Store.Record(ctx, destinationKind, name)
-	if err != nil {
-		return Managed{}, err
-	}
-	var st stored
-	if err := json.Unmarshal(r.Value, &st); err != nil || st.Spec == nil {
-		return Managed{}, fmt.Errorf("destination %s cannot be read: %w", name, err)
-	}
-	if err := change(st.Spec); err != nil {
-		return Managed{}, err
-	}
-	if st.Spec.Name != name {
-		return Managed{}, fmt.Errorf("%w: name: a destination keeps its name, under which its deliveries are kept", gaff.ErrInvalid)
-	}
-	return m.put(ctx, *st.Spec, st, r.Revision)
-}
-
-func (m *Manager) put(ctx context.Context, s Spec, st stored, revision int64) (Managed, error) {
-	// Whether it works is seen before it is kept.
-	_, pub, err := m.build(s)
-	if pub != nil {
-		_ = pub.Close()
-	}
-	if err != nil {
-		return Managed{}, err
-	}
-	value, err := json.Marshal(st)
-	if err != nil {
-		return Managed{}, err
-	}
-	if _, err = m.o.Store.PutRecord(ctx, gaff.Record{Kind: destinationKind, Name: s.Name, Value: value, Revision: revision}); err != nil {
-		return Managed{}, err
-	}
-	if err := m.reload(ctx, false); err != nil {
-		return Managed{}, err
-	}
-	return m.Get(ctx, s.Name)
-}
-
-// SetState pauses or resumes a destination, on all nodes and beyond a restart.
-func (m *Manager) SetState(ctx context.Context, name string, state State, reason string) (Managed, error) {
-	if _, err := m.get(name); err != nil {
-		return Managed{}, err
-	}
-	if err := m.setKept(ctx, name, state, reason); err != nil {
-		return Managed{}, err
-	}
-	if err := m.reload(ctx, false); err != nil {
-		return Managed{}, err
-	}
-	if l, err := m.get(name); err == nil && state == StateActive {
-		// Also where nothing changed: it closes an open circuit.
-		l.d.Resume()
-		m.o.Gateway.Wake(name)
-	}
-	return m.Get(ctx, name)
-}
-
 func (m *Manager) setKept(ctx context.Context, name string, state State, reason string) error {
 	for try := 0; ; try++ {
 		r, err := m.o.Store.Record(ctx, destinationKind, name)
@@ -501,132 +335,4 @@ func (m *Manager) setKept(ctx context.Context, name string, state State, reason 
 		}
 		return err
 	}
-}
-
-// cancelBatch is how many deliveries of a deleted destination are canceled at once, so that
-// nobody else's writing waits long.
-const cancelBatch = 200
-
-// Delete removes a destination and cancels what waits for it.
-func (m *Manager) Delete(ctx context.Context, name string) error {
-	l, err := m.get(name)
-	if err != nil {
-		return err
-	}
-	if l.origin == OriginConfig {
-		return fmt.Errorf("%w: %s is defined in the configuration; take it out there", gaff.ErrConflict, name)
-	}
-	if err := m.o.Store.DeleteRecord(ctx, destinationKind, name); err != nil && !errors.Is(err, gaff.ErrNotFound) {
-		return err
-	}
-	if err := m.reload(ctx, false); err != nil {
-		return err
-	}
-	for {
-		n, err := m.o.Store.CancelQueue(ctx, name, "the destination was deleted", cancelBatch)
-		if err != nil {
-			return fmt.Errorf("destination %s is deleted, but not all that waited for it is canceled: %w", name, err)
-		}
-		if n < cancelBatch {
-			return nil
-		}
-	}
-}
-
-// Rotate puts a fresh secret in front of a destination's, and keeps the newest of the
-// others beside it if keep is set: receivers that know either accept.
-func (m *Manager) Rotate(ctx context.Context, name string, keep bool) (d Managed, secret string, err error) {
-	secret = NewSecret()
-	d, err = m.Update(ctx, name, func(s *Spec) error {
-		if s.Kind != "" && s.Kind != KindHTTP {
-			return fmt.Errorf("%w: only what is posted is signed", gaff.ErrConflict)
-		}
-		rest := s.Secrets[:min(len(s.Secrets), 1)]
-		if !keep {
-			rest = nil
-		}
-		s.Secrets = append([]string{secret}, rest...)
-		return nil
-	})
-	return d, secret, err
-}
-
-// Test sends an event of gaff's own making ("gaff:test") to a destination, now, past its
-// filter, its gate and its retries, and tells what came of it.
-func (m *Manager) Test(ctx context.Context, name string) (*Exchange, error) {
-	l, err := m.get(name)
-	if err != nil {
-		return nil, err
-	}
-	if l.d.Spec().Kind != KindHTTP {
-		return nil, fmt.Errorf("%w: only what is posted can be tested", gaff.ErrConflict)
-	}
-	return l.d.Probe(ctx)
-}
-
-// Merge applies a JSON merge patch (RFC 7396) to a spec.
-func Merge(s *Spec, patch []byte) error {
-	changes, err := decode(patch)
-	if _, ok := changes.(map[string]any); err != nil || !ok {
-		return fmt.Errorf("%w: the body is no JSON object", gaff.ErrInvalid)
-	}
-	text, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	all, err := decode(text)
-	if err != nil {
-		return err
-	}
-	if text, err = json.Marshal(mergePatch(all, changes)); err != nil {
-		return err
-	}
-	next, err := ReadSpec(text)
-	if err == nil {
-		*s = next
-	}
-	return err
-}
-
-// decode reads one JSON value, with numbers as they were written.
-func decode(text []byte) (v any, err error) {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	if err := dec.Decode(&v); err != nil {
-		return nil, err
-	}
-	if dec.More() {
-		return nil, errors.New("more than one JSON value")
-	}
-	return v, nil
-}
-
-// mergePatch is the function of RFC 7396, section 2. It changes target.
-func mergePatch(target, patch any) any {
-	changes, ok := patch.(map[string]any)
-	if !ok {
-		return patch
-	}
-	into, ok := target.(map[string]any)
-	if !ok {
-		into = map[string]any{}
-	}
-	for name, change := range changes {
-		if change == nil {
-			delete(into, name)
-		} else {
-			into[name] = mergePatch(into[name], change)
-		}
-	}
-	return into
-}
-
-// ReadSpec reads a spec strictly: a field that is not known is an error.
-func ReadSpec(text []byte) (s Spec, err error) {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&s); err != nil {
-		return s, fmt.Errorf("%w: %s", gaff.ErrInvalid, strings.TrimPrefix(err.Error(), "json: "))
-	}
-	return s, nil
 }

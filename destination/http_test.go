@@ -3,8 +3,6 @@ package destination
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,7 +16,6 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/client"
 	"gaff/jobs"
 )
 
@@ -90,176 +87,6 @@ type fixed struct {
 
 func (f fixed) JobOf(context.Context, *gaff.Event) (*jobs.Job, []jobs.Media, error) {
 	return f.j, f.files, f.err
-}
-
-func TestEnvelope(t *testing.T) {
-	t.Parallel()
-	r := newReceiver(t, nil)
-	look := fixed{
-		j:     &jobs.Job{ID: "job_1", Provider: "fal", Status: jobs.JobCompleted, ProjectID: "p1", Result: json.RawMessage(`{"a":1}`)},
-		files: []jobs.Media{{ID: "med_1", JobID: "job_1", URL: "https://cdn/x.png", StoredURL: "https://gaff/m/x.png", MediaType: jobs.MediaImage, Size: 7}},
-	}
-	d := newDestination(t, Spec{URL: r.URL + "/in", Secrets: []string{secret, NewSecret()}, Headers: map[string]string{"authorization": "Bearer x"}}, Options{Lookup: look})
-	if err := d.Handle(t.Context(), event()); err != nil {
-		t.Fatal(err)
-	}
-	if r.header.Get("Authorization") != "Bearer x" || r.header.Get("Content-Type") != "application/json" || r.header.Get("User-Agent") != "gaff" {
-		t.Errorf("headers %v", r.header)
-	}
-	id, err := client.Verify([]string{secret}, r.header, r.body, time.Now())
-	if err != nil || id != "evt_1" {
-		t.Errorf("verify: %q, %v", id, err)
-	}
-	var e client.Envelope
-	if err := json.Unmarshal(r.body, &e); err != nil {
-		t.Fatal(err)
-	}
-	if e.Kind() != "shop:paid" || e.Event.WebhookID != "w1" || e.Job.Status != "completed" || e.Job.Model != "" || e.Media[0].StoredURL != "https://gaff/m/x.png" || e.Media[0].Size != 7 {
-		t.Errorf("envelope %+v", e)
-	}
-	if !bytes.Contains(r.body, []byte(`"seed":17454220438242315174`)) || !bytes.Contains(r.body, []byte(`"model":null`)) {
-		t.Errorf("sent %s", r.body)
-	}
-}
-
-func TestTheDatabasesTroubleIsNoAttempt(t *testing.T) {
-	t.Parallel()
-	r := newReceiver(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") })
-	d := newDestination(t, Spec{URL: r.URL}, Options{Lookup: fixed{err: errors.New("gone")}})
-	if err := d.Handle(t.Context(), event()); err == nil || !strings.Contains(err.Error(), "snoozed") {
-		t.Errorf("%v, want a snooze", err)
-	}
-}
-
-func TestOriginal(t *testing.T) {
-	t.Parallel()
-	r := newReceiver(t, nil)
-	d := newDestination(t, Spec{URL: r.URL, Format: FormatOriginal}, Options{})
-	if err := d.Handle(t.Context(), event()); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(r.body, event().Request.Body) || r.header.Get("X-Shop-Signature") != "sha256=abc" {
-		t.Errorf("sent %v %s", r.header, r.body)
-	}
-	for _, name := range []string{"X-Hop", "X-Forwarded-For", "Webhook-Signature"} {
-		if r.header.Get(name) != "" {
-			t.Errorf("%s was passed on", name)
-		}
-	}
-	inner := &gaff.Event{ID: "evt_2", Source: "gaff", Type: "job.completed", Data: []byte(`{"jobId":"j"}`)}
-	if err := d.Handle(t.Context(), inner); err != nil || !bytes.Contains(r.body, []byte(`"source":"gaff"`)) {
-		t.Errorf("an inner event: %v, %s", err, r.body)
-	}
-}
-
-func TestCloudEvents(t *testing.T) {
-	t.Parallel()
-	r := newReceiver(t, nil)
-	d := newDestination(t, Spec{URL: r.URL, Format: FormatCloudEvents}, Options{BaseURL: "https://hooks.example.com"})
-	if err := d.Handle(t.Context(), event()); err != nil {
-		t.Fatal(err)
-	}
-	var ce struct {
-		SpecVersion, ID, Source, Type, Subject, Time string
-		DataContentType                              string
-		Data                                         client.Envelope
-	}
-	if err := json.Unmarshal(r.body, &ce); err != nil {
-		t.Fatal(err)
-	}
-	if ce.SpecVersion != "1.0" || ce.ID != "evt_1" || ce.Source != "https://hooks.example.com/api/v1/webhooks/shop" || ce.Type != "shop.paid" ||
-		ce.Subject != "req-1" || ce.Time != "2026-05-04T03:02:01Z" || ce.DataContentType != "application/json" || ce.Data.ID != "evt_1" ||
-		r.header.Get("Content-Type") != "application/cloudevents+json" {
-		t.Errorf("structured: %v %s", r.header, r.body)
-	}
-	d = newDestination(t, Spec{URL: r.URL, Format: FormatCloudEventsBinary}, Options{})
-	ev := event()
-	ev.CorrelationID = `Euro € "50%"`
-	if err := d.Handle(t.Context(), ev); err != nil {
-		t.Fatal(err)
-	}
-	if r.header.Get("Ce-Specversion") != "1.0" || r.header.Get("Ce-Id") != "evt_1" || r.header.Get("Ce-Subject") != "Euro%20%E2%82%AC%20%2250%25%22" ||
-		r.header.Get("Content-Type") != "application/json" || !bytes.Contains(r.body, []byte(`"id":"evt_1"`)) {
-		t.Errorf("binary: %v %s", r.header, r.body)
-	}
-}
-
-func TestWhatIsTaken(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		events []string
-		filter string
-		source string
-		kind   string
-		data   string
-		want   bool
-	}{
-		{nil, "", "shop", "paid", `{}`, true},
-		{nil, "", "gaff", "job.completed", `{}`, false},
-		{[]string{"gaff:job.*"}, "", "gaff", "job.completed", `{}`, true},
-		{[]string{"gaff:run.finished"}, "", "gaff", "run.failed", `{}`, true},
-		{[]string{"gaff:run.finished"}, "", "gaff", "run.approval_wanted", `{}`, false},
-		{[]string{"gaff:run.finished"}, "", "gaff", "job.completed", `{}`, false},
-		{[]string{"gaff:job.finished"}, "", "gaff", "job.cancelled", `{}`, true},
-		{[]string{"fal:run.finished"}, "", "fal", "run.failed", `{}`, false},
-		{[]string{"gaff:job.*"}, "", "gaff", "media.stored", `{}`, false},
-		{[]string{"*:*"}, "", "gaff", "media.stored", `{}`, false},
-		{[]string{"gaff:*"}, "", "gaff", "run.completed", `{}`, true},
-		{[]string{"gaff:*"}, "", "gaff", "workflow.advance", `{}`, false},
-		{[]string{"gaff:job.*"}, "", "gaff", "job.submit", `{}`, false},
-		{[]string{"gaff:job.submit"}, "", "gaff", "job.submit", `{}`, true},
-		{[]string{"gaff:workflow.*"}, "", "gaff", "workflow.advance", `{}`, true},
-		{[]string{"f*l:*.completed"}, "", "fal", "generation.completed", `{}`, true},
-		{[]string{"f*l:*.completed"}, "", "fal", "generation.failed", `{}`, false},
-		{[]string{"shop:a*a"}, "", "shop", "a", `{}`, false},
-		{[]string{"shop:*b*c*"}, "", "shop", "abxc", `{}`, true},
-		{[]string{"shop:paid"}, `data.amount > 100`, "shop", "paid", `{"amount":101}`, true},
-		{[]string{"shop:paid"}, `data.amount > 100`, "shop", "paid", `{"amount":99.5}`, false},
-		{[]string{"shop:paid"}, `data.amount > 100`, "shop", "paid", `{}`, false},
-		{[]string{"shop:paid"}, `data.amount > 100`, "shop", "paid", `[]`, false},
-		{[]string{"shop:*"}, `type == "paid" || source == "x"`, "shop", "paid", `{}`, true},
-	} {
-		d := newDestination(t, Spec{URL: "http://127.0.0.1:1", Events: c.events, Filter: c.filter}, Options{})
-		got := d.Matches(&gaff.Subject{Event: &gaff.Event{Source: c.source, Type: c.kind, Data: []byte(c.data)}})
-		if got != c.want {
-			t.Errorf("%v %q takes %s:%s %s: %v, want %v", c.events, c.filter, c.source, c.kind, c.data, got, c.want)
-		}
-	}
-}
-
-func TestSpecsAreChecked(t *testing.T) {
-	t.Parallel()
-	good := Spec{Name: "app", URL: "https://app.example.com/in"}
-	for want, change := range map[string]func(*Spec){
-		"name":        func(s *Spec) { s.Name = "No Name" },
-		"kind":        func(s *Spec) { s.Kind = "carrier-pigeon" },
-		"url":         func(s *Spec) { s.URL = "app.example.com" },
-		"events[0]":   func(s *Spec) { s.Events = []string{"fal"} },
-		"filter":      func(s *Spec) { s.Filter = "data.x ==" },
-		"format":      func(s *Spec) { s.Format = "xml" },
-		"headers":     func(s *Spec) { s.Headers = map[string]string{"host": "x"} },
-		"secrets[0]":  func(s *Spec) { s.Secrets = []string{"hunter2"} },
-		"timeout":     func(s *Spec) { s.Timeout = Duration(time.Hour) },
-		"final":       func(s *Spec) { s.Final = []int{200} },
-		"orderBy":     func(s *Spec) { s.Order = OrderLatest },
-		"rate":        func(s *Spec) { s.Rate = -1 },
-		"concurrency": func(s *Spec) { s.Concurrency = 100000 },
-		"topic":       func(s *Spec) { s.Kind, s.URL = KindQueue, "nats://h" },
-	} {
-		s := good
-		change(&s)
-		err := s.Check()
-		if !errors.Is(err, gaff.ErrInvalid) || !strings.Contains(err.Error(), want+":") {
-			t.Errorf("%s: %v", want, err)
-		}
-	}
-	bad := Spec{Name: "X", URL: "ftp://x", Events: []string{"a b"}}
-	if err := bad.Check(); err == nil || strings.Count(err.Error(), "; ") != 2 {
-		t.Errorf("not all faults are told: %v", err)
-	}
-	if err := good.Check(); err != nil {
-		t.Error(err)
-	}
 }
 
 // verdict describes what the engine would make of an error.

@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +15,6 @@ import (
 
 	"gaff"
 	"gaff/client"
-	"gaff/internal/excerpt"
-	"gaff/internal/httpx"
 	"gaff/internal/redact"
 )
 
@@ -232,153 +228,4 @@ func escapeCE(text string) string {
 		}
 	}
 	return b.String()
-}
-
-// Exchange is what was sent and answered at one try, in part; it is kept with the attempt.
-type Exchange struct {
-	Request    Sent      `json:"request"`
-	Response   *Received `json:"response,omitempty"` // nil if there was none
-	DurationMs float64   `json:"durationMs"`
-
-	err           error
-	retryAfter    time.Duration
-	hasRetryAfter bool
-}
-
-// Sent is a request: headers with secrets masked, and the first bytes of the body.
-type Sent struct {
-	Method  string            `json:"method"`
-	URL     string            `json:"url"`
-	Headers map[string]string `json:"headers"`
-	Body    string            `json:"body,omitempty"`
-	Bytes   int               `json:"bytes"`
-}
-
-// Received is an answer: some headers, and the first bytes of the body.
-type Received struct {
-	Status    int               `json:"status"`
-	Headers   map[string]string `json:"headers"`
-	Body      string            `json:"body,omitempty"`
-	Truncated bool              `json:"truncated,omitempty"`
-}
-
-const (
-	// Of an answer so much is kept; so much more is read, so that the connection can be
-	// used again.
-	maxStoredBody  = 4 << 10
-	keptOfGood     = 512
-	drained        = 64 << 10
-	bodyWait       = 3 * time.Second
-	storedHeaders  = 24
-	maxStoredValue = 256
-	maxDetail      = 15 << 10
-)
-
-// exchange makes the request. Whatever the receiver does, little of it is read, and not for
-// long.
-func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, out *outgoing) *Exchange {
-	ex := &Exchange{Request: Sent{Method: out.method, URL: redact.Host(d.URL), Headers: d.sentHeaders(out), Bytes: len(out.body)}}
-	started := time.Now()
-	defer func() { ex.DurationMs = float64(time.Since(started).Microseconds()) / 1000 }()
-	req, err := http.NewRequestWithContext(ctx, out.method, d.URL, bytes.NewReader(out.body))
-	if err != nil {
-		ex.err = err
-		return ex
-	}
-	req.Header = out.header
-	res, err := d.client.Do(req)
-	if err != nil {
-		ex.err = plain(ctx, err)
-		ex.Request.Body = clipBody(out.shown(), maxStoredBody)
-		return ex
-	}
-	defer res.Body.Close()
-	// The status is there; a body that hangs must not hold the worker.
-	late := time.AfterFunc(bodyWait, cancel)
-	defer late.Stop()
-	good := res.StatusCode/100 == 2
-	keep := maxStoredBody
-	if good {
-		keep = keptOfGood
-	} else {
-		ex.Request.Body = clipBody(out.shown(), maxStoredBody)
-	}
-	head, err := io.ReadAll(io.LimitReader(res.Body, int64(keep)+1))
-	if err == nil {
-		_, err = io.CopyN(io.Discard, res.Body, drained)
-	}
-	ex.Response = &Received{
-		Status: res.StatusCode, Headers: keepHeaders(res.Header, nil), Body: clipBody(head, keep),
-		Truncated: len(head) > keep || err == nil || !errors.Is(err, io.EOF),
-	}
-	ex.retryAfter, ex.hasRetryAfter = httpx.RetryAfter(res.Header, time.Now())
-	return ex
-}
-
-// plain takes the URL off an error, and names the timeout.
-func plain(ctx context.Context, err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
-	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return context.Cause(ctx)
-	}
-	if errors.Is(err, io.EOF) {
-		return errors.New("the connection was closed without an answer")
-	}
-	return err
-}
-
-// hint says what to do about an answer.
-func (ex *Exchange) hint() string {
-	switch {
-	case ex.Response.Status/100 == 3:
-		return fmt.Sprintf("redirects are not followed; if the receiver has moved to %.200q, enter that address", ex.Response.Headers["Location"])
-	case ex.Response.Body != "":
-		return fmt.Sprintf("%.200s", strings.Join(strings.Fields(ex.Response.Body), " "))
-	}
-	return ""
-}
-
-// note keeps the exchange with the attempt, cut until it fits.
-func (ex *Exchange) note(ctx context.Context) {
-	for {
-		text, err := json.Marshal(ex)
-		if err != nil {
-			return
-		}
-		if len(text) <= maxDetail || ex.Request.Body == "" && (ex.Response == nil || ex.Response.Body == "") {
-			gaff.SetDetail(ctx, string(text))
-			return
-		}
-		ex.Request.Body = clipBody([]byte(ex.Request.Body), len(ex.Request.Body)/2)
-		if ex.Response != nil {
-			ex.Response.Body, ex.Response.Truncated = clipBody([]byte(ex.Response.Body), len(ex.Response.Body)/2), true
-		}
-	}
-}
-
-func clipBody(body []byte, limit int) string {
-	return strings.ToValidUTF8(string(excerpt.Prefix(body, limit)), "\uFFFD")
-}
-
-// sentHeaders returns what an attempt keeps of a request's headers: without the values that
-// the destination's settings add, and without the sender's secret.
-func (d *Destination) sentHeaders(out *outgoing) map[string]string {
-	secrets := slices.Clone(out.secrets)
-	for name := range d.compiled.header {
-		secrets = append(secrets, "header:"+name)
-	}
-	return keepHeaders(out.header, secrets)
-}
-
-func keepHeaders(header http.Header, secrets []string) map[string]string {
-	kept := make(map[string]string, min(len(header), storedHeaders))
-	for name, values := range redact.Header(header, secrets) {
-		if len(kept) == storedHeaders {
-			break
-		}
-		kept[clipBody([]byte(name), 128)] = clipBody([]byte(redact.Signature(name, strings.Join(values, ", "))), maxStoredValue)
-	}
-	return kept
 }

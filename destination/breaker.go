@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"gaff/internal/redact"
+
+	"golang.org/x/time/rate"
 )
 
 // State is whether a destination takes events.
@@ -50,35 +52,6 @@ type Health struct {
 	Sent, Failed int64
 }
 
-const (
-	maxOpen = 5 * time.Minute
-	// distinct is how many deliveries must have failed for the circuit to open: one that
-	// always fails says nothing about the others.
-	distinct = 2
-)
-
-type health struct {
-	mu sync.Mutex
-	Health
-	breakAfter int
-	breakFor   time.Duration
-	openFor    time.Duration
-	openUntil  time.Time
-	probing    bool
-	holdUntil  time.Time
-	pull       bool
-	failing    []string // the deliveries of the present row of failures, some of them
-
-	rate, burst, tokens float64
-	filled              time.Time
-}
-
-func (h *health) init(c *compiled) {
-	h.State, h.Circuit, h.pull = StateActive, CircuitClosed, c.Kind == KindPull
-	h.breakAfter, h.breakFor = c.BreakAfter, time.Duration(c.BreakFor)
-	h.rate, h.burst, h.tokens = c.Rate, float64(c.Burst), float64(c.Burst)
-}
-
 // Health tells how the destination does.
 func (d *Destination) Health() Health {
 	h := &d.health
@@ -109,12 +82,6 @@ func (d *Destination) Resume() {
 	h.openUntil, h.openFor, h.holdUntil, h.Failures, h.failing, h.probing = time.Time{}, 0, time.Time{}, 0, nil, false
 }
 
-func (h *health) pause(state State, reason string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.State, h.Reason = state, reason
-}
-
 // pausedWait is asked for while a person has to act; who resumes makes the lane look.
 const pausedWait = time.Hour
 
@@ -127,6 +94,70 @@ func (d *Destination) Ready(now time.Time) (n int, again time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.ready(now)
+}
+
+// Enter is gaff.Limiter's.
+func (d *Destination) Enter(now time.Time) (ok bool, again time.Duration) {
+	h := &d.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n, again := h.ready(now)
+	if n == 0 {
+		return false, again
+	}
+	if h.rate != nil {
+		h.rate.AllowN(now, 1)
+	}
+	if h.Circuit != CircuitClosed {
+		h.Circuit, h.probing = CircuitHalfOpen, true
+	}
+	return true, 0
+}
+
+func (d *Destination) record(deliveryID string, err error) {
+	opened, closed := d.health.record(deliveryID, err, time.Now())
+	if opened {
+		d.o.Log.Warn("circuit opened: deliveries wait until the receiver answers again", "destination", d.Name, "error", redact.Error(err))
+	}
+	if closed {
+		d.o.Log.Info("circuit closed", "destination", d.Name)
+	}
+}
+
+const (
+	maxOpen = 5 * time.Minute
+	// distinct is how many deliveries must have failed for the circuit to open: one that
+	// always fails says nothing about the others.
+	distinct = 2
+)
+
+type health struct {
+	mu sync.Mutex
+	Health
+	breakAfter int
+	breakFor   time.Duration
+	openFor    time.Duration
+	openUntil  time.Time
+	probing    bool
+	holdUntil  time.Time
+	pull       bool
+	failing    []string // the deliveries of the present row of failures, some of them
+
+	rate *rate.Limiter // nil: no bound
+}
+
+func (h *health) init(c *compiled) {
+	h.State, h.Circuit, h.pull = StateActive, CircuitClosed, c.Kind == KindPull
+	h.breakAfter, h.breakFor = c.BreakAfter, time.Duration(c.BreakFor)
+	if c.Rate > 0 {
+		h.rate = rate.NewLimiter(rate.Limit(c.Rate), c.Burst)
+	}
+}
+
+func (h *health) pause(state State, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.State, h.Reason = state, reason
 }
 
 func (h *health) ready(now time.Time) (n int, again time.Duration) {
@@ -143,44 +174,16 @@ func (h *health) ready(now time.Time) (n int, again time.Duration) {
 		return 0, 5 * time.Second // its end makes the lane look
 	}
 	n = many
-	if h.rate > 0 {
-		h.fill(now)
-		if n = int(h.tokens); n == 0 {
-			return 0, time.Duration((1 - h.tokens) / h.rate * float64(time.Second))
+	if h.rate != nil {
+		tokens := h.rate.TokensAt(now)
+		if n = max(int(tokens), 0); n == 0 {
+			return 0, time.Duration((1 - tokens) / float64(h.rate.Limit()) * float64(time.Second))
 		}
 	}
 	if h.Circuit != CircuitClosed {
 		n = 1
 	}
 	return n, 0
-}
-
-func (h *health) fill(now time.Time) {
-	if h.filled.IsZero() {
-		h.filled = now
-	}
-	if passed := now.Sub(h.filled).Seconds(); passed > 0 {
-		h.tokens = min(h.burst, h.tokens+passed*h.rate)
-		h.filled = now
-	}
-}
-
-// Enter is gaff.Limiter's.
-func (d *Destination) Enter(now time.Time) (ok bool, again time.Duration) {
-	h := &d.health
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	n, again := h.ready(now)
-	if n == 0 {
-		return false, again
-	}
-	if h.rate > 0 {
-		h.tokens--
-	}
-	if h.Circuit != CircuitClosed {
-		h.Circuit, h.probing = CircuitHalfOpen, true
-	}
-	return true, 0
 }
 
 // record notes how a try ended.

@@ -1,0 +1,138 @@
+// Package destination forwards events to other applications. A [Destination] is a gaff.Handler
+// with a queue of its own, so that a slow receiver, or one that is down, delays no other:
+//
+//	d, err := New(Spec{
+//		Name: "app", URL: "https://app.example.com/webhooks/gaff", Events: []string{"gaff:job.*"}, Secrets: []string{secret},
+//	}, Options{})
+//	err = d.Attach(gw)
+//
+// Requests are signed by Standard Webhooks, retried with growing delays, and held back while
+// the receiver is down: see docs/forwarding.md. Receivers verify them with package client. A
+// [Manager] has all destinations of a gateway, and serves applications that pull or listen.
+package destination
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"gaff"
+	"gaff/internal/safehttp"
+)
+
+// Options of a destination. The zero value works.
+type Options struct {
+	// Client makes the requests; nil means one that reaches public addresses and those of
+	// Allow only, and follows no redirects.
+	Client *http.Client
+	Allow  []netip.Prefix
+	// Lookup finds the job and media of an event, for the envelope; nil: none are sent.
+	Lookup Lookup
+	// BaseURL is the gateway's public one, for the source of CloudEvents; may be empty.
+	BaseURL string
+	// Publish hands a message to a broker, for destinations of kind queue.
+	Publish func(ctx context.Context, m Message) error
+	// Disabled is called when the receiver says that it is gone (410), so that it can be
+	// kept; may be nil. The destination holds everything back either way.
+	Disabled func(name, reason string)
+	// Log is told when a circuit opens and closes. Nil means slog.Default().
+	Log *slog.Logger
+}
+
+// Destination forwards events. It is a gaff.Handler, and the gate of its lane.
+type Destination struct {
+	*compiled
+	o      Options
+	client *http.Client
+	health health
+}
+
+var (
+	_ gaff.Handler = (*Destination)(nil)
+	_ gaff.Limiter = (*Destination)(nil)
+)
+
+// New makes a destination; the error tells all that is wrong with s, as gaff.ErrInvalid.
+func New(s Spec, o Options) (*Destination, error) {
+	c, err := s.compile()
+	if err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	d := &Destination{compiled: c, o: o, client: o.Client}
+	if c.Kind == KindQueue && o.Publish == nil {
+		return nil, fmt.Errorf("%w: %w", gaff.ErrInvalid, Fault{"kind", "this program has no broker to hand events to"})
+	}
+	if d.client == nil {
+		d.client = NewClient(o.Allow)
+	}
+	d.health.init(c)
+	return d, nil
+}
+
+// NewClient makes the client for destinations, to be shared by many.
+func NewClient(allow []netip.Prefix) *http.Client {
+	return safehttp.New(safehttp.Options{Allow: allow, UserAgent: "gaff", IdlePerHost: maxConcurrency})
+}
+
+// Spec returns how the destination was set up, with its defaults.
+func (d *Destination) Spec() Spec { return d.compiled.Spec }
+
+// Attach adds the destination to a gateway, or puts it in the place of the one of its name.
+func (d *Destination) Attach(gw *gaff.Gateway) error {
+	return gw.Attach("", "", d, d.HandleOptions())
+}
+
+// HandleOptions are how the destination wants to be run.
+func (d *Destination) HandleOptions() gaff.HandleOptions {
+	o := gaff.HandleOptions{
+		Name: d.Name, Workers: d.Concurrency, Match: d.Matches, Limiter: d,
+		Retry: &gaff.RetryPolicy{
+			MaxAttempts: d.MaxAttempts, First: time.Duration(d.FirstWait), Factor: 3, Max: time.Duration(d.LongestWait),
+			// Ours ends first and tells more.
+			Timeout: time.Duration(d.Timeout) + 5*time.Second,
+		},
+	}
+	switch d.Order {
+	case OrderSkipDead:
+		o.Order = gaff.OrderSkipDead
+	case OrderHoldDead:
+		o.Order = gaff.OrderHoldDead
+	case OrderLatest:
+		o.Order = gaff.OrderLatest
+	}
+	if o.Order != gaff.NoOrder {
+		o.OrderKey = func(s *gaff.Subject) string { return at(s.Doc(), d.pointer) }
+	}
+	return o
+}
+
+// Handle sends the event once.
+func (d *Destination) Handle(ctx context.Context, ev *gaff.Event) error {
+	if d.Kind == KindPull {
+		return gaff.Snooze(time.Minute) // a person's retry; it waits to be fetched
+	}
+	delivery, ok := gaff.DeliveryFrom(ctx)
+	if !ok {
+		delivery.ID = ev.ID
+	}
+	started := time.Now()
+	out, err := d.outgoing(ctx, ev, delivery.ID, started)
+	if err != nil {
+		d.health.abstain()
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(d.Timeout), fmt.Errorf("no answer within %s", time.Duration(d.Timeout)))
+	defer cancel()
+	if d.Kind == KindQueue {
+		return d.publish(ctx, out, delivery, ev)
+	}
+	ex := d.exchange(ctx, cancel, out)
+	ex.note(ctx)
+	return d.judge(ctx, ex, delivery)
+}
