@@ -1,5 +1,3 @@
-//go:build !slim
-
 package broker
 
 import (
@@ -15,7 +13,7 @@ func TestLazyHonoursEachCallersContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
-		l := lazy[int]{make: func(ctx context.Context) (int, error) {
+		l := Lazy[int]{Make: func(ctx context.Context) (int, error) {
 			attempts++
 			select {
 			case <-time.After(time.Minute):
@@ -24,15 +22,15 @@ func TestLazyHonoursEachCallersContext(t *testing.T) {
 				return 0, ctx.Err()
 			}
 		}}
-		go func() { _, _ = l.get(context.Background()) }()
+		go func() { _, _ = l.Get(context.Background()) }()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		began := time.Now()
-		if _, err := l.get(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+		if _, err := l.Get(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("after %s: %v, want the end of the context after a second", time.Since(began), err)
 		}
-		if v, err := l.get(context.Background()); v != 7 || err != nil || attempts != 1 {
+		if v, err := l.Get(context.Background()); v != 7 || err != nil || attempts != 1 {
 			t.Errorf("%d, %v after %d attempts; want 7 after one", v, err, attempts)
 		}
 	})
@@ -43,7 +41,7 @@ func TestLazyTriesAgainAfterAFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
-		l := lazy[int]{make: func(context.Context) (int, error) {
+		l := Lazy[int]{Make: func(context.Context) (int, error) {
 			time.Sleep(time.Second)
 			if attempts++; attempts == 1 {
 				return 0, errors.New("down")
@@ -52,13 +50,13 @@ func TestLazyTriesAgainAfterAFailure(t *testing.T) {
 		}}
 		first := make(chan error)
 		go func() {
-			_, err := l.get(context.Background())
+			_, err := l.Get(context.Background())
 			first <- err
 		}()
 		synctest.Wait()
 		second := make(chan int)
 		go func() {
-			v, _ := l.get(context.Background())
+			v, _ := l.Get(context.Background())
 			second <- v
 		}()
 		if err := <-first; err == nil {

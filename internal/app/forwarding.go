@@ -7,7 +7,7 @@ import (
 
 	"gaff"
 	"gaff/destination"
-	"gaff/destination/broker"
+	brokers "gaff/destination/broker/all"
 	"gaff/internal/config"
 	"gaff/internal/safehttp"
 )
@@ -31,6 +31,6 @@ func forwarder(cfg *config.Config, st forwardStore, gw *gaff.Gateway, log *slog.
 	return destination.NewManager(destination.ManagerOptions{
 		Store: st, Gateway: gw, Log: log, Configured: specs, Client: destination.NewClient(allow),
 		Lookup: destination.NewLookup(st), BaseURL: cfg.BaseURL,
-		Broker: func(s destination.Spec) (destination.Publisher, error) { return broker.Open(s, allow) },
+		Broker: func(s destination.Spec) (destination.Publisher, error) { return brokers.Open(s, allow) },
 	}), nil
 }

@@ -138,8 +138,20 @@ var rules = []rule{
 		from: `^destination$`, deny: `^gaff/`, allow: `^gaff/(jobs|client|internal/(cel|excerpt|httpx|id|jsonpointer|redact|safehttp))$`,
 	},
 	{
-		why:  "brokers are one way out of destination, and only app knows them",
-		from: `.*`, not: `^(internal/app|destination/broker)$`, deny: `^gaff/destination/broker|^github.com/(nats-io|twmb|gomodule|aws)/`,
+		why:  "only the list of brokers names them",
+		from: `.*`, not: `^destination/broker/all$`, deny: `^gaff/destination/broker/`, allow: `^gaff/destination/broker/all$`,
+	},
+	{
+		why:  "only app opens brokers",
+		from: `.*`, not: `^internal/app$`, deny: `^gaff/destination/broker/all$`,
+	},
+	{
+		why:  "only brokers link their libraries, and the parts that they share",
+		from: `.*`, not: `^destination/broker/`, deny: `^gaff/destination/broker$|^github.com/(nats-io|twmb|gomodule|aws)/`,
+	},
+	{
+		why:  "brokers know destination and the addresses that may be dialled",
+		from: `^destination/broker(/[a-z]+)?$`, deny: `^gaff/`, allow: `^gaff/(destination(/broker(/[a-z]+)?)?|internal/safehttp)$`,
 	},
 	{
 		why:  "only main knows the commands, and only commands the app",

@@ -1,6 +1,5 @@
-//go:build !slim
-
-package broker
+// Package redis publishes to Redis streams.
+package redis
 
 import (
 	"context"
@@ -13,23 +12,25 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"gaff/destination"
+	"gaff/destination/broker"
 )
 
-// redisPublisher adds to a stream: the fields id, key, payload, and one for each header.
-type redisPublisher struct {
+// publisher adds to a stream: the fields id, key, payload, and one for each header.
+type publisher struct {
 	stream string
 	maxLen int64
 	pool   *redis.Pool
 }
 
-const redisIdle = time.Minute
+const idleTimeout = time.Minute
 
-func newRedis(u *url.URL, stream string, d *dialer) (Publisher, error) {
-	q, err := parameters(u, "maxlen")
+// Open returns the publisher of a stream, for URLs such as redis://user:password@host:6379/0?maxlen=100000.
+func Open(u *url.URL, stream string, d *broker.Dialer) (destination.Publisher, error) {
+	q, err := broker.Parameters(u, "maxlen")
 	if err != nil {
 		return nil, err
 	}
-	p := &redisPublisher{stream: stream}
+	p := &publisher{stream: stream}
 	if text := q.Get("maxlen"); text != "" {
 		if p.maxLen, err = strconv.ParseInt(text, 10, 64); err != nil || p.maxLen < 1 {
 			return nil, errors.New("url: maxlen must be a number of entries, such as 100000")
@@ -41,15 +42,15 @@ func newRedis(u *url.URL, stream string, d *dialer) (Publisher, error) {
 	plain := *u
 	plain.RawQuery = ""
 	p.pool = &redis.Pool{
-		MaxIdle: 8, IdleTimeout: redisIdle,
+		MaxIdle: 8, IdleTimeout: idleTimeout,
 		DialContext: func(ctx context.Context) (redis.Conn, error) {
-			return redis.DialURLContext(ctx, plain.String(), redis.DialContextFunc(d.DialContext), redis.DialWriteTimeout(dialTimeout))
+			return redis.DialURLContext(ctx, plain.String(), redis.DialContextFunc(d.DialContext), redis.DialWriteTimeout(broker.DialTimeout))
 		},
 	}
 	return p, nil
 }
 
-func (p *redisPublisher) Publish(ctx context.Context, m destination.Message) (err error) {
+func (p *publisher) Publish(ctx context.Context, m destination.Message) (err error) {
 	conn, err := p.pool.GetContext(ctx)
 	if err != nil {
 		return err
@@ -72,4 +73,4 @@ func (p *redisPublisher) Publish(ctx context.Context, m destination.Message) (er
 	return err
 }
 
-func (p *redisPublisher) Close() error { return p.pool.Close() }
+func (p *publisher) Close() error { return p.pool.Close() }

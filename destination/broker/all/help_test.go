@@ -1,6 +1,6 @@
 //go:build !slim
 
-package broker_test
+package all_test
 
 import (
 	"crypto/sha256"

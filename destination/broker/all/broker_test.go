@@ -1,6 +1,6 @@
 //go:build !slim
 
-package broker_test
+package all_test
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ import (
 	"gaff"
 	"gaff/client"
 	"gaff/destination"
-	"gaff/destination/broker"
+	"gaff/destination/broker/all"
 	"gaff/internal/eventually"
 	"gaff/store/sqlite"
 )
@@ -58,7 +58,7 @@ func newRig(t *testing.T, url, topic string) *rig {
 		Timeout: destination.Duration(3 * time.Second), FirstWait: destination.Duration(100 * time.Millisecond), LongestWait: destination.Duration(200 * time.Millisecond),
 		BreakFor: destination.Duration(100 * time.Millisecond), MaxAttempts: 200,
 	}
-	pub, err := broker.Open(spec, loopback)
+	pub, err := all.Open(spec, loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -467,14 +467,14 @@ func TestAddressesAreChecked(t *testing.T) {
 		{"sqs://a:b@eu-central-1", "events", "queue's URL"},
 		{"amqp://h", "x", "is no broker"},
 	} {
-		_, err := broker.Open(destination.Spec{URL: c.url, Topic: c.topic}, nil)
+		_, err := all.Open(destination.Spec{URL: c.url, Topic: c.topic}, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.url, err, c.want)
 		}
 	}
 	// Private addresses are refused where they are dialled.
 	for _, url := range []string{"nats://127.0.0.1:1", "kafka://127.0.0.1:1", "redis://127.0.0.1:1", "sqs://a:b@x?endpoint=http://127.0.0.1:1"} {
-		pub, err := broker.Open(destination.Spec{URL: url, Topic: "http://127.0.0.1/q"}, nil)
+		pub, err := all.Open(destination.Spec{URL: url, Topic: "http://127.0.0.1/q"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,16 +1,16 @@
-//go:build !slim
-
-package broker
+package kafka
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
 	"net"
+
+	"gaff/destination/broker"
 )
 
-// tlsDial dials as d does, and speaks TLS. A configuration without a name takes the host's.
-func tlsDial(d *dialer, config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+// tlsDial dials as d does, with TLS. A configuration without a server name gets the host's.
+func tlsDial(d *broker.Dialer, config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, network, address)
 		if err != nil {

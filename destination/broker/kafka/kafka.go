@@ -1,6 +1,5 @@
-//go:build !slim
-
-package broker
+// Package kafka publishes to Kafka.
+package kafka
 
 import (
 	"context"
@@ -16,17 +15,19 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"gaff/destination"
+	"gaff/destination/broker"
 )
 
-// kafkaPublisher writes to a topic, all replicas confirming. The record's key is the order
-// key, so what is in order stays in one partition.
-type kafkaPublisher struct {
+// publisher writes to a topic and waits for all replicas. The record's key is the order key, so
+// deliveries of one key stay in one partition.
+type publisher struct {
 	topic string
-	cl    lazy[*kgo.Client]
+	cl    broker.Lazy[*kgo.Client]
 }
 
-func newKafka(u *url.URL, topic string, d *dialer) (Publisher, error) {
-	q, err := parameters(u, "brokers", "tls", "sasl")
+// Open returns the publisher of a topic, for URLs such as kafka://user:password@host:9092?tls=true.
+func Open(u *url.URL, topic string, d *broker.Dialer) (destination.Publisher, error) {
+	q, err := broker.Parameters(u, "brokers", "tls", "sasl")
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func newKafka(u *url.URL, topic string, d *dialer) (Publisher, error) {
 	}
 	o := []kgo.Opt{
 		kgo.SeedBrokers(seeds...), kgo.ClientID("gaff"), kgo.Dialer(dial), kgo.RequiredAcks(kgo.AllISRAcks()),
-		// The engine tries again; a record must not be tried beyond its delivery's timeout.
+		// Deliveries are retried by the gateway: the client must not go on after their timeout.
 		kgo.RecordRetries(3), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(10_000),
 	}
 	pass, _ := u.User.Password()
@@ -65,13 +66,13 @@ func newKafka(u *url.URL, topic string, d *dialer) (Publisher, error) {
 	default:
 		o = append(o, kgo.SASL(plain.Auth{User: u.User.Username(), Pass: pass}.AsMechanism()))
 	}
-	p := &kafkaPublisher{topic: topic}
-	p.cl.make = func(context.Context) (*kgo.Client, error) { return kgo.NewClient(o...) }
+	p := &publisher{topic: topic}
+	p.cl.Make = func(context.Context) (*kgo.Client, error) { return kgo.NewClient(o...) }
 	return p, nil
 }
 
-func (p *kafkaPublisher) Publish(ctx context.Context, m destination.Message) error {
-	cl, err := p.cl.get(ctx)
+func (p *publisher) Publish(ctx context.Context, m destination.Message) error {
+	cl, err := p.cl.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -82,8 +83,8 @@ func (p *kafkaPublisher) Publish(ctx context.Context, m destination.Message) err
 	return cl.ProduceSync(ctx, r).FirstErr()
 }
 
-func (p *kafkaPublisher) Close() error {
-	if cl, ok := p.cl.made(); ok {
+func (p *publisher) Close() error {
+	if cl, ok := p.cl.Made(); ok {
 		cl.Close()
 	}
 	return nil

@@ -1,6 +1,5 @@
-//go:build !slim
-
-package broker
+// Package sqs publishes to Amazon SQS.
+package sqs
 
 import (
 	"bytes"
@@ -12,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -21,13 +19,14 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"gaff/destination"
+	"gaff/destination/broker"
 	"gaff/internal/safehttp"
 )
 
-// sqsPublisher sends to a queue. It makes the one call that is needed by itself, signed by
-// AWS's own library: the client for SQS is forty times the size. Queues whose names end in
-// .fifo keep the order of a key and leave out what they have already.
-type sqsPublisher struct {
+// publisher sends to a queue, by one call that AWS's library signs: the whole client for SQS is
+// forty times the size. Queues whose names end in .fifo keep the order of a key and drop
+// repetitions.
+type publisher struct {
 	queue, endpoint, region string
 	keys                    aws.Credentials
 	signer                  *v4.Signer
@@ -35,22 +34,24 @@ type sqsPublisher struct {
 	fifo                    bool
 }
 
-func newSQS(u *url.URL, queue string, allow []netip.Prefix) (Publisher, error) {
-	q, err := parameters(u, "endpoint", "token")
+// Open returns the publisher of a queue, whose URL is the topic, for URLs such as
+// sqs://KEY_ID:SECRET@eu-central-1.
+func Open(u *url.URL, queue string, d *broker.Dialer) (destination.Publisher, error) {
+	q, err := broker.Parameters(u, "endpoint", "token")
 	if err != nil {
 		return nil, err
 	}
 	secret, _ := u.User.Password()
 	switch at, err := url.Parse(queue); {
 	case u.Host == "" || u.User.Username() == "" || secret == "":
-		return nil, errors.New("url: write sqs://KEY_ID:SECRET@region, the secret with / and + as %2F and %2B; kept in a variable: env:NAME")
+		return nil, errors.New("url: write sqs://KEY_ID:SECRET@region, the secret with / and + as %2F and %2B; or name a variable: env:NAME")
 	case err != nil || at.Scheme != "https" && at.Scheme != "http" || at.Host == "":
 		return nil, errors.New("topic: must be the queue's URL, such as https://sqs.eu-central-1.amazonaws.com/123456789012/events")
 	}
-	p := &sqsPublisher{
+	p := &publisher{
 		queue: queue, region: u.Host, endpoint: q.Get("endpoint"), signer: v4.NewSigner(), fifo: strings.HasSuffix(queue, ".fifo"),
 		keys:   aws.Credentials{AccessKeyID: u.User.Username(), SecretAccessKey: secret, SessionToken: q.Get("token")},
-		client: safehttp.New(safehttp.Options{Allow: allow, UserAgent: "gaff"}),
+		client: safehttp.New(safehttp.Options{Allow: d.Allow, UserAgent: "gaff"}),
 	}
 	if p.endpoint == "" {
 		p.endpoint = "https://sqs." + p.region + ".amazonaws.com/"
@@ -58,24 +59,24 @@ func newSQS(u *url.URL, queue string, allow []netip.Prefix) (Publisher, error) {
 	return p, nil
 }
 
-// maxAttributes is how many attributes SQS takes with a message.
+// maxAttributes is how many attributes SQS allows in a message.
 const maxAttributes = 10
 
-type sqsAttribute struct {
+type attribute struct {
 	DataType, StringValue string
 }
 
-func (p *sqsPublisher) Publish(ctx context.Context, m destination.Message) error {
+func (p *publisher) Publish(ctx context.Context, m destination.Message) error {
 	body := map[string]any{"QueueUrl": p.queue, "MessageBody": string(m.Payload)}
-	attributes := map[string]sqsAttribute{"gaff-delivery-id": {"String", m.ID}}
+	attributes := map[string]attribute{"gaff-delivery-id": {"String", m.ID}}
 	for _, name := range []string{"Content-Type", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"} {
 		if value := m.Header[name]; value != "" {
-			attributes[name] = sqsAttribute{"String", value}
+			attributes[name] = attribute{"String", value}
 		}
 	}
 	for name, value := range m.Header {
 		if len(attributes) < maxAttributes && value != "" {
-			attributes[name] = sqsAttribute{"String", value}
+			attributes[name] = attribute{"String", value}
 		}
 	}
 	body["MessageAttributes"] = attributes
@@ -110,7 +111,7 @@ func (p *sqsPublisher) Publish(ctx context.Context, m destination.Message) error
 		Type      string `json:"__type"`
 		Message   string `json:"message"`
 	}
-	_ = json.Unmarshal(answer, &said) // what is no JSON says nothing
+	_ = json.Unmarshal(answer, &said) // the fields stay empty if it is no JSON
 	if res.StatusCode != http.StatusOK || said.MessageID == "" {
 		_, kind, found := strings.Cut(said.Type, "#")
 		if !found {
@@ -121,7 +122,7 @@ func (p *sqsPublisher) Publish(ctx context.Context, m destination.Message) error
 	return nil
 }
 
-// groupOf is a key as SQS takes one: at most 128 of the printable ASCII signs.
+// groupOf returns a key as SQS allows it: at most 128 printable ASCII characters.
 func groupOf(key string) string {
 	for i := range len(key) {
 		if key[i] <= ' ' || key[i] > '~' || i >= 128 {
@@ -132,7 +133,7 @@ func groupOf(key string) string {
 	return key
 }
 
-func (p *sqsPublisher) Close() error {
+func (p *publisher) Close() error {
 	p.client.CloseIdleConnections()
 	return nil
 }
