@@ -14,7 +14,7 @@ type Event struct {
 	ID string
 	// Source and Type together find the handlers.
 	Source, Type string
-	// WebhookID is the sender's own id of the event, such as fal's request_id.
+	// WebhookID is the sender's own id of the event, such as a request id.
 	// Empty where the sender has none.
 	WebhookID string
 	// DedupeKey is unique within Source: the sender's id joined with the status,
@@ -24,7 +24,7 @@ type Event struct {
 	// does not cover: a hash of what is signed. Empty: DedupeKey is covered.
 	SignedKey string
 	// CorrelationID is the sender's own name for the piece of work that the event is
-	// about, such as fal's request_id or Last Frame's job_id. Empty if it has none.
+	// about, such as the id of a request or a job. Empty if it has none.
 	CorrelationID string
 	// CallbackToken is the last part of the address that the webhook came to,
 	// /api/v1/webhooks/{source}/{handle}; empty for the plain address. It is not

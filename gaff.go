@@ -96,13 +96,13 @@ type Guard struct {
 
 // Verification is what a [Verifier] learned about the sender.
 type Verification struct {
-	// Scheme names how the request was proven, such as "hmac-sha256" or "fal-jwks".
+	// Scheme names how the request was proven, such as "hmac-sha256".
 	Scheme string
 	// KeyID names the key that matched, never its value: a fingerprint of a secret or
 	// a key id.
 	KeyID string
-	// Subject is the authenticated party where the scheme has one, such as fal's
-	// user id.
+	// Subject is the authenticated party where the scheme has one, such as the
+	// id of a user.
 	Subject string
 	// Dialect tells a [Parser] which of a source's forms of speech this is, where the
 	// proof settles that. Empty for sources with one.

@@ -208,7 +208,7 @@ func (s *sourceSet) put(src *Source) {
 // SourceInfo describes a source to people.
 type SourceInfo struct {
 	Name string
-	// Path is the address without the base, such as "/api/v1/webhooks/fal".
+	// Path is the address without the base, such as "/api/v1/webhooks/shop".
 	Path           string
 	DisabledReason string
 	About          map[string]string

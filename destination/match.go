@@ -38,7 +38,7 @@ type glob struct{ source, kind []string }
 func newGlob(text string) (glob, error) {
 	source, kind, ok := strings.Cut(text, ":")
 	if !ok || source == "" || kind == "" || len(text) > 256 || strings.ContainsAny(text, " \t\r\n,") {
-		return glob{}, fmt.Errorf(`%.80q is not of the form source:type, such as "fal:*" or "gaff:job.completed"`, text)
+		return glob{}, fmt.Errorf(`%.80q is not of the form source:type, such as "shop:*" or "gaff:job.completed"`, text)
 	}
 	return glob{strings.Split(source, "*"), strings.Split(kind, "*")}, nil
 }

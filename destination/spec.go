@@ -59,7 +59,7 @@ type Spec struct {
 	URL   string `json:"url,omitempty" yaml:"url" secret:"path"`
 	Topic string `json:"topic,omitempty" yaml:"topic" ref:"true"`
 
-	// Events chooses by "source:type" with * for any run of characters: "fal:*",
+	// Events chooses by "source:type" with * for any run of characters: "shop:*",
 	// "gaff:job.*". A source of * leaves out gaff's inner events, and a star in the type those
 	// by which gaff drives itself. Empty means "*:*".
 	Events []string `json:"events,omitempty" yaml:"events" list:"one"`

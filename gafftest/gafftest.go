@@ -11,41 +11,39 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/provider"
+	"gaff/provider/all"
 	"gaff/provider/custom"
-	"gaff/provider/fal"
-	"gaff/provider/lastframe"
 )
 
-// GenerateTestPayload makes a body of a source ("fal", "lastframe", anything else is
-// taken as custom) and type, with new ids. The empty type is the source's first. It
-// panics on a type that the source does not have.
-func GenerateTestPayload(source, eventType string) []byte {
-	make := custom.Sample
-	switch source {
-	case fal.Name:
-		make = fal.Sample
-	case lastframe.Name:
-		make = lastframe.Sample
+// source returns how to imitate the sender of a source: that of a provider, else "custom".
+func source(name string) provider.Source {
+	if p, ok := all.Find(name); ok {
+		src, err := p.Source(nil)
+		if err != nil {
+			panic("gafftest: " + err.Error())
+		}
+		return src
 	}
-	body, err := make(eventType, time.Now())
+	return provider.Source{Sample: custom.Sample, Sign: custom.Sign}
+}
+
+// GenerateTestPayload makes a body of a source and type, with new ids. Sources of providers have
+// samples of their own; any other source has those of "custom". The empty type is the source's
+// first. It panics on an unknown type.
+func GenerateTestPayload(name, eventType string) []byte {
+	body, err := source(name).Sample(eventType, time.Now())
 	if err != nil {
 		panic("gafftest: " + err.Error())
 	}
 	return body
 }
 
-// SignedRequest makes a POST of a body that is authentic for a source under the secret.
-// Sources other than fal and lastframe are signed as the default source "custom" wants it.
-func SignedRequest(ctx context.Context, url, source, secret string, body []byte) (*http.Request, error) {
+// SignedRequest makes a POST of a body that is authentic for a source under the secret. Sources
+// of no provider are signed as the default source "custom" verifies it.
+func SignedRequest(ctx context.Context, url, name, secret string, body []byte) (*http.Request, error) {
 	r := &gaff.Request{Method: http.MethodPost, URL: url, Header: http.Header{}, Body: body}
-	switch source {
-	case fal.Name:
-		fal.Sign(r, secret)
-	case lastframe.Name:
-		lastframe.Sign(r, secret)
-	default:
-		custom.Sign(r, secret, time.Now())
-	}
+	source(name).Sign(r, secret, time.Now())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("sign request: %w", err)

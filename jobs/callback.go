@@ -77,6 +77,7 @@ func (l *Service) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket)
 		return err
 	}
 	header, body := http.Header{}, []byte(nil)
+	relay, _ := l.providers[j.Provider].(HeaderRelay)
 	if t.EventID != "" {
 		ev, err := l.o.Store.Event(ctx, t.EventID)
 		if err != nil && !errors.Is(err, gaff.ErrNotFound) {
@@ -85,7 +86,7 @@ func (l *Service) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket)
 		if err == nil && ev.Request != nil {
 			body = ev.Request.Body
 			for name, values := range ev.Request.Header {
-				if strings.HasPrefix(name, "X-Fal-") || strings.HasPrefix(name, "X-Lastframe-") {
+				if relay != nil && relay.RelaysHeader(name) {
 					header[name] = values
 				}
 			}
@@ -126,7 +127,8 @@ func (l *Service) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket)
 	return nil
 }
 
-// synthesized is a body of the form of fal's, for a job of which no webhook came.
+// synthesized returns the body for a job that settled without a webhook. Its form is documented,
+// and the same for all providers.
 func synthesized(j *Job) ([]byte, error) {
 	body := map[string]any{
 		"request_id": j.RequestID, "gateway_request_id": j.RequestID, "status": "OK", "error": nil, "payload": j.Result,

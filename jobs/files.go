@@ -24,7 +24,7 @@ const (
 // "url", and every text under a name that ends in "_url", or in a map whose name ends in
 // "_urls", if it is a link. Names may be written as imageUrl, too. A picture of a file, such
 // as the "poster" beside its "url", is a file as well; addresses of pages, streams and APIs
-// are not. provider and the JSON pointer make the position, such as "fal:/images/0"; at is
+// are not. provider and the JSON pointer make the position, such as "acme:/images/0"; at is
 // the metadata's generatedAt.
 //
 // The other plain fields of a file's object are its metadata, numbers as written. A

@@ -53,11 +53,11 @@ const (
 	SettledByReconciliation = "reconciliation"
 )
 
-// Job is a unit of outside work that was asked for, such as a generation at fal.
+// Job is work at a provider, such as a picture to generate.
 type Job struct {
 	ID       string // job_... or the id that the asker chose
-	Provider string // such as "fal"
-	Model    string // such as "fal-ai/flux/dev"; empty if not known
+	Provider string // its name
+	Model    string // the provider's name for the work; empty if unknown
 	// Kind is image, video, audio or whatever the asker calls it; may be empty.
 	Kind              string
 	ProjectID, UserID string

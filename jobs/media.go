@@ -28,7 +28,7 @@ type Media struct {
 	JobID     string
 	ProjectID string
 	// Position is the file's place in the results of its job: the provider's name, a
-	// colon and a JSON pointer, such as "fal:/images/0". Unique within the job, so no
+	// colon and a JSON pointer, such as "acme:/images/0". Unique within the job, so no
 	// file has two rows.
 	Position string
 	// URL is where the provider keeps it. A "data:" link of more than 4 KiB is in the job's

@@ -59,6 +59,13 @@ type Accepted struct {
 	StatusURL, ResponseURL, CancelURL string // empty where it tells none
 }
 
+// HeaderRelay is a Provider whose webhooks have headers of its own, such as signatures. gaff
+// forwards those with a webhook to a job's callback URL.
+type HeaderRelay interface {
+	// RelaysHeader reports whether a header, by its canonical name, is one of them.
+	RelaysHeader(name string) bool
+}
+
 var (
 	// ErrNoSuchWork: the provider does not know the job.
 	ErrNoSuchWork = errors.New("the provider does not know it")

@@ -25,10 +25,9 @@ import (
 type Submission struct {
 	// ID is the job's; empty: a fresh one. It must not be taken.
 	ID string
-	// Provider is the name of one of the ledger's, such as "fal".
+	// Provider is the name of a provider of the service.
 	Provider string
-	// Model is the provider's name for what is to be done, such as "fal-ai/flux/dev" at
-	// fal, and the service at Last Frame.
+	// Model is the provider's name for the work: a model, a service.
 	Model                   string
 	Kind, ProjectID, UserID string
 	// Input is what the model gets, a JSON object. Metadata is the asker's own, a JSON

@@ -34,8 +34,8 @@ func (l *Service) CheckCallbackToken(handle string) error {
 }
 
 // callbackTokens makes and reads the last part of a job's webhook address. It names the job and
-// carries a MAC, so that an address that gaff did not give out is told from one it did:
-// fal's signature covers neither the path nor the query.
+// carries a MAC, so that gaff recognizes the URLs that it gave out: a provider's signature may cover neither path nor
+// query.
 type callbackTokens struct{ key []byte }
 
 // macBytes of the MAC are written; 128 bits cannot be guessed.

@@ -27,7 +27,7 @@ sources:
 ` + "`gaff sources show NAME`" + ` prints what to enter where. "Can send" says whether ` + "`gaff send`" + ` and ` + "`gaff sign`" + ` can imitate the
 sender; if they cannot, only the sender has the signing key. Handshakes are answered by gaff. A sender
 with batches brings several events in a request, each kept under its own id. One with jobs moves the status of jobs and adds their files,
-as fal does. [verification.md](verification.md) says how each is verified.
+as a provider does. [verification.md](verification.md) says how each is verified.
 
 "Compared" is the day on which the preset was last compared with the sender's own document or SDK, and which one. A preset
 without a date may be out of date: the reason is below the table. Senders change; report a difference as an issue.

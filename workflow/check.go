@@ -259,7 +259,7 @@ var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 func (k *checker) submit(env *cel.Env, path string, st *step) {
 	s := st.Submit
 	if s.Provider == "" {
-		k.fault(path, "provider is missing: fal or lastframe")
+		k.fault(path, "provider is missing: want the name of a provider, such as those of GET /api/v1/sources")
 	}
 	model, key := s.Model, "model"
 	switch {
@@ -268,7 +268,7 @@ func (k *checker) submit(env *cel.Env, path string, st *step) {
 	case s.Service != "":
 		model, key = s.Service, "service"
 	case s.Model == "":
-		k.fault(path, "model (fal) or service (lastframe) is missing")
+		k.fault(path, "model, or its synonym service, is missing: want the provider's name for the work")
 	}
 	st.model = k.text(env, path+"."+key, model)
 	input := s.Input
@@ -284,7 +284,7 @@ func (k *checker) submit(env *cel.Env, path string, st *step) {
 func (k *checker) event(path, text string) (source, eventType string) {
 	found := eventName.FindStringSubmatch(text)
 	if found == nil {
-		k.fault(path, "%q: want SOURCE:TYPE, such as fal:generation.completed, or SOURCE:*", text)
+		k.fault(path, "%q: want SOURCE:TYPE, such as shop:order.paid, or SOURCE:*", text)
 		return "", ""
 	}
 	if found[1] == "gaff" && (found[2] == "*" || strings.HasPrefix(found[2], "workflow.")) {

@@ -73,7 +73,7 @@ type Input struct {
 
 // Trigger starts a run for an event.
 type Trigger struct {
-	// Event is "source:type", such as "fal:generation.completed"; "*" means any type.
+	// Event is "source:type", such as "shop:order.paid"; "*" means any type.
 	Event string `yaml:"event" json:"event"`
 	// Filter is a condition on event; empty accepts all.
 	Filter string `yaml:"filter,omitempty" json:"filter,omitempty"`
@@ -126,9 +126,10 @@ type Step struct {
 
 // Submit submits a job to a provider. The result is the job's result and its files.
 type Submit struct {
-	// Provider is fal or lastframe.
+	// Provider is the name of a provider.
 	Provider string `yaml:"provider" json:"provider"`
-	// Model is fal's model, Service Last Frame's service; they may contain expressions.
+	// Model, or its synonym Service, is the provider's name for the work. It may contain
+	// expressions.
 	Model   string `yaml:"model,omitempty" json:"model,omitempty"`
 	Service string `yaml:"service,omitempty" json:"service,omitempty"`
 	// Kind is image, video or audio; may be empty.

@@ -27,6 +27,7 @@ import (
 func consoleOptions(cfg *config.Config, local string, sources []Source) ui.Options {
 	return ui.Options{
 		Version: buildinfo.Get().Short(),
+		Sample:  all.Default().Name,
 		Address: func(name string) string { return address(cfg, local, name) },
 		SampleTypes: func(name string) []string {
 			for _, src := range sources {

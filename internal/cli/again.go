@@ -52,7 +52,7 @@ func (p *program) eventsAgainCommand(a again) *cobra.Command {
 		Short: a.short,
 		Long:  a.long,
 		Example: fmt.Sprintf("  gaff events %[1]s evt_01KAVJ0Z6M3Q8R5T7W9XYZABCD\n"+
-			"  gaff events %[1]s --source fal --status error --since 1d", a.verb),
+			"  gaff events %[1]s --source stripe --status error --since 1d", a.verb),
 		RunE: work(func(ctx context.Context, ids []string) error {
 			chosen, err := o.filter.values(p.now())
 			if err != nil {

@@ -55,7 +55,7 @@ func (p *program) bulkStartCommand() *cobra.Command {
 that are stored whole. The command counts them first, and asks before it starts. The gateway
 runs the action: interrupting this command only ends the watching ("gaff bulk stop" ends the
 action).`,
-		Example: `  gaff bulk start retry --source fal --since 1d
+		Example: `  gaff bulk start retry --source stripe --since 1d
   gaff bulk start replay --type order.paid --count
   gaff bulk start rescue --source stripe --yes`,
 		Args: arguments(1, 1, "one of retry, replay and rescue"),

@@ -21,6 +21,7 @@ import (
 	"gaff/internal/app"
 	"gaff/internal/buildinfo"
 	"gaff/internal/config"
+	"gaff/provider/all"
 )
 
 // Env is the process environment of a command.
@@ -128,13 +129,13 @@ func run(ctx context.Context, env Env, ps parts) int {
 	return exitUsage
 }
 
-const overview = `gaff receives the webhooks of asynchronous services, verifies their senders, stores them
+var overview = `gaff receives the webhooks of asynchronous services, verifies their senders, stores them
 before it answers, and processes each one with retries until its effects have happened
 exactly once.
 
 Start with "gaff dev": it runs the whole loop offline, with simulated services. "gaff serve"
 runs the gateway (settings: environment, .env or gaff.yaml; see "gaff config show"), "gaff
-send fal" sends a sample webhook, "gaff events list" lists the received ones.`
+send ` + all.Default().Name + `" sends a sample webhook, "gaff events list" lists the received ones.`
 
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{

@@ -10,6 +10,7 @@ import (
 	"gaff/internal/app"
 	"gaff/internal/config"
 	"gaff/internal/standin"
+	"gaff/provider/all"
 )
 
 func (p *program) devCommand() *cobra.Command {
@@ -18,7 +19,7 @@ func (p *program) devCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run the gateway with simulated providers and a sample project",
-		Long: `Run the gateway with simulated fal and Last Frame services on this machine, and submit a few
+		Long: `Run the gateway with simulated ` + all.Titles() + ` services on this machine, and submit a few
 jobs for a sample project: the whole loop, offline and at no cost. The simulated services
 create pictures and playable clips, sign their webhooks as the real services do, and can
 simulate the faults of the real services.

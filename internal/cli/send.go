@@ -21,6 +21,7 @@ import (
 	"gaff"
 	"gaff/internal/app"
 	"gaff/internal/config"
+	"gaff/provider/all"
 )
 
 // maxInput is the longest input of a file or the standard input, in bytes.
@@ -101,9 +102,9 @@ func (p *program) sendCommand() *cobra.Command {
 		Long: `Act as a sender: create a sample webhook (or take the body from --data), sign it with the
 source's configured secret, send it, and print success, status and response. It is sent to
 the gateway of GAFF_URL or of the data folder, or else to the source's public URL.`,
-		Example: `  gaff send fal --type generation.failed
+		Example: `  gaff send ` + all.Default().Name + `
   gaff send custom --data event.json --to http://127.0.0.1:3000/api/v1/webhooks/custom
-  gaff send lastframe --count 100`,
+  gaff send custom --type order.paid --count 100`,
 		Args: arguments(1, 1, "one SOURCE"),
 		RunE: work(func(ctx context.Context, args []string) error { return p.send(ctx, args[0], o) }),
 	}

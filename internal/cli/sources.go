@@ -33,7 +33,7 @@ func sourceURL(s *wire.Source) string { return cmp.Or(s.Address, s.Path) }
 
 // sourceVerifier returns how a source verifies its sender.
 func sourceVerifier(s *wire.Source) string {
-	return cmp.Or(s.About["verifier"], s.About["fal.ai"], "-")
+	return cmp.Or(s.About["verifier"], "-")
 }
 
 // eachSource calls f for each source of the running gateway, or, if none runs, of the

@@ -40,14 +40,13 @@ func (p *program) jobsSubmitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "submit MODEL",
 		Short: "Submit a job to a provider, with gaff's webhook URL",
-		Long: `Submit a job. MODEL is the model at fal, such as fal-ai/flux/dev, or the service at Last
-Frame, such as video-stitch. Prints the job's id; with --watch, follows the job to its end.
+		Long: `Submit a job. MODEL is ` + models() + `.
+Prints the job's id; with --watch, follows the job to its end.
 
 The gateway stores the job before it sends anything, and sends it once. With --key, the
 command can be repeated without a second job.`,
-		Example: `  gaff jobs submit fal-ai/flux/dev --input '{"prompt":"a dog"}' --project film-1 --watch
-  gaff jobs submit video-stitch --provider lastframe --input @clips.json`,
-		Args: arguments(1, 1, "one MODEL"),
+		Example: submitExamples(),
+		Args:    arguments(1, 1, "one MODEL"),
 		RunE: work(func(ctx context.Context, args []string) (err error) {
 			job.Model = args[0]
 			if job.Input, err = p.jobInput("input", input); err != nil {
@@ -97,7 +96,7 @@ func (p *program) jobsRegisterCommand() *cobra.Command {
 to get the webhook URL for it, which is printed; or after the submit, to store the
 provider's id of the job (--request-id).`,
 		example: `  gaff jobs register scene-7 --project film-1
-  gaff jobs register scene-7 --request-id 764cabcf-b745-4b3e-ae38-1200304cf45b --model fal-ai/flux/dev`,
+  gaff jobs register scene-7 --request-id 764cabcf-b745-4b3e-ae38-1200304cf45b --model ` + all.Default().Example,
 		args: arguments(1, 1, "one ID"),
 		call: func(args []string) (apiCall, error) {
 			return apiCall{method: http.MethodPut, path: "/api/v1/jobs/" + url.PathEscape(args[0]), body: job}, nil
@@ -151,4 +150,26 @@ line. Each of them signs; a receiver needs one. The command needs the role admin
 			return nil
 		},
 	})
+}
+
+// models says for each provider what MODEL is, with an example.
+func models() string {
+	var list []string
+	for _, p := range all.Providers() {
+		list = append(list, fmt.Sprintf("the %s at %s, such as %s", p.Model, p.Title, p.Example))
+	}
+	return strings.Join(list, ", or ")
+}
+
+// submitExamples has a command for each provider.
+func submitExamples() string {
+	var list []string
+	for i, p := range all.Providers() {
+		if i == 0 {
+			list = append(list, fmt.Sprintf("  gaff jobs submit %s --input '%s' --project film-1 --watch", p.Example, p.Input))
+		} else {
+			list = append(list, fmt.Sprintf("  gaff jobs submit %s --provider %s --input '%s'", p.Example, p.Name, p.Input))
+		}
+	}
+	return strings.Join(list, "\n")
 }

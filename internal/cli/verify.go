@@ -37,7 +37,7 @@ With --vectors: run files of test vectors, each vector by its file's scheme (or 
 preset of that name, if the scheme is code) and at its own time. More files may follow as
 arguments.`,
 		Example: `  gaff events show evt_01KAVJ0Z6M3Q8R5T7W9XYZABCD --json > event.json
-  gaff verify --source fal --request event.json
+  gaff verify --source stripe --request event.json
   gaff verify --vectors vectors/*.json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && len(vectors) == 0 {

@@ -17,6 +17,7 @@ import (
 	"gaff/internal/app"
 	"gaff/internal/config"
 	"gaff/internal/wire"
+	"gaff/provider/all"
 	"gaff/workflow"
 )
 
@@ -158,7 +159,7 @@ func (p *program) workflowsTestCommand() *cobra.Command {
 	var set, events, reject []string
 	cmd := &cobra.Command{
 		Use: "test FILE", Short: "Run a workflow offline with simulated providers",
-		Long: `Run a workflow once, with simulated fal and Last Frame services in this process: nothing is
+		Long: `Run a workflow once, with simulated ` + all.Titles() + ` services in this process: nothing is
 sent anywhere, nothing is billed, and your gateway is not used. Approvals are given, http
 steps get the response 200 without a request, and --event gives the events that the run
 waits for. Exit code 1 if the run does not complete.`,

@@ -103,7 +103,7 @@ type Config struct {
 
 	// WorkflowsDir is empty for "workflows" in the working folder, if it exists.
 	WorkflowsDir    string   `env:"GAFF_WORKFLOWS" flag:"workflows" help:"folder of the workflow files; empty for workflows in the working folder, if it exists"`
-	WorkflowLimits  []string `env:"GAFF_WORKFLOW_LIMITS" flag:"workflow-limits" help:"how many jobs of workflows may run at once at a provider: fal=2,lastframe=4"`
+	WorkflowLimits  []string `env:"GAFF_WORKFLOW_LIMITS" flag:"workflow-limits" help:"how many jobs of workflows may run at once at a provider: NAME=2, several by commas"`
 	WorkflowSecrets []Secret `env:"GAFF_WORKFLOW_SECRETS" secret:"pairs" help:"what the headers of http steps may use as secrets.NAME: name=value, several by commas"`
 
 	LogFormat string `env:"GAFF_LOG_FORMAT" flag:"log-format" default:"text" help:"text or json"`

@@ -34,7 +34,7 @@ type Options struct {
 	// Others are served at the paths that they are named by: a path that ends in a slash is
 	// all below it.
 	Others map[string]http.Handler
-	// Keyed serves what shows a key as fal's clients do, "Authorization: Key …", at any
+	// Keyed serves requests with "Authorization: Key …", as clients of some providers send, at any
 	// address that is not below /api/; nil: nothing.
 	Keyed http.Handler
 	Media http.Handler // the links to files, below /media/{id}/; nil for none

@@ -80,6 +80,7 @@ func moment(text string, now time.Time) (time.Time, error) {
 }
 
 type eventsView struct {
+	Sample  string // a source with samples
 	Filter  eventFilter
 	Sources []string
 	Logs    []gaff.Log
@@ -93,7 +94,7 @@ type eventsView struct {
 
 func (c *console) events(q *request) (templ.Component, error) {
 	q.title, q.nav = "Events", "events"
-	v := eventsView{Filter: readEventFilter(q), Now: q.now, First: q.query("cursor") == "", MayAct: q.may(access.Operator)}
+	v := eventsView{Filter: readEventFilter(q), Now: q.now, First: q.query("cursor") == "", Sample: c.o.Sample, MayAct: q.may(access.Operator)}
 	f, err := v.Filter.filter(q.now)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 
 type jobsView struct {
 	Status, Provider, Project, User string
+	Sample                          string // a source whose sample makes a job
 	Jobs                            []jobRow
 	Pager                           pagerView
 	Now                             time.Time
@@ -40,7 +41,7 @@ func (v jobsView) filtered() bool { return v.Status+v.Provider+v.Project+v.User 
 
 func (c *console) jobs(q *request) (templ.Component, error) {
 	q.title, q.nav = "Jobs", "jobs"
-	v := jobsView{Status: q.query("status"), Provider: q.query("provider"), Project: q.query("projectId"), User: q.query("userId"), Now: q.now}
+	v := jobsView{Status: q.query("status"), Provider: q.query("provider"), Project: q.query("projectId"), User: q.query("userId"), Now: q.now, Sample: c.o.Sample}
 	f := jobs.JobFilter{Provider: v.Provider, ProjectID: v.Project, UserID: v.User, Cursor: q.cursor()}
 	if v.Status != "" {
 		status, ok := jobs.ParseJobStatus(v.Status)

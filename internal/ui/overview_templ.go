@@ -644,7 +644,7 @@ func start(v overviewView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 55, "<p>No source has a secret to sign a sample with. Set one, such as <code>FAL_WEBHOOK_SECRET</code> in <code>.env</code>, and restart gaff.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 55, "<p>No source has a secret to sign a sample with. Set one, such as <code>WEBHOOK_SECRET</code> in <code>.env</code>, and restart gaff.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -62,6 +62,8 @@ type Options struct {
 	Sources     func() []gaff.SourceInfo
 	Address     func(source string) string
 	SampleTypes func(source string) []string
+	// Sample names a source whose samples make jobs.
+	Sample string
 	// SubmitURL returns the URL to submit to, with the webhook URL in it, of a source whose
 	// service takes it with each request; empty for others.
 	SubmitURL func(source, webhookURL string) string

@@ -100,8 +100,8 @@ type LogEntry struct {
 // JobSubmission is a job to submit to a provider.
 type JobSubmission struct {
 	ID             string `json:"id,omitempty" maxLength:"150" doc:"An id of your own for the job; no other job may have it."`
-	Provider       string `json:"provider" doc:"fal or lastframe." example:"fal"`
-	Model          string `json:"model,omitempty" doc:"The model at fal, the service at Last Frame." example:"fal-ai/flux/dev"`
+	Provider       string `json:"provider" doc:"The name of the provider." example:"fal"`
+	Model          string `json:"model,omitempty" doc:"The provider's name for the work: a model, a service." example:"fal-ai/flux/dev"`
 	Input          Object `json:"input,omitempty" doc:"The input of the model."`
 	ProjectID      string `json:"projectId,omitempty" maxLength:"256"`
 	UserID         string `json:"userId,omitempty" maxLength:"256"`

@@ -85,7 +85,7 @@ func Source(o Options) (gaff.Source, error) {
 	}
 	v := &verifier{real: real, users: o.Users}
 	about := map[string]string{
-		"fal.ai":     real.Describe(),
+		"verifier":   real.Describe(),
 		"register":   "submit to https://queue.fal.run/{model}?fal_webhook={this address, percent-encoded}: a query parameter, never a field of the input",
 		"jobs":       "fal's keys are the same for all its customers: an event counts only for a request that this gateway knows",
 		"callbacks":  "what is passed on to a job's callbackUrl is signed (Standard Webhooks); gaff jobs callback-secrets prints the secret",

@@ -405,6 +405,9 @@ func (q *Queue) Cancel(ctx context.Context, j *jobs.Job) error {
 	return a.fault("the cancellation")
 }
 
+// RelaysHeader reports whether a header of a webhook is fal's own.
+func (q *Queue) RelaysHeader(name string) bool { return strings.HasPrefix(name, "X-Fal-") }
+
 // Find looks through the account's ended requests of the model for one with the job's
 // input. The platform API lists a request only once it has ended.
 func (q *Queue) Find(ctx context.Context, j *jobs.Job, input json.RawMessage, known func(string) bool) (jobs.Accepted, error) {
@@ -455,4 +458,5 @@ var (
 	_ jobs.Provider       = (*Queue)(nil)
 	_ jobs.Finder         = (*Queue)(nil)
 	_ jobs.AddressChecker = (*Queue)(nil)
+	_ jobs.HeaderRelay    = (*Queue)(nil)
 )

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"gaff"
@@ -183,6 +184,9 @@ func (c *Client) CheckAddress(address string) error {
 // Repeatable is true: the service knows a job by its idempotency key.
 func (c *Client) Repeatable() bool { return true }
 
+// RelaysHeader reports whether a header of a webhook is Last Frame's own.
+func (c *Client) RelaysHeader(name string) bool { return strings.HasPrefix(name, "X-Lastframe-") }
+
 // CanPoll wants the request's id.
 func (c *Client) CanPoll(j *jobs.Job) bool { return c.o.URL != "" && j.RequestID != "" }
 
@@ -240,5 +244,6 @@ func (c *Client) Cancel(ctx context.Context, j *jobs.Job) error {
 var (
 	_ jobs.Provider       = (*Client)(nil)
 	_ jobs.AddressChecker = (*Client)(nil)
+	_ jobs.HeaderRelay    = (*Client)(nil)
 	_ jobs.Repeater       = (*Client)(nil)
 )

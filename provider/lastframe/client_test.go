@@ -128,3 +128,13 @@ func TestClientChecks(t *testing.T) {
 		}
 	}
 }
+
+func TestRelaysOwnHeadersOnly(t *testing.T) {
+	t.Parallel()
+	c := lastframe.NewClient(lastframe.ClientOptions{})
+	for name, want := range map[string]bool{"X-Lastframe-Signature": true, "X-Fal-Signature": false, "Content-Type": false, "Authorization": false} {
+		if got := c.RelaysHeader(name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}

@@ -707,10 +707,10 @@ export interface JobSubmission {
   kind?: string;
   /** Your own; the job has it in every answer. */
   metadata?: Record<string, unknown>;
-  /** The model at fal, the service at Last Frame. */
+  /** The provider's name for the work: a model, a service. */
   model?: string;
   projectId?: string;
-  /** fal or lastframe. */
+  /** The name of the provider. */
   provider: string;
   userId?: string;
 }
