@@ -16,43 +16,43 @@ type State string
 
 const (
 	StateActive State = "active"
-	// StatePaused: by a person. StateDisabled: the receiver said that it is gone. Both hold
-	// everything back until someone resumes.
+	// StatePaused: by a user. StateDisabled: the receiver answered 410 Gone. Both hold all
+	// deliveries back until a user resumes the destination.
 	StatePaused   State = "paused"
 	StateDisabled State = "disabled"
 )
 
-// Circuit is whether the receiver is thought to work.
+// Circuit is the state of the circuit breaker.
 type Circuit string
 
 const (
 	CircuitClosed Circuit = "closed"
-	// CircuitOpen: it failed several times in a row, and is left alone for a while.
+	// CircuitOpen: several attempts in a row failed, and none is made for a while.
 	CircuitOpen Circuit = "open"
-	// CircuitHalfOpen: one delivery at a time is tried, to see whether it works again.
+	// CircuitHalfOpen: one delivery at a time is attempted, to see whether the receiver works.
 	CircuitHalfOpen Circuit = "half-open"
 )
 
-// Health is how a destination does, as seen by this process.
+// Health is the state of a destination, as this process sees it.
 type Health struct {
 	State   State
 	Reason  string // of a pause; may be empty
 	Circuit Circuit
-	// RetryAt is when the receiver is tried again: the end of an open circuit, or of the
-	// time for which it asked to be left alone. Zero if it may be tried now.
+	// RetryAt is when the next attempt may be made: the end of an open circuit, or of the
+	// receiver's Retry-After. Zero means now.
 	RetryAt time.Time
-	// Failures is how many tries failed since the last success.
+	// Failures counts the failed attempts since the last success.
 	Failures int
-	// LastSuccess and LastFailure are zero if there was none since the start.
+	// LastSuccess and LastFailure are zero before the first one since the start.
 	LastSuccess, LastFailure time.Time
 	LastError                string
 	// LastCause is LastError without what it quotes of the receiver's answer.
 	LastCause string
-	// Sent and Failed count tries since the start.
+	// Sent and Failed count attempts since the start.
 	Sent, Failed int64
 }
 
-// Health tells how the destination does.
+// Health returns the state of the destination.
 func (d *Destination) Health() Health {
 	h := &d.health
 	h.mu.Lock()
@@ -70,10 +70,10 @@ func (d *Destination) Health() Health {
 	return out
 }
 
-// Pause holds everything back, as paused or disabled, until Resume.
+// Pause holds all deliveries back, as paused or disabled, until Resume.
 func (d *Destination) Pause(state State, reason string) { d.health.pause(state, reason) }
 
-// Resume lets events go again, and forgets what failed before.
+// Resume ends a pause, closes the circuit and resets the count of failures.
 func (d *Destination) Resume() {
 	h := &d.health
 	h.mu.Lock()
@@ -82,10 +82,10 @@ func (d *Destination) Resume() {
 	h.openUntil, h.openFor, h.holdUntil, h.Failures, h.failing, h.probing = time.Time{}, 0, time.Time{}, 0, nil, false
 }
 
-// pausedWait is asked for while a person has to act; who resumes makes the lane look.
+// pausedWait is the delay while a destination is paused. Resuming wakes the queue earlier.
 const pausedWait = time.Hour
 
-// many stands for no bound.
+// many means no limit.
 const many = 1 << 20
 
 // Ready is gaff.Limiter's.
@@ -126,8 +126,8 @@ func (d *Destination) record(deliveryID string, err error) {
 
 const (
 	maxOpen = 5 * time.Minute
-	// distinct is how many deliveries must have failed for the circuit to open: one that
-	// always fails says nothing about the others.
+	// distinct is how many different deliveries must fail before the circuit opens: one event
+	// that the receiver always rejects must not stop the others.
 	distinct = 2
 )
 
@@ -141,7 +141,7 @@ type health struct {
 	probing    bool
 	holdUntil  time.Time
 	pull       bool
-	failing    []string // the deliveries of the present row of failures, some of them
+	failing    []string // some deliveries of the current row of failures
 
 	rate *rate.Limiter // nil: no bound
 }
@@ -163,7 +163,7 @@ func (h *health) pause(state State, reason string) {
 func (h *health) ready(now time.Time) (n int, again time.Duration) {
 	switch {
 	case h.pull:
-		return 0, pausedWait // nothing is sent: it is fetched
+		return 0, pausedWait // nothing is sent: applications pull
 	case h.State != StateActive:
 		return 0, pausedWait
 	case now.Before(h.holdUntil):
@@ -171,7 +171,7 @@ func (h *health) ready(now time.Time) (n int, again time.Duration) {
 	case h.Circuit != CircuitClosed && now.Before(h.openUntil):
 		return 0, h.openUntil.Sub(now)
 	case h.Circuit != CircuitClosed && h.probing:
-		return 0, 5 * time.Second // its end makes the lane look
+		return 0, 5 * time.Second // the end of the probe wakes the queue
 	}
 	n = many
 	if h.rate != nil {
@@ -186,7 +186,7 @@ func (h *health) ready(now time.Time) (n int, again time.Duration) {
 	return n, 0
 }
 
-// record notes how a try ended.
+// record stores how an attempt ended.
 func (h *health) record(deliveryID string, err error, now time.Time) (opened, closed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -205,7 +205,7 @@ func (h *health) record(deliveryID string, err error, now time.Time) (opened, cl
 		return false, false
 	case h.Circuit != CircuitClosed:
 		if now.Before(h.openUntil) {
-			return false, false // one that was under way when it opened
+			return false, false // the attempt began before the circuit opened
 		}
 		h.openFor = min(2*h.openFor, maxOpen)
 	case h.Failures >= h.breakAfter && len(h.failing) >= distinct:
@@ -224,14 +224,14 @@ func (h *health) failed(err error, now time.Time) {
 	h.LastFailure, h.LastError, h.LastCause = now, err.Error(), redact.Error(err)
 }
 
-// recovered closes the circuit; true if it was open.
+// recovered closes the circuit, and reports whether it was open.
 func (h *health) recovered() bool {
 	was := h.Circuit != CircuitClosed
 	h.Circuit, h.Failures, h.failing, h.openFor, h.openUntil = CircuitClosed, 0, nil, 0, time.Time{}
 	return was
 }
 
-// answered notes a refusal that is about one event: the receiver works.
+// answered records a rejection of one event by a receiver that works.
 func (h *health) answered(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -240,7 +240,7 @@ func (h *health) answered(err error) {
 	h.recovered()
 }
 
-// hold leaves the receiver alone until a time, as it asked for.
+// hold makes no attempt until a time, as the receiver asked.
 func (h *health) hold(until time.Time, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -252,7 +252,7 @@ func (h *health) hold(until time.Time, err error) {
 	}
 }
 
-// abstain ends a try that says nothing about the receiver.
+// abstain ends an attempt that says nothing about the receiver.
 func (h *health) abstain() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

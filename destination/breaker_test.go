@@ -102,7 +102,7 @@ func TestTheCircuit(t *testing.T) {
 	})
 }
 
-// One event that the receiver cannot digest is no reason to leave it alone.
+// One event that the receiver always rejects does not stop the others.
 func TestOnePoisonousEventOpensNoCircuit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -16,12 +16,12 @@ import (
 	"gaff/internal/jsonpointer"
 )
 
-// Fault is something wrong with a spec: Field is its name in JSON.
+// Fault is a mistake in a spec. Field is the JSON name.
 type Fault struct{ Field, Problem string }
 
 func (f Fault) Error() string { return f.Field + ": " + f.Problem }
 
-// Faults are all that is wrong with a spec, in one line.
+// Faults are all mistakes in a spec.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -32,13 +32,13 @@ func (f Faults) Error() string {
 	return strings.Join(all, "; ")
 }
 
-// Check reports everything that is wrong, as Faults that are gaff.ErrInvalid.
+// Check returns all mistakes, as Faults that are gaff.ErrInvalid.
 func (s *Spec) Check() error {
 	_, err := s.compile()
 	return err
 }
 
-// compiled is a spec that was found good.
+// compiled is a valid spec.
 type compiled struct {
 	Spec
 	globs   []glob
@@ -68,7 +68,7 @@ func (given *Spec) compile() (*compiled, error) {
 		faults = append(faults, Fault{field, fmt.Sprintf(format, args...)})
 	}
 	if !nameSyntax.MatchString(c.Name) {
-		fault("name", "%.80q is none: it begins with a lower case letter or a digit and has up to 64 of those, - and _", c.Name)
+		fault("name", "invalid name %.80q: want at most 64 lower case letters, digits, - and _, beginning with a letter or digit", c.Name)
 	}
 	c.checkTarget(fault)
 	if len(c.Events) > maxEvents {
@@ -92,7 +92,7 @@ func (given *Spec) compile() (*compiled, error) {
 	c.checkSecrets(fault)
 	if c.Order != "" || c.OrderBy != "" {
 		if !slices.Contains([]string{OrderSkipDead, OrderHoldDead, OrderLatest}, c.Order) {
-			fault("order", "%.40q is none; skip-dead, hold-dead and latest are", c.Order)
+			fault("order", "unknown order %.40q: want skip-dead, hold-dead or latest", c.Order)
 		}
 		if c.pointer, err = parsePointer(c.OrderBy); err != nil {
 			fault("orderBy", "%v", err)
@@ -122,7 +122,7 @@ func (c *compiled) checkTarget(fault func(string, string, ...any)) {
 		}
 	case KindPull:
 		if c.URL != "" || c.Topic != "" {
-			fault("url", "a destination of kind pull has no address: it is asked")
+			fault("url", "must be empty for kind pull: applications fetch from it")
 		}
 	case KindQueue:
 		if err != nil || !slices.Contains([]string{"nats", "kafka", "redis", "rediss", "sqs"}, u.Scheme) {
@@ -135,11 +135,11 @@ func (c *compiled) checkTarget(fault func(string, string, ...any)) {
 			fault("format", "brokers are sent envelope, original or cloudevents")
 		}
 	default:
-		fault("kind", "%.40q is none; http, pull and queue are", c.Kind)
+		fault("kind", "unknown kind %.40q: want http, pull or queue", c.Kind)
 	}
 }
 
-// own are headers that are not the user's to set.
+// own are headers that gaff sets itself.
 var own = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Trailer", "Te", client.HeaderID, client.HeaderTimestamp, client.HeaderSignature}
 
 var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
@@ -152,7 +152,7 @@ func (c *compiled) checkHeaders(fault func(string, string, ...any)) {
 		value := c.Headers[name]
 		switch {
 		case !headerName.MatchString(name) || len(name) > 128:
-			fault("headers", "%.40q is no header's name", name)
+			fault("headers", "invalid name of a header: %.40q", name)
 		case slices.Contains(own, http.CanonicalHeaderKey(name)):
 			fault("headers", "%s is set by gaff itself", http.CanonicalHeaderKey(name))
 		case strings.ContainsAny(value, "\r\n\x00") || len(value) > maxText:
@@ -192,14 +192,14 @@ func (c *compiled) checkNumbers(fault func(string, string, ...any)) {
 	}
 	for _, status := range c.Final {
 		if status < 300 || status > 599 {
-			fault("final", "%d is no status of a refusal", status)
+			fault("final", "%d is not the status of a rejection: want 300 to 599", status)
 		}
 	}
 }
 
 func parsePointer(text string) ([]string, error) {
 	if text == "" || text[0] != '/' || len(text) > 512 {
-		return nil, fmt.Errorf("%.60q is no JSON pointer; one such as /metadata/project_id is wanted", text)
+		return nil, fmt.Errorf("invalid JSON pointer %.60q: want one such as /metadata/project_id", text)
 	}
 	return jsonpointer.Tokens(text), nil
 }

@@ -37,7 +37,7 @@ func TestSpecsAreChecked(t *testing.T) {
 	}
 	bad := Spec{Name: "X", URL: "ftp://x", Events: []string{"a b"}}
 	if err := bad.Check(); err == nil || strings.Count(err.Error(), "; ") != 2 {
-		t.Errorf("not all faults are told: %v", err)
+		t.Errorf("a fault is missing: %v", err)
 	}
 	if err := good.Check(); err != nil {
 		t.Error(err)

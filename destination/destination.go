@@ -29,20 +29,20 @@ type Options struct {
 	// Allow only, and follows no redirects.
 	Client *http.Client
 	Allow  []netip.Prefix
-	// Lookup finds the job and media of an event, for the envelope; nil: none are sent.
+	// Lookup finds the job and media of an event, for the envelope; nil: envelopes have neither.
 	Lookup Lookup
 	// BaseURL is the gateway's public one, for the source of CloudEvents; may be empty.
 	BaseURL string
-	// Publish hands a message to a broker, for destinations of kind queue.
+	// Publish sends a message to a broker, for destinations of kind queue.
 	Publish func(ctx context.Context, m Message) error
-	// Disabled is called when the receiver says that it is gone (410), so that it can be
-	// kept; may be nil. The destination holds everything back either way.
+	// Disabled is called when the receiver answers 410 Gone, to store that; may be nil. The
+	// destination holds its deliveries back either way.
 	Disabled func(name, reason string)
-	// Log is told when a circuit opens and closes. Nil means slog.Default().
+	// Log gets a line when a circuit opens or closes. Nil means slog.Default().
 	Log *slog.Logger
 }
 
-// Destination forwards events. It is a gaff.Handler, and the gate of its lane.
+// Destination forwards events. It is a gaff.Handler, and the gaff.Limiter of its queue.
 type Destination struct {
 	*compiled
 	o      Options
@@ -55,7 +55,7 @@ var (
 	_ gaff.Limiter = (*Destination)(nil)
 )
 
-// New makes a destination; the error tells all that is wrong with s, as gaff.ErrInvalid.
+// New makes a destination. The error has all mistakes in s, and is gaff.ErrInvalid.
 func New(s Spec, o Options) (*Destination, error) {
 	c, err := s.compile()
 	if err != nil {
@@ -80,21 +80,21 @@ func NewClient(allow []netip.Prefix) *http.Client {
 	return safehttp.New(safehttp.Options{Allow: allow, UserAgent: "gaff", IdlePerHost: maxConcurrency})
 }
 
-// Spec returns how the destination was set up, with its defaults.
+// Spec returns the specification, with its defaults.
 func (d *Destination) Spec() Spec { return d.compiled.Spec }
 
-// Attach adds the destination to a gateway, or puts it in the place of the one of its name.
+// Attach adds the destination to a gateway, or replaces the one of its name.
 func (d *Destination) Attach(gw *gaff.Gateway) error {
 	return gw.Attach("", "", d, d.HandleOptions())
 }
 
-// HandleOptions are how the destination wants to be run.
+// HandleOptions returns the options to attach the destination with.
 func (d *Destination) HandleOptions() gaff.HandleOptions {
 	o := gaff.HandleOptions{
 		Name: d.Name, Workers: d.Concurrency, Match: d.Matches, Limiter: d,
 		Retry: &gaff.RetryPolicy{
 			MaxAttempts: d.MaxAttempts, First: time.Duration(d.FirstWait), Factor: 3, Max: time.Duration(d.LongestWait),
-			// Ours ends first and tells more.
+			// The request's own timeout ends first, with a better error.
 			Timeout: time.Duration(d.Timeout) + 5*time.Second,
 		},
 	}
@@ -115,7 +115,7 @@ func (d *Destination) HandleOptions() gaff.HandleOptions {
 // Handle sends the event once.
 func (d *Destination) Handle(ctx context.Context, ev *gaff.Event) error {
 	if d.Kind == KindPull {
-		return gaff.Snooze(time.Minute) // a person's retry; it waits to be fetched
+		return gaff.Snooze(time.Minute) // a user's retry: it stays in the queue until it is pulled
 	}
 	delivery, ok := gaff.DeliveryFrom(ctx)
 	if !ok {

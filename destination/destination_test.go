@@ -215,7 +215,7 @@ func TestTheIDIsTheSameAtEachTry(t *testing.T) {
 			seen[h.Get("Webhook-Timestamp")] = true
 		}
 		if len(seen) != 3 {
-			t.Errorf("the same time at each try: %v", seen)
+			t.Errorf("the same time at each attempt: %v", seen)
 		}
 	})
 }

@@ -20,9 +20,8 @@ import (
 	"gaff/internal/redact"
 )
 
-// Probe sends an event of gaff's own making, "gaff:test", once, whatever the filter and the
-// state say, and returns what was sent and answered. The error is that of the exchange, or
-// tells that there was none.
+// Probe sends a test event, "gaff:test", once, regardless of filter and state. It returns the
+// exchange, nil if no request was made, and the error of either.
 func (d *Destination) Probe(ctx context.Context) (*Exchange, error) {
 	now := time.Now()
 	ev := &gaff.Event{
@@ -39,10 +38,10 @@ func (d *Destination) Probe(ctx context.Context) (*Exchange, error) {
 	return ex, ex.err
 }
 
-// Exchange is what was sent and answered at one try, in part; it is kept with the attempt.
+// Exchange is the request and the response of one attempt, shortened; it is stored with it.
 type Exchange struct {
 	Request    Sent      `json:"request"`
-	Response   *Received `json:"response,omitempty"` // nil if there was none
+	Response   *Received `json:"response,omitempty"` // nil without a response
 	DurationMs float64   `json:"durationMs"`
 
 	err           error
@@ -68,8 +67,8 @@ type Received struct {
 }
 
 const (
-	// Of an answer so much is kept; so much more is read, so that the connection can be
-	// used again.
+	// Of a response so much is stored; up to drained is read, so that the connection can be
+	// reused.
 	maxStoredBody  = 4 << 10
 	keptOfGood     = 512
 	drained        = 64 << 10
@@ -79,8 +78,7 @@ const (
 	maxDetail      = 15 << 10
 )
 
-// exchange makes the request. Whatever the receiver does, little of it is read, and not for
-// long.
+// exchange makes the request. It reads a bounded part of the response, for a bounded time.
 func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, out *outgoing) *Exchange {
 	ex := &Exchange{Request: Sent{Method: out.method, URL: redact.Host(d.URL), Headers: d.sentHeaders(out), Bytes: len(out.body)}}
 	started := time.Now()
@@ -98,7 +96,7 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 		return ex
 	}
 	defer res.Body.Close()
-	// The status is there; a body that hangs must not hold the worker.
+	// The status is known; a body that hangs must not block the worker.
 	late := time.AfterFunc(bodyWait, cancel)
 	defer late.Stop()
 	good := res.StatusCode/100 == 2
@@ -120,7 +118,7 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	return ex
 }
 
-// plain takes the URL off an error, and names the timeout.
+// plain removes the URL from an error, and names the timeout.
 func plain(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
@@ -134,18 +132,18 @@ func plain(ctx context.Context, err error) error {
 	return err
 }
 
-// hint says what to do about an answer.
+// hint explains a response, for the error.
 func (ex *Exchange) hint() string {
 	switch {
 	case ex.Response.Status/100 == 3:
-		return fmt.Sprintf("redirects are not followed; if the receiver has moved to %.200q, enter that address", ex.Response.Headers["Location"])
+		return fmt.Sprintf("redirects are not followed; if the receiver has moved to %.200q, enter that URL", ex.Response.Headers["Location"])
 	case ex.Response.Body != "":
 		return fmt.Sprintf("%.200s", strings.Join(strings.Fields(ex.Response.Body), " "))
 	}
 	return ""
 }
 
-// note keeps the exchange with the attempt, cut until it fits.
+// note stores the exchange with the attempt, shortened until it fits.
 func (ex *Exchange) note(ctx context.Context) {
 	for {
 		text, err := json.Marshal(ex)
@@ -188,7 +186,7 @@ func keepHeaders(header http.Header, secrets []string) map[string]string {
 	return kept
 }
 
-// judge turns an answer into what becomes of the delivery.
+// judge turns a response into the outcome of the attempt.
 func (d *Destination) judge(ctx context.Context, ex *Exchange, delivery gaff.Delivery) error {
 	if ex.err != nil {
 		if errors.Is(context.Cause(ctx), context.Canceled) || errors.Is(context.Cause(ctx), gaff.ErrStopped) {
@@ -220,7 +218,7 @@ func (d *Destination) judge(ctx context.Context, ex *Exchange, delivery gaff.Del
 		policy := d.HandleOptions().Retry
 		return gaff.RetryAfter(max(after, policy.Wait(delivery.Attempts+1)), err)
 	case d.final(status):
-		// It is alive, and means this event.
+		// The receiver works, and rejects this event.
 		d.health.answered(err)
 		return gaff.Discard(err)
 	}

@@ -12,9 +12,8 @@ import (
 	"gaff/internal/id"
 )
 
-// A subscription reads the log of events from a place of its own: whoever listens takes
-// nothing from the destinations nor from other listeners, and leaves no deliveries behind.
-// What it has not seen yet is what the log still keeps.
+// A subscription is a cursor in the log of events. Listeners do not affect destinations or other
+// listeners, and make no deliveries. They can read events as far back as the log still has them.
 
 const (
 	maxSubscriptions = 200
@@ -26,12 +25,12 @@ const (
 	scanRounds = 25
 )
 
-// Subscription is a named place in the log of events, with what of it is wanted.
+// Subscription is a named cursor in the log of events, with a filter.
 type Subscription struct {
 	Name   string   `json:"name"`
 	Events []string `json:"events,omitempty"`
 	Filter string   `json:"filter,omitempty"`
-	// Cursor is the last event that was acknowledged, or passed over; empty before the first.
+	// Cursor is the last event that was acknowledged or skipped; empty before the first.
 	Cursor    string    `json:"cursor"`
 	CreatedAt time.Time `json:"createdAt"`
 	SeenAt    time.Time `json:"seenAt"`
@@ -46,15 +45,15 @@ const (
 var subscriptionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,99}$`)
 
 func (s Subscription) matcher() (*Destination, error) {
-	// A destination that is asked for its match only.
+	// A destination of which only the filter is used.
 	return New(Spec{Name: "listen", Kind: KindPull, Events: s.Events, Filter: s.Filter}, Options{})
 }
 
-// Subscribe makes a subscription, or changes what the known one of the name wants. from
-// tells where a new one begins: now (or empty), beginning, or after an event.
+// Subscribe makes a subscription, or changes the filter of the one with the name. A new one
+// starts at from: now (or empty), beginning, or after the event of that id.
 func (m *Manager) Subscribe(ctx context.Context, name string, events []string, filter, from string) (s Subscription, made bool, err error) {
 	if !subscriptionName.MatchString(name) {
-		return s, false, fmt.Errorf("%w: name: %.80q is none: letters, digits, . _ @ and -, at most 100", gaff.ErrInvalid, name)
+		return s, false, fmt.Errorf("%w: name: invalid name %.80q: want at most 100 letters, digits, . _ @ and -", gaff.ErrInvalid, name)
 	}
 	r, s, err := m.subscription(ctx, name)
 	switch {
@@ -77,7 +76,7 @@ func (m *Manager) Subscribe(ctx context.Context, name string, events []string, f
 		case FromBeginning:
 		default:
 			if _, ok := id.ParseEvent(from); !ok {
-				return s, false, fmt.Errorf("%w: from: %.80q is none of now, beginning and the id of an event", gaff.ErrInvalid, from)
+				return s, false, fmt.Errorf("%w: from: %.80q: want now, beginning or the id of an event", gaff.ErrInvalid, from)
 			}
 			s.Cursor = from
 		}
@@ -127,13 +126,13 @@ func (m *Manager) Unsubscribe(ctx context.Context, name string) error {
 	return m.o.Store.DeleteRecord(ctx, subscriptionKind, name)
 }
 
-// ListenResult is what a subscription has to tell.
+// ListenResult has the next events of a subscription.
 type ListenResult struct {
 	Events []*gaff.Event
-	// Cursor is what to acknowledge once the events were worked; it may be further than the
-	// last of them, where others were passed over.
+	// Cursor is to be acknowledged after the events were processed. It may be past the last of
+	// them if later events did not match.
 	Cursor string
-	// Gone tells that events before these were removed from the log meanwhile.
+	// Gone is set if retention removed events before these.
 	Gone bool
 }
 
@@ -207,11 +206,11 @@ func (m *Manager) scan(ctx context.Context, h *ListenResult, match *Destination,
 	return nil
 }
 
-// Acknowledge ends all up to a place in the log. It only moves forward.
+// Acknowledge moves the cursor of a subscription. It only moves forward.
 func (m *Manager) Acknowledge(ctx context.Context, name, cursor string) (Subscription, error) {
 	seq, ok := id.ParseEvent(cursor)
 	if !ok {
-		return Subscription{}, fmt.Errorf("%w: cursor: %.80q is no event's id", gaff.ErrInvalid, cursor)
+		return Subscription{}, fmt.Errorf("%w: cursor: %.80q is not the id of an event", gaff.ErrInvalid, cursor)
 	}
 	for try := 0; ; try++ {
 		r, s, err := m.subscription(ctx, name)
@@ -230,7 +229,7 @@ func (m *Manager) Acknowledge(ctx context.Context, name, cursor string) (Subscri
 	}
 }
 
-// remove removes the subscriptions that nobody used for long.
+// remove deletes the subscriptions that were unused for long.
 func (m *Manager) remove(ctx context.Context, now time.Time) {
 	all, err := m.Subscriptions(ctx)
 	if err != nil {

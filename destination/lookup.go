@@ -9,7 +9,8 @@ import (
 	"gaff/jobs"
 )
 
-// Lookup finds what an envelope says beside the event. Not to know a job is no error.
+// Lookup finds the job and the files of an event, for its envelope. An unknown job is nil, not an
+// error.
 type Lookup interface {
 	JobOf(ctx context.Context, ev *gaff.Event) (*jobs.Job, []jobs.Media, error)
 }

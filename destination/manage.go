@@ -83,7 +83,7 @@ func (m *Manager) Get(ctx context.Context, name string) (Managed, error) {
 	return d, err
 }
 
-// Create keeps a new destination and attaches it.
+// Create stores a new destination and attaches it.
 func (m *Manager) Create(ctx context.Context, s Spec) (Managed, error) {
 	m.mu.Lock()
 	full := len(m.live) >= maxDestinations
@@ -98,7 +98,7 @@ func (m *Manager) Create(ctx context.Context, s Spec) (Managed, error) {
 	return m.put(ctx, s, stored{Spec: &s, State: StateActive}, gaff.NewRecord)
 }
 
-// Update replaces what a destination is, by the result of change.
+// Update changes the spec of a destination.
 func (m *Manager) Update(ctx context.Context, name string, change func(*Spec) error) (Managed, error) {
 	l, err := m.get(name)
 	if err != nil {
@@ -119,13 +119,13 @@ func (m *Manager) Update(ctx context.Context, name string, change func(*Spec) er
 		return Managed{}, err
 	}
 	if st.Spec.Name != name {
-		return Managed{}, fmt.Errorf("%w: name: a destination keeps its name, under which its deliveries are kept", gaff.ErrInvalid)
+		return Managed{}, fmt.Errorf("%w: name: cannot be changed, because deliveries are stored under it", gaff.ErrInvalid)
 	}
 	return m.put(ctx, *st.Spec, st, r.Revision)
 }
 
 func (m *Manager) put(ctx context.Context, s Spec, st stored, revision int64) (Managed, error) {
-	// Whether it works is seen before it is kept.
+	// Build it before it is stored: a mistake must not be stored.
 	_, pub, err := m.build(s)
 	if pub != nil {
 		_ = pub.Close()
@@ -146,7 +146,7 @@ func (m *Manager) put(ctx context.Context, s Spec, st stored, revision int64) (M
 	return m.Get(ctx, s.Name)
 }
 
-// SetState pauses or resumes a destination, on all nodes and beyond a restart.
+// SetState pauses or resumes a destination, on all nodes. The state survives a restart.
 func (m *Manager) SetState(ctx context.Context, name string, state State, reason string) (Managed, error) {
 	if _, err := m.get(name); err != nil {
 		return Managed{}, err
@@ -158,18 +158,18 @@ func (m *Manager) SetState(ctx context.Context, name string, state State, reason
 		return Managed{}, err
 	}
 	if l, err := m.get(name); err == nil && state == StateActive {
-		// Also where nothing changed: it closes an open circuit.
+		// Even if the state did not change: Resume closes an open circuit.
 		l.d.Resume()
 		m.o.Gateway.Wake(name)
 	}
 	return m.Get(ctx, name)
 }
 
-// cancelBatch is how many deliveries of a deleted destination are canceled at once, so that
-// nobody else's writing waits long.
+// cancelBatch is how many deliveries of a deleted destination are canceled in a transaction:
+// other writes must not wait long.
 const cancelBatch = 200
 
-// Delete removes a destination and cancels what waits for it.
+// Delete removes a destination and cancels its queued deliveries.
 func (m *Manager) Delete(ctx context.Context, name string) error {
 	l, err := m.get(name)
 	if err != nil {
@@ -187,7 +187,7 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	for {
 		n, err := m.o.Store.CancelQueue(ctx, name, "the destination was deleted", cancelBatch)
 		if err != nil {
-			return fmt.Errorf("destination %s is deleted, but not all that waited for it is canceled: %w", name, err)
+			return fmt.Errorf("destination %s is deleted, but some of its deliveries are not canceled: %w", name, err)
 		}
 		if n < cancelBatch {
 			return nil
@@ -195,13 +195,13 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	}
 }
 
-// Rotate puts a fresh secret in front of a destination's, and keeps the newest of the
-// others beside it if keep is set: receivers that know either accept.
+// Rotate adds a new secret in front of a destination's. If keep is set, the previous one signs
+// as well, so that receivers with either secret accept.
 func (m *Manager) Rotate(ctx context.Context, name string, keep bool) (d Managed, secret string, err error) {
 	secret = NewSecret()
 	d, err = m.Update(ctx, name, func(s *Spec) error {
 		if s.Kind != "" && s.Kind != KindHTTP {
-			return fmt.Errorf("%w: only what is posted is signed", gaff.ErrConflict)
+			return fmt.Errorf("%w: only destinations of kind http sign", gaff.ErrConflict)
 		}
 		rest := s.Secrets[:min(len(s.Secrets), 1)]
 		if !keep {
@@ -213,15 +213,15 @@ func (m *Manager) Rotate(ctx context.Context, name string, keep bool) (d Managed
 	return d, secret, err
 }
 
-// Test sends an event of gaff's own making ("gaff:test") to a destination, now, past its
-// filter, its gate and its retries, and tells what came of it.
+// Test sends a test event ("gaff:test") to a destination now, without filter, limiter and
+// retries, and returns the exchange.
 func (m *Manager) Test(ctx context.Context, name string) (*Exchange, error) {
 	l, err := m.get(name)
 	if err != nil {
 		return nil, err
 	}
 	if l.d.Spec().Kind != KindHTTP {
-		return nil, fmt.Errorf("%w: only what is posted can be tested", gaff.ErrConflict)
+		return nil, fmt.Errorf("%w: only destinations of kind http can be tested", gaff.ErrConflict)
 	}
 	return l.d.Probe(ctx)
 }

@@ -14,7 +14,7 @@ import (
 	"gaff"
 )
 
-// Store is what this package needs of a store.
+// Store has the operations of a store that this package uses.
 type Store interface {
 	gaff.Records
 	gaff.Follower
@@ -37,17 +37,17 @@ type ManagerOptions struct {
 	Store   Store
 	Gateway Gateway
 	Log     *slog.Logger
-	// Configured are the destinations of the configuration; they cannot be changed here.
+	// Configured are the destinations of the configuration; users cannot change them.
 	Configured []Spec
 	// Client makes the requests of all destinations.
 	Client  *http.Client
 	Lookup  Lookup
 	BaseURL string
-	// Broker returns how to publish to a destination of kind queue; nil: there is none.
+	// Broker opens the broker of a destination of kind queue; nil: no brokers.
 	Broker func(s Spec) (Publisher, error)
 }
 
-// Kinds of the records that are kept.
+// Kinds of records.
 const (
 	destinationKind  = "destination"
 	subscriptionKind = "subscription"
@@ -55,13 +55,13 @@ const (
 
 // stored is the value of a record.
 type stored struct {
-	// Spec is nil for what the configuration defines: then only the state is kept.
+	// Spec is nil for a destination of the configuration, of which only the state is stored.
 	Spec   *Spec  `json:"spec,omitempty"`
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// Managed is one as it stands.
+// Managed is a destination with its state.
 type Managed struct {
 	Spec
 	Origin    string
@@ -71,13 +71,14 @@ type Managed struct {
 	Counts    gaff.QueueCounts
 }
 
-// Where a destination comes from.
+// Origins of a destination.
 const (
 	OriginConfig = "config"
 	OriginAPI    = "api"
 )
 
-// Manager keeps destinations.
+// Manager has the destinations of a gateway: those of the configuration, and those that users
+// create while it runs, on all nodes.
 type Manager struct {
 	o ManagerOptions
 
@@ -97,15 +98,15 @@ type live struct {
 	state     stored
 }
 
-// New makes a manager. Load attaches what there is.
+// NewManager makes a manager without destinations; see [Manager.Load].
 func NewManager(o ManagerOptions) *Manager {
 	m := &Manager{o: o, live: map[string]*live{}}
 	m.pull.init()
 	return m
 }
 
-// Load reads the destinations and attaches them; call it before the gateway starts. What
-// is wrong with one is an error for those of the configuration, and logged for the others.
+// Load reads the destinations and attaches them; call it before the gateway starts. A mistake in
+// the configuration is an error; a mistake in a stored destination is logged.
 func (m *Manager) Load(ctx context.Context) error { return m.reload(ctx, true) }
 
 // watchEvery is the safety net behind the store's signal, watchPace how often that is
@@ -115,7 +116,8 @@ const (
 	watchPace  = 500 * time.Millisecond
 )
 
-// Run follows what other nodes change until ctx ends.
+// Run applies the changes of other nodes, ends expired leases and removes unused subscriptions,
+// until ctx ends.
 func (m *Manager) Run(ctx context.Context) {
 	sweep, daily := time.NewTicker(time.Second), time.NewTicker(24*time.Hour)
 	defer sweep.Stop()
@@ -164,7 +166,7 @@ func (l *live) close() {
 	}
 }
 
-// reload takes over what changed in the store.
+// reload applies the changes in the store.
 func (m *Manager) reload(ctx context.Context, first bool) error {
 	revision, err := m.o.Store.RecordsRevision(ctx, destinationKind)
 	if err != nil {
@@ -209,7 +211,7 @@ func (m *Manager) reload(ctx context.Context, first bool) error {
 		}
 		err := json.Unmarshal(r.Value, &st)
 		if err == nil && st.Spec == nil {
-			continue // was paused, and is not in the configuration any more
+			continue // the state of a destination that was removed from the configuration
 		}
 		if err == nil {
 			wanted[r.Name] = true
@@ -230,14 +232,14 @@ func (m *Manager) reload(ctx context.Context, first bool) error {
 	return errors.Join(faults...)
 }
 
-// apply attaches a destination, or changes the one that is there; m.mu is held.
+// apply attaches a destination, or changes the attached one; m.mu is held.
 func (m *Manager) apply(spec Spec, st stored, origin string, r gaff.Record) error {
 	old := m.live[spec.Name]
 	if old != nil && old.revision == r.Revision && old.origin == origin {
 		return nil
 	}
 	if old != nil && sameSpec(old.d.Spec(), spec) {
-		// Only its state changed: what is known of its health stays.
+		// Only its state changed: its health stays.
 		old.revision, old.updatedAt, old.state, old.origin = r.Revision, r.UpdatedAt, st, origin
 		m.setState(old)
 		return nil
@@ -300,14 +302,14 @@ func sameSpec(a, b Spec) bool {
 
 func withDefaults(s Spec) (Spec, error) { return s.WithDefaults(), s.Check() }
 
-// disabled keeps that a receiver said it is gone.
+// disabled stores that a receiver answered 410 Gone.
 func (m *Manager) disabled(name, reason string) {
-	// Called by a worker that holds nothing of ours; the record is written beside it.
+	// The caller is a worker, which must not wait for the store.
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := m.setKept(ctx, name, StateDisabled, reason); err != nil {
-			m.o.Log.Warn("a disabled destination could not be kept as such", "destination", name, "error", err)
+			m.o.Log.Warn("the disabled state of a destination could not be stored", "destination", name, "error", err)
 		}
 	}()
 }
@@ -331,7 +333,7 @@ func (m *Manager) setKept(ctx context.Context, name string, state State, reason 
 		}
 		_, err = m.o.Store.PutRecord(ctx, r)
 		if errors.Is(err, gaff.ErrConflict) && try < 5 {
-			continue // changed by another meanwhile
+			continue // another node changed it
 		}
 		return err
 	}

@@ -169,7 +169,7 @@ func TestDestinationsComeAndGo(t *testing.T) {
 		if got := n.sent(); !slices.Equal(got, []string{"app other", "fixed other", "fixed paid"}) {
 			t.Errorf("after the change: %v", got)
 		}
-		// What waits for a deleted one is canceled, and nobody else's touched.
+		// The deliveries of a deleted destination are canceled, and no others.
 		must(n.SetState(ctx, "app", destination.StatePaused, "deploy"))(t)
 		var ids []string
 		for range 5 {
@@ -222,7 +222,7 @@ func TestWhatIsSetUpOutlivesARestart(t *testing.T) {
 	}
 }
 
-// Two gateways over one store stand for two nodes: one learns what is done at the other.
+// Two gateways over one store are two nodes: each applies the changes made at the other.
 func TestOtherNodesLearn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -67,8 +67,8 @@ func (g glob) finished(ev *gaff.Event) bool {
 	return false
 }
 
-// mechanical tells the inner events by which gaff drives itself: they are told to those who
-// name them in full, not by a star.
+// mechanical reports whether an internal event drives gaff itself. Only patterns that name such
+// a type in full match it.
 func mechanical(eventType string) bool {
 	switch eventType {
 	case "job.submit", "job.ask", "job.callback", gaff.EventAlertNotice:
@@ -97,8 +97,8 @@ func like(parts []string, text string) bool {
 	return true
 }
 
-// at returns the value at a pointer as text; "" if there is none, or it is no text, number
-// or boolean.
+// at returns the value at a pointer as text; "" if it is missing, or not a text, number or
+// boolean.
 func at(doc any, pointer []string) string {
 	for _, token := range pointer {
 		switch v := doc.(type) {

@@ -13,7 +13,7 @@ import (
 func Merge(s *Spec, patch []byte) error {
 	changes, err := decode(patch)
 	if _, ok := changes.(map[string]any); err != nil || !ok {
-		return fmt.Errorf("%w: the body is no JSON object", gaff.ErrInvalid)
+		return fmt.Errorf("%w: the body is not a JSON object", gaff.ErrInvalid)
 	}
 	text, err := json.Marshal(s)
 	if err != nil {

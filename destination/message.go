@@ -18,7 +18,7 @@ import (
 	"gaff/internal/redact"
 )
 
-// outgoing is what one try sends.
+// outgoing is the message of one attempt.
 type outgoing struct {
 	method string
 	header http.Header
@@ -27,12 +27,12 @@ type outgoing struct {
 	secrets []string
 }
 
-// shown returns the body as an attempt keeps it.
+// shown returns the body as it is stored with an attempt.
 func (out *outgoing) shown() []byte {
 	return redact.Body(out.header.Get("Content-Type"), out.body, out.secrets)
 }
 
-// outgoing builds the message. An error is one of the store's: nothing was sent.
+// outgoing builds the message. Its errors mean that nothing was sent.
 func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID string, now time.Time) (*outgoing, error) {
 	out := &outgoing{method: http.MethodPost, header: http.Header{"Content-Type": {"application/json"}}}
 	if d.Format == FormatOriginal && ev.Request != nil {
@@ -125,7 +125,7 @@ func Original(ev *gaff.Event) (header http.Header, body []byte, ok bool) {
 	return passOn(ev.Request.Header), ev.Request.Body, true
 }
 
-// NewEnvelope writes what is sent of an event, a [client.Envelope]; l may be nil.
+// NewEnvelope encodes the [client.Envelope] of an event; l may be nil.
 func NewEnvelope(ctx context.Context, ev *gaff.Event, l Lookup) (json.RawMessage, error) {
 	e, err := (&Options{Lookup: l}).envelope(ctx, ev)
 	if err != nil {
@@ -134,7 +134,7 @@ func NewEnvelope(ctx context.Context, ev *gaff.Event, l Lookup) (json.RawMessage
 	return e.MarshalJSON()
 }
 
-// lookupWait is when an event is tried again whose job could not be read.
+// lookupWait is the delay of a delivery whose job could not be read.
 const lookupWait = 5 * time.Second
 
 func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*client.Envelope, error) {
@@ -150,7 +150,7 @@ func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*client.Envelop
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		// A failure of the database is not the receiver's: no attempt counts.
+		// A failure of the database is not the receiver's: it counts no attempt.
 		return nil, gaff.Snooze(lookupWait)
 	}
 	if j != nil {

@@ -8,9 +8,9 @@ import (
 	"gaff"
 )
 
-// Message is what a broker is handed.
+// Message is a message to a broker.
 type Message struct {
-	ID      string // the delivery's, the same at each try
+	ID      string // the delivery's, the same at each attempt
 	Key     string // the order key, or the event's id
 	Header  map[string]string
 	Payload []byte

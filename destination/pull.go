@@ -25,7 +25,7 @@ const (
 	maxNackDelay = 24 * time.Hour
 )
 
-// leases are what applications hold that fetched from this process.
+// leases are the deliveries that applications pulled from this process and have not ended.
 type leases struct {
 	mu  sync.Mutex
 	all map[string]*leased
@@ -58,16 +58,16 @@ func (l *leases) take(token string) *leased {
 	return h
 }
 
-// Pulled is a delivery that was handed to an application for a time.
+// Pulled is a delivery that an application has for a time.
 type Pulled struct {
-	// Lease is what it is acknowledged, extended and released by.
+	// Lease is the token that acknowledges, extends or releases it.
 	Lease    string
 	Until    time.Time
 	Delivery gaff.Delivery
 	Attempt  int
 	Event    *gaff.Event
 	Envelope json.RawMessage
-	// Original tells that the destination wants the request as it was received.
+	// Original is set if the destination's format is original: the request as received.
 	Original bool
 }
 
@@ -161,7 +161,7 @@ func (m *Manager) claim(ctx context.Context, l *live, limit int, lease time.Dura
 		pulled = append(pulled, p)
 	}
 	if err := ctx.Err(); err != nil {
-		// Nobody is there to take them.
+		// The caller has left.
 		for _, p := range pulled {
 			m.giveBack(p.Lease)
 		}
@@ -170,7 +170,7 @@ func (m *Manager) claim(ctx context.Context, l *live, limit int, lease time.Dura
 	return pulled, nil
 }
 
-// GiveBack releases what could not be handed over: no attempt counts.
+// GiveBack releases deliveries that did not reach the caller. It counts no attempt.
 func (m *Manager) GiveBack(pulled []Pulled) {
 	for _, p := range pulled {
 		m.giveBack(p.Lease)
@@ -185,14 +185,14 @@ func (m *Manager) giveBack(token string) {
 	}
 }
 
-// Holds reports whether a lease that was handed out here is neither ended nor run out.
+// Holds reports whether a lease of this process has neither ended nor expired.
 func (m *Manager) Holds(token string) bool {
 	m.pull.mu.Lock()
 	defer m.pull.mu.Unlock()
 	return m.pull.all[token] != nil
 }
 
-// Envelope writes an event as destinations are sent it.
+// Envelope encodes an event as destinations get it.
 func (m *Manager) Envelope(ctx context.Context, ev *gaff.Event) (json.RawMessage, error) {
 	text, err := NewEnvelope(ctx, ev, m.o.Lookup)
 	if err != nil && ctx.Err() == nil {
@@ -201,8 +201,8 @@ func (m *Manager) Envelope(ctx context.Context, ev *gaff.Event) (json.RawMessage
 	return text, err
 }
 
-// token names a lease: whoever has it and a right to pull can end it, on any node and
-// after a restart.
+// token names a lease. A client with the token and the right to pull can end the lease, on any
+// node and after a restart.
 func token(l gaff.Lease, deliveryID string) string {
 	return fmt.Sprintf("%s.%d.%d", deliveryID, l.Attempt, l.Claim)
 }
@@ -210,7 +210,7 @@ func token(l gaff.Lease, deliveryID string) string {
 // find returns the lease of a token.
 func (m *Manager) find(ctx context.Context, text string) (gaff.Lease, *gaff.Delivery, error) {
 	parts := strings.Split(text, ".")
-	bad := fmt.Errorf("%w: %.80q is no lease", gaff.ErrInvalid, text)
+	bad := fmt.Errorf("%w: %.80q is not a lease", gaff.ErrInvalid, text)
 	if len(parts) != 3 {
 		return gaff.Lease{}, nil, bad
 	}
@@ -240,13 +240,13 @@ func (m *Manager) find(ctx context.Context, text string) (gaff.Lease, *gaff.Deli
 	}, d, nil
 }
 
-// Ended is what became of one lease.
+// Ended is the result for one lease.
 type Ended struct {
 	Lease string
 	Err   error
 }
 
-// Ack ends leases as succeeded. A lease that ran out is ErrLeaseLost, if another has the
+// Ack ends leases as succeeded. An expired lease is ErrLeaseLost if another client has the
 // delivery since.
 func (m *Manager) Ack(ctx context.Context, tokens []string) []Ended {
 	return m.each(ctx, tokens, func(l gaff.Lease, d *gaff.Delivery, _ string) error {
@@ -258,13 +258,13 @@ func (m *Manager) Ack(ctx context.Context, tokens []string) []Ended {
 }
 
 // Fail ends leases as failed: they are due again after delay, or by the destination's
-// waits where that is negative, until the tries are used up; or dead at once.
+// waits where that is negative, until the attempts are used up; or dead at once.
 func (m *Manager) Fail(ctx context.Context, tokens []string, reason string, delay time.Duration, dead bool) ([]Ended, error) {
 	if delay > maxNackDelay {
 		return nil, fmt.Errorf("%w: delay must not be longer than %s", gaff.ErrInvalid, maxNackDelay)
 	}
 	if reason == "" {
-		reason = "the application could not work it"
+		reason = "the application could not process it"
 	}
 	return m.each(ctx, tokens, func(l gaff.Lease, d *gaff.Delivery, _ string) error {
 		return m.failed(ctx, l, d, gaff.AttemptFailed, reason, delay, dead)
@@ -303,15 +303,15 @@ func pullFailure(d *gaff.Delivery, outcome string) *gaff.Failure {
 	return &gaff.Failure{Handler: d.Handler, Cause: cause, Operational: gaff.Operational(&gaff.Event{Source: d.Source, Type: d.Type})}
 }
 
-// Release gives leases back: due again at once, and no attempt counts.
+// Release gives leases back: the deliveries are due at once, and no attempt counts.
 func (m *Manager) Release(ctx context.Context, tokens []string) []Ended {
 	return m.each(ctx, tokens, func(l gaff.Lease, _ *gaff.Delivery, text string) error {
 		return m.o.Store.Release(ctx, []gaff.Lease{l})
 	})
 }
 
-// Extend makes leases last for so long from now on. One that was taken through another node
-// can be extended there only, and is ErrLeaseLost here.
+// Extend makes leases last for the given time from now. A lease of another node can be extended
+// there only, and is ErrLeaseLost here.
 func (m *Manager) Extend(tokens []string, by time.Duration) ([]Ended, time.Time, error) {
 	if by < time.Second || by > MaxLease {
 		return nil, time.Time{}, fmt.Errorf("%w: lease must be 1s to %s", gaff.ErrInvalid, MaxLease)

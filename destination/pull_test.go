@@ -67,7 +67,7 @@ func TestPull(t *testing.T) {
 		if del, _ := n.state(ids[3]); del.State != gaff.StateDead || del.Error != "never" {
 			t.Errorf("dead: %s %q", del.State, del.Error)
 		}
-		// Extended ones outlive their lease, others do not and lose a try.
+		// Extended leases outlive their time; others expire, which costs an attempt.
 		if ended, _, err := n.Extend(leasesOf(rest)[2:], 2*time.Minute); err != nil || ended[0].Err != nil {
 			t.Errorf("extend: %v, %v", err, ended)
 		}

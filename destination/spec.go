@@ -16,18 +16,18 @@ import (
 const (
 	// KindHTTP posts to URL.
 	KindHTTP = "http"
-	// KindPull keeps the events until an application fetches them.
+	// KindPull stores the events until an application pulls them.
 	KindPull = "pull"
-	// KindQueue hands them to a broker; URL names it: nats, kafka, redis, rediss or sqs.
+	// KindQueue publishes them to a broker; URL names it: nats, kafka, redis, rediss or sqs.
 	KindQueue = "queue"
 )
 
-// What is sent.
+// Formats of messages.
 const (
 	// FormatEnvelope is gaff's own form, [client.Envelope].
 	FormatEnvelope = "envelope"
 	// FormatOriginal is the request as it was received: its body's bytes and its headers,
-	// the signature included. Inner events, which have none, are sent as envelopes.
+	// the signature included. Internal events, which have no request, are sent as envelopes.
 	FormatOriginal = "original"
 	// FormatCloudEvents is CloudEvents 1.0 in structured mode, with the envelope as data;
 	// FormatCloudEventsBinary the same in binary mode.
@@ -46,11 +46,11 @@ const (
 	OrderLatest   = "latest"
 )
 
-// Spec says where events go, which, and how. Zero fields are the defaults that are named. The tags
+// Spec says which events go where, and how. A zero field means the default that its comment names. The tags
 // besides json are for gaff.yaml (package internal/config explains them).
 type Spec struct {
-	// Name is the handler's, under which deliveries are kept: lower case letters, digits, -
-	// and _, at most 64.
+	// Name is the name of the handler and of its deliveries: at most 64 lower case letters,
+	// digits, - and _.
 	Name string `json:"name" yaml:"-"`
 	// Kind is http (the default), pull or queue.
 	Kind string `json:"kind,omitempty" yaml:"kind"`
@@ -60,8 +60,8 @@ type Spec struct {
 	Topic string `json:"topic,omitempty" yaml:"topic" ref:"true"`
 
 	// Events chooses by "source:type" with * for any run of characters: "shop:*",
-	// "gaff:job.*". A source of * leaves out gaff's inner events, and a star in the type those
-	// by which gaff drives itself. Empty means "*:*".
+	// "gaff:job.*". A source of * leaves out internal events, and a star in the type those that
+	// drive gaff itself. Empty means "*:*".
 	Events []string `json:"events,omitempty" yaml:"events" list:"one"`
 	// Filter is a CEL condition over source, type, data, webhookId and correlationId. An
 	// event that it cannot be evaluated for is not sent.
@@ -82,9 +82,9 @@ type Spec struct {
 	// format spec X-Fal-Signature.
 	SignatureHeader string `json:"signatureHeader,omitempty" yaml:"signature_header"`
 
-	// Timeout is for one try, from the dialling to the answer. Zero means 15 s.
+	// Timeout is for one attempt, from the connection to the response. Zero means 15 s.
 	Timeout Duration `json:"timeout,omitzero" yaml:"timeout"`
-	// MaxAttempts is how many tries there are: zero means 12, over about a day and a half.
+	// MaxAttempts is the number of attempts: zero means 12, over about a day and a half.
 	MaxAttempts int `json:"maxAttempts,omitempty" yaml:"max_attempts"`
 	// FirstWait is the wait after the first failure (10 s); it grows threefold up to
 	// LongestWait (6 h).
@@ -111,7 +111,7 @@ type Spec struct {
 	BreakAfter int      `json:"breakAfter,omitempty" yaml:"break_after"`
 	BreakFor   Duration `json:"breakFor,omitzero" yaml:"break_for"`
 
-	// Lease is how long a pulled delivery belongs to who fetched it. Zero means 60 s.
+	// Lease is how long a client has a pulled delivery. Zero means 60 s.
 	Lease Duration `json:"lease,omitzero" yaml:"lease"`
 }
 
@@ -125,7 +125,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%.40q is no duration; write one like 15s or 2m", text)
+		return fmt.Errorf("invalid duration %.40q: want one such as 15s or 2m", text)
 	}
 	*d = Duration(v)
 	return nil

@@ -56,7 +56,7 @@ func (l *Lazy[T]) fill(ctx context.Context) (v T, err error) {
 	return v, err
 }
 
-// Made returns the value to the caller that closes it; ok is false if there is none.
+// Made returns the value to the caller that closes it; ok is false before the first one.
 func (l *Lazy[T]) Made() (v T, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -34,7 +34,7 @@ func Open(s destination.Spec, allow []netip.Prefix) (destination.Publisher, erro
 	}
 	open := brokers[u.Scheme]
 	if open == nil {
-		return nil, fmt.Errorf("url: %.20q is no broker: want %s", u.Scheme, strings.Join(slices.Sorted(maps.Keys(brokers)), ", "))
+		return nil, fmt.Errorf("url: unknown broker %.20q: want %s", u.Scheme, strings.Join(slices.Sorted(maps.Keys(brokers)), ", "))
 	}
 	return open(u, s.Topic, &broker.Dialer{Allow: allow})
 }

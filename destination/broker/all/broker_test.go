@@ -127,7 +127,7 @@ func (r *rig) failed(id string) (d *gaff.EventDetail) {
 	return d
 }
 
-// message is what came out of a broker.
+// message is a message read from a broker.
 type message struct {
 	id, key string
 	header  http.Header
@@ -216,7 +216,7 @@ func TestNATS(t *testing.T) {
 		t.Errorf("%v: %+v", err, info)
 	}
 	r.check(get(2), id, "a")
-	// A subject that no stream keeps is no success.
+	// A subject without a stream is an error.
 	lost := newRig(t, fmt.Sprintf("nats://127.0.0.1:%d", port), "nobody.keeps")
 	id = lost.emit("a", 1)
 	if d := lost.failed(id); d.Status != gaff.StatusPending || !strings.Contains(d.Error, "publish to nobody.keeps") {
@@ -369,7 +369,7 @@ func TestRedis(t *testing.T) {
 	id = r.emit("b", 2)
 	for until := time.Now().Add(eventually.Limit); ; time.Sleep(eventually.Pause) {
 		if d, err := r.st.Event(t.Context(), id); err != nil || time.Now().After(until) {
-			t.Fatalf("no try failed with the server away: %v", err)
+			t.Fatalf("no attempt failed with the server away: %v", err)
 		} else if len(d.Attempts) > 0 {
 			break
 		}
@@ -465,7 +465,7 @@ func TestAddressesAreChecked(t *testing.T) {
 		{"redis://h:1?maxlen=x", "x", "maxlen"},
 		{"sqs://eu-central-1", "https://sqs/q", "KEY_ID"},
 		{"sqs://a:b@eu-central-1", "events", "queue's URL"},
-		{"amqp://h", "x", "is no broker"},
+		{"amqp://h", "x", "unknown broker"},
 	} {
 		_, err := all.Open(destination.Spec{URL: c.url, Topic: c.topic}, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -111,7 +111,7 @@ func (p *publisher) Publish(ctx context.Context, m destination.Message) error {
 		Type      string `json:"__type"`
 		Message   string `json:"message"`
 	}
-	_ = json.Unmarshal(answer, &said) // the fields stay empty if it is no JSON
+	_ = json.Unmarshal(answer, &said) // if it is not JSON, the fields stay empty
 	if res.StatusCode != http.StatusOK || said.MessageID == "" {
 		_, kind, found := strings.Cut(said.Type, "#")
 		if !found {
