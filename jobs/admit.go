@@ -41,7 +41,7 @@ func (r *room) full(bytes, share int) bool {
 	return r.events >= unclaimedEvents/share || r.bytes+bytes > unclaimedBytes/share
 }
 
-// take makes room for an event, and reports false if there is none.
+// take makes room for an event, and reports whether there was room.
 func (u *unclaimed) take(now time.Time, customer string, bytes int) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -25,24 +25,22 @@ const (
 	callbackTimeout = 20 * time.Second
 )
 
-// Headers of what is passed on to a job's Callback, beside gaff's signature (package
-// receive).
+// Headers of requests to a job's callback URL, beside gaff's signature (package client).
 const (
 	// CallbackHeader is the job's id.
 	CallbackHeader = "X-Gaff-Job-Id"
-	// ReconciledHeader is "true" for a body that gaff made up, since no webhook came.
+	// ReconciledHeader is "true" for a synthesized body, of a job that settled without a webhook.
 	ReconciledHeader = "X-Gaff-Reconciled"
 )
 
 // callbackTicket is the data of gaff:job.callback.
 type callbackTicket struct {
 	JobID string `json:"jobId"`
-	// EventID is the provider's webhook to pass on; empty: none came.
+	// EventID is the provider's webhook; empty: synthesize a body.
 	EventID string `json:"eventId,omitempty"`
 }
 
-// emitCallback has the webhook of a job passed on, once, to the address that its asker
-// named.
+// emitCallback adds the event on which the job's webhook is forwarded, once, to its callback URL.
 func emitCallback(ctx context.Context, tx Tx, router Router, cause *gaff.Event, j *Job) error {
 	if j.Callback == "" {
 		return nil
@@ -64,10 +62,9 @@ func emitCallback(ctx context.Context, tx Tx, router Router, cause *gaff.Event, 
 	return tx.Emit(ctx, ev, router.Route(ev))
 }
 
-// callBack processes gaff:job.callback. A webhook is passed on byte by byte, with the
-// provider's own headers, so that the asker can verify it as if it had come from there.
-// For a job that was settled without one, a body of the same form is made. gaff signs both:
-// the provider cannot have signed the one, and its signature of the other grows old.
+// callBack processes gaff:job.callback. It forwards the bytes of the webhook, with the provider's
+// own headers. For a job that settled without a webhook it synthesizes a body. gaff signs both: the
+// provider did not sign synthesized bodies, and its signatures expire.
 func (l *Service) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket) error {
 	j, err := l.o.Store.Job(ctx, t.JobID)
 	if errors.Is(err, gaff.ErrNotFound) {
@@ -162,5 +159,5 @@ func (l *Service) sign(header http.Header, id string, body []byte) error {
 	return nil
 }
 
-// CallbackSecrets are those that sign what is posted to the addresses that askers named.
+// CallbackSecrets returns the secrets that sign requests to callback URLs.
 func (l *Service) CallbackSecrets() []string { return slices.Clone(l.secrets) }

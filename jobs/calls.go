@@ -121,7 +121,7 @@ func (l *Service) underWay(now time.Time, j *Job) bool {
 	return now.Sub(taken) < otherNodeDead
 }
 
-// Delivered ends a call: got tells whether its caller has the answer.
+// Delivered ends a call. got reports whether its caller has the answer.
 func (c *Call) Delivered(ctx context.Context, got bool) {
 	if !c.stop() {
 		return // the caller left, and abandon takes care of it
@@ -152,7 +152,7 @@ func (c *Call) hand(ctx context.Context, to string) error {
 	return c.service.o.Store.Write(ctx, func(tx Tx) error {
 		j, err := tx.Job(ctx, c.Job.ID)
 		if errors.Is(err, gaff.ErrNotFound) {
-			return nil // it was not taken, and is no job
+			return nil // the provider did not accept it, and the job was removed
 		}
 		if err != nil || j.OwedBy != c.owner {
 			return err

@@ -28,7 +28,7 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 		err := p.Cancel(ctx, j)
 		switch {
 		case errors.Is(err, ErrEnded), errors.Is(err, ErrNoSuchWork):
-			// Its end is worth more than the wish.
+			// A result is worth more than the cancellation.
 			if j, err := l.Poll(ctx, jobID); err == nil && j.Status.Settled() {
 				return nil, fmt.Errorf("job %s: %w: it had ended at %s as %s", jobID, gaff.ErrConflict, j.Provider, j.Status)
 			}
@@ -62,7 +62,7 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 	return j, nil
 }
 
-// cancelLate cancels at the provider what was cancelled while it was being submitted.
+// cancelLate cancels a job at the provider that was cancelled during its submit.
 func (l *Service) cancelLate(ctx context.Context, jobID string) {
 	j, err := l.o.Store.Job(ctx, jobID)
 	if err != nil {

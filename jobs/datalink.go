@@ -22,10 +22,10 @@ const (
 // ReadDataLink returns what a link holds that begins with "data:". The content type is as
 // it says, and may be empty. It is read as browsers do: base64 may lack its padding, hold
 // white space and escapes, or be of the alphabet for URLs, and a fragment may follow; a %
-// that is no escape stays.
+// that begins no escape stays.
 func ReadDataLink(link string) (contentType string, data []byte, err error) {
 	if !isDataLink(link) {
-		return "", nil, errors.New("the link is no data: link")
+		return "", nil, errors.New("not a data: link")
 	}
 	head, body, ok := strings.Cut(link[len(dataScheme):], ",")
 	if !ok {
@@ -58,7 +58,7 @@ func isDataLink(link string) bool {
 	return len(link) > len(dataScheme) && strings.EqualFold(link[:len(dataScheme)], dataScheme)
 }
 
-// shortLink stands for a data: link that is too long for a row:
+// shortLink replaces a data: link that is too long for a row:
 // "data:image/png;sha256=…", with the hash of what it holds. It has no comma, as each
 // real one does.
 func shortLink(link string) string {
@@ -73,7 +73,7 @@ func shortLink(link string) string {
 	return dataScheme + contentType + hashMark + hex.EncodeToString(sum[:])
 }
 
-// WholeLink finds the data: link in a result that a row's URL stands for.
+// WholeLink finds the data: link in a result that a row's URL replaces.
 func WholeLink(result json.RawMessage, short string) (link string, ok bool) {
 	eachDataLink(result, func(one string) bool {
 		if ok = shortLink(one) == short; ok {
@@ -103,8 +103,7 @@ func eachDataLink(doc json.RawMessage, yield func(link string) bool) {
 	}
 }
 
-// shorten keeps megabytes out of the rows of files: what is a data: link is in the job's
-// result anyway.
+// shorten keeps megabytes out of the rows of files: the job's result has the data: links anyway.
 func (u *Update) shorten() {
 	long := false
 	for i := range u.Files {

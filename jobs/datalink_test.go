@@ -36,7 +36,7 @@ func TestReadDataLink(t *testing.T) {
 		"data:image/png;charset=x;base64,%41%51%49D": "image/png;charset=x|\x01\x02\x03|",
 		"data:image/svg+xml;utf8,<svg a='%23'/>":     "image/svg+xml;utf8|<svg a='#'/>|",
 		"data:image/png;base64;name=x,AQID":          "image/png;base64;name=x|AQID|",
-		"https://cdn.example.com/":                   "||the link is no data: link",
+		"https://cdn.example.com/":                   "||not a data: link",
 		"data:image/png;base64,AQID\nBAUG":           "image/png|\x01\x02\x03\x04\x05\x06|",
 		"data:text/plain;charset=utf-8,\xff":         "text/plain;charset=utf-8|\xff|",
 	} {
@@ -102,7 +102,7 @@ func TestLongDataLinksAreInTheResultOnly(t *testing.T) {
 	})
 }
 
-// A data: link holds at most what was written in it, and its short form is known as one.
+// A data: link holds at most the bytes of its text, and its short form is known as one.
 func FuzzReadDataLink(f *testing.F) {
 	for _, link := range []string{"data:image/png;base64,AQID", "DATA: text/plain ; BASE64 ,_-8%3D", "data:,%zz%41"} {
 		f.Add(link)

@@ -49,7 +49,7 @@ func (w *Durations) add(took time.Duration) {
 	}
 }
 
-// typical is about the median, and overdue what few jobs take; both zero where too few
+// typical is about the median; few jobs take longer than overdue. Both are zero if too few jobs
 // were measured.
 func (w *Durations) typical() time.Duration { return w.longer(0) }
 
@@ -65,7 +65,7 @@ func (w *Durations) longer(deviations float64) time.Duration {
 type durationKey struct{ provider, model string }
 
 // durations measures in memory, so that the end of a job costs the database nothing, and hands
-// over from time to time. What was measured in the seconds before a crash is lost.
+// over from time to time. Measurements of the seconds before a crash are lost.
 type durations struct {
 	mu    sync.Mutex
 	known map[durationKey]Durations
@@ -79,7 +79,7 @@ func (w *durations) of(j *Job) Durations {
 }
 
 // measure takes note of a job that has ended. One whose webhook was lost took as long as
-// nobody asked, which tells nothing of the model.
+// nobody asked, which says nothing about the model.
 func (w *durations) measure(j *Job) {
 	took := j.SettledAt.Sub(j.SubmittedAt)
 	if j.Status != JobCompleted || j.SubmittedAt.IsZero() || took <= 0 || j.SettledBy != SettledByWebhook && j.WebhookURL != "" {
@@ -101,7 +101,7 @@ func (w *durations) put(k durationKey, took ...time.Duration) {
 	w.took[k] = append(list, took[:min(len(took), maxWaitTimes-len(list))]...)
 }
 
-// share adds what was measured to what the store has, and reads what all nodes know.
+// share adds the measurements to those of the store, and reads those of all nodes.
 func (w *durations) share(ctx context.Context, st ServiceStore) error {
 	w.mu.Lock()
 	took := w.took
@@ -175,8 +175,8 @@ func (l *Service) saveDurations(ctx context.Context) {
 	}
 }
 
-// Expected tells how long jobs of an unfinished job's model take as a rule, and when this
-// one should be done, which may have passed; zero where that is not known.
+// Expected returns how long jobs of an unfinished job's model take, and when this one should
+// finish, which may be in the past; zero if unknown.
 func (l *Service) Expected(j *Job) (takes time.Duration, at time.Time) {
 	w := l.durations.of(j)
 	if takes = w.typical(); takes == 0 || j.Status.Settled() {

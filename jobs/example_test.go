@@ -9,7 +9,7 @@ import (
 	"gaff/jobs"
 )
 
-// A provider's result is walked for files, whatever its model calls them.
+// A provider's result is walked for files, under any name.
 func ExampleFiles() {
 	files, _ := jobs.Files("fal", json.RawMessage(
 		`{"video":{"url":"https://example.com/a.mp4","content_type":"video/mp4","duration":5.04},"thumbnail":{"url":"https://example.com/a.webp"}}`),

@@ -36,7 +36,7 @@ func Files(provider string, result json.RawMessage, at time.Time) (files []Media
 }
 
 // FilesOf is [Files] for a value that is known to be the output: every link in it is a file,
-// whatever its name, unless it is that of a page, a stream or an API. pointer is the value's
+// under any name, unless it is that of a page, a stream or an API. pointer is the value's
 // place in the body.
 func FilesOf(provider string, output json.RawMessage, pointer string, at time.Time) (files []Media, total int) {
 	w := fileWalk{provider: provider, at: at.UTC().Format(time.RFC3339Nano), links: true, path: []byte(pointer)}
@@ -172,7 +172,7 @@ func isPage(name string) bool {
 	return slices.Contains(pages, name[strings.LastIndexByte(name, '_')+1:])
 }
 
-// isStream reports whether a link is that of a playlist, which is no file but a list of them.
+// isStream reports whether a link is that of a playlist, which lists files.
 func isStream(link string) bool {
 	link, _, _ = strings.Cut(link, "?")
 	link, _, _ = strings.Cut(link, "#")

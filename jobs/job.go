@@ -1,7 +1,10 @@
-// Package jobs turns providers' events into what an application is after: the
-// status of its jobs, the files they made, and a call to whatever comes next. All that
-// one event leads to is written in one transaction together with the success of its
-// delivery, so it happens exactly once.
+// Package jobs has the jobs at providers, their files and projects. It submits jobs, polls and
+// cancels them, and turns the providers' webhooks into their status and files. All effects of one
+// event are written in one transaction with the success of its delivery, so they happen exactly
+// once.
+//
+// A webhook passes webhook.go (which job), settle.go (what changes), media.go (files) and
+// callback.go (the caller's copy).
 package jobs
 
 import (
@@ -12,7 +15,7 @@ import (
 	"gaff"
 )
 
-// JobStatus is where a job stands. It only moves forward, and an end is final.
+// JobStatus is the status of a job. It only moves forward, and an end is final.
 type JobStatus int
 
 // The order is the direction in which a job moves; the last three are ends.
@@ -55,17 +58,17 @@ const (
 
 // Job is work at a provider, such as a picture to generate.
 type Job struct {
-	ID       string // job_... or the id that the asker chose
+	ID       string // job_… or an id of the caller's own
 	Provider string // its name
 	Model    string // the provider's name for the work; empty if unknown
-	// Kind is image, video, audio or whatever the asker calls it; may be empty.
+	// Kind is image, video, audio or a name of the caller's own; may be empty.
 	Kind              string
 	ProjectID, UserID string
 	// RequestID is the provider's name for the work; unique within Provider.
 	RequestID string
 	Status    JobStatus
 	// Result is what the provider returned, as sent; nil until completed. Lists leave out
-	// those of more than MaxListed bytes; ResultSize is how long it is all the same.
+	// those of more than MaxListed bytes; ResultSize is its length in any case.
 	Result     json.RawMessage
 	ResultSize int64
 	// Error is text for people; ErrorType a code for programs, such as
@@ -73,39 +76,36 @@ type Job struct {
 	Error, ErrorType string
 	// SettledBy is one of the SettledBy… constants; empty until settled.
 	SettledBy string
-	// Metadata is the asker's own JSON object; nil if none.
+	// Metadata is the caller's JSON object; may be nil.
 	Metadata  json.RawMessage
 	CreatedAt time.Time
 	// SubmittedAt and SettledAt are zero until it happened.
 	SubmittedAt, SettledAt time.Time
 	UpdatedAt              time.Time
 
-	// Submit is how far its submit has come; SubmitNone for work that others submitted.
+	// Submit is the state of its submit; SubmitNone for work that an application submitted.
 	Submit SubmitState
 	// SentAt is when the submit was begun; zero before.
 	SentAt time.Time
 	// Account names, by a fingerprint, the key under which it was submitted; empty if
 	// another program did.
 	Account string
-	// Caller names who asked for it. Empty: gaff itself, or not known (older versions).
+	// Caller names who submitted it. Empty: gaff itself, or unknown (older versions).
 	Caller string
 	// IdempotencyKey is the caller's own; unique among theirs where not empty.
 	IdempotencyKey string
 	// RunID and StepID are the workflow step that the job works for; empty if none.
 	RunID, StepID string
-	// StatusURL, ResponseURL and CancelURL are the provider's addresses of the work; empty
-	// where it has told none.
+	// StatusURL, ResponseURL and CancelURL are the provider's URLs of the work; may be empty.
 	StatusURL, ResponseURL, CancelURL string
-	// WebhookURL is the address that the provider was given; empty: none was.
+	// WebhookURL is the URL that the provider was given; may be empty.
 	WebhookURL string
-	// Callback is an address of the asker's to which the provider's webhook is passed on;
-	// empty: to none.
+	// Callback is a URL of the caller's that gets the provider's webhook; may be empty.
 	Callback string
-	// Cost is what the provider billed, in units of its own, as a number; empty if it has
-	// not told.
+	// Cost is what the provider billed, in its own units, as a number; empty if unknown.
 	Cost string
-	// NextPollAt is when the provider will be asked; zero: not at all. Asks counts how
-	// often it was, Misses how often in a row it did not know the job.
+	// NextPollAt is when the provider is polled next; zero: never. Polls counts the polls, Misses
+	// those in a row of which the provider did not know the job.
 	NextPollAt    time.Time
 	Polls, Misses int
 	// CallKey is a hash of the call that a proxied submit came by; empty for others.
@@ -121,23 +121,23 @@ const MaxListed = 64 << 10
 // MaxMetadata bounds the metadata of a job, in bytes.
 const MaxMetadata = 64 << 10
 
-// SubmitState is how far the submit of a job has come.
+// SubmitState is the state of a job's submit.
 type SubmitState int
 
-// The order is no direction: a submit that was not taken waits again.
+// The order is not a direction: a submit that was not accepted waits again.
 const (
 	// SubmitNone: gaff does not submit it.
 	SubmitNone SubmitState = iota
 	// SubmitWaiting: nothing was sent yet.
 	SubmitWaiting
-	// SubmitSending: it may have been sent. Stored before the provider is called, so that
-	// whoever comes after a crash does not call it again.
+	// SubmitSending: it may have been sent. This is stored before the provider is called, so that
+	// it is not called again after a crash.
 	SubmitSending
-	// SubmitAccepted: the provider has it.
+	// SubmitAccepted: the provider accepted it.
 	SubmitAccepted
-	// SubmitUnknown: it was sent, and the answer was lost. It is not sent again.
+	// SubmitUnknown: it was sent, and the response was lost. It is not sent again.
 	SubmitUnknown
-	// SubmitRejected: the provider did not take it.
+	// SubmitRejected: the provider rejected it.
 	SubmitRejected
 )
 
@@ -151,22 +151,22 @@ func (s SubmitState) String() string {
 	return submitNames[s]
 }
 
-// AddLogEntry is a line of a job's log: what was asked of the provider, and what it said.
+// LogEntry is a line of a job's log: a call to the provider, or its answer.
 type LogEntry struct {
 	At   time.Time
 	What string // submit, webhook, ask, cancel, register
 	Text string
 }
 
-// Update is what a provider's event says about a job.
+// Update is what a provider's event or answer says about a job.
 type Update struct {
 	// Provider is the job's provider.
 	Provider string
-	// JobID is the asker's own id, if the event carries it; else RequestID finds the job.
+	// JobID is the caller's own id, if the event has it; else RequestID finds the job.
 	JobID     string
 	RequestID string
 	// OwnJobID is the job to change in place of JobID if that is a job of another provider,
-	// such as the one whose result this provider works on. Empty: there is none.
+	// such as the one whose result this provider works on; may be empty.
 	OwnJobID string
 	// Create allows a job that is not known yet to be made from the fields here. Only
 	// for events whose proof shows that they are about our own work.
@@ -184,7 +184,7 @@ type Update struct {
 	Fetch bool
 	// Subject is the provider's customer in whose name it speaks; empty if it does not say.
 	Subject string
-	// Cost is what was billed; see [Job].
+	// Cost is the billed amount; see [Job].
 	Cost string
 }
 

@@ -32,21 +32,20 @@ type Media struct {
 	// file has two rows.
 	Position string
 	// URL is where the provider keeps it. A "data:" link of more than 4 KiB is in the job's
-	// result, and stands here as "data:image/png;sha256=…"; see [Media.Shortened].
+	// result, and this is its short form "data:image/png;sha256=…"; see [Media.Shortened].
 	URL         string
 	MediaType   string // one of the Media… constants
 	ContentType string // empty if not known
 	Size        int64  // bytes; 0 if not known
 	SHA256      string // lower case hex; empty if not known
-	// Storage is how far a copy of our own has come, and StorageError what went wrong with
-	// it last; empty if nothing did.
+	// Storage is the state of gaff's copy, and StorageError its last failure; may be empty.
 	Storage      Storage
 	StorageError string
 	// StoredKey and ThumbnailKey are the keys of the copy and of a small picture of it in
-	// the storage; empty where there is none. StoredAt is zero until the copy is kept.
+	// the storage; empty without one. StoredAt is zero until the copy is stored.
 	StoredKey, ThumbnailKey string
-	// StoredURL is a link to the copy that is good for a while. It is not kept, but made
-	// when a row is read, where links are given out; else empty.
+	// StoredURL is a link to the copy, valid for some time. It is not stored, but made when a row
+	// is read for a caller that gets links; else empty.
 	StoredURL string
 	StoredAt  time.Time
 	// Metadata holds width, height, duration, generatedAt and what else is known.
@@ -54,26 +53,26 @@ type Media struct {
 	CreatedAt time.Time
 }
 
-// Shortened reports whether a row's URL stands for a data: link that is in its job's
+// Shortened reports whether a row's URL replaces a data: link that is in its job's
 // result, where [WholeLink] finds it.
 func (m *Media) Shortened() bool {
 	head, hash, ok := strings.Cut(m.URL, hashMark)
 	return ok && isDataLink(m.URL) && len(hash) == 2*sha256.Size && !strings.Contains(head, ",")
 }
 
-// Storage is how far the copy of a file has come.
+// Storage is the state of the copy of a file.
 type Storage int
 
 const (
-	// StorageNone: no copy was asked for.
+	// StorageNone: no copy is wanted.
 	StorageNone Storage = iota
-	// StoragePending: it is to be made, or tried again.
+	// StoragePending: the copy is to be made, or attempted again.
 	StoragePending
-	// StorageStored: it is kept.
+	// StorageStored: the copy is stored.
 	StorageStored
-	// StorageGone: the provider has the file no more.
+	// StorageGone: the provider no longer has the file.
 	StorageGone
-	// StorageFailed: it could not be made, and will not be unless someone asks again.
+	// StorageFailed: it could not be made, and is not attempted again until a user asks.
 	StorageFailed
 )
 
@@ -97,15 +96,15 @@ func ParseStorage(text string) (s Storage, ok bool) {
 	return 0, false
 }
 
-// Types of the inner events about files; their data is a [MediaEvent].
+// Types of the internal events about files; their data is a [MediaEvent].
 const (
 	// MediaCreated: a job produced a file.
 	MediaCreated = "media.created"
-	// MediaStored: a copy of it is kept.
+	// MediaStored: a copy of it is stored.
 	MediaStored = "media.stored"
 )
 
-// MediaEvent is the data of the inner events about a file. Size and SHA256 are those of
+// MediaEvent is the data of the internal events about a file. Size and SHA256 are those of
 // the copy, zero before there is one.
 type MediaEvent struct {
 	MediaID     string `json:"mediaId"`
@@ -118,7 +117,7 @@ type MediaEvent struct {
 	Storage     string `json:"storage"`
 }
 
-// Event makes an inner event of a type about the file. One of a key is kept once.
+// Event makes an internal event about the file. Of events with the same key one is stored.
 func (m *Media) Event(eventType, key string, now time.Time) (*gaff.Event, error) {
 	data, err := json.Marshal(MediaEvent{
 		MediaID: m.ID, JobID: m.JobID, ProjectID: m.ProjectID, MediaType: m.MediaType, ContentType: m.ContentType,
@@ -132,11 +131,11 @@ func (m *Media) Event(eventType, key string, now time.Time) (*gaff.Event, error)
 	}, nil
 }
 
-// KeepFiles is the handler of the inner event "media.created" that makes copies of files.
-// Where it is registered, files are marked as to be copied.
+// KeepFiles is the handler of the internal event "media.created" that makes copies of files.
+// If it is registered, new files are StoragePending.
 const KeepFiles = "media/keep"
 
-// addFile adds a file's row and tells of it, where someone listens.
+// addFile adds a file's row, and an internal event about it if a handler wants that.
 func addFile(ctx context.Context, tx Tx, router Router, cause *gaff.Event, file *Media) error {
 	probe, err := file.Event(MediaCreated, "", tx.Now())
 	if err != nil {
@@ -163,7 +162,7 @@ func addFile(ctx context.Context, tx Tx, router Router, cause *gaff.Event, file 
 	return tx.Emit(ctx, ev, ds)
 }
 
-// MediaTypeOf tells the kind of a file: by its content type, else by the extension of
+// MediaTypeOf returns the media type of a file: by its content type, else by the extension of
 // its link or name, else by what the words around it say.
 func MediaTypeOf(contentType, url, hint string) string {
 	data := isDataLink(url)

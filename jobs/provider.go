@@ -12,35 +12,35 @@ import (
 // Provider is a service that works on jobs. Its methods are called by many goroutines at
 // once; they bound their own calls to less than a minute.
 type Provider interface {
-	// Name is what jobs call it, and its source.
+	// Name is the name that jobs and its source have.
 	Name() string
-	// Check says what is wrong with a submission, as an [InvalidError], before anything
-	// is written: the model's name, the input's form, a key that is not set.
+	// Check returns the mistake in a submission, as an [InvalidError], before the job is stored:
+	// an unknown model, input of the wrong form, an unset key.
 	Check(s *Submission) error
 	// Account is a fingerprint of the key that it works under; empty without one.
 	Account() string
-	// Submit hands the work over. A *[Rejected] means that the provider will not take it,
-	// a *[NotNow] that it did not take it this time; after any other error it may have it.
+	// Submit submits the work. A *[Rejected] means that the provider will not accept it, a
+	// *[NotNow] that it did not accept it this time; after any other error it may have it.
 	Submit(ctx context.Context, j *Job, input json.RawMessage, webhookURL string) (Accepted, error)
-	// CanPoll reports whether the job says enough to ask after it.
+	// CanPoll reports whether enough is known of the job to poll it.
 	CanPoll(j *Job) bool
-	// Poll tells where the job stands, with its result once it is there. ErrNoSuchWork
-	// means that the provider does not know it.
+	// Poll returns the job's status, with its result once there is one. ErrNoSuchWork means that
+	// the provider does not know it.
 	Poll(ctx context.Context, j *Job) (Update, error)
 	// Cancel asks the provider to stop. ErrEnded means that the work has ended already,
 	// ErrNoSuchWork that the provider does not know it.
 	Cancel(ctx context.Context, j *Job) error
 }
 
-// WebhookOnly marks a Provider to which gaff submits nothing and that it cannot ask:
-// applications do, and its webhooks tell the rest.
+// WebhookOnly marks a Provider that gaff can neither submit to nor poll: applications submit, and
+// its webhooks bring the rest.
 type WebhookOnly interface{ WebhookOnly() }
 
 // Finder is a Provider that can look for work of which only the input is known, because
 // the answer to its submit was lost.
 type Finder interface {
 	// Find returns the work that was submitted with the input at about sentAt, other than
-	// those for which known is true. ErrNoSuchWork means that there is none yet.
+	// those for which known is true. ErrNoSuchWork means that it was not found.
 	Find(ctx context.Context, j *Job, input json.RawMessage, known func(requestID string) bool) (Accepted, error)
 }
 
@@ -56,7 +56,7 @@ type AddressChecker interface {
 // Accepted is a provider's answer to a submit.
 type Accepted struct {
 	RequestID                         string
-	StatusURL, ResponseURL, CancelURL string // empty where it tells none
+	StatusURL, ResponseURL, CancelURL string // may be empty
 }
 
 // HeaderRelay is a Provider whose webhooks have headers of its own, such as signatures. gaff
@@ -73,7 +73,7 @@ var (
 	ErrEnded = errors.New("it has ended already")
 )
 
-// Rejected is a provider's final no.
+// Rejected is the final rejection of a submit.
 type Rejected struct {
 	// Text is for people, Type a code for programs, which may be empty.
 	Text, Type string
@@ -81,9 +81,9 @@ type Rejected struct {
 
 func (e *Rejected) Error() string { return e.Text }
 
-// NotNow is a no that may be a yes later. Nothing was taken.
+// NotNow means that a submit was not accepted, and that a later one may be.
 type NotNow struct {
-	// After is when to come again; zero if the provider did not say.
+	// After is the delay that the provider asked for; zero if it did not.
 	After time.Duration
 	Err   error
 }
@@ -92,10 +92,10 @@ func (e *NotNow) Error() string { return e.Err.Error() }
 
 func (e *NotNow) Unwrap() error { return e.Err }
 
-// InvalidError is a mistake in what was asked for. It is a gaff.ErrInvalid.
+// InvalidError is a mistake in a request. It is a gaff.ErrInvalid.
 type InvalidError struct {
 	Field string // as the API names it
-	Text  string // what is wrong, and what would be right
+	Text  string // the problem, and what to write instead
 }
 
 func (e *InvalidError) Error() string { return e.Field + ": " + e.Text }

@@ -14,8 +14,8 @@ import (
 	"gaff/internal/redact"
 )
 
-// lookEvery is the longest time between two looks for jobs to ask after: another node, or
-// an older process, may have left some.
+// lookEvery is the longest time between two searches for due jobs: another node may have left
+// some.
 const lookEvery = 5 * time.Second
 
 func (l *Service) reconcile(ctx context.Context, p Provider) {
@@ -26,7 +26,7 @@ func (l *Service) reconcile(ctx context.Context, p Provider) {
 		free <- struct{}{}
 	}
 	for {
-		// One place is waited for; more are taken as they are.
+		// Wait for one place, and take more if they are free.
 		select {
 		case <-ctx.Done():
 			return
@@ -44,7 +44,7 @@ func (l *Service) reconcile(ctx context.Context, p Provider) {
 		}
 		due, next, err := l.due(ctx, p.Name(), places)
 		if err != nil && ctx.Err() == nil {
-			l.o.Log.Error("look for jobs to ask after", "provider", p.Name(), "error", err)
+			l.o.Log.Error("find jobs to poll", "provider", p.Name(), "error", err)
 		}
 		for range places - len(due) {
 			free <- struct{}{}
@@ -74,7 +74,7 @@ func (l *Service) reconcile(ctx context.Context, p Provider) {
 	}
 }
 
-// due takes jobs to ask after, as many as there are places and as the pace allows, which
+// due claims jobs to poll, as many as there are places and as the rate allows, which
 // all nodes share: it is stored when the next request may be made. next is when to look
 // again; zero for no particular time.
 func (l *Service) due(ctx context.Context, provider string, places int) (jobs []*Job, next time.Time, err error) {
@@ -88,7 +88,7 @@ func (l *Service) due(ctx context.Context, provider string, places int) (jobs []
 		if err != nil {
 			return err
 		}
-		us, _ := strconv.ParseInt(text, 10, 64) // nothing, or what was written below
+		us, _ := strconv.ParseInt(text, 10, 64) // empty, or written below
 		if free := time.UnixMicro(us); free.After(tx.Now()) && free.Before(tx.Now().Add(time.Minute)) {
 			next = free
 			return nil
@@ -103,11 +103,11 @@ func (l *Service) due(ctx context.Context, provider string, places int) (jobs []
 	return jobs, next, err
 }
 
-// pollSafely is one job's turn. A provider that panics costs this turn only.
+// pollSafely polls one job. A panic of the provider costs this poll only.
 func (l *Service) pollSafely(ctx context.Context, p Provider, j *Job) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.o.Log.Error("asking after a job panicked", "job", j.ID, "panic", redact.Panic(r))
+			l.o.Log.Error("polling a job panicked", "job", j.ID, "panic", redact.Panic(r))
 		}
 	}()
 	if _, err := l.poll(ctx, p, j, SettledByReconciliation, nil); err != nil && ctx.Err() == nil {
@@ -115,8 +115,8 @@ func (l *Service) pollSafely(ctx context.Context, p Provider, j *Job) {
 	}
 }
 
-// Poll asks the provider after a job now, and returns the job as it is then. One that has
-// ended is returned as it is. gaff.ErrConflict means that too little is known to ask.
+// Poll polls the provider about a job now, and returns the job as it is then. A settled job is
+// returned unchanged. gaff.ErrConflict means that too little is known to poll.
 func (l *Service) Poll(ctx context.Context, jobID string) (*Job, error) {
 	j, err := l.o.Store.Job(ctx, jobID)
 	if err != nil || j.Status.Settled() {
@@ -136,7 +136,7 @@ func (l *Service) Poll(ctx context.Context, jobID string) (*Job, error) {
 	return l.poll(ctx, p, j, SettledByReconciliation, nil)
 }
 
-// fetch works gaff:job.ask: a webhook told that the work is done, and not its result.
+// fetch processes gaff:job.ask: a webhook said that the work is done, without its result.
 func (l *Service) fetch(ctx context.Context, ev *gaff.Event, p Provider, t ticket) error {
 	if t.Provider != p.Name() {
 		return nil
@@ -159,8 +159,7 @@ func (l *Service) fetch(ctx context.Context, ev *gaff.Event, p Provider, t ticke
 
 var errTooLittle = errors.New("too little is known to ask: tell its requestId, and its model or statusUrl (PUT /api/v1/jobs/{id})")
 
-// poll asks the provider and stores what it says. The error is the provider's, or the
-// store's.
+// poll polls the provider and stores the answer. The error is the provider's or the store's.
 func (l *Service) poll(ctx context.Context, p Provider, j *Job, by string, cause *gaff.Event) (*Job, error) {
 	if j.Submit == SubmitSending || j.Submit == SubmitUnknown {
 		if found, err := l.lookFor(ctx, p, j); err != nil || !found {
@@ -267,7 +266,7 @@ func (l *Service) lookFor(ctx context.Context, p Provider, j *Job) (found bool, 
 func (l *Service) recordAnswer(ctx context.Context, tx Tx, j *Job, u Update, askErr error, by string, cause *gaff.Event) (settled bool, err error) {
 	j.Polls++
 	if askErr != nil {
-		u = Update{} // half an answer is none
+		u = Update{} // part of an answer must not count
 	}
 	text := u.Status.String()
 	switch {
@@ -303,8 +302,8 @@ func (l *Service) recordAnswer(ctx context.Context, tx Tx, j *Job, u Update, ask
 	return false, tx.SaveJob(ctx, j)
 }
 
-// RecordUpdate takes note of what a provider told someone else about a request, such as the
-// caller of a proxy. A request of no job, or of one that has ended, is passed over.
+// RecordUpdate applies a status that the provider returned to another client, such as a caller of
+// a proxy. It ignores requests of no job, and of a settled one.
 func (l *Service) RecordUpdate(ctx context.Context, provider, requestID string, u Update) error {
 	j, err := l.byRequest(ctx, provider, requestID)
 	if err != nil || j == nil || j.Status.Settled() {

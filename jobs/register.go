@@ -11,8 +11,7 @@ import (
 	"gaff/internal/excerpt"
 )
 
-// Registration tells of work that an application submits by itself. Empty fields leave
-// what is known.
+// Registration describes work that an application submits itself. Empty fields change nothing.
 type Registration struct {
 	Provider, Model, Kind, ProjectID, UserID string
 	// RequestID is the provider's name for the work; it can be set once.
@@ -22,9 +21,9 @@ type Registration struct {
 	Callback                          string
 }
 
-// Register adds what an application tells about a job, which it names itself: before it
-// submits it (to get its WebhookURL), or after (to tell the provider's RequestID). created
-// reports whether the job is new. A job that has another RequestID is gaff.ErrConflict.
+// Register stores what an application knows about a job, under an id of its own: before it submits
+// the job (to get its WebhookURL), or after (to set the provider's RequestID). created reports
+// whether the job is new. A job that has another RequestID is gaff.ErrConflict.
 func (l *Service) Register(ctx context.Context, jobID string, r Registration) (j *Job, created bool, err error) {
 	if jobID == "" {
 		return nil, false, &InvalidError{"id", "is missing"}

@@ -18,30 +18,30 @@ import (
 	"gaff/client"
 )
 
-// Types of inner events about jobs, beside "job.completed" and its like.
+// Types of internal events about jobs, beside "job.completed" and its like.
 const (
 	eventSubmit = "job.submit"
 	eventPoll   = "job.ask"
 )
 
-// Durations of the ledger.
+// Delays of the service.
 const (
 	defaultReconcileAfter = 2 * time.Minute
 	defaultSubmitPatience = 2 * time.Hour
-	// maxPollWait is between two questions about one job.
+	// maxPollWait is the longest time between two polls of a job.
 	maxPollWait = 10 * time.Minute
-	// pollFirst and pollMost are the waits where no webhook will come.
+	// pollFirst and pollMost are the delays for jobs without a webhook.
 	pollFirst = 2 * time.Second
 	pollMost  = time.Minute
 	// stillSending is how long a submit may be under way; after it, its outcome is unknown.
 	stillSending = 2 * time.Minute
-	// tryToSubmit is how long a provider that cannot take work now is asked again.
+	// tryToSubmit is how long submits are repeated that the provider cannot accept now.
 	tryToSubmit = time.Hour
 	// giveUpAfter is how long a job may go on without an end.
 	giveUpAfter = 30 * 24 * time.Hour
 	// lookAgain is how often a job that cannot be polled is checked.
 	lookAgain = 24 * time.Hour
-	// claimedFor is how long a node has to ask after a job before another does.
+	// claimedFor is how long a node has to poll a job before another does.
 	claimedFor = 2 * time.Minute
 
 	defaultRequestsPerSecond = 5
@@ -50,7 +50,7 @@ const (
 	fetchWorkers             = 4
 )
 
-// ServiceStore is what a ledger works on.
+// ServiceStore has the operations of a store that a [Service] uses.
 type ServiceStore interface {
 	Store
 	Reader
@@ -63,11 +63,10 @@ type ServiceOptions struct {
 	Router    Router
 	Log       *slog.Logger
 	Providers []Provider
-	// Address returns where a provider's webhooks come in, from outside; empty: nowhere.
-	// Nil: nowhere.
+	// Address returns the public URL for a provider's webhooks; empty without one. Nil: none.
 	Address func(provider string) string
-	// ReconcileAfter is how long nothing must have been heard of a job until its provider
-	// is asked. Zero means 2 minutes.
+	// ReconcileAfter is how long a job must be without news before its provider is polled. Zero
+	// means 2 minutes.
 	ReconcileAfter time.Duration
 	// SubmitPatience is how long a job whose submit was not answered waits for its
 	// webhook before it ends as failed. Zero means 2 hours.
@@ -78,15 +77,15 @@ type ServiceOptions struct {
 	// Users are the provider's users whose webhooks count, by provider. For a provider without
 	// ids, the user of the first verified webhook is stored.
 	Users map[string]Users
-	// CallbackClient posts webhooks to the addresses that askers named, which it must judge.
-	// Nil: none are passed on.
+	// CallbackClient posts webhooks to callback URLs, and must reject private addresses. Nil: no
+	// callbacks.
 	CallbackClient *http.Client
-	// CallbackSecrets sign what is posted to those addresses (whsec_…, Standard Webhooks),
-	// each of them. None: one that is made at the first start and kept in the store.
+	// CallbackSecrets sign the requests to those URLs (whsec_…, Standard Webhooks); each of them
+	// signs. None: a secret that is made at the first start and stored.
 	CallbackSecrets []string
 	// Shared is set where other processes work on the same store.
 	Shared bool
-	// Settled is told of each job that came to its end, after the commit; may be nil.
+	// Settled is called for each settled job, after the commit; may be nil.
 	Settled func(provider, by string, status JobStatus)
 }
 
@@ -97,9 +96,8 @@ type Users struct {
 	Setting string
 }
 
-// Service keeps the jobs: it submits them, asks after those of which nothing is heard, and
-// cancels them. All of it is written down before it is done, so that a crash neither
-// forgets a job nor pays for it twice.
+// Service submits jobs, polls those without news, and cancels them. It stores each step before it
+// takes it, so that a crash neither loses a job nor pays for it twice.
 type Service struct {
 	o              ServiceOptions
 	providers      map[string]Provider
@@ -144,7 +142,7 @@ func NewService(ctx context.Context, o ServiceOptions) (*Service, error) {
 		}
 	}
 	if err := o.Store.Write(ctx, func(tx Tx) error { return l.readKeys(ctx, tx) }); err != nil {
-		return nil, fmt.Errorf("keys of the ledger: %w", err)
+		return nil, fmt.Errorf("read the keys of job webhooks and callbacks: %w", err)
 	}
 	return l, nil
 }
@@ -201,8 +199,8 @@ func (l *Service) Attach(g *gaff.Gateway) {
 	}
 }
 
-// Run asks providers after jobs of which nothing is heard, until ctx ends. Every node of
-// a gateway runs it; they share the jobs, and the bound on how much is asked.
+// Run polls jobs without news until ctx ends. Every node runs it; the nodes share the jobs and the
+// rate.
 func (l *Service) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, p := range l.providers {
@@ -212,13 +210,13 @@ func (l *Service) Run(ctx context.Context) {
 	all.Wait()
 }
 
-// ticket is the data of the inner events that ask for work on a job.
+// ticket is the data of the internal events on which a job is submitted or polled.
 type ticket struct {
 	JobID    string `json:"jobId"`
 	Provider string `json:"provider"`
 }
 
-// emit adds an inner event for one provider's handler.
+// emit adds an internal event for one provider's handler.
 func (l *Service) emit(ctx context.Context, tx Tx, eventType, dedupe string, j *Job, cause *gaff.Event) error {
 	data, err := json.Marshal(ticket{j.ID, j.Provider})
 	if err != nil {
@@ -255,7 +253,7 @@ func (l *Service) Job(ctx context.Context, jobID string) (*Job, error) {
 	return l.o.Store.Job(ctx, jobID)
 }
 
-// byRequest finds a job by its provider's name for it; nil if there is none.
+// byRequest finds a job by its provider's request id; nil if unknown.
 func (l *Service) byRequest(ctx context.Context, provider, requestID string) (*Job, error) {
 	page, err := l.o.Store.Jobs(ctx, JobFilter{Provider: provider, RequestID: requestID, Cursor: gaff.Cursor{Limit: 1}})
 	if err != nil || len(page.Items) == 0 {

@@ -10,7 +10,7 @@ import (
 	"gaff"
 )
 
-// JobSettled is the data of the inner event about a job that came to its end.
+// JobSettled is the data of the internal event about a settled job.
 type JobSettled struct {
 	JobID     string `json:"jobId"`
 	Provider  string `json:"provider"`
@@ -136,7 +136,7 @@ func (l *Service) fail(ctx context.Context, tx Tx, j *Job, text, code, by string
 	return err
 }
 
-// report tells of a job that has come to its end; nil: of none.
+// report records a settled job for durations and metrics; j may be nil.
 func (l *Service) report(j *Job) {
 	if j == nil || !j.Status.Settled() {
 		return

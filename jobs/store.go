@@ -24,7 +24,7 @@ type Store interface {
 type Tx interface {
 	// Now is the time to write into rows.
 	Now() time.Time
-	// Job and JobByRequest return gaff.ErrNotFound if there is none.
+	// Job and JobByRequest return gaff.ErrNotFound for an unknown job.
 	Job(ctx context.Context, id string) (*Job, error)
 	JobByRequest(ctx context.Context, provider, requestID string) (*Job, error)
 	// InsertJob adds a job, or returns gaff.ErrConflict, and has written nothing, where
@@ -48,23 +48,23 @@ type Tx interface {
 	SaveInput(ctx context.Context, jobID string, input json.RawMessage) error
 	// AddLogEntry adds to a job's log, of which the newest lines are kept.
 	AddLogEntry(ctx context.Context, jobID, what, text string) error
-	// DuePolls returns jobs of a provider whose NextAskAt has come, the oldest first, and
-	// puts them off until then, so that no other node takes them.
+	// DuePolls returns jobs of a provider whose NextPollAt has passed, the oldest first, and
+	// sets it to until, so that no other node takes them.
 	DuePolls(ctx context.Context, provider string, limit int, until time.Time) ([]*Job, error)
-	// NextPoll is the earliest NextAskAt of a provider's jobs; zero if there is none.
+	// NextPoll is the earliest NextPollAt of a provider's jobs; zero if no job has one.
 	NextPoll(ctx context.Context, provider string) (time.Time, error)
-	// Durations returns what is kept of how long a model's jobs take; one of N 0 if nothing is.
+	// Durations returns how long a model's jobs take; with N 0 if unknown.
 	Durations(ctx context.Context, provider, model string) (Durations, error)
 	SaveDurations(ctx context.Context, w Durations) error
-	// Media returns gaff.ErrNotFound if there is none. SaveMedia writes what becomes known
-	// of a file after its row was added: media and content type, size, hash, storage and
+	// Media returns gaff.ErrNotFound for an unknown id. SaveMedia writes the later findings about
+	// a file: media and content type, size, hash, storage and
 	// metadata.
 	Media(ctx context.Context, id string) (*Media, error)
 	SaveMedia(ctx context.Context, m *Media) error
-	// Setting returns a value that all nodes share; empty if there is none.
+	// Setting returns a value that all nodes share; empty if unset.
 	Setting(ctx context.Context, name string) (string, error)
 	SetSetting(ctx context.Context, name, value string) error
-	// Emit adds an inner event with its deliveries. A known DedupeKey adds nothing.
+	// Emit adds an internal event with its deliveries. A known DedupeKey adds nothing.
 	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
 	// SeeProject creates the project unless it exists.
 	SeeProject(ctx context.Context, projectID string) error
@@ -77,13 +77,13 @@ type JobRef struct{ ID, Provider, RequestID string }
 
 type jobRefKey struct{}
 
-// ReadsJob tells [Store].Apply which job its fn reads first. A store that gathers several
+// ReadsJob names the job that the fn of [Store].Apply reads first. A store that gathers several
 // deliveries in a transaction may read their jobs at once; nothing else comes of it.
 func ReadsJob(ctx context.Context, ref JobRef) context.Context {
 	return context.WithValue(ctx, jobRefKey{}, ref)
 }
 
-// JobRefFrom returns what was told by [ReadsJob]; zero if nothing was.
+// JobRefFrom returns the job of [ReadsJob]; zero without one.
 func JobRefFrom(ctx context.Context) JobRef {
 	ref, _ := ctx.Value(jobRefKey{}).(JobRef)
 	return ref

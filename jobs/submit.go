@@ -30,7 +30,7 @@ type Submission struct {
 	// Model is the provider's name for the work: a model, a service.
 	Model                   string
 	Kind, ProjectID, UserID string
-	// Input is what the model gets, a JSON object. Metadata is the asker's own, a JSON
+	// Input is what the model gets, a JSON object. Metadata is the caller's own, a JSON
 	// object or nil.
 	Input, Metadata json.RawMessage
 	// Caller names who submits it: a credential, not a person. Empty: gaff itself.
@@ -56,7 +56,7 @@ func (l *Service) Submit(ctx context.Context, s Submission) (j *Job, created boo
 	return j, created, nil
 }
 
-// Enqueue writes a job as queued, and the inner event gaff:job.submit on which it is
+// Enqueue writes a job as queued, and the internal event gaff:job.submit on which it is
 // submitted, inside tx. A known IdempotencyKey returns the first job, and created is
 // false. The error is an [InvalidError] where the submission makes no sense, and
 // gaff.ErrConflict where its ID is taken.
@@ -141,7 +141,7 @@ func (l *Service) first(ctx context.Context, tx Tx, s Submission) (*Job, error) 
 
 const maxField = 256
 
-// checkFields bounds what askers name.
+// checkFields checks the fields of a submission or registration.
 func checkFields(fields map[string]string, metadata json.RawMessage, callback string) error {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		value := fields[name]
@@ -173,7 +173,7 @@ func isObject(raw json.RawMessage) bool {
 	return len(raw) > 1 && raw[0] == '{' && json.Valid(raw)
 }
 
-// submit works gaff:job.submit.
+// submit processes gaff:job.submit.
 func (l *Service) submit(ctx context.Context, p Provider, t ticket) error {
 	if t.Provider != p.Name() {
 		return nil // a replay, which goes to all
@@ -187,7 +187,7 @@ func (l *Service) submit(ctx context.Context, p Provider, t ticket) error {
 }
 
 // begin stores that the provider is about to be called. It returns no job where that is
-// not to be done: it was cancelled, or an earlier try may have reached the provider.
+// not to be done: it was cancelled, or an earlier attempt may have reached the provider.
 func (l *Service) begin(ctx context.Context, p Provider, jobID string) (j *Job, input json.RawMessage, err error) {
 	var send bool
 	err = l.o.Store.Write(ctx, func(tx Tx) error {
@@ -207,7 +207,7 @@ func (l *Service) begin(ctx context.Context, p Provider, jobID string) (j *Job, 
 			send = true
 			return l.sending(ctx, tx, j)
 		case j.Submit == SubmitSending:
-			// The last try was cut off, and nobody can say how far it came.
+			// The last attempt was interrupted at an unknown point.
 			return l.unknown(ctx, tx, j, errors.New("the gateway ended while it was submitting"))
 		}
 		return nil
@@ -248,8 +248,8 @@ func (l *Service) unknown(ctx context.Context, tx Tx, j *Job, cause error) error
 	return tx.SaveJob(ctx, j)
 }
 
-// answerPatience is how long after the end of its context Answered tries to store what the
-// provider said.
+// answerPatience is how long after the end of its context Answered goes on storing the provider's
+// answer.
 const answerPatience = 10 * time.Second
 
 // Answered stores how a submit ended; err as [Provider.Submit] returns it. While the database
@@ -371,8 +371,8 @@ func (l *Service) accepted(ctx context.Context, tx Tx, j *Job, answer Accepted) 
 	return tx.SaveJob(ctx, j)
 }
 
-// notTaken removes a job whose provider did not take it, for the caller is told so and may
-// repeat the call: an attempt is not a failed job.
+// notTaken removes a job that its provider did not accept: the caller gets that answer and may
+// repeat the call, and an attempt is not a failed job.
 func (l *Service) notTaken(ctx context.Context, tx Tx, j *Job, cause error) error {
 	l.o.Log.Warn("a provider did not take a proxied submit", "provider", j.Provider, "model", j.Model, "caller", cmp.Or(j.Caller, "unknown"), "error", cause)
 	return tx.RemoveJob(ctx, j.ID)

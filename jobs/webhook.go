@@ -16,8 +16,7 @@ type Options struct {
 	Store       Store
 	Router      Router
 	Interpreter Interpreter
-	// Service submits jobs and asks after them; nil: there is none, and jobs are what
-	// webhooks tell of.
+	// Service submits jobs and polls them; nil: jobs come from webhooks only.
 	Service *Service
 	// Patience is how long an event for a job that is not known waits for it: the
 	// webhook may overtake the answer to the submit. Zero means 2 minutes.
@@ -25,7 +24,7 @@ type Options struct {
 }
 
 // NewHandler returns the handler that turns a provider's events into job status, media
-// and an inner event, "job.completed", "job.failed" or "job.cancelled" of the source
+// and an internal event, "job.completed", "job.failed" or "job.cancelled" of the source
 // "gaff", whose data is a [JobSettled].
 func NewHandler(o Options) gaff.Handler {
 	if o.Patience <= 0 {
@@ -103,7 +102,7 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 	l := h.o.Service
 	if l == nil {
 		if u.Fetch {
-			return nil, gaff.Discard(fmt.Errorf("the result of job %s must be fetched, and there is no ledger to do it", j.ID))
+			return nil, gaff.Discard(fmt.Errorf("the result of job %s must be fetched, and no job service is set up", j.ID))
 		}
 		_, err := change{j, found, u, SettledByWebhook, ev}.apply(ctx, tx, h.o.Router)
 		return nil, err
@@ -125,7 +124,7 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 	return j, nil
 }
 
-// job finds the job that an update is about, or makes it where that is allowed.
+// job finds the job that an update is about, or makes it if that is allowed.
 func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *Job, found bool, err error) {
 	if l := h.o.Service; l != nil && ev.CallbackToken != "" {
 		j, err := l.jobOfCallbackToken(ctx, tx, ev, u)
@@ -143,7 +142,7 @@ func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *
 			j, err = tx.Job(ctx, u.JobID)
 		}
 		if errors.Is(err, gaff.ErrNotFound) && !u.Create && u.RequestID != "" {
-			// What the sender echoes need not be an id of ours.
+			// The sender may echo an id that is not gaff's.
 			j, err = tx.JobByRequest(ctx, u.Provider, u.RequestID)
 		}
 	} else {
@@ -178,7 +177,7 @@ func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *
 func (l *Service) jobOfCallbackToken(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (*Job, error) {
 	jobID, ok := l.callbackTokens.job(ev.CallbackToken)
 	if !ok {
-		// Its source has no such addresses, or it would have been refused at the door.
+		// A source with such URLs would have rejected it at ingest.
 		return nil, gaff.ErrNotFound
 	}
 	j, err := tx.Job(ctx, jobID)
@@ -189,7 +188,7 @@ func (l *Service) jobOfCallbackToken(ctx context.Context, tx Tx, ev *gaff.Event,
 	case j.Provider != u.Provider:
 		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, which is one of %s", j.ID, j.Provider))
 	case u.JobID != "" && u.JobID != j.ID && u.Create && u.JobID != u.RequestID:
-		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, the body tells of job %s", j.ID, excerpt.Text(u.JobID, 80)))
+		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, the body names job %s", j.ID, excerpt.Text(u.JobID, 80)))
 	case j.RequestID == u.RequestID:
 		return j, l.trust(ctx, tx, j, u, true)
 	case j.RequestID != "":
@@ -219,10 +218,9 @@ func (l *Service) jobOfCallbackToken(ctx context.Context, tx Tx, ev *gaff.Event,
 	return j, tx.AddLogEntry(ctx, j.ID, "webhook", text)
 }
 
-// trust holds a provider's customer against the one whose webhooks are believed. Where
-// none is known yet, the first that is proven is kept: by a request that gaff knew from
-// elsewhere than the webhook itself.
-func (l *Service) trust(ctx context.Context, tx Tx, j *Job, u Update, proven bool) error {
+// trust compares a provider's customer with the one whose webhooks count. If none is known yet, it
+// stores the first verified one: of a request that gaff knew from another place than the webhook.
+func (l *Service) trust(ctx context.Context, tx Tx, j *Job, u Update, verified bool) error {
 	if u.Subject == "" {
 		return nil
 	}
@@ -234,7 +232,7 @@ func (l *Service) trust(ctx context.Context, tx Tx, j *Job, u Update, proven boo
 			return err
 		}
 		if kept == "" {
-			if !proven {
+			if !verified {
 				return nil
 			}
 			return tx.SetSetting(ctx, name, u.Subject)

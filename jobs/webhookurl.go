@@ -24,11 +24,10 @@ func (l *Service) WebhookURL(provider, jobID string) string {
 	return path
 }
 
-// CheckCallbackToken returns an error for the last part of a webhook address that gaff did not
-// give out.
-func (l *Service) CheckCallbackToken(handle string) error {
-	if _, ok := l.callbackTokens.job(handle); !ok {
-		return errors.New("the last part of the address is none that this gateway gave out")
+// CheckCallbackToken returns an error for the last part of a webhook URL that gaff did not issue.
+func (l *Service) CheckCallbackToken(token string) error {
+	if _, ok := l.callbackTokens.job(token); !ok {
+		return errors.New("the last part of the URL is not one that this gateway issued")
 	}
 	return nil
 }
@@ -41,7 +40,7 @@ type callbackTokens struct{ key []byte }
 // macBytes of the MAC are written; 128 bits cannot be guessed.
 const macBytes = 16
 
-// maxJobID is how long an asker's own id may be; a handle has at most 256 bytes.
+// maxJobID bounds a caller's own id, in bytes; a token has at most 256.
 const maxJobID = 150
 
 const handleLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
@@ -60,9 +59,9 @@ func (h callbackTokens) mac(jobID string) []byte {
 	return mac.Sum(nil)[:macBytes]
 }
 
-// job returns the id in a handle; ok is false for one that was not made here.
-func (h callbackTokens) job(handle string) (jobID string, ok bool) {
-	name, sum, ok := strings.Cut(handle, ".")
+// job returns the id in a token; ok is false for a token that was not made here.
+func (h callbackTokens) job(token string) (jobID string, ok bool) {
+	name, sum, ok := strings.Cut(token, ".")
 	given, err := base64.RawURLEncoding.DecodeString(sum)
 	if !ok || err != nil || name == "" {
 		return "", false
