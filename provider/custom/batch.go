@@ -51,22 +51,22 @@ func newLists(pointers []string) (*lists, error) {
 	return l, nil
 }
 
-// Copies of what stands around an item may together be this many times the body, and in
+// Copies of the document around an item may together be this many times the body, and in
 // small bodies this many bytes.
 const (
 	maxCopies = 10
 	minCopies = 64 << 10
 )
 
-// errWhole: items cannot be taken out, for too much stands around them, or a list. Better
-// one event than none.
+// errWhole: the items cannot be separated, because the document around them is too large, or a
+// list. The request becomes one event.
 var errWhole = errors.New("the items cannot be taken out")
 
-// item is one event of a batch: what stands in the list, and what the event keeps.
+// item is one event of a batch: its value in the list, and the event's data.
 type item struct{ self, data json.RawMessage }
 
 // items returns the items of the first list that doc has; ok is false if it has none. An
-// item of a list in a list keeps what stands around it: its data is doc with this one item.
+// An item of a list in a list keeps the document around it: its data is doc with this one item.
 // What lacks the inner list is an item itself, so that nothing is lost. budget bounds the
 // bytes of such copies.
 func (l *lists) items(doc json.RawMessage, top bool, budget *int) (found []item, ok bool, err error) {

@@ -67,7 +67,7 @@ func formMembers(r *gaff.Request, want string) (members map[string]any, isForm b
 	fields, err := payload.Form(kind, r.Body)
 	switch {
 	case errors.Is(err, payload.ErrNoForm) && kind == "":
-		return nil, false, errors.New("neither JSON nor a form: no Content-Type tells")
+		return nil, false, errors.New("neither JSON nor a form, by its Content-Type")
 	case errors.Is(err, payload.ErrNoForm):
 		return nil, false, fmt.Errorf("neither JSON nor a form: Content-Type %.100q", kind)
 	case err != nil:

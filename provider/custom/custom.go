@@ -46,7 +46,7 @@ type Options struct {
 	// from its own description; Status is joined with the id to tell events of one piece
 	// of work apart; Correlation is the sender's name of that work.
 	ID, Type, Status, Correlation string
-	// Jobs tells where a body names a job; nil: nowhere. Its status and id stand in for
+	// Jobs says where a body names a job; nil: nowhere. Its status and id stand in for
 	// Status and Correlation where those are empty.
 	Jobs  *sender.Jobs
 	About map[string]string
@@ -67,7 +67,7 @@ func Source(o Options) (gaff.Source, error) {
 	}
 	jobs := o.Jobs
 	if jobs == nil {
-		jobs = o.Scheme.Jobs // its status tells events apart, whether or not it moves jobs
+		jobs = o.Scheme.Jobs // its status distinguishes events, even if it moves no jobs
 	}
 	if jobs != nil {
 		if p.jobs, err = NewInterpreter(o.Name, *jobs); err != nil {

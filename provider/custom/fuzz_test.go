@@ -11,7 +11,7 @@ import (
 	"gaff/verify"
 )
 
-// Whatever an authentic body is, it is read as valid JSON or refused.
+// Any authentic body is read as valid JSON or rejected.
 func FuzzBodies(f *testing.F) {
 	f.Add("form:payload", "application/x-www-form-urlencoded", []byte("payload=%7B%7D"))
 	f.Add("form", "multipart/form-data; boundary=b", []byte("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx\r\n--b--\r\n"))

@@ -25,7 +25,7 @@ type Interpreter struct {
 	words    map[string]jobs.JobStatus
 	fields   *verify.Fields
 	// The places of each field's texts in what fields reads: a run for each of id, job,
-	// status, error, error type, project, user, kind and what is required; output is the last.
+	// status, error, error type, project, user, kind and required values; output is the last.
 	runs     [9][2]int
 	required []string // texts, in the order of the last run
 }
@@ -40,7 +40,7 @@ func NewInterpreter(provider string, mapping sender.Jobs) (*Interpreter, error) 
 	for word, status := range mapping.Words {
 		s, ok := jobs.ParseJobStatus(status)
 		if !ok {
-			return nil, fmt.Errorf("jobs.words.%s: %q is no status of a job", word, status)
+			return nil, fmt.Errorf("jobs.words.%s: %q is not a status of a job", word, status)
 		}
 		in.words[word] = s
 	}
@@ -67,7 +67,7 @@ func NewInterpreter(provider string, mapping sender.Jobs) (*Interpreter, error) 
 // reading is what an event's body holds of a job.
 type reading struct {
 	id, job, status, err, errType, project, user, kind string
-	broken                                             bool // what is required is not so
+	broken                                             bool // a required value differs
 }
 
 func (in *Interpreter) read(body []byte) (r reading, err error) {
@@ -159,7 +159,7 @@ func unwrapped(value []byte) []byte {
 }
 
 // Provider is a jobs.Provider for senders that are only described: applications submit
-// the work themselves and tell of it; gaff follows it by its webhooks alone.
+// the work themselves and register it; gaff follows it by its webhooks only.
 type Provider string
 
 // Name is the source's.
@@ -173,7 +173,7 @@ var errOnlyDescribed = errors.New("gaff knows this provider by its webhooks only
 // Check refuses all submissions.
 func (p Provider) Check(*jobs.Submission) error {
 	return &jobs.InvalidError{Field: "provider", Text: string(p) + " is known by its webhooks only: submit the work there, with " +
-		gaff.PathPrefix + string(p) + " as its webhook, and tell of it by PUT /api/v1/jobs/{id} with its requestId"}
+		gaff.PathPrefix + string(p) + " as its webhook, and register it by PUT /api/v1/jobs/{id} with its requestId"}
 }
 
 // Account is empty: there is no key.

@@ -40,7 +40,7 @@ func TestCallbacks(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := v.Verify(context.Background(), &gaff.Request{Header: r.app[1].Header, Body: r.bodys[1], ReceivedAt: time.Now()}); err != nil {
-			t.Errorf("the application cannot verify what was passed on: %v", err)
+			t.Errorf("the application cannot verify the callback: %v", err)
 		}
 		lost := r.submit("lost", to)
 		time.Sleep(5 * time.Minute)
@@ -99,7 +99,7 @@ func TestCallbackSecrets(t *testing.T) {
 		}
 		o := jobs.ServiceOptions{Store: r.st, CallbackSecrets: []string{"short"}}
 		if _, err := jobs.NewService(context.Background(), o); err == nil {
-			t.Error("a secret that is none is taken")
+			t.Error("an invalid secret is accepted")
 		}
 	})
 }

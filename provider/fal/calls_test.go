@@ -192,7 +192,7 @@ func TestProxiedSubmitNotTaken(t *testing.T) {
 	}
 }
 
-// A key that an older version stored is found by whoever has a token.
+// A key that an older version stored is found by every caller with a token.
 func TestKeyOfUnknownCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

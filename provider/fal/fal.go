@@ -1,6 +1,6 @@
-// Package fal receives the webhooks of fal.ai's queue, in two dialects: the one that fal
-// really speaks, and the one of an application's own document (docs/providers.md). It
-// reads them as events, and as changes to jobs and their files.
+// Package fal is the provider fal.ai. It receives the webhooks of its queue in two dialects: fal's
+// own, and an HMAC form (docs/providers.md). It submits, polls and cancels jobs, and serves a proxy
+// for programs that were written for fal.
 package fal
 
 import (
@@ -88,7 +88,7 @@ func Source(o Options) (gaff.Source, error) {
 		"verifier":   real.Describe(),
 		"register":   "submit to https://queue.fal.run/{model}?fal_webhook={this address, percent-encoded}: a query parameter, never a field of the input",
 		"jobs":       "fal's keys are the same for all its customers: an event counts only for a request that this gateway knows",
-		"callbacks":  "what is passed on to a job's callbackUrl is signed (Standard Webhooks); gaff jobs callback-secrets prints the secret",
+		"callbacks":  "requests to a job's callbackUrl are signed (Standard Webhooks); gaff jobs callback-secrets prints the secret",
 		"dashboard":  "https://fal.ai/dashboard/webhooks shows what fal delivered",
 		"secret set": strconv.FormatBool(len(o.Secrets) > 0),
 	}
@@ -104,8 +104,8 @@ func Source(o Options) (gaff.Source, error) {
 	}, nil
 }
 
-// MaxBody is enough for results that hold their pictures as data: links, which fal makes
-// of inputs with sync_mode.
+// MaxBody is enough for results with pictures as data: links, as fal returns for inputs with
+// sync_mode.
 const MaxBody = 32 << 20
 
 type verifier struct {
@@ -117,7 +117,7 @@ type verifier struct {
 var errNoSignature = fmt.Errorf("%s and %s: %w", headerSignature, documentSignature, verify.ErrMissing)
 
 func (v *verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
-	// A request that speaks fal's dialect in part is never tried as the other one.
+	// A request with any header of fal's dialect is never read as the other one.
 	for _, name := range falHeaders {
 		if len(r.Header[name]) > 0 {
 			return v.verifyFal(ctx, r)
@@ -191,7 +191,7 @@ type metadata struct {
 	GenerationType string `json:"generation_type"`
 }
 
-// word is a status as it is written in one of the two forms of body.
+// word is a status in one of the two forms of body.
 type word struct {
 	eventType string
 	status    jobs.JobStatus
@@ -238,7 +238,7 @@ func (Parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, error)
 	if err != nil {
 		return gaff.Envelope{}, err
 	}
-	// Signed is the header; what is acted upon is the body. After a retry on fal's side
+	// The signature covers the header; gaff acts on the body. After a retry on fal's side
 	// the header may hold the id of the last run.
 	if header := r.Header.Get(headerRequestID); v.Dialect == DialectFal && header != env.RequestID && header != env.GatewayRequestID {
 		return gaff.Envelope{}, fmt.Errorf("request_id is not that of %s", headerRequestID)
@@ -309,7 +309,7 @@ func (Interpreter) Interpret(ev *gaff.Event) (jobs.Update, error) {
 }
 
 // Failure reads fal's reason out of an error body of any of its shapes: one line for
-// people, and a code such as "content_policy_violation", empty if there is none.
+// people, and a code such as "content_policy_violation", empty if unknown.
 // topLevel is the "error" beside the payload.
 func Failure(topLevel, payload json.RawMessage) (text, code string) {
 	var body struct {

@@ -377,7 +377,7 @@ func FuzzBody(f *testing.F) {
 		if env.Type == "" || env.ID == "" || !json.Valid(body) {
 			t.Errorf("read %q as %+v", body, env)
 		}
-		// What was let in must be workable, or be given up with a reason.
+		// A parsed event must be processable, or discarded with a reason.
 		u, err := fal.Interpreter{}.Interpret(&gaff.Event{Data: body, Verification: proof})
 		handed, handedErr := fal.Interpreter{}.Interpret(&gaff.Event{Data: body, Parsed: env.Parsed, Verification: proof})
 		if env.Parsed == nil || !reflect.DeepEqual(handed, u) || fmt.Sprint(handedErr) != fmt.Sprint(err) {

@@ -27,7 +27,7 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Whatever a caller names as the target, the key goes to fal's hosts alone.
+// For any target of a caller, the key goes to fal's hosts alone.
 func FuzzProxyTarget(f *testing.F) {
 	for _, target := range []string{
 		"https://queue.fal.run/fal-ai/flux/requests/1/status", "https://fal.run/fal-ai/flux", "https://rest.fal.ai/storage/upload/initiate",

@@ -52,13 +52,14 @@ func (r *Result) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// isWebhook tells a webhook body from a payload, whose members are the model's own.
+// isWebhook reports whether this is the body of a webhook, not a payload, whose members are the
+// model's own.
 func (e *envelope) isWebhook() bool {
 	_, known := words[e.Status]
 	return known && e.RequestID != ""
 }
 
-// payload is what the model returned, whichever dialect the body is of.
+// payload returns the model's result, in either dialect.
 func (e *envelope) payload() (json.RawMessage, error) {
 	payload := e.Payload
 	if words[e.Status].document {

@@ -55,7 +55,7 @@ const (
 	waitForFirst = 30 * time.Second
 )
 
-// Jobs is what the proxy needs of one; a *jobs.Service is one.
+// Jobs has the operations on jobs that the proxy uses; a *jobs.Service is one.
 type Jobs interface {
 	Begin(ctx context.Context, s jobs.Submission, callKey string) (*jobs.Call, error)
 	Answered(ctx context.Context, jobID string, answer jobs.Accepted, submitErr error) error
@@ -65,7 +65,7 @@ type Jobs interface {
 	WebhookURL(provider, jobID string) string
 }
 
-// ProxyOptions of a [Proxy]. Queue, Ledger, Authorize and Log are required.
+// ProxyOptions of a [Proxy]. Queue, Jobs, Authorize and Log are required.
 type ProxyOptions struct {
 	Queue *Queue
 	Jobs  Jobs
@@ -76,7 +76,7 @@ type ProxyOptions struct {
 	Address func(r *http.Request) string
 	// Origins are web pages' origins, such as "https://app.example.com", whose visitors may
 	// submit to Models without a token. Models are patterns as path.Match has them, but *
-	// at the end stands for any rest: "fal-ai/flux/*". Both or none.
+	// at the end matches any rest: "fal-ai/flux/*". Both or none.
 	Origins, Models []string
 	// BaseURL is the gateway's, for addresses in answers. Empty: taken from the request.
 	BaseURL string
@@ -84,7 +84,7 @@ type ProxyOptions struct {
 }
 
 // Proxy lets programs that were written for fal work through gaff: every submit becomes a
-// job of the ledger, with gaff's webhook address, and what fal answers is passed back.
+// job, with gaff's webhook URL, and fal's response is returned.
 type Proxy struct{ o ProxyOptions }
 
 // NewProxy makes a proxy.
@@ -200,7 +200,7 @@ func (p *Proxy) target(text string) (*target, error) {
 		}
 		return &target{url: u}, nil
 	}
-	return nil, fmt.Errorf("%.80q is none of fal's hosts that are passed on to", u.Host)
+	return nil, fmt.Errorf("%.80q is not a host of fal's that the proxy forwards to", u.Host)
 }
 
 // runTarget is of a call that is answered when the work is done.
@@ -240,7 +240,7 @@ func (p *Proxy) queueTarget(escaped, query string) (*target, error) {
 	return t, nil
 }
 
-// serve answers a call of which it is known what it is meant for.
+// serve answers a call to a known target.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) {
 	who, err := p.caller(r, t)
 	if err != nil {
@@ -274,7 +274,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) {
 	p.pass(w, r, t, body)
 }
 
-// passedOn are the headers of a caller that fal gets to see.
+// passedOn returns the caller's headers that fal gets.
 func passedOn(from http.Header) http.Header {
 	to := http.Header{}
 	for name, values := range from {
@@ -357,7 +357,7 @@ func callKey(t *target, s *jobs.Submission) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// outcome is what the caller is told. Clients repeat a submit on 429, 502, 503 and 504,
+// outcome is the response to the caller. Clients repeat a submit on 429, 502, 503 and 504,
 // and the Python one on 408 and 409 too: they get none of these unless nothing was taken.
 func (p *Proxy) outcome(j *jobs.Job, a answer, err error) answer {
 	var later *jobs.NotNow
@@ -428,7 +428,7 @@ func (p *Proxy) first(ctx context.Context, j *jobs.Job) answer {
 	return p.outcome(j, answer{}, errors.New("unknown"))
 }
 
-// pass hands a call on as it is, and tells the ledger what it learns from the answer.
+// pass forwards a call unchanged, and records what the response says about a job.
 func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, body []byte) {
 	q := p.o.Queue
 	ctx, cancel := context.WithTimeout(r.Context(), proxyTimeout)
@@ -484,10 +484,10 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, body []b
 	_ = p.reply(w, t, a)
 }
 
-// learn tells the ledger what a passing answer says about a job.
+// learn records what a forwarded response says about a job.
 func (p *Proxy) learn(ctx context.Context, method, id, what string, a answer) {
 	var s status
-	_ = json.Unmarshal(a.body, &s) // where it is no status, it has none
+	_ = json.Unmarshal(a.body, &s) // the fields stay empty if it is not a status
 	u := jobs.Update{Provider: Name, RequestID: id, Status: jobs.JobProcessing}
 	switch {
 	case method == http.MethodGet && what == "status" && a.status/100 == 2 && s.Status == "IN_QUEUE":
@@ -514,7 +514,7 @@ func (p *Proxy) learn(ctx context.Context, method, id, what string, a answer) {
 	}
 }
 
-// notPassed are headers of an answer that are the connection's, or would be wrong.
+// notPassed are headers of a response that belong to the connection, or would be wrong.
 var notPassed = []string{
 	"Connection", "Content-Encoding", "Content-Length", "Keep-Alive", "Transfer-Encoding", "Trailer", "Upgrade", "Set-Cookie",
 	"Proxy-Authenticate", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Strict-Transport-Security",
@@ -542,7 +542,7 @@ func (p *Proxy) reply(w http.ResponseWriter, t *target, a answer) error {
 }
 
 // rewrite turns the queue's addresses in an answer into those below base, so that a client
-// that follows them comes back here. What is no object, or has none, stays as it is.
+// that follows them comes back here. A body that is not an object, or has no such URLs, stays unchanged.
 func (p *Proxy) rewrite(body []byte, base string) []byte {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(body, &members) != nil {
@@ -573,7 +573,7 @@ func (p *Proxy) rewrite(body []byte, base string) []byte {
 	return body
 }
 
-// stream passes an answer on as it comes.
+// stream forwards a response as it arrives.
 func (p *Proxy) stream(w http.ResponseWriter, resp *http.Response) {
 	copyHeader(w.Header(), resp.Header)
 	flush := http.NewResponseController(w)

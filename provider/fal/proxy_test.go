@@ -80,7 +80,7 @@ func (p *proxied) serve(h http.Handler, method, path, body string, change ...fun
 	}
 	out := reply{ResponseRecorder: httptest.NewRecorder()}
 	h.ServeHTTP(out, r)
-	_ = json.Unmarshal(out.Body.Bytes(), &out.body) // what is no JSON has no fields
+	_ = json.Unmarshal(out.Body.Bytes(), &out.body) // no fields if it is not JSON
 	return out
 }
 
@@ -162,22 +162,22 @@ func TestWhoMayUseTheProxy(t *testing.T) {
 			as             func(*http.Request)
 			want           int
 		}{
-			"a stranger":                    {"POST", queueTarget, stranger, 401},
-			"a page that is named":          {"POST", queueTarget, from("https://page.example"), 200},
-			"another model":                 {"POST", "https://queue.fal.run/fal-ai/kling-video/pro", from("https://page.example"), 401},
-			"a model, to the letter":        {"POST", "https://queue.fal.run/fal-ai/veo3", from("https://page.example"), 200},
-			"another page":                  {"POST", queueTarget, from("https://evil.example"), 401},
-			"a viewer":                      {"POST", queueTarget, token("viewer"), 403},
-			"an outage":                     {"POST", queueTarget, token("outage"), 503},
-			"a page and a job of a page":    {"GET", page.body.StatusURL, from("https://page.example"), 202},
-			"a page and no job":             {"GET", "https://queue.fal.run/fal-ai/flux/requests/none/status", from("https://page.example"), 401},
-			"a page and an application's":   {"GET", owned.body.StatusURL, from("https://page.example"), 401},
-			"a page cancels another's":      {"PUT", owned.body.CancelURL, from("https://page.example"), 401},
-			"a page begins an upload":       {"POST", "https://rest.fal.ai/storage/upload/initiate", from("https://page.example"), 401},
-			"a browser's question":          {"OPTIONS", "", from("https://page.example"), 204},
-			"another browser's question":    {"OPTIONS", "", from("https://evil.example"), 403},
-			"a method that there is not":    {"DELETE", queueTarget, func(*http.Request) {}, 405},
-			"a body that is no JSON object": {"POST", queueTarget + "?", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("[1]")) }, 422},
+			"an unknown caller":               {"POST", queueTarget, stranger, 401},
+			"a page that is named":            {"POST", queueTarget, from("https://page.example"), 200},
+			"another model":                   {"POST", "https://queue.fal.run/fal-ai/kling-video/pro", from("https://page.example"), 401},
+			"a model, to the letter":          {"POST", "https://queue.fal.run/fal-ai/veo3", from("https://page.example"), 200},
+			"another page":                    {"POST", queueTarget, from("https://evil.example"), 401},
+			"a viewer":                        {"POST", queueTarget, token("viewer"), 403},
+			"an outage":                       {"POST", queueTarget, token("outage"), 503},
+			"a page and a job of a page":      {"GET", page.body.StatusURL, from("https://page.example"), 202},
+			"a page and no job":               {"GET", "https://queue.fal.run/fal-ai/flux/requests/none/status", from("https://page.example"), 401},
+			"a page and an application's":     {"GET", owned.body.StatusURL, from("https://page.example"), 401},
+			"a page cancels another's":        {"PUT", owned.body.CancelURL, from("https://page.example"), 401},
+			"a page begins an upload":         {"POST", "https://rest.fal.ai/storage/upload/initiate", from("https://page.example"), 401},
+			"a browser's question":            {"OPTIONS", "", from("https://page.example"), 204},
+			"another browser's question":      {"OPTIONS", "", from("https://evil.example"), 403},
+			"a method that there is not":      {"DELETE", queueTarget, func(*http.Request) {}, 405},
+			"a body other than a JSON object": {"POST", queueTarget + "?", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("[1]")) }, 422},
 		} {
 			res := p.call(c.method, c.target, `{}`, c.as)
 			if res.Code != c.want {

@@ -66,7 +66,7 @@ type Queue struct {
 	base *url.URL
 }
 
-// NewQueue fails on a URL that is none.
+// NewQueue fails on an invalid URL.
 func NewQueue(o QueueOptions) (*Queue, error) {
 	if o.URL == "" {
 		o.URL = DefaultQueueURL
@@ -101,7 +101,7 @@ func (q *Queue) Check(s *jobs.Submission) error {
 	case s.Model == "":
 		return &jobs.InvalidError{Field: "model", Text: `is missing; write fal's id of it, such as "fal-ai/flux/dev"`}
 	case len(s.Model) > 200 || !modelName.MatchString(s.Model) || slices.Contains(strings.Split(s.Model, "/"), "requests"):
-		return &jobs.InvalidError{Field: "model", Text: fmt.Sprintf(`%.60q is no id of a model at fal, such as "fal-ai/flux/dev"`, s.Model)}
+		return &jobs.InvalidError{Field: "model", Text: fmt.Sprintf(`%.60q is not the id of a model at fal, such as "fal-ai/flux/dev"`, s.Model)}
 	case q.o.Key == "" && q.o.URL == DefaultQueueURL:
 		return &jobs.InvalidError{Field: "provider", Text: "fal takes no work without a key; set FAL_KEY"}
 	}
@@ -118,12 +118,12 @@ func app(model string) string {
 	return strings.Join(parts[:min(n, len(parts))], "/")
 }
 
-// CheckAddress returns an error for an address that the key must not be sent to.
+// CheckAddress returns an error for a URL that must not get the key.
 func (q *Queue) CheckAddress(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.User != nil || u.Fragment != "":
-		return errors.New("is no plain URL")
+		return errors.New("is not a plain URL")
 	case u.Scheme == q.base.Scheme && u.Host == q.base.Host:
 	case u.Scheme == "https" && slices.Contains(falHosts, u.Host):
 	default:
@@ -151,8 +151,8 @@ type submission struct {
 	CancelURL   string `json:"cancel_url"`
 }
 
-// Submit posts the input. What fal may have got, it does not get again: fal has no
-// idempotency keys, and each request is billed.
+// Submit posts the input. It is never repeated if fal may have it: fal has no idempotency keys, and
+// bills each request.
 func (q *Queue) Submit(ctx context.Context, j *jobs.Job, input json.RawMessage, webhookURL string) (jobs.Accepted, error) {
 	address := q.o.URL + "/" + j.Model
 	if webhookURL != "" {
@@ -162,7 +162,7 @@ func (q *Queue) Submit(ctx context.Context, j *jobs.Job, input json.RawMessage, 
 	return readSubmit(a)
 }
 
-// readSubmit tells how a submit ended.
+// readSubmit returns the outcome of a submit.
 func readSubmit(a answer) (jobs.Accepted, error) {
 	switch {
 	case a.err != nil && a.unsent:
@@ -214,13 +214,13 @@ func retryAfter(h http.Header) time.Duration {
 	return min(wait, time.Hour)
 }
 
-// answer is what came of a call.
+// answer is the result of a call.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	// err is set if there was no whole answer; unsent tells that there was not even a
-	// connection then, so that the other side cannot have the request.
+	// err is set without a whole response. unsent is set if there was no connection either: then
+	// fal cannot have the request.
 	err    error
 	unsent bool
 }
@@ -229,7 +229,7 @@ type answer struct {
 func (q *Queue) send(ctx context.Context, method, address string, body []byte, header http.Header, limit int64) (a answer) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	// A transport that tells nothing of its connections is not believed to have had none.
+	// A transport without trace events may have connected.
 	var wanted, got atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { wanted.Store(true) }, GotConn: func(httptrace.GotConnInfo) { got.Store(true) },
@@ -266,7 +266,7 @@ func (q *Queue) send(ctx context.Context, method, address string, body []byte, h
 	return a
 }
 
-// plain takes the address out of a client's error: it may hold a job's handle.
+// plain removes the URL from a client's error: it may contain a callback token.
 func plain(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -306,18 +306,17 @@ func (q *Queue) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 		r := q.send(ctx, http.MethodGet, q.address(j.ResponseURL, j, ""), nil, nil, maxResult)
 		return readResult(r, s, j, time.Now())
 	}
-	return u, fmt.Errorf("fal's status %.40q is none that is known", s.Status)
+	return u, fmt.Errorf("unknown status %.40q of fal", s.Status)
 }
 
-// status is fal's word on where a job stands. There is none for a failure: the job is
-// completed then, and has an error.
+// status is fal's status of a job. A failed job is completed, with an error.
 type status struct {
 	Status    string `json:"status"`
 	Error     string `json:"error"`
 	ErrorType string `json:"error_type"`
 }
 
-// fault is the error of an answer that is no success.
+// fault returns the error of a response other than 2xx.
 func (a answer) fault(what string) error {
 	switch {
 	case a.err != nil:
@@ -345,7 +344,7 @@ func readResult(r answer, s status, j *jobs.Job, at time.Time) (jobs.Update, err
 		return u, r.err
 	case r.status/100 == 2 && s.Error == "":
 		if !json.Valid(r.body) {
-			u.Error, u.ErrorType = "completed, but the result is no JSON", "result_unreadable"
+			u.Error, u.ErrorType = "completed, but the result is not JSON", "result_unreadable"
 			return u, nil
 		}
 		u.Status, u.Result = jobs.JobCompleted, r.body
@@ -418,7 +417,7 @@ func (q *Queue) Find(ctx context.Context, j *jobs.Job, input json.RawMessage, kn
 	if err := json.Unmarshal(input, &wanted); err != nil {
 		return jobs.Accepted{}, err
 	}
-	// Clocks may differ a little; what was sent much later is another request.
+	// Clocks may differ a little; a much later request is another one.
 	from, until := j.SentAt.Add(-30*time.Second), j.SentAt.Add(5*time.Minute)
 	query := url.Values{
 		"endpoint_id": {j.Model}, "limit": {"100"}, "expand": {"payloads"}, "start": {from.UTC().Format(time.RFC3339)},

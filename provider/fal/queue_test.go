@@ -48,7 +48,7 @@ func TestHowJobsEnd(t *testing.T) {
 					j = r.job(j.ID)
 				}
 				took := time.Since(began)
-				// What comes late must change nothing.
+				// A late webhook must change nothing.
 				time.Sleep(10 * time.Minute)
 				j = r.job(j.ID)
 				ends, files := r.ends(j.ID)
@@ -66,7 +66,7 @@ func TestHowJobsEnd(t *testing.T) {
 					t.Error("failed without a reason")
 				}
 				if !j.NextPollAt.IsZero() {
-					t.Errorf("will be asked after at %s", j.NextPollAt)
+					t.Errorf("will be polled at %s", j.NextPollAt)
 				}
 				if want.by == "reconciliation" && want.status == jobs.JobCompleted && j.Cost == "" {
 					t.Error("what fal billed is not kept")

@@ -129,7 +129,7 @@ func TestWebhookAndAnswerAtTheSameMoment(t *testing.T) {
 	})
 }
 
-// How long a model's jobs take decides when one of which nothing is heard is asked after:
+// How long a model's jobs take decides when a job without news is polled:
 // sooner than GAFF_RECONCILE_AFTER if it is quick, and once more when it should be done if
 // it is slow.
 func TestJobsAreAskedAfterWhenTheyAreOverdue(t *testing.T) {
@@ -155,7 +155,7 @@ func TestJobsAreAskedAfterWhenTheyAreOverdue(t *testing.T) {
 			r.submit("lost", lasting(quick, 4))
 			time.Sleep(20 * time.Minute)
 		}
-		// A gateway that is started anew knows it from the store.
+		// After a restart the gateway reads it from the store.
 		r.stop()
 		r.begin(rigOptions{})
 		for model, want := range map[string]struct{ first, last time.Duration }{

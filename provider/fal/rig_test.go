@@ -79,7 +79,7 @@ type rig struct {
 	fal   *standin.Fal
 	queue *fal.Queue
 	net   *network
-	app   []*http.Request // what came to the application's own address
+	app   []*http.Request // requests to the application's URL
 	appOK atomic.Bool
 	bodys [][]byte
 	stop  func()

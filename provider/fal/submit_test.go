@@ -210,17 +210,17 @@ func TestCancel(t *testing.T) {
 				t.Errorf("%s, %d ends, %d files", got.Status, ends, files)
 			}
 		}
-		// The one of unknown outcome was worked on, and its log says so.
+		// The one of unknown outcome was processed, and its log says so.
 		if log := r.notes(unknown.ID); !strings.Contains(log, "came after the job was cancelled") {
 			t.Errorf("its log:\n%s", log)
 		}
 		if _, err := r.Service.Cancel(ctx, "job_none"); !errors.Is(err, gaff.ErrNotFound) {
-			t.Errorf("cancel what is not there: %v", err)
+			t.Errorf("cancel an unknown job: %v", err)
 		}
 	})
 }
 
-// An application that submits by itself tells what it has.
+// An application that submits itself registers its jobs.
 func TestRegister(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

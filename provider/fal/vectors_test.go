@@ -58,7 +58,7 @@ func TestSignatureVectors(t *testing.T) {
 		}
 		for what, change := range map[string]func(r *gaff.Request){
 			"another byte":        func(r *gaff.Request) { r.Body[10] ^= 1 },
-			"encoded anew":        func(r *gaff.Request) { r.Body = []byte(strings.ReplaceAll(c.body, `": `, `":`)) },
+			"encoded again":       func(r *gaff.Request) { r.Body = []byte(strings.ReplaceAll(c.body, `": `, `":`)) },
 			"another user":        func(r *gaff.Request) { r.Header.Set("X-Fal-Webhook-User-Id", "user_other") },
 			"another request":     func(r *gaff.Request) { r.Header.Set("X-Fal-Webhook-Request-Id", "other") },
 			"another time":        func(r *gaff.Request) { r.Header.Set("X-Fal-Webhook-Timestamp", "1752019771") },

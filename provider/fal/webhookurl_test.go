@@ -14,7 +14,7 @@ import (
 	"gaff/jobs"
 )
 
-// fal signs for all its customers. The first proven delivery shows which of them we are.
+// fal signs for all its customers. The first verified delivery shows which of them is the operator.
 func TestOtherUsersAreRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestHandlesThatAreNotRead(t *testing.T) {
 		body := fmt.Sprintf(`{"request_id":%q,"status":"OK","payload":{}}`, j.RequestID)
 		signed := &gaff.Request{Body: []byte(body)}
 		standinKey(r.fal)(signed, j.RequestID)
-		req := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+"fal/whatever", strings.NewReader(body))
+		req := httptest.NewRequest(http.MethodPost, gaff.PathPrefix+"fal/any", strings.NewReader(body))
 		req.Header = signed.Header
 		w := httptest.NewRecorder()
 		r.IngestHandler().ServeHTTP(w, req)

@@ -71,7 +71,7 @@ func (c *Client) Check(s *jobs.Submission) error {
 	case c.o.URL == "":
 		return &jobs.InvalidError{Field: "provider", Text: "Last Frame cannot be reached: set GAFF_LASTFRAME_URL"}
 	case !serviceName.MatchString(s.Model):
-		return &jobs.InvalidError{Field: "model", Text: fmt.Sprintf(`%.60q is no service of Last Frame, such as "video-stitch"`, s.Model)}
+		return &jobs.InvalidError{Field: "model", Text: fmt.Sprintf(`%.60q is not a service of Last Frame, such as "video-stitch"`, s.Model)}
 	case json.Unmarshal(s.Input, &in) != nil || len(in.Inputs) == 0:
 		return &jobs.InvalidError{Field: "input", Text: `must be {"inputs":[{"url":"…"}, …]}, and may hold "options"`}
 	}

@@ -67,10 +67,10 @@ func TestClient(t *testing.T) {
 		}
 		j.RequestID, j.StatusURL = "none", "https://evil.example/v1/jobs/none"
 		if _, err := c.Poll(ctx, j); !errors.Is(err, jobs.ErrNoSuchWork) {
-			t.Errorf("ask after what is not there: %v", err)
+			t.Errorf("poll an unknown job: %v", err)
 		}
 		if err := c.Cancel(ctx, j); !errors.Is(err, jobs.ErrNoSuchWork) {
-			t.Errorf("cancel what is not there: %v", err)
+			t.Errorf("cancel an unknown job: %v", err)
 		}
 	})
 }
@@ -96,7 +96,7 @@ func TestClientsFaults(t *testing.T) {
 				t.Errorf("%s: %v", fault, err)
 			}
 			service.SetFaults(nil)
-			// What was taken in spite of a lost answer is not taken twice.
+			// A job that was accepted, with a lost response, is not accepted twice.
 			if _, err := c.Submit(context.Background(), job(), json.RawMessage(clips), ""); err != nil || len(service.Jobs()) != 1 {
 				t.Errorf("%s, then again: %v, %d jobs", fault, err, len(service.Jobs()))
 			}
