@@ -33,9 +33,8 @@ const (
 	// FormatCloudEventsBinary the same in binary mode.
 	FormatCloudEvents       = "cloudevents"
 	FormatCloudEventsBinary = "cloudevents-binary"
-	// FormatSpec is the body of fal's webhook in the dialect with a shared secret: request_id,
-	// status, result and metadata, made of the event's job. It is for applications that receive
-	// that body already.
+	// FormatSpec is the body that applications of the webhook specification receive already:
+	// request_id, status, result and metadata, made of the event's job.
 	FormatSpec = "spec"
 )
 
@@ -79,7 +78,7 @@ type Spec struct {
 	Secrets []string `json:"secrets,omitempty" yaml:"secrets"`
 	// SignatureHeader names a header for the HMAC-SHA-256 of the body in hex, keyed by the text
 	// of the first secret, for receivers without Standard Webhooks. Empty means none, for the
-	// format spec X-Fal-Signature.
+	// format spec the header of that specification.
 	SignatureHeader string `json:"signatureHeader,omitempty" yaml:"signature_header"`
 
 	// Timeout is for one attempt, from the connection to the response. Zero means 15 s.

@@ -19,6 +19,7 @@ var namesProviders = []struct{ path, why string }{
 	{"provider/fal/", "the provider"},
 	{"provider/lastframe/", "the provider"},
 	{"provider/all/all.go", "the list of providers"},
+	{"destination/transform.go", "the format spec has the header of fal's webhook, a wire name"},
 	{"doc.go", "the example of the package's documentation"},
 	{"internal/wire/", "examples in the tags of the API's documents, which must be constants"},
 	{"client/envelope.go", "examples in tags, as in internal/wire"},
