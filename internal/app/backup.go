@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,6 +62,23 @@ const (
 	maxSnapshot    = 1 << 20 // bytes of its description
 )
 
+// freeName returns a name for a snapshot of a time. Two may be made within a second, and a clock may be
+// set back: a name that exists gets a number, because each snapshot names the one before it.
+func freeName(ctx context.Context, target blob.Store, at time.Time) (string, error) {
+	base := strings.ToLower(at.Format("20060102T150405Z"))
+	for n := 1; ; n++ {
+		name := base
+		if n > 1 {
+			name += "-" + strconv.Itoa(n)
+		}
+		if _, err := readSnapshot(ctx, target, name); errors.Is(err, blob.ErrNotFound) {
+			return name, nil
+		} else if err != nil {
+			return "", err
+		}
+	}
+}
+
 func snapshotKey(name string) string { return "snapshots/" + name + ".json" }
 
 // BackupTo copies database and files to a folder or a bucket, while a gateway may be running, and verifies
@@ -75,7 +93,11 @@ func BackupTo(ctx context.Context, cfg *config.Config, o BackupOptions, out, pro
 		return fmt.Errorf("--to: %w", err)
 	}
 	now := time.Now().UTC()
-	s := &Snapshot{Name: strings.ToLower(now.Format("20060102T150405Z")), Created: now, Version: buildinfo.Get().Version}
+	name, err := freeName(ctx, target, now)
+	if err != nil {
+		return err
+	}
+	s := &Snapshot{Name: name, Created: now, Version: buildinfo.Get().Version}
 	previous, err := readSnapshot(ctx, target, latestSnapshot)
 	if err == nil {
 		s.Previous = previous.Name
@@ -308,6 +330,7 @@ func Snapshots(ctx context.Context, from string) (list []*Snapshot, err error) {
 		return nil, fmt.Errorf("--from: %w", err)
 	}
 	defer func() { _ = source.Close() }()
+	seen := map[string]bool{}
 	for name := latestSnapshot; name != ""; {
 		s, err := readSnapshot(ctx, source, name)
 		if errors.Is(err, blob.ErrNotFound) {
@@ -316,6 +339,10 @@ func Snapshots(ctx context.Context, from string) (list []*Snapshot, err error) {
 		if err != nil {
 			return list, err
 		}
+		if seen[s.Name] {
+			return list, fmt.Errorf("%s: the snapshot names itself, or a newer one, as the previous one", snapshotKey(s.Name))
+		}
+		seen[s.Name] = true
 		list = append(list, s)
 		name = s.Previous
 	}
