@@ -162,7 +162,7 @@ func (g *Gateway) UpdateSource(s Source) error {
 		return fmt.Errorf("source %q: %w: it needs a Verifier and a Parser", s.Name, ErrInvalid)
 	}
 	g.ready(&s)
-	if old.verified != nil && s.verified != nil && old.Guard.Rate == s.Guard.Rate && old.Guard.Burst == s.Guard.Burst {
+	if old.Guard.Rate == s.Guard.Rate && old.Guard.Burst == s.Guard.Burst {
 		s.verified, s.unverified = old.verified, old.unverified // a reload must not reset the limit
 	}
 	if (old.DisabledReason == "") != (s.DisabledReason == "") {
@@ -177,6 +177,7 @@ func (g *Gateway) ready(s *Source) {
 	if s.MaxBodyBytes <= 0 {
 		s.MaxBodyBytes = defaultBodyLimit
 	}
+	s.unverified = newClientLimits(unverifiedRate, unverifiedBurst)
 	if s.Guard.Rate > 0 {
 		s.verified, s.unverified = newRateLimit(s.Guard.Rate, s.Guard.Burst), newClientLimits(s.Guard.Rate, s.Guard.Burst)
 	}

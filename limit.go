@@ -1,6 +1,7 @@
 package gaff
 
 import (
+	"gaff/internal/httpx"
 	"maps"
 	"sync"
 	"time"
@@ -20,16 +21,25 @@ func (s *Source) overRate() reply {
 	return tooMany.because("over the limit of %g requests a second", s.Guard.Rate).after(wait)
 }
 
-// overUnverified takes an unverified request from what its client address may send to the
-// source; status 0 lets it be rejected and stored like any other. Verified requests of the
-// address are not counted, and never refused for it.
+// Of a source without a rate, so many unverified requests a second, and at once, are stored for
+// each client.
+const (
+	unverifiedRate  = 100
+	unverifiedBurst = 2000
+)
+
+// overUnverified takes an unverified request from what its client may send to the source; status 0
+// lets it be rejected and stored like any other. Verified requests of the client are not counted,
+// and never rejected for it.
 func (s *Source) overUnverified(from string) reply {
-	if s.unverified == nil {
-		return reply{}
-	}
-	wait, ok := s.unverified.take(from, time.Now(), 1)
+	wait, ok := s.unverified.take(httpx.ClientAt(from), time.Now(), 1)
 	if ok {
 		return reply{}
+	}
+	if s.Guard.Rate <= 0 {
+		rp := badSignature.because("over %d unverified requests a second from %s", unverifiedRate, from)
+		rp.unstored = true
+		return rp
 	}
 	rp := tooMany.because("over the limit of %g unverified requests a second from %s", s.Guard.Rate, from).after(wait)
 	rp.unstored = true
@@ -54,7 +64,7 @@ func takeFrom(limit *rate.Limiter, now time.Time, n int64) (wait time.Duration, 
 	return time.Duration(lacking / float64(limit.Limit()) * float64(time.Second)), false
 }
 
-// clientLimits are rate limits by client address, in bounded number: once there are too
+// clientLimits are rate limits by client, in bounded number: once there are too
 // many, the unused ones are dropped, or all if there are no unused ones.
 type clientLimits struct {
 	perSecond float64

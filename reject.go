@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gaff/internal/excerpt"
+	"gaff/internal/httpx"
 	"gaff/internal/id"
 	"gaff/internal/redact"
 )
@@ -54,7 +55,7 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 		if rp.status == http.StatusUnauthorized || rp.status == http.StatusBadRequest {
 			// A mended configuration may take it for authentic and readable. What one
 			// client can make us write for that is bounded in speed, too.
-			if _, ok := g.quarantine.take(source+" "+rj.RemoteAddr, now, int64(len(req.Body))+1024); ok {
+			if _, ok := g.quarantine.take(source+" "+httpx.ClientAt(rj.RemoteAddr), now, int64(len(req.Body))+1024); ok {
 				rj.Whole = req
 			}
 		}

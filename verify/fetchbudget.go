@@ -1,10 +1,7 @@
 package verify
 
 import (
-	"net/netip"
 	"time"
-
-	"gaff/internal/httpx"
 )
 
 // Limits of the fetches that requests can cause at one verifier in a minute: of all clients, of one
@@ -46,14 +43,4 @@ func (b *fetchBudget) giveBack(client string) {
 		b.total--
 		b.of[client]--
 	}
-}
-
-// clientOf returns the client at an address, see [httpx.Client]. A text that is not an address is
-// itself the client.
-func clientOf(address string) string {
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
-		return address
-	}
-	return httpx.Client(addr)
 }

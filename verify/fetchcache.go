@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"gaff/internal/httpx"
 	"sync"
 	"time"
 
@@ -49,7 +50,7 @@ func newFetchCache[T any](what string, load func(ctx context.Context, name strin
 // get returns the value of a name, for a request from an address. A name that was fetched before
 // does not count against the client's budget. The error wraps [gaff.ErrUnverifiable] or errUnknown.
 func (c *fetchCache[T]) get(ctx context.Context, name, address string) (T, error) {
-	client := clientOf(address)
+	client := httpx.ClientAt(address)
 	c.mu.Lock()
 	entry := c.kept[name]
 	var old *cachedFetch[T]

@@ -157,15 +157,3 @@ func TestFetchCacheUnderAttack(t *testing.T) {
 	}
 	good("the reserve", "good-reserve", "198.51.100.2")
 }
-
-func TestFetchBudgetClients(t *testing.T) {
-	t.Parallel()
-	for address, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64",
-		"2001:db8::ffff:1": "2001:db8::/64", "fe80::1%eth0": "fe80::/64", "": "", "pipe": "pipe",
-	} {
-		if got := clientOf(address); got != want {
-			t.Errorf("%q is client %q, want %q", address, got, want)
-		}
-	}
-}

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"gaff/internal/httpx"
 	"net/http"
 	"sync"
 	"time"
@@ -107,7 +108,7 @@ func (j *JWKS) renewed(ctx context.Context, seen []publicKey, address string) ([
 		return keys, nil
 	}
 	if j.running == nil {
-		if may, err := j.mayRenew(clientOf(address)); !may {
+		if may, err := j.mayRenew(httpx.ClientAt(address)); !may {
 			j.mu.Unlock()
 			return nil, err
 		}

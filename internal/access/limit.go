@@ -2,7 +2,6 @@ package access
 
 import (
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -41,14 +40,14 @@ func (l *limiter) allowed(address string, most int, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.turn(now)
-	return l.from[ownerOf(address)] < most
+	return l.from[httpx.ClientAt(address)] < most
 }
 
 func (l *limiter) failed(address string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.turn(now)
-	if owner := ownerOf(address); l.from[owner] > 0 || len(l.from) < maxAddresses {
+	if owner := httpx.ClientAt(address); l.from[owner] > 0 || len(l.from) < maxAddresses {
 		l.from[owner]++
 	}
 }
@@ -57,14 +56,6 @@ func (l *limiter) turn(now time.Time) {
 	if minute := now.Unix() / 60; minute != l.minute || l.from == nil {
 		l.minute, l.from = minute, map[string]int{}
 	}
-}
-
-func ownerOf(address string) string {
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
-		return address
-	}
-	return httpx.Client(addr)
 }
 
 // accepted remembers correct tokens by address for knownFor. The zero value is ready.
@@ -79,13 +70,13 @@ func (a *accepted) add(address, hash string, now time.Time) {
 	if a.until == nil || len(a.until) >= maxAddresses {
 		a.until = map[string]time.Time{}
 	}
-	a.until[ownerOf(address)+" "+hash] = now.Add(knownFor)
+	a.until[httpx.ClientAt(address)+" "+hash] = now.Add(knownFor)
 }
 
 func (a *accepted) has(address, hash string, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return now.Before(a.until[ownerOf(address)+" "+hash])
+	return now.Before(a.until[httpx.ClientAt(address)+" "+hash])
 }
 
 // made reports whether a token has the form of generated tokens. Those have 130 random bits and

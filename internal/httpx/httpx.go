@@ -26,6 +26,15 @@ func RetryAfter(h http.Header, now time.Time) (wait time.Duration, ok bool) {
 	return max(at.Sub(now), 0), true
 }
 
+// ClientAt is [Client] for the text of an address. Another text is itself the client.
+func ClientAt(address string) string {
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	return Client(addr)
+}
+
 // Client returns the name that limits count a client by: its IPv4 address, or its IPv6 /64 network,
 // which belongs to one user.
 func Client(addr netip.Addr) string {

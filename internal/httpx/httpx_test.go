@@ -41,8 +41,13 @@ func TestClient(t *testing.T) {
 		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64", "2001:db8::ffff:1": "2001:db8::/64",
 		"fe80::1%eth0": "fe80::/64", "2001:db8:0:1::1": "2001:db8:0:1::/64",
 	} {
-		if got := Client(netip.MustParseAddr(address)); got != want {
+		if got := ClientAt(address); got != want || got != Client(netip.MustParseAddr(address)) {
 			t.Errorf("%s is client %s, want %s", address, got, want)
+		}
+	}
+	for _, text := range []string{"", "pipe"} {
+		if got := ClientAt(text); got != text {
+			t.Errorf("%q is client %q", text, got)
 		}
 	}
 }

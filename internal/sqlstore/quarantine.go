@@ -14,10 +14,10 @@ import (
 const rowCost = 256
 
 // fairRejections ranks rejections so that a flood cannot evict those of others: sources
-// share equally (unknown ones are one), within a source its client addresses and statuses
-// do, and of those the newest come first. Rows with a lower share stay.
+// share equally (unknown ones are one), within a source its clients and statuses
+// do, and of those the newest come first. Rows of older versions have no client. Rows with a lower share stay.
 const fairRejections = `ranked as (select seq, id, case when status = 404 then '' else source end as part,
-		row_number() over (partition by source, status, remote_addr order by seq desc) as nth from rejection),
+		row_number() over (partition by source, status, case client when '' then remote_addr else client end order by seq desc) as nth from rejection),
 	fair as (select seq, id, row_number() over (partition by part order by nth, seq desc) as share from ranked)`
 
 // evictRejections removes the rejections over the limit, and a tenth of it more, so that it

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"gaff"
+	"gaff/internal/httpx"
 	"gaff/internal/writer"
 )
 
@@ -21,10 +22,10 @@ func (s *Store) Reject(ctx context.Context, rj *gaff.Rejection) error {
 	}
 	return s.w.Do(ctx, &op{Kind: writer.Note, Bytes: size, Wait: s.opt.AcceptWait, Committed: func() { s.noteRejection(rj) }, Run: func(t *tx) error {
 		_, err := t.exec(`insert into rejection
-				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+				(id, source, status, reason, method, url, remote_addr, headers, body, body_size, received_at, client)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 			rj.ID, rj.Source, int64(rj.Status), rj.Reason, rj.Method, rj.URL, rj.RemoteAddr,
-			orEmpty(headers), orEmpty(rj.Body), rj.BodySize, micros(rj.ReceivedAt))
+			orEmpty(headers), orEmpty(rj.Body), rj.BodySize, micros(rj.ReceivedAt), httpx.ClientAt(rj.RemoteAddr))
 		if err != nil {
 			return fmt.Errorf("insert rejection: %w", err)
 		}

@@ -37,6 +37,14 @@ func testRejections(s *suite) {
 	if _, err := s.st.Rejection(s.ctx, "rej_first"); err != nil {
 		s.Errorf("a flood of one client evicted another's rejection of the same source: %v", err)
 	}
+	for i := range 3 * MaxRejections {
+		s.must(s.st.Reject(s.ctx, &gaff.Rejection{
+			ID: fmt.Sprint("rej_net_", i), Source: "shop", Status: 401, RemoteAddr: fmt.Sprintf("2001:db8:1:2::%x", i+1), ReceivedAt: s.now,
+		}))
+	}
+	if _, err := s.st.Rejection(s.ctx, "rej_first"); err != nil {
+		s.Errorf("a flood from one IPv6 network evicted another's rejection of the same source: %v", err)
+	}
 	page, err := s.st.Rejections(s.ctx, gaff.RejectionFilter{Source: "b"})
 	s.must(err)
 	for _, r := range page.Items {
@@ -52,7 +60,7 @@ func testRejections(s *suite) {
 			s.Errorf("the invented name %q counts as a source", sc.Source)
 		}
 	}
-	if rejected != 6*MaxRejections+1 {
+	if rejected != 9*MaxRejections+1 {
 		s.Errorf("%d are counted", rejected)
 	}
 }
