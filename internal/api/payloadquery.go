@@ -15,7 +15,7 @@ import (
 )
 
 // Payload CMS writes queries as nested parameters, such as
-// where[or][0][and][1][source][in]=fal,custom (https://payloadcms.com/docs/queries/overview,
+// where[or][0][and][1][source][in]=shop,custom (https://payloadcms.com/docs/queries/overview,
 // read 2026-11).
 
 // Bounds of a query.

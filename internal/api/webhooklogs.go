@@ -31,7 +31,7 @@ const (
 
 func describeListWebhookLogs(api huma.API, op *huma.Operation) {
 	text := &huma.Schema{Type: "string"}
-	op.Description += " Also the conditions of Payload's clients: where[source][equals]=fal, where[or][0][error][like]=timeout and so on, with the operators " +
+	op.Description += " Also the conditions of Payload's clients: where[source][equals]=custom, where[or][0][error][like]=timeout and so on, with the operators " +
 		"equals, not_equals, in, not_in, like, contains, exists, greater_than, greater_than_equal, less_than and less_than_equal on the fields of a log, " +
 		"select[…], pagination=false, limit=0 (at most 500 logs) and sort by several fields. Conditions other than equality of source, status and type look at the newest 50,000 events."
 	op.Parameters = []*huma.Param{
