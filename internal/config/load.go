@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -46,7 +47,7 @@ func Load(o LoadOptions) (*Config, error) {
 		}
 	}
 	l.c.normalize()
-	if invalid, ok := l.c.Validate().(Faults); ok {
+	if invalid, ok := errors.AsType[Faults](l.c.Validate()); ok {
 		l.addUnread(invalid)
 	}
 	l.warnFragments(settings)
