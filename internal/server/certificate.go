@@ -27,7 +27,7 @@ type Certificate struct {
 	looked   time.Time
 }
 
-// files are what is known of the two files without reading them.
+// files identifies the content of the two files without reading it.
 type files [2]os.FileInfo
 
 // LoadCertificate reads the files.

@@ -1,4 +1,4 @@
-// Package server is the HTTP front of a listener: what it lets in and for how long, and
+// Package server is the HTTP front of a listener: which requests it lets in, for how long, and
 // who answers which address.
 package server
 
