@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -179,7 +180,7 @@ func (p *process) addDestinations(ctx context.Context) (err error) {
 const browserKeySetting = "browser_token_key"
 
 func (p *process) addGuard(ctx context.Context) error {
-	p.metrics.Observe(p.store)
+	p.observeStore()
 	p.localToken = newToken()
 	var key string
 	err := p.store.Write(ctx, func(tx jobs.Tx) (err error) {
@@ -194,6 +195,25 @@ func (p *process) addGuard(ctx context.Context) error {
 		Denied: p.metrics.Denied, Log: p.log, BrowserKey: []byte(key),
 	})
 	return nil
+}
+
+// observeStore has the metrics measure the store and the data folder.
+func (p *process) observeStore() {
+	files := metrics.Files{Dir: p.cfg.DataDir, Queues: p.queues}
+	if p.cfg.DatabaseURL == "" {
+		files.Log = filepath.Join(p.cfg.DataDir, databaseFile) + "-wal"
+	}
+	p.metrics.Observe(p.store, files)
+}
+
+// queues returns the backlog of each queue, for the metrics.
+func (p *process) queues(ctx context.Context) ([]metrics.Queue, error) {
+	depths, err := p.store.QueueDepths(ctx)
+	var all []metrics.Queue
+	for _, d := range depths {
+		all = append(all, metrics.Queue{Name: d.Queue, Waiting: d.Waiting, Due: d.Due})
+	}
+	return all, err
 }
 
 func (p *process) flushAudit(context.Context) error {

@@ -16,6 +16,7 @@ import (
 
 	"gaff"
 	"gaff/internal/buildinfo"
+	"gaff/internal/issue"
 )
 
 // Counter is what the gauges are read from; a gaff.Store is one.
@@ -23,6 +24,30 @@ type Counter interface {
 	Counts(ctx context.Context, since time.Time) (gaff.Counts, error)
 	// DamagedBodies is how many events with a damaged body were found.
 	DamagedBodies() int64
+	// HeldLeases is how many deliveries this process has claimed and not finished.
+	HeldLeases() int
+	// DatabaseSize is in bytes.
+	DatabaseSize(ctx context.Context) (int64, error)
+	IssueCounts(ctx context.Context) (map[issue.State]int, error)
+	// ObserveCommits has fn called after each commit.
+	ObserveCommits(fn func(took time.Duration))
+}
+
+// Queue is the backlog of a queue.
+type Queue struct {
+	Name    string
+	Waiting int64
+	Due     time.Time // of the earliest
+}
+
+// Files measures the data folder.
+type Files struct {
+	// Dir is the folder whose disk is measured.
+	Dir string
+	// Log is the write-ahead log of SQLite; empty for other databases.
+	Log string
+	// Queues returns the backlog of each queue.
+	Queues func(ctx context.Context) ([]Queue, error)
 }
 
 // Metrics is a registry of a gateway's own. Its methods are gaff.Hooks.
@@ -35,6 +60,7 @@ type Metrics struct {
 	done      *prometheus.HistogramVec
 	settled   *prometheus.CounterVec
 	denied    *prometheus.CounterVec
+	committed prometheus.Histogram
 }
 
 // New makes the registry, with Go's and the process's own metrics in it, and those of the build.
@@ -66,12 +92,15 @@ func New(build buildinfo.Info) *Metrics {
 	m.denied = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gaff_access_denied_total", Help: "Wrong or expired credentials, by kind: token (API), login, link.",
 	}, []string{"kind"})
+	m.committed = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "gaff_commit_seconds", Help: "Commits of the database, their sync to the disk included.", Buckets: fast,
+	})
 	built := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "gaff_build_info", Help: "The build that runs, in the labels. Always 1.",
 		ConstLabels: prometheus.Labels{"version": build.Version, "commit": build.Commit, "date": build.Date, "goversion": runtime.Version()},
 	})
 	built.Set(1)
-	m.registry.MustRegister(built, m.denied, m.settled, m.replied, m.replyTook, m.attempted, m.tried, m.done,
+	m.registry.MustRegister(built, m.committed, m.denied, m.settled, m.replied, m.replyTook, m.attempted, m.tried, m.done,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -99,8 +128,14 @@ func (m *Metrics) Settled(provider, by, status string) {
 	m.settled.WithLabelValues(provider, status, by).Inc()
 }
 
-// Observe adds the gauges of queued deliveries, read at each scrape.
-func (m *Metrics) Observe(c Counter) { m.registry.MustRegister(&backlog{counter: c}) }
+// Observe adds the gauges of the store and the data folder, which are read at each scrape.
+func (m *Metrics) Observe(c Counter, f Files) {
+	c.ObserveCommits(func(took time.Duration) { m.committed.Observe(took.Seconds()) })
+	m.registry.MustRegister(&backlog{counter: c}, &sizes{counter: c, files: f})
+}
+
+// Gatherer has all metrics, for exporters.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
 // Handler answers /metrics.
 func (m *Metrics) Handler() http.Handler {

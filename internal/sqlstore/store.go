@@ -93,7 +93,9 @@ type Store struct {
 	rereading atomic.Bool // readers will be notified of changes again
 	damaged   damagedEvents
 	rejected  rejectedGroups
-	links     atomic.Pointer[func(*jobs.Media) string]
+	// committing is called after each commit; see ObserveCommits.
+	committing atomic.Pointer[func(time.Duration)]
+	links      atomic.Pointer[func(*jobs.Media) string]
 
 	mu      sync.Mutex
 	probe   *probe // that runs now; may be nil

@@ -95,7 +95,7 @@ func (t *tx) Finish() error {
 }
 
 // Commit commits, unless nothing was written.
-func (t *tx) Commit() (sent bool, err error) { return t.db.commit(t) }
+func (t *tx) Commit() (sent bool, err error) { return t.commit() }
 
 // Rollback undoes the transaction.
 func (t *tx) Rollback(error) {
