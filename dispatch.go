@@ -183,16 +183,19 @@ func (g *Gateway) attempt(w Work) error {
 	w.Lease.StartedAt = started
 	h := g.registry.Load().byName[w.Delivery.Handler]
 	policy := g.policy(h, w.Event.Source)
-	detail, err := g.run(w, h, policy.Timeout)
+	ctx, end := g.traceAttempt(w, policy)
+	detail, err := g.run(ctx, w, h, policy.Timeout)
 	took := time.Since(started)
 
 	if err != nil && context.Cause(g.work) != nil && errors.Is(context.Cause(g.work), ErrStopped) && !isVerdict(err) {
 		// Interrupted by the stop: no fault of the handler, so no attempt.
+		end("interrupted", err)
 		g.giveBack(w)
 		return err
 	}
 	out := judge(w, err, started, took, policy)
 	out.Attempt.Detail = detail
+	end(out.Attempt.Outcome, err)
 	if out.State == StateDead {
 		out.Failure = NewFailure(w.Delivery.Handler, w.Event, err)
 	}
@@ -353,14 +356,14 @@ const grace = 5 * time.Second
 // run calls the handler with a timeout. One that does not return even after the grace is
 // abandoned: its goroutine leaks, but the lease moves on, so its later writes through the
 // store fail. detail is the stack of a panic, or the handler's own note.
-func (g *Gateway) run(w Work, h *registered, timeout time.Duration) (detail string, err error) {
+func (g *Gateway) run(ctx context.Context, w Work, h *registered, timeout time.Duration) (detail string, err error) {
 	if h == nil {
 		// A newer version put it there, or an older one: someone else may know it.
 		g.log.Warn("no handler of this name is registered; the delivery waits",
 			"handler", w.Delivery.Handler, "delivery", w.Delivery.ID)
 		return "", Snooze(time.Minute)
 	}
-	ctx, cancel := context.WithTimeoutCause(g.work, timeout, fmt.Errorf("%w (timeout %s)", errTimeout, timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w (timeout %s)", errTimeout, timeout))
 	defer cancel()
 	ctx = context.WithValue(ctx, leaseKey{}, w.Lease)
 	ctx = context.WithValue(ctx, deliveryKey{}, &w.Delivery)

@@ -41,6 +41,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// Hooks are told of each reply and attempt; any may be nil.
 	Hooks Hooks
+	// Tracer records what happens to events; nil traces nothing.
+	Tracer Tracer
 }
 
 // Hooks observe a gateway, for metrics. They are called on hot paths and must not block.

@@ -32,6 +32,7 @@ func (g *Gateway) IngestHandler() http.Handler {
 
 func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
+	r, traced := g.traced(r, started)
 	name, handle, ok := splitPath(r.URL.Path)
 	src := g.sources.get(name)
 	var req *Request
@@ -59,6 +60,7 @@ func (g *Gateway) serveWebhook(w http.ResponseWriter, r *http.Request) {
 		g.reject(r, req, src, name, rp)
 	}
 	rp.write(w)
+	g.received(traced, source, rp.status)
 	if g.opt.Hooks.Replied != nil {
 		g.opt.Hooks.Replied(source, rp.status, time.Since(started))
 	}
@@ -192,7 +194,14 @@ func (g *Gateway) examine(ctx context.Context, src *Source, req *Request, booked
 	}
 	defer leave()
 	x.unpacked = g.unpack(src, req, booked)
+	traced := reception(ctx)
+	if traced != nil {
+		traced.Verifying = time.Now()
+	}
 	x.proof, x.err = src.verify(ctx, req)
+	if traced != nil {
+		traced.Verified = time.Now()
+	}
 	return x, reply{}
 }
 
@@ -231,7 +240,14 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 		}
 		routes[i] = g.Route(ev)
 	}
+	traced := reception(ctx)
+	if traced != nil {
+		traced.Storing = time.Now()
+	}
 	rcs, err := g.acceptAll(ctx, evs, routes, booked)
+	if traced != nil {
+		traced.Stored, traced.Events = time.Now(), rcs
+	}
 	if err != nil {
 		if more, ok := g.disabled.allow("not kept "+src.Name, req.ReceivedAt); ok {
 			g.log.Error("webhook not kept", "source", src.Name, "type", evs[0].Type, "error", err, "alsoSince", more)

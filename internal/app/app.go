@@ -47,6 +47,7 @@ func Serve(ctx context.Context, cfg *config.Config, log *slog.Logger, out io.Wri
 // services lists the parts of a gateway in the order of their start; they stop in reverse.
 func (p *process) services() []lifecycle.Service {
 	return []lifecycle.Service{
+		{Name: "telemetry", Start: p.startTelemetry, Stop: p.stopTelemetry},
 		{Name: "store", Start: p.openStore, Stop: p.closeStore, Patience: storePatience},
 		{Name: "admin token", Start: p.findAdmin},
 		{Name: "tunnel", Start: p.openTunnel, Stop: p.closeTunnel},
@@ -72,6 +73,7 @@ func (p *process) services() []lifecycle.Service {
 		lifecycle.Background("body check", func(ctx context.Context) { checkBodies(ctx, firstCheck(p.cfg), p.store, p.log) }),
 		lifecycle.Background("media storage", func(ctx context.Context) { p.files.tend(ctx, p.log) }),
 		lifecycle.Background("media check", func(ctx context.Context) { p.files.check(ctx, p.log) }),
+		lifecycle.Background("ends of jobs and runs", func(ctx context.Context) { p.traceSettled(ctx) }),
 		lifecycle.Background("alert checks", func(ctx context.Context) { p.monitor.Run(ctx) }),
 		lifecycle.Background("destination changes", func(ctx context.Context) { p.destinations.Run(ctx) }),
 		lifecycle.Background("job polling", func(ctx context.Context) { p.jobs.Run(ctx) }),

@@ -3,6 +3,7 @@ package app
 import (
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 
 	"gaff"
@@ -19,7 +20,7 @@ type forwardStore interface {
 }
 
 // forwarder builds what keeps the destinations.
-func forwarder(cfg *config.Config, st forwardStore, gw *gaff.Gateway, log *slog.Logger) (*destination.Manager, error) {
+func forwarder(cfg *config.Config, st forwardStore, gw *gaff.Gateway, log *slog.Logger, traced func(*http.Client) *http.Client) (*destination.Manager, error) {
 	allow, err := safehttp.Prefixes(cfg.AllowAddresses)
 	if err != nil {
 		return nil, err
@@ -29,7 +30,7 @@ func forwarder(cfg *config.Config, st forwardStore, gw *gaff.Gateway, log *slog.
 		specs = append(specs, cfg.Destinations[name].Full())
 	}
 	return destination.NewManager(destination.ManagerOptions{
-		Store: st, Gateway: gw, Log: log, Configured: specs, Client: destination.NewClient(allow),
+		Store: st, Gateway: gw, Log: log, Configured: specs, Client: traced(destination.NewClient(allow)),
 		Lookup: destination.NewLookup(st), BaseURL: cfg.BaseURL,
 		Broker: func(s destination.Spec) (destination.Publisher, error) { return brokers.Open(s, allow) },
 	}), nil

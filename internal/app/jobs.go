@@ -33,12 +33,17 @@ func described(sources []Source) (list []jobs.Provider) {
 
 // newClients makes the clients of all providers. Their URLs are the operator's own, so they may
 // be of this machine. Redirects are not followed, because the key would go along.
-func newClients(cfg *config.Config) (map[string]jobs.Provider, error) {
+//
+// traced, if not nil, records their requests.
+func newClients(cfg *config.Config, traced func(*http.Client) *http.Client) (map[string]jobs.Provider, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 16
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if traced != nil {
+		client = traced(client)
 	}
 	clients, values := map[string]jobs.Provider{}, cfg.ProviderValues()
 	for _, p := range all.Providers() {

@@ -26,6 +26,7 @@ import (
 	"gaff/internal/server"
 	"gaff/internal/sqlstore"
 	"gaff/internal/stats"
+	"gaff/internal/telemetry"
 	"gaff/internal/tunnel"
 	"gaff/internal/ui"
 	"gaff/internal/watch"
@@ -55,6 +56,9 @@ type process struct {
 	tunnel *tunnel.Tunnel // nil if none is wanted
 	// filesBase begins the links to stored files, which do not lead through the tunnel.
 	filesBase string
+
+	telemetry *telemetry.Providers
+	recorder  telemetry.Recorder // nil if no traces are sent
 
 	metrics      *metrics.Metrics
 	stats        *stats.Collector
@@ -124,7 +128,7 @@ func (p *process) addSources(ctx context.Context) (err error) {
 	p.gateway, err = gaff.New(gaff.Options{
 		Store: p.store, Logger: p.log, BaseURL: p.cfg.BaseURL, Retry: p.cfg.Retry.Policy(), Workers: p.cfg.Limits.Workers,
 		InFlightBytes: p.cfg.Limits.InFlightBytes, QueueLen: queueLen, QueueBytes: queueBytes, TrustedProxies: prefixes(p.cfg.TrustedProxies),
-		Hooks: hooks(p.metrics, p.stats),
+		Hooks: hooks(p.metrics, p.stats), Tracer: p.tracer(),
 	})
 	p.reload.gateway = p.gateway
 	return err
@@ -132,7 +136,7 @@ func (p *process) addSources(ctx context.Context) (err error) {
 
 // addJobs makes the job service, and the handlers by which events change jobs.
 func (p *process) addJobs(ctx context.Context) (err error) {
-	if p.clients, err = newClients(p.cfg); err != nil {
+	if p.clients, err = newClients(p.cfg, p.traced); err != nil {
 		return err
 	}
 	providers := slices.AppendSeq(described(p.sources), maps.Values(p.clients))
@@ -167,7 +171,7 @@ func (p *process) addWorkflows(context.Context) error {
 }
 
 func (p *process) addDestinations(ctx context.Context) (err error) {
-	if p.destinations, err = forwarder(p.cfg, p.store, p.gateway, p.log); err != nil {
+	if p.destinations, err = forwarder(p.cfg, p.store, p.gateway, p.log, p.traced); err != nil {
 		return err
 	}
 	if err := p.destinations.Load(ctx); err != nil {
@@ -181,6 +185,9 @@ const browserKeySetting = "browser_token_key"
 
 func (p *process) addGuard(ctx context.Context) error {
 	p.observeStore()
+	if err := p.telemetry.Metrics(ctx, p.metrics.Gatherer()); err != nil {
+		return err
+	}
 	p.localToken = newToken()
 	var key string
 	err := p.store.Write(ctx, func(tx jobs.Tx) (err error) {

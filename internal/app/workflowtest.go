@@ -133,7 +133,7 @@ func (t *trial) build(ctx context.Context, cfg *config.Config, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	clients, err := newClients(cfg)
+	clients, err := newClients(cfg, nil)
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,14 @@ var rules = []rule{
 		from: `^internal/watch$`, deny: `^gaff/`, allow: `^gaff/(destination|internal/(alert|disk|issue|stats))$`,
 	},
 	{
+		why:  "spans are made from the vocabulary, for programs that use the library, too",
+		from: `^tracing$`, deny: `^gaff/`, allow: `^gaff/internal/redact$`,
+	},
+	{
+		why:  "only tracing and telemetry know OpenTelemetry",
+		from: `.*`, not: `^(tracing|internal/telemetry)$`, deny: `^go\.opentelemetry\.io/`,
+	},
+	{
 		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
 		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest|powercut|sqlitevfs|bench)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
 	},

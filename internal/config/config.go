@@ -109,6 +109,20 @@ type Config struct {
 	LogFormat string `env:"GAFF_LOG_FORMAT" flag:"log-format" default:"text" help:"text or json"`
 	LogLevel  string `env:"GAFF_LOG_LEVEL" flag:"log-level" default:"info" help:"debug, info, warn or error"`
 
+	// OpenTelemetry. The exporters read other OTEL_* variables themselves.
+	OTLPEndpoint     string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"URL to send traces, metrics and logs to by OTLP over HTTP, such as http://localhost:4318; empty sends none"`
+	OTLPTraces       string `env:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" help:"whole URL for traces, in place of the former"`
+	OTLPMetrics      string `env:"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT" help:"whole URL for metrics"`
+	OTLPLogs         string `env:"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT" help:"whole URL for logs"`
+	TracesExporter   string `env:"OTEL_TRACES_EXPORTER" default:"otlp" help:"otlp or none"`
+	MetricsExporter  string `env:"OTEL_METRICS_EXPORTER" default:"otlp" help:"otlp or none"`
+	LogsExporter     string `env:"OTEL_LOGS_EXPORTER" default:"otlp" help:"otlp or none"`
+	TracesSampler    string `env:"OTEL_TRACES_SAMPLER" help:"which traces are sent: parentbased_always_on (the default), traceidratio, always_off and so on"`
+	TracesSamplerArg string `env:"OTEL_TRACES_SAMPLER_ARG" help:"share of traces for traceidratio, from 0 to 1"`
+	OTLPHeaders      Secret `env:"OTEL_EXPORTER_OTLP_HEADERS" help:"headers for the collector: name=value, several by commas"`
+	MetricInterval   int    `env:"OTEL_METRIC_EXPORT_INTERVAL" default:"60000" help:"milliseconds between two requests with metrics"`
+	TelemetryOff     bool   `env:"OTEL_SDK_DISABLED" default:"false" help:"true sends nothing"`
+
 	// ClientURL (without a slash at its end) and ClientToken are for commands that use a running
 	// gateway. The server does not read them.
 	ClientURL   string `env:"GAFF_URL" yaml:"-" help:"URL of the gateway that the commands use; else found in the data folder"`
@@ -201,6 +215,15 @@ func (c *Config) check(k *checker) {
 	k.value(&c.WorkflowSecrets, checkPairs(c.WorkflowSecrets))
 	k.value(&c.LogFormat, checkWord(c.LogFormat, "text", "json"))
 	k.value(&c.LogLevel, checkWord(c.LogLevel, "debug", "info", "warn", "error"))
+	for _, p := range []*string{&c.OTLPEndpoint, &c.OTLPTraces, &c.OTLPMetrics, &c.OTLPLogs} {
+		if *p != "" {
+			k.value(p, checkBase(*p))
+		}
+	}
+	k.value(&c.MetricInterval, checkAtLeast(int64(c.MetricInterval), 100, "milliseconds such as 60000"))
+	for _, p := range []*string{&c.TracesExporter, &c.MetricsExporter, &c.LogsExporter} {
+		k.value(p, checkWord(*p, "otlp", "none"))
+	}
 	k.value(&c.ClientURL, checkBase(c.ClientURL))
 	k.value(&c.ClientToken, checkToken(c.ClientToken))
 }

@@ -85,8 +85,8 @@ func (g *gateway) command(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// sendCustom sends a signed webhook to the source custom.
-func (g *gateway) sendCustom(t *testing.T, body string) {
+// sendCustom sends a signed webhook to the source custom, with more headers as names and values.
+func (g *gateway) sendCustom(t *testing.T, body string, header ...string) {
 	t.Helper()
 	mac := hmac.New(sha256.New, []byte(customSecret))
 	mac.Write([]byte(body))
@@ -96,6 +96,9 @@ func (g *gateway) sendCustom(t *testing.T, body string) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Webhook-Signature", hex.EncodeToString(mac.Sum(nil)))
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
