@@ -267,7 +267,7 @@ func chartPod(t *testing.T, podman func(...string) *exec.Cmd) {
 	}
 	dir := t.TempDir()
 	values, pod := filepath.Join(dir, "values.yaml"), filepath.Join(dir, "pod.yaml")
-	text := fmt.Sprintf("image: {tag: %s}\nworkflows: {}\nconfig: {log_level: info}\nenv: {FAL_WEBHOOK_SECRET: %s, WEBHOOK_SECRET: %s, GAFF_ADMIN_TOKEN: %s, GAFF_ADDR: %q, GAFF_MEDIA_URL: off}\n",
+	text := fmt.Sprintf("image: {tag: %s}\nworkflows: {}\nconfig: {log_level: info}\nenv: {FAL_WEBHOOK_SECRET: %s, WEBHOOK_SECRET: %s, GAFF_ADMIN_TOKEN: %s, GAFF_ADDR: %q, GAFF_MEDIA_URL: \"off\"}\n",
 		releaseVersion, falSecret, customSecret, adminToken, addr)
 	if err := os.WriteFile(values, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
