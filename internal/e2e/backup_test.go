@@ -123,7 +123,7 @@ func TestBackupOfSQLite(t *testing.T) {
 	if late := meanwhile(); len(late.acknowledged) == 0 {
 		t.Error("nothing was received during the backup")
 	}
-	if out, err := p.gaff("backup", file); err == nil || !strings.Contains(out, "there already") {
+	if out, err := p.gaff("backup", file); err == nil || !strings.Contains(out, "exists already") {
 		t.Errorf("over a file that is there: %v\n%s", err, out)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
