@@ -247,7 +247,7 @@ func (r Rules) observe(p *Plan, all map[Key]*current, f Finding, now time.Time) 
 		if f.End != nil {
 			end = f.End(&c.Alert)
 		}
-		switch end {
+		switch end { //nolint:exhaustive // an unknown end changes nothing
 		case Gone:
 			p.Drop = append(p.Drop, key)
 			delete(all, key)

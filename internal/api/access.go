@@ -98,7 +98,7 @@ func (s *server) createToken(ctx context.Context, in *tokenInput) (none wire.Bro
 // mayGrant returns an error unless a scope names one project, job or run that the caller reaches.
 func (s *server) mayGrant(ctx context.Context, scope access.Scope) error {
 	store := s.store(ctx)
-	switch scope.Reach() {
+	switch scope.Reach() { //nolint:exhaustive // no other part can be granted
 	case access.ReachProject:
 		if own := scopeOf(ctx); own.Limited() && own.Project != scope.Project {
 			return hidden("project", scope.Project)

@@ -250,7 +250,7 @@ func valuesOf(place string, op gaff.LogOperator, t *whereTree) ([]string, error)
 
 // operandOf reads a value. As in Payload the text null means that the field has no value.
 func operandOf(op gaff.LogOperator, parse func(string) (any, error), text string) (any, error) {
-	switch op {
+	switch op { //nolint:exhaustive // the rest is read as the field
 	case gaff.OpExists:
 		return boolValue(text)
 	case gaff.OpLike, gaff.OpContains:

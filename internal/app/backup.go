@@ -168,7 +168,7 @@ func (b *backup) run(ctx context.Context) (report media.CopyReport, err error) {
 	if err != nil {
 		return report, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	file := filepath.Join(dir, databaseFile)
 	events, err := sqlite.Backup(ctx, filepath.Join(b.cfg.DataDir, databaseFile), file)
 	if err != nil {

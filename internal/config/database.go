@@ -52,7 +52,8 @@ func parseDatabaseURL(text string) (u databaseURL, err error) {
 
 // isHost reports whether a text is a host, with or without a port; an empty one is the default's.
 func isHost(text string) bool {
-	name, port, hasPort := text, "", false
+	var name, port string
+	var hasPort bool
 	if rest, ok := strings.CutPrefix(text, "["); ok { // IPv6
 		if name, port, ok = strings.Cut(rest, "]"); !ok {
 			return false

@@ -14,6 +14,6 @@ func Of(dir string) (Space, error) {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return Space{}, fmt.Errorf("measure the disk of %s: %w", dir, err)
 	}
-	size := uint64(st.Bsize) //nolint:unconvert // its type differs between systems
-	return Space{Free: uint64(st.Bavail) * size, Total: st.Blocks * size}, nil
+	size := uint64(st.Bsize)
+	return Space{Free: uint64(st.Bavail) * size, Total: st.Blocks * size}, nil //nolint:unconvert // its type differs between systems
 }

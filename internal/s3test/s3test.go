@@ -26,7 +26,7 @@ var Environ = []string{"AWS_ACCESS_KEY_ID=test-key", "AWS_SECRET_ACCESS_KEY=test
 func Start(t *testing.T, tools, bucket string) *Server {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "s3")
-	build := exec.Command("go", "build", "-o", program, ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
 	build.Dir = filepath.Join(tools, "s3")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {
@@ -43,7 +43,7 @@ func Start(t *testing.T, tools, bucket string) *Server {
 	if err := os.MkdirAll(filepath.Join(s.Dir, bucket), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, addr, dir)
+	cmd := exec.CommandContext(t.Context(), program, addr, dir)
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
@@ -57,7 +57,7 @@ func Start(t *testing.T, tools, bucket string) *Server {
 		}
 	})
 	for range 1000 {
-		if c, err := net.Dial("tcp", addr); err == nil {
+		if c, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr); err == nil {
 			c.Close()
 			break
 		}

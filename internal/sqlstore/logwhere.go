@@ -160,7 +160,7 @@ func (col logColumn) compare(c gaff.LogCondition, values []any) (predicate, erro
 	if c.Operator != gaff.OpIn && c.Operator != gaff.OpNotIn && len(values) != 1 {
 		return predicate{}, fmt.Errorf("%w: %s of %s needs one value", gaff.ErrInvalid, c.Operator, c.Field)
 	}
-	switch c.Operator {
+	switch c.Operator { //nolint:exhaustive // the rest is in logComparisons
 	case gaff.OpExists:
 		if values[0] == int64(1) {
 			return predicate{text: name + " is not null"}, nil

@@ -55,7 +55,7 @@ func Start(ctx context.Context, o Options, log *slog.Logger) (*Providers, error)
 	}
 	p.res = &resourcepb.Resource{}
 	for _, kv := range res.Attributes() {
-		p.res.Attributes = append(p.res.Attributes, attribute(string(kv.Key), kv.Value.Emit()))
+		p.res.Attributes = append(p.res.Attributes, attribute(string(kv.Key), kv.Value.String()))
 	}
 	if o.Traces != "" {
 		sampler, err := newSampler(o.Sampler, o.SamplerArg)

@@ -89,6 +89,7 @@ func issueChip(s issue.State) string {
 		return "warn"
 	case issue.Resolved:
 		return "ok"
+	case issue.Ignored:
 	}
 	return ""
 }

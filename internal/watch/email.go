@@ -108,7 +108,7 @@ func (e Email) send(ctx context.Context, text alert.Text) error {
 	if err != nil {
 		return mailError("greet", err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if e.tls() == StartTLS {
 		if err := c.StartTLS(secure); err != nil {
 			return mailError("begin TLS with", err)
