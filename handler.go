@@ -24,7 +24,7 @@ type Handler interface {
 // HandlerFunc is a function as a [Handler].
 type HandlerFunc func(ctx context.Context, ev *Event) error
 
-// CallbackToken calls f.
+// Handle calls f.
 func (f HandlerFunc) Handle(ctx context.Context, ev *Event) error { return f(ctx, ev) }
 
 // JSON makes a handler of a function that takes the event's data decoded into T. Data

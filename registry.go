@@ -65,7 +65,7 @@ func (r *registered) takes(s *Subject) bool {
 	return r.Match == nil || r.Match(s)
 }
 
-// CallbackToken registers h for the events of a source and type; "*" stands for any. A source of
+// Handle registers h for the events of a source and type; "*" stands for any. A source of
 // "*" leaves out gaff's own inner events, which are handled under the source "gaff".
 //
 // Deliveries are stored under the handler's name: the one given by [Named], else

@@ -122,6 +122,10 @@ func (s *server) listWebhookLogs(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) logsFailed(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, gaff.ErrInvalid) {
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
 	s.o.Log.Error("list webhook logs", "error", err)
 	status := http.StatusInternalServerError
 	if errors.Is(err, gaff.ErrUnavailable) || errors.Is(err, gaff.ErrStopped) {
@@ -137,10 +141,6 @@ func (s *server) searchWebhookLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	found, err := s.store(r.Context()).SearchLogs(r.Context(), q.LogSearch)
-	if errors.Is(err, gaff.ErrInvalid) {
-		rejectWith(w, r, http.StatusBadRequest, err.Error())
-		return
-	}
 	if err != nil {
 		s.logsFailed(w, r, err)
 		return
@@ -165,10 +165,6 @@ func (s *server) countWebhookLogs(w http.ResponseWriter, r *http.Request) {
 	}
 	q.Limit, q.Offset = 1, 0
 	found, err := s.store(r.Context()).SearchLogs(r.Context(), q.LogSearch)
-	if errors.Is(err, gaff.ErrInvalid) {
-		rejectWith(w, r, http.StatusBadRequest, err.Error())
-		return
-	}
 	if err != nil {
 		s.logsFailed(w, r, err)
 		return

@@ -12,24 +12,31 @@ import (
 // WebhookLogs is a page of webhook logs in the form in which Payload CMS answers a find, for
 // applications that read its webhook-logs collection before.
 type WebhookLogs struct {
-	Docs            []WebhookLog `json:"docs" nullable:"false"`
-	TotalDocs       int          `json:"totalDocs"`
-	Limit           int          `json:"limit"`
-	TotalPages      int          `json:"totalPages"`
-	Page            int          `json:"page"`
-	PagingCounter   int          `json:"pagingCounter"`
-	HasPrevPage     bool         `json:"hasPrevPage"`
-	HasNextPage     bool         `json:"hasNextPage"`
-	PrevPage        *int         `json:"prevPage"`
-	NextPage        *int         `json:"nextPage"`
-	TotalDocsCapped bool         `json:"totalDocsCapped,omitempty" doc:"There are more than totalDocs: they are counted up to 100,000, and pages end there."`
+	Docs []WebhookLog `json:"docs" nullable:"false"`
+	PayloadPage
+}
+
+// PayloadPage is the place of a page in a list, as Payload CMS describes it.
+type PayloadPage struct {
+	TotalDocs       int  `json:"totalDocs"`
+	Limit           int  `json:"limit"`
+	TotalPages      int  `json:"totalPages"`
+	Page            int  `json:"page"`
+	PagingCounter   int  `json:"pagingCounter"`
+	HasPrevPage     bool `json:"hasPrevPage"`
+	HasNextPage     bool `json:"hasNextPage"`
+	PrevPage        *int `json:"prevPage"`
+	NextPage        *int `json:"nextPage"`
+	TotalDocsCapped bool `json:"totalDocsCapped,omitempty" doc:"There are more than totalDocs: they are counted up to 100,000, and pages end there. Or a condition looked at the newest 50,000 events, and there are older ones."`
 }
 
 // NewWebhookLogs makes the document of a page of logs, with Payload's arithmetic.
 func NewWebhookLogs(logs []gaff.Log, total int, q gaff.LogQuery, page int) WebhookLogs {
 	doc := WebhookLogs{
-		Docs: make([]WebhookLog, 0, len(logs)), TotalDocs: min(total, gaff.MaxLogCount), Limit: q.Limit, Page: page,
-		PagingCounter: q.Offset + 1, TotalDocsCapped: total > gaff.MaxLogCount,
+		Docs: make([]WebhookLog, 0, len(logs)),
+		PayloadPage: PayloadPage{
+			TotalDocs: min(total, gaff.MaxLogCount), Limit: q.Limit, Page: page, PagingCounter: q.Offset + 1, TotalDocsCapped: total > gaff.MaxLogCount,
+		},
 	}
 	for _, l := range logs {
 		doc.Docs = append(doc.Docs, NewWebhookLog(l))
@@ -146,17 +153,8 @@ func selectedMembers(shows func(string) bool) (members []string) {
 
 // SelectedWebhookLogs is a page of webhook logs with the members that the parameter select chose.
 type SelectedWebhookLogs struct {
-	Docs            []Object `json:"docs" nullable:"false"`
-	TotalDocs       int      `json:"totalDocs"`
-	Limit           int      `json:"limit"`
-	TotalPages      int      `json:"totalPages"`
-	Page            int      `json:"page"`
-	PagingCounter   int      `json:"pagingCounter"`
-	HasPrevPage     bool     `json:"hasPrevPage"`
-	HasNextPage     bool     `json:"hasNextPage"`
-	PrevPage        *int     `json:"prevPage"`
-	NextPage        *int     `json:"nextPage"`
-	TotalDocsCapped bool     `json:"totalDocsCapped,omitempty"`
+	Docs []Object `json:"docs" nullable:"false"`
+	PayloadPage
 }
 
 // selectedLogs makes the page of the members of another one, in their order there.
@@ -179,8 +177,5 @@ func selectedLogs(all WebhookLogs, members []string) (SelectedWebhookLogs, error
 		doc.WriteByte('}')
 		docs[i] = doc.Bytes()
 	}
-	return SelectedWebhookLogs{
-		docs, all.TotalDocs, all.Limit, all.TotalPages, all.Page, all.PagingCounter, all.HasPrevPage, all.HasNextPage, all.PrevPage,
-		all.NextPage, all.TotalDocsCapped,
-	}, nil
+	return SelectedWebhookLogs{docs, all.PayloadPage}, nil
 }

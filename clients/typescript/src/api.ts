@@ -1146,6 +1146,7 @@ export interface SelectedWebhookLogs {
   pagingCounter: number;
   prevPage: number | null;
   totalDocs: number;
+  /** There are more than totalDocs: they are counted up to 100,000, and pages end there. Or a condition looked at the newest 50,000 events, and there are older ones. */
   totalDocsCapped?: boolean;
   totalPages: number;
 }
@@ -1505,7 +1506,7 @@ export interface WebhookLogs {
   pagingCounter: number;
   prevPage: number | null;
   totalDocs: number;
-  /** There are more than totalDocs: they are counted up to 100,000, and pages end there. */
+  /** There are more than totalDocs: they are counted up to 100,000, and pages end there. Or a condition looked at the newest 50,000 events, and there are older ones. */
   totalDocsCapped?: boolean;
   totalPages: number;
 }
