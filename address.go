@@ -25,8 +25,8 @@ func (g *Gateway) publicURL(r *http.Request) string {
 func (g *Gateway) ClientAddress(r *http.Request) string { return g.client(r) }
 
 // client is the address of who sent the request: the peer, or, where that is a proxy that
-// the operator declared, whom it names. Of X-Forwarded-For only what declared proxies
-// added is believed: the last address that is none of theirs.
+// the operator declared, whom it names. Of X-Forwarded-For it believes only the
+// part that declared proxies added: the last address that is not one of theirs.
 func (g *Gateway) client(r *http.Request) string {
 	from := httpx.Peer(r)
 	if len(g.opt.TrustedProxies) == 0 {
@@ -47,7 +47,7 @@ func (g *Gateway) client(r *http.Request) string {
 		}
 		next, err := netip.ParseAddr(strings.Trim(text, "[]"))
 		if err != nil {
-			return from // what is before it proves nothing either
+			return from // addresses before it prove nothing either
 		}
 		if from = next.Unmap().String(); !contains(g.opt.TrustedProxies, next) {
 			return from

@@ -74,7 +74,7 @@ func (g *Gateway) readBooked(r *http.Request, limit int64) (body []byte, err err
 }
 
 // booking is a body's part of the bytes that all calls may hold at once. It ends when the call
-// and the store, which may still be writing for a sender that was told 503, have both let go.
+// and the store, which may still be writing for a sender that got a 503, have both released it.
 type booking struct {
 	gateway *Gateway
 	bytes   int64
@@ -142,7 +142,7 @@ func (p places) take(ctx context.Context, size int64) (leave func(), err error) 
 }
 
 // unpack sets the request's Plain, if the body is packed. The reply is for an authentic
-// request whose body cannot be unpacked; status 0 is none. What it takes counts
+// request whose body cannot be unpacked; status 0 means none. The unpacked bytes count
 // with the body.
 func (g *Gateway) unpack(src *Source, req *Request, booked *booking) (rp reply) {
 	if len(req.Header["Content-Encoding"]) == 0 {

@@ -13,16 +13,16 @@ type Delivery struct {
 	// its own, else empty.
 	Queue string
 	State State
-	// Key is what Order is kept by within the lane: deliveries of one key follow one
+	// Key is what Order is kept by within the queue: deliveries of one key follow one
 	// another, those of others do not wait for them. Empty for no order.
 	Key   string
 	Order Order
 	// Held is set while an earlier delivery of the key is not done.
 	Held bool
-	// Attempts is the number of tries that have ended. MaxAttempts is how many there
-	// may be before the delivery is dead.
+	// Attempts is the number of attempts that have ended. After MaxAttempts failed ones the
+	// delivery is dead.
 	Attempts, MaxAttempts int
-	// RunAt is when the next try is due.
+	// RunAt is when the next attempt is due.
 	RunAt time.Time
 	// Error is the last failure.
 	Error                string
@@ -34,16 +34,16 @@ type Delivery struct {
 	Source, Type, WebhookID string
 }
 
-// State is where a delivery stands. See docs/states.md for the drawing.
+// State is the state of a delivery. docs/states.md has a diagram.
 type State int
 
 const (
-	// StatePending: waiting for a worker, no try has failed yet.
+	// StatePending: waiting for a worker; no attempt has failed yet.
 	StatePending State = iota
 	// StateRunning: a worker has claimed it, and runs it or is about to. It is never stored,
 	// but read from the claims; Pending and Retrying are those that nobody has claimed.
 	StateRunning
-	// StateRetrying: a try failed, the next one is due at RunAt.
+	// StateRetrying: an attempt failed, and the next one is due at RunAt.
 	StateRetrying
 	// StateSucceeded, StateDead and StateCanceled are ends. Dead and canceled
 	// deliveries can be retried by a person.
@@ -75,20 +75,20 @@ func ParseState(text string) (s State, ok bool) {
 	return 0, false
 }
 
-// Order is how the deliveries of one key in a lane follow one another.
+// Order is how the deliveries of one key in a queue follow one another.
 type Order int
 
 const (
-	// NoOrder: all that is due is worked at once.
+	// NoOrder: all due deliveries are processed at once.
 	NoOrder Order = iota
-	// OrderSkipDead: one after the other, as their events came; after a dead one the next
-	// is worked.
+	// OrderSkipDead: one after the other, in the order of their events; after a dead one the next
+	// is processed.
 	OrderSkipDead
 	// OrderHoldDead: the same, but a dead one holds the others of its key until it is
 	// retried with success, or canceled.
 	OrderHoldDead
-	// OrderLatest: one after the other, and what waits is left out as soon as a newer one
-	// of the key is there.
+	// OrderLatest: one after the other; a queued delivery is superseded as soon as a newer one
+	// of the key arrives.
 	OrderLatest
 )
 
@@ -124,10 +124,10 @@ type Outcome struct {
 	// State is what becomes of the delivery: succeeded, dead, retrying, or pending
 	// for one that was put off.
 	State State
-	// RunAt is when the next try is due, for pending and retrying.
+	// RunAt is when the next attempt is due, for pending and retrying.
 	RunAt time.Time
-	// Attempt is the record to keep. An empty Outcome field keeps none and does not
-	// count as a try (an interrupted one).
+	// Attempt is the record to keep. An empty Outcome field stores none and does not
+	// count as an attempt (an interrupted one).
 	Attempt Attempt
 	// Failure adds a dead delivery to an issue; nil adds it to none.
 	Failure *Failure

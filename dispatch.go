@@ -89,7 +89,7 @@ func (g *Gateway) untilNext(l *queue) time.Duration {
 	return wait
 }
 
-// limiter is the one of a lane's handler; nil if it has none.
+// limiter is the one of a queue's handler; nil if it has none.
 func (g *Gateway) limiter(reg *registry, l *queue) Limiter {
 	if l.name == "" {
 		return nil

@@ -313,7 +313,7 @@ func TestLanes(t *testing.T) {
 	})
 }
 
-// A lane whose handler has become one of many, or is gone, is not forgotten.
+// A queue whose handler has become one of many, or is gone, is not forgotten.
 func TestLaneOfAnEarlierRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := openStore(t, filepath.Join(t.TempDir(), "gaff.db"))

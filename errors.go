@@ -20,15 +20,15 @@ var (
 	// ErrUnverifiable: the check of a request cannot be made just now.
 	ErrUnverifiable = errors.New("cannot be verified now")
 	// ErrDamaged: the stored body is not the one that was received.
-	ErrDamaged = errors.New("stored body damaged: its SHA-256 is not that of what was received")
-	// ErrInvalid: what was asked for makes no sense, such as a broken cursor.
+	ErrDamaged = errors.New("stored body damaged: its SHA-256 differs from that of the received body")
+	// ErrInvalid: the request makes no sense, such as one with a broken cursor.
 	ErrInvalid = errors.New("invalid")
 	// ErrStopped: the gateway or store was stopped.
 	ErrStopped = errors.New("stopped")
 )
 
-// AttemptError tells that an attempt was made and failed, with what the handlers returned
-// (not empty). Ask for it before errors.Is(err, ErrNotFound) and the like: a handler that
+// AttemptError means that an attempt was made and failed, with the handlers' errors
+// (not empty). Check for it before errors.Is(err, ErrNotFound) and the like: a handler that
 // did not find something says nothing about the event.
 type AttemptError struct{ Failures []error }
 
@@ -61,7 +61,7 @@ type retryAfterError struct {
 func (e *retryAfterError) Error() string { return e.err.Error() }
 func (e *retryAfterError) Unwrap() error { return e.err }
 
-// RetryAfter wraps a failure and sets when the next try is due, in place of the
+// RetryAfter wraps a failure and sets when the next attempt is due, in place of the
 // policy's backoff (a Retry-After that a service sent, for one). The attempt counts.
 func RetryAfter(after time.Duration, err error) error {
 	if err == nil {

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// Event is an accepted webhook, or an inner event that a handler emitted. It never
-// changes after it has been stored; what became of it stands in its [Log] and its
-// deliveries.
+// Event is an accepted webhook, or an internal event that a handler emitted. It never
+// changes after it has been stored; its [Log] and its deliveries have its outcome.
 type Event struct {
 	// ID is ours: "evt_" and a ULID. The store gives it.
 	ID string
@@ -21,7 +20,7 @@ type Event struct {
 	// or the SHA-256 of the body.
 	DedupeKey string
 	// SignedKey is a second key, unique within Source, of an event whose id its signature
-	// does not cover: a hash of what is signed. Empty: DedupeKey is covered.
+	// does not cover: a hash of the signed content. Empty: DedupeKey is covered.
 	SignedKey string
 	// CorrelationID is the sender's own name for the piece of work that the event is
 	// about, such as the id of a request or a job. Empty if it has none.
@@ -38,14 +37,14 @@ type Event struct {
 	Data json.RawMessage
 	// Parsed is what the source's [Parser] made of Data, so that it is not decoded twice.
 	// Nil for a large body, and once the event was read from the store, as for a retry:
-	// whoever uses it must be able to do without.
+	// handlers must work without it.
 	Parsed any
 	// Request is the call as received; nil for events that gaff emitted itself.
 	Request *Request
 	// Damaged is set if the store has other bytes than were received; Data and the request's
 	// body are empty then. Handlers are never called with such an event.
 	Damaged bool
-	// Verification says how the sender was proven; zero for inner events.
+	// Verification says how the sender was verified; zero for internal events.
 	Verification Verification
 	// ParentID is the event whose handler emitted this one; empty for webhooks.
 	ParentID string
@@ -64,9 +63,9 @@ const InternalSource = "gaff"
 type Status int
 
 const (
-	// StatusPending: kept, being worked, or waiting for its next automatic try.
+	// StatusPending: stored, being processed, or waiting for its next automatic attempt.
 	StatusPending Status = iota
-	// StatusSuccess: every delivery succeeded, or there was none to make.
+	// StatusSuccess: every delivery succeeded, or the event has no deliveries.
 	StatusSuccess
 	// StatusError: a delivery is dead.
 	StatusError
@@ -98,9 +97,9 @@ type Log struct {
 	Status Status
 	// Unhandled is set when no handler was registered for source:type at the time.
 	Unhandled bool
-	// Error is the last failure; empty if there was none, or success followed it.
+	// Error is the last failure; empty without one, or if success followed it.
 	Error string
-	// RetryCount is the number of tries after each delivery's first.
+	// RetryCount is the number of attempts after each delivery's first.
 	RetryCount int
 	// Duplicates counts later arrivals of the same id; Conflict is set when one of
 	// them had another body.
@@ -118,7 +117,7 @@ type Rejection struct {
 	Source string
 	// Status is the HTTP status that was answered.
 	Status int
-	// Reason is for the operator; the sender is told less.
+	// Reason is for the operator; the sender gets less.
 	Reason     string
 	Method     string
 	URL        string
@@ -130,8 +129,8 @@ type Rejection struct {
 	// Whole is the request as it came, for the store to keep apart in bounded size; nil
 	// where it is not to be kept. It is never set on what a store returns.
 	Whole *Request
-	// Rescuable tells that the request is kept whole and can be verified again; RescuedAs
-	// is the event that it became, empty if none.
+	// Rescuable means that the whole request is stored and can be verified again; RescuedAs
+	// is the event that it became, or empty.
 	Rescuable bool
 	RescuedAs string
 }

@@ -212,7 +212,7 @@ func ExampleGateway_HandleWith() {
 	gw.HandleWith("fal", "*", jobs.NewHandler(jobs.Options{Store: st, Router: gw, Interpreter: fal.Interpreter{}}),
 		gaff.HandleOptions{Name: "effects/fal"})
 	next := make(chan jobs.JobSettled)
-	// A slow handler has a lane of its own, and holds up nobody.
+	// A slow handler has a queue of its own, and holds up nobody.
 	gw.HandleWith(gaff.InternalSource, "job.completed", gaff.JSON(func(_ context.Context, _ *gaff.Event, j jobs.JobSettled) error {
 		next <- j
 		return nil

@@ -96,7 +96,7 @@ type Guard struct {
 
 // Verification is what a [Verifier] learned about the sender.
 type Verification struct {
-	// Scheme names how the request was proven, such as "hmac-sha256".
+	// Scheme names how the request was verified, such as "hmac-sha256".
 	Scheme string
 	// KeyID names the key that matched, never its value: a fingerprint of a secret or
 	// a key id.
@@ -104,22 +104,22 @@ type Verification struct {
 	// Subject is the authenticated party where the scheme has one, such as the
 	// id of a user.
 	Subject string
-	// Dialect tells a [Parser] which of a source's forms of speech this is, where the
-	// proof settles that. Empty for sources with one.
+	// Dialect says which of a source's formats this is, for its [Parser], if the
+	// verification decides that. Empty for sources with one format.
 	Dialect string
-	// ID and Type are the event's id and type where the verifier's description
-	// tells where they stand (Standard Webhooks' webhook-id, for one).
+	// ID and Type are the event's id and type if the verifier's description
+	// names their places (such as Standard Webhooks' webhook-id).
 	ID, Type string
 	// Status is joined with the id to tell events apart, as that of an [Envelope].
 	Status string
 	// Secrets are the places of the sender's secret in the request, as [Source.Secrets]
 	// names them; the gateway sets them.
 	Secrets []string
-	// Content is what is to be read in place of the body, as JSON, where the body is a
-	// sealed form of it (a JSON Web Token, an encrypted message); empty: the body itself.
+	// Content is JSON to read in place of the body, if the body is a sealed form of it (a
+	// JSON Web Token, an encrypted message); empty: the body itself.
 	Content string
-	// Signed is the SHA-256, in hex, of what the signature covers, if that is not what tells
-	// events apart: a request that repeats it under another id is the same event. Empty: the
+	// Signed is the SHA-256, in hex, of the signed content, if that does not distinguish
+	// events: a request that repeats it under another id is the same event. Empty: the
 	// id is covered, or nothing is signed.
 	Signed string
 }
@@ -178,8 +178,8 @@ type Reply struct {
 	Reason, Detail string
 }
 
-// Handshaker answers the calls by which a sender tests that an address is ours: a GET
-// with a challenge to echo, a signed ping that wants a pong. Such a call is no event.
+// Handshaker answers the calls by which a sender checks the ownership of a URL: a GET
+// with a challenge to echo, a signed ping that expects a pong. Such a call is not an event.
 type Handshaker interface {
 	// Methods lists the HTTP methods, besides POST, that the sender uses for it.
 	Methods() []string

@@ -18,7 +18,7 @@ import (
 // Options of a [Gateway]. Only Store is required.
 type Options struct {
 	Store Store
-	// Logger is told of what people should know. Nil means slog.Default().
+	// Logger gets the messages for operators. Nil means slog.Default().
 	Logger *slog.Logger
 	// BaseURL is the public base of this gateway, such as "https://hooks.example.com".
 	// Empty: taken from each request, which a sender that signs the address may not
@@ -28,8 +28,8 @@ type Options struct {
 	Retry RetryPolicy
 	// Workers is how many handlers run at once. Zero means 64.
 	Workers int
-	// InFlightBytes bounds the bodies that are being received at once, in bytes; more
-	// are told to come again. Zero means 256 MiB.
+	// InFlightBytes bounds the bodies that are being received at once, in bytes; beyond
+	// it senders get 503. Zero means 256 MiB.
 	InFlightBytes int64
 	// QueueLen and QueueBytes bound the deliveries that wait in memory for one of Workers, in
 	// number and in the memory of their events; more wait in the store. Zero means 16,384 and
@@ -39,7 +39,7 @@ type Options struct {
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is believed.
 	// Empty: the sender's address is the peer's.
 	TrustedProxies []netip.Prefix
-	// Hooks are told of each reply and attempt; any may be nil.
+	// Hooks are called for each reply and attempt; any may be nil.
 	Hooks Hooks
 	// Tracer records what happens to events; nil traces nothing.
 	Tracer Tracer
@@ -267,7 +267,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	next := &registry{handlers: reg.handlers, byName: reg.byName, queues: maps.Clone(reg.queues)}
 	for _, name := range left {
 		if next.queues[name] == nil {
-			// Its handler is gone, or shares the others' lane now.
+			// Its handler is gone, or shares the others' queue now.
 			next.queues[name] = newQueue(name, 1, attachedPlaces(1), ownQueueBytes)
 		}
 	}
@@ -282,7 +282,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 
 func (g *Gateway) startDispatch(l *queue) { g.workers.Go(func() { g.dispatch(l) }) }
 
-// startWorkers adds the workers that a lane lacks; g.mu is held. One that has too many
+// startWorkers adds the workers that a queue lacks; g.mu is held. One that has too many
 // loses them as they finish.
 func (g *Gateway) startWorkers(l *queue) {
 	for l.hire() {

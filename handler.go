@@ -28,7 +28,7 @@ type HandlerFunc func(ctx context.Context, ev *Event) error
 func (f HandlerFunc) Handle(ctx context.Context, ev *Event) error { return f(ctx, ev) }
 
 // JSON makes a handler of a function that takes the event's data decoded into T. Data
-// that does not fit T is discarded with the reason: another try would read the same.
+// that does not fit T is discarded with the reason: another attempt would read the same.
 func JSON[T any](f func(ctx context.Context, ev *Event, data T) error) Handler {
 	return HandlerFunc(func(ctx context.Context, ev *Event) error {
 		var data T
@@ -52,9 +52,9 @@ type HandleOptions struct {
 	// Name is the one under which the handler's deliveries are stored; it must stay the
 	// same between runs. Empty means "source:type".
 	Name string
-	// Workers, if not zero, gives the handler a lane of its own in which so many of its
+	// Workers, if not zero, gives the handler a queue of its own in which so many of its
 	// deliveries run at once: for one that is slow, or waits for others, so that it holds
-	// up nobody. Zero: it shares Options.Workers with all that have no lane.
+	// up nobody. Zero: it shares Options.Workers with all that have no queue.
 	Workers int
 	// Retry overrides the source's and the gateway's policy; zero fields keep theirs.
 	Retry *RetryPolicy
@@ -62,20 +62,20 @@ type HandleOptions struct {
 	// event of the source and type, by many goroutines at once and within the store's
 	// transactions, so it must be quick and must not block.
 	Match func(*Subject) bool
-	// Limiter, if not nil, says when deliveries of the lane may start; needs Workers.
+	// Limiter, if not nil, says when deliveries of the queue may start; needs Workers.
 	Limiter Limiter
-	// Order says what is kept apart by OrderKey; needs Workers. Deliveries for which
-	// OrderKey is nil or returns "" are in no order.
+	// Order applies to the deliveries of one OrderKey; it needs Workers. Deliveries for which
+	// OrderKey is nil or returns "" have no order.
 	Order    Order
 	OrderKey func(*Subject) string
 }
 
-// Limiter holds back the deliveries of one lane: for a receiver that is down, paused, or must
+// Limiter holds back the deliveries of one queue: for a receiver that is down, paused, or must
 // not be asked too often. What waits for it stays in the store, counts no attempt, and
 // costs nothing, however much it is. Its methods are called by many goroutines at once.
 type Limiter interface {
-	// Ready tells how many deliveries may be started now; if none, after how long to ask
-	// again at the latest ([Gateway.Wake] makes the lane ask at once).
+	// Ready returns how many deliveries may be started now; if none, after how long to ask
+	// again at the latest ([Gateway.Wake] makes the queue ask at once).
 	Ready(now time.Time) (n int, again time.Duration)
 	// Enter is asked before each start; a false one goes back, or waits where again is
 	// short.
@@ -90,7 +90,7 @@ type Subject struct {
 }
 
 // Doc returns the event's data decoded as encoding/json does, numbers as json.Number; nil
-// if there is none. It is read once for all who ask.
+// without data. It is decoded once for all callers.
 func (s *Subject) Doc() any {
 	if !s.read {
 		s.read = true
@@ -105,13 +105,13 @@ func (s *Subject) Doc() any {
 
 // RetryPolicy says when a failed delivery is tried again.
 type RetryPolicy struct {
-	// MaxAttempts is how many tries there are in all, the first included.
+	// MaxAttempts is the number of attempts in all, the first included.
 	// Zero means 8. One means no retries.
 	MaxAttempts int
-	// First is the wait after the first failure; it doubles (Factor) after each
-	// further one, up to Max. Zero means 15 seconds.
+	// First is the wait after the first failure. It grows by Factor after each further
+	// one, up to Max. Zero means 15 seconds.
 	First time.Duration
-	// Factor is by what the wait grows. Zero means 2.3; less than 1 is taken as 1.
+	// Factor multiplies the wait. Zero means 2.3; less than 1 is taken as 1.
 	Factor float64
 	// Max is the longest wait. Zero means 30 minutes.
 	Max time.Duration
@@ -119,7 +119,7 @@ type RetryPolicy struct {
 	Timeout time.Duration
 }
 
-// DefaultRetryPolicy is eight tries over about an hour: the waits are 15 s, 35 s,
+// DefaultRetryPolicy is eight attempts over about an hour: the waits are 15 s, 35 s,
 // 79 s, 3 min, 7 min, 16 min and 30 min.
 var DefaultRetryPolicy = RetryPolicy{
 	MaxAttempts: 8, First: 15 * time.Second, Factor: 2.3,
@@ -173,8 +173,8 @@ func LeaseFrom(ctx context.Context) (l Lease, ok bool) {
 
 type deliveryKey struct{}
 
-// DeliveryIDFrom returns the id of the delivery that the handler is working. It is the
-// same at each try, so a handler with a database of its own uses it as its idempotency
+// DeliveryIDFrom returns the id of the delivery that the handler processes. It is the
+// same at each attempt, so a handler with a database of its own uses it as its idempotency
 // key. Empty outside a handler.
 func DeliveryIDFrom(ctx context.Context) string {
 	if d, ok := DeliveryFrom(ctx); ok {
@@ -205,9 +205,9 @@ func (n *detailBox) text() string {
 	return n.has
 }
 
-// Detail keeps a text with the attempt that the handler is making, as its Detail: what a
-// service answered, for one. A second note takes the place of the first; stores keep 16 KiB
-// of it. Outside a handler it does nothing.
+// SetDetail stores a text with the attempt that the handler is making, as its Detail: a service's
+// response, for one. A second text replaces the first; stores keep 16 KiB of it. Outside a handler
+// it does nothing.
 func SetDetail(ctx context.Context, detail string) {
 	if n, ok := ctx.Value(detailKey{}).(*detailBox); ok {
 		n.mu.Lock()

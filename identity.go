@@ -10,7 +10,7 @@ import (
 // maxDedupeKey bounds a dedupe key, in bytes.
 const maxDedupeKey = 256
 
-// The first parts of keys that are no sender's ids.
+// The first parts of keys that do not come from a sender.
 const (
 	keyOfBody   = "sha256:"   // of an event without an id
 	keyHashed   = "idsha256:" // of one that is too long, or no text
@@ -40,7 +40,7 @@ func dedupeKey(env Envelope, body []byte) string {
 }
 
 // signedKey is the second key of the nth event of a request. Senders sign one body for events
-// of several types, which a header tells apart.
+// of several types, which a header distinguishes.
 func signedKey(proof Verification, env Envelope, n int) string {
 	if proof.Signed == "" {
 		return ""

@@ -90,7 +90,7 @@ func (s *Source) allows(method string) bool {
 }
 
 // receiveSafely is receive for verifiers and parsers that panic: a mistake in one must
-// not lose the webhook, so the sender is told to come again.
+// not lose the webhook, so the sender gets 503 and retries.
 func (g *Gateway) receiveSafely(w http.ResponseWriter, r *http.Request, src *Source, handle string) (req *Request, rp reply) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -166,7 +166,7 @@ func (s *Source) stopped(r *http.Request, from string) reply {
 	if len(s.Guard.Allow) > 0 {
 		addr, err := netip.ParseAddr(from)
 		if err != nil || !contains(s.Guard.Allow, addr) {
-			// The same words as for a wrong signature: a stranger learns nothing.
+			// The same words as for a wrong signature: an untrusted client learns nothing.
 			return badSignature.because("the address %s is not among those allowed", from)
 		}
 	}
@@ -326,7 +326,7 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		}
 		of := req
 		if i > 0 {
-			// The whole request stands with its first event.
+			// The first event has the whole request.
 			of = &Request{
 				Method: req.Method, URL: req.URL, RemoteAddr: req.RemoteAddr, Header: http.Header{},
 				Body: maskData(item.Data, src.Secrets), ReceivedAt: req.ReceivedAt,
@@ -355,7 +355,7 @@ func unfit(env Envelope) reply {
 
 // maxDepth is how deep JSON may be nested. Whoever reads it later has a limit too (Go's is
 // 10,000, others' are lower), and the API wraps it in some levels of its own: one webhook
-// that is too deep would make every list that it stands in unreadable.
+// that is too deep would make every list that contains it unreadable.
 const maxDepth = 1000
 
 // tooDeep looks at valid JSON.

@@ -16,7 +16,7 @@ const (
 	pollEvery = 5 * time.Second
 )
 
-// ownQueuePlaces is how many deliveries a lane with so many workers holds in memory.
+// ownQueuePlaces is how many deliveries a queue with so many workers holds in memory.
 func ownQueuePlaces(workers int) int64 { return int64(min(max(4*workers, 16), maxPlaces/2)) }
 
 // attachedPlaces is ownLanePlaces for handlers that come and go.
@@ -43,7 +43,7 @@ type queue struct {
 	nextRun time.Time  // when the dispatcher will look by itself
 }
 
-// maxPlaces bounds what a lane holds in memory.
+// maxPlaces bounds what a queue holds in memory.
 const maxPlaces = 1 << 20
 
 func newQueue(name string, workers int, places, bytes int64) *queue {
@@ -184,7 +184,7 @@ func (l *queue) drain() (left []Lease) {
 	}
 }
 
-// Wake makes a lane look for work, and ask its gate, now.
+// Wake makes a queue look for work, and ask its gate, now.
 func (g *Gateway) Wake(name string) {
 	if l := g.registry.Load().queues[name]; l != nil {
 		l.backlog.Store(true)

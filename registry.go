@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// registry is the handlers, in the order in which they came, and the lanes by name: the
+// registry is the handlers, in the order in which they came, and the queues by name: the
 // one without a name serves all handlers without one of their own.
 type registry struct {
 	handlers []*registered
@@ -44,7 +44,7 @@ func (old *registry) without(name string) *registry {
 	return next
 }
 
-// registered is a handler with what was said of it.
+// registered is a handler with its options.
 type registered struct {
 	name, source, eventType string
 	handler                 Handler
@@ -65,8 +65,8 @@ func (r *registered) takes(s *Subject) bool {
 	return r.Match == nil || r.Match(s)
 }
 
-// Handle registers h for the events of a source and type; "*" stands for any. A source of
-// "*" leaves out gaff's own inner events, which are handled under the source "gaff".
+// Handle registers h for the events of a source and type; "*" means any. A source of
+// "*" leaves out gaff's own internal events, which are handled under the source "gaff".
 //
 // Deliveries are stored under the handler's name: the one given by [Named], else
 // "source:type". Handle panics when a name is taken.
@@ -94,7 +94,7 @@ func (g *Gateway) HandleWith(source, eventType string, h Handler, o HandleOption
 	g.registry.Store(reg.with(r))
 }
 
-// maxAttached bounds the lanes that a gateway may be given while it runs.
+// maxAttached bounds the queues that a gateway may be given while it runs.
 const maxAttached = 4096
 
 // Attach is [Gateway.HandleWith] for handlers that come and go: it may be called at any

@@ -63,7 +63,7 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 	if more, ok := g.disabled.allow("refused "+strconv.Itoa(rj.Status), now); ok {
 		reason := rj.Reason
 		if rj.Status == http.StatusBadRequest {
-			reason = "unreadable" // what is wrong with a payload may quote it
+			reason = "unreadable" // the error may quote the payload
 		}
 		g.log.Warn("webhook refused", "source", rj.Source, "status", rj.Status, "reason", reason,
 			"remote", rj.RemoteAddr, "rejection", rj.ID, "alsoSince", more)
@@ -116,7 +116,7 @@ func (s *Source) rejectedHeader(header http.Header) http.Header {
 }
 
 // logLimiter lets a message through once in a while for each key, and counts the rest, so
-// that strangers and bursts cannot fill the log.
+// that untrusted clients and bursts cannot fill the log.
 type logLimiter struct {
 	mu   sync.Mutex
 	last map[string]time.Time

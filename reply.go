@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// retryAfter is told to senders when nothing can be kept, in seconds.
+	// retryAfter is the Retry-After for senders when nothing can be stored, in seconds.
 	retryAfter = "5"
 	// notAdmittedRetry is the Retry-After, in seconds, of an event that [Source.Admit] does not admit for now.
 	notAdmittedRetry = 60
@@ -23,7 +23,7 @@ type reply struct {
 	reason string
 	// fixed is sent in place of body, for handshakes and senders that insist on a text.
 	fixed *Reply
-	// retryAfter is told in seconds; 0 is the usual time.
+	// retryAfter is in seconds; 0 is the usual time.
 	retryAfter int
 	// unstored leaves no rejection: a client's other ones are stored.
 	unstored bool

@@ -9,7 +9,7 @@ import (
 )
 
 // Retry makes the dead deliveries of an event ("evt_…"), or one dead delivery ("dlv_…"),
-// due again with a full set of tries, and returns their ids.
+// due again with all their attempts, and returns their ids.
 func (g *Gateway) Retry(ctx context.Context, eventOrDelivery string) ([]string, error) {
 	p := RetryParams{EventID: eventOrDelivery, Tries: g.opt.Retry.MaxAttempts, Now: time.Now()}
 	if strings.HasPrefix(eventOrDelivery, id.Delivery) {
@@ -39,8 +39,8 @@ func (g *Gateway) RetryNow(ctx context.Context, eventID string) error {
 	return &AttemptError{failures}
 }
 
-// Replay works an event anew by all handlers that it has now, whatever became of it
-// before, and returns the ids of the new deliveries.
+// Replay processes an event again by all handlers that it has now, with any earlier
+// outcome, and returns the ids of the new deliveries.
 func (g *Gateway) Replay(ctx context.Context, eventID string) ([]string, error) {
 	d, err := g.store.Event(ctx, eventID)
 	if err != nil {

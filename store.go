@@ -13,7 +13,7 @@ type Store interface {
 	Queue
 	Reader
 	Maintenance
-	// Ready returns nil when a webhook could be kept now, else what is wrong.
+	// Ready returns nil if a webhook could be stored now, else the reason.
 	Ready(ctx context.Context) error
 	Close() error
 }
@@ -63,19 +63,19 @@ type Receipt struct {
 
 // Queue hands out deliveries.
 type Queue interface {
-	// Claim takes up to Limit deliveries of the lane that are due at Now, oldest first.
+	// Claim takes up to Limit deliveries of the queue that are due at Now, oldest first.
 	Claim(ctx context.Context, p ClaimParams) ([]Work, error)
 	// Finish ends an attempt. It returns ErrLeaseLost when the lease is not the
 	// delivery's last one, or the delivery was finished already.
 	Finish(ctx context.Context, l Lease, o Outcome) error
-	// Release gives back what was claimed and not started. No attempt is counted.
+	// Release gives back claimed deliveries that were not started. No attempt is counted.
 	Release(ctx context.Context, ls []Lease) error
-	// NextDue is when the earliest waiting delivery of the lane is due; zero if none waits.
-	NextDue(ctx context.Context, lane string) (time.Time, error)
-	// Queues names the lanes, other than the unnamed one, in which deliveries wait.
+	// NextDue is when the earliest waiting delivery of the queue is due; zero if none waits.
+	NextDue(ctx context.Context, queue string) (time.Time, error)
+	// Queues names the queues, other than the unnamed one, in which deliveries wait.
 	Queues(ctx context.Context) ([]string, error)
-	// Wake tells that something became due in the lane that this process does not hold yet.
-	Wake(lane string) <-chan struct{}
+	// Wake signals that a delivery became due in the queue that this process does not hold yet.
+	Wake(queue string) <-chan struct{}
 }
 
 // ClaimParams chooses what to claim.
@@ -85,13 +85,13 @@ type ClaimParams struct {
 	Limit int
 }
 
-// Lease is the right of one worker to one attempt of a delivery. It fences: whoever
-// holds an older lease of the same delivery cannot finish it any more.
+// Lease is the right of one worker to one attempt of a delivery. It fences: the
+// holder of an older lease of the same delivery can no longer finish it.
 type Lease struct {
 	// Event and Delivery are the store's own numbers of the two.
 	Event    int64
 	Delivery int
-	// Attempt is the number of the try that the lease is for, from 1.
+	// Attempt is the number of the attempt that the lease is for, from 1.
 	Attempt int
 	// Claim counts how often the delivery was claimed, where claims are stored.
 	Claim int
@@ -123,11 +123,11 @@ type Reader interface {
 	Rejection(ctx context.Context, id string) (*Rejection, error)
 	Rejections(ctx context.Context, f RejectionFilter) (Page[Rejection], error)
 	Counts(ctx context.Context, since time.Time) (Counts, error)
-	// KeyUses tells which keys proved a source's requests, the last used first.
+	// KeyUses returns the keys that verified a source's requests, the last used first.
 	KeyUses(ctx context.Context, source string) ([]KeyUse, error)
 	// Changes returns what changed after the id, in order, at most limit. An empty id
-	// means: nothing yet, but tell the newest id. gone is set when the id is older
-	// than what is kept: the reader must load everything anew.
+	// means: nothing yet, but return the newest id. gone is true if the id is older
+	// than the stored changes: the reader must load everything again.
 	Changes(ctx context.Context, after string, limit int) (cs []Change, last string, gone bool, err error)
 	// Changed is closed, and replaced, after the next commit that changed something.
 	Changed() <-chan struct{}
@@ -213,7 +213,7 @@ type Counts struct {
 	OldestDue          time.Time // zero if none
 }
 
-// KeyUse tells when a key of a source last proved a request.
+// KeyUse says when a key of a source last verified a request.
 type KeyUse struct {
 	// KeyID is the [Verification]'s.
 	KeyID string
@@ -232,23 +232,23 @@ type Change struct {
 	Source string
 }
 
-// Maintenance changes what is kept, on people's orders.
+// Maintenance has the operations that an operator can trigger on stored data.
 type Maintenance interface {
 	// Retry makes dead or canceled deliveries due again. ErrNotFound if there is no
 	// such event or delivery, ErrConflict if none of them is dead or canceled.
 	Retry(ctx context.Context, p RetryParams) (ids []string, work []Work, err error)
-	// Replay adds new deliveries to an event, whatever became of the old ones. Open
+	// Replay adds new deliveries to an event, with any outcome of the old ones. Open
 	// ones for the same handlers are left alone and not doubled.
 	Replay(ctx context.Context, eventID string, ds []Delivery) ([]string, error)
 	// Cancel ends a delivery that is not done, or a dead one that holds others of its key
 	// ([OrderHoldDead]). ErrConflict if it is neither.
 	Cancel(ctx context.Context, deliveryID string) error
-	// CancelQueue ends up to limit deliveries of a lane that are not done, and tells how
+	// CancelQueue ends up to limit deliveries of a queue that are not done, and returns how
 	// many it ended; why is their error.
 	CancelQueue(ctx context.Context, lane, why string, limit int) (n int, err error)
 	// Keep stores a text under a name, once: false if there is one already.
 	Keep(ctx context.Context, name, value string) (kept bool, err error)
-	// Kept returns the text under a name; empty if there is none. Unkeep drops it.
+	// Kept returns the text under a name; empty if missing. Unkeep drops it.
 	Kept(ctx context.Context, name string) (string, error)
 	Unkeep(ctx context.Context, name string) error
 }
@@ -264,7 +264,7 @@ type RetryParams struct {
 	Take bool
 }
 
-// QueueCounts is what stands in a lane. No number is larger than MaxLogCount+1.
+// QueueCounts are the numbers of deliveries in a queue. No number is larger than MaxLogCount+1.
 type QueueCounts struct {
 	// Waiting are not done; Held of them wait for an earlier one of their key.
 	Waiting, Held int64
@@ -294,14 +294,14 @@ type Record struct {
 
 // What PutRecord may be given as Revision, besides that of the record that is replaced.
 const (
-	NewRecord   = 0  // there must be none yet
-	AnyRevision = -1 // whatever there is
+	NewRecord   = 0  // the record must not exist yet
+	AnyRevision = -1 // any, or none
 )
 
 // Records keeps them, for all nodes.
 type Records interface {
 	Records(ctx context.Context, kind string) ([]Record, error)
-	// Record returns ErrNotFound if there is none.
+	// Record returns ErrNotFound for a missing one.
 	Record(ctx context.Context, kind, name string) (Record, error)
 	// RecordsRevision grows with each change to a kind, deletions included; 0 at first.
 	RecordsRevision(ctx context.Context, kind string) (int64, error)
