@@ -48,6 +48,8 @@ func (g *Guard) CreateBrowserToken(ctx context.Context, by Identity, scope Scope
 	case age < time.Second || age > MaxBrowserTokenAge:
 		return "", time.Time{}, fmt.Errorf("%w: a browser token lasts from 1s to %s, not %s", gaff.ErrInvalid, MaxBrowserTokenAge, age)
 	}
+	// A token calls no operation that its creator may not call.
+	scope.Operations = by.Scope.Operations
 	if err := scope.check(); err != nil {
 		return "", time.Time{}, err
 	}
@@ -71,7 +73,11 @@ func (g *Guard) CreateBrowserToken(ctx context.Context, by Identity, scope Scope
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("sign a browser token: %w", err)
 	}
-	return browserPrefix + text, expires, nil
+	if token = browserPrefix + text; len(token) > maxBrowserToken {
+		return "", time.Time{}, fmt.Errorf("%w: the scope is too long for a browser token: %d bytes, at most %d; name fewer operations or a shorter id",
+			gaff.ErrInvalid, len(token), maxBrowserToken)
+	}
+	return token, expires, nil
 }
 
 // HasBrowserToken reports whether a request has a browser token, valid or not.

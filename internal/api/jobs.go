@@ -124,10 +124,10 @@ func (s *server) registerJob(ctx context.Context, in *registerInput) (none wire.
 	if err != nil {
 		return none, err
 	}
-	// An id of another project must not be answered with that project's job.
-	if _, err := s.o.Store.Job(ctx, in.ID); err == nil {
-		if err := reachable(ctx, in.ID, s.store(ctx).Job); err != nil {
-			return none, err
+	if scope := scopeOf(ctx); scope.Limited() {
+		// An id that another project uses must not be answered with that project's job.
+		if j, err := s.o.Store.Job(ctx, in.ID); err == nil && !scope.HasJob(j.ID, j.ProjectID) {
+			return none, hidden("job", in.ID)
 		}
 	}
 	j, _, err := s.o.Jobs.Register(ctx, in.ID, jobs.Registration{

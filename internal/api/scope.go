@@ -9,6 +9,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/excerpt"
 	"gaff/jobs"
 	"gaff/workflow/runs"
 )
@@ -88,7 +89,7 @@ type limitedStore struct {
 
 // hidden is the error for a row that the caller cannot see: that of a missing one.
 func hidden(kind, id string) error {
-	return fmt.Errorf("%s %.60s: %w", kind, id, gaff.ErrNotFound)
+	return fmt.Errorf("%s %s: %w", kind, excerpt.Text(id, 60), gaff.ErrNotFound)
 }
 
 func (l limitedStore) Job(ctx context.Context, id string) (*jobs.Job, error) {

@@ -281,6 +281,45 @@ func TestLimitedKeysGiveOnNoMoreThanTheyHave(t *testing.T) {
 	}
 }
 
+func TestBrowserTokensCallWhatTheirKeyMayCall(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	token := s.browserToken(t, s.scoped(t, "viewer", `{"operations":["create-token","get-job"]}`), `{"projectId":"film"}`)
+	for url, want := range map[string]int{"/api/v1/jobs/own-job": 200, "/api/v1/jobs": 403, "/api/v1/media": 403} {
+		if res := s.guarded.call(http.MethodGet, url, token, ""); res.status != want {
+			t.Errorf("%s: %d %s, want %d", url, res.status, res.body, want)
+		}
+	}
+}
+
+// The answer must not show whether the row of another exists.
+func TestRowsOfOthersAreAnsweredLikeMissingOnes(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	project, source := s.scoped(t, "viewer", `{"projectId":"film"}`), s.scoped(t, "viewer", `{"source":"custom"}`)
+	long := strings.Repeat("x", 90)
+	s.send(t, "fal", `{"request_id":"r-long","status":"completed","metadata":{"job_id":"`+long+`","project_id":"`+marker+`","user_id":"u","generation_type":"image"},"result":{}}`, nil)
+	for path, c := range map[string]struct{ token, hidden, missing string }{
+		"/api/v1/jobs/":       {project, s.ids["jobs"], "no-such-job"},
+		"/api/v1/jobs/long/":  {project, long, strings.Repeat("y", 90)},
+		"/api/v1/media/":      {project, s.ids["media"], "med_none"},
+		"/api/v1/runs/":       {project, s.ids["runs"], "run_none"},
+		"/api/v1/projects/":   {project, s.ids["projects"], "no-such-project"},
+		"/api/v1/events/":     {source, s.ids["events"], "evt_none"},
+		"/api/v1/deliveries/": {source, s.ids["deliveries"], "dlv_none"},
+	} {
+		path = strings.TrimSuffix(path, "long/")
+		a := s.guarded.call(http.MethodGet, path+c.hidden, c.token, "")
+		b := s.guarded.call(http.MethodGet, path+c.missing, c.token, "")
+		cut := func(text, id string) string {
+			return strings.ReplaceAll(strings.ReplaceAll(text, id, "ID"), id[:min(len(id), 60)], "ID")
+		}
+		if a.status != b.status || cut(a.body, c.hidden) != cut(b.body, c.missing) {
+			t.Errorf("%s: %d %s, but a missing one is %d %s", path, a.status, a.body, b.status, b.body)
+		}
+	}
+}
+
 func TestBrowserTokensEndWithTheirKey(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)

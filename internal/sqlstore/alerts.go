@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"gaff/internal/alert"
+	"gaff/internal/excerpt"
 )
 
 var _ alert.Store = (*Store)(nil)
@@ -93,7 +94,7 @@ func (t *alertTx) PutAlert(a alert.Alert) error {
 		on conflict (kind, cause) do update set active = excluded.active, title = excluded.title, data = excluded.data,
 			count = excluded.count, since = excluded.since, seen_at = excluded.seen_at, ended_at = excluded.ended_at,
 			emitted_at = excluded.emitted_at, emitted = excluded.emitted, updated_at = excluded.updated_at`,
-		a.Kind, a.Cause, flag(a.Active), clip(a.Title, 500), orEmpty(a.Data), a.Count, micros(a.Since), micros(a.SeenAt),
+		a.Kind, a.Cause, flag(a.Active), excerpt.Text(a.Title, 500), orEmpty(a.Data), a.Count, micros(a.Since), micros(a.SeenAt),
 		nullMicros(a.EndedAt), nullMicros(a.EmittedAt), a.Emitted, micros(a.UpdatedAt))
 	if err != nil {
 		return fmt.Errorf("put alert: %w", err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gaff"
+	"gaff/internal/excerpt"
 )
 
 // change is one item of the change log, in its stored form.
@@ -70,7 +71,7 @@ func (s *Store) changes(ctx context.Context, after string, limit int) (cs []gaff
 	}
 	seq, item, ok := parseChangeID(after)
 	if !ok {
-		return nil, "", false, fmt.Errorf("%w: unknown change id %q; take it from the stream", gaff.ErrInvalid, clip(after, 40))
+		return nil, "", false, fmt.Errorf("%w: unknown change id %q; take it from the stream", gaff.ErrInvalid, excerpt.Text(after, 40))
 	}
 	if seq >= horizon {
 		return nil, end, true, nil

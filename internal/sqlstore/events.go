@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/internal/id"
 )
 
@@ -158,7 +159,7 @@ func (t *tx) eventSeq(eventID string) (int64, error) {
 }
 
 func missing(kind, name string) error {
-	return fmt.Errorf("%s %s: %w", kind, clip(name, 60), gaff.ErrNotFound)
+	return fmt.Errorf("%s %s: %w", kind, excerpt.Text(name, 60), gaff.ErrNotFound)
 }
 
 // loadEvent reads an event with its payload; stored is false if retention has removed that.

@@ -8,17 +8,11 @@ import (
 	"slices"
 
 	"gaff"
+	"gaff/internal/excerpt"
 )
 
 // maxErrorText bounds what a handler's error may add to a row, in bytes.
 const maxErrorText = 4 << 10
-
-func clip(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return text[:limit-3] + "..."
-}
 
 // Finish ends an attempt.
 func (s *Store) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error {
@@ -44,8 +38,8 @@ type finishing struct {
 // finish ends an attempt. It is the lease fence: of two ends of an attempt, the second fails
 // with ErrLeaseLost, and nothing of its transaction is stored.
 func (t *tx) finish(l gaff.Lease, o gaff.Outcome) {
-	o.Attempt.Error = clip(o.Attempt.Error, maxErrorText)
-	o.Attempt.Detail = clip(o.Attempt.Detail, 4*maxErrorText)
+	o.Attempt.Error = excerpt.Text(o.Attempt.Error, maxErrorText)
+	o.Attempt.Detail = excerpt.Text(o.Attempt.Detail, 4*maxErrorText)
 	t.finishing, t.wrote = append(t.finishing, finishing{l, o}), true
 	if o.Failure != nil && o.State == gaff.StateDead {
 		t.failDelivery(l, o.Failure)

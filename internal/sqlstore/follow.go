@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/internal/id"
 )
 
@@ -17,7 +18,7 @@ func (s *Store) EventsAfter(ctx context.Context, after string, limit int) (evs [
 	if after != "" {
 		var ok bool
 		if seq, ok = id.ParseEvent(after); !ok {
-			return nil, false, fmt.Errorf("%w: unknown event id %q", gaff.ErrInvalid, clip(after, 60))
+			return nil, false, fmt.Errorf("%w: unknown event id %q", gaff.ErrInvalid, excerpt.Text(after, 60))
 		}
 	}
 	ctx, cancel := s.reading(ctx)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/internal/id"
 	"gaff/internal/issue"
 )
@@ -138,7 +139,7 @@ var (
 func (t *tx) writeIssue(f failures, at int64) error {
 	g := f.group
 	if err := t.db.write(t, &insertIssue, [][]any{{
-		f.id, int64(g.Kind), clip(g.Source, 64), g.Handler, int64(g.Status), clip(g.Error, 300), int64(issue.Open), flag(g.Muted),
+		f.id, int64(g.Kind), excerpt.Text(g.Source, 64), g.Handler, int64(g.Status), excerpt.Text(g.Error, 300), int64(issue.Open), flag(g.Muted),
 		f.count, at, at, at, "", f.ref,
 	}}); err != nil {
 		return err
@@ -244,7 +245,7 @@ func (s *Store) SetIssueState(ctx context.Context, issueID string, to issue.Stat
 	err := s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		n, err := tx.exec(`update issue set state = $2, changed_at = $3, changed_by = $4,
 			opened_at = case when $5 = 1 and state >= 2 then $3 else opened_at end where id = $1`,
-			issueID, int64(to), micros(tx.now), clip(by, 200), flag(to == issue.Open))
+			issueID, int64(to), micros(tx.now), excerpt.Text(by, 200), flag(to == issue.Open))
 		if err != nil {
 			return fmt.Errorf("set the state of an issue: %w", err)
 		}

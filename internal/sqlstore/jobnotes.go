@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"gaff/internal/excerpt"
 	"gaff/jobs"
 )
 
@@ -17,7 +18,7 @@ func (e *effects) AddLogEntry(_ context.Context, jobID, what, text string) error
 	var n int64
 	err := e.returning([]any{&n}, `insert into job_note (job_id, n, at, what, text)
 		select $1, coalesce(max(n), 0) + 1, $2, $3, $4 from job_note where job_id = $5 returning n`,
-		jobID, micros(e.now), what, clip(text, maxErrorText), jobID)
+		jobID, micros(e.now), what, excerpt.Text(text, maxErrorText), jobID)
 	if err == nil && n > maxNotesOfJob {
 		_, err = e.exec(`delete from job_note where job_id = $1 and n <= $2`, jobID, n-maxNotesOfJob)
 	}

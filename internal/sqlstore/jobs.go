@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/jobs"
 )
 
@@ -195,7 +196,7 @@ func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
 	}
 	if !written {
 		return fmt.Errorf("insert job %s: %w: another job has its id, its idempotency key or its request %s", j.ID,
-			gaff.ErrConflict, clip(j.RequestID, 60))
+			gaff.ErrConflict, excerpt.Text(j.RequestID, 60))
 	}
 	e.change("job", j.ID, j.Status.String(), j.Provider)
 	return e.seeProject(j.ProjectID)

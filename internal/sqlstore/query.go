@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 )
 
 // readTime bounds every read: a reader that holds its snapshot for long keeps the
@@ -114,7 +115,7 @@ func readCursor(text string) (int64, error) {
 			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: unknown cursor %q; take it from nextCursor", gaff.ErrInvalid, clip(text, 40))
+	return 0, fmt.Errorf("%w: unknown cursor %q; take it from nextCursor", gaff.ErrInvalid, excerpt.Text(text, 40))
 }
 
 // Like returns the pattern of texts that contain a text, for like … escape '\'.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"gaff"
+	"gaff/internal/excerpt"
 )
 
 const recordColumns = `r.kind, r.name, r.value, r.revision, r.updated_at`
@@ -77,10 +78,10 @@ func (s *Store) PutRecord(ctx context.Context, r gaff.Record) (gaff.Record, erro
 			return fmt.Errorf("put %s: %w", r.Kind, err)
 		}
 		if n == 0 && r.Revision == gaff.NewRecord {
-			return fmt.Errorf("%w: a %s %q exists already", gaff.ErrConflict, r.Kind, clip(r.Name, 60))
+			return fmt.Errorf("%w: a %s %q exists already", gaff.ErrConflict, r.Kind, excerpt.Text(r.Name, 60))
 		}
 		if n == 0 {
-			return fmt.Errorf("%w: %s %q was changed or deleted meanwhile; read it again", gaff.ErrConflict, r.Kind, clip(r.Name, 60))
+			return fmt.Errorf("%w: %s %q was changed or deleted meanwhile; read it again", gaff.ErrConflict, r.Kind, excerpt.Text(r.Name, 60))
 		}
 		tx.change(r.Kind, r.Name, "saved", "")
 		return nil

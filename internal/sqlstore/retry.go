@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/internal/id"
 )
 
@@ -260,7 +261,7 @@ func (s *Store) CancelQueue(ctx context.Context, queue, why string, limit int) (
 			return err
 		}
 		for _, l := range found {
-			if err := t.cancel(l, clip(why, maxErrorText)); err != nil {
+			if err := t.cancel(l, excerpt.Text(why, maxErrorText)); err != nil {
 				return err
 			}
 		}
