@@ -26,7 +26,7 @@ func TestGuardAddresses(t *testing.T) {
 		{[]string{"203.0.113.7"}, 200, ""},
 		{[]string{"203.0.113.7, 10.1.2.3"}, 200, ""},
 		{[]string{"203.0.113.7", "10.1.2.3"}, 200, ""},
-		{[]string{"203.0.113.7, 198.51.100.1"}, 401, "198.51.100.1"}, // what a stranger claims before a proxy's word
+		{[]string{"203.0.113.7, 198.51.100.1"}, 401, "198.51.100.1"}, // the client's own claim before the proxy's entry
 		{[]string{"203.0.113.7, junk"}, 401, "192.0.2.1"},
 		{[]string{"::ffff:203.0.113.7"}, 200, ""},
 		{[]string{"[2001:db8::1]:443"}, 200, ""},

@@ -139,7 +139,7 @@ func TestUpdateSourceUnderLoad(t *testing.T) {
 		t.Errorf("%d sent, %d kept", sent.Load(), kept.Load())
 	}
 	if err := b.UpdateSource(gaff.Source{Name: "nobody", Verifier: open{}, Parser: lines{}}); !errors.Is(err, gaff.ErrNotFound) {
-		t.Errorf("a source that is none: %v", err)
+		t.Errorf("an unknown source: %v", err)
 	}
 	if err := b.UpdateSource(gaff.Source{Name: "lines"}); !errors.Is(err, gaff.ErrInvalid) {
 		t.Errorf("a source without verifier: %v", err)

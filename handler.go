@@ -71,8 +71,8 @@ type HandleOptions struct {
 }
 
 // Limiter holds back the deliveries of one queue: for a receiver that is down, paused, or must
-// not be asked too often. What waits for it stays in the store, counts no attempt, and
-// costs nothing, however much it is. Its methods are called by many goroutines at once.
+// not be asked too often. Deliveries that wait for it stay in the store, count no attempt, and
+// cost nothing, however many they are. Its methods are called by many goroutines at once.
 type Limiter interface {
 	// Ready returns how many deliveries may be started now; if none, after how long to ask
 	// again at the latest ([Gateway.Wake] makes the queue ask at once).

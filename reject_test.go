@@ -35,7 +35,7 @@ func TestRejectionsTellTheOperatorAndHideSecrets(t *testing.T) {
 	}
 }
 
-// Strangers may come in any number: what they leave behind is bounded.
+// Rejections are bounded for any number of untrusted clients.
 func TestManyRejectionsStayFew(t *testing.T) {
 	t.Parallel()
 	const kept, requests = 50, 100_000

@@ -69,7 +69,7 @@ func TestRescue(t *testing.T) {
 	})
 }
 
-// What strangers can make us keep is bounded in speed.
+// The rate of bytes that untrusted clients can have stored is bounded.
 func TestQuarantineSpeed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

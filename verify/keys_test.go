@@ -50,7 +50,7 @@ func TestKeyAlternatives(t *testing.T) {
 	}
 }
 
-// ECDSA on each curve, as a signature and in tokens; a key of another curve is none.
+// ECDSA on each curve, as a signature and in tokens; a key of another curve does not verify.
 func TestCurves(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -111,8 +111,8 @@ func TestCoversBody(t *testing.T) {
 	}
 }
 
-// A digest with the key before the end can be continued without the key. Only bodies of JSON
-// cannot, for the filling is none.
+// A digest with the key before its end can be extended without the key, but the padding inside
+// is not JSON, so a body that must be JSON cannot be extended.
 func TestKeyedDigestNeedsJSON(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

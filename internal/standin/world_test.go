@@ -16,7 +16,7 @@ import (
 	"gaff/verify"
 )
 
-// receiver keeps the webhooks that come, and answers with what it is told.
+// receiver stores the webhooks that it gets, and answers with the configured status.
 type receiver struct {
 	mu     sync.Mutex
 	got    []*gaff.Request

@@ -145,7 +145,7 @@ func TestWhoMayUseTheProxy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxied(t, rigOptions{})
-		stranger := func(r *http.Request) { r.Header.Set("Authorization", "Key nobody") }
+		unknown := func(r *http.Request) { r.Header.Set("Authorization", "Key nobody") }
 		from := func(origin string) func(*http.Request) {
 			return func(r *http.Request) {
 				r.Header.Del("Authorization")
@@ -162,7 +162,7 @@ func TestWhoMayUseTheProxy(t *testing.T) {
 			as             func(*http.Request)
 			want           int
 		}{
-			"an unknown caller":               {"POST", queueTarget, stranger, 401},
+			"an unknown caller":               {"POST", queueTarget, unknown, 401},
 			"a page that is named":            {"POST", queueTarget, from("https://page.example"), 200},
 			"another model":                   {"POST", "https://queue.fal.run/fal-ai/kling-video/pro", from("https://page.example"), 401},
 			"a model, to the letter":          {"POST", "https://queue.fal.run/fal-ai/veo3", from("https://page.example"), 200},

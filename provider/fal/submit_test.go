@@ -289,9 +289,8 @@ func TestRegister(t *testing.T) {
 	})
 }
 
-// Of a job that an application registers and never tells the request of, nobody can be
-// asked. It is looked at all the same, and does not stay for ever; once enough is told, it
-// is asked after as others.
+// A job that an application registers without its request id cannot be polled. Reconciliation
+// still looks at it, and ends it in time; once its request id is known, it is polled as others.
 func TestRegisteredAndForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

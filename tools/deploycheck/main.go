@@ -98,7 +98,7 @@ func chart(dir, valuesFile string, print func(object any, text string) error) er
 	return nil
 }
 
-// decode checks one object; a text of comments is none.
+// decode checks one object; a text with comments only has no object.
 func decode(text string, print func(object any, text string) error) error {
 	var head struct {
 		APIVersion string `json:"apiVersion"`
