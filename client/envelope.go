@@ -57,11 +57,19 @@ type Job struct {
 
 // Media is a file that a job produced.
 type Media struct {
-	ID          string          `json:"id"`
-	JobID       string          `json:"jobId"`
-	ProjectID   string          `json:"projectId" nullable:"true"`
-	URL         string          `json:"url" doc:"The provider's URL of the file; the provider deletes it some day."`
-	StoredURL   string          `json:"storedUrl" nullable:"true" doc:"A signed link to gaff's copy; null until gaff:media.stored. It expires after a day: store the id, and read a fresh link from GET /api/v1/media/{id}."`
+	ID        string `json:"id"`
+	JobID     string `json:"jobId"`
+	ProjectID string `json:"projectId" nullable:"true"`
+	URL       string `json:"url" doc:"The provider's URL of the file; the provider deletes it some day."`
+	StoredURL string `json:"storedUrl" nullable:"true" doc:"A signed link to gaff's copy; null until gaff:media.stored. It expires after a day: store the id, and read a fresh link from GET /api/v1/media/{id}, or store linkUrl."`
+
+	StoredURLExpiresAt *time.Time `json:"storedUrlExpiresAt" doc:"When storedUrl, thumbnailUrl and posterUrl expire."`
+	ThumbnailURL       string     `json:"thumbnailUrl" nullable:"true" doc:"A signed link to a small picture of an image."`
+	PosterURL          string     `json:"posterUrl" nullable:"true" doc:"A signed link to the picture that the provider sent beside the file, such as that of a video."`
+	LinkURL            string     `json:"linkUrl" nullable:"true" doc:"A permanent link to gaff's copy, until it is revoked; null without one. It needs no token."`
+	LinkThumbnailURL   string     `json:"linkThumbnailUrl" nullable:"true" doc:"The permanent link to the small picture of an image."`
+	LinkPosterURL      string     `json:"linkPosterUrl" nullable:"true" doc:"The permanent link of the poster, if it has one."`
+
 	MediaType   string          `json:"mediaType" enum:"generated-image,generated-video,generated-audio,generated-model,generated-file"`
 	ContentType string          `json:"contentType" nullable:"true"`
 	Size        int64           `json:"size" nullable:"true" doc:"Bytes."`

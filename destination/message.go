@@ -16,6 +16,7 @@ import (
 	"gaff"
 	"gaff/client"
 	"gaff/internal/redact"
+	"gaff/jobs"
 )
 
 // outgoing is the message of one attempt.
@@ -161,13 +162,24 @@ func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*client.Envelop
 			SettledAt: when(j.SettledAt),
 		}
 	}
-	for _, m := range files {
-		e.Media = append(e.Media, client.Media{
-			ID: m.ID, JobID: m.JobID, ProjectID: m.ProjectID, URL: m.URL, StoredURL: m.StoredURL, MediaType: m.MediaType,
-			ContentType: m.ContentType, Size: max(m.Size, 0), SHA256: m.SHA256, Metadata: validJSON(m.Metadata),
-		})
+	for i := range files {
+		e.Media = append(e.Media, mediaOf(files, &files[i]))
 	}
 	return e, nil
+}
+
+// mediaOf describes one of a job's files.
+func mediaOf(files []jobs.Media, m *jobs.Media) client.Media {
+	doc := client.Media{
+		ID: m.ID, JobID: m.JobID, ProjectID: m.ProjectID, URL: m.URL, StoredURL: m.Links.StoredURL,
+		StoredURLExpiresAt: when(m.Links.ExpiresAt), ThumbnailURL: m.Links.ThumbnailURL, LinkURL: m.Links.LinkURL,
+		LinkThumbnailURL: m.Links.LinkThumbnailURL, MediaType: m.MediaType, ContentType: m.ContentType,
+		Size: max(m.Size, 0), SHA256: m.SHA256, Metadata: validJSON(m.Metadata),
+	}
+	if poster := jobs.PosterOf(files, m); poster != nil {
+		doc.PosterURL, doc.LinkPosterURL = poster.Links.StoredURL, poster.Links.LinkURL
+	}
+	return doc
 }
 
 // validJSON returns JSON unchanged, except that bytes that are not UTF-8 are replaced: strict

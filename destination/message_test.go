@@ -19,7 +19,7 @@ func TestEnvelope(t *testing.T) {
 	r := newReceiver(t, nil)
 	look := fixed{
 		j:     &jobs.Job{ID: "job_1", Provider: "fal", Status: jobs.JobCompleted, ProjectID: "p1", Result: json.RawMessage(`{"a":1}`)},
-		files: []jobs.Media{{ID: "med_1", JobID: "job_1", URL: "https://cdn/x.png", StoredURL: "https://gaff/m/x.png", MediaType: jobs.MediaImage, Size: 7}},
+		files: []jobs.Media{{ID: "med_1", JobID: "job_1", URL: "https://cdn/x.png", Links: jobs.MediaLinks{StoredURL: "https://gaff/m/x.png"}, MediaType: jobs.MediaImage, Size: 7}},
 	}
 	d := newDestination(t, Spec{URL: r.URL + "/in", Secrets: []string{secret, NewSecret()}, Headers: map[string]string{"authorization": "Bearer x"}}, Options{Lookup: look})
 	if err := d.Handle(t.Context(), event()); err != nil {

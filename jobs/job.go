@@ -227,6 +227,8 @@ type Project struct {
 	// Name and Owner are for people; empty until someone sets them.
 	Name, Owner string
 	// Metadata is the caller's JSON object; nil if unset.
-	Metadata             json.RawMessage
+	Metadata json.RawMessage
+	// PublicMedia gives each file a permanent link when its copy is stored.
+	PublicMedia          bool
 	CreatedAt, UpdatedAt time.Time
 }

@@ -42,15 +42,42 @@ type Media struct {
 	Storage      Storage
 	StorageError string
 	// StoredKey and ThumbnailKey are the keys of the copy and of a small picture of it in
-	// the storage; empty without one. StoredAt is zero until the copy is stored.
+	// the storage; empty without one.
 	StoredKey, ThumbnailKey string
-	// StoredURL is a link to the copy, valid for some time. It is not stored, but made when a row
-	// is read for a caller that gets links; else empty.
-	StoredURL string
-	StoredAt  time.Time
+	// StoredAt is zero until the copy is stored.
+	StoredAt time.Time
+	// LinkToken is the secret part of the file's permanent links, until they are revoked; empty
+	// without them.
+	LinkToken string
+	// Links are set when a row is read, if the program gives out links.
+	Links MediaLinks
 	// Metadata holds width, height, duration, generatedAt and what else is known.
 	Metadata  json.RawMessage
 	CreatedAt time.Time
+}
+
+// MediaLinks are links to a file's copy that need no token. They are not stored.
+type MediaLinks struct {
+	// StoredURL and ThumbnailURL are signed links to the copy and to its thumbnail, valid until
+	// ExpiresAt; empty without the copy.
+	StoredURL, ThumbnailURL string
+	ExpiresAt               time.Time
+	// LinkURL and LinkThumbnailURL are permanent links, which an application may store; empty
+	// without a LinkToken, and without a thumbnail.
+	LinkURL, LinkThumbnailURL string
+}
+
+// PosterOf returns the picture that the provider sent beside a file, such as the thumbnail of a
+// video; nil without one. files are those of the file's job.
+func PosterOf(files []Media, m *Media) *Media {
+	for i := range files {
+		name, beside := strings.CutPrefix(files[i].Position, m.Position+"/")
+		name = strings.TrimSuffix(snake(name), "_url")
+		if beside && slices.Contains(pictures, name) && files[i].MediaType == MediaImage {
+			return &files[i]
+		}
+	}
+	return nil
 }
 
 // Shortened reports whether a row's URL replaces a data: link that is in its job's
@@ -135,31 +162,32 @@ func (m *Media) Event(eventType, key string, now time.Time) (*gaff.Event, error)
 // If it is registered, new files are StoragePending.
 const KeepFiles = "media/keep"
 
-// addFile adds a file's row, and an internal event about it if a handler wants that.
-func addFile(ctx context.Context, tx Tx, router Router, cause *gaff.Event, file *Media) error {
+// addFile adds a file's row, and an internal event about it if a handler wants that. It reports
+// whether a copy is to be made.
+func addFile(ctx context.Context, tx Tx, router Router, cause *gaff.Event, file *Media) (pending bool, err error) {
 	probe, err := file.Event(MediaCreated, "", tx.Now())
 	if err != nil {
-		return err
+		return false, err
 	}
 	if slices.ContainsFunc(router.Route(probe), func(d gaff.Delivery) bool { return d.Handler == KeepFiles }) {
 		file.Storage = StoragePending
 	}
 	added, err := tx.AddMedia(ctx, file)
 	if err != nil || !added {
-		return err
+		return false, err
 	}
 	ev, err := file.Event(MediaCreated, "created", tx.Now())
 	if err != nil {
-		return err
+		return false, err
 	}
 	ds := router.Route(ev)
 	if len(ds) == 0 {
-		return nil
+		return false, nil
 	}
 	if cause != nil {
 		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
 	}
-	return tx.Emit(ctx, ev, ds)
+	return file.Storage == StoragePending, tx.Emit(ctx, ev, ds)
 }
 
 // MediaTypeOf returns the media type of a file: by its content type, else by the extension of

@@ -22,6 +22,8 @@ type JobSettled struct {
 	// RunID and StepID are the workflow step that the job works for; empty if none.
 	RunID  string `json:"runId,omitempty"`
 	StepID string `json:"stepId,omitempty"`
+	// AwaitStored is set if copies of the job's files are being made: gaff:job.stored follows.
+	AwaitStored bool `json:"awaitStored"`
 }
 
 // change is an update of a job, on its way into the store.
@@ -45,13 +47,16 @@ func (c change) apply(ctx context.Context, tx Tx, router Router) (settled bool, 
 	if err := c.save(ctx, tx); err != nil {
 		return false, err
 	}
+	copies := false
 	// Files of a job that had failed or been cancelled before are not its result.
 	if u.Status == JobCompleted && j.Status == JobCompleted {
 		for _, file := range u.Files {
 			file.JobID, file.ProjectID = j.ID, j.ProjectID
-			if err := addFile(ctx, tx, router, c.cause, &file); err != nil {
+			pending, err := addFile(ctx, tx, router, c.cause, &file)
+			if err != nil {
 				return false, err
 			}
+			copies = copies || pending
 		}
 	}
 	if !settled {
@@ -63,7 +68,7 @@ func (c change) apply(ctx context.Context, tx Tx, router Router) (settled bool, 
 	if err := emitCallback(ctx, tx, router, c.cause, j); err != nil {
 		return false, err
 	}
-	return true, emitSettled(ctx, tx, router, c.cause, j)
+	return true, emitSettled(ctx, tx, router, c.cause, j, copies)
 }
 
 // save writes the job's row. A status never moves back, and a settled job keeps its row.
@@ -112,10 +117,10 @@ func thousands(n int) string {
 	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }
 
-func emitSettled(ctx context.Context, tx Tx, router Router, cause *gaff.Event, j *Job) error {
+func emitSettled(ctx context.Context, tx Tx, router Router, cause *gaff.Event, j *Job, copies bool) error {
 	data, err := json.Marshal(JobSettled{
 		JobID: j.ID, Provider: j.Provider, ProjectID: j.ProjectID, UserID: j.UserID, Kind: j.Kind,
-		Status: j.Status.String(), SettledBy: j.SettledBy, RunID: j.RunID, StepID: j.StepID,
+		Status: j.Status.String(), SettledBy: j.SettledBy, RunID: j.RunID, StepID: j.StepID, AwaitStored: copies,
 	})
 	if err != nil {
 		return fmt.Errorf("describe job %s: %w", j.ID, err)

@@ -61,6 +61,10 @@ type Tx interface {
 	// metadata.
 	Media(ctx context.Context, id string) (*Media, error)
 	SaveMedia(ctx context.Context, m *Media) error
+	// CopiesPending reports whether copies of a job's files are to be made. JobMedia returns the
+	// job's files.
+	CopiesPending(ctx context.Context, jobID string) (bool, error)
+	JobMedia(ctx context.Context, jobID string) ([]Media, error)
 	// Setting returns a value that all nodes share; empty if unset.
 	Setting(ctx context.Context, name string) (string, error)
 	SetSetting(ctx context.Context, name, value string) error
@@ -68,6 +72,8 @@ type Tx interface {
 	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
 	// SeeProject creates the project unless it exists.
 	SeeProject(ctx context.Context, projectID string) error
+	// Project returns gaff.ErrNotFound for an unknown id.
+	Project(ctx context.Context, id string) (*Project, error)
 	// SaveProject creates the project or overwrites its fields.
 	SaveProject(ctx context.Context, p *Project) error
 }
@@ -109,6 +115,8 @@ type Reader interface {
 	Durations(ctx context.Context) ([]Durations, error)
 	MediaByID(ctx context.Context, id string) (*Media, error)
 	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)
+	// MediaByLink returns the file whose LinkToken is the token.
+	MediaByLink(ctx context.Context, token string) (*Media, error)
 	// MediaCount counts the files of a project, up to gaff.MaxLogCount+1.
 	MediaCount(ctx context.Context, project string) (int64, error)
 	Project(ctx context.Context, id string) (*Project, error)

@@ -149,7 +149,7 @@ func (v stepValues) unit(u *runs.Step) map[string]any {
 				link = whole
 			}
 			files = append(files, map[string]any{
-				"id": m.ID, "job": m.JobID, "url": link, "storedUrl": m.StoredURL, "mediaType": m.MediaType,
+				"id": m.ID, "job": m.JobID, "url": link, "storedUrl": m.Links.StoredURL, "mediaType": m.MediaType,
 				"contentType": m.ContentType, "size": m.Size, "sha256": m.SHA256, "metadata": decode(m.Metadata),
 			})
 		}

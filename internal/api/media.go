@@ -14,22 +14,23 @@ import (
 
 // MediaFiles has gaff's copies of files.
 type MediaFiles interface {
-	// Links returns links to the copy and to a small picture of it, which need no token;
-	// empty without a copy.
-	Links(m *jobs.Media) (stored, thumbnail string)
+	// Links returns links to the copy and to a small picture of it, which need no token.
+	Links(m *jobs.Media) jobs.MediaLinks
 	// Serve answers with one of the two. If it returns an error, nothing was written.
 	Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool) error
 	// Again queues a copy that is missing.
 	Again(ctx context.Context, id string) error
+	// Link makes permanent links to the copy, unless the file has them. Unlink revokes them.
+	Link(ctx context.Context, id string) error
+	Unlink(ctx context.Context, id string) error
 }
 
 // media makes a file's document, with links to gaff's copy.
 func (s *server) media(m jobs.Media) wire.Media {
-	if s.o.Media == nil {
-		return wire.NewMedia(m, "", "")
+	if s.o.Media != nil {
+		m.Links = s.o.Media.Links(&m)
 	}
-	stored, thumbnail := s.o.Media.Links(&m)
-	return wire.NewMedia(m, stored, thumbnail)
+	return wire.NewMedia(m)
 }
 
 type mediaInput struct {
@@ -58,14 +59,27 @@ func (s *server) getMedia(ctx context.Context, in *idInput) (none wire.Media, er
 	return s.media(*m), nil
 }
 
-func (s *server) retryMedia(ctx context.Context, in *idInput) (none wire.Media, err error) {
+func (s *server) retryMedia(ctx context.Context, in *idInput) (wire.Media, error) {
+	return s.changeMedia(ctx, in, MediaFiles.Again)
+}
+
+func (s *server) linkMedia(ctx context.Context, in *idInput) (wire.Media, error) {
+	return s.changeMedia(ctx, in, MediaFiles.Link)
+}
+
+func (s *server) unlinkMedia(ctx context.Context, in *idInput) (wire.Media, error) {
+	return s.changeMedia(ctx, in, MediaFiles.Unlink)
+}
+
+// changeMedia changes a file that the caller can see, and answers with its document.
+func (s *server) changeMedia(ctx context.Context, in *idInput, change func(MediaFiles, context.Context, string) error) (none wire.Media, err error) {
 	if s.o.Media == nil {
 		return none, huma.Error409Conflict("files are not stored: GAFF_MEDIA_URL is off")
 	}
 	if err := reachable(ctx, in.ID, s.store(ctx).MediaByID); err != nil {
 		return none, err
 	}
-	if err := s.o.Media.Again(ctx, in.ID); err != nil {
+	if err := change(s.o.Media, ctx, in.ID); err != nil {
 		return none, err
 	}
 	m, err := s.store(ctx).MediaByID(ctx, in.ID)

@@ -22,8 +22,8 @@ import (
 // fakeFiles keeps a copy of every file but med_none's.
 type fakeFiles struct{ asked []string }
 
-func (f *fakeFiles) Links(m *jobs.Media) (stored, thumbnail string) {
-	return "http://gaff.test/media/" + m.ID, ""
+func (f *fakeFiles) Links(m *jobs.Media) jobs.MediaLinks {
+	return jobs.MediaLinks{StoredURL: "http://gaff.test/media/" + m.ID}
 }
 
 func (f *fakeFiles) Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool) error {
@@ -32,6 +32,16 @@ func (f *fakeFiles) Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media,
 	}
 	w.Header().Set("Content-Type", "image/png")
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(fmt.Sprintf("bytes of %s, small: %v", m.ID, thumbnail)))
+	return nil
+}
+
+func (f *fakeFiles) Link(_ context.Context, id string) error {
+	f.asked = append(f.asked, "link "+id)
+	return nil
+}
+
+func (f *fakeFiles) Unlink(_ context.Context, id string) error {
+	f.asked = append(f.asked, "unlink "+id)
 	return nil
 }
 
@@ -70,6 +80,10 @@ func TestMediaFiles(t *testing.T) {
 		{with, "POST", "/api/v1/media/med_1/retry", "operator", 200, `"id":"med_1"`},
 		{with, "POST", "/api/v1/media/med_stored/retry", "operator", 409, "is stored"},
 		{without, "POST", "/api/v1/media/med_1/retry", "operator", 409, "GAFF_MEDIA_URL is off"},
+		{with, "POST", "/api/v1/media/med_1/link", "viewer", 403, ""},
+		{with, "POST", "/api/v1/media/med_1/link", "operator", 200, `"linkUrl":null`},
+		{with, "DELETE", "/api/v1/media/med_1/link", "operator", 200, `"id":"med_1"`},
+		{without, "POST", "/api/v1/media/med_1/link", "operator", 409, "GAFF_MEDIA_URL is off"},
 		{with, "GET", "/api/v1/media/med_1", "viewer", 200, `"storedUrl":"http://gaff.test/media/med_1"`},
 		{with, "GET", "/api/v1/media/med_1", "viewer", 200, `"storage":"gone","storageError":"the link answers 410 Gone"`},
 		{without, "GET", "/api/v1/media/med_1", "viewer", 200, `"storedUrl":null`},
@@ -80,7 +94,7 @@ func TestMediaFiles(t *testing.T) {
 			t.Errorf("%s %s as %q: %d %s, want %d with %s", c.method, c.target, c.token, got.status, got.body, c.status, c.contains)
 		}
 	}
-	if strings.Join(files.asked, " ") != "med_1 med_stored" {
+	if strings.Join(files.asked, " ") != "med_1 med_stored link med_1 unlink med_1" {
 		t.Errorf("asked again for %v", files.asked)
 	}
 	if got := with.call("GET", "/api/v1/media/med_1/file", "viewer", ""); got.header.Get("Accept-Ranges") != "bytes" {

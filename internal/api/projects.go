@@ -30,7 +30,7 @@ func (s *server) saveProject(ctx context.Context, in *projectInput) (none wire.P
 	if err != nil {
 		return none, err
 	}
-	p := &jobs.Project{ID: in.Body.ID, Name: in.Body.Name, Owner: in.Body.Owner}
+	p := &jobs.Project{ID: in.Body.ID, Name: in.Body.Name, Owner: in.Body.Owner, PublicMedia: in.Body.PublicMedia}
 	if in.Body.Metadata != nil {
 		if p.Metadata, err = json.Marshal(in.Body.Metadata); err != nil {
 			return none, huma.Error400BadRequest("metadata: " + err.Error())

@@ -55,6 +55,8 @@ func (s *server) jobRoutes() []route {
 		open(access.ReachProject,
 			get("/api/v1/jobs", "list-jobs", Viewer, "List jobs, newest first", s.listJobs),
 			full(http.MethodPost, "/api/v1/jobs", "submit-job", Operator, "Submit a job to a provider, with gaff's webhook URL", s.submitJob, answers(http.StatusAccepted), accepts(maxJobBody)),
+			post("/api/v1/media/{id}/link", "link-media", Operator, "Give a file a permanent link, which needs no token; the same one each time until it is revoked", s.linkMedia),
+			end("/api/v1/media/{id}/link", "unlink-media", Operator, "Revoke a file's permanent link", s.unlinkMedia),
 			put("/api/v1/jobs/{id}", "register-job", Operator, "Register a job that your application submits itself", s.registerJob, accepts(jobs.MaxMetadata+maxBody)),
 		),
 		open(reachJobs,

@@ -70,7 +70,7 @@ func (k *storedMedia) close() {
 func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 	jobs.Store
 	jobs.Reader
-	LinkMedia(func(*jobs.Media) string)
+	LinkMedia(func(*jobs.Media) jobs.MediaLinks)
 }, gw *gaff.Gateway, base string, log *slog.Logger) (*storedMedia, error) {
 	if cfg.MediaURL == mediaOff {
 		return &storedMedia{}, nil
@@ -96,10 +96,7 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		return nil, err
 	}
 	k.inFolder = !strings.Contains(cfg.MediaURL, "://") || strings.HasPrefix(cfg.MediaURL, "file:")
-	st.LinkMedia(func(m *jobs.Media) string {
-		stored, _ := k.Links(m)
-		return stored
-	})
+	st.LinkMedia(k.Links)
 	gw.HandleWith(gaff.InternalSource, jobs.MediaCreated, k.keeper, gaff.HandleOptions{
 		Name: jobs.KeepFiles, Workers: cfg.Media.Workers, Retry: &media.Policy,
 	})

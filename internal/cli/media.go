@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,7 @@ func (p *program) mediaCommand() *cobra.Command {
 		showCommand(p, showing[wire.Media]{
 			use: "show ID", short: "Show a file: its job, URLs and copy", path: "/api/v1/media", others: "gaff media list", print: p.showMedia,
 		}),
-		p.mediaGetCommand(), p.mediaRetryCommand())
+		p.mediaGetCommand(), p.mediaLinkCommand(), p.mediaRetryCommand())
 }
 
 func (p *program) showMedia(_ context.Context, _ *client, m *wire.Media) error {
@@ -59,6 +60,9 @@ func (p *program) showMedia(_ context.Context, _ *client, m *wire.Media) error {
 	t.pair("url", cut(m.URL, 300))
 	t.pair("stored url", clean(m.StoredURL))
 	t.pair("thumbnail url", clean(m.ThumbnailURL))
+	t.row("expire", stamp(m.ExpiresAt))
+	t.pair("link", clean(m.LinkURL))
+	t.pair("thumbnail link", clean(m.LinkSmallURL))
 	if err := t.flush(); err != nil {
 		return err
 	}
@@ -151,6 +155,50 @@ func downloadName(h http.Header, id string) string {
 		return filepath.Base(id)
 	}
 	return clean(name)
+}
+
+func (p *program) mediaLinkCommand() *cobra.Command {
+	var revoke bool
+	cmd := &cobra.Command{
+		Use:   "link ID",
+		Short: "Give a file a permanent link, or revoke it",
+		Long: `Print a permanent link to gaff's copy of a file, for applications that store it: it needs no token
+and does not expire. Everyone who has it can read the file until it is revoked. A file has one such
+link; after --revoke the next one is another.`,
+		Example: `  gaff media link med_01KA…
+  gaff media link med_01KA… --revoke`,
+		Args: arguments(1, 1, "one ID"),
+		RunE: work(func(ctx context.Context, args []string) error { return p.linkMedia(ctx, args[0], revoke) }),
+	}
+	cmd.Flags().BoolVar(&revoke, "revoke", false, "revoke the link")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+func (p *program) linkMedia(ctx context.Context, id string, revoke bool) error {
+	c, err := p.dial()
+	if err != nil {
+		return err
+	}
+	method := http.MethodPost
+	if revoke {
+		method = http.MethodDelete
+	}
+	resp, err := c.send(ctx, method, "/api/v1/media/"+url.PathEscape(id)+"/link", nil, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if revoke {
+		_, err = fmt.Fprintln(p.Stdout, clean(id)+"  revoked")
+		return err
+	}
+	var m wire.Media
+	if err := json.NewDecoder(resp.Body).Decode(&m); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	_, err = fmt.Fprintln(p.Stdout, clean(m.LinkURL))
+	return err
 }
 
 func (p *program) mediaRetryCommand() *cobra.Command {

@@ -31,6 +31,9 @@ func (p *program) showProject(ctx context.Context, c *client, pr *wire.Project) 
 	t.pair("name", clean(pr.Name))
 	t.pair("owner", clean(pr.Owner))
 	t.row("created", stamp(pr.CreatedAt))
+	if pr.PublicMedia {
+		t.row("files", "each stored file gets a permanent link")
+	}
 	if len(pr.Metadata) > 0 {
 		t.pair("metadata", cut(string(pr.Metadata), 200))
 	}
@@ -102,6 +105,7 @@ func (p *program) projectsSaveCommand() *cobra.Command {
 	cmd.Flags().StringVar(&project.Name, "name", "", "its name for people")
 	cmd.Flags().StringVar(&project.Owner, "owner", "", "its owner")
 	cmd.Flags().StringVar(&metadata, "metadata", "", "a JSON object of your own")
+	cmd.Flags().BoolVar(&project.PublicMedia, "public-media", false, "give each file that is stored from now on a permanent link, which needs no token")
 	p.clientFlags(cmd)
 	return cmd
 }

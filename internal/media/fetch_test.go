@@ -147,7 +147,7 @@ func TestNamesInOtherLetters(t *testing.T) {
 			facts, _ := json.Marshal(map[string]string{"file_name": name})
 			id := w.add("https://cdn.test/"+name, func(m *jobs.Media) { m.Metadata = facts })
 			w.settle()
-			stored, _ := w.server.Links(w.row(id))
+			stored := w.server.Links(w.row(id)).StoredURL
 			u, _ := url.Parse(stored)
 			rec := httptest.NewRecorder()
 			w.server.ServeHTTP(rec, httptest.NewRequest("GET", u.RequestURI(), nil))

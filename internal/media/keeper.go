@@ -111,9 +111,9 @@ func (k *Keeper) Handle(ctx context.Context, ev *gaff.Event) error {
 		return gaff.Snooze(busyFor)
 	}
 	if err != nil {
-		return k.failed(ctx, m, lease.Attempt, err)
+		return k.failed(ctx, ev, m, lease.Attempt, err)
 	}
-	err = k.o.Store.Apply(ctx, lease, func(tx jobs.Tx) error { return k.record(ctx, tx, ev, m.ID, c) })
+	err = k.o.Store.Apply(jobs.ReadsJob(ctx, jobs.JobRef{ID: m.JobID}), lease, func(tx jobs.Tx) error { return k.record(ctx, tx, ev, m, c) })
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,12 @@ type made struct {
 	info           mediafile.Info
 }
 
-func (k *Keeper) record(ctx context.Context, tx jobs.Tx, cause *gaff.Event, id string, c *made) error {
+func (k *Keeper) record(ctx context.Context, tx jobs.Tx, cause *gaff.Event, read *jobs.Media, c *made) error {
+	id := read.ID
+	j, err := jobs.LockJob(ctx, tx, read)
+	if err != nil {
+		return err
+	}
 	m, err := tx.Media(ctx, id)
 	if err != nil {
 		return err
@@ -145,6 +150,9 @@ func (k *Keeper) record(ctx context.Context, tx jobs.Tx, cause *gaff.Event, id s
 	if m.Metadata, err = withFacts(m.Metadata, c.info); err != nil {
 		return fmt.Errorf("media %s: %w", id, err)
 	}
+	if err := givePublicLink(ctx, tx, m); err != nil {
+		return err
+	}
 	if err := tx.SaveMedia(ctx, m); err != nil {
 		return err
 	}
@@ -153,7 +161,25 @@ func (k *Keeper) record(ctx context.Context, tx jobs.Tx, cause *gaff.Event, id s
 		return err
 	}
 	ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
-	return tx.Emit(ctx, ev, k.o.Router.Route(ev))
+	if err := tx.Emit(ctx, ev, k.o.Router.Route(ev)); err != nil {
+		return err
+	}
+	return jobs.NoteCopy(ctx, tx, k.o.Router, cause, j)
+}
+
+// givePublicLink gives a file of a project with PublicMedia a permanent link.
+func givePublicLink(ctx context.Context, tx jobs.Tx, m *jobs.Media) error {
+	if m.ProjectID == "" || m.LinkToken != "" {
+		return nil
+	}
+	p, err := tx.Project(ctx, m.ProjectID)
+	if errors.Is(err, gaff.ErrNotFound) {
+		return nil
+	}
+	if err == nil && p.PublicMedia {
+		m.LinkToken = newLinkToken()
+	}
+	return err
 }
 
 // withFacts puts what the file itself says over what the provider said of it.
@@ -191,7 +217,7 @@ func never(format string, args ...any) error {
 
 // failed records the error on the row, for people to see, and returns how the delivery
 // continues.
-func (k *Keeper) failed(ctx context.Context, m *jobs.Media, attempt int, err error) error {
+func (k *Keeper) failed(ctx context.Context, cause *gaff.Event, m *jobs.Media, attempt int, err error) error {
 	if errors.Is(context.Cause(ctx), gaff.ErrStopped) {
 		return err // the gateway stops; nothing is wrong with the file
 	}
@@ -212,12 +238,19 @@ func (k *Keeper) failed(ctx context.Context, m *jobs.Media, attempt int, err err
 	}
 	reason := clean(err)
 	noted := k.o.Store.Write(context.WithoutCancel(ctx), func(tx jobs.Tx) error {
+		j, err := jobs.LockJob(ctx, tx, m)
+		if err != nil {
+			return err
+		}
 		row, err := tx.Media(ctx, m.ID)
 		if err != nil || row.Storage == jobs.StorageStored || row.Storage == state && row.StorageError == reason {
 			return err
 		}
 		row.Storage, row.StorageError = state, reason
-		return tx.SaveMedia(ctx, row)
+		if err := tx.SaveMedia(ctx, row); err != nil || state == jobs.StoragePending {
+			return err
+		}
+		return jobs.NoteCopy(ctx, tx, k.o.Router, cause, j)
 	})
 	if noted != nil && !errors.Is(noted, gaff.ErrNotFound) {
 		return errors.Join(err, noted)

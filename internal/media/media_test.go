@@ -643,16 +643,20 @@ func TestLinks(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {
 		w.hosts["cdn.test"] = serveBytes("image/png", picture)
 		id := w.add("https://cdn.test/x")
-		if stored, thumbnail := w.server.Links(w.row(id)); stored != "" || thumbnail != "" {
-			t.Errorf("links of a file that is not stored: %s %s", stored, thumbnail)
+		if links := w.server.Links(w.row(id)); links != (jobs.MediaLinks{}) {
+			t.Errorf("links of a file that is not stored: %+v", links)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		m := w.row(id)
-		stored, thumbnail := w.server.Links(m)
-		w.store.LinkMedia(func(m *jobs.Media) string { link, _ := w.server.Links(m); return link })
-		if page, err := w.store.Media(context.Background(), jobs.MediaFilter{}); err != nil || page.Items[0].StoredURL != stored || w.row(id).StoredURL != stored {
-			t.Errorf("rows are read with the link %q, %v", page.Items[0].StoredURL, err)
+		links := w.server.Links(m)
+		stored, thumbnail := links.StoredURL, links.ThumbnailURL
+		if left := time.Until(links.ExpiresAt); left < 24*time.Hour || left > 25*time.Hour {
+			t.Errorf("links expire in %s, want 24 to 25 hours", left)
+		}
+		w.store.LinkMedia(w.server.Links)
+		if page, err := w.store.Media(context.Background(), jobs.MediaFilter{}); err != nil || page.Items[0].Links.StoredURL != stored || w.row(id).Links.StoredURL != stored {
+			t.Errorf("rows are read with the link %q, %v", page.Items[0].Links.StoredURL, err)
 		}
 		if !strings.HasPrefix(stored, "http://gaff.test/media/"+id+"/file/a%20picture.png?") {
 			t.Errorf("link %s", stored)
@@ -722,7 +726,7 @@ func TestLinks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, _ := other.Links(m); again != stored {
+		if again := other.Links(m).StoredURL; again != stored {
 			t.Errorf("another node signs %s, this one %s", again, stored)
 		}
 		w.stop() // or it would look into its database all day
@@ -738,9 +742,166 @@ func TestLinks(t *testing.T) {
 		if err := w.blobs.Delete(context.Background(), m.StoredKey); err != nil {
 			t.Fatal(err)
 		}
-		stored, _ = w.server.Links(m)
+		stored = w.server.Links(m).StoredURL
 		if resp := get(stored); resp.StatusCode != 404 {
 			t.Errorf("lost: %s", resp.Status)
+		}
+	})
+}
+
+// job makes the completed job that the files of add belong to.
+func (w *world) job(change ...func(*jobs.Project)) {
+	w.t.Helper()
+	err := w.store.Write(context.Background(), func(tx jobs.Tx) error {
+		p := &jobs.Project{ID: "p"}
+		for _, c := range change {
+			c(p)
+		}
+		if err := tx.SaveProject(context.Background(), p); err != nil {
+			return err
+		}
+		return tx.InsertJob(context.Background(), &jobs.Job{ID: "job_1", Provider: "fal", ProjectID: "p", Status: jobs.JobCompleted, SettledAt: tx.Now()})
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) follow(link string) *httptest.ResponseRecorder {
+	w.t.Helper()
+	u, err := url.Parse(link)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	rec := httptest.NewRecorder()
+	w.server.ServeHTTP(rec, httptest.NewRequest("GET", u.RequestURI(), nil))
+	return rec
+}
+
+func TestPermanentLinks(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		ctx := context.Background()
+		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		id := w.add("https://cdn.test/x")
+		if err := w.server.Link(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		first := w.server.Links(w.row(id)).LinkURL
+		if rec := w.follow(first); rec.Code != 404 {
+			t.Errorf("before the copy: %d", rec.Code)
+		}
+		w.settle()
+		if err := w.server.Link(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		links := w.server.Links(w.row(id))
+		if links.LinkURL != first || !strings.HasPrefix(first, "http://gaff.test/files/") {
+			t.Errorf("the link became %q, was %q", links.LinkURL, first)
+		}
+		rec := w.follow(links.LinkURL)
+		if rec.Code != 200 || !bytes.Equal(rec.Body.Bytes(), picture) {
+			t.Errorf("the file: %d, %d bytes", rec.Code, rec.Body.Len())
+		}
+		if csp := rec.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "sandbox") {
+			t.Errorf("policy %q", csp)
+		}
+		if cache := rec.Header().Get("Cache-Control"); cache != "private, max-age=300" {
+			t.Errorf("a link that can be revoked is cached: %q", cache)
+		}
+		if rec := w.follow(links.LinkThumbnailURL); rec.Code != 200 || rec.Header().Get("Content-Type") != "image/jpeg" {
+			t.Errorf("thumbnail: %d", rec.Code)
+		}
+		for _, wrong := range []string{first + "x", first[:len(first)-1] + "1", "http://gaff.test/files/", first + "/file", first + "/thumbnail/x"} {
+			if rec := w.follow(wrong); rec.Code != 404 {
+				t.Errorf("%s: %d, want 404", wrong, rec.Code)
+			}
+		}
+		// It does not depend on the key of signed links.
+		err := w.store.Write(ctx, func(tx jobs.Tx) error {
+			return tx.SetSetting(ctx, "media_link_key", base64.RawStdEncoding.EncodeToString([]byte("rotated")))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rotated, err := media.NewServer(ctx, media.ServerOptions{Store: w.store, Blobs: w.blobs, Base: "http://gaff.test", LinkFor: time.Hour, Log: discardLog})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := w.server
+		w.server = rotated
+		if rec := w.follow(links.StoredURL); rec.Code != 403 {
+			t.Errorf("signed link after a rotation: %d", rec.Code)
+		}
+		if rec := w.follow(first); rec.Code != 200 {
+			t.Errorf("permanent link after a rotation: %d", rec.Code)
+		}
+		w.server = before
+		if err := w.server.Unlink(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		if rec := w.follow(first); rec.Code != 404 {
+			t.Errorf("revoked: %d", rec.Code)
+		}
+		if err := w.server.Link(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		if again := w.server.Links(w.row(id)).LinkURL; again == first || again == "" {
+			t.Errorf("after the revocation the link is %q", again)
+		}
+	})
+}
+
+func TestPublicProjectLinksItsFiles(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		w.job(func(p *jobs.Project) { p.PublicMedia = true })
+		id := w.add("https://cdn.test/x")
+		w.settle()
+		if rec := w.follow(w.server.Links(w.row(id)).LinkURL); rec.Code != 200 {
+			t.Errorf("link of a file of a public project: %d", rec.Code)
+		}
+	})
+}
+
+// jobStored returns the data of the gaff:job.stored events.
+func (w *world) jobStored() (list []jobs.JobCopies) {
+	w.t.Helper()
+	page, err := w.store.Events(context.Background(), gaff.EventFilter{Source: gaff.InternalSource, Type: jobs.JobStored})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, l := range page.Items {
+		d, err := w.store.Event(context.Background(), l.ID)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		var doc jobs.JobCopies
+		if err := json.Unmarshal(d.Data, &doc); err != nil {
+			w.t.Fatal(err)
+		}
+		list = append(list, doc)
+	}
+	return list
+}
+
+func TestJobStoredFollowsItsLastCopy(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		w.hosts["gone.test"] = http.NotFoundHandler()
+		w.job()
+		w.add("https://cdn.test/x")
+		w.add("https://cdn.test/y")
+		lost := w.add("https://gone.test/z")
+		w.settle()
+		got := w.jobStored()
+		if len(got) != 1 {
+			t.Fatalf("%d events, want 1", len(got))
+		}
+		if got[0].Files != 3 || got[0].Stored != 2 || len(got[0].Failed) != 1 {
+			t.Fatalf("event %+v", got[0])
+		}
+		if f := got[0].Failed[0]; f.MediaID != lost || f.Storage != "gone" || f.Error == "" {
+			t.Errorf("failed file %+v", f)
 		}
 	})
 }
@@ -760,7 +921,7 @@ func TestScriptsAreNotShown(t *testing.T) {
 			id := w.add("https://" + name + ".test/x")
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			stored, _ := w.server.Links(w.row(id))
+			stored := w.server.Links(w.row(id)).StoredURL
 			u, _ := url.Parse(stored)
 			rec := httptest.NewRecorder()
 			w.server.ServeHTTP(rec, httptest.NewRequest("GET", u.RequestURI(), nil))

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -23,6 +24,9 @@ import (
 
 // Prefix is where the signed links lie.
 const Prefix = "/media/"
+
+// linkPrefix is where the permanent links lie.
+const linkPrefix = "/files/"
 
 // Variants of a file that links lead to.
 const (
@@ -80,21 +84,29 @@ func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	return s, nil
 }
 
-// Links returns links to a file's copy and to its thumbnail, empty if missing.
-func (s *Server) Links(m *jobs.Media) (stored, thumbnail string) {
-	if m.Storage != jobs.StorageStored {
-		return "", ""
+// Links returns links to a file's copy and to its thumbnail, empty if missing. Permanent links are
+// returned before the copy is stored, too; until then they are answered with 404.
+func (s *Server) Links(m *jobs.Media) (l jobs.MediaLinks) {
+	if m.LinkToken != "" {
+		l.LinkURL = s.o.Base + linkPrefix + m.LinkToken
+		if m.ThumbnailKey != "" {
+			l.LinkThumbnailURL = l.LinkURL + "/" + variantThumbnail
+		}
 	}
-	expires := s.now().Add(s.o.LinkFor).Truncate(time.Hour).Add(time.Hour).Unix()
+	if m.Storage != jobs.StorageStored {
+		return l
+	}
+	l.ExpiresAt = s.now().Add(s.o.LinkFor).Truncate(time.Hour).Add(time.Hour)
+	expires := l.ExpiresAt.Unix()
 	link := func(variant, name string) string {
 		q := url.Values{"expires": {strconv.FormatInt(expires, 10)}, "signature": {s.sign(m.ID, variant, expires)}}
 		return s.o.Base + Prefix + m.ID + "/" + variant + name + "?" + q.Encode()
 	}
-	stored = link(variantFile, "/"+url.PathEscape(FileName(m)))
+	l.StoredURL = link(variantFile, "/"+url.PathEscape(FileName(m)))
 	if m.ThumbnailKey != "" {
-		thumbnail = link(variantThumbnail, "")
+		l.ThumbnailURL = link(variantThumbnail, "")
 	}
-	return stored, thumbnail
+	return l
 }
 
 func (s *Server) sign(id, variant string, expires int64) string {
@@ -103,7 +115,7 @@ func (s *Server) sign(id, variant string, expires int64) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// ServeHTTP answers signed links.
+// ServeHTTP answers signed and permanent links.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -111,6 +123,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if rest, ok := strings.CutPrefix(r.URL.Path, linkPrefix); ok {
+		s.servePermanent(w, r, rest)
+		return
+	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, Prefix), "/")
 	if len(parts) < 2 || len(parts) > 3 || parts[1] != variantFile && parts[1] != variantThumbnail {
 		http.Error(w, "no such file", http.StatusNotFound)
@@ -132,9 +148,63 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	if err := s.serve(w, r, m, parts[1] == variantThumbnail, left); err != nil {
+	if err := s.serve(w, r, m, parts[1] == variantThumbnail, fmt.Sprintf("private, max-age=%d, immutable", int(left.Seconds()))); err != nil {
 		s.fail(w, r, err)
 	}
+}
+
+// servePermanent answers a permanent link; rest is its token, with "/thumbnail" or not.
+func (s *Server) servePermanent(w http.ResponseWriter, r *http.Request, rest string) {
+	token, variant, _ := strings.Cut(rest, "/")
+	if !isLinkToken(token) || variant != "" && variant != variantThumbnail {
+		http.Error(w, "no such file", http.StatusNotFound)
+		return
+	}
+	m, err := s.o.Store.MediaByLink(r.Context(), token)
+	if err == nil {
+		err = s.serve(w, r, m, variant == variantThumbnail, permanentCache)
+	}
+	if err != nil {
+		s.fail(w, r, err)
+	}
+}
+
+// permanentCache has browsers show a file for five minutes at most after its link was revoked.
+const permanentCache = "private, max-age=300"
+
+// newLinkToken makes the secret part of a permanent link, of 130 random bits.
+func newLinkToken() string { return strings.ToLower(rand.Text()) }
+
+// isLinkToken reports whether a text has the form of newLinkToken's; other texts cost no query.
+func isLinkToken(text string) bool {
+	return len(text) == linkTokenLength && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
+const linkTokenLength = 26
+
+// Link makes permanent links to a file, unless it has them.
+func (s *Server) Link(ctx context.Context, id string) error {
+	return s.setLinkToken(ctx, id, func(m *jobs.Media) string { return cmp.Or(m.LinkToken, newLinkToken()) })
+}
+
+// Unlink revokes a file's permanent links: the next ones are others.
+func (s *Server) Unlink(ctx context.Context, id string) error {
+	return s.setLinkToken(ctx, id, func(*jobs.Media) string { return "" })
+}
+
+func (s *Server) setLinkToken(ctx context.Context, id string, token func(*jobs.Media) string) error {
+	return s.o.Store.Write(ctx, func(tx jobs.Tx) error {
+		m, err := tx.Media(ctx, id)
+		if err != nil {
+			return err
+		}
+		set := token(m)
+		if set == m.LinkToken {
+			return nil
+		}
+		m.LinkToken = set
+		return tx.SaveMedia(ctx, m)
+	})
 }
 
 // ErrNotStored is returned for a file of which there is no copy.
@@ -143,10 +213,10 @@ var ErrNotStored = fmt.Errorf("no copy of the file is kept: %w", gaff.ErrNotFoun
 // Serve answers with a file's copy, or with its thumbnail: for callers that have checked
 // by themselves who asks. An error means that nothing was written.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool) error {
-	return s.serve(w, r, m, thumbnail, 0)
+	return s.serve(w, r, m, thumbnail, "private, no-cache")
 }
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool, cacheFor time.Duration) error {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool, cache string) error {
 	key, contentType, name, tag := m.StoredKey, m.ContentType, FileName(m), m.SHA256
 	if thumbnail {
 		key, contentType, name, tag = m.ThumbnailKey, "image/jpeg", m.ID+"-thumbnail.jpg", m.SHA256+"-t"
@@ -183,10 +253,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, th
 		kind = "attachment"
 	}
 	h.Set("Content-Disposition", disposition(kind, name))
-	h.Set("Cache-Control", "private, no-cache")
-	if cacheFor > 0 {
-		h.Set("Cache-Control", fmt.Sprintf("private, max-age=%d, immutable", int(cacheFor.Seconds())))
-	}
+	h.Set("Cache-Control", cache)
 	http.ServeContent(&patient{w}, r, "", m.StoredAt, f)
 	return nil
 }

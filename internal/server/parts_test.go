@@ -43,6 +43,8 @@ func TestPartsOfListeners(t *testing.T) {
 		"/media/med_1/file":            {"media", "media", "media"},
 		"/media/med_1/file/cat.png":    {"media", "media", "media"},
 		"/media/med_1/thumbnail":       {"media", "media", "media"},
+		"/files/abc":                   {"media", "media", "media"},
+		"/files/abc/thumbnail":         {"media", "media", "media"},
 		"/media/med_1":                 {"console", gone, "console"},
 		"/media":                       {"console", gone, "console"},
 		"/":                            {"console", gone, "console"},

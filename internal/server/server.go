@@ -37,7 +37,7 @@ type Options struct {
 	// Keyed serves requests with "Authorization: Key …", as clients of some providers send, at any
 	// address that is not below /api/; nil: nothing.
 	Keyed http.Handler
-	Media http.Handler // the links to files, below /media/{id}/; nil for none
+	Media http.Handler // the links to files, below /media/{id}/ and /files/; nil for none
 	// PublicAPI reports whether the API answers a request on the public listener too; nil: none.
 	PublicAPI func(*http.Request) bool
 	// Authorized reports whether a request may read what needs a token.
@@ -91,7 +91,7 @@ func Handler(o Options) http.Handler {
 	}
 	if o.Media != nil {
 		// The console itself serves /media/{id}.
-		for _, pattern := range []string{"/media/{id}/file", "/media/{id}/file/{name}", "/media/{id}/thumbnail"} {
+		for _, pattern := range []string{"/media/{id}/file", "/media/{id}/file/{name}", "/media/{id}/thumbnail", "/files/{token}", "/files/{token}/thumbnail"} {
 			mux.Handle(pattern, o.Media)
 		}
 	}

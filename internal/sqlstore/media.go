@@ -13,7 +13,7 @@ import (
 )
 
 const mediaColumns = `m.seq, m.id, m.job_id, m.position, m.project_id, m.url, m.stored_url, m.media_type, m.content_type,
-	m.size, m.sha256, m.metadata, m.created_at, m.storage, m.storage_error, m.thumbnail, m.stored_at`
+	m.size, m.sha256, m.metadata, m.created_at, m.storage, m.storage_error, m.thumbnail, m.stored_at, m.link_token`
 
 type mediaScan struct {
 	seq      int64
@@ -27,7 +27,7 @@ func (sc *mediaScan) columns() []any {
 	return []any{
 		&sc.seq, &sc.m.ID, &sc.m.JobID, &sc.m.Position, &sc.m.ProjectID, &sc.m.URL, &sc.m.StoredKey, &sc.m.MediaType,
 		&sc.m.ContentType, &sc.m.Size, &sc.m.SHA256, &sc.metadata, &sc.created, &sc.m.Storage, &sc.m.StorageError,
-		&sc.m.ThumbnailKey, &sc.storedAt,
+		&sc.m.ThumbnailKey, &sc.storedAt, &sc.m.LinkToken,
 	}
 }
 
@@ -42,23 +42,32 @@ func scanMedia(rows *sql.Rows) (*mediaScan, error) {
 	return sc, rows.Scan(sc.columns()...)
 }
 
-// LinkMedia gives the rows of files that are read from now on their StoredURL.
-func (s *Store) LinkMedia(link func(*jobs.Media) string) { s.links.Store(&link) }
+// LinkMedia sets the function that makes the Links of every file that is read from now on.
+func (s *Store) LinkMedia(link func(*jobs.Media) jobs.MediaLinks) { s.links.Store(&link) }
 
 func (s *Store) linked(m *jobs.Media) *jobs.Media {
 	if link := s.links.Load(); link != nil {
-		m.StoredURL = (*link)(m)
+		m.Links = (*link)(m)
 	}
 	return m
 }
 
 // MediaByID returns one media row.
 func (s *Store) MediaByID(ctx context.Context, mediaID string) (*jobs.Media, error) {
+	return s.mediaRow(ctx, mediaID, `m.id = $1`, mediaID)
+}
+
+// MediaByLink returns the media row with a link token.
+func (s *Store) MediaByLink(ctx context.Context, token string) (*jobs.Media, error) {
+	return s.mediaRow(ctx, "of a link", `m.link_token = $1 and m.link_token <> ''`, plain(token))
+}
+
+func (s *Store) mediaRow(ctx context.Context, name, condition string, args ...any) (*jobs.Media, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	ms, err := collect(ctx, s.read, scanMedia, `select `+mediaColumns+` from media m where m.id = $1`, mediaID)
+	ms, err := collect(ctx, s.read, scanMedia, `select `+mediaColumns+` from media m where `+condition, args...)
 	if err == nil && len(ms) == 0 {
-		err = missing("media", mediaID)
+		err = missing("media", name)
 	}
 	if err != nil {
 		return nil, s.fault(ctx, "media", err)
@@ -143,12 +152,35 @@ func (e *effects) Media(_ context.Context, mediaID string) (*jobs.Media, error) 
 	return sc.media(), nil
 }
 
+func (e *effects) CopiesPending(_ context.Context, jobID string) (pending bool, err error) {
+	err = e.row([]any{&pending}, `select exists (select 1 from media where job_id = $1 and storage = $2)`, jobID, int64(jobs.StoragePending))
+	if err != nil {
+		return false, fmt.Errorf("load copies: %w", err)
+	}
+	return pending, nil
+}
+
+func (e *effects) JobMedia(_ context.Context, jobID string) (files []jobs.Media, err error) {
+	err = e.each(func(r Row) error {
+		var sc mediaScan
+		if err := r.Scan(sc.columns()...); err != nil {
+			return err
+		}
+		files = append(files, *sc.media())
+		return nil
+	}, `select `+mediaColumns+` from media m where m.job_id = $1 order by m.seq`, jobID)
+	if err != nil {
+		return nil, fmt.Errorf("load the files of job %s: %w", jobID, err)
+	}
+	return files, nil
+}
+
 func (e *effects) SaveMedia(_ context.Context, m *jobs.Media) error {
 	n, err := e.exec(`update media set media_type = $2, content_type = $3, size = $4, sha256 = $5, metadata = $6, stored_url = $7,
-			storage = $8, storage_error = $9, thumbnail = $10, stored_at = $11
+			storage = $8, storage_error = $9, thumbnail = $10, stored_at = $11, link_token = $12
 		where id = $1`,
 		m.ID, m.MediaType, m.ContentType, m.Size, m.SHA256, nilIfEmpty(m.Metadata), m.StoredKey, int64(m.Storage), m.StorageError,
-		m.ThumbnailKey, nullMicros(m.StoredAt))
+		m.ThumbnailKey, nullMicros(m.StoredAt), m.LinkToken)
 	if err != nil {
 		return fmt.Errorf("save media %s: %w", m.ID, err)
 	}

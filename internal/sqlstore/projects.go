@@ -46,11 +46,11 @@ func (e *effects) SaveProject(_ context.Context, p *jobs.Project) error {
 		p.CreatedAt = e.now
 	}
 	p.UpdatedAt = e.now
-	_, err := e.exec(`insert into project (id, name, owner, metadata, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6)
+	_, err := e.exec(`insert into project (id, name, owner, metadata, created_at, updated_at, public_media)
+		values ($1, $2, $3, $4, $5, $6, $7)
 		on conflict (id) do update set name = excluded.name, owner = excluded.owner, metadata = excluded.metadata,
-			updated_at = excluded.updated_at`,
-		p.ID, p.Name, p.Owner, nilIfEmpty(p.Metadata), micros(p.CreatedAt), micros(p.UpdatedAt))
+			updated_at = excluded.updated_at, public_media = excluded.public_media`,
+		p.ID, p.Name, p.Owner, nilIfEmpty(p.Metadata), micros(p.CreatedAt), micros(p.UpdatedAt), flag(p.PublicMedia))
 	if err != nil {
 		return fmt.Errorf("save project: %w", err)
 	}
@@ -58,17 +58,37 @@ func (e *effects) SaveProject(_ context.Context, p *jobs.Project) error {
 	return nil
 }
 
-const projectColumns = `p.seq, p.id, p.name, p.owner, p.metadata, p.created_at, p.updated_at`
+// Project returns one project within the transaction.
+func (e *effects) Project(_ context.Context, projectID string) (*jobs.Project, error) {
+	var found *jobs.Project
+	err := e.each(func(r Row) error {
+		sp, err := scanProject(r)
+		found = &sp.p
+		return err
+	}, `select `+projectColumns+` from project p where p.id = $1`, projectID)
+	if err == nil && found == nil {
+		err = missing("project", projectID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load project: %w", err)
+	}
+	return found, nil
+}
+
+const projectColumns = `p.seq, p.id, p.name, p.owner, p.metadata, p.created_at, p.updated_at, p.public_media`
 
 type storedProject struct {
 	seq int64
 	p   jobs.Project
 }
 
-func scanProject(rows *sql.Rows) (sp storedProject, err error) {
+func scanProjectRow(rows *sql.Rows) (storedProject, error) { return scanProject(rows) }
+
+func scanProject(rows Row) (sp storedProject, err error) {
 	var metadata []byte
-	var created, updated int64
-	err = rows.Scan(&sp.seq, &sp.p.ID, &sp.p.Name, &sp.p.Owner, &metadata, &created, &updated)
+	var created, updated, public int64
+	err = rows.Scan(&sp.seq, &sp.p.ID, &sp.p.Name, &sp.p.Owner, &metadata, &created, &updated, &public)
+	sp.p.PublicMedia = public != 0
 	sp.p.Metadata, sp.p.CreatedAt, sp.p.UpdatedAt = metadata, fromMicros(created), fromMicros(updated)
 	return sp, err
 }
@@ -77,7 +97,7 @@ func scanProject(rows *sql.Rows) (sp storedProject, err error) {
 func (s *Store) Project(ctx context.Context, projectID string) (*jobs.Project, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	ps, err := collect(ctx, s.read, scanProject, `select `+projectColumns+` from project p where p.id = $1`, projectID)
+	ps, err := collect(ctx, s.read, scanProjectRow, `select `+projectColumns+` from project p where p.id = $1`, projectID)
 	if err == nil && len(ps) == 0 {
 		err = missing("project", projectID)
 	}
@@ -96,7 +116,7 @@ func (s *Store) Projects(ctx context.Context, c gaff.Cursor) (page gaff.Page[job
 	if err != nil {
 		return page, s.fault(ctx, "projects", err)
 	}
-	ps, err := collect(ctx, s.read, scanProject, `select `+projectColumns+` from project p`+w.String()+
+	ps, err := collect(ctx, s.read, scanProjectRow, `select `+projectColumns+` from project p`+w.String()+
 		` order by p.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "projects", err)

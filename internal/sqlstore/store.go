@@ -95,7 +95,7 @@ type Store struct {
 	rejected  rejectedGroups
 	// committing is called after each commit; see ObserveCommits.
 	committing atomic.Pointer[func(time.Duration)]
-	links      atomic.Pointer[func(*jobs.Media) string]
+	links      atomic.Pointer[func(*jobs.Media) jobs.MediaLinks]
 
 	mu      sync.Mutex
 	probe   *probe // that runs now; may be nil

@@ -141,6 +141,46 @@ func testJobs(s *suite) {
 	}
 }
 
+func testJobMedia(s *suite) {
+	s.write(func(tx jobs.Tx) error { return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "fal"}) })
+	add := func(position string, storage jobs.Storage) (m jobs.Media) {
+		m = jobs.Media{JobID: "job_1", Position: position, Storage: storage, Metadata: json.RawMessage("{}")}
+		s.write(func(tx jobs.Tx) error { _, err := tx.AddMedia(s.ctx, &m); return err })
+		return m
+	}
+	a, b := add("0", jobs.StorageStored), add("1", jobs.StoragePending)
+	check := func(want bool) {
+		s.write(func(tx jobs.Tx) error {
+			pending, err := tx.CopiesPending(s.ctx, "job_1")
+			s.equal("copies are pending", pending, want)
+			return err
+		})
+	}
+	check(true)
+	s.write(func(tx jobs.Tx) error { b.Storage = jobs.StorageGone; return tx.SaveMedia(s.ctx, &b) })
+	check(false)
+	s.write(func(tx jobs.Tx) error {
+		files, err := tx.JobMedia(s.ctx, "job_1")
+		s.equal("files", len(files), 2)
+		s.equal("order of files", files[0].ID+files[1].ID, a.ID+b.ID)
+		return err
+	})
+}
+
+func testPublicProject(s *suite) {
+	s.write(func(tx jobs.Tx) error { return tx.SaveProject(s.ctx, &jobs.Project{ID: "p", PublicMedia: true}) })
+	p, err := s.st.Project(s.ctx, "p")
+	s.must(err)
+	s.equal("public", p.PublicMedia, true)
+	s.write(func(tx jobs.Tx) error {
+		p, err := tx.Project(s.ctx, "p")
+		s.equal("public in a transaction", p.PublicMedia, true)
+		_, missing := tx.Project(s.ctx, "none")
+		s.wants("an unknown project", missing, gaff.ErrNotFound)
+		return err
+	})
+}
+
 func testMedia(s *suite) {
 	s.write(func(tx jobs.Tx) error { return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "fal"}) })
 	m := jobs.Media{JobID: "job_1", ProjectID: "p", Position: "fal:/images/0", URL: "u", MediaType: jobs.MediaImage,
@@ -171,6 +211,7 @@ func testMedia(s *suite) {
 		s.equal("media in a transaction", *k, m)
 		k.Storage, k.StorageError, k.StoredKey, k.ThumbnailKey, k.StoredAt = jobs.StorageStored, "e", "k", "t", s.now
 		k.Size, k.SHA256, k.ContentType, k.MediaType, k.Metadata = 8, "01", "image/webp", jobs.MediaFile, json.RawMessage(`{"w":2}`)
+		k.LinkToken = "secret"
 		m = *k
 		m.URL, k.URL = k.URL, "cannot change"
 		return tx.SaveMedia(s.ctx, k)
@@ -178,6 +219,13 @@ func testMedia(s *suite) {
 	byID, err = s.st.MediaByID(s.ctx, m.ID)
 	s.must(err)
 	s.equal("saved media", *byID, m)
+	byLink, err := s.st.MediaByLink(s.ctx, "secret")
+	s.must(err)
+	s.equal("media by link", *byLink, m)
+	for _, token := range []string{"", "other", "secret\x00"} {
+		_, err := s.st.MediaByLink(s.ctx, token)
+		s.wants(fmt.Sprintf("media by link %q", token), err, gaff.ErrNotFound)
+	}
 	for storage, want := range map[jobs.Storage]int{jobs.StorageStored: 1, jobs.StorageGone: 0} {
 		page, err := s.st.Media(s.ctx, jobs.MediaFilter{Storage: &storage})
 		s.must(err)

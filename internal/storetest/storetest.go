@@ -82,6 +82,8 @@ var tests = map[string]func(*suite){
 	"WriteIsAllOrNothing":            testWrite,
 	"JobsMoveForwardOnly":            testJobs,
 	"MediaAreAddedOnce":              testMedia,
+	"CopiesOfAJobEnd":                testJobMedia,
+	"ProjectIsPublic":                testPublicProject,
 	"Ledger":                         testJobService,
 	"NotesAreBounded":                testNotes,
 	"IdempotencyKeysAreTheCallers":   testIdempotencyKeys,

@@ -53,11 +53,11 @@ func (c *console) mediaRow(q *request) (templ.Component, error) {
 // preview returns the URL from which the console shows a file: a stored copy on this host. The
 // console loads nothing from other hosts.
 func preview(m jobs.Media) string {
-	if strings.HasPrefix(m.StoredURL, "/") && !strings.HasPrefix(m.StoredURL, "//") {
-		return m.StoredURL
+	if strings.HasPrefix(m.Links.StoredURL, "/") && !strings.HasPrefix(m.Links.StoredURL, "//") {
+		return m.Links.StoredURL
 	}
 	// The link names the gateway's public base; the console may be open under another.
-	u, err := url.Parse(m.StoredURL)
+	u, err := url.Parse(m.Links.StoredURL)
 	if err != nil || !strings.HasPrefix(u.Path, "/media/"+m.ID+"/") {
 		return ""
 	}

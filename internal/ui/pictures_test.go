@@ -150,11 +150,11 @@ func remember(t *testing.T, st *sqlstore.Store, rng *rand.Rand) {
 
 // keepFiles gives every media row a file that this host keeps.
 func (w *world) keepFiles() {
-	w.store.LinkMedia(func(m *jobs.Media) string {
+	w.store.LinkMedia(func(m *jobs.Media) jobs.MediaLinks {
 		if m.MediaType == jobs.MediaVideo {
-			return "/files/" + m.ID + ".webm"
+			return jobs.MediaLinks{StoredURL: "/files/" + m.ID + ".webm"}
 		}
-		return "/files/" + m.ID + ".png"
+		return jobs.MediaLinks{StoredURL: "/files/" + m.ID + ".png"}
 	})
 }
 

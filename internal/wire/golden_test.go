@@ -113,7 +113,7 @@ func TestDocumentsAreStable(t *testing.T) {
 		write("SourceStats", wire.NewSourceStats(sample[gaff.SourceCount](full)))
 		write("Log", wire.NewWebhookLog(sample[gaff.Log](full)))
 		write("Job", wire.NewJob(sample[jobs.Job](full)))
-		write("Media", wire.NewMedia(sample[jobs.Media](full), "", ""))
+		write("Media", wire.NewMedia(sample[jobs.Media](full)))
 		write("Project", wire.NewProject(sample[jobs.Project](full)))
 		write("Run", wire.NewRun(sample[runs.Run](full)))
 		write("StepRow", wire.NewStepState(sample[runs.Step](full)))

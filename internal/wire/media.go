@@ -14,6 +14,9 @@ type Media struct {
 	URL          string `json:"url" doc:"The provider's URL of the file. A data: link of more than 4 KiB is written as data:image/png;sha256=…; GET /api/v1/media/{id} has it in full if there is no copy."`
 	StoredURL    Text   `json:"storedUrl" doc:"A link to gaff's copy; it needs no token and expires after a day (media.link_for)."`
 	ThumbnailURL Text   `json:"thumbnailUrl" doc:"A link to a small picture of an image; it needs no token and expires after a day."`
+	ExpiresAt    Time   `json:"storedUrlExpiresAt" doc:"When storedUrl and thumbnailUrl expire."`
+	LinkURL      Text   `json:"linkUrl" doc:"A permanent link to gaff's copy, which needs no token; null until POST /api/v1/media/{id}/link. It works until it is revoked."`
+	LinkSmallURL Text   `json:"linkThumbnailUrl" doc:"The permanent link to the small picture of an image."`
 	Storage      string `json:"storage" enum:"none,pending,stored,gone,failed" doc:"The state of the copy. gone: the provider no longer has the file."`
 	StorageError Text   `json:"storageError" doc:"The last failure of the copy."`
 	StoredAt     Time   `json:"storedAt"`
@@ -25,12 +28,12 @@ type Media struct {
 	CreatedAt    Time   `json:"createdAt"`
 }
 
-// NewMedia makes the document of a file; stored and thumbnail are links to its copy and the small
-// picture, empty if it has none.
-func NewMedia(m jobs.Media, stored, thumbnail string) Media {
+// NewMedia makes the document of a file.
+func NewMedia(m jobs.Media) Media {
 	doc := Media{
 		ID: m.ID, JobID: m.JobID, ProjectID: Text(m.ProjectID), Position: m.Position, URL: m.URL, MediaType: m.MediaType,
-		StoredURL: Text(stored), ThumbnailURL: Text(thumbnail), ContentType: Text(m.ContentType), SHA256: Text(m.SHA256),
+		StoredURL: Text(m.Links.StoredURL), ThumbnailURL: Text(m.Links.ThumbnailURL), ExpiresAt: Time{m.Links.ExpiresAt},
+		LinkURL: Text(m.Links.LinkURL), LinkSmallURL: Text(m.Links.LinkThumbnailURL), ContentType: Text(m.ContentType), SHA256: Text(m.SHA256),
 		Metadata: JSON(m.Metadata), Storage: m.Storage.String(), StorageError: Text(m.StorageError), StoredAt: Time{m.StoredAt},
 		CreatedAt: Time{m.CreatedAt},
 	}

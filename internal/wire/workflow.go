@@ -15,11 +15,13 @@ type Project struct {
 	Metadata  JSON   `json:"metadata"`
 	CreatedAt Time   `json:"createdAt"`
 	UpdatedAt Time   `json:"updatedAt"`
+
+	PublicMedia bool `json:"publicMedia" doc:"Each file of the project gets a permanent link (linkUrl) when its copy is stored."`
 }
 
 // NewProject makes the document of a project.
 func NewProject(p jobs.Project) Project {
-	return Project{p.ID, Text(p.Name), Text(p.Owner), JSON(p.Metadata), Time{p.CreatedAt}, Time{p.UpdatedAt}}
+	return Project{p.ID, Text(p.Name), Text(p.Owner), JSON(p.Metadata), Time{p.CreatedAt}, Time{p.UpdatedAt}, p.PublicMedia}
 }
 
 // ProjectUpdate creates a project or changes it.
@@ -28,6 +30,8 @@ type ProjectUpdate struct {
 	Name     string         `json:"name,omitempty" maxLength:"256"`
 	Owner    string         `json:"owner,omitempty" maxLength:"256"`
 	Metadata map[string]any `json:"metadata,omitempty"`
+
+	PublicMedia bool `json:"publicMedia,omitempty" doc:"Give each file a permanent link, which needs no token, when its copy is stored. Links that files have already stay until they are revoked."`
 }
 
 // Workflow is a workflow of the gateway.

@@ -374,14 +374,26 @@ export interface EnvelopeMedia {
   contentType: string | null;
   id: string;
   jobId: string;
+  /** The permanent link of the poster, if it has one. */
+  linkPosterUrl: string | null;
+  /** The permanent link to the small picture of an image. */
+  linkThumbnailUrl: string | null;
+  /** A permanent link to gaff's copy, until it is revoked; null without one. It needs no token. */
+  linkUrl: string | null;
   mediaType: "generated-image" | "generated-video" | "generated-audio" | "generated-model" | "generated-file";
   metadata: unknown;
+  /** A signed link to the picture that the provider sent beside the file, such as that of a video. */
+  posterUrl: string | null;
   projectId: string | null;
   sha256: string | null;
   /** Bytes. */
   size: number | null;
-  /** A signed link to gaff's copy; null until gaff:media.stored. It expires after a day: store the id, and read a fresh link from GET /api/v1/media/{id}. */
+  /** A signed link to gaff's copy; null until gaff:media.stored. It expires after a day: store the id, and read a fresh link from GET /api/v1/media/{id}, or store linkUrl. */
   storedUrl: string | null;
+  /** When storedUrl, thumbnailUrl and posterUrl expire. */
+  storedUrlExpiresAt: string | null;
+  /** A signed link to a small picture of an image. */
+  thumbnailUrl: string | null;
   /** The provider's URL of the file; the provider deletes it some day. */
   url: string;
 }
@@ -805,6 +817,10 @@ export interface Media {
   createdAt: string | null;
   id: string;
   jobId: string;
+  /** The permanent link to the small picture of an image. */
+  linkThumbnailUrl: string | null;
+  /** A permanent link to gaff's copy, which needs no token; null until POST /api/v1/media/{id}/link. It works until it is revoked. */
+  linkUrl: string | null;
   mediaType: "generated-image" | "generated-video" | "generated-audio" | "generated-model" | "generated-file";
   /** width, height, duration, generatedAt and what else is known. */
   metadata: unknown;
@@ -821,6 +837,8 @@ export interface Media {
   storedAt: string | null;
   /** A link to gaff's copy; it needs no token and expires after a day (media.link_for). */
   storedUrl: string | null;
+  /** When storedUrl and thumbnailUrl expire. */
+  storedUrlExpiresAt: string | null;
   /** A link to a small picture of an image; it needs no token and expires after a day. */
   thumbnailUrl: string | null;
   /** The provider's URL of the file. A data: link of more than 4 KiB is written as data:image/png;sha256=…; GET /api/v1/media/{id} has it in full if there is no copy. */
@@ -917,6 +935,8 @@ export interface Project {
   metadata: unknown;
   name: string | null;
   owner: string | null;
+  /** Each file of the project gets a permanent link (linkUrl) when its copy is stored. */
+  publicMedia: boolean;
   updatedAt: string | null;
 }
 
@@ -931,6 +951,8 @@ export interface ProjectUpdate {
   metadata?: Record<string, unknown>;
   name?: string;
   owner?: string;
+  /** Give each file a permanent link, which needs no token, when its copy is stored. Links that files have already stay until they are revoked. */
+  publicMedia?: boolean;
 }
 
 export interface Pull {
@@ -1621,6 +1643,8 @@ export interface Operations {
   "get-workflow": { query: undefined; body: undefined; answer: WorkflowDetail };
   /** Ignore an issue, also if it fails again */
   "ignore-issue": { query: undefined; body: undefined; answer: Issue };
+  /** Give a file a permanent link, which needs no token; the same one each time until it is revoked */
+  "link-media": { query: undefined; body: undefined; answer: Media };
   /** List the channels of alerts, by name */
   "list-alert-channels": { query: { limit?: number; cursor?: string }; body: undefined; answer: AlertChannelList };
   /** List alerts, the active ones first */
@@ -1725,6 +1749,8 @@ export interface Operations {
   "test-destination": { query: undefined; body: undefined; answer: Exchange };
   /** Send a signed sample to a source, as its sender would */
   "test-source": { query: undefined; body: SampleRequest; answer: SampleSent };
+  /** Revoke a file's permanent link */
+  "unlink-media": { query: undefined; body: undefined; answer: Media };
   /** Delete a subscription */
   "unsubscribe": { query: undefined; body: undefined; answer: undefined };
   /** Change fields of a destination (JSON merge patch) */
@@ -1774,6 +1800,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-webhook-log": ["GET", "/api/v1/webhooks/manage/{id}"],
   "get-workflow": ["GET", "/api/v1/workflows/{name}"],
   "ignore-issue": ["POST", "/api/v1/issues/{id}/ignore"],
+  "link-media": ["POST", "/api/v1/media/{id}/link"],
   "list-alert-channels": ["GET", "/api/v1/alert-channels"],
   "list-alerts": ["GET", "/api/v1/alerts"],
   "list-audit": ["GET", "/api/v1/audit"],
@@ -1826,6 +1853,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "test-alerts": ["POST", "/api/v1/alerts/test"],
   "test-destination": ["POST", "/api/v1/destinations/{name}/test"],
   "test-source": ["POST", "/api/v1/sources/{name}/test"],
+  "unlink-media": ["DELETE", "/api/v1/media/{id}/link"],
   "unsubscribe": ["DELETE", "/api/v1/subscriptions/{name}"],
   "update-destination": ["PATCH", "/api/v1/destinations/{name}"],
 };

@@ -27,6 +27,22 @@ export interface JobSettled {
   /** The run and step of a workflow that submitted the job. */
   runId?: string;
   stepId?: string;
+  /** Copies of the job's files are being made: gaff:job.stored follows. */
+  awaitStored: boolean;
+}
+
+/** The data of gaff:job.stored: no copy of a completed job's files is to be made any more. */
+export interface JobCopies {
+  jobId: string;
+  provider: string;
+  projectId: string;
+  userId: string;
+  kind: string;
+  /** The number of files, and of those that have a copy. */
+  files: number;
+  stored: number;
+  /** The files without a copy. */
+  failed: { mediaId: string; position: string; storage: "gone" | "failed" | "none"; error: string }[];
 }
 
 /** The data of gaff:run.completed, run.failed, run.cancelled and run.approval_wanted. */
@@ -63,6 +79,7 @@ type Internal<Type extends string, Data, More = unknown> = Type extends string ?
 /** gaff's internal events; their type says which. */
 export type GaffEvent =
   | Internal<"job.completed" | "job.failed" | "job.cancelled", JobSettled, { job: EnvelopeJob }>
+  | Internal<"job.stored", JobCopies, { job: EnvelopeJob }>
   | Internal<"run.completed" | "run.failed" | "run.cancelled" | "run.approval_wanted", RunEvent>
   | Internal<"media.created" | "media.stored", MediaEvent>
   | Internal<"test", { message: string }>;
