@@ -25,7 +25,7 @@ type checkpointer struct {
 }
 
 const (
-	// checkpointAt is the size of the log, in pages of 8 KiB, from which it is copied.
+	// checkpointAt is the size of the log, in pages of 4 KiB, from which it is copied.
 	checkpointAt = 4000
 	// checkpointEvery is the time between two checks of that size.
 	checkpointEvery = 20 * time.Millisecond
@@ -74,8 +74,10 @@ func (c *checkpointer) checkpoint() {
 	_, err := checkpoint(c.db, "passive")
 	if err == nil {
 		err = c.between(func(conn *sql.Conn) error {
-			_, err := checkpoint(conn, "passive")
-			return err
+			if _, err := checkpoint(conn, "passive"); err != nil {
+				return err
+			}
+			return growCache(context.Background(), conn)
 		})
 	}
 	if err != nil {
