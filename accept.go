@@ -28,7 +28,7 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 		return "", fmt.Errorf("emit %s:%s: more than %d events caused one another: %w", ev.Source, ev.Type, MaxHops, ErrInvalid)
 	}
 	if !json.Valid(ev.Data) || tooDeep(ev.Data) {
-		return "", fmt.Errorf("emit %s:%s: Data is no JSON of at most %d levels: %w", ev.Source, ev.Type, maxDepth, ErrInvalid)
+		return "", fmt.Errorf("emit %s:%s: Data is not JSON of at most %d levels: %w", ev.Source, ev.Type, maxDepth, ErrInvalid)
 	}
 	ds := g.Route(&ev)
 	for i := range ds {

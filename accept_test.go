@@ -38,12 +38,12 @@ func TestEmit(t *testing.T) {
 		time.Sleep(59 * time.Minute)
 		synctest.Wait()
 		if worked.Load() != 0 {
-			t.Error("it was worked before its time")
+			t.Error("it was processed before its time")
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if worked.Load() != 1 {
-			t.Errorf("it was worked %d times", worked.Load())
+			t.Errorf("it was processed %d times", worked.Load())
 		}
 		if _, err := b.Emit(ctx, gaff.Event{Type: "tick", Data: json.RawMessage(`{}`), Hop: gaff.MaxHops + 1}, time.Time{}); !errors.Is(err, gaff.ErrInvalid) {
 			t.Errorf("an event at the end of a loop: %v", err)

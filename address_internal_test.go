@@ -8,7 +8,7 @@ import (
 	"gaff/internal/httpx"
 )
 
-// Whatever stands in X-Forwarded-For, the sender is the peer or a valid address, and
+// With any value of X-Forwarded-For, the sender is the peer or a valid address, and
 // nothing counts that no declared proxy said.
 func FuzzForwarded(f *testing.F) {
 	f.Add("203.0.113.7, 10.0.0.1", "10.0.0.2:1")
@@ -25,7 +25,7 @@ func FuzzForwarded(f *testing.F) {
 			t.Errorf("%q from %q is %q", forwarded, remote, got)
 		}
 		if from, err := netip.ParseAddr(httpx.Peer(r)); err != nil || !contains(g.opt.TrustedProxies, from) {
-			t.Errorf("%q was believed although %q is no proxy", forwarded, remote)
+			t.Errorf("%q was believed although %q is not a proxy", forwarded, remote)
 		}
 	})
 }

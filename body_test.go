@@ -71,7 +71,7 @@ func postSigned(t *testing.T, b *bench, source, body, over string, header ...str
 	return rec
 }
 
-// What is verified and stored are the bytes as received; what is read is their text.
+// The bytes are verified and stored as received; their text is read.
 func TestBodiesAreReadAsTextAndStoredAsReceived(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, gaff.Options{}, func(b *bench) {
@@ -271,7 +271,7 @@ func TestLargeUnverifiedBodiesHaveAFewPlacesAndDelayNoSmallOne(t *testing.T) {
 }
 
 // The body of a webhook counts against limits.in_flight for as long as anything holds it, not
-// only until its sender was told 503.
+// only until its sender got 503.
 func TestStalledDiskHoldsNoMoreThanTheBudget(t *testing.T) {
 	const budget, size, waves, each = 4 << 20, 512 << 10, 20, 7
 	o := gaff.Options{InFlightBytes: budget}
@@ -297,7 +297,7 @@ func TestStalledDiskHoldsNoMoreThanTheBudget(t *testing.T) {
 		synctest.Wait()
 		page, err := b.st.Events(context.Background(), gaff.EventFilter{})
 		if err != nil || len(page.Items) != 0 {
-			t.Errorf("%d events are stored whose senders were told 503 (%v), want none", len(page.Items), err)
+			t.Errorf("%d events are stored whose senders got 503 (%v), want none", len(page.Items), err)
 		}
 		if got := b.post(http.MethodPost, "shop", `{"id":"after","type":"x"}`).Code; got != http.StatusOK {
 			t.Errorf("after the disk was mended: answered %d, want 200", got)

@@ -32,7 +32,7 @@ func TestRetriesByThePolicy(t *testing.T) {
 		id := b.send(t, "1", "paid")
 		synctest.Wait()
 		if d := b.detail(t, id); d.Status != gaff.StatusPending || d.Error != "broken" || d.ProcessedAt.IsZero() {
-			t.Errorf("after the first try: status %s, error %q, processed %s", d.Status, d.Error, d.ProcessedAt)
+			t.Errorf("after the first attempt: status %s, error %q, processed %s", d.Status, d.Error, d.ProcessedAt)
 		}
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
@@ -60,7 +60,7 @@ func TestRetriesByThePolicy(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		// verdict is what the first try returns; later ones succeed.
+		// verdict is what the first attempt returns; later ones succeed.
 		verdict error
 		after   time.Duration
 		want    gaff.State
@@ -158,7 +158,7 @@ func TestTimeouts(t *testing.T) {
 					t.Fatalf("status %s, attempts %+v", d.Status, d.Attempts)
 				}
 				if !strings.Contains(d.Attempts[0].Error, "took too long") {
-					t.Errorf("error %q does not tell of the timeout", d.Attempts[0].Error)
+					t.Errorf("error %q does not name the timeout", d.Attempts[0].Error)
 				}
 				close(release)
 				if cooperative {
@@ -198,9 +198,9 @@ func TestHandlerOfAnotherVersionIsWaitedFor(t *testing.T) {
 	})
 }
 
-// More than the queue in memory holds, worked by few: nothing is left behind, and nothing
+// More than the queue in memory holds, processed by few: nothing is left behind, and nothing
 // waits for a poll.
-// A replay or a person's retry of an old event is no slow delivery: it is measured from the time
+// A replay or a person's retry of an old event is not a slow delivery: it is measured from the time
 // that it was asked for. Waits between gaff's own attempts count.
 func TestLatencyIsMeasuredFromWhenADeliveryIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -261,13 +261,13 @@ func TestBacklogIsWorkedWhole(t *testing.T) {
 			b.send(t, fmt.Sprint(i), "paid")
 		}
 		if n := done.Load(); n != 0 {
-			t.Fatalf("%d were worked behind a closed gate", n)
+			t.Fatalf("%d were processed behind a closed gate", n)
 		}
 		began := time.Now()
 		close(gate)
 		for done.Load() < events {
 			if time.Since(began) > time.Minute {
-				t.Fatalf("%d of %d were worked in a minute of idle time", done.Load(), events)
+				t.Fatalf("%d of %d were processed in a minute of idle time", done.Load(), events)
 			}
 			time.Sleep(time.Second)
 		}
@@ -297,7 +297,7 @@ func TestLanes(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if fast.Load() != 100 || running.Load() != 3 {
-			t.Errorf("%d of 100 were worked by the fast handler, %d run in the slow one, want 3", fast.Load(), running.Load())
+			t.Errorf("%d of 100 were processed by the fast handler, %d run in the slow one, want 3", fast.Load(), running.Load())
 		}
 		close(hold)
 		time.Sleep(time.Minute)

@@ -52,7 +52,7 @@ func Example() {
 	gw.AddSource(source)
 	done := make(chan struct{})
 	gw.Handle("fal", "generation.completed", gaff.HandlerFunc(func(_ context.Context, ev *gaff.Event) error {
-		fmt.Println("worked:", ev.Source, ev.Type, ev.WebhookID)
+		fmt.Println("processed:", ev.Source, ev.Type, ev.WebhookID)
 		close(done)
 		return nil
 	}))
@@ -84,12 +84,12 @@ func Example() {
 	<-done
 	// Unordered output:
 	// answered: 200 OK
-	// worked: fal generation.completed r-1
+	// processed: fal generation.completed r-1
 }
 
 // The application's registerHandler and processWebhook: a handler by source and type, and
 // an event that comes from the program itself. Emit returns when the event is on disk; it
-// is worked like any other, with retries.
+// is processed like any other, with retries.
 func ExampleGateway_Emit() {
 	ctx := context.Background()
 	st, remove := openTemporary()
@@ -126,7 +126,7 @@ func ExampleGateway_Emit() {
 	// w-1: order 7 over 12345678901234567890.10
 }
 
-// The application's retryFailedWebhook: an event whose handler failed for good is tried
+// The application's retryFailedWebhook: an event whose handler failed permanently is tried
 // again, now, and the caller hears how it went.
 func ExampleGateway_RetryNow() {
 	ctx := context.Background()
@@ -187,7 +187,7 @@ func ExampleHandlerFunc() {
 		case strings.HasPrefix(ev.Type, "test."):
 			return gaff.Discard(errors.New("no test events here")) // never again
 		case time.Now().Hour() < 6:
-			return gaff.Snooze(time.Hour) // later, and no try is counted
+			return gaff.Snooze(time.Hour) // later, and no attempt is counted
 		}
 		if err := callSomeone(ev); err != nil {
 			return gaff.RetryAfter(time.Minute, err) // in a minute; a plain error backs off by itself
@@ -199,7 +199,7 @@ func ExampleHandlerFunc() {
 func callSomeone(*gaff.Event) error { return nil }
 
 // The handler that gaff's own program has for fal: job status and media, in one
-// transaction with the delivery's success, and an inner event for what comes next.
+// transaction with the delivery's success, and an inner event for the next step.
 func ExampleGateway_HandleWith() {
 	ctx := context.Background()
 	st, remove := openTemporary()

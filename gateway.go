@@ -295,7 +295,7 @@ const interruptTime = time.Second
 
 // Stop lets no more webhooks in, waits for requests and running handlers until ctx ends, then
 // interrupts the handlers. It returns at most two seconds after ctx ended, even if a handler
-// ignores that or the disk hangs. What was interrupted or not begun is processed at the next
+// ignores that or the disk hangs. Interrupted and queued deliveries are processed at the next
 // start and costs no attempt. The store stays open. Stopping twice, or before Start, is harmless.
 func (g *Gateway) Stop(ctx context.Context) error {
 	g.mu.Lock()

@@ -353,7 +353,7 @@ func unfit(env Envelope) reply {
 	return reply{}
 }
 
-// maxDepth is how deep JSON may be nested. Whoever reads it later has a limit too (Go's is
+// maxDepth is how deep JSON may be nested. Later readers have a limit too (Go's is
 // 10,000, others' are lower), and the API wraps it in some levels of its own: one webhook
 // that is too deep would make every list that contains it unreadable.
 const maxDepth = 1000

@@ -52,7 +52,7 @@ func TestReplies(t *testing.T) {
 	for _, c := range []struct {
 		name, method, path, pass, encoding, body string
 		status                                   int
-		// answer is the whole body; a % stands for an event's id.
+		// answer is the whole body; a % is an event's id.
 		answer string
 	}{
 		{"accepted", "POST", "guarded", "open", "", good, 200, `{"success":true,"id":"%"}`},
@@ -160,7 +160,7 @@ func TestBatch(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	if n := worked.Load(); n != 5 {
-		t.Errorf("%d were worked", n)
+		t.Errorf("%d were processed", n)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"gaff"
 )
 
-// limiter lets so many in; a negative number is no bound.
+// limiter lets so many in; a negative number lets all in.
 type gate struct {
 	mu    sync.Mutex
 	left  int

@@ -136,8 +136,8 @@ func (g *Gateway) Attach(source, eventType string, h Handler, o HandleOptions) e
 	return nil
 }
 
-// Detach takes a handler away that was attached: no event is routed to it any more. What
-// waits for it waits on, until a handler of the name is attached again or it is canceled.
+// Detach takes a handler away that was attached: no event is routed to it any more. Queued
+// deliveries wait until a handler of the name is attached again or it is canceled.
 func (g *Gateway) Detach(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +18,10 @@ func TestRetryAfterHoldsTheWholeDestination(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		busy := true
+		var busy atomic.Bool
+		busy.Store(true)
 		w.answers(func(string, client.Envelope) (int, http.Header, error) {
-			if busy {
+			if busy.Load() {
 				return 429, http.Header{"Retry-After": {"600"}}, nil
 			}
 			return 200, nil, nil
@@ -38,7 +40,7 @@ func TestRetryAfterHoldsTheWholeDestination(t *testing.T) {
 		if h := d.Health(); h.Circuit != destination.CircuitClosed || h.RetryAt.IsZero() || h.Failed != 1 {
 			t.Errorf("health %+v", h)
 		}
-		busy = false
+		busy.Store(false)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if n := len(w.tries("app", "")); n != 22 {
@@ -54,9 +56,10 @@ func TestTheCircuit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		w.answers(func(string, client.Envelope) (int, http.Header, error) {
-			if down {
+			if down.Load() {
 				return 0, nil, errors.New("connection refused")
 			}
 			return 200, nil, nil
@@ -86,7 +89,7 @@ func TestTheCircuit(t *testing.T) {
 		if attempts > 2 {
 			t.Errorf("one delivery lost %d attempts", attempts)
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(6 * time.Minute)
 		synctest.Wait()
 		if h := d.Health(); h.Circuit != destination.CircuitClosed || h.Failures != 0 {

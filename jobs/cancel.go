@@ -40,7 +40,7 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 	case j.Submit == SubmitSending || j.Submit == SubmitUnknown:
 		text = "cancelled here; whether the provider works on it is not known"
 	case j.Submit != SubmitWaiting:
-		text = "cancelled here; the provider could not be told, since too little is known of the request"
+		text = "cancelled here; the provider could not be asked to stop, since too little is known of the request"
 	}
 	err = l.o.Store.Write(ctx, func(tx Tx) error {
 		if j, err = tx.Job(ctx, jobID); err != nil || j.Status == JobCancelled {
@@ -71,7 +71,7 @@ func (l *Service) cancelLate(ctx context.Context, jobID string) {
 	p := l.providers[j.Provider]
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	text := "the provider was asked to stop what was cancelled while it was submitted"
+	text := "the provider was asked to stop the job, which was cancelled while it was submitted"
 	if err := p.Cancel(ctx, j); err != nil {
 		text = "cancelled while it was submitted, and the provider does not stop: " + err.Error()
 		l.o.Log.Warn("a cancelled job goes on at its provider", "job", jobID, "error", redact.Error(err))

@@ -253,7 +253,7 @@ func (l *Service) lookFor(ctx context.Context, p Provider, j *Job) (found bool, 
 			return tx.SaveJob(ctx, now)
 		}
 		ended = now
-		return l.fail(ctx, tx, now, fmt.Sprintf("the answer to the submit was lost, and no webhook came within %s: %s may or may not have worked on it; look there before submitting it again",
+		return l.fail(ctx, tx, now, fmt.Sprintf("the answer to the submit was lost, and no webhook came within %s: %s may or may not have run it; look there before submitting it again",
 			l.o.SubmitPatience, now.Provider), "submit_outcome_unknown", SettledByReconciliation)
 	})
 	if err == nil {

@@ -12,8 +12,8 @@ import (
 	"gaff/verify"
 )
 
-// Fields of a form are read from either kind of form, and JSON past a byte order mark; what
-// is signed are the bytes as received.
+// Fields of a form are read from either kind of form, and JSON past a byte order mark; the
+// signature covers the bytes as received.
 func TestPlacesInBodiesOfEveryKind(t *testing.T) {
 	t.Parallel()
 	form := verify.Scheme{

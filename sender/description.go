@@ -166,7 +166,7 @@ func (d Description) checkReading() (f fault.List) {
 		list("jobs.require", slices.Sorted(maps.Keys(j.Require)))
 		for _, word := range slices.Sorted(maps.Keys(j.Words)) {
 			if !slices.Contains(jobStatuses, j.Words[word]) {
-				f.Add("jobs.words."+word, "%q is no status of a job; one of %s is wanted", j.Words[word], strings.Join(jobStatuses, ", "))
+				f.Add("jobs.words."+word, "%q is not a status of a job; want one of %s", j.Words[word], strings.Join(jobStatuses, ", "))
 			}
 		}
 		if len(j.Words) == 0 {

@@ -145,7 +145,7 @@ func (c *challenge) check(s *verify.Scheme, h *Handshaker, path string, f *fault
 		f.Add(path+".value", "missing; the answer is made of it")
 	}
 	if strings.Contains(c.Answer.Body, "{value}") || strings.Contains(c.Answer.Body, "{hmac}") {
-		f.Add(path+".answer.body", "is sent as it stands; write the members under json, or a text under text")
+		f.Add(path+".answer.body", "is sent as it is written; write the members under json, or a text under text")
 	}
 	c.pattern = wholeText(c.Pattern, path+".pattern", f)
 	if c.HMAC == nil && uses("{hmac}") {
@@ -156,7 +156,7 @@ func (c *challenge) check(s *verify.Scheme, h *Handshaker, path string, f *fault
 	}
 	for name, value := range c.Answer.Headers {
 		if !verify.IsHeaderName(name) {
-			f.Add(path+".answer.headers", "%q is no header name", name)
+			f.Add(path+".answer.headers", "%q is not a header name", name)
 		}
 		if strings.ContainsAny(value, "\r\n") {
 			f.Add(path+".answer.headers", "%s holds a line break", name)
@@ -193,7 +193,7 @@ func (c *challenge) checkHMAC(s *verify.Scheme, secrets []string, path string, f
 		f.Add(path+".pattern", "missing; anyone may ask for the HMAC of a value, so its form must be one that no webhook's body has, such as [A-Za-z0-9_-]+")
 	}
 	if !c.Signed && s.Kind == "signature" && s.Content != "" {
-		f.Add(path+".hmac", "does not go with content: %s: a value of any form could be a webhook's body; only bodies of JSON can be told from it", s.Content)
+		f.Add(path+".hmac", "does not go with content: %s: a value of any form could be a webhook's body; only bodies of JSON can be distinguished from it", s.Content)
 	}
 }
 

@@ -90,7 +90,7 @@ func TestDiscordPings(t *testing.T) {
 	}
 }
 
-// Whatever is sent, a handshake is answered with a status that it describes or a refusal,
+// For any request, a handshake is answered with a status that it describes or a refusal,
 // never with what a browser could take for a page, and no HMAC is made of what could be a
 // webhook's body.
 func FuzzHandshake(f *testing.F) {

@@ -28,7 +28,7 @@ func TestPresetsSayWhenTheyWereChecked(t *testing.T) {
 	}
 }
 
-// checkedFault returns what is wrong with checked and unchecked; empty: nothing.
+// checkedFault returns the fault of checked and unchecked; empty: nothing.
 func checkedFault(a About) string {
 	switch {
 	case a.Checked == nil && strings.TrimSpace(a.Unchecked) == "":
@@ -133,7 +133,7 @@ func TestCatalogueIsWhole(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write docs/presets.md anew")
+var update = flag.Bool("update", false, "write docs/presets.md again")
 
 // The list of presets is made of the presets.
 func TestCatalogue(t *testing.T) {
@@ -162,7 +162,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	for name := range abouts() {
 		if _, ok := Preset(name); !ok {
-			t.Errorf("about.json describes %s, which is no preset", name)
+			t.Errorf("about.json describes %s, which is not a preset", name)
 		}
 	}
 }
@@ -173,7 +173,7 @@ func TestPresets(t *testing.T) {
 		t.Errorf("%d presets", len(Presets()))
 	}
 	if _, ok := Preset("nobody"); ok {
-		t.Error("a preset that is none")
+		t.Error("an unknown preset")
 	}
 	signed := 0
 	for _, name := range Presets() {

@@ -86,7 +86,7 @@ func (v *Verifier) Description() Description { return v.description }
 
 // Verify verifies r and reads the event's id, type, subject and status. See
 // [gaff.Verifier]. A value that cannot be read is left empty: the request is authentic, and
-// the code that needs the value reports what is wrong with it.
+// the code that needs the value reports its fault.
 func (v *Verifier) Verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out, err := v.Verifier.Verify(ctx, r)
 	if err != nil {

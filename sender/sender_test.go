@@ -18,7 +18,7 @@ import (
 	"gaff/verify"
 )
 
-// The events of Increase all have the type "event"; what happened is their category.
+// The events of Increase all have the type "event"; their category names the change.
 func TestIncreaseCategory(t *testing.T) {
 	t.Parallel()
 	const key = "0123456789abcdef"
@@ -34,8 +34,8 @@ func TestIncreaseCategory(t *testing.T) {
 	}
 }
 
-// Whoever repeats what is signed under another id has no other event: for each preset whose
-// signature does not cover the id, what is signed identifies it.
+// A sender that repeats signed content under another id gets no other event: for each preset whose
+// signature does not cover the id, the signed content identifies it.
 func TestSignedIdentifiesEvents(t *testing.T) {
 	t.Parallel()
 	need := map[string]bool{}
@@ -167,7 +167,7 @@ func TestLark(t *testing.T) {
 	}
 }
 
-// Senders that moved to the newer names of the headers may send either, and what came
+// Senders that moved to the newer names of the headers may send either, and the other
 // under both is judged by its own.
 func TestSvixFamilies(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,7 @@ type VectorResult struct {
 	Normative bool   `json:"normative"`
 	// Policy names the choice that a non-normative vector tests.
 	Policy string `json:"-"`
-	// Description says what is tested.
+	// Description names the subject of the test.
 	Description string `json:"-"`
 	// Detail, on the first result, lists unknown members of the file.
 	Detail string `json:"-"`

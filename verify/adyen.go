@@ -48,7 +48,7 @@ func (v *adyen) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	}
 	var items []json.RawMessage
 	if len(found[0]) == 0 || found[0][0] != '[' || json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
-		return out, fmt.Errorf("body: %w: notificationItems is no list with items", ErrMalformed)
+		return out, fmt.Errorf("body: %w: notificationItems is not a list with items", ErrMalformed)
 	}
 	for i, item := range items {
 		raw, err := v.item.find(item)

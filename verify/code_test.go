@@ -105,7 +105,7 @@ func TestTravis(t *testing.T) {
 	r := formRequest(url.Values{"payload": {payload}}, "Signature", good)
 	r.Header.Set("Content-Type", "application/json")
 	if _, err := v.Verify(t.Context(), r); err == nil {
-		t.Error("a body that is no form by its type")
+		t.Error("a body whose type is not a form's")
 	}
 }
 

@@ -74,7 +74,7 @@ func TestNewFaults(t *testing.T) {
 		{"newline", func(*Scheme) {}, Options{Secrets: []string{"s3cret-value\n"}}, "secrets[0]: begins or ends with white space"},
 		{"base64", func(s *Scheme) { s.Key.Decode = "base64" }, Options{Secrets: []string{"s3cret_value!"}}, "secrets[0]: not base64"},
 		{"hex", func(s *Scheme) { s.Key.Decode = "hex" }, secret, "secrets[0]: not hex"},
-		{"key for HMAC", func(*Scheme) {}, Options{Secrets: secret.Secrets, Keys: []Key{{Kind: "jwks", Value: "{}"}}}, "keys[0]: jwks is no key for hmac-sha256"},
+		{"key for HMAC", func(*Scheme) {}, Options{Secrets: secret.Secrets, Keys: []Key{{Kind: "jwks", Value: "{}"}}}, "keys[0]: jwks is not a key for hmac-sha256"},
 		{"no public key", func(s *Scheme) { s.Algorithm, s.Key.Source = "ed25519", "hex" }, Options{}, "secrets: missing; the sender's public key"},
 		{"short public key", func(s *Scheme) { s.Algorithm, s.Key.Source = "ed25519", "hex" }, Options{Secrets: []string{"abcd"}}, "secrets[0]: 2 bytes"},
 		{"weak public key", func(s *Scheme) { s.Algorithm, s.Key.Source = "ed25519", "hex" }, Options{Secrets: []string{"01" + strings.Repeat("00", 31)}}, "secrets[0]: a point of small order"},
@@ -128,8 +128,8 @@ func TestNewReportsAllFaults(t *testing.T) {
 	}
 }
 
-// A sender set up wrongly may put its secret where the signature belongs. What is
-// written down about the refusal must not hold it.
+// A sender set up wrongly may put its secret where the signature belongs. The record of the
+// refusal must not contain it.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	t.Parallel()
 	const secret = "kept-from-everyone"

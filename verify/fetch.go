@@ -49,7 +49,7 @@ func fetch(ctx context.Context, client *http.Client, address string, most int64)
 	defer cancel()
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%s is no address", Printable(address))
+		return nil, fmt.Errorf("%s is not an address", Printable(address))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

@@ -102,7 +102,7 @@ func TestKeysByKid(t *testing.T) {
 	}
 }
 
-// Names that are made up neither drive out what is in use, nor keep it from being fetched
+// Names that are made up neither drive out those in use, nor keep it from being fetched
 // again, nor use up the fetches of other clients.
 func TestFetchCacheUnderAttack(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,7 @@ func formTexts(r *gaff.Request, name string) (texts []string, err error) {
 			continue
 		}
 		if f.Broken {
-			return nil, fmt.Errorf("%w: a %% that is no escape", ErrMalformed)
+			return nil, fmt.Errorf("%w: a %% that is not an escape", ErrMalformed)
 		}
 		texts = append(texts, string(f.Value))
 	}

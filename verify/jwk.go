@@ -20,7 +20,7 @@ const maxRSABits = 8192
 
 func init() { jose.MaxRSAModulusBits = maxRSABits } // read when a JWK is parsed
 
-// parseJWKS returns the usable keys of a JWKS document. It is an error if there are none.
+// parseJWKS returns the usable keys of a JWKS document. It is an error without any.
 func parseJWKS(doc []byte) ([]publicKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`

@@ -18,7 +18,7 @@ import (
 	"gaff"
 )
 
-// keyHost stands in for a host of public keys.
+// keyHost simulates a host of public keys.
 type keyHost struct {
 	mu    sync.Mutex
 	asked int

@@ -114,7 +114,7 @@ func (v *jsonToken) newKeys(shared bool, o Options, f *fault.List) {
 			f.Add("key.source", "is for public keys; %s takes key.decode", s.Algs[0])
 		}
 		for i := range o.Keys {
-			f.Add(fmt.Sprintf("keys[%d]", i), "%s is no key for %s; write it as a secret", o.Keys[i].Kind, s.Algs[0])
+			f.Add(fmt.Sprintf("keys[%d]", i), "%s is not a key for %s; write it as a secret", o.Keys[i].Kind, s.Algs[0])
 		}
 		return
 	}

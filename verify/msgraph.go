@@ -30,7 +30,7 @@ func (v *graph) verify(_ context.Context, r *gaff.Request) (gaff.Verification, e
 	}
 	var items []json.RawMessage
 	if len(found[0]) == 0 || found[0][0] != '[' || json.Unmarshal(found[0], &items) != nil || len(items) == 0 {
-		return out, fmt.Errorf("body: %w: value is no list with notifications", ErrMalformed)
+		return out, fmt.Errorf("body: %w: value is not a list with notifications", ErrMalformed)
 	}
 	for i, item := range items {
 		raw, err := v.item.find(item)

@@ -44,7 +44,7 @@ func newPlace(l *Location, path string, set *pointers, f *fault.List) place {
 		}
 		if l.In == "header" {
 			if l.Name != "" && !IsHeaderName(l.Name) {
-				f.Add(path+".name", "%q is no header name", l.Name)
+				f.Add(path+".name", "%q is not a header name", l.Name)
 			}
 			p.name = textproto.CanonicalMIMEHeaderKey(l.Name)
 		} else {
@@ -286,7 +286,7 @@ func requiredHeaders(m map[string]string, f *fault.List) []header {
 	var list []header
 	for name, value := range m {
 		if !IsHeaderName(name) {
-			f.Add("require_headers", "%q is no header name", name)
+			f.Add("require_headers", "%q is not a header name", name)
 		}
 		list = append(list, header{textproto.CanonicalMIMEHeaderKey(name), value})
 	}

@@ -140,7 +140,7 @@ func FuzzPointers(f *testing.F) {
 			t.Fatalf("valid %v, but %v", valid, err)
 		}
 		if err != nil || !isASCII(doc) || !isASCII([]byte(text)) {
-			return // the standard library rewrites what is not UTF-8
+			return // the standard library rewrites invalid UTF-8
 		}
 		want := json.RawMessage(doc)
 		for _, token := range set.list[0] {

@@ -107,7 +107,7 @@ type Signature struct {
 	Location `yaml:",inline"`
 	// Format is raw (the default), prefixed, kv, list, tagged or positional.
 	Format string `json:"format,omitempty" yaml:"format,omitempty"`
-	// Prefix stands before the signature, for prefixed.
+	// Prefix precedes the signature, for prefixed.
 	Prefix string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
 	// PairSep is, for kv, the set of characters that separate pairs; "," if empty.
 	PairSep string `json:"pair_sep,omitempty" yaml:"pair_sep,omitempty"`
@@ -197,7 +197,7 @@ type Tolerance struct {
 // Token is the place of a shared token.
 type Token struct {
 	Location `yaml:",inline"`
-	// Prefix stands before the token, such as "Bearer ".
+	// Prefix precedes the token, such as "Bearer ".
 	Prefix string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
 }
 

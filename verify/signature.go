@@ -183,7 +183,7 @@ func (v *signature) newSecrets(o Options, f *fault.List) {
 	}
 	v.secrets = newSecretKeys(o, v.scheme.Key, v.alg, f)
 	for i := range o.Keys {
-		f.Add(fmt.Sprintf("keys[%d]", i), "%s is no key for %s; write it as a secret", o.Keys[i].Kind, v.alg.name)
+		f.Add(fmt.Sprintf("keys[%d]", i), "%s is not a key for %s; write it as a secret", o.Keys[i].Kind, v.alg.name)
 	}
 }
 

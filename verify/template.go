@@ -94,7 +94,7 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 		}
 	}
 	if text == "" {
-		f.Add(path, "missing; what is signed is wanted, such as {body}")
+		f.Add(path, "missing; want the signed content, such as {body}")
 	}
 	for rest := text; rest != ""; {
 		before, after, found := strings.Cut(rest, "{")
@@ -126,7 +126,7 @@ func parseTemplate(text, path string, settings map[string]string, set *pointers,
 			literal("\n")
 		case name == "header" && hasArg:
 			if !IsHeaderName(arg) {
-				f.Add(path, "{%s}: %q is no header name", token, arg)
+				f.Add(path, "{%s}: %q is not a header name", token, arg)
 			}
 			t.parts = append(t.parts, part{kind: partPlace, at: place{
 				in: "header", name: textproto.CanonicalMIMEHeaderKey(arg), label: arg,
@@ -171,7 +171,7 @@ func (t *template) has(kind partKind) bool {
 }
 
 // checkID rejects an id whose end could be read as the timestamp: "a.1767225600" under
-// {id}.{ts}.{body} may be the id "a" with its timestamp, and what is sent as the
+// {id}.{ts}.{body} may be the id "a" with its timestamp, and the bytes sent as the
 // timestamp the beginning of that request's body.
 func (t *template) checkID(id, unit string) error {
 	if t.idEnd == "" {

@@ -117,7 +117,7 @@ func newBasic(s Scheme, o Options, f *fault.List) *basic {
 	}
 	for i, k := range o.Keys {
 		if k.Kind != "basic" {
-			f.Add(fmt.Sprintf("keys[%d]", i), "%s is no user and password", k.Kind)
+			f.Add(fmt.Sprintf("keys[%d]", i), "%s is not a user and password", k.Kind)
 			continue
 		}
 		add(fmt.Sprintf("keys[%d]", i), k.Username, k.Password)

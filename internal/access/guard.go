@@ -55,7 +55,7 @@ type Guard struct {
 	store Store
 	admin string // hash of the admin token
 	local string // hash of the token of local commands, or empty
-	// browserKey signs browser tokens; empty: there are none.
+	// browserKey signs browser tokens; empty: browser tokens are off.
 	browserKey []byte
 	log        *slog.Logger
 	now        func() time.Time

@@ -25,7 +25,7 @@ type Key struct {
 type Alert struct {
 	Key
 	Active bool
-	// Title says in one line what is wrong, without parts that may quote a payload.
+	// Title names the fault in one line, without parts that may quote a payload.
 	Title string
 	// Data is a JSON object with what else is known.
 	Data json.RawMessage

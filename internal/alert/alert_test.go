@@ -175,7 +175,7 @@ func TestQuietTimes(t *testing.T) {
 	_, messages := w.after(50*time.Minute, low(0, "a"))
 	w.wants("message while quiet", messages)
 	_, messages = w.after(10*time.Minute, low(0, "a"))
-	w.wants("message afterwards, about what is still wrong", messages, "mail: +a")
+	w.wants("message afterwards, about the rest", messages, "mail: +a")
 }
 
 func TestChannelsChooseKindsAndNotTheirOwnFailure(t *testing.T) {
@@ -202,7 +202,7 @@ func TestAcknowledgedIsNotRepeated(t *testing.T) {
 	w.wants("events", events)
 	w.wants("messages", messages)
 	events, _ = w.after(time.Minute, alert.Finding{Kind: gaff.EventDeliveryDead})
-	w.wants("its end is told", events, "alert.resolved iss_1")
+	w.wants("its end is reported", events, "alert.resolved iss_1")
 }
 
 func TestUnknownEndKeepsTheAlert(t *testing.T) {
@@ -223,10 +223,10 @@ func TestUnknownEndKeepsTheAlert(t *testing.T) {
 	w.after(0, failing)
 	end = alert.Gone
 	events, messages := w.after(2*time.Hour, other)
-	w.wants("events of what is gone", events)
-	w.wants("messages about what is gone", messages)
+	w.wants("events of removed causes", events)
+	w.wants("messages about removed causes", messages)
 	if len(w.alerts) != 0 {
-		t.Errorf("what is gone is still stored: %+v", w.alerts)
+		t.Errorf("removed causes are still stored: %+v", w.alerts)
 	}
 }
 

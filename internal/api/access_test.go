@@ -70,7 +70,7 @@ func TestEveryChangeIsInTheAuditLog(t *testing.T) {
 	w.guarded.call("POST", "/api/v1/webhooks/manage", operator.Key, `{"webhookLogId":"`+event+`"}`)
 	w.guarded.call("POST", "/api/v1/keys", operator.Key, `{"name":"more","role":"admin"}`)
 	w.guarded.call("GET", "/api/v1/events", operator.Key, "")
-	w.guarded.call("POST", "/api/v1/events/"+event+"/retry", "a stranger's", "")
+	w.guarded.call("POST", "/api/v1/events/"+event+"/retry", "an unknown caller's", "")
 	res := w.guarded.call("GET", "/api/v1/audit", operator.Key, "")
 	var list struct {
 		Docs []struct {
@@ -133,7 +133,7 @@ func TestSessionsAreForTheConsoleAlone(t *testing.T) {
 		{"change from a page of a neighbour", "POST", retry, cookie, "same-site", 401},
 		{"more than its role", "GET", "/api/v1/keys", cookie, "same-origin", 403},
 		{"guessed", "GET", "/api/v1/events", "gaff_guess", "same-origin", 401},
-		{"a token is no cookie", "GET", "/api/v1/events", key.Key, "same-origin", 401},
+		{"a token is not a cookie", "GET", "/api/v1/events", key.Key, "same-origin", 401},
 	} {
 		if got := w.guarded.browser(c.method, c.target, c.cookie, c.site); got != c.want {
 			t.Errorf("%s: %d, want %d", c.what, got, c.want)
@@ -158,7 +158,7 @@ func TestSessionsAreForTheConsoleAlone(t *testing.T) {
 		t.Error("login with a revoked key")
 	}
 
-	// Another admin token ends what was opened with the former one.
+	// Another admin token ends the sessions that the former one opened.
 	_, cookie, err = w.guard.Login(login, adminToken, "")
 	if err != nil || w.guarded.browser("GET", "/api/v1/keys", cookie, "same-origin") != 200 {
 		t.Fatalf("login with the admin token: %v", err)
@@ -187,7 +187,7 @@ func TestLoginLinkWorksOnce(t *testing.T) {
 		t.Errorf("%+v %v", session, err)
 	}
 	if _, _, err := w.guard.LoginByLink(login, code); err == nil {
-		t.Error("it worked twice")
+		t.Error("it was accepted twice")
 	}
 	for range 30 {
 		if _, _, err = w.guard.LoginByLink(login, "guess"); err != access.ErrDenied {

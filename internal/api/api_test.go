@@ -18,12 +18,12 @@ import (
 	"gaff/provider/fal"
 )
 
-// scenario is one request and what is wanted of its answer.
+// scenario is one request and the wanted answer.
 type scenario struct {
 	name string
 	// request is "METHOD /target"; the words below stand for what the world knows.
 	request string
-	// role asks; empty: a viewer, "none": a stranger.
+	// role asks; empty: a viewer, "none": no credential.
 	role, body string
 	status     int
 	// has and hasNot are texts, has also headers as "Name: value".
@@ -172,21 +172,21 @@ func TestResources(t *testing.T) {
 		{name: "the user's own empty source", request: "GET /api/v1/webhooks/manage?source=", status: 200, has: []string{`"id":"evt_`}},
 		{name: "a limit in words", request: "GET /api/v1/jobs?limit=many", status: 400, has: []string{"limit: "}},
 		{name: "a foreign cursor", request: "GET /api/v1/events?cursor=../../etc", status: 400, has: []string{"nextCursor"}},
-		{name: "a status that is none", request: "GET /api/v1/events?status=failed", status: 400, has: []string{"status: ", "pending"}},
-		{name: "a state that is none", request: "GET /api/v1/deliveries?state=cancelled", status: 400, has: []string{"state: "}},
+		{name: "an unknown status", request: "GET /api/v1/events?status=failed", status: 400, has: []string{"status: ", "pending"}},
+		{name: "an unknown state", request: "GET /api/v1/deliveries?state=cancelled", status: 400, has: []string{"state: "}},
 		{name: "a misspelled filter", request: "GET /api/v1/events?sorce=fal", status: 400, has: []string{"sorce"}},
 		{name: "a filter given twice", request: "GET /api/v1/events?source=fal&source=custom", status: 400, has: []string{"source", "once"}},
 		{name: "a broken escape", request: "GET /api/v1/events?source=%zz", status: 400, has: []string{"escaped"}},
 		{name: "a semicolon", request: "GET /api/v1/events?source=fal;status=error", status: 400},
-		{name: "a time that is none", request: "GET /api/v1/events?since=yesterday", status: 400, has: []string{"2026-01-31T12:00:00Z"}},
+		{name: "an unreadable time", request: "GET /api/v1/events?since=yesterday", status: 400, has: []string{"2026-01-31T12:00:00Z"}},
 		{name: "a time to come", request: "GET /api/v1/stats?since=-1h", status: 400},
 		{name: "an endless time", request: "GET /api/v1/stats?since=99999999d", status: 400},
-		{name: "a yes that is none", request: "GET /api/v1/events?inner=perhaps", status: 400},
+		{name: "an unreadable boolean", request: "GET /api/v1/events?inner=perhaps", status: 400},
 
 		{name: "no such address", request: "GET /api/v2/events", status: 404, has: []string{"application/problem+json", "/api/docs"}},
 		{name: "no such method", request: "DELETE /api/v1/events", status: 405, has: []string{"Allow: GET, HEAD", "application/problem+json"}},
-		{name: "GET of what is done", request: "GET /api/v1/events/FAL_EVENT/retry", status: 405, has: []string{"Allow: POST"}},
-		{name: "a stranger", request: "GET /api/v1/events/FAL_EVENT", role: "none", status: 401, has: []string{"Www-Authenticate: Bearer", "application/problem+json"}, hasNot: []string{"req-1"}},
+		{name: "GET of an action", request: "GET /api/v1/events/FAL_EVENT/retry", status: 405, has: []string{"Allow: POST"}},
+		{name: "no credential", request: "GET /api/v1/events/FAL_EVENT", role: "none", status: 401, has: []string{"Www-Authenticate: Bearer", "application/problem+json"}, hasNot: []string{"req-1"}},
 		{name: "a wrong token", request: "GET /api/v1/jobs", role: "root", status: 401},
 		{name: "HEAD", request: "HEAD /api/v1/events", status: 200, has: []string{"Content-Type: application/json"}},
 
@@ -194,7 +194,7 @@ func TestResources(t *testing.T) {
 		{name: "nothing to retry", request: "POST /api/v1/events/FAL_EVENT/retry", role: "operator", status: 409, has: []string{"application/problem+json", "no delivery"}},
 		{name: "retry of a delivery as an event", request: "POST /api/v1/events/FAILED_DELIVERY/retry", role: "operator", status: 404},
 		{name: "retry of an event as a delivery", request: "POST /api/v1/deliveries/FAILED_EVENT/retry", role: "operator", status: 404},
-		{name: "cancel what is done", request: "POST /api/v1/deliveries/FAL_DELIVERY/cancel", role: "operator", status: 409},
+		{name: "cancel a finished delivery", request: "POST /api/v1/deliveries/FAL_DELIVERY/cancel", role: "operator", status: 409},
 		{name: "replay", request: "POST /api/v1/events/FAL_EVENT/replay", role: "operator", status: 200, has: []string{`{"deliveries":["dlv_`}},
 		{name: "replay to nobody", request: "POST /api/v1/events/UNHANDLED_EVENT/replay", role: "operator", status: 409, has: []string{"no handler is registered"}},
 	} {
@@ -265,7 +265,7 @@ func TestStoreFailures(t *testing.T) {
 					t.Errorf("%s: %d %s", target, res.status, res.body)
 				}
 				if strings.Contains(res.body, "driver") {
-					t.Errorf("%s tells what is for the log: %s", target, res.body)
+					t.Errorf("%s shows text of the log: %s", target, res.body)
 				}
 			}
 		})
@@ -353,7 +353,7 @@ func TestSinceIsThatLongAgo(t *testing.T) {
 	}
 }
 
-// A sender's secret is shown nowhere, whatever it calls it.
+// A sender's secret is shown nowhere, under any name.
 func TestMasking(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

@@ -134,7 +134,7 @@ func TestDestinations(t *testing.T) {
 		}
 		for _, not := range c.not {
 			if strings.Contains(res.body, not) {
-				t.Errorf("%s %s %s: %s tells %s", c.method, c.path, c.body, res.body, not)
+				t.Errorf("%s %s %s: %s shows %s", c.method, c.path, c.body, res.body, not)
 			}
 		}
 	}

@@ -193,7 +193,7 @@ func newFake(t *testing.T) *fake {
 // asking is a workflow with a decision, and a job that nobody takes.
 const asking = `
 name: ask
-description: Asks, then tells
+description: Asks, then reports
 inputs:
   - {name: text, required: true}
   - {name: names, type: list, items: string, default: [a]}
@@ -300,7 +300,7 @@ func newWorld(t *testing.T) *world {
 // errFlaky is a handler's own "not found": no reason to think that the event is unknown.
 var errFlaky = errors.Join(errors.New("the album is gone"), gaff.ErrNotFound)
 
-// send posts a signed webhook and returns the event's id once it was worked.
+// send posts a signed webhook and returns the event's id once it was processed.
 func (w *world) send(t *testing.T, source, body string, header http.Header) string {
 	t.Helper()
 	r, err := gafftest.SignedRequest(t.Context(), "https://hooks.example.com"+gaff.PathPrefix+source, source, secret, []byte(body))
@@ -336,7 +336,7 @@ func (w *world) settled(t *testing.T, eventID string) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			t.Fatal("the event was not worked")
+			t.Fatal("the event was not processed")
 		}
 	}
 }

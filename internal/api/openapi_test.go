@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write openapi.yaml anew")
+var update = flag.Bool("update", false, "write openapi.yaml again")
 
 // The document is kept, so that a change of the API is seen when it is reviewed.
 func TestOpenAPIIsAsKept(t *testing.T) {
@@ -119,7 +119,7 @@ func TestEveryOperationNeedsAToken(t *testing.T) {
 				t.Errorf("%s %s: the document does not say that it needs a token", method, path)
 			}
 			if op.Responses["422"] != nil {
-				t.Errorf("%s %s: the document tells of a 422, which is answered as 400", method, path)
+				t.Errorf("%s %s: the document has a 422, which is answered as 400", method, path)
 			}
 			// A login link and a browser token give no more than the caller has.
 			if method != http.MethodGet && path != "/api/v1/login-links" && path != "/api/v1/tokens" {

@@ -49,6 +49,6 @@ func TestSnapshotThatNamesItselfIsAnError(t *testing.T) {
 		}
 	}
 	if _, err := app.Snapshots(t.Context(), place); err == nil {
-		t.Error("a list without an end is no error")
+		t.Error("a list without an end is not an error")
 	}
 }

@@ -95,8 +95,8 @@ func madeHint(token, path string) string {
 	return "with the token " + token + "\n(kept in " + path + ", readable by you alone)"
 }
 
-// knownToken is the configured token, else the one in the data folder; empty if there is
-// none.
+// knownToken is the configured token, else the one in the data folder; empty without
+// either.
 func knownToken(cfg *config.Config) (string, error) {
 	if cfg.AdminToken != "" {
 		return string(cfg.AdminToken), nil

@@ -99,7 +99,7 @@ func LoadWorkflows(cfg *config.Config) ([]*workflow.Compiled, error) {
 }
 
 // CopyExamples writes the workflows that come with gaff into a folder, and returns the
-// files that it wrote. What is there already is left alone.
+// files that it wrote. Existing files stay unchanged.
 func CopyExamples(dir string) (wrote, kept []string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, nil, err

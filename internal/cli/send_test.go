@@ -36,7 +36,7 @@ type shopParser struct{}
 func (shopParser) Parse(r *gaff.Request, _ gaff.Verification) (gaff.Envelope, error) {
 	var body struct{ ID, Type string }
 	if err := json.Unmarshal(r.Body, &body); err != nil {
-		return gaff.Envelope{}, errors.New("the body is no JSON")
+		return gaff.Envelope{}, errors.New("the body is not JSON")
 	}
 	return gaff.Envelope{Type: body.Type, ID: body.ID}, nil
 }
@@ -197,7 +197,7 @@ func TestSignThenVerify(t *testing.T) {
 
 	authentic := cmdline{args: []string{"sign", "shop", "-"}, stdin: "no JSON"}.run(t, t.Context())
 	cmdline{args: []string{"verify", "--source", "shop", "--request", "-"}, stdin: "POST / HTTP/1.1\n" + authentic.stdout + "\nno JSON"}.run(t, t.Context()).
-		want(t, exitDone, []string{"valid", "the body is no JSON"}, nil)
+		want(t, exitDone, []string{"valid", "the body is not JSON"}, nil)
 }
 
 func TestParseRequestRaw(t *testing.T) {

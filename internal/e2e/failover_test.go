@@ -22,7 +22,7 @@ type outage struct {
 	last     time.Time     // acknowledgement
 	down     time.Duration // the longest time without one
 	rejected int
-	slowest  time.Duration // response that was no acknowledgement
+	slowest  time.Duration // response other than an acknowledgement
 }
 
 func (o *outage) acknowledged() {

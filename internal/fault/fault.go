@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Fault is what is wrong with one field of a configuration.
+// Fault is a problem of one field of a configuration.
 type Fault struct {
 	// Path is the field's, such as "signature[1].name".
 	Path string
-	// Problem says what is wrong and what would be right. It never contains a secret.
+	// Problem describes the fault and the right value. It never contains a secret.
 	Problem string
 }
 

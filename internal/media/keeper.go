@@ -203,7 +203,7 @@ func withFacts(metadata json.RawMessage, info mediafile.Info) (json.RawMessage, 
 // fault is a failure with the state in which it leaves the file.
 type fault struct {
 	storage jobs.Storage  // StorageGone or StorageFailed
-	final   bool          // no further try will change it
+	final   bool          // no further attempt will change it
 	wait    time.Duration // what the host asked for; zero if it did not
 	err     error
 }
@@ -273,8 +273,8 @@ func clean(err error) string {
 	return strings.ToValidUTF8(excerpt.Text(text, 500), "�")
 }
 
-// copy fetches a file, looks at it and keeps it. What was downloaded waits for the next
-// try where that can go on with it.
+// copy fetches a file, looks at it and stores it. Downloaded bytes wait for the next
+// attempt if it can resume.
 func (k *Keeper) copy(ctx context.Context, m *jobs.Media) (*made, error) {
 	p, done, err := k.open(m.ID)
 	if err != nil {

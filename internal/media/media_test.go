@@ -89,7 +89,7 @@ func (w *world) start() {
 	if w.keeper, err = media.New(o); err != nil {
 		w.t.Fatal(err)
 	}
-	// The tries are as many as in earnest, and nearer to each other: fake hours are thousands
+	// The attempts are as many as in production, and nearer to each other: fake hours are thousands
 	// of looks into a real database.
 	soon := media.Policy
 	soon.First, soon.Factor, soon.Max = time.Second, 1, time.Second
@@ -512,7 +512,7 @@ func TestOneContentIsKeptOnce(t *testing.T) {
 	})
 }
 
-// Whatever asks twice, the copy is recorded and told of once.
+// If it is requested twice, the copy is recorded and reported once.
 func TestAskedTwice(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {
 		calls := 0

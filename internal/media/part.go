@@ -110,7 +110,7 @@ func (p *part) save() error {
 		return err
 	}
 	name := p.f.Name() + markSuffix
-	// Torn by a crash it is no JSON, and counts as none.
+	// If a crash cut it off, it is not JSON and is ignored.
 	return os.WriteFile(name, text, 0o600)
 }
 

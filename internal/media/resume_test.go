@@ -164,7 +164,7 @@ func (w wait) Read([]byte) (int, error) {
 	return 0, w.ctx.Err()
 }
 
-// What was downloaded before a stop is not downloaded again after it.
+// Bytes downloaded before a stop are not downloaded again after it.
 func TestADownloadGoesOnAfterARestart(t *testing.T) {
 	hang := true
 	run(t, func(o *media.Options) {
@@ -238,7 +238,7 @@ func (f *full) Put(ctx context.Context, key string, r io.ReadSeeker, size int64,
 	return f.Store.Put(ctx, key, r, size, contentType)
 }
 
-// What was downloaded waits for the storage: by then the host may have it no more.
+// Downloaded bytes wait for the storage: by then the host may have it no more.
 func TestADownloadWaitsForTheStorage(t *testing.T) {
 	run(t, func(o *media.Options) { o.Blobs = &full{o.Blobs, 4} }, func(t *testing.T, w *world) {
 		for _, etag := range []string{"", `"one"`} {

@@ -244,7 +244,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, th
 	h.Set("Content-Type", contentType)
 	h.Set("ETag", `"`+tag+`"`)
 	h.Set("X-Content-Type-Options", "nosniff")
-	// Whatever is in the file, no script of it runs in the name of this address.
+	// With any content of the file, no script of it runs in the name of this address.
 	h.Set("Content-Security-Policy", "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	h.Set("Referrer-Policy", "no-referrer")

@@ -109,7 +109,7 @@ func (s *Server) place() (err error) {
 			return err
 		}
 	}
-	// Whatever becomes of this process: when its end of the pipe closes, the server goes,
+	// However this process ends: when its end of the pipe closes, the server goes,
 	// and its folder with it.
 	s.watch = exec.Command("/bin/sh", "-c",
 		`read -r _; kill -QUIT "$(head -n 1 "$0/data/postmaster.pid" 2>/dev/null)" 2>/dev/null; sleep 0.2; rm -rf "$0"`, s.dir)

@@ -198,8 +198,8 @@ func handleAdmin(mux *http.ServeMux, o Options) {
 }
 
 // receiving reports whether a path is meant for the receiving addresses: below their prefix,
-// or where it leads to them without the slashes and dots that are too many. What is wrong
-// with the rest of it is recorded there.
+// or where it leads to them without superfluous slashes and dots. Other faults of
+// it are recorded there.
 func receiving(p string) bool {
 	return strings.HasPrefix(p, gaff.PathPrefix) || strings.HasPrefix(path.Clean(p)+"/", gaff.PathPrefix)
 }

@@ -199,7 +199,7 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 				if spoke < c.after || spoke > c.after+time.Second {
 					t.Errorf("answered after %s, want %s", spoke, c.after)
 				}
-				// Whoever sends on after the answer may do so for the time of a request, so that
+				// A client that sends on after the answer may do so for the time of a request, so that
 				// he can read it.
 				if after > 16*time.Second {
 					t.Errorf("cut off after %s", after)

@@ -104,3 +104,29 @@ func scanRejection(rows *sql.Rows) (r storedRejection, err error) {
 	r.rj.Header, r.rj.ReceivedAt = decodeHeader(string(headers)), fromMicros(received)
 	return r, err
 }
+
+// fairRejections ranks rejections so that a flood cannot evict those of others: sources
+// share equally (unknown ones are one), within a source its clients and statuses
+// do, and of those the newest come first. Rows of older versions have no client. Rows with a lower share stay.
+const fairRejections = `ranked as (select seq, id, case when status = 404 then '' else source end as part,
+		row_number() over (partition by source, status, case client when '' then remote_addr else client end order by seq desc) as nth from rejection),
+	fair as (select seq, id, row_number() over (partition by part order by nth, seq desc) as share from ranked)`
+
+// evictRejections removes the rejections over the limit, and a tenth of it more, so that it
+// need not run for each.
+func (t *tx) evictRejections(limit int) error {
+	var count int64
+	if err := t.row([]any{&count}, `select count(*) from rejection`); err != nil {
+		return fmt.Errorf("count rejections: %w", err)
+	}
+	if count <= int64(limit) {
+		return nil
+	}
+	_, err := t.exec(`with `+fairRejections+`
+		delete from rejection where seq in (select seq from fair order by share, seq desc limit $1 offset $2)`,
+		count, max(limit-limit/10, 1))
+	if err != nil {
+		return fmt.Errorf("evict rejections: %w", err)
+	}
+	return nil
+}

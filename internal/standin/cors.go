@@ -9,7 +9,7 @@ import (
 
 // cors lets pages read what they are answered, as fal's hosts and CDN do, and answers a
 // browser's preflight. It reports whether there is no more to do. Files and uploads are open
-// to every page. The rest is for pages of this machine: the stand-in's key is no secret.
+// to every page. The rest is for pages of this machine: the stand-in's key is not secret.
 func cors(w http.ResponseWriter, r *http.Request) (done bool) {
 	origin := r.Header.Get("Origin")
 	open := strings.HasPrefix(r.URL.Path, "/files/") || strings.HasPrefix(r.URL.Path, "/upload/")

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// desk is what is behind the counter of either service: the jobs that were taken, the
+// desk is the state of either service: the accepted jobs, the
 // faults that happen to them, and who delivers the webhooks.
 type desk struct {
 	o       Options
@@ -46,7 +46,7 @@ func (d *desk) open(o Options, word func(*job, time.Time) string) {
 	d.courier = newCourier(&d.o)
 }
 
-// Close ends all deliveries. Requests are answered all the same.
+// Close ends all deliveries. Requests are still answered.
 func (d *desk) Close() { d.courier.close() }
 
 // Faults returns those that happen to jobs whose request asks for none itself.
@@ -71,13 +71,13 @@ type Job struct {
 	Status  string          `json:"status"`
 	Input   json.RawMessage `json:"input"`
 	Faults  string          `json:"faults"`
-	// Deliveries are the tries to deliver the webhook, in the order in which they ended.
+	// Deliveries are the attempts to deliver the webhook, in the order in which they ended.
 	Deliveries []Attempt `json:"deliveries"`
 	// ResultAsked counts the questions for the result.
 	ResultAsked int `json:"result_asked"`
 }
 
-// Jobs lists what was submitted, in that order, forgotten jobs included.
+// Jobs lists the submitted jobs in their order, forgotten ones included.
 func (d *desk) Jobs() []Job {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -120,7 +120,7 @@ func faultsOf(r *http.Request, input string) (Faults, error) {
 	return ParseFaults(input)
 }
 
-// draw gives a job its number, and what comes of that: its id, and the faults that happen
+// draw gives a job its number, and what follows from it: its id, and the faults that happen
 // to it. The caller holds the lock.
 func (d *desk) draw(j *job, wanted Faults) {
 	if len(wanted) == 0 {
@@ -156,7 +156,7 @@ func (d *desk) keep(j *job) (forgotten []*job) {
 	return forgotten
 }
 
-// note keeps a try to deliver a job's webhook.
+// note records an attempt to deliver a job's webhook.
 func (d *desk) note(j *job, a Attempt) {
 	d.mu.Lock()
 	j.attempts = append(j.attempts, a)
@@ -164,7 +164,7 @@ func (d *desk) note(j *job, a Attempt) {
 }
 
 // sendWhenDone lets the job's webhook go out when its time has come. The channel is
-// closed after the first try.
+// closed after the first attempt.
 func (d *desk) sendWhenDone(j *job, made func() delivery) <-chan struct{} {
 	first := make(chan struct{})
 	if j.webhook == "" || j.faults.Has(Forgets) || j.faults.Has(Lost) {
@@ -189,7 +189,7 @@ func (d *desk) sendWhenDone(j *job, made func() delivery) <-chan struct{} {
 }
 
 // beforeAnswer is what happens between the taking of a job and the answer to its submit.
-// sent is closed once the receiver has the webhook, whatever it said to it.
+// sent is closed once the receiver has the webhook, with any answer.
 func beforeAnswer(r *http.Request, j *job, sent <-chan struct{}) {
 	if j.faults.Has(UnknownOutcome) {
 		panic(http.ErrAbortHandler)

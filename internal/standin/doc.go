@@ -44,7 +44,7 @@ type Options struct {
 	// Work is how long a job takes, and Queue how long it waits before that. Zero means
 	// 1.5 s and 0.5 s; negative means none.
 	Work, Queue time.Duration
-	// Parallel is how many jobs are worked at once; more wait. Zero: no bound.
+	// Parallel is how many jobs are processed at once; more wait. Zero means no limit.
 	Parallel int
 	// Faults happen to jobs whose request asks for none itself.
 	Faults Faults
@@ -52,14 +52,14 @@ type Options struct {
 	LateBy time.Duration
 	// BurstEvery is how long the webhooks of a burst are held back. Zero means 3 s.
 	BurstEvery time.Duration
-	// RetryWaits are the waits between the tries of a delivery that was not answered with
-	// 2xx. Nil means ten tries within about half a minute; fal takes two hours for them.
+	// RetryWaits are the waits between the attempts of a delivery that was not answered with
+	// 2xx. Nil means ten attempts within about half a minute; fal takes two hours for them.
 	RetryWaits []time.Duration
 	// Timeout is how long a receiver may take to answer. Zero means 15 s, as fal's.
 	Timeout time.Duration
 	// Client delivers the webhooks; it must not follow redirects. Nil: one of its own.
 	Client *http.Client
-	// Log is told of what was delivered. Nil: nothing is said.
+	// Log receives a line for each delivery. Nil discards them.
 	Log *slog.Logger
 }
 
@@ -128,7 +128,7 @@ func newUUID(r *rand.Rand) string {
 // Attempt is one try to deliver a webhook.
 type Attempt struct {
 	At time.Time `json:"at"`
-	// Status is what was answered; 0 if nothing was, and then Error says why.
+	// Status is the answer's; 0 without an answer, and then Error says why.
 	Status int    `json:"status,omitempty"`
 	Error  string `json:"error,omitempty"`
 }

@@ -44,7 +44,7 @@ const FaultHeader = "X-Standin-Fault"
 //	POST /storage/upload/initiate[-multipart]     files of the client's (rest.fal.ai)
 //	PUT  /upload/{name}[/{part}], POST /upload/{name}/complete
 //	GET  /files/…                                 files of finished jobs
-//	GET  /_standin/jobs                           what was submitted, and how it was delivered
+//	GET  /_standin/jobs                           the submitted jobs, and their deliveries
 //	GET, PUT /_standin/faults                     the faults that happen from now on
 //	POST /_standin/rotate                         a new signing key, published beside the old
 type Fal struct {
@@ -151,7 +151,7 @@ func (f *Fal) jwks(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"keys": keys})
 }
 
-// authorized checks the key as fal does, and answers if it is none.
+// authorized checks the key as fal does, and answers if it is wrong.
 func authorized(w http.ResponseWriter, r *http.Request, key string) bool {
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Key ")
 	if ok && given != "" && (key == "" || given == key) {
@@ -162,7 +162,7 @@ func authorized(w http.ResponseWriter, r *http.Request, key string) bool {
 }
 
 // queue serves submits and requests: endpoints have any number of segments, so the
-// addresses are no patterns of the mux.
+// addresses are not patterns of the mux.
 func (f *Fal) queue(w http.ResponseWriter, r *http.Request) {
 	if !authorized(w, r, f.o.Key) {
 		return
@@ -216,7 +216,7 @@ func appOf(parts []string) string {
 	return strings.Join(parts[:min(n, len(parts))], "/")
 }
 
-// take reads what is asked for, and gives it its place in the queue. ok is false if that was
+// take reads the request, and gives it its place in the queue. ok is false if that was
 // answered already.
 func (f *Fal) take(w http.ResponseWriter, r *http.Request, parts []string, webhook string) (j *falJob, position int, ok bool) {
 	body, err := io.ReadAll(r.Body)
@@ -307,7 +307,7 @@ func (f *Fal) queueUp(j *job) {
 // recent are the jobs among which one's place in the queue is counted.
 func (f *Fal) recent() []*job { return f.order[max(0, len(f.order)-1000):] }
 
-// signer signs in fal's way. Each try has a time of its own.
+// signer signs in fal's way. Each attempt has a time of its own.
 func (f *Fal) signer(j *falJob) func(http.Header, []byte, time.Time) {
 	return func(h http.Header, body []byte, at time.Time) {
 		f.mu.Lock()
@@ -388,7 +388,7 @@ func infraError(status int, code, message string, retryable bool) *failure {
 	}
 }
 
-// falWord is the word that fal has for where a job stands: there is none for a failure.
+// falWord is fal's word for the state of a job; it has no word for a failure.
 func falWord(j *job, now time.Time) string {
 	switch {
 	case j.cancelled || !now.Before(j.done):
@@ -510,7 +510,7 @@ func (f *Fal) cancel(w http.ResponseWriter, j *falJob) {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"status": "ALREADY_COMPLETED"})
 		return
 	}
-	// One that is being worked on is finished, and billed, all the same.
+	// A running one is still finished, and billed.
 	writeJSON(w, http.StatusAccepted, map[string]string{"status": "CANCELLATION_REQUESTED"})
 }
 

@@ -31,7 +31,7 @@ import (
 //go:embed samples
 var samples embed.FS
 
-// file is one that a stand-in serves. All about it stands in its address, so nothing is
+// file is one that a stand-in serves. Its address describes it completely, so nothing is
 // kept and the same address has the same bytes in every run.
 type file struct {
 	Kind    string `json:"k"` // image, clip, tone, mesh, frames, weights, config

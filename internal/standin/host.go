@@ -9,7 +9,7 @@ import (
 
 // Local passes on only requests that were sent to a name of this machine. A page in a
 // browser can reach a stand-in under its own name (DNS rebinding) and, as the stand-ins'
-// key is no secret, have it post webhooks to addresses on the machine's network.
+// key is not secret, have it post webhooks to addresses on the machine's network.
 func Local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !localHost(r.Host) {

@@ -22,7 +22,7 @@ import (
 //	GET  /v1/jobs/{id}            the status; the same body as the webhook's
 //	POST /v1/jobs/{id}/cancel
 //	GET  /files/…                 files of finished jobs
-//	GET  /_standin/jobs           what was submitted, and how it was delivered
+//	GET  /_standin/jobs           the submitted jobs, and their deliveries
 //	GET, PUT /_standin/faults     the faults that happen from now on
 type LastFrame struct {
 	desk
@@ -177,7 +177,7 @@ func (s *FrameSubmission) problem() string {
 	return ""
 }
 
-// delivery tells how a job stands at a time.
+// delivery returns the state of a job at a time.
 func (l *LastFrame) delivery(j *frameJob, at time.Time) delivery {
 	l.mu.Lock()
 	body := j.body(at)
@@ -185,7 +185,7 @@ func (l *LastFrame) delivery(j *frameJob, at time.Time) delivery {
 	return delivery{url: j.webhook, body: pythonJSON(body), sign: l.sign(j)}
 }
 
-// sendWhenBegun lets the webhook go out that says that the job is being worked on.
+// sendWhenBegun lets the webhook go out that says that the job is running.
 func (l *LastFrame) sendWhenBegun(j *frameJob) {
 	if j.webhook == "" || j.faults.Has(Lost) || j.faults.Has(Forgets) || j.faults.Has(BeforeAnswer) || !j.done.After(j.start) {
 		return
@@ -216,7 +216,7 @@ func (l *LastFrame) sign(j *frameJob) func(http.Header, []byte, time.Time) {
 	}
 }
 
-// frameWord is Last Frame's word for where a job stands.
+// frameWord is Last Frame's word for the state of a job.
 func frameWord(j *job, now time.Time) string {
 	switch {
 	case j.cancelled:

@@ -166,7 +166,7 @@ func TestFileFaults(t *testing.T) {
 	}
 }
 
-// Pages read files and upload them, whatever their origin; the rest is for pages of this
+// Pages read files and upload them, from any origin; the rest is for pages of this
 // machine.
 func TestPagesReadStandins(t *testing.T) {
 	t.Parallel()

@@ -16,7 +16,7 @@ const (
 	// maxUpload bounds one file of a client, or one part of it: fal's client sends files of
 	// more than 90 MB in parts.
 	maxUpload = 100 << 20
-	// maxUploads and maxUploadBytes bound what is remembered of them; the oldest go first.
+	// maxUploads and maxUploadBytes limit the uploads in memory; the oldest are removed first.
 	maxUploads     = 64
 	maxUploadBytes = 512 << 20
 )

@@ -174,7 +174,7 @@ func album(t *testing.T) string {
 	return s.URL
 }
 
-// A picture, film and sound of the simulated services, from the job to the screen: what is
+// A picture, film and sound of the simulated services, from the job to the screen: all that is
 // shown is the copy that gaff keeps, with its thumbnail, and the film can be sought.
 func TestBrowserShowsStoredMedia(t *testing.T) {
 	t.Parallel()

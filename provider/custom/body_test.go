@@ -64,7 +64,7 @@ func TestBodiesOfOtherKinds(t *testing.T) {
 		{"form:json", "multipart/form-data; boundary=b", multipart, `{"a":1}`},
 		{"form", "multipart/form-data; boundary=b", multipart, `{"file":{"contentType":"","filename":"x","size":5},"json":"{\"a\":1}"}`},
 		{"form", "multipart/form-data; boundary=b", "--b\r\nrubbish", ""},
-		{"form", "multipart/form-data; boundary=b", strings.TrimSuffix(multipart, "\r\n--b--\r\n"), ""}, // cut off in what is not read
+		{"form", "multipart/form-data; boundary=b", strings.TrimSuffix(multipart, "\r\n--b--\r\n"), ""}, // cut off after the part that is read
 		{"form", "multipart/form-data", "no part", ""},
 		{"any", "application/atom+xml", "<feed/>", `"\u003cfeed/\u003e"`},
 		{"any", "", "", "null"},
@@ -114,7 +114,7 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// Lists in lists: an event keeps what stands around its item, and what has no inner list is
+// Lists in lists: an event keeps the members around its item, and what has no inner list is
 // an event itself.
 func TestNestedBatches(t *testing.T) {
 	t.Parallel()
@@ -148,12 +148,12 @@ func TestNestedBatches(t *testing.T) {
 			t.Errorf("%s:\n%q", body, got)
 		}
 	}
-	// What stands around them cannot be told by members alone.
+	// The members around them cannot be found by names alone.
 	q := parser(t, sender.Description{Batch: &sender.Batch{Items: sender.Pointers{"/a/0/list/*/x"}}}, custom.Options{})
 	if env, err := q.Parse(&gaff.Request{Body: []byte(`{"a":[{"list":[{"x":[1]}]}]}`)}, gaff.Verification{}); err != nil || env.Split {
 		t.Errorf("a list on the way: split %t, %v", env.Split, err)
 	}
-	// Copies of what stands around many items are bounded: then it is one event.
+	// Copies of the members around many items are bounded: then it is one event.
 	body := `{"big":"` + strings.Repeat("a", 100_000) + `","entry":[` + strings.Repeat(`{"changes":[1,2,3,4]},`, 100) + `{}]}`
 	if env, err := p.Parse(&gaff.Request{Body: []byte(body)}, gaff.Verification{}); err != nil || env.Split {
 		t.Errorf("much around many: split %t, %v", env.Split, err)

@@ -214,7 +214,7 @@ func (e *envelope) status(dialect string) (word, error) {
 	w, ok := words[e.Status]
 	switch {
 	case !ok || w.document && dialect == DialectFal:
-		return word{}, fmt.Errorf("status %.40q is none of this dialect's", e.Status)
+		return word{}, fmt.Errorf("status %.40q is unknown in this dialect", e.Status)
 	case w.document && (e.Metadata == nil || e.Metadata.JobID == ""):
 		return word{}, errors.New("metadata.job_id is missing")
 	}

@@ -18,7 +18,7 @@ import (
 	"gaff/internal/sqlitevfs"
 )
 
-// failingLog is a VFS below joined that counts what arrives at a write-ahead log, and fails it.
+// failingLog is a VFS below joined that counts the writes to a write-ahead log, and fails them.
 type failingLog struct {
 	base          uintptr
 	methods       *sqlite3.Tsqlite3_io_methods // of SQLite's own VFS

@@ -133,7 +133,7 @@ func TestNativeBindsParametersByNumber(t *testing.T) {
 		t.Errorf("bare parameters: %q", got)
 	}
 	if _, err := n.Exec(`select ?, ?`, []any{1}); err == nil {
-		t.Error("a missing argument is no error")
+		t.Error("a missing argument is not an error")
 	}
 }
 

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) error {
 	r := &release{binaries: map[target]string{}}
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	flags.StringVar(&r.root, "root", ".", "the checkout")
-	flags.StringVar(&r.out, "out", "dist", "the folder to fill; what is in it is removed")
+	flags.StringVar(&r.out, "out", "dist", "the folder to fill; its contents are removed")
 	flags.StringVar(&r.version, "version", "", "the version, such as v1.2.0")
 	flags.StringVar(&r.sign, "sign", "", "a command that signs SHA256SUMS, whose path is added to it")
 	targets := flags.String("targets", "", "only these, such as linux/amd64,darwin/arm64")
@@ -212,7 +212,7 @@ func (r *release) goTool(ctx context.Context, t target, args ...string) (string,
 	return string(out), nil
 }
 
-// list prints what was made.
+// list prints the files that were made.
 func (r *release) list() error {
 	return filepath.WalkDir(r.out, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || d.Name() == mark {
