@@ -194,8 +194,8 @@ func (c *courier) wait(d time.Duration) bool {
 	}
 }
 
-// deliver tries until the receiver answers with 2xx, redirects (which is final), or the
-// tries are used up. note hears of each.
+// deliver repeats the request until the receiver answers with 2xx, redirects (which is final), or the
+// attempts are used up. note hears of each.
 func (c *courier) deliver(d delivery, note func(Attempt)) {
 	for i := 0; ; i++ {
 		a := c.try(d)
