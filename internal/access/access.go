@@ -74,6 +74,8 @@ type Identity struct {
 	Scope Scope
 	// As is the name typed at login; it is not verified. Empty if none was typed.
 	As string
+	// Subject is the user's id at the identity provider; empty without a login there.
+	Subject string
 	// Err is set if the caller could not be identified because the database does not answer.
 	// If it is nil, a rejected caller has no valid credential.
 	Err error
@@ -83,6 +85,8 @@ type Identity struct {
 // it. The admin token and the token of local commands are one caller.
 func (i Identity) Caller() string {
 	switch {
+	case i.Subject != "":
+		return "oidc:" + i.Subject
 	case i.KeyID != "":
 		return ViaKey + ":" + i.KeyID
 	case i.Via == ViaToken || i.Via == ViaSession || i.Via == ViaBrowser:
@@ -134,18 +138,24 @@ type Session struct {
 	// Name is the name of the credential that opened it, As the name typed at login.
 	Name, As string
 	Role     Role
+	// Scope limits the session further than its role.
+	Scope Scope
 	// Origin is the credential that opened the session, which ends with it: an API key's id,
-	// or the fingerprint of the admin token.
+	// the fingerprint of the admin token, or that of the identity provider's settings.
 	Origin string
+	// Subject is the user's id at the identity provider, IDToken the provider's token of the
+	// login, which a logout there needs. Both are empty without a login there.
+	Subject, IDToken string
 	// Address and Agent are the browser's, at login.
 	Address, Agent                   string
 	CreatedAt, ExpiresAt, LastUsedAt time.Time
 	EndedAt                          time.Time // zero while it is open
 }
 
-// KeyID returns the id of the key that opened s; empty for the admin token.
+// KeyID returns the id of the key that opened s; empty for the admin token and for a login at the
+// identity provider.
 func (s *Session) KeyID() string {
-	if strings.HasPrefix(s.Origin, tokenOrigin) {
+	if strings.HasPrefix(s.Origin, tokenOrigin) || strings.HasPrefix(s.Origin, ssoOrigin) {
 		return ""
 	}
 	return s.Origin

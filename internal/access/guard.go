@@ -38,9 +38,6 @@ func OverTLS(r *http.Request) bool {
 }
 
 const (
-	// SessionAge bounds the life of a session, sessionIdle that of an unused one.
-	SessionAge  = 30 * 24 * time.Hour
-	sessionIdle = 7 * 24 * time.Hour
 	// LinkAge bounds the life of a one-time link.
 	LinkAge = time.Hour
 	// touchEvery is the precision of "last used".
@@ -57,9 +54,12 @@ type Guard struct {
 	local string // hash of the token of local commands, or empty
 	// browserKey signs browser tokens; empty: browser tokens are off.
 	browserKey []byte
-	log        *slog.Logger
-	now        func() time.Time
-	cross      *http.CrossOriginProtection
+	// sso is the origin of sessions that the identity provider opened; empty without one.
+	sso      string
+	sessions SessionRules
+	log      *slog.Logger
+	now      func() time.Time
+	cross    *http.CrossOriginProtection
 
 	address  func(*http.Request) string
 	hook     func(kind string)
@@ -92,6 +92,11 @@ type GuardOptions struct {
 	// Denied, if not nil, is called for each wrong token, login and link with one of the
 	// Denied… constants.
 	Denied func(kind string)
+	// SSO identifies the identity provider and its settings: sessions of another value have ended.
+	// Empty: there is no identity provider.
+	SSO string
+	// Sessions bounds the sessions of the console.
+	Sessions SessionRules
 	// Log receives errors; nil means slog.Default().
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.
@@ -103,6 +108,10 @@ func NewGuard(o GuardOptions) *Guard {
 	g := &Guard{
 		store: o.Store, admin: Hash(o.AdminToken), log: o.Log, now: o.Now, cross: http.NewCrossOriginProtection(),
 		touched: map[string]time.Time{}, writing: make(chan struct{}, 4), address: o.Address, hook: o.Denied, browserKey: o.BrowserKey,
+		sessions: o.Sessions.orDefault(),
+	}
+	if o.SSO != "" {
+		g.sso = ssoOrigin + Hash(o.SSO)[:fingerprintLen]
 	}
 	if o.AdminToken == "" {
 		g.admin = o.AdminHash
@@ -158,13 +167,23 @@ func (g *Guard) AuthorizeScoped(r *http.Request) (Identity, bool) {
 		return Identity{}, false
 	}
 	g.touch(s.ID, g.Address(r))
-	return Identity{Name: s.Name, As: s.As, Role: s.Role, Via: ViaSession, ID: s.ID, KeyID: s.KeyID()}, true
+	return Identity{Name: s.Name, As: s.As, Role: s.Role, Via: ViaSession, ID: s.ID, KeyID: s.KeyID(), Subject: s.Subject, Scope: s.Scope}, true
 }
 
 // open reports whether a session can still be used.
 func (g *Guard) open(s *Session) bool {
 	now := g.now()
-	if !s.EndedAt.IsZero() || !now.Before(s.ExpiresAt) || now.Sub(s.LastUsedAt) > sessionIdle {
+	if !s.EndedAt.IsZero() || !now.Before(s.ExpiresAt) || now.Sub(s.LastUsedAt) > g.sessions.Idle {
+		return false
+	}
+	// A setting that was shortened counts for open sessions, too.
+	if now.Sub(s.CreatedAt) > g.sessions.age(s) {
+		return false
+	}
+	if strings.HasPrefix(s.Origin, ssoOrigin) {
+		return s.Origin == g.sso
+	}
+	if g.sessions.NoTokens {
 		return false
 	}
 	// Sessions of an admin token end when the token changes.
@@ -268,6 +287,9 @@ var (
 // Login opens a session with the admin token or an API key. as is the name typed at login; it is
 // shown beside the credential's name and never replaces it. secret is the cookie's value.
 func (g *Guard) Login(r *http.Request, token, as string) (s Session, secret string, err error) {
+	if g.sessions.NoTokens {
+		return Session{}, "", errNoTokens
+	}
 	who, ok := g.checked(r, DeniedLogin, strings.TrimSpace(token))
 	switch {
 	case !ok && who.Err != nil:
@@ -301,12 +323,18 @@ func noLogin(who Identity) error {
 
 // Link returns an unused one-time link by its code, without consuming it.
 func (g *Guard) Link(ctx context.Context, code string) (*Link, error) {
+	if g.sessions.NoTokens {
+		return nil, errNoTokens
+	}
 	return g.store.Link(ctx, Hash(code), g.now())
 }
 
 // LoginByLink opens a session with a one-time link's code. Codes cannot be guessed, so attempts
 // are not limited.
 func (g *Guard) LoginByLink(r *http.Request, code string) (s Session, secret string, err error) {
+	if g.sessions.NoTokens {
+		return Session{}, "", errNoTokens
+	}
 	l, err := g.store.TakeLink(r.Context(), Hash(code), g.now())
 	if errors.Is(err, gaff.ErrNotFound) {
 		g.denied(DeniedLink, g.Address(r))
@@ -321,7 +349,7 @@ func (g *Guard) LoginByLink(r *http.Request, code string) (s Session, secret str
 // begin opens a session with the role of its origin.
 func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 	now := g.now()
-	if !strings.HasPrefix(s.Origin, tokenOrigin) {
+	if s.KeyID() != "" {
 		k, err := g.store.Key(r.Context(), s.Origin)
 		if errors.Is(err, gaff.ErrNotFound) || err == nil && k.State(now) != "active" {
 			return Session{}, "", ErrDenied
@@ -333,7 +361,7 @@ func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 	}
 	s.ID, s.CreatedAt, s.LastUsedAt = id.New(id.Session, now), now, now
 	s.Address, s.Agent = g.Address(r), strings.ToValidUTF8(excerpt.Prefix(r.UserAgent(), 200), "\uFFFD")
-	if end := now.Add(SessionAge); s.ExpiresAt.IsZero() || s.ExpiresAt.After(end) {
+	if end := now.Add(g.sessions.age(&s)); s.ExpiresAt.IsZero() || s.ExpiresAt.After(end) {
 		s.ExpiresAt = end
 	}
 	secret := newSecret()
@@ -342,7 +370,7 @@ func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 	}
 	g.Note(r.Context(), Entry{
 		At: now, Actor: s.Name, As: s.As, KeyID: s.KeyID(), Role: s.Role, Via: ViaSession, ViaID: s.ID, Address: s.Address, Action: "login",
-		Target: s.ID, Status: http.StatusOK,
+		Target: s.ID, Status: http.StatusOK, Detail: s.detail(),
 	})
 	return s, secret, nil
 }
@@ -353,6 +381,9 @@ func (g *Guard) NewLink(ctx context.Context, who Identity) (code string, expires
 	l := Link{Name: who.Name, Role: who.Role, Origin: who.ID, ExpiresAt: g.now().Add(LinkAge)}
 	if who.Via == ViaToken {
 		l.Origin = g.adminOrigin()
+	}
+	if g.sessions.NoTokens {
+		return "", time.Time{}, errNoTokens
 	}
 	if err := noLogin(who); err != nil {
 		return "", time.Time{}, err

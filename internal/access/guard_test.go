@@ -24,6 +24,7 @@ const adminToken = "an admin token of one's own choice"
 type world struct {
 	*access.Guard
 	t      *testing.T
+	store  access.Store
 	denied map[string]int
 	log    strings.Builder
 }
@@ -32,17 +33,20 @@ type world struct {
 // client's address.
 func run(t *testing.T, story func(w *world)) {
 	t.Helper()
+	runWith(t, access.GuardOptions{}, story)
+}
+
+// runWith is run for a guard with more options.
+func runWith(t *testing.T, o access.GuardOptions, story func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		st, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		w := &world{t: t, denied: map[string]int{}}
-		w.Guard = access.NewGuard(access.GuardOptions{
-			Store: st, AdminToken: adminToken, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
-			Address: func(r *http.Request) string { return r.Header.Get("X-Client") },
-			Denied:  func(kind string) { w.denied[kind]++ },
-		})
+		w.store = st
+		w.Guard = w.guard(o)
 		story(w)
 		synctest.Wait()
 		w.Flush()
@@ -50,6 +54,14 @@ func run(t *testing.T, story func(w *world)) {
 			t.Error(err)
 		}
 	})
+}
+
+// guard returns another guard in front of the same store, as after a restart.
+func (w *world) guard(o access.GuardOptions) *access.Guard {
+	o.Store, o.AdminToken, o.Log = w.store, adminToken, slog.New(slog.NewTextHandler(&w.log, nil))
+	o.Address = func(r *http.Request) string { return r.Header.Get("X-Client") }
+	o.Denied = func(kind string) { w.denied[kind]++ }
+	return access.NewGuard(o)
 }
 
 func from(address string) *http.Request {

@@ -26,6 +26,7 @@ const (
 	DeniedLogin = "login"
 	DeniedToken = "token"
 	DeniedLink  = "link"
+	DeniedSSO   = "oidc"
 )
 
 // limiter counts the failures of each address in the current minute. There is no limit for all

@@ -197,10 +197,16 @@ func (p *process) addGuard(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("key of the browser tokens: %w", err)
 	}
-	p.guard = access.NewGuard(access.GuardOptions{
+	login := p.cfg.Login
+	o := access.GuardOptions{
 		Store: p.store, AdminHash: p.admin.hash, LocalToken: p.localToken, Address: p.gateway.ClientAddress,
 		Denied: p.metrics.Denied, Log: p.log, BrowserKey: []byte(key),
-	})
+		Sessions: access.SessionRules{Age: login.SessionAge, SSOAge: login.OIDCSessionAge, Idle: login.SessionIdle, NoTokens: !login.TokenLogin},
+	}
+	if login.OIDCIssuer != "" {
+		o.SSO = ssoOptions(login).Fingerprint()
+	}
+	p.guard = access.NewGuard(o)
 	return nil
 }
 
@@ -303,6 +309,9 @@ func (p *process) buildHandlers(context.Context) error {
 	p.publicProxy = public
 	console.Store, console.Guard, console.API, console.Sources = p.store, p.guard, apiHandler, gw.Sources
 	console.Log, console.Workflows, console.Expected = p.log, p.engine, p.jobs.Expected
+	if cfg.Login.OIDCIssuer != "" {
+		console.SSO = p.identityProvider()
+	}
 	p.server = server.Options{
 		Ingest: p.ingest, API: apiHandler, Console: ui.New(console), Media: p.files.handler(),
 		Others: proxy.Handlers, Keyed: proxy.Keyed,
@@ -326,11 +335,17 @@ func (p *process) serveTunnel(ctx context.Context) error {
 // greet prints what a person who starts the gateway needs to know.
 func (p *process) greet(ctx context.Context) error {
 	greet(p.out, p.cfg, p.public.url, p.sources)
-	code, err := p.guard.OwnerLink(ctx)
-	if err != nil {
-		p.log.Warn("no login link can be made", "error", err)
+	var code string
+	hint := p.admin.hint
+	if p.guard.TokenLogin() {
+		var err error
+		if code, err = p.guard.OwnerLink(ctx); err != nil {
+			p.log.Warn("no login link can be made", "error", err)
+		}
+	} else {
+		hint = "at " + p.cfg.Login.OIDCIssuer
 	}
-	welcome(p.out, p.console.url, p.admin.hint, code)
+	welcome(p.out, p.console.url, hint, code)
 	p.log.Info("gateway started", "addr", p.public.Addr().String(), "admin_addr", p.console.Addr().String(), "sources", len(p.sources), "workflows", p.workflows)
 	return nil
 }

@@ -93,6 +93,14 @@ var rules = []rule{
 		from: `^internal/(access|diff|issue|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/(connlimit|excerpt|httpx|id)$`,
 	},
 	{
+		why:  "the login at an identity provider knows access only, and only it links the libraries of OpenID Connect",
+		from: `^internal/sso$`, deny: `^gaff/`, allow: `^gaff/internal/(access|jsonpointer)$`,
+	},
+	{
+		why:  "only internal/sso links the libraries of OpenID Connect",
+		from: `.*`, not: `^internal/sso$`, deny: `^github\.com/coreos/go-oidc|^golang\.org/x/oauth2`,
+	},
+	{
 		why:  "alerts know the vocabulary and issues: what they watch is handed to them",
 		from: `^internal/alert$`, deny: `^gaff/`, allow: `^gaff/internal/(excerpt|id|issue|safehttp)$`,
 	},
@@ -179,7 +187,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the store's test suite and the tests' database are for tests",
-		from: `.*`, not: `^internal/bench$`, deny: `^gaff/internal/(apitest|storetest|pgtest|fuzzseed|eventually|powercut)`,
+		from: `.*`, not: `^internal/bench$`, deny: `^gaff/internal/(apitest|ssotest|storetest|pgtest|fuzzseed|eventually|powercut)`,
 	},
 }
 

@@ -101,6 +101,9 @@ type Config struct {
 	// CORSOrigins are a scheme and host each, with the port if it is not the scheme's.
 	CORSOrigins []string `env:"GAFF_CORS_ORIGINS" help:"origins of web pages (https://app.example.com, by commas) that may read the API with a token"`
 
+	// Login is how people log in to the console.
+	Login Login `yaml:",inline"`
+
 	// WorkflowsDir is empty for "workflows" in the working folder, if it exists.
 	WorkflowsDir    string   `env:"GAFF_WORKFLOWS" flag:"workflows" help:"folder of the workflow files; empty for workflows in the working folder, if it exists"`
 	WorkflowLimits  []string `env:"GAFF_WORKFLOW_LIMITS" flag:"workflow-limits" help:"how many jobs of workflows may run at once at a provider: NAME=2, several by commas"`
@@ -171,6 +174,7 @@ func (c *Config) normalize() {
 		}
 	}
 	c.BaseURL, c.ClientURL = trimSlash(c.BaseURL), trimSlash(c.ClientURL)
+	c.Login.ConsoleURL = trimSlash(c.Login.ConsoleURL)
 	c.NgrokDomain = trimSlash(strings.TrimPrefix(c.NgrokDomain, "https://"))
 	c.normalizeProvided()
 	wholePrefixes(c.TrustedProxies)
@@ -232,6 +236,7 @@ func (c *Config) check(k *checker) {
 func (c *Config) Validate() error {
 	k := newChecker(c)
 	c.check(k)
+	c.Login.check(k)
 	c.Media.check(k)
 	c.Limits.check(k)
 	c.Retention.check(k)

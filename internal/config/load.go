@@ -52,6 +52,7 @@ func Load(o LoadOptions) (*Config, error) {
 	}
 	l.warnFragments(settings)
 	l.c.warnPrivate()
+	l.c.warnLogin()
 	return l.c, l.faults.err()
 }
 

@@ -144,27 +144,36 @@ func (s *Store) RevokeMade(ctx context.Context, keyID string, now time.Time) (en
 // while the session was being opened.
 const (
 	sessionColumns = `c.id, c.name, c.as_name, c.role, c.origin, c.address, c.agent, c.created_at,
-		case when k.expires_at < c.expires_at then k.expires_at else c.expires_at end, c.last_used_at, coalesce(c.ended_at, k.revoked_at)`
+		case when k.expires_at < c.expires_at then k.expires_at else c.expires_at end, c.last_used_at, coalesce(c.ended_at, k.revoked_at), c.scope, c.subject, c.id_token`
 	sessionTables = `session c left join api_key k on k.id = c.origin`
 )
 
 func scanSession(rows *sql.Rows) (c access.Session, err error) {
 	var created, expires, used int64
 	var ended sql.NullInt64
-	err = rows.Scan(&c.ID, &c.Name, &c.As, &c.Role, &c.Origin, &c.Address, &c.Agent, &created, &expires, &used, &ended)
+	var scope string
+	err = rows.Scan(&c.ID, &c.Name, &c.As, &c.Role, &c.Origin, &c.Address, &c.Agent, &created, &expires, &used, &ended, &scope, &c.Subject, &c.IDToken)
+	if err == nil {
+		c.Scope, err = access.DecodeScope(scope)
+	}
 	c.CreatedAt, c.ExpiresAt, c.LastUsedAt, c.EndedAt = fromMicros(created), fromMicros(expires), fromMicros(used), fromNull(ended)
 	return c, err
 }
 
 // AddSession stores a login, and removes those that ended long ago.
 func (s *Store) AddSession(ctx context.Context, c access.Session, hash string) error {
+	scope, err := access.EncodeScope(c.Scope)
+	if err != nil {
+		return fmt.Errorf("add session: %w", err)
+	}
 	return s.write(ctx, "add session", func(tx *tx) error {
 		if _, err := tx.exec(`delete from session where expires_at < $1`, micros(c.CreatedAt)); err != nil {
 			return err
 		}
-		_, err := tx.exec(`insert into session (id, hash, name, as_name, role, origin, address, agent, created_at, expires_at, last_used_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			c.ID, hash, c.Name, c.As, int64(c.Role), c.Origin, c.Address, c.Agent, micros(c.CreatedAt), micros(c.ExpiresAt), micros(c.LastUsedAt))
+		_, err := tx.exec(`insert into session (id, hash, name, as_name, role, origin, address, agent, created_at, expires_at, last_used_at, scope, subject, id_token)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+			c.ID, hash, c.Name, c.As, int64(c.Role), c.Origin, c.Address, c.Agent, micros(c.CreatedAt), micros(c.ExpiresAt), micros(c.LastUsedAt),
+			scope, c.Subject, c.IDToken)
 		return err
 	})
 }
@@ -195,7 +204,7 @@ func (s *Store) SessionByHash(ctx context.Context, hash string) (*access.Session
 // EndSession ends a session.
 func (s *Store) EndSession(ctx context.Context, sessionID string, now time.Time) error {
 	return s.write(ctx, "end session", func(tx *tx) error {
-		n, err := tx.exec(`update session set ended_at = $2 where id = $1 and ended_at is null`, sessionID, micros(now))
+		n, err := tx.exec(`update session set ended_at = $2, id_token = '' where id = $1 and ended_at is null`, sessionID, micros(now))
 		if err == nil && n == 0 {
 			err = missing("session", sessionID)
 		}

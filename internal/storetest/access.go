@@ -67,12 +67,16 @@ func testSessions(s *suite) {
 	}
 	other := session
 	other.ID, other.Origin = "ses_2", "apk_2"
+	other.Scope, other.Subject, other.IDToken = access.Scope{Project: "film"}, "user-1", "a.token.of-the-provider"
 	for i, c := range []access.Session{session, other} {
 		s.must(s.st.AddSession(s.ctx, c, fmt.Sprint("cookie", i)))
 	}
 	open, err := s.st.SessionByHash(s.ctx, "cookie0")
 	s.must(err)
 	s.equal("session", *open, session)
+	open, err = s.st.SessionByHash(s.ctx, "cookie1")
+	s.must(err)
+	s.equal("session of the identity provider", *open, other)
 	later := s.now.Add(10 * time.Minute)
 	s.must(s.st.Touch(s.ctx, "ses_1", "192.0.2.9", later))
 	s.must(s.st.RevokeKey(s.ctx, "apk_1", later))
@@ -92,6 +96,9 @@ func testSessions(s *suite) {
 	s.equal("open sessions", ids(later), []string{"ses_2"})
 	s.equal("open sessions past their time", ids(s.now.Add(time.Hour)), []string{})
 	s.must(s.st.EndSession(s.ctx, "ses_2", later))
+	open, err = s.st.SessionByHash(s.ctx, "cookie1")
+	s.must(err)
+	s.equal("provider's token of an ended session", open.IDToken, "")
 	s.wants("end twice", s.st.EndSession(s.ctx, "ses_2", later), gaff.ErrNotFound)
 }
 

@@ -16,7 +16,7 @@ func (c *console) loginPage(w http.ResponseWriter, r *http.Request) {
 func (c *console) loginView(r *http.Request, fault string) loginView {
 	return loginView{
 		Next: localPath(r.FormValue("next")), Fault: fault, Name: clip(r.PostFormValue("name"), 80), Theme: themeOf(r),
-		CSS: c.assets.url("app.css"), Icon: c.assets.url("icon.svg"),
+		CSS: c.assets.url("app.css"), Icon: c.assets.url("icon.svg"), SSO: c.o.SSO != nil, Tokens: c.o.Guard.TokenLogin(),
 	}
 }
 
@@ -29,8 +29,8 @@ func (c *console) renderLogin(w http.ResponseWriter, r *http.Request, status int
 }
 
 func (c *console) login(w http.ResponseWriter, r *http.Request) {
-	_, secret, err := c.o.Guard.Login(r, r.PostFormValue("token"), r.PostFormValue("name"))
-	c.entered(w, r, secret, err, "This token is not known, or was revoked or has expired.")
+	s, secret, err := c.o.Guard.Login(r, r.PostFormValue("token"), r.PostFormValue("name"))
+	c.entered(w, r, s, secret, err, "This token is not known, or was revoked or has expired.")
 }
 
 const linkGone = "This link was used before or has expired. Log in with a token, or create a new link: gaff keys link."
@@ -44,7 +44,7 @@ func (c *console) linkPage(w http.ResponseWriter, r *http.Request) {
 		if errors.Is(err, gaff.ErrNotFound) {
 			err = access.ErrDenied
 		}
-		c.entered(w, r, "", err, linkGone)
+		c.entered(w, r, access.Session{}, "", err, linkGone)
 		return
 	}
 	v := c.loginView(r, "")
@@ -54,32 +54,44 @@ func (c *console) linkPage(w http.ResponseWriter, r *http.Request) {
 
 // loginByLink logs in with a one-time link, which it consumes.
 func (c *console) loginByLink(w http.ResponseWriter, r *http.Request) {
-	_, secret, err := c.o.Guard.LoginByLink(r, r.PathValue("code"))
-	c.entered(w, r, secret, err, linkGone)
+	s, secret, err := c.o.Guard.LoginByLink(r, r.PathValue("code"))
+	c.entered(w, r, s, secret, err, linkGone)
 }
 
-func (c *console) entered(w http.ResponseWriter, r *http.Request, secret string, err error, refused string) {
+// entered sets the cookie of a session that was opened, or shows why none was.
+func (c *console) entered(w http.ResponseWriter, r *http.Request, s access.Session, secret string, err error, refused string) {
 	switch {
 	case err == nil:
-		http.SetCookie(w, &http.Cookie{
-			Name: access.SessionCookie(r), Value: secret, Path: "/", MaxAge: int(access.SessionAge.Seconds()), HttpOnly: true,
-			SameSite: http.SameSiteLaxMode, Secure: access.OverTLS(r),
-		})
+		setSession(w, r, s, secret)
 		http.Redirect(w, r, localPath(r.FormValue("next")), http.StatusSeeOther)
 	case errors.Is(err, access.ErrTooMany):
 		w.Header().Set("Retry-After", "60")
 		c.renderLogin(w, r, http.StatusTooManyRequests, c.loginView(r, "Too many logins from your address failed. Wait a minute, then log in again."))
 	case errors.Is(err, access.ErrDenied):
 		c.renderLogin(w, r, http.StatusUnauthorized, c.loginView(r, refused))
+	case errors.Is(err, gaff.ErrInvalid):
+		c.renderLogin(w, r, http.StatusForbidden, c.loginView(r, visible(err.Error())))
 	default:
 		c.o.Log.Warn("login", "error", err)
 		c.renderLogin(w, r, http.StatusServiceUnavailable, c.loginView(r, visible(err.Error())))
 	}
 }
 
+func setSession(w http.ResponseWriter, r *http.Request, s access.Session, secret string) {
+	http.SetCookie(w, &http.Cookie{
+		Name: access.SessionCookie(r), Value: secret, Path: "/", MaxAge: int(s.ExpiresAt.Sub(s.CreatedAt).Seconds()), HttpOnly: true,
+		SameSite: http.SameSiteLaxMode, Secure: access.OverTLS(r),
+	})
+}
+
+// logout ends the session, and then that of the identity provider if it opened this one.
 func (c *console) logout(w http.ResponseWriter, r *http.Request) {
+	var provider string
 	who, ok := c.o.Guard.Authorize(r)
 	if ok && who.Via == access.ViaSession {
+		if c.o.SSO != nil && who.Subject != "" {
+			provider = c.o.SSO.LogoutURL(r.Context(), c.o.Guard.IDToken(r))
+		}
 		if err := c.o.Guard.EndSession(r.Context(), who.ID); err != nil {
 			c.o.Log.Warn("logout", "error", err)
 		} else {
@@ -90,6 +102,13 @@ func (c *console) logout(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.SetCookie(w, &http.Cookie{Name: access.SessionCookie(r), Path: "/", MaxAge: -1, HttpOnly: true, Secure: access.OverTLS(r)})
+	if provider != "" {
+		// A redirect would be one of a form to another host, which the policy forbids.
+		v := c.loginView(r, "")
+		v.Leave = provider
+		c.renderLogin(w, r, http.StatusOK, v)
+		return
+	}
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 

@@ -63,7 +63,7 @@ func TestParity(t *testing.T) {
 			t.Errorf("%s: the operation or the command is missing", page)
 		}
 	}
-	own := []string{"GET /", "GET /login", "POST /login", "POST /logout", "POST /theme", "GET /static/", "GET /favicon.ico", "GET /robots.txt"}
+	own := []string{"GET /", "GET /login", "POST /login", "GET /login/oidc", "GET /login/oidc/callback", "POST /logout", "POST /theme", "GET /static/", "GET /favicon.ico", "GET /robots.txt"}
 	all := ui.Patterns()
 	for _, pattern := range all {
 		if !told[pattern] && !slices.Contains(own, pattern) {

@@ -134,6 +134,8 @@ func (c *console) routes(mux router) {
 
 	mux.HandleFunc("GET /login", c.loginPage)
 	mux.HandleFunc("POST /login", c.login)
+	mux.HandleFunc("GET /login/oidc", c.beginSSO)
+	mux.HandleFunc("GET /login/oidc/callback", c.finishSSO)
 	mux.HandleFunc("GET /login/{code}", c.linkPage)
 	mux.HandleFunc("POST /login/{code}", c.loginByLink)
 	mux.HandleFunc("POST /logout", c.logout)

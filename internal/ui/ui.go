@@ -72,6 +72,8 @@ type Options struct {
 	// Expected returns how long an unfinished job should take and when it should finish; zero
 	// if unknown. If Expected is nil, no time is shown.
 	Expected func(*jobs.Job) (takes time.Duration, at time.Time)
+	// SSO logs users in at an identity provider; nil without one.
+	SSO SSO
 	// Workflows has the workflow definitions; nil without workflows.
 	Workflows Workflows
 	// Version is shown; empty means "dev".

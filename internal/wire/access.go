@@ -87,9 +87,11 @@ type CreatedKey struct {
 // Session is a browser that is logged in to the console.
 type Session struct {
 	ID         string `json:"id"`
-	Name       string `json:"name" doc:"The name of the key that opened it, or admin."`
+	Name       string `json:"name" doc:"The name of the key that opened it, admin, or the user at the identity provider."`
 	As         Text   `json:"as" doc:"The name that the person typed; it is not verified."`
-	KeyID      Text   `json:"keyId" doc:"The key that opened it; null for the admin token."`
+	KeyID      Text   `json:"keyId" doc:"The key that opened it; null for the admin token and the identity provider."`
+	Subject    Text   `json:"subject" doc:"The user's id at the identity provider; null for logins with a token."`
+	Scope      *Scope `json:"scope" doc:"What the session is limited to; null for everything that its role allows."`
 	Role       string `json:"role" enum:"viewer,operator,admin"`
 	Address    string `json:"address"`
 	Agent      string `json:"agent" doc:"The browser's User-Agent."`
@@ -100,17 +102,17 @@ type Session struct {
 
 // NewSession makes the document of a session.
 func NewSession(c access.Session) Session {
-	return Session{c.ID, c.Name, Text(c.As), Text(c.KeyID()), c.Role.String(), c.Address, c.Agent, Time{c.CreatedAt}, Time{c.ExpiresAt}, Time{c.LastUsedAt}}
+	return Session{c.ID, c.Name, Text(c.As), Text(c.KeyID()), Text(c.Subject), NewScope(c.Scope), c.Role.String(), c.Address, c.Agent, Time{c.CreatedAt}, Time{c.ExpiresAt}, Time{c.LastUsedAt}}
 }
 
 // AuditEntry is a line of the audit log.
 type AuditEntry struct {
 	ID      string `json:"id"`
 	At      Time   `json:"at"`
-	Actor   string `json:"actor" doc:"The name of the key, or of the admin token."`
+	Actor   string `json:"actor" doc:"The name of the key or of the admin token, or the user at the identity provider."`
 	KeyID   Text   `json:"keyId" doc:"The key, also of a session that was opened with it; null for the admin token."`
 	As      Text   `json:"as" doc:"The name that the person typed at the login; it is not verified."`
-	Role    string `json:"role" enum:"viewer,operator,admin"`
+	Role    string `json:"role" enum:"none,viewer,operator,admin" doc:"None for a user of the identity provider who has no role."`
 	Via     string `json:"via" enum:"token,key,session,browser token"`
 	ViaID   Text   `json:"viaId" doc:"The key or session."`
 	Address string `json:"address"`

@@ -76,7 +76,7 @@ export interface Attempt {
 export interface AuditEntry {
   /** The operationId in this document; also login and logout. */
   action: string;
-  /** The name of the key, or of the admin token. */
+  /** The name of the key or of the admin token, or the user at the identity provider. */
   actor: string;
   address: string;
   /** The name that the person typed at the login; it is not verified. */
@@ -86,7 +86,8 @@ export interface AuditEntry {
   id: string;
   /** The key, also of a session that was opened with it; null for the admin token. */
   keyId: string | null;
-  role: "viewer" | "operator" | "admin";
+  /** None for a user of the identity provider who has no role. */
+  role: "none" | "viewer" | "operator" | "admin";
   /** The status of the answer; 2xx if it was done. */
   status: number;
   /** The id or name that it was done to. */
@@ -1202,13 +1203,17 @@ export interface Session {
   createdAt: string | null;
   expiresAt: string | null;
   id: string;
-  /** The key that opened it; null for the admin token. */
+  /** The key that opened it; null for the admin token and the identity provider. */
   keyId: string | null;
   /** To the minute. */
   lastUsedAt: string | null;
-  /** The name of the key that opened it, or admin. */
+  /** The name of the key that opened it, admin, or the user at the identity provider. */
   name: string;
   role: "viewer" | "operator" | "admin";
+  /** What the session is limited to; null for everything that its role allows. */
+  scope: Scope | null;
+  /** The user's id at the identity provider; null for logins with a token. */
+  subject: string | null;
 }
 
 export interface SessionList {
