@@ -323,6 +323,8 @@ type logSearch struct {
 	page int
 	// limit is the parameter's value; 0 for all logs, of which at most maxPageSize are shown.
 	limit int
+	// single is true for an answer without pages: the logs of the only page are all that count.
+	single bool
 	// selected are the members of each document; nil for all. If excluded is true they are left out.
 	selected map[string]bool
 	excluded bool
@@ -377,9 +379,8 @@ func logSearchOf(values url.Values) (q logSearch, err error) {
 		case name == "sort":
 			q.Order, err = ordersOf(value)
 		case name == "pagination":
-			if _, err = boolValue(value); err == nil && value == "false" {
-				q.limit = 0
-			}
+			_, err = boolValue(value)
+			q.single = value == "false"
 		case !slices.Contains(manageIgnored, name):
 			err = fmt.Errorf("parameter %.60q is not known: want source, type, status, limit, page, sort, pagination, select[…] or where[…]", name)
 		}
@@ -387,10 +388,29 @@ func logSearchOf(values url.Values) (q logSearch, err error) {
 			return q, err
 		}
 	}
+	if q.single && values.Get("limit") == "" {
+		q.limit = 0
+	}
 	if q.Limit = q.limit; q.limit == 0 {
 		q.Limit, q.page = maxPageSize, 1
 	}
 	q.Offset = (q.page - 1) * q.Limit
+	return q, nil
+}
+
+// logSelection reads the parameters of a single log: what Payload's clients send, and select.
+func logSelection(values url.Values) (q logSearch, err error) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch {
+		case strings.HasPrefix(name, "select"):
+			err = q.selectMember(name, values.Get(name))
+		case !slices.Contains(manageIgnored, name):
+			err = fmt.Errorf("parameter %.60q is not known: want select[…]", name)
+		}
+		if err != nil {
+			return q, err
+		}
+	}
 	return q, nil
 }
 

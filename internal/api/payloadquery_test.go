@@ -80,6 +80,7 @@ func TestWebhookLogsAreFoundByPayloadsConditions(t *testing.T) {
 		"source=&status=&where[type][not_equals]=flaky&where[source][not_equals]=fal": {"w3"},
 		"sort=-status,source&limit=1":                                                 {"w2"},
 		"sort=receivedAt,id&limit=2&page=2":                                           {"w3"},
+		"pagination=false&limit=1&sort=receivedAt":                                    {fal},
 		"pagination=false&sort=receivedAt":                                            {fal, "w2", "w3"},
 		"limit=0&sort=receivedAt":                                                     {fal, "w2", "w3"},
 		"where[and][0][source][equals]=fal&where[and][1][source][not_equals]=fal":     {},
@@ -100,6 +101,8 @@ func TestPayloadsOtherAddressesOfWebhookLogs(t *testing.T) {
 		want   string
 	}{
 		"by id":              {"/" + id, 200, `"webhookId":"w1"`},
+		"members of a log":   {"/" + id + "?select[source]=true&depth=0", 200, `{"id":"` + id + `","source":"custom"}`},
+		"unknown parameter":  {"/" + id + "?where[source][equals]=fal", 400, "is not known"},
 		"by an unknown id":   {"/evt_none", 404, `"errors":[{"message":"Not Found"}]`},
 		"count":              {"/count", 200, `{"totalDocs":1}`},
 		"count of none":      {"/count?where[source][equals]=fal", 200, `{"totalDocs":0}`},

@@ -57,9 +57,11 @@ func describeCountWebhookLogs(api huma.API, op *huma.Operation) {
 }
 
 func describeGetWebhookLog(api huma.API, op *huma.Operation) {
+	op.Description += " select[…] chooses members, as in list-webhook-logs."
 	op.Parameters = idParam()
-	op.Responses = map[string]*huma.Response{"200": response("The log", "application/json", schemaOf[wire.WebhookLog](api))}
-	describeLogErrors(api, op, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusServiceUnavailable)
+	op.Responses = map[string]*huma.Response{"200": response("The log", "application/json",
+		&huma.Schema{AnyOf: []*huma.Schema{schemaOf[wire.WebhookLog](api), {Type: "object", AdditionalProperties: true}}})}
+	describeLogErrors(api, op, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusServiceUnavailable)
 }
 
 func describeLogErrors(api huma.API, op *huma.Operation, statuses ...int) {
@@ -148,6 +150,10 @@ func (s *server) searchWebhookLogs(w http.ResponseWriter, r *http.Request) {
 	for i := range found.Logs {
 		found.Logs[i] = *found.Logs[i].Masked(s.secrets(found.Logs[i].Source))
 	}
+	if q.single {
+		// As in Payload: what is beyond the limit is not counted.
+		found.Total, q.page = len(found.Logs), 1
+	}
 	doc, err := wire.FoundWebhookLogs(found, q.limit, q.page, q.shows)
 	if err != nil {
 		s.logsFailed(w, r, err)
@@ -174,15 +180,25 @@ func (s *server) countWebhookLogs(w http.ResponseWriter, r *http.Request) {
 
 // getWebhookLog answers Payload's findByID.
 func (s *server) getWebhookLog(w http.ResponseWriter, r *http.Request) {
-	d, err := s.store(r.Context()).Event(r.Context(), r.PathValue("id"))
-	switch {
-	case errors.Is(err, gaff.ErrNotFound):
-		rejectWith(w, r, http.StatusNotFound, "Not Found")
-	case err != nil:
-		s.logsFailed(w, r, err)
-	default:
-		answer(w, http.StatusOK, wire.NewWebhookLog(d.Masked(s.secrets(d.Source)).Log))
+	q, err := logSelection(r.URL.Query())
+	if err != nil {
+		rejectWith(w, r, http.StatusBadRequest, err.Error())
+		return
 	}
+	d, err := s.store(r.Context()).Event(r.Context(), r.PathValue("id"))
+	if errors.Is(err, gaff.ErrNotFound) {
+		rejectWith(w, r, http.StatusNotFound, "Not Found")
+		return
+	}
+	var doc any
+	if err == nil {
+		doc, err = wire.SelectedWebhookLog(d.Masked(s.secrets(d.Source)).Log, q.shows)
+	}
+	if err != nil {
+		s.logsFailed(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, doc)
 }
 
 // whereParam is Payload's way to write a filter: where[source][equals], also as a member

@@ -137,7 +137,10 @@ func Handler(o Options) http.Handler {
 	}))
 }
 
-func isManage(p string) bool { return p == managePath || p == managePath+"/" }
+// isManage reports whether a path is that of the webhook logs, or below it: no source has this name.
+func isManage(p string) bool {
+	return p == managePath || strings.HasPrefix(p, managePath+"/") && clean(p)
+}
 
 func notFound(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusNotFound, map[string]any{"error": "Not found"})

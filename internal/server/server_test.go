@@ -346,7 +346,8 @@ func TestRoutes(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/api/v1/webhooks/fal": "ingest", "/api/v1/webhooks/fal/": "ingest", "/api/v1/webhooks/": "ingest", "/api/v1/webhooks/a//b": "ingest",
-		"/api/v1/webhooks/manage": "api", "/api/v1/webhooks/manage/": "api", "/api/v1/webhooks/manage/x": "ingest",
+		"/api/v1/webhooks/manage": "api", "/api/v1/webhooks/manage/": "api", "/api/v1/webhooks/manage/x": "api", "/api/v1/webhooks/manage/count": "api",
+		"/api/v1/webhooks/manage/../fal": "ingest", "/api/v1/webhooks/managed/x": "ingest",
 		"/api/v1/webhooks": "ingest", "//api/v1/webhooks/fal": "ingest", "/api//v1/webhooks/fal": "ingest", "/x/../api/v1/webhooks/fal": "ingest",
 		"/api/v1/webhooks/../events": "ingest", "//api/v1/webhooks/manage": "ingest",
 		"/api/v1/events": "api", "/api/docs": "api",

@@ -70,10 +70,11 @@ func eventBounds(ctx context.Context, q querier) (oldest, newest int64, err erro
 	return bounds[0][0], bounds[0][1], nil
 }
 
-// logColumn is how SQL names a field. text means that it holds text, nullable that it may be null.
+// logColumn is how SQL names a field. text means that it holds text, nullable that it may be null,
+// time that it is a time in microseconds.
 type logColumn struct {
-	name           string
-	text, nullable bool
+	name                 string
+	text, nullable, time bool
 }
 
 var logFields = map[gaff.LogField]logColumn{
@@ -85,9 +86,9 @@ var logFields = map[gaff.LogField]logColumn{
 	gaff.LogUnhandled:   {name: "e.unhandled"},
 	gaff.LogError:       {name: "nullif(e.error, '')", text: true, nullable: true},
 	gaff.LogRetryCount:  {name: "e.retry_count"},
-	gaff.LogReceivedAt:  {name: "e.received_at"},
-	gaff.LogProcessedAt: {name: "e.processed_at", nullable: true},
-	gaff.LogUpdatedAt:   {name: "e.updated_at"},
+	gaff.LogReceivedAt:  {name: "e.received_at", time: true},
+	gaff.LogProcessedAt: {name: "e.processed_at", nullable: true, time: true},
+	gaff.LogUpdatedAt:   {name: "e.updated_at", time: true},
 }
 
 var logComparisons = map[gaff.LogOperator]string{
@@ -107,6 +108,10 @@ func logPredicate(c gaff.LogCondition) (predicate, error) {
 	col, ok := logFields[c.Field]
 	if !ok {
 		return predicate{}, fmt.Errorf("%w: unknown field %q of webhook logs", gaff.ErrInvalid, c.Field)
+	}
+	if col.time {
+		// Documents show milliseconds, so that is what a caller can compare with.
+		col.name = "(" + col.name + " / 1000)"
 	}
 	values := make([]any, len(c.Values))
 	for i, v := range c.Values {
@@ -133,7 +138,7 @@ func joinPredicates(all []gaff.LogCondition, with string) (joined predicate, err
 func logValue(field gaff.LogField, v any) any {
 	switch v := v.(type) {
 	case time.Time:
-		return micros(v)
+		return micros(v) / 1000
 	case gaff.Status:
 		return int64(v)
 	case bool:
@@ -184,7 +189,7 @@ func (col logColumn) compare(c gaff.LogCondition, values []any) (predicate, erro
 			words = strings.Fields(text)
 		}
 		if strings.TrimSpace(text) == "" {
-			return predicate{text: "1 = 0"}, nil // an empty text finds nothing, as in Payload
+			return predicate{text: "1 = 0"}, nil // an empty value finds nothing, whatever the operator
 		}
 		p := predicate{text: "(" + name + " is not null"}
 		for _, word := range words {

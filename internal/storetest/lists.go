@@ -328,6 +328,7 @@ func testLogSearch(s *suite) {
 		return ids
 	}
 	newest := []gaff.LogOrder{{Field: gaff.LogReceivedAt, Descending: true}}
+	milliseconds := func(l listed) time.Time { return l.received.Truncate(time.Millisecond) }
 	for name, c := range map[string]struct {
 		where gaff.LogCondition
 		match func(listed) bool
@@ -337,14 +338,16 @@ func testLogSearch(s *suite) {
 			func(l listed) bool { return l.source == "a" || l.status == gaff.StatusError }},
 		"and": {gaff.LogCondition{And: []gaff.LogCondition{is(gaff.LogSource, gaff.OpNotEquals, "a"), is(gaff.LogType, gaff.OpIn, "y", "z")}},
 			func(l listed) bool { return l.source != "a" && l.typ == "y" }},
-		"text of an error":       {is(gaff.LogError, gaff.OpContains, "FAULT_"), func(l listed) bool { return l.status == gaff.StatusError }},
-		"no error":               {is(gaff.LogError, gaff.OpEquals, nil), func(l listed) bool { return l.status != gaff.StatusError }},
-		"other than an error":    {is(gaff.LogError, gaff.OpNotEquals, "x"), func(listed) bool { return true }},
-		"never processed":        {is(gaff.LogProcessedAt, gaff.OpExists, false), func(l listed) bool { return l.status == gaff.StatusPending }},
-		"time":                   {is(gaff.LogReceivedAt, gaff.OpGreaterThan, all[7].received), func(l listed) bool { return l.received.After(all[7].received) }},
-		"id":                     {is(gaff.LogID, gaff.OpIn, all[3].id, "evt_none"), func(l listed) bool { return l.id == all[3].id }},
-		"a list without a value": {is(gaff.LogSource, gaff.OpIn), func(listed) bool { return false }},
-		"a wildcard as text":     {is(gaff.LogError, gaff.OpLike, "fault%"), func(listed) bool { return false }},
+		"text of an error":        {is(gaff.LogError, gaff.OpContains, "FAULT_"), func(l listed) bool { return l.status == gaff.StatusError }},
+		"no error":                {is(gaff.LogError, gaff.OpEquals, nil), func(l listed) bool { return l.status != gaff.StatusError }},
+		"other than an error":     {is(gaff.LogError, gaff.OpNotEquals, "x"), func(listed) bool { return true }},
+		"never processed":         {is(gaff.LogProcessedAt, gaff.OpExists, false), func(l listed) bool { return l.status == gaff.StatusPending }},
+		"time":                    {is(gaff.LogReceivedAt, gaff.OpGreaterThan, all[7].received), func(l listed) bool { return milliseconds(l).After(milliseconds(all[7])) }},
+		"time to the millisecond": {is(gaff.LogReceivedAt, gaff.OpEquals, milliseconds(all[7])), func(l listed) bool { return milliseconds(l).Equal(milliseconds(all[7])) }},
+		"until a time":            {is(gaff.LogReceivedAt, gaff.OpLessThanEqual, milliseconds(all[7])), func(l listed) bool { return !milliseconds(l).After(milliseconds(all[7])) }},
+		"id":                      {is(gaff.LogID, gaff.OpIn, all[3].id, "evt_none"), func(l listed) bool { return l.id == all[3].id }},
+		"a list without a value":  {is(gaff.LogSource, gaff.OpIn), func(listed) bool { return false }},
+		"a wildcard as text":      {is(gaff.LogError, gaff.OpLike, "fault%"), func(listed) bool { return false }},
 	} {
 		found, err := s.st.SearchLogs(s.ctx, gaff.LogSearch{Where: c.where, Order: newest, Limit: 100})
 		s.must(err)

@@ -134,6 +134,20 @@ func FoundWebhookLogs(found gaff.LogResult, limit, page int, shows func(member s
 	return selectedLogs(doc, members)
 }
 
+// SelectedWebhookLog makes the document of an event without the members that shows rejects.
+func SelectedWebhookLog(l gaff.Log, shows func(member string) bool) (any, error) {
+	log := NewWebhookLog(l)
+	members := selectedMembers(shows)
+	if len(members) == len(logMembers) {
+		return log, nil
+	}
+	page, err := selectedLogs(WebhookLogs{Docs: []WebhookLog{log}}, members)
+	if err != nil {
+		return nil, err
+	}
+	return page.Docs[0], nil
+}
+
 // logMembers are the members of a WebhookLog.
 var logMembers = func() (names []string) {
 	for f := range reflect.TypeFor[WebhookLog]().Fields() {

@@ -1643,7 +1643,7 @@ export interface Operations {
   /** Count events and open deliveries */
   "get-stats": { query: { since?: string }; body: undefined; answer: Stats };
   /** Get a webhook log, in the form of Payload CMS */
-  "get-webhook-log": { query: undefined; body: undefined; answer: WebhookLog };
+  "get-webhook-log": { query: undefined; body: undefined; answer: WebhookLog | Record<string, unknown> };
   /** Get a workflow with its definition */
   "get-workflow": { query: undefined; body: undefined; answer: WorkflowDetail };
   /** Ignore an issue, also if it fails again */
