@@ -2,9 +2,7 @@ package ui_test
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"gaff/internal/browsertest"
 	"gaff/internal/eventually"
 )
 
@@ -42,48 +41,8 @@ func TestMain(m *testing.M) {
 }
 
 func startChromium() (context.Context, error) {
-	chromium.once.Do(func() {
-		path, err := exec.LookPath("chromium")
-		if err != nil {
-			if path, err = exec.LookPath("google-chrome"); err != nil {
-				chromium.err = fmt.Errorf("no Chromium: run tools/test-setup.sh: %w", err)
-				return
-			}
-		}
-		// At times it crashes while it starts, on a busy machine.
-		for range 3 {
-			if chromium.err = launch(path); chromium.err == nil {
-				return
-			}
-		}
-	})
+	chromium.once.Do(func() { chromium.ctx, chromium.stop, chromium.err = browsertest.Start() })
 	return chromium.ctx, chromium.err
-}
-
-func launch(path string) error {
-	dir, err := os.MkdirTemp("", "gaff-chromium-")
-	if err != nil {
-		return err
-	}
-	flags := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Headless, chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.Flag("mute-audio", true), chromedp.Flag("hide-scrollbars", true),
-	}
-	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), flags...)
-	ctx, cancel := chromedp.NewContext(alloc)
-	stop := func() {
-		cancel()
-		cancelAlloc()
-		_ = os.RemoveAll(dir)
-	}
-	if err := chromedp.Do(ctx); err != nil {
-		stop()
-		return err
-	}
-	chromium.ctx, chromium.stop = ctx, stop
-	return nil
 }
 
 // window is a browser window of a test.
