@@ -243,6 +243,6 @@ func startCaddy(t *testing.T, backend string) *proxied {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("caddy", "run", "--config", file, "--adapter", "caddyfile")
-	cmd.Env = []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "GAFF_UPSTREAM=" + backend}
+	cmd.Env = []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "GAFF_UPSTREAM=" + backend, "GAFF_ADMIN_UPSTREAM=" + backend}
 	return startProxy(t, addr, cmd)
 }

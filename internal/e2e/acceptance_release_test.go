@@ -350,7 +350,7 @@ tolerations: [{key: x, operator: Exists}]
 		"SQLite": {"", []string{"kind: StatefulSet", "replicas: 1", "volumeClaimTemplates", "path: /readyz", "readOnlyRootFilesystem: true"}, []string{"PodDisruptionBudget", "Ingress", "ServiceMonitor"}},
 		"PostgreSQL": {
 			postgres,
-			[]string{"kind: Deployment", "replicas: 2", "kind: PodDisruptionBudget", "kind: ServiceMonitor", "GAFF_DATABASE_URL", "path: /api/v1/webhooks/manage", `value: "5"`},
+			[]string{"kind: Deployment", "replicas: 2", "kind: PodDisruptionBudget", "kind: ServiceMonitor", "GAFF_DATABASE_URL", "name: GAFF_ADMIN_ADDR", "- port: admin", "-gaff-admin", `value: "5"`},
 			[]string{"StatefulSet"},
 		},
 	} {
@@ -385,7 +385,7 @@ func TestAcceptanceCompose(t *testing.T) {
 	env := []string{"GAFF_VERSION=1", "GAFF_HOOKS=hooks.example.com", "GAFF_CONSOLE=console.example.com", "GAFF_ADMIN_TOKEN=x", "POSTGRES_PASSWORD=p"}
 	for name, want := range map[string][]string{
 		"compose.yaml":          {`"localhost/gaff:1"`, `"read_only": true`, `"published": "443"`, `"/usr/bin/gaff"`},
-		"compose.postgres.yaml": {`"gaff1"`, `"gaff2"`, `"postgres://gaff:p@postgres:5432/gaff?sslmode=disable"`, `"gaff1:3000 gaff2:3000"`},
+		"compose.postgres.yaml": {`"gaff1"`, `"gaff2"`, `"postgres://gaff:p@postgres:5432/gaff?sslmode=disable"`, `"gaff1:3000 gaff2:3000"`, `"gaff1:3001 gaff2:3001"`},
 	} {
 		out, err := deployCheck(t, env, "compose", deployFile(name))
 		if err != nil {

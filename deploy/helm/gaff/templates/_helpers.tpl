@@ -54,8 +54,10 @@ spec:
         capabilities: {drop: [ALL]}
       ports:
         - {name: http, containerPort: 3000}
+        - {name: admin, containerPort: 3001}
       env:
         - {name: GAFF_ADDR, value: ":3000"}
+        - {name: GAFF_ADMIN_ADDR, value: ":3001"}
         - {name: GAFF_DATA_DIR, value: /var/lib/gaff}
         - {name: GAFF_LOG_FORMAT, value: json}
         {{- with .Values.webhookBaseURL }}
