@@ -40,6 +40,13 @@ type Tx interface {
 	JobByKey(ctx context.Context, caller, key string, orNone bool) (*Job, error)
 	// RemoveJob removes a job that came to nothing, with its input and its log.
 	RemoveJob(ctx context.Context, jobID string) error
+	// JobErased reports whether a job was erased: by its id, or by its provider and request.
+	JobErased(ctx context.Context, ref JobRef) (bool, error)
+	// DropBody removes the body of an event, and cancels its deliveries that are not done, other
+	// than the one of ctx's lease.
+	DropBody(ctx context.Context, eventID string) error
+	// DropFile adds a key to the list of files that are to be deleted from storage.
+	DropFile(ctx context.Context, key string) error
 	// JobsByCall returns jobs of a CallKey, made since, whose callers are owed an answer; the
 	// oldest first.
 	JobsByCall(ctx context.Context, key string, since time.Time) ([]*Job, error)

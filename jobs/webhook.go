@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,8 +50,12 @@ func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
 	}
 	u.shorten()
 	var settled *Job
+	erased := false
 	err = h.o.Store.Apply(ReadsJob(ctx, h.reads(ev, u)), lease, func(tx Tx) error {
 		settled, err = h.apply(ctx, tx, ev, u)
+		if erased = errors.Is(err, errErasedJob); erased {
+			return tx.DropBody(ctx, ev.ID)
+		}
 		return err
 	})
 	if errors.Is(err, errUnknownJob) {
@@ -60,6 +65,9 @@ func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
 		return err
 	}
 	if h.o.Service != nil {
+		if erased {
+			h.o.Service.o.Log.WarnContext(ctx, "a webhook came for a job that was erased: it changes nothing, and its body was removed", "event", ev.ID, "source", ev.Source)
+		}
 		h.o.Service.report(settled)
 	}
 	return gaff.Finished
@@ -68,7 +76,11 @@ func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
 // ErrNoChange is what an [Interpreter] returns for an event that says nothing of a job.
 var ErrNoChange = errors.New("no change to a job")
 
-var errUnknownJob = errors.New("unknown request")
+var (
+	errUnknownJob = errors.New("unknown request")
+	// errErasedJob: the job was erased, and must not be made again of its webhook.
+	errErasedJob = errors.New("the job was erased")
+)
 
 // wait puts an event off whose job is not known: one second at first, then as long again
 // as the event is old.
@@ -161,6 +173,9 @@ func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *
 	if !errors.Is(err, gaff.ErrNotFound) {
 		return nil, false, err
 	}
+	if erased, err := h.erased(ctx, tx, ev, u); err != nil || erased {
+		return nil, false, cmp.Or(err, errErasedJob)
+	}
 	if !u.Create || u.JobID == "" {
 		return nil, false, fmt.Errorf("%w %q: no job of this gateway was submitted under it", errUnknownJob, u.RequestID)
 	}
@@ -169,6 +184,21 @@ func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *
 		CreatedAt: tx.Now(),
 	}
 	return j, false, nil
+}
+
+// erased reports whether the job that an update names was erased.
+func (h *handler) erased(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (bool, error) {
+	refs := []JobRef{{ID: u.JobID}, {ID: u.OwnJobID}, {Provider: u.Provider, RequestID: u.RequestID}}
+	if l := h.o.Service; l != nil && ev.CallbackToken != "" {
+		jobID, _ := l.callbackTokens.job(ev.CallbackToken)
+		refs = append(refs, JobRef{ID: jobID})
+	}
+	for _, ref := range refs {
+		if erased, err := tx.JobErased(ctx, ref); err != nil || erased {
+			return erased, err
+		}
+	}
+	return false, nil
 }
 
 // jobOfCallbackToken finds the job to whose own address a webhook came. Where its request is not

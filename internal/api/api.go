@@ -109,6 +109,8 @@ type Options struct {
 	// TestSource sends a signed sample of a type to a source; nil without samples. Its
 	// errors are gaff.ErrNotFound and gaff.ErrInvalid with what to do.
 	TestSource func(ctx context.Context, source, eventType string) (wire.SampleSent, error)
+	// Eraser deletes data; nil: not possible.
+	Eraser Eraser
 	// Ready returns nil if a webhook could be stored now; nil: it always can.
 	Ready func(context.Context) error
 	// Damaged is the number of events that were found with a damaged body; may be nil.

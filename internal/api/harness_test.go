@@ -21,6 +21,7 @@ import (
 	"gaff/internal/access"
 	"gaff/internal/api"
 	"gaff/internal/apitest"
+	"gaff/internal/erase"
 	"gaff/jobs"
 	"gaff/provider/custom"
 	"gaff/provider/fal"
@@ -292,8 +293,9 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	w.guard = access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log, BrowserKey: []byte("thirty-two bytes of a test key !!")})
-	w.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard, Workflows: w.engine})
-	w.guarded.handler = api.New(api.Options{Store: st, Gateway: gw, Authorizer: access.Scoped{Guard: w.guard}, Log: log, Guard: w.guard, Workflows: w.engine})
+	eraser := erase.New(erase.Options{Store: st, CancelRun: w.engine.Cancel, Log: log})
+	w.handler = api.New(api.Options{Eraser: eraser, Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard, Workflows: w.engine})
+	w.guarded.handler = api.New(api.Options{Eraser: eraser, Store: st, Gateway: gw, Authorizer: access.Scoped{Guard: w.guard}, Log: log, Guard: w.guard, Workflows: w.engine})
 	return w
 }
 

@@ -70,6 +70,7 @@ func (k *storedMedia) close() {
 func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 	jobs.Store
 	jobs.Reader
+	media.ErasedStore
 	LinkMedia(func(*jobs.Media) jobs.MediaLinks)
 }, gw *gaff.Gateway, base string, log *slog.Logger) (*storedMedia, error) {
 	if cfg.MediaURL == mediaOff {
@@ -141,6 +142,9 @@ func (k *storedMedia) tend(ctx context.Context, log *slog.Logger) {
 	for {
 		if err := k.keeper.Sweep(ctx); err != nil && ctx.Err() == nil {
 			log.Warn("leftovers of unfinished copies could not be removed", "error", err)
+		}
+		if err := k.keeper.RemoveErased(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped) {
+			log.Warn("files of erased rows are not deleted yet; this is repeated every hour", "error", err)
 		}
 		select {
 		case <-time.After(sweepEvery):

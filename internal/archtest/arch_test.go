@@ -78,7 +78,7 @@ var rules = []rule{
 	},
 	{
 		why:  "queries know the vocabulary, jobs and runs",
-		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|alert|excerpt|httpx|issue|stats|writer))$`,
+		from: `^internal/sqlstore$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(id|access|alert|erase|excerpt|httpx|issue|stats|writer))$`,
 	},
 	{
 		why:  "templates call methods by reflection, which keeps every exported method in the binary: 7 MiB (docs/decisions/0031-small-binary.md)",
@@ -130,7 +130,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the documents of the API are made of rows of the domain; they know no store, no server and no library of the API",
-		from: `^internal/wire$`, deny: `^gaff/|\.`, allow: `^gaff/(jobs|workflow|workflow/runs|destination|internal/(access|alert|diff|issue|redact|stats))$`,
+		from: `^internal/wire$`, deny: `^gaff/|\.`, allow: `^gaff/(jobs|workflow|workflow/runs|destination|internal/(access|alert|diff|erase|issue|redact|stats))$`,
 	},
 	{
 		why:  "the API and the server never see a store, a provider or the configuration",
@@ -138,7 +138,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the console asks the API's handler, and does not know it",
-		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|alert|diff|excerpt|inproc|issue|redact|shell|stats)$`,
+		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|alert|diff|erase|excerpt|inproc|issue|redact|shell|stats)$`,
 	},
 	{
 		why:  "only app joins the parts",

@@ -49,6 +49,17 @@ func newHTTPClient() *http.Client {
 	}
 }
 
+// dialPatiently is dial for commands that may take an hour.
+func (p *program) dialPatiently() (*client, error) {
+	c, err := p.dial()
+	if err == nil {
+		if transport, ok := c.http.Transport.(*http.Transport); ok {
+			transport.ResponseHeaderTimeout = time.Hour
+		}
+	}
+	return c, err
+}
+
 // client calls the HTTP API of a running gateway.
 type client struct {
 	base, token string

@@ -51,6 +51,7 @@ type Options struct {
 	Store interface {
 		jobs.Store
 		jobs.Reader
+		ErasedStore
 	}
 	Router jobs.Router
 	Blobs  blob.Store
@@ -76,6 +77,7 @@ type Keeper struct {
 	// file.
 	painting sync.Mutex
 	busy     sync.Map // ids of rows whose part is open
+	contents contentLocks
 }
 
 // New makes a keeper and its spool folder.
@@ -114,6 +116,10 @@ func (k *Keeper) Handle(ctx context.Context, ev *gaff.Event) error {
 		return k.failed(ctx, ev, m, lease.Attempt, err)
 	}
 	err = k.o.Store.Apply(jobs.ReadsJob(ctx, jobs.JobRef{ID: m.JobID}), lease, func(tx jobs.Tx) error { return k.record(ctx, tx, ev, m, c) })
+	c.release()
+	if errors.Is(err, gaff.ErrNotFound) {
+		return gaff.Discard(errors.Join(err, k.drop(context.WithoutCancel(ctx), c)))
+	}
 	if err != nil {
 		return err
 	}
@@ -126,6 +132,8 @@ type made struct {
 	size           int64
 	sha256         string
 	info           mediafile.Info
+	// release lets others delete the content; the row that names it is stored by then.
+	release func()
 }
 
 func (k *Keeper) record(ctx context.Context, tx jobs.Tx, cause *gaff.Event, read *jobs.Media, c *made) error {
@@ -294,7 +302,9 @@ func (k *Keeper) copy(ctx context.Context, m *jobs.Media) (*made, error) {
 		p.remove()
 		return nil, err
 	}
+	c.release = k.contents.lock(c.sha256)
 	if err := k.put(ctx, p, c); err != nil {
+		c.release()
 		p.leave()
 		return nil, err
 	}

@@ -203,6 +203,13 @@ func (k *Keeper) partPath(id string) string {
 // Sweep removes what crashes left: parts of files that are no longer to be copied, and
 // half-written files in the storage.
 func (k *Keeper) Sweep(ctx context.Context) error {
+	if err := k.sweepSpool(ctx); err != nil {
+		return err
+	}
+	return k.o.Blobs.Sweep(ctx)
+}
+
+func (k *Keeper) sweepSpool(ctx context.Context) error {
 	entries, err := os.ReadDir(k.o.Spool)
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
@@ -221,5 +228,5 @@ func (k *Keeper) Sweep(ctx context.Context) error {
 			_ = os.Remove(filepath.Join(k.o.Spool, e.Name()))
 		}
 	}
-	return k.o.Blobs.Sweep(ctx)
+	return nil
 }

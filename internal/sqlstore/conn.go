@@ -31,6 +31,8 @@ type conn struct {
 	keyUses map[[2]string]int64
 	// projects are some of the existing ones, so that not every job looks for its own.
 	projects map[string]bool
+	// projectsErased is the store's number for which they are known.
+	projectsErased int64
 }
 
 func newConn(s *Store) *conn {

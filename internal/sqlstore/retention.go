@@ -115,17 +115,17 @@ func (t *tx) prunePayloads(before, after int64) (removed, last int64, err error)
 		return 0, 0, err
 	}
 	for _, p := range found {
-		// Details of attempts quote the body and the receiver's response.
-		for _, text := range []string{
-			`delete from payload where seq = $1`, `delete from copy where seq = $1`,
-			`update attempt set detail = '' where seq = $1 and detail <> ''`,
-		} {
-			if _, err := t.exec(text, p.seq); err != nil {
-				return 0, 0, err
-			}
+		if err := t.deleteBody(p.seq); err != nil {
+			return 0, 0, err
 		}
 	}
 	return int64(len(found)), last, nil
+}
+
+// deleteBody deletes the body of an event. Details of attempts quote it, and the receiver's response.
+func (t *tx) deleteBody(seq int64) error {
+	return t.execAll(seq, `delete from payload where seq = $1`, `delete from copy where seq = $1`,
+		`update attempt set detail = '' where seq = $1 and detail <> ''`)
 }
 
 func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
@@ -134,20 +134,27 @@ func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	if err := t.deleteEvents(found); err != nil {
+		return 0, 0, err
+	}
+	return int64(len(found)), last, nil
+}
+
+// deleteEvents deletes events with everything that belongs to them, and subtracts them from the
+// totals.
+func (t *tx) deleteEvents(found []prunable) error {
 	type hour struct {
 		source string
 		hour   int64
 	}
 	hours := map[hour]*[3]int64{}
 	for _, p := range found {
-		for _, text := range []string{
+		if err := t.execAll(p.seq,
 			`delete from attempt where seq = $1`, `delete from delivery where seq = $1`, `delete from payload where seq = $1`,
 			`delete from copy where seq = $1`, `delete from issue_item where seq = $1`,
 			`delete from signed where (source, dedupe) in (select source, dedupe from event where seq = $1)`, `delete from event where seq = $1`,
-		} {
-			if _, err := t.exec(text, p.seq); err != nil {
-				return 0, 0, err
-			}
+		); err != nil {
+			return err
 		}
 		// Totals are those of the stored events. The event is subtracted from the minute in
 		// which it was received, so that counts of a later time stay as they are.
@@ -162,10 +169,10 @@ func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
 	for h, n := range hours {
 		if _, err := t.exec(`update tally_hour set pending = pending - $3, success = success - $4, error = error - $5
 			where source = $1 and hour = $2`, h.source, h.hour, n[0], n[1], n[2]); err != nil {
-			return 0, 0, err
+			return err
 		}
 	}
-	return int64(len(found)), last, nil
+	return nil
 }
 
 func (t *tx) pruneRejections(before, _ int64) (removed, last int64, err error) {

@@ -90,6 +90,8 @@ type Store struct {
 	closing sync.Once
 	closed  error
 
+	projectsErased atomic.Int64 // so that connections forget the projects that they know
+
 	rereading atomic.Bool // readers will be notified of changes again
 	damaged   damagedEvents
 	rejected  rejectedGroups

@@ -60,7 +60,13 @@ type statement interface {
 }
 
 // Begin opens the transaction.
-func (t *tx) Begin() error { return t.db.begin(t) }
+func (t *tx) Begin() error {
+	if n := t.s.projectsErased.Load(); n != t.x.projectsErased {
+		t.x.projectsErased = n
+		clear(t.x.projects)
+	}
+	return t.db.begin(t)
+}
 
 // Read reads, and locks, the jobs that the operations are known to read.
 func (t *tx) Read(refs []any) error { return t.db.readJobs(t, refs) }

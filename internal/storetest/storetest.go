@@ -16,7 +16,9 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/alert"
+	"gaff/internal/erase"
 	"gaff/internal/issue"
+	"gaff/internal/media"
 	"gaff/internal/sqlstore"
 	"gaff/internal/stats"
 	"gaff/jobs"
@@ -42,6 +44,9 @@ type Store interface {
 	alert.OverdueStore
 	CheckBodies(ctx context.Context) (sqlstore.BodyReport, error)
 	DamagedBodies() int64
+	erase.Store
+	media.ErasedStore
+	RowsNaming(ctx context.Context, text string) (map[string]int, error)
 }
 
 // MaxRejections is the limit of rejections with which Open must open a store.
@@ -140,6 +145,13 @@ var tests = map[string]func(*suite){
 	"IssuesUnderRace":                testIssuesUnderRace,
 	"OverdueJobsAndRuns":             testOverdue,
 	"Alerts":                         testAlerts,
+	"EraseUser":                      testEraseUser,
+	"EraseKeepsTotals":               testEraseTotals,
+	"EraseJob":                       testEraseJob,
+	"EraseEvent":                     testEraseEvent,
+	"EraseProject":                   testEraseProject,
+	"EraseUnfinished":                testEraseUnfinished,
+	"EraseRequestOfBatch":            testEraseBatch,
 }
 
 // Run runs the suite. fresh makes a new empty database and returns how to open it.

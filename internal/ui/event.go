@@ -74,6 +74,7 @@ type eventView struct {
 	gaff.EventDetail
 	Now        time.Time
 	MayAct     bool
+	MayErase   bool
 	Raw        bool
 	URL        string
 	Header     map[string][]string
@@ -113,7 +114,7 @@ func (c *console) event(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	q.title, q.nav, q.live = d.Type+" "+webhookID(d.Log), "events", "event,job,media"
-	v := eventView{EventDetail: *d, Now: q.now, MayAct: q.may(access.Operator), Raw: q.query("body") == "raw"}
+	v := eventView{EventDetail: *d, Now: q.now, MayAct: q.may(access.Operator), MayErase: q.may(access.Admin), Raw: q.query("body") == "raw"}
 	data := []byte(d.Data)
 	if r := d.Request; r != nil {
 		v.URL, v.Header = r.URL, r.Header

@@ -66,7 +66,7 @@ type jobView struct {
 	Result, Metadata shown
 	Media            []jobs.Media
 	Events           []gaff.Log
-	MayAct           bool
+	MayAct, MayErase bool
 }
 
 // pathOf escapes an id for a path.
@@ -78,7 +78,7 @@ func (c *console) job(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	q.title, q.nav, q.live = "Job "+j.ID, "jobs", "job,media"
-	v := jobView{jobRow: c.jobRows(*j)[0], Now: q.now, MayAct: q.may(access.Operator), Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
+	v := jobView{jobRow: c.jobRows(*j)[0], Now: q.now, MayAct: q.may(access.Operator), MayErase: q.may(access.Admin), Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
 	media, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err

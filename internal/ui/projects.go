@@ -9,6 +9,7 @@ import (
 	"github.com/a-h/templ"
 
 	"gaff"
+	"gaff/internal/access"
 	"gaff/jobs"
 	"gaff/workflow/runs"
 )
@@ -97,6 +98,8 @@ type projectView struct {
 	Media []jobs.Media
 	More  bool
 	Now   time.Time
+
+	MayErase bool
 }
 
 func (c *console) project(q *request) (templ.Component, error) {
@@ -114,7 +117,7 @@ func (c *console) project(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := projectView{ID: id, Runs: runs.Items, Jobs: c.jobRows(page.Items...), Media: media.Items, More: page.Next != "" || media.Next != "", Now: q.now}
+	v := projectView{ID: id, Runs: runs.Items, Jobs: c.jobRows(page.Items...), Media: media.Items, More: page.Next != "" || media.Next != "", Now: q.now, MayErase: q.may(access.Admin)}
 	about, err := c.o.Store.Project(q.Context(), id)
 	switch {
 	case err == nil:

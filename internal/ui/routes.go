@@ -38,6 +38,7 @@ var navigation = []group{
 		{"sources", "Sources", "/sources", "plug"},
 		{"keys", "Keys and logins", "/keys", "key"},
 		{"audit", "Audit log", "/audit", "list"},
+		{"erase", "Erase data", "/erase", "ban"},
 		{"settings", "Settings", "/settings", "gear"},
 		{"health", "Health", "/health", "pulse"},
 	}},
@@ -85,6 +86,7 @@ func (c *console) pages() []page {
 		{"/bulk/{id}", access.Operator, c.bulkRun},
 		{"/keys", access.Admin, c.keys},
 		{"/audit", access.Viewer, c.audit},
+		{"/erase", access.Admin, c.erase},
 		{"/settings", access.Viewer, c.settings},
 		{"/health", access.Viewer, c.health},
 		{"/", access.Viewer, c.nowhere},
@@ -128,6 +130,7 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
 	mux.HandleFunc("POST /bulk", c.startBulk)
 	mux.HandleFunc("POST /keys", c.createKey)
+	mux.HandleFunc("POST /erase", c.postErase)
 	mux.HandleFunc("POST /workflows/{name}/start", c.startRun)
 	mux.HandleFunc("POST /runs/{id}/retry", c.changeRun("retry", "The step is being run again."))
 	mux.HandleFunc("POST /runs/{id}/approve", c.changeRun("approve", "Approved. The run continues."))

@@ -399,6 +399,47 @@ export interface EnvelopeMedia {
   url: string;
 }
 
+export interface Erasure {
+  /** What this means for backups, for people. */
+  backups: string | null;
+  dryRun: boolean;
+  /** Null in a dry run. */
+  erasedAt: string | null;
+  /** With their deliveries, attempts, bodies and copies. */
+  events: number;
+  /** Why copies are not deleted from storage yet. gaff repeats it every hour. Null if they are. */
+  filesPending: string | null;
+  /** With their inputs, results and logs. */
+  jobs: number;
+  kind: "user" | "project" | "job" | "event";
+  /** Rows of files. A copy in storage is deleted unless a file of another job has the same content. */
+  media: number;
+  projects: number;
+  /** Replaces the id in the audit log and in other rows that stay. It is the same each time. */
+  pseudonym: string;
+  /** Rows that stay, such as lines of the audit log, in which the id is replaced. */
+  records: number;
+  rejections: number;
+  runs: number;
+  /** They must be cancelled first. */
+  unfinishedJobs: number;
+  /** They must be cancelled first. */
+  unfinishedRuns: number;
+}
+
+export interface ErasureRequest {
+  /** First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict. */
+  cancel?: boolean;
+  /** Only count. */
+  dryRun?: boolean;
+  eventId?: string;
+  jobId?: string;
+  /** Everything of a project, and the project. */
+  projectId?: string;
+  /** Everything of a user: jobs, runs, files, and the events and rejected requests that name the user. */
+  userId?: string;
+}
+
 export interface ErrorDetail {
   /** Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id' */
   location?: string;
@@ -1596,6 +1637,14 @@ export interface Operations {
   "delete-destination": { query: undefined; body: undefined; answer: undefined };
   /** Log a browser out */
   "end-session": { query: undefined; body: undefined; answer: undefined };
+  /** Erase everything of a user, a project, a job or an event */
+  "erase": { query: undefined; body: ErasureRequest; answer: Erasure };
+  /** Erase an event, and what gaff emitted because of it */
+  "erase-event": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
+  /** Erase a job with its files and events */
+  "erase-job": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
+  /** Erase a project with its jobs, files, runs and events */
+  "erase-project": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
   /** Hold deliveries for longer */
   "extend-pulled": { query: undefined; body: Extension; answer: EndedLeases };
   /** Report deliveries that failed: another attempt follows, or they are dead */
@@ -1779,6 +1828,10 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "decide-run": ["POST", "/api/v1/runs/{id}/approve"],
   "delete-destination": ["DELETE", "/api/v1/destinations/{name}"],
   "end-session": ["DELETE", "/api/v1/sessions/{id}"],
+  "erase": ["POST", "/api/v1/erasures"],
+  "erase-event": ["DELETE", "/api/v1/events/{id}"],
+  "erase-job": ["DELETE", "/api/v1/jobs/{id}"],
+  "erase-project": ["DELETE", "/api/v1/projects/{id}"],
   "extend-pulled": ["POST", "/api/v1/pull/extend"],
   "fail-pulled": ["POST", "/api/v1/pull/fail"],
   "forget-source-key": ["DELETE", "/api/v1/sources/{name}/key"],

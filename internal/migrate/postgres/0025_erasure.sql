@@ -1,0 +1,12 @@
+-- Hashes of erased ids, so that a late webhook does not create an erased job again.
+create table erased (
+    hash text collate "C" primary key,
+    at   bigint not null
+);
+create index erased_by_time on erased (at);
+
+-- Copies of files that no row names any more, to be deleted from storage.
+create table erased_file (
+    name text collate "C" primary key, -- the key in storage
+    at   bigint not null
+);

@@ -1,0 +1,73 @@
+package wire
+
+import (
+	"fmt"
+	"time"
+
+	"gaff/internal/erase"
+)
+
+// ErasureRequest chooses what to erase: exactly one of the ids.
+type ErasureRequest struct {
+	UserID    string `json:"userId,omitempty" minLength:"1" maxLength:"1024" doc:"Everything of a user: jobs, runs, files, and the events and rejected requests that name the user."`
+	ProjectID string `json:"projectId,omitempty" minLength:"1" maxLength:"1024" doc:"Everything of a project, and the project."`
+	JobID     string `json:"jobId,omitempty" minLength:"1" maxLength:"1024"`
+	EventID   string `json:"eventId,omitempty" minLength:"1" maxLength:"1024"`
+	DryRun    bool   `json:"dryRun,omitempty" doc:"Only count."`
+	Cancel    bool   `json:"cancel,omitempty" doc:"First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict."`
+}
+
+// Target returns what is chosen.
+func (r ErasureRequest) Target() (t erase.Target, err error) {
+	n := 0
+	for _, named := range []erase.Target{{Kind: erase.User, ID: r.UserID}, {Kind: erase.Project, ID: r.ProjectID}, {Kind: erase.Job, ID: r.JobID}, {Kind: erase.Event, ID: r.EventID}} {
+		if named.ID != "" {
+			t, n = named, n+1
+		}
+	}
+	if n != 1 {
+		return t, fmt.Errorf("%d ids are given; want exactly one of userId, projectId, jobId and eventId", n)
+	}
+	return t, nil
+}
+
+// Erasure is what was erased, or in a dry run what would be.
+type Erasure struct {
+	Kind           string `json:"kind" enum:"user,project,job,event"`
+	Pseudonym      string `json:"pseudonym" doc:"Replaces the id in the audit log and in other rows that stay. It is the same each time."`
+	DryRun         bool   `json:"dryRun"`
+	Events         int64  `json:"events" doc:"With their deliveries, attempts, bodies and copies."`
+	Jobs           int64  `json:"jobs" doc:"With their inputs, results and logs."`
+	Media          int64  `json:"media" doc:"Rows of files. A copy in storage is deleted unless a file of another job has the same content."`
+	Runs           int64  `json:"runs"`
+	Projects       int64  `json:"projects"`
+	Rejections     int64  `json:"rejections"`
+	Records        int64  `json:"records" doc:"Rows that stay, such as lines of the audit log, in which the id is replaced."`
+	UnfinishedJobs int    `json:"unfinishedJobs" doc:"They must be cancelled first."`
+	UnfinishedRuns int    `json:"unfinishedRuns" doc:"They must be cancelled first."`
+	FilesPending   Text   `json:"filesPending" doc:"Why copies are not deleted from storage yet. gaff repeats it every hour. Null if they are."`
+	ErasedAt       Time   `json:"erasedAt" doc:"Null in a dry run."`
+	Backups        Text   `json:"backups" doc:"What this means for backups, for people."`
+}
+
+// NewErasure makes the document of what was found.
+func NewErasure(t erase.Target, f *erase.Found, dryRun bool) Erasure {
+	d := Erasure{
+		Kind: string(t.Kind), Pseudonym: f.Pseudonym, DryRun: dryRun, Events: f.Events, Jobs: f.Jobs, Media: f.Media, Runs: f.Runs, Projects: f.Projects,
+		Rejections: f.Rejections, Records: f.Records,
+	}
+	if dryRun {
+		d.UnfinishedJobs, d.UnfinishedRuns = len(f.OpenJobs), len(f.OpenRuns)
+	}
+	return d
+}
+
+// Done completes the document of an erasure.
+func (d *Erasure) Done(e *erase.Erased) {
+	d.ErasedAt = Time{e.At}
+	if e.FilesPending != nil {
+		d.FilesPending = Text(e.FilesPending.Error())
+	}
+	d.Backups = Text("Backups made before " + e.At.UTC().Format(time.RFC3339) + " still have the data, until you delete them. After the restore of such a backup, erase again. " +
+		"Run gaff compact to remove the data from the free space of the database.")
+}
