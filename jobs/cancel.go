@@ -33,10 +33,13 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 				return nil, fmt.Errorf("job %s: %w: it had ended at %s as %s", jobID, gaff.ErrConflict, j.Provider, j.Status)
 			}
 			return nil, fmt.Errorf("job %s: %w: %s says that %w", jobID, gaff.ErrConflict, j.Provider, err)
+		case errors.Is(err, ErrNoCancel):
+			text = "cancelled here; " + j.Provider + " has no way to stop it, and may bill it"
 		case err != nil:
 			return nil, fmt.Errorf("cancel job %s at %s: %w", jobID, j.Provider, err)
+		default:
+			text = "cancelled, and the provider was asked to stop; it may bill what it did"
 		}
-		text = "cancelled, and the provider was asked to stop; it may bill what it did"
 	case j.Submit == SubmitSending || j.Submit == SubmitUnknown:
 		text = "cancelled here; whether the provider works on it is not known"
 	case j.Submit != SubmitWaiting:

@@ -54,6 +54,8 @@ func ParseJobStatus(text string) (s JobStatus, ok bool) {
 const (
 	SettledByWebhook        = "webhook"
 	SettledByReconciliation = "reconciliation"
+	// SettledBySubmit: the answer to the submit held the result.
+	SettledBySubmit = "submit"
 )
 
 // Job is work at a provider, such as a picture to generate.
@@ -186,6 +188,9 @@ type Update struct {
 	Subject string
 	// Cost is the billed amount; see [Job].
 	Cost string
+	// Progress is how far the work is, for the job's log: a number from 0 to 1, or a text. It may
+	// be empty.
+	Progress string
 }
 
 // Interpreter reads a provider's event as a change to a job. An error that is not

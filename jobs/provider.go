@@ -53,10 +53,28 @@ type AddressChecker interface {
 	CheckAddress(address string) error
 }
 
+// PolledOnly is a Provider that may send no webhooks, so that its jobs are polled.
+type PolledOnly interface{ Polled() bool }
+
+// Slow is a Provider whose submits may take longer than a minute, such as one that answers with the
+// result.
+type Slow interface{ SubmitTimeout() time.Duration }
+
+// Paced is a Provider with limits of its own.
+type Paced interface {
+	// Pace returns how many requests a second polls may make, and how many submits may be sent at
+	// once; zero for the limits of the service.
+	Pace() (rate float64, submits int)
+	// Usual returns how long a job usually takes, until jobs have been measured; zero if unknown.
+	Usual() time.Duration
+}
+
 // Accepted is a provider's answer to a submit.
 type Accepted struct {
 	RequestID                         string
 	StatusURL, ResponseURL, CancelURL string // may be empty
+	// Update is the end of work that the provider finished before it answered; nil: it goes on.
+	Update *Update
 }
 
 // HeaderRelay is a Provider whose webhooks have headers of its own, such as signatures. gaff
@@ -69,6 +87,8 @@ type HeaderRelay interface {
 var (
 	// ErrNoSuchWork: the provider does not know the job.
 	ErrNoSuchWork = errors.New("the provider does not know it")
+	// ErrNoCancel: the provider has no way to stop work.
+	ErrNoCancel = errors.New("the provider cannot stop it")
 	// ErrEnded: the provider has finished the job.
 	ErrEnded = errors.New("it has ended already")
 )

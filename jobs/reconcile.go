@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,10 +98,19 @@ func (l *Service) due(ctx context.Context, provider string, places int) (jobs []
 			return err
 		}
 		// A job costs up to two requests, for its status and for its result.
-		next = tx.Now().Add(time.Duration(float64(2*len(jobs)) / l.o.RequestsPerSecond * float64(time.Second)))
+		next = tx.Now().Add(time.Duration(float64(2*len(jobs)) / l.rate(provider) * float64(time.Second)))
 		return tx.SetSetting(ctx, name, strconv.FormatInt(next.UnixMicro(), 10))
 	})
 	return jobs, next, err
+}
+
+// rate is how many requests a second polls of a provider may make.
+func (l *Service) rate(provider string) float64 {
+	if paced, ok := l.providers[provider].(Paced); ok {
+		rate, _ := paced.Pace()
+		return cmp.Or(rate, l.o.RequestsPerSecond)
+	}
+	return l.o.RequestsPerSecond
 }
 
 // pollSafely polls one job. A panic of the provider costs this poll only.
@@ -287,6 +297,9 @@ func (l *Service) recordAnswer(ctx context.Context, tx Tx, j *Job, u Update, ask
 		text = askErr.Error()
 		l.schedule(tx.Now(), j)
 	default:
+		if u.Progress != "" && !u.Status.Settled() {
+			text += ", progress " + excerpt.Text(u.Progress, 80)
+		}
 		j.Misses = 0
 		l.schedule(tx.Now(), j)
 	}
@@ -377,7 +390,11 @@ func (l *Service) schedule(now time.Time, j *Job) {
 	left := usual.overdue() - now.Sub(j.begun())
 	if j.WebhookURL == "" {
 		step, most = min(pollFirst, l.o.ReconcileAfter), pollMost
-		first = min(max(usual.typical()/2, step), most)
+		typical := usual.typical()
+		if paced, ok := l.providers[j.Provider].(Paced); ok && typical == 0 {
+			typical = paced.Usual()
+		}
+		first = min(max(typical/2, step), most)
 		left = 0
 	} else if usual.N >= waitLeast {
 		first = min(max(left, l.o.ReconcileAfter/4), l.o.ReconcileAfter)

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -185,11 +186,20 @@ func (l *Service) Attach(g *gaff.Gateway) {
 		if _, only := p.(WebhookOnly); only {
 			continue
 		}
+		workers := submitWorkers
+		if paced, ok := p.(Paced); ok {
+			_, submits := paced.Pace()
+			workers = cmp.Or(submits, workers)
+		}
+		timeout := time.Minute
+		if slow, ok := p.(Slow); ok {
+			timeout = max(timeout, slow.SubmitTimeout()+5*time.Second)
+		}
 		g.HandleWith(gaff.InternalSource, eventSubmit, gaff.JSON(func(ctx context.Context, ev *gaff.Event, t ticket) error {
 			return l.submit(ctx, p, t)
-		}), gaff.HandleOptions{Name: "submit/" + name, Workers: submitWorkers, Retry: &gaff.RetryPolicy{
+		}), gaff.HandleOptions{Name: "submit/" + name, Workers: workers, Retry: &gaff.RetryPolicy{
 			// The handler itself knows when to give up.
-			MaxAttempts: 1000, First: 2 * time.Second, Factor: 2, Max: 2 * time.Minute, Timeout: time.Minute,
+			MaxAttempts: 1000, First: 2 * time.Second, Factor: 2, Max: 2 * time.Minute, Timeout: timeout,
 		}})
 		g.HandleWith(gaff.InternalSource, eventPoll, gaff.JSON(func(ctx context.Context, ev *gaff.Event, t ticket) error {
 			return l.fetch(ctx, ev, p, t)

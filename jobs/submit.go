@@ -219,17 +219,23 @@ func (l *Service) begin(ctx context.Context, p Provider, jobID string) (j *Job, 
 		l.poke(p.Name())
 		return nil, nil, err
 	}
-	if j.WebhookURL == "" {
+	if j.WebhookURL == "" && !polled(p) {
 		l.o.Log.Warn("job is submitted without a webhook, and will be polled instead: WEBHOOK_BASE_URL is not set",
 			"job", j.ID, "provider", j.Provider)
 	}
 	return j, input, nil
 }
 
+// polled reports whether a provider sends no webhooks.
+func polled(p Provider) bool {
+	only, ok := p.(PolledOnly)
+	return ok && only.Polled()
+}
+
 func (l *Service) sending(ctx context.Context, tx Tx, j *Job) error {
 	j.Submit, j.SentAt = SubmitSending, tx.Now()
 	j.NextPollAt = tx.Now().Add(stillSending)
-	if j.WebhookURL == "" {
+	if j.WebhookURL == "" && !polled(l.providers[j.Provider]) {
 		if err := tx.AddLogEntry(ctx, j.ID, "submit", "without a webhook: this gateway has no address that the provider could reach"); err != nil {
 			return err
 		}
@@ -267,8 +273,9 @@ func (l *Service) Answered(ctx context.Context, jobID string, answer Accepted, s
 			if err != nil {
 				return err
 			}
+			open := !j.Status.Settled()
 			again, err = l.answered(ctx, tx, j, answer, submitErr)
-			if j.Status == JobFailed && j.Submit == SubmitRejected {
+			if open && j.Status.Settled() {
 				settled = j
 			}
 			cancel = submitErr == nil && j.Status == JobCancelled
@@ -366,6 +373,11 @@ func (l *Service) accepted(ctx context.Context, tx Tx, j *Job, answer Accepted) 
 		l.schedule(tx.Now(), j)
 	}
 	if err := tx.AddLogEntry(ctx, j.ID, "submit", text); err != nil {
+		return err
+	}
+	if u := answer.Update; u != nil && !j.Status.Settled() {
+		u.shorten()
+		_, err := change{job: j, stored: true, update: *u, by: SettledBySubmit}.apply(ctx, tx, l.o.Router)
 		return err
 	}
 	return tx.SaveJob(ctx, j)

@@ -13,7 +13,7 @@ import (
 // that a provider can reach.
 func (l *Service) WebhookURL(provider, jobID string) string {
 	base := l.o.Address(provider)
-	if base == "" {
+	if base == "" || polled(l.providers[provider]) {
 		return ""
 	}
 	path, query, _ := strings.Cut(base, "?")

@@ -357,16 +357,16 @@ func (k *checker) value(env *cel.Env, path string, v any) value {
 }
 
 func (k *checker) template(env *cel.Env, path, text string) value {
-	parts, err := pieces(text)
+	parts, err := cel.Pieces(text)
 	if bad, ok := errors.AsType[*cel.Error](err); ok {
 		k.faultAt(path, text, bad.Offset, bad.Problem)
 		return nil
 	}
 	t := template{}
 	for _, p := range parts {
-		if !p.expr {
-			t = append(t, constant{p.text})
-		} else if e := k.compile(env, path, text, p.offset, p.text, nil); e != nil {
+		if !p.IsExpr {
+			t = append(t, constant{p.Text})
+		} else if e := k.compile(env, path, text, p.Offset, p.Text, nil); e != nil {
 			t = append(t, computed{e})
 		}
 	}

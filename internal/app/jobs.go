@@ -21,8 +21,8 @@ import (
 	"gaff/provider/custom"
 )
 
-// described are the providers that are known by their webhooks only.
-func described(sources []Source) (list []jobs.Provider) {
+// webhookOnly are the providers that are known by their webhooks only.
+func webhookOnly(sources []Source) (list []jobs.Provider) {
 	for _, src := range sources {
 		if _, ok := src.Interpreter.(*custom.Interpreter); ok {
 			list = append(list, custom.Provider(src.Name))
@@ -36,12 +36,7 @@ func described(sources []Source) (list []jobs.Provider) {
 //
 // traced, if not nil, records their requests.
 func newClients(cfg *config.Config, traced func(*http.Client) *http.Client) (map[string]jobs.Provider, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 16
-	client := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := ownClient()
 	if traced != nil {
 		client = traced(client)
 	}
@@ -53,7 +48,11 @@ func newClients(cfg *config.Config, traced func(*http.Client) *http.Client) (map
 		}
 		clients[p.Name] = c
 	}
-	return clients, nil
+	more, err := describedClients(cfg, traced)
+	for name, c := range more {
+		clients[name] = c
+	}
+	return clients, err
 }
 
 // newJobs makes the service that submits and reconciles jobs.
@@ -90,13 +89,13 @@ func usersOf(cfg *config.Config) map[string]jobs.Users {
 }
 
 // linkToJobs has the events of a provider's source checked against the jobs that they are about.
-func linkToJobs(src *gaff.Source, service *jobs.Service) {
+func linkToJobs(cfg *config.Config, src *gaff.Source, service *jobs.Service) {
 	p, ok := all.Find(src.Name)
-	if !ok {
+	if _, is := cfg.Described[src.Name]; !ok && !is {
 		return
 	}
 	src.CheckCallbackToken = service.CheckCallbackToken
-	if p.Setting(provider.Users) != "" {
+	if ok && p.Setting(provider.Users) != "" {
 		src.Admit = service.Admit
 	}
 }

@@ -72,7 +72,7 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 	jobs.Reader
 	media.ErasedStore
 	LinkMedia(func(*jobs.Media) jobs.MediaLinks)
-}, gw *gaff.Gateway, base string, log *slog.Logger) (*storedMedia, error) {
+}, gw *gaff.Gateway, base string, headers func(provider, address string) http.Header, log *slog.Logger) (*storedMedia, error) {
 	if cfg.MediaURL == mediaOff {
 		return &storedMedia{}, nil
 	}
@@ -86,7 +86,7 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		k.keeper, err = media.New(media.Options{
 			Store: st, Router: gw, Blobs: blobs, Client: safehttp.New(safehttp.Options{Allow: allow, Redirects: mediaRedirects}),
 			Spool: filepath.Join(cfg.DataDir, spoolDir), MaxSize: cfg.Media.MaxSize, Types: cfg.Media.Types, Log: log,
-			FolderPerNode: foldersPerNode(cfg),
+			FolderPerNode: foldersPerNode(cfg), Headers: headers,
 		})
 	}
 	if err == nil {

@@ -139,14 +139,14 @@ func (p *process) addJobs(ctx context.Context) (err error) {
 	if p.clients, err = newClients(p.cfg, p.traced); err != nil {
 		return err
 	}
-	providers := slices.AppendSeq(described(p.sources), maps.Values(p.clients))
+	providers := slices.AppendSeq(webhookOnly(p.sources), maps.Values(p.clients))
 	if p.jobs, err = newJobs(ctx, p.cfg, p.log, p.store, p.gateway, p.metrics, providers); err != nil {
 		return err
 	}
 	p.jobs.Attach(p.gateway)
 	p.reload.jobs = p.jobs
 	for _, src := range p.sources {
-		linkToJobs(&src.Source, p.jobs)
+		linkToJobs(p.cfg, &src.Source, p.jobs)
 		p.gateway.AddSource(src.Source)
 		if src.Interpreter != nil {
 			p.gateway.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
@@ -235,7 +235,7 @@ func (p *process) flushAudit(context.Context) error {
 }
 
 func (p *process) addMedia(ctx context.Context) (err error) {
-	p.files, err = keepMedia(ctx, p.cfg, p.store, p.gateway, cmp.Or(p.filesBase, p.public.url), p.log)
+	p.files, err = keepMedia(ctx, p.cfg, p.store, p.gateway, cmp.Or(p.filesBase, p.public.url), fileHeaders(p.clients), p.log)
 	return err
 }
 

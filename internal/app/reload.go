@@ -137,7 +137,7 @@ func (r *reloader) forget(ctx context.Context, source string) error {
 
 // update replaces a source by its rebuilt version.
 func (r *reloader) update(src Source) error {
-	linkToJobs(&src.Source, r.jobs)
+	linkToJobs(r.cfg, &src.Source, r.jobs)
 	return r.gateway.UpdateSource(src.Source)
 }
 
@@ -196,6 +196,9 @@ func (r *reloader) reload(ctx context.Context) (changed, restart []string, err e
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		restart = append(restart, "source "+name+" is gone")
 	}
+	if !reflect.DeepEqual(old.Described, next.Described) {
+		restart = append(restart, "providers changed")
+	}
 	if !reflect.DeepEqual(settingsOf(old), settingsOf(next)) {
 		restart = append(restart, "settings other than the sources' changed")
 	}
@@ -213,6 +216,9 @@ func (r *reloader) reload(ctx context.Context) (changed, restart []string, err e
 func same(old, next *config.Config, name string) bool {
 	was, is := old.Sources[name], next.Sources[name]
 	if !reflect.DeepEqual(was, is) || old.Limits.MaxBodyBytes != next.Limits.MaxBodyBytes {
+		return false
+	}
+	if !reflect.DeepEqual(old.Described[name], next.Described[name]) {
 		return false
 	}
 	if p, ok := all.Find(name); ok {

@@ -64,11 +64,16 @@ func buildSources(cfg *config.Config, kept keys) ([]Source, error) {
 		src, err := providerSource(p, values)
 		built, faults = append(built, src), append(faults, err)
 	}
+	more, err := describedSources(cfg, kept)
+	built, faults = append(built, more...), append(faults, err)
 	names := slices.Sorted(maps.Keys(cfg.Sources))
 	if !slices.Contains(names, custom.DefaultName) {
 		names = append(names, custom.DefaultName)
 	}
 	for _, name := range names {
+		if _, is := cfg.Described[name]; is {
+			continue
+		}
 		if _, known := all.Find(name); known {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,8 +25,8 @@ import (
 // DefaultWorkflows is the folder that is read where none is configured, if it exists.
 const DefaultWorkflows = "workflows"
 
-// ReadWorkflow reads and checks one file.
-func ReadWorkflow(file string) (*workflow.Compiled, error) {
+// ReadWorkflow reads and checks one file. described are the names of described providers.
+func ReadWorkflow(file string, described ...string) (*workflow.Compiled, error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return nil, err
@@ -42,8 +43,12 @@ func ReadWorkflow(file string) (*workflow.Compiled, error) {
 		return nil, err
 	}
 	for _, name := range c.Providers() {
-		if _, known := all.Find(name); !known {
-			return nil, fmt.Errorf("%s: unknown provider %q: want %s", file, name, all.Choice())
+		if _, known := all.Find(name); !known && !slices.Contains(described, name) {
+			choice := all.Choice()
+			if len(described) > 0 {
+				choice = strings.Join(append(all.Names(), described...), ", ")
+			}
+			return nil, fmt.Errorf("%s: unknown provider %q: want %s", file, name, choice)
 		}
 	}
 	return c, nil
@@ -81,7 +86,7 @@ func LoadWorkflows(cfg *config.Config) ([]*workflow.Compiled, error) {
 	var faults []error
 	byName := map[string]string{}
 	for _, file := range files {
-		c, err := ReadWorkflow(file)
+		c, err := ReadWorkflow(file, slices.Sorted(maps.Keys(cfg.Described))...)
 		switch {
 		case err != nil:
 			faults = append(faults, err)
@@ -134,7 +139,7 @@ func newEngine(cfg *config.Config, st engineStore, gw *gaff.Gateway, service wor
 	if err != nil {
 		return nil, err
 	}
-	limits, err := workflowLimits(cfg.WorkflowLimits)
+	limits, err := workflowLimits(cfg.WorkflowLimits, cfg.Described)
 	if err != nil {
 		return nil, err
 	}
@@ -161,15 +166,17 @@ func newEngine(cfg *config.Config, st engineStore, gw *gaff.Gateway, service wor
 }
 
 // workflowLimits reads texts such as "provider=2".
-func workflowLimits(texts []string) (map[string]int, error) {
+func workflowLimits(texts []string, described map[string]config.Provider) (map[string]int, error) {
 	limits := map[string]int{}
 	for _, text := range texts {
 		name, number, _ := strings.Cut(text, "=")
 		n, err := strconv.Atoi(strings.TrimSpace(number))
 		name = strings.TrimSpace(name)
-		if _, known := all.Find(name); err != nil || n < 1 || !known {
+		_, known := all.Find(name)
+		_, is := described[name]
+		if err != nil || n < 1 || !known && !is {
 			return nil, fmt.Errorf("GAFF_WORKFLOW_LIMITS: %q: want provider=number, such as %s=2, separated by commas; the providers are %s",
-				text, all.Default().Name, all.Choice())
+				text, all.Default().Name, strings.Join(slices.Concat(all.Names(), slices.Sorted(maps.Keys(described))), ", "))
 		}
 		limits[name] = n
 	}

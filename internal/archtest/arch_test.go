@@ -50,7 +50,7 @@ var rules = []rule{
 	},
 	{
 		why:  "providers know verify and jobs, not each other, no store and no server",
-		from: `^provider/`, not: `^provider/all$`, deny: `^gaff/`, allow: `^gaff/(provider|verify|sender|jobs|internal/(excerpt|httpx|jsonpointer|jsonscan|payload|redact|safehttp))$`,
+		from: `^provider/`, not: `^provider/all$`, deny: `^gaff/`, allow: `^gaff/(provider|verify|sender|jobs|internal/(cel|excerpt|fault|httpx|jsonpointer|jsonscan|payload|redact|safehttp|suggest))$`,
 	},
 	{
 		why:  "the list of providers is the only place that names them",
@@ -58,7 +58,7 @@ var rules = []rule{
 	},
 	{
 		why:  "settings and commands know providers by their list only",
-		from: `^internal/(config|cli)$`, deny: `^gaff/provider/`, allow: `^gaff/provider/all$`,
+		from: `^internal/(config|cli)$`, deny: `^gaff/provider/`, allow: `^gaff/provider/(all|described)$`,
 	},
 	{
 		why:  "workflows know the vocabulary and jobs; a program without workflows links no expression language",
@@ -143,7 +143,7 @@ var rules = []rule{
 	{
 		why:  "only app joins the parts",
 		from: `.*`, not: `^(internal/(app|e2e|bench|storetest)|gafftest|provider/all)$`, deny: `^gaff/(store|provider|internal/metrics|internal/server|internal/api|internal/ui)`,
-		allow: `^gaff/provider(/all)?$`,
+		allow: `^gaff/provider(/all|/described)?$`,
 	},
 	{
 		why:  "receivers link the standard library alone",

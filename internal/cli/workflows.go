@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +89,8 @@ func (p *program) workflowFiles(args []string) (files []string, err error) {
 
 // readWorkflow reads a file of the working folder; faults have the name as it was given.
 func (p *program) readWorkflow(file string) (*workflow.Compiled, error) {
-	c, err := app.ReadWorkflow(p.path(file))
+	cfg, _ := p.load() // its faults do not concern the workflow
+	c, err := app.ReadWorkflow(p.path(file), slices.Sorted(maps.Keys(cfg.Described))...)
 	if faults, ok := errors.AsType[workflow.Faults](err); ok {
 		for i := range faults {
 			faults[i].File = file

@@ -139,6 +139,8 @@ type Config struct {
 
 	Alerts Alerts `yaml:"alerts"`
 
+	// Described are providers that a description sets up, by name.
+	Described map[string]Provider `yaml:"providers"`
 	// Sources are the configured senders, by name. An entry may be named like a provider, or
 	// custom, to change its limits and retries, or (custom only) its verifier.
 	Sources map[string]Source `yaml:"sources"`
@@ -185,6 +187,10 @@ func (c *Config) normalize() {
 	for name, destination := range c.Destinations {
 		destination.Spec.Name = name
 		c.Destinations[name] = destination
+	}
+	for name, p := range c.Described {
+		p.BaseURL = trimSlash(p.BaseURL)
+		c.Described[name] = p
 	}
 }
 
@@ -246,9 +252,19 @@ func (c *Config) Validate() error {
 		channel := c.Alerts.Channels[name]
 		channel.check(name, k.below("alerts.channels."+name, &channel))
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Described)) {
+		p := c.Described[name]
+		p.check(name, k.below("providers."+name, &p))
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
 		source := c.Sources[name]
-		source.check(name, k.below("sources."+name, &source))
+		inner := k.below("sources."+name, &source)
+		if _, is := c.Described[name]; is {
+			source.checkOwn(name, "providers."+name+".webhook_secrets", inner)
+			source.checkBounds(inner)
+			continue
+		}
+		source.check(name, inner)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
 		destination := c.Destinations[name]

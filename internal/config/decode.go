@@ -64,7 +64,7 @@ func (l *loader) decode(name string, n ast.Node, f *field) {
 		v.Set(reflect.MakeMap(v.Type()))
 		l.each(name, n, func(key, path string, n ast.Node) {
 			before, item := len(l.faults), reflect.New(v.Type().Elem())
-			l.decode(path, n, &field{ptr: item.Interface(), ref: f.ref})
+			l.decode(path, n, &field{ptr: item.Interface(), ref: f.ref || f.secret()})
 			if item.Elem().Kind() != reflect.String || len(l.faults) == before {
 				v.SetMapIndex(reflect.ValueOf(key), item.Elem())
 			}

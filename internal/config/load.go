@@ -36,6 +36,7 @@ func Load(o LoadOptions) (*Config, error) {
 	l.c.origins = make(map[string]string)
 	l.environment(o.Environ)
 	l.readFile()
+	l.readDescriptions()
 	settings := settingsOf(l.c)
 	for i := range settings {
 		l.fromEnvironment(&settings[i])

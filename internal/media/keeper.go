@@ -57,6 +57,9 @@ type Options struct {
 	Blobs  blob.Store
 	// Client fetches; it must judge the addresses itself (safehttp).
 	Client *http.Client
+	// Headers returns the headers with which a file of a provider's result is fetched from a URL, such
+	// as a key; nil for none. It is asked again for each redirect. It may be nil.
+	Headers func(provider, address string) http.Header
 	// Spool is a folder of this process for downloads that are under way.
 	Spool string
 	// MaxSize bounds a file, in bytes.
@@ -85,6 +88,11 @@ func New(o Options) (*Keeper, error) {
 	if err := os.MkdirAll(o.Spool, 0o700); err != nil {
 		return nil, fmt.Errorf("spool folder: %w", err)
 	}
+	if o.Headers != nil {
+		client := *o.Client
+		client.Transport = &withHeaders{next: client.Transport, headers: o.Headers}
+		o.Client = &client
+	}
 	return &Keeper{o: o}, nil
 }
 
@@ -108,7 +116,7 @@ func (k *Keeper) Handle(ctx context.Context, ev *gaff.Event) error {
 	if m.Storage == jobs.StorageStored {
 		return nil
 	}
-	c, err := k.copy(ctx, m)
+	c, err := k.copy(ofProvider(ctx, m), m)
 	if errors.Is(err, errBusy) {
 		return gaff.Snooze(busyFor)
 	}

@@ -22,7 +22,7 @@ type Job struct {
 	ResultSize  int64  `json:"resultSize" doc:"The length of the result in bytes; 0 if it has none."`
 	Error       Text   `json:"error" doc:"For people."`
 	ErrorType   Text   `json:"errorType" doc:"For programs, such as content_policy_violation."`
-	SettledBy   Text   `json:"settledBy" doc:"webhook or reconciliation; null until settled."`
+	SettledBy   Text   `json:"settledBy" doc:"webhook, reconciliation, or submit (its answer held the result); null until settled."`
 	Metadata    JSON   `json:"metadata"`
 	CreatedAt   Time   `json:"createdAt"`
 	SubmittedAt Time   `json:"submittedAt"`

@@ -660,7 +660,7 @@ export interface Job {
   resultSize: number;
   runId: string | null;
   settledAt: string | null;
-  /** webhook or reconciliation; null until settled. */
+  /** webhook, reconciliation, or submit (its answer held the result); null until settled. */
   settledBy: string | null;
   status: "queued" | "processing" | "completed" | "failed" | "cancelled";
   stepId: string | null;
@@ -710,7 +710,7 @@ export interface JobDetail {
   resultSize: number;
   runId: string | null;
   settledAt: string | null;
-  /** webhook or reconciliation; null until settled. */
+  /** webhook, reconciliation, or submit (its answer held the result); null until settled. */
   settledBy: string | null;
   status: "queued" | "processing" | "completed" | "failed" | "cancelled";
   statusUrl: string | null;
