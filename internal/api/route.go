@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"gaff/internal/stale"
 	"net/http"
 	"reflect"
 	"slices"
@@ -25,6 +26,9 @@ type output[T any] struct{ Body T }
 func full[I, O any](method, path, id string, role Role, summary string, handler func(context.Context, *I) (*O, error), options ...option) route {
 	return route{operation(method, path, id, role, summary, options), func(s *server, _ *http.ServeMux, api huma.API, op huma.Operation) {
 		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+			if mayBeStale(op) {
+				ctx = stale.Allow(ctx)
+			}
 			out, err := handler(ctx, in)
 			if err != nil {
 				return nil, s.failure(err)
@@ -32,6 +36,11 @@ func full[I, O any](method, path, id string, role Role, summary string, handler 
 			return out, nil
 		})
 	}}
+}
+
+// mayBeStale reports whether an operation lists or counts, so that a replica may answer it.
+func mayBeStale(op huma.Operation) bool {
+	return op.Method == http.MethodGet && (strings.HasPrefix(op.OperationID, "list-") || strings.HasPrefix(op.Path, "/api/v1/stats"))
 }
 
 func body[I, B any](method, path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options []option) route {

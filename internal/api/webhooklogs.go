@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
+	"gaff/internal/stale"
 	"gaff/internal/wire"
 )
 
@@ -142,7 +143,7 @@ func (s *server) searchWebhookLogs(w http.ResponseWriter, r *http.Request) {
 		rejectWith(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	found, err := s.store(r.Context()).SearchLogs(r.Context(), q.LogSearch)
+	found, err := s.store(r.Context()).SearchLogs(stale.Allow(r.Context()), q.LogSearch)
 	if err != nil {
 		s.logsFailed(w, r, err)
 		return
@@ -170,7 +171,7 @@ func (s *server) countWebhookLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q.Limit, q.Offset = 1, 0
-	found, err := s.store(r.Context()).SearchLogs(r.Context(), q.LogSearch)
+	found, err := s.store(r.Context()).SearchLogs(stale.Allow(r.Context()), q.LogSearch)
 	if err != nil {
 		s.logsFailed(w, r, err)
 		return

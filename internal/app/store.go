@@ -29,7 +29,7 @@ func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, exclus
 		return nil, fmt.Errorf("create the data folder: %w", err)
 	}
 	return postgres.Open(ctx, cfg.DatabaseURL, postgres.Options{
-		Log: log, MaxRejections: cfg.Limits.Rejections, Lease: cfg.Limits.Lease, Exclusive: exclusive,
+		Log: log, MaxRejections: cfg.Limits.Rejections, Lease: cfg.Limits.Lease, Exclusive: exclusive, ReadAddress: cfg.DatabaseReadURL,
 		MaxQueuedBytes: cfg.Limits.InFlightBytes, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
 	})
 }

@@ -79,6 +79,14 @@ func checkDatabase(text string) error {
 	return err
 }
 
+// checkReplica checks the address of the read replica.
+func (c *Config) checkReplica() error {
+	if c.DatabaseReadURL != "" && c.DatabaseURL == "" {
+		return errors.New("needs GAFF_DATABASE_URL: SQLite has no replicas")
+	}
+	return checkDatabase(c.DatabaseReadURL)
+}
+
 // shownParameters of a PostgreSQL URL are not secret.
 var shownParameters = []string{"application_name", "connect_timeout", "host", "port", "sslmode", "target_session_attrs", "user"}
 

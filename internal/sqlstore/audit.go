@@ -44,7 +44,7 @@ func (s *Store) Audit(ctx context.Context, f access.AuditFilter) (page gaff.Page
 		seq int64
 		e   access.Entry
 	}
-	rows, err := collect(ctx, s.read, func(rows *sql.Rows) (r stored, err error) {
+	rows, err := collect(ctx, s.lists(ctx), func(rows *sql.Rows) (r stored, err error) {
 		var at int64
 		var detail []byte
 		err = rows.Scan(&r.seq, &r.e.ID, &at, &r.e.Actor, &r.e.KeyID, &r.e.As, &r.e.Role, &r.e.Via, &r.e.ViaID, &r.e.Address, &r.e.Action,

@@ -128,7 +128,7 @@ func (s *Store) named(ctx context.Context, f gaff.EventFilter, limit int) (found
 		err := add(f, seq)
 		return found, err
 	}
-	ids, err := column[string](ctx, s.read, `select request_id from job where id = $1 and request_id <> ''`, plain(query))
+	ids, err := column[string](ctx, s.lists(ctx), `select request_id from job where id = $1 and request_id <> ''`, plain(query))
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (l *eventList) heads(n int, given ...any) (text string, args []any) {
 // eventHead reads the newest events of a list without a sieve, up to limit.
 func (s *Store) eventHead(ctx context.Context, l eventList, limit int) ([]*logScan, error) {
 	heads, args := l.heads(limit)
-	return collect(ctx, s.read, scanLog, `select `+logColumns+` from event e where e.seq in (`+heads+`)
+	return collect(ctx, s.lists(ctx), scanLog, `select `+logColumns+` from event e where e.seq in (`+heads+`)
 		order by e.seq desc limit `+strconv.Itoa(limit), args...)
 }
 
@@ -203,7 +203,7 @@ func (s *Store) sift(ctx context.Context, l eventList, limit int) (found []*logS
 		part = min(part, left)
 		heads, args := l.heads(part)
 		var lowest, highest, count int64
-		if err := s.read.QueryRowContext(ctx, `select coalesce(min(seq), 0), coalesce(max(seq), 0), count(*) from (`+heads+`) part`, plainText(args)...).
+		if err := s.lists(ctx).QueryRowContext(ctx, `select coalesce(min(seq), 0), coalesce(max(seq), 0), count(*) from (`+heads+`) part`, plainText(args)...).
 			Scan(&lowest, &highest, &count); err != nil {
 			return nil, 0, err
 		}
@@ -254,7 +254,7 @@ func (s *Store) siftAll(ctx context.Context, l eventList, n, limit int) ([]*logS
 	for _, predicate := range l.sieve {
 		w.add(predicate.text, predicate.args...)
 	}
-	return collect(ctx, s.read, scanLog, `select `+logColumns+` from `+from+w.String()+
+	return collect(ctx, s.lists(ctx), scanLog, `select `+logColumns+` from `+from+w.String()+
 		` order by e.seq desc limit `+strconv.Itoa(limit), w.args...)
 }
 
@@ -281,7 +281,7 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]pre
 	}
 	sources := []string{f.Source}
 	if f.Source == "" {
-		all, err := allSources(ctx, s.read)
+		all, err := allSources(ctx, s.lists(ctx))
 		if err != nil {
 			return nil, false, err
 		}
@@ -318,7 +318,7 @@ const clockSkewMinutes = 5
 // range of their numbers, so that the rest of the log is not read.
 func (s *Store) between(ctx context.Context, l *eventList, since, until time.Time) error {
 	bound := func(text string, minute int64) (int64, bool, error) {
-		found, err := column[sql.NullInt64](ctx, s.read, text, minute, int64(clockSkewMinutes))
+		found, err := column[sql.NullInt64](ctx, s.lists(ctx), text, minute, int64(clockSkewMinutes))
 		if err != nil {
 			return 0, false, err
 		}

@@ -66,7 +66,7 @@ func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs
 	if f.Status != nil {
 		w.add("j.status = ?", int64(*f.Status))
 	}
-	js, err := collect(ctx, s.read, scanListedJob, `select `+listedJobColumns+` from job j`+w.String()+
+	js, err := collect(ctx, s.lists(ctx), scanListedJob, `select `+listedJobColumns+` from job j`+w.String()+
 		` order by j.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "jobs", err)

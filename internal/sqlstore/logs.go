@@ -24,7 +24,7 @@ func (s *Store) Logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 type logKey struct{ at, seq int64 }
 
 func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, total int, err error) {
-	tx, err := s.read.BeginTx(ctx, s.snapshot())
+	tx, err := s.lists(ctx).BeginTx(ctx, s.snapshot())
 	if err != nil {
 		return nil, 0, err
 	}

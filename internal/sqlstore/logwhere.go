@@ -29,7 +29,7 @@ func (s *Store) searchLogs(ctx context.Context, q gaff.LogSearch) (found gaff.Lo
 	if err != nil {
 		return found, err
 	}
-	tx, err := s.read.BeginTx(ctx, s.snapshot())
+	tx, err := s.lists(ctx).BeginTx(ctx, s.snapshot())
 	if err != nil {
 		return found, err
 	}

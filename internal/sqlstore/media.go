@@ -97,7 +97,7 @@ func (s *Store) Media(ctx context.Context, f jobs.MediaFilter) (page gaff.Page[j
 	if f.Storage != nil {
 		w.add("m.storage = ?", int64(*f.Storage))
 	}
-	ms, err := collect(ctx, s.read, scanMedia, `select `+mediaColumns+` from media m`+w.String()+
+	ms, err := collect(ctx, s.lists(ctx), scanMedia, `select `+mediaColumns+` from media m`+w.String()+
 		` order by m.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "media", err)

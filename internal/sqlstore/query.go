@@ -12,6 +12,7 @@ import (
 
 	"gaff"
 	"gaff/internal/excerpt"
+	"gaff/internal/stale"
 )
 
 // readTime bounds every read: a reader that holds its snapshot for long keeps the
@@ -21,6 +22,16 @@ const readTime = 10 * time.Second
 func (s *Store) reading(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, readTime,
 		fmt.Errorf("%w: the query took longer than %s; narrow it down", gaff.ErrUnavailable, readTime))
+}
+
+// lists returns the database that answers a list or a search.
+func (s *Store) lists(ctx context.Context) *sql.DB {
+	if s.opt.Lists != nil && stale.Allowed(ctx) {
+		if db := s.opt.Lists(); db != nil {
+			return db
+		}
+	}
+	return s.read
 }
 
 func (s *Store) fault(ctx context.Context, what string, err error) error {

@@ -76,7 +76,7 @@ func (s *Store) Rejections(ctx context.Context, f gaff.RejectionFilter) (page ga
 	if f.Source != "" {
 		w.add("r.source = ?", f.Source)
 	}
-	rs, err := collect(ctx, s.read, scanRejection, `select `+rejectionColumns+` from rejection r`+w.String()+
+	rs, err := collect(ctx, s.lists(ctx), scanRejection, `select `+rejectionColumns+` from rejection r`+w.String()+
 		` order by r.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "rejections", err)

@@ -132,7 +132,7 @@ func (s *Store) Runs(ctx context.Context, f runs.Filter) (page gaff.Page[runs.Ru
 	if f.Status != nil {
 		w.add("r.status = ?", int64(*f.Status))
 	}
-	rs, err := collect(ctx, s.read, scanRun, `select `+runColumns+` from run r`+w.String()+
+	rs, err := collect(ctx, s.lists(ctx), scanRun, `select `+runColumns+` from run r`+w.String()+
 		` order by r.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "runs", err)

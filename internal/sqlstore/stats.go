@@ -74,17 +74,17 @@ func rolledUntil(ctx context.Context, q querier) (int64, error) {
 
 // RollUp sums up minutes that do not change any more into hours.
 func (s *Store) RollUp(ctx context.Context, now time.Time) error {
-	from, err := rolledUntil(ctx, s.read)
+	from, err := rolledUntil(ctx, s.lists(ctx))
 	if err != nil {
 		return s.fault(ctx, "roll up", err)
 	}
-	sources, err := allSources(ctx, s.read)
+	sources, err := allSources(ctx, s.lists(ctx))
 	if err != nil {
 		return s.fault(ctx, "roll up", err)
 	}
 	if from == 0 {
 		for _, source := range sources {
-			first, err := column[sql.NullInt64](ctx, s.read, `select min(minute) from tally where source = $1`, source)
+			first, err := column[sql.NullInt64](ctx, s.lists(ctx), `select min(minute) from tally where source = $1`, source)
 			if err != nil {
 				return s.fault(ctx, "roll up", err)
 			}
@@ -167,7 +167,7 @@ func (s *Store) rollUp(ctx context.Context, sources []string, from, until int64)
 	defer cancel()
 	var hours []hourly
 	for _, source := range sources {
-		hs, err := minutes(reading, s.read, source, from*60, until*60)
+		hs, err := minutes(reading, s.lists(reading), source, from*60, until*60)
 		if err != nil {
 			return s.fault(reading, "roll up", err)
 		}
@@ -266,11 +266,11 @@ func (s *Store) counted(ctx context.Context, span stats.Span) ([]stats.Count, er
 	if step < 1 || span.Step%time.Minute != 0 {
 		return nil, errStep
 	}
-	sources, err := allSources(ctx, s.read)
+	sources, err := allSources(ctx, s.lists(ctx))
 	if err != nil {
 		return nil, err
 	}
-	rolled, err := rolledUntil(ctx, s.read)
+	rolled, err := rolledUntil(ctx, s.lists(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +280,7 @@ func (s *Store) counted(ctx context.Context, span stats.Span) ([]stats.Count, er
 			continue
 		}
 		if step%60 == 0 {
-			hours, err := hoursOf(ctx, s.read, source, span.Since, rolled)
+			hours, err := hoursOf(ctx, s.lists(ctx), source, span.Since, rolled)
 			if err != nil {
 				return nil, err
 			}
@@ -289,7 +289,7 @@ func (s *Store) counted(ctx context.Context, span stats.Span) ([]stats.Count, er
 			}
 			continue
 		}
-		rows, err := collect(ctx, s.read, func(rows *sql.Rows) (c stats.Count, err error) {
+		rows, err := collect(ctx, s.lists(ctx), func(rows *sql.Rows) (c stats.Count, err error) {
 			var minute int64
 			err = rows.Scan(&minute, &c.Received, &c.Rejected)
 			c.At, c.Source = time.Unix(minute*60, 0).UTC(), source
@@ -327,7 +327,7 @@ func (s *Store) Sampled(ctx context.Context, span stats.Span) ([]stats.Sample, e
 	} else {
 		w.add("source <> ?", gaff.InternalSource)
 	}
-	samples, err := collect(ctx, s.read, func(rows *sql.Rows) (c stats.Sample, err error) {
+	samples, err := collect(ctx, s.lists(ctx), func(rows *sql.Rows) (c stats.Sample, err error) {
 		var at int64
 		err = rows.Scan(&at, &c.Kind, &c.Bucket, &c.N)
 		c.At = time.Unix(at*60, 0).UTC()
@@ -345,18 +345,18 @@ func (s *Store) Activity(ctx context.Context, since time.Time) ([]stats.Activity
 }
 
 func (s *Store) activity(ctx context.Context, since time.Time) ([]stats.Activity, error) {
-	sources, err := allSources(ctx, s.read)
+	sources, err := allSources(ctx, s.lists(ctx))
 	if err != nil {
 		return nil, err
 	}
-	rolled, err := rolledUntil(ctx, s.read)
+	rolled, err := rolledUntil(ctx, s.lists(ctx))
 	if err != nil {
 		return nil, err
 	}
 	at := func(minute int64) time.Time { return time.Unix(minute*60, 0).UTC() }
 	var all []stats.Activity
 	for _, source := range sources {
-		hours, err := hoursOf(ctx, s.read, source, since, rolled)
+		hours, err := hoursOf(ctx, s.lists(ctx), source, since, rolled)
 		if err != nil {
 			return nil, err
 		}

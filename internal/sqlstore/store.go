@@ -56,9 +56,11 @@ type Options struct {
 	Dialect Dialect
 	// Database is a SQLite or a PostgreSQL.
 	Database Database
-	// Read is a pool for everything else.
-	Read *sql.DB
-	Log  *slog.Logger
+	// Read is a pool for everything else. Lists returns one for reads that may be a few seconds
+	// old (see gaff/internal/stale), or nil if Read has to answer them; it may be nil.
+	Read  *sql.DB
+	Lists func() *sql.DB
+	Log   *slog.Logger
 	// MaxRejections is how many rejected requests are stored. Zero means 10,000.
 	MaxRejections int
 	// MaxQuarantine bounds the rejected requests that are stored whole, in bytes. Zero means

@@ -45,6 +45,9 @@ type Options struct {
 	// Readers is how many connections answer queries. Zero means 6. Five more write, and
 	// one listens.
 	Readers int
+	// ReadAddress is that of a read replica, which answers lists and searches while it is at most
+	// some seconds behind. Empty: the primary answers them.
+	ReadAddress string
 	// Exclusive refuses a database that another process with Exclusive has open: each has files
 	// that the other does not see.
 	Exclusive bool
@@ -104,6 +107,13 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	}()
 	writeDB, readDB := pools(cfg, o.Readers)
 	opened = append(opened, writeDB.Close, readDB.Close)
+	var rep *replica
+	if o.ReadAddress != "" {
+		if rep, err = openReplica(o.ReadAddress, o.Readers, o.Log); err != nil {
+			return nil, fmt.Errorf("read replica: %w", err)
+		}
+		opened = append(opened, rep.close)
+	}
 	c := newClock(o.Log)
 	if err := prepare(ctx, writeDB, o.Log, c); err != nil {
 		return nil, explain(err)
@@ -121,7 +131,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	running, stopClock := context.WithCancel(context.Background())
 	var clocks sync.WaitGroup
 	st, err := sqlstore.New(ctx, sqlstore.Options{
-		Dialect: dialect, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
+		Dialect: dialect, Read: readDB, Lists: rep.lists, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes,
 		Database: &sqlstore.PostgreSQL{
 			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Notify: n.notify, Now: func() time.Time { return c.now().Add(o.skew) },
@@ -131,7 +141,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 			stopClock()
 			clocks.Wait()
 			n.close()
-			return errors.Join(readDB.Close(), writeDB.Close(), unlock())
+			return errors.Join(rep.close(), readDB.Close(), writeDB.Close(), unlock())
 		},
 	})
 	if err != nil {
@@ -139,6 +149,9 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 		return nil, err
 	}
 	clocks.Go(func() { c.run(running, readDB) })
+	if rep != nil {
+		clocks.Go(func() { rep.run(running, readDB) })
+	}
 	n.notified = st.Notified
 	n.start()
 	return st, nil
