@@ -10,9 +10,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Start launches a headless Chromium with a profile of its own. Windows are opened in the returned
-// context, until stop ends the browser.
-func Start() (ctx context.Context, stop func(), err error) {
+// Start launches a headless Chromium with a profile of its own, and more flags. Windows are opened in
+// the returned context, until stop ends the browser.
+func Start(more ...chromedp.ExecAllocatorOption) (ctx context.Context, stop func(), err error) {
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		if path, err = exec.LookPath("google-chrome"); err != nil {
@@ -21,14 +21,14 @@ func Start() (ctx context.Context, stop func(), err error) {
 	}
 	// At times it crashes while it starts, on a busy machine.
 	for range 3 {
-		if ctx, stop, err = launch(path); err == nil {
+		if ctx, stop, err = launch(path, more); err == nil {
 			return ctx, stop, nil
 		}
 	}
 	return nil, nil, err
 }
 
-func launch(path string) (context.Context, func(), error) {
+func launch(path string, more []chromedp.ExecAllocatorOption) (context.Context, func(), error) {
 	dir, err := os.MkdirTemp("", "gaff-chromium-")
 	if err != nil {
 		return nil, nil, err
@@ -39,7 +39,7 @@ func launch(path string) (context.Context, func(), error) {
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
 		chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.Flag("mute-audio", true), chromedp.Flag("hide-scrollbars", true),
 	}
-	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), flags...)
+	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), append(flags, more...)...)
 	ctx, cancel := chromedp.NewContext(alloc)
 	stop := func() {
 		cancel()

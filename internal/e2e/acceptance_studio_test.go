@@ -23,7 +23,6 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"gaff/client"
-	"gaff/internal/browsertest"
 	"gaff/internal/eventually"
 )
 
@@ -83,7 +82,7 @@ func startStudio(t *testing.T) *studio {
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "PORT="+port, "GAFF_ADDR="+gaffAddr, "GAFF_BIN="+binary, "GAFF_CLIENTS="+clients)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // npm, gaff and Next.js end together
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +173,19 @@ func (s *studio) read(name ...string) string {
 	return strings.TrimSpace(string(text))
 }
 
+// add copies a file of the repository beside the installed packages, and returns its name.
+func (s *studio) add(path string) string {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", path))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, ".data", filepath.Base(path)), text, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return filepath.Base(path)
+}
+
 // command runs a command of gaff for the studio's gateway.
 func (s *studio) command(args ...string) string {
 	s.t.Helper()
@@ -192,45 +204,10 @@ func (s *studio) sendFal(body string) {
 	s.command("send", "fal", "--data", file, "--secret", secret)
 }
 
-// visitor is a window of a browser.
-type visitor struct {
-	t   *testing.T
-	ctx context.Context
-}
-
-func openBrowser(t *testing.T) *visitor {
-	t.Helper()
-	browser, stop, err := browsertest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
-	t.Cleanup(cancel)
-	v := &visitor{t: t, ctx: ctx}
-	// The window lives as long as the context of its first action, so that has no end.
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1200, 900)); err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-func (v *visitor) run(actions ...chromedp.Action[chromedp.Void]) {
-	v.t.Helper()
-	for _, action := range actions {
-		ctx, cancel := context.WithTimeout(v.ctx, 4*time.Minute) // a page may be compiled first
-		err := chromedp.Do(ctx, action)
-		cancel()
-		if err != nil {
-			v.t.Fatal(err)
-		}
-	}
-}
-
 // await waits until a script is true.
-func (v *visitor) await(what, script string) {
-	v.t.Helper()
-	eventually.True(v.t, what, func() bool {
+func (v *tab) await(what, script string) {
+	v.Helper()
+	eventually.True(v, what, func() bool {
 		ctx, cancel := context.WithTimeout(v.ctx, eventually.Limit)
 		defer cancel()
 		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script))
@@ -238,14 +215,14 @@ func (v *visitor) await(what, script string) {
 	})
 }
 
-func (v *visitor) click(selector string) {
-	v.t.Helper()
+func (v *tab) click(selector string) {
+	v.Helper()
 	v.run(chromedp.Click(chromedp.CSS(selector)))
 }
 
 // withoutStream makes requests of the stream fail in the pages that the window opens from now on.
-func (v *visitor) withoutStream() {
-	v.t.Helper()
+func (v *tab) withoutStream() {
+	v.Helper()
 	const script = `const real = window.fetch; window.fetch = (url, init) => /\/api\/v1\/stream/.test(url) ? Promise.reject(new TypeError("no stream")) : real(url, init);`
 	v.run(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, cdppage.Enable, cdppage.EnableParams{})
@@ -264,7 +241,7 @@ type studioFilm struct {
 
 // play makes a film in the browser: a prompt, pictures, an approval, videos, the film. live says
 // whether the page gets the run by the stream.
-func (s *studio) play(v *visitor, live bool) {
+func (s *studio) play(v *tab, live bool) {
 	s.t.Helper()
 	v.run(chromedp.Navigate(s.url + "/"))
 	v.click("form button")
@@ -303,6 +280,10 @@ func TestAcceptanceFilmStudio(t *testing.T) {
 			t.Errorf("%d rows, want 2 pictures, 2 videos and the film", rows.TotalDocs)
 		}
 	})
+	t.Run("plugin in a Payload of its own", func(t *testing.T) {
+		runIn(t, filepath.Join(s.dir, ".data"), nil, "node", "--test", s.add(filepath.Join("clients", "payload", "test", "plugin.test.mjs")))
+	})
+	t.Run("webhook logs answer as a collection of Payload", func(t *testing.T) { testPayloadQueries(t, s) })
 	t.Run("plugin", func(t *testing.T) { testPlugin(t, s) })
 	t.Run("admin panel retries a webhook", func(t *testing.T) { testAdminRetry(t, s, v) })
 }
@@ -379,7 +360,7 @@ func testPlugin(t *testing.T, s *studio) {
 }
 
 // testAdminRetry retries a failed webhook in Payload's admin panel.
-func testAdminRetry(t *testing.T, s *studio, v *visitor) {
+func testAdminRetry(t *testing.T, s *studio, v *tab) {
 	// A webhook of an unknown job waits for it; canceled, it has failed. Then its job becomes known.
 	s.sendFal(`{"request_id":"req-1","gateway_request_id":"req-1","status":"OK","payload":{"images":[{"url":"https://v3.fal.media/files/a.png"}]}}`)
 	var logs struct {

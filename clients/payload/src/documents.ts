@@ -120,9 +120,9 @@ function tracked(context: Context, ref: DocumentRef): void {
 }
 
 /** The values of the row of a file. */
-export function mediaData(file: EnvelopeMedia, url: string): Record<string, unknown> {
+export function mediaData(file: EnvelopeMedia): Record<string, unknown> {
   return {
-    url, gaffId: file.id, jobId: file.jobId, mediaType: file.mediaType, projectId: file.projectId, metadata: file.metadata,
+    gaffId: file.id, jobId: file.jobId, mediaType: file.mediaType, projectId: file.projectId, metadata: file.metadata,
     contentType: file.contentType, size: file.size,
   };
 }

@@ -1,8 +1,8 @@
 import { verifyWebhook, VerificationError, type Envelope, type JobSettled, type RunEvent, type Verified } from "@gaff/client";
-import { commitTransaction, initTransaction, killTransaction, type CollectionSlug, type Endpoint, type File, type PayloadRequest } from "payload";
+import { commitTransaction, initTransaction, killTransaction, type CollectionSlug, type Endpoint, type PayloadRequest } from "payload";
 import { documentBy, documentOfJob, saveJob, saveRun } from "./documents.js";
 import { deliveriesSlug } from "./fields.js";
-import { fetchFile, saveMedia } from "./media.js";
+import { prepareMedia, saveMedia, type Prepared } from "./media.js";
 import type { Context } from "./options.js";
 
 /** POST /api/gaff/events: receives what the gateway forwards. Each delivery is processed once. */
@@ -45,10 +45,10 @@ export function eventsEndpoint(context: Context): Endpoint {
 async function processOnce(context: Context, req: PayloadRequest, { deliveryId, event }: Verified): Promise<void> {
   const { totalDocs } = await req.payload.count({ collection: deliveriesSlug as CollectionSlug, where: { deliveryId: { equals: deliveryId } } });
   if (totalDocs > 0) return;
-  const file = context.media !== null && stored(event) ? await fetchFile(context, req, event.media[0]!) : undefined;
+  const prepared = context.media !== null && stored(event) ? await prepareMedia(context, req, event.media[0]!) : undefined;
   const began = await initTransaction(req);
   try {
-    await apply(context, req, event, file);
+    await apply(context, req, event, prepared);
     await req.payload.create({ collection: deliveriesSlug as CollectionSlug, data: { deliveryId } as never, depth: 0, req });
     if (began) await commitTransaction(req);
   } catch (error) {
@@ -62,7 +62,7 @@ function stored(event: Envelope): boolean {
   return event.source === "gaff" && event.type === "media.stored" && event.media.length > 0;
 }
 
-async function apply(context: Context, req: PayloadRequest, event: Envelope, file: File | undefined): Promise<void> {
+async function apply(context: Context, req: PayloadRequest, event: Envelope, prepared: Prepared | undefined): Promise<void> {
   const args = { event, req, gaff: context.gaff() };
   const local = { payload: req.payload, req };
   if (event.source === "gaff" && /^job\.(completed|failed|cancelled)$/.test(event.type) && event.job) {
@@ -75,8 +75,8 @@ async function apply(context: Context, req: PayloadRequest, event: Envelope, fil
     const document = await documentBy(context, local, "runId", run.runId);
     if (document) await saveRun(context, local, document, run, event.timestamp);
     await context.options.onRun?.({ ...args, run, document });
-  } else if (context.media !== null && stored(event)) {
-    await saveMedia(context, req, event.media[0]!, event, file);
+  } else if (prepared) {
+    await saveMedia(context, req, event.media[0]!, event, prepared);
   }
   await context.options.onEvent?.(args);
 }

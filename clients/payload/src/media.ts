@@ -6,7 +6,7 @@ import type { Context } from "./options.js";
 const defaultMaxFileBytes = 100 << 20;
 
 const extensions: Record<string, string> = {
-  "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif", "image/svg+xml": "svg", "video/mp4": "mp4",
+  "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif", "video/mp4": "mp4",
   "video/webm": "webm", "video/quicktime": "mov", "audio/mpeg": "mp3", "audio/wav": "wav", "audio/ogg": "ogg", "model/gltf-binary": "glb",
 };
 
@@ -19,10 +19,26 @@ async function rowOf(context: Context, req: PayloadRequest, id: string, options:
   return page.docs[0] as { id: number | string } | undefined;
 }
 
-/** Downloads the file of a new row for a collection with uploads. It is called outside the transaction. */
-export async function fetchFile(context: Context, req: PayloadRequest, file: EnvelopeMedia): Promise<File | undefined> {
-  if (!uploads(context, req) || (await rowOf(context, req, file.id))) return undefined;
-  const max = (context.options.media || {}).maxFileBytes ?? defaultMaxFileBytes;
+/** What is needed for a row besides the event. */
+export interface Prepared {
+  url: string;
+  upload?: File;
+}
+
+/** Asks the gateway for the parts of a row. It is called outside the transaction. */
+export async function prepareMedia(context: Context, req: PayloadRequest, file: EnvelopeMedia): Promise<Prepared> {
+  const { links, maxFileBytes } = context.options.media || {};
+  if (uploads(context, req)) {
+    return { url: "", ...((await rowOf(context, req, file.id)) ? {} : { upload: await download(context, file, maxFileBytes ?? defaultMaxFileBytes) }) };
+  }
+  // A link that stays the same: Payload checks who may read the row, and redirects to the gateway's link of the moment.
+  if (links !== "gaff") return { url: `${context.api}/gaff/media/${file.id}` };
+  const linkUrl = file.linkUrl ?? (await context.gaff().media.link(file.id)).linkUrl;
+  if (!linkUrl) throw new Error(`the gateway gave no permanent link for ${file.id}`);
+  return { url: linkUrl };
+}
+
+async function download(context: Context, file: EnvelopeMedia, max: number): Promise<File> {
   const response = await context.gaff().media.download(file.id);
   const parts: Uint8Array[] = [];
   let size = 0;
@@ -30,23 +46,17 @@ export async function fetchFile(context: Context, req: PayloadRequest, file: Env
     if ((size += part.length) > max) throw new Error(`the file ${file.id} has more than ${max} bytes: raise media.maxFileBytes of @gaff/payload`);
     parts.push(part);
   }
-  const mimetype = response.headers.get("content-type") ?? file.contentType ?? "application/octet-stream";
-  return { data: Buffer.concat(parts), mimetype, size, name: `${file.id}.${extensions[mimetype.split(";")[0]!.trim()] ?? "bin"}` };
+  const mimetype = (response.headers.get("content-type") ?? file.contentType ?? "application/octet-stream").split(";")[0]!.trim();
+  return { data: Buffer.concat(parts), mimetype, size, name: `${file.id}.${extensions[mimetype] ?? "bin"}` };
 }
 
 /** Creates or updates the row of a file. */
-export async function saveMedia(context: Context, req: PayloadRequest, file: EnvelopeMedia, event: Envelope, upload: File | undefined): Promise<void> {
-  const { url, ...data } = mediaData(file, stableUrl(context, file.id));
-  const values = { ...data, ...(uploads(context, req) ? {} : { url }), ...(context.options.media || {}).data?.(file, event) } as never;
+export async function saveMedia(context: Context, req: PayloadRequest, file: EnvelopeMedia, event: Envelope, { url, upload }: Prepared): Promise<void> {
+  const values = { ...mediaData(file), ...(url ? { url } : {}), ...(context.options.media || {}).data?.(file, event) } as never;
   const collection = context.media as CollectionSlug;
   const row = await rowOf(context, req, file.id);
   if (row) await req.payload.update({ collection, id: row.id, data: values, depth: 0, req });
   else await req.payload.create({ collection, data: values, depth: 0, req, ...(upload ? { file: upload } : {}) });
-}
-
-/** A link that stays the same: Payload checks who may read the row, and redirects to the gateway's link of the moment. */
-function stableUrl(context: Context, id: string): string {
-  return `${context.api}/gaff/media/${id}`;
 }
 
 /** GET /api/gaff/media/med_…: the stable URL of a file. */

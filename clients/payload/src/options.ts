@@ -40,6 +40,11 @@ export interface MediaOptions {
   collection?: string;
   /** More fields of the row of a file, or other values than the plugin's. */
   data?: (file: EnvelopeMedia, event: Envelope) => Record<string, unknown>;
+  /**
+   * What `url` of a row is. "payload" is a route of Payload, which checks who may read the row. "gaff" is a permanent link of the
+   * gateway, which everyone can read who has it. Default: payload.
+   */
+  links?: "payload" | "gaff";
   /** The largest file that is copied into an upload collection, in bytes. Default: 100 MiB. */
   maxFileBytes?: number;
 }

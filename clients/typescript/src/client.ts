@@ -119,6 +119,16 @@ export class MediaFiles extends Collection<"list-media"> {
     return this.transport.send("get-media-file", { ...options, path: { id } }, { accept: "*/*" });
   }
 
+  /** Gives a file a permanent link (linkUrl), which needs no token; the same one each time until unlink. */
+  link(id: string, options: CallOptions = {}): Promise<Media> {
+    return this.transport.call("link-media", { ...options, path: { id }, repeatable: true });
+  }
+
+  /** Revokes a file's permanent link. */
+  unlink(id: string, options: CallOptions = {}): Promise<Media> {
+    return this.transport.call("unlink-media", { ...options, path: { id } });
+  }
+
   /** Copies a file that has no copy. */
   async retry(id: string, options: CallOptions = {}): Promise<void> {
     await this.transport.call("retry-media", { ...options, path: { id } });

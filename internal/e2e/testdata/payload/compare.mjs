@@ -1,5 +1,5 @@
-// Loads the webhook logs of a gateway into a collection of a real Payload, asks both the same queries, and prints the
-// differences, one line of JSON for each query: {query, gaff, payload}. Without a difference gaff and payload are left out.
+// Loads the webhook logs of a gateway into a collection of a real Payload, and asks both the queries of the standard input. It
+// prints one line of JSON for each: {query, equal, gaff, payload}.
 import { sqliteAdapter } from "@payloadcms/db-sqlite";
 import { buildConfig, getPayload, handleEndpoints } from "payload";
 
@@ -55,6 +55,6 @@ for (const line of queries) {
   const query = line.replace(/\{(\w+)\.(\w+)\}/g, (_, name, member) => encodeURIComponent(names.get(name)[member]));
   const gaff = summary(await ask(query));
   const other = summary(await askPayload(query));
-  console.log(JSON.stringify(JSON.stringify(gaff) === JSON.stringify(other) ? { query: line } : { query: line, gaff, payload: other }));
+  console.log(JSON.stringify({ query: line, equal: JSON.stringify(gaff) === JSON.stringify(other), gaff, payload: other }));
 }
 process.exit(0);
