@@ -105,3 +105,19 @@ func TestAcceptanceClientPackage(t *testing.T) {
 		})
 	}
 }
+
+// The example for Hono, with Hono from npm.
+func TestAcceptanceExampleForHono(t *testing.T) {
+	dir := t.TempDir()
+	text, err := os.ReadFile("../../examples/hono/server.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"server.mjs": string(text), "package.json": `{"private":true,"type":"module"}`} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runIn(t, dir, nil, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "hono@4", "@hono/node-server@1", packClient(t))
+	playExample(t, dir, "node", "server.mjs")
+}

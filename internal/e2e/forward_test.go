@@ -139,7 +139,13 @@ func TestTypeScriptClient(t *testing.T) {
 // start runs a script of the folder until the test's end.
 func start(t *testing.T, dir, script string, env ...string) *receiver {
 	t.Helper()
-	cmd := exec.Command("node", script)
+	return startProgram(t, dir, env, "node", script)
+}
+
+// startProgram runs a program in a folder until the test's end. Its first line names its port.
+func startProgram(t *testing.T, dir string, env []string, name string, args ...string) *receiver {
+	t.Helper()
+	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Env = dir, append([]string{"PATH=" + os.Getenv("PATH"), "PORT=0"}, env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -166,7 +172,7 @@ func start(t *testing.T, dir, script string, env ...string) *receiver {
 	})
 	first := r.next(t)
 	if first["port"] == nil {
-		t.Fatalf("%s did not start: %s", script, stderr.String())
+		t.Fatalf("%s %v did not start: %s", name, args, stderr.String())
 	}
 	r.url = fmt.Sprintf("http://127.0.0.1:%v", first["port"])
 	return r
