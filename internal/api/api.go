@@ -111,6 +111,9 @@ type Options struct {
 	TestSource func(ctx context.Context, source, eventType string) (wire.SampleSent, error)
 	// Eraser deletes data; nil: not possible.
 	Eraser Eraser
+	// Compact gives the free space of the database back; it returns the sizes in bytes, and a note
+	// for people. Nil: not possible.
+	Compact func(ctx context.Context, full bool) (before, after int64, note string, err error)
 	// Ready returns nil if a webhook could be stored now; nil: it always can.
 	Ready func(context.Context) error
 	// Damaged is the number of events that were found with a damaged body; may be nil.

@@ -25,6 +25,7 @@ func (s *server) erasureRoutes() []route {
 	missing := fails(http.StatusNotFound)
 	return []route{
 		post("/api/v1/erasures", "erase", Admin, "Erase everything of a user, a project, a job or an event", s.erase, fails(http.StatusBadRequest), missing, says(about)),
+		post("/api/v1/compact", "compact", Admin, "Give the free space of the database back, and remove deleted rows from it", s.compact),
 		end("/api/v1/events/{id}", "erase-event", Admin, "Erase an event, and what gaff emitted because of it", s.eraseOne(erase.Event), says(about)),
 		end("/api/v1/jobs/{id}", "erase-job", Admin, "Erase a job with its files and events", s.eraseOne(erase.Job), says(about)),
 		end("/api/v1/projects/{id}", "erase-project", Admin, "Erase a project with its jobs, files, runs and events", s.eraseOne(erase.Project), says(about)),

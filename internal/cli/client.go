@@ -191,10 +191,12 @@ func (p *program) dial() (*client, error) {
 	return c, nil
 }
 
+var errNoGateway = errors.New("no gateway found")
+
 // noGateway is the error if no gateway was found. It names the settings that locate one.
 func noGateway(cfg *config.Config, settings string) error {
-	return fmt.Errorf("no gateway found: %s does not exist. Start one (gaff serve), name its data folder (--data-dir), or set %s",
-		filepath.Join(cfg.DataDir, urlFile), settings)
+	return fmt.Errorf("%w: %s does not exist. Start one (gaff serve), name its data folder (--data-dir), or set %s",
+		errNoGateway, filepath.Join(cfg.DataDir, urlFile), settings)
 }
 
 // withScheme adds http:// to a host and port of this machine. It does not for other hosts: a

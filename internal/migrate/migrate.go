@@ -162,3 +162,17 @@ func apply(ctx context.Context, c *sql.Conn, dialect string, step Step) error {
 	}
 	return tx.Commit()
 }
+
+var tableName = regexp.MustCompile(`(?m)^\s*(?:create table|alter table \w+ rename to) (\w+)`)
+
+// Tables returns the names of the tables that the migrations make, also of those that a later one
+// removes.
+func Tables(dialect string) (names []string, err error) {
+	steps, err := Steps(dialect)
+	for _, step := range steps {
+		for _, m := range tableName.FindAllStringSubmatch(step.SQL, -1) {
+			names = append(names, m[1])
+		}
+	}
+	return names, err
+}

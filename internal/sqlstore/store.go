@@ -78,6 +78,8 @@ type Options struct {
 	MaxQueuedBytes int64
 	// Committed is called after each commit, by the goroutine that wrote it; may be nil.
 	Committed func()
+	// Compact is the function of that name.
+	Compact func(ctx context.Context, s *Store, full bool) (Compacted, error)
 	// Close closes the connections.
 	Close func() error
 }

@@ -71,3 +71,10 @@ func (d *Erasure) Done(e *erase.Erased) {
 	d.Backups = Text("Backups made before " + e.At.UTC().Format(time.RFC3339) + " still have the data, until you delete them. After the restore of such a backup, erase again. " +
 		"Run gaff compact to remove the data from the free space of the database.")
 }
+
+// Compacted is the result of a compaction.
+type Compacted struct {
+	Before int64 `json:"before" doc:"The size of the database in bytes, with its write-ahead log."`
+	After  int64 `json:"after"`
+	Note   Text  `json:"note" doc:"For people; null if there is nothing to say."`
+}

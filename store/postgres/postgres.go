@@ -137,6 +137,9 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Notify: n.notify, Now: func() time.Time { return c.now().Add(o.skew) },
 			Accepters: accepters, Effecters: effecters, Lease: o.Lease, TxTime: txTime,
 		},
+		Compact: func(ctx context.Context, _ *sqlstore.Store, full bool) (sqlstore.Compacted, error) {
+			return compact(ctx, readDB, full)
+		},
 		Close: func() error {
 			stopClock()
 			clocks.Wait()

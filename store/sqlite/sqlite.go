@@ -122,6 +122,13 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		},
 		Database: &sqlstore.SQLite{Conn: conn, Statements: statements, Guard: g}, Read: readDB, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes, Committed: cp.committed,
+		Compact: func(ctx context.Context, st *sqlstore.Store, full bool) (c sqlstore.Compacted, err error) {
+			err = st.Between(func(conn *sql.Conn) (err error) {
+				c, err = compact(ctx, conn, path, full)
+				return err
+			})
+			return c, err
+		},
 		// The writing connection is closed last: as the only one left, it copies the whole
 		// log into the database file.
 		Close: func() error {

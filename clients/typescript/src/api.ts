@@ -170,6 +170,19 @@ export interface Change {
   to: string | null;
 }
 
+export interface CompactInputBody {
+  /** Also compact a large database. Webhooks are answered 503 meanwhile, and their senders retry. */
+  full?: boolean;
+}
+
+export interface Compacted {
+  after: number;
+  /** The size of the database in bytes, with its write-ahead log. */
+  before: number;
+  /** For people; null if there is nothing to say. */
+  note: string | null;
+}
+
 export interface Copy {
   /** Null if the body is not UTF-8; bodyBase64 has it then. */
   body: string | null;
@@ -1621,6 +1634,8 @@ export interface Operations {
   "cancel-job": { query: undefined; body: undefined; answer: JobDetail };
   /** Cancel a run, and its jobs at their providers */
   "cancel-run": { query: undefined; body: undefined; answer: Run };
+  /** Give the free space of the database back, and remove deleted rows from it */
+  "compact": { query: undefined; body: CompactInputBody; answer: Compacted };
   /** Count webhook logs, as Payload CMS does */
   "count-webhook-logs": { query: undefined; body: undefined; answer: WebhookLogCount };
   /** Forward events to a URL, a broker or clients that pull */
@@ -1820,6 +1835,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "cancel-delivery": ["POST", "/api/v1/deliveries/{id}/cancel"],
   "cancel-job": ["POST", "/api/v1/jobs/{id}/cancel"],
   "cancel-run": ["POST", "/api/v1/runs/{id}/cancel"],
+  "compact": ["POST", "/api/v1/compact"],
   "count-webhook-logs": ["GET", "/api/v1/webhooks/manage/count"],
   "create-destination": ["POST", "/api/v1/destinations"],
   "create-key": ["POST", "/api/v1/keys"],
