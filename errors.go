@@ -53,6 +53,12 @@ func Discard(err error) error {
 	return &discardError{err}
 }
 
+// IsDiscarded reports whether an error is one of [Discard].
+func IsDiscarded(err error) bool {
+	_, ok := errors.AsType[*discardError](err)
+	return ok
+}
+
 type retryAfterError struct {
 	after time.Duration
 	err   error

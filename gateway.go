@@ -72,6 +72,8 @@ type Gateway struct {
 	disabled   logLimiter
 	quarantine *clientLimits // bytes of rejected requests that are stored whole, by source and client
 
+	middleware []Middleware // of handlers that are registered from now on
+
 	mu      sync.Mutex
 	state   runState
 	accepts sync.WaitGroup // requests between being let in and answered

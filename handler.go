@@ -38,6 +38,10 @@ func JSON[T any](f func(ctx context.Context, ev *Event, data T) error) Handler {
 	})
 }
 
+// Middleware wraps a handler: for logs, metrics or values of the context. What the returned handler
+// returns decides about the delivery, so it passes errors on; see [Gateway.Use].
+type Middleware func(next Handler) Handler
+
 type named struct {
 	Handler
 	name string

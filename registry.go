@@ -65,6 +65,13 @@ func (r *registered) takes(s *Subject) bool {
 	return r.Match == nil || r.Match(s)
 }
 
+// Use adds middleware to the handlers that are registered by [Gateway.Handle] and
+// [Gateway.HandleWith] from now on; the first is the outermost.
+func (g *Gateway) Use(middleware ...Middleware) {
+	g.mustBeNew("Use")
+	g.middleware = append(g.middleware, middleware...)
+}
+
 // Handle registers h for the events of a source and type; "*" means any. A source of
 // "*" leaves out gaff's own internal events, which are handled under the source "gaff".
 //
@@ -86,6 +93,9 @@ func (g *Gateway) HandleWith(source, eventType string, h Handler, o HandleOption
 	reg := g.registry.Load()
 	if reg.byName[o.Name] != nil {
 		panic(fmt.Sprintf("gaff: two handlers are called %q; tell them apart with gaff.Named", o.Name))
+	}
+	for _, wrap := range slices.Backward(g.middleware) {
+		h = wrap(h)
 	}
 	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, queue: reg.queues[""], HandleOptions: o}
 	if o.Workers > 0 {

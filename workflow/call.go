@@ -69,9 +69,6 @@ func (e *Engine) handleCall(ctx context.Context, ev *gaff.Event) error {
 
 // call makes one call. retryable reports whether another attempt can succeed.
 func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *runs.Step) (result map[string]any, retryable bool, err error) {
-	if e.o.Client == nil {
-		return nil, false, errors.New("http steps are switched off")
-	}
 	vars, err := a.unitVariables(s.def.startRefs, u)
 	if err != nil {
 		return nil, true, err
@@ -90,6 +87,12 @@ func (e *Engine) call(ctx context.Context, a *advance, s *stepState, u *runs.Ste
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no reply within %s", timeout))
 	defer cancel()
+	if callsFunction(s.def.HTTP) {
+		return e.callFunction(ctx, &c, s, u)
+	}
+	if e.o.Client == nil {
+		return nil, false, errors.New("http steps are switched off")
+	}
 	req, err := e.callRequest(ctx, &c, s, u, vars)
 	if err != nil {
 		return nil, false, err
@@ -125,11 +128,7 @@ func (e *Engine) callRequest(ctx context.Context, c *call, s *stepState, u *runs
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("User-Agent", "gaff")
-	// Automatic attempts have the same key, so that the receiver processes the call once. An
-	// attempt that a person asked for has another.
-	first := *u
-	first.Attempt -= u.AttemptsSinceReset - 1
-	req.Header.Set("Idempotency-Key", u.RunID+"/"+stepKey(s, &first))
+	req.Header.Set("Idempotency-Key", idempotencyKey(s, u))
 	vars["secrets"] = e.o.Secrets
 	for name, text := range s.def.headers {
 		if text == nil {
@@ -142,6 +141,14 @@ func (e *Engine) callRequest(ctx context.Context, c *call, s *stepState, u *runs
 		req.Header.Set(name, v)
 	}
 	return req, nil
+}
+
+// idempotencyKey is the same for automatic attempts, so that the receiver processes the call once.
+// An attempt that a person asked for has another.
+func idempotencyKey(s *stepState, u *runs.Step) string {
+	first := *u
+	first.Attempt -= u.AttemptsSinceReset - 1
+	return u.RunID + "/" + stepKey(s, &first)
 }
 
 // readReply returns the result of a call.

@@ -57,6 +57,9 @@ type Options struct {
 	Client interface {
 		Do(*http.Request) (*http.Response, error)
 	}
+	// Functions returns the function of the program that an http step with the URL func:NAME calls;
+	// nil for none.
+	Functions func(name string) Function
 	// Secrets are the values of secrets.NAME in headers.
 	Secrets map[string]string
 	// Limits is the maximum number of concurrent jobs of workflows by provider; a missing

@@ -81,6 +81,9 @@ func (l listener) tls() *tls.Config {
 
 // local reports whether only programs on this machine reach the listener.
 func (l listener) local() bool {
+	if l.Listener == nil {
+		return false
+	}
 	addr, ok := l.Addr().(*net.TCPAddr)
 	return ok && addr.IP.IsLoopback()
 }

@@ -69,6 +69,7 @@ type process struct {
 	clients      map[string]jobs.Provider
 	workflows    int // how many were read
 	engine       *workflow.Engine
+	functions    func(string) workflow.Function // of the program that embeds the gateway; may be nil
 	destinations *destination.Manager
 	monitor      *watch.Monitor
 	localToken   string
@@ -162,7 +163,7 @@ func (p *process) addWorkflows(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.engine, err = newEngine(p.cfg, p.store, p.gateway, serviceJobs{p.jobs}, p.sources, p.log); err != nil {
+	if p.engine, err = newEngine(p.cfg, p.store, p.gateway, serviceJobs{p.jobs}, p.sources, p.functions, p.log); err != nil {
 		return err
 	}
 	p.workflows = len(workflows)

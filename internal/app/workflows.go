@@ -134,7 +134,7 @@ func CopyExamples(dir string) (wrote, kept []string, err error) {
 type engineStore = workflow.Store
 
 // newEngine builds what moves the runs of workflows.
-func newEngine(cfg *config.Config, st engineStore, gw *gaff.Gateway, service workflow.Jobs, sources []Source, log *slog.Logger) (*workflow.Engine, error) {
+func newEngine(cfg *config.Config, st engineStore, gw *gaff.Gateway, service workflow.Jobs, sources []Source, functions func(string) workflow.Function, log *slog.Logger) (*workflow.Engine, error) {
 	allow, err := safehttp.Prefixes(cfg.AllowAddresses)
 	if err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func newEngine(cfg *config.Config, st engineStore, gw *gaff.Gateway, service wor
 	}
 	e := workflow.New(workflow.Options{
 		Store: st, Router: gw, Jobs: service, Client: safehttp.New(safehttp.Options{Allow: allow}), Secrets: secrets, Limits: limits,
-		Interpreters: interpreters, Log: log,
+		Interpreters: interpreters, Functions: functions, Log: log,
 	})
 	e.Register(gw)
 	return e, nil

@@ -70,7 +70,7 @@ var rules = []rule{
 	},
 	{
 		why:  "only the app, the API, the pages and the commands know workflows",
-		from: `.*`, not: `^(workflow|internal/(app|api|wire|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow$`,
+		from: `.*`, not: `^(workflow|embed|internal/(app|api|wire|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow$`,
 	},
 	{
 		why:  "what keeps files knows the rows of jobs, and no store's tables",
@@ -121,8 +121,8 @@ var rules = []rule{
 		from: `.*`, not: `^(tracing|internal/telemetry)$`, deny: `^go\.opentelemetry\.io/`,
 	},
 	{
-		why:  "SQL lives in internal/sqlstore, store and internal/migrate",
-		from: `.*`, not: `^(internal/(sqlstore|migrate|storetest|pgtest|powercut|sqlitevfs|bench)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
+		why:  "SQL lives in internal/sqlstore, store and internal/migrate; embed takes transactions of programs",
+		from: `.*`, not: `^(embed|internal/(sqlstore|migrate|storetest|pgtest|powercut|sqlitevfs|bench)|store/[a-z]+)$`, deny: `^database/sql|^modernc\.org/sqlite|^github\.com/jackc`,
 	},
 	{
 		why:  "a store links its own driver only",
@@ -170,8 +170,8 @@ var rules = []rule{
 		from: `^destination/broker(/[a-z]+)?$`, deny: `^gaff/`, allow: `^gaff/(destination(/broker(/[a-z]+)?)?|internal/safehttp)$`,
 	},
 	{
-		why:  "only main knows the commands, and only commands the app",
-		from: `.*`, not: `^(cmd/gaff|internal/cli)$`, deny: `^gaff/internal/(cli|app)`,
+		why:  "only main knows the commands, and only commands and embed the app",
+		from: `.*`, not: `^(cmd/gaff|internal/cli|embed)$`, deny: `^gaff/internal/(cli|app)`,
 	},
 	{
 		why:  "the tunnel is handed the receiving handler and knows nothing behind it; only the app opens it",

@@ -21,6 +21,8 @@ var namesProviders = []struct{ path, why string }{
 	{"provider/all/all.go", "the list of providers"},
 	{"destination/transform.go", "the format spec has the header of fal's webhook, a wire name"},
 	{"doc.go", "the example of the package's documentation"},
+	{"embed/embed.go", "the example of the package's documentation"},
+	{"gafftest/fal.go", "plays this provider for tests of programs"},
 	{"internal/wire/", "examples in the tags of the API's documents, which must be constants"},
 	{"client/envelope.go", "examples in tags, as in internal/wire"},
 	{"internal/standin/", "imitates these two services, and knows nothing of gaff"},

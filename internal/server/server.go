@@ -182,22 +182,27 @@ func handleProbes(mux *http.ServeMux, o Options) {
 func handleAdmin(mux *http.ServeMux, o Options) {
 	mux.Handle("/api/", o.API)
 	if o.Metrics != nil {
-		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-			// The peer's address proves nothing: a proxy on this machine adds no header
-			// unless configured to, and a page in a browser here may use another name for it.
-			if !o.MetricsOpen && !o.Authorized(r) {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
-				answer(w, http.StatusUnauthorized, map[string]any{
-					"error": "a token is needed: Authorization: Bearer …; a key of the role viewer is enough, or set GAFF_METRICS_ACCESS=open",
-				})
-				return
-			}
-			o.Metrics.ServeHTTP(w, r)
-		})
+		mux.Handle("GET /metrics", MetricsHandler(o))
 	}
 	if o.Console != nil {
 		mux.Handle("/", o.Console)
 	}
+}
+
+// MetricsHandler serves o.Metrics to callers with a token, or to all if o.MetricsOpen is set.
+func MetricsHandler(o Options) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The peer's address proves nothing: a proxy on this machine adds no header
+		// unless configured to, and a page in a browser here may use another name for it.
+		if !o.MetricsOpen && !o.Authorized(r) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="gaff"`)
+			answer(w, http.StatusUnauthorized, map[string]any{
+				"error": "a token is needed: Authorization: Bearer …; a key of the role viewer is enough, or set GAFF_METRICS_ACCESS=open",
+			})
+			return
+		}
+		o.Metrics.ServeHTTP(w, r)
+	})
 }
 
 // receiving reports whether a path is meant for the receiving addresses: below their prefix,

@@ -27,6 +27,8 @@ type PostgreSQL struct {
 	// Notify notifies other processes of the queues in which deliveries are due, and of
 	// whether anything changed. It must not block.
 	Notify func(queues []string, changed bool)
+	// NotifyWithin has a transaction notify all processes, this one too, when it is committed.
+	NotifyWithin func(queues []string, exec func(text string, args ...any) error) error
 	// Accepters and Effecters are the numbers of connections that store webhooks, and that
 	// write everything else.
 	Accepters, Effecters int

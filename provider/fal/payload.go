@@ -85,6 +85,12 @@ func Payload(ev *gaff.Event) (json.RawMessage, error) {
 	return env.payload()
 }
 
+// Handle makes a handler of a function that takes the [Payload] of a completed generation decoded
+// into T, such as a [Result]. See [Handler].
+func Handle[T any](f func(ctx context.Context, payload T) error) gaff.Handler {
+	return Handler(func(ctx context.Context, _ *gaff.Event, payload T) error { return f(ctx, payload) })
+}
+
 // Handler makes a handler of a function that takes an event's [Payload] decoded into T, such
 // as a [Result]. An event without a payload, or one that does not fit T, is discarded with
 // the reason: another attempt would read the same.

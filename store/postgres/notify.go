@@ -84,6 +84,15 @@ type message struct {
 	Changed bool     `json:"c,omitempty"`
 }
 
+// notifyWithin sends the notification of a transaction that the program commits itself.
+func notifyWithin(queues []string, exec func(text string, args ...any) error) error {
+	text, err := json.Marshal(message{Queues: queues, Changed: true})
+	if err != nil || len(text) > longest {
+		text = []byte(`{"a":true,"c":true}`)
+	}
+	return exec(`select pg_notify($1, $2)`, channel, string(text))
+}
+
 func (n *notifier) take() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -134,7 +134,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 		Dialect: dialect, Read: readDB, Lists: rep.lists, Log: o.Log, MaxRejections: o.MaxRejections,
 		MaxQuarantine: o.MaxQuarantine, QuarantineFor: o.QuarantineFor, MaxQueuedBytes: o.MaxQueuedBytes,
 		Database: &sqlstore.PostgreSQL{
-			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Notify: n.notify, Now: func() time.Time { return c.now().Add(o.skew) },
+			Connect: writeDB.Conn, Commit: commit, Pipeline: pipeline, Lost: lost, Notify: n.notify, NotifyWithin: notifyWithin, Now: func() time.Time { return c.now().Add(o.skew) },
 			Accepters: accepters, Effecters: effecters, Lease: o.Lease, TxTime: txTime,
 		},
 		Compact: func(ctx context.Context, _ *sqlstore.Store, full bool) (sqlstore.Compacted, error) {
