@@ -310,6 +310,15 @@ func (m *Manager) Release(ctx context.Context, tokens []string) []Ended {
 	})
 }
 
+// DestinationOf returns the destination of a lease, also of one that has ended.
+func (m *Manager) DestinationOf(ctx context.Context, lease string) (string, error) {
+	_, d, err := m.find(ctx, lease)
+	if err != nil {
+		return "", err
+	}
+	return d.Handler, nil
+}
+
 // Extend makes leases last for the given time from now. A lease of another node can be extended
 // there only, and is ErrLeaseLost here.
 func (m *Manager) Extend(tokens []string, by time.Duration) ([]Ended, time.Time, error) {

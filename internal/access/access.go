@@ -72,6 +72,8 @@ type Identity struct {
 	KeyID string
 	// Scope limits the credential further than its role.
 	Scope Scope
+	// Rate is how many requests a second the key may make; 0 means no limit. See [Guard.Take].
+	Rate int
 	// As is the name typed at login; it is not verified. Empty if none was typed.
 	As string
 	// Subject is the user's id at the identity provider; empty without a login there.
@@ -109,6 +111,8 @@ type Key struct {
 	Name  string
 	Role  Role
 	Scope Scope
+	// Rate is how many requests a second it may make; 0 means no limit.
+	Rate int
 	// Hint is the end of the secret, to distinguish keys.
 	Hint      string
 	CreatedBy string
@@ -140,6 +144,8 @@ type Session struct {
 	Role     Role
 	// Scope limits the session further than its role.
 	Scope Scope
+	// Rate is that of its key.
+	Rate int
 	// Origin is the credential that opened the session, which ends with it: an API key's id,
 	// the fingerprint of the admin token, or that of the identity provider's settings.
 	Origin string

@@ -109,7 +109,7 @@ func (g *Guard) byBrowserToken(ctx context.Context, token string) (Identity, boo
 	if err != nil {
 		return g.unknown(err)
 	}
-	who.ID, who.KeyID = k.ID, k.ID
+	who.ID, who.KeyID, who.Rate = k.ID, k.ID, k.Rate
 	return who, k.State(g.now()) == "active"
 }
 

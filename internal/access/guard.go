@@ -66,6 +66,7 @@ type Guard struct {
 	logins   limiter // wrong ones at the login page
 	tokens   limiter // wrong ones at the API
 	accepted accepted
+	rates    rates
 	quiet    discardLog
 	digest   digest
 
@@ -167,7 +168,7 @@ func (g *Guard) AuthorizeScoped(r *http.Request) (Identity, bool) {
 		return Identity{}, false
 	}
 	g.touch(s.ID, g.Address(r))
-	return Identity{Name: s.Name, As: s.As, Role: s.Role, Via: ViaSession, ID: s.ID, KeyID: s.KeyID(), Subject: s.Subject, Scope: s.Scope}, true
+	return Identity{Name: s.Name, As: s.As, Role: s.Role, Via: ViaSession, ID: s.ID, KeyID: s.KeyID(), Subject: s.Subject, Scope: s.Scope, Rate: s.Rate}, true
 }
 
 // open reports whether a session can still be used.
@@ -212,7 +213,7 @@ func (g *Guard) byToken(ctx context.Context, hash, address string) (Identity, bo
 		return Identity{}, false
 	}
 	g.touch(k.ID, address)
-	return Identity{Name: k.Name, Role: k.Role, Via: ViaKey, ID: k.ID, KeyID: k.ID, Scope: k.Scope}, true
+	return Identity{Name: k.Name, Role: k.Role, Via: ViaKey, ID: k.ID, KeyID: k.ID, Scope: k.Scope, Rate: k.Rate}, true
 }
 
 // unknown distinguishes an unknown credential from a database that does not answer.
@@ -312,13 +313,13 @@ func (g *Guard) Login(r *http.Request, token, as string) (s Session, secret stri
 	return g.begin(r, s)
 }
 
-// noLogin returns an error for a credential that cannot open the console, whose pages show
-// everything.
+// noLogin returns an error for a credential that cannot open the console: its pages need more
+// than single operations.
 func noLogin(who Identity) error {
-	if who.Scope.IsZero() {
+	if len(who.Scope.Operations) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s is limited to %s, and the console shows everything; log in with a key without a scope", gaff.ErrInvalid, who.Name, who.Scope)
+	return fmt.Errorf("%w: %s is limited to single operations, and the console's pages need others; log in with another key", gaff.ErrInvalid, who.Name)
 }
 
 // Link returns an unused one-time link by its code, without consuming it.
@@ -358,6 +359,10 @@ func (g *Guard) begin(r *http.Request, s Session) (Session, string, error) {
 			return Session{}, "", err
 		}
 		s.ExpiresAt = k.ExpiresAt // a session does not outlive its key
+		s.Scope = k.Scope
+		if err := noLogin(Identity{Name: k.Name, Scope: k.Scope}); err != nil {
+			return Session{}, "", err
+		}
 	}
 	s.ID, s.CreatedAt, s.LastUsedAt = id.New(id.Session, now), now, now
 	s.Address, s.Agent = g.Address(r), strings.ToValidUTF8(excerpt.Prefix(r.UserAgent(), 200), "\uFFFD")
@@ -410,6 +415,8 @@ type KeyParams struct {
 	ExpiresAt time.Time
 	// Scope limits the key; the zero value does not.
 	Scope Scope
+	// Rate is how many requests a second it may make; 0 means no limit.
+	Rate int
 }
 
 // CreateKey creates a key, with no more than the creator's scope. secret is shown once and not stored.
@@ -425,13 +432,17 @@ func (g *Guard) CreateKey(ctx context.Context, by Identity, p KeyParams) (k Key,
 		return Key{}, "", fmt.Errorf("%w: a key is limited to a project or source; a browser token can be limited to a job or run", gaff.ErrInvalid)
 	case !p.Scope.within(by.Scope):
 		return Key{}, "", fmt.Errorf("%w: a credential limited to %s cannot create a key that reaches more", gaff.ErrInvalid, by.Scope)
+	case p.Rate < 0 || p.Rate > maxRate:
+		return Key{}, "", fmt.Errorf("%w: the rate %d is not 1 to %d requests a second, or 0 for no limit", gaff.ErrInvalid, p.Rate, maxRate)
+	case by.Rate > 0 && (p.Rate == 0 || p.Rate > by.Rate):
+		return Key{}, "", fmt.Errorf("%w: a credential with %d requests a second cannot create a key with more", gaff.ErrInvalid, by.Rate)
 	case !p.ExpiresAt.IsZero() && !p.ExpiresAt.After(now):
 		return Key{}, "", fmt.Errorf("%w: the expiry %s is in the past", gaff.ErrInvalid, p.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	secret = newSecret()
 	k = Key{
 		ID: id.New(id.APIKey, now), Name: name, Role: p.Role, Hint: secret[len(secret)-4:], CreatedBy: by.String(), MadeBy: by.KeyID, CreatedAt: now,
-		ExpiresAt: p.ExpiresAt, Scope: p.Scope,
+		ExpiresAt: p.ExpiresAt, Scope: p.Scope, Rate: p.Rate,
 	}
 	if err := k.Scope.check(); err != nil {
 		return Key{}, "", err

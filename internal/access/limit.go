@@ -27,6 +27,7 @@ const (
 	DeniedToken = "token"
 	DeniedLink  = "link"
 	DeniedSSO   = "oidc"
+	DeniedRate  = "rate"
 )
 
 // limiter counts the failures of each address in the current minute. There is no limit for all

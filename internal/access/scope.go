@@ -19,6 +19,8 @@ type Scope struct {
 	Run string `json:"run,omitempty"`
 	// Source is the only source whose events, deliveries and rejected requests can be reached.
 	Source string `json:"source,omitempty"`
+	// Destination is the only destination that can be reached, and pulled from.
+	Destination string `json:"destination,omitempty"`
 	// Operations are the only operations of the API that can be called, by operationId. Empty
 	// means all that the role and the rest of the scope allow.
 	Operations []string `json:"operations,omitempty"`
@@ -33,12 +35,15 @@ const (
 	ReachJob
 	ReachRun
 	ReachSource
+	ReachDestination
 )
 
 // Reach returns the parts that s is limited to; 0 if it is not limited to a part.
 func (s Scope) Reach() Reach {
 	var r Reach
-	for part, value := range map[Reach]string{ReachProject: s.Project, ReachJob: s.Job, ReachRun: s.Run, ReachSource: s.Source} {
+	for part, value := range map[Reach]string{
+		ReachProject: s.Project, ReachJob: s.Job, ReachRun: s.Run, ReachSource: s.Source, ReachDestination: s.Destination,
+	} {
 		if value != "" {
 			r |= part
 		}
@@ -75,11 +80,17 @@ func (s Scope) HasSource(name string) bool {
 	return !s.Limited() || s.Source != "" && s.Source == name
 }
 
+// HasDestination reports whether a destination can be reached.
+func (s Scope) HasDestination(name string) bool {
+	return !s.Limited() || s.Destination != "" && s.Destination == name
+}
+
 // String returns the scope for people, such as "project film, operations list-jobs get-job".
 func (s Scope) String() string {
 	var parts []string
 	for _, p := range [...][2]string{
-		{"project", s.Project}, {"job", s.Job}, {"run", s.Run}, {"source", s.Source}, {"operations", strings.Join(s.Operations, " ")},
+		{"project", s.Project}, {"job", s.Job}, {"run", s.Run}, {"source", s.Source}, {"destination", s.Destination},
+		{"operations", strings.Join(s.Operations, " ")},
 	} {
 		if p[1] != "" {
 			parts = append(parts, p[0]+" "+p[1])
@@ -98,7 +109,7 @@ func (s Scope) check() error {
 	if len(s.Operations) > maxOperations {
 		return fmt.Errorf("%w: a scope has at most %d operations, not %d", gaff.ErrInvalid, maxOperations, len(s.Operations))
 	}
-	for _, text := range append([]string{s.Project, s.Job, s.Run, s.Source}, s.Operations...) {
+	for _, text := range append([]string{s.Project, s.Job, s.Run, s.Source, s.Destination}, s.Operations...) {
 		if len(text) > maxScopeText {
 			return fmt.Errorf("%w: the scope %.40q… is longer than %d bytes", gaff.ErrInvalid, text, maxScopeText)
 		}
@@ -119,5 +130,6 @@ func (s Scope) within(outer Scope) bool {
 			}
 		}
 	}
-	return !outer.Limited() || s.Limited() && (s.Project == "" || s.Project == outer.Project) && (s.Source == "" || s.Source == outer.Source)
+	return !outer.Limited() || s.Limited() && (s.Project == "" || s.Project == outer.Project) && (s.Source == "" || s.Source == outer.Source) &&
+		(s.Destination == "" || s.Destination == outer.Destination)
 }

@@ -10,6 +10,7 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/scoped"
 	"gaff/internal/wire"
 )
 
@@ -49,21 +50,21 @@ func (s *server) createKey(ctx context.Context, in *keyInput) (none wire.Created
 		return none, err
 	}
 	role, _ := access.ParseRole(in.Body.Role)
-	scope := access.Scope{Project: in.Body.Scope.ProjectID, Source: in.Body.Scope.Source, Operations: in.Body.Scope.Operations}
-	if err := s.checkScope(scope); err != nil {
+	scope := access.Scope{Project: in.Body.Scope.ProjectID, Source: in.Body.Scope.Source, Destination: in.Body.Scope.Destination, Operations: in.Body.Scope.Operations}
+	if err := s.checkScope(ctx, scope); err != nil {
 		return none, err
 	}
-	k, secret, err := g.CreateKey(ctx, noteOf(ctx).who, access.KeyParams{Name: in.Body.Name, Role: role, ExpiresAt: expires, Scope: scope})
+	k, secret, err := g.CreateKey(ctx, noteOf(ctx).who, access.KeyParams{Name: in.Body.Name, Role: role, ExpiresAt: expires, Scope: scope, Rate: in.Body.Rate})
 	if err != nil {
 		return none, err
 	}
-	remark(ctx, k.ID, map[string]any{"name": k.Name, "role": k.Role.String(), "expiresAt": wire.Time{Time: k.ExpiresAt}, "scope": k.Scope.String()})
+	remark(ctx, k.ID, map[string]any{"name": k.Name, "role": k.Role.String(), "expiresAt": wire.Time{Time: k.ExpiresAt}, "scope": k.Scope.String(), "rate": k.Rate})
 	return wire.CreatedKey{Key: wire.NewKey(k), Secret: secret}, nil
 }
 
-// checkScope returns an error for an operation or source that does not exist: a misspelled one
+// checkScope returns an error for an operation, source or destination that does not exist: a misspelled one
 // would leave a key that can do nothing, and nobody would know why.
-func (s *server) checkScope(scope access.Scope) error {
+func (s *server) checkScope(ctx context.Context, scope access.Scope) error {
 	for _, op := range scope.Operations {
 		if !slices.ContainsFunc(s.routes(), func(r route) bool { return r.op.OperationID == op }) {
 			return wire.Invalid(fmt.Sprintf("scope.operations: unknown operation %.60q: want an operationId of /api/openapi.json", op))
@@ -71,6 +72,13 @@ func (s *server) checkScope(scope access.Scope) error {
 	}
 	if scope.Source != "" && !slices.ContainsFunc(s.o.Gateway.Sources(), func(info gaff.SourceInfo) bool { return info.Name == scope.Source }) {
 		return wire.Invalid(fmt.Sprintf("scope.source: unknown source %.60q; GET /api/v1/sources lists them", scope.Source))
+	}
+	if scope.Destination != "" {
+		if m, err := s.destinations(); err != nil {
+			return err
+		} else if _, err := m.Get(ctx, scope.Destination); err != nil {
+			return wire.Invalid(fmt.Sprintf("scope.destination: unknown destination %.60q; GET /api/v1/destinations lists them", scope.Destination))
+		}
 	}
 	return nil
 }
@@ -101,7 +109,7 @@ func (s *server) mayGrant(ctx context.Context, scope access.Scope) error {
 	switch scope.Reach() { //nolint:exhaustive // no other part can be granted
 	case access.ReachProject:
 		if own := scopeOf(ctx); own.Limited() && own.Project != scope.Project {
-			return hidden("project", scope.Project)
+			return scoped.Hidden("project", scope.Project)
 		}
 		return nil
 	case access.ReachJob:

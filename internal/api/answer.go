@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -162,6 +164,9 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string,
 		n.action = operation
 	}
 	status, detail := s.denial(r, operation, needed, reach)
+	if s.overRate(w, r) {
+		return false
+	}
 	if status == 0 {
 		return true
 	}
@@ -173,6 +178,22 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string,
 	}
 	rejectWith(w, r, status, detail)
 	return false
+}
+
+// overRate counts the request for the rate of the caller's key, and answers it if there are too many.
+func (s *server) overRate(w http.ResponseWriter, r *http.Request) bool {
+	n := noteOf(r.Context())
+	if s.o.Guard == nil || n == nil {
+		return false
+	}
+	wait := s.o.Guard.Take(r.Context(), n.who)
+	if wait == 0 {
+		return false
+	}
+	n.action = "" // of a flood, the audit log has nothing
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	rejectWith(w, r, http.StatusTooManyRequests, fmt.Sprintf("%s may make %d requests a second; retry later, or create a key with a higher rate", n.who.Name, n.who.Rate))
+	return true
 }
 
 // badRequests answers 400 to parameters that fail validation, as to all other invalid

@@ -16,11 +16,8 @@ import (
 	"gaff"
 	"gaff/destination"
 	"gaff/internal/access"
-	"gaff/internal/issue"
-	"gaff/internal/stats"
+	"gaff/internal/scoped"
 	"gaff/internal/wire"
-	"gaff/jobs"
-	"gaff/workflow/runs"
 )
 
 // Role and Identity are those of access.
@@ -58,13 +55,7 @@ func (t StaticToken) Authorize(r *http.Request) (Identity, bool) {
 }
 
 // Store is the reading part of a store.
-type Store interface {
-	gaff.Reader
-	jobs.Reader
-	stats.Store
-	runs.Reader
-	issue.Store
-}
+type Store = scoped.Store
 
 // Gateway has the operations on events and deliveries; a *gaff.Gateway implements it.
 type Gateway interface {

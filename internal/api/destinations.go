@@ -20,10 +20,13 @@ func (s *server) destinations() (*destination.Manager, error) {
 	return s.o.Forwarding, nil
 }
 
-// managed calls the manager and makes the destination's document.
-func (s *server) managed(ctx context.Context, call func(*destination.Manager) (destination.Managed, error)) (none wire.Destination, err error) {
+// managed calls the manager for a destination that the caller reaches, and makes its document.
+func (s *server) managed(ctx context.Context, name string, call func(*destination.Manager) (destination.Managed, error)) (none wire.Destination, err error) {
 	m, err := s.destinations()
 	if err != nil {
+		return none, err
+	}
+	if err := ownDestination(ctx, name); err != nil {
 		return none, err
 	}
 	d, err := call(m)
@@ -45,7 +48,7 @@ func (s *server) listDestinations(ctx context.Context, in *wire.Page) (none wire
 }
 
 func (s *server) getDestination(ctx context.Context, in *nameInput) (wire.Destination, error) {
-	return s.managed(ctx, func(m *destination.Manager) (destination.Managed, error) { return m.Get(ctx, in.Name) })
+	return s.managed(ctx, in.Name, func(m *destination.Manager) (destination.Managed, error) { return m.Get(ctx, in.Name) })
 }
 
 type destinationInput struct{ Body destination.Spec }
@@ -56,7 +59,7 @@ func (s *server) createDestination(ctx context.Context, in *destinationInput) (n
 		secret = destination.NewSecret()
 		spec.Secrets = []string{secret}
 	}
-	doc, err := s.managed(ctx, func(m *destination.Manager) (destination.Managed, error) {
+	doc, err := s.managed(ctx, in.Body.Name, func(m *destination.Manager) (destination.Managed, error) {
 		d, err := m.Create(ctx, spec)
 		if err == nil {
 			remark(ctx, d.Name, map[string]any{"kind": d.Kind, "url": redact.Address(d.URL), "events": d.Events})
@@ -80,7 +83,7 @@ func describeDestinationPatch(op *huma.Operation) {
 }
 
 func (s *server) updateDestination(ctx context.Context, in *patchInput) (wire.Destination, error) {
-	return s.managed(ctx, func(m *destination.Manager) (destination.Managed, error) {
+	return s.managed(ctx, in.Name, func(m *destination.Manager) (destination.Managed, error) {
 		return m.Update(ctx, in.Name, func(spec *destination.Spec) error { return destination.Merge(spec, in.Body) })
 	})
 }
@@ -103,13 +106,13 @@ func (s *server) pauseDestination(ctx context.Context, in *pauseInput) (wire.Des
 	if in.Body != nil {
 		reason = in.Body.Reason
 	}
-	return s.managed(ctx, func(m *destination.Manager) (destination.Managed, error) {
+	return s.managed(ctx, in.Name, func(m *destination.Manager) (destination.Managed, error) {
 		return m.SetState(ctx, in.Name, destination.StatePaused, reason)
 	})
 }
 
 func (s *server) resumeDestination(ctx context.Context, in *nameInput) (wire.Destination, error) {
-	return s.managed(ctx, func(m *destination.Manager) (destination.Managed, error) {
+	return s.managed(ctx, in.Name, func(m *destination.Manager) (destination.Managed, error) {
 		return m.SetState(ctx, in.Name, destination.StateActive, "")
 	})
 }
@@ -121,7 +124,7 @@ type rotateInput struct {
 
 func (s *server) rotateDestination(ctx context.Context, in *rotateInput) (none wire.NewSecretDestination, err error) {
 	var secret string
-	doc, err := s.managed(ctx, func(m *destination.Manager) (d destination.Managed, err error) {
+	doc, err := s.managed(ctx, in.Name, func(m *destination.Manager) (d destination.Managed, err error) {
 		d, secret, err = m.Rotate(ctx, in.Name, in.Body == nil || !in.Body.Drop)
 		return d, err
 	})
@@ -131,6 +134,9 @@ func (s *server) rotateDestination(ctx context.Context, in *rotateInput) (none w
 func (s *server) testDestination(ctx context.Context, in *nameInput) (none wire.Exchange, err error) {
 	m, err := s.destinations()
 	if err != nil {
+		return none, err
+	}
+	if err := ownDestination(ctx, in.Name); err != nil {
 		return none, err
 	}
 	ex, err := m.Test(ctx, in.Name)

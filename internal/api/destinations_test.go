@@ -16,6 +16,7 @@ import (
 
 	"gaff"
 	"gaff/destination"
+	"gaff/internal/access"
 	"gaff/internal/api"
 	"gaff/store/sqlite"
 )
@@ -24,6 +25,8 @@ import (
 type forwarder struct {
 	caller
 	gw *gaff.Gateway
+	// guarded is the same API behind keys, with the admin token [adminToken].
+	guarded caller
 }
 
 type answers func(*http.Request) int
@@ -60,7 +63,11 @@ func newForwarder(t *testing.T, answer answers, configured ...destination.Spec) 
 			t.Error(err)
 		}
 	})
-	return &forwarder{caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Forwarding: m}), t}, gw}
+	guard := access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log, BrowserKey: []byte("thirty-two bytes of a test key !!")})
+	return &forwarder{
+		caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Forwarding: m}), t}, gw,
+		caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: access.Scoped{Guard: guard}, Guard: guard, Log: log, Forwarding: m}), t},
+	}
 }
 
 func (f *forwarder) post(method, target, token, body string) answered {
@@ -284,5 +291,60 @@ func TestSubscriptionsByHTTP(t *testing.T) {
 	}
 	if res := f.call("GET", "/api/v1/subscriptions/me/events", "operator", ""); res.status != 404 {
 		t.Error(res)
+	}
+}
+
+func TestDestinationKeysReachTheirDestinationOnly(t *testing.T) {
+	t.Parallel()
+	f := newForwarder(t, nil)
+	for _, name := range []string{"mine", "other"} {
+		if res := f.guarded.call("POST", "/api/v1/destinations", adminToken, `{"name":"`+name+`","kind":"pull","lease":"1h"}`); res.status != 201 {
+			t.Fatal(res)
+		}
+	}
+	res := f.guarded.call("POST", "/api/v1/keys", adminToken, `{"name":"worker","role":"admin","scope":{"destination":"mine"}}`)
+	var k madeKey
+	if err := json.Unmarshal([]byte(res.body), &k); err != nil || res.status != 201 {
+		t.Fatalf("create key: %d %s", res.status, res.body)
+	}
+	f.emit(t, "a")
+	lease := func(token, name string) string {
+		t.Helper()
+		res := f.guarded.call("POST", "/api/v1/pull", token, `{"destination":"`+name+`","wait":"1s"}`)
+		var pulled struct{ Deliveries []struct{ Lease string } }
+		if err := json.Unmarshal([]byte(res.body), &pulled); err != nil || len(pulled.Deliveries) != 1 {
+			t.Fatalf("pull %s: %d %s", name, res.status, res.body)
+		}
+		return pulled.Deliveries[0].Lease
+	}
+	mine, others := lease(k.Key, "mine"), lease(adminToken, "other")
+	for _, c := range []struct {
+		method, target, body string
+		want                 int
+	}{
+		{"GET", "/api/v1/destinations/mine", "", 200},
+		{"GET", "/api/v1/destinations/other", "", 404},
+		{"GET", "/api/v1/destinations", "", 403},
+		{"PATCH", "/api/v1/destinations/mine", `{"events":["*"]}`, 403},
+		{"POST", "/api/v1/destinations/other/pause", "", 404},
+		{"POST", "/api/v1/destinations/other/resume", "", 404},
+		{"POST", "/api/v1/destinations/other/test", "", 404},
+		{"POST", "/api/v1/pull", `{"destination":"other"}`, 404},
+		{"GET", "/api/v1/pull/stream?destination=other", "", 404},
+		{"POST", "/api/v1/pull/ack", `{"leases":["` + mine + `","` + others + `"]}`, 404},
+		{"POST", "/api/v1/pull/release", `{"leases":["` + others + `"]}`, 404},
+		{"POST", "/api/v1/pull/fail", `{"leases":["` + others + `"],"dead":true}`, 404},
+		{"POST", "/api/v1/pull/extend", `{"leases":["` + others + `"],"lease":"2h"}`, 404},
+		{"POST", "/api/v1/pull/ack", `{"leases":["` + mine + `"]}`, 200},
+		{"GET", "/api/v1/events", "", 403},
+		{"GET", "/api/v1/deliveries", "", 403},
+		{"GET", "/api/v1/subscriptions", "", 403},
+	} {
+		if res := f.guarded.call(c.method, c.target, k.Key, c.body); res.status != c.want {
+			t.Errorf("%s %s %s: %d %s, want %d", c.method, c.target, c.body, res.status, res.body, c.want)
+		}
+	}
+	if res := f.guarded.call("POST", "/api/v1/keys", adminToken, `{"name":"x","role":"viewer","scope":{"destination":"none"}}`); res.status != 400 {
+		t.Errorf("a key of an unknown destination: %d %s", res.status, res.body)
 	}
 }

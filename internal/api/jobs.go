@@ -11,6 +11,7 @@ import (
 
 	"gaff"
 	"gaff/internal/redact"
+	"gaff/internal/scoped"
 	"gaff/internal/wire"
 	"gaff/jobs"
 )
@@ -127,7 +128,7 @@ func (s *server) registerJob(ctx context.Context, in *registerInput) (none wire.
 	if scope := scopeOf(ctx); scope.Limited() {
 		// An id that another project uses must not be answered with that project's job.
 		if j, err := s.o.Store.Job(ctx, in.ID); err == nil && !scope.HasJob(j.ID, j.ProjectID) {
-			return none, hidden("job", in.ID)
+			return none, scoped.Hidden("job", in.ID)
 		}
 	}
 	j, _, err := s.o.Jobs.Register(ctx, in.ID, jobs.Registration{

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff/destination"
+	"gaff/internal/access"
 	"gaff/internal/wire"
 )
 
@@ -38,6 +39,9 @@ func (s *server) pull(ctx context.Context, in *pullInput) (none wire.PulledList,
 	if limit == 0 {
 		limit = defaultPull
 	}
+	if err := ownDestination(ctx, in.Body.Destination); err != nil {
+		return none, err
+	}
 	pulled, err := m.Pull(ctx, in.Body.Destination, limit, wait, lease)
 	return wire.NewPulledList(pulled), err
 }
@@ -50,6 +54,9 @@ func (s *server) ackPulled(ctx context.Context, in *leasesInput) (none wire.Ende
 	if err != nil {
 		return none, err
 	}
+	if err := ownLeases(ctx, m, in.Body.Leases); err != nil {
+		return none, err
+	}
 	return wire.NewEndedLeases(m.Ack(ctx, in.Body.Leases)), nil
 }
 
@@ -57,6 +64,9 @@ func (s *server) releasePulled(ctx context.Context, in *leasesInput) (none wire.
 	unaudited(ctx)
 	m, err := s.destinations()
 	if err != nil {
+		return none, err
+	}
+	if err := ownLeases(ctx, m, in.Body.Leases); err != nil {
 		return none, err
 	}
 	return wire.NewEndedLeases(m.Release(ctx, in.Body.Leases)), nil
@@ -74,6 +84,9 @@ func (s *server) failPulled(ctx context.Context, in *failInput) (none wire.Ended
 	if err != nil {
 		return none, err
 	}
+	if err := ownLeases(ctx, m, in.Body.Leases.Leases); err != nil {
+		return none, err
+	}
 	ended, err := m.Fail(ctx, in.Body.Leases.Leases, in.Body.Error, delay, in.Body.Dead)
 	return wire.NewEndedLeases(ended), err
 }
@@ -88,6 +101,9 @@ func (s *server) extendPulled(ctx context.Context, in *extendInput) (none wire.E
 	}
 	lease, err := wire.Duration("lease", in.Body.Lease, 0)
 	if err != nil {
+		return none, err
+	}
+	if err := ownLeases(ctx, m, in.Body.Leases.Leases); err != nil {
 		return none, err
 	}
 	ended, until, err := m.Extend(in.Body.Leases.Leases, lease)
@@ -148,6 +164,10 @@ func (s *server) pullStream(w http.ResponseWriter, r *http.Request) {
 		s.reject(w, r, err)
 		return
 	}
+	if err := ownDestination(r.Context(), wish.destination); err != nil {
+		s.reject(w, r, err)
+		return
+	}
 	release, ok := s.openStream(w, r)
 	if !ok {
 		return
@@ -187,7 +207,7 @@ func (s *server) streamPulled(r *http.Request, out *sse, m *destination.Manager,
 				delete(held, token)
 			}
 		}
-		if status, _ := s.denial(r, "stream-pulled", Operator, 0); status != 0 {
+		if status, _ := s.denial(r, "stream-pulled", Operator, access.ReachDestination); status != 0 {
 			return
 		}
 		if len(held) >= wish.most {

@@ -114,30 +114,29 @@ func (s *server) sourceRoutes() []route {
 
 func (s *server) destinationRoutes() []route {
 	bad := fails(http.StatusBadRequest)
-	return []route{
-		get("/api/v1/destinations", "list-destinations", Viewer, "List destinations, by name", s.listDestinations),
-		post("/api/v1/destinations", "create-destination", Admin, "Forward events to a URL, a broker or clients that pull", s.createDestination, answers(http.StatusCreated), bad),
+	return append(open(access.ReachDestination,
 		get("/api/v1/destinations/{name}", "get-destination", Viewer, "Get a destination with its health and backlog", s.getDestination),
-		patch("/api/v1/destinations/{name}", "update-destination", Admin, "Change fields of a destination (JSON merge patch)", s.updateDestination, bad, describeDestinationPatch),
-		remove("/api/v1/destinations/{name}", "delete-destination", Admin, "Delete a destination and cancel its deliveries", s.deleteDestination),
 		post("/api/v1/destinations/{name}/pause", "pause-destination", Operator, "Pause a destination; its deliveries are queued", s.pauseDestination),
 		post("/api/v1/destinations/{name}/resume", "resume-destination", Operator, "Resume a destination; an open circuit is closed", s.resumeDestination),
-		post("/api/v1/destinations/{name}/rotate", "rotate-destination-secret", Admin, "Sign with a new secret, and for now also with the previous one", s.rotateDestination),
 		post("/api/v1/destinations/{name}/test", "test-destination", Operator, `Send a "gaff:test" event to a destination now, and return its response`, s.testDestination),
-
 		post("/api/v1/pull", "pull", Operator, "Fetch deliveries of a destination of kind pull, to be acknowledged", s.pull, bad, fails(http.StatusNotFound)),
 		raw(http.MethodGet, "/api/v1/pull/stream", "stream-pulled", Operator, "Server-sent events: deliveries of a destination of kind pull", (*server).pullStream, describePullStream),
 		post("/api/v1/pull/ack", "ack-pulled", Operator, "Acknowledge deliveries: they are done", s.ackPulled, bad),
 		post("/api/v1/pull/release", "release-pulled", Operator, "Give deliveries back: due again at once, and no attempt counts", s.releasePulled, bad),
 		post("/api/v1/pull/fail", "fail-pulled", Operator, "Report deliveries that failed: another attempt follows, or they are dead", s.failPulled, bad),
 		post("/api/v1/pull/extend", "extend-pulled", Operator, "Hold deliveries for longer", s.extendPulled, bad),
-
+	),
+		get("/api/v1/destinations", "list-destinations", Viewer, "List destinations, by name", s.listDestinations),
+		post("/api/v1/destinations", "create-destination", Admin, "Forward events to a URL, a broker or clients that pull", s.createDestination, answers(http.StatusCreated), bad),
+		patch("/api/v1/destinations/{name}", "update-destination", Admin, "Change fields of a destination (JSON merge patch)", s.updateDestination, bad, describeDestinationPatch),
+		remove("/api/v1/destinations/{name}", "delete-destination", Admin, "Delete a destination and cancel its deliveries", s.deleteDestination),
+		post("/api/v1/destinations/{name}/rotate", "rotate-destination-secret", Admin, "Sign with a new secret, and for now also with the previous one", s.rotateDestination),
 		get("/api/v1/subscriptions", "list-subscriptions", Viewer, "List the subscriptions to the log of events", s.listSubscriptions),
 		post("/api/v1/subscriptions", "subscribe", Operator, "Subscribe to the log of events, with a position of one's own", s.subscribe, bad),
 		remove("/api/v1/subscriptions/{name}", "unsubscribe", Operator, "Delete a subscription", s.unsubscribe),
 		get("/api/v1/subscriptions/{name}/events", "listen", Operator, "Get the next events of a subscription, headers and signatures as received", s.listen, bad),
 		post("/api/v1/subscriptions/{name}/ack", "ack-subscription", Operator, "Acknowledge the events of a subscription up to a cursor", s.ackSubscription, bad),
-	}
+	)
 }
 
 func (s *server) issueRoutes() []route {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gaff/internal/access"
 	"gaff/internal/api"
 	"gaff/jobs"
 	"gaff/workflow"
@@ -139,6 +140,8 @@ func TestLimitedCredentialsReachNothingOfOthers(t *testing.T) {
 		"browser, project":      s.browserToken(t, adminToken, `{"projectId":"film"}`),
 		"browser, job":          s.browserToken(t, adminToken, `{"jobId":"own-job"}`),
 		"browser, run":          s.browserToken(t, adminToken, `{"runId":"`+s.own["runs"]+`"}`),
+		"session of a project":  s.session(t, s.scoped(t, "admin", `{"projectId":"film"}`)),
+		"session of a source":   s.session(t, s.scoped(t, "operator", `{"source":"custom"}`)),
 	}
 	for name, token := range tokens {
 		for _, op := range operations(t) {
@@ -167,10 +170,23 @@ func allowedFor(name, op string) bool {
 	case "POST /api/v1/tokens":
 		return name == "admin of a project" || name == "operator of a project" || name == "viewer of a project"
 	case "POST /api/v1/runs":
-		return name == "admin of a project" || name == "operator of a project"
+		return name == "admin of a project" || name == "operator of a project" || name == "session of a project"
 	}
 	return false
 }
+
+// session logs in to the console and returns the cookie, as brief takes it.
+func (s *shared) session(t *testing.T, token string) string {
+	t.Helper()
+	_, secret, err := s.guard.Login(httptest.NewRequest(http.MethodPost, "/login", nil), token, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cookiePrefix + secret
+}
+
+// cookiePrefix marks a session's cookie among tokens.
+const cookiePrefix = "cookie "
 
 func bodyFor(path string) string {
 	switch path {
@@ -199,7 +215,11 @@ func (s *shared) brief(t *testing.T, method, url, token, body string) (int, stri
 		}
 	}
 	r := httptest.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-	r.Header.Set("Authorization", "Bearer "+token)
+	if secret, ok := strings.CutPrefix(token, cookiePrefix); ok {
+		r.AddCookie(&http.Cookie{Name: access.CookieName, Value: secret})
+	} else {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	s.guarded.handler.ServeHTTP(w, r)
@@ -276,8 +296,49 @@ func TestLimitedKeysGiveOnNoMoreThanTheyHave(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", name, res.status, res.body, c.want)
 		}
 	}
-	if _, _, err := s.guard.Login(httptest.NewRequest("POST", "/login", nil), admin, ""); err == nil {
-		t.Error("a limited key opened the console")
+	if _, _, err := s.guard.Login(httptest.NewRequest("POST", "/login", nil), s.scoped(t, "viewer", `{"operations":["list-jobs"]}`), ""); err == nil {
+		t.Error("a key of single operations opened the console")
+	}
+}
+
+func TestSessionsHaveTheScopeOfTheirKey(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	cookie := s.session(t, s.scoped(t, "viewer", `{"projectId":"film"}`))
+	for url, want := range map[string]int{"/api/v1/jobs/own-job": 200, "/api/v1/jobs/" + s.ids["jobs"]: 404, "/api/v1/events": 403} {
+		if status, body := s.brief(t, http.MethodGet, url, cookie, ""); status != want {
+			t.Errorf("%s: %d %s, want %d", url, status, body, want)
+		}
+	}
+}
+
+func TestKeysOverTheirRateAreAnswered429(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	res := s.guarded.call(http.MethodPost, "/api/v1/keys", adminToken, `{"name":"slow","role":"viewer","rate":2}`)
+	var k madeKey
+	if err := json.Unmarshal([]byte(res.body), &k); err != nil || res.status != http.StatusCreated {
+		t.Fatalf("create key: %d %s", res.status, res.body)
+	}
+	browser := s.browserToken(t, k.Key, `{"projectId":"film"}`)
+	var limited int
+	for _, token := range []string{k.Key, browser, k.Key, browser, k.Key, browser} {
+		res := s.guarded.call(http.MethodGet, "/api/v1/jobs", token, "")
+		if res.status == http.StatusTooManyRequests {
+			limited++
+			if res.header.Get("Retry-After") != "1" {
+				t.Errorf("Retry-After: %v", res.header)
+			}
+		}
+	}
+	if limited == 0 {
+		t.Error("a key and its browser token made 7 requests in a moment, with a rate of 2 a second")
+	}
+	if res := s.guarded.call(http.MethodGet, "/api/v1/jobs", adminToken, ""); res.status != 200 {
+		t.Errorf("another credential: %d", res.status)
+	}
+	if res := s.guarded.call(http.MethodPost, "/api/v1/keys", adminToken, `{"name":"x","role":"viewer","rate":-1}`); res.status != 400 {
+		t.Errorf("a negative rate: %d %s", res.status, res.body)
 	}
 }
 

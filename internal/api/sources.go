@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"gaff/internal/scoped"
 	"gaff/internal/wire"
 )
 
@@ -64,7 +65,7 @@ func (s *server) testSource(ctx context.Context, in *sampleInput) (none wire.Sam
 		return none, huma.Error404NotFound("this gateway has no samples")
 	}
 	if !scopeOf(ctx).HasSource(in.Name) {
-		return none, hidden("source", in.Name)
+		return none, scoped.Hidden("source", in.Name)
 	}
 	sent, err := s.o.TestSource(ctx, in.Name, in.Body.Type)
 	if err != nil {

@@ -93,6 +93,10 @@ var rules = []rule{
 		from: `^internal/(access|diff|issue|stats)$`, deny: `^gaff/`, allow: `^gaff/internal/(connlimit|excerpt|httpx|id)$`,
 	},
 	{
+		why:  "what scopes hide is decided of rows of the domain, with no store and no server",
+		from: `^internal/scoped$`, deny: `^gaff/`, allow: `^gaff/(jobs|workflow/runs|internal/(access|excerpt|issue|stats))$`,
+	},
+	{
 		why:  "the login at an identity provider knows access only, and only it links the libraries of OpenID Connect",
 		from: `^internal/sso$`, deny: `^gaff/`, allow: `^gaff/internal/(access|jsonpointer)$`,
 	},
@@ -138,7 +142,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the console asks the API's handler, and does not know it",
-		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|alert|diff|erase|excerpt|inproc|issue|redact|shell|stats)$`,
+		from: `^internal/ui$`, deny: `^gaff/internal/`, allow: `^gaff/internal/(access|alert|diff|erase|excerpt|inproc|issue|redact|scoped|shell|stats)$`,
 	},
 	{
 		why:  "only app joins the parts",

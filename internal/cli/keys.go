@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -16,11 +17,11 @@ import (
 func (p *program) keysCommand() *cobra.Command {
 	list := listCommand(p, listing[wire.Key]{
 		use: "list", short: "List API keys, newest first", path: "/api/v1/keys",
-		heads: []string{"ID", "NAME", "ROLE", "STATE", "ENDS IN", "CREATED", "BY", "BY KEY", "EXPIRES", "LAST USED", "SCOPE"},
+		heads: []string{"ID", "NAME", "ROLE", "STATE", "ENDS IN", "CREATED", "BY", "BY KEY", "EXPIRES", "LAST USED", "SCOPE", "RATE"},
 		cells: func(k wire.Key) []string {
 			return []string{
 				clean(k.ID), cut(k.Name, 40), clean(k.Role), clean(k.State), "…" + clean(k.Hint), stamp(k.CreatedAt), cut(k.CreatedBy, 40), clean(orDash(k.CreatedByID)),
-				stamp(k.ExpiresAt), stamp(k.LastUsedAt), cut(scopeText(k.Scope), 60),
+				stamp(k.ExpiresAt), stamp(k.LastUsedAt), cut(scopeText(k.Scope), 60), rateText(k.Rate),
 			}
 		},
 	})
@@ -32,7 +33,15 @@ func scopeText(s *wire.Scope) string {
 	if s == nil {
 		return "all"
 	}
-	return access.Scope{Project: s.ProjectID, Source: s.Source, Operations: s.Operations}.String()
+	return access.Scope{Project: s.ProjectID, Source: s.Source, Destination: s.Destination, Operations: s.Operations}.String()
+}
+
+// rateText returns a key's rate for a table; "–" for a key without one.
+func rateText(rate int) string {
+	if rate == 0 {
+		return "–"
+	}
+	return strconv.Itoa(rate) + "/s"
 }
 
 func (p *program) keysRevokeCommand() *cobra.Command {
@@ -71,8 +80,9 @@ func (p *program) keysCreateCommand() *cobra.Command {
 		use: "create NAME", short: "Create an API key and print its secret, once",
 		long: `Create an API key for a person or a program. The secret is printed once; the gateway stores
 only its hash. A viewer reads; an operator also retries, replays, sends, submits and
-cancels; an admin also deletes and manages keys. With --project, --source or --operation the
-key reaches only these, and cannot log in to the console.`,
+cancels; an admin also deletes and manages keys. With --project, --source, --destination or
+--operation the key reaches only these. With --rate it makes at most so many requests a
+second.`,
 		args: arguments(1, 1, "one NAME"),
 		call: func(args []string) (apiCall, error) {
 			if !slices.Contains([]string{"viewer", "operator", "admin"}, key.Role) {
@@ -92,6 +102,8 @@ key reaches only these, and cannot log in to the console.`,
 	cmd.Flags().StringVar(&key.ExpiresAt, "expires", "", "when it expires: 90d (from now), 12h, or a time in RFC 3339; without it, never")
 	cmd.Flags().StringVar(&key.Scope.ProjectID, "project", "", "only the jobs, files and runs of this project")
 	cmd.Flags().StringVar(&key.Scope.Source, "source", "", "only the events, deliveries and rejected requests of this source")
+	cmd.Flags().StringVar(&key.Scope.Destination, "destination", "", "only this destination, and its deliveries by pull")
+	cmd.Flags().IntVar(&key.Rate, "rate", 0, "requests a second that it may make on each node; 0 means no limit")
 	cmd.Flags().StringSliceVar(&key.Scope.Operations, "operation", nil, "only this operation of the API, by its operationId; can be repeated")
 	return cmd
 }

@@ -25,13 +25,13 @@ func (s *Store) write(ctx context.Context, what string, fn func(*tx) error) erro
 // maxListed bounds the lists of keys and sessions.
 const maxListed = 1000
 
-const keyColumns = `k.id, k.name, k.role, k.hint, k.created_by, k.made_by, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.last_used_from, k.scope`
+const keyColumns = `k.id, k.name, k.role, k.hint, k.created_by, k.made_by, k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.last_used_from, k.scope, k.rate`
 
 func scanKey(rows *sql.Rows) (k access.Key, err error) {
 	var created int64
 	var expires, revoked, used sql.NullInt64
 	var scope string
-	err = rows.Scan(&k.ID, &k.Name, &k.Role, &k.Hint, &k.CreatedBy, &k.MadeBy, &created, &expires, &revoked, &used, &k.LastUsedFrom, &scope)
+	err = rows.Scan(&k.ID, &k.Name, &k.Role, &k.Hint, &k.CreatedBy, &k.MadeBy, &created, &expires, &revoked, &used, &k.LastUsedFrom, &scope, &k.Rate)
 	if err == nil {
 		k.Scope, err = access.DecodeScope(scope)
 	}
@@ -46,9 +46,9 @@ func (s *Store) AddKey(ctx context.Context, k access.Key, hash string) error {
 		return fmt.Errorf("add key: %w", err)
 	}
 	return s.write(ctx, "add key", func(tx *tx) error {
-		_, err := tx.exec(`insert into api_key (id, hash, name, role, hint, created_by, made_by, created_at, expires_at, scope)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			k.ID, hash, k.Name, int64(k.Role), k.Hint, k.CreatedBy, k.MadeBy, micros(k.CreatedAt), nullMicros(k.ExpiresAt), scope)
+		_, err := tx.exec(`insert into api_key (id, hash, name, role, hint, created_by, made_by, created_at, expires_at, scope, rate)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			k.ID, hash, k.Name, int64(k.Role), k.Hint, k.CreatedBy, k.MadeBy, micros(k.CreatedAt), nullMicros(k.ExpiresAt), scope, int64(k.Rate))
 		return err
 	})
 }
@@ -144,7 +144,7 @@ func (s *Store) RevokeMade(ctx context.Context, keyID string, now time.Time) (en
 // while the session was being opened.
 const (
 	sessionColumns = `c.id, c.name, c.as_name, c.role, c.origin, c.address, c.agent, c.created_at,
-		case when k.expires_at < c.expires_at then k.expires_at else c.expires_at end, c.last_used_at, coalesce(c.ended_at, k.revoked_at), c.scope, c.subject, c.id_token`
+		case when k.expires_at < c.expires_at then k.expires_at else c.expires_at end, c.last_used_at, coalesce(c.ended_at, k.revoked_at), c.scope, c.subject, c.id_token, coalesce(k.rate, 0)`
 	sessionTables = `session c left join api_key k on k.id = c.origin`
 )
 
@@ -152,7 +152,7 @@ func scanSession(rows *sql.Rows) (c access.Session, err error) {
 	var created, expires, used int64
 	var ended sql.NullInt64
 	var scope string
-	err = rows.Scan(&c.ID, &c.Name, &c.As, &c.Role, &c.Origin, &c.Address, &c.Agent, &created, &expires, &used, &ended, &scope, &c.Subject, &c.IDToken)
+	err = rows.Scan(&c.ID, &c.Name, &c.As, &c.Role, &c.Origin, &c.Address, &c.Agent, &created, &expires, &used, &ended, &scope, &c.Subject, &c.IDToken, &c.Rate)
 	if err == nil {
 		c.Scope, err = access.DecodeScope(scope)
 	}

@@ -17,7 +17,7 @@ func (s *suite) addKeys() (first, second access.Key) {
 	s.Helper()
 	first = access.Key{
 		ID: "apk_1", Name: "Ünïcode 'key'", Role: access.Operator, Hint: "WXYZ", CreatedBy: "admin", MadeBy: "apk_0", CreatedAt: s.now,
-		Scope:     access.Scope{Project: "film '1'", Source: "fal", Operations: []string{"list-jobs"}},
+		Scope: access.Scope{Project: "film '1'", Source: "fal", Destination: "app", Operations: []string{"list-jobs"}}, Rate: 7,
 		ExpiresAt: s.now.Add(time.Hour),
 	}
 	second = access.Key{ID: "apk_2", Name: "second", Role: access.Viewer, Hint: "ABCD", CreatedBy: "admin", CreatedAt: s.now}

@@ -70,7 +70,7 @@ func (c *console) bulk(q *request) (templ.Component, error) {
 			return nil, err
 		}
 		f.Cursor = gaff.Cursor{Limit: 5}
-		page, err := c.o.Store.Events(q.Context(), f)
+		page, err := q.store.Events(q.Context(), f)
 		if err != nil {
 			return nil, err
 		}

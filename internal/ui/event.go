@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,8 +93,8 @@ type eventView struct {
 const maxRelated = 20
 
 // shownEvent returns an event with its secrets masked.
-func (c *console) shownEvent(ctx context.Context, id string) (*gaff.EventDetail, error) {
-	d, err := c.o.Store.Event(ctx, id)
+func (c *console) shownEvent(q *request, id string) (*gaff.EventDetail, error) {
+	d, err := q.store.Event(q.Context(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +108,7 @@ func (c *console) shownEvent(ctx context.Context, id string) (*gaff.EventDetail,
 
 func (c *console) event(q *request) (templ.Component, error) {
 	id := q.PathValue("id")
-	d, err := c.shownEvent(q.Context(), id)
+	d, err := c.shownEvent(q, id)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +137,7 @@ func (c *console) event(q *request) (templ.Component, error) {
 			return
 		}
 		seen[id] = true
-		if j, err := c.o.Store.Job(q.Context(), id); err == nil {
+		if j, err := q.store.Job(q.Context(), id); err == nil {
 			v.Jobs = append(v.Jobs, *j)
 		}
 	}
@@ -146,7 +145,7 @@ func (c *console) event(q *request) (templ.Component, error) {
 		if i == maxRelated {
 			break
 		}
-		ch, err := c.o.Store.Event(q.Context(), childID)
+		ch, err := q.store.Event(q.Context(), childID)
 		if err != nil {
 			continue
 		}
@@ -157,13 +156,13 @@ func (c *console) event(q *request) (templ.Component, error) {
 	}
 	addJob(d.CorrelationID)
 	if d.CorrelationID != "" && len(v.Jobs) == 0 {
-		page, err := c.o.Store.Jobs(q.Context(), jobs.JobFilter{Provider: d.Source, RequestID: d.CorrelationID, Cursor: gaff.Cursor{Limit: 5}})
+		page, err := q.store.Jobs(q.Context(), jobs.JobFilter{Provider: d.Source, RequestID: d.CorrelationID, Cursor: gaff.Cursor{Limit: 5}})
 		if err == nil {
 			v.Jobs = append(v.Jobs, page.Items...)
 		}
 	}
 	for _, j := range v.Jobs {
-		page, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: maxRelated}})
+		page, err := q.store.Media(q.Context(), jobs.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: maxRelated}})
 		if err == nil {
 			v.Media = append(v.Media, page.Items...)
 		}
@@ -174,7 +173,7 @@ func (c *console) event(q *request) (templ.Component, error) {
 // holding returns the destinations, by handler, that have pending deliveries among ds and send
 // nothing: they are paused, disabled, or their circuit is open.
 func (c *console) holding(q *request, ds []gaff.Delivery) (map[string]destination, error) {
-	if !slices.ContainsFunc(ds, func(d gaff.Delivery) bool { return !d.State.Done() }) {
+	if q.who.Scope.Limited() || !slices.ContainsFunc(ds, func(d gaff.Delivery) bool { return !d.State.Done() }) {
 		return nil, nil
 	}
 	var list struct{ Docs []destination }
@@ -201,7 +200,7 @@ type diffView struct {
 }
 
 func (c *console) eventDiff(q *request) (templ.Component, error) {
-	d, err := c.shownEvent(q.Context(), q.PathValue("id"))
+	d, err := c.shownEvent(q, q.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}

@@ -100,14 +100,12 @@ func (c *console) events(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	f.Cursor = q.cursor()
-	page, err := c.o.Store.Events(q.Context(), f)
+	page, err := q.store.Events(q.Context(), f)
 	if err != nil {
 		return nil, err
 	}
 	v.Logs, v.Pager = page.Items, pagerOf(q, page.Next)
-	for _, s := range c.o.Sources() {
-		v.Sources = append(v.Sources, s.Name)
-	}
+	v.Sources = c.sourceNames(q)
 	if v.First {
 		q.live = "event"
 	}

@@ -49,7 +49,7 @@ func (c *console) issues(q *request) (templ.Component, error) {
 		}
 		f.State = &state
 	}
-	page, err := c.o.Store.Issues(q.Context(), f)
+	page, err := q.store.Issues(q.Context(), f)
 	if err != nil {
 		return nil, err
 	}
@@ -114,14 +114,14 @@ func eventOf(deliveryID string) string {
 const shownDeliveries = 50
 
 func (c *console) issue(q *request) (templ.Component, error) {
-	i, err := c.o.Store.Issue(q.Context(), q.PathValue("id"))
+	i, err := q.store.Issue(q.Context(), q.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
 	q.title, q.nav, q.live = "Issue", "issues", "event"
 	v := issueView{Issue: *i, MayAct: q.may(access.Operator), Now: q.now}
 	if i.Kind == issue.Delivery {
-		ids, err := c.o.Store.IssueDeliveries(q.Context(), i.ID, shownDeliveries)
+		ids, err := q.store.IssueDeliveries(q.Context(), i.ID, shownDeliveries)
 		if err != nil {
 			return nil, err
 		}

@@ -50,7 +50,7 @@ func (c *console) jobs(q *request) (templ.Component, error) {
 		}
 		f.Status = &status
 	}
-	page, err := c.o.Store.Jobs(q.Context(), f)
+	page, err := q.store.Jobs(q.Context(), f)
 	if err != nil {
 		return nil, err
 	}
@@ -73,19 +73,19 @@ type jobView struct {
 func pathOf(id string) string { return url.PathEscape(id) }
 
 func (c *console) job(q *request) (templ.Component, error) {
-	j, err := c.o.Store.Job(q.Context(), q.PathValue("id"))
+	j, err := q.store.Job(q.Context(), q.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
 	q.title, q.nav, q.live = "Job "+j.ID, "jobs", "job,media"
 	v := jobView{jobRow: c.jobRows(*j)[0], Now: q.now, MayAct: q.may(access.Operator), MayErase: q.may(access.Admin), Result: show(j.Result, false), Metadata: show(j.Metadata, false)}
-	media, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: 100}})
+	media, err := q.store.Media(q.Context(), jobs.MediaFilter{JobID: j.ID, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err
 	}
 	v.Media = media.Items
 	if j.RequestID != "" {
-		page, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Source: j.Provider, WebhookID: j.RequestID, Cursor: gaff.Cursor{Limit: 20}})
+		page, err := q.store.Events(q.Context(), gaff.EventFilter{Source: j.Provider, WebhookID: j.RequestID, Cursor: gaff.Cursor{Limit: 20}})
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package ui
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
@@ -39,8 +40,9 @@ func (c *console) keys(q *request) (templ.Component, error) {
 
 // createKey shows the new key on its response page: the key itself is not stored.
 func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
-	body, _ := json.Marshal(map[string]string{
+	body, _ := json.Marshal(map[string]any{
 		"name": r.PostFormValue("name"), "role": r.PostFormValue("role"), "expiresAt": r.PostFormValue("expires"),
+		"scope": map[string]string{"projectId": strings.TrimSpace(r.PostFormValue("project"))},
 	})
 	res, err := c.call(r, http.MethodPost, "/api/v1/keys", body)
 	if err != nil || res.Status/100 != 2 {
@@ -49,7 +51,7 @@ func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
 	}
 	var made struct{ Name, Role, Key string }
 	_ = readJSON(res.Body, &made)
-	c.page(access.Admin, func(q *request) (templ.Component, error) {
+	c.page(access.Admin, 0, func(q *request) (templ.Component, error) {
 		q.title, q.nav = "New key", "keys"
 		return newKeyPage(made.Name, made.Role, made.Key), nil
 	})(w, r)

@@ -87,7 +87,7 @@ func setSession(w http.ResponseWriter, r *http.Request, s access.Session, secret
 // logout ends the session, and then that of the identity provider if it opened this one.
 func (c *console) logout(w http.ResponseWriter, r *http.Request) {
 	var provider string
-	who, ok := c.o.Guard.Authorize(r)
+	who, ok := c.o.Guard.AuthorizeScoped(r)
 	if ok && who.Via == access.ViaSession {
 		if c.o.SSO != nil && who.Subject != "" {
 			provider = c.o.SSO.LogoutURL(r.Context(), c.o.Guard.IDToken(r))

@@ -25,7 +25,7 @@ func (c *console) media(q *request) (templ.Component, error) {
 	v := mediaView{Project: q.query("projectId"), Kind: q.query("mediaType")}
 	cursor := q.cursor()
 	cursor.Limit = 48
-	page, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{ProjectID: v.Project, MediaType: v.Kind, Cursor: cursor})
+	page, err := q.store.Media(q.Context(), jobs.MediaFilter{ProjectID: v.Project, MediaType: v.Kind, Cursor: cursor})
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ type mediaRowView struct {
 }
 
 func (c *console) mediaRow(q *request) (templ.Component, error) {
-	m, err := c.o.Store.MediaByID(q.Context(), q.PathValue("id"))
+	m, err := q.store.MediaByID(q.Context(), q.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (c *console) overview(q *request) (templ.Component, error) {
 	if v.Counts, err = c.counts.get(q.Context(), c.o.Store, q.now); err != nil {
 		return nil, err
 	}
-	day, err := c.o.Store.Counts(q.Context(), q.now.Add(-24*time.Hour))
+	day, err := q.store.Counts(q.Context(), q.now.Add(-24*time.Hour))
 	if err != nil {
 		return nil, err
 	}
@@ -71,17 +71,17 @@ func (c *console) overview(q *request) (templ.Component, error) {
 		}
 		v.Pending += s.Pending
 	}
-	counts, err := c.o.Store.JobCounts(q.Context(), "")
+	counts, err := q.store.JobCounts(q.Context(), "")
 	if err != nil {
 		return nil, err
 	}
 	v.JobsFailed, v.JobsOpen = counts[jobs.JobFailed], counts[jobs.JobQueued]+counts[jobs.JobProcessing]
-	failed, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusError), Internal: true, Cursor: gaff.Cursor{Limit: 6}})
+	failed, err := q.store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusError), Internal: true, Cursor: gaff.Cursor{Limit: 6}})
 	if err != nil {
 		return nil, err
 	}
 	v.Failed = failed.Items
-	pending, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusPending), Internal: true, Cursor: gaff.Cursor{Limit: 50}})
+	pending, err := q.store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusPending), Internal: true, Cursor: gaff.Cursor{Limit: 50}})
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (c *console) overview(q *request) (templ.Component, error) {
 			v.Waiting = append(v.Waiting, l)
 		}
 	}
-	newest, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Cursor: gaff.Cursor{Limit: 8}})
+	newest, err := q.store.Events(q.Context(), gaff.EventFilter{Cursor: gaff.Cursor{Limit: 8}})
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"time"
@@ -39,13 +38,13 @@ func (c *console) projects(q *request) (templ.Component, error) {
 	q.title, q.nav, q.live = "Projects", "projects", "job,media"
 	cursor := q.cursor()
 	cursor.Limit = projectsPerPage
-	page, err := c.o.Store.Projects(q.Context(), cursor)
+	page, err := q.store.Projects(q.Context(), cursor)
 	if err != nil {
 		return nil, err
 	}
 	v := projectsView{Now: q.now, Pager: pagerOf(q, page.Next)}
 	for _, p := range page.Items {
-		row, err := c.projectRow(q.Context(), p)
+		row, err := c.projectRow(q, p)
 		if err != nil {
 			return nil, err
 		}
@@ -54,9 +53,9 @@ func (c *console) projects(q *request) (templ.Component, error) {
 	return projectsPage(v), nil
 }
 
-func (c *console) projectRow(ctx context.Context, p jobs.Project) (projectRow, error) {
+func (c *console) projectRow(q *request, p jobs.Project) (projectRow, error) {
 	row := projectRow{ID: p.ID, Name: p.Name, LastAt: p.UpdatedAt}
-	counts, err := c.o.Store.JobCounts(ctx, p.ID)
+	counts, err := q.store.JobCounts(q.Context(), p.ID)
 	if err != nil {
 		return row, err
 	}
@@ -70,17 +69,17 @@ func (c *console) projectRow(ctx context.Context, p jobs.Project) (projectRow, e
 			row.Open += n
 		}
 	}
-	if row.Files, err = c.o.Store.MediaCount(ctx, p.ID); err != nil {
+	if row.Files, err = q.store.MediaCount(q.Context(), p.ID); err != nil {
 		return row, err
 	}
-	page, err := c.o.Store.Jobs(ctx, jobs.JobFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: 1}})
+	page, err := q.store.Jobs(q.Context(), jobs.JobFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: 1}})
 	if err != nil {
 		return row, err
 	}
 	for _, j := range page.Items {
 		row.LastAt = j.UpdatedAt
 	}
-	media, err := c.o.Store.Media(ctx, jobs.MediaFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: previewAmong}})
+	media, err := q.store.Media(q.Context(), jobs.MediaFilter{ProjectID: p.ID, Cursor: gaff.Cursor{Limit: previewAmong}})
 	if err != nil {
 		return row, err
 	}
@@ -105,20 +104,20 @@ type projectView struct {
 func (c *console) project(q *request) (templ.Component, error) {
 	id := q.PathValue("id")
 	q.title, q.nav, q.live = "Project "+id, "projects", "job,media,run"
-	page, err := c.o.Store.Jobs(q.Context(), jobs.JobFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	page, err := q.store.Jobs(q.Context(), jobs.JobFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err
 	}
-	media, err := c.o.Store.Media(q.Context(), jobs.MediaFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	media, err := q.store.Media(q.Context(), jobs.MediaFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
 	if err != nil {
 		return nil, err
 	}
-	runs, err := c.o.Store.Runs(q.Context(), runs.Filter{ProjectID: id, Cursor: gaff.Cursor{Limit: 20}})
+	runs, err := q.store.Runs(q.Context(), runs.Filter{ProjectID: id, Cursor: gaff.Cursor{Limit: 20}})
 	if err != nil {
 		return nil, err
 	}
 	v := projectView{ID: id, Runs: runs.Items, Jobs: c.jobRows(page.Items...), Media: media.Items, More: page.Next != "" || media.Next != "", Now: q.now, MayErase: q.may(access.Admin)}
-	about, err := c.o.Store.Project(q.Context(), id)
+	about, err := q.store.Project(q.Context(), id)
 	switch {
 	case err == nil:
 		v.About = *about

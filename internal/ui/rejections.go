@@ -28,13 +28,11 @@ type rejectionsView struct {
 func (c *console) rejections(q *request) (templ.Component, error) {
 	q.title, q.nav = "Rejections", "rejections"
 	v := rejectionsView{Source: q.query("source"), Now: q.now}
-	page, err := c.o.Store.Rejections(q.Context(), gaff.RejectionFilter{Source: v.Source, Cursor: q.cursor()})
+	page, err := q.store.Rejections(q.Context(), gaff.RejectionFilter{Source: v.Source, Cursor: q.cursor()})
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range c.o.Sources() {
-		v.Sources = append(v.Sources, s.Name)
-	}
+	v.Sources = c.sourceNames(q)
 	v.Rows, v.Pager = page.Items, pagerOf(q, page.Next)
 	v.MayRescue = q.may(access.Operator) && slices.ContainsFunc(v.Rows, func(r gaff.Rejection) bool { return r.Rescuable && r.RescuedAs == "" })
 	return rejectionsPage(v), nil
@@ -52,7 +50,7 @@ type rejectionView struct {
 }
 
 func (c *console) rejection(q *request) (templ.Component, error) {
-	r, err := c.o.Store.Rejection(q.Context(), q.PathValue("id"))
+	r, err := q.store.Rejection(q.Context(), q.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,41 @@ import (
 // entry is a line of the navigation. Pages name it by Key in their nav.
 type entry struct{ Key, Name, Path, Icon string }
 
+// navigationOf returns the entries whose pages are open to a scope.
+func (c *console) navigationOf(scope access.Scope) []group {
+	if !scope.Limited() {
+		return navigation
+	}
+	open := map[string]bool{}
+	for _, p := range c.pages() {
+		open[p.path] = p.path != "/{$}" && scope.Reach()&p.reach != 0
+	}
+	var groups []group
+	for _, g := range navigation {
+		own := group{Name: g.Name}
+		for _, e := range g.Entries {
+			if open[e.Path] {
+				own.Entries = append(own.Entries, e)
+			}
+		}
+		if len(own.Entries) > 0 {
+			groups = append(groups, own)
+		}
+	}
+	return groups
+}
+
+// home returns the page that a limited credential begins at.
+func home(scope access.Scope) string {
+	switch {
+	case scope.Project != "":
+		return "/jobs"
+	case scope.Source != "":
+		return "/events"
+	}
+	return "/destinations/" + url.PathEscape(scope.Destination)
+}
+
 type group struct {
 	Name    string
 	Entries []entry
@@ -50,46 +85,52 @@ type router interface {
 	HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request))
 }
 
-// page is an address of the console: the role that it needs, and the function that renders it.
+// reachAll opens a page to every credential that has a part of the gateway.
+const reachAll = access.ReachProject | access.ReachSource | access.ReachDestination
+
+// page is an address of the console: the role that it needs, the limited credentials that it is open
+// to, and the function that renders it. An open page reads through request.store, which has only
+// the rows that the credential reaches, or asks the API.
 type page struct {
-	path string
-	role access.Role
-	make func(*request) (templ.Component, error)
+	path  string
+	role  access.Role
+	reach access.Reach
+	make  func(*request) (templ.Component, error)
 }
 
 func (c *console) pages() []page {
 	return []page{
-		{"/{$}", access.Viewer, c.overview},
-		{"/events", access.Viewer, c.events},
-		{"/events/{id}", access.Viewer, c.event},
-		{"/events/{id}/diff/{n}", access.Viewer, c.eventDiff},
-		{"/rejections", access.Viewer, c.rejections},
-		{"/rejections/{id}", access.Viewer, c.rejection},
-		{"/issues", access.Viewer, c.issues},
-		{"/issues/{id}", access.Viewer, c.issue},
-		{"/jobs", access.Viewer, c.jobs},
-		{"/jobs/{id}", access.Viewer, c.job},
-		{"/media", access.Viewer, c.media},
-		{"/media/{id}", access.Viewer, c.mediaRow},
-		{"/projects", access.Viewer, c.projects},
-		{"/projects/{id}", access.Viewer, c.project},
-		{"/runs", access.Viewer, c.runs},
-		{"/runs/{id}", access.Viewer, c.run},
-		{"/runs/{id}/steps/{step}", access.Viewer, c.runStepPage},
-		{"/workflows", access.Viewer, c.workflows},
-		{"/workflows/{name}", access.Viewer, c.workflow},
-		{"/sources", access.Viewer, c.sources},
-		{"/sources/{name}", access.Viewer, c.source},
-		{"/destinations", access.Viewer, c.destinations},
-		{"/destinations/{name}", access.Viewer, c.destination},
-		{"/bulk", access.Operator, c.bulk},
-		{"/bulk/{id}", access.Operator, c.bulkRun},
-		{"/keys", access.Admin, c.keys},
-		{"/audit", access.Viewer, c.audit},
-		{"/erase", access.Admin, c.erase},
-		{"/settings", access.Viewer, c.settings},
-		{"/health", access.Viewer, c.health},
-		{"/", access.Viewer, c.nowhere},
+		{"/{$}", access.Viewer, reachAll, c.overview},
+		{"/events", access.Viewer, access.ReachSource, c.events},
+		{"/events/{id}", access.Viewer, access.ReachSource, c.event},
+		{"/events/{id}/diff/{n}", access.Viewer, access.ReachSource, c.eventDiff},
+		{"/rejections", access.Viewer, access.ReachSource, c.rejections},
+		{"/rejections/{id}", access.Viewer, access.ReachSource, c.rejection},
+		{"/issues", access.Viewer, 0, c.issues},
+		{"/issues/{id}", access.Viewer, 0, c.issue},
+		{"/jobs", access.Viewer, access.ReachProject, c.jobs},
+		{"/jobs/{id}", access.Viewer, access.ReachProject, c.job},
+		{"/media", access.Viewer, access.ReachProject, c.media},
+		{"/media/{id}", access.Viewer, access.ReachProject, c.mediaRow},
+		{"/projects", access.Viewer, access.ReachProject, c.projects},
+		{"/projects/{id}", access.Viewer, access.ReachProject, c.project},
+		{"/runs", access.Viewer, access.ReachProject, c.runs},
+		{"/runs/{id}", access.Viewer, access.ReachProject, c.run},
+		{"/runs/{id}/steps/{step}", access.Viewer, access.ReachProject, c.runStepPage},
+		{"/workflows", access.Viewer, 0, c.workflows},
+		{"/workflows/{name}", access.Viewer, 0, c.workflow},
+		{"/sources", access.Viewer, 0, c.sources},
+		{"/sources/{name}", access.Viewer, access.ReachSource, c.source},
+		{"/destinations", access.Viewer, 0, c.destinations},
+		{"/destinations/{name}", access.Viewer, access.ReachDestination, c.destination},
+		{"/bulk", access.Operator, 0, c.bulk},
+		{"/bulk/{id}", access.Operator, 0, c.bulkRun},
+		{"/keys", access.Admin, 0, c.keys},
+		{"/audit", access.Viewer, 0, c.audit},
+		{"/erase", access.Admin, 0, c.erase},
+		{"/settings", access.Viewer, 0, c.settings},
+		{"/health", access.Viewer, 0, c.health},
+		{"/", access.Viewer, reachAll, c.nowhere},
 	}
 }
 
@@ -122,7 +163,7 @@ func actions() []action {
 
 func (c *console) routes(mux router) {
 	for _, p := range c.pages() {
-		mux.HandleFunc("GET "+p.path, c.page(p.role, p.make))
+		mux.HandleFunc("GET "+p.path, c.page(p.role, p.reach, p.make))
 	}
 	for _, a := range actions() {
 		mux.HandleFunc("POST "+a.path, c.act(a))

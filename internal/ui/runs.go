@@ -2,7 +2,6 @@ package ui
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -33,7 +32,7 @@ func (v runsView) filtered() bool { return v.Status+v.Workflow+v.Project != "" }
 func (c *console) runs(q *request) (templ.Component, error) {
 	q.title, q.nav = "Runs", "runs"
 	v := runsView{
-		Status: q.query("status"), Workflow: q.query("workflow"), Project: q.query("projectId"), Names: c.workflowNames(), Now: q.now,
+		Status: q.query("status"), Workflow: q.query("workflow"), Project: q.query("projectId"), Names: c.workflowNames(q), Now: q.now,
 	}
 	f := runs.Filter{Workflow: v.Workflow, ProjectID: v.Project, Cursor: q.cursor()}
 	if v.Status != "" {
@@ -43,7 +42,7 @@ func (c *console) runs(q *request) (templ.Component, error) {
 		}
 		f.Status = &status
 	}
-	page, err := c.o.Store.Runs(q.Context(), f)
+	page, err := q.store.Runs(q.Context(), f)
 	if err != nil {
 		return nil, err
 	}
@@ -140,15 +139,15 @@ type runView struct {
 	May    bool
 }
 
-func (c *console) runSteps(ctx context.Context, r *runs.Run) ([]runStep, error) {
-	rows, err := c.o.Store.Steps(ctx, r.ID)
+func (c *console) runSteps(q *request, r *runs.Run) ([]runStep, error) {
+	rows, err := q.store.Steps(q.Context(), r.ID)
 	if err != nil {
 		return nil, err
 	}
 	var steps []runStep
 	index := map[string]int{}
 	if c.o.Workflows != nil {
-		if w, err := c.o.Workflows.Version(ctx, r); err == nil {
+		if w, err := c.o.Workflows.Version(q.Context(), r); err == nil {
 			steps = plan(w)
 			for i := range steps {
 				index[steps[i].Name] = i
@@ -184,13 +183,13 @@ func plan(w *workflow.Compiled) []runStep {
 const shownMedia = 60
 
 func (c *console) run(q *request) (templ.Component, error) {
-	r, err := c.o.Store.Run(q.Context(), q.PathValue("id"))
+	r, err := q.store.Run(q.Context(), q.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
 	q.title, q.nav, q.live = r.Workflow+" "+r.ID, "runs", "run"
 	v := runView{Run: *r, Input: show(r.Input, false), Now: q.now, May: q.may(access.Operator)}
-	if v.Steps, err = c.runSteps(q.Context(), r); err != nil {
+	if v.Steps, err = c.runSteps(q, r); err != nil {
 		return nil, err
 	}
 	v.Graph = graph(v.Steps, q.now, func(step string) templ.SafeURL {
@@ -201,7 +200,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 		if s.Kind != "submit" || !s.begun() {
 			continue
 		}
-		byItem, err := c.o.Store.StepMedia(q.Context(), r.ID, s.Name)
+		byItem, err := q.store.StepMedia(q.Context(), r.ID, s.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -222,7 +221,7 @@ func (c *console) run(q *request) (templ.Component, error) {
 		if s.Kind != "approve" || s.Row.Status != runs.StepWaiting {
 			continue
 		}
-		rows, err := c.o.Store.StepValues(q.Context(), r.ID, s.Name)
+		rows, err := q.store.StepValues(q.Context(), r.ID, s.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -263,11 +262,11 @@ type stepView struct {
 const shownItems = 100
 
 func (c *console) runStepPage(q *request) (templ.Component, error) {
-	r, err := c.o.Store.Run(q.Context(), q.PathValue("id"))
+	r, err := q.store.Run(q.Context(), q.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
-	steps, err := c.runSteps(q.Context(), r)
+	steps, err := c.runSteps(q, r)
 	if err != nil {
 		return nil, err
 	}
@@ -277,11 +276,11 @@ func (c *console) runStepPage(q *request) (templ.Component, error) {
 	}
 	q.title, q.nav, q.live = steps[i].Name, "runs", "run"
 	v := stepView{RunID: r.ID, runStep: steps[i], Now: q.now, May: q.may(access.Operator)}
-	rows, err := c.o.Store.StepValues(q.Context(), r.ID, v.Name)
+	rows, err := q.store.StepValues(q.Context(), r.ID, v.Name)
 	if err != nil {
 		return nil, err
 	}
-	media, err := c.o.Store.StepMedia(q.Context(), r.ID, v.Name)
+	media, err := q.store.StepMedia(q.Context(), r.ID, v.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,16 @@ func (c *console) sourceRows(q *request) ([]sourceRow, error) {
 	return rows, nil
 }
 
+// sourceNames returns the names of the sources that the user reaches.
+func (c *console) sourceNames(q *request) (names []string) {
+	for _, s := range c.o.Sources() {
+		if q.who.Scope.HasSource(s.Name) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
 type sourcesView struct {
 	Rows []sourceRow
 	Now  time.Time
@@ -69,7 +79,7 @@ func (c *console) source(q *request) (templ.Component, error) {
 	}
 	name := q.PathValue("name")
 	i := slices.IndexFunc(rows, func(r sourceRow) bool { return r.Name == name })
-	if i < 0 {
+	if i < 0 || !q.who.Scope.HasSource(name) {
 		return nil, notThere("source", name)
 	}
 	q.title, q.nav, q.live = "Source "+name, "sources", "event"
@@ -80,7 +90,7 @@ func (c *console) source(q *request) (templ.Component, error) {
 	if c.o.SampleTypes != nil {
 		v.Types = c.o.SampleTypes(name)
 	}
-	page, err := c.o.Store.Events(q.Context(), gaff.EventFilter{Source: name, Cursor: gaff.Cursor{Limit: 10}})
+	page, err := q.store.Events(q.Context(), gaff.EventFilter{Source: name, Cursor: gaff.Cursor{Limit: 10}})
 	if err != nil {
 		return nil, err
 	}

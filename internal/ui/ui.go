@@ -24,9 +24,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,21 +37,13 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/inproc"
-	"gaff/internal/issue"
 	"gaff/internal/redact"
-	"gaff/internal/stats"
+	"gaff/internal/scoped"
 	"gaff/jobs"
-	"gaff/workflow/runs"
 )
 
 // Store has the queries of the pages.
-type Store interface {
-	gaff.Reader
-	jobs.Reader
-	stats.Store
-	runs.Reader
-	issue.Store
-}
+type Store = scoped.Store
 
 // Options of the console. All but the last group are required.
 type Options struct {
@@ -149,7 +143,9 @@ func (c *console) guard(next http.Handler) http.Handler {
 type request struct {
 	*http.Request
 	who access.Identity
-	now time.Time
+	// store has only the rows that the user reaches.
+	store Store
+	now   time.Time
 	// The page sets title (of the window), nav (its entry of the navigation) and live (the kinds
 	// of changes that redraw it, such as "event,job").
 	title, nav, live string
@@ -178,19 +174,33 @@ func notThere(what, id string) error {
 	return &problem{http.StatusNotFound, "Not found", fmt.Sprintf("There is no %s %s. Retention may have removed it, or the URL is incomplete.", what, visible(clip(id, 80)))}
 }
 
-// page serves one page to users who have the role, and the login page to users without a session.
-func (c *console) page(role access.Role, make func(*request) (templ.Component, error)) http.HandlerFunc {
+// page serves one page to users who have the role, and reach it if they are limited, and the login
+// page to users without a session.
+func (c *console) page(role access.Role, reach access.Reach, make func(*request) (templ.Component, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := &request{Request: r, now: c.o.Now()}
 		var ok bool
-		if q.who, ok = c.o.Guard.Authorize(r); !ok {
+		if q.who, ok = c.o.Guard.AuthorizeScoped(r); !ok {
 			c.untrusted(w, r, q.who.Err)
+			return
+		}
+		if wait := c.o.Guard.Take(r.Context(), q.who); wait > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+			http.Error(w, "too many requests: the key of this session may make "+strconv.Itoa(q.who.Rate)+" a second; retry in a moment", http.StatusTooManyRequests)
+			return
+		}
+		q.Request = r.WithContext(access.Taken(r.Context())) // the API's calls for the page are part of it
+		q.store = scoped.Limit(c.o.Store, q.who.Scope)
+		if q.who.Scope.Limited() && r.URL.Path == "/" && reach != 0 {
+			http.Redirect(w, r, home(q.who.Scope), http.StatusSeeOther)
 			return
 		}
 		var body templ.Component
 		var err error
 		if q.who.Role < role {
 			err = &problem{http.StatusForbidden, "Not allowed", notAllowed(role, q.who)}
+		} else if !q.who.Scope.Allows("", reach) {
+			err = &problem{http.StatusForbidden, "Not allowed", "You are limited to " + visible(q.who.Scope.String()) + ", and this page shows more. The navigation has the pages that you reach."}
 		} else if _, q.seen, _, err = c.o.Store.Changes(r.Context(), "", 1); err == nil {
 			body, err = make(q)
 		}
@@ -258,9 +268,11 @@ func (c *console) render(w http.ResponseWriter, q *request, body templ.Component
 	v := layoutView{
 		Title: q.title, Nav: q.nav, Live: q.live, Seen: q.seen, Who: q.who, URL: q.URL.RequestURI(), Theme: themeOf(q.Request), Version: c.o.Version,
 		CSS: c.assets.url("app.css"), HTMX: c.assets.url("htmx.min.js"), JS: c.assets.url("app.js"), Icon: c.assets.url("icon.svg"),
-		Groups: navigation,
+		Groups: c.navigationOf(q.who.Scope),
 	}
-	if counts, err := c.counts.get(q.Context(), c.o.Store, q.now); err == nil {
+	if q.who.Scope.Limited() {
+		// The count of failed events is that of the whole gateway.
+	} else if counts, err := c.counts.get(q.Context(), c.o.Store, q.now); err == nil {
 		for _, s := range counts.Sources {
 			v.Failing += s.Error
 		}

@@ -24,8 +24,9 @@ type Workflows interface {
 	Version(ctx context.Context, run *runs.Run) (*workflow.Compiled, error)
 }
 
-func (c *console) workflowNames() (names []string) {
-	if c.o.Workflows == nil {
+// workflowNames returns the names that a filter offers.
+func (c *console) workflowNames(q *request) (names []string) {
+	if c.o.Workflows == nil || q.who.Scope.Limited() {
 		return nil
 	}
 	for _, w := range c.o.Workflows.Workflows() {
@@ -49,7 +50,7 @@ func (c *console) workflows(q *request) (templ.Component, error) {
 	if c.o.Workflows == nil {
 		return workflowsPage(v), nil
 	}
-	counts, err := c.o.Store.RunCounts(q.Context())
+	counts, err := q.store.RunCounts(q.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func (c *console) workflow(q *request) (templ.Component, error) {
 		}
 		v.Fields = append(v.Fields, f)
 	}
-	page, err := c.o.Store.Runs(q.Context(), runs.Filter{Workflow: w.Name})
+	page, err := q.store.Runs(q.Context(), runs.Filter{Workflow: w.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +167,7 @@ func (c *console) startRun(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Errors of the form name the workflow's inputs, so the caller is checked first.
-	who, ok := c.o.Guard.Authorize(r)
+	who, ok := c.o.Guard.AuthorizeScoped(r)
 	switch {
 	case !ok:
 		c.untrusted(w, r, who.Err)

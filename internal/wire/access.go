@@ -22,15 +22,17 @@ type Key struct {
 	LastUsedFrom Text   `json:"lastUsedFrom"`
 	RevokedAt    Time   `json:"revokedAt"`
 	Scope        *Scope `json:"scope" doc:"What the key is limited to; null for everything that its role allows."`
+	Rate         int    `json:"rate" doc:"How many requests a second it may make; 0 for no limit."`
 }
 
 // Scope limits a credential to a part of the gateway.
 type Scope struct {
-	ProjectID  string   `json:"projectId,omitempty" maxLength:"1024" doc:"Only the jobs, files and runs of this project."`
-	JobID      string   `json:"jobId,omitempty" doc:"Only this job and its files. Browser tokens only."`
-	RunID      string   `json:"runId,omitempty" doc:"Only this run. Browser tokens only."`
-	Source     string   `json:"source,omitempty" maxLength:"64" doc:"Only the events, deliveries and rejected requests of this source."`
-	Operations []string `json:"operations,omitempty" maxItems:"200" doc:"Only these operations, by operationId."`
+	ProjectID   string   `json:"projectId,omitempty" maxLength:"1024" doc:"Only the jobs, files and runs of this project."`
+	JobID       string   `json:"jobId,omitempty" doc:"Only this job and its files. Browser tokens only."`
+	RunID       string   `json:"runId,omitempty" doc:"Only this run. Browser tokens only."`
+	Source      string   `json:"source,omitempty" maxLength:"64" doc:"Only the events, deliveries and rejected requests of this source."`
+	Destination string   `json:"destination,omitempty" maxLength:"64" doc:"Only this destination, and its deliveries by pull."`
+	Operations  []string `json:"operations,omitempty" maxItems:"200" doc:"Only these operations, by operationId."`
 }
 
 // NewScope makes the document of a scope; nil for one that limits nothing.
@@ -38,14 +40,14 @@ func NewScope(s access.Scope) *Scope {
 	if s.IsZero() {
 		return nil
 	}
-	return &Scope{s.Project, s.Job, s.Run, s.Source, s.Operations}
+	return &Scope{s.Project, s.Job, s.Run, s.Source, s.Destination, s.Operations}
 }
 
 // NewKey makes the document of a key.
 func NewKey(k access.Key) Key {
 	return Key{
 		k.ID, k.Name, k.Role.String(), k.State(time.Now()), k.Hint, k.CreatedBy, Text(k.MadeBy), Time{k.CreatedAt}, Time{k.ExpiresAt},
-		Time{k.LastUsedAt}, Text(k.LastUsedFrom), Time{k.RevokedAt}, NewScope(k.Scope),
+		Time{k.LastUsedAt}, Text(k.LastUsedFrom), Time{k.RevokedAt}, NewScope(k.Scope), k.Rate,
 	}
 }
 
@@ -54,14 +56,16 @@ type KeyRequest struct {
 	Name      string   `json:"name" minLength:"1" maxLength:"80" doc:"Who or what uses it."`
 	Role      string   `json:"role" enum:"viewer,operator,admin"`
 	ExpiresAt string   `json:"expiresAt,omitempty" doc:"A time, or a duration from now such as 90d; empty for a key that does not expire."`
+	Rate      int      `json:"rate,omitempty" minimum:"0" maximum:"10000" doc:"How many requests a second it may make on each node, with its sessions and browser tokens; 0 for no limit. More are answered 429 with Retry-After."`
 	Scope     KeyScope `json:"scope,omitempty" doc:"What the key is limited to; empty for everything that its role allows."`
 }
 
 // KeyScope limits a new key.
 type KeyScope struct {
-	ProjectID  string   `json:"projectId,omitempty" maxLength:"1024" doc:"Only the jobs, files and runs of this project."`
-	Source     string   `json:"source,omitempty" maxLength:"64" doc:"Only the events, deliveries and rejected requests of this source."`
-	Operations []string `json:"operations,omitempty" maxItems:"200" doc:"Only these operations, by operationId."`
+	ProjectID   string   `json:"projectId,omitempty" maxLength:"1024" doc:"Only the jobs, files and runs of this project."`
+	Source      string   `json:"source,omitempty" maxLength:"64" doc:"Only the events, deliveries and rejected requests of this source."`
+	Destination string   `json:"destination,omitempty" maxLength:"64" doc:"Only this destination, and its deliveries by pull."`
+	Operations  []string `json:"operations,omitempty" maxItems:"200" doc:"Only these operations, by operationId."`
 }
 
 // TokenRequest creates a browser token, for one of the three.

@@ -207,6 +207,8 @@ export interface CreatedKey {
   lastUsedAt: string | null;
   lastUsedFrom: string | null;
   name: string;
+  /** How many requests a second it may make; 0 for no limit. */
+  rate: number;
   revokedAt: string | null;
   role: "viewer" | "operator" | "admin";
   /** What the key is limited to; null for everything that its role allows. */
@@ -796,6 +798,8 @@ export interface Key {
   lastUsedAt: string | null;
   lastUsedFrom: string | null;
   name: string;
+  /** How many requests a second it may make; 0 for no limit. */
+  rate: number;
   revokedAt: string | null;
   role: "viewer" | "operator" | "admin";
   /** What the key is limited to; null for everything that its role allows. */
@@ -814,12 +818,16 @@ export interface KeyRequest {
   expiresAt?: string;
   /** Who or what uses it. */
   name: string;
+  /** How many requests a second it may make on each node, with its sessions and browser tokens; 0 for no limit. More are answered 429 with Retry-After. */
+  rate?: number;
   role: "viewer" | "operator" | "admin";
   /** What the key is limited to; empty for everything that its role allows. */
   scope?: KeyScope;
 }
 
 export interface KeyScope {
+  /** Only this destination, and its deliveries by pull. */
+  destination?: string;
   /** Only these operations, by operationId. */
   operations?: string[] | null;
   /** Only the jobs, files and runs of this project. */
@@ -1201,6 +1209,8 @@ export interface SampleSent {
 }
 
 export interface Scope {
+  /** Only this destination, and its deliveries by pull. */
+  destination?: string;
   /** Only this job and its files. Browser tokens only. */
   jobId?: string;
   /** Only these operations, by operationId. */

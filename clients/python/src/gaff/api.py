@@ -90,7 +90,7 @@ AuditEntry = TypedDict(
         "detail": "Any",
         "id": "str",
         "keyId": "str | None",
-        "role": "Literal[\"viewer\"] | Literal[\"operator\"] | Literal[\"admin\"]",
+        "role": "Literal[\"none\"] | Literal[\"viewer\"] | Literal[\"operator\"] | Literal[\"admin\"]",
         "status": "int",
         "target": "str | None",
         "times": "int",
@@ -198,6 +198,8 @@ class CreatedKey(TypedDict):
     lastUsedAt: str | None
     lastUsedFrom: str | None
     name: str
+    # How many requests a second it may make; 0 for no limit.
+    rate: int
     revokedAt: str | None
     role: Literal["viewer"] | Literal["operator"] | Literal["admin"]
     # What the key is limited to; null for everything that its role allows.
@@ -746,6 +748,8 @@ class Key(TypedDict):
     lastUsedAt: str | None
     lastUsedFrom: str | None
     name: str
+    # How many requests a second it may make; 0 for no limit.
+    rate: int
     revokedAt: str | None
     role: Literal["viewer"] | Literal["operator"] | Literal["admin"]
     # What the key is limited to; null for everything that its role allows.
@@ -764,12 +768,16 @@ class KeyRequest(TypedDict):
     expiresAt: NotRequired[str]
     # Who or what uses it.
     name: str
+    # How many requests a second it may make on each node, with its sessions and browser tokens; 0 for no limit. More are answered 429 with Retry-After.
+    rate: NotRequired[int]
     role: Literal["viewer"] | Literal["operator"] | Literal["admin"]
     # What the key is limited to; empty for everything that its role allows.
     scope: NotRequired[KeyScope]
 
 
 class KeyScope(TypedDict):
+    # Only this destination, and its deliveries by pull.
+    destination: NotRequired[str]
     # Only these operations, by operationId.
     operations: NotRequired[list[str] | None]
     # Only the jobs, files and runs of this project.
@@ -1151,6 +1159,8 @@ class SampleSent(TypedDict):
 
 
 class Scope(TypedDict):
+    # Only this destination, and its deliveries by pull.
+    destination: NotRequired[str]
     # Only this job and its files. Browser tokens only.
     jobId: NotRequired[str]
     # Only these operations, by operationId.
@@ -1211,6 +1221,8 @@ Session = TypedDict(
         "lastUsedAt": "str | None",
         "name": "str",
         "role": "Literal[\"viewer\"] | Literal[\"operator\"] | Literal[\"admin\"]",
+        "scope": "Scope | None",
+        "subject": "str | None",
     },
 )
 
