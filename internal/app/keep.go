@@ -38,7 +38,8 @@ func prune(ctx context.Context, r config.Retention, st *sqlstore.Store, log *slo
 		case err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped):
 			log.Warn("retention", "error", err)
 		case f != (sqlstore.Pruned{}):
-			log.Info("retention", "payloads", f.Payloads, "events", f.Events, "rejections", f.Rejections, "issues", f.Issues, "took", time.Since(began).Round(time.Millisecond).String())
+			log.Info("retention", "payloads", f.Payloads, "events", f.Events, "rejections", f.Rejections, "issues", f.Issues, "jobs", f.Jobs, "media", f.Media,
+				"runs", f.Runs, "took", time.Since(began).Round(time.Millisecond).String())
 		}
 	}
 }
@@ -109,6 +110,7 @@ func before(now time.Time, r config.Retention) (s sqlstore.Retention) {
 	}
 	for at, age := range map[*time.Time]time.Duration{
 		&s.Payloads: r.Payloads, &s.Events: r.Events, &s.Rejections: r.Rejections, &s.Issues: issues,
+		&s.Jobs: r.Jobs, &s.Media: r.Media, &s.Runs: r.Runs,
 	} {
 		if age > 0 {
 			*at = now.Add(-age)

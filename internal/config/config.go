@@ -400,17 +400,20 @@ func (l *Limits) check(k *checker) {
 	}
 }
 
-// Retention is how long things are stored; zero stores them for ever. Unfinished events stay
-// whole, and jobs and media stay until they are deleted.
+// Retention is how long things are stored; zero stores them for ever. Unfinished events, jobs and
+// runs stay.
 type Retention struct {
 	Payloads   time.Duration `yaml:"payloads" default:"30d" help:"how long bodies and headers of events are stored; 0 for ever"`
 	Events     time.Duration `yaml:"events" default:"180d" help:"how long events are stored, with their deliveries and attempts; 0 for ever"`
 	Rejections time.Duration `yaml:"rejections" default:"7d" help:"how long rejected requests are stored; 0 for ever, within their number"`
+	Jobs       time.Duration `yaml:"jobs" default:"0" help:"how long jobs are stored after their end, with their inputs, results and files; 0 for ever"`
+	Media      time.Duration `yaml:"media" default:"0" help:"how long files of jobs are stored, with their copies; 0 as long as their jobs"`
+	Runs       time.Duration `yaml:"runs" default:"0" help:"how long runs are stored after their end, with their steps; 0 for ever"`
 	Audit      time.Duration `yaml:"audit" default:"365d" help:"how long lines of the audit log are stored; 0 for ever, within their number"`
 }
 
 func (r *Retention) check(k *checker) {
-	for _, d := range []*time.Duration{&r.Payloads, &r.Events, &r.Rejections, &r.Audit} {
+	for _, d := range []*time.Duration{&r.Payloads, &r.Events, &r.Rejections, &r.Jobs, &r.Media, &r.Runs, &r.Audit} {
 		switch {
 		case *d < 0 || *d > 0 && *d < time.Hour:
 			k.value(d, errors.New("must be at least an hour, such as 30d, or 0 for ever"))

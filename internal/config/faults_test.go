@@ -288,7 +288,11 @@ func TestRetention(t *testing.T) {
 		"retention: {payloads: 5m}":                               `retention.payloads="5m"`,
 		"retention: {payloads: 31d, events: 30d}":                 "must not be shorter than retention.payloads",
 		"retention: {payloads: 0, events: 30d}":                   "must not be shorter than retention.payloads",
-		"retention: {jobs: 1d}":                                   "retention.jobs",
+		"retention: {jobs: 90d, media: 30d, runs: 1h}":            "",
+		"retention: {jobs: 1m}":                                   `retention.jobs="1m"`,
+		"retention: {media: -1h}":                                 "retention.media",
+		"retention: {runs: 59m}":                                  "retention.runs",
+		"retention: {job: 1d}":                                    "retention.job",
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "gaff.yaml"), []byte(yaml), 0o600); err != nil {

@@ -241,14 +241,9 @@ func (e *effects) JobByKey(_ context.Context, caller, key string, orNone bool) (
 
 func (e *effects) RemoveJob(_ context.Context, jobID string) error {
 	e.known.wrote(&jobs.Job{ID: jobID})
-	for _, text := range []string{
-		`delete from job_input where job_id = $1`, `delete from job_note where job_id = $1`, `delete from job where id = $1`,
-	} {
-		if _, err := e.exec(text, jobID); err != nil {
-			return fmt.Errorf("remove job %s: %w", jobID, err)
-		}
+	if err := e.deleteJob(jobID); err != nil {
+		return fmt.Errorf("remove job %s: %w", jobID, err)
 	}
-	e.change("job", jobID, "removed", "")
 	return nil
 }
 

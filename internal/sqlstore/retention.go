@@ -13,10 +13,13 @@ type Retention struct {
 	// Payloads, Events and Rejections are removed if they were received before the time,
 	// Issues and ended alerts if their last failure was.
 	Payloads, Events, Rejections, Issues time.Time
+	// Jobs and Runs are removed if they ended before the time, with everything that belongs to them,
+	// Media if their rows were made before it.
+	Jobs, Media, Runs time.Time
 }
 
 // Pruned counts the removed rows.
-type Pruned struct{ Payloads, Events, Rejections, Issues int64 }
+type Pruned struct{ Payloads, Events, Rejections, Issues, Jobs, Media, Runs int64 }
 
 // Retention removes a batch of rows in a transaction, then pauses, so that webhooks are stored
 // in between.
@@ -29,7 +32,7 @@ const (
 const pruneLock = "gaff retention"
 
 // Prune removes all rows that are too old, in small batches. Events that have an open delivery
-// stay whole. Jobs and media stay. If several processes share the database, one of them prunes,
+// stay whole. Copies of removed files are added to the list of erased files. If several processes share the database, one of them prunes,
 // and the others return at once.
 func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 	steps := []struct {
@@ -41,6 +44,10 @@ func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 		{r.Payloads, (*tx).prunePayloads, &f.Payloads},
 		{r.Rejections, (*tx).pruneRejections, &f.Rejections},
 		{r.Issues, (*tx).pruneIssues, &f.Issues},
+		{r.Jobs, (*tx).pruneJobs, &f.Jobs},
+		{r.Media, (*tx).pruneMedia, &f.Media},
+		{r.Runs, (*tx).pruneRuns, &f.Runs},
+		{r.hashes(), (*tx).pruneErased, new(int64)},
 	}
 	for _, step := range steps {
 		if step.before.IsZero() {

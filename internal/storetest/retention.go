@@ -8,6 +8,7 @@ import (
 	"gaff"
 	"gaff/internal/sqlstore"
 	"gaff/jobs"
+	"gaff/workflow/runs"
 )
 
 // agedStore is a store with old and young rows.
@@ -139,3 +140,73 @@ func testEventRetention(s *suite) {
 	}
 	s.must(s.finish(a.open, gaff.StateSucceeded, ""))
 }
+
+func testJobRetention(s *suite) {
+	old, cutoff := s.now.Add(-100*24*time.Hour), s.now.Add(-10*24*time.Hour)
+	s.write(func(tx jobs.Tx) error {
+		for i := range 250 { // more than one transaction removes
+			j := &jobs.Job{ID: fmt.Sprint("job_old_", i), Provider: "p", Status: jobs.JobCompleted, CreatedAt: old, SettledAt: old}
+			if i == 7 {
+				j.Status, j.SettledAt = jobs.JobProcessing, time.Time{}
+			}
+			if i == 8 {
+				j.SettledAt = s.now // it took long
+			}
+			if err := tx.InsertJob(s.ctx, j); err != nil {
+				return err
+			}
+			if err := tx.SaveInput(s.ctx, j.ID, json.RawMessage(`{}`)); err != nil {
+				return err
+			}
+			m := &jobs.Media{JobID: j.ID, CreatedAt: old, Storage: jobs.StorageStored, StoredKey: "sha256/" + j.ID}
+			if i == 8 {
+				m.Storage = jobs.StoragePending
+			}
+			if _, err := tx.AddMedia(s.ctx, m); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.AddMedia(s.ctx, &jobs.Media{JobID: "job_old_1", Position: "young", CreatedAt: s.now, StoredKey: "sha256/young"}); err != nil {
+			return err
+		}
+		return tx.InsertJob(s.ctx, &jobs.Job{ID: "job_young", Provider: "p", Status: jobs.JobCompleted, CreatedAt: s.now, SettledAt: s.now})
+	})
+	prune := func(r sqlstore.Retention) sqlstore.Pruned {
+		got, err := s.st.Prune(s.ctx, r)
+		s.must(err)
+		return got
+	}
+	s.equal("without times", prune(sqlstore.Retention{}), sqlstore.Pruned{})
+	s.equal("files", prune(sqlstore.Retention{Media: cutoff}), sqlstore.Pruned{Media: 249})
+	s.equal("jobs", prune(sqlstore.Retention{Jobs: cutoff}), sqlstore.Pruned{Jobs: 248})
+	s.equal("jobs again", prune(sqlstore.Retention{Jobs: cutoff, Media: cutoff, Runs: cutoff}), sqlstore.Pruned{})
+	s.equal("inputs of removed jobs", s.naming("job_old_1")["job_input"], 0)
+	keys, err := s.st.ErasedFiles(s.ctx, "", 1000)
+	s.must(err)
+	s.equal("copies to delete", len(keys), 249+1)
+	for _, id := range []string{"job_old_7", "job_old_8", "job_young"} {
+		if _, err := s.st.Job(s.ctx, id); err != nil {
+			s.Errorf("%s: %v", id, err)
+		}
+	}
+	s.writeRuns(func(tx runs.Tx) error {
+		for i, status := range []runs.Status{runs.Completed, runs.Running, runs.Failed} {
+			run := &runs.Run{ID: fmt.Sprint("run_", i), Workflow: "w", Version: "v", Status: status, CreatedAt: old}
+			if status.Settled() {
+				run.SettledAt = old
+			}
+			if _, err := tx.InsertRun(s.ctx, run); err != nil {
+				return err
+			}
+			if err := tx.SaveSteps(s.ctx, run.ID, []runs.Step{{Name: "a", Item: -1}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	s.equal("runs", prune(sqlstore.Retention{Runs: cutoff}), sqlstore.Pruned{Runs: 2})
+	s.equal("steps of the run that is not finished", s.rows("run_step"), 1)
+}
+
+// rows counts the rows of a table.
+func (s *suite) rows(table string) int { return s.naming("")[table] }

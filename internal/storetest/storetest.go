@@ -108,6 +108,7 @@ var tests = map[string]func(*suite){
 	"Cancel":                         testCancel,
 	"RetentionOfPayloads":            testPayloadRetention,
 	"RetentionOfEvents":              testEventRetention,
+	"RetentionOfJobsAndRuns":         testJobRetention,
 	"EventLists":                     testEventLists,
 	"EventSearch":                    testEventSearch,
 	"LogsByNumber":                   testLogs,
