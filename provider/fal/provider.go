@@ -83,7 +83,7 @@ func newProxy(o provider.ProxyOptions) (provider.Proxy, error) {
 		Origins: o.Values.List(settingOrigins), Models: o.Values.List(settingModels),
 	})
 	return provider.Proxy{
-		Handlers: map[string]http.Handler{ProxyPath: p.Proxy(), ProxyPath + "/": p.Proxy(), QueuePath + "/": p.Queue()},
+		Handlers: map[string]http.Handler{ProxyPath: p.Proxy(), ProxyPath + "/": p.Proxy(), QueuePath + "/": p.Queue(), RunPath + "/": p.Run()},
 		Keyed:    p.Queue(),
 	}, nil
 }

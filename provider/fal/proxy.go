@@ -30,6 +30,8 @@ const (
 	// QueuePath is what may follow the gateway's host in FAL_QUEUE_RUN_HOST of fal's Python
 	// client.
 	QueuePath = "/api/fal/queue"
+	// RunPath is the base URL for programs that call fal.run and take a base URL only.
+	RunPath = "/api/fal/run"
 )
 
 // TargetHeader names the address that a proxied call is meant for.
@@ -40,6 +42,7 @@ const (
 	projectHeader     = "X-Gaff-Project"
 	userHeader        = "X-Gaff-User"
 	kindHeader        = "X-Gaff-Kind"
+	metadataHeader    = "X-Gaff-Metadata"
 	idempotencyHeader = "Idempotency-Key"
 )
 
@@ -58,6 +61,7 @@ const (
 // Jobs has the operations on jobs that the proxy uses; a *jobs.Service is one.
 type Jobs interface {
 	Begin(ctx context.Context, s jobs.Submission, callKey string) (*jobs.Call, error)
+	Record(ctx context.Context, s jobs.Submission, u jobs.Update, startedAt time.Time) (*jobs.Job, error)
 	Answered(ctx context.Context, jobID string, answer jobs.Accepted, submitErr error) error
 	RecordUpdate(ctx context.Context, provider, requestID string, u jobs.Update) error
 	Job(ctx context.Context, jobID string) (*jobs.Job, error)
@@ -95,6 +99,8 @@ type target struct {
 	url *url.URL // at fal, or where fal's queue is configured to be
 	// queue is set for the queue, whose path is parts.
 	queue bool
+	// run is set for fal.run, which answers when the work is done.
+	run   bool
 	parts []string
 	// rewrite turns addresses of the queue in an answer into those of gaff.
 	rewrite string
@@ -203,21 +209,43 @@ func (p *Proxy) target(text string) (*target, error) {
 	return nil, fmt.Errorf("%.80q is not a host of fal's that the proxy forwards to", u.Host)
 }
 
+// Run serves as fal.run, below RunPath.
+func (p *Proxy) Run() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest := strings.TrimPrefix(r.URL.EscapedPath(), RunPath)
+		u, err := url.Parse(DefaultRunURL + rest)
+		var t *target
+		if err == nil {
+			u.RawQuery = r.URL.RawQuery
+			t, err = p.runTarget(u)
+		}
+		if err != nil {
+			answerJSON(w, http.StatusNotFound, map[string]any{"detail": fmt.Sprintf("Path %s not found", excerpt.Text(rest, 80)), "reason": err.Error()})
+			return
+		}
+		p.serve(w, r, t)
+	})
+}
+
 // runTarget is of a call that is answered when the work is done.
 func (p *Proxy) runTarget(u *url.URL) (*target, error) {
+	parts := segments(u.Path)
+	if len(parts) < 2 || path.Clean(u.Path) != strings.TrimRight(u.Path, "/") {
+		return nil, errors.New("the path is not one of fal.run, such as /fal-ai/flux/dev")
+	}
 	base := p.o.Queue.o.RunURL
 	if base == "" {
 		return nil, errors.New("fal.run cannot be reached: GAFF_FAL_QUEUE_URL names another queue, and GAFF_FAL_RUN_URL is not set")
 	}
 	if base == DefaultRunURL {
-		return &target{url: u, parts: segments(u.Path)}, nil
+		return &target{url: u, run: true, parts: parts}, nil
 	}
 	to, err := url.Parse(base + u.EscapedPath())
-	if err != nil || path.Clean(u.Path) != strings.TrimRight(u.Path, "/") {
+	if err != nil {
 		return nil, errors.New("the path is not one of fal.run")
 	}
 	to.RawQuery = u.RawQuery
-	return &target{url: to, parts: segments(u.Path)}, nil
+	return &target{url: to, run: true, parts: parts}, nil
 }
 
 func segments(p string) []string {
@@ -271,7 +299,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) {
 		p.submit(w, r, t, who, body)
 		return
 	}
-	p.pass(w, r, t, body)
+	p.pass(w, r, t, who, body)
 }
 
 // passedOn returns the caller's headers that fal gets.
@@ -341,6 +369,7 @@ func (p *Proxy) submission(r *http.Request, t *target, who caller, body []byte) 
 		return s
 	}
 	s.Kind, s.ProjectID, s.UserID = r.Header.Get(kindHeader), r.Header.Get(projectHeader), r.Header.Get(userHeader)
+	s.Metadata = json.RawMessage(r.Header.Get(metadataHeader))
 	// If fal cannot reach this gateway, it goes on calling the application itself.
 	if p.o.Jobs.WebhookURL(Name, "any") != "" {
 		s.Callback = t.url.Query().Get(webhookParameter)
@@ -429,9 +458,14 @@ func (p *Proxy) first(ctx context.Context, j *jobs.Job) answer {
 }
 
 // pass forwards a call unchanged, and records what the response says about a job.
-func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, body []byte) {
+func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, who caller, body []byte) {
 	q := p.o.Queue
-	ctx, cancel := context.WithTimeout(r.Context(), proxyTimeout)
+	ctx, began, runs := r.Context(), time.Now(), t.run && r.Method == http.MethodPost
+	if runs {
+		// The work is paid for, and becomes a job, whether or not the client waits for it.
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
 	defer cancel()
 	var reader io.Reader
 	if r.Method != http.MethodGet && len(body) > 0 {
@@ -468,6 +502,10 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, body []b
 		return
 	}
 	defer resp.Body.Close()
+	if runs {
+		p.passRun(w, resp, p.ran(r, t, who, body, began))
+		return
+	}
 	id, what := t.request()
 	if what == "status/stream" || !t.queue || strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		p.stream(w, resp)
