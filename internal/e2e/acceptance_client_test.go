@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,54 +53,76 @@ async function main() {
 main().catch((error: unknown) => { console.error(error); process.exit(1); });
 `
 
-// The packed client, installed by npm in projects of both module systems and compiled as strictly as
-// TypeScript can, against the real gateway.
-func TestAcceptanceClientPackage(t *testing.T) {
-	addr, err := freeAddr()
+// project is a kind of TypeScript project.
+type project struct{ extension, manifest string }
+
+var projects = map[string]project{
+	"ES modules": {"m", `{"name":"app","private":true,"type":"module"}`},
+	"CommonJS":   {"c", `{"name":"app","private":true,"type":"commonjs"}`},
+}
+
+// run compiles a program as strictly as TypeScript can, after npm has installed the packages, runs it
+// against a gateway, and returns the JSON document that it prints last.
+func (p project) run(t *testing.T, gateway, program string, packages ...string) (printed map[string]any) {
+	t.Helper()
+	app := t.TempDir()
+	config := `{"compilerOptions":{"target":"es2022","lib":["es2023","dom","dom.iterable","dom.asynciterable"],"module":"nodenext","strict":true,"exactOptionalPropertyTypes":true,
+		"noUncheckedIndexedAccess":true,"skipLibCheck":false,"outDir":"out","types":[]},"include":["*.mts","*.cts"]}`
+	const node = "declare const process: { exit(code: number): never; env: Record<string, string | undefined> };\n"
+	for name, text := range map[string]string{"package.json": p.manifest, "tsconfig.json": config, "main." + p.extension + "ts": node + program} {
+		if err := os.WriteFile(filepath.Join(app, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runIn(t, app, nil, "npm", append([]string{"install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"}, packages...)...)
+	tsc, err := filepath.Abs(filepath.Join("..", "..", "tools", "js", "node_modules", ".bin", "tsc"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, settings := playFal(t, addr, standin.Options{Queue: 50 * time.Millisecond})
+	runNode(t, app, tsc, "-p", ".")
+	out := runIn(t, app, []string{"GAFF_URL=" + gateway, "GAFF_TOKEN=" + adminToken}, "node", filepath.Join("out", "main."+p.extension+"js"))
+	out = strings.TrimSpace(out)
+	if err := json.Unmarshal([]byte(out[strings.LastIndex(out, "\n")+1:]), &printed); err != nil { // warnings come before it
+		t.Fatalf("%v in %q", err, out)
+	}
+	return printed
+}
+
+// clientGateway is a gateway with a stand-in for fal, the archive of the packed client.
+func clientGateway(t *testing.T) (g *gateway, archive string) {
+	t.Helper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
 	runIn(t, root, nil, filepath.Join("tools", "test-setup.sh"))
-	archive := packClient(t)
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, settings := playFal(t, addr, standin.Options{Queue: 50 * time.Millisecond})
+	if g, err = serve(t.TempDir(), environment(t.TempDir(), addr, settings...), addr); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.kill)
+	return g, packClient(t)
+}
+
+// The packed client, installed by npm in projects of both module systems, against the real gateway.
+func TestAcceptanceClientPackage(t *testing.T) {
 	const names = "Gaff, GaffError, receive, Router, signWebhook"
-	for name, project := range map[string]struct{ file, manifest, imports string }{
-		"ES modules": {"main.mts", `{"name":"app","private":true,"type":"module"}`, "import { " + names + ", type JobDetail, type Media } from \"@gaff/client\";\n"},
-		"CommonJS": {"main.cts", `{"name":"app","private":true,"type":"commonjs"}`,
-			"import client = require(\"@gaff/client\");\nimport type { JobDetail, Media } from \"@gaff/client\";\nconst { " + names + " } = client;\n"},
-	} {
+	imports := map[string]string{
+		"ES modules": "import { " + names + ", type JobDetail, type Media } from \"@gaff/client\";\n",
+		"CommonJS":   "import client = require(\"@gaff/client\");\nimport type { JobDetail, Media } from \"@gaff/client\";\nconst { " + names + " } = client;\n",
+	}
+	for name, project := range projects {
 		t.Run(name, func(t *testing.T) {
-			g, err := serve(t.TempDir(), environment(t.TempDir(), addr, settings...), addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer g.kill()
-			app := t.TempDir()
-			config := `{"compilerOptions":{"target":"es2022","lib":["es2023","dom","dom.iterable","dom.asynciterable"],"module":"nodenext","strict":true,"exactOptionalPropertyTypes":true,
-				"noUncheckedIndexedAccess":true,"skipLibCheck":false,"outDir":"out","types":[]},"include":["*.mts","*.cts"]}`
-			for name, text := range map[string]string{
-				"package.json": project.manifest, "tsconfig.json": config, project.file: project.imports + "declare const process: { exit(code: number): void };\n" + clientProgram,
-			} {
-				if err := os.WriteFile(filepath.Join(app, name), []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			runIn(t, app, nil, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", archive)
-			runNode(t, app, filepath.Join(root, "tools", "js", "node_modules", ".bin", "tsc"), "-p", ".")
-			printed := runIn(t, app, []string{"GAFF_URL=" + g.url, "GAFF_TOKEN=" + adminToken}, "node", filepath.Join("out", "main."+project.file[5:6]+"js"))
-			var got map[string]any
-			if err := json.Unmarshal([]byte(printed), &got); err != nil {
-				t.Fatalf("%v in %q", err, printed)
-			}
+			g, archive := clientGateway(t)
 			want := map[string]any{
 				"status": "completed", "same": true, "result": true, "media": true, "event": "generation.completed", "missing": 404.0,
 				"streamed": "completed", "delivered": 204.0, "forged": 401.0, "kinds": []any{"job.completed"},
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(want, project.run(t, g.url, imports[name]+clientProgram, archive)); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -280,6 +280,9 @@ func TestAcceptanceFilmStudio(t *testing.T) {
 			t.Errorf("%d rows, want 2 pictures, 2 videos and the film", rows.TotalDocs)
 		}
 	})
+	t.Run("the example's types are right", func(t *testing.T) {
+		runIn(t, s.dir, nil, "node", filepath.Join("node_modules", "typescript", "bin", "tsc"), "--noEmit")
+	})
 	t.Run("plugin in a Payload of its own", func(t *testing.T) {
 		runIn(t, filepath.Join(s.dir, ".data"), nil, "node", "--test", s.add(filepath.Join("clients", "payload", "test", "plugin.test.mjs")))
 	})

@@ -1,3 +1,5 @@
+"use client";
+
 /**
  * Hooks for React: a job or a run of a workflow in a page, live.
  *
