@@ -69,6 +69,8 @@ type Source struct {
 	// Headers names the headers that the Verifier reads. Of a rejected request only their
 	// values are stored, and those of harmless ones.
 	Headers []string
+	// Redaction says which values of requests are not stored.
+	Redaction Redaction
 	// About describes the source to people: what the verifier expects, and where to
 	// enter the address. Keys and values are free text; nothing secret.
 	About map[string]string

@@ -239,6 +239,9 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 			}
 		}
 		routes[i] = g.Route(ev)
+		if r := &src.Redaction; !r.Empty() && (!r.Processed || len(routes[i]) == 0) {
+			r.Apply(ev) // what signature and identity need was read before
+		}
 	}
 	traced := reception(ctx)
 	if traced != nil {

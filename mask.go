@@ -70,5 +70,8 @@ func (s *Source) secrets() []string {
 	if s == nil {
 		return nil
 	}
-	return s.Secrets
+	if s.Redaction.Empty() {
+		return s.Secrets
+	}
+	return union(s.Secrets, s.Redaction.shown())
 }

@@ -105,6 +105,7 @@ func (s *Source) limit(cfg *config.Config) {
 	}
 	s.AcceptGzip = set.AcceptGzip
 	s.Guard = gaff.Guard{Allow: prefixes(set.Allow), Rate: set.Rate, Burst: set.Burst, ContentTypes: set.ContentTypes}
+	s.Redaction = redactionOf(set)
 	if set.Retry != nil {
 		policy := set.Retry.Policy()
 		s.Retry = &policy

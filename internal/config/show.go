@@ -92,7 +92,7 @@ func (c *Config) show(list []Setting, path string, v reflect.Value) []Setting {
 			add(name, (*p).Kind)
 		case **sender.Jobs:
 			add(name, "set")
-		case **Retry, **AlertEmail:
+		case **Retry, **AlertEmail, **Redact:
 			list = c.show(list, name, value.Elem())
 		case *map[string]string, *map[string]Secret:
 			// Some values are tokens, and nothing says which.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"math"
@@ -51,6 +52,45 @@ type Source struct {
 	ContentTypes []string `yaml:"content_types" list:"commas"`
 	Rate         float64  `yaml:"rate"`
 	Burst        int      `yaml:"burst"`
+	// Redact names values that are not stored; nil: all are.
+	Redact *Redact `yaml:"redact"`
+}
+
+// Redact names values of requests that are not stored.
+type Redact struct {
+	// Pointers are JSON pointers into the body, with "*" for each item of a list.
+	Pointers []string `yaml:"pointers" list:"commas"`
+	Headers  []string `yaml:"headers" list:"commas"`
+	// When is receive (the default: before the event is stored) or processed (after its handlers).
+	When string `yaml:"when"`
+}
+
+// When a value is redacted.
+const (
+	RedactReceive   = "receive"
+	RedactProcessed = "processed"
+)
+
+func (r *Redact) check(k *checker) {
+	for _, pointer := range r.Pointers {
+		checkPointer(k, &r.Pointers, pointer)
+	}
+	for _, name := range r.Headers {
+		if name == "" || strings.ContainsFunc(name, notToken) {
+			k.part(&r.Headers, "", name, "is not a name of a header")
+		}
+	}
+	if len(r.Pointers)+len(r.Headers) == 0 {
+		k.part(&r.Pointers, "", "", "is not set, and no headers: either; redact: needs one of them")
+	}
+	if words := []string{RedactReceive, RedactProcessed}; r.When != "" && !slices.Contains(words, r.When) {
+		k.value(&r.When, errors.New("is not known"+cmp.Or(suggest.Hint(r.When, words), "; want receive or processed")))
+	}
+}
+
+// notToken reports whether a character is none of a header's name (RFC 9110).
+func notToken(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }
 
 // readKey reads "jobs: off".
@@ -87,6 +127,9 @@ func (s *Source) check(name string, k *checker) {
 	s.checkBounds(k)
 	if s.Retry != nil {
 		s.Retry.check(k)
+	}
+	if s.Redact != nil {
+		s.Redact.check(k)
 	}
 }
 

@@ -90,3 +90,23 @@ func TestFaultsOfAnOwnSourceAreInOrder(t *testing.T) {
 		}
 	}
 }
+
+func TestSourceRedact(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"redact: {pointers: [/a/b, /c/*/d], headers: [X-Ip]}": "",
+		"redact: {headers: X-Ip, when: processed}":            "",
+		"redact: {pointers: [a/b]}":                           "is not a JSON pointer",
+		"redact: {pointers: [/a~2]}":                          "is not a JSON pointer",
+		`redact: {pointers: [""]}`:                            "needs one of them",
+		"redact: {headers: [\"X Ip\"]}":                       "is not a name of a header",
+		"redact: {pointers: [/a], when: recieve}":             "receive",
+		"redact: {when: receive}":                             "needs one of them",
+		"redact: {pointer: [/a]}":                             "pointers",
+	} {
+		_, err := Load(LoadOptions{Dir: folder(t, map[string]string{"gaff.yaml": "sources: {a: {preset: stripe, secrets: [x], " + text + "}}\n"})})
+		if (err == nil) != (want == "") || err != nil && !(strings.Contains(err.Error(), want) && strings.Contains(err.Error(), "gaff.yaml:1")) {
+			t.Errorf("%s: %v, want %q with file and line", text, err, want)
+		}
+	}
+}

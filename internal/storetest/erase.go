@@ -237,3 +237,42 @@ func testEraseBatch(s *suite) {
 	s.equal("the data of an event whose request named the user", string(d.Data), `{"n":1}`)
 	s.equal("tables that name the user", s.naming(erasedUser), map[string]int{})
 }
+
+func testRedactProcessed(s *suite) {
+	take := func(name string) gaff.Work {
+		return s.take(func(ev *gaff.Event) {
+			ev.Data = json.RawMessage(`{"email":"` + name + `@PERSONAL"}`)
+			ev.Request.Body = ev.Data
+		})
+	}
+	redaction := &gaff.Redaction{Pointers: []string{"/email"}, Headers: []string{"X-A"}, Processed: true}
+	run := func() int {
+		n, err := s.st.RedactProcessed(s.ctx, "shop", redaction.Apply)
+		s.must(err)
+		return n
+	}
+	done, open, dead := take("done"), take("open"), take("dead")
+	s.must(s.finish(done, gaff.StateSucceeded, ""))
+	s.must(s.finish(dead, gaff.StateDead, "broken"))
+	s.equal("redacted", run(), 1)
+	d := s.detail(done.Event.ID)
+	s.equal("data", string(d.Data), `{"email":"[masked]"}`)
+	s.equal("body", string(d.Request.Body), `{"email":"[masked]"}`)
+	s.equal("header", d.Request.Header.Get("X-A"), "[masked]")
+	s.equal("is damaged", d.Damaged, false)
+	for _, w := range []gaff.Work{open, dead} {
+		if d := s.detail(w.Event.ID); !strings.Contains(string(d.Data), "@PERSONAL") {
+			s.Errorf("an event that is not processed was redacted: %s", d.Data)
+		}
+	}
+	s.equal("redacted again", run(), 0)
+	s.must(s.finish(open, gaff.StateSucceeded, ""))
+	s.equal("redacted later", run(), 1)
+	s.equal("a repeated request is a duplicate", s.accept(s.event(func(ev *gaff.Event) { ev.DedupeKey = done.Event.DedupeKey })).Duplicate, true)
+	for i := range 450 { // more than one transaction
+		w := take(fmt.Sprint("more", i))
+		s.must(s.finish(w, gaff.StateSucceeded, ""))
+	}
+	s.equal("redacted many", run(), 450)
+	s.equal("rows with personal data", s.naming("@PERSONAL"), map[string]int{"payload": 1})
+}

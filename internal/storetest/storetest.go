@@ -46,6 +46,7 @@ type Store interface {
 	DamagedBodies() int64
 	erase.Store
 	media.ErasedStore
+	RedactProcessed(ctx context.Context, source string, redact func(*gaff.Event) bool) (int, error)
 	RowsNaming(ctx context.Context, text string) (map[string]int, error)
 }
 
@@ -152,6 +153,7 @@ var tests = map[string]func(*suite){
 	"EraseEvent":                     testEraseEvent,
 	"EraseProject":                   testEraseProject,
 	"EraseUnfinished":                testEraseUnfinished,
+	"RedactProcessed":                testRedactProcessed,
 	"EraseRequestOfBatch":            testEraseBatch,
 }
 
