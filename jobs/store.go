@@ -134,6 +134,9 @@ type Reader interface {
 type JobFilter struct {
 	Provider, ProjectID, UserID, RequestID string
 	Status                                 *JobStatus
+	// Query is a text in the model or in the input, such as words of a prompt. A page searches
+	// gaff.SearchWindow jobs; its Next continues after them.
+	Query string
 	gaff.Cursor
 }
 

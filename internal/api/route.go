@@ -40,7 +40,7 @@ func full[I, O any](method, path, id string, role Role, summary string, handler 
 
 // mayBeStale reports whether an operation lists or counts, so that a replica may answer it.
 func mayBeStale(op huma.Operation) bool {
-	return op.Method == http.MethodGet && (strings.HasPrefix(op.OperationID, "list-") || strings.HasPrefix(op.Path, "/api/v1/stats"))
+	return op.Method == http.MethodGet && (strings.HasPrefix(op.OperationID, "list-") || op.OperationID == "search" || strings.HasPrefix(op.Path, "/api/v1/stats"))
 }
 
 func body[I, B any](method, path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options []option) route {

@@ -174,6 +174,7 @@ func (s *server) systemRoutes() []route {
 	return append(open(reachAll,
 		raw(http.MethodGet, "/api/v1/stream", "stream-changes", Viewer, "Server-sent events: every change of an event, job, file or run", (*server).stream, describeStream),
 	),
+		get("/api/v1/search", "search", Viewer, "Find what a text names: ids of any age, names, and jobs by model and prompt", s.search),
 		get("/api/v1/stats", "get-stats", Viewer, "Count events and open deliveries", s.getStats),
 		get("/api/v1/stats/series", "get-series", Viewer, "Get received, rejected and failed counts and latencies over time", s.getSeries),
 		get("/api/v1/stats/silence", "list-silent-sources", Viewer, "List the sources that have received nothing for longer than usual", s.listSilentSources),

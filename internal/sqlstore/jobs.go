@@ -66,16 +66,51 @@ func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs
 	if f.Status != nil {
 		w.add("j.status = ?", int64(*f.Status))
 	}
+	rest, err := s.searchJobs(ctx, &w, f)
+	if err != nil {
+		return page, s.fault(ctx, "jobs", err)
+	}
 	js, err := collect(ctx, s.lists(ctx), scanListedJob, `select `+listedJobColumns+` from job j`+w.String()+
 		` order by j.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "jobs", err)
 	}
 	js, page.Next = next(js, limit, func(sc *jobScan) int64 { return sc.seq })
+	if page.Next == "" && rest > 0 {
+		page.Next = writeCursor(rest)
+	}
 	for _, sc := range js {
 		page.Items = append(page.Items, *sc.job())
 	}
 	return page, nil
+}
+
+// searchJobs restricts a page to jobs with a text, among the newest gaff.SearchWindow. rest is the
+// number before which no job is examined, zero if all are.
+func (s *Store) searchJobs(ctx context.Context, w *where, f jobs.JobFilter) (rest int64, err error) {
+	if f.Query == "" {
+		return 0, nil
+	}
+	before := int64(1) << 62
+	if f.After != "" {
+		if before, err = readCursor(f.After); err != nil {
+			return 0, err
+		}
+	}
+	var first, last sql.NullInt64
+	err = s.lists(ctx).QueryRowContext(ctx, `select (select seq from job order by seq limit 1), (select seq from job where seq < $1 order by seq desc limit 1)`, before).
+		Scan(&first, &last)
+	if err != nil {
+		return 0, err
+	}
+	from := last.Int64 - gaff.SearchWindow + 1
+	text := contains(plain(f.Query))
+	w.add("j.seq >= ?", from)
+	w.add(`(lower(j.model) like lower(?) escape '\' or exists (select 1 from job_input i where i.job_id = j.id and `+s.opt.Dialect.Body("i.input")+`))`, text, s.opt.Dialect.Pattern(f.Query))
+	if from <= first.Int64 {
+		return 0, nil
+	}
+	return from, nil
 }
 
 const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.user_id, j.request_id, j.status, j.result,

@@ -292,6 +292,18 @@ func testResultLists(s *suite) {
 	s.equal("of a request", listJobs(jobs.JobFilter{RequestID: "r6"}), []string{"job_6"})
 	s.equal("failed", listJobs(jobs.JobFilter{Status: &failed}), []string{"job_8", "job_3"})
 	s.equal("of nobody", listJobs(jobs.JobFilter{UserID: "v"}), []string{})
+	s.write(func(tx jobs.Tx) error {
+		j, err := tx.Job(s.ctx, "job_6")
+		s.must(err)
+		j.Model = "fal-ai/flux/dev"
+		s.must(tx.SaveJob(s.ctx, j))
+		return tx.SaveInput(s.ctx, "job_2", json.RawMessage(`{"prompt":"a Red fox, 100%"}`))
+	})
+	s.equal("of a prompt", listJobs(jobs.JobFilter{Query: "red FOX"}), []string{"job_2"})
+	s.equal("of a prompt with a wildcard", listJobs(jobs.JobFilter{Query: "100%"}), []string{"job_2"})
+	s.equal("a wildcard is text", listJobs(jobs.JobFilter{Query: "r_d"}), []string{})
+	s.equal("of a model", listJobs(jobs.JobFilter{Query: "FLUX"}), []string{"job_6"})
+	s.equal("of a model in another project", listJobs(jobs.JobFilter{Query: "flux", ProjectID: "p2"}), []string{})
 	s.equal("media", listMedia(jobs.MediaFilter{}), media)
 	s.equal("media of a project", listMedia(jobs.MediaFilter{ProjectID: "p2", MediaType: jobs.MediaVideo}), []string{"med_8", "med_5", "med_2"})
 	s.equal("media of a job", listMedia(jobs.MediaFilter{JobID: "job_4"}), []string{"med_4"})

@@ -14,6 +14,7 @@ import (
 
 type jobsView struct {
 	Status, Provider, Project, User string
+	Query                           string
 	Sample                          string // a source whose sample makes a job
 	Jobs                            []jobRow
 	Pager                           pagerView
@@ -37,12 +38,12 @@ func (c *console) jobRows(list ...jobs.Job) []jobRow {
 	return rows
 }
 
-func (v jobsView) filtered() bool { return v.Status+v.Provider+v.Project+v.User != "" }
+func (v jobsView) filtered() bool { return v.Status+v.Provider+v.Project+v.User+v.Query != "" }
 
 func (c *console) jobs(q *request) (templ.Component, error) {
 	q.title, q.nav = "Jobs", "jobs"
-	v := jobsView{Status: q.query("status"), Provider: q.query("provider"), Project: q.query("projectId"), User: q.query("userId"), Now: q.now, Sample: c.o.Sample}
-	f := jobs.JobFilter{Provider: v.Provider, ProjectID: v.Project, UserID: v.User, Cursor: q.cursor()}
+	v := jobsView{Status: q.query("status"), Provider: q.query("provider"), Project: q.query("projectId"), User: q.query("userId"), Query: q.query("q"), Now: q.now, Sample: c.o.Sample}
+	f := jobs.JobFilter{Provider: v.Provider, ProjectID: v.Project, UserID: v.User, Query: v.Query, Cursor: q.cursor()}
 	if v.Status != "" {
 		status, ok := jobs.ParseJobStatus(v.Status)
 		if !ok {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"gaff/internal/eventually"
+	"gaff/jobs"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"gaff"
 	"gaff/gafftest"
@@ -56,7 +58,7 @@ func fetch(t *testing.T, c *http.Client, method, address string, form url.Values
 func pagesOf(failed, completed, conflict string) []string {
 	return []string{
 		"/", "/events", "/events?status=error&source=custom&q=album&since=7d", "/events/" + failed, "/events/" + completed, "/events/" + completed + "?body=raw",
-		"/events/" + conflict + "/diff/1", "/rejections", "/issues", "/issues?state=open", "/jobs", "/jobs?status=completed", "/jobs/shot-03-video", "/media", "/media?mediaType=generated-video",
+		"/events/" + conflict + "/diff/1", "/rejections", "/issues", "/issues?state=open", "/jobs", "/jobs?status=completed", "/jobs?q=flux", "/search", "/search?q=shot-03-video", "/search?q=nothing+has+it", "/jobs/shot-03-video", "/media", "/media?mediaType=generated-video",
 		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/destinations", "/runs", "/workflows", "/workflows/ask", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/keys", "/audit", "/settings", "/health",
 	}
 }
@@ -102,7 +104,7 @@ func everyPage(t *testing.T, w *world) {
 	}
 	for path, want := range map[string]int{
 		"/nowhere": 404, "/events/evt_none": 404, "/jobs/none": 404, "/media/none": 404, "/projects/none": 404, "/sources/none": 404, "/rejections/none": 404, "/issues/none": 404, "/issues?state=odd": 400,
-		"/events?status=odd": 400, "/events?since=then": 400, "/events?cursor=%21": 400, "/bulk?action=burn": 400, "/events/" + conflict + "/diff/9": 404, "/bulk/none": 404,
+		"/events?status=odd": 400, "/search?q=" + strings.Repeat("x", 300): 400, "/events?since=then": 400, "/events?cursor=%21": 400, "/bulk?action=burn": 400, "/events/" + conflict + "/diff/9": 404, "/bulk/none": 404,
 	} {
 		got := fetch(t, c, "GET", w.url+path, nil)
 		if got.status != want || !strings.Contains(got.body, "</html>") {
@@ -658,5 +660,28 @@ func TestSourcePageShowsWhereToSubmit(t *testing.T) {
 	}
 	if page := fetch(t, c, "GET", w.url+"/sources/custom", nil); strings.Contains(page.body, begins) {
 		t.Errorf("the page of custom has %s", begins)
+	}
+}
+
+func TestSearchFindsJobByPromptAndEventBySendersID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	if err := w.store.Write(t.Context(), func(tx jobs.Tx) error {
+		if err := tx.InsertJob(t.Context(), &jobs.Job{ID: "job_fox", Provider: "fal", Model: "fal-ai/flux/dev", RequestID: "r-fox", CreatedAt: time.Now()}); err != nil {
+			return err
+		}
+		return tx.SaveInput(t.Context(), "job_fox", json.RawMessage(`{"prompt":"a fox <b>in</b> the snow"}`))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	page := fetch(t, c, "GET", w.url+"/search?q=FOX+%3Cb%3Ein", nil).body
+	for _, want := range []string{`href="/jobs/job_fox"`, "a fox &lt;b&gt;in&lt;/b&gt; the snow"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is missing in\n%s", want, page)
+		}
+	}
+	if page := fetch(t, c, "GET", w.url+"/search?q=r-fox", nil).body; !strings.Contains(page, `href="/jobs/job_fox"`) {
+		t.Errorf("not found by the provider's id:\n%s", page)
 	}
 }

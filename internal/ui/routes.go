@@ -101,6 +101,7 @@ type page struct {
 func (c *console) pages() []page {
 	return []page{
 		{"/{$}", access.Viewer, reachAll, c.overview},
+		{"/search", access.Viewer, 0, c.search},
 		{"/events", access.Viewer, access.ReachSource, c.events},
 		{"/events/{id}", access.Viewer, access.ReachSource, c.event},
 		{"/events/{id}/diff/{n}", access.Viewer, access.ReachSource, c.eventDiff},

@@ -138,11 +138,12 @@ type JobQuery struct {
 	UserID    string `query:"userId" flag:"user" doc:"Only of this user."`
 	RequestID string `query:"requestId" flag:"request" doc:"Only with this id of the provider's."`
 	Status    string `query:"status" flag:"status" enum:"queued,processing,completed,failed,cancelled" doc:"Only with this status: queued, processing, completed, failed or cancelled."`
+	Query     string `query:"q" flag:"q" doc:"Text in the model or the input, such as words of the prompt. A page searches 50,000 jobs; nextCursor continues after them."`
 }
 
 // Filter returns the query as stores take it.
 func (q JobQuery) Filter(c gaff.Cursor) jobs.JobFilter {
-	f := jobs.JobFilter{Provider: q.Provider, ProjectID: q.ProjectID, UserID: q.UserID, RequestID: q.RequestID, Cursor: c}
+	f := jobs.JobFilter{Provider: q.Provider, ProjectID: q.ProjectID, UserID: q.UserID, RequestID: q.RequestID, Query: q.Query, Cursor: c}
 	if status, ok := jobs.ParseJobStatus(q.Status); ok {
 		f.Status = &status
 	}

@@ -1223,6 +1223,24 @@ export interface Scope {
   source?: string;
 }
 
+export interface SearchHit {
+  /** More, for people; may be empty. */
+  about: string;
+  /** When it began; null for sources, destinations and workflows. */
+  at: string | null;
+  /** Its id, or its name if it is configured. */
+  id: string;
+  kind: "event" | "delivery" | "rejection" | "job" | "media" | "run" | "project" | "source" | "destination" | "workflow";
+  /** The prompt of a job, the source and type of an event, the name of a project. */
+  title: string;
+}
+
+export interface SearchHitList {
+  docs: SearchHit[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
 export interface SelectedWebhookLogs {
   docs: Record<string, unknown>[];
   hasNextPage: boolean;
@@ -1741,7 +1759,7 @@ export interface Operations {
   /** List issues: failures in groups, the one that failed last first */
   "list-issues": { query: { limit?: number; cursor?: string; state?: "open" | "acknowledged" | "resolved" | "ignored"; kind?: "delivery" | "rejection"; source?: string; destination?: string }; body: undefined; answer: IssueList };
   /** List jobs, newest first */
-  "list-jobs": { query: { limit?: number; cursor?: string; provider?: string; projectId?: string; userId?: string; requestId?: string; status?: "queued" | "processing" | "completed" | "failed" | "cancelled" }; body: undefined; answer: JobList };
+  "list-jobs": { query: { limit?: number; cursor?: string; provider?: string; projectId?: string; userId?: string; requestId?: string; status?: "queued" | "processing" | "completed" | "failed" | "cancelled"; q?: string }; body: undefined; answer: JobList };
   /** List API keys, newest first */
   "list-keys": { query: { limit?: number; cursor?: string }; body: undefined; answer: KeyList };
   /** List files, newest first */
@@ -1808,6 +1826,8 @@ export interface Operations {
   "rotate-destination-secret": { query: undefined; body: Rotation | undefined; answer: NewSecretDestination };
   /** Create a project, or set its name, owner and metadata */
   "save-project": { query: undefined; body: ProjectUpdate; answer: Project };
+  /** Find what a text names: ids of any age, names, and jobs by model and prompt */
+  "search": { query: { q: string; limit?: number; cursor?: string }; body: undefined; answer: SearchHitList };
   /** Retry or replay all matching events, or rescue all matching requests, or count them first */
   "start-bulk": { query: undefined; body: BulkRequest; answer: Bulk };
   /** Start a run of a workflow */
@@ -1927,6 +1947,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "revoke-key": ["DELETE", "/api/v1/keys/{id}"],
   "rotate-destination-secret": ["POST", "/api/v1/destinations/{name}/rotate"],
   "save-project": ["POST", "/api/v1/projects"],
+  "search": ["GET", "/api/v1/search"],
   "start-bulk": ["POST", "/api/v1/bulk"],
   "start-run": ["POST", "/api/v1/runs"],
   "stop-bulk": ["DELETE", "/api/v1/bulk/{id}"],

@@ -51,6 +51,29 @@
     }
   };
 
+  // Keys: / and Ctrl+K (⌘K) go to the search; g and a letter to a page; j and k through a list.
+  const pages = {o: '/', e: '/events', j: '/jobs', m: '/media', p: '/projects', r: '/runs', d: '/destinations', s: '/sources', i: '/issues'};
+  let went = 0;
+  addEventListener('keydown', (e) => {
+    const find = document.querySelector('[data-find] input');
+    if (find && (e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === 'k') {
+      e.preventDefault(); find.focus(); find.select();
+      return;
+    }
+    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || e.target.closest('input, select, textarea, [contenteditable]')) return;
+    if (find && e.key === '/') {
+      e.preventDefault(); find.focus(); find.select();
+    } else if (e.key === 'g') {
+      went = Date.now();
+    } else if (Date.now() - went < 1500 && pages[e.key]) {
+      went = 0; location.href = pages[e.key];
+    } else if (e.key === 'j' || e.key === 'k') {
+      const links = [...$('table.list tbody td.name a')].filter((a) => !a.closest('.why'));
+      const at = links.indexOf(document.activeElement) + (e.key === 'j' ? 1 : -1);
+      if (links[Math.max(at, 0)]) { e.preventDefault(); links[Math.max(at, 0)].focus(); }
+    }
+  });
+
   // Filters apply when a value is chosen.
   for (const form of $('form[data-auto]')) {
     form.addEventListener('change', (e) => { if (e.target.matches('select, [type=checkbox]')) form.requestSubmit(); });

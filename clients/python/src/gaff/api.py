@@ -174,6 +174,19 @@ Change = TypedDict(
 )
 
 
+class CompactInputBody(TypedDict):
+    # Also compact a large database. Webhooks are answered 503 meanwhile, and their senders retry.
+    full: NotRequired[bool]
+
+
+class Compacted(TypedDict):
+    after: int
+    # The size of the database in bytes, with its write-ahead log.
+    before: int
+    # For people; null if there is nothing to say.
+    note: str | None
+
+
 class Copy(TypedDict):
     # Null if the body is not UTF-8; bodyBase64 has it then.
     body: str | None
@@ -405,6 +418,47 @@ class EnvelopeMedia(TypedDict):
     url: str
 
 
+class Erasure(TypedDict):
+    # What this means for backups, for people.
+    backups: str | None
+    dryRun: bool
+    # Null in a dry run.
+    erasedAt: str | None
+    # With their deliveries, attempts, bodies and copies.
+    events: int
+    # Why copies are not deleted from storage yet. gaff repeats it every hour. Null if they are.
+    filesPending: str | None
+    # With their inputs, results and logs.
+    jobs: int
+    kind: Literal["user"] | Literal["project"] | Literal["job"] | Literal["event"]
+    # Rows of files. A copy in storage is deleted unless a file of another job has the same content.
+    media: int
+    projects: int
+    # Replaces the id in the audit log and in other rows that stay. It is the same each time.
+    pseudonym: str
+    # Rows that stay, such as lines of the audit log, in which the id is replaced.
+    records: int
+    rejections: int
+    runs: int
+    # They must be cancelled first.
+    unfinishedJobs: int
+    # They must be cancelled first.
+    unfinishedRuns: int
+
+
+class ErasureRequest(TypedDict):
+    # First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict.
+    cancel: NotRequired[bool]
+    # Only count.
+    dryRun: NotRequired[bool]
+    eventId: NotRequired[str]
+    jobId: NotRequired[str]
+    # Everything of a project, and the project.
+    projectId: NotRequired[str]
+    # Everything of a user: jobs, runs, files, and the events and rejected requests that name the user.
+    userId: NotRequired[str]
+
+
 class ErrorDetail(TypedDict):
     # Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id'
     location: NotRequired[str]
@@ -625,7 +679,7 @@ class Job(TypedDict):
     resultSize: int
     runId: str | None
     settledAt: str | None
-    # webhook or reconciliation; null until settled.
+    # webhook, reconciliation, or submit (its answer held the result); null until settled.
     settledBy: str | None
     status: Literal["queued"] | Literal["processing"] | Literal["completed"] | Literal["failed"] | Literal["cancelled"]
     stepId: str | None
@@ -675,7 +729,7 @@ class JobDetail(TypedDict):
     resultSize: int
     runId: str | None
     settledAt: str | None
-    # webhook or reconciliation; null until settled.
+    # webhook, reconciliation, or submit (its answer held the result); null until settled.
     settledBy: str | None
     status: Literal["queued"] | Literal["processing"] | Literal["completed"] | Literal["failed"] | Literal["cancelled"]
     statusUrl: str | None
@@ -1173,6 +1227,24 @@ class Scope(TypedDict):
     source: NotRequired[str]
 
 
+class SearchHit(TypedDict):
+    # More, for people; may be empty.
+    about: str
+    # When it began; null for sources, destinations and workflows.
+    at: str | None
+    # Its id, or its name if it is configured.
+    id: str
+    kind: Literal["event"] | Literal["delivery"] | Literal["rejection"] | Literal["job"] | Literal["media"] | Literal["run"] | Literal["project"] | Literal["source"] | Literal["destination"] | Literal["workflow"]
+    # The prompt of a job, the source and type of an event, the name of a project.
+    title: str
+
+
+class SearchHitList(TypedDict):
+    docs: list[SearchHit]
+    # The cursor of the next page; null on the last page.
+    nextCursor: str | None
+
+
 class SelectedWebhookLogs(TypedDict):
     docs: list[dict[str, Any]]
     hasNextPage: bool
@@ -1576,6 +1648,27 @@ class WorkflowList(TypedDict):
     nextCursor: str | None
 
 
+class EraseEventQuery(TypedDict):
+    # First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict.
+    cancel: NotRequired[bool]
+    # Only count.
+    dryRun: NotRequired[bool]
+
+
+class EraseJobQuery(TypedDict):
+    # First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict.
+    cancel: NotRequired[bool]
+    # Only count.
+    dryRun: NotRequired[bool]
+
+
+class EraseProjectQuery(TypedDict):
+    # First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict.
+    cancel: NotRequired[bool]
+    # Only count.
+    dryRun: NotRequired[bool]
+
+
 class GetSeriesQuery(TypedDict):
     # The span of time until now.
     range: NotRequired[Literal["1h"] | Literal["6h"] | Literal["24h"] | Literal["7d"] | Literal["30d"]]
@@ -1688,6 +1781,8 @@ class ListJobsQuery(TypedDict):
     projectId: NotRequired[str]
     # Only of this provider.
     provider: NotRequired[str]
+    # Text in the model or the input, such as words of the prompt. A page searches 50,000 jobs; nextCursor continues after them.
+    q: NotRequired[str]
     # Only with this id of the provider's.
     requestId: NotRequired[str]
     # Only with this status: queued, processing, completed, failed or cancelled.
@@ -1815,6 +1910,15 @@ class RevokeKeyQuery(TypedDict):
     made: NotRequired[bool]
 
 
+class SearchQuery(TypedDict):
+    # The nextCursor of the page before.
+    cursor: NotRequired[str]
+    # How many to return.
+    limit: NotRequired[int]
+    # An id, a name, or words of a prompt or model.
+    q: str
+
+
 class StreamChangesQuery(TypedDict):
     # Also the events that gaff emitted itself.
     inner: NotRequired[bool]
@@ -1846,6 +1950,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "cancel-delivery": ("POST", "/api/v1/deliveries/{id}/cancel"),
     "cancel-job": ("POST", "/api/v1/jobs/{id}/cancel"),
     "cancel-run": ("POST", "/api/v1/runs/{id}/cancel"),
+    "compact": ("POST", "/api/v1/compact"),
     "count-webhook-logs": ("GET", "/api/v1/webhooks/manage/count"),
     "create-destination": ("POST", "/api/v1/destinations"),
     "create-key": ("POST", "/api/v1/keys"),
@@ -1854,6 +1959,10 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "decide-run": ("POST", "/api/v1/runs/{id}/approve"),
     "delete-destination": ("DELETE", "/api/v1/destinations/{name}"),
     "end-session": ("DELETE", "/api/v1/sessions/{id}"),
+    "erase": ("POST", "/api/v1/erasures"),
+    "erase-event": ("DELETE", "/api/v1/events/{id}"),
+    "erase-job": ("DELETE", "/api/v1/jobs/{id}"),
+    "erase-project": ("DELETE", "/api/v1/projects/{id}"),
     "extend-pulled": ("POST", "/api/v1/pull/extend"),
     "fail-pulled": ("POST", "/api/v1/pull/fail"),
     "forget-source-key": ("DELETE", "/api/v1/sources/{name}/key"),
@@ -1923,6 +2032,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "revoke-key": ("DELETE", "/api/v1/keys/{id}"),
     "rotate-destination-secret": ("POST", "/api/v1/destinations/{name}/rotate"),
     "save-project": ("POST", "/api/v1/projects"),
+    "search": ("GET", "/api/v1/search"),
     "start-bulk": ("POST", "/api/v1/bulk"),
     "start-run": ("POST", "/api/v1/runs"),
     "stop-bulk": ("DELETE", "/api/v1/bulk/{id}"),
