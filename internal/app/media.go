@@ -90,7 +90,7 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		})
 	}
 	if err == nil {
-		k.Server, err = media.NewServer(ctx, media.ServerOptions{Store: st, Blobs: blobs, Base: base, LinkFor: cfg.Media.LinkFor, Lost: k.keeper.Lost, Log: log})
+		k.Server, err = media.NewServer(ctx, media.ServerOptions{Store: st, Blobs: blobs, Base: base, LinkFor: cfg.Media.LinkFor, Client: gw.ClientAddress, Lost: k.keeper.Lost, Log: log})
 	}
 	if err != nil {
 		k.close()

@@ -851,6 +851,37 @@ func TestPermanentLinks(t *testing.T) {
 	})
 }
 
+// A client that guesses links is turned away, and does not block those that have one.
+func TestUnknownLinksAreLimited(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		id := w.add("https://cdn.test/x")
+		w.settle()
+		if err := w.server.Link(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+		link := w.server.Links(w.row(id)).LinkURL
+		if rec := w.follow(link); rec.Code != 200 {
+			t.Fatalf("the file: %d", rec.Code)
+		}
+		codes := map[int]int{}
+		for i := range 150 {
+			codes[w.follow(fmt.Sprintf("http://gaff.test/files/%026d", i)).Code]++
+			codes[w.follow("http://gaff.test/files/"+strings.Repeat("a", 24)+string("abcdefghijklmnopqrstuvwxyz"[i%26])+string("abcdefghijklmnopqrstuvwxyz"[i/26])).Code]++
+		}
+		if codes[429] != 50 || codes[404] != 250 {
+			t.Errorf("answers %v, want 404 for 150 that have not the form of a link and 100 others, then 429", codes)
+		}
+		if rec := w.follow(link); rec.Code != 200 {
+			t.Errorf("a known link of the same client: %d", rec.Code)
+		}
+		time.Sleep(time.Minute)
+		if rec := w.follow("http://gaff.test/files/" + strings.Repeat("z", 26)); rec.Code != 404 {
+			t.Errorf("after a minute: %d", rec.Code)
+		}
+	})
+}
+
 func TestPublicProjectLinksItsFiles(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {
 		w.hosts["cdn.test"] = serveBytes("image/png", picture)

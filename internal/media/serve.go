@@ -19,6 +19,7 @@ import (
 
 	"gaff"
 	"gaff/internal/blob"
+	"gaff/internal/httpx"
 	"gaff/jobs"
 )
 
@@ -52,6 +53,8 @@ type ServerOptions struct {
 	// LinkFor is how long a link is good for. They end on the hour after it, so that the
 	// same link is given out for a while, and caches know it again.
 	LinkFor time.Duration
+	// Client returns the address of a request's client; nil: the peer's.
+	Client func(*http.Request) string
 	// Lost handles copies that are missing or damaged; may be nil.
 	Lost func(context.Context, *jobs.Media, error)
 	Log  *slog.Logger
@@ -64,6 +67,7 @@ type Server struct {
 	now func() time.Time
 
 	verified verified
+	misses   misses
 }
 
 // NewServer makes a server. The key that signs is kept in the store, so that all nodes,
@@ -160,13 +164,29 @@ func (s *Server) servePermanent(w http.ResponseWriter, r *http.Request, rest str
 		http.Error(w, "no such file", http.StatusNotFound)
 		return
 	}
+	client := httpx.ClientAt(s.clientOf(r))
+	if !s.misses.allows(client, token, s.now()) {
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many unknown links", http.StatusTooManyRequests)
+		return
+	}
 	m, err := s.o.Store.MediaByLink(r.Context(), token)
+	if err == nil || errors.Is(err, gaff.ErrNotFound) {
+		s.misses.note(client, token, err == nil, s.now())
+	}
 	if err == nil {
 		err = s.serve(w, r, m, variant == variantThumbnail, permanentCache)
 	}
 	if err != nil {
 		s.fail(w, r, err)
 	}
+}
+
+func (s *Server) clientOf(r *http.Request) string {
+	if s.o.Client != nil {
+		return s.o.Client(r)
+	}
+	return httpx.Peer(r)
 }
 
 // permanentCache has browsers show a file for five minutes at most after its link was revoked.
