@@ -53,7 +53,7 @@ const env = {
 const children = [];
 const start = (command, args, more = {}) => {
   const child = spawn(command, args, { stdio: "inherit", env: { ...env, ...more } });
-  child.on("error", (error) => stop(`${command}: ${error.message}`));
+  child.on("error", (error) => stop(error.code === "ENOENT" ? `${command} is not found: build it (README.md), or name it in GAFF_BIN` : `${command}: ${error.message}`));
   child.on("exit", (code) => stop(`${command} ended with ${code}`));
   children.push(child);
 };

@@ -3,7 +3,7 @@ import { commitTransaction, initTransaction, killTransaction, type CollectionSlu
 import { documentBy, documentOfJob, saveJob, saveRun } from "./documents.js";
 import { deliveriesSlug } from "./fields.js";
 import { prepareMedia, saveMedia, type Prepared } from "./media.js";
-import type { Context } from "./options.js";
+import type { Context, GaffPluginOptions } from "./options.js";
 
 /** POST /api/gaff/events: receives what the gateway forwards. Each delivery is processed once. */
 export function eventsEndpoint(context: Context): Endpoint {
@@ -65,11 +65,14 @@ function stored(event: Envelope): boolean {
 async function apply(context: Context, req: PayloadRequest, event: Envelope, prepared: Prepared | undefined): Promise<void> {
   const args = { event, req, gaff: context.gaff() };
   const local = { payload: req.payload, req };
-  if (event.source === "gaff" && /^job\.(completed|failed|cancelled)$/.test(event.type) && event.job) {
+  const { onJobCompleted, onJobStored, onJobFailed } = context.options;
+  const hooks: Record<string, GaffPluginOptions["onJobCompleted"]> = {
+    "job.completed": onJobCompleted, "job.stored": onJobStored, "job.failed": onJobFailed, "job.cancelled": onJobFailed,
+  };
+  if (event.source === "gaff" && event.type in hooks && event.job) {
     const document = await documentOfJob(context, local, event.job);
-    if (document) await saveJob(context, local, document, event.job, event.data as JobSettled);
-    const hook = event.type === "job.completed" ? context.options.onJobCompleted : context.options.onJobFailed;
-    await hook?.({ ...args, job: event.job, media: event.media, document });
+    if (document && event.type !== "job.stored") await saveJob(context, local, document, event.job, event.data as JobSettled);
+    await hooks[event.type]?.({ ...args, job: event.job, media: event.media, document });
   } else if (event.source === "gaff" && /^run\./.test(event.type)) {
     const run = event.data as RunEvent;
     const document = await documentBy(context, local, "runId", run.runId);

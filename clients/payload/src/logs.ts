@@ -25,6 +25,13 @@ export function webhookLogs(context: Context, slug: string, options: WebhookLogO
     },
     access: { read: options.read ?? loggedIn, create: nobody, update: nobody, delete: nobody },
     disableDuplicate: true,
+    hooks: {
+      beforeOperation: [
+        ({ operation }) => {
+          if (/^(create|update|delete|restore)/.test(operation)) throw new APIError("Webhook logs are the gateway's: they can be read and retried, not changed.", 405, null, true);
+        },
+      ],
+    },
     lockDocuments: false,
     fields: [
       { name: "id", type: "text", required: true },

@@ -77,6 +77,8 @@ export interface GaffPluginOptions {
   onJobCompleted?: (args: JobHookArguments) => unknown;
   /** A job failed or was cancelled; job.status says which. */
   onJobFailed?: (args: JobHookArguments) => unknown;
+  /** Each file of a completed job has a copy, or never will (gaff:job.stored); event.data.failed lists the files without one. */
+  onJobStored?: (args: JobHookArguments) => unknown;
   /** A run of a workflow ended, or waits for approval; run.status and event.type say which. */
   onRun?: (args: RunHookArguments) => unknown;
   /** Any event, after the plugin's own work. */

@@ -10,6 +10,8 @@ import { gaffPlugin, startRun, submitJob } from "@gaff/payload";
 import { sqliteAdapter } from "@payloadcms/db-sqlite";
 import { buildConfig, getPayload, handleEndpoints } from "payload";
 
+// Databases with equal tables are several here: Payload would create the tables of the first only.
+process.env.PAYLOAD_FORCE_DRIZZLE_PUSH = "true";
 const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const dir = mkdtempSync(join(tmpdir(), "gaff-plugin-"));
 
@@ -50,7 +52,7 @@ async function start(name, options, more = {}) {
   return { config, payload: await getPayload({ config, key: name }) };
 }
 
-const { config, payload } = await start("plugin", { onJobCompleted: hook("completed"), onJobFailed: hook("failed"), onRun: hook("run") });
+const { config, payload } = await start("plugin", { onJobCompleted: hook("completed"), onJobFailed: hook("failed"), onJobStored: hook("stored"), onRun: hook("run") });
 after(() => {
   server.close();
   server.closeAllConnections();
@@ -58,10 +60,10 @@ after(() => {
 });
 
 let deliveries = 0;
-async function deliver(event, { id = `dlv_${++deliveries}`, to = config } = {}) {
+async function deliver(event, { id = `dlv_${++deliveries}`, to = config, key = "plugin" } = {}) {
   const body = JSON.stringify({ id: "evt_1", source: "gaff", timestamp: "2026-11-29T12:00:00Z", data: {}, event: {}, job: null, media: [], ...event });
   const headers = await signWebhook(secret, id, body);
-  return handleEndpoints({ config: to, payloadInstanceCacheKey: to === config ? "plugin" : "upload", request: new Request("http://localhost/api/gaff/events", { method: "POST", body, headers }) });
+  return handleEndpoints({ config: to, payloadInstanceCacheKey: key, request: new Request("http://localhost/api/gaff/events", { method: "POST", body, headers }) });
 }
 
 const job = (id, document, status = "completed", more = {}) => ({
@@ -86,6 +88,12 @@ test("a failed job has its error", async () => {
   const { gaff } = await read(id);
   assert.deepEqual([gaff.status, gaff.message], ["failed", "no luck"]);
   assert.equal(calls.at(-1)[0], "failed");
+});
+
+test("the end of a job's copies calls its hook, and leaves the status", async () => {
+  const { id } = await scene();
+  await deliver({ ...job("job_s", id), type: "job.stored", data: { jobId: "job_s", files: 1, stored: 1, failed: [] } });
+  assert.deepEqual([calls.at(-1), (await read(id)).gaff?.status ?? null], [["stored", "job_s", id], null]);
 });
 
 test("submitJob shows the job, and the end of an older one does not change it", async () => {
@@ -152,6 +160,35 @@ test("a file has one row with a stable URL, however often it is stored", async (
   assert.deepEqual(page.docs.map((row) => [row.url, row.gaffId, row.metadata.width]), [["/api/gaff/media/med_1", "med_1", 2]]);
 });
 
+test("the stable URL is for those who may read the row", async () => {
+  const get = (of, key, id) => handleEndpoints({ config: of, payloadInstanceCacheKey: key, request: new Request(`http://localhost/api/gaff/media/${id}`) });
+  answers = { "GET /api/v1/media/med_1": { json: { id: "med_1", url: "https://f.example/a.png", storedUrl: `${url}/media/med_1/file?signature=s` } } };
+  assert.equal((await get(config, "plugin", "med_1")).status, 404);
+  assert.equal((await get(config, "plugin", "med_none")).status, 404);
+  const open = await start("open", {}, { collections: [{ slug: "media", access: { read: () => true }, fields: [] }] });
+  await deliver(file("med_1"), { to: open.config, key: "open" });
+  const response = await get(open.config, "open", "med_1");
+  assert.deepEqual([response.status, response.headers.get("location")], [302, `${url}/media/med_1/file?signature=s`]);
+});
+
+test("with permanent links the row has one, and it is made only once", async () => {
+  const linked = await start("linked", { media: { links: "gaff" } });
+  answers = { "POST /api/v1/media/med_4/link": { json: { id: "med_4", linkUrl: `${url}/files/t4` } } };
+  await deliver(file("med_4"), { to: linked.config, key: "linked" });
+  const sent = requests.length;
+  const event = file("med_5");
+  event.media[0].linkUrl = `${url}/files/t5`;
+  await deliver(event, { to: linked.config, key: "linked" });
+  assert.equal(requests.length, sent);
+  const { docs } = await linked.payload.find({ collection: "media", sort: "gaffId" });
+  assert.deepEqual(docs.map((row) => row.url), [`${url}/files/t4`, `${url}/files/t5`]);
+});
+
+test("webhook logs cannot be changed", async () => {
+  await assert.rejects(payload.create({ collection: "webhook-logs", data: { id: "x", webhookId: "x" } }), /not changed/);
+  await assert.rejects(payload.delete({ collection: "webhook-logs", where: { id: { equals: "evt_1" } } }), /not changed/);
+});
+
 test("webhook logs are asked for with Payload's conditions, and an error of the gateway is passed on", async () => {
   const log = { id: "evt_1", webhookId: "w", source: "fal", type: "t", status: "error", data: {}, createdAt: "2026-11-29T12:00:00Z", updatedAt: "2026-11-29T12:00:00Z" };
   answers = { "GET /api/v1/webhooks/manage": { json: { docs: [log], totalDocs: 1, limit: 10, page: 1, totalPages: 1 } }, "GET /api/v1/webhooks/manage/evt_1": { json: log }, "GET /api/v1/webhooks/manage/count": { json: { totalDocs: 7 } } };
@@ -170,8 +207,8 @@ test("webhook logs are asked for with Payload's conditions, and an error of the 
 test("a collection with uploads gets the file, and one that is too large is an error", async () => {
   const other = await start("upload", { media: { maxFileBytes: 10 } }, { collections: [{ slug: "media", upload: { staticDir: join(dir, "files") }, fields: [] }] });
   answers = { "GET /api/v1/media/med_2/file": { bytes: Buffer.from("abc"), type: "text/plain" }, "GET /api/v1/media/med_3/file": { bytes: Buffer.alloc(11), type: "text/plain" } };
-  assert.equal((await deliver(file("med_2"), { to: other.config })).status, 204);
-  assert.equal((await deliver(file("med_3"), { to: other.config })).status, 500);
+  assert.equal((await deliver(file("med_2"), { to: other.config, key: "upload" })).status, 204);
+  assert.equal((await deliver(file("med_3"), { to: other.config, key: "upload" })).status, 500);
   const { docs } = await other.payload.find({ collection: "media" });
   assert.deepEqual(docs.map((row) => [row.gaffId, row.filesize, row.filename]), [["med_2", 3, "med_2.bin"]]);
 });
