@@ -69,6 +69,9 @@ type Guard struct {
 	rates    rates
 	quiet    discardLog
 	digest   digest
+	reads    digest
+	noReads  bool
+	audited  func(Entry)
 
 	mu      sync.Mutex
 	touched map[string]time.Time
@@ -98,6 +101,10 @@ type GuardOptions struct {
 	SSO string
 	// Sessions bounds the sessions of the console.
 	Sessions SessionRules
+	// NoReads keeps reads of payloads and secrets out of the audit log.
+	NoReads bool
+	// Audited, if not nil, is called for each entry of the audit log. It must not block.
+	Audited func(Entry)
 	// Log receives errors; nil means slog.Default().
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.
@@ -109,7 +116,7 @@ func NewGuard(o GuardOptions) *Guard {
 	g := &Guard{
 		store: o.Store, admin: Hash(o.AdminToken), log: o.Log, now: o.Now, cross: http.NewCrossOriginProtection(),
 		touched: map[string]time.Time{}, writing: make(chan struct{}, 4), address: o.Address, hook: o.Denied, browserKey: o.BrowserKey,
-		sessions: o.Sessions.orDefault(),
+		sessions: o.Sessions.orDefault(), noReads: o.NoReads, audited: o.Audited,
 	}
 	if o.SSO != "" {
 		g.sso = ssoOrigin + Hash(o.SSO)[:fingerprintLen]

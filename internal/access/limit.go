@@ -28,6 +28,8 @@ const (
 	DeniedLink  = "link"
 	DeniedSSO   = "oidc"
 	DeniedRate  = "rate"
+	DeniedRole  = "role"
+	DeniedScope = "scope"
 )
 
 // limiter counts the failures of each address in the current minute. There is no limit for all
@@ -117,6 +119,17 @@ func (g *Guard) denied(kind, address string) {
 	}
 	if more, ok := g.quiet.allow(kind, g.now()); ok {
 		g.log.Warn("access denied", "kind", kind, "address", address, "alsoSince", more)
+	}
+}
+
+// Refused counts a call that a known credential may not make, by one of the Denied… constants, and
+// logs some of them.
+func (g *Guard) Refused(kind string, who Identity, operation string) {
+	if g.hook != nil {
+		g.hook(kind)
+	}
+	if more, ok := g.quiet.allow(kind, g.now()); ok {
+		g.log.Warn("access refused", "kind", kind, "actor", who.Name, "key", who.KeyID, "operation", operation, "alsoSince", more)
 	}
 }
 

@@ -51,7 +51,7 @@ func (g *Guard) Take(ctx context.Context, who Identity) (wait time.Duration) {
 	if l.AllowN(now, 1) {
 		return 0
 	}
-	g.denied(DeniedRate, who.KeyID)
+	g.Refused(DeniedRate, who, "")
 	missing := 1 - l.TokensAt(now)
 	return max(time.Duration(missing/float64(who.Rate)*float64(time.Second)), time.Millisecond)
 }

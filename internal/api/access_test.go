@@ -2,12 +2,14 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"gaff/internal/access"
+	"gaff/internal/api"
 )
 
 type madeKey struct{ ID, Key, Role string }
@@ -268,5 +270,47 @@ func TestWrongTokensAreBounded(t *testing.T) {
 	}
 	if res := w.guarded.call("GET", "/api/v1/me", adminToken, ""); res.status != 200 {
 		t.Errorf("the token that was right before: %d", res.status)
+	}
+}
+
+func TestAuditLogHasReadsOfPayloads(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	viewer := s.key(t, "reader", "viewer", "")
+	for range 5 {
+		s.guarded.call("GET", "/api/v1/events/"+s.own["events"], viewer.Key, "")
+		s.guarded.call("GET", "/api/v1/sources", viewer.Key, "")
+	}
+	s.guard.Flush()
+	res := s.guarded.call("GET", "/api/v1/audit/export?actor=reader", adminToken, "")
+	lines := strings.Split(strings.TrimSpace(res.body), "\n")
+	if res.status != 200 || res.header.Get("Content-Type") != "application/jsonl" || len(lines) != 2 {
+		t.Fatalf("%d %v %s", res.status, res.header, res.body)
+	}
+	var rest, first struct {
+		Action, Target, KeyID string
+		Times                 int
+	}
+	if err := errors.Join(json.Unmarshal([]byte(lines[0]), &rest), json.Unmarshal([]byte(lines[1]), &first)); err != nil {
+		t.Fatal(err)
+	}
+	if first.Action != "get-event" || first.Target != s.own["events"] || first.KeyID != viewer.ID || first.Times != 1 || rest.Times != 4 {
+		t.Errorf("first %+v, rest %+v", first, rest)
+	}
+	for query, want := range map[string]int{"?since=1h": 200, "?since=soon": 400, "?nope=1": 400} {
+		if res := s.guarded.call("GET", "/api/v1/audit/export"+query, adminToken, ""); res.status != want {
+			t.Errorf("%s: %d %s", query, res.status, res.body)
+		}
+	}
+}
+
+// Each operation whose answer has a payload or a secret is read with a line in the audit log.
+func TestSensitiveOperationsExist(t *testing.T) {
+	t.Parallel()
+	all := strings.Join(api.OperationIDs(), " ") + " "
+	for _, op := range api.Sensitive() {
+		if !strings.Contains(all, op+" ") {
+			t.Errorf("there is no operation %s", op)
+		}
 	}
 }

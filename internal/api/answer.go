@@ -162,6 +162,9 @@ func (s *server) denial(r *http.Request, operation string, needed Role, reach ac
 func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string, needed Role, reach access.Reach) bool {
 	if n := noteOf(r.Context()); n != nil {
 		n.action = operation
+		if sensitive[operation] {
+			n.reads = operation
+		}
 	}
 	status, detail := s.denial(r, operation, needed, reach)
 	if s.overRate(w, r) {
@@ -169,6 +172,13 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request, operation string,
 	}
 	if status == 0 {
 		return true
+	}
+	if n := noteOf(r.Context()); status == http.StatusForbidden && n != nil && s.o.Guard != nil {
+		kind := access.DeniedScope
+		if n.who.Role < needed {
+			kind = access.DeniedRole
+		}
+		s.o.Guard.Refused(kind, n.who, operation)
 	}
 	switch status {
 	case http.StatusTooManyRequests:

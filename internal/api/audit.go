@@ -3,9 +3,14 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
+	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/excerpt"
 	"gaff/internal/wire"
@@ -15,8 +20,10 @@ import (
 type note struct {
 	who            Identity
 	action, target string
-	detail         any
-	w              http.ResponseWriter
+	// reads is the operation if it shows a payload or a secret.
+	reads  string
+	detail any
+	w      http.ResponseWriter
 }
 
 type noteKey struct{}
@@ -74,10 +81,14 @@ func lengthen(ctx context.Context, wait time.Duration) {
 	_ = rc.SetWriteDeadline(time.Now().Add(wait + heartbeat))
 }
 
-// record writes a change into the audit log, also one that failed or was not allowed. Requests of
-// unknown callers are not recorded.
+// record writes a change into the audit log, also one that failed or was not allowed, and a read of
+// a payload or secret. Requests of unknown callers are not recorded.
 func (s *server) record(r *http.Request, n *note, status int) {
-	if s.o.Guard == nil || n.who.Role == NoRole || n.action == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
+	if s.o.Guard == nil || n.who.Role == NoRole {
+		return
+	}
+	read := n.action == "" || r.Method == http.MethodGet || r.Method == http.MethodHead
+	if read && (n.reads == "" || status >= http.StatusBadRequest) {
 		return
 	}
 	for _, name := range [...]string{"id", "name"} {
@@ -92,12 +103,25 @@ func (s *server) record(r *http.Request, n *note, status int) {
 		Actor: n.who.Name, KeyID: n.who.KeyID, As: n.who.As, Role: n.who.Role, Via: n.who.Via, ViaID: n.who.ID, Address: s.o.Guard.Address(r),
 		Action: n.action, Target: excerpt.Prefix(n.target, 1024), Status: status,
 	}
+	if read {
+		e.Action = n.reads
+		s.o.Guard.NoteRead(r.Context(), e)
+		return
+	}
 	if n.detail != nil {
 		if text, err := json.Marshal(n.detail); err == nil {
 			e.Detail = text
 		}
 	}
 	s.o.Guard.Note(r.Context(), e)
+}
+
+// sensitive are the operations whose answers have payloads, files or secrets. The audit log has who
+// used them.
+var sensitive = map[string]bool{
+	"get-event": true, "get-event-body": true, "get-delivery": true, "list-webhook-logs": true, "get-webhook-log": true, "get-rejection": true,
+	"get-job": true, "list-jobs": true, "get-run": true, "get-run-step": true, "get-media-file": true, "stream-changes": true,
+	"pull": true, "stream-pulled": true, "listen": true, "list-callback-secrets": true, "get-source-key": true, "export-audit": true,
 }
 
 type auditInput struct {
@@ -112,4 +136,68 @@ func (s *server) listAudit(ctx context.Context, in *auditInput) (none wire.List[
 	}
 	page, err := g.Audit(ctx, in.Filter(in.After()))
 	return wire.NewList(page, wire.NewAuditEntry), err
+}
+
+// exportPage is how many entries are read at once.
+const exportPage = 500
+
+func describeExport(_ huma.API, op *huma.Operation) {
+	text := &huma.Schema{Type: "string"}
+	op.Description += " JSON Lines: one AuditEntry a line, newest first, until the oldest or since."
+	op.Parameters = []*huma.Param{
+		queryParam("since", "Only entries at or after: a time, or a duration ago such as 7d.", text),
+		queryParam("actor", "Only by this person or key.", text),
+		queryParam("action", "Only this operation.", text),
+		queryParam("target", "Only on this id or name.", text),
+	}
+	op.Responses = map[string]*huma.Response{"200": response("The entries", "application/jsonl", text)}
+	op.Errors = append(op.Errors, http.StatusBadRequest)
+}
+
+// exportAudit sends the audit log as JSON Lines.
+func (s *server) exportAudit(w http.ResponseWriter, r *http.Request) {
+	g, err := s.accessGuard()
+	if err != nil {
+		s.reject(w, r, err)
+		return
+	}
+	q := r.URL.Query()
+	for name := range q {
+		if !slices.Contains([]string{"since", "actor", "action", "target"}, name) {
+			s.reject(w, r, wire.Invalid(fmt.Sprintf("unknown parameter %.60q: want since, actor, action or target", name)))
+			return
+		}
+	}
+	since, err := wire.Since("since", q.Get("since"))
+	if err != nil {
+		s.reject(w, r, err)
+		return
+	}
+	f := access.AuditFilter{Actor: q.Get("actor"), Action: q.Get("action"), Target: q.Get("target"), Cursor: gaff.Cursor{Limit: exportPage}}
+	page, err := g.Audit(r.Context(), f)
+	if err != nil {
+		s.reject(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	rc := http.NewResponseController(w)
+	for {
+		_ = rc.SetWriteDeadline(time.Now().Add(streamWrite)) // a recorder in a test has none
+		for _, e := range page.Items {
+			if e.At.Before(since) {
+				return
+			}
+			if err := wire.Write(w, wire.NewAuditEntry(e)); err != nil {
+				return
+			}
+		}
+		if page.Next == "" {
+			return
+		}
+		f.After = page.Next
+		if page, err = g.Audit(r.Context(), f); err != nil {
+			s.o.Log.Warn("export of the audit log interrupted", "error", err)
+			panic(http.ErrAbortHandler) // so that it does not look complete
+		}
+	}
 }

@@ -167,6 +167,7 @@ func (s *server) accessRoutes() []route {
 		remove("/api/v1/sessions/{id}", "end-session", Admin, "Log a browser out", s.endSession),
 		post("/api/v1/login-links", "create-login-link", Viewer, "Create a link that logs a browser in to the console once, with the role of the caller", s.createLoginLink, answers(http.StatusCreated)),
 		get("/api/v1/audit", "list-audit", Viewer, "List the audit log, newest first", s.listAudit),
+		raw(http.MethodGet, "/api/v1/audit/export", "export-audit", Viewer, "Download the audit log as JSON Lines", (*server).exportAudit, describeExport),
 	)
 }
 

@@ -466,3 +466,83 @@ func TestPagesOfOtherOriginsReadWithATokenOnly(t *testing.T) {
 		}
 	}
 }
+
+// Each operation of the OpenAPI document is called with every role below the one that it names, and
+// without a token.
+func TestEveryOperationNeedsItsRole(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	w := httptest.NewRecorder()
+	api.New(api.Options{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/openapi.json", nil))
+	var doc struct {
+		Paths map[string]map[string]struct{ Description string }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	roles := []string{"viewer", "operator", "admin"}
+	tokens := map[string]string{"viewer": s.key(t, "v", "viewer", "").Key, "operator": s.key(t, "o", "operator", "").Key}
+	checked := 0
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			if !strings.HasPrefix(path, "/api/v1/") {
+				continue
+			}
+			_, rest, _ := strings.Cut(op.Description, "Needs the role ")
+			role, _, _ := strings.Cut(rest, ".")
+			if !slices.Contains(roles, role) {
+				t.Errorf("%s %s names no role: %q", method, path, op.Description)
+				continue
+			}
+			url := target(path, s.own)
+			if status, body := s.brief(t, strings.ToUpper(method), url, "gaff_unknown", bodyFor(path)); status != http.StatusUnauthorized {
+				t.Errorf("%s %s with an unknown token: %d %s", method, url, status, body)
+			}
+			for _, lower := range roles[:slices.Index(roles, role)] {
+				if status, body := s.brief(t, strings.ToUpper(method), url, tokens[lower], bodyFor(path)); status != http.StatusForbidden {
+					t.Errorf("%s %s needs %s; a %s gets %d %s", method, url, role, lower, status, body)
+				}
+				checked++
+			}
+		}
+	}
+	if checked < 50 {
+		t.Errorf("only %d calls were checked", checked)
+	}
+}
+
+// Two projects call every operation for each other's rows.
+func TestTwoProjectsReachNothingOfEachOther(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	other := marker + "-project"
+	sides := []struct {
+		token    string
+		theirs   map[string]string
+		notShown []string
+	}{
+		{s.scoped(t, "admin", `{"projectId":"film"}`), s.ids, []string{marker}},
+		{s.scoped(t, "admin", `{"projectId":"`+other+`"}`), s.own, []string{"own-job", `"film"`, s.own["runs"], s.own["media"]}},
+	}
+	for _, side := range sides {
+		for _, op := range operations(t) {
+			method, path, _ := strings.Cut(op, " ")
+			if path == "/api/v1/tokens" || path == "/api/v1/runs" && method == http.MethodPost {
+				continue // they create something of one's own; see TestLimitedKeysGiveOnNoMoreThanTheyHave
+			}
+			url := target(path, side.theirs)
+			status, body := s.brief(t, method, url, side.token, bodyFor(path))
+			if status >= 300 {
+				continue
+			}
+			for _, secret := range side.notShown {
+				if strings.Contains(body, secret) {
+					t.Errorf("%s %s: %d %.300s", method, url, status, body)
+				}
+			}
+		}
+	}
+	if r, err := s.store.Run(t.Context(), s.own["runs"]); err != nil || r.Status.String() != "running" {
+		t.Errorf("a run was changed by the other project: %+v %v", r, err)
+	}
+}

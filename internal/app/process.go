@@ -204,6 +204,10 @@ func (p *process) addGuard(ctx context.Context) error {
 		Denied: p.metrics.Denied, Log: p.log, BrowserKey: []byte(key),
 		Sessions: access.SessionRules{Age: login.SessionAge, SSOAge: login.OIDCSessionAge, Idle: login.SessionIdle, NoTokens: !login.TokenLogin},
 	}
+	o.NoReads = !login.AuditReads
+	if telemetryOptions(p.cfg).Logs != "" {
+		o.Audited = p.sendAudit()
+	}
 	if login.OIDCIssuer != "" {
 		o.SSO = ssoOptions(login).Fingerprint()
 	}

@@ -1,6 +1,10 @@
 package cli
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -20,5 +24,40 @@ func (p *program) auditCommand() *cobra.Command {
 			}
 		},
 	})
-	return group("audit", "Who changed what, and when", list)
+	return group("audit", "Who changed what, and when", list, p.auditExportCommand())
+}
+
+// auditExport are the filters of an export.
+type auditExport struct {
+	Since string `query:"since" flag:"since" doc:"Only entries since then: 7d, 24h, or a time in RFC 3339."`
+	wire.AuditQuery
+}
+
+func (p *program) auditExportCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "export", Short: "Print the audit log as JSON Lines, newest first", Args: arguments(0, 0, ""),
+		Example: "  gaff audit export --since 30d > audit.jsonl",
+	}
+	values := queryFlags(cmd.Flags(), &auditExport{})
+	cmd.RunE = work(func(ctx context.Context, _ []string) error {
+		query, err := values()
+		if err != nil {
+			return err
+		}
+		c, err := p.dial()
+		if err != nil {
+			return err
+		}
+		res, err := c.send(ctx, http.MethodGet, "/api/v1/audit/export", query, nil, nil)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if _, err := io.Copy(p.Stdout, res.Body); err != nil {
+			return fmt.Errorf("the export is not complete: %w", err)
+		}
+		return nil
+	})
+	p.clientFlags(cmd)
+	return cmd
 }

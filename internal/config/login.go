@@ -21,6 +21,8 @@ type Login struct {
 	SessionAge  time.Duration `env:"GAFF_SESSION_AGE" default:"30d" help:"how long a session of the console lasts at most"`
 	SessionIdle time.Duration `env:"GAFF_SESSION_IDLE" default:"7d" help:"how long an unused session of the console lasts"`
 
+	AuditReads bool `env:"GAFF_AUDIT_READS" default:"true" help:"whether the audit log has reads of payloads and secrets, counted by credential, operation and hour"`
+
 	OIDCIssuer       string        `env:"GAFF_OIDC_ISSUER" help:"URL of an identity provider (OpenID Connect) that people log in to the console at; empty: none"`
 	OIDCClientID     string        `env:"GAFF_OIDC_CLIENT_ID" help:"client id of gaff at the identity provider"`
 	OIDCClientSecret Secret        `env:"GAFF_OIDC_CLIENT_SECRET" help:"client secret of gaff at the identity provider; empty for a public client"`

@@ -90,7 +90,7 @@ func New(build buildinfo.Info) *Metrics {
 		Help: "Jobs that came to an end, and by what: webhook, reconciliation, or neither (by is empty: refused or cancelled).",
 	}, []string{"provider", "status", "by"})
 	m.denied = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gaff_access_denied_total", Help: "Wrong or expired credentials, by kind: token (API), login, link, oidc (identity provider).",
+		Name: "gaff_access_denied_total", Help: "Wrong or expired credentials and refused calls, by kind: token (API), login, link, oidc (identity provider), role, scope, rate.",
 	}, []string{"kind"})
 	m.committed = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "gaff_commit_seconds", Help: "Commits of the database, their sync to the disk included.", Buckets: fast,

@@ -51,8 +51,8 @@ func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
 	}
 	var made struct{ Name, Role, Key string }
 	_ = readJSON(res.Body, &made)
-	c.page(access.Admin, 0, func(q *request) (templ.Component, error) {
+	c.page(page{path: "/keys", role: access.Admin, make: func(q *request) (templ.Component, error) {
 		q.title, q.nav = "New key", "keys"
 		return newKeyPage(made.Name, made.Role, made.Key), nil
-	})(w, r)
+	}})(w, r)
 }

@@ -98,6 +98,13 @@ type page struct {
 	make  func(*request) (templ.Component, error)
 }
 
+// payloads are the pages that show payloads, with the operations of the API that show the same. The
+// audit log has who read them.
+var payloads = map[string]string{
+	"/events/{id}": "get-event", "/events/{id}/diff/{n}": "get-event", "/rejections/{id}": "get-rejection", "/jobs/{id}": "get-job",
+	"/runs/{id}": "get-run", "/runs/{id}/steps/{step}": "get-run-step",
+}
+
 func (c *console) pages() []page {
 	return []page{
 		{"/{$}", access.Viewer, reachAll, c.overview},
@@ -164,7 +171,7 @@ func actions() []action {
 
 func (c *console) routes(mux router) {
 	for _, p := range c.pages() {
-		mux.HandleFunc("GET "+p.path, c.page(p.role, p.reach, p.make))
+		mux.HandleFunc("GET "+p.path, c.page(p))
 	}
 	for _, a := range actions() {
 		mux.HandleFunc("POST "+a.path, c.act(a))

@@ -176,7 +176,8 @@ func notThere(what, id string) error {
 
 // page serves one page to users who have the role, and reach it if they are limited, and the login
 // page to users without a session.
-func (c *console) page(role access.Role, reach access.Reach, make func(*request) (templ.Component, error)) http.HandlerFunc {
+func (c *console) page(p page) http.HandlerFunc {
+	role, reach, make := p.role, p.reach, p.make
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := &request{Request: r, now: c.o.Now()}
 		var ok bool
@@ -198,14 +199,21 @@ func (c *console) page(role access.Role, reach access.Reach, make func(*request)
 		var body templ.Component
 		var err error
 		if q.who.Role < role {
+			c.o.Guard.Refused(access.DeniedRole, q.who, p.path)
 			err = &problem{http.StatusForbidden, "Not allowed", notAllowed(role, q.who)}
 		} else if !q.who.Scope.Allows("", reach) {
+			c.o.Guard.Refused(access.DeniedScope, q.who, p.path)
 			err = &problem{http.StatusForbidden, "Not allowed", "You are limited to " + visible(q.who.Scope.String()) + ", and this page shows more. The navigation has the pages that you reach."}
 		} else if _, q.seen, _, err = c.o.Store.Changes(r.Context(), "", 1); err == nil {
 			body, err = make(q)
 		}
 		if err != nil {
 			body = c.failed(q, err)
+		} else if op := payloads[p.path]; op != "" {
+			c.o.Guard.NoteRead(r.Context(), access.Entry{
+				Actor: q.who.Name, KeyID: q.who.KeyID, As: q.who.As, Role: q.who.Role, Via: q.who.Via, ViaID: q.who.ID, Address: c.o.Guard.Address(r),
+				Action: op, Target: clip(q.PathValue("id"), 1024), Status: http.StatusOK,
+			})
 		}
 		c.render(w, q, body)
 	}

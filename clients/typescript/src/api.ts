@@ -1688,6 +1688,8 @@ export interface Operations {
   "erase-job": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
   /** Erase a project with its jobs, files, runs and events */
   "erase-project": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
+  /** Download the audit log as JSON Lines */
+  "export-audit": { query: { since?: string; actor?: string; action?: string; target?: string }; body: undefined; answer: undefined };
   /** Hold deliveries for longer */
   "extend-pulled": { query: undefined; body: Extension; answer: EndedLeases };
   /** Report deliveries that failed: another attempt follows, or they are dead */
@@ -1878,6 +1880,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "erase-event": ["DELETE", "/api/v1/events/{id}"],
   "erase-job": ["DELETE", "/api/v1/jobs/{id}"],
   "erase-project": ["DELETE", "/api/v1/projects/{id}"],
+  "export-audit": ["GET", "/api/v1/audit/export"],
   "extend-pulled": ["POST", "/api/v1/pull/extend"],
   "fail-pulled": ["POST", "/api/v1/pull/fail"],
   "forget-source-key": ["DELETE", "/api/v1/sources/{name}/key"],

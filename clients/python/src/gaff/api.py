@@ -1669,6 +1669,17 @@ class EraseProjectQuery(TypedDict):
     dryRun: NotRequired[bool]
 
 
+class ExportAuditQuery(TypedDict):
+    # Only this operation.
+    action: NotRequired[str]
+    # Only by this person or key.
+    actor: NotRequired[str]
+    # Only entries at or after: a time, or a duration ago such as 7d.
+    since: NotRequired[str]
+    # Only on this id or name.
+    target: NotRequired[str]
+
+
 class GetSeriesQuery(TypedDict):
     # The span of time until now.
     range: NotRequired[Literal["1h"] | Literal["6h"] | Literal["24h"] | Literal["7d"] | Literal["30d"]]
@@ -1963,6 +1974,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "erase-event": ("DELETE", "/api/v1/events/{id}"),
     "erase-job": ("DELETE", "/api/v1/jobs/{id}"),
     "erase-project": ("DELETE", "/api/v1/projects/{id}"),
+    "export-audit": ("GET", "/api/v1/audit/export"),
     "extend-pulled": ("POST", "/api/v1/pull/extend"),
     "fail-pulled": ("POST", "/api/v1/pull/fail"),
     "forget-source-key": ("DELETE", "/api/v1/sources/{name}/key"),
