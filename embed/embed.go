@@ -96,7 +96,7 @@ func configOf(o Options) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(empty)
+	defer func() { _ = os.Remove(empty) }()
 	return config.Load(config.LoadOptions{Dir: empty, Environ: environ, File: o.File})
 }
 

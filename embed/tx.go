@@ -165,7 +165,7 @@ func (g *Gateway) EffectsPGX(pool Beginner, f func(ctx context.Context, db pgx.T
 		if err != nil {
 			return err
 		}
-		defer db.Rollback(context.WithoutCancel(ctx)) // nothing after a commit
+		defer func() { _ = db.Rollback(context.WithoutCancel(ctx)) }() // nothing after a commit
 		return g.finishWithin(ctx, PGX(db), func() error { return db.Commit(ctx) }, func(tx *Tx) error { return f(ctx, db, tx, ev) })
 	})
 }
@@ -177,7 +177,7 @@ func (g *Gateway) EffectsSQL(pool *sql.DB, f func(ctx context.Context, db *sql.T
 		if err != nil {
 			return err
 		}
-		defer db.Rollback()
+		defer func() { _ = db.Rollback() }()
 		return g.finishWithin(ctx, SQL(db), db.Commit, func(tx *Tx) error { return f(ctx, db, tx, ev) })
 	})
 }
