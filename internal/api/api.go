@@ -102,6 +102,8 @@ type Options struct {
 	TestSource func(ctx context.Context, source, eventType string) (wire.SampleSent, error)
 	// Eraser deletes data; nil: not possible.
 	Eraser Eraser
+	// Secrets counts and encrypts the secrets in the database; without functions: not possible.
+	Secrets Secrets
 	// Compact gives the free space of the database back; it returns the sizes in bytes, and a note
 	// for people. Nil: not possible.
 	Compact func(ctx context.Context, full bool) (before, after int64, note string, err error)

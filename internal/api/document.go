@@ -51,6 +51,7 @@ var tags = []*huma.Tag{
 	{Name: "login-links", Description: "Links that log a browser in once."},
 	{Name: "erasures", Description: "Deletes everything of a user, a project, a job or an event."},
 	{Name: "compact", Description: "Gives the free space of the database back."},
+	{Name: "secrets", Description: "The encryption of the secrets in the database."},
 	{Name: "audit", Description: "Who changed what, and when."},
 	{Name: "webhooks", Description: "The webhook-logs collection, as applications of Payload CMS read it."},
 }

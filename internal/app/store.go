@@ -11,6 +11,7 @@ import (
 
 	"gaff/internal/access"
 	"gaff/internal/config"
+	"gaff/internal/secretbox"
 	"gaff/internal/sqlstore"
 	"gaff/store/postgres"
 	"gaff/store/sqlite"
@@ -19,6 +20,34 @@ import (
 // openStore opens the database. exclusive has it refuse PostgreSQL if another gateway there has files
 // that this one would not see.
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, exclusive bool) (*sqlstore.Store, error) {
+	box, err := secretBox(cfg)
+	if err != nil {
+		return nil, err
+	}
+	st, err := openDatabase(ctx, cfg, log, exclusive)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := st.UseSecretKeys(ctx, box)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	if sealed > 0 {
+		log.InfoContext(ctx, "secrets in the database were encrypted with the first key of GAFF_SECRETS_KEY", "secrets", sealed)
+	}
+	return st, nil
+}
+
+// secretBox reads the keys that encrypt the secrets in the database; nil without keys.
+func secretBox(cfg *config.Config) (*secretbox.Box, error) {
+	box, err := secretbox.New(texts(cfg.SecretsKeys))
+	if err != nil {
+		return nil, fmt.Errorf("GAFF_SECRETS_KEY: %w", err)
+	}
+	return box, nil
+}
+
+func openDatabase(ctx context.Context, cfg *config.Config, log *slog.Logger, exclusive bool) (*sqlstore.Store, error) {
 	if cfg.DatabaseURL == "" {
 		return sqlite.Open(ctx, filepath.Join(cfg.DataDir, databaseFile), sqlite.Options{
 			Log: log, MaxQueuedBytes: cfg.Limits.InFlightBytes, MaxRejections: cfg.Limits.Rejections, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,

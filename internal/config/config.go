@@ -63,10 +63,11 @@ type Config struct {
 	AdminTLSCert string `env:"GAFF_ADMIN_TLS_CERT,GAFF_ADMIN_TLS_CERT_FILE" flag:"admin-tls-cert" help:"file with the certificate of GAFF_ADMIN_ADDR; empty: no TLS"`
 	AdminTLSKey  string `env:"GAFF_ADMIN_TLS_KEY,GAFF_ADMIN_TLS_KEY_FILE" flag:"admin-tls-key" help:"file with the private key of GAFF_ADMIN_TLS_CERT"`
 
-	DataDir         string `env:"GAFF_DATA_DIR" flag:"data-dir" default:"./gaff-data" help:"data folder"`
-	DatabaseURL     string `env:"GAFF_DATABASE_URL,DATABASE_URL" flag:"database-url" secret:"password" help:"postgres://…, with several hosts as host1:5432,host2:5432; empty for SQLite in the data folder"`
-	DatabaseReadURL string `env:"GAFF_DATABASE_READ_URL" flag:"database-read-url" secret:"password" help:"postgres://… of a read replica that answers lists and searches while it is at most some seconds behind; empty: the database of GAFF_DATABASE_URL does"`
-	AdminToken      Secret `env:"GAFF_ADMIN_TOKEN" help:"first admin token; empty on SQLite: generated at the first start"`
+	DataDir         string   `env:"GAFF_DATA_DIR" flag:"data-dir" default:"./gaff-data" help:"data folder"`
+	DatabaseURL     string   `env:"GAFF_DATABASE_URL,DATABASE_URL" flag:"database-url" secret:"password" help:"postgres://…, with several hosts as host1:5432,host2:5432; empty for SQLite in the data folder"`
+	DatabaseReadURL string   `env:"GAFF_DATABASE_READ_URL" flag:"database-read-url" secret:"password" help:"postgres://… of a read replica that answers lists and searches while it is at most some seconds behind; empty: the database of GAFF_DATABASE_URL does"`
+	SecretsKeys     []Secret `env:"GAFF_SECRETS_KEY" help:"keys that encrypt the secrets in the database (gaff secrets key makes one), separated by commas; the first encrypts, all decrypt; empty: plain text"`
+	AdminToken      Secret   `env:"GAFF_ADMIN_TOKEN" help:"first admin token; empty on SQLite: generated at the first start"`
 	// MetricsAccess is "token" or [MetricsOpen].
 	MetricsAccess string `env:"GAFF_METRICS_ACCESS" default:"token" help:"who may read /metrics: token (callers with a token) or open (every caller that reaches the port)"`
 	// PprofAddr is a loopback address, or empty.

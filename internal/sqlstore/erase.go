@@ -271,6 +271,9 @@ func (e *effects) JobErased(_ context.Context, ref jobs.JobRef) (bool, error) {
 	var key string
 	err := e.row([]any{&key}, `select value from setting where name = $1`, eraseKeySetting)
 	if err == nil {
+		key, err = e.s.unseal("setting "+eraseKeySetting, key)
+	}
+	if err == nil {
 		hash := eraseHash([]byte(key), "job", ref.ID)
 		if ref.ID == "" {
 			hash = eraseHash([]byte(key), "request", ref.Provider, ref.RequestID)

@@ -25,6 +25,11 @@ func (s *Store) Records(ctx context.Context, kind string) ([]gaff.Record, error)
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	rs, err := collect(ctx, s.read, scanRecord, `select `+recordColumns+` from record r where r.kind = $1 order by r.name`, kind)
+	for i := range rs {
+		if err == nil {
+			err = s.openRecord(&rs[i])
+		}
+	}
 	return rs, s.fault(ctx, "records", err)
 }
 
@@ -35,6 +40,9 @@ func (s *Store) Record(ctx context.Context, kind, name string) (gaff.Record, err
 	rs, err := collect(ctx, s.read, scanRecord, `select `+recordColumns+` from record r where r.kind = $1 and r.name = $2`, kind, name)
 	if err == nil && len(rs) == 0 {
 		err = missing(kind, name)
+	}
+	if err == nil {
+		err = s.openRecord(&rs[0])
 	}
 	if err != nil {
 		return gaff.Record{}, s.fault(ctx, "record", err)
@@ -56,7 +64,11 @@ func (s *Store) RecordsRevision(ctx context.Context, kind string) (int64, error)
 
 // PutRecord writes a record.
 func (s *Store) PutRecord(ctx context.Context, r gaff.Record) (gaff.Record, error) {
-	err := s.w.Do(ctx, &op{Run: func(tx *tx) error {
+	value, err := s.seal(isSecretKind(r.Kind), string(r.Value))
+	if err != nil {
+		return gaff.Record{}, err
+	}
+	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		revision, err := tx.nextRevision(r.Kind)
 		if err != nil {
 			return err
@@ -65,14 +77,14 @@ func (s *Store) PutRecord(ctx context.Context, r gaff.Record) (gaff.Record, erro
 		switch r.Revision {
 		case gaff.NewRecord:
 			n, err = tx.exec(`insert into record (kind, name, value, revision, updated_at) values ($1, $2, $3, $4, $5)
-				on conflict (kind, name) do nothing`, r.Kind, r.Name, []byte(r.Value), revision, micros(tx.now))
+				on conflict (kind, name) do nothing`, r.Kind, r.Name, []byte(value), revision, micros(tx.now))
 		case gaff.AnyRevision:
 			n, err = tx.exec(`insert into record (kind, name, value, revision, updated_at) values ($1, $2, $3, $4, $5)
 				on conflict (kind, name) do update set value = excluded.value, revision = excluded.revision,
-					updated_at = excluded.updated_at`, r.Kind, r.Name, []byte(r.Value), revision, micros(tx.now))
+					updated_at = excluded.updated_at`, r.Kind, r.Name, []byte(value), revision, micros(tx.now))
 		default:
 			n, err = tx.exec(`update record set value = $3, revision = $4, updated_at = $5
-				where kind = $1 and name = $2 and revision = $6`, r.Kind, r.Name, []byte(r.Value), revision, micros(tx.now), r.Revision)
+				where kind = $1 and name = $2 and revision = $6`, r.Kind, r.Name, []byte(value), revision, micros(tx.now), r.Revision)
 		}
 		if err != nil {
 			return fmt.Errorf("put %s: %w", r.Kind, err)

@@ -10,13 +10,19 @@ import (
 // Setting stores value under a name unless a value is stored already, and returns the stored
 // one. It is for values that all processes of a database must agree on, such as a key.
 func (s *Store) Setting(ctx context.Context, name, value string) (kept string, err error) {
+	if value, err = s.seal(isSecretSetting(name), value); err != nil {
+		return "", err
+	}
 	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		if _, err := tx.exec(`insert into setting (name, value) values ($1, $2) on conflict (name) do nothing`, name, value); err != nil {
 			return err
 		}
 		return tx.row([]any{&kept}, `select value from setting where name = $1`, name)
 	}})
-	return kept, err
+	if err != nil {
+		return "", err
+	}
+	return s.unseal("setting "+name, kept)
 }
 
 func (e *effects) Setting(_ context.Context, name string) (string, error) {
@@ -30,11 +36,15 @@ func (e *effects) Setting(_ context.Context, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("setting %s: %w", name, err)
 	}
-	return value, nil
+	return e.s.unseal("setting "+name, value)
 }
 
 func (e *effects) SetSetting(_ context.Context, name, value string) error {
-	_, err := e.exec(`insert into setting (name, value) values ($1, $2)
+	value, err := e.s.seal(isSecretSetting(name), value)
+	if err != nil {
+		return err
+	}
+	_, err = e.exec(`insert into setting (name, value) values ($1, $2)
 		on conflict (name) do update set value = excluded.value`, name, value)
 	if err != nil {
 		return fmt.Errorf("setting %s: %w", name, err)
@@ -47,6 +57,9 @@ const keptPrefix = "kept:"
 
 // Keep stores a text under a name, once.
 func (s *Store) Keep(ctx context.Context, name, value string) (kept bool, err error) {
+	if value, err = s.seal(isSecretSetting(keptPrefix+name), value); err != nil {
+		return false, err
+	}
 	err = s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		n, err := tx.exec(`insert into setting (name, value) values ($1, $2) on conflict (name) do nothing`, keptPrefix+name, value)
 		kept = n > 0
@@ -63,7 +76,10 @@ func (s *Store) Kept(ctx context.Context, name string) (value string, err error)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
-	return value, s.fault(ctx, "kept text", err)
+	if err != nil {
+		return "", s.fault(ctx, "kept text", err)
+	}
+	return s.unseal(name, value)
 }
 
 // Unkeep removes the text under a name.

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/secretbox"
 	"gaff/internal/writer"
 	"gaff/jobs"
 )
@@ -94,6 +95,8 @@ type Store struct {
 	closing sync.Once
 	closed  error
 
+	// secrets encrypts the stored secrets; nil if no key is set.
+	secrets        atomic.Pointer[secretbox.Box]
 	projectsErased atomic.Int64 // so that connections forget the projects that they know
 
 	rereading atomic.Bool // readers will be notified of changes again

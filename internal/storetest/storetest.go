@@ -19,6 +19,7 @@ import (
 	"gaff/internal/erase"
 	"gaff/internal/issue"
 	"gaff/internal/media"
+	"gaff/internal/secretbox"
 	"gaff/internal/sqlstore"
 	"gaff/internal/stats"
 	"gaff/jobs"
@@ -46,6 +47,8 @@ type Store interface {
 	DamagedBodies() int64
 	erase.Store
 	media.ErasedStore
+	UseSecretKeys(ctx context.Context, b *secretbox.Box) (int, error)
+	CountSecrets(ctx context.Context, b *secretbox.Box) (sqlstore.SecretCounts, error)
 	RedactProcessed(ctx context.Context, source string, redact func(*gaff.Event) bool) (int, error)
 	RowsNaming(ctx context.Context, text string) (map[string]int, error)
 }
@@ -153,6 +156,7 @@ var tests = map[string]func(*suite){
 	"EraseEvent":                     testEraseEvent,
 	"EraseProject":                   testEraseProject,
 	"EraseUnfinished":                testEraseUnfinished,
+	"SecretsAreEncrypted":            testSecrets,
 	"RedactProcessed":                testRedactProcessed,
 	"EraseRequestOfBatch":            testEraseBatch,
 }

@@ -78,3 +78,13 @@ type Compacted struct {
 	After  int64 `json:"after"`
 	Note   Text  `json:"note" doc:"For people; null if there is nothing to say."`
 }
+
+// Secrets counts the secrets that are stored in the database, by the keys that encrypt them.
+type Secrets struct {
+	Enabled   bool `json:"enabled" doc:"Whether GAFF_SECRETS_KEY is set."`
+	Current   int  `json:"current" doc:"Encrypted with the first key."`
+	Older     int  `json:"older" doc:"Encrypted with another key."`
+	Plain     int  `json:"plain" doc:"Not encrypted."`
+	Locked    int  `json:"locked" doc:"Encrypted with a key that is not given."`
+	Encrypted int  `json:"encrypted" doc:"How many this call encrypted."`
+}

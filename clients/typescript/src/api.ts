@@ -1241,6 +1241,21 @@ export interface SearchHitList {
   nextCursor: string | null;
 }
 
+export interface Secrets {
+  /** Encrypted with the first key. */
+  current: number;
+  /** Whether GAFF_SECRETS_KEY is set. */
+  enabled: boolean;
+  /** How many this call encrypted. */
+  encrypted: number;
+  /** Encrypted with a key that is not given. */
+  locked: number;
+  /** Encrypted with another key. */
+  older: number;
+  /** Not encrypted. */
+  plain: number;
+}
+
 export interface SelectedWebhookLogs {
   docs: Record<string, unknown>[];
   hasNextPage: boolean;
@@ -1728,6 +1743,8 @@ export interface Operations {
   "get-run": { query: undefined; body: undefined; answer: RunDetail };
   /** Get a step of a run and its items, with input and result */
   "get-run-step": { query: undefined; body: undefined; answer: StepDetailList };
+  /** Count the secrets in the database by the keys that encrypt them */
+  "get-secrets": { query: undefined; body: undefined; answer: Secrets };
   /** Get received, rejected and failed counts and latencies over time */
   "get-series": { query: { range?: "1h" | "6h" | "24h" | "7d" | "30d"; source?: string }; body: undefined; answer: Series };
   /** Get a source */
@@ -1826,6 +1843,8 @@ export interface Operations {
   "revoke-key": { query: { made?: boolean }; body: undefined; answer: undefined };
   /** Sign with a new secret, and for now also with the previous one */
   "rotate-destination-secret": { query: undefined; body: Rotation | undefined; answer: NewSecretDestination };
+  /** Read the keys again, and encrypt the secrets in the database with the first one */
+  "rotate-secrets": { query: undefined; body: undefined; answer: Secrets };
   /** Create a project, or set its name, owner and metadata */
   "save-project": { query: undefined; body: ProjectUpdate; answer: Project };
   /** Find what a text names: ids of any age, names, and jobs by model and prompt */
@@ -1900,6 +1919,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-rejection": ["GET", "/api/v1/rejections/{id}"],
   "get-run": ["GET", "/api/v1/runs/{id}"],
   "get-run-step": ["GET", "/api/v1/runs/{id}/steps/{step}"],
+  "get-secrets": ["GET", "/api/v1/secrets"],
   "get-series": ["GET", "/api/v1/stats/series"],
   "get-source": ["GET", "/api/v1/sources/{name}"],
   "get-source-key": ["GET", "/api/v1/sources/{name}/key"],
@@ -1949,6 +1969,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "retry-webhook-log": ["POST", "/api/v1/webhooks/manage"],
   "revoke-key": ["DELETE", "/api/v1/keys/{id}"],
   "rotate-destination-secret": ["POST", "/api/v1/destinations/{name}/rotate"],
+  "rotate-secrets": ["POST", "/api/v1/secrets/rotate"],
   "save-project": ["POST", "/api/v1/projects"],
   "search": ["GET", "/api/v1/search"],
   "start-bulk": ["POST", "/api/v1/bulk"],

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"gaff/internal/secretbox"
+	"gaff/internal/wire"
+)
+
+func (p *program) secretsCommand() *cobra.Command {
+	key := &cobra.Command{
+		Use: "key", Short: "Make a key for GAFF_SECRETS_KEY",
+		Long: `Print a new key, which encrypts the secrets in the database. Store it where backups of the database
+are not: without the key they cannot be read.`,
+		Example: `  gaff secrets key > /etc/gaff/secrets.key   # then GAFF_SECRETS_KEY_FILE=/etc/gaff/secrets.key`,
+		Args:    cobra.NoArgs,
+		RunE: work(func(context.Context, []string) error {
+			text, err := secretbox.NewKey()
+			if err == nil {
+				_, err = fmt.Fprintln(p.Stdout, text)
+			}
+			return err
+		}),
+	}
+	return group("secrets", "Encrypt the secrets in the database", key,
+		p.secretsCall("status", "Count the secrets in the database by the keys that encrypt them", "", http.MethodGet, "/api/v1/secrets"),
+		p.secretsCall("rotate", "Encrypt the secrets in the database with the first key",
+			`Have the running gateway read GAFF_SECRETS_KEY_FILE (or gaff.yaml) again, and encrypt all secrets in the
+database with the first key. The keys behind it can be removed afterwards. If several nodes share
+the database, first add the new key behind the old one on all of them.`, http.MethodPost, "/api/v1/secrets/rotate"))
+}
+
+func (p *program) secretsCall(use, short, long, method, path string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: cobra.NoArgs,
+		RunE: work(func(ctx context.Context, _ []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			doc, raw, err := decodeCall[wire.Secrets](ctx, c, apiCall{method: method, path: path})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeRawJSON(p.Stdout, raw)
+			}
+			if method != http.MethodGet {
+				fmt.Fprintf(p.Stdout, "%s encrypted now\n", counted(doc.Encrypted, "secret"))
+			}
+			if !doc.Enabled {
+				fmt.Fprintln(p.Stdout, "GAFF_SECRETS_KEY is not set: new secrets are stored in plain text")
+			}
+			t := newTable(p.Stdout)
+			t.pair("encrypted with the first key", fmt.Sprint(doc.Current))
+			t.pair("encrypted with another key", fmt.Sprint(doc.Older))
+			t.pair("in plain text", fmt.Sprint(doc.Plain))
+			t.pair("encrypted with a missing key", fmt.Sprint(doc.Locked))
+			return t.flush()
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	p.clientFlags(cmd)
+	return cmd
+}
