@@ -57,6 +57,7 @@ func (l *Service) Begin(ctx context.Context, s Submission, callKey string) (*Cal
 	})
 	if err != nil {
 		l.calls.Delete(c.owner)
+		l.reached(ctx, err)
 		return nil, err
 	}
 	if c.Job.OwedBy != c.owner {
@@ -77,6 +78,9 @@ func (l *Service) beginCall(ctx context.Context, tx Tx, s Submission, callKey, o
 		return j, false, err
 	}
 	if j, err = l.newJob(tx, &s); err != nil {
+		return nil, false, err
+	}
+	if err := l.admit(ctx, tx, j); err != nil {
 		return nil, false, err
 	}
 	j.CallKey, j.OwedBy = callKey, owner

@@ -55,7 +55,7 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 		if err := tx.AddLogEntry(ctx, jobID, "cancel", text); err != nil {
 			return err
 		}
-		_, err := change{job: j, stored: true, update: Update{Status: JobCancelled}}.apply(ctx, tx, l.o.Router)
+		_, err := change{job: j, stored: true, update: Update{Status: JobCancelled}, service: l}.apply(ctx, tx, l.o.Router)
 		return err
 	})
 	if err != nil {

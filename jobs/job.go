@@ -106,6 +106,8 @@ type Job struct {
 	Callback string
 	// Cost is what the provider billed, in its own units, as a number; empty if unknown.
 	Cost string
+	// Charge is what it costs in money.
+	Charge Charge
 	// NextPollAt is when the provider is polled next; zero: never. Polls counts the polls, Misses
 	// those in a row of which the provider did not know the job.
 	NextPollAt    time.Time

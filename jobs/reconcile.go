@@ -310,7 +310,7 @@ func (l *Service) recordAnswer(ctx context.Context, tx Tx, j *Job, u Update, ask
 		return false, err
 	}
 	if askErr == nil || u.Status.Settled() {
-		return change{job: j, stored: true, update: u, by: by, cause: cause}.apply(ctx, tx, l.o.Router)
+		return change{job: j, stored: true, update: u, by: by, cause: cause, service: l}.apply(ctx, tx, l.o.Router)
 	}
 	return false, tx.SaveJob(ctx, j)
 }
@@ -338,7 +338,7 @@ func (l *Service) RecordUpdate(ctx context.Context, provider, requestID string, 
 			if err := tx.AddLogEntry(ctx, j.ID, "ask", u.Status.String()+", told to a caller of the proxy"); err != nil {
 				return err
 			}
-			ended, err := change{job: j, stored: true, update: u, by: updateFrom(u)}.apply(ctx, tx, l.o.Router)
+			ended, err := change{job: j, stored: true, update: u, by: updateFrom(u), service: l}.apply(ctx, tx, l.o.Router)
 			if ended {
 				settled = j
 			}
@@ -350,7 +350,7 @@ func (l *Service) RecordUpdate(ctx context.Context, provider, requestID string, 
 			// The caller is about to fetch the result itself, most likely.
 			j.NextPollAt = tx.Now().Add(jitter(min(l.o.ReconcileAfter, 5*time.Second)))
 		}
-		_, err = change{job: j, stored: true, update: Update{Status: max(j.Status, u.Status)}}.apply(ctx, tx, l.o.Router)
+		_, err = change{job: j, stored: true, update: Update{Status: max(j.Status, u.Status)}, service: l}.apply(ctx, tx, l.o.Router)
 		return err
 	})
 	if errors.Is(err, gaff.ErrNotFound) {

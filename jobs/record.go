@@ -18,7 +18,7 @@ func (l *Service) Record(ctx context.Context, s Submission, u Update, startedAt 
 		}
 		j.Submit, j.RequestID, j.WebhookURL = SubmitAccepted, u.RequestID, ""
 		j.CreatedAt, j.SentAt, j.SubmittedAt = startedAt, startedAt, startedAt
-		if _, err = (change{job: j, update: u, by: SettledBySubmit}).apply(ctx, tx, l.o.Router); err != nil {
+		if _, err = (change{job: j, update: u, by: SettledBySubmit, service: l}).apply(ctx, tx, l.o.Router); err != nil {
 			return err
 		}
 		if err := tx.SaveInput(ctx, j.ID, s.Input); err != nil {

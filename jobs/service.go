@@ -86,6 +86,8 @@ type ServiceOptions struct {
 	CallbackSecrets []string
 	// Shared is set where other processes work on the same store.
 	Shared bool
+	// Price returns what jobs of a model cost; nil: unknown.
+	Price func(provider, model string) Price
 	// Settled is called for each settled job, after the commit; may be nil.
 	Settled func(provider, by string, status JobStatus)
 }

@@ -36,6 +36,8 @@ type change struct {
 	by string
 	// cause is the event that brought the update; nil: none did.
 	cause *gaff.Event
+	// service charges a job that it settles; nil: nothing is charged.
+	service *Service
 }
 
 // apply stores a change, and reports whether it settled the job: then the internal event about
@@ -83,6 +85,9 @@ func (c change) save(ctx context.Context, tx Tx) error {
 	j.learn(u)
 	if u.Status.Settled() {
 		j.SettledBy, j.SettledAt = c.by, tx.Now()
+		if c.service != nil {
+			c.service.charge(j)
+		}
 	}
 	if c.stored {
 		return tx.SaveJob(ctx, j)
@@ -137,7 +142,7 @@ func emitSettled(ctx context.Context, tx Tx, router Router, cause *gaff.Event, j
 
 // fail ends a job as failed by what gaff knows itself.
 func (l *Service) fail(ctx context.Context, tx Tx, j *Job, text, code, by string) error {
-	_, err := change{job: j, stored: true, update: Update{Status: JobFailed, Error: text, ErrorType: code}, by: by}.apply(ctx, tx, l.o.Router)
+	_, err := change{job: j, stored: true, update: Update{Status: JobFailed, Error: text, ErrorType: code}, by: by, service: l}.apply(ctx, tx, l.o.Router)
 	return err
 }
 

@@ -77,6 +77,16 @@ type Tx interface {
 	SetSetting(ctx context.Context, name, value string) error
 	// Emit adds an internal event with its deliveries. A known DedupeKey adds nothing.
 	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
+	// Budgets returns all budgets, by name. LockBudgets has other transactions that call it wait until
+	// this one ends. Spent returns what the jobs of a budget cost that were made since, with
+	// reservations.
+	Budgets(ctx context.Context) ([]Budget, error)
+	LockBudgets(ctx context.Context) error
+	Spent(ctx context.Context, b Budget, since time.Time) (Micros, error)
+	// SaveBudget creates or overwrites a budget; RemoveBudget returns gaff.ErrNotFound for an unknown
+	// one.
+	SaveBudget(ctx context.Context, b *Budget) error
+	RemoveBudget(ctx context.Context, name string) error
 	// SeeProject creates the project unless it exists.
 	SeeProject(ctx context.Context, projectID string) error
 	// Project returns gaff.ErrNotFound for an unknown id.
@@ -120,6 +130,11 @@ type Reader interface {
 	JobCounts(ctx context.Context, project string) (map[JobStatus]int64, error)
 	// Durations returns how long jobs take, by model: of the thousand that were heard of last.
 	Durations(ctx context.Context) ([]Durations, error)
+	// Costs returns the sums of charges, the largest first, at most MaxCosts of them.
+	Costs(ctx context.Context, f CostFilter) ([]CostSum, error)
+	// Budgets returns all budgets, by name, and Spent what their jobs cost since.
+	Budgets(ctx context.Context) ([]Budget, error)
+	Spent(ctx context.Context, b Budget, since time.Time) (Micros, error)
 	MediaByID(ctx context.Context, id string) (*Media, error)
 	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)
 	// MediaByLink returns the file whose LinkToken is the token.

@@ -51,6 +51,7 @@ func (l *Service) Submit(ctx context.Context, s Submission) (j *Job, created boo
 		return err
 	})
 	if err != nil {
+		l.reached(ctx, err)
 		return nil, false, err
 	}
 	return j, created, nil
@@ -65,6 +66,9 @@ func (l *Service) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, cre
 		return j, false, err
 	}
 	if j, err = l.newJob(tx, &s); err != nil {
+		return nil, false, err
+	}
+	if err := l.admit(ctx, tx, j); err != nil {
 		return nil, false, err
 	}
 	j.Submit = SubmitWaiting
@@ -377,7 +381,7 @@ func (l *Service) accepted(ctx context.Context, tx Tx, j *Job, answer Accepted) 
 	}
 	if u := answer.Update; u != nil && !j.Status.Settled() {
 		u.shorten()
-		_, err := change{job: j, stored: true, update: *u, by: SettledBySubmit}.apply(ctx, tx, l.o.Router)
+		_, err := change{job: j, stored: true, update: *u, by: SettledBySubmit, service: l}.apply(ctx, tx, l.o.Router)
 		return err
 	}
 	return tx.SaveJob(ctx, j)

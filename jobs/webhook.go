@@ -116,7 +116,7 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 		if u.Fetch {
 			return nil, gaff.Discard(fmt.Errorf("the result of job %s must be fetched, and no job service is set up", j.ID))
 		}
-		_, err := change{j, found, u, SettledByWebhook, ev}.apply(ctx, tx, h.o.Router)
+		_, err := change{j, found, u, SettledByWebhook, ev, nil}.apply(ctx, tx, h.o.Router)
 		return nil, err
 	}
 	if found && j.Status.Settled() && j.Submit != SubmitNone && u.Status.Settled() && u.Status != j.Status {
@@ -129,7 +129,7 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 		j.Polls = 0
 		l.schedule(tx.Now(), j)
 	}
-	ended, err := change{j, found, u, SettledByWebhook, ev}.apply(ctx, tx, h.o.Router)
+	ended, err := change{j, found, u, SettledByWebhook, ev, l}.apply(ctx, tx, h.o.Router)
 	if err != nil || !ended {
 		return nil, err
 	}
@@ -288,7 +288,7 @@ func (l *Service) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job,
 			Status: JobFailed, ErrorType: "result_out_of_reach",
 			Error: "completed, but the webhook came without the result, and too little is known of the request to fetch it",
 		}
-		ended, err := change{j, found, u, SettledByWebhook, ev}.apply(ctx, tx, l.o.Router)
+		ended, err := change{j, found, u, SettledByWebhook, ev, l}.apply(ctx, tx, l.o.Router)
 		if err != nil || !ended {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ import (
 	"gaff/internal/access"
 	"gaff/internal/redact"
 	"gaff/internal/wire"
+	"gaff/jobs"
 )
 
 // guard wraps every handler: limits, headers, and the answer after a panic.
@@ -251,6 +252,9 @@ func tooLarge(limit int64) string { return fmt.Sprintf("the body is larger than 
 func (s *server) failure(err error) huma.StatusError {
 	if known, ok := errors.AsType[huma.StatusError](err); ok {
 		return known
+	}
+	if full, ok := errors.AsType[*jobs.BudgetError](err); ok {
+		return huma.NewError(http.StatusPaymentRequired, full.Error())
 	}
 	switch {
 	case errors.Is(err, gaff.ErrNotFound):

@@ -24,6 +24,8 @@ type Jobs interface {
 	Poll(ctx context.Context, jobID string) (*jobs.Job, error)
 	WebhookURL(provider, jobID string) string
 	CallbackSecrets() []string
+	SaveBudget(ctx context.Context, b jobs.Budget) error
+	RemoveBudget(ctx context.Context, name string) error
 	Expected(j *jobs.Job) (takes time.Duration, at time.Time)
 }
 

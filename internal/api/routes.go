@@ -15,7 +15,7 @@ import (
 func (s *server) routes() []route {
 	var all []route
 	for _, part := range [][]route{
-		s.eventRoutes(), s.jobRoutes(), s.workflowRoutes(), s.sourceRoutes(), s.destinationRoutes(), s.issueRoutes(), s.accessRoutes(), s.erasureRoutes(), s.systemRoutes(),
+		s.eventRoutes(), s.jobRoutes(), s.workflowRoutes(), s.sourceRoutes(), s.destinationRoutes(), s.issueRoutes(), s.costRoutes(), s.accessRoutes(), s.erasureRoutes(), s.systemRoutes(),
 	} {
 		all = append(all, part...)
 	}
@@ -54,7 +54,7 @@ func (s *server) jobRoutes() []route {
 	return slices.Concat(
 		open(access.ReachProject,
 			get("/api/v1/jobs", "list-jobs", Viewer, "List jobs, newest first", s.listJobs),
-			full(http.MethodPost, "/api/v1/jobs", "submit-job", Operator, "Submit a job to a provider, with gaff's webhook URL", s.submitJob, answers(http.StatusAccepted), accepts(maxJobBody)),
+			full(http.MethodPost, "/api/v1/jobs", "submit-job", Operator, "Submit a job to a provider, with gaff's webhook URL", s.submitJob, answers(http.StatusAccepted), fails(http.StatusPaymentRequired), accepts(maxJobBody)),
 			post("/api/v1/media/{id}/link", "link-media", Operator, "Give a file a permanent link, which needs no token; the same one each time until it is revoked", s.linkMedia),
 			end("/api/v1/media/{id}/link", "unlink-media", Operator, "Revoke a file's permanent link", s.unlinkMedia),
 			put("/api/v1/jobs/{id}", "register-job", Operator, "Register a job that your application submits itself", s.registerJob, accepts(jobs.MaxMetadata+maxBody)),
@@ -152,6 +152,19 @@ func (s *server) issueRoutes() []route {
 		get("/api/v1/alerts", "list-alerts", Viewer, "List alerts, the active ones first", s.listAlerts),
 		get("/api/v1/alert-channels", "list-alert-channels", Viewer, "List the channels of alerts, by name", s.listAlertChannels),
 		post("/api/v1/alerts/test", "test-alerts", Operator, "Send a test message by the channels of alerts now, and return the outcome", s.testAlerts, fails(http.StatusNotFound)),
+	}
+}
+
+// costRoutes are for keys without a limit: sums and budgets cover all projects.
+func (s *server) costRoutes() []route {
+	bad := fails(http.StatusBadRequest)
+	return []route{
+		get("/api/v1/costs", "get-costs", Viewer, "Sum what jobs cost, by project, user, model, provider, day, run or caller", s.getCosts, bad),
+		raw(http.MethodGet, "/api/v1/costs.csv", "get-costs-csv", Viewer, "Sum what jobs cost, as CSV", (*server).getCostsCSV, describeCostsCSV),
+		get("/api/v1/budgets", "list-budgets", Viewer, "List budgets, by name, with what their period costs so far", s.listBudgets),
+		get("/api/v1/budgets/{name}", "get-budget", Viewer, "Get a budget", s.getBudget),
+		put("/api/v1/budgets/{name}", "save-budget", Admin, "Create or replace a budget: what jobs may cost a day or month", s.saveBudget, bad),
+		remove("/api/v1/budgets/{name}", "delete-budget", Admin, "Delete a budget", s.removeBudget),
 	}
 }
 

@@ -73,6 +73,7 @@ func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqls
 		Shared:          cfg.DatabaseURL != "",
 		CallbackClient:  safehttp.New(safehttp.Options{Allow: allow, Timeout: 30 * time.Second}),
 		CallbackSecrets: texts(cfg.CallbackSecrets),
+		Price:           cfg.Price,
 		Settled:         func(provider, by string, status jobs.JobStatus) { m.Settled(provider, by, status.String()) },
 	})
 }

@@ -141,6 +141,8 @@ type Config struct {
 
 	Alerts Alerts `yaml:"alerts"`
 
+	// Prices say what jobs cost, for sums and budgets. The first entry that matches counts.
+	Prices []PriceEntry `yaml:"prices"`
 	// Described are providers that a description sets up, by name.
 	Described map[string]Provider `yaml:"providers"`
 	// Sources are the configured senders, by name. An entry may be named like a provider, or
@@ -238,6 +240,7 @@ func (c *Config) check(k *checker) {
 		k.value(p, checkWord(*p, "otlp", "none"))
 	}
 	k.value(&c.ClientURL, checkBase(c.ClientURL))
+	c.checkPrices(k)
 	k.value(&c.ClientToken, checkToken(c.ClientToken))
 }
 

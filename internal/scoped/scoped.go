@@ -362,3 +362,18 @@ func ignoreMissing(err error) error {
 	}
 	return err
 }
+
+func (l limited) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, error) {
+	if !narrow(&f.ProjectID, l.scope.Project) {
+		return nil, nil
+	}
+	return l.all.Costs(ctx, f)
+}
+
+func (l limited) Budgets(context.Context) ([]jobs.Budget, error) {
+	return nil, l.refused("budgets")
+}
+
+func (l limited) Spent(context.Context, jobs.Budget, time.Time) (jobs.Micros, error) {
+	return 0, l.refused("the costs of budgets")
+}

@@ -116,7 +116,7 @@ func (s *Store) searchJobs(ctx context.Context, w *where, f jobs.JobFilter) (res
 const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.user_id, j.request_id, j.status, j.result,
 	j.error, j.error_type, j.settled_by, j.metadata, j.created_at, j.submitted_at, j.settled_at, j.updated_at,
 	j.submit, j.sent_at, j.account, j.idempotency_key, j.run_id, j.step_id, j.status_url, j.response_url, j.cancel_url,
-	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed_by, j.call_key, j.caller`
+	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed_by, j.call_key, j.caller, j.charge, j.currency, j.charge_state`
 
 type jobScan struct {
 	seq                  int64
@@ -134,7 +134,7 @@ func (sc *jobScan) columns() []any {
 		&sc.created, &sc.submitted, &sc.settledAt, &sc.updated,
 		&sc.j.Submit, &sc.sent, &sc.j.Account, &sc.j.IdempotencyKey, &sc.j.RunID, &sc.j.StepID, &sc.j.StatusURL,
 		&sc.j.ResponseURL, &sc.j.CancelURL, &sc.j.WebhookURL, &sc.j.Callback, &sc.j.Cost, &sc.nextAsk, &sc.j.Polls,
-		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey, &sc.j.Caller,
+		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey, &sc.j.Caller, &sc.j.Charge.Amount, &sc.j.Charge.Currency, &sc.j.Charge.State,
 	}
 }
 
@@ -193,7 +193,7 @@ func (e *effects) job(text string, args ...any) (*jobs.Job, error) {
 const jobChanging = `model text, kind text, project_id text, user_id text, request_id text, status bigint, result bytea, error text,
 	error_type text, settled_by text, metadata bytea, submitted_at bigint, settled_at bigint, updated_at bigint, submit bigint,
 	sent_at bigint, account text, run_id text, step_id text, status_url text, response_url text, cancel_url text, webhook_url text,
-	callback text, cost text, next_ask_at bigint, asks bigint, misses bigint, owed_by text`
+	callback text, cost text, next_ask_at bigint, asks bigint, misses bigint, owed_by text, charge bigint, currency text, charge_state bigint`
 
 var (
 	insertJob = insertNewRows("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text, caller text`, `on conflict do nothing`)
@@ -208,7 +208,7 @@ func changing(j *jobs.Job) []any {
 		j.ErrorType, j.SettledBy, nilIfEmpty(j.Metadata), nullMicros(j.SubmittedAt), nullMicros(j.SettledAt),
 		micros(j.UpdatedAt), int64(j.Submit), nullMicros(j.SentAt), j.Account, j.RunID, j.StepID, j.StatusURL,
 		j.ResponseURL, j.CancelURL, j.WebhookURL, j.Callback, j.Cost, nullMicros(j.NextPollAt), int64(j.Polls),
-		int64(j.Misses), j.OwedBy,
+		int64(j.Misses), j.OwedBy, int64(j.Charge.Amount), j.Charge.Currency, int64(j.Charge.State),
 	}
 }
 

@@ -29,13 +29,14 @@ type Job struct {
 	SettledAt   Time   `json:"settledAt"`
 	UpdatedAt   Time   `json:"updatedAt"`
 
-	Submit         Text `json:"submit" doc:"The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job."`
-	IdempotencyKey Text `json:"idempotencyKey"`
-	Cost           Text `json:"cost" doc:"What the provider billed, in its own units; null if it did not say."`
-	NextPollAt     Time `json:"nextAskAt" doc:"When gaff polls the provider, unless a webhook arrives first."`
-	Polls          int  `json:"asks" doc:"How often gaff polled the provider."`
-	RunID          Text `json:"runId"`
-	StepID         Text `json:"stepId"`
+	Submit         Text    `json:"submit" doc:"The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job."`
+	IdempotencyKey Text    `json:"idempotencyKey"`
+	Cost           Text    `json:"cost" doc:"What the provider billed, in its own units; null if it did not say."`
+	Charge         *Charge `json:"charge" doc:"What it costs in money; null if that is not known."`
+	NextPollAt     Time    `json:"nextAskAt" doc:"When gaff polls the provider, unless a webhook arrives first."`
+	Polls          int     `json:"asks" doc:"How often gaff polled the provider."`
+	RunID          Text    `json:"runId"`
+	StepID         Text    `json:"stepId"`
 
 	ExpectedSeconds *float64 `json:"expectedSeconds" doc:"How long jobs of this model usually take, from submit to end. Null if that is not known yet, or the job has ended."`
 	ExpectedAt      Time     `json:"expectedAt" doc:"When the job should be done by that measure. The job is late if this time has passed."`
@@ -48,7 +49,7 @@ func NewJob(j jobs.Job) Job {
 		UserID: Text(j.UserID), RequestID: Text(j.RequestID), Status: j.Status.String(), ResultSize: j.ResultSize,
 		Error: Text(j.Error), ErrorType: Text(j.ErrorType), SettledBy: Text(j.SettledBy), Metadata: JSON(j.Metadata),
 		CreatedAt: Time{j.CreatedAt}, SubmittedAt: Time{j.SubmittedAt}, SettledAt: Time{j.SettledAt}, UpdatedAt: Time{j.UpdatedAt},
-		Submit: Text(j.Submit.String()), IdempotencyKey: Text(j.IdempotencyKey), Cost: Text(j.Cost), NextPollAt: Time{j.NextPollAt},
+		Submit: Text(j.Submit.String()), IdempotencyKey: Text(j.IdempotencyKey), Cost: Text(j.Cost), Charge: newCharge(j.Charge), NextPollAt: Time{j.NextPollAt},
 		Polls: j.Polls, RunID: Text(j.RunID), StepID: Text(j.StepID),
 	}
 	if len(j.Result) <= jobs.MaxListed {

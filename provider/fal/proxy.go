@@ -61,6 +61,7 @@ const (
 // Jobs has the operations on jobs that the proxy uses; a *jobs.Service is one.
 type Jobs interface {
 	Begin(ctx context.Context, s jobs.Submission, callKey string) (*jobs.Call, error)
+	CheckBudgets(ctx context.Context, s jobs.Submission) error
 	Record(ctx context.Context, s jobs.Submission, u jobs.Update, startedAt time.Time) (*jobs.Job, error)
 	Answered(ctx context.Context, jobID string, answer jobs.Accepted, submitErr error) error
 	RecordUpdate(ctx context.Context, provider, requestID string, u jobs.Update) error
@@ -323,7 +324,11 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, who ca
 	s := p.submission(r, t, who, body)
 	call, err := p.o.Jobs.Begin(r.Context(), s, callKey(t, &s))
 	var invalid *jobs.InvalidError
+	var full *jobs.BudgetError
 	switch {
+	case errors.As(err, &full):
+		answerJSON(w, http.StatusPaymentRequired, map[string]any{"detail": full.Error()})
+		return
 	case errors.As(err, &invalid):
 		answerJSON(w, http.StatusUnprocessableEntity, map[string]any{
 			"detail": []any{map[string]any{"loc": []string{"gaff", invalid.Field}, "msg": invalid.Text, "type": "invalid_submission"}},
@@ -487,6 +492,9 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, who call
 	req.Header.Set("User-Agent", "gaff")
 	if q.o.Key != "" {
 		req.Header.Set("Authorization", "Key "+q.o.Key)
+	}
+	if runs && !p.hasRoom(w, r, p.ran(r, t, who, body, began)) {
+		return
 	}
 	resp, err := q.o.Client.Do(req)
 	if err != nil {

@@ -31,6 +31,23 @@ func (p *Proxy) ran(r *http.Request, t *target, who caller, body []byte, began t
 	return &ran{s, began}
 }
 
+// hasRoom reports whether the budgets have room for a call of fal.run, and answers one that they have
+// no room for.
+func (p *Proxy) hasRoom(w http.ResponseWriter, r *http.Request, call *ran) bool {
+	err := p.o.Jobs.CheckBudgets(r.Context(), call.s)
+	if full, ok := errors.AsType[*jobs.BudgetError](err); ok {
+		answerJSON(w, http.StatusPaymentRequired, map[string]any{"detail": full.Error()})
+		return false
+	}
+	if err != nil {
+		p.o.Log.Error("budgets cannot be checked", "error", err)
+		w.Header().Set("Retry-After", "5")
+		answerJSON(w, http.StatusServiceUnavailable, map[string]any{"detail": "gaff cannot check the budgets at the moment; nothing was sent"})
+		return false
+	}
+	return true
+}
+
 // passRun forwards the response of a call of fal.run, and records it as a settled job before the
 // client has all of it.
 func (p *Proxy) passRun(w http.ResponseWriter, resp *http.Response, call *ran) {

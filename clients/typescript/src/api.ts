@@ -120,6 +120,46 @@ export interface BrowserToken {
   token: string;
 }
 
+export interface Budget {
+  caller: string | null;
+  createdAt: string | null;
+  currency: string;
+  limit: string;
+  model: string | null;
+  name: string;
+  period: string;
+  projectId: string | null;
+  provider: string | null;
+  /** When the current period began. */
+  since: string | null;
+  /** What the period costs so far, with reservations. */
+  spent: string;
+  updatedAt: string | null;
+  userId: string | null;
+  warn: string | null;
+}
+
+export interface BudgetBody {
+  /** The key that submits, as caller in costs. */
+  caller?: string;
+  /** USD if it is missing. */
+  currency?: string;
+  /** What the period may cost. A submit that would exceed it is answered 402. */
+  limit: string;
+  model?: string;
+  /** In UTC. */
+  period: "day" | "month";
+  projectId?: string;
+  provider?: string;
+  userId?: string;
+  /** The amount from which gaff:budget.warning is emitted, once a period. */
+  warn?: string;
+}
+
+export interface Budgets {
+  docs: Budget[];
+}
+
 export interface Bulk {
   action: string;
   by: string;
@@ -170,6 +210,15 @@ export interface Change {
   to: string | null;
 }
 
+export interface Charge {
+  /** A decimal number. */
+  amount: string;
+  /** An ISO code, or the provider's unit if no price of it is known. */
+  currency: string;
+  /** reserved: the estimate of a job that has not ended; estimated: from a price table; billed: the provider's own figure, times the price of its unit. */
+  state: "reserved" | "estimated" | "billed";
+}
+
 export interface CompactInputBody {
   /** Also compact a large database. Webhooks are answered 503 meanwhile, and their senders retry. */
   full?: boolean;
@@ -189,6 +238,26 @@ export interface Copy {
   bodyBase64: string | null;
   headers: Record<string, string[] | null>;
   receivedAt: string | null;
+}
+
+export interface CostSum {
+  /** For jobs that have ended. */
+  charged: string;
+  /** Amounts of different currencies are never added. */
+  currency: string;
+  /** The part of charged that comes from price tables. */
+  estimated: string;
+  /** Jobs with a charge. */
+  jobs: number;
+  /** The project, user, model and so on; empty for jobs without one. */
+  key: string;
+  /** Estimates for jobs that have not ended. */
+  reserved: string;
+}
+
+export interface Costs {
+  /** The largest first, at most 1,000. */
+  docs: CostSum[];
 }
 
 export interface CreatedKey {
@@ -647,6 +716,8 @@ export interface IssueList {
 export interface Job {
   /** How often gaff polled the provider. */
   asks: number;
+  /** What it costs in money; null if that is not known. */
+  charge: Charge | null;
   /** What the provider billed, in its own units; null if it did not say. */
   cost: string | null;
   createdAt: string | null;
@@ -692,6 +763,8 @@ export interface JobDetail {
   /** The URL that the provider's webhook is passed on to. */
   callbackUrl: string | null;
   cancelUrl: string | null;
+  /** What it costs in money; null if that is not known. */
+  charge: Charge | null;
   /** What the provider billed, in its own units; null if it did not say. */
   cost: string | null;
   createdAt: string | null;
@@ -1691,6 +1764,8 @@ export interface Operations {
   "create-token": { query: undefined; body: TokenRequest; answer: BrowserToken };
   /** Approve or reject a waiting step */
   "decide-run": { query: undefined; body: Decision; answer: Run };
+  /** Delete a budget */
+  "delete-budget": { query: undefined; body: undefined; answer: undefined };
   /** Delete a destination and cancel its deliveries */
   "delete-destination": { query: undefined; body: undefined; answer: undefined };
   /** Log a browser out */
@@ -1711,8 +1786,14 @@ export interface Operations {
   "fail-pulled": { query: undefined; body: Failure; answer: EndedLeases };
   /** Remove the key that the source's sender handed over */
   "forget-source-key": { query: undefined; body: undefined; answer: undefined };
+  /** Get a budget */
+  "get-budget": { query: undefined; body: undefined; answer: Budget };
   /** Get the progress of a bulk action */
   "get-bulk": { query: undefined; body: undefined; answer: Bulk };
+  /** Sum what jobs cost, by project, user, model, provider, day, run or caller */
+  "get-costs": { query: { by?: "project" | "user" | "model" | "provider" | "day" | "run" | "caller"; since?: string; until?: string; provider?: string; model?: string; projectId?: string; userId?: string }; body: undefined; answer: Costs };
+  /** Sum what jobs cost, as CSV */
+  "get-costs-csv": { query: { by?: string; since?: string; until?: string; provider?: string; model?: string; projectId?: string; userId?: string }; body: undefined; answer: undefined };
   /** Get a delivery with its attempts */
   "get-delivery": { query: undefined; body: undefined; answer: Delivery };
   /** Get a destination with its health and backlog */
@@ -1767,6 +1848,8 @@ export interface Operations {
   "list-alerts": { query: { limit?: number; cursor?: string; active?: "true" | "false" }; body: undefined; answer: AlertList };
   /** List the audit log, newest first */
   "list-audit": { query: { limit?: number; cursor?: string; actor?: string; action?: string; target?: string }; body: undefined; answer: AuditEntryList };
+  /** List budgets, by name, with what their period costs so far */
+  "list-budgets": { query: undefined; body: undefined; answer: Budgets };
   /** Get the secrets that sign the webhooks passed on to jobs' callback URLs */
   "list-callback-secrets": { query: undefined; body: undefined; answer: CallbackSecrets };
   /** List deliveries, newest event first */
@@ -1843,8 +1926,13 @@ export interface Operations {
   "revoke-key": { query: { made?: boolean }; body: undefined; answer: undefined };
   /** Sign with a new secret, and for now also with the previous one */
   "rotate-destination-secret": { query: undefined; body: Rotation | undefined; answer: NewSecretDestination };
+<<<<<<< HEAD
   /** Read the keys again, and encrypt the secrets in the database with the first one */
   "rotate-secrets": { query: undefined; body: undefined; answer: Secrets };
+=======
+  /** Create or replace a budget: what jobs may cost a day or month */
+  "save-budget": { query: undefined; body: BudgetBody; answer: Budget };
+>>>>>>> 8ec1c7e (jobs: charge jobs, sum their costs, and enforce budgets)
   /** Create a project, or set its name, owner and metadata */
   "save-project": { query: undefined; body: ProjectUpdate; answer: Project };
   /** Find what a text names: ids of any age, names, and jobs by model and prompt */
@@ -1893,6 +1981,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "create-login-link": ["POST", "/api/v1/login-links"],
   "create-token": ["POST", "/api/v1/tokens"],
   "decide-run": ["POST", "/api/v1/runs/{id}/approve"],
+  "delete-budget": ["DELETE", "/api/v1/budgets/{name}"],
   "delete-destination": ["DELETE", "/api/v1/destinations/{name}"],
   "end-session": ["DELETE", "/api/v1/sessions/{id}"],
   "erase": ["POST", "/api/v1/erasures"],
@@ -1903,7 +1992,10 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "extend-pulled": ["POST", "/api/v1/pull/extend"],
   "fail-pulled": ["POST", "/api/v1/pull/fail"],
   "forget-source-key": ["DELETE", "/api/v1/sources/{name}/key"],
+  "get-budget": ["GET", "/api/v1/budgets/{name}"],
   "get-bulk": ["GET", "/api/v1/bulk/{id}"],
+  "get-costs": ["GET", "/api/v1/costs"],
+  "get-costs-csv": ["GET", "/api/v1/costs.csv"],
   "get-delivery": ["GET", "/api/v1/deliveries/{id}"],
   "get-destination": ["GET", "/api/v1/destinations/{name}"],
   "get-event": ["GET", "/api/v1/events/{id}"],
@@ -1931,6 +2023,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "list-alert-channels": ["GET", "/api/v1/alert-channels"],
   "list-alerts": ["GET", "/api/v1/alerts"],
   "list-audit": ["GET", "/api/v1/audit"],
+  "list-budgets": ["GET", "/api/v1/budgets"],
   "list-callback-secrets": ["GET", "/api/v1/callback-secrets"],
   "list-deliveries": ["GET", "/api/v1/deliveries"],
   "list-destinations": ["GET", "/api/v1/destinations"],
@@ -1969,7 +2062,11 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "retry-webhook-log": ["POST", "/api/v1/webhooks/manage"],
   "revoke-key": ["DELETE", "/api/v1/keys/{id}"],
   "rotate-destination-secret": ["POST", "/api/v1/destinations/{name}/rotate"],
+<<<<<<< HEAD
   "rotate-secrets": ["POST", "/api/v1/secrets/rotate"],
+=======
+  "save-budget": ["PUT", "/api/v1/budgets/{name}"],
+>>>>>>> 8ec1c7e (jobs: charge jobs, sum their costs, and enforce budgets)
   "save-project": ["POST", "/api/v1/projects"],
   "search": ["GET", "/api/v1/search"],
   "start-bulk": ["POST", "/api/v1/bulk"],

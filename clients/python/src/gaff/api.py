@@ -121,6 +121,46 @@ class BrowserToken(TypedDict):
     token: str
 
 
+class Budget(TypedDict):
+    caller: str | None
+    createdAt: str | None
+    currency: str
+    limit: str
+    model: str | None
+    name: str
+    period: str
+    projectId: str | None
+    provider: str | None
+    # When the current period began.
+    since: str | None
+    # What the period costs so far, with reservations.
+    spent: str
+    updatedAt: str | None
+    userId: str | None
+    warn: str | None
+
+
+class BudgetBody(TypedDict):
+    # The key that submits, as caller in costs.
+    caller: NotRequired[str]
+    # USD if it is missing.
+    currency: NotRequired[str]
+    # What the period may cost. A submit that would exceed it is answered 402.
+    limit: str
+    model: NotRequired[str]
+    # In UTC.
+    period: Literal["day"] | Literal["month"]
+    projectId: NotRequired[str]
+    provider: NotRequired[str]
+    userId: NotRequired[str]
+    # The amount from which gaff:budget.warning is emitted, once a period.
+    warn: NotRequired[str]
+
+
+class Budgets(TypedDict):
+    docs: list[Budget]
+
+
 class Bulk(TypedDict):
     action: str
     by: str
@@ -174,6 +214,15 @@ Change = TypedDict(
 )
 
 
+class Charge(TypedDict):
+    # A decimal number.
+    amount: str
+    # An ISO code, or the provider's unit if no price of it is known.
+    currency: str
+    # reserved: the estimate of a job that has not ended; estimated: from a price table; billed: the provider's own figure, times the price of its unit.
+    state: Literal["reserved"] | Literal["estimated"] | Literal["billed"]
+
+
 class CompactInputBody(TypedDict):
     # Also compact a large database. Webhooks are answered 503 meanwhile, and their senders retry.
     full: NotRequired[bool]
@@ -193,6 +242,26 @@ class Copy(TypedDict):
     bodyBase64: str | None
     headers: dict[str, list[str] | None]
     receivedAt: str | None
+
+
+class CostSum(TypedDict):
+    # For jobs that have ended.
+    charged: str
+    # Amounts of different currencies are never added.
+    currency: str
+    # The part of charged that comes from price tables.
+    estimated: str
+    # Jobs with a charge.
+    jobs: int
+    # The project, user, model and so on; empty for jobs without one.
+    key: str
+    # Estimates for jobs that have not ended.
+    reserved: str
+
+
+class Costs(TypedDict):
+    # The largest first, at most 1,000.
+    docs: list[CostSum]
 
 
 class CreatedKey(TypedDict):
@@ -651,6 +720,8 @@ class IssueList(TypedDict):
 class Job(TypedDict):
     # How often gaff polled the provider.
     asks: int
+    # What it costs in money; null if that is not known.
+    charge: Charge | None
     # What the provider billed, in its own units; null if it did not say.
     cost: str | None
     createdAt: str | None
@@ -696,6 +767,8 @@ class JobDetail(TypedDict):
     # The URL that the provider's webhook is passed on to.
     callbackUrl: str | None
     cancelUrl: str | None
+    # What it costs in money; null if that is not known.
+    charge: Charge | None
     # What the provider billed, in its own units; null if it did not say.
     cost: str | None
     createdAt: str | None
@@ -1680,6 +1753,40 @@ class ExportAuditQuery(TypedDict):
     target: NotRequired[str]
 
 
+class GetCostsQuery(TypedDict):
+    # Group by project, user, model, provider, day, run or caller; empty: one sum for each currency.
+    by: NotRequired[Literal["project"] | Literal["user"] | Literal["model"] | Literal["provider"] | Literal["day"] | Literal["run"] | Literal["caller"]]
+    # Only of this model.
+    model: NotRequired[str]
+    # Only of this project.
+    projectId: NotRequired[str]
+    # Only of this provider.
+    provider: NotRequired[str]
+    # Only jobs made from this time (RFC 3339, or a day such as 2026-11-01).
+    since: NotRequired[str]
+    # Only jobs made before this time.
+    until: NotRequired[str]
+    # Only of this user.
+    userId: NotRequired[str]
+
+
+class GetCostsCsvQuery(TypedDict):
+    # As for get-costs.
+    by: NotRequired[str]
+    # As for get-costs.
+    model: NotRequired[str]
+    # As for get-costs.
+    projectId: NotRequired[str]
+    # As for get-costs.
+    provider: NotRequired[str]
+    # As for get-costs.
+    since: NotRequired[str]
+    # As for get-costs.
+    until: NotRequired[str]
+    # As for get-costs.
+    userId: NotRequired[str]
+
+
 class GetSeriesQuery(TypedDict):
     # The span of time until now.
     range: NotRequired[Literal["1h"] | Literal["6h"] | Literal["24h"] | Literal["7d"] | Literal["30d"]]
@@ -1968,6 +2075,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "create-login-link": ("POST", "/api/v1/login-links"),
     "create-token": ("POST", "/api/v1/tokens"),
     "decide-run": ("POST", "/api/v1/runs/{id}/approve"),
+    "delete-budget": ("DELETE", "/api/v1/budgets/{name}"),
     "delete-destination": ("DELETE", "/api/v1/destinations/{name}"),
     "end-session": ("DELETE", "/api/v1/sessions/{id}"),
     "erase": ("POST", "/api/v1/erasures"),
@@ -1978,7 +2086,10 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "extend-pulled": ("POST", "/api/v1/pull/extend"),
     "fail-pulled": ("POST", "/api/v1/pull/fail"),
     "forget-source-key": ("DELETE", "/api/v1/sources/{name}/key"),
+    "get-budget": ("GET", "/api/v1/budgets/{name}"),
     "get-bulk": ("GET", "/api/v1/bulk/{id}"),
+    "get-costs": ("GET", "/api/v1/costs"),
+    "get-costs-csv": ("GET", "/api/v1/costs.csv"),
     "get-delivery": ("GET", "/api/v1/deliveries/{id}"),
     "get-destination": ("GET", "/api/v1/destinations/{name}"),
     "get-event": ("GET", "/api/v1/events/{id}"),
@@ -2005,6 +2116,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "list-alert-channels": ("GET", "/api/v1/alert-channels"),
     "list-alerts": ("GET", "/api/v1/alerts"),
     "list-audit": ("GET", "/api/v1/audit"),
+    "list-budgets": ("GET", "/api/v1/budgets"),
     "list-callback-secrets": ("GET", "/api/v1/callback-secrets"),
     "list-deliveries": ("GET", "/api/v1/deliveries"),
     "list-destinations": ("GET", "/api/v1/destinations"),
@@ -2043,6 +2155,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "retry-webhook-log": ("POST", "/api/v1/webhooks/manage"),
     "revoke-key": ("DELETE", "/api/v1/keys/{id}"),
     "rotate-destination-secret": ("POST", "/api/v1/destinations/{name}/rotate"),
+    "save-budget": ("PUT", "/api/v1/budgets/{name}"),
     "save-project": ("POST", "/api/v1/projects"),
     "search": ("GET", "/api/v1/search"),
     "start-bulk": ("POST", "/api/v1/bulk"),

@@ -1,0 +1,154 @@
+package api
+
+import (
+	"context"
+	"encoding/csv"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"gaff/internal/wire"
+	"gaff/jobs"
+)
+
+type costsInput struct{ wire.CostQuery }
+
+func (s *server) getCosts(ctx context.Context, in *costsInput) (none wire.Costs, err error) {
+	f, err := in.Filter()
+	if err != nil {
+		return none, huma.Error400BadRequest(err.Error())
+	}
+	sums, err := s.o.Store.Costs(ctx, f)
+	if err != nil {
+		return none, err
+	}
+	return wire.NewCosts(sums), nil
+}
+
+func describeCostsCSV(_ huma.API, op *huma.Operation) {
+	for _, name := range []string{"by", "since", "until", "provider", "model", "projectId", "userId"} {
+		op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "query", Schema: &huma.Schema{Type: "string"}, Description: "As for get-costs."})
+	}
+	op.Responses = map[string]*huma.Response{"200": response("The sums", "text/csv", &huma.Schema{Type: "string"})}
+}
+
+// getCostsCSV answers with the sums as a table, for spreadsheets.
+func (s *server) getCostsCSV(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	query := wire.CostQuery{
+		By: q.Get("by"), Since: q.Get("since"), Until: q.Get("until"), Provider: q.Get("provider"), Model: q.Get("model"),
+		ProjectID: q.Get("projectId"), UserID: q.Get("userId"),
+	}
+	f, err := query.Filter()
+	if err == nil && query.By != "" && !slices.Contains(jobs.CostGroups, query.By) {
+		err = huma.Error400BadRequest("by: want " + strings.Join(jobs.CostGroups, ", "))
+	} else if err != nil {
+		err = huma.Error400BadRequest(err.Error())
+	}
+	var sums []jobs.CostSum
+	if err == nil {
+		sums, err = s.o.Store.Costs(r.Context(), f)
+	}
+	if err != nil {
+		s.reject(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+	w.Header().Set("Content-Disposition", `attachment; filename="costs.csv"`)
+	out := csv.NewWriter(w)
+	_ = out.Write([]string{"key", "currency", "charged", "estimated", "reserved", "jobs"})
+	for _, c := range wire.NewCosts(sums).Docs {
+		_ = out.Write([]string{cell(c.Key), cell(c.Currency), c.Charged, c.Estimated, c.Reserved, strconv.FormatInt(c.Jobs, 10)})
+	}
+	out.Flush()
+}
+
+// cell returns a text that no spreadsheet reads as a formula.
+func cell(text string) string {
+	if text != "" && strings.ContainsAny(text[:1], "=+-@\t\r") {
+		return "'" + text
+	}
+	return text
+}
+
+type budgetInput struct {
+	Name string `path:"name" maxLength:"64"`
+}
+
+type budgetBodyInput struct {
+	budgetInput
+	Body wire.BudgetBody
+}
+
+// budget makes the document of a budget with what it costs so far.
+func (s *server) budget(ctx context.Context, b jobs.Budget) (none wire.Budget, err error) {
+	since := b.Since(time.Now())
+	spent, err := s.o.Store.Spent(ctx, b, since)
+	if err != nil {
+		return none, err
+	}
+	return wire.NewBudget(b, since, spent), nil
+}
+
+func (s *server) listBudgets(ctx context.Context, _ *noInput) (none wire.Budgets, err error) {
+	all, err := s.o.Store.Budgets(ctx)
+	if err != nil {
+		return none, err
+	}
+	out := wire.Budgets{Docs: []wire.Budget{}}
+	for _, b := range all {
+		d, err := s.budget(ctx, b)
+		if err != nil {
+			return none, err
+		}
+		out.Docs = append(out.Docs, d)
+	}
+	return out, nil
+}
+
+// findBudget returns the budget of a name.
+func (s *server) findBudget(ctx context.Context, name string) (none jobs.Budget, err error) {
+	all, err := s.o.Store.Budgets(ctx)
+	if err != nil {
+		return none, err
+	}
+	for _, b := range all {
+		if b.Name == name {
+			return b, nil
+		}
+	}
+	return none, huma.Error404NotFound("budget " + name + ": not found")
+}
+
+func (s *server) getBudget(ctx context.Context, in *budgetInput) (none wire.Budget, err error) {
+	b, err := s.findBudget(ctx, in.Name)
+	if err != nil {
+		return none, err
+	}
+	return s.budget(ctx, b)
+}
+
+func (s *server) saveBudget(ctx context.Context, in *budgetBodyInput) (none wire.Budget, err error) {
+	if s.o.Jobs == nil {
+		return none, errNoJobs
+	}
+	b, err := in.Body.Budget(in.Name)
+	if err != nil {
+		return none, err
+	}
+	if err := s.o.Jobs.SaveBudget(ctx, b); err != nil {
+		return none, err
+	}
+	return s.getBudget(ctx, &in.budgetInput)
+}
+
+func (s *server) removeBudget(ctx context.Context, in *budgetInput) error {
+	if s.o.Jobs == nil {
+		return errNoJobs
+	}
+	return s.o.Jobs.RemoveBudget(ctx, in.Name)
+}

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"gaff/jobs"
+)
+
+// PriceEntry is a line of the price table: what jobs of a model cost.
+type PriceEntry struct {
+	Provider string `yaml:"provider"`
+	// Model is a model, or a pattern that ends in *; empty: all.
+	Model string `yaml:"model"`
+	// Job is the estimate for a job, Unit the price of a unit that the provider reports.
+	Job      string `yaml:"job"`
+	Unit     string `yaml:"unit"`
+	Currency string `yaml:"currency"`
+	// Date and Source say when and where the price was read.
+	Date   string `yaml:"date"`
+	Source string `yaml:"source"`
+}
+
+// matches reports whether the entry is for a model of a provider.
+func (p *PriceEntry) matches(provider, model string) bool {
+	if p.Provider != provider {
+		return false
+	}
+	prefix, pattern := strings.CutSuffix(p.Model, "*")
+	return p.Model == "" || p.Model == model || pattern && strings.HasPrefix(model, prefix)
+}
+
+// checkPrices reports entries of the price table that cannot be used.
+func (c *Config) checkPrices(k *checker) {
+	for i, p := range c.Prices {
+		path := fmt.Sprintf("prices[%d]", i)
+		if p.Provider == "" {
+			k.report(path+".provider", "", "is not set; set the name of a provider")
+		}
+		if p.Job == "" && p.Unit == "" {
+			k.report(path, "", "has neither job: (the estimate for a job) nor unit: (the price of a unit that the provider reports)")
+		}
+		for _, price := range []struct{ name, text string }{{".job", p.Job}, {".unit", p.Unit}} {
+			if price.text == "" {
+				continue
+			}
+			if _, err := jobs.Multiply(price.text, "1"); err != nil {
+				k.report(path+price.name, price.text, err.Error())
+			}
+		}
+		if p.Currency == "" {
+			k.report(path+".currency", "", "is not set; set a code such as USD")
+		}
+		if _, err := time.Parse(time.DateOnly, p.Date); err != nil || p.Source == "" {
+			k.report(path+".date", p.Date, "must be a day such as 2026-11-29, with the source of the price beside it")
+		}
+	}
+}
+
+// Price returns what jobs of a model cost: by the first entry of the table that matches, else by
+// what the description of the provider says of its unit.
+func (c *Config) Price(provider, model string) (price jobs.Price) {
+	if p, ok := c.Described[provider]; ok {
+		if d := p.Description(provider); d != nil && d.Billing != nil {
+			b := d.Billing
+			price = jobs.Price{Unit: b.Price, Currency: b.Currency, UnitName: b.Unit}
+			if len(b.Unit) == 3 && strings.ToUpper(b.Unit) == b.Unit {
+				price = jobs.Price{Unit: "1", Currency: b.Unit}
+			}
+		}
+	} else {
+		price.UnitName = "unit"
+	}
+	for i := range c.Prices {
+		p := &c.Prices[i]
+		if !p.matches(provider, model) {
+			continue
+		}
+		if p.Unit != "" || price.Currency != p.Currency {
+			price.Unit = p.Unit
+		}
+		price.Job, price.Currency = p.Job, p.Currency
+		return price
+	}
+	return price
+}

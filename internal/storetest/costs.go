@@ -1,0 +1,125 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"gaff"
+	"gaff/jobs"
+)
+
+func (s *suite) charged(id, project, user, currency string, state jobs.ChargeState, amount jobs.Micros, created time.Time) {
+	s.Helper()
+	err := s.st.Write(s.ctx, func(tx jobs.Tx) error {
+		return tx.InsertJob(s.ctx, &jobs.Job{
+			ID: id, Provider: "p", Model: "m", ProjectID: project, UserID: user, CreatedAt: created,
+			Charge: jobs.Charge{Amount: amount, Currency: currency, State: state},
+		})
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// Sums of charges are exact, and never mix currencies.
+func testCosts(s *suite) {
+	day := time.Date(2026, 11, 28, 23, 30, 0, 0, time.UTC)
+	s.charged("a", "p1", "u1", "USD", jobs.ChargeBilled, 100_001, day)
+	s.charged("b", "p1", "u2", "USD", jobs.ChargeEstimated, 200_002, day.Add(time.Hour))
+	s.charged("c", "p2", "u1", "USD", jobs.ChargeReserved, 50_000, day.Add(time.Hour))
+	s.charged("d", "p1", "u1", "credit", jobs.ChargeBilled, 7_000_000, day)
+	s.charged("e", "p1", "u1", "", jobs.ChargeNone, 0, day)
+	for name, c := range map[string]struct {
+		f    jobs.CostFilter
+		want []jobs.CostSum
+	}{
+		"in all":  {jobs.CostFilter{}, []jobs.CostSum{{Currency: "credit", Charged: 7_000_000, Jobs: 1}, {Currency: "USD", Charged: 300_003, Estimated: 200_002, Reserved: 50_000, Jobs: 3}}},
+		"project": {jobs.CostFilter{By: "project", Since: day.Add(time.Minute)}, []jobs.CostSum{{Key: "p1", Currency: "USD", Charged: 200_002, Estimated: 200_002, Jobs: 1}, {Key: "p2", Currency: "USD", Reserved: 50_000, Jobs: 1}}},
+		"user":    {jobs.CostFilter{By: "user", ProjectID: "p1", Until: day.Add(time.Minute)}, []jobs.CostSum{{Key: "u1", Currency: "credit", Charged: 7_000_000, Jobs: 1}, {Key: "u1", Currency: "USD", Charged: 100_001, Jobs: 1}}},
+		"day":     {jobs.CostFilter{By: "day", UserID: "u2"}, []jobs.CostSum{{Key: "2026-11-29", Currency: "USD", Charged: 200_002, Estimated: 200_002, Jobs: 1}}},
+	} {
+		got, err := s.st.Costs(s.ctx, c.f)
+		if err != nil || !slices.Equal(got, c.want) {
+			s.Errorf("%s: got %+v, %v\nwant %+v", name, got, err, c.want)
+		}
+	}
+	j, err := s.st.Job(s.ctx, "b")
+	if want := (jobs.Charge{Amount: 200_002, Currency: "USD", State: jobs.ChargeEstimated}); err != nil || j.Charge != want {
+		s.Errorf("the job has %+v, %v; want %+v", j.Charge, err, want)
+	}
+}
+
+func testBudgets(s *suite) {
+	now := time.Now()
+	b := jobs.Budget{Name: "film", ProjectID: "p1", Period: "day", Currency: "USD", Limit: 1_000_000, Warn: 500_000}
+	save := func(b jobs.Budget) error {
+		return s.st.Write(s.ctx, func(tx jobs.Tx) error { return tx.SaveBudget(s.ctx, &b) })
+	}
+	if err := save(b); err != nil {
+		s.Fatal(err)
+	}
+	b.Limit = 2_000_000
+	if err := save(b); err != nil {
+		s.Fatal(err)
+	}
+	list, err := s.st.Budgets(s.ctx)
+	if err != nil || len(list) != 1 || list[0].Limit != 2_000_000 || list[0].ProjectID != "p1" || list[0].CreatedAt.IsZero() {
+		s.Fatalf("got %+v, %v", list, err)
+	}
+	s.charged("a", "p1", "u1", "USD", jobs.ChargeReserved, 300_000, now)
+	s.charged("b", "p2", "u1", "USD", jobs.ChargeBilled, 100_000, now)
+	s.charged("c", "p1", "u1", "EUR", jobs.ChargeBilled, 100_000, now)
+	s.charged("d", "p1", "u1", "USD", jobs.ChargeBilled, 50_000, now.Add(-48*time.Hour))
+	if spent, err := s.st.Spent(s.ctx, list[0], now.Add(-time.Hour)); err != nil || spent != 300_000 {
+		s.Errorf("spent %d, %v; want 300000", spent, err)
+	}
+	remove := func() error {
+		return s.st.Write(s.ctx, func(tx jobs.Tx) error { return tx.RemoveBudget(s.ctx, "film") })
+	}
+	if err := remove(); err != nil {
+		s.Fatal(err)
+	}
+	if err := remove(); !errors.Is(err, gaff.ErrNotFound) {
+		s.Errorf("removed twice: %v", err)
+	}
+}
+
+// Transactions that lock the budgets see each other's charges, so that no two get the same room.
+func testBudgetLock(s *suite) {
+	const limit, each, submits = 1_000_000, 30_000, 200
+	b := jobs.Budget{Name: "all", Period: "month", Currency: "USD", Limit: limit}
+	since := time.Now().Add(-time.Hour)
+	full := errors.New("full")
+	var wg sync.WaitGroup
+	for i := range submits {
+		wg.Go(func() {
+			err := s.st.Write(context.WithoutCancel(s.ctx), func(tx jobs.Tx) error {
+				if err := tx.LockBudgets(s.ctx); err != nil {
+					return err
+				}
+				spent, err := tx.Spent(s.ctx, b, since)
+				if err != nil {
+					return err
+				}
+				if spent+each > limit {
+					return full
+				}
+				return tx.InsertJob(s.ctx, &jobs.Job{
+					ID: fmt.Sprint("job_", i), Provider: "p", Charge: jobs.Charge{Amount: each, Currency: "USD", State: jobs.ChargeReserved},
+				})
+			})
+			if err != nil && !errors.Is(err, full) {
+				s.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	spent, err := s.st.Spent(s.ctx, b, since)
+	if want := jobs.Micros(limit / each * each); err != nil || spent != want {
+		s.Errorf("admitted %s, %v; want %s", spent, err, want)
+	}
+}

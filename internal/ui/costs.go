@@ -1,0 +1,95 @@
+package ui
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"gaff/jobs"
+)
+
+type costsView struct {
+	By, Since string
+	Totals    []jobs.CostSum
+	Rows      []jobs.CostSum
+	Budgets   []budgetRow
+	CSV       string
+}
+
+// budgetRow is a budget with what its period costs so far.
+type budgetRow struct {
+	jobs.Budget
+	Spent jobs.Micros
+}
+
+// share returns how much of the budget is spent, in percent.
+func (b budgetRow) share() int64 { return int64(b.Spent) * 100 / max(int64(b.Limit), 1) }
+
+// scope says which jobs the budget is for.
+func (b budgetRow) scope() string {
+	var parts []string
+	for _, p := range [...][2]string{
+		{"project ", b.ProjectID}, {"user ", b.UserID}, {"key ", b.Caller}, {"provider ", b.Provider}, {"model ", b.Model},
+	} {
+		if p[1] != "" {
+			parts = append(parts, p[0]+p[1])
+		}
+	}
+	if len(parts) == 0 {
+		return "all jobs"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// costSpans are the periods of the page, by the value of since.
+var costSpans = [][2]string{{"month", "This month"}, {"day", "Today"}, {"", "All time"}}
+
+func (c *console) costs(q *request) (templ.Component, error) {
+	q.title, q.nav, q.live = "Costs", "costs", "job"
+	v := costsView{By: q.query("by"), Since: "month"}
+	if q.URL.Query().Has("since") {
+		v.Since = q.query("since")
+	}
+	if v.By == "" {
+		v.By = "project"
+	}
+	f := jobs.CostFilter{}
+	switch v.Since {
+	case "month", "day":
+		b := jobs.Budget{Period: v.Since}
+		f.Since = b.Since(q.now)
+	case "":
+	default:
+		return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown period: " + visible(clip(v.Since, 40)) + "."}
+	}
+	if !slices.Contains(jobs.CostGroups, v.By) {
+		return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown group: " + visible(clip(v.By, 40)) + "."}
+	}
+	var err error
+	if v.Totals, err = c.o.Store.Costs(q.Context(), f); err != nil {
+		return nil, err
+	}
+	f.By = v.By
+	if v.Rows, err = c.o.Store.Costs(q.Context(), f); err != nil {
+		return nil, err
+	}
+	budgets, err := c.o.Store.Budgets(q.Context())
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range budgets {
+		spent, err := c.o.Store.Spent(q.Context(), b, b.Since(q.now))
+		if err != nil {
+			return nil, err
+		}
+		v.Budgets = append(v.Budgets, budgetRow{b, spent})
+	}
+	v.CSV = "/api/v1/costs.csv?by=" + v.By
+	if !f.Since.IsZero() {
+		v.CSV += "&since=" + f.Since.Format(time.DateOnly)
+	}
+	return costsPage(v), nil
+}

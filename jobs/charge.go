@@ -1,0 +1,114 @@
+package jobs
+
+import (
+	"time"
+)
+
+// ChargeState says how a job's charge is known.
+type ChargeState int
+
+// The order is not a direction.
+const (
+	// ChargeNone: nothing is known, or nothing was charged.
+	ChargeNone ChargeState = iota
+	// ChargeReserved: the job has not ended; the amount is the estimate that budgets count.
+	ChargeReserved
+	// ChargeEstimated: the job has ended, and the amount comes from a price table.
+	ChargeEstimated
+	// ChargeBilled: the amount is the provider's own figure, times the price of its unit.
+	ChargeBilled
+)
+
+var chargeStates = [...]string{"", "reserved", "estimated", "billed"}
+
+// String returns the state in lower case; empty for ChargeNone.
+func (s ChargeState) String() string {
+	if s < 0 || int(s) >= len(chargeStates) {
+		return ""
+	}
+	return chargeStates[s]
+}
+
+// Charge is what a job costs. The currency is an ISO code, or the provider's unit if no price of it
+// is known.
+type Charge struct {
+	Amount   Micros
+	Currency string
+	State    ChargeState
+}
+
+// Price is what jobs of a model cost, as decimal numbers; empty if unknown.
+type Price struct {
+	// Job is the estimate for one job, Unit the price of a unit that the provider reports.
+	Job, Unit string
+	// Currency is that of Job and Unit.
+	Currency string
+	// UnitName is what the provider's figure counts, if Unit is unknown.
+	UnitName string
+}
+
+// price is the price of a job's model.
+func (l *Service) price(j *Job) Price {
+	if l.o.Price == nil {
+		return Price{}
+	}
+	return l.o.Price(j.Provider, j.Model)
+}
+
+// reserve sets the estimate of a job that is about to be submitted.
+func (l *Service) reserve(j *Job) {
+	p := l.price(j)
+	if amount, err := ParseMicros(p.Job); err == nil {
+		j.Charge = Charge{amount, p.Currency, ChargeReserved}
+	}
+}
+
+// charge sets what a job that has ended costs: the provider's figure, else the estimate. A job that
+// failed without a figure, or was never accepted, costs nothing.
+func (l *Service) charge(j *Job) {
+	p := l.price(j)
+	if j.Cost != "" && p.Unit != "" {
+		if amount, err := Multiply(j.Cost, p.Unit); err == nil {
+			j.Charge = Charge{amount, p.Currency, ChargeBilled}
+			return
+		}
+	}
+	estimate, err := ParseMicros(p.Job)
+	begun := j.Submit != SubmitWaiting && j.Submit != SubmitRejected
+	units, unitsErr := Multiply(j.Cost, "1")
+	switch {
+	case err != nil && unitsErr == nil && p.UnitName != "":
+		j.Charge = Charge{units, p.UnitName, ChargeBilled}
+	case err != nil, !begun, j.Status == JobFailed && j.Submit != SubmitUnknown:
+		j.Charge = Charge{}
+	default:
+		j.Charge = Charge{estimate, p.Currency, ChargeEstimated}
+	}
+}
+
+// CostFilter chooses the jobs whose charges are summed, by the time of their submit. Zero fields
+// choose all.
+type CostFilter struct {
+	// By is the member by which the sums are grouped: project, user, model, provider, day, run or
+	// caller; empty: one sum for each currency.
+	By                                 string
+	Provider, Model, ProjectID, UserID string
+	Since, Until                       time.Time
+}
+
+// CostGroups are the values of CostFilter.By.
+var CostGroups = []string{"project", "user", "model", "provider", "day", "run", "caller"}
+
+// MaxCosts is how many sums a store returns, the largest first.
+const MaxCosts = 1000
+
+// CostSum is the sum of charges in one currency. Amounts of currencies and units are never added.
+type CostSum struct {
+	// Key is the project, user, model and so on; a day as 2006-01-02.
+	Key, Currency string
+	// Charged is the sum for jobs that have ended, of which Estimated comes from price tables.
+	// Reserved is the sum of estimates for jobs that have not.
+	Charged, Estimated, Reserved Micros
+	// Jobs counts those with a charge.
+	Jobs int64
+}
