@@ -1926,13 +1926,10 @@ export interface Operations {
   "revoke-key": { query: { made?: boolean }; body: undefined; answer: undefined };
   /** Sign with a new secret, and for now also with the previous one */
   "rotate-destination-secret": { query: undefined; body: Rotation | undefined; answer: NewSecretDestination };
-<<<<<<< HEAD
   /** Read the keys again, and encrypt the secrets in the database with the first one */
   "rotate-secrets": { query: undefined; body: undefined; answer: Secrets };
-=======
   /** Create or replace a budget: what jobs may cost a day or month */
   "save-budget": { query: undefined; body: BudgetBody; answer: Budget };
->>>>>>> 8ec1c7e (jobs: charge jobs, sum their costs, and enforce budgets)
   /** Create a project, or set its name, owner and metadata */
   "save-project": { query: undefined; body: ProjectUpdate; answer: Project };
   /** Find what a text names: ids of any age, names, and jobs by model and prompt */
@@ -2062,11 +2059,8 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "retry-webhook-log": ["POST", "/api/v1/webhooks/manage"],
   "revoke-key": ["DELETE", "/api/v1/keys/{id}"],
   "rotate-destination-secret": ["POST", "/api/v1/destinations/{name}/rotate"],
-<<<<<<< HEAD
   "rotate-secrets": ["POST", "/api/v1/secrets/rotate"],
-=======
   "save-budget": ["PUT", "/api/v1/budgets/{name}"],
->>>>>>> 8ec1c7e (jobs: charge jobs, sum their costs, and enforce budgets)
   "save-project": ["POST", "/api/v1/projects"],
   "search": ["GET", "/api/v1/search"],
   "start-bulk": ["POST", "/api/v1/bulk"],

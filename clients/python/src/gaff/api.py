@@ -1318,6 +1318,21 @@ class SearchHitList(TypedDict):
     nextCursor: str | None
 
 
+class Secrets(TypedDict):
+    # Encrypted with the first key.
+    current: int
+    # Whether GAFF_SECRETS_KEY is set.
+    enabled: bool
+    # How many this call encrypted.
+    encrypted: int
+    # Encrypted with a key that is not given.
+    locked: int
+    # Encrypted with another key.
+    older: int
+    # Not encrypted.
+    plain: int
+
+
 class SelectedWebhookLogs(TypedDict):
     docs: list[dict[str, Any]]
     hasNextPage: bool
@@ -2105,6 +2120,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "get-rejection": ("GET", "/api/v1/rejections/{id}"),
     "get-run": ("GET", "/api/v1/runs/{id}"),
     "get-run-step": ("GET", "/api/v1/runs/{id}/steps/{step}"),
+    "get-secrets": ("GET", "/api/v1/secrets"),
     "get-series": ("GET", "/api/v1/stats/series"),
     "get-source": ("GET", "/api/v1/sources/{name}"),
     "get-source-key": ("GET", "/api/v1/sources/{name}/key"),
@@ -2155,6 +2171,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "retry-webhook-log": ("POST", "/api/v1/webhooks/manage"),
     "revoke-key": ("DELETE", "/api/v1/keys/{id}"),
     "rotate-destination-secret": ("POST", "/api/v1/destinations/{name}/rotate"),
+    "rotate-secrets": ("POST", "/api/v1/secrets/rotate"),
     "save-budget": ("PUT", "/api/v1/budgets/{name}"),
     "save-project": ("POST", "/api/v1/projects"),
     "search": ("GET", "/api/v1/search"),
