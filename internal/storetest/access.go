@@ -73,6 +73,7 @@ func testSessions(s *suite) {
 	}
 	open, err := s.st.SessionByHash(s.ctx, "cookie0")
 	s.must(err)
+	session.Rate = 7 // its key's
 	s.equal("session", *open, session)
 	open, err = s.st.SessionByHash(s.ctx, "cookie1")
 	s.must(err)
