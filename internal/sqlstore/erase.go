@@ -38,7 +38,7 @@ func (s *Store) Erase(ctx context.Context, t erase.Target) (*erase.Found, error)
 	if err := e.eraseEvents(ctx); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{e.eraseJobs, e.eraseRuns, e.eraseProject} {
+	for _, step := range []func(context.Context) error{e.eraseJobs, e.eraseRuns, e.eraseProject, e.eraseLimits} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -356,6 +356,19 @@ func (e *erasure) eraseProject(ctx context.Context) error {
 		},
 		Committed: func() { e.s.projectsErased.Add(1) },
 	})
+}
+
+// eraseLimits deletes the budgets of a user or a project, and logins whose subject is the user.
+func (e *erasure) eraseLimits(ctx context.Context) error {
+	return e.s.w.Do(ctx, &op{Run: func(t *tx) error {
+		switch e.t.Kind {
+		case erase.User:
+			return t.execAll(e.t.ID, `delete from budget where user_id = $1`, `delete from session where subject = $1`)
+		case erase.Project:
+			return t.execAll(e.t.ID, `delete from budget where project_id = $1`)
+		}
+		return nil
+	}})
 }
 
 func (e *erasure) eraseRejections(ctx context.Context) error {

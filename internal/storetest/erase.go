@@ -54,6 +54,9 @@ func addPersonal(s *suite, user string) (p personal) {
 		if err := tx.SaveInput(s.ctx, p.job, json.RawMessage(`{"prompt":"`+user+`"}`)); err != nil {
 			return err
 		}
+		if err := tx.SaveBudget(s.ctx, &jobs.Budget{Name: "of-" + p.job, UserID: user}); err != nil {
+			return err
+		}
 		if err := tx.AddLogEntry(s.ctx, p.job, "submit", "of "+user); err != nil {
 			return err
 		}
