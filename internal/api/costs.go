@@ -80,7 +80,7 @@ type budgetInput struct {
 }
 
 type budgetBodyInput struct {
-	budgetInput
+	Name string `path:"name" maxLength:"64"`
 	Body wire.BudgetBody
 }
 
@@ -143,7 +143,7 @@ func (s *server) saveBudget(ctx context.Context, in *budgetBodyInput) (none wire
 	if err := s.o.Jobs.SaveBudget(ctx, b); err != nil {
 		return none, err
 	}
-	return s.getBudget(ctx, &in.budgetInput)
+	return s.getBudget(ctx, &budgetInput{in.Name})
 }
 
 func (s *server) removeBudget(ctx context.Context, in *budgetInput) error {

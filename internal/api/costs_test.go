@@ -1,0 +1,86 @@
+package api_test
+
+import (
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gaff"
+	"gaff/internal/api"
+	"gaff/internal/wire"
+	"gaff/jobs"
+	"gaff/store/sqlite"
+)
+
+func TestBudgetRejectsSubmitsWith402(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	gw, err := gaff.New(gaff.Options{Store: st, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := jobs.NewService(t.Context(), jobs.ServiceOptions{
+		Store: st, Router: gw, Log: log, Providers: []jobs.Provider{studio{}},
+		Price: func(string, string) jobs.Price { return jobs.Price{Job: "0.40", Currency: "USD"} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := caller{api.New(api.Options{Store: st, Gateway: gw, Jobs: ledger, Authorizer: tokens{}, Log: log}), t}
+	const budget = "/api/v1/budgets/film"
+	if a := c.call(http.MethodPut, budget, "admin", `{"projectId":"=film","period":"month","limit":"1.00","warn":"0.50"}`); a.status != http.StatusOK {
+		t.Fatalf("put: %d %s", a.status, a.body)
+	}
+	for _, wrong := range []string{`{"period":"week","limit":"1"}`, `{"period":"day","limit":"-1"}`, `{"period":"day","limit":"1","warn":"2"}`, `{"period":"day"}`} {
+		if a := c.call(http.MethodPut, budget, "admin", wrong); a.status != http.StatusBadRequest && a.status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d %s", wrong, a.status, a.body)
+		}
+	}
+	if a := c.call(http.MethodPut, budget, "operator", `{"period":"day","limit":"1"}`); a.status != http.StatusForbidden {
+		t.Errorf("an operator's put: %d", a.status)
+	}
+	const job = `{"provider":"studio","model":"m","projectId":"=film","input":{}}`
+	for i, want := range []int{http.StatusAccepted, http.StatusAccepted, http.StatusPaymentRequired} {
+		a := c.call(http.MethodPost, "/api/v1/jobs", "operator", job)
+		if a.status != want {
+			t.Errorf("submit %d: %d %s", i, a.status, a.body)
+		}
+		if want == http.StatusPaymentRequired && !strings.Contains(a.body, "budget film: 0.80 of 1.00 USD") {
+			t.Errorf("the reason is %s", a.body)
+		}
+	}
+	var budgets wire.Budgets
+	c.get(t, "/api/v1/budgets", &budgets)
+	if len(budgets.Docs) != 1 || budgets.Docs[0].Spent != "0.80" || budgets.Docs[0].Name != "film" {
+		t.Errorf("budgets: %+v", budgets)
+	}
+	var costs wire.Costs
+	c.get(t, "/api/v1/costs?by=project", &costs)
+	if want := (wire.CostSum{Key: "=film", Currency: "USD", Charged: "0.00", Estimated: "0.00", Reserved: "0.80", Jobs: 2}); len(costs.Docs) != 1 || costs.Docs[0] != want {
+		t.Errorf("costs: %+v, want %+v", costs.Docs, want)
+	}
+	if a := c.call(http.MethodGet, "/api/v1/costs.csv?by=project", "viewer", ""); !strings.Contains(a.body, "'=film,USD,0.00,0.00,0.80,2") {
+		t.Errorf("the CSV is %s", a.body)
+	}
+	for _, wrong := range []string{"/api/v1/costs?since=yesterday", "/api/v1/costs.csv?by=month", "/api/v1/costs?by=month"} {
+		if a := c.call(http.MethodGet, wrong, "viewer", ""); a.status/100 != 4 {
+			t.Errorf("%s: %d", wrong, a.status)
+		}
+	}
+	if a := c.call(http.MethodDelete, budget, "admin", ""); a.status != http.StatusNoContent {
+		t.Errorf("delete: %d %s", a.status, a.body)
+	}
+	if a := c.call(http.MethodDelete, budget, "admin", ""); a.status != http.StatusNotFound {
+		t.Errorf("delete again: %d", a.status)
+	}
+	if a := c.call(http.MethodPost, "/api/v1/jobs", "operator", job); a.status != http.StatusAccepted {
+		t.Errorf("without a budget: %d %s", a.status, a.body)
+	}
+}
