@@ -28,7 +28,7 @@ func redactProcessed(ctx context.Context, sources func() map[string]config.Sourc
 			if !r.Processed {
 				continue
 			}
-			_, err := st.RedactProcessed(ctx, name, func(ev *gaff.Event) bool { return r.Apply(ev) })
+			_, err := st.RedactProcessed(ctx, name, r.Apply)
 			if err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped) {
 				log.Warn("redaction of processed events", "source", name, "error", err)
 			}

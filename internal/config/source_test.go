@@ -100,7 +100,7 @@ func TestSourceRedact(t *testing.T) {
 		"redact: {pointers: [/a~2]}":                          "is not a JSON pointer",
 		`redact: {pointers: [""]}`:                            "needs one of them",
 		"redact: {headers: [\"X Ip\"]}":                       "is not a name of a header",
-		"redact: {pointers: [/a], when: recieve}":             "receive",
+		"redact: {pointers: [/a], when: received}":            "receive",
 		"redact: {when: receive}":                             "needs one of them",
 		"redact: {pointer: [/a]}":                             "pointers",
 	} {

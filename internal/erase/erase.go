@@ -144,14 +144,12 @@ func (s *Service) Erase(ctx context.Context, t Target, cancel bool, by string) (
 }
 
 func unfinished(f *Found) error {
-	kind, first, n := "job", "", len(f.OpenJobs)
-	if n > 0 {
-		first = f.OpenJobs[0]
-	} else {
-		kind, first, n = "run", f.OpenRuns[0], len(f.OpenRuns)
+	kind, open := "job", f.OpenJobs
+	if len(open) == 0 {
+		kind, open = "run", f.OpenRuns
 	}
 	return fmt.Errorf("%w: %d %ss are not finished, such as %s: cancel them, or erase with cancel, which cancels them at the provider first",
-		gaff.ErrConflict, n, kind, excerpt.Text(first, 80))
+		gaff.ErrConflict, len(open), kind, excerpt.Text(open[0], 80))
 }
 
 // cancel ends the unsettled runs, then the unsettled jobs.

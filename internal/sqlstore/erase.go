@@ -366,6 +366,7 @@ func (e *erasure) eraseLimits(ctx context.Context) error {
 			return t.execAll(e.t.ID, `delete from budget where user_id = $1`, `delete from session where subject = $1`)
 		case erase.Project:
 			return t.execAll(e.t.ID, `delete from budget where project_id = $1`)
+		case erase.Job, erase.Event:
 		}
 		return nil
 	}})

@@ -205,6 +205,7 @@ func (e *erasure) findJobs(ctx context.Context) error {
 	case erase.User, erase.Project:
 		return e.pages(ctx, "jobs", scan(true), text+`j.metadata, i.input, j.result, cast(j.callback as `+e.bytes()+`)
 			from job j left join job_input i on i.job_id = j.id where j.seq > $1 order by j.seq limit $2`)
+	case erase.Event:
 	}
 	return nil
 }
