@@ -176,7 +176,7 @@ func (c *Client) Submit(ctx context.Context, j *jobs.Job, input json.RawMessage,
 	case a.err != nil:
 		return jobs.Accepted{}, fmt.Errorf("the answer of %s was lost: %w", c.c.d.Title, a.err)
 	case a.status/100 == 2 && c.c.d.Submit.Media != "":
-		return c.file(j, a), nil
+		return c.file(a), nil
 	}
 	return c.readSubmit(j, a)
 }
@@ -227,7 +227,7 @@ func (c *Client) accepted(j *jobs.Job, a answer, vars map[string]any, later *job
 }
 
 // file makes the result of an answer that is the file itself.
-func (c *Client) file(j *jobs.Job, a answer) jobs.Accepted {
+func (c *Client) file(a answer) jobs.Accepted {
 	contentType := cmp.Or(c.c.d.Submit.Media, a.header.Get("Content-Type"))
 	result, _ := json.Marshal(map[string]any{"file": map[string]string{
 		"url": "data:" + contentType + ";base64," + base64.StdEncoding.EncodeToString(a.body), "content_type": contentType,

@@ -38,7 +38,7 @@ func Play(ctx context.Context, name string, d *Description, e *Examples) ([]Find
 	}
 	server := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = server.Serve(ln) }()
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	secrets := map[string]string{}
 	for name := range d.Secrets {
 		secrets[name] = name + "-secret"
@@ -114,13 +114,21 @@ func (p *play) submit() {
 	refused, ok := errors.AsType[*jobs.Rejected](err)
 	switch {
 	case !ok:
-		err = fmt.Errorf("the answer is not read as a rejection: %v", err)
+		err = fmt.Errorf("the answer is not read as a rejection: %s", outcome(err))
 	case !strings.Contains(refused.Text, p.e.Expect.RefusedError):
 		err = fmt.Errorf("the error is %q; the examples say %q", refused.Text, p.e.Expect.RefusedError)
 	default:
 		err = nil
 	}
 	p.find("refused submit", err)
+}
+
+// outcome names the outcome of a submit. It wraps nothing, so that it is not read as an outcome itself.
+func outcome(err error) string {
+	if err == nil {
+		return "accepted"
+	}
+	return err.Error()
 }
 
 // settled compares completed work with what the examples say.
@@ -237,7 +245,7 @@ func (p *play) faults() {
 		if ok(err) {
 			err = nil
 		} else {
-			err = fmt.Errorf("the outcome is %v; want %s", err, want)
+			err = fmt.Errorf("the outcome is %s; want %s", outcome(err), want)
 		}
 		p.find(step, err)
 	}
