@@ -32,7 +32,9 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 	}
 	ds := g.Route(&ev)
 	for i := range ds {
-		ds[i].RunAt = runAt
+		if runAt.After(ds[i].RunAt) {
+			ds[i].RunAt = runAt
+		}
 	}
 	rc, err := g.accept(ctx, &ev, ds, nil)
 	if err != nil {

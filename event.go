@@ -29,6 +29,8 @@ type Event struct {
 	// /api/v1/webhooks/{source}/{handle}; empty for the plain address. It is not
 	// covered by any signature.
 	CallbackToken string
+	// ProjectID is the project that a published event belongs to; empty for webhooks.
+	ProjectID string
 	// OccurredAt is the sender's own time of the event; zero if not told.
 	OccurredAt time.Time
 	// ReceivedAt is when gaff had the whole request.

@@ -33,7 +33,7 @@ type Request struct {
 // Source joins a name in the URL to a way of trusting and reading it.
 type Source struct {
 	// Name is the part of the address after /api/v1/webhooks/: lower case letters,
-	// digits, "-" and "_", at most 64. "manage" and "gaff" are taken.
+	// digits, "-" and "_", at most 64. "manage", "gaff" and "published" are taken.
 	Name     string
 	Verifier Verifier
 	Parser   Parser
@@ -60,6 +60,9 @@ type Source struct {
 	// DisabledReason says why the source refuses everything, such as a secret that is not
 	// set; empty for a source that works. It is logged at start and shown.
 	DisabledReason string
+	// Paused says why the source takes nothing for now; senders are answered 503, so that they come
+	// again. Empty: it is not paused.
+	Paused string
 	// Guard bounds who may send and how much.
 	Guard Guard
 	// Secrets names the places of requests that hold the sender's secret as it is, such as a

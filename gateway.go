@@ -141,7 +141,7 @@ func (g *Gateway) AddSource(s Source) {
 	switch {
 	case !sourceName.MatchString(s.Name):
 		panic(fmt.Sprintf("gaff: source name %q: want lower case letters, digits, - and _, at most 64", s.Name))
-	case s.Name == "manage" || s.Name == InternalSource:
+	case s.Name == "manage" || s.Name == InternalSource || s.Name == PublishedSource:
 		panic(fmt.Sprintf("gaff: source name %q is taken by gaff itself", s.Name))
 	case g.sources.get(s.Name) != nil:
 		panic(fmt.Sprintf("gaff: source %q is added twice", s.Name))
@@ -174,6 +174,34 @@ func (g *Gateway) UpdateSource(s Source) error {
 	}
 	g.sources.put(&s)
 	return nil
+}
+
+// PutSource adds a source, or replaces that of its name, at any time. Its handlers are attached
+// apart ([Gateway.Attach]).
+func (g *Gateway) PutSource(s Source) error {
+	g.mu.Lock()
+	known := g.sources.get(s.Name) != nil
+	if !known {
+		defer g.mu.Unlock()
+		if !sourceName.MatchString(s.Name) || s.Name == "manage" || s.Name == InternalSource || s.Name == PublishedSource {
+			return fmt.Errorf("source %.80q: %w: the name is taken by gaff, or no name of a source", s.Name, ErrInvalid)
+		}
+		if s.Verifier == nil || s.Parser == nil {
+			return fmt.Errorf("source %q: %w: it needs a Verifier and a Parser", s.Name, ErrInvalid)
+		}
+		g.ready(&s)
+		g.sources.put(&s)
+		return nil
+	}
+	g.mu.Unlock()
+	return g.UpdateSource(s)
+}
+
+// RemoveSource removes a source: requests to it are answered 404 from now on. Its events stay.
+func (g *Gateway) RemoveSource(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sources.remove(name)
 }
 
 // ready sets defaults and the rate limits of a source.
@@ -210,12 +238,19 @@ func (s *sourceSet) put(src *Source) {
 	s.p.Store(&next)
 }
 
+func (s *sourceSet) remove(name string) {
+	next := maps.Clone(s.all())
+	delete(next, name)
+	s.p.Store(&next)
+}
+
 // SourceInfo describes a source to people.
 type SourceInfo struct {
 	Name string
 	// Path is the address without the base, such as "/api/v1/webhooks/shop".
 	Path           string
 	DisabledReason string
+	Paused         string
 	About          map[string]string
 	MaxBodyBytes   int64
 	// Secrets are the source's; see [Source].
@@ -231,7 +266,7 @@ func (g *Gateway) Sources() []SourceInfo {
 	var infos []SourceInfo
 	for _, s := range g.sources.all() {
 		info := SourceInfo{
-			Name: s.Name, Path: PathPrefix + s.Name, DisabledReason: s.DisabledReason, About: s.About, MaxBodyBytes: s.MaxBodyBytes,
+			Name: s.Name, Path: PathPrefix + s.Name, DisabledReason: s.DisabledReason, Paused: s.Paused, About: s.About, MaxBodyBytes: s.MaxBodyBytes,
 			Secrets: s.Secrets,
 		}
 		for _, h := range g.registry.Load().handlers {
@@ -279,6 +314,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		g.startWorkers(l)
 		g.startDispatch(l)
 	}
+	g.workers.Go(g.publishDue)
 	return nil
 }
 

@@ -65,6 +65,8 @@ type HandleOptions struct {
 	// event of the source and type, by many goroutines at once and within the store's
 	// transactions, so it must be quick and must not block.
 	Match func(*Subject) bool
+	// Delay is how long after its receipt an event is handled first; zero means at once.
+	Delay time.Duration
 	// Limiter, if not nil, says when deliveries of the queue may start; needs Workers.
 	Limiter Limiter
 	// Order applies to the deliveries of one OrderKey; it needs Workers. Deliveries for which

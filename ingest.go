@@ -163,6 +163,11 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 
 // stopped refuses what the source's guard does not let in; status 0 lets it in.
 func (s *Source) stopped(r *http.Request, from string) reply {
+	if s.Paused != "" {
+		rp := tryAgain.because("the source is paused: %s", s.Paused)
+		rp.retryAfter, rp.unstored = pausedRetry, true
+		return rp
+	}
 	if len(s.Guard.Allow) > 0 {
 		addr, err := netip.ParseAddr(from)
 		if err != nil || !contains(s.Guard.Allow, addr) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // registry is the handlers, in the order in which they came, and the queues by name: the
@@ -170,6 +171,9 @@ func (g *Gateway) Route(ev *Event) []Delivery {
 			continue
 		}
 		d := Delivery{Handler: h.name, Queue: h.queue.name, MaxAttempts: g.policy(h, ev.Source).MaxAttempts}
+		if h.Delay > 0 {
+			d.RunAt = received(ev).Add(h.Delay)
+		}
 		if h.Order != NoOrder && h.OrderKey != nil && d.Queue != "" {
 			if d.Key = orderKey(h.OrderKey(subject)); d.Key != "" {
 				d.Order = h.Order
@@ -178,6 +182,14 @@ func (g *Gateway) Route(ev *Event) []Delivery {
 		ds = append(ds, d)
 	}
 	return ds
+}
+
+// received returns when an event came; now for one that is being emitted.
+func received(ev *Event) time.Time {
+	if ev.ReceivedAt.IsZero() {
+		return time.Now()
+	}
+	return ev.ReceivedAt
 }
 
 // maxOrderKey bounds an order key, in bytes; longer ones are hashed.

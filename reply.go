@@ -13,6 +13,8 @@ const (
 	retryAfter = "5"
 	// notAdmittedRetry is the Retry-After, in seconds, of an event that [Source.Admit] does not admit for now.
 	notAdmittedRetry = 60
+	// pausedRetry is the Retry-After of a paused source, in seconds.
+	pausedRetry = 60
 )
 
 // reply is how a call ended.

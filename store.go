@@ -13,6 +13,7 @@ type Store interface {
 	Queue
 	Reader
 	Maintenance
+	Publisher
 	// Ready returns nil if a webhook could be stored now, else the reason.
 	Ready(ctx context.Context) error
 	Close() error

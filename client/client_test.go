@@ -124,7 +124,7 @@ func TestEnvelopeWritesUnsetMembersAsNull(t *testing.T) {
 		Job: &client.Job{ID: "j", Provider: "fal", Status: "completed", Result: json.RawMessage(`{"n":1.0}`)},
 	}
 	const want = `{"id":"evt_1","source":"gaff","type":"job.completed","timestamp":"2026-01-31T12:00:00Z","data":null,` +
-		`"event":{"webhookId":null,"correlationId":null,"occurredAt":null,"parentId":null},` +
+		`"event":{"webhookId":null,"correlationId":null,"occurredAt":null,"projectId":null,"parentId":null},` +
 		`"job":{"id":"j","provider":"fal","model":null,"kind":null,"projectId":null,"userId":null,"requestId":null,"status":"completed",` +
 		`"result":{"n":1.0},"error":null,"errorType":null,"settledBy":null,"metadata":null,"createdAt":null,"submittedAt":null,"settledAt":null},` +
 		`"media":[]}`

@@ -32,6 +32,7 @@ type Event struct {
 	WebhookID     string     `json:"webhookId" nullable:"true" doc:"The sender's id of the event."`
 	CorrelationID string     `json:"correlationId" nullable:"true" doc:"The sender's id of the job."`
 	OccurredAt    *time.Time `json:"occurredAt" doc:"The sender's own time of the event."`
+	ProjectID     string     `json:"projectId" nullable:"true" doc:"Of events that were published through gaff: their project."`
 	ParentID      string     `json:"parentId" nullable:"true" doc:"Of internal events: the event that caused it."`
 }
 

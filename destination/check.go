@@ -57,6 +57,7 @@ const (
 	maxHeaders     = 32
 	maxSecrets     = 4
 	maxText        = 2048
+	maxDelay       = Duration(30 * 24 * time.Hour)
 )
 
 var nameSyntax = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
@@ -171,6 +172,9 @@ func (c *compiled) checkNumbers(fault func(string, string, ...any)) {
 		if f.d < Duration(time.Millisecond) || f.d > Duration(7*24*time.Hour) {
 			fault(f.field, "must be between 1ms and 168h")
 		}
+	}
+	if c.Delay < 0 || c.Delay > maxDelay {
+		fault("delay", "must be between 0s and %s", time.Duration(maxDelay))
 	}
 	if c.Timeout > Duration(10*time.Minute) {
 		fault("timeout", "must not be longer than 10m")

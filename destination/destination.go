@@ -91,7 +91,7 @@ func (d *Destination) Attach(gw *gaff.Gateway) error {
 // HandleOptions returns the options to attach the destination with.
 func (d *Destination) HandleOptions() gaff.HandleOptions {
 	o := gaff.HandleOptions{
-		Name: d.Name, Workers: d.Concurrency, Match: d.Matches, Limiter: d,
+		Name: d.Name, Workers: d.Concurrency, Match: d.Matches, Limiter: d, Delay: time.Duration(d.Delay),
 		Retry: &gaff.RetryPolicy{
 			MaxAttempts: d.MaxAttempts, First: time.Duration(d.FirstWait), Factor: 3, Max: time.Duration(d.LongestWait),
 			// The request's own timeout ends first, with a better error.

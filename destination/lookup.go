@@ -33,6 +33,9 @@ const maxMedia = 500
 
 func (l lookup) JobOf(ctx context.Context, ev *gaff.Event) (*jobs.Job, []jobs.Media, error) {
 	j, err := l.job(ctx, ev)
+	if j != nil && ev.Source == gaff.PublishedSource && ev.ProjectID != "" && j.ProjectID != ev.ProjectID {
+		j = nil // a publisher of one project must not attach the job of another
+	}
 	if err != nil || j == nil {
 		return nil, nil, err
 	}

@@ -11,19 +11,11 @@ import (
 
 // Merge applies a JSON merge patch (RFC 7396) to a spec.
 func Merge(s *Spec, patch []byte) error {
-	changes, err := decode(patch)
-	if _, ok := changes.(map[string]any); err != nil || !ok {
-		return fmt.Errorf("%w: the body is not a JSON object", gaff.ErrInvalid)
-	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	all, err := decode(text)
-	if err != nil {
-		return err
-	}
-	if text, err = json.Marshal(mergePatch(all, changes)); err != nil {
+	if text, err = MergeJSON(text, patch); err != nil {
 		return err
 	}
 	next, err := ReadSpec(text)
@@ -31,6 +23,19 @@ func Merge(s *Spec, patch []byte) error {
 		*s = next
 	}
 	return err
+}
+
+// MergeJSON applies a JSON merge patch to a JSON document.
+func MergeJSON(text, patch []byte) ([]byte, error) {
+	changes, err := decode(patch)
+	if _, ok := changes.(map[string]any); err != nil || !ok {
+		return nil, fmt.Errorf("%w: the body is not a JSON object", gaff.ErrInvalid)
+	}
+	all, err := decode(text)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(mergePatch(all, changes))
 }
 
 // decode reads one JSON value, with numbers as they were written.

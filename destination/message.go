@@ -141,7 +141,7 @@ const lookupWait = 5 * time.Second
 func (o *Options) envelope(ctx context.Context, ev *gaff.Event) (*client.Envelope, error) {
 	e := &client.Envelope{
 		ID: ev.ID, Source: ev.Source, Type: ev.Type, Timestamp: ev.ReceivedAt.UTC().Truncate(time.Millisecond), Data: validJSON(ev.Data),
-		Event: client.Event{WebhookID: ev.WebhookID, CorrelationID: ev.CorrelationID, OccurredAt: when(ev.OccurredAt), ParentID: ev.ParentID},
+		Event: client.Event{WebhookID: ev.WebhookID, CorrelationID: ev.CorrelationID, OccurredAt: when(ev.OccurredAt), ProjectID: ev.ProjectID, ParentID: ev.ParentID},
 	}
 	if o.Lookup == nil {
 		return e, nil

@@ -81,6 +81,8 @@ type Spec struct {
 	// format spec the header of that specification.
 	SignatureHeader string `json:"signatureHeader,omitempty" yaml:"signature_header"`
 
+	// Delay is how long after its receipt an event is sent first; zero means at once.
+	Delay Duration `json:"delay,omitzero" yaml:"delay"`
 	// Timeout is for one attempt, from the connection to the response. Zero means 15 s.
 	Timeout Duration `json:"timeout,omitzero" yaml:"timeout"`
 	// MaxAttempts is the number of attempts: zero means 12, over about a day and a half.

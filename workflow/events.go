@@ -77,7 +77,9 @@ func (e *Engine) accept(ctx context.Context, tx runs.Tx, ev *gaff.Event, at time
 	ev.ReceivedAt = tx.Now()
 	ds := e.o.Router.Route(ev)
 	for i := range ds {
-		ds[i].RunAt = at
+		if at.After(ds[i].RunAt) {
+			ds[i].RunAt = at
+		}
 	}
 	return tx.Emit(ctx, ev, ds)
 }

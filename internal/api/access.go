@@ -70,7 +70,7 @@ func (s *server) checkScope(ctx context.Context, scope access.Scope) error {
 			return wire.Invalid(fmt.Sprintf("scope.operations: unknown operation %.60q: want an operationId of /api/openapi.json", op))
 		}
 	}
-	if scope.Source != "" && !slices.ContainsFunc(s.o.Gateway.Sources(), func(info gaff.SourceInfo) bool { return info.Name == scope.Source }) {
+	if scope.Source != "" && scope.Source != gaff.PublishedSource && !slices.ContainsFunc(s.o.Gateway.Sources(), func(info gaff.SourceInfo) bool { return info.Name == scope.Source }) {
 		return wire.Invalid(fmt.Sprintf("scope.source: unknown source %.60q; GET /api/v1/sources lists them", scope.Source))
 	}
 	if scope.Destination != "" {

@@ -63,7 +63,19 @@ type Gateway interface {
 	Retry(ctx context.Context, eventOrDelivery string) ([]string, error)
 	Replay(ctx context.Context, eventID string) ([]string, error)
 	Cancel(ctx context.Context, deliveryID string) error
+	Publish(ctx context.Context, ps []gaff.Publication) ([]gaff.Publication, error)
+	ChangeScheduled(ctx context.Context, id string, change func(*gaff.Publication) error) (*gaff.Publication, error)
 	Sources() []gaff.SourceInfo
+}
+
+// SourceRecords has the sources that users create, and the state of all.
+type SourceRecords interface {
+	State(name string) wire.SourceState
+	Create(ctx context.Context, spec wire.SourceSpec) (secret string, err error)
+	Update(ctx context.Context, name string, patch []byte) error
+	SetPaused(ctx context.Context, name, reason string) error
+	Rotate(ctx context.Context, name string, in wire.SourceRotation) (secret string, err error)
+	Delete(ctx context.Context, name string) error
 }
 
 // Options of the API. Store, Gateway, Authorizer and Log are required.
@@ -97,6 +109,8 @@ type Options struct {
 	Alerts Alerts
 	// Jobs submits and cancels jobs; nil if this gateway only records the jobs of webhooks.
 	Jobs Jobs
+	// SourceRecords creates and changes sources; nil: not possible.
+	SourceRecords SourceRecords
 	// TestSource sends a signed sample of a type to a source; nil without samples. Its
 	// errors are gaff.ErrNotFound and gaff.ErrInvalid with what to do.
 	TestSource func(ctx context.Context, source, eventType string) (wire.SampleSent, error)

@@ -24,6 +24,7 @@ import (
 // tags describe the groups of operations, in the order in which a reader wants them.
 var tags = []*huma.Tag{
 	{Name: "events", Description: "Webhooks that were received and verified, and the events that gaff emitted itself."},
+	{Name: "scheduled-events", Description: "Events of your application that are published at a later time."},
 	{Name: "deliveries", Description: "One event for one handler or destination, with its attempts."},
 	{Name: "rejections", Description: "Requests that were rejected, and why."},
 	{Name: "issues", Description: "Failures in groups: acknowledge, resolve, ignore, retry."},

@@ -175,6 +175,14 @@ func (g *fakeGateway) Cancel(_ context.Context, id string) error {
 	return g.err
 }
 
+func (g *fakeGateway) Publish(_ context.Context, ps []gaff.Publication) ([]gaff.Publication, error) {
+	return ps, g.err
+}
+
+func (g *fakeGateway) ChangeScheduled(context.Context, string, func(*gaff.Publication) error) (*gaff.Publication, error) {
+	return &gaff.Publication{}, g.err
+}
+
 func (g *fakeGateway) Sources() []gaff.SourceInfo { return g.sources }
 
 func newFake(t *testing.T) *fake {

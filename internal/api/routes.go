@@ -23,7 +23,7 @@ func (s *server) routes() []route {
 }
 
 func (s *server) eventRoutes() []route {
-	return append(open(access.ReachSource,
+	return append(append(s.publishRoutes(), open(access.ReachSource,
 		raw(http.MethodGet, logsPath, "list-webhook-logs", Viewer, "List webhook logs, in the form of Payload CMS", (*server).listWebhookLogs, describeListWebhookLogs),
 		raw(http.MethodPost, logsPath, "retry-webhook-log", Operator, "Retry a failed webhook now, and wait for the outcome", (*server).retryWebhookLog, describeRetryWebhookLog),
 		raw(http.MethodGet, logsPath+"/count", "count-webhook-logs", Viewer, "Count webhook logs, as Payload CMS does", (*server).countWebhookLogs, describeCountWebhookLogs),
@@ -43,10 +43,20 @@ func (s *server) eventRoutes() []route {
 		get("/api/v1/rejections", "list-rejections", Viewer, "List rejected requests, newest first", s.listRejections),
 		get("/api/v1/rejections/{id}", "get-rejection", Viewer, "Get a rejected request", s.getRejection),
 		post("/api/v1/rejections/{id}/rescue", "rescue-rejection", Operator, "Verify a rejected request again, by the source as it is now and at its own time, and store it if it is authentic", s.rescueRejection),
-	),
+	)...),
 		post("/api/v1/bulk", "start-bulk", Operator, "Retry or replay all matching events, or rescue all matching requests, or count them first", s.startBulk, answers(http.StatusAccepted)),
 		get("/api/v1/bulk/{id}", "get-bulk", Operator, "Get the progress of a bulk action", s.getBulk),
 		end("/api/v1/bulk/{id}", "stop-bulk", Operator, "Stop a bulk action; finished items stay finished", s.stopBulk),
+	)
+}
+
+func (s *server) publishRoutes() []route {
+	return open(access.ReachSource|access.ReachProject,
+		full(http.MethodPost, "/api/v1/events", "publish-events", Operator, "Publish an event of your application, or a list of events, now or at a later time", s.publishEvents, answers(http.StatusCreated), accepts(maxPublishBody), also(http.StatusOK), fails(http.StatusBadRequest), unchecked, says("All events of a list are stored in one commit. 200 if all their idempotencyKeys were used before.")),
+		get("/api/v1/scheduled-events", "list-scheduled-events", Viewer, "List the events that were published with a time of their own, newest first", s.listScheduled),
+		get("/api/v1/scheduled-events/{id}", "get-scheduled-event", Viewer, "Get a scheduled event", s.getScheduled),
+		patch("/api/v1/scheduled-events/{id}", "change-scheduled-event", Operator, "Change the time, type or data of a scheduled event", s.changeScheduled, accepts(maxPublishBody), fails(http.StatusBadRequest)),
+		end("/api/v1/scheduled-events/{id}", "cancel-scheduled-event", Operator, "Cancel a scheduled event", s.cancelScheduled),
 	)
 }
 
@@ -100,11 +110,19 @@ func (s *server) workflowRoutes() []route {
 }
 
 func (s *server) sourceRoutes() []route {
-	return append(open(access.ReachSource,
+	bad := fails(http.StatusBadRequest)
+	return append(append([]route{
+		post("/api/v1/sources", "create-source", Admin, "Create a source from a preset or a description, and get its URL and secret", s.createSource, answers(http.StatusCreated), bad, accepts(maxSourceBody)),
+		patch("/api/v1/sources/{name}", "update-source", Admin, "Change fields of a source that was created by the API (JSON merge patch)", s.updateSource, bad, accepts(maxSourceBody), describeSourcePatch),
+		remove("/api/v1/sources/{name}", "delete-source", Admin, "Delete a source that was created by the API; its events stay", s.deleteSource),
+		post("/api/v1/sources/{name}/rotate", "rotate-source-secret", Admin, "Replace the secret of a source; the former one is accepted for a while", s.rotateSource, bad),
+		post("/api/v1/sources/{name}/pause", "pause-source", Operator, "Pause a source: senders are answered 503, so that they come again", s.pauseSource),
+		post("/api/v1/sources/{name}/resume", "resume-source", Operator, "Resume a paused source", s.resumeSource),
+	}, open(access.ReachSource,
 		get("/api/v1/sources/{name}", "get-source", Viewer, "Get a source", s.getSource),
 		post("/api/v1/sources/{name}/test", "test-source", Operator, "Send a signed sample to a source, as its sender would", s.testSource),
-	),
-		get("/api/v1/sources", "list-sources", Viewer, "List the configured sources", s.listSources),
+	)...),
+		get("/api/v1/sources", "list-sources", Viewer, "List the sources", s.listSources),
 		post("/api/v1/sources/reload", "reload-sources", Admin, "Read the configuration again: secrets, verifiers and limits of the sources", s.reloadSources),
 		get("/api/v1/sources/{name}/key", "get-source-key", Admin, "Get the key that the source's sender handed over in a handshake", s.getSourceKey),
 		post("/api/v1/sources/{name}/key", "open-source-key", Admin, "Accept the key that the source's next handshake brings, for a while", s.openSourceKey),

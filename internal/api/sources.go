@@ -22,7 +22,11 @@ func (s *server) sources(ctx context.Context) ([]wire.Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		docs = append(docs, wire.NewSource(info, s.o.Address(info.Name), uses, counts.Sources))
+		doc := wire.NewSource(info, s.o.Address(info.Name), uses, counts.Sources)
+		if s.o.SourceRecords != nil {
+			doc = doc.WithState(s.o.SourceRecords.State(info.Name))
+		}
+		docs = append(docs, doc)
 	}
 	return docs, nil
 }

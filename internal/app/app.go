@@ -55,6 +55,7 @@ func (p *process) services() []lifecycle.Service {
 		// These have to be known before the first delivery is processed.
 		{Name: "sources", Start: p.addSources},
 		{Name: "jobs", Start: p.addJobs},
+		{Name: "sources of users", Start: p.addSourceRecords},
 		{Name: "workflows", Start: p.addWorkflows},
 		{Name: "destinations", Start: p.addDestinations},
 		{Name: "alerts", Start: p.addAlerts},
@@ -77,6 +78,7 @@ func (p *process) services() []lifecycle.Service {
 		lifecycle.Background("ends of jobs and runs", func(ctx context.Context) { p.traceSettled(ctx) }),
 		lifecycle.Background("alert checks", func(ctx context.Context) { p.monitor.Run(ctx) }),
 		lifecycle.Background("destination changes", func(ctx context.Context) { p.destinations.Run(ctx) }),
+		lifecycle.Background("source changes", func(ctx context.Context) { p.records.Run(ctx) }),
 		lifecycle.Background("job polling", func(ctx context.Context) { p.jobs.Run(ctx) }),
 		lifecycle.Background("reload", func(ctx context.Context) { p.reload.run(ctx) }),
 		lifecycle.Background("memory", releaseMemory),

@@ -24,16 +24,14 @@ import (
 )
 
 // consoleOptions is what the console shows of the configuration.
-func consoleOptions(cfg *config.Config, local string, sources []Source) ui.Options {
+func consoleOptions(cfg *config.Config, local string, find func(name string) (Source, bool)) ui.Options {
 	return ui.Options{
 		Version: buildinfo.Get().Short(),
 		Sample:  all.Default().Name,
 		Address: func(name string) string { return address(cfg, local, name) },
 		SampleTypes: func(name string) []string {
-			for _, src := range sources {
-				if src.Name == name && src.Sample != nil && src.Sign != nil {
-					return src.Types
-				}
+			if src, ok := find(name); ok && src.Sample != nil && src.Sign != nil {
+				return src.Types
 			}
 			return nil
 		},
@@ -56,13 +54,12 @@ func apiSettings(cfg *config.Config) []wire.Setting {
 
 // sampler sends signed samples through the receiving handler of this process, as their
 // senders would from outside.
-func sampler(ingest http.Handler, base string, sources []Source) func(context.Context, string, string) (wire.SampleSent, error) {
+func sampler(ingest http.Handler, base string, find func(name string) (Source, bool)) func(context.Context, string, string) (wire.SampleSent, error) {
 	return func(ctx context.Context, name, eventType string) (wire.SampleSent, error) {
-		i := slices.IndexFunc(sources, func(s Source) bool { return s.Name == name })
-		if i < 0 {
+		src, ok := find(name)
+		if !ok {
 			return wire.SampleSent{}, fmt.Errorf("source %s: %w; GET /api/v1/sources lists them", name, gaff.ErrNotFound)
 		}
-		src := sources[i]
 		switch {
 		case src.Sample == nil || src.Sign == nil:
 			return wire.SampleSent{}, fmt.Errorf("%w: there are no samples of the source %s, for its signing key is not ours", gaff.ErrInvalid, name)

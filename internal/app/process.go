@@ -64,6 +64,7 @@ type process struct {
 	stats        *stats.Collector
 	reload       *reloader
 	sources      []Source
+	records      *sourceRecords
 	gateway      *gaff.Gateway
 	jobs         *jobs.Service
 	clients      map[string]jobs.Provider
@@ -150,12 +151,39 @@ func (p *process) addJobs(ctx context.Context) (err error) {
 		linkToJobs(p.cfg, &src.Source, p.jobs)
 		p.gateway.AddSource(src.Source)
 		if src.Interpreter != nil {
-			p.gateway.Handle(src.Name, "*", gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
-				Store: p.store, Router: p.gateway, Interpreter: src.Interpreter, Service: p.jobs,
-			})))
+			p.gateway.Handle(src.Name, "*", p.effectsOf(src))
 		}
 	}
 	return nil
+}
+
+// effectsOf returns the handler by which the events of a source change jobs.
+func (p *process) effectsOf(src Source) gaff.Handler {
+	return gaff.Named("effects/"+src.Name, jobs.NewHandler(jobs.Options{
+		Store: p.store, Router: p.gateway, Interpreter: src.Interpreter, Service: p.jobs,
+	}))
+}
+
+// addSourceRecords adds the sources that users created, and pauses those that they paused.
+func (p *process) addSourceRecords(ctx context.Context) error {
+	p.records = &sourceRecords{
+		store: p.store, changed: p.store.Changed, gateway: p.gateway, effects: p.effectsOf, reload: p.reload, log: p.log,
+	}
+	p.reload.paused = p.records.pausedReason
+	if err := p.records.Load(ctx); err != nil {
+		return fmt.Errorf("sources: %w", err)
+	}
+	return nil
+}
+
+// findSource finds a source of the configuration, or one that users created.
+func (p *process) findSource(name string) (Source, bool) {
+	for _, src := range p.sources {
+		if src.Name == name {
+			return src, true
+		}
+	}
+	return p.records.find(name)
 }
 
 func (p *process) addWorkflows(context.Context) error {
@@ -296,7 +324,7 @@ func (p *process) stopTasks(context.Context) error {
 
 // buildHandlers joins what answers requests.
 func (p *process) buildHandlers(context.Context) error {
-	cfg, gw, console := p.cfg, p.gateway, consoleOptions(p.cfg, p.public.url, p.sources)
+	cfg, gw, console := p.cfg, p.gateway, consoleOptions(p.cfg, p.public.url, p.findSource)
 	p.ingest = gw.IngestHandler()
 	proxy, public, err := proxiesOf(provider.ProxyOptions{
 		Values: cfg.ProviderValues(), Jobs: p.jobs, Log: p.log, Authorize: authorizeProxy(p.guard), Address: gw.ClientAddress, BaseURL: cfg.BaseURL,
@@ -306,10 +334,10 @@ func (p *process) buildHandlers(context.Context) error {
 	}
 	apiHandler := api.New(api.Options{
 		Store: p.store, Gateway: gw, Authorizer: access.Scoped{Guard: p.guard}, Guard: p.guard, Jobs: p.jobs, Forwarding: p.destinations, Workflows: p.engine,
-		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.public.url), p.sources), Settings: apiSettings(cfg),
+		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.public.url), p.findSource), Settings: apiSettings(cfg),
 		Ready: p.store.Ready, Damaged: p.store.DamagedBodies, Origins: cfg.CORSOrigins,
 		Reload: p.reload.reload, HandedKey: p.reload.key, RemoveKey: p.reload.forget, OpenKey: p.reload.openKey,
-		Eraser: p.eraser(), Compact: p.compact, Secrets: api.Secrets{Count: p.secrets, Rotate: p.rotateSecrets}, Alerts: p.monitor, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
+		Eraser: p.eraser(), Compact: p.compact, Secrets: api.Secrets{Count: p.secrets, Rotate: p.rotateSecrets}, Alerts: p.monitor, SourceRecords: p.records, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
 	})
 	p.publicProxy = public
 	console.Store, console.Guard, console.API, console.Sources = p.store, p.guard, apiHandler, gw.Sources

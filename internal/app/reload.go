@@ -33,6 +33,9 @@ type reloader struct {
 	// workflows reads their folder again; nil without workflows.
 	workflows func(context.Context) error
 
+	// paused says why a source is paused; nil: none is.
+	paused func(source string) string
+
 	mu   sync.Mutex
 	cfg  *config.Config // in force
 	kept map[string]string
@@ -138,7 +141,17 @@ func (r *reloader) forget(ctx context.Context, source string) error {
 // update replaces a source by its rebuilt version.
 func (r *reloader) update(src Source) error {
 	linkToJobs(r.cfg, &src.Source, r.jobs)
+	if r.paused != nil {
+		src.Paused = r.paused(src.Name)
+	}
 	return r.gateway.UpdateSource(src.Source)
+}
+
+// renewed rebuilds a source of the configuration, with its state.
+func (r *reloader) renewed(ctx context.Context, source string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.renew(ctx, source)
 }
 
 // renew gives a source its currently stored keys.
@@ -194,6 +207,10 @@ func (r *reloader) reload(ctx context.Context) (changed, restart []string, err e
 		delete(known, src.Name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(known)) {
+		_, configured := old.Sources[name]
+		if _, described := old.Described[name]; !configured && !described && !ownSource(name) {
+			continue // it was created by the API
+		}
 		restart = append(restart, "source "+name+" is gone")
 	}
 	if !reflect.DeepEqual(old.Described, next.Described) {

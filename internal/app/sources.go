@@ -96,8 +96,10 @@ func buildSources(cfg *config.Config, kept keys) ([]Source, error) {
 }
 
 // limit applies the limits and retries of the configuration.
-func (s *Source) limit(cfg *config.Config) {
-	set := cfg.Sources[s.Name]
+func (s *Source) limit(cfg *config.Config) { s.limitTo(cfg.Sources[s.Name], cfg) }
+
+// limitTo applies the limits and retries of a source's description.
+func (s *Source) limitTo(set config.Source, cfg *config.Config) {
 	// A sender whose bodies are known to be larger brings its own limit.
 	s.MaxBodyBytes = max(s.MaxBodyBytes, cfg.Limits.MaxBodyBytes)
 	if set.MaxBodyBytes > 0 {
@@ -120,6 +122,12 @@ func prefixes(list []string) (out []netip.Prefix) {
 		}
 	}
 	return out
+}
+
+// ownSource reports whether gaff itself defines a source.
+func ownSource(name string) bool {
+	_, known := all.Find(name)
+	return known || name == custom.DefaultName
 }
 
 func texts(secrets []config.Secret) []string {

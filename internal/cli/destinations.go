@@ -99,6 +99,9 @@ func (p *program) showDestination(d *wire.NewSecretDestination) error {
 	if len(d.Secrets) > 0 {
 		t.row("signed with", clean(strings.Join(d.Secrets, " ")))
 	}
+	if d.Delay != "0s" {
+		t.pair("delay", clean(d.Delay))
+	}
 	t.row("attempts", fmt.Sprintf("%d, after %s up to %s, timeout %s", d.MaxAttempts, clean(d.FirstWait), clean(d.LongestWait), clean(d.Timeout)))
 	t.row("concurrency", strconv.Itoa(d.Concurrency))
 	if d.Rate > 0 {
@@ -181,6 +184,7 @@ func (p *program) destinationsAddCommand() *cobra.Command {
 	flag("format", "format", "envelope (default), original, cloudevents, cloudevents-binary or spec")
 	flag("transform", "transform", "a CEL expression over the envelope's members; its value, an object, is the body")
 	flag("signatureHeader", "signature-header", "a header for the HMAC-SHA-256 of the body in hex, keyed by the first secret")
+	flag("delay", "delay", "how long after its receipt an event is sent first, such as 10m")
 	flag("kind", "kind", "http (default), pull or queue")
 	flag("topic", "topic", "a queue's subject, topic or stream")
 	flag("orderBy", "order-by", "a JSON pointer into the data; events with the same value are kept in order")

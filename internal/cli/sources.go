@@ -23,7 +23,10 @@ import (
 )
 
 func sourceState(s *wire.Source) string {
-	if s.Quiet != "" {
+	switch {
+	case s.Paused != "":
+		return "paused"
+	case s.Quiet != "":
 		return "rejects every request"
 	}
 	return "ready"
@@ -134,7 +137,7 @@ func (p *program) sourcesCommand() *cobra.Command {
 	}
 	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	p.clientFlags(show)
-	return group("sources", "Sources: URLs, verifiers, handlers, keys", list, show, p.sourcesTestCommand(), p.presetsCommand(), p.reloadCommand(), p.sourceKeyCommand())
+	return group("sources", "Sources: URLs, verifiers, handlers, keys", list, show, p.sourcesCreateCommand(), p.sourcesTestCommand(), p.sourcesPauseCommand(), p.sourceActCommand("resume", "Resume a paused source", nil), p.sourcesRotateCommand(), p.sourcesDeleteCommand(), p.presetsCommand(), p.reloadCommand(), p.sourceKeyCommand())
 }
 
 func (p *program) showSource(s *wire.Source) error {
@@ -142,6 +145,11 @@ func (p *program) showSource(s *wire.Source) error {
 	t.row("name", clean(s.Name))
 	t.row("state", sourceState(s))
 	t.pair("why", clean(s.Quiet))
+	t.pair("paused", clean(s.Paused))
+	t.row("managed by", map[bool]string{true: "the configuration", false: "the API"}[s.Managed])
+	for _, f := range s.FormerSecrets {
+		t.row("former secret", clean(f.Hint)+", accepted until "+stamp(f.Until))
+	}
 	if s.MaxBodyBytes > 0 {
 		t.row("largest body", strconv.FormatInt(s.MaxBodyBytes, 10)+" bytes")
 	}

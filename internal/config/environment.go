@@ -143,6 +143,10 @@ func (l *loader) fromEnvironment(s *setting) {
 
 // resolve returns the value that "env:NAME" or "file:/path" refers to; another text is the value.
 func (l *loader) resolve(name, ref, from string) (string, bool) {
+	if l.literal && (strings.HasPrefix(ref, "env:") || strings.HasPrefix(ref, "file:")) {
+		l.fault(name, ref, from, "is a reference, which only gaff.yaml may have; send the value itself")
+		return "", false
+	}
 	if variable, ok := strings.CutPrefix(ref, "env:"); ok {
 		value, _, bad := l.lookup(variable, true)
 		switch {

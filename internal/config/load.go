@@ -64,6 +64,8 @@ type loader struct {
 	faults    Faults
 	// split has the names of the secrets that were split at commas.
 	split map[string]bool
+	// literal makes references to variables and files faults.
+	literal bool
 }
 
 func (l *loader) fault(name, value, from, problem string) {

@@ -107,7 +107,7 @@ var jobStatuses = []string{"queued", "processing", "completed", "failed", "cance
 // check reports the faults of a source.
 func (s *Source) check(name string, k *checker) {
 	switch {
-	case name == "manage" || name == "gaff":
+	case name == "manage" || name == "gaff" || name == "published":
 		k.report(k.path, "", "this name is gaff's own; choose another")
 	case !nameSyntax.MatchString(name):
 		k.report(k.path, "", "is not a name of a source: it begins with a lower case letter or a digit and has up to 64 of those, - and _")

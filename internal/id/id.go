@@ -24,6 +24,7 @@ const (
 	Audit     = "aud_"
 	Run       = "run_"
 	Bulk      = "blk_"
+	Scheduled = "sch_"
 	// Key is for deduplication keys of events that are never duplicates.
 	Key = "key_"
 )

@@ -25,6 +25,7 @@ type Store interface {
 	stats.Store
 	runs.Reader
 	issue.Store
+	gaff.ScheduleReader
 }
 
 // Limit returns the store as a credential with the scope may see it.
@@ -111,6 +112,26 @@ func (l limited) Project(ctx context.Context, id string) (*jobs.Project, error) 
 		return nil, Hidden("project", id)
 	}
 	return l.all.Project(ctx, id)
+}
+
+// hasPublished reports whether a published event of a project can be reached.
+func (l limited) hasPublished(project string) bool {
+	return l.scope.HasSource(gaff.PublishedSource) || l.scope.Project != "" && l.scope.Project == project
+}
+
+func (l limited) ScheduledEvent(ctx context.Context, id string) (*gaff.Publication, error) {
+	p, err := l.all.ScheduledEvent(ctx, id)
+	if err == nil && !l.hasPublished(p.ProjectID) {
+		return nil, Hidden("scheduled event", id)
+	}
+	return p, err
+}
+
+func (l limited) ScheduledEvents(ctx context.Context, f gaff.ScheduleFilter) (gaff.Page[gaff.Publication], error) {
+	if !l.scope.HasSource(gaff.PublishedSource) && !narrow(&f.ProjectID, l.scope.Project) {
+		return gaff.Page[gaff.Publication]{}, nil
+	}
+	return l.all.ScheduledEvents(ctx, f)
 }
 
 func (l limited) Event(ctx context.Context, id string) (*gaff.EventDetail, error) {

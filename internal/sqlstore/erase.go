@@ -38,7 +38,7 @@ func (s *Store) Erase(ctx context.Context, t erase.Target) (*erase.Found, error)
 	if err := e.eraseEvents(ctx); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{e.eraseJobs, e.eraseRuns, e.eraseProject, e.eraseLimits} {
+	for _, step := range []func(context.Context) error{e.eraseScheduled, e.eraseJobs, e.eraseRuns, e.eraseProject, e.eraseLimits} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

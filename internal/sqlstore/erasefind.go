@@ -40,6 +40,7 @@ type erasure struct {
 	whole      map[int64]bool // events that stay; the request that they came in names the target
 	scanned    int64          // the number of the last examined event
 	rejections []int64
+	scheduled  []int64
 	named      [][]any // keys of rows that stay and name the target, by their place in naming
 }
 
@@ -91,13 +92,13 @@ func (s *Store) FindErasable(ctx context.Context, t erase.Target) (*erase.Found,
 
 func (e *erasure) find(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		e.findRuns, e.findJobs, e.findEvents, e.countMedia, e.findRejections, e.findNaming, e.findProject,
+		e.findRuns, e.findJobs, e.findEvents, e.findScheduled, e.countMedia, e.findRejections, e.findNaming, e.findProject,
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	e.found.Events, e.found.Jobs, e.found.Runs = int64(len(e.events)), int64(len(e.jobs)), int64(len(e.runs))
+	e.found.Events, e.found.Jobs, e.found.Runs = int64(len(e.events)+len(e.scheduled)), int64(len(e.jobs)), int64(len(e.runs))
 	e.found.Rejections = int64(len(e.rejections))
 	e.found.Records = int64(len(e.whole))
 	for _, keys := range e.named {
@@ -305,7 +306,7 @@ func (e *erasure) examineEvents(ctx context.Context) (n int, err error) {
 				shown = body
 			}
 			ours = ours || e.match.In(shown)
-			ours = ours || e.match.In(request)
+			ours = ours || e.match.In(request) || e.ofProject(source, request)
 			if !ours && data != nil && e.match.In(body) {
 				e.whole[seq] = true // of a batch, the first event has the whole request
 			}

@@ -109,7 +109,7 @@ func copies(ctx context.Context, q querier, seq int64) ([]gaff.Copy, error) {
 		if c.Damaged = differs(c.Body, sum); c.Damaged {
 			c.Body = nil
 		}
-		r, _ := decodeRequest(request)
+		r, _, _ := decodeRequest(request)
 		c.ReceivedAt, c.Header = fromMicros(received), r.Header
 		return c, err
 	}, `select received_at, headers, body, sha256 from copy where seq = $1 order by n`, seq)

@@ -29,7 +29,7 @@ func (r *eventRow) size() int { return len(r.request) + len(r.body) + len(r.data
 func newEventRow(ev *gaff.Event) eventRow {
 	row := eventRow{ev: ev, dedupe: ev.DedupeKey, body: ev.Data}
 	if ev.Request != nil {
-		row.request = encodeRequest(ev.Request, ev.Verification)
+		row.request = encodeRequest(ev.Request, ev.Verification, ev.ProjectID)
 		row.body = ev.Request.Body
 		if !bytes.Equal(ev.Data, row.body) {
 			row.data = orEmpty(ev.Data)
@@ -135,7 +135,7 @@ func (sc *eventScan) event() *gaff.Event {
 		body, data = nil, nil
 	}
 	if sc.request != nil {
-		ev.Request, ev.Verification = decodeRequest(sc.request)
+		ev.Request, ev.Verification, ev.ProjectID = decodeRequest(sc.request)
 		ev.Request.Body, ev.Request.ReceivedAt = orEmpty(body), ev.ReceivedAt
 	}
 	if ev.Data = data; ev.Data == nil {

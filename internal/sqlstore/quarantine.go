@@ -16,7 +16,7 @@ const rowCost = 256
 // quarantine stores a rejected request as it was received, and removes the oldest ones over the
 // limit of bytes.
 func (t *tx) quarantine(rejectionID string, r *gaff.Request) error {
-	head := encodeRequest(r, gaff.Verification{})
+	head := encodeRequest(r, gaff.Verification{}, "")
 	size := int64(len(head)+len(r.Body)) + rowCost
 	if size > t.s.opt.MaxQuarantine/4 {
 		return nil
@@ -80,7 +80,7 @@ func (s *Store) Quarantined(ctx context.Context, rejectionID string) (*gaff.Requ
 	if err != nil {
 		return nil, s.fault(ctx, "quarantine", err)
 	}
-	r, _ := decodeRequest(head)
+	r, _, _ := decodeRequest(head)
 	r.Body, r.ReceivedAt = orEmpty(body), fromMicros(received)
 	return r, nil
 }

@@ -9,7 +9,7 @@ import (
 
 // encodeRequest stores a request in the format of HTTP/1, so that header bytes that are not
 // UTF-8 survive. Lines that begin with a colon are gaff's.
-func encodeRequest(r *gaff.Request, v gaff.Verification) []byte {
+func encodeRequest(r *gaff.Request, v gaff.Verification, project string) []byte {
 	b := make([]byte, 0, 512)
 	b = append(b, r.Method...)
 	b = append(b, ' ')
@@ -17,7 +17,7 @@ func encodeRequest(r *gaff.Request, v gaff.Verification) []byte {
 	b = append(b, '\n')
 	for _, line := range [...]struct{ name, value string }{
 		{":remote ", r.RemoteAddr}, {":scheme ", v.Scheme}, {":key ", v.KeyID},
-		{":subject ", v.Subject}, {":dialect ", v.Dialect},
+		{":subject ", v.Subject}, {":dialect ", v.Dialect}, {":project ", project},
 	} {
 		if line.value != "" {
 			b = append(b, line.name...)
@@ -54,8 +54,8 @@ func oneLine(value string) string {
 	return value
 }
 
-func decodeRequest(b []byte) (*gaff.Request, gaff.Verification) {
-	r, v := &gaff.Request{}, gaff.Verification{}
+func decodeRequest(b []byte) (r *gaff.Request, v gaff.Verification, project string) {
+	r = &gaff.Request{}
 	line, rest, _ := strings.Cut(string(b), "\n")
 	r.Method, r.URL, _ = strings.Cut(line, " ")
 	for strings.HasPrefix(rest, ":") {
@@ -72,12 +72,14 @@ func decodeRequest(b []byte) (*gaff.Request, gaff.Verification) {
 			v.Subject = value
 		case ":dialect":
 			v.Dialect = value
+		case ":project":
+			project = value
 		case ":secret":
 			v.Secrets = append(v.Secrets, value)
 		}
 	}
 	r.Header = decodeHeader(rest)
-	return r, v
+	return r, v, project
 }
 
 func decodeHeader(text string) http.Header {

@@ -41,6 +41,7 @@ func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 		count  *int64
 	}{
 		{r.Events, (*tx).pruneEvents, &f.Events},
+		{r.Events, (*tx).pruneScheduled, new(int64)},
 		{r.Payloads, (*tx).prunePayloads, &f.Payloads},
 		{r.Rejections, (*tx).pruneRejections, &f.Rejections},
 		{r.Issues, (*tx).pruneIssues, &f.Issues},

@@ -17,7 +17,7 @@ var secretSettings = []string{
 }
 
 // secretKinds are the kinds of records that are encrypted.
-var secretKinds = []string{"destination"}
+var secretKinds = []string{"destination", "source"}
 
 func isSecretSetting(name string) bool {
 	for _, secret := range secretSettings {

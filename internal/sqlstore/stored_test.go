@@ -21,7 +21,7 @@ func TestStoredRequest(t *testing.T) {
 		},
 	}
 	v := gaff.Verification{Scheme: "hmac-sha256", KeyID: "k1", Subject: "user\n:key forged", Dialect: "fal", Secrets: []string{"header:X-One", "json:/a/*/b"}}
-	got, proof := decodeRequest(encodeRequest(r, v))
+	got, proof, _ := decodeRequest(encodeRequest(r, v, "film"))
 	want := *r
 	want.Header = http.Header{
 		"X-One": {"a: b"}, "X-Two": {"first", "second", ""}, "X-Latin": {"\xe9\xff"}, "X-Break": {"a  :scheme forged"},
@@ -49,7 +49,7 @@ func FuzzStoredRequest(f *testing.F) {
 			return
 		}
 		r := &gaff.Request{Method: method, URL: url, RemoteAddr: remote, Header: http.Header{name: {value, value}}}
-		got, proof := decodeRequest(encodeRequest(r, gaff.Verification{Scheme: scheme, Subject: subject}))
+		got, proof, _ := decodeRequest(encodeRequest(r, gaff.Verification{Scheme: scheme, Subject: subject}, ""))
 		if got.Method != method || got.URL != url || got.RemoteAddr != oneLine(remote) || proof.Scheme != oneLine(scheme) || proof.Subject != oneLine(subject) {
 			t.Errorf("%q %q %q is read back as %+v, %+v", method, url, remote, got, proof)
 		}
@@ -68,7 +68,7 @@ func FuzzDecodeStored(f *testing.F) {
 	}
 	f.Add([]byte("\xff\n\n:key"))
 	f.Fuzz(func(t *testing.T, stored []byte) {
-		r, v := decodeRequest(stored)
+		r, v, _ := decodeRequest(stored)
 		texts := []string{r.Method, r.URL, r.RemoteAddr, v.Scheme, v.KeyID, v.Subject, v.Dialect}
 		for name, values := range r.Header {
 			texts = append(append(texts, name), values...)

@@ -160,6 +160,9 @@ func actions() []action {
 		{path: "/issues/{id}/reopen", api: "/api/v1/issues/{id}/reopen", done: "Open again.", back: "/issues/{id}"},
 		{path: "/issues/{id}/retry", api: "/api/v1/issues/{id}/retry", done: "All of them are being retried.", back: "/issues/{id}"},
 		{path: "/alerts/test", api: "/api/v1/alerts/test", done: "All channels took the test message.", back: "/issues", failed: testedFailed},
+		{path: "/sources/{name}/pause", api: "/api/v1/sources/{name}/pause", done: "Paused. Senders are answered 503, so that they come again.", back: "/sources/{name}"},
+		{path: "/sources/{name}/resume", api: "/api/v1/sources/{name}/resume", done: "Resumed.", back: "/sources/{name}"},
+		{path: "/sources/{name}/delete", api: "/api/v1/sources/{name}", method: http.MethodDelete, done: "The source was deleted. Its events stay.", back: "/sources"},
 		{path: "/destinations/{name}/pause", api: "/api/v1/destinations/{name}/pause", done: "Paused. Deliveries stay pending until you resume.", back: "/destinations/{name}"},
 		{path: "/destinations/{name}/resume", api: "/api/v1/destinations/{name}/resume", done: "Resumed.", back: "/destinations/{name}"},
 		{path: "/destinations/{name}/test", api: "/api/v1/destinations/{name}/test", done: "The destination accepted the test event.", back: "/destinations/{name}", failed: testFailed},
@@ -179,6 +182,8 @@ func (c *console) routes(mux router) {
 		mux.HandleFunc("POST "+a.path, c.act(a))
 	}
 	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
+	mux.HandleFunc("POST /sources", c.createSource)
+	mux.HandleFunc("POST /sources/{name}/rotate", c.rotateSource)
 	mux.HandleFunc("POST /bulk", c.startBulk)
 	mux.HandleFunc("POST /keys", c.createKey)
 	mux.HandleFunc("POST /erase", c.postErase)

@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/sender"
 )
 
 type sourceRow struct {
@@ -48,8 +50,10 @@ func (c *console) sourceNames(q *request) (names []string) {
 }
 
 type sourcesView struct {
-	Rows []sourceRow
-	Now  time.Time
+	Rows      []sourceRow
+	Now       time.Time
+	MayCreate bool
+	Presets   []string
 }
 
 func (c *console) sources(q *request) (templ.Component, error) {
@@ -58,7 +62,7 @@ func (c *console) sources(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sourcesPage(sourcesView{rows, q.now}), nil
+	return sourcesPage(sourcesView{rows, q.now, q.may(access.Admin), sender.Presets()}), nil
 }
 
 type sourceView struct {
@@ -70,6 +74,8 @@ type sourceView struct {
 	MayAct    bool
 	Newest    []gaff.Log
 	Plots     plotsView
+	// Managed sources are changed in the configuration. MayChange is for the others.
+	Managed, MayChange bool
 }
 
 func (c *console) source(q *request) (templ.Component, error) {
@@ -90,6 +96,11 @@ func (c *console) source(q *request) (templ.Component, error) {
 	if c.o.SampleTypes != nil {
 		v.Types = c.o.SampleTypes(name)
 	}
+	var doc struct{ Managed bool }
+	if err := c.ask(q, "/api/v1/sources/"+url.PathEscape(name), &doc); err != nil {
+		return nil, err
+	}
+	v.Managed, v.MayChange = doc.Managed, !doc.Managed && q.may(access.Admin)
 	page, err := q.store.Events(q.Context(), gaff.EventFilter{Source: name, Cursor: gaff.Cursor{Limit: 10}})
 	if err != nil {
 		return nil, err
@@ -125,3 +136,41 @@ func (c *console) testSource(w http.ResponseWriter, r *http.Request) {
 	}
 	c.done(w, r, res, err, text, back)
 }
+
+// createSource shows the URL and the secret on its response page.
+func (c *console) createSource(w http.ResponseWriter, r *http.Request) {
+	spec := map[string]any{"name": strings.TrimSpace(r.PostFormValue("name")), "preset": r.PostFormValue("preset")}
+	switch r.PostFormValue("secrets") {
+	case "given":
+		spec["secrets"] = []string{strings.TrimSpace(r.PostFormValue("secret"))}
+	case "later":
+		spec["secrets"] = []string{}
+	}
+	body, _ := json.Marshal(spec)
+	c.secretPage(w, r, "/api/v1/sources", body, "/sources")
+}
+
+// rotateSource shows the new secret on its response page.
+func (c *console) rotateSource(w http.ResponseWriter, r *http.Request) {
+	body, _ := json.Marshal(map[string]string{"secret": strings.TrimSpace(r.PostFormValue("secret"))})
+	path := "/sources/" + url.PathEscape(r.PathValue("name"))
+	c.secretPage(w, r, "/api/v1"+path+"/rotate", body, path)
+}
+
+// secretPage posts to the API, and shows the source with its new secret.
+func (c *console) secretPage(w http.ResponseWriter, r *http.Request, path string, body []byte, back string) {
+	res, err := c.call(r, http.MethodPost, path, body)
+	if err != nil || res.Status/100 != 2 {
+		c.done(w, r, res, err, "", back)
+		return
+	}
+	var made newSource
+	_ = readJSON(res.Body, &made)
+	c.page(page{path: "/sources", role: access.Admin, make: func(q *request) (templ.Component, error) {
+		q.title, q.nav = "Source "+made.Name, "sources"
+		return newSourcePage(made), nil
+	}})(w, r)
+}
+
+// newSource is a source with a secret that was just made, if gaff made one.
+type newSource struct{ Name, Address, Secret, Quiet string }

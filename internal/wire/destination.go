@@ -23,6 +23,7 @@ type Destination struct {
 	Headers         map[string]string `json:"headers" doc:"Secrets are masked."`
 	Secrets         []string          `json:"secrets" nullable:"false" doc:"The last characters of the signing secrets."`
 	SignatureHeader Text              `json:"signatureHeader" doc:"The header with the HMAC-SHA-256 of the body in hex, if there is one."`
+	Delay           string            `json:"delay" doc:"How long after its receipt an event is sent first."`
 	Timeout         string            `json:"timeout"`
 	MaxAttempts     int               `json:"maxAttempts"`
 	FirstWait       string            `json:"firstWait"`
@@ -73,7 +74,7 @@ func NewDestination(d destination.Managed, viewer bool) Destination {
 	}
 	doc := Destination{
 		Name: d.Name, Kind: d.Kind, URL: Text(url), Topic: Text(d.Topic), Events: d.Events, Filter: Text(d.Filter),
-		Format: d.Format, Transform: Text(d.Transform), SignatureHeader: Text(d.SignatureHeader), Headers: map[string]string{}, Secrets: []string{}, Timeout: duration(d.Timeout),
+		Format: d.Format, Transform: Text(d.Transform), SignatureHeader: Text(d.SignatureHeader), Headers: map[string]string{}, Secrets: []string{}, Delay: duration(d.Delay), Timeout: duration(d.Timeout),
 		MaxAttempts: d.MaxAttempts, FirstWait: duration(d.FirstWait), LongestWait: duration(d.LongestWait),
 		Final: d.Final, Concurrency: d.Concurrency, Rate: d.Rate, Burst: d.Burst, Order: Text(d.Order), OrderBy: Text(d.OrderBy),
 		BreakAfter: d.BreakAfter, BreakFor: duration(d.BreakFor), Lease: duration(d.Lease), Origin: d.Origin,

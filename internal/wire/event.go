@@ -54,6 +54,7 @@ type EventDetail struct {
 	Proof      *Verification `json:"proof" doc:"How the sender was verified; null for internal events."`
 	Deliveries []Delivery    `json:"deliveries" nullable:"false"`
 	Copies     []Copy        `json:"copies" nullable:"false" doc:"Later requests with the same id and a different body."`
+	ProjectID  Text          `json:"projectId" doc:"Of events that were published through gaff: their project."`
 	Children   []string      `json:"children" nullable:"false" doc:"Ids of the events that this one's handlers emitted."`
 }
 
@@ -64,6 +65,7 @@ func NewEventDetail(d *gaff.EventDetail) EventDetail {
 	}
 	if r := d.Request; r != nil {
 		doc.Request = &Request{r.Method, r.URL, r.RemoteAddr, r.Header, NewBody(r.Body)}
+		doc.ProjectID = Text(d.ProjectID)
 		doc.Proof = &Verification{d.Verification.Scheme, Text(d.Verification.KeyID), Text(d.Verification.Subject), Text(d.Verification.Dialect)}
 	}
 	for _, delivery := range d.Deliveries {

@@ -13,6 +13,12 @@ type Source struct {
 	Handlers     []Handler         `json:"handlers" nullable:"false"`
 	Counts       *SourceStats      `json:"counts" doc:"Null until the source received a request."`
 	Keys         []KeyUse          `json:"keys" nullable:"false" doc:"The keys that verified its requests, the last used first."`
+
+	Managed       bool           `json:"managed" doc:"The configuration, or gaff itself, defines it: it is changed there."`
+	Paused        Text           `json:"paused" doc:"Why it is paused; null if it is not. Senders are answered 503."`
+	Spec          *SourceSpec    `json:"spec" doc:"The description of a source that was created by the API; of its secrets only the last characters."`
+	FormerSecrets []FormerSecret `json:"formerSecrets" nullable:"false" doc:"Secrets that were replaced, and are still accepted."`
+	UpdatedAt     Time           `json:"updatedAt"`
 }
 
 // Handler is a handler of a source's events.
@@ -48,7 +54,7 @@ func NewSourceStats(c gaff.SourceCount) SourceStats {
 func NewSource(info gaff.SourceInfo, address string, uses []gaff.KeyUse, counts []gaff.SourceCount) Source {
 	doc := Source{
 		Name: info.Name, Address: address, Path: info.Path, Quiet: Text(info.DisabledReason), About: info.About,
-		MaxBodyBytes: info.MaxBodyBytes, Handlers: []Handler{}, Keys: []KeyUse{},
+		MaxBodyBytes: info.MaxBodyBytes, Handlers: []Handler{}, Keys: []KeyUse{}, Managed: true, Paused: Text(info.Paused), FormerSecrets: []FormerSecret{},
 	}
 	for _, u := range uses {
 		doc.Keys = append(doc.Keys, KeyUse{u.KeyID, Time{u.FirstUsedAt}, Time{u.LastUsedAt}})

@@ -331,6 +331,8 @@ export interface Destination {
   breakFor: string;
   burst: number;
   concurrency: number;
+  /** How long after its receipt an event is sent first. */
+  delay: string;
   events: string[];
   filter: string | null;
   /** The response statuses that make a delivery dead at once. */
@@ -427,6 +429,8 @@ export interface EnvelopeEvent {
   occurredAt: string | null;
   /** Of internal events: the event that caused it. */
   parentId: string | null;
+  /** Of events that were published through gaff: their project. */
+  projectId: string | null;
   /** The sender's id of the event. */
   webhookId: string | null;
 }
@@ -591,6 +595,8 @@ export interface EventDetail {
   occurredAt: string | null;
   parentId: string | null;
   processedAt: string | null;
+  /** Of events that were published through gaff: their project. */
+  projectId: string | null;
   /** How the sender was verified; null for internal events. */
   proof: Verification | null;
   receivedAt: string | null;
@@ -635,6 +641,13 @@ export interface Failure {
   /** The reason; it is stored with the attempt. */
   error?: string;
   leases: string[];
+}
+
+export interface FormerSecret {
+  /** Its last characters. */
+  hint: string;
+  /** Until when it is accepted. */
+  until: string | null;
 }
 
 export interface Handler {
@@ -993,6 +1006,8 @@ export interface NewSecretDestination {
   breakFor: string;
   burst: number;
   concurrency: number;
+  /** How long after its receipt an event is sent first. */
+  delay: string;
   events: string[];
   filter: string | null;
   /** The response statuses that make a delivery dead at once. */
@@ -1026,6 +1041,33 @@ export interface NewSecretDestination {
   updatedAt: string | null;
   /** A password in it is masked. */
   url: string | null;
+}
+
+export interface NewSecretSource {
+  about: Record<string, string>;
+  /** The URL for the sender. */
+  address: string;
+  /** Null until the source received a request. */
+  counts: SourceStats | null;
+  /** Secrets that were replaced, and are still accepted. */
+  formerSecrets: FormerSecret[];
+  handlers: Handler[];
+  /** The keys that verified its requests, the last used first. */
+  keys: KeyUse[];
+  /** The configuration, or gaff itself, defines it: it is changed there. */
+  managed: boolean;
+  maxBodyBytes: number;
+  name: string;
+  path: string;
+  /** Why it is paused; null if it is not. Senders are answered 503. */
+  paused: string | null;
+  /** Why it rejects every request; null if it does not. */
+  quiet: string | null;
+  /** The new secret, to be entered at the sender; no other answer has it. Null if the request set it, or the sender makes its own. */
+  secret: string | null;
+  /** The description of a source that was created by the API; of its secrets only the last characters. */
+  spec: SourceSpec | null;
+  updatedAt: string | null;
 }
 
 export interface OriginalRequest {
@@ -1089,6 +1131,21 @@ export interface ProjectUpdate {
   owner?: string;
   /** Give each file a permanent link, which needs no token, when its copy is stored. Links that files have already stay until they are revoked. */
   publicMedia?: boolean;
+}
+
+export interface Published {
+  /** The idempotencyKey was known, with another type or other data. */
+  conflict: boolean;
+  /** The idempotencyKey was known: this is the first event with it. */
+  duplicate: boolean;
+  /** The published event; null until it is published. */
+  eventId: string | null;
+  /** evt_… of a published event, sch_… of a scheduled one. */
+  id: string;
+  projectId: string | null;
+  runAt: string | null;
+  status: "published" | "scheduled" | "canceled";
+  type: string;
 }
 
 export interface Pull {
@@ -1281,6 +1338,40 @@ export interface SampleSent {
   status: number;
 }
 
+export interface ScheduleChange {
+  data?: unknown;
+  /** How long from now, in place of runAt. */
+  delay?: string;
+  runAt?: string;
+  type?: string;
+}
+
+export interface ScheduledEvent {
+  /** Who published it. */
+  by: string | null;
+  createdAt: string | null;
+  /** Null once the event is published or canceled. */
+  data: unknown;
+  /** Why gaff canceled it. */
+  error: string | null;
+  /** The event that it became. */
+  eventId: string | null;
+  id: string;
+  idempotencyKey: string | null;
+  projectId: string | null;
+  /** When it is published. */
+  runAt: string | null;
+  status: "scheduled" | "published" | "canceled";
+  type: string;
+  updatedAt: string | null;
+}
+
+export interface ScheduledEventList {
+  docs: ScheduledEvent[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
 export interface Scope {
   /** Only this destination, and its deliveries by pull. */
   destination?: string;
@@ -1426,14 +1517,23 @@ export interface Source {
   address: string;
   /** Null until the source received a request. */
   counts: SourceStats | null;
+  /** Secrets that were replaced, and are still accepted. */
+  formerSecrets: FormerSecret[];
   handlers: Handler[];
   /** The keys that verified its requests, the last used first. */
   keys: KeyUse[];
+  /** The configuration, or gaff itself, defines it: it is changed there. */
+  managed: boolean;
   maxBodyBytes: number;
   name: string;
   path: string;
+  /** Why it is paused; null if it is not. Senders are answered 503. */
+  paused: string | null;
   /** Why it rejects every request; null if it does not. */
   quiet: string | null;
+  /** The description of a source that was created by the API; of its secrets only the last characters. */
+  spec: SourceSpec | null;
+  updatedAt: string | null;
 }
 
 export interface SourceKey {
@@ -1457,6 +1557,46 @@ export interface SourceList {
   nextCursor: string | null;
 }
 
+export interface SourceRotation {
+  /** How long the former secrets are accepted too, up to 30d; 24h if left out, 0s for not at all. */
+  grace?: string;
+  /** The new secret, if the sender makes it; left out: gaff makes one. */
+  secret?: string;
+}
+
+export interface SourceSpec {
+  acceptGzip?: boolean;
+  /** The networks that may send (CIDR). */
+  allow?: string[] | null;
+  burst?: number;
+  /** The accepted media types. */
+  contentTypes?: string[] | null;
+  /** A JSON pointer to the event's id in the body. */
+  id?: string;
+  /** A JSON pointer to the sender's id of the work. */
+  job?: string;
+  /** Where a body holds the state of a job, over the preset's own. */
+  jobs?: Record<string, unknown>;
+  /** The largest body, in bytes; 0 for the gateway's limit. */
+  maxBody?: number;
+  /** The part of the URL after /api/v1/webhooks/: lower case letters, digits, - and _. */
+  name: string;
+  /** A known sender; gaff sources presets lists them. */
+  preset?: string;
+  /** Requests per second; 0 for no limit. */
+  rate?: number;
+  /** The sender's secrets; each is accepted. Left out: gaff makes one, if the sender's kind allows. An empty list: none yet, so the source rejects everything. */
+  secrets?: string[] | null;
+  /** Values that the verification refers to, such as callback_url. */
+  settings?: Record<string, string>;
+  /** A JSON pointer to a status that makes events of one id different. */
+  status?: string;
+  /** A JSON pointer to the event's type. */
+  type?: string;
+  /** How the sender signs, in place of a preset: docs/verification.md. */
+  verify?: Record<string, unknown>;
+}
+
 export interface SourceStats {
   error: number;
   lastReceivedAt: string | null;
@@ -1472,6 +1612,7 @@ export interface Spec {
   breakFor?: string;
   burst?: number;
   concurrency?: number;
+  delay?: string;
   events?: string[] | null;
   filter?: string;
   final?: number[] | null;
@@ -1750,6 +1891,10 @@ export interface Operations {
   "cancel-job": { query: undefined; body: undefined; answer: JobDetail };
   /** Cancel a run, and its jobs at their providers */
   "cancel-run": { query: undefined; body: undefined; answer: Run };
+  /** Cancel a scheduled event */
+  "cancel-scheduled-event": { query: undefined; body: undefined; answer: ScheduledEvent };
+  /** Change the time, type or data of a scheduled event */
+  "change-scheduled-event": { query: undefined; body: ScheduleChange; answer: ScheduledEvent };
   /** Give the free space of the database back, and remove deleted rows from it */
   "compact": { query: undefined; body: CompactInputBody; answer: Compacted };
   /** Count webhook logs, as Payload CMS does */
@@ -1760,6 +1905,8 @@ export interface Operations {
   "create-key": { query: undefined; body: KeyRequest; answer: CreatedKey };
   /** Create a link that logs a browser in to the console once, with the role of the caller */
   "create-login-link": { query: undefined; body: undefined; answer: LoginLink };
+  /** Create a source from a preset or a description, and get its URL and secret */
+  "create-source": { query: undefined; body: SourceSpec; answer: NewSecretSource };
   /** Create a short-lived token for a browser, which may read one project, job or run */
   "create-token": { query: undefined; body: TokenRequest; answer: BrowserToken };
   /** Approve or reject a waiting step */
@@ -1768,6 +1915,8 @@ export interface Operations {
   "delete-budget": { query: undefined; body: undefined; answer: undefined };
   /** Delete a destination and cancel its deliveries */
   "delete-destination": { query: undefined; body: undefined; answer: undefined };
+  /** Delete a source that was created by the API; its events stay */
+  "delete-source": { query: undefined; body: undefined; answer: undefined };
   /** Log a browser out */
   "end-session": { query: undefined; body: undefined; answer: undefined };
   /** Erase everything of a user, a project, a job or an event */
@@ -1824,6 +1973,8 @@ export interface Operations {
   "get-run": { query: undefined; body: undefined; answer: RunDetail };
   /** Get a step of a run and its items, with input and result */
   "get-run-step": { query: undefined; body: undefined; answer: StepDetailList };
+  /** Get a scheduled event */
+  "get-scheduled-event": { query: undefined; body: undefined; answer: ScheduledEvent };
   /** Count the secrets in the database by the keys that encrypt them */
   "get-secrets": { query: undefined; body: undefined; answer: Secrets };
   /** Get received, rejected and failed counts and latencies over time */
@@ -1872,13 +2023,15 @@ export interface Operations {
   "list-rejections": { query: { limit?: number; cursor?: string; source?: string }; body: undefined; answer: RejectionList };
   /** List runs, newest first */
   "list-runs": { query: { limit?: number; cursor?: string; workflow?: string; projectId?: string; status?: "running" | "completed" | "failed" | "cancelled" }; body: undefined; answer: RunList };
+  /** List the events that were published with a time of their own, newest first */
+  "list-scheduled-events": { query: { limit?: number; cursor?: string; status?: "scheduled" | "published" | "canceled"; type?: string; projectId?: string }; body: undefined; answer: ScheduledEventList };
   /** List the browsers that are logged in to the console */
   "list-sessions": { query: { limit?: number; cursor?: string }; body: undefined; answer: SessionList };
   /** List the settings in force; secrets are masked */
   "list-settings": { query: { limit?: number; cursor?: string }; body: undefined; answer: SettingList };
   /** List the sources that have received nothing for longer than usual */
   "list-silent-sources": { query: { limit?: number; cursor?: string }; body: undefined; answer: SilenceList };
-  /** List the configured sources */
+  /** List the sources */
   "list-sources": { query: { limit?: number; cursor?: string }; body: undefined; answer: SourceList };
   /** List the subscriptions to the log of events */
   "list-subscriptions": { query: { limit?: number; cursor?: string }; body: undefined; answer: SubscriptionList };
@@ -1892,6 +2045,10 @@ export interface Operations {
   "open-source-key": { query: undefined; body: SourceKeyRequest; answer: SourceKeyOpened };
   /** Pause a destination; its deliveries are queued */
   "pause-destination": { query: undefined; body: Pause | undefined; answer: Destination };
+  /** Pause a source: senders are answered 503, so that they come again */
+  "pause-source": { query: undefined; body: Pause | undefined; answer: Source };
+  /** Publish an event of your application, or a list of events, now or at a later time */
+  "publish-events": { query: undefined; body: Record<string, unknown> | Record<string, unknown>[]; answer: Record<string, unknown> | Record<string, unknown> };
   /** Fetch deliveries of a destination of kind pull, to be acknowledged */
   "pull": { query: undefined; body: Pull; answer: PulledList };
   /** Register a job that your application submits itself */
@@ -1910,6 +2067,8 @@ export interface Operations {
   "resolve-issue": { query: undefined; body: undefined; answer: Issue };
   /** Resume a destination; an open circuit is closed */
   "resume-destination": { query: undefined; body: undefined; answer: Destination };
+  /** Resume a paused source */
+  "resume-source": { query: undefined; body: undefined; answer: Source };
   /** Retry a dead or canceled delivery */
   "retry-delivery": { query: undefined; body: undefined; answer: Started };
   /** Retry the dead deliveries of an event */
@@ -1928,6 +2087,8 @@ export interface Operations {
   "rotate-destination-secret": { query: undefined; body: Rotation | undefined; answer: NewSecretDestination };
   /** Read the keys again, and encrypt the secrets in the database with the first one */
   "rotate-secrets": { query: undefined; body: undefined; answer: Secrets };
+  /** Replace the secret of a source; the former one is accepted for a while */
+  "rotate-source-secret": { query: undefined; body: SourceRotation | undefined; answer: NewSecretSource };
   /** Create or replace a budget: what jobs may cost a day or month */
   "save-budget": { query: undefined; body: BudgetBody; answer: Budget };
   /** Create a project, or set its name, owner and metadata */
@@ -1960,6 +2121,8 @@ export interface Operations {
   "unsubscribe": { query: undefined; body: undefined; answer: undefined };
   /** Change fields of a destination (JSON merge patch) */
   "update-destination": { query: undefined; body: Record<string, unknown>; answer: Destination };
+  /** Change fields of a source that was created by the API (JSON merge patch) */
+  "update-source": { query: undefined; body: Record<string, unknown>; answer: Source };
 }
 
 /** The method and path of each operation. */
@@ -1971,15 +2134,19 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "cancel-delivery": ["POST", "/api/v1/deliveries/{id}/cancel"],
   "cancel-job": ["POST", "/api/v1/jobs/{id}/cancel"],
   "cancel-run": ["POST", "/api/v1/runs/{id}/cancel"],
+  "cancel-scheduled-event": ["DELETE", "/api/v1/scheduled-events/{id}"],
+  "change-scheduled-event": ["PATCH", "/api/v1/scheduled-events/{id}"],
   "compact": ["POST", "/api/v1/compact"],
   "count-webhook-logs": ["GET", "/api/v1/webhooks/manage/count"],
   "create-destination": ["POST", "/api/v1/destinations"],
   "create-key": ["POST", "/api/v1/keys"],
   "create-login-link": ["POST", "/api/v1/login-links"],
+  "create-source": ["POST", "/api/v1/sources"],
   "create-token": ["POST", "/api/v1/tokens"],
   "decide-run": ["POST", "/api/v1/runs/{id}/approve"],
   "delete-budget": ["DELETE", "/api/v1/budgets/{name}"],
   "delete-destination": ["DELETE", "/api/v1/destinations/{name}"],
+  "delete-source": ["DELETE", "/api/v1/sources/{name}"],
   "end-session": ["DELETE", "/api/v1/sessions/{id}"],
   "erase": ["POST", "/api/v1/erasures"],
   "erase-event": ["DELETE", "/api/v1/events/{id}"],
@@ -2008,6 +2175,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-rejection": ["GET", "/api/v1/rejections/{id}"],
   "get-run": ["GET", "/api/v1/runs/{id}"],
   "get-run-step": ["GET", "/api/v1/runs/{id}/steps/{step}"],
+  "get-scheduled-event": ["GET", "/api/v1/scheduled-events/{id}"],
   "get-secrets": ["GET", "/api/v1/secrets"],
   "get-series": ["GET", "/api/v1/stats/series"],
   "get-source": ["GET", "/api/v1/sources/{name}"],
@@ -2032,6 +2200,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "list-projects": ["GET", "/api/v1/projects"],
   "list-rejections": ["GET", "/api/v1/rejections"],
   "list-runs": ["GET", "/api/v1/runs"],
+  "list-scheduled-events": ["GET", "/api/v1/scheduled-events"],
   "list-sessions": ["GET", "/api/v1/sessions"],
   "list-settings": ["GET", "/api/v1/settings"],
   "list-silent-sources": ["GET", "/api/v1/stats/silence"],
@@ -2042,6 +2211,8 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "listen": ["GET", "/api/v1/subscriptions/{name}/events"],
   "open-source-key": ["POST", "/api/v1/sources/{name}/key"],
   "pause-destination": ["POST", "/api/v1/destinations/{name}/pause"],
+  "pause-source": ["POST", "/api/v1/sources/{name}/pause"],
+  "publish-events": ["POST", "/api/v1/events"],
   "pull": ["POST", "/api/v1/pull"],
   "register-job": ["PUT", "/api/v1/jobs/{id}"],
   "release-pulled": ["POST", "/api/v1/pull/release"],
@@ -2051,6 +2222,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "rescue-rejection": ["POST", "/api/v1/rejections/{id}/rescue"],
   "resolve-issue": ["POST", "/api/v1/issues/{id}/resolve"],
   "resume-destination": ["POST", "/api/v1/destinations/{name}/resume"],
+  "resume-source": ["POST", "/api/v1/sources/{name}/resume"],
   "retry-delivery": ["POST", "/api/v1/deliveries/{id}/retry"],
   "retry-event": ["POST", "/api/v1/events/{id}/retry"],
   "retry-issue": ["POST", "/api/v1/issues/{id}/retry"],
@@ -2060,6 +2232,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "revoke-key": ["DELETE", "/api/v1/keys/{id}"],
   "rotate-destination-secret": ["POST", "/api/v1/destinations/{name}/rotate"],
   "rotate-secrets": ["POST", "/api/v1/secrets/rotate"],
+  "rotate-source-secret": ["POST", "/api/v1/sources/{name}/rotate"],
   "save-budget": ["PUT", "/api/v1/budgets/{name}"],
   "save-project": ["POST", "/api/v1/projects"],
   "search": ["GET", "/api/v1/search"],
@@ -2076,4 +2249,5 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "unlink-media": ["DELETE", "/api/v1/media/{id}/link"],
   "unsubscribe": ["DELETE", "/api/v1/subscriptions/{name}"],
   "update-destination": ["PATCH", "/api/v1/destinations/{name}"],
+  "update-source": ["PATCH", "/api/v1/sources/{name}"],
 };

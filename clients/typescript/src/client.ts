@@ -1,10 +1,10 @@
-import type { EventDetail, JobDetail, JobRegistration, JobSubmission, Media, Operations, ProjectUpdate, RunDetail, RunRetry, RunStart, Decision } from "./api.js";
+import type { EventDetail, JobDetail, JobRegistration, JobSubmission, Media, Operations, ProjectUpdate, PublishEvent, Published, PublishedList, ScheduleChange, ScheduledEvent, RunDetail, RunRetry, RunStart, Decision } from "./api.js";
 import { Transport, type CallInput, type CallOptions, type GaffOptions } from "./request.js";
 import { followChanges, type Change, type StreamOptions } from "./stream.js";
 
 export { GaffError, type CallInput, type CallOptions, type GaffOptions } from "./request.js";
 
-type Lists = "list-jobs" | "list-media" | "list-events" | "list-runs" | "list-projects";
+type Lists = "list-jobs" | "list-media" | "list-events" | "list-scheduled-events" | "list-runs" | "list-projects";
 type ListQuery<Id extends Lists> = NonNullable<Operations[Id]["query"]>;
 type Page<Id extends Lists> = Operations[Id]["answer"];
 type Row<Id extends Lists> = Page<Id>["docs"][number];
@@ -20,6 +20,7 @@ export class Gaff {
   readonly jobs: Jobs;
   readonly media: MediaFiles;
   readonly events: Events;
+  readonly scheduledEvents: ScheduledEvents;
   readonly runs: Runs;
   readonly projects: Projects;
 
@@ -28,6 +29,7 @@ export class Gaff {
     this.jobs = new Jobs(this.#transport);
     this.media = new MediaFiles(this.#transport);
     this.events = new Events(this.#transport);
+    this.scheduledEvents = new ScheduledEvents(this.#transport);
     this.runs = new Runs(this.#transport);
     this.projects = new Projects(this.#transport);
   }
@@ -149,9 +151,45 @@ export class Events extends Collection<"list-events"> {
     return this.transport.call("retry-event", { ...options, path: { id } });
   }
 
+  /**
+   * Publishes an event of your application, now, or at runAt or after delay. Without an idempotencyKey it gets a new one, so that a
+   * broken connection does not publish it twice.
+   */
+  publish(event: PublishEvent, options: CallOptions = {}): Promise<Published> {
+    const body = { idempotencyKey: crypto.randomUUID(), ...event };
+    return this.transport.call("publish-events", { ...options, body, repeatable: true }) as Promise<Published>;
+  }
+
+  /** Publishes up to 1,000 events, all or none. The answers are in their order. */
+  async publishAll(events: PublishEvent[], options: CallOptions = {}): Promise<Published[]> {
+    const body = events.map((event) => ({ idempotencyKey: crypto.randomUUID(), ...event }));
+    const answer = (await this.transport.call("publish-events", { ...options, body, repeatable: true })) as PublishedList;
+    return answer.events;
+  }
+
   /** Processes an event again by all its handlers. */
   replay(id: string, options: CallOptions = {}): Promise<Operations["replay-event"]["answer"]> {
     return this.transport.call("replay-event", { ...options, path: { id } });
+  }
+}
+
+/** Events that are published at a later time. */
+export class ScheduledEvents extends Collection<"list-scheduled-events"> {
+  constructor(transport: Transport) {
+    super(transport, "list-scheduled-events");
+  }
+
+  get(id: string, options: CallOptions = {}): Promise<ScheduledEvent> {
+    return this.transport.call("get-scheduled-event", { ...options, path: { id } });
+  }
+
+  /** Changes the time, type or data. */
+  change(id: string, change: ScheduleChange, options: CallOptions = {}): Promise<ScheduledEvent> {
+    return this.transport.call("change-scheduled-event", { ...options, path: { id }, body: change });
+  }
+
+  cancel(id: string, options: CallOptions = {}): Promise<ScheduledEvent> {
+    return this.transport.call("cancel-scheduled-event", { ...options, path: { id } });
   }
 }
 

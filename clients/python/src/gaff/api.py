@@ -335,6 +335,8 @@ class Destination(TypedDict):
     breakFor: str
     burst: int
     concurrency: int
+    # How long after its receipt an event is sent first.
+    delay: str
     events: list[str]
     filter: str | None
     # The response statuses that make a delivery dead at once.
@@ -431,6 +433,8 @@ class EnvelopeEvent(TypedDict):
     occurredAt: str | None
     # Of internal events: the event that caused it.
     parentId: str | None
+    # Of events that were published through gaff: their project.
+    projectId: str | None
     # The sender's id of the event.
     webhookId: str | None
 
@@ -595,6 +599,8 @@ class EventDetail(TypedDict):
     occurredAt: str | None
     parentId: str | None
     processedAt: str | None
+    # Of events that were published through gaff: their project.
+    projectId: str | None
     # How the sender was verified; null for internal events.
     proof: Verification | None
     receivedAt: str | None
@@ -639,6 +645,13 @@ class Failure(TypedDict):
     # The reason; it is stored with the attempt.
     error: NotRequired[str]
     leases: list[str]
+
+
+class FormerSecret(TypedDict):
+    # Its last characters.
+    hint: str
+    # Until when it is accepted.
+    until: str | None
 
 
 class Handler(TypedDict):
@@ -997,6 +1010,8 @@ class NewSecretDestination(TypedDict):
     breakFor: str
     burst: int
     concurrency: int
+    # How long after its receipt an event is sent first.
+    delay: str
     events: list[str]
     filter: str | None
     # The response statuses that make a delivery dead at once.
@@ -1030,6 +1045,33 @@ class NewSecretDestination(TypedDict):
     updatedAt: str | None
     # A password in it is masked.
     url: str | None
+
+
+class NewSecretSource(TypedDict):
+    about: dict[str, str]
+    # The URL for the sender.
+    address: str
+    # Null until the source received a request.
+    counts: SourceStats | None
+    # Secrets that were replaced, and are still accepted.
+    formerSecrets: list[FormerSecret]
+    handlers: list[Handler]
+    # The keys that verified its requests, the last used first.
+    keys: list[KeyUse]
+    # The configuration, or gaff itself, defines it: it is changed there.
+    managed: bool
+    maxBodyBytes: int
+    name: str
+    path: str
+    # Why it is paused; null if it is not. Senders are answered 503.
+    paused: str | None
+    # Why it rejects every request; null if it does not.
+    quiet: str | None
+    # The new secret, to be entered at the sender; no other answer has it. Null if the request set it, or the sender makes its own.
+    secret: str | None
+    # The description of a source that was created by the API; of its secrets only the last characters.
+    spec: SourceSpec | None
+    updatedAt: str | None
 
 
 class OriginalRequest(TypedDict):
@@ -1093,6 +1135,21 @@ class ProjectUpdate(TypedDict):
     owner: NotRequired[str]
     # Give each file a permanent link, which needs no token, when its copy is stored. Links that files have already stay until they are revoked.
     publicMedia: NotRequired[bool]
+
+
+class Published(TypedDict):
+    # The idempotencyKey was known, with another type or other data.
+    conflict: bool
+    # The idempotencyKey was known: this is the first event with it.
+    duplicate: bool
+    # The published event; null until it is published.
+    eventId: str | None
+    # evt_… of a published event, sch_… of a scheduled one.
+    id: str
+    projectId: str | None
+    runAt: str | None
+    status: Literal["published"] | Literal["scheduled"] | Literal["canceled"]
+    type: str
 
 
 class Pull(TypedDict):
@@ -1285,6 +1342,40 @@ class SampleSent(TypedDict):
     status: int
 
 
+class ScheduleChange(TypedDict):
+    data: NotRequired[Any]
+    # How long from now, in place of runAt.
+    delay: NotRequired[str]
+    runAt: NotRequired[str]
+    type: NotRequired[str]
+
+
+class ScheduledEvent(TypedDict):
+    # Who published it.
+    by: str | None
+    createdAt: str | None
+    # Null once the event is published or canceled.
+    data: Any
+    # Why gaff canceled it.
+    error: str | None
+    # The event that it became.
+    eventId: str | None
+    id: str
+    idempotencyKey: str | None
+    projectId: str | None
+    # When it is published.
+    runAt: str | None
+    status: Literal["scheduled"] | Literal["published"] | Literal["canceled"]
+    type: str
+    updatedAt: str | None
+
+
+class ScheduledEventList(TypedDict):
+    docs: list[ScheduledEvent]
+    # The cursor of the next page; null on the last page.
+    nextCursor: str | None
+
+
 class Scope(TypedDict):
     # Only this destination, and its deliveries by pull.
     destination: NotRequired[str]
@@ -1427,14 +1518,23 @@ class Source(TypedDict):
     address: str
     # Null until the source received a request.
     counts: SourceStats | None
+    # Secrets that were replaced, and are still accepted.
+    formerSecrets: list[FormerSecret]
     handlers: list[Handler]
     # The keys that verified its requests, the last used first.
     keys: list[KeyUse]
+    # The configuration, or gaff itself, defines it: it is changed there.
+    managed: bool
     maxBodyBytes: int
     name: str
     path: str
+    # Why it is paused; null if it is not. Senders are answered 503.
+    paused: str | None
     # Why it rejects every request; null if it does not.
     quiet: str | None
+    # The description of a source that was created by the API; of its secrets only the last characters.
+    spec: SourceSpec | None
+    updatedAt: str | None
 
 
 class SourceKey(TypedDict):
@@ -1458,6 +1558,46 @@ class SourceList(TypedDict):
     nextCursor: str | None
 
 
+class SourceRotation(TypedDict):
+    # How long the former secrets are accepted too, up to 30d; 24h if left out, 0s for not at all.
+    grace: NotRequired[str]
+    # The new secret, if the sender makes it; left out: gaff makes one.
+    secret: NotRequired[str]
+
+
+class SourceSpec(TypedDict):
+    acceptGzip: NotRequired[bool]
+    # The networks that may send (CIDR).
+    allow: NotRequired[list[str] | None]
+    burst: NotRequired[int]
+    # The accepted media types.
+    contentTypes: NotRequired[list[str] | None]
+    # A JSON pointer to the event's id in the body.
+    id: NotRequired[str]
+    # A JSON pointer to the sender's id of the work.
+    job: NotRequired[str]
+    # Where a body holds the state of a job, over the preset's own.
+    jobs: NotRequired[dict[str, Any]]
+    # The largest body, in bytes; 0 for the gateway's limit.
+    maxBody: NotRequired[int]
+    # The part of the URL after /api/v1/webhooks/: lower case letters, digits, - and _.
+    name: str
+    # A known sender; gaff sources presets lists them.
+    preset: NotRequired[str]
+    # Requests per second; 0 for no limit.
+    rate: NotRequired[float]
+    # The sender's secrets; each is accepted. Left out: gaff makes one, if the sender's kind allows. An empty list: none yet, so the source rejects everything.
+    secrets: NotRequired[list[str] | None]
+    # Values that the verification refers to, such as callback_url.
+    settings: NotRequired[dict[str, str]]
+    # A JSON pointer to a status that makes events of one id different.
+    status: NotRequired[str]
+    # A JSON pointer to the event's type.
+    type: NotRequired[str]
+    # How the sender signs, in place of a preset: docs/verification.md.
+    verify: NotRequired[dict[str, Any]]
+
+
 class SourceStats(TypedDict):
     error: int
     lastReceivedAt: str | None
@@ -1473,6 +1613,7 @@ class Spec(TypedDict):
     breakFor: NotRequired[str]
     burst: NotRequired[int]
     concurrency: NotRequired[int]
+    delay: NotRequired[str]
     events: NotRequired[list[str] | None]
     filter: NotRequired[str]
     final: NotRequired[list[int] | None]
@@ -1975,6 +2116,19 @@ class ListRunsQuery(TypedDict):
     workflow: NotRequired[str]
 
 
+class ListScheduledEventsQuery(TypedDict):
+    # The nextCursor of the page before.
+    cursor: NotRequired[str]
+    # How many to return.
+    limit: NotRequired[int]
+    # Only of this project.
+    projectId: NotRequired[str]
+    # Only with this status: scheduled, published or canceled.
+    status: NotRequired[Literal["scheduled"] | Literal["published"] | Literal["canceled"]]
+    # Only of this type.
+    type: NotRequired[str]
+
+
 class ListSessionsQuery(TypedDict):
     # The nextCursor of the page before.
     cursor: NotRequired[str]
@@ -2083,15 +2237,19 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "cancel-delivery": ("POST", "/api/v1/deliveries/{id}/cancel"),
     "cancel-job": ("POST", "/api/v1/jobs/{id}/cancel"),
     "cancel-run": ("POST", "/api/v1/runs/{id}/cancel"),
+    "cancel-scheduled-event": ("DELETE", "/api/v1/scheduled-events/{id}"),
+    "change-scheduled-event": ("PATCH", "/api/v1/scheduled-events/{id}"),
     "compact": ("POST", "/api/v1/compact"),
     "count-webhook-logs": ("GET", "/api/v1/webhooks/manage/count"),
     "create-destination": ("POST", "/api/v1/destinations"),
     "create-key": ("POST", "/api/v1/keys"),
     "create-login-link": ("POST", "/api/v1/login-links"),
+    "create-source": ("POST", "/api/v1/sources"),
     "create-token": ("POST", "/api/v1/tokens"),
     "decide-run": ("POST", "/api/v1/runs/{id}/approve"),
     "delete-budget": ("DELETE", "/api/v1/budgets/{name}"),
     "delete-destination": ("DELETE", "/api/v1/destinations/{name}"),
+    "delete-source": ("DELETE", "/api/v1/sources/{name}"),
     "end-session": ("DELETE", "/api/v1/sessions/{id}"),
     "erase": ("POST", "/api/v1/erasures"),
     "erase-event": ("DELETE", "/api/v1/events/{id}"),
@@ -2120,6 +2278,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "get-rejection": ("GET", "/api/v1/rejections/{id}"),
     "get-run": ("GET", "/api/v1/runs/{id}"),
     "get-run-step": ("GET", "/api/v1/runs/{id}/steps/{step}"),
+    "get-scheduled-event": ("GET", "/api/v1/scheduled-events/{id}"),
     "get-secrets": ("GET", "/api/v1/secrets"),
     "get-series": ("GET", "/api/v1/stats/series"),
     "get-source": ("GET", "/api/v1/sources/{name}"),
@@ -2144,6 +2303,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "list-projects": ("GET", "/api/v1/projects"),
     "list-rejections": ("GET", "/api/v1/rejections"),
     "list-runs": ("GET", "/api/v1/runs"),
+    "list-scheduled-events": ("GET", "/api/v1/scheduled-events"),
     "list-sessions": ("GET", "/api/v1/sessions"),
     "list-settings": ("GET", "/api/v1/settings"),
     "list-silent-sources": ("GET", "/api/v1/stats/silence"),
@@ -2154,6 +2314,8 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "listen": ("GET", "/api/v1/subscriptions/{name}/events"),
     "open-source-key": ("POST", "/api/v1/sources/{name}/key"),
     "pause-destination": ("POST", "/api/v1/destinations/{name}/pause"),
+    "pause-source": ("POST", "/api/v1/sources/{name}/pause"),
+    "publish-events": ("POST", "/api/v1/events"),
     "pull": ("POST", "/api/v1/pull"),
     "register-job": ("PUT", "/api/v1/jobs/{id}"),
     "release-pulled": ("POST", "/api/v1/pull/release"),
@@ -2163,6 +2325,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "rescue-rejection": ("POST", "/api/v1/rejections/{id}/rescue"),
     "resolve-issue": ("POST", "/api/v1/issues/{id}/resolve"),
     "resume-destination": ("POST", "/api/v1/destinations/{name}/resume"),
+    "resume-source": ("POST", "/api/v1/sources/{name}/resume"),
     "retry-delivery": ("POST", "/api/v1/deliveries/{id}/retry"),
     "retry-event": ("POST", "/api/v1/events/{id}/retry"),
     "retry-issue": ("POST", "/api/v1/issues/{id}/retry"),
@@ -2172,6 +2335,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "revoke-key": ("DELETE", "/api/v1/keys/{id}"),
     "rotate-destination-secret": ("POST", "/api/v1/destinations/{name}/rotate"),
     "rotate-secrets": ("POST", "/api/v1/secrets/rotate"),
+    "rotate-source-secret": ("POST", "/api/v1/sources/{name}/rotate"),
     "save-budget": ("PUT", "/api/v1/budgets/{name}"),
     "save-project": ("POST", "/api/v1/projects"),
     "search": ("GET", "/api/v1/search"),
@@ -2188,4 +2352,5 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "unlink-media": ("DELETE", "/api/v1/media/{id}/link"),
     "unsubscribe": ("DELETE", "/api/v1/subscriptions/{name}"),
     "update-destination": ("PATCH", "/api/v1/destinations/{name}"),
+    "update-source": ("PATCH", "/api/v1/sources/{name}"),
 }
