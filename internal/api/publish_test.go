@@ -31,7 +31,7 @@ func TestPublishedEventIsStored(t *testing.T) {
 		t.Fatalf("%d %s", res.status, res.body)
 	}
 	doc := decodeInto[wire.EventDetail](t, w.call(http.MethodGet, "/api/v1/events/"+p.ID, "viewer", "").body)
-	got := []string{doc.Source, string(doc.Type), string(doc.Data), string(doc.ProjectID), string(doc.Proof.Subject)}
+	got := []string{doc.Source, doc.Type, string(doc.Data), string(doc.ProjectID), string(doc.Proof.Subject)}
 	if diff := cmp.Diff([]string{"published", "order.paid", `{"n":12345678901234567890}`, "film", "someone"}, got); diff != "" {
 		t.Error(diff)
 	}
