@@ -16,6 +16,7 @@ import (
 var surroundings = map[string]string{
 	"docs/jobs.md":          "func finish(context.Context, []byte) error { return nil }",
 	"docs/observability.md": "var (\n\tst gaff.Store\n\tprovider trace.TracerProvider\n)",
+	"docs/publishing.md":    "var (\n\tctx context.Context\n\torder struct{ ID string }\n)\n",
 	"docs/library.md": "var (\n\tctx context.Context\n\tgw *embed.Gateway\n\tmux *http.ServeMux\n\tpool *pgxpool.Pool\n\tt *testing.T\n" +
 		"\tsubmission jobs.Submission\n\tprompt string\n)\n\nfunc resize(string) (string, error) { return \"\", nil }\n",
 }

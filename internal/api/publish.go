@@ -28,7 +28,7 @@ func (b *publishBody) UnmarshalJSON(text []byte) error {
 
 // Schema describes the body in the OpenAPI document.
 func (publishBody) Schema(r huma.Registry) *huma.Schema {
-	one := huma.SchemaFromType(r, typeOf[wire.PublishEvent]())
+	one := r.Schema(typeOf[wire.PublishEvent](), true, "")
 	return &huma.Schema{AnyOf: []*huma.Schema{one, {Type: "array", Items: one}}}
 }
 
@@ -47,7 +47,7 @@ func (p published) MarshalJSON() ([]byte, error) {
 
 // Schema describes the answer in the OpenAPI document.
 func (published) Schema(r huma.Registry) *huma.Schema {
-	return &huma.Schema{AnyOf: []*huma.Schema{huma.SchemaFromType(r, typeOf[wire.Published]()), huma.SchemaFromType(r, typeOf[wire.PublishedList]())}}
+	return &huma.Schema{AnyOf: []*huma.Schema{r.Schema(typeOf[wire.Published](), true, ""), r.Schema(typeOf[wire.PublishedList](), true, "")}}
 }
 
 type publishInput struct{ Body publishBody }

@@ -1133,6 +1133,21 @@ export interface ProjectUpdate {
   publicMedia?: boolean;
 }
 
+export interface PublishEvent {
+  /** Any JSON, up to 1 MiB. */
+  data?: unknown;
+  /** How long from now to publish the event, such as 90s, 10m or 7d; in place of runAt. */
+  delay?: string;
+  /** A second event with the same key and token returns the first one. */
+  idempotencyKey?: string;
+  /** The project that the event belongs to. */
+  projectId?: string;
+  /** When to publish the event; a time that has passed is now. */
+  runAt?: string;
+  /** Up to 200 letters, digits, and . _ / -. */
+  type: string;
+}
+
 export interface Published {
   /** The idempotencyKey was known, with another type or other data. */
   conflict: boolean;
@@ -1146,6 +1161,10 @@ export interface Published {
   runAt: string | null;
   status: "published" | "scheduled" | "canceled";
   type: string;
+}
+
+export interface PublishedList {
+  events: Published[];
 }
 
 export interface Pull {
@@ -2048,7 +2067,7 @@ export interface Operations {
   /** Pause a source: senders are answered 503, so that they come again */
   "pause-source": { query: undefined; body: Pause | undefined; answer: Source };
   /** Publish an event of your application, or a list of events, now or at a later time */
-  "publish-events": { query: undefined; body: Record<string, unknown> | Record<string, unknown>[]; answer: Record<string, unknown> | Record<string, unknown> };
+  "publish-events": { query: undefined; body: PublishEvent | PublishEvent[]; answer: Published | PublishedList };
   /** Fetch deliveries of a destination of kind pull, to be acknowledged */
   "pull": { query: undefined; body: Pull; answer: PulledList };
   /** Register a job that your application submits itself */

@@ -1137,6 +1137,21 @@ class ProjectUpdate(TypedDict):
     publicMedia: NotRequired[bool]
 
 
+class PublishEvent(TypedDict):
+    # Any JSON, up to 1 MiB.
+    data: NotRequired[Any]
+    # How long from now to publish the event, such as 90s, 10m or 7d; in place of runAt.
+    delay: NotRequired[str]
+    # A second event with the same key and token returns the first one.
+    idempotencyKey: NotRequired[str]
+    # The project that the event belongs to.
+    projectId: NotRequired[str]
+    # When to publish the event; a time that has passed is now.
+    runAt: NotRequired[str]
+    # Up to 200 letters, digits, and . _ / -.
+    type: str
+
+
 class Published(TypedDict):
     # The idempotencyKey was known, with another type or other data.
     conflict: bool
@@ -1150,6 +1165,10 @@ class Published(TypedDict):
     runAt: str | None
     status: Literal["published"] | Literal["scheduled"] | Literal["canceled"]
     type: str
+
+
+class PublishedList(TypedDict):
+    events: list[Published]
 
 
 class Pull(TypedDict):
