@@ -34,7 +34,7 @@ var (
 )
 
 // shown are the pictures of the README.
-var shown = []string{"overview-light", "overview-dark", "events-light", "event-failed-light", "media-dark", "overview-phone", "event-failed-phone", "run-light"}
+var shown = []string{"overview-light", "overview-dark", "events-light", "event-failed-light", "media-dark", "overview-phone", "event-failed-phone", "run-light", "issues-light", "search-light"}
 
 func emulateScheme(scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
@@ -197,7 +197,7 @@ func studio(t *testing.T) (d *dev, pages map[string]string) {
 	event := id("evt", failed)
 	conflict := id("evt", d.gaff(t, "events", "list", "--source", "lastframe", "--q", "lf-2208"))
 	return d, map[string]string{
-		"overview": "/", "overview-1h": "/?range=1h", "overview-30d": "/?range=30d", "events": "/events", "event-failed": "/events/" + event,
+		"overview": "/", "issues": "/issues", "search": "/search?q=storm", "overview-1h": "/?range=1h", "overview-30d": "/?range=30d", "events": "/events", "event-failed": "/events/" + event,
 		"event": "/events/" + id("evt", d.gaff(t, "events", "list", "--source", "fal")), "diff": "/events/" + conflict + "/diff/1",
 		"jobs": "/jobs", "job": "/jobs/" + film, "media": "/media", "film": "/media/" + id("med", d.gaff(t, "media", "list")),
 		"projects": "/projects", "project": "/projects/harbour-film", "sources": "/sources", "source": "/sources/fal", "keys": "/keys",
