@@ -107,13 +107,11 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	}()
 	writeDB, readDB := pools(cfg, o.Readers)
 	opened = append(opened, writeDB.Close, readDB.Close)
-	var rep *replica
-	if o.ReadAddress != "" {
-		if rep, err = openReplica(o.ReadAddress, o.Readers, o.Log); err != nil {
-			return nil, fmt.Errorf("read replica: %w", err)
-		}
-		opened = append(opened, rep.close)
+	rep, err := openReplica(o.ReadAddress, o.Readers, o.Log)
+	if err != nil {
+		return nil, fmt.Errorf("read replica: %w", err)
 	}
+	opened = append(opened, rep.close)
 	c := newClock(o.Log)
 	if err := prepare(ctx, writeDB, o.Log, c); err != nil {
 		return nil, explain(err)

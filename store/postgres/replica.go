@@ -27,8 +27,12 @@ type replica struct {
 	warned  bool
 }
 
-// openReplica opens the database at the address. It need not be reachable yet.
+// openReplica opens the database at the address, which need not be reachable yet. It returns nil
+// if the address is empty.
 func openReplica(address string, connections int, log *slog.Logger) (*replica, error) {
+	if address == "" {
+		return nil, nil
+	}
 	cfg, err := parse(address)
 	if err != nil {
 		return nil, err
