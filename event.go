@@ -53,6 +53,9 @@ type Event struct {
 	// Hop is the distance from the outside: 0 for a webhook, its parent's plus one
 	// for an emitted event. More than [MaxHops] is refused, so a loop ends.
 	Hop int
+	// Redaction is that of the event's source, if it is applied after the handlers have processed
+	// the event: a repeated request is compared and stored with it. Nil without one; not stored.
+	Redaction *Redaction
 }
 
 // MaxHops bounds how long a chain of emitted events may grow.

@@ -134,15 +134,24 @@ func New(o Options) (*Gateway, error) {
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
+// CheckSourceName returns an error if a source cannot have the name; it names the rule.
+func CheckSourceName(name string) error {
+	switch {
+	case name == "manage" || name == InternalSource || name == PublishedSource:
+		return errors.New("this name is gaff's own; choose another")
+	case !sourceName.MatchString(name):
+		return errors.New("is not a name of a source: it begins with a lower case letter or a digit and has up to 64 of those, - and _")
+	}
+	return nil
+}
+
 // AddSource registers a sender. It panics on a name that is taken, reserved or no good,
 // and on a source without verifier or parser: those are mistakes in the program.
 func (g *Gateway) AddSource(s Source) {
 	g.mustBeNew("AddSource")
 	switch {
-	case !sourceName.MatchString(s.Name):
-		panic(fmt.Sprintf("gaff: source name %q: want lower case letters, digits, - and _, at most 64", s.Name))
-	case s.Name == "manage" || s.Name == InternalSource || s.Name == PublishedSource:
-		panic(fmt.Sprintf("gaff: source name %q is taken by gaff itself", s.Name))
+	case CheckSourceName(s.Name) != nil:
+		panic(fmt.Sprintf("gaff: source %q: %v", s.Name, CheckSourceName(s.Name)))
 	case g.sources.get(s.Name) != nil:
 		panic(fmt.Sprintf("gaff: source %q is added twice", s.Name))
 	case s.Verifier == nil || s.Parser == nil:
@@ -158,14 +167,23 @@ func (g *Gateway) AddSource(s Source) {
 func (g *Gateway) UpdateSource(s Source) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	old := g.sources.get(s.Name)
-	switch {
-	case old == nil:
-		return fmt.Errorf("source %q: %w; sources are added before the start", s.Name, ErrNotFound)
-	case s.Verifier == nil || s.Parser == nil:
+	if g.sources.get(s.Name) == nil {
+		return fmt.Errorf("source %q: %w; PutSource adds one", s.Name, ErrNotFound)
+	}
+	return g.setSource(s)
+}
+
+// setSource adds or replaces a source; g.mu is held.
+func (g *Gateway) setSource(s Source) error {
+	if s.Verifier == nil || s.Parser == nil {
 		return fmt.Errorf("source %q: %w: it needs a Verifier and a Parser", s.Name, ErrInvalid)
 	}
 	g.ready(&s)
+	old := g.sources.get(s.Name)
+	if old == nil {
+		g.sources.put(&s)
+		return nil
+	}
 	if old.Guard.Rate == s.Guard.Rate && old.Guard.Burst == s.Guard.Burst {
 		s.verified, s.unverified = old.verified, old.unverified // a reload must not reset the limit
 	}
@@ -179,22 +197,12 @@ func (g *Gateway) UpdateSource(s Source) error {
 // PutSource adds a source, or replaces that of its name, at any time. Its handlers are attached
 // apart ([Gateway.Attach]).
 func (g *Gateway) PutSource(s Source) error {
-	g.mu.Lock()
-	known := g.sources.get(s.Name) != nil
-	if !known {
-		defer g.mu.Unlock()
-		if !sourceName.MatchString(s.Name) || s.Name == "manage" || s.Name == InternalSource || s.Name == PublishedSource {
-			return fmt.Errorf("source %.80q: %w: the name is taken by gaff, or no name of a source", s.Name, ErrInvalid)
-		}
-		if s.Verifier == nil || s.Parser == nil {
-			return fmt.Errorf("source %q: %w: it needs a Verifier and a Parser", s.Name, ErrInvalid)
-		}
-		g.ready(&s)
-		g.sources.put(&s)
-		return nil
+	if err := CheckSourceName(s.Name); err != nil {
+		return fmt.Errorf("source %.80q: %w: %w", s.Name, ErrInvalid, err)
 	}
-	g.mu.Unlock()
-	return g.UpdateSource(s)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.setSource(s)
 }
 
 // RemoveSource removes a source: requests to it are answered 404 from now on. Its events stay.

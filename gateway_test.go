@@ -218,3 +218,17 @@ func wantStopWithin(t *testing.T, b *bench, patience, most time.Duration) {
 		t.Errorf("stopped after %s, want %s at most", took, most)
 	}
 }
+
+func TestNamesOfSources(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"shop", "a", "0-b_c", strings.Repeat("x", 64)} {
+		if err := gaff.CheckSourceName(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for _, name := range []string{"", "manage", gaff.InternalSource, gaff.PublishedSource, "Shop", "-a", "a/b", strings.Repeat("x", 65)} {
+		if gaff.CheckSourceName(name) == nil {
+			t.Errorf("%q is taken for a name of a source", name)
+		}
+	}
+}

@@ -244,7 +244,11 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 			}
 		}
 		routes[i] = g.Route(ev)
-		if r := &src.Redaction; !r.Empty() && (!r.Processed || len(routes[i]) == 0) {
+		switch r := &src.Redaction; {
+		case r.Empty():
+		case r.Processed && len(routes[i]) > 0:
+			ev.Redaction = r
+		default:
 			r.Apply(ev) // what signature and identity need was read before
 		}
 	}

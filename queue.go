@@ -19,7 +19,7 @@ const (
 // ownQueuePlaces is how many deliveries a queue with so many workers holds in memory.
 func ownQueuePlaces(workers int) int64 { return int64(min(max(4*workers, 16), maxPlaces/2)) }
 
-// attachedPlaces is ownLanePlaces for handlers that come and go.
+// attachedPlaces is ownQueuePlaces for handlers that come and go.
 func attachedPlaces(workers int) int64 { return ownQueuePlaces(max(workers, 16)) }
 
 // queue is a queue with workers of its own: what fills one holds up no other.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"gaff"
 	"maps"
 	"reflect"
 	"slices"
@@ -124,8 +125,13 @@ func (p *Provider) check(name string, k *checker) {
 	case own:
 		k.report(k.path, "", "gaff has this provider; its settings are in docs/configuration.md, and a described one needs another name")
 		return
-	case name == "manage" || name == "gaff" || name == customSource || !nameSyntax.MatchString(name):
-		k.report(k.path, "", "is not a name of a provider: it begins with a lower case letter or a digit and has up to 64 of those, - and _, and is not gaff, manage or custom")
+	case name == customSource:
+		k.report(k.path, "", "this name is that of a source of gaff's; choose another")
+	default:
+		// A provider is the source of its webhooks.
+		if err := gaff.CheckSourceName(name); err != nil {
+			k.report(k.path, "", err.Error())
+		}
 	}
 	if p.Use != "" && (p.File != "" || p.Describe != nil) {
 		k.value(&p.Use, errors.New("a description is set too; keep one of the two"))

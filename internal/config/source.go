@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"gaff"
 	"maps"
 	"math"
 	"mime"
@@ -88,7 +89,7 @@ func (r *Redact) check(k *checker) {
 	}
 }
 
-// notToken reports whether a character is none of a header's name (RFC 9110).
+// notToken reports whether a character cannot be in a header's name (RFC 9110).
 func notToken(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }
@@ -106,11 +107,8 @@ var jobStatuses = []string{"queued", "processing", "completed", "failed", "cance
 
 // check reports the faults of a source.
 func (s *Source) check(name string, k *checker) {
-	switch {
-	case name == "manage" || name == "gaff" || name == "published":
-		k.report(k.path, "", "this name is gaff's own; choose another")
-	case !nameSyntax.MatchString(name):
-		k.report(k.path, "", "is not a name of a source: it begins with a lower case letter or a digit and has up to 64 of those, - and _")
+	if err := gaff.CheckSourceName(name); err != nil {
+		k.report(k.path, "", err.Error())
 	}
 	if secret, own := sourceSecrets(name); own && name != customSource {
 		s.checkOwn(name, secret, k)

@@ -134,7 +134,7 @@ func (f *finder) rejection() error {
 	return err
 }
 
-// job finds jobs by their id, the provider's id, their project or their user.
+// job finds jobs by their id, the provider's id or their project.
 func (f *finder) job() error {
 	j, err := f.st.Job(f.ctx, f.text)
 	if err == nil {

@@ -246,6 +246,13 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 	// A body that retention removed cannot differ. The data is compared rather than the body:
 	// an item of a batch may be sent again in another batch.
 	rc.Conflict = old != nil && !bytes.Equal(old, row.ev.Data)
+	if redaction := row.ev.Redaction; rc.Conflict && redaction != nil && !bytes.Equal(sum, row.contentSum()) {
+		// The stored event may be redacted by now, and no copy may have the removed values.
+		repeated := *row.ev
+		redaction.Apply(&repeated)
+		row = newEventRow(&repeated)
+		rc.Conflict = !bytes.Equal(old, repeated.Data)
+	}
 	if rc.Conflict && bytes.Equal(sum, row.contentSum()) {
 		rc.Conflict = false // the stored body is damaged
 		if err := t.restore(seq, row); err != nil {

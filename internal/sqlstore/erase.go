@@ -38,7 +38,7 @@ func (s *Store) Erase(ctx context.Context, t erase.Target) (*erase.Found, error)
 	if err := e.eraseEvents(ctx); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{e.eraseScheduled, e.eraseJobs, e.eraseRuns, e.eraseProject, e.eraseLimits} {
+	for _, step := range []func(context.Context) error{e.eraseScheduled, e.eraseJobs, e.eraseRuns, e.eraseProject, e.eraseBudgetsAndLogins} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -358,8 +358,8 @@ func (e *erasure) eraseProject(ctx context.Context) error {
 	})
 }
 
-// eraseLimits deletes the budgets of a user or a project, and logins whose subject is the user.
-func (e *erasure) eraseLimits(ctx context.Context) error {
+// eraseBudgetsAndLogins deletes the budgets of a user or a project, and logins whose subject is the user.
+func (e *erasure) eraseBudgetsAndLogins(ctx context.Context) error {
 	return e.s.w.Do(ctx, &op{Run: func(t *tx) error {
 		switch e.t.Kind {
 		case erase.User:

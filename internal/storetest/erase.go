@@ -272,6 +272,16 @@ func testRedactProcessed(s *suite) {
 	s.must(s.finish(open, gaff.StateSucceeded, ""))
 	s.equal("redacted later", run(), 1)
 	s.equal("a repeated request is a duplicate", s.accept(s.event(func(ev *gaff.Event) { ev.DedupeKey = done.Event.DedupeKey })).Duplicate, true)
+	again := s.accept(s.event(func(ev *gaff.Event) {
+		ev.DedupeKey, ev.Data, ev.Redaction = done.Event.DedupeKey, json.RawMessage(`{"email":"done@PERSONAL"}`), redaction
+		ev.Request.Body = ev.Data
+	}))
+	s.equal("the same request, repeated after the redaction", []bool{again.Duplicate, again.Conflict}, []bool{true, false})
+	other := s.accept(s.event(func(ev *gaff.Event) {
+		ev.DedupeKey, ev.Data, ev.Redaction = done.Event.DedupeKey, json.RawMessage(`{"email":"done@PERSONAL","n":1}`), redaction
+		ev.Request.Body = ev.Data
+	}))
+	s.equal("another body under its key", []bool{other.Duplicate, other.Conflict}, []bool{true, true})
 	for i := range 450 { // more than one transaction
 		w := take(fmt.Sprint("more", i))
 		s.must(s.finish(w, gaff.StateSucceeded, ""))

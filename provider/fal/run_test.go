@@ -15,7 +15,7 @@ import (
 	"gaff/provider/fal"
 )
 
-// only returns the only job of the store; nil if there is none.
+// only returns the only job of the store, or nil without one.
 func (p *proxied) only() *jobs.Job {
 	p.t.Helper()
 	page, err := p.st.Jobs(context.Background(), jobs.JobFilter{})
