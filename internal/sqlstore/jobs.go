@@ -44,6 +44,13 @@ func scanListedJob(rows *sql.Rows) (*jobScan, error) {
 	return sc, rows.Scan(append(sc.columns(), &sc.j.ResultSize)...)
 }
 
+// requestedProviders selects the providers of all jobs with a request id, each by one step in the
+// index of request ids.
+const requestedProviders = `with recursive p(name) as (
+	select (select min(provider) from job where request_id <> '')
+	union all select (select min(provider) from job where request_id <> '' and provider > p.name) from p where p.name is not null)
+	select name from p where name is not null`
+
 // Jobs returns a page of jobs, newest first. Long results are left out.
 func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs.Job], err error) {
 	ctx, cancel := s.reading(ctx)
@@ -63,6 +70,13 @@ func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs
 			}
 		}
 	}
+	order := "j.seq"
+	if f.RequestID != "" && f.Provider == "" {
+		// The index begins with the provider. The plus keeps SQLite from scanning all jobs in their
+		// order.
+		w.add("j.provider in (" + requestedProviders + ")")
+		order = "+j.seq"
+	}
 	if f.Status != nil {
 		w.add("j.status = ?", int64(*f.Status))
 	}
@@ -71,7 +85,7 @@ func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs
 		return page, s.fault(ctx, "jobs", err)
 	}
 	js, err := collect(ctx, s.lists(ctx), scanListedJob, `select `+listedJobColumns+` from job j`+w.String()+
-		` order by j.seq desc limit `+strconv.Itoa(limit+1), w.args...)
+		` order by `+order+` desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "jobs", err)
 	}
