@@ -11,7 +11,7 @@ import (
 
 // Redaction says which values of a source's requests are not stored.
 type Redaction struct {
-	// Pointers are JSON pointers into the body; "*" stands for every item of a list. A body that
+	// Pointers are JSON pointers into the body; "*" means every item of a list. A body that
 	// is not JSON is read as JSON first, as handlers see it. Headers are names of headers.
 	Pointers, Headers []string
 	// Processed keeps the values until all handlers have processed the event successfully. Else

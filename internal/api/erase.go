@@ -21,7 +21,7 @@ type Eraser interface {
 const eraseTime = time.Hour
 
 func (s *server) erasureRoutes() []route {
-	const about = "The answer counts what was deleted. An interrupted erasure can be repeated."
+	const about = "The answer counts the deleted rows and files. An interrupted erasure can be repeated."
 	missing := fails(http.StatusNotFound)
 	return []route{
 		post("/api/v1/erasures", "erase", Admin, "Erase everything of a user, a project, a job or an event", s.erase, fails(http.StatusBadRequest), missing, says(about)),

@@ -152,7 +152,7 @@ func (s *server) searchWebhookLogs(w http.ResponseWriter, r *http.Request) {
 		found.Logs[i] = *found.Logs[i].Masked(s.secrets(found.Logs[i].Source))
 	}
 	if q.single {
-		// As in Payload: what is beyond the limit is not counted.
+		// As in Payload: rows beyond the limit are not counted.
 		found.Total, q.page = len(found.Logs), 1
 	}
 	doc, err := wire.FoundWebhookLogs(found, q.limit, q.page, q.shows)

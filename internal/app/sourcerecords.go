@@ -97,7 +97,7 @@ func (m *sourceRecords) find(name string) (Source, bool) {
 	return Source{}, false
 }
 
-// State returns what is stored about a source.
+// State returns the stored state of a source.
 func (m *sourceRecords) State(name string) wire.SourceState {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -291,7 +291,7 @@ func TestAcceptanceFilmStudio(t *testing.T) {
 	t.Run("admin panel retries a webhook", func(t *testing.T) { testAdminRetry(t, s, v) })
 }
 
-// testPlugin checks what the plugin does at its borders: who may read, and what is processed once.
+// testPlugin checks what the plugin does at its borders: who may read, and which events are processed once.
 func testPlugin(t *testing.T, s *studio) {
 	t.Run("logs are for users only", func(t *testing.T) {
 		if status := s.call(http.MethodGet, "/api/webhook-logs", nil, nil); status != http.StatusForbidden {

@@ -131,7 +131,7 @@ func (s *Service) Erase(ctx context.Context, t Target, cancel bool, by string) (
 	began := time.Now()
 	deleted, err := s.o.Store.Erase(ctx, t)
 	if err != nil {
-		return nil, fmt.Errorf("erase: %w; what was deleted so far stays deleted: repeat the erasure", err)
+		return nil, fmt.Errorf("erase: %w; rows deleted so far stay deleted: repeat the erasure", err)
 	}
 	e := &Erased{Found: *deleted, At: time.Now()}
 	if s.o.RemoveFiles != nil {

@@ -28,7 +28,7 @@ const (
 	forNodes = 48 * time.Hour
 )
 
-// RemoveErased deletes the files of the list from storage, and what was downloaded of files whose
+// RemoveErased deletes the files of the list from storage, and partial downloads of files whose
 // rows are deleted. A file that another row names stays.
 func (k *Keeper) RemoveErased(ctx context.Context) error {
 	if err := k.sweepSpool(ctx); err != nil {

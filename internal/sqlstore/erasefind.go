@@ -52,8 +52,8 @@ func (s *Store) eraseKey(ctx context.Context) ([]byte, error) {
 	return []byte(text), err
 }
 
-// eraseHash is what is stored of an erased id: it tells whether an id was erased, and not which ids
-// were.
+// eraseHash is stored for an erased id: with it an id can be checked, but the erased ids cannot be
+// listed.
 func eraseHash(key []byte, parts ...string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(strings.Join(parts, "\x00")))

@@ -189,7 +189,7 @@ func (col logColumn) compare(c gaff.LogCondition, values []any) (predicate, erro
 			words = strings.Fields(text)
 		}
 		if strings.TrimSpace(text) == "" {
-			return predicate{text: "1 = 0"}, nil // an empty value finds nothing, whatever the operator
+			return predicate{text: "1 = 0"}, nil // an empty value finds nothing, with any operator
 		}
 		p := predicate{text: "(" + name + " is not null"}
 		for _, word := range words {

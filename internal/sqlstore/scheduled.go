@@ -175,7 +175,7 @@ func (t *tx) publishedByKey(dedupe string) (bool, error) {
 }
 
 // PublishDue publishes scheduled events that are due. Each becomes an event in the transaction that
-// marks it as published, so that it does so once, whatever fails and however many processes there are.
+// marks it as published, so that it does so once, even if a process fails or several run.
 func (s *Store) PublishDue(ctx context.Context, limit int, route func(*gaff.Event) []gaff.Delivery) (n int, err error) {
 	due, err := s.nextScheduled(ctx)
 	if err != nil || due.IsZero() || due.After(time.Now().Add(maxSkew)) {

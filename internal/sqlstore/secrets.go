@@ -105,7 +105,7 @@ func (s *Store) storedSecrets(ctx context.Context) (all []storedSecret, err erro
 	return all, nil
 }
 
-// CountSecrets counts the stored secrets by how a box opens them; nil is no key.
+// CountSecrets counts the stored secrets by how a box opens them; nil means that no key is set.
 func (s *Store) CountSecrets(ctx context.Context, b *secretbox.Box) (c SecretCounts, err error) {
 	all, err := s.storedSecrets(ctx)
 	for _, r := range all {
@@ -149,8 +149,8 @@ func state(b *secretbox.Box, text string) int {
 }
 
 // UseSecretKeys opens secrets with a box from now on, and encrypts those that its first key did not
-// encrypt. It fails, and changes nothing, if the box does not open a secret. A nil box is no key:
-// secrets that are encrypted are an error. It can be called while the store is used.
+// encrypt. It fails, and changes nothing, if the box does not open a secret. With a nil box
+// (no key) encrypted secrets are an error. It can be called while the store is used.
 func (s *Store) UseSecretKeys(ctx context.Context, b *secretbox.Box) (sealed int, err error) {
 	c, err := s.CountSecrets(ctx, b)
 	if err != nil {

@@ -17,7 +17,7 @@ type ErasureRequest struct {
 	Cancel    bool   `json:"cancel,omitempty" doc:"First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict."`
 }
 
-// Target returns what is chosen.
+// Target returns the rows that the request names.
 func (r ErasureRequest) Target() (t erase.Target, err error) {
 	n := 0
 	for _, named := range []erase.Target{{Kind: erase.User, ID: r.UserID}, {Kind: erase.Project, ID: r.ProjectID}, {Kind: erase.Job, ID: r.JobID}, {Kind: erase.Event, ID: r.EventID}} {
@@ -31,7 +31,7 @@ func (r ErasureRequest) Target() (t erase.Target, err error) {
 	return t, nil
 }
 
-// Erasure is what was erased, or in a dry run what would be.
+// Erasure counts the erased rows and files, or in a dry run those that an erasure would delete.
 type Erasure struct {
 	Kind           string `json:"kind" enum:"user,project,job,event"`
 	Pseudonym      string `json:"pseudonym" doc:"Replaces the id in the audit log and in other rows that stay. It is the same each time."`
@@ -50,7 +50,7 @@ type Erasure struct {
 	Backups        Text   `json:"backups" doc:"What this means for backups, for people."`
 }
 
-// NewErasure makes the document of what was found.
+// NewErasure makes the document of an erasure's findings.
 func NewErasure(t erase.Target, f *erase.Found, dryRun bool) Erasure {
 	d := Erasure{
 		Kind: string(t.Kind), Pseudonym: f.Pseudonym, DryRun: dryRun, Events: f.Events, Jobs: f.Jobs, Media: f.Media, Runs: f.Runs, Projects: f.Projects,

@@ -76,7 +76,7 @@ func (s SourceSpec) Masked() *SourceSpec {
 	return &s
 }
 
-// SourceState is what is stored about a source besides the configuration.
+// SourceState is the stored state of a source, beside its configuration.
 type SourceState struct {
 	Spec      *SourceSpec
 	Paused    string
@@ -95,7 +95,7 @@ func NewFormerSecret(secret string, until Time) FormerSecret {
 	return FormerSecret{hint(secret), until}
 }
 
-// WithState adds to the document of a source what is stored about it.
+// WithState adds the stored state to the document of a source.
 func (s Source) WithState(state SourceState) Source {
 	s.Managed, s.Paused, s.UpdatedAt, s.FormerSecrets = state.Spec == nil, Text(state.Paused), state.UpdatedAt, state.Former
 	if state.Spec != nil {

@@ -85,7 +85,7 @@ func TestRunsAreRecorded(t *testing.T) {
 	}
 }
 
-// What is recorded of an answer that is no result.
+// An answer without a result is recorded too.
 func TestOtherAnswersOfRun(t *testing.T) {
 	t.Parallel()
 	const stream = "text/event-stream"

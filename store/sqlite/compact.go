@@ -74,7 +74,7 @@ func truncateLog(ctx context.Context, conn *sql.Conn) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: the database is compacted, but its write-ahead log is in use by a long query, and still has what was deleted: compact again", gaff.ErrConflict)
+	return fmt.Errorf("%w: the database is compacted, but its write-ahead log is in use by a long query, and still has deleted rows: compact again", gaff.ErrConflict)
 }
 
 // diskSize is the size of the database file and its log.
