@@ -17,10 +17,13 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/age"
+
 	"gaff/internal/blob"
 	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 	"gaff/internal/media"
+	"gaff/internal/secretbox"
 	"gaff/internal/sqlstore"
 	"gaff/store/postgres"
 	"gaff/store/sqlite"
@@ -31,6 +34,8 @@ type BackupOptions struct {
 	To      string // a folder, or a URL such as s3://bucket/prefix
 	NoMedia bool
 	Verify  bool // also read the files that an earlier backup copied
+	// Recipients (age1…) are those to whom the backup is encrypted. Empty: it is not encrypted.
+	Recipients []string
 }
 
 // RestoreOptions of [Restore].
@@ -38,6 +43,7 @@ type RestoreOptions struct {
 	From     string
 	Snapshot string // name; empty is the newest
 	NoMedia  bool
+	Identity string // the file whose keys decrypt the backup; empty: it is not encrypted
 }
 
 // Snapshot describes one backup. It is stored as JSON beside what it describes.
@@ -48,9 +54,11 @@ type Snapshot struct {
 	Database *DatabaseCopy `json:"database,omitempty"` // nil for PostgreSQL
 	Files    int64         `json:"files"`
 	Previous string        `json:"previous,omitempty"` // name of the snapshot before it
+	// Recipients are those to whom it is encrypted; empty if it is not.
+	Recipients []string `json:"recipients,omitempty"`
 }
 
-// DatabaseCopy is a gzipped copy of a SQLite database.
+// DatabaseCopy is a gzipped copy of a SQLite database, encrypted if the snapshot has recipients.
 type DatabaseCopy struct {
 	Key    string `json:"key"`
 	SHA256 string `json:"sha256"` // of the database itself
@@ -84,6 +92,13 @@ func snapshotKey(name string) string { return "snapshots/" + name + ".json" }
 // BackupTo copies database and files to a folder or a bucket, while a gateway may be running, and verifies
 // the copies. Files that an earlier backup copied are not copied again.
 func BackupTo(ctx context.Context, cfg *config.Config, o BackupOptions, out, progress io.Writer) error {
+	recipients, err := secretbox.Recipients(o.Recipients)
+	if err != nil {
+		return fmt.Errorf("--recipient: %w", err)
+	}
+	if o.Verify && len(recipients) > 0 {
+		return errors.New("--verify reads files, and encrypted ones can only be read with an identity: restore the backup to a folder instead")
+	}
 	target, err := blob.Open(o.To)
 	if err != nil {
 		return fmt.Errorf("--to: %w", err)
@@ -97,14 +112,17 @@ func BackupTo(ctx context.Context, cfg *config.Config, o BackupOptions, out, pro
 	if err != nil {
 		return err
 	}
-	s := &Snapshot{Name: name, Created: now, Version: buildinfo.Get().Version}
+	s := &Snapshot{Name: name, Created: now, Version: buildinfo.Get().Version, Recipients: o.Recipients}
 	previous, err := readSnapshot(ctx, target, latestSnapshot)
 	if err == nil {
 		s.Previous = previous.Name
 	} else if !errors.Is(err, blob.ErrNotFound) {
 		return err
 	}
-	b := &backup{cfg: cfg, o: o, target: target, snapshot: s, progress: progress}
+	b := &backup{cfg: cfg, o: o, target: target, files: target, recipients: recipients, snapshot: s, progress: progress}
+	if len(recipients) > 0 {
+		b.files = blob.Encrypted(target, encryptedFolder(s.Recipients), recipients, nil)
+	}
 	report, err := b.run(ctx)
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
@@ -123,6 +141,9 @@ func BackupTo(ctx context.Context, cfg *config.Config, o BackupOptions, out, pro
 		fmt.Fprintf(out, "database: %d events, verified\n", s.Database.Events)
 	}
 	printCopied(out, report)
+	if len(recipients) > 0 {
+		fmt.Fprintf(out, "encrypted to %s\n", strings.Join(s.Recipients, ", "))
+	}
 	fmt.Fprintf(out, "snapshot %s in %s\n", s.Name, target)
 	return lostFiles(report, "in the backup")
 }
@@ -147,11 +168,13 @@ func lostFiles(r media.CopyReport, where string) error {
 
 // backup makes one snapshot.
 type backup struct {
-	cfg      *config.Config
-	o        BackupOptions
-	target   blob.Store
-	snapshot *Snapshot
-	progress io.Writer
+	cfg        *config.Config
+	o          BackupOptions
+	target     blob.Store
+	files      blob.Store // where files go: target, or what encrypts them
+	recipients []age.Recipient
+	snapshot   *Snapshot
+	progress   io.Writer
 }
 
 // run copies the database first: files that its rows name are stored by then.
@@ -161,14 +184,14 @@ func (b *backup) run(ctx context.Context) (report media.CopyReport, err error) {
 		if err != nil {
 			return report, err
 		}
-		report, err = b.files(ctx, rows)
+		report, err = b.copyFiles(ctx, rows)
 		return report, errors.Join(err, rows.Close())
 	}
-	dir, err := os.MkdirTemp(b.cfg.DataDir, "backup-")
+	dir, remove, err := backupFolder(b.cfg.DataDir)
 	if err != nil {
 		return report, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer remove()
 	file := filepath.Join(dir, databaseFile)
 	events, err := sqlite.Backup(ctx, filepath.Join(b.cfg.DataDir, databaseFile), file)
 	if err != nil {
@@ -181,17 +204,21 @@ func (b *backup) run(ctx context.Context) (report media.CopyReport, err error) {
 	if err != nil {
 		return report, err
 	}
-	report, err = b.files(ctx, rows)
+	report, err = b.copyFiles(ctx, rows)
 	return report, errors.Join(err, rows.Close())
 }
 
 // database stores a gzipped copy of the file, and reads it back.
 func (b *backup) database(ctx context.Context, file string, events int64) error {
-	sum, err := compressFile(file, file+".gz")
+	suffix := ".gz"
+	if len(b.recipients) > 0 {
+		suffix = ".gz.age"
+	}
+	plain, stored, err := compressFile(file, file+suffix, b.recipients)
 	if err != nil {
 		return err
 	}
-	packed, err := os.Open(file + ".gz")
+	packed, err := os.Open(file + suffix)
 	if err != nil {
 		return err
 	}
@@ -200,58 +227,80 @@ func (b *backup) database(ctx context.Context, file string, events int64) error 
 	if err != nil {
 		return err
 	}
-	d := &DatabaseCopy{Key: "database/" + b.snapshot.Name + ".db.gz", SHA256: sum, Events: events}
-	if err := b.target.Put(ctx, d.Key, packed, info.Size(), "application/gzip"); err != nil {
+	d := &DatabaseCopy{Key: "database/" + b.snapshot.Name + ".db" + suffix, SHA256: plain, Events: events}
+	if err := b.target.Put(ctx, d.Key, packed, info.Size(), "application/octet-stream"); err != nil {
 		return err
 	}
-	if err := readDatabase(ctx, b.target, d, func(r io.Reader) error {
-		_, err := io.Copy(io.Discard, r)
-		return err
-	}); err != nil {
+	if err := readBack(ctx, b.target, d.Key, stored); err != nil {
 		return err
 	}
 	b.snapshot.Database = d
 	return nil
 }
 
-// compressFile gzips a file, and returns the SHA-256 of its contents.
-func compressFile(from, to string) (sum string, err error) {
+// compressFile gzips a file, and encrypts it to recipients if there are any. It returns the SHA-256 of
+// the contents and of the new file.
+func compressFile(from, to string, recipients []age.Recipient) (plain, stored string, err error) {
 	in, err := os.Open(from)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer in.Close()
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
+	defer out.Close()
+	contents, file := sha256.New(), sha256.New()
+	w, err := encryptTo(io.MultiWriter(out, file), recipients)
+	if err != nil {
+		return "", "", err
+	}
+	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	_, err = io.Copy(io.MultiWriter(z, contents), in)
+	err = errors.Join(err, z.Close(), w.Close(), out.Close())
+	return hex.EncodeToString(contents.Sum(nil)), hex.EncodeToString(file.Sum(nil)), err
+}
+
+// readBack fails if a stored file does not have the SHA-256.
+func readBack(ctx context.Context, from blob.Store, key, sum string) error {
+	f, err := from.Open(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	hash := sha256.New()
-	z, _ := gzip.NewWriterLevel(out, gzip.BestSpeed)
-	_, err = io.Copy(io.MultiWriter(z, hash), in)
-	return hex.EncodeToString(hash.Sum(nil)), errors.Join(err, z.Close(), out.Close())
+	if _, err := io.Copy(hash, f); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(hash.Sum(nil)); got != sum {
+		return fmt.Errorf("%s: the copy of the database is damaged: its SHA-256 is %s, not %s", key, got, sum)
+	}
+	return nil
 }
 
 // readDatabase calls fn with the database, and fails if its SHA-256 is not that of the snapshot.
-func readDatabase(ctx context.Context, from blob.Store, d *DatabaseCopy, fn func(io.Reader) error) error {
+func readDatabase(ctx context.Context, from blob.Store, d *DatabaseCopy, keys *backupKeys, fn func(io.Reader) error) error {
 	f, err := from.Open(ctx, d.Key)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	z, err := gzip.NewReader(f)
+	packed, err := keys.decrypt(f)
+	if err != nil {
+		return err
+	}
+	z, err := gzip.NewReader(packed)
 	if err != nil {
 		return fmt.Errorf("%s: the copy of the database is damaged: %w", d.Key, err)
 	}
 	hash := sha256.New()
-	if err := fn(&verifiedReader{r: io.TeeReader(z, hash), sum: func() error {
+	return fn(&verifiedReader{r: io.TeeReader(z, hash), sum: func() error {
 		if got := hex.EncodeToString(hash.Sum(nil)); got != d.SHA256 {
 			return fmt.Errorf("%s: the copy of the database is damaged: its SHA-256 is %s, not %s", d.Key, got, d.SHA256)
 		}
 		return nil
-	}}); err != nil {
-		return err
-	}
-	return nil
+	}})
 }
 
 // verifiedReader fails at the end if the contents were not the right ones.
@@ -270,8 +319,8 @@ func (v *verifiedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// files copies the files of the rows.
-func (b *backup) files(ctx context.Context, rows *sqlstore.Reader) (media.CopyReport, error) {
+// copyFiles copies the files of the rows.
+func (b *backup) copyFiles(ctx context.Context, rows *sqlstore.Reader) (media.CopyReport, error) {
 	if b.o.NoMedia || b.cfg.MediaURL == mediaOff {
 		return media.CopyReport{}, nil
 	}
@@ -283,7 +332,7 @@ func (b *backup) files(ctx context.Context, rows *sqlstore.Reader) (media.CopyRe
 	if from.String() == b.target.String() {
 		return media.CopyReport{}, fmt.Errorf("--to is %s, where gaff stores its files (GAFF_MEDIA_URL): name another place, or add --no-media", from)
 	}
-	report, err := media.CopyFiles(ctx, rows, from, b.target, b.o.Verify, func(r media.CopyReport) error {
+	report, err := media.CopyFiles(ctx, rows, from, b.files, b.o.Verify, func(r media.CopyReport) error {
 		fmt.Fprintf(b.progress, "files: %d copied, %d there already\n", r.Copied, r.Present)
 		return ctx.Err()
 	})
@@ -350,8 +399,12 @@ func Snapshots(ctx context.Context, from string) (list []*Snapshot, err error) {
 }
 
 // Restore makes a data folder of a backup: the database, and the files that its rows name. On PostgreSQL,
-// whose own tools restore the database, it restores the files. Interrupted, it can be repeated.
+// whose own tools restore the database, it restores the files. Interrupted, it can be repeated. A backup
+// that is a single file has the database only.
 func Restore(ctx context.Context, cfg *config.Config, o RestoreOptions, out, progress io.Writer) error {
+	if info, err := os.Stat(o.From); err == nil && info.Mode().IsRegular() {
+		return restoreFile(ctx, cfg, o, out)
+	}
 	source, err := blob.Open(o.From)
 	if err != nil {
 		return fmt.Errorf("--from: %w", err)
@@ -365,6 +418,14 @@ func Restore(ctx context.Context, cfg *config.Config, o RestoreOptions, out, pro
 	if err != nil {
 		return err
 	}
+	keys, err := openKeys(o.Identity, s.Recipients)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	stored := source
+	if len(s.Recipients) > 0 {
+		stored = blob.Encrypted(source, encryptedFolder(s.Recipients), nil, keys.identities)
+	}
 	var report media.CopyReport
 	files := func(rows *sqlstore.Reader) error {
 		if o.NoMedia || cfg.MediaURL == mediaOff {
@@ -375,13 +436,13 @@ func Restore(ctx context.Context, cfg *config.Config, o RestoreOptions, out, pro
 			return err
 		}
 		defer func() { _ = to.Close() }()
-		report, err = media.CopyFiles(ctx, rows, source, to, true, func(r media.CopyReport) error {
+		report, err = media.CopyFiles(ctx, rows, stored, to, true, func(r media.CopyReport) error {
 			fmt.Fprintf(progress, "files: %d restored, %d there already\n", r.Copied, r.Present)
 			return ctx.Err()
 		})
 		return err
 	}
-	if err := restoreDatabase(ctx, cfg, source, s, files, out); err != nil {
+	if err := restoreDatabase(ctx, cfg, source, s, keys, files, out); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	printCopied(out, report)
@@ -389,7 +450,7 @@ func Restore(ctx context.Context, cfg *config.Config, o RestoreOptions, out, pro
 }
 
 // restoreDatabase restores a SQLite database, and calls files with its rows.
-func restoreDatabase(ctx context.Context, cfg *config.Config, source blob.Store, s *Snapshot, files func(*sqlstore.Reader) error, out io.Writer) error {
+func restoreDatabase(ctx context.Context, cfg *config.Config, source blob.Store, s *Snapshot, keys *backupKeys, files func(*sqlstore.Reader) error, out io.Writer) error {
 	switch {
 	case cfg.DatabaseURL != "" && s.Database != nil:
 		return errors.New("the backup has a SQLite database: restore it without GAFF_DATABASE_URL, then move it with gaff migrate --to")
@@ -405,7 +466,7 @@ func restoreDatabase(ctx context.Context, cfg *config.Config, source blob.Store,
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return err
 	}
-	return readDatabase(ctx, source, s.Database, func(r io.Reader) error {
+	return readDatabase(ctx, source, s.Database, keys, func(r io.Reader) error {
 		events, err := sqlite.Restore(ctx, r, filepath.Join(cfg.DataDir, databaseFile), files)
 		if err == nil {
 			fmt.Fprintf(out, "database of %s: %d events, verified\n", s.Created.Format(time.RFC3339), events)

@@ -119,20 +119,6 @@ func before(now time.Time, r config.Retention) (s sqlstore.Retention) {
 	return s
 }
 
-// Backup copies the SQLite database into a file while a gateway may be running.
-func Backup(ctx context.Context, cfg *config.Config, file string, out io.Writer) error {
-	if cfg.DatabaseURL != "" {
-		return errors.New("gaff backup is for SQLite; back PostgreSQL up with its own tools: pg_dump --format=custom --file=FILE \"$GAFF_DATABASE_URL\"")
-	}
-	path := filepath.Join(cfg.DataDir, databaseFile)
-	events, err := sqlite.Backup(ctx, path, file)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "%s: %d events, checked\n", file, events)
-	return nil
-}
-
 // Import copies the contents of a SQLite file (sqlite://PATH; empty: the data folder's) into an
 // empty PostgreSQL database.
 func Import(ctx context.Context, cfg *config.Config, from, to string, out io.Writer) error {

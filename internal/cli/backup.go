@@ -22,10 +22,13 @@ moment, and verify the copies. Files that an earlier backup copied there are not
 On PostgreSQL only the files are copied: run pg_dump first. "gaff restore" reads such a backup.
 The exit code is 1 if a stored file is missing or damaged.
 
-With FILE, copy the SQLite database alone into a new file, and verify it. To restore it, stop the
-gateway and put the file in the place of gaff.db, without gaff.db-wal and gaff.db-shm.`,
+With FILE, copy the SQLite database alone into a new file, and verify it. "gaff restore --from FILE" reads it.
+
+With --recipient, which can be repeated, the backup is encrypted with age to each of the public keys;
+"gaff restore --identity" decrypts it with the key of any of them.`,
 		Example: `  gaff backup --to /mnt/backup/gaff
   gaff backup --to 's3://backups/gaff?region=eu-central-1'
+  gaff backup --to /mnt/backup/gaff --recipient age1…
   gaff backup copy.db`,
 		Args: arguments(0, 1, "the FILE to make, or --to"),
 		RunE: work(func(ctx context.Context, args []string) error {
@@ -35,7 +38,7 @@ gateway and put the file in the place of gaff.db, without gaff.db-wal and gaff.d
 			}
 			switch {
 			case o.To == "" && len(args) == 1:
-				return p.backup(ctx, cfg, args[0], p.Stdout)
+				return p.backup(ctx, cfg, args[0], o.Recipients, p.Stdout)
 			case o.To == "":
 				return usagef("name a new FILE for the database alone, or --to and a folder or bucket for database and files")
 			case len(args) == 1:
@@ -46,6 +49,7 @@ gateway and put the file in the place of gaff.db, without gaff.db-wal and gaff.d
 		}),
 	}
 	cmd.Flags().StringVar(&o.To, "to", "", "folder, or URL such as s3://bucket/prefix (as GAFF_MEDIA_URL)")
+	cmd.Flags().StringArrayVar(&o.Recipients, "recipient", nil, "encrypt to this recipient age1… (\"gaff secrets recipient\"); repeatable")
 	cmd.Flags().BoolVar(&o.NoMedia, "no-media", false, "do not copy files")
 	cmd.Flags().BoolVar(&o.Verify, "verify", false, "also read the files that earlier backups copied, and replace damaged ones")
 	p.settingFlags(cmd, "GAFF_DATA_DIR", "GAFF_DATABASE_URL", "GAFF_MEDIA_URL")
@@ -61,8 +65,11 @@ func (p *program) restoreCommand() *cobra.Command {
 		Long: `Restore what "gaff backup --to" copied: the SQLite database into the data folder, which must not have one, and
 the files into the storage of GAFF_MEDIA_URL. Everything is verified. The database gets its name last, so an
 interrupted restore can be repeated. On PostgreSQL, run pg_restore first; the files are restored.
-Webhooks that were received after the backup are not in it, unless their senders still retry.`,
+Webhooks that were received after the backup are not in it, unless their senders still retry.
+
+With a FILE that "gaff backup FILE" made, restore the SQLite database alone.`,
 		Example: `  gaff restore --from /mnt/backup/gaff --data-dir /var/lib/gaff
+  gaff restore --from /mnt/backup/gaff --identity backup.key
   gaff restore --from s3://backups/gaff --list`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error {
@@ -74,13 +81,17 @@ Webhooks that were received after the backup are not in it, unless their senders
 				return err
 			}
 			o.From = p.place(o.From)
+			if o.Identity != "" {
+				o.Identity = p.path(o.Identity)
+			}
 			if list {
 				return p.listSnapshots(ctx, o.From)
 			}
 			return app.Restore(ctx, cfg, o, p.Stdout, p.Stderr)
 		}),
 	}
-	cmd.Flags().StringVar(&o.From, "from", "", "folder, or URL such as s3://bucket/prefix")
+	cmd.Flags().StringVar(&o.From, "from", "", "folder, URL such as s3://bucket/prefix, or FILE")
+	cmd.Flags().StringVar(&o.Identity, "identity", "", "file with the key AGE-SECRET-KEY-1… that decrypts the backup")
 	cmd.Flags().StringVar(&o.Snapshot, "snapshot", "", "name of a snapshot (default: the newest)")
 	cmd.Flags().BoolVar(&o.NoMedia, "no-media", false, "do not restore files")
 	cmd.Flags().BoolVar(&list, "list", false, "list the snapshots instead")
@@ -93,13 +104,17 @@ func (p *program) listSnapshots(ctx context.Context, from string) error {
 	if err != nil {
 		return err
 	}
-	t := newTable(p.Stdout, "SNAPSHOT", "CREATED", "EVENTS", "FILES", "GAFF")
+	t := newTable(p.Stdout, "SNAPSHOT", "CREATED", "EVENTS", "FILES", "ENCRYPTED", "GAFF")
 	for _, s := range list {
 		events := "-" // on PostgreSQL
 		if s.Database != nil {
 			events = strconv.FormatInt(s.Database.Events, 10)
 		}
-		t.row(clean(s.Name), s.Created.Format(time.RFC3339), events, strconv.FormatInt(s.Files, 10), clean(s.Version))
+		encrypted := "no"
+		if len(s.Recipients) > 0 {
+			encrypted = "yes"
+		}
+		t.row(clean(s.Name), s.Created.Format(time.RFC3339), events, strconv.FormatInt(s.Files, 10), encrypted, clean(s.Version))
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(p.Stderr, "no snapshots")

@@ -48,7 +48,7 @@ type parts struct {
 	serve   func(context.Context, *config.Config, *slog.Logger, io.Writer) error
 	dev     func(context.Context, *config.Config, app.DevOptions, *slog.Logger, io.Writer) error
 	migrate func(context.Context, *config.Config, io.Writer) error
-	backup  func(ctx context.Context, cfg *config.Config, file string, out io.Writer) error
+	backup  func(ctx context.Context, cfg *config.Config, file string, recipients []string, out io.Writer) error
 	check   func(ctx context.Context, cfg *config.Config, asJSON bool, out, progress io.Writer) error
 	// importing copies from a SQLite file into PostgreSQL.
 	importing func(ctx context.Context, cfg *config.Config, from, to string, out io.Writer) error

@@ -13,7 +13,7 @@ import (
 
 func (p *program) secretsCommand() *cobra.Command {
 	key := &cobra.Command{
-		Use: "key", Short: "Make a key for GAFF_SECRETS_KEY",
+		Use: "key", Short: "Make a key for GAFF_SECRETS_KEY, or an identity for backups",
 		Long: `Print a new key, which encrypts the secrets in the database. Store it where backups of the database
 are not: without the key they cannot be read.`,
 		Example: `  gaff secrets key > /etc/gaff/secrets.key   # then GAFF_SECRETS_KEY_FILE=/etc/gaff/secrets.key`,
@@ -26,7 +26,22 @@ are not: without the key they cannot be read.`,
 			return err
 		}),
 	}
-	return group("secrets", "Encrypt the secrets in the database", key,
+	recipient := &cobra.Command{
+		Use: "recipient FILE", Short: "Print the recipient of an identity, for gaff backup --recipient",
+		Long: `Print the public key age1… of each key in a file that "gaff secrets key" made. Backups are encrypted to
+it; only the file decrypts them.`,
+		Example: `  gaff secrets key > backup.key
+  gaff secrets recipient backup.key`,
+		Args: arguments(1, 1, "the FILE with the identity"),
+		RunE: work(func(_ context.Context, args []string) error {
+			_, recipients, err := secretbox.Identities(p.path(args[0]))
+			for _, text := range recipients {
+				fmt.Fprintln(p.Stdout, text)
+			}
+			return err
+		}),
+	}
+	return group("secrets", "Encrypt the secrets in the database, and backups", key, recipient,
 		p.secretsCall("status", "Count the secrets in the database by the keys that encrypt them", "", http.MethodGet, "/api/v1/secrets"),
 		p.secretsCall("rotate", "Encrypt the secrets in the database with the first key",
 			`Have the running gateway read GAFF_SECRETS_KEY_FILE (or gaff.yaml) again, and encrypt all secrets in the

@@ -63,17 +63,25 @@ func TestRestoreDrill(t *testing.T) {
 	t.Cleanup(provider.Close)
 	s3 := s3test.Start(t, filepath.Join("..", "..", "tools"), "backups")
 	for name, to := range map[string]string{"folder": t.TempDir(), "S3": s3.URL("backups", "gaff")} {
-		t.Run(name, func(t *testing.T) { drill(t, provider.URL, to) })
+		t.Run(name, func(t *testing.T) { drill(t, provider.URL, to, nil, nil) })
 	}
+	identity, recipient := backupIdentity(t)
+	for name, to := range map[string]string{"folder encrypted": t.TempDir(), "S3 encrypted": s3.URL("backups", "encrypted")} {
+		t.Run(name, func(t *testing.T) {
+			drill(t, provider.URL, to, []string{"--recipient", recipient}, []string{"--identity", identity})
+		})
+	}
+	noPlainText(t, s3.Dir+"/backups/encrypted")
 }
 
-func drill(t *testing.T, provider, to string) {
+// drill backs up with the options of both commands.
+func drill(t *testing.T, provider, to string, backupWith, restoreWith []string) {
 	settings := append([]string{"GAFF_MEDIA_URL=", "GAFF_ALLOW_ADDRESSES=127.0.0.0/8"}, s3test.Environ...)
 	p := newPlace(t, settings...)
 	p.open(t)
 	backup := func(want ...string) {
 		t.Helper()
-		out, err := p.gaff("backup", "--to", to)
+		out, err := p.gaff(append([]string{"backup", "--to", to}, backupWith...)...)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -96,7 +104,7 @@ func drill(t *testing.T, provider, to string) {
 		acknowledged.acknowledged[id] = w
 	}
 	backup("files: 2 copied", " 3 there already")
-	if out, err := p.gaff("restore", "--from", to); err == nil || !strings.Contains(out, "move its data folder away") {
+	if out, err := p.gaff(append([]string{"restore", "--from", to}, restoreWith...)...); err == nil || !strings.Contains(out, "move its data folder away") {
 		t.Errorf("over a data folder: %v\n%s", err, out)
 	}
 	p.kill()
@@ -111,7 +119,7 @@ func drill(t *testing.T, provider, to string) {
 	if out, err := r.gaff("restore", "--from", to, "--snapshot", "none"); err == nil || !strings.Contains(out, "no snapshot") {
 		t.Errorf("unknown snapshot: %v\n%s", err, out)
 	}
-	out, err := r.gaff("restore", "--from", to)
+	out, err := r.gaff(append([]string{"restore", "--from", to}, restoreWith...)...)
 	if err != nil || !strings.Contains(out, "files: 5 copied") {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -52,6 +52,16 @@ func Backup(ctx context.Context, path, file string) (events int64, err error) {
 	return events, syncFile(filepath.Dir(file))
 }
 
+// Lock marks a file as in use, as a gateway marks its database, and fails if another process has it. The
+// mark ends with the process.
+func Lock(path string) (unlock func() error, err error) {
+	l, err := lock(path)
+	if err != nil {
+		return nil, err
+	}
+	return l.close, nil
+}
+
 func copyInto(ctx context.Context, path, file string) (events int64, err error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
