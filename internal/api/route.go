@@ -1,8 +1,8 @@
 package api
 
 import (
+	"cmp"
 	"context"
-	"gaff/internal/stale"
 	"net/http"
 	"reflect"
 	"slices"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"gaff/internal/stale"
 )
 
 // route is one operation: its description and the function that registers it.
@@ -19,8 +21,9 @@ type route struct {
 	register func(*server, *http.ServeMux, huma.API, huma.Operation)
 }
 
-// output is an answer that has a body only.
-type output[T any] struct{ Body T }
+// output is an answer that has a body only. The body's type is not a parameter, since the compiler
+// makes a copy of huma.Register, 25 KB with its tables, for each pair of input and output.
+type output struct{ Body any }
 
 // full describes an operation whose handler returns the whole output: status, headers and body.
 func full[I, O any](method, path, id string, role Role, summary string, handler func(context.Context, *I) (*O, error), options ...option) route {
@@ -44,10 +47,18 @@ func mayBeStale(op huma.Operation) bool {
 }
 
 func body[I, B any](method, path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options []option) route {
-	return full(method, path, id, role, summary, func(ctx context.Context, in *I) (*output[B], error) {
+	r := full(method, path, id, role, summary, func(ctx context.Context, in *I) (*output, error) {
 		b, err := handler(ctx, in)
-		return &output[B]{b}, err
+		return &output{b}, err
 	}, options...)
+	register := r.register
+	r.register = func(s *server, mux *http.ServeMux, api huma.API, op huma.Operation) {
+		status := strconv.Itoa(cmp.Or(op.DefaultStatus, http.StatusOK))
+		schema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[B](), true, op.OperationID+"Response")
+		op.Responses = map[string]*huma.Response{status: {Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}}
+		register(s, mux, api, op)
+	}
+	return r
 }
 
 func get[I, B any](path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options ...option) route {

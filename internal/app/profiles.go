@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"net/netip"
 	"time"
 )
@@ -17,6 +16,9 @@ func (p *process) listenProfiles(context.Context) (err error) {
 	addr := p.cfg.PprofAddr
 	if addr == "" {
 		return nil
+	}
+	if !hasProfiles {
+		return errors.New("this build (slim) serves no profiles: use the full build, or unset GAFF_PPROF_ADDR")
 	}
 	if p.profiles, err = net.Listen("tcp", addr); err != nil {
 		return listenError(addr, err, "GAFF_PPROF_ADDR")
@@ -56,11 +58,7 @@ func (p *process) closeProfiles(context.Context) error {
 // resolves its own name to 127.0.0.1 cannot read profiles in a browser.
 func profileHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	addProfiles(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !loopbackHost(r.Host) {
 			http.Error(w, fmt.Sprintf("host %q: want localhost or a loopback address", r.Host), http.StatusForbidden)
