@@ -125,6 +125,12 @@ type Reader interface {
 	JobLog(ctx context.Context, id string) ([]LogEntry, error)
 	JobInput(ctx context.Context, id string) (json.RawMessage, error)
 	Jobs(ctx context.Context, f JobFilter) (gaff.Page[Job], error)
+	// JobCards returns the prompts and first pictures of jobs, by id, for lists. Unknown ids are left
+	// out.
+	JobCards(ctx context.Context, ids []string) (map[string]Card, error)
+	// Outcomes returns the jobs that were created since a time, newest first, of the newest
+	// gaff.SearchWindow jobs. Long errors are cut.
+	Outcomes(ctx context.Context, since time.Time) ([]Outcome, error)
 	// JobCounts counts the jobs of a project by their status; of all jobs if project is empty.
 	// No number is larger than gaff.MaxLogCount+1.
 	JobCounts(ctx context.Context, project string) (map[JobStatus]int64, error)
@@ -149,6 +155,13 @@ type Reader interface {
 type JobFilter struct {
 	Provider, ProjectID, UserID, RequestID string
 	Status                                 *JobStatus
+	// Unfinished chooses queued and processing jobs.
+	Unfinished bool
+	Model      string
+	// ErrorType is the code of a failure; [NoErrorType] chooses failed jobs without one.
+	ErrorType string
+	// Since is the earliest time of creation, Until the first one after the period.
+	Since, Until time.Time
 	// Query is a text in the model or in the input, such as words of a prompt. A page searches
 	// gaff.SearchWindow jobs; its Next continues after them.
 	Query string
@@ -159,5 +172,8 @@ type JobFilter struct {
 type MediaFilter struct {
 	ProjectID, JobID, MediaType string
 	Storage                     *Storage
+	// Model is that of the job. Since and Until bound the time of creation, as in a JobFilter.
+	Model        string
+	Since, Until time.Time
 	gaff.Cursor
 }

@@ -68,7 +68,11 @@ type jobsInput struct {
 }
 
 func (s *server) listJobs(ctx context.Context, in *jobsInput) (wire.List[wire.Job], error) {
-	page, err := s.store(ctx).Jobs(ctx, in.Filter(in.After()))
+	f, err := in.Filter(in.After())
+	if err != nil {
+		return wire.List[wire.Job]{}, err
+	}
+	page, err := s.store(ctx).Jobs(ctx, f)
 	return wire.NewList(page, s.job), err
 }
 

@@ -39,7 +39,11 @@ type mediaInput struct {
 }
 
 func (s *server) listMedia(ctx context.Context, in *mediaInput) (wire.List[wire.Media], error) {
-	page, err := s.store(ctx).Media(ctx, in.Filter(in.After()))
+	f, err := in.Filter(in.After())
+	if err != nil {
+		return wire.List[wire.Media]{}, err
+	}
+	page, err := s.store(ctx).Media(ctx, f)
 	return wire.NewList(page, s.media), err
 }
 

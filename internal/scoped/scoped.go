@@ -211,6 +211,23 @@ func (l limited) JobLog(ctx context.Context, id string) ([]jobs.LogEntry, error)
 	return l.all.JobLog(ctx, id)
 }
 
+// JobCards leaves out the jobs that the scope does not reach.
+func (l limited) JobCards(ctx context.Context, ids []string) (map[string]jobs.Card, error) {
+	var own []string
+	for _, id := range ids {
+		if _, err := l.Job(ctx, id); err == nil {
+			own = append(own, id)
+		} else if !errors.Is(err, gaff.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return l.all.JobCards(ctx, own)
+}
+
+func (l limited) Outcomes(context.Context, time.Time) ([]jobs.Outcome, error) {
+	return nil, l.refused("the outcomes of all jobs")
+}
+
 func (l limited) JobInput(ctx context.Context, id string) (json.RawMessage, error) {
 	if _, err := l.Job(ctx, id); err != nil {
 		return nil, err
@@ -333,6 +350,10 @@ func (l limited) RollUp(context.Context, time.Time) error { return l.refused("st
 
 func (l limited) WaitingFor(context.Context, string, string, string) ([]runs.StepRef, error) {
 	return nil, l.refused("the steps of all runs")
+}
+
+func (l limited) WaitingApprovals(context.Context, int) ([]runs.StepRef, error) {
+	return nil, l.refused("the approvals of all runs")
 }
 
 func (l limited) WaitingOf(context.Context, string) ([]runs.StepRef, error) {

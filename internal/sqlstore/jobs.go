@@ -61,7 +61,7 @@ func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs
 		return page, s.fault(ctx, "jobs", err)
 	}
 	for _, eq := range []struct{ column, value string }{
-		{"j.provider", f.Provider}, {"j.project_id", f.ProjectID}, {"j.user_id", f.UserID}, {"j.request_id", f.RequestID},
+		{"j.provider", f.Provider}, {"j.project_id", f.ProjectID}, {"j.user_id", f.UserID}, {"j.request_id", f.RequestID}, {"j.model", f.Model},
 	} {
 		if eq.value != "" {
 			w.add(eq.column+" = ?", eq.value)
@@ -80,6 +80,15 @@ func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs
 	if f.Status != nil {
 		w.add("j.status = ?", int64(*f.Status))
 	}
+	if f.Unfinished {
+		w.add("j.status < ?", int64(jobs.JobCompleted))
+	}
+	if f.ErrorType == jobs.NoErrorType {
+		w.add("j.error_type = '' and j.status = ?", int64(jobs.JobFailed))
+	} else if f.ErrorType != "" {
+		w.add("j.error_type = ?", f.ErrorType)
+	}
+	w.between("j.created_at", f.Since, f.Until)
 	rest, err := s.searchJobs(ctx, &w, f)
 	if err != nil {
 		return page, s.fault(ctx, "jobs", err)

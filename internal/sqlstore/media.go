@@ -97,6 +97,10 @@ func (s *Store) Media(ctx context.Context, f jobs.MediaFilter) (page gaff.Page[j
 	if f.Storage != nil {
 		w.add("m.storage = ?", int64(*f.Storage))
 	}
+	if f.Model != "" {
+		w.add("exists (select 1 from job j where j.id = m.job_id and j.model = ?)", f.Model)
+	}
+	w.between("m.created_at", f.Since, f.Until)
 	ms, err := collect(ctx, s.lists(ctx), scanMedia, `select `+mediaColumns+` from media m`+w.String()+
 		` order by m.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {

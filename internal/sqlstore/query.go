@@ -72,6 +72,16 @@ func (w *where) add(text string, args ...any) {
 	w.parts = append(w.parts, text)
 }
 
+// between bounds a column of times; a zero time bounds nothing.
+func (w *where) between(column string, since, until time.Time) {
+	if !since.IsZero() {
+		w.add(column+" >= ?", micros(since))
+	}
+	if !until.IsZero() {
+		w.add(column+" < ?", micros(until))
+	}
+}
+
 func (w *where) String() string {
 	if len(w.parts) == 0 {
 		return ""

@@ -140,6 +140,18 @@ func (s *Store) WaitingFor(ctx context.Context, source, eventType, key string) (
 	return refs, s.fault(ctx, "waiting steps", err)
 }
 
+// WaitingApprovals returns the steps and items that wait for an approval, those that have waited
+// longest first.
+func (s *Store) WaitingApprovals(ctx context.Context, limit int) ([]runs.StepRef, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	refs, err := collect(ctx, s.read, scanRef, `select `+refColumns+` from run r join run_step s on s.run = r.seq
+		where r.status = 0 and s.status = 3 and s.wait_source = ''
+			and (s.item >= 0 or not exists (select 1 from run_step i where i.run = s.run and i.name = s.name and i.item >= 0))
+		order by s.updated_at, s.run, s.name, s.item limit $1`, limit)
+	return refs, s.fault(ctx, "waiting approvals", err)
+}
+
 // WaitingOf returns the steps of a version's runs that wait for an event.
 func (s *Store) WaitingOf(ctx context.Context, hash string) ([]runs.StepRef, error) {
 	ctx, cancel := s.reading(ctx)

@@ -197,6 +197,14 @@ func testStepLookups(s *suite) {
 	refs, err := s.st.WaitingOf(s.ctx, "h1")
 	s.must(err)
 	s.equal("waiting steps of a version", len(refs), 2)
+	s.saveSteps(
+		runs.Step{RunID: "run_1", Name: "look", Item: runs.WholeStep, Status: runs.StepWaiting},
+		runs.Step{RunID: "run_1", Name: "look", Item: 1, Status: runs.StepWaiting},
+		runs.Step{RunID: "run_1", Name: "all", Item: runs.WholeStep, Status: runs.StepWaiting},
+	)
+	refs, err = s.st.WaitingApprovals(s.ctx, 10)
+	s.must(err)
+	s.equal("waiting approvals", refs, []runs.StepRef{{RunID: "run_1", Step: "all", Item: runs.WholeStep}, {RunID: "run_1", Step: "look", Item: 1}})
 
 	s.writeRuns(func(tx runs.Tx) error {
 		s.must(tx.InsertJob(s.ctx, &jobs.Job{ID: "job_1", Provider: "fal", ProjectID: "p"}))

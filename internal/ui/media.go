@@ -9,6 +9,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"gaff/internal/access"
 	"gaff/jobs"
 )
 
@@ -37,8 +38,9 @@ func (c *console) media(q *request) (templ.Component, error) {
 
 type mediaRowView struct {
 	jobs.Media
-	Meta shown
-	Now  time.Time
+	Meta   shown
+	Now    time.Time
+	MayAct bool
 }
 
 func (c *console) mediaRow(q *request) (templ.Component, error) {
@@ -47,7 +49,7 @@ func (c *console) mediaRow(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	q.title, q.nav = "File "+m.ID, "media"
-	return mediaRowPage(mediaRowView{*m, show(m.Metadata, false), q.now}), nil
+	return mediaRowPage(mediaRowView{*m, show(m.Metadata, false), q.now, q.may(access.Operator)}), nil
 }
 
 // preview returns the URL from which the console shows a file: a stored copy on this host. The

@@ -116,7 +116,10 @@ func (c *console) project(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := projectView{ID: id, Runs: runs.Items, Jobs: c.jobRows(page.Items...), Media: media.Items, More: page.Next != "" || media.Next != "", Now: q.now, MayErase: q.may(access.Admin)}
+	v := projectView{ID: id, Runs: runs.Items, Media: media.Items, More: page.Next != "" || media.Next != "", Now: q.now, MayErase: q.may(access.Admin)}
+	if v.Jobs, err = c.jobRows(q, page.Items...); err != nil {
+		return nil, err
+	}
 	about, err := q.store.Project(q.Context(), id)
 	switch {
 	case err == nil:

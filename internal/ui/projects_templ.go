@@ -351,7 +351,7 @@ func projectPage(v projectView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = jobTable(v.Jobs, v.Now).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = jobTable(v.Jobs, v.Now, false).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

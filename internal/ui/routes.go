@@ -102,7 +102,7 @@ type page struct {
 // payloads are the pages that show payloads, with the operations of the API that show the same. The
 // audit log has who read them.
 var payloads = map[string]string{
-	"/events/{id}": "get-event", "/events/{id}/diff/{n}": "get-event", "/rejections/{id}": "get-rejection", "/jobs/{id}": "get-job",
+	"/events/{id}": "get-event", "/events/{id}/diff/{n}": "get-event", "/rejections/{id}": "get-rejection", "/jobs/{id}": "get-job", "/jobs/{id}/again": "get-job",
 	"/runs/{id}": "get-run", "/runs/{id}/steps/{step}": "get-run-step",
 }
 
@@ -120,6 +120,7 @@ func (c *console) pages() []page {
 		{"/costs", access.Viewer, 0, c.costs},
 		{"/jobs", access.Viewer, access.ReachProject, c.jobs},
 		{"/jobs/{id}", access.Viewer, access.ReachProject, c.job},
+		{"/jobs/{id}/again", access.Operator, access.ReachProject, c.again},
 		{"/media", access.Viewer, access.ReachProject, c.media},
 		{"/media/{id}", access.Viewer, access.ReachProject, c.mediaRow},
 		{"/projects", access.Viewer, access.ReachProject, c.projects},
@@ -184,6 +185,8 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
 	mux.HandleFunc("POST /sources", c.createSource)
 	mux.HandleFunc("POST /sources/{name}/rotate", c.rotateSource)
+	mux.HandleFunc("POST /jobs/selected", c.jobsSelected)
+	mux.HandleFunc("POST /jobs/{id}/again", c.runAgain)
 	mux.HandleFunc("POST /bulk", c.startBulk)
 	mux.HandleFunc("POST /keys", c.createKey)
 	mux.HandleFunc("POST /erase", c.postErase)

@@ -21,6 +21,7 @@ package ui
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -333,6 +334,12 @@ func (c *console) call(r *http.Request, method, path string, body []byte) (answe
 		req.Header.Set("Content-Type", "application/json")
 	}
 	return answer{inproc.Ask(c.o.API, req)}, nil
+}
+
+// problemAnswer is a response with a problem that the console itself found.
+func problemAnswer(status int, detail string) answer {
+	body, _ := json.Marshal(map[string]string{"detail": detail})
+	return answer{&inproc.Answer{Status: status, Body: body}}
 }
 
 // problem returns the reason of an error response.

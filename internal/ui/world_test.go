@@ -294,12 +294,18 @@ func (w *world) settled(t *testing.T, eventID string) gaff.Status {
 // browser is a client with cookies, without JavaScript.
 func (w *world) browser(t *testing.T) *http.Client {
 	t.Helper()
+	return browserOf(t, w.url, adminToken)
+}
+
+// browserOf is a browser without JavaScript that is logged in at a gateway.
+func browserOf(t *testing.T, gateway, token string) *http.Client {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &http.Client{Jar: jar}
-	res, err := c.PostForm(w.url+"/login", url.Values{"token": {adminToken}, "name": {"Anna"}})
+	res, err := c.PostForm(gateway+"/login", url.Values{"token": {token}, "name": {"Anna"}})
 	if err != nil {
 		t.Fatal(err)
 	}

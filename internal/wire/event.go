@@ -156,8 +156,6 @@ func (q EventQuery) Filter(c gaff.Cursor) (f gaff.EventFilter, err error) {
 	if status, ok := gaff.ParseStatus(q.Status); ok {
 		f.Status = &status
 	}
-	if f.Since, err = Since("since", q.Since); err == nil {
-		f.Until, err = Since("until", q.Until)
-	}
+	f.Since, f.Until, err = period(q.Since, q.Until)
 	return f, err
 }

@@ -139,14 +139,19 @@ type JobQuery struct {
 	UserID    string `query:"userId" flag:"user" doc:"Only of this user."`
 	RequestID string `query:"requestId" flag:"request" doc:"Only with this id of the provider's."`
 	Status    string `query:"status" flag:"status" enum:"queued,processing,completed,failed,cancelled" doc:"Only with this status: queued, processing, completed, failed or cancelled."`
+	Model     string `query:"model" flag:"model" doc:"Only of this model."`
+	ErrorType string `query:"errorType" flag:"error-type" doc:"Only failed with this error type, such as content_policy_violation; none: failed without a type."`
+	Since     string `query:"since" flag:"since" doc:"Created at or after: a time, or a duration such as 24h for that long ago."`
+	Until     string `query:"until" flag:"until" doc:"Created before."`
 	Query     string `query:"q" flag:"q" doc:"Text in the model or the input, such as words of the prompt. A page searches 50,000 jobs; nextCursor continues after them."`
 }
 
 // Filter returns the query as stores take it.
-func (q JobQuery) Filter(c gaff.Cursor) jobs.JobFilter {
-	f := jobs.JobFilter{Provider: q.Provider, ProjectID: q.ProjectID, UserID: q.UserID, RequestID: q.RequestID, Query: q.Query, Cursor: c}
+func (q JobQuery) Filter(c gaff.Cursor) (f jobs.JobFilter, err error) {
+	f = jobs.JobFilter{Provider: q.Provider, ProjectID: q.ProjectID, UserID: q.UserID, RequestID: q.RequestID, Model: q.Model, ErrorType: q.ErrorType, Query: q.Query, Cursor: c}
 	if status, ok := jobs.ParseJobStatus(q.Status); ok {
 		f.Status = &status
 	}
-	return f
+	f.Since, f.Until, err = period(q.Since, q.Until)
+	return f, err
 }

@@ -49,13 +49,17 @@ type MediaQuery struct {
 	JobID     string `query:"jobId" flag:"job" doc:"Only of this job."`
 	MediaType string `query:"mediaType" flag:"type" doc:"Only of this media type, such as generated-image."`
 	Storage   string `query:"storage" flag:"storage" enum:"none,pending,stored,gone,failed" doc:"Only with a copy in this state: none, pending, stored, gone or failed."`
+	Model     string `query:"model" flag:"model" doc:"Only of jobs of this model."`
+	Since     string `query:"since" flag:"since" doc:"Created at or after: a time, or a duration such as 24h for that long ago."`
+	Until     string `query:"until" flag:"until" doc:"Created before."`
 }
 
 // Filter returns the query as stores take it.
-func (q MediaQuery) Filter(c gaff.Cursor) jobs.MediaFilter {
-	f := jobs.MediaFilter{ProjectID: q.ProjectID, JobID: q.JobID, MediaType: q.MediaType, Cursor: c}
+func (q MediaQuery) Filter(c gaff.Cursor) (f jobs.MediaFilter, err error) {
+	f = jobs.MediaFilter{ProjectID: q.ProjectID, JobID: q.JobID, MediaType: q.MediaType, Model: q.Model, Cursor: c}
 	if storage, ok := jobs.ParseStorage(q.Storage); ok {
 		f.Storage = &storage
 	}
-	return f
+	f.Since, f.Until, err = period(q.Since, q.Until)
+	return f, err
 }

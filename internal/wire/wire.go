@@ -160,6 +160,14 @@ func Since(name, text string) (time.Time, error) {
 	return time.Now().Add(-d), nil
 }
 
+// period reads the parameters since and until of a list.
+func period(since, until string) (from, to time.Time, err error) {
+	if from, err = Since("since", since); err == nil {
+		to, err = Since("until", until)
+	}
+	return from, to, err
+}
+
 // Until reads a time, or a duration as that long after now; an empty text is the zero time.
 func Until(name, text string) (time.Time, error) {
 	t, err := Since(name, text)

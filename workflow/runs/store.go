@@ -64,6 +64,9 @@ type Reader interface {
 	// with running runs.
 	WorkflowVersion(ctx context.Context, hash string) (*WorkflowVersion, error)
 	OpenVersions(ctx context.Context) ([]string, error)
+	// WaitingApprovals returns the steps and items that wait for an approval, those that have waited
+	// longest first, at most limit of them.
+	WaitingApprovals(ctx context.Context, limit int) ([]StepRef, error)
 	// WaitingOf returns the steps of a version's runs that wait for an event.
 	WaitingOf(ctx context.Context, hash string) ([]StepRef, error)
 	// Slots returns the limits that have steps queued.

@@ -2031,11 +2031,11 @@ export interface Operations {
   /** List issues: failures in groups, the one that failed last first */
   "list-issues": { query: { limit?: number; cursor?: string; state?: "open" | "acknowledged" | "resolved" | "ignored"; kind?: "delivery" | "rejection"; source?: string; destination?: string }; body: undefined; answer: IssueList };
   /** List jobs, newest first */
-  "list-jobs": { query: { limit?: number; cursor?: string; provider?: string; projectId?: string; userId?: string; requestId?: string; status?: "queued" | "processing" | "completed" | "failed" | "cancelled"; q?: string }; body: undefined; answer: JobList };
+  "list-jobs": { query: { limit?: number; cursor?: string; provider?: string; projectId?: string; userId?: string; requestId?: string; status?: "queued" | "processing" | "completed" | "failed" | "cancelled"; model?: string; errorType?: string; since?: string; until?: string; q?: string }; body: undefined; answer: JobList };
   /** List API keys, newest first */
   "list-keys": { query: { limit?: number; cursor?: string }; body: undefined; answer: KeyList };
   /** List files, newest first */
-  "list-media": { query: { limit?: number; cursor?: string; projectId?: string; jobId?: string; mediaType?: string; storage?: "none" | "pending" | "stored" | "gone" | "failed" }; body: undefined; answer: MediaList };
+  "list-media": { query: { limit?: number; cursor?: string; projectId?: string; jobId?: string; mediaType?: string; storage?: "none" | "pending" | "stored" | "gone" | "failed"; model?: string; since?: string; until?: string }; body: undefined; answer: MediaList };
   /** List projects, newest first */
   "list-projects": { query: { limit?: number; cursor?: string }; body: undefined; answer: ProjectList };
   /** List rejected requests, newest first */

@@ -74,6 +74,17 @@
     }
   });
 
+  // Rows are chosen; the bar below says how many.
+  const chosen = () => {
+    for (const bar of $('[data-selected]')) {
+      const n = bar.closest('form').querySelectorAll('[name=id]:checked').length;
+      bar.toggleAttribute('data-chosen', n > 0);
+      bar.firstElementChild.textContent = n ? `With the ${n} chosen ${bar.dataset.selected}:` : `Choose ${bar.dataset.selected} to act on them`;
+      for (const el of bar.querySelectorAll('button')) el.disabled = n === 0;
+    }
+  };
+  addEventListener('change', (e) => { if (e.target.matches('[name=id]')) chosen(); });
+
   // Filters apply when a value is chosen.
   for (const form of $('form[data-auto]')) {
     form.addEventListener('change', (e) => { if (e.target.matches('select, [type=checkbox]')) form.requestSubmit(); });
@@ -116,7 +127,7 @@
   document.addEventListener('htmx:finally:request', () => { busy = false; });
   document.addEventListener('htmx:after:swap', () => {
     busy = false;
-    times(); copyButtons(); tail();
+    times(); copyButtons(); tail(); chosen();
     if (!live()?.dataset.live) { source?.close(); source = null; }
   });
 
@@ -142,6 +153,6 @@
     b.title = paused ? 'Resume' : 'Pause the list';
   }
 
-  times(); copyButtons(); tail(); connect();
+  times(); copyButtons(); tail(); chosen(); connect();
   setInterval(times, 5000);
 })();

@@ -2068,8 +2068,12 @@ class ListIssuesQuery(TypedDict):
 class ListJobsQuery(TypedDict):
     # The nextCursor of the page before.
     cursor: NotRequired[str]
+    # Only failed with this error type, such as content_policy_violation; none: failed without a type.
+    errorType: NotRequired[str]
     # How many to return.
     limit: NotRequired[int]
+    # Only of this model.
+    model: NotRequired[str]
     # Only of this project.
     projectId: NotRequired[str]
     # Only of this provider.
@@ -2078,8 +2082,12 @@ class ListJobsQuery(TypedDict):
     q: NotRequired[str]
     # Only with this id of the provider's.
     requestId: NotRequired[str]
+    # Created at or after: a time, or a duration such as 24h for that long ago.
+    since: NotRequired[str]
     # Only with this status: queued, processing, completed, failed or cancelled.
     status: NotRequired[Literal["queued"] | Literal["processing"] | Literal["completed"] | Literal["failed"] | Literal["cancelled"]]
+    # Created before.
+    until: NotRequired[str]
     # Only of this user.
     userId: NotRequired[str]
 
@@ -2100,10 +2108,16 @@ class ListMediaQuery(TypedDict):
     limit: NotRequired[int]
     # Only of this media type, such as generated-image.
     mediaType: NotRequired[str]
+    # Only of jobs of this model.
+    model: NotRequired[str]
     # Only of this project.
     projectId: NotRequired[str]
+    # Created at or after: a time, or a duration such as 24h for that long ago.
+    since: NotRequired[str]
     # Only with a copy in this state: none, pending, stored, gone or failed.
     storage: NotRequired[Literal["none"] | Literal["pending"] | Literal["stored"] | Literal["gone"] | Literal["failed"]]
+    # Created before.
+    until: NotRequired[str]
 
 
 class ListProjectsQuery(TypedDict):
