@@ -92,6 +92,24 @@ const (
 	OrderLatest
 )
 
+// perKeyFrom is before the first of the orders of [PerKey].
+const perKeyFrom Order = 100
+
+// PerKey returns the order in which at most n deliveries of a key are open for workers, the oldest
+// first, so that a key with many deliveries leaves room for others.
+func PerKey(n int) Order { return perKeyFrom + Order(max(n, 1)) }
+
+// Open returns how many deliveries of a key are open for workers at once; 0 for no limit.
+func (o Order) Open() int {
+	switch {
+	case o == NoOrder:
+		return 0
+	case o > perKeyFrom:
+		return int(o - perKeyFrom)
+	}
+	return 1
+}
+
 // Outcome names of an attempt.
 const (
 	AttemptSucceeded = "succeeded"

@@ -33,20 +33,18 @@ const ofKey = `lane = $1 and okey = $2 and okey <> '' and (state < 3 or held = 2
 // lockKey makes concurrent transactions wait that change deliveries of the same key.
 func (t *tx) lockKey(queue, key string) error { return t.db.lockText(t, queue+"\n"+key) }
 
-func (t *tx) keyBusy(queue, key string) (bool, error) {
-	var one int
-	err := t.row([]any{&one}, `select 1 from delivery where `+ofKey+` limit 1`, queue, key)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
+// keyBusy reports whether as many deliveries of a key are open as the order allows.
+func (t *tx) keyBusy(queue, key string, order gaff.Order) (bool, error) {
+	var open int
+	err := t.row([]any{&open}, `select count(*) from (select 1 from delivery where `+ofKey+` limit $3) as open`, queue, key, order.Open())
+	return open >= order.Open(), err
 }
 
-func (t *tx) lockedBusy(queue, key string) (bool, error) {
+func (t *tx) lockedBusy(queue, key string, order gaff.Order) (bool, error) {
 	if err := t.lockKey(queue, key); err != nil {
 		return false, err
 	}
-	return t.keyBusy(queue, key)
+	return t.keyBusy(queue, key, order)
 }
 
 // holdBack holds a new delivery back if others of its key come first.
@@ -59,7 +57,7 @@ func (t *tx) holdBack(d *gaff.Delivery) error {
 		err = t.supersedePending(d.Queue, d.Key)
 	}
 	if err == nil {
-		d.Held, err = t.keyBusy(d.Queue, d.Key)
+		d.Held, err = t.keyBusy(d.Queue, d.Key, d.Order)
 	}
 	if err != nil {
 		return fmt.Errorf("order delivery: %w", err)
@@ -146,18 +144,21 @@ func (t *tx) orderedEnd(l gaff.Lease, state gaff.State, queue, key string, order
 	case !state.Done():
 		return nil
 	}
-	return t.releaseNext(queue, key)
+	return t.releaseNext(queue, key, order)
 }
 
-// releaseNext makes the oldest held-back delivery of a key due, if none comes before it.
-func (t *tx) releaseNext(queue, key string) error {
-	n, err := t.exec(`update delivery set held = 0, run_at = $3, updated_at = $3
-		where (seq, n) in (select seq, n from delivery where `+ofKey+` and held = 1 order by seq, n limit 1)
-			and not exists (select 1 from delivery where `+ofKey+` and held <> 1)`, queue, key, micros(t.now))
-	if err != nil {
-		return fmt.Errorf("release the next of the key: %w", err)
-	}
-	if n > 0 {
+// releaseNext makes the oldest held-back deliveries of a key due, as many as the order allows.
+func (t *tx) releaseNext(queue, key string, order gaff.Order) error {
+	for range order.Open() {
+		n, err := t.exec(`update delivery set held = 0, run_at = $3, updated_at = $3
+			where (seq, n) in (select seq, n from delivery where `+ofKey+` and held = 1 order by seq, n limit 1)
+				and (select count(*) from delivery where `+ofKey+` and held <> 1) < $4`, queue, key, micros(t.now), order.Open())
+		if err != nil {
+			return fmt.Errorf("release the next of the key: %w", err)
+		}
+		if n == 0 {
+			return nil
+		}
 		t.wake(queue)
 	}
 	return nil

@@ -63,7 +63,7 @@ func (t *tx) retry(p gaff.RetryParams) (ids []string, work []gaff.Work, err erro
 		held := heldNot
 		if sc.order != gaff.NoOrder && sc.held != heldDead && !p.Take {
 			// Other deliveries of its key may be open by now; they come first.
-			busy, err := t.lockedBusy(sc.queue, sc.key)
+			busy, err := t.lockedBusy(sc.queue, sc.key, sc.order)
 			if err != nil {
 				return nil, nil, fmt.Errorf("retry delivery: %w", err)
 			}
@@ -209,7 +209,8 @@ func (t *tx) cancel(l gaff.Lease, why string) error {
 	var state gaff.State
 	var queue, key string
 	var held int
-	err := t.row([]any{&state, &l.Source, &queue, &key, &held}, `select d.state, e.source, d.lane, d.okey, d.held
+	var order gaff.Order
+	err := t.row([]any{&state, &l.Source, &queue, &key, &held, &order}, `select d.state, e.source, d.lane, d.okey, d.held, d.ordering
 		from delivery d join event e on e.seq = d.seq where d.seq = $1 and d.n = $2`+t.db.lock(), l.Event, l.Delivery)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -234,7 +235,7 @@ func (t *tx) cancel(l gaff.Lease, why string) error {
 	if err := t.lockKey(queue, key); err != nil {
 		return err
 	}
-	return t.releaseNext(queue, key)
+	return t.releaseNext(queue, key, order)
 }
 
 // CancelQueue ends up to limit deliveries of a queue that are not done, and returns how many.

@@ -152,6 +152,42 @@ func testOrderLatest(s *suite) {
 	}
 }
 
+func testOrderPerKey(s *suite) {
+	two := gaff.PerKey(2)
+	a1, a2, a3, a4, b1 := s.ordered("a", two), s.ordered("a", two), s.ordered("a", two), s.ordered("a", two), s.ordered("b", two)
+	ids, work := s.claimQueue(10)
+	s.equal("claimed at first", ids, []string{a1.ID, a2.ID, b1.ID})
+	s.equal("behind them", s.states(a3.ID, a4.ID), []string{"held", "held"})
+	s.must(s.fail(work[0]))
+	s.equal("while one is retried", s.states(a3.ID), []string{"held"})
+	s.must(s.finish(work[1], gaff.StateSucceeded, ""))
+	s.equal("after the end of one", s.states(a1.ID, a3.ID, a4.ID), []string{"retrying", "pending", "held"})
+	// A dead delivery holds nothing back, nor does a canceled one.
+	ids, work = s.claimQueue(10)
+	s.equal("claimed then", ids, []string{a1.ID, a3.ID})
+	s.must(s.finish(work[0], gaff.StateDead, "no"))
+	s.equal("after a dead one", s.states(a4.ID), []string{"pending"})
+	a5 := s.ordered("a", two)
+	s.equal("a new one", s.states(a5.ID), []string{"held"})
+	s.must(s.st.Cancel(s.ctx, s.detail(a4.ID).Deliveries[0].ID))
+	s.equal("after a canceled one", s.states(a5.ID), []string{"pending"})
+	_, _, err := s.st.Retry(s.ctx, gaff.RetryParams{EventID: a1.ID, Tries: 1, Now: s.now})
+	s.must(err)
+	s.equal("a retried one waits for a place", s.states(a1.ID), []string{"held"})
+	s.must(s.finish(work[1], gaff.StateSucceeded, ""))
+	s.equal("at last", s.states(a1.ID, a5.ID), []string{"pending", "pending"})
+	// A larger limit opens as many as it allows at the next end.
+	c := make([]string, 5)
+	for i := range c {
+		order := gaff.PerKey(1)
+		if i > 0 {
+			order = gaff.PerKey(3)
+		}
+		c[i] = s.ordered("c", order).ID
+	}
+	s.equal("with the larger limit", s.states(c...), []string{"pending", "pending", "pending", "held", "held"})
+}
+
 func testOrderUnderRace(s *suite) {
 	const each, keys = 12, 4
 	var mu sync.Mutex

@@ -83,6 +83,7 @@ var tests = map[string]func(*suite){
 	"OrderByKey":                     testOrderByKey,
 	"OrderHoldsDead":                 testOrderHoldsDead,
 	"OrderLatest":                    testOrderLatest,
+	"OrderPerKey":                    testOrderPerKey,
 	"OrderUnderRace":                 testOrderUnderRace,
 	"CancelLane":                     testCancelQueue,
 	"Records":                        testRecords,
