@@ -142,6 +142,8 @@ type health struct {
 	holdUntil  time.Time
 	pull       bool
 	failing    []string // some deliveries of the current row of failures
+	breakRate  float64
+	attempts   failureRate
 
 	rate *rate.Limiter // nil: no bound
 }
@@ -149,6 +151,7 @@ type health struct {
 func (h *health) init(c *compiled) {
 	h.State, h.Circuit, h.pull = StateActive, CircuitClosed, c.Kind == KindPull
 	h.breakAfter, h.breakFor = c.BreakAfter, time.Duration(c.BreakFor)
+	h.breakRate, h.attempts.slot = c.BreakRate, max(time.Duration(c.BreakWindow)/rateSlots, 1)
 	if c.Rate > 0 {
 		h.rate = rate.NewLimiter(rate.Limit(c.Rate), c.Burst)
 	}
@@ -191,9 +194,13 @@ func (h *health) record(deliveryID string, err error, now time.Time) (opened, cl
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.probing = false
+	h.attempts.add(err != nil, now)
 	if err == nil {
 		h.Sent++
 		h.LastSuccess = now
+		if h.Circuit != CircuitClosed && h.breakRate > 0 && now.Before(h.openUntil) {
+			return false, false // the attempt began before the circuit opened; with a failure rate, some succeed
+		}
 		return false, h.recovered()
 	}
 	h.failed(err, now)
@@ -201,14 +208,12 @@ func (h *health) record(deliveryID string, err error, now time.Time) (opened, cl
 		h.failing = append(h.failing, deliveryID)
 	}
 	switch {
-	case h.breakAfter < 0:
-		return false, false
 	case h.Circuit != CircuitClosed:
 		if now.Before(h.openUntil) {
 			return false, false // the attempt began before the circuit opened
 		}
 		h.openFor = min(2*h.openFor, maxOpen)
-	case h.Failures >= h.breakAfter && len(h.failing) >= distinct:
+	case h.mustOpen(now):
 		opened, h.openFor = true, h.breakFor
 	default:
 		return false, false
@@ -216,6 +221,14 @@ func (h *health) record(deliveryID string, err error, now time.Time) (opened, cl
 	h.Circuit = CircuitOpen
 	h.openUntil = now.Add(time.Duration(float64(h.openFor) * (0.9 + 0.2*rand.Float64())))
 	return opened, false
+}
+
+// mustOpen reports whether a failure opens the closed circuit.
+func (h *health) mustOpen(now time.Time) bool {
+	if h.breakRate > 0 && h.attempts.share(now) >= h.breakRate {
+		return true
+	}
+	return h.breakAfter >= 0 && h.Failures >= h.breakAfter && len(h.failing) >= distinct
 }
 
 func (h *health) failed(err error, now time.Time) {
@@ -227,6 +240,9 @@ func (h *health) failed(err error, now time.Time) {
 // recovered closes the circuit, and reports whether it was open.
 func (h *health) recovered() bool {
 	was := h.Circuit != CircuitClosed
+	if was {
+		h.attempts.reset() // the failures before it count no more
+	}
 	h.Circuit, h.Failures, h.failing, h.openFor, h.openUntil = CircuitClosed, 0, nil, 0, time.Time{}
 	return was
 }

@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"crypto/tls"
 	"fmt"
 	"maps"
 	"net/http"
@@ -48,6 +49,8 @@ type compiled struct {
 	// standard are the secrets that sign by Standard Webhooks.
 	standard  []string
 	transform *cel.Expression
+	key       func(*gaff.Subject) string // nil without Key
+	tls       *tls.Config                // nil without TLS
 }
 
 // Bounds of a spec.
@@ -99,6 +102,10 @@ func (given *Spec) compile() (*compiled, error) {
 			fault("orderBy", "%v", err)
 		}
 	}
+	c.checkOAuth(fault)
+	c.checkTLS(fault)
+	c.checkKey(fault)
+	c.checkBatch(fault)
 	c.checkNumbers(fault)
 	if faults != nil {
 		return nil, fmt.Errorf("%w: %w", gaff.ErrInvalid, faults)
@@ -135,8 +142,10 @@ func (c *compiled) checkTarget(fault func(string, string, ...any)) {
 		if c.Format == FormatCloudEventsBinary {
 			fault("format", "brokers are sent envelope, original or cloudevents")
 		}
+	case KindArchive:
+		c.checkArchive(fault)
 	default:
-		fault("kind", "unknown kind %.40q: want http, pull or queue", c.Kind)
+		fault("kind", "unknown kind %.40q: want http, pull, queue or archive", c.Kind)
 	}
 }
 
@@ -168,7 +177,7 @@ func (c *compiled) checkNumbers(fault func(string, string, ...any)) {
 	for _, f := range [...]struct {
 		field string
 		d     Duration
-	}{{"timeout", c.Timeout}, {"firstWait", c.FirstWait}, {"longestWait", c.LongestWait}, {"breakFor", c.BreakFor}, {"lease", c.Lease}} {
+	}{{"timeout", c.Timeout}, {"firstWait", c.FirstWait}, {"longestWait", c.LongestWait}, {"breakFor", c.BreakFor}, {"breakWindow", c.BreakWindow}, {"lease", c.Lease}} {
 		if f.d < Duration(time.Millisecond) || f.d > Duration(7*24*time.Hour) {
 			fault(f.field, "must be between 1ms and 168h")
 		}
@@ -181,6 +190,9 @@ func (c *compiled) checkNumbers(fault func(string, string, ...any)) {
 	}
 	if c.LongestWait < c.FirstWait {
 		fault("longestWait", "must not be shorter than firstWait")
+	}
+	if !(c.BreakRate >= 0 && c.BreakRate <= 1) {
+		fault("breakRate", "must be a share of the attempts, such as 0.5, or 0 for never")
 	}
 	if c.MaxAttempts < 1 || c.MaxAttempts > 1000 {
 		fault("maxAttempts", "must be 1 to 1000")

@@ -13,6 +13,7 @@ package destination
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -20,15 +21,16 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/internal/safehttp"
 )
 
 // Options of a destination. The zero value works.
 type Options struct {
 	// Client makes the requests; nil means one that reaches public addresses and those of
-	// Allow only, and follows no redirects.
-	Client *http.Client
-	Allow  []netip.Prefix
+	// Allow only, and follows no redirects. TLSClient makes the one of a destination with
+	// certificates of its own.
+	Client    *http.Client
+	TLSClient func(*tls.Config) *http.Client
+	Allow     []netip.Prefix
 	// Lookup finds the job and media of an event, for the envelope; nil: envelopes have neither.
 	Lookup Lookup
 	// BaseURL is the gateway's public one, for the source of CloudEvents; may be empty.
@@ -48,6 +50,10 @@ type Destination struct {
 	o      Options
 	client *http.Client
 	health health
+
+	tokens  *tokens   // nil without OAuth
+	keys    *keyRates // nil without a rate of keys
+	batches batches
 }
 
 var (
@@ -68,16 +74,22 @@ func New(s Spec, o Options) (*Destination, error) {
 	if c.Kind == KindQueue && o.Publish == nil {
 		return nil, fmt.Errorf("%w: %w", gaff.ErrInvalid, Fault{"kind", "this program has no broker to hand events to"})
 	}
-	if d.client == nil {
+	switch {
+	case c.tls != nil && o.TLSClient != nil:
+		d.client = o.TLSClient(c.tls)
+	case c.tls != nil:
+		d.client = NewTLSClient(o.Allow, c.tls)
+	case d.client == nil:
 		d.client = NewClient(o.Allow)
 	}
+	d.tokens, d.keys = newTokens(c.OAuth, d.client), newKeyRates(c.KeyRate)
 	d.health.init(c)
 	return d, nil
 }
 
 // NewClient makes the client for destinations, to be shared by many.
 func NewClient(allow []netip.Prefix) *http.Client {
-	return safehttp.New(safehttp.Options{Allow: allow, UserAgent: "gaff", IdlePerHost: maxConcurrency})
+	return NewTLSClient(allow, nil)
 }
 
 // Spec returns the specification, with its defaults.
@@ -91,12 +103,15 @@ func (d *Destination) Attach(gw *gaff.Gateway) error {
 // HandleOptions returns the options to attach the destination with.
 func (d *Destination) HandleOptions() gaff.HandleOptions {
 	o := gaff.HandleOptions{
-		Name: d.Name, Workers: d.Concurrency, Match: d.Matches, Limiter: d, Delay: time.Duration(d.Delay),
+		Name: d.Name, Workers: d.workers(), Match: d.Matches, Limiter: d, Delay: time.Duration(d.Delay),
 		Retry: &gaff.RetryPolicy{
 			MaxAttempts: d.MaxAttempts, First: time.Duration(d.FirstWait), Factor: 3, Max: time.Duration(d.LongestWait),
 			// The request's own timeout ends first, with a better error.
 			Timeout: time.Duration(d.Timeout) + 5*time.Second,
 		},
+	}
+	if d.Batch != nil {
+		o.Retry.Timeout += time.Duration(d.Batch.Wait)
 	}
 	switch d.Order {
 	case OrderSkipDead:
@@ -108,6 +123,9 @@ func (d *Destination) HandleOptions() gaff.HandleOptions {
 	}
 	if o.Order != gaff.NoOrder {
 		o.OrderKey = func(s *gaff.Subject) string { return at(s.Doc(), d.pointer) }
+	}
+	if d.key != nil {
+		o.Order, o.OrderKey = gaff.PerKey(d.KeyConcurrency), d.key
 	}
 	return o
 }
@@ -122,17 +140,35 @@ func (d *Destination) Handle(ctx context.Context, ev *gaff.Event) error {
 		delivery.ID = ev.ID
 	}
 	started := time.Now()
+	if wait := d.keys.take(delivery.Key, started); wait > 0 {
+		d.health.abstain()
+		return gaff.Snooze(wait)
+	}
+	if d.Batch != nil {
+		out, err := d.message(ctx, ev)
+		if err != nil {
+			d.health.abstain()
+			return err
+		}
+		return d.inBatch(ctx, out, delivery)
+	}
 	out, err := d.outgoing(ctx, ev, delivery.ID, started)
 	if err != nil {
 		d.health.abstain()
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(d.Timeout), fmt.Errorf("no answer within %s", time.Duration(d.Timeout)))
+	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()
 	if d.Kind == KindQueue {
 		return d.publish(ctx, out, delivery, ev)
 	}
-	ex := d.exchange(ctx, cancel, out)
+	ex := d.send(ctx, cancel, out)
 	ex.note(ctx)
 	return d.judge(ctx, ex, delivery)
+}
+
+// withTimeout bounds an attempt by the destination's timeout.
+func (d *Destination) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := time.Duration(d.Timeout)
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
 }

@@ -29,12 +29,16 @@ func (d *Destination) Probe(ctx context.Context) (*Exchange, error) {
 		Data: json.RawMessage(`{"message":"a test of gaff's; there is nothing to do"}`),
 	}
 	out, err := d.outgoing(ctx, ev, ev.ID, now)
+	if d.Batch != nil && err == nil {
+		out = d.joined([]batchItem{{out: out}})
+		err = d.authenticate(out, ev.ID, now)
+	}
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(d.Timeout), fmt.Errorf("no answer within %s", time.Duration(d.Timeout)))
+	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()
-	ex := d.exchange(ctx, cancel, out)
+	ex := d.send(ctx, cancel, out)
 	return ex, ex.err
 }
 
@@ -80,7 +84,7 @@ const (
 
 // exchange makes the request. It reads a bounded part of the response, for a bounded time.
 func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, out *outgoing) *Exchange {
-	ex := &Exchange{Request: Sent{Method: out.method, URL: redact.Host(d.URL), Headers: d.sentHeaders(out), Bytes: len(out.body)}}
+	ex := d.unsent(out, nil)
 	started := time.Now()
 	defer func() { ex.DurationMs = float64(time.Since(started).Microseconds()) / 1000 }()
 	req, err := http.NewRequestWithContext(ctx, out.method, d.URL, bytes.NewReader(out.body))
@@ -116,6 +120,11 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	}
 	ex.retryAfter, ex.hasRetryAfter = httpx.RetryAfter(res.Header, time.Now())
 	return ex
+}
+
+// unsent returns an exchange without a response.
+func (d *Destination) unsent(out *outgoing, err error) *Exchange {
+	return &Exchange{err: err, Request: Sent{Method: out.method, URL: redact.Host(d.URL), Headers: d.sentHeaders(out), Bytes: len(out.body)}}
 }
 
 // plain removes the URL from an error, and names the timeout.

@@ -42,6 +42,9 @@ func (m *Manager) DeliveryTo(name string) (gaff.Delivery, error) {
 	if err != nil {
 		return gaff.Delivery{}, err
 	}
+	if l.d.Kind == KindArchive {
+		return gaff.Delivery{}, fmt.Errorf("%w: %s is an archive: it has each event once, and takes none again", gaff.ErrConflict, name)
+	}
 	return gaff.Delivery{Handler: name, Queue: name, MaxAttempts: l.d.Spec().MaxAttempts}, nil
 }
 
@@ -79,6 +82,9 @@ func (m *Manager) Get(ctx context.Context, name string) (Managed, error) {
 	d := Managed{Spec: l.d.Spec(), Origin: l.origin, Revision: l.revision, UpdatedAt: l.updatedAt, Health: l.d.Health()}
 	m.mu.Unlock()
 	var err error
+	if d.Kind == KindArchive {
+		return d, m.describeArchive(ctx, &d)
+	}
 	d.Counts, err = m.o.Store.QueueCounts(ctx, name)
 	return d, err
 }
@@ -125,6 +131,10 @@ func (m *Manager) Update(ctx context.Context, name string, change func(*Spec) er
 }
 
 func (m *Manager) put(ctx context.Context, s Spec, st stored, revision int64) (Managed, error) {
+	if s.Kind == KindArchive {
+		// It writes files on this machine, or with the machine's rights to a bucket.
+		return Managed{}, fmt.Errorf("%w: kind: archive is for destinations of gaff.yaml only", gaff.ErrInvalid)
+	}
 	// Build it before it is stored: a mistake must not be stored.
 	_, pub, err := m.build(s)
 	if pub != nil {

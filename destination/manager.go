@@ -3,6 +3,7 @@ package destination
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,11 +41,15 @@ type ManagerOptions struct {
 	// Configured are the destinations of the configuration; users cannot change them.
 	Configured []Spec
 	// Client makes the requests of all destinations.
-	Client  *http.Client
-	Lookup  Lookup
-	BaseURL string
+	Client *http.Client
+	// TLSClient makes the client of a destination with certificates of its own.
+	TLSClient func(*tls.Config) *http.Client
+	Lookup    Lookup
+	BaseURL   string
 	// Broker opens the broker of a destination of kind queue; nil: no brokers.
 	Broker func(s Spec) (Publisher, error)
+	// Files opens the folder or bucket of a destination of kind archive; nil: no archives.
+	Files func(url string) (Files, error)
 }
 
 // Kinds of records.
@@ -69,6 +74,8 @@ type Managed struct {
 	UpdatedAt time.Time // zero for those of the configuration
 	Health    Health
 	Counts    gaff.QueueCounts
+	// Archive is how far a destination of kind archive is; nil for others.
+	Archive *Archived
 }
 
 // Origins of a destination.
@@ -92,6 +99,7 @@ type Manager struct {
 type live struct {
 	d         *Destination
 	publisher Publisher
+	archiver  *archiver // of kind archive
 	origin    string
 	revision  int64
 	updatedAt time.Time
@@ -122,6 +130,9 @@ func (m *Manager) Run(ctx context.Context) {
 	sweep, daily := time.NewTicker(time.Second), time.NewTicker(24*time.Hour)
 	defer sweep.Stop()
 	defer daily.Stop()
+	var archives sync.WaitGroup
+	defer archives.Wait()
+	archives.Go(func() { m.archive(ctx) })
 	last := time.Now()
 	for {
 		changed := m.o.Store.Changed()
@@ -163,6 +174,9 @@ func (m *Manager) close() {
 func (l *live) close() {
 	if l.publisher != nil {
 		_ = l.publisher.Close()
+	}
+	if l.archiver != nil {
+		_ = l.archiver.files.Close()
 	}
 }
 
@@ -250,6 +264,18 @@ func (m *Manager) apply(spec Spec, st stored, origin string, r gaff.Record) erro
 	}
 	l := &live{d: d, publisher: pub, origin: origin, revision: r.Revision, updatedAt: r.UpdatedAt, state: st}
 	m.setState(l)
+	if spec.Kind == KindArchive {
+		// It follows the log of events, so it has no deliveries.
+		if l.archiver, err = m.newArchiver(d); err != nil {
+			return err
+		}
+		if old != nil {
+			m.o.Gateway.Detach(spec.Name)
+			old.close()
+		}
+		m.live[spec.Name] = l
+		return nil
+	}
 	if err := m.o.Gateway.Attach("", "", d, d.HandleOptions()); err != nil {
 		l.close()
 		return err
@@ -271,7 +297,7 @@ func (m *Manager) setState(l *live) {
 }
 
 func (m *Manager) build(spec Spec) (*Destination, Publisher, error) {
-	o := Options{Client: m.o.Client, Lookup: m.o.Lookup, BaseURL: m.o.BaseURL, Log: m.o.Log, Disabled: m.disabled}
+	o := Options{Client: m.o.Client, TLSClient: m.o.TLSClient, Lookup: m.o.Lookup, BaseURL: m.o.BaseURL, Log: m.o.Log, Disabled: m.disabled}
 	if err := spec.Check(); err != nil {
 		return nil, nil, err
 	}

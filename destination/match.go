@@ -25,11 +25,16 @@ func (d *Destination) passes(s *gaff.Subject) bool {
 	if d.filter == nil {
 		return true
 	}
-	ok, err := d.filter.Bool(map[string]any{
+	ok, err := d.filter.Bool(variablesOf(s))
+	return err == nil && ok
+}
+
+// variablesOf returns the values of filterVars.
+func variablesOf(s *gaff.Subject) map[string]any {
+	return map[string]any{
 		"source": s.Event.Source, "type": s.Event.Type, "data": s.Doc(), "webhookId": s.Event.WebhookID,
 		"correlationId": s.Event.CorrelationID,
-	})
-	return err == nil && ok
+	}
 }
 
 // glob is one of Spec.Events.

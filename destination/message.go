@@ -33,8 +33,20 @@ func (out *outgoing) shown() []byte {
 	return redact.Body(out.header.Get("Content-Type"), out.body, out.secrets)
 }
 
-// outgoing builds the message. Its errors mean that nothing was sent.
+// outgoing builds the message of one event. Its errors mean that nothing was sent.
 func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID string, now time.Time) (*outgoing, error) {
+	out, err := d.message(ctx, ev)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.authenticate(out, deliveryID, now); err != nil {
+		return nil, gaff.Discard(err)
+	}
+	return out, nil
+}
+
+// message writes an event in the destination's form, without what authenticates the request.
+func (d *Destination) message(ctx context.Context, ev *gaff.Event) (*outgoing, error) {
 	out := &outgoing{method: http.MethodPost, header: http.Header{"Content-Type": {"application/json"}}}
 	if d.Format == FormatOriginal && ev.Request != nil {
 		out.header, out.body, out.secrets = passOn(ev.Request.Header), ev.Request.Body, ev.Verification.Secrets
@@ -62,6 +74,11 @@ func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID s
 			return nil, gaff.Discard(fmt.Errorf("write the event: %w", err))
 		}
 	}
+	return out, nil
+}
+
+// authenticate adds the destination's own headers and the signatures.
+func (d *Destination) authenticate(out *outgoing, id string, now time.Time) error {
 	for name, values := range d.compiled.header {
 		out.header[name] = values
 	}
@@ -69,11 +86,9 @@ func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID s
 		out.header.Set(d.SignatureHeader, d.plainSignature(out.body))
 	}
 	if len(d.standard) > 0 {
-		if err := d.sign(out, deliveryID, now); err != nil {
-			return nil, gaff.Discard(err)
-		}
+		return d.sign(out, id, now)
 	}
-	return out, nil
+	return nil
 }
 
 // sign adds a signature of each secret.

@@ -20,6 +20,8 @@ const (
 	KindPull = "pull"
 	// KindQueue publishes them to a broker; URL names it: nats, kafka, redis, rediss or sqs.
 	KindQueue = "queue"
+	// KindArchive writes them to files in a folder or bucket, which URL names: a path, s3 or gs.
+	KindArchive = "archive"
 )
 
 // Formats of messages.
@@ -51,7 +53,7 @@ type Spec struct {
 	// Name is the name of the handler and of its deliveries: at most 64 lower case letters,
 	// digits, - and _.
 	Name string `json:"name" yaml:"-"`
-	// Kind is http (the default), pull or queue.
+	// Kind is http (the default), pull, queue or archive.
 	Kind string `json:"kind,omitempty" yaml:"kind"`
 	// URL is where to send to; none for pull. Topic is a queue's subject, topic, stream or
 	// (for SQS) the queue's URL.
@@ -81,6 +83,12 @@ type Spec struct {
 	// format spec the header of that specification.
 	SignatureHeader string `json:"signatureHeader,omitempty" yaml:"signature_header"`
 
+	// OAuth gets a bearer token with client credentials; nil sends none.
+	OAuth *OAuth `json:"oauth,omitempty" yaml:"oauth"`
+	// TLS has the client certificate, and the authorities to trust; nil: no certificate, those of the
+	// system.
+	TLS *TLS `json:"tls,omitempty" yaml:"tls"`
+
 	// Delay is how long after its receipt an event is sent first; zero means at once.
 	Delay Duration `json:"delay,omitzero" yaml:"delay"`
 	// Timeout is for one attempt, from the connection to the response. Zero means 15 s.
@@ -102,6 +110,16 @@ type Spec struct {
 	Rate  float64 `json:"rate,omitempty" yaml:"rate"`
 	Burst int     `json:"burst,omitempty" yaml:"burst"`
 
+	// Key is a JSON pointer into the event's data, or a CEL expression over the variables of Filter,
+	// such as the tenant. KeyConcurrency is how many events of one key are sent at once (1), KeyRate
+	// how many a second; zero has no limit. So one tenant's backlog does not delay the others.
+	Key            string  `json:"key,omitempty" yaml:"key"`
+	KeyConcurrency int     `json:"keyConcurrency,omitempty" yaml:"key_concurrency"`
+	KeyRate        float64 `json:"keyRate,omitempty" yaml:"key_rate"`
+
+	// Batch sends several events in one request; nil sends one.
+	Batch *Batch `json:"batch,omitempty" yaml:"batch"`
+
 	// Order keeps the events of one key in order: skip-dead, hold-dead or latest; empty
 	// means skip-dead where OrderBy is set. OrderBy is a JSON pointer into the event's data.
 	Order   string `json:"order,omitempty" yaml:"order"`
@@ -111,6 +129,10 @@ type Spec struct {
 	// than zero: never) for BreakFor (10 s), doubling up to 5 minutes.
 	BreakAfter int      `json:"breakAfter,omitempty" yaml:"break_after"`
 	BreakFor   Duration `json:"breakFor,omitzero" yaml:"break_for"`
+	// BreakRate also opens it if this share of the attempts of BreakWindow (1m) failed, such as 0.5,
+	// of at least 20. Zero: never.
+	BreakRate   float64  `json:"breakRate,omitempty" yaml:"break_rate"`
+	BreakWindow Duration `json:"breakWindow,omitzero" yaml:"break_window"`
 
 	// Lease is how long a client has a pulled delivery. Zero means 60 s.
 	Lease Duration `json:"lease,omitzero" yaml:"lease"`
@@ -165,6 +187,14 @@ func (s Spec) WithDefaults() Spec {
 	if s.Burst == 0 {
 		s.Burst = max(int(s.Rate), 1)
 	}
+	def(&s.BreakWindow, time.Minute)
+	if s.Key != "" && s.KeyConcurrency == 0 {
+		s.KeyConcurrency = 1
+	}
+	if s.Kind == KindArchive {
+		s.Batch = s.Batch.forArchive()
+	}
+	s.Batch = s.Batch.withDefaults()
 	if s.Order == "" && s.OrderBy != "" {
 		s.Order = OrderSkipDead
 	}

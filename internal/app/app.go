@@ -70,7 +70,7 @@ func (p *process) services() []lifecycle.Service {
 		{Name: "gateway", Start: p.startGateway, Stop: p.stopGateway, Patience: handlerPatience + releasePatience},
 		{Name: "workflow engine", Start: p.startEngine, Stop: p.stopEngine},
 		lifecycle.Background("audit retention", func(ctx context.Context) { pruneAudit(ctx, p.cfg, p.store, p.log) }),
-		lifecycle.Background("retention", func(ctx context.Context) { prune(ctx, p.cfg.Retention, p.store, p.log) }),
+		lifecycle.Background("retention", func(ctx context.Context) { prune(ctx, p.cfg.Retention, p.store, p.destinations.Unarchived, p.log) }),
 		lifecycle.Background("redaction", func(ctx context.Context) { redactProcessed(ctx, p.reload.configured, p.store, p.log) }),
 		lifecycle.Background("body check", func(ctx context.Context) { checkBodies(ctx, firstCheck(p.cfg), p.store, p.log) }),
 		lifecycle.Background("media storage", func(ctx context.Context) { p.files.tend(ctx, p.log) }),

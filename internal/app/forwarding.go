@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"gaff"
 	"gaff/destination"
 	brokers "gaff/destination/broker/all"
+	"gaff/internal/blob"
 	"gaff/internal/config"
 	"gaff/internal/safehttp"
 )
@@ -32,6 +34,8 @@ func forwarder(cfg *config.Config, st forwardStore, gw *gaff.Gateway, log *slog.
 	return destination.NewManager(destination.ManagerOptions{
 		Store: st, Gateway: gw, Log: log, Configured: specs, Client: traced(destination.NewClient(allow)),
 		Lookup: destination.NewLookup(st), BaseURL: cfg.BaseURL,
-		Broker: func(s destination.Spec) (destination.Publisher, error) { return brokers.Open(s, allow) },
+		TLSClient: func(c *tls.Config) *http.Client { return traced(destination.NewTLSClient(allow, c)) },
+		Broker:    func(s destination.Spec) (destination.Publisher, error) { return brokers.Open(s, allow) },
+		Files:     func(url string) (destination.Files, error) { return blob.Open(url) },
 	}), nil
 }

@@ -24,8 +24,9 @@ const (
 	pruneEvery = 10 * time.Minute
 )
 
-// prune removes expired rows until ctx ends.
-func prune(ctx context.Context, r config.Retention, st *sqlstore.Store, log *slog.Logger) {
+// prune removes expired rows until ctx ends. archived returns the number of the last event that is
+// archived, and whether any are.
+func prune(ctx context.Context, r config.Retention, st *sqlstore.Store, archived func(context.Context) (int64, bool, error), log *slog.Logger) {
 	for wait := pruneFirst; ; wait = pruneEvery {
 		select {
 		case <-ctx.Done():
@@ -33,7 +34,13 @@ func prune(ctx context.Context, r config.Retention, st *sqlstore.Store, log *slo
 		case <-time.After(wait):
 		}
 		began := time.Now()
-		f, err := st.Prune(ctx, before(began, r))
+		ages := before(began, r)
+		var err error
+		if ages.Archived, ages.Archives, err = archived(ctx); err != nil {
+			log.Warn("retention: nothing is removed while the archives' positions cannot be read", "error", err)
+			continue
+		}
+		f, err := st.Prune(ctx, ages)
 		switch {
 		case err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped):
 			log.Warn("retention", "error", err)

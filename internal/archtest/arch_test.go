@@ -102,7 +102,11 @@ var rules = []rule{
 	},
 	{
 		why:  "only internal/sso links the libraries of OpenID Connect",
-		from: `.*`, not: `^internal/sso$`, deny: `^github\.com/coreos/go-oidc|^golang\.org/x/oauth2`,
+		from: `.*`, not: `^internal/sso$`, deny: `^github\.com/coreos/go-oidc`,
+	},
+	{
+		why:  "only logins and destinations get tokens by OAuth2",
+		from: `.*`, not: `^(internal/sso|destination)$`, deny: `^golang\.org/x/oauth2`,
 	},
 	{
 		why:  "alerts know the vocabulary and issues: what they watch is handed to them",

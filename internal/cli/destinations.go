@@ -23,6 +23,8 @@ func destinationTarget(d *wire.NewSecretDestination) string {
 	switch d.Kind {
 	case "pull":
 		return "(fetched)"
+	case "archive":
+		return cut(d.URL, 60)
 	case "queue":
 		return cut(d.URL+" "+d.Topic, 60)
 	}
@@ -107,11 +109,42 @@ func (p *program) showDestination(d *wire.NewSecretDestination) error {
 	if d.Rate > 0 {
 		t.row("rate", fmt.Sprintf("%g per second, burst %d", d.Rate, d.Burst))
 	}
+	if d.Key != "" {
+		t.row("key", clean(fmt.Sprintf("%s, %d at once, %s", d.Key, d.KeyConcurrency, perSecond(d.KeyRate))))
+	}
+	if d.BreakRate > 0 {
+		t.row("circuit", fmt.Sprintf("opens if %.0f %% of %s fail", d.BreakRate*100, clean(d.BreakWindow)))
+	}
+	showDestinationParts(t, d)
 	if d.Order != "" {
 		t.row("order", clean(d.Order+" by "+d.OrderBy))
 	}
 	t.row("origin", clean(d.Origin))
 	return t.flush()
+}
+
+func perSecond(rate float64) string {
+	if rate == 0 {
+		return "any rate"
+	}
+	return fmt.Sprintf("%g per second", rate)
+}
+
+func showDestinationParts(t table, d *wire.NewSecretDestination) {
+	if o := d.OAuth; o != nil {
+		t.row("oauth", clean(strings.TrimSpace(fmt.Sprintf("%s as %s %s", o.TokenURL, o.ClientID, strings.Join(o.Scopes, " ")))))
+	}
+	if c := d.TLS; c != nil {
+		t.row("client certificate", strings.TrimSpace(clean(string(c.Subject))+", expires "+when(c.ExpiresAt)))
+	}
+	if b := d.Batch; b != nil {
+		t.row("batch", clean(fmt.Sprintf("%d events or %s, %s", b.Size, b.Wait, b.Format)))
+	}
+	if a := d.Archive; a != nil {
+		t.row("archived", fmt.Sprintf("%d events in %d files", a.Events, a.Files))
+		t.pair("last file", clean(strings.TrimSpace(string(a.LastFile)+" "+when(a.At))))
+		t.pair("archived up to", clean(a.Cursor))
+	}
 }
 
 // when is stamp, but empty for the zero time.
@@ -186,6 +219,7 @@ func (p *program) destinationsAddCommand() *cobra.Command {
 	flag("signatureHeader", "signature-header", "a header for the HMAC-SHA-256 of the body in hex, keyed by the first secret")
 	flag("delay", "delay", "how long after its receipt an event is sent first, such as 10m")
 	flag("kind", "kind", "http (default), pull or queue")
+	flag("key", "key", "a JSON pointer or CEL expression, such as /user/id: one event of each key is sent at once")
 	flag("topic", "topic", "a queue's subject, topic or stream")
 	flag("orderBy", "order-by", "a JSON pointer into the data; events with the same value are kept in order")
 	flag("order", "order", "skip-dead (default), hold-dead or latest")

@@ -16,7 +16,7 @@
 //	list     "commas": a list that may also be one text, with commas; "one": or one item
 //	ref      "true": the value may be env:NAME or file:PATH, as that of secrets may
 //	secret   for a field that is not of type [Secret]. "password": a URL that may contain one.
-//	         "path": a URL whose path may be one. For secrets, "pairs": name=value texts.
+//	         "path": a URL whose path may be one. "value": a text that is one. For secrets, "pairs": name=value texts.
 package config
 
 import (

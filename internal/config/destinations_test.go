@@ -35,6 +35,15 @@ func TestDestinationsHaveEveryField(t *testing.T) {
     break_after: -1
     break_for: 1m
     lease: 90s
+  wide:
+    url: https://b.example/
+    oauth: {token_url: "https://login.example/token", client_id: gaff, client_secret: env:TOKEN, scopes: a, auth: body}
+    key: data.user
+    key_concurrency: 2
+    key_rate: 0.5
+    batch: {size: 50, wait: 3s, format: lines}
+    break_rate: 0.5
+    break_window: 2m
   none: {url: "https://a.example/", events: "fal:*", final: []}
 `})
 	c := load(t, LoadOptions{Dir: dir, Environ: []string{
@@ -49,6 +58,14 @@ func TestDestinationsHaveEveryField(t *testing.T) {
 			Concurrency: 3, Rate: 2.5, Burst: 4, Order: "latest", OrderBy: "/a/b", BreakAfter: -1,
 			BreakFor: destination.Duration(time.Minute), Lease: destination.Duration(90 * time.Second),
 		},
+		"wide": {
+			Name: "wide", URL: "https://b.example/", OAuth: &destination.OAuth{
+				TokenURL: "https://login.example/token", ClientID: "gaff", ClientSecret: "Bearer x", Scopes: []string{"a"}, Auth: "body",
+			},
+			Key: "data.user", KeyConcurrency: 2, KeyRate: 0.5,
+			Batch:     &destination.Batch{Size: 50, Wait: destination.Duration(3 * time.Second), Format: "lines"},
+			BreakRate: 0.5, BreakWindow: destination.Duration(2 * time.Minute),
+		},
 		"none": {Name: "none", URL: "https://a.example/", Events: []string{"fal:*"}, Final: []int{}},
 	}
 	got := map[string]destination.Spec{}
@@ -57,6 +74,19 @@ func TestDestinationsHaveEveryField(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestDestinationFaultsHaveThePathOfTheFile(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, map[string]string{"gaff.yaml": `destinations:
+  a: {url: "https://a.example", tls: {cert_file: nowhere.crt, key_file: nowhere.key}, oauth: {token_url: x, client_id: c, client_secret: s}}
+`})
+	_, err := Load(LoadOptions{Dir: dir})
+	for _, want := range []string{"destinations.a.tls.cert_file", "destinations.a.oauth.token_url"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s in it", err, want)
+		}
 	}
 }
 

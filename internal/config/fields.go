@@ -100,6 +100,8 @@ func (f *field) display() string {
 	switch f.guarded {
 	case "password":
 		return redactURL(text)
+	case "value":
+		return Secret(text).String()
 	case "path":
 		return redact.Host(text) // of many receivers the path is the secret
 	}

@@ -6,6 +6,7 @@ package safehttp
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +36,8 @@ type Options struct {
 	PerHost int
 	// IdlePerHost is the maximum number of idle connections to one host. Zero means 8.
 	IdlePerHost int
+	// TLS has the client certificate and the trusted authorities; nil means none, and the system's.
+	TLS *tls.Config
 }
 
 const (
@@ -55,7 +58,7 @@ func New(o Options) *http.Client {
 		DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
 		TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: headerTimeout, ExpectContinueTimeout: time.Second,
 		IdleConnTimeout: 60 * time.Second, MaxIdleConns: max(100, 4*o.IdlePerHost), MaxIdleConnsPerHost: cmp.Or(o.IdlePerHost, 8), MaxConnsPerHost: o.PerHost,
-		MaxResponseHeaderBytes: maxHeader,
+		MaxResponseHeaderBytes: maxHeader, TLSClientConfig: o.TLS,
 	}
 	return &http.Client{Transport: g, CheckRedirect: g.redirect, Timeout: o.Timeout}
 }

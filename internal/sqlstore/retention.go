@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"gaff"
@@ -16,6 +17,9 @@ type Retention struct {
 	// Jobs and Runs are removed if they ended before the time, with everything that belongs to them,
 	// Media if their rows were made before it.
 	Jobs, Media, Runs time.Time
+	// Archives is set if events are archived: then events after the number Archived stay whole.
+	Archives bool
+	Archived int64
 }
 
 // Pruned counts the removed rows.
@@ -35,14 +39,18 @@ const pruneLock = "gaff retention"
 // stay whole. Copies of removed files are added to the list of erased files. If several processes share the database, one of them prunes,
 // and the others return at once.
 func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
+	upTo := int64(math.MaxInt64)
+	if r.Archives {
+		upTo = r.Archived
+	}
 	steps := []struct {
 		before time.Time
 		prune  func(*tx, int64, int64) (removed, last int64, err error)
 		count  *int64
 	}{
-		{r.Events, (*tx).pruneEvents, &f.Events},
+		{r.Events, archivedOnly((*tx).pruneEvents, upTo), &f.Events},
 		{r.Events, (*tx).pruneScheduled, new(int64)},
-		{r.Payloads, (*tx).prunePayloads, &f.Payloads},
+		{r.Payloads, archivedOnly((*tx).prunePayloads, upTo), &f.Payloads},
 		{r.Rejections, (*tx).pruneRejections, &f.Rejections},
 		{r.Issues, (*tx).pruneIssues, &f.Issues},
 		{r.Jobs, (*tx).pruneJobs, &f.Jobs},
@@ -83,10 +91,15 @@ func (s *Store) Prune(ctx context.Context, r Retention) (f Pruned, err error) {
 	return f, s.db.foldCounters(ctx, s)
 }
 
+// archivedOnly leaves the events after a number to the archives.
+func archivedOnly(prune func(t *tx, before, after, upTo int64) (int64, int64, error), upTo int64) func(*tx, int64, int64) (int64, int64, error) {
+	return func(t *tx, before, after int64) (int64, int64, error) { return prune(t, before, after, upTo) }
+}
+
 // old reads rows of a query with the columns seq, received_at, open, source and status, in the
-// order of their numbers, up to the first that is too young. last is the number to continue
+// order of their numbers, up to the first that is too young, or not archived. last is the number to continue
 // after, -1 at the end.
-func (t *tx) old(before int64, text string, args ...any) (found []prunable, last int64, err error) {
+func (t *tx) old(before, upTo int64, text string, args ...any) (found []prunable, last int64, err error) {
 	last = -1
 	n := 0
 	young := false
@@ -96,7 +109,7 @@ func (t *tx) old(before int64, text string, args ...any) (found []prunable, last
 			return err
 		}
 		n++
-		if young = young || p.received >= before; !young {
+		if young = young || p.received >= before || p.seq > upTo; !young {
 			last = p.seq
 			if p.open == 0 {
 				found = append(found, p)
@@ -116,8 +129,8 @@ type prunable struct {
 	status              int64
 }
 
-func (t *tx) prunePayloads(before, after int64) (removed, last int64, err error) {
-	found, last, err := t.old(before, `select p.seq, e.received_at, e.open, e.source, e.status from payload p
+func (t *tx) prunePayloads(before, after, upTo int64) (removed, last int64, err error) {
+	found, last, err := t.old(before, upTo, `select p.seq, e.received_at, e.open, e.source, e.status from payload p
 		join event e on e.seq = p.seq where p.seq > $1 order by p.seq limit $2`+t.db.lockFree(), after, pruneBatch)
 	if err != nil {
 		return 0, 0, err
@@ -136,8 +149,8 @@ func (t *tx) deleteBody(seq int64) error {
 		`update attempt set detail = '' where seq = $1 and detail <> ''`)
 }
 
-func (t *tx) pruneEvents(before, after int64) (removed, last int64, err error) {
-	found, last, err := t.old(before, `select e.seq, e.received_at, e.open, e.source, e.status from event e
+func (t *tx) pruneEvents(before, after, upTo int64) (removed, last int64, err error) {
+	found, last, err := t.old(before, upTo, `select e.seq, e.received_at, e.open, e.source, e.status from event e
 		where e.seq > $1 order by e.seq limit $2`+t.db.lockFree(), after, pruneBatch)
 	if err != nil {
 		return 0, 0, err

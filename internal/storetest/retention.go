@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/id"
 	"gaff/internal/sqlstore"
 	"gaff/jobs"
 	"gaff/workflow/runs"
@@ -78,7 +79,11 @@ func (a *agedStore) prune(what string, r sqlstore.Retention, want sqlstore.Prune
 func testPayloadRetention(s *suite) {
 	a := newAged(s)
 	a.prune("without a time", sqlstore.Retention{}, sqlstore.Pruned{})
-	a.prune("payloads", sqlstore.Retention{Payloads: a.cutoff, Rejections: a.cutoff}, sqlstore.Pruned{Payloads: 452, Rejections: 5})
+	a.prune("before an event is archived", sqlstore.Retention{Payloads: a.cutoff, Events: a.cutoff, Archives: true}, sqlstore.Pruned{})
+	first, _ := id.ParseEvent(a.done[0])
+	a.prune("before the first old one is archived", sqlstore.Retention{Payloads: a.cutoff, Archives: true, Archived: first - 1}, sqlstore.Pruned{})
+	a.prune("an archived payload", sqlstore.Retention{Payloads: a.cutoff, Archives: true, Archived: first}, sqlstore.Pruned{Payloads: 1})
+	a.prune("payloads", sqlstore.Retention{Payloads: a.cutoff, Rejections: a.cutoff}, sqlstore.Pruned{Payloads: 451, Rejections: 5})
 	if d := s.detail(a.done[0]); d.Status != gaff.StatusSuccess || len(d.Data) != 0 || d.Request != nil || len(d.Attempts) != 1 {
 		s.Errorf("event without its body: %+v", d)
 	}

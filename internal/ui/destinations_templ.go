@@ -257,7 +257,7 @@ func destinationPage(v destinationView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if v.MayAct && v.Kind != "pull" {
+			if v.MayAct && v.Kind != "pull" && v.Kind != "archive" {
 				templ_7745c5c3_Err = post("/destinations/"+v.Name+"/test", "Send test event", "").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

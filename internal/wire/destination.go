@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"time"
@@ -13,7 +14,7 @@ import (
 // Destination is where events are forwarded to, with its health and backlog.
 type Destination struct {
 	Name            string            `json:"name"`
-	Kind            string            `json:"kind" enum:"http,pull,queue"`
+	Kind            string            `json:"kind" enum:"http,pull,queue,archive"`
 	URL             Text              `json:"url" doc:"A password in it is masked."`
 	Topic           Text              `json:"topic"`
 	Events          []string          `json:"events" nullable:"false" example:"[\"gaff:job.completed\"]"`
@@ -23,6 +24,12 @@ type Destination struct {
 	Headers         map[string]string `json:"headers" doc:"Secrets are masked."`
 	Secrets         []string          `json:"secrets" nullable:"false" doc:"The last characters of the signing secrets."`
 	SignatureHeader Text              `json:"signatureHeader" doc:"The header with the HMAC-SHA-256 of the body in hex, if there is one."`
+	OAuth           *DestinationOAuth `json:"oauth" doc:"OAuth2 client credentials; null without."`
+	TLS             *DestinationTLS   `json:"tls" doc:"The client certificate; null without."`
+	Batch           *DestinationBatch `json:"batch" doc:"Events that are sent in one request, or written to one file; null for one event a request."`
+	Key             Text              `json:"key" doc:"The JSON pointer or CEL expression of the key, such as a tenant."`
+	KeyConcurrency  int               `json:"keyConcurrency" doc:"Events of one key that are sent at once; 0 without a key."`
+	KeyRate         float64           `json:"keyRate" doc:"Requests per second of one key; 0 for no limit."`
 	Delay           string            `json:"delay" doc:"How long after its receipt an event is sent first."`
 	Timeout         string            `json:"timeout"`
 	MaxAttempts     int               `json:"maxAttempts"`
@@ -36,11 +43,71 @@ type Destination struct {
 	OrderBy         Text              `json:"orderBy"`
 	BreakAfter      int               `json:"breakAfter"`
 	BreakFor        string            `json:"breakFor"`
+	BreakRate       float64           `json:"breakRate" doc:"The share of failed attempts that opens the circuit; 0 for none."`
+	BreakWindow     string            `json:"breakWindow" doc:"The time of the attempts that count for breakRate."`
+	Archive         *Archive          `json:"archive" doc:"How far an archive is; null for other kinds."`
 	Lease           string            `json:"lease"`
 	Origin          string            `json:"origin" enum:"config,api" doc:"A destination of the configuration is changed there."`
 	UpdatedAt       Time              `json:"updatedAt"`
 	Health          DestinationHealth `json:"health"`
 	Backlog         Backlog           `json:"backlog"`
+}
+
+// DestinationOAuth is how a destination gets its tokens, without the secret.
+type DestinationOAuth struct {
+	TokenURL string   `json:"tokenUrl" doc:"Viewers see its host."`
+	ClientID Text     `json:"clientId"`
+	Scopes   []string `json:"scopes" nullable:"false"`
+	Audience Text     `json:"audience"`
+	Auth     string   `json:"auth" enum:"header,body" doc:"How the client identifies itself."`
+}
+
+// DestinationTLS is the client certificate of a destination.
+type DestinationTLS struct {
+	Subject   Text `json:"subject" doc:"Null without a client certificate, or if its file cannot be read."`
+	ExpiresAt Time `json:"expiresAt"`
+	CA        bool `json:"ca" doc:"Whether the receiver's certificate must be signed by authorities of the destination's own."`
+}
+
+// DestinationBatch says how events are sent together.
+type DestinationBatch struct {
+	Size   int    `json:"size" doc:"The most events."`
+	Wait   string `json:"wait" doc:"How long the first one waits for others."`
+	Format string `json:"format" enum:"array,lines"`
+}
+
+// Archive is how far an archive is.
+type Archive struct {
+	Cursor   Text  `json:"cursor" doc:"The last event that was archived, or left out because it is not selected."`
+	Events   int64 `json:"events"`
+	Files    int64 `json:"files"`
+	LastFile Text  `json:"lastFile"`
+	At       Time  `json:"at" doc:"When the last file was written."`
+}
+
+// newDestinationParts makes the documents of a destination's optional parts.
+func (doc *Destination) newDestinationParts(d *destination.Managed, viewer bool) {
+	if o := d.ShownOAuth(); o != nil {
+		if viewer {
+			o.TokenURL = redact.Host(o.TokenURL)
+		}
+		doc.OAuth = &DestinationOAuth{o.TokenURL, Text(o.ClientID), append([]string{}, o.Scopes...), Text(o.Audience), cmp.Or(o.Auth, destination.OAuthHeader)}
+	}
+	if d.TLS != nil {
+		doc.TLS = &DestinationTLS{CA: d.TLS.CA != ""}
+		if c := d.ClientCertificate(); c != nil {
+			doc.TLS.Subject, doc.TLS.ExpiresAt = Text(c.Subject.String()), Time{c.NotAfter}
+		}
+	}
+	if b := d.Batch; b != nil {
+		doc.Batch = &DestinationBatch{b.Size, duration(b.Wait), b.Format}
+	}
+	if a := d.Archive; a != nil {
+		doc.Archive = &Archive{Cursor: Text(a.Cursor), Events: a.Events, Files: a.Files, LastFile: Text(a.LastFile)}
+		if a.At != nil {
+			doc.Archive.At = Time{*a.At}
+		}
+	}
 }
 
 // DestinationHealth is the state of a destination.
@@ -86,6 +153,9 @@ func NewDestination(d destination.Managed, viewer bool) Destination {
 		},
 		Backlog: Backlog{d.Counts.Waiting, d.Counts.Held, d.Counts.Dead, Time{d.Counts.NextDue}},
 	}
+	doc.Key, doc.KeyConcurrency, doc.KeyRate = Text(d.Key), d.KeyConcurrency, d.KeyRate
+	doc.BreakRate, doc.BreakWindow = d.BreakRate, duration(d.BreakWindow)
+	doc.newDestinationParts(&d, viewer)
 	for name, value := range d.Headers {
 		if viewer || redact.SecretName(name) {
 			value = redact.Masked

@@ -60,6 +60,16 @@ export interface AlertTests {
   results: AlertTested[];
 }
 
+export interface Archive {
+  /** When the last file was written. */
+  at: string | null;
+  /** The last event that was archived, or left out because it is not selected. */
+  cursor: string | null;
+  events: number;
+  files: number;
+  lastFile: string | null;
+}
+
 export interface Attempt {
   /** How it differs from the attempt before, empty if it does not; null for the first one. Times, signatures and other values that always differ are left out. */
   changes: Change[] | null;
@@ -111,6 +121,12 @@ export interface Backlog {
   held: number;
   nextDue: string | null;
   waiting: number;
+}
+
+export interface Batch {
+  format?: string;
+  size: number;
+  wait?: string;
 }
 
 export interface BrowserToken {
@@ -326,9 +342,17 @@ export interface DeliveryList {
 }
 
 export interface Destination {
+  /** How far an archive is; null for other kinds. */
+  archive: Archive | null;
   backlog: Backlog;
+  /** Events that are sent in one request, or written to one file; null for one event a request. */
+  batch: DestinationBatch | null;
   breakAfter: number;
   breakFor: string;
+  /** The share of failed attempts that opens the circuit; 0 for none. */
+  breakRate: number;
+  /** The time of the attempts that count for breakRate. */
+  breakWindow: string;
   burst: number;
   concurrency: number;
   /** How long after its receipt an event is sent first. */
@@ -342,11 +366,19 @@ export interface Destination {
   /** Secrets are masked. */
   headers: Record<string, string>;
   health: DestinationHealth;
-  kind: "http" | "pull" | "queue";
+  /** The JSON pointer or CEL expression of the key, such as a tenant. */
+  key: string | null;
+  /** Events of one key that are sent at once; 0 without a key. */
+  keyConcurrency: number;
+  /** Requests per second of one key; 0 for no limit. */
+  keyRate: number;
+  kind: "http" | "pull" | "queue" | "archive";
   lease: string;
   longestWait: string;
   maxAttempts: number;
   name: string;
+  /** OAuth2 client credentials; null without. */
+  oauth: DestinationOAuth | null;
   order: "skip-dead" | "hold-dead" | "latest" | null;
   orderBy: string | null;
   /** A destination of the configuration is changed there. */
@@ -358,12 +390,22 @@ export interface Destination {
   /** The header with the HMAC-SHA-256 of the body in hex, if there is one. */
   signatureHeader: string | null;
   timeout: string;
+  /** The client certificate; null without. */
+  tls: DestinationTLS | null;
   topic: string | null;
   /** The CEL expression that makes the body. */
   transform: string | null;
   updatedAt: string | null;
   /** A password in it is masked. */
   url: string | null;
+}
+
+export interface DestinationBatch {
+  format: "array" | "lines";
+  /** The most events. */
+  size: number;
+  /** How long the first one waits for others. */
+  wait: string;
 }
 
 export interface DestinationHealth {
@@ -389,6 +431,24 @@ export interface DestinationList {
   docs: Destination[];
   /** The cursor of the next page; null on the last page. */
   nextCursor: string | null;
+}
+
+export interface DestinationOAuth {
+  audience: string | null;
+  /** How the client identifies itself. */
+  auth: "header" | "body";
+  clientId: string | null;
+  scopes: string[];
+  /** Viewers see its host. */
+  tokenUrl: string;
+}
+
+export interface DestinationTLS {
+  /** Whether the receiver's certificate must be signed by authorities of the destination's own. */
+  ca: boolean;
+  expiresAt: string | null;
+  /** Null without a client certificate, or if its file cannot be read. */
+  subject: string | null;
 }
 
 export interface EndedLease {
@@ -1001,9 +1061,17 @@ export interface MediaList {
 }
 
 export interface NewSecretDestination {
+  /** How far an archive is; null for other kinds. */
+  archive: Archive | null;
   backlog: Backlog;
+  /** Events that are sent in one request, or written to one file; null for one event a request. */
+  batch: DestinationBatch | null;
   breakAfter: number;
   breakFor: string;
+  /** The share of failed attempts that opens the circuit; 0 for none. */
+  breakRate: number;
+  /** The time of the attempts that count for breakRate. */
+  breakWindow: string;
   burst: number;
   concurrency: number;
   /** How long after its receipt an event is sent first. */
@@ -1017,11 +1085,19 @@ export interface NewSecretDestination {
   /** Secrets are masked. */
   headers: Record<string, string>;
   health: DestinationHealth;
-  kind: "http" | "pull" | "queue";
+  /** The JSON pointer or CEL expression of the key, such as a tenant. */
+  key: string | null;
+  /** Events of one key that are sent at once; 0 without a key. */
+  keyConcurrency: number;
+  /** Requests per second of one key; 0 for no limit. */
+  keyRate: number;
+  kind: "http" | "pull" | "queue" | "archive";
   lease: string;
   longestWait: string;
   maxAttempts: number;
   name: string;
+  /** OAuth2 client credentials; null without. */
+  oauth: DestinationOAuth | null;
   order: "skip-dead" | "hold-dead" | "latest" | null;
   orderBy: string | null;
   /** A destination of the configuration is changed there. */
@@ -1035,6 +1111,8 @@ export interface NewSecretDestination {
   /** The header with the HMAC-SHA-256 of the body in hex, if there is one. */
   signatureHeader: string | null;
   timeout: string;
+  /** The client certificate; null without. */
+  tls: DestinationTLS | null;
   topic: string | null;
   /** The CEL expression that makes the body. */
   transform: string | null;
@@ -1068,6 +1146,15 @@ export interface NewSecretSource {
   /** The description of a source that was created by the API; of its secrets only the last characters. */
   spec: SourceSpec | null;
   updatedAt: string | null;
+}
+
+export interface OAuth {
+  audience?: string;
+  auth?: string;
+  clientId: string;
+  clientSecret: string;
+  scopes?: string[] | null;
+  tokenUrl: string;
 }
 
 export interface OriginalRequest {
@@ -1627,8 +1714,11 @@ export interface SourceStats {
 }
 
 export interface Spec {
+  batch?: Batch;
   breakAfter?: number;
   breakFor?: string;
+  breakRate?: number;
+  breakWindow?: string;
   burst?: number;
   concurrency?: number;
   delay?: string;
@@ -1638,17 +1728,22 @@ export interface Spec {
   firstWait?: string;
   format?: string;
   headers?: Record<string, string>;
+  key?: string;
+  keyConcurrency?: number;
+  keyRate?: number;
   kind?: string;
   lease?: string;
   longestWait?: string;
   maxAttempts?: number;
   name: string;
+  oauth?: OAuth;
   order?: string;
   orderBy?: string;
   rate?: number;
   secrets?: string[] | null;
   signatureHeader?: string;
   timeout?: string;
+  tls?: TLS;
   topic?: string;
   transform?: string;
   url?: string;
@@ -1772,6 +1867,12 @@ export interface SubscriptionList {
   docs: Subscription[];
   /** The cursor of the next page; null on the last page. */
   nextCursor: string | null;
+}
+
+export interface TLS {
+  ca?: string;
+  cert?: string;
+  key?: string;
 }
 
 export interface TokenRequest {

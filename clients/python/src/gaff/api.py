@@ -66,6 +66,16 @@ class AlertTests(TypedDict):
     results: list[AlertTested]
 
 
+class Archive(TypedDict):
+    # When the last file was written.
+    at: str | None
+    # The last event that was archived, or left out because it is not selected.
+    cursor: str | None
+    events: int
+    files: int
+    lastFile: str | None
+
+
 class Attempt(TypedDict):
     # How it differs from the attempt before, empty if it does not; null for the first one. Times, signatures and other values that always differ are left out.
     changes: list[Change] | None
@@ -112,6 +122,12 @@ class Backlog(TypedDict):
     held: int
     nextDue: str | None
     waiting: int
+
+
+class Batch(TypedDict):
+    format: NotRequired[str]
+    size: int
+    wait: NotRequired[str]
 
 
 class BrowserToken(TypedDict):
@@ -330,9 +346,17 @@ class DeliveryList(TypedDict):
 
 
 class Destination(TypedDict):
+    # How far an archive is; null for other kinds.
+    archive: Archive | None
     backlog: Backlog
+    # Events that are sent in one request, or written to one file; null for one event a request.
+    batch: DestinationBatch | None
     breakAfter: int
     breakFor: str
+    # The share of failed attempts that opens the circuit; 0 for none.
+    breakRate: float
+    # The time of the attempts that count for breakRate.
+    breakWindow: str
     burst: int
     concurrency: int
     # How long after its receipt an event is sent first.
@@ -346,11 +370,19 @@ class Destination(TypedDict):
     # Secrets are masked.
     headers: dict[str, str]
     health: DestinationHealth
-    kind: Literal["http"] | Literal["pull"] | Literal["queue"]
+    # The JSON pointer or CEL expression of the key, such as a tenant.
+    key: str | None
+    # Events of one key that are sent at once; 0 without a key.
+    keyConcurrency: int
+    # Requests per second of one key; 0 for no limit.
+    keyRate: float
+    kind: Literal["http"] | Literal["pull"] | Literal["queue"] | Literal["archive"]
     lease: str
     longestWait: str
     maxAttempts: int
     name: str
+    # OAuth2 client credentials; null without.
+    oauth: DestinationOAuth | None
     order: Literal["skip-dead"] | Literal["hold-dead"] | Literal["latest"] | None
     orderBy: str | None
     # A destination of the configuration is changed there.
@@ -362,12 +394,22 @@ class Destination(TypedDict):
     # The header with the HMAC-SHA-256 of the body in hex, if there is one.
     signatureHeader: str | None
     timeout: str
+    # The client certificate; null without.
+    tls: DestinationTLS | None
     topic: str | None
     # The CEL expression that makes the body.
     transform: str | None
     updatedAt: str | None
     # A password in it is masked.
     url: str | None
+
+
+class DestinationBatch(TypedDict):
+    format: Literal["array"] | Literal["lines"]
+    # The most events.
+    size: int
+    # How long the first one waits for others.
+    wait: str
 
 
 class DestinationHealth(TypedDict):
@@ -393,6 +435,24 @@ class DestinationList(TypedDict):
     docs: list[Destination]
     # The cursor of the next page; null on the last page.
     nextCursor: str | None
+
+
+class DestinationOAuth(TypedDict):
+    audience: str | None
+    # How the client identifies itself.
+    auth: Literal["header"] | Literal["body"]
+    clientId: str | None
+    scopes: list[str]
+    # Viewers see its host.
+    tokenUrl: str
+
+
+class DestinationTLS(TypedDict):
+    # Whether the receiver's certificate must be signed by authorities of the destination's own.
+    ca: bool
+    expiresAt: str | None
+    # Null without a client certificate, or if its file cannot be read.
+    subject: str | None
 
 
 class EndedLease(TypedDict):
@@ -1005,9 +1065,17 @@ class MediaList(TypedDict):
 
 
 class NewSecretDestination(TypedDict):
+    # How far an archive is; null for other kinds.
+    archive: Archive | None
     backlog: Backlog
+    # Events that are sent in one request, or written to one file; null for one event a request.
+    batch: DestinationBatch | None
     breakAfter: int
     breakFor: str
+    # The share of failed attempts that opens the circuit; 0 for none.
+    breakRate: float
+    # The time of the attempts that count for breakRate.
+    breakWindow: str
     burst: int
     concurrency: int
     # How long after its receipt an event is sent first.
@@ -1021,11 +1089,19 @@ class NewSecretDestination(TypedDict):
     # Secrets are masked.
     headers: dict[str, str]
     health: DestinationHealth
-    kind: Literal["http"] | Literal["pull"] | Literal["queue"]
+    # The JSON pointer or CEL expression of the key, such as a tenant.
+    key: str | None
+    # Events of one key that are sent at once; 0 without a key.
+    keyConcurrency: int
+    # Requests per second of one key; 0 for no limit.
+    keyRate: float
+    kind: Literal["http"] | Literal["pull"] | Literal["queue"] | Literal["archive"]
     lease: str
     longestWait: str
     maxAttempts: int
     name: str
+    # OAuth2 client credentials; null without.
+    oauth: DestinationOAuth | None
     order: Literal["skip-dead"] | Literal["hold-dead"] | Literal["latest"] | None
     orderBy: str | None
     # A destination of the configuration is changed there.
@@ -1039,6 +1115,8 @@ class NewSecretDestination(TypedDict):
     # The header with the HMAC-SHA-256 of the body in hex, if there is one.
     signatureHeader: str | None
     timeout: str
+    # The client certificate; null without.
+    tls: DestinationTLS | None
     topic: str | None
     # The CEL expression that makes the body.
     transform: str | None
@@ -1072,6 +1150,15 @@ class NewSecretSource(TypedDict):
     # The description of a source that was created by the API; of its secrets only the last characters.
     spec: SourceSpec | None
     updatedAt: str | None
+
+
+class OAuth(TypedDict):
+    audience: NotRequired[str]
+    auth: NotRequired[str]
+    clientId: str
+    clientSecret: str
+    scopes: NotRequired[list[str] | None]
+    tokenUrl: str
 
 
 class OriginalRequest(TypedDict):
@@ -1628,8 +1715,11 @@ class SourceStats(TypedDict):
 
 
 class Spec(TypedDict):
+    batch: NotRequired[Batch]
     breakAfter: NotRequired[int]
     breakFor: NotRequired[str]
+    breakRate: NotRequired[float]
+    breakWindow: NotRequired[str]
     burst: NotRequired[int]
     concurrency: NotRequired[int]
     delay: NotRequired[str]
@@ -1639,17 +1729,22 @@ class Spec(TypedDict):
     firstWait: NotRequired[str]
     format: NotRequired[str]
     headers: NotRequired[dict[str, str]]
+    key: NotRequired[str]
+    keyConcurrency: NotRequired[int]
+    keyRate: NotRequired[float]
     kind: NotRequired[str]
     lease: NotRequired[str]
     longestWait: NotRequired[str]
     maxAttempts: NotRequired[int]
     name: str
+    oauth: NotRequired[OAuth]
     order: NotRequired[str]
     orderBy: NotRequired[str]
     rate: NotRequired[float]
     secrets: NotRequired[list[str] | None]
     signatureHeader: NotRequired[str]
     timeout: NotRequired[str]
+    tls: NotRequired[TLS]
     topic: NotRequired[str]
     transform: NotRequired[str]
     url: NotRequired[str]
@@ -1774,6 +1869,12 @@ class SubscriptionList(TypedDict):
     docs: list[Subscription]
     # The cursor of the next page; null on the last page.
     nextCursor: str | None
+
+
+class TLS(TypedDict):
+    ca: NotRequired[str]
+    cert: NotRequired[str]
+    key: NotRequired[str]
 
 
 class TokenRequest(TypedDict):
