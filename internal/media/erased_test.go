@@ -1,15 +1,19 @@
 package media_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"gaff"
+	"gaff/internal/blob"
 	"gaff/internal/erase"
+	"gaff/internal/media"
 	"gaff/jobs"
 )
 
@@ -90,6 +94,86 @@ func TestCopyOfErasedRowIsDeleted(t *testing.T) {
 		parts, err := os.ReadDir(w.dir + "/spool")
 		if err != nil || len(parts) != 0 {
 			t.Errorf("spool: %v %v", parts, err)
+		}
+	})
+}
+
+// Each node deletes the files in its own folder, so the list keeps their keys for a while.
+func TestErasedFilesAreDeletedInEachFolder(t *testing.T) {
+	run(t, func(o *media.Options) { o.FolderPerNode = true }, func(t *testing.T, w *world) {
+		w.hosts["files.test"] = serveBytes("image/png", picture)
+		w.insertJob(t, "job_1")
+		id := w.add("https://files.test/a.png")
+		w.settle()
+		key := w.row(id).StoredKey
+		dir := t.TempDir()
+		other, err := blob.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		if err := other.Put(context.Background(), key, bytes.NewReader(picture), int64(len(picture)), "image/png"); err != nil {
+			t.Fatal(err)
+		}
+		o := w.options
+		o.Router, o.Blobs, o.Spool = w.gw, other, filepath.Join(dir, "spool")
+		node, err := media.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.erase(t, "job_1")
+		for _, k := range []*media.Keeper{w.keeper, node} {
+			if err := k.RemoveErased(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.files("sha256") != 0 {
+			t.Error("the first node has the file")
+		}
+		if _, err := other.Open(context.Background(), key); !errors.Is(err, blob.ErrNotFound) {
+			t.Errorf("the second node has the file: %v", err)
+		}
+		time.Sleep(49 * time.Hour)
+		if err := node.RemoveErased(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		keys, err := w.store.ErasedFiles(context.Background(), "", 10)
+		if err != nil || len(keys) != 0 {
+			t.Errorf("list of erased files after two days: %v %v", keys, err)
+		}
+	})
+}
+
+// failing is a storage that deletes nothing while it is down.
+type failing struct {
+	blob.Store
+	down bool
+}
+
+func (f *failing) Delete(ctx context.Context, key string) error {
+	if f.down {
+		return errors.New("503 Slow Down")
+	}
+	return f.Store.Delete(ctx, key)
+}
+
+func TestErasedFilesAreDeletedWhenStorageIsBack(t *testing.T) {
+	storage := &failing{down: true}
+	run(t, func(o *media.Options) { storage.Store, o.Blobs = o.Blobs, storage }, func(t *testing.T, w *world) {
+		w.hosts["files.test"] = serveBytes("image/png", picture)
+		w.insertJob(t, "job_1")
+		w.add("https://files.test/a.png")
+		w.settle()
+		w.erase(t, "job_1")
+		if err := w.keeper.RemoveErased(context.Background()); err == nil || w.files("sha256") != 1 {
+			t.Fatalf("while the storage is down: %v, %d files", err, w.files("sha256"))
+		}
+		storage.down = false
+		if err := w.keeper.RemoveErased(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if w.files("sha256")+w.files("thumbnail") != 0 {
+			t.Error("erased files are in storage")
 		}
 	})
 }
