@@ -28,7 +28,7 @@ func redactProcessed(ctx context.Context, sources func() map[string]config.Sourc
 			if !r.Processed {
 				continue
 			}
-			_, err := st.RedactProcessed(ctx, name, r.Apply)
+			_, err := st.RedactProcessed(ctx, name, time.Now().Add(-set.Redact.FailedFor()), r.Apply)
 			if err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped) {
 				log.Warn("redaction of processed events", "source", name, "error", err)
 			}

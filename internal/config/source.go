@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -64,7 +65,12 @@ type Redact struct {
 	Headers  []string `yaml:"headers" list:"commas"`
 	// When is receive (the default: before the event is stored) or processed (after its handlers).
 	When string `yaml:"when"`
+	// FailedAfter is how long a failed event keeps the values, with "when: processed". 0: a week.
+	FailedAfter time.Duration `yaml:"failed_after"`
 }
+
+// FailedFor returns how long a failed event keeps the values.
+func (r *Redact) FailedFor() time.Duration { return cmp.Or(r.FailedAfter, 7*24*time.Hour) }
 
 // When a value is redacted.
 const (
@@ -86,6 +92,16 @@ func (r *Redact) check(k *checker) {
 	}
 	if words := []string{RedactReceive, RedactProcessed}; r.When != "" && !slices.Contains(words, r.When) {
 		k.value(&r.When, errors.New("is not known"+cmp.Or(suggest.Hint(r.When, words), "; want receive or processed")))
+	}
+	name := k.fields[&r.FailedAfter].name
+	if k.origins[name] == "" {
+		return
+	}
+	if r.FailedAfter < time.Second {
+		k.value(&r.FailedAfter, errors.New("must be at least 1s"))
+	}
+	if r.When != RedactProcessed {
+		k.value(&r.FailedAfter, errors.New("has no effect, since values are removed on receipt; add when: processed"))
 	}
 }
 

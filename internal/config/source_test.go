@@ -103,6 +103,12 @@ func TestSourceRedact(t *testing.T) {
 		"redact: {pointers: [/a], when: received}":            "receive",
 		"redact: {when: receive}":                             "needs one of them",
 		"redact: {pointer: [/a]}":                             "pointers",
+
+		"redact: {pointers: [/a], when: processed, failed_after: 12h}": "",
+		"redact: {pointers: [/a], when: processed, failed_after: 0}":   "at least 1s",
+		"redact: {pointers: [/a], when: processed, failed_after: -1h}": "at least 1s",
+		"redact: {pointers: [/a], when: processed, failed_after: x}":   "duration",
+		"redact: {pointers: [/a], failed_after: 12h}":                  "when: processed",
 	} {
 		_, err := Load(LoadOptions{Dir: folder(t, map[string]string{"gaff.yaml": "sources: {a: {preset: stripe, secrets: [x], " + text + "}}\n"})})
 		if (err == nil) != (want == "") || err != nil && !(strings.Contains(err.Error(), want) && strings.Contains(err.Error(), "gaff.yaml:1")) {

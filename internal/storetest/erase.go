@@ -250,7 +250,7 @@ func testRedactProcessed(s *suite) {
 	}
 	redaction := &gaff.Redaction{Pointers: []string{"/email"}, Headers: []string{"X-A"}, Processed: true}
 	run := func() int {
-		n, err := s.st.RedactProcessed(s.ctx, "shop", redaction.Apply)
+		n, err := s.st.RedactProcessed(s.ctx, "shop", time.Time{}, redaction.Apply)
 		s.must(err)
 		return n
 	}
@@ -288,4 +288,31 @@ func testRedactProcessed(s *suite) {
 	}
 	s.equal("redacted many", run(), 450)
 	s.equal("rows with personal data", s.naming("@PERSONAL"), map[string]int{"payload": 1})
+}
+
+func testRedactFailed(s *suite) {
+	fail := func() gaff.Work {
+		w := s.take(func(ev *gaff.Event) {
+			ev.Data = json.RawMessage(`{"email":"@PERSONAL"}`)
+			ev.Request.Body = ev.Data
+		})
+		s.must(s.finish(w, gaff.StateDead, "broken"))
+		return w
+	}
+	redaction := &gaff.Redaction{Pointers: []string{"/email"}, Processed: true}
+	run := func(failedBefore time.Time) int {
+		n, err := s.st.RedactProcessed(s.ctx, "shop", failedBefore, redaction.Apply)
+		s.must(err)
+		return n
+	}
+	first := fail()
+	s.equal("redacted before its time", run(time.Now().Add(-time.Hour)), 0)
+	s.equal("redacted", run(time.Now().Add(time.Hour)), 1)
+	s.equal("data", string(s.detail(first.Event.ID).Data), `{"email":"[masked]"}`)
+	s.equal("redacted again", run(time.Now().Add(time.Hour)), 0)
+	second := fail()
+	s.equal("redacted earlier than before", run(time.Now().Add(-time.Hour)), 0)
+	s.equal("one that fails later", run(time.Now().Add(time.Hour)), 1)
+	s.equal("its data", string(s.detail(second.Event.ID).Data), `{"email":"[masked]"}`)
+	s.equal("rows with personal data", s.naming("@PERSONAL"), map[string]int{})
 }

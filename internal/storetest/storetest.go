@@ -49,7 +49,7 @@ type Store interface {
 	media.ErasedStore
 	UseSecretKeys(ctx context.Context, b *secretbox.Box) (int, error)
 	CountSecrets(ctx context.Context, b *secretbox.Box) (sqlstore.SecretCounts, error)
-	RedactProcessed(ctx context.Context, source string, redact func(*gaff.Event) bool) (int, error)
+	RedactProcessed(ctx context.Context, source string, failedBefore time.Time, redact func(*gaff.Event) bool) (int, error)
 	RowsNaming(ctx context.Context, text string) (map[string]int, error)
 }
 
@@ -167,6 +167,7 @@ var tests = map[string]func(*suite){
 	"EraseUnfinished":                testEraseUnfinished,
 	"SecretsAreEncrypted":            testSecrets,
 	"RedactProcessed":                testRedactProcessed,
+	"RedactFailed":                   testRedactFailed,
 	"EraseRequestOfBatch":            testEraseBatch,
 }
 
