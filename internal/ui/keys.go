@@ -3,8 +3,10 @@ package ui
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/a-h/templ"
 
@@ -40,10 +42,20 @@ func (c *console) keys(q *request) (templ.Component, error) {
 
 // createKey shows the new key on its response page: the key itself is not stored.
 func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
-	body, _ := json.Marshal(map[string]any{
+	text := func(field string) string { return strings.TrimSpace(r.PostFormValue(field)) }
+	fields := map[string]any{
 		"name": r.PostFormValue("name"), "role": r.PostFormValue("role"), "expiresAt": r.PostFormValue("expires"),
-		"scope": map[string]string{"projectId": strings.TrimSpace(r.PostFormValue("project"))},
-	})
+		"scope": map[string]any{
+			"projectId": text("project"), "source": text("source"), "destination": text("destination"), "operations": words(text("operations")),
+		},
+	}
+	if rate := text("rate"); rate != "" {
+		fields["rate"] = rate // the API rejects it
+		if n, err := strconv.Atoi(rate); err == nil {
+			fields["rate"] = n
+		}
+	}
+	body, _ := json.Marshal(fields)
 	res, err := c.call(r, http.MethodPost, "/api/v1/keys", body)
 	if err != nil || res.Status/100 != 2 {
 		c.done(w, r, res, err, "", "/keys")
@@ -55,4 +67,9 @@ func (c *console) createKey(w http.ResponseWriter, r *http.Request) {
 		q.title, q.nav = "New key", "keys"
 		return newKeyPage(made.Name, made.Role, made.Key), nil
 	}})(w, r)
+}
+
+// words splits a list that people write with commas, spaces or lines.
+func words(text string) []string {
+	return append([]string{}, strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })...)
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"gaff/internal/access"
 	"gaff/internal/ui"
 	"gaff/jobs"
@@ -194,5 +196,35 @@ func TestEveryPageDeclaresItsReach(t *testing.T) {
 		if open[closed] {
 			t.Errorf("%s shows rows of everybody, and is open to limited sessions", closed)
 		}
+	}
+}
+
+func TestKeyIsLimitedByTheForm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	fields := url.Values{
+		"name": {"worker"}, "role": {"operator"}, "expires": {"90d"}, "project": {" film "}, "source": {"custom"},
+		"operations": {"list-jobs, get-job\nlist-media"}, "rate": {"7"},
+	}
+	if got := fetch(t, c, "POST", w.url+"/keys", fields); got.status != 200 || !strings.Contains(got.body, "Copy the key now") {
+		t.Fatalf("create: %d %s", got.status, got.body)
+	}
+	keys, err := w.guard.Keys(t.Context())
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("keys: %v %v", keys, err)
+	}
+	want := access.Scope{Project: "film", Source: "custom", Operations: []string{"list-jobs", "get-job", "list-media"}}
+	if diff := cmp.Diff(want, keys[0].Scope); diff != "" || keys[0].Rate != 7 {
+		t.Errorf("rate %d, scope (-want +got): %s", keys[0].Rate, diff)
+	}
+	for field, bad := range map[string]string{"operations": "list-job", "rate": "fast", "destination": "nowhere", "source": "unknown"} {
+		fields := url.Values{"name": {"worker"}, "role": {"viewer"}, field: {bad}}
+		if got := fetch(t, c, "POST", w.url+"/keys", fields); got.url != "/keys" || !strings.Contains(got.body, "Not done: ") || !strings.Contains(got.body, field) {
+			t.Errorf("%s %q: %d %s", field, bad, got.status, got.url)
+		}
+	}
+	if keys, err := w.guard.Keys(t.Context()); err != nil || len(keys) != 1 {
+		t.Errorf("keys after forms with faults: %d %v", len(keys), err)
 	}
 }
