@@ -217,6 +217,7 @@ type Store interface {
 	RevokeMade(ctx context.Context, id string, now time.Time) ([]string, error)
 
 	AddSession(ctx context.Context, s Session, hash string) error
+	PruneSessions(ctx context.Context, e EndedSessions) error
 	// Sessions returns the sessions that are open at the time, newest first, at most 1,000.
 	Sessions(ctx context.Context, now time.Time) ([]Session, error)
 	// SessionByHash returns a session. A session ends with its key.

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -118,6 +119,22 @@ func (g *Guard) IDToken(r *http.Request) string {
 		return ""
 	}
 	return s.IDToken
+}
+
+// EndedSessions says which sessions of the identity provider can no longer be used: all that expired
+// before Now or ended, and those that were last used, opened or of an origin as the fields say.
+type EndedSessions struct {
+	Now, UnusedSince, OpenedBefore time.Time
+	// Origin is that of sessions of the identity provider in force.
+	Origin string
+}
+
+// PruneSessions removes expired sessions, and the identity provider's tokens of sessions that ended.
+func (g *Guard) PruneSessions(ctx context.Context) error {
+	now := g.now()
+	return g.store.PruneSessions(ctx, EndedSessions{
+		Now: now, UnusedSince: now.Add(-g.sessions.Idle), OpenedBefore: now.Add(-g.sessions.SSOAge), Origin: g.sso,
+	})
 }
 
 // detail is that of a login's entry in the audit log; nil for a login with a token.

@@ -172,3 +172,23 @@ func TestWrongStatesDoNotLockAnAddress(t *testing.T) {
 		}
 	})
 }
+
+func TestEndedSSOSessionsLoseTheProvidersToken(t *testing.T) {
+	t.Parallel()
+	runWith(t, access.GuardOptions{SSO: "a provider", Sessions: access.SessionRules{SSOAge: time.Hour, Idle: 30 * time.Minute}}, func(w *world) {
+		_, secret := w.sso(anna)
+		token := func() string {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.AddCookie(&http.Cookie{Name: access.CookieName, Value: secret})
+			return w.IDToken(r)
+		}
+		time.Sleep(29 * time.Minute)
+		if err := w.PruneSessions(context.Background()); err != nil || token() != anna.IDToken {
+			t.Fatalf("of an open session: %q, %v", token(), err)
+		}
+		time.Sleep(2 * time.Minute)
+		if err := w.PruneSessions(context.Background()); err != nil || token() != "" {
+			t.Errorf("of a session that was not used: %q, %v", token(), err)
+		}
+	})
+}

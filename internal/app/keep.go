@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/access"
 	"gaff/internal/config"
 	"gaff/internal/sqlstore"
 	"gaff/store/postgres"
@@ -81,6 +82,21 @@ func firstCheck(cfg *config.Config) time.Duration {
 		return 0
 	}
 	return checkEvery
+}
+
+// pruneSessions removes expired sessions, and the identity provider's tokens of ended ones, until ctx
+// ends.
+func pruneSessions(ctx context.Context, guard *access.Guard, log *slog.Logger) {
+	for wait := pruneFirst; ; wait = pruneEvery {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if err := guard.PruneSessions(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, gaff.ErrStopped) {
+			log.Warn("removal of ended sessions", "error", err)
+		}
+	}
 }
 
 // pruneAudit bounds the audit log in age and number, until ctx ends.

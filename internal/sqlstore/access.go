@@ -178,6 +178,19 @@ func (s *Store) AddSession(ctx context.Context, c access.Session, hash string) e
 	})
 }
 
+// PruneSessions removes the sessions that expired, and the identity provider's tokens of sessions that
+// can no longer be used.
+func (s *Store) PruneSessions(ctx context.Context, e access.EndedSessions) error {
+	return s.write(ctx, "prune sessions", func(tx *tx) error {
+		if _, err := tx.exec(`delete from session where expires_at < $1`, micros(e.Now)); err != nil {
+			return err
+		}
+		_, err := tx.exec(`update session set id_token = '' where id_token <> ''
+			and (ended_at is not null or last_used_at < $1 or created_at < $2 or origin <> $3)`, micros(e.UnusedSince), micros(e.OpenedBefore), e.Origin)
+		return err
+	})
+}
+
 // Sessions returns the sessions that are open, newest first.
 func (s *Store) Sessions(ctx context.Context, now time.Time) ([]access.Session, error) {
 	ctx, cancel := s.reading(ctx)

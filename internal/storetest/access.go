@@ -103,6 +103,33 @@ func testSessions(s *suite) {
 	s.wants("end twice", s.st.EndSession(s.ctx, "ses_2", later), gaff.ErrNotFound)
 }
 
+func testPruneSessions(s *suite) {
+	base := access.Session{Name: "anna", Role: access.Viewer, Origin: "oidc:now", IDToken: "a.token.of-the-provider", CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour), LastUsedAt: s.now}
+	for id, change := range map[string]func(*access.Session){
+		"open":     func(*access.Session) {},
+		"expired":  func(c *access.Session) { c.ExpiresAt = s.now.Add(time.Minute) },
+		"unused":   func(c *access.Session) { c.LastUsedAt = s.now.Add(-time.Hour) },
+		"too old":  func(c *access.Session) { c.CreatedAt = s.now.Add(-time.Hour) },
+		"provider": func(c *access.Session) { c.Origin = "oidc:before" },
+	} {
+		c := base
+		c.ID = id
+		change(&c)
+		s.must(s.st.AddSession(s.ctx, c, "cookie "+id))
+	}
+	s.must(s.st.PruneSessions(s.ctx, access.EndedSessions{
+		Now: s.now.Add(2 * time.Minute), UnusedSince: s.now.Add(-time.Minute), OpenedBefore: s.now.Add(-time.Minute), Origin: "oidc:now",
+	}))
+	for id, want := range map[string]string{"open": base.IDToken, "unused": "", "too old": "", "provider": ""} {
+		c, err := s.st.SessionByHash(s.ctx, "cookie "+id)
+		s.must(err)
+		s.equal("provider's token of the session "+id, c.IDToken, want)
+	}
+	_, err := s.st.SessionByHash(s.ctx, "cookie expired")
+	s.wants("an expired session", err, gaff.ErrNotFound)
+	s.equal("tables with the token", s.naming(base.IDToken), map[string]int{"session": 1})
+}
+
 func testLoginLinks(s *suite) {
 	link := access.Link{Name: "admin", Role: access.Admin, Origin: "token:0123", ExpiresAt: time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)}
 	for _, hash := range []string{"one", "two"} {

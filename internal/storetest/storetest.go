@@ -138,6 +138,7 @@ var tests = map[string]func(*suite){
 	"UnknownAndBrokenIDs":            testUnknown,
 	"Keys":                           testKeys,
 	"Sessions":                       testSessions,
+	"SessionsArePruned":              testPruneSessions,
 	"LoginLinksWorkOnce":             testLoginLinks,
 	"AuditLog":                       testAudit,
 	"AuditLogIsBounded":              testAuditRetention,
