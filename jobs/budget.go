@@ -142,8 +142,7 @@ func (l *Service) admitBy(ctx context.Context, tx Tx, b Budget, j *Job) error {
 		estimate = j.Charge.Amount
 	}
 	if spent+estimate > b.Limit || spent >= b.Limit {
-		full := &BudgetError{b, spent, estimate}
-		return errors.Join(full, l.emitBudget(ctx, tx, eventBudgetReached, b, since, spent))
+		return &BudgetError{b, spent, estimate}
 	}
 	if b.Warn > 0 && spent+estimate >= b.Warn {
 		return l.emitBudget(ctx, tx, eventBudgetWarning, b, since, spent+estimate)
@@ -172,12 +171,20 @@ func (l *Service) reached(ctx context.Context, err error) {
 		return
 	}
 	ctx = context.WithoutCancel(ctx)
-	err = l.o.Store.Write(ctx, func(tx Tx) error {
-		return l.emitBudget(ctx, tx, eventBudgetReached, full.Budget, full.Budget.Since(tx.Now()), full.Spent)
-	})
+	err = l.o.Store.Write(ctx, func(tx Tx) error { return l.BudgetReached(ctx, tx, full) })
 	if err != nil {
 		l.o.Log.Error("the event about a spent budget is not stored", "budget", full.Budget.Name, "error", err)
 	}
+}
+
+// BudgetReached adds gaff:budget.reached for the [BudgetError] of an Enqueue whose transaction was
+// rolled back. It does nothing for other errors.
+func (l *Service) BudgetReached(ctx context.Context, tx Tx, err error) error {
+	full, ok := errors.AsType[*BudgetError](err)
+	if !ok {
+		return nil
+	}
+	return l.emitBudget(ctx, tx, eventBudgetReached, full.Budget, full.Budget.Since(tx.Now()), full.Spent)
 }
 
 // SaveBudget creates a budget, or overwrites the one of its name.

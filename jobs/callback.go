@@ -51,7 +51,7 @@ func emitCallback(ctx context.Context, tx Tx, router Router, cause *gaff.Event, 
 	}
 	if cause != nil {
 		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
-		if cause.Source == j.Provider {
+		if cause.Source == j.Provider && j.Attempt <= 1 { // a callback expects the form of the first candidate
 			t.EventID = cause.ID
 		}
 	}

@@ -42,12 +42,14 @@ func (l *Service) owner(now time.Time) string {
 	return l.process + " " + strconv.FormatInt(now.UnixMicro(), 10) + " " + rand.Text()
 }
 
-// Begin writes down a job whose submit the caller makes itself, right after; it stores the
+// Begin writes down a job whose submit the caller makes itself, right after, unless the job has a
+// plan (its Attempt is not 0): then the service submits it. The caller stores the
 // outcome by [Service.Answered], and ends the call by [Call.Delivered]. ctx ends when the
 // caller leaves. callKey is a hash of the call: if the caller of an earlier call of the same
 // key left without its answer, that call's job is returned in place of a new one. A caller
 // that still waits shares its job with nobody, unless both name one idempotency key.
 func (l *Service) Begin(ctx context.Context, s Submission, callKey string) (*Call, error) {
+	l.prepare(&s)
 	c := &Call{service: l, owner: l.owner(time.Now())}
 	// Before the row can be seen: the next operation of the same commit may read it.
 	l.calls.Store(c.owner, ctx)
@@ -77,13 +79,17 @@ func (l *Service) beginCall(ctx context.Context, tx Tx, s Submission, callKey, o
 	if j, err = l.repeated(ctx, tx, callKey, owner); j != nil || err != nil {
 		return j, false, err
 	}
-	if j, err = l.newJob(tx, &s); err != nil {
+	j, plan, err := l.newJob(tx, &s)
+	if err != nil {
 		return nil, false, err
 	}
+	j.CallKey, j.OwedBy, j.Submit = callKey, owner, SubmitWaiting
 	if err := l.admit(ctx, tx, j); err != nil {
 		return nil, false, err
 	}
-	j.CallKey, j.OwedBy = callKey, owner
+	if plan != nil {
+		return l.queue(ctx, tx, j, plan, s)
+	}
 	j.Submit, j.SentAt, j.NextPollAt = SubmitSending, tx.Now(), tx.Now().Add(stillSending)
 	return l.insert(ctx, tx, j, s)
 }

@@ -18,7 +18,7 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := "cancelled before it was submitted"
+	text, attempt := "cancelled before it was submitted", j.Attempt
 	switch p := l.providers[j.Provider]; {
 	case j.Status == JobCancelled:
 		return j, nil
@@ -51,6 +51,9 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 		}
 		if j.Status.Settled() {
 			return fmt.Errorf("job %s: %w: it is %s", jobID, gaff.ErrConflict, j.Status)
+		}
+		if j.Attempt != attempt {
+			return fmt.Errorf("job %s: %w: it moved to %s meanwhile; cancel it again", jobID, gaff.ErrConflict, j.Provider)
 		}
 		if err := tx.AddLogEntry(ctx, jobID, "cancel", text); err != nil {
 			return err

@@ -112,6 +112,8 @@ type Job struct {
 	// those in a row of which the provider did not know the job.
 	NextPollAt    time.Time
 	Polls, Misses int
+	// Attempt counts the candidates of a job that were used so far, from 1; 0: it has one provider only.
+	Attempt int
 	// CallKey is a hash of the call that a proxied submit came by; empty for others.
 	CallKey string
 	// OwedBy names the call, and so the process, that owes the caller its answer; empty once
@@ -158,7 +160,7 @@ func (s SubmitState) String() string {
 // LogEntry is a line of a job's log: a call to the provider, or its answer.
 type LogEntry struct {
 	At   time.Time
-	What string // submit, webhook, ask, cancel, register
+	What string // submit, webhook, ask, cancel, register, fallback, hold
 	Text string
 }
 
@@ -190,6 +192,9 @@ type Update struct {
 	Subject string
 	// Cost is the billed amount; see [Job].
 	Cost string
+	// Uncertain is set for a failure that the provider did not report: it may have done the work, or
+	// yet do it.
+	Uncertain bool
 	// Progress is how far the work is, for the job's log: a number from 0 to 1, or a text. It may
 	// be empty.
 	Progress string

@@ -3,6 +3,7 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	mrand "math/rand/v2"
@@ -155,13 +156,13 @@ func (l *Service) fetch(ctx context.Context, ev *gaff.Event, p Provider, t ticke
 	if errors.Is(err, gaff.ErrNotFound) {
 		return gaff.Discard(err)
 	}
-	if err != nil || j.Status.Settled() {
+	if err != nil || j.Status.Settled() || j.Provider != p.Name() || !sameAttempt(j, t.Attempt) {
 		return err
 	}
 	if j, err = l.poll(ctx, p, j, SettledByWebhook, ev); err != nil {
 		return err
 	}
-	if !j.Status.Settled() {
+	if !j.Status.Settled() && sameAttempt(j, t.Attempt) {
 		return fmt.Errorf("%s has told that job %s is done, and does not give its result yet", j.Provider, j.ID)
 	}
 	return nil
@@ -195,7 +196,7 @@ func (l *Service) poll(ctx context.Context, p Provider, j *Job, by string, cause
 	settled := false
 	err := l.o.Store.Write(context.WithoutCancel(ctx), func(tx Tx) (err error) {
 		settled = false
-		if now, err = tx.Job(ctx, j.ID); err != nil || now.Status.Settled() {
+		if now, err = tx.Job(ctx, j.ID); err != nil || now.Status.Settled() || now.Attempt != j.Attempt {
 			return err
 		}
 		settled, err = l.recordAnswer(ctx, tx, now, u, askErr, by, cause)
@@ -221,7 +222,7 @@ func (l *Service) lookFor(ctx context.Context, p Provider, j *Job) (found bool, 
 	var answer Accepted
 	findErr := ErrNoSuchWork
 	if finder, ok := p.(Finder); ok {
-		input, err := l.o.Store.JobInput(ctx, j.ID)
+		input, err := l.sentInput(ctx, j)
 		if err != nil {
 			return false, err
 		}
@@ -234,7 +235,7 @@ func (l *Service) lookFor(ctx context.Context, p Provider, j *Job) (found bool, 
 	err = l.o.Store.Write(context.WithoutCancel(ctx), func(tx Tx) error {
 		found, ended = false, nil
 		now, err := tx.Job(ctx, j.ID)
-		if err != nil || now.Status.Settled() {
+		if err != nil || now.Status.Settled() || now.Attempt != j.Attempt {
 			return err
 		}
 		switch {
@@ -263,13 +264,26 @@ func (l *Service) lookFor(ctx context.Context, p Provider, j *Job) (found bool, 
 			return tx.SaveJob(ctx, now)
 		}
 		ended = now
-		return l.fail(ctx, tx, now, fmt.Sprintf("the answer to the submit was lost, and no webhook came within %s: %s may or may not have run it; look there before submitting it again",
-			l.o.SubmitPatience, now.Provider), "submit_outcome_unknown", SettledByReconciliation)
+		return l.end(ctx, tx, now, Update{Status: JobFailed, Uncertain: true, ErrorType: "submit_outcome_unknown", Error: fmt.Sprintf(
+			"the answer to the submit was lost, and no webhook came within %s: %s may or may not have run it; look there before submitting it again",
+			l.o.SubmitPatience, now.Provider)}, SettledByReconciliation)
 	})
 	if err == nil {
 		l.report(ended)
 	}
 	return found, err
+}
+
+// sentInput returns the input that the job's provider was sent; nil if it is not stored.
+func (l *Service) sentInput(ctx context.Context, j *Job) (input json.RawMessage, err error) {
+	if input, err = l.o.Store.JobInput(ctx, j.ID); err != nil || j.Attempt == 0 {
+		return input, err
+	}
+	p, _, err := l.o.Store.JobPlan(ctx, j.ID)
+	if err != nil || p == nil || j.Attempt > len(p.Candidates) {
+		return input, err
+	}
+	return l.mapped(p.Candidates[j.Attempt-1], input)
 }
 
 // recordAnswer stores a provider's answer about a job that has not ended.
@@ -285,7 +299,7 @@ func (l *Service) recordAnswer(ctx context.Context, tx Tx, j *Job, u Update, ask
 		text = askErr.Error()
 		if j.Misses >= 2 {
 			u = Update{
-				Status: JobFailed, ErrorType: "not_found",
+				Status: JobFailed, Uncertain: true, ErrorType: "not_found",
 				Error: j.Provider + " does not know the request (any more), so its result cannot be had",
 			}
 			by = SettledByReconciliation
@@ -304,7 +318,7 @@ func (l *Service) recordAnswer(ctx context.Context, tx Tx, j *Job, u Update, ask
 		l.schedule(tx.Now(), j)
 	}
 	if tx.Now().Sub(j.CreatedAt) > giveUpAfter && !u.Status.Settled() {
-		u = Update{Status: JobFailed, ErrorType: "given_up", Error: fmt.Sprintf("%s told of no end within %d days", j.Provider, int(giveUpAfter.Hours())/24)}
+		u = Update{Status: JobFailed, Uncertain: true, ErrorType: "given_up", Error: fmt.Sprintf("%s told of no end within %d days", j.Provider, int(giveUpAfter.Hours())/24)}
 	}
 	if err := tx.AddLogEntry(ctx, j.ID, "ask", text); err != nil {
 		return false, err

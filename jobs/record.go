@@ -13,7 +13,7 @@ func (l *Service) Record(ctx context.Context, s Submission, u Update, startedAt 
 	u.shorten()
 	var j *Job
 	err := l.o.Store.Write(ctx, func(tx Tx) (err error) {
-		if j, err = l.newJob(tx, &s); err != nil {
+		if j, _, err = l.newJob(tx, &s); err != nil {
 			return err
 		}
 		j.Submit, j.RequestID, j.WebhookURL = SubmitAccepted, u.RequestID, ""

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -88,6 +89,10 @@ type ServiceOptions struct {
 	Shared bool
 	// Price returns what jobs of a model cost; nil: unknown.
 	Price func(provider, model string) Price
+	// Alias returns the candidates of an alias. If it is nil, aliases are unknown.
+	Alias func(name string) []Candidate
+	// Mapping evaluates the expressions of candidates, with one variable. If it is nil, candidates must have no expressions.
+	Mapping func(expression, variable string, value json.RawMessage) (json.RawMessage, error)
 	// Settled is called for each settled job, after the commit; may be nil.
 	Settled func(provider, by string, status JobStatus)
 }
@@ -226,11 +231,22 @@ func (l *Service) Run(ctx context.Context) {
 type ticket struct {
 	JobID    string `json:"jobId"`
 	Provider string `json:"provider"`
+	// Attempt is that of the job; 0 without a plan.
+	Attempt int `json:"attempt,omitempty"`
+}
+
+// emitSubmit adds the event on which a job is submitted.
+func (l *Service) emitSubmit(ctx context.Context, tx Tx, j *Job) error {
+	key := "submit:" + j.ID
+	if j.Attempt > 1 {
+		key += ":" + strconv.Itoa(j.Attempt)
+	}
+	return l.emit(ctx, tx, eventSubmit, key, j, nil)
 }
 
 // emit adds an internal event for one provider's handler.
 func (l *Service) emit(ctx context.Context, tx Tx, eventType, dedupe string, j *Job, cause *gaff.Event) error {
-	data, err := json.Marshal(ticket{j.ID, j.Provider})
+	data, err := json.Marshal(ticket{j.ID, j.Provider, j.Attempt})
 	if err != nil {
 		return err
 	}

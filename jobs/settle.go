@@ -44,7 +44,21 @@ type change struct {
 // that is stored too. An update of a settled job changes nothing, but adds missing files of a
 // completed one.
 func (c change) apply(ctx context.Context, tx Tx, router Router) (settled bool, err error) {
-	j, u, open := c.job, c.update, !c.stored || !c.job.Status.Settled()
+	j, open := c.job, !c.stored || !c.job.Status.Settled()
+	if c.stored && open && c.service != nil {
+		switch c.update.Status {
+		case JobFailed:
+			if moved, err := c.service.fallBack(ctx, tx, j, &c.update); err != nil || moved {
+				return false, err
+			}
+		case JobCompleted:
+			if err := c.service.mapResult(ctx, tx, j, &c.update); err != nil {
+				return false, err
+			}
+		case JobQueued, JobProcessing, JobCancelled: // no end, or one by request
+		}
+	}
+	u := c.update
 	settled = open && u.Status.Settled()
 	if err := c.save(ctx, tx); err != nil {
 		return false, err
@@ -142,7 +156,12 @@ func emitSettled(ctx context.Context, tx Tx, router Router, cause *gaff.Event, j
 
 // fail ends a job as failed by what gaff knows itself.
 func (l *Service) fail(ctx context.Context, tx Tx, j *Job, text, code, by string) error {
-	_, err := change{job: j, stored: true, update: Update{Status: JobFailed, Error: text, ErrorType: code}, by: by, service: l}.apply(ctx, tx, l.o.Router)
+	return l.end(ctx, tx, j, Update{Status: JobFailed, Error: text, ErrorType: code}, by)
+}
+
+// end applies a failure that gaff finds itself.
+func (l *Service) end(ctx context.Context, tx Tx, j *Job, u Update, by string) error {
+	_, err := change{job: j, stored: true, update: u, by: by, service: l}.apply(ctx, tx, l.o.Router)
 	return err
 }
 

@@ -83,6 +83,14 @@ type Tx interface {
 	Budgets(ctx context.Context) ([]Budget, error)
 	LockBudgets(ctx context.Context) error
 	Spent(ctx context.Context, b Budget, since time.Time) (Micros, error)
+	// SavePlan stores the candidates of a new job, and Plan returns them; nil if it has none.
+	SavePlan(ctx context.Context, jobID string, p *Plan) error
+	Plan(ctx context.Context, jobID string) (*Plan, error)
+	// NextAttempt stores a former attempt of a job, and the job with the fields of the next one.
+	NextAttempt(ctx context.Context, j *Job, past Attempt) error
+	// JobOfAttempt returns the id of the job that has a former attempt with the request, or
+	// gaff.ErrNotFound.
+	JobOfAttempt(ctx context.Context, provider, requestID string) (jobID string, err error)
 	// SaveBudget creates or overwrites a budget; RemoveBudget returns gaff.ErrNotFound for an unknown
 	// one.
 	SaveBudget(ctx context.Context, b *Budget) error
@@ -124,6 +132,8 @@ type Reader interface {
 	// (nil if that is not kept). An unknown id has neither.
 	JobLog(ctx context.Context, id string) ([]LogEntry, error)
 	JobInput(ctx context.Context, id string) (json.RawMessage, error)
+	// JobPlan returns a job's candidates, nil if it has none, and its former attempts, the oldest first.
+	JobPlan(ctx context.Context, id string) (*Plan, []Attempt, error)
 	Jobs(ctx context.Context, f JobFilter) (gaff.Page[Job], error)
 	// JobCards returns the prompts and first pictures of jobs, by id, for lists. Unknown ids are left
 	// out.

@@ -25,11 +25,13 @@ import (
 type Submission struct {
 	// ID is the job's; empty: a fresh one. It must not be taken.
 	ID string
-	// Provider is the name of a provider of the service.
+	// Provider is the name of a provider of the service; empty: Model is an alias.
 	Provider string
 	// Model is the provider's name for the work: a model, a service.
 	Model                   string
 	Kind, ProjectID, UserID string
+	// Fallback are the candidates after Provider and Model, or after those of the alias.
+	Fallback []Candidate
 	// Input is what the model gets, a JSON object. Metadata is the caller's own, a JSON
 	// object or nil.
 	Input, Metadata json.RawMessage
@@ -42,10 +44,13 @@ type Submission struct {
 	Callback string
 	// RunID and StepID link the job to a workflow's step; may be empty.
 	RunID, StepID string
+
+	prepared *prepared
 }
 
 // Submit writes a job down and has it submitted. See [Service.Enqueue].
 func (l *Service) Submit(ctx context.Context, s Submission) (j *Job, created bool, err error) {
+	l.prepare(&s)
 	err = l.o.Store.Write(ctx, func(tx Tx) error {
 		j, created, err = l.Enqueue(ctx, tx, s)
 		return err
@@ -65,42 +70,53 @@ func (l *Service) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, cre
 	if j, err := l.first(ctx, tx, s); j != nil || err != nil {
 		return j, false, err
 	}
-	if j, err = l.newJob(tx, &s); err != nil {
-		return nil, false, err
-	}
-	if err := l.admit(ctx, tx, j); err != nil {
+	j, plan, err := l.newJob(tx, &s)
+	if err != nil {
 		return nil, false, err
 	}
 	j.Submit = SubmitWaiting
+	if err := l.admit(ctx, tx, j); err != nil {
+		return nil, false, err
+	}
+	return l.queue(ctx, tx, j, plan, s)
+}
+
+// queue adds a new job that is submitted in the background.
+func (l *Service) queue(ctx context.Context, tx Tx, j *Job, plan *Plan, s Submission) (_ *Job, created bool, err error) {
 	if j, created, err = l.insert(ctx, tx, j, s); err != nil || !created {
 		return j, false, err
 	}
-	return j, true, l.emit(ctx, tx, eventSubmit, "submit:"+j.ID, j, nil)
+	if plan != nil {
+		if err := tx.SavePlan(ctx, j.ID, plan); err != nil {
+			return nil, false, err
+		}
+	}
+	return j, true, l.emitSubmit(ctx, tx, j)
 }
 
-// newJob checks a submission and makes its job.
-func (l *Service) newJob(tx Tx, s *Submission) (*Job, error) {
+// newJob checks a submission and makes its job. The plan is nil without a fallback.
+func (l *Service) newJob(tx Tx, s *Submission) (*Job, *Plan, error) {
+	l.prepare(s)
+	plan, err := s.prepared.plan, s.prepared.err
+	if err != nil {
+		return nil, nil, err
+	}
 	p := l.providers[s.Provider]
 	if p == nil {
-		return nil, &InvalidError{"provider", fmt.Sprintf("%.40q is not one that work can be submitted to; there are %s",
-			s.Provider, strings.Join(l.names(), ", "))}
-	}
-	if len(s.Input) == 0 {
-		s.Input = json.RawMessage("{}")
-	}
-	if !isObject(s.Input) {
-		return nil, &InvalidError{"input", "must be a JSON object: what the model gets"}
+		return nil, nil, l.unknownProvider("provider", s.Provider)
 	}
 	if err := checkFields(map[string]string{
 		"id": s.ID, "model": s.Model, "kind": s.Kind, "projectId": s.ProjectID, "userId": s.UserID, "idempotencyKey": s.IdempotencyKey,
 	}, s.Metadata, s.Callback); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if s.Callback != "" && l.o.CallbackClient == nil {
-		return nil, &InvalidError{"callbackUrl", "this gateway passes nothing on"}
+		return nil, nil, &InvalidError{"callbackUrl", "this gateway passes nothing on"}
 	}
-	if err := p.Check(s); err != nil {
-		return nil, err
+	if plan == nil {
+		if err := p.Check(s); err != nil {
+			return nil, nil, err
+		}
 	}
 	j := &Job{
 		ID: s.ID, Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Status: JobQueued,
@@ -110,8 +126,11 @@ func (l *Service) newJob(tx Tx, s *Submission) (*Job, error) {
 	if j.ID == "" {
 		j.ID = id.New(id.Job, j.CreatedAt)
 	}
+	if plan != nil {
+		j.Attempt = 1
+	}
 	j.WebhookURL = l.WebhookURL(j.Provider, j.ID)
-	return j, nil
+	return j, plan, nil
 }
 
 // insert adds a new job with its input. If another node was faster with the same
@@ -182,30 +201,38 @@ func (l *Service) submit(ctx context.Context, p Provider, t ticket) error {
 	if t.Provider != p.Name() {
 		return nil // a replay, which goes to all
 	}
-	j, input, err := l.begin(ctx, p, t.JobID)
+	j, input, c, err := l.begin(ctx, p, t)
 	if err != nil || j == nil {
 		return err
 	}
-	answer, err := p.Submit(ctx, j, input, j.WebhookURL)
-	return l.Answered(ctx, j.ID, answer, err)
+	var answer Accepted
+	if input, err = l.mapped(c, input); err != nil {
+		err = &Rejected{Text: "the input cannot be built: " + err.Error(), Type: "invalid_input"}
+	} else {
+		answer, err = p.Submit(ctx, j, input, j.WebhookURL)
+	}
+	return l.answeredAt(ctx, j.ID, j.Attempt, answer, err)
 }
 
 // begin stores that the provider is about to be called. It returns no job where that is
 // not to be done: it was cancelled, or an earlier attempt may have reached the provider.
-func (l *Service) begin(ctx context.Context, p Provider, jobID string) (j *Job, input json.RawMessage, err error) {
+func (l *Service) begin(ctx context.Context, p Provider, t ticket) (j *Job, input json.RawMessage, c Candidate, err error) {
 	var send bool
 	err = l.o.Store.Write(ctx, func(tx Tx) error {
 		send = false
-		if j, err = tx.Job(ctx, jobID); err != nil {
+		if j, err = tx.Job(ctx, t.JobID); err != nil {
 			return err
 		}
-		if j.Status.Settled() {
+		if j.Status.Settled() || j.Provider != p.Name() || !sameAttempt(j, t.Attempt) {
 			return nil
 		}
 		again, _ := p.(Repeater)
 		switch {
 		case j.Submit == SubmitWaiting, j.Submit == SubmitSending && again != nil && again.Repeatable():
-			if input, err = tx.Input(ctx, jobID); err != nil {
+			if input, err = tx.Input(ctx, j.ID); err != nil {
+				return err
+			}
+			if c, err = candidate(ctx, tx, j); err != nil {
 				return err
 			}
 			send = true
@@ -217,17 +244,17 @@ func (l *Service) begin(ctx context.Context, p Provider, jobID string) (j *Job, 
 		return nil
 	})
 	if errors.Is(err, gaff.ErrNotFound) {
-		return nil, nil, gaff.Discard(err)
+		return nil, nil, c, gaff.Discard(err)
 	}
 	if err != nil || !send {
 		l.poke(p.Name())
-		return nil, nil, err
+		return nil, nil, c, err
 	}
 	if j.WebhookURL == "" && !polled(p) {
 		l.o.Log.Warn("job is submitted without a webhook, and will be polled instead: WEBHOOK_BASE_URL is not set",
 			"job", j.ID, "provider", j.Provider)
 	}
-	return j, input, nil
+	return j, input, c, nil
 }
 
 // polled reports whether a provider sends no webhooks.
@@ -266,6 +293,11 @@ const answerPatience = 10 * time.Second
 // cannot be written it tries again, until a while after ctx ended: what the provider said must
 // not be lost.
 func (l *Service) Answered(ctx context.Context, jobID string, answer Accepted, submitErr error) error {
+	return l.answeredAt(ctx, jobID, 0, answer, submitErr)
+}
+
+// answeredAt is Answered for an attempt of a job.
+func (l *Service) answeredAt(ctx context.Context, jobID string, attempt int, answer Accepted, submitErr error) error {
 	var again, cancel bool
 	var settled *Job
 	ended, ctx := ctx.Done(), context.WithoutCancel(ctx)
@@ -276,6 +308,10 @@ func (l *Service) Answered(ctx context.Context, jobID string, answer Accepted, s
 			j, err := tx.Job(ctx, jobID)
 			if err != nil {
 				return err
+			}
+			if !sameAttempt(j, attempt) {
+				// A webhook was faster, and the job has moved on.
+				return tx.AddLogEntry(ctx, j.ID, "submit", fmt.Sprintf("the answer of attempt %d came late, and changes nothing", attempt))
 			}
 			open := !j.Status.Settled()
 			again, err = l.answered(ctx, tx, j, answer, submitErr)
@@ -332,13 +368,17 @@ func (l *Service) answered(ctx context.Context, tx Tx, j *Job, answer Accepted, 
 			return false, err
 		}
 		return false, l.fail(ctx, tx, j, refused.Text, refused.Type, "")
-	case errors.As(submitErr, &later) && j.CallKey != "":
+	case errors.As(submitErr, &later) && j.CallKey != "" && j.Attempt == 0:
 		return false, l.notTaken(ctx, tx, j, submitErr)
 	case errors.As(submitErr, &later):
 		if err := tx.AddLogEntry(ctx, j.ID, "submit", "not taken: "+submitErr.Error()); err != nil {
 			return false, err
 		}
-		if tx.Now().Sub(j.CreatedAt) >= tryToSubmit {
+		next, err := l.impatient(ctx, tx, j, later.After)
+		if err != nil {
+			return false, err
+		}
+		if next || tx.Now().Sub(j.CreatedAt) >= tryToSubmit {
 			j.Submit = SubmitRejected
 			text := fmt.Sprintf("%s did not take it: %v", j.Provider, submitErr)
 			return false, l.fail(ctx, tx, j, text, "not_accepted", "")

@@ -56,6 +56,9 @@ func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
 		if erased = errors.Is(err, errErasedJob); erased {
 			return tx.DropBody(ctx, ev.ID)
 		}
+		if old, ok := errors.AsType[*formerError](err); ok {
+			return tx.AddLogEntry(ctx, old.jobID, "webhook", fmt.Sprintf("%s came for a former attempt at %s, and changes nothing: event %s", u.Status, u.Provider, ev.ID))
+		}
 		return err
 	})
 	if errors.Is(err, errUnknownJob) {
@@ -138,6 +141,16 @@ func (h *handler) apply(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (s
 
 // job finds the job that an update is about, or makes it if that is allowed.
 func (h *handler) job(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *Job, found bool, err error) {
+	if j, found, err = h.current(ctx, tx, ev, u); err != nil && !errors.Is(err, gaff.ErrUnavailable) {
+		if old := former(ctx, tx, u); old != nil {
+			return nil, false, old
+		}
+	}
+	return j, found, err
+}
+
+// current is job, for the attempts that jobs are at.
+func (h *handler) current(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (j *Job, found bool, err error) {
 	if l := h.o.Service; l != nil && ev.CallbackToken != "" {
 		j, err := l.jobOfCallbackToken(ctx, tx, ev, u)
 		if err == nil {
@@ -214,6 +227,11 @@ func (l *Service) jobOfCallbackToken(ctx context.Context, tx Tx, ev *gaff.Event,
 	if err != nil {
 		return nil, err
 	}
+	if j.Attempt > 1 && j.RequestID != u.RequestID {
+		if old := former(ctx, tx, u); old != nil {
+			return nil, old
+		}
+	}
 	switch {
 	case j.Provider != u.Provider:
 		return nil, gaff.Discard(fmt.Errorf("the address is that of job %s, which is one of %s", j.ID, j.Provider))
@@ -285,7 +303,7 @@ func (l *Service) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job,
 	p := l.providers[j.Provider]
 	if !found || p == nil || !p.CanPoll(j) {
 		u := Update{
-			Status: JobFailed, ErrorType: "result_out_of_reach",
+			Status: JobFailed, Uncertain: true, ErrorType: "result_out_of_reach",
 			Error: "completed, but the webhook came without the result, and too little is known of the request to fetch it",
 		}
 		ended, err := change{j, found, u, SettledByWebhook, ev, l}.apply(ctx, tx, l.o.Router)

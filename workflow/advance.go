@@ -114,6 +114,7 @@ func (e *Engine) commit(ctx context.Context, a *advance, apply applyFunc, fn fun
 			return err
 		}
 		a.fail(rejected.step, rejected.unit, rejected.err.Error(), true)
+		a.refused = append(a.refused, rejected.err)
 		if a.next(); a.err != nil {
 			return a.err
 		}
@@ -140,6 +141,13 @@ func (e *Engine) write(ctx context.Context, tx runs.Tx, a *advance, out *runs.Ru
 	for _, slot := range a.freed {
 		if _, err := tx.FreeSlot(ctx, slot); err != nil {
 			return err
+		}
+	}
+	if refuser, ok := e.o.Jobs.(Refuser); ok {
+		for _, err := range a.refused {
+			if err := refuser.Refused(ctx, tx, err); err != nil {
+				return err
+			}
 		}
 	}
 	if err := w.startQueued(ctx); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"gaff/internal/cel"
 	"gaff/internal/suggest"
+	"gaff/jobs"
 )
 
 type checker struct {
@@ -258,9 +259,6 @@ var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 
 func (k *checker) submit(env *cel.Env, path string, st *step) {
 	s := st.Submit
-	if s.Provider == "" {
-		k.fault(path, "provider is missing: want the name of a provider, such as those of GET /api/v1/sources")
-	}
 	model, key := s.Model, "model"
 	switch {
 	case s.Model != "" && s.Service != "":
@@ -278,6 +276,28 @@ func (k *checker) submit(env *cel.Env, path string, st *step) {
 	st.input = k.value(env, path+".input", input)
 	if s.Metadata != nil {
 		st.meta = k.value(env, path+".metadata", s.Metadata)
+	}
+	k.candidates(path, s.Fallback)
+}
+
+// candidates checks the fallback of a submit step.
+func (k *checker) candidates(path string, list []Candidate) {
+	if len(list) >= jobs.MaxCandidates {
+		k.fault(path+".fallback", "%d entries; the maximum is %d", len(list), jobs.MaxCandidates-1)
+	}
+	for i, c := range list {
+		at := fmt.Sprintf("%s.fallback[%d]", path, i)
+		if c.Provider == "" || c.Model == "" {
+			k.fault(at, "provider and model are wanted: the name of a provider, and its name for the work")
+		}
+		for _, e := range []struct{ variable, text string }{{"input", c.Input}, {"result", c.Result}} {
+			env, err := cel.NewEnv(nil, cel.Variables{e.variable: cel.Any})
+			if err != nil {
+				k.fault(at, "%v", err)
+				return
+			}
+			k.expression(env, at+"."+e.variable, e.text, nil)
+		}
 	}
 }
 

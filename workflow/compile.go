@@ -72,8 +72,13 @@ func Compile(w *Workflow) (*Compiled, error) {
 func (c *Compiled) Providers() []string {
 	var names []string
 	for _, st := range c.Steps {
-		if st.Submit != nil && !slices.Contains(names, st.Submit.Provider) {
-			names = append(names, st.Submit.Provider)
+		if st.Submit == nil {
+			continue
+		}
+		for _, c := range append([]Candidate{{Provider: st.Submit.Provider}}, st.Submit.Fallback...) {
+			if c.Provider != "" && !slices.Contains(names, c.Provider) {
+				names = append(names, c.Provider)
+			}
 		}
 	}
 	return names

@@ -126,8 +126,8 @@ type Step struct {
 
 // Submit submits a job to a provider. The result is the job's result and its files.
 type Submit struct {
-	// Provider is the name of a provider.
-	Provider string `yaml:"provider" json:"provider"`
+	// Provider is the name of a provider. If it is empty, Model is an alias of the settings.
+	Provider string `yaml:"provider,omitempty" json:"provider,omitempty"`
 	// Model, or its synonym Service, is the provider's name for the work. It may contain
 	// expressions.
 	Model   string `yaml:"model,omitempty" json:"model,omitempty"`
@@ -136,6 +136,19 @@ type Submit struct {
 	Kind     string         `yaml:"kind,omitempty" json:"kind,omitempty"`
 	Input    map[string]any `yaml:"input,omitempty" json:"input,omitempty"`
 	Metadata map[string]any `yaml:"metadata,omitempty" json:"metadata,omitempty"`
+	// Fallback are used in their order, each if the former one rejected the job, or failed by the
+	// provider's own word.
+	Fallback []Candidate `yaml:"fallback,omitempty" json:"fallback,omitempty"`
+}
+
+// Candidate is a provider and model that may do the job of a step.
+type Candidate struct {
+	Provider string `yaml:"provider" json:"provider"`
+	Model    string `yaml:"model" json:"model"`
+	// Input is an expression that builds the model's input from the variable input, the step's input.
+	// Result is one that builds the step's result from the variable result.
+	Input  string `yaml:"input,omitempty" json:"input,omitempty"`
+	Result string `yaml:"result,omitempty" json:"result,omitempty"`
 }
 
 // WaitFor waits for an event. The result is {id, source, type, data, receivedAt}.

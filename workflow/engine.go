@@ -35,8 +35,15 @@ type Submission struct {
 	ProjectID, UserID       string
 	RunID, StepID           string
 	Input, Metadata         json.RawMessage
+	Fallback                []jobs.Candidate
 	IdempotencyKey, EventID string
 	Hop                     int
+}
+
+// Refuser is a [Jobs] that stores what follows from an error of Enqueue, after the transaction of
+// the call was rolled back.
+type Refuser interface {
+	Refused(ctx context.Context, tx jobs.Tx, err error) error
 }
 
 // Jobs submits and cancels jobs at providers.

@@ -28,8 +28,9 @@ type advance struct {
 	calls     []*runs.Step   // http calls to make
 	approvals []*runs.Step   // approvals to ask for
 	emits     []emission
-	changed   bool // the run's own row changed
-	due       bool // the run's deadline changed
+	refused   []error // of jobs that were not accepted
+	changed   bool    // the run's own row changed
+	due       bool    // the run's deadline changed
 	vars      map[string]any
 	err       error // of the store: nothing may be written
 }

@@ -32,7 +32,7 @@ func TestSchemaHasTheParsersKeys(t *testing.T) {
 		reflect.TypeFor[workflow.Workflow](), reflect.TypeFor[workflow.Input](), reflect.TypeFor[workflow.Trigger](),
 		reflect.TypeFor[workflow.Schedule](), reflect.TypeFor[workflow.Step](), reflect.TypeFor[workflow.Submit](),
 		reflect.TypeFor[workflow.WaitFor](), reflect.TypeFor[workflow.HTTP](), reflect.TypeFor[workflow.Approve](),
-		reflect.TypeFor[workflow.Emit](), reflect.TypeFor[workflow.Retry](),
+		reflect.TypeFor[workflow.Emit](), reflect.TypeFor[workflow.Retry](), reflect.TypeFor[workflow.Candidate](),
 	} {
 		var keys []string
 		for i := range typ.NumField() {

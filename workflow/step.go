@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gaff/internal/excerpt"
+	"gaff/jobs"
 	"gaff/workflow/runs"
 )
 
@@ -55,7 +56,13 @@ func (a *advance) beginSubmit(d *step, u *runs.Step, vars map[string]any) (err e
 	if u.Input, err = encode(sub); err != nil {
 		return err
 	}
-	u.Status, u.Slots = runs.StepQueued, [2]string{"", ProviderSlot(sub.Provider)}
+	for _, c := range d.Submit.Fallback {
+		sub.Fallback = append(sub.Fallback, jobs.Candidate(c))
+	}
+	u.Status = runs.StepQueued
+	if sub.Provider != "" {
+		u.Slots[1] = ProviderSlot(sub.Provider)
+	}
 	if a.c.Concurrency > 0 {
 		u.Slots[0] = WorkflowSlot(a.c.Name)
 	}

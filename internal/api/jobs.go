@@ -52,7 +52,15 @@ func (s *server) jobDetail(ctx context.Context, j *jobs.Job) (none wire.JobDetai
 	if err != nil {
 		return none, err
 	}
+	var plan *jobs.Plan
+	var past []jobs.Attempt
+	if j.Attempt > 0 {
+		if plan, past, err = s.store(ctx).JobPlan(ctx, j.ID); err != nil {
+			return none, err
+		}
+	}
 	d := wire.NewJobDetail(*j, log, input)
+	d.SetPlan(j, plan, past)
 	if s.o.Jobs != nil {
 		d.Expect(s.o.Jobs.Expected(j))
 	}
@@ -104,7 +112,7 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 	j, created, err := s.o.Jobs.Submit(ctx, jobs.Submission{
 		ID: b.ID, Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: project, UserID: b.UserID,
 		Input: json.RawMessage(b.Input), Metadata: json.RawMessage(b.Metadata), Caller: callerOf(ctx), IdempotencyKey: b.IdempotencyKey,
-		Callback: b.CallbackURL,
+		Callback: b.CallbackURL, Fallback: b.Candidates(),
 	})
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"gaff/provider"
 	"gaff/provider/all"
 	"gaff/provider/custom"
+	"gaff/provider/described"
 )
 
 // webhookOnly are the providers that are known by their webhooks only.
@@ -74,6 +75,8 @@ func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqls
 		CallbackClient:  safehttp.New(safehttp.Options{Allow: allow, Timeout: 30 * time.Second}),
 		CallbackSecrets: texts(cfg.CallbackSecrets),
 		Price:           cfg.Price,
+		Alias:           cfg.Alias,
+		Mapping:         described.Map,
 		Settled:         func(provider, by string, status jobs.JobStatus) { m.Settled(provider, by, status.String()) },
 	})
 }

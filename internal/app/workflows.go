@@ -204,11 +204,17 @@ func (l serviceJobs) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submiss
 	j, _, err := l.Service.Enqueue(ctx, tx, jobs.Submission{
 		Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Input: s.Input,
 		Metadata: s.Metadata, IdempotencyKey: s.IdempotencyKey, RunID: s.RunID, StepID: s.StepID,
+		Fallback: s.Fallback,
 	})
 	if err != nil {
 		return "", err
 	}
 	return j.ID, nil
+}
+
+// Refused emits the event about a budget that had no room.
+func (l serviceJobs) Refused(ctx context.Context, tx jobs.Tx, err error) error {
+	return l.BudgetReached(ctx, tx, err)
 }
 
 // Cancel asks the provider to stop. That the work has ended meanwhile is as good.

@@ -52,6 +52,14 @@ func given(pairs ...string) url.Values {
 	return v
 }
 
+// chargeText writes a charge in a few words; empty without one.
+func chargeText(c *wire.Charge) string {
+	if c == nil {
+		return ""
+	}
+	return c.Amount + " " + c.Currency + ", " + c.State
+}
+
 func (p *program) showJob(_ context.Context, _ *client, j *wire.JobDetail) error {
 	t := newTable(p.Stdout)
 	for _, pair := range [][2]string{
@@ -59,6 +67,7 @@ func (p *program) showJob(_ context.Context, _ *client, j *wire.JobDetail) error
 		{"provider", j.Provider}, {"model", string(j.Model)}, {"kind", string(j.Kind)}, {"project", string(j.ProjectID)},
 		{"user", string(j.UserID)}, {"request id", string(j.RequestID)}, {"submit", string(j.Submit)}, {"webhook", string(j.WebhookURL)},
 		{"settled by", string(j.SettledBy)}, {"cost", string(j.Cost)},
+		{"charge", chargeText(j.Charge)}, {"alias", string(j.Alias)},
 	} {
 		t.pair(pair[0], clean(pair[1]))
 	}
@@ -70,6 +79,17 @@ func (p *program) showJob(_ context.Context, _ *client, j *wire.JobDetail) error
 	}
 	if !j.NextPollAt.IsZero() {
 		t.row("next poll", stamp(j.NextPollAt))
+	}
+	for _, a := range j.Attempts {
+		t.row(fmt.Sprintf("attempt %d", a.Attempt), cut(fmt.Sprintf("%s %s: %s %s", a.Provider, a.Model, a.Error, chargeText(a.Charge)), 300))
+	}
+	for _, c := range j.Fallback {
+		t.row("next", clean(c.Provider+" "+c.Model))
+	}
+	if len(j.Attempts) > 0 {
+		for _, a := range j.Total {
+			t.row("total", clean(a.Amount+" "+a.Currency))
+		}
 	}
 	for _, entry := range j.Log {
 		t.row(clean(entry.What), stamp(entry.At)+"  "+cut(entry.Text, 300))

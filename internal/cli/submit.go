@@ -33,10 +33,30 @@ func (p *program) jobInput(flag, text string) (wire.Object, error) {
 	return raw, nil
 }
 
+// candidates reads the values of --fallback.
+func candidates(texts []string) (list []wire.Candidate, err error) {
+	for _, text := range texts {
+		var c wire.Candidate
+		var ok bool
+		if strings.HasPrefix(text, "{") {
+			dec := json.NewDecoder(strings.NewReader(text))
+			dec.DisallowUnknownFields()
+			if err := dec.Decode(&c); err != nil {
+				return nil, usagef("--fallback %q: %v", text, err)
+			}
+		} else if c.Provider, c.Model, ok = strings.Cut(text, ":"); !ok {
+			return nil, usagef("--fallback %q: want provider:model, such as replicate:black-forest-labs/flux-schnell", text)
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
 func (p *program) jobsSubmitCommand() *cobra.Command {
 	var job wire.JobSubmission
 	var input, metadata string
-	var watch, asJSON bool
+	var fallback []string
+	var alias, watch, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "submit MODEL",
 		Short: "Submit a job to a provider, with gaff's webhook URL",
@@ -44,11 +64,20 @@ func (p *program) jobsSubmitCommand() *cobra.Command {
 Prints the job's id; with --watch, follows the job to its end.
 
 The gateway stores the job before it sends anything, and sends it once. With --key, the
-command can be repeated without a second job.`,
+command can be repeated without a second job.
+
+With --alias, MODEL is a name of models: in gaff.yaml. With --fallback, the next provider gets the
+job if the former one rejects it, or it fails there: never after a submit whose outcome is unknown.`,
 		Example: submitExamples(),
 		Args:    arguments(1, 1, "one MODEL"),
 		RunE: work(func(ctx context.Context, args []string) (err error) {
 			job.Model = args[0]
+			if alias {
+				job.Provider = ""
+			}
+			if job.Fallback, err = candidates(fallback); err != nil {
+				return err
+			}
 			if job.Input, err = p.jobInput("input", input); err != nil {
 				return err
 			}
@@ -74,6 +103,8 @@ command can be repeated without a second job.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&job.Provider, "provider", all.Default().Name, all.Choice())
+	flags.BoolVar(&alias, "alias", false, "MODEL is an alias (models: in gaff.yaml)")
+	flags.StringArrayVar(&fallback, "fallback", nil, "provider:model that is used next, or JSON with provider, model, input and result; may be repeated")
 	flags.StringVar(&job.ID, "id", "", "an id of your own for the job")
 	flags.StringVar(&job.ProjectID, "project", "", "the job's project")
 	flags.StringVar(&job.UserID, "user", "", "the job's user")

@@ -143,6 +143,8 @@ type Config struct {
 
 	// Prices say what jobs cost, for sums and budgets. The first entry that matches counts.
 	Prices []PriceEntry `yaml:"prices"`
+	// Models are aliases, with their candidates in order: each is used if the former one failed.
+	Models map[string][]Candidate `yaml:"models"`
 	// Described are providers that a description sets up, by name.
 	Described map[string]Provider `yaml:"providers"`
 	// Sources are the configured senders, by name. An entry may be named like a provider, or
@@ -241,6 +243,7 @@ func (c *Config) check(k *checker) {
 	}
 	k.value(&c.ClientURL, checkBase(c.ClientURL))
 	c.checkPrices(k)
+	c.checkModels(k)
 	k.value(&c.ClientToken, checkToken(c.ClientToken))
 }
 

@@ -45,6 +45,10 @@ func (l *loader) decode(name string, n ast.Node, f *field) {
 		if one, ok := text(n); ok && one == "" {
 			return
 		}
+	case *Candidate:
+		if l.decodeCandidate(name, n, p) {
+			return
+		}
 	case **sender.Description:
 		before := len(l.faults)
 		*p = new(sender.Description)

@@ -235,6 +235,13 @@ func (l limited) JobInput(ctx context.Context, id string) (json.RawMessage, erro
 	return l.all.JobInput(ctx, id)
 }
 
+func (l limited) JobPlan(ctx context.Context, id string) (*jobs.Plan, []jobs.Attempt, error) {
+	if _, err := l.Job(ctx, id); err != nil {
+		return nil, nil, err
+	}
+	return l.all.JobPlan(ctx, id)
+}
+
 func (l limited) JobCounts(ctx context.Context, project string) (map[jobs.JobStatus]int64, error) {
 	if !narrow(&project, l.scope.Project) {
 		return nil, nil

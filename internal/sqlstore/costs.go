@@ -11,6 +11,11 @@ import (
 	"gaff/jobs"
 )
 
+// charged are the charges of jobs and of their former attempts.
+const charged = `(select provider, model, project_id, user_id, run_id, caller, created_at, charge, currency, charge_state from job where charge_state > 0
+	union all select a.provider, a.model, j.project_id, j.user_id, j.run_id, j.caller, j.created_at, a.charge, a.currency, a.charge_state
+		from job_attempt a join job j on j.id = a.job_id where a.charge_state > 0)`
+
 // costKeys are the expressions by which charges are grouped.
 var costKeys = map[string]string{
 	"": "''", "project": "j.project_id", "user": "j.user_id", "model": "j.model", "provider": "j.provider", "run": "j.run_id", "caller": "j.caller",
@@ -44,7 +49,7 @@ func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, e
 		cast(sum(case when j.charge_state > 1 then j.charge else 0 end) as bigint) as charged,
 		cast(sum(case when j.charge_state = 2 then j.charge else 0 end) as bigint),
 		cast(sum(case when j.charge_state = 1 then j.charge else 0 end) as bigint), count(*)
-		from job j`+w.String()+` group by 1, 2 order by charged desc, 1 limit `+strconv.Itoa(jobs.MaxCosts), w.args...)
+		from `+charged+` j`+w.String()+` group by 1, 2 order by charged desc, 1 limit `+strconv.Itoa(jobs.MaxCosts), w.args...)
 	if err != nil {
 		return nil, s.fault(ctx, "costs", err)
 	}
@@ -110,7 +115,7 @@ func (e *effects) LockBudgets(context.Context) error {
 // spentBy is the query for what a budget's jobs cost since a time.
 func spentBy(b jobs.Budget, since time.Time) (text string, args []any) {
 	var q strings.Builder
-	q.WriteString(`select cast(coalesce(sum(j.charge), 0) as bigint) from job j where j.charge_state > 0 and j.created_at >= $1 and j.currency = $2`)
+	q.WriteString(`select cast(coalesce(sum(j.charge), 0) as bigint) from ` + charged + ` j where j.charge_state > 0 and j.created_at >= $1 and j.currency = $2`)
 	args = []any{micros(since), b.Currency}
 	for _, eq := range []struct{ column, value string }{
 		{"project_id", b.ProjectID}, {"user_id", b.UserID}, {"caller", b.Caller}, {"provider", b.Provider}, {"model", b.Model},

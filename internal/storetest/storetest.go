@@ -97,6 +97,7 @@ var tests = map[string]func(*suite){
 	"CostsAreSummedExactly":          testCosts,
 	"BudgetsAreKept":                 testBudgets,
 	"BudgetsAdmitNoMoreThanTheLimit": testBudgetLock,
+	"AttemptsFollowEachOther":        testAttempts,
 	"WriteIsAllOrNothing":            testWrite,
 	"JobsMoveForwardOnly":            testJobs,
 	"MediaAreAddedOnce":              testMedia,

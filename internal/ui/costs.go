@@ -93,3 +93,11 @@ func (c *console) costs(q *request) (templ.Component, error) {
 	}
 	return costsPage(v), nil
 }
+
+// chargeText writes a charge in a few words; empty without one.
+func chargeText(c jobs.Charge) string {
+	if c.State == jobs.ChargeNone {
+		return ""
+	}
+	return c.Amount.String() + " " + c.Currency + ", " + c.State.String()
+}

@@ -28,6 +28,9 @@ type jobView struct {
 	Waterfall               waterfallView
 	Step                    runs.StepRef // of the workflow that submitted it; zero if none did
 	MayAct, MayErase        bool
+	// Alias and Attempts are of a job with a fallback.
+	Alias    string
+	Attempts []jobs.Attempt
 	// Key makes that a form sent twice submits one job.
 	Key string
 }
@@ -67,6 +70,15 @@ func (c *console) job(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	v.Media = media.Items
+	if j.Attempt > 0 {
+		plan, past, err := q.store.JobPlan(q.Context(), j.ID)
+		if err != nil {
+			return nil, err
+		}
+		if v.Attempts = past; plan != nil {
+			v.Alias = plan.Alias
+		}
+	}
 	if v.Step, err = q.store.StepOfJob(q.Context(), j.ID); err != nil && !errors.Is(err, gaff.ErrNotFound) {
 		return nil, err
 	}

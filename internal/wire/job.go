@@ -33,6 +33,7 @@ type Job struct {
 	IdempotencyKey Text    `json:"idempotencyKey"`
 	Cost           Text    `json:"cost" doc:"What the provider billed, in its own units; null if it did not say."`
 	Charge         *Charge `json:"charge" doc:"What it costs in money; null if that is not known."`
+	Attempt        int     `json:"attempt" doc:"Which of its candidates the job is at, from 1; 0: it has one provider only."`
 	NextPollAt     Time    `json:"nextAskAt" doc:"When gaff polls the provider, unless a webhook arrives first."`
 	Polls          int     `json:"asks" doc:"How often gaff polled the provider."`
 	RunID          Text    `json:"runId"`
@@ -49,7 +50,7 @@ func NewJob(j jobs.Job) Job {
 		UserID: Text(j.UserID), RequestID: Text(j.RequestID), Status: j.Status.String(), ResultSize: j.ResultSize,
 		Error: Text(j.Error), ErrorType: Text(j.ErrorType), SettledBy: Text(j.SettledBy), Metadata: JSON(j.Metadata),
 		CreatedAt: Time{j.CreatedAt}, SubmittedAt: Time{j.SubmittedAt}, SettledAt: Time{j.SettledAt}, UpdatedAt: Time{j.UpdatedAt},
-		Submit: Text(j.Submit.String()), IdempotencyKey: Text(j.IdempotencyKey), Cost: Text(j.Cost), Charge: newCharge(j.Charge), NextPollAt: Time{j.NextPollAt},
+		Submit: Text(j.Submit.String()), IdempotencyKey: Text(j.IdempotencyKey), Cost: Text(j.Cost), Charge: newCharge(j.Charge), Attempt: j.Attempt, NextPollAt: Time{j.NextPollAt},
 		Polls: j.Polls, RunID: Text(j.RunID), StepID: Text(j.StepID),
 	}
 	if len(j.Result) <= jobs.MaxListed {
@@ -76,6 +77,73 @@ type JobDetail struct {
 	CancelURL   Text       `json:"cancelUrl"`
 	Input       JSON       `json:"input" doc:"The input that the job was submitted with; null if it is not stored."`
 	Log         []LogEntry `json:"log" nullable:"false" doc:"Calls to the provider and its answers, oldest first."`
+
+	Alias    Text         `json:"alias" doc:"The alias that was submitted in place of a provider and model."`
+	Attempts []JobAttempt `json:"attempts" nullable:"false" doc:"The former attempts of a job with a fallback, oldest first."`
+	Fallback []Candidate  `json:"fallback" nullable:"false" doc:"The candidates that are used next, if this one fails."`
+	Total    []Amount     `json:"total" nullable:"false" doc:"What the job costs with its former attempts, by currency."`
+}
+
+// JobAttempt is a former attempt of a job: the outcome of one of its candidates.
+type JobAttempt struct {
+	Attempt   int     `json:"attempt"`
+	Provider  string  `json:"provider"`
+	Model     Text    `json:"model"`
+	RequestID Text    `json:"requestId"`
+	Error     Text    `json:"error"`
+	ErrorType Text    `json:"errorType"`
+	Cost      Text    `json:"cost"`
+	Charge    *Charge `json:"charge"`
+	SentAt    Time    `json:"sentAt"`
+	EndedAt   Time    `json:"endedAt"`
+}
+
+// Candidate is a provider and model that may do a job.
+type Candidate struct {
+	Provider string `json:"provider" example:"replicate"`
+	Model    string `json:"model" example:"black-forest-labs/flux-schnell"`
+	Input    string `json:"input,omitempty" maxLength:"16384" doc:"A CEL expression that builds the model's input from the variable input; without it the model gets the job's input." example:"{\"prompt\": input.prompt}"`
+	Result   string `json:"result,omitempty" maxLength:"16384" doc:"A CEL expression that builds the job's result from the variable result." example:"{\"images\": [{\"url\": result.output[0]}]}"`
+}
+
+// Amount is a sum of money.
+type Amount struct {
+	Amount   string `json:"amount" example:"0.025" doc:"A decimal number."`
+	Currency string `json:"currency" example:"USD"`
+}
+
+// SetPlan sets the candidates and the former attempts of a job; p may be nil.
+func (d *JobDetail) SetPlan(j *jobs.Job, p *jobs.Plan, past []jobs.Attempt) {
+	sums, order := map[string]jobs.Micros{}, []string{}
+	add := func(c jobs.Charge) {
+		if c.State == jobs.ChargeNone {
+			return
+		}
+		if _, ok := sums[c.Currency]; !ok {
+			order = append(order, c.Currency)
+		}
+		sums[c.Currency] += c.Amount
+	}
+	d.Attempts, d.Fallback, d.Total = []JobAttempt{}, []Candidate{}, []Amount{}
+	for _, a := range past {
+		add(a.Charge)
+		d.Attempts = append(d.Attempts, JobAttempt{
+			a.N, a.Provider, Text(a.Model), Text(a.RequestID), Text(a.Error), Text(a.ErrorType), Text(a.Cost), newCharge(a.Charge), Time{a.SentAt}, Time{a.EndedAt},
+		})
+	}
+	add(j.Charge)
+	for _, currency := range order {
+		d.Total = append(d.Total, Amount{sums[currency].String(), currency})
+	}
+	if p == nil {
+		return
+	}
+	d.Alias = Text(p.Alias)
+	if !j.Status.Settled() && j.Attempt < len(p.Candidates) {
+		for _, c := range p.Candidates[j.Attempt:] {
+			d.Fallback = append(d.Fallback, Candidate(c))
+		}
+	}
 }
 
 // NewJobDetail makes the document of a job with its log and input.
@@ -94,15 +162,15 @@ func NewJobDetail(j jobs.Job, log []jobs.LogEntry, input []byte) JobDetail {
 // LogEntry is a line of a job's log.
 type LogEntry struct {
 	At   Time   `json:"at"`
-	What string `json:"what" doc:"submit, webhook, ask, cancel or register."`
+	What string `json:"what" doc:"submit, webhook, ask, cancel, register or fallback."`
 	Text string `json:"text"`
 }
 
 // JobSubmission is a job to submit to a provider.
 type JobSubmission struct {
 	ID             string `json:"id,omitempty" maxLength:"150" doc:"An id of your own for the job; no other job may have it."`
-	Provider       string `json:"provider" doc:"The name of the provider." example:"fal"`
-	Model          string `json:"model,omitempty" doc:"The provider's name for the work: a model, a service." example:"fal-ai/flux/dev"`
+	Provider       string `json:"provider,omitempty" doc:"The name of the provider. Without it, model is an alias of models: in gaff.yaml." example:"fal"`
+	Model          string `json:"model,omitempty" doc:"The provider's name for the work (a model, a service), or an alias." example:"fal-ai/flux/dev"`
 	Input          Object `json:"input,omitempty" doc:"The input of the model."`
 	ProjectID      string `json:"projectId,omitempty" maxLength:"256"`
 	UserID         string `json:"userId,omitempty" maxLength:"256"`
@@ -110,6 +178,16 @@ type JobSubmission struct {
 	Metadata       Object `json:"metadata,omitempty" doc:"Your own; the job has it in every answer."`
 	IdempotencyKey string `json:"idempotencyKey,omitempty" maxLength:"256" doc:"A second request with the same key and token returns the first job, other members may differ."`
 	CallbackURL    string `json:"callbackUrl,omitempty" doc:"Where the provider's webhook is passed on to, as it was received."`
+	// Fallback are further candidates.
+	Fallback []Candidate `json:"fallback,omitempty" maxItems:"8" doc:"Used in their order, each if the former one rejected the job, or failed by the provider's own word; never after a submit whose outcome is unknown."`
+}
+
+// Candidates returns Fallback in the form of the domain.
+func (s JobSubmission) Candidates() (list []jobs.Candidate) {
+	for _, c := range s.Fallback {
+		list = append(list, jobs.Candidate(c))
+	}
+	return list
 }
 
 // JobRegistration is a job that an application submits to the provider itself.

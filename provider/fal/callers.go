@@ -37,7 +37,7 @@ func (p *Proxy) caller(r *http.Request, t *target) (caller, error) {
 	}
 	page := jobs.WithoutToken + origin + " "
 	if id, _ := t.request(); id != "" {
-		if by, ok := p.o.Jobs.CallerOf(r.Context(), Name, id); !ok || !strings.HasPrefix(by, page) {
+		if by, ok := p.callerOf(r.Context(), id); !ok || !strings.HasPrefix(by, page) {
 			return caller{}, err
 		}
 	} else if !p.open(strings.Join(t.parts, "/")) {

@@ -66,6 +66,8 @@ type Jobs interface {
 	Answered(ctx context.Context, jobID string, answer jobs.Accepted, submitErr error) error
 	RecordUpdate(ctx context.Context, provider, requestID string, u jobs.Update) error
 	Job(ctx context.Context, jobID string) (*jobs.Job, error)
+	Cancel(ctx context.Context, jobID string) (*jobs.Job, error)
+	HasAlias(name string) bool
 	CallerOf(ctx context.Context, provider, requestID string) (caller string, ok bool)
 	WebhookURL(provider, jobID string) string
 }
@@ -300,6 +302,19 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) {
 		p.submit(w, r, t, who, body)
 		return
 	}
+	if id, _ := t.request(); id != "" {
+		j, err := p.candidateJob(r.Context(), id)
+		switch {
+		case err != nil:
+			p.o.Log.Error("a job of the proxy cannot be read", "job", id, "error", err)
+			w.Header().Set("Retry-After", "5")
+			answerJSON(w, http.StatusServiceUnavailable, map[string]any{"detail": "gaff cannot read the job at the moment"})
+			return
+		case j != nil:
+			p.serveCandidate(w, r, t, j)
+			return
+		}
+	}
 	p.pass(w, r, t, who, body)
 }
 
@@ -344,7 +359,13 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, who ca
 	// The call ends as it does whether or not the client waits for it.
 	ctx, j := context.WithoutCancel(r.Context()), call.Job
 	var out answer
-	if call.Created {
+	switch {
+	case j.Attempt > 0:
+		out = queueAnswer(http.StatusOK, p.queueState(t, j), j)
+		if !call.Created {
+			out.header.Set("Idempotency-Replayed", "true")
+		}
+	case call.Created:
 		if j.WebhookURL != "" {
 			t.setWebhook(j.WebhookURL)
 		}
@@ -354,7 +375,7 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, who ca
 			p.o.Log.Error("the outcome of a proxied submit is not stored", "job", j.ID, "request", accepted.RequestID, "error", err)
 		}
 		out = p.outcome(j, a, submitErr)
-	} else {
+	default:
 		out = p.first(r.Context(), j)
 	}
 	err = p.reply(w, t, out)
@@ -365,6 +386,9 @@ func (p *Proxy) submit(w http.ResponseWriter, r *http.Request, t *target, who ca
 // job: it would be any visitor's word.
 func (p *Proxy) submission(r *http.Request, t *target, who caller, body []byte) jobs.Submission {
 	s := jobs.Submission{Provider: Name, Model: strings.Join(t.parts, "/"), Input: body, Caller: who.id}
+	if t.queue && p.o.Jobs.HasAlias(s.Model) {
+		s.Provider = "" // the model has candidates
+	}
 	if key := r.Header.Get(idempotencyHeader); key != "" {
 		s.IdempotencyKey = "proxy:" + key
 	}

@@ -92,6 +92,7 @@ type rigOptions struct {
 	unread  bool // the source takes any handle, as most do
 	listed  bool // fal lists the requests that have ended
 	wrap    func(jobs.Provider) jobs.Provider
+	more    []jobs.Provider // beside fal
 }
 
 func newRig(t *testing.T, o rigOptions) *rig {
@@ -149,7 +150,7 @@ func (r *rig) begin(o rigOptions) {
 		provider = o.wrap(provider)
 	}
 	client := &http.Client{Transport: r.net}
-	o.jobs.Store, o.jobs.Router, o.jobs.Log, o.jobs.Providers = r.st, r.Gateway, log, []jobs.Provider{provider}
+	o.jobs.Store, o.jobs.Router, o.jobs.Log, o.jobs.Providers = r.st, r.Gateway, log, append([]jobs.Provider{provider}, o.more...)
 	o.jobs.CallbackClient = client
 	if !o.private {
 		o.jobs.Address = func(name string) string { return "http://" + gaffHost + gaff.PathPrefix + name }

@@ -60,6 +60,12 @@ export interface AlertTests {
   results: AlertTested[];
 }
 
+export interface Amount {
+  /** A decimal number. */
+  amount: string;
+  currency: string;
+}
+
 export interface Archive {
   /** When the last file was written. */
   at: string | null;
@@ -217,6 +223,15 @@ export interface BulkRequest {
 export interface CallbackSecrets {
   /** whsec_…; each of them signs (Standard Webhooks). */
   secrets: string[];
+}
+
+export interface Candidate {
+  /** A CEL expression that builds the model's input from the variable input; without it the model gets the job's input. */
+  input?: string;
+  model: string;
+  provider: string;
+  /** A CEL expression that builds the job's result from the variable result. */
+  result?: string;
 }
 
 export interface Change {
@@ -789,6 +804,8 @@ export interface IssueList {
 export interface Job {
   /** How often gaff polled the provider. */
   asks: number;
+  /** Which of its candidates the job is at, from 1; 0: it has one provider only. */
+  attempt: number;
   /** What it costs in money; null if that is not known. */
   charge: Charge | null;
   /** What the provider billed, in its own units; null if it did not say. */
@@ -830,9 +847,28 @@ export interface Job {
   userId: string | null;
 }
 
+export interface JobAttempt {
+  attempt: number;
+  charge: Charge | null;
+  cost: string | null;
+  endedAt: string | null;
+  error: string | null;
+  errorType: string | null;
+  model: string | null;
+  provider: string;
+  requestId: string | null;
+  sentAt: string | null;
+}
+
 export interface JobDetail {
+  /** The alias that was submitted in place of a provider and model. */
+  alias: string | null;
   /** How often gaff polled the provider. */
   asks: number;
+  /** Which of its candidates the job is at, from 1; 0: it has one provider only. */
+  attempt: number;
+  /** The former attempts of a job with a fallback, oldest first. */
+  attempts: JobAttempt[];
   /** The URL that the provider's webhook is passed on to. */
   callbackUrl: string | null;
   cancelUrl: string | null;
@@ -849,6 +885,8 @@ export interface JobDetail {
   expectedAt: string | null;
   /** How long jobs of this model usually take, from submit to end. Null if that is not known yet, or the job has ended. */
   expectedSeconds: number | null;
+  /** The candidates that are used next, if this one fails. */
+  fallback: Candidate[];
   id: string;
   idempotencyKey: string | null;
   /** The input that the job was submitted with; null if it is not stored. */
@@ -879,6 +917,8 @@ export interface JobDetail {
   /** The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job. */
   submit: string | null;
   submittedAt: string | null;
+  /** What the job costs with its former attempts, by currency. */
+  total: Amount[];
   updatedAt: string | null;
   userId: string | null;
   /** The URL for the provider's webhook. Null if this gateway has no URL that the provider can reach. */
@@ -912,6 +952,8 @@ export interface JobRegistration {
 export interface JobSubmission {
   /** Where the provider's webhook is passed on to, as it was received. */
   callbackUrl?: string;
+  /** Used in their order, each if the former one rejected the job, or failed by the provider's own word; never after a submit whose outcome is unknown. */
+  fallback?: Candidate[] | null;
   /** An id of your own for the job; no other job may have it. */
   id?: string;
   /** A second request with the same key and token returns the first job, other members may differ. */
@@ -922,11 +964,11 @@ export interface JobSubmission {
   kind?: string;
   /** Your own; the job has it in every answer. */
   metadata?: Record<string, unknown>;
-  /** The provider's name for the work: a model, a service. */
+  /** The provider's name for the work (a model, a service), or an alias. */
   model?: string;
   projectId?: string;
-  /** The name of the provider. */
-  provider: string;
+  /** The name of the provider. Without it, model is an alias of models: in gaff.yaml. */
+  provider?: string;
   userId?: string;
 }
 
@@ -997,7 +1039,7 @@ export interface Leases {
 export interface LogEntry {
   at: string | null;
   text: string;
-  /** submit, webhook, ask, cancel or register. */
+  /** submit, webhook, ask, cancel, register or fallback. */
   what: string;
 }
 

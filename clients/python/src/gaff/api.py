@@ -66,6 +66,12 @@ class AlertTests(TypedDict):
     results: list[AlertTested]
 
 
+class Amount(TypedDict):
+    # A decimal number.
+    amount: str
+    currency: str
+
+
 class Archive(TypedDict):
     # When the last file was written.
     at: str | None
@@ -218,6 +224,15 @@ class BulkRequest(TypedDict):
 class CallbackSecrets(TypedDict):
     # whsec_…; each of them signs (Standard Webhooks).
     secrets: list[str]
+
+
+class Candidate(TypedDict):
+    # A CEL expression that builds the model's input from the variable input; without it the model gets the job's input.
+    input: NotRequired[str]
+    model: str
+    provider: str
+    # A CEL expression that builds the job's result from the variable result.
+    result: NotRequired[str]
 
 
 Change = TypedDict(
@@ -793,6 +808,8 @@ class IssueList(TypedDict):
 class Job(TypedDict):
     # How often gaff polled the provider.
     asks: int
+    # Which of its candidates the job is at, from 1; 0: it has one provider only.
+    attempt: int
     # What it costs in money; null if that is not known.
     charge: Charge | None
     # What the provider billed, in its own units; null if it did not say.
@@ -834,9 +851,28 @@ class Job(TypedDict):
     userId: str | None
 
 
+class JobAttempt(TypedDict):
+    attempt: int
+    charge: Charge | None
+    cost: str | None
+    endedAt: str | None
+    error: str | None
+    errorType: str | None
+    model: str | None
+    provider: str
+    requestId: str | None
+    sentAt: str | None
+
+
 class JobDetail(TypedDict):
+    # The alias that was submitted in place of a provider and model.
+    alias: str | None
     # How often gaff polled the provider.
     asks: int
+    # Which of its candidates the job is at, from 1; 0: it has one provider only.
+    attempt: int
+    # The former attempts of a job with a fallback, oldest first.
+    attempts: list[JobAttempt]
     # The URL that the provider's webhook is passed on to.
     callbackUrl: str | None
     cancelUrl: str | None
@@ -853,6 +889,8 @@ class JobDetail(TypedDict):
     expectedAt: str | None
     # How long jobs of this model usually take, from submit to end. Null if that is not known yet, or the job has ended.
     expectedSeconds: float | None
+    # The candidates that are used next, if this one fails.
+    fallback: list[Candidate]
     id: str
     idempotencyKey: str | None
     # The input that the job was submitted with; null if it is not stored.
@@ -883,6 +921,8 @@ class JobDetail(TypedDict):
     # The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job.
     submit: str | None
     submittedAt: str | None
+    # What the job costs with its former attempts, by currency.
+    total: list[Amount]
     updatedAt: str | None
     userId: str | None
     # The URL for the provider's webhook. Null if this gateway has no URL that the provider can reach.
@@ -916,6 +956,8 @@ class JobRegistration(TypedDict):
 class JobSubmission(TypedDict):
     # Where the provider's webhook is passed on to, as it was received.
     callbackUrl: NotRequired[str]
+    # Used in their order, each if the former one rejected the job, or failed by the provider's own word; never after a submit whose outcome is unknown.
+    fallback: NotRequired[list[Candidate] | None]
     # An id of your own for the job; no other job may have it.
     id: NotRequired[str]
     # A second request with the same key and token returns the first job, other members may differ.
@@ -926,11 +968,11 @@ class JobSubmission(TypedDict):
     kind: NotRequired[str]
     # Your own; the job has it in every answer.
     metadata: NotRequired[dict[str, Any]]
-    # The provider's name for the work: a model, a service.
+    # The provider's name for the work (a model, a service), or an alias.
     model: NotRequired[str]
     projectId: NotRequired[str]
-    # The name of the provider.
-    provider: str
+    # The name of the provider. Without it, model is an alias of models: in gaff.yaml.
+    provider: NotRequired[str]
     userId: NotRequired[str]
 
 
@@ -1001,7 +1043,7 @@ class Leases(TypedDict):
 class LogEntry(TypedDict):
     at: str | None
     text: str
-    # submit, webhook, ask, cancel or register.
+    # submit, webhook, ask, cancel, register or fallback.
     what: str
 
 
