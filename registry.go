@@ -174,14 +174,22 @@ func (g *Gateway) Route(ev *Event) []Delivery {
 		if h.Delay > 0 {
 			d.RunAt = received(ev).Add(h.Delay)
 		}
-		if h.Order != NoOrder && h.OrderKey != nil && d.Queue != "" {
-			if d.Key = orderKey(h.OrderKey(subject)); d.Key != "" {
-				d.Order = h.Order
-			}
+		if d.Queue != "" {
+			h.SetOrder(&d, subject)
 		}
 		ds = append(ds, d)
 	}
 	return ds
+}
+
+// SetOrder sets the order of a delivery of an event, and its key, if the options have an order.
+func (o *HandleOptions) SetOrder(d *Delivery, s *Subject) {
+	if o.Order == NoOrder || o.OrderKey == nil {
+		return
+	}
+	if d.Key = orderKey(o.OrderKey(s)); d.Key != "" {
+		d.Order = o.Order
+	}
 }
 
 // received returns when an event came; now for one that is being emitted.

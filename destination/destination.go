@@ -130,6 +130,17 @@ func (d *Destination) HandleOptions() gaff.HandleOptions {
 	return o
 }
 
+// ReadsBody reports whether [Destination.Matches] or [Destination.DeliveryOf] reads the data of events.
+func (d *Destination) ReadsBody() bool { return d.filter != nil || d.Order != "" }
+
+// DeliveryOf returns the delivery of an event to the destination, past its filter.
+func (d *Destination) DeliveryOf(s *gaff.Subject) gaff.Delivery {
+	o := d.HandleOptions()
+	delivery := gaff.Delivery{Handler: d.Name, Queue: d.Name, MaxAttempts: d.MaxAttempts}
+	o.SetOrder(&delivery, s)
+	return delivery
+}
+
 // Handle sends the event once.
 func (d *Destination) Handle(ctx context.Context, ev *gaff.Event) error {
 	if d.Kind == KindPull {

@@ -48,6 +48,25 @@ func (m *Manager) DeliveryTo(name string) (gaff.Delivery, error) {
 	return gaff.Delivery{Handler: name, Queue: name, MaxAttempts: l.d.Spec().MaxAttempts}, nil
 }
 
+// Target returns a destination, to which events of the past are replayed.
+func (m *Manager) Target(name string) (*Destination, error) {
+	l, err := m.get(name)
+	if err != nil {
+		return nil, err
+	}
+	return l.d, nil
+}
+
+// AdHoc returns a destination that is attached to no gateway, with the client and the lookup of the
+// others.
+func (m *Manager) AdHoc(s Spec) (*Destination, error) {
+	if s.Kind != "" && s.Kind != KindHTTP {
+		return nil, fmt.Errorf("%w: kind: want %s", gaff.ErrInvalid, KindHTTP)
+	}
+	d, _, err := m.build(s)
+	return d, err
+}
+
 // Healths returns the health of all destinations, as this process sees it.
 func (m *Manager) Healths() map[string]Health {
 	m.mu.Lock()

@@ -28,6 +28,14 @@ type outgoing struct {
 	secrets []string
 }
 
+// Headers of replayed events.
+const (
+	// HeaderEdited is the id of the original of an edited event.
+	HeaderEdited = "Gaff-Edited"
+	// HeaderReplay is the id of the replay to a URL.
+	HeaderReplay = "Gaff-Replay"
+)
+
 // shown returns the body as it is stored with an attempt.
 func (out *outgoing) shown() []byte {
 	return redact.Body(out.header.Get("Content-Type"), out.body, out.secrets)
@@ -73,6 +81,9 @@ func (d *Destination) message(ctx context.Context, ev *gaff.Event) (*outgoing, e
 		if err != nil {
 			return nil, gaff.Discard(fmt.Errorf("write the event: %w", err))
 		}
+	}
+	if ev.Verification.Scheme == gaff.EditedScheme {
+		out.header.Set(HeaderEdited, ev.ParentID)
 	}
 	return out, nil
 }

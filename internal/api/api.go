@@ -109,6 +109,8 @@ type Options struct {
 	Alerts Alerts
 	// Jobs submits and cancels jobs; nil if this gateway only records the jobs of webhooks.
 	Jobs Jobs
+	// Replays sends stored events again; nil: not possible.
+	Replays Replays
 	// SourceRecords creates and changes sources; nil: not possible.
 	SourceRecords SourceRecords
 	// TestSource sends a signed sample of a type to a source; nil without samples. Its

@@ -58,6 +58,7 @@ func (p *process) services() []lifecycle.Service {
 		{Name: "sources of users", Start: p.addSourceRecords},
 		{Name: "workflows", Start: p.addWorkflows},
 		{Name: "destinations", Start: p.addDestinations},
+		{Name: "replays to URLs", Start: p.addReplays},
 		{Name: "alerts", Start: p.addAlerts},
 		{Name: "access", Start: p.addGuard, Stop: p.flushAudit},
 
@@ -79,6 +80,7 @@ func (p *process) services() []lifecycle.Service {
 		lifecycle.Background("ends of jobs and runs", func(ctx context.Context) { p.traceSettled(ctx) }),
 		lifecycle.Background("alert checks", func(ctx context.Context) { p.monitor.Run(ctx) }),
 		lifecycle.Background("destination changes", func(ctx context.Context) { p.destinations.Run(ctx) }),
+		lifecycle.Background("replays", func(ctx context.Context) { p.replays.Run(ctx) }),
 		lifecycle.Background("source changes", func(ctx context.Context) { p.records.Run(ctx) }),
 		lifecycle.Background("job polling", func(ctx context.Context) { p.jobs.Run(ctx) }),
 		lifecycle.Background("reload", func(ctx context.Context) { p.reload.run(ctx) }),

@@ -73,7 +73,7 @@ func (e *Embedded) services(opened chan<- struct{}) []lifecycle.Service {
 			list = append(list, parts[name])
 		}
 	}
-	add("telemetry", "store", "admin token", "sources", "jobs", "workflows", "destinations", "alerts", "access", "media", "HTTP handlers")
+	add("telemetry", "store", "admin token", "sources", "jobs", "sources of users", "workflows", "destinations", "replays to URLs", "alerts", "access", "media", "HTTP handlers")
 	list = append(list, lifecycle.Service{Name: "open", Start: func(ctx context.Context) error {
 		close(opened)
 		select {
@@ -84,7 +84,7 @@ func (e *Embedded) services(opened chan<- struct{}) []lifecycle.Service {
 		}
 	}})
 	add("statistics", "gateway", "workflow engine", "audit retention", "retention", "body check", "media storage", "media check",
-		"ends of jobs and runs", "alert checks", "destination changes", "job polling", "reload", "background tasks")
+		"ends of jobs and runs", "alert checks", "destination changes", "replays", "source changes", "job polling", "reload", "background tasks")
 	return append(list, lifecycle.Service{Name: "running", Start: func(context.Context) error {
 		close(e.running)
 		return nil

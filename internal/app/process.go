@@ -23,6 +23,7 @@ import (
 	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 	"gaff/internal/metrics"
+	"gaff/internal/replay"
 	"gaff/internal/server"
 	"gaff/internal/sqlstore"
 	"gaff/internal/stats"
@@ -72,6 +73,7 @@ type process struct {
 	engine       *workflow.Engine
 	functions    func(string) workflow.Function // of the program that embeds the gateway; may be nil
 	destinations *destination.Manager
+	replays      *replay.Service
 	monitor      *watch.Monitor
 	localToken   string
 	guard        *access.Guard
@@ -209,6 +211,12 @@ func (p *process) addDestinations(ctx context.Context) (err error) {
 	return nil
 }
 
+// addReplays makes the service that sends stored events again.
+func (p *process) addReplays(context.Context) error {
+	p.replays = replay.New(replay.Options{Store: p.store, Gateway: p.gateway, Destinations: p.destinations, Log: p.log})
+	return p.replays.Attach()
+}
+
 // browserKeySetting is the name of the stored key that signs browser tokens.
 const browserKeySetting = "browser_token_key"
 
@@ -337,7 +345,7 @@ func (p *process) buildHandlers(context.Context) error {
 		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.public.url), p.findSource), Settings: apiSettings(cfg),
 		Ready: p.store.Ready, Damaged: p.store.DamagedBodies, Origins: cfg.CORSOrigins,
 		Reload: p.reload.reload, HandedKey: p.reload.key, RemoveKey: p.reload.forget, OpenKey: p.reload.openKey,
-		Eraser: p.eraser(), Compact: p.compact, Secrets: api.Secrets{Count: p.secrets, Rotate: p.rotateSecrets}, Alerts: p.monitor, SourceRecords: p.records, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
+		Eraser: p.eraser(), Compact: p.compact, Secrets: api.Secrets{Count: p.secrets, Rotate: p.rotateSecrets}, Alerts: p.monitor, SourceRecords: p.records, Replays: p.replays, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
 	})
 	p.publicProxy = public
 	console.Store, console.Guard, console.API, console.Sources = p.store, p.guard, apiHandler, gw.Sources

@@ -25,6 +25,7 @@ const (
 	Run       = "run_"
 	Bulk      = "blk_"
 	Scheduled = "sch_"
+	Replay    = "rpl_"
 	// Key is for deduplication keys of events that are never duplicates.
 	Key = "key_"
 )

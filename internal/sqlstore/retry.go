@@ -159,26 +159,12 @@ func (t *tx) replay(eventID string, ds []gaff.Delivery) (ids []string, err error
 			continue
 		}
 		n++
-		d.RunAt = t.localTime(t.now)
-		added := t.newDelivery(seq, n, ev, d)
-		if err := t.holdBack(&added.Delivery); err != nil {
+		deliveryID, gone, err := t.addReplayed(seq, n, ev, all, d)
+		if err != nil {
 			return nil, err
 		}
-		if err := t.insertDeliveries(added); err != nil {
-			return nil, err
-		}
-		ids = append(ids, added.ID)
-		t.wake(added.Queue)
-		// The new delivery replaces the handler's former one in the event's status.
-		for _, sc := range all {
-			if sc.handler == d.Handler && !sc.replaced && (sc.state == gaff.StateDead || sc.state == gaff.StateCanceled) {
-				replaced++
-			}
-		}
-		if _, err := t.exec(`update delivery set replaced = 1 where seq = $1 and handler = $2 and n < $3`,
-			seq, d.Handler, n); err != nil {
-			return nil, fmt.Errorf("replay: %w", err)
-		}
+		ids = append(ids, deliveryID)
+		replaced += gone
 	}
 	if len(ids) == 0 {
 		if len(ds) == 0 {

@@ -17,7 +17,7 @@ var secretSettings = []string{
 }
 
 // secretKinds are the kinds of records that are encrypted.
-var secretKinds = []string{"destination", "source"}
+var secretKinds = []string{"destination", "source", "replay"}
 
 func isSecretSetting(name string) bool {
 	for _, secret := range secretSettings {

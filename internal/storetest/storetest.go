@@ -36,6 +36,7 @@ type Store interface {
 	runs.Reader
 	gaff.Records
 	gaff.Follower
+	gaff.Replayer
 	QueueCounts(ctx context.Context, queue string) (gaff.QueueCounts, error)
 	access.Store
 	PruneAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error)
@@ -119,6 +120,9 @@ var tests = map[string]func(*suite){
 	"LimitsAreKept":                  testSlots,
 	"RetryOfTheDead":                 testRetry,
 	"ReplayReplaces":                 testReplay,
+	"ReplayPage":                     testReplayPage,
+	"ReplayBatch":                    testReplayBatch,
+	"ReplayUnderRace":                testReplayUnderRace,
 	"Cancel":                         testCancel,
 	"RetentionOfPayloads":            testPayloadRetention,
 	"RetentionOfEvents":              testEventRetention,

@@ -1378,6 +1378,76 @@ export interface Reloaded {
   needsRestart: string[];
 }
 
+export interface Replay {
+  by: string | null;
+  destination: string | null;
+  /** The event that was made of the edited body. */
+  editedEventId: string | null;
+  endedAt: string | null;
+  error: string | null;
+  eventId: string | null;
+  /** Dry runs have no id. */
+  id?: string;
+  ignoreFilter: boolean;
+  /** How many events match; while it runs, so far. */
+  matches: number;
+  missing: boolean;
+  /** A dry run that ended before it had counted all. */
+  more: boolean;
+  /** The part of the stored events that was examined, from 0 to 1. */
+  progress: number;
+  /** How many of them were queued. */
+  queued: number;
+  rate: number;
+  since: string | null;
+  /** How many of them were queued already, or removed meanwhile. */
+  skipped: number;
+  source: string | null;
+  startedAt: string | null;
+  /** done: all events are queued; the deliveries show their outcome. */
+  state: "counted" | "running" | "done" | "canceled" | "failed";
+  status: string | null;
+  type: string | null;
+  until: string | null;
+  /** Viewers see its host alone. */
+  url: string | null;
+}
+
+export interface ReplayList {
+  docs: Replay[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface ReplayRequest {
+  /** The edited body of the event: it is stored as a new event whose parent is the original. */
+  body?: string;
+  /** Where to send to: a destination. */
+  destination?: string;
+  /** Only count. */
+  dryRun?: boolean;
+  /** One event, past the destination's filter, in place of the filters. */
+  eventId?: string;
+  /** Of what is sent to the url. */
+  format?: "envelope" | "original" | "cloudevents" | "cloudevents-binary" | "spec";
+  /** Also events that the destination's events and filter do not choose. */
+  ignoreFilter?: boolean;
+  /** Only events that the destination has not received, and that are not queued for it. */
+  missing?: boolean;
+  /** How many events are queued a second at most; 100 by default. */
+  rate?: number;
+  /** Signs what is sent to the url (whsec_…). */
+  secret?: string;
+  /** As of GET /api/v1/events. */
+  since?: string;
+  source?: string;
+  status?: "pending" | "success" | "error";
+  type?: string;
+  until?: string;
+  /** Where to send to, for this replay alone, in place of a destination. It needs the role admin. */
+  url?: string;
+}
+
 export interface Request {
   /** Null if the body is not UTF-8; bodyBase64 has it then. */
   body: string | null;
@@ -2051,6 +2121,8 @@ export interface Operations {
   "cancel-delivery": { query: undefined; body: undefined; answer: Delivery };
   /** Cancel a job, also at the provider */
   "cancel-job": { query: undefined; body: undefined; answer: JobDetail };
+  /** Cancel a replay: no more events are queued */
+  "cancel-replay": { query: undefined; body: undefined; answer: Replay };
   /** Cancel a run, and its jobs at their providers */
   "cancel-run": { query: undefined; body: undefined; answer: Run };
   /** Cancel a scheduled event */
@@ -2131,6 +2203,8 @@ export interface Operations {
   "get-project": { query: undefined; body: undefined; answer: Project };
   /** Get a rejected request */
   "get-rejection": { query: undefined; body: undefined; answer: Rejection };
+  /** Get a replay and its progress */
+  "get-replay": { query: undefined; body: undefined; answer: Replay };
   /** Get a run with its steps */
   "get-run": { query: undefined; body: undefined; answer: RunDetail };
   /** Get a step of a run and its items, with input and result */
@@ -2183,6 +2257,8 @@ export interface Operations {
   "list-projects": { query: { limit?: number; cursor?: string }; body: undefined; answer: ProjectList };
   /** List rejected requests, newest first */
   "list-rejections": { query: { limit?: number; cursor?: string; source?: string }; body: undefined; answer: RejectionList };
+  /** List replays, newest first */
+  "list-replays": { query: { limit?: number; cursor?: string }; body: undefined; answer: ReplayList };
   /** List runs, newest first */
   "list-runs": { query: { limit?: number; cursor?: string; workflow?: string; projectId?: string; status?: "running" | "completed" | "failed" | "cancelled" }; body: undefined; answer: RunList };
   /** List the events that were published with a time of their own, newest first */
@@ -2259,6 +2335,8 @@ export interface Operations {
   "search": { query: { q: string; limit?: number; cursor?: string }; body: undefined; answer: SearchHitList };
   /** Retry or replay all matching events, or rescue all matching requests, or count them first */
   "start-bulk": { query: undefined; body: BulkRequest; answer: Bulk };
+  /** Send stored events again, to a destination or a URL, or count them first */
+  "start-replay": { query: undefined; body: ReplayRequest; answer: Replay };
   /** Start a run of a workflow */
   "start-run": { query: undefined; body: RunStart; answer: Run };
   /** Stop a bulk action; finished items stay finished */
@@ -2295,6 +2373,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "ask-job": ["POST", "/api/v1/jobs/{id}/ask"],
   "cancel-delivery": ["POST", "/api/v1/deliveries/{id}/cancel"],
   "cancel-job": ["POST", "/api/v1/jobs/{id}/cancel"],
+  "cancel-replay": ["DELETE", "/api/v1/replays/{id}"],
   "cancel-run": ["POST", "/api/v1/runs/{id}/cancel"],
   "cancel-scheduled-event": ["DELETE", "/api/v1/scheduled-events/{id}"],
   "change-scheduled-event": ["PATCH", "/api/v1/scheduled-events/{id}"],
@@ -2335,6 +2414,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-media-thumbnail": ["GET", "/api/v1/media/{id}/thumbnail"],
   "get-project": ["GET", "/api/v1/projects/{id}"],
   "get-rejection": ["GET", "/api/v1/rejections/{id}"],
+  "get-replay": ["GET", "/api/v1/replays/{id}"],
   "get-run": ["GET", "/api/v1/runs/{id}"],
   "get-run-step": ["GET", "/api/v1/runs/{id}/steps/{step}"],
   "get-scheduled-event": ["GET", "/api/v1/scheduled-events/{id}"],
@@ -2361,6 +2441,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "list-media": ["GET", "/api/v1/media"],
   "list-projects": ["GET", "/api/v1/projects"],
   "list-rejections": ["GET", "/api/v1/rejections"],
+  "list-replays": ["GET", "/api/v1/replays"],
   "list-runs": ["GET", "/api/v1/runs"],
   "list-scheduled-events": ["GET", "/api/v1/scheduled-events"],
   "list-sessions": ["GET", "/api/v1/sessions"],
@@ -2399,6 +2480,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "save-project": ["POST", "/api/v1/projects"],
   "search": ["GET", "/api/v1/search"],
   "start-bulk": ["POST", "/api/v1/bulk"],
+  "start-replay": ["POST", "/api/v1/replays"],
   "start-run": ["POST", "/api/v1/runs"],
   "stop-bulk": ["DELETE", "/api/v1/bulk/{id}"],
   "stream-changes": ["GET", "/api/v1/stream"],

@@ -1382,6 +1382,76 @@ class Reloaded(TypedDict):
     needsRestart: list[str]
 
 
+class Replay(TypedDict):
+    by: str | None
+    destination: str | None
+    # The event that was made of the edited body.
+    editedEventId: str | None
+    endedAt: str | None
+    error: str | None
+    eventId: str | None
+    # Dry runs have no id.
+    id: NotRequired[str]
+    ignoreFilter: bool
+    # How many events match; while it runs, so far.
+    matches: int
+    missing: bool
+    # A dry run that ended before it had counted all.
+    more: bool
+    # The part of the stored events that was examined, from 0 to 1.
+    progress: float
+    # How many of them were queued.
+    queued: int
+    rate: float
+    since: str | None
+    # How many of them were queued already, or removed meanwhile.
+    skipped: int
+    source: str | None
+    startedAt: str | None
+    # done: all events are queued; the deliveries show their outcome.
+    state: Literal["counted"] | Literal["running"] | Literal["done"] | Literal["canceled"] | Literal["failed"]
+    status: str | None
+    type: str | None
+    until: str | None
+    # Viewers see its host alone.
+    url: str | None
+
+
+class ReplayList(TypedDict):
+    docs: list[Replay]
+    # The cursor of the next page; null on the last page.
+    nextCursor: str | None
+
+
+class ReplayRequest(TypedDict):
+    # The edited body of the event: it is stored as a new event whose parent is the original.
+    body: NotRequired[str]
+    # Where to send to: a destination.
+    destination: NotRequired[str]
+    # Only count.
+    dryRun: NotRequired[bool]
+    # One event, past the destination's filter, in place of the filters.
+    eventId: NotRequired[str]
+    # Of what is sent to the url.
+    format: NotRequired[Literal["envelope"] | Literal["original"] | Literal["cloudevents"] | Literal["cloudevents-binary"] | Literal["spec"]]
+    # Also events that the destination's events and filter do not choose.
+    ignoreFilter: NotRequired[bool]
+    # Only events that the destination has not received, and that are not queued for it.
+    missing: NotRequired[bool]
+    # How many events are queued a second at most; 100 by default.
+    rate: NotRequired[float]
+    # Signs what is sent to the url (whsec_…).
+    secret: NotRequired[str]
+    # As of GET /api/v1/events.
+    since: NotRequired[str]
+    source: NotRequired[str]
+    status: NotRequired[Literal["pending"] | Literal["success"] | Literal["error"]]
+    type: NotRequired[str]
+    until: NotRequired[str]
+    # Where to send to, for this replay alone, in place of a destination. It needs the role admin.
+    url: NotRequired[str]
+
+
 class Request(TypedDict):
     # Null if the body is not UTF-8; bodyBase64 has it then.
     body: str | None
@@ -2279,6 +2349,13 @@ class ListRejectionsQuery(TypedDict):
     source: NotRequired[str]
 
 
+class ListReplaysQuery(TypedDict):
+    # The nextCursor of the page before.
+    cursor: NotRequired[str]
+    # How many to return.
+    limit: NotRequired[int]
+
+
 class ListRunsQuery(TypedDict):
     # The nextCursor of the page before.
     cursor: NotRequired[str]
@@ -2412,6 +2489,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "ask-job": ("POST", "/api/v1/jobs/{id}/ask"),
     "cancel-delivery": ("POST", "/api/v1/deliveries/{id}/cancel"),
     "cancel-job": ("POST", "/api/v1/jobs/{id}/cancel"),
+    "cancel-replay": ("DELETE", "/api/v1/replays/{id}"),
     "cancel-run": ("POST", "/api/v1/runs/{id}/cancel"),
     "cancel-scheduled-event": ("DELETE", "/api/v1/scheduled-events/{id}"),
     "change-scheduled-event": ("PATCH", "/api/v1/scheduled-events/{id}"),
@@ -2452,6 +2530,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "get-media-thumbnail": ("GET", "/api/v1/media/{id}/thumbnail"),
     "get-project": ("GET", "/api/v1/projects/{id}"),
     "get-rejection": ("GET", "/api/v1/rejections/{id}"),
+    "get-replay": ("GET", "/api/v1/replays/{id}"),
     "get-run": ("GET", "/api/v1/runs/{id}"),
     "get-run-step": ("GET", "/api/v1/runs/{id}/steps/{step}"),
     "get-scheduled-event": ("GET", "/api/v1/scheduled-events/{id}"),
@@ -2478,6 +2557,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "list-media": ("GET", "/api/v1/media"),
     "list-projects": ("GET", "/api/v1/projects"),
     "list-rejections": ("GET", "/api/v1/rejections"),
+    "list-replays": ("GET", "/api/v1/replays"),
     "list-runs": ("GET", "/api/v1/runs"),
     "list-scheduled-events": ("GET", "/api/v1/scheduled-events"),
     "list-sessions": ("GET", "/api/v1/sessions"),
@@ -2516,6 +2596,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "save-project": ("POST", "/api/v1/projects"),
     "search": ("GET", "/api/v1/search"),
     "start-bulk": ("POST", "/api/v1/bulk"),
+    "start-replay": ("POST", "/api/v1/replays"),
     "start-run": ("POST", "/api/v1/runs"),
     "stop-bulk": ("DELETE", "/api/v1/bulk/{id}"),
     "stream-changes": ("GET", "/api/v1/stream"),
