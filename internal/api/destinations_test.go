@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"gaff/destination"
 	"gaff/internal/access"
 	"gaff/internal/api"
+	"gaff/internal/replay"
 	"gaff/store/sqlite"
 )
 
@@ -63,10 +65,21 @@ func newForwarder(t *testing.T, answer answers, configured ...destination.Spec) 
 			t.Error(err)
 		}
 	})
+	rs := replay.New(replay.Options{Store: st, Gateway: gw, Destinations: m, Log: log})
+	if err := rs.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { rs.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
 	guard := access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log, BrowserKey: []byte("thirty-two bytes of a test key !!")})
 	return &forwarder{
-		caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Forwarding: m}), t}, gw,
-		caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: access.Scoped{Guard: guard}, Guard: guard, Log: log, Forwarding: m}), t},
+		caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Forwarding: m, Replays: rs}), t}, gw,
+		caller{api.New(api.Options{Store: st, Gateway: gw, Authorizer: access.Scoped{Guard: guard}, Guard: guard, Log: log, Forwarding: m, Replays: rs}), t},
 	}
 }
 

@@ -138,7 +138,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the documents of the API are made of rows of the domain; they know no store, no server and no library of the API",
-		from: `^internal/wire$`, deny: `^gaff/|\.`, allow: `^gaff/(jobs|workflow|workflow/runs|destination|internal/(access|alert|diff|erase|issue|redact|search|stats))$`,
+		from: `^internal/wire$`, deny: `^gaff/|\.`, allow: `^gaff/(jobs|workflow|workflow/runs|destination|internal/(access|alert|diff|erase|issue|redact|replay|search|stats))$`,
 	},
 	{
 		why:  "the API and the server never see a store, a provider or the configuration",

@@ -90,15 +90,15 @@ is stored as a new event, marked as edited, and signed by the destination's secr
 		Example: `  gaff replay start --destination crm --since 30d --missing --dry-run
   gaff replay start --destination crm --since 30d --missing --rate 200 --wait
   gaff replay start --destination app --event evt_01KAVJ0Z6M3Q8R5T7W9XYZABCD --body edited.json
-  gaff replay start --url https://debug.example.com/hook --source stripe --since 1h`,
+  gaff replay start --to-url https://debug.example.com/hook --source stripe --since 1h`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error { return p.startReplay(ctx, o) }),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.ask.Destination, "destination", "", "send to this destination")
-	flags.StringVar(&o.ask.URL, "url", "", "send to this URL, for this replay alone")
-	flags.StringVar(&o.ask.Secret, "secret", "", "sign what is sent to --url (whsec_…)")
-	flags.StringVar(&o.ask.Format, "format", "", "format of what is sent to --url: envelope, original, cloudevents, cloudevents-binary or spec")
+	flags.StringVar(&o.ask.URL, "to-url", "", "send to this URL, for this replay alone")
+	flags.StringVar(&o.ask.Secret, "secret", "", "sign requests to --to-url (whsec_…)")
+	flags.StringVar(&o.ask.Format, "format", "", "format of requests to --to-url: envelope, original, cloudevents, cloudevents-binary or spec")
 	flags.StringVar(&o.ask.EventID, "event", "", "send this event alone")
 	flags.StringVar(&o.ask.Source, "source", "", "only events of this source")
 	flags.StringVar(&o.ask.Type, "type", "", "only events of this type")

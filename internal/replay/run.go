@@ -98,7 +98,7 @@ func (s *Service) Run(ctx context.Context) {
 			if errors.Is(err, gaff.ErrConflict) || errors.Is(err, gaff.ErrNotFound) {
 				seen, err = -1, nil // canceled, or taken by another node
 			}
-			// Its own step is no reason to read the records again.
+			// After its own step the records are as it knows them.
 			if r.revision == seen+1 {
 				seen = r.revision
 			}

@@ -99,7 +99,7 @@ func testReplayBatch(s *suite) {
 	next, err = s.st.ReplayBatch(s.ctx, next, itemsOf(evs, to("app")[0], false), count)
 	s.must(err)
 	s.equal("added again", string(next.Value), `{"n":3}`)
-	// Replays to URLs have one handler; their key tells them apart.
+	// Replays to URLs have one handler; their key is the difference.
 	for _, key := range []string{"rpl_1", "rpl_2"} {
 		d := gaff.Delivery{Handler: "url", Queue: "url", MaxAttempts: 1, Key: key}
 		next, err = s.st.ReplayBatch(s.ctx, next, itemsOf(evs[:1], d, false), count)

@@ -92,13 +92,15 @@ type letter struct {
 type destinationView struct {
 	destination
 	MayAct bool
-	Dead   []letter
-	Now    time.Time
+	// MayReplay is for operators of all sources.
+	MayReplay bool
+	Dead      []letter
+	Now       time.Time
 }
 
 func (c *console) destination(q *request) (templ.Component, error) {
 	name := q.PathValue("name")
-	v := destinationView{MayAct: q.may(access.Operator), Now: q.now}
+	v := destinationView{MayAct: q.may(access.Operator), MayReplay: q.may(access.Operator) && !q.who.Scope.Limited(), Now: q.now}
 	if err := c.ask(q, "/api/v1/destinations/"+url.PathEscape(name), &v.destination); err != nil {
 		return nil, err
 	}

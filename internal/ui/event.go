@@ -85,6 +85,8 @@ type eventView struct {
 	Media      []jobs.Media
 	// Held has the destinations, by handler, that hold deliveries of this event.
 	Held map[string]destination
+	// Replay is the form that sends the event to one destination; nil if the caller may not.
+	Replay *replayForm
 	// MayRetry is true if a delivery is dead or canceled.
 	MayRetry bool
 }
@@ -129,6 +131,13 @@ func (c *console) event(q *request) (templ.Component, error) {
 		v.Timeline = append(v.Timeline, attemptsOf(row, d.Attempts))
 	}
 	if v.Held, err = c.holding(q, d.Deliveries); err != nil {
+		return nil, err
+	}
+	var edit []byte
+	if d.Request != nil && !d.Damaged {
+		edit = d.Request.Body
+	}
+	if v.Replay, err = c.replayFormOf(q, id, edit); err != nil {
 		return nil, err
 	}
 	seen := map[string]bool{}

@@ -59,7 +59,7 @@ func pagesOf(failed, completed, conflict string) []string {
 	return []string{
 		"/", "/events", "/events?status=error&source=custom&q=album&since=7d", "/events/" + failed, "/events/" + completed, "/events/" + completed + "?body=raw",
 		"/events/" + conflict + "/diff/1", "/rejections", "/issues", "/issues?state=open", "/jobs", "/jobs?status=completed", "/jobs?q=flux", "/search", "/search?q=shot-03-video", "/search?q=nothing+has+it", "/jobs/shot-03-video", "/media", "/media?mediaType=generated-video",
-		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/destinations", "/runs", "/workflows", "/workflows/ask", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/keys", "/audit", "/settings", "/health",
+		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/destinations", "/runs", "/workflows", "/workflows/ask", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/replays", "/keys", "/audit", "/settings", "/health",
 	}
 }
 
@@ -104,7 +104,7 @@ func everyPage(t *testing.T, w *world) {
 	}
 	for path, want := range map[string]int{
 		"/nowhere": 404, "/events/evt_none": 404, "/jobs/none": 404, "/media/none": 404, "/projects/none": 404, "/sources/none": 404, "/rejections/none": 404, "/issues/none": 404, "/issues?state=odd": 400,
-		"/events?status=odd": 400, "/search?q=" + strings.Repeat("x", 300): 400, "/events?since=then": 400, "/events?cursor=%21": 400, "/bulk?action=burn": 400, "/events/" + conflict + "/diff/9": 404, "/bulk/none": 404,
+		"/events?status=odd": 400, "/search?q=" + strings.Repeat("x", 300): 400, "/events?since=then": 400, "/events?cursor=%21": 400, "/bulk?action=burn": 400, "/events/" + conflict + "/diff/9": 404, "/bulk/none": 404, "/replays/none": 404,
 	} {
 		got := fetch(t, c, "GET", w.url+path, nil)
 		if got.status != want || !strings.Contains(got.body, "</html>") {
@@ -345,7 +345,7 @@ func TestPagesShowOnlyPermittedActions(t *testing.T) {
 	get := func(method, path string) reply {
 		return fetch(t, http.DefaultClient, method, w.url+path, nil, "Authorization", "Bearer "+key)
 	}
-	if page := get("GET", "/events/"+id); page.status != 200 || strings.Contains(page.body, "/retry") || strings.Contains(page.body, "/replay") {
+	if page := get("GET", "/events/"+id); page.status != 200 || strings.Contains(page.body, "/retry") || strings.Contains(page.body, "/replay\"") {
 		t.Errorf("a viewer is shown what he may not do: %d", page.status)
 	}
 	for path, want := range map[string]int{"/keys": 403, "/bulk?action=retry": 403, "/audit": 200, "/settings": 200} {

@@ -69,7 +69,10 @@ var navigation = []group{
 		{"runs", "Runs", "/runs", "flow"},
 		{"workflows", "Workflows", "/workflows", "list"},
 	}},
-	{"Forwarding", []entry{{"destinations", "Destinations", "/destinations", "send"}}},
+	{"Forwarding", []entry{
+		{"destinations", "Destinations", "/destinations", "send"},
+		{"replays", "Replays", "/replays", "flow"},
+	}},
 	{"Setup", []entry{
 		{"sources", "Sources", "/sources", "plug"},
 		{"keys", "Keys and logins", "/keys", "key"},
@@ -134,6 +137,8 @@ func (c *console) pages() []page {
 		{"/sources/{name}", access.Viewer, access.ReachSource, c.source},
 		{"/destinations", access.Viewer, 0, c.destinations},
 		{"/destinations/{name}", access.Viewer, access.ReachDestination, c.destination},
+		{"/replays", access.Viewer, 0, c.replays},
+		{"/replays/{id}", access.Viewer, 0, c.replay},
 		{"/bulk", access.Operator, 0, c.bulk},
 		{"/bulk/{id}", access.Operator, 0, c.bulkRun},
 		{"/keys", access.Admin, 0, c.keys},
@@ -171,6 +176,7 @@ func actions() []action {
 		{path: "/keys/{id}/revoke-made", method: http.MethodDelete, api: "/api/v1/keys/{id}?made=true", done: "The key and all keys created with it are revoked.", back: "/keys"},
 		{path: "/sessions/{id}/end", method: http.MethodDelete, api: "/api/v1/sessions/{id}", done: "The session has ended.", back: "/keys"},
 		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run and its jobs are cancelled.", back: "/runs/{id}"},
+		{path: "/replays/{id}/cancel", method: http.MethodDelete, api: "/api/v1/replays/{id}", done: "Canceled. Deliveries that are queued stay.", back: "/replays/{id}"},
 		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. Completed work is kept.", back: "/bulk/{id}"},
 	}
 }
@@ -188,6 +194,7 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /jobs/selected", c.jobsSelected)
 	mux.HandleFunc("POST /jobs/{id}/again", c.runAgain)
 	mux.HandleFunc("POST /bulk", c.startBulk)
+	mux.HandleFunc("POST /replays", c.startReplay)
 	mux.HandleFunc("POST /keys", c.createKey)
 	mux.HandleFunc("POST /erase", c.postErase)
 	mux.HandleFunc("POST /workflows/{name}/start", c.startRun)

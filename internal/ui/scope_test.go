@@ -192,7 +192,7 @@ func TestEveryPageDeclaresItsReach(t *testing.T) {
 	for _, path := range ui.OpenPages() {
 		open[path] = true
 	}
-	for _, closed := range []string{"/keys", "/audit", "/settings", "/health", "/issues", "/issues/{id}", "/bulk", "/bulk/{id}", "/workflows", "/workflows/{name}", "/sources", "/destinations"} {
+	for _, closed := range []string{"/keys", "/audit", "/settings", "/health", "/issues", "/issues/{id}", "/bulk", "/bulk/{id}", "/replays", "/replays/{id}", "/workflows", "/workflows/{name}", "/sources", "/destinations"} {
 		if open[closed] {
 			t.Errorf("%s shows rows of everybody, and is open to limited sessions", closed)
 		}

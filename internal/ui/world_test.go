@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"gaff/internal/api"
 	"gaff/internal/eventually"
 	"gaff/internal/pgtest"
+	"gaff/internal/replay"
 	"gaff/internal/server"
 	"gaff/internal/sqlstore"
 	"gaff/internal/ui"
@@ -193,7 +195,19 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	if err := fwd.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	replays := replay.New(replay.Options{Store: st, Gateway: w.gw, Destinations: fwd, Log: log})
+	if err := replays.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { replays.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
 	apiHandler := api.New(api.Options{
+		Replays: replays,
 		Store: st, Gateway: w.gw, Authorizer: access.Scoped{Guard: w.guard}, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
 		Ready: st.Ready,
 		Settings: []wire.Setting{

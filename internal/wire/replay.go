@@ -9,8 +9,8 @@ import (
 type ReplayRequest struct {
 	Destination  string  `json:"destination,omitempty" minLength:"1" doc:"Where to send to: a destination."`
 	URL          string  `json:"url,omitempty" minLength:"1" doc:"Where to send to, for this replay alone, in place of a destination. It needs the role admin."`
-	Secret       string  `json:"secret,omitempty" doc:"Signs what is sent to the url (whsec_…)."`
-	Format       string  `json:"format,omitempty" enum:"envelope,original,cloudevents,cloudevents-binary,spec" doc:"Of what is sent to the url."`
+	Secret       string  `json:"secret,omitempty" doc:"Signs the requests to the url (whsec_…)."`
+	Format       string  `json:"format,omitempty" enum:"envelope,original,cloudevents,cloudevents-binary,spec" doc:"Of the requests to the url."`
 	EventID      string  `json:"eventId,omitempty" minLength:"1" doc:"One event, past the destination's filter, in place of the filters."`
 	Source       string  `json:"source,omitempty" minLength:"1"`
 	Type         string  `json:"type,omitempty" minLength:"1"`

@@ -1428,7 +1428,7 @@ export interface ReplayRequest {
   dryRun?: boolean;
   /** One event, past the destination's filter, in place of the filters. */
   eventId?: string;
-  /** Of what is sent to the url. */
+  /** Of the requests to the url. */
   format?: "envelope" | "original" | "cloudevents" | "cloudevents-binary" | "spec";
   /** Also events that the destination's events and filter do not choose. */
   ignoreFilter?: boolean;
@@ -1436,7 +1436,7 @@ export interface ReplayRequest {
   missing?: boolean;
   /** How many events are queued a second at most; 100 by default. */
   rate?: number;
-  /** Signs what is sent to the url (whsec_…). */
+  /** Signs the requests to the url (whsec_…). */
   secret?: string;
   /** As of GET /api/v1/events. */
   since?: string;

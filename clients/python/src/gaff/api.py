@@ -1432,7 +1432,7 @@ class ReplayRequest(TypedDict):
     dryRun: NotRequired[bool]
     # One event, past the destination's filter, in place of the filters.
     eventId: NotRequired[str]
-    # Of what is sent to the url.
+    # Of the requests to the url.
     format: NotRequired[Literal["envelope"] | Literal["original"] | Literal["cloudevents"] | Literal["cloudevents-binary"] | Literal["spec"]]
     # Also events that the destination's events and filter do not choose.
     ignoreFilter: NotRequired[bool]
@@ -1440,7 +1440,7 @@ class ReplayRequest(TypedDict):
     missing: NotRequired[bool]
     # How many events are queued a second at most; 100 by default.
     rate: NotRequired[float]
-    # Signs what is sent to the url (whsec_…).
+    # Signs the requests to the url (whsec_…).
     secret: NotRequired[str]
     # As of GET /api/v1/events.
     since: NotRequired[str]
