@@ -131,7 +131,7 @@ func (d *Destination) HandleOptions() gaff.HandleOptions {
 }
 
 // ReadsBody reports whether [Destination.Matches] or [Destination.DeliveryOf] reads the data of events.
-func (d *Destination) ReadsBody() bool { return d.filter != nil || d.Order != "" }
+func (d *Destination) ReadsBody() bool { return d.filter != nil || d.HandleOptions().OrderKey != nil }
 
 // DeliveryOf returns the delivery of an event to the destination, past its filter.
 func (d *Destination) DeliveryOf(s *gaff.Subject) gaff.Delivery {
