@@ -208,7 +208,7 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	})
 	apiHandler := api.New(api.Options{
 		Replays: replays,
-		Store: st, Gateway: w.gw, Authorizer: access.Scoped{Guard: w.guard}, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
+		Store:   st, Gateway: w.gw, Authorizer: access.Scoped{Guard: w.guard}, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
 		Ready: st.Ready,
 		Settings: []wire.Setting{
 			{Name: "GAFF_ADDR", Value: ":3000", Origin: "default", Help: "listen address"},
