@@ -104,7 +104,7 @@ func (p *program) listSnapshots(ctx context.Context, from string) error {
 	if err != nil {
 		return err
 	}
-	t := newTable(p.Stdout, "SNAPSHOT", "CREATED", "EVENTS", "FILES", "ENCRYPTED", "GAFF")
+	t := newSheet("SNAPSHOT", "CREATED", "EVENTS", "FILES", "ENCRYPTED", "GAFF")
 	for _, s := range list {
 		events := "-" // on PostgreSQL
 		if s.Database != nil {
@@ -119,7 +119,7 @@ func (p *program) listSnapshots(ctx context.Context, from string) error {
 	if len(list) == 0 {
 		fmt.Fprintln(p.Stderr, "no snapshots")
 	}
-	return t.flush()
+	return p.show(t)
 }
 
 // place resolves a folder as paths of the command line are; URLs stay.

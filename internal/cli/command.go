@@ -33,7 +33,8 @@ type listing[D any] struct {
 }
 
 func listCommand[D any](p *program, l listing[D]) *cobra.Command {
-	var asJSON bool
+	var asJSON, whole bool
+	var columns []string
 	var limit int
 	cmd := &cobra.Command{Use: l.use, Short: l.short, Args: arguments(0, 0, "")}
 	if l.values == nil {
@@ -59,9 +60,21 @@ func listCommand[D any](p *program, l listing[D]) *cobra.Command {
 			_, err := each(func(doc json.RawMessage) error { return writeRawJSON(p.Stdout, doc) })
 			return err
 		}
-		return printList(p, l, each)
+		s := sheet{heads: l.heads}
+		if err := s.check(columns); err != nil {
+			return err
+		}
+		if err := readList(p, l, &s, each); err != nil {
+			return err
+		}
+		if len(s.rows) == 0 {
+			return nil
+		}
+		return p.showList(&s, columns, whole)
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")
+	cmd.Flags().StringSliceVar(&columns, "columns", nil, "show these columns, such as id,status")
+	cmd.Flags().BoolVar(&whole, "no-trunc", false, "on a terminal: do not shorten lines, and show all columns and exact times")
 	most := 50
 	if l.whole {
 		most = 0
@@ -73,28 +86,22 @@ func listCommand[D any](p *program, l listing[D]) *cobra.Command {
 	return cmd
 }
 
-// printList prints the documents that each passes to its function, as a table.
-func printList[D any](p *program, l listing[D], each func(func(json.RawMessage) error) (more bool, err error)) error {
-	t := newTable(p.Stdout, l.heads...)
-	rows := 0
+// readList adds the documents that each passes to its function to a sheet. It says on the error stream
+// if there are none, or more.
+func readList[D any](p *program, l listing[D], s *sheet, each func(func(json.RawMessage) error) (more bool, err error)) error {
 	more, err := each(func(doc json.RawMessage) error {
 		var d D
 		if err := json.Unmarshal(doc, &d); err != nil {
 			return fmt.Errorf("read %s: %w", l.path, err)
 		}
-		rows++
-		t.row(l.cells(d)...)
+		s.row(l.cells(d)...)
 		return nil
 	})
-	if rows > 0 {
-		if err := t.flush(); err != nil {
-			return err
-		}
-	} else if err == nil {
+	if len(s.rows) == 0 && err == nil {
 		fmt.Fprintln(p.Stderr, cmp.Or(l.none, "none found"))
 	}
 	if more {
-		fmt.Fprintf(p.Stderr, "showing the newest %d; --limit 0 shows all\n", rows)
+		fmt.Fprintf(p.Stderr, "showing the newest %d; --limit 0 shows all\n", len(s.rows))
 	}
 	return err
 }
@@ -109,6 +116,9 @@ func queryFlags(flags *pflag.FlagSet, query any) func() (url.Values, error) {
 	for i := range v.NumField() {
 		if tag := v.Type().Field(i).Tag; tag.Get("flag") != "" {
 			flags.StringVar(v.Field(i).Addr().Interface().(*string), tag.Get("flag"), "", flagHelp(tag.Get("doc")))
+			if allowed := tag.Get("enum"); allowed != "" {
+				annotateEnum(flags, tag.Get("flag"), strings.Split(allowed, ",")...)
+			}
 		}
 	}
 	return func() (url.Values, error) {

@@ -61,11 +61,11 @@ it that comes from the price table; RESERVED is for jobs that have not ended.`,
 			fmt.Fprintln(p.Stdout, "none found")
 			return nil
 		}
-		t := newTable(p.Stdout, "KEY", "CURRENCY", "CHARGED", "ESTIMATED", "RESERVED", "JOBS")
+		t := newSheet("KEY", "CURRENCY", "CHARGED", "ESTIMATED", "RESERVED", "JOBS")
 		for _, d := range costs.Docs {
 			t.row(clean(orDash(wire.Text(d.Key))), clean(d.Currency), d.Charged, d.Estimated, d.Reserved, strconv.FormatInt(d.Jobs, 10))
 		}
-		return t.flush()
+		return p.show(t)
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	cmd.Flags().BoolVar(&asCSV, "csv", false, "print the sums as CSV")

@@ -39,6 +39,8 @@ func eventCells(e wire.Event) []string {
 
 var eventHeads = []string{"ID", "SOURCE", "TYPE", "STATUS", "RETRIES", "RECEIVED", "ERROR"}
 
+var eventStatuses = []string{"pending", "success", "error"}
+
 // eventFilter has the flags that choose events.
 type eventFilter struct{ source, typ, status, query, since, until string }
 
@@ -47,6 +49,7 @@ func (f *eventFilter) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.source, "source", "", "only of this source")
 	flags.StringVar(&f.typ, "type", "", "only of this type")
 	flags.StringVar(&f.status, "status", "", "only with this status: pending, success or error")
+	annotateEnum(flags, "status", eventStatuses...)
 	flags.StringVar(&f.query, "q", "", "only with this text in ids, error or body")
 	flags.StringVar(&f.since, "since", "", "only received at or after: 2h (ago), 2026-01-31 or RFC 3339")
 	flags.StringVar(&f.until, "until", "", "only received before; written like --since")
@@ -55,7 +58,7 @@ func (f *eventFilter) flags(cmd *cobra.Command) {
 // values returns the filter as the API's query.
 func (f *eventFilter) values(now time.Time) (url.Values, error) {
 	v := url.Values{}
-	if f.status != "" && !slices.Contains([]string{"pending", "success", "error"}, f.status) {
+	if f.status != "" && !slices.Contains(eventStatuses, f.status) {
 		return nil, usagef("unknown --status %q: want pending, success or error", f.status)
 	}
 	for name, text := range map[string]string{"source": f.source, "type": f.typ, "status": f.status, "q": f.query} {

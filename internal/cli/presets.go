@@ -49,7 +49,7 @@ presets with this text in their name or title. "gaff sources show NAME" prints w
 at the sender.`,
 		Args: arguments(0, 1, "at most one WORD"),
 		RunE: work(func(_ context.Context, args []string) error {
-			t := newTable(p.Stdout, "PRESET", "SENDER", "KNOWS", "SETTINGS")
+			t := newSheet("PRESET", "SENDER", "KNOWS", "SETTINGS")
 			found := false
 			for _, name := range sender.Presets() {
 				doc := newPresetDoc(name)
@@ -71,7 +71,7 @@ at the sender.`,
 			if asJSON {
 				return nil
 			}
-			return t.flush()
+			return p.show(t)
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line, with the description")

@@ -67,7 +67,7 @@ or an unsigned webhook, by polling, or in the answer to the submit. COST is the 
 that the provider reports.`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(context.Context, []string) error {
-			t := newTable(p.Stdout, "NAME", "PROVIDER", "EXAMPLE", "RESULT", "CANCEL", "COST", "COMPARED")
+			t := newSheet("NAME", "PROVIDER", "EXAMPLE", "RESULT", "CANCEL", "COST", "COMPARED")
 			for _, name := range described.Catalogue() {
 				doc := newProviderDoc(name)
 				if asJSON {
@@ -85,7 +85,7 @@ that the provider reports.`,
 			if asJSON {
 				return nil
 			}
-			return t.flush()
+			return p.show(t)
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")

@@ -91,7 +91,7 @@ func (p *program) printRun(r *wire.RunDetail) error {
 		return err
 	}
 	fmt.Fprintln(p.Stdout)
-	t = newTable(p.Stdout, "STEP", "KIND", "STATUS", "ITEMS", "ATTEMPTS", "TOOK", "COST", "JOB", "ERROR")
+	steps := newSheet("STEP", "KIND", "STATUS", "ITEMS", "ATTEMPTS", "TOOK", "COST", "JOB", "ERROR")
 	for _, s := range r.Steps {
 		items := "-"
 		if len(s.Items) > 0 {
@@ -103,10 +103,10 @@ func (p *program) printRun(r *wire.RunDetail) error {
 			}
 			items = fmt.Sprintf("%d/%d", done, len(s.Items))
 		}
-		t.row(clean(s.Name), clean(s.Kind), clean(s.Status), items, strconv.Itoa(s.Attempt), took(s.StartedAt, s.SettledAt), cost(s.Cost),
+		steps.row(clean(s.Name), clean(s.Kind), clean(s.Status), items, strconv.Itoa(s.Attempt), took(s.StartedAt, s.SettledAt), cost(s.Cost),
 			clean(orDash(s.JobID)), cut(s.Error, 80))
 	}
-	if err := t.flush(); err != nil {
+	if err := p.show(steps); err != nil {
 		return err
 	}
 	for _, s := range r.Steps {

@@ -91,7 +91,7 @@ func (p *program) sourcesCommand() *cobra.Command {
 		Short: "List the sources with their URLs and verifiers",
 		Args:  arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error {
-			t := newTable(p.Stdout, "NAME", "STATE", "ADDRESS", "HANDLERS", "VERIFIER")
+			t := newSheet("NAME", "STATE", "ADDRESS", "HANDLERS", "VERIFIER")
 			err := p.eachSource(ctx, func(s *wire.Source, raw json.RawMessage) error {
 				if asJSON {
 					return writeRawJSON(p.Stdout, raw)
@@ -102,7 +102,7 @@ func (p *program) sourcesCommand() *cobra.Command {
 			if err != nil || asJSON {
 				return err
 			}
-			return t.flush()
+			return p.show(t)
 		}),
 	}
 	list.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line")

@@ -84,11 +84,11 @@ func (p *program) showStats(span string, series, now, silent json.RawMessage) er
 		fmt.Fprintf(p.Stdout, "; the oldest has been due since %s", stamp(n.Deliveries.OldestDue))
 	}
 	fmt.Fprintln(p.Stdout, ".")
-	t := newTable(p.Stdout, "SOURCE", "PENDING", "ERROR", "LAST RECEIVED")
+	t := newSheet("SOURCE", "PENDING", "ERROR", "LAST RECEIVED")
 	for _, one := range n.Sources {
 		t.row(clean(orDash(one.Source)), strconv.FormatInt(one.Pending, 10), strconv.FormatInt(one.Error, 10), stamp(one.LastReceivedAt))
 	}
-	if err := t.flush(); err != nil {
+	if err := p.show(t); err != nil {
 		return err
 	}
 	for _, q := range quiet.Docs {
