@@ -133,7 +133,7 @@ type againResult struct {
 }
 
 func (p *program) again(ctx context.Context, c *client, a again, ids []string, o againOptions) error {
-	g := progress{w: p.Stderr, terminal: p.terminal(p.Stderr), total: len(ids)}
+	g := p.progress(len(ids))
 	for _, id := range ids {
 		if ctx.Err() != nil {
 			break

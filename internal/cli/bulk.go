@@ -136,10 +136,10 @@ const bulkEvery = 500 * time.Millisecond
 
 // watchBulk prints the progress of a bulk action until it ends.
 func (p *program) watchBulk(ctx context.Context, c *client, b *wire.Bulk, asJSON bool) error {
-	terminal := p.terminal(p.Stderr)
+	g := p.progress(b.Total)
 	for b.State == "running" {
-		if terminal {
-			fmt.Fprintf(p.Stderr, "\r%d/%d, %d failed", b.Done+b.Skipped+b.Failed, b.Total, b.Failed)
+		if g.done, g.failed = b.Done+b.Skipped+b.Failed, b.Failed; g.terminal {
+			fmt.Fprintf(p.Stderr, "\r\x1b[K%s", &g)
 		}
 		select {
 		case <-ctx.Done():
@@ -158,7 +158,7 @@ func (p *program) watchBulk(ctx context.Context, c *client, b *wire.Bulk, asJSON
 			}
 		}
 	}
-	if terminal {
+	if g.terminal {
 		fmt.Fprintln(p.Stderr)
 	}
 	if !asJSON {

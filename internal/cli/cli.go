@@ -53,6 +53,8 @@ type parts struct {
 	// importing copies from a SQLite file into PostgreSQL.
 	importing func(ctx context.Context, cfg *config.Config, from, to string, out io.Writer) error
 	sources   func(*config.Config, *slog.Logger) ([]app.Source, error)
+	// browse opens a URL in a browser.
+	browse func(ctx context.Context, address string) error
 	// terminal reports whether a stream is a terminal.
 	terminal func(stream any) bool
 	now      func() time.Time
@@ -62,7 +64,7 @@ type parts struct {
 func Run(ctx context.Context, env Env) int {
 	return run(ctx, env, parts{
 		serve: app.Serve, dev: app.Dev, migrate: app.Migrate, backup: app.Backup, check: app.Check, importing: app.Import, sources: app.Sources,
-		terminal: isTerminal, now: time.Now,
+		terminal: isTerminal, browse: startBrowser, now: time.Now,
 	})
 }
 
@@ -164,7 +166,7 @@ func (p *program) root() *cobra.Command {
 	add("gateway", p.serveCommand(), p.devCommand(), p.migrateCommand(), p.backupCommand(), p.restoreCommand(), p.checkCommand(), p.compactCommand(), p.configCommand())
 	add("sender", p.sendCommand(), p.signCommand(), p.verifyCommand())
 	add("sender", p.publishCommand(), p.scheduledCommand())
-	add("look", p.searchCommand(), p.eventsCommand(), p.jobsCommand(), p.mediaCommand(), p.runsCommand(), p.workflowsCommand(), p.projectsCommand(), p.sourcesCommand(), p.providersCommand(), p.destinationsCommand(), p.deliveriesCommand(), p.replayCommand(), p.rejectionsCommand(), p.issuesCommand(), p.costsCommand(), p.budgetsCommand(), p.alertsCommand(), p.bulkCommand(), p.listenCommand(), p.statsCommand(), p.healthCommand(), p.settingsCommand(), p.keysCommand(), p.sessionsCommand(), p.auditCommand(), p.eraseCommand(), p.secretsCommand())
+	add("look", p.statusCommand(), p.doctorCommand(), p.openCommand(), p.searchCommand(), p.eventsCommand(), p.jobsCommand(), p.mediaCommand(), p.runsCommand(), p.workflowsCommand(), p.projectsCommand(), p.sourcesCommand(), p.providersCommand(), p.destinationsCommand(), p.deliveriesCommand(), p.replayCommand(), p.rejectionsCommand(), p.issuesCommand(), p.costsCommand(), p.budgetsCommand(), p.alertsCommand(), p.bulkCommand(), p.listenCommand(), p.statsCommand(), p.healthCommand(), p.settingsCommand(), p.keysCommand(), p.sessionsCommand(), p.auditCommand(), p.eraseCommand(), p.secretsCommand())
 	add("other", p.versionCommand())
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")

@@ -174,7 +174,7 @@ func TestEventsRetry(t *testing.T) {
 		t.Error("tried without a yes")
 	}
 	bulk.stdin = "y\n"
-	bulk.run(t, t.Context()).want(t, exitFailed, []string{"30 events: 27 retried, 3 failed"}, []string{"\r30/30, 3 failed", "evt_07: "})
+	bulk.run(t, t.Context()).want(t, exitFailed, []string{"30 events: 27 retried, 3 failed"}, []string{"\r\x1b[K30/30, 3 failed", "evt_07: "})
 	bulk.terminal, bulk.stdin = false, ""
 	bulk.args = append(bulk.args, "--yes")
 	res := bulk.run(t, t.Context())

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 )
 
 const listJobs = "gaff jobs list"
+
+// filesShown is how many files of a job are printed at its end.
+const filesShown = 20
 
 func jobSettled(j *wire.JobDetail) bool {
 	status, ok := jobs.ParseJobStatus(j.Status)
@@ -106,7 +110,7 @@ func (p *program) jobsWatchCommand() *cobra.Command {
 		Use:   "watch [ID]",
 		Short: "Print jobs as they change, until interrupted or the named job is settled",
 		Long: `Print a line for each change of a job. With an ID, only that job's changes, and the command
-ends with the job: exit code 0 if it was completed, 1 if it failed or was cancelled.`,
+ends with the job's files: exit code 0 if it was completed, 1 if it failed or was cancelled.`,
 		Args: arguments(0, 1, "at most one ID"),
 		RunE: work(func(ctx context.Context, args []string) error {
 			c, err := p.dial()
@@ -172,10 +176,34 @@ func (p *program) watchJob(ctx context.Context, c *client, id string, asJSON boo
 	if id == "" {
 		return unlessInterrupted(ctx, err)
 	}
-	if err == nil && ended != jobs.JobCompleted.String() {
-		err = errReported
+	switch {
+	case err != nil:
+		return err
+	case ended != jobs.JobCompleted.String():
+		return errReported
+	case !asJSON:
+		p.printFiles(ctx, c, "job", id, []string{id})
 	}
-	return err
+	return nil
+}
+
+// printFiles prints the files of jobs, and the console's page of a job or run. Files that cannot be
+// read are an error of this list, not of the job.
+func (p *program) printFiles(ctx context.Context, c *client, kind, id string, jobs []string) {
+	for _, job := range jobs {
+		_, err := c.list(ctx, "/api/v1/media", url.Values{"jobId": {job}}, filesShown, func(doc json.RawMessage) error {
+			var m wire.Media
+			if err := json.Unmarshal(doc, &m); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.Stdout, "%s  %s  %s\n", clean(m.ID), clean(m.MediaType), cut(cmp.Or(string(m.StoredURL), m.URL), 300))
+			return nil
+		})
+		if err != nil {
+			fmt.Fprintf(p.Stderr, "the files of %s cannot be listed: %s\n", clean(job), clean(err.Error()))
+		}
+	}
+	fmt.Fprintf(p.Stdout, "see %s\n", clean(c.consolePage(kind, id)))
 }
 
 // latest returns the newest time of a job.

@@ -24,6 +24,7 @@ func TestJobs(t *testing.T) {
 		},
 		"GET /api/v1/jobs/job_1": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, doc(current)) },
 		"GET /api/v1/jobs/done":  answer(`{"id":"done","status":"failed","error":"nsfw \u001b"}`),
+		"GET /api/v1/media":      answer(`{"docs":[{"id":"med_1","mediaType":"generated-image","url":"https://f/a.png","storedUrl":"https://h/b.png"}]}`),
 		"GET /api/v1/stream": func(w http.ResponseWriter, _ *http.Request) {
 			for i, status := range []string{"queued", "processing", "completed"} {
 				fmt.Fprintf(w, "event: job\nid: %d\ndata: %s\n\nevent: job\ndata: {\"id\":\"job_2\",\"status\":\"failed\"}\n\n", i, doc(status))
@@ -35,8 +36,8 @@ func TestJobs(t *testing.T) {
 	client2(base, "jobs", "show", "job_1").run(t, t.Context()).want(t, exitDone, []string{"request id  r1", "result:\n{\n  \"images\""}, nil)
 	client2(base, "jobs", "show", "job_1", "--json").run(t, t.Context()).want(t, exitDone, []string{`{"id":"job_1",`}, nil)
 	res := client2(base, "jobs", "watch", "job_1").run(t, t.Context())
-	res.want(t, exitDone, []string{"job_1  queued", "job_1  processing", "job_1  completed"}, nil)
-	if n := strings.Count(res.stdout, "\n"); n != 3 {
+	res.want(t, exitDone, []string{"job_1  queued", "job_1  processing", "job_1  completed", "med_1  generated-image  https://h/b.png\nsee http", "/jobs/job_1\n"}, nil)
+	if n := strings.Count(res.stdout, "\n"); n != 5 {
 		t.Errorf("%d lines:\n%s", n, res.stdout)
 	}
 	client2(base, "jobs", "watch", "done").run(t, t.Context()).want(t, exitFailed, []string{`failed     nsfw \x1b`}, nil)

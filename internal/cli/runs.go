@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,13 +64,43 @@ func (p *program) runsShowCommand() *cobra.Command {
 			if err != nil || asJSON {
 				return orRaw(p, raw, err)
 			}
-			return p.printRun(r)
+			if err := p.printRun(r); err != nil || !runSettled(r) {
+				return err
+			}
+			fmt.Fprintln(p.Stdout)
+			p.printFiles(ctx, c, "run", r.ID, lastJobs(r))
+			return nil
 		}),
 	}
 	cmd.Flags().StringVar(&step, "step", "", "show this step")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	p.clientFlags(cmd)
 	return cmd
+}
+
+// printRunFiles prints the files of the last step of a run that has some.
+func (p *program) printRunFiles(ctx context.Context, c *client, id string) error {
+	r, _, err := decodeCall[wire.RunDetail](ctx, c, apiCall{method: http.MethodGet, path: runPath(id)})
+	if err != nil {
+		return err
+	}
+	p.printFiles(ctx, c, "run", id, lastJobs(r))
+	return nil
+}
+
+// lastJobs returns the jobs of the last completed step that has jobs: the result of a run.
+func lastJobs(r *wire.RunDetail) (jobs []string) {
+	for _, s := range slices.Backward(r.Steps) {
+		for _, state := range append([]wire.StepState{s.StepState}, s.Items...) {
+			if state.JobID != "" && state.Status == "completed" {
+				jobs = append(jobs, string(state.JobID))
+			}
+		}
+		if len(jobs) > 0 {
+			return jobs
+		}
+	}
+	return nil
 }
 
 const listRuns = "gaff runs list"
@@ -105,6 +136,10 @@ func (p *program) printRun(r *wire.RunDetail) error {
 		}
 		steps.row(clean(s.Name), clean(s.Kind), clean(s.Status), items, strconv.Itoa(s.Attempt), took(s.StartedAt, s.SettledAt), cost(s.Cost),
 			clean(orDash(s.JobID)), cut(s.Error, 80))
+		for _, item := range s.Items {
+			steps.row(fmt.Sprintf("  %d", *item.Item), "", clean(item.Status), "", strconv.Itoa(item.Attempt), took(item.StartedAt, item.SettledAt),
+				cost(item.Cost), clean(orDash(item.JobID)), cut(item.Error, 80))
+		}
 	}
 	if err := p.show(steps); err != nil {
 		return err
@@ -285,7 +320,7 @@ func (p *program) watchRun(ctx context.Context, c *client, id string, asJSON boo
 		if asJSON {
 			err = writeRawJSON(p.Stdout, raw)
 		} else {
-			_, err = fmt.Fprintf(p.Stdout, "%s  %s\n", time.Now().Format(time.TimeOnly), cut(line, 200))
+			_, err = fmt.Fprintf(p.Stdout, "%s  %s\n", stamp(r.UpdatedAt), cut(line, 200))
 		}
 		if err == nil && runSettled(&r) {
 			ended = r.Status
@@ -305,10 +340,15 @@ func (p *program) watchRun(ctx context.Context, c *client, id string, asJSON boo
 		}
 		return show(m.data)
 	})
-	if err == nil && ended != "completed" {
-		err = errReported
+	switch {
+	case err != nil:
+		return err
+	case ended != "completed":
+		return errReported
+	case !asJSON:
+		return p.printRunFiles(ctx, c, id)
 	}
-	return err
+	return nil
 }
 
 // changeCommand posts a change of a run and prints the run's status after it. request returns the

@@ -224,7 +224,7 @@ func (s *sending) request() (*gaff.Request, error) {
 // run sends the requests and prints each response, or a summary of many.
 func (s *sending) run(ctx context.Context) error {
 	p, o := s.p, s.o
-	g := progress{w: p.Stderr, terminal: p.terminal(p.Stderr), total: o.count}
+	g := p.progress(o.count)
 	outcomes := make(map[string]int)
 	for range o.count {
 		r, err := s.request()

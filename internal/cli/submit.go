@@ -52,16 +52,41 @@ func candidates(texts []string) (list []wire.Candidate, err error) {
 	return list, nil
 }
 
+// submitInput returns the input of --input, with the prompt of --prompt. Neither is an error: a job
+// without input is a mistake that may cost money.
+func (p *program) submitInput(input, prompt string) (wire.Object, error) {
+	if input == "" && prompt == "" {
+		return nil, usagef("the job has no input: add --prompt \"a dog\", or --input with the model's input as JSON ('{}' if it takes none)")
+	}
+	raw, err := p.jobInput("input", input)
+	if err != nil || prompt == "" {
+		return raw, err
+	}
+	members := map[string]json.RawMessage{}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &members); err != nil {
+			return nil, usagef("--prompt needs an --input that is a JSON object, or none")
+		}
+	}
+	if _, ok := members["prompt"]; ok {
+		return nil, usagef("--prompt and --input both have a prompt: leave one of them out")
+	}
+	if members["prompt"], err = json.Marshal(prompt); err != nil {
+		return nil, fmt.Errorf("write the input: %w", err)
+	}
+	return json.Marshal(members)
+}
+
 func (p *program) jobsSubmitCommand() *cobra.Command {
 	var job wire.JobSubmission
-	var input, metadata string
+	var input, prompt, metadata string
 	var fallback []string
 	var alias, watch, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "submit MODEL",
 		Short: "Submit a job to a provider, with gaff's webhook URL",
 		Long: `Submit a job. MODEL is ` + models() + `.
-Prints the job's id; with --watch, follows the job to its end.
+Prints the job's id; with --watch, follows the job to its end and prints its files.
 
 The gateway stores the job before it sends anything, and sends it once. With --key, the
 command can be repeated without a second job.
@@ -78,7 +103,7 @@ job if the former one rejects it, or it fails there: never after a submit whose 
 			if job.Fallback, err = candidates(fallback); err != nil {
 				return err
 			}
-			if job.Input, err = p.jobInput("input", input); err != nil {
+			if job.Input, err = p.submitInput(input, prompt); err != nil {
 				return err
 			}
 			if job.Metadata, err = p.jobInput("metadata", metadata); err != nil {
@@ -112,6 +137,7 @@ job if the former one rejects it, or it fails there: never after a submit whose 
 	flags.StringVar(&job.IdempotencyKey, "key", "", "idempotency key: a second submit with it returns the first job")
 	flags.StringVar(&job.CallbackURL, "callback", "", "a URL that the provider's webhook is passed on to")
 	flags.StringVar(&input, "input", "", "the model's input: JSON, @FILE, or -")
+	flags.StringVar(&prompt, "prompt", "", "the input's prompt, as text")
 	flags.StringVar(&metadata, "metadata", "", "a JSON object of your own, returned with the job: JSON, @FILE, or -")
 	flags.BoolVar(&watch, "watch", false, "follow the job to its end; exit code 1 if it fails")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")

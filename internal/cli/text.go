@@ -132,7 +132,13 @@ func (t table) flush() error { return t.tw.Flush() }
 type progress struct {
 	w                   io.Writer
 	terminal            bool
+	began               time.Time
+	now                 func() time.Time
 	total, done, failed int
+}
+
+func (p *program) progress(total int) progress {
+	return progress{w: p.Stderr, terminal: p.terminal(p.Stderr), began: p.now(), now: p.now, total: total}
 }
 
 func (g *progress) step(ok bool) {
@@ -143,10 +149,15 @@ func (g *progress) step(ok bool) {
 	switch tenth := max(g.total/10, 1); {
 	case g.total < 2:
 	case g.terminal:
-		fmt.Fprintf(g.w, "\r%d/%d, %d failed", g.done, g.total, g.failed)
+		fmt.Fprintf(g.w, "\r\x1b[K%s", g)
 	case g.total >= 20 && (g.done%tenth == 0 || g.done == g.total):
-		fmt.Fprintf(g.w, "%d/%d, %d failed\n", g.done, g.total, g.failed)
+		fmt.Fprintln(g.w, g)
 	}
+}
+
+// String is such as "30/100, 0 failed, 15/s, 5s left".
+func (g *progress) String() string {
+	return fmt.Sprintf("%d/%d, %d failed%s", g.done, g.total, g.failed, remaining(g.began, g.now(), g.done, g.total))
 }
 
 // say writes a line between the steps.
