@@ -54,10 +54,14 @@ func (s *session[T]) loop() {
 		}
 		s.gate.take()
 		var first *Op[T]
+		var from chan *Op[T]
 		select {
 		case first = <-s.accepts:
+			from = s.accepts
 		case first = <-s.effects:
+			from = s.effects
 		case first = <-s.notes:
+			from = s.notes
 		case o := <-s.between:
 			s.gate.pass()
 			s.runBetween(o)
@@ -72,6 +76,10 @@ func (s *session[T]) loop() {
 			s.commit(batch)
 			continue
 		}
+		if s.leave(first, from) {
+			s.gate.pass()
+			continue
+		}
 		if first.begin() {
 			batch = append(batch, first)
 			s.gate.join(len(s.accepts) + len(s.effects))
@@ -83,6 +91,20 @@ func (s *session[T]) loop() {
 		s.gate.begin()
 		s.commit(batch)
 		s.gate.end()
+	}
+}
+
+// leave puts an operation back into its queue if this connection is down and another one is not: that
+// one connected while this session, with all connections down, waited for an operation to fail.
+func (s *session[T]) leave(o *Op[T], queue chan *Op[T]) bool {
+	if s.conn.Connected() || s.failure == nil || s.connected.Load() == 0 {
+		return false
+	}
+	select {
+	case queue <- o:
+		return true
+	default: // full: the connected one has enough to do
+		return false
 	}
 }
 

@@ -136,6 +136,36 @@ func TestDownConnectionLeavesTheQueueToTheOther(t *testing.T) {
 	})
 }
 
+// A connection that is down leaves an operation to one that connected after all were down.
+func TestDownConnectionLeavesTheQueueToARecoveredOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := &fakeDB{connectErr: func(n int) error {
+			if n == 1 {
+				return errLost
+			}
+			return nil
+		}}
+		w := New(Options[*fakeTx]{
+			Accepters: []Conn[*fakeTx]{&downConn{}, &downConn{}, &downConn{}, &fakeConn{db: db}}, MaxQueuedBytes: 1 << 20,
+		})
+		defer w.Stop()
+		synctest.Wait() // all wait for an operation, which they would fail
+		time.Sleep(time.Minute)
+		for range 20 {
+			got := queue(w, writes(Accept, "a"))()[0]
+			if got.err == nil {
+				break // the recovered connection has taken one, and is connected
+			}
+		}
+		for range 20 {
+			if got := queue(w, writes(Accept, "a"))()[0]; got.err != nil {
+				t.Errorf("%v, want the recovered connection to write", got.err)
+			}
+		}
+	})
+}
+
 // downConn never connects.
 type downConn struct{ fakeConn }
 
