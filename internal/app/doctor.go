@@ -22,7 +22,7 @@ import (
 
 // Finding is the result of one check of a set-up.
 type Finding struct {
-	// Check names what was checked.
+	// Check is the name of the check.
 	Check string `json:"check"`
 	// State is "ok", "warning" or "fault".
 	State string `json:"state"`

@@ -87,7 +87,7 @@ func listCommand[D any](p *program, l listing[D]) *cobra.Command {
 }
 
 // readList adds the documents that each passes to its function to a sheet. It says on the error stream
-// if there are none, or more.
+// if the list is empty, or has more.
 func readList[D any](p *program, l listing[D], s *sheet, each func(func(json.RawMessage) error) (more bool, err error)) error {
 	more, err := each(func(doc json.RawMessage) error {
 		var d D

@@ -293,7 +293,7 @@ func ago(now, t time.Time) string {
 	return text + " ago"
 }
 
-// remaining estimates how long the rest of some work takes, by what was done since it began; empty
+// remaining estimates how long the rest of some work takes, by the rate since it began; empty
 // before anything was done.
 func remaining(began, now time.Time, done, total int) string {
 	took := now.Sub(began)
