@@ -29,7 +29,8 @@ const (
 	TokenFile         = "admin-token"
 	LocalTokenFile    = "token"
 
-	databaseFile = "gaff.db"
+	// DatabaseFile is the SQLite database in the data folder.
+	DatabaseFile = "gaff.db"
 )
 
 // Serve runs the gateway until ctx ends. What people should read at start (URLs, how to log

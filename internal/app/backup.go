@@ -192,8 +192,8 @@ func (b *backup) run(ctx context.Context) (report media.CopyReport, err error) {
 		return report, err
 	}
 	defer remove()
-	file := filepath.Join(dir, databaseFile)
-	events, err := sqlite.Backup(ctx, filepath.Join(b.cfg.DataDir, databaseFile), file)
+	file := filepath.Join(dir, DatabaseFile)
+	events, err := sqlite.Backup(ctx, filepath.Join(b.cfg.DataDir, DatabaseFile), file)
 	if err != nil {
 		return report, err
 	}
@@ -467,7 +467,7 @@ func restoreDatabase(ctx context.Context, cfg *config.Config, source blob.Store,
 		return err
 	}
 	return readDatabase(ctx, source, s.Database, keys, func(r io.Reader) error {
-		events, err := sqlite.Restore(ctx, r, filepath.Join(cfg.DataDir, databaseFile), files)
+		events, err := sqlite.Restore(ctx, r, filepath.Join(cfg.DataDir, DatabaseFile), files)
 		if err == nil {
 			fmt.Fprintf(out, "database of %s: %d events, verified\n", s.Created.Format(time.RFC3339), events)
 		}

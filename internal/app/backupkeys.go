@@ -130,7 +130,7 @@ func Backup(ctx context.Context, cfg *config.Config, file string, recipients []s
 	if err != nil {
 		return fmt.Errorf("--recipient: %w", err)
 	}
-	path := filepath.Join(cfg.DataDir, databaseFile)
+	path := filepath.Join(cfg.DataDir, DatabaseFile)
 	var events int64
 	if len(to) == 0 {
 		events, err = sqlite.Backup(ctx, path, file)
@@ -157,8 +157,8 @@ func backupEncrypted(ctx context.Context, dataDir, file string, to []age.Recipie
 		return 0, fmt.Errorf("back up: %w", err)
 	}
 	defer remove()
-	plain := filepath.Join(dir, databaseFile)
-	if events, err = sqlite.Backup(ctx, filepath.Join(dataDir, databaseFile), plain); err != nil {
+	plain := filepath.Join(dir, DatabaseFile)
+	if events, err = sqlite.Backup(ctx, filepath.Join(dataDir, DatabaseFile), plain); err != nil {
 		return 0, err
 	}
 	part := file + ".part"
@@ -219,7 +219,7 @@ func restoreFile(ctx context.Context, cfg *config.Config, o RestoreOptions, out 
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	events, err := sqlite.Restore(ctx, plain, filepath.Join(cfg.DataDir, databaseFile), func(*sqlstore.Reader) error { return nil })
+	events, err := sqlite.Restore(ctx, plain, filepath.Join(cfg.DataDir, DatabaseFile), func(*sqlstore.Reader) error { return nil })
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}

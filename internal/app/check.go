@@ -107,7 +107,7 @@ func (c *checker) open(ctx context.Context) (*sqlstore.Reader, error) {
 	if c.cfg.DatabaseURL != "" {
 		return postgres.Reader(ctx, c.cfg.DatabaseURL)
 	}
-	path := filepath.Join(c.cfg.DataDir, databaseFile)
+	path := filepath.Join(c.cfg.DataDir, DatabaseFile)
 	err := sqlite.Check(ctx, path, func(part string) { c.notify("structure: %s", part) })
 	if damage, ok := errors.AsType[*sqlite.DamageError](err); ok {
 		c.report.Structure = damage.Problems

@@ -39,7 +39,7 @@ func checked(t *testing.T, dir string) (CheckReport, error) {
 func TestCheckFindsDamageBesideAGateway(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	path := filepath.Join(dir, databaseFile)
+	path := filepath.Join(dir, DatabaseFile)
 	st, err := sqlite.Open(t.Context(), path, sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func addFile(t *testing.T, st *sqlite.Store, dir, text string) string {
 func TestCheckReportsStructure(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	path := filepath.Join(dir, databaseFile)
+	path := filepath.Join(dir, DatabaseFile)
 	st, err := sqlite.Open(t.Context(), path, sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ func (p *process) compact(ctx context.Context, full bool) (before, after int64, 
 // Compact compacts a database that no gateway has open.
 func Compact(ctx context.Context, cfg *config.Config, full bool, out io.Writer) error {
 	if cfg.DatabaseURL == "" {
-		if err := mustExist(filepath.Join(cfg.DataDir, databaseFile)); err != nil {
+		if err := mustExist(filepath.Join(cfg.DataDir, DatabaseFile)); err != nil {
 			return err
 		}
 		full = true // no webhook waits

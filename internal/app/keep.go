@@ -145,7 +145,7 @@ func before(now time.Time, r config.Retention) (s sqlstore.Retention) {
 // Import copies the contents of a SQLite file (sqlite://PATH; empty: the data folder's) into an
 // empty PostgreSQL database.
 func Import(ctx context.Context, cfg *config.Config, from, to string, out io.Writer) error {
-	path := filepath.Join(cfg.DataDir, databaseFile)
+	path := filepath.Join(cfg.DataDir, DatabaseFile)
 	if from != "" {
 		var ok bool
 		if path, ok = strings.CutPrefix(from, "sqlite://"); !ok || path == "" {

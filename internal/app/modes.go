@@ -26,7 +26,7 @@ func warnOpenFiles(dir string, log *slog.Logger) {
 		// A group that may read the folder sees names only; the files have modes of their own.
 		warn("the data folder", dir, info.Mode(), 0o027, "700")
 	}
-	for _, name := range []string{TokenFile, LocalTokenFile, databaseFile, databaseFile + "-wal", DevEnvFile} {
+	for _, name := range []string{TokenFile, LocalTokenFile, DatabaseFile, DatabaseFile + "-wal", DevEnvFile} {
 		path := filepath.Join(dir, name)
 		if info, err := os.Stat(path); err == nil {
 			warn("the file "+name, path, info.Mode(), 0o077, "600")

@@ -255,7 +255,7 @@ func (p *process) addGuard(ctx context.Context) error {
 func (p *process) observeStore() {
 	files := metrics.Files{Dir: p.cfg.DataDir, Queues: p.queues}
 	if p.cfg.DatabaseURL == "" {
-		files.Log = filepath.Join(p.cfg.DataDir, databaseFile) + "-wal"
+		files.Log = filepath.Join(p.cfg.DataDir, DatabaseFile) + "-wal"
 	}
 	p.metrics.Observe(p.store, files)
 }

@@ -50,7 +50,7 @@ func secretBox(cfg *config.Config) (*secretbox.Box, error) {
 func openDatabase(ctx context.Context, cfg *config.Config, log *slog.Logger, exclusive bool) (*sqlstore.Store, error) {
 	if cfg.DatabaseURL == "" {
 		removeLeftBackups(cfg.DataDir)
-		return sqlite.Open(ctx, filepath.Join(cfg.DataDir, databaseFile), sqlite.Options{
+		return sqlite.Open(ctx, filepath.Join(cfg.DataDir, DatabaseFile), sqlite.Options{
 			Log: log, MaxQueuedBytes: cfg.Limits.InFlightBytes, MaxRejections: cfg.Limits.Rejections, MaxQuarantine: cfg.Limits.Quarantine, QuarantineFor: cfg.Limits.QuarantineFor,
 		})
 	}

@@ -77,7 +77,7 @@ func TestWorkflow(ctx context.Context, cfg *config.Config, c *workflow.Compiled,
 		return false, err
 	}
 
-	st, err := sqlite.Open(ctx, filepath.Join(dir, databaseFile), sqlite.Options{Log: log})
+	st, err := sqlite.Open(ctx, filepath.Join(dir, DatabaseFile), sqlite.Options{Log: log})
 	if err != nil {
 		return false, err
 	}

@@ -32,7 +32,7 @@ With --recipient, which can be repeated, the backup is encrypted with age to eac
   gaff backup copy.db`,
 		Args: arguments(0, 1, "the FILE to make, or --to"),
 		RunE: work(func(ctx context.Context, args []string) error {
-			cfg, err := p.load()
+			cfg, err := p.loadLocal()
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -48,7 +49,11 @@ A name alone means always, "lost=0.2" one job in five. A job can request its own
 			}
 			o.Dir = p.path(o.Dir)
 			p.tune()
-			return p.dev(ctx, cfg, o, p.logger(cfg), p.Stdout)
+			err = p.dev(ctx, cfg, o, p.logger(cfg), p.Stdout)
+			if err == nil {
+				fmt.Fprintf(p.Stdout, "\nStopped. The data is kept in %s: start again with gaff dev, or remove the folder to start over.\n", o.Dir)
+			}
+			return err
 		}),
 	}
 	flags := cmd.Flags()
@@ -60,6 +65,24 @@ A name alone means always, "lost=0.2" one job in five. A job can request its own
 	flags.BoolVar(&o.Tunnel, "tunnel", false, "open the ngrok tunnel (NGROK_AUTH_TOKEN, NGROK_DOMAIN) for the receiving URLs")
 	p.settingFlags(cmd, "GAFF_RECONCILE_AFTER", "GAFF_MEDIA_URL", "GAFF_LOG_FORMAT", "GAFF_LOG_LEVEL")
 	return cmd
+}
+
+// loadLocal is load for commands that open the data folder themselves: if the working folder has only
+// the one of "gaff dev", they use that.
+func (p *program) loadLocal() (*config.Config, error) {
+	cfg, err := p.load()
+	if err != nil {
+		return cfg, err
+	}
+	has := func(dir string) bool {
+		_, err := os.Stat(filepath.Join(p.path(dir), app.DatabaseFile))
+		return err == nil
+	}
+	if cfg.DatabaseURL == "" && cfg.DataDir == config.Default().DataDir && !has(cfg.DataDir) && has(app.DevDir) {
+		fmt.Fprintf(p.Stderr, "%s has no database: using that of gaff dev in %s\n", cfg.DataDir, app.DevDir)
+		cfg.DataDir = app.DevDir
+	}
+	return cfg, nil
 }
 
 // devRuns reports whether a development gateway and no other one runs in the working folder:

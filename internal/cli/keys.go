@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -91,8 +92,9 @@ second.`,
 			key.Name = args[0]
 			return apiCall{method: http.MethodPost, path: "/api/v1/keys", body: key}, nil
 		},
-		print: func(_ context.Context, _ *client, k *wire.CreatedKey) error {
+		print: func(ctx context.Context, c *client, k *wire.CreatedKey) error {
 			fmt.Fprintln(p.Stdout, clean(k.Secret))
+			p.warnOfNamesakes(ctx, c, k)
 			fmt.Fprintf(p.Stderr, "%s %s has the role %s. The secret above is not shown again; use it as GAFF_TOKEN, or as Authorization: Bearer …\n",
 				clean(k.ID), clean(k.Name), clean(k.Role))
 			return nil
@@ -106,6 +108,18 @@ second.`,
 	cmd.Flags().IntVar(&key.Rate, "rate", 0, "requests a second that it may make on each node; 0 means no limit")
 	cmd.Flags().StringSliceVar(&key.Scope.Operations, "operation", nil, "only this operation of the API, by its operationId; can be repeated")
 	return cmd
+}
+
+// warnOfNamesakes says that an older active key has the name of a new one. An error does not matter:
+// the key was created.
+func (p *program) warnOfNamesakes(ctx context.Context, c *client, created *wire.CreatedKey) {
+	_, _ = c.list(ctx, "/api/v1/keys", nil, 0, func(doc json.RawMessage) error {
+		var k wire.Key
+		if json.Unmarshal(doc, &k) == nil && k.Name == created.Name && k.ID != created.ID && k.State == "active" {
+			fmt.Fprintf(p.Stderr, "%s has the same name and is still active; revoke it if the new one replaces it: gaff keys revoke %s\n", clean(k.ID), clean(k.ID))
+		}
+		return nil
+	})
 }
 
 func (p *program) keysLinkCommand() *cobra.Command {

@@ -92,7 +92,7 @@ may run at the same time. After an interruption it can be run again.`,
   gaff migrate --from sqlite:///var/lib/gaff/gaff.db --to postgres://gaff:secret@db/gaff`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error {
-			cfg, err := p.load()
+			cfg, err := p.loadLocal()
 			if err != nil {
 				return err
 			}
@@ -118,7 +118,7 @@ database, the SHA-256 of each stored body, and that of each copy of a file. Noth
 Progress goes to standard error. The exit code is 0 if all is sound, and 1 if damage was found.`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error {
-			cfg, err := p.load()
+			cfg, err := p.loadLocal()
 			if err != nil {
 				return err
 			}
