@@ -146,7 +146,7 @@ func synthesized(j *Job) ([]byte, error) {
 func (l *Service) sign(header http.Header, id string, body []byte) error {
 	now := time.Now().Unix()
 	var signatures []string
-	for _, secret := range l.secrets {
+	for _, secret := range l.CallbackSecrets() {
 		signature, err := client.Sign(secret, id, now, body)
 		if err != nil {
 			return err
@@ -160,4 +160,9 @@ func (l *Service) sign(header http.Header, id string, body []byte) error {
 }
 
 // CallbackSecrets returns the secrets that sign requests to callback URLs.
-func (l *Service) CallbackSecrets() []string { return slices.Clone(l.secrets) }
+func (l *Service) CallbackSecrets() []string {
+	if l.callbackKeys != nil {
+		return l.callbackKeys.All()
+	}
+	return slices.Clone(l.secrets)
+}

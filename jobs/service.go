@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -18,6 +19,7 @@ import (
 
 	"gaff"
 	"gaff/client"
+	"gaff/internal/sharedkey"
 )
 
 // Types of internal events about jobs, beside "job.completed" and its like.
@@ -110,8 +112,9 @@ type Service struct {
 	o              ServiceOptions
 	providers      map[string]Provider
 	callbackTokens callbackTokens
+	callbackKeys   *sharedkey.Keys // that sign callbacks; nil if the settings have them
 	pokes          map[string]chan struct{}
-	secrets        []string // that sign callbacks
+	secrets        []string // that sign callbacks, from the settings
 	process        string   // names this process among those that share the store
 	calls          sync.Map // the callers' contexts by Job.OwedBy, of calls of this process
 	durations      durations
@@ -149,26 +152,62 @@ func NewService(ctx context.Context, o ServiceOptions) (*Service, error) {
 			return nil, fmt.Errorf("secret of callbacks: %w", err)
 		}
 	}
-	if err := o.Store.Write(ctx, func(tx Tx) error { return l.readKeys(ctx, tx) }); err != nil {
+	if err := l.openKeys(ctx); err != nil {
 		return nil, fmt.Errorf("read the keys of job webhooks and callbacks: %w", err)
 	}
 	return l, nil
 }
 
-// readKeys reads the keys that all nodes share.
-func (l *Service) readKeys(ctx context.Context, tx Tx) error {
-	fresh := make([]byte, 32)
-	_, _ = rand.Read(fresh) // never fails, by its contract
-	text, err := StoredSetting(ctx, tx, handleKeySetting, hex.EncodeToString(fresh))
-	if err != nil {
+// openKeys reads the keys that all nodes share.
+func (l *Service) openKeys(ctx context.Context) (err error) {
+	fresh := func() string {
+		key := make([]byte, 32)
+		_, _ = rand.Read(key) // never fails, by its contract
+		return hex.EncodeToString(key)
+	}
+	if l.callbackTokens.keys, err = OpenKeys(ctx, l.o.Store, sharedkey.Options{Name: handleKeySetting, Fresh: fresh, Check: checkHex, Announce: l.announce()}); err != nil || len(l.o.CallbackSecrets) > 0 {
 		return err
 	}
-	if l.callbackTokens.key, err = hex.DecodeString(text); err != nil || len(l.o.CallbackSecrets) > 0 {
-		return err
-	}
-	secret, err := StoredSetting(ctx, tx, callbackSecretSetting, client.NewSecret())
-	l.secrets = []string{secret}
+	l.callbackKeys, err = OpenKeys(ctx, l.o.Store, sharedkey.Options{
+		Name: callbackSecretSetting, Fresh: client.NewSecret, Announce: l.announce(),
+		Check: func(text string) error {
+			_, err := client.Key(text)
+			return err
+		},
+	})
 	return err
+}
+
+// checkHex returns an error for a key that is not 16 bytes or more in hexadecimal digits.
+func checkHex(text string) error {
+	if raw, err := hex.DecodeString(text); err != nil || len(raw) < 16 {
+		return errors.New("want 16 bytes or more in hexadecimal digits")
+	}
+	return nil
+}
+
+// AnnounceKeys is how long other nodes have to read a new key before it signs.
+const AnnounceKeys = 30 * time.Second
+
+func (l *Service) announce() time.Duration {
+	if l.o.Shared {
+		return AnnounceKeys
+	}
+	return 0
+}
+
+// WebhookKeys sign the callback tokens of jobs' webhook URLs.
+func (l *Service) WebhookKeys() *sharedkey.Keys { return l.callbackTokens.keys }
+
+// CallbackKeys sign requests to callback URLs; nil if the settings have their secrets.
+func (l *Service) CallbackKeys() *sharedkey.Keys { return l.callbackKeys }
+
+// OpenKeys opens keys that are a setting of a store.
+func OpenKeys(ctx context.Context, store Store, o sharedkey.Options) (*sharedkey.Keys, error) {
+	o.Write = func(ctx context.Context, fn func(sharedkey.Tx) error) error {
+		return store.Write(ctx, func(tx Tx) error { return fn(tx) })
+	}
+	return sharedkey.Open(ctx, o)
 }
 
 // StoredSetting returns a setting, and first sets it to value if it is unset.

@@ -4,9 +4,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"gaff/internal/sharedkey"
 )
 
 // WebhookURL is the address for the webhooks of one job; empty where the gateway has none
@@ -35,7 +39,7 @@ func (l *Service) CheckCallbackToken(token string) error {
 // callbackTokens makes and reads the last part of a job's webhook address. It names the job and
 // carries a MAC, so that gaff recognizes the URLs that it gave out: a provider's signature may cover neither path nor
 // query.
-type callbackTokens struct{ key []byte }
+type callbackTokens struct{ keys *sharedkey.Keys }
 
 // macBytes of the MAC are written; 128 bits cannot be guessed.
 const macBytes = 16
@@ -50,11 +54,13 @@ func (h callbackTokens) make(jobID string) string {
 	if strings.Trim(name, handleLetters) != "" {
 		name = "~" + base64.RawURLEncoding.EncodeToString([]byte(jobID))
 	}
-	return name + "." + base64.RawURLEncoding.EncodeToString(h.mac(jobID))
+	return name + "." + base64.RawURLEncoding.EncodeToString(callbackMAC(h.keys.Signing(), jobID))
 }
 
-func (h callbackTokens) mac(jobID string) []byte {
-	mac := hmac.New(sha256.New, h.key)
+// callbackMAC is the MAC of a job's token. The key is in hexadecimal digits.
+func callbackMAC(key, jobID string) []byte {
+	raw, _ := hex.DecodeString(key) // checkHex found no fault
+	mac := hmac.New(sha256.New, raw)
 	fmt.Fprintf(mac, "webhook address of job %s", jobID)
 	return mac.Sum(nil)[:macBytes]
 }
@@ -73,5 +79,5 @@ func (h callbackTokens) job(token string) (jobID string, ok bool) {
 		}
 		name = string(plain)
 	}
-	return name, hmac.Equal(given, h.mac(name))
+	return name, slices.ContainsFunc(h.keys.All(), func(key string) bool { return hmac.Equal(given, callbackMAC(key, name)) })
 }

@@ -71,6 +71,7 @@ func (p *process) services() []lifecycle.Service {
 		{Name: "statistics", Run: p.countStatistics},
 		{Name: "gateway", Start: p.startGateway, Stop: p.stopGateway, Patience: handlerPatience + releasePatience},
 		{Name: "workflow engine", Start: p.startEngine, Stop: p.stopEngine},
+		lifecycle.Background("signing keys", func(ctx context.Context) { p.followKeys(ctx) }),
 		lifecycle.Background("sessions", func(ctx context.Context) { pruneSessions(ctx, p.guard, p.log) }),
 		lifecycle.Background("audit retention", func(ctx context.Context) { pruneAudit(ctx, p.cfg, p.store, p.log) }),
 		lifecycle.Background("retention", func(ctx context.Context) { prune(ctx, p.cfg.Retention, p.store, p.destinations.Unarchived, p.log) }),

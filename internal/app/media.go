@@ -81,6 +81,10 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		return nil, fmt.Errorf("GAFF_MEDIA_URL: %w; set it to off to keep no files", err)
 	}
 	k := &storedMedia{blobs: blobs}
+	announce := time.Duration(0)
+	if cfg.DatabaseURL != "" {
+		announce = jobs.AnnounceKeys
+	}
 	allow, err := safehttp.Prefixes(cfg.AllowAddresses)
 	if err == nil {
 		k.keeper, err = media.New(media.Options{
@@ -90,7 +94,7 @@ func keepMedia(ctx context.Context, cfg *config.Config, st interface {
 		})
 	}
 	if err == nil {
-		k.Server, err = media.NewServer(ctx, media.ServerOptions{Store: st, Blobs: blobs, Base: base, LinkFor: cfg.Media.LinkFor, Client: gw.ClientAddress, Lost: k.keeper.Lost, Log: log})
+		k.Server, err = media.NewServer(ctx, media.ServerOptions{Store: st, Blobs: blobs, Base: base, LinkFor: cfg.Media.LinkFor, Announce: announce, Client: gw.ClientAddress, Lost: k.keeper.Lost, Log: log})
 	}
 	if err != nil {
 		k.close()

@@ -30,7 +30,7 @@ var rules = []rule{
 	},
 	{
 		why:  "leaves import the standard library and their one library",
-		from: `^internal/(blob|buildinfo|excerpt|fault|httpx|id|inproc|jsonpointer|jsonscan|linger|mediafile|migrate|payload|safehttp|suggest|yamlfile)$`, deny: `^gaff(/|$)`, allow: `^gaff/internal/jsonpointer$`,
+		from: `^internal/(blob|buildinfo|excerpt|fault|httpx|id|inproc|jsonpointer|jsonscan|linger|mediafile|migrate|payload|safehttp|sharedkey|suggest|yamlfile)$`, deny: `^gaff(/|$)`, allow: `^gaff/internal/jsonpointer$`,
 	},
 	{
 		why:  "the wrapper of the expression language knows nothing of gaff",
@@ -42,7 +42,7 @@ var rules = []rule{
 	},
 	{
 		why:  "verify and jobs know the vocabulary only; callbacks are signed as receivers verify",
-		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(excerpt|fault|httpx|id|jsonpointer|jsonscan|payload|redact)|client)$`,
+		from: `^(verify|jobs)$`, deny: `^gaff/`, allow: `^gaff/(internal/(excerpt|fault|httpx|id|jsonpointer|jsonscan|payload|redact|sharedkey)|client)$`,
 	},
 	{
 		why:  "sender knows verify and the vocabulary; verify does not know sender",
@@ -74,7 +74,7 @@ var rules = []rule{
 	},
 	{
 		why:  "what keeps files knows the rows of jobs, and no store's tables",
-		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/(blob|excerpt|httpx|mediafile|payload|safehttp))$`,
+		from: `^internal/media$`, deny: `^gaff/`, allow: `^gaff/(jobs|internal/(blob|excerpt|httpx|mediafile|payload|safehttp|sharedkey))$`,
 	},
 	{
 		why:  "queries know the vocabulary, jobs and runs",

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -41,7 +43,8 @@ it; only the file decrypts them.`,
 			return err
 		}),
 	}
-	return group("secrets", "Encrypt the secrets in the database, and backups", key, recipient,
+	keys := listOwnKeys(p)
+	return group("secrets", "Encrypt the secrets in the database, and backups", key, recipient, keys, rotateOwnKey(p),
 		p.secretsCall("status", "Count the secrets in the database by the keys that encrypt them", "", http.MethodGet, "/api/v1/secrets"),
 		p.secretsCall("rotate", "Encrypt the secrets in the database with the first key",
 			`Have the running gateway read GAFF_SECRETS_KEY_FILE (or gaff.yaml) again, and encrypt all secrets in the
@@ -81,5 +84,43 @@ func (p *program) secretsCall(use, short, long, method, path string) *cobra.Comm
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	p.clientFlags(cmd)
+	return cmd
+}
+
+func listOwnKeys(p *program) *cobra.Command {
+	return callCommand(p, calling[wire.SigningKeys]{
+		use: "keys", short: "List gaff's own keys, which sign links, webhook URLs and callbacks",
+		args: cobra.NoArgs,
+		call: func([]string) (apiCall, error) {
+			return apiCall{method: http.MethodGet, path: "/api/v1/signing-keys"}, nil
+		},
+		print: func(_ context.Context, _ *client, doc *wire.SigningKeys) error {
+			t := newTable(p.Stdout, "KEY", "ACCEPTED")
+			for _, k := range doc.Docs {
+				t.row(clean(k.Name), strconv.Itoa(k.Accepted))
+			}
+			return t.flush()
+		},
+	})
+}
+
+func rotateOwnKey(p *program) *cobra.Command {
+	var rotation wire.KeyRotation
+	cmd := callCommand(p, calling[wire.SigningKey]{
+		use: "rotate-key links|webhooks|callbacks", short: "Sign with a new key; the former ones are still accepted",
+		long: `Make a new key of gaff's own, while the gateway runs. "links" signs links to files, "webhooks" the
+webhook URLs of jobs, "callbacks" the requests to jobs' callback URLs (the former secret signs them, too).
+Up to four keys are accepted. With --drop, those before the one that signs now no longer are: their links
+and webhook URLs stop working. If nodes share the database, the new key signs after half a minute.`,
+		args: arguments(1, 1, "one of links, webhooks and callbacks"),
+		call: func(args []string) (apiCall, error) {
+			return apiCall{method: http.MethodPost, path: "/api/v1/signing-keys/" + url.PathEscape(args[0]) + "/rotate", body: rotation}, nil
+		},
+		print: func(_ context.Context, _ *client, k *wire.SigningKey) error {
+			fmt.Fprintf(p.Stdout, "the new key of %s signs from %s; %s accepted\n", clean(k.Name), stamp(k.SignsFrom), counted(k.Accepted, "key"))
+			return nil
+		},
+	})
+	cmd.Flags().BoolVar(&rotation.Drop, "drop", false, "no longer accept the keys before the one that signs now")
 	return cmd
 }

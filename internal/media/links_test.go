@@ -200,7 +200,7 @@ func TestPermanentLinks(t *testing.T) {
 		}
 		// It does not depend on the key of signed links.
 		err := w.store.Write(ctx, func(tx jobs.Tx) error {
-			return tx.SetSetting(ctx, "media_link_key", base64.RawStdEncoding.EncodeToString([]byte("rotated")))
+			return tx.SetSetting(ctx, "media_link_key", base64.RawStdEncoding.EncodeToString([]byte("a key after a rotation")))
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"gaff"
 	"gaff/internal/blob"
 	"gaff/internal/httpx"
+	"gaff/internal/sharedkey"
 	"gaff/jobs"
 )
 
@@ -53,6 +55,8 @@ type ServerOptions struct {
 	// LinkFor is how long a link is good for. They end on the hour after it, so that the
 	// same link is given out for a while, and caches know it again.
 	LinkFor time.Duration
+	// Announce is how long other nodes have to read a new key of the links before it signs.
+	Announce time.Duration
 	// Client returns the address of a request's client; nil: the peer's.
 	Client func(*http.Request) string
 	// Lost handles copies that are missing or damaged; may be nil.
@@ -62,9 +66,9 @@ type ServerOptions struct {
 
 // Server signs links to kept files, and answers them.
 type Server struct {
-	o   ServerOptions
-	key []byte
-	now func() time.Time
+	o    ServerOptions
+	keys *sharedkey.Keys
+	now  func() time.Time
 
 	verified verified
 	misses   misses
@@ -73,20 +77,26 @@ type Server struct {
 // NewServer makes a server. The key that signs is kept in the store, so that all nodes,
 // and this one after a restart, know each other's links.
 func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
-	s := &Server{o: o, now: time.Now}
-	err := o.Store.Write(ctx, func(tx jobs.Tx) error {
-		text, err := jobs.StoredSetting(ctx, tx, keySetting, base64.RawStdEncoding.EncodeToString([]byte(rand.Text()+rand.Text())))
-		if err != nil {
-			return err
-		}
-		s.key, err = base64.RawStdEncoding.DecodeString(text)
-		return err
+	keys, err := jobs.OpenKeys(ctx, o.Store, sharedkey.Options{
+		Name: keySetting, Announce: o.Announce, Check: checkKey,
+		Fresh: func() string { return base64.RawStdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("key of the media links: %w", err)
 	}
-	return s, nil
+	return &Server{o: o, keys: keys, now: time.Now}, nil
 }
+
+// checkKey returns an error for a key that is not 16 bytes or more in base64.
+func checkKey(text string) error {
+	if raw, err := base64.RawStdEncoding.DecodeString(text); err != nil || len(raw) < 16 {
+		return errors.New("want 16 bytes or more in base64")
+	}
+	return nil
+}
+
+// Keys sign the links.
+func (s *Server) Keys() *sharedkey.Keys { return s.keys }
 
 // Links returns links to a file's copy and to its thumbnail, empty if missing. Permanent links are
 // returned before the copy is stored, too; until then they are answered with 404.
@@ -103,7 +113,7 @@ func (s *Server) Links(m *jobs.Media) (l jobs.MediaLinks) {
 	l.ExpiresAt = s.now().Add(s.o.LinkFor).Truncate(time.Hour).Add(time.Hour)
 	expires := l.ExpiresAt.Unix()
 	link := func(variant, name string) string {
-		q := url.Values{"expires": {strconv.FormatInt(expires, 10)}, "signature": {s.sign(m.ID, variant, expires)}}
+		q := url.Values{"expires": {strconv.FormatInt(expires, 10)}, "signature": {signLink(s.keys.Signing(), m.ID, variant, expires)}}
 		return s.o.Base + Prefix + m.ID + "/" + variant + name + "?" + q.Encode()
 	}
 	l.StoredURL = link(variantFile, "/"+url.PathEscape(FileName(m)))
@@ -113,8 +123,16 @@ func (s *Server) Links(m *jobs.Media) (l jobs.MediaLinks) {
 	return l
 }
 
-func (s *Server) sign(id, variant string, expires int64) string {
-	mac := hmac.New(sha256.New, s.key)
+// signed reports whether a signature is of a key that is accepted.
+func (s *Server) signed(signature, id, variant string, expires int64) bool {
+	return slices.ContainsFunc(s.keys.All(), func(key string) bool {
+		return subtle.ConstantTimeCompare([]byte(signature), []byte(signLink(key, id, variant, expires))) == 1
+	})
+}
+
+func signLink(key, id, variant string, expires int64) string {
+	raw, _ := base64.RawStdEncoding.DecodeString(key) // checkKey found no fault
+	mac := hmac.New(sha256.New, raw)
 	fmt.Fprintf(mac, "media link\n%s\n%s\n%d", id, variant, expires)
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
@@ -138,7 +156,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := r.URL.Query()
 	expires, err := strconv.ParseInt(q.Get("expires"), 10, 64)
-	if err != nil || subtle.ConstantTimeCompare([]byte(q.Get("signature")), []byte(s.sign(parts[0], parts[1], expires))) != 1 {
+	if err != nil || !s.signed(q.Get("signature"), parts[0], parts[1], expires) {
 		http.Error(w, "the link is not signed by this gateway", http.StatusForbidden)
 		return
 	}

@@ -79,6 +79,24 @@ type Compacted struct {
 	Note   Text  `json:"note" doc:"For people; null if there is nothing to say."`
 }
 
+// SigningKey is a key of gaff's own that signs, and that can be rotated.
+type SigningKey struct {
+	Name     string `json:"name" enum:"links,webhooks,callbacks" doc:"links: of links to files; webhooks: of the webhook URLs of jobs; callbacks: of requests to jobs' callback URLs."`
+	Accepted int    `json:"accepted" doc:"How many keys are accepted: the one that signs, former ones, and a new one that does not sign yet."`
+	// SignsFrom is null but in the answer to a rotation.
+	SignsFrom Time `json:"signsFrom" doc:"After a rotation: when the new key signs, since other nodes must read it first."`
+}
+
+// KeyRotation says what happens to former keys.
+type KeyRotation struct {
+	Drop bool `json:"drop,omitempty" doc:"The keys before the one that signs now are no longer accepted: links and webhook URLs that they signed stop working."`
+}
+
+// SigningKeys are all of them.
+type SigningKeys struct {
+	Docs []SigningKey `json:"docs"`
+}
+
 // Secrets counts the secrets that are stored in the database, by the keys that encrypt them.
 type Secrets struct {
 	Enabled   bool `json:"enabled" doc:"Whether GAFF_SECRETS_KEY is set."`

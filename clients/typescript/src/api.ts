@@ -1013,6 +1013,11 @@ export interface KeyRequest {
   scope?: KeyScope;
 }
 
+export interface KeyRotation {
+  /** The keys before the one that signs now are no longer accepted: links and webhook URLs that they signed stop working. */
+  drop?: boolean;
+}
+
 export interface KeyScope {
   /** Only this destination, and its deliveries by pull. */
   destination?: string;
@@ -1715,6 +1720,19 @@ export interface SettingList {
   nextCursor: string | null;
 }
 
+export interface SigningKey {
+  /** How many keys are accepted: the one that signs, former ones, and a new one that does not sign yet. */
+  accepted: number;
+  /** links: of links to files; webhooks: of the webhook URLs of jobs; callbacks: of requests to jobs' callback URLs. */
+  name: "links" | "webhooks" | "callbacks";
+  /** After a rotation: when the new key signs, since other nodes must read it first. */
+  signsFrom: string | null;
+}
+
+export interface SigningKeys {
+  docs: SigningKey[] | null;
+}
+
 export interface Silence {
   forSeconds: number;
   lastAt: string | null;
@@ -2267,6 +2285,8 @@ export interface Operations {
   "list-sessions": { query: { limit?: number; cursor?: string }; body: undefined; answer: SessionList };
   /** List the settings in force; secrets are masked */
   "list-settings": { query: { limit?: number; cursor?: string }; body: undefined; answer: SettingList };
+  /** List the keys of gaff's own that sign links, webhook URLs and callbacks */
+  "list-signing-keys": { query: undefined; body: undefined; answer: SigningKeys };
   /** List the sources that have received nothing for longer than usual */
   "list-silent-sources": { query: { limit?: number; cursor?: string }; body: undefined; answer: SilenceList };
   /** List the sources */
@@ -2325,6 +2345,8 @@ export interface Operations {
   "rotate-destination-secret": { query: undefined; body: Rotation | undefined; answer: NewSecretDestination };
   /** Read the keys again, and encrypt the secrets in the database with the first one */
   "rotate-secrets": { query: undefined; body: undefined; answer: Secrets };
+  /** Sign with a new key; the former ones are still accepted */
+  "rotate-signing-key": { query: undefined; body: KeyRotation; answer: SigningKey };
   /** Replace the secret of a source; the former one is accepted for a while */
   "rotate-source-secret": { query: undefined; body: SourceRotation | undefined; answer: NewSecretSource };
   /** Create or replace a budget: what jobs may cost a day or month */
@@ -2446,6 +2468,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "list-scheduled-events": ["GET", "/api/v1/scheduled-events"],
   "list-sessions": ["GET", "/api/v1/sessions"],
   "list-settings": ["GET", "/api/v1/settings"],
+  "list-signing-keys": ["GET", "/api/v1/signing-keys"],
   "list-silent-sources": ["GET", "/api/v1/stats/silence"],
   "list-sources": ["GET", "/api/v1/sources"],
   "list-subscriptions": ["GET", "/api/v1/subscriptions"],
@@ -2475,6 +2498,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "revoke-key": ["DELETE", "/api/v1/keys/{id}"],
   "rotate-destination-secret": ["POST", "/api/v1/destinations/{name}/rotate"],
   "rotate-secrets": ["POST", "/api/v1/secrets/rotate"],
+  "rotate-signing-key": ["POST", "/api/v1/signing-keys/{name}/rotate"],
   "rotate-source-secret": ["POST", "/api/v1/sources/{name}/rotate"],
   "save-budget": ["PUT", "/api/v1/budgets/{name}"],
   "save-project": ["POST", "/api/v1/projects"],

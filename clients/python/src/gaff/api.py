@@ -1017,6 +1017,11 @@ class KeyRequest(TypedDict):
     scope: NotRequired[KeyScope]
 
 
+class KeyRotation(TypedDict):
+    # The keys before the one that signs now are no longer accepted: links and webhook URLs that they signed stop working.
+    drop: NotRequired[bool]
+
+
 class KeyScope(TypedDict):
     # Only this destination, and its deliveries by pull.
     destination: NotRequired[str]
@@ -1714,6 +1719,19 @@ class SettingList(TypedDict):
     docs: list[Setting]
     # The cursor of the next page; null on the last page.
     nextCursor: str | None
+
+
+class SigningKey(TypedDict):
+    # How many keys are accepted: the one that signs, former ones, and a new one that does not sign yet.
+    accepted: int
+    # links: of links to files; webhooks: of the webhook URLs of jobs; callbacks: of requests to jobs' callback URLs.
+    name: Literal["links"] | Literal["webhooks"] | Literal["callbacks"]
+    # After a rotation: when the new key signs, since other nodes must read it first.
+    signsFrom: str | None
+
+
+class SigningKeys(TypedDict):
+    docs: list[SigningKey] | None
 
 
 class Silence(TypedDict):
@@ -2562,6 +2580,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "list-scheduled-events": ("GET", "/api/v1/scheduled-events"),
     "list-sessions": ("GET", "/api/v1/sessions"),
     "list-settings": ("GET", "/api/v1/settings"),
+    "list-signing-keys": ("GET", "/api/v1/signing-keys"),
     "list-silent-sources": ("GET", "/api/v1/stats/silence"),
     "list-sources": ("GET", "/api/v1/sources"),
     "list-subscriptions": ("GET", "/api/v1/subscriptions"),
@@ -2591,6 +2610,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "revoke-key": ("DELETE", "/api/v1/keys/{id}"),
     "rotate-destination-secret": ("POST", "/api/v1/destinations/{name}/rotate"),
     "rotate-secrets": ("POST", "/api/v1/secrets/rotate"),
+    "rotate-signing-key": ("POST", "/api/v1/signing-keys/{name}/rotate"),
     "rotate-source-secret": ("POST", "/api/v1/sources/{name}/rotate"),
     "save-budget": ("PUT", "/api/v1/budgets/{name}"),
     "save-project": ("POST", "/api/v1/projects"),
