@@ -127,7 +127,7 @@ func rejectWith(w http.ResponseWriter, r *http.Request, status int, detail strin
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = wire.Write(w, huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: detail})
+	_ = wire.Write(w, ErrorModel{huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: detail}, hintOf(status, r.URL.Path)})
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
@@ -226,11 +226,17 @@ func (c badRequests) Unwrap() huma.Context { return c.humaContext }
 // tellFaults adds the validation errors to the detail, which people read.
 func tellFaults(ctx huma.Context, _ string, v any) (any, error) {
 	m, ok := v.(*huma.ErrorModel)
+	if full, is := v.(*ErrorModel); is {
+		m, ok = &full.ErrorModel, true
+	}
 	if ok && m.Status == http.StatusRequestEntityTooLarge && ctx != nil {
 		m.Detail = tooLarge(ctx.Operation().MaxBodyBytes - 1)
 	}
-	if !ok || m.Status != http.StatusUnprocessableEntity {
+	if !ok {
 		return v, nil
+	}
+	if m.Status != http.StatusUnprocessableEntity {
+		return hinted(ctx, m), nil
 	}
 	m.Status, m.Title = http.StatusBadRequest, http.StatusText(http.StatusBadRequest)
 	var faults []string
@@ -243,7 +249,7 @@ func tellFaults(ctx huma.Context, _ string, v any) (any, error) {
 	}
 	slices.Sort(faults)
 	m.Detail, m.Errors = strings.Join(faults, "; "), nil
-	return m, nil
+	return hinted(ctx, m), nil
 }
 
 func tooLarge(limit int64) string { return fmt.Sprintf("the body is larger than %d bytes", limit) }

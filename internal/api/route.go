@@ -115,7 +115,7 @@ func (s *server) handle(mux *http.ServeMux, api huma.API, op huma.Operation, h h
 	for _, status := range op.Errors {
 		code := strconv.Itoa(status)
 		if op.Responses[code] == nil {
-			op.Responses[code] = response(http.StatusText(status), "application/problem+json", schemaOf[huma.ErrorModel](api))
+			op.Responses[code] = response(http.StatusText(status), "application/problem+json", schemaOf[ErrorModel](api))
 		}
 	}
 	api.OpenAPI().AddOperation(&op)

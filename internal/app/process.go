@@ -22,6 +22,7 @@ import (
 	"gaff/internal/api"
 	"gaff/internal/buildinfo"
 	"gaff/internal/config"
+	"gaff/internal/mcp"
 	"gaff/internal/metrics"
 	"gaff/internal/replay"
 	"gaff/internal/server"
@@ -353,12 +354,14 @@ func (p *process) buildHandlers(context.Context) error {
 	if cfg.Login.OIDCIssuer != "" {
 		console.SSO = p.identityProvider()
 	}
+	authorized := func(r *http.Request) bool { _, ok := p.guard.Authorize(r); return ok }
 	p.server = server.Options{
 		Ingest: p.ingest, API: apiHandler, Console: ui.New(console), Media: p.files.handler(),
 		Others: proxy.Handlers, Keyed: proxy.Keyed,
 		Metrics: p.metrics.Handler(), MetricsOpen: cfg.MetricsAccess == config.MetricsOpen, Ready: p.store.Ready, Log: p.log,
 		PublicAPI:      p.publicAPI,
-		Authorized:     func(r *http.Request) bool { _, ok := p.guard.Authorize(r); return ok },
+		Authorized:     authorized,
+		MCP:            mcp.Handler(console.Version, apiHandler, authorized),
 		MaxHeaderBytes: int(cfg.Limits.MaxHeaderBytes), HeaderTimeout: cfg.Limits.HeaderTimeout,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Connections: cfg.Limits.Connections,
 		Proxy: proxies(prefixes(cfg.TrustedProxies)), StrictTransport: p.strictTransport(),

@@ -109,6 +109,14 @@ var rules = []rule{
 		from: `.*`, not: `^(internal/sso|destination)$`, deny: `^golang\.org/x/oauth2`,
 	},
 	{
+		why:  "the tools of agents call the API, and know its documents only",
+		from: `^internal/mcp$`, deny: `^gaff/`, allow: `^gaff/internal/(excerpt|inproc|wire)$`,
+	},
+	{
+		why:  "only internal/mcp links the library of the Model Context Protocol",
+		from: `.*`, not: `^internal/mcp$`, deny: `^github\.com/modelcontextprotocol/`,
+	},
+	{
 		why:  "alerts know the vocabulary and issues: what they watch is handed to them",
 		from: `^internal/alert$`, deny: `^gaff/`, allow: `^gaff/internal/(excerpt|id|issue|safehttp)$`,
 	},

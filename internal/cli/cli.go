@@ -167,7 +167,7 @@ func (p *program) root() *cobra.Command {
 	add("sender", p.sendCommand(), p.signCommand(), p.verifyCommand())
 	add("sender", p.publishCommand(), p.scheduledCommand())
 	add("look", p.statusCommand(), p.doctorCommand(), p.openCommand(), p.searchCommand(), p.eventsCommand(), p.jobsCommand(), p.mediaCommand(), p.runsCommand(), p.workflowsCommand(), p.projectsCommand(), p.sourcesCommand(), p.providersCommand(), p.destinationsCommand(), p.deliveriesCommand(), p.replayCommand(), p.rejectionsCommand(), p.issuesCommand(), p.costsCommand(), p.budgetsCommand(), p.alertsCommand(), p.bulkCommand(), p.listenCommand(), p.statsCommand(), p.healthCommand(), p.settingsCommand(), p.keysCommand(), p.sessionsCommand(), p.auditCommand(), p.eraseCommand(), p.secretsCommand())
-	add("other", p.versionCommand())
+	add("other", p.mcpCommand(), p.versionCommand())
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
 	p.addCompletions(root)

@@ -28,6 +28,7 @@ type Options struct {
 	Ingest  http.Handler // below gaff.PathPrefix
 	API     http.Handler // below /api/
 	Console http.Handler // everything else; nil for none
+	MCP     http.Handler // /mcp, the tools of agents; nil for none
 	Metrics http.Handler // /metrics; nil for none
 	// MetricsOpen lets callers read /metrics that are not Authorized.
 	MetricsOpen bool
@@ -181,6 +182,9 @@ func handleProbes(mux *http.ServeMux, o Options) {
 // handleAdmin adds the API, the metrics and the console.
 func handleAdmin(mux *http.ServeMux, o Options) {
 	mux.Handle("/api/", o.API)
+	if o.MCP != nil {
+		mux.Handle("/mcp", o.MCP)
+	}
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", MetricsHandler(o))
 	}

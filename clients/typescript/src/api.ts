@@ -617,6 +617,8 @@ export interface ErrorModel {
   detail?: string;
   /** Optional list of individual error details */
   errors?: ErrorDetail[] | null;
+  /** What to do next. */
+  hint?: string;
   /** A URI reference that identifies the specific occurrence of the problem. */
   instance?: string;
   /** HTTP status code */

@@ -621,6 +621,8 @@ class ErrorModel(TypedDict):
     detail: NotRequired[str]
     # Optional list of individual error details
     errors: NotRequired[list[ErrorDetail] | None]
+    # What to do next.
+    hint: NotRequired[str]
     # A URI reference that identifies the specific occurrence of the problem.
     instance: NotRequired[str]
     # HTTP status code
