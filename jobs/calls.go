@@ -84,11 +84,16 @@ func (l *Service) beginCall(ctx context.Context, tx Tx, s Submission, callKey, o
 		return nil, false, err
 	}
 	j.CallKey, j.OwedBy, j.Submit = callKey, owner, SubmitWaiting
-	if err := l.admit(ctx, tx, j); err != nil {
+	held, err := l.admit(ctx, tx, j)
+	if err != nil {
 		return nil, false, err
 	}
+	if plan == nil && held != nil {
+		// It is submitted when it is approved, and has the caller's answer until then.
+		plan, j.Attempt = &Plan{Candidates: []Candidate{{Provider: j.Provider, Model: j.Model}}}, 1
+	}
 	if plan != nil {
-		return l.queue(ctx, tx, j, plan, s)
+		return l.queue(ctx, tx, j, plan, held, s)
 	}
 	j.Submit, j.SentAt, j.NextPollAt = SubmitSending, tx.Now(), tx.Now().Add(stillSending)
 	return l.insert(ctx, tx, j, s)

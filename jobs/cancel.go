@@ -42,7 +42,7 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 		}
 	case j.Submit == SubmitSending || j.Submit == SubmitUnknown:
 		text = "cancelled here; whether the provider works on it is not known"
-	case j.Submit != SubmitWaiting:
+	case j.Submit != SubmitWaiting && j.Submit != SubmitHeld:
 		text = "cancelled here; the provider could not be asked to stop, since too little is known of the request"
 	}
 	err = l.o.Store.Write(ctx, func(tx Tx) error {

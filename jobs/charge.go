@@ -74,7 +74,7 @@ func (l *Service) charge(j *Job) {
 		}
 	}
 	estimate, err := ParseMicros(p.Job)
-	begun := j.Submit != SubmitWaiting && j.Submit != SubmitRejected
+	begun := j.Submit != SubmitWaiting && j.Submit != SubmitRejected && j.Submit != SubmitHeld
 	units, unitsErr := Multiply(j.Cost, "1")
 	switch {
 	case err != nil && unitsErr == nil && p.UnitName != "":

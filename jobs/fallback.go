@@ -213,7 +213,7 @@ func (l *Service) fallBack(ctx context.Context, tx Tx, j *Job, u *Update) (moved
 			continue
 		}
 		j.Submit = SubmitWaiting
-		err := l.admit(ctx, tx, j)
+		held, err := l.admit(ctx, tx, j)
 		if full, ok := errors.AsType[*BudgetError](err); ok {
 			j.Submit, j.Charge = SubmitRejected, Charge{}
 			*u = Update{Status: JobFailed, Error: full.Error(), ErrorType: errorTypeBudget}
@@ -227,6 +227,9 @@ func (l *Service) fallBack(ctx context.Context, tx Tx, j *Job, u *Update) (moved
 		}
 		if err := tx.SaveJob(ctx, j); err != nil {
 			return false, err
+		}
+		if held != nil {
+			return true, l.hold(ctx, tx, j, held)
 		}
 		return true, l.emitSubmit(ctx, tx, j)
 	}

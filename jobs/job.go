@@ -145,9 +145,11 @@ const (
 	SubmitUnknown
 	// SubmitRejected: the provider rejected it.
 	SubmitRejected
+	// SubmitHeld: a budget has no room, and the job waits for an approval.
+	SubmitHeld
 )
 
-var submitNames = [...]string{"", "waiting", "sending", "accepted", "unknown", "refused"}
+var submitNames = [...]string{"", "waiting", "sending", "accepted", "unknown", "refused", "held"}
 
 // String returns the state in lower case; empty for SubmitNone.
 func (s SubmitState) String() string {

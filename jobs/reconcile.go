@@ -137,6 +137,8 @@ func (l *Service) Poll(ctx context.Context, jobID string) (*Job, error) {
 	switch {
 	case p == nil:
 		return nil, fmt.Errorf("job %s: %w: nothing is known of how to ask %s", jobID, gaff.ErrConflict, excerpt.Text(j.Provider, 80))
+	case j.Submit == SubmitHeld:
+		return nil, fmt.Errorf("job %s: %w: it waits for an approval", jobID, gaff.ErrConflict)
 	case j.Submit == SubmitWaiting:
 		return nil, fmt.Errorf("job %s: %w: it was not submitted yet", jobID, gaff.ErrConflict)
 	case j.RequestID == "" && j.Submit == SubmitSending:

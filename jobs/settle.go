@@ -58,10 +58,15 @@ func (c change) apply(ctx context.Context, tx Tx, router Router) (settled bool, 
 		case JobQueued, JobProcessing, JobCancelled: // no end, or one by request
 		}
 	}
-	u := c.update
+	u, reserved := c.update, j.Charge
 	settled = open && u.Status.Settled()
 	if err := c.save(ctx, tx); err != nil {
 		return false, err
+	}
+	if settled && reserved.State == ChargeReserved {
+		if err := noteExcess(ctx, tx, j, reserved); err != nil {
+			return false, err
+		}
 	}
 	copies := false
 	// Files of a job that had failed or been cancelled before are not its result.
@@ -113,6 +118,15 @@ func (c change) save(ctx context.Context, tx Tx) error {
 		err = tx.InsertJob(ctx, j)
 	}
 	return err
+}
+
+// noteExcess adds to the log of a job by how much the provider's charge exceeds the estimate.
+func noteExcess(ctx context.Context, tx Tx, j *Job, reserved Charge) error {
+	more := j.Charge.Amount - reserved.Amount
+	if j.Charge.State != ChargeBilled || j.Charge.Currency != reserved.Currency || more <= 0 {
+		return nil
+	}
+	return tx.AddLogEntry(ctx, j.ID, "charge", fmt.Sprintf("%s charged %s %s, %s more than the estimate", j.Provider, j.Charge.Amount, j.Charge.Currency, more))
 }
 
 // noteLeftOut adds to the log of a job that only the first of its files are stored.

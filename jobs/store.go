@@ -78,11 +78,11 @@ type Tx interface {
 	// Emit adds an internal event with its deliveries. A known DedupeKey adds nothing.
 	Emit(ctx context.Context, ev *gaff.Event, ds []gaff.Delivery) error
 	// Budgets returns all budgets, by name. LockBudgets has other transactions that call it wait until
-	// this one ends. Spent returns what the jobs of a budget cost that were made since, with
+	// this one ends. Spent returns what the period of a budget costs that a time belongs to, with
 	// reservations.
 	Budgets(ctx context.Context) ([]Budget, error)
 	LockBudgets(ctx context.Context) error
-	Spent(ctx context.Context, b Budget, since time.Time) (Micros, error)
+	Spent(ctx context.Context, b Budget, at time.Time) (Micros, error)
 	// SavePlan stores the candidates of a new job, and Plan returns them; nil if it has none.
 	SavePlan(ctx context.Context, jobID string, p *Plan) error
 	Plan(ctx context.Context, jobID string) (*Plan, error)
@@ -148,9 +148,10 @@ type Reader interface {
 	Durations(ctx context.Context) ([]Durations, error)
 	// Costs returns the sums of charges, the largest first, at most MaxCosts of them.
 	Costs(ctx context.Context, f CostFilter) ([]CostSum, error)
-	// Budgets returns all budgets, by name, and Spent what their jobs cost since.
+	// Budgets returns all budgets, by name, and Spent what the period of one costs that a time belongs
+	// to, with reservations.
 	Budgets(ctx context.Context) ([]Budget, error)
-	Spent(ctx context.Context, b Budget, since time.Time) (Micros, error)
+	Spent(ctx context.Context, b Budget, at time.Time) (Micros, error)
 	MediaByID(ctx context.Context, id string) (*Media, error)
 	Media(ctx context.Context, f MediaFilter) (gaff.Page[Media], error)
 	// MediaByLink returns the file whose LinkToken is the token.
@@ -165,6 +166,8 @@ type Reader interface {
 type JobFilter struct {
 	Provider, ProjectID, UserID, RequestID string
 	Status                                 *JobStatus
+	// Held chooses jobs that wait for an approval.
+	Held bool
 	// Unfinished chooses queued and processing jobs.
 	Unfinished bool
 	Model      string

@@ -75,14 +75,15 @@ func (l *Service) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, cre
 		return nil, false, err
 	}
 	j.Submit = SubmitWaiting
-	if err := l.admit(ctx, tx, j); err != nil {
+	held, err := l.admit(ctx, tx, j)
+	if err != nil {
 		return nil, false, err
 	}
-	return l.queue(ctx, tx, j, plan, s)
+	return l.queue(ctx, tx, j, plan, held, s)
 }
 
-// queue adds a new job that is submitted in the background.
-func (l *Service) queue(ctx context.Context, tx Tx, j *Job, plan *Plan, s Submission) (_ *Job, created bool, err error) {
+// queue adds a new job that is submitted in the background, or is held.
+func (l *Service) queue(ctx context.Context, tx Tx, j *Job, plan *Plan, held *BudgetError, s Submission) (_ *Job, created bool, err error) {
 	if j, created, err = l.insert(ctx, tx, j, s); err != nil || !created {
 		return j, false, err
 	}
@@ -90,6 +91,9 @@ func (l *Service) queue(ctx context.Context, tx Tx, j *Job, plan *Plan, s Submis
 		if err := tx.SavePlan(ctx, j.ID, plan); err != nil {
 			return nil, false, err
 		}
+	}
+	if held != nil {
+		return j, true, l.hold(ctx, tx, j, held)
 	}
 	return j, true, l.emitSubmit(ctx, tx, j)
 }

@@ -33,6 +33,7 @@ type world struct {
 	mu     sync.Mutex
 	asked  []workflow.Submission // of the process's life
 	ended  []string              // jobs that were cancelled
+	full   []error               // budgets that had no room, as Refused got them
 	client http.RoundTripper
 	limits map[string]int
 	cs     []*workflow.Compiled
@@ -58,6 +59,9 @@ func (w *world) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submission) 
 	if s.Model == "refused" {
 		return "", fmt.Errorf("%w: no such model", gaff.ErrInvalid)
 	}
+	if s.Model == "dear" {
+		return "", &jobs.BudgetError{Budget: jobs.Budget{Name: "film", Period: "month", Currency: "USD", Limit: 1}}
+	}
 	id := "job-" + strings.TrimPrefix(s.IdempotencyKey, s.RunID+"/")
 	id = s.RunID + "-" + strings.NewReplacer("/1.", "-", "/", "-").Replace(strings.TrimPrefix(id, "job-"))
 	if err := tx.InsertJob(ctx, &jobs.Job{
@@ -70,6 +74,13 @@ func (w *world) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submission) 
 	w.asked = append(w.asked, s)
 	w.mu.Unlock()
 	return id, nil
+}
+
+func (w *world) Refused(ctx context.Context, tx jobs.Tx, err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.full = append(w.full, err)
+	return nil
 }
 
 func (w *world) Cancel(_ context.Context, jobID string) error {

@@ -53,11 +53,11 @@ func (a *advance) beginSubmit(d *step, u *runs.Step, vars map[string]any) (err e
 	if sub.Metadata, err = evalJSON(d.meta, vars); err != nil {
 		return err
 	}
-	if u.Input, err = encode(sub); err != nil {
-		return err
-	}
 	for _, c := range d.Submit.Fallback {
 		sub.Fallback = append(sub.Fallback, jobs.Candidate(c))
+	}
+	if u.Input, err = encode(sub); err != nil {
+		return err
 	}
 	u.Status = runs.StepQueued
 	if sub.Provider != "" {

@@ -86,12 +86,12 @@ type budgetBodyInput struct {
 
 // budget makes the document of a budget with what it costs so far.
 func (s *server) budget(ctx context.Context, b jobs.Budget) (none wire.Budget, err error) {
-	since := b.Since(time.Now())
-	spent, err := s.o.Store.Spent(ctx, b, since)
+	now := time.Now()
+	spent, err := s.o.Store.Spent(ctx, b, now)
 	if err != nil {
 		return none, err
 	}
-	return wire.NewBudget(b, since, spent), nil
+	return wire.NewBudget(b, b.Since(now), spent), nil
 }
 
 func (s *server) listBudgets(ctx context.Context, _ *noInput) (none wire.Budgets, err error) {
@@ -151,4 +151,33 @@ func (s *server) removeBudget(ctx context.Context, in *budgetInput) error {
 		return errNoJobs
 	}
 	return s.o.Jobs.RemoveBudget(ctx, in.Name)
+}
+
+type holdInput struct {
+	ID   string         `path:"id" maxLength:"150"`
+	Body *wire.HoldBody `required:"false"`
+}
+
+func (s *server) approveJob(ctx context.Context, in *holdInput) (wire.JobDetail, error) {
+	return s.decideJob(ctx, in, Jobs.Approve)
+}
+
+func (s *server) rejectJob(ctx context.Context, in *holdInput) (wire.JobDetail, error) {
+	return s.decideJob(ctx, in, Jobs.Reject)
+}
+
+// decideJob decides about a job that a budget holds.
+func (s *server) decideJob(ctx context.Context, in *holdInput, decide func(j Jobs, ctx context.Context, jobID, by, comment string) (*jobs.Job, error)) (none wire.JobDetail, err error) {
+	if s.o.Jobs == nil {
+		return none, errNoJobs
+	}
+	comment := ""
+	if in.Body != nil {
+		comment = in.Body.Comment
+	}
+	j, err := decide(s.o.Jobs, ctx, in.ID, callerOf(ctx), comment)
+	if err != nil {
+		return none, err
+	}
+	return s.jobDetail(ctx, j)
 }

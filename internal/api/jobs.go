@@ -26,6 +26,8 @@ type Jobs interface {
 	CallbackSecrets() []string
 	SaveBudget(ctx context.Context, b jobs.Budget) error
 	RemoveBudget(ctx context.Context, name string) error
+	Approve(ctx context.Context, jobID, by, comment string) (*jobs.Job, error)
+	Reject(ctx context.Context, jobID, by, comment string) (*jobs.Job, error)
 	Expected(j *jobs.Job) (takes time.Duration, at time.Time)
 }
 

@@ -183,6 +183,8 @@ func (s *server) costRoutes() []route {
 		get("/api/v1/budgets/{name}", "get-budget", Viewer, "Get a budget", s.getBudget),
 		put("/api/v1/budgets/{name}", "save-budget", Admin, "Create or replace a budget: what jobs may cost a day or month", s.saveBudget, bad),
 		remove("/api/v1/budgets/{name}", "delete-budget", Admin, "Delete a budget", s.removeBudget),
+		post("/api/v1/jobs/{id}/approve", "approve-job", Admin, "Submit a job that a budget holds, beyond its limit", s.approveJob),
+		post("/api/v1/jobs/{id}/reject", "reject-job", Admin, "End a job that a budget holds as failed", s.rejectJob),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gaff/internal/wire"
+	"gaff/jobs"
 )
 
 func (p *program) costsCommand() *cobra.Command {
@@ -77,9 +78,9 @@ func (p *program) budgetsCommand() *cobra.Command {
 	const path, others = "/api/v1/budgets", "gaff budgets list"
 	list := listCommand(p, listing[wire.Budget]{
 		use: "list", short: "List budgets, by name", path: path, single: true,
-		heads: []string{"NAME", "FOR", "PERIOD", "SPENT", "LIMIT", "CURRENCY"},
+		heads: []string{"NAME", "FOR", "PERIOD", "SPENT", "LIMIT", "CURRENCY", "IF FULL", "EXCESS"},
 		cells: func(b wire.Budget) []string {
-			return []string{clean(b.Name), clean(scopeOf(b)), b.Period, b.Spent, b.Limit, clean(b.Currency)}
+			return []string{clean(b.Name), clean(scopeOf(b)), b.Period, b.Spent, b.Limit, clean(b.Currency), b.Action, orDash(b.Excess)}
 		},
 	})
 	remove := p.actCommand(acting{
@@ -109,8 +110,8 @@ func (p *program) budgetSetCommand(path string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NAME --limit AMOUNT",
 		Short: "Create or replace a budget",
-		Long: `Create or replace a budget. A submit whose estimate does not fit is answered 402. Estimates come from
-the price table (prices: in gaff.yaml); a model without one counts with what the provider reports.`,
+		Long: `Create or replace a budget. A submit whose estimate does not fit is answered 402; with --if-full hold
+the job waits until gaff jobs approve. Estimates come from the price table (prices: in gaff.yaml); a model without one counts with what the provider reports.`,
 		Example: `  gaff budgets set film --project film-1 --limit 100 --warn 80
   gaff budgets set all --period day --limit 20`,
 		Args: arguments(1, 1, "one NAME"),
@@ -137,6 +138,7 @@ the price table (prices: in gaff.yaml); a model without one counts with what the
 	flags := cmd.Flags()
 	flags.StringVar(&b.Limit, "limit", "", "what the period may cost, such as 100.00")
 	flags.StringVar(&b.Warn, "warn", "", "amount from which gaff:budget.warning is emitted")
+	flags.StringVar(&b.Action, "if-full", jobs.BudgetRefuses, "refuse the submit, or hold the job until it is approved")
 	flags.StringVar(&b.Period, "period", "month", "day or month, in UTC")
 	flags.StringVar(&b.Currency, "currency", "USD", "currency, or the unit of a provider")
 	flags.StringVar(&b.ProjectID, "project", "", "only jobs of this project")

@@ -42,6 +42,8 @@ func (p *program) jobsCommand() *cobra.Command {
 		}),
 		p.jobsWatchCommand(), p.jobsSubmitCommand(), p.jobsRegisterCommand(), p.callbackSecretsCommand(),
 		p.jobActionCommand("cancel", "Cancel a job, also at the provider", "Cancel a job, also at the provider. The provider may bill the work that it has done."),
+		p.holdCommand("approve", "Submit a job that a budget holds, beyond its limit"),
+		p.holdCommand("reject", "End a job that a budget holds as failed"),
 		p.jobActionCommand("ask", "Poll the provider for a job now", "Poll the provider for a job now, instead of waiting for its webhook."))
 }
 

@@ -191,6 +191,25 @@ func (p *program) jobActionCommand(action, short, long string) *cobra.Command {
 	})
 }
 
+// holdCommand decides about a job that a budget holds.
+func (p *program) holdCommand(action, short string) *cobra.Command {
+	var body wire.HoldBody
+	cmd := callCommand(p, calling[wire.JobDetail]{
+		use: action + " ID", short: short, args: arguments(1, 1, "one ID"),
+		long: short + `. gaff jobs list --submit held lists such jobs.
+The command needs the role admin.`,
+		call: func(args []string) (apiCall, error) {
+			return apiCall{method: http.MethodPost, path: "/api/v1/jobs/" + url.PathEscape(args[0]) + "/" + action, body: body, others: listJobs}, nil
+		},
+		print: func(_ context.Context, _ *client, j *wire.JobDetail) error {
+			_, err := fmt.Fprintf(p.Stdout, "%s  %s  %s\n", clean(j.ID), clean(j.Status), cut(j.Error, 200))
+			return err
+		},
+	})
+	cmd.Flags().StringVar(&body.Comment, "comment", "", "for the job's log")
+	return cmd
+}
+
 // callbackSecretsCommand prints the secrets that verify callbacks.
 func (p *program) callbackSecretsCommand() *cobra.Command {
 	return callCommand(p, calling[wire.CallbackSecrets]{

@@ -70,6 +70,9 @@ func (e *effects) NextAttempt(ctx context.Context, j *jobs.Job, past jobs.Attemp
 			return fmt.Errorf("next attempt of job %s: %w", j.ID, err)
 		}
 	}
+	e.charges.change(chargedJob{}, chargeOf(&jobs.Job{
+		ProjectID: j.ProjectID, UserID: j.UserID, Caller: j.Caller, Provider: past.Provider, Model: past.Model, CreatedAt: j.CreatedAt, Charge: past.Charge,
+	}))
 	return e.SaveJob(ctx, j)
 }
 

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"gaff/jobs"
@@ -67,110 +66,4 @@ func scanCost(rows *sql.Rows) (c jobs.CostSum, err error) {
 	err = rows.Scan(&c.Key, &c.Currency, &charged, &estimated, &reserved, &c.Jobs)
 	c.Charged, c.Estimated, c.Reserved = jobs.Micros(charged), jobs.Micros(estimated), jobs.Micros(reserved)
 	return c, err
-}
-
-const budgetColumns = `name, project_id, user_id, caller, provider, model, period, currency, amount, warn, created_at, updated_at`
-
-func scanBudget(r Row) (b jobs.Budget, err error) {
-	var limit, warn, created, updated int64
-	err = r.Scan(&b.Name, &b.ProjectID, &b.UserID, &b.Caller, &b.Provider, &b.Model, &b.Period, &b.Currency, &limit, &warn, &created, &updated)
-	b.Limit, b.Warn, b.CreatedAt, b.UpdatedAt = jobs.Micros(limit), jobs.Micros(warn), fromMicros(created), fromMicros(updated)
-	return b, err
-}
-
-func scanBudgetRow(rows *sql.Rows) (jobs.Budget, error) { return scanBudget(rows) }
-
-// Budgets returns all budgets, by name.
-func (s *Store) Budgets(ctx context.Context) ([]jobs.Budget, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	list, err := collect(ctx, s.read, scanBudgetRow, `select `+budgetColumns+` from budget order by name`)
-	return list, s.fault(ctx, "budgets", err)
-}
-
-func (e *effects) Budgets(context.Context) (list []jobs.Budget, err error) {
-	e.independent = true // no deferred row is a budget
-	defer func() { e.independent = false }()
-	err = e.each(func(r Row) error {
-		b, err := scanBudget(r)
-		list = append(list, b)
-		return err
-	}, `select `+budgetColumns+` from budget order by name`)
-	if err != nil {
-		return nil, fmt.Errorf("load budgets: %w", err)
-	}
-	return list, nil
-}
-
-// budgetLock is locked while a submit is checked against budgets.
-const budgetLock = "budgets"
-
-func (e *effects) LockBudgets(context.Context) error {
-	if err := e.db.lockText(e.tx, budgetLock); err != nil {
-		return fmt.Errorf("lock budgets: %w", err)
-	}
-	return nil
-}
-
-// spentBy is the query for what a budget's jobs cost since a time.
-func spentBy(b jobs.Budget, since time.Time) (text string, args []any) {
-	var q strings.Builder
-	q.WriteString(`select cast(coalesce(sum(j.charge), 0) as bigint) from ` + charged + ` j where j.charge_state > 0 and j.created_at >= $1 and j.currency = $2`)
-	args = []any{micros(since), b.Currency}
-	for _, eq := range []struct{ column, value string }{
-		{"project_id", b.ProjectID}, {"user_id", b.UserID}, {"caller", b.Caller}, {"provider", b.Provider}, {"model", b.Model},
-	} {
-		if eq.value != "" {
-			args = append(args, eq.value)
-			fmt.Fprintf(&q, " and j.%s = $%d", eq.column, len(args))
-		}
-	}
-	return q.String(), args
-}
-
-// Spent returns what the jobs of a budget cost since a time.
-func (s *Store) Spent(ctx context.Context, b jobs.Budget, since time.Time) (jobs.Micros, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	text, args := spentBy(b, since)
-	var sum int64
-	err := s.read.QueryRowContext(ctx, text, args...).Scan(&sum)
-	return jobs.Micros(sum), s.fault(ctx, "spent", err)
-}
-
-func (e *effects) Spent(_ context.Context, b jobs.Budget, since time.Time) (jobs.Micros, error) {
-	text, args := spentBy(b, since)
-	var sum int64
-	if err := e.row([]any{&sum}, text, args...); err != nil {
-		return 0, fmt.Errorf("sum the charges of budget %s: %w", b.Name, err)
-	}
-	return jobs.Micros(sum), nil
-}
-
-func (e *effects) SaveBudget(_ context.Context, b *jobs.Budget) error {
-	if b.CreatedAt.IsZero() {
-		b.CreatedAt = e.now
-	}
-	b.UpdatedAt = e.now
-	_, err := e.exec(`insert into budget (`+budgetColumns+`) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-		on conflict (name) do update set project_id = excluded.project_id, user_id = excluded.user_id, caller = excluded.caller,
-			provider = excluded.provider, model = excluded.model, period = excluded.period, currency = excluded.currency,
-			amount = excluded.amount, warn = excluded.warn, updated_at = excluded.updated_at`,
-		b.Name, b.ProjectID, b.UserID, b.Caller, b.Provider, b.Model, b.Period, b.Currency, int64(b.Limit), int64(b.Warn),
-		micros(b.CreatedAt), micros(b.UpdatedAt))
-	if err != nil {
-		return fmt.Errorf("save budget: %w", err)
-	}
-	return nil
-}
-
-func (e *effects) RemoveBudget(_ context.Context, name string) error {
-	n, err := e.exec(`delete from budget where name = $1`, name)
-	if err != nil {
-		return fmt.Errorf("remove budget: %w", err)
-	}
-	if n == 0 {
-		return missing("budget", name)
-	}
-	return nil
 }

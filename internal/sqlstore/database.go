@@ -99,5 +99,7 @@ type transactions interface {
 	// lockText locks a text until the transaction ends. tryLock reports false if a concurrent
 	// transaction has locked it.
 	lockText(t *tx, text string) error
+	// shareText locks a text for transactions that call lockText, not for others that call shareText.
+	shareText(t *tx, text string) error
 	tryLock(t *tx, text string) (bool, error)
 }

@@ -364,9 +364,9 @@ func (e *erasure) eraseBudgetsAndLogins(ctx context.Context) error {
 	return e.s.w.Do(ctx, &op{Run: func(t *tx) error {
 		switch e.t.Kind {
 		case erase.User:
-			return t.execAll(e.t.ID, `delete from budget where user_id = $1`, `delete from session where subject = $1`)
+			return t.execAll(e.t.ID, `delete from budget_spent where name in (select name from budget where user_id = $1)`, `delete from budget where user_id = $1`, `delete from session where subject = $1`)
 		case erase.Project:
-			return t.execAll(e.t.ID, `delete from budget where project_id = $1`)
+			return t.execAll(e.t.ID, `delete from budget_spent where name in (select name from budget where project_id = $1)`, `delete from budget where project_id = $1`)
 		case erase.Job, erase.Event:
 		}
 		return nil

@@ -77,6 +77,9 @@ func (s *Store) Jobs(ctx context.Context, f jobs.JobFilter) (page gaff.Page[jobs
 		w.add("j.provider in (" + requestedProviders + ")")
 		order = "+j.seq"
 	}
+	if f.Held {
+		w.add("j.submit = " + strconv.Itoa(int(jobs.SubmitHeld))) // names the partial index
+	}
 	if f.Status != nil {
 		w.add("j.status = ?", int64(*f.Status))
 	}
@@ -197,6 +200,7 @@ func (e *effects) jobAt(ref jobs.JobRef, text string, args ...any) (j *jobs.Job,
 		}
 	}
 	e.known.seen(j, j.Status.Settled())
+	e.charges.read(j)
 	return j, nil
 }
 
@@ -209,7 +213,9 @@ func (e *effects) job(text string, args ...any) (*jobs.Job, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load job: %w", err)
 	}
-	return sc.job(), nil
+	j := sc.job()
+	e.charges.read(j)
+	return j, nil
 }
 
 // jobChanging are the columns that change; the others stay as they were inserted.
@@ -245,6 +251,7 @@ func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
 	if e.db.deferWrite(e.tx, &insertJob, args) {
 		e.known.defers(j)
 		e.known.seen(j, false) // a new job has no media
+		e.charges.changed(chargedJob{}, j)
 		e.change("job", j.ID, j.Status.String(), j.Provider)
 		return e.deferProject(j.ProjectID)
 	}
@@ -256,6 +263,7 @@ func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
 		return fmt.Errorf("insert job %s: %w: another job has its id, its idempotency key or its request %s", j.ID,
 			gaff.ErrConflict, excerpt.Text(j.RequestID, 60))
 	}
+	e.charges.changed(chargedJob{}, j)
 	e.change("job", j.ID, j.Status.String(), j.Provider)
 	return e.seeProject(j.ProjectID)
 }
@@ -272,8 +280,13 @@ func (e *effects) SaveJob(_ context.Context, j *jobs.Job) error {
 			return fmt.Errorf("save job %s: %w", j.ID, err)
 		}
 	}
+	before, err := e.storedCharge(j.ID)
+	if err != nil {
+		return err
+	}
 	args := changing(j)
 	if e.db.deferWrite(e.tx, &updateJob, args) {
+		e.charges.changed(before, j)
 		e.known.defers(j)
 		e.change("job", j.ID, j.Status.String(), j.Provider)
 		return e.deferProject(j.ProjectID)
@@ -285,6 +298,7 @@ func (e *effects) SaveJob(_ context.Context, j *jobs.Job) error {
 	if !written {
 		return fmt.Errorf("%w: job %s cannot go back to %s", gaff.ErrConflict, j.ID, j.Status)
 	}
+	e.charges.changed(before, j)
 	e.change("job", j.ID, j.Status.String(), j.Provider)
 	return e.seeProject(j.ProjectID)
 }
@@ -299,9 +313,15 @@ func (e *effects) JobByKey(_ context.Context, caller, key string, orNone bool) (
 
 func (e *effects) RemoveJob(_ context.Context, jobID string) error {
 	e.known.wrote(&jobs.Job{ID: jobID})
+	stored, err := e.storedCharge(jobID)
+	if err != nil {
+		return err
+	}
 	if err := e.deleteJob(jobID); err != nil {
 		return fmt.Errorf("remove job %s: %w", jobID, err)
 	}
+	e.charges.change(stored, chargedJob{})
+	delete(e.charges.stored, jobID)
 	return nil
 }
 
@@ -325,7 +345,9 @@ func (e *effects) jobs(text string, args ...any) (found []*jobs.Job, err error) 
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, sc.job())
+		j := sc.job()
+		e.charges.read(j)
+		found = append(found, j)
 	}
 	return found, rows.Err()
 }

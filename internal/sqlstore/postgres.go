@@ -274,6 +274,11 @@ func (*PostgreSQL) lockText(t *tx, text string) error {
 	return err
 }
 
+func (*PostgreSQL) shareText(t *tx, text string) error {
+	_, err := t.exec(`select pg_advisory_xact_lock_shared(hashtextextended($1, 0))`, text)
+	return err
+}
+
 func (*PostgreSQL) tryLock(t *tx, text string) (locked bool, err error) {
 	err = t.row([]any{&locked}, `select pg_try_advisory_xact_lock(hashtextextended($1, 0))`, text)
 	return locked, err

@@ -197,6 +197,7 @@ func (*SQLite) fault(t *tx, err error) (classified error, ends bool) {
 func (*SQLite) lock() string                      { return "" }
 func (*SQLite) lockFree() string                  { return "" }
 func (*SQLite) lockText(*tx, string) error        { return nil }
+func (*SQLite) shareText(*tx, string) error       { return nil }
 func (*SQLite) tryLock(*tx, string) (bool, error) { return true, nil }
 
 // Batches.

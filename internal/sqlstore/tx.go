@@ -49,6 +49,7 @@ type tx struct {
 	projects    []string   // that exist after the commit
 	wakes       []string   // queues that have due deliveries after the commit
 	issues      []failures // failures that belong to issues
+	charges     charges
 }
 
 var _ writer.Tx = (*tx)(nil)
@@ -92,6 +93,9 @@ func (t *tx) Finish() error {
 		return err
 	}
 	if err := t.writeIssues(); err != nil {
+		return err
+	}
+	if err := t.writeCharges(); err != nil {
 		return err
 	}
 	if err := t.writeChanges(); err != nil {

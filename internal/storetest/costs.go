@@ -74,7 +74,7 @@ func testBudgets(s *suite) {
 	s.charged("b", "p2", "u1", "USD", jobs.ChargeBilled, 100_000, now)
 	s.charged("c", "p1", "u1", "EUR", jobs.ChargeBilled, 100_000, now)
 	s.charged("d", "p1", "u1", "USD", jobs.ChargeBilled, 50_000, now.Add(-48*time.Hour))
-	if spent, err := s.st.Spent(s.ctx, list[0], now.Add(-time.Hour)); err != nil || spent != 300_000 {
+	if spent, err := s.st.Spent(s.ctx, list[0], now); err != nil || spent != 300_000 {
 		s.Errorf("spent %d, %v; want 300000", spent, err)
 	}
 	remove := func() error {
@@ -92,7 +92,10 @@ func testBudgets(s *suite) {
 func testBudgetLock(s *suite) {
 	const limit, each, submits = 1_000_000, 30_000, 200
 	b := jobs.Budget{Name: "all", Period: "month", Currency: "USD", Limit: limit}
-	since := time.Now().Add(-time.Hour)
+	now := time.Now()
+	if err := s.st.Write(s.ctx, func(tx jobs.Tx) error { return tx.SaveBudget(s.ctx, &b) }); err != nil {
+		s.Fatal(err)
+	}
 	full := errors.New("full")
 	var wg sync.WaitGroup
 	for i := range submits {
@@ -101,7 +104,7 @@ func testBudgetLock(s *suite) {
 				if err := tx.LockBudgets(s.ctx); err != nil {
 					return err
 				}
-				spent, err := tx.Spent(s.ctx, b, since)
+				spent, err := tx.Spent(s.ctx, b, now)
 				if err != nil {
 					return err
 				}
@@ -118,8 +121,102 @@ func testBudgetLock(s *suite) {
 		})
 	}
 	wg.Wait()
-	spent, err := s.st.Spent(s.ctx, b, since)
+	spent, err := s.st.Spent(s.ctx, b, now)
 	if want := jobs.Micros(limit / each * each); err != nil || spent != want {
 		s.Errorf("admitted %s, %v; want %s", spent, err, want)
+	}
+}
+
+// The sum of a period follows each change of a charge, and starts with the jobs that exist.
+func testBudgetSums(s *suite) {
+	now := time.Now()
+	write := func(fn func(tx jobs.Tx) error) {
+		s.Helper()
+		if err := s.st.Write(s.ctx, fn); err != nil {
+			s.Fatal(err)
+		}
+	}
+	spent := func(step string, b jobs.Budget, want jobs.Micros) {
+		s.Helper()
+		if got, err := s.st.Spent(s.ctx, b, now); err != nil || got != want {
+			s.Errorf("%s: budget %s has %s, %v; want %s", step, b.Name, got, err, want)
+		}
+	}
+	save := func(b jobs.Budget) {
+		s.Helper()
+		write(func(tx jobs.Tx) error { return tx.SaveBudget(s.ctx, &b) })
+	}
+	change := func(id string, fn func(j *jobs.Job)) {
+		s.Helper()
+		write(func(tx jobs.Tx) error {
+			j, err := tx.Job(s.ctx, id)
+			if err != nil {
+				return err
+			}
+			fn(j)
+			return tx.SaveJob(s.ctx, j)
+		})
+	}
+	all := jobs.Budget{Name: "all", Period: "month", Currency: "USD", Limit: 1}
+	film := jobs.Budget{Name: "film", ProjectID: "film", Period: "month", Currency: "USD", Limit: 1}
+	s.charged("a", "", "u1", "USD", jobs.ChargeReserved, 100, now)
+	save(all)
+	save(film)
+	spent("saved later", all, 100)
+	change("a", func(j *jobs.Job) { j.ProjectID = "film" }) // learned later
+	spent("project", film, 100)
+	change("a", func(j *jobs.Job) {
+		j.Status, j.Charge = jobs.JobCompleted, jobs.Charge{Amount: 250, Currency: "USD", State: jobs.ChargeBilled}
+	})
+	spent("billed", all, 250)
+	s.charged("b", "film", "u1", "USD", jobs.ChargeReserved, 40, now)
+	change("b", func(j *jobs.Job) { j.Status, j.Charge = jobs.JobFailed, jobs.Charge{} })
+	spent("failed at no cost", film, 250)
+	s.charged("c", "film", "u1", "USD", jobs.ChargeReserved, 7, now)
+	write(func(tx jobs.Tx) error { return tx.RemoveJob(s.ctx, "c") })
+	spent("came to nothing", film, 250)
+	film.UserID = "u2"
+	save(film)
+	spent("for another user", film, 0)
+	write(func(tx jobs.Tx) error { // in one transaction
+		j := &jobs.Job{ID: "d", Provider: "p", ProjectID: "film", UserID: "u2", Charge: jobs.Charge{Amount: 9, Currency: "USD", State: jobs.ChargeReserved}}
+		if err := tx.InsertJob(s.ctx, j); err != nil {
+			return err
+		}
+		if got, err := tx.Spent(s.ctx, film, now); err != nil || got != 9 {
+			s.Errorf("before the commit: %s, %v; want 9", got, err)
+		}
+		film.Limit = 2
+		if err := tx.SaveBudget(s.ctx, &film); err != nil {
+			return err
+		}
+		j.Charge.Amount = 11
+		return tx.SaveJob(s.ctx, j)
+	})
+	spent("in one transaction", film, 11)
+	spent("in one transaction", all, 261)
+}
+
+// A budget that is saved while charges are written has all of them.
+func testBudgetSavedUnderLoad(s *suite) {
+	b := jobs.Budget{Name: "all", Period: "month", Currency: "USD", Limit: 1}
+	var wg sync.WaitGroup
+	for i := range 120 {
+		wg.Go(func() {
+			err := s.st.Write(context.WithoutCancel(s.ctx), func(tx jobs.Tx) error {
+				if i%40 == 20 {
+					b := b
+					return tx.SaveBudget(s.ctx, &b)
+				}
+				return tx.InsertJob(s.ctx, &jobs.Job{ID: fmt.Sprint("job_", i), Provider: "p", Charge: jobs.Charge{Amount: 1, Currency: "USD", State: jobs.ChargeReserved}})
+			})
+			if err != nil {
+				s.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := s.st.Spent(s.ctx, b, time.Now()); err != nil || got != 117 {
+		s.Errorf("%d, %v; want 117", got, err)
 	}
 }

@@ -99,6 +99,8 @@ var tests = map[string]func(*suite){
 	"BudgetsAreKept":                 testBudgets,
 	"BudgetsAdmitNoMoreThanTheLimit": testBudgetLock,
 	"AttemptsFollowEachOther":        testAttempts,
+	"BudgetSumsFollowCharges":        testBudgetSums,
+	"BudgetIsSavedUnderLoad":         testBudgetSavedUnderLoad,
 	"WriteIsAllOrNothing":            testWrite,
 	"JobsMoveForwardOnly":            testJobs,
 	"MediaAreAddedOnce":              testMedia,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"gaff"
 	"gaff/jobs"
 )
 
@@ -16,6 +17,7 @@ type costsView struct {
 	Totals    []jobs.CostSum
 	Rows      []jobs.CostSum
 	Budgets   []budgetRow
+	Held      []jobs.Job
 	CSV       string
 }
 
@@ -43,6 +45,9 @@ func (b budgetRow) scope() string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// maxHeld bounds the jobs on the page that wait for an approval.
+const maxHeld = 50
 
 // costSpans are the periods of the page, by the value of since.
 var costSpans = [][2]string{{"month", "This month"}, {"day", "Today"}, {"", "All time"}}
@@ -81,12 +86,17 @@ func (c *console) costs(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	for _, b := range budgets {
-		spent, err := c.o.Store.Spent(q.Context(), b, b.Since(q.now))
+		spent, err := c.o.Store.Spent(q.Context(), b, q.now)
 		if err != nil {
 			return nil, err
 		}
 		v.Budgets = append(v.Budgets, budgetRow{b, spent})
 	}
+	held, err := c.o.Store.Jobs(q.Context(), jobs.JobFilter{Held: true, Cursor: gaff.Cursor{Limit: maxHeld}})
+	if err != nil {
+		return nil, err
+	}
+	v.Held = held.Items
 	v.CSV = "/api/v1/costs.csv?by=" + v.By
 	if !f.Since.IsZero() {
 		v.CSV += "&since=" + f.Since.Format(time.DateOnly)

@@ -158,6 +158,8 @@ func actions() []action {
 		{path: "/deliveries/{id}/retry", api: "/api/v1/deliveries/{id}/retry", done: "The delivery is being retried."},
 		{path: "/deliveries/{id}/cancel", api: "/api/v1/deliveries/{id}/cancel", done: "The delivery was canceled."},
 		{path: "/jobs/{id}/cancel", api: "/api/v1/jobs/{id}/cancel", done: "The job is being cancelled.", back: "/jobs/{id}"},
+		{path: "/jobs/{id}/approve", api: "/api/v1/jobs/{id}/approve", done: "Approved. The job is being submitted.", back: "/jobs/{id}"},
+		{path: "/jobs/{id}/reject", api: "/api/v1/jobs/{id}/reject", done: "Rejected. The job has failed.", back: "/jobs/{id}"},
 		{path: "/jobs/{id}/ask", api: "/api/v1/jobs/{id}/ask", done: "The provider was polled.", back: "/jobs/{id}"},
 		{path: "/rejections/{id}/rescue", api: "/api/v1/rejections/{id}/rescue", done: "Verified and stored as an event.", back: "/rejections/{id}"},
 		{path: "/issues/{id}/acknowledge", api: "/api/v1/issues/{id}/acknowledge", done: "Acknowledged: its alert is not repeated.", back: "/issues/{id}"},

@@ -87,6 +87,7 @@ type BudgetBody struct {
 	Period    string `json:"period" enum:"day,month" doc:"In UTC."`
 	Currency  string `json:"currency,omitempty" doc:"USD if it is missing." example:"USD"`
 	Limit     string `json:"limit" example:"100.00" doc:"What the period may cost. A submit that would exceed it is answered 402."`
+	Action    string `json:"action,omitempty" enum:"refuse,hold" doc:"For a submit that has no room: refuse it with 402 (if the member is missing), or hold the job until it is approved."`
 	Warn      string `json:"warn,omitempty" example:"80.00" doc:"The amount from which gaff:budget.warning is emitted, once a period."`
 }
 
@@ -94,7 +95,7 @@ type BudgetBody struct {
 func (b BudgetBody) Budget(name string) (out jobs.Budget, err error) {
 	out = jobs.Budget{
 		Name: name, ProjectID: b.ProjectID, UserID: b.UserID, Caller: b.Caller, Provider: b.Provider, Model: b.Model, Period: b.Period,
-		Currency: cmp.Or(b.Currency, "USD"),
+		Currency: cmp.Or(b.Currency, "USD"), Action: cmp.Or(b.Action, jobs.BudgetRefuses),
 	}
 	if out.Limit, err = jobs.ParseMicros(b.Limit); err != nil {
 		return out, &jobs.InvalidError{Field: "limit", Text: err.Error()}
@@ -119,8 +120,10 @@ type Budget struct {
 	Currency  string `json:"currency"`
 	Limit     string `json:"limit"`
 	Warn      Text   `json:"warn"`
+	Action    string `json:"action" enum:"refuse,hold"`
 	Since     Time   `json:"since" doc:"When the current period began."`
 	Spent     string `json:"spent" doc:"What the period costs so far, with reservations."`
+	Excess    Text   `json:"excess" doc:"By how much spent exceeds the limit, because providers charged more than was estimated, or held jobs were approved; null if it does not."`
 	CreatedAt Time   `json:"createdAt"`
 	UpdatedAt Time   `json:"updatedAt"`
 }
@@ -129,13 +132,21 @@ type Budget struct {
 func NewBudget(b jobs.Budget, since time.Time, spent jobs.Micros) Budget {
 	d := Budget{
 		Name: b.Name, ProjectID: Text(b.ProjectID), UserID: Text(b.UserID), Caller: Text(b.Caller), Provider: Text(b.Provider),
-		Model: Text(b.Model), Period: b.Period, Currency: b.Currency, Limit: b.Limit.String(), Since: Time{since}, Spent: spent.String(),
+		Model: Text(b.Model), Period: b.Period, Currency: b.Currency, Limit: b.Limit.String(), Action: b.Action, Since: Time{since}, Spent: spent.String(),
 		CreatedAt: Time{b.CreatedAt}, UpdatedAt: Time{b.UpdatedAt},
 	}
 	if b.Warn > 0 {
 		d.Warn = Text(b.Warn.String())
 	}
+	if spent > b.Limit {
+		d.Excess = Text((spent - b.Limit).String())
+	}
 	return d
+}
+
+// HoldBody is a decision about a job that a budget holds.
+type HoldBody struct {
+	Comment string `json:"comment,omitempty" maxLength:"500" doc:"For the job's log."`
 }
 
 // Budgets are all budgets.

@@ -29,7 +29,7 @@ type Job struct {
 	SettledAt   Time   `json:"settledAt"`
 	UpdatedAt   Time   `json:"updatedAt"`
 
-	Submit         Text    `json:"submit" doc:"The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job."`
+	Submit         Text    `json:"submit" doc:"The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated), refused or held (a budget has no room, and the job waits for an approval). Null if gaff did not submit the job."`
 	IdempotencyKey Text    `json:"idempotencyKey"`
 	Cost           Text    `json:"cost" doc:"What the provider billed, in its own units; null if it did not say."`
 	Charge         *Charge `json:"charge" doc:"What it costs in money; null if that is not known."`
@@ -162,7 +162,7 @@ func NewJobDetail(j jobs.Job, log []jobs.LogEntry, input []byte) JobDetail {
 // LogEntry is a line of a job's log.
 type LogEntry struct {
 	At   Time   `json:"at"`
-	What string `json:"what" doc:"submit, webhook, ask, cancel, register or fallback."`
+	What string `json:"what" doc:"submit, webhook, ask, cancel, register, fallback, hold or charge."`
 	Text string `json:"text"`
 }
 
@@ -221,12 +221,13 @@ type JobQuery struct {
 	ErrorType string `query:"errorType" flag:"error-type" doc:"Only failed with this error type, such as content_policy_violation; none: failed without a type."`
 	Since     string `query:"since" flag:"since" doc:"Created at or after: a time, or a duration such as 24h for that long ago."`
 	Until     string `query:"until" flag:"until" doc:"Created before."`
+	Submit    string `query:"submit" flag:"submit" enum:"held" doc:"held: only jobs that a budget holds until they are approved."`
 	Query     string `query:"q" flag:"q" doc:"Text in the model or the input, such as words of the prompt. A page searches 50,000 jobs; nextCursor continues after them."`
 }
 
 // Filter returns the query as stores take it.
 func (q JobQuery) Filter(c gaff.Cursor) (f jobs.JobFilter, err error) {
-	f = jobs.JobFilter{Provider: q.Provider, ProjectID: q.ProjectID, UserID: q.UserID, RequestID: q.RequestID, Model: q.Model, ErrorType: q.ErrorType, Query: q.Query, Cursor: c}
+	f = jobs.JobFilter{Provider: q.Provider, ProjectID: q.ProjectID, UserID: q.UserID, RequestID: q.RequestID, Model: q.Model, ErrorType: q.ErrorType, Held: q.Submit == jobs.SubmitHeld.String(), Query: q.Query, Cursor: c}
 	if status, ok := jobs.ParseJobStatus(q.Status); ok {
 		f.Status = &status
 	}

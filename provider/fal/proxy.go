@@ -61,7 +61,8 @@ const (
 // Jobs has the operations on jobs that the proxy uses; a *jobs.Service is one.
 type Jobs interface {
 	Begin(ctx context.Context, s jobs.Submission, callKey string) (*jobs.Call, error)
-	CheckBudgets(ctx context.Context, s jobs.Submission) error
+	Reserve(ctx context.Context, s jobs.Submission) error
+	Release(ctx context.Context, jobID string) error
 	Record(ctx context.Context, s jobs.Submission, u jobs.Update, startedAt time.Time) (*jobs.Job, error)
 	Answered(ctx context.Context, jobID string, answer jobs.Accepted, submitErr error) error
 	RecordUpdate(ctx context.Context, provider, requestID string, u jobs.Update) error
@@ -517,8 +518,11 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, who call
 	if q.o.Key != "" {
 		req.Header.Set("Authorization", "Key "+q.o.Key)
 	}
-	if runs && !p.hasRoom(w, r, p.ran(r, t, who, body, began)) {
-		return
+	var run *ran
+	if runs {
+		if run = p.ran(r, t, who, body, began); !p.hasRoom(w, r, run) {
+			return
+		}
 	}
 	resp, err := q.o.Client.Do(req)
 	if err != nil {
@@ -530,12 +534,15 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, t *target, who call
 			// A call of fal.run is work that is paid for; clients repeat on 502.
 			status = http.StatusInternalServerError
 		}
+		if run != nil {
+			p.lost(run, err)
+		}
 		answerJSON(w, status, map[string]any{"detail": "fal did not answer"})
 		return
 	}
 	defer resp.Body.Close()
 	if runs {
-		p.passRun(w, resp, p.ran(r, t, who, body, began))
+		p.passRun(w, resp, run)
 		return
 	}
 	id, what := t.request()

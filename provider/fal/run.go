@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"gaff"
 	"gaff/internal/redact"
 	"gaff/jobs"
 )
@@ -31,10 +32,10 @@ func (p *Proxy) ran(r *http.Request, t *target, who caller, body []byte, began t
 	return &ran{s, began}
 }
 
-// hasRoom reports whether the budgets have room for a call of fal.run, and answers one that they have
-// no room for.
+// hasRoom reserves room in the budgets for a call of fal.run, and answers one that they have no room
+// for.
 func (p *Proxy) hasRoom(w http.ResponseWriter, r *http.Request, call *ran) bool {
-	err := p.o.Jobs.CheckBudgets(r.Context(), call.s)
+	err := p.o.Jobs.Reserve(context.WithoutCancel(r.Context()), call.s)
 	if full, ok := errors.AsType[*jobs.BudgetError](err); ok {
 		answerJSON(w, http.StatusPaymentRequired, map[string]any{"detail": full.Error()})
 		return false
@@ -46,6 +47,25 @@ func (p *Proxy) hasRoom(w http.ResponseWriter, r *http.Request, call *ran) bool 
 		return false
 	}
 	return true
+}
+
+// lost stores that a call of fal.run was not answered: fal may have done the work.
+func (p *Proxy) lost(call *ran, cause error) {
+	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
+	defer cancel()
+	err := p.o.Jobs.Answered(ctx, call.s.ID, jobs.Accepted{}, errors.New("fal.run did not answer: "+redact.Error(cause)))
+	if err != nil && !errors.Is(err, gaff.ErrNotFound) {
+		p.o.Log.Warn("that fal.run did not answer is not stored", "job", call.s.ID, "error", redact.Error(err))
+	}
+}
+
+// release gives back the room of a call of fal.run that did no work.
+func (p *Proxy) release(call *ran) {
+	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
+	defer cancel()
+	if err := p.o.Jobs.Release(ctx, call.s.ID); err != nil {
+		p.o.Log.Warn("the reservation of a call of fal.run is not released", "job", call.s.ID, "error", redact.Error(err))
+	}
 }
 
 // passRun forwards the response of a call of fal.run, and records it as a settled job before the
@@ -61,6 +81,7 @@ func (p *Proxy) passRun(w http.ResponseWriter, resp *http.Response, call *ran) {
 		p.recordStream(call, a, &last, err)
 		return
 	case !isFinal(a.status) || !strings.Contains(contentType, "json"):
+		p.release(call)
 		p.stream(w, resp)
 		return
 	}

@@ -50,7 +50,7 @@ func TestBudgetHoldsOverNodes(t *testing.T) {
 		}
 		nodes = append(nodes, node)
 	}
-	budget := jobs.Budget{Name: "film", ProjectID: "film", Period: "month", Currency: "USD", Limit: 1_000_000, Warn: 500_000}
+	budget := jobs.Budget{Name: "film", ProjectID: "film", Period: "month", Currency: "USD", Limit: 1_000_000, Warn: 500_000, Action: jobs.BudgetRefuses}
 	if err := nodes[0].SaveBudget(t.Context(), budget); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestBudgetHoldsOverNodes(t *testing.T) {
 	if admitted.Load() != 33 || refused.Load() != 167 {
 		t.Errorf("%d admitted and %d refused, want 33 and 167", admitted.Load(), refused.Load())
 	}
-	spent, err := st.Spent(t.Context(), budget, time.Now().Add(-time.Hour))
+	spent, err := st.Spent(t.Context(), budget, time.Now())
 	if err != nil || spent != 990_000 {
 		t.Errorf("%s are reserved, %v; want 0.99", spent, err)
 	}

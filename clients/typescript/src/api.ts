@@ -143,9 +143,12 @@ export interface BrowserToken {
 }
 
 export interface Budget {
+  action: "refuse" | "hold";
   caller: string | null;
   createdAt: string | null;
   currency: string;
+  /** By how much spent exceeds the limit, because providers charged more than was estimated, or held jobs were approved; null if it does not. */
+  excess: string | null;
   limit: string;
   model: string | null;
   name: string;
@@ -162,6 +165,8 @@ export interface Budget {
 }
 
 export interface BudgetBody {
+  /** For a submit that has no room: refuse it with 402 (if the member is missing), or hold the job until it is approved. */
+  action?: "refuse" | "hold";
   /** The key that submits, as caller in costs. */
   caller?: string;
   /** USD if it is missing. */
@@ -768,6 +773,11 @@ export interface HeardList {
   gone: boolean;
 }
 
+export interface HoldBody {
+  /** For the job's log. */
+  comment?: string;
+}
+
 export interface Issue {
   /** When its state was last changed; null if it was not. */
   changedAt: string | null;
@@ -842,7 +852,7 @@ export interface Job {
   settledBy: string | null;
   status: "queued" | "processing" | "completed" | "failed" | "cancelled";
   stepId: string | null;
-  /** The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job. */
+  /** The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated), refused or held (a budget has no room, and the job waits for an approval). Null if gaff did not submit the job. */
   submit: string | null;
   submittedAt: string | null;
   updatedAt: string | null;
@@ -916,7 +926,7 @@ export interface JobDetail {
   status: "queued" | "processing" | "completed" | "failed" | "cancelled";
   statusUrl: string | null;
   stepId: string | null;
-  /** The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job. */
+  /** The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated), refused or held (a budget has no room, and the job waits for an approval). Null if gaff did not submit the job. */
   submit: string | null;
   submittedAt: string | null;
   /** What the job costs with its former attempts, by currency. */
@@ -1046,7 +1056,7 @@ export interface Leases {
 export interface LogEntry {
   at: string | null;
   text: string;
-  /** submit, webhook, ask, cancel, register or fallback. */
+  /** submit, webhook, ask, cancel, register, fallback, hold or charge. */
   what: string;
 }
 
@@ -2135,6 +2145,8 @@ export interface Operations {
   "ack-subscription": { query: undefined; body: Acknowledgement; answer: Subscription };
   /** Acknowledge an issue: its alert is not repeated */
   "acknowledge-issue": { query: undefined; body: undefined; answer: Issue };
+  /** Submit a job that a budget holds, beyond its limit */
+  "approve-job": { query: undefined; body: HoldBody | undefined; answer: JobDetail };
   /** Poll the provider for a job now */
   "ask-job": { query: undefined; body: undefined; answer: JobDetail };
   /** Cancel a delivery that is not done */
@@ -2268,7 +2280,7 @@ export interface Operations {
   /** List issues: failures in groups, the one that failed last first */
   "list-issues": { query: { limit?: number; cursor?: string; state?: "open" | "acknowledged" | "resolved" | "ignored"; kind?: "delivery" | "rejection"; source?: string; destination?: string }; body: undefined; answer: IssueList };
   /** List jobs, newest first */
-  "list-jobs": { query: { limit?: number; cursor?: string; provider?: string; projectId?: string; userId?: string; requestId?: string; status?: "queued" | "processing" | "completed" | "failed" | "cancelled"; model?: string; errorType?: string; since?: string; until?: string; q?: string }; body: undefined; answer: JobList };
+  "list-jobs": { query: { limit?: number; cursor?: string; provider?: string; projectId?: string; userId?: string; requestId?: string; status?: "queued" | "processing" | "completed" | "failed" | "cancelled"; model?: string; errorType?: string; since?: string; until?: string; submit?: "held"; q?: string }; body: undefined; answer: JobList };
   /** List API keys, newest first */
   "list-keys": { query: { limit?: number; cursor?: string }; body: undefined; answer: KeyList };
   /** List files, newest first */
@@ -2313,6 +2325,8 @@ export interface Operations {
   "pull": { query: undefined; body: Pull; answer: PulledList };
   /** Register a job that your application submits itself */
   "register-job": { query: undefined; body: JobRegistration; answer: JobDetail };
+  /** End a job that a budget holds as failed */
+  "reject-job": { query: undefined; body: HoldBody | undefined; answer: JobDetail };
   /** Give deliveries back: due again at once, and no attempt counts */
   "release-pulled": { query: undefined; body: Leases; answer: EndedLeases };
   /** Read the configuration again: secrets, verifiers and limits of the sources */
@@ -2394,6 +2408,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "ack-pulled": ["POST", "/api/v1/pull/ack"],
   "ack-subscription": ["POST", "/api/v1/subscriptions/{name}/ack"],
   "acknowledge-issue": ["POST", "/api/v1/issues/{id}/acknowledge"],
+  "approve-job": ["POST", "/api/v1/jobs/{id}/approve"],
   "ask-job": ["POST", "/api/v1/jobs/{id}/ask"],
   "cancel-delivery": ["POST", "/api/v1/deliveries/{id}/cancel"],
   "cancel-job": ["POST", "/api/v1/jobs/{id}/cancel"],
@@ -2483,6 +2498,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "publish-events": ["POST", "/api/v1/events"],
   "pull": ["POST", "/api/v1/pull"],
   "register-job": ["PUT", "/api/v1/jobs/{id}"],
+  "reject-job": ["POST", "/api/v1/jobs/{id}/reject"],
   "release-pulled": ["POST", "/api/v1/pull/release"],
   "reload-sources": ["POST", "/api/v1/sources/reload"],
   "reopen-issue": ["POST", "/api/v1/issues/{id}/reopen"],

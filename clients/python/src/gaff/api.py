@@ -144,9 +144,12 @@ class BrowserToken(TypedDict):
 
 
 class Budget(TypedDict):
+    action: Literal["refuse"] | Literal["hold"]
     caller: str | None
     createdAt: str | None
     currency: str
+    # By how much spent exceeds the limit, because providers charged more than was estimated, or held jobs were approved; null if it does not.
+    excess: str | None
     limit: str
     model: str | None
     name: str
@@ -163,6 +166,8 @@ class Budget(TypedDict):
 
 
 class BudgetBody(TypedDict):
+    # For a submit that has no room: refuse it with 402 (if the member is missing), or hold the job until it is approved.
+    action: NotRequired[Literal["refuse"] | Literal["hold"]]
     # The key that submits, as caller in costs.
     caller: NotRequired[str]
     # USD if it is missing.
@@ -772,6 +777,11 @@ class HeardList(TypedDict):
     gone: bool
 
 
+class HoldBody(TypedDict):
+    # For the job's log.
+    comment: NotRequired[str]
+
+
 class Issue(TypedDict):
     # When its state was last changed; null if it was not.
     changedAt: str | None
@@ -846,7 +856,7 @@ class Job(TypedDict):
     settledBy: str | None
     status: Literal["queued"] | Literal["processing"] | Literal["completed"] | Literal["failed"] | Literal["cancelled"]
     stepId: str | None
-    # The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job.
+    # The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated), refused or held (a budget has no room, and the job waits for an approval). Null if gaff did not submit the job.
     submit: str | None
     submittedAt: str | None
     updatedAt: str | None
@@ -920,7 +930,7 @@ class JobDetail(TypedDict):
     status: Literal["queued"] | Literal["processing"] | Literal["completed"] | Literal["failed"] | Literal["cancelled"]
     statusUrl: str | None
     stepId: str | None
-    # The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated) or refused. Null if gaff did not submit the job.
+    # The state of the submit: waiting, sending, accepted, unknown (the answer was lost; it is not repeated), refused or held (a budget has no room, and the job waits for an approval). Null if gaff did not submit the job.
     submit: str | None
     submittedAt: str | None
     # What the job costs with its former attempts, by currency.
@@ -1050,7 +1060,7 @@ class Leases(TypedDict):
 class LogEntry(TypedDict):
     at: str | None
     text: str
-    # submit, webhook, ask, cancel, register or fallback.
+    # submit, webhook, ask, cancel, register, fallback, hold or charge.
     what: str
 
 
@@ -2319,6 +2329,8 @@ class ListJobsQuery(TypedDict):
     since: NotRequired[str]
     # Only with this status: queued, processing, completed, failed or cancelled.
     status: NotRequired[Literal["queued"] | Literal["processing"] | Literal["completed"] | Literal["failed"] | Literal["cancelled"]]
+    # held: only jobs that a budget holds until they are approved.
+    submit: NotRequired[Literal["held"]]
     # Created before.
     until: NotRequired[str]
     # Only of this user.
@@ -2506,6 +2518,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "ack-pulled": ("POST", "/api/v1/pull/ack"),
     "ack-subscription": ("POST", "/api/v1/subscriptions/{name}/ack"),
     "acknowledge-issue": ("POST", "/api/v1/issues/{id}/acknowledge"),
+    "approve-job": ("POST", "/api/v1/jobs/{id}/approve"),
     "ask-job": ("POST", "/api/v1/jobs/{id}/ask"),
     "cancel-delivery": ("POST", "/api/v1/deliveries/{id}/cancel"),
     "cancel-job": ("POST", "/api/v1/jobs/{id}/cancel"),
@@ -2595,6 +2608,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "publish-events": ("POST", "/api/v1/events"),
     "pull": ("POST", "/api/v1/pull"),
     "register-job": ("PUT", "/api/v1/jobs/{id}"),
+    "reject-job": ("POST", "/api/v1/jobs/{id}/reject"),
     "release-pulled": ("POST", "/api/v1/pull/release"),
     "reload-sources": ("POST", "/api/v1/sources/reload"),
     "reopen-issue": ("POST", "/api/v1/issues/{id}/reopen"),
