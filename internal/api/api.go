@@ -176,6 +176,7 @@ func New(o Options) http.Handler {
 	text, err = doc.YAML()
 	serve("/api/openapi.yaml", "application/openapi+yaml", text, err)
 	mux.HandleFunc("GET /api/docs", docs(doc))
+	mountReference(mux)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { notFound(mux, w, r) })
 	return s.shared(s.guard(mux))
 }
