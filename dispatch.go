@@ -367,6 +367,7 @@ func (g *Gateway) run(ctx context.Context, w Work, h *registered, timeout time.D
 	defer cancel()
 	ctx = context.WithValue(ctx, leaseKey{}, w.Lease)
 	ctx = context.WithValue(ctx, deliveryKey{}, &w.Delivery)
+	ctx, endReply := withReply(ctx, w)
 	var noted detailBox
 	ctx = context.WithValue(ctx, detailKey{}, &noted)
 	done := make(chan error, 1)
@@ -376,6 +377,7 @@ func (g *Gateway) run(ctx context.Context, w Work, h *registered, timeout time.D
 				done <- &panicError{p, string(debug.Stack())}
 			}
 		}()
+		defer endReply()
 		done <- h.handler.Handle(ctx, w.Event)
 	}()
 	select {

@@ -56,6 +56,9 @@ type Event struct {
 	// Redaction is that of the event's source, if it is applied after the handlers have processed
 	// the event: a repeated request is compared and stored with it. Nil without one; not stored.
 	Redaction *Redaction
+	// Reply is the reply to the sender, who waits for a handler ([Source.Answer]); nil: nobody waits.
+	// It is not stored.
+	Reply *PendingReply
 }
 
 // MaxHops bounds how long a chain of emitted events may grow.

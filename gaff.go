@@ -41,6 +41,8 @@ type Source struct {
 	Handshaker Handshaker
 	// Ack is answered in place of the usual JSON; nil for the usual.
 	Ack *Reply
+	// Answer has senders wait for what a handler responds; nil: nobody waits.
+	Answer *Answer
 	// EmptyErrors leaves the body of refusals empty, for senders that take a body for a failure.
 	EmptyErrors bool
 	// CheckCallbackToken judges the last part of an address with one, PathPrefix{source}/{handle},

@@ -70,6 +70,7 @@ type Gateway struct {
 	verified   places       // of large bodies that are being parsed
 	slowNotes  atomic.Int64 // until when answers do not wait for their notes, in Unix nanoseconds
 	disabled   logLimiter
+	answering  chan struct{} // a place for each request that waits for a handler
 	quarantine *clientLimits // bytes of rejected requests that are stored whole, by source and client
 
 	middleware []Middleware // of handlers that are registered from now on
@@ -121,7 +122,7 @@ func New(o Options) (*Gateway, error) {
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
 	g := &Gateway{
 		opt: o, log: o.Logger, store: o.Store,
-		quit: make(chan struct{}), unverified: make(places, largeUnverified), verified: make(places, largeVerified),
+		quit: make(chan struct{}), unverified: make(places, largeUnverified), verified: make(places, largeVerified), answering: make(chan struct{}, maxAnswering),
 	}
 	g.registry.Store(&registry{
 		byName: map[string]*registered{},

@@ -151,14 +151,13 @@ func (g *Gateway) receive(w http.ResponseWriter, r *http.Request, src *Source, h
 	if unpacked.status != 0 {
 		return req, unpacked
 	}
-	rcs, rp := g.storeRequest(r.Context(), src, req, proof, handle, booked)
-	switch {
-	case rp.status != 0:
+	ctx, pending, done := g.expectReply(r.Context(), src)
+	defer done()
+	rcs, rp := g.storeRequest(ctx, src, req, proof, handle, booked)
+	if rp.status != 0 {
 		return req, rp
-	case src.Ack != nil:
-		return req, reply{status: src.Ack.Status, fixed: src.Ack}
 	}
-	return req, reply{status: http.StatusOK, body: thanks(rcs)}
+	return req, g.answerStored(ctx, src, pending, req.ReceivedAt, rcs)
 }
 
 // stopped refuses what the source's guard does not let in; status 0 lets it in.
@@ -232,6 +231,9 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 	evs, rp := g.readLarge(ctx, src, req, proof)
 	if rp.status != 0 || len(evs) == 0 {
 		return nil, rp
+	}
+	if len(evs) == 1 {
+		evs[0].Reply = pendingReply(ctx)
 	}
 	routes := make([][]Delivery, len(evs))
 	for i, ev := range evs {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -110,7 +111,14 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	} else {
 		ex.Request.Body = clipBody(out.shown(), maxStoredBody)
 	}
-	head, err := io.ReadAll(io.LimitReader(res.Body, int64(keep)+1))
+	wanted := keep + 1
+	if good && gaff.AwaitsReply(ctx) {
+		wanted = gaff.MaxAnswerBytes + 1
+	}
+	head, err := io.ReadAll(io.LimitReader(res.Body, int64(wanted)))
+	if good && err == nil {
+		gaff.Respond(ctx, answerType(res.Header), head)
+	}
 	if err == nil {
 		_, err = io.CopyN(io.Discard, res.Body, drained)
 	}
@@ -120,6 +128,14 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	}
 	ex.retryAfter, ex.hasRetryAfter = httpx.RetryAfter(res.Header, time.Now())
 	return ex
+}
+
+// answerType returns the content type of a response for the sender that waits for it.
+func answerType(header http.Header) string {
+	if kind, parameters, err := mime.ParseMediaType(header.Get("Content-Type")); err == nil {
+		return mime.FormatMediaType(kind, parameters)
+	}
+	return "application/octet-stream"
 }
 
 // unsent returns an exchange without a response.

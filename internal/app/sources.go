@@ -107,7 +107,12 @@ func (s *Source) limitTo(set config.Source, cfg *config.Config) {
 	}
 	s.AcceptGzip = set.AcceptGzip
 	s.Guard = gaff.Guard{Allow: prefixes(set.Allow), Rate: set.Rate, Burst: set.Burst, ContentTypes: set.ContentTypes}
-	s.Redaction = redactionOf(set)
+	s.Redaction, s.Answer = redactionOf(set), set.Answer.Source()
+	if s.Answer != nil && s.Answer.Handler != "" {
+		about := map[string]string{"answer": fmt.Sprintf("the response of %s, waiting up to %s", s.Answer.Handler, s.Answer.Wait)}
+		maps.Copy(about, s.About)
+		s.About = about
+	}
 	if set.Retry != nil {
 		policy := set.Retry.Policy()
 		s.Retry = &policy

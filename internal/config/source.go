@@ -56,6 +56,8 @@ type Source struct {
 	Burst        int      `yaml:"burst"`
 	// Redact names values that are not stored; nil: all are.
 	Redact *Redact `yaml:"redact"`
+	// Answer has the sender wait for a destination's response; nil: the usual answer.
+	Answer *Answer `yaml:"answer"`
 }
 
 // Redact names values of requests that are not stored.
@@ -243,6 +245,9 @@ func (s *Source) checkBounds(k *checker) {
 	}
 	if s.MaxBodyBytes < 0 {
 		k.value(&s.MaxBodyBytes, errors.New("must not be negative"))
+	}
+	if s.Answer != nil {
+		s.Answer.check(k)
 	}
 }
 

@@ -116,3 +116,18 @@ func TestSourceRedact(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswerFaults(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"{wait: 2s, body: x}":                  "sources.shop.answer.wait",
+		"{from: app, wait: 1m}":                "must be 100ms to 20s",
+		"{}":                                   "needs one of them",
+		"{from: app, content_type: \"a b/c\"}": "is not a content type",
+	} {
+		dir := folder(t, map[string]string{"gaff.yaml": "sources:\n  shop: {preset: stripe, secrets: [whsec_abcdefgh], answer: " + text + "}\n"})
+		if _, err := Load(LoadOptions{Dir: dir}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q in it", text, err, want)
+		}
+	}
+}

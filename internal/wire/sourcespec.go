@@ -28,6 +28,7 @@ type SourceSpec struct {
 	ContentTypes []string          `json:"contentTypes,omitempty" doc:"The accepted media types."`
 	Rate         float64           `json:"rate,omitempty" minimum:"0" doc:"Requests per second; 0 for no limit."`
 	Burst        int               `json:"burst,omitempty" minimum:"0"`
+	Answer       Object            `json:"answer,omitempty" doc:"What a sender that waits is answered: from (a destination), wait, body, content_type (docs/answers.md)."`
 	Jobs         Object            `json:"jobs,omitempty" doc:"Where a body holds the state of a job, over the preset's own."`
 }
 

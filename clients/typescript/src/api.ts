@@ -1816,6 +1816,8 @@ export interface SourceSpec {
   acceptGzip?: boolean;
   /** The networks that may send (CIDR). */
   allow?: string[] | null;
+  /** What a sender that waits is answered: from (a destination), wait, body, content_type (docs/answers.md). */
+  answer?: Record<string, unknown>;
   burst?: number;
   /** The accepted media types. */
   contentTypes?: string[] | null;

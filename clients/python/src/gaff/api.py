@@ -1817,6 +1817,8 @@ class SourceSpec(TypedDict):
     acceptGzip: NotRequired[bool]
     # The networks that may send (CIDR).
     allow: NotRequired[list[str] | None]
+    # What a sender that waits is answered: from (a destination), wait, body, content_type (docs/answers.md).
+    answer: NotRequired[dict[str, Any]]
     burst: NotRequired[int]
     # The accepted media types.
     contentTypes: NotRequired[list[str] | None]
