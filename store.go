@@ -194,6 +194,9 @@ type DeliveryFilter struct {
 // RejectionFilter chooses rejections. Zero fields choose all.
 type RejectionFilter struct {
 	Source string
+	// Reason is a text in the reason or the client's address.
+	Reason       string
+	Since, Until time.Time // by ReceivedAt; Since included, Until not
 	Cursor
 }
 

@@ -25,7 +25,11 @@ type rejectionsInput struct {
 }
 
 func (s *server) listRejections(ctx context.Context, in *rejectionsInput) (wire.List[wire.Rejection], error) {
-	page, err := s.store(ctx).Rejections(ctx, in.Filter(in.After()))
+	f, err := in.Filter(in.After())
+	if err != nil {
+		return wire.List[wire.Rejection]{}, err
+	}
+	page, err := s.store(ctx).Rejections(ctx, f)
 	return wire.NewList(page, wire.NewRejection), err
 }
 

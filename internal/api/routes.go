@@ -211,6 +211,7 @@ func (s *server) systemRoutes() []route {
 		get("/api/v1/search", "search", Viewer, "Find what a text names: ids of any age, names, and jobs by model and prompt", s.search),
 		get("/api/v1/stats", "get-stats", Viewer, "Count events and open deliveries", s.getStats),
 		get("/api/v1/stats/series", "get-series", Viewer, "Get received, rejected and failed counts and latencies over time", s.getSeries),
+		get("/api/v1/stats/jobs", "get-job-stats", Viewer, "Count the jobs of a period by status, model and error, with the time to result", s.getJobStats),
 		get("/api/v1/stats/silence", "list-silent-sources", Viewer, "List the sources that have received nothing for longer than usual", s.listSilentSources),
 		get("/api/v1/health", "get-health", Viewer, "Get the state of this node", s.getHealth, within(healthTime)),
 		get("/api/v1/settings", "list-settings", Viewer, "List the settings in force; secrets are masked", s.listSettings),

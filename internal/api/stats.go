@@ -7,6 +7,7 @@ import (
 
 	"gaff/internal/stats"
 	"gaff/internal/wire"
+	"gaff/jobs"
 )
 
 type statsInput struct {
@@ -20,6 +21,22 @@ func (s *server) getStats(ctx context.Context, in *statsInput) (none wire.Stats,
 	}
 	counts, err := s.o.Store.Counts(ctx, since)
 	return wire.NewStats(since, counts), err
+}
+
+type jobStatsInput struct {
+	Since string `query:"since" default:"24h" doc:"Created at or after: a time, or a duration such as 24h for that long ago."`
+}
+
+// maxStats bounds the models and errors of the statistics of jobs.
+const maxStats = 50
+
+func (s *server) getJobStats(ctx context.Context, in *jobStatsInput) (none wire.JobStats, err error) {
+	since, err := wire.Since("since", in.Since)
+	if err != nil {
+		return none, err
+	}
+	outcomes, err := s.o.Store.Outcomes(ctx, since)
+	return wire.NewJobStats(since, jobs.Summarize(outcomes, maxStats)), err
 }
 
 type seriesInput struct {

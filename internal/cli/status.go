@@ -24,6 +24,7 @@ var statusParts = []struct {
 }{
 	{"health", "/api/v1/health", nil},
 	{"stats", "/api/v1/stats", url.Values{"since": {"24h"}}},
+	{"jobs", "/api/v1/stats/jobs", nil},
 	{"silence", "/api/v1/stats/silence", nil},
 	{"issues", "/api/v1/issues", url.Values{"state": {"open"}, "limit": {"5"}}},
 	{"destinations", "/api/v1/destinations", nil},
@@ -66,7 +67,7 @@ if the gateway cannot store webhooks.`,
 			return err
 		}),
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: {health, stats, silence, issues, destinations}, the documents of the API")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: {health, stats, jobs, silence, issues, destinations}, the documents of the API")
 	p.clientFlags(cmd)
 	return cmd
 }
@@ -75,6 +76,7 @@ if the gateway cannot store webhooks.`,
 type gatewayStatus struct {
 	health       wire.Health
 	stats        wire.Stats
+	jobs         wire.JobStats
 	silence      wire.List[wire.Silence]
 	issues       wire.List[wire.Issue]
 	destinations wire.List[wire.NewSecretDestination]
@@ -84,7 +86,7 @@ func readStatus(raw map[string]json.RawMessage) (*gatewayStatus, error) {
 	var s gatewayStatus
 	var errs []error
 	for name, to := range map[string]any{
-		"health": &s.health, "stats": &s.stats, "silence": &s.silence, "issues": &s.issues, "destinations": &s.destinations,
+		"health": &s.health, "stats": &s.stats, "jobs": &s.jobs, "silence": &s.silence, "issues": &s.issues, "destinations": &s.destinations,
 	} {
 		errs = append(errs, json.Unmarshal(raw[name], to))
 	}
@@ -115,6 +117,9 @@ func (p *program) printStatus(c *client, s *gatewayStatus) error {
 		pending, failed = pending+one.Pending, failed+one.Error
 	}
 	t.row("last 24 h", fmt.Sprintf("%d events pending, %d in error", pending, failed))
+	if s.jobs.Jobs > 0 {
+		t.row("jobs, 24 h", jobTally(s.jobs.JobTally))
+	}
 	for i, issue := range s.issues.Docs {
 		name := ""
 		if i == 0 {
@@ -137,4 +142,13 @@ func (p *program) printStatus(c *client, s *gatewayStatus) error {
 		}
 	}
 	return t.flush()
+}
+
+// jobTally describes counts of jobs in one line.
+func jobTally(j wire.JobTally) string {
+	text := fmt.Sprintf("%d submitted, %d completed, %d failed, %d unfinished", j.Jobs, j.ByStatus["completed"], j.ByStatus["failed"], j.ByStatus["queued"]+j.ByStatus["processing"])
+	if j.P50Millis != nil && j.P95Millis != nil {
+		text += "; time to result p50 " + duration(float64(*j.P50Millis)) + ", p95 " + duration(float64(*j.P95Millis))
+	}
+	return text
 }

@@ -19,6 +19,9 @@ const maxCardInput, cutCardInput = 64 << 10, 4 << 10
 // maxOutcomeError is how much of an error statistics read, in characters.
 const maxOutcomeError = 300
 
+// maxOutOfOrder is how many older jobs in a row end the reading of the newer ones.
+const maxOutOfOrder = 200
+
 // JobCards returns the prompts and first pictures of jobs, by id.
 func (s *Store) JobCards(ctx context.Context, ids []string) (map[string]jobs.Card, error) {
 	ctx, cancel := s.reading(ctx)
@@ -65,28 +68,28 @@ func (s *Store) JobCards(ctx context.Context, ids []string) (map[string]jobs.Car
 func (s *Store) Outcomes(ctx context.Context, since time.Time) (all []jobs.Outcome, err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	// Jobs are numbered in the order of their creation, so the rows are read backward until the
-	// first one that is older: no index is needed, and a long history costs nothing.
+	// Jobs are numbered in the order of their creation, but for a few that were registered with an
+	// earlier time. So the rows are read backward until several in a row are older: no index is
+	// needed, and a long history costs nothing.
 	rows, err := s.lists(ctx).QueryContext(ctx, `select j.provider, j.model, j.status, j.error_type, substr(j.error, 1, `+strconv.Itoa(maxOutcomeError)+`),
 		j.created_at, j.submitted_at, j.settled_at from job j order by j.seq desc limit `+strconv.Itoa(gaff.SearchWindow))
 	if err != nil {
 		return nil, s.fault(ctx, "outcomes", err)
 	}
 	defer rows.Close()
-	const outOfOrder = time.Minute // between transactions of several nodes
-	for rows.Next() {
+	older := 0
+	for rows.Next() && older < maxOutOfOrder {
 		var o jobs.Outcome
 		var created int64
 		var submitted, settled sql.NullInt64
 		if err := rows.Scan(&o.Provider, &o.Model, &o.Status, &o.ErrorType, &o.Error, &created, &submitted, &settled); err != nil {
 			return nil, s.fault(ctx, "outcomes", err)
 		}
-		if created < micros(since.Add(-outOfOrder)) {
-			break
-		}
 		if created < micros(since) {
+			older++
 			continue
 		}
+		older = 0
 		if o.Status == jobs.JobCompleted && submitted.Valid && settled.Valid {
 			o.Took = max(fromNull(settled).Sub(fromNull(submitted)), 0)
 		}

@@ -76,6 +76,11 @@ func (s *Store) Rejections(ctx context.Context, f gaff.RejectionFilter) (page ga
 	if f.Source != "" {
 		w.add("r.source = ?", f.Source)
 	}
+	if f.Reason != "" {
+		text := contains(plain(f.Reason))
+		w.add(`(lower(r.reason) like lower(?) escape '\' or r.remote_addr like ? escape '\')`, text, text)
+	}
+	w.between("r.received_at", f.Since, f.Until)
 	rs, err := collect(ctx, s.lists(ctx), scanRejection, `select `+rejectionColumns+` from rejection r`+w.String()+
 		` order by r.seq desc limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {

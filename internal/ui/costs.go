@@ -81,16 +81,8 @@ func (c *console) costs(q *request) (templ.Component, error) {
 	if v.Rows, err = c.o.Store.Costs(q.Context(), f); err != nil {
 		return nil, err
 	}
-	budgets, err := c.o.Store.Budgets(q.Context())
-	if err != nil {
+	if v.Budgets, err = c.budgets(q); err != nil {
 		return nil, err
-	}
-	for _, b := range budgets {
-		spent, err := c.o.Store.Spent(q.Context(), b, q.now)
-		if err != nil {
-			return nil, err
-		}
-		v.Budgets = append(v.Budgets, budgetRow{b, spent})
 	}
 	held, err := c.o.Store.Jobs(q.Context(), jobs.JobFilter{Held: true, Cursor: gaff.Cursor{Limit: maxHeld}})
 	if err != nil {
@@ -102,6 +94,22 @@ func (c *console) costs(q *request) (templ.Component, error) {
 		v.CSV += "&since=" + f.Since.Format(time.DateOnly)
 	}
 	return costsPage(v), nil
+}
+
+// budgets returns all budgets with what their current periods cost so far.
+func (c *console) budgets(q *request) (rows []budgetRow, err error) {
+	budgets, err := c.o.Store.Budgets(q.Context())
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range budgets {
+		spent, err := c.o.Store.Spent(q.Context(), b, q.now)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, budgetRow{b, spent})
+	}
+	return rows, nil
 }
 
 // chargeText writes a charge in a few words; empty without one.

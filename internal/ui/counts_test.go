@@ -65,7 +65,8 @@ func TestOverviewNumbersAgreeWithTheirLists(t *testing.T) {
 	// The counts are up to a second old.
 	eventually.True(t, "the overview counts the failed events", func() bool {
 		overview = fetch(t, c, "GET", w.url+"/", nil).body
-		return strings.Contains(overview, `class="badge" href="/events?inner=true&amp;status=error" aria-label="3 failed events"`)
+		return strings.Contains(overview, `class="badge" href="/events?inner=true&amp;status=error" aria-label="3 failed events"`) &&
+			strings.Contains(overview, `href="/jobs?since=24h&amp;status=failed">3</a>`)
 	})
 	found := map[string]int{}
 	for _, m := range tile.FindAllStringSubmatch(overview, -1) {
@@ -79,7 +80,7 @@ func TestOverviewNumbersAgreeWithTheirLists(t *testing.T) {
 			t.Errorf("%s: the overview says %d, the list has %d rows", path, want, got)
 		}
 	}
-	for path, want := range map[string]int{"/events?inner=true&status=error": 3, "/events?inner=true&status=pending": 1, "/jobs?status=failed": 3} {
+	for path, want := range map[string]int{"/events?inner=true&status=error": 3, "/events?inner=true&status=pending": 1, "/jobs?since=24h&status=failed": 3} {
 		if found[path] != want {
 			t.Errorf("the tile of %s says %d, want %d", path, found[path], want)
 		}

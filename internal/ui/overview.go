@@ -8,7 +8,6 @@ import (
 	"gaff"
 	"gaff/internal/access"
 	"gaff/internal/stats"
-	"gaff/jobs"
 )
 
 type overviewView struct {
@@ -16,7 +15,6 @@ type overviewView struct {
 	Counts                             gaff.Counts
 	Received, Failing, Pending, Served int64 // in the last 24 hours; Failing and Pending in total, with internal events
 	FailingWebhooks                    int64 // Failing without internal events
-	JobsFailed, JobsOpen               int64
 	Rejected                           int64
 	Failed                             []gaff.Log
 	Waiting                            []gaff.Log
@@ -25,6 +23,7 @@ type overviewView struct {
 	Plots                              plotsView
 	Silent                             []stats.Silence
 	MayAct                             bool
+	Gen                                generations
 }
 
 // Sendable returns a source that samples can be signed for; empty if no source can.
@@ -48,7 +47,7 @@ func (v overviewView) None() bool {
 }
 
 func (c *console) overview(q *request) (templ.Component, error) {
-	q.title, q.nav, q.live = "Overview", "overview", "event,job"
+	q.title, q.nav, q.live = "Overview", "overview", "event,job,run"
 	v := overviewView{Now: q.now, MayAct: q.may(access.Operator)}
 	var err error
 	if v.Counts, err = c.counts.get(q.Context(), c.o.Store, q.now); err != nil {
@@ -71,11 +70,9 @@ func (c *console) overview(q *request) (templ.Component, error) {
 		}
 		v.Pending += s.Pending
 	}
-	counts, err := q.store.JobCounts(q.Context(), "")
-	if err != nil {
+	if v.Gen, err = c.generations(q); err != nil {
 		return nil, err
 	}
-	v.JobsFailed, v.JobsOpen = counts[jobs.JobFailed], counts[jobs.JobQueued]+counts[jobs.JobProcessing]
 	failed, err := q.store.Events(q.Context(), gaff.EventFilter{Status: new(gaff.StatusError), Internal: true, Cursor: gaff.Cursor{Limit: 6}})
 	if err != nil {
 		return nil, err

@@ -112,12 +112,20 @@ const (
 // plots returns the figures of the requested range. An empty source means all sources.
 func (c *console) plots(q *request, source string) (plotsView, error) {
 	v := plotsView{Range: q.query("range"), Path: q.URL.Path}
-	if !slices.Contains(stats.Ranges, v.Range) {
+	chosen := slices.Contains(stats.Ranges, v.Range)
+	if !chosen {
 		v.Range = "24h"
 	}
-	span, _ := stats.SpanOf(v.Range, q.now)
-	span.Source = source
-	s, err := c.series.get(q.Context(), c.o.Store, span, v.Range, q.now)
+	read := func() (*stats.Series, error) {
+		span, _ := stats.SpanOf(v.Range, q.now)
+		span.Source = source
+		return c.series.get(q.Context(), c.o.Store, span, v.Range, q.now)
+	}
+	s, err := read()
+	if err == nil && !chosen && youngerThanHour(s, q.now) {
+		v.Range = "1h"
+		s, err = read()
+	}
 	if err != nil {
 		return v, err
 	}
@@ -125,6 +133,20 @@ func (c *console) plots(q *request, source string) (plotsView, error) {
 	v.Plots = []plot{throughput(s), failures(s), latency(s, "Response time", "from a webhook's arrival until it was stored and answered", func(p *stats.Point) *stats.Histogram { return &p.Reply }),
 		latency(s, "End-to-end latency", "from a webhook's arrival until its effects were committed", func(p *stats.Point) *stats.Histogram { return &p.Done })}
 	return v, nil
+}
+
+// youngerThanHour reports whether all data of a series is of the last hour: then a day has one bar.
+func youngerThanHour(s *stats.Series, now time.Time) bool {
+	for _, p := range s.Points {
+		n := p.Rejected + p.Done.N + p.Failed.N
+		for _, received := range p.Received {
+			n += received
+		}
+		if n > 0 && p.At.Before(now.Add(-time.Hour)) {
+			return false
+		}
+	}
+	return len(s.Sources) > 0
 }
 
 func frame(s *stats.Series, title string) plot {

@@ -16,19 +16,23 @@ import (
 )
 
 type rejectionsView struct {
-	Source  string
-	Sources []string
-	Rows    []gaff.Rejection
-	Pager   pagerView
-	Now     time.Time
+	Source, Since, Reason string
+	Sources               []string
+	Rows                  []gaff.Rejection
+	Pager                 pagerView
+	Now                   time.Time
 	// MayRescue is true if the user may rescue some of the rows.
 	MayRescue bool
 }
 
 func (c *console) rejections(q *request) (templ.Component, error) {
 	q.title, q.nav = "Rejections", "rejections"
-	v := rejectionsView{Source: q.query("source"), Now: q.now}
-	page, err := q.store.Rejections(q.Context(), gaff.RejectionFilter{Source: v.Source, Cursor: q.cursor()})
+	v := rejectionsView{Source: q.query("source"), Since: q.query("since"), Reason: q.query("q"), Now: q.now}
+	since, err := moment(v.Since, q.now)
+	if err != nil {
+		return nil, err
+	}
+	page, err := q.store.Rejections(q.Context(), gaff.RejectionFilter{Source: v.Source, Reason: v.Reason, Since: since, Cursor: q.cursor()})
 	if err != nil {
 		return nil, err
 	}

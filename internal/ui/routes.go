@@ -58,6 +58,7 @@ var navigation = []group{
 	{"", []entry{{"overview", "Overview", "/", "home"}}},
 	{"Inbox", []entry{
 		{"events", "Events", "/events", "inbox"},
+		{"deliveries", "Deliveries", "/deliveries", "send"},
 		{"rejections", "Rejections", "/rejections", "ban"},
 		{"issues", "Issues", "/issues", "pulse"},
 	}},
@@ -66,8 +67,8 @@ var navigation = []group{
 		{"media", "Media", "/media", "image"},
 		{"projects", "Projects", "/projects", "folder"},
 		{"costs", "Costs", "/costs", "list"},
-		{"runs", "Runs", "/runs", "flow"},
-		{"workflows", "Workflows", "/workflows", "list"},
+		{"workflows", "Workflows", "/workflows", "flow"},
+		{"runs", "Runs", "/runs", "again"},
 	}},
 	{"Forwarding", []entry{
 		{"destinations", "Destinations", "/destinations", "send"},
@@ -118,6 +119,7 @@ func (c *console) pages() []page {
 		{"/events/{id}/diff/{n}", access.Viewer, access.ReachSource, c.eventDiff},
 		{"/rejections", access.Viewer, access.ReachSource, c.rejections},
 		{"/rejections/{id}", access.Viewer, access.ReachSource, c.rejection},
+		{"/deliveries", access.Viewer, access.ReachSource, c.deliveries},
 		{"/issues", access.Viewer, 0, c.issues},
 		{"/issues/{id}", access.Viewer, 0, c.issue},
 		{"/costs", access.Viewer, 0, c.costs},
@@ -194,6 +196,7 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /sources", c.createSource)
 	mux.HandleFunc("POST /sources/{name}/rotate", c.rotateSource)
 	mux.HandleFunc("POST /jobs/selected", c.jobsSelected)
+	mux.HandleFunc("POST /deliveries/selected", c.deliveriesSelected)
 	mux.HandleFunc("POST /jobs/{id}/again", c.runAgain)
 	mux.HandleFunc("POST /bulk", c.startBulk)
 	mux.HandleFunc("POST /replays", c.startReplay)

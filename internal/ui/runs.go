@@ -21,13 +21,15 @@ import (
 
 type runsView struct {
 	Status, Workflow, Project string
-	Names                     []string
-	Runs                      []runs.Run
-	Pager                     pagerView
-	Now                       time.Time
+	// Waiting chooses runs that wait for an approval.
+	Waiting bool
+	Names   []string
+	Runs    []runs.Run
+	Pager   pagerView
+	Now     time.Time
 }
 
-func (v runsView) filtered() bool { return v.Status+v.Workflow+v.Project != "" }
+func (v runsView) filtered() bool { return v.Waiting || v.Status+v.Workflow+v.Project != "" }
 
 func (c *console) runs(q *request) (templ.Component, error) {
 	q.title, q.nav = "Runs", "runs"
@@ -42,14 +44,41 @@ func (c *console) runs(q *request) (templ.Component, error) {
 		}
 		f.Status = &status
 	}
+	if q.query("cursor") == "" {
+		q.live = "run"
+	}
+	if v.Waiting = q.query("waiting") == "true" && !q.who.Scope.Limited(); v.Waiting {
+		ids, err := c.waitingRuns(q)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			if r, err := q.store.Run(q.Context(), id); err == nil && (v.Workflow == "" || r.Workflow == v.Workflow) && (v.Project == "" || r.ProjectID == v.Project) {
+				v.Runs = append(v.Runs, *r)
+			}
+		}
+		return runsPage(v), nil
+	}
 	page, err := q.store.Runs(q.Context(), f)
 	if err != nil {
 		return nil, err
 	}
-	if v.Runs, v.Pager = page.Items, pagerOf(q, page.Next); q.query("cursor") == "" {
-		q.live = "run"
-	}
+	v.Runs, v.Pager = page.Items, pagerOf(q, page.Next)
 	return runsPage(v), nil
+}
+
+// maxWaiting bounds the approvals that are listed.
+const maxWaiting = 200
+
+// waitingRuns returns the ids of the runs that wait for an approval, the longest waiting first.
+func (c *console) waitingRuns(q *request) (ids []string, err error) {
+	refs, err := q.store.WaitingApprovals(q.Context(), maxWaiting)
+	for _, ref := range refs {
+		if !slices.Contains(ids, ref.RunID) {
+			ids = append(ids, ref.RunID)
+		}
+	}
+	return ids, err
 }
 
 // runStep is a step of a run, or of a workflow definition.
@@ -195,8 +224,24 @@ func (c *console) run(q *request) (templ.Component, error) {
 	v.Graph = graph(v.Steps, q.now, func(step string) templ.SafeURL {
 		return templ.SafeURL("/runs/" + url.PathEscape(r.ID) + "/steps/" + url.PathEscape(step))
 	})
+	media, err := c.stepFiles(q, r, v.Steps)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(v.Steps) - 1; i >= 0; i-- { // newest first
+		v.Media = append(v.Media, media[v.Steps[i].Name]...)
+	}
+	v.Media = v.Media[:min(len(v.Media), shownMedia)]
+	if v.Wanted, err = c.wantedOf(q, r, v.Steps, media); err != nil {
+		return nil, err
+	}
+	return runPage(v), nil
+}
+
+// stepFiles returns the files of a run's jobs, by step.
+func (c *console) stepFiles(q *request, r *runs.Run, steps []runStep) (map[string][]jobs.Media, error) {
 	media := map[string][]jobs.Media{}
-	for _, s := range v.Steps {
+	for _, s := range steps {
 		if s.Kind != "submit" || !s.begun() {
 			continue
 		}
@@ -213,11 +258,12 @@ func (c *console) run(q *request) (templ.Component, error) {
 			media[s.Name] = append(media[s.Name], byItem[item]...)
 		}
 	}
-	for i := len(v.Steps) - 1; i >= 0; i-- { // newest first
-		v.Media = append(v.Media, media[v.Steps[i].Name]...)
-	}
-	v.Media = v.Media[:min(len(v.Media), shownMedia)]
-	for _, s := range v.Steps {
+	return media, nil
+}
+
+// wantedOf returns the pending approvals of a run. media has its files by step.
+func (c *console) wantedOf(q *request, r *runs.Run, steps []runStep, media map[string][]jobs.Media) (all []wanted, err error) {
+	for _, s := range steps {
 		if s.Kind != "approve" || s.Row.Status != runs.StepWaiting {
 			continue
 		}
@@ -236,10 +282,10 @@ func (c *console) run(q *request) (templ.Component, error) {
 				w.Media = append(w.Media, media[need]...)
 			}
 			w.Media = w.Media[:min(len(w.Media), shownMedia)]
-			v.Wanted = append(v.Wanted, w)
+			all = append(all, w)
 		}
 	}
-	return runPage(v), nil
+	return all, nil
 }
 
 // itemValue is a step or item with its input, result and files.

@@ -84,6 +84,7 @@ type console struct {
 	counts  countCache
 	series  seriesCache
 	silence silenceCache
+	recent  generationsCache
 }
 
 // New returns the handler of all paths except those of the API and of the sources. Without a

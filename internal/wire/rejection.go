@@ -33,11 +33,16 @@ func NewRejection(r gaff.Rejection) Rejection {
 // RejectionQuery chooses rejections.
 type RejectionQuery struct {
 	Source string `query:"source" flag:"source" doc:"Only of this source."`
+	Reason string `query:"q" flag:"q" doc:"Text in the reason or the client's address."`
+	Since  string `query:"since" flag:"since" doc:"Received at or after: a time, or a duration such as 24h for that long ago."`
+	Until  string `query:"until" flag:"until" doc:"Received before."`
 }
 
 // Filter returns the query as stores take it.
-func (q RejectionQuery) Filter(c gaff.Cursor) gaff.RejectionFilter {
-	return gaff.RejectionFilter{Source: q.Source, Cursor: c}
+func (q RejectionQuery) Filter(c gaff.Cursor) (f gaff.RejectionFilter, err error) {
+	f = gaff.RejectionFilter{Source: q.Source, Reason: q.Reason, Cursor: c}
+	f.Since, f.Until, err = period(q.Since, q.Until)
+	return f, err
 }
 
 // Rescued is the result of verifying a rejected request again.

@@ -638,6 +638,14 @@ class ErrorModel(TypedDict):
     type: NotRequired[str]
 
 
+class ErrorStats(TypedDict):
+    # The text of the latest one.
+    example: str | None
+    jobs: int
+    # none: failed without a type. The value of errorType of GET /api/v1/jobs.
+    type: str
+
+
 class Event(TypedDict):
     # The same id was received again with a different body.
     conflict: bool
@@ -965,6 +973,22 @@ class JobRegistration(TypedDict):
     userId: NotRequired[str]
 
 
+class JobStats(TypedDict):
+    # queued, processing, completed, failed, cancelled.
+    byStatus: dict[str, int]
+    # The most frequent failures first, at most 50.
+    errors: list[ErrorStats]
+    jobs: int
+    # Those with the most jobs first, at most 50.
+    models: list[ModelStats]
+    # Half of the jobs had their result after this time; null without one.
+    p50Ms: int | None
+    p95Ms: int | None
+    since: str | None
+    # The part of the finished jobs that completed, from 0 to 1; null if none has finished.
+    success: float | None
+
+
 class JobSubmission(TypedDict):
     # Where the provider's webhook is passed on to, as it was received.
     callbackUrl: NotRequired[str]
@@ -1121,6 +1145,19 @@ class MediaList(TypedDict):
     docs: list[Media]
     # The cursor of the next page; null on the last page.
     nextCursor: str | None
+
+
+class ModelStats(TypedDict):
+    # queued, processing, completed, failed, cancelled.
+    byStatus: dict[str, int]
+    jobs: int
+    model: str | None
+    # Half of the jobs had their result after this time; null without one.
+    p50Ms: int | None
+    p95Ms: int | None
+    provider: str
+    # The part of the finished jobs that completed, from 0 to 1; null if none has finished.
+    success: float | None
 
 
 class NewSecretDestination(TypedDict):
@@ -2207,6 +2244,11 @@ class GetCostsCsvQuery(TypedDict):
     userId: NotRequired[str]
 
 
+class GetJobStatsQuery(TypedDict):
+    # Created at or after: a time, or a duration such as 24h for that long ago.
+    since: NotRequired[str]
+
+
 class GetSeriesQuery(TypedDict):
     # The span of time until now.
     range: NotRequired[Literal["1h"] | Literal["6h"] | Literal["24h"] | Literal["7d"] | Literal["30d"]]
@@ -2379,8 +2421,14 @@ class ListRejectionsQuery(TypedDict):
     cursor: NotRequired[str]
     # How many to return.
     limit: NotRequired[int]
+    # Text in the reason or the client's address.
+    q: NotRequired[str]
+    # Received at or after: a time, or a duration such as 24h for that long ago.
+    since: NotRequired[str]
     # Only of this source.
     source: NotRequired[str]
+    # Received before.
+    until: NotRequired[str]
 
 
 class ListReplaysQuery(TypedDict):
@@ -2559,6 +2607,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "get-health": ("GET", "/api/v1/health"),
     "get-issue": ("GET", "/api/v1/issues/{id}"),
     "get-job": ("GET", "/api/v1/jobs/{id}"),
+    "get-job-stats": ("GET", "/api/v1/stats/jobs"),
     "get-me": ("GET", "/api/v1/me"),
     "get-media": ("GET", "/api/v1/media/{id}"),
     "get-media-file": ("GET", "/api/v1/media/{id}/file"),
