@@ -122,7 +122,7 @@ func Summarize(all []Outcome, most int) Summary {
 
 // Card is what lists show of a job besides its row.
 type Card struct {
-	Prompt string // empty without one
+	Prompt, Model string // empty if unknown
 	// File is the job's first picture, else its first file of another kind; nil without files.
 	File *Media
 }

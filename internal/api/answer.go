@@ -88,7 +88,7 @@ func checkQuery(path, raw string) error {
 		return errors.New("the query cannot be read: parameters are joined by & and escaped as %XX")
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if len(values[name]) > 1 {
+		if len(values[name]) > 1 && !(name == "id" && path == mediaZipPath) {
 			return fmt.Errorf("parameter %.60q is given %d times; give it once", name, len(values[name]))
 		}
 		if values.Get(name) == "" && !mayBeEmpty[name] && !isLogsPath(path) {

@@ -24,7 +24,7 @@ func (s *server) erasureRoutes() []route {
 	const about = "The answer counts the deleted rows and files. An interrupted erasure can be repeated."
 	missing := fails(http.StatusNotFound)
 	return []route{
-		post("/api/v1/erasures", "erase", Admin, "Erase everything of a user, a project, a job or an event", s.erase, fails(http.StatusBadRequest), missing, says(about)),
+		post("/api/v1/erasures", "erase", Admin, "Erase everything of a user, a project, a job or an event, or a file", s.erase, fails(http.StatusBadRequest), missing, says(about)),
 		get("/api/v1/secrets", "get-secrets", Admin, "Count the secrets in the database by the keys that encrypt them", s.getSecrets),
 		post("/api/v1/secrets/rotate", "rotate-secrets", Admin, "Read the keys again, and encrypt the secrets in the database with the first one", s.rotateSecrets),
 		get("/api/v1/signing-keys", "list-signing-keys", Admin, "List the keys of gaff's own that sign links, webhook URLs and callbacks", s.listSigningKeys),
@@ -32,6 +32,7 @@ func (s *server) erasureRoutes() []route {
 		post("/api/v1/compact", "compact", Admin, "Give the free space of the database back, and remove deleted rows from it", s.compact),
 		end("/api/v1/events/{id}", "erase-event", Admin, "Erase an event, and what gaff emitted because of it", s.eraseOne(erase.Event), says(about)),
 		end("/api/v1/jobs/{id}", "erase-job", Admin, "Erase a job with its files and events", s.eraseOne(erase.Job), says(about)),
+		end("/api/v1/media/{id}", "erase-media", Admin, "Delete a file and its copy; its job stays", s.eraseOne(erase.Media), says(about)),
 		end("/api/v1/projects/{id}", "erase-project", Admin, "Erase a project with its jobs, files, runs and events", s.eraseOne(erase.Project), says(about)),
 	}
 }

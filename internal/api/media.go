@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,6 +19,8 @@ type MediaFiles interface {
 	Links(m *jobs.Media) jobs.MediaLinks
 	// Serve answers with one of the two. If it returns an error, nothing was written.
 	Serve(w http.ResponseWriter, r *http.Request, m *jobs.Media, thumbnail bool) error
+	// Zip answers with an archive of copies. If it returns an error, nothing was written.
+	Zip(w http.ResponseWriter, r *http.Request, files []*jobs.Media) error
 	// Again queues a copy that is missing.
 	Again(ctx context.Context, id string) error
 	// Link makes permanent links to the copy, unless the file has them. Unlink revokes them.
@@ -109,6 +112,44 @@ func (s *server) serveMedia(w http.ResponseWriter, r *http.Request, thumbnail bo
 	}
 	if err == nil {
 		err = s.o.Media.Serve(w, r, m, thumbnail)
+	}
+	if err != nil {
+		s.reject(w, r, err)
+	}
+}
+
+// mediaZipPath is the path whose parameter id names several files.
+const mediaZipPath = "/api/v1/media.zip"
+
+// maxZipped bounds the files of an archive.
+const maxZipped = 200
+
+func describeMediaZip(_ huma.API, op *huma.Operation) {
+	op.Parameters = []*huma.Param{{
+		Name: "id", In: "query", Required: true, Description: "The id of a file; repeated for each, at most 200.",
+		Schema: &huma.Schema{Type: "array", Items: &huma.Schema{Type: "string"}},
+	}}
+	op.Responses = map[string]*huma.Response{"200": response("An archive of the copies. MISSING.txt in it names the files without a copy.", "application/zip", &huma.Schema{Type: "string", Format: "binary"})}
+}
+
+// getMediaZip answers with the copies of the named files in one archive.
+func (s *server) getMediaZip(w http.ResponseWriter, r *http.Request) {
+	ids := slices.Compact(slices.Sorted(slices.Values(r.URL.Query()["id"])))
+	var files []*jobs.Media
+	var err error
+	switch {
+	case s.o.Media == nil:
+		err = fmt.Errorf("files are not stored, GAFF_MEDIA_URL is off: %w", gaff.ErrNotFound)
+	case len(ids) == 0 || len(ids) > maxZipped:
+		err = huma.Error400BadRequest(fmt.Sprintf("id: %d files are named; want 1 to %d", len(ids), maxZipped))
+	}
+	for i := 0; i < len(ids) && err == nil; i++ {
+		var m *jobs.Media
+		m, err = s.store(r.Context()).MediaByID(r.Context(), ids[i])
+		files = append(files, m)
+	}
+	if err == nil {
+		err = s.o.Media.Zip(w, r, files)
 	}
 	if err != nil {
 		s.reject(w, r, err)

@@ -45,6 +45,16 @@ func (f *fakeFiles) Unlink(_ context.Context, id string) error {
 	return nil
 }
 
+func (f *fakeFiles) Zip(w http.ResponseWriter, _ *http.Request, files []*jobs.Media) error {
+	for _, m := range files {
+		if m.Storage != jobs.StorageStored {
+			return fmt.Errorf("media %s: %w", m.ID, gaff.ErrNotFound)
+		}
+		fmt.Fprintln(w, m.ID)
+	}
+	return nil
+}
+
 func (f *fakeFiles) Again(_ context.Context, id string) error {
 	f.asked = append(f.asked, id)
 	if id == "med_stored" {

@@ -75,6 +75,7 @@ func (s *server) jobRoutes() []route {
 			post("/api/v1/jobs/{id}/ask", "ask-job", Operator, "Poll the provider for a job now", s.pollJob, fails(http.StatusBadGateway)),
 
 			get("/api/v1/media", "list-media", Viewer, "List files, newest first", s.listMedia),
+			raw(http.MethodGet, mediaZipPath, "get-media-zip", Viewer, "Download the copies of several files as one archive", (*server).getMediaZip, describeMediaZip),
 			get("/api/v1/media/{id}", "get-media", Viewer, "Get a file's row", s.getMedia),
 			raw(http.MethodGet, "/api/v1/media/{id}/file", "get-media-file", Viewer, "Download gaff's copy of a file; parts by Range", (*server).getMediaFile, describeMediaFile),
 			raw(http.MethodGet, "/api/v1/media/{id}/thumbnail", "get-media-thumbnail", Viewer, "Download a small picture of an image, as JPEG", (*server).getMediaThumbnail, describeMediaFile),

@@ -20,7 +20,7 @@ type eraseOptions struct {
 func (p *program) eraseCommand() *cobra.Command {
 	var o eraseOptions
 	cmd := &cobra.Command{
-		Use:   "erase --user ID|--project ID|--job ID|--event ID",
+		Use:   "erase --user ID|--project ID|--job ID|--event ID|--media ID",
 		Short: "Delete everything of a user, a project, a job or an event",
 		Long: `Delete everything of a user, a project, a job or an event: events with their deliveries,
 attempts and bodies, jobs with their inputs and results, files in storage, runs, rejected
@@ -42,6 +42,7 @@ database.`,
 	flags.StringVar(&o.request.ProjectID, "project", "", "the id of a project")
 	flags.StringVar(&o.request.JobID, "job", "", "the id of a job")
 	flags.StringVar(&o.request.EventID, "event", "", "the id of an event")
+	flags.StringVar(&o.request.MediaID, "media", "", "the id of a file; its job stays")
 	flags.BoolVar(&o.request.DryRun, "dry-run", false, "only count, as without --yes")
 	flags.BoolVar(&o.request.Cancel, "cancel", false, "first cancel jobs and runs that are not finished, at the provider too")
 	flags.BoolVar(&o.yes, "yes", false, "erase")
@@ -52,7 +53,7 @@ database.`,
 
 func (p *program) erase(ctx context.Context, o eraseOptions) error {
 	if _, err := o.request.Target(); err != nil {
-		return usagef("want exactly one of --user, --project, --job and --event")
+		return usagef("want exactly one of --user, --project, --job, --event and --media")
 	}
 	if o.yes && o.request.DryRun {
 		return usagef("--yes and --dry-run contradict each other")

@@ -41,7 +41,7 @@ func (p *program) mediaCommand() *cobra.Command {
 		showCommand(p, showing[wire.Media]{
 			use: "show ID", short: "Show a file: its job, URLs and copy", path: "/api/v1/media", others: "gaff media list", print: p.showMedia,
 		}),
-		p.mediaGetCommand(), p.mediaLinkCommand(), p.mediaRetryCommand())
+		p.mediaGetCommand(), p.mediaZipCommand(), p.mediaLinkCommand(), p.mediaRetryCommand(), p.mediaDeleteCommand())
 }
 
 func (p *program) showMedia(_ context.Context, _ *client, m *wire.Media) error {
@@ -121,9 +121,14 @@ func (p *program) getMedia(ctx context.Context, id, output string, thumbnail boo
 	if output == "" {
 		output, flags = downloadName(resp.Header, id), os.O_WRONLY|os.O_CREATE|os.O_EXCL
 	}
-	// Written under another name first: an incomplete file must not look complete.
+	return p.saveDownload(resp, id, output, flags&os.O_EXCL == 0)
+}
+
+// saveDownload writes a response to a file. Written under another name first: an incomplete file
+// must not look complete.
+func (p *program) saveDownload(resp *http.Response, what, output string, overwrite bool) error {
 	name := p.path(output)
-	if flags&os.O_EXCL != 0 {
+	if !overwrite {
 		if _, err := os.Lstat(name); err == nil {
 			return fmt.Errorf("%s exists already; name another file with -o, or the same one to overwrite it", output)
 		}
@@ -141,7 +146,7 @@ func (p *program) getMedia(ctx context.Context, id, output string, thumbnail boo
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("download %s: %w", id, err)
+		return fmt.Errorf("download %s: %w", what, err)
 	}
 	fmt.Fprintf(p.Stdout, "%s  %d bytes  %s\n", clean(output), n, clean(resp.Header.Get("Content-Type")))
 	return nil
@@ -227,4 +232,38 @@ func (p *program) mediaRetryCommand() *cobra.Command {
 	}
 	p.clientFlags(cmd)
 	return cmd
+}
+
+func (p *program) mediaZipCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "zip ID...",
+		Short: "Download the copies of several files as one archive",
+		Long: `Download the copies of up to 200 files as one archive. MISSING.txt in it names the files without a
+copy.`,
+		Example: `  gaff media zip med_01KA… med_01KB… -o harbour.zip
+  gaff media zip $(gaff media list --project film-1 --json | jq -r .id) -o film-1.zip`,
+		Args: arguments(1, -1, "at least one ID"),
+		RunE: work(func(ctx context.Context, args []string) error {
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			resp, err := c.send(ctx, http.MethodGet, "/api/v1/media.zip", url.Values{"id": args}, nil, http.Header{"Accept": {"*/*"}})
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			return p.saveDownload(resp, "the archive", output, true)
+		}),
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "media.zip", "file to write to")
+	p.clientFlags(cmd)
+	return cmd
+}
+
+func (p *program) mediaDeleteCommand() *cobra.Command {
+	return p.actCommand(acting{
+		use: "delete ID", short: "Delete a file and its copy; its job stays", method: http.MethodDelete, path: "/api/v1/media/{id}", done: "deleted", others: "gaff media list",
+	})
 }

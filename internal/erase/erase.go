@@ -25,6 +25,7 @@ const (
 	Job     Kind = "job"
 	Project Kind = "project"
 	User    Kind = "user"
+	Media   Kind = "media"
 )
 
 // Target is what to erase.

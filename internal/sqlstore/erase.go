@@ -26,6 +26,9 @@ const eraseBatch = 50
 // once more at the end: webhooks may have come meanwhile.
 func (s *Store) Erase(ctx context.Context, t erase.Target) (*erase.Found, error) {
 	e, err := s.newErasure(ctx, t)
+	if err == nil && t.Kind == erase.Media {
+		return e.eraseFile(ctx)
+	}
 	if err == nil {
 		err = e.find(ctx)
 	}
@@ -52,6 +55,21 @@ func (s *Store) Erase(ctx context.Context, t erase.Target) (*erase.Found, error)
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
+	}
+	return &e.found, nil
+}
+
+// eraseFile deletes one file. Its job and the events about it stay.
+func (e *erasure) eraseFile(ctx context.Context) (*erase.Found, error) {
+	err := e.s.w.Do(ctx, &op{Run: func(t *tx) (err error) {
+		e.found.Media, err = t.eraseMedia(`m.id = $1`, e.t.ID)
+		return err
+	}})
+	if err == nil && e.found.Media == 0 {
+		err = missing("media", e.t.ID)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &e.found, nil
 }
@@ -367,7 +385,7 @@ func (e *erasure) eraseBudgetsAndLogins(ctx context.Context) error {
 			return t.execAll(e.t.ID, `delete from budget_spent where name in (select name from budget where user_id = $1)`, `delete from budget where user_id = $1`, `delete from session where subject = $1`)
 		case erase.Project:
 			return t.execAll(e.t.ID, `delete from budget_spent where name in (select name from budget where project_id = $1)`, `delete from budget where project_id = $1`)
-		case erase.Job, erase.Event:
+		case erase.Job, erase.Event, erase.Media:
 		}
 		return nil
 	}})

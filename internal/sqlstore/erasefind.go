@@ -81,7 +81,10 @@ func (s *Store) newErasure(ctx context.Context, t erase.Target) (*erasure, error
 // FindErasable finds what belongs to a target.
 func (s *Store) FindErasable(ctx context.Context, t erase.Target) (*erase.Found, error) {
 	e, err := s.newErasure(ctx, t)
-	if err == nil {
+	if err == nil && t.Kind == erase.Media {
+		_, err = s.MediaByID(ctx, e.t.ID)
+		e.found.Media = 1
+	} else if err == nil {
 		err = e.find(ctx)
 	}
 	if err != nil {
@@ -206,7 +209,7 @@ func (e *erasure) findJobs(ctx context.Context) error {
 	case erase.User, erase.Project:
 		return e.pages(ctx, "jobs", scan(true), text+`j.metadata, i.input, j.result, cast(j.callback as `+e.bytes()+`)
 			from job j left join job_input i on i.job_id = j.id where j.seq > $1 order by j.seq limit $2`)
-	case erase.Event:
+	case erase.Event, erase.Media:
 	}
 	return nil
 }

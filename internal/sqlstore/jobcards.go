@@ -38,15 +38,15 @@ func (s *Store) JobCards(ctx context.Context, ids []string) (map[string]jobs.Car
 		args[i], marks[i] = id, "$"+strconv.Itoa(i+1)
 	}
 	_, err := collect(ctx, s.lists(ctx), func(rows *sql.Rows) (none struct{}, err error) {
-		var id string
+		var id, model string
 		var input []byte
-		if err := rows.Scan(&id, &input); err != nil {
+		if err := rows.Scan(&id, &model, &input); err != nil {
 			return none, err
 		}
-		cards[id] = jobs.Card{Prompt: jobs.Prompt(input)}
+		cards[id] = jobs.Card{Prompt: jobs.Prompt(input), Model: model}
 		return none, nil
-	}, `select i.job_id, case when length(i.input) <= `+strconv.Itoa(maxCardInput)+` then i.input else substr(i.input, 1, `+strconv.Itoa(cutCardInput)+`) end
-		from job_input i where i.job_id in (`+strings.Join(marks, ", ")+`)`, args...)
+	}, `select j.id, j.model, case when length(i.input) <= `+strconv.Itoa(maxCardInput)+` then i.input else substr(i.input, 1, `+strconv.Itoa(cutCardInput)+`) end
+		from job j left join job_input i on i.job_id = j.id where j.id in (`+strings.Join(marks, ", ")+`)`, args...)
 	if err != nil {
 		return nil, s.fault(ctx, "prompts", err)
 	}

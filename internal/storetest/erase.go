@@ -181,6 +181,25 @@ func testEraseJob(s *suite) {
 	s.wants("an erased job", err, gaff.ErrNotFound)
 }
 
+func testEraseFile(s *suite) {
+	of := addPersonal(s, erasedUser)
+	page, err := s.st.Media(s.ctx, jobs.MediaFilter{JobID: of.job})
+	s.must(err)
+	file := erase.Target{Kind: erase.Media, ID: page.Items[0].ID}
+	found, err := s.st.FindErasable(s.ctx, file)
+	s.must(err)
+	s.equal("found", found.Counts, erase.Counts{Media: 1})
+	done, err := s.st.Erase(s.ctx, file)
+	s.must(err)
+	s.equal("erased", done.Counts, erase.Counts{Media: 1})
+	_, err = s.st.Job(s.ctx, of.job)
+	s.must(err)
+	_, err = s.st.Erase(s.ctx, file)
+	s.wants("an erased file", err, gaff.ErrNotFound)
+	_, err = s.st.FindErasable(s.ctx, file)
+	s.wants("what belongs to an erased file", err, gaff.ErrNotFound)
+}
+
 func testEraseEvent(s *suite) {
 	w := s.take()
 	s.must(s.st.Apply(s.ctx, w.Lease, func(tx jobs.Tx) error {

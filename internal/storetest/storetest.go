@@ -170,6 +170,7 @@ var tests = map[string]func(*suite){
 	"EraseUser":                      testEraseUser,
 	"EraseKeepsTotals":               testEraseTotals,
 	"EraseJob":                       testEraseJob,
+	"EraseFile":                      testEraseFile,
 	"EraseEvent":                     testEraseEvent,
 	"EraseProject":                   testEraseProject,
 	"EraseUnfinished":                testEraseUnfinished,

@@ -25,7 +25,7 @@ type erasure struct {
 }
 
 // eraseKinds are the kinds in the order of the form.
-var eraseKinds = []erase.Kind{erase.User, erase.Project, erase.Job, erase.Event}
+var eraseKinds = []erase.Kind{erase.User, erase.Project, erase.Job, erase.Event, erase.Media}
 
 // counts are the counts that are not zero.
 func (v eraseView) counts() (all [][2]string) {
@@ -59,7 +59,7 @@ func (c *console) erase(q *request) (templ.Component, error) {
 		return erasePage(v), nil
 	}
 	if !knownKind(v.Target.Kind) {
-		return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown kind: want user, project, job or event."}
+		return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown kind: want user, project, job, event or media."}
 	}
 	res, err := c.callErase(q.Request, v.Target, false, true)
 	if err != nil {
@@ -99,7 +99,7 @@ func (c *console) postErase(w http.ResponseWriter, r *http.Request) {
 	}
 	t := erase.Target{Kind: erase.Kind(r.PostFormValue("kind")), ID: r.PostFormValue("id")}
 	if !knownKind(t.Kind) {
-		http.Error(w, "unknown kind: want user, project, job or event", http.StatusBadRequest)
+		http.Error(w, "unknown kind: want user, project, job, event or media", http.StatusBadRequest)
 		return
 	}
 	res, err := c.callErase(r, t, r.PostFormValue("cancel") != "", false)

@@ -111,9 +111,12 @@ func (c *console) recentJobs(q *request) (g generations, err error) {
 		}
 		g.Late = int64(len(late))
 	}
-	for period, to := range map[string]*[]jobs.CostSum{"day": &g.Today, "month": &g.Month} {
-		b := jobs.Budget{Period: period}
-		if *to, err = c.o.Store.Costs(q.Context(), jobs.CostFilter{Since: b.Since(q.now)}); err != nil {
+	for _, sums := range []struct {
+		period string
+		to     *[]jobs.CostSum
+	}{{"day", &g.Today}, {"month", &g.Month}} {
+		b := jobs.Budget{Period: sums.period}
+		if *sums.to, err = c.o.Store.Costs(q.Context(), jobs.CostFilter{Since: b.Since(q.now)}); err != nil {
 			return g, err
 		}
 	}

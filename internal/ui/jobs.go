@@ -64,7 +64,8 @@ func (jobsView) Key() string { return rand.Text() }
 // jobRow is a job with what lists show besides.
 type jobRow struct {
 	jobs.Job
-	jobs.Card
+	Prompt string
+	File   *jobs.Media // its first picture; nil without files
 	// Due is when the job should finish; zero if unknown or settled.
 	Due time.Time
 }
@@ -100,7 +101,8 @@ func (c *console) jobRows(q *request, list ...jobs.Job) ([]jobRow, error) {
 	}
 	cards, err := q.store.JobCards(q.Context(), ids)
 	for i := range rows {
-		rows[i].Card = cards[rows[i].ID]
+		card := cards[rows[i].ID]
+		rows[i].Prompt, rows[i].File = card.Prompt, card.File
 	}
 	return rows, err
 }

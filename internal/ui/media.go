@@ -3,7 +3,9 @@ package ui
 import (
 	"cmp"
 	"encoding/json"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,31 +15,147 @@ import (
 	"gaff/jobs"
 )
 
+// mediaFilter are the filters of the media page.
+type mediaFilter struct{ Project, Kind, Model, Storage, Since string }
+
 type mediaView struct {
-	Project, Kind string
-	Media         []jobs.Media
-	Pager         pagerView
+	Filter          mediaFilter
+	Models          []string // suggestions
+	Cards           []mediaCard
+	Pager           pagerView
+	MayAct, MayDrop bool
+}
+
+// mediaCard is a file with what its job was asked for.
+type mediaCard struct {
+	jobs.Media
+	Prompt, Model string
+}
+
+// about describes a card in one line.
+func (m mediaCard) about() string {
+	return cmp.Or(strings.Join(strings.Fields(m.Prompt), " "), m.Model, "Job "+m.JobID)
 }
 
 var mediaKinds = []string{jobs.MediaImage, jobs.MediaVideo, jobs.MediaAudio, jobs.MediaModel, jobs.MediaFile}
 
+var mediaStates = []jobs.Storage{jobs.StorageStored, jobs.StoragePending, jobs.StorageFailed, jobs.StorageGone, jobs.StorageNone}
+
+// cards adds to files the prompts and models of their jobs.
+func (c *console) cards(q *request, media []jobs.Media) ([]mediaCard, error) {
+	cards := make([]mediaCard, len(media))
+	var ids []string
+	for i, m := range media {
+		cards[i].Media = m
+		if m.JobID != "" && !slices.Contains(ids, m.JobID) {
+			ids = append(ids, m.JobID)
+		}
+	}
+	known, err := q.store.JobCards(q.Context(), ids)
+	for i := range cards {
+		card := known[cards[i].JobID]
+		cards[i].Prompt, cards[i].Model = card.Prompt, card.Model
+	}
+	return cards, err
+}
+
 func (c *console) media(q *request) (templ.Component, error) {
 	q.title, q.nav = "Media", "media"
-	v := mediaView{Project: q.query("projectId"), Kind: q.query("mediaType")}
-	cursor := q.cursor()
-	cursor.Limit = 48
-	page, err := q.store.Media(q.Context(), jobs.MediaFilter{ProjectID: v.Project, MediaType: v.Kind, Cursor: cursor})
+	v := mediaView{
+		Filter: mediaFilter{q.query("projectId"), q.query("mediaType"), q.query("model"), q.query("storage"), q.query("since")},
+		MayAct: q.may(access.Operator), MayDrop: q.may(access.Admin) && !q.who.Scope.Limited(),
+	}
+	f := jobs.MediaFilter{ProjectID: v.Filter.Project, MediaType: v.Filter.Kind, Model: v.Filter.Model, Cursor: q.cursor()}
+	f.Limit = 48
+	if v.Filter.Storage != "" {
+		state, ok := jobs.ParseStorage(v.Filter.Storage)
+		if !ok {
+			return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown state " + visible(clip(v.Filter.Storage, 40)) + ": want stored, pending, failed, gone or none."}
+		}
+		f.Storage = &state
+	}
+	var err error
+	if f.Since, err = moment(v.Filter.Since, q.now); err != nil {
+		return nil, err
+	}
+	page, err := q.store.Media(q.Context(), f)
 	if err != nil {
 		return nil, err
 	}
-	if v.Media, v.Pager = page.Items, pagerOf(q, page.Next); q.query("cursor") == "" {
+	if v.Cards, err = c.cards(q, page.Items); err != nil {
+		return nil, err
+	}
+	if v.Pager = pagerOf(q, page.Next); q.query("cursor") == "" {
 		q.live = "media"
 	}
+	v.Models, _ = c.knownModels(q)
 	return mediaPage(v), nil
 }
 
+// bareCards are cards without prompts, for pages about one job or run.
+func bareCards(media []jobs.Media) []mediaCard {
+	cards := make([]mediaCard, len(media))
+	for i, m := range media {
+		cards[i].Media = m
+	}
+	return cards
+}
+
+// chosenMedia reads the files that the query names, at most maxSelected.
+func (c *console) chosenMedia(q *request) ([]mediaCard, error) {
+	ids := q.URL.Query()["id"]
+	if len(ids) == 0 || len(ids) > maxSelected {
+		return nil, &problem{http.StatusBadRequest, "Invalid request", "Choose 1 to " + number(maxSelected) + " files first."}
+	}
+	var files []jobs.Media
+	for _, id := range ids {
+		m, err := q.store.MediaByID(q.Context(), id)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, *m)
+	}
+	return c.cards(q, files)
+}
+
+// compareMedia shows chosen files side by side.
+func (c *console) compareMedia(q *request) (templ.Component, error) {
+	q.title, q.nav = "Compare files", "media"
+	cards, err := c.chosenMedia(q)
+	if err != nil {
+		return nil, err
+	}
+	const most = 4
+	return comparePage(cards[:min(len(cards), most)]), nil
+}
+
+// mediaLinks shows the links of chosen files as text.
+func (c *console) mediaLinks(q *request) (templ.Component, error) {
+	q.title, q.nav = "Links of files", "media"
+	cards, err := c.chosenMedia(q)
+	if err != nil {
+		return nil, err
+	}
+	var links []string
+	for _, m := range cards {
+		links = append(links, cmp.Or(m.Links.LinkURL, m.Links.StoredURL, m.URL))
+	}
+	return mediaLinksPage(strings.Join(links, "\n")), nil
+}
+
+// mediaSelected copies or deletes the chosen files.
+func (c *console) mediaSelected(w http.ResponseWriter, r *http.Request) {
+	method, suffix, done := http.MethodPost, "/retry", "Fetched again"
+	if r.PostFormValue("action") == "delete" {
+		method, suffix, done = http.MethodDelete, "", "Deleted"
+	}
+	c.eachSelected(w, r, backTo(r), done, func(id string) (answer, error) {
+		return c.call(r, method, "/api/v1/media/"+pathOf(id)+suffix, nil)
+	})
+}
+
 type mediaRowView struct {
-	jobs.Media
+	mediaCard
 	Meta   shown
 	Now    time.Time
 	MayAct bool
@@ -49,7 +167,11 @@ func (c *console) mediaRow(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	q.title, q.nav = "File "+m.ID, "media"
-	return mediaRowPage(mediaRowView{*m, show(m.Metadata, false), q.now, q.may(access.Operator)}), nil
+	cards, err := c.cards(q, []jobs.Media{*m})
+	if err != nil {
+		return nil, err
+	}
+	return mediaRowPage(mediaRowView{cards[0], show(m.Metadata, false), q.now, q.may(access.Operator)}), nil
 }
 
 // preview returns the URL from which the console shows a file: a stored copy on this host. The

@@ -127,6 +127,8 @@ func (c *console) pages() []page {
 		{"/jobs/{id}", access.Viewer, access.ReachProject, c.job},
 		{"/jobs/{id}/again", access.Operator, access.ReachProject, c.again},
 		{"/media", access.Viewer, access.ReachProject, c.media},
+		{"/media/compare", access.Viewer, access.ReachProject, c.compareMedia},
+		{"/media/links", access.Viewer, access.ReachProject, c.mediaLinks},
 		{"/media/{id}", access.Viewer, access.ReachProject, c.mediaRow},
 		{"/projects", access.Viewer, access.ReachProject, c.projects},
 		{"/projects/{id}", access.Viewer, access.ReachProject, c.project},
@@ -196,6 +198,7 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /sources", c.createSource)
 	mux.HandleFunc("POST /sources/{name}/rotate", c.rotateSource)
 	mux.HandleFunc("POST /jobs/selected", c.jobsSelected)
+	mux.HandleFunc("POST /media/selected", c.mediaSelected)
 	mux.HandleFunc("POST /deliveries/selected", c.deliveriesSelected)
 	mux.HandleFunc("POST /jobs/{id}/again", c.runAgain)
 	mux.HandleFunc("POST /bulk", c.startBulk)

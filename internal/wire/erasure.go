@@ -13,6 +13,7 @@ type ErasureRequest struct {
 	ProjectID string `json:"projectId,omitempty" minLength:"1" maxLength:"1024" doc:"Everything of a project, and the project."`
 	JobID     string `json:"jobId,omitempty" minLength:"1" maxLength:"1024"`
 	EventID   string `json:"eventId,omitempty" minLength:"1" maxLength:"1024"`
+	MediaID   string `json:"mediaId,omitempty" minLength:"1" maxLength:"1024" doc:"A file and its copy; its job stays."`
 	DryRun    bool   `json:"dryRun,omitempty" doc:"Only count."`
 	Cancel    bool   `json:"cancel,omitempty" doc:"First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict."`
 }
@@ -20,20 +21,20 @@ type ErasureRequest struct {
 // Target returns the rows that the request names.
 func (r ErasureRequest) Target() (t erase.Target, err error) {
 	n := 0
-	for _, named := range []erase.Target{{Kind: erase.User, ID: r.UserID}, {Kind: erase.Project, ID: r.ProjectID}, {Kind: erase.Job, ID: r.JobID}, {Kind: erase.Event, ID: r.EventID}} {
+	for _, named := range []erase.Target{{Kind: erase.User, ID: r.UserID}, {Kind: erase.Project, ID: r.ProjectID}, {Kind: erase.Job, ID: r.JobID}, {Kind: erase.Event, ID: r.EventID}, {Kind: erase.Media, ID: r.MediaID}} {
 		if named.ID != "" {
 			t, n = named, n+1
 		}
 	}
 	if n != 1 {
-		return t, fmt.Errorf("%d ids are given; want exactly one of userId, projectId, jobId and eventId", n)
+		return t, fmt.Errorf("%d ids are given; want exactly one of userId, projectId, jobId, eventId and mediaId", n)
 	}
 	return t, nil
 }
 
 // Erasure counts the erased rows and files, or in a dry run those that an erasure would delete.
 type Erasure struct {
-	Kind           string `json:"kind" enum:"user,project,job,event"`
+	Kind           string `json:"kind" enum:"user,project,job,event,media"`
 	Pseudonym      string `json:"pseudonym" doc:"Replaces the id in the audit log and in other rows that stay. It is the same each time."`
 	DryRun         bool   `json:"dryRun"`
 	Events         int64  `json:"events" doc:"With their deliveries, attempts, bodies and copies."`

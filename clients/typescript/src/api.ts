@@ -579,7 +579,7 @@ export interface Erasure {
   filesPending: string | null;
   /** With their inputs, results and logs. */
   jobs: number;
-  kind: "user" | "project" | "job" | "event";
+  kind: "user" | "project" | "job" | "event" | "media";
   /** Rows of files. A copy in storage is deleted unless a file of another job has the same content. */
   media: number;
   projects: number;
@@ -602,6 +602,8 @@ export interface ErasureRequest {
   dryRun?: boolean;
   eventId?: string;
   jobId?: string;
+  /** A file and its copy; its job stays. */
+  mediaId?: string;
   /** Everything of a project, and the project. */
   projectId?: string;
   /** Everything of a user: jobs, runs, files, and the events and rejected requests that name the user. */
@@ -2187,12 +2189,14 @@ export interface Operations {
   "delete-source": { query: undefined; body: undefined; answer: undefined };
   /** Log a browser out */
   "end-session": { query: undefined; body: undefined; answer: undefined };
-  /** Erase everything of a user, a project, a job or an event */
+  /** Erase everything of a user, a project, a job or an event, or a file */
   "erase": { query: undefined; body: ErasureRequest; answer: Erasure };
   /** Erase an event, and what gaff emitted because of it */
   "erase-event": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
   /** Erase a job with its files and events */
   "erase-job": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
+  /** Delete a file and its copy; its job stays */
+  "erase-media": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
   /** Erase a project with its jobs, files, runs and events */
   "erase-project": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
   /** Download the audit log as JSON Lines */
@@ -2233,6 +2237,8 @@ export interface Operations {
   "get-media-file": { query: undefined; body: undefined; answer: undefined };
   /** Download a small picture of an image, as JPEG */
   "get-media-thumbnail": { query: undefined; body: undefined; answer: undefined };
+  /** Download the copies of several files as one archive */
+  "get-media-zip": { query: { id: string[] }; body: undefined; answer: undefined };
   /** Get a project; its jobs, media and runs are found by projectId */
   "get-project": { query: undefined; body: undefined; answer: Project };
   /** Get a rejected request */
@@ -2433,6 +2439,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "erase": ["POST", "/api/v1/erasures"],
   "erase-event": ["DELETE", "/api/v1/events/{id}"],
   "erase-job": ["DELETE", "/api/v1/jobs/{id}"],
+  "erase-media": ["DELETE", "/api/v1/media/{id}"],
   "erase-project": ["DELETE", "/api/v1/projects/{id}"],
   "export-audit": ["GET", "/api/v1/audit/export"],
   "extend-pulled": ["POST", "/api/v1/pull/extend"],
@@ -2453,6 +2460,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-media": ["GET", "/api/v1/media/{id}"],
   "get-media-file": ["GET", "/api/v1/media/{id}/file"],
   "get-media-thumbnail": ["GET", "/api/v1/media/{id}/thumbnail"],
+  "get-media-zip": ["GET", "/api/v1/media.zip"],
   "get-project": ["GET", "/api/v1/projects/{id}"],
   "get-rejection": ["GET", "/api/v1/rejections/{id}"],
   "get-replay": ["GET", "/api/v1/replays/{id}"],

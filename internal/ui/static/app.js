@@ -85,6 +85,62 @@
   };
   addEventListener('change', (e) => { if (e.target.matches('[name=id]')) chosen(); });
 
+  // Files open in a lightbox, with arrows and zoom; videos play while the pointer is over them.
+  let light = null, shown = null;
+  const figures = () => [...$('figure[data-light]')];
+  const step = (by) => {
+    const all = figures(), at = all.indexOf(shown);
+    if (all.length) show(all[(at + by + all.length) % all.length]);
+  };
+  const show = (figure) => {
+    if (!light) {
+      light = document.createElement('dialog');
+      light.className = 'light';
+      light.setAttribute('aria-label', 'File');
+      light.innerHTML = '<div class="box"></div><div class="bar"><button type="button" data-by="-1">← Previous</button><button type="button" data-by="1">Next →</button><p></p><a>Open page</a><button type="button" data-shut>Close</button></div>';
+      light.addEventListener('click', (e) => {
+        const by = e.target.dataset.by;
+        if (by) step(Number(by));
+        else if (e.target.matches('img')) light.classList.toggle('zoomed');
+        else if (e.target.matches('[data-shut], .box')) light.close();
+      });
+      light.addEventListener('close', () => { light.firstChild.replaceChildren(); shown?.querySelector('figcaption a')?.focus(); });
+      light.addEventListener('keydown', (e) => {
+        if (e.target.matches('video, audio')) return;
+        if (e.key === 'ArrowLeft') step(-1);
+        else if (e.key === 'ArrowRight') step(1);
+        else if (e.key === 'z') light.classList.toggle('zoomed');
+      });
+      document.body.append(light);
+    }
+    shown = figure;
+    const kind = figure.dataset.light, el = document.createElement(kind === 'image' ? 'img' : kind);
+    el.src = figure.dataset.full;
+    if (kind === 'image') el.alt = figure.querySelector('img')?.alt ?? ''; else { el.controls = true; el.autoplay = true; }
+    const page = figure.querySelector('figcaption a');
+    light.classList.remove('zoomed');
+    light.firstChild.replaceChildren(el);
+    light.querySelector('p').textContent = figure.querySelector('.prompt')?.textContent.trim() || page?.textContent || '';
+    light.querySelector('a').href = page?.href ?? '';
+    if (!light.open) light.showModal();
+    light.querySelector('[data-by="1"]').focus();
+  };
+  addEventListener('click', (e) => {
+    const frame = e.target.closest('figure[data-light] .frame');
+    if (!frame || e.ctrlKey || e.metaKey || e.shiftKey || e.target.closest('audio')) return;
+    e.preventDefault();
+    show(frame.closest('figure'));
+  });
+  const hover = () => {
+    for (const video of $('.gallery video[controls]')) {
+      video.removeAttribute('controls');
+      video.muted = true; video.loop = true; video.tabIndex = 0;
+      video.addEventListener('pointerenter', () => video.play().catch(() => {}));
+      video.addEventListener('pointerleave', () => video.pause());
+      video.addEventListener('keydown', (e) => { if (e.key === 'Enter') show(video.closest('figure')); });
+    }
+  };
+
   // Filters apply when a value is chosen.
   for (const form of $('form[data-auto]')) {
     form.addEventListener('change', (e) => { if (e.target.matches('select, [type=checkbox]')) form.requestSubmit(); });
@@ -127,7 +183,7 @@
   document.addEventListener('htmx:finally:request', () => { busy = false; });
   document.addEventListener('htmx:after:swap', () => {
     busy = false;
-    times(); copyButtons(); tail(); chosen();
+    times(); copyButtons(); tail(); chosen(); hover();
     if (!live()?.dataset.live) { source?.close(); source = null; }
   });
 
@@ -153,6 +209,6 @@
     b.title = paused ? 'Resume' : 'Pause the list';
   }
 
-  times(); copyButtons(); tail(); chosen(); connect();
+  times(); copyButtons(); tail(); chosen(); hover(); connect();
   setInterval(times, 5000);
 })();

@@ -583,7 +583,7 @@ class Erasure(TypedDict):
     filesPending: str | None
     # With their inputs, results and logs.
     jobs: int
-    kind: Literal["user"] | Literal["project"] | Literal["job"] | Literal["event"]
+    kind: Literal["user"] | Literal["project"] | Literal["job"] | Literal["event"] | Literal["media"]
     # Rows of files. A copy in storage is deleted unless a file of another job has the same content.
     media: int
     projects: int
@@ -606,6 +606,8 @@ class ErasureRequest(TypedDict):
     dryRun: NotRequired[bool]
     eventId: NotRequired[str]
     jobId: NotRequired[str]
+    # A file and its copy; its job stays.
+    mediaId: NotRequired[str]
     # Everything of a project, and the project.
     projectId: NotRequired[str]
     # Everything of a user: jobs, runs, files, and the events and rejected requests that name the user.
@@ -2192,6 +2194,13 @@ class EraseJobQuery(TypedDict):
     dryRun: NotRequired[bool]
 
 
+class EraseMediaQuery(TypedDict):
+    # First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict.
+    cancel: NotRequired[bool]
+    # Only count.
+    dryRun: NotRequired[bool]
+
+
 class EraseProjectQuery(TypedDict):
     # First cancel jobs and runs that are not finished, at the provider too. Without it they are a conflict.
     cancel: NotRequired[bool]
@@ -2247,6 +2256,11 @@ class GetCostsCsvQuery(TypedDict):
 class GetJobStatsQuery(TypedDict):
     # Created at or after: a time, or a duration such as 24h for that long ago.
     since: NotRequired[str]
+
+
+class GetMediaZipQuery(TypedDict):
+    # The id of a file; repeated for each, at most 200.
+    id: list[str]
 
 
 class GetSeriesQuery(TypedDict):
@@ -2591,6 +2605,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "erase": ("POST", "/api/v1/erasures"),
     "erase-event": ("DELETE", "/api/v1/events/{id}"),
     "erase-job": ("DELETE", "/api/v1/jobs/{id}"),
+    "erase-media": ("DELETE", "/api/v1/media/{id}"),
     "erase-project": ("DELETE", "/api/v1/projects/{id}"),
     "export-audit": ("GET", "/api/v1/audit/export"),
     "extend-pulled": ("POST", "/api/v1/pull/extend"),
@@ -2612,6 +2627,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "get-media": ("GET", "/api/v1/media/{id}"),
     "get-media-file": ("GET", "/api/v1/media/{id}/file"),
     "get-media-thumbnail": ("GET", "/api/v1/media/{id}/thumbnail"),
+    "get-media-zip": ("GET", "/api/v1/media.zip"),
     "get-project": ("GET", "/api/v1/projects/{id}"),
     "get-rejection": ("GET", "/api/v1/rejections/{id}"),
     "get-replay": ("GET", "/api/v1/replays/{id}"),
