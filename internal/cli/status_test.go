@@ -36,6 +36,7 @@ func statusAnswers(health string) map[string]string {
 	return map[string]string{
 		"GET /api/v1/health":        health,
 		"GET /api/v1/stats":         `{"sources":[{"source":"fal","pending":2,"error":1}],"deliveries":{"waiting":5,"due":3,"dead":4,"oldestDue":"2026-01-31T11:58:00Z"}}`,
+		"GET /api/v1/stats/jobs":    `{"jobs":7,"byStatus":{"completed":5,"failed":1,"processing":1},"p50Ms":1500,"p95Ms":90000}`,
 		"GET /api/v1/stats/silence": `{"docs":[{"source":"stripe","forSeconds":7200,"usualSeconds":60}]}`,
 		"GET /api/v1/issues":        `{"docs":[{"id":"iss_1","title":"app answers 500","count":7,"lastAt":"2026-01-31T11:00:00Z"}]}`,
 		"GET /api/v1/destinations":  `{"docs":[{"name":"app","health":{"state":"paused","circuit":"closed"},"backlog":{"waiting":9,"dead":0}},{"name":"fine","health":{"state":"active","circuit":"closed"}}]}`,
@@ -50,6 +51,7 @@ func TestStatusIsOneScreen(t *testing.T) {
 	want := `queue        3 deliveries due, 2 scheduled for later, the oldest 2m ago
 dead         4 deliveries; "gaff deliveries list --state dead"
 last 24 h    2 events pending, 1 in error
+jobs, 24 h   7 submitted, 5 completed, 1 failed, 1 unfinished; time to result p50 1.50 s, p95 1m30s
 issues       app answers 500, 7×, 1h ago
 silent       stripe has sent nothing for 2h0m0s
 quiet        custom rejects every request: WEBHOOK_SECRET is not set

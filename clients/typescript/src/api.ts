@@ -636,6 +636,14 @@ export interface ErrorModel {
   type?: string;
 }
 
+export interface ErrorStats {
+  /** The text of the latest one. */
+  example: string | null;
+  jobs: number;
+  /** none: failed without a type. The value of errorType of GET /api/v1/jobs. */
+  type: string;
+}
+
 export interface Event {
   /** The same id was received again with a different body. */
   conflict: boolean;
@@ -963,6 +971,22 @@ export interface JobRegistration {
   userId?: string;
 }
 
+export interface JobStats {
+  /** queued, processing, completed, failed, cancelled. */
+  byStatus: Record<string, number>;
+  /** The most frequent failures first, at most 50. */
+  errors: ErrorStats[];
+  jobs: number;
+  /** Those with the most jobs first, at most 50. */
+  models: ModelStats[];
+  /** Half of the jobs had their result after this time; null without one. */
+  p50Ms: number | null;
+  p95Ms: number | null;
+  since: string | null;
+  /** The part of the finished jobs that completed, from 0 to 1; null if none has finished. */
+  success: number | null;
+}
+
 export interface JobSubmission {
   /** Where the provider's webhook is passed on to, as it was received. */
   callbackUrl?: string;
@@ -1119,6 +1143,19 @@ export interface MediaList {
   docs: Media[];
   /** The cursor of the next page; null on the last page. */
   nextCursor: string | null;
+}
+
+export interface ModelStats {
+  /** queued, processing, completed, failed, cancelled. */
+  byStatus: Record<string, number>;
+  jobs: number;
+  model: string | null;
+  /** Half of the jobs had their result after this time; null without one. */
+  p50Ms: number | null;
+  p95Ms: number | null;
+  provider: string;
+  /** The part of the finished jobs that completed, from 0 to 1; null if none has finished. */
+  success: number | null;
 }
 
 export interface NewSecretDestination {
@@ -2229,6 +2266,8 @@ export interface Operations {
   "get-issue": { query: undefined; body: undefined; answer: Issue };
   /** Get a job with its result, input and log */
   "get-job": { query: undefined; body: undefined; answer: JobDetail };
+  /** Count the jobs of a period by status, model and error, with the time to result */
+  "get-job-stats": { query: { since?: string }; body: undefined; answer: JobStats };
   /** Get the caller, its role and its scope */
   "get-me": { query: undefined; body: undefined; answer: Me };
   /** Get a file's row */
@@ -2296,7 +2335,7 @@ export interface Operations {
   /** List projects, newest first */
   "list-projects": { query: { limit?: number; cursor?: string }; body: undefined; answer: ProjectList };
   /** List rejected requests, newest first */
-  "list-rejections": { query: { limit?: number; cursor?: string; source?: string }; body: undefined; answer: RejectionList };
+  "list-rejections": { query: { limit?: number; cursor?: string; source?: string; q?: string; since?: string; until?: string }; body: undefined; answer: RejectionList };
   /** List replays, newest first */
   "list-replays": { query: { limit?: number; cursor?: string }; body: undefined; answer: ReplayList };
   /** List runs, newest first */
@@ -2456,6 +2495,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-health": ["GET", "/api/v1/health"],
   "get-issue": ["GET", "/api/v1/issues/{id}"],
   "get-job": ["GET", "/api/v1/jobs/{id}"],
+  "get-job-stats": ["GET", "/api/v1/stats/jobs"],
   "get-me": ["GET", "/api/v1/me"],
   "get-media": ["GET", "/api/v1/media/{id}"],
   "get-media-file": ["GET", "/api/v1/media/{id}/file"],
