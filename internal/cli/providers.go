@@ -18,7 +18,42 @@ import (
 
 func (p *program) providersCommand() *cobra.Command {
 	return group("providers", "Providers: the catalogue of descriptions, and tests of your own",
-		p.providersListCommand(), p.providersShowCommand(), p.providersTestCommand())
+		p.providersListCommand(), p.providersShowCommand(), p.providersTestCommand(), p.providersPricesCommand())
+}
+
+// priceDoc is the JSON document of a price of the embedded table.
+type priceDoc struct {
+	Provider string `json:"provider"`
+	Model    string `json:"model"`
+	Job      string `json:"job"`
+	Unit     string `json:"unit"`
+	Currency string `json:"currency"`
+	Date     string `json:"date"`
+	Source   string `json:"source"`
+	Note     string `json:"note"`
+}
+
+func (p *program) providersPricesCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "prices", Short: "List the embedded prices, with date and source", Args: arguments(0, 0, ""),
+		Long: `List the embedded prices. JOB is the estimate for a job, UNIT the price of what the provider reports.
+Providers change prices: prices: in gaff.yaml goes before this table.`,
+		RunE: work(func(context.Context, []string) error {
+			t := newTable(p.Stdout, "PROVIDER", "MODEL", "JOB", "UNIT", "CURRENCY", "READ", "NOTE", "SOURCE")
+			docs := []priceDoc{}
+			for _, e := range config.KnownPrices() {
+				docs = append(docs, priceDoc(e))
+				t.row(e.Provider, e.Model, cmp.Or(e.Job, "-"), cmp.Or(e.Unit, "-"), e.Currency, e.Date, e.Note, e.Source)
+			}
+			if asJSON {
+				return writeJSON(p.Stdout, docs)
+			}
+			return t.flush()
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
 }
 
 // providerDoc is the JSON document of a provider of the catalogue.

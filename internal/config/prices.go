@@ -1,9 +1,14 @@
 package config
 
 import (
+	"cmp"
+	_ "embed"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/goccy/go-yaml"
 
 	"gaff/jobs"
 )
@@ -20,7 +25,20 @@ type PriceEntry struct {
 	// Date and Source say when and where the price was read.
 	Date   string `yaml:"date"`
 	Source string `yaml:"source"`
+	// Note says what Job is the estimate of.
+	Note string `yaml:"note"`
 }
+
+//go:embed prices.yaml
+var knownPrices []byte
+
+// KnownPrices returns the embedded price table.
+var KnownPrices = sync.OnceValue(func() (list []PriceEntry) {
+	if err := yaml.UnmarshalWithOptions(knownPrices, &list, yaml.Strict()); err != nil {
+		panic("config: prices.yaml: " + err.Error())
+	}
+	return list
+})
 
 // matches reports whether the entry is for a model of a provider.
 func (p *PriceEntry) matches(provider, model string) bool {
@@ -58,10 +76,14 @@ func (c *Config) checkPrices(k *checker) {
 	}
 }
 
-// Price returns what jobs of a model cost: by the first entry of the table that matches, else by
-// what the description of the provider says of its unit.
+// Price returns what jobs of a model cost: by the first entry of prices: that matches, else by the
+// embedded table, and by what the description of the provider says of its unit.
 func (c *Config) Price(provider, model string) (price jobs.Price) {
+	known := provider
 	if p, ok := c.Described[provider]; ok {
+		if known = cmp.Or(p.Use, provider); p.Describe != nil || p.File != "" {
+			known = ""
+		}
 		if d := p.Description(provider); d != nil && d.Billing != nil {
 			b := d.Billing
 			price = jobs.Price{Unit: b.Price, Currency: b.Currency, UnitName: b.Unit}
@@ -73,15 +95,23 @@ func (c *Config) Price(provider, model string) (price jobs.Price) {
 		price.UnitName = "unit"
 	}
 	for i := range c.Prices {
-		p := &c.Prices[i]
-		if !p.matches(provider, model) {
-			continue
+		if c.Prices[i].matches(provider, model) {
+			return c.Prices[i].apply(price)
 		}
-		if p.Unit != "" || price.Currency != p.Currency {
-			price.Unit = p.Unit
-		}
-		price.Job, price.Currency = p.Job, p.Currency
-		return price
 	}
+	for _, p := range KnownPrices() {
+		if known != "" && p.matches(known, model) {
+			return p.apply(price)
+		}
+	}
+	return price
+}
+
+// apply returns the price of an entry, with the unit's price as it is known without it.
+func (p *PriceEntry) apply(price jobs.Price) jobs.Price {
+	if p.Unit != "" || price.Currency != p.Currency {
+		price.Unit = p.Unit
+	}
+	price.Job, price.Currency = p.Job, p.Currency
 	return price
 }
