@@ -13,11 +13,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE ?= $(shell TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
-# Inlining within CEL and wide padding between functions are 1.3 MiB that no measurement notices.
 # tools/release has the same flags.
-GCFLAGS = cel.dev/cel-go/...=-l
+GCFLAGS = $(foreach p,$(shell grep -v '^\#' tools/cold-packages),-gcflags=$(p)=-l)
 LDFLAGS = -s -w -funcalign=16 -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
-BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) -gcflags '$(GCFLAGS)' -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
 .PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster crash-failover restore-drill chaos-fal cover clean bench-workflows chaos-workflows
 

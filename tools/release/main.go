@@ -177,6 +177,16 @@ func (r *release) made(name ...string) string {
 // build compiles the binaries.
 func (r *release) build(ctx context.Context) error {
 	dir := r.made("bin")
+	text, err := os.ReadFile(r.file("tools", "cold-packages"))
+	if err != nil {
+		return err
+	}
+	var cold []string
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			cold = append(cold, line)
+		}
+	}
 	for _, t := range r.targets {
 		name := "gaff-" + t.os + "-" + t.arch
 		if t.os == "windows" {
@@ -189,9 +199,12 @@ func (r *release) build(ctx context.Context) error {
 		}
 		flags := fmt.Sprintf("-s -w -funcalign=16 -buildid= -X %[1]s.version=%[2]s -X %[1]s.commit=%[3]s -X %[1]s.date=%[4]s",
 			stamp, r.version, r.commit, r.date.Format("2006-01-02T15:04:05Z"))
-		const smallerCEL = "cel.dev/cel-go/...=-l" // as in the Makefile
 		// Time zones are in the binary: an image from scratch and Windows have none.
-		if _, err := r.goTool(ctx, t, "build", "-trimpath", "-buildvcs=false", "-tags", "timetzdata", "-gcflags", smallerCEL, "-ldflags", flags, "-o", path, "./cmd/gaff"); err != nil {
+		args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "timetzdata"}
+		for _, pattern := range cold {
+			args = append(args, "-gcflags="+pattern+"=-l")
+		}
+		if _, err := r.goTool(ctx, t, append(args, "-ldflags", flags, "-o", path, "./cmd/gaff")...); err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
 		r.binaries[t] = path
