@@ -32,6 +32,7 @@ func (s *server) eventRoutes() []route {
 		get("/api/v1/events", "list-events", Viewer, "List events, newest first", s.listEvents),
 		get("/api/v1/events/{id}", "get-event", Viewer, "Get an event with its request, deliveries and attempts", s.getEvent),
 		raw(http.MethodGet, "/api/v1/events/{id}/body", "get-event-body", Viewer, "Download the exact bytes of a webhook's body", (*server).getEventBody, describeEventBody),
+		raw(http.MethodGet, "/api/v1/events/{id}/test", "get-event-test", Viewer, "Download an event as a test in Go or TypeScript, or as a script with curl", (*server).getEventTest, describeEventTest),
 		post("/api/v1/events/{id}/retry", "retry-event", Operator, "Retry the dead deliveries of an event", s.retryEvent),
 		post("/api/v1/events/{id}/replay", "replay-event", Operator, "Process an event again by all its handlers", s.replayEvent),
 

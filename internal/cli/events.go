@@ -95,7 +95,7 @@ func parseWhen(text string, now time.Time) (time.Time, error) {
 
 func (p *program) eventsCommand() *cobra.Command {
 	return group("events", "Received webhooks, their deliveries and attempts",
-		p.eventsListCommand(), p.eventsShowCommand(), p.eventsTailCommand(),
+		p.eventsListCommand(), p.eventsShowCommand(), p.eventsTestCommand(), p.eventsTailCommand(),
 		p.eventsAgainCommand(retryAgain), p.eventsAgainCommand(replayAgain), p.rescueCommand())
 }
 

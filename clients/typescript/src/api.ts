@@ -2260,6 +2260,8 @@ export interface Operations {
   "get-event": { query: undefined; body: undefined; answer: EventDetail };
   /** Download the exact bytes of a webhook's body */
   "get-event-body": { query: undefined; body: undefined; answer: undefined };
+  /** Download an event as a test in Go or TypeScript, or as a script with curl */
+  "get-event-test": { query: { lang?: "go" | "ts" | "curl" }; body: undefined; answer: undefined };
   /** Get the state of this node */
   "get-health": { query: undefined; body: undefined; answer: Health };
   /** Get an issue */
@@ -2492,6 +2494,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-destination": ["GET", "/api/v1/destinations/{name}"],
   "get-event": ["GET", "/api/v1/events/{id}"],
   "get-event-body": ["GET", "/api/v1/events/{id}/body"],
+  "get-event-test": ["GET", "/api/v1/events/{id}/test"],
   "get-health": ["GET", "/api/v1/health"],
   "get-issue": ["GET", "/api/v1/issues/{id}"],
   "get-job": ["GET", "/api/v1/jobs/{id}"],

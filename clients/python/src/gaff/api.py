@@ -2253,6 +2253,11 @@ class GetCostsCsvQuery(TypedDict):
     userId: NotRequired[str]
 
 
+class GetEventTestQuery(TypedDict):
+    # The language; default go.
+    lang: NotRequired[Literal["go"] | Literal["ts"] | Literal["curl"]]
+
+
 class GetJobStatsQuery(TypedDict):
     # Created at or after: a time, or a duration such as 24h for that long ago.
     since: NotRequired[str]
@@ -2619,6 +2624,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "get-destination": ("GET", "/api/v1/destinations/{name}"),
     "get-event": ("GET", "/api/v1/events/{id}"),
     "get-event-body": ("GET", "/api/v1/events/{id}/body"),
+    "get-event-test": ("GET", "/api/v1/events/{id}/test"),
     "get-health": ("GET", "/api/v1/health"),
     "get-issue": ("GET", "/api/v1/issues/{id}"),
     "get-job": ("GET", "/api/v1/jobs/{id}"),
