@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/destination"
 	"gaff/gafftest"
 	"gaff/internal/access"
 	"gaff/internal/api"
@@ -302,8 +303,18 @@ func newWorld(t *testing.T) *world {
 	})
 	w.guard = access.NewGuard(access.GuardOptions{Store: st, AdminToken: adminToken, Log: log, BrowserKey: []byte("thirty-two bytes of a test key !!")})
 	eraser := erase.New(erase.Options{Store: st, CancelRun: w.engine.Cancel, Log: log})
-	w.handler = api.New(api.Options{Eraser: eraser, Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard, Workflows: w.engine})
-	w.guarded.handler = api.New(api.Options{Eraser: eraser, Store: st, Gateway: gw, Authorizer: access.Scoped{Guard: w.guard}, Log: log, Guard: w.guard, Workflows: w.engine})
+	fwd := destination.NewManager(destination.ManagerOptions{Store: st, Gateway: gw, Log: log, Client: destination.NewClient(nil), Lookup: destination.NewLookup(st)})
+	if err := fwd.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o := api.Options{Eraser: eraser, Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard, Workflows: w.engine, Forwarding: fwd}
+	w.handler = api.New(o)
+	o.Authorizer = access.Scoped{Guard: w.guard}
+	o.Jobs, err = jobs.NewService(t.Context(), jobs.ServiceOptions{Store: st, Router: gw, Log: log, Providers: []jobs.Provider{studio{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.guarded.handler = api.New(o)
 	return w
 }
 

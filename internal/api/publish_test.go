@@ -139,7 +139,7 @@ func TestLimitedCredentialsPublishForTheirOwn(t *testing.T) {
 		}
 	}
 	list := decodeInto[wire.List[wire.ScheduledEvent]](t, s.guarded.call(http.MethodGet, "/api/v1/scheduled-events", project, "").body)
-	if len(list.Docs) != 1 || list.Docs[0].ID != own.ID {
+	if len(list.Docs) != 2 || list.Docs[0].ID != own.ID || list.Docs[1].ProjectID != "film" {
 		t.Errorf("the project sees %s", fmt.Sprint(list.Docs))
 	}
 }

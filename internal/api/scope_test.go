@@ -14,6 +14,7 @@ import (
 
 	"gaff/internal/access"
 	"gaff/internal/api"
+	"gaff/internal/wire"
 	"gaff/jobs"
 	"gaff/workflow"
 )
@@ -65,6 +66,7 @@ func newShared(t *testing.T) *shared {
 		c.ids["runs"] = run.ID
 	}
 	s.own["events"] = s.send(t, "custom", `{"type":"flaky","id":"own"}`, nil)
+	s.addNamed(t)
 	for _, ids := range []map[string]string{s.own, s.ids} {
 		d, err := s.store.Event(t.Context(), ids["events"])
 		if err != nil || len(d.Deliveries) == 0 {
@@ -74,6 +76,36 @@ func newShared(t *testing.T) *shared {
 	}
 	return s
 }
+
+// addNamed adds rows that are found by a name, and events of both projects for later.
+func (s *shared) addNamed(t *testing.T) {
+	t.Helper()
+	for _, c := range []struct {
+		project, name string
+		ids           map[string]string
+	}{{"film", "own-row", s.own}, {marker + "-project", markedName, s.ids}} {
+		admin := func(method, path string, body any, want int) answered {
+			text, err := json.Marshal(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res := s.guarded.call(method, path, adminToken, string(text))
+			if res.status != want {
+				t.Fatalf("%s %s: %d %s", method, path, res.status, res.body)
+			}
+			return res
+		}
+		event := admin(http.MethodPost, "/api/v1/events", map[string]any{"type": "later", "delay": "7d", "projectId": c.project, "data": c.name}, http.StatusCreated)
+		c.ids["scheduled-events"] = decodeInto[wire.Published](t, event.body).ID
+		admin(http.MethodPut, "/api/v1/budgets/"+c.name, map[string]any{"projectId": c.project, "limit": "5", "period": "month"}, http.StatusOK)
+		admin(http.MethodPost, "/api/v1/destinations", map[string]any{"name": c.name, "kind": "pull", "events": []string{"custom:*"}}, http.StatusCreated)
+		c.ids["budgets"], c.ids["destinations"], c.ids["sources"] = c.name, c.name, "fal"
+	}
+	s.own["sources"] = "custom"
+}
+
+// markedName is the marker in the form of a name.
+var markedName = strings.ToLower(marker)
 
 func (s *shared) scoped(t *testing.T, role, scope string) string {
 	t.Helper()
@@ -125,7 +157,7 @@ func target(path string, ids map[string]string) string {
 	if id == "" {
 		id = "unknown"
 	}
-	return strings.NewReplacer("{id}", id, "{name}", "fal", "{step}", "look").Replace(path)
+	return strings.NewReplacer("{id}", id, "{name}", id, "{step}", "look").Replace(path)
 }
 
 // Every operation is called for the rows of others by every kind of limited credential.
@@ -133,26 +165,27 @@ func TestLimitedCredentialsReachNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	tokens := map[string]string{
-		"viewer of a project":   s.scoped(t, "viewer", `{"projectId":"film"}`),
-		"operator of a project": s.scoped(t, "operator", `{"projectId":"film"}`),
-		"admin of a project":    s.scoped(t, "admin", `{"projectId":"film"}`),
-		"admin of a source":     s.scoped(t, "admin", `{"source":"custom"}`),
-		"browser, project":      s.browserToken(t, adminToken, `{"projectId":"film"}`),
-		"browser, job":          s.browserToken(t, adminToken, `{"jobId":"own-job"}`),
-		"browser, run":          s.browserToken(t, adminToken, `{"runId":"`+s.own["runs"]+`"}`),
-		"session of a project":  s.session(t, s.scoped(t, "admin", `{"projectId":"film"}`)),
-		"session of a source":   s.session(t, s.scoped(t, "operator", `{"source":"custom"}`)),
+		"viewer of a project":    s.scoped(t, "viewer", `{"projectId":"film"}`),
+		"operator of a project":  s.scoped(t, "operator", `{"projectId":"film"}`),
+		"admin of a project":     s.scoped(t, "admin", `{"projectId":"film"}`),
+		"admin of a source":      s.scoped(t, "admin", `{"source":"custom"}`),
+		"admin of a destination": s.scoped(t, "admin", `{"destination":"own-row"}`),
+		"browser, project":       s.browserToken(t, adminToken, `{"projectId":"film"}`),
+		"browser, job":           s.browserToken(t, adminToken, `{"jobId":"own-job"}`),
+		"browser, run":           s.browserToken(t, adminToken, `{"runId":"`+s.own["runs"]+`"}`),
+		"session of a project":   s.session(t, s.scoped(t, "admin", `{"projectId":"film"}`)),
+		"session of a source":    s.session(t, s.scoped(t, "operator", `{"source":"custom"}`)),
 	}
 	for name, token := range tokens {
 		for _, op := range operations(t) {
 			method, path, _ := strings.Cut(op, " ")
-			for _, query := range []string{"", "?projectId=" + marker + "-project", "?source=fal", "?jobId=" + marker + "-job", "?q=" + marker} {
+			for _, query := range []string{"", "?projectId=" + marker + "-project", "?source=fal", "?jobId=" + marker + "-job", "?q=" + marker, "?userId=" + marker, "?destination=" + markedName, "?by=project"} {
 				if query != "" && method != http.MethodGet {
 					continue
 				}
 				url := target(path, s.ids) + query
 				status, body := s.brief(t, method, url, token, bodyFor(path))
-				if strings.Contains(strings.ReplaceAll(body, url, ""), marker) && status < 300 {
+				if strings.Contains(strings.ToLower(strings.ReplaceAll(body, url, "")), markedName) && status < 300 {
 					t.Errorf("%s: %s %s: %d %.300s", name, method, url, status, body)
 				}
 				if status < 300 && (method != http.MethodGet || strings.Contains(path, "{")) && !allowedFor(name, op) {
@@ -169,7 +202,7 @@ func allowedFor(name, op string) bool {
 	switch op {
 	case "POST /api/v1/tokens":
 		return name == "admin of a project" || name == "operator of a project" || name == "viewer of a project"
-	case "POST /api/v1/runs":
+	case "POST /api/v1/runs", "POST /api/v1/jobs":
 		return name == "admin of a project" || name == "operator of a project" || name == "session of a project"
 	}
 	return false
@@ -196,6 +229,18 @@ func bodyFor(path string) string {
 		return `{"workflow":"ask","input":{"text":"x"}}`
 	case "/api/v1/webhooks/manage":
 		return `{"webhookLogId":"` + marker + `"}`
+	case "/api/v1/jobs":
+		return `{"provider":"studio","model":"m","input":{}}`
+	case "/api/v1/jobs/{id}":
+		return `{"provider":"studio"}`
+	case "/api/v1/events":
+		return `{"type":"a","projectId":"` + marker + `-project"}`
+	case "/api/v1/scheduled-events/{id}":
+		return `{"delay":"1s"}`
+	case "/api/v1/pull":
+		return `{"destination":"` + markedName + `"}`
+	case "/api/v1/bulk":
+		return `{"action":"retry","dryRun":true}`
 	}
 	return `{}`
 }
@@ -521,8 +566,8 @@ func TestTwoProjectsReachNothingOfEachOther(t *testing.T) {
 		theirs   map[string]string
 		notShown []string
 	}{
-		{s.scoped(t, "admin", `{"projectId":"film"}`), s.ids, []string{marker}},
-		{s.scoped(t, "admin", `{"projectId":"`+other+`"}`), s.own, []string{"own-job", `"film"`, s.own["runs"], s.own["media"]}},
+		{s.scoped(t, "admin", `{"projectId":"film"}`), s.ids, []string{marker, markedName}},
+		{s.scoped(t, "admin", `{"projectId":"`+other+`"}`), s.own, []string{"own-job", "own-row", `"film"`, s.own["runs"], s.own["media"], s.own["scheduled-events"]}},
 	}
 	for _, side := range sides {
 		for _, op := range operations(t) {

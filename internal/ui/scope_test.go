@@ -53,6 +53,12 @@ func newTenants(t *testing.T) *tenants {
 			t.Fatal(err)
 		}
 		c.ids["runs"] = run.ID
+		err = w.store.Write(t.Context(), func(tx jobs.Tx) error {
+			return tx.SaveBudget(t.Context(), &jobs.Budget{Name: "budget-of-" + strings.ToLower(c.user), ProjectID: c.project, UserID: c.user, Period: "month", Limit: 5})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.own["events"], w.own["sources"] = w.sent(t, "custom", `{"type":"flaky","id":"own-event"}`), "custom"
 	return w
