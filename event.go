@@ -2,6 +2,7 @@ package gaff
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -10,55 +11,56 @@ import (
 // changes after it has been stored; its [Log] and its deliveries have its outcome.
 type Event struct {
 	// ID is ours: "evt_" and a ULID. The store gives it.
-	ID string
+	ID string `json:"id"`
 	// Source and Type together find the handlers.
-	Source, Type string
+	Source string `json:"source"`
+	Type   string `json:"type"`
 	// WebhookID is the sender's own id of the event, such as a request id.
 	// Empty where the sender has none.
-	WebhookID string
+	WebhookID string `json:"webhookId,omitempty"`
 	// DedupeKey is unique within Source: the sender's id joined with the status,
 	// or the SHA-256 of the body.
-	DedupeKey string
+	DedupeKey string `json:"-"`
 	// SignedKey is a second key, unique within Source, of an event whose id its signature
 	// does not cover: a hash of the signed content. Empty: DedupeKey is covered.
-	SignedKey string
+	SignedKey string `json:"-"`
 	// CorrelationID is the sender's own name for the piece of work that the event is
 	// about, such as the id of a request or a job. Empty if it has none.
-	CorrelationID string
+	CorrelationID string `json:"correlationId,omitempty"`
 	// CallbackToken is the last part of the address that the webhook came to,
 	// /api/v1/webhooks/{source}/{handle}; empty for the plain address. It is not
 	// covered by any signature.
-	CallbackToken string
+	CallbackToken string `json:"-"`
 	// ProjectID is the project that a published event belongs to; empty for webhooks.
-	ProjectID string
+	ProjectID string `json:"-"`
 	// OccurredAt is the sender's own time of the event; zero if not told.
-	OccurredAt time.Time
+	OccurredAt time.Time `json:"occurredAt,omitzero"`
 	// ReceivedAt is when gaff had the whole request.
-	ReceivedAt time.Time
+	ReceivedAt time.Time `json:"receivedAt,omitzero"`
 	// Data is the body as valid JSON. Numbers are kept as sent, however large.
-	Data json.RawMessage
+	Data json.RawMessage `json:"data,omitempty"`
 	// Parsed is what the source's [Parser] made of Data, so that it is not decoded twice.
 	// Nil for a large body, and once the event was read from the store, as for a retry:
 	// handlers must work without it.
-	Parsed any
+	Parsed any `json:"-"`
 	// Request is the call as received; nil for events that gaff emitted itself.
-	Request *Request
+	Request *Request `json:"-"`
 	// Damaged is set if the store has other bytes than were received; Data and the request's
 	// body are empty then. Handlers are never called with such an event.
-	Damaged bool
+	Damaged bool `json:"-"`
 	// Verification says how the sender was verified; zero for internal events.
-	Verification Verification
+	Verification Verification `json:"-"`
 	// ParentID is the event whose handler emitted this one; empty for webhooks.
-	ParentID string
+	ParentID string `json:"parentId,omitempty"`
 	// Hop is the distance from the outside: 0 for a webhook, its parent's plus one
 	// for an emitted event. More than [MaxHops] is refused, so a loop ends.
-	Hop int
+	Hop int `json:"-"`
 	// Redaction is that of the event's source, if it is applied after the handlers have processed
 	// the event: a repeated request is compared and stored with it. Nil without one; not stored.
-	Redaction *Redaction
+	Redaction *Redaction `json:"-"`
 	// Reply is the reply to the sender, who waits for a handler ([Source.Answer]); nil: nobody waits.
 	// It is not stored.
-	Reply *PendingReply
+	Reply *PendingReply `json:"-"`
 }
 
 // MaxHops bounds how long a chain of emitted events may grow.
@@ -89,6 +91,19 @@ func (s Status) String() string {
 	return statusNames[s]
 }
 
+// MarshalText returns the name.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText is the reverse of [Status.MarshalText].
+func (s *Status) UnmarshalText(text []byte) error {
+	status, ok := ParseStatus(string(text))
+	if !ok {
+		return fmt.Errorf("unknown status %.60q: want one of %q", text, statusNames)
+	}
+	*s = status
+	return nil
+}
+
 // ParseStatus is the reverse of [Status.String]; ok is false for any other text.
 func ParseStatus(text string) (s Status, ok bool) {
 	for i, name := range statusNames {
@@ -102,20 +117,20 @@ func ParseStatus(text string) (s Status, ok bool) {
 // Log is the webhook log of one event: the event with its outcome.
 type Log struct {
 	Event
-	Status Status
+	Status Status `json:"status"`
 	// Unhandled is set when no handler was registered for source:type at the time.
-	Unhandled bool
+	Unhandled bool `json:"unhandled"`
 	// Error is the last failure; empty without one, or if success followed it.
-	Error string
+	Error string `json:"error,omitempty"`
 	// RetryCount is the number of attempts after each delivery's first.
-	RetryCount int
+	RetryCount int `json:"retryCount"`
 	// Duplicates counts later arrivals of the same id; Conflict is set when one of
 	// them had another body.
-	Duplicates int
-	Conflict   bool
+	Duplicates int  `json:"duplicates"`
+	Conflict   bool `json:"conflict"`
 	// ProcessedAt is when a delivery was last tried to an end; zero if never.
-	ProcessedAt time.Time
-	UpdatedAt   time.Time
+	ProcessedAt time.Time `json:"processedAt,omitzero"`
+	UpdatedAt   time.Time `json:"updatedAt,omitzero"`
 }
 
 // Rejection is a request that was refused. Secrets in its headers are masked and

@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"time"
 
 	"gaff"
 	"gaff/internal/app"
@@ -45,9 +46,28 @@ type Options struct {
 	Settings map[string]string
 	// File is a gaff.yaml with sources, destinations and alerts; empty for none.
 	File string
+	// Retention is how long rows and files are stored; nil: as File says, else [DefaultRetention].
+	Retention *Retention
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
+
+// Retention is how long rows and files are stored, at least an hour; zero stores them for ever.
+// Unfinished events, jobs and runs stay.
+type Retention struct {
+	// Payloads are bodies and headers of events, Events whole events with deliveries and attempts.
+	Payloads, Events time.Duration
+	// Rejections are rejected requests; their number is bounded, too.
+	Rejections time.Duration
+	// Jobs are jobs with inputs, results and files; Media files, if they end before their jobs; Runs runs
+	// with their steps. They count from the end of the job or run.
+	Jobs, Media, Runs time.Duration
+	// Audit are lines of the audit log.
+	Audit time.Duration
+}
+
+// DefaultRetention is that of a gateway without settings.
+func DefaultRetention() Retention { return Retention(config.Default().Retention) }
 
 // Gateway is a gateway in this program. Sources, handlers and functions are added between [Open] and
 // [Gateway.Start].
@@ -97,7 +117,12 @@ func configOf(o Options) (*config.Config, error) {
 		return nil, err
 	}
 	defer func() { _ = os.Remove(empty) }()
-	return config.Load(config.LoadOptions{Dir: empty, Environ: environ, File: o.File})
+	cfg, err := config.Load(config.LoadOptions{Dir: empty, Environ: environ, File: o.File})
+	if err != nil || o.Retention == nil {
+		return cfg, err
+	}
+	cfg.Retention = config.Retention(*o.Retention)
+	return cfg, cfg.Retention.Validate()
 }
 
 // Start begins to process events, and returns when all parts run. Sources and handlers cannot be

@@ -315,3 +315,23 @@ func TestStopWithoutStart(t *testing.T) {
 		}
 	}
 }
+
+func TestRetentionOfOptionsIsChecked(t *testing.T) {
+	t.Parallel()
+	keep := embed.DefaultRetention()
+	if keep.Payloads != 30*24*time.Hour {
+		t.Errorf("the default retention of payloads is %s", keep.Payloads)
+	}
+	keep.Jobs = time.Minute
+	if gw, err := embed.Open(t.Context(), embed.Options{DataDir: t.TempDir(), Retention: &keep}); err == nil || !strings.Contains(err.Error(), "at least an hour") {
+		t.Errorf("a minute: %v %v", gw, err)
+	}
+	keep.Jobs = time.Hour
+	gw, err := embed.Open(t.Context(), embed.Options{DataDir: t.TempDir(), Retention: &keep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gw.Stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+}

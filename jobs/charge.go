@@ -32,9 +32,9 @@ func (s ChargeState) String() string {
 // Charge is what a job costs. The currency is an ISO code, or the provider's unit if no price of it
 // is known.
 type Charge struct {
-	Amount   Micros
-	Currency string
-	State    ChargeState
+	Amount   Micros      `json:"amount"`
+	Currency string      `json:"currency"`
+	State    ChargeState `json:"state"`
 }
 
 // Price is what jobs of a model cost, as decimal numbers; empty if unknown.

@@ -60,65 +60,72 @@ const (
 
 // Job is work at a provider, such as a picture to generate.
 type Job struct {
-	ID       string // job_… or an id of the caller's own
-	Provider string // its name
-	Model    string // the provider's name for the work; empty if unknown
+	ID       string `json:"id"`              // job_… or an id of the caller's own
+	Provider string `json:"provider"`        // its name
+	Model    string `json:"model,omitempty"` // the provider's name for the work; empty if unknown
 	// Kind is image, video, audio or a name of the caller's own; may be empty.
-	Kind              string
-	ProjectID, UserID string
+	Kind      string `json:"kind,omitempty"`
+	ProjectID string `json:"projectId,omitempty"`
+	UserID    string `json:"userId,omitempty"`
 	// RequestID is the provider's name for the work; unique within Provider.
-	RequestID string
-	Status    JobStatus
+	RequestID string    `json:"requestId,omitempty"`
+	Status    JobStatus `json:"status"`
 	// Result is what the provider returned, as sent; nil until completed. Lists leave out
 	// those of more than MaxListed bytes; ResultSize is its length in any case.
-	Result     json.RawMessage
-	ResultSize int64
+	Result     json.RawMessage `json:"result,omitempty"`
+	ResultSize int64           `json:"resultSize"`
 	// Error is text for people; ErrorType a code for programs, such as
 	// "content_policy_violation". Both empty unless failed.
-	Error, ErrorType string
+	Error     string `json:"error,omitempty"`
+	ErrorType string `json:"errorType,omitempty"`
 	// SettledBy is one of the SettledBy… constants; empty until settled.
-	SettledBy string
+	SettledBy string `json:"settledBy,omitempty"`
 	// Metadata is the caller's JSON object; may be nil.
-	Metadata  json.RawMessage
-	CreatedAt time.Time
+	Metadata  json.RawMessage `json:"metadata,omitempty"`
+	CreatedAt time.Time       `json:"createdAt,omitzero"`
 	// SubmittedAt and SettledAt are zero until it happened.
-	SubmittedAt, SettledAt time.Time
-	UpdatedAt              time.Time
+	SubmittedAt time.Time `json:"submittedAt,omitzero"`
+	SettledAt   time.Time `json:"settledAt,omitzero"`
+	UpdatedAt   time.Time `json:"updatedAt,omitzero"`
 
 	// Submit is the state of its submit; SubmitNone for work that an application submitted.
-	Submit SubmitState
+	Submit SubmitState `json:"submit,omitzero"`
 	// SentAt is when the submit was begun; zero before.
-	SentAt time.Time
+	SentAt time.Time `json:"-"`
 	// Account names, by a fingerprint, the key under which it was submitted; empty if
 	// another program did.
-	Account string
+	Account string `json:"-"`
 	// Caller names who submitted it. Empty: gaff itself, or unknown (older versions).
-	Caller string
+	Caller string `json:"-"`
 	// IdempotencyKey is the caller's own; unique among theirs where not empty.
-	IdempotencyKey string
+	IdempotencyKey string `json:"idempotencyKey,omitempty"`
 	// RunID and StepID are the workflow step that the job works for; empty if none.
-	RunID, StepID string
+	RunID  string `json:"runId,omitempty"`
+	StepID string `json:"stepId,omitempty"`
 	// StatusURL, ResponseURL and CancelURL are the provider's URLs of the work; may be empty.
-	StatusURL, ResponseURL, CancelURL string
+	StatusURL   string `json:"-"`
+	ResponseURL string `json:"-"`
+	CancelURL   string `json:"-"`
 	// WebhookURL is the URL that the provider was given; may be empty.
-	WebhookURL string
+	WebhookURL string `json:"-"`
 	// Callback is a URL of the caller's that gets the provider's webhook; may be empty.
-	Callback string
+	Callback string `json:"-"`
 	// Cost is what the provider billed, in its own units, as a number; empty if unknown.
-	Cost string
+	Cost string `json:"cost,omitempty"`
 	// Charge is what it costs in money.
-	Charge Charge
+	Charge Charge `json:"charge,omitzero"`
 	// NextPollAt is when the provider is polled next; zero: never. Polls counts the polls, Misses
 	// those in a row of which the provider did not know the job.
-	NextPollAt    time.Time
-	Polls, Misses int
+	NextPollAt time.Time `json:"nextAskAt,omitzero"`
+	Polls      int       `json:"asks"`
+	Misses     int       `json:"-"`
 	// Attempt counts the candidates of a job that were used so far, from 1; 0: it has one provider only.
-	Attempt int
+	Attempt int `json:"attempt"`
 	// CallKey is a hash of the call that a proxied submit came by; empty for others.
-	CallKey string
+	CallKey string `json:"-"`
 	// OwedBy names the call, and so the process, that owes the caller its answer; empty once
 	// the caller has it. While it is not, a repetition of the call means the same job.
-	OwedBy string
+	OwedBy string `json:"-"`
 }
 
 // MaxListed is the longest result of a job that lists hold, in bytes.

@@ -24,47 +24,50 @@ const (
 
 // Media is a file that a job produced.
 type Media struct {
-	ID        string // med_...
-	JobID     string
-	ProjectID string
+	ID        string `json:"id"` // med_...
+	JobID     string `json:"jobId"`
+	ProjectID string `json:"projectId,omitempty"`
 	// Position is the file's place in the results of its job: the provider's name, a
 	// colon and a JSON pointer, such as "acme:/images/0". Unique within the job, so no
 	// file has two rows.
-	Position string
+	Position string `json:"position"`
 	// URL is where the provider keeps it. A "data:" link of more than 4 KiB is in the job's
 	// result, and this is its short form "data:image/png;sha256=…"; see [Media.Shortened].
-	URL         string
-	MediaType   string // one of the Media… constants
-	ContentType string // empty if not known
-	Size        int64  // bytes; 0 if not known
-	SHA256      string // lower case hex; empty if not known
+	URL         string `json:"url"`
+	MediaType   string `json:"mediaType"`             // one of the Media… constants
+	ContentType string `json:"contentType,omitempty"` // empty if not known
+	Size        int64  `json:"size"`                  // bytes; 0 if not known
+	SHA256      string `json:"sha256,omitempty"`      // lower case hex; empty if not known
 	// Storage is the state of gaff's copy, and StorageError its last failure; may be empty.
-	Storage      Storage
-	StorageError string
+	Storage      Storage `json:"storage"`
+	StorageError string  `json:"storageError,omitempty"`
 	// StoredKey and ThumbnailKey are the keys of the copy and of a small picture of it in
 	// the storage; empty without one.
-	StoredKey, ThumbnailKey string
+	StoredKey    string `json:"-"`
+	ThumbnailKey string `json:"-"`
 	// StoredAt is zero until the copy is stored.
-	StoredAt time.Time
+	StoredAt time.Time `json:"storedAt,omitzero"`
 	// LinkToken is the secret part of the file's permanent links, until they are revoked; empty
 	// without them.
-	LinkToken string
+	LinkToken string `json:"-"`
 	// Links are set when a row is read, if the program gives out links.
-	Links MediaLinks
+	Links MediaLinks `json:"-"`
 	// Metadata holds width, height, duration, generatedAt and what else is known.
-	Metadata  json.RawMessage
-	CreatedAt time.Time
+	Metadata  json.RawMessage `json:"metadata,omitempty"`
+	CreatedAt time.Time       `json:"createdAt,omitzero"`
 }
 
 // MediaLinks are links to a file's copy that need no token. They are not stored.
 type MediaLinks struct {
 	// StoredURL and ThumbnailURL are signed links to the copy and to its thumbnail, valid until
 	// ExpiresAt; empty without the copy.
-	StoredURL, ThumbnailURL string
-	ExpiresAt               time.Time
+	StoredURL    string    `json:"storedUrl,omitempty"`
+	ThumbnailURL string    `json:"thumbnailUrl,omitempty"`
+	ExpiresAt    time.Time `json:"storedUrlExpiresAt,omitzero"`
 	// LinkURL and LinkThumbnailURL are permanent links, which an application may store; empty
 	// without a LinkToken, and without a thumbnail.
-	LinkURL, LinkThumbnailURL string
+	LinkURL          string `json:"linkUrl,omitempty"`
+	LinkThumbnailURL string `json:"linkThumbnailUrl,omitempty"`
 }
 
 // PosterOf returns the picture that the provider sent beside a file, such as the thumbnail of a

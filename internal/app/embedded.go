@@ -83,7 +83,7 @@ func (e *Embedded) services(opened chan<- struct{}) []lifecycle.Service {
 			return context.Cause(ctx)
 		}
 	}})
-	add("statistics", "gateway", "workflow engine", "audit retention", "retention", "body check", "media storage", "media check",
+	add("statistics", "gateway", "workflow engine", "signing keys", "sessions", "audit retention", "retention", "redaction", "body check", "media storage", "media check",
 		"ends of jobs and runs", "alert checks", "destination changes", "replays", "source changes", "job polling", "reload", "background tasks")
 	return append(list, lifecycle.Service{Name: "running", Start: func(context.Context) error {
 		close(e.running)

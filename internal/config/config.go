@@ -420,12 +420,32 @@ type Retention struct {
 }
 
 func (r *Retention) check(k *checker) {
-	for _, d := range []*time.Duration{&r.Payloads, &r.Events, &r.Rejections, &r.Jobs, &r.Media, &r.Runs, &r.Audit} {
-		switch {
-		case *d < 0 || *d > 0 && *d < time.Hour:
-			k.value(d, errors.New("must be at least an hour, such as 30d, or 0 for ever"))
-		case d == &r.Events && *d > 0 && (r.Payloads == 0 || r.Payloads > *d):
-			k.value(d, errors.New("must not be shorter than retention.payloads: a body is a part of its event"))
+	for _, d := range r.ages() {
+		k.value(d, r.fault(d))
+	}
+}
+
+func (r *Retention) ages() []*time.Duration {
+	return []*time.Duration{&r.Payloads, &r.Events, &r.Rejections, &r.Jobs, &r.Media, &r.Runs, &r.Audit}
+}
+
+// fault returns what is wrong with one of the ages.
+func (r *Retention) fault(d *time.Duration) error {
+	switch {
+	case *d < 0 || *d > 0 && *d < time.Hour:
+		return errors.New("must be at least an hour, such as 30d, or 0 for ever")
+	case d == &r.Events && *d > 0 && (r.Payloads == 0 || r.Payloads > *d):
+		return errors.New("must not be shorter than retention.payloads: a body is a part of its event")
+	}
+	return nil
+}
+
+// Validate returns an error for ages that a file could not have.
+func (r *Retention) Validate() error {
+	for _, d := range r.ages() {
+		if err := r.fault(d); err != nil {
+			return fmt.Errorf("retention %s: %w", *d, err)
 		}
 	}
+	return nil
 }

@@ -11,36 +11,39 @@ import (
 
 // Run is one execution of a workflow.
 type Run struct {
-	ID string // run_...
+	ID string `json:"id"` // run_...
 	// Workflow is the workflow's name. Version is the hash of the definition that the run
 	// started with; it never changes.
-	Workflow, Version string
-	ProjectID, UserID string
-	Status            Status
-	Input             json.RawMessage // an object
+	Workflow  string          `json:"workflow"`
+	Version   string          `json:"version"`
+	ProjectID string          `json:"projectId,omitempty"`
+	UserID    string          `json:"userId,omitempty"`
+	Status    Status          `json:"status"`
+	Input     json.RawMessage `json:"input,omitempty"` // an object
 	// Error is the reason of a failed run; empty for other statuses.
-	Error string
+	Error string `json:"error,omitempty"`
 	// Waiting describes for people what the run is waiting for; empty once settled.
-	Waiting string
+	Waiting string `json:"waiting,omitempty"`
 	// Cost is the sum that providers reported for the run's jobs, in the provider's units;
 	// 0 if they report none.
-	Cost float64
+	Cost float64 `json:"cost"`
 	// Revision increases with every write. SaveRun compares it to detect concurrent writes.
-	Revision int64
+	Revision int64 `json:"-"`
 	// EventID is the event that started the run; empty if a person or program did. Hop is
 	// the number of events between it and an external event; it ends loops of events.
-	EventID string
-	Hop     int
+	EventID string `json:"eventId,omitempty"`
+	Hop     int    `json:"-"`
 	// Key is an idempotency key: unless empty, it is unique among the runs of the workflow,
 	// and a second start with the same key returns the first run.
-	Key string
+	Key string `json:"-"`
 	// FormerKey is the key that an older version would have stored. InsertRun also looks
 	// for it, and does not store it.
-	FormerKey string
+	FormerKey string `json:"-"`
 	// DueAt is the time at which the whole run times out; zero for never.
-	DueAt                time.Time
-	CreatedAt, UpdatedAt time.Time
-	SettledAt            time.Time // zero until settled
+	DueAt     time.Time `json:"dueAt,omitzero"`
+	CreatedAt time.Time `json:"createdAt,omitzero"`
+	UpdatedAt time.Time `json:"updatedAt,omitzero"`
+	SettledAt time.Time `json:"settledAt,omitzero"` // zero until settled
 }
 
 // Status is the status of a run.

@@ -10,36 +10,43 @@ const WholeStep = -1
 
 // Step is a step of a run, or one item of a step with for_each.
 type Step struct {
-	RunID, Name string
+	RunID string `json:"-"`
+	Name  string `json:"name"`
 	// Item counts from 0 within a step that has items; WholeStep for the step itself.
-	Item   int
-	Status StepStatus
+	Item   int        `json:"item"`
+	Status StepStatus `json:"status"`
 	// Attempt counts all attempts of this step or item. Tries counts those since it was
 	// last started or retried by a person; the retry rule limits it.
-	Attempt, AttemptsSinceReset int
+	Attempt            int `json:"attempt"`
+	AttemptsSinceReset int `json:"-"`
 	// JobID is the job of the last attempt; empty for steps that submit no job.
-	JobID string
+	JobID string `json:"jobId"`
 	// Input is the evaluated input, Result the output. Both are nil until known, and in
 	// lists of steps without values.
-	Input, Result json.RawMessage
+	Input  json.RawMessage `json:"input,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
 	// Error is the last failure, or the reason for skipping the step.
-	Error string
+	Error string `json:"error,omitempty"`
 	// WaitSource, WaitType and WaitKey are set while the step waits for an event. WaitKey is
 	// the correlation id that the event must have; empty accepts any.
-	WaitSource, WaitType, WaitKey string
+	WaitSource string `json:"-"`
+	WaitType   string `json:"-"`
+	WaitKey    string `json:"-"`
 	// EventID is the event that ended the wait.
-	EventID string
+	EventID string `json:"eventId,omitempty"`
 	// Slots name the limits under which the step has a slot or is queued for one; empty if
 	// unlimited.
-	Slots [2]string
+	Slots [2]string `json:"-"`
 	// Decider is who decided an approval; empty until then and for other steps.
-	Decider string
+	Decider string `json:"decider,omitempty"`
 	// DueAt is the deadline of a running or waiting step, or the time of the next attempt;
 	// zero if unset.
-	DueAt time.Time
-	Cost  float64
+	DueAt time.Time `json:"dueAt,omitzero"`
+	Cost  float64   `json:"cost"`
 	// StartedAt and SettledAt are the start and end of the last attempt; zero until then.
-	StartedAt, SettledAt, UpdatedAt time.Time
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	SettledAt time.Time `json:"settledAt,omitzero"`
+	UpdatedAt time.Time `json:"-"`
 }
 
 // StepRef identifies a step or an item of a run.
