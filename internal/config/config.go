@@ -429,7 +429,7 @@ func (r *Retention) ages() []*time.Duration {
 	return []*time.Duration{&r.Payloads, &r.Events, &r.Rejections, &r.Jobs, &r.Media, &r.Runs, &r.Audit}
 }
 
-// fault returns what is wrong with one of the ages.
+// fault returns an error for an age that is not valid.
 func (r *Retention) fault(d *time.Duration) error {
 	switch {
 	case *d < 0 || *d > 0 && *d < time.Hour:
