@@ -20,6 +20,7 @@ command -v fusermount3 > /dev/null || missing+=(fuse3)
 command -v pgbouncer > /dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 
 if [ "${1:-}" = acceptance ]; then
+	/usr/bin/python3 -c 'import fastapi, uvicorn' 2> /dev/null || python3 -c 'import fastapi, uvicorn' 2> /dev/null || missing+=(python3-fastapi python3-uvicorn)
 	# How gaff is installed: packages, image, unit, reverse proxies.
 	command -v podman > /dev/null || missing+=(podman)
 	command -v runc > /dev/null || missing+=(runc)

@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -127,6 +128,31 @@ func TestAcceptanceClientPackage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The example for FastAPI, with Debian's FastAPI and uvicorn, which make acceptance installs.
+func TestAcceptanceExampleForFastAPI(t *testing.T) {
+	app, err := filepath.Abs("../../examples/fastapi/app.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := filepath.Abs(filepath.Join(pythonClient, "src"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	playExample(t, t.TempDir(), "env", "PYTHONPATH="+src, "PYTHONDONTWRITEBYTECODE=1", pythonWith(t, "fastapi", "uvicorn"), app)
+}
+
+// pythonWith returns a Python that has modules: that of the system has its packages.
+func pythonWith(t *testing.T, modules ...string) string {
+	t.Helper()
+	for _, name := range []string{"/usr/bin/python3", "python3"} {
+		if exec.Command(name, "-c", "import "+strings.Join(modules, ", ")).Run() == nil {
+			return name
+		}
+	}
+	t.Fatalf("no Python has %v: tools/test-setup.sh acceptance installs them", modules)
+	return ""
 }
 
 // The example for Hono, with Hono from npm.

@@ -84,7 +84,7 @@ func TestExampleForExpress(t *testing.T) {
 
 func TestExamplesAreShort(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"express/server.mjs", "hono/server.mjs", "go/main.go"} {
+	for _, name := range []string{"express/server.mjs", "fastapi/app.py", "hono/server.mjs", "go/main.go"} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "examples", filepath.FromSlash(name)))
 		if err != nil {
 			t.Fatal(err)

@@ -236,7 +236,7 @@ class WebhookApp:
 
 
 class WebhookASGI:
-    """The same as WebhookApp for ASGI, such as for FastAPI and Starlette: app.mount("/gaff", WebhookASGI(…))."""
+    """The same as WebhookApp for ASGI, such as for FastAPI and Starlette: app.add_route("/gaff", WebhookASGI(…), methods=["POST"])."""
 
     def __init__(self, secrets: str | Iterable[str], handler: Handler, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._secrets, self._handler, self._max = _secrets(secrets), handler, max_body_bytes
