@@ -27,7 +27,7 @@ build: ## build the static binary, bin/gaff
 	$(BUILD)
 
 slim: TAGS = slim
-slim: ## build bin/gaff without brokers, tunnel, telemetry, S3 and profiles, a sixth smaller
+slim: ## build bin/gaff without brokers, tunnel, telemetry, S3 and other extras, a fifth smaller
 	$(BUILD)
 
 test: ## check the form, then run all tests; what they need is installed if missing
