@@ -422,3 +422,40 @@ func TestWrongCandidatesAreRejectedAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestProviderThatAsksToWaitGetsNothingMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		p.a.submit = func(n int) (jobs.Accepted, error) {
+			if n == 1 {
+				return jobs.Accepted{}, &jobs.NotNow{After: 5 * time.Minute, Err: errors.New("too many")}
+			}
+			return jobs.Accepted{RequestID: fmt.Sprint("r", n)}, nil
+		}
+		first := p.submit(jobs.Submission{})
+		var others []*jobs.Job
+		for range 20 {
+			others = append(others, p.submit(jobs.Submission{}))
+		}
+		candidate := p.fast() // has somebody else to go to
+		time.Sleep(4 * time.Minute)
+		synctest.Wait()
+		if n := len(p.a.submits()); n != 1 {
+			t.Errorf("a got %d submits in its pause, want 1", n)
+		}
+		if j := p.now(candidate.ID); j.Provider != "b" || len(p.b.submits()) != 1 {
+			t.Errorf("the job with a fallback is at %s", j.Provider)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		for _, j := range append(others, first) {
+			if j = p.now(j.ID); j.Submit != jobs.SubmitAccepted {
+				t.Errorf("job %s is %s after the pause", j.ID, j.Submit)
+			}
+		}
+		if n := len(p.a.submits()); n != 22 {
+			t.Errorf("a got %d submits, want 22", n)
+		}
+	})
+}

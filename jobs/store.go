@@ -132,6 +132,9 @@ type Reader interface {
 	// (nil if that is not kept). An unknown id has neither.
 	JobLog(ctx context.Context, id string) ([]LogEntry, error)
 	JobInput(ctx context.Context, id string) (json.RawMessage, error)
+	// JobPosition returns the place of a job, from 1, among the jobs of its provider that wait to be
+	// submitted; 0 if it does not wait. No number is larger than gaff.MaxLogCount+1.
+	JobPosition(ctx context.Context, id string) (int64, error)
 	// JobPlan returns a job's candidates, nil if it has none, and its former attempts, the oldest first.
 	JobPlan(ctx context.Context, id string) (*Plan, []Attempt, error)
 	Jobs(ctx context.Context, f JobFilter) (gaff.Page[Job], error)

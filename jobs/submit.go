@@ -230,6 +230,12 @@ func (l *Service) begin(ctx context.Context, p Provider, t ticket) (j *Job, inpu
 		if j.Status.Settled() || j.Provider != p.Name() || !sameAttempt(j, t.Attempt) {
 			return nil
 		}
+		if j.Submit == SubmitWaiting {
+			attempt := j.Attempt
+			if err := l.resting(ctx, tx, j); err != nil || j.Attempt != attempt || j.Status.Settled() {
+				return err
+			}
+		}
 		again, _ := p.(Repeater)
 		switch {
 		case j.Submit == SubmitWaiting, j.Submit == SubmitSending && again != nil && again.Repeatable():
@@ -249,6 +255,9 @@ func (l *Service) begin(ctx context.Context, p Provider, t ticket) (j *Job, inpu
 	})
 	if errors.Is(err, gaff.ErrNotFound) {
 		return nil, nil, c, gaff.Discard(err)
+	}
+	if left, ok := asResting(err); ok {
+		return nil, nil, c, gaff.Snooze(left)
 	}
 	if err != nil || !send {
 		l.poke(p.Name())
@@ -360,6 +369,11 @@ func (l *Service) answeredAt(ctx context.Context, jobID string, attempt int, ans
 func (l *Service) answered(ctx context.Context, tx Tx, j *Job, answer Accepted, submitErr error) (again bool, err error) {
 	var refused *Rejected
 	var later *NotNow
+	if errors.As(submitErr, &later) {
+		if err := rest(ctx, tx, j.Provider, later.After); err != nil {
+			return false, err
+		}
+	}
 	switch {
 	case submitErr == nil:
 		return false, l.accepted(ctx, tx, j, answer)

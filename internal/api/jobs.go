@@ -63,6 +63,11 @@ func (s *server) jobDetail(ctx context.Context, j *jobs.Job) (none wire.JobDetai
 	}
 	d := wire.NewJobDetail(*j, log, input)
 	d.SetPlan(j, plan, past)
+	if j.Submit == jobs.SubmitWaiting && !j.Status.Settled() {
+		if d.Position, err = s.store(ctx).JobPosition(ctx, j.ID); err != nil {
+			return none, err
+		}
+	}
 	if s.o.Jobs != nil {
 		d.Expect(s.o.Jobs.Expected(j))
 	}

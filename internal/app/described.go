@@ -34,7 +34,7 @@ func describedClients(cfg *config.Config, traced func(*http.Client) *http.Client
 		if d == nil {
 			return nil, fmt.Errorf("providers.%s: no description", name)
 		}
-		o := described.Options{Name: name, BaseURL: p.BaseURL, Secrets: map[string]string{}, HTTP: guarded, Muted: muted(p, d)}
+		o := described.Options{Name: name, BaseURL: p.BaseURL, Secrets: map[string]string{}, HTTP: guarded, Muted: muted(p, d), Rate: p.Rate, Concurrency: p.Concurrency}
 		if p.BaseURL != "" {
 			o.HTTP = open
 		}

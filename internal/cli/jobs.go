@@ -77,6 +77,9 @@ func (p *program) showJob(_ context.Context, _ *client, j *wire.JobDetail) error
 	} {
 		t.pair(pair[0], clean(pair[1]))
 	}
+	if j.Position > 0 {
+		t.row("position", fmt.Sprint(j.Position))
+	}
 	t.row("created", stamp(j.CreatedAt))
 	t.row("submitted", stamp(j.SubmittedAt))
 	t.row("settled", stamp(j.SettledAt))

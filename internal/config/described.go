@@ -27,6 +27,10 @@ type Provider struct {
 	BaseURL string `yaml:"base_url"`
 	// Secrets are those that the description names.
 	Secrets map[string]Secret `yaml:"secrets"`
+	// Concurrency is how many submits each node sends at once, Rate how many polls a second all nodes
+	// make; zero: as the description says.
+	Concurrency int     `yaml:"concurrency"`
+	Rate        float64 `yaml:"rate"`
 	// WebhookSecrets verify its webhooks; the first one is sent to providers that take one.
 	WebhookSecrets []Secret `yaml:"webhook_secrets"`
 }
@@ -148,6 +152,12 @@ func (p *Provider) check(name string, k *checker) {
 	}
 	if p.BaseURL != "" {
 		k.value(&p.BaseURL, checkBase(p.BaseURL))
+	}
+	if p.Concurrency < 0 || p.Concurrency > 1000 {
+		k.value(&p.Concurrency, errors.New("must be 1 to 1000, or 0 for the description's"))
+	}
+	if !(p.Rate >= 0 && p.Rate <= 1000) {
+		k.value(&p.Rate, errors.New("must be more than 0 and at most 1000, or 0 for the description's"))
 	}
 	for _, secret := range slices.Sorted(maps.Keys(p.Secrets)) {
 		if _, known := d.Secrets[secret]; !known {

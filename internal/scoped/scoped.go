@@ -235,6 +235,13 @@ func (l limited) JobInput(ctx context.Context, id string) (json.RawMessage, erro
 	return l.all.JobInput(ctx, id)
 }
 
+func (l limited) JobPosition(ctx context.Context, id string) (int64, error) {
+	if _, err := l.Job(ctx, id); err != nil {
+		return 0, err
+	}
+	return l.all.JobPosition(ctx, id)
+}
+
 func (l limited) JobPlan(ctx context.Context, id string) (*jobs.Plan, []jobs.Attempt, error) {
 	if _, err := l.Job(ctx, id); err != nil {
 		return nil, nil, err

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -55,6 +56,16 @@ func testAttempts(s *suite) {
 	sums, err := s.st.Costs(s.ctx, jobs.CostFilter{By: "provider"})
 	if want := []jobs.CostSum{{Key: "a", Currency: "USD", Charged: 30, Jobs: 1}, {Key: "b", Currency: "USD", Reserved: 7, Jobs: 1}}; err != nil || !slices.Equal(sums, want) {
 		s.Errorf("the sums are %+v, %v; want %+v", sums, err, want)
+	}
+	for i := range 3 {
+		write(func(tx jobs.Tx) error {
+			return tx.InsertJob(s.ctx, &jobs.Job{ID: fmt.Sprint("wait_", i), Provider: "c", Submit: jobs.SubmitWaiting})
+		})
+	}
+	for id, want := range map[string]int64{"wait_0": 1, "wait_2": 3, j.ID: 0, "unknown": 0} {
+		if got, err := s.st.JobPosition(s.ctx, id); err != nil || got != want {
+			s.Errorf("the position of %s is %d, %v; want %d", id, got, err, want)
+		}
 	}
 	write(func(tx jobs.Tx) error {
 		if id, err := tx.JobOfAttempt(s.ctx, "a", "r1"); err != nil || id != j.ID {

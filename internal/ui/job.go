@@ -29,7 +29,9 @@ type jobView struct {
 	Step                    runs.StepRef // of the workflow that submitted it; zero if none did
 	MayAct, MayErase        bool
 	// Alias and Attempts are of a job with a fallback.
-	Alias    string
+	Alias string
+	// Position is the place among the jobs that wait to be submitted; 0 if it does not wait.
+	Position int64
 	Attempts []jobs.Attempt
 	// Key makes that a form sent twice submits one job.
 	Key string
@@ -70,6 +72,11 @@ func (c *console) job(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	v.Media = media.Items
+	if j.Submit == jobs.SubmitWaiting && !j.Status.Settled() {
+		if v.Position, err = q.store.JobPosition(q.Context(), j.ID); err != nil {
+			return nil, err
+		}
+	}
 	if j.Attempt > 0 {
 		plan, past, err := q.store.JobPlan(q.Context(), j.ID)
 		if err != nil {

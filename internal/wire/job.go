@@ -78,6 +78,7 @@ type JobDetail struct {
 	Input       JSON       `json:"input" doc:"The input that the job was submitted with; null if it is not stored."`
 	Log         []LogEntry `json:"log" nullable:"false" doc:"Calls to the provider and its answers, oldest first."`
 
+	Position int64        `json:"position" doc:"The place, from 1, among the jobs of its provider that wait to be submitted; 0 if it does not wait."`
 	Alias    Text         `json:"alias" doc:"The alias that was submitted in place of a provider and model."`
 	Attempts []JobAttempt `json:"attempts" nullable:"false" doc:"The former attempts of a job with a fallback, oldest first."`
 	Fallback []Candidate  `json:"fallback" nullable:"false" doc:"The candidates that are used next, if this one fails."`

@@ -34,6 +34,9 @@ type Options struct {
 	Secrets map[string]string
 	// WebhookSecret is sent to providers that are given one with each submit.
 	WebhookSecret string
+	// Rate and Concurrency replace those of the description; zero keeps them.
+	Rate        float64
+	Concurrency int
 	// Muted is set if the provider's webhooks cannot be verified, so that it is polled.
 	Muted bool
 	// HTTP makes the calls. It must not follow redirects: requests carry secrets.
@@ -72,7 +75,9 @@ func (c *Client) Polled() bool { return c.c.d.Polled() || c.o.Muted }
 
 // Pace returns how many requests may be made a second for polls, and how many submits may be sent
 // at once; zero for gaff's own limits.
-func (c *Client) Pace() (rate float64, submits int) { return c.c.d.Rate, c.c.d.Concurrency }
+func (c *Client) Pace() (rate float64, submits int) {
+	return cmp.Or(c.o.Rate, c.c.d.Rate), cmp.Or(c.o.Concurrency, c.c.d.Concurrency)
+}
 
 // Usual returns how long a job usually takes; zero if unknown.
 func (c *Client) Usual() time.Duration { return c.c.d.Expected }

@@ -920,6 +920,8 @@ export interface JobDetail {
   model: string | null;
   /** When gaff polls the provider, unless a webhook arrives first. */
   nextAskAt: string | null;
+  /** The place, from 1, among the jobs of its provider that wait to be submitted; 0 if it does not wait. */
+  position: number;
   projectId: string | null;
   provider: string;
   /** The provider's id of the job. */

@@ -924,6 +924,8 @@ class JobDetail(TypedDict):
     model: str | None
     # When gaff polls the provider, unless a webhook arrives first.
     nextAskAt: str | None
+    # The place, from 1, among the jobs of its provider that wait to be submitted; 0 if it does not wait.
+    position: int
     projectId: str | None
     provider: str
     # The provider's id of the job.
