@@ -21,7 +21,7 @@ var officialClients = []string{
 	"@fal-ai/client@1", "@fal-ai/serverless-client@0.15", "ai@7", "@ai-sdk/fal@3", "replicate@1", "openai@7", "svix@1", "standardwebhooks@1", "cloudevents@10",
 }
 
-// measured is what a client's operation came to.
+// measured is the outcome of an operation of a client.
 type measured struct{ Client, Operation, Error string }
 
 func (m measured) row() string {
@@ -48,7 +48,7 @@ func npmApp(t *testing.T, packages ...string) string {
 }
 
 // TestAcceptanceClients runs each operation of each official client against the gateway. docs/clients.md
-// has what it measures; UPDATE_DOCS=1 writes it.
+// has the outcomes; UPDATE_DOCS=1 writes it.
 func TestAcceptanceClients(t *testing.T) {
 	dir := npmApp(t, officialClients...)
 	text, err := os.ReadFile(filepath.Join("testdata", "clients", "clients.mjs"))
@@ -126,10 +126,10 @@ func operationsOf(t *testing.T, cmd *exec.Cmd) (list []measured) {
 	return list
 }
 
-// versions are of the packages; a new one is no reason to fail.
+// versions are of the packages: the test accepts other ones.
 var versions = regexp.MustCompile(` \d+\.\d+\.\d+`)
 
-// compareTable compares the table of docs/clients.md with what was measured.
+// compareTable compares the table of docs/clients.md with the measured one.
 func compareTable(t *testing.T, table string) {
 	t.Helper()
 	path := filepath.Join("..", "..", "docs", "clients.md")
