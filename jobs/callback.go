@@ -74,7 +74,7 @@ func (l *Service) callBack(ctx context.Context, _ *gaff.Event, t callbackTicket)
 		return err
 	}
 	header, body := http.Header{}, []byte(nil)
-	relay, _ := l.providers[j.Provider].(HeaderRelay)
+	relay, _ := l.provider(j.Provider).(HeaderRelay)
 	if t.EventID != "" {
 		ev, err := l.o.Store.Event(ctx, t.EventID)
 		if err != nil && !errors.Is(err, gaff.ErrNotFound) {

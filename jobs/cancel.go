@@ -19,7 +19,7 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 		return nil, err
 	}
 	text, attempt := "cancelled before it was submitted", j.Attempt
-	switch p := l.providers[j.Provider]; {
+	switch p := l.provider(j.Provider); {
 	case j.Status == JobCancelled:
 		return j, nil
 	case j.Status.Settled():
@@ -74,7 +74,7 @@ func (l *Service) cancelLate(ctx context.Context, jobID string) {
 	if err != nil {
 		return
 	}
-	p := l.providers[j.Provider]
+	p := l.provider(j.Provider)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	text := "the provider was asked to stop the job, which was cancelled while it was submitted"

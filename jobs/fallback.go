@@ -130,7 +130,7 @@ func (l *Service) plan(s *Submission) (*Plan, error) {
 // checkCandidate returns the mistake in a candidate, so that a fallback does not fail when it is
 // needed. field names the candidate in errors.
 func (l *Service) checkCandidate(c Candidate, s *Submission, field string) error {
-	p := l.providers[c.Provider]
+	p := l.provider(c.Provider)
 	if p == nil {
 		return l.unknownProvider(field+"provider", c.Provider)
 	}
@@ -207,7 +207,7 @@ func (l *Service) fallBack(ctx context.Context, tx Tx, j *Job, u *Update) (moved
 		if err := tx.NextAttempt(ctx, j, past); err != nil {
 			return false, err
 		}
-		if l.providers[next.Provider] == nil {
+		if l.provider(next.Provider) == nil {
 			j.Submit = SubmitRejected
 			*u = Update{Status: JobFailed, Error: l.unknownProvider("provider", next.Provider).Error(), ErrorType: errorTypeNoProvider}
 			continue
@@ -257,7 +257,7 @@ func (l *Service) turn(j *Job, next Candidate) {
 	j.StatusURL, j.ResponseURL, j.CancelURL, j.Account = "", "", "", ""
 	j.SentAt, j.SubmittedAt, j.NextPollAt, j.Polls, j.Misses = time.Time{}, time.Time{}, time.Time{}, 0, 0
 	j.WebhookURL = l.WebhookURL(j.Provider, j.ID)
-	if p := l.providers[j.Provider]; p != nil {
+	if p := l.provider(j.Provider); p != nil {
 		j.Account = p.Account()
 	}
 }

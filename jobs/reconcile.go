@@ -70,7 +70,7 @@ func (l *Service) reconcile(ctx context.Context, p Provider) {
 			timer.Stop()
 			return
 		case <-timer.C:
-		case <-l.pokes[p.Name()]:
+		case <-l.pokeOf(p.Name()):
 			timer.Stop()
 		}
 	}
@@ -107,7 +107,7 @@ func (l *Service) due(ctx context.Context, provider string, places int) (jobs []
 
 // rate is how many requests a second polls of a provider may make.
 func (l *Service) rate(provider string) float64 {
-	if paced, ok := l.providers[provider].(Paced); ok {
+	if paced, ok := l.provider(provider).(Paced); ok {
 		rate, _ := paced.Pace()
 		return cmp.Or(rate, l.o.RequestsPerSecond)
 	}
@@ -133,7 +133,7 @@ func (l *Service) Poll(ctx context.Context, jobID string) (*Job, error) {
 	if err != nil || j.Status.Settled() {
 		return j, err
 	}
-	p := l.providers[j.Provider]
+	p := l.provider(j.Provider)
 	switch {
 	case p == nil:
 		return nil, fmt.Errorf("job %s: %w: nothing is known of how to ask %s", jobID, gaff.ErrConflict, excerpt.Text(j.Provider, 80))
@@ -397,7 +397,7 @@ func updateFrom(u Update) string {
 // A job of which an application told too little to ask is looked at once a day: more may be
 // known then, and if nothing is for long, it has to end some day.
 func (l *Service) schedule(now time.Time, j *Job) {
-	if p := l.providers[j.Provider]; j.Submit == SubmitNone && p != nil && !p.CanPoll(j) {
+	if p := l.provider(j.Provider); j.Submit == SubmitNone && p != nil && !p.CanPoll(j) {
 		j.NextPollAt = now.Add(jitter(lookAgain))
 		return
 	}
@@ -407,7 +407,7 @@ func (l *Service) schedule(now time.Time, j *Job) {
 	if j.WebhookURL == "" {
 		step, most = min(pollFirst, l.o.ReconcileAfter), pollMost
 		typical := usual.typical()
-		if paced, ok := l.providers[j.Provider].(Paced); ok && typical == 0 {
+		if paced, ok := l.provider(j.Provider).(Paced); ok && typical == 0 {
 			typical = paced.Usual()
 		}
 		first = min(max(typical/2, step), most)

@@ -60,7 +60,7 @@ func (l *Service) register(ctx context.Context, tx Tx, jobID string, r Registrat
 	case r.Provider != "" && r.Provider != j.Provider:
 		return nil, false, fmt.Errorf("job %s: %w: it is one of %s", jobID, gaff.ErrConflict, j.Provider)
 	}
-	p := l.providers[j.Provider]
+	p := l.provider(j.Provider)
 	if p == nil {
 		return nil, false, &InvalidError{"provider", fmt.Sprintf("%.40q is not known; there are %s", j.Provider, strings.Join(l.names(), ", "))}
 	}

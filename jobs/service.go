@@ -110,13 +110,15 @@ type Users struct {
 // takes it, so that a crash neither loses a job nor pays for it twice.
 type Service struct {
 	o              ServiceOptions
+	mu             sync.RWMutex
 	providers      map[string]Provider
+	pokes          map[string]chan struct{}
+	added          chan Provider // after the start
 	callbackTokens callbackTokens
 	callbackKeys   *sharedkey.Keys // that sign callbacks; nil if the settings have them
-	pokes          map[string]chan struct{}
-	secrets        []string // that sign callbacks, from the settings
-	process        string   // names this process among those that share the store
-	calls          sync.Map // the callers' contexts by Job.OwedBy, of calls of this process
+	secrets        []string        // that sign callbacks, from the settings
+	process        string          // names this process among those that share the store
+	calls          sync.Map        // the callers' contexts by Job.OwedBy, of calls of this process
 	durations      durations
 	unclaimed      unclaimed
 }
@@ -141,7 +143,7 @@ func NewService(ctx context.Context, o ServiceOptions) (*Service, error) {
 	if o.Address == nil {
 		o.Address = func(string) string { return "" }
 	}
-	l := &Service{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}, process: rand.Text()}
+	l := &Service{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}, added: make(chan Provider, maxAdded), process: rand.Text()}
 	for _, p := range o.Providers {
 		l.providers[p.Name()] = p
 		l.pokes[p.Name()] = make(chan struct{}, 1)
@@ -219,7 +221,57 @@ func StoredSetting(ctx context.Context, tx Tx, name, value string) (string, erro
 }
 
 func (l *Service) names() []string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	return slices.Sorted(maps.Keys(l.providers))
+}
+
+// provider returns a provider; nil if it is unknown.
+func (l *Service) provider(name string) Provider {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.providers[name]
+}
+
+// pokeOf returns the channel that wakes the polling of a provider; nil if it is unknown.
+func (l *Service) pokeOf(name string) chan struct{} {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.pokes[name]
+}
+
+// maxAdded is how many providers can be added at once.
+const maxAdded = 1024
+
+// AddProvider makes a provider known that is [WebhookOnly], at any time: jobs can be registered for it.
+func (l *Service) AddProvider(p Provider) error {
+	if _, only := p.(WebhookOnly); !only {
+		return fmt.Errorf("%w: provider %s submits jobs; it is set up at the start", gaff.ErrInvalid, p.Name())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.providers[p.Name()] != nil {
+		return nil
+	}
+	l.providers[p.Name()] = p
+	if l.pokes[p.Name()] == nil { // else its jobs are watched already
+		l.pokes[p.Name()] = make(chan struct{}, 1)
+		select {
+		case l.added <- p:
+		default:
+			return fmt.Errorf("%w: more than %d providers were added", gaff.ErrUnavailable, maxAdded)
+		}
+	}
+	return nil
+}
+
+// RemoveProvider ends the registration of jobs for a provider that was added.
+func (l *Service) RemoveProvider(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, only := l.providers[name].(WebhookOnly); only {
+		delete(l.providers, name)
+	}
 }
 
 // Attach registers the handlers that submit jobs and fetch results, each provider's in
@@ -259,11 +311,19 @@ func (l *Service) Attach(g *gaff.Gateway) {
 // rate.
 func (l *Service) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, p := range l.providers {
+	for _, p := range l.o.Providers {
 		all.Go(func() { l.reconcile(ctx, p) })
 	}
 	all.Go(func() { l.saveDurations(ctx) })
-	all.Wait()
+	for {
+		select {
+		case p := <-l.added:
+			all.Go(func() { l.reconcile(ctx, p) })
+		case <-ctx.Done():
+			all.Wait()
+			return
+		}
+	}
 }
 
 // ticket is the data of the internal events on which a job is submitted or polled.
@@ -304,13 +364,16 @@ func (l *Service) emit(ctx context.Context, tx Tx, eventType, dedupe string, j *
 
 func (l *Service) poke(provider string) {
 	select {
-	case l.pokes[provider] <- struct{}{}:
+	case l.pokeOf(provider) <- struct{}{}:
 	default:
 	}
 }
 
 func (l *Service) pokeAll() {
-	for name := range l.pokes {
+	l.mu.RLock()
+	names := slices.Collect(maps.Keys(l.pokes))
+	l.mu.RUnlock()
+	for _, name := range names {
 		l.poke(name)
 	}
 }

@@ -105,7 +105,7 @@ func (l *Service) newJob(tx Tx, s *Submission) (*Job, *Plan, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p := l.providers[s.Provider]
+	p := l.provider(s.Provider)
 	if p == nil {
 		return nil, nil, l.unknownProvider("provider", s.Provider)
 	}
@@ -279,7 +279,7 @@ func polled(p Provider) bool {
 func (l *Service) sending(ctx context.Context, tx Tx, j *Job) error {
 	j.Submit, j.SentAt = SubmitSending, tx.Now()
 	j.NextPollAt = tx.Now().Add(stillSending)
-	if j.WebhookURL == "" && !polled(l.providers[j.Provider]) {
+	if j.WebhookURL == "" && !polled(l.provider(j.Provider)) {
 		if err := tx.AddLogEntry(ctx, j.ID, "submit", "without a webhook: this gateway has no address that the provider could reach"); err != nil {
 			return err
 		}

@@ -300,7 +300,7 @@ func (l *Service) trust(ctx context.Context, tx Tx, j *Job, u Update, verified b
 // fetchLater takes note that a job is done, and has its result fetched by a delivery of
 // its own; should that fail for long, reconciliation goes on.
 func (l *Service) fetchLater(ctx context.Context, tx Tx, ev *gaff.Event, j *Job, found bool) (settled *Job, err error) {
-	p := l.providers[j.Provider]
+	p := l.provider(j.Provider)
 	if !found || p == nil || !p.CanPoll(j) {
 		u := Update{
 			Status: JobFailed, Uncertain: true, ErrorType: "result_out_of_reach",

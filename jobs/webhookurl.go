@@ -17,7 +17,7 @@ import (
 // that a provider can reach.
 func (l *Service) WebhookURL(provider, jobID string) string {
 	base := l.o.Address(provider)
-	if base == "" || polled(l.providers[provider]) {
+	if base == "" || polled(l.provider(provider)) {
 		return ""
 	}
 	path, query, _ := strings.Cut(base, "?")

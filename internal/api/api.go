@@ -16,6 +16,7 @@ import (
 	"gaff"
 	"gaff/destination"
 	"gaff/internal/access"
+	"gaff/internal/manifest"
 	"gaff/internal/scoped"
 	"gaff/internal/wire"
 )
@@ -75,7 +76,7 @@ type SourceRecords interface {
 	Update(ctx context.Context, name string, patch []byte) error
 	SetPaused(ctx context.Context, name, reason string) error
 	Rotate(ctx context.Context, name string, in wire.SourceRotation) (secret string, err error)
-	Delete(ctx context.Context, name string) error
+	manifest.Sources
 }
 
 // Options of the API. Store, Gateway, Authorizer and Log are required.

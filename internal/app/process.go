@@ -170,7 +170,7 @@ func (p *process) effectsOf(src Source) gaff.Handler {
 // addSourceRecords adds the sources that users created, and pauses those that they paused.
 func (p *process) addSourceRecords(ctx context.Context) error {
 	p.records = &sourceRecords{
-		store: p.store, changed: p.store.Changed, gateway: p.gateway, effects: p.effectsOf, reload: p.reload, log: p.log,
+		store: p.store, changed: p.store.Changed, gateway: p.gateway, effects: p.effectsOf, jobs: p.jobs, reload: p.reload, log: p.log,
 	}
 	p.reload.paused = p.records.pausedReason
 	if err := p.records.Load(ctx); err != nil {

@@ -18,6 +18,7 @@ import (
 	"gaff/destination"
 	"gaff/internal/config"
 	"gaff/internal/wire"
+	"gaff/jobs"
 	"gaff/sender"
 	"gaff/verify"
 )
@@ -62,6 +63,7 @@ type sourceRecords struct {
 	changed func() <-chan struct{}
 	gateway *gaff.Gateway
 	effects func(Source) gaff.Handler
+	jobs    providers
 	reload  *reloader
 	log     *slog.Logger
 
@@ -71,6 +73,12 @@ type sourceRecords struct {
 	live     map[string]liveSource // those of records
 	paused   map[string]string     // of all sources, why
 	expires  time.Time             // of the former secret that ends first
+}
+
+// providers are those of the jobs that the webhooks of a source change; a *jobs.Service has them.
+type providers interface {
+	AddProvider(p jobs.Provider) error
+	RemoveProvider(name string)
 }
 
 type liveSource struct {
@@ -210,6 +218,7 @@ func (m *sourceRecords) apply(ctx context.Context, records []gaff.Record, revisi
 		if l.built != nil && live[name].built == nil {
 			m.gateway.Detach("effects/" + name)
 			m.gateway.RemoveSource(name)
+			m.jobs.RemoveProvider(name)
 		}
 	}
 	m.mu.Lock()
@@ -244,7 +253,13 @@ func (m *sourceRecords) put(l *liveSource, old liveSource, now time.Time) error 
 	l.stored.Former = slices.DeleteFunc(slices.Clone(l.stored.Former), func(f formerSecret) bool { return !f.Until.After(now) })
 	if src.Interpreter == nil {
 		m.gateway.Detach("effects/" + src.Name)
+		m.jobs.RemoveProvider(src.Name)
 		return nil
+	}
+	for _, p := range webhookOnly([]Source{src}) {
+		if err := m.jobs.AddProvider(p); err != nil {
+			return err
+		}
 	}
 	return m.gateway.Attach(src.Name, "*", m.effects(src), gaff.HandleOptions{Name: "effects/" + src.Name, Workers: effectsWorkers})
 }
@@ -344,6 +359,50 @@ func (m *sourceRecords) newSecret(spec wire.SourceSpec) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// Specs returns the sources that were created by the API, with their secrets.
+func (m *sourceRecords) Specs() map[string]wire.SourceSpec {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := map[string]wire.SourceSpec{}
+	for name, l := range m.live {
+		if l.stored.Spec != nil && !m.managed(name) {
+			all[name] = *l.stored.Spec
+		}
+	}
+	return all
+}
+
+// CheckSpec returns the first mistake of a source that is to be stored.
+func (m *sourceRecords) CheckSpec(spec wire.SourceSpec) error {
+	switch {
+	case m.managed(spec.Name):
+		return fmt.Errorf("%w: the configuration, or gaff itself, has a source %q", gaff.ErrConflict, spec.Name)
+	case len(spec.Secrets) > maxSecretsOfSource:
+		return fmt.Errorf("%w: secrets: more than %d", gaff.ErrInvalid, maxSecretsOfSource)
+	}
+	_, err := m.build(storedSource{Spec: &spec}, time.Now())
+	return err
+}
+
+// Put creates a source, or replaces the description of one.
+func (m *sourceRecords) Put(ctx context.Context, spec wire.SourceSpec) error {
+	_, err := m.store.Record(ctx, sourceKind, spec.Name)
+	if errors.Is(err, gaff.ErrNotFound) {
+		_, err = m.Create(ctx, spec)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if err := m.CheckSpec(spec); err != nil {
+		return err
+	}
+	return m.change(ctx, spec.Name, func(st *storedSource) error {
+		st.Spec = &spec
+		return nil
+	})
 }
 
 func (m *sourceRecords) write(ctx context.Context, name string, st storedSource, revision int64) error {

@@ -13,6 +13,7 @@ import (
 	"gaff"
 	"gaff/internal/config"
 	"gaff/internal/wire"
+	"gaff/jobs"
 	"gaff/sender"
 	"gaff/store/sqlite"
 	"gaff/verify"
@@ -45,13 +46,19 @@ func records(t *testing.T) (*sourceRecords, http.Handler) {
 	for _, src := range built {
 		gw.AddSource(src.Source)
 	}
-	m := &sourceRecords{store: st, changed: st.Changed, gateway: gw, reload: r, log: log, effects: func(Source) gaff.Handler { return nil }}
+	m := &sourceRecords{store: st, changed: st.Changed, gateway: gw, reload: r, log: log, effects: func(Source) gaff.Handler { return nil }, jobs: noProviders{}}
 	r.paused = m.pausedReason
 	if err := m.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return m, gw.IngestHandler()
 }
+
+type noProviders struct{}
+
+func (noProviders) AddProvider(jobs.Provider) error { return nil }
+
+func (noProviders) RemoveProvider(string) {}
 
 // post sends a body, signed by Standard Webhooks with a secret, to a source.
 func post(t *testing.T, h http.Handler, source, secret, body string) int {

@@ -41,6 +41,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitDiffers is that of "gaff diff" alone, whose usage errors exit with exitFailed.
+	exitDiffers = 2
 )
 
 // parts are the functions that commands call; tests replace them.
@@ -93,6 +95,9 @@ type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// errDiffers ends a comparison that found differences.
+var errDiffers = errors.New("differs")
+
 // errReported ends a command as failed after it printed the reason.
 var errReported = errors.New("failed")
 
@@ -118,6 +123,8 @@ func run(ctx context.Context, env Env, ps parts) int {
 	_, ran := errors.AsType[ranError](err)
 	_, usage := errors.AsType[usageError](err)
 	switch {
+	case errors.Is(err, errDiffers):
+		return exitDiffers
 	case errors.Is(err, errReported):
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(env.Stderr, "gaff: interrupted")
@@ -128,6 +135,9 @@ func run(ctx context.Context, env Env, ps parts) int {
 		return exitFailed
 	}
 	fmt.Fprintf(env.Stderr, "See '%s --help'.\n", cmd.CommandPath())
+	if cmd.Annotations[differsAnnotation] != "" {
+		return exitFailed
+	}
 	return exitUsage
 }
 
@@ -163,7 +173,7 @@ func (p *program) root() *cobra.Command {
 			root.AddCommand(cmd)
 		}
 	}
-	add("gateway", p.serveCommand(), p.devCommand(), p.migrateCommand(), p.backupCommand(), p.restoreCommand(), p.checkCommand(), p.compactCommand(), p.configCommand())
+	add("gateway", p.serveCommand(), p.devCommand(), p.migrateCommand(), p.backupCommand(), p.restoreCommand(), p.checkCommand(), p.compactCommand(), p.configCommand(), p.exportCommand(), p.diffCommand(), p.applyCommand())
 	add("sender", p.sendCommand(), p.signCommand(), p.verifyCommand())
 	add("sender", p.publishCommand(), p.scheduledCommand())
 	add("look", p.statusCommand(), p.doctorCommand(), p.openCommand(), p.searchCommand(), p.eventsCommand(), p.jobsCommand(), p.mediaCommand(), p.runsCommand(), p.workflowsCommand(), p.projectsCommand(), p.sourcesCommand(), p.providersCommand(), p.destinationsCommand(), p.deliveriesCommand(), p.replayCommand(), p.rejectionsCommand(), p.issuesCommand(), p.costsCommand(), p.budgetsCommand(), p.alertsCommand(), p.bulkCommand(), p.listenCommand(), p.statsCommand(), p.healthCommand(), p.settingsCommand(), p.keysCommand(), p.sessionsCommand(), p.auditCommand(), p.eraseCommand(), p.secretsCommand())

@@ -268,6 +268,46 @@ export interface Compacted {
   note: string | null;
 }
 
+export interface Configuration {
+  /** In the members of save-budget, by name. */
+  budgets?: Record<string, Record<string, unknown>>;
+  /** In the members of create-destination, by name. */
+  destinations?: Record<string, Record<string, unknown>>;
+  /** In the members of create-source, by name. Left out: not compared. */
+  sources?: Record<string, Record<string, unknown>>;
+  /** 1. */
+  version: number;
+}
+
+export interface ConfigurationChange {
+  action: "create" | "update" | "delete";
+  fields?: ConfigurationField[] | null;
+  kind: "source" | "destination" | "budget";
+  name: string;
+}
+
+export interface ConfigurationField {
+  from: unknown;
+  name: string;
+  to: unknown;
+}
+
+export interface ConfigurationRequest {
+  configuration: Configuration;
+  /** Only compare. */
+  dryRun?: boolean;
+  /** Delete objects that the document does not have, of the kinds that it has. */
+  prune?: boolean;
+  /** The values of references, by name. A reference without a value keeps the stored secret. */
+  secrets?: Record<string, string>;
+}
+
+export interface ConfigurationResult {
+  /** False for a dry run. */
+  applied: boolean;
+  changes: ConfigurationChange[];
+}
+
 export interface Copy {
   /** Null if the body is not UTF-8; bodyBase64 has it then. */
   body: string | null;
@@ -2190,6 +2230,8 @@ export interface Operations {
   "acknowledge-issue": { query: undefined; body: undefined; answer: Issue };
   /** Submit a job that a budget holds, beyond its limit */
   "approve-job": { query: undefined; body: HoldBody | undefined; answer: JobDetail };
+  /** Make sources, destinations and budgets those of a document, or compare them */
+  "apply-configuration": { query: undefined; body: ConfigurationRequest; answer: ConfigurationResult };
   /** Poll the provider for a job now */
   "ask-job": { query: undefined; body: undefined; answer: JobDetail };
   /** Cancel a delivery that is not done */
@@ -2240,6 +2282,8 @@ export interface Operations {
   "erase-project": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
   /** Download the audit log as JSON Lines */
   "export-audit": { query: { since?: string; actor?: string; action?: string; target?: string }; body: undefined; answer: undefined };
+  /** Get all sources, destinations and budgets that were set by the API, secrets as references */
+  "export-configuration": { query: undefined; body: undefined; answer: Configuration };
   /** Hold deliveries for longer */
   "extend-pulled": { query: undefined; body: Extension; answer: EndedLeases };
   /** Report deliveries that failed: another attempt follows, or they are dead */
@@ -2460,6 +2504,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "ack-subscription": ["POST", "/api/v1/subscriptions/{name}/ack"],
   "acknowledge-issue": ["POST", "/api/v1/issues/{id}/acknowledge"],
   "approve-job": ["POST", "/api/v1/jobs/{id}/approve"],
+  "apply-configuration": ["POST", "/api/v1/configuration"],
   "ask-job": ["POST", "/api/v1/jobs/{id}/ask"],
   "cancel-delivery": ["POST", "/api/v1/deliveries/{id}/cancel"],
   "cancel-job": ["POST", "/api/v1/jobs/{id}/cancel"],
@@ -2485,6 +2530,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "erase-media": ["DELETE", "/api/v1/media/{id}"],
   "erase-project": ["DELETE", "/api/v1/projects/{id}"],
   "export-audit": ["GET", "/api/v1/audit/export"],
+  "export-configuration": ["GET", "/api/v1/configuration"],
   "extend-pulled": ["POST", "/api/v1/pull/extend"],
   "fail-pulled": ["POST", "/api/v1/pull/fail"],
   "forget-source-key": ["DELETE", "/api/v1/sources/{name}/key"],

@@ -272,6 +272,50 @@ class Compacted(TypedDict):
     note: str | None
 
 
+class Configuration(TypedDict):
+    # In the members of save-budget, by name.
+    budgets: NotRequired[dict[str, dict[str, Any]]]
+    # In the members of create-destination, by name.
+    destinations: NotRequired[dict[str, dict[str, Any]]]
+    # In the members of create-source, by name. Left out: not compared.
+    sources: NotRequired[dict[str, dict[str, Any]]]
+    # 1.
+    version: int
+
+
+class ConfigurationChange(TypedDict):
+    action: Literal["create"] | Literal["update"] | Literal["delete"]
+    fields: NotRequired[list[ConfigurationField] | None]
+    kind: Literal["source"] | Literal["destination"] | Literal["budget"]
+    name: str
+
+
+ConfigurationField = TypedDict(
+    "ConfigurationField",
+    {
+        "from": "Any",
+        "name": "str",
+        "to": "Any",
+    },
+)
+
+
+class ConfigurationRequest(TypedDict):
+    configuration: Configuration
+    # Only compare.
+    dryRun: NotRequired[bool]
+    # Delete objects that the document does not have, of the kinds that it has.
+    prune: NotRequired[bool]
+    # The values of references, by name. A reference without a value keeps the stored secret.
+    secrets: NotRequired[dict[str, str]]
+
+
+class ConfigurationResult(TypedDict):
+    # False for a dry run.
+    applied: bool
+    changes: list[ConfigurationChange]
+
+
 class Copy(TypedDict):
     # Null if the body is not UTF-8; bodyBase64 has it then.
     body: str | None
@@ -2590,6 +2634,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "ack-subscription": ("POST", "/api/v1/subscriptions/{name}/ack"),
     "acknowledge-issue": ("POST", "/api/v1/issues/{id}/acknowledge"),
     "approve-job": ("POST", "/api/v1/jobs/{id}/approve"),
+    "apply-configuration": ("POST", "/api/v1/configuration"),
     "ask-job": ("POST", "/api/v1/jobs/{id}/ask"),
     "cancel-delivery": ("POST", "/api/v1/deliveries/{id}/cancel"),
     "cancel-job": ("POST", "/api/v1/jobs/{id}/cancel"),
@@ -2615,6 +2660,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "erase-media": ("DELETE", "/api/v1/media/{id}"),
     "erase-project": ("DELETE", "/api/v1/projects/{id}"),
     "export-audit": ("GET", "/api/v1/audit/export"),
+    "export-configuration": ("GET", "/api/v1/configuration"),
     "extend-pulled": ("POST", "/api/v1/pull/extend"),
     "fail-pulled": ("POST", "/api/v1/pull/fail"),
     "forget-source-key": ("DELETE", "/api/v1/sources/{name}/key"),
