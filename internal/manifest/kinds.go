@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 
 	"gaff"
 	"gaff/destination"
@@ -146,7 +148,8 @@ func brief(s destination.Spec) (object, error) {
 	}
 	delete(short, "name")
 	// Defaults depend on other members, so a member is left out if the others lead to it.
-	for name, value := range short {
+	for _, name := range slices.Sorted(maps.Keys(short)) {
+		value := short[name]
 		delete(short, name)
 		text, err := json.Marshal(short)
 		if err != nil {
