@@ -2228,10 +2228,10 @@ export interface Operations {
   "ack-subscription": { query: undefined; body: Acknowledgement; answer: Subscription };
   /** Acknowledge an issue: its alert is not repeated */
   "acknowledge-issue": { query: undefined; body: undefined; answer: Issue };
-  /** Submit a job that a budget holds, beyond its limit */
-  "approve-job": { query: undefined; body: HoldBody | undefined; answer: JobDetail };
   /** Make sources, destinations and budgets those of a document, or compare them */
   "apply-configuration": { query: undefined; body: ConfigurationRequest; answer: ConfigurationResult };
+  /** Submit a job that a budget holds, beyond its limit */
+  "approve-job": { query: undefined; body: HoldBody | undefined; answer: JobDetail };
   /** Poll the provider for a job now */
   "ask-job": { query: undefined; body: undefined; answer: JobDetail };
   /** Cancel a delivery that is not done */
@@ -2503,8 +2503,8 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "ack-pulled": ["POST", "/api/v1/pull/ack"],
   "ack-subscription": ["POST", "/api/v1/subscriptions/{name}/ack"],
   "acknowledge-issue": ["POST", "/api/v1/issues/{id}/acknowledge"],
-  "approve-job": ["POST", "/api/v1/jobs/{id}/approve"],
   "apply-configuration": ["POST", "/api/v1/configuration"],
+  "approve-job": ["POST", "/api/v1/jobs/{id}/approve"],
   "ask-job": ["POST", "/api/v1/jobs/{id}/ask"],
   "cancel-delivery": ["POST", "/api/v1/deliveries/{id}/cancel"],
   "cancel-job": ["POST", "/api/v1/jobs/{id}/cancel"],
