@@ -37,6 +37,7 @@ type Store interface {
 	gaff.Records
 	gaff.Follower
 	gaff.Replayer
+	gaff.Importer
 	QueueCounts(ctx context.Context, queue string) (gaff.QueueCounts, error)
 	access.Store
 	PruneAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error)
@@ -122,6 +123,7 @@ var tests = map[string]func(*suite){
 	"LimitsAreKept":                  testSlots,
 	"RetryOfTheDead":                 testRetry,
 	"ReplayReplaces":                 testReplay,
+	"ImportLogs":                     testImportLogs,
 	"ReplayPage":                     testReplayPage,
 	"ReplayBatch":                    testReplayBatch,
 	"ReplayUnderRace":                testReplayUnderRace,

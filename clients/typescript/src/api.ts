@@ -1128,6 +1128,25 @@ export interface LogEntry {
   what: string;
 }
 
+export interface LogFault {
+  error: string;
+  /** Its place in docs, from 0. */
+  index: number;
+}
+
+export interface LogImport {
+  /** Documents of the collection: webhookId, source, type, status, data, error, retryCount, processedAt, createdAt, and their id. */
+  docs: unknown[];
+}
+
+export interface LogImported {
+  added: number;
+  /** How many were imported before. */
+  known: number;
+  /** Documents that cannot be stored; the others are. */
+  rejected: LogFault[];
+}
+
 export interface LoginLink {
   expiresAt: string | null;
   /** The path below the gateway's URL that logs a browser in once. */
@@ -2354,6 +2373,8 @@ export interface Operations {
   "get-workflow": { query: undefined; body: undefined; answer: WorkflowDetail };
   /** Ignore an issue, also if it fails again */
   "ignore-issue": { query: undefined; body: undefined; answer: Issue };
+  /** Store documents of another application's webhook-logs collection as history, each once; nothing processes them */
+  "import-webhook-logs": { query: undefined; body: LogImport; answer: LogImported };
   /** Give a file a permanent link, which needs no token; the same one each time until it is revoked */
   "link-media": { query: undefined; body: undefined; answer: Media };
   /** List the channels of alerts, by name */
@@ -2566,6 +2587,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "get-webhook-log": ["GET", "/api/v1/webhooks/manage/{id}"],
   "get-workflow": ["GET", "/api/v1/workflows/{name}"],
   "ignore-issue": ["POST", "/api/v1/issues/{id}/ignore"],
+  "import-webhook-logs": ["POST", "/api/v1/imports/webhook-logs"],
   "link-media": ["POST", "/api/v1/media/{id}/link"],
   "list-alert-channels": ["GET", "/api/v1/alert-channels"],
   "list-alerts": ["GET", "/api/v1/alerts"],

@@ -1136,6 +1136,25 @@ class LogEntry(TypedDict):
     what: str
 
 
+class LogFault(TypedDict):
+    error: str
+    # Its place in docs, from 0.
+    index: int
+
+
+class LogImport(TypedDict):
+    # Documents of the collection: webhookId, source, type, status, data, error, retryCount, processedAt, createdAt, and their id.
+    docs: list[Any]
+
+
+class LogImported(TypedDict):
+    added: int
+    # How many were imported before.
+    known: int
+    # Documents that cannot be stored; the others are.
+    rejected: list[LogFault]
+
+
 class LoginLink(TypedDict):
     expiresAt: str | None
     # The path below the gateway's URL that logs a browser in once.
@@ -2696,6 +2715,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "get-webhook-log": ("GET", "/api/v1/webhooks/manage/{id}"),
     "get-workflow": ("GET", "/api/v1/workflows/{name}"),
     "ignore-issue": ("POST", "/api/v1/issues/{id}/ignore"),
+    "import-webhook-logs": ("POST", "/api/v1/imports/webhook-logs"),
     "link-media": ("POST", "/api/v1/media/{id}/link"),
     "list-alert-channels": ("GET", "/api/v1/alert-channels"),
     "list-alerts": ("GET", "/api/v1/alerts"),
