@@ -35,7 +35,7 @@ func mountReference(mux *http.ServeMux) {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
 			}
-			defer f.Close()
+			defer func() { _ = f.Close() }()
 			if !strings.HasSuffix(file, ".gz") {
 				_, _ = io.Copy(w, f)
 				return

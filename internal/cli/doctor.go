@@ -49,7 +49,7 @@ func (p *program) diagnose(ctx context.Context) (list []app.Finding) {
 	cfg, err := p.load()
 	if faults, ok := errors.AsType[config.Faults](err); ok {
 		for _, f := range faults {
-			list = append(list, app.Finding{Check: "settings", State: app.FindingFault, Text: config.Fault(f).String(), Advice: "correct it; gaff config check lists all faults"})
+			list = append(list, app.Finding{Check: "settings", State: app.FindingFault, Text: f.String(), Advice: "correct it; gaff config check lists all faults"})
 		}
 	} else if err != nil {
 		return []app.Finding{{Check: "settings", State: app.FindingFault, Text: err.Error(), Advice: "correct the configuration file"}}

@@ -262,8 +262,7 @@ func textWidth(text string) (n int) {
 
 // runeWidth returns how many columns of a terminal a character takes.
 func runeWidth(r rune) int {
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
+	if kind := width.LookupRune(r).Kind(); kind == width.EastAsianWide || kind == width.EastAsianFullwidth {
 		return 2
 	}
 	return 1
@@ -272,7 +271,7 @@ func runeWidth(r rune) int {
 // ago writes a time relative to now: "2m ago", "in 3h". Times more than four weeks away are dates.
 func ago(now, t time.Time) string {
 	d := now.Sub(t)
-	text := ""
+	var text string
 	switch abs := d.Abs(); {
 	case abs < time.Second:
 		return "now"

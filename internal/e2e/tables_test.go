@@ -21,6 +21,7 @@ func tablesNaming(t *testing.T, file, text string) (found []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer names.Close()
 	var tables []string
 	for names.Next() {
 		var name string
