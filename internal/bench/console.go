@@ -49,8 +49,8 @@ func measureConsole(binary string, events int) error {
 	return openPages(addr, events)
 }
 
-// fillConsole makes events, and for each ten of them a job with a file; and counts of how
-// long things took, such as a gateway with five sources keeps them.
+// fillConsole makes events, and for each five of them a job with a prompt and a file; and counts of
+// how long things took, such as a gateway with five sources keeps them.
 func fillConsole(file string, events int) error {
 	ctx := context.Background()
 	st, err := sqlite.Open(ctx, file, sqlite.Options{})
@@ -67,7 +67,8 @@ func fillConsole(file string, events int) error {
 		if err := storetest.Fill(ctx, "sqlite", c, events, logDays*24*time.Hour, progress); err != nil {
 			return err
 		}
-		step := logDays * 24 * time.Hour.Microseconds() / int64(max(events/10, 1))
+		jobs := max(events/5, 1)
+		step := logDays * 24 * time.Hour.Microseconds() / int64(jobs)
 		at := fmt.Sprintf("(%d + i * %d)", time.Now().Add(-logDays*24*time.Hour).UnixMicro(), step)
 		counted := `with recursive s(i) as (select 1 union all select i + 1 from s where i < $1) `
 		for _, text := range []string{
@@ -76,8 +77,10 @@ func fillConsole(file string, events int) error {
 				at + `, ` + at + `, ` + at + ` + 4000000, ` + at + ` + 4000000 from s`,
 			`insert into media (id, job_id, position, project_id, url, stored_url, media_type, content_type, size, sha256, created_at) ` + counted +
 				`select 'med_' || i, 'job-' || i, '/images/0', 'project-' || (i % 40), 'https://example.com/' || i || '.png', '', 'generated-image', 'image/png', 81234, '', ` + at + ` from s`,
+			`insert into job_input (job_id, input) ` + counted +
+				`select 'job-' || i, cast('{"prompt":"a harbour at dawn, take ' || i || '","seed":' || i || '}' as blob) from s`,
 		} {
-			if _, err := c.ExecContext(ctx, text, max(events/10, 1)); err != nil {
+			if _, err := c.ExecContext(ctx, text, jobs); err != nil {
 				return err
 			}
 		}
@@ -142,11 +145,13 @@ func openPages(addr string, events int) error {
 		{"overview, plots of a day", "/"}, {"overview, plots of 30 days", "/?range=30d"}, {"events", "/events"}, {"events in error", "/events?status=error"},
 		{"events of a source and type, last week", "/events?source=" + storetest.FillSource + "&type=type-1&since=7d"},
 		{"an event five days ago", "/events/" + some.Docs[0].ID}, {"retry what failed in an hour: the count", "/bulk?action=retry&since=1h"}, {"retry all that failed: the count", "/bulk?action=retry"},
-		{"jobs", "/jobs"}, {"a job", "/jobs/job-7"}, {"media", "/media"}, {"projects", "/projects"}, {"a project", "/projects/project-7"},
+		{"jobs", "/jobs"}, {"a job", "/jobs/job-7"}, {"failed jobs of a day", "/jobs?status=failed&since=24h"}, {"jobs of a prompt", "/jobs?q=take+777"}, {"late jobs", "/jobs?late=true"},
+		{"search for a prompt", "/search?q=take+777"}, {"search for an id", "/search?q=job-7"}, {"deliveries", "/deliveries"}, {"dead deliveries", "/deliveries?state=dead"},
+		{"media", "/media"}, {"media of a model", "/media?model=fal-ai/flux/dev&since=24h"}, {"projects", "/projects"}, {"a project", "/projects/project-7"},
 		{"sources", "/sources"}, {"rejections", "/rejections"}, {"audit log", "/audit"}, {"health", "/health"},
 	}
 	fmt.Printf("%d events on SQLite, first paint of %d visits each (wanted: %d ms)\n", events, consoleRounds, wantedPaint)
-	fmt.Printf("| page | first paint, median | worst | answer, median | worst | KB |\n|---|---|---|---|---|---|\n")
+	fmt.Printf("| page | first paint, median | p95 | answer, median | p95 | KB |\n|---|---|---|---|---|---|\n")
 	for _, p := range pages {
 		var paints, answers []float64
 		var last visit
@@ -162,11 +167,12 @@ func openPages(addr string, events int) error {
 		slices.Sort(paints)
 		slices.Sort(answers)
 		mark := ""
-		if paints[consoleRounds-1] > wantedPaint {
+		p95 := consoleRounds*95/100 - 1
+		if paints[p95] > wantedPaint {
 			mark = "**"
 		}
-		fmt.Printf("| %s | %.0f ms | %s%.0f ms%s | %.1f ms | %.1f ms | %.1f |\n", p.name, paints[consoleRounds/2], mark, paints[consoleRounds-1], mark,
-			answers[consoleRounds/2], answers[consoleRounds-1], last.Bytes/1000)
+		fmt.Printf("| %s | %.0f ms | %s%.0f ms%s | %.1f ms | %.1f ms | %.1f |\n", p.name, paints[consoleRounds/2], mark, paints[p95], mark,
+			answers[consoleRounds/2], answers[p95], last.Bytes/1000)
 	}
 	return nil
 }

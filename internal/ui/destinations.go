@@ -70,8 +70,9 @@ func (c *console) ask(q *request, path string, to any) error {
 }
 
 type destinationsView struct {
-	Rows []destination
-	Now  time.Time
+	Rows      []destination
+	Now       time.Time
+	MayCreate bool
 }
 
 func (c *console) destinations(q *request) (templ.Component, error) {
@@ -80,7 +81,7 @@ func (c *console) destinations(q *request) (templ.Component, error) {
 	if err := c.ask(q, "/api/v1/destinations", &list); err != nil {
 		return nil, err
 	}
-	return destinationsPage(destinationsView{list.Docs, q.now}), nil
+	return destinationsPage(destinationsView{list.Docs, q.now, q.may(access.Admin)}), nil
 }
 
 type letter struct {
@@ -90,6 +91,8 @@ type letter struct {
 }
 
 type destinationView struct {
+	// MayChange is for destinations that the configuration does not have.
+	MayChange bool
 	destination
 	MayAct bool
 	// MayReplay is for operators of all sources.
@@ -104,6 +107,7 @@ func (c *console) destination(q *request) (templ.Component, error) {
 	if err := c.ask(q, "/api/v1/destinations/"+url.PathEscape(name), &v.destination); err != nil {
 		return nil, err
 	}
+	v.MayChange = v.Origin == "api" && q.may(access.Admin) && !q.who.Scope.Limited()
 	q.title, q.nav, q.live = "Destination "+v.Name, "destinations", "event"
 	if v.Backlog.Dead > 0 {
 		var list struct{ Docs []letter }

@@ -87,6 +87,11 @@ type eventView struct {
 	Held map[string]destination
 	// Replay is the form that sends the event to one destination; nil if the caller may not.
 	Replay *replayForm
+	// Attempts are the bars of all attempts. Replays has the deliveries that replays added, with
+	// who began them if known. Newer and Older are the neighbours in the log.
+	Attempts     waterfallView
+	Replays      map[string]string
+	Newer, Older string
 	// MayRetry is true if a delivery is dead or canceled.
 	MayRetry bool
 }
@@ -129,6 +134,10 @@ func (c *console) event(q *request) (templ.Component, error) {
 	for _, row := range d.Deliveries {
 		v.MayRetry = v.MayRetry || row.State == gaff.StateDead || row.State == gaff.StateCanceled
 		v.Timeline = append(v.Timeline, attemptsOf(row, d.Attempts))
+	}
+	v.Attempts, v.Replays = attemptBars(v), c.replayed(q, d)
+	if v.Newer, v.Older, err = c.neighbours(q, d.Log); err != nil {
+		return nil, err
 	}
 	if v.Held, err = c.holding(q, d.Deliveries); err != nil {
 		return nil, err

@@ -110,19 +110,21 @@ func (c *console) jobEvents(q *request, v *jobView) (sent []forwarded, err error
 	if q.who.Scope.Limited() {
 		return nil, nil
 	}
-	page, err := q.store.Events(q.Context(), gaff.EventFilter{Query: v.ID, Internal: true, Cursor: gaff.Cursor{Limit: maxJobEvents}})
-	if err != nil {
-		return nil, err
-	}
-	v.Events = page.Items
 	if v.RequestID != "" {
 		page, err := q.store.Events(q.Context(), gaff.EventFilter{Source: v.Provider, WebhookID: v.RequestID, Cursor: gaff.Cursor{Limit: maxJobEvents}})
 		if err != nil {
 			return nil, err
 		}
-		for _, l := range page.Items {
-			if !hasEvent(v.Events, l.ID) {
-				v.Events = append(v.Events, l)
+		v.Events = page.Items
+	}
+	for _, l := range v.Events {
+		d, err := q.store.Event(q.Context(), l.ID)
+		if err != nil {
+			continue // it was removed meanwhile
+		}
+		for _, child := range d.Children {
+			if e, err := q.store.Event(q.Context(), child); err == nil && len(v.Events) < 2*maxJobEvents {
+				v.Events = append(v.Events, e.Log)
 			}
 		}
 	}
@@ -146,15 +148,6 @@ func (c *console) jobEvents(q *request, v *jobView) (sent []forwarded, err error
 		}
 	}
 	return sent, nil
-}
-
-func hasEvent(list []gaff.Log, eventID string) bool {
-	for _, l := range list {
-		if l.ID == eventID {
-			return true
-		}
-	}
-	return false
 }
 
 // stepTimes returns the row of the step that submitted a job; zero if unknown.

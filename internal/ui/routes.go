@@ -143,6 +143,9 @@ func (c *console) pages() []page {
 		{"/destinations/{name}", access.Viewer, access.ReachDestination, c.destination},
 		{"/replays", access.Viewer, 0, c.replays},
 		{"/replays/{id}", access.Viewer, 0, c.replay},
+		{"/new-source", access.Admin, 0, c.addSource},
+		{"/new-destination", access.Admin, 0, c.addDestination},
+		{"/destinations/{name}/edit", access.Admin, 0, c.editDestination},
 		{"/bulk", access.Operator, 0, c.bulk},
 		{"/bulk/{id}", access.Operator, 0, c.bulkRun},
 		{"/keys", access.Admin, 0, c.keys},
@@ -176,6 +179,7 @@ func actions() []action {
 		{path: "/sources/{name}/resume", api: "/api/v1/sources/{name}/resume", done: "Resumed.", back: "/sources/{name}"},
 		{path: "/sources/{name}/delete", api: "/api/v1/sources/{name}", method: http.MethodDelete, done: "The source was deleted. Its events stay.", back: "/sources"},
 		{path: "/destinations/{name}/pause", api: "/api/v1/destinations/{name}/pause", done: "Paused. Deliveries stay pending until you resume.", back: "/destinations/{name}"},
+		{path: "/destinations/{name}/delete", api: "/api/v1/destinations/{name}", method: http.MethodDelete, done: "The destination was deleted.", back: "/destinations"},
 		{path: "/destinations/{name}/resume", api: "/api/v1/destinations/{name}/resume", done: "Resumed.", back: "/destinations/{name}"},
 		{path: "/destinations/{name}/test", api: "/api/v1/destinations/{name}/test", done: "The destination accepted the test event.", back: "/destinations/{name}", failed: testFailed},
 		{path: "/keys/{id}/revoke", method: http.MethodDelete, api: "/api/v1/keys/{id}", done: "The key is revoked, and its sessions have ended.", back: "/keys"},
@@ -197,6 +201,9 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
 	mux.HandleFunc("POST /sources", c.createSource)
 	mux.HandleFunc("POST /sources/{name}/rotate", c.rotateSource)
+	mux.HandleFunc("POST /destinations", c.createDestination)
+	mux.HandleFunc("POST /destinations/{name}/edit", c.changeDestination)
+	mux.HandleFunc("POST /destinations/{name}/rotate", c.rotateDestination)
 	mux.HandleFunc("POST /jobs/selected", c.jobsSelected)
 	mux.HandleFunc("POST /media/selected", c.mediaSelected)
 	mux.HandleFunc("POST /deliveries/selected", c.deliveriesSelected)

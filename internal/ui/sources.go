@@ -12,7 +12,6 @@ import (
 
 	"gaff"
 	"gaff/internal/access"
-	"gaff/sender"
 )
 
 type sourceRow struct {
@@ -53,7 +52,6 @@ type sourcesView struct {
 	Rows      []sourceRow
 	Now       time.Time
 	MayCreate bool
-	Presets   []string
 }
 
 func (c *console) sources(q *request) (templ.Component, error) {
@@ -62,7 +60,7 @@ func (c *console) sources(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sourcesPage(sourcesView{rows, q.now, q.may(access.Admin), sender.Presets()}), nil
+	return sourcesPage(sourcesView{rows, q.now, q.may(access.Admin)}), nil
 }
 
 type sourceView struct {

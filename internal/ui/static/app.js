@@ -13,19 +13,21 @@
     return d < 0 ? 'in ' + text : text + ' ago';
   };
   const two = (n, w = 2) => String(n).padStart(w, '0');
-  const local = (d) => `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}.${two(d.getMilliseconds(), 3)}`;
+  const utc = (() => { try { return localStorage.getItem('gaff.zone') === 'utc'; } catch { return false; } })();
+  const local = (d) => utc ? d.toISOString().replace('T', ' ').replace('Z', '') : `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}.${two(d.getMilliseconds(), 3)}`;
   const times = () => {
     for (const el of $('time')) {
       const d = new Date(el.dateTime);
       if (isNaN(d)) continue;
       if (el.dataset.tick) {
         const day = el.dataset.tick.endsWith('d') && el.dataset.tick !== '1d';
-        el.textContent = day ? d.toLocaleDateString('en-GB', {day: 'numeric', month: 'short'}) : two(d.getHours()) + ':' + two(d.getMinutes());
+        el.textContent = day ? d.toLocaleDateString('en-GB', {day: 'numeric', month: 'short', timeZone: utc ? 'UTC' : undefined}) : utc ? d.toISOString().slice(11, 16) : two(d.getHours()) + ':' + two(d.getMinutes());
       } else if (el.classList.contains('exact')) {
         if (!el.title) { el.title = el.textContent; el.textContent = local(d); }
       } else {
         const text = ago(d.getTime());
         if (el.textContent !== text) el.textContent = text;
+        if (!el.dataset.said) { el.dataset.said = '1'; el.title = local(d) + (utc ? ' UTC' : ''); }
       }
     }
   };
@@ -67,6 +69,8 @@
       went = Date.now();
     } else if (Date.now() - went < 1500 && pages[e.key]) {
       went = 0; location.href = pages[e.key];
+    } else if (document.querySelector(`a[data-key="${CSS.escape(e.key)}"]`)) {
+      document.querySelector(`a[data-key="${CSS.escape(e.key)}"]`).click();
     } else if (e.key === 'j' || e.key === 'k') {
       const links = [...$('table.list tbody td.name a')].filter((a) => !a.closest('.why'));
       const at = links.indexOf(document.activeElement) + (e.key === 'j' ? 1 : -1);
@@ -84,6 +88,94 @@
     }
   };
   addEventListener('change', (e) => { if (e.target.matches('[name=id]')) chosen(); });
+
+  // JSON is folded, searched, and its paths are copied. The text stays as it was: lines are only
+  // wrapped, so that long numbers keep their digits.
+  const jsonViews = () => {
+    for (const pre of $('pre.body[data-json]:not([data-viewed])')) {
+      pre.dataset.viewed = '1';
+      const lines = [[]];
+      for (const node of pre.childNodes) {
+        if (node.nodeType === 3) {
+          node.data.split('\n').forEach((text, i) => { if (i) lines.push([]); if (text) lines.at(-1).push(document.createTextNode(text)); });
+        } else lines.at(-1).push(node);
+      }
+      while (lines.length && !lines.at(-1).map((n) => n.textContent).join('').trim()) lines.pop();
+      while (lines.length && !lines[0].map((n) => n.textContent).join('').trim()) lines.shift();
+      const rows = [], stack = [];
+      for (const parts of lines) {
+        const row = document.createElement('span');
+        row.className = 'ln';
+        row.append(...parts);
+        const text = row.textContent.trim(), above = stack.at(-1);
+        if (/^[}\]]/.test(text)) {
+          const open = stack.pop();
+          if (open) { open.end = rows.length; row.path = open.row.path; }
+        } else if (above) {
+          const key = row.querySelector('.k')?.textContent;
+          row.path = above.row.path + (key === undefined ? `[${above.n++}]` : /^"[A-Za-z_$][\w$]*"$/.test(key) ? '.' + key.slice(1, -1) : `[${key}]`);
+        } else row.path = '$';
+        rows.push(row);
+        if (/[{[]$/.test(text)) { const open = {row, at: rows.length - 1, n: 0, list: text.endsWith('['), end: 0}; row.open = open; stack.push(open); }
+      }
+      const fold = (row, shut) => {
+        const {at, end} = row.open, b = row.querySelector('.fold');
+        row.shut = shut; b.textContent = shut ? '▸' : '▾'; b.setAttribute('aria-expanded', String(!shut));
+        row.toggleAttribute('data-shut', shut);
+        for (let i = at + 1; i < end; i++) {
+          rows[i].hidden = shut;
+          if (!shut && rows[i].shut) i = rows[i].open.end - 1;
+        }
+      };
+      for (const row of rows) {
+        if (row.open && row.open.end > row.open.at + 1) {
+          const b = document.createElement('button');
+          b.type = 'button'; b.className = 'fold';
+          b.setAttribute('aria-label', 'Fold ' + row.path);
+          b.addEventListener('click', () => fold(row, !row.shut));
+          row.prepend(b);
+          fold(row, row.open.list && row.open.end - row.open.at > 60);
+        }
+        for (const s of row.querySelectorAll('.s')) {
+          const address = s.textContent.slice(1, -1);
+          if (/^https?:\/\/[^\s"\\]+$/.test(address)) {
+            const a = document.createElement('a');
+            a.href = address; a.rel = 'noreferrer noopener'; a.target = '_blank'; a.textContent = s.textContent; a.title = address;
+            if (address.length > 120) a.textContent = s.textContent.slice(0, 90) + '…"';
+            s.replaceChildren(a);
+          }
+        }
+      }
+      pre.replaceChildren(...rows);
+      if (rows.length < 4) continue;
+      const tools = document.createElement('div');
+      tools.className = 'jsontools';
+      tools.innerHTML = '<input type="search" placeholder="Find" aria-label="Find in this JSON"><button type="button">Fold</button><button type="button">Unfold</button><code role="status"></code>';
+      const [find, shut, open, said] = tools.children;
+      const all = (to) => { for (const row of rows.toReversed()) if (row.open && row.querySelector('.fold') && row !== rows[0]) fold(row, to); };
+      shut.addEventListener('click', () => all(true));
+      open.addEventListener('click', () => all(false));
+      let at = -1;
+      const look = (next) => {
+        const text = find.value.toLowerCase(), hits = rows.filter((row) => text && row.textContent.toLowerCase().includes(text));
+        for (const row of rows) row.classList.toggle('hit', hits.includes(row));
+        said.textContent = text ? `${hits.length} found` : '';
+        if (!hits.length) return;
+        at = next ? (at + 1) % hits.length : 0;
+        for (const row of rows) if (row.shut && row.open.at < rows.indexOf(hits[at]) && rows.indexOf(hits[at]) < row.open.end) fold(row, false);
+        pre.scrollTop = hits[at].offsetTop - pre.offsetTop - 60;
+      };
+      find.addEventListener('input', () => look(false));
+      find.addEventListener('keydown', (e) => { if (e.key === 'Enter') { e.preventDefault(); look(true); } });
+      pre.addEventListener('click', (e) => {
+        const row = e.target.closest('.ln');
+        if (!row || !e.target.matches('.k')) return;
+        said.textContent = row.path;
+        navigator.clipboard?.writeText(row.path).then(() => { said.textContent = row.path + ' copied'; }, () => {});
+      });
+      pre.before(tools);
+    }
+  };
 
   // Files open in a lightbox, with arrows and zoom; videos play while the pointer is over them.
   let light = null, shown = null;
@@ -156,10 +248,11 @@
   const draw = () => {
     const el = live();
     due = 0;
-    if (!el?.dataset.live || busy || paused || document.hidden) return;
+    if (!el?.dataset.live || busy || paused || document.hidden || window.gaffHold?.()) return;
     busy = true;
     htmx.trigger(el, 'gaff-changed');
   };
+  addEventListener('gaff-draw', () => { if (live()?.dataset.live) htmx.trigger(live(), 'gaff-changed'); });
   const changed = () => {
     if (paused) { missed++; tail(); return; }
     if (!due) due = setTimeout(draw, busy ? 1000 : 250);
@@ -183,7 +276,7 @@
   document.addEventListener('htmx:finally:request', () => { busy = false; });
   document.addEventListener('htmx:after:swap', () => {
     busy = false;
-    times(); copyButtons(); tail(); chosen(); hover();
+    times(); copyButtons(); tail(); chosen(); hover(); jsonViews();
     if (!live()?.dataset.live) { source?.close(); source = null; }
   });
 
@@ -209,6 +302,6 @@
     b.title = paused ? 'Resume' : 'Pause the list';
   }
 
-  times(); copyButtons(); tail(); chosen(); hover(); connect();
+  times(); copyButtons(); tail(); chosen(); hover(); jsonViews(); connect();
   setInterval(times, 5000);
 })();

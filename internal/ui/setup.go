@@ -1,0 +1,166 @@
+package ui
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/a-h/templ"
+
+	"gaff/internal/access"
+	"gaff/sender"
+)
+
+// presetEntry is a sender of the catalogue.
+type presetEntry struct {
+	Name string
+	sender.About
+}
+
+type newSourceView struct {
+	Query   string
+	Presets []presetEntry
+	// Chosen is the sender to set up; nil shows the catalogue.
+	Chosen *presetEntry
+	// Name is a free name for the source.
+	Name string
+}
+
+// addSource shows the catalogue of senders, or the form and the steps for one.
+func (c *console) addSource(q *request) (templ.Component, error) {
+	q.title, q.nav = "Add a source", "sources"
+	v := newSourceView{Query: q.query("q")}
+	if name := q.query("preset"); name != "" {
+		if _, ok := sender.Preset(name); !ok {
+			return nil, notThere("preset", name)
+		}
+		v.Chosen = &presetEntry{name, sender.PresetAbout(name)}
+		q.title = "Add " + v.Chosen.Title
+		v.Name = c.freeName(q, name)
+		return addSourcePage(v), nil
+	}
+	for _, name := range sender.Presets() {
+		about := sender.PresetAbout(name)
+		if v.Query == "" || strings.Contains(strings.ToLower(name+" "+about.Title), strings.ToLower(v.Query)) {
+			v.Presets = append(v.Presets, presetEntry{name, about})
+		}
+	}
+	return addSourcePage(v), nil
+}
+
+// freeName returns a name that no source has.
+func (c *console) freeName(q *request, preset string) string {
+	taken := map[string]bool{}
+	for _, name := range c.sourceNames(q) {
+		taken[name] = true
+	}
+	name := preset
+	for n := 2; taken[name]; n++ {
+		name = preset + "-" + number(n)
+	}
+	return name
+}
+
+type destinationForm struct {
+	// Name is empty for a new destination.
+	Name string
+	destination
+	Sources []string
+	// Headers and the like are changed by API and command only.
+}
+
+// formats are the formats that the form offers.
+var destinationFormats = []string{"envelope", "original", "cloudevents", "cloudevents-binary", "spec"}
+
+func (c *console) addDestination(q *request) (templ.Component, error) {
+	q.title, q.nav = "Add a destination", "destinations"
+	return destinationFormPage(destinationForm{Sources: c.sourceNames(q)}), nil
+}
+
+func (c *console) editDestination(q *request) (templ.Component, error) {
+	v := destinationForm{Name: q.PathValue("name"), Sources: c.sourceNames(q)}
+	if err := c.ask(q, "/api/v1/destinations/"+url.PathEscape(v.Name), &v.destination); err != nil {
+		return nil, err
+	}
+	if v.Origin != "api" {
+		return nil, &problem{http.StatusConflict, "Managed by the configuration", "This destination is in gaff.yaml: change it there."}
+	}
+	q.title, q.nav = "Edit "+v.Name, "destinations"
+	return destinationFormPage(v), nil
+}
+
+// lines splits a text field into its lines, without empty ones.
+func lines(text string) []string {
+	list := []string{}
+	for _, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' || r == ',' }) {
+		if line = strings.TrimSpace(line); line != "" {
+			list = append(list, line)
+		}
+	}
+	return list
+}
+
+// destinationFields are the fields of the form. null resets a field to its default.
+func destinationFields(r *http.Request) map[string]any {
+	text := func(name string) any {
+		if value := strings.TrimSpace(r.PostFormValue(name)); value != "" {
+			return value
+		}
+		return nil
+	}
+	spec := map[string]any{"events": lines(r.PostFormValue("events")), "filter": text("filter"), "format": text("format"), "transform": text("transform")}
+	if address := text("url"); address != nil {
+		spec["url"] = address
+	}
+	return spec
+}
+
+// createDestination shows the signing secret on its response page.
+func (c *console) createDestination(w http.ResponseWriter, r *http.Request) {
+	spec := destinationFields(r)
+	for name, value := range spec {
+		if value == nil {
+			delete(spec, name)
+		}
+	}
+	spec["name"], spec["kind"] = strings.TrimSpace(r.PostFormValue("name")), r.PostFormValue("kind")
+	body, _ := json.Marshal(spec)
+	c.destinationSecret(w, r, "/api/v1/destinations", body, "/new-destination")
+}
+
+func (c *console) changeDestination(w http.ResponseWriter, r *http.Request) {
+	name := url.PathEscape(r.PathValue("name"))
+	body, _ := json.Marshal(destinationFields(r))
+	res, err := c.call(r, http.MethodPatch, "/api/v1/destinations/"+name, body)
+	back := "/destinations/" + name
+	if err == nil && res.Status/100 != 2 {
+		back += "/edit"
+	}
+	c.done(w, r, res, err, "Saved.", back)
+}
+
+// rotateDestination shows the new signing secret on its response page.
+func (c *console) rotateDestination(w http.ResponseWriter, r *http.Request) {
+	path := "/destinations/" + url.PathEscape(r.PathValue("name"))
+	c.destinationSecret(w, r, "/api/v1"+path+"/rotate", []byte("{}"), path)
+}
+
+// destinationSecret posts to the API, and shows the destination with its new secret.
+func (c *console) destinationSecret(w http.ResponseWriter, r *http.Request, path string, body []byte, back string) {
+	res, err := c.call(r, http.MethodPost, path, body)
+	if err != nil || res.Status/100 != 2 {
+		c.done(w, r, res, err, "", back)
+		return
+	}
+	var made struct{ Name, Secret string }
+	_ = readJSON(res.Body, &made)
+	if made.Secret == "" {
+		c.done(w, r, res, err, "Done.", "/destinations/"+url.PathEscape(made.Name))
+		return
+	}
+	c.page(page{path: "/destinations", role: access.Admin, make: func(q *request) (templ.Component, error) {
+		q.title, q.nav = "Destination "+made.Name, "destinations"
+		return destinationSecretPage(made.Name, made.Secret), nil
+	}})(w, r)
+}

@@ -1,0 +1,72 @@
+package ui_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// A destination is made, changed, rotated and deleted by forms, without JavaScript.
+func TestDestinationByForms(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(receiver.Close)
+	post := func(path string, form url.Values) reply {
+		return fetch(t, c, "POST", w.url+path, form, "Origin", w.url, "Referer", w.url+"/destinations")
+	}
+	if got := fetch(t, c, "GET", w.url+"/new-destination", nil); !strings.Contains(got.body, `name="events"`) {
+		t.Errorf("the form: %d", got.status)
+	}
+	if got := post("/destinations", url.Values{"name": {"crm"}, "kind": {"http"}, "url": {receiver.URL}, "format": {"envelope"}, "filter": {"data.("}}); !strings.Contains(got.body, "Not done: ") {
+		t.Errorf("a wrong filter was taken: %s", got.url)
+	}
+	made := post("/destinations", url.Values{"name": {"crm"}, "kind": {"http"}, "url": {receiver.URL}, "events": {"gaff:job.completed\r\ncustom:*"}, "format": {"envelope"}})
+	secret := regexp.MustCompile(`whsec_[A-Za-z0-9+/=]+`)
+	first := secret.FindString(made.body)
+	if made.status != http.StatusOK || first == "" {
+		t.Fatalf("made: %d %s", made.status, made.url)
+	}
+	if got := fetch(t, c, "GET", w.url+"/destinations/crm/edit", nil); !strings.Contains(got.body, "gaff:job.completed\ncustom:*") {
+		t.Errorf("the form to edit: %d %s", got.status, got.body)
+	}
+	if got := post("/destinations/crm/edit", url.Values{"events": {"custom:album"}, "format": {"cloudevents"}}); got.url != "/destinations/crm" || !strings.Contains(got.body, "custom:album") || !strings.Contains(got.body, "cloudevents") {
+		t.Errorf("edited: %s", got.url)
+	}
+	if got := post("/destinations/crm/rotate", url.Values{}); secret.FindString(got.body) == "" || secret.FindString(got.body) == first {
+		t.Errorf("rotated: %d %s", got.status, got.url)
+	}
+	if got := post("/destinations/crm/delete", url.Values{}); got.url != "/destinations" || !strings.Contains(got.body, "The destination was deleted.") {
+		t.Errorf("deleted: %s", got.url)
+	}
+}
+
+// A sender is found in the catalogue with its steps, and its source waits for the first webhook.
+func TestSourceFromCatalogue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	if got := fetch(t, c, "GET", w.url+"/new-source?q=strip", nil); !strings.Contains(got.body, "/new-source?preset=stripe") || strings.Contains(got.body, "preset=github") {
+		t.Error("the catalogue is not searched")
+	}
+	got := fetch(t, c, "GET", w.url+"/new-source?preset=stripe", nil)
+	for _, want := range []string{`value="stripe"`, "Then, at Stripe", `name="secret"`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("the steps of Stripe lack %q", want)
+		}
+	}
+	if got := fetch(t, c, "GET", w.url+"/new-source?preset=none", nil); got.status != http.StatusNotFound {
+		t.Errorf("an unknown sender: %d", got.status)
+	}
+	if got := fetch(t, c, "GET", w.url+"/sources/custom", nil); !strings.Contains(got.body, "Waiting for the first webhook") {
+		t.Error("the source does not wait")
+	}
+	w.sent(t, "custom", `{"type":"quiet","id":"first"}`)
+	if got := fetch(t, c, "GET", w.url+"/sources/custom", nil); strings.Contains(got.body, "Waiting for the first webhook") {
+		t.Error("the source waits though it has received a webhook")
+	}
+}
