@@ -18,7 +18,7 @@ func ParseLink(link string) (*url.URL, error) {
 	link = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(link)
 	link = strings.TrimFunc(link, func(r rune) bool { return r <= ' ' })
 	scheme, rest, ok := strings.Cut(link, ":")
-	if !ok {
+	if !ok || !isScheme(scheme) {
 		return nil, errLink
 	}
 	rest, _, _ = strings.Cut(rest, "#")
@@ -41,6 +41,18 @@ func ParseLink(link string) (*url.URL, error) {
 		return nil, errLink // its text may hold a key
 	}
 	return u, nil
+}
+
+// isScheme reports whether a text is a URL's scheme: a letter, then letters, digits, "+", "." and "-".
+// Anything else before a colon, such as "?", is part of a relative link.
+func isScheme(text string) bool {
+	for i, c := range text {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && (i == 0 || !(c >= '0' && c <= '9') && !strings.ContainsRune("+.-", c)) {
+			return false
+		}
+	}
+	return text != ""
 }
 
 // ascii returns a host with international names in Punycode.
