@@ -131,23 +131,25 @@ func TestBatchIsSentWhenItsTimeIsOver(t *testing.T) {
 
 func TestBatchOfLargeEventsIsSplit(t *testing.T) {
 	t.Parallel()
-	var sent countingTransport
-	d := newDestination(t, Spec{URL: "http://app", Batch: &Batch{Size: 10, Wait: Duration(50 * time.Millisecond)}}, Options{Client: &http.Client{Transport: &sent}})
-	var wg sync.WaitGroup
-	for range 5 {
-		ev := event()
-		ev.Data = []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
-		wg.Go(func() { _ = d.Handle(context.Background(), ev) })
-	}
-	wg.Wait()
-	for _, body := range sent.bodies {
-		if len(body) > maxBatchBytes+4096 {
-			t.Errorf("a request has %d bytes", len(body))
+	synctest.Test(t, func(t *testing.T) {
+		var sent countingTransport
+		d := newDestination(t, Spec{URL: "http://app", Batch: &Batch{Size: 10, Wait: Duration(time.Second)}}, Options{Client: &http.Client{Transport: &sent}})
+		var wg sync.WaitGroup
+		for range 5 {
+			ev := event()
+			ev.Data = []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
+			wg.Go(func() { _ = d.Handle(context.Background(), ev) })
 		}
-	}
-	if len(sent.bodies) != 2 {
-		t.Errorf("%d requests, want 2", len(sent.bodies))
-	}
+		wg.Wait()
+		for _, body := range sent.bodies {
+			if len(body) > maxBatchBytes+4096 {
+				t.Errorf("a request has %d bytes", len(body))
+			}
+		}
+		if len(sent.bodies) != 2 {
+			t.Errorf("%d requests, want 2", len(sent.bodies))
+		}
+	})
 }
 
 func TestBatchEndsWithTheGateway(t *testing.T) {
