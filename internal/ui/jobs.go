@@ -82,7 +82,7 @@ func (r jobRow) cost() string {
 	case r.Charge.State == jobs.ChargeBilled:
 		return amount
 	case r.Charge.State != jobs.ChargeNone:
-		return "about " + amount
+		return "≈ " + amount
 	case r.Cost != "":
 		return r.Cost + " units"
 	}

@@ -34,7 +34,7 @@ var (
 )
 
 // shown are the pictures of the README.
-var shown = []string{"overview-light", "overview-dark", "events-light", "event-failed-light", "media-dark", "overview-phone", "event-failed-phone", "run-light", "issues-light", "search-light"}
+var shown = []string{"overview-light", "overview-dark", "events-light", "event-failed-light", "media-dark", "media-light", "job-light", "jobs-light", "destination-light", "overview-phone", "jobs-phone", "event-failed-phone", "run-light", "issues-light", "search-light"}
 
 func emulateScheme(scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
