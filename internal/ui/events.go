@@ -80,6 +80,8 @@ func moment(text string, now time.Time) (time.Time, error) {
 }
 
 type eventsView struct {
+	// Label names the table on a page with several; empty means "Events".
+	Label   string
 	Sample  string // a source with samples
 	Filter  eventFilter
 	Sources []string

@@ -434,7 +434,7 @@ func overviewPage(v overviewView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = eventTable(eventsView{Logs: v.Failed, Now: v.Now}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = eventTable(eventsView{Label: "Failed events", Logs: v.Failed, Now: v.Now}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -461,7 +461,7 @@ func overviewPage(v overviewView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = eventTable(eventsView{Logs: v.Waiting, Now: v.Now}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = eventTable(eventsView{Label: "Retrying events", Logs: v.Waiting, Now: v.Now}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -475,7 +475,7 @@ func overviewPage(v overviewView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = eventTable(eventsView{Logs: v.Newest, Now: v.Now}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = eventTable(eventsView{Label: "Latest events", Logs: v.Newest, Now: v.Now}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

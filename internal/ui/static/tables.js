@@ -160,7 +160,7 @@
   const zone = () => {
     const utc = saved('zone') === 'utc', name = utc ? 'UTC' : (new Intl.DateTimeFormat('en', {timeZoneName: 'short'}).formatToParts().find((p) => p.type === 'timeZoneName')?.value ?? 'local');
     let b = document.querySelector('[data-zone]');
-    const foot = document.querySelector('.side footer .row');
+    const foot = document.querySelector('.side .foot .row');
     if (!foot) return;
     if (!b) {
       b = document.createElement('button');
