@@ -195,7 +195,8 @@ func (c *console) again(q *request) (templ.Component, error) {
 	}
 	q.title, q.nav = "Run again", "jobs"
 	text, _ := pretty(input)
-	v := againView{Job: rows[0], Input: string(text), TooLong: len(text) > maxFormInput, Key: rand.Text()}
+	shown, _ := editable(text) // a job's input is JSON
+	v := againView{Job: rows[0], Input: shown, TooLong: len(text) > maxFormInput, Key: rand.Text()}
 	if from := q.query("use"); from != "" {
 		v.Input = withInput(text, from)
 	}

@@ -422,7 +422,8 @@ func TestHostileContent(t *testing.T) {
 		got.body = copied.ReplaceAllString(got.body, "")
 		for _, bad := range []string{"<script>alert", "<img src=x", "onerror=alert(1)>", "<i>p</i>", "<b>key", "<svg onload", "\u202e", `href="javascript`, `src="data:`, `src="https`, `" onmouseover="`} {
 			if strings.Contains(got.body, bad) {
-				t.Errorf("%s holds %q", path, bad)
+				i := strings.Index(got.body, bad)
+				t.Errorf("%s holds %q: %q", path, bad, got.body[max(0, i-200):min(len(got.body), i+40)])
 			}
 		}
 	}

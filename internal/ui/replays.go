@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/a-h/templ"
 
@@ -95,8 +94,8 @@ func (c *console) replayFormOf(q *request, id string, body []byte) (*replayForm,
 		return nil, nil
 	}
 	f := &replayForm{EventID: id, MayURL: q.may(access.Admin)}
-	if len(body) <= maxEdited && utf8.Valid(body) {
-		f.Body = string(body)
+	if len(body) <= maxEdited {
+		f.Body, _ = editable(body)
 	}
 	var list struct{ Docs []destination }
 	res, err := c.call(q.Request, http.MethodGet, "/api/v1/destinations", nil)

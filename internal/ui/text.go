@@ -10,18 +10,22 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"gaff/internal/excerpt"
 )
 
+// invisible reports whether a character is shown as nothing, or changes how others are shown. Line
+// breaks and tabs are not.
+func invisible(r rune) bool {
+	return r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+}
+
 // visible escapes invisible characters: control characters, and marks that change the text's
 // direction. It does not escape HTML; templ does.
 func visible(text string) string {
-	hidden := func(r rune) bool {
-		return r != '\n' && r != '\t' && (unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r))
-	}
-	if utf8.ValidString(text) && strings.IndexFunc(text, hidden) < 0 {
+	if utf8.ValidString(text) && strings.IndexFunc(text, invisible) < 0 {
 		return text
 	}
 	var b strings.Builder
@@ -29,7 +33,7 @@ func visible(text string) string {
 		switch {
 		case r == utf8.RuneError && text[i] != 0xEF:
 			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case !hidden(r):
+		case !invisible(r):
 			b.WriteRune(r)
 		case r < 0x100:
 			fmt.Fprintf(&b, `\x%02x`, r)
@@ -38,6 +42,33 @@ func visible(text string) string {
 		}
 	}
 	return b.String()
+}
+
+// editable returns a body for a form, in which it can be changed; ok is false if it cannot be shown
+// whole. Invisible characters of JSON become escapes, which keeps their value; other text that has some
+// is not offered, since a browser would send back what the form shows.
+func editable(body []byte) (text string, ok bool) {
+	if !utf8.Valid(body) {
+		return "", false
+	}
+	text = strings.ReplaceAll(string(body), "\r\n", "\n") // as a browser sends it back
+	if strings.IndexFunc(text, invisible) < 0 {
+		return text, true
+	}
+	if !json.Valid(body) {
+		return "", false
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if !invisible(r) || r == '\r' { // only between values of JSON
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String(), true
 }
 
 // clip is [excerpt.Text], for templates.

@@ -72,3 +72,22 @@ func TestAdviceForEveryRefusal(t *testing.T) {
 		}
 	}
 }
+
+func TestEditableKeepsTheValue(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		body, want string
+		ok         bool
+	}{
+		"plain":                {"{\"a\":\"é\"}", "{\"a\":\"é\"}", true},
+		"a mark in JSON":       {"{\"a\":\"x\u202ey\"}", `{"a":"x\u202ey"}`, true},
+		"a pair in JSON":       {"\"\U000e0001\"", `"\udb40\udc01"`, true},
+		"lines of Windows":     {"{\r\n}", "{\n}", true},
+		"a mark in other text": {"x\u202ey", "", false},
+		"bytes":                {"\xff", "", false},
+	} {
+		if got, ok := editable([]byte(c.body)); got != c.want || ok != c.ok {
+			t.Errorf("%s: %q, %v; want %q, %v", name, got, ok, c.want, c.ok)
+		}
+	}
+}
