@@ -234,8 +234,8 @@ func TestArchiveLineHasTheRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, stop := archiveOf(t, st, gw, files)
-		defer stop()
 		time.Sleep(2 * time.Minute)
+		stop() // the archive writes no more
 		for _, file := range files.files {
 			r, _ := gzip.NewReader(bytes.NewReader(file))
 			text, _ := io.ReadAll(r)
