@@ -15,7 +15,7 @@ DATE ?= $(shell TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --form
 BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
 # tools/release has the same flags.
 GCFLAGS = $(foreach p,$(shell grep -v '^\#' tools/cold-packages),-gcflags=$(p)=-l)
-LDFLAGS = -s -w -funcalign=16 -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
+LDFLAGS = -s -w $(ALIGN) -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
 .PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster crash-failover restore-drill chaos-fal cover clean bench-workflows chaos-workflows
@@ -27,6 +27,7 @@ build: ## build the static binary, bin/gaff
 	$(BUILD)
 
 slim: TAGS = slim
+slim: ALIGN = -funcalign=16
 slim: ## build bin/gaff without brokers, tunnel, telemetry, S3 and other extras, a fifth smaller
 	$(BUILD)
 

@@ -197,7 +197,7 @@ func (r *release) build(ctx context.Context) error {
 		if module, err := r.goTool(ctx, target{}, "list", "./internal/buildinfo"); err == nil {
 			stamp = strings.TrimSpace(module)
 		}
-		flags := fmt.Sprintf("-s -w -funcalign=16 -buildid= -X %[1]s.version=%[2]s -X %[1]s.commit=%[3]s -X %[1]s.date=%[4]s",
+		flags := fmt.Sprintf("-s -w -buildid= -X %[1]s.version=%[2]s -X %[1]s.commit=%[3]s -X %[1]s.date=%[4]s",
 			stamp, r.version, r.commit, r.date.Format("2006-01-02T15:04:05Z"))
 		// Time zones are in the binary: an image from scratch and Windows have none.
 		args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "timetzdata"}
