@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"gaff/internal/shell"
 )
 
 // A search looks at a part of the log at a time: pages before the match are empty.
@@ -76,7 +78,7 @@ func TestEventsList(t *testing.T) {
 func checkTerminalSafe(t *testing.T, text string) {
 	t.Helper()
 	for _, r := range text {
-		if r != '\n' && r != '\t' && unsafeRune(r) {
+		if r != '\n' && r != '\t' && shell.Steers(r) {
 			t.Fatalf("%U reaches the terminal in %q", r, text)
 		}
 	}

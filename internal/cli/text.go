@@ -9,16 +9,11 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
+	"gaff/internal/shell"
 	"gaff/internal/wire"
 )
-
-// unsafeRune reports whether a terminal could take a character as a command, or reorder text by it.
-func unsafeRune(r rune) bool {
-	return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
-}
 
 // clean makes untrusted text safe for one line of a terminal: control characters are escaped as in
 // Go.
@@ -35,7 +30,7 @@ func cleanBut(text, keep string) string {
 		switch {
 		case r == utf8.RuneError && text[i] != 0xEF:
 			fmt.Fprintf(&b, `\x%02x`, text[i]) // a byte that is not UTF-8
-		case !unsafeRune(r) || strings.ContainsRune(keep, r):
+		case !shell.Steers(r) || strings.ContainsRune(keep, r):
 			b.WriteRune(r)
 		case r == '\n':
 			b.WriteString(`\n`)
@@ -88,20 +83,7 @@ func writeRawJSON(w io.Writer, text json.RawMessage) error {
 	if err := json.Compact(&line, text); err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
-	var b strings.Builder
-	for _, r := range line.String() {
-		switch {
-		case !unsafeRune(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			r1, r2 := (r-0x10000)>>10+0xd800, (r-0x10000)&0x3ff+0xdc00
-			fmt.Fprintf(&b, `\u%04x\u%04x`, r1, r2)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	b.WriteByte('\n')
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, shell.EscapeJSON(line.String())+"\n")
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -20,7 +21,7 @@ func Quote(text string) string {
 	switch {
 	case text != "" && strings.IndexFunc(text, needsQuotes) < 0:
 		return text
-	case utf8.ValidString(text) && strings.IndexFunc(text, steers) < 0:
+	case utf8.ValidString(text) && strings.IndexFunc(text, Steers) < 0:
 		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 	}
 	var b strings.Builder
@@ -38,7 +39,7 @@ func Quote(text string) string {
 			b.WriteString(`\t`)
 		case r == '\\':
 			b.WriteString(`\\`)
-		case steers(r) || r == '\'' || r == '!':
+		case Steers(r) || r == '\'' || r == '!':
 			octal(&b, string(r))
 		default:
 			b.WriteRune(r)
@@ -61,8 +62,26 @@ func needsQuotes(r rune) bool {
 	return !letter && !strings.ContainsRune("_-+.,:/@%", r)
 }
 
-func steers(r rune) bool {
+// Steers reports whether a terminal or a page could take a character as a command, show nothing for it,
+// or reorder text by it: control characters, format characters and separators of lines.
+func Steers(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+}
+
+// EscapeJSON writes the characters of a JSON text that Steers reports as escapes, which does not change
+// its value. Line breaks and tabs, which are between values, stay.
+func EscapeJSON(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if !Steers(r) || strings.ContainsRune("\r\n\t", r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
 }
 
 // Words joins words into a command and quotes each.

@@ -9,17 +9,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"gaff/internal/excerpt"
+	"gaff/internal/shell"
 )
 
 // invisible reports whether a character is shown as nothing, or changes how others are shown. Line
 // breaks and tabs are not.
 func invisible(r rune) bool {
-	return r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	return r != '\n' && r != '\t' && shell.Steers(r)
 }
 
 // visible escapes invisible characters: control characters, and marks that change the text's
@@ -58,17 +57,7 @@ func editable(body []byte) (text string, ok bool) {
 	if !json.Valid(body) {
 		return "", false
 	}
-	var b strings.Builder
-	for _, r := range text {
-		if !invisible(r) || r == '\r' { // only between values of JSON
-			b.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			fmt.Fprintf(&b, `\u%04x`, unit)
-		}
-	}
-	return b.String(), true
+	return shell.EscapeJSON(text), true
 }
 
 // clip is [excerpt.Text], for templates.

@@ -68,12 +68,12 @@ func TestLibraryTypesAreEncodedAsDocuments(t *testing.T) {
 		fill(reflect.ValueOf(v).Elem())
 	}
 	log.Data = nil // a member of a single event only
-	for name, c := range map[string]struct{ library, document any }{
+	for name, c := range map[string]struct{ value, document any }{
 		"job": {job, wire.NewJob(job)}, "media": {media, wire.NewMedia(media)}, "run": {run, wire.NewRun(run)},
 		"step": {step, wire.NewStepState(step)}, "event": {log, wire.NewEvent(log)},
 	} {
 		document := members(t, c.document)
-		for key, value := range members(t, c.library) {
+		for key, value := range members(t, c.value) {
 			if name == "step" && (key == "name" || key == "input" || key == "result") {
 				continue // of the document around it
 			}
