@@ -220,6 +220,7 @@ func TestJobsOfPresets(t *testing.T) {
 		{preset: "wavespeed", body: `{"id":"w1","status":"failed","outputs":[],"error":"bad input"}`, status: jobs.JobFailed, id: "w1", err: "bad input"},
 		{preset: "gemini", body: `{"type":"video.generated","version":"v1","data":{"id":"op1","video_uri":"https://g.test/v.mp4"}}`, status: jobs.JobCompleted, id: "op1",
 			files: []string{"it:/data/video_uri https://g.test/v.mp4 generated-video"}},
+		{preset: "gemini", body: `{"type":"interaction.failed","version":"v1","data":{"id":"int1","error_code":"INTERNAL","error_message":"it broke"}}`, status: jobs.JobFailed, id: "int1", err: "it broke", errType: "INTERNAL"},
 		{preset: "gemini-dynamic", body: `{"type":"batch.cancelled","data":{"id":"b1","user_metadata":{"job_id":"mine"}}}`, status: jobs.JobCancelled, id: "b1", job: "mine"},
 		{preset: "baseten", body: `{"request_id":"r1","type":"async_request_completed","data":{"image":"https://b.test/i.png"},"errors":[]}`, status: jobs.JobCompleted, id: "r1",
 			files: []string{"it:/data/image https://b.test/i.png generated-image"}},
