@@ -18,7 +18,7 @@ GCFLAGS = $(foreach p,$(shell grep -v '^\#' tools/cold-packages),-gcflags=$(p)=-
 LDFLAGS = -s -w $(ALIGN) -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster crash-failover restore-drill chaos-fal cover clean bench-workflows chaos-workflows
+.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster crash-failover restore-drill chaos-fal chaos-providers cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -132,6 +132,9 @@ KILLS ?= 10
 
 chaos-fal: ## JOBS jobs through a stand-in for fal that loses webhooks, the gateway killed KILLS times
 	GAFF_CHAOS_JOBS=$(JOBS) GAFF_CHAOS_KILLS=$(KILLS) $(GO) test -count=1 -timeout 30m -run '^TestChaosFal' -v ./internal/e2e
+
+chaos-providers: ## JOBS jobs at ten providers of the catalogue that misbehave, the gateway killed KILLS times
+	GAFF_CHAOS_JOBS=$(JOBS) GAFF_CHAOS_KILLS=$(KILLS) $(GO) test -count=1 -timeout 30m -run '^TestChaosProviders' -v ./internal/e2e
 
 cover: ## write a coverage profile, cover.out
 	@tools/test-setup.sh

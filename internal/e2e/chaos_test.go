@@ -2,21 +2,17 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -42,43 +38,13 @@ func TestChaosFal(t *testing.T) {
 	})
 }
 
-// setting reads a number from the environment, for runs that are larger than "make test".
-func setting(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
 // falChaos is a stand-in for fal, and one gateway or two that are meant to cope with it.
 type falChaos struct {
-	*testing.T
-	jobs, kills int
-	fal         *standin.Fal
-	falURL      string
-	files       *slowFiles
-	folder      string // where the gateways keep files
-	nodes       []*chaosNode
-}
-
-type chaosNode struct {
-	*gateway
-	dir, addr string
-	env       []string
-}
-
-func (n *chaosNode) start(t *testing.T) {
-	t.Helper()
-	var err error
-	if n.gateway, err = serve(n.dir, n.env, n.addr); err != nil {
-		t.Fatal(err)
-	}
+	chaosRun
+	fal    *standin.Fal
+	falURL string
+	files  *slowFiles
+	folder string // where the gateways keep files
 }
 
 // slowFiles is a stand-in whose files take their time, so that kills meet copies under way.
@@ -131,7 +97,12 @@ func (w *slowWriter) Write(b []byte) (int, error) {
 // newChaos starts a gateway, and on a database that two can share a second one, which is
 // not killed.
 func newChaos(t *testing.T, database ...string) *falChaos {
-	c := &falChaos{T: t, jobs: setting(t, "GAFF_CHAOS_JOBS", 80), kills: setting(t, "GAFF_CHAOS_KILLS", 2), folder: t.TempDir()}
+	c := &falChaos{chaosRun: chaosRun{T: t, jobs: setting(t, "GAFF_CHAOS_JOBS", 80), kills: setting(t, "GAFF_CHAOS_KILLS", 2)}, folder: t.TempDir()}
+	// Two jobs after each other make the same picture.
+	c.body = func(n int) string {
+		return fmt.Sprintf(`{"provider":"fal","model":"fal-ai/flux/dev","kind":"image","projectId":"chaos","idempotencyKey":"chaos-%d",
+		"input":{"prompt":"chaos","seed":%d,"image_size":{"width":128,"height":96},"job":%d}}`, n, n/2, n)
+	}
 	o := standin.Options{
 		Key: falAPIKey, Seed: 20261124, Work: 300 * time.Millisecond, Queue: 50 * time.Millisecond, LateBy: 2 * time.Second,
 		Faults: standin.Faults{standin.Lost: .2, standin.Duplicate: .2, standin.Late: .2, standin.BeforeAnswer: .05, standin.FileCut: .1},
@@ -149,107 +120,10 @@ func newChaos(t *testing.T, database ...string) *falChaos {
 		srv.Close()
 	})
 	c.falURL = srv.URL
-	base := ""
-	for range 1 + len(database) {
-		addr, err := freeAddr()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if base == "" {
-			base = "http://" + addr
-		}
-		n := &chaosNode{dir: t.TempDir(), addr: addr}
-		n.env = environment(n.dir, addr, slices.Concat(falSettings(srv.URL, base), pace, database,
-			[]string{"GAFF_MEDIA_URL=file://" + c.folder + "?shared=true", "GAFF_LOG_LEVEL=error"})...)
-		// What a killed process held is free again soon.
-		if err := os.WriteFile(filepath.Join(n.dir, "gaff.yaml"), fmt.Appendf(nil, "limits: {lease: %s}\n", clusterLease), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		n.start(t)
-		c.nodes = append(c.nodes, n)
-	}
-	t.Cleanup(func() {
-		for _, n := range c.nodes {
-			n.kill()
-		}
+	c.start(1+len(database), fmt.Sprintf("limits: {lease: %s}\n", clusterLease), func(base string) []string {
+		return slices.Concat(falSettings(srv.URL, base), pace, database, []string{"GAFF_MEDIA_URL=file://" + c.folder + "?shared=true"})
 	})
 	return c
-}
-
-// submit is an application: it submits job n until gaff confirms the job. Two
-// jobs after each other make the same picture.
-func (c *falChaos) submit(client *http.Client, n int) error {
-	body := fmt.Sprintf(`{"provider":"fal","model":"fal-ai/flux/dev","kind":"image","projectId":"chaos","idempotencyKey":"chaos-%d",
-		"input":{"prompt":"chaos","seed":%d,"image_size":{"width":128,"height":96},"job":%d}}`, n, n/2, n)
-	return poll(time.Minute, func() error {
-		address := "http://" + c.nodes[n%len(c.nodes)].addr + "/api/v1/jobs"
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, address, strings.NewReader(body))
-		if err != nil {
-			return fatal{err}
-		}
-		req.Header.Set("Authorization", "Bearer "+adminToken)
-		req.Header.Set("Content-Type", "application/json")
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusAccepted {
-			return errors.New(resp.Status)
-		}
-		return nil
-	})
-}
-
-// submitAll submits all jobs, eight at a time, and kills the first gateway meanwhile.
-func (c *falChaos) submitAll() {
-	numbers := make(chan int)
-	var submitters sync.WaitGroup
-	client := &http.Client{Timeout: 10 * time.Second}
-	for range 8 {
-		submitters.Go(func() {
-			for n := range numbers {
-				if err := c.submit(client, n); err != nil {
-					c.Errorf("submit job %d: %v", n, err)
-				}
-			}
-		})
-	}
-	killAfter := map[int]bool{}
-	for len(killAfter) < c.kills {
-		killAfter[1+rand.IntN(c.jobs-1)] = true
-	}
-	for n := range c.jobs {
-		numbers <- n
-		time.Sleep(10 * time.Millisecond) // so that copies are under way at the first kill, too
-		if killAfter[n] {
-			c.nodes[0].kill()
-			c.nodes[0].start(c.T)
-		}
-	}
-	close(numbers)
-	submitters.Wait()
-}
-
-// await waits until lists of the API are empty.
-func (c *falChaos) await(paths ...string) {
-	c.Helper()
-	err := poll(10*time.Minute, func() error {
-		for _, path := range paths {
-			var page struct{ Docs []json.RawMessage }
-			if err := c.nodes[0].get(path+"&limit=1", &page); err != nil {
-				return fatal{err}
-			}
-			if len(page.Docs) > 0 {
-				time.Sleep(50 * time.Millisecond)
-				return fmt.Errorf("%s has %s", path, page.Docs[0])
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		c.Fatal(err)
-	}
 }
 
 func chaosFal(t *testing.T, database ...string) {
