@@ -210,7 +210,7 @@ func (t *tx) insertParts(all []acceptance) error {
 			if j < len(a.take) && a.take[j] && !d.RunAt.After(t.now) {
 				a.rc.Work = append(a.rc.Work, t.claimNew(&d, ev))
 			} else if !d.Held {
-				t.wake(d.Queue)
+				t.signal(d.Queue)
 			}
 			if !ordered {
 				deliveries = append(deliveries, d)

@@ -115,26 +115,12 @@ func (s *Store) giveBack(work []gaff.Work) {
 // NextDue returns when the next unclaimed delivery of a queue is due; zero without one.
 func (s *Store) NextDue(ctx context.Context, queue string) (due time.Time, err error) {
 	err = s.w.Do(ctx, &op{Run: func(t *tx) error {
+		at, err := t.db.nextDue(t, queue)
 		due = time.Time{}
-		at := t.db.dueAt()
-		rows, err := t.query(`select d.seq, d.n, `+at+` from delivery d where d.state < 3 and d.lane = $1
-			order by `+at+` limit $2`, queue, t.s.leases.len()+1)
-		if err != nil {
-			return err
+		if at != 0 {
+			due = t.localTime(fromMicros(at))
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var key deliveryKey
-			var at int64
-			if err := rows.Scan(&key.seq, &key.n, &at); err != nil {
-				return err
-			}
-			if !t.s.leases.has(key) {
-				due = t.localTime(fromMicros(at))
-				break
-			}
-		}
-		return rows.Err()
+		return err
 	}})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("next due: %w", err)

@@ -74,6 +74,7 @@ func (s *Store) ClockJumped(ctx context.Context, by time.Duration) error {
 		if err != nil {
 			return fmt.Errorf("due times after a jump of the clock: %w", err)
 		}
+		tx.s.leases.forgetFronts()
 		return nil
 	}})
 }

@@ -65,8 +65,8 @@ type batches interface {
 type claims interface {
 	// lease is how long a claim is valid without being renewed; 0 if claims are not stored.
 	lease() time.Duration
-	// dueAt is the SQL of the time at which delivery d can be claimed.
-	dueAt() string
+	// nextDue returns when the next unclaimed delivery of a queue is due; 0 without one.
+	nextDue(t *tx, queue string) (int64, error)
 	// claimDue claims deliveries of a queue that are due, oldest first.
 	claimDue(t *tx, p gaff.ClaimParams) ([]deliveryScan, error)
 	// loadEvents reads the events of deliveries, by number.

@@ -118,6 +118,9 @@ func (t *tx) insertDeliveries(ds ...newDelivery) error {
 	if err := t.db.write(t, &insertDelivery, rows); err != nil {
 		return fmt.Errorf("insert deliveries: %w", err)
 	}
+	for _, d := range ds {
+		t.s.leases.due(d.Queue, micros(d.RunAt))
+	}
 	return nil
 }
 

@@ -158,6 +158,9 @@ func (t *tx) finishDeliveries(all []finishing) (keys []ordered, err error) {
 			return err
 		}
 		finished++
+		if o := all[at].o; !o.State.Done() {
+			t.s.leases.due(k.queue, micros(t.sharedTime(o.RunAt)))
+		}
 		if k.key != "" {
 			k.f = &all[at]
 			keys = append(keys, k)

@@ -25,8 +25,58 @@ func compareLeases(a, b gaff.Lease) int {
 // else is known of a claim: after a crash no worker has any. Otherwise they are those whose
 // stored leases are renewed.
 type leases struct {
-	mu  sync.Mutex
-	all map[deliveryKey]lease
+	mu     sync.Mutex
+	all    map[deliveryKey]lease
+	fronts map[string]front
+}
+
+// front is a place in a queue: every delivery that is due before it is leased. A claim begins
+// there, so that it does not read the leased ones.
+type front struct {
+	runAt   int64
+	scanned time.Time // when a claim last began at the queue's first delivery
+}
+
+// rescan is how often a claim begins at a queue's first delivery, regardless of its front.
+const rescan = time.Second
+
+// front returns the time of a queue's deliveries from which a claim has to read; 0 for all.
+func (h *leases) front(queue string, now time.Time) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f, known := h.fronts[queue]
+	if age := now.Sub(f.scanned); !known || age < 0 || age > rescan {
+		h.fronts[queue] = front{scanned: now}
+		return 0
+	}
+	return f.runAt
+}
+
+// passed moves a queue's front forward: a claim has read up to the deliveries of that time.
+func (h *leases) passed(queue string, runAt int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f, known := h.fronts[queue]; known && runAt > f.runAt {
+		f.runAt = runAt
+		h.fronts[queue] = f
+	}
+}
+
+// due moves a queue's front back to a delivery that is due at a time, and is not leased.
+func (h *leases) due(queue string, runAt int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f, known := h.fronts[queue]; known && runAt < f.runAt {
+		f.runAt = runAt
+		h.fronts[queue] = f
+	}
+}
+
+// forgetFronts makes claims read from the first delivery of each queue.
+func (h *leases) forgetFronts() {
+	h.mu.Lock()
+	clear(h.fronts)
+	h.mu.Unlock()
 }
 
 type lease struct {
@@ -40,13 +90,19 @@ func (h *leases) add(key deliveryKey, l lease) {
 	h.mu.Unlock()
 }
 
-func (h *leases) drop(key deliveryKey) {
+// drop forgets leases of a transaction that failed.
+func (h *leases) drop(keys []deliveryKey) {
 	h.mu.Lock()
-	delete(h.all, key)
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	for _, key := range keys {
+		delete(h.all, key)
+	}
+	if len(keys) > 0 {
+		clear(h.fronts)
+	}
 }
 
-// end forgets the lease, unless the delivery was claimed again since.
+// end forgets the lease of a delivery that was finished, unless it was claimed again since.
 func (h *leases) end(l gaff.Lease) {
 	key := keyOf(l)
 	h.mu.Lock()
@@ -56,9 +112,13 @@ func (h *leases) end(l gaff.Lease) {
 	h.mu.Unlock()
 }
 
+// endAll forgets leases of deliveries that can be claimed again.
 func (h *leases) endAll(ls []gaff.Lease) {
 	for _, l := range ls {
 		h.end(l)
+	}
+	if len(ls) > 0 {
+		h.forgetFronts()
 	}
 }
 

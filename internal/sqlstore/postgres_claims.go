@@ -16,8 +16,24 @@ const maxClaim = 256
 
 func (d *PostgreSQL) lease() time.Duration { return d.Lease }
 
-// dueAt is an expression of the queue's index.
-func (*PostgreSQL) dueAt() string { return `greatest(d.run_at, d.leased_until)` }
+// dueAt is when delivery d can be claimed: an expression of the queue's index.
+const dueAt = `greatest(d.run_at, d.leased_until)`
+
+func (*PostgreSQL) nextDue(t *tx, queue string) (due int64, err error) {
+	err = t.each(func(r Row) error {
+		var key deliveryKey
+		if err := r.Scan(&key.seq, &key.n, &due); err != nil || t.s.leases.has(key) {
+			due = 0
+			return err
+		}
+		return errEnough
+	}, `select d.seq, d.n, `+dueAt+` from delivery d where d.state < 3 and d.lane = $1
+		order by `+dueAt+` limit $2`, queue, t.s.leases.len()+1)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return due, err
+}
 
 // A condition on the state of a delivery that is named by its key is state + 0 < 3: with state
 // < 3 a plan that was made while the queue was short would later scan the whole queue.
@@ -30,8 +46,8 @@ func (d *PostgreSQL) claimDue(t *tx, p gaff.ClaimParams) (found []deliveryScan, 
 		found = append(found, sc)
 		return err
 	}, `with due as materialized (
-			select d.seq, d.n from delivery d where d.state < 3 and d.lane = $1 and `+d.dueAt()+` <= $2
-			order by `+d.dueAt()+` limit $3 for update skip locked)
+			select d.seq, d.n from delivery d where d.state < 3 and d.lane = $1 and `+dueAt+` <= $2
+			order by `+dueAt+` limit $3 for update skip locked)
 		update delivery d set claim = d.claim + 1, leased_until = $4
 		from due where d.seq = due.seq and d.n = due.n
 		returning `+deliveryColumns, p.Queue, micros(t.sharedTime(p.Now)), min(p.Limit, maxClaim), micros(t.leaseEnd()))

@@ -107,7 +107,7 @@ func (s *Store) Within(ctx context.Context, conn ForeignConn, l *gaff.Lease, fn 
 }
 
 // EndLease forgets the lease of a delivery that a foreign transaction finished and committed.
-func (s *Store) EndLease(l gaff.Lease) { s.leases.end(l) }
+func (s *Store) EndLease(l gaff.Lease) { s.leases.endAll([]gaff.Lease{l}) }
 
 func one(ctx context.Context, conn ForeignConn, dest any, text string, args ...any) error {
 	found := false

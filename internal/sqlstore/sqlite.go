@@ -265,28 +265,53 @@ func (*SQLite) writeChange(t *tx, items []byte) error {
 // Claims are not stored: after a crash no worker has any.
 
 func (*SQLite) lease() time.Duration            { return 0 }
-func (*SQLite) dueAt() string                   { return `d.run_at` }
 func (*SQLite) release(*tx, []gaff.Lease) error { return nil }
 
 func (*SQLite) claimDue(t *tx, p gaff.ClaimParams) (found []deliveryScan, err error) {
-	// Claimed deliveries are at the front of the queue, and are skipped.
-	rows, err := t.query(`select `+deliveryColumns+` from delivery d
-		where d.state < 3 and d.lane = ? and d.run_at <= ? order by d.run_at limit ?`,
-		p.Queue, micros(t.sharedTime(p.Now)), p.Limit+t.s.leases.len())
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() && len(found) < p.Limit {
+	now, last := micros(t.sharedTime(p.Now)), int64(0)
+	from := t.s.leases.front(p.Queue, t.now)
+	err = t.each(func(r Row) error {
 		var sc deliveryScan
-		if err := rows.Scan(sc.columns()...); err != nil {
-			return nil, err
+		if err := r.Scan(&sc.seq, &sc.n, &last); err != nil {
+			return err
 		}
 		if !t.s.leases.has(deliveryKey{sc.seq, sc.n}) {
 			found = append(found, sc)
 		}
+		if len(found) == p.Limit {
+			return errEnough
+		}
+		return nil
+	}, `select d.seq, d.n, d.run_at from delivery d where d.state < 3 and d.lane = $1 and d.run_at >= $2 and d.run_at <= $3
+		order by d.run_at`, p.Queue, from, now)
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
 	}
-	return found, rows.Err()
+	for i := range found {
+		sc := &found[i]
+		if err := t.row(sc.columns(), `select `+deliveryColumns+` from delivery d where d.seq = $1 and d.n = $2`, sc.seq, sc.n); err != nil {
+			return nil, err
+		}
+	}
+	t.s.leases.passed(p.Queue, last)
+	return found, nil
+}
+
+func (*SQLite) nextDue(t *tx, queue string) (due int64, err error) {
+	err = t.each(func(r Row) error {
+		var key deliveryKey
+		var at int64
+		if err := r.Scan(&key.seq, &key.n, &at); err != nil || t.s.leases.has(key) {
+			return err
+		}
+		due = at
+		return errEnough
+	}, `select d.seq, d.n, d.run_at from delivery d where d.state < 3 and d.lane = $1 and d.run_at >= $2 order by d.run_at`,
+		queue, t.s.leases.front(queue, t.now))
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return due, err
 }
 
 func (*SQLite) loadEvents(t *tx, found []deliveryScan) (map[int64]*gaff.Event, error) {

@@ -143,7 +143,7 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		opt: o, db: o.Database, read: o.Read, changed: make(chan struct{}), wakes: map[string]chan struct{}{},
-		leases: leases{all: map[deliveryKey]lease{}},
+		leases: leases{all: map[deliveryKey]lease{}, fronts: map[string]front{}},
 	}
 	connections, err := s.db.connections(ctx, s)
 	if err != nil {

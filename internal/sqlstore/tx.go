@@ -109,9 +109,7 @@ func (t *tx) Commit() (sent bool, err error) { return t.commit() }
 
 // Rollback undoes the transaction.
 func (t *tx) Rollback(error) {
-	for _, key := range t.claimed {
-		t.s.leases.drop(key)
-	}
+	t.s.leases.drop(t.claimed)
 	t.db.rollback(t)
 }
 
@@ -244,6 +242,12 @@ func eachPrepared(t *tx, scan func(Row) error, text string, args []any) error {
 
 // wake notifies the queue's dispatchers, after the commit, of due deliveries.
 func (t *tx) wake(queue string) {
+	t.s.leases.due(queue, 0)
+	t.signal(queue)
+}
+
+// signal is wake for deliveries that insertDeliveries has written.
+func (t *tx) signal(queue string) {
 	if !slices.Contains(t.wakes, queue) {
 		t.wakes = append(t.wakes, queue)
 	}

@@ -43,6 +43,39 @@ func testClaim(s *suite) {
 	}
 }
 
+// A claim may begin behind the leased deliveries. The next one finds deliveries that became due
+// before that place.
+func testClaimEarlier(s *suite) {
+	at := func(runAt time.Time) gaff.Delivery { return gaff.Delivery{Handler: "h", MaxAttempts: 2, RunAt: runAt} }
+	claimed := func(what string, want ...string) []gaff.Work {
+		s.Helper()
+		var got []string
+		work := s.claim(10)
+		for _, w := range work {
+			got = append(got, w.Event.ID)
+		}
+		s.equal(what, got, want)
+		return work
+	}
+	first, second := s.accept(s.event(), at(s.now)).ID, s.accept(s.event(), at(s.now.Add(10*time.Second))).ID
+	work := claimed("the first two", first, second)
+	late := s.accept(s.event(), at(s.now.Add(-time.Hour))).ID
+	w := claimed("stored later, due earlier", late)[0]
+	s.must(s.st.Release(s.ctx, []gaff.Lease{w.Lease}))
+	w = claimed("released", late)[0]
+	s.must(s.finish(w, gaff.StateRetrying, "busy"))
+	w = claimed("to be retried", late)[0]
+	s.must(s.finish(w, gaff.StateDead, "busy"))
+	_, _, err := s.st.Retry(s.ctx, gaff.RetryParams{EventID: late, Tries: 1, Now: s.now.Add(-time.Minute)})
+	s.must(err)
+	claimed("retried by a person", late)
+	s.must(s.st.Finish(s.ctx, work[0].Lease, gaff.Outcome{State: gaff.StatePending, RunAt: s.now, Attempt: gaff.Attempt{Outcome: gaff.AttemptSnoozed}}))
+	due, err := s.st.NextDue(s.ctx, "")
+	s.must(err)
+	s.equal("next due, of the snoozed one", due, s.now)
+	claimed("snoozed", first)
+}
+
 func testQueues(s *suite) {
 	ds := to("a", "slow", "slower")
 	ds[1].Queue, ds[2].Queue = "slow", "slower"

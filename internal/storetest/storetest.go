@@ -81,6 +81,7 @@ var tests = map[string]func(*suite){
 	"ErasePublished":                 testErasePublished,
 	"ScheduleUnderRace":              testScheduleUnderRace,
 	"ClaimHandsOutOnce":              testClaim,
+	"ClaimFindsWhatIsDueEarlier":     testClaimEarlier,
 	"LanesAreApart":                  testQueues,
 	"OrderByKey":                     testOrderByKey,
 	"OrderHoldsDead":                 testOrderHoldsDead,
