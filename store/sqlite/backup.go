@@ -8,6 +8,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
+
+	"gaff/internal/disk"
 )
 
 // Backup copies a snapshot of the database at path into a new file, and checks the copy. A
@@ -33,7 +36,7 @@ func Backup(ctx context.Context, path, file string) (events int64, err error) {
 			err = errors.Join(fmt.Errorf("back up: %w", err), os.Remove(part))
 		}
 	}()
-	before, err := copyInto(ctx, path, part)
+	before, err := copyInto(ctx, path, part, logLimit(path))
 	if err != nil {
 		return 0, err
 	}
@@ -62,7 +65,58 @@ func Lock(path string) (unlock func() error, err error) {
 	return l.close, nil
 }
 
-func copyInto(ctx context.Context, path, file string) (events int64, err error) {
+const (
+	// maxLog is how large the write-ahead log may grow while a backup reads the database, in
+	// bytes. SQLite cannot reuse the log meanwhile.
+	maxLog = 4 << 30
+	// logCheckEvery is the time between two checks of the log's size.
+	logCheckEvery = 250 * time.Millisecond
+)
+
+// logLimit is maxLog, or a quarter of the disk's free space if that is less.
+func logLimit(path string) int64 {
+	space, err := disk.Of(filepath.Dir(path))
+	if err != nil {
+		return maxLog
+	}
+	return int64(min(maxLog, space.Free/4))
+}
+
+// errLongLog ends a backup whose write-ahead log has grown beyond its limit.
+var errLongLog = errors.New("the write-ahead log grew too large while the backup read the database; " +
+	"back up while fewer webhooks come in, or free space on the disk")
+
+// limitLog cancels the context if the log of the database grows by more than limit bytes.
+func limitLog(ctx context.Context, path string, limit int64) (limited context.Context, end func()) {
+	limited, cancel := context.WithCancelCause(ctx)
+	size := func() int64 {
+		info, err := os.Stat(path + "-wal")
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	first := size()
+	go func() {
+		tick := time.NewTicker(logCheckEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-limited.Done():
+				return
+			case <-tick.C:
+			}
+			if grown := size() - first; grown > limit {
+				cancel(fmt.Errorf("%w (by %d MiB; the limit is %d MiB)", errLongLog, grown>>20, limit>>20))
+				return
+			}
+		}
+	}()
+	return limited, func() { cancel(nil) }
+}
+
+// copyInto ends with errLongLog if the database's log grows by more than limit bytes meanwhile.
+func copyInto(ctx context.Context, path, file string, limit int64) (events int64, err error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return 0, err
@@ -75,7 +129,12 @@ func copyInto(ctx context.Context, path, file string) (events int64, err error) 
 	if err := db.QueryRowContext(ctx, `select count(*) from event`).Scan(&events); err != nil {
 		return 0, explain(err)
 	}
+	ctx, end := limitLog(ctx, abs, limit)
+	defer end()
 	if _, err := db.ExecContext(ctx, `vacuum into $1`, file); err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errLongLog) {
+			return 0, cause
+		}
 		return 0, explain(err)
 	}
 	return events, nil

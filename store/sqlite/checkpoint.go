@@ -22,6 +22,7 @@ type checkpointer struct {
 	// between runs a function on the writing connection while no transaction is open.
 	between func(func(*sql.Conn) error) error
 	fault   func(error) error // classifies and records errors
+	warned  time.Time         // when the log's size was last logged
 }
 
 const (
@@ -29,6 +30,10 @@ const (
 	checkpointAt = 4000
 	// checkpointEvery is the time between two checks of that size.
 	checkpointEvery = 20 * time.Millisecond
+	// longLog is the size of the log, in pages, from which a warning is logged.
+	longLog = 64 << 10
+	// warnEvery is the time between two such warnings.
+	warnEvery = time.Minute
 )
 
 func newCheckpointer(path string, log *slog.Logger, fault func(error) error) (*checkpointer, error) {
@@ -71,8 +76,9 @@ func (c *checkpointer) run() {
 }
 
 func (c *checkpointer) checkpoint() {
-	_, err := checkpoint(c.db, "passive")
+	pages, err := checkpoint(c.db, "passive")
 	if err == nil {
+		c.warn(pages)
 		err = c.between(func(conn *sql.Conn) error {
 			if _, err := checkpoint(conn, "passive"); err != nil {
 				return err
@@ -84,6 +90,17 @@ func (c *checkpointer) checkpoint() {
 		// The log grows until a later copy succeeds; nothing is lost.
 		c.log.Warn("write-ahead log not copied yet", "error", c.fault(err))
 	}
+}
+
+// warn logs that the log is long. SQLite reuses it from its beginning only when no reader needs its pages, and
+// gaff's own readers end after seconds.
+func (c *checkpointer) warn(pages int) {
+	if pages < longLog || time.Since(c.warned) < warnEvery {
+		return
+	}
+	c.warned = time.Now()
+	c.log.Warn("the write-ahead log is long: a backup or another program has been reading the database for long; end it if the disk fills",
+		"mebibytes", pages>>8)
 }
 
 // checkpoint returns how many pages are in the log.
