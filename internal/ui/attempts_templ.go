@@ -130,7 +130,7 @@ func heldCallout(id string, mayDecide bool) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if mayDecide {
-			templ_7745c5c3_Err = post("/jobs/"+pathOf(id)+"/approve", "Approve", "primary").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = confirmed("Approve…", warnApproveJob, "/jobs/"+pathOf(id)+"/approve", "Approve").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -138,7 +138,7 @@ func heldCallout(id string, mayDecide bool) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = post("/jobs/"+pathOf(id)+"/reject", "Reject", "").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = confirm("Reject…", warnRejectJob, "/jobs/"+pathOf(id)+"/reject", "Reject").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -258,7 +258,7 @@ func destinationPage(v destinationView) templ.Component {
 			}
 			ctx = templ.InitializeContext(ctx)
 			if v.MayAct && v.Health.State == "active" {
-				templ_7745c5c3_Err = post("/destinations/"+v.Name+"/pause", "Pause", "").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirmed("Pause…", warnPauseDestination, "/destinations/"+v.Name+"/pause", "Pause").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

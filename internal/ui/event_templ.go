@@ -244,7 +244,7 @@ func eventPage(v eventView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.MayAct {
-				templ_7745c5c3_Err = post("/events/"+v.ID+"/replay", "Replay", "").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirmed("Replay…", warnReplay, "/events/"+v.ID+"/replay", "Replay").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -1304,7 +1304,7 @@ func timeline(v eventView) templ.Component {
 				}
 			}
 			if v.MayAct && !d.State.Done() {
-				templ_7745c5c3_Err = post("/deliveries/"+d.ID+"/cancel", "Cancel delivery", "ghost danger").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirm("Cancel delivery…", warnCancelDelivery, "/deliveries/"+d.ID+"/cancel", "Cancel delivery").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

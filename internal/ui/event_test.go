@@ -27,7 +27,7 @@ func TestBrowserEventPage(t *testing.T) {
 	win.eventually("the search unfolds it", `[...document.querySelectorAll('.body .ln.hit')].some(e => e.textContent.includes('"last"') && !e.hidden)`)
 	win.run(evaluate(`[...document.querySelectorAll('.body .k')].find(e => e.textContent === '"url"').click()`))
 	win.eventually("the path", `document.querySelector('.jsontools code').textContent.startsWith('$.deep.cover.url')`)
-	win.run(click(`form[action$="/replay"] button`))
+	win.run(click(`details:has(form[action$="/replay"]) summary`), click(`form[action$="/replay"] button`))
 	win.eventually("the replay says who began it", `[...document.querySelectorAll('.timeline h3')].some(e => e.textContent.includes('replay') && e.textContent.includes('Anna'))`)
 	win.eventually("its attempts are bars", `document.querySelectorAll('.waterfall tbody tr').length >= 2`)
 	win.run(evaluate(`document.activeElement.blur(); document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'j', bubbles: true}))`))

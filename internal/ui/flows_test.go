@@ -179,10 +179,7 @@ func TestBrowserRunsNoHostileContent(t *testing.T) {
 // and none costs the browser more than its budget.
 func TestAccessibility(t *testing.T) {
 	t.Parallel()
-	axe, err := os.ReadFile(filepath.Join("..", "..", "tools", "js", "node_modules", "axe-core", "axe.min.js"))
-	if err != nil {
-		t.Fatalf("%v: run tools/test-setup.sh", err)
-	}
+	script := axe(t)
 	w := newWorld(t)
 	failed, completed, conflict := w.furnish(t)
 	w.keepFiles()
@@ -210,14 +207,30 @@ func TestAccessibility(t *testing.T) {
 				}
 				win.goTo(path)
 				win.budget(path)
-				findings := result[[]string](win, string(axe)+`;
-					axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(r =>
-						r.violations.map(v => v.id + ': ' + v.help + ' ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + (n.any[0]?.message ?? '')).join(' | ')))`)
-				for _, f := range findings {
-					t.Errorf("%s: %s", path, f)
-				}
+				win.accessible(path, script)
 			}
 		})
+	}
+}
+
+// axe returns the script of axe-core.
+func axe(t *testing.T) string {
+	t.Helper()
+	script, err := os.ReadFile(filepath.Join("..", "..", "tools", "js", "node_modules", "axe-core", "axe.min.js"))
+	if err != nil {
+		t.Fatalf("%v: run tools/test-setup.sh", err)
+	}
+	return string(script)
+}
+
+// accessible fails the test for each finding of axe-core.
+func (w *window) accessible(what, script string) {
+	w.Helper()
+	findings := result[[]string](w, script+`;
+		axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(r =>
+			r.violations.map(v => v.id + ': ' + v.help + ' ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + (n.any[0]?.message ?? '')).join(' | ')))`)
+	for _, f := range findings {
+		w.Errorf("%s: %s", what, f)
 	}
 }
 

@@ -1039,7 +1039,7 @@ func jobPage(v jobView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = confirm("Cancel", "gaff also asks the provider to stop. You may still be charged for work already done.", "/jobs/"+pathOf(v.ID)+"/cancel", "Cancel job").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirm("Cancel…", warnCancelJob, "/jobs/"+pathOf(v.ID)+"/cancel", "Cancel job").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -357,7 +357,7 @@ func keysPage(v keysView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = post("/sessions/"+s.ID+"/end", "Log out", "ghost danger").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirm("Log out…", warnEndSession, "/sessions/"+s.ID+"/end", "Log out").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

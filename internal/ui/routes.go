@@ -14,14 +14,18 @@ import (
 // entry is a line of the navigation. Pages name it by Key in their nav.
 type entry struct{ Key, Name, Path, Icon string }
 
-// navigationOf returns the entries whose pages are open to a scope.
-func (c *console) navigationOf(scope access.Scope) []group {
-	if !scope.Limited() {
-		return navigation
-	}
+// goKeys are the keys that, after g, go to a page of the navigation.
+var goKeys = map[string]string{
+	"overview": "o", "events": "e", "deliveries": "y", "rejections": "x", "issues": "i", "jobs": "j", "media": "m", "projects": "p", "costs": "c",
+	"workflows": "w", "runs": "r", "destinations": "d", "replays": "l", "sources": "s", "keys": "k", "audit": "a", "erase": "z", "settings": "t", "health": "h",
+}
+
+// navigationOf returns the entries whose pages are open to a user.
+func (c *console) navigationOf(who access.Identity) []group {
 	open := map[string]bool{}
 	for _, p := range c.pages() {
-		open[p.path] = p.path != "/{$}" && scope.Reach()&p.reach != 0
+		own := !who.Scope.Limited() || p.path != "/{$}" && who.Scope.Reach()&p.reach != 0
+		open[strings.TrimSuffix(p.path, "{$}")] = own && who.Role >= p.role
 	}
 	var groups []group
 	for _, g := range navigation {

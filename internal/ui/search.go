@@ -27,6 +27,8 @@ func (h hit) page() templ.SafeURL {
 type searchView struct {
 	Text  string
 	Hits  []hit
+	// Commands are for the user's role; without a text they are suggestions.
+	Commands []shortcut
 	Pager pagerView
 	Now   time.Time
 }
@@ -35,14 +37,20 @@ type searchView struct {
 func (c *console) search(q *request) (templ.Component, error) {
 	q.title, q.nav = "Search", "search"
 	v := searchView{Text: strings.TrimSpace(q.query("q")), Now: q.now}
+	o := orderOf(v.Text)
 	if v.Text == "" {
+		v.Commands = c.commandsFor(q, "", o, nil)
 		return searchPage(v), nil
 	}
 	var list struct {
 		Docs       []hit
 		NextCursor *string
 	}
-	address := "/api/v1/search?limit=20&q=" + url.QueryEscape(v.Text)
+	text := o.name
+	if text == "" {
+		text = v.Text
+	}
+	address := "/api/v1/search?limit=20&q=" + url.QueryEscape(text)
 	if cursor := q.query("cursor"); cursor != "" {
 		address += "&cursor=" + url.QueryEscape(cursor)
 	}
@@ -50,6 +58,9 @@ func (c *console) search(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	v.Hits = list.Docs
+	if q.query("cursor") == "" {
+		v.Commands = c.commandsFor(q, v.Text, o, v.Hits)
+	}
 	if list.NextCursor != nil {
 		v.Pager = pagerOf(q, *list.NextCursor)
 	}

@@ -440,7 +440,7 @@ func sourcePage(v sourceView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = post("/sources/"+v.Name+"/pause", "Pause", "").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirmed("Pause…", warnPauseSource, "/sources/"+v.Name+"/pause", "Pause").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

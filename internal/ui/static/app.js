@@ -53,30 +53,56 @@
     }
   };
 
-  // Keys: / and Ctrl+K (⌘K) go to the search; g and a letter to a page; j and k through a list.
-  const pages = {o: '/', e: '/events', j: '/jobs', m: '/media', p: '/projects', r: '/runs', d: '/destinations', s: '/sources', i: '/issues'};
+  // Keys: / and Ctrl+K (⌘K) open the palette, ? the list of keys; g and a letter go to a page; j and
+  // k go through the rows, x chooses one. palette.js is loaded when it is first needed.
+  const palette = (what) => {
+    if (window.gaffPalette) { window.gaffPalette(what); return; }
+    const s = document.createElement('script');
+    s.src = document.body.dataset.palette;
+    s.onload = () => window.gaffPalette(what);
+    document.head.append(s);
+  };
+  const rows = () => [...$('main table.list tbody tr, main .gallery li, main a.card, main .sources > li')]
+    .map((row) => row.matches('a') ? row : row.querySelector('td.name a, figcaption a, h2 a') ?? row.querySelector('a[href]'))
+    .filter((a) => a?.checkVisibility());
+  const step = (by) => {
+    const all = rows(), on = document.activeElement;
+    let at = all.findIndex((a) => a === on || a.closest('tr, li')?.contains(on));
+    at = at < 0 ? 0 : Math.min(Math.max(at + by, 0), all.length - 1);
+    all[at]?.focus();
+    all[at]?.scrollIntoView({block: 'nearest'});
+    return all.length > 0;
+  };
+  const wrote = (el) => el.closest('textarea, select, [contenteditable], input:not([type=checkbox], [type=radio], [type=button])');
   let went = 0;
   addEventListener('keydown', (e) => {
-    const find = document.querySelector('[data-find] input');
-    if (find && (e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === 'k') {
-      e.preventDefault(); find.focus(); find.select();
+    if ((e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === 'k') {
+      e.preventDefault(); palette('');
       return;
     }
-    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || e.target.closest('input, select, textarea, [contenteditable]')) return;
-    if (find && e.key === '/') {
-      e.preventDefault(); find.focus(); find.select();
-    } else if (e.key === 'g') {
-      went = Date.now();
-    } else if (Date.now() - went < 1500 && pages[e.key]) {
-      went = 0; location.href = pages[e.key];
-    } else if (document.querySelector(`a[data-key="${CSS.escape(e.key)}"]`)) {
-      document.querySelector(`a[data-key="${CSS.escape(e.key)}"]`).click();
-    } else if (e.key === 'j' || e.key === 'k') {
-      const links = [...$('table.list tbody td.name a')].filter((a) => !a.closest('.why'));
-      const at = links.indexOf(document.activeElement) + (e.key === 'j' ? 1 : -1);
-      if (links[Math.max(at, 0)]) { e.preventDefault(); links[Math.max(at, 0)].focus(); }
-    }
+    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || wrote(e.target) || document.querySelector('dialog[open]')) return;
+    const key = CSS.escape(e.key), neighbour = document.querySelector(`a[data-key="${key}"]`);
+    const page = Date.now() - went < 1500 && document.querySelector(`.side a[data-go="${key}"]`);
+    went = 0;
+    if (page) { e.preventDefault(); page.click(); }
+    else if (e.key === '/') { e.preventDefault(); palette(''); }
+    else if (e.key === '?') { e.preventDefault(); palette('?'); }
+    else if (e.key === 'g') went = Date.now();
+    else if (neighbour) neighbour.click();
+    else if ((e.key === 'j' || e.key === 'k') && step(e.key === 'j' ? 1 : -1)) e.preventDefault();
+    else if (e.key === 'x') document.activeElement.closest('tr, li')?.querySelector('[name=id]')?.click();
   });
+  document.querySelector('[data-find] input')?.addEventListener('pointerdown', (e) => { e.preventDefault(); palette(e.target.value); });
+  // Pages of things are remembered for the palette, until someone else logs in.
+  const parts = location.pathname.split('/').filter(Boolean);
+  if (parts.length === 2 && document.querySelector('main .summary, main .stage, main .columns')) {
+    try {
+      const was = JSON.parse(localStorage.getItem('gaff.recent') ?? '{}'), who = document.body.dataset.who;
+      const list = (was.who === who ? was.list : []).filter((r) => r.page !== location.pathname);
+      localStorage.setItem('gaff.recent', JSON.stringify({who, list: [{page: location.pathname, name: document.title.replace(/ · gaff$/, ''), kind: parts[0]}, ...list].slice(0, 8)}));
+    } catch { /* no storage: nothing is remembered */ }
+  }
+  document.querySelector('form[action="/logout"]')?.addEventListener('submit', () => { try { localStorage.removeItem('gaff.recent'); } catch { /* nothing was remembered */ } });
 
   // Rows are chosen; the bar below says how many.
   const chosen = () => {
@@ -180,7 +206,7 @@
   // Files open in a lightbox, with arrows and zoom; videos play while the pointer is over them.
   let light = null, shown = null;
   const figures = () => [...$('figure[data-light]')];
-  const step = (by) => {
+  const turn = (by) => {
     const all = figures(), at = all.indexOf(shown);
     if (all.length) show(all[(at + by + all.length) % all.length]);
   };
@@ -192,15 +218,15 @@
       light.innerHTML = '<div class="box"></div><div class="bar"><button type="button" data-by="-1">← Previous</button><button type="button" data-by="1">Next →</button><p></p><a>Open page</a><button type="button" data-shut>Close</button></div>';
       light.addEventListener('click', (e) => {
         const by = e.target.dataset.by;
-        if (by) step(Number(by));
+        if (by) turn(Number(by));
         else if (e.target.matches('img')) light.classList.toggle('zoomed');
         else if (e.target.matches('[data-shut], .box')) light.close();
       });
       light.addEventListener('close', () => { light.firstChild.replaceChildren(); shown?.querySelector('figcaption a')?.focus(); });
       light.addEventListener('keydown', (e) => {
         if (e.target.matches('video, audio')) return;
-        if (e.key === 'ArrowLeft') step(-1);
-        else if (e.key === 'ArrowRight') step(1);
+        if (e.key === 'ArrowLeft') turn(-1);
+        else if (e.key === 'ArrowRight') turn(1);
         else if (e.key === 'z') light.classList.toggle('zoomed');
       });
       document.body.append(light);
