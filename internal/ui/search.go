@@ -25,12 +25,12 @@ func (h hit) page() templ.SafeURL {
 }
 
 type searchView struct {
-	Text  string
-	Hits  []hit
+	Text string
+	Hits []hit
 	// Commands are for the user's role; without a text they are suggestions.
 	Commands []shortcut
-	Pager pagerView
-	Now   time.Time
+	Pager    pagerView
+	Now      time.Time
 }
 
 // search shows what a text names.
