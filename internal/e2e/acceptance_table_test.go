@@ -90,7 +90,7 @@ func TestAcceptanceClients(t *testing.T) {
 		}
 		table.WriteString(m.row())
 	}
-	compareTable(t, table.String())
+	compareTable(t, "clients.md", table.String())
 }
 
 func nodeProgram(t *testing.T, dir string, env []string) *exec.Cmd {
@@ -129,10 +129,10 @@ func operationsOf(t *testing.T, cmd *exec.Cmd) (list []measured) {
 // versions are of the packages: the test accepts other ones.
 var versions = regexp.MustCompile(` \d+\.\d+\.\d+`)
 
-// compareTable compares the table of docs/clients.md with the measured one.
-func compareTable(t *testing.T, table string) {
+// compareTable compares the table of a page of docs with the measured one.
+func compareTable(t *testing.T, page, table string) {
 	t.Helper()
-	path := filepath.Join("..", "..", "docs", "clients.md")
+	path := filepath.Join("..", "..", "docs", page)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -150,6 +150,6 @@ func compareTable(t *testing.T, table string) {
 		return
 	}
 	if versions.ReplaceAllString(written+"\n", "") != versions.ReplaceAllString(table, "") {
-		t.Errorf("docs/clients.md has\n%s\nmeasured:\n%s\nUPDATE_DOCS=1 writes it", written, table)
+		t.Errorf("docs/%s has\n%s\nmeasured:\n%s\nUPDATE_DOCS=1 writes it", page, written, table)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"gaff"
 	"gaff/provider/described"
@@ -33,6 +37,8 @@ type vendor struct {
 	url    string
 	work   time.Duration // how long work takes
 	faults vendorFaults
+	// compared is set if the bodies of submits must be those of the examples, except the prompt.
+	compared bool
 	// gateway is the URL of a gateway, for providers whose webhook URL is entered in an account.
 	gateway string
 	// sign makes a webhook authentic, forge pretends to; both do nothing if the provider signs none.
@@ -111,6 +117,9 @@ func (v *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the gateway was killed
 	}
 	uri := r.URL.RequestURI()
+	if v.name == "wavespeed" { // its documents poll /predictions/ID, its SDK /predictions/ID/result
+		uri = strings.TrimSuffix(uri, "/result")
+	}
 	known := func(want *described.Request) (id string, ok bool) {
 		if want == nil || want.Method != r.Method {
 			return "", false
@@ -180,6 +189,9 @@ func (v *vendor) submit(w http.ResponseWriter, r *http.Request, body []byte) {
 	if !v.authentic(w, r, v.e.Submit.Headers) {
 		return
 	}
+	if v.compared {
+		v.compare(r, body)
+	}
 	if bytes.Contains(body, []byte("refuse-it")) {
 		v.answer(w, v.e.Refused, &vendorWork{})
 		return
@@ -225,6 +237,46 @@ func (v *vendor) submit(w http.ResponseWriter, r *http.Request, body []byte) {
 		panic(http.ErrAbortHandler)
 	}
 	v.answer(w, &v.e.Accepted, work)
+}
+
+// compare compares the body of a submit with that of the examples.
+func (v *vendor) compare(r *http.Request, body []byte) {
+	got := map[string]any{}
+	if kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "multipart/form-data" {
+		form, err := multipart.NewReader(bytes.NewReader(body), params["boundary"]).ReadForm(1 << 20)
+		if err != nil {
+			v.note("%v", err)
+			return
+		}
+		for name, values := range form.Value {
+			got[name] = values[0]
+		}
+	} else if err := json.Unmarshal(body, &got); err != nil {
+		v.note("%v", err)
+		return
+	}
+	raw, err := json.Marshal(v.e.Submit.Body)
+	if err != nil {
+		v.note("%v", err)
+		return
+	}
+	text := strings.ReplaceAll(string(raw), "WEBHOOK_URL", "https://hooks.example.com/api/v1/webhooks/play/job_play.mac")
+	for _, word := range []string{"refuse-it", "fail-it"} {
+		for _, name := range []string{"prompt", "promptText", "text", "source_url"} {
+			was, _ := v.e.Input[name].(string)
+			if was != "" && bytes.Contains(body, []byte(word)) {
+				text = strings.ReplaceAll(text, was, map[bool]string{false: word, true: "https://" + word + "/"}[name == "source_url"])
+			}
+		}
+	}
+	want := map[string]any{}
+	if err := json.Unmarshal([]byte(text), &want); err != nil {
+		v.note("%v", err)
+		return
+	}
+	if !cmp.Equal(got, want) {
+		v.note("the body of a submit differs from the examples: %s", cmp.Diff(want, got))
+	}
 }
 
 func (v *vendor) poll(w http.ResponseWriter, r *http.Request, id string) {
