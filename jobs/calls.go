@@ -83,20 +83,33 @@ func (l *Service) beginCall(ctx context.Context, tx Tx, s Submission, callKey, o
 	if err != nil {
 		return nil, false, err
 	}
-	j.CallKey, j.OwedBy, j.Submit = callKey, owner, SubmitWaiting
+	j.CallKey, j.OwedBy = callKey, owner
+	reusePlan := plan
+	if reusePlan == nil {
+		reusePlan = onlyCandidate(j)
+	}
+	if reused, created, err := l.reuse(ctx, tx, j, reusePlan, s); reused != nil || err != nil {
+		return reused, created, err
+	}
+	j.Submit = SubmitWaiting
 	held, err := l.admit(ctx, tx, j)
 	if err != nil {
 		return nil, false, err
 	}
 	if plan == nil && held != nil {
 		// It is submitted when it is approved, and has the caller's answer until then.
-		plan, j.Attempt = &Plan{Candidates: []Candidate{{Provider: j.Provider, Model: j.Model}}}, 1
+		plan, j.Attempt = onlyCandidate(j), 1
 	}
 	if plan != nil {
 		return l.queue(ctx, tx, j, plan, held, s)
 	}
 	j.Submit, j.SentAt, j.NextPollAt = SubmitSending, tx.Now(), tx.Now().Add(stillSending)
 	return l.insert(ctx, tx, j, s)
+}
+
+// onlyCandidate is the plan of a call that gaff answers itself, with the id of the job.
+func onlyCandidate(j *Job) *Plan {
+	return &Plan{Candidates: []Candidate{{Provider: j.Provider, Model: j.Model}}}
 }
 
 // repeated finds the job of an earlier call of the key whose caller left without its

@@ -109,6 +109,8 @@ type CostSum struct {
 	// Charged is the sum for jobs that have ended, of which Estimated comes from price tables.
 	// Reserved is the sum of estimates for jobs that have not.
 	Charged, Estimated, Reserved Micros
-	// Jobs counts those with a charge.
-	Jobs int64
+	// Jobs counts those with a charge, of which Reused have the result of an earlier job. Saved is what
+	// those avoided.
+	Jobs, Reused int64
+	Saved        Micros
 }

@@ -71,8 +71,9 @@ func (l *Service) alias(name string) []Candidate {
 
 // prepared is the plan of a submission. It is made outside of the transaction: expressions take time.
 type prepared struct {
-	plan *Plan
-	err  error
+	plan  *Plan
+	reuse reusable
+	err   error
 }
 
 // prepare checks the candidates of a submission, once.
@@ -88,7 +89,9 @@ func (l *Service) prepare(s *Submission) {
 		s.prepared.err = &InvalidError{"input", "must be a JSON object: what the model gets"}
 		return
 	}
-	s.prepared.plan, s.prepared.err = l.plan(s)
+	if s.prepared.plan, s.prepared.err = l.plan(s); s.prepared.err == nil {
+		s.prepared.reuse = l.reusable(s, s.prepared.plan)
+	}
 }
 
 // plan returns the candidates of a submission, and sets its provider and model to those of the first

@@ -158,7 +158,12 @@ func (p *pair) now(id string) *jobs.Job { return p.stage.job(p.t, id) }
 func (p *pair) hook(j *jobs.Job, name, request, status string) {
 	p.t.Helper()
 	p.n++
-	body := fmt.Sprintf(`{"request":%q,"status":%q,"result":{"ok":true},"error":"blocked","N":%d}`, request, status, p.n)
+	p.post(j, name, fmt.Sprintf(`{"request":%q,"status":%q,"result":{"ok":true},"error":"blocked","N":%d}`, request, status, p.n))
+}
+
+// post sends a body to a job's own URL at a provider.
+func (p *pair) post(j *jobs.Job, name, body string) {
+	p.t.Helper()
 	_, token, _ := strings.Cut(strings.TrimPrefix(j.WebhookURL, "https://gaff.test/api/v1/webhooks/"), "/")
 	rec := httptest.NewRecorder()
 	p.IngestHandler().ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/api/v1/webhooks/"+name+"/"+token, strings.NewReader(body)))

@@ -56,6 +56,8 @@ const (
 	SettledByReconciliation = "reconciliation"
 	// SettledBySubmit: the answer to the submit held the result.
 	SettledBySubmit = "submit"
+	// SettledByReuse: the result is that of an earlier, equal job.
+	SettledByReuse = "reuse"
 )
 
 // Job is work at a provider, such as a picture to generate.
@@ -114,6 +116,13 @@ type Job struct {
 	Cost string `json:"cost,omitempty"`
 	// Charge is what it costs in money.
 	Charge Charge `json:"charge,omitzero"`
+	// ReusedFrom is the job whose result this one has, in place of work at the provider; empty if it
+	// has its own. Saved is what that job cost, in the currency of Charge.
+	ReusedFrom string `json:"reusedFrom,omitempty"`
+	Saved      Micros `json:"saved,omitzero"`
+	// ReuseKey is a hash of what the result depends on, of a job whose result may be reused. It is
+	// stored with a new job only, and not read.
+	ReuseKey string `json:"-"`
 	// NextPollAt is when the provider is polled next; zero: never. Polls counts the polls, Misses
 	// those in a row of which the provider did not know the job.
 	NextPollAt time.Time `json:"nextAskAt,omitzero"`
@@ -169,7 +178,7 @@ func (s SubmitState) String() string {
 // LogEntry is a line of a job's log: a call to the provider, or its answer.
 type LogEntry struct {
 	At   time.Time
-	What string // submit, webhook, ask, cancel, register, fallback, hold
+	What string // submit, webhook, ask, cancel, register, fallback, hold, charge, reuse
 	Text string
 }
 

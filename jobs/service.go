@@ -91,6 +91,8 @@ type ServiceOptions struct {
 	Shared bool
 	// Price returns what jobs of a model cost; nil: unknown.
 	Price func(provider, model string) Price
+	// Reuse returns whether, and how, results of jobs answer equal submits; nil: never.
+	Reuse func(provider, model, project string) (rule ReuseRule, ok bool)
 	// Alias returns the candidates of an alias. If it is nil, aliases are unknown.
 	Alias func(name string) []Candidate
 	// Mapping evaluates the expressions of candidates, with one variable. If it is nil, candidates must have no expressions.

@@ -38,6 +38,9 @@ type Tx interface {
 	// JobByKey finds a job by its caller's idempotency key; with orNone also one of the key
 	// that has no caller, if the caller has none.
 	JobByKey(ctx context.Context, caller, key string, orNone bool) (*Job, error)
+	// ReusableJobs returns the completed jobs of a reuse key that ended since a time, the latest first,
+	// at most a few. A job that was erased, or one of whose files was removed, is not among them.
+	ReusableJobs(ctx context.Context, key string, since time.Time) ([]*Job, error)
 	// RemoveJob removes a job that came to nothing, with its input and its log.
 	RemoveJob(ctx context.Context, jobID string) error
 	// JobErased reports whether a job was erased: by its id, or by its provider and request.

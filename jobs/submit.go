@@ -45,6 +45,9 @@ type Submission struct {
 	// RunID and StepID link the job to a workflow's step; may be empty.
 	RunID, StepID string
 
+	// NoReuse has the provider do the work even if an earlier job has the result.
+	NoReuse bool
+
 	prepared *prepared
 }
 
@@ -73,6 +76,9 @@ func (l *Service) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, cre
 	j, plan, err := l.newJob(tx, &s)
 	if err != nil {
 		return nil, false, err
+	}
+	if reused, created, err := l.reuse(ctx, tx, j, plan, s); reused != nil || err != nil {
+		return reused, created, err
 	}
 	j.Submit = SubmitWaiting
 	held, err := l.admit(ctx, tx, j)

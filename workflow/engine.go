@@ -36,6 +36,7 @@ type Submission struct {
 	RunID, StepID           string
 	Input, Metadata         json.RawMessage
 	Fallback                []jobs.Candidate
+	NoReuse                 bool
 	IdempotencyKey, EventID string
 	Hop                     int
 }

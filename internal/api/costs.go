@@ -60,9 +60,9 @@ func (s *server) getCostsCSV(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	w.Header().Set("Content-Disposition", `attachment; filename="costs.csv"`)
 	out := csv.NewWriter(w)
-	_ = out.Write([]string{"key", "currency", "charged", "estimated", "reserved", "jobs"})
+	_ = out.Write([]string{"key", "currency", "charged", "estimated", "reserved", "jobs", "saved", "reused"})
 	for _, c := range wire.NewCosts(sums).Docs {
-		_ = out.Write([]string{cell(c.Key), cell(c.Currency), c.Charged, c.Estimated, c.Reserved, strconv.FormatInt(c.Jobs, 10)})
+		_ = out.Write([]string{cell(c.Key), cell(c.Currency), c.Charged, c.Estimated, c.Reserved, strconv.FormatInt(c.Jobs, 10), c.Saved, strconv.FormatInt(c.Reused, 10)})
 	}
 	out.Flush()
 }

@@ -63,7 +63,7 @@ func TestBudgetRejectsSubmitsWith402(t *testing.T) {
 	}
 	var costs wire.Costs
 	c.get(t, "/api/v1/costs?by=project", &costs)
-	if want := (wire.CostSum{Key: "=film", Currency: "USD", Charged: "0.00", Estimated: "0.00", Reserved: "0.80", Jobs: 2}); len(costs.Docs) != 1 || costs.Docs[0] != want {
+	if want := (wire.CostSum{Key: "=film", Currency: "USD", Charged: "0.00", Estimated: "0.00", Reserved: "0.80", Jobs: 2, Saved: "0.00"}); len(costs.Docs) != 1 || costs.Docs[0] != want {
 		t.Errorf("costs: %+v, want %+v", costs.Docs, want)
 	}
 	if a := c.call(http.MethodGet, "/api/v1/costs.csv?by=project", "viewer", ""); !strings.Contains(a.body, "'=film,USD,0.00,0.00,0.80,2") {

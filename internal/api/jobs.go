@@ -119,7 +119,7 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 	j, created, err := s.o.Jobs.Submit(ctx, jobs.Submission{
 		ID: b.ID, Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: project, UserID: b.UserID,
 		Input: json.RawMessage(b.Input), Metadata: json.RawMessage(b.Metadata), Caller: callerOf(ctx), IdempotencyKey: b.IdempotencyKey,
-		Callback: b.CallbackURL, Fallback: b.Candidates(),
+		Callback: b.CallbackURL, Fallback: b.Candidates(), NoReuse: b.Reuse != nil && !*b.Reuse,
 	})
 	if err != nil {
 		return nil, err

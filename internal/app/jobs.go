@@ -75,6 +75,7 @@ func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqls
 		CallbackClient:  safehttp.New(safehttp.Options{Allow: allow, Timeout: 30 * time.Second}),
 		CallbackSecrets: texts(cfg.CallbackSecrets),
 		Price:           cfg.Price,
+		Reuse:           cfg.ReuseOf,
 		Alias:           cfg.Alias,
 		Mapping:         described.Map,
 		Settled:         func(provider, by string, status jobs.JobStatus) { m.Settled(provider, by, status.String()) },

@@ -22,7 +22,8 @@ func (p *program) costsCommand() *cobra.Command {
 		Short: "Sum what jobs cost, by project, user, model, provider, day, run or key",
 		Long: `Sum the charges of jobs: the providers' own figures, times the price of their unit, else estimates by
 the price table (prices: in gaff.yaml). CHARGED is for jobs that have ended; ESTIMATED is the part of
-it that comes from the price table; RESERVED is for jobs that have not ended.`,
+it that comes from the price table; RESERVED is for jobs that have not ended; SAVED is what jobs
+avoided that have the result of an earlier one (reuse: in gaff.yaml).`,
 		Example: `  gaff costs --by project --since 2026-11-01
   gaff costs --by day --csv > costs.csv`,
 		Args: arguments(0, 0, ""),
@@ -62,9 +63,9 @@ it that comes from the price table; RESERVED is for jobs that have not ended.`,
 			fmt.Fprintln(p.Stdout, "none found")
 			return nil
 		}
-		t := newSheet("KEY", "CURRENCY", "CHARGED", "ESTIMATED", "RESERVED", "JOBS")
+		t := newSheet("KEY", "CURRENCY", "CHARGED", "ESTIMATED", "RESERVED", "JOBS", "SAVED")
 		for _, d := range costs.Docs {
-			t.row(clean(orDash(wire.Text(d.Key))), clean(d.Currency), d.Charged, d.Estimated, d.Reserved, strconv.FormatInt(d.Jobs, 10))
+			t.row(clean(orDash(wire.Text(d.Key))), clean(d.Currency), d.Charged, d.Estimated, d.Reserved, strconv.FormatInt(d.Jobs, 10), d.Saved)
 		}
 		return p.show(t)
 	})

@@ -74,6 +74,7 @@ func (p *program) showJob(_ context.Context, _ *client, j *wire.JobDetail) error
 		{"user", string(j.UserID)}, {"request id", string(j.RequestID)}, {"submit", string(j.Submit)}, {"webhook", string(j.WebhookURL)},
 		{"settled by", string(j.SettledBy)}, {"cost", string(j.Cost)},
 		{"charge", chargeText(j.Charge)}, {"alias", string(j.Alias)},
+		{"reused from", string(j.ReusedFrom)}, {"saved", string(j.Saved)},
 	} {
 		t.pair(pair[0], clean(pair[1]))
 	}

@@ -81,7 +81,7 @@ func (p *program) jobsSubmitCommand() *cobra.Command {
 	var job wire.JobSubmission
 	var input, prompt, metadata string
 	var fallback []string
-	var alias, watch, asJSON bool
+	var alias, fresh, watch, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "submit MODEL",
 		Short: "Submit a job to a provider, with gaff's webhook URL",
@@ -109,6 +109,9 @@ job if the former one rejects it, or it fails there: never after a submit whose 
 			if job.Metadata, err = p.jobInput("metadata", metadata); err != nil {
 				return err
 			}
+			if fresh {
+				job.Reuse = new(bool)
+			}
 			c, err := p.dial()
 			if err != nil {
 				return err
@@ -130,6 +133,7 @@ job if the former one rejects it, or it fails there: never after a submit whose 
 	flags.StringVar(&job.Provider, "provider", all.Default().Name, all.Choice())
 	flags.BoolVar(&alias, "alias", false, "MODEL is an alias (models: in gaff.yaml)")
 	flags.StringArrayVar(&fallback, "fallback", nil, "provider:model that is used next, or JSON with provider, model, input and result; may be repeated")
+	flags.BoolVar(&fresh, "no-reuse", false, "have the provider do the work even if an earlier job has the result")
 	flags.StringVar(&job.ID, "id", "", "an id of your own for the job")
 	flags.StringVar(&job.ProjectID, "project", "", "the job's project")
 	flags.StringVar(&job.UserID, "user", "", "the job's user")

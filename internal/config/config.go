@@ -143,6 +143,9 @@ type Config struct {
 
 	// Prices say what jobs cost, for sums and budgets. The first entry that matches counts.
 	Prices []PriceEntry `yaml:"prices"`
+	// Reuse says for which models and projects results of earlier jobs answer equal submits. The first
+	// entry that matches counts.
+	Reuse []ReuseEntry `yaml:"reuse"`
 	// Models are aliases, with their candidates in order: each is used if the former one failed.
 	Models map[string][]Candidate `yaml:"models"`
 	// Described are providers that a description sets up, by name.
@@ -244,6 +247,7 @@ func (c *Config) check(k *checker) {
 	k.value(&c.ClientURL, checkBase(c.ClientURL))
 	c.checkPrices(k)
 	c.checkModels(k)
+	c.checkReuse(k)
 	k.value(&c.ClientToken, checkToken(c.ClientToken))
 }
 

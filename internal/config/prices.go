@@ -42,11 +42,7 @@ var KnownPrices = sync.OnceValue(func() (list []PriceEntry) {
 
 // matches reports whether the entry is for a model of a provider.
 func (p *PriceEntry) matches(provider, model string) bool {
-	if p.Provider != provider {
-		return false
-	}
-	prefix, pattern := strings.CutSuffix(p.Model, "*")
-	return p.Model == "" || p.Model == model || pattern && strings.HasPrefix(model, prefix)
+	return p.Provider == provider && matchesModel(p.Model, model)
 }
 
 // checkPrices reports entries of the price table that cannot be used.

@@ -292,6 +292,9 @@ func clean(err error) string {
 // copy fetches a file, looks at it and stores it. Downloaded bytes wait for the next
 // attempt if it can resume.
 func (k *Keeper) copy(ctx context.Context, m *jobs.Media) (*made, error) {
+	if c := k.adopt(ctx, m); c != nil {
+		return c, nil
+	}
 	p, done, err := k.open(m.ID)
 	if err != nil {
 		return nil, err
@@ -318,6 +321,23 @@ func (k *Keeper) copy(ctx context.Context, m *jobs.Media) (*made, error) {
 	}
 	p.remove()
 	return c, nil
+}
+
+// adopt returns the copy that the row names already, since it is that of another job's file, if it is
+// sound; else nil.
+func (k *Keeper) adopt(ctx context.Context, m *jobs.Media) *made {
+	if m.StoredKey == "" || m.SHA256 == "" {
+		return nil
+	}
+	release := k.contents.lock(m.SHA256)
+	if err := Verify(ctx, k.o.Blobs, m); err != nil {
+		release()
+		return nil
+	}
+	return &made{
+		key: m.StoredKey, thumbnail: m.ThumbnailKey, size: m.Size, sha256: m.SHA256, release: release,
+		info: mediafile.Info{ContentType: m.ContentType},
+	}
 }
 
 // linkOf is a row's link, in full.

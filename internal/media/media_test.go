@@ -511,6 +511,32 @@ func TestOneContentIsKeptOnce(t *testing.T) {
 	})
 }
 
+// The row of a reused result names the copy of the first one, and the provider may have removed the file.
+func TestCopyOfAnotherRowIsAdopted(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		first := w.row(w.add("https://cdn.test/x"))
+		w.settle()
+		first = w.row(first.ID)
+		delete(w.hosts, "cdn.test")
+		like := func(m *jobs.Media) {
+			m.StoredKey, m.ThumbnailKey, m.SHA256, m.Size, m.ContentType = first.StoredKey, first.ThumbnailKey, first.SHA256, first.Size, first.ContentType
+		}
+		adopted := w.add("https://cdn.test/x", like)
+		damaged := w.add("https://cdn.test/x", like, func(m *jobs.Media) { m.Size++ })
+		w.settle()
+		if m := w.row(adopted); m.Storage != jobs.StorageStored || m.StoredKey != first.StoredKey || m.ThumbnailKey != first.ThumbnailKey || m.StoredAt.IsZero() {
+			t.Errorf("the file is %+v, want the copy of the first one", m)
+		}
+		if m := w.row(damaged); m.Storage == jobs.StorageStored {
+			t.Errorf("the file is %+v, though the copy is not what the row says", m)
+		}
+		if len(w.stored) != 2 {
+			t.Errorf("%d files are reported as stored, want 2", len(w.stored))
+		}
+	})
+}
+
 // If it is requested twice, the copy is recorded and reported once.
 func TestAskedTwice(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {

@@ -63,7 +63,7 @@ func (e *effects) NextAttempt(ctx context.Context, j *jobs.Job, past jobs.Attemp
 			j.ID, int64(past.N), past.Provider, past.Model, past.RequestID, past.Error, past.ErrorType, past.Cost,
 			int64(past.Charge.Amount), past.Charge.Currency, int64(past.Charge.State), nullMicros(past.SentAt), micros(past.EndedAt),
 		}},
-		{`update job set provider = $2, request_id = '', attempt = $3 where id = $1`, []any{j.ID, j.Provider, int64(j.Attempt)}},
+		{`update job set provider = $2, request_id = '', attempt = $3, reuse_key = '' where id = $1`, []any{j.ID, j.Provider, int64(j.Attempt)}},
 		{`update job_plan set since = $2 where job_id = $1`, []any{j.ID, micros(e.now)}},
 	} {
 		if _, err := e.exec(write.text, write.args...); err != nil {

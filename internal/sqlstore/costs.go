@@ -11,8 +11,8 @@ import (
 )
 
 // charged are the charges of jobs and of their former attempts.
-const charged = `(select provider, model, project_id, user_id, run_id, caller, created_at, charge, currency, charge_state from job where charge_state > 0
-	union all select a.provider, a.model, j.project_id, j.user_id, j.run_id, j.caller, j.created_at, a.charge, a.currency, a.charge_state
+const charged = `(select provider, model, project_id, user_id, run_id, caller, created_at, charge, currency, charge_state, saved, reused_from <> '' as reused from job where charge_state > 0
+	union all select a.provider, a.model, j.project_id, j.user_id, j.run_id, j.caller, j.created_at, a.charge, a.currency, a.charge_state, 0, false
 		from job_attempt a join job j on j.id = a.job_id where a.charge_state > 0)`
 
 // costKeys are the expressions by which charges are grouped.
@@ -47,7 +47,8 @@ func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, e
 	sums, err := collect(ctx, s.read, scanCost, `select `+key+`, j.currency,
 		cast(sum(case when j.charge_state > 1 then j.charge else 0 end) as bigint) as charged,
 		cast(sum(case when j.charge_state = 2 then j.charge else 0 end) as bigint),
-		cast(sum(case when j.charge_state = 1 then j.charge else 0 end) as bigint), count(*)
+		cast(sum(case when j.charge_state = 1 then j.charge else 0 end) as bigint), count(*),
+		cast(sum(j.saved) as bigint), cast(sum(case when j.reused then 1 else 0 end) as bigint)
 		from `+charged+` j`+w.String()+` group by 1, 2 order by charged desc, 1 limit `+strconv.Itoa(jobs.MaxCosts), w.args...)
 	if err != nil {
 		return nil, s.fault(ctx, "costs", err)
@@ -62,8 +63,8 @@ func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, e
 }
 
 func scanCost(rows *sql.Rows) (c jobs.CostSum, err error) {
-	var charged, estimated, reserved int64
-	err = rows.Scan(&c.Key, &c.Currency, &charged, &estimated, &reserved, &c.Jobs)
-	c.Charged, c.Estimated, c.Reserved = jobs.Micros(charged), jobs.Micros(estimated), jobs.Micros(reserved)
+	var charged, estimated, reserved, saved int64
+	err = rows.Scan(&c.Key, &c.Currency, &charged, &estimated, &reserved, &c.Jobs, &saved, &c.Reused)
+	c.Charged, c.Estimated, c.Reserved, c.Saved = jobs.Micros(charged), jobs.Micros(estimated), jobs.Micros(reserved), jobs.Micros(saved)
 	return c, err
 }

@@ -246,16 +246,16 @@ func (t *tx) deleteJob(jobID string) error {
 // list of files that are to be deleted from storage.
 func (t *tx) eraseMedia(condition string, arg any) (n int64, err error) {
 	type file struct {
-		seq               int64
-		mediaID, key, pic string
+		seq                    int64
+		mediaID, job, key, pic string
 	}
 	var files []file
 	err = t.each(func(r Row) error {
 		var f file
 		files = append(files, f)
 		last := &files[len(files)-1]
-		return r.Scan(&last.seq, &last.mediaID, &last.key, &last.pic)
-	}, `select m.seq, m.id, m.stored_url, m.thumbnail from media m where `+condition+` order by m.seq limit `+fmt.Sprint(eraseBatch), arg)
+		return r.Scan(&last.seq, &last.mediaID, &last.job, &last.key, &last.pic)
+	}, `select m.seq, m.id, m.job_id, m.stored_url, m.thumbnail from media m where `+condition+` order by m.seq limit `+fmt.Sprint(eraseBatch), arg)
 	if err != nil {
 		return 0, err
 	}
@@ -266,6 +266,10 @@ func (t *tx) eraseMedia(condition string, arg any) (n int64, err error) {
 			}
 		}
 		if _, err := t.exec(`delete from media where seq = $1`, f.seq); err != nil {
+			return 0, err
+		}
+		// A result without all its files answers no other submit.
+		if _, err := t.exec(`update job set reuse_key = '' where id = $1 and reuse_key <> ''`, f.job); err != nil {
 			return 0, err
 		}
 		t.change("media", f.mediaID, "removed", "")

@@ -101,6 +101,7 @@ var tests = map[string]func(*suite){
 	"BudgetsAreKept":                 testBudgets,
 	"BudgetsAdmitNoMoreThanTheLimit": testBudgetLock,
 	"AttemptsFollowEachOther":        testAttempts,
+	"ReusableJobsHaveAllTheirFiles":  testReusable,
 	"BudgetSumsFollowCharges":        testBudgetSums,
 	"BudgetIsSavedUnderLoad":         testBudgetSavedUnderLoad,
 	"WriteIsAllOrNothing":            testWrite,

@@ -268,6 +268,8 @@ type submission struct {
 	Input          json.RawMessage `json:"input,omitempty"`
 	Metadata       json.RawMessage `json:"metadata,omitempty"`
 	IdempotencyKey string          `json:"idempotencyKey,omitempty"`
+	// Reuse is false: the user wants a new result.
+	Reuse bool `json:"reuse"`
 }
 
 // submitAgain submits a job with the members of another one. changed replaces input, model, project

@@ -66,13 +66,15 @@ type CostSum struct {
 	Estimated string `json:"estimated" doc:"The part of charged that comes from price tables."`
 	Reserved  string `json:"reserved" doc:"Estimates for jobs that have not ended."`
 	Jobs      int64  `json:"jobs" doc:"Jobs with a charge."`
+	Saved     string `json:"saved" doc:"What jobs avoided that have the result of an earlier one."`
+	Reused    int64  `json:"reused" doc:"Those jobs. Jobs counts them, too, with a charge of 0."`
 }
 
 // NewCosts makes the document of sums.
 func NewCosts(sums []jobs.CostSum) Costs {
 	out := Costs{Docs: []CostSum{}}
 	for _, c := range sums {
-		out.Docs = append(out.Docs, CostSum{c.Key, c.Currency, c.Charged.String(), c.Estimated.String(), c.Reserved.String(), c.Jobs})
+		out.Docs = append(out.Docs, CostSum{c.Key, c.Currency, c.Charged.String(), c.Estimated.String(), c.Reserved.String(), c.Jobs, c.Saved.String(), c.Reused})
 	}
 	return out
 }

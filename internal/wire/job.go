@@ -22,7 +22,7 @@ type Job struct {
 	ResultSize  int64  `json:"resultSize" doc:"The length of the result in bytes; 0 if it has none."`
 	Error       Text   `json:"error" doc:"For people."`
 	ErrorType   Text   `json:"errorType" doc:"For programs, such as content_policy_violation."`
-	SettledBy   Text   `json:"settledBy" doc:"webhook, reconciliation, or submit (its answer held the result); null until settled."`
+	SettledBy   Text   `json:"settledBy" doc:"webhook, reconciliation, submit (its answer held the result), or reuse (an earlier job had it); null until settled."`
 	Metadata    JSON   `json:"metadata"`
 	CreatedAt   Time   `json:"createdAt"`
 	SubmittedAt Time   `json:"submittedAt"`
@@ -33,6 +33,8 @@ type Job struct {
 	IdempotencyKey Text    `json:"idempotencyKey"`
 	Cost           Text    `json:"cost" doc:"What the provider billed, in its own units; null if it did not say."`
 	Charge         *Charge `json:"charge" doc:"What it costs in money; null if that is not known."`
+	ReusedFrom     Text    `json:"reusedFrom" doc:"The job whose result this one has, in place of work at the provider."`
+	Saved          Text    `json:"saved" doc:"What the job of reusedFrom cost, in the currency of charge; null if that is not known."`
 	Attempt        int     `json:"attempt" doc:"Which of its candidates the job is at, from 1; 0: it has one provider only."`
 	NextPollAt     Time    `json:"nextAskAt" doc:"When gaff polls the provider, unless a webhook arrives first."`
 	Polls          int     `json:"asks" doc:"How often gaff polled the provider."`
@@ -50,11 +52,14 @@ func NewJob(j jobs.Job) Job {
 		UserID: Text(j.UserID), RequestID: Text(j.RequestID), Status: j.Status.String(), ResultSize: j.ResultSize,
 		Error: Text(j.Error), ErrorType: Text(j.ErrorType), SettledBy: Text(j.SettledBy), Metadata: JSON(j.Metadata),
 		CreatedAt: Time{j.CreatedAt}, SubmittedAt: Time{j.SubmittedAt}, SettledAt: Time{j.SettledAt}, UpdatedAt: Time{j.UpdatedAt},
-		Submit: Text(j.Submit.String()), IdempotencyKey: Text(j.IdempotencyKey), Cost: Text(j.Cost), Charge: newCharge(j.Charge), Attempt: j.Attempt, NextPollAt: Time{j.NextPollAt},
+		Submit: Text(j.Submit.String()), IdempotencyKey: Text(j.IdempotencyKey), Cost: Text(j.Cost), Charge: newCharge(j.Charge), ReusedFrom: Text(j.ReusedFrom), Attempt: j.Attempt, NextPollAt: Time{j.NextPollAt},
 		Polls: j.Polls, RunID: Text(j.RunID), StepID: Text(j.StepID),
 	}
 	if len(j.Result) <= jobs.MaxListed {
 		d.Result = JSON(j.Result)
+	}
+	if j.Saved > 0 {
+		d.Saved = Text(j.Saved.String())
 	}
 	return d
 }
@@ -163,7 +168,7 @@ func NewJobDetail(j jobs.Job, log []jobs.LogEntry, input []byte) JobDetail {
 // LogEntry is a line of a job's log.
 type LogEntry struct {
 	At   Time   `json:"at"`
-	What string `json:"what" doc:"submit, webhook, ask, cancel, register, fallback, hold or charge."`
+	What string `json:"what" doc:"submit, webhook, ask, cancel, register, fallback, hold, charge or reuse."`
 	Text string `json:"text"`
 }
 
@@ -179,6 +184,7 @@ type JobSubmission struct {
 	Metadata       Object `json:"metadata,omitempty" doc:"Your own; the job has it in every answer."`
 	IdempotencyKey string `json:"idempotencyKey,omitempty" maxLength:"256" doc:"A second request with the same key and token returns the first job, other members may differ."`
 	CallbackURL    string `json:"callbackUrl,omitempty" doc:"Where the provider's webhook is passed on to, as it was received."`
+	Reuse          *bool  `json:"reuse,omitempty" doc:"false: the provider does the work even if an earlier job has the result (reuse: in gaff.yaml)."`
 	// Fallback are further candidates.
 	Fallback []Candidate `json:"fallback,omitempty" maxItems:"8" doc:"Used in their order, each if the former one rejected the job, or failed by the provider's own word; never after a submit whose outcome is unknown."`
 }

@@ -157,3 +157,36 @@ func TestProxiedSubmitOverBudgetIs402(t *testing.T) {
 		}
 	})
 }
+
+// link returns the link of the first picture of a result.
+func link(r reply) string {
+	var images []struct{ URL string }
+	if json.Unmarshal(r.body.Images, &images) != nil || len(images) == 0 {
+		return ""
+	}
+	return images[0].URL
+}
+
+func TestProxiedRequestIsAnsweredByReuse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := rigOptions{}
+		o.jobs.Reuse = func(string, string, string) (jobs.ReuseRule, bool) { return jobs.ReuseRule{Within: time.Hour}, true }
+		p := newProxied(t, o)
+		const body = `{"prompt":"x","seed":3}`
+		id := p.call("POST", queueTarget, body).body.RequestID
+		time.Sleep(time.Minute) // its webhook has come
+		first := p.call("GET", "https://queue.fal.run/fal-ai/flux/requests/"+id, "")
+		again := p.call("POST", queueTarget, body)
+		if again.Code != http.StatusOK || again.body.Status != "COMPLETED" || !strings.HasPrefix(again.body.RequestID, "job_") {
+			t.Fatalf("the second submit is answered %d %s", again.Code, again.Body)
+		}
+		if res := p.follow(again.body.RequestID); res.Code != http.StatusOK || link(res) == "" || link(res) != link(first) {
+			t.Errorf("the result is answered %d %s, want that of the first request: %s", res.Code, res.Body, first.Body)
+		}
+		fresh := p.call("POST", queueTarget, body, func(r *http.Request) { r.Header.Set("X-Gaff-Reuse", "false") })
+		if n := len(p.fal.Jobs()); n != 2 || fresh.body.Status != "IN_QUEUE" {
+			t.Errorf("fal has %d requests, and the last is answered %s; want 2", n, fresh.Body)
+		}
+	})
+}

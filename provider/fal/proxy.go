@@ -43,6 +43,7 @@ const (
 	userHeader        = "X-Gaff-User"
 	kindHeader        = "X-Gaff-Kind"
 	metadataHeader    = "X-Gaff-Metadata"
+	reuseHeader       = "X-Gaff-Reuse"
 	idempotencyHeader = "Idempotency-Key"
 )
 
@@ -400,6 +401,7 @@ func (p *Proxy) submission(r *http.Request, t *target, who caller, body []byte) 
 	}
 	s.Kind, s.ProjectID, s.UserID = r.Header.Get(kindHeader), r.Header.Get(projectHeader), r.Header.Get(userHeader)
 	s.Metadata = json.RawMessage(r.Header.Get(metadataHeader))
+	s.NoReuse = strings.EqualFold(r.Header.Get(reuseHeader), "false")
 	// If fal cannot reach this gateway, it goes on calling the application itself.
 	if p.o.Jobs.WebhookURL(Name, "any") != "" {
 		s.Callback = t.url.Query().Get(webhookParameter)

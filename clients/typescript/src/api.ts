@@ -329,6 +329,10 @@ export interface CostSum {
   key: string;
   /** Estimates for jobs that have not ended. */
   reserved: string;
+  /** Those jobs. Jobs counts them, too, with a charge of 0. */
+  reused: number;
+  /** What jobs avoided that have the result of an earlier one. */
+  saved: string;
 }
 
 export interface Costs {
@@ -896,9 +900,13 @@ export interface Job {
   result: unknown;
   /** The length of the result in bytes; 0 if it has none. */
   resultSize: number;
+  /** The job whose result this one has, in place of work at the provider. */
+  reusedFrom: string | null;
   runId: string | null;
+  /** What the job of reusedFrom cost, in the currency of charge; null if that is not known. */
+  saved: string | null;
   settledAt: string | null;
-  /** webhook, reconciliation, or submit (its answer held the result); null until settled. */
+  /** webhook, reconciliation, submit (its answer held the result), or reuse (an earlier job had it); null until settled. */
   settledBy: string | null;
   status: "queued" | "processing" | "completed" | "failed" | "cancelled";
   stepId: string | null;
@@ -971,9 +979,13 @@ export interface JobDetail {
   result: unknown;
   /** The length of the result in bytes; 0 if it has none. */
   resultSize: number;
+  /** The job whose result this one has, in place of work at the provider. */
+  reusedFrom: string | null;
   runId: string | null;
+  /** What the job of reusedFrom cost, in the currency of charge; null if that is not known. */
+  saved: string | null;
   settledAt: string | null;
-  /** webhook, reconciliation, or submit (its answer held the result); null until settled. */
+  /** webhook, reconciliation, submit (its answer held the result), or reuse (an earlier job had it); null until settled. */
   settledBy: string | null;
   status: "queued" | "processing" | "completed" | "failed" | "cancelled";
   statusUrl: string | null;
@@ -1049,6 +1061,8 @@ export interface JobSubmission {
   projectId?: string;
   /** The name of the provider. Without it, model is an alias of models: in gaff.yaml. */
   provider?: string;
+  /** false: the provider does the work even if an earlier job has the result (reuse: in gaff.yaml). */
+  reuse?: boolean;
   userId?: string;
 }
 
@@ -1124,7 +1138,7 @@ export interface Leases {
 export interface LogEntry {
   at: string | null;
   text: string;
-  /** submit, webhook, ask, cancel, register, fallback, hold or charge. */
+  /** submit, webhook, ask, cancel, register, fallback, hold, charge or reuse. */
   what: string;
 }
 

@@ -337,6 +337,10 @@ class CostSum(TypedDict):
     key: str
     # Estimates for jobs that have not ended.
     reserved: str
+    # Those jobs. Jobs counts them, too, with a charge of 0.
+    reused: int
+    # What jobs avoided that have the result of an earlier one.
+    saved: str
 
 
 class Costs(TypedDict):
@@ -904,9 +908,13 @@ class Job(TypedDict):
     result: Any
     # The length of the result in bytes; 0 if it has none.
     resultSize: int
+    # The job whose result this one has, in place of work at the provider.
+    reusedFrom: str | None
     runId: str | None
+    # What the job of reusedFrom cost, in the currency of charge; null if that is not known.
+    saved: str | None
     settledAt: str | None
-    # webhook, reconciliation, or submit (its answer held the result); null until settled.
+    # webhook, reconciliation, submit (its answer held the result), or reuse (an earlier job had it); null until settled.
     settledBy: str | None
     status: Literal["queued"] | Literal["processing"] | Literal["completed"] | Literal["failed"] | Literal["cancelled"]
     stepId: str | None
@@ -979,9 +987,13 @@ class JobDetail(TypedDict):
     result: Any
     # The length of the result in bytes; 0 if it has none.
     resultSize: int
+    # The job whose result this one has, in place of work at the provider.
+    reusedFrom: str | None
     runId: str | None
+    # What the job of reusedFrom cost, in the currency of charge; null if that is not known.
+    saved: str | None
     settledAt: str | None
-    # webhook, reconciliation, or submit (its answer held the result); null until settled.
+    # webhook, reconciliation, submit (its answer held the result), or reuse (an earlier job had it); null until settled.
     settledBy: str | None
     status: Literal["queued"] | Literal["processing"] | Literal["completed"] | Literal["failed"] | Literal["cancelled"]
     statusUrl: str | None
@@ -1057,6 +1069,8 @@ class JobSubmission(TypedDict):
     projectId: NotRequired[str]
     # The name of the provider. Without it, model is an alias of models: in gaff.yaml.
     provider: NotRequired[str]
+    # false: the provider does the work even if an earlier job has the result (reuse: in gaff.yaml).
+    reuse: NotRequired[bool]
     userId: NotRequired[str]
 
 
@@ -1132,7 +1146,7 @@ class Leases(TypedDict):
 class LogEntry(TypedDict):
     at: str | None
     text: str
-    # submit, webhook, ask, cancel, register, fallback, hold or charge.
+    # submit, webhook, ask, cancel, register, fallback, hold, charge or reuse.
     what: str
 
 
