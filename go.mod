@@ -49,6 +49,7 @@ require (
 	golang.org/x/time v0.16.0
 	google.golang.org/protobuf v1.36.12
 	modernc.org/libc v1.80.1
+	modernc.org/libquickjs v0.14.0
 	modernc.org/sqlite v1.62.0
 )
 

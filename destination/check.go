@@ -14,6 +14,7 @@ import (
 	"gaff"
 	"gaff/client"
 	"gaff/internal/cel"
+	"gaff/internal/javascript"
 	"gaff/internal/jsonpointer"
 )
 
@@ -49,6 +50,7 @@ type compiled struct {
 	// standard are the secrets that sign by Standard Webhooks.
 	standard  []string
 	transform *cel.Expression
+	script    *javascript.Script
 	key       func(*gaff.Subject) string // nil without Key
 	tls       *tls.Config                // nil without TLS
 }
@@ -154,21 +156,28 @@ var own = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection", 
 
 var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
+// headerFault returns the mistake in a header to send; "" without one.
+func headerFault(name, value string) string {
+	switch {
+	case !headerName.MatchString(name) || len(name) > 128:
+		return fmt.Sprintf("invalid name of a header: %.40q", name)
+	case slices.Contains(own, http.CanonicalHeaderKey(name)):
+		return http.CanonicalHeaderKey(name) + " is set by gaff itself"
+	case strings.ContainsAny(value, "\r\n\x00") || len(value) > maxText:
+		return fmt.Sprintf("the value of %s holds a line break, or is longer than %d bytes", name, maxText)
+	}
+	return ""
+}
+
 func (c *compiled) checkHeaders(fault func(string, string, ...any)) {
 	if len(c.Headers) > maxHeaders {
 		fault("headers", "more than %d", maxHeaders)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-		value := c.Headers[name]
-		switch {
-		case !headerName.MatchString(name) || len(name) > 128:
-			fault("headers", "invalid name of a header: %.40q", name)
-		case slices.Contains(own, http.CanonicalHeaderKey(name)):
-			fault("headers", "%s is set by gaff itself", http.CanonicalHeaderKey(name))
-		case strings.ContainsAny(value, "\r\n\x00") || len(value) > maxText:
-			fault("headers", "the value of %s holds a line break, or is longer than %d bytes", name, maxText)
-		default:
-			c.header.Set(name, value)
+		if problem := headerFault(name, c.Headers[name]); problem != "" {
+			fault("headers", "%s", problem)
+		} else {
+			c.header.Set(name, c.Headers[name])
 		}
 	}
 }

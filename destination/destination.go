@@ -155,18 +155,20 @@ func (d *Destination) Handle(ctx context.Context, ev *gaff.Event) error {
 		d.health.abstain()
 		return gaff.Snooze(wait)
 	}
-	if d.Batch != nil {
-		out, err := d.message(ctx, ev)
-		if err != nil {
-			d.health.abstain()
-			return err
+	out, err := d.message(ctx, ev)
+	if err != nil || out.drop {
+		d.health.abstain()
+		if err == nil {
+			gaff.SetDetail(ctx, "nothing was sent: the transformation returned null")
 		}
+		return err
+	}
+	if d.Batch != nil {
 		return d.inBatch(ctx, out, delivery)
 	}
-	out, err := d.outgoing(ctx, ev, delivery.ID, started)
-	if err != nil {
+	if err := d.authenticate(out, delivery.ID, started); err != nil {
 		d.health.abstain()
-		return err
+		return gaff.Discard(err)
 	}
 	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()

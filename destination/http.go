@@ -29,12 +29,16 @@ func (d *Destination) Probe(ctx context.Context) (*Exchange, error) {
 		ID: id.New(id.Event, now), Source: gaff.InternalSource, Type: "test", ReceivedAt: now,
 		Data: json.RawMessage(`{"message":"a test of gaff's; there is nothing to do"}`),
 	}
-	out, err := d.outgoing(ctx, ev, ev.ID, now)
-	if d.Batch != nil && err == nil {
+	out, err := d.message(ctx, ev)
+	switch {
+	case err != nil:
+		return nil, err
+	case out.drop:
+		return nil, errors.New("nothing was sent: the transformation returned null for the test event")
+	case d.Batch != nil:
 		out = d.joined([]batchItem{{out: out}})
-		err = d.authenticate(out, ev.ID, now)
 	}
-	if err != nil {
+	if err := d.authenticate(out, ev.ID, now); err != nil {
 		return nil, err
 	}
 	ctx, cancel := d.withTimeout(ctx)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -26,6 +25,10 @@ type outgoing struct {
 	body   []byte
 	// secrets are the places of the sender's secret in it.
 	secrets []string
+	// drop is set if a transformation returned null: nothing is to be sent. logs are its lines of
+	// console.log.
+	drop bool
+	logs []string
 }
 
 // Headers of replayed events.
@@ -41,18 +44,6 @@ func (out *outgoing) shown() []byte {
 	return redact.Body(out.header.Get("Content-Type"), out.body, out.secrets)
 }
 
-// outgoing builds the message of one event. Its errors mean that nothing was sent.
-func (d *Destination) outgoing(ctx context.Context, ev *gaff.Event, deliveryID string, now time.Time) (*outgoing, error) {
-	out, err := d.message(ctx, ev)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.authenticate(out, deliveryID, now); err != nil {
-		return nil, gaff.Discard(err)
-	}
-	return out, nil
-}
-
 // message writes an event in the destination's form, without what authenticates the request.
 func (d *Destination) message(ctx context.Context, ev *gaff.Event) (*outgoing, error) {
 	out := &outgoing{method: http.MethodPost, header: http.Header{"Content-Type": {"application/json"}}}
@@ -63,11 +54,8 @@ func (d *Destination) message(ctx context.Context, ev *gaff.Event) (*outgoing, e
 		if err != nil {
 			return nil, err
 		}
-		switch out.body, err = d.write(e); {
-		case errors.Is(err, errTransform):
+		if err := d.write(ctx, e, out); err != nil {
 			return nil, err
-		case err != nil:
-			return nil, gaff.Discard(err)
 		}
 		switch d.Format {
 		case FormatCloudEvents:

@@ -73,6 +73,9 @@ type Spec struct {
 	// Transform is a CEL expression over the members of the envelope. Its value, an object, is
 	// the body.
 	Transform string `json:"transform,omitempty" yaml:"transform"`
+	// TransformJS is JavaScript with a function transform(event, out), instead of Transform. It gets the
+	// envelope, and returns the body: an object, an array or a text; null sends nothing.
+	TransformJS string `json:"transformJs,omitempty" yaml:"transform_js" ref:"true"`
 	// Headers are sent as well.
 	Headers map[string]string `json:"headers,omitempty" yaml:"headers"`
 	// Secrets sign by Standard Webhooks: each of them, so that a receiver that knows one

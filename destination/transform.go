@@ -2,6 +2,7 @@ package destination
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,9 +13,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	"gaff"
 	"gaff/client"
 	"gaff/internal/cel"
+	"gaff/internal/javascript"
 	"gaff/jobs"
 )
 
@@ -49,18 +53,7 @@ func (c *compiled) checkBody(fault func(string, string, ...any)) {
 	if c.Format == FormatSpec && c.Kind == KindPull {
 		fault("format", "spec is for destinations of kind http and queue: clients that pull get the envelope")
 	}
-	if c.Transform != "" {
-		switch {
-		case c.Kind == KindPull:
-			fault("transform", "is for destinations of kind http and queue: clients that pull get the envelope")
-		case c.Format != FormatEnvelope:
-			fault("transform", "replaces the body of the format envelope; leave out format: %s", c.Format)
-		}
-		var err error
-		if c.transform, err = compileTransform(c.Transform); err != nil {
-			fault("transform", "%v", err)
-		}
-	}
+	c.checkTransform(fault)
 	if c.Format == FormatSpec && c.SignatureHeader == "" && len(c.Secrets) > 0 {
 		c.SignatureHeader = specSignature
 	}
@@ -74,6 +67,33 @@ func (c *compiled) checkBody(fault func(string, string, ...any)) {
 		fault("signatureHeader", "%s is set by gaff itself", http.CanonicalHeaderKey(c.SignatureHeader))
 	case len(c.Secrets) == 0:
 		fault("signatureHeader", "needs a secret: set secrets to the one that the receiver knows")
+	}
+}
+
+func (c *compiled) checkTransform(fault func(string, string, ...any)) {
+	for _, f := range [...]struct{ field, text string }{{"transform", c.Transform}, {"transformJs", c.TransformJS}} {
+		switch {
+		case f.text == "":
+		case c.Kind == KindPull:
+			fault(f.field, "is for destinations of kind http and queue: clients that pull get the envelope")
+		case c.Format != FormatEnvelope:
+			fault(f.field, "replaces the body of the format envelope; leave out format: %s", c.Format)
+		}
+	}
+	var err error
+	if c.Transform != "" {
+		if c.transform, err = compileTransform(c.Transform); err != nil {
+			fault("transform", "%v", err)
+		}
+	}
+	if c.TransformJS == "" {
+		return
+	}
+	if c.Transform != "" {
+		fault("transformJs", "cannot be set together with transform: leave one of them out")
+	}
+	if c.script, err = javascript.Compile(c.TransformJS); err != nil {
+		fault("transformJs", "%v", err)
 	}
 }
 
@@ -114,22 +134,67 @@ func (c *compiled) plainSignature(body []byte) string {
 // after a correction of the expression.
 var errTransform = errors.New("transform")
 
-// write returns the body of an envelope in the destination's form.
-func (c *compiled) write(e *client.Envelope) ([]byte, error) {
+// busyWait is the delay of a delivery for which no JavaScript engine was free.
+const busyWait = time.Second
+
+// write sets the body of an envelope in the destination's form.
+func (c *compiled) write(ctx context.Context, e *client.Envelope, out *outgoing) error {
 	text, err := e.MarshalJSON()
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("write the envelope: %w", err)
+		return gaff.Discard(fmt.Errorf("write the envelope: %w", err))
 	case c.Format == FormatSpec:
-		return json.Marshal(newSpecBody(e))
-	case c.transform == nil:
-		return text, nil
+		if out.body, err = json.Marshal(newSpecBody(e)); err != nil {
+			return gaff.Discard(err)
+		}
+	case c.script != nil:
+		err = c.runScript(ctx, text, out)
+	case c.transform != nil:
+		out.body, err = c.evaluate(text)
+	default:
+		out.body = text
 	}
+	return err
+}
+
+// runScript sets the body, and the headers that the script sets.
+func (c *compiled) runScript(ctx context.Context, envelope []byte, out *outgoing) error {
+	r, err := c.script.Run(ctx, envelope)
+	switch {
+	case errors.Is(err, javascript.ErrBusy):
+		return gaff.Snooze(busyWait) // it counts no attempt
+	case ctx.Err() != nil && err != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("%w: %w", errTransform, err)
+	}
+	out.body, out.drop, out.logs = r.Body, r.Drop, r.Logs
+	if r.Text {
+		out.header.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		if problem := headerFault(name, r.Header[name]); problem != "" {
+			return fmt.Errorf("%w: headers: %s", errTransform, problem)
+		}
+		out.header.Set(name, r.Header[name])
+	}
+	switch {
+	case c.Batch == nil || r.Drop:
+	case r.Text:
+		return fmt.Errorf("%w: a text cannot be part of a batch; return an object or an array", errTransform)
+	case len(r.Header) > 0:
+		return fmt.Errorf("%w: an event of a batch cannot have headers of its own", errTransform)
+	}
+	return nil
+}
+
+// evaluate returns the body that the CEL expression makes of an envelope.
+func (c *compiled) evaluate(text []byte) ([]byte, error) {
 	var variables map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	if err := decoder.Decode(&variables); err != nil {
-		return nil, fmt.Errorf("read the envelope: %w", err)
+		return nil, gaff.Discard(fmt.Errorf("read the envelope: %w", err))
 	}
 	value, err := c.transform.Value(variables)
 	if err != nil {
@@ -139,10 +204,13 @@ func (c *compiled) write(e *client.Envelope) ([]byte, error) {
 		return nil, fmt.Errorf("%w: the value is not an object", errTransform)
 	}
 	body, err := json.Marshal(value)
-	if err == nil && len(body) > maxTransformed {
-		err = fmt.Errorf("%w: the body has %d bytes, more than %d", errTransform, len(body), maxTransformed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errTransform, err)
 	}
-	return body, err
+	if len(body) > maxTransformed {
+		return nil, fmt.Errorf("%w: the body has %d bytes, more than %d", errTransform, len(body), maxTransformed)
+	}
+	return body, nil
 }
 
 // specBody is the body of [FormatSpec].

@@ -37,6 +37,14 @@ var rules = []rule{
 		from: `^internal/cel$`, deny: `^gaff(/|$)`, allow: `^gaff/internal/(excerpt|suggest)$`,
 	},
 	{
+		why:  "leaves import the standard library and their one library",
+		from: `^internal/javascript$`, deny: `^gaff(/|$)`, allow: `^gaff/internal/excerpt$`,
+	},
+	{
+		why:  "only internal/javascript links the JavaScript engine",
+		from: `.*`, not: `^internal/javascript$`, deny: `^modernc\.org/(lib)?quickjs`,
+	},
+	{
 		why:  "only internal/cel links the expression language",
 		from: `.*`, not: `^internal/cel$`, deny: `^cel\.dev/|^github\.com/google/cel-go`,
 	},
@@ -167,7 +175,7 @@ var rules = []rule{
 	},
 	{
 		why:  "destination knows the vocabulary, jobs and leaves: no store, no server",
-		from: `^destination$`, deny: `^gaff/`, allow: `^gaff/(jobs|client|internal/(cel|excerpt|httpx|id|jsonpointer|redact|safehttp))$`,
+		from: `^destination$`, deny: `^gaff/`, allow: `^gaff/(jobs|client|internal/(cel|excerpt|httpx|id|javascript|jsonpointer|redact|safehttp))$`,
 	},
 	{
 		why:  "only the list of brokers names them",

@@ -94,6 +94,7 @@ func (p *program) showDestination(d *wire.NewSecretDestination) error {
 	t.pair("filter", clean(d.Filter))
 	t.row("format", clean(d.Format))
 	t.pair("transform", clean(d.Transform))
+	t.pair("transform in JavaScript", clean(d.TransformJS))
 	t.pair("signature header", clean(d.SignatureHeader))
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
 		t.row("header "+clean(name), cut(d.Headers[name], 80))
@@ -168,7 +169,7 @@ func (b newDestination) set(field, text string) {
 
 func (p *program) destinationsAddCommand() *cobra.Command {
 	var events, headers []string
-	var file string
+	var file, script string
 	fields := map[string]*string{}
 	cmd := callCommand(p, calling[wire.NewSecretDestination]{
 		use: "add NAME [URL]", short: "Forward events to a URL, and print the signing secret",
@@ -193,6 +194,13 @@ func (p *program) destinationsAddCommand() *cobra.Command {
 			for field, text := range fields {
 				body.set(field, *text)
 			}
+			if script != "" {
+				text, err := p.readInput(script)
+				if err != nil {
+					return apiCall{}, err
+				}
+				body.set("transformJs", string(text))
+			}
 			if len(events) > 0 {
 				body["events"] = events
 			}
@@ -216,6 +224,7 @@ func (p *program) destinationsAddCommand() *cobra.Command {
 	flag("filter", "filter", "a CEL condition over source, type, data, webhookId and correlationId")
 	flag("format", "format", "envelope (default), original, cloudevents, cloudevents-binary or spec")
 	flag("transform", "transform", "a CEL expression over the envelope's members; its value, an object, is the body")
+	flags.StringVar(&script, "transform-js", "", "a file with JavaScript: function transform(event, out) returns the body; - for the standard input")
 	flag("signatureHeader", "signature-header", "a header for the HMAC-SHA-256 of the body in hex, keyed by the first secret")
 	flag("delay", "delay", "how long after its receipt an event is sent first, such as 10m")
 	flag("kind", "kind", "http (default), pull or queue")

@@ -13,11 +13,11 @@ import (
 // destination is a destination as the API describes it. The console does not import the package
 // destination.
 type destination struct {
-	Name, Kind, URL, Topic, Filter, Format, Transform, SignatureHeader, Delay, Timeout, FirstWait, LongestWait, Order, OrderBy, Origin string
-	Events, Secrets                                                                                                                    []string
-	MaxAttempts, Concurrency                                                                                                           int
-	Rate                                                                                                                               float64
-	Health                                                                                                                             struct {
+	Name, Kind, URL, Topic, Filter, Format, Transform, TransformJS, SignatureHeader, Delay, Timeout, FirstWait, LongestWait, Order, OrderBy, Origin string
+	Events, Secrets                                                                                                                                 []string
+	MaxAttempts, Concurrency                                                                                                                        int
+	Rate                                                                                                                                            float64
+	Health                                                                                                                                          struct {
 		State, Reason, Circuit, LastError string
 		RetryAt, LastSuccess, LastFailure time.Time
 		Failures                          int

@@ -109,7 +109,7 @@ func destinationFields(r *http.Request) map[string]any {
 		}
 		return nil
 	}
-	spec := map[string]any{"events": lines(r.PostFormValue("events")), "filter": text("filter"), "format": text("format"), "transform": text("transform")}
+	spec := map[string]any{"events": lines(r.PostFormValue("events")), "filter": text("filter"), "format": text("format"), "transform": text("transform"), "transformJs": text("transformJs")}
 	if address := text("url"); address != nil {
 		spec["url"] = address
 	}

@@ -21,6 +21,7 @@ type Destination struct {
 	Filter          Text              `json:"filter"`
 	Format          string            `json:"format" enum:"envelope,original,cloudevents,cloudevents-binary,spec"`
 	Transform       Text              `json:"transform" doc:"The CEL expression that makes the body."`
+	TransformJS     Text              `json:"transformJs" doc:"The JavaScript that makes the body; empty without."`
 	Headers         map[string]string `json:"headers" doc:"Secrets are masked."`
 	Secrets         []string          `json:"secrets" nullable:"false" doc:"The last characters of the signing secrets."`
 	SignatureHeader Text              `json:"signatureHeader" doc:"The header with the HMAC-SHA-256 of the body in hex, if there is one."`
@@ -153,6 +154,7 @@ func NewDestination(d destination.Managed, viewer bool) Destination {
 		},
 		Backlog: Backlog{d.Counts.Waiting, d.Counts.Held, d.Counts.Dead, Time{d.Counts.NextDue}},
 	}
+	doc.TransformJS = Text(d.TransformJS)
 	doc.Key, doc.KeyConcurrency, doc.KeyRate = Text(d.Key), d.KeyConcurrency, d.KeyRate
 	doc.BreakRate, doc.BreakWindow = d.BreakRate, duration(d.BreakWindow)
 	doc.newDestinationParts(&d, viewer)

@@ -459,6 +459,8 @@ export interface Destination {
   topic: string | null;
   /** The CEL expression that makes the body. */
   transform: string | null;
+  /** The JavaScript that makes the body; empty without. */
+  transformJs: string | null;
   updatedAt: string | null;
   /** A password in it is masked. */
   url: string | null;
@@ -1289,6 +1291,8 @@ export interface NewSecretDestination {
   topic: string | null;
   /** The CEL expression that makes the body. */
   transform: string | null;
+  /** The JavaScript that makes the body; empty without. */
+  transformJs: string | null;
   updatedAt: string | null;
   /** A password in it is masked. */
   url: string | null;
@@ -2004,6 +2008,7 @@ export interface Spec {
   tls?: TLS;
   topic?: string;
   transform?: string;
+  transformJs?: string;
   url?: string;
 }
 

@@ -467,6 +467,8 @@ class Destination(TypedDict):
     topic: str | None
     # The CEL expression that makes the body.
     transform: str | None
+    # The JavaScript that makes the body; empty without.
+    transformJs: str | None
     updatedAt: str | None
     # A password in it is masked.
     url: str | None
@@ -1297,6 +1299,8 @@ class NewSecretDestination(TypedDict):
     topic: str | None
     # The CEL expression that makes the body.
     transform: str | None
+    # The JavaScript that makes the body; empty without.
+    transformJs: str | None
     updatedAt: str | None
     # A password in it is masked.
     url: str | None
@@ -2009,6 +2013,7 @@ class Spec(TypedDict):
     tls: NotRequired[TLS]
     topic: NotRequired[str]
     transform: NotRequired[str]
+    transformJs: NotRequired[str]
     url: NotRequired[str]
 
 

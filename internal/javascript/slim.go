@@ -1,0 +1,14 @@
+//go:build slim || 386 || arm
+
+package javascript
+
+import (
+	"errors"
+	"time"
+)
+
+func available() error {
+	return errors.New("needs a build of gaff with JavaScript, and this one was built without (tag slim): run the full build, or use transform with a CEL expression")
+}
+
+func execute(string, []byte, time.Duration) (*Result, error) { return nil, available() }
