@@ -58,6 +58,9 @@ type Event struct {
 	// Redaction is that of the event's source, if it is applied after the handlers have processed
 	// the event: a repeated request is compared and stored with it. Nil without one; not stored.
 	Redaction *Redaction `json:"-"`
+	// Violation says how Data violates the schema of its source and type; nil if it does not. It is
+	// set on new events, and in an [EventDetail].
+	Violation *SchemaViolation `json:"-"`
 	// Reply is the reply to the sender, who waits for a handler ([Source.Answer]); nil: nobody waits.
 	// It is not stored.
 	Reply *PendingReply `json:"-"`
@@ -128,6 +131,8 @@ type Log struct {
 	// them had another body.
 	Duplicates int  `json:"duplicates"`
 	Conflict   bool `json:"conflict"`
+	// Violations is the number of problems that the data has by its schema.
+	Violations int `json:"violations"`
 	// ProcessedAt is when a delivery was last tried to an end; zero if never.
 	ProcessedAt time.Time `json:"processedAt,omitzero"`
 	UpdatedAt   time.Time `json:"updatedAt,omitzero"`

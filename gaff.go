@@ -52,6 +52,8 @@ type Source struct {
 	// Admit judges an event of an authentic request before it is stored. An error rejects
 	// the request with 429, so that the sender comes again. Nil: all are stored.
 	Admit func(ctx context.Context, ev *Event) error
+	// Schemas validate the data of verified requests; nil: none does.
+	Schemas *Schemas
 	// MaxBodyBytes bounds the body, in bytes. Zero means 1 MiB.
 	MaxBodyBytes int64
 	// AcceptGzip allows "Content-Encoding: gzip" and "deflate"; the unpacked size is bounded

@@ -52,6 +52,9 @@ type Hooks struct {
 	// Attempted is called after each attempt. age is the time since the event came, or, of a
 	// replay, a retry by a person or a scheduled event, since the delivery was due.
 	Attempted func(source, handler, outcome string, took, age time.Duration)
+	// Violated is called for each event that violates a schema, which refused says whether it was
+	// refused for. schema is the event type that the schema is for, or "*".
+	Violated func(source, schema string, refused bool)
 }
 
 // Gateway receives webhooks, keeps them, and works them. Create it with [New], add

@@ -307,7 +307,17 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		return nil, badPayload.because("%v", err)
 	}
 	proof.Secrets = src.Secrets
-	event := func(env Envelope, req *Request, body []byte, item int) *Event {
+	event := func(env Envelope, req *Request, body []byte, item int) (*Event, reply) {
+		if rp := unfit(env); rp.status != 0 {
+			return nil, rp
+		}
+		var violation *SchemaViolation
+		if src.Schemas != nil {
+			var rp reply
+			if violation, rp = g.violation(src, env.Type, env.Data); rp.status != 0 {
+				return nil, rp
+			}
+		}
 		key, signed := dedupeKey(env, body), signedKey(proof, env, item) // of the bytes as sent
 		if masked := maskData(env.Data, src.Secrets); !bytes.Equal(masked, env.Data) {
 			env.Data, env.Parsed = masked, nil
@@ -318,26 +328,24 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		return &Event{
 			Source: src.Name, Type: env.Type, WebhookID: env.ID, DedupeKey: key, SignedKey: signed,
 			CorrelationID: env.CorrelationID, OccurredAt: env.OccurredAt, ReceivedAt: req.ReceivedAt,
-			Data: env.Data, Parsed: env.Parsed, Request: req, Verification: proof,
-		}
+			Data: env.Data, Parsed: env.Parsed, Request: req, Verification: proof, Violation: violation,
+		}, reply{}
 	}
 	if !env.Split {
 		if env.Data == nil {
 			env.Data = json.RawMessage(plain.Body)
 		}
-		if rp := unfit(env); rp.status != 0 {
+		ev, rp := event(env, req, req.Body, 0)
+		if rp.status != 0 {
 			return nil, rp
 		}
-		return []*Event{event(env, req, req.Body, 0)}, reply{}
+		return []*Event{ev}, reply{}
 	}
 	if len(env.Batch) > maxBatch {
 		return nil, badPayload.because("%d events in one request; at most %d are taken", len(env.Batch), maxBatch)
 	}
 	evs := make([]*Event, len(env.Batch))
 	for i, item := range env.Batch {
-		if rp := unfit(item); rp.status != 0 {
-			return nil, rp
-		}
 		of := req
 		if i > 0 {
 			// The first event has the whole request.
@@ -346,7 +354,10 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 				Body: maskData(item.Data, src.Secrets), ReceivedAt: req.ReceivedAt,
 			}
 		}
-		evs[i] = event(item, of, item.Data, i)
+		var rp reply
+		if evs[i], rp = event(item, of, item.Data, i); rp.status != 0 {
+			return nil, rp
+		}
 	}
 	return evs, reply{}
 }

@@ -18,6 +18,7 @@ const (
 	EventJobOverdue           = "job.overdue"
 	EventRunWaiting           = "run.waiting"
 	EventDiskLow              = "disk.low"
+	EventSchemaViolation      = "schema.violation"
 	// EventAlertResolved ends the alert of any other event than destination.failing.
 	EventAlertResolved = "alert.resolved"
 	// EventAlertNotice carries a message to one channel.
@@ -32,7 +33,7 @@ func Operational(ev *Event) bool {
 	}
 	switch ev.Type {
 	case EventDeliveryDead, EventDestinationFailing, EventDestinationRecovered, EventDestinationDisabled, EventSourceSilent,
-		EventRejectionsRising, EventJobOverdue, EventRunWaiting, EventDiskLow, EventAlertResolved, EventAlertNotice:
+		EventRejectionsRising, EventJobOverdue, EventRunWaiting, EventDiskLow, EventSchemaViolation, EventAlertResolved, EventAlertNotice:
 		return true
 	}
 	return false

@@ -52,7 +52,7 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 		rj.BodySize = int64(len(req.Body))
 		shown := redact.Body(r.Header.Get("Content-Type"), req.Body, src.secrets())
 		rj.Body = bytes.Clone(shown[:min(len(shown), rejectedBody)])
-		if rp.status == http.StatusUnauthorized || rp.status == http.StatusBadRequest {
+		if rp.status == http.StatusUnauthorized || rp.status == http.StatusBadRequest || rp.status == http.StatusUnprocessableEntity {
 			// A mended configuration may take it for authentic and readable. What one
 			// client can make us write for that is bounded in speed, too.
 			if _, ok := g.quarantine.take(source+" "+httpx.ClientAt(rj.RemoteAddr), now, int64(len(req.Body))+1024); ok {
@@ -64,6 +64,9 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 		reason := rj.Reason
 		if rj.Status == http.StatusBadRequest {
 			reason = "unreadable" // the error may quote the payload
+		}
+		if rj.Status == http.StatusUnprocessableEntity {
+			reason = "schema violation" // the problems name members of the payload
 		}
 		g.log.Warn("webhook refused", "source", rj.Source, "status", rj.Status, "reason", reason,
 			"remote", rj.RemoteAddr, "rejection", rj.ID, "alsoSince", more)

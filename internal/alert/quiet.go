@@ -85,6 +85,7 @@ func (q *Quiet) At(at time.Time) bool {
 var Kinds = []string{
 	gaff.EventDeliveryDead, gaff.EventDestinationFailing, gaff.EventDestinationDisabled, gaff.EventSourceSilent,
 	gaff.EventRejectionsRising, gaff.EventJobOverdue, gaff.EventRunWaiting, gaff.EventDiskLow,
+	gaff.EventSchemaViolation,
 }
 
 // ParseWants reads patterns of kinds, such as "disk.low" or "destination.*", with or without

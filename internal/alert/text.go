@@ -46,6 +46,9 @@ func Page(k Key) string {
 		return "/destinations/" + cause
 	case gaff.EventSourceSilent:
 		return "/sources/" + cause
+	case gaff.EventSchemaViolation:
+		source, _, _ := strings.Cut(k.Cause, "/")
+		return "/sources/" + url.PathEscape(source)
 	case gaff.EventRejectionsRising:
 		return "/rejections?source=" + url.QueryEscape(k.Cause)
 	case gaff.EventJobOverdue:

@@ -32,7 +32,7 @@ func (p *process) addAlerts(context.Context) error {
 			watch.DeadDeliveries(p.store), watch.FailingDestinations(p.destinations.Healths), watch.DisabledDestinations(p.destinations.Healths),
 			watch.SilentSources(p.store), watch.RisingRejections(p.store, p.gateway.Sources, int64(a.Rejections)),
 			watch.OverdueJobs(p.store, a.JobOverdue), watch.WaitingRuns(p.store, a.RunWaiting),
-			watch.LowDisk(p.cfg.DataDir, nodeName(), uint64(a.DiskFree)),
+			watch.LowDisk(p.cfg.DataDir, nodeName(), uint64(a.DiskFree)), watch.SchemaViolations(&p.violations),
 		},
 	})
 	p.monitor.Attach(p.gateway)

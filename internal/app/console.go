@@ -19,6 +19,7 @@ import (
 	"gaff/internal/metrics"
 	"gaff/internal/stats"
 	"gaff/internal/ui"
+	"gaff/internal/watch"
 	"gaff/internal/wire"
 	"gaff/provider/all"
 )
@@ -98,8 +99,8 @@ func welcome(out io.Writer, local, hint, link string) {
 	}
 }
 
-// hooks report events and attempts to both the metrics and the plots.
-func hooks(m *metrics.Metrics, c *stats.Collector) gaff.Hooks {
+// hooks report events and attempts to metrics, plots and alerts.
+func hooks(m *metrics.Metrics, c *stats.Collector, v *watch.Violations) gaff.Hooks {
 	return gaff.Hooks{
 		Replied: func(source string, status int, took time.Duration) {
 			m.Replied(source, status, took)
@@ -108,6 +109,10 @@ func hooks(m *metrics.Metrics, c *stats.Collector) gaff.Hooks {
 		Attempted: func(source, handler, outcome string, took, age time.Duration) {
 			m.Attempted(source, handler, outcome, took, age)
 			c.Attempted(source, handler, outcome, took, age)
+		},
+		Violated: func(source, schema string, refused bool) {
+			m.Violated(source, schema, refused)
+			v.Record(source, schema, refused)
 		},
 	}
 }

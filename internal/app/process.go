@@ -76,6 +76,7 @@ type process struct {
 	destinations *destination.Manager
 	replays      *replay.Service
 	monitor      *watch.Monitor
+	violations   watch.Violations
 	localToken   string
 	guard        *access.Guard
 
@@ -133,7 +134,7 @@ func (p *process) addSources(ctx context.Context) (err error) {
 	p.gateway, err = gaff.New(gaff.Options{
 		Store: p.store, Logger: p.log, BaseURL: p.cfg.BaseURL, Retry: p.cfg.Retry.Policy(), Workers: p.cfg.Limits.Workers,
 		InFlightBytes: p.cfg.Limits.InFlightBytes, QueueLen: queueLen, QueueBytes: queueBytes, TrustedProxies: prefixes(p.cfg.TrustedProxies),
-		Hooks: hooks(p.metrics, p.stats), Tracer: p.tracer(),
+		Hooks: hooks(p.metrics, p.stats, &p.violations), Tracer: p.tracer(),
 	})
 	p.reload.gateway = p.gateway
 	return err

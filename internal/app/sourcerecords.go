@@ -454,6 +454,9 @@ func (m *sourceRecords) Update(ctx context.Context, name string, patch []byte) e
 		if err := dec.Decode(next); err != nil {
 			return fmt.Errorf("%w: %s", gaff.ErrInvalid, strings.TrimPrefix(err.Error(), "json: "))
 		}
+		if err := replaceSchemas(next, patch); err != nil {
+			return err
+		}
 		if next.Name != name {
 			return fmt.Errorf("%w: name: cannot be changed, because events are stored under it", gaff.ErrInvalid)
 		}

@@ -212,3 +212,45 @@ func TestSourceOfAnotherNodeIsApplied(t *testing.T) {
 		t.Errorf("the document has the secret: %v", masked.Secrets)
 	}
 }
+
+// The schemas of a source are changed by a patch: one is replaced as a whole, not merged.
+func TestSchemasOfSource(t *testing.T) {
+	t.Parallel()
+	m, ingest := records(t)
+	secret, err := m.Create(t.Context(), wire.SourceSpec{
+		Name: "app", Preset: "standard-webhooks", OnViolation: "refuse",
+		Schemas: map[string]wire.JSON{"paid": wire.JSON(`{"required": ["amount"], "properties": {"amount": {"type": "number"}}}`)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := func(when, body string, want int) {
+		t.Helper()
+		if got := post(t, ingest, "app", secret, body); got != want {
+			t.Errorf("%s, %s: %d, want %d", when, body, got, want)
+		}
+	}
+	answers("at first", `{"type":"paid","id":1}`, http.StatusUnprocessableEntity)
+	answers("at first", `{"type":"open","id":2}`, http.StatusOK)
+	update := func(patch string) {
+		t.Helper()
+		if err := m.Update(t.Context(), "app", []byte(patch)); err != nil {
+			t.Errorf("%s: %v", patch, err)
+		}
+	}
+	update(`{"schemas": {"paid": {"properties": {"amount": {"minimum": 5}}}, "*": {"required": ["n"]}}}`)
+	answers("replaced", `{"type":"paid","id":3,"amount":"text"}`, http.StatusOK)
+	answers("replaced", `{"type":"paid","id":4,"amount":4}`, http.StatusUnprocessableEntity)
+	answers("a schema for others", `{"type":"open","id":5}`, http.StatusUnprocessableEntity)
+	update(`{"onViolation": "warn"}`)
+	answers("with warn", `{"type":"open","id":6}`, http.StatusOK)
+	for _, wrong := range []string{
+		`{"schemas": {"paid": {"type": "text"}}}`, `{"schemas": {"paid": {"$ref": "http://127.0.0.1/s"}}}`, `{"onViolation": "stop"}`, `{"schemas": []}`, `{"schemas": {"a*": true}}`,
+	} {
+		if err := m.Update(t.Context(), "app", []byte(wrong)); !errors.Is(err, gaff.ErrInvalid) {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+	update(`{"onViolation": "refuse", "schemas": {"paid": null, "*": null}}`)
+	answers("without schemas", `{"type":"open","id":7}`, http.StatusOK)
+}

@@ -113,6 +113,11 @@ func (s *Source) limitTo(set config.Source, cfg *config.Config) {
 		maps.Copy(about, s.About)
 		s.About = about
 	}
+	if s.Schemas = schemasOf(set); s.Schemas != nil {
+		about := map[string]string{"schemas": describeSchemas(set)}
+		maps.Copy(about, s.About)
+		s.About = about
+	}
 	if set.Retry != nil {
 		policy := set.Retry.Policy()
 		s.Retry = &policy

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,7 @@ import (
 	"gaff/internal/wire"
 )
 
-// outcome returns the status of an event, with the marks unhandled and conflict.
+// outcome returns the status of an event, with the marks unhandled, conflict and violation.
 func outcome(e wire.Event) string {
 	text := clean(e.Status)
 	if e.Unhandled {
@@ -27,6 +28,9 @@ func outcome(e wire.Event) string {
 	}
 	if e.Conflict {
 		text += " (conflict)"
+	}
+	if e.Violations > 0 {
+		text += " (violation)"
 	}
 	return text
 }
@@ -42,7 +46,10 @@ var eventHeads = []string{"ID", "SOURCE", "TYPE", "STATUS", "RETRIES", "RECEIVED
 var eventStatuses = []string{"pending", "success", "error"}
 
 // eventFilter has the flags that choose events.
-type eventFilter struct{ source, typ, status, query, since, until string }
+type eventFilter struct {
+	source, typ, status, query, since, until string
+	violation                                bool // of "gaff events list" alone
+}
 
 func (f *eventFilter) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
@@ -65,6 +72,9 @@ func (f *eventFilter) values(now time.Time) (url.Values, error) {
 		if text != "" {
 			v.Set(name, text)
 		}
+	}
+	if f.violation {
+		v.Set("violation", "true")
 	}
 	for _, end := range [...]struct{ name, text string }{{"since", f.since}, {"until", f.until}} {
 		if end.text == "" {
@@ -106,6 +116,7 @@ func (p *program) eventsListCommand() *cobra.Command {
 		values: func() (url.Values, error) { return filter.values(p.now()) }, cells: eventCells,
 	})
 	filter.flags(cmd)
+	cmd.Flags().BoolVar(&filter.violation, "violation", false, "only those that violate the JSON Schema of their source and type")
 	return cmd
 }
 
@@ -138,6 +149,15 @@ func (p *program) showEvent(e *wire.EventDetail) error {
 		t.pair("proof keyId", clean(e.Proof.KeyID))
 		t.pair("proof scheme", clean(e.Proof.Scheme))
 		t.pair("proof subject", clean(e.Proof.Subject))
+	}
+	if v := e.Violation; v != nil {
+		t.row("schema", clean(v.Schema)+", violated")
+		for _, problem := range v.Problems {
+			t.row("violation", clean(cmp.Or(problem.Path, "the body"))+" "+clean(problem.Message))
+		}
+		if v.More > 0 {
+			t.row("violation", strconv.Itoa(v.More)+" more")
+		}
 	}
 	if err := t.flush(); err != nil {
 		return err

@@ -137,7 +137,7 @@ func (p *program) sourcesCommand() *cobra.Command {
 	}
 	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	p.clientFlags(show)
-	return group("sources", "Sources: URLs, verifiers, handlers, keys", list, show, p.sourcesCreateCommand(), p.sourcesTestCommand(), p.sourcesPauseCommand(), p.sourceActCommand("resume", "Resume a paused source", nil), p.sourcesRotateCommand(), p.sourcesDeleteCommand(), p.presetsCommand(), p.reloadCommand(), p.sourceKeyCommand())
+	return group("sources", "Sources: URLs, verifiers, handlers, keys", list, show, p.sourcesCreateCommand(), p.sourcesTestCommand(), p.sourcesPauseCommand(), p.sourceActCommand("resume", "Resume a paused source", nil), p.sourcesRotateCommand(), p.sourcesSchemaCommand(), p.sourcesDeleteCommand(), p.presetsCommand(), p.reloadCommand(), p.sourceKeyCommand())
 }
 
 func (p *program) showSource(s *wire.Source) error {

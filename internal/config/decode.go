@@ -49,6 +49,9 @@ func (l *loader) decode(name string, n ast.Node, f *field) {
 		if l.decodeCandidate(name, n, p) {
 			return
 		}
+	case *Schema:
+		l.decodeSchema(name, n, p)
+		return
 	case **sender.Description:
 		before := len(l.faults)
 		*p = new(sender.Description)

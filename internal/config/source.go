@@ -58,6 +58,10 @@ type Source struct {
 	Redact *Redact `yaml:"redact"`
 	// Answer has the sender wait for a destination's response; nil: the usual answer.
 	Answer *Answer `yaml:"answer"`
+	// Schemas are JSON Schemas of the data, by event type; "*" is for types without one. OnViolation
+	// is warn (the default) or refuse.
+	Schemas     map[string]Schema `yaml:"schemas"`
+	OnViolation string            `yaml:"on_violation"`
 }
 
 // Redact names values of requests that are not stored.
@@ -141,6 +145,7 @@ func (s *Source) check(name string, k *checker) {
 	}
 	s.checkJobs(k)
 	s.checkBounds(k)
+	s.checkSchemas(k)
 	if s.Retry != nil {
 		s.Retry.check(k)
 	}

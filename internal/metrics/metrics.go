@@ -60,6 +60,7 @@ type Metrics struct {
 	done      *prometheus.HistogramVec
 	settled   *prometheus.CounterVec
 	denied    *prometheus.CounterVec
+	violated  *prometheus.CounterVec
 	committed prometheus.Histogram
 }
 
@@ -92,6 +93,9 @@ func New(build buildinfo.Info) *Metrics {
 	m.denied = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gaff_access_denied_total", Help: "Wrong or expired credentials and refused calls, by kind: token (API), login, link, oidc (identity provider), role, scope, rate.",
 	}, []string{"kind"})
+	m.violated = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gaff_schema_violations_total", Help: "Events that violate a JSON Schema, by action: stored or refused. The label schema is the event type that the schema is for, or *.",
+	}, []string{"source", "schema", "action"})
 	m.committed = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "gaff_commit_seconds", Help: "Commits of the database, their sync to the disk included.", Buckets: fast,
 	})
@@ -100,7 +104,7 @@ func New(build buildinfo.Info) *Metrics {
 		ConstLabels: prometheus.Labels{"version": build.Version, "commit": build.Commit, "date": build.Date, "goversion": runtime.Version()},
 	})
 	built.Set(1)
-	m.registry.MustRegister(built, m.committed, m.denied, m.settled, m.replied, m.replyTook, m.attempted, m.tried, m.done,
+	m.registry.MustRegister(built, m.committed, m.denied, m.violated, m.settled, m.replied, m.replyTook, m.attempted, m.tried, m.done,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -122,6 +126,15 @@ func (m *Metrics) Attempted(source, handler, outcome string, took, age time.Dura
 
 // Denied counts a wrong credential. See access.GuardOptions.
 func (m *Metrics) Denied(kind string) { m.denied.WithLabelValues(kind).Inc() }
+
+// Violated counts an event that violates a schema. See gaff.Hooks.
+func (m *Metrics) Violated(source, schema string, refused bool) {
+	action := "stored"
+	if refused {
+		action = "refused"
+	}
+	m.violated.WithLabelValues(source, schema, action).Inc()
+}
 
 // Settled counts a job's end. See jobs.ServiceOptions.
 func (m *Metrics) Settled(provider, by, status string) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -188,7 +189,7 @@ func (t *tx) insertEvents(order []*acceptance, total int) error {
 
 // insertParts writes the payloads and deliveries of the new events.
 func (t *tx) insertParts(all []acceptance) error {
-	var payloads [][]any
+	var payloads, violations [][]any
 	var deliveries []newDelivery
 	for i := range all {
 		a := &all[i]
@@ -199,6 +200,13 @@ func (t *tx) insertParts(all []acceptance) error {
 		ev.ID = id.OfEvent(ev.ReceivedAt, a.seq)
 		*a.rc = gaff.Receipt{ID: ev.ID}
 		payloads = append(payloads, a.row.payload(a.seq))
+		if v := ev.Violation; v != nil {
+			detail, err := json.Marshal(v)
+			if err != nil {
+				return fmt.Errorf("encode a violation: %w", err)
+			}
+			violations = append(violations, []any{a.seq, int64(len(v.Problems) + v.More), detail})
+		}
 		for j := range a.ds {
 			d := t.newDelivery(a.seq, j+1, ev, a.ds[j])
 			ordered := d.Key != "" && d.Order != gaff.NoOrder
@@ -223,6 +231,11 @@ func (t *tx) insertParts(all []acceptance) error {
 	}
 	if err := t.db.write(t, &insertPayload, payloads); err != nil {
 		return fmt.Errorf("insert payloads: %w", err)
+	}
+	if len(violations) > 0 {
+		if err := t.db.write(t, &insertViolation, violations); err != nil {
+			return fmt.Errorf("insert violations: %w", err)
+		}
 	}
 	return t.insertDeliveries(deliveries...)
 }

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 )
 
 const logColumns = eventColumns + `, e.status, e.unhandled, e.error, e.retry_count, e.duplicates, e.conflict,
-	e.processed_at, e.updated_at`
+	e.processed_at, e.updated_at, coalesce((select v.problems from violation v where v.seq = e.seq), 0)`
 
 type logScan struct {
 	eventScan
@@ -22,7 +23,7 @@ type logScan struct {
 
 func (sc *logScan) columns() []any {
 	return append(sc.eventScan.columns(), &sc.log.Status, &sc.log.Unhandled, &sc.log.Error, &sc.log.RetryCount,
-		&sc.log.Duplicates, &sc.log.Conflict, &sc.processed, &sc.updated)
+		&sc.log.Duplicates, &sc.log.Conflict, &sc.processed, &sc.updated, &sc.log.Violations)
 }
 
 func (s *Store) entry(sc *logScan) gaff.Log {
@@ -64,6 +65,11 @@ func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, e
 	if d.ID != eventID {
 		return nil, missing("event", eventID)
 	}
+	if d.Violations > 0 {
+		if d.Violation, err = violation(ctx, tx, sc.seq); err != nil {
+			return nil, err
+		}
+	}
 	rows, err := tx.QueryContext(ctx, `select `+deliveryColumns+` from delivery d where d.seq = $1 order by d.n`, sc.seq)
 	if err != nil {
 		return nil, err
@@ -87,6 +93,16 @@ func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, e
 		return id.OfEvent(fromMicros(at), seq), err
 	}, `select seq, received_at from event where parent_id = $1 and parent_id <> '' order by seq limit 1000`, eventID)
 	return d, err
+}
+
+// violation returns how an event violates its schema; nil if it does not.
+func violation(ctx context.Context, q querier, seq int64) (*gaff.SchemaViolation, error) {
+	found, err := column[[]byte](ctx, q, `select detail from violation where seq = $1`, seq)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	v := new(gaff.SchemaViolation)
+	return v, json.Unmarshal(found[0], v)
 }
 
 func attempts(ctx context.Context, q querier, predicate string, args ...any) ([]gaff.Attempt, error) {

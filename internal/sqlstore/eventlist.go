@@ -76,6 +76,9 @@ func (s *Store) listOf(ctx context.Context, f gaff.EventFilter) (list eventList,
 	if f.Conflict {
 		list.sieve = append(list.sieve, predicate{"e.conflict = 1", nil})
 	}
+	if f.Violation {
+		list.sieve = append(list.sieve, predicate{"exists (select 1 from violation v where v.seq = e.seq)", nil})
+	}
 	if err := s.between(ctx, &list, f.Since, f.Until); err != nil {
 		return list, err
 	}

@@ -68,8 +68,10 @@ const (
 )
 
 var (
-	insertEvent   = insertRows("event", eventInserted, `on conflict (source, dedupe) do nothing`)
-	insertPayload = insertRows("payload", `seq bigint, request bytea, body bytea, data bytea, sha256 bytea, data_sha256 bytea`, ``)
+	insertEvent = insertRows("event", eventInserted, `on conflict (source, dedupe) do nothing`)
+	// Only events that violate a schema have a row.
+	insertViolation = insertRows("violation", `seq bigint, problems bigint, detail bytea`, ``)
+	insertPayload   = insertRows("payload", `seq bigint, request bytea, body bytea, data bytea, sha256 bytea, data_sha256 bytea`, ``)
 )
 
 // status of a new event: without deliveries it is processed.

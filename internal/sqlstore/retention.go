@@ -146,7 +146,7 @@ func (t *tx) prunePayloads(before, after, upTo int64) (removed, last int64, err 
 // deleteBody deletes the body of an event. Details of attempts quote it, and the receiver's response.
 func (t *tx) deleteBody(seq int64) error {
 	return t.execAll(seq, `delete from payload where seq = $1`, `delete from copy where seq = $1`,
-		`update attempt set detail = '' where seq = $1 and detail <> ''`)
+		`delete from violation where seq = $1`, `update attempt set detail = '' where seq = $1 and detail <> ''`)
 }
 
 func (t *tx) pruneEvents(before, after, upTo int64) (removed, last int64, err error) {
@@ -172,7 +172,7 @@ func (t *tx) deleteEvents(found []prunable) error {
 	for _, p := range found {
 		if err := t.execAll(p.seq,
 			`delete from attempt where seq = $1`, `delete from delivery where seq = $1`, `delete from payload where seq = $1`,
-			`delete from copy where seq = $1`, `delete from issue_item where seq = $1`,
+			`delete from copy where seq = $1`, `delete from violation where seq = $1`, `delete from issue_item where seq = $1`,
 			`delete from signed where (source, dedupe) in (select source, dedupe from event where seq = $1)`, `delete from event where seq = $1`,
 		); err != nil {
 			return err

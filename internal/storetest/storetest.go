@@ -75,6 +75,7 @@ var tests = map[string]func(*suite){
 	"SignedContentIsOneEvent":        testSignedKey,
 	"ConcurrentArrivalsOfOneKey":     testRace,
 	"HostileText":                    testHostileText,
+	"Violations":                     testViolations,
 	"Publish":                        testPublish,
 	"Schedule":                       testSchedule,
 	"ScheduleCanceled":               testScheduleCanceled,

@@ -55,8 +55,8 @@ func (c *console) bulk(q *request) (templ.Component, error) {
 	if bulkActions[v.Action].verb == "" {
 		return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown action. Filter the page Events, then press Retry these or Replay these."}
 	}
-	if v.Filter.Conflict || v.Filter.Internal {
-		return nil, &problem{http.StatusBadRequest, "Not in bulk", "Retry internal events and events with conflicting bodies one by one."}
+	if v.Filter.Conflict || v.Filter.Violation || v.Filter.Internal {
+		return nil, &problem{http.StatusBadRequest, "Not in bulk", "Retry internal events, and events with conflicting bodies or schema violations, one by one."}
 	}
 	if v.Action == "retry" {
 		v.Filter.Status = "error" // only these have dead deliveries

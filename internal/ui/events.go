@@ -16,7 +16,7 @@ import (
 // eventFilter has the filters of the page's URL.
 type eventFilter struct {
 	Source, Type, Status, Query, Since, Until string
-	Internal, Conflict                        bool
+	Internal, Conflict, Violation             bool
 }
 
 func (f eventFilter) any() bool { return f != eventFilter{} }
@@ -30,6 +30,9 @@ func (f eventFilter) values() url.Values {
 	if f.Conflict {
 		v.Set("conflict", "true")
 	}
+	if f.Violation {
+		v.Set("violation", "true")
+	}
 	return v
 }
 
@@ -37,12 +40,13 @@ func readEventFilter(q *request) eventFilter {
 	return eventFilter{
 		Source: q.query("source"), Type: q.query("type"), Status: q.query("status"), Query: q.query("q"),
 		Since: q.query("since"), Until: q.query("until"), Internal: q.query("inner") == "true", Conflict: q.query("conflict") == "true",
+		Violation: q.query("violation") == "true",
 	}
 }
 
 // filter converts the filters to the store's.
 func (f eventFilter) filter(now time.Time) (gaff.EventFilter, error) {
-	out := gaff.EventFilter{Source: f.Source, Type: f.Type, Query: f.Query, Internal: f.Internal, Conflict: f.Conflict}
+	out := gaff.EventFilter{Source: f.Source, Type: f.Type, Query: f.Query, Internal: f.Internal, Conflict: f.Conflict, Violation: f.Violation}
 	if f.Status != "" {
 		status, ok := gaff.ParseStatus(f.Status)
 		if !ok {

@@ -205,6 +205,7 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
 	mux.HandleFunc("POST /sources", c.createSource)
 	mux.HandleFunc("POST /sources/{name}/rotate", c.rotateSource)
+	mux.HandleFunc("POST /sources/{name}/schemas", c.setSchema)
 	mux.HandleFunc("POST /destinations", c.createDestination)
 	mux.HandleFunc("POST /destinations/{name}/edit", c.changeDestination)
 	mux.HandleFunc("POST /destinations/{name}/rotate", c.rotateDestination)

@@ -70,3 +70,31 @@ func TestSourceFromCatalogue(t *testing.T) {
 		t.Error("the source waits though it has received a webhook")
 	}
 }
+
+// Schemas of a source are added, changed and removed by forms; its events show how they violate one.
+func TestSchemasByForms(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	post := func(path string, form url.Values) reply {
+		return fetch(t, c, "POST", w.url+path, form, "Origin", w.url, "Referer", w.url+"/sources")
+	}
+	if got := fetch(t, c, "GET", w.url+"/sources/fal", nil); strings.Contains(got.body, "Add a schema") {
+		t.Error("a source of the configuration has the form")
+	}
+	add := func(eventType, schema string) reply {
+		return post("/sources/custom/schemas", url.Values{"type": {eventType}, "schema": {schema}, "onViolation": {"warn"}})
+	}
+	if got := add("paid", `{"type": `); !strings.Contains(got.body, "The schema is not JSON") {
+		t.Error("text other than JSON was taken")
+	}
+	if got := add("paid", `{"type": "objekt"}`); !strings.Contains(got.body, "is not a JSON Schema") {
+		t.Error("a wrong schema was taken")
+	}
+	if got := add("paid", `{"required": ["amount<b>"]}`); !strings.Contains(got.body, "The schema is in force.") || !strings.Contains(got.body, `amount\u003cb`) {
+		t.Errorf("added: %s", got.body)
+	}
+	if got := post("/sources/custom/schemas", url.Values{"type": {"paid"}, "remove": {"true"}}); !strings.Contains(got.body, "The schema was removed.") || strings.Contains(got.body, `amount\u003cb`) {
+		t.Error("the schema was not removed")
+	}
+}

@@ -1,7 +1,9 @@
 package ui
 
 import (
+	"bytes"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -74,7 +76,13 @@ type sourceView struct {
 	Plots     plotsView
 	// Managed sources are changed in the configuration. MayChange is for the others.
 	Managed, MayChange bool
+	// Schemas are those of a source that was created by the API. OnViolation is refuse or warn.
+	Schemas     []sourceSchema
+	OnViolation string
 }
+
+// sourceSchema is the JSON Schema of an event type.
+type sourceSchema struct{ Type, Text string }
 
 func (c *console) source(q *request) (templ.Component, error) {
 	rows, err := c.sourceRows(q)
@@ -94,11 +102,26 @@ func (c *console) source(q *request) (templ.Component, error) {
 	if c.o.SampleTypes != nil {
 		v.Types = c.o.SampleTypes(name)
 	}
-	var doc struct{ Managed bool }
+	var doc struct {
+		Managed bool
+		Spec    *struct {
+			Schemas     map[string]json.RawMessage
+			OnViolation string
+		}
+	}
 	if err := c.ask(q, "/api/v1/sources/"+url.PathEscape(name), &doc); err != nil {
 		return nil, err
 	}
 	v.Managed, v.MayChange = doc.Managed, !doc.Managed && q.may(access.Admin)
+	if doc.Spec != nil {
+		v.OnViolation = doc.Spec.OnViolation
+		for _, eventType := range slices.Sorted(maps.Keys(doc.Spec.Schemas)) {
+			var text bytes.Buffer
+			_ = json.Indent(&text, doc.Spec.Schemas[eventType], "", "  ") // it is JSON
+			shown, _ := editable(text.Bytes())
+			v.Schemas = append(v.Schemas, sourceSchema{eventType, shown})
+		}
+	}
 	page, err := q.store.Events(q.Context(), gaff.EventFilter{Source: name, Cursor: gaff.Cursor{Limit: 10}})
 	if err != nil {
 		return nil, err
@@ -153,6 +176,27 @@ func (c *console) rotateSource(w http.ResponseWriter, r *http.Request) {
 	body, _ := json.Marshal(map[string]string{"secret": strings.TrimSpace(r.PostFormValue("secret"))})
 	path := "/sources/" + url.PathEscape(r.PathValue("name"))
 	c.secretPage(w, r, "/api/v1"+path+"/rotate", body, path)
+}
+
+// setSchema sets or removes the schema of an event type.
+func (c *console) setSchema(w http.ResponseWriter, r *http.Request) {
+	path := "/sources/" + url.PathEscape(r.PathValue("name"))
+	eventType, text := strings.TrimSpace(r.PostFormValue("type")), strings.TrimSpace(r.PostFormValue("schema"))
+	patch := map[string]any{"onViolation": r.PostFormValue("onViolation")}
+	done := "The schema is in force."
+	switch {
+	case r.PostFormValue("remove") != "":
+		patch, done = map[string]any{"schemas": map[string]any{eventType: nil}}, "The schema was removed."
+	case !json.Valid([]byte(text)):
+		setFlash(w, "bad", "The schema is not JSON. Nothing was changed.")
+		http.Redirect(w, r, path, http.StatusSeeOther)
+		return
+	default:
+		patch["schemas"] = map[string]any{eventType: json.RawMessage(text)}
+	}
+	body, _ := json.Marshal(patch)
+	res, err := c.call(r, http.MethodPatch, "/api/v1"+path, body)
+	c.done(w, r, res, err, done, path)
 }
 
 // secretPage posts to the API, and shows the source with its new secret.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -27,6 +28,7 @@ import (
 	"gaff/internal/eventually"
 	"gaff/internal/pgtest"
 	"gaff/internal/replay"
+	"gaff/internal/schema"
 	"gaff/internal/server"
 	"gaff/internal/sqlstore"
 	"gaff/internal/ui"
@@ -86,6 +88,36 @@ type world struct {
 	engine *workflow.Engine
 	// evilFiles has everything below /files/ be a hostile picture.
 	evilFiles atomic.Bool
+	records   sourceRecords
+}
+
+// sourceRecords has the schemas of one source that was created by the API, if its name is set.
+type sourceRecords struct {
+	api.SourceRecords
+	name string
+	spec wire.SourceSpec
+}
+
+func (r *sourceRecords) State(name string) wire.SourceState {
+	if name != r.name {
+		return wire.SourceState{}
+	}
+	return wire.SourceState{Spec: &r.spec}
+}
+
+func (r *sourceRecords) Update(_ context.Context, _ string, patch []byte) error {
+	var next wire.SourceSpec
+	if err := json.Unmarshal(patch, &next); err != nil {
+		return err
+	}
+	for _, text := range next.Schemas {
+		if _, err := schema.New(text); text != nil && err != nil {
+			return fmt.Errorf("%w: schemas: is not a JSON Schema: %w", gaff.ErrInvalid, err)
+		}
+	}
+	r.spec.Schemas, r.spec.OnViolation = next.Schemas, next.OnViolation
+	maps.DeleteFunc(r.spec.Schemas, func(_ string, text wire.JSON) bool { return text == nil })
+	return nil
 }
 
 var errAlbum = errors.New("the album service answered 503: it is being moved")
@@ -134,7 +166,7 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{store: st, url: "http://" + ln.Addr().String()}
+	w := &world{records: sourceRecords{name: "custom", spec: wire.SourceSpec{Name: "custom", Schemas: map[string]wire.JSON{"album": wire.JSON(`{"required": ["id"]}`)}}}, store: st, url: "http://" + ln.Addr().String()}
 	w.gw, err = gaff.New(gaff.Options{Store: st, Logger: log, BaseURL: w.url, Retry: gaff.RetryPolicy{MaxAttempts: 1}})
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +241,8 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	apiHandler := api.New(api.Options{
 		Replays: replays,
 		Store:   st, Gateway: w.gw, Authorizer: access.Scoped{Guard: w.guard}, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
-		Ready: st.Ready,
+		Ready:         st.Ready,
+		SourceRecords: &w.records,
 		Settings: []wire.Setting{
 			{Name: "GAFF_ADDR", Value: ":3000", Origin: "default", Help: "listen address"},
 			{Name: "FAL_WEBHOOK_SECRET", Value: "[redacted]", Origin: "environment", Help: "secrets of the source fal (its HMAC form), separated by commas; the first signs"},

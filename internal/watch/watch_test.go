@@ -323,3 +323,34 @@ func TestPostedMessages(t *testing.T) {
 		t.Errorf("unreachable: %v; want an error without the URL", err)
 	}
 }
+
+// A source with violations has an alert, which ends some time after the last of them.
+func TestSchemaViolations(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var v watch.Violations
+		check := watch.SchemaViolations(&v)
+		look := func() alert.Finding {
+			f, err := check.Look(t.Context(), time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
+		}
+		v.Record("shop", "order.paid", false)
+		v.Record("shop", "order.paid", false)
+		f := look()
+		if len(f.Signals) != 1 || f.Signals[0].Cause != "shop/order.paid" || f.Signals[0].Count != 2 || alert.Page(alert.Key{Kind: check.Kind, Cause: f.Signals[0].Cause}) != "/sources/shop" {
+			t.Errorf("%+v", f.Signals)
+		}
+		a := &alert.Alert{Key: alert.Key{Kind: check.Kind, Cause: "shop/order.paid"}, SeenAt: time.Now()}
+		time.Sleep(11 * time.Minute)
+		if f := look(); len(f.Signals) != 0 || f.End(a) != alert.Ended {
+			t.Errorf("eleven minutes later: %+v", f.Signals)
+		}
+		a.SeenAt = time.Now() // another node has observed it
+		if got := look().End(a); got != alert.Unknown {
+			t.Errorf("a violation of another node: %v", got)
+		}
+	})
+}

@@ -19,6 +19,7 @@ type Event struct {
 	RetryCount    int    `json:"retryCount"`
 	Duplicates    int    `json:"duplicates" doc:"How many more times the same id was received."`
 	Conflict      bool   `json:"conflict" doc:"The same id was received again with a different body."`
+	Violations    int    `json:"violations" doc:"How many problems the data has by the JSON Schema of its source and type; 0 without a schema."`
 	CorrelationID Text   `json:"correlationId"`
 	ParentID      Text   `json:"parentId"`
 	ReceivedAt    Time   `json:"receivedAt"`
@@ -31,7 +32,7 @@ type Event struct {
 func NewEvent(l gaff.Log) Event {
 	return Event{
 		ID: l.ID, WebhookID: webhookID(l), Source: l.Source, Type: l.Type, Status: l.Status.String(), Unhandled: l.Unhandled,
-		Error: Text(l.Error), RetryCount: l.RetryCount, Duplicates: l.Duplicates, Conflict: l.Conflict,
+		Error: Text(l.Error), RetryCount: l.RetryCount, Duplicates: l.Duplicates, Conflict: l.Conflict, Violations: l.Violations,
 		CorrelationID: Text(l.CorrelationID), ParentID: Text(l.ParentID), ReceivedAt: Time{l.ReceivedAt},
 		OccurredAt: Time{l.OccurredAt}, ProcessedAt: Time{l.ProcessedAt}, UpdatedAt: Time{l.UpdatedAt},
 	}
@@ -56,12 +57,41 @@ type EventDetail struct {
 	Copies     []Copy        `json:"copies" nullable:"false" doc:"Later requests with the same id and a different body."`
 	ProjectID  Text          `json:"projectId" doc:"Of events that were published through gaff: their project."`
 	Children   []string      `json:"children" nullable:"false" doc:"Ids of the events that this one's handlers emitted."`
+
+	Violation *Violation `json:"violation" doc:"How the data violates its JSON Schema; null if it does not, and once the body is removed."`
+}
+
+// Violation says how the data of an event violates a JSON Schema.
+type Violation struct {
+	Schema   string    `json:"schema" doc:"The event type that the schema is for, or *."`
+	Problems []Problem `json:"problems" nullable:"false" doc:"At most 20, sorted by path."`
+	More     int       `json:"more" doc:"The number of problems that are left out."`
+}
+
+// Problem is one problem of a value.
+type Problem struct {
+	Path    string `json:"path" doc:"The JSON pointer of the value; empty for the whole data."`
+	Keyword Text   `json:"keyword" example:"required" doc:"The keyword of the schema."`
+	Message string `json:"message"`
+}
+
+// NewViolation makes the document of a violation; nil for nil.
+func NewViolation(v *gaff.SchemaViolation) *Violation {
+	if v == nil {
+		return nil
+	}
+	doc := &Violation{Schema: v.Schema, Problems: []Problem{}, More: v.More}
+	for _, p := range v.Problems {
+		doc.Problems = append(doc.Problems, Problem{p.Path, Text(p.Keyword), p.Message})
+	}
+	return doc
 }
 
 // NewEventDetail makes the document of an event whose secrets are masked already.
 func NewEventDetail(d *gaff.EventDetail) EventDetail {
 	doc := EventDetail{
 		Event: NewEvent(d.Log), Data: JSON(d.Data), Damaged: d.Damaged, Deliveries: []Delivery{}, Copies: []Copy{}, Children: texts(d.Children),
+		Violation: NewViolation(d.Violation),
 	}
 	if r := d.Request; r != nil {
 		doc.Request = &Request{r.Method, r.URL, r.RemoteAddr, r.Header, NewBody(r.Body)}
@@ -145,13 +175,14 @@ type EventQuery struct {
 	Until     string `query:"until" flag:"until" doc:"Received before."`
 	WebhookID string `query:"webhookId" doc:"Only with this id of the sender's."`
 	Conflict  bool   `query:"conflict" doc:"Only those that were received again with a different body."`
+	Violation bool   `query:"violation" flag:"violation" doc:"Only those that violate the JSON Schema of their source and type."`
 	Internal  bool   `query:"inner" doc:"Also the events that gaff emitted itself."`
 }
 
 // Filter returns the query as stores take it.
 func (q EventQuery) Filter(c gaff.Cursor) (f gaff.EventFilter, err error) {
 	f = gaff.EventFilter{
-		Source: q.Source, Type: q.Type, Query: q.Query, WebhookID: q.WebhookID, Conflict: q.Conflict, Internal: q.Internal, Cursor: c,
+		Source: q.Source, Type: q.Type, Query: q.Query, WebhookID: q.WebhookID, Conflict: q.Conflict, Violation: q.Violation, Internal: q.Internal, Cursor: c,
 	}
 	if status, ok := gaff.ParseStatus(q.Status); ok {
 		f.Status = &status

@@ -30,6 +30,8 @@ type SourceSpec struct {
 	Burst        int               `json:"burst,omitempty" minimum:"0"`
 	Answer       Object            `json:"answer,omitempty" doc:"What a sender that waits is answered: from (a destination), wait, body, content_type (docs/answers.md)."`
 	Jobs         Object            `json:"jobs,omitempty" doc:"Where a body holds the state of a job, over the preset's own."`
+	Schemas      map[string]JSON   `json:"schemas,omitempty" doc:"JSON Schemas of the data, by event type; * is for types without one (docs/schemas.md). A patch replaces a schema as a whole."`
+	OnViolation  string            `json:"onViolation,omitempty" enum:"warn,refuse" doc:"What happens to an event that violates its schema: warn (the default) stores and marks it, refuse answers 422."`
 }
 
 // File returns the description as gaff.yaml has it.

@@ -709,6 +709,8 @@ export interface Event {
   /** No handler was registered for it. */
   unhandled: boolean;
   updatedAt: string | null;
+  /** How many problems the data has by the JSON Schema of its source and type; 0 without a schema. */
+  violations: number;
   /** The sender's id of the event; the event's own id if the sender gave none. */
   webhookId: string;
 }
@@ -747,6 +749,10 @@ export interface EventDetail {
   /** No handler was registered for it. */
   unhandled: boolean;
   updatedAt: string | null;
+  /** How the data violates its JSON Schema; null if it does not, and once the body is removed. */
+  violation: Violation | null;
+  /** How many problems the data has by the JSON Schema of its source and type; 0 without a schema. */
+  violations: number;
   /** The sender's id of the event; the event's own id if the sender gave none. */
   webhookId: string;
 }
@@ -1371,6 +1377,14 @@ export interface Point {
   succeeded: number;
 }
 
+export interface Problem {
+  /** The keyword of the schema. */
+  keyword: string | null;
+  message: string;
+  /** The JSON pointer of the value; empty for the whole data. */
+  path: string;
+}
+
 export interface Project {
   createdAt: string | null;
   id: string;
@@ -1949,10 +1963,14 @@ export interface SourceSpec {
   maxBody?: number;
   /** The part of the URL after /api/v1/webhooks/: lower case letters, digits, - and _. */
   name: string;
+  /** What happens to an event that violates its schema: warn (the default) stores and marks it, refuse answers 422. */
+  onViolation?: "warn" | "refuse";
   /** A known sender; gaff sources presets lists them. */
   preset?: string;
   /** Requests per second; 0 for no limit. */
   rate?: number;
+  /** JSON Schemas of the data, by event type; * is for types without one (docs/schemas.md). A patch replaces a schema as a whole. */
+  schemas?: Record<string, unknown>;
   /** The sender's secrets; each is accepted. Left out: gaff makes one, if the sender's kind allows. An empty list: none yet, so the source rejects everything. */
   secrets?: string[] | null;
   /** Values that the verification refers to, such as callback_url. */
@@ -2169,6 +2187,15 @@ export interface Verification {
   keyId: string | null;
   scheme: string;
   subject: string | null;
+}
+
+export interface Violation {
+  /** The number of problems that are left out. */
+  more: number;
+  /** At most 20, sorted by path. */
+  problems: Problem[];
+  /** The event type that the schema is for, or *. */
+  schema: string;
 }
 
 export interface WebhookLog {
@@ -2411,7 +2438,7 @@ export interface Operations {
   /** List destinations, by name */
   "list-destinations": { query: { limit?: number; cursor?: string }; body: undefined; answer: DestinationList };
   /** List events, newest first */
-  "list-events": { query: { limit?: number; cursor?: string; source?: string; type?: string; status?: "pending" | "success" | "error"; q?: string; since?: string; until?: string; webhookId?: string; conflict?: boolean; inner?: boolean }; body: undefined; answer: EventList };
+  "list-events": { query: { limit?: number; cursor?: string; source?: string; type?: string; status?: "pending" | "success" | "error"; q?: string; since?: string; until?: string; webhookId?: string; conflict?: boolean; violation?: boolean; inner?: boolean }; body: undefined; answer: EventList };
   /** List issues: failures in groups, the one that failed last first */
   "list-issues": { query: { limit?: number; cursor?: string; state?: "open" | "acknowledged" | "resolved" | "ignored"; kind?: "delivery" | "rejection"; source?: string; destination?: string }; body: undefined; answer: IssueList };
   /** List jobs, newest first */

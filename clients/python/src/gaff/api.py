@@ -717,6 +717,8 @@ class Event(TypedDict):
     # No handler was registered for it.
     unhandled: bool
     updatedAt: str | None
+    # How many problems the data has by the JSON Schema of its source and type; 0 without a schema.
+    violations: int
     # The sender's id of the event; the event's own id if the sender gave none.
     webhookId: str
 
@@ -755,6 +757,10 @@ class EventDetail(TypedDict):
     # No handler was registered for it.
     unhandled: bool
     updatedAt: str | None
+    # How the data violates its JSON Schema; null if it does not, and once the body is removed.
+    violation: Violation | None
+    # How many problems the data has by the JSON Schema of its source and type; 0 without a schema.
+    violations: int
     # The sender's id of the event; the event's own id if the sender gave none.
     webhookId: str
 
@@ -1379,6 +1385,14 @@ class Point(TypedDict):
     succeeded: int
 
 
+class Problem(TypedDict):
+    # The keyword of the schema.
+    keyword: str | None
+    message: str
+    # The JSON pointer of the value; empty for the whole data.
+    path: str
+
+
 class Project(TypedDict):
     createdAt: str | None
     id: str
@@ -1954,10 +1968,14 @@ class SourceSpec(TypedDict):
     maxBody: NotRequired[int]
     # The part of the URL after /api/v1/webhooks/: lower case letters, digits, - and _.
     name: str
+    # What happens to an event that violates its schema: warn (the default) stores and marks it, refuse answers 422.
+    onViolation: NotRequired[Literal["warn"] | Literal["refuse"]]
     # A known sender; gaff sources presets lists them.
     preset: NotRequired[str]
     # Requests per second; 0 for no limit.
     rate: NotRequired[float]
+    # JSON Schemas of the data, by event type; * is for types without one (docs/schemas.md). A patch replaces a schema as a whole.
+    schemas: NotRequired[dict[str, Any]]
     # The sender's secrets; each is accepted. Left out: gaff makes one, if the sender's kind allows. An empty list: none yet, so the source rejects everything.
     secrets: NotRequired[list[str] | None]
     # Values that the verification refers to, such as callback_url.
@@ -2175,6 +2193,15 @@ class Verification(TypedDict):
     keyId: str | None
     scheme: str
     subject: str | None
+
+
+class Violation(TypedDict):
+    # The number of problems that are left out.
+    more: int
+    # At most 20, sorted by path.
+    problems: list[Problem]
+    # The event type that the schema is for, or *.
+    schema: str
 
 
 class WebhookLog(TypedDict):
@@ -2436,6 +2463,8 @@ class ListEventsQuery(TypedDict):
     type: NotRequired[str]
     # Received before.
     until: NotRequired[str]
+    # Only those that violate the JSON Schema of their source and type.
+    violation: NotRequired[bool]
     # Only with this id of the sender's.
     webhookId: NotRequired[str]
 

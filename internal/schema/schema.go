@@ -1,0 +1,304 @@
+// Package schema validates JSON by JSON Schemas (drafts 4 to 2020-12), within bounds: nothing is
+// loaded from elsewhere, patterns are RE2, and neither schema nor value can use unlimited time or
+// memory.
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"gaff"
+	"gaff/internal/jsonpointer"
+)
+
+// Bounds of a schema, and of the validation of one value.
+const (
+	MaxBytes = 64 << 10
+	// MaxDepth is how deep a schema may be nested.
+	MaxDepth = 64
+	// MaxProblems is how many problems of a value are reported.
+	MaxProblems = 20
+	// MaxSteps is how many comparisons of a value with a part of the schema are made.
+	MaxSteps = 300_000
+	// maxNumber is the longest number that is compared, and maxExponent its largest exponent: exact
+	// arithmetic with 1e1000000 takes seconds.
+	maxNumber   = 400
+	maxExponent = 400
+)
+
+// tooLong is the problem of a number beyond maxNumber or maxExponent.
+const tooLong = "is a number of more than 400 digits, which is not compared"
+
+// location is the URL of the schema itself, for references in it.
+const location = "schema:///schema.json"
+
+// Schema validates values. It is safe for concurrent use.
+type Schema struct {
+	doc any
+	// instances are compiled schemas that are not in use. Each counts the steps of its own value.
+	instances chan *instance
+}
+
+// instance is a compiled schema with the number of steps that are left for the current value.
+type instance struct {
+	compiled *jsonschema.Schema
+	left     int
+}
+
+// Fault is a mistake in a schema.
+type Fault struct {
+	// Pointer is the JSON pointer of the part with the mistake; empty for the whole schema.
+	Pointer string
+	Problem string
+}
+
+// Error returns the pointer and the problem.
+func (f *Fault) Error() string {
+	if f.Pointer == "" {
+		return f.Problem
+	}
+	return "at " + f.Pointer + ": " + f.Problem
+}
+
+// New compiles a schema. The error is a *Fault.
+func New(text []byte) (*Schema, error) {
+	if len(text) > MaxBytes {
+		return nil, &Fault{"", fmt.Sprintf("the schema has %d bytes, more than %d", len(text), MaxBytes)}
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return nil, &Fault{"", "the schema is not JSON: " + err.Error()}
+	}
+	if depth(doc, 0) > MaxDepth {
+		return nil, &Fault{"", fmt.Sprintf("the schema is nested deeper than %d levels", MaxDepth)}
+	}
+	if path, ok := incomparable(doc, ""); !ok {
+		return nil, &Fault{path, tooLong}
+	}
+	s := &Schema{doc: doc, instances: make(chan *instance, runtime.GOMAXPROCS(0))}
+	first, err := s.compile()
+	if err != nil {
+		return nil, err
+	}
+	s.instances <- first
+	return s, nil
+}
+
+func depth(v any, at int) int {
+	deepest := at
+	switch v := v.(type) {
+	case map[string]any:
+		for _, item := range v {
+			deepest = max(deepest, depth(item, at+1))
+		}
+	case []any:
+		for _, item := range v {
+			deepest = max(deepest, depth(item, at+1))
+		}
+	}
+	return deepest
+}
+
+// nothing loads no schema.
+type nothing struct{}
+
+func (nothing) Load(url string) (any, error) {
+	return nil, fmt.Errorf("%.200q is outside of the schema, and gaff loads nothing for it; copy it into $defs", url)
+}
+
+func (s *Schema) compile() (in *instance, err error) {
+	defer func() { // a mistake of the library in an unusual schema must not end the process
+		if p := recover(); p != nil {
+			err = &Fault{"", "the schema cannot be compiled"}
+		}
+	}()
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.AssertFormat()
+	c.UseLoader(nothing{})
+	if err := c.AddResource(location, s.doc); err != nil {
+		return nil, faultOf(err)
+	}
+	compiled, err := c.Compile(location)
+	if err != nil {
+		return nil, faultOf(err)
+	}
+	in = &instance{compiled: compiled}
+	if err := in.countIn(reflect.ValueOf(compiled), map[*jsonschema.Schema]bool{}); err != nil {
+		return nil, err
+	}
+	return in, nil
+}
+
+// faultOf describes an error of the compiler.
+func faultOf(err error) *Fault {
+	if e, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
+		if list := problemsOf(e.Err); len(list) > 0 {
+			return &Fault{list[0].Path, list[0].Message}
+		}
+	}
+	if e, ok := errors.AsType[*jsonschema.LoadURLError](err); ok {
+		return &Fault{"", e.Err.Error()}
+	}
+	text := strings.ReplaceAll(err.Error(), location, "")
+	if e, ok := errors.AsType[*jsonschema.InvalidRegexError](err); ok {
+		_, pointer, _ := strings.Cut(e.URL, "#")
+		return &Fault{pointer, fmt.Sprintf("%.200q is not a regular expression of RE2: %v", e.Regex, e.Err)}
+	}
+	return &Fault{"", text}
+}
+
+// errSteps ends the validation of a value with too many steps.
+var errSteps = errors.New("too many steps")
+
+// countIn makes each part of a compiled schema count its steps: as a format, which is checked before
+// the parts below it are.
+func (in *instance) countIn(v reflect.Value, seen map[*jsonschema.Schema]bool) error {
+	switch v.Kind() {
+	case reflect.Pointer:
+		part, ok := v.Interface().(*jsonschema.Schema)
+		if !ok || part == nil || seen[part] {
+			return nil
+		}
+		seen[part] = true
+		if part.DynamicRef != nil || part.RecursiveRef != nil {
+			return &Fault{"", "$dynamicRef and $recursiveRef are not supported; use $ref"}
+		}
+		in.countSteps(part)
+		for field, value := range v.Elem().Fields() {
+			if !field.IsExported() {
+				continue
+			}
+			if err := in.countIn(value, seen); err != nil {
+				return err
+			}
+		}
+	case reflect.Interface:
+		return in.countIn(v.Elem(), seen)
+	case reflect.Slice:
+		for i := range v.Len() {
+			if err := in.countIn(v.Index(i), seen); err != nil {
+				return err
+			}
+		}
+	case reflect.Map:
+		for items := v.MapRange(); items.Next(); {
+			if err := in.countIn(items.Value(), seen); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (in *instance) countSteps(part *jsonschema.Schema) {
+	format := part.Format
+	branches := 1 + len(part.AllOf) + len(part.AnyOf) + len(part.OneOf)
+	counted := &jsonschema.Format{Validate: func(v any) error {
+		steps := branches
+		switch v := v.(type) {
+		case map[string]any:
+			steps += len(v)
+		case []any:
+			steps += len(v)
+		}
+		if in.left -= steps; in.left < 0 {
+			panic(errSteps)
+		}
+		if format == nil {
+			return nil
+		}
+		return format.Validate(v)
+	}}
+	if format != nil {
+		counted.Name = format.Name
+	}
+	part.Format = counted
+}
+
+// running bounds how many values are validated at once, so that the memory of their problems is
+// bounded too.
+var running = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+// Validate returns the problems of a value, at most MaxProblems, and the number of the others. A
+// value that cannot be validated within the bounds has a problem that says so.
+func (s *Schema) Validate(text []byte) (list []gaff.SchemaProblem, more int) {
+	running <- struct{}{}
+	defer func() { <-running }()
+	one := func(message string) []gaff.SchemaProblem { return []gaff.SchemaProblem{{Message: message}} }
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return one("is not JSON"), 0
+	}
+	if path, ok := incomparable(value, ""); !ok {
+		return []gaff.SchemaProblem{{Path: path, Message: tooLong}}, 0
+	}
+	var in *instance
+	select {
+	case in = <-s.instances:
+	default:
+		if in, err = s.compile(); err != nil {
+			return one("the schema cannot be compiled"), 0
+		}
+	}
+	defer func() {
+		select {
+		case s.instances <- in:
+		default:
+		}
+		if p := recover(); p != nil {
+			list, more = one("was not validated: the validation failed"), 0
+			if p == any(errSteps) {
+				list = one(fmt.Sprintf("was not validated: it needs more than %d comparisons", MaxSteps))
+			}
+		}
+	}()
+	in.left = MaxSteps
+	list = problemsOf(in.compiled.Validate(value))
+	return list[:min(len(list), MaxProblems)], max(len(list)-MaxProblems, 0)
+}
+
+// incomparable returns the path of a number that is too long to compare; ok is true without one.
+func incomparable(v any, path string) (at string, ok bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, item := range v {
+			if at, ok := incomparable(item, ""); !ok {
+				return path + "/" + jsonpointer.Escape(name) + at, false
+			}
+		}
+	case []any:
+		for i, item := range v {
+			if at, ok := incomparable(item, ""); !ok {
+				return fmt.Sprintf("%s/%d%s", path, i, at), false
+			}
+		}
+	case json.Number:
+		return path, comparable(string(v))
+	}
+	return "", true
+}
+
+func comparable(number string) bool {
+	if len(number) > maxNumber {
+		return false
+	}
+	i := strings.IndexAny(number, "eE")
+	if i < 0 {
+		return true
+	}
+	exponent := 0
+	for _, digit := range strings.TrimLeft(number[i+1:], "+-0") {
+		if exponent = exponent*10 + int(digit-'0'); exponent > maxExponent {
+			return false
+		}
+	}
+	return true
+}
