@@ -58,7 +58,7 @@ func (t *tx) claimDue(p gaff.ClaimParams) ([]gaff.Work, error) {
 // claimDelivery leases a delivery to this process.
 func (t *tx) claimDelivery(seq int64, n, claim int, d gaff.Delivery, ev *gaff.Event) gaff.Work {
 	key, until := deliveryKey{seq, n}, t.leaseEnd()
-	t.s.leases.add(key, lease{claim, until})
+	t.s.leases.add(key, lease{claim: claim, until: until, queue: d.Queue, key: d.Key, order: d.Order})
 	t.claimed = append(t.claimed, key)
 	return gaff.Work{
 		Lease: gaff.Lease{

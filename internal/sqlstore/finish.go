@@ -67,7 +67,7 @@ var finishDelivery = updateRows(`seq bigint, n bigint, attempt bigint, claimed b
 		finished_at = new.finished_at, leased_until = null
 	from new where delivery.seq = new.seq and delivery.n = new.n and delivery.attempts = new.attempt
 		and delivery.claim = new.claimed and delivery.state + 0 < 3
-	returning lane, okey, ordering`)
+	returning lane, okey, ordering`, "seq", "n")
 
 // delivery returns the columns of finishDelivery.
 func (f *finishing) delivery(t *tx) []any {
@@ -153,9 +153,12 @@ func (t *tx) finishDeliveries(all []finishing) (keys []ordered, err error) {
 	finished := 0
 	err = t.db.writeReturning(t, &finishDelivery, rows, func(row placedRow) error {
 		var k ordered
-		at, err := row.scan(&k.queue, &k.key, &k.order)
-		if err != nil {
-			return err
+		at := row.at
+		if at < 0 || !t.s.leases.orderOf(all[at].l, &k) {
+			var err error
+			if at, err = row.scan(&k.queue, &k.key, &k.order); err != nil {
+				return err
+			}
 		}
 		finished++
 		if o := all[at].o; !o.State.Done() {
@@ -200,7 +203,7 @@ var settleEvent = updateRows(`seq bigint, closed bigint, died bigint, retried bi
 		error = case when new.failure <> '' or event.dead = 0 then new.failure else event.error end,
 		processed_at = coalesce(new.processed_at, event.processed_at), updated_at = new.updated_at
 	from new where event.seq = new.seq
-	returning status, dead`)
+	returning status, dead`, "seq")
 
 // settle applies deliveries' new states to their events, in the order of the events. One
 // statement changes a row once, so a second delivery of an event is applied in another round.

@@ -82,6 +82,9 @@ func (h *leases) forgetFronts() {
 type lease struct {
 	claim int
 	until time.Time // zero if claims are not stored
+	// The delivery's queue, and what it is ordered by.
+	queue, key string
+	order      gaff.Order
 }
 
 func (h *leases) add(key deliveryKey, l lease) {
@@ -127,6 +130,18 @@ func (h *leases) has(key deliveryKey) bool {
 	defer h.mu.Unlock()
 	_, ok := h.all[key]
 	return ok
+}
+
+// orderOf fills the queue, key and order of a leased delivery; false if the lease is not known.
+func (h *leases) orderOf(l gaff.Lease, k *ordered) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	had, ok := h.all[keyOf(l)]
+	if !ok || had.claim != l.Claim {
+		return false
+	}
+	k.queue, k.key, k.order = had.queue, had.key, had.order
+	return true
 }
 
 func (h *leases) len() int {

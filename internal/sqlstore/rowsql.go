@@ -16,6 +16,10 @@ type rowSQL struct {
 	one   string   // for PostgreSQL and one row; its parameters are the columns
 	each  string   // for SQLite; a bare ? needs no search by name
 	order []int    // the columns of each's parameters; nil if each column occurs once, in order
+	// read is for SQLite the query of the columns that an update returns, and key has the columns
+	// of its parameters.
+	read string
+	key  []int
 }
 
 // insertRows declares an insert into a table. columns is "name kind, name kind"; conflict is
@@ -46,8 +50,10 @@ var (
 )
 
 // updateRows declares an update. Its text refers to the columns as new.name, and has "from
-// new" before its condition, and "returning" before a list of columns, if there is one.
-func updateRows(columns, text string) rowSQL {
+// new" before its condition, and "returning" before a list of columns, if there is one. Then key names
+// the columns that find the row: SQLite reads the list by them after the update, if it is scanned. Its own
+// returning takes as long as the update.
+func updateRows(columns, text string, key ...string) rowSQL {
 	names, kinds := columnsOf(columns)
 	index := map[string]int{}
 	for i, name := range names {
@@ -61,6 +67,14 @@ func updateRows(columns, text string) rowSQL {
 		i := index[strings.TrimPrefix(ref, "new.")]
 		return "$" + strconv.Itoa(i+1) + "::" + kinds[i]
 	})
+	if before, list, ok := strings.Cut(alone, "returning "); ok {
+		alone = strings.TrimRight(before, " \t\n")
+		table := strings.Fields(alone)[1]
+		s.read = "select " + list + " from " + table + " where " + strings.Join(key, " = ? and ") + " = ?"
+		for _, name := range key {
+			s.key = append(s.key, index[name])
+		}
+	}
 	s.each = newColumn.ReplaceAllStringFunc(alone, func(ref string) string {
 		s.order = append(s.order, index[strings.TrimPrefix(ref, "new.")])
 		return "?"
@@ -104,6 +118,15 @@ func unnest(kinds []string, first int) string {
 		list[i] = "$" + strconv.Itoa(first+i) + "::" + kind + "[]"
 	}
 	return "unnest(" + strings.Join(list, ", ") + ")"
+}
+
+// keyOf returns the parameters of read for a row.
+func (s *rowSQL) keyOf(row []any) []any {
+	key := make([]any, len(s.key))
+	for i, column := range s.key {
+		key[i] = row[column]
+	}
+	return key
 }
 
 // args returns the parameters of each for a row.

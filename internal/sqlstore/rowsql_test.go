@@ -25,9 +25,10 @@ func TestInsertIsWrittenForBothDatabases(t *testing.T) {
 
 func TestUpdateIsWrittenForBothDatabases(t *testing.T) {
 	t.Parallel()
-	s := updateRows(`id text, n bigint`, `update t set n = t.n + new.n, m = new.n from new where t.id = new.id returning n`)
+	s := updateRows(`id text, n bigint`, `update t set n = t.n + new.n, m = new.n from new where t.id = new.id returning n`, "id")
 	for _, c := range []struct{ name, got, want string }{
-		{"SQLite", s.each, `update t set n = t.n + ?, m = ? where t.id = ? returning n`},
+		{"SQLite", s.each, `update t set n = t.n + ?, m = ? where t.id = ?`},
+		{"SQLite's returned columns", s.read, `select n from t where id = ?`},
 		{"PostgreSQL, one row", s.one, `update t set n = t.n + $2::bigint, m = $2::bigint where t.id = $1::text returning n`},
 		{"PostgreSQL, rows", s.many, `update t set n = t.n + new.n, m = new.n from unnest($1::text[], $2::bigint[]) ` +
 			`with ordinality as new(id, n, at) where t.id = new.id returning new.at - 1, n`},
@@ -35,6 +36,9 @@ func TestUpdateIsWrittenForBothDatabases(t *testing.T) {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
+	}
+	if diff := cmp.Diff([]any{"a"}, s.keyOf([]any{"a", int64(7)})); diff != "" {
+		t.Errorf("the key for SQLite (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]any{int64(7), int64(7), "a"}, s.args([]any{"a", int64(7)})); diff != "" {
 		t.Errorf("arguments for SQLite (-want +got):\n%s", diff)

@@ -243,15 +243,25 @@ func (*SQLite) writeOne(t *tx, s *rowSQL, row []any) (bool, error) {
 
 func (d *SQLite) writeReturning(t *tx, s *rowSQL, rows [][]any, scan func(placedRow) error) error {
 	for at, row := range rows {
-		if err := t.each(func(rows Row) error {
-			t.wrote = true
-			return scan(placedRow{rows, at})
-		}, s.each, s.args(row)...); err != nil {
+		written, err := d.writeOne(t, s, row)
+		if err == nil && written {
+			err = scan(placedRow{returnedRow{t, s, row}, at})
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// returnedRow reads the columns that an update returns when they are scanned.
+type returnedRow struct {
+	t   *tx
+	s   *rowSQL
+	row []any
+}
+
+func (r returnedRow) Scan(dest ...any) error { return r.t.row(dest, r.s.read, r.s.keyOf(r.row)...) }
 
 func (*SQLite) deferWrite(*tx, *rowSQL, []any) bool { return false }
 func (*SQLite) flush(*tx) error                     { return nil }
