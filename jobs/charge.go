@@ -91,7 +91,9 @@ func (l *Service) charge(j *Job) {
 type CostFilter struct {
 	// By is the member by which the sums are grouped: project, user, model, provider, day, run or
 	// caller; empty: one sum for each currency.
-	By                                 string
+	By string
+	// Daily also groups by day: CostSum.Day is set, and the sums are sorted by it.
+	Daily                              bool
 	Provider, Model, ProjectID, UserID string
 	Since, Until                       time.Time
 }
@@ -106,6 +108,8 @@ const MaxCosts = 1000
 type CostSum struct {
 	// Key is the project, user, model and so on; a day as 2006-01-02.
 	Key, Currency string
+	// Day is the day, as 2006-01-02 in UTC; empty unless CostFilter.Daily is set.
+	Day string
 	// Charged is the sum for jobs that have ended, of which Estimated comes from price tables.
 	// Reserved is the sum of estimates for jobs that have not.
 	Charged, Estimated, Reserved Micros

@@ -30,7 +30,7 @@ func (s *server) getCosts(ctx context.Context, in *costsInput) (none wire.Costs,
 }
 
 func describeCostsCSV(_ huma.API, op *huma.Operation) {
-	for _, name := range []string{"by", "since", "until", "provider", "model", "projectId", "userId"} {
+	for _, name := range []string{"by", "daily", "since", "until", "provider", "model", "projectId", "userId"} {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "query", Schema: &huma.Schema{Type: "string"}, Description: "As for get-costs."})
 	}
 	op.Responses = map[string]*huma.Response{"200": response("The sums", "text/csv", &huma.Schema{Type: "string"})}
@@ -40,7 +40,7 @@ func describeCostsCSV(_ huma.API, op *huma.Operation) {
 func (s *server) getCostsCSV(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	query := wire.CostQuery{
-		By: q.Get("by"), Since: q.Get("since"), Until: q.Get("until"), Provider: q.Get("provider"), Model: q.Get("model"),
+		By: q.Get("by"), Daily: q.Get("daily") == "true", Since: q.Get("since"), Until: q.Get("until"), Provider: q.Get("provider"), Model: q.Get("model"),
 		ProjectID: q.Get("projectId"), UserID: q.Get("userId"),
 	}
 	f, err := query.Filter()
@@ -60,9 +60,16 @@ func (s *server) getCostsCSV(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	w.Header().Set("Content-Disposition", `attachment; filename="costs.csv"`)
 	out := csv.NewWriter(w)
-	_ = out.Write([]string{"key", "currency", "charged", "estimated", "reserved", "jobs", "saved", "reused"})
+	var day []string // the first column of daily sums
+	if f.Daily {
+		day = []string{"day"}
+	}
+	_ = out.Write(append(day, "key", "currency", "charged", "estimated", "reserved", "jobs", "saved", "reused"))
 	for _, c := range wire.NewCosts(sums).Docs {
-		_ = out.Write([]string{cell(c.Key), cell(c.Currency), c.Charged, c.Estimated, c.Reserved, strconv.FormatInt(c.Jobs, 10), c.Saved, strconv.FormatInt(c.Reused, 10)})
+		if f.Daily {
+			day = []string{c.Day}
+		}
+		_ = out.Write(append(day, cell(c.Key), cell(c.Currency), c.Charged, c.Estimated, c.Reserved, strconv.FormatInt(c.Jobs, 10), c.Saved, strconv.FormatInt(c.Reused, 10)))
 	}
 	out.Flush()
 }

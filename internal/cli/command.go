@@ -115,7 +115,13 @@ func queryFlags(flags *pflag.FlagSet, query any) func() (url.Values, error) {
 	v := reflect.ValueOf(query).Elem()
 	for i := range v.NumField() {
 		if tag := v.Type().Field(i).Tag; tag.Get("flag") != "" {
-			flags.StringVar(v.Field(i).Addr().Interface().(*string), tag.Get("flag"), "", flagHelp(tag.Get("doc")))
+			help := flagHelp(tag.Get("doc"))
+			switch field := v.Field(i).Addr().Interface().(type) {
+			case *string:
+				flags.StringVar(field, tag.Get("flag"), "", help)
+			case *bool:
+				flags.BoolVar(field, tag.Get("flag"), false, help)
+			}
 			if allowed := tag.Get("enum"); allowed != "" {
 				annotateEnum(flags, tag.Get("flag"), strings.Split(allowed, ",")...)
 			}
@@ -124,7 +130,15 @@ func queryFlags(flags *pflag.FlagSet, query any) func() (url.Values, error) {
 	return func() (url.Values, error) {
 		values := url.Values{}
 		for i := range v.NumField() {
-			tag, text := v.Type().Field(i).Tag, v.Field(i).String()
+			tag, text := v.Type().Field(i).Tag, ""
+			switch field := v.Field(i); field.Kind() {
+			case reflect.Bool:
+				if field.Bool() {
+					text = "true"
+				}
+			default:
+				text = field.String()
+			}
 			if tag.Get("flag") == "" || text == "" {
 				continue
 			}

@@ -25,7 +25,8 @@ the price table (prices: in gaff.yaml). CHARGED is for jobs that have ended; EST
 it that comes from the price table; RESERVED is for jobs that have not ended; SAVED is what jobs
 avoided that have the result of an earlier one (reuse: in gaff.yaml).`,
 		Example: `  gaff costs --by project --since 2026-11-01
-  gaff costs --by day --csv > costs.csv`,
+  gaff costs --by day --csv > costs.csv
+  gaff costs --by model --daily --since 2026-11-01`,
 		Args: arguments(0, 0, ""),
 	}
 	values := queryFlags(cmd.Flags(), &wire.CostQuery{})
@@ -63,9 +64,18 @@ avoided that have the result of an earlier one (reuse: in gaff.yaml).`,
 			fmt.Fprintln(p.Stdout, "none found")
 			return nil
 		}
-		t := newSheet("KEY", "CURRENCY", "CHARGED", "ESTIMATED", "RESERVED", "JOBS", "SAVED")
+		daily := query.Get("daily") != ""
+		heads := []string{"KEY", "CURRENCY", "CHARGED", "ESTIMATED", "RESERVED", "JOBS", "SAVED"}
+		if daily {
+			heads = append([]string{"DAY"}, heads...)
+		}
+		t := newSheet(heads...)
 		for _, d := range costs.Docs {
-			t.row(clean(orDash(wire.Text(d.Key))), clean(d.Currency), d.Charged, d.Estimated, d.Reserved, strconv.FormatInt(d.Jobs, 10), d.Saved)
+			row := []string{clean(orDash(wire.Text(d.Key))), clean(d.Currency), d.Charged, d.Estimated, d.Reserved, strconv.FormatInt(d.Jobs, 10), d.Saved}
+			if daily {
+				row = append([]string{clean(d.Day)}, row...)
+			}
+			t.row(row...)
 		}
 		return p.show(t)
 	})

@@ -1,9 +1,11 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,13 +23,17 @@ var costKeys = map[string]string{
 	"day": "j.created_at / " + strconv.FormatInt((24*time.Hour).Microseconds(), 10),
 }
 
-// Costs returns sums of charges, the largest first.
+// Costs returns sums of charges, the largest first; with Daily the largest ones, by day.
 func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	key, ok := costKeys[f.By]
 	if !ok {
 		return nil, fmt.Errorf("costs by %q", f.By)
+	}
+	day := "0"
+	if f.Daily {
+		day = costKeys["day"]
 	}
 	w := where{}
 	w.add("j.charge_state > 0")
@@ -44,27 +50,40 @@ func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, e
 	if !f.Until.IsZero() {
 		w.add("j.created_at < ?", micros(f.Until))
 	}
-	sums, err := collect(ctx, s.read, scanCost, `select `+key+`, j.currency,
+	sums, err := collect(ctx, s.read, scanCost, `select `+key+`, cast(`+day+` as bigint), j.currency,
 		cast(sum(case when j.charge_state > 1 then j.charge else 0 end) as bigint) as charged,
 		cast(sum(case when j.charge_state = 2 then j.charge else 0 end) as bigint),
 		cast(sum(case when j.charge_state = 1 then j.charge else 0 end) as bigint), count(*),
 		cast(sum(j.saved) as bigint), cast(sum(case when j.reused then 1 else 0 end) as bigint)
-		from `+charged+` j`+w.String()+` group by 1, 2 order by charged desc, 1 limit `+strconv.Itoa(jobs.MaxCosts), w.args...)
+		from `+charged+` j`+w.String()+` group by 1, 2, 3 order by charged desc, 1, 2 limit `+strconv.Itoa(jobs.MaxCosts), w.args...)
 	if err != nil {
 		return nil, s.fault(ctx, "costs", err)
 	}
-	if f.By == "day" {
-		for i := range sums {
-			days, _ := strconv.ParseInt(sums[i].Key, 10, 64) // of the expression above
-			sums[i].Key = time.Unix(days*24*3600, 0).UTC().Format(time.DateOnly)
+	for i := range sums {
+		if f.By == "day" {
+			sums[i].Key = dayOf(sums[i].Key)
 		}
+		if f.Daily {
+			sums[i].Day = dayOf(sums[i].Day)
+		} else {
+			sums[i].Day = ""
+		}
+	}
+	if f.Daily {
+		slices.SortStableFunc(sums, func(a, b jobs.CostSum) int { return cmp.Compare(a.Day, b.Day) })
 	}
 	return sums, nil
 }
 
+// dayOf writes the number of a day, as the expression of costKeys has it.
+func dayOf(number string) string {
+	days, _ := strconv.ParseInt(number, 10, 64)
+	return time.Unix(days*24*3600, 0).UTC().Format(time.DateOnly)
+}
+
 func scanCost(rows *sql.Rows) (c jobs.CostSum, err error) {
 	var charged, estimated, reserved, saved int64
-	err = rows.Scan(&c.Key, &c.Currency, &charged, &estimated, &reserved, &c.Jobs, &saved, &c.Reused)
+	err = rows.Scan(&c.Key, &c.Day, &c.Currency, &charged, &estimated, &reserved, &c.Jobs, &saved, &c.Reused)
 	c.Charged, c.Estimated, c.Reserved, c.Saved = jobs.Micros(charged), jobs.Micros(estimated), jobs.Micros(reserved), jobs.Micros(saved)
 	return c, err
 }

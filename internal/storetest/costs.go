@@ -40,7 +40,11 @@ func testCosts(s *suite) {
 		"in all":  {jobs.CostFilter{}, []jobs.CostSum{{Currency: "credit", Charged: 7_000_000, Jobs: 1}, {Currency: "USD", Charged: 300_003, Estimated: 200_002, Reserved: 50_000, Jobs: 3}}},
 		"project": {jobs.CostFilter{By: "project", Since: day.Add(time.Minute)}, []jobs.CostSum{{Key: "p1", Currency: "USD", Charged: 200_002, Estimated: 200_002, Jobs: 1}, {Key: "p2", Currency: "USD", Reserved: 50_000, Jobs: 1}}},
 		"user":    {jobs.CostFilter{By: "user", ProjectID: "p1", Until: day.Add(time.Minute)}, []jobs.CostSum{{Key: "u1", Currency: "credit", Charged: 7_000_000, Jobs: 1}, {Key: "u1", Currency: "USD", Charged: 100_001, Jobs: 1}}},
-		"day":     {jobs.CostFilter{By: "day", UserID: "u2"}, []jobs.CostSum{{Key: "2026-11-29", Currency: "USD", Charged: 200_002, Estimated: 200_002, Jobs: 1}}},
+		"daily": {jobs.CostFilter{By: "project", Daily: true}, []jobs.CostSum{
+			{Key: "p1", Day: "2026-11-28", Currency: "credit", Charged: 7_000_000, Jobs: 1}, {Key: "p1", Day: "2026-11-28", Currency: "USD", Charged: 100_001, Jobs: 1},
+			{Key: "p1", Day: "2026-11-29", Currency: "USD", Charged: 200_002, Estimated: 200_002, Jobs: 1}, {Key: "p2", Day: "2026-11-29", Currency: "USD", Reserved: 50_000, Jobs: 1},
+		}},
+		"day": {jobs.CostFilter{By: "day", UserID: "u2"}, []jobs.CostSum{{Key: "2026-11-29", Currency: "USD", Charged: 200_002, Estimated: 200_002, Jobs: 1}}},
 	} {
 		got, err := s.st.Costs(s.ctx, c.f)
 		if err != nil || !slices.Equal(got, c.want) {

@@ -3,6 +3,7 @@ package ui
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,11 +15,14 @@ import (
 
 type costsView struct {
 	By, Since string
+	From      time.Time // the start of the period; zero: all time
 	Totals    []jobs.CostSum
 	Rows      []jobs.CostSum
+	Plots     []plot
 	Budgets   []budgetRow
 	Held      []jobs.Job
-	CSV       string
+	CSV       templ.SafeURL
+	DailyCSV  templ.SafeURL
 }
 
 // budgetRow is a budget with what its period costs so far.
@@ -50,7 +54,7 @@ func (b budgetRow) scope() string {
 const maxHeld = 50
 
 // costSpans are the periods of the page, by the value of since.
-var costSpans = [][2]string{{"month", "This month"}, {"day", "Today"}, {"", "All time"}}
+var costSpans = [][2]string{{"month", "This month"}, {"30d", "Last 30 days"}, {"90d", "Last 90 days"}, {"day", "Today"}, {"", "All time"}}
 
 func (c *console) costs(q *request) (templ.Component, error) {
 	q.title, q.nav, q.live = "Costs", "costs", "job"
@@ -66,6 +70,9 @@ func (c *console) costs(q *request) (templ.Component, error) {
 	case "month", "day":
 		b := jobs.Budget{Period: v.Since}
 		f.Since = b.Since(q.now)
+	case "30d", "90d":
+		days, _ := strconv.Atoi(strings.TrimSuffix(v.Since, "d"))
+		f.Since = startOfDay(q.now).AddDate(0, 0, 1-days)
 	case "":
 	default:
 		return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown period: " + visible(clip(v.Since, 40)) + "."}
@@ -89,9 +96,15 @@ func (c *console) costs(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	v.Held = held.Items
-	v.CSV = "/api/v1/costs.csv?by=" + v.By
+	v.From = f.Since
+	since := ""
 	if !f.Since.IsZero() {
-		v.CSV += "&since=" + f.Since.Format(time.DateOnly)
+		since = f.Since.Format(time.DateOnly)
+	}
+	v.CSV = filtered("/api/v1/costs.csv", "by", v.By, "since", since)
+	v.DailyCSV = filtered("/api/v1/costs.csv", "by", v.By, "daily", "true", "since", since)
+	if v.Plots, err = c.costPlots(q, f, v.Rows); err != nil {
+		return nil, err
 	}
 	return costsPage(v), nil
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/a-h/templ"
+
 	"gaff/internal/stats"
 )
 
@@ -90,19 +92,55 @@ type plot struct {
 	Y      []string
 	X      []time.Time
 	Legend []legend
-	// Table has the same data as numbers, for readers who do not see the figure.
+	// Table has the same data as numbers, for readers who do not see the figure. Links has the links
+	// of its cells, row by row; nil: none has one.
 	Heads []string
 	Table [][]string
+	Links [][]templ.SafeURL
+	// List is the list that a click leads to, narrowed to the time of the click; empty: the events.
+	List templ.SafeURL
+	// Days is set if each point is a day in UTC.
+	Days bool
 }
 
 type bar struct {
 	X, Y, W, H float64
 	Class, Tip string
+	// List is the list of what the bar counts; empty: that of the plot.
+	List templ.SafeURL
 }
 
 type polyline struct{ Points, Class string }
 
-type legend struct{ Class, Name, Value string }
+type legend struct {
+	Class, Name, Value string
+	Link               templ.SafeURL
+}
+
+// cell is a number of a plot's table.
+type cell struct {
+	Text string
+	Link templ.SafeURL
+}
+
+// maxPlotRows bounds the rows of a plot's table.
+const maxPlotRows = 100
+
+// rows returns the newest rows of the table; the newest is last.
+func (p plot) rows() (rows [][]cell) {
+	for i := max(len(p.Table)-maxPlotRows, 0); i < len(p.Table); i++ {
+		var row []cell
+		for k, text := range p.Table[i] {
+			c := cell{Text: text}
+			if i < len(p.Links) && k < len(p.Links[i]) {
+				c.Link = p.Links[i][k]
+			}
+			row = append(row, c)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
 
 const (
 	plotHeight = 100
@@ -170,15 +208,18 @@ func per(step time.Duration) string {
 	return strconv.Itoa(int(step.Hours())) + " hours"
 }
 
-// nice rounds up to a round number for an axis.
-func nice(n float64) float64 {
+// nice rounds up to a round number for an axis, one at least.
+func nice(n float64) float64 { return max(roundUp(n), 1) }
+
+// roundUp rounds up to a number with one digit other than zero; 1 for zero.
+func roundUp(n float64) float64 {
 	if n <= 0 {
 		return 1
 	}
 	size := math.Pow(10, math.Floor(math.Log10(n)))
-	for _, f := range []float64{1, 2, 4, 5, 8, 10} {
+	for _, f := range []float64{1, 2, 4, 5, 8} {
 		if n <= f*size*1.0001 {
-			return math.Max(f*size, 1)
+			return f * size
 		}
 	}
 	return 10 * size
@@ -214,7 +255,7 @@ func throughput(s *stats.Series) plot {
 			all += n
 			h := float64(n) / top * plotHeight
 			y -= h
-			p.Bars = append(p.Bars, bar{float64(i*plotStep) + 1, y, plotStep - 2, h, colour(k), source + ": " + number(n) + " at " + exact(at.At)})
+			p.Bars = append(p.Bars, bar{float64(i*plotStep) + 1, y, plotStep - 2, h, colour(k), source + ": " + number(n) + " at " + exact(at.At), ""})
 		}
 		if len(row) > 1 && !blank(row[1:]) {
 			p.Table = append(p.Table, row)
@@ -222,7 +263,7 @@ func throughput(s *stats.Series) plot {
 	}
 	p.Y = []string{compact(top), compact(top / 2), "0"}
 	for k, source := range s.Sources {
-		p.Legend = append(p.Legend, legend{colour(k), source, number(s.Total.Received[source])})
+		p.Legend = append(p.Legend, legend{Class: colour(k), Name: source, Value: number(s.Total.Received[source])})
 	}
 	p.Now = number(all)
 	p.About = fmt.Sprintf("%s webhooks received in this period, at most %s per %s", number(all), compact(most), per(s.Step))
@@ -274,7 +315,7 @@ func failures(s *stats.Series) plot {
 		h := max(rate/top*plotHeight, 1)
 		p.Bars = append(p.Bars, bar{
 			float64(i*plotStep) + 1, plotHeight - h, plotStep - 2, h, "fail",
-			fmt.Sprintf("%s: %s of %s attempts at %s", percent(rate), number(at.Failed.N), number(at.Done.N+at.Failed.N), exact(at.At)),
+			fmt.Sprintf("%s: %s of %s attempts at %s", percent(rate), number(at.Failed.N), number(at.Done.N+at.Failed.N), exact(at.At)), "",
 		})
 	}
 	p.Y = []string{percent(top), percent(top / 2), "0"}
@@ -283,7 +324,7 @@ func failures(s *stats.Series) plot {
 	if !ok {
 		p.Now = "–"
 	}
-	p.Legend = []legend{{"fail", "failed", number(s.Total.Failed.N)}, {"", "succeeded", number(s.Total.Done.N)}}
+	p.Legend = []legend{{Class: "fail", Name: "failed", Value: number(s.Total.Failed.N)}, {Name: "succeeded", Value: number(s.Total.Done.N)}}
 	p.About = fmt.Sprintf("%s of %s attempts failed in this period", number(s.Total.Failed.N), number(s.Total.Done.N+s.Total.Failed.N))
 	return p
 }
@@ -350,7 +391,7 @@ func latency(s *stats.Series, title, about string, of func(*stats.Point) *stats.
 		if total.N > 0 {
 			value = span(total.Quantile(quantile.share))
 		}
-		p.Legend = append(p.Legend, legend{quantile.class, quantile.name, value})
+		p.Legend = append(p.Legend, legend{Class: quantile.class, Name: quantile.name, Value: value})
 	}
 	for v := high; v >= low; v-- {
 		p.Y = append(p.Y, decade(v))

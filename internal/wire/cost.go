@@ -26,6 +26,7 @@ func newCharge(c jobs.Charge) *Charge {
 // CostQuery chooses the jobs whose charges are summed.
 type CostQuery struct {
 	By        string `query:"by" flag:"by" enum:"project,user,model,provider,day,run,caller" doc:"Group by project, user, model, provider, day, run or caller; empty: one sum for each currency."`
+	Daily     bool   `query:"daily" flag:"daily" doc:"Also group by day, in UTC: each sum has a day."`
 	Since     string `query:"since" flag:"since" doc:"Only jobs made from this time (RFC 3339, or a day such as 2026-11-01)."`
 	Until     string `query:"until" flag:"until" doc:"Only jobs made before this time."`
 	Provider  string `query:"provider" flag:"provider" doc:"Only of this provider."`
@@ -36,7 +37,7 @@ type CostQuery struct {
 
 // Filter returns the query as stores take it. The error is for the caller.
 func (q CostQuery) Filter() (f jobs.CostFilter, err error) {
-	f = jobs.CostFilter{By: q.By, Provider: q.Provider, Model: q.Model, ProjectID: q.ProjectID, UserID: q.UserID}
+	f = jobs.CostFilter{By: q.By, Daily: q.Daily, Provider: q.Provider, Model: q.Model, ProjectID: q.ProjectID, UserID: q.UserID}
 	for _, at := range []struct {
 		name, text string
 		to         *time.Time
@@ -55,12 +56,13 @@ func (q CostQuery) Filter() (f jobs.CostFilter, err error) {
 
 // Costs are sums of charges.
 type Costs struct {
-	Docs []CostSum `json:"docs" nullable:"false" doc:"The largest first, at most 1,000."`
+	Docs []CostSum `json:"docs" nullable:"false" doc:"The largest first, at most 1,000; with daily, these by day."`
 }
 
 // CostSum is the sum of charges in one currency.
 type CostSum struct {
 	Key       string `json:"key" doc:"The project, user, model and so on; empty for jobs without one."`
+	Day       string `json:"day,omitempty" doc:"With daily: the day, in UTC." example:"2026-11-29"`
 	Currency  string `json:"currency" doc:"Amounts of different currencies are never added."`
 	Charged   string `json:"charged" doc:"For jobs that have ended."`
 	Estimated string `json:"estimated" doc:"The part of charged that comes from price tables."`
@@ -74,7 +76,7 @@ type CostSum struct {
 func NewCosts(sums []jobs.CostSum) Costs {
 	out := Costs{Docs: []CostSum{}}
 	for _, c := range sums {
-		out.Docs = append(out.Docs, CostSum{c.Key, c.Currency, c.Charged.String(), c.Estimated.String(), c.Reserved.String(), c.Jobs, c.Saved.String(), c.Reused})
+		out.Docs = append(out.Docs, CostSum{c.Key, c.Day, c.Currency, c.Charged.String(), c.Estimated.String(), c.Reserved.String(), c.Jobs, c.Saved.String(), c.Reused})
 	}
 	return out
 }

@@ -321,6 +321,8 @@ export interface CostSum {
   charged: string;
   /** Amounts of different currencies are never added. */
   currency: string;
+  /** With daily: the day, in UTC. */
+  day?: string;
   /** The part of charged that comes from price tables. */
   estimated: string;
   /** Jobs with a charge. */
@@ -336,7 +338,7 @@ export interface CostSum {
 }
 
 export interface Costs {
-  /** The largest first, at most 1,000. */
+  /** The largest first, at most 1,000; with daily, these by day. */
   docs: CostSum[];
 }
 
@@ -2360,9 +2362,9 @@ export interface Operations {
   /** Get the progress of a bulk action */
   "get-bulk": { query: undefined; body: undefined; answer: Bulk };
   /** Sum what jobs cost, by project, user, model, provider, day, run or caller */
-  "get-costs": { query: { by?: "project" | "user" | "model" | "provider" | "day" | "run" | "caller"; since?: string; until?: string; provider?: string; model?: string; projectId?: string; userId?: string }; body: undefined; answer: Costs };
+  "get-costs": { query: { by?: "project" | "user" | "model" | "provider" | "day" | "run" | "caller"; daily?: boolean; since?: string; until?: string; provider?: string; model?: string; projectId?: string; userId?: string }; body: undefined; answer: Costs };
   /** Sum what jobs cost, as CSV */
-  "get-costs-csv": { query: { by?: string; since?: string; until?: string; provider?: string; model?: string; projectId?: string; userId?: string }; body: undefined; answer: undefined };
+  "get-costs-csv": { query: { by?: string; daily?: string; since?: string; until?: string; provider?: string; model?: string; projectId?: string; userId?: string }; body: undefined; answer: undefined };
   /** Get a delivery with its attempts */
   "get-delivery": { query: undefined; body: undefined; answer: Delivery };
   /** Get a destination with its health and backlog */

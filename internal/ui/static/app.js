@@ -18,7 +18,7 @@
   const times = () => {
     for (const el of $('time')) {
       const d = new Date(el.dateTime);
-      if (isNaN(d)) continue;
+      if (isNaN(d) || el.dataset.tick === 'utc') continue;
       if (el.dataset.tick) {
         const day = el.dataset.tick.endsWith('d') && el.dataset.tick !== '1d';
         el.textContent = day ? d.toLocaleDateString('en-GB', {day: 'numeric', month: 'short', timeZone: utc ? 'UTC' : undefined}) : utc ? d.toISOString().slice(11, 16) : two(d.getHours()) + ':' + two(d.getMinutes());

@@ -177,12 +177,13 @@
     return saved('zone') === 'utc' ? at.replace('.000', '') : d.toLocaleString('sv-SE');
   });
 
-  // The values under the pointer are shown beside a plot; a click shows the events of that time.
+  // The values under the pointer are shown beside a plot; a click shows the events, or jobs, of that time.
   const plots = () => {
     for (const el of $('.numbers td:first-child, .plot rect title')) {
       if (el.dataset.at) continue;
       el.dataset.at = el.textContent;
-      el.textContent = local(el.textContent);
+      const text = local(el.textContent);
+      if (text !== el.textContent) el.textContent = text; // keeps links
     }
     for (const svg of $('.plot .axes svg')) {
       if (svg.dataset.cross) continue;
@@ -205,14 +206,16 @@
         line.setAttribute('x1', x); line.setAttribute('x2', x);
         svg.append(line);
         tip.hidden = false;
-        tip.textContent = [local(new Date(time).toISOString().replace('T', ' ').replace('Z', ' UTC')), ...(row ? [...row.cells].slice(1).map((td, k) => `${heads[k + 1]} ${td.textContent}`) : ['no data'])].join(' · ');
+        tip.textContent = ['days' in figure.dataset ? new Date(time).toISOString().slice(0, 10) : local(new Date(time).toISOString().replace('T', ' ').replace('Z', ' UTC')), ...(row ? [...row.cells].slice(1).map((td, k) => `${heads[k + 1]} ${td.textContent}`) : ['no data'])].join(' · ');
       });
       svg.addEventListener('pointerleave', () => { tip.hidden = true; line.remove(); });
       svg.addEventListener('click', (e) => {
-        const time = from + at(e) * step, q = new URLSearchParams({since: new Date(time).toISOString(), until: new Date(time + step).toISOString()});
+        const time = from + at(e) * step, to = new URL(e.target.dataset.list ?? figure.dataset.list ?? '/events', location.href), q = to.searchParams;
+        q.set('since', new Date(time).toISOString());
+        q.set('until', new Date(time + step).toISOString());
         const source = /^\/sources\/([^/]+)$/.exec(location.pathname)?.[1];
         if (source) q.set('source', decodeURIComponent(source));
-        location.href = '/events?' + q;
+        location.href = to.href;
       });
     }
   };

@@ -329,6 +329,8 @@ class CostSum(TypedDict):
     charged: str
     # Amounts of different currencies are never added.
     currency: str
+    # With daily: the day, in UTC.
+    day: NotRequired[str]
     # The part of charged that comes from price tables.
     estimated: str
     # Jobs with a charge.
@@ -344,7 +346,7 @@ class CostSum(TypedDict):
 
 
 class Costs(TypedDict):
-    # The largest first, at most 1,000.
+    # The largest first, at most 1,000; with daily, these by day.
     docs: list[CostSum]
 
 
@@ -2333,6 +2335,8 @@ class ExportAuditQuery(TypedDict):
 class GetCostsQuery(TypedDict):
     # Group by project, user, model, provider, day, run or caller; empty: one sum for each currency.
     by: NotRequired[Literal["project"] | Literal["user"] | Literal["model"] | Literal["provider"] | Literal["day"] | Literal["run"] | Literal["caller"]]
+    # Also group by day, in UTC: each sum has a day.
+    daily: NotRequired[bool]
     # Only of this model.
     model: NotRequired[str]
     # Only of this project.
@@ -2350,6 +2354,8 @@ class GetCostsQuery(TypedDict):
 class GetCostsCsvQuery(TypedDict):
     # As for get-costs.
     by: NotRequired[str]
+    # As for get-costs.
+    daily: NotRequired[str]
     # As for get-costs.
     model: NotRequired[str]
     # As for get-costs.
