@@ -14,20 +14,26 @@ import (
 // documented returns the description and the examples of docs/providers/write-your-own.md.
 func documented(t *testing.T) (description, examples string) {
 	t.Helper()
+	blocks := blocks(t)
+	return blocks[2], blocks[4]
+}
+
+// blocks returns the YAML of docs/providers/write-your-own.md.
+func blocks(t *testing.T) (blocks []string) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "providers", "write-your-own.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var blocks []string
 	for i, part := range strings.Split(string(text), "```") {
 		if yaml, is := strings.CutPrefix(part, "yaml\n"); is && i%2 == 1 {
 			blocks = append(blocks, yaml)
 		}
 	}
-	if len(blocks) != 3 {
-		t.Fatalf("%d blocks of YAML, want 3", len(blocks))
+	if len(blocks) != 5 {
+		t.Fatalf("%d blocks of YAML, want 5", len(blocks))
 	}
-	return blocks[1], blocks[2]
+	return blocks
 }
 
 // play returns what playing a description found.
@@ -64,6 +70,20 @@ func TestDocumentedDescriptionAgreesWithItsExamples(t *testing.T) {
 	}
 }
 
+// The document describes a signature in place of the preset.
+func TestDocumentedSignatureIsValid(t *testing.T) {
+	t.Parallel()
+	description, examples := documented(t)
+	before, rest, _ := strings.Cut(description, "webhook:\n")
+	_, after, ok := strings.Cut(rest, "billing:")
+	if !ok {
+		t.Fatal("the description has no billing after its webhook")
+	}
+	if problems := play(t, before+blocks(t)[3]+"billing:"+after, examples); len(problems) > 0 {
+		t.Errorf("%q", problems)
+	}
+}
+
 func TestWrongDescriptionFailsItsExamples(t *testing.T) {
 	t.Parallel()
 	description, examples := documented(t)
@@ -75,6 +95,7 @@ func TestWrongDescriptionFailsItsExamples(t *testing.T) {
 		{"id: response.id", "id: response.job_id"},
 		{"status: response.status", "status: response.state"},
 		{"done: completed", "done: processing"},
+		{"progress: response.progress", "progress: response.output.progress"},
 		{"files: response.output.urls", "files: response.urls"},
 		{"error_type: response.error.code", "error_type: response.code"},
 		{"cost: response.usage.credits", "cost: response.credits"},

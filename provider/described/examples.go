@@ -66,6 +66,8 @@ type Expected struct {
 	ID string `yaml:"id"`
 	// Running is the status of Running; processing if empty.
 	Running string `yaml:"running"`
+	// Progress is what Running says of it; empty: it is not compared.
+	Progress string `yaml:"progress"`
 	// Files are the URLs, with the server's as BASE_URL.
 	Files []string `yaml:"files"`
 	Cost  string   `yaml:"cost"`

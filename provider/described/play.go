@@ -169,8 +169,12 @@ func (p *play) poll() {
 		if want == "" {
 			want = jobs.JobProcessing.String()
 		}
-		if err == nil && u.Status.String() != want {
+		switch {
+		case err != nil:
+		case u.Status.String() != want:
 			err = fmt.Errorf("the status is %s; the examples say %s", u.Status, want)
+		case p.e.Expect.Progress != "" && u.Progress != p.e.Expect.Progress:
+			err = fmt.Errorf("the progress is %q; the examples say %q", u.Progress, p.e.Expect.Progress)
 		}
 		p.find("poll of running work", err)
 	}
