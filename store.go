@@ -296,6 +296,9 @@ type Record struct {
 	// Revision counts the changes to all records of the kind.
 	Revision  int64
 	UpdatedAt time.Time
+	// History is how many values of the record, the current one included, PutRecord leaves in its
+	// history; 0 writes no history.
+	History int
 }
 
 // What PutRecord may be given as Revision, besides that of the record that is replaced.
@@ -314,5 +317,9 @@ type Records interface {
 	// PutRecord writes Value where Revision is the stored one, NewRecord or AnyRevision,
 	// and returns the record with its new revision; ErrConflict if it is not.
 	PutRecord(ctx context.Context, r Record) (Record, error)
+	// DeleteRecord removes a record and its history.
 	DeleteRecord(ctx context.Context, kind, name string) error
+	// RecordHistory returns the values that the record had, newest first, each as a record of its
+	// time; none if it was written without a history.
+	RecordHistory(ctx context.Context, kind, name string) ([]Record, error)
 }

@@ -21,6 +21,8 @@ type checker struct {
 	file   string
 	at     positions
 	faults Faults
+	// providers are those that steps can submit to; empty: any.
+	providers []string
 }
 
 func (k *checker) fault(path, format string, args ...any) {
@@ -259,6 +261,7 @@ var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 
 func (k *checker) submit(env *cel.Env, path string, st *step) {
 	s := st.Submit
+	k.provider(path+".provider", s.Provider)
 	model, key := s.Model, "model"
 	switch {
 	case s.Model != "" && s.Service != "":
@@ -280,6 +283,13 @@ func (k *checker) submit(env *cel.Env, path string, st *step) {
 	k.candidates(path, s.Fallback)
 }
 
+// provider checks the name of a provider; it may be empty.
+func (k *checker) provider(path, name string) {
+	if name != "" && len(k.providers) > 0 && !slices.Contains(k.providers, name) {
+		k.fault(path, "unknown provider %q: want %s%s", name, strings.Join(k.providers, ", "), suggest.Hint(name, k.providers))
+	}
+}
+
 // candidates checks the fallback of a submit step.
 func (k *checker) candidates(path string, list []Candidate) {
 	if len(list) >= jobs.MaxCandidates {
@@ -290,6 +300,7 @@ func (k *checker) candidates(path string, list []Candidate) {
 		if c.Provider == "" || c.Model == "" {
 			k.fault(at, "provider and model are wanted: the name of a provider, and its name for the work")
 		}
+		k.provider(at+".provider", c.Provider)
 		for _, e := range []struct{ variable, text string }{{"input", c.Input}, {"result", c.Result}} {
 			env, err := cel.NewEnv(nil, cel.Variables{e.variable: cel.Any})
 			if err != nil {

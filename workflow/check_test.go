@@ -177,3 +177,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestFaultSplitsOffHint(t *testing.T) {
+	t.Parallel()
+	for problem, want := range map[string][2]string{
+		`unknown step "lok"; did you mean look?`:    {`unknown step "lok"`, "did you mean look?"},
+		`unknown provider "x": want fal`:            {`unknown provider "x"`, "want fal"},
+		`"a; b": want a method`:                     {`"a; b"`, "want a method"},
+		`"a: want b" is not a name; choose another`: {`"a: want b" is not a name`, "choose another"},
+		`a workflow needs at least one step`:        {`a workflow needs at least one step`, ""},
+	} {
+		if text, hint := (workflow.Fault{Problem: problem}).Split(); text != want[0] || hint != want[1] {
+			t.Errorf("%s: %q, %q", problem, text, hint)
+		}
+	}
+}

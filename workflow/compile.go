@@ -61,7 +61,7 @@ type schedule struct {
 
 // Compile checks a workflow that was built in Go. The error is a [Faults].
 func Compile(w *Workflow) (*Compiled, error) {
-	c, faults := compile(w, "", nil)
+	c, faults := compile(w, &checker{w: w})
 	if len(faults) > 0 {
 		return nil, faults
 	}
@@ -84,8 +84,7 @@ func (c *Compiled) Providers() []string {
 	return names
 }
 
-func compile(w *Workflow, file string, at positions) (*Compiled, Faults) {
-	k := &checker{w: w, file: file, at: at}
+func compile(w *Workflow, k *checker) (*Compiled, Faults) {
 	c := &Compiled{Workflow: w, byName: map[string]*step{}}
 	k.names()
 	if len(k.faults) > 0 {

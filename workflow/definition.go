@@ -320,8 +320,9 @@ func (d *Duration) UnmarshalJSON(text []byte) (err error) {
 
 var workflowName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// Parse reads a workflow file and checks it. The error is a [Faults].
-func Parse(file string, text []byte) (*Compiled, error) {
+// Parse reads a workflow file and checks it. The error is a [Faults]. If providers are named, a step
+// can submit to no other.
+func Parse(file string, text []byte, providers ...string) (*Compiled, error) {
 	fail := func(line, column int, path, problem string) (*Compiled, error) {
 		return nil, Faults{{File: file, Line: line, Column: column, Path: path, Problem: problem}}
 	}
@@ -341,7 +342,7 @@ func Parse(file string, text []byte) (*Compiled, error) {
 		line, column, problem := yamlError(err)
 		return fail(line, column, "", problem)
 	}
-	c, faults := compile(&w, file, at)
+	c, faults := compile(&w, &checker{w: &w, file: file, at: at, providers: providers})
 	if len(faults) > 0 {
 		return nil, faults
 	}

@@ -38,6 +38,18 @@ func (f Fault) String() string {
 	return b.String() + f.Problem
 }
 
+// Split separates the problem from what to do about it, which may be empty.
+func (f Fault) Split() (problem, hint string) {
+	for _, separator := range []string{"; ", ": want "} {
+		at := strings.Index(f.Problem, separator)
+		// Quoted values are not split.
+		if at > 0 && strings.Count(f.Problem[:at], `"`)%2 == 0 {
+			return f.Problem[:at], strings.TrimPrefix(strings.TrimPrefix(f.Problem[at:], "; "), ": ")
+		}
+	}
+	return f.Problem, ""
+}
+
 // Faults are all errors in a workflow definition, as one error.
 type Faults []Fault
 

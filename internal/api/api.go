@@ -100,6 +100,8 @@ type Options struct {
 	OpenKey func(ctx context.Context, source string, takes time.Duration) (until time.Time, err error)
 	// Workflows starts runs and changes them; nil without workflows.
 	Workflows Workflows
+	// Definitions has the workflows of files, and writes those of users; nil without workflows.
+	Definitions Definitions
 	// Media serves stored files; nil if files are not stored.
 	Media MediaFiles
 	// Guard has the keys, sessions and the audit log; nil without them.

@@ -16,8 +16,8 @@ const maxConfiguration = 4 << 20
 // configurationRoutes are for credentials without a limit: the document has all objects.
 func (s *server) configurationRoutes() []route {
 	return []route{
-		get("/api/v1/configuration", "export-configuration", Admin, "Get all sources, destinations and budgets that were set by the API, secrets as references", s.exportConfiguration),
-		post("/api/v1/configuration", "apply-configuration", Admin, "Make sources, destinations and budgets those of a document, or compare them", s.applyConfiguration, accepts(maxConfiguration), fails(http.StatusBadRequest)),
+		get("/api/v1/configuration", "export-configuration", Admin, "Get all sources, destinations, budgets and workflows that were set by the API, secrets as references", s.exportConfiguration),
+		post("/api/v1/configuration", "apply-configuration", Admin, "Make sources, destinations, budgets and workflows those of a document, or compare them", s.applyConfiguration, accepts(maxConfiguration), fails(http.StatusBadRequest)),
 	}
 }
 
@@ -55,6 +55,9 @@ func (s *server) configuration() *manifest.Configuration {
 	}
 	if s.o.Jobs != nil {
 		c.Budgets = budgets{s}
+	}
+	if s.o.Definitions != nil {
+		c.Workflows = savedWorkflows{s.o.Definitions}
 	}
 	return c
 }

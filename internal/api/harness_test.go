@@ -22,6 +22,7 @@ import (
 	"gaff/internal/access"
 	"gaff/internal/api"
 	"gaff/internal/apitest"
+	"gaff/internal/definition"
 	"gaff/internal/erase"
 	"gaff/jobs"
 	"gaff/provider/custom"
@@ -233,10 +234,11 @@ func (noJobs) Cancel(context.Context, string) error { return nil }
 // move jobs, and custom, whose handler fails until the world is healed.
 type world struct {
 	caller
-	store  *sqlite.Store
-	ingest http.Handler
-	healed atomic.Bool
-	engine *workflow.Engine
+	store       *sqlite.Store
+	ingest      http.Handler
+	healed      atomic.Bool
+	engine      *workflow.Engine
+	definitions *definition.Service
 	// guarded is the same API behind keys and sessions, with the admin token [adminToken].
 	guarded caller
 	guard   *access.Guard
@@ -286,11 +288,17 @@ func newWorld(t *testing.T) *world {
 	}))
 	w.engine = workflow.New(workflow.Options{Store: st, Router: gw, Jobs: noJobs{}, Log: log})
 	w.engine.Register(gw)
-	asking, err := workflow.Parse("ask.yaml", []byte(asking))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.engine.SetWorkflows([]*workflow.Compiled{asking}); err != nil {
+	w.definitions = definition.New(definition.Options{
+		Store: st, Engine: w.engine, Log: log,
+		Files: func() ([]*workflow.Compiled, error) {
+			c, err := workflow.Parse("ask.yaml", []byte(asking))
+			return []*workflow.Compiled{c}, err
+		},
+		Parse: func(file string, text []byte) (*workflow.Compiled, error) {
+			return workflow.Parse(file, text, "studio")
+		},
+	})
+	if err := w.definitions.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := gw.Start(t.Context()); err != nil {
@@ -307,7 +315,7 @@ func newWorld(t *testing.T) *world {
 	if err := fwd.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	o := api.Options{Eraser: eraser, Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard, Workflows: w.engine, Forwarding: fwd}
+	o := api.Options{Eraser: eraser, Store: st, Gateway: gw, Authorizer: tokens{}, Log: log, Guard: w.guard, Workflows: w.engine, Definitions: w.definitions, Forwarding: fwd}
 	w.handler = api.New(o)
 	o.Authorizer = access.Scoped{Guard: w.guard}
 	o.Jobs, err = jobs.NewService(t.Context(), jobs.ServiceOptions{Store: st, Router: gw, Log: log, Providers: []jobs.Provider{studio{}}})

@@ -93,6 +93,12 @@ func (s *server) workflowRoutes() []route {
 		[]route{
 			get("/api/v1/workflows", "list-workflows", Viewer, "List the workflows, by name; all on one page", s.listWorkflows),
 			get("/api/v1/workflows/{name}", "get-workflow", Viewer, "Get a workflow with its definition", s.getWorkflow),
+			post("/api/v1/workflows", "create-workflow", Admin, "Write a workflow; a file of the same name would hide it", s.createWorkflow, answers(http.StatusCreated), fails(http.StatusBadRequest), accepts(maxWorkflowBody)),
+			put("/api/v1/workflows/{name}", "update-workflow", Admin, "Write a new revision of a workflow; runs keep the revision that they started with", s.updateWorkflow, fails(http.StatusBadRequest), accepts(maxWorkflowBody)),
+			remove("/api/v1/workflows/{name}", "delete-workflow", Admin, "Delete a workflow that was written by the API, with its revisions; its runs go on", s.deleteWorkflow),
+			post("/api/v1/workflows/check", "check-workflow", Operator, "Check the text of a workflow without storing it: its faults, or its steps", s.checkWorkflow, fails(http.StatusBadRequest), accepts(maxWorkflowBody)),
+			get("/api/v1/workflows/{name}/revisions", "list-workflow-revisions", Viewer, "List the revisions of a workflow that was written by the API, newest first; the last 20 are stored", s.listWorkflowRevisions),
+			post("/api/v1/workflows/{name}/revert", "revert-workflow", Admin, "Write the text of an older revision as a new one", s.revertWorkflow, fails(http.StatusBadRequest)),
 			get("/api/v1/projects", "list-projects", Viewer, "List projects, newest first", s.listProjects),
 			post("/api/v1/projects", "save-project", Operator, "Create a project, or set its name, owner and metadata", s.saveProject),
 		},

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -88,9 +89,14 @@ func (s *server) startRun(ctx context.Context, in *startInput) (*startOutput, er
 	if err != nil {
 		return nil, err
 	}
-	run, created, err := ws.Run(ctx, workflow.StartParams{
-		Workflow: in.Body.Workflow, ProjectID: project, UserID: in.Body.UserID, Input: input, Key: key, FormerKey: former,
-	})
+	params := workflow.StartParams{Workflow: in.Body.Workflow, ProjectID: project, UserID: in.Body.UserID, Input: input, Key: key, FormerKey: former}
+	run, created, err := ws.Run(ctx, params)
+	if errors.Is(err, gaff.ErrNotFound) && s.o.Definitions != nil {
+		// Another node may have written it a moment ago.
+		if err = s.o.Definitions.Refresh(ctx); err == nil {
+			run, created, err = ws.Run(ctx, params)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -68,3 +68,47 @@ func TestWorkflows(t *testing.T) {
 		t.Errorf("two callers share run %s by their key", id)
 	}
 }
+
+// A workflow is checked, written, changed, taken back and deleted; runs keep their revision.
+func TestWrittenWorkflows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	body := func(members string, message string) string {
+		return `{"text":"name: film\nsteps:\n  - name: look\n    approve: {message: ` + message + `}\n"` + members + `}`
+	}
+	for _, sc := range []scenario{
+		{request: "POST /api/v1/workflows/check", body: body("", "a"), status: 403},
+		{request: "POST /api/v1/workflows/check", role: "operator", body: body("", "a"), status: 200,
+			has: []string{`"valid":true`, `"name":"film"`, `"steps":[{"name":"look","kind":"approve","description":null,"needs":[]}]`}},
+		{request: "POST /api/v1/workflows/check", role: "operator", body: body(`,"name":"movie"`, "a"), status: 200, has: []string{`"valid":false`, `"line":1`, `"path":"name"`}},
+		{request: "POST /api/v1/workflows/check", role: "operator", body: body("", "'${steps.lok.result}'"), status: 200,
+			has: []string{`"valid":false`, `"line":4`, `"path":"steps[0].approve.message"`}},
+		{request: "POST /api/v1/workflows/check", role: "operator", body: `{"text":"name: film\nstepps: []\n"}`, status: 200, has: []string{`"line":2,"column":1`, `"hint":"\"gaff workflows schema\" lists the keys"`}},
+		{request: "GET /api/v1/workflows/film", status: 404},
+		{request: "POST /api/v1/workflows", role: "operator", body: body("", "a"), status: 403},
+		{request: "POST /api/v1/workflows", role: "admin", body: `{"text":"name: film\n"}`, status: 400, has: []string{"a workflow needs at least one step"}},
+		{request: "POST /api/v1/workflows", role: "admin", body: body("", "a"), status: 201, has: []string{`"origin":"api"`, `"revision":1`, `"updatedBy":"`}},
+		{request: "POST /api/v1/workflows", role: "admin", body: body("", "a"), status: 409},
+		{request: "PUT /api/v1/workflows/film", role: "operator", body: body("", "b"), status: 403},
+		{request: "PUT /api/v1/workflows/film", role: "admin", body: body(`,"revision":9`, "b"), status: 409, has: []string{"has revision 1 now, not 9"}},
+		{request: "POST /api/v1/runs", role: "operator", body: `{"workflow":"film"}`, status: 202, has: []string{`"workflow":"film"`}},
+		{request: "PUT /api/v1/workflows/film", role: "admin", body: body(`,"revision":1`, "b"), status: 200, has: []string{`message: b`}},
+		{request: "PUT /api/v1/workflows/ask", role: "admin", body: body("", "b"), status: 409, has: []string{"a file in the folder"}},
+		{request: "PUT /api/v1/workflows/none", role: "admin", body: body("", "b"), status: 404},
+		{request: "GET /api/v1/workflows", status: 200, has: []string{`"origin":"file"`, `"origin":"api"`}},
+		{request: "GET /api/v1/workflows/film/revisions", status: 200, has: []string{`message: a`, `message: b`}},
+		{request: "GET /api/v1/workflows/ask/revisions", status: 200, has: []string{`"docs":[]`}},
+		{request: "GET /api/v1/workflows/none/revisions", status: 404},
+		{request: "POST /api/v1/workflows/film/revert", role: "operator", body: `{"to":1}`, status: 403},
+		{request: "POST /api/v1/workflows/film/revert", role: "admin", body: `{"to":7}`, status: 404},
+		{request: "POST /api/v1/workflows/film/revert", role: "admin", body: `{"to":1,"revision":1}`, status: 409},
+		{request: "POST /api/v1/workflows/film/revert", role: "admin", body: `{"to":1,"revision":2}`, status: 200, has: []string{`message: a`, `"revision":3`}},
+		{request: "DELETE /api/v1/workflows/film", role: "operator", status: 403},
+		{request: "DELETE /api/v1/workflows/ask", role: "admin", status: 409},
+		{request: "DELETE /api/v1/workflows/film", role: "admin", status: 204},
+		{request: "GET /api/v1/runs", status: 200, has: []string{`"workflow":"film"`, `"status":"running"`}},
+		{request: "GET /api/v1/workflows/film", status: 404},
+	} {
+		sc.run(t, w.caller, strings.NewReplacer())
+	}
+}

@@ -84,6 +84,7 @@ func (p *process) services() []lifecycle.Service {
 		lifecycle.Background("destination changes", func(ctx context.Context) { p.destinations.Run(ctx) }),
 		lifecycle.Background("replays", func(ctx context.Context) { p.replays.Run(ctx) }),
 		lifecycle.Background("source changes", func(ctx context.Context) { p.records.Run(ctx) }),
+		lifecycle.Background("workflow changes", func(ctx context.Context) { p.followWorkflows(ctx) }),
 		lifecycle.Background("job polling", func(ctx context.Context) { p.jobs.Run(ctx) }),
 		lifecycle.Background("reload", func(ctx context.Context) { p.reload.run(ctx) }),
 		lifecycle.Background("memory", releaseMemory),

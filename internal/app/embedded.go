@@ -84,7 +84,7 @@ func (e *Embedded) services(opened chan<- struct{}) []lifecycle.Service {
 		}
 	}})
 	add("statistics", "gateway", "workflow engine", "signing keys", "sessions", "audit retention", "retention", "redaction", "body check", "media storage", "media check",
-		"ends of jobs and runs", "alert checks", "destination changes", "replays", "source changes", "job polling", "reload", "background tasks")
+		"ends of jobs and runs", "alert checks", "destination changes", "replays", "source changes", "workflow changes", "job polling", "reload", "background tasks")
 	return append(list, lifecycle.Service{Name: "running", Start: func(context.Context) error {
 		close(e.running)
 		return nil

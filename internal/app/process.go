@@ -22,6 +22,7 @@ import (
 	"gaff/internal/api"
 	"gaff/internal/buildinfo"
 	"gaff/internal/config"
+	"gaff/internal/definition"
 	"gaff/internal/mcp"
 	"gaff/internal/metrics"
 	"gaff/internal/replay"
@@ -70,7 +71,7 @@ type process struct {
 	gateway      *gaff.Gateway
 	jobs         *jobs.Service
 	clients      map[string]jobs.Provider
-	workflows    int // how many were read
+	workflows    *definition.Service
 	engine       *workflow.Engine
 	functions    func(string) workflow.Function // of the program that embeds the gateway; may be nil
 	destinations *destination.Manager
@@ -190,17 +191,28 @@ func (p *process) findSource(name string) (Source, bool) {
 	return p.records.find(name)
 }
 
-func (p *process) addWorkflows(context.Context) error {
-	workflows, err := LoadWorkflows(p.cfg)
-	if err != nil {
-		return err
-	}
+func (p *process) addWorkflows(ctx context.Context) (err error) {
 	if p.engine, err = newEngine(p.cfg, p.store, p.gateway, serviceJobs{p.jobs}, p.sources, p.functions, p.log); err != nil {
 		return err
 	}
-	p.workflows = len(workflows)
-	p.reload.workflows = func(ctx context.Context) error { return reloadWorkflows(ctx, p.cfg, p.engine) }
-	return p.engine.SetWorkflows(workflows)
+	p.workflows = definition.New(definition.Options{
+		Store: p.store, Engine: p.engine, Log: p.log,
+		Files: func() ([]*workflow.Compiled, error) { return LoadWorkflows(p.cfg) },
+		Parse: func(file string, text []byte) (*workflow.Compiled, error) {
+			return workflow.Parse(file, text, providerNames(p.cfg)...)
+		},
+	})
+	p.reload.workflows = func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, reloadPatience)
+		defer cancel()
+		return p.workflows.Load(ctx)
+	}
+	return p.workflows.Load(ctx)
+}
+
+// followWorkflows applies the workflows that users write on other nodes.
+func (p *process) followWorkflows(ctx context.Context) {
+	followRecords(ctx, p.store.Changed, p.workflows.Refresh, func(err error) { p.log.Warn("workflows could not be read", "error", err) })
 }
 
 func (p *process) addDestinations(ctx context.Context) (err error) {
@@ -300,7 +312,10 @@ func (p *process) stopGateway(ctx context.Context) error {
 	return p.gateway.Stop(ctx)
 }
 
-func (p *process) startEngine(ctx context.Context) error { return p.engine.Start(ctx) }
+func (p *process) startEngine(ctx context.Context) error {
+	p.workflows.Started()
+	return p.engine.Start(ctx)
+}
 
 func (p *process) stopEngine(context.Context) error {
 	p.engine.Stop()
@@ -347,7 +362,7 @@ func (p *process) buildHandlers(context.Context) error {
 		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.public.url), p.findSource), Settings: apiSettings(cfg),
 		Ready: p.store.Ready, Damaged: p.store.DamagedBodies, Origins: cfg.CORSOrigins,
 		Reload: p.reload.reload, HandedKey: p.reload.key, RemoveKey: p.reload.forget, OpenKey: p.reload.openKey,
-		Eraser: p.eraser(), Compact: p.compact, Secrets: api.Secrets{Count: p.secrets, Rotate: p.rotateSecrets, SigningKeys: p.signingKeys, RotateSigningKey: p.rotateSigningKey}, Alerts: p.monitor, SourceRecords: p.records, Replays: p.replays, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
+		Eraser: p.eraser(), Compact: p.compact, Secrets: api.Secrets{Count: p.secrets, Rotate: p.rotateSecrets, SigningKeys: p.signingKeys, RotateSigningKey: p.rotateSigningKey}, Alerts: p.monitor, SourceRecords: p.records, Definitions: p.workflows, Replays: p.replays, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
 	})
 	p.publicProxy = public
 	console.Store, console.Guard, console.API, console.Sources = p.store, p.guard, apiHandler, gw.Sources
@@ -391,7 +406,7 @@ func (p *process) greet(ctx context.Context) error {
 		hint = "at " + p.cfg.Login.OIDCIssuer
 	}
 	welcome(p.out, p.console.url, hint, code)
-	p.log.Info("gateway started", "addr", p.public.Addr().String(), "admin_addr", p.console.Addr().String(), "sources", len(p.sources), "workflows", p.workflows)
+	p.log.Info("gateway started", "addr", p.public.Addr().String(), "admin_addr", p.console.Addr().String(), "sources", len(p.sources), "workflows", len(p.engine.Workflows()))
 	return nil
 }
 

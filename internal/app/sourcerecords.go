@@ -34,10 +34,10 @@ const (
 	maxGrace           = 30 * 24 * time.Hour
 	// effectsWorkers is how many events of a source with jobs are processed at once.
 	effectsWorkers = 8
-	// sourcesPace is how often changes of the store are followed at most; sourcesCheck is how often
-	// expired secrets are looked for.
-	sourcesPace  = 500 * time.Millisecond
-	sourcesCheck = time.Second
+	// recordsPace is how often changes of records are followed at most; recordsCheck is how often
+	// they are looked for without a notification, and expired secrets, too.
+	recordsPace  = 500 * time.Millisecond
+	recordsCheck = time.Second
 )
 
 // storedSource is the value of a source's record.
@@ -277,17 +277,23 @@ func (m *sourceRecords) pauseManaged(ctx context.Context, was, is map[string]str
 
 // Run applies the changes of other nodes, and ends former secrets, until ctx ends.
 func (m *sourceRecords) Run(ctx context.Context) {
-	check := time.NewTicker(sourcesCheck)
+	followRecords(ctx, m.changed, m.Load, func(err error) { m.log.Warn("sources could not be read", "error", err) })
+}
+
+// followRecords calls load after changes of the store, at most every recordsPace, and at least every
+// recordsCheck, until ctx ends.
+func followRecords(ctx context.Context, changed func() <-chan struct{}, load func(context.Context) error, failed func(error)) {
+	check := time.NewTicker(recordsCheck)
 	defer check.Stop()
 	last := time.Now()
 	for {
-		changed := m.changed()
+		changed := changed()
 		select {
 		case <-ctx.Done():
 			return
 		case <-check.C:
 		case <-changed:
-			if wait := time.Until(last.Add(sourcesPace)); wait > 0 {
+			if wait := time.Until(last.Add(recordsPace)); wait > 0 {
 				select {
 				case <-ctx.Done():
 					return
@@ -296,8 +302,8 @@ func (m *sourceRecords) Run(ctx context.Context) {
 			}
 		}
 		last = time.Now()
-		if err := m.Load(ctx); err != nil && ctx.Err() == nil {
-			m.log.Warn("sources could not be read", "error", err)
+		if err := load(ctx); err != nil && ctx.Err() == nil {
+			failed(err)
 		}
 	}
 }

@@ -38,20 +38,12 @@ func ReadWorkflow(file string, described ...string) (*workflow.Compiled, error) 
 	if err != nil {
 		return nil, err
 	}
-	c, err := workflow.Parse(file, text)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range c.Providers() {
-		if _, known := all.Find(name); !known && !slices.Contains(described, name) {
-			choice := all.Choice()
-			if len(described) > 0 {
-				choice = strings.Join(append(all.Names(), described...), ", ")
-			}
-			return nil, fmt.Errorf("%s: unknown provider %q: want %s", file, name, choice)
-		}
-	}
-	return c, nil
+	return workflow.Parse(file, text, slices.Concat(all.Names(), described)...)
+}
+
+// providerNames lists the providers that steps of workflows can submit to.
+func providerNames(cfg *config.Config) []string {
+	return slices.Concat(all.Names(), slices.Sorted(maps.Keys(cfg.Described)))
 }
 
 // WorkflowFiles lists the workflow files of a folder: those that end in .yaml or .yml.
@@ -185,17 +177,6 @@ func workflowLimits(texts []string, described map[string]config.Provider) (map[s
 
 // reloadPatience bounds a reload's writing.
 const reloadPatience = 10 * time.Second
-
-// reloadWorkflows reads the folder again. Where it has a fault, all stays as it was.
-func reloadWorkflows(ctx context.Context, cfg *config.Config, e *workflow.Engine) error {
-	cs, err := LoadWorkflows(cfg)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, reloadPatience)
-	defer cancel()
-	return e.Reload(ctx, cs)
-}
 
 // serviceJobs has the jobs of workflows submitted and cancelled by the ledger.
 type serviceJobs struct{ *jobs.Service }

@@ -77,8 +77,8 @@ var rules = []rule{
 		from: `^workflow/runs$`, deny: `^gaff/|\.`, allow: `^gaff/jobs$`,
 	},
 	{
-		why:  "only the app, the API, the pages and the commands know workflows",
-		from: `.*`, not: `^(workflow|embed|internal/(app|api|wire|ui|cli|bench|e2e|storetest))$`, deny: `^gaff/workflow$`,
+		why:  "only the definitions, the app, the API, the pages and the commands know workflows",
+		from: `.*`, not: `^(workflow|embed|internal/(app|api|wire|ui|cli|bench|e2e|storetest|definition))$`, deny: `^gaff/workflow$`,
 	},
 	{
 		why:  "what keeps files knows the rows of jobs, and no store's tables",
@@ -154,7 +154,7 @@ var rules = []rule{
 	},
 	{
 		why:  "the documents of the API are made of rows of the domain; they know no store, no server and no library of the API",
-		from: `^internal/wire$`, deny: `^gaff/|\.`, allow: `^gaff/(jobs|workflow|workflow/runs|destination|internal/(access|alert|diff|erase|issue|redact|replay|search|stats))$`,
+		from: `^internal/wire$`, deny: `^gaff/|\.`, allow: `^gaff/(jobs|workflow|workflow/runs|destination|internal/(access|alert|definition|diff|erase|issue|redact|replay|search|stats))$`,
 	},
 	{
 		why:  "the API and the server never see a store, a provider or the configuration",

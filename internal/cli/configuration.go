@@ -24,15 +24,18 @@ const (
 
 func (p *program) exportCommand() *cobra.Command {
 	var asJSON bool
+	var workflows string
 	cmd := &cobra.Command{
-		Use: "export", Short: "Print the configuration that was set by API and console: sources, destinations, budgets",
-		Long: `Print all sources, destinations and budgets that were set by the API, the console or commands, as
-one YAML document. Objects of gaff.yaml are not in it. Secrets are references to environment
+		Use: "export", Short: "Print the configuration that was set by API and console: sources, destinations, budgets, workflows",
+		Long: `Print all sources, destinations, budgets and workflows that were set by the API, the console or
+commands, as one YAML document. Objects of gaff.yaml and workflows of files are not in it. With
+--workflows FOLDER, workflows are written there as files instead, NAME.yaml. Secrets are references to environment
 variables, such as ${DESTINATION_CRM_SECRETS_0}: their values are not printed.
 
 "gaff diff FILE" compares such a document with a gateway, and "gaff apply FILE" applies it.`,
-		Example: "  gaff export > gateway.yaml",
-		Args:    arguments(0, 0, ""),
+		Example: `  gaff export > gateway.yaml
+  gaff export --workflows workflows > gateway.yaml`,
+		Args: arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error {
 			c, err := p.dial()
 			if err != nil {
@@ -41,6 +44,11 @@ variables, such as ${DESTINATION_CRM_SECRETS_0}: their values are not printed.
 			raw, err := c.call(ctx, http.MethodGet, "/api/v1/configuration", nil, nil)
 			if err != nil {
 				return err
+			}
+			if workflows != "" {
+				if raw, err = p.writeWorkflowFiles(workflows, raw); err != nil {
+					return err
+				}
 			}
 			if asJSON {
 				return writeRawJSON(p.Stdout, raw)
@@ -54,6 +62,7 @@ variables, such as ${DESTINATION_CRM_SECRETS_0}: their values are not printed.
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of YAML")
+	cmd.Flags().StringVar(&workflows, "workflows", "", "write workflows as files into this folder")
 	p.clientFlags(cmd)
 	return cmd
 }
@@ -88,9 +97,9 @@ environment variable; if that is not set, the stored secret counts as the same.`
 func (p *program) applyCommand() *cobra.Command {
 	var o applying
 	cmd := &cobra.Command{
-		Use: "apply FILE", Short: "Make sources, destinations and budgets those of a document",
-		Long: `Create and change the sources, destinations and budgets of a document of "gaff export". Objects that
-the document does not have stay; --prune deletes them, of the kinds that the document has.
+		Use: "apply FILE", Short: "Make sources, destinations, budgets and workflows those of a document",
+		Long: `Create and change the sources, destinations, budgets and workflows of a document of "gaff export".
+Objects that the document does not have stay; --prune deletes them, of the kinds that the document has.
 Everything is checked before the first change. The command can be repeated: it changes nothing
 then. The values of references to secrets are read from the environment; a reference whose
 variable is not set keeps the stored secret.`,

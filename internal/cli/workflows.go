@@ -26,22 +26,31 @@ import (
 func (p *program) workflowsCommand() *cobra.Command {
 	list := listCommand(p, listing[wire.Workflow]{
 		use: "list", short: "List the workflows of a running gateway", path: "/api/v1/workflows",
-		heads: []string{"NAME", "VERSION", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "DESCRIPTION"},
+		heads: []string{"NAME", "VERSION", "FROM", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "DESCRIPTION"},
 		cells: func(w wire.Workflow) []string {
-			cells := []string{clean(w.Name), short(clean(w.Version))}
+			from := "file"
+			if w.Origin == wire.WorkflowOfAPI {
+				from = "revision " + strconv.FormatInt(w.Revision, 10)
+			}
+			if w.Fault != "" {
+				w.Description = "cannot be used: " + w.Fault
+			}
+			cells := []string{clean(w.Name), short(clean(w.Version)), from}
 			for _, status := range []string{"running", "completed", "failed", "cancelled"} {
 				cells = append(cells, strconv.Itoa(w.Runs[status]))
 			}
 			return append(cells, cut(w.Description, 80))
 		},
 	})
-	return group("workflows", "Workflow files: check them, test them offline", p.workflowsCheckCommand(), p.workflowsTestCommand(),
-		p.workflowsSchemaCommand(), p.workflowsExamplesCommand(), list, p.workflowsShowCommand())
+	return group("workflows", "Workflows: check and test files offline, write them to a gateway", p.workflowsCheckCommand(), p.workflowsTestCommand(),
+		p.workflowsSchemaCommand(), p.workflowsExamplesCommand(), list, p.workflowsShowCommand(), p.workflowsApplyCommand(),
+		p.workflowsRevisionsCommand(), p.workflowsRevertCommand(), p.workflowsDeleteCommand())
 }
 
 func (p *program) workflowsShowCommand() *cobra.Command {
+	var asText bool
 	cmd := &cobra.Command{
-		Use: "show NAME", Short: "Print a workflow of a running gateway, as JSON", Args: arguments(1, 1, "one name"),
+		Use: "show NAME", Short: "Print a workflow of a running gateway, as JSON, or the text that was written", Args: arguments(1, 1, "one name"),
 		RunE: work(func(ctx context.Context, args []string) error {
 			c, err := p.dial()
 			if err != nil {
@@ -51,9 +60,21 @@ func (p *program) workflowsShowCommand() *cobra.Command {
 			if _, err := c.one(ctx, "/api/v1/workflows", args[0], &w); err != nil {
 				return err
 			}
-			return writeIndented(p.Stdout, w.Definition)
+			if !asText {
+				return writeIndented(p.Stdout, w.Definition)
+			}
+			if w.Text == "" {
+				return fmt.Errorf("workflow %s: a file of the gateway defines it; its text is there", w.Name)
+			}
+			text := string(w.Text)
+			if p.terminal(p.Stdout) {
+				text = cleanLines(text)
+			}
+			_, err = fmt.Fprint(p.Stdout, text)
+			return err
 		}),
 	}
+	cmd.Flags().BoolVar(&asText, "text", false, "print the YAML that was written by API or console")
 	p.clientFlags(cmd)
 	return cmd
 }

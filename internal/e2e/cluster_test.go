@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"gaff/internal/eventually"
 	"gaff/internal/pgtest"
 )
 
@@ -46,6 +47,56 @@ func (n *node) kill() {
 	g := n.g
 	n.mu.Unlock()
 	g.kill()
+}
+
+// A workflow that is written on one node is used by the others, also when that node is gone.
+func TestClusterFollowsWrittenWorkflow(t *testing.T) {
+	t.Parallel()
+	server, err := pgtest.NewServer(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	database, err := server.Database("written")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := make([]*node, 2)
+	for i := range nodes {
+		n := &node{dir: t.TempDir()}
+		if n.addr, err = freeAddr(); err != nil {
+			t.Fatal(err)
+		}
+		n.env = environment(n.dir, n.addr, "GAFF_LOG_LEVEL=error", "GAFF_DATABASE_URL="+database)
+		if err := n.start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(n.kill)
+		nodes[i] = n
+	}
+	body := `{"text":"name: paid\non:\n  - event: custom:paid\nsteps:\n  - name: look\n    approve: {}\n"}`
+	nodes[0].g.call(t, http.MethodPost, "/api/v1/workflows", body, http.StatusCreated)
+	other := nodes[1].g
+	sent := 0
+	err = poll(eventually.Limit, func() error {
+		// The other node routes the event once it has followed the change; requests for the
+		// workflow would have it look for changes themselves.
+		sent++
+		other.sendCustom(t, fmt.Sprintf(`{"type":"paid","id":"p%d"}`, sent))
+		var runs struct{ Docs []struct{ Workflow string } }
+		if err := other.get("/api/v1/runs", &runs); err != nil {
+			return err
+		}
+		if len(runs.Docs) == 0 {
+			return fmt.Errorf("no run after %d events", sent)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes[0].kill()
+	other.call(t, http.MethodPost, "/api/v1/runs", `{"workflow":"paid"}`, http.StatusAccepted)
 }
 
 // TestClusterCrash kills nodes and the database at random moments, under load on all

@@ -3,10 +3,12 @@ package manifest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"gaff"
 	"gaff/destination"
@@ -206,3 +208,43 @@ func (c *Configuration) budgets() store {
 		secret: func([]string, string) bool { return false },
 	}
 }
+
+func (c *Configuration) workflows() store {
+	type document struct {
+		Text string `json:"text"`
+	}
+	files := map[string]bool{} // those of the folder, when all were read
+	return store{
+		all: func(ctx context.Context) (map[string]object, error) {
+			written, ofFiles, err := c.Workflows.Texts(ctx)
+			files = ofFiles
+			all := map[string]object{}
+			for name, text := range written {
+				all[name] = object{"text": text}
+			}
+			return all, err
+		},
+		canonical: func(name string, o object) (object, error) {
+			var d document
+			if err := strictly(o, &d); err != nil {
+				return nil, err
+			}
+			if files[name] {
+				return nil, fmt.Errorf("%w: %w", gaff.ErrConflict, errFile)
+			}
+			if err := c.Workflows.Check(name, d.Text); err != nil {
+				return nil, fmt.Errorf("%w: text: %w", gaff.ErrInvalid, err)
+			}
+			return object{"text": strings.TrimRight(d.Text, "\n") + "\n"}, nil
+		},
+		put: func(ctx context.Context, name string, o object, exists bool) error {
+			text, _ := o["text"].(string)
+			return c.Workflows.Put(ctx, name, text, exists)
+		},
+		remove: c.Workflows.Delete,
+		secret: func([]string, string) bool { return false },
+	}
+}
+
+// errFile reports a workflow of a file.
+var errFile = errors.New("a file in the folder of workflows defines it; take it out of one of the two")

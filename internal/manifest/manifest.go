@@ -25,9 +25,10 @@ const (
 	KindSource      = "source"
 	KindDestination = "destination"
 	KindBudget      = "budget"
+	KindWorkflow    = "workflow"
 )
 
-var kinds = []string{KindSource, KindDestination, KindBudget}
+var kinds = []string{KindSource, KindDestination, KindBudget, KindWorkflow}
 
 // object is the JSON of an object.
 type object = map[string]any
@@ -58,11 +59,22 @@ type Budgets interface {
 	Delete(ctx context.Context, name string) error
 }
 
+// Workflows are those that users write.
+type Workflows interface {
+	// Texts returns their texts, and the names of workflows of files.
+	Texts(ctx context.Context) (written map[string]string, files map[string]bool, err error)
+	// Check returns the faults of a text.
+	Check(name, text string) error
+	Put(ctx context.Context, name, text string, exists bool) error
+	Delete(ctx context.Context, name string) error
+}
+
 // Configuration reads and changes the objects. A nil part has none.
 type Configuration struct {
 	Sources      Sources
 	Destinations Destinations
 	Budgets      Budgets
+	Workflows    Workflows
 }
 
 // store is the part of one kind.
@@ -87,6 +99,9 @@ func (c *Configuration) parts() map[string]store {
 	}
 	if c.Budgets != nil {
 		all[KindBudget] = c.budgets()
+	}
+	if c.Workflows != nil {
+		all[KindWorkflow] = c.workflows()
 	}
 	return all
 }

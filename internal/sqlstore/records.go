@@ -96,7 +96,7 @@ func (s *Store) PutRecord(ctx context.Context, r gaff.Record) (gaff.Record, erro
 			return fmt.Errorf("%w: %s %q was changed or deleted meanwhile; read it again", gaff.ErrConflict, r.Kind, excerpt.Text(r.Name, 60))
 		}
 		tx.change(r.Kind, r.Name, "saved", "")
-		return nil
+		return tx.addHistory(r, value, revision)
 	}})
 	if err != nil {
 		return gaff.Record{}, err
@@ -104,7 +104,37 @@ func (s *Store) PutRecord(ctx context.Context, r gaff.Record) (gaff.Record, erro
 	return s.Record(ctx, r.Kind, r.Name)
 }
 
-// DeleteRecord removes a record.
+// addHistory adds a record's value to its history, and removes the oldest ones over r.History.
+func (t *tx) addHistory(r gaff.Record, value string, revision int64) error {
+	if r.History < 1 {
+		return nil
+	}
+	if _, err := t.exec(`insert into record_history (kind, name, revision, value, updated_at) values ($1, $2, $3, $4, $5)`,
+		r.Kind, r.Name, revision, []byte(value), micros(t.now)); err != nil {
+		return fmt.Errorf("history of %s: %w", r.Kind, err)
+	}
+	_, err := t.exec(`delete from record_history where kind = $1 and name = $2 and revision not in (
+		select revision from record_history where kind = $1 and name = $2 order by revision desc limit $3)`, r.Kind, r.Name, r.History)
+	if err != nil {
+		return fmt.Errorf("history of %s: %w", r.Kind, err)
+	}
+	return nil
+}
+
+// RecordHistory returns the values that a record had, newest first.
+func (s *Store) RecordHistory(ctx context.Context, kind, name string) ([]gaff.Record, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	rs, err := collect(ctx, s.read, scanRecord, `select `+recordColumns+` from record_history r where r.kind = $1 and r.name = $2 order by r.revision desc`, kind, name)
+	for i := range rs {
+		if err == nil {
+			err = s.openRecord(&rs[i])
+		}
+	}
+	return rs, s.fault(ctx, "history of records", err)
+}
+
+// DeleteRecord removes a record and its history.
 func (s *Store) DeleteRecord(ctx context.Context, kind, name string) error {
 	return s.w.Do(ctx, &op{Run: func(tx *tx) error {
 		n, err := tx.exec(`delete from record where kind = $1 and name = $2`, kind, name)
@@ -113,6 +143,9 @@ func (s *Store) DeleteRecord(ctx context.Context, kind, name string) error {
 		}
 		if n == 0 {
 			return missing(kind, name)
+		}
+		if _, err := tx.exec(`delete from record_history where kind = $1 and name = $2`, kind, name); err != nil {
+			return fmt.Errorf("history of %s: %w", kind, err)
 		}
 		tx.change(kind, name, "deleted", "")
 		_, err = tx.nextRevision(kind)

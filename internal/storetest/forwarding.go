@@ -316,6 +316,38 @@ func testRecords(s *suite) {
 	s.equal("records of another kind", len(other), 0)
 }
 
+func testRecordHistory(s *suite) {
+	values := func(name string) (all []string) {
+		history, err := s.st.RecordHistory(s.ctx, "workflow", name)
+		s.must(err)
+		for i, r := range history {
+			all = append(all, string(r.Value))
+			if r.UpdatedAt.IsZero() || i > 0 && r.Revision >= history[i-1].Revision {
+				s.Errorf("value %d of the history: %+v", i, r)
+			}
+		}
+		return all
+	}
+	revision := int64(gaff.NewRecord)
+	for _, value := range []string{`1`, `2`, `3`, `4`} {
+		r, err := s.st.PutRecord(s.ctx, gaff.Record{Kind: "workflow", Name: "a", Value: json.RawMessage(value), Revision: revision, History: 3})
+		s.must(err)
+		revision = r.Revision
+	}
+	for name, history := range map[string]int{"b": 3, "c": 0} {
+		_, err := s.st.PutRecord(s.ctx, gaff.Record{Kind: "workflow", Name: name, Value: json.RawMessage(`5`), History: history})
+		s.must(err)
+	}
+	_, err := s.st.PutRecord(s.ctx, gaff.Record{Kind: "workflow", Name: "a", Value: json.RawMessage(`9`), Revision: revision - 1, History: 3})
+	s.wants("written over another's change", err, gaff.ErrConflict)
+	s.equal("the newest three", values("a"), []string{`4`, `3`, `2`})
+	s.equal("of another record", values("b"), []string{`5`})
+	s.equal("of a record without a history", len(values("c")), 0)
+	s.must(s.st.DeleteRecord(s.ctx, "workflow", "a"))
+	s.equal("after the deletion", len(values("a")), 0)
+	s.equal("of the other one after the deletion", values("b"), []string{`5`})
+}
+
 func testFollow(s *suite) {
 	newest, err := s.st.NewestEvent(s.ctx)
 	s.must(err)

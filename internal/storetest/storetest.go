@@ -91,6 +91,7 @@ var tests = map[string]func(*suite){
 	"OrderUnderRace":                 testOrderUnderRace,
 	"CancelLane":                     testCancelQueue,
 	"Records":                        testRecords,
+	"RecordHistory":                  testRecordHistory,
 	"Follow":                         testFollow,
 	"FinishIsFenced":                 testFinish,
 	"ReleaseAndReopenCostNoAttempt":  testRelease,

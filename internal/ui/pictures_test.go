@@ -49,6 +49,15 @@ func emulateScheme(scheme string) chromedp.Action[chromedp.Void] {
 func (w *world) furnish(t *testing.T) (failed, completed, conflict string) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
+	for _, message := range []string{"Is this the one?", "Shall it be published?"} {
+		text := "name: written\ndescription: A picture's approval\nsteps:\n  - name: look\n    approve: {message: " + message + "}\n  - name: publish\n    needs: [look]\n    emit: {type: picture.approved}\n"
+		if _, err := w.definitions.Create(t.Context(), text, "Anna"); err == nil {
+			continue
+		}
+		if _, err := w.definitions.Update(t.Context(), "written", text, 0, "Anna"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	completedBody := func(i int, kind, project string) string {
 		result := map[string]any{"images": []any{map[string]any{"url": fmt.Sprintf("https://v3.fal.media/files/otter/%d.jpeg", i), "width": 1024, "height": 768, "content_type": "image/jpeg"}}}
 		if kind == "video" {

@@ -141,6 +141,9 @@ func (c *console) pages() []page {
 		{"/runs/{id}/steps/{step}", access.Viewer, access.ReachProject, c.runStepPage},
 		{"/workflows", access.Viewer, 0, c.workflows},
 		{"/workflows/{name}", access.Viewer, 0, c.workflow},
+		{"/workflows/{name}/revisions", access.Viewer, 0, c.workflowRevisions},
+		{"/workflows/{name}/edit", access.Admin, 0, c.editWorkflow},
+		{"/new-workflow", access.Admin, 0, c.addWorkflow},
 		{"/sources", access.Viewer, 0, c.sources},
 		{"/sources/{name}", access.Viewer, access.ReachSource, c.source},
 		{"/destinations", access.Viewer, 0, c.destinations},
@@ -190,6 +193,7 @@ func actions() []action {
 		{path: "/keys/{id}/revoke-made", method: http.MethodDelete, api: "/api/v1/keys/{id}?made=true", done: "The key and all keys created with it are revoked.", back: "/keys"},
 		{path: "/sessions/{id}/end", method: http.MethodDelete, api: "/api/v1/sessions/{id}", done: "The session has ended.", back: "/keys"},
 		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run and its jobs are cancelled.", back: "/runs/{id}"},
+		{path: "/workflows/{name}/delete", api: "/api/v1/workflows/{name}", method: http.MethodDelete, done: "The workflow and its revisions were deleted. Its runs go on.", back: "/workflows"},
 		{path: "/replays/{id}/cancel", method: http.MethodDelete, api: "/api/v1/replays/{id}", done: "Canceled. Deliveries that are queued stay.", back: "/replays/{id}"},
 		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. Completed work is kept.", back: "/bulk/{id}"},
 	}
@@ -217,6 +221,10 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /replays", c.startReplay)
 	mux.HandleFunc("POST /keys", c.createKey)
 	mux.HandleFunc("POST /erase", c.postErase)
+	mux.HandleFunc("POST /workflows", c.saveWorkflow)
+	mux.HandleFunc("POST /workflows/check", c.checkWorkflow)
+	mux.HandleFunc("POST /workflows/{name}/edit", c.saveWorkflow)
+	mux.HandleFunc("POST /workflows/{name}/revert", c.revertWorkflow)
 	mux.HandleFunc("POST /workflows/{name}/start", c.startRun)
 	mux.HandleFunc("POST /runs/{id}/retry", c.changeRun("retry", "The step is being run again."))
 	mux.HandleFunc("POST /runs/{id}/approve", c.changeRun("approve", "Approved. The run continues."))

@@ -136,7 +136,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 			http.Error(w, "cross-site request rejected: nothing was changed; use the console itself", http.StatusForbidden)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		r.Body = http.MaxBytesReader(w, r.Body, formLimit(r.URL.Path))
 		next.ServeHTTP(w, r)
 	})
 }

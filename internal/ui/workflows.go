@@ -36,13 +36,16 @@ func (c *console) workflowNames(q *request) (names []string) {
 }
 
 type workflowRow struct {
-	Name, About string
-	Steps       int
-	Starts      string
-	Runs        map[string]int
+	workflowDoc
+	Steps  int
+	Starts string
 }
 
-type workflowsView struct{ Rows []workflowRow }
+type workflowsView struct {
+	Rows []workflowRow
+	// May reports whether the user may write workflows.
+	May bool
+}
 
 func (c *console) workflows(q *request) (templ.Component, error) {
 	q.title, q.nav, q.live = "Workflows", "workflows", "run"
@@ -50,12 +53,17 @@ func (c *console) workflows(q *request) (templ.Component, error) {
 	if c.o.Workflows == nil {
 		return workflowsPage(v), nil
 	}
-	counts, err := q.store.RunCounts(q.Context())
-	if err != nil {
+	v.May = q.may(access.Admin)
+	var list struct{ Docs []workflowDoc }
+	if err := c.ask(q, "/api/v1/workflows", &list); err != nil {
 		return nil, err
 	}
-	for _, w := range c.o.Workflows.Workflows() {
-		v.Rows = append(v.Rows, workflowRow{w.Name, w.Description, len(w.Steps), starts(w), counts[w.Name]})
+	for _, doc := range list.Docs {
+		row := workflowRow{workflowDoc: doc}
+		if w, err := c.o.Workflows.Workflow(doc.Name); err == nil {
+			row.Steps, row.Starts = len(w.Steps), starts(w)
+		}
+		v.Rows = append(v.Rows, row)
 	}
 	return workflowsPage(v), nil
 }
@@ -84,24 +92,31 @@ func (f field) lines() bool { return f.Type == "list" && (f.Items == "string") }
 
 type workflowView struct {
 	*workflow.Compiled
+	Doc    workflowDoc
 	Graph  graphView
 	Fields []field
 	Starts string
 	Runs   []runs.Run
 	Now    time.Time
 	May    bool
+	// MayWrite reports whether the user may change the workflow.
+	MayWrite bool
 }
 
 func (c *console) workflow(q *request) (templ.Component, error) {
 	if c.o.Workflows == nil {
 		return nil, notThere("workflow", q.PathValue("name"))
 	}
-	w, err := c.o.Workflows.Workflow(q.PathValue("name"))
-	if err != nil {
+	var doc workflowDoc
+	if err := c.ask(q, "/api/v1/workflows/"+url.PathEscape(q.PathValue("name")), &doc); err != nil {
 		return nil, err
 	}
-	q.title, q.nav = w.Name, "workflows"
-	v := workflowView{Compiled: w, Graph: graph(plan(w), q.now, nil), Starts: starts(w), Now: q.now, May: q.may(access.Operator)}
+	q.title, q.nav = doc.Name, "workflows"
+	w, err := c.o.Workflows.Workflow(doc.Name)
+	if doc.Fault != "" || err != nil {
+		return workflowFaultPage(workflowView{Doc: doc, MayWrite: q.may(access.Admin)}), nil
+	}
+	v := workflowView{Compiled: w, Doc: doc, MayWrite: q.may(access.Admin), Graph: graph(plan(w), q.now, nil), Starts: starts(w), Now: q.now, May: q.may(access.Operator)}
 	for _, in := range w.Inputs {
 		f := field{Input: in, Help: in.Description}
 		if in.Default != nil {

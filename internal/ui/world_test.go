@@ -25,6 +25,7 @@ import (
 	"gaff/gafftest"
 	"gaff/internal/access"
 	"gaff/internal/api"
+	"gaff/internal/definition"
 	"gaff/internal/eventually"
 	"gaff/internal/pgtest"
 	"gaff/internal/replay"
@@ -86,6 +87,8 @@ type world struct {
 	guard  *access.Guard
 	healed atomic.Bool
 	engine *workflow.Engine
+	// definitions has the workflow ask, of a file.
+	definitions *definition.Service
 	// evilFiles has everything below /files/ be a hostile picture.
 	evilFiles atomic.Bool
 	records   sourceRecords
@@ -200,11 +203,15 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	})))
 	w.engine = workflow.New(workflow.Options{Store: st, Router: w.gw, Jobs: noJobs{}, Log: log})
 	w.engine.Register(w.gw)
-	asking, err := workflow.Parse("ask.yaml", []byte(asking))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.engine.SetWorkflows([]*workflow.Compiled{asking}); err != nil {
+	w.definitions = definition.New(definition.Options{
+		Store: st, Engine: w.engine, Log: log,
+		Files: func() ([]*workflow.Compiled, error) {
+			c, err := workflow.Parse("ask.yaml", []byte(asking))
+			return []*workflow.Compiled{c}, err
+		},
+		Parse: func(file string, text []byte) (*workflow.Compiled, error) { return workflow.Parse(file, text, "fal") },
+	})
+	if err := w.definitions.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.gw.Start(t.Context()); err != nil {
@@ -240,7 +247,7 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 	})
 	apiHandler := api.New(api.Options{
 		Replays: replays,
-		Store:   st, Gateway: w.gw, Authorizer: access.Scoped{Guard: w.guard}, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine,
+		Store:   st, Gateway: w.gw, Authorizer: access.Scoped{Guard: w.guard}, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine, Definitions: w.definitions,
 		Ready:         st.Ready,
 		SourceRecords: &w.records,
 		Settings: []wire.Setting{

@@ -5,22 +5,25 @@ import "gaff/jobs"
 // ConfigurationVersion is the version of the document.
 const ConfigurationVersion = 1
 
-// Configuration is all that is set by the API: sources, destinations and budgets, by name. Secrets are
-// references to environment variables.
+// Configuration is all that is set by the API: sources, destinations, budgets and workflows, by name.
+// Secrets are references to environment variables.
 type Configuration struct {
 	Version      int               `json:"version" doc:"1."`
 	Sources      map[string]Object `json:"sources,omitempty" doc:"In the members of create-source, by name. Left out: not compared."`
 	Destinations map[string]Object `json:"destinations,omitempty" doc:"In the members of create-destination, by name."`
 	Budgets      map[string]Object `json:"budgets,omitempty" doc:"In the members of save-budget, by name."`
+	Workflows    map[string]Object `json:"workflows,omitempty" doc:"In the members of create-workflow, by name."`
 }
 
-// Section returns the objects of a kind: source, destination or budget.
+// Section returns the objects of a kind: source, destination, budget or workflow.
 func (c *Configuration) Section(kind string) *map[string]Object {
 	switch kind {
 	case "source":
 		return &c.Sources
 	case "destination":
 		return &c.Destinations
+	case "workflow":
+		return &c.Workflows
 	}
 	return &c.Budgets
 }
@@ -42,7 +45,7 @@ const (
 
 // ConfigurationChange is an object that differs.
 type ConfigurationChange struct {
-	Kind   string               `json:"kind" enum:"source,destination,budget"`
+	Kind   string               `json:"kind" enum:"source,destination,budget,workflow"`
 	Name   string               `json:"name"`
 	Action string               `json:"action" enum:"create,update,delete"`
 	Fields []ConfigurationField `json:"fields,omitempty"`

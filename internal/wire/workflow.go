@@ -34,29 +34,6 @@ type ProjectUpdate struct {
 	PublicMedia bool `json:"publicMedia,omitempty" doc:"Give each file a permanent link, which needs no token, when its copy is stored. Links that files have already stay until they are revoked."`
 }
 
-// Workflow is a workflow of the gateway.
-type Workflow struct {
-	Name        string         `json:"name"`
-	Description Text           `json:"description"`
-	Version     string         `json:"version" doc:"The hash of the definition."`
-	Runs        map[string]int `json:"runs" doc:"The number of runs, by status."`
-}
-
-// NewWorkflow makes the document of a workflow; counts are those of all workflows, by status.
-func NewWorkflow(c *workflow.Compiled, counts map[string]map[string]int) Workflow {
-	byStatus := counts[c.Name]
-	if byStatus == nil {
-		byStatus = map[string]int{}
-	}
-	return Workflow{c.Name, Text(c.Description), c.Hash, byStatus}
-}
-
-// WorkflowDetail is a workflow with its definition.
-type WorkflowDetail struct {
-	Workflow
-	Definition JSON `json:"definition" doc:"The file's content as JSON."`
-}
-
 // Run is a run of a workflow, without its steps.
 type Run struct {
 	ID        string  `json:"id" example:"run_01KAVJ0Z6M3Q8R5T7W9XYZABCD"`

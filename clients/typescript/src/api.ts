@@ -277,12 +277,14 @@ export interface Configuration {
   sources?: Record<string, Record<string, unknown>>;
   /** 1. */
   version: number;
+  /** In the members of create-workflow, by name. */
+  workflows?: Record<string, Record<string, unknown>>;
 }
 
 export interface ConfigurationChange {
   action: "create" | "update" | "delete";
   fields?: ConfigurationField[] | null;
-  kind: "source" | "destination" | "budget";
+  kind: "source" | "destination" | "budget" | "workflow";
   name: string;
 }
 
@@ -2263,28 +2265,124 @@ export interface WebhookLogs {
 
 export interface Workflow {
   description: string | null;
+  /** Why a workflow of the API cannot be used; null if it can. */
+  fault: string | null;
+  /** The API has a workflow of this name, too, and the file hides it. */
+  hidden: boolean;
   name: string;
+  /** file: of the folder of workflows; api: written by API or console. */
+  origin: "file" | "api";
+  /** Of the text that was written by the API; 0 without one. It grows with each change. */
+  revision: number;
   /** The number of runs, by status. */
   runs: Record<string, number>;
-  /** The hash of the definition. */
+  /** When the revision was written. */
+  updatedAt: string | null;
+  /** Who wrote the revision. */
+  updatedBy: string | null;
+  /** The hash of the definition; empty if it cannot be used. */
   version: string;
 }
 
+export interface WorkflowCheck {
+  /** The workflow that the text is for; left out for a new one. */
+  name?: string;
+  /** The workflow in YAML, as in a file. */
+  text: string;
+}
+
+export interface WorkflowChecked {
+  /** By line. */
+  faults: WorkflowFault[];
+  /** Null if the text has faults. */
+  name: string | null;
+  /** What a run does; empty if the text has faults. */
+  steps: WorkflowStep[];
+  valid: boolean;
+}
+
 export interface WorkflowDetail {
-  /** The file's content as JSON. */
+  /** The file's content as JSON; null if it cannot be used. */
   definition: unknown;
   description: string | null;
+  /** Why a workflow of the API cannot be used; null if it can. */
+  fault: string | null;
+  /** The API has a workflow of this name, too, and the file hides it. */
+  hidden: boolean;
   name: string;
+  /** file: of the folder of workflows; api: written by API or console. */
+  origin: "file" | "api";
+  /** Of the text that was written by the API; 0 without one. It grows with each change. */
+  revision: number;
   /** The number of runs, by status. */
   runs: Record<string, number>;
-  /** The hash of the definition. */
+  /** The text that was written by the API, in YAML; null without one. */
+  text: string | null;
+  /** When the revision was written. */
+  updatedAt: string | null;
+  /** Who wrote the revision. */
+  updatedBy: string | null;
+  /** The hash of the definition; empty if it cannot be used. */
   version: string;
+}
+
+export interface WorkflowFault {
+  /** From 1; 0 if unknown. */
+  column: number;
+  /** What to do about it; may be null. */
+  hint: string | null;
+  /** From 1; 0 if unknown. */
+  line: number;
+  path: string | null;
+  problem: string | null;
 }
 
 export interface WorkflowList {
   docs: Workflow[];
   /** The cursor of the next page; null on the last page. */
   nextCursor: string | null;
+}
+
+export interface WorkflowRevert {
+  /** The newest revision that was read: 409 if another one is stored now. Left out: not compared. */
+  revision?: number;
+  /** The revision whose text is written as a new revision. */
+  to: number;
+}
+
+export interface WorkflowRevision {
+  at: string | null;
+  /** Who wrote it. */
+  by: string | null;
+  revision: number;
+  /** In YAML. */
+  text: string;
+}
+
+export interface WorkflowRevisionList {
+  docs: WorkflowRevision[];
+  /** The cursor of the next page; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface WorkflowStep {
+  description: string | null;
+  kind: "submit" | "wait_for" | "http" | "approve" | "emit";
+  name: string;
+  /** The steps that it lists as needed, and those that its expressions name. */
+  needs: string[];
+}
+
+export interface WorkflowText {
+  /** The workflow in YAML, as in a file. */
+  text: string;
+}
+
+export interface WorkflowUpdate {
+  /** The revision that was read: 409 if another one is stored now. Left out: not compared. */
+  revision?: number;
+  /** The workflow in YAML, as in a file. */
+  text: string;
 }
 
 /** The operations of the API by operationId: query, body and answer of each. */
@@ -2295,7 +2393,7 @@ export interface Operations {
   "ack-subscription": { query: undefined; body: Acknowledgement; answer: Subscription };
   /** Acknowledge an issue: its alert is not repeated */
   "acknowledge-issue": { query: undefined; body: undefined; answer: Issue };
-  /** Make sources, destinations and budgets those of a document, or compare them */
+  /** Make sources, destinations, budgets and workflows those of a document, or compare them */
   "apply-configuration": { query: undefined; body: ConfigurationRequest; answer: ConfigurationResult };
   /** Submit a job that a budget holds, beyond its limit */
   "approve-job": { query: undefined; body: HoldBody | undefined; answer: JobDetail };
@@ -2313,6 +2411,8 @@ export interface Operations {
   "cancel-scheduled-event": { query: undefined; body: undefined; answer: ScheduledEvent };
   /** Change the time, type or data of a scheduled event */
   "change-scheduled-event": { query: undefined; body: ScheduleChange; answer: ScheduledEvent };
+  /** Check the text of a workflow without storing it: its faults, or its steps */
+  "check-workflow": { query: undefined; body: WorkflowCheck; answer: WorkflowChecked };
   /** Give the free space of the database back, and remove deleted rows from it */
   "compact": { query: undefined; body: CompactInputBody; answer: Compacted };
   /** Count webhook logs, as Payload CMS does */
@@ -2327,6 +2427,8 @@ export interface Operations {
   "create-source": { query: undefined; body: SourceSpec; answer: NewSecretSource };
   /** Create a short-lived token for a browser, which may read one project, job or run */
   "create-token": { query: undefined; body: TokenRequest; answer: BrowserToken };
+  /** Write a workflow; a file of the same name would hide it */
+  "create-workflow": { query: undefined; body: WorkflowText; answer: WorkflowDetail };
   /** Approve or reject a waiting step */
   "decide-run": { query: undefined; body: Decision; answer: Run };
   /** Delete a budget */
@@ -2335,6 +2437,8 @@ export interface Operations {
   "delete-destination": { query: undefined; body: undefined; answer: undefined };
   /** Delete a source that was created by the API; its events stay */
   "delete-source": { query: undefined; body: undefined; answer: undefined };
+  /** Delete a workflow that was written by the API, with its revisions; its runs go on */
+  "delete-workflow": { query: undefined; body: undefined; answer: undefined };
   /** Log a browser out */
   "end-session": { query: undefined; body: undefined; answer: undefined };
   /** Erase everything of a user, a project, a job or an event, or a file */
@@ -2349,7 +2453,7 @@ export interface Operations {
   "erase-project": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
   /** Download the audit log as JSON Lines */
   "export-audit": { query: { since?: string; actor?: string; action?: string; target?: string }; body: undefined; answer: undefined };
-  /** Get all sources, destinations and budgets that were set by the API, secrets as references */
+  /** Get all sources, destinations, budgets and workflows that were set by the API, secrets as references */
   "export-configuration": { query: undefined; body: undefined; answer: Configuration };
   /** Hold deliveries for longer */
   "extend-pulled": { query: undefined; body: Extension; answer: EndedLeases };
@@ -2473,6 +2577,8 @@ export interface Operations {
   "list-subscriptions": { query: { limit?: number; cursor?: string }; body: undefined; answer: SubscriptionList };
   /** List webhook logs, in the form of Payload CMS */
   "list-webhook-logs": { query: { source?: string; status?: "pending" | "success" | "error"; type?: string; limit?: number; page?: number; sort?: string }; body: undefined; answer: WebhookLogs | SelectedWebhookLogs };
+  /** List the revisions of a workflow that was written by the API, newest first; the last 20 are stored */
+  "list-workflow-revisions": { query: undefined; body: undefined; answer: WorkflowRevisionList };
   /** List the workflows, by name; all on one page */
   "list-workflows": { query: { limit?: number; cursor?: string }; body: undefined; answer: WorkflowList };
   /** Get the next events of a subscription, headers and signatures as received */
@@ -2519,6 +2625,8 @@ export interface Operations {
   "retry-run": { query: undefined; body: RunRetry; answer: Run };
   /** Retry a failed webhook now, and wait for the outcome */
   "retry-webhook-log": { query: undefined; body: WebhookLogRetry; answer: WebhookLogRetried };
+  /** Write the text of an older revision as a new one */
+  "revert-workflow": { query: undefined; body: WorkflowRevert; answer: WorkflowDetail };
   /** Revoke an API key, and end the sessions that it opened */
   "revoke-key": { query: { made?: boolean }; body: undefined; answer: undefined };
   /** Sign with a new secret, and for now also with the previous one */
@@ -2565,6 +2673,8 @@ export interface Operations {
   "update-destination": { query: undefined; body: Record<string, unknown>; answer: Destination };
   /** Change fields of a source that was created by the API (JSON merge patch) */
   "update-source": { query: undefined; body: Record<string, unknown>; answer: Source };
+  /** Write a new revision of a workflow; runs keep the revision that they started with */
+  "update-workflow": { query: undefined; body: WorkflowUpdate; answer: WorkflowDetail };
 }
 
 /** The method and path of each operation. */
@@ -2581,6 +2691,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "cancel-run": ["POST", "/api/v1/runs/{id}/cancel"],
   "cancel-scheduled-event": ["DELETE", "/api/v1/scheduled-events/{id}"],
   "change-scheduled-event": ["PATCH", "/api/v1/scheduled-events/{id}"],
+  "check-workflow": ["POST", "/api/v1/workflows/check"],
   "compact": ["POST", "/api/v1/compact"],
   "count-webhook-logs": ["GET", "/api/v1/webhooks/manage/count"],
   "create-destination": ["POST", "/api/v1/destinations"],
@@ -2588,10 +2699,12 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "create-login-link": ["POST", "/api/v1/login-links"],
   "create-source": ["POST", "/api/v1/sources"],
   "create-token": ["POST", "/api/v1/tokens"],
+  "create-workflow": ["POST", "/api/v1/workflows"],
   "decide-run": ["POST", "/api/v1/runs/{id}/approve"],
   "delete-budget": ["DELETE", "/api/v1/budgets/{name}"],
   "delete-destination": ["DELETE", "/api/v1/destinations/{name}"],
   "delete-source": ["DELETE", "/api/v1/sources/{name}"],
+  "delete-workflow": ["DELETE", "/api/v1/workflows/{name}"],
   "end-session": ["DELETE", "/api/v1/sessions/{id}"],
   "erase": ["POST", "/api/v1/erasures"],
   "erase-event": ["DELETE", "/api/v1/events/{id}"],
@@ -2661,6 +2774,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "list-sources": ["GET", "/api/v1/sources"],
   "list-subscriptions": ["GET", "/api/v1/subscriptions"],
   "list-webhook-logs": ["GET", "/api/v1/webhooks/manage"],
+  "list-workflow-revisions": ["GET", "/api/v1/workflows/{name}/revisions"],
   "list-workflows": ["GET", "/api/v1/workflows"],
   "listen": ["GET", "/api/v1/subscriptions/{name}/events"],
   "open-source-key": ["POST", "/api/v1/sources/{name}/key"],
@@ -2684,6 +2798,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "retry-media": ["POST", "/api/v1/media/{id}/retry"],
   "retry-run": ["POST", "/api/v1/runs/{id}/retry"],
   "retry-webhook-log": ["POST", "/api/v1/webhooks/manage"],
+  "revert-workflow": ["POST", "/api/v1/workflows/{name}/revert"],
   "revoke-key": ["DELETE", "/api/v1/keys/{id}"],
   "rotate-destination-secret": ["POST", "/api/v1/destinations/{name}/rotate"],
   "rotate-secrets": ["POST", "/api/v1/secrets/rotate"],
@@ -2707,4 +2822,5 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "unsubscribe": ["DELETE", "/api/v1/subscriptions/{name}"],
   "update-destination": ["PATCH", "/api/v1/destinations/{name}"],
   "update-source": ["PATCH", "/api/v1/sources/{name}"],
+  "update-workflow": ["PUT", "/api/v1/workflows/{name}"],
 };

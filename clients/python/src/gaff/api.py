@@ -281,12 +281,14 @@ class Configuration(TypedDict):
     sources: NotRequired[dict[str, dict[str, Any]]]
     # 1.
     version: int
+    # In the members of create-workflow, by name.
+    workflows: NotRequired[dict[str, dict[str, Any]]]
 
 
 class ConfigurationChange(TypedDict):
     action: Literal["create"] | Literal["update"] | Literal["delete"]
     fields: NotRequired[list[ConfigurationField] | None]
-    kind: Literal["source"] | Literal["destination"] | Literal["budget"]
+    kind: Literal["source"] | Literal["destination"] | Literal["budget"] | Literal["workflow"]
     name: str
 
 
@@ -2269,28 +2271,124 @@ class WebhookLogs(TypedDict):
 
 class Workflow(TypedDict):
     description: str | None
+    # Why a workflow of the API cannot be used; null if it can.
+    fault: str | None
+    # The API has a workflow of this name, too, and the file hides it.
+    hidden: bool
     name: str
+    # file: of the folder of workflows; api: written by API or console.
+    origin: Literal["file"] | Literal["api"]
+    # Of the text that was written by the API; 0 without one. It grows with each change.
+    revision: int
     # The number of runs, by status.
     runs: dict[str, int]
-    # The hash of the definition.
+    # When the revision was written.
+    updatedAt: str | None
+    # Who wrote the revision.
+    updatedBy: str | None
+    # The hash of the definition; empty if it cannot be used.
     version: str
+
+
+class WorkflowCheck(TypedDict):
+    # The workflow that the text is for; left out for a new one.
+    name: NotRequired[str]
+    # The workflow in YAML, as in a file.
+    text: str
+
+
+class WorkflowChecked(TypedDict):
+    # By line.
+    faults: list[WorkflowFault]
+    # Null if the text has faults.
+    name: str | None
+    # What a run does; empty if the text has faults.
+    steps: list[WorkflowStep]
+    valid: bool
 
 
 class WorkflowDetail(TypedDict):
-    # The file's content as JSON.
+    # The file's content as JSON; null if it cannot be used.
     definition: Any
     description: str | None
+    # Why a workflow of the API cannot be used; null if it can.
+    fault: str | None
+    # The API has a workflow of this name, too, and the file hides it.
+    hidden: bool
     name: str
+    # file: of the folder of workflows; api: written by API or console.
+    origin: Literal["file"] | Literal["api"]
+    # Of the text that was written by the API; 0 without one. It grows with each change.
+    revision: int
     # The number of runs, by status.
     runs: dict[str, int]
-    # The hash of the definition.
+    # The text that was written by the API, in YAML; null without one.
+    text: str | None
+    # When the revision was written.
+    updatedAt: str | None
+    # Who wrote the revision.
+    updatedBy: str | None
+    # The hash of the definition; empty if it cannot be used.
     version: str
+
+
+class WorkflowFault(TypedDict):
+    # From 1; 0 if unknown.
+    column: int
+    # What to do about it; may be null.
+    hint: str | None
+    # From 1; 0 if unknown.
+    line: int
+    path: str | None
+    problem: str | None
 
 
 class WorkflowList(TypedDict):
     docs: list[Workflow]
     # The cursor of the next page; null on the last page.
     nextCursor: str | None
+
+
+class WorkflowRevert(TypedDict):
+    # The newest revision that was read: 409 if another one is stored now. Left out: not compared.
+    revision: NotRequired[int]
+    # The revision whose text is written as a new revision.
+    to: int
+
+
+class WorkflowRevision(TypedDict):
+    at: str | None
+    # Who wrote it.
+    by: str | None
+    revision: int
+    # In YAML.
+    text: str
+
+
+class WorkflowRevisionList(TypedDict):
+    docs: list[WorkflowRevision]
+    # The cursor of the next page; null on the last page.
+    nextCursor: str | None
+
+
+class WorkflowStep(TypedDict):
+    description: str | None
+    kind: Literal["submit"] | Literal["wait_for"] | Literal["http"] | Literal["approve"] | Literal["emit"]
+    name: str
+    # The steps that it lists as needed, and those that its expressions name.
+    needs: list[str]
+
+
+class WorkflowText(TypedDict):
+    # The workflow in YAML, as in a file.
+    text: str
+
+
+class WorkflowUpdate(TypedDict):
+    # The revision that was read: 409 if another one is stored now. Left out: not compared.
+    revision: NotRequired[int]
+    # The workflow in YAML, as in a file.
+    text: str
 
 
 class EraseEventQuery(TypedDict):
@@ -2715,6 +2813,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "cancel-run": ("POST", "/api/v1/runs/{id}/cancel"),
     "cancel-scheduled-event": ("DELETE", "/api/v1/scheduled-events/{id}"),
     "change-scheduled-event": ("PATCH", "/api/v1/scheduled-events/{id}"),
+    "check-workflow": ("POST", "/api/v1/workflows/check"),
     "compact": ("POST", "/api/v1/compact"),
     "count-webhook-logs": ("GET", "/api/v1/webhooks/manage/count"),
     "create-destination": ("POST", "/api/v1/destinations"),
@@ -2722,10 +2821,12 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "create-login-link": ("POST", "/api/v1/login-links"),
     "create-source": ("POST", "/api/v1/sources"),
     "create-token": ("POST", "/api/v1/tokens"),
+    "create-workflow": ("POST", "/api/v1/workflows"),
     "decide-run": ("POST", "/api/v1/runs/{id}/approve"),
     "delete-budget": ("DELETE", "/api/v1/budgets/{name}"),
     "delete-destination": ("DELETE", "/api/v1/destinations/{name}"),
     "delete-source": ("DELETE", "/api/v1/sources/{name}"),
+    "delete-workflow": ("DELETE", "/api/v1/workflows/{name}"),
     "end-session": ("DELETE", "/api/v1/sessions/{id}"),
     "erase": ("POST", "/api/v1/erasures"),
     "erase-event": ("DELETE", "/api/v1/events/{id}"),
@@ -2795,6 +2896,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "list-sources": ("GET", "/api/v1/sources"),
     "list-subscriptions": ("GET", "/api/v1/subscriptions"),
     "list-webhook-logs": ("GET", "/api/v1/webhooks/manage"),
+    "list-workflow-revisions": ("GET", "/api/v1/workflows/{name}/revisions"),
     "list-workflows": ("GET", "/api/v1/workflows"),
     "listen": ("GET", "/api/v1/subscriptions/{name}/events"),
     "open-source-key": ("POST", "/api/v1/sources/{name}/key"),
@@ -2818,6 +2920,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "retry-media": ("POST", "/api/v1/media/{id}/retry"),
     "retry-run": ("POST", "/api/v1/runs/{id}/retry"),
     "retry-webhook-log": ("POST", "/api/v1/webhooks/manage"),
+    "revert-workflow": ("POST", "/api/v1/workflows/{name}/revert"),
     "revoke-key": ("DELETE", "/api/v1/keys/{id}"),
     "rotate-destination-secret": ("POST", "/api/v1/destinations/{name}/rotate"),
     "rotate-secrets": ("POST", "/api/v1/secrets/rotate"),
@@ -2841,4 +2944,5 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "unsubscribe": ("DELETE", "/api/v1/subscriptions/{name}"),
     "update-destination": ("PATCH", "/api/v1/destinations/{name}"),
     "update-source": ("PATCH", "/api/v1/sources/{name}"),
+    "update-workflow": ("PUT", "/api/v1/workflows/{name}"),
 }
