@@ -49,8 +49,9 @@ acceptance: ## run gaff with real applications, and as it is installed (packages
 	$(GO) test -count=1 -tags acceptance -timeout 30m -run '^TestAcceptance' -v ./internal/e2e
 
 generate: ## make the console's Go files of its markup (*.templ)
-	$(GO) tool -modfile=tools/go.mod templ fmt internal/ui
+	$(GO) tool -modfile=tools/go.mod templ fmt internal/ui internal/inspect
 	$(GO) tool -modfile=tools/go.mod templ generate -path internal/ui
+	$(GO) tool -modfile=tools/go.mod templ generate -path internal/inspect
 
 screenshots: ## make the pictures of docs/screenshots in a real browser, of gaff dev
 	@tools/test-setup.sh

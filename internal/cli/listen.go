@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"gaff/internal/wire"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,13 +17,17 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"gaff/internal/inspect"
+	"gaff/internal/wire"
 )
 
 // listenOptions are the flags of "gaff listen".
 type listenOptions struct {
 	forward, name, from, filter, format string
 	events                              []string
-	retry, asJSON                       bool
+	retry, asJSON, inspect              bool
+	inspectPort                         int
 	timeout                             time.Duration
 }
 
@@ -43,7 +46,10 @@ does not respond; a response other than 2xx is printed and skipped, unless --ret
 
 --forward http://localhost:3001 keeps the path of the request as the gateway received it;
 a URL with a path receives everything at that path. Internal events ("gaff:job.completed"),
-which have no request, are posted as JSON envelopes.`,
+which have no request, are posted as JSON envelopes.
+
+--inspect prints the URL of a page on this machine (127.0.0.1) that shows each request with
+the program's response, and can edit it and send it to the program again.`,
 		Args: arguments(0, 0, ""),
 		RunE: work(func(ctx context.Context, _ []string) error { return unlessInterrupted(ctx, p.listen(ctx, o)) }),
 	}
@@ -56,6 +62,8 @@ which have no request, are posted as JSON envelopes.`,
 	flags.StringVar(&o.format, "format", "original", "original: requests as received; envelope: as sent to destinations")
 	flags.BoolVar(&o.retry, "retry", false, "send an event again until the response is 2xx")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "the longest time to wait for the program's response")
+	flags.BoolVar(&o.inspect, "inspect", false, "serve a page on 127.0.0.1 with the requests and responses, and print its URL")
+	flags.IntVar(&o.inspectPort, "inspect-port", 0, "the port of that page (default: any free one)")
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON document a line")
 	flags.StringVar(&p.url, "server", "", "the same as --url")
 	p.clientFlags(cmd)
@@ -94,6 +102,17 @@ func (p *program) listen(ctx context.Context, o listenOptions) error {
 		fmt.Fprintf(p.Stderr, "listening to %s as %s, which %s\n", clean(c.base), clean(o.name), where)
 	}
 	l := &listener{p: p, c: c, o: o, path: "/api/v1/subscriptions/" + url.PathEscape(o.name)}
+	if o.inspect || o.inspectPort != 0 {
+		var again func(context.Context, *inspect.Exchange)
+		if o.forward != "" {
+			again = l.exchange
+		}
+		l.inspector = inspect.New(again)
+		err := l.inspector.Serve(ctx, o.inspectPort, func(url string) { fmt.Fprintf(p.Stderr, "inspect the requests at %s\n", url) })
+		if err != nil {
+			return err
+		}
+	}
 	return l.run(ctx)
 }
 
@@ -118,6 +137,8 @@ type listener struct {
 	c    *client
 	o    listenOptions
 	path string
+	// inspector gets the exchanges; nil without --inspect.
+	inspector *inspect.Inspector
 }
 
 // listenWait is how long the gateway waits for an event before it responds without one.
@@ -207,7 +228,7 @@ func (l *listener) hand(ctx context.Context, e *wire.Heard, doc json.RawMessage)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		status, took, err := l.send(ctx, e)
+		status, took, err := l.send(ctx, e, !reported)
 		if err == nil && (!l.o.retry || status == 0 || status/100 == 2) {
 			return l.print(e, doc, status, took)
 		}
@@ -233,41 +254,76 @@ func (l *listener) hand(ctx context.Context, e *wire.Heard, doc json.RawMessage)
 // the event would be sent again.
 const lastWord = 2 * time.Second
 
-// send makes the request; the status is 0 if there is no --forward.
-func (l *listener) send(ctx context.Context, e *wire.Heard) (status int, took time.Duration, err error) {
-	if l.o.forward == "" {
-		return 0, 0, nil
-	}
-	target, err := url.Parse(l.o.forward)
+// send makes the request; the status is 0 if there is no --forward. record adds the exchange to the
+// inspector also if the program does not respond.
+func (l *listener) send(ctx context.Context, e *wire.Heard, record bool) (status int, took time.Duration, err error) {
+	x, err := l.requestOf(e)
 	if err != nil {
 		return 0, 0, err
 	}
-	body, header, method := []byte(e.Envelope), http.Header{"Content-Type": {"application/json"}}, http.MethodPost
+	if l.o.forward == "" {
+		if l.inspector != nil {
+			x.URL = ""
+			l.inspector.Add(x)
+		}
+		return 0, 0, nil
+	}
+	err = l.post(ctx, x)
+	if l.inspector != nil && (err == nil || record) {
+		l.inspector.Add(x)
+	}
+	return x.Status, x.Took, err
+}
+
+// requestOf returns the request of an event for the program.
+func (l *listener) requestOf(e *wire.Heard) (*inspect.Exchange, error) {
+	target, err := url.Parse(l.o.forward)
+	if err != nil {
+		return nil, err
+	}
+	x := &inspect.Exchange{
+		At: time.Now(), EventID: e.ID, Title: e.Source + ":" + orDash(e.Type), Method: http.MethodPost,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(e.Envelope),
+	}
 	if e.Request != nil {
-		if body, err = base64.StdEncoding.DecodeString(e.Request.BodyBase64); err != nil {
-			return 0, 0, fmt.Errorf("read the body of %s: %w", e.ID, err)
+		if x.Body, err = base64.StdEncoding.DecodeString(e.Request.BodyBase64); err != nil {
+			return nil, fmt.Errorf("read the body of %s: %w", e.ID, err)
 		}
-		header = http.Header{}
+		x.Header = http.Header{}
 		for name, values := range e.Request.Headers {
-			header[http.CanonicalHeaderKey(name)] = values
+			x.Header[http.CanonicalHeaderKey(name)] = values
 		}
-		method = e.Request.Method
+		x.Method = e.Request.Method
 		if from, err := url.Parse(e.Request.URL); err == nil && (target.Path == "" || target.Path == "/") {
 			target.Path, target.RawPath, target.RawQuery = from.Path, from.RawPath, from.RawQuery
 		}
 	}
+	x.Header.Set("Gaff-Event-Id", e.ID)
+	x.URL = target.String()
+	return x, nil
+}
+
+// exchange sends a request of the inspector to the program.
+func (l *listener) exchange(ctx context.Context, x *inspect.Exchange) { _ = l.post(ctx, x) }
+
+// post sends a request to the program, and sets the response or the error of the exchange.
+func (l *listener) post(ctx context.Context, x *inspect.Exchange) (err error) {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.o.timeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWord, cancel) })()
-	req, err := http.NewRequestWithContext(whole, method, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return 0, 0, err
-	}
-	req.Header = header
-	req.Header.Set("Gaff-Event-Id", e.ID)
 	started := time.Now()
+	defer func() {
+		x.Took = time.Since(started)
+		if err != nil {
+			x.Error = err.Error()
+		}
+	}()
+	req, err := http.NewRequestWithContext(whole, x.Method, x.URL, bytes.NewReader(x.Body))
+	if err != nil {
+		return err
+	}
+	req.Header = x.Header.Clone()
 	res, err := l.p.http.Do(req)
-	took = time.Since(started)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
@@ -275,10 +331,11 @@ func (l *listener) send(ctx context.Context, e *wire.Heard) (status int, took ti
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("no response within %s", l.o.timeout)
 		}
-		return 0, took, err
+		return err
 	}
-	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
-	return res.StatusCode, took, res.Body.Close()
+	x.Status, x.ResponseHeader = res.StatusCode, res.Header
+	x.Response, _ = io.ReadAll(io.LimitReader(res.Body, inspect.MaxResponse))
+	return res.Body.Close()
 }
 
 func (l *listener) print(e *wire.Heard, doc json.RawMessage, status int, took time.Duration) error {

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -408,6 +409,54 @@ func TestListen(t *testing.T) {
 			t.Fatalf("production got %d of %d", len(got), len(sent))
 		}
 	}
+}
+
+// The page of gaff listen shows the requests, and sends one to the program again.
+func TestListenInspector(t *testing.T) {
+	t.Parallel()
+	g := forwarding(t, "{}\n")
+	anna := newDesk(t)
+	sent := g.falWebhook(t, 0)
+	cmd := exec.Command(binary, "listen", "--server", g.url, "--name", "anna", "--from", "beginning", "--forward", anna.URL, "--inspect")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GAFF_TOKEN=" + adminToken, "HOME=/nonexistent"}
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	}()
+	page := ""
+	for lines := bufio.NewScanner(errs); page == "" && lines.Scan(); {
+		_, page, _ = strings.Cut(lines.Text(), "inspect the requests at ")
+	}
+	if !strings.HasPrefix(page, "http://127.0.0.1:") {
+		t.Fatalf("the URL of the page: %q", page)
+	}
+	anna.await(t, []string{sent})
+	get := func(address string) string {
+		res, err := http.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, _ := io.ReadAll(res.Body)
+		return string(text)
+	}
+	eventually.True(t, "the page shows the request", func() bool { return strings.Contains(get(page), "fal:generation.completed") })
+	if shown := get(page + "1"); !strings.Contains(shown, "X-Fal-Signature") || !strings.Contains(shown, "job-0") {
+		t.Errorf("the page of the request: %s", shown)
+	}
+	res, err := http.PostForm(page+"1", url.Values{"do": {"same"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	anna.await(t, []string{sent, sent})
 }
 
 // What the program is at when listening ends, and then answers, does not come to it again.
