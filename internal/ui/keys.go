@@ -3,6 +3,7 @@ package ui
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,35 @@ type keysView struct {
 	Sessions []access.Session
 	Mine     string
 	Now      time.Time
+	// Signing are gaff's own keys.
+	Signing []signingKey
+}
+
+// signingKey is a key of gaff's own, as the API describes it.
+type signingKey struct {
+	Name     string
+	Accepted int
+}
+
+// Use says what the key signs.
+func (k signingKey) Use() string {
+	switch k.Name {
+	case "links":
+		return "links to files"
+	case "webhooks":
+		return "webhook URLs of jobs"
+	case "callbacks":
+		return "requests to callback URLs of jobs"
+	}
+	return k.Name
+}
+
+// rotateSigningKey rotates a key of gaff's own.
+func (c *console) rotateSigningKey(body, done string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		res, err := c.call(r, http.MethodPost, "/api/v1/signing-keys/"+url.PathEscape(r.PathValue("name"))+"/rotate", []byte(body))
+		c.done(w, r, res, err, done, "/keys")
+	}
 }
 
 func (c *console) keys(q *request) (templ.Component, error) {
@@ -37,7 +67,11 @@ func (c *console) keys(q *request) (templ.Component, error) {
 			made[k.MadeBy]++
 		}
 	}
-	return keysPage(keysView{keys, made, sessions, q.who.ID, q.now}), nil
+	var signing struct{ Docs []signingKey }
+	if err := c.ask(q, "/api/v1/signing-keys", &signing); err != nil {
+		return nil, err
+	}
+	return keysPage(keysView{keys, made, sessions, q.who.ID, q.now, signing.Docs}), nil
 }
 
 // createKey shows the new key on its response page: the key itself is not stored.

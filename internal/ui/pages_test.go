@@ -59,7 +59,7 @@ func pagesOf(failed, completed, conflict string) []string {
 	return []string{
 		"/", "/events", "/events?status=error&source=custom&q=album&since=7d", "/events/" + failed, "/events/" + completed, "/events/" + completed + "?body=raw",
 		"/events/" + conflict + "/diff/1", "/rejections", "/issues", "/issues?state=open", "/jobs", "/jobs?status=completed", "/jobs?q=flux", "/search", "/search?q=shot-03-video", "/search?q=nothing+has+it", "/jobs/shot-03-video", "/media", "/media?mediaType=generated-video",
-		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/destinations", "/runs", "/workflows", "/workflows/ask", "/new-workflow", "/workflows/written", "/workflows/written/edit", "/workflows/written/revisions?show=1", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/replays", "/keys", "/audit", "/settings", "/health",
+		"/projects", "/projects/harbour-film", "/sources", "/sources/fal", "/destinations", "/runs", "/workflows", "/workflows/ask", "/new-workflow", "/workflows/written", "/workflows/written/edit", "/workflows/written/revisions?show=1", "/bulk?action=retry", "/bulk?action=replay&source=fal", "/replays", "/scheduled", "/keys", "/audit", "/settings", "/health",
 	}
 }
 

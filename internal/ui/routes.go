@@ -17,7 +17,7 @@ type entry struct{ Key, Name, Path, Icon string }
 // goKeys are the keys that, after g, go to a page of the navigation.
 var goKeys = map[string]string{
 	"overview": "o", "events": "e", "deliveries": "y", "rejections": "x", "issues": "i", "jobs": "j", "media": "m", "projects": "p", "costs": "c",
-	"workflows": "w", "runs": "r", "destinations": "d", "replays": "l", "sources": "s", "keys": "k", "audit": "a", "erase": "z", "settings": "t", "health": "h",
+	"workflows": "w", "runs": "r", "destinations": "d", "replays": "l", "scheduled": "u", "sources": "s", "keys": "k", "audit": "a", "erase": "z", "settings": "t", "health": "h",
 }
 
 // navigationOf returns the entries whose pages are open to a user.
@@ -77,6 +77,7 @@ var navigation = []group{
 	{"Forwarding", []entry{
 		{"destinations", "Destinations", "/destinations", "send"},
 		{"replays", "Replays", "/replays", "flow"},
+		{"scheduled", "Scheduled", "/scheduled", "again"},
 	}},
 	{"Setup", []entry{
 		{"sources", "Sources", "/sources", "plug"},
@@ -150,6 +151,8 @@ func (c *console) pages() []page {
 		{"/destinations/{name}", access.Viewer, access.ReachDestination, c.destination},
 		{"/replays", access.Viewer, 0, c.replays},
 		{"/replays/{id}", access.Viewer, 0, c.replay},
+		{"/scheduled", access.Viewer, 0, c.scheduled},
+		{"/scheduled/{id}", access.Viewer, 0, c.scheduledEvent},
 		{"/new-source", access.Admin, 0, c.addSource},
 		{"/new-destination", access.Admin, 0, c.addDestination},
 		{"/destinations/{name}/edit", access.Admin, 0, c.editDestination},
@@ -195,6 +198,7 @@ func actions() []action {
 		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run and its jobs are cancelled.", back: "/runs/{id}"},
 		{path: "/workflows/{name}/delete", api: "/api/v1/workflows/{name}", method: http.MethodDelete, done: "The workflow and its revisions were deleted. Its runs go on.", back: "/workflows"},
 		{path: "/replays/{id}/cancel", method: http.MethodDelete, api: "/api/v1/replays/{id}", done: "Canceled. Deliveries that are queued stay.", back: "/replays/{id}"},
+		{path: "/scheduled/{id}/cancel", method: http.MethodDelete, api: "/api/v1/scheduled-events/{id}", done: "Canceled: it is not published.", back: "/scheduled/{id}"},
 		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. Completed work is kept.", back: "/bulk/{id}"},
 	}
 }
@@ -208,6 +212,9 @@ func (c *console) routes(mux router) {
 	}
 	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
 	mux.HandleFunc("POST /sources", c.createSource)
+	mux.HandleFunc("POST /scheduled/{id}", c.changeScheduled)
+	mux.HandleFunc("POST /signing-keys/{name}/rotate", c.rotateSigningKey(`{}`, "A new key signs within a minute, on all nodes. Former keys are still accepted."))
+	mux.HandleFunc("POST /signing-keys/{name}/drop", c.rotateSigningKey(`{"drop":true}`, "A new key signs within a minute. Keys before the former one are no longer accepted."))
 	mux.HandleFunc("POST /sources/{name}/rotate", c.rotateSource)
 	mux.HandleFunc("POST /sources/{name}/schemas", c.setSchema)
 	mux.HandleFunc("POST /destinations", c.createDestination)

@@ -92,6 +92,8 @@ type world struct {
 	// evilFiles has everything below /files/ be a hostile picture.
 	evilFiles atomic.Bool
 	records   sourceRecords
+	// rotated is how often the key of links was rotated, and ten for each time with drop.
+	rotated atomic.Int64
 }
 
 // sourceRecords has the schemas of one source that was created by the API, if its name is set.
@@ -250,6 +252,16 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 		Store:   st, Gateway: w.gw, Authorizer: access.Scoped{Guard: w.guard}, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine, Definitions: w.definitions,
 		Ready:         st.Ready,
 		SourceRecords: &w.records,
+		Secrets: api.Secrets{
+			SigningKeys: func() []wire.SigningKey { return []wire.SigningKey{{Name: "links", Accepted: 2}} },
+			RotateSigningKey: func(_ context.Context, name string, drop bool) (wire.SigningKey, error) {
+				w.rotated.Add(1)
+				if drop {
+					w.rotated.Add(9)
+				}
+				return wire.SigningKey{Name: name, Accepted: 2}, nil
+			},
+		},
 		Settings: []wire.Setting{
 			{Name: "GAFF_ADDR", Value: ":3000", Origin: "default", Help: "listen address"},
 			{Name: "FAL_WEBHOOK_SECRET", Value: "[redacted]", Origin: "environment", Help: "secrets of the source fal (its HMAC form), separated by commas; the first signs"},
