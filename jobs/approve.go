@@ -20,7 +20,7 @@ func (l *Service) Approve(ctx context.Context, jobID, by, comment string) (*Job,
 		if err := tx.SaveJob(ctx, j); err != nil {
 			return err
 		}
-		return l.emitSubmit(ctx, tx, j)
+		return l.dispatch(ctx, tx, j, false)
 	})
 }
 

@@ -100,6 +100,16 @@ func (l *Service) beginCall(ctx context.Context, tx Tx, s Submission, callKey, o
 		// It is submitted when it is approved, and has the caller's answer until then.
 		plan, j.Attempt = onlyCandidate(j), 1
 	}
+	if plan == nil {
+		now, err := l.takeTurn(ctx, tx, j, false, true)
+		if err != nil {
+			return nil, false, err
+		}
+		if !now {
+			plan, j.Attempt = onlyCandidate(j), 1
+			return l.add(ctx, tx, j, plan, s)
+		}
+	}
 	if plan != nil {
 		return l.queue(ctx, tx, j, plan, held, s)
 	}

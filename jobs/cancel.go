@@ -58,6 +58,11 @@ func (l *Service) Cancel(ctx context.Context, jobID string) (*Job, error) {
 		if err := tx.AddLogEntry(ctx, jobID, "cancel", text); err != nil {
 			return err
 		}
+		if j.Submit == SubmitWaiting {
+			if err := tx.LeaveQueue(ctx, jobID); err != nil {
+				return err
+			}
+		}
 		_, err := change{job: j, stored: true, update: Update{Status: JobCancelled}, service: l}.apply(ctx, tx, l.o.Router)
 		return err
 	})

@@ -205,6 +205,9 @@ func (l *Service) fallBack(ctx context.Context, tx Tx, j *Job, u *Update) (moved
 		if err := tx.AddLogEntry(ctx, j.ID, "fallback", text); err != nil {
 			return false, err
 		}
+		if err := tx.LeaveQueue(ctx, j.ID); err != nil {
+			return false, err
+		}
 		past := l.ended(tx.Now(), j, u)
 		l.turn(j, next)
 		if err := tx.NextAttempt(ctx, j, past); err != nil {
@@ -234,7 +237,7 @@ func (l *Service) fallBack(ctx context.Context, tx Tx, j *Job, u *Update) (moved
 		if held != nil {
 			return true, l.hold(ctx, tx, j, held)
 		}
-		return true, l.emitSubmit(ctx, tx, j)
+		return true, l.dispatch(ctx, tx, j, true)
 	}
 	return false, nil
 }
@@ -266,8 +269,8 @@ func (l *Service) turn(j *Job, next Candidate) {
 }
 
 // impatient reports whether the next candidate gets a job that its provider does not accept now, and
-// asks to wait for after.
-func (l *Service) impatient(ctx context.Context, tx Tx, j *Job, after time.Duration) (bool, error) {
+// asks to wait for after. It was given to the workers at begun.
+func (l *Service) impatient(ctx context.Context, tx Tx, j *Job, begun time.Time, after time.Duration) (bool, error) {
 	if j.Attempt == 0 {
 		return false, nil
 	}
@@ -275,7 +278,7 @@ func (l *Service) impatient(ctx context.Context, tx Tx, j *Job, after time.Durat
 	if err != nil || p == nil || j.Attempt >= len(p.Candidates) {
 		return false, err
 	}
-	return tx.Now().Add(after).Sub(p.Since) >= fallbackPatience, nil
+	return tx.Now().Add(after).Sub(laterOf(p.Since, begun)) >= fallbackPatience, nil
 }
 
 // mapResult builds the result of a completed job from that of its provider. A result from which it

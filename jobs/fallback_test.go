@@ -27,6 +27,8 @@ type scripted struct {
 	mu     sync.Mutex
 	inputs []string // of the submits, with the models before them
 	submit func(n int) (jobs.Accepted, error)
+	delay  time.Duration // of each answer to a submit
+	refuse string        // inputs with this text are not accepted now
 	poll   func() (jobs.Update, error)
 }
 
@@ -36,6 +38,10 @@ func (p *scripted) Account() string              { return "" }
 func (p *scripted) CanPoll(j *jobs.Job) bool     { return j.RequestID != "" }
 
 func (p *scripted) Submit(_ context.Context, j *jobs.Job, input json.RawMessage, _ string) (jobs.Accepted, error) {
+	time.Sleep(p.delay)
+	if p.refuse != "" && strings.Contains(string(input), p.refuse) {
+		return jobs.Accepted{}, &jobs.NotNow{Err: errors.New("busy")}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.inputs = append(p.inputs, j.Model+" "+string(input))

@@ -116,6 +116,9 @@ type Job struct {
 	Cost string `json:"cost,omitempty"`
 	// Charge is what it costs in money.
 	Charge Charge `json:"charge,omitzero"`
+	// Priority is from MinPriority to MaxPriority; of jobs of a provider that wait, the highest is
+	// submitted first.
+	Priority int `json:"priority"`
 	// ReusedFrom is the job whose result this one has, in place of work at the provider; empty if it
 	// has its own. Saved is what that job cost, in the currency of Charge.
 	ReusedFrom string `json:"reusedFrom,omitempty"`

@@ -12,9 +12,9 @@ import (
 // runTime bounds how long a call may take whose answer is the result.
 const runTime = 12 * time.Minute
 
-// Reserve makes room in the budgets for a call whose answer is the result, and is about to be made. If
+// Reserve makes room in the budgets and limits for a call whose answer is the result, and is about to be made. If
 // its estimate is known, it stores the job, which [Service.Record] or [Service.Release] ends. The error
-// is a [BudgetError] without room: such a call cannot wait for an approval. s.ID names the job.
+// is a [BudgetError] or a [LimitError] without room: such a call cannot wait. s.ID names the job.
 func (l *Service) Reserve(ctx context.Context, s Submission) error {
 	err := l.o.Store.Write(ctx, func(tx Tx) error {
 		j, _, err := l.newJob(tx, &s)
@@ -23,7 +23,11 @@ func (l *Service) Reserve(ctx context.Context, s Submission) error {
 		}
 		j.Submit, j.WebhookURL, j.Status = SubmitSending, "", JobProcessing
 		j.SentAt, j.NextPollAt = tx.Now(), tx.Now().Add(runTime)
-		if _, err := l.admit(ctx, tx, j); err != nil || j.Charge.State == ChargeNone {
+		if _, err := l.admit(ctx, tx, j); err != nil {
+			return err
+		}
+		counts, err := l.reserveTurn(ctx, tx, j)
+		if err != nil || j.Charge.State == ChargeNone && !counts {
 			return err
 		}
 		_, _, err = l.insert(ctx, tx, j, s)

@@ -54,13 +54,13 @@ func (e *restingError) Error() string {
 
 // resting returns a restingError while a job's provider rests. A job with another candidate moves to
 // it if the pause is long.
-func (l *Service) resting(ctx context.Context, tx Tx, j *Job) error {
+func (l *Service) resting(ctx context.Context, tx Tx, j *Job, begun time.Time) error {
 	until, err := restUntil(ctx, tx, j.Provider)
 	if err != nil || until.IsZero() {
 		return err
 	}
 	left := until.Sub(tx.Now())
-	next, err := l.impatient(ctx, tx, j, left)
+	next, err := l.impatient(ctx, tx, j, begun, left)
 	if err != nil {
 		return err
 	}
@@ -83,4 +83,12 @@ func asResting(err error) (left time.Duration, ok bool) {
 	}
 	// Spread the jobs that wait, so that they do not come at the same moment.
 	return e.left + jitter(time.Second), true
+}
+
+// laterOf returns the later one of two times.
+func laterOf(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

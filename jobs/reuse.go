@@ -94,13 +94,8 @@ func (l *Service) answerWith(ctx context.Context, tx Tx, j *Job, plan *Plan, s S
 	if plan != nil {
 		j.Attempt = 1
 	}
-	if j, created, err = l.insert(ctx, tx, j, s); err != nil || !created {
+	if j, created, err = l.add(ctx, tx, j, plan, s); err != nil || !created {
 		return j, false, err
-	}
-	if plan != nil {
-		if err := tx.SavePlan(ctx, j.ID, plan); err != nil {
-			return nil, false, err
-		}
 	}
 	text := "nothing was submitted: job " + from.ID + " has the result of this input"
 	if j.Saved > 0 {

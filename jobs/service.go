@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -15,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gaff"
@@ -59,6 +59,9 @@ type ServiceStore interface {
 	Store
 	Reader
 	Event(ctx context.Context, id string) (*gaff.EventDetail, error)
+	// QueuedProviders returns the providers of which jobs wait in the queue, and whether it has rows at
+	// all.
+	QueuedProviders(ctx context.Context) (names []string, rows bool, err error)
 }
 
 // ServiceOptions of a [Service]. Store, Router and Log are required.
@@ -91,6 +94,8 @@ type ServiceOptions struct {
 	Shared bool
 	// Price returns what jobs of a model cost; nil: unknown.
 	Price func(provider, model string) Price
+	// Limit returns the limit of a provider, model, project or user, by its scope and name; nil: none.
+	Limit func(scope, name string) Limit
 	// Reuse returns whether, and how, results of jobs answer equal submits; nil: never.
 	Reuse func(provider, model, project string) (rule ReuseRule, ok bool)
 	// Alias returns the candidates of an alias. If it is nil, aliases are unknown.
@@ -123,6 +128,9 @@ type Service struct {
 	calls          sync.Map        // the callers' contexts by Job.OwedBy, of calls of this process
 	durations      durations
 	unclaimed      unclaimed
+	queueUntil     atomic.Int64  // until when jobs may wait in the queue, as far as was seen
+	queuePoke      chan struct{} // has the queue checked
+	queueCleaned   time.Time     // of runQueue
 }
 
 const (
@@ -145,7 +153,7 @@ func NewService(ctx context.Context, o ServiceOptions) (*Service, error) {
 	if o.Address == nil {
 		o.Address = func(string) string { return "" }
 	}
-	l := &Service{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}, added: make(chan Provider, maxAdded), process: rand.Text()}
+	l := &Service{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}, added: make(chan Provider, maxAdded), process: rand.Text(), queuePoke: make(chan struct{}, 1)}
 	for _, p := range o.Providers {
 		l.providers[p.Name()] = p
 		l.pokes[p.Name()] = make(chan struct{}, 1)
@@ -286,18 +294,14 @@ func (l *Service) Attach(g *gaff.Gateway) {
 		if _, only := p.(WebhookOnly); only {
 			continue
 		}
-		workers := submitWorkers
-		if paced, ok := p.(Paced); ok {
-			_, submits := paced.Pace()
-			workers = cmp.Or(submits, workers)
-		}
 		timeout := time.Minute
 		if slow, ok := p.(Slow); ok {
 			timeout = max(timeout, slow.SubmitTimeout()+5*time.Second)
 		}
 		g.HandleWith(gaff.InternalSource, eventSubmit, gaff.JSON(func(ctx context.Context, ev *gaff.Event, t ticket) error {
+			t.begun = ev.ReceivedAt
 			return l.submit(ctx, p, t)
-		}), gaff.HandleOptions{Name: "submit/" + name, Workers: workers, Retry: &gaff.RetryPolicy{
+		}), gaff.HandleOptions{Name: "submit/" + name, Workers: l.workers(p), Retry: &gaff.RetryPolicy{
 			// The handler itself knows when to give up.
 			MaxAttempts: 1000, First: 2 * time.Second, Factor: 2, Max: 2 * time.Minute, Timeout: timeout,
 		}})
@@ -317,6 +321,7 @@ func (l *Service) Run(ctx context.Context) {
 		all.Go(func() { l.reconcile(ctx, p) })
 	}
 	all.Go(func() { l.saveDurations(ctx) })
+	all.Go(func() { l.runQueue(ctx) })
 	for {
 		select {
 		case p := <-l.added:
@@ -334,6 +339,8 @@ type ticket struct {
 	Provider string `json:"provider"`
 	// Attempt is that of the job; 0 without a plan.
 	Attempt int `json:"attempt,omitempty"`
+
+	begun time.Time // when the job was given to the workers
 }
 
 // emitSubmit adds the event on which a job is submitted.
@@ -347,7 +354,7 @@ func (l *Service) emitSubmit(ctx context.Context, tx Tx, j *Job) error {
 
 // emit adds an internal event for one provider's handler.
 func (l *Service) emit(ctx context.Context, tx Tx, eventType, dedupe string, j *Job, cause *gaff.Event) error {
-	data, err := json.Marshal(ticket{j.ID, j.Provider, j.Attempt})
+	data, err := json.Marshal(ticket{JobID: j.ID, Provider: j.Provider, Attempt: j.Attempt})
 	if err != nil {
 		return err
 	}

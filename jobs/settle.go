@@ -184,6 +184,7 @@ func (l *Service) report(j *Job) {
 	if j == nil || !j.Status.Settled() {
 		return
 	}
+	l.wakeQueue(false) // limits have room
 	l.durations.measure(j)
 	if l.o.Settled != nil {
 		l.o.Settled(j.Provider, j.SettledBy, j.Status)

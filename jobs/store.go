@@ -41,6 +41,30 @@ type Tx interface {
 	// ReusableJobs returns the completed jobs of a reuse key that ended since a time, the latest first,
 	// at most a few. A job that was erased, or one of whose files was removed, is not among them.
 	ReusableJobs(ctx context.Context, key string, since time.Time) ([]*Job, error)
+	// LockQueue has other transactions that call it, or LockBudgets, wait until this one ends. Who adds to
+	// the queue, or releases jobs, calls it before.
+	LockQueue(ctx context.Context) error
+	// QueueState returns how many jobs of a provider are waiting, at most limit, and whether some of them
+	// are in the queue.
+	QueueState(ctx context.Context, provider string, limit int) (waiting int, queued bool, err error)
+	// JoinQueue adds a job to the queue. LeaveQueue removes it, and takes the lock of the queue itself.
+	JoinQueue(ctx context.Context, q *QueuedJob) error
+	LeaveQueue(ctx context.Context, jobID string) error
+	// NextQueued returns the jobs of a provider whose turn it is, without those that one of the full
+	// limits counts; only those with a plan, if planned is set.
+	NextQueued(ctx context.Context, provider string, planned bool, full map[LimitKey]bool, limit int) ([]QueuedJob, error)
+	// ReleaseJob stores that a job in the queue does not wait any more; held as in a QueuedJob.
+	ReleaseJob(ctx context.Context, jobID string, held bool) error
+	// UnsentJobs counts the jobs of a provider that were released since a time and not sent.
+	UnsentJobs(ctx context.Context, provider string, since time.Time) (int, error)
+	// CleanQueue removes rows from the queue that count for nothing any more: of jobs that have ended,
+	// and of those that no limit counts and that were released before a time.
+	CleanQueue(ctx context.Context, before time.Time) error
+	// UnderWay counts the jobs that a limit counts, up to limit. Pace returns when the next one may be
+	// submitted by its rate; zero: at once.
+	UnderWay(ctx context.Context, key LimitKey, limit int) (int, error)
+	Pace(ctx context.Context, key LimitKey) (time.Time, error)
+	SetPace(ctx context.Context, key LimitKey, at time.Time) error
 	// RemoveJob removes a job that came to nothing, with its input and its log.
 	RemoveJob(ctx context.Context, jobID string) error
 	// JobErased reports whether a job was erased: by its id, or by its provider and request.
@@ -136,7 +160,8 @@ type Reader interface {
 	JobLog(ctx context.Context, id string) ([]LogEntry, error)
 	JobInput(ctx context.Context, id string) (json.RawMessage, error)
 	// JobPosition returns the place of a job, from 1, among the jobs of its provider that wait to be
-	// submitted; 0 if it does not wait. No number is larger than gaff.MaxLogCount+1.
+	// submitted, in the order in which that is done unless limits have no room; 0 if it does not wait.
+	// No number is larger than gaff.MaxLogCount+1.
 	JobPosition(ctx context.Context, id string) (int64, error)
 	// JobPlan returns a job's candidates, nil if it has none, and its former attempts, the oldest first.
 	JobPlan(ctx context.Context, id string) (*Plan, []Attempt, error)

@@ -45,6 +45,8 @@ type Submission struct {
 	// RunID and StepID link the job to a workflow's step; may be empty.
 	RunID, StepID string
 
+	// Priority is from MinPriority to MaxPriority.
+	Priority int
 	// NoReuse has the provider do the work even if an earlier job has the result.
 	NoReuse bool
 
@@ -62,6 +64,7 @@ func (l *Service) Submit(ctx context.Context, s Submission) (j *Job, created boo
 		l.reached(ctx, err)
 		return nil, false, err
 	}
+	l.wakeQueue(false)
 	return j, created, nil
 }
 
@@ -90,18 +93,24 @@ func (l *Service) Enqueue(ctx context.Context, tx Tx, s Submission) (j *Job, cre
 
 // queue adds a new job that is submitted in the background, or is held.
 func (l *Service) queue(ctx context.Context, tx Tx, j *Job, plan *Plan, held *BudgetError, s Submission) (_ *Job, created bool, err error) {
-	if j, created, err = l.insert(ctx, tx, j, s); err != nil || !created {
+	if j, created, err = l.add(ctx, tx, j, plan, s); err != nil || !created {
 		return j, false, err
-	}
-	if plan != nil {
-		if err := tx.SavePlan(ctx, j.ID, plan); err != nil {
-			return nil, false, err
-		}
 	}
 	if held != nil {
 		return j, true, l.hold(ctx, tx, j, held)
 	}
-	return j, true, l.emitSubmit(ctx, tx, j)
+	return j, true, l.dispatch(ctx, tx, j, false)
+}
+
+// add adds a new job with its plan, which may be nil.
+func (l *Service) add(ctx context.Context, tx Tx, j *Job, plan *Plan, s Submission) (_ *Job, created bool, err error) {
+	if j, created, err = l.insert(ctx, tx, j, s); err != nil || !created || plan == nil {
+		return j, created, err
+	}
+	if err := tx.SavePlan(ctx, j.ID, plan); err != nil {
+		return nil, false, err
+	}
+	return j, true, nil
 }
 
 // newJob checks a submission and makes its job. The plan is nil without a fallback.
@@ -120,6 +129,9 @@ func (l *Service) newJob(tx Tx, s *Submission) (*Job, *Plan, error) {
 	}, s.Metadata, s.Callback); err != nil {
 		return nil, nil, err
 	}
+	if s.Priority < MinPriority || s.Priority > MaxPriority {
+		return nil, nil, &InvalidError{"priority", fmt.Sprintf("%d: want %d to %d", s.Priority, MinPriority, MaxPriority)}
+	}
 	if s.Callback != "" && l.o.CallbackClient == nil {
 		return nil, nil, &InvalidError{"callbackUrl", "this gateway passes nothing on"}
 	}
@@ -131,7 +143,7 @@ func (l *Service) newJob(tx Tx, s *Submission) (*Job, *Plan, error) {
 	j := &Job{
 		ID: s.ID, Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Status: JobQueued,
 		Metadata: s.Metadata, CreatedAt: tx.Now(), Account: p.Account(), Caller: s.Caller, IdempotencyKey: s.IdempotencyKey,
-		RunID: s.RunID, StepID: s.StepID, Callback: s.Callback,
+		RunID: s.RunID, StepID: s.StepID, Callback: s.Callback, Priority: s.Priority,
 	}
 	if j.ID == "" {
 		j.ID = id.New(id.Job, j.CreatedAt)
@@ -221,7 +233,7 @@ func (l *Service) submit(ctx context.Context, p Provider, t ticket) error {
 	} else {
 		answer, err = p.Submit(ctx, j, input, j.WebhookURL)
 	}
-	return l.answeredAt(ctx, j.ID, j.Attempt, answer, err)
+	return l.answeredAt(ctx, j.ID, j.Attempt, t.begun, answer, err)
 }
 
 // begin stores that the provider is about to be called. It returns no job where that is
@@ -238,7 +250,7 @@ func (l *Service) begin(ctx context.Context, p Provider, t ticket) (j *Job, inpu
 		}
 		if j.Submit == SubmitWaiting {
 			attempt := j.Attempt
-			if err := l.resting(ctx, tx, j); err != nil || j.Attempt != attempt || j.Status.Settled() {
+			if err := l.resting(ctx, tx, j, t.begun); err != nil || j.Attempt != attempt || j.Status.Settled() {
 				return err
 			}
 		}
@@ -265,6 +277,7 @@ func (l *Service) begin(ctx context.Context, p Provider, t ticket) (j *Job, inpu
 	if left, ok := asResting(err); ok {
 		return nil, nil, c, gaff.Snooze(left)
 	}
+	l.wakeQueue(false) // a worker has room
 	if err != nil || !send {
 		l.poke(p.Name())
 		return nil, nil, c, err
@@ -312,11 +325,11 @@ const answerPatience = 10 * time.Second
 // cannot be written it tries again, until a while after ctx ended: what the provider said must
 // not be lost.
 func (l *Service) Answered(ctx context.Context, jobID string, answer Accepted, submitErr error) error {
-	return l.answeredAt(ctx, jobID, 0, answer, submitErr)
+	return l.answeredAt(ctx, jobID, 0, time.Time{}, answer, submitErr)
 }
 
-// answeredAt is Answered for an attempt of a job.
-func (l *Service) answeredAt(ctx context.Context, jobID string, attempt int, answer Accepted, submitErr error) error {
+// answeredAt is Answered for an attempt of a job, which was given to the workers at begun.
+func (l *Service) answeredAt(ctx context.Context, jobID string, attempt int, begun time.Time, answer Accepted, submitErr error) error {
 	var again, cancel bool
 	var settled *Job
 	ended, ctx := ctx.Done(), context.WithoutCancel(ctx)
@@ -333,7 +346,7 @@ func (l *Service) answeredAt(ctx context.Context, jobID string, attempt int, ans
 				return tx.AddLogEntry(ctx, j.ID, "submit", fmt.Sprintf("the answer of attempt %d came late, and changes nothing", attempt))
 			}
 			open := !j.Status.Settled()
-			again, err = l.answered(ctx, tx, j, answer, submitErr)
+			again, err = l.answered(ctx, tx, j, begun, answer, submitErr)
 			if open && j.Status.Settled() {
 				settled = j
 			}
@@ -372,7 +385,7 @@ func (l *Service) answeredAt(ctx context.Context, jobID string, attempt int, ans
 }
 
 // answered stores the outcome in a job; again is set where the submit is to be repeated.
-func (l *Service) answered(ctx context.Context, tx Tx, j *Job, answer Accepted, submitErr error) (again bool, err error) {
+func (l *Service) answered(ctx context.Context, tx Tx, j *Job, begun time.Time, answer Accepted, submitErr error) (again bool, err error) {
 	var refused *Rejected
 	var later *NotNow
 	if errors.As(submitErr, &later) {
@@ -398,11 +411,11 @@ func (l *Service) answered(ctx context.Context, tx Tx, j *Job, answer Accepted, 
 		if err := tx.AddLogEntry(ctx, j.ID, "submit", "not taken: "+submitErr.Error()); err != nil {
 			return false, err
 		}
-		next, err := l.impatient(ctx, tx, j, later.After)
+		next, err := l.impatient(ctx, tx, j, begun, later.After)
 		if err != nil {
 			return false, err
 		}
-		if next || tx.Now().Sub(j.CreatedAt) >= tryToSubmit {
+		if next || tx.Now().Sub(laterOf(j.CreatedAt, begun)) >= tryToSubmit {
 			j.Submit = SubmitRejected
 			text := fmt.Sprintf("%s did not take it: %v", j.Provider, submitErr)
 			return false, l.fail(ctx, tx, j, text, "not_accepted", "")

@@ -280,6 +280,9 @@ func (k *checker) submit(env *cel.Env, path string, st *step) {
 	if s.Metadata != nil {
 		st.meta = k.value(env, path+".metadata", s.Metadata)
 	}
+	if s.Priority < jobs.MinPriority || s.Priority > jobs.MaxPriority {
+		k.fault(path+".priority", "%d: want %d to %d", s.Priority, jobs.MinPriority, jobs.MaxPriority)
+	}
 	k.candidates(path, s.Fallback)
 }
 

@@ -136,6 +136,8 @@ type Submit struct {
 	Kind     string         `yaml:"kind,omitempty" json:"kind,omitempty"`
 	Input    map[string]any `yaml:"input,omitempty" json:"input,omitempty"`
 	Metadata map[string]any `yaml:"metadata,omitempty" json:"metadata,omitempty"`
+	// Priority is from -100 to 100: of the jobs of a provider that wait, the highest is submitted first.
+	Priority int `yaml:"priority,omitempty" json:"priority,omitempty"`
 	// Reuse false has the provider do the work even if an earlier job has the result.
 	Reuse *bool `yaml:"reuse,omitempty" json:"reuse,omitempty"`
 	// Fallback are used in their order, each if the former one rejected the job, or failed by the

@@ -37,6 +37,7 @@ type Submission struct {
 	Input, Metadata         json.RawMessage
 	Fallback                []jobs.Candidate
 	NoReuse                 bool
+	Priority                int
 	IdempotencyKey, EventID string
 	Hop                     int
 }

@@ -43,7 +43,7 @@ func (a *advance) begin(s *stepState, u *runs.Step) {
 }
 
 func (a *advance) beginSubmit(d *step, u *runs.Step, vars map[string]any) (err error) {
-	sub := submission{Provider: d.Submit.Provider, Kind: d.Submit.Kind, NoReuse: d.Submit.Reuse != nil && !*d.Submit.Reuse}
+	sub := submission{Provider: d.Submit.Provider, Kind: d.Submit.Kind, Priority: d.Submit.Priority, NoReuse: d.Submit.Reuse != nil && !*d.Submit.Reuse}
 	if sub.Model, err = evalText(d.model, vars); err != nil {
 		return err
 	}

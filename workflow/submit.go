@@ -22,6 +22,8 @@ type submission struct {
 	Kind     string          `json:"kind,omitempty"`
 	Input    json.RawMessage `json:"input"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
+	// Priority is that of the job.
+	Priority int `json:"priority,omitempty"`
 	// NoReuse has the provider do the work even if an earlier job has the result.
 	NoReuse bool `json:"noReuse,omitempty"`
 	// Fallback is used after Provider and Model.
@@ -44,7 +46,7 @@ func (e *Engine) submit(ctx context.Context, tx runs.Tx, a *advance, run *runs.R
 	}
 	jobID, err := e.o.Jobs.Enqueue(ctx, tx, Submission{
 		Provider: sub.Provider, Model: sub.Model, Kind: sub.Kind, ProjectID: run.ProjectID, UserID: run.UserID,
-		RunID: run.ID, StepID: stepID, Input: sub.Input, Metadata: sub.Metadata, Fallback: sub.Fallback, NoReuse: sub.NoReuse,
+		RunID: run.ID, StepID: stepID, Input: sub.Input, Metadata: sub.Metadata, Fallback: sub.Fallback, NoReuse: sub.NoReuse, Priority: sub.Priority,
 		IdempotencyKey: run.ID + "/" + stepKey(s, row), Hop: run.Hop,
 	})
 	if err != nil {

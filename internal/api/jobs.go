@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"time"
 
@@ -116,10 +117,13 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 	if err != nil {
 		return nil, err
 	}
+	if err := mayUsePriority(ctx, b.Priority); err != nil {
+		return nil, err
+	}
 	j, created, err := s.o.Jobs.Submit(ctx, jobs.Submission{
 		ID: b.ID, Provider: b.Provider, Model: b.Model, Kind: b.Kind, ProjectID: project, UserID: b.UserID,
 		Input: json.RawMessage(b.Input), Metadata: json.RawMessage(b.Metadata), Caller: callerOf(ctx), IdempotencyKey: b.IdempotencyKey,
-		Callback: b.CallbackURL, Fallback: b.Candidates(), NoReuse: b.Reuse != nil && !*b.Reuse,
+		Callback: b.CallbackURL, Fallback: b.Candidates(), NoReuse: b.Reuse != nil && !*b.Reuse, Priority: b.Priority,
 	})
 	if err != nil {
 		return nil, err
@@ -130,6 +134,14 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 	}
 	out.Body, err = s.jobDetail(ctx, j)
 	return out, err
+}
+
+// mayUsePriority returns an error for a priority that is for admins only.
+func mayUsePriority(ctx context.Context, priority int) error {
+	if n := noteOf(ctx); priority > jobs.MaxOperatorPriority && (n == nil || n.who.Role < Admin) {
+		return huma.Error403Forbidden(fmt.Sprintf("priority %d: the role operator may use at most %d; use a key with the role admin, or a lower priority", priority, jobs.MaxOperatorPriority))
+	}
+	return nil
 }
 
 type registerInput struct {

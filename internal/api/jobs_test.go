@@ -95,6 +95,10 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 		{"an unknown field", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","prompt":"y"}`, 400, []string{"prompt"}},
 		{"an input that is not an object", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","input":7}`, 400, []string{"input"}},
 		{"metadata that is null", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","metadata":{},"id":"mine/1"}`, 202, []string{`"id":"mine/1"`}},
+		{"a priority of operators", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","priority":10}`, 202, []string{`"priority":10`}},
+		{"a priority of admins", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","priority":11}`, 403, []string{"the role operator may use at most 10"}},
+		{"a priority of admins by an admin", "POST", "/api/v1/jobs", "admin", `{"provider":"studio","model":"x","priority":100}`, 202, []string{`"priority":100`}},
+		{"a priority beyond all", "POST", "/api/v1/jobs", "admin", `{"provider":"studio","model":"x","priority":101}`, 400, []string{"priority"}},
 		{"a taken id", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","id":"mine/1"}`, 409, []string{"there is one of this id"}},
 		{"too large", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","input":{"a":"` + strings.Repeat("x", 11<<20) + `"}}`, 413, nil},
 		{"large", "POST", "/api/v1/jobs", "operator", `{"provider":"studio","model":"x","input":{"a":"` + strings.Repeat("x", 5<<20) + `"}}`, 202, nil},
@@ -137,8 +141,8 @@ func TestJobsAreSubmittedAndRegistered(t *testing.T) {
 		}
 	}
 	c.get(t, "/api/v1/jobs", &list)
-	if len(list.Docs) != 5 {
-		t.Errorf("%d jobs, want 5", len(list.Docs))
+	if len(list.Docs) != 7 {
+		t.Errorf("%d jobs, want 7", len(list.Docs))
 	}
 	c = caller{api.New(api.Options{Store: st, Gateway: gw, Jobs: knowing{ledger}, Authorizer: tokens{}, Log: log}), t}
 	c.get(t, "/api/v1/jobs", &list)

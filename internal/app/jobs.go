@@ -76,6 +76,7 @@ func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqls
 		CallbackSecrets: texts(cfg.CallbackSecrets),
 		Price:           cfg.Price,
 		Reuse:           cfg.ReuseOf,
+		Limit:           cfg.JobLimit,
 		Alias:           cfg.Alias,
 		Mapping:         described.Map,
 		Settled:         func(provider, by string, status jobs.JobStatus) { m.Settled(provider, by, status.String()) },

@@ -185,7 +185,7 @@ func (l serviceJobs) Enqueue(ctx context.Context, tx jobs.Tx, s workflow.Submiss
 	j, _, err := l.Service.Enqueue(ctx, tx, jobs.Submission{
 		Provider: s.Provider, Model: s.Model, Kind: s.Kind, ProjectID: s.ProjectID, UserID: s.UserID, Input: s.Input,
 		Metadata: s.Metadata, IdempotencyKey: s.IdempotencyKey, RunID: s.RunID, StepID: s.StepID,
-		Fallback: s.Fallback, NoReuse: s.NoReuse,
+		Fallback: s.Fallback, NoReuse: s.NoReuse, Priority: s.Priority,
 	})
 	if err != nil {
 		return "", err

@@ -78,6 +78,9 @@ func (p *program) showJob(_ context.Context, _ *client, j *wire.JobDetail) error
 	} {
 		t.pair(pair[0], clean(pair[1]))
 	}
+	if j.Priority != 0 {
+		t.row("priority", fmt.Sprint(j.Priority))
+	}
 	if j.Position > 0 {
 		t.row("position", fmt.Sprint(j.Position))
 	}

@@ -133,6 +133,7 @@ job if the former one rejects it, or it fails there: never after a submit whose 
 	flags.StringVar(&job.Provider, "provider", all.Default().Name, all.Choice())
 	flags.BoolVar(&alias, "alias", false, "MODEL is an alias (models: in gaff.yaml)")
 	flags.StringArrayVar(&fallback, "fallback", nil, "provider:model that is used next, or JSON with provider, model, input and result; may be repeated")
+	flags.IntVar(&job.Priority, "priority", 0, "-100 to 100: of the provider's jobs that wait, the highest is submitted first; above 10 for admins")
 	flags.BoolVar(&fresh, "no-reuse", false, "have the provider do the work even if an earlier job has the result")
 	flags.StringVar(&job.ID, "id", "", "an id of your own for the job")
 	flags.StringVar(&job.ProjectID, "project", "", "the job's project")

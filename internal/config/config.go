@@ -387,6 +387,12 @@ type Limits struct {
 	Rejections     int           `yaml:"rejections" default:"10000" help:"rejected requests that are stored"`
 	Audit          int           `yaml:"audit" default:"100000" help:"lines of the audit log that are stored; of denied and failed calls a tenth"`
 	Lease          time.Duration `yaml:"lease" default:"30s" help:"on PostgreSQL: after what time other nodes take over from one that is gone"`
+
+	// Provider, Model, Project and User bound jobs, by name or by a pattern that ends in *.
+	Provider map[string]JobLimit `yaml:"provider"`
+	Model    map[string]JobLimit `yaml:"model"`
+	Project  map[string]JobLimit `yaml:"project"`
+	User     map[string]JobLimit `yaml:"user"`
 }
 
 // check reports limits of zero or less: without limits the program could be overrun.
@@ -401,6 +407,8 @@ func (l *Limits) check(k *checker) {
 			n, kind = *p, "size"
 		case *time.Duration:
 			n, kind = int64(*p), "duration"
+		default:
+			continue
 		}
 		if n <= 0 {
 			k.value(f.ptr, fmt.Errorf("must be more than zero: a %s such as %s", kind, f.preset))
@@ -409,6 +417,7 @@ func (l *Limits) check(k *checker) {
 	if l.MaxHeaderBytes >= 2<<30 {
 		k.value(&l.MaxHeaderBytes, errors.New("must be less than 2GiB"))
 	}
+	l.checkJobLimits(k)
 }
 
 // Retention is how long things are stored; zero stores them for ever. Unfinished events, jobs and

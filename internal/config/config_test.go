@@ -6,6 +6,7 @@ import (
 	"gaff/verify"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -203,7 +204,7 @@ func TestFile(t *testing.T) {
 	}
 	l := Default().Limits
 	l.MaxBodyBytes, l.MaxHeaderBytes, l.Workers = 2<<20, 32<<10, 8
-	if c.Limits != l {
+	if !reflect.DeepEqual(c.Limits, l) {
 		t.Errorf("limits: %+v", c.Limits)
 	}
 	if r := c.Retry; r.MaxAttempts != 5 || r.Max != time.Hour || r.First != Default().Retry.First {

@@ -110,13 +110,3 @@ func scanAttempt(rows *sql.Rows) (a jobs.Attempt, err error) {
 	a.SentAt, a.EndedAt = fromNull(sent), fromMicros(ended)
 	return a, err
 }
-
-// JobPosition returns the place of a job among those of its provider that wait to be submitted.
-func (s *Store) JobPosition(ctx context.Context, jobID string) (int64, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	var n int64
-	err := s.read.QueryRowContext(ctx, `select count(*) from (select 1 from job j, job w where j.id = $1 and j.submit = 1 and j.status < 2
-		and w.provider = j.provider and w.submit = 1 and w.status < 2 and w.seq <= j.seq limit $2) q`, jobID, gaff.MaxLogCount+1).Scan(&n)
-	return n, s.fault(ctx, "job's position", err)
-}

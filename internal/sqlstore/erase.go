@@ -239,7 +239,7 @@ func (t *tx) eraseJob(jobID string, key []byte) error {
 func (t *tx) deleteJob(jobID string) error {
 	t.change("job", jobID, "removed", "")
 	return t.execAll(jobID, `delete from job_input where job_id = $1`, `delete from job_note where job_id = $1`,
-		`delete from job_plan where job_id = $1`, `delete from job_attempt where job_id = $1`, `delete from job where id = $1`)
+		`delete from job_plan where job_id = $1`, `delete from job_queue where job_id = $1`, `delete from job_attempt where job_id = $1`, `delete from job where id = $1`)
 }
 
 // eraseMedia deletes some of the rows of files that match a condition, and adds their copies to the

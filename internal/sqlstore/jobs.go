@@ -142,7 +142,7 @@ func (s *Store) searchJobs(ctx context.Context, w *where, f jobs.JobFilter) (res
 const jobColumns = `j.seq, j.id, j.provider, j.model, j.kind, j.project_id, j.user_id, j.request_id, j.status, j.result,
 	j.error, j.error_type, j.settled_by, j.metadata, j.created_at, j.submitted_at, j.settled_at, j.updated_at,
 	j.submit, j.sent_at, j.account, j.idempotency_key, j.run_id, j.step_id, j.status_url, j.response_url, j.cancel_url,
-	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed_by, j.call_key, j.caller, j.charge, j.currency, j.charge_state, j.attempt, j.reused_from, j.saved`
+	j.webhook_url, j.callback, j.cost, j.next_ask_at, j.asks, j.misses, j.owed_by, j.call_key, j.caller, j.charge, j.currency, j.charge_state, j.attempt, j.reused_from, j.saved, j.priority`
 
 type jobScan struct {
 	seq                  int64
@@ -160,7 +160,7 @@ func (sc *jobScan) columns() []any {
 		&sc.created, &sc.submitted, &sc.settledAt, &sc.updated,
 		&sc.j.Submit, &sc.sent, &sc.j.Account, &sc.j.IdempotencyKey, &sc.j.RunID, &sc.j.StepID, &sc.j.StatusURL,
 		&sc.j.ResponseURL, &sc.j.CancelURL, &sc.j.WebhookURL, &sc.j.Callback, &sc.j.Cost, &sc.nextAsk, &sc.j.Polls,
-		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey, &sc.j.Caller, &sc.j.Charge.Amount, &sc.j.Charge.Currency, &sc.j.Charge.State, &sc.j.Attempt, &sc.j.ReusedFrom, &sc.j.Saved,
+		&sc.j.Misses, &sc.j.OwedBy, &sc.j.CallKey, &sc.j.Caller, &sc.j.Charge.Amount, &sc.j.Charge.Currency, &sc.j.Charge.State, &sc.j.Attempt, &sc.j.ReusedFrom, &sc.j.Saved, &sc.j.Priority,
 	}
 }
 
@@ -225,7 +225,7 @@ const jobChanging = `model text, kind text, project_id text, user_id text, reque
 	callback text, cost text, next_ask_at bigint, asks bigint, misses bigint, owed_by text, charge bigint, currency text, charge_state bigint`
 
 var (
-	insertJob = insertNewRows("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text, caller text, attempt bigint, reuse_key text, reused_from text, saved bigint`, `on conflict do nothing`)
+	insertJob = insertNewRows("job", `id text, `+jobChanging+`, provider text, created_at bigint, idempotency_key text, call_key text, caller text, attempt bigint, reuse_key text, reused_from text, saved bigint, priority bigint`, `on conflict do nothing`)
 	// A status moves only forward, and a settled job stays settled.
 	updateJob = updateRows(`id text, `+jobChanging, `update job set `+setNew(jobChanging)+`
 		from new where job.id = new.id and (job.status = new.status or job.status < new.status and job.status < 2)`)
@@ -247,7 +247,7 @@ func (e *effects) InsertJob(_ context.Context, j *jobs.Job) error {
 	}
 	j.UpdatedAt = e.now
 	e.known.wrote(j)
-	args := append(changing(j), j.Provider, micros(j.CreatedAt), j.IdempotencyKey, j.CallKey, j.Caller, int64(j.Attempt), j.ReuseKey, j.ReusedFrom, int64(j.Saved))
+	args := append(changing(j), j.Provider, micros(j.CreatedAt), j.IdempotencyKey, j.CallKey, j.Caller, int64(j.Attempt), j.ReuseKey, j.ReusedFrom, int64(j.Saved), int64(j.Priority))
 	if e.db.deferWrite(e.tx, &insertJob, args) {
 		e.known.defers(j)
 		e.known.seen(j, false) // a new job has no media

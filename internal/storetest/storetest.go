@@ -53,6 +53,7 @@ type Store interface {
 	CountSecrets(ctx context.Context, b *secretbox.Box) (sqlstore.SecretCounts, error)
 	RedactProcessed(ctx context.Context, source string, failedBefore time.Time, redact func(*gaff.Event) bool) (int, error)
 	RowsNaming(ctx context.Context, text string) (map[string]int, error)
+	QueuedProviders(ctx context.Context) (names []string, rows bool, err error)
 }
 
 // MaxRejections is the limit of rejections with which Open must open a store.
@@ -104,6 +105,9 @@ var tests = map[string]func(*suite){
 	"BudgetsAdmitNoMoreThanTheLimit": testBudgetLock,
 	"AttemptsFollowEachOther":        testAttempts,
 	"ReusableJobsHaveAllTheirFiles":  testReusable,
+	"QueuedJobsTakeTurns":            testQueueOrder,
+	"QueueForgetsEndedJobs":          testQueueClean,
+	"QueueAdmitsNoMoreThanTheLimit":  testQueueLock,
 	"BudgetSumsFollowCharges":        testBudgetSums,
 	"BudgetIsSavedUnderLoad":         testBudgetSavedUnderLoad,
 	"WriteIsAllOrNothing":            testWrite,

@@ -33,6 +33,7 @@ type Job struct {
 	IdempotencyKey Text    `json:"idempotencyKey"`
 	Cost           Text    `json:"cost" doc:"What the provider billed, in its own units; null if it did not say."`
 	Charge         *Charge `json:"charge" doc:"What it costs in money; null if that is not known."`
+	Priority       int     `json:"priority" doc:"From -100 to 100. Of a provider's jobs that wait, the highest is submitted first."`
 	ReusedFrom     Text    `json:"reusedFrom" doc:"The job whose result this one has, in place of work at the provider."`
 	Saved          Text    `json:"saved" doc:"What the job of reusedFrom cost, in the currency of charge; null if that is not known."`
 	Attempt        int     `json:"attempt" doc:"Which of its candidates the job is at, from 1; 0: it has one provider only."`
@@ -52,7 +53,7 @@ func NewJob(j jobs.Job) Job {
 		UserID: Text(j.UserID), RequestID: Text(j.RequestID), Status: j.Status.String(), ResultSize: j.ResultSize,
 		Error: Text(j.Error), ErrorType: Text(j.ErrorType), SettledBy: Text(j.SettledBy), Metadata: JSON(j.Metadata),
 		CreatedAt: Time{j.CreatedAt}, SubmittedAt: Time{j.SubmittedAt}, SettledAt: Time{j.SettledAt}, UpdatedAt: Time{j.UpdatedAt},
-		Submit: Text(j.Submit.String()), IdempotencyKey: Text(j.IdempotencyKey), Cost: Text(j.Cost), Charge: newCharge(j.Charge), ReusedFrom: Text(j.ReusedFrom), Attempt: j.Attempt, NextPollAt: Time{j.NextPollAt},
+		Submit: Text(j.Submit.String()), IdempotencyKey: Text(j.IdempotencyKey), Cost: Text(j.Cost), Charge: newCharge(j.Charge), Priority: j.Priority, ReusedFrom: Text(j.ReusedFrom), Attempt: j.Attempt, NextPollAt: Time{j.NextPollAt},
 		Polls: j.Polls, RunID: Text(j.RunID), StepID: Text(j.StepID),
 	}
 	if len(j.Result) <= jobs.MaxListed {
@@ -83,7 +84,7 @@ type JobDetail struct {
 	Input       JSON       `json:"input" doc:"The input that the job was submitted with; null if it is not stored."`
 	Log         []LogEntry `json:"log" nullable:"false" doc:"Calls to the provider and its answers, oldest first."`
 
-	Position int64        `json:"position" doc:"The place, from 1, among the jobs of its provider that wait to be submitted; 0 if it does not wait."`
+	Position int64        `json:"position" doc:"The place, from 1, among the jobs of its provider that wait to be submitted, by priority and turn; 0 if it does not wait. A limit without room lets others go before."`
 	Alias    Text         `json:"alias" doc:"The alias that was submitted in place of a provider and model."`
 	Attempts []JobAttempt `json:"attempts" nullable:"false" doc:"The former attempts of a job with a fallback, oldest first."`
 	Fallback []Candidate  `json:"fallback" nullable:"false" doc:"The candidates that are used next, if this one fails."`
@@ -184,6 +185,7 @@ type JobSubmission struct {
 	Metadata       Object `json:"metadata,omitempty" doc:"Your own; the job has it in every answer."`
 	IdempotencyKey string `json:"idempotencyKey,omitempty" maxLength:"256" doc:"A second request with the same key and token returns the first job, other members may differ."`
 	CallbackURL    string `json:"callbackUrl,omitempty" doc:"Where the provider's webhook is passed on to, as it was received."`
+	Priority       int    `json:"priority,omitempty" minimum:"-100" maximum:"100" doc:"Of the provider's jobs that wait, the highest is submitted first; 0 if it is missing. The role operator may use up to 10."`
 	Reuse          *bool  `json:"reuse,omitempty" doc:"false: the provider does the work even if an earlier job has the result (reuse: in gaff.yaml)."`
 	// Fallback are further candidates.
 	Fallback []Candidate `json:"fallback,omitempty" maxItems:"8" doc:"Used in their order, each if the former one rejected the job, or failed by the provider's own word; never after a submit whose outcome is unknown."`

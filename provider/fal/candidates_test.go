@@ -190,3 +190,35 @@ func TestProxiedRequestIsAnsweredByReuse(t *testing.T) {
 		}
 	})
 }
+
+func TestProxiedCallsObeyTheLimitOfAProject(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := rigOptions{}
+		o.jobs.Limit = func(scope, name string) jobs.Limit {
+			if scope == "project" && name == "film" {
+				return jobs.Limit{Concurrency: 1}
+			}
+			return jobs.Limit{}
+		}
+		p := newProxied(t, o)
+		film := func(r *http.Request) { r.Header.Set("X-Gaff-Project", "film"); r.Header.Set("X-Gaff-Priority", "99") }
+		first := p.call("POST", queueTarget, `{"prompt":"x","standin":{"seconds":20}}`, film)
+		waits := p.call("POST", queueTarget, `{"prompt":"x"}`, film)
+		other := p.call("POST", queueTarget, `{"prompt":"y"}`)
+		id := waits.body.RequestID
+		if strings.HasPrefix(first.body.RequestID, "job_") || !strings.HasPrefix(id, "job_") || strings.HasPrefix(other.body.RequestID, "job_") || len(p.fal.Jobs()) != 2 {
+			t.Fatalf("the requests are %s, %s and %s; fal has %d", first.body.RequestID, id, other.body.RequestID, len(p.fal.Jobs()))
+		}
+		if j := p.job(id); j.Priority != jobs.MaxOperatorPriority {
+			t.Errorf("the priority is %d, want that of operators at most", j.Priority)
+		}
+		run := p.call("POST", "https://fal.run/"+model, `{"prompt":"z"}`, film)
+		if run.Code != http.StatusTooManyRequests || run.Header().Get("Retry-After") != "1" || !strings.Contains(run.Body.String(), "project film has no room") {
+			t.Errorf("a call that cannot wait is answered %d %s", run.Code, run.Body)
+		}
+		if res := p.follow(id); res.Code != http.StatusOK || len(res.body.Images) == 0 {
+			t.Errorf("the result is answered %d %s", res.Code, res.Body)
+		}
+	})
+}

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ const (
 	kindHeader        = "X-Gaff-Kind"
 	metadataHeader    = "X-Gaff-Metadata"
 	reuseHeader       = "X-Gaff-Reuse"
+	priorityHeader    = "X-Gaff-Priority"
 	idempotencyHeader = "Idempotency-Key"
 )
 
@@ -401,6 +403,9 @@ func (p *Proxy) submission(r *http.Request, t *target, who caller, body []byte) 
 	}
 	s.Kind, s.ProjectID, s.UserID = r.Header.Get(kindHeader), r.Header.Get(projectHeader), r.Header.Get(userHeader)
 	s.Metadata = json.RawMessage(r.Header.Get(metadataHeader))
+	if priority, err := strconv.Atoi(r.Header.Get(priorityHeader)); err == nil {
+		s.Priority = min(max(priority, jobs.MinPriority), jobs.MaxOperatorPriority)
+	}
 	s.NoReuse = strings.EqualFold(r.Header.Get(reuseHeader), "false")
 	// If fal cannot reach this gateway, it goes on calling the application itself.
 	if p.o.Jobs.WebhookURL(Name, "any") != "" {

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,12 +34,17 @@ func (p *Proxy) ran(r *http.Request, t *target, who caller, body []byte, began t
 	return &ran{s, began}
 }
 
-// hasRoom reserves room in the budgets for a call of fal.run, and answers one that they have no room
+// hasRoom reserves room in the budgets and limits for a call of fal.run, and answers one that they have no room
 // for.
 func (p *Proxy) hasRoom(w http.ResponseWriter, r *http.Request, call *ran) bool {
 	err := p.o.Jobs.Reserve(context.WithoutCancel(r.Context()), call.s)
 	if full, ok := errors.AsType[*jobs.BudgetError](err); ok {
 		answerJSON(w, http.StatusPaymentRequired, map[string]any{"detail": full.Error()})
+		return false
+	}
+	if full, ok := errors.AsType[*jobs.LimitError](err); ok {
+		w.Header().Set("Retry-After", strconv.Itoa(max(int(math.Ceil(full.After.Seconds())), 1)))
+		answerJSON(w, http.StatusTooManyRequests, map[string]any{"detail": full.Error()})
 		return false
 	}
 	if err != nil {

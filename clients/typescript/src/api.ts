@@ -904,6 +904,8 @@ export interface Job {
   model: string | null;
   /** When gaff polls the provider, unless a webhook arrives first. */
   nextAskAt: string | null;
+  /** From -100 to 100. Of a provider's jobs that wait, the highest is submitted first. */
+  priority: number;
   projectId: string | null;
   provider: string;
   /** The provider's id of the job. */
@@ -980,8 +982,10 @@ export interface JobDetail {
   model: string | null;
   /** When gaff polls the provider, unless a webhook arrives first. */
   nextAskAt: string | null;
-  /** The place, from 1, among the jobs of its provider that wait to be submitted; 0 if it does not wait. */
+  /** The place, from 1, among the jobs of its provider that wait to be submitted, by priority and turn; 0 if it does not wait. A limit without room lets others go before. */
   position: number;
+  /** From -100 to 100. Of a provider's jobs that wait, the highest is submitted first. */
+  priority: number;
   projectId: string | null;
   provider: string;
   /** The provider's id of the job. */
@@ -1070,6 +1074,8 @@ export interface JobSubmission {
   metadata?: Record<string, unknown>;
   /** The provider's name for the work (a model, a service), or an alias. */
   model?: string;
+  /** Of the provider's jobs that wait, the highest is submitted first; 0 if it is missing. The role operator may use up to 10. */
+  priority?: number;
   projectId?: string;
   /** The name of the provider. Without it, model is an alias of models: in gaff.yaml. */
   provider?: string;

@@ -912,6 +912,8 @@ class Job(TypedDict):
     model: str | None
     # When gaff polls the provider, unless a webhook arrives first.
     nextAskAt: str | None
+    # From -100 to 100. Of a provider's jobs that wait, the highest is submitted first.
+    priority: int
     projectId: str | None
     provider: str
     # The provider's id of the job.
@@ -988,8 +990,10 @@ class JobDetail(TypedDict):
     model: str | None
     # When gaff polls the provider, unless a webhook arrives first.
     nextAskAt: str | None
-    # The place, from 1, among the jobs of its provider that wait to be submitted; 0 if it does not wait.
+    # The place, from 1, among the jobs of its provider that wait to be submitted, by priority and turn; 0 if it does not wait. A limit without room lets others go before.
     position: int
+    # From -100 to 100. Of a provider's jobs that wait, the highest is submitted first.
+    priority: int
     projectId: str | None
     provider: str
     # The provider's id of the job.
@@ -1078,6 +1082,8 @@ class JobSubmission(TypedDict):
     metadata: NotRequired[dict[str, Any]]
     # The provider's name for the work (a model, a service), or an alias.
     model: NotRequired[str]
+    # Of the provider's jobs that wait, the highest is submitted first; 0 if it is missing. The role operator may use up to 10.
+    priority: NotRequired[int]
     projectId: NotRequired[str]
     # The name of the provider. Without it, model is an alias of models: in gaff.yaml.
     provider: NotRequired[str]
