@@ -18,7 +18,7 @@ GCFLAGS = $(foreach p,$(shell grep -v '^\#' tools/cold-packages),-gcflags=$(p)=-
 LDFLAGS = -s -w $(ALIGN) -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console crash cuts crash-cluster crash-failover restore-drill chaos-fal chaos-providers cover clean bench-workflows chaos-workflows
+.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console bench-backfill crash cuts crash-cluster crash-failover restore-drill chaos-fal chaos-providers cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ bench-console: build ## fill a store with EVENTS events, and measure the first p
 	@tools/test-setup.sh
 	$(GO) run ./internal/bench -gaff bin/gaff -console $(EVENTS)
 
+bench-backfill: build ## measure replies with and without a replay of 100,000 events, in one run
+	$(GO) run ./internal/bench -gaff bin/gaff -backfill 100000
+
 bench-workflows: ## measure 10,000 runs of a workflow of three steps; part of bench
 	$(GO) run ./internal/bench -workflows 10000
 
@@ -109,7 +112,7 @@ chaos-workflows: ## a storyboard of 30 scenes, providers that misbehave, the gat
 	GAFF_CHAOS_SCENES=30 GAFF_CHAOS_KILLS=5 $(GO) test -count=1 -timeout 10m -run '^TestWorkflowChaos$$' -v ./internal/e2e
 
 crash: ## kill the gateway under load, ROUNDS times, and count what is lost or doubled
-	GAFF_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^TestCrash' -v ./internal/e2e
+	GAFF_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^Test(Crash|ArchiveCrash)' -v ./internal/e2e
 
 CUTS ?= 1000
 SEED ?= 1

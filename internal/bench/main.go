@@ -70,6 +70,9 @@ func main() {
 	if *logs > 0 {
 		exit(runLogs(path, *logs, 12**duration))
 	}
+	if *backfill > 0 {
+		exit(runBackfill(path, *backfill, 4**duration))
+	}
 	if *console > 0 {
 		exit(measureConsole(path, *console))
 	}
