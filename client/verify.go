@@ -80,7 +80,7 @@ func NewSecret() string {
 func Key(secret string) ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil || len(key) < 16 {
-		return nil, errors.New(`the secret is invalid: write "whsec_" and at least 16 bytes in base64`)
+		return nil, errors.New(`the secret is invalid: write "whsec_" and at least 16 bytes in base64, such as the output of: echo whsec_$(openssl rand -base64 24)`)
 	}
 	return key, nil
 }

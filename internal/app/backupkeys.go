@@ -140,7 +140,7 @@ func Backup(ctx context.Context, cfg *config.Config, file string, recipients []s
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s: %d events, checked\n", file, events)
+	fmt.Fprintf(out, "%s: %d events (internal ones included), checked\n", file, events)
 	if len(to) > 0 {
 		fmt.Fprintf(out, "encrypted to %s\n", strings.Join(recipients, ", "))
 	}

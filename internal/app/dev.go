@@ -363,7 +363,15 @@ func submitSamples(ctx context.Context, cfg *config.Config, base string, out io.
 	} else {
 		fmt.Fprintf(out, "%d sample jobs were submitted for the project %q; they finish within seconds.\n", submitted, sampleProject)
 	}
-	fmt.Fprintf(out, "See their files at %s/media (the link above logs you in).\n", base)
+	reply, err := postSample(ctx, base+"/api/v1/login-links", token, nil)
+	var link struct{ Path string }
+	if err == nil {
+		err = json.Unmarshal(reply.body, &link)
+	}
+	if err != nil || link.Path == "" {
+		return fmt.Errorf("link to the files: status %d: %w", reply.status, err)
+	}
+	fmt.Fprintf(out, "See their files at this link, which logs you in, once:\n\n  %s%s?next=/media\n", base, link.Path)
 	return nil
 }
 

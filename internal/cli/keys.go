@@ -18,7 +18,7 @@ import (
 func (p *program) keysCommand() *cobra.Command {
 	list := listCommand(p, listing[wire.Key]{
 		use: "list", short: "List API keys, newest first", path: "/api/v1/keys",
-		heads: []string{"ID", "NAME", "ROLE", "STATE", "ENDS IN", "CREATED", "BY", "BY KEY", "EXPIRES", "LAST USED", "SCOPE", "RATE"},
+		heads: []string{"ID", "NAME", "ROLE", "STATE", "SECRET", "CREATED", "BY", "BY KEY", "EXPIRES", "LAST USED", "SCOPE", "RATE"},
 		cells: func(k wire.Key) []string {
 			return []string{
 				clean(k.ID), cut(k.Name, 40), clean(k.Role), clean(k.State), "…" + clean(k.Hint), stamp(k.CreatedAt), cut(k.CreatedBy, 40), clean(orDash(k.CreatedByID)),

@@ -217,12 +217,14 @@ func TestFile(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	t.Parallel()
-	dir := folder(t, map[string]string{"gaff.yml": "", ".env": "GAFF_WHATEVER=1\nFAL_WEBHOOK_SECRT=x\nWEBHOOKS_SECRET=x\nSOMEONE_ELSES=x"})
+	dir := folder(t, map[string]string{"gaff.yml": "", ".env": "GAFF_WHATEVER=1\nFAL_WEBHOOK_SECRT=x\nFAL_SECRET=x\nGAFF_PORT=1\nREDIS_URL=x\nWEBHOOKS_SECRET=x\nSOMEONE_ELSES=x"})
 	c := load(t, LoadOptions{Dir: dir, Environ: []string{"GAFF_DATADIR=/x", "GAFF_TOKEN=t", "GAFF_TEST_POSTGRES_URL=x", "OTHER=1", "FAL_KEYS=x", "GAFF_ADDR_FILE=x"}})
 	want := []string{
+		"FAL_SECRET is not a setting and was not read; did you mean FAL_WEBHOOK_SECRET?",
 		"FAL_WEBHOOK_SECRT is not a setting and was not read; did you mean FAL_WEBHOOK_SECRET?",
 		"GAFF_ADDR_FILE is not a setting and was not read",
 		"GAFF_DATADIR is not a setting and was not read; did you mean GAFF_DATA_DIR?",
+		"GAFF_PORT is not a setting and was not read; did you mean PORT?",
 		"GAFF_WHATEVER is not a setting and was not read",
 		"WEBHOOKS_SECRET is not a setting and was not read; did you mean WEBHOOK_SECRET?",
 		"gaff.yml was not read; rename it gaff.yaml",

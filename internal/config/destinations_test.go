@@ -112,7 +112,7 @@ func TestDestinationFaults(t *testing.T) {
 		`destinations.Bad.events[0] (gaff.yaml:2): must be a text`,
 		`destinations.list (gaff.yaml:3): must be a mapping: lines of the form name: value`,
 		`destinations.Bad.url (gaff.yaml:2): must be a whole URL, such as https://app.example.com/webhooks/gaff`,
-		`destinations.Bad.secrets[0] (gaff.yaml:2): the secret is invalid: write "whsec_" and at least 16 bytes in base64`,
+		`destinations.Bad.secrets[0] (gaff.yaml:2): the secret is invalid: write "whsec_" and at least 16 bytes in base64, such as the output of: echo whsec_$(openssl rand -base64 24)`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -63,6 +63,29 @@ func (l *loader) environment(environ []string) {
 	l.warnUnknown()
 }
 
+// likely returns the setting that a variable was meant to be: one that differs by a letter or two, or
+// the same words without one (FAL_SECRET: FAL_WEBHOOK_SECRET), or without GAFF_ before it; empty if
+// no setting is like it.
+func likely(name string, names []string) string {
+	if bare := strings.TrimPrefix(name, "GAFF_"); bare != name && slices.Contains(names, bare) {
+		return bare
+	}
+	if near := suggest.Nearest(name, names); near != "" {
+		return near
+	}
+	words := strings.Split(name, "_")
+	for _, known := range names {
+		parts := strings.Split(known, "_")
+		if len(words) < 2 || len(words) >= len(parts) || words[0] != parts[0] || words[0] == "GAFF" {
+			continue
+		}
+		if !slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(parts, w) }) {
+			return known
+		}
+	}
+	return ""
+}
+
 // warnUnknown finds variables that no setting reads and that are likely misspelled: those that
 // begin with GAFF_, and those of .env that are nearly a setting's name.
 func (l *loader) warnUnknown() {
@@ -81,7 +104,7 @@ func (l *loader) warnUnknown() {
 	for _, layer := range l.layers {
 		for name := range layer.vars {
 			ours := strings.HasPrefix(name, "GAFF_") && !strings.HasPrefix(name, "GAFF_TEST_")
-			near := layer.file && !strings.HasPrefix(name, "GAFF_") && suggest.Nearest(name, names) != ""
+			near := layer.file && !strings.HasPrefix(name, "GAFF_") && likely(name, names) != ""
 			if (ours || near) && !known[name] {
 				unknown = append(unknown, name)
 			}
@@ -89,7 +112,11 @@ func (l *loader) warnUnknown() {
 	}
 	slices.Sort(unknown)
 	for _, name := range slices.Compact(unknown) {
-		l.c.Warnings = append(l.c.Warnings, name+" is not a setting and was not read"+suggest.Hint(name, names))
+		hint := ""
+		if meant := likely(name, names); meant != "" {
+			hint = "; did you mean " + meant + "?"
+		}
+		l.c.Warnings = append(l.c.Warnings, name+" is not a setting and was not read"+hint)
 	}
 }
 

@@ -53,7 +53,7 @@ func eraseLink(kind erase.Kind, id string) templ.SafeURL {
 
 func (c *console) erase(q *request) (templ.Component, error) {
 	q.title, q.nav = "Erase data", "erase"
-	v := eraseView{Target: erase.Target{Kind: erase.Kind(q.query("kind")), ID: q.URL.Query().Get("id")}}
+	v := eraseView{Target: erase.Target{Kind: erase.Kind(q.query("kind")), ID: strings.Join(q.queries("id"), "")}}
 	if v.Target.ID == "" {
 		v.Target.Kind = erase.User
 		return erasePage(v), nil

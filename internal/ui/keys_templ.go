@@ -84,7 +84,7 @@ func keysPage(v keysView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"API keys\"><table class=\"list\"><thead><tr><th>State</th><th>Name</th><th>Role</th><th>Ends with</th><th>Last used</th><th>Expires</th><th>Created</th><th><span class=\"sr\">Revoke</span></th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"API keys\"><table class=\"list\"><thead><tr><th>State</th><th>Name</th><th>Role</th><th>Secret</th><th>Last used</th><th>Expires</th><th>Created</th><th><span class=\"sr\">Revoke</span></th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

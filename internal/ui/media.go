@@ -103,7 +103,7 @@ func bareCards(media []jobs.Media) []mediaCard {
 
 // chosenMedia reads the files that the query names, at most maxSelected.
 func (c *console) chosenMedia(q *request) ([]mediaCard, error) {
-	ids := q.URL.Query()["id"]
+	ids := q.queries("id")
 	if len(ids) == 0 || len(ids) > maxSelected {
 		return nil, &problem{http.StatusBadRequest, "Invalid request", "Choose 1 to " + number(maxSelected) + " files first."}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"gaff/internal/eventually"
 	"gaff/jobs"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -684,5 +685,39 @@ func TestSearchFindsJobByPromptAndEventBySendersID(t *testing.T) {
 	}
 	if page := fetch(t, c, "GET", w.url+"/search?q=r-fox", nil).body; !strings.Contains(page, `href="/jobs/job_fox"`) {
 		t.Errorf("not found by the provider's id:\n%s", page)
+	}
+}
+
+// A parameter that a page does not know is named, and not ignored in silence. Links of the console
+// have none.
+func TestUnknownParametersAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	failed, completed, conflict := w.furnish(t)
+	c := w.browser(t)
+	const notice = "is not known on this page"
+	for _, path := range []string{"/jobs?project=film", "/events?foo=1", "/runs?x=1&y=2", "/deliveries?dest=1", "/sources/fal?x=1"} {
+		if got := fetch(t, c, "GET", w.url+path, nil); got.status != 200 || strings.Count(got.body, notice) != strings.Count(path, "=") {
+			t.Errorf("%s: %d, notices: %d", path, got.status, strings.Count(got.body, notice))
+		}
+	}
+	hrefs := regexp.MustCompile(`href="(/[a-z-]+(?:/[^"?]*)?\?[^"]+)"`)
+	seen := map[string]bool{}
+	for _, path := range pagesOf(failed, completed, conflict) {
+		got := fetch(t, c, "GET", w.url+path, nil)
+		if strings.Contains(got.body, notice) {
+			t.Errorf("%s has an unknown parameter", path)
+		}
+		for _, m := range hrefs.FindAllStringSubmatch(got.body, -1) {
+			target := html.UnescapeString(m[1])
+			shape := regexp.MustCompile(`=[^&]*`).ReplaceAllString(target, "=")
+			if seen[shape] || strings.HasPrefix(target, "/api/") || strings.HasPrefix(target, "/erase") { // this world erases nothing
+				continue
+			}
+			seen[shape] = true
+			if linked := fetch(t, c, "GET", w.url+target, nil); strings.Contains(linked.body, notice) || linked.status >= 400 {
+				t.Errorf("%s links to %s: %d", path, target, linked.status)
+			}
+		}
 	}
 }

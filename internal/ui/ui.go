@@ -29,6 +29,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -153,13 +154,35 @@ type request struct {
 	title, nav, live string
 	// status is the HTTP status of the page; 0 means 200.
 	status int
+	// known are the query parameters that the page has read.
+	known map[string]bool
 	// seen is the newest change before the page was rendered. The page listens from there, so
 	// that it misses no change.
 	seen string
 }
 
 // query returns a query parameter without surrounding spaces.
-func (q *request) query(name string) string { return strings.TrimSpace(q.URL.Query().Get(name)) }
+func (q *request) query(name string) string {
+	q.known[name] = true
+	return strings.TrimSpace(q.URL.Query().Get(name))
+}
+
+// queries returns all values of a query parameter.
+func (q *request) queries(name string) []string {
+	q.known[name] = true
+	return q.URL.Query()[name]
+}
+
+// ignored returns the query parameters that the page has not read.
+func (q *request) ignored() (names []string) {
+	for name := range q.URL.Query() {
+		if !q.known[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
 
 // may reports whether the user has a role.
 func (q *request) may(role access.Role) bool { return q.who.Role >= role }
@@ -181,7 +204,7 @@ func notThere(what, id string) error {
 func (c *console) page(p page) http.HandlerFunc {
 	role, reach, make := p.role, p.reach, p.make
 	return func(w http.ResponseWriter, r *http.Request) {
-		q := &request{Request: r, now: c.o.Now()}
+		q := &request{Request: r, now: c.o.Now(), known: map[string]bool{"cursor": true}}
 		var ok bool
 		if q.who, ok = c.o.Guard.AuthorizeScoped(r); !ok {
 			c.untrusted(w, r, q.who.Err)
@@ -286,6 +309,9 @@ func (c *console) render(w http.ResponseWriter, q *request, body templ.Component
 		for _, s := range counts.Sources {
 			v.Failing += s.Error
 		}
+	}
+	if q.status == 0 {
+		v.Ignored = q.ignored()
 	}
 	v.Flash = takeFlash(w, q.Request)
 	var b bytes.Buffer
