@@ -156,11 +156,14 @@ type EventFilter struct {
 	// a sender's webhook or of a job, the first page has just the events of that id, however old
 	// they are, and the following pages have those with the text.
 	//
-	// Of what Query, Type, Conflict and Violation choose from, a page looks at the newest SearchWindow
+	// Of what Query, Type, ProjectID, Conflict and Violation choose from, a page looks at the newest SearchWindow
 	// events. It may hold fewer than its limit, even none, and still have a next one.
 	Query        string
 	Since, Until time.Time // by ReceivedAt; Since included, Until not
 	WebhookID    string
+	// JobID chooses the webhooks that the provider sent about a job, however old they are.
+	// ProjectID chooses those about jobs of a project; it looks at as many events as Type.
+	JobID, ProjectID string
 	// Conflict chooses the events whose id arrived again with another body.
 	Conflict bool
 	// Violation chooses the events that violate the schema of their source and type.

@@ -90,7 +90,7 @@ func (s *server) alerts() (Alerts, error) {
 
 type alertsInput struct {
 	wire.Page
-	Active string `query:"active" enum:"true,false" doc:"Only active ones, or only those that ended."`
+	wire.AlertQuery
 }
 
 func (s *server) listAlerts(ctx context.Context, in *alertsInput) (none wire.List[wire.Alert], err error) {

@@ -407,8 +407,8 @@ var errEndStream = errors.New("end of the stream")
 
 // stream reads the gateway's changes until ctx ends or a callback returns an error. It reconnects
 // after a broken connection and continues after the last message; opened is called after each
-// connect. An error of the first connect is returned.
-func (c *client) stream(ctx context.Context, opened func() error, f func(message) error) error {
+// connect. An error of the first connect is returned. query is that of the stream, or nil.
+func (c *client) stream(ctx context.Context, query url.Values, opened func() error, f func(message) error) error {
 	const firstWait, longestWait = time.Second, 30 * time.Second
 	last := ""
 	for wait, first := firstWait, true; ; first = false {
@@ -416,7 +416,7 @@ func (c *client) stream(ctx context.Context, opened func() error, f func(message
 		if last != "" {
 			header.Set("Last-Event-Id", last)
 		}
-		res, err := c.send(ctx, http.MethodGet, "/api/v1/stream", nil, nil, header)
+		res, err := c.send(ctx, http.MethodGet, "/api/v1/stream", query, nil, header)
 		if err == nil {
 			wait = firstWait
 			if opened != nil {

@@ -36,12 +36,15 @@ func listCommand[D any](p *program, l listing[D]) *cobra.Command {
 	var asJSON, whole bool
 	var columns []string
 	var limit int
-	cmd := &cobra.Command{Use: l.use, Short: l.short, Args: arguments(0, 0, "")}
+	cmd := &cobra.Command{Use: l.use, Short: l.short, Args: arguments(0, 0, ""), Annotations: map[string]string{apiPath: l.path}}
 	if l.values == nil {
 		l.values = queryFlags(cmd.Flags(), l.query)
 	}
 	cmd.RunE = work(func(ctx context.Context, _ []string) error {
 		query, err := l.values()
+		if err == nil {
+			err = localTimes(query, p.now())
+		}
 		if err != nil {
 			return err
 		}
@@ -114,32 +117,27 @@ func queryFlags(flags *pflag.FlagSet, query any) func() (url.Values, error) {
 	}
 	v := reflect.ValueOf(query).Elem()
 	for i := range v.NumField() {
-		if tag := v.Type().Field(i).Tag; tag.Get("flag") != "" {
-			help := flagHelp(tag.Get("doc"))
-			switch field := v.Field(i).Addr().Interface().(type) {
-			case *string:
-				flags.StringVar(field, tag.Get("flag"), "", help)
-			case *bool:
-				flags.BoolVar(field, tag.Get("flag"), false, help)
-			}
-			if allowed := tag.Get("enum"); allowed != "" {
-				annotateEnum(flags, tag.Get("flag"), strings.Split(allowed, ",")...)
-			}
+		tag := v.Type().Field(i).Tag
+		name := tag.Get("flag")
+		if name == "" {
+			continue
 		}
+		switch field := v.Field(i).Addr().Interface().(type) {
+		case *bool:
+			flags.BoolVar(field, name, false, flagHelp(tag.Get("doc")))
+		case *string:
+			flags.StringVar(field, name, "", flagHelp(tag.Get("doc")))
+		}
+		if allowed := tag.Get("enum"); allowed != "" {
+			annotateEnum(flags, name, strings.Split(allowed, ",")...)
+		}
+		_ = flags.SetAnnotation(name, apiParameter, []string{tag.Get("query")}) // the flag exists
 	}
 	return func() (url.Values, error) {
 		values := url.Values{}
 		for i := range v.NumField() {
-			tag, text := v.Type().Field(i).Tag, ""
-			switch field := v.Field(i); field.Kind() {
-			case reflect.Bool:
-				if field.Bool() {
-					text = "true"
-				}
-			default:
-				text = field.String()
-			}
-			if tag.Get("flag") == "" || text == "" {
+			tag, text := v.Type().Field(i).Tag, fmt.Sprint(v.Field(i).Interface())
+			if tag.Get("flag") == "" || text == "" || text == "false" && v.Field(i).Kind() == reflect.Bool {
 				continue
 			}
 			if allowed := tag.Get("enum"); allowed != "" && !slices.Contains(strings.Split(allowed, ","), text) {
@@ -150,6 +148,13 @@ func queryFlags(flags *pflag.FlagSet, query any) func() (url.Values, error) {
 		return values, nil
 	}
 }
+
+// apiParameter annotates a flag with the API's parameter that it sets; apiPath a list command with the
+// API's path.
+const (
+	apiParameter = "gaff_api_parameter"
+	apiPath      = "gaff_api_path"
+)
 
 // flagHelp writes a description of the API as the help of a flag.
 func flagHelp(doc string) string {

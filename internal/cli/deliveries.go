@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"gaff/internal/wire"
 )
@@ -24,6 +25,12 @@ func (p *program) deliveriesCommand() *cobra.Command {
 			}
 			return []string{clean(d.ID), cut(d.Handler, 40), clean(d.State), fmt.Sprintf("%d of %d", d.Attempts, d.MaxAttempts), stamp(next), cut(d.Error, 100)}
 		},
+	})
+	list.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "destination" {
+			name = "handler" // a destination is the handler of its deliveries
+		}
+		return pflag.NormalizedName(name)
 	})
 	const others = "gaff deliveries list"
 	show := showCommand(p, showing[wire.Delivery]{

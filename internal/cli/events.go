@@ -48,7 +48,6 @@ var eventStatuses = []string{"pending", "success", "error"}
 // eventFilter has the flags that choose events.
 type eventFilter struct {
 	source, typ, status, query, since, until string
-	violation                                bool // of "gaff events list" alone
 }
 
 func (f *eventFilter) flags(cmd *cobra.Command) {
@@ -68,25 +67,12 @@ func (f *eventFilter) values(now time.Time) (url.Values, error) {
 	if f.status != "" && !slices.Contains(eventStatuses, f.status) {
 		return nil, usagef("unknown --status %q: want pending, success or error", f.status)
 	}
-	for name, text := range map[string]string{"source": f.source, "type": f.typ, "status": f.status, "q": f.query} {
+	for name, text := range map[string]string{"source": f.source, "type": f.typ, "status": f.status, "q": f.query, "since": f.since, "until": f.until} {
 		if text != "" {
 			v.Set(name, text)
 		}
 	}
-	if f.violation {
-		v.Set("violation", "true")
-	}
-	for _, end := range [...]struct{ name, text string }{{"since", f.since}, {"until", f.until}} {
-		if end.text == "" {
-			continue
-		}
-		t, err := parseWhen(end.text, now)
-		if err != nil {
-			return nil, usagef("--%s %q %w", end.name, end.text, err)
-		}
-		v.Set(end.name, t.UTC().Format(time.RFC3339Nano))
-	}
-	return v, nil
+	return v, localTimes(v, now)
 }
 
 // parseWhen reads a time: a duration before now, a date, or RFC 3339.
@@ -110,14 +96,25 @@ func (p *program) eventsCommand() *cobra.Command {
 }
 
 func (p *program) eventsListCommand() *cobra.Command {
-	var filter eventFilter
-	cmd := listCommand(p, listing[wire.Event]{
-		use: "list", short: "List events, newest first", path: "/api/v1/events", heads: eventHeads,
-		values: func() (url.Values, error) { return filter.values(p.now()) }, cells: eventCells,
+	return listCommand(p, listing[wire.Event]{
+		use: "list", short: "List events, newest first", path: "/api/v1/events", heads: eventHeads, query: &wire.EventQuery{}, cells: eventCells,
 	})
-	filter.flags(cmd)
-	cmd.Flags().BoolVar(&filter.violation, "violation", false, "only those that violate the JSON Schema of their source and type")
-	return cmd
+}
+
+// localTimes rewrites the ends of a period in a query: durations count from now, days begin here.
+func localTimes(query url.Values, now time.Time) error {
+	for _, name := range [...]string{"since", "until"} {
+		text := query.Get(name)
+		if text == "" {
+			continue
+		}
+		t, err := parseWhen(text, now)
+		if err != nil {
+			return usagef("--%s %q %w", name, text, err)
+		}
+		query.Set(name, t.UTC().Format(time.RFC3339Nano))
+	}
+	return nil
 }
 
 func (p *program) eventsShowCommand() *cobra.Command {
@@ -199,48 +196,111 @@ func (p *program) showRequest(r *wire.Request) error {
 }
 
 func (p *program) eventsTailCommand() *cobra.Command {
-	var asJSON bool
-	var source, typ, status string
+	var asJSON, body bool
+	var query wire.EventQuery
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Print events as they change, until interrupted",
 		Long: `Print a line for each change of an event: when it was received, and when its status changed.
 After a broken connection the command reconnects and continues after the last change.`,
+		Example: `  gaff events tail --source fal --body
+  gaff events tail --project harbour-film`,
 		Args: arguments(0, 0, ""),
-		RunE: work(func(ctx context.Context, _ []string) error {
-			c, err := p.dial()
-			if err != nil {
-				return err
-			}
-			err = c.stream(ctx, nil, func(m message) error {
-				var e wire.Event
-				if m.event != "event" {
-					return nil
-				}
-				if err := json.Unmarshal(m.data, &e); err != nil {
-					return fmt.Errorf("read the stream: %w", err)
-				}
-				if source != "" && e.Source != source || typ != "" && e.Type != typ || status != "" && e.Status != status {
-					return nil
-				}
-				if asJSON {
-					return writeRawJSON(p.Stdout, m.data)
-				}
-				_, err := fmt.Fprintf(p.Stdout, "%s  %s  %-12s %-26s %s\n",
-					stamp(e.ReceivedAt), clean(e.ID), clean(e.Source), cut(orDash(e.Type), 40),
-					strings.TrimSpace(outcome(e)+"  "+cut(e.Error, 80)))
-				return err
-			})
-			return unlessInterrupted(ctx, err)
-		}),
 	}
 	flags := cmd.Flags()
+	values := queryFlags(flags, &query)
+	for _, name := range [...]string{"since", "until"} {
+		_ = flags.MarkHidden(name) // the flags exist; the stream begins now
+	}
+	cmd.RunE = work(func(ctx context.Context, _ []string) error {
+		if query.Since != "" || query.Until != "" {
+			return usagef("--since and --until are for gaff events list: the stream begins now")
+		}
+		chosen, err := values()
+		if err != nil {
+			return err
+		}
+		c, err := p.dial()
+		if err != nil {
+			return err
+		}
+		of := url.Values{"kinds": {"event"}, "inner": {strconv.FormatBool(query.Internal)}}
+		err = c.stream(ctx, of, nil, func(m message) error {
+			var e wire.Event
+			if m.event != "event" {
+				return nil
+			}
+			if err := json.Unmarshal(m.data, &e); err != nil {
+				return fmt.Errorf("read the stream: %w", err)
+			}
+			if !passes(&query, e) {
+				return nil
+			}
+			if listed, err := c.lists(ctx, &query, chosen, e); err != nil || !listed {
+				return err
+			}
+			if asJSON {
+				return writeRawJSON(p.Stdout, m.data)
+			}
+			fmt.Fprintf(p.Stdout, "%s  %s  %-12s %-26s %s\n", stamp(e.ReceivedAt), clean(e.ID), clean(e.Source), cut(orDash(e.Type), 40),
+				strings.TrimSpace(outcome(e)+"  "+cut(e.Error, 80)))
+			if body {
+				return p.tailBody(ctx, c, e.ID)
+			}
+			return nil
+		})
+		return unlessInterrupted(ctx, err)
+	})
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document a line")
-	flags.StringVar(&source, "source", "", "only of this source")
-	flags.StringVar(&typ, "type", "", "only of this type")
-	flags.StringVar(&status, "status", "", "only with this status")
+	flags.BoolVar(&body, "body", false, "print the body below the line, shortened")
 	p.clientFlags(cmd)
 	return cmd
+}
+
+// passes reports whether the members of an event that the stream has match a query.
+func passes(q *wire.EventQuery, e wire.Event) bool {
+	for _, pair := range [...][2]string{{q.Source, e.Source}, {q.Type, e.Type}, {q.Status, e.Status}, {q.WebhookID, e.WebhookID}} {
+		if pair[0] != "" && pair[0] != pair[1] {
+			return false
+		}
+	}
+	return (!q.Conflict || e.Conflict) && (!q.Violation || e.Violations > 0)
+}
+
+// lists asks the gateway whether its list has an event, for the parts of a query that an event of the
+// stream does not show.
+func (c *client) lists(ctx context.Context, q *wire.EventQuery, chosen url.Values, e wire.Event) (found bool, err error) {
+	if q.JobID == "" && q.ProjectID == "" && q.Query == "" {
+		return true, nil
+	}
+	one := maps.Clone(chosen)
+	one.Set("source", e.Source)
+	one.Set("webhookId", e.WebhookID)
+	_, err = c.list(ctx, "/api/v1/events", one, 0, func(doc json.RawMessage) error {
+		var listed wire.Event
+		err := json.Unmarshal(doc, &listed)
+		found = found || listed.ID == e.ID
+		return err
+	})
+	return found, err
+}
+
+// tailBody prints a body on one line.
+func (p *program) tailBody(ctx context.Context, c *client, id string) error {
+	var d wire.EventDetail
+	if _, err := c.one(ctx, "/api/v1/events", id, &d); err != nil {
+		return err
+	}
+	text := d.Data
+	if d.Request != nil {
+		raw, err := d.Request.Bytes()
+		if err != nil {
+			return fmt.Errorf("read bodyBase64: %w", err)
+		}
+		text = raw
+	}
+	_, err := fmt.Fprintf(p.Stdout, "    %s\n", cut(strings.Join(strings.Fields(string(text)), " "), 400))
+	return err
 }
 
 // unlessInterrupted drops the error of the interruption, for commands that run until they are

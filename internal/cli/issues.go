@@ -88,7 +88,7 @@ func (p *program) retryIssueCommand(others string) *cobra.Command {
 
 func (p *program) alertsCommand() *cobra.Command {
 	list := listCommand(p, listing[wire.Alert]{
-		use: "list", short: "List alerts, the active ones first", path: "/api/v1/alerts",
+		use: "list", short: "List alerts, the active ones first", path: "/api/v1/alerts", query: &wire.AlertQuery{},
 		heads: []string{"KIND", "STATE", "SINCE", "COUNT", "TITLE"},
 		cells: func(a wire.Alert) []string {
 			state := "ended"

@@ -176,7 +176,7 @@ func (p *program) watchJob(ctx context.Context, c *client, id string, asJSON boo
 		}
 		return show(raw)
 	}
-	err := c.stream(ctx, opened, func(m message) error {
+	err := c.stream(ctx, nil, opened, func(m message) error {
 		if m.event != "job" {
 			return nil
 		}

@@ -328,7 +328,7 @@ func (p *program) watchRun(ctx context.Context, c *client, id string, asJSON boo
 		}
 		return err
 	}
-	err := c.stream(ctx, func() error {
+	err := c.stream(ctx, nil, func() error {
 		raw, err := c.call(ctx, http.MethodGet, runPath(id), nil, nil)
 		if err != nil {
 			return err

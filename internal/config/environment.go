@@ -66,21 +66,21 @@ func (l *loader) environment(environ []string) {
 // likely returns the setting that a variable was meant to be: one that differs by a letter or two, or
 // the same words without one (FAL_SECRET: FAL_WEBHOOK_SECRET), or without GAFF_ before it; empty if
 // no setting is like it.
-func likely(name string, names []string) string {
-	if bare := strings.TrimPrefix(name, "GAFF_"); bare != name && slices.Contains(names, bare) {
+func likely(name string, names []string, known map[string]bool) string {
+	if bare := strings.TrimPrefix(name, "GAFF_"); bare != name && known[bare] {
 		return bare
 	}
 	if near := suggest.Nearest(name, names); near != "" {
 		return near
 	}
 	words := strings.Split(name, "_")
-	for _, known := range names {
-		parts := strings.Split(known, "_")
+	for _, setting := range names {
+		parts := strings.Split(setting, "_")
 		if len(words) < 2 || len(words) >= len(parts) || words[0] != parts[0] || words[0] == "GAFF" {
 			continue
 		}
 		if !slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(parts, w) }) {
-			return known
+			return setting
 		}
 	}
 	return ""
@@ -104,7 +104,7 @@ func (l *loader) warnUnknown() {
 	for _, layer := range l.layers {
 		for name := range layer.vars {
 			ours := strings.HasPrefix(name, "GAFF_") && !strings.HasPrefix(name, "GAFF_TEST_")
-			near := layer.file && !strings.HasPrefix(name, "GAFF_") && likely(name, names) != ""
+			near := layer.file && !strings.HasPrefix(name, "GAFF_") && likely(name, names, known) != ""
 			if (ours || near) && !known[name] {
 				unknown = append(unknown, name)
 			}
@@ -113,7 +113,7 @@ func (l *loader) warnUnknown() {
 	slices.Sort(unknown)
 	for _, name := range slices.Compact(unknown) {
 		hint := ""
-		if meant := likely(name, names); meant != "" {
+		if meant := likely(name, names, known); meant != "" {
 			hint = "; did you mean " + meant + "?"
 		}
 		l.c.Warnings = append(l.c.Warnings, name+" is not a setting and was not read"+hint)

@@ -143,7 +143,7 @@ func (l limited) Event(ctx context.Context, id string) (*gaff.EventDetail, error
 }
 
 func (l limited) Events(ctx context.Context, f gaff.EventFilter) (gaff.Page[gaff.Log], error) {
-	if !narrow(&f.Source, l.scope.Source) {
+	if !narrow(&f.Source, l.scope.Source) || f.JobID != "" || f.ProjectID != "" { // it reaches no jobs
 		return gaff.Page[gaff.Log]{}, nil
 	}
 	return l.all.Events(ctx, f)

@@ -26,6 +26,12 @@ func (s *Store) events(ctx context.Context, f gaff.EventFilter) (page gaff.Page[
 	if err != nil {
 		return page, err
 	}
+	if f.JobID != "" {
+		found, err := s.webhooksOfJob(ctx, &f)
+		if err != nil || !found {
+			return page, err
+		}
+	}
 	list, err := s.listOf(ctx, f)
 	if err != nil {
 		return page, err
@@ -73,6 +79,11 @@ func (s *Store) listOf(ctx context.Context, f gaff.EventFilter) (list eventList,
 	if f.Type != "" {
 		list.sieve = append(list.sieve, predicate{"e.type = ?", []any{f.Type}})
 	}
+	if f.ProjectID != "" {
+		list.sieve = append(list.sieve, predicate{
+			"exists (select 1 from job j where j.provider = e.source and j.request_id = e.webhook_id and j.request_id <> '' and j.project_id = ?)", []any{f.ProjectID},
+		})
+	}
 	if f.Conflict {
 		list.sieve = append(list.sieve, predicate{"e.conflict = 1", nil})
 	}
@@ -84,6 +95,31 @@ func (s *Store) listOf(ctx context.Context, f gaff.EventFilter) (list eventList,
 	}
 	list.runs, list.walk, err = s.eventRuns(ctx, f)
 	return list, err
+}
+
+// webhooksOfJob narrows a filter to the source and request id of its job; found is false if no event
+// can match.
+func (s *Store) webhooksOfJob(ctx context.Context, f *gaff.EventFilter) (found bool, err error) {
+	narrow := func(to *string, value string) bool {
+		if *to != "" && *to != value {
+			return false
+		}
+		*to = value
+		return true
+	}
+	rows, err := s.lists(ctx).QueryContext(ctx, `select provider, request_id from job where id = $1 and request_id <> ''`, plain(f.JobID))
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var provider, request string
+		if err := rows.Scan(&provider, &request); err != nil {
+			return false, err
+		}
+		found = narrow(&f.Source, provider) && narrow(&f.WebhookID, request)
+	}
+	return found, rows.Err()
 }
 
 // search restricts the list to events that contain a text, without those already found.

@@ -115,11 +115,27 @@ func testEventLists(s *suite) {
 func testEventSearch(s *suite) {
 	all := s.listedEvents()
 	nth := func(i int) string { return all[len(all)-1-i].id } // by arrival
+	s.must(s.st.Write(s.ctx, func(tx jobs.Tx) error {
+		for id, request := range map[string]string{"job-a": "wh-5", "job-b": "wh-6", "job-c": ""} {
+			if err := tx.InsertJob(s.ctx, &jobs.Job{ID: id, Provider: "b", RequestID: request, ProjectID: "film-" + id}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 	for _, c := range []struct {
 		what   string
 		filter gaff.EventFilter
 		want   []string
 	}{
+		{"job", gaff.EventFilter{JobID: "job-a"}, []string{nth(4)}},
+		{"job of another source", gaff.EventFilter{JobID: "job-a", Source: "a"}, nil},
+		{"job and another webhook", gaff.EventFilter{JobID: "job-a", WebhookID: "wh-6"}, nil},
+		{"job whose request has another provider", gaff.EventFilter{JobID: "job-b"}, nil},
+		{"job without a request", gaff.EventFilter{JobID: "job-c"}, nil},
+		{"unknown job", gaff.EventFilter{JobID: "job-z"}, nil},
+		{"project", gaff.EventFilter{ProjectID: "film-job-a"}, []string{nth(4)}},
+		{"project without an event", gaff.EventFilter{ProjectID: "film-job-b"}, nil},
 		{"webhook id", gaff.EventFilter{WebhookID: "wh-5"}, []string{nth(4)}},
 		{"text in an error", gaff.EventFilter{Query: "fault_10"}, []string{nth(10)}},
 		{"text with a wildcard", gaff.EventFilter{Query: "fault%"}, nil},

@@ -173,16 +173,18 @@ type EventQuery struct {
 	Query     string `query:"q" flag:"q" doc:"Text in the ids, the error or the body. A page searches 50,000 events; nextCursor continues after them."`
 	Since     string `query:"since" flag:"since" doc:"Received at or after: a time, or a duration such as 24h for that long ago."`
 	Until     string `query:"until" flag:"until" doc:"Received before."`
-	WebhookID string `query:"webhookId" doc:"Only with this id of the sender's."`
-	Conflict  bool   `query:"conflict" doc:"Only those that were received again with a different body."`
+	WebhookID string `query:"webhookId" flag:"webhook-id" doc:"Only with this id of the sender's."`
+	JobID     string `query:"jobId" flag:"job" doc:"Only the provider's webhooks about this job."`
+	ProjectID string `query:"projectId" flag:"project" doc:"Only the providers' webhooks about jobs of this project."`
+	Conflict  bool   `query:"conflict" flag:"conflict" doc:"Only those that were received again with a different body."`
 	Violation bool   `query:"violation" flag:"violation" doc:"Only those that violate the JSON Schema of their source and type."`
-	Internal  bool   `query:"inner" doc:"Also the events that gaff emitted itself."`
+	Internal  bool   `query:"inner" flag:"inner" doc:"Also the events that gaff emitted itself."`
 }
 
 // Filter returns the query as stores take it.
 func (q EventQuery) Filter(c gaff.Cursor) (f gaff.EventFilter, err error) {
 	f = gaff.EventFilter{
-		Source: q.Source, Type: q.Type, Query: q.Query, WebhookID: q.WebhookID, Conflict: q.Conflict, Violation: q.Violation, Internal: q.Internal, Cursor: c,
+		Source: q.Source, Type: q.Type, Query: q.Query, WebhookID: q.WebhookID, JobID: q.JobID, ProjectID: q.ProjectID, Conflict: q.Conflict, Violation: q.Violation, Internal: q.Internal, Cursor: c,
 	}
 	if status, ok := gaff.ParseStatus(q.Status); ok {
 		f.Status = &status

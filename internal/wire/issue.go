@@ -112,3 +112,8 @@ func NewAlertTests(all []alert.Tested) AlertTests {
 	}
 	return doc
 }
+
+// AlertQuery chooses alerts.
+type AlertQuery struct {
+	Active string `query:"active" flag:"active" enum:"true,false" doc:"Only active ones (true), or only those that ended (false)."`
+}

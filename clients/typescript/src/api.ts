@@ -2550,7 +2550,7 @@ export interface Operations {
   /** List destinations, by name */
   "list-destinations": { query: { limit?: number; cursor?: string }; body: undefined; answer: DestinationList };
   /** List events, newest first */
-  "list-events": { query: { limit?: number; cursor?: string; source?: string; type?: string; status?: "pending" | "success" | "error"; q?: string; since?: string; until?: string; webhookId?: string; conflict?: boolean; violation?: boolean; inner?: boolean }; body: undefined; answer: EventList };
+  "list-events": { query: { limit?: number; cursor?: string; source?: string; type?: string; status?: "pending" | "success" | "error"; q?: string; since?: string; until?: string; webhookId?: string; jobId?: string; projectId?: string; conflict?: boolean; violation?: boolean; inner?: boolean }; body: undefined; answer: EventList };
   /** List issues: failures in groups, the one that failed last first */
   "list-issues": { query: { limit?: number; cursor?: string; state?: "open" | "acknowledged" | "resolved" | "ignored"; kind?: "delivery" | "rejection"; source?: string; destination?: string }; body: undefined; answer: IssueList };
   /** List jobs, newest first */

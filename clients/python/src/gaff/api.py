@@ -2509,7 +2509,7 @@ class ListAlertChannelsQuery(TypedDict):
 
 
 class ListAlertsQuery(TypedDict):
-    # Only active ones, or only those that ended.
+    # Only active ones (true), or only those that ended (false).
     active: NotRequired[Literal["true"] | Literal["false"]]
     # The nextCursor of the page before.
     cursor: NotRequired[str]
@@ -2559,8 +2559,12 @@ class ListEventsQuery(TypedDict):
     cursor: NotRequired[str]
     # Also the events that gaff emitted itself.
     inner: NotRequired[bool]
+    # Only the provider's webhooks about this job.
+    jobId: NotRequired[str]
     # How many to return.
     limit: NotRequired[int]
+    # Only the providers' webhooks about jobs of this project.
+    projectId: NotRequired[str]
     # Text in the ids, the error or the body. A page searches 50,000 events; nextCursor continues after them.
     q: NotRequired[str]
     # Received at or after: a time, or a duration such as 24h for that long ago.
