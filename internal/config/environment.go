@@ -64,7 +64,7 @@ func (l *loader) environment(environ []string) {
 }
 
 // likely returns the setting that a variable was meant to be: one that differs by a letter or two, or
-// the same words without one (FAL_SECRET: FAL_WEBHOOK_SECRET), or without GAFF_ before it; empty if
+// the same words without one (the first and the last), or without GAFF_ before it; empty if
 // no setting is like it.
 func likely(name string, names []string, known map[string]bool) string {
 	if bare := strings.TrimPrefix(name, "GAFF_"); bare != name && known[bare] {
