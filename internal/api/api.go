@@ -87,6 +87,10 @@ type Options struct {
 	Log        *slog.Logger
 	// Address returns the URL for a source's sender; nil for the path alone.
 	Address func(source string) string
+	// Storage measures the database and the disk of the data folder; nil if unknown.
+	Storage func(ctx context.Context) (databaseBytes int64, disk *wire.Disk)
+	// Commit is that of the binary.
+	Commit string
 	// Version is the version in the OpenAPI document; empty means "dev".
 	Version string
 	// Reload reads the sources' configuration again. changed are the sources that changed,

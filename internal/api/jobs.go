@@ -128,6 +128,7 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 	if err != nil {
 		return nil, err
 	}
+	remark(ctx, j.ID, map[string]string{"provider": j.Provider, "model": j.Model})
 	out := &submitOutput{Location: "/api/v1/jobs/" + url.PathEscape(j.ID)}
 	if !created {
 		out.Replayed = "true"

@@ -69,13 +69,16 @@ func (s *server) getHealth(ctx context.Context, _ *noInput) (wire.Health, error)
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	doc := wire.Health{
-		Ready: true, Version: s.o.Version, Go: runtime.Version(), UptimeSeconds: int64(time.Since(s.began).Seconds()),
+		Ready: true, Version: s.o.Version, Commit: s.o.Commit, Go: runtime.Version(), UptimeSeconds: int64(time.Since(s.began).Seconds()),
 		MemoryBytes: int64(m.Sys), Goroutines: runtime.NumGoroutine(), QuietSources: map[string]string{},
 	}
 	if s.o.Ready != nil {
 		if err := s.o.Ready(ctx); err != nil {
 			doc.Ready, doc.Reason = false, wire.Text(err.Error())
 		}
+	}
+	if s.o.Storage != nil && doc.Ready {
+		doc.DatabaseBytes, doc.Disk = s.o.Storage(ctx)
 	}
 	if s.o.Damaged != nil {
 		doc.DamagedBodies = s.o.Damaged()

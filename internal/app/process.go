@@ -23,6 +23,7 @@ import (
 	"gaff/internal/buildinfo"
 	"gaff/internal/config"
 	"gaff/internal/definition"
+	"gaff/internal/disk"
 	"gaff/internal/mcp"
 	"gaff/internal/metrics"
 	"gaff/internal/replay"
@@ -33,6 +34,7 @@ import (
 	"gaff/internal/tunnel"
 	"gaff/internal/ui"
 	"gaff/internal/watch"
+	"gaff/internal/wire"
 	"gaff/jobs"
 	"gaff/provider"
 	"gaff/workflow"
@@ -362,6 +364,7 @@ func (p *process) buildHandlers(context.Context) error {
 		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.public.url), p.findSource), Settings: apiSettings(cfg),
 		Ready: p.store.Ready, Damaged: p.store.DamagedBodies, Origins: cfg.CORSOrigins,
 		Reload: p.reload.reload, HandedKey: p.reload.key, RemoveKey: p.reload.forget, OpenKey: p.reload.openKey,
+		Storage: p.measureStorage, Commit: buildinfo.Get().Commit,
 		Eraser: p.eraser(), Compact: p.compact, Secrets: api.Secrets{Count: p.secrets, Rotate: p.rotateSecrets, SigningKeys: p.signingKeys, RotateSigningKey: p.rotateSigningKey}, Alerts: p.monitor, SourceRecords: p.records, Definitions: p.workflows, Replays: p.replays, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
 	})
 	p.publicProxy = public
@@ -468,4 +471,17 @@ func (b *background) run(fn func(context.Context)) { b.running.Go(func() { fn(b.
 func (b *background) stop() {
 	b.cancel()
 	b.running.Wait()
+}
+
+// measureStorage returns the size of the database and the space of the data folder's disk, as far as
+// they are known.
+func (p *process) measureStorage(ctx context.Context) (databaseBytes int64, space *wire.Disk) {
+	databaseBytes, err := p.store.DatabaseSize(ctx)
+	if err != nil {
+		p.log.Debug("database not measured", "error", err)
+	}
+	if of, err := disk.Of(p.cfg.DataDir); err == nil {
+		space = &wire.Disk{FreeBytes: int64(of.Free), TotalBytes: int64(of.Total)}
+	}
+	return databaseBytes, space
 }

@@ -203,7 +203,7 @@ func (p *program) eventsTailCommand() *cobra.Command {
 		Short: "Print events as they change, until interrupted",
 		Long: `Print a line for each change of an event: when it was received, and when its status changed.
 After a broken connection the command reconnects and continues after the last change.`,
-		Example: `  gaff events tail --source fal --body
+		Example: `  gaff events tail --source shop --body
   gaff events tail --project harbour-film`,
 		Args: arguments(0, 0, ""),
 	}

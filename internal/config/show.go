@@ -51,10 +51,19 @@ type Setting struct {
 // set. Of channels, sources and destinations it lists the values that were set.
 func (c *Config) Settings() []Setting {
 	var list []Setting
+	defaults := map[string]string{}
+	for _, s := range settingsOf(Default()) {
+		defaults[s.name] = s.display()
+	}
 	for _, s := range settingsOf(c) {
-		if !s.clientOnly() {
-			list = append(list, Setting{s.name, s.display(), c.origin(s.name), s.help})
+		if s.clientOnly() {
+			continue
 		}
+		origin := c.origin(s.name)
+		if value := s.display(); origin == "default" && value != defaults[s.name] {
+			origin = "the command" // such as gaff dev
+		}
+		list = append(list, Setting{s.name, s.display(), origin, s.help})
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Alerts.Channels)) {
 		channel := c.Alerts.Channels[name]

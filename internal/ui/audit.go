@@ -30,7 +30,7 @@ func (c *console) audit(q *request) (templ.Component, error) {
 // targetLink returns the page of an audit entry's target; empty if it has none.
 func targetLink(target string) templ.SafeURL {
 	for _, kind := range [...]struct{ prefix, folder string }{
-		{"evt_", "events"}, {"job_", "jobs"}, {"med_", "media"}, {"rej_", "rejections"},
+		{"evt_", "events"}, {"job_", "jobs"}, {"med_", "media"}, {"rej_", "rejections"}, {"run_", "runs"}, {"rpl_", "replays"},
 	} {
 		if len(target) > len(kind.prefix) && strings.HasPrefix(target, kind.prefix) {
 			return link(kind.folder, target)

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -51,7 +52,7 @@ func (v bulkView) count() string {
 
 // bulk counts the matches of a bulk action and asks for confirmation.
 func (c *console) bulk(q *request) (templ.Component, error) {
-	v := bulkView{Action: q.query("action"), Filter: readEventFilter(q), Fields: map[string]string{}, Now: q.now}
+	v := bulkView{Action: cmp.Or(q.query("action"), "retry"), Filter: readEventFilter(q), Fields: map[string]string{}, Now: q.now}
 	if bulkActions[v.Action].verb == "" {
 		return nil, &problem{http.StatusBadRequest, "Invalid request", "Unknown action. Filter the page Events, then press Retry these or Replay these."}
 	}

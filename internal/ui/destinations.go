@@ -35,11 +35,9 @@ func (d destination) chip() (kind, text string) {
 	case d.Health.State != "active":
 		return "warn", d.Health.State
 	case d.Health.Circuit == "open":
-		return "bad", "unreachable"
+		return "bad", "circuit open"
 	case d.Health.Circuit == "half-open":
 		return "warn", "probing"
-	case d.Backlog.Dead > 0:
-		return "bad", "dead letters"
 	}
 	return "ok", "active"
 }
@@ -84,6 +82,11 @@ func (c *console) destinations(q *request) (templ.Component, error) {
 	return destinationsPage(destinationsView{list.Docs, q.now, q.may(access.Admin)}), nil
 }
 
+// kind returns the class of a delivery's chip.
+func (l letter) kind() string {
+	return map[string]string{"succeeded": "ok", "dead": "bad", "retrying": "warn", "canceled": "none"}[l.State]
+}
+
 type letter struct {
 	ID, EventID, Type, WebhookID, State, Error, OrderKey string
 	Attempts, MaxAttempts                                int
@@ -98,7 +101,9 @@ type destinationView struct {
 	// MayReplay is for operators of all sources.
 	MayReplay bool
 	Dead      []letter
-	Now       time.Time
+	// Latest are deliveries in any state, newest event first.
+	Latest []letter
+	Now    time.Time
 }
 
 func (c *console) destination(q *request) (templ.Component, error) {
@@ -109,6 +114,11 @@ func (c *console) destination(q *request) (templ.Component, error) {
 	}
 	v.MayChange = v.Origin == "api" && q.may(access.Admin) && !q.who.Scope.Limited()
 	q.title, q.nav, q.live = "Destination "+v.Name, "destinations", "event"
+	var latest struct{ Docs []letter }
+	if err := c.ask(q, "/api/v1/deliveries?limit=20&handler="+url.QueryEscape(v.Name), &latest); err != nil {
+		return nil, err
+	}
+	v.Latest = latest.Docs
 	if v.Backlog.Dead > 0 {
 		var list struct{ Docs []letter }
 		if err := c.ask(q, "/api/v1/deliveries?state=dead&limit=20&handler="+url.QueryEscape(v.Name), &list); err != nil {

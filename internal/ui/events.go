@@ -16,6 +16,7 @@ import (
 // eventFilter has the filters of the page's URL.
 type eventFilter struct {
 	Source, Type, Status, Query, Since, Until string
+	Job, Project                              string
 	Internal, Conflict, Violation             bool
 }
 
@@ -23,7 +24,7 @@ func (f eventFilter) any() bool { return f != eventFilter{} }
 
 // values returns the filters as parameters, for links.
 func (f eventFilter) values() url.Values {
-	v := url.Values{"source": {f.Source}, "type": {f.Type}, "status": {f.Status}, "q": {f.Query}, "since": {f.Since}, "until": {f.Until}}
+	v := url.Values{"jobId": {f.Job}, "projectId": {f.Project}, "source": {f.Source}, "type": {f.Type}, "status": {f.Status}, "q": {f.Query}, "since": {f.Since}, "until": {f.Until}}
 	if f.Internal {
 		v.Set("inner", "true")
 	}
@@ -38,7 +39,7 @@ func (f eventFilter) values() url.Values {
 
 func readEventFilter(q *request) eventFilter {
 	return eventFilter{
-		Source: q.query("source"), Type: q.query("type"), Status: q.query("status"), Query: q.query("q"),
+		Job: q.query("jobId"), Project: q.query("projectId"), Source: q.query("source"), Type: q.query("type"), Status: q.query("status"), Query: q.query("q"),
 		Since: q.query("since"), Until: q.query("until"), Internal: q.query("inner") == "true", Conflict: q.query("conflict") == "true",
 		Violation: q.query("violation") == "true",
 	}
@@ -46,7 +47,7 @@ func readEventFilter(q *request) eventFilter {
 
 // filter converts the filters to the store's.
 func (f eventFilter) filter(now time.Time) (gaff.EventFilter, error) {
-	out := gaff.EventFilter{Source: f.Source, Type: f.Type, Query: f.Query, Internal: f.Internal, Conflict: f.Conflict, Violation: f.Violation}
+	out := gaff.EventFilter{JobID: f.Job, ProjectID: f.Project, Source: f.Source, Type: f.Type, Query: f.Query, Internal: f.Internal, Conflict: f.Conflict, Violation: f.Violation}
 	if f.Status != "" {
 		status, ok := gaff.ParseStatus(f.Status)
 		if !ok {

@@ -16,7 +16,7 @@ func (c *console) loginPage(w http.ResponseWriter, r *http.Request) {
 func (c *console) loginView(r *http.Request, fault string) loginView {
 	return loginView{
 		Next: localPath(r.FormValue("next")), Fault: fault, Name: clip(r.PostFormValue("name"), 80), Theme: themeOf(r),
-		CSS: c.assets.url("app.css"), Icon: c.assets.url("icon.svg"), SSO: c.o.SSO != nil, Tokens: c.o.Guard.TokenLogin(),
+		CSS: c.assets.url("app.css"), JS: c.assets.url("login.js"), Icon: c.assets.url("icon.svg"), SSO: c.o.SSO != nil, Tokens: c.o.Guard.TokenLogin(),
 	}
 }
 

@@ -21,6 +21,8 @@ type rejectionsView struct {
 	Rows                  []gaff.Rejection
 	Pager                 pagerView
 	Now                   time.Time
+	// Groups are the open issues of rejected requests; empty with a filter.
+	Groups []rejectionGroup
 	// MayRescue is true if the user may rescue some of the rows.
 	MayRescue bool
 }
@@ -36,10 +38,23 @@ func (c *console) rejections(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v.Source+v.Since+v.Reason+q.query("cursor") == "" && !q.who.Scope.Limited() {
+		var list struct{ Docs []rejectionGroup }
+		if err := c.ask(q, "/api/v1/issues?kind=rejection&state=open&limit=10", &list); err == nil { // without alerts there are no issues
+			v.Groups = list.Docs
+		}
+	}
 	v.Sources = c.sourceNames(q)
 	v.Rows, v.Pager = page.Items, pagerOf(q, page.Next)
 	v.MayRescue = q.may(access.Operator) && slices.ContainsFunc(v.Rows, func(r gaff.Rejection) bool { return r.Rescuable && r.RescuedAs == "" })
 	return rejectionsPage(v), nil
+}
+
+// rejectionGroup is an issue of rejected requests.
+type rejectionGroup struct {
+	ID, Title, Source       string
+	Count                   int64
+	FirstSeenAt, LastSeenAt time.Time
 }
 
 type rejectionView struct {

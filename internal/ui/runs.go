@@ -138,6 +138,9 @@ func units(cost float64) string {
 	if cost == 0 {
 		return ""
 	}
+	if cost == 1 {
+		return "1 unit"
+	}
 	return strconv.FormatFloat(cost, 'g', 6, 64) + " units"
 }
 

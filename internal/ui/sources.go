@@ -216,3 +216,22 @@ func (c *console) secretPage(w http.ResponseWriter, r *http.Request, path string
 
 // newSource is a source with a secret that was just made, if gaff made one.
 type newSource struct{ Name, Address, Secret, Quiet string }
+
+// aboutLabel returns the label of a fact that a source describes itself with.
+func aboutLabel(name string) string {
+	if label := map[string]string{
+		"callbacks": "Callbacks", "dashboard": "Dashboard of the sender", "jobs": "Jobs", "own dialect": "HMAC form", "register": "Where to enter the URL",
+		"secret set": "Secret", "verifier": "Verification",
+	}[name]; label != "" {
+		return label
+	}
+	return name
+}
+
+// aboutText returns the value of such a fact for people.
+func aboutText(name, value string) string {
+	if name == "secret set" {
+		return map[string]string{"true": "set", "false": "not set"}[value]
+	}
+	return value
+}

@@ -537,7 +537,7 @@ func sourcePage(v sourceView) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		for _, name := range sortedKeys(v.About) {
-			templ_7745c5c3_Err = fact(name, v.About[name]).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = fact(aboutLabel(name), aboutText(name, v.About[name])).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

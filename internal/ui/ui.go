@@ -83,6 +83,7 @@ type console struct {
 	assets  assets
 	cross   *http.CrossOriginProtection
 	counts  countCache
+	badges  badgeCache
 	series  seriesCache
 	silence silenceCache
 	recent  generationsCache
@@ -309,6 +310,7 @@ func (c *console) render(w http.ResponseWriter, q *request, body templ.Component
 		for _, s := range counts.Sources {
 			v.Failing += s.Error
 		}
+		v.Badges = c.badges.get(q, v.Failing)
 	}
 	if q.status == 0 {
 		v.Ignored = q.ignored()

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,10 +99,44 @@ type workflowView struct {
 	Fields []field
 	Starts string
 	Runs   []runs.Run
+	Stats  runStats
 	Now    time.Time
 	May    bool
 	// MayWrite reports whether the user may change the workflow.
 	MayWrite bool
+}
+
+// runStats are figures of the newest runs of a workflow.
+type runStats struct {
+	Settled, Completed int
+	Median             time.Duration
+	// Triggered is when an event or schedule started a run last, as far as the newest runs say.
+	Triggered time.Time
+}
+
+func (s runStats) rate() string {
+	return strconv.Itoa(s.Completed*100/s.Settled) + " % of the last " + strconv.Itoa(s.Settled)
+}
+
+func statsOf(list []runs.Run) (s runStats) {
+	var took []time.Duration
+	for _, r := range list {
+		if r.EventID != "" && s.Triggered.IsZero() {
+			s.Triggered = r.CreatedAt
+		}
+		if !r.Status.Settled() {
+			continue
+		}
+		s.Settled++
+		if r.Status == runs.Completed {
+			s.Completed++
+			took = append(took, r.SettledAt.Sub(r.CreatedAt))
+		}
+	}
+	if slices.Sort(took); len(took) > 0 {
+		s.Median = took[len(took)/2]
+	}
+	return s
 }
 
 func (c *console) workflow(q *request) (templ.Component, error) {
@@ -142,7 +178,7 @@ func (c *console) workflow(q *request) (templ.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.Runs = page.Items[:min(len(page.Items), 10)]
+	v.Runs, v.Stats = page.Items[:min(len(page.Items), 10)], statsOf(page.Items)
 	return workflowPage(v), nil
 }
 

@@ -106,12 +106,21 @@ func NewSilence(s stats.Silence) Silence {
 	return Silence{s.Source, Time{s.Last}, int64(s.For.Seconds()), int64(s.Usual.Seconds())}
 }
 
+// Disk is the space of a disk.
+type Disk struct {
+	FreeBytes  int64 `json:"freeBytes"`
+	TotalBytes int64 `json:"totalBytes"`
+}
+
 // Health is the state of a node.
 type Health struct {
 	Ready         bool              `json:"ready" doc:"A webhook could be stored now."`
 	Reason        Text              `json:"reason" doc:"Why not."`
 	DamagedBodies int64             `json:"damagedBodies" doc:"Events whose stored body was found damaged since the start."`
 	Version       string            `json:"version"`
+	Commit        string            `json:"commit" doc:"The commit that the binary was built from; empty if unknown."`
+	DatabaseBytes int64             `json:"databaseBytes" doc:"Size of the database, without the write-ahead log; 0 if unknown."`
+	Disk          *Disk             `json:"disk" doc:"The disk of the data folder; null if unknown."`
 	Go            string            `json:"go"`
 	UptimeSeconds int64             `json:"uptimeSeconds"`
 	MemoryBytes   int64             `json:"memoryBytes" doc:"The memory that the process has from the operating system."`

@@ -521,6 +521,11 @@ export interface DestinationTLS {
   subject: string | null;
 }
 
+export interface Disk {
+  freeBytes: number;
+  totalBytes: number;
+}
+
 export interface EndedLease {
   /** Such as an expired lease: another client may have the delivery. */
   error: string | null;
@@ -805,8 +810,14 @@ export interface Handler {
 }
 
 export interface Health {
+  /** The commit that the binary was built from; empty if unknown. */
+  commit: string;
   /** Events whose stored body was found damaged since the start. */
   damagedBodies: number;
+  /** Size of the database, without the write-ahead log; 0 if unknown. */
+  databaseBytes: number;
+  /** The disk of the data folder; null if unknown. */
+  disk: Disk | null;
   go: string;
   goroutines: number;
   /** The memory that the process has from the operating system. */

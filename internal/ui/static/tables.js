@@ -105,6 +105,11 @@
           th.replaceChildren(b);
         }
       });
+      // On a phone rows are cards: numbers say what they count.
+      const names = [...table.tHead.rows[0].cells].map((th) => th.dataset.name);
+      for (const row of table.tBodies[0].rows) {
+        for (const [i, td] of [...row.cells].entries()) if (td.matches('.num') && names[i]) td.dataset.label = names[i];
+      }
       viewMenu(table); columns(table); sort(table);
     }
   };
@@ -220,8 +225,13 @@
     }
   };
 
+  // A table that fits has no scroll box of its own, so that its headings stay at the window's top.
+  const fit = () => {
+    for (const scroll of $('.scroll:has(> .list)')) scroll.toggleAttribute('data-fits', scroll.firstElementChild.scrollWidth <= scroll.clientWidth + 1);
+  };
+  addEventListener('resize', fit);
   document.documentElement.dataset.rows = saved('rows');
-  const all = () => { tables(); zone(); plots(); };
+  const all = () => { tables(); fit(); zone(); plots(); };
   document.addEventListener('htmx:after:swap', all);
   all();
 })();

@@ -529,6 +529,11 @@ class DestinationTLS(TypedDict):
     subject: str | None
 
 
+class Disk(TypedDict):
+    freeBytes: int
+    totalBytes: int
+
+
 class EndedLease(TypedDict):
     # Such as an expired lease: another client may have the delivery.
     error: str | None
@@ -813,8 +818,14 @@ class Handler(TypedDict):
 
 
 class Health(TypedDict):
+    # The commit that the binary was built from; empty if unknown.
+    commit: str
     # Events whose stored body was found damaged since the start.
     damagedBodies: int
+    # Size of the database, without the write-ahead log; 0 if unknown.
+    databaseBytes: int
+    # The disk of the data folder; null if unknown.
+    disk: Disk | None
     go: str
     goroutines: int
     # The memory that the process has from the operating system.
