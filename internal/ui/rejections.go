@@ -52,9 +52,9 @@ func (c *console) rejections(q *request) (templ.Component, error) {
 
 // rejectionGroup is an issue of rejected requests.
 type rejectionGroup struct {
-	ID, Title, Source       string
-	Count                   int64
-	FirstSeenAt, LastSeenAt time.Time
+	ID, Title, Source string
+	Count             int64
+	FirstAt, LastAt   time.Time
 }
 
 type rejectionView struct {
