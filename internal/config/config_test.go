@@ -227,9 +227,22 @@ func TestWarnings(t *testing.T) {
 		"GAFF_PORT is not a setting and was not read; did you mean PORT?",
 		"GAFF_WHATEVER is not a setting and was not read",
 		"WEBHOOKS_SECRET is not a setting and was not read; did you mean WEBHOOK_SECRET?",
-		"gaff.yml was not read; rename it gaff.yaml",
 	}
+	want = append([]string{"gaff.yml was not read; rename it gaff.yaml"}, want...)
 	if diff := cmp.Diff(want, c.Warnings); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A variable that gaff.yaml refers to is not reported as unknown.
+func TestReferredVariableIsNotUnknown(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, map[string]string{
+		"gaff.yaml": "destinations:\n  app:\n    url: https://app.example.com/in\n    secrets: [env:GAFF_SECRET]\n",
+		".env":      "GAFF_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\nGAFF_SECRETS=x",
+	})
+	c := load(t, LoadOptions{Dir: dir})
+	if diff := cmp.Diff([]string{"GAFF_SECRETS is not a setting and was not read"}, c.Warnings); diff != "" {
 		t.Error(diff)
 	}
 }

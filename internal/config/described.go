@@ -101,7 +101,7 @@ func (l *loader) readDescription(path, file string) *described.Description {
 // ReadDescription reads and checks a file that describes a provider. The error is a [Faults].
 func ReadDescription(file string) (*described.Description, error) {
 	const path = "provider"
-	l := loader{c: Default(), split: map[string]bool{}}
+	l := loader{c: Default(), split: map[string]bool{}, referred: map[string]bool{}}
 	l.c.origins = map[string]string{}
 	d := l.readDescription(path, file)
 	if d == nil {

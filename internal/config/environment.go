@@ -60,7 +60,6 @@ func (l *loader) environment(environ []string) {
 			return fmt.Sprintf("%s:%d", dotEnv, lines[name])
 		}, true})
 	}
-	l.warnUnknown()
 }
 
 // likely returns the setting that a variable was meant to be: one that differs by a letter or two, or
@@ -86,7 +85,7 @@ func likely(name string, names []string, known map[string]bool) string {
 	return ""
 }
 
-// warnUnknown finds variables that no setting reads and that are likely misspelled: those that
+// warnUnknown finds variables that neither a setting nor a reference of the file reads, and that are likely misspelled: those that
 // begin with GAFF_, and those of .env that are nearly a setting's name.
 func (l *loader) warnUnknown() {
 	known := make(map[string]bool)
@@ -105,7 +104,7 @@ func (l *loader) warnUnknown() {
 		for name := range layer.vars {
 			ours := strings.HasPrefix(name, "GAFF_") && !strings.HasPrefix(name, "GAFF_TEST_")
 			near := layer.file && !strings.HasPrefix(name, "GAFF_") && likely(name, names, known) != ""
-			if (ours || near) && !known[name] {
+			if (ours || near) && !known[name] && !l.referred[strings.TrimSuffix(name, "_FILE")] {
 				unknown = append(unknown, name)
 			}
 		}
@@ -175,6 +174,7 @@ func (l *loader) resolve(name, ref, from string) (string, bool) {
 		return "", false
 	}
 	if variable, ok := strings.CutPrefix(ref, "env:"); ok {
+		l.referred[variable] = true
 		value, _, bad := l.lookup(variable, true)
 		switch {
 		case bad != nil:

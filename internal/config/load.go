@@ -31,12 +31,13 @@ type LoadOptions struct {
 // The error is a [Faults] with all faults. The configuration is returned beside it, with the
 // values that could be read: enough to find a running gateway, not to run one.
 func Load(o LoadOptions) (*Config, error) {
-	l := loader{dir: o.Dir, file: o.File, c: Default(), split: map[string]bool{}}
+	l := loader{dir: o.Dir, file: o.File, c: Default(), split: map[string]bool{}, referred: map[string]bool{}}
 	l.c.load = func() (*Config, error) { return Load(o) }
 	l.c.origins = make(map[string]string)
 	l.environment(o.Environ)
 	l.readFile()
 	l.readDescriptions()
+	l.warnUnknown()
 	settings := settingsOf(l.c)
 	for i := range settings {
 		l.fromEnvironment(&settings[i])
@@ -64,6 +65,8 @@ type loader struct {
 	faults    Faults
 	// split has the names of the secrets that were split at commas.
 	split map[string]bool
+	// referred has the variables that references of the file name.
+	referred map[string]bool
 	// literal makes references to variables and files faults.
 	literal bool
 }

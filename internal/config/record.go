@@ -13,7 +13,7 @@ const maxSourceText = 128 << 10
 // of a source in gaff.yaml. References (env:, file:) are faults: who may describe a source need
 // not be allowed to read the gateway's environment. The error is a [Faults].
 func ParseSource(name string, text []byte) (Source, error) {
-	l := loader{c: Default(), split: map[string]bool{}, literal: true}
+	l := loader{c: Default(), split: map[string]bool{}, referred: map[string]bool{}, literal: true}
 	l.c.origins = map[string]string{}
 	var s Source
 	file, err := yamlfile.Parse(text, maxSourceText)
