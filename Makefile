@@ -18,7 +18,7 @@ GCFLAGS = $(foreach p,$(shell grep -v '^\#' tools/cold-packages),-gcflags=$(p)=-
 LDFLAGS = -s -w $(ALIGN) -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console bench-backfill crash cuts crash-cluster crash-failover restore-drill chaos-fal chaos-providers cover clean bench-workflows chaos-workflows
+.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console bench-backfill crash cuts fallback-kills crash-cluster crash-failover restore-drill chaos-fal chaos-providers cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ bench-workflows: ## measure 10,000 runs of a workflow of three steps; part of be
 
 chaos-workflows: ## a storyboard of 30 scenes, providers that misbehave, the gateway killed five times
 	GAFF_CHAOS_SCENES=30 GAFF_CHAOS_KILLS=5 $(GO) test -count=1 -timeout 10m -run '^TestWorkflowChaos$$' -v ./internal/e2e
+
+fallback-kills: ## kill the gateway ROUNDS times around failures and the submits that follow them, on both stores
+	GAFF_FALLBACK_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^TestFallbackKills$$' -v ./internal/e2e
 
 crash: ## kill the gateway under load, ROUNDS times, and count what is lost or doubled
 	GAFF_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 60m -run '^Test(Crash|ArchiveCrash)' -v ./internal/e2e
