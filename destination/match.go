@@ -3,6 +3,7 @@ package destination
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,12 +12,12 @@ import (
 
 // Matches reports whether an event is for the destination.
 func (d *Destination) Matches(s *gaff.Subject) bool {
-	for _, g := range d.globs {
-		if g.matches(s.Event) {
-			return d.passes(s)
-		}
-	}
-	return false
+	return d.Chooses(s.Event) && d.passes(s)
+}
+
+// Chooses reports whether Spec.Events chooses an event, past the filter.
+func (d *Destination) Chooses(ev *gaff.Event) bool {
+	return slices.ContainsFunc(d.globs, func(g glob) bool { return g.matches(ev) })
 }
 
 var filterVars = []string{"source", "type", "data", "webhookId", "correlationId"}

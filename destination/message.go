@@ -54,26 +54,35 @@ func (d *Destination) message(ctx context.Context, ev *gaff.Event) (*outgoing, e
 		if err != nil {
 			return nil, err
 		}
-		if err := d.write(ctx, e, out); err != nil {
+		if err := d.fill(ctx, ev, e, out); err != nil {
 			return nil, err
-		}
-		switch d.Format {
-		case FormatCloudEvents:
-			out.body, err = d.o.cloudEvent(ev, out.body)
-			out.header.Set("Content-Type", "application/cloudevents+json")
-		case FormatCloudEventsBinary:
-			for name, value := range d.o.cloudAttributes(ev) {
-				out.header.Set("Ce-"+name, escapeCE(value))
-			}
-		}
-		if err != nil {
-			return nil, gaff.Discard(fmt.Errorf("write the event: %w", err))
 		}
 	}
 	if ev.Verification.Scheme == gaff.EditedScheme {
 		out.header.Set(HeaderEdited, ev.ParentID)
 	}
 	return out, nil
+}
+
+// fill sets the body and the headers that an envelope has in the destination's form.
+func (d *Destination) fill(ctx context.Context, ev *gaff.Event, e *client.Envelope, out *outgoing) error {
+	err := d.write(ctx, e, out)
+	if err != nil {
+		return err
+	}
+	switch d.Format {
+	case FormatCloudEvents:
+		out.body, err = d.o.cloudEvent(ev, out.body)
+		out.header.Set("Content-Type", "application/cloudevents+json")
+	case FormatCloudEventsBinary:
+		for name, value := range d.o.cloudAttributes(ev) {
+			out.header.Set("Ce-"+name, escapeCE(value))
+		}
+	}
+	if err != nil {
+		return gaff.Discard(fmt.Errorf("write the event: %w", err))
+	}
+	return nil
 }
 
 // authenticate adds the destination's own headers and the signatures.

@@ -15,7 +15,7 @@ import (
 func (s *server) routes() []route {
 	var all []route
 	for _, part := range [][]route{
-		s.eventRoutes(), s.replayRoutes(), s.jobRoutes(), s.workflowRoutes(), s.sourceRoutes(), s.destinationRoutes(), s.issueRoutes(), s.costRoutes(), s.configurationRoutes(), s.importRoutes(), s.accessRoutes(), s.erasureRoutes(), s.systemRoutes(),
+		s.eventRoutes(), s.replayRoutes(), s.jobRoutes(), s.workflowRoutes(), s.sourceRoutes(), s.destinationRoutes(), s.previewRoutes(), s.issueRoutes(), s.costRoutes(), s.configurationRoutes(), s.importRoutes(), s.accessRoutes(), s.erasureRoutes(), s.systemRoutes(),
 	} {
 		all = append(all, part...)
 	}

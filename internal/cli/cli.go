@@ -176,7 +176,7 @@ func (p *program) root() *cobra.Command {
 	add("gateway", p.serveCommand(), p.devCommand(), p.migrateCommand(), p.backupCommand(), p.restoreCommand(), p.checkCommand(), p.compactCommand(), p.configCommand(), p.importCommand(), p.exportCommand(), p.diffCommand(), p.applyCommand())
 	add("sender", p.sendCommand(), p.signCommand(), p.verifyCommand())
 	add("sender", p.publishCommand(), p.scheduledCommand())
-	add("look", p.statusCommand(), p.doctorCommand(), p.openCommand(), p.searchCommand(), p.eventsCommand(), p.jobsCommand(), p.mediaCommand(), p.runsCommand(), p.workflowsCommand(), p.projectsCommand(), p.sourcesCommand(), p.providersCommand(), p.destinationsCommand(), p.deliveriesCommand(), p.replayCommand(), p.rejectionsCommand(), p.issuesCommand(), p.costsCommand(), p.budgetsCommand(), p.alertsCommand(), p.bulkCommand(), p.listenCommand(), p.statsCommand(), p.healthCommand(), p.settingsCommand(), p.keysCommand(), p.sessionsCommand(), p.auditCommand(), p.eraseCommand(), p.secretsCommand())
+	add("look", p.statusCommand(), p.doctorCommand(), p.openCommand(), p.searchCommand(), p.eventsCommand(), p.jobsCommand(), p.mediaCommand(), p.runsCommand(), p.workflowsCommand(), p.projectsCommand(), p.sourcesCommand(), p.providersCommand(), p.destinationsCommand(), p.transformsCommand(), p.deliveriesCommand(), p.replayCommand(), p.rejectionsCommand(), p.issuesCommand(), p.costsCommand(), p.budgetsCommand(), p.alertsCommand(), p.bulkCommand(), p.listenCommand(), p.statsCommand(), p.healthCommand(), p.settingsCommand(), p.keysCommand(), p.sessionsCommand(), p.auditCommand(), p.eraseCommand(), p.secretsCommand())
 	add("other", p.mcpCommand(), p.versionCommand())
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
