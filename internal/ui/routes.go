@@ -218,6 +218,7 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /sources/{name}/rotate", c.rotateSource)
 	mux.HandleFunc("POST /sources/{name}/schemas", c.setSchema)
 	mux.HandleFunc("POST /destinations", c.createDestination)
+	mux.HandleFunc("POST /new-destination", c.previewDestination)
 	mux.HandleFunc("POST /destinations/{name}/edit", c.changeDestination)
 	mux.HandleFunc("POST /destinations/{name}/rotate", c.rotateDestination)
 	mux.HandleFunc("POST /jobs/selected", c.jobsSelected)

@@ -1,14 +1,17 @@
 package ui
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 
 	"gaff/internal/access"
+	"gaff/internal/diff"
 	"gaff/sender"
 )
 
@@ -68,6 +71,43 @@ type destinationForm struct {
 	destination
 	Sources []string
 	// Headers and the like are changed by API and command only.
+
+	// NewName and NewURL are what the form has before it is saved.
+	NewName, NewURL string
+	// Previewed is set if the page shows a preview; Problem is why there is none.
+	Previewed bool
+	Problem   string
+	Preview   []previewedEvent
+}
+
+// previewedEvent is what the destination would make of a stored event, as the API describes it.
+type previewedEvent struct {
+	ID, Source, Type                  string
+	ReceivedAt                        time.Time
+	Matches, Passes, Sent, Truncated  bool
+	FilterError, Before, After, Error string
+	Headers                           map[string]string
+	Logs                              []string
+
+	// Lines is the difference of the body from the envelope; empty if it is too long to compare.
+	Lines []diff.Line `json:"-"`
+}
+
+// outcome returns in a class and a few words what would happen with the event.
+func (e *previewedEvent) outcome() (kind, text string) {
+	switch {
+	case e.Error != "":
+		return "bad", "fails"
+	case !e.Matches:
+		return "none", "not chosen"
+	case e.FilterError != "":
+		return "warn", "no value of the filter"
+	case !e.Passes:
+		return "none", "filtered out"
+	case !e.Sent:
+		return "none", "left out"
+	}
+	return "ok", "would be sent"
 }
 
 // formats are the formats that the form offers.
@@ -79,7 +119,16 @@ func (c *console) addDestination(q *request) (templ.Component, error) {
 }
 
 func (c *console) editDestination(q *request) (templ.Component, error) {
-	v := destinationForm{Name: q.PathValue("name"), Sources: c.sourceNames(q)}
+	v, err := c.edited(q)
+	if err != nil {
+		return nil, err
+	}
+	return destinationFormPage(*v), nil
+}
+
+// edited returns the form of an existing destination.
+func (c *console) edited(q *request) (*destinationForm, error) {
+	v := &destinationForm{Name: q.PathValue("name"), Sources: c.sourceNames(q)}
 	if err := c.ask(q, "/api/v1/destinations/"+url.PathEscape(v.Name), &v.destination); err != nil {
 		return nil, err
 	}
@@ -87,7 +136,61 @@ func (c *console) editDestination(q *request) (templ.Component, error) {
 		return nil, &problem{http.StatusConflict, "Managed by the configuration", "This destination is in gaff.yaml: change it there."}
 	}
 	q.title, q.nav = "Edit "+v.Name, "destinations"
-	return destinationFormPage(v), nil
+	return v, nil
+}
+
+// previewDestination shows the posted form again, with what its filter and transformation make of the
+// newest events. Nothing is saved.
+func (c *console) previewDestination(w http.ResponseWriter, r *http.Request) {
+	c.page(page{path: r.URL.Path, role: access.Admin, make: func(q *request) (templ.Component, error) {
+		v := &destinationForm{Sources: c.sourceNames(q), NewName: r.PostFormValue("name"), destination: destination{Kind: r.PostFormValue("kind")}}
+		q.title, q.nav = "Add a destination", "destinations"
+		if r.PathValue("name") != "" {
+			var err error
+			if v, err = c.edited(q); err != nil {
+				return nil, err
+			}
+		}
+		v.NewURL, v.Events, v.Format = r.PostFormValue("url"), lines(r.PostFormValue("events")), r.PostFormValue("format")
+		v.Filter, v.Transform, v.TransformJS = r.PostFormValue("filter"), r.PostFormValue("transform"), r.PostFormValue("transformJs")
+		if err := c.preview(q, v); err != nil {
+			return nil, err
+		}
+		return destinationFormPage(*v), nil
+	}})(w, r)
+}
+
+// preview asks the API for the preview of a form.
+func (c *console) preview(q *request, v *destinationForm) error {
+	v.Previewed = true
+	ask := map[string]any{
+		"events": v.Events, "filter": strings.TrimSpace(v.Filter), "format": cmp.Or(v.Format, "envelope"),
+		"transform": strings.TrimSpace(v.Transform), "transformJs": strings.TrimSpace(v.TransformJS),
+	}
+	if v.Name != "" {
+		ask["destination"] = v.Name
+	}
+	body, _ := json.Marshal(ask)
+	res, err := c.call(q.Request, http.MethodPost, "/api/v1/destinations/preview", body)
+	switch {
+	case err != nil:
+		return err
+	case res.Status/100 != 2:
+		v.Problem = res.problem()
+		return nil
+	}
+	var doc struct{ Events []previewedEvent }
+	if err := readJSON(res.Body, &doc); err != nil {
+		return err
+	}
+	for i := range doc.Events {
+		e := &doc.Events[i]
+		before, _ := pretty([]byte(e.Before))
+		after, _ := pretty([]byte(e.After))
+		e.Lines, _ = diff.Lines(string(before), string(after))
+	}
+	v.Preview = doc.Events
+	return nil
 }
 
 // lines splits a text field into its lines, without empty ones.
@@ -130,6 +233,10 @@ func (c *console) createDestination(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *console) changeDestination(w http.ResponseWriter, r *http.Request) {
+	if r.PostFormValue("preview") != "" {
+		c.previewDestination(w, r)
+		return
+	}
 	name := url.PathEscape(r.PathValue("name"))
 	body, _ := json.Marshal(destinationFields(r))
 	res, err := c.call(r, http.MethodPatch, "/api/v1/destinations/"+name, body)

@@ -45,6 +45,64 @@ func TestDestinationByForms(t *testing.T) {
 	}
 }
 
+// A filter and a transformation are previewed over stored events, without JavaScript in the browser, and
+// nothing is saved.
+func TestDestinationPreviewByForms(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	w.sent(t, "custom", `{"type":"preview","id":"first","size":"big"}`)
+	form := url.Values{
+		"name": {"crm"}, "kind": {"http"}, "url": {"https://crm.example.com/"}, "events": {"custom:preview"}, "format": {"envelope"},
+		"filter": {`data.size == "big"`}, "transformJs": {"function transform(event, out) {\n  out.headers['X-Kind'] = event.type;\n  return { size: event.data.size, ok: '<b>' }\n}"},
+	}
+	preview := func(path, name, value string) string {
+		t.Helper()
+		if name != "" {
+			form.Set(name, value)
+		}
+		got := fetch(t, c, "POST", w.url+path, form, "Origin", w.url, "Referer", w.url+"/new-destination")
+		if got.status != http.StatusOK {
+			t.Fatalf("preview: %d %s", got.status, got.url)
+		}
+		return got.body
+	}
+	page := preview("/new-destination", "", "")
+	for _, want := range []string{`value="crm"`, `value="https://crm.example.com/"`, "would be sent", "X-Kind", "&#34;ok&#34;: &#34;&lt;b&gt;&#34;", `class="del"`, `class="ins"`, "out.headers"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the preview lacks %q", want)
+		}
+	}
+	if page := preview("/new-destination", "filter", `data.size == "small"`); !strings.Contains(page, "filtered out") {
+		t.Error("the filter is not previewed")
+	}
+	if page := preview("/new-destination", "transformJs", "function transform(e) { return e.none.deeper }"); !strings.Contains(page, "fails") || !strings.Contains(page, "TypeError") {
+		t.Error("the error of the transformation is missing")
+	}
+	if page := preview("/new-destination", "transformJs", "function transform(e {"); !strings.Contains(page, "transformJs: 1:") || !strings.Contains(page, "function transform(e {") {
+		t.Error("the syntax error, or the text with it, is missing")
+	}
+	if page := preview("/new-destination", "events", "none:*"); strings.Contains(page, "would be sent") {
+		t.Error("events are previewed that the destination does not choose")
+	}
+	if got := fetch(t, c, "GET", w.url+"/destinations", nil); strings.Contains(got.body, "crm") {
+		t.Error("a preview was saved")
+	}
+	form.Set("transformJs", "const transform = (e) => e.data")
+	form.Set("events", "custom:preview")
+	form.Set("filter", "")
+	if got := fetch(t, c, "POST", w.url+"/destinations", form, "Origin", w.url, "Referer", w.url+"/new-destination"); got.status != http.StatusOK {
+		t.Fatalf("create: %d %s", got.status, got.url)
+	}
+	form.Set("preview", "1")
+	if page := preview("/destinations/crm/edit", "transformJs", "const transform = (e) => ({edited: true})"); !strings.Contains(page, "edited") || !strings.Contains(page, "Edit crm") {
+		t.Error("the form to edit has no preview")
+	}
+	if got := fetch(t, c, "GET", w.url+"/destinations/crm", nil); !strings.Contains(got.body, "=&gt; e.data") {
+		t.Error("a preview changed the destination, or its page lacks the script")
+	}
+}
+
 // A sender is found in the catalogue with its steps, and its source waits for the first webhook.
 func TestSourceFromCatalogue(t *testing.T) {
 	t.Parallel()

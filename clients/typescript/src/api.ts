@@ -1398,6 +1398,61 @@ export interface Point {
   succeeded: number;
 }
 
+export interface Preview {
+  /** The body of the request; null if it has none. */
+  after: string | null;
+  /** The envelope, as JSON. */
+  before: string;
+  /** Why the transformation failed; null if it did not. */
+  error: string | null;
+  /** Why the filter has no value for it; such an event does not pass. */
+  filterError: string | null;
+  /** Those of the body and of the transformation. Secrets are masked. */
+  headers: Record<string, string>;
+  id: string;
+  /** The lines of console.log. */
+  logs: string[];
+  /** Whether the events of the destination choose it. */
+  matches: boolean;
+  /** Whether the filter does. */
+  passes: boolean;
+  receivedAt: string | null;
+  /** Whether it would be sent: it is chosen, and its transformation neither failed nor returned null. */
+  sent: boolean;
+  source: string;
+  /** A body was longer than 64 KiB, and is cut. */
+  truncated: boolean;
+  type: string;
+}
+
+export interface PreviewRequest {
+  /** A destination, whose settings the other members replace. */
+  destination?: string;
+  /** Which events: source:type with *. */
+  events?: string[] | null;
+  /** A CEL condition; empty for none. */
+  filter?: string;
+  format?: "envelope" | "original" | "cloudevents" | "cloudevents-binary" | "spec";
+  /** Stored events; without, the newest ones that match. */
+  ids?: string[] | null;
+  /** How many events; 5 by default. */
+  limit?: number;
+  /** Only events of this source. */
+  source?: string;
+  /** A CEL expression; empty for none. */
+  transform?: string;
+  /** JavaScript; empty for none. */
+  transformJs?: string;
+  /** Only events of this type. */
+  type?: string;
+}
+
+export interface Previews {
+  events: Preview[];
+  /** How many of them have an error. */
+  failed: number;
+}
+
 export interface Problem {
   /** The keyword of the schema. */
   keyword: string | null;
@@ -2606,6 +2661,8 @@ export interface Operations {
   "pause-destination": { query: undefined; body: Pause | undefined; answer: Destination };
   /** Pause a source: senders are answered 503, so that they come again */
   "pause-source": { query: undefined; body: Pause | undefined; answer: Source };
+  /** Show what a filter and a transformation make of stored events; nothing is sent */
+  "preview-destination": { query: undefined; body: PreviewRequest; answer: Previews };
   /** Publish an event of your application, or a list of events, now or at a later time */
   "publish-events": { query: undefined; body: PublishEvent | PublishEvent[]; answer: Published | PublishedList };
   /** Fetch deliveries of a destination of kind pull, to be acknowledged */
@@ -2797,6 +2854,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "open-source-key": ["POST", "/api/v1/sources/{name}/key"],
   "pause-destination": ["POST", "/api/v1/destinations/{name}/pause"],
   "pause-source": ["POST", "/api/v1/sources/{name}/pause"],
+  "preview-destination": ["POST", "/api/v1/destinations/preview"],
   "publish-events": ["POST", "/api/v1/events"],
   "pull": ["POST", "/api/v1/pull"],
   "register-job": ["PUT", "/api/v1/jobs/{id}"],

@@ -1406,6 +1406,61 @@ class Point(TypedDict):
     succeeded: int
 
 
+class Preview(TypedDict):
+    # The body of the request; null if it has none.
+    after: str | None
+    # The envelope, as JSON.
+    before: str
+    # Why the transformation failed; null if it did not.
+    error: str | None
+    # Why the filter has no value for it; such an event does not pass.
+    filterError: str | None
+    # Those of the body and of the transformation. Secrets are masked.
+    headers: dict[str, str]
+    id: str
+    # The lines of console.log.
+    logs: list[str]
+    # Whether the events of the destination choose it.
+    matches: bool
+    # Whether the filter does.
+    passes: bool
+    receivedAt: str | None
+    # Whether it would be sent: it is chosen, and its transformation neither failed nor returned null.
+    sent: bool
+    source: str
+    # A body was longer than 64 KiB, and is cut.
+    truncated: bool
+    type: str
+
+
+class PreviewRequest(TypedDict):
+    # A destination, whose settings the other members replace.
+    destination: NotRequired[str]
+    # Which events: source:type with *.
+    events: NotRequired[list[str] | None]
+    # A CEL condition; empty for none.
+    filter: NotRequired[str]
+    format: NotRequired[Literal["envelope"] | Literal["original"] | Literal["cloudevents"] | Literal["cloudevents-binary"] | Literal["spec"]]
+    # Stored events; without, the newest ones that match.
+    ids: NotRequired[list[str] | None]
+    # How many events; 5 by default.
+    limit: NotRequired[int]
+    # Only events of this source.
+    source: NotRequired[str]
+    # A CEL expression; empty for none.
+    transform: NotRequired[str]
+    # JavaScript; empty for none.
+    transformJs: NotRequired[str]
+    # Only events of this type.
+    type: NotRequired[str]
+
+
+class Previews(TypedDict):
+    events: list[Preview]
+    # How many of them have an error.
+    failed: int
+
+
 class Problem(TypedDict):
     # The keyword of the schema.
     keyword: str | None
@@ -2923,6 +2978,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "open-source-key": ("POST", "/api/v1/sources/{name}/key"),
     "pause-destination": ("POST", "/api/v1/destinations/{name}/pause"),
     "pause-source": ("POST", "/api/v1/sources/{name}/pause"),
+    "preview-destination": ("POST", "/api/v1/destinations/preview"),
     "publish-events": ("POST", "/api/v1/events"),
     "pull": ("POST", "/api/v1/pull"),
     "register-job": ("PUT", "/api/v1/jobs/{id}"),
