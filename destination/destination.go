@@ -14,6 +14,7 @@ package destination
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/javascript"
 )
 
 // Options of a destination. The zero value works.
@@ -158,8 +160,11 @@ func (d *Destination) Handle(ctx context.Context, ev *gaff.Event) error {
 	out, err := d.message(ctx, ev)
 	if err != nil || out.drop {
 		d.health.abstain()
-		if err == nil {
+		switch {
+		case err == nil:
 			gaff.SetDetail(ctx, "nothing was sent: the transformation returned null")
+		case errors.Is(err, javascript.ErrBusy):
+			return gaff.Snooze(busyWait) // it counts no attempt
 		}
 		return err
 	}

@@ -161,8 +161,6 @@ func (c *compiled) write(ctx context.Context, e *client.Envelope, out *outgoing)
 func (c *compiled) runScript(ctx context.Context, envelope []byte, out *outgoing) error {
 	r, err := c.script.Run(ctx, envelope)
 	switch {
-	case errors.Is(err, javascript.ErrBusy):
-		return gaff.Snooze(busyWait) // it counts no attempt
 	case ctx.Err() != nil && err != nil:
 		return context.Cause(ctx)
 	case err != nil:

@@ -1,4 +1,4 @@
-//go:build !slim && !386 && !arm
+//go:build !slim && !386 && !arm && (linux || darwin || freebsd || windows)
 
 package javascript
 

@@ -28,8 +28,9 @@ const (
 	MaxBody = 8 << 20
 	// MaxHeaders is how many headers a run may set.
 	MaxHeaders = 32
-	// maxEngines is how many engines run at once, maxEach how many of them for one script.
-	maxEngines, maxEach = 4, 2
+	// maxEngines is how many engines run at once, if there are as many processors; one script gets half
+	// of them.
+	maxEngines = 4
 	// maxWait is how long a run waits for an engine.
 	maxWait = 5 * time.Second
 )
@@ -86,7 +87,7 @@ func Compile(source string) (*Script, error) {
 	case strings.ContainsRune(source, 0):
 		return nil, &Error{Message: "the script has a NUL character"}
 	}
-	s := &Script{source: source, engines: make(chan struct{}, maxEach), limit: MaxTime}
+	s := &Script{source: source, engines: make(chan struct{}, cap(engines)/2), limit: MaxTime}
 	if err := available(); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-//go:build !slim && !386 && !arm
+//go:build !slim && !386 && !arm && (linux || darwin || freebsd || windows)
 
 package javascript
 
@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -253,12 +255,54 @@ func TestConcurrentRunsAreBounded(t *testing.T) {
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := compiled(t, `const transform = (e) => e`)
-	s.engines <- struct{}{}
-	s.engines <- struct{}{}
+	for range cap(s.engines) {
+		s.engines <- struct{}{}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := s.Run(ctx, []byte(event)); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
+	}
+}
+
+func TestRunWaitsForAnEngineForAWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &Script{engines: make(chan struct{}, 1)}
+		s.engines <- struct{}{}
+		began := time.Now()
+		if _, err := s.Run(t.Context(), []byte(event)); !errors.Is(err, ErrBusy) {
+			t.Errorf("error %v, want %v", err, ErrBusy)
+		}
+		if took := time.Since(began); took != maxWait {
+			t.Errorf("waited %s, want %s", took, maxWait)
+		}
+	})
+}
+
+// The memory of an engine is given back, also after it was taken away from the engine.
+func TestEnginesLeaveNoMemory(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/maps"); err != nil {
+		t.Skip("needs /proc")
+	}
+	regions := func() int {
+		maps, err := os.ReadFile("/proc/self/maps")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(maps), "\n")
+	}
+	good, endless := compiled(t, `const transform = (e) => e`), compiled(t, `const transform = () => [new Array(4294967295).indexOf(1)]`)
+	endless.limit = time.Millisecond
+	before := regions()
+	for range 20 {
+		_, _ = good.Run(t.Context(), []byte(event))
+		_, _ = endless.Run(t.Context(), []byte(event))
+	}
+	// Other tests run at the same time.
+	if after := regions(); after > before+20 {
+		t.Errorf("%d regions of memory are mapped, before %d", after, before)
 	}
 }
 
@@ -299,7 +343,7 @@ func FuzzScript(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, source []byte) {
-		s := &Script{source: string(source), engines: make(chan struct{}, maxEach), limit: 20 * time.Millisecond}
+		s := &Script{source: string(source), engines: make(chan struct{}, 1), limit: 20 * time.Millisecond}
 		if r, err := s.Run(t.Context(), []byte(event)); err == nil && len(r.Body) > MaxBody {
 			t.Errorf("a body of %d bytes", len(r.Body))
 		}
