@@ -12,6 +12,7 @@ import (
 
 	"gaff"
 	"gaff/client"
+	"gaff/internal/redact"
 	"gaff/jobs"
 )
 
@@ -98,6 +99,9 @@ func TestScriptFailureIsRetried(t *testing.T) {
 			}
 			if r.body != nil {
 				t.Errorf("sent %s", r.body)
+			}
+			if text := redact.Error(err); strings.Contains(text, "nope") || !strings.HasPrefix(text, "the transformation failed") {
+				t.Errorf("the log has %q", text)
 			}
 		})
 	}

@@ -134,6 +134,23 @@ func (c *compiled) plainSignature(body []byte) string {
 // after a correction of the expression.
 var errTransform = errors.New("transform")
 
+// transformError is one with its reason, which may quote the event.
+type transformError struct{ reason error }
+
+func failed(reason error) error { return &transformError{reason} }
+
+func (e *transformError) Error() string { return "transform: " + e.reason.Error() }
+
+func (e *transformError) Unwrap() []error { return []error{errTransform, e.reason} }
+
+// LogText returns the place alone: the reason is with the attempt.
+func (e *transformError) LogText() string {
+	if found, ok := errors.AsType[*javascript.Error](e.reason); ok && found.Line > 0 {
+		return fmt.Sprintf("the transformation failed at line %d", found.Line)
+	}
+	return "the transformation failed"
+}
+
 // busyWait is the delay of a delivery for which no JavaScript engine was free.
 const busyWait = time.Second
 
@@ -164,7 +181,7 @@ func (c *compiled) runScript(ctx context.Context, envelope []byte, out *outgoing
 	case ctx.Err() != nil && err != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("%w: %w", errTransform, err)
+		return failed(err)
 	}
 	out.body, out.drop, out.logs = r.Body, r.Drop, r.Logs
 	if r.Text {
@@ -172,16 +189,16 @@ func (c *compiled) runScript(ctx context.Context, envelope []byte, out *outgoing
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		if problem := headerFault(name, r.Header[name]); problem != "" {
-			return fmt.Errorf("%w: headers: %s", errTransform, problem)
+			return failed(fmt.Errorf("headers: %s", problem))
 		}
 		out.header.Set(name, r.Header[name])
 	}
 	switch {
 	case c.Batch == nil || r.Drop:
 	case r.Text:
-		return fmt.Errorf("%w: a text cannot be part of a batch; return an object or an array", errTransform)
+		return failed(errors.New("a text cannot be part of a batch; return an object or an array"))
 	case len(r.Header) > 0:
-		return fmt.Errorf("%w: an event of a batch cannot have headers of its own", errTransform)
+		return failed(errors.New("an event of a batch cannot have headers of its own"))
 	}
 	return nil
 }
@@ -196,17 +213,17 @@ func (c *compiled) evaluate(text []byte) ([]byte, error) {
 	}
 	value, err := c.transform.Value(variables)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errTransform, err)
+		return nil, failed(err)
 	}
 	if _, ok := value.(map[string]any); !ok {
-		return nil, fmt.Errorf("%w: the value is not an object", errTransform)
+		return nil, failed(errors.New("the value is not an object"))
 	}
 	body, err := json.Marshal(value)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errTransform, err)
+		return nil, failed(err)
 	}
 	if len(body) > maxTransformed {
-		return nil, fmt.Errorf("%w: the body has %d bytes, more than %d", errTransform, len(body), maxTransformed)
+		return nil, failed(fmt.Errorf("the body has %d bytes, more than %d", len(body), maxTransformed))
 	}
 	return body, nil
 }
