@@ -74,7 +74,7 @@ type destinationForm struct {
 
 	// NewName and NewURL are what the form has before it is saved.
 	NewName, NewURL string
-	// Previewed is set if the page shows a preview; Problem is why there is none.
+	// Previewed is set if the page shows a preview; Problem is the API's error instead.
 	Previewed bool
 	Problem   string
 	Preview   []previewedEvent

@@ -5,7 +5,6 @@ import (
 
 	"gaff"
 	"gaff/destination"
-	"gaff/internal/excerpt"
 )
 
 // MaxPreviewBody bounds each body of a preview, in bytes.
@@ -73,11 +72,16 @@ type Preview struct {
 	Error       Text              `json:"error" doc:"Why the transformation failed; null if it did not."`
 }
 
+// previewBody returns a body, cut after MaxPreviewBody.
+func previewBody(body []byte) string {
+	return strings.ToValidUTF8(string(body[:min(len(body), MaxPreviewBody)]), "")
+}
+
 // NewPreview makes the document of a preview.
 func NewPreview(ev *gaff.Event, p destination.Preview) Preview {
 	doc := Preview{
 		ID: ev.ID, Source: ev.Source, Type: ev.Type, ReceivedAt: Time{ev.ReceivedAt}, Matches: p.Matches, Passes: p.Passes,
-		Before: excerpt.Prefix(string(p.Envelope), MaxPreviewBody), After: Text(excerpt.Prefix(string(p.Body), MaxPreviewBody)),
+		Before: previewBody(p.Envelope), After: Text(previewBody(p.Body)),
 		Truncated: max(len(p.Envelope), len(p.Body)) > MaxPreviewBody, Headers: map[string]string{}, Logs: texts(p.Logs),
 	}
 	doc.Sent = p.Matches && p.Passes && !p.Drop && p.Err == nil
