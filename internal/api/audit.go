@@ -121,7 +121,7 @@ func (s *server) record(r *http.Request, n *note, status int) {
 var sensitive = map[string]bool{
 	"get-event": true, "get-event-body": true, "get-event-test": true, "get-delivery": true, "list-webhook-logs": true, "get-webhook-log": true, "get-rejection": true,
 	"get-job": true, "list-jobs": true, "get-run": true, "get-run-step": true, "get-media-file": true, "stream-changes": true,
-	"pull": true, "stream-pulled": true, "listen": true, "list-callback-secrets": true, "get-source-key": true, "export-audit": true,
+	"get-scheduled-event": true, "list-scheduled-events": true, "pull": true, "stream-pulled": true, "listen": true, "list-callback-secrets": true, "get-source-key": true, "export-audit": true,
 }
 
 type auditInput struct {

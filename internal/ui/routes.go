@@ -112,7 +112,7 @@ type page struct {
 // audit log has who read them.
 var payloads = map[string]string{
 	"/events/{id}": "get-event", "/events/{id}/diff/{n}": "get-event", "/rejections/{id}": "get-rejection", "/jobs/{id}": "get-job", "/jobs/{id}/again": "get-job",
-	"/runs/{id}": "get-run", "/runs/{id}/steps/{step}": "get-run-step",
+	"/scheduled/{id}": "get-scheduled-event", "/runs/{id}": "get-run", "/runs/{id}/steps/{step}": "get-run-step",
 }
 
 func (c *console) pages() []page {
