@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -35,6 +36,7 @@ func payloadApp(t *testing.T) string {
 	for from, to := range map[string]string{
 		filepath.Join(from, "package.json"): filepath.Join(plugin, "package.json"), filepath.Join(from, "tsconfig.json"): filepath.Join(plugin, "tsconfig.json"),
 		filepath.Join("testdata", "payload", "postgres.mjs"): filepath.Join(dir, "postgres.mjs"),
+		filepath.Join("testdata", "payload", "jobs.mjs"):     filepath.Join(dir, "jobs.mjs"),
 	} {
 		text, err := os.ReadFile(from)
 		if err == nil {
@@ -82,6 +84,34 @@ func TestAcceptancePayloadOnPostgreSQL(t *testing.T) {
 	})
 	if !strings.HasPrefix(state, "{Media:1 Notes:1 Logs:1}") {
 		t.Errorf("Payload has %s, want one of each", state)
+	}
+}
+
+// The recipe of docs/recipes/payload-jobs.md: an event becomes a job of Payload once, with its data.
+func TestAcceptancePayloadJobs(t *testing.T) {
+	dir := payloadApp(t)
+	app := startProgram(t, dir, []string{"DATABASE_URL=" + pgtest.Empty(t), "GAFF_SECRET=" + newSecret}, "node", "jobs.mjs")
+	p := newPlace(t)
+	config := fmt.Sprintf("destinations:\n  app: {url: %q, events: [\"custom:*\"], secrets: [\"env:NEW\"], first_wait: 1s}\n", app.url+"/api/gaff")
+	if err := os.WriteFile(filepath.Join(p.dir, "gaff.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.env = environment(p.dir, p.addr, "NEW="+newSecret, "GAFF_ALLOW_ADDRESSES=127.0.0.0/8")
+	p.open(t)
+	p.webhook(t, "custom", customSecret, `{"id":"in_1","type":"invoice.paid","amount":5}`)
+	state := ""
+	eventually.True(t, "the job of Payload ran", func() bool {
+		resp, err := http.Get(app.url + "/state")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		state = string(text)
+		return err == nil && strings.Contains(state, `"deliveryId":"`) && idle(p.gateway) == nil
+	})
+	if !strings.Contains(state, `"queued":1,`) || !strings.Contains(state, `"amount":5`) || strings.Count(state, "deliveryId") != 1 {
+		t.Errorf("Payload has %s, want one job with the event's data", state)
 	}
 }
 
