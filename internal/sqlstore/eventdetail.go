@@ -95,14 +95,18 @@ func (s *Store) event(ctx context.Context, eventID string) (*gaff.EventDetail, e
 	return d, err
 }
 
-// violation returns how an event violates its schema; nil if it does not.
+// violation returns how an event violates its schema; nil if it does not. One that cannot be read does
+// not hide its event.
 func violation(ctx context.Context, q querier, seq int64) (*gaff.SchemaViolation, error) {
 	found, err := column[[]byte](ctx, q, `select detail from violation where seq = $1`, seq)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
 	v := new(gaff.SchemaViolation)
-	return v, json.Unmarshal(found[0], v)
+	if json.Unmarshal(found[0], v) != nil {
+		return nil, nil
+	}
+	return v, nil
 }
 
 func attempts(ctx context.Context, q querier, predicate string, args ...any) ([]gaff.Attempt, error) {
