@@ -323,15 +323,15 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 }
 
 // one reads a single resource; id is put at the end of the path.
-func (c *client) one(ctx context.Context, path, id string, to any) (json.RawMessage, error) {
+func (c *client) one(ctx context.Context, path, id string, to any) error {
 	text, err := c.call(ctx, http.MethodGet, path+"/"+url.PathEscape(id), nil, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := json.Unmarshal(text, to); err != nil {
-		return nil, fmt.Errorf("read %s %s: %w", path, id, err)
+		return fmt.Errorf("read %s %s: %w", path, id, err)
 	}
-	return text, nil
+	return nil
 }
 
 // pageSize is the number of rows of a page, the API's maximum.

@@ -288,7 +288,7 @@ func (c *client) lists(ctx context.Context, q *wire.EventQuery, chosen url.Value
 // tailBody prints a body on one line.
 func (p *program) tailBody(ctx context.Context, c *client, id string) error {
 	var d wire.EventDetail
-	if _, err := c.one(ctx, "/api/v1/events", id, &d); err != nil {
+	if err := c.one(ctx, "/api/v1/events", id, &d); err != nil {
 		return err
 	}
 	text := d.Data

@@ -57,7 +57,7 @@ func (p *program) workflowsShowCommand() *cobra.Command {
 				return err
 			}
 			var w wire.WorkflowDetail
-			if _, err := c.one(ctx, "/api/v1/workflows", args[0], &w); err != nil {
+			if err := c.one(ctx, "/api/v1/workflows", args[0], &w); err != nil {
 				return err
 			}
 			if !asText {
