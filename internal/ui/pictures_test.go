@@ -12,12 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"gaff"
@@ -28,13 +29,7 @@ import (
 )
 
 // pictures is where screenshots are written: make screenshots does it.
-var (
-	pictures    = flag.String("pictures", "", "folder for screenshots; empty: none are made")
-	allPictures = flag.Bool("pictures.all", false, "every page, in light, dark and on a phone, and not only those of the README")
-)
-
-// shown are the pictures of the README.
-var shown = []string{"overview-light", "overview-dark", "events-light", "event-failed-light", "media-dark", "media-light", "job-light", "jobs-light", "destination-light", "overview-phone", "jobs-phone", "event-failed-phone", "run-light", "issues-light", "search-light"}
+var pictures = flag.String("pictures", "", "folder for screenshots of every page, light, dark, on a phone and wide; empty: none are made")
 
 func emulateScheme(scheme string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
@@ -203,6 +198,10 @@ func studio(t *testing.T) (d *dev, pages map[string]string) {
 	d.until(t, " stored ", 12, "media", "list")
 	d.until(t, "review: ", 1, "runs", "list")
 	id := func(prefix, text string) string { return regexp.MustCompile(prefix + `_\w+`).FindString(text) }
+	run := id("run", d.gaff(t, "runs", "list"))
+	d.gaff(t, "replay", "start", "--destination", "album", "--source", "custom", "--since", "1h")
+	replay := id("rpl", d.gaff(t, "replay", "list"))
+	files := regexp.MustCompile(`med_\w+`).FindAllString(d.gaff(t, "media", "list", "--type", "generated-image"), 2)
 	event := id("evt", failed)
 	conflict := id("evt", d.gaff(t, "events", "list", "--source", "lastframe", "--q", "lf-2208"))
 	return d, map[string]string{
@@ -213,7 +212,33 @@ func studio(t *testing.T) (d *dev, pages map[string]string) {
 		"destinations": "/destinations", "destination": "/destinations/album", "audit": "/audit", "settings": "/settings", "health": "/health",
 		"rejections": "/rejections", "rejection": "/rejections/" + id("rej", d.gaff(t, "rejections", "list")),
 		"bulk": "/bulk?action=retry", "empty": "/jobs?status=cancelled", "workflows": "/workflows", "workflow": "/workflows/storyboard",
-		"runs": "/runs", "run": "/runs/" + id("run", d.gaff(t, "runs", "list")),
+		"runs": "/runs", "run": "/runs/" + run, "step": "/runs/" + run + "/steps/images",
+		"new-workflow": "/new-workflow", "deliveries": "/deliveries", "deliveries-dead": "/deliveries?state=dead", "costs": "/costs", "replays": "/replays", "replay": "/replays/" + replay,
+		"issue": "/issues/" + id("iss", d.gaff(t, "issues", "list")), "again": "/jobs/" + film + "/again", "media-compare": "/media/compare?id=" + strings.Join(files, "&id="),
+		"media-links": "/media/links?id=" + strings.Join(files, "&id="), "new-source": "/new-source", "new-source-stripe": "/new-source?preset=stripe", "new-destination": "/new-destination",
+		"destination-edit": "/destinations/album/edit", "erase": "/erase?kind=event&id=" + event, "search-commands": "/search?q=pause", "not-found": "/nowhere",
+	}
+}
+
+// webp takes a picture of the window, of a size that is fair for a repository.
+func (w *window) webp(path string) {
+	w.Helper()
+	quality := int64(60)
+	var picture []byte
+	err := w.step(func(ctx context.Context) error {
+		return chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+			r, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatWebp, Quality: &quality})
+			if err == nil {
+				picture = r.Data
+			}
+			return err
+		}))
+	})
+	if err == nil {
+		err = os.WriteFile(path, picture, 0o644)
+	}
+	if err != nil {
+		w.Error(err)
 	}
 }
 
@@ -239,22 +264,27 @@ func TestPictures(t *testing.T) {
 		name          string
 		width, height int64
 		dark          bool
-	}{{"light", 1280, 860, false}, {"dark", 1280, 860, true}, {"phone", 390, 844, false}} {
+	}{{"light", 1280, 860, false}, {"dark", 1280, 860, true}, {"phone", 390, 844, false}, {"wide", 1920, 1080, false}} {
 		win := d.open(t, v.width, v.height, v.dark)
+		win.forgive = []string{"/nowhere"}
+		take := func(name string) { win.webp(filepath.Join(*pictures, name+"-"+v.name+".webp")) }
 		win.goTo("/login")
-		if *allPictures {
-			win.shot("login-" + v.name)
-		}
+		take("login")
 		win.login()
 		for name, path := range pages {
-			if !*allPictures && !slices.Contains(shown, name+"-"+v.name) {
-				continue
-			}
 			win.goTo(path)
 			win.eventually("the pictures are there", `[...document.images].every(i => i.complete || i.getBoundingClientRect().top > innerHeight)
 				&& [...document.querySelectorAll('video')].every(v => v.readyState >= 2 || v.getBoundingClientRect().top > innerHeight)
 				&& (!document.querySelector('[data-tail]') || document.querySelector('[data-tail]').textContent === 'Live')`)
-			win.shot(name + "-" + v.name)
+			take(name)
+		}
+		win.goTo("/")
+		for name, key := range map[string]string{"palette": "/", "key-help": "?"} {
+			win.run(chromedp.KeyEvent(key))
+			win.eventually("the dialog", `document.querySelector('dialog[open]') !== null && (!document.querySelector('.palette') || document.querySelectorAll('.palette [role=option]').length > 5)`)
+			take(name)
+			win.run(chromedp.KeyEvent("\x1b"))
+			win.eventually("it is closed", `document.querySelector('dialog[open]') === null`)
 		}
 	}
 }
