@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -22,6 +23,8 @@ const (
 	MaxBytes = 64 << 10
 	// MaxDepth is how deep a schema may be nested.
 	MaxDepth = 64
+	// maxValueDepth is how deep a value may be nested. Each problem has its whole path.
+	maxValueDepth = 100
 	// MaxProblems is how many problems of a value are reported.
 	MaxProblems = 20
 	// MaxSteps is how many comparisons of a value with a part of the schema are made.
@@ -155,7 +158,7 @@ func (in *instance) countIn(v reflect.Value, seen map[*jsonschema.Schema]bool) e
 		if part.DynamicRef != nil || part.RecursiveRef != nil {
 			return &Fault{"", "$dynamicRef and $recursiveRef are not supported; use $ref"}
 		}
-		in.countSteps(part)
+		in.countSteps(part, seen)
 		for field, value := range v.Elem().Fields() {
 			if !field.IsExported() {
 				continue
@@ -182,16 +185,41 @@ func (in *instance) countIn(v reflect.Value, seen map[*jsonschema.Schema]bool) e
 	return nil
 }
 
-func (in *instance) countSteps(part *jsonschema.Schema) {
-	format := part.Format
-	branches := 1 + len(part.AllOf) + len(part.AnyOf) + len(part.OneOf)
+func (in *instance) countSteps(part *jsonschema.Schema, seen map[*jsonschema.Schema]bool) {
+	format, values := part.Format, 0
+	if enum := part.Enum; enum != nil { // it is compared before the format: as a part of its own, after it
+		compared := &jsonschema.Schema{DraftVersion: part.DraftVersion, Location: part.Location, Enum: enum}
+		values, part.Enum, part.AllOf, seen[compared] = len(enum.Values), nil, append(slices.Clip(part.AllOf), compared), true
+	}
+	branches := 1 + len(part.AllOf) + len(part.AnyOf) + len(part.OneOf) + len(part.Required)/4
+	for _, names := range part.DependentRequired {
+		branches += len(names) / 4
+	}
 	counted := &jsonschema.Format{Validate: func(v any) error {
-		steps := branches
+		steps := branches + values/64
 		switch v := v.(type) {
 		case map[string]any:
-			steps += len(v)
+			steps += len(v) + values/4
+			for name := range v {
+				if len(part.PatternProperties) == 0 {
+					break
+				}
+				steps += len(part.PatternProperties) * (1 + len(name)/64)
+			}
 		case []any:
-			steps += len(v)
+			steps += len(v) + values/4
+			if part.UniqueItems {
+				steps += len(v) * min(len(v), 20)
+			}
+		case json.Number:
+			steps += values / 4
+		case string:
+			if part.Pattern != nil {
+				steps += len(v) / 64
+			}
+			if format != nil && format.Name == "regex" {
+				steps += 8 * len(v)
+			}
 		}
 		if in.left -= steps; in.left < 0 {
 			panic(errSteps)
@@ -223,6 +251,9 @@ func (s *Schema) Validate(text []byte) (list []gaff.SchemaProblem, more int) {
 	}
 	if path, ok := incomparable(value, ""); !ok {
 		return []gaff.SchemaProblem{{Path: path, Message: tooLong}}, 0
+	}
+	if depth(value, 0) > maxValueDepth {
+		return one(fmt.Sprintf("was not validated: it is nested deeper than %d levels", maxValueDepth)), 0
 	}
 	var in *instance
 	select {

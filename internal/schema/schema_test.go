@@ -102,12 +102,23 @@ func TestWrongSchemaIsFault(t *testing.T) {
 func TestStepsAreBounded(t *testing.T) {
 	t.Parallel()
 	deep := func(n int) string { return strings.Repeat(`{"x":`, n) + "1" + strings.Repeat("}", n) }
+	names := func(n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprintf("%q", fmt.Sprint("m", i)))
+		}
+		return strings.Join(list, ",")
+	}
 	both := `{"$defs": {"n": {"type": "object", "properties": {"x": {"%s": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}]}}}}, %s}`
 	for name, c := range map[string]struct{ schema, value string }{
-		"branches of anyOf":     {fmt.Sprintf(both, "anyOf", `"$ref": "#/$defs/n"`), deep(200)},
-		"branches of oneOf":     {fmt.Sprintf(both, "oneOf", `"$ref": "#/$defs/n"`), deep(200)},
-		"branches below not":    {fmt.Sprintf(both, "anyOf", `"not": {"$ref": "#/$defs/n"}`), deep(200)},
+		"branches of anyOf":     {fmt.Sprintf(both, "anyOf", `"$ref": "#/$defs/n"`), deep(90)},
+		"branches of oneOf":     {fmt.Sprintf(both, "oneOf", `"$ref": "#/$defs/n"`), deep(90)},
+		"branches below not":    {fmt.Sprintf(both, "anyOf", `"not": {"$ref": "#/$defs/n"}`), deep(90)},
 		"many alternatives":     {`{"items": {"anyOf": [` + strings.Repeat(`{"type": "string"},`, 500) + `{"type": "null"}]}}`, "[" + strings.Repeat("1,", 100_000) + "1]"},
+		"numbers of an enum":    {`{"items": {"enum": [` + strings.Repeat("7,", 499) + `8]}}`, "[" + strings.Repeat("1,", 100_000) + "1]"},
+		"required members":      {`{"items": {"required": [` + names(1000) + `]}}`, "[" + strings.Repeat("{},", 100_000) + "{}]"},
+		"patterns of members":   {`{"items": {"patternProperties": {` + strings.ReplaceAll(names(300), ",", ":true,") + `:true}}}`, "[" + strings.Repeat(`{"`+strings.Repeat("ab", 200)+`":1},`, 10_000) + "{}]"},
+		"regular expressions":   {`{"items": {"format": "regex"}}`, "[" + strings.Repeat(`"`+strings.Repeat("(a{1000})", 100)+`",`, 1000) + `""]`},
 		"names of many members": {`{"items": {"propertyNames": {"pattern": "x"}}}`, "[" + strings.Repeat(`{"a":1,"b":1},`, 100_000) + "{}]"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -136,6 +147,18 @@ func TestMemoryIsBounded(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if got := after.TotalAlloc - before.TotalAlloc; got > 1<<30 {
 		t.Errorf("%d MiB were allocated for a value of 8 MiB", got>>20)
+	}
+}
+
+// Each problem has its path, so that problems of a deep value would use much memory.
+func TestDepthOfValueIsBounded(t *testing.T) {
+	t.Parallel()
+	s := compiled(t, `{"type": "array", "items": {"$ref": "#"}}`)
+	for depth, want := range map[int]string{90: "is number, want array", 500: "nested deeper than 100 levels"} {
+		list, _ := s.Validate([]byte(strings.Repeat("[", depth) + strings.Repeat("1,", 1000) + "1" + strings.Repeat("]", depth)))
+		if len(list) == 0 || !strings.Contains(list[0].Message, want) {
+			t.Errorf("depth %d: %v, want %q", depth, list, want)
+		}
 	}
 }
 
