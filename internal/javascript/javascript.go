@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -77,6 +78,9 @@ type Script struct {
 // engines has one for each running engine of the process.
 var engines = make(chan struct{}, min(max(runtime.GOMAXPROCS(0), 2), maxEngines))
 
+// compiling is held by the engine that checks a script.
+var compiling sync.Mutex
+
 // Compile checks a script: its syntax, and that it defines the function transform. A mistake is an [*Error].
 func Compile(source string) (*Script, error) {
 	switch {
@@ -91,18 +95,15 @@ func Compile(source string) (*Script, error) {
 	if err := available(); err != nil {
 		return nil, err
 	}
-	_, err := s.run(context.Background(), nil)
+	compiling.Lock() // and no engine of a run, so that busy ones make no script invalid
+	defer compiling.Unlock()
+	_, err := execute(source, nil, s.limit)
 	return s, err
 }
 
 // Run calls the script's function transform with an event, a JSON object. The error is [ErrBusy], that
 // of ctx, or an [*Error] with the reason why there is no result.
 func (s *Script) Run(ctx context.Context, event []byte) (*Result, error) {
-	return s.run(ctx, event)
-}
-
-// run gets an engine and runs the script in it; without an event it checks the script only.
-func (s *Script) run(ctx context.Context, event []byte) (*Result, error) {
 	wait := time.NewTimer(maxWait)
 	defer wait.Stop()
 	for _, free := range []chan struct{}{s.engines, engines} {

@@ -252,6 +252,18 @@ func TestConcurrentRunsAreBounded(t *testing.T) {
 	}
 }
 
+// A destination must not become unusable because other scripts run while it is read.
+func TestBusyEnginesDoNotDelayCompile(t *testing.T) {
+	for range cap(engines) {
+		engines <- struct{}{}
+		defer func() { <-engines }()
+	}
+	began := time.Now()
+	if _, err := Compile(`const transform = (e) => e`); err != nil || time.Since(began) > maxWait {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := compiled(t, `const transform = (e) => e`)
