@@ -59,7 +59,17 @@ type Exchange struct {
 	Response       []byte // its first bytes
 }
 
-func (e *Exchange) size() int { return len(e.Body) + len(e.Response) + 4096 }
+func (e *Exchange) size() int {
+	n := len(e.Body) + len(e.Response) + 4096
+	for _, header := range []http.Header{e.Header, e.ResponseHeader} {
+		for name, values := range header {
+			for _, value := range values {
+				n += len(name) + len(value)
+			}
+		}
+	}
+	return n
+}
 
 // Inspector has the newest exchanges. Use [New].
 type Inspector struct {

@@ -146,6 +146,12 @@ func TestHistoryIsBounded(t *testing.T) {
 	if list := i.newest(); len(list) != 6 {
 		t.Errorf("%d exchanges of 10 MiB", len(list))
 	}
+	for range 20 {
+		i.Add(&Exchange{ResponseHeader: http.Header{"X-Large": {strings.Repeat("x", 10<<20)}}})
+	}
+	if list := i.newest(); len(list) != 6 {
+		t.Errorf("%d exchanges with headers of 10 MiB", len(list))
+	}
 }
 
 func evaluate[T any](ctx context.Context, t *testing.T, script string) T {
