@@ -137,8 +137,12 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 	return out, err
 }
 
-// mayUsePriority returns an error for a priority that is for admins only.
+// mayUsePriority returns an error for a priority that is for admins only, or that would put the jobs of
+// a limited credential before those of others.
 func mayUsePriority(ctx context.Context, priority int) error {
+	if own := scopeOf(ctx).Project; own != "" && priority > 0 {
+		return huma.Error403Forbidden(fmt.Sprintf("priority %d: a credential that is limited to a project (%s) may use at most 0", priority, own))
+	}
 	if n := noteOf(ctx); priority > jobs.MaxOperatorPriority && (n == nil || n.who.Role < Admin) {
 		return huma.Error403Forbidden(fmt.Sprintf("priority %d: the role operator may use at most %d; use a key with the role admin, or a lower priority", priority, jobs.MaxOperatorPriority))
 	}

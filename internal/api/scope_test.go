@@ -271,6 +271,18 @@ func (s *shared) brief(t *testing.T, method, url, token, body string) (int, stri
 	return w.Code, w.Body.String()
 }
 
+func TestLimitedCredentialsHaveNoPriority(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	for priority, want := range map[string]string{"0": "", "1": "may use at most 0"} {
+		body := `{"provider":"fal","model":"x","input":{"prompt":"a"},"priority":` + priority + `}`
+		res := s.guarded.call(http.MethodPost, "/api/v1/jobs", s.scoped(t, "admin", `{"projectId":"film"}`), body)
+		if (res.status == http.StatusForbidden) != (want != "") || !strings.Contains(res.body, want) {
+			t.Errorf("priority %s: %d %s, want %q", priority, res.status, res.body, want)
+		}
+	}
+}
+
 func TestLimitedCredentialsReachTheirOwn(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
