@@ -49,15 +49,20 @@ func (e *effects) JoinQueue(_ context.Context, q *jobs.QueuedJob) error {
 	}
 	_, err := e.exec(`insert into job_queue (job_id, provider, model, project_id, user_id, rank, project_turn, user_turn, turn, late, since, released_at, held)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, q.JobID, q.Provider, q.Model, q.ProjectID, q.UserID, int64(-q.Priority),
-		t.project, t.user, min(t.project, t.user), max(t.project, t.user), micros(e.now), released, held)
+		t.project, t.user, max(min(t.project, t.user), t.earliest), max(t.project, t.user), micros(e.now), released, held)
 	if err != nil {
 		return fmt.Errorf("queue job %s: %w", q.JobID, err)
 	}
 	return nil
 }
 
-// turns are the places of a waiting job among those of its project and of its user.
-type turns struct{ project, user int64 }
+// turns are the places of a waiting job among those of its project and of its user, and the earliest turn
+// that it may have.
+type turns struct{ project, user, earliest int64 }
+
+// turnsOfUsers is how many jobs of one project can have the same turn, because they are of different
+// users. Anyone who submits for a project can make up users.
+const turnsOfUsers = 16
 
 // turns returns the turns of a job that begins to wait. The first job of a project or a user gets that of
 // the job which is next, so that it comes right after that one, however many wait.
@@ -74,7 +79,7 @@ func (e *effects) turns(q *jobs.QueuedJob) (t turns, err error) {
 	}
 	before := next - 1
 	if q.First {
-		return turns{before, before}, nil
+		return turns{project: before, user: before, earliest: before}, nil
 	}
 	if next == 0 {
 		before = 0
@@ -94,6 +99,7 @@ func (e *effects) turns(q *jobs.QueuedJob) (t turns, err error) {
 	} else if q.ProjectID == "" {
 		t.project = t.user
 	}
+	t.earliest = before + 1 + (t.project-before-1)/turnsOfUsers
 	return t, err
 }
 

@@ -102,6 +102,22 @@ func testQueueOrder(s *suite) {
 	})
 }
 
+// A project with a new user for each job gets 16 turns for one of another project, not all.
+func testQueueUsers(s *suite) {
+	for i := range 60 {
+		s.queueJob(jobs.QueuedJob{JobID: fmt.Sprint("a", i), ProjectID: "a", UserID: fmt.Sprint("u", i)})
+	}
+	for i := range 3 {
+		s.queueJob(jobs.QueuedJob{JobID: fmt.Sprint("b", i), ProjectID: "b", UserID: "v"})
+	}
+	for i := range 3 {
+		most := int64(16*(i+1) + i + 1)
+		if n, err := s.st.JobPosition(s.ctx, fmt.Sprint("b", i)); err != nil || n > most {
+			s.Errorf("job %d of the other project is at %d, %v; want %d at most", i, n, err, most)
+		}
+	}
+}
+
 // Jobs that have ended count for no limit, and leave the queue.
 func testQueueClean(s *suite) {
 	for _, q := range []jobs.QueuedJob{

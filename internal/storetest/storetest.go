@@ -106,6 +106,7 @@ var tests = map[string]func(*suite){
 	"AttemptsFollowEachOther":        testAttempts,
 	"ReusableJobsHaveAllTheirFiles":  testReusable,
 	"QueuedJobsTakeTurns":            testQueueOrder,
+	"UsersOfAProjectShareItsTurns":   testQueueUsers,
 	"QueueForgetsEndedJobs":          testQueueClean,
 	"QueueAdmitsNoMoreThanTheLimit":  testQueueLock,
 	"BudgetSumsFollowCharges":        testBudgetSums,
