@@ -96,13 +96,26 @@ type CostFilter struct {
 	Daily                              bool
 	Provider, Model, ProjectID, UserID string
 	Since, Until                       time.Time
+	// Limit is how many sums are returned at most; zero: MaxCosts.
+	Limit int
 }
 
 // CostGroups are the values of CostFilter.By.
 var CostGroups = []string{"project", "user", "model", "provider", "day", "run", "caller"}
 
-// MaxCosts is how many sums a store returns, the largest first.
-const MaxCosts = 1000
+// MaxCosts is how many sums a store returns unless CostFilter.Limit is set, and MaxCostRows how many a
+// table for spreadsheets has.
+const (
+	MaxCosts    = 1000
+	MaxCostRows = 100_000
+)
+
+// CostSums are the largest sums of charges.
+type CostSums struct {
+	Sums []CostSum
+	// More is set if there are more sums than the limit: these are not all.
+	More bool
+}
 
 // CostSum is the sum of charges in one currency. Amounts of currencies and units are never added.
 type CostSum struct {

@@ -314,7 +314,7 @@ func TestPolledFailureIsFollowedByTheNextCandidate(t *testing.T) {
 			t.Errorf("the attempts cost %+v and %+v, want 0.03 and 0.05", past, j.Charge)
 		}
 		sums, err := p.st.Costs(t.Context(), jobs.CostFilter{})
-		if err != nil || len(sums) != 1 || sums[0].Charged != 80_000 {
+		if err != nil || len(sums.Sums) != 1 || sums.Sums[0].Charged != 80_000 {
 			t.Errorf("the sums are %+v, %v; want 0.08 for both attempts", sums, err)
 		}
 	})

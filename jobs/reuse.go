@@ -87,6 +87,15 @@ func (l *Service) reuse(ctx context.Context, tx Tx, j *Job, plan *Plan, s Submis
 	return nil, false, nil
 }
 
+// ReuseEntry is LogEntry.What of the entry that names the job whose result a job has.
+const ReuseEntry = "reuse"
+
+// ErasedSource replaces ReuseSource in that entry when the named job is erased.
+const ErasedSource = "an erased job had"
+
+// ReuseSource is the part of that entry's text that names the job.
+func ReuseSource(jobID string) string { return "job " + jobID + " has" }
+
 // answerWith stores a job that ends at once with the result of another one.
 func (l *Service) answerWith(ctx context.Context, tx Tx, j *Job, plan *Plan, s Submission, from *Job, files []Media) (_ *Job, created bool, err error) {
 	j.ReuseKey, j.ReusedFrom, j.WebhookURL, j.Account, j.Cost = "", from.ID, "", "", "0"
@@ -97,11 +106,11 @@ func (l *Service) answerWith(ctx context.Context, tx Tx, j *Job, plan *Plan, s S
 	if j, created, err = l.add(ctx, tx, j, plan, s); err != nil || !created {
 		return j, false, err
 	}
-	text := "nothing was submitted: job " + from.ID + " has the result of this input"
+	text := "nothing was submitted: " + ReuseSource(from.ID) + " the result of this input"
 	if j.Saved > 0 {
 		text += fmt.Sprintf(", and cost %s %s", j.Saved, j.Charge.Currency)
 	}
-	if err := tx.AddLogEntry(ctx, j.ID, "reuse", text); err != nil {
+	if err := tx.AddLogEntry(ctx, j.ID, ReuseEntry, text); err != nil {
 		return nil, false, err
 	}
 	u := Update{Provider: j.Provider, Status: JobCompleted, Result: from.Result}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"gaff/internal/erase"
 	"gaff/jobs"
 )
 
@@ -96,8 +97,24 @@ func TestReusedJobsSaveWhatTheWorkCost(t *testing.T) {
 			t.Errorf("the job saved %s and is charged %+v, want 0.10 and nothing", j.Saved, j.Charge)
 		}
 		sums, err := p.st.Costs(t.Context(), jobs.CostFilter{})
-		if want := (jobs.CostSum{Currency: "USD", Charged: 100_000, Estimated: 100_000, Jobs: 2, Reused: 1, Saved: 100_000}); err != nil || len(sums) != 1 || sums[0] != want {
+		if want := (jobs.CostSum{Currency: "USD", Charged: 100_000, Estimated: 100_000, Jobs: 2, Reused: 1, Saved: 100_000}); err != nil || len(sums.Sums) != 1 || sums.Sums[0] != want {
 			t.Errorf("the sums are %+v, %v; want %+v", sums, err, want)
+		}
+	})
+}
+
+func TestReusedJobsDoNotNameAnErasedJob(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := reusing(t)
+		first := p.completed(dog)
+		j := p.asked(dog)
+		if _, err := p.st.Erase(t.Context(), erase.Target{Kind: erase.Job, ID: first.ID}); err != nil {
+			t.Fatal(err)
+		}
+		log, err := p.st.JobLog(t.Context(), j.ID)
+		if want := "nothing was submitted: an erased job had the result of this input, and cost 0.10 USD"; err != nil || len(log) != 1 || log[0].Text != want {
+			t.Errorf("the log is %+v, %v; want %q", log, err, want)
 		}
 	})
 }

@@ -177,8 +177,8 @@ type Reader interface {
 	JobCounts(ctx context.Context, project string) (map[JobStatus]int64, error)
 	// Durations returns how long jobs take, by model: of the thousand that were heard of last.
 	Durations(ctx context.Context) ([]Durations, error)
-	// Costs returns the sums of charges, the largest first, at most MaxCosts of them.
-	Costs(ctx context.Context, f CostFilter) ([]CostSum, error)
+	// Costs returns the sums of charges, the largest first; with Daily the largest ones, by day.
+	Costs(ctx context.Context, f CostFilter) (CostSums, error)
 	// Budgets returns all budgets, by name, and Spent what the period of one costs that a time belongs
 	// to, with reservations.
 	Budgets(ctx context.Context) ([]Budget, error)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/csv"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -33,10 +34,11 @@ func describeCostsCSV(_ huma.API, op *huma.Operation) {
 	for _, name := range []string{"by", "daily", "since", "until", "provider", "model", "projectId", "userId"} {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "query", Schema: &huma.Schema{Type: "string"}, Description: "As for get-costs."})
 	}
-	op.Responses = map[string]*huma.Response{"200": response("The sums", "text/csv", &huma.Schema{Type: "string"})}
+	op.Responses = map[string]*huma.Response{"200": response("All sums, at most 100,000; 400 if there are more", "text/csv", &huma.Schema{Type: "string"})}
 }
 
-// getCostsCSV answers with the sums as a table, for spreadsheets.
+// getCostsCSV answers with all sums as a table, for spreadsheets, or refuses: a part of them would be read
+// as the whole.
 func (s *server) getCostsCSV(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	query := wire.CostQuery{
@@ -49,9 +51,13 @@ func (s *server) getCostsCSV(w http.ResponseWriter, r *http.Request) {
 	} else if err != nil {
 		err = huma.Error400BadRequest(err.Error())
 	}
-	var sums []jobs.CostSum
+	var sums jobs.CostSums
 	if err == nil {
+		f.Limit = jobs.MaxCostRows
 		sums, err = s.o.Store.Costs(r.Context(), f)
+	}
+	if err == nil && sums.More {
+		err = huma.Error400BadRequest(fmt.Sprintf("there are more than %d sums: choose a shorter period with since and until, or a provider, model, project or user", jobs.MaxCostRows))
 	}
 	if err != nil {
 		s.reject(w, r, err)
@@ -65,7 +71,8 @@ func (s *server) getCostsCSV(w http.ResponseWriter, r *http.Request) {
 		day = []string{"day"}
 	}
 	_ = out.Write(append(day, "key", "currency", "charged", "estimated", "reserved", "jobs", "saved", "reused"))
-	for _, c := range wire.NewCosts(sums).Docs {
+	for _, sum := range sums.Sums {
+		c := wire.NewCostSum(sum)
 		if f.Daily {
 			day = []string{c.Day}
 		}

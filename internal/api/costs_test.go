@@ -1,11 +1,15 @@
 package api_test
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gaff"
 	"gaff/internal/api"
@@ -82,5 +86,85 @@ func TestBudgetRejectsSubmitsWith402(t *testing.T) {
 	}
 	if a := c.call(http.MethodPost, "/api/v1/jobs", "operator", job); a.status != http.StatusAccepted {
 		t.Errorf("without a budget: %d %s", a.status, a.body)
+	}
+}
+
+// manyCosts stores 1,200 charges of a cent: of 40 days, and 30 projects.
+func manyCosts(t *testing.T, st jobs.Store) {
+	t.Helper()
+	err := st.Write(t.Context(), func(tx jobs.Tx) error {
+		for n := range 1200 {
+			err := tx.InsertJob(t.Context(), &jobs.Job{
+				ID: fmt.Sprint("job_", n), Provider: "p", ProjectID: fmt.Sprint("film-", n%30), UserID: fmt.Sprint("user-", n),
+				CreatedAt: time.Date(2026, 10, 1+n/30, 12, 0, 0, 0, time.UTC), Charge: jobs.Charge{Amount: 10_000, Currency: "USD", State: jobs.ChargeBilled},
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func costsAPI(t *testing.T, wrap func(api.Store) api.Store) caller {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "gaff.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	gw, err := gaff.New(gaff.Options{Store: st, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manyCosts(t, st)
+	return caller{api.New(api.Options{Store: wrap(st), Gateway: gw, Authorizer: tokens{}, Log: log}), t}
+}
+
+func TestCostsCSVHasAllSums(t *testing.T) {
+	t.Parallel()
+	c := costsAPI(t, func(st api.Store) api.Store { return st })
+	for _, query := range []string{"by=project&daily=true", "by=user"} {
+		a := c.call(http.MethodGet, "/api/v1/costs.csv?"+query, "viewer", "")
+		lines := strings.Split(strings.TrimSpace(a.body), "\n")
+		if len(lines) != 1201 {
+			t.Errorf("%s: %d lines, want 1201: %.200s", query, len(lines), a.body)
+		}
+		if days := lines[1:]; strings.Contains(query, "daily") && !slices.IsSortedFunc(days, func(a, b string) int { return strings.Compare(a[:10], b[:10]) }) {
+			t.Errorf("%s: the days are not in order", query)
+		}
+	}
+}
+
+func TestCostsSayIfTheyAreNotAll(t *testing.T) {
+	t.Parallel()
+	c := costsAPI(t, func(st api.Store) api.Store { return st })
+	for query, more := range map[string]bool{"by=project&daily=true": true, "by=user": true, "by=project": false, "by=user&until=2026-10-10": false} {
+		var costs wire.Costs
+		c.get(t, "/api/v1/costs?"+query, &costs)
+		if costs.More != more || more && len(costs.Docs) != jobs.MaxCosts {
+			t.Errorf("%s: %d sums, and more is %v; want %v", query, len(costs.Docs), costs.More, more)
+		}
+	}
+}
+
+// fewCosts is a store that returns no more than a hundred sums.
+type fewCosts struct{ api.Store }
+
+func (s fewCosts) Costs(ctx context.Context, f jobs.CostFilter) (jobs.CostSums, error) {
+	f.Limit = min(f.Limit, 100)
+	return s.Store.Costs(ctx, f)
+}
+
+func TestCostsCSVIsRefusedIfItIsNotWhole(t *testing.T) {
+	t.Parallel()
+	c := costsAPI(t, func(st api.Store) api.Store { return fewCosts{st} })
+	a := c.call(http.MethodGet, "/api/v1/costs.csv?by=user", "viewer", "")
+	if a.status != http.StatusBadRequest || !strings.Contains(a.body, "choose a shorter period") {
+		t.Errorf("%d %.200s, want 400 and what to do", a.status, a.body)
 	}
 }

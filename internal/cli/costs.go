@@ -77,10 +77,13 @@ avoided that have the result of an earlier one (reuse: in gaff.yaml).`,
 			}
 			t.row(row...)
 		}
+		if costs.More {
+			fmt.Fprintf(p.Stderr, "these are the %d largest sums, and not all: --csv prints all, and a shorter period has fewer\n", len(costs.Docs))
+		}
 		return p.show(t)
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
-	cmd.Flags().BoolVar(&asCSV, "csv", false, "print the sums as CSV")
+	cmd.Flags().BoolVar(&asCSV, "csv", false, "print all sums as CSV")
 	p.clientFlags(cmd)
 	return cmd
 }

@@ -107,7 +107,10 @@ func erasureCounts(e *wire.Erasure) string {
 	} else {
 		text = "erased: " + text
 	}
-	if e.Records > 0 {
+	switch {
+	case e.Records > 0 && e.Kind == "job":
+		text += fmt.Sprintf("; the id is removed from %s with the same result", counted(int(e.Records), "job"))
+	case e.Records > 0:
 		text += fmt.Sprintf("; in %s the id is replaced by %s", counted(int(e.Records), "row"), clean(e.Pseudonym))
 	}
 	return text

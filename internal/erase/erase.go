@@ -49,7 +49,7 @@ func (t Target) Check() error {
 type Counts struct {
 	Events, Jobs, Media, Runs, Projects, Rejections int64
 	// Records are rows that stay, such as lines of the audit log, in which the id is replaced by
-	// the pseudonym.
+	// the pseudonym, and jobs with the result of an erased one, whose id is removed.
 	Records int64
 }
 

@@ -419,9 +419,9 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-func (l limited) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, error) {
+func (l limited) Costs(ctx context.Context, f jobs.CostFilter) (none jobs.CostSums, err error) {
 	if !narrow(&f.ProjectID, l.scope.Project) {
-		return nil, nil
+		return none, nil
 	}
 	return l.all.Costs(ctx, f)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // charged are the charges of jobs and of their former attempts.
-const charged = `(select provider, model, project_id, user_id, run_id, caller, created_at, charge, currency, charge_state, saved, reused_from <> '' as reused from job where charge_state > 0
+const charged = `(select provider, model, project_id, user_id, run_id, caller, created_at, charge, currency, charge_state, saved, settled_by = '` + jobs.SettledByReuse + `' as reused from job where charge_state > 0
 	union all select a.provider, a.model, j.project_id, j.user_id, j.run_id, j.caller, j.created_at, a.charge, a.currency, a.charge_state, 0, false
 		from job_attempt a join job j on j.id = a.job_id where a.charge_state > 0)`
 
@@ -24,12 +24,12 @@ var costKeys = map[string]string{
 }
 
 // Costs returns sums of charges, the largest first; with Daily the largest ones, by day.
-func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, error) {
+func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) (out jobs.CostSums, err error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	key, ok := costKeys[f.By]
 	if !ok {
-		return nil, fmt.Errorf("costs by %q", f.By)
+		return out, fmt.Errorf("costs by %q", f.By)
 	}
 	day := "0"
 	if f.Daily {
@@ -50,14 +50,18 @@ func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, e
 	if !f.Until.IsZero() {
 		w.add("j.created_at < ?", micros(f.Until))
 	}
+	limit := cmp.Or(f.Limit, jobs.MaxCosts)
 	sums, err := collect(ctx, s.read, scanCost, `select `+key+`, cast(`+day+` as bigint), j.currency,
 		cast(sum(case when j.charge_state > 1 then j.charge else 0 end) as bigint) as charged,
 		cast(sum(case when j.charge_state = 2 then j.charge else 0 end) as bigint),
 		cast(sum(case when j.charge_state = 1 then j.charge else 0 end) as bigint), count(*),
 		cast(sum(j.saved) as bigint), cast(sum(case when j.reused then 1 else 0 end) as bigint)
-		from `+charged+` j`+w.String()+` group by 1, 2, 3 order by charged desc, 1, 2 limit `+strconv.Itoa(jobs.MaxCosts), w.args...)
+		from `+charged+` j`+w.String()+` group by 1, 2, 3 order by charged desc, 1, 2, 3 limit `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
-		return nil, s.fault(ctx, "costs", err)
+		return out, s.fault(ctx, "costs", err)
+	}
+	if len(sums) > limit {
+		sums, out.More = sums[:limit], true
 	}
 	for i := range sums {
 		if f.By == "day" {
@@ -72,7 +76,8 @@ func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) ([]jobs.CostSum, e
 	if f.Daily {
 		slices.SortStableFunc(sums, func(a, b jobs.CostSum) int { return cmp.Compare(a.Day, b.Day) })
 	}
-	return sums, nil
+	out.Sums = sums
+	return out, nil
 }
 
 // dayOf writes the number of a day, as the expression of costKeys has it.

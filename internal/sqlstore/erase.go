@@ -232,7 +232,29 @@ func (t *tx) eraseJob(jobID string, key []byte) error {
 	if err := t.execAll(jobID, `update run_step set input = null, result = null, error = '' where job_id = $1 and job_id <> ''`); err != nil {
 		return err
 	}
+	if err := t.removeReusedFrom(jobID); err != nil {
+		return err
+	}
 	return t.deleteJob(jobID)
+}
+
+// removeReusedFrom removes the id of an erased job from the jobs that have its result. They keep the
+// result and their files. No other job can get the result meanwhile: the row of the erased job is locked.
+func (t *tx) removeReusedFrom(jobID string) error {
+	_, err := t.exec(`update job_note set text = replace(text, $2, $3) where what = $4
+		and job_id in (select id from job where reused_from = $1 and reused_from <> '')`, jobID, jobs.ReuseSource(jobID), jobs.ErasedSource, jobs.ReuseEntry)
+	if err != nil {
+		return err
+	}
+	return t.each(func(r Row) error {
+		var reuser, provider string
+		var status jobs.JobStatus
+		if err := r.Scan(&reuser, &status, &provider); err != nil {
+			return err
+		}
+		t.change("job", reuser, status.String(), provider)
+		return nil
+	}, `update job set reused_from = '' where reused_from = $1 and reused_from <> '' returning id, status, provider`, jobID)
 }
 
 // deleteJob deletes a job with its input, log and attempts. Its files are deleted before.

@@ -33,6 +33,7 @@ type erasure struct {
 
 	found      erase.Found
 	jobs       map[string]bool
+	reusers    map[string]bool    // jobs that stay, and have the result of one of the jobs
 	requests   map[[2]string]bool // provider and request of the jobs
 	runs       map[string]int64   // their numbers, by id
 	events     map[int64]bool
@@ -66,7 +67,7 @@ func (s *Store) newErasure(ctx context.Context, t erase.Target) (*erasure, error
 		return nil, err
 	}
 	e := &erasure{
-		s: s, t: t, jobs: map[string]bool{}, requests: map[[2]string]bool{}, runs: map[string]int64{}, events: map[int64]bool{},
+		s: s, t: t, jobs: map[string]bool{}, reusers: map[string]bool{}, requests: map[[2]string]bool{}, runs: map[string]int64{}, events: map[int64]bool{},
 		eventIDs: map[string]bool{}, whole: map[int64]bool{},
 	}
 	e.t.ID = plain(t.ID)
@@ -95,7 +96,7 @@ func (s *Store) FindErasable(ctx context.Context, t erase.Target) (*erase.Found,
 
 func (e *erasure) find(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		e.findRuns, e.findJobs, e.findEvents, e.findScheduled, e.countMedia, e.findRejections, e.findNaming, e.findProject,
+		e.findRuns, e.findJobs, e.findReusers, e.findEvents, e.findScheduled, e.countMedia, e.findRejections, e.findNaming, e.findProject,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -103,7 +104,7 @@ func (e *erasure) find(ctx context.Context) error {
 	}
 	e.found.Events, e.found.Jobs, e.found.Runs = int64(len(e.events)+len(e.scheduled)), int64(len(e.jobs)), int64(len(e.runs))
 	e.found.Rejections = int64(len(e.rejections))
-	e.found.Records = int64(len(e.whole))
+	e.found.Records = int64(len(e.whole) + len(e.reusers))
 	for _, keys := range e.named {
 		e.found.Records += int64(len(keys))
 	}
@@ -210,6 +211,25 @@ func (e *erasure) findJobs(ctx context.Context) error {
 		return e.pages(ctx, "jobs", scan(true), text+`j.metadata, i.input, j.result, cast(j.callback as `+e.bytes()+`)
 			from job j left join job_input i on i.job_id = j.id where j.seq > $1 order by j.seq limit $2`)
 	case erase.Event, erase.Media:
+	}
+	return nil
+}
+
+// findReusers finds the jobs that stay, and have the result of one of the jobs.
+func (e *erasure) findReusers(ctx context.Context) error {
+	for jobID := range e.jobs {
+		err := e.read(ctx, "reused results", func(ctx context.Context) error {
+			ids, err := column[string](ctx, e.s.read, `select id from job where reused_from = $1 and reused_from <> ''`, jobID)
+			for _, reuser := range ids {
+				if !e.jobs[reuser] {
+					e.reusers[reuser] = true
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

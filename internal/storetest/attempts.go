@@ -54,7 +54,7 @@ func testAttempts(s *suite) {
 		s.Errorf("the attempts are %+v, want %+v", attempts, past)
 	}
 	sums, err := s.st.Costs(s.ctx, jobs.CostFilter{By: "provider"})
-	if want := []jobs.CostSum{{Key: "a", Currency: "USD", Charged: 30, Jobs: 1}, {Key: "b", Currency: "USD", Reserved: 7, Jobs: 1}}; err != nil || !slices.Equal(sums, want) {
+	if want := []jobs.CostSum{{Key: "a", Currency: "USD", Charged: 30, Jobs: 1}, {Key: "b", Currency: "USD", Reserved: 7, Jobs: 1}}; err != nil || !slices.Equal(sums.Sums, want) {
 		s.Errorf("the sums are %+v, %v; want %+v", sums, err, want)
 	}
 	for i := range 3 {

@@ -47,7 +47,7 @@ func testCosts(s *suite) {
 		"day": {jobs.CostFilter{By: "day", UserID: "u2"}, []jobs.CostSum{{Key: "2026-11-29", Currency: "USD", Charged: 200_002, Estimated: 200_002, Jobs: 1}}},
 	} {
 		got, err := s.st.Costs(s.ctx, c.f)
-		if err != nil || !slices.Equal(got, c.want) {
+		if err != nil || !slices.Equal(got.Sums, c.want) || got.More {
 			s.Errorf("%s: got %+v, %v\nwant %+v", name, got, err, c.want)
 		}
 	}
@@ -222,5 +222,23 @@ func testBudgetSavedUnderLoad(s *suite) {
 	wg.Wait()
 	if got, err := s.st.Spent(s.ctx, b, time.Now()); err != nil || got != 117 {
 		s.Errorf("%d, %v; want 117", got, err)
+	}
+}
+
+// Sums beyond the limit are the smallest ones, of any day.
+func testCostLimit(s *suite) {
+	day := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for n, amount := range []jobs.Micros{1, 3, 2} {
+		s.charged(fmt.Sprint("job_", n), fmt.Sprint("p", n), "", "USD", jobs.ChargeBilled, amount, day.AddDate(0, 0, n))
+	}
+	for limit, want := range map[int][]string{0: {"p0", "p1", "p2"}, 3: {"p0", "p1", "p2"}, 2: {"p1", "p2"}} {
+		got, err := s.st.Costs(s.ctx, jobs.CostFilter{By: "project", Daily: true, Limit: limit})
+		s.must(err)
+		var keys []string
+		for _, c := range got.Sums {
+			keys = append(keys, c.Key)
+		}
+		s.equal(fmt.Sprintf("projects with limit %d", limit), keys, want)
+		s.equal(fmt.Sprintf("more than limit %d", limit), got.More, limit == 2)
 	}
 }

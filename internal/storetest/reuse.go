@@ -33,7 +33,7 @@ func testReusable(s *suite) {
 		err := s.st.Write(s.ctx, func(tx jobs.Tx) error {
 			j := &jobs.Job{
 				ID: fmt.Sprint("job_", n), Provider: "a", Model: "m", ReuseKey: "k", Status: jobs.JobCompleted, Result: json.RawMessage(`{}`),
-				CreatedAt: tx.Now(), SettledAt: tx.Now(), Saved: 7, ReusedFrom: "job_0", Charge: jobs.Charge{Currency: "USD", State: jobs.ChargeBilled},
+				CreatedAt: tx.Now(), SettledAt: tx.Now(), Saved: 7, ReusedFrom: "job_0", SettledBy: jobs.SettledByReuse, Charge: jobs.Charge{Currency: "USD", State: jobs.ChargeBilled},
 			}
 			change(j)
 			if err := tx.InsertJob(s.ctx, j); err != nil {
@@ -63,7 +63,7 @@ func testReusable(s *suite) {
 		s.Errorf("the job is %+v, %v", j, err)
 	}
 	sums, err := s.st.Costs(s.ctx, jobs.CostFilter{})
-	if want := (jobs.CostSum{Currency: "USD", Jobs: 5, Reused: 5, Saved: 35}); err != nil || len(sums) != 1 || sums[0] != want {
+	if want := (jobs.CostSum{Currency: "USD", Jobs: 5, Reused: 5, Saved: 35}); err != nil || len(sums.Sums) != 1 || sums.Sums[0] != want {
 		s.Errorf("the sums are %+v, %v; want %+v", sums, err, want)
 	}
 	files, err := s.st.Media(s.ctx, jobs.MediaFilter{JobID: "job_2"})
@@ -79,4 +79,63 @@ func testReusable(s *suite) {
 	if got := s.reusable("k"); len(got) > 0 {
 		s.Errorf("got %q after a file of one job and the other job were erased", got)
 	}
+}
+
+// addReuser stores a job that has the result of another one.
+func (s *suite) addReuser(jobID, user, from string) {
+	s.Helper()
+	s.write(func(tx jobs.Tx) error {
+		err := tx.InsertJob(s.ctx, &jobs.Job{
+			ID: jobID, Provider: "p", UserID: user, Status: jobs.JobCompleted, SettledAt: s.now, SettledBy: jobs.SettledByReuse, ReusedFrom: from,
+			Result: json.RawMessage(`{"text":"a result"}`), Saved: 7, Charge: jobs.Charge{Currency: "USD", State: jobs.ChargeBilled},
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := tx.AddMedia(s.ctx, &jobs.Media{JobID: jobID, Position: "0", Storage: jobs.StorageStored, StoredKey: "sha256/aa/shared", SHA256: "shared"}); err != nil {
+			return err
+		}
+		return tx.AddLogEntry(s.ctx, jobID, jobs.ReuseEntry, "nothing was submitted: "+jobs.ReuseSource(from)+" the result of this input")
+	})
+}
+
+// A job keeps the result and the files of an erased one, and no longer names it.
+func testEraseReused(s *suite) {
+	erased := addPersonal(s, erasedUser)
+	s.addReuser("job_again", otherUser, erased.job)
+	s.addReuser("job_own", erasedUser, erased.job)
+	s.addReuser("job_other", otherUser, erased.job+"2")
+	sums, err := s.st.Costs(s.ctx, jobs.CostFilter{UserID: otherUser})
+	s.must(err)
+	target := erase.Target{Kind: erase.User, ID: erasedUser}
+	found, err := s.st.FindErasable(s.ctx, target)
+	s.must(err)
+	s.equal("found jobs", found.Jobs, int64(2))
+	target = erase.Target{Kind: erase.Job, ID: erased.job}
+	found, err = s.st.FindErasable(s.ctx, target)
+	s.must(err)
+	s.equal("jobs with the result", found.Records, int64(2))
+	done, err := s.st.Erase(s.ctx, target)
+	s.must(err)
+	s.equal("erased", done.Counts, found.Counts)
+	for id, want := range map[string]string{"job_again": "", "job_own": "", "job_other": erased.job + "2"} {
+		j, err := s.st.Job(s.ctx, id)
+		s.must(err)
+		s.equal(id+" is reused from", j.ReusedFrom, want)
+		s.equal("the result of "+id, string(j.Result), `{"text":"a result"}`)
+		files, err := s.st.Media(s.ctx, jobs.MediaFilter{JobID: id})
+		s.must(err)
+		s.equal("files of "+id, len(files.Items), 1)
+	}
+	for id, want := range map[string]string{
+		"job_again": "nothing was submitted: an erased job had the result of this input",
+		"job_other": "nothing was submitted: job " + erased.job + "2 has the result of this input",
+	} {
+		log, err := s.st.JobLog(s.ctx, id)
+		s.must(err)
+		s.equal("the log of "+id, log[0].Text, want)
+	}
+	now, err := s.st.Costs(s.ctx, jobs.CostFilter{UserID: otherUser})
+	s.must(err)
+	s.equal("what reuse saved", now, sums)
 }

@@ -17,6 +17,8 @@ const (
 	// maxCostDays bounds the days of a plot of costs, maxCostPlots the plots: one for each currency.
 	maxCostDays  = 90
 	maxCostPlots = 4
+	// maxPlotSums bounds the sums that the plots add up.
+	maxPlotSums = 10_000
 )
 
 // costLists are the parameters of the jobs list by the group of sums.
@@ -49,7 +51,7 @@ func jobsOf(by, key string, since, until time.Time) templ.SafeURL {
 }
 
 // rows returns the rows of the table by a group; empty: the totals.
-func (v costsView) rows(by string) []jobs.CostSum {
+func (v costsView) rows(by string) jobs.CostSums {
 	if by == "" {
 		return v.Totals
 	}
@@ -77,7 +79,7 @@ func (c *console) costPlots(q *request, f jobs.CostFilter, rows []jobs.CostSum) 
 	if by == "day" {
 		by = ""
 	}
-	f.By, f.Daily = "", true
+	f.By, f.Daily, f.Limit = "", true, maxPlotSums
 	totals, err := c.o.Store.Costs(q.Context(), f)
 	if err != nil {
 		return nil, err
@@ -96,7 +98,8 @@ func (c *console) costPlots(q *request, f jobs.CostFilter, rows []jobs.CostSum) 
 		}
 	}
 	for _, currency := range currencies[:min(len(currencies), maxCostPlots)] {
-		p := newCostPlot(by, currency, days, totals, groups)
+		p := newCostPlot(by, currency, days, totals.Sums, groups.Sums)
+		p.partial = groups.More
 		if p.sum > 0 {
 			plots = append(plots, p.draw())
 		}
@@ -111,6 +114,7 @@ type costPlot struct {
 	series       []costSeries
 	totals       []jobs.Micros // by day
 	sum          jobs.Micros
+	partial      bool // small sums of groups are unknown, and among the others
 }
 
 // costSeries is what a group costs, by day. others is set for all further groups.
@@ -228,6 +232,9 @@ func (p *costPlot) draw() plot {
 		p.drawDay(&out, i, top)
 	}
 	out.About = fmt.Sprintf("%s %s charged in these %d days, at most %s on a day; the days are in UTC", p.sum, p.currency, n, slices.Max(p.totals))
+	if p.partial {
+		out.About += fmt.Sprintf("; only the %s largest sums are by %s, the others have the rest", number(maxPlotSums), p.by)
+	}
 	return out
 }
 

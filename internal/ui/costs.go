@@ -16,8 +16,8 @@ import (
 type costsView struct {
 	By, Since string
 	From      time.Time // the start of the period; zero: all time
-	Totals    []jobs.CostSum
-	Rows      []jobs.CostSum
+	Totals    jobs.CostSums
+	Rows      jobs.CostSums
 	Plots     []plot
 	Budgets   []budgetRow
 	Held      []jobs.Job
@@ -103,7 +103,7 @@ func (c *console) costs(q *request) (templ.Component, error) {
 	}
 	v.CSV = filtered("/api/v1/costs.csv", "by", v.By, "since", since)
 	v.DailyCSV = filtered("/api/v1/costs.csv", "by", v.By, "daily", "true", "since", since)
-	if v.Plots, err = c.costPlots(q, f, v.Rows); err != nil {
+	if v.Plots, err = c.costPlots(q, f, v.Rows.Sums); err != nil {
 		return nil, err
 	}
 	return costsPage(v), nil

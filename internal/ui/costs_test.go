@@ -117,3 +117,29 @@ func TestBrowserCostPlots(t *testing.T) {
 		` + bar + `.dispatchEvent(new MouseEvent('click', {bubbles: true, clientX: r.x + r.width / 2, clientY: r.y + r.height / 2})); })()`))
 	win.eventually("the jobs of the bar", `location.pathname === '/jobs' && new URLSearchParams(location.search).get('model') === 'flux' && document.querySelectorAll('main td.name').length === 1`)
 }
+
+// The page says that a table has not all sums, and leads to the CSV, which has.
+func TestCostsPageSaysIfSumsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	charge(t, w)
+	err := w.store.Write(t.Context(), func(tx jobs.Tx) error {
+		for n := range jobs.MaxCosts {
+			j := jobs.Job{ID: fmt.Sprint("job_u", n), Provider: "fal", UserID: fmt.Sprint("user-", n), CreatedAt: time.Now(), Charge: jobs.Charge{Amount: 1, Currency: "USD", State: jobs.ChargeBilled}}
+			if err := tx.InsertJob(t.Context(), &j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := w.browser(t)
+	for by, want := range map[string]bool{"user": true, "model": false} {
+		page := fetch(t, c, "GET", w.url+"/costs?by="+by+"&since=30d", nil).body
+		if has := strings.Contains(page, "the 1,000 largest sums, and not all"); has != want {
+			t.Errorf("by %s: the note is there: %v, want %v", by, has, want)
+		}
+	}
+}

@@ -35,7 +35,7 @@ func (v eraseView) counts() (all [][2]string) {
 		n    int64
 	}{
 		{"Events", f.Events}, {"Jobs", f.Jobs}, {"Files", f.Media}, {"Runs", f.Runs}, {"Projects", f.Projects}, {"Rejected requests", f.Rejections},
-		{"Rows that get a pseudonym", f.Records},
+		{"Rows that stay, without the id", f.Records},
 	} {
 		if c.n > 0 {
 			all = append(all, [2]string{c.name, number(c.n)})

@@ -116,9 +116,11 @@ func (c *console) recentJobs(q *request) (g generations, err error) {
 		to     *[]jobs.CostSum
 	}{{"day", &g.Today}, {"month", &g.Month}} {
 		b := jobs.Budget{Period: sums.period}
-		if *sums.to, err = c.o.Store.Costs(q.Context(), jobs.CostFilter{Since: b.Since(q.now)}); err != nil {
+		found, err := c.o.Store.Costs(q.Context(), jobs.CostFilter{Since: b.Since(q.now)})
+		if err != nil {
 			return g, err
 		}
+		*sums.to = found.Sums
 	}
 	if g.Budgets, err = c.budgets(q); err != nil {
 		return g, err

@@ -57,6 +57,7 @@ func (q CostQuery) Filter() (f jobs.CostFilter, err error) {
 // Costs are sums of charges.
 type Costs struct {
 	Docs []CostSum `json:"docs" nullable:"false" doc:"The largest first, at most 1,000; with daily, these by day."`
+	More bool      `json:"more" doc:"There are more sums than these, so these do not add up to the whole. GET /api/v1/costs.csv has all; a shorter period has fewer."`
 }
 
 // CostSum is the sum of charges in one currency.
@@ -73,12 +74,17 @@ type CostSum struct {
 }
 
 // NewCosts makes the document of sums.
-func NewCosts(sums []jobs.CostSum) Costs {
-	out := Costs{Docs: []CostSum{}}
-	for _, c := range sums {
-		out.Docs = append(out.Docs, CostSum{c.Key, c.Day, c.Currency, c.Charged.String(), c.Estimated.String(), c.Reserved.String(), c.Jobs, c.Saved.String(), c.Reused})
+func NewCosts(sums jobs.CostSums) Costs {
+	out := Costs{Docs: []CostSum{}, More: sums.More}
+	for _, c := range sums.Sums {
+		out.Docs = append(out.Docs, NewCostSum(c))
 	}
 	return out
+}
+
+// NewCostSum makes the document of a sum.
+func NewCostSum(c jobs.CostSum) CostSum {
+	return CostSum{c.Key, c.Day, c.Currency, c.Charged.String(), c.Estimated.String(), c.Reserved.String(), c.Jobs, c.Saved.String(), c.Reused}
 }
 
 // BudgetBody is a budget as it is set. Empty members match all jobs.

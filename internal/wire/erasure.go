@@ -43,7 +43,7 @@ type Erasure struct {
 	Runs           int64  `json:"runs"`
 	Projects       int64  `json:"projects"`
 	Rejections     int64  `json:"rejections"`
-	Records        int64  `json:"records" doc:"Rows that stay, such as lines of the audit log, in which the id is replaced."`
+	Records        int64  `json:"records" doc:"Rows that stay, in which the id is replaced, such as lines of the audit log; and jobs with the result of an erased one, whose id is removed."`
 	UnfinishedJobs int    `json:"unfinishedJobs" doc:"They must be cancelled first."`
 	UnfinishedRuns int    `json:"unfinishedRuns" doc:"They must be cancelled first."`
 	FilesPending   Text   `json:"filesPending" doc:"Why copies are not deleted from storage yet. gaff repeats it every hour. Null if they are."`

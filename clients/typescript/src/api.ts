@@ -342,6 +342,8 @@ export interface CostSum {
 export interface Costs {
   /** The largest first, at most 1,000; with daily, these by day. */
   docs: CostSum[];
+  /** There are more sums than these, so these do not add up to the whole. GET /api/v1/costs.csv has all; a shorter period has fewer. */
+  more: boolean;
 }
 
 export interface CreatedKey {
@@ -640,7 +642,7 @@ export interface Erasure {
   projects: number;
   /** Replaces the id in the audit log and in other rows that stay. It is the same each time. */
   pseudonym: string;
-  /** Rows that stay, such as lines of the audit log, in which the id is replaced. */
+  /** Rows that stay, in which the id is replaced, such as lines of the audit log; and jobs with the result of an erased one, whose id is removed. */
   records: number;
   rejections: number;
   runs: number;

@@ -350,6 +350,8 @@ class CostSum(TypedDict):
 class Costs(TypedDict):
     # The largest first, at most 1,000; with daily, these by day.
     docs: list[CostSum]
+    # There are more sums than these, so these do not add up to the whole. GET /api/v1/costs.csv has all; a shorter period has fewer.
+    more: bool
 
 
 class CreatedKey(TypedDict):
@@ -648,7 +650,7 @@ class Erasure(TypedDict):
     projects: int
     # Replaces the id in the audit log and in other rows that stay. It is the same each time.
     pseudonym: str
-    # Rows that stay, such as lines of the audit log, in which the id is replaced.
+    # Rows that stay, in which the id is replaced, such as lines of the audit log; and jobs with the result of an erased one, whose id is removed.
     records: int
     rejections: int
     runs: int
