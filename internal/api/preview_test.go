@@ -106,6 +106,22 @@ func TestPreviewDescribesFailures(t *testing.T) {
 	}
 }
 
+// The logs of a script are text: JSON has their markup and control characters as escapes.
+func TestPreviewEscapesLogs(t *testing.T) {
+	t.Parallel()
+	f := newForwarder(t, func(*http.Request) int { return http.StatusOK })
+	f.publish(t, "1")
+	body := `{"transformJs":"function transform() { for (let i = 0; i < 200; i++) console.log('<b>\\x1b[31m' + 'x'.repeat(2000)); return {} }"}`
+	doc := f.preview(t, body)
+	if e := doc.Events[0]; len(e.Logs) != 100 || len(e.Logs[0]) != 1000 || !strings.HasPrefix(e.Logs[0], "<b>\x1b[31mx") {
+		t.Errorf("%d lines, the first: %.20q", len(e.Logs), e.Logs)
+	}
+	text, err := json.Marshal(doc)
+	if err != nil || strings.ContainsAny(string(text), "<\x1b") {
+		t.Errorf("%v, the document has markup or control characters", err)
+	}
+}
+
 func TestPreviewIsChecked(t *testing.T) {
 	t.Parallel()
 	f := newForwarder(t, func(*http.Request) int { return http.StatusOK })

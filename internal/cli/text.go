@@ -173,7 +173,7 @@ func writeIndented[R ~[]byte](w io.Writer, text R) error {
 	if err := json.Indent(&b, text, "", "  "); err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
-	_, err := fmt.Fprintln(w, cleanLines(b.String()))
+	_, err := fmt.Fprintln(w, shell.EscapeJSON(b.String()))
 	return err
 }
 

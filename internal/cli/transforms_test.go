@@ -44,6 +44,31 @@ func TestTransformsTestOffline(t *testing.T) {
 	run().want(t, exitUsage, nil, []string{"name the FILE"})
 }
 
+// Logs, which a script makes of an event, cannot steer the terminal.
+func TestTransformsTestEscapesLogs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	in, script := filepath.Join(dir, "events.jsonl"), filepath.Join(dir, "app.js")
+	for path, text := range map[string]string{
+		in:     someEnvelopes,
+		script: `function transform() { console.log("a\x1b]0;title\x07\u009b31m\u202e\nb"); return {} }`,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		flags []string
+		want  string
+	}{
+		{nil, `log: a\x1b]0;title\x07\x9b31m\u202e\nb`},
+		{[]string{"--json"}, `"a\u001b]0;title\u0007\u009b31m\u202e\nb"`},
+	} {
+		args := append([]string{"transforms", "test", script, "--input", in}, c.flags...)
+		client2("http://127.0.0.1:1", args...).run(t, t.Context()).want(t, exitDone, []string{c.want}, nil)
+	}
+}
+
 func TestTransformsTestAsksTheGateway(t *testing.T) {
 	t.Parallel()
 	script := filepath.Join(t.TempDir(), "app.js")

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,9 @@ const (
 	file = "transform.js"
 	// maxMessage is the longest message of an error, in bytes.
 	maxMessage = 500
+	// maxLogs is how many lines of console.log a result has, and maxLog the longest one, in bytes.
+	maxLogs = 100
+	maxLog  = 1000
 )
 
 func available() error { return nil }
@@ -179,6 +183,7 @@ func (e *engine) result(value lib.TJSValue) (*Result, error) {
 	if err := json.Unmarshal([]byte(rest[1:]), &[]any{&r.Header, &r.Logs}); err != nil {
 		return nil, fmt.Errorf("read the headers: %w", err)
 	}
+	r.Logs = bounded(r.Logs)
 	switch {
 	case len(body) > MaxBody:
 		return nil, &Error{Message: fmt.Sprintf("the body has %d bytes; at most %d are allowed", len(body), MaxBody)}
@@ -186,6 +191,20 @@ func (e *engine) result(value lib.TJSValue) (*Result, error) {
 		return nil, &Error{Message: fmt.Sprintf("%d headers are set; at most %d are allowed", len(r.Header), MaxHeaders)}
 	}
 	return r, nil
+}
+
+// bounded shortens logs to maxLogs lines of maxLog bytes. The prelude does so too, but runs in the
+// engine, where the script may have changed what it calls.
+func bounded(logs []string) []string {
+	if len(logs) > maxLogs {
+		logs = slices.Clone(logs[:maxLogs])
+	}
+	for i, line := range logs {
+		if len(line) > maxLog {
+			logs[i] = strings.Clone(excerpt.Prefix(line, maxLog))
+		}
+	}
+	return logs
 }
 
 // settle waits for a promise: it runs the jobs of the engine until none is left.

@@ -64,7 +64,7 @@ type Result struct {
 	Text bool
 	// Header has the headers that the script set, with names and values as it wrote them.
 	Header map[string]string
-	// Logs has the lines of console.log, shortened.
+	// Logs has the first lines of console.log: at most 100 of 1,000 bytes.
 	Logs []string
 }
 

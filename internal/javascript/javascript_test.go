@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -186,6 +187,56 @@ func TestHostileScriptsAreBounded(t *testing.T) {
 				t.Errorf("the message has %d bytes", len(err.Error()))
 			}
 		})
+	}
+}
+
+// A script can change built-in functions, but not make its logs longer by that.
+func TestLogsAreBounded(t *testing.T) {
+	t.Parallel()
+	const giant = `const giant = "x".repeat(8e6), result = {join: () => ({slice: () => giant})}; `
+	for name, body := range map[string]string{
+		"long line":                `console.log("x".repeat(8e6))`,
+		"many lines":               `for (let i = 0; i < 1e5; i++) console.log("x")`,
+		"many values":              `console.log(...new Array(6e4).fill("xx"))`,
+		"bytes of characters":      `console.log("漢".repeat(1000))`,
+		"replaced map":             giant + `Array.prototype.map = () => result; console.log("a")`,
+		"replaced join":            giant + `Array.prototype.join = result.join; console.log("a")`,
+		"replaced slice":           giant + `String.prototype.slice = () => giant; console.log("a")`,
+		"replaced JSON of arrays":  giant + `Array.prototype.toJSON = () => [{}, [giant]]; console.log("a")`,
+		"replaced JSON of objects": giant + `Object.prototype.toJSON = () => [{}, [giant]]; console.log("a")`,
+		"replaced elements":        giant + `Object.defineProperty(Array.prototype, 0, {get: () => giant, set() {}}); console.log("a")`,
+		"conversion to text":       giant + `console.log({toJSON() {}, toString: () => giant})`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := compiled(t, "function transform() { "+body+"; return '' }")
+			s.limit = 20 * time.Second
+			r, err := s.Run(t.Context(), []byte(event))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Logs) > maxLogs {
+				t.Errorf("%d lines", len(r.Logs))
+			}
+			for _, line := range r.Logs {
+				if len(line) > maxLog || !utf8.ValidString(line) {
+					t.Fatalf("a line of %d bytes: %.20q", len(line), line)
+				}
+			}
+		})
+	}
+}
+
+// The result is bounded by itself, without what the prelude does.
+func TestBoundedShortensLogs(t *testing.T) {
+	t.Parallel()
+	lines := []string{"short", strings.Repeat("漢", maxLog)}
+	for range 1000 {
+		lines = append(lines, "x")
+	}
+	got := bounded(lines)
+	if len(got) != maxLogs || got[0] != "short" || got[1] != strings.Repeat("漢", maxLog/3) {
+		t.Errorf("%d lines, the second of %d bytes", len(got), len(got[1]))
 	}
 }
 

@@ -3,10 +3,12 @@
 	"use strict";
 	const { parse, stringify, rawJSON } = JSON;
 	const { isSafeInteger } = Number;
-	const { keys } = Object;
+	const { keys, setPrototypeOf } = Object;
 	const text = String;
 	const integer = RegExp.prototype.test.bind(/^-?[0-9]+$/);
-	const logs = [];
+	const cut = Function.prototype.call.bind(String.prototype.slice);
+	const plain = (list) => setPrototypeOf(list, null); // what the script gives all arrays has no effect on it
+	const logs = plain([]);
 	const out = { headers: {} };
 	Object.defineProperty(BigInt.prototype, "toJSON", { value() { return rawJSON(text(this)); }, configurable: true, writable: true });
 	const show = (v) => {
@@ -16,14 +18,17 @@
 		return text(v);
 	};
 	const log = (...values) => {
-		if (logs.length < 100) logs[logs.length] = values.map(show).join(" ").slice(0, 1000);
+		if (logs.length === 100) return;
+		let line = "";
+		for (let i = 0; i < values.length && line.length < 1000; i++) line += (i > 0 ? " " : "") + show(values[i]);
+		logs[logs.length] = cut(line, 0, 1000);
 	};
 	globalThis.console = { log, info: log, warn: log, error: log, debug: log };
 	const exact = (name, value, context) =>
 		typeof value === "number" && !isSafeInteger(value) && context?.source !== undefined && integer(context.source) ? BigInt(context.source) : value;
 	const begin = (transform, event, large) => transform(large ? parse(event, exact) : parse(event), out);
 	const headers = () => {
-		const all = {};
+		const all = { __proto__: null };
 		for (const name of keys(out.headers ?? {})) {
 			const value = out.headers[name];
 			if (typeof value !== "string" && typeof value !== "number" && typeof value !== "boolean")
@@ -33,7 +38,7 @@
 		return all;
 	};
 	const end = (value) => {
-		const rest = stringify([headers(), logs]) + "\n";
+		const rest = stringify(plain([headers(), logs])) + "\n";
 		if (value === null) return "D" + rest;
 		if (typeof value === "string") return "T" + rest + value;
 		const body = typeof value === "object" ? stringify(value) : undefined;
@@ -41,5 +46,5 @@
 			throw new TypeError(`transform returned ${typeof value}; return an object, an array, a string, or null to send nothing`);
 		return "J" + rest + body;
 	};
-	return [begin, end, () => stringify(logs)];
+	return [begin, end];
 })()

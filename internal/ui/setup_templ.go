@@ -835,7 +835,7 @@ func previewOf(e previewedEvent) templ.Component {
 			}
 		}
 		if len(e.Logs) > 0 {
-			templ_7745c5c3_Err = body(show([]byte(strings.Join(e.Logs, "\n")), false), "").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = body(show([]byte(visible(strings.Join(e.Logs, "\n"))), false), "").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
