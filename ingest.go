@@ -295,11 +295,11 @@ func (g *Gateway) readLarge(ctx context.Context, src *Source, req *Request, proo
 		return nil, tryAgain.because("%v", err)
 	}
 	defer leave()
-	return g.read(src, req, proof)
+	return g.read(ctx, src, req, proof)
 }
 
 // read makes the events of an authentic request: one, for most senders.
-func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event, reply) {
+func (g *Gateway) read(ctx context.Context, src *Source, req *Request, proof Verification) ([]*Event, reply) {
 	plain := req.readable()
 	req.Plain = nil // the event holds its data
 	env, err := src.Parser.Parse(plain, proof)
@@ -307,6 +307,7 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		return nil, badPayload.because("%v", err)
 	}
 	proof.Secrets = src.Secrets
+	var spent SchemaEffort // for all events
 	event := func(env Envelope, req *Request, body []byte, item int) (*Event, reply) {
 		if rp := unfit(env); rp.status != 0 {
 			return nil, rp
@@ -314,7 +315,7 @@ func (g *Gateway) read(src *Source, req *Request, proof Verification) ([]*Event,
 		var violation *SchemaViolation
 		if src.Schemas != nil {
 			var rp reply
-			if violation, rp = g.violation(src, env.Type, env.Data); rp.status != 0 {
+			if violation, spent, rp = g.violation(ctx, src, env, spent); rp.status != 0 {
 				return nil, rp
 			}
 		}

@@ -1,19 +1,31 @@
 package gaff
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // Schemas validate the data of a source's events.
 type Schemas struct {
 	// Validate returns how the data of an event of a type violates its schema; nil if it does not,
-	// or the type has no schema. It is called by many goroutines at once.
-	Validate func(eventType string, data []byte) *SchemaViolation
+	// or the type has no schema. spent is what it returned for the event before in the same request;
+	// it bounds the effort of a request by that. An error is why it cannot validate now: the sender
+	// gets 503, and retries. It is called by many goroutines at once.
+	Validate func(ctx context.Context, eventType string, data []byte, spent SchemaEffort) (*SchemaViolation, SchemaEffort, error)
 	// Refuse answers a request with a violation 422, and stores a rejection in place of its events.
 	// Otherwise they are stored with it.
 	Refuse bool
+}
+
+// SchemaEffort is the effort of validating the events of one request.
+type SchemaEffort struct {
+	// Steps is the number of comparisons with parts of a schema.
+	Steps int
+	// Waited is the time until validations of other requests ended.
+	Waited time.Duration
 }
 
 // SchemaViolation says how the data of an event violates a schema.
@@ -51,19 +63,22 @@ func (v *SchemaViolation) String() string {
 	return text
 }
 
-// violation validates data; status 0 lets it in.
-func (g *Gateway) violation(src *Source, eventType string, data []byte) (*SchemaViolation, reply) {
-	v := src.Schemas.Validate(eventType, data)
+// violation validates data, and adds to the effort for the request; status 0 lets it in.
+func (g *Gateway) violation(ctx context.Context, src *Source, env Envelope, spent SchemaEffort) (*SchemaViolation, SchemaEffort, reply) {
+	v, spent, err := src.Schemas.Validate(ctx, env.Type, env.Data, spent)
+	if err != nil {
+		return nil, spent, tryAgain.because("validate by the schema: %v", err)
+	}
 	if v == nil {
-		return nil, reply{}
+		return nil, spent, reply{}
 	}
 	if g.opt.Hooks.Violated != nil {
 		g.opt.Hooks.Violated(src.Name, v.Schema, src.Schemas.Refuse)
 	}
 	if !src.Schemas.Refuse {
-		return v, reply{}
+		return v, spent, reply{}
 	}
-	return v, violates(v)
+	return v, spent, violates(v)
 }
 
 // violates answers a violation. The sender is verified, so it gets the problems.

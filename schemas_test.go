@@ -2,21 +2,25 @@ package gaff_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"gaff"
 )
 
 // wantsAmount is a schema for events of the type "paid": they need a member "amount".
-func wantsAmount(eventType string, data []byte) *gaff.SchemaViolation {
+func wantsAmount(_ context.Context, eventType string, data []byte, spent gaff.SchemaEffort) (*gaff.SchemaViolation, gaff.SchemaEffort, error) {
 	if eventType != "paid" || bytes.Contains(data, []byte(`"amount"`)) {
-		return nil
+		return nil, spent, nil
 	}
-	return &gaff.SchemaViolation{Schema: "paid", Problems: []gaff.SchemaProblem{{Keyword: "required", Message: `lacks the members "amount"`}}}
+	return &gaff.SchemaViolation{Schema: "paid", Problems: []gaff.SchemaProblem{{Keyword: "required", Message: `lacks the members "amount"`}}}, spent, nil
 }
 
 // violated is what the hook of a gateway got.
@@ -33,11 +37,11 @@ func schemaBench(t *testing.T) (*bench, *[]violated) {
 		b.AddSource(gaff.Source{Name: "warned", Verifier: guardedVerifier{}, Parser: plain{}, Schemas: &gaff.Schemas{Validate: wantsAmount}})
 		b.AddSource(gaff.Source{Name: "refused", Verifier: guardedVerifier{}, Parser: plain{}, Schemas: &gaff.Schemas{Validate: wantsAmount, Refuse: true}})
 		b.AddSource(gaff.Source{Name: "masked", Verifier: guardedVerifier{}, Parser: plain{}, Secrets: []string{"json:/amount"}, Schemas: &gaff.Schemas{
-			Validate: func(_ string, data []byte) *gaff.SchemaViolation {
+			Validate: func(ctx context.Context, _ string, data []byte, spent gaff.SchemaEffort) (*gaff.SchemaViolation, gaff.SchemaEffort, error) {
 				if bytes.Contains(data, []byte(`"amount":5`)) {
-					return nil
+					return nil, spent, nil
 				}
-				return wantsAmount("paid", nil)
+				return wantsAmount(ctx, "paid", nil, spent)
 			},
 		}})
 	})
@@ -124,5 +128,46 @@ func TestSchemaSeesUnmaskedData(t *testing.T) {
 	b, got := schemaBench(t)
 	if w := passed(b, "masked", "open", `{"id":"r1","type":"paid","amount":5}`); w.Code != http.StatusOK || len(*got) != 0 {
 		t.Errorf("%d %s, violations %v", w.Code, w.Body, *got)
+	}
+}
+
+// The effort is counted over all events of a request, and begins with each request.
+func TestSchemaEffortIsOfTheRequest(t *testing.T) {
+	t.Parallel()
+	var before []int
+	b := newBench(t, gaff.Options{}, func(b *bench) {
+		b.AddSource(gaff.Source{Name: "lines", Verifier: open{}, Parser: lines{}, Schemas: &gaff.Schemas{
+			Validate: func(_ context.Context, _ string, _ []byte, spent gaff.SchemaEffort) (*gaff.SchemaViolation, gaff.SchemaEffort, error) {
+				before = append(before, spent.Steps)
+				spent.Steps += 10
+				return nil, spent, nil
+			},
+		}})
+	})
+	for _, body := range []string{"a b c", "d e"} {
+		if w := b.post("POST", "lines", body); w.Code != http.StatusOK {
+			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+	}
+	if diff := cmp.Diff([]int{0, 10, 20, 0, 10}, before); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A gateway that cannot validate an event now lets its sender retry.
+func TestUnvalidatedRequestIsAnsweredLater(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, gaff.Options{}, func(b *bench) {
+		b.AddSource(gaff.Source{Name: "lines", Verifier: open{}, Parser: lines{}, Schemas: &gaff.Schemas{
+			Validate: func(_ context.Context, _ string, _ []byte, spent gaff.SchemaEffort) (*gaff.SchemaViolation, gaff.SchemaEffort, error) {
+				return nil, spent, errors.New("busy")
+			},
+		}})
+	})
+	if w := b.post("POST", "lines", "a b"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if page, err := b.st.Events(t.Context(), gaff.EventFilter{Source: "lines"}); err != nil || len(page.Items) != 0 {
+		t.Errorf("it is stored: %v, %v", page, err)
 	}
 }

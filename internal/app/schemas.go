@@ -1,7 +1,9 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,30 +20,38 @@ func schemasOf(set config.Source) *gaff.Schemas {
 	if len(set.Schemas) == 0 {
 		return nil
 	}
-	byType := map[string]*schema.Schema{}
+	s := &sourceSchemas{byType: map[string]*schema.Schema{}, share: schema.NewShare(), refuse: set.OnViolation == config.ViolationRefuse}
 	for eventType, of := range set.Schemas {
 		if compiled, err := schema.New([]byte(of.Text)); err == nil {
-			byType[eventType] = compiled
+			s.byType[eventType] = compiled
 		}
 	}
-	return &gaff.Schemas{
-		Refuse: set.OnViolation == config.ViolationRefuse,
-		Validate: func(eventType string, data []byte) *gaff.SchemaViolation {
-			name := eventType
-			of := byType[name]
-			if of == nil {
-				name = "*"
-				if of = byType[name]; of == nil {
-					return nil
-				}
-			}
-			problems, more := of.Validate(data)
-			if len(problems) == 0 {
-				return nil
-			}
-			return &gaff.SchemaViolation{Schema: name, Problems: problems, More: more}
-		},
+	return &gaff.Schemas{Refuse: s.refuse, Validate: s.validate}
+}
+
+type sourceSchemas struct {
+	byType map[string]*schema.Schema
+	share  schema.Share
+	refuse bool
+}
+
+func (s *sourceSchemas) validate(ctx context.Context, eventType string, data []byte, spent gaff.SchemaEffort) (*gaff.SchemaViolation, gaff.SchemaEffort, error) {
+	name := eventType
+	of := s.byType[name]
+	if of == nil {
+		name = "*"
+		if of = s.byType[name]; of == nil {
+			return nil, spent, nil
+		}
 	}
+	problems, more, err := of.Validate(ctx, s.share, data, &spent)
+	if errors.Is(err, schema.ErrBusy) && !s.refuse { // the event is stored in any case
+		problems, err = []gaff.SchemaProblem{{Message: "was not validated: " + err.Error()}}, nil
+	}
+	if err != nil || len(problems) == 0 {
+		return nil, spent, err
+	}
+	return &gaff.SchemaViolation{Schema: name, Problems: problems, More: more}, spent, nil
 }
 
 // replaceSchemas sets the schemas of a patch as they are: merged with the stored ones, they would be

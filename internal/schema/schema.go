@@ -4,11 +4,11 @@ package schema
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -27,8 +27,10 @@ const (
 	maxValueDepth = 100
 	// MaxProblems is how many problems of a value are reported.
 	MaxProblems = 20
-	// MaxSteps is how many comparisons of a value with a part of the schema are made.
-	MaxSteps = 300_000
+	// MaxSteps is how many comparisons of a value with a part of the schema are made, and MaxAllSteps
+	// how many for all events of a request.
+	MaxSteps    = 300_000
+	MaxAllSteps = 1_000_000
 	// maxNumber is the longest number that is compared, and maxExponent its largest exponent: exact
 	// arithmetic with 1e1000000 takes seconds.
 	maxNumber   = 400
@@ -69,7 +71,7 @@ func New(text []byte) (*Schema, error) {
 	if path, ok := incomparable(doc, ""); !ok {
 		return nil, &Fault{path, tooLong}
 	}
-	s := &Schema{doc: doc, instances: make(chan *instance, runtime.GOMAXPROCS(0))}
+	s := &Schema{doc: doc, instances: make(chan *instance, cap(running))}
 	first, err := s.compile()
 	if err != nil {
 		return nil, err
@@ -235,47 +237,66 @@ func (in *instance) countSteps(part *jsonschema.Schema, seen map[*jsonschema.Sch
 	part.Format = counted
 }
 
-// running bounds how many values are validated at once, so that the memory of their problems is
-// bounded too.
-var running = make(chan struct{}, runtime.GOMAXPROCS(0))
-
 // Validate returns the problems of a value, at most MaxProblems, and the number of the others. A
-// value that cannot be validated within the bounds has a problem that says so.
-func (s *Schema) Validate(text []byte) (list []gaff.SchemaProblem, more int) {
-	running <- struct{}{}
-	defer func() { <-running }()
-	one := func(message string) []gaff.SchemaProblem { return []gaff.SchemaProblem{{Message: message}} }
+// value that cannot be validated within the bounds has a problem that says so. spent is the effort
+// for the events of the request so far, to which Validate adds. The error is ErrBusy, or that of ctx.
+func (s *Schema) Validate(ctx context.Context, share Share, text []byte, spent *gaff.SchemaEffort) (list []gaff.SchemaProblem, more int, err error) {
+	if spent.Steps >= MaxAllSteps {
+		return unvalidated(overAll), 0, nil
+	}
+	if err := share.enter(ctx, spent); err != nil {
+		return nil, 0, err
+	}
+	defer share.leave()
+	list, more = s.problems(text, spent)
+	return list, more, nil
+}
+
+// overAll is why an event is not validated after others of its request took all steps.
+var overAll = fmt.Sprintf("the events of its request need more than %d comparisons", MaxAllSteps)
+
+func unvalidated(why string) []gaff.SchemaProblem {
+	return []gaff.SchemaProblem{{Message: "was not validated: " + why}}
+}
+
+// problems validates a value within the steps that are left.
+func (s *Schema) problems(text []byte, spent *gaff.SchemaEffort) (list []gaff.SchemaProblem, more int) {
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
-		return one("is not JSON"), 0
+		return []gaff.SchemaProblem{{Message: "is not JSON"}}, 0
 	}
 	if path, ok := incomparable(value, ""); !ok {
 		return []gaff.SchemaProblem{{Path: path, Message: tooLong}}, 0
 	}
 	if depth(value, 0) > maxValueDepth {
-		return one(fmt.Sprintf("was not validated: it is nested deeper than %d levels", maxValueDepth)), 0
+		return unvalidated(fmt.Sprintf("it is nested deeper than %d levels", maxValueDepth)), 0
 	}
 	var in *instance
 	select {
 	case in = <-s.instances:
 	default:
 		if in, err = s.compile(); err != nil {
-			return one("the schema cannot be compiled"), 0
+			return []gaff.SchemaProblem{{Message: "the schema cannot be compiled"}}, 0
 		}
 	}
+	steps := min(MaxSteps, MaxAllSteps-spent.Steps)
+	in.left = steps
 	defer func() {
+		spent.Steps += steps - max(in.left, 0)
 		select {
 		case s.instances <- in:
 		default:
 		}
-		if p := recover(); p != nil {
-			list, more = one("was not validated: the validation failed"), 0
-			if p == any(errSteps) {
-				list = one(fmt.Sprintf("was not validated: it needs more than %d comparisons", MaxSteps))
-			}
+		switch p := recover(); {
+		case p == nil:
+		case p != any(errSteps):
+			list, more = unvalidated("the validation failed"), 0
+		case steps < MaxSteps:
+			list, more = unvalidated(overAll), 0
+		default:
+			list, more = unvalidated(fmt.Sprintf("it needs more than %d comparisons", MaxSteps)), 0
 		}
 	}()
-	in.left = MaxSteps
 	list = problemsOf(in.compiled.Validate(value))
 	return list[:min(len(list), MaxProblems)], max(len(list)-MaxProblems, 0)
 }

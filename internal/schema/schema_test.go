@@ -3,6 +3,8 @@
 package schema_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -22,6 +24,16 @@ func compiled(t testing.TB, text string) *schema.Schema {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// validate validates a value as the only event of its request.
+func validate(t testing.TB, s *schema.Schema, value string) (list []gaff.SchemaProblem, more int) {
+	t.Helper()
+	list, more, err := s.Validate(t.Context(), schema.NewShare(), []byte(value), new(gaff.SchemaEffort))
+	if err != nil {
+		t.Error(err)
+	}
+	return list, more
 }
 
 func lines(list []gaff.SchemaProblem, more int) string {
@@ -61,7 +73,7 @@ func TestProblemsHavePathAndNoValue(t *testing.T) {
 		`{"id":"o_1","items":[],"n":1e999999}`:                                                          "/n||is a number of more than 400 digits, which is not compared\n",
 		`{"id":"o_1","items":[],"n":1` + strings.Repeat("0", 500) + `}`:                                 "/n||is a number of more than 400 digits, which is not compared\n",
 	} {
-		if got := lines(s.Validate([]byte(value))); got != want {
+		if got := lines(validate(t, s, value)); got != want {
 			t.Errorf("%.80s:\n%swant\n%s", value, got, want)
 		}
 	}
@@ -69,7 +81,7 @@ func TestProblemsHavePathAndNoValue(t *testing.T) {
 
 func TestProblemsAreBounded(t *testing.T) {
 	t.Parallel()
-	list, more := compiled(t, `{"items": {"type": "string"}}`).Validate([]byte("[" + strings.Repeat("1,", 99) + "1]"))
+	list, more := validate(t, compiled(t, `{"items": {"type": "string"}}`), "["+strings.Repeat("1,", 99)+"1]")
 	if len(list) != schema.MaxProblems || more != 100-schema.MaxProblems {
 		t.Errorf("%d problems and %d more", len(list), more)
 	}
@@ -99,8 +111,8 @@ func TestWrongSchemaIsFault(t *testing.T) {
 }
 
 // A value cannot use unlimited time: each of these would take minutes, or for ever.
+// One after the other: in parallel, they would wait for each other.
 func TestStepsAreBounded(t *testing.T) {
-	t.Parallel()
 	deep := func(n int) string { return strings.Repeat(`{"x":`, n) + "1" + strings.Repeat("}", n) }
 	names := func(n int) string {
 		var list []string
@@ -122,9 +134,8 @@ func TestStepsAreBounded(t *testing.T) {
 		"names of many members": {`{"items": {"propertyNames": {"pattern": "x"}}}`, "[" + strings.Repeat(`{"a":1,"b":1},`, 100_000) + "{}]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			began := time.Now()
-			list, _ := compiled(t, c.schema).Validate([]byte(c.value))
+			list, _ := validate(t, compiled(t, c.schema), c.value)
 			if len(list) != 1 || !strings.Contains(list[0].Message, "needs more than 300000 comparisons") {
 				t.Errorf("%v", list[:min(len(list), 2)])
 			}
@@ -135,13 +146,61 @@ func TestStepsAreBounded(t *testing.T) {
 	}
 }
 
+// The events of one request have one budget: with one for each, 5,000 of them would take hours.
+func TestEventsOfRequestShareSteps(t *testing.T) {
+	s := compiled(t, `{"$defs": {"n": {"type": "object", "properties": {"x": {"anyOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}]}}}}, "not": {"$ref": "#/$defs/n"}}`)
+	value := strings.Repeat(`{"x":`, 90) + "1" + strings.Repeat("}", 90)
+	share, spent := schema.NewShare(), new(gaff.SchemaEffort)
+	const own, all = "needs more than 300000 comparisons", "the events of its request need more than 1000000 comparisons"
+	for i, want := range []string{own, own, own, all, all} {
+		list, _, err := s.Validate(t.Context(), share, []byte(value), spent)
+		if err != nil || len(list) != 1 || !strings.Contains(list[0].Message, want) {
+			t.Errorf("event %d: %v, %v, want %q", i+1, list, err, want)
+		}
+	}
+	list, _, err := s.Validate(t.Context(), share, []byte(`{}`), spent)
+	if err != nil || len(list) != 1 || !strings.Contains(list[0].Message, all) {
+		t.Errorf("a small event after the budget: %v, %v", list, err)
+	}
+	if spent.Steps != schema.MaxAllSteps {
+		t.Errorf("%d steps, want %d", spent.Steps, schema.MaxAllSteps)
+	}
+}
+
+// Honest requests with many events stay within the budget.
+func TestManySmallEventsAreValidated(t *testing.T) {
+	t.Parallel()
+	s := compiled(t, `{"type": "object", "required": ["id", "amount"], "properties": {"id": {"type": "string", "pattern": "^o_"},
+		"amount": {"type": "number", "minimum": 0}, "items": {"items": {"required": ["sku"], "properties": {"sku": {"type": "string"}, "n": {"type": "integer"}}}}}}`)
+	share, spent := schema.NewShare(), new(gaff.SchemaEffort)
+	for i := range 5000 {
+		value := fmt.Sprintf(`{"id":"o_%d","amount":5,"items":[{"sku":"a","n":1},{"sku":"b","n":2},{"sku":"c","n":3}]}`, i)
+		if list, _, err := s.Validate(t.Context(), share, []byte(value), spent); err != nil || len(list) != 0 {
+			t.Fatalf("event %d: %v, %v", i, list, err)
+		}
+	}
+}
+
+func TestValidateEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	s, share := compiled(t, `{}`), schema.NewShare()
+	for range cap(share) {
+		share <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if list, _, err := s.Validate(ctx, share, []byte(`{}`), new(gaff.SchemaEffort)); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
 // Problems of a large value use a bounded amount of memory.
 func TestMemoryIsBounded(t *testing.T) {
 	s := compiled(t, `{"items": {"type": "string"}}`)
-	value := []byte("[" + strings.Repeat("1,", 4<<20) + "1]")
+	value := "[" + strings.Repeat("1,", 4<<20) + "1]"
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if list, _ := s.Validate(value); len(list) != 1 {
+	if list, _ := validate(t, s, value); len(list) != 1 {
 		t.Errorf("%d problems", len(list))
 	}
 	runtime.ReadMemStats(&after)
@@ -155,7 +214,7 @@ func TestDepthOfValueIsBounded(t *testing.T) {
 	t.Parallel()
 	s := compiled(t, `{"type": "array", "items": {"$ref": "#"}}`)
 	for depth, want := range map[int]string{90: "is number, want array", 500: "nested deeper than 100 levels"} {
-		list, _ := s.Validate([]byte(strings.Repeat("[", depth) + strings.Repeat("1,", 1000) + "1" + strings.Repeat("]", depth)))
+		list, _ := validate(t, s, strings.Repeat("[", depth)+strings.Repeat("1,", 1000)+"1"+strings.Repeat("]", depth))
 		if len(list) == 0 || !strings.Contains(list[0].Message, want) {
 			t.Errorf("depth %d: %v, want %q", depth, list, want)
 		}
@@ -170,13 +229,13 @@ func TestSchemaIsSharedByManyCallers(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range 50 {
 		group.Go(func() {
-			if list, _ := s.Validate([]byte(`{"id":1}`)); len(list) != 0 {
+			if list, _ := validate(t, s, `{"id":1}`); len(list) != 0 {
 				t.Errorf("a valid value: %v", list)
 			}
-			if list, _ := s.Validate([]byte(`{}`)); len(list) != 1 {
+			if list, _ := validate(t, s, `{}`); len(list) != 1 {
 				t.Errorf("an invalid value: %v", list)
 			}
-			if list, _ := meta.Validate([]byte(`{"type": 5}`)); len(list) != 1 {
+			if list, _ := validate(t, meta, `{"type": 5}`); len(list) != 1 {
 				t.Errorf("an invalid schema: %v", list)
 			}
 			if _, err := schema.New([]byte(fmt.Sprintf(`{"minimum": %d}`, i))); err != nil {
@@ -196,7 +255,7 @@ func FuzzSchema(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if list, more := s.Validate([]byte(value)); len(list) > schema.MaxProblems || more > 0 && len(list) < schema.MaxProblems {
+		if list, more := validate(t, s, value); len(list) > schema.MaxProblems || more > 0 && len(list) < schema.MaxProblems {
 			t.Errorf("%d problems and %d more", len(list), more)
 		}
 	})

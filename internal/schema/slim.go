@@ -2,7 +2,11 @@
 
 package schema
 
-import "gaff"
+import (
+	"context"
+
+	"gaff"
+)
 
 // Schema validates values. The slim build has none.
 type Schema struct{}
@@ -13,4 +17,6 @@ func New([]byte) (*Schema, error) {
 }
 
 // Validate is never called: New returns no Schema.
-func (*Schema) Validate([]byte) (list []gaff.SchemaProblem, more int) { return nil, 0 }
+func (*Schema) Validate(context.Context, Share, []byte, *gaff.SchemaEffort) (list []gaff.SchemaProblem, more int, err error) {
+	return nil, 0, nil
+}
