@@ -50,6 +50,7 @@ func TestBrowserPaletteFindsAndActs(t *testing.T) {
 	win.run(chromedp.KeyEvent("\r"))
 	win.eventually("it is done", `document.querySelector('.flash.ok')?.textContent.includes('being retried')`)
 
+	win.eventually("the page is loaded", `document.readyState === 'complete'`)
 	win.run(chromedp.KeyEvent("/"))
 	win.eventually("it opens", `document.querySelector('.palette')?.open`)
 	win.run(evaluate(typed("pause source fal")))
