@@ -42,7 +42,7 @@ func noPlainText(t *testing.T, dir string) {
 		}
 		files++
 		text, err := os.ReadFile(path)
-		for _, plain := range []string{"SQLite format 3", "PNG", "job-one", "\x1f\x8b\x08\x00\x00"} {
+		for _, plain := range []string{"SQLite format 3", "\x89PNG\r\n\x1a\n", "job-one", "\x1f\x8b\x08\x00\x00"} {
 			if bytes.Contains(text, []byte(plain)) {
 				t.Errorf("%s contains %q", path, plain)
 			}
