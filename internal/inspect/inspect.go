@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -324,14 +325,7 @@ func shownBody(body []byte) string {
 	return text
 }
 
-func names(header http.Header) []string {
-	var list []string
-	for name := range header {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list
-}
+func names(header http.Header) []string { return slices.Sorted(maps.Keys(header)) }
 
 func clock(t time.Time) string { return t.Format("15:04:05") }
 

@@ -177,8 +177,8 @@ func TestHostileScriptsAreBounded(t *testing.T) {
 				s.limit = 20 * time.Second // another bound ends it first
 			}
 			_, err := s.Run(t.Context(), []byte(event))
-			if errors.Is(err, ErrBusy) {
-				t.Skip("the machine is slow")
+			for errors.Is(err, ErrBusy) { // other tests have the engines
+				_, err = s.Run(t.Context(), []byte(event))
 			}
 			if err == nil && c.want != "" || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one with %q", err, c.want)

@@ -64,8 +64,8 @@ type turns struct{ project, user, earliest int64 }
 // users. Anyone who submits for a project can make up users.
 const turnsOfUsers = 16
 
-// turns returns the turns of a job that begins to wait. The first job of a project or a user gets that of
-// the job which is next, so that it comes right after that one, however many wait.
+// turns returns the turns of a job that begins to wait. The first job of a project, or of a user without
+// one, gets that of the job which is next, so that it comes right after that one, however many wait.
 func (e *effects) turns(q *jobs.QueuedJob) (t turns, err error) {
 	rank := int64(-q.Priority)
 	last := func(column, condition string, args ...any) (n int64, err error) {
@@ -125,7 +125,7 @@ func (e *effects) NextQueued(_ context.Context, provider string, planned bool, f
 	}
 	for _, scope := range slices.Sorted(maps.Keys(names)) {
 		var marks []string
-		for _, name := range names[scope] {
+		for _, name := range padded(names[scope]) {
 			args = append(args, name)
 			marks = append(marks, "$"+strconv.Itoa(len(args)))
 		}
@@ -144,6 +144,19 @@ func (e *effects) NextQueued(_ context.Context, provider string, planned bool, f
 		return nil, fmt.Errorf("next jobs of %s: %w", provider, err)
 	}
 	return list, nil
+}
+
+// padded repeats the last name, so that lists of all lengths have few different statements: the connection
+// keeps each prepared.
+func padded(names []string) []string {
+	size := 1
+	for size < len(names) {
+		size *= 2
+	}
+	for len(names) < size {
+		names = append(names, names[len(names)-1])
+	}
+	return names
 }
 
 func (e *effects) ReleaseJob(_ context.Context, jobID string, held bool) error {
