@@ -89,35 +89,48 @@ func newRooms(tx Tx) *rooms {
 	return &rooms{tx, map[LimitKey]int{}, map[LimitKey]time.Time{}}
 }
 
-// look reads what a limit counts, once.
-func (r *rooms) look(ctx context.Context, one keyLimit) error {
-	if _, known := r.used[one.LimitKey]; known {
-		return nil
-	}
-	used := 0
-	if one.Concurrency > 0 {
-		var err error
-		if used, err = r.tx.UnderWay(ctx, one.LimitKey, one.Concurrency); err != nil {
-			return err
+// look reads what limits count, each once, with at most two queries for each scope.
+func (r *rooms) look(ctx context.Context, limits ...keyLimit) error {
+	counted, paced := map[string][]string{}, map[string][]string{}
+	for _, one := range limits {
+		if _, known := r.used[one.LimitKey]; known {
+			continue
+		}
+		r.used[one.LimitKey] = 0
+		if one.Concurrency > 0 {
+			counted[one.Scope] = append(counted[one.Scope], one.Name)
+		}
+		if one.Rate > 0 {
+			paced[one.Scope] = append(paced[one.Scope], one.Name)
 		}
 	}
-	if one.Rate > 0 {
-		next, err := r.tx.Pace(ctx, one.LimitKey)
+	for scope, names := range counted {
+		used, err := r.tx.UnderWay(ctx, scope, names)
 		if err != nil {
 			return err
 		}
-		r.next[one.LimitKey] = next
+		for name, n := range used {
+			r.used[LimitKey{scope, name}] = n
+		}
 	}
-	r.used[one.LimitKey] = used
+	for scope, names := range paced {
+		next, err := r.tx.Paces(ctx, scope, names)
+		if err != nil {
+			return err
+		}
+		for name, at := range next {
+			r.next[LimitKey{scope, name}] = at
+		}
+	}
 	return nil
 }
 
 // full returns the first limit that has no room, and when its rate has; nil if all have room.
 func (r *rooms) full(ctx context.Context, limits []keyLimit) (full *keyLimit, at time.Time, err error) {
+	if err := r.look(ctx, limits...); err != nil {
+		return nil, at, err
+	}
 	for _, one := range limits {
-		if err := r.look(ctx, one); err != nil {
-			return nil, at, err
-		}
 		if one.Concurrency > 0 && r.used[one.LimitKey] >= one.Concurrency {
 			return &one, time.Time{}, nil
 		}

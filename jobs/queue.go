@@ -3,6 +3,7 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -31,10 +32,41 @@ const (
 	// long rows stay of jobs that no limit counts.
 	cleanEvery = 10 * time.Second
 	cleanAfter = time.Minute
-	// queueBatch is how many waiting jobs are read at once, and queueRounds how often in a transaction.
+	// queueBatch is how many waiting jobs are read at once. frontRounds is how often, in a transaction, from
+	// the front of the queue on, and deepRounds how often behind the place that an earlier one reached.
 	queueBatch  = 100
-	queueRounds = 50
+	frontRounds = 10
+	deepRounds  = 40
+	// maxFull is how many full limits a query leaves out. Jobs of others are read, and left.
+	maxFull = 256
 )
+
+// QueuePlace is the place of a waiting job in the queue of its provider: its priority (negated), turn,
+// and so on. The zero value is before all jobs.
+type QueuePlace struct {
+	Rank, Turn, Late, Since int64
+	JobID                   string
+}
+
+// before reports whether p is nearer to the front.
+func (p QueuePlace) before(q QueuePlace) bool {
+	if p.JobID == "" || q.JobID == "" {
+		return p.JobID == "" && q.JobID != ""
+	}
+	return cmp.Or(cmp.Compare(p.Rank, q.Rank), cmp.Compare(p.Turn, q.Turn), cmp.Compare(p.Late, q.Late), cmp.Compare(p.Since, q.Since),
+		cmp.Compare(p.JobID, q.JobID)) < 0
+}
+
+// QueueQuery chooses waiting jobs.
+type QueueQuery struct {
+	// Planned leaves out jobs without a plan.
+	Planned bool
+	// Full leaves out the jobs that one of these limits counts.
+	Full map[LimitKey]bool
+	// After leaves out the jobs up to a place.
+	After QueuePlace
+	Limit int
+}
 
 // QueuedJob is a job in the queue: it waits, or limits count it.
 type QueuedJob struct {
@@ -48,6 +80,8 @@ type QueuedJob struct {
 	Held bool
 	// Attempt is that of the job.
 	Attempt int
+	// Place is where a waiting job is.
+	Place QueuePlace
 }
 
 func (q *QueuedJob) job() *Job {
@@ -255,40 +289,104 @@ func (l *Service) release(ctx context.Context, provider string) (next time.Time,
 	return next, err
 }
 
-// releaseSome releases at most n jobs of a provider; with planned only such that have a plan.
+// releaseSome releases at most n jobs of a provider; with planned only such that have a plan. It reads the
+// front of the queue, and then, at most once in queueTick, a part of the rest: behind the place at which
+// the last part ended. So a job behind any number of others whose limits are full is found.
 func (l *Service) releaseSome(ctx context.Context, tx Tx, provider string, planned bool, n int) (next time.Time, err error) {
-	room, fulls := newRooms(tx), map[LimitKey]bool{}
-	for round := 0; n > 0 && round < queueRounds; round++ {
-		batch, err := tx.NextQueued(ctx, provider, planned, fulls, queueBatch)
+	r := &releasing{l: l, tx: tx, provider: provider, room: newRooms(tx), left: n, query: QueueQuery{Planned: planned, Full: map[LimitKey]bool{}, Limit: queueBatch}}
+	if end, err := r.rounds(ctx, frontRounds); err != nil || end {
+		return r.next, err
+	}
+	sweep := l.sweeps[provider]
+	if time.Since(sweep.at) < queueTick {
+		return r.next, nil
+	}
+	if r.query.After.before(sweep.place) {
+		r.query.After = sweep.place
+	}
+	end, err := r.rounds(ctx, deepRounds)
+	if err != nil {
+		return r.next, err
+	}
+	sweep.at, sweep.place = time.Now(), r.query.After
+	if end {
+		sweep.place = QueuePlace{}
+	}
+	l.sweeps[provider] = sweep
+	return r.next, nil
+}
+
+// sweep is the part of a queue behind its front that was read last: when, and up to which place.
+type sweep struct {
+	at    time.Time
+	place QueuePlace
+}
+
+// releasing releases jobs of a provider within a transaction.
+type releasing struct {
+	l        *Service
+	tx       Tx
+	provider string
+	room     *rooms
+	left     int       // how many jobs may still be released
+	next     time.Time // when a rate has room again
+	query    QueueQuery
+}
+
+// rounds reads at most n batches of waiting jobs, and releases those whose limits have room. end is set
+// if nothing is left to do: the queue ends, or no more jobs may be released.
+func (r *releasing) rounds(ctx context.Context, n int) (end bool, err error) {
+	for range n {
+		if r.left <= 0 {
+			return true, nil
+		}
+		batch, err := r.tx.NextQueued(ctx, r.provider, r.query)
 		if err != nil {
-			return next, err
+			return false, err
 		}
-		for i := range batch {
-			q := &batch[i]
-			limits := l.limitsOf(q.job())
-			full, at, err := room.full(ctx, limits)
-			if err != nil {
-				return next, err
-			}
-			if full != nil {
-				fulls[full.LimitKey] = true
-				if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-					next = at
-				}
-				continue
-			}
-			if err := l.releaseOne(ctx, tx, q, room, limits); err != nil {
-				return next, err
-			}
-			if n--; n == 0 {
-				return next, nil
-			}
+		if err := r.batch(ctx, batch); err != nil {
+			return false, err
 		}
-		if len(batch) < queueBatch {
-			return next, nil
+		if len(batch) < r.query.Limit || r.query.Full[LimitKey{"provider", r.provider}] {
+			return true, nil
 		}
 	}
-	return next, nil
+	return false, nil
+}
+
+// batch releases the jobs of a batch whose limits have room.
+func (r *releasing) batch(ctx context.Context, batch []QueuedJob) error {
+	limits := make([][]keyLimit, len(batch))
+	for i := range batch {
+		limits[i] = r.l.limitsOf(batch[i].job())
+	}
+	if err := r.room.look(ctx, slices.Concat(limits...)...); err != nil {
+		return err
+	}
+	for i := range batch {
+		q := &batch[i]
+		r.query.After = q.Place
+		full, at, err := r.room.full(ctx, limits[i])
+		if err != nil {
+			return err
+		}
+		if full != nil {
+			if len(r.query.Full) < maxFull || full.Scope == "provider" {
+				r.query.Full[full.LimitKey] = true
+			}
+			if !at.IsZero() && (r.next.IsZero() || at.Before(r.next)) {
+				r.next = at
+			}
+			continue
+		}
+		if err := r.l.releaseOne(ctx, r.tx, q, r.room, limits[i]); err != nil {
+			return err
+		}
+		if r.left--; r.left == 0 {
+			return nil
+		}
+	}
+	return nil
 }
 
 // releaseOne gives a job to the workers.

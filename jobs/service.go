@@ -128,9 +128,10 @@ type Service struct {
 	calls          sync.Map        // the callers' contexts by Job.OwedBy, of calls of this process
 	durations      durations
 	unclaimed      unclaimed
-	queueUntil     atomic.Int64  // until when jobs may wait in the queue, as far as was seen
-	queuePoke      chan struct{} // has the queue checked
-	queueCleaned   time.Time     // of runQueue
+	queueUntil     atomic.Int64     // until when jobs may wait in the queue, as far as was seen
+	queuePoke      chan struct{}    // has the queue checked
+	queueCleaned   time.Time        // of runQueue
+	sweeps         map[string]sweep // of runQueue, by provider
 }
 
 const (
@@ -153,7 +154,7 @@ func NewService(ctx context.Context, o ServiceOptions) (*Service, error) {
 	if o.Address == nil {
 		o.Address = func(string) string { return "" }
 	}
-	l := &Service{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}, added: make(chan Provider, maxAdded), process: rand.Text(), queuePoke: make(chan struct{}, 1)}
+	l := &Service{o: o, providers: map[string]Provider{}, pokes: map[string]chan struct{}{}, added: make(chan Provider, maxAdded), process: rand.Text(), queuePoke: make(chan struct{}, 1), sweeps: map[string]sweep{}}
 	for _, p := range o.Providers {
 		l.providers[p.Name()] = p
 		l.pokes[p.Name()] = make(chan struct{}, 1)

@@ -50,9 +50,8 @@ type Tx interface {
 	// JoinQueue adds a job to the queue. LeaveQueue removes it, and takes the lock of the queue itself.
 	JoinQueue(ctx context.Context, q *QueuedJob) error
 	LeaveQueue(ctx context.Context, jobID string) error
-	// NextQueued returns the jobs of a provider whose turn it is, without those that one of the full
-	// limits counts; only those with a plan, if planned is set.
-	NextQueued(ctx context.Context, provider string, planned bool, full map[LimitKey]bool, limit int) ([]QueuedJob, error)
+	// NextQueued returns the jobs of a provider whose turn it is, at most q.Limit.
+	NextQueued(ctx context.Context, provider string, q QueueQuery) ([]QueuedJob, error)
 	// ReleaseJob stores that a job in the queue does not wait any more; held as in a QueuedJob.
 	ReleaseJob(ctx context.Context, jobID string, held bool) error
 	// UnsentJobs counts the jobs of a provider that were released since a time and not sent.
@@ -60,10 +59,10 @@ type Tx interface {
 	// CleanQueue removes rows from the queue that count for nothing any more: of jobs that have ended,
 	// and of those that no limit counts and that were released before a time.
 	CleanQueue(ctx context.Context, before time.Time) error
-	// UnderWay counts the jobs that a limit counts, up to limit. Pace returns when the next one may be
-	// submitted by its rate; zero: at once.
-	UnderWay(ctx context.Context, key LimitKey, limit int) (int, error)
-	Pace(ctx context.Context, key LimitKey) (time.Time, error)
+	// UnderWay counts the jobs that limits of a scope count, by name; names without jobs are missing.
+	// Paces returns when the next one may be submitted by their rates; at once, if the name is missing.
+	UnderWay(ctx context.Context, scope string, names []string) (map[string]int, error)
+	Paces(ctx context.Context, scope string, names []string) (map[string]time.Time, error)
 	SetPace(ctx context.Context, key LimitKey, at time.Time) error
 	// RemoveJob removes a job that came to nothing, with its input and its log.
 	RemoveJob(ctx context.Context, jobID string) error

@@ -2,8 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -113,37 +111,47 @@ func (e *effects) LeaveQueue(ctx context.Context, jobID string) error {
 	return nil
 }
 
-func (e *effects) NextQueued(_ context.Context, provider string, planned bool, full map[jobs.LimitKey]bool, limit int) (list []jobs.QueuedJob, err error) {
-	text, args := `select q.job_id, q.provider, q.model, q.project_id, q.user_id, q.rank, j.attempt from job_queue q join job j on j.id = q.job_id
-		where q.provider = $1 and q.released_at is null and j.submit = 1 and j.status < 2`, []any{provider}
-	if planned {
+func (e *effects) NextQueued(_ context.Context, provider string, query jobs.QueueQuery) (list []jobs.QueuedJob, err error) {
+	text, args := `select q.job_id, q.provider, q.model, q.project_id, q.user_id, q.rank, q.turn, q.late, q.since, j.attempt from job_queue q
+		join job j on j.id = q.job_id where q.provider = $1 and q.released_at is null and j.submit = 1 and j.status < 2`, []any{provider}
+	if query.Planned {
 		text += ` and j.attempt > 0`
 	}
+	if at := query.After; at.JobID != "" {
+		args = append(args, at.Rank, at.Turn, at.Late, at.Since, at.JobID)
+		text += ` and (q.rank, q.turn, q.late, q.since, q.job_id) > ($2, $3, $4, $5, $6)`
+	}
 	names := map[string][]string{}
-	for key := range full {
+	for key := range query.Full {
 		names[key.Scope] = append(names[key.Scope], key.Name)
 	}
 	for _, scope := range slices.Sorted(maps.Keys(names)) {
-		var marks []string
-		for _, name := range padded(names[scope]) {
-			args = append(args, name)
-			marks = append(marks, "$"+strconv.Itoa(len(args)))
-		}
-		text += ` and q.` + queueColumns[scope] + ` not in (` + strings.Join(marks, ", ") + `)`
+		text += ` and q.` + queueColumns[scope] + ` not in ` + marks(&args, names[scope])
 	}
 	err = e.each(func(r Row) error {
 		var q jobs.QueuedJob
-		if err := r.Scan(&q.JobID, &q.Provider, &q.Model, &q.ProjectID, &q.UserID, &q.Priority, &q.Attempt); err != nil {
+		at := &q.Place
+		if err := r.Scan(&q.JobID, &q.Provider, &q.Model, &q.ProjectID, &q.UserID, &at.Rank, &at.Turn, &at.Late, &at.Since, &q.Attempt); err != nil {
 			return err
 		}
-		q.Priority = -q.Priority
+		at.JobID, q.Priority = q.JobID, int(-at.Rank)
 		list = append(list, q)
 		return nil
-	}, text+` order by q.rank, q.turn, q.late, q.since, q.job_id limit `+strconv.Itoa(limit), args...)
+	}, text+` order by q.rank, q.turn, q.late, q.since, q.job_id limit `+strconv.Itoa(query.Limit), args...)
 	if err != nil {
 		return nil, fmt.Errorf("next jobs of %s: %w", provider, err)
 	}
 	return list, nil
+}
+
+// marks adds names to the arguments of a statement, and returns the list of their places, such as ($2, $3).
+func marks(args *[]any, names []string) string {
+	var list []string
+	for _, name := range padded(names) {
+		*args = append(*args, name)
+		list = append(list, "$"+strconv.Itoa(len(*args)))
+	}
+	return "(" + strings.Join(list, ", ") + ")"
 }
 
 // padded repeats the last name, so that lists of all lengths have few different statements: the connection
@@ -185,25 +193,37 @@ func (e *effects) UnsentJobs(_ context.Context, provider string, since time.Time
 	return n, nil
 }
 
-func (e *effects) UnderWay(_ context.Context, key jobs.LimitKey, limit int) (n int, err error) {
-	err = e.row([]any{&n}, `select count(*) from (select 1 from job_queue q join job j on j.id = q.job_id
-		where q.`+queueColumns[key.Scope]+` = $1 and q.held = 1 and j.status < 2 limit $2) q`, key.Name, int64(limit))
+func (e *effects) UnderWay(_ context.Context, scope string, names []string) (map[string]int, error) {
+	used, column, args := map[string]int{}, "q."+queueColumns[scope], []any(nil)
+	in := marks(&args, names)
+	err := e.each(func(r Row) error {
+		var name string
+		var n int
+		err := r.Scan(&name, &n)
+		used[name] = n
+		return err
+	}, `select `+column+`, count(*) from job_queue q join job j on j.id = q.job_id
+		where `+column+` in `+in+` and q.held = 1 and q.released_at is not null and j.status < 2 group by `+column, args...)
 	if err != nil {
-		return 0, fmt.Errorf("jobs of %s %s: %w", key.Scope, key.Name, err)
+		return nil, fmt.Errorf("jobs under way by %s: %w", scope, err)
 	}
-	return n, nil
+	return used, nil
 }
 
-func (e *effects) Pace(_ context.Context, key jobs.LimitKey) (time.Time, error) {
-	var at int64
-	err := e.row([]any{&at}, `select at from job_pace where scope = $1 and name = $2`, key.Scope, key.Name)
-	if errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, nil
-	}
+func (e *effects) Paces(_ context.Context, scope string, names []string) (map[string]time.Time, error) {
+	paces, args := map[string]time.Time{}, []any{scope}
+	in := marks(&args, names)
+	err := e.each(func(r Row) error {
+		var name string
+		var at int64
+		err := r.Scan(&name, &at)
+		paces[name] = e.localTime(fromMicros(at))
+		return err
+	}, `select name, at from job_pace where scope = $1 and name in `+in, args...)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("pace of %s %s: %w", key.Scope, key.Name, err)
+		return nil, fmt.Errorf("paces by %s: %w", scope, err)
 	}
-	return e.localTime(fromMicros(at)), nil
+	return paces, nil
 }
 
 func (e *effects) SetPace(_ context.Context, key jobs.LimitKey, at time.Time) error {

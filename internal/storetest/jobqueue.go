@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -35,7 +36,7 @@ func (s *suite) nextQueued(full map[jobs.LimitKey]bool) (ids []string) {
 	s.Helper()
 	s.write(func(tx jobs.Tx) error {
 		ids = nil
-		list, err := tx.NextQueued(s.ctx, "a", false, full, 10)
+		list, err := tx.NextQueued(s.ctx, "a", jobs.QueueQuery{Full: full, Limit: 10})
 		for _, q := range list {
 			ids = append(ids, q.JobID)
 		}
@@ -58,6 +59,22 @@ func testQueueOrder(s *suite) {
 	if got := s.nextQueued(nil); !slices.Equal(got, want) {
 		s.Errorf("the order is %q, want %q", got, want)
 	}
+	s.write(func(tx jobs.Tx) error {
+		var ids []string
+		for at := (jobs.QueuePlace{}); ; {
+			list, err := tx.NextQueued(s.ctx, "a", jobs.QueueQuery{After: at, Limit: 3})
+			if err != nil || len(list) == 0 {
+				if !slices.Equal(ids, want) {
+					s.Errorf("the order, three at a time, is %q; want %q", ids, want)
+				}
+				return err
+			}
+			for _, q := range list {
+				ids = append(ids, q.JobID)
+			}
+			at = list[len(list)-1].Place
+		}
+	})
 	for i, id := range want {
 		// "sent" is before them: a worker has it.
 		if n, err := s.st.JobPosition(s.ctx, id); err != nil || n != int64(i)+2 {
@@ -89,8 +106,9 @@ func testQueueOrder(s *suite) {
 		s.Errorf("after one was released, one left and one was cancelled: %q", got)
 	}
 	s.write(func(tx jobs.Tx) error {
-		if n, err := tx.UnderWay(s.ctx, jobs.LimitKey{Scope: "project", Name: "p"}, 10); err != nil || n != 2 {
-			s.Errorf("%d jobs of the project are under way, %v; want 2", n, err)
+		used, err := tx.UnderWay(s.ctx, "project", []string{"p", "o", "unknown"})
+		if want := map[string]int{"p": 2}; err != nil || !maps.Equal(used, want) {
+			s.Errorf("under way by project: %v, %v; want %v", used, err, want)
 		}
 		if n, err := tx.UnsentJobs(s.ctx, "a", tx.Now().Add(-time.Minute)); err != nil || n != 3 {
 			s.Errorf("%d unsent jobs, %v; want 3: two that were released, and one without a row", n, err)
@@ -136,8 +154,8 @@ func testQueueClean(s *suite) {
 	})
 	key := jobs.LimitKey{Scope: "project", Name: "p"}
 	s.write(func(tx jobs.Tx) error {
-		if n, err := tx.UnderWay(s.ctx, key, 10); err != nil || n != 1 {
-			s.Errorf("%d under way, %v; want 1", n, err)
+		if n, err := tx.UnderWay(s.ctx, key.Scope, []string{key.Name}); err != nil || n[key.Name] != 1 {
+			s.Errorf("%v under way, %v; want 1", n, err)
 		}
 		if err := tx.SetPace(s.ctx, key, tx.Now().Add(-time.Hour)); err != nil {
 			return err
@@ -145,14 +163,14 @@ func testQueueClean(s *suite) {
 		return tx.CleanQueue(s.ctx, tx.Now().Add(time.Minute))
 	})
 	s.write(func(tx jobs.Tx) error {
-		if at, err := tx.Pace(s.ctx, key); err != nil || !at.IsZero() {
+		if at, err := tx.Paces(s.ctx, key.Scope, []string{key.Name}); err != nil || len(at) > 0 {
 			s.Errorf("a pace of an hour ago is %s, %v after cleaning", at, err)
 		}
 		at := tx.Now().Add(time.Hour).Truncate(time.Millisecond)
 		if err := tx.SetPace(s.ctx, key, at); err != nil {
 			return err
 		}
-		if got, err := tx.Pace(s.ctx, key); err != nil || got.Sub(at).Abs() > time.Second {
+		if got, err := tx.Paces(s.ctx, key.Scope, []string{key.Name, "unknown"}); err != nil || got[key.Name].Sub(at).Abs() > time.Second {
 			s.Errorf("the pace is %s, %v; want %s", got, err, at)
 		}
 		return nil
@@ -181,11 +199,11 @@ func testQueueLock(s *suite) {
 				if err := tx.LockQueue(s.ctx); err != nil {
 					return err
 				}
-				n, err := tx.UnderWay(s.ctx, key, limit)
+				n, err := tx.UnderWay(s.ctx, key.Scope, []string{key.Name})
 				if err != nil {
 					return err
 				}
-				if q.Released = n < limit; !q.Released {
+				if q.Released = n[key.Name] < limit; !q.Released {
 					return errFull
 				}
 				return tx.JoinQueue(s.ctx, q)

@@ -110,6 +110,7 @@ var tests = map[string]func(*suite){
 	"UsersOfAProjectShareItsTurns":   testQueueUsers,
 	"QueueForgetsEndedJobs":          testQueueClean,
 	"QueueAdmitsNoMoreThanTheLimit":  testQueueLock,
+	"FreeJobBehindFullOnesIsFound":   testLongQueue,
 	"BudgetSumsFollowCharges":        testBudgetSums,
 	"BudgetIsSavedUnderLoad":         testBudgetSavedUnderLoad,
 	"WriteIsAllOrNothing":            testWrite,
