@@ -1,8 +1,12 @@
 package described_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,8 +83,79 @@ func TestDocumentedSignatureIsValid(t *testing.T) {
 	if !ok {
 		t.Fatal("the description has no billing after its webhook")
 	}
-	if problems := play(t, before+blocks(t)[3]+"billing:"+after, examples); len(problems) > 0 {
+	description = before + blocks(t)[3] + "billing:" + after
+	if problems := play(t, description, unsigned(t, examples)); len(problems) > 0 {
 		t.Errorf("%q", problems)
+	}
+	own := unsigned(t, examples) + `
+signed:
+  secret: acme-secret
+  at: 1767225600
+  headers: {Acme-Signature: "t=1767225600,v1=SIGNATURE"}
+  body: '{"id":"j-1","status":"done"}'
+`
+	mac := hmac.New(sha256.New, []byte("acme-secret"))
+	mac.Write([]byte(`1767225600.{"id":"j-1","status":"done"}`))
+	own = strings.Replace(own, "SIGNATURE", hex.EncodeToString(mac.Sum(nil)), 1)
+	if problems := play(t, description, own); len(problems) > 0 {
+		t.Errorf("a webhook that the provider signed: %q", problems)
+	}
+	for _, change := range [][2]string{
+		{"{ts}.{body}", "{body}.{ts}"}, {"name: Acme-Signature", "name: X-Acme-Signature"}, {"sig_keys: [v1]", "sig_keys: [v2]"}, {"encoding: hex", "encoding: base64"},
+	} {
+		if !strings.Contains(description, change[0]) {
+			t.Fatalf("the description has no %q", change[0])
+		}
+		problems := play(t, strings.Replace(description, change[0], change[1], 1), own)
+		if len(problems) != 1 || !strings.HasPrefix(problems[0], "signed webhook: it is rejected: ") {
+			t.Errorf("%q instead of %q: %q", change[1], change[0], problems)
+		}
+	}
+}
+
+// unsigned returns the examples without their signed webhook.
+func unsigned(t *testing.T, examples string) string {
+	t.Helper()
+	before, rest, _ := strings.Cut(examples, "signed:\n")
+	_, after, ok := strings.Cut(rest, "expect:")
+	if !ok {
+		t.Fatal("the examples have no expect after signed")
+	}
+	return before + "expect:" + after
+}
+
+func TestSignedWebhookOfAnotherSchemeIsRejected(t *testing.T) {
+	t.Parallel()
+	description, examples := documented(t)
+	for _, change := range [][2]string{{"preset: standard-webhooks", "preset: stripe"}, {"preset: standard-webhooks", "unsigned: true"}} {
+		problems := play(t, strings.Replace(description, change[0], change[1], 1), examples)
+		if len(problems) != 1 || !strings.HasPrefix(problems[0], "signed webhook: ") {
+			t.Errorf("%q: %q, want one problem of the signed webhook", change[1], problems)
+		}
+	}
+	if problems := play(t, description, strings.Replace(examples, "2432232314", "2432232315", 1)); len(problems) != 1 {
+		t.Errorf("a changed body: %q, want one problem", problems)
+	}
+}
+
+// A description whose requests go elsewhere than the examples say: both places are named.
+func TestWrongPathIsNamed(t *testing.T) {
+	t.Parallel()
+	description, examples := documented(t)
+	for _, c := range []struct{ from, to, want string }{
+		{"url: ${base}/v1/jobs\n", "url: ${base}/v1/job\n", "submit: the description asks for POST /v1/job; the examples say POST /v1/jobs (submit.path)"},
+		{"url: ${base}/v1/jobs/${id}\n", "url: ${base}/v1/job/${id}\n", "poll of running work: the description asks for GET /v1/job/j-1; the examples say GET /v1/jobs/j-1 (poll.path)"},
+		{"/cancel", "/stop", "cancel: the description asks for POST /v1/jobs/j-1/stop; the examples say POST /v1/jobs/j-1/cancel (cancel.path)"},
+	} {
+		problems := play(t, strings.Replace(description, c.from, c.to, 1), examples)
+		if !slices.Contains(problems, c.want) {
+			t.Errorf("problems %q, want %q", problems, c.want)
+		}
+		for _, problem := range problems {
+			if strings.Contains(problem, "418") {
+				t.Errorf("the stand-in's own answer is named: %q", problem)
+			}
+		}
 	}
 }
 

@@ -36,6 +36,8 @@ type Examples struct {
 	Cancelled *Response `yaml:"cancelled"`
 	// Webhook is the body of the webhook about the completed work.
 	Webhook map[string]any `yaml:"webhook"`
+	// Signed is a webhook with its signature; nil: the documents show none.
+	Signed *Signed `yaml:"signed"`
 
 	// Expect is what the messages mean.
 	Expect Expected `yaml:"expect"`
@@ -90,6 +92,9 @@ func ReadExamples(text []byte) (*Examples, error) {
 		return nil, errors.New("submit: method and path are missing")
 	case e.Accepted.Body == nil && e.Accepted.Text == "":
 		return nil, errors.New("accepted: body is missing")
+	}
+	if e.Signed != nil {
+		return e, e.Signed.check()
 	}
 	return e, nil
 }

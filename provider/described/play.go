@@ -52,6 +52,7 @@ func Play(ctx context.Context, name string, d *Description, e *Examples) ([]Find
 	p.submit()
 	p.poll()
 	p.webhook()
+	p.verification()
 	p.cancel()
 	p.faults()
 	return p.findings, nil
@@ -81,9 +82,11 @@ func (p *play) job(id string) *jobs.Job {
 }
 
 func (p *play) input() json.RawMessage {
-	raw, _ := json.Marshal(p.e.Input) // of YAML, so it can be written
+	raw, _ := jsonOf(p.e.Input) // of YAML, so it can be written
 	return raw
 }
+
+func jsonOf(members map[string]any) (json.RawMessage, error) { return json.Marshal(members) }
 
 func (p *play) send() (jobs.Accepted, error) {
 	return p.c.Submit(p.ctx, p.job(""), p.input(), playWebhook)
@@ -96,10 +99,11 @@ func (p *play) submit() {
 	}
 	p.s.set("submit", &p.e.Accepted)
 	got, err := p.send()
+	if found := p.s.found(); found != nil {
+		err = found
+	}
 	switch {
 	case err != nil:
-	case p.s.found() != nil:
-		err = p.s.found()
 	case p.e.Expect.ID != "" && got.RequestID != p.e.Expect.ID:
 		err = fmt.Errorf("the id is %q; the examples say %q", got.RequestID, p.e.Expect.ID)
 	case got.Update != nil:
@@ -112,7 +116,9 @@ func (p *play) submit() {
 	p.s.set("submit", p.e.Refused)
 	_, err = p.send()
 	refused, ok := errors.AsType[*jobs.Rejected](err)
-	switch {
+	switch found := p.s.found(); {
+	case found != nil:
+		err = found
 	case !ok:
 		err = fmt.Errorf("the answer is not read as a rejection: %s", outcome(err))
 	case !strings.Contains(refused.Text, p.e.Expect.RefusedError):
@@ -158,8 +164,8 @@ func (p *play) poll() {
 	ask := func(r *Response) (jobs.Update, error) {
 		p.s.set("poll", r)
 		u, err := p.c.Poll(p.ctx, p.job(p.e.Expect.ID))
-		if err == nil {
-			err = p.s.found()
+		if found := p.s.found(); found != nil {
+			err = found
 		}
 		return u, err
 	}
@@ -205,7 +211,7 @@ func (p *play) webhook() {
 		}
 		return
 	}
-	raw, err := json.Marshal(p.e.Webhook)
+	raw, err := jsonOf(p.e.Webhook)
 	if err != nil {
 		p.find("webhook", err)
 		return
@@ -234,8 +240,8 @@ func (p *play) cancel() {
 	}
 	p.s.set("cancel", answer)
 	err := p.c.Cancel(p.ctx, p.job(p.e.Expect.ID))
-	if err == nil {
-		err = p.s.found()
+	if found := p.s.found(); found != nil {
+		err = found
 	}
 	p.find("cancel", err)
 }
@@ -246,9 +252,12 @@ func (p *play) faults() {
 	submit := func(step string, status int, text string, ok func(error) bool, want string) {
 		p.s.set("submit", &Response{Status: status, Text: text})
 		_, err := p.send()
-		if ok(err) {
+		switch missed := p.s.missed(); {
+		case missed != nil:
+			err = missed
+		case ok(err):
 			err = nil
-		} else {
+		default:
 			err = fmt.Errorf("the outcome is %s; want %s", outcome(err), want)
 		}
 		p.find(step, err)
@@ -270,9 +279,12 @@ func (p *play) faults() {
 	for _, r := range []*Response{{Status: 500, Text: "error"}, {Status: 200, Text: "<html>"}, {Status: 429, Text: "{}"}} {
 		p.s.set("poll", r)
 		u, err := p.c.Poll(p.ctx, p.job(p.e.Expect.ID))
-		if err != nil {
+		switch missed := p.s.missed(); {
+		case missed != nil:
+			err = missed
+		case err != nil:
 			err = nil
-		} else {
+		default:
 			err = fmt.Errorf("it is read as %s; want an error, after which gaff polls again", u.Status)
 		}
 		p.find(fmt.Sprintf("poll answered %d %s", r.Status, r.Text), err)
@@ -286,6 +298,7 @@ const cutOff = 1
 type stand struct {
 	e        *Examples
 	mu       sync.Mutex
+	current  string // which request is wanted next
 	answers  map[string][]byte
 	statuses map[string]int
 	problem  error
@@ -298,10 +311,31 @@ func (s *stand) found() error {
 	return s.problem
 }
 
+// missed returns the problem of the last request, if the examples do not have that request at all.
+func (s *stand) missed() error {
+	if missed, ok := errors.AsType[*missedError](s.found()); ok {
+		return missed
+	}
+	return nil
+}
+
+// missedError says that a request is not the one that the examples have.
+type missedError struct {
+	method, uri, step string
+	want              *Request
+}
+
+func (e *missedError) Error() string {
+	if e.want == nil {
+		return fmt.Sprintf("the description asks for %s %s; the examples have no %s", e.method, e.uri, e.step)
+	}
+	return fmt.Sprintf("the description asks for %s %s; the examples say %s %s (%s.path)", e.method, e.uri, e.want.Method, e.want.Path, e.step)
+}
+
 func (s *stand) set(what string, r *Response) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.problem = nil
+	s.problem, s.current = nil, what
 	s.answers[what], s.statuses[what] = r.bytes(), r.Status
 }
 
@@ -327,7 +361,7 @@ func (s *stand) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(s.answers[what])
 		return
 	}
-	s.problem = fmt.Errorf("the request is %s %s, which the examples do not have", r.Method, r.URL.RequestURI())
+	s.problem = &missedError{r.Method, r.URL.RequestURI(), s.current, known[s.current]}
 	w.WriteHeader(http.StatusTeapot)
 }
 
