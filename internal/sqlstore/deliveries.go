@@ -54,12 +54,14 @@ func (sc *deliveryScan) delivery(ev *gaff.Event) gaff.Delivery {
 }
 
 // deliveries reads all deliveries of an event, in order.
-func (t *tx) deliveries(seq int64) ([]deliveryScan, error) {
-	rows, err := t.query(`select `+deliveryColumns+` from delivery d where d.seq = $1 order by d.n`, seq)
-	if err != nil {
-		return nil, err
-	}
-	return scanDeliveries(rows)
+func (t *tx) deliveries(seq int64) (all []deliveryScan, err error) {
+	err = t.each(func(r Row) error {
+		var sc deliveryScan
+		err := r.Scan(sc.columns()...)
+		all = append(all, sc)
+		return err
+	}, `select `+deliveryColumns+` from delivery d where d.seq = $1 order by d.n`, seq)
+	return all, err
 }
 
 func scanDeliveries(rows *sql.Rows) ([]deliveryScan, error) {

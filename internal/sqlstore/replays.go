@@ -42,11 +42,30 @@ func (s *Store) ReplayPage(ctx context.Context, q gaff.ReplayQuery) (evs []*gaff
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	examined = min(q.UpTo, q.After+replayWindow)
+	text, args := replayPage(q, examined)
+	evs, err = collect(ctx, s.read, func(rows *sql.Rows) (*gaff.Event, error) {
+		var sc eventScan
+		err := rows.Scan(sc.columns()...)
+		return sc.event(), err
+	}, text, args...)
+	if err != nil {
+		return nil, 0, s.fault(ctx, "events of a replay", err)
+	}
+	if len(evs) == q.Limit && q.Limit > 0 {
+		examined, _ = id.ParseEvent(evs[len(evs)-1].ID)
+	}
+	return evs, examined, nil
+}
+
+// replayPage returns the query of a page up to an event number. It reads a range of event numbers in
+// their order. coalesce keeps the databases from the index of sources and states: it has the events of
+// the source of all times, so a page would cost more the longer the log is.
+func replayPage(q gaff.ReplayQuery, upTo int64) (text string, args []any) {
 	var w where
 	w.add("e.seq > ?", q.After)
-	w.add("e.seq <= ?", examined)
+	w.add("e.seq <= ?", upTo)
 	if q.Source != "" {
-		w.add("e.source = ?", q.Source)
+		w.add("coalesce(e.source, '') = ?", q.Source)
 	} else if !q.Internal {
 		w.add("e.source <> ?", gaff.InternalSource)
 	}
@@ -54,7 +73,7 @@ func (s *Store) ReplayPage(ctx context.Context, q gaff.ReplayQuery) (evs []*gaff
 		w.add("e.type = ?", q.Type)
 	}
 	if q.Status != nil {
-		w.add("e.status = ?", int64(*q.Status))
+		w.add("coalesce(e.status, 0) = ?", int64(*q.Status))
 	}
 	if !q.Since.IsZero() {
 		w.add("e.received_at >= ?", micros(q.Since))
@@ -66,18 +85,7 @@ func (s *Store) ReplayPage(ctx context.Context, q gaff.ReplayQuery) (evs []*gaff
 		w.add("not exists (select 1 from delivery d where d.seq = e.seq and d.handler = ? and d.state <= 3)", q.Missing)
 	}
 	w.add("exists (select 1 from payload p where p.seq = e.seq)")
-	evs, err = collect(ctx, s.read, func(rows *sql.Rows) (*gaff.Event, error) {
-		var sc eventScan
-		err := rows.Scan(sc.columns()...)
-		return sc.event(), err
-	}, `select `+eventColumns+` from event e`+w.String()+` order by e.seq limit `+strconv.Itoa(q.Limit), w.args...)
-	if err != nil {
-		return nil, 0, s.fault(ctx, "events of a replay", err)
-	}
-	if len(evs) == q.Limit && q.Limit > 0 {
-		examined, _ = id.ParseEvent(evs[len(evs)-1].ID)
-	}
-	return evs, examined, nil
+	return `select ` + eventColumns + ` from event e` + w.String() + ` order by e.seq limit ` + strconv.Itoa(q.Limit), w.args
 }
 
 // ReplayBatch adds deliveries to events, and replaces the record of their replay.

@@ -95,6 +95,12 @@ func TestQueriesTouchFewRows(t *testing.T) {
 		"logs that wait":            {logs(gaff.LogQuery{Status: &pending}), 50, 2000},
 		"dead deliveries":           {deliveries(gaff.DeliveryFilter{State: &dead}), 50, 1000},
 		"waiting deliveries":        {deliveries(gaff.DeliveryFilter{State: &due}), 50, 2000},
+		"page of a replay": {func(st *postgres.Store) (int, error) {
+			evs, _, err := st.ReplayPage(ctx, gaff.ReplayQuery{
+				Source: "source-2", Status: &success, Missing: "crm", After: events / 2, UpTo: events, Limit: 25,
+			})
+			return len(evs), err
+		}, 25, 1500},
 		"one event": {func(st *postgres.Store) (int, error) {
 			d, err := st.Event(ctx, eventID(777))
 			return len(d.Attempts), err
