@@ -18,7 +18,7 @@ GCFLAGS = $(foreach p,$(shell grep -v '^\#' tools/cold-packages),-gcflags=$(p)=-
 LDFLAGS = -s -w $(ALIGN) -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) $(WARM) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build slim release test acceptance generate screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console bench-backfill crash cuts fallback-kills crash-cluster crash-failover restore-drill chaos-fal chaos-providers cover clean bench-workflows chaos-workflows
+.PHONY: help build slim release test acceptance generate viewer screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console bench-backfill crash cuts fallback-kills crash-cluster crash-failover restore-drill chaos-fal chaos-providers cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ generate: ## make the console's Go files of its markup (*.templ)
 	$(GO) tool -modfile=tools/go.mod templ fmt internal/ui internal/inspect
 	$(GO) tool -modfile=tools/go.mod templ generate -path internal/ui
 	$(GO) tool -modfile=tools/go.mod templ generate -path internal/inspect
+
+viewer: ## bundle the console's 3D view of tools/viewer (npm installs three.js and esbuild)
+	tools/viewer/build
 
 screenshots: ## make the pictures of docs/screenshots in a real browser, of gaff dev
 	@tools/test-setup.sh

@@ -196,10 +196,29 @@ func thumbnail(m jobs.Media) string {
 	return preview(m)
 }
 
-// previewKind returns how a file can be shown: as image, video, audio, or "" for not at all.
+const (
+	// autoModel is the size up to which the 3D view of a file loads by itself; above, a button loads it.
+	autoModel = 20_000_000
+	// maxModel is the size up to which a file has a 3D view.
+	maxModel = 200_000_000
+)
+
+// hasViewer reports whether this build has the 3D view.
+func hasViewer() bool { return len(viewer) > 0 }
+
+// isModel reports whether a stored file is one that the 3D view reads. The type is that of the file's
+// bytes: many providers call such files application/octet-stream.
+func isModel(m jobs.Media) bool {
+	return m.ContentType == "model/gltf-binary" && m.Size > 0 && preview(m) != ""
+}
+
+// previewKind returns how a file can be shown: as image, video, audio, model, or "" for not at all.
 func previewKind(m jobs.Media) string {
 	if preview(m) == "" {
 		return ""
+	}
+	if isModel(m) {
+		return "model"
 	}
 	switch m.MediaType {
 	case jobs.MediaImage:

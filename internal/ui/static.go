@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -17,7 +18,7 @@ import (
 //go:embed static
 var static embed.FS
 
-// asset is a static file.
+// asset is a static file. Without plain it is only embedded compressed.
 type asset struct {
 	contentType   string
 	plain, zipped []byte
@@ -41,16 +42,24 @@ func loadAssets() assets {
 		if err != nil {
 			panic("ui: " + err.Error())
 		}
-		sum := sha256.Sum256(text)
-		address := "/static/" + hex.EncodeToString(sum[:6]) + "/" + e.Name()
 		var packed bytes.Buffer
 		z, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 		_, _ = z.Write(text)
 		_ = z.Close()
-		a.byPath[address] = asset{mime.TypeByExtension(path.Ext(e.Name())), text, packed.Bytes()}
-		a.urls[e.Name()] = address
+		a.add(e.Name(), text, packed.Bytes())
+	}
+	if hasViewer() {
+		a.add("viewer.js", nil, viewer)
 	}
 	return a
+}
+
+// add adds a file, whose plain text may be missing.
+func (a assets) add(name string, plain, zipped []byte) {
+	sum := sha256.Sum256(append(slices.Clip(plain), zipped...))
+	address := "/static/" + hex.EncodeToString(sum[:6]) + "/" + name
+	a.byPath[address] = asset{mime.TypeByExtension(path.Ext(name)), plain, zipped}
+	a.urls[name] = address
 }
 
 // url returns the URL of a file of the folder static.
@@ -69,6 +78,12 @@ func (a assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if acceptsGzip(r) {
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = w.Write(f.zipped)
+		return
+	}
+	if f.plain == nil {
+		if z, err := gzip.NewReader(bytes.NewReader(f.zipped)); err == nil {
+			_, _ = io.Copy(w, z) //nolint:gosec // embedded
+		}
 		return
 	}
 	_, _ = w.Write(f.plain)

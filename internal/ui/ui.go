@@ -302,7 +302,7 @@ func (c *console) render(w http.ResponseWriter, q *request, body templ.Component
 	v := layoutView{
 		Title: q.title, Nav: q.nav, Live: q.live, Seen: q.seen, Who: q.who, URL: q.URL.RequestURI(), Theme: themeOf(q.Request), Version: c.o.Version,
 		CSS: c.assets.url("app.css"), HTMX: c.assets.url("htmx.min.js"), JS: c.assets.url("app.js"), Tables: c.assets.url("tables.js"), Icon: c.assets.url("icon.svg"),
-		Palette: c.assets.url("palette.js"), Groups: c.navigationOf(q.who),
+		Palette: c.assets.url("palette.js"), Viewer: c.assets.url("viewer.js"), Groups: c.navigationOf(q.who),
 	}
 	if q.who.Scope.Limited() {
 		// The count of failed events is that of the whole gateway.

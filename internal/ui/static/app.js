@@ -203,12 +203,32 @@
     }
   };
 
+  // 3D models are drawn by viewer.js, which is loaded when the first is shown. Large ones wait for a click.
+  const draw3D = (el) => {
+    if (!el.dataset.model || el.dataset.begun) return;
+    const status = el.querySelector('[role=status]'), load = el.querySelector('[data-load]');
+    const start = () => {
+      el.dataset.begun = '1';
+      load?.remove();
+      status.textContent = 'Loading the 3D view…';
+      import(document.body.dataset.viewer).then((m) => m.view(el), () => { status.textContent = 'No 3D view: its script could not be loaded.'; });
+    };
+    if (!load) { start(); return; }
+    load.hidden = false;
+    load.addEventListener('click', start);
+  };
+  const models = () => { for (const el of $('.model[data-model]')) draw3D(el); };
+
   // Files open in a lightbox, with arrows and zoom; videos play while the pointer is over them.
   let light = null, shown = null;
   const figures = () => [...$('figure[data-light]')];
   const turn = (by) => {
     const all = figures(), at = all.indexOf(shown);
     if (all.length) show(all[(at + by + all.length) % all.length]);
+  };
+  const fill = (...el) => {
+    light.firstChild.firstChild?.dispatchEvent(new Event('gaff-end')); // a 3D view frees its memory
+    light.firstChild.replaceChildren(...el);
   };
   const show = (figure) => {
     if (!light) {
@@ -222,9 +242,9 @@
         else if (e.target.matches('img')) light.classList.toggle('zoomed');
         else if (e.target.matches('[data-shut], .box')) light.close();
       });
-      light.addEventListener('close', () => { light.firstChild.replaceChildren(); shown?.querySelector('figcaption a')?.focus(); });
+      light.addEventListener('close', () => { fill(); shown?.querySelector('figcaption a')?.focus(); });
       light.addEventListener('keydown', (e) => {
-        if (e.target.matches('video, audio')) return;
+        if (e.target.matches('video, audio, canvas')) return;
         if (e.key === 'ArrowLeft') turn(-1);
         else if (e.key === 'ArrowRight') turn(1);
         else if (e.key === 'z') light.classList.toggle('zoomed');
@@ -232,15 +252,17 @@
       document.body.append(light);
     }
     shown = figure;
-    const kind = figure.dataset.light, el = document.createElement(kind === 'image' ? 'img' : kind);
-    el.src = figure.dataset.full;
-    if (kind === 'image') el.alt = figure.querySelector('img')?.alt ?? ''; else { el.controls = true; el.autoplay = true; }
+    const kind = figure.dataset.light;
+    const el = kind === 'model' ? figure.querySelector('template').content.firstElementChild.cloneNode(true) : document.createElement(kind === 'image' ? 'img' : kind);
+    if (kind !== 'model') el.src = figure.dataset.full;
+    if (kind === 'image') el.alt = figure.querySelector('img')?.alt ?? ''; else if (kind !== 'model') { el.controls = true; el.autoplay = true; }
     const page = figure.querySelector('figcaption a');
     light.classList.remove('zoomed');
-    light.firstChild.replaceChildren(el);
-    light.querySelector('p').textContent = figure.querySelector('.prompt')?.textContent.trim() || page?.textContent || '';
-    light.querySelector('a').href = page?.href ?? '';
+    fill(el);
+    light.querySelector('.bar p').textContent = figure.querySelector('.prompt')?.textContent.trim() || page?.textContent || '';
+    light.querySelector('.bar a').href = page?.href ?? '';
     if (!light.open) light.showModal();
+    if (kind === 'model') draw3D(el);
     light.querySelector('[data-by="1"]').focus();
   };
   addEventListener('click', (e) => {
@@ -302,7 +324,7 @@
   document.addEventListener('htmx:finally:request', () => { busy = false; });
   document.addEventListener('htmx:after:swap', () => {
     busy = false;
-    times(); copyButtons(); tail(); chosen(); hover(); jsonViews();
+    times(); copyButtons(); tail(); chosen(); hover(); models(); jsonViews();
     if (!live()?.dataset.live) { source?.close(); source = null; }
   });
 
@@ -328,6 +350,6 @@
     b.title = paused ? 'Resume' : 'Pause the list';
   }
 
-  times(); copyButtons(); tail(); chosen(); hover(); jsonViews(); connect();
+  times(); copyButtons(); tail(); chosen(); hover(); models(); jsonViews(); connect();
   setInterval(times, 5000);
 })();
