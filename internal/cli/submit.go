@@ -86,6 +86,8 @@ func (p *program) jobsSubmitCommand() *cobra.Command {
 		Use:   "submit MODEL",
 		Short: "Submit a job to a provider, with gaff's webhook URL",
 		Long: `Submit a job. MODEL is ` + models() + `.
+Other providers are set up by providers: in gaff.yaml, from a catalogue (Replicate, OpenAI, Gemini and
+others; "gaff providers list") or a description of your own; MODEL is then their name of a model.
 Prints the job's id; with --watch, follows the job to its end and prints its files.
 
 The gateway stores the job before it sends anything, and sends it once. With --key, the
@@ -130,7 +132,7 @@ job if the former one rejects it, or it fails there: never after a submit whose 
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&job.Provider, "provider", all.Default().Name, all.Choice())
+	flags.StringVar(&job.Provider, "provider", all.Default().Name, all.Choice()+", or a name of providers: in gaff.yaml (gaff providers list has a catalogue)")
 	flags.BoolVar(&alias, "alias", false, "MODEL is an alias (models: in gaff.yaml)")
 	flags.StringArrayVar(&fallback, "fallback", nil, "provider:model that is used next, or JSON with provider, model, input and result; may be repeated")
 	flags.IntVar(&job.Priority, "priority", 0, "-100 to 100: of the provider's jobs that wait, the highest is submitted first; above 10 for admins")
@@ -173,7 +175,7 @@ provider's id of the job (--request-id).`,
 		},
 	})
 	flags := cmd.Flags()
-	flags.StringVar(&job.Provider, "provider", all.Default().Name, all.Choice())
+	flags.StringVar(&job.Provider, "provider", all.Default().Name, all.Choice()+", or a name of providers: in gaff.yaml (gaff providers list has a catalogue)")
 	flags.StringVar(&job.RequestID, "request-id", "", "the provider's id of the job")
 	flags.StringVar(&job.Model, "model", "", "the model; it is needed to poll the job")
 	flags.StringVar(&job.ProjectID, "project", "", "the job's project")
