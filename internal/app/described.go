@@ -91,7 +91,8 @@ func describedSources(cfg *config.Config, kept keys) (list []Source, err error) 
 		if src.DisabledReason != "" {
 			src.DisabledReason = "it has no secret, so jobs are polled: set providers." + name + ".webhook_secrets"
 		}
-		src.Interpreter = described.NewInterpreter(c)
+		in := described.NewInterpreter(c)
+		src.Interpreter, src.Source.Parser = in, in.Parser(src.Source.Parser)
 		list = append(list, src)
 	}
 	return list, nil

@@ -73,6 +73,7 @@ type reading struct {
 // hook is a compiled [Webhook].
 type hook struct {
 	id, job, same, status *cel.Expression
+	eventType             *cel.Expression
 	states                map[string]jobs.JobStatus
 	unsigned              bool
 }
@@ -226,6 +227,7 @@ func (k *checker) compileWebhook(d *Description, c *compiled) {
 	c.hook = &hook{
 		id: k.required(k.body, "webhook.id", w.ID), job: k.expression(k.body, "webhook.job", w.Job, nil), same: k.expression(k.body, "webhook.same", w.Same, nil),
 		status: k.expression(k.body, "webhook.status", w.Status, nil), unsigned: w.Unsigned,
+		eventType: k.expression(k.body, "webhook.type", w.Type, nil),
 	}
 	if w.Same == "" {
 		k.required(k.body, "webhook.status", w.Status)

@@ -154,6 +154,9 @@ type Webhook struct {
 	// providers that echo it.
 	ID  string `yaml:"id"`
 	Job string `yaml:"job"`
+	// Type is an expression for the type of the event; empty: the one that Preset or Verify names, else
+	// "job." and the status of the work, such as job.completed.
+	Type string `yaml:"type"`
 	// Same is an expression for the part of the body that is as the answer to a poll. Without it
 	// Status and States give the state of the work, and the result is fetched by a poll.
 	Same   string            `yaml:"same"`

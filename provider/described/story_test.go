@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"gaff"
 	"gaff/jobs"
 	"gaff/provider/custom"
@@ -176,6 +178,7 @@ func (w *world) addSource(name string, c *described.Client) {
 		w.t.Fatal(err)
 	}
 	src.CheckCallbackToken = w.svc.CheckCallbackToken
+	src.Parser = described.NewInterpreter(c).Parser(src.Parser)
 	w.gw.AddSource(src)
 	w.gw.Handle(name, "*", gaff.Named("effects/"+name, jobs.NewHandler(jobs.Options{
 		Store: w.st, Router: w.gw, Interpreter: described.NewInterpreter(c), Service: w.svc,
@@ -348,4 +351,62 @@ func TestSubmitOfUnknownOutcomeIsNotRepeated(t *testing.T) {
 			t.Errorf("the error is %q", j.ErrorType)
 		}
 	})
+}
+
+func TestEventsOfTheCatalogueHaveAType(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		if w.d.Webhook == nil {
+			t.Skip("it sends none")
+		}
+		j := w.submit()
+		time.Sleep(time.Second)
+		w.deliver(j.WebhookURL, false)
+		page, err := w.st.Events(t.Context(), gaff.EventFilter{Source: w.name, Cursor: gaff.Cursor{Limit: 10}})
+		if err != nil || len(page.Items) != 1 {
+			t.Fatalf("%d events, %v", len(page.Items), err)
+		}
+		if got := page.Items[0].Type; got == custom.UnknownType || w.d.Webhook.Unsigned && got != "job.completed" {
+			t.Errorf("the type is %q", got)
+		}
+	})
+}
+
+func TestTypeOfAnEventIsThatOfItsStatus(t *testing.T) {
+	t.Parallel()
+	description, _ := documented(t)
+	parse := func(change, body string) string {
+		d := &described.Description{}
+		if err := yaml.UnmarshalWithOptions([]byte(strings.Replace(description, "  same: body\n", change, 1)), d, yaml.Strict()); err != nil {
+			t.Fatal(err)
+		}
+		c, err := described.New(d, described.Options{Name: "acme", Secrets: map[string]string{"key": "k"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		scheme, _ := sender.Preset(d.Webhook.Preset)
+		src, err := custom.Source(custom.Options{Name: "acme", Scheme: scheme})
+		if err != nil {
+			t.Fatal(err)
+		}
+		env, err := described.NewInterpreter(c).Parser(src.Parser).Parse(&gaff.Request{Body: []byte(body)}, gaff.Verification{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return env.Type
+	}
+	const states = "  status: body.state\n  states: {ok: completed}\n"
+	for _, c := range []struct{ change, body, want string }{
+		{"  same: body\n", `{"id":"j-1","status":"done"}`, "job.completed"},
+		{"  same: body\n", `{"id":"j-1","status":"error"}`, "job.failed"},
+		{"  same: body\n", `{"id":"j-1","status":"running"}`, "job.processing"},
+		{"  same: body\n", `{"id":"j-1","status":"new"}`, "unknown"},
+		{"  same: body\n", `{"id":"j-1","status":"done","type":"image.made"}`, "image.made"}, // as the preset reads it
+		{"  same: body\n  type: '\"acme.\" + body.status'\n", `{"id":"j-1","status":"done","type":"image.made"}`, "acme.done"},
+		{"  same: body\n  type: body.kind\n", `{"id":"j-1","status":"done"}`, "job.completed"},
+		{states, `{"id":"j-1","state":"ok"}`, "job.completed"},
+	} {
+		if got := parse(c.change, c.body); got != c.want {
+			t.Errorf("%s of %q: the type is %q, want %q", c.body, c.change, got, c.want)
+		}
+	}
 }

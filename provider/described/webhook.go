@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"gaff"
+	"gaff/internal/excerpt"
 	"gaff/jobs"
+	"gaff/provider/custom"
 )
 
 // Interpreter reads the webhooks of a described provider as changes to jobs.
@@ -85,4 +87,60 @@ func (v JobURLs) Verify(_ context.Context, r *gaff.Request) (gaff.Verification, 
 		return gaff.Verification{}, errors.New("the sender signs nothing, so only the URL of a job is accepted")
 	}
 	return gaff.Verification{Scheme: "job-url"}, nil
+}
+
+// Parser returns a parser that gives events their type: that of webhook.type, else the one that inner
+// reads, else "job." and the status of the work, such as job.completed.
+func (in Interpreter) Parser(inner gaff.Parser) gaff.Parser { return parser{inner, in} }
+
+type parser struct {
+	gaff.Parser
+	in Interpreter
+}
+
+func (p parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, error) {
+	env, err := p.Parser.Parse(r, v)
+	if err != nil || env.Split {
+		return env, err
+	}
+	h := p.in.c.c.hook
+	if h.eventType == nil && env.Type != custom.UnknownType {
+		return env, nil
+	}
+	data := []byte(env.Data)
+	if data == nil {
+		data = r.Body
+	}
+	vars := map[string]any{"body": decode(data)}
+	if own := text(h.eventType, vars); own != "" {
+		env.Type = excerpt.Text(own, maxType)
+	} else if env.Type == custom.UnknownType {
+		if status, known := p.in.status(vars); known {
+			env.Type = "job." + status.String()
+		}
+	}
+	return env, nil
+}
+
+// maxType is the longest type of an event, in bytes.
+const maxType = 128
+
+// status returns the status of the work that a webhook is about.
+func (in Interpreter) status(vars map[string]any) (status jobs.JobStatus, known bool) {
+	h := in.c.c.hook
+	if h.same == nil {
+		status, known = h.states[text(h.status, vars)]
+		return status, known
+	}
+	v, err := h.same.Value(vars)
+	if err != nil {
+		return status, false
+	}
+	part, err := unwrapped(v)
+	if err != nil {
+		return status, false
+	}
+	read := in.c.c.read
+	status, known = read.states[text(read.status, in.c.of(&jobs.Job{}, answer{status: 200, body: part}))]
+	return status, known
 }
