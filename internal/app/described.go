@@ -80,16 +80,17 @@ func describedSources(cfg *config.Config, kept keys) (list []Source, err error) 
 			continue
 		}
 		var src Source
+		secretsAt := "providers." + name + ".webhook_secrets"
 		if hook.Unsigned {
 			src, err = unsignedSource(name)
 		} else {
-			src, err = describedSource(name, config.Source{Preset: hook.Preset, Verify: hook.Verify, Secrets: p.WebhookSecrets, NoJobs: true}, kept)
+			src, err = describedSource(name, config.Source{Preset: hook.Preset, Verify: hook.Verify, Secrets: p.WebhookSecrets, NoJobs: true}, kept, secretsAt)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("providers.%s: %w", name, err)
 		}
 		if src.DisabledReason != "" {
-			src.DisabledReason = "it has no secret, so jobs are polled: set providers." + name + ".webhook_secrets"
+			src.DisabledReason = "it has no secret, so jobs are polled: set " + secretsAt
 		}
 		in := described.NewInterpreter(c)
 		src.Interpreter, src.Source.Parser = in, in.Parser(src.Source.Parser)

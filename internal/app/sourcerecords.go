@@ -147,7 +147,7 @@ func (m *sourceRecords) build(st storedSource, now time.Time) (Source, error) {
 	if err != nil {
 		return Source{}, fmt.Errorf("%w: %s", gaff.ErrInvalid, strings.TrimPrefix(err.Error(), "configuration: "))
 	}
-	src, err := describedSource(spec.Name, set, keys{})
+	src, err := describedSource(spec.Name, set, keys{}, "")
 	if err != nil {
 		return Source{}, fmt.Errorf("%w: %w", gaff.ErrInvalid, err)
 	}

@@ -168,7 +168,7 @@ func providerSource(p provider.Provider, values provider.Values) (Source, error)
 func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 	set, configured := cfg.Sources[name]
 	if configured && (set.Verify != nil || set.Preset != "") {
-		return describedSource(name, set, kept)
+		return describedSource(name, set, kept, "sources."+name+".secrets")
 	}
 	secrets := texts(cfg.WebhookSecrets)
 	if len(set.Secrets) > 0 {
@@ -184,13 +184,20 @@ func customSource(cfg *config.Config, name string, kept keys) (Source, error) {
 	}, nil
 }
 
-// describedSource builds a source from a preset, or from a description in the configuration.
-func describedSource(name string, set config.Source, kept keys) (Source, error) {
+// describedSource builds a source from a preset, or from a description. secretsAt is the setting with its
+// secrets; empty: they are stored in the database.
+func describedSource(name string, set config.Source, kept keys, secretsAt string) (Source, error) {
 	description, err := describe(set)
 	if err != nil {
 		return Source{}, err
 	}
 	secrets, about := secretsOf(name, set, description, kept)
+	if about["secret"] == "" && verify.NeedsSecret(description.Scheme) {
+		about["secret"] = "the value of " + secretsAt
+		if secretsAt == "" {
+			about["secret"] = "stored in the database; gaff sources rotate " + name + " replaces it"
+		}
+	}
 	o := custom.Options{
 		Name: name, Scheme: description, ID: set.ID, Type: set.Type, Status: set.Status, Correlation: set.Job, About: about,
 		Jobs: description.Jobs,
@@ -204,7 +211,7 @@ func describedSource(name string, set config.Source, kept keys) (Source, error) 
 		o.Verifier = v
 		about["verifier"] = v.Describe()
 	case len(secrets) == 0 && verify.NeedsSecret(description.Scheme) && set.Settings["jwks_url"] == "":
-		o.DisabledReason = "it has no secret: set sources." + name + ".secrets"
+		o.DisabledReason = "it has no secret: set " + secretsAt
 	default:
 		return Source{}, err
 	}

@@ -29,3 +29,42 @@ func TestPresetsBringTheirLargestBody(t *testing.T) {
 		}
 	}
 }
+
+// A source names the setting that has its secrets: of the provider, if it is a provider's.
+func TestSourcesNameTheSettingOfTheirSecrets(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	cfg.Sources = map[string]config.Source{
+		"shop": {Preset: "stripe", Secrets: []config.Secret{"s1"}},
+		"mute": {Preset: "stripe"},
+	}
+	cfg.Described = map[string]config.Provider{
+		"replicate": {Secrets: map[string]config.Secret{"key": "k"}, WebhookSecrets: []config.Secret{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}},
+		"kie":       {Secrets: map[string]config.Secret{"key": "k"}},
+		"luma":      {Secrets: map[string]config.Secret{"key": "k"}}, // signs nothing
+	}
+	built, err := Sources(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, disabled := map[string]string{}, map[string]string{}
+	for _, src := range built {
+		got[src.Name], disabled[src.Name] = src.About["secret"], src.DisabledReason
+	}
+	for name, want := range map[string]string{
+		"shop": "the value of sources.shop.secrets", "mute": "the value of sources.mute.secrets", "replicate": "the value of providers.replicate.webhook_secrets",
+		"kie": "the value of providers.kie.webhook_secrets", "luma": "", "custom": "WEBHOOK_SECRET",
+	} {
+		if got[name] != want {
+			t.Errorf("the secret of %s: %q, want %q", name, got[name], want)
+		}
+	}
+	for name, want := range map[string]string{
+		"shop": "", "mute": "it has no secret: set sources.mute.secrets",
+		"kie": "it has no secret, so jobs are polled: set providers.kie.webhook_secrets", "luma": "",
+	} {
+		if disabled[name] != want {
+			t.Errorf("%s is disabled for %q, want %q", name, disabled[name], want)
+		}
+	}
+}

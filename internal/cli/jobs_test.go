@@ -59,7 +59,7 @@ func TestMediaAndSources(t *testing.T) {
 			if r.URL.RawQuery != "" {
 				t.Errorf("query %s: the API takes none", r.URL.RawQuery)
 			}
-			answer(`{"docs":[`+fal+`,{"name":"mute","path":"/api/v1/webhooks/mute","quiet":"no secret"}],"nextCursor":null}`)(w, r)
+			answer(`{"docs":[`+fal+`,{"name":"mute","path":"/api/v1/webhooks/mute","quiet":"no secret","about":{"secret":"the value of providers.mute.webhook_secrets"}}],"nextCursor":null}`)(w, r)
 		},
 	})
 	client2(base, "media", "list", "--project", "p1", "--type", "generated-image").run(t, t.Context()).
@@ -69,6 +69,6 @@ func TestMediaAndSources(t *testing.T) {
 	client2(base, "sources", "show", "fal").run(t, t.Context()).want(t, exitDone, []string{
 		"effects for *", "two dialects", "https://queue.fal.run/MODEL?fal_webhook=https%3A%2F%2Fh.example%2Fapi%2Fv1%2Fwebhooks%2Ffal", "FAL_WEBHOOK_SECRET",
 	}, nil)
-	client2(base, "sources", "show", "mute").run(t, t.Context()).want(t, exitDone, []string{"no secret", "set WEBHOOK_BASE_URL", "sources.mute.secrets"}, nil)
+	client2(base, "sources", "show", "mute").run(t, t.Context()).want(t, exitDone, []string{"no secret", "set WEBHOOK_BASE_URL", "  secret   the value of providers.mute.webhook_secrets"}, nil)
 	client2(base, "sources", "show", "nobody").run(t, t.Context()).want(t, exitFailed, nil, []string{"no source nobody", "fal, mute"})
 }

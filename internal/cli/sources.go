@@ -211,11 +211,11 @@ func (p *program) showSourceSetup(s *wire.Source) error {
 		}
 		return t.flush()
 	}
-	switch s.Name {
-	case "custom":
+	switch secret := s.About["secret"]; {
+	case secret == "WEBHOOK_SECRET":
 		t.row("  secret", "the value of WEBHOOK_SECRET")
-	default:
-		t.row("  secret", "the value of sources."+clean(s.Name)+".secrets in the configuration file")
+	case secret != "":
+		t.row("  secret", clean(secret))
 	}
 	return t.flush()
 }

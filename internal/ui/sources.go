@@ -221,7 +221,7 @@ type newSource struct{ Name, Address, Secret, Quiet string }
 func aboutLabel(name string) string {
 	if label := map[string]string{
 		"callbacks": "Callbacks", "dashboard": "Dashboard of the sender", "jobs": "Jobs", "own dialect": "HMAC form", "register": "Where to enter the URL",
-		"secret set": "Secret", "verifier": "Verification",
+		"secret": "Secret", "secret set": "Secret", "verifier": "Verification",
 	}[name]; label != "" {
 		return label
 	}
