@@ -13,6 +13,9 @@ import (
 	"gaff/verify"
 )
 
+// UnknownType is the type of events whose request names none.
+const UnknownType = "unknown"
+
 // Description describes a sender. It is read from JSON (the presets, vector files) and YAML
 // (a source's "verify:" block) by the same names.
 type Description struct {

@@ -22,7 +22,7 @@ import (
 const DefaultName = "custom"
 
 // UnknownType is the type of events whose body does not tell one.
-const UnknownType = "unknown"
+const UnknownType = sender.UnknownType
 
 const (
 	headerSignature = "X-Webhook-Signature"

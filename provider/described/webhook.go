@@ -9,7 +9,7 @@ import (
 	"gaff"
 	"gaff/internal/excerpt"
 	"gaff/jobs"
-	"gaff/provider/custom"
+	"gaff/sender"
 )
 
 // Interpreter reads the webhooks of a described provider as changes to jobs.
@@ -104,7 +104,7 @@ func (p parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, erro
 		return env, err
 	}
 	h := p.in.c.c.hook
-	if h.eventType == nil && env.Type != custom.UnknownType {
+	if h.eventType == nil && env.Type != sender.UnknownType {
 		return env, nil
 	}
 	data := []byte(env.Data)
@@ -114,7 +114,7 @@ func (p parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, erro
 	vars := map[string]any{"body": decode(data)}
 	if own := text(h.eventType, vars); own != "" {
 		env.Type = excerpt.Text(own, maxType)
-	} else if env.Type == custom.UnknownType {
+	} else if env.Type == sender.UnknownType {
 		if status, known := p.in.status(vars); known {
 			env.Type = "job." + status.String()
 		}
