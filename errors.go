@@ -3,28 +3,29 @@ package gaff
 import (
 	"errors"
 	"fmt"
+	"gaff/internal/redact"
 	"time"
 )
 
 // Errors that stores and verifiers return, to be asked for with errors.Is.
 var (
 	// ErrNotFound: there is no such row.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound error = redact.Const("not found")
 	// ErrLeaseLost: the delivery was finished or taken over by someone else.
-	ErrLeaseLost = errors.New("lease lost")
+	ErrLeaseLost error = redact.Const("lease lost")
 	// ErrConflict: the row is not in a state in which this can be done.
-	ErrConflict = errors.New("conflict")
+	ErrConflict error = redact.Const("conflict")
 	// ErrUnavailable: the store cannot keep anything just now (disk full, database
 	// gone, too many waiting). Nothing was kept; trying again later is right.
-	ErrUnavailable = errors.New("unavailable")
+	ErrUnavailable error = redact.Const("unavailable")
 	// ErrUnverifiable: the check of a request cannot be made just now.
-	ErrUnverifiable = errors.New("cannot be verified now")
+	ErrUnverifiable error = redact.Const("cannot be verified now")
 	// ErrDamaged: the stored body is not the one that was received.
-	ErrDamaged = errors.New("stored body damaged: its SHA-256 differs from that of the received body")
+	ErrDamaged error = redact.Const("stored body damaged: its SHA-256 differs from that of the received body")
 	// ErrInvalid: the request makes no sense, such as one with a broken cursor.
-	ErrInvalid = errors.New("invalid")
+	ErrInvalid error = redact.Const("invalid")
 	// ErrStopped: the gateway or store was stopped.
-	ErrStopped = errors.New("stopped")
+	ErrStopped error = redact.Const("stopped")
 )
 
 // AttemptError means that an attempt was made and failed, with the handlers' errors

@@ -226,7 +226,7 @@ func (a *archiver) step(ctx context.Context, now time.Time) (more bool, err erro
 	}
 	if p := state.Part; p != nil && part.events > 0 {
 		if err := a.files.Put(ctx, p.File, bytes.NewReader(part.file), int64(len(part.file)), "application/gzip"); err != nil {
-			return false, fmt.Errorf("write %s: %w", p.File, err)
+			return false, redact.Errorf("write %s: %w", redact.Own(p.File), err)
 		}
 		at := time.Now().UTC()
 		state.Files, state.Events, state.LastFile, state.At = state.Files+1, state.Events+int64(part.events), p.File, &at
@@ -298,7 +298,7 @@ func (a *archiver) read(ctx context.Context, state *Archived) (p part, err error
 			}
 			line, err := archiveLine(ctx, ev)
 			if err != nil {
-				return p, fmt.Errorf("archive %s: %w", ev.ID, err)
+				return p, redact.Errorf("archive %s: %w", redact.Own(ev.ID), err)
 			}
 			_, _ = w.Write(append(line, '\n')) // to memory: never fails
 			p.events++

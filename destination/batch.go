@@ -5,8 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
+	"gaff/internal/redact"
 	"net/http"
 	"sync"
 	"time"
@@ -86,7 +86,7 @@ func (c *compiled) workers() int {
 }
 
 // errNotSent is the failure of a batch whose sender ended before it sent it.
-var errNotSent = errors.New("the batch was not sent")
+var errNotSent error = redact.Const("the batch was not sent")
 
 // batches collects the deliveries of a destination.
 type batches struct {

@@ -23,6 +23,7 @@ import (
 
 	"gaff"
 	"gaff/internal/javascript"
+	"gaff/internal/redact"
 )
 
 // Options of a destination. The zero value works.
@@ -188,5 +189,5 @@ func (d *Destination) Handle(ctx context.Context, ev *gaff.Event) error {
 // withTimeout bounds an attempt by the destination's timeout.
 func (d *Destination) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	limit := time.Duration(d.Timeout)
-	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+	return context.WithTimeoutCause(ctx, limit, redact.Errorf("no answer within %s", limit))
 }

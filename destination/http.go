@@ -156,7 +156,7 @@ func plain(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	if errors.Is(err, io.EOF) {
-		return errors.New("the connection was closed without an answer")
+		return redact.Const("the connection was closed without an answer")
 	}
 	return err
 }

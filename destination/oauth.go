@@ -3,7 +3,6 @@ package destination
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -116,11 +115,11 @@ func (t *tokens) explain(ctx context.Context, err error) error {
 	host := redact.Host(t.config.TokenURL)
 	if answer, ok := errors.AsType[*oauth2.RetrieveError](err); ok && answer.Response != nil {
 		if answer.ErrorCode != "" {
-			return fmt.Errorf("get an OAuth2 token from %s: answered %d: %.100s", host, answer.Response.StatusCode, answer.ErrorCode)
+			return redact.Errorf("get an OAuth2 token from %s: answered %d: %.100s", redact.Own(host), answer.Response.StatusCode, answer.ErrorCode)
 		}
-		return fmt.Errorf("get an OAuth2 token from %s: answered %d", host, answer.Response.StatusCode)
+		return redact.Errorf("get an OAuth2 token from %s: answered %d", redact.Own(host), answer.Response.StatusCode)
 	}
-	return fmt.Errorf("get an OAuth2 token from %s: %w", host, plain(ctx, err))
+	return redact.Errorf("get an OAuth2 token from %s: %w", redact.Own(host), plain(ctx, err))
 }
 
 // send makes the request, with a token if the destination has OAuth. A request whose cached token

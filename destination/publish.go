@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"gaff/internal/redact"
 
 	"gaff"
 )
@@ -37,7 +38,7 @@ func (d *Destination) publish(ctx context.Context, out *outgoing, delivery gaff.
 	}
 	d.record(delivery.ID, err)
 	if err != nil {
-		return fmt.Errorf("publish to %s: %w", d.Topic, err)
+		return redact.Errorf("publish to %s: %w", redact.Own(d.Topic), err)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"gaff/client"
 	"gaff/internal/cel"
 	"gaff/internal/javascript"
+	"gaff/internal/redact"
 	"gaff/jobs"
 )
 
@@ -132,7 +133,7 @@ func (c *compiled) plainSignature(body []byte) string {
 
 // errTransform marks an error of a transformation. The delivery is retried, so that it can succeed
 // after a correction of the expression.
-var errTransform = errors.New("transform")
+var errTransform error = redact.Const("transform")
 
 // transformError is one with its reason, which may quote the event.
 type transformError struct{ reason error }

@@ -3,7 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"gaff/internal/redact"
 	"time"
 
 	"gaff"
@@ -86,11 +86,11 @@ type HeaderRelay interface {
 
 var (
 	// ErrNoSuchWork: the provider does not know the job.
-	ErrNoSuchWork = errors.New("the provider does not know it")
+	ErrNoSuchWork error = redact.Const("the provider does not know it")
 	// ErrNoCancel: the provider has no way to stop work.
-	ErrNoCancel = errors.New("the provider cannot stop it")
+	ErrNoCancel error = redact.Const("the provider cannot stop it")
 	// ErrEnded: the provider has finished the job.
-	ErrEnded = errors.New("it has ended already")
+	ErrEnded error = redact.Const("it has ended already")
 )
 
 // Rejected is the final rejection of a submit.

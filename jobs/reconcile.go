@@ -165,12 +165,12 @@ func (l *Service) fetch(ctx context.Context, ev *gaff.Event, p Provider, t ticke
 		return err
 	}
 	if !j.Status.Settled() && sameAttempt(j, t.Attempt) {
-		return fmt.Errorf("%s has told that job %s is done, and does not give its result yet", j.Provider, j.ID)
+		return redact.Errorf("%s has told that job %s is done, and does not give its result yet", redact.Own(j.Provider), redact.Own(j.ID))
 	}
 	return nil
 }
 
-var errTooLittle = errors.New("too little is known to ask: tell its requestId, and its model or statusUrl (PUT /api/v1/jobs/{id})")
+var errTooLittle error = redact.Const("too little is known to ask: tell its requestId, and its model or statusUrl (PUT /api/v1/jobs/{id})")
 
 // poll polls the provider and stores the answer. The error is the provider's or the store's.
 func (l *Service) poll(ctx context.Context, p Provider, j *Job, by string, cause *gaff.Event) (*Job, error) {
@@ -213,7 +213,7 @@ func (l *Service) poll(ctx context.Context, p Provider, j *Job, by string, cause
 		l.poke(p.Name())
 	}
 	if askErr != nil && !errors.Is(askErr, ErrNoSuchWork) {
-		return now, fmt.Errorf("ask %s after job %s: %w", p.Name(), j.ID, askErr)
+		return now, redact.Errorf("ask %s after job %s: %w", redact.Own(p.Name()), redact.Own(j.ID), askErr)
 	}
 	return now, nil
 }
@@ -254,7 +254,7 @@ func (l *Service) lookFor(ctx context.Context, p Provider, j *Job) (found bool, 
 			found = true
 			return l.accepted(ctx, tx, now, answer)
 		case now.Submit == SubmitSending:
-			return l.unknown(ctx, tx, now, errors.New("the gateway ended while it was submitting"))
+			return l.unknown(ctx, tx, now, redact.Const("the gateway ended while it was submitting"))
 		}
 		deadline := now.SentAt.Add(l.o.SubmitPatience)
 		if tx.Now().Before(deadline) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"gaff/internal/redact"
 	"io"
 	"net"
 	"net/http"
@@ -49,7 +50,7 @@ func fetch(ctx context.Context, client *http.Client, address string, most int64)
 	defer cancel()
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%s is not an address", Printable(address))
+		return nil, redact.Errorf("%s is not an address", Printable(address))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -65,14 +66,14 @@ func fetch(ctx context.Context, client *http.Client, address string, most int64)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the host answered %s", res.Status)
+		return nil, redact.Errorf("the host answered %s", redact.Own(fmt.Sprintf("%d %s", res.StatusCode, http.StatusText(res.StatusCode))))
 	}
 	doc, err := io.ReadAll(io.LimitReader(res.Body, most+1))
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(doc)) > most {
-		return nil, fmt.Errorf("the document is larger than %d bytes", most)
+		return nil, redact.Errorf("the document is larger than %d bytes", most)
 	}
 	return doc, nil
 }

@@ -3,8 +3,8 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"gaff/internal/httpx"
+	"gaff/internal/redact"
 	"sync"
 	"time"
 
@@ -41,7 +41,7 @@ const (
 )
 
 // errUnknown means that the host does not have the value: the request is wrong, not the host.
-var errUnknown = errors.New("not known to its host")
+var errUnknown error = redact.Const("not known to its host")
 
 func newFetchCache[T any](what string, load func(ctx context.Context, name string) (T, error)) *fetchCache[T] {
 	return &fetchCache[T]{what: what, load: load, now: time.Now, kept: map[string]*cachedFetch[T]{}}
@@ -67,7 +67,7 @@ func (c *fetchCache[T]) get(ctx context.Context, name, address string) (T, error
 		if (old == nil || !old.has) && !c.budget.take(c.now(), client) || !c.makeRoom(name) {
 			c.mu.Unlock()
 			var none T
-			return none, fmt.Errorf("%s %s: %w: requests from %s named too many others in this minute", c.what, name, gaff.ErrUnverifiable, client)
+			return none, redact.Errorf("%s %s: %w: requests from %s named too many others in this minute", redact.Own(c.what), name, gaff.ErrUnverifiable, client)
 		}
 		entry = &cachedFetch[T]{done: make(chan struct{})}
 		c.kept[name] = entry
@@ -79,7 +79,7 @@ func (c *fetchCache[T]) get(ctx context.Context, name, address string) (T, error
 		return entry.it, entry.err
 	case <-ctx.Done():
 		var none T
-		return none, fmt.Errorf("%s %s: %w: %w", c.what, name, gaff.ErrUnverifiable, ctx.Err())
+		return none, redact.Errorf("%s %s: %w: %w", redact.Own(c.what), name, gaff.ErrUnverifiable, ctx.Err())
 	}
 }
 
@@ -119,10 +119,10 @@ func (c *fetchCache[T]) fetch(ctx context.Context, name, client string, entry, o
 	entry.due = c.now().Add(remoteBackoff)
 	switch {
 	case errors.Is(err, errUnknown):
-		entry.err = fmt.Errorf("%s %s: %w", c.what, name, err)
+		entry.err = redact.Errorf("%s %s: %w", redact.Own(c.what), name, err)
 	case old != nil && old.has:
 		entry.it, entry.has = old.it, true
 	default:
-		entry.err = fmt.Errorf("%s %s: %w: %w", c.what, name, gaff.ErrUnverifiable, err)
+		entry.err = redact.Errorf("%s %s: %w: %w", redact.Own(c.what), name, gaff.ErrUnverifiable, err)
 	}
 }

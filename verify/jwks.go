@@ -2,8 +2,8 @@ package verify
 
 import (
 	"context"
-	"fmt"
 	"gaff/internal/httpx"
+	"gaff/internal/redact"
 	"net/http"
 	"sync"
 	"time"
@@ -136,7 +136,7 @@ func (j *JWKS) mayRenew(client string) (bool, error) {
 		return false, nil
 	}
 	if now.Sub(j.renewal) < renewalPause {
-		return false, fmt.Errorf("public keys at %s: %w: they were asked for a moment ago", j.url, gaff.ErrUnverifiable)
+		return false, redact.Errorf("public keys at %s: %w: they were asked for a moment ago", redact.Own(j.url), gaff.ErrUnverifiable)
 	}
 	for name, at := range j.renewals {
 		if now.Sub(at) >= j.o.MinRefresh {
@@ -185,7 +185,7 @@ func (j *JWKS) wait(ctx context.Context) ([]publicKey, error) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("public keys at %s: %w: %w", j.url, gaff.ErrUnverifiable, ctx.Err())
+		return nil, redact.Errorf("public keys at %s: %w: %w", redact.Own(j.url), gaff.ErrUnverifiable, ctx.Err())
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -195,7 +195,7 @@ func (j *JWKS) wait(ctx context.Context) ([]publicKey, error) {
 	if j.failure != nil {
 		return nil, j.failure
 	}
-	return nil, fmt.Errorf("public keys at %s: %w", j.url, gaff.ErrUnverifiable)
+	return nil, redact.Errorf("public keys at %s: %w", redact.Own(j.url), gaff.ErrUnverifiable)
 }
 
 func (j *JWKS) fetch(ctx context.Context) ([]publicKey, error) {
@@ -206,5 +206,5 @@ func (j *JWKS) fetch(ctx context.Context) ([]publicKey, error) {
 			return keys, nil
 		}
 	}
-	return nil, fmt.Errorf("public keys at %s: %w: %w", j.url, gaff.ErrUnverifiable, err)
+	return nil, redact.Errorf("public keys at %s: %w: %w", redact.Own(j.url), gaff.ErrUnverifiable, err)
 }

@@ -2,7 +2,7 @@ package broker
 
 import (
 	"context"
-	"errors"
+	"gaff/internal/redact"
 	"sync"
 )
 
@@ -51,7 +51,7 @@ func (l *Lazy[T]) fill(ctx context.Context) (v T, err error) {
 		close(l.busy)
 		l.busy = nil
 	}()
-	err = errors.New("connecting panicked") // unless Make returns
+	err = redact.Const("connecting panicked") // unless Make returns
 	v, err = l.Make(ctx)
 	return v, err
 }

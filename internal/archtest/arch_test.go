@@ -190,8 +190,8 @@ var rules = []rule{
 		from: `.*`, not: `^destination/broker/`, deny: `^gaff/destination/broker$|^github.com/(nats-io|twmb|gomodule|aws)/`,
 	},
 	{
-		why:  "brokers know destination and the addresses that may be dialled",
-		from: `^destination/broker(/[a-z]+)?$`, deny: `^gaff/`, allow: `^gaff/(destination(/broker(/[a-z]+)?)?|internal/safehttp)$`,
+		why:  "brokers know destination and the addresses that may be dialled, and which errors may be logged",
+		from: `^destination/broker(/[a-z]+)?$`, deny: `^gaff/`, allow: `^gaff/(destination(/broker(/[a-z]+)?)?|internal/(redact|safehttp))$`,
 	},
 	{
 		why:  "only main knows the commands, and only commands and embed the app",

@@ -9,7 +9,6 @@ package javascript
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -37,7 +36,12 @@ const (
 )
 
 // ErrBusy means that all engines were in use; the script did not run.
-var ErrBusy = errors.New("all JavaScript engines are busy")
+var ErrBusy error = busyError{}
+
+type busyError struct{}
+
+func (busyError) Error() string   { return "all JavaScript engines are busy" }
+func (busyError) LogText() string { return "all JavaScript engines are busy" }
 
 // Error is a mistake in a script, or an error that it threw. Line and Column count from 1; 0 if unknown.
 type Error struct {

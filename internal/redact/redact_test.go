@@ -2,9 +2,11 @@ package redact
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -160,7 +162,14 @@ func TestErrorQuotesNothingFromOutside(t *testing.T) {
 		{fmt.Errorf("SECRET: %w", Answered("fal", 400, ": SECRET")), "fal answered 400"},
 		{errors.Join(errors.New("SECRET"), Answered("fal", 500, ": SECRET")), "fal answered 500"},
 		{&url.Error{Op: "Get", URL: "https://h/SECRET", Err: os.ErrDeadlineExceeded}, "Get https://h/…: i/o timeout"},
-		{fmt.Errorf("a %w", errors.New("SECRET")), "*errors.errorString"},
+		{fmt.Errorf("a %w", errors.New("SECRET")), Unlogged},
+		{&url.Error{Op: "Post", URL: "https://h/SECRET", Err: errors.New("SECRET")}, "Post https://h/…: " + Unlogged},
+		{fmt.Errorf("SECRET: %w", Const("no result")), "no result"},
+		{Errorf("unknown status %.40q of %s after %d attempts", "SECRET", Own("Acme"), 3), `unknown status "…" of Acme after 3 attempts`},
+		{Errorf("read SECRET: %w", errors.New("SECRET")), "read SECRET: …"}, // the format is gaff's own
+		{Errorf("%s was lost: %w", Own("Acme"), io.ErrUnexpectedEOF), "Acme was lost: unexpected EOF"},
+		{fmt.Errorf("SECRET %w", json.Unmarshal([]byte("SECRET"), new(int))), "invalid JSON"},
+		{fmt.Errorf("SECRET %w", x509.HostnameError{Host: "SECRET"}), "the certificate is for another host"},
 		{nil, ""},
 	} {
 		if got := Error(c.err); got != c.want {
@@ -171,8 +180,10 @@ func TestErrorQuotesNothingFromOutside(t *testing.T) {
 
 func TestPanicQuotesNothingFromOutside(t *testing.T) {
 	t.Parallel()
-	if got := Panic("SECRET"); got != "string" {
-		t.Errorf("got %q", got)
+	for _, value := range []any{"SECRET", errors.New("SECRET"), struct{ s string }{"SECRET"}} {
+		if got := Panic(value); got != Unlogged {
+			t.Errorf("got %q", got)
+		}
 	}
 }
 
@@ -197,5 +208,13 @@ func TestMultipartFieldsOfOneLetterDoNotMultiplyTheBody(t *testing.T) {
 	body := bytes.Clone(b.Bytes())
 	if got := Body(w.FormDataContentType(), body, []string{"form:auth"}); len(got) > 2*len(body)+1024 {
 		t.Errorf("%d bytes became %d", len(body), len(got))
+	}
+}
+
+func TestErrorfWrapsWhatItFormats(t *testing.T) {
+	t.Parallel()
+	err := Errorf("job %s: %w", "j-1", Const("no such work"))
+	if !errors.Is(err, Const("no such work")) || err.Error() != "job j-1: no such work" {
+		t.Errorf("got %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package safehttp
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -9,7 +8,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-var errLink = errors.New("the link cannot be read")
+var errLink error = loggedError("the link cannot be read")
 
 // ParseLink parses a link to a file as browsers do: it escapes characters that a request must not
 // contain, keeps existing escapes, and drops tabs, line breaks and the fragment. url.Parse alone

@@ -7,7 +7,6 @@ package safehttp
 import (
 	"cmp"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -19,7 +18,7 @@ import (
 
 // ErrForbidden is wrapped by errors about forbidden addresses. A retry fails, too, unless the
 // name's records change.
-var ErrForbidden = errors.New("the address must not be reached")
+var ErrForbidden error = loggedError("the address must not be reached")
 
 // Options of a client. The zero value allows public addresses only.
 type Options struct {
@@ -216,3 +215,9 @@ func Prefixes(texts []string) ([]netip.Prefix, error) {
 	}
 	return all, nil
 }
+
+// loggedError is an error whose text is always the same, so that logs have it.
+type loggedError string
+
+func (e loggedError) Error() string   { return string(e) }
+func (e loggedError) LogText() string { return string(e) }

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"mime/multipart"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"gaff/internal/cel"
+	"gaff/internal/redact"
 )
 
 const (
@@ -61,7 +61,7 @@ func (c *Client) send(ctx context.Context, spec *call, target string, vars map[s
 	defer resp.Body.Close()
 	a = answer{status: resp.StatusCode, header: resp.Header}
 	if a.body, a.err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1)); a.err == nil && len(a.body) > maxAnswer {
-		a.err = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+		a.err = redact.Errorf("the answer is longer than %d bytes", maxAnswer)
 	}
 	return a
 }
@@ -72,14 +72,14 @@ func (c *Client) request(ctx context.Context, spec *call, target string, vars ma
 	var err error
 	if address == "" {
 		if address, err = spec.url.Text(vars, c.escape); err != nil {
-			return nil, fmt.Errorf("URL: %w", err)
+			return nil, redact.Errorf("URL: %w", err)
 		}
 		if address, err = withQuery(address, spec.query, vars); err != nil {
 			return nil, err
 		}
 	}
 	if err := c.CheckAddress(address); err != nil {
-		return nil, fmt.Errorf("%s %w", address, err)
+		return nil, redact.Errorf("%s %w", address, err)
 	}
 	body, contentType, err := encode(spec, vars)
 	if err != nil {
@@ -111,7 +111,7 @@ func withQuery(address string, templates map[string]*cel.Template, vars map[stri
 	for name, t := range templates {
 		value, err := t.Text(vars, nil)
 		if err != nil {
-			return "", fmt.Errorf("query %s: %w", name, err)
+			return "", redact.Errorf("query %s: %w", redact.Own(name), err)
 		}
 		if value != "" {
 			query.Set(name, value)
@@ -128,7 +128,7 @@ func setHeaders(h http.Header, templates map[string]*cel.Template, vars map[stri
 	for name, t := range templates {
 		value, err := t.Text(vars, nil)
 		if err != nil {
-			return fmt.Errorf("header %s: %w", name, err)
+			return redact.Errorf("header %s: %w", redact.Own(name), err)
 		}
 		if value != "" {
 			h.Set(name, value)
@@ -145,7 +145,7 @@ func (c *Client) escape(value, before string) (string, error) {
 	segments := strings.Split(value, "/")
 	for i, s := range segments {
 		if s == "." || s == ".." || s == "" {
-			return "", fmt.Errorf("%q cannot be part of a path", value)
+			return "", redact.Errorf("%q cannot be part of a path", value)
 		}
 		segments[i] = url.PathEscape(s)
 	}
@@ -159,11 +159,11 @@ func encode(spec *call, vars map[string]any) (body []byte, contentType string, e
 	}
 	v, err := spec.body.Value(vars)
 	if err != nil {
-		return nil, "", fmt.Errorf("body: %w", err)
+		return nil, "", redact.Errorf("body: %w", err)
 	}
 	object, err := merged(v)
 	if err != nil {
-		return nil, "", fmt.Errorf("body: %w", err)
+		return nil, "", redact.Errorf("body: %w", err)
 	}
 	if spec.form {
 		return form(object)
@@ -172,7 +172,7 @@ func encode(spec *call, vars map[string]any) (body []byte, contentType string, e
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(object); err != nil {
-		return nil, "", fmt.Errorf("body: %w", err)
+		return nil, "", redact.Errorf("body: %w", err)
 	}
 	return bytes.TrimSpace(b.Bytes()), "application/json", nil
 }
@@ -187,7 +187,7 @@ func merged(v any) (map[string]any, error) {
 		for _, item := range v {
 			m, ok := item.(map[string]any)
 			if !ok {
-				return nil, errors.New("a list must hold objects only")
+				return nil, redact.Const("a list must hold objects only")
 			}
 			for name, value := range m {
 				if out[name] = value; value == nil {
@@ -197,7 +197,7 @@ func merged(v any) (map[string]any, error) {
 		}
 		return out, nil
 	}
-	return nil, errors.New("want an object, or a list of objects")
+	return nil, redact.Const("want an object, or a list of objects")
 }
 
 // form writes the members of an object as fields of a multipart form.

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -58,7 +57,7 @@ func New(d *Description, o Options) (*Client, error) {
 	o.BaseURL = strings.TrimRight(cmp.Or(o.BaseURL, d.BaseURL), "/")
 	u, err := url.Parse(o.BaseURL)
 	if err != nil {
-		return nil, fmt.Errorf("base URL: %w", err)
+		return nil, redact.Errorf("base URL: %w", err)
 	}
 	c.hosts = append(slices.Clone(d.Hosts), u.Host)
 	return &Client{o, c}, nil
@@ -121,9 +120,9 @@ func (c *Client) CheckAddress(address string) error {
 	base, berr := url.Parse(c.o.BaseURL)
 	switch {
 	case err != nil || berr != nil || u.User != nil || u.Fragment != "":
-		return errors.New("is not a plain URL")
+		return redact.Const("is not a plain URL")
 	case !slices.Contains(c.c.hosts, u.Host) || u.Scheme != base.Scheme && u.Scheme != "https":
-		return fmt.Errorf("is not an address of %s: its hosts are %s", c.c.d.Title, strings.Join(c.c.hosts, ", "))
+		return redact.Errorf("is not an address of %s: its hosts are %s", redact.Own(c.c.d.Title), redact.Own(strings.Join(c.c.hosts, ", ")))
 	}
 	return nil
 }
@@ -177,9 +176,9 @@ func (c *Client) Submit(ctx context.Context, j *jobs.Job, input json.RawMessage,
 	a := c.send(ctx, &c.c.submit, "", vars, c.SubmitTimeout())
 	switch {
 	case a.err != nil && a.unsent:
-		return jobs.Accepted{}, &jobs.NotNow{Err: fmt.Errorf("%s could not be reached: %w", c.c.d.Title, a.err)}
+		return jobs.Accepted{}, &jobs.NotNow{Err: redact.Errorf("%s could not be reached: %w", redact.Own(c.c.d.Title), a.err)}
 	case a.err != nil:
-		return jobs.Accepted{}, fmt.Errorf("the answer of %s was lost: %w", c.c.d.Title, a.err)
+		return jobs.Accepted{}, redact.Errorf("the answer of %s was lost: %w", redact.Own(c.c.d.Title), a.err)
 	case a.status/100 == 2 && c.c.d.Submit.Media != "":
 		return c.file(a), nil
 	}
@@ -259,7 +258,7 @@ func (c *Client) CanPoll(j *jobs.Job) bool { return c.c.poll != nil && j.Request
 // Poll reads the state of the work, and its result once there is one.
 func (c *Client) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	if c.c.poll == nil {
-		return jobs.Update{}, fmt.Errorf("%s cannot be polled", c.c.d.Title)
+		return jobs.Update{}, redact.Errorf("%s cannot be polled", redact.Own(c.c.d.Title))
 	}
 	a := c.send(ctx, c.c.poll, c.told(j.StatusURL), c.variables(j, nil, j.WebhookURL), callTimeout)
 	if a.err != nil {
@@ -270,7 +269,7 @@ func (c *Client) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	case a.status == http.StatusNotFound && c.c.missing != nil:
 		return jobs.Update{Provider: c.o.Name, RequestID: j.RequestID, Status: *c.c.missing}, nil
 	case a.status == http.StatusNotFound || a.status == http.StatusGone:
-		return jobs.Update{}, fmt.Errorf("%w: %w", c.fault(a, vars, " for the status"), jobs.ErrNoSuchWork)
+		return jobs.Update{}, redact.Errorf("%w: %w", c.fault(a, vars, " for the status"), jobs.ErrNoSuchWork)
 	case a.status/100 != 2:
 		return jobs.Update{}, c.fault(a, vars, " for the status")
 	}

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"gaff/internal/cel"
+	"gaff/internal/redact"
 	"gaff/jobs"
 )
 
@@ -60,12 +59,12 @@ func (c *Client) read(r *reading, j *jobs.Job, vars map[string]any, body []byte,
 	u := jobs.Update{Provider: c.o.Name, RequestID: j.RequestID}
 	v, err := r.status.Value(vars)
 	if err != nil {
-		return u, fmt.Errorf("status: %w", err)
+		return u, redact.Errorf("status: %w", err)
 	}
 	word := asText(v)
 	status, known := r.states[word]
 	if !known {
-		return u, fmt.Errorf("unknown status %.40q of %s", word, c.c.d.Title)
+		return u, redact.Errorf("unknown status %.40q of %s", word, redact.Own(c.c.d.Title))
 	}
 	u.Status, u.Progress = status, text(r.progress, vars)
 	if status.Settled() {
@@ -89,14 +88,14 @@ func (c *Client) result(r *reading, u *jobs.Update, vars map[string]any, body []
 	if r.result != nil {
 		v, err := r.result.Value(vars)
 		if err != nil {
-			return fmt.Errorf("result: %w", err)
+			return redact.Errorf("result: %w", err)
 		}
 		if u.Result, err = unwrapped(v); err != nil {
-			return fmt.Errorf("result: %w", err)
+			return redact.Errorf("result: %w", err)
 		}
 	}
 	if !json.Valid(u.Result) {
-		return errors.New("the result is not JSON")
+		return redact.Const("the result is not JSON")
 	}
 	if r.files == nil {
 		u.Files, u.FilesTotal = jobs.Files(c.o.Name, u.Result, at)
@@ -104,11 +103,11 @@ func (c *Client) result(r *reading, u *jobs.Update, vars map[string]any, body []
 	}
 	v, err := r.files.Value(vars)
 	if err != nil {
-		return fmt.Errorf("files: %w", err)
+		return redact.Errorf("files: %w", err)
 	}
 	list, err := unwrapped(v)
 	if err != nil {
-		return fmt.Errorf("files: %w", err)
+		return redact.Errorf("files: %w", err)
 	}
 	u.Files, u.FilesTotal = jobs.FilesOf(c.o.Name, list, "/files", at)
 	return nil

@@ -123,7 +123,7 @@ func (q *Queue) CheckAddress(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.User != nil || u.Fragment != "":
-		return errors.New("is not a plain URL")
+		return redact.Const("is not a plain URL")
 	case u.Scheme == q.base.Scheme && u.Host == q.base.Host:
 	case u.Scheme == "https" && slices.Contains(falHosts, u.Host):
 	default:
@@ -166,9 +166,9 @@ func (q *Queue) Submit(ctx context.Context, j *jobs.Job, input json.RawMessage, 
 func readSubmit(a answer) (jobs.Accepted, error) {
 	switch {
 	case a.err != nil && a.unsent:
-		return jobs.Accepted{}, &jobs.NotNow{Err: fmt.Errorf("fal could not be reached: %w", a.err)}
+		return jobs.Accepted{}, &jobs.NotNow{Err: redact.Errorf("fal could not be reached: %w", a.err)}
 	case a.err != nil:
-		return jobs.Accepted{}, fmt.Errorf("fal's answer was lost: %w", a.err)
+		return jobs.Accepted{}, redact.Errorf("fal's answer was lost: %w", a.err)
 	case a.status/100 == 2:
 		var s submission
 		if err := json.Unmarshal(a.body, &s); err != nil || s.RequestID == "" {
@@ -261,7 +261,7 @@ func (q *Queue) send(ctx context.Context, method, address string, body []byte, h
 	defer resp.Body.Close()
 	a = answer{status: resp.StatusCode, header: resp.Header}
 	if a.body, a.err = io.ReadAll(io.LimitReader(resp.Body, limit+1)); a.err == nil && int64(len(a.body)) > limit {
-		a.err = fmt.Errorf("the answer is longer than %d bytes", limit)
+		a.err = redact.Errorf("the answer is longer than %d bytes", limit)
 	}
 	return a
 }
@@ -285,7 +285,7 @@ func (q *Queue) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	u := jobs.Update{Provider: Name, RequestID: j.RequestID}
 	address := q.address(j.StatusURL, j, "/status")
 	if address == "" {
-		return u, errors.New("neither the address nor the model of the request is known")
+		return u, redact.Const("neither the address nor the model of the request is known")
 	}
 	a := q.send(ctx, http.MethodGet, address, nil, nil, maxAnswer)
 	if err := a.fault("the status"); err != nil {
@@ -293,7 +293,7 @@ func (q *Queue) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	}
 	var s status
 	if err := json.Unmarshal(a.body, &s); err != nil {
-		return u, fmt.Errorf("fal's status is not what it sends: %w", err)
+		return u, redact.Errorf("fal's status is not what it sends: %w", err)
 	}
 	switch s.Status {
 	case "IN_QUEUE":
@@ -306,7 +306,7 @@ func (q *Queue) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 		r := q.send(ctx, http.MethodGet, q.address(j.ResponseURL, j, ""), nil, nil, maxResult)
 		return readResult(r, s, j, time.Now())
 	}
-	return u, fmt.Errorf("unknown status %.40q of fal", s.Status)
+	return u, redact.Errorf("unknown status %.40q of fal", s.Status)
 }
 
 // status is fal's status of a job. A failed job is completed, with an error.
@@ -324,7 +324,7 @@ func (a answer) fault(what string) error {
 	case a.status/100 == 2:
 		return nil
 	case a.status == http.StatusNotFound:
-		return fmt.Errorf("fal answered 404 for %s: %w", what, jobs.ErrNoSuchWork)
+		return redact.Errorf("fal answered 404 for %s: %w", redact.Own(what), jobs.ErrNoSuchWork)
 	case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
 		return redact.Answered("fal", a.status, " for "+what+": check FAL_KEY")
 	}
@@ -437,7 +437,7 @@ func (q *Queue) Find(ctx context.Context, j *jobs.Job, input json.RawMessage, kn
 			HasMore    bool   `json:"has_more"`
 		}
 		if err := json.Unmarshal(a.body, &page); err != nil {
-			return jobs.Accepted{}, fmt.Errorf("fal's list of requests is not what it documents: %w", err)
+			return jobs.Accepted{}, redact.Errorf("fal's list of requests is not what it documents: %w", err)
 		}
 		for _, item := range page.Items {
 			if item.RequestID != "" && item.SentAt.After(from) && item.SentAt.Before(until) &&

@@ -103,7 +103,7 @@ func (c *Client) Submit(ctx context.Context, j *jobs.Job, raw json.RawMessage, w
 	}
 	res, err := c.call(ctx, http.MethodPost, c.o.URL+"/v1/jobs", body, j.ID)
 	if err != nil {
-		return jobs.Accepted{}, &jobs.NotNow{Err: fmt.Errorf("Last Frame did not answer: %w", err)}
+		return jobs.Accepted{}, &jobs.NotNow{Err: redact.Errorf("Last Frame did not answer: %w", err)}
 	}
 	switch {
 	case res.status/100 == 2:
@@ -165,7 +165,7 @@ func (c *Client) call(ctx context.Context, method, address string, body []byte, 
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil && len(text) > maxAnswer {
-		err = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+		err = redact.Errorf("the answer is longer than %d bytes", maxAnswer)
 	}
 	wait, _ := httpx.RetryAfter(resp.Header, time.Now())
 	return answer{resp.StatusCode, text, wait}, err
@@ -176,7 +176,7 @@ func (c *Client) CheckAddress(address string) error {
 	u, err := url.Parse(address)
 	base, berr := url.Parse(c.o.URL)
 	if err != nil || berr != nil || u.User != nil || u.Scheme != base.Scheme || u.Host != base.Host {
-		return errors.New("is not an address of Last Frame, which GAFF_LASTFRAME_URL names")
+		return redact.Const("is not an address of Last Frame, which GAFF_LASTFRAME_URL names")
 	}
 	return nil
 }
@@ -204,13 +204,13 @@ func (c *Client) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	case err != nil:
 		return jobs.Update{}, err
 	case res.status == http.StatusNotFound || res.status == http.StatusGone:
-		return jobs.Update{}, fmt.Errorf("%w: %w", res.fault(), jobs.ErrNoSuchWork)
+		return jobs.Update{}, redact.Errorf("%w: %w", res.fault(), jobs.ErrNoSuchWork)
 	case res.status/100 != 2:
 		return jobs.Update{}, res.fault()
 	}
 	var p Payload
 	if err := json.Unmarshal(res.body, &p); err != nil {
-		return jobs.Update{}, fmt.Errorf("Last Frame's answer is not what docs/lastframe.md says: %w", err)
+		return jobs.Update{}, redact.Errorf("Last Frame's answer is not what docs/lastframe.md says: %w", err)
 	}
 	switch p.Status {
 	case "queued":
@@ -220,7 +220,7 @@ func (c *Client) Poll(ctx context.Context, j *jobs.Job) (jobs.Update, error) {
 	}
 	u, err := Interpreter{}.Interpret(&gaff.Event{Source: Name, Data: res.body, ReceivedAt: time.Now()})
 	if err == nil && u.RequestID != j.RequestID {
-		err = fmt.Errorf("Last Frame answers with job %.60q", u.RequestID)
+		err = redact.Errorf("Last Frame answers with job %.60q", u.RequestID)
 	}
 	return u, err
 }

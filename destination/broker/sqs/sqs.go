@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -20,6 +19,7 @@ import (
 
 	"gaff/destination"
 	"gaff/destination/broker"
+	"gaff/internal/redact"
 	"gaff/internal/safehttp"
 )
 
@@ -117,7 +117,7 @@ func (p *publisher) Publish(ctx context.Context, m destination.Message) error {
 		if !found {
 			kind = said.Type
 		}
-		return fmt.Errorf("answered %d %.80s: %.200s", res.StatusCode, kind, said.Message)
+		return redact.Errorf("answered %d %.80s: %.200s", res.StatusCode, kind, said.Message)
 	}
 	return nil
 }
