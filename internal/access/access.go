@@ -199,6 +199,8 @@ type Entry struct {
 // AuditFilter selects entries. Zero fields match all.
 type AuditFilter struct {
 	Actor, Action, Target string
+	// Since and Until bound the time of the entries: at or after Since, before Until.
+	Since, Until time.Time
 	gaff.Cursor
 }
 

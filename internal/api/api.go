@@ -89,6 +89,8 @@ type Options struct {
 	Address func(source string) string
 	// Storage measures the database and the disk of the data folder; nil if unknown.
 	Storage func(ctx context.Context) (databaseBytes int64, disk *wire.Disk)
+	// Handlers returns the queues and the last hour of the handlers; nil: unknown.
+	Handlers func(ctx context.Context) ([]wire.HandlerHealth, error)
 	// Commit is that of the binary.
 	Commit string
 	// Version is the version in the OpenAPI document; empty means "dev".

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -134,7 +135,11 @@ func (s *server) listAudit(ctx context.Context, in *auditInput) (none wire.List[
 	if err != nil {
 		return none, err
 	}
-	page, err := g.Audit(ctx, in.Filter(in.After()))
+	f, err := in.Filter(in.After())
+	if err != nil {
+		return none, err
+	}
+	page, err := g.Audit(ctx, f)
 	return wire.NewList(page, wire.NewAuditEntry), err
 }
 
@@ -146,6 +151,7 @@ func describeExport(_ huma.API, op *huma.Operation) {
 	op.Description += " JSON Lines: one AuditEntry a line, newest first, until the oldest or since."
 	op.Parameters = []*huma.Param{
 		queryParam("since", "Only entries at or after: a time, or a duration ago such as 7d.", text),
+		queryParam("until", "Only entries before; written like since.", text),
 		queryParam("actor", "Only by this person or key.", text),
 		queryParam("action", "Only this operation.", text),
 		queryParam("target", "Only on this id or name.", text),
@@ -162,18 +168,20 @@ func (s *server) exportAudit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := r.URL.Query()
+	known := []string{"since", "until", "actor", "action", "target"}
 	for name := range q {
-		if !slices.Contains([]string{"since", "actor", "action", "target"}, name) {
-			s.reject(w, r, wire.Invalid(fmt.Sprintf("unknown parameter %.60q: want since, actor, action or target", name)))
+		if !slices.Contains(known, name) {
+			s.reject(w, r, wire.Invalid(fmt.Sprintf("unknown parameter %.60q: want %s", name, strings.Join(known, ", "))))
 			return
 		}
 	}
-	since, err := wire.Since("since", q.Get("since"))
+	f, err := wire.AuditQuery{
+		Actor: q.Get("actor"), Action: q.Get("action"), Target: q.Get("target"), Since: q.Get("since"), Until: q.Get("until"),
+	}.Filter(gaff.Cursor{Limit: exportPage})
 	if err != nil {
 		s.reject(w, r, err)
 		return
 	}
-	f := access.AuditFilter{Actor: q.Get("actor"), Action: q.Get("action"), Target: q.Get("target"), Cursor: gaff.Cursor{Limit: exportPage}}
 	page, err := g.Audit(r.Context(), f)
 	if err != nil {
 		s.reject(w, r, err)
@@ -184,9 +192,6 @@ func (s *server) exportAudit(w http.ResponseWriter, r *http.Request) {
 	for {
 		_ = rc.SetWriteDeadline(time.Now().Add(streamWrite)) // a recorder in a test has none
 		for _, e := range page.Items {
-			if e.At.Before(since) {
-				return
-			}
 			if err := wire.Write(w, wire.NewAuditEntry(e)); err != nil {
 				return
 			}

@@ -42,6 +42,8 @@ func (s *server) getJobStats(ctx context.Context, in *jobStatsInput) (none wire.
 type seriesInput struct {
 	Range  string `query:"range" enum:"1h,6h,24h,7d,30d" default:"24h" doc:"The span of time until now."`
 	Source string `query:"source" doc:"Only of this source."`
+	// Handler excludes Source.
+	Handler string `query:"handler" doc:"Only the attempts of this handler or destination; not with source."`
 }
 
 func (s *server) getSeries(ctx context.Context, in *seriesInput) (none wire.Series, err error) {
@@ -49,7 +51,10 @@ func (s *server) getSeries(ctx context.Context, in *seriesInput) (none wire.Seri
 	if !ok {
 		return none, wire.Invalid("range: want 1h, 6h, 24h, 7d or 30d")
 	}
-	span.Source = in.Source
+	if in.Source != "" && in.Handler != "" {
+		return none, wire.Invalid("handler: source is set too; give one of them")
+	}
+	span.Source, span.Handler = in.Source, in.Handler
 	series, err := stats.Read(ctx, s.o.Store, span)
 	if err != nil {
 		return none, err
@@ -80,6 +85,7 @@ func (s *server) getHealth(ctx context.Context, _ *noInput) (wire.Health, error)
 	if s.o.Storage != nil && doc.Ready {
 		doc.DatabaseBytes, doc.Disk = s.o.Storage(ctx)
 	}
+	doc.Handlers = s.handlers(ctx, doc.Ready)
 	if s.o.Damaged != nil {
 		doc.DamagedBodies = s.o.Damaged()
 	}
@@ -89,6 +95,25 @@ func (s *server) getHealth(ctx context.Context, _ *noInput) (wire.Health, error)
 		}
 	}
 	return doc, nil
+}
+
+// handlersTime is the timeout of the part of the health about handlers.
+const handlersTime = 800 * time.Millisecond
+
+// handlers returns the state of the handlers; none if it cannot be read in time.
+func (s *server) handlers(ctx context.Context, ready bool) []wire.HandlerHealth {
+	none := []wire.HandlerHealth{}
+	if s.o.Handlers == nil || !ready {
+		return none
+	}
+	ctx, cancel := context.WithTimeout(ctx, handlersTime)
+	defer cancel()
+	all, err := s.o.Handlers(ctx)
+	if err != nil {
+		s.o.Log.Debug("handlers not measured", "error", err)
+		return none
+	}
+	return append(none, all...)
 }
 
 func (s *server) listSettings(context.Context, *wire.Page) (wire.List[wire.Setting], error) {

@@ -364,7 +364,7 @@ func (p *process) buildHandlers(context.Context) error {
 		Log: p.log, Address: console.Address, TestSource: sampler(p.ingest, cmp.Or(cfg.BaseURL, p.public.url), p.findSource), Settings: apiSettings(cfg),
 		Ready: p.store.Ready, Damaged: p.store.DamagedBodies, Origins: cfg.CORSOrigins,
 		Reload: p.reload.reload, HandedKey: p.reload.key, RemoveKey: p.reload.forget, OpenKey: p.reload.openKey,
-		Storage: p.measureStorage, Commit: buildinfo.Get().Commit,
+		Storage: p.measureStorage, Handlers: handlersOf(p.store), Commit: buildinfo.Get().Commit,
 		Eraser: p.eraser(), Compact: p.compact, Secrets: api.Secrets{Count: p.secrets, Rotate: p.rotateSecrets, SigningKeys: p.signingKeys, RotateSigningKey: p.rotateSigningKey}, Alerts: p.monitor, SourceRecords: p.records, Definitions: p.workflows, Replays: p.replays, Media: p.files.api(), Version: console.Version, Background: p.tasks.run,
 	})
 	p.publicProxy = public

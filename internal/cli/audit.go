@@ -27,20 +27,17 @@ func (p *program) auditCommand() *cobra.Command {
 	return group("audit", "Who changed what, and when", list, p.auditExportCommand())
 }
 
-// auditExport are the filters of an export.
-type auditExport struct {
-	Since string `query:"since" flag:"since" doc:"Only entries since then: 7d, 24h, or a time in RFC 3339."`
-	wire.AuditQuery
-}
-
 func (p *program) auditExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export", Short: "Print the audit log as JSON Lines, newest first", Args: arguments(0, 0, ""),
 		Example: "  gaff audit export --since 30d > audit.jsonl",
 	}
-	values := queryFlags(cmd.Flags(), &auditExport{})
+	values := queryFlags(cmd.Flags(), &wire.AuditQuery{})
 	cmd.RunE = work(func(ctx context.Context, _ []string) error {
 		query, err := values()
+		if err == nil {
+			err = localTimes(query, p.now())
+		}
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,20 @@ func (p *program) settingsCommand() *cobra.Command {
 // healthTime is the timeout of the health command; a gateway answers within two seconds.
 const healthTime = 5 * time.Second
 
+// handlerSheet lists handlers with their queues and their last hour.
+func handlerSheet(handlers []wire.HandlerHealth) *sheet {
+	t := newSheet("HANDLER", "DUE", "OLDEST DUE", "PENDING", "SUCCEEDED, 1H", "FAILED, 1H", "P95")
+	for _, h := range handlers {
+		p95 := "-"
+		if h.Took != nil {
+			p95 = duration(h.Took.P95Ms)
+		}
+		t.row(cut(h.Handler, 60), strconv.FormatInt(h.Due, 10), stamp(h.OldestDue), strconv.FormatInt(h.Pending, 10),
+			strconv.FormatInt(h.Succeeded, 10), strconv.FormatInt(h.Failed, 10), p95)
+	}
+	return t
+}
+
 func (p *program) healthCommand() *cobra.Command {
 	cmd := callCommand(p, calling[wire.Health]{
 		use: "health", short: "Show the state of a running gateway; exit code 1 if it cannot store webhooks", args: arguments(0, 0, ""),
@@ -46,7 +60,11 @@ func (p *program) healthCommand() *cobra.Command {
 			t.row("memory", fmt.Sprintf("%.1f MB", float64(h.MemoryBytes)/1e6))
 			t.row("goroutines", strconv.Itoa(h.Goroutines))
 			t.row("go", clean(h.Go))
-			return t.flush()
+			if err := t.flush(); err != nil || len(h.Handlers) == 0 {
+				return err
+			}
+			fmt.Fprintln(p.Stdout)
+			return p.show(handlerSheet(h.Handlers))
 		},
 		failed: func(h *wire.Health) bool { return !h.Ready },
 	})

@@ -18,7 +18,7 @@ import (
 )
 
 func (p *program) statsCommand() *cobra.Command {
-	var span, source string
+	var span, source, handler string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "stats",
@@ -37,7 +37,7 @@ longer than usual.`,
 				name, path string
 				query      url.Values
 			}{
-				{"series", "/api/v1/stats/series", given("range", span, "source", source)}, {"now", "/api/v1/stats", nil}, {"silent", "/api/v1/stats/silence", nil},
+				{"series", "/api/v1/stats/series", given("range", span, "source", source, "handler", handler)}, {"now", "/api/v1/stats", nil}, {"silent", "/api/v1/stats/silence", nil},
 			} {
 				if raw[part.name], err = c.call(ctx, http.MethodGet, part.path, part.query, nil); err != nil {
 					return err
@@ -51,6 +51,7 @@ longer than usual.`,
 	}
 	cmd.Flags().StringVar(&span, "range", "24h", "the time until now: 1h, 6h, 24h, 7d or 30d")
 	cmd.Flags().StringVar(&source, "source", "", "only of this source")
+	cmd.Flags().StringVar(&handler, "handler", "", "only the attempts of this handler or destination; the latency is the run time of those")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: {series, now, silent}, the documents of the API")
 	p.clientFlags(cmd)
 	return cmd

@@ -329,10 +329,20 @@ func (l limited) Counted(ctx context.Context, s stats.Span) ([]stats.Count, erro
 }
 
 func (l limited) Sampled(ctx context.Context, s stats.Span) ([]stats.Sample, error) {
+	if s.Handler != "" {
+		if !l.scope.HasDestination(s.Handler) {
+			return nil, nil
+		}
+		return l.all.Sampled(ctx, s)
+	}
 	if !narrow(&s.Source, l.scope.Source) {
 		return nil, nil
 	}
 	return l.all.Sampled(ctx, s)
+}
+
+func (l limited) HandlersSampled(context.Context, time.Time) ([]stats.HandlerSample, error) {
+	return nil, l.refused("the attempts of all handlers")
 }
 
 // The change log has ids only; its readers check each resource.

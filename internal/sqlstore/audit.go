@@ -40,6 +40,7 @@ func (s *Store) Audit(ctx context.Context, f access.AuditFilter) (page gaff.Page
 		w.add("a.target = ?", f.Target)
 		w.add("a.target <> ''") // names the partial index
 	}
+	w.between("a.at", f.Since, f.Until)
 	type stored struct {
 		seq int64
 		e   access.Entry

@@ -63,3 +63,30 @@ func (s *Store) QueueDepths(ctx context.Context) ([]QueueDepth, error) {
 		group by q.lane order by q.lane`, gaff.MaxLogCount)
 	return all, s.fault(ctx, "queues", err)
 }
+
+// HandlerQueue is the backlog of a handler.
+type HandlerQueue struct {
+	Handler string
+	// Pending are its deliveries that are not done, Due those of them whose time has come.
+	Pending, Due int64
+	// OldestDue is when the first of them became due; zero if none is due.
+	OldestDue time.Time
+}
+
+// HandlerQueues returns the handlers with deliveries that are not done, the most due first. It counts at
+// most gaff.MaxLogCount deliveries in all.
+func (s *Store) HandlerQueues(ctx context.Context, now time.Time) ([]HandlerQueue, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	all, err := collect(ctx, s.read, func(rows *sql.Rows) (q HandlerQueue, err error) {
+		var due int64
+		err = rows.Scan(&q.Handler, &q.Pending, &q.Due, &due)
+		if q.Due > 0 {
+			q.OldestDue = fromMicros(due)
+		}
+		return q, err
+	}, `select q.handler, count(*), sum(case when q.run_at <= $2 then 1 else 0 end) as due, min(q.run_at)
+		from (select handler, run_at from delivery where state < 3 limit $1) q
+		group by q.handler order by due desc, q.handler`, gaff.MaxLogCount, micros(now))
+	return all, s.fault(ctx, "queues", err)
+}

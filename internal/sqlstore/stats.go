@@ -266,6 +266,9 @@ func (s *Store) counted(ctx context.Context, span stats.Span) ([]stats.Count, er
 	if step < 1 || span.Step%time.Minute != 0 {
 		return nil, errStep
 	}
+	if span.Handler != "" { // a handler receives nothing
+		return nil, nil
+	}
 	sources, err := allSources(ctx, s.lists(ctx))
 	if err != nil {
 		return nil, err
@@ -322,10 +325,18 @@ func (s *Store) Sampled(ctx context.Context, span stats.Span) ([]stats.Sample, e
 	w.add("span = ?", rows)
 	w.add("at >= ?", span.Since.Unix()/60)
 	w.add("at < ?", span.Until.Unix()/60)
-	if span.Source != "" {
+	switch {
+	case span.Handler != "":
+		w.add("source = ?", span.Handler)
+	case span.Source != "":
 		w.add("source = ?", span.Source)
-	} else {
+	default:
 		w.add("source <> ?", gaff.InternalSource)
+	}
+	if span.Handler != "" {
+		w.add("kind >= ?", int64(stats.HandlerDone))
+	} else {
+		w.add("kind < ?", int64(stats.HandlerDone))
 	}
 	samples, err := collect(ctx, s.lists(ctx), func(rows *sql.Rows) (c stats.Sample, err error) {
 		var at int64
@@ -333,6 +344,19 @@ func (s *Store) Sampled(ctx context.Context, span stats.Span) ([]stats.Sample, e
 		c.At = time.Unix(at*60, 0).UTC()
 		return c, err
 	}, `select at, kind, bucket, sum(n) from latency`+w.String()+` group by at, kind, bucket`, w.args...)
+	return samples, s.fault(ctx, "statistics", err)
+}
+
+// HandlersSampled returns the run times of attempts by handler, of the minutes since a time.
+func (s *Store) HandlersSampled(ctx context.Context, since time.Time) ([]stats.HandlerSample, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	samples, err := collect(ctx, s.lists(ctx), func(rows *sql.Rows) (c stats.HandlerSample, err error) {
+		err = rows.Scan(&c.Handler, &c.Kind, &c.Bucket, &c.N)
+		c.At = since
+		return c, err
+	}, `select source, kind, bucket, sum(n) from latency where span = $1 and at >= $2 and kind >= $3 group by source, kind, bucket`,
+		latencySpans[0].minutes, since.Unix()/60, int64(stats.HandlerDone))
 	return samples, s.fault(ctx, "statistics", err)
 }
 

@@ -27,6 +27,10 @@ const (
 	Done
 	// Failed is the run time of an attempt that failed.
 	Failed
+	// HandlerDone and HandlerFailed are the run times of attempts that succeeded and failed, by
+	// handler: the handler takes the place of the source.
+	HandlerDone
+	HandlerFailed
 )
 
 // bounds are the upper bounds of the buckets; the last bucket has none.
@@ -117,6 +121,9 @@ type Span struct {
 	Step         time.Duration
 	// Source limits it to one source; empty means all except internal events.
 	Source string
+	// Handler limits it to the attempts of one handler or destination, of all sources. Done is then
+	// the run time of its attempts.
+	Handler string
 }
 
 // Activity describes when a source sent events.
@@ -138,6 +145,8 @@ type Store interface {
 	RollUp(ctx context.Context, now time.Time) error
 	Counted(ctx context.Context, s Span) ([]Count, error)
 	Sampled(ctx context.Context, s Span) ([]Sample, error)
+	// HandlersSampled returns the samples of all handlers since a time of the last hours.
+	HandlersSampled(ctx context.Context, since time.Time) ([]HandlerSample, error)
 	// Activity returns the activity of every source since a time.
 	Activity(ctx context.Context, since time.Time) ([]Activity, error)
 }
@@ -181,6 +190,40 @@ func (p *Point) FailureRate() (rate float64, ok bool) {
 		return 0, false
 	}
 	return float64(p.Failed.N) / float64(all), true
+}
+
+// add adds a sample to the histogram of its kind.
+func (p *Point) add(c Sample) {
+	switch c.Kind {
+	case Reply:
+		p.Reply.Add(c.Bucket, c.N)
+	case Done, HandlerDone:
+		p.Done.Add(c.Bucket, c.N)
+	case Failed, HandlerFailed:
+		p.Failed.Add(c.Bucket, c.N)
+	}
+}
+
+// HandlerSample is the number of durations of a handler in one bucket.
+type HandlerSample struct {
+	Handler string
+	Sample
+}
+
+// Handlers returns the attempts of each handler since a time, to the minute.
+func Handlers(ctx context.Context, st Store, since time.Time) (map[string]*Point, error) {
+	samples, err := st.HandlersSampled(ctx, since)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*Point{}
+	for _, s := range samples {
+		if all[s.Handler] == nil {
+			all[s.Handler] = &Point{At: since}
+		}
+		all[s.Handler].add(s.Sample)
+	}
+	return all, nil
 }
 
 // Series is the data of a plot: a point for each step, also for steps without events.
@@ -234,14 +277,7 @@ func Read(ctx context.Context, st Store, span Span) (*Series, error) {
 			continue
 		}
 		for _, to := range []*Point{p, &s.Total} {
-			switch c.Kind {
-			case Reply:
-				to.Reply.Add(c.Bucket, c.N)
-			case Done:
-				to.Done.Add(c.Bucket, c.N)
-			case Failed:
-				to.Failed.Add(c.Bucket, c.N)
-			}
+			to.add(c)
 		}
 	}
 	return s, nil
@@ -329,12 +365,14 @@ func (c *Collector) Replied(source string, status int, took time.Duration) {
 }
 
 // Attempted is a gaff.Hooks.Attempted.
-func (c *Collector) Attempted(source, _, outcome string, took, age time.Duration) {
+func (c *Collector) Attempted(source, handler, outcome string, took, age time.Duration) {
 	switch outcome {
 	case gaff.AttemptSucceeded:
 		c.count(source, Done, age)
+		c.count(handler, HandlerDone, took)
 	case gaff.AttemptFailed, gaff.AttemptDiscarded, gaff.AttemptPanicked, gaff.AttemptTimedOut:
 		c.count(source, Failed, took)
+		c.count(handler, HandlerFailed, took)
 	}
 }
 

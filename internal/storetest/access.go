@@ -202,6 +202,9 @@ func testAudit(s *suite) {
 		"action": {access.AuditFilter{Action: "retry-event"}, 3},
 		"target": {access.AuditFilter{Target: "evt_1"}, 3},
 		"none":   {access.AuditFilter{Target: "evt_2"}, 0},
+		"since":  {access.AuditFilter{Since: s.now.Add(2 * time.Second)}, 5},
+		"until":  {access.AuditFilter{Until: s.now.Add(2 * time.Second)}, 2},
+		"period": {access.AuditFilter{Actor: "bob", Since: s.now.Add(time.Second), Until: s.now.Add(5 * time.Second)}, 2},
 	} {
 		s.Run(name, func(t *testing.T) {
 			if page, err := s.st.Audit(s.ctx, c.f); err != nil || len(page.Items) != c.want {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -258,6 +259,8 @@ func testCancelQueue(s *suite) {
 	if c.Waiting != 5 || c.Held != 4 || c.Dead != 0 || c.NextDue.IsZero() {
 		s.Errorf("counted %+v", c)
 	}
+	s.equal("pending and due of each handler", s.handlerQueues(time.Now().Add(time.Hour)), "h 1 1, out 5 1")
+	s.equal("the same before they came", s.handlerQueues(time.UnixMicro(0)), "h 1 0, out 5 0")
 	n, err := s.st.CancelQueue(s.ctx, "out", "gone", 3)
 	s.must(err)
 	s.equal("canceled", n, 3)
@@ -275,6 +278,21 @@ func testCancelQueue(s *suite) {
 	c, err = s.st.QueueCounts(s.ctx, "out")
 	s.must(err)
 	s.equal("counts of the empty queue", c, gaff.QueueCounts{})
+}
+
+// handlerQueues lists the handlers with open deliveries: how many, and how many of them are due.
+func (s *suite) handlerQueues(now time.Time) string {
+	s.Helper()
+	queues, err := s.st.HandlerQueues(s.ctx, now)
+	s.must(err)
+	var all []string
+	for _, q := range queues {
+		if q.OldestDue.IsZero() != (q.Due == 0) {
+			s.Errorf("%s: %d are due, the oldest since %v", q.Handler, q.Due, q.OldestDue)
+		}
+		all = append(all, fmt.Sprint(q.Handler, " ", q.Pending, " ", q.Due))
+	}
+	return strings.Join(all, ", ")
 }
 
 func testRecords(s *suite) {

@@ -17,6 +17,9 @@ func testLatencies(s *suite) {
 		{Source: "shop", Kind: stats.Done, Minute: minute, Bucket: 3, N: 5},
 		{Source: gaff.InternalSource, Kind: stats.Done, Minute: minute, Bucket: 3, N: 100},
 		{Source: "fal", Kind: stats.Done, Minute: minute - 60*24*20, Bucket: 1, N: 11},
+		{Source: "shop", Kind: stats.HandlerDone, Minute: minute, Bucket: 4, N: 8}, // a handler with the name of a source
+		{Source: "shop", Kind: stats.HandlerFailed, Minute: minute, Bucket: 4, N: 3},
+		{Source: "crm", Kind: stats.HandlerDone, Minute: minute, Bucket: 4, N: 2},
 	}
 	for range 2 {
 		if err := s.st.AddLatencies(s.ctx, add); err != nil {
@@ -39,5 +42,13 @@ func testLatencies(s *suite) {
 		if series, err = stats.Read(s.ctx, s.st, span); err != nil || series.Total.Done.N != 10 || series.Total.Reply.N != 0 {
 			s.Errorf("%s of shop: %+v %v", name, series.Total, err)
 		}
+		span.Source, span.Handler = "", "shop"
+		if series, err = stats.Read(s.ctx, s.st, span); err != nil || series.Total.Done.N != 16 || series.Total.Failed.N != 6 || series.Total.Reply.N != 0 {
+			s.Errorf("%s of the handler shop: %+v %v", name, series.Total, err)
+		}
+	}
+	handlers, err := stats.Handlers(s.ctx, s.st, now.Add(-time.Hour))
+	if err != nil || len(handlers) != 2 || handlers["shop"].Done.N != 16 || handlers["shop"].Failed.N != 6 || handlers["crm"].Done.N != 4 {
+		s.Errorf("handlers: %+v %v", handlers, err)
 	}
 }

@@ -39,6 +39,7 @@ type Store interface {
 	gaff.Replayer
 	gaff.Importer
 	QueueCounts(ctx context.Context, queue string) (gaff.QueueCounts, error)
+	HandlerQueues(ctx context.Context, now time.Time) ([]sqlstore.HandlerQueue, error)
 	access.Store
 	PruneAudit(ctx context.Context, before time.Time, most int64) (removed int64, err error)
 	stats.Store

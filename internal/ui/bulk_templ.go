@@ -282,7 +282,7 @@ func bulkRunPage(v bulkRunView) templ.Component {
 			}
 			ctx = templ.InitializeContext(ctx)
 			if v.State == "running" {
-				templ_7745c5c3_Err = post("/bulk/"+v.ID+"/stop", "Stop", "danger").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirm("Stop…", "Rows that were changed stay changed. A stopped action cannot be continued; start another for the rest.", "/bulk/"+v.ID+"/stop", "Stop").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -9,8 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"gaff/internal/eventually"
+	"gaff/internal/stats"
+	"gaff/internal/wire"
 	"gaff/jobs"
 )
 
@@ -132,4 +135,74 @@ func TestStartPageOffersSignableSample(t *testing.T) {
 	if !strings.Contains(page, "gaff send custom") {
 		t.Error("the start page does not offer to send a sample")
 	}
+}
+
+// A new gateway has a checklist with the state of each step; one in use has none.
+func TestChecklistFollowsTheSetUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	overview := func() string {
+		return strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(fetch(t, c, "GET", w.url+"/", nil).body, " ")), " ")
+	}
+	page := overview()
+	for _, want := range []string{
+		"2 of 5 done", "done A source that can verify its sender Ready: custom, fal, lastframe.", "done A public URL Webhook URLs begin with https://hooks.example.com.",
+		"optional A provider&#39;s key Needed to submit jobs: set providers: in gaff.yaml.", "to do The first webhook", "optional A destination for events",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the checklist lacks %q: %s", want, page)
+		}
+	}
+	w.sent(t, "custom", `{"type":"test","id":"1"}`)
+	eventually.True(t, "no step is left, and the list goes", func() bool { return !strings.Contains(overview(), "Set up this gateway") })
+}
+
+// Health lists the handlers with their queues; a destination that needs most of its timeout is slow.
+func TestHealthListsHandlers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.browser(t)
+	addDestination(t, w, c)
+	now := time.Now()
+	w.handlers = []wire.HandlerHealth{
+		{Handler: "shop", Pending: 7, Due: 5, OldestDue: wire.Time{Time: now.Add(-3 * time.Minute)}, Succeeded: 3, Failed: 1, Took: &wire.Percentiles{P95Ms: 1e6}},
+		{Handler: "effects/fal", Succeeded: 10, Took: &wire.Percentiles{P95Ms: 20}},
+	}
+	page := fetch(t, c, "GET", w.url+"/health", nil).body
+	text := strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page, " ")), " ")
+	for _, want := range []string{"shop slow 5 3 min ago 7 4 75% ", "effects/fal 0 – 0 10 100% 20 ms"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q: %s", want, text)
+		}
+	}
+	if !strings.Contains(page, `href="/destinations/shop"`) || !strings.Contains(page, `href="/deliveries?handler=shop"`) {
+		t.Error("the destination or its deliveries have no links")
+	}
+}
+
+// The page of a destination plots its attempts, of all nodes.
+func TestDestinationPlotsItsAttempts(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, w *world) {
+		c := w.browser(t)
+		addDestination(t, w, c)
+		if page := fetch(t, c, "GET", w.url+"/destinations/shop", nil).body; !strings.Contains(page, "No data in this period.") || !strings.Contains(page, "0 of 0 attempts failed") {
+			t.Error("plots without an attempt")
+		}
+		minute := time.Now().Unix() / 60
+		err := w.store.AddLatencies(t.Context(), []stats.Latency{
+			{Source: "shop", Kind: stats.HandlerDone, Minute: minute, Bucket: 20, N: 3}, {Source: "shop", Kind: stats.HandlerFailed, Minute: minute, Bucket: 20, N: 1},
+			{Source: "other", Kind: stats.HandlerFailed, Minute: minute, Bucket: 20, N: 100},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := fetch(t, c, "GET", w.url+"/destinations/shop?range=6h", nil).body
+		for _, want := range []string{"Success rate, 6h", ">75%<", "1 of 4 attempts failed", "Attempts per 5 minutes", "Response time", "data-still", `range=6h" aria-current`} {
+			if !strings.Contains(page, want) {
+				t.Errorf("the page lacks %q", want)
+			}
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/a-h/templ"
 
 	"gaff/internal/access"
+	"gaff/internal/stats"
 )
 
 // destination is a destination as the API describes it. The console does not import the package
@@ -103,7 +104,10 @@ type destinationView struct {
 	Dead      []letter
 	// Latest are deliveries in any state, newest event first.
 	Latest []letter
-	Now    time.Time
+	// Plots are of its attempts, on all nodes; Total has the sums of their range.
+	Plots plotsView
+	Total stats.Point
+	Now   time.Time
 }
 
 func (c *console) destination(q *request) (templ.Component, error) {
@@ -119,6 +123,10 @@ func (c *console) destination(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	v.Latest = latest.Docs
+	var err error
+	if v.Plots, v.Total, err = c.handlerPlots(q, v.Name); err != nil {
+		return nil, err
+	}
 	if v.Backlog.Dead > 0 {
 		var list struct{ Docs []letter }
 		if err := c.ask(q, "/api/v1/deliveries?state=dead&limit=20&handler="+url.QueryEscape(v.Name), &list); err != nil {

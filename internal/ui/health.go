@@ -15,6 +15,7 @@ type healthView struct {
 	DatabaseBytes                          int64
 	Disk                                   *struct{ FreeBytes, TotalBytes int64 }
 	Failing                                []destination
+	Handlers                               []handlerHealth
 	UptimeSeconds, MemoryBytes, Goroutines int64
 	DisabledSources                        map[string]string `json:"quietSources"`
 
@@ -35,6 +36,12 @@ func (c *console) health(q *request) (templ.Component, error) {
 	var list struct{ Docs []destination }
 	if err := c.ask(q, "/api/v1/destinations", &list); err == nil { // without it the page is still useful
 		for _, d := range list.Docs {
+			for i := range v.Handlers {
+				if h := &v.Handlers[i]; h.Handler == d.Name {
+					h.destination = true
+					h.timeout, _ = time.ParseDuration(d.Timeout)
+				}
+			}
 			if kind, _ := d.chip(); kind != "ok" || d.Health.Failures > 0 {
 				v.Failing = append(v.Failing, d)
 			}
@@ -42,3 +49,38 @@ func (c *console) health(q *request) (templ.Component, error) {
 	}
 	return healthPage(v), nil
 }
+
+// handlerHealth is the queue and the last hour of a handler, as the API describes it.
+type handlerHealth struct {
+	Handler                         string
+	Pending, Due, Succeeded, Failed int64
+	OldestDue                       time.Time
+	Took                            *struct{ P50Ms, P95Ms float64 }
+
+	// destination is set if it is one; timeout is then its timeout.
+	destination bool
+	timeout     time.Duration
+}
+
+// slow reports whether a destination needs more than half of its timeout for one in twenty attempts.
+func (h handlerHealth) slow() bool {
+	return h.Took != nil && h.timeout > 0 && milliseconds(h.Took.P95Ms) > h.timeout/2
+}
+
+// rate returns its success rate in the last hour.
+func (h handlerHealth) rate() string {
+	if h.Succeeded+h.Failed == 0 {
+		return "–"
+	}
+	return percent(float64(h.Succeeded) / float64(h.Succeeded+h.Failed))
+}
+
+// p95 returns the run time that one in twenty of its attempts exceeded.
+func (h handlerHealth) p95() string {
+	if h.Took == nil {
+		return "–"
+	}
+	return span(milliseconds(h.Took.P95Ms))
+}
+
+func milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

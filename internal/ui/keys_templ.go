@@ -226,13 +226,13 @@ func keysPage(v keysView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				if k.RevokedAt.IsZero() {
-					templ_7745c5c3_Err = confirm("Revoke", "Every client that uses "+visible(k.Name)+" loses access at once.", "/keys/"+k.ID+"/revoke", "Revoke key").Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = confirm("Revoke", "Every client that uses "+visible(k.Name)+" loses access at once. This cannot be undone.", "/keys/"+k.ID+"/revoke", "Revoke key").Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
 				}
 				if v.Made[k.ID] > 0 {
-					templ_7745c5c3_Err = confirm("Revoke all", "This key and all keys created with it stop working at once: "+plural(int64(v.Made[k.ID]), "active key was", "active keys were")+" created with it.", "/keys/"+k.ID+"/revoke-made", "Revoke keys").Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = confirm("Revoke all", "This key and all keys created with it stop working at once: "+plural(int64(v.Made[k.ID]), "active key was", "active keys were")+" created with it. This cannot be undone.", "/keys/"+k.ID+"/revoke-made", "Revoke keys").Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -24,6 +24,8 @@ type overviewView struct {
 	Silent                             []stats.Silence
 	MayAct                             bool
 	Gen                                generations
+	// Checklist has the steps of setting up; empty once the gateway is set up.
+	Checklist []step
 }
 
 // Sendable returns a source that samples can be signed for; empty if no source can.
@@ -102,6 +104,9 @@ func (c *console) overview(q *request) (templ.Component, error) {
 		return nil, err
 	}
 	if v.Silent, err = c.silent(q); err != nil {
+		return nil, err
+	}
+	if v.Checklist, err = c.checklist(q, &v); err != nil {
 		return nil, err
 	}
 	return overviewPage(v), nil

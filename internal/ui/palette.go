@@ -12,9 +12,9 @@ import (
 
 // What buttons warn of before they act: the pages and the search show the same texts.
 const (
-	warnCancelJob        = "gaff also asks the provider to stop. You may still be charged for work already done."
+	warnCancelJob        = "gaff also asks the provider to stop. This cannot be undone, and you may still be charged for work already done."
 	warnCancelRun        = "Its jobs are cancelled at the provider, too. This cannot be undone, and you may be charged for work already done."
-	warnCancelDelivery   = "The delivery is not attempted again. This cannot be undone."
+	warnCancelDelivery   = "The delivery is not attempted until you retry it."
 	warnReplay           = "All handlers and destinations of the event get it again, those too that have succeeded."
 	warnRunStep          = "The step is run again, and every step after it. Its jobs are paid for again."
 	warnRetryRun         = "The failed steps are run again. Their jobs are paid for again."

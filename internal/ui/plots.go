@@ -33,7 +33,7 @@ const (
 )
 
 func (sc *seriesCache) get(ctx context.Context, st stats.Store, span stats.Span, key string, now time.Time) (*stats.Series, error) {
-	key += "\n" + span.Source
+	key += "\n" + span.Source + "\n" + span.Handler
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
 	if c, ok := sc.all[key]; ok && now.Sub(c.at) < seriesFor && c.series.Until.Equal(span.Until) {
@@ -101,6 +101,8 @@ type plot struct {
 	List templ.SafeURL
 	// Days is set if each point is a day in UTC.
 	Days bool
+	// Still is set if no list has what the plot counts: a click leads nowhere.
+	Still bool
 }
 
 type bar struct {
@@ -149,21 +151,7 @@ const (
 
 // plots returns the figures of the requested range. An empty source means all sources.
 func (c *console) plots(q *request, source string) (plotsView, error) {
-	v := plotsView{Range: q.query("range"), Path: q.URL.Path}
-	chosen := slices.Contains(stats.Ranges, v.Range)
-	if !chosen {
-		v.Range = "24h"
-	}
-	read := func() (*stats.Series, error) {
-		span, _ := stats.SpanOf(v.Range, q.now)
-		span.Source = source
-		return c.series.get(q.Context(), c.o.Store, span, v.Range, q.now)
-	}
-	s, err := read()
-	if err == nil && !chosen && youngerThanHour(s, q.now) {
-		v.Range = "1h"
-		s, err = read()
-	}
+	v, s, err := c.seriesOf(q, stats.Span{Source: source})
 	if err != nil {
 		return v, err
 	}
@@ -171,6 +159,41 @@ func (c *console) plots(q *request, source string) (plotsView, error) {
 	v.Plots = []plot{throughput(s), failures(s), latency(s, "Response time", "from a webhook's arrival until it was stored and answered", func(p *stats.Point) *stats.Histogram { return &p.Reply }),
 		latency(s, "End-to-end latency", "from a webhook's arrival until its effects were committed", func(p *stats.Point) *stats.Histogram { return &p.Done })}
 	return v, nil
+}
+
+// handlerPlots returns the figures of the attempts of a handler, and their sums.
+func (c *console) handlerPlots(q *request, handler string) (plotsView, stats.Point, error) {
+	v, s, err := c.seriesOf(q, stats.Span{Handler: handler})
+	if err != nil {
+		return v, stats.Point{}, err
+	}
+	v.Empty = s.Total.Done.N+s.Total.Failed.N == 0
+	v.Plots = []plot{attempts(s), latency(s, "Response time", "of the attempts that succeeded", func(p *stats.Point) *stats.Histogram { return &p.Done })}
+	for i := range v.Plots {
+		v.Plots[i].Still = true
+	}
+	return v, s.Total, nil
+}
+
+// seriesOf reads the requested range of what a span is limited to. Without a request it is a day, or
+// an hour if all data is of the last hour.
+func (c *console) seriesOf(q *request, of stats.Span) (plotsView, *stats.Series, error) {
+	v := plotsView{Range: q.query("range"), Path: q.URL.Path}
+	chosen := slices.Contains(stats.Ranges, v.Range)
+	if !chosen {
+		v.Range = "24h"
+	}
+	read := func() (*stats.Series, error) {
+		span, _ := stats.SpanOf(v.Range, q.now)
+		span.Source, span.Handler = of.Source, of.Handler
+		return c.series.get(q.Context(), c.o.Store, span, v.Range, q.now)
+	}
+	s, err := read()
+	if err == nil && !chosen && youngerThanHour(s, q.now) {
+		v.Range = "1h"
+		s, err = read()
+	}
+	return v, s, err
 }
 
 // youngerThanHour reports whether all data of a series is of the last hour: then a day has one bar.
@@ -184,7 +207,7 @@ func youngerThanHour(s *stats.Series, now time.Time) bool {
 			return false
 		}
 	}
-	return len(s.Sources) > 0
+	return len(s.Sources) > 0 || s.Total.Done.N+s.Total.Failed.N > 0
 }
 
 func frame(s *stats.Series, title string) plot {
@@ -327,6 +350,47 @@ func failures(s *stats.Series) plot {
 	p.Legend = []legend{{Class: "fail", Name: "failed", Value: number(s.Total.Failed.N)}, {Name: "succeeded", Value: number(s.Total.Done.N)}}
 	p.About = fmt.Sprintf("%s of %s attempts failed in this period", number(s.Total.Failed.N), number(s.Total.Done.N+s.Total.Failed.N))
 	return p
+}
+
+// attempts plots how many attempts succeeded and failed.
+func attempts(s *stats.Series) plot {
+	p := frame(s, "Attempts per "+per(s.Step))
+	most := int64(0)
+	for i := range s.Points {
+		most = max(most, s.Points[i].Done.N+s.Points[i].Failed.N)
+	}
+	top := nice(float64(most))
+	p.Heads = []string{"Time", "Succeeded", "Failed"}
+	for i := range s.Points {
+		at, y := &s.Points[i], float64(plotHeight)
+		if at.Done.N+at.Failed.N > 0 {
+			p.Table = append(p.Table, []string{exact(at.At), number(at.Done.N), number(at.Failed.N)})
+		}
+		for _, part := range [...]struct {
+			n           int64
+			class, name string
+		}{{at.Done.N, colour(0), "succeeded"}, {at.Failed.N, "fail", "failed"}} {
+			if part.n > 0 {
+				h := float64(part.n) / top * plotHeight
+				y -= h
+				p.Bars = append(p.Bars, bar{float64(i*plotStep) + 1, y, plotStep - 2, h, part.class, number(part.n) + " " + part.name + " at " + exact(at.At), ""})
+			}
+		}
+	}
+	p.Y = []string{compact(top), compact(top / 2), "0"}
+	p.Legend = []legend{{Class: colour(0), Name: "succeeded", Value: number(s.Total.Done.N)}, {Class: "fail", Name: "failed", Value: number(s.Total.Failed.N)}}
+	p.Now = succeeded(&s.Total)
+	p.About = fmt.Sprintf("%s of %s attempts failed in this period", number(s.Total.Failed.N), number(s.Total.Done.N+s.Total.Failed.N))
+	return p
+}
+
+// succeeded returns the success rate of attempts: "98.5%", or "–" without attempts.
+func succeeded(p *stats.Point) string {
+	rate, ok := p.FailureRate()
+	if !ok {
+		return "–"
+	}
+	return percent(1 - rate)
 }
 
 var quantiles = []struct {

@@ -217,7 +217,7 @@ func replayPage(v replayView) templ.Component {
 			}
 			ctx = templ.InitializeContext(ctx)
 			if v.MayAct && v.State == "running" {
-				templ_7745c5c3_Err = post("/replays/"+v.ID+"/cancel", "Cancel", "danger").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirm("Cancel…", "Deliveries that are queued stay. A canceled replay cannot be continued; start another for the rest.", "/replays/"+v.ID+"/cancel", "Cancel replay").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

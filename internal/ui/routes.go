@@ -3,6 +3,9 @@ package ui
 import (
 	"net/http"
 	"net/url"
+	"path"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -173,22 +176,22 @@ func actions() []action {
 		{path: "/events/{id}/retry", api: "/api/v1/events/{id}/retry", done: "The failed deliveries are being retried.", back: "/events/{id}"},
 		{path: "/events/{id}/replay", api: "/api/v1/events/{id}/replay", done: "The event is being processed again.", back: "/events/{id}"},
 		{path: "/deliveries/{id}/retry", api: "/api/v1/deliveries/{id}/retry", done: "The delivery is being retried."},
-		{path: "/deliveries/{id}/cancel", api: "/api/v1/deliveries/{id}/cancel", done: "The delivery was canceled."},
+		{path: "/deliveries/{id}/cancel", api: "/api/v1/deliveries/{id}/cancel", undo: "/deliveries/{id}/retry", done: "The delivery was canceled."},
 		{path: "/jobs/{id}/cancel", api: "/api/v1/jobs/{id}/cancel", done: "The job is being cancelled.", back: "/jobs/{id}"},
 		{path: "/jobs/{id}/approve", api: "/api/v1/jobs/{id}/approve", done: "Approved. The job is being submitted.", back: "/jobs/{id}"},
 		{path: "/jobs/{id}/reject", api: "/api/v1/jobs/{id}/reject", done: "Rejected. The job has failed.", back: "/jobs/{id}"},
 		{path: "/jobs/{id}/ask", api: "/api/v1/jobs/{id}/ask", done: "The provider was polled.", back: "/jobs/{id}"},
 		{path: "/rejections/{id}/rescue", api: "/api/v1/rejections/{id}/rescue", done: "Verified and stored as an event.", back: "/rejections/{id}"},
-		{path: "/issues/{id}/acknowledge", api: "/api/v1/issues/{id}/acknowledge", done: "Acknowledged: its alert is not repeated.", back: "/issues/{id}"},
-		{path: "/issues/{id}/resolve", api: "/api/v1/issues/{id}/resolve", done: "Resolved. The next failure opens it again.", back: "/issues/{id}"},
-		{path: "/issues/{id}/ignore", api: "/api/v1/issues/{id}/ignore", done: "Ignored.", back: "/issues/{id}"},
+		{path: "/issues/{id}/acknowledge", api: "/api/v1/issues/{id}/acknowledge", undo: "/issues/{id}/reopen", done: "Acknowledged: its alert is not repeated.", back: "/issues/{id}"},
+		{path: "/issues/{id}/resolve", api: "/api/v1/issues/{id}/resolve", undo: "/issues/{id}/reopen", done: "Resolved. The next failure opens it again.", back: "/issues/{id}"},
+		{path: "/issues/{id}/ignore", api: "/api/v1/issues/{id}/ignore", undo: "/issues/{id}/reopen", done: "Ignored.", back: "/issues/{id}"},
 		{path: "/issues/{id}/reopen", api: "/api/v1/issues/{id}/reopen", done: "Open again.", back: "/issues/{id}"},
 		{path: "/issues/{id}/retry", api: "/api/v1/issues/{id}/retry", done: "All of them are being retried.", back: "/issues/{id}"},
 		{path: "/alerts/test", api: "/api/v1/alerts/test", done: "All channels took the test message.", back: "/issues", failed: testedFailed},
-		{path: "/sources/{name}/pause", api: "/api/v1/sources/{name}/pause", done: "Paused. Senders are answered 503, so that they come again.", back: "/sources/{name}"},
+		{path: "/sources/{name}/pause", api: "/api/v1/sources/{name}/pause", undo: "/sources/{name}/resume", done: "Paused. Senders are answered 503, so that they come again.", back: "/sources/{name}"},
 		{path: "/sources/{name}/resume", api: "/api/v1/sources/{name}/resume", done: "Resumed.", back: "/sources/{name}"},
 		{path: "/sources/{name}/delete", api: "/api/v1/sources/{name}", method: http.MethodDelete, done: "The source was deleted. Its events stay.", back: "/sources"},
-		{path: "/destinations/{name}/pause", api: "/api/v1/destinations/{name}/pause", done: "Paused. Deliveries stay pending until you resume.", back: "/destinations/{name}"},
+		{path: "/destinations/{name}/pause", api: "/api/v1/destinations/{name}/pause", undo: "/destinations/{name}/resume", done: "Paused. Deliveries stay pending until you resume.", back: "/destinations/{name}"},
 		{path: "/destinations/{name}/delete", api: "/api/v1/destinations/{name}", method: http.MethodDelete, done: "The destination was deleted.", back: "/destinations"},
 		{path: "/destinations/{name}/resume", api: "/api/v1/destinations/{name}/resume", done: "Resumed.", back: "/destinations/{name}"},
 		{path: "/destinations/{name}/test", api: "/api/v1/destinations/{name}/test", done: "The destination accepted the test event.", back: "/destinations/{name}", failed: testFailed},
@@ -198,7 +201,6 @@ func actions() []action {
 		{path: "/runs/{id}/cancel", api: "/api/v1/runs/{id}/cancel", done: "The run and its jobs are cancelled.", back: "/runs/{id}"},
 		{path: "/workflows/{name}/delete", api: "/api/v1/workflows/{name}", method: http.MethodDelete, done: "The workflow and its revisions were deleted. Its runs go on.", back: "/workflows"},
 		{path: "/replays/{id}/cancel", method: http.MethodDelete, api: "/api/v1/replays/{id}", done: "Canceled. Deliveries that are queued stay.", back: "/replays/{id}"},
-		{path: "/scheduled/{id}/cancel", method: http.MethodDelete, api: "/api/v1/scheduled-events/{id}", done: "Canceled: it is not published.", back: "/scheduled/{id}"},
 		{path: "/bulk/{id}/stop", method: http.MethodDelete, api: "/api/v1/bulk/{id}", done: "Stopped. Completed work is kept.", back: "/bulk/{id}"},
 	}
 }
@@ -213,6 +215,8 @@ func (c *console) routes(mux router) {
 	mux.HandleFunc("POST /sources/{name}/test", c.testSource)
 	mux.HandleFunc("POST /sources", c.createSource)
 	mux.HandleFunc("POST /scheduled/{id}", c.changeScheduled)
+	mux.HandleFunc("POST /scheduled/{id}/cancel", c.cancelScheduled)
+	mux.HandleFunc("POST "+restorePath, c.restoreScheduled)
 	mux.HandleFunc("POST /signing-keys/{name}/rotate", c.rotateSigningKey(`{}`, "A new key signs within a minute, on all nodes. Former keys are still accepted."))
 	mux.HandleFunc("POST /signing-keys/{name}/drop", c.rotateSigningKey(`{"drop":true}`, "A new key signs within a minute. Keys before the former one are no longer accepted."))
 	mux.HandleFunc("POST /sources/{name}/rotate", c.rotateSource)
@@ -268,6 +272,8 @@ type action struct {
 	// done is the message after success. The browser is sent to back; if back is empty, to the
 	// page of the button.
 	done, back string
+	// undo is the path of the button that reverses the act; empty if nothing does. The message has it.
+	undo string
 	// failed returns why an operation failed although it was answered 200, or "" if it did not
 	// fail. nil means that 200 is success.
 	failed func(answer) string
@@ -313,12 +319,32 @@ func (c *console) act(a action) http.HandlerFunc {
 				return
 			}
 		}
-		c.done(w, r, res, err, a.done, back)
+		c.finish(w, r, res, err, flash{Text: a.done, Undo: fill(a.undo)}, back)
 	}
 }
 
-// done redirects the browser to back, with a message about the outcome.
+// undoes reports whether a path is that of a button that undoes.
+func undoes(to string) bool {
+	patterns := []string{restorePath}
+	for _, a := range actions() {
+		patterns = append(patterns, a.undo)
+	}
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		ok, err := path.Match(variable.ReplaceAllString(pattern, "?*"), to)
+		return pattern != "" && ok && err == nil
+	})
+}
+
+// variable is a part of a path: an id or name.
+var variable = regexp.MustCompile(`{[a-z]+}`)
+
+// done redirects the browser to back, with text, or the error.
 func (c *console) done(w http.ResponseWriter, r *http.Request, res answer, err error, text, back string) {
+	c.finish(w, r, res, err, flash{Text: text}, back)
+}
+
+// finish is done with a message that can have a button.
+func (c *console) finish(w http.ResponseWriter, r *http.Request, res answer, err error, success flash, back string) {
 	switch {
 	case err != nil:
 		c.o.Log.Error("console action", "path", r.URL.Path, "error", err)
@@ -328,7 +354,8 @@ func (c *console) done(w http.ResponseWriter, r *http.Request, res answer, err e
 	case res.Status/100 != 2:
 		setFlash(w, "bad", "Not done: "+res.problem())
 	default:
-		setFlash(w, "ok", text)
+		success.Kind = "ok"
+		setFlashed(w, success)
 	}
 	http.Redirect(w, r, back, http.StatusSeeOther)
 }

@@ -76,6 +76,61 @@ func (c *console) scheduledEvent(q *request) (templ.Component, error) {
 	return scheduledEventPage(v), nil
 }
 
+// cancelScheduled cancels a scheduled event. Its data is removed then, so the console holds it for a
+// while, to schedule it again.
+func (c *console) cancelScheduled(w http.ResponseWriter, r *http.Request) {
+	id := url.PathEscape(r.PathValue("id"))
+	api, back := "/api/v1/scheduled-events/"+id, "/scheduled/"+id
+	before, err := c.call(r, http.MethodGet, api, nil)
+	if err != nil || before.Status != http.StatusOK {
+		c.done(w, r, before, err, "", back)
+		return
+	}
+	res, err := c.call(r, http.MethodDelete, api, nil)
+	message := flash{Text: "Canceled: it is not published."}
+	if err == nil && res.Status/100 == 2 {
+		message.Undo = c.canceled.hold(c.owner(r), before.Body, c.o.Now())
+	}
+	c.finish(w, r, res, err, message, back)
+}
+
+// restorePath is the path of the button that schedules a canceled event again.
+const restorePath = "/scheduled/{token}/restore"
+
+// restoreScheduled publishes a canceled event again, at its time. It has a new id.
+func (c *console) restoreScheduled(w http.ResponseWriter, r *http.Request) {
+	body, ok := c.canceled.take(c.owner(r), r.PathValue("token"), c.o.Now())
+	if !ok {
+		setFlash(w, "bad", "Not done: the event was canceled too long ago, or was restored already. Publish it again.")
+		http.Redirect(w, r, "/scheduled", http.StatusSeeOther)
+		return
+	}
+	var was struct {
+		Type      string          `json:"type"`
+		Data      json.RawMessage `json:"data,omitempty"`
+		ProjectID string          `json:"projectId,omitempty"`
+		RunAt     time.Time       `json:"runAt"`
+	}
+	err := json.Unmarshal(body, &was)
+	if err == nil {
+		body, err = json.Marshal(was)
+	}
+	if err != nil {
+		c.done(w, r, answer{}, err, "", "/scheduled")
+		return
+	}
+	res, err := c.call(r, http.MethodPost, "/api/v1/events", body)
+	back := "/scheduled"
+	var made struct{ ID string }
+	if err == nil && res.Status/100 == 2 && readJSON(res.Body, &made) == nil {
+		back = "/events/" + url.PathEscape(made.ID) // its time may have come meanwhile
+		if strings.HasPrefix(made.ID, "sch_") {
+			back = "/scheduled/" + url.PathEscape(made.ID)
+		}
+	}
+	c.done(w, r, res, err, "Scheduled again, with a new id.", back)
+}
+
 // timeOfForm is the form of a time in a field, UTC.
 const timeOfForm = "2006-01-02T15:04:05"
 

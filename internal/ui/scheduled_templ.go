@@ -355,7 +355,7 @@ func scheduledEventPage(v scheduledEventView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = confirm("Cancel…", "The event is not published, and its data is removed.", "/scheduled/"+v.ID+"/cancel", "Cancel the event").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = confirm("Cancel…", "The event is not published, and its data is removed. You can undo this for two minutes.", "/scheduled/"+v.ID+"/cancel", "Cancel the event").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -469,7 +469,7 @@ func sourcePage(v sourceView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = confirm("Delete", "The URL stops working. The events stay.", "/sources/"+v.Name+"/delete", "Delete source").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = confirm("Delete", "The URL stops working. The events stay. This cannot be undone.", "/sources/"+v.Name+"/delete", "Delete source").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

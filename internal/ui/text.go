@@ -225,12 +225,18 @@ func show(body []byte, raw bool) shown {
 }
 
 // flash is a short message on the next page.
-type flash struct{ Kind, Text string } // Kind: ok or bad
+type flash struct {
+	Kind, Text string // Kind: ok or bad
+	// Undo is the path of a button that undoes what the message is about; empty without a button.
+	Undo string
+}
 
 const flashCookie = "gaff_flash"
 
-func setFlash(w http.ResponseWriter, kind, text string) {
-	value := base64.RawURLEncoding.EncodeToString([]byte(kind + "|" + clip(text, 600)))
+func setFlash(w http.ResponseWriter, kind, text string) { setFlashed(w, flash{Kind: kind, Text: text}) }
+
+func setFlashed(w http.ResponseWriter, f flash) {
+	value := base64.RawURLEncoding.EncodeToString([]byte(f.Kind + "|" + f.Undo + "|" + clip(f.Text, 600)))
 	http.SetCookie(w, &http.Cookie{Name: flashCookie, Value: value, Path: "/", MaxAge: 60, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 }
 
@@ -241,11 +247,15 @@ func takeFlash(w http.ResponseWriter, r *http.Request) flash {
 	}
 	http.SetCookie(w, &http.Cookie{Name: flashCookie, Path: "/", MaxAge: -1, HttpOnly: true})
 	text, err := base64.RawURLEncoding.DecodeString(cookie.Value)
-	kind, message, ok := strings.Cut(string(text), "|")
-	if err != nil || !ok || kind != "ok" && kind != "bad" {
+	parts := strings.SplitN(string(text), "|", 3)
+	if err != nil || len(parts) != 3 || parts[0] != "ok" && parts[0] != "bad" {
 		return flash{}
 	}
-	return flash{kind, visible(message)}
+	f := flash{Kind: parts[0], Text: visible(parts[2])}
+	if undoes(parts[1]) { // another program on this host can set cookies, too
+		f.Undo = parts[1]
+	}
+	return f
 }
 
 const themeCookie = "gaff_theme"

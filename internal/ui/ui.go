@@ -87,6 +87,8 @@ type console struct {
 	series  seriesCache
 	silence silenceCache
 	recent  generationsCache
+	// canceled are scheduled events that were canceled a moment ago.
+	canceled undoable
 }
 
 // New returns the handler of all paths except those of the API and of the sources. Without a

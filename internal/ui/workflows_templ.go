@@ -801,7 +801,7 @@ func writing(v workflowView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = confirm("Delete", "The workflow and its revisions are deleted. Runs that have begun go on.", "/workflows/"+v.Doc.Name+"/delete", "Delete workflow").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = confirm("Delete", "The workflow and its revisions are deleted. Runs that have begun go on. This cannot be undone.", "/workflows/"+v.Doc.Name+"/delete", "Delete workflow").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -824,7 +824,7 @@ func writing(v workflowView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = confirm("Delete the hidden one", "The text that was written here and its revisions are deleted. The file stays.", "/workflows/"+v.Doc.Name+"/delete", "Delete workflow").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = confirm("Delete the hidden one", "The text that was written here and its revisions are deleted. The file stays. This cannot be undone.", "/workflows/"+v.Doc.Name+"/delete", "Delete workflow").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -92,6 +92,8 @@ type world struct {
 	// evilFiles has everything below /files/ be a hostile picture.
 	evilFiles atomic.Bool
 	records   sourceRecords
+	// handlers are those of the health.
+	handlers []wire.HandlerHealth
 	// rotated is how often the key of links was rotated, and ten for each time with drop.
 	rotated atomic.Int64
 }
@@ -252,6 +254,7 @@ func newWorldOn(t *testing.T, st *sqlstore.Store, err error) *world {
 		Store:   st, Gateway: w.gw, Authorizer: access.Scoped{Guard: w.guard}, Guard: w.guard, Forwarding: fwd, Log: log, Address: address, TestSource: sample, Workflows: w.engine, Definitions: w.definitions,
 		Ready:         st.Ready,
 		SourceRecords: &w.records,
+		Handlers:      func(context.Context) ([]wire.HandlerHealth, error) { return w.handlers, nil },
 		Secrets: api.Secrets{
 			SigningKeys: func() []wire.SigningKey { return []wire.SigningKey{{Name: "links", Accepted: 2}} },
 			RotateSigningKey: func(_ context.Context, name string, drop bool) (wire.SigningKey, error) {

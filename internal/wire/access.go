@@ -140,11 +140,15 @@ type AuditQuery struct {
 	Actor  string `query:"actor" flag:"actor" doc:"Only by this person or key."`
 	Action string `query:"action" flag:"action" doc:"Only this operation, such as retry-event or create-key."`
 	Target string `query:"target" flag:"target" doc:"Only on this id or name."`
+	Since  string `query:"since" flag:"since" doc:"At or after: a time, or a duration such as 24h for that long ago."`
+	Until  string `query:"until" flag:"until" doc:"Before; written like since."`
 }
 
 // Filter returns the query as stores take it.
-func (q AuditQuery) Filter(c gaff.Cursor) access.AuditFilter {
-	return access.AuditFilter{Actor: q.Actor, Action: q.Action, Target: q.Target, Cursor: c}
+func (q AuditQuery) Filter(c gaff.Cursor) (f access.AuditFilter, err error) {
+	f = access.AuditFilter{Actor: q.Actor, Action: q.Action, Target: q.Target, Cursor: c}
+	f.Since, f.Until, err = period(q.Since, q.Until)
+	return f, err
 }
 
 // Me is the caller of the API.

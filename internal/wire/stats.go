@@ -54,7 +54,7 @@ type Totals struct {
 	Succeeded int64            `json:"succeeded" doc:"Attempts."`
 	Failed    int64            `json:"failed" doc:"Attempts."`
 	Reply     *Percentiles     `json:"reply" doc:"The response time of webhooks; null without webhooks."`
-	Done      *Percentiles     `json:"done" doc:"The latency from an event's receipt to the success of a delivery."`
+	Done      *Percentiles     `json:"done" doc:"The latency from an event's receipt to the success of a delivery; of one handler, the run time of its attempts."`
 }
 
 // Percentiles are those of a duration, in milliseconds.
@@ -126,4 +126,25 @@ type Health struct {
 	MemoryBytes   int64             `json:"memoryBytes" doc:"The memory that the process has from the operating system."`
 	Goroutines    int               `json:"goroutines"`
 	QuietSources  map[string]string `json:"quietSources" doc:"The sources that reject every request, and why."`
+	Handlers      []HandlerHealth   `json:"handlers" nullable:"false" doc:"Handlers and destinations with open deliveries, or with attempts in the last hour; the most due first. Empty if the database did not answer in time."`
+}
+
+// HandlerHealth is the queue and the last hour of a handler or destination.
+type HandlerHealth struct {
+	Handler   string       `json:"handler"`
+	Pending   int64        `json:"pending" doc:"Deliveries that are not done. Of all handlers together, at most 100,000 are counted."`
+	Due       int64        `json:"due" doc:"Those whose time has come."`
+	OldestDue Time         `json:"oldestDue" doc:"When the first of them became due."`
+	Succeeded int64        `json:"succeeded" doc:"Attempts in the last hour, on all nodes."`
+	Failed    int64        `json:"failed" doc:"Attempts in the last hour."`
+	Took      *Percentiles `json:"took" doc:"The run time of the attempts that succeeded in the last hour; null without one."`
+}
+
+// NewHandlerHealth makes the document of a handler.
+func NewHandlerHealth(handler string, attempts *stats.Point) HandlerHealth {
+	h := HandlerHealth{Handler: handler}
+	if attempts != nil {
+		h.Succeeded, h.Failed, h.Took = attempts.Done.N, attempts.Failed.N, newPercentiles(&attempts.Done)
+	}
+	return h
 }

@@ -811,6 +811,22 @@ export interface Handler {
   type: string;
 }
 
+export interface HandlerHealth {
+  /** Those whose time has come. */
+  due: number;
+  /** Attempts in the last hour. */
+  failed: number;
+  handler: string;
+  /** When the first of them became due. */
+  oldestDue: string | null;
+  /** Deliveries that are not done. Of all handlers together, at most 100,000 are counted. */
+  pending: number;
+  /** Attempts in the last hour, on all nodes. */
+  succeeded: number;
+  /** The run time of the attempts that succeeded in the last hour; null without one. */
+  took: Percentiles | null;
+}
+
 export interface Health {
   /** The commit that the binary was built from; empty if unknown. */
   commit: string;
@@ -822,6 +838,8 @@ export interface Health {
   disk: Disk | null;
   go: string;
   goroutines: number;
+  /** Handlers and destinations with open deliveries, or with attempts in the last hour; the most due first. Empty if the database did not answer in time. */
+  handlers: HandlerHealth[];
   /** The memory that the process has from the operating system. */
   memoryBytes: number;
   /** The sources that reject every request, and why. */
@@ -1387,7 +1405,7 @@ export interface Percentiles {
 
 export interface Point {
   at: string | null;
-  /** The latency from an event's receipt to the success of a delivery. */
+  /** The latency from an event's receipt to the success of a delivery; of one handler, the run time of its attempts. */
   done: Percentiles | null;
   /** Attempts. */
   failed: number;
@@ -2246,7 +2264,7 @@ export interface TokenRequest {
 }
 
 export interface Totals {
-  /** The latency from an event's receipt to the success of a delivery. */
+  /** The latency from an event's receipt to the success of a delivery; of one handler, the run time of its attempts. */
   done: Percentiles | null;
   /** Attempts. */
   failed: number;
@@ -2526,7 +2544,7 @@ export interface Operations {
   /** Erase a project with its jobs, files, runs and events */
   "erase-project": { query: { dryRun?: boolean; cancel?: boolean }; body: undefined; answer: Erasure };
   /** Download the audit log as JSON Lines */
-  "export-audit": { query: { since?: string; actor?: string; action?: string; target?: string }; body: undefined; answer: undefined };
+  "export-audit": { query: { since?: string; until?: string; actor?: string; action?: string; target?: string }; body: undefined; answer: undefined };
   /** Get all sources, destinations, budgets and workflows that were set by the API, secrets as references */
   "export-configuration": { query: undefined; body: undefined; answer: Configuration };
   /** Hold deliveries for longer */
@@ -2586,7 +2604,7 @@ export interface Operations {
   /** Count the secrets in the database by the keys that encrypt them */
   "get-secrets": { query: undefined; body: undefined; answer: Secrets };
   /** Get received, rejected and failed counts and latencies over time */
-  "get-series": { query: { range?: "1h" | "6h" | "24h" | "7d" | "30d"; source?: string }; body: undefined; answer: Series };
+  "get-series": { query: { range?: "1h" | "6h" | "24h" | "7d" | "30d"; source?: string; handler?: string }; body: undefined; answer: Series };
   /** Get a source */
   "get-source": { query: undefined; body: undefined; answer: Source };
   /** Get the key that the source's sender handed over in a handshake */
@@ -2608,7 +2626,7 @@ export interface Operations {
   /** List alerts, the active ones first */
   "list-alerts": { query: { limit?: number; cursor?: string; active?: "true" | "false" }; body: undefined; answer: AlertList };
   /** List the audit log, newest first */
-  "list-audit": { query: { limit?: number; cursor?: string; actor?: string; action?: string; target?: string }; body: undefined; answer: AuditEntryList };
+  "list-audit": { query: { limit?: number; cursor?: string; actor?: string; action?: string; target?: string; since?: string; until?: string }; body: undefined; answer: AuditEntryList };
   /** List budgets, by name, with what their period costs so far */
   "list-budgets": { query: undefined; body: undefined; answer: Budgets };
   /** Get the secrets that sign the webhooks passed on to jobs' callback URLs */

@@ -214,7 +214,7 @@
         tip.textContent = ['days' in figure.dataset ? new Date(time).toISOString().slice(0, 10) : local(new Date(time).toISOString().replace('T', ' ').replace('Z', ' UTC')), ...(row ? [...row.cells].slice(1).map((td, k) => `${heads[k + 1]} ${td.textContent}`) : ['no data'])].join(' · ');
       });
       svg.addEventListener('pointerleave', () => { tip.hidden = true; line.remove(); });
-      svg.addEventListener('click', (e) => {
+      if (!('still' in figure.dataset)) svg.addEventListener('click', (e) => {
         const time = from + at(e) * step, to = new URL(e.target.dataset.list ?? figure.dataset.list ?? '/events', location.href), q = to.searchParams;
         q.set('since', new Date(time).toISOString());
         q.set('until', new Date(time + step).toISOString());

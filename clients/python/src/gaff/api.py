@@ -819,6 +819,22 @@ class Handler(TypedDict):
     type: str
 
 
+class HandlerHealth(TypedDict):
+    # Those whose time has come.
+    due: int
+    # Attempts in the last hour.
+    failed: int
+    handler: str
+    # When the first of them became due.
+    oldestDue: str | None
+    # Deliveries that are not done. Of all handlers together, at most 100,000 are counted.
+    pending: int
+    # Attempts in the last hour, on all nodes.
+    succeeded: int
+    # The run time of the attempts that succeeded in the last hour; null without one.
+    took: Percentiles | None
+
+
 class Health(TypedDict):
     # The commit that the binary was built from; empty if unknown.
     commit: str
@@ -830,6 +846,8 @@ class Health(TypedDict):
     disk: Disk | None
     go: str
     goroutines: int
+    # Handlers and destinations with open deliveries, or with attempts in the last hour; the most due first. Empty if the database did not answer in time.
+    handlers: list[HandlerHealth]
     # The memory that the process has from the operating system.
     memoryBytes: int
     # The sources that reject every request, and why.
@@ -1395,7 +1413,7 @@ class Percentiles(TypedDict):
 
 class Point(TypedDict):
     at: str | None
-    # The latency from an event's receipt to the success of a delivery.
+    # The latency from an event's receipt to the success of a delivery; of one handler, the run time of its attempts.
     done: Percentiles | None
     # Attempts.
     failed: int
@@ -2252,7 +2270,7 @@ class TokenRequest(TypedDict):
 
 
 class Totals(TypedDict):
-    # The latency from an event's receipt to the success of a delivery.
+    # The latency from an event's receipt to the success of a delivery; of one handler, the run time of its attempts.
     done: Percentiles | None
     # Attempts.
     failed: int
@@ -2502,6 +2520,8 @@ class ExportAuditQuery(TypedDict):
     since: NotRequired[str]
     # Only on this id or name.
     target: NotRequired[str]
+    # Only entries before; written like since.
+    until: NotRequired[str]
 
 
 class GetCostsQuery(TypedDict):
@@ -2558,6 +2578,8 @@ class GetMediaZipQuery(TypedDict):
 
 
 class GetSeriesQuery(TypedDict):
+    # Only the attempts of this handler or destination; not with source.
+    handler: NotRequired[str]
     # The span of time until now.
     range: NotRequired[Literal["1h"] | Literal["6h"] | Literal["24h"] | Literal["7d"] | Literal["30d"]]
     # Only of this source.
@@ -2594,8 +2616,12 @@ class ListAuditQuery(TypedDict):
     cursor: NotRequired[str]
     # How many to return.
     limit: NotRequired[int]
+    # At or after: a time, or a duration such as 24h for that long ago.
+    since: NotRequired[str]
     # Only on this id or name.
     target: NotRequired[str]
+    # Before; written like since.
+    until: NotRequired[str]
 
 
 class ListDeliveriesQuery(TypedDict):
