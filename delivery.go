@@ -1,37 +1,54 @@
 package gaff
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // Delivery is one event for one handler.
 type Delivery struct {
 	// ID is "dlv_", the ULID of the event, a hyphen and the delivery's number
 	// within the event.
-	ID      string
-	EventID string
-	Handler string
+	ID      string `json:"id"`
+	EventID string `json:"eventId"`
+	Handler string `json:"handler"`
 	// Queue is the queue that it waits in: the handler's name where that has workers of
 	// its own, else empty.
-	Queue string
-	State State
+	Queue string `json:"-"`
+	State State  `json:"state"`
 	// Key is what Order is kept by within the queue: deliveries of one key follow one
 	// another, those of others do not wait for them. Empty for no order.
-	Key   string
-	Order Order
+	Key   string `json:"key,omitempty"`
+	Order Order  `json:"-"`
 	// Held is set while an earlier delivery of the key is not done.
-	Held bool
+	Held bool `json:"held"`
 	// Attempts is the number of attempts that have ended. After MaxAttempts failed ones the
 	// delivery is dead.
-	Attempts, MaxAttempts int
+	Attempts    int `json:"attempts"`
+	MaxAttempts int `json:"maxAttempts"`
 	// RunAt is when the next attempt is due.
-	RunAt time.Time
+	RunAt time.Time `json:"runAt,omitzero"`
 	// Error is the last failure.
-	Error                string
-	CreatedAt, UpdatedAt time.Time
+	Error     string    `json:"error,omitempty"`
+	CreatedAt time.Time `json:"createdAt,omitzero"`
+	UpdatedAt time.Time `json:"updatedAt,omitzero"`
 	// FinishedAt is zero until State.Done.
-	FinishedAt time.Time
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
 
 	// Source, Type and WebhookID repeat the event's, for lists.
-	Source, Type, WebhookID string
+	Source    string `json:"source"`
+	Type      string `json:"type"`
+	WebhookID string `json:"webhookId"`
+}
+
+// MarshalJSON encodes a delivery as the API does: one that is held has no time for its next attempt.
+func (d Delivery) MarshalJSON() ([]byte, error) {
+	type members Delivery
+	if d.Held {
+		d.RunAt = time.Time{}
+	}
+	return json.Marshal(members(d))
 }
 
 // State is the state of a delivery. docs/states.md has a diagram.
@@ -60,6 +77,19 @@ func (s State) String() string {
 		return "unknown"
 	}
 	return stateNames[s]
+}
+
+// MarshalText returns the name.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText is the reverse of [State.MarshalText].
+func (s *State) UnmarshalText(text []byte) error {
+	state, ok := ParseState(string(text))
+	if !ok {
+		return fmt.Errorf("unknown state %.60q: want one of %q", text, stateNames)
+	}
+	*s = state
+	return nil
 }
 
 // Done reports whether the delivery needs no more work.
@@ -125,16 +155,42 @@ const (
 
 // Attempt is one try of a delivery.
 type Attempt struct {
-	DeliveryID string
+	DeliveryID string `json:"deliveryId,omitempty"`
 	// Number counts from 1 within the delivery.
-	Number int
+	Number int `json:"number"`
 	// Outcome is one of the Attempt… constants.
-	Outcome   string
-	StartedAt time.Time
-	Duration  time.Duration
+	Outcome   string        `json:"outcome"`
+	StartedAt time.Time     `json:"startedAt,omitzero"`
+	Duration  time.Duration `json:"-"` // durationMs
 	// Error is the failure as text; Detail holds more, such as a panic's stack or
 	// the response of a destination.
-	Error, Detail string
+	Error  string `json:"error,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// attemptMembers are those of an attempt but for its duration.
+type attemptMembers Attempt
+
+// attemptDocument is an attempt as the API has it.
+type attemptDocument struct {
+	attemptMembers
+	DurationMs float64 `json:"durationMs"`
+}
+
+// MarshalJSON encodes an attempt as the API does.
+func (a Attempt) MarshalJSON() ([]byte, error) {
+	return json.Marshal(attemptDocument{attemptMembers(a), float64(a.Duration.Microseconds()) / 1000})
+}
+
+// UnmarshalJSON is the reverse of [Attempt.MarshalJSON].
+func (a *Attempt) UnmarshalJSON(text []byte) error {
+	var d attemptDocument
+	if err := json.Unmarshal(text, &d); err != nil {
+		return err
+	}
+	*a = Attempt(d.attemptMembers)
+	a.Duration = time.Duration(d.DurationMs * float64(time.Millisecond))
+	return nil
 }
 
 // Outcome is how an attempt ended.

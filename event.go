@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+	"unicode/utf8"
 )
 
 // Event is an accepted webhook, or an internal event that a handler emitted. It never
@@ -141,26 +142,61 @@ type Log struct {
 // Rejection is a request that was refused. Secrets in its headers are masked and
 // only the first bytes of its body are kept.
 type Rejection struct {
-	ID     string // rej_...
-	Source string
+	ID     string `json:"id"` // rej_...
+	Source string `json:"source"`
 	// Status is the HTTP status that was answered.
-	Status int
+	Status int `json:"status"`
 	// Reason is for the operator; the sender gets less.
-	Reason     string
-	Method     string
-	URL        string
-	RemoteAddr string
-	Header     http.Header
-	Body       []byte
-	BodySize   int64
-	ReceivedAt time.Time
+	Reason     string      `json:"reason"`
+	Method     string      `json:"method"`
+	URL        string      `json:"url"`
+	RemoteAddr string      `json:"remoteAddr"`
+	Header     http.Header `json:"headers"`
+	Body       []byte      `json:"-"` // body, or bodyBase64
+	BodySize   int64       `json:"bodySize"`
+	ReceivedAt time.Time   `json:"receivedAt,omitzero"`
 	// Whole is the request as it came, for the store to keep apart in bounded size; nil
 	// where it is not to be kept. It is never set on what a store returns.
-	Whole *Request
+	Whole *Request `json:"-"`
 	// Rescuable means that the whole request is stored and can be verified again; RescuedAs
 	// is the event that it became, or empty.
-	Rescuable bool
-	RescuedAs string
+	Rescuable bool   `json:"rescuable"`
+	RescuedAs string `json:"rescuedAs,omitempty"`
+}
+
+// rejectionMembers are those of a rejection but for its body.
+type rejectionMembers Rejection
+
+// rejectionDocument is a rejection as the API has it: a body that is not UTF-8 is in base64.
+type rejectionDocument struct {
+	rejectionMembers
+	Body       *string `json:"body"`
+	BodyBase64 []byte  `json:"bodyBase64,omitempty"`
+}
+
+// MarshalJSON encodes a rejection as the API does.
+func (r Rejection) MarshalJSON() ([]byte, error) {
+	d := rejectionDocument{rejectionMembers: rejectionMembers(r)}
+	if body := string(r.Body); utf8.ValidString(body) {
+		d.Body = &body
+	} else {
+		d.BodyBase64 = r.Body
+	}
+	return json.Marshal(d)
+}
+
+// UnmarshalJSON is the reverse of [Rejection.MarshalJSON].
+func (r *Rejection) UnmarshalJSON(text []byte) error {
+	var d rejectionDocument
+	if err := json.Unmarshal(text, &d); err != nil {
+		return err
+	}
+	*r = Rejection(d.rejectionMembers)
+	r.Body = d.BodyBase64
+	if d.Body != nil {
+		r.Body = []byte(*d.Body)
+	}
+	return nil
 }
 
 // Copy is a later arrival of a known id with another body.
