@@ -31,6 +31,7 @@ func New(version string, call Caller) *mcp.Server {
 	})
 	addReading(s, call)
 	addChanging(s, call)
+	addPreview(s, call)
 	return s
 }
 

@@ -164,3 +164,39 @@ func TestExplanations(t *testing.T) {
 		}
 	}
 }
+
+func TestPreviewSendsItsQuestionAndShortensBodies(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 40_000)
+	f := &fakeAPI{docs: map[string]string{
+		"POST /api/v1/destinations/preview": `{"events":[{"id":"evt_1","passes":true,"sent":true,"before":"` + long + `","after":"{}","headers":{},"logs":[],"error":null}],"failed":0}`,
+	}}
+	text, failed := f.use(t, "preview_destination", map[string]any{"destination": "app", "ids": []string{"evt_1"}, "filter": "data.a > 1"})
+	if failed || !strings.Contains(text, `"passes":true`) || !strings.Contains(text, `"truncated":true`) || len(text) > maxBody+1000 {
+		t.Errorf("%d bytes: %.300s", len(text), text)
+	}
+	if want := `POST /api/v1/destinations/preview {"destination":"app","filter":"data.a > 1","ids":["evt_1"]}`; len(f.changed) != 1 || strings.ReplaceAll(f.changed[0], `\u003e`, ">") != want {
+		t.Errorf("calls %q, want %q", f.changed, want)
+	}
+}
+
+func TestScheduledEventIsCanceledInTwoSteps(t *testing.T) {
+	t.Parallel()
+	f := &fakeAPI{docs: map[string]string{
+		"GET /api/v1/scheduled-events?limit=20&status=scheduled": `{"docs":[{"id":"sch_1"}]}`,
+		"GET /api/v1/scheduled-events/sch_1":                     `{"id":"sch_1","type":"order.paid","status":"scheduled","runAt":"2026-12-01T00:00:00Z"}`,
+		"DELETE /api/v1/scheduled-events/sch_1":                  `{"id":"sch_1","status":"canceled"}`,
+	}}
+	if text, failed := f.use(t, "list_scheduled_events", nil); failed || !strings.Contains(text, "sch_1") {
+		t.Errorf("listed %s", text)
+	}
+	text, failed := f.use(t, "cancel_scheduled_event", map[string]any{"id": "sch_1"})
+	var step confirmation
+	if err := json.Unmarshal([]byte(text), &step); failed || err != nil || len(f.changed) != 0 || !strings.Contains(step.Would, "order.paid") {
+		t.Fatalf("%s, %v; calls %q", text, err, f.changed)
+	}
+	text, failed = f.use(t, "cancel_scheduled_event", map[string]any{"id": "sch_1", "confirm": step.Confirm})
+	if failed || len(f.changed) != 1 || !strings.Contains(text, "canceled") {
+		t.Errorf("%s; calls %q", text, f.changed)
+	}
+}
