@@ -36,7 +36,8 @@ const (
 	archiveWait  = Duration(5 * time.Minute)
 	maxArchive   = 100_000
 	archiveBytes = 64 << 20 // of a file before it is compressed
-	// archiveTurn is how long other nodes leave a part to the one that began it.
+	// archiveTurn is how long other nodes leave a part to the one that began it. A store of one process has
+	// no others: a part that was begun is of a process that has ended.
 	archiveTurn = 2 * time.Minute
 	// archiveEvery is the time between two looks at the log.
 	archiveEvery = 5 * time.Second
@@ -201,7 +202,7 @@ func (a *archiver) step(ctx context.Context, now time.Time) (more bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if p := state.Part; p != nil && p.Node != a.node && now.Before(p.Until) {
+	if p := state.Part; p != nil && a.m.o.Shared && p.Node != a.node && now.Before(p.Until) {
 		return false, nil // another node writes it
 	}
 	if state.Part == nil {

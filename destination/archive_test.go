@@ -94,16 +94,20 @@ func (s *failingRecords) PutRecord(ctx context.Context, r gaff.Record) (gaff.Rec
 
 // archiveOf makes a manager with the archive "cold" of events of the source shop, and runs it until
 // the returned function is called.
-func archiveOf(t *testing.T, st destination.Store, gw *gaff.Gateway, files *memoryFiles) (m *destination.Manager, stop func()) {
+func archiveOf(t *testing.T, st destination.Store, gw *gaff.Gateway, files *memoryFiles, change ...func(*destination.ManagerOptions)) (m *destination.Manager, stop func()) {
 	t.Helper()
-	m = destination.NewManager(destination.ManagerOptions{
+	o := destination.ManagerOptions{
 		Store: st, Gateway: gw, Log: slog.New(slog.DiscardHandler), Client: http.DefaultClient,
 		Configured: []destination.Spec{{
 			Name: "cold", Kind: destination.KindArchive, URL: "/cold", Events: []string{"shop:*"},
 			Batch: &destination.Batch{Size: 10, Wait: destination.Duration(time.Minute)},
 		}},
 		Files: func(string) (destination.Files, error) { return files, nil },
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	m = destination.NewManager(o)
 	if err := m.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -177,14 +181,53 @@ func TestArchiveHasEachEventOnce(t *testing.T) {
 	}
 }
 
+// shared marks a store that several processes use.
+func shared(o *destination.ManagerOptions) { o.Shared = true }
+
+// A process that has the store alone goes on at once with a part that a killed one began. Others wait,
+// since that one may still write.
+func TestArchiveGoesOnAfterAKill(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change []func(*destination.ManagerOptions)
+		within time.Duration
+		not    time.Duration // before this it has not gone on
+	}{
+		"alone":  {nil, 11 * time.Second, 0},
+		"shared": {[]func(*destination.ManagerOptions){shared}, 3 * time.Minute, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				st, gw := newArchiveGateway(t)
+				files := &memoryFiles{files: map[string][]byte{}}
+				emit(t, gw, 0, 10)
+				_, stop := archiveOf(t, &failingRecords{Store: st, fail: 2}, gw, files, c.change...)
+				time.Sleep(time.Second)
+				stop() // killed, with the part stored
+				m, stop := archiveOf(t, st, gw, files, c.change...)
+				defer stop()
+				time.Sleep(c.not)
+				if d := must(m.Get(t.Context(), "cold"))(t); c.not > 0 && (d.Archive == nil || d.Archive.Part == nil) {
+					t.Errorf("%s after the kill the part was taken from a node that may still write it", c.not)
+				}
+				time.Sleep(c.within - c.not)
+				if d := must(m.Get(t.Context(), "cold"))(t); d.Archive == nil || d.Archive.Part != nil || d.Archive.Files != 1 {
+					t.Errorf("%s after the kill the state is %+v, want the file that was due", c.within, d.Archive)
+				}
+			})
+		})
+	}
+}
+
 func TestTwoNodesWriteOneArchive(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		st, gw := newArchiveGateway(t)
 		files := &memoryFiles{files: map[string][]byte{}}
 		want := emit(t, gw, 0, 95)
-		_, stopA := archiveOf(t, st, gw, files)
-		_, stopB := archiveOf(t, st, gw, files)
+		_, stopA := archiveOf(t, st, gw, files, shared)
+		_, stopB := archiveOf(t, st, gw, files, shared)
 		defer stopA()
 		defer stopB()
 		time.Sleep(5 * time.Minute)

@@ -50,6 +50,8 @@ type ManagerOptions struct {
 	Broker func(s Spec) (Publisher, error)
 	// Files opens the folder or bucket of a destination of kind archive; nil: no archives.
 	Files func(url string) (Files, error)
+	// Shared is set if other processes work on the same store.
+	Shared bool
 }
 
 // Kinds of records.

@@ -33,7 +33,7 @@ func forwarder(cfg *config.Config, st forwardStore, gw *gaff.Gateway, log *slog.
 	}
 	return destination.NewManager(destination.ManagerOptions{
 		Store: st, Gateway: gw, Log: log, Configured: specs, Client: traced(destination.NewClient(allow)),
-		Lookup: destination.NewLookup(st), BaseURL: cfg.BaseURL,
+		Lookup: destination.NewLookup(st), BaseURL: cfg.BaseURL, Shared: cfg.DatabaseURL != "",
 		TLSClient: func(c *tls.Config) *http.Client { return traced(destination.NewTLSClient(allow, c)) },
 		Broker:    func(s destination.Spec) (destination.Publisher, error) { return brokers.Open(s, allow) },
 		Files:     func(url string) (destination.Files, error) { return blob.Open(url) },
