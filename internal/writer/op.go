@@ -20,6 +20,9 @@ const (
 	// Note stores a note about a rejected request. Untrusted clients cause notes, so they
 	// have a short queue of their own, and are dropped if it is full.
 	Note
+	// Background is an effect that nobody waits for, such as those of replays. A connection that
+	// writes webhooks, too, spends a bounded part of its time on them.
+	Background
 	// Between runs while no transaction is open, rather than in one.
 	Between
 )
@@ -28,6 +31,7 @@ const (
 type Op[T any] struct {
 	Kind  Kind
 	Bytes int           // of bodies that the operation holds
+	Rows  int           // of a Background operation: about how many it reads or writes; 0 means one
 	Wait  time.Duration // longest wait for the commit; 0 means no bound but the context
 	// Reads names what Run reads first, so that the transaction can read it for all
 	// operations at once; nil if it is unknown.
@@ -123,6 +127,10 @@ func (w *Writer[T]) enqueue(ctx context.Context, o *Op[T]) error {
 		return w.offer(o, w.notes, &w.noteBytes, MaxQueuedNoteBytes)
 	case Between:
 		queue = w.between
+	case Background:
+		if w.background != nil {
+			queue = w.background
+		}
 	case Effect:
 	}
 	select {

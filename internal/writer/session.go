@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +33,9 @@ type session[T Tx] struct {
 	conn Conn[T]
 	gate *batchGate
 	// The queues that it serves; the others are nil.
-	accepts, effects, notes, between chan *Op[T]
+	accepts, effects, notes, background, between chan *Op[T]
+
+	share backgroundShare
 	// connected counts the connected sessions of the same queues; counted is set if this one
 	// is among them.
 	connected *atomic.Int32
@@ -55,6 +58,7 @@ func (s *session[T]) loop() {
 		s.gate.take()
 		var first *Op[T]
 		var from chan *Op[T]
+		background, rested := s.openBackground()
 		select {
 		case first = <-s.accepts:
 			from = s.accepts
@@ -62,6 +66,11 @@ func (s *session[T]) loop() {
 			from = s.effects
 		case first = <-s.notes:
 			from = s.notes
+		case first = <-background:
+			from = s.background
+		case <-rested:
+			s.gate.pass()
+			continue
 		case o := <-s.between:
 			s.gate.pass()
 			s.runBetween(o)
@@ -89,9 +98,36 @@ func (s *session[T]) loop() {
 			continue
 		}
 		s.gate.begin()
-		s.commit(batch)
+		s.commitShared(batch)
 		s.gate.end()
 	}
+}
+
+// openBackground returns the queue of background operations if the next batch may begin with one. Otherwise
+// it returns a channel that receives when it may; nil if there is no such queue.
+func (s *session[T]) openBackground() (queue chan *Op[T], rested <-chan time.Time) {
+	if s.background == nil {
+		return nil, nil
+	}
+	if rest := s.share.rest(time.Now()); rest > 0 {
+		return nil, time.After(rest)
+	}
+	if len(s.accepts) > 0 {
+		return nil, nil // fill decides
+	}
+	return s.background, nil
+}
+
+// commitShared commits a batch, and measures what it takes of the background's share.
+func (s *session[T]) commitShared(batch []*Op[T]) {
+	if s.background == nil {
+		s.commit(batch)
+		return
+	}
+	began := time.Now()
+	s.commit(batch)
+	has := func(kind Kind) bool { return slices.ContainsFunc(batch, func(o *Op[T]) bool { return o.Kind == kind }) }
+	s.share.wrote(began, time.Now(), has(Accept), has(Background))
 }
 
 // leave puts an operation back into its queue if this connection is down and another one is not: that
@@ -122,17 +158,23 @@ func (s *session[T]) runBetween(o *Op[T]) {
 // are skipped.
 func (s *session[T]) fill(batch []*Op[T]) []*Op[T] {
 	var count, bytes [Between]int
-	for _, o := range batch {
+	rows := 0
+	add := func(o *Op[T]) {
 		count[o.Kind]++
 		bytes[o.Kind] += o.Bytes
+		if o.Kind == Background {
+			rows += max(o.Rows, 1)
+		}
+	}
+	for _, o := range batch {
+		add(o)
 	}
 	take := func(queue chan *Op[T]) bool {
 		select {
 		case o := <-queue:
 			if o.begin() {
 				batch = append(batch, o)
-				count[o.Kind]++
-				bytes[o.Kind] += o.Bytes
+				add(o)
 			}
 			return true
 		default:
@@ -145,7 +187,25 @@ func (s *session[T]) fill(batch []*Op[T]) []*Op[T] {
 	}
 	for count[Note] < maxNotes && bytes[Note] < maxNoteBytes && take(s.notes) {
 	}
+	if len(s.background) > 0 {
+		for most := s.backgroundRows(time.Now(), count[Accept] > 0); rows < most && take(s.background); {
+		}
+	}
 	return batch
+}
+
+// backgroundRows is how many rows of background operations the next batch may have. A writer that
+// stops writes all that are queued.
+func (s *session[T]) backgroundRows(now time.Time, accepts bool) int {
+	select {
+	case <-s.w.stopping:
+		return maxEffects
+	default:
+	}
+	if !s.share.open(now, accepts) {
+		return 0
+	}
+	return s.share.rows(now)
 }
 
 // ensureConn connects before taking work. If only this connection is down, it leaves the queue

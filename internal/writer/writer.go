@@ -62,6 +62,7 @@ type Writer[T Tx] struct {
 	maxQueuedBytes int64
 
 	accepts, effects, notes, between chan *Op[T]
+	background                       chan *Op[T] // nil: they are queued as effects
 	// Bytes of the bodies that operations hold, queued ones and those being written.
 	acceptBytes, noteBytes atomic.Int64
 	// Nil if one connection serves the queue.
@@ -82,9 +83,10 @@ func New[T Tx](o Options[T]) *Writer[T] {
 	}
 	var sessions []*session[T]
 	if o.Only != nil {
+		w.background = make(chan *Op[T], queuedEffects)
 		sessions = append(sessions, &session[T]{
 			w: w, conn: o.Only, connected: new(atomic.Int32),
-			accepts: w.accepts, effects: w.effects, notes: w.notes, between: w.between,
+			accepts: w.accepts, effects: w.effects, notes: w.notes, background: w.background, between: w.between,
 		})
 	} else {
 		accepting, effecting := new(atomic.Int32), new(atomic.Int32)

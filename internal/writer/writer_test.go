@@ -45,7 +45,7 @@ func several(kind Kind, n int) (ops []*Op[*fakeTx], names []string) {
 
 func TestLoneOperationDoesNotWait(t *testing.T) {
 	run(t, func(t *testing.T, _ *fakeDB, w *Writer[*fakeTx]) {
-		for _, kind := range []Kind{Accept, Effect, Note} {
+		for _, kind := range []Kind{Accept, Effect, Note, Background} {
 			if got := queue(w, writes(kind, "a"))()[0]; got.err != nil || got.took != commitTime {
 				t.Errorf("kind %d: answered after %s with %v, want after the commit's %s", kind, got.took, got.err, commitTime)
 			}
@@ -229,7 +229,7 @@ func TestStopWritesQueuedOperations(t *testing.T) {
 func TestStoppedWriterTakesNothing(t *testing.T) {
 	run(t, func(t *testing.T, _ *fakeDB, w *Writer[*fakeTx]) {
 		w.Stop()
-		for _, kind := range []Kind{Accept, Effect, Note, Between} {
+		for _, kind := range []Kind{Accept, Effect, Note, Background, Between} {
 			dropped := 0
 			o := writes(kind, "late")
 			o.Dropped = func() { dropped++ }
