@@ -45,6 +45,7 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 
 // accept keeps an event and starts on its deliveries at once, where there is room.
 func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery, booked *booking) (Receipt, error) {
+	g.pace.webhook(time.Now())
 	reg := g.registry.Load()
 	size := memoryOf(ev)
 	take := g.reserve(reg, ev, ds, size)
@@ -59,6 +60,7 @@ func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delive
 		rc, err := g.accept(ctx, evs[0], routes[0], booked)
 		return []Receipt{rc}, err
 	}
+	g.pace.webhook(time.Now())
 	reg := g.registry.Load()
 	ps, sizes := make([]AcceptParams, len(evs)), make([]int64, len(evs))
 	for i, ev := range evs {

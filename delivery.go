@@ -205,4 +205,6 @@ type Outcome struct {
 	Attempt Attempt
 	// Failure adds a dead delivery to an issue; nil adds it to none.
 	Failure *Failure
+	// Background lets the commit come after others: see [Work.Background].
+	Background bool
 }

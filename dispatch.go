@@ -126,11 +126,25 @@ func (g *Gateway) worker(l *queue) {
 		}
 		w := l.queue.pop()
 		l.queuedBytes.Add(-w.size)
+		g.await(w.Work)
 		gated := g.pass(l, w.Work)
 		// Room for several, so that a backlog is claimed in batches.
 		room := l.room.Add(1)
 		if l.backlog.Load() && (gated || room >= min(l.places.Load()/2, int64(l.want.Load())*claimPerWorker)) {
 			l.wake()
+		}
+	}
+}
+
+// await waits for the turn of an attempt of a replay.
+func (g *Gateway) await(w Work) {
+	if !w.Background() {
+		return
+	}
+	if wait := g.pace.turn(time.Now()); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-g.quit:
 		}
 	}
 }
@@ -194,7 +208,7 @@ func (g *Gateway) attempt(w Work) error {
 		return err
 	}
 	out := judge(w, err, started, took, policy)
-	out.Attempt.Detail = detail
+	out.Attempt.Detail, out.Background = detail, w.Background()
 	end(out.Attempt.Outcome, err)
 	if out.State == StateDead {
 		out.Failure = NewFailure(w.Delivery.Handler, w.Event, err)
@@ -242,7 +256,7 @@ func dueSince(w Work, policy RetryPolicy) time.Time {
 	switch {
 	case d.MaxAttempts > policy.MaxAttempts: // a person allowed more attempts
 		return d.RunAt
-	case d.CreatedAt.Sub(w.Event.ReceivedAt) > replayAfter:
+	case w.Background():
 		return d.CreatedAt
 	case w.Lease.Attempt == 1 && d.RunAt.After(w.Event.ReceivedAt): // scheduled
 		return d.RunAt

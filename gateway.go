@@ -73,6 +73,7 @@ type Gateway struct {
 	verified   places       // of large bodies that are being parsed
 	slowNotes  atomic.Int64 // until when answers do not wait for their notes, in Unix nanoseconds
 	disabled   logLimiter
+	pace       pace          // of replays
 	answering  chan struct{} // a place for each request that waits for a handler
 	quarantine *clientLimits // bytes of rejected requests that are stored whole, by source and client
 

@@ -56,13 +56,43 @@ func newQueue(name string, workers int, places, bytes int64) *queue {
 	return l
 }
 
-// workQueue hands work to workers, the oldest first. A worker receives from ready before it
-// pops; one that sends what it received leaves the work to another.
+// workQueue hands work to workers, the oldest first, and that of replays after that of new events. A
+// worker receives from ready before it pops; one that sends what it received leaves the work to another.
 type workQueue struct {
-	ready chan struct{} // one for each item; never full, for places are reserved
-	mu    sync.Mutex
+	ready      chan struct{} // one for each item; never full, for places are reserved
+	mu         sync.Mutex
+	items      fifo
+	background fifo
+	passed     int // how often in a row background was passed over
+}
+
+// maxPassed is how many new deliveries come before one of a replay.
+const maxPassed = 16
+
+// fifo is a list from which the oldest is taken.
+type fifo struct {
 	items []queued
 	head  int
+}
+
+func (f *fifo) empty() bool { return f.head == len(f.items) }
+
+func (f *fifo) push(w queued) {
+	if f.head > 0 && len(f.items) == cap(f.items) {
+		n := copy(f.items, f.items[f.head:])
+		clear(f.items[n:])
+		f.items, f.head = f.items[:n], 0
+	}
+	f.items = append(f.items, w)
+}
+
+func (f *fifo) pop() queued {
+	w := f.items[f.head]
+	f.items[f.head] = queued{}
+	if f.head++; f.empty() {
+		f.items, f.head = f.items[:0], 0
+	}
+	return w
 }
 
 // queued is a delivery in a queue, and the memory that was reserved for it.
@@ -73,12 +103,11 @@ type queued struct {
 
 func (q *workQueue) push(w queued) {
 	q.mu.Lock()
-	if q.head > 0 && len(q.items) == cap(q.items) {
-		n := copy(q.items, q.items[q.head:])
-		clear(q.items[n:])
-		q.items, q.head = q.items[:n], 0
+	if w.Background() {
+		q.background.push(w)
+	} else {
+		q.items.push(w)
 	}
-	q.items = append(q.items, w)
 	q.mu.Unlock()
 	q.ready <- struct{}{}
 }
@@ -86,12 +115,15 @@ func (q *workQueue) push(w queued) {
 func (q *workQueue) pop() queued {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w := q.items[q.head]
-	q.items[q.head] = queued{}
-	if q.head++; q.head == len(q.items) {
-		q.items, q.head = q.items[:0], 0
+	switch {
+	case q.background.empty():
+		return q.items.pop()
+	case q.items.empty() || q.passed >= maxPassed:
+		q.passed = 0
+		return q.background.pop()
 	}
-	return w
+	q.passed++
+	return q.items.pop()
 }
 
 // resize changes how many workers there should be, and how many deliveries are held for them.

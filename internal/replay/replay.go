@@ -92,6 +92,7 @@ type Replay struct {
 	NextAt    time.Time `json:"nextAt,omitzero"`
 
 	revision int64
+	full     time.Duration // how long the last step waited for room in the queue
 }
 
 // Progress is the examined part of the events, from 0 to 1.

@@ -390,3 +390,35 @@ func TestReplayRejectsBadRequests(t *testing.T) {
 		}
 	}
 }
+
+// New events do not come behind all events of the past: few of those are queued at a time.
+func TestReplayQueuesFewDeliveriesAtATime(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *sqlstore.Store) {
+		n := start(t, open())
+		n.accept(t, 300)
+		n.destination(t, destination.Spec{Name: "crm", Concurrency: 5})
+		if _, err := n.to.SetState(t.Context(), "crm", destination.StatePaused, ""); err != nil {
+			t.Fatal(err)
+		}
+		id := n.begin(t, replay.Request{Destination: "crm", Source: "shop", Rate: replay.MaxRate}).ID
+		waiting := func() int64 {
+			counts, err := n.st.QueueCounts(t.Context(), "crm")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return counts.Waiting
+		}
+		eventually.True(t, "deliveries are queued", func() bool { return waiting() >= 20 })
+		if got := waiting(); got != 20 {
+			t.Errorf("%d deliveries are queued, want 4 for each of 5 workers", got)
+		}
+		if _, err := n.to.SetState(t.Context(), "crm", destination.StateActive, ""); err != nil {
+			t.Fatal(err)
+		}
+		if r := n.finished(t, id); r.Queued != 300 {
+			t.Errorf("ended as %+v", r)
+		}
+		n.received(t, 300)
+	})
+}

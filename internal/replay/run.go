@@ -20,10 +20,15 @@ const (
 	// maxAdHoc bounds the URLs that are remembered.
 	maxAdHoc = 32
 
-	// maxQueued is how many deliveries of a queue may be open before a step is taken: the events of
-	// now must not come behind all those of the past.
-	maxQueued = 500
-	maxBatch  = 25
+	// queuedPerWorker is how many deliveries of a queue are open at most after a step, for each of its workers
+	// on a node, within minQueued and maxQueued: new events must not come behind many of the past.
+	queuedPerWorker = 4
+	minQueued       = 16
+	maxQueued       = 500
+	maxBatch        = 25
+	// fullWait is the time between the first two looks at a queue that is full; the others are further
+	// apart, up to pace/2.
+	fullWait = 10 * time.Millisecond
 	// pace is how often new replays are looked for; nodeTime is how long a node has a replay after
 	// its last step.
 	pace     = 500 * time.Millisecond
@@ -148,10 +153,16 @@ func (s *Service) step(ctx context.Context, r *Replay) (wait time.Duration, err 
 		return 0, err
 	}
 	counts, err := s.o.Store.QueueCounts(ctx, r.queue())
-	if err != nil || counts.Waiting >= maxQueued {
+	if err != nil {
 		return pace / 2, err
 	}
-	batch := int(min(max(r.Rate/4, 1), maxBatch))
+	most := r.mostQueued(to)
+	batch := min(int(min(max(r.Rate/4, 1), maxBatch)), most/2)
+	if most-int(counts.Waiting) < batch {
+		r.full = min(max(2*r.full, fullWait), pace/2)
+		return r.full, nil
+	}
+	r.full = 0
 	items, cursor, err := s.search(ctx, r, to, batch)
 	if err != nil {
 		return 0, err
@@ -169,6 +180,15 @@ func (s *Service) step(ctx context.Context, r *Replay) (wait time.Duration, err 
 			next.State, next.EndedAt = Done, time.Now().UTC()
 		}
 	})
+}
+
+// mostQueued is how many deliveries may be open in the queue of a replay.
+func (r *Replay) mostQueued(to *destination.Destination) int {
+	workers := urlWorkers
+	if r.URL == "" {
+		workers = to.HandleOptions().Workers
+	}
+	return min(max(queuedPerWorker*workers, minQueued), maxQueued)
 }
 
 // search examines events until some match, or for a bounded time.

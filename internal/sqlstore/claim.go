@@ -12,6 +12,23 @@ import (
 
 // Claim takes up to p.Limit deliveries of a queue that are due, oldest first.
 func (s *Store) Claim(ctx context.Context, p gaff.ClaimParams) (work []gaff.Work, err error) {
+	for len(work) < p.Limit {
+		part := p
+		part.Limit = min(p.Limit-len(work), s.db.claimAtOnce())
+		some, err := s.claimPart(ctx, part)
+		if err != nil && len(work) == 0 {
+			return nil, err
+		}
+		work = append(work, some...)
+		if len(some) < part.Limit {
+			break
+		}
+	}
+	return work, nil
+}
+
+// claimPart is Claim in one operation.
+func (s *Store) claimPart(ctx context.Context, p gaff.ClaimParams) (work []gaff.Work, err error) {
 	for {
 		var rejected []gaff.Lease
 		err = s.w.Do(ctx, &op{

@@ -67,6 +67,8 @@ type claims interface {
 	lease() time.Duration
 	// nextDue returns when the next unclaimed delivery of a queue is due; 0 without one.
 	nextDue(t *tx, queue string) (int64, error)
+	// claimAtOnce is how many deliveries one operation claims at most.
+	claimAtOnce() int
 	// claimDue claims deliveries of a queue that are due, oldest first.
 	claimDue(t *tx, p gaff.ClaimParams) ([]deliveryScan, error)
 	// loadEvents reads the events of deliveries, by number.

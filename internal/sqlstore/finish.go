@@ -9,6 +9,7 @@ import (
 
 	"gaff"
 	"gaff/internal/excerpt"
+	"gaff/internal/writer"
 )
 
 // maxErrorText bounds what a handler's error may add to a row, in bytes.
@@ -16,7 +17,12 @@ const maxErrorText = 4 << 10
 
 // Finish ends an attempt.
 func (s *Store) Finish(ctx context.Context, l gaff.Lease, o gaff.Outcome) error {
+	kind := writer.Effect
+	if o.Background {
+		kind = writer.Background
+	}
 	err := s.w.Do(ctx, &op{
+		Kind: kind,
 		Run: func(t *tx) error {
 			t.finish(l, o)
 			return nil

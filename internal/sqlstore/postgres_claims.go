@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -98,6 +99,8 @@ func leaseArrays(ls []gaff.Lease) (seq, n, claim []int64) {
 	}
 	return seq, n, claim
 }
+
+func (*PostgreSQL) claimAtOnce() int { return math.MaxInt }
 
 func (*PostgreSQL) claimed(*Store) (condition string, arg any) {
 	return "coalesce(d.leased_until, 0) > ?", micros(time.Now())

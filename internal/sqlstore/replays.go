@@ -12,6 +12,7 @@ import (
 	"gaff"
 	"gaff/internal/excerpt"
 	"gaff/internal/id"
+	"gaff/internal/writer"
 )
 
 // replayWindow is how many event numbers a page of a replay examines: the time that a page takes
@@ -89,18 +90,18 @@ func replayPage(q gaff.ReplayQuery, upTo int64) (text string, args []any) {
 }
 
 // ReplayBatch adds deliveries to events, and replaces the record of their replay.
-func (s *Store) ReplayBatch(ctx context.Context, r gaff.Record, items []gaff.ReplayItem, value func(added int) (json.RawMessage, error)) (gaff.Record, error) {
-	err := s.w.Do(ctx, &op{Run: func(t *tx) error {
+func (s *Store) ReplayBatch(ctx context.Context, r gaff.Record, items []gaff.ReplayItem, value func(added int) (json.RawMessage, error)) (stored gaff.Record, err error) {
+	err = s.w.Do(ctx, &op{Kind: writer.Background, Rows: len(items), Run: func(t *tx) error {
 		// The record is locked first: of two nodes one goes on.
-		var stored int64
-		err := t.row([]any{&stored}, `select revision from record where kind = $1 and name = $2`+t.db.lock(), r.Kind, r.Name)
+		var revision int64
+		err := t.row([]any{&revision}, `select revision from record where kind = $1 and name = $2`+t.db.lock(), r.Kind, r.Name)
 		if errors.Is(err, sql.ErrNoRows) {
 			return missing(r.Kind, r.Name)
 		}
 		if err != nil {
 			return err
 		}
-		if stored != r.Revision {
+		if revision != r.Revision {
 			return fmt.Errorf("%w: %s %q was changed meanwhile", gaff.ErrConflict, r.Kind, excerpt.Text(r.Name, 60))
 		}
 		added := 0
@@ -121,10 +122,10 @@ func (s *Store) ReplayBatch(ctx context.Context, r gaff.Record, items []gaff.Rep
 		if err != nil {
 			return err
 		}
-		revision, err := t.nextRevision(r.Kind)
-		if err != nil {
+		if revision, err = t.nextRevision(r.Kind); err != nil {
 			return err
 		}
+		stored = gaff.Record{Kind: r.Kind, Name: r.Name, Value: next, Revision: revision, UpdatedAt: fromMicros(micros(t.now))}
 		_, err = t.exec(`update record set value = $3, revision = $4, updated_at = $5 where kind = $1 and name = $2`,
 			r.Kind, r.Name, []byte(text), revision, micros(t.now))
 		t.change(r.Kind, r.Name, "saved", "")
@@ -133,7 +134,7 @@ func (s *Store) ReplayBatch(ctx context.Context, r gaff.Record, items []gaff.Rep
 	if err != nil {
 		return gaff.Record{}, err
 	}
-	return s.Record(ctx, r.Kind, r.Name)
+	return stored, nil
 }
 
 // replayItem adds a delivery to an event, unless the handler has an open one, or the event is gone.

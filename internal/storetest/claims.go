@@ -43,6 +43,20 @@ func testClaim(s *suite) {
 	}
 }
 
+// A store may claim many deliveries in several operations.
+func testClaimMany(s *suite) {
+	var ids, got []string
+	for range 40 {
+		ids = append(ids, s.accept(s.event(), to("h")...).ID)
+	}
+	for _, limit := range []int{35, 35} {
+		for _, w := range s.claim(limit) {
+			got = append(got, w.Event.ID)
+		}
+	}
+	s.equal("claimed, oldest first", got, ids)
+}
+
 // A claim may begin behind the leased deliveries. The next one finds deliveries that became due
 // before that place.
 func testClaimEarlier(s *suite) {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -108,6 +109,35 @@ func testReplayBatch(s *suite) {
 	}
 	_, err = s.st.ReplayBatch(s.ctx, gaff.Record{Kind: "replay", Name: "none"}, nil, count)
 	s.wants("without a record", err, gaff.ErrNotFound)
+}
+
+// The ends of many attempts of a replay are stored as others are, each once.
+func testBackgroundFinish(s *suite) {
+	for range 40 {
+		s.accept(s.event(), to("h")...)
+	}
+	work := s.claim(100)
+	end := gaff.Outcome{State: gaff.StateSucceeded, Attempt: gaff.Attempt{Outcome: gaff.AttemptSucceeded, StartedAt: s.now}, Background: true}
+	var running sync.WaitGroup
+	var lost atomic.Int64
+	for _, w := range work {
+		for range 2 {
+			running.Go(func() {
+				if err := s.st.Finish(s.ctx, w.Lease, end); errors.Is(err, gaff.ErrLeaseLost) {
+					lost.Add(1)
+				} else if err != nil {
+					s.Error(err)
+				}
+			})
+		}
+	}
+	running.Wait()
+	s.equal("ends that came second", lost.Load(), int64(len(work)))
+	for _, w := range work {
+		d := s.detail(w.Event.ID)
+		s.equal("attempts", len(d.Attempts), 1)
+		s.equal("status", d.Status, gaff.StatusSuccess)
+	}
 }
 
 // Several nodes with the same replay add each delivery once.

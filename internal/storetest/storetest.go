@@ -84,6 +84,8 @@ var tests = map[string]func(*suite){
 	"ErasePublished":                 testErasePublished,
 	"ScheduleUnderRace":              testScheduleUnderRace,
 	"ClaimHandsOutOnce":              testClaim,
+	"ClaimOfMany":                    testClaimMany,
+	"BackgroundFinish":               testBackgroundFinish,
 	"ClaimFindsWhatIsDueEarlier":     testClaimEarlier,
 	"LanesAreApart":                  testQueues,
 	"OrderByKey":                     testOrderByKey,
