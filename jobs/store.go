@@ -66,8 +66,9 @@ type Tx interface {
 	SetPace(ctx context.Context, key LimitKey, at time.Time) error
 	// RemoveJob removes a job that came to nothing, with its input and its log.
 	RemoveJob(ctx context.Context, jobID string) error
-	// JobErased reports whether a job was erased: by its id, or by its provider and request.
-	JobErased(ctx context.Context, ref JobRef) (bool, error)
+	// JobErased reports whether a job was erased that has one of the names: an id, or a provider and
+	// request. Empty names are ignored.
+	JobErased(ctx context.Context, refs ...JobRef) (bool, error)
 	// DropBody removes the body of an event, and cancels its deliveries that are not done, other
 	// than the one of ctx's lease.
 	DropBody(ctx context.Context, eventID string) error

@@ -206,12 +206,7 @@ func (h *handler) erased(ctx context.Context, tx Tx, ev *gaff.Event, u Update) (
 		jobID, _ := l.callbackTokens.job(ev.CallbackToken)
 		refs = append(refs, JobRef{ID: jobID})
 	}
-	for _, ref := range refs {
-		if erased, err := tx.JobErased(ctx, ref); err != nil || erased {
-			return erased, err
-		}
-	}
-	return false, nil
+	return tx.JobErased(ctx, refs...)
 }
 
 // jobOfCallbackToken finds the job to whose own address a webhook came. Where its request is not

@@ -52,7 +52,7 @@ const queueShare = 16
 
 // sharedQueue is how many deliveries a gateway on PostgreSQL queues in memory: it renews the lease
 // of each, and other nodes cannot process them meanwhile.
-const sharedQueue = 1024
+const sharedQueue = 8192
 
 // fitQueue bounds the queue of the workers by the container's memory, and on PostgreSQL in its
 // length. Zero means the gateway's own bounds.

@@ -38,7 +38,7 @@ func main() {
 		duration = flag.Duration("d", 5*time.Second, "how long each measurement takes")
 		warmup   = flag.Duration("warmup", 2*time.Second, "how long each load runs before it is measured for the first time")
 		rounds   = flag.Int("rounds", 3, "how often each is repeated; medians are printed")
-		only     = flag.String("only", "", `measure only these rows of receiving, such as "fal@64,custom@1": source and connections`)
+		only     = flag.String("only", "", `measure only these rows of receiving, such as "fal@64,custom@1": source and connections; with -postgres "1@66,2@66": nodes and connections`)
 		pg       = flag.Bool("postgres", false, "measure one, two and three nodes on a PostgreSQL of the tests' own")
 		runs     = flag.Int("workflows", 0, "measure only so many runs of a workflow")
 		logs     = flag.Int("logs", 0, "fill both stores with so many events, and measure queries")

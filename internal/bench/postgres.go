@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"gaff/internal/pgtest"
 )
@@ -27,6 +29,9 @@ func runPostgres(opt options) error {
 	printHeader()
 	// Numbers of connections that can be divided by those of nodes.
 	for i, m := range []struct{ nodes, conns int }{{1, 1}, {1, 66}, {1, 258}, {2, 66}, {3, 66}} {
+		if name := fmt.Sprintf("%d@%d", m.nodes, m.conns); opt.only != "" && !slices.Contains(strings.Split(opt.only, ","), name) {
+			continue
+		}
 		if err := measureNodes(opt, server, fmt.Sprintf("bench_%d", i), m.nodes, m.conns, bare); err != nil {
 			return fmt.Errorf("%d nodes: %w", m.nodes, err)
 		}

@@ -308,27 +308,56 @@ func (t *tx) dropFile(key string) error {
 	return err
 }
 
-// JobErased reports whether a job was erased.
-func (e *effects) JobErased(_ context.Context, ref jobs.JobRef) (bool, error) {
-	if ref.ID == "" && ref.RequestID == "" {
-		return false, nil
+// JobErased reports whether a job was erased, by any of its names. Every webhook of a job asks, so the
+// deferred rows wait: none of them is read here.
+func (e *effects) JobErased(_ context.Context, refs ...jobs.JobRef) (bool, error) {
+	e.independent = true
+	defer func() { e.independent = false }()
+	key, err := e.readEraseKey()
+	if err != nil || key == nil {
+		return false, err
 	}
-	var key string
-	err := e.row([]any{&key}, `select value from setting where name = $1`, eraseKeySetting)
-	if err == nil {
-		key, err = e.s.unseal("setting "+eraseKeySetting, key)
-	}
-	if err == nil {
-		hash := eraseHash([]byte(key), "job", ref.ID)
-		if ref.ID == "" {
-			hash = eraseHash([]byte(key), "request", ref.Provider, ref.RequestID)
+	var hashes []any
+	for _, ref := range refs {
+		switch {
+		case ref.ID != "":
+			hashes = append(hashes, eraseHash(key, "job", ref.ID))
+		case ref.RequestID != "":
+			hashes = append(hashes, eraseHash(key, "request", ref.Provider, ref.RequestID))
 		}
-		err = e.row([]any{new(int64)}, `select at from erased where hash = $1`, hash)
 	}
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+	for part := range slices.Chunk(hashes, erasedAtOnce) {
+		args := append(part, slices.Repeat(part[:1], erasedAtOnce-len(part))...)
+		err := e.row([]any{new(int64)}, `select at from erased where hash in ($1, $2, $3, $4)`, args...)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err == nil, err
+		}
 	}
-	return err == nil, err
+	return false, nil
+}
+
+// erasedAtOnce is how many erased names a query looks for.
+const erasedAtOnce = 4
+
+// readEraseKey returns the key of the hashes of erased ids, which it reads once in a transaction; nil
+// if nothing was ever erased.
+func (t *tx) readEraseKey() ([]byte, error) {
+	if t.eraseKeyRead {
+		return t.eraseKey, nil
+	}
+	var text string
+	switch err := t.row([]any{&text}, `select value from setting where name = $1`, eraseKeySetting); {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return nil, err
+	default:
+		if text, err = t.s.unseal("setting "+eraseKeySetting, text); err != nil {
+			return nil, err
+		}
+		t.eraseKey = []byte(text)
+	}
+	t.eraseKeyRead = true
+	return t.eraseKey, nil
 }
 
 // DropBody removes the body of an event.

@@ -50,6 +50,9 @@ type tx struct {
 	wakes       []string   // queues that have due deliveries after the commit
 	issues      []failures // failures that belong to issues
 	charges     charges
+	// eraseKey is readEraseKey's, once it was read.
+	eraseKey     []byte
+	eraseKeyRead bool
 }
 
 var _ writer.Tx = (*tx)(nil)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
@@ -23,6 +24,9 @@ func WarnOfClock(address string, log *slog.Logger, now func() time.Time) error {
 
 // SkewClock makes the database's clock seem ahead by a duration.
 func SkewClock(o *Options, by time.Duration) { o.skew = by }
+
+// Trace has a tracer called for each statement.
+func Trace(o *Options, t pgx.QueryTracer) { o.tracer = t }
 
 // CommitNothing commits on a connection without a transaction.
 func CommitNothing(address string) error {

@@ -52,7 +52,8 @@ type Options struct {
 	// that the other does not see.
 	Exclusive bool
 
-	skew time.Duration // of the database's clock, for tests
+	skew   time.Duration   // of the database's clock, for tests
+	tracer pgx.QueryTracer // of all connections, for tests; may be nil
 }
 
 const (
@@ -93,6 +94,7 @@ func open(ctx context.Context, address string, o Options) (_ *Store, err error) 
 	if err != nil {
 		return nil, err
 	}
+	cfg.Tracer = o.tracer
 	if err := checkPooler(ctx, cfg); err != nil {
 		return nil, explain(err)
 	}
