@@ -17,6 +17,8 @@ var aboutFile []byte
 
 // About has what people need to set up a sender.
 type About struct {
+	// Category is one of [Categories].
+	Category string `json:"category"`
 	// Title is the sender's name; Docs its own page about webhooks, empty if not known.
 	Title string `json:"title"`
 	Docs  string `json:"docs,omitempty"`
@@ -39,6 +41,28 @@ type Checked struct {
 	Source string `json:"source"`
 	// Date is the day of the comparison, such as 2026-11-29.
 	Date string `json:"date"`
+}
+
+// Categories are the kinds of senders, in the order in which lists show them.
+var Categories = []string{
+	"AI", "Media", "Payments", "Commerce", "Code and operations", "Events", "Messages", "Customers", "Documents and planning", "Identity",
+}
+
+// SearchPresets returns the presets of a category whose name, title or category has all words of a text,
+// sorted by name. An empty category or text means all.
+func SearchPresets(category, text string) (names []string) {
+	words := strings.Fields(strings.ToLower(text))
+	for _, name := range Presets() {
+		about := PresetAbout(name)
+		if category != "" && !strings.EqualFold(about.Category, category) {
+			continue
+		}
+		in := strings.ToLower(name + " " + about.Title + " " + about.Category)
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(in, word) }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 var abouts = sync.OnceValue(func() map[string]About {

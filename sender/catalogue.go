@@ -30,36 +30,43 @@ with batches brings several events in a request, each kept under its own id. One
 as a provider does. [verification.md](verification.md) says how each is verified.
 
 "Compared" is the day on which the preset was last compared with the sender's own document or SDK, and which one. A preset
-without a date may be out of date: the reason is below the table. Senders change; report a difference as an issue.
+without a date may be out of date: the reason is at the end. Senders change; report a difference as an issue.
 
-| preset | sender | checks | settings | knows | can send | compared |
-|---|---|---|---|---|---|---|
+` + "`gaff sources presets`" + ` lists and searches them, also by category; in the console, "Add a source" does.
 `)
 	unchecked := map[string][]string{}
-	for _, name := range Presets() {
-		d, _ := Preset(name)
-		about := PresetAbout(name)
-		title := about.Title
-		if about.Docs != "" {
-			title = "[" + title + "](" + about.Docs + ")"
+	for _, category := range Categories {
+		fmt.Fprintf(&b, "\n## %s\n\n| preset | sender | checks | settings | knows | can send | compared |\n|---|---|---|---|---|---|---|\n", category)
+		for _, name := range SearchPresets(category, "") {
+			b.WriteString(catalogueRow(name, unchecked))
 		}
-		compared := "no"
-		if about.Checked != nil {
-			compared = about.Checked.markdown()
-		} else {
-			unchecked[about.Unchecked] = append(unchecked[about.Unchecked], name)
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n", name, title, d.Summary(), ticked(d.Needs()),
-			strings.Join(d.Traits(), ", "), yes(d.CanSign()), compared)
 	}
 	if len(unchecked) > 0 {
-		b.WriteString("\nPresets that were not compared, by reason:\n\n")
+		b.WriteString("\n## Not compared\n\nBy reason:\n\n")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(unchecked)) {
 		fmt.Fprintf(&b, "- %s: %s\n", reason, ticked(unchecked[reason]))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// catalogueRow returns the row of a preset. A preset that was not compared is added to those of its reason.
+func catalogueRow(name string, unchecked map[string][]string) string {
+	d, _ := Preset(name)
+	about := PresetAbout(name)
+	title := about.Title
+	if about.Docs != "" {
+		title = "[" + title + "](" + about.Docs + ")"
+	}
+	compared := "no"
+	if about.Checked != nil {
+		compared = about.Checked.markdown()
+	} else {
+		unchecked[about.Unchecked] = append(unchecked[about.Unchecked], name)
+	}
+	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s | %s |\n", name, title, d.Summary(), ticked(d.Needs()),
+		strings.Join(d.Traits(), ", "), yes(d.CanSign()), compared)
 }
 
 // markdown returns the day, with a link to the document or the name of the SDK.

@@ -133,6 +133,29 @@ func TestCatalogueIsWhole(t *testing.T) {
 	}
 }
 
+// Each preset is in one of the categories, and a search finds those with all words.
+func TestPresetsByCategory(t *testing.T) {
+	t.Parallel()
+	all := 0
+	for _, category := range Categories {
+		n := len(SearchPresets(category, ""))
+		if n == 0 {
+			t.Errorf("%s: no preset", category)
+		}
+		all += n
+	}
+	if all != len(Presets()) {
+		t.Errorf("%d presets are in a category, want %d", all, len(Presets()))
+	}
+	for _, c := range []struct{ category, text, want string }{
+		{"", "STRIPE", "stripe"}, {"", "gitea form", "gitea-form"}, {"payments", "paddle", "paddle paddle-classic"}, {"AI", "stripe", ""}, {"", "payments mollie classic", "mollie-classic"},
+	} {
+		if got := strings.Join(SearchPresets(c.category, c.text), " "); got != c.want {
+			t.Errorf("%q in %q: %q, want %q", c.text, c.category, got, c.want)
+		}
+	}
+}
+
 var update = flag.Bool("update", false, "write docs/presets.md again")
 
 // The list of presets is made of the presets.

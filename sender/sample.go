@@ -2,7 +2,9 @@ package sender
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"gaff/internal/jsonpointer"
@@ -13,6 +15,11 @@ import (
 // Sample returns a body and headers such as the sender's, with an id and a type at the description's
 // places. members are added if the body is an object. It is for tests: real bodies have more.
 func (d Description) Sample(id, eventType string, members map[string]any) (body []byte, header http.Header, err error) {
+	return d.SampleAt(id, eventType, members, nil)
+}
+
+// SampleAt is Sample with more values, by their JSON pointers. Those replace values of the description.
+func (d Description) SampleAt(id, eventType string, members map[string]any, at map[string]string) (body []byte, header http.Header, err error) {
 	header = http.Header{"Content-Type": {"application/json"}}
 	doc := []byte("{}")
 	pointers := []struct {
@@ -65,6 +72,14 @@ func (d Description) Sample(id, eventType string, members map[string]any) (body 
 					return nil, nil, err
 				}
 			}
+		}
+	}
+	for _, pointer := range slices.Sorted(maps.Keys(at)) {
+		if pointer == "" {
+			continue
+		}
+		if doc, err = payload.SetJSON(doc, pointer, at[pointer]); err != nil {
+			return nil, nil, err
 		}
 	}
 	form, isForm, err := d.InForm(doc)

@@ -239,7 +239,7 @@ func describedSource(name string, set config.Source, kept keys, secretsAt string
 			return Source{}, err
 		}
 	}
-	out.Sample, out.SampleHeader = samples(description)
+	out.Sample, out.SampleHeader = samples(description, set)
 	return out, nil
 }
 
@@ -276,11 +276,15 @@ func secretsOf(name string, set config.Source, d sender.Description, kept keys) 
 	return secrets, about
 }
 
-// samples returns functions for the body and the headers of a sender's samples.
-func samples(d sender.Description) (func(eventType string) ([]byte, error), func(eventType string) http.Header) {
+// samples returns functions for the body and the headers of a sender's samples. They have id, type and
+// job where the source looks for them.
+func samples(d sender.Description, set config.Source) (func(eventType string) ([]byte, error), func(eventType string) http.Header) {
 	sample := func(eventType string) ([]byte, http.Header, error) {
 		id := "test_" + strings.ToLower(rand.Text())
-		return d.Sample(id, cmp.Or(eventType, "test"), map[string]any{"gaffSample": id})
+		eventType = cmp.Or(eventType, "test")
+		at := map[string]string{set.Job: id, set.ID: id}
+		at[set.Type] = eventType
+		return d.SampleAt(id, eventType, map[string]any{"gaffSample": id}, at)
 	}
 	body := func(eventType string) ([]byte, error) {
 		body, _, err := sample(eventType)

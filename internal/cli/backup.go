@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"gaff/internal/app"
+	"gaff/internal/wire"
 )
 
 func (p *program) backupCommand() *cobra.Command {
@@ -114,7 +114,7 @@ func (p *program) listSnapshots(ctx context.Context, from string) error {
 		if len(s.Recipients) > 0 {
 			encrypted = "yes"
 		}
-		t.row(clean(s.Name), s.Created.Format(time.RFC3339), events, strconv.FormatInt(s.Files, 10), encrypted, clean(s.Version))
+		t.row(clean(s.Name), stamp(wire.Time{Time: s.Created}), events, strconv.FormatInt(s.Files, 10), encrypted, clean(s.Version))
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(p.Stderr, "no snapshots")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 type presetDoc struct {
 	Name     string             `json:"name"`
 	Title    string             `json:"title"`
+	Category string             `json:"category"`
 	Docs     string             `json:"docs,omitempty"`
 	Where    string             `json:"where"`
 	Secret   string             `json:"secret"`
@@ -33,7 +35,7 @@ func newPresetDoc(name string) presetDoc {
 	s, _ := sender.Preset(name)
 	about := sender.PresetAbout(name)
 	return presetDoc{
-		Name: name, Title: about.Title, Docs: about.Docs, Where: about.Where, Secret: about.Secret, Events: about.Events,
+		Name: name, Title: about.Title, Category: about.Category, Docs: about.Docs, Where: about.Where, Secret: about.Secret, Events: about.Events,
 		Settings: append([]string{}, s.Needs()...), Knows: append([]string{}, s.Traits()...), CanSend: s.CanSign(), Verify: s,
 		Checked: about.Checked, Unchecked: about.Unchecked,
 	}
@@ -41,32 +43,35 @@ func newPresetDoc(name string) presetDoc {
 
 func (p *program) presetsCommand() *cobra.Command {
 	var asJSON bool
+	var category string
 	cmd := &cobra.Command{
-		Use:   "presets [WORD]",
+		Use:   "presets [WORD]...",
 		Short: "List the senders that gaff has presets for",
-		Long: `List the presets: a source with "preset: NAME" in gaff.yaml needs only a secret. WORD chooses
-presets with this text in their name or title. "gaff sources show NAME" prints what to enter
-at the sender.`,
-		Args: arguments(0, 1, "at most one WORD"),
+		Long: `List the presets: a source with "preset: NAME" in gaff.yaml needs only a secret. WORDs choose
+presets that have all of them in their name, title or category. "gaff sources show NAME" prints
+what to enter at the sender.
+
+Categories: ` + strings.Join(sender.Categories, ", ") + `.`,
+		Example: `  gaff sources presets stripe
+  gaff sources presets --category ai`,
 		RunE: work(func(_ context.Context, args []string) error {
-			t := newSheet("PRESET", "SENDER", "KNOWS", "SETTINGS")
-			found := false
-			for _, name := range sender.Presets() {
+			if category != "" && !slices.ContainsFunc(sender.Categories, func(c string) bool { return strings.EqualFold(c, category) }) {
+				return usagef("unknown --category %q: want %s", category, alternatives(sender.Categories))
+			}
+			names := sender.SearchPresets(category, strings.Join(args, " "))
+			if len(names) == 0 {
+				return fmt.Errorf("no preset matches %q; without a WORD, all are listed. Describe any other sender under verify: in gaff.yaml", cut(strings.Join(args, " "), 60))
+			}
+			t := newSheet("PRESET", "SENDER", "CATEGORY", "KNOWS", "SETTINGS")
+			for _, name := range names {
 				doc := newPresetDoc(name)
-				if len(args) > 0 && !strings.Contains(strings.ToLower(doc.Name+" "+doc.Title), strings.ToLower(args[0])) {
-					continue
-				}
-				found = true
 				if asJSON {
 					if err := writeJSON(p.Stdout, doc); err != nil {
 						return err
 					}
 					continue
 				}
-				t.row(doc.Name, doc.Title, strings.Join(doc.Knows, ", "), strings.Join(doc.Settings, ", "))
-			}
-			if !found {
-				return fmt.Errorf("no preset matches %s; without a WORD, all are listed. Describe any other sender under verify: in gaff.yaml", cut(args[0], 60))
+				t.row(doc.Name, doc.Title, doc.Category, strings.Join(doc.Knows, ", "), strings.Join(doc.Settings, ", "))
 			}
 			if asJSON {
 				return nil
@@ -74,6 +79,8 @@ at the sender.`,
 			return p.show(t)
 		}),
 	}
+	cmd.Flags().StringVar(&category, "category", "", "only of this category")
+	annotateEnum(cmd.Flags(), "category", sender.Categories...)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document a line, with the description")
 	return cmd
 }

@@ -21,9 +21,16 @@ type presetEntry struct {
 	sender.About
 }
 
+// presetGroup are the senders of a category.
+type presetGroup struct {
+	Category string
+	Presets  []presetEntry
+}
+
 type newSourceView struct {
-	Query   string
-	Presets []presetEntry
+	Query, Category string
+	// Groups are the senders that match, by category.
+	Groups []presetGroup
 	// Chosen is the sender to set up; nil shows the catalogue.
 	Chosen *presetEntry
 	// Name is a free name for the source.
@@ -33,7 +40,7 @@ type newSourceView struct {
 // addSource shows the catalogue of senders, or the form and the steps for one.
 func (c *console) addSource(q *request) (templ.Component, error) {
 	q.title, q.nav = "Add a source", "sources"
-	v := newSourceView{Query: q.query("q")}
+	v := newSourceView{Query: q.query("q"), Category: q.query("category")}
 	if name := q.query("preset"); name != "" {
 		if _, ok := sender.Preset(name); !ok {
 			return nil, notThere("preset", name)
@@ -43,10 +50,16 @@ func (c *console) addSource(q *request) (templ.Component, error) {
 		v.Name = c.freeName(q, name)
 		return addSourcePage(v), nil
 	}
-	for _, name := range sender.Presets() {
-		about := sender.PresetAbout(name)
-		if v.Query == "" || strings.Contains(strings.ToLower(name+" "+about.Title), strings.ToLower(v.Query)) {
-			v.Presets = append(v.Presets, presetEntry{name, about})
+	for _, category := range sender.Categories {
+		if v.Category != "" && v.Category != category {
+			continue
+		}
+		g := presetGroup{Category: category}
+		for _, name := range sender.SearchPresets(category, v.Query) {
+			g.Presets = append(g.Presets, presetEntry{name, sender.PresetAbout(name)})
+		}
+		if len(g.Presets) > 0 {
+			v.Groups = append(v.Groups, g)
 		}
 	}
 	return addSourcePage(v), nil

@@ -111,6 +111,9 @@ func TestSourceFromCatalogue(t *testing.T) {
 	if got := fetch(t, c, "GET", w.url+"/new-source?q=strip", nil); !strings.Contains(got.body, "/new-source?preset=stripe") || strings.Contains(got.body, "preset=github") {
 		t.Error("the catalogue is not searched")
 	}
+	if got := fetch(t, c, "GET", w.url+"/new-source?category=AI", nil); !strings.Contains(got.body, "preset=replicate") || strings.Contains(got.body, "preset=stripe") || !strings.Contains(got.body, `<option value="AI" selected>`) {
+		t.Error("the category chooses no senders")
+	}
 	got := fetch(t, c, "GET", w.url+"/new-source?preset=stripe", nil)
 	for _, want := range []string{`value="stripe"`, "Then, at Stripe", `name="secret"`} {
 		if !strings.Contains(got.body, want) {
