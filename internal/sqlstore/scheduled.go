@@ -77,8 +77,33 @@ func (s *Store) Publish(ctx context.Context, ps []gaff.Publication, route func(*
 		if rc.ID != "" {
 			out[i].ID, out[i].EventID, out[i].Duplicate, out[i].Conflict = rc.ID, rc.ID, rc.Duplicate, rc.Conflict
 		}
+		if rc.Duplicate {
+			if err := s.firstPublished(ctx, &out[i]); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return out, nil
+}
+
+// firstPublished sets type and time of a repeated publication to those of the event that was published
+// first with its key. Another type is a conflict, as other data is.
+func (s *Store) firstPublished(ctx context.Context, p *gaff.Publication) error {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	seq, _ := id.ParseEvent(p.ID)
+	var kind string
+	var at int64
+	err := s.read.QueryRowContext(ctx, `select type, received_at from event where seq = $1`, seq).Scan(&kind, &at)
+	if errors.Is(err, sql.ErrNoRows) { // it was erased meanwhile
+		return nil
+	}
+	if err != nil {
+		return s.fault(ctx, "published event", err)
+	}
+	p.Conflict = p.Conflict || kind != p.Type
+	p.Type, p.RunAt = kind, fromMicros(at)
+	return nil
 }
 
 // publish stores one event. rc is filled, by the end of the transaction, if it is published now.

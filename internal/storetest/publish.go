@@ -34,6 +34,10 @@ func testPublish(s *suite) {
 	s.equal("its deliveries", len(d.Deliveries), 1)
 	again := s.publish(gaff.Publication{Type: "order.paid", Data: json.RawMessage(`{"n":9}`), Caller: "a", IdempotencyKey: "k"})[0]
 	s.equal("the key with other data", []any{again.ID, again.Duplicate, again.Conflict}, []any{done[0].ID, true, true})
+	again = s.publish(gaff.Publication{Type: "order.open", Data: json.RawMessage(`{"n":1}`), Caller: "a", IdempotencyKey: "k"})[0]
+	s.equal("the key with another type", []any{again.ID, again.Type, again.Conflict}, []any{done[0].ID, "order.paid", true})
+	again = s.publish(gaff.Publication{Type: "order.open", Data: json.RawMessage(`{"n":1}`), Caller: "a", IdempotencyKey: "k", RunAt: time.Now().Add(time.Hour)})[0]
+	s.equal("the key with another type and time", []any{again.ID, again.Conflict, again.RunAt.After(time.Now())}, []any{done[0].ID, true, false})
 	s.equal("claimed", len(s.claim(10)), 3)
 }
 
