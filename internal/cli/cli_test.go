@@ -164,6 +164,8 @@ func TestUsage(t *testing.T) {
 		"at":                   {"sign shop - --at then", "write Unix seconds"},
 		"source":               {"send nobody", `no source "nobody"; configured are shop, keyed, mute`},
 		"count":                {"send shop --count 0", "at least 1"},
+		"no whole number":      {"send shop --count few", `--count "few": want a whole number`},
+		"no truth value":       {"events list --json=maybe", `--json "maybe": want true or false`},
 		"type of data":         {"send shop --data - --type x", "leave one"},
 		"type":                 {"send shop --to http://h/ --type x", "known types are order.paid, order.sent"},
 		"target":               {"send shop --to nowhere", "is not a URL"},

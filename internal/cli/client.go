@@ -228,13 +228,26 @@ func (e *apiError) Error() string {
 	for _, part := range []string{e.title, e.detail} {
 		// The status's own text adds nothing to the number and the detail.
 		if part != "" && (e.detail == "" || part != http.StatusText(e.status)) {
-			text += ": " + cut(part, 500)
+			text += ": " + cutLines(part)
 		}
 	}
 	if e.next != "" {
 		text += ". " + e.next
 	}
 	return text
+}
+
+// cutLines shortens text of several lines, such as a list of faults.
+func cutLines(text string) string {
+	const most = 20
+	lines := strings.Split(text, "\n")
+	if len(lines) > most {
+		lines = append(lines[:most], fmt.Sprintf("  and %d more", len(lines)-most))
+	}
+	for i := range lines {
+		lines[i] = cut(lines[i], 500)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // send makes a call; the caller closes the response's body. A response other than 2xx is an

@@ -86,6 +86,18 @@ func TestFindGateway(t *testing.T) {
 		_, _ = io.WriteString(w, `{"title":"Not Found","detail":"job x: not found"}`)
 	}})
 	client2(missing, "jobs", "show", "x").run(t, t.Context()).want(t, exitFailed, nil, []string{"gaff: the gateway answered 404: job x: not found. "})
+	unknownEvent := api(t, map[string]http.HandlerFunc{"POST /api/v1/replays": func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"title":"Not Found","detail":"event evt_1: not found"}`)
+	}})
+	client2(unknownEvent, "replay", "start", "--destination", "d", "--event", "evt_1").run(t, t.Context()).
+		want(t, exitFailed, nil, []string{`event evt_1: not found. "gaff events list" lists the known ones`})
+	faults := api(t, map[string]http.HandlerFunc{"POST /api/v1/sources": func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"title":"Bad Request","detail":"invalid: 2 faults:\n  sources.a: x\n  sources.b: \u001b[31my"}`)
+	}})
+	client2(faults, "sources", "create", "a", "--preset", "stripe").run(t, t.Context()).
+		want(t, exitFailed, nil, []string{"2 faults:\n  sources.a: x\n  sources.b: \\x1b[31my"})
 	client2("http://127.0.0.1:1", "jobs", "list").run(t, t.Context()).want(t, exitFailed, nil, []string{"no response from http://127.0.0.1:1", "Is gaff serve running there?"})
 
 	redirect := api(t, map[string]http.HandlerFunc{"GET /api/v1/jobs": func(w http.ResponseWriter, r *http.Request) {

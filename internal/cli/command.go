@@ -299,10 +299,35 @@ func (p *program) actCommand(a acting) *cobra.Command {
 	return cmd
 }
 
+// lists are the commands that list the resources that an error of 404 begins with.
+var lists = map[string]string{
+	"budget": "gaff budgets list", "delivery": "gaff deliveries list", "destination": "gaff destinations list", "event": "gaff events list",
+	"job": "gaff jobs list", "replay": "gaff replay list", "run": "gaff runs list", "source": "gaff sources list", "workflow": "gaff workflows list",
+}
+
 // pointingTo adds to an error of 404 the command that lists what exists; others may be empty.
 func pointingTo(others string, err error) error {
 	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound && others != "" {
+		if noun, _, ok := strings.Cut(e.detail, " "); ok && lists[noun] != "" {
+			others = lists[noun] // another resource than that of the command
+		}
 		e.next = `"` + others + `" lists the known ones`
 	}
 	return err
+}
+
+// flagError returns the error of a flag's value in words of the command line, not of Go's strconv.
+func flagError(err error) error {
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return usageError{err}
+	}
+	want := map[string]string{
+		"bool": "true or false", "int": "a whole number", "int64": "a whole number", "uint": "a whole number", "uint16": "a whole number",
+		"float64": "a number", "duration": "a duration such as 30s or 5m",
+	}[wrong.GetFlag().Value.Type()]
+	if want == "" {
+		return usageError{err}
+	}
+	return usagef("--%s %q: want %s", wrong.GetFlag().Name, wrong.GetValue(), want)
 }
