@@ -1,15 +1,13 @@
 package destination
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"gaff"
 	"gaff/client"
+	"gaff/internal/jsonscan"
 )
 
 // Kinds of destinations.
@@ -214,10 +212,8 @@ var finalStatuses = []int{
 
 // ReadSpec reads a spec strictly: a field that is not known is an error.
 func ReadSpec(text []byte) (s Spec, err error) {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&s); err != nil {
-		return s, fmt.Errorf("%w: %s", gaff.ErrInvalid, strings.TrimPrefix(err.Error(), "json: "))
+	if err := jsonscan.Strict(text, &s); err != nil {
+		return s, fmt.Errorf("%w: %w", gaff.ErrInvalid, err)
 	}
 	return s, nil
 }

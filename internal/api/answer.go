@@ -245,11 +245,33 @@ func tellFaults(ctx huma.Context, _ string, v any) (any, error) {
 		if !inside {
 			name = "the " + e.Location
 		}
-		faults = append(faults, name+": "+e.Message)
+		faults = append(faults, name+": "+e.Message+given(name, inside, e.Value))
 	}
 	slices.Sort(faults)
 	m.Detail, m.Errors = strings.Join(faults, "; "), nil
 	return hinted(ctx, m), nil
+}
+
+// given returns the rejected value of a parameter or member, such as ", not 0"; empty for whole
+// documents, for missing values and for secrets.
+func given(name string, inside bool, value any) string {
+	const most = 60 // runes
+	if lower := strings.ToLower(name); !inside || strings.Contains(lower, "secret") || strings.Contains(lower, "token") || strings.Contains(lower, "headers") {
+		return ""
+	}
+	switch v := value.(type) {
+	case string:
+		if v == "" {
+			return ""
+		}
+		if runes := []rune(v); len(runes) > most {
+			v = string(runes[:most]) + "…"
+		}
+		return fmt.Sprintf(", not %q", v)
+	case bool, int, int64, float64:
+		return fmt.Sprintf(", not %v", v)
+	}
+	return ""
 }
 
 func tooLarge(limit int64) string { return fmt.Sprintf("the body is larger than %d bytes", limit) }

@@ -47,6 +47,9 @@ func TestBudgetRejectsSubmitsWith402(t *testing.T) {
 			t.Errorf("%s: %d %s", wrong, a.status, a.body)
 		}
 	}
+	if a := c.call(http.MethodPut, budget, "admin", `{"period":"day","limit":"ten"}`); !strings.Contains(a.body, `limit: \"ten\" is not an amount`) {
+		t.Errorf("a limit without digits: %d %s", a.status, a.body)
+	}
 	if a := c.call(http.MethodPut, budget, "operator", `{"period":"day","limit":"1"}`); a.status != http.StatusForbidden {
 		t.Errorf("an operator's put: %d", a.status)
 	}

@@ -67,7 +67,7 @@ func hintOf(status int, path string) string {
 
 // collections are the lists that a GET returns; a test compares them with the routes.
 var collections = []string{
-	"alerts", "budgets", "deliveries", "destinations", "events", "issues", "jobs", "keys", "media", "projects", "rejections", "runs", "scheduled-events",
+	"alerts", "budgets", "deliveries", "destinations", "events", "issues", "jobs", "keys", "media", "projects", "rejections", "replays", "runs", "scheduled-events",
 	"sessions", "sources", "subscriptions", "workflows",
 }
 

@@ -22,6 +22,20 @@ func TestCollectionsOfHintsExist(t *testing.T) {
 	}
 }
 
+func TestEveryListedResourceHasItsHint(t *testing.T) {
+	t.Parallel()
+	lists := map[string]bool{}
+	for _, r := range (&server{}).routes() {
+		lists[r.op.Method+" "+r.op.Path] = true
+	}
+	for operation := range lists {
+		list, one := strings.CutSuffix(operation, "/{id}")
+		if one && lists[list] && strings.HasPrefix(list, "GET ") && list != "GET "+logsPath && collection(strings.TrimPrefix(operation, "GET ")) == "/api/openapi.json" {
+			t.Errorf("the hint of %s names no list", operation)
+		}
+	}
+}
+
 func TestEveryErrorHasAHint(t *testing.T) {
 	t.Parallel()
 	for status := 400; status < 600; status++ {

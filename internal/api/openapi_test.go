@@ -156,3 +156,26 @@ func TestDocsPageStandsAlone(t *testing.T) {
 		t.Errorf("the policy %q does not let the page's own style in", policy)
 	}
 }
+
+// A caller that has many parameters sees which value was rejected.
+func TestRejectedParametersAreShown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, test := range []struct{ method, path, body, want string }{
+		{"GET", "/api/v1/events?status=open", "", `status: expected value to be one of \"pending, success, error\", not \"open\"`},
+		{"GET", "/api/v1/events?limit=0", "", `limit: expected number >= 1, not 0`},
+		{"GET", "/api/v1/events?violation=maybe", "", `violation: invalid boolean, not \"maybe\"`},
+		{"GET", "/api/v1/events?inner=" + strings.Repeat("x", 100), "", `, not \"` + strings.Repeat("x", 60) + `…\"`},
+		{"POST", "/api/v1/sources", `{"name":"a","preset":"stripe","onViolation":"warm"}`, `onViolation: expected value to be one of \"warn, refuse\", not \"warm\"`},
+		{"POST", "/api/v1/sources", `{"name":"a","preset":"stripe","rate":-1}`, `rate: expected number >= 0, not -1`},
+		{"POST", "/api/v1/sources/a/rotate", `{"secret":5}`, `"secret: expected string"`},
+		{"POST", "/api/v1/sources/a/rotate", `{"secret":""}`, `secret: expected length >= 1`},
+		{"POST", "/api/v1/sources/a/rotate", `{"grace":""}`, `grace: expected length >= 1`},
+		{"PATCH", "/api/v1/scheduled-events/sch_1", `{"type":""}`, `type: expected length >= 1`},
+	} {
+		res := w.call(test.method, test.path, "admin", test.body)
+		if res.status != http.StatusBadRequest || !strings.Contains(res.body, test.want) {
+			t.Errorf("%s %.60s %s: %d %.400s; want 400 and %s", test.method, test.path, test.body, res.status, res.body, test.want)
+		}
+	}
+}

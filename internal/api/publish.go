@@ -5,13 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"gaff"
+	"gaff/internal/jsonscan"
 	"gaff/internal/wire"
 )
 
@@ -67,23 +66,14 @@ func readEvents(body []byte) (events []wire.PublishEvent, list bool, err error) 
 	list = len(body) > 0 && body[0] == '['
 	if !list {
 		events = make([]wire.PublishEvent, 1)
-		return events, false, strictly(body, &events[0])
+		return events, false, decodeBody(body, &events[0])
 	}
-	return events, true, strictly(body, &events)
+	return events, true, decodeBody(body, &events)
 }
 
-// strictly decodes a document; a member that is not known is an error.
-func strictly(text []byte, doc any) error {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(doc)
-	if err == nil {
-		if _, end := dec.Token(); end != io.EOF {
-			err = fmt.Errorf("more than one JSON value")
-		}
-	}
-	if err != nil {
-		return huma.Error400BadRequest("the body: " + strings.TrimPrefix(err.Error(), "json: "))
+func decodeBody(body []byte, doc any) error {
+	if err := jsonscan.Strict(body, doc); err != nil {
+		return huma.Error400BadRequest("the body: " + err.Error())
 	}
 	return nil
 }

@@ -43,6 +43,10 @@ func TestPublishedEventIsStored(t *testing.T) {
 	if res.status != http.StatusConflict || !strings.Contains(res.body, "other data") {
 		t.Errorf("the same key with other data: %d %s", res.status, res.body)
 	}
+	res = w.call(http.MethodPost, "/api/v1/events", "operator", `{"type":"order.open","data":{"n":12345678901234567890},"idempotencyKey":"k"}`)
+	if res.status != http.StatusConflict || !strings.Contains(res.body, "another type") {
+		t.Errorf("the same key with another type: %d %s", res.status, res.body)
+	}
 }
 
 func TestPublishedListIsOneCommit(t *testing.T) {
@@ -76,7 +80,9 @@ func TestPublishRejectsBadInput(t *testing.T) {
 		`[]`: "1 to 1000",
 		`{"type":"a","data":` + strings.Repeat("[", 1200) + strings.Repeat("]", 1200) + `}`: "nested deeper",
 		`{"type":"a","data":"` + strings.Repeat("x", gaff.MaxPublishedData) + `"}`:          "data: ",
-		`{"type":"a"} {}`: "",
+		`{"type":"a"} {}`:               "",
+		`{"type":"a","delay":5}`:        "delay: expected a text in quotation marks, not number",
+		`[{"type":"a","projectId":[]}]`: "projectId: expected a text in quotation marks, not array",
 	} {
 		res := w.call(http.MethodPost, "/api/v1/events", "operator", body)
 		if res.status != http.StatusBadRequest || !strings.Contains(res.body, want) {

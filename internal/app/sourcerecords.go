@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -17,6 +16,7 @@ import (
 	"gaff"
 	"gaff/destination"
 	"gaff/internal/config"
+	"gaff/internal/jsonscan"
 	"gaff/internal/wire"
 	"gaff/jobs"
 	"gaff/sender"
@@ -455,10 +455,8 @@ func (m *sourceRecords) Update(ctx context.Context, name string, patch []byte) e
 			return err
 		}
 		next := new(wire.SourceSpec)
-		dec := json.NewDecoder(bytes.NewReader(text))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(next); err != nil {
-			return fmt.Errorf("%w: %s", gaff.ErrInvalid, strings.TrimPrefix(err.Error(), "json: "))
+		if err := jsonscan.Strict(text, next); err != nil {
+			return fmt.Errorf("%w: %w", gaff.ErrInvalid, err)
 		}
 		if err := replaceSchemas(next, patch); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gaff/internal/jsonscan"
 	"gaff/internal/wire"
 	"gaff/provider/all"
 )
@@ -39,9 +40,7 @@ func candidates(texts []string) (list []wire.Candidate, err error) {
 		var c wire.Candidate
 		var ok bool
 		if strings.HasPrefix(text, "{") {
-			dec := json.NewDecoder(strings.NewReader(text))
-			dec.DisallowUnknownFields()
-			if err := dec.Decode(&c); err != nil {
+			if err := jsonscan.Strict([]byte(text), &c); err != nil {
 				return nil, usagef("--fallback %q: %v", text, err)
 			}
 		} else if c.Provider, c.Model, ok = strings.Cut(text, ":"); !ok {

@@ -16,6 +16,7 @@ import (
 
 	"gaff"
 	"gaff/destination"
+	"gaff/internal/jsonscan"
 	"gaff/internal/redact"
 	"gaff/internal/wire"
 )
@@ -357,10 +358,8 @@ func strictly(o object, doc any) error {
 	if err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(doc); err != nil {
-		return wire.Invalid(strings.TrimPrefix(err.Error(), "json: "))
+	if err := jsonscan.Strict(text, doc); err != nil {
+		return wire.Invalid(err.Error())
 	}
 	return nil
 }

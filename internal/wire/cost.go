@@ -108,11 +108,11 @@ func (b BudgetBody) Budget(name string) (out jobs.Budget, err error) {
 		Currency: cmp.Or(b.Currency, "USD"), Action: cmp.Or(b.Action, jobs.BudgetRefuses),
 	}
 	if out.Limit, err = jobs.ParseMicros(b.Limit); err != nil {
-		return out, &jobs.InvalidError{Field: "limit", Text: err.Error()}
+		return out, &jobs.InvalidError{Field: "limit", Text: fmt.Sprintf("%.40q %v", b.Limit, err)}
 	}
 	if b.Warn != "" {
 		if out.Warn, err = jobs.ParseMicros(b.Warn); err != nil {
-			return out, &jobs.InvalidError{Field: "warn", Text: err.Error()}
+			return out, &jobs.InvalidError{Field: "warn", Text: fmt.Sprintf("%.40q %v", b.Warn, err)}
 		}
 	}
 	return out, nil

@@ -123,10 +123,10 @@ func (q ScheduleQuery) Filter(c gaff.Cursor) gaff.ScheduleFilter {
 
 // ScheduleChange changes a scheduled event. Members that are left out stay.
 type ScheduleChange struct {
-	Type  string `json:"type,omitempty"`
+	Type  string `json:"type,omitempty" minLength:"1"`
 	Data  JSON   `json:"data,omitempty"`
-	RunAt string `json:"runAt,omitempty" format:"date-time"`
-	Delay string `json:"delay,omitempty" doc:"How long from now, in place of runAt."`
+	RunAt string `json:"runAt,omitempty" minLength:"1" format:"date-time"`
+	Delay string `json:"delay,omitempty" minLength:"1" doc:"How long from now, in place of runAt."`
 }
 
 // Apply changes a publication.

@@ -118,6 +118,6 @@ type NewSecretSource struct {
 
 // SourceRotation replaces the secret of a source.
 type SourceRotation struct {
-	Secret string `json:"secret,omitempty" maxLength:"16384" doc:"The new secret, if the sender makes it; left out: gaff makes one."`
-	Grace  string `json:"grace,omitempty" example:"24h" doc:"How long the former secrets are accepted too, up to 30d; 24h if left out, 0s for not at all."`
+	Secret string `json:"secret,omitempty" minLength:"1" maxLength:"16384" doc:"The new secret, if the sender makes it; left out: gaff makes one."`
+	Grace  string `json:"grace,omitempty" minLength:"1" example:"24h" doc:"How long the former secrets are accepted too, up to 30d; 24h if left out, 0s for not at all."`
 }
