@@ -175,7 +175,7 @@ var rules = []rule{
 	},
 	{
 		why:  "destination knows the vocabulary, jobs and leaves: no store, no server",
-		from: `^destination$`, deny: `^gaff/`, allow: `^gaff/(jobs|client|internal/(cel|excerpt|httpx|id|javascript|jsonpointer|redact|safehttp))$`,
+		from: `^destination$`, deny: `^gaff/`, allow: `^gaff/(jobs|client|internal/(cel|excerpt|httpx|id|javascript|jsonpointer|jsonscan|redact|safehttp))$`,
 	},
 	{
 		why:  "only the list of brokers names them",
