@@ -18,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"gaff/client"
+	"gaff/destination"
 	"gaff/internal/wire"
 )
 
@@ -75,11 +76,12 @@ func (s *server) mount(mux *http.ServeMux) *huma.OpenAPI {
 		SecuritySchemes: map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}},
 	}
 	for document, described := range map[reflect.Type]reflect.Type{
-		reflect.TypeFor[wire.Text]():     reflect.TypeFor[*string](),
-		reflect.TypeFor[wire.Time]():     reflect.TypeFor[*time.Time](),
-		reflect.TypeFor[wire.JSON]():     reflect.TypeFor[json.RawMessage](),
-		reflect.TypeFor[wire.Object]():   reflect.TypeFor[map[string]any](),
-		reflect.TypeFor[wire.Envelope](): reflect.TypeFor[client.Envelope](),
+		reflect.TypeFor[destination.Duration](): reflect.TypeFor[durationText](),
+		reflect.TypeFor[wire.Text]():            reflect.TypeFor[*string](),
+		reflect.TypeFor[wire.Time]():            reflect.TypeFor[*time.Time](),
+		reflect.TypeFor[wire.JSON]():            reflect.TypeFor[json.RawMessage](),
+		reflect.TypeFor[wire.Object]():          reflect.TypeFor[map[string]any](),
+		reflect.TypeFor[wire.Envelope]():        reflect.TypeFor[client.Envelope](),
 	} {
 		config.Components.Schemas.RegisterTypeAlias(document, described)
 	}
@@ -93,6 +95,16 @@ func (s *server) mount(mux *http.ServeMux) *huma.OpenAPI {
 	describeProblems(doc)
 	describeNulls(doc.Components.Schemas)
 	return doc
+}
+
+// durationText describes durations, so that an error names their member.
+type durationText string
+
+// Schema describes the text in the OpenAPI document.
+func (durationText) Schema(huma.Registry) *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeString, Pattern: `^(0|([0-9.]+(ns|us|µs|ms|s|m|h))+)$`, PatternDescription: "a duration such as 15s or 2m"}
+	s.PrecomputeMessages()
+	return s
 }
 
 // admitOperation lets a request through to its operation if the caller has the role.

@@ -168,6 +168,7 @@ func TestRejectedParametersAreShown(t *testing.T) {
 		{"GET", "/api/v1/events?inner=" + strings.Repeat("x", 100), "", `, not \"` + strings.Repeat("x", 60) + `…\"`},
 		{"POST", "/api/v1/sources", `{"name":"a","preset":"stripe","onViolation":"warm"}`, `onViolation: expected value to be one of \"warn, refuse\", not \"warm\"`},
 		{"POST", "/api/v1/sources", `{"name":"a","preset":"stripe","rate":-1}`, `rate: expected number >= 0, not -1`},
+		{"POST", "/api/v1/destinations", `{"name":"a","url":"https://app.example.com","timeout":"soon"}`, `timeout: expected string to be a duration such as 15s or 2m, not \"soon\"`},
 		{"POST", "/api/v1/sources/a/rotate", `{"secret":5}`, `"secret: expected string"`},
 		{"POST", "/api/v1/sources/a/rotate", `{"secret":""}`, `secret: expected length >= 1`},
 		{"POST", "/api/v1/sources/a/rotate", `{"grace":""}`, `grace: expected length >= 1`},

@@ -2,10 +2,12 @@ package jsonscan
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -24,14 +26,30 @@ func Strict(text []byte, doc any) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return errors.New(wrongType(wrong))
 	}
-	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	return errors.New(wrongMember(text, doc) + strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// wrongMember returns the name of the member that cannot be decoded, such as "timeout: ", since errors
+// of the types' own methods do not have it. It is empty if there is none, such as for unknown members.
+func wrongMember(text []byte, doc any) (name string) {
+	_ = Members(text, func(member, value []byte) error {
+		var unquoted string
+		one := slices.Concat([]byte("{"), member, []byte(":"), value, []byte("}"))
+		if json.Unmarshal(one, reflect.New(reflect.TypeOf(doc).Elem()).Interface()) == nil || json.Unmarshal(member, &unquoted) != nil {
+			return nil
+		}
+		name = unquoted + ": "
+		return ErrSyntax // ends the search
+	})
+	return name
 }
 
 // wrongType says in terms of JSON which member has a value of the wrong type.
 func wrongType(e *json.UnmarshalTypeError) string {
 	want := "an object"
+	text := reflect.PointerTo(e.Type).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 	switch kind := e.Type.Kind(); {
-	case kind == reflect.String:
+	case text || kind == reflect.String:
 		want = "a text in quotation marks"
 	case kind == reflect.Bool:
 		want = "true or false"

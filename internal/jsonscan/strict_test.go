@@ -1,6 +1,18 @@
 package jsonscan
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
+
+type moment int
+
+func (m *moment) UnmarshalText(text []byte) error {
+	if string(text) != "midnight" {
+		return errors.New("not midnight")
+	}
+	return nil
+}
 
 func TestStrictNamesMembersInWordsOfJSON(t *testing.T) {
 	t.Parallel()
@@ -13,6 +25,7 @@ func TestStrictNamesMembersInWordsOfJSON(t *testing.T) {
 		Rate  float64  `json:"rate"`
 		Tags  []string `json:"tags"`
 		Inner inner    `json:"inner"`
+		At    moment   `json:"at"`
 	}
 	for text, want := range map[string]string{
 		`{"name":5}`:               "name: expected a text in quotation marks, not number",
@@ -21,6 +34,9 @@ func TestStrictNamesMembersInWordsOfJSON(t *testing.T) {
 		`{"tags":"a"}`:             "tags: expected a list, not string",
 		`{"inner":[]}`:             "inner: expected an object, not array",
 		`{"inner":{"size":"5KB"}}`: "inner.size: expected a whole number, not string",
+		`{"at":5}`:                 "at: expected a text in quotation marks, not number",
+		`{"name":"a","at":"noon"}`: "at: not midnight",
+		`{"at":`:                   "unexpected EOF",
 		`5`:                        "expected an object, not number",
 		`{"other":1}`:              `unknown field "other"`,
 		`{} {}`:                    "more than one JSON value",
