@@ -2,7 +2,9 @@ package sqlite_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"gaff/internal/sqlstore"
@@ -48,5 +50,25 @@ func TestCheckOfBodiesEndsWhileEventsArrive(t *testing.T) {
 	}
 	if report.Checked != 300 {
 		t.Errorf("%d bodies were checked, want the 300 that were stored when it began", report.Checked)
+	}
+}
+
+// A disk that was mounted read-only after errors is what is checked most.
+func TestCheckNamesFolderThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "gaff.db")
+	st, err := sqlite.Open(t.Context(), path, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path+"-wal", 0o700); err != nil { // the log cannot be made, as on a read-only disk
+		t.Fatal(err)
+	}
+	err = sqlite.Check(t.Context(), path, nil)
+	if err == nil || !strings.Contains(err.Error(), "cannot be written") || !strings.Contains(err.Error(), "check the copy") {
+		t.Errorf("%v; want an error that names the remedy", err)
 	}
 }

@@ -92,6 +92,8 @@ func damage(err error) ([]string, error) {
 		switch se.Code() & 0xff {
 		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 			return []string{err.Error()}, nil
+		case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
+			return nil, fmt.Errorf("the database's folder cannot be written, and its log needs that; check owner and mount, or copy the folder and check the copy: %w", err)
 		}
 	}
 	return nil, err
