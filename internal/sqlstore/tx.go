@@ -141,7 +141,7 @@ func (t *tx) Committed() {
 // fault classifies an error of the database. If it ends the transaction, that is so even if
 // the operation ignores the error.
 func (t *tx) fault(err error) error {
-	if err == nil || errors.Is(err, sql.ErrNoRows) {
+	if err == nil || errors.Is(err, sql.ErrNoRows) || errors.Is(err, errNotWritten) { // the connection is sound
 		return err
 	}
 	err, ends := t.db.fault(t, err)
