@@ -66,8 +66,11 @@ func (c *Config) checkPrices(k *checker) {
 		if p.Currency == "" {
 			k.report(path+".currency", "", "is not set; set a code such as USD")
 		}
-		if _, err := time.Parse(time.DateOnly, p.Date); err != nil || p.Source == "" {
-			k.report(path+".date", p.Date, "must be a day such as 2026-11-29, with the source of the price beside it")
+		if _, err := time.Parse(time.DateOnly, p.Date); err != nil {
+			k.report(path+".date", p.Date, "must be the day on which the price was read, such as 2026-11-29")
+		}
+		if p.Source == "" {
+			k.report(path+".source", "", "is not set; set the page that has the price")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,5 +44,19 @@ func TestPricesOfTheFileGoBeforeTheKnownOnes(t *testing.T) {
 	c.Prices = []PriceEntry{{Provider: "fal", Model: "fal-ai/flux/*", Job: "0.05", Currency: "EUR"}}
 	if p := c.Price("fal", "fal-ai/flux/dev"); p.Job != "0.05" || p.Unit != "" || p.Currency != "EUR" {
 		t.Errorf("the price is %+v, want that of the file", p)
+	}
+}
+
+func TestFaultsOfPricesNameTheMissingMember(t *testing.T) {
+	t.Parallel()
+	const entry = "prices:\n  - {provider: fal, model: m, job: '1.00', currency: USD, "
+	for text, want := range map[string]string{
+		entry + "date: 2026-11-29}\n":                         "prices[0].source (gaff.yaml:2): is not set",
+		entry + "source: 'https://a.example'}\n":              "prices[0].date",
+		entry + "date: today, source: 'https://a.example'}\n": `prices[0].date="today"`,
+	} {
+		if got := faultsOf(t, map[string]string{"gaff.yaml": text}); !strings.Contains(got, want) || strings.Contains(got, "faults:") {
+			t.Errorf("%s: %q, want %q alone", text, got, want)
+		}
 	}
 }
