@@ -189,7 +189,7 @@ func (s *server) decideJob(ctx context.Context, in *holdInput, decide func(j Job
 	if in.Body != nil {
 		comment = in.Body.Comment
 	}
-	j, err := decide(s.o.Jobs, ctx, in.ID, callerOf(ctx), comment)
+	j, err := decide(s.o.Jobs, ctx, in.ID, noteOf(ctx).who.String(), comment)
 	if err != nil {
 		return none, err
 	}

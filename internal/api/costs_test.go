@@ -81,6 +81,13 @@ func TestBudgetRejectsSubmitsWith402(t *testing.T) {
 			t.Errorf("%s: %d", wrong, a.status)
 		}
 	}
+	if a := c.call(http.MethodPut, budget, "admin", `{"projectId":"=film","period":"month","limit":"1.00","action":"hold"}`); a.status != http.StatusOK {
+		t.Fatalf("hold: %d %s", a.status, a.body)
+	}
+	held := decodeInto[wire.JobDetail](t, c.call(http.MethodPost, "/api/v1/jobs", "operator", job).body)
+	if a := c.call(http.MethodPost, "/api/v1/jobs/"+held.ID+"/reject", "admin", `{"comment":"too dear"}`); !strings.Contains(a.body, "rejected by someone: too dear") {
+		t.Errorf("reject: %d %s; want the person's name", a.status, a.body)
+	}
 	if a := c.call(http.MethodDelete, budget, "admin", ""); a.status != http.StatusNoContent {
 		t.Errorf("delete: %d %s", a.status, a.body)
 	}
