@@ -30,7 +30,7 @@ func Strict(text []byte, doc any) error {
 }
 
 // wrongMember returns the name of the member that cannot be decoded, such as "timeout: ", since errors
-// of the types' own methods do not have it. It is empty if there is none, such as for unknown members.
+// of the types' own methods do not have it. It is empty if each member alone is correct.
 func wrongMember(text []byte, doc any) (name string) {
 	_ = Members(text, func(member, value []byte) error {
 		var unquoted string

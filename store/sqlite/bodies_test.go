@@ -53,7 +53,7 @@ func TestCheckOfBodiesEndsWhileEventsArrive(t *testing.T) {
 	}
 }
 
-// A disk that was mounted read-only after errors is what is checked most.
+// Operators check databases of disks that were mounted read-only after errors.
 func TestCheckNamesFolderThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gaff.db")
