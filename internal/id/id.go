@@ -63,6 +63,19 @@ func ParseEvent(eventID string) (seq int64, ok bool) {
 	return seq, seq > 0
 }
 
+// Made reports whether a text has the form of an id that gaff makes: a prefix and a ULID, and for a
+// delivery its number.
+func Made(text string) bool {
+	if eventID, _, ok := ParseDelivery(text); ok {
+		text = eventID
+	}
+	if len(text) != 4+ulid.EncodedSize || text[3] != '_' {
+		return false
+	}
+	_, err := ulid.ParseStrict(text[4:])
+	return err == nil
+}
+
 // ms returns a time as in a ULID. A time before 1970 becomes 0, and one after the year 10889
 // wraps around: such a clock is broken, and an id with a wrong time is better than an error.
 func ms(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 0)) & (1<<48 - 1) }
