@@ -164,10 +164,17 @@ func result[T any](w *window, script string) T {
 	return value
 }
 
-// goTo opens a page of the console.
+// goTo opens a page of the console, and waits for its scripts, which run after the first paint.
 func (w *window) goTo(path string) {
 	w.Helper()
 	w.run(chromedp.Navigate(w.url + path))
+	w.ready()
+}
+
+// ready waits for the scripts of the page.
+func (w *window) ready() {
+	w.Helper()
+	w.eventually("the scripts", `document.readyState === 'complete' && (!document.querySelector('script[data-then]') || 'ready' in document.documentElement.dataset)`)
 }
 
 func (w *window) login() {
@@ -180,6 +187,7 @@ func (w *window) login() {
 		chromedp.Click(chromedp.CSS(`button.primary`)),
 		chromedp.WaitVisible(chromedp.CSS(`.side`)),
 	)
+	w.ready()
 }
 
 // eventually waits until a script is true.

@@ -81,6 +81,7 @@ func TestBrowserKeys(t *testing.T) {
 	win.accessible("the keys", axe(t))
 	win.run(chromedp.KeyEvent("\x1b"), chromedp.KeyEvent("g"), chromedp.KeyEvent("e"))
 	win.eventually("g e goes to the events", `location.pathname === '/events' && document.querySelectorAll('tbody tr').length === 2`)
+	win.ready()
 	at := func(n string) string {
 		return `document.activeElement === document.querySelectorAll('tbody tr')[` + n + `].querySelector('td.name a')`
 	}

@@ -101,14 +101,17 @@ type projectView struct {
 	MayErase bool
 }
 
+// projectRows is how many jobs, and files, the page of a project shows.
+const projectRows = 48
+
 func (c *console) project(q *request) (templ.Component, error) {
 	id := q.PathValue("id")
 	q.title, q.nav, q.live = "Project "+id, "projects", "job,media,run"
-	page, err := q.store.Jobs(q.Context(), jobs.JobFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	page, err := q.store.Jobs(q.Context(), jobs.JobFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: projectRows}})
 	if err != nil {
 		return nil, err
 	}
-	media, err := q.store.Media(q.Context(), jobs.MediaFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: 100}})
+	media, err := q.store.Media(q.Context(), jobs.MediaFilter{ProjectID: id, Cursor: gaff.Cursor{Limit: projectRows}})
 	if err != nil {
 		return nil, err
 	}

@@ -303,7 +303,7 @@ func (c *console) untrusted(w http.ResponseWriter, r *http.Request, err error) {
 func (c *console) render(w http.ResponseWriter, q *request, body templ.Component) {
 	v := layoutView{
 		Title: q.title, Nav: q.nav, Live: q.live, Seen: q.seen, Who: q.who, URL: q.URL.RequestURI(), Theme: themeOf(q.Request), Version: c.o.Version,
-		CSS: c.assets.url("app.css"), HTMX: c.assets.url("htmx.min.js"), JS: c.assets.url("app.js"), Tables: c.assets.url("tables.js"), Icon: c.assets.url("icon.svg"),
+		CSS: c.assets.url("app.css"), Start: c.assets.url("start.js"), Scripts: []string{c.assets.url("htmx.min.js"), c.assets.url("app.js"), c.assets.url("tables.js")}, Icon: c.assets.url("icon.svg"),
 		Palette: c.assets.url("palette.js"), Viewer: c.assets.url("viewer.js"), Groups: c.navigationOf(q.who),
 	}
 	if q.who.Scope.Limited() {

@@ -75,7 +75,7 @@
   };
   const wrote = (el) => el.closest('textarea, select, [contenteditable], input:not([type=checkbox], [type=radio], [type=button])');
   let went = 0;
-  addEventListener('keydown', (e) => {
+  const keys = (e) => {
     if ((e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === 'k') {
       e.preventDefault(); palette('');
       return;
@@ -91,7 +91,9 @@
     else if (neighbour) neighbour.click();
     else if ((e.key === 'j' || e.key === 'k') && step(e.key === 'j' ? 1 : -1)) e.preventDefault();
     else if (e.key === 'x') document.activeElement.closest('tr, li')?.querySelector('[name=id]')?.click();
-  });
+  };
+  addEventListener('keydown', keys);
+  gaffEarly().forEach(keys); // start.js
   document.querySelector('[data-find] input')?.addEventListener('pointerdown', (e) => { e.preventDefault(); palette(e.target.value); });
   // Pages of things are remembered for the palette, until someone else logs in.
   const parts = location.pathname.split('/').filter(Boolean);

@@ -9,7 +9,7 @@
       return localStorage.getItem('gaff.' + key) ?? '';
     } catch { return ''; }
   };
-  const page = location.pathname.split('/')[1] || 'overview';
+  const {page, label, hidden, columns} = gaffTables; // start.js
   const cell = (row, i) => row.children[i];
   const value = (td) => {
     const time = td?.querySelector('time');
@@ -22,7 +22,6 @@
 
   // The rows of the page are sorted by a heading.
   const sorted = new Map(); // by the table's label
-  const label = (table) => table.closest('[aria-label]')?.getAttribute('aria-label') ?? '';
   const sort = (table) => {
     const by = sorted.get(label(table));
     if (!by) return;
@@ -40,16 +39,6 @@
   };
 
   // Columns can be hidden, and rows be made lower.
-  const hidden = (table) => new Set(saved(`columns.${page}.${label(table)}`).split('|').filter(Boolean));
-  const columns = (table) => {
-    const not = hidden(table), heads = [...table.tHead.rows[0].cells];
-    heads.forEach((th, i) => {
-      const hide = not.has(th.dataset.name);
-      if (hide === th.hidden && !hide) return;
-      th.hidden = hide;
-      for (const row of table.tBodies[0].rows) if (row.children[i]) row.children[i].hidden = hide;
-    });
-  };
   const viewMenu = (table) => {
     const scroll = table.closest('.scroll');
     if (!scroll || scroll.previousElementSibling?.matches('.view') || table.tBodies[0].rows.length < 3) return;
@@ -163,7 +152,7 @@
 
   // Times are local, or UTC; the choice is shown once.
   const zone = () => {
-    const utc = saved('zone') === 'utc', name = utc ? 'UTC' : (new Intl.DateTimeFormat('en', {timeZoneName: 'short'}).formatToParts().find((p) => p.type === 'timeZoneName')?.value ?? 'local');
+    const name = utc ? 'UTC' : (new Intl.DateTimeFormat('en', {timeZoneName: 'short'}).formatToParts().find((p) => p.type === 'timeZoneName')?.value ?? 'local');
     let b = document.querySelector('[data-zone]');
     const foot = document.querySelector('.side .foot .row');
     if (!foot) return;
@@ -176,20 +165,24 @@
     b.textContent = 'Times in ' + name;
     b.title = utc ? 'Show local times' : 'Show UTC';
   };
-  const stamp = /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC/g;
-  const local = (text) => text.replace(stamp, (at) => {
-    const d = new Date(at.replace(' UTC', 'Z').replace(' ', 'T'));
-    return saved('zone') === 'utc' ? at.replace('.000', '') : d.toLocaleString('sv-SE');
-  });
+  const stamp = /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC/g, swedish = new Intl.DateTimeFormat('sv-SE', {dateStyle: 'short', timeStyle: 'medium'});
+  const utc = saved('zone') === 'utc';
+  const local = (text) => text.replace(stamp, (at) => utc ? at.replace('.000', '') : swedish.format(new Date(at.replace(' UTC', 'Z').replace(' ', 'T'))));
 
   // The values under the pointer are shown beside a plot; a click shows the events, or jobs, of that time.
-  const plots = () => {
-    for (const el of $('.numbers td:first-child, .plot rect title')) {
+  // Titles and tables of numbers are made local when someone looks: a page has thousands.
+  const stamps = (root) => {
+    for (const el of $('.numbers td:first-child, rect title', root)) {
       if (el.dataset.at) continue;
       el.dataset.at = el.textContent;
       const text = local(el.textContent);
       if (text !== el.textContent) el.textContent = text; // keeps links
     }
+  };
+  for (const kind of ['pointerover', 'focusin', 'toggle']) {
+    addEventListener(kind, (e) => { const figure = e.target.closest?.('figure.plot'); if (figure) stamps(figure); }, true);
+  }
+  const plots = () => {
     for (const svg of $('.plot .axes svg')) {
       if (svg.dataset.cross) continue;
       svg.dataset.cross = '1';
@@ -207,7 +200,7 @@
       };
       svg.addEventListener('pointermove', (e) => {
         const i = at(e), time = from + i * step, x = i * 10 + 5;
-        const row = [...$('.numbers tbody tr', figure)].find((tr) => Math.abs(Date.parse(tr.cells[0].dataset.at.replace(' UTC', 'Z').replace(' ', 'T')) - time) < step / 2);
+        const row = [...$('.numbers tbody tr', figure)].find((tr) => Math.abs(Date.parse((tr.cells[0].dataset.at ?? tr.cells[0].textContent).replace(' UTC', 'Z').replace(' ', 'T')) - time) < step / 2);
         line.setAttribute('x1', x); line.setAttribute('x2', x);
         svg.append(line);
         tip.hidden = false;
@@ -227,11 +220,11 @@
 
   // A table that fits has no scroll box of its own, so that its headings stay at the window's top.
   const fit = () => {
-    for (const scroll of $('.scroll:has(> .list)')) scroll.toggleAttribute('data-fits', scroll.firstElementChild.scrollWidth <= scroll.clientWidth + 1);
+    const all = [...$('.scroll:has(> .list)')].map((scroll) => [scroll, scroll.firstElementChild.scrollWidth <= scroll.clientWidth + 1]);
+    for (const [scroll, fits] of all) scroll.toggleAttribute('data-fits', fits);
   };
   addEventListener('resize', fit);
-  document.documentElement.dataset.rows = saved('rows');
-  const all = () => { tables(); fit(); zone(); plots(); };
+  const all = () => { tables(); zone(); plots(); fit(); };
   document.addEventListener('htmx:after:swap', all);
   all();
 })();
