@@ -73,5 +73,8 @@ func NewBudgetBody(b jobs.Budget) BudgetBody {
 	if b.Warn > 0 {
 		doc.Warn = b.Warn.String()
 	}
+	if b.Action != jobs.BudgetRefuses { // the default
+		doc.Action = b.Action
+	}
 	return doc
 }
