@@ -164,6 +164,7 @@ func TestRejectedParametersAreShown(t *testing.T) {
 	for _, test := range []struct{ method, path, body, want string }{
 		{"GET", "/api/v1/events?status=open", "", `status: expected value to be one of \"pending, success, error\", not \"open\"`},
 		{"GET", "/api/v1/events?limit=0", "", `limit: expected number >= 1, not 0`},
+		{"GET", "/api/v1/media?mediaType=image", "", `mediaType: expected value to be one of \"generated-image, generated-video, generated-audio, generated-model, generated-file\", not \"image\"`},
 		{"GET", "/api/v1/events?violation=maybe", "", `violation: invalid boolean, not \"maybe\"`},
 		{"GET", "/api/v1/events?inner=" + strings.Repeat("x", 100), "", `, not \"` + strings.Repeat("x", 60) + `…\"`},
 		{"POST", "/api/v1/sources", `{"name":"a","preset":"stripe","onViolation":"warm"}`, `onViolation: expected value to be one of \"warn, refuse\", not \"warm\"`},
@@ -178,5 +179,51 @@ func TestRejectedParametersAreShown(t *testing.T) {
 		if res.status != http.StatusBadRequest || !strings.Contains(res.body, test.want) {
 			t.Errorf("%s %.60s %s: %d %.400s; want 400 and %s", test.method, test.path, test.body, res.status, res.body, test.want)
 		}
+	}
+}
+
+type describedSchema struct {
+	Ref        string                     `json:"$ref"`
+	Enum       []any                      `json:"enum"`
+	Items      *describedSchema           `json:"items"`
+	Properties map[string]describedSchema `json:"properties"`
+}
+
+// A value that no row can have is a mistake of the caller, not an empty list.
+func TestFiltersHaveTheValuesOfTheirMembers(t *testing.T) {
+	t.Parallel()
+	doc := decodeInto[struct {
+		Paths map[string]struct {
+			Get struct {
+				Parameters []struct {
+					Name   string
+					Schema describedSchema
+				}
+				Responses map[string]struct {
+					Content map[string]struct{ Schema describedSchema }
+				}
+			}
+		}
+		Components struct{ Schemas map[string]describedSchema }
+	}](t, newWorld(t).call(http.MethodGet, "/api/openapi.json", "viewer", "").body)
+	found := 0
+	for path, item := range doc.Paths {
+		list := doc.Components.Schemas[strings.TrimPrefix(item.Get.Responses["200"].Content["application/json"].Schema.Ref, "#/components/schemas/")]
+		items := list.Properties["docs"].Items
+		if items == nil {
+			continue
+		}
+		row := doc.Components.Schemas[strings.TrimPrefix(items.Ref, "#/components/schemas/")]
+		for _, p := range item.Get.Parameters {
+			if len(row.Properties[p.Name].Enum) == 0 {
+				continue
+			}
+			if found++; len(p.Schema.Enum) == 0 {
+				t.Errorf("%s: the parameter %s takes any value", path, p.Name)
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("only %d parameters have a member with an enumeration", found)
 	}
 }

@@ -47,7 +47,7 @@ func NewMedia(m jobs.Media) Media {
 type MediaQuery struct {
 	ProjectID string `query:"projectId" flag:"project" doc:"Only of this project."`
 	JobID     string `query:"jobId" flag:"job" doc:"Only of this job."`
-	MediaType string `query:"mediaType" flag:"type" doc:"Only of this media type, such as generated-image."`
+	MediaType string `query:"mediaType" flag:"type" enum:"generated-image,generated-video,generated-audio,generated-model,generated-file" doc:"Only of this media type: generated-image, generated-video, generated-audio, generated-model or generated-file."`
 	Storage   string `query:"storage" flag:"storage" enum:"none,pending,stored,gone,failed" doc:"Only with a copy in this state: none, pending, stored, gone or failed."`
 	Model     string `query:"model" flag:"model" doc:"Only of jobs of this model."`
 	Since     string `query:"since" flag:"since" doc:"Created at or after: a time, or a duration such as 24h for that long ago."`

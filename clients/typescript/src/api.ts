@@ -2644,7 +2644,7 @@ export interface Operations {
   /** List API keys, newest first */
   "list-keys": { query: { limit?: number; cursor?: string }; body: undefined; answer: KeyList };
   /** List files, newest first */
-  "list-media": { query: { limit?: number; cursor?: string; projectId?: string; jobId?: string; mediaType?: string; storage?: "none" | "pending" | "stored" | "gone" | "failed"; model?: string; since?: string; until?: string }; body: undefined; answer: MediaList };
+  "list-media": { query: { limit?: number; cursor?: string; projectId?: string; jobId?: string; mediaType?: "generated-image" | "generated-video" | "generated-audio" | "generated-model" | "generated-file"; storage?: "none" | "pending" | "stored" | "gone" | "failed"; model?: string; since?: string; until?: string }; body: undefined; answer: MediaList };
   /** List projects, newest first */
   "list-projects": { query: { limit?: number; cursor?: string }; body: undefined; answer: ProjectList };
   /** List rejected requests, newest first */

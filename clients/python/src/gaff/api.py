@@ -2735,8 +2735,8 @@ class ListMediaQuery(TypedDict):
     jobId: NotRequired[str]
     # How many to return.
     limit: NotRequired[int]
-    # Only of this media type, such as generated-image.
-    mediaType: NotRequired[str]
+    # Only of this media type: generated-image, generated-video, generated-audio, generated-model or generated-file.
+    mediaType: NotRequired[Literal["generated-image"] | Literal["generated-video"] | Literal["generated-audio"] | Literal["generated-model"] | Literal["generated-file"]]
     # Only of jobs of this model.
     model: NotRequired[str]
     # Only of this project.
