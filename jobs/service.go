@@ -61,6 +61,9 @@ type ServiceStore interface {
 	Event(ctx context.Context, id string) (*gaff.EventDetail, error)
 	// QueuedProviders returns the providers of which jobs wait in the queue, and whether it has rows at
 	// all.
+	// LimitUse returns, for the providers, models, projects and users of the queue, how many jobs are under way
+	// and wait, and when the rates of those that have one allow the next submit.
+	LimitUse(ctx context.Context) ([]LimitUse, error)
 	QueuedProviders(ctx context.Context) (names []string, rows bool, err error)
 }
 
@@ -96,6 +99,8 @@ type ServiceOptions struct {
 	Price func(provider, model string) Price
 	// Limit returns the limit of a provider, model, project or user, by its scope and name; nil: none.
 	Limit func(scope, name string) Limit
+	// Limited are names that have a limit of their own, which are listed also without jobs.
+	Limited []LimitKey
 	// Reuse returns whether, and how, results of jobs answer equal submits; nil: never.
 	Reuse func(provider, model, project string) (rule ReuseRule, ok bool)
 	// Alias returns the candidates of an alias. If it is nil, aliases are unknown.

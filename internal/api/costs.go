@@ -195,3 +195,12 @@ func (s *server) decideJob(ctx context.Context, in *holdInput, decide func(j Job
 	}
 	return s.jobDetail(ctx, j)
 }
+
+// listLimits answers with the use of all limits.
+func (s *server) listLimits(ctx context.Context, _ *noInput) (none wire.Limits, err error) {
+	if s.o.Jobs == nil {
+		return wire.NewLimits(nil, time.Now()), nil
+	}
+	list, err := s.o.Jobs.LimitUse(ctx)
+	return wire.NewLimits(list, time.Now()), err
+}

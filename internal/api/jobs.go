@@ -19,6 +19,7 @@ import (
 
 // Jobs has the operations on jobs; a *jobs.Service implements it.
 type Jobs interface {
+	LimitUse(ctx context.Context) ([]jobs.LimitUse, error)
 	Submit(ctx context.Context, s jobs.Submission) (j *jobs.Job, created bool, err error)
 	Register(ctx context.Context, jobID string, r jobs.Registration) (j *jobs.Job, created bool, err error)
 	Cancel(ctx context.Context, jobID string) (*jobs.Job, error)

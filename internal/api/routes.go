@@ -181,7 +181,7 @@ func (s *server) issueRoutes() []route {
 	}
 }
 
-// costRoutes are for keys without a limit: sums and budgets cover all projects.
+// costRoutes are for keys without a limit: sums, budgets and limits cover all projects.
 func (s *server) costRoutes() []route {
 	bad := fails(http.StatusBadRequest)
 	return []route{
@@ -191,6 +191,7 @@ func (s *server) costRoutes() []route {
 		get("/api/v1/budgets/{name}", "get-budget", Viewer, "Get a budget", s.getBudget),
 		put("/api/v1/budgets/{name}", "save-budget", Admin, "Create or replace a budget: what jobs may cost a day or month", s.saveBudget, bad),
 		remove("/api/v1/budgets/{name}", "delete-budget", Admin, "Delete a budget", s.removeBudget),
+		get("/api/v1/limits", "list-limits", Viewer, "List the limits of providers, models, projects and users, with their use on all nodes", s.listLimits),
 		post("/api/v1/jobs/{id}/approve", "approve-job", Admin, "Submit a job that a budget holds, beyond its limit", s.approveJob),
 		post("/api/v1/jobs/{id}/reject", "reject-job", Admin, "End a job that a budget holds as failed", s.rejectJob),
 	}

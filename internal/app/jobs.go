@@ -77,6 +77,7 @@ func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqls
 		Price:           cfg.Price,
 		Reuse:           cfg.ReuseOf,
 		Limit:           cfg.JobLimit,
+		Limited:         cfg.LimitedNames(),
 		Alias:           cfg.Alias,
 		Mapping:         described.Map,
 		Settled:         func(provider, by string, status jobs.JobStatus) { m.Settled(provider, by, status.String()) },

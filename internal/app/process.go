@@ -269,11 +269,28 @@ func (p *process) addGuard(ctx context.Context) error {
 
 // observeStore has the metrics measure the store and the data folder.
 func (p *process) observeStore() {
-	files := metrics.Files{Dir: p.cfg.DataDir, Queues: p.queues}
+	files := metrics.Files{Dir: p.cfg.DataDir, Queues: p.queues, Limits: p.limits}
 	if p.cfg.DatabaseURL == "" {
 		files.Log = filepath.Join(p.cfg.DataDir, DatabaseFile) + "-wal"
 	}
 	p.metrics.Observe(p.store, files)
+}
+
+// maxLimitMetrics bounds the models whose limits are measured: callers choose their names.
+const maxLimitMetrics = 100
+
+// limits returns the use of the limits of providers and models, for the metrics.
+func (p *process) limits(ctx context.Context) (all []metrics.Limit, err error) {
+	if p.jobs == nil {
+		return nil, nil
+	}
+	list, err := p.jobs.LimitUse(ctx)
+	for _, u := range list {
+		if (u.Scope == "provider" || u.Scope == "model") && len(all) < maxLimitMetrics {
+			all = append(all, metrics.Limit{Scope: u.Scope, Name: u.Name, Concurrency: u.Concurrency, UnderWay: u.UnderWay, Waiting: u.Waiting})
+		}
+	}
+	return all, err
 }
 
 // queues returns the backlog of each queue, for the metrics.

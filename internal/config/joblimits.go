@@ -66,3 +66,15 @@ func (c *Config) JobLimit(scope, name string) jobs.Limit {
 	}
 	return jobs.Limit(best)
 }
+
+// LimitedNames returns the names with a limit of their own, sorted; patterns are left out.
+func (c *Config) LimitedNames() (keys []jobs.LimitKey) {
+	for _, scope := range jobs.LimitScopes {
+		for _, name := range slices.Sorted(maps.Keys(c.Limits.jobLimits(scope))) {
+			if !strings.HasSuffix(name, "*") {
+				keys = append(keys, jobs.LimitKey{Scope: scope, Name: name})
+			}
+		}
+	}
+	return keys
+}

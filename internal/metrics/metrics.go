@@ -48,6 +48,14 @@ type Files struct {
 	Log string
 	// Queues returns the backlog of each queue.
 	Queues func(ctx context.Context) ([]Queue, error)
+	// Limits returns the use of the limits of providers and models; nil: it is not measured.
+	Limits func(ctx context.Context) ([]Limit, error)
+}
+
+// Limit is the use of a limit of a provider or model.
+type Limit struct {
+	Scope, Name                    string
+	Concurrency, UnderWay, Waiting int
 }
 
 // Metrics is a registry of a gateway's own. Its methods are gaff.Hooks.

@@ -20,6 +20,9 @@ var (
 	leases       = prometheus.NewDesc("gaff_leases_held", "Deliveries that this node has claimed and not finished.", nil, nil)
 	queueDepth   = prometheus.NewDesc("gaff_queue_deliveries", "Deliveries of a queue that are not done; the shared queue has an empty name.", []string{"queue"}, nil)
 	queueAge     = prometheus.NewDesc("gaff_queue_oldest_due_seconds", "How long the queue's longest waiting delivery is overdue.", []string{"queue"}, nil)
+	limitMost    = prometheus.NewDesc("gaff_limit_concurrency", "How many jobs of the provider or model may be under way, on all nodes.", []string{"scope", "name"}, nil)
+	limitUsed    = prometheus.NewDesc("gaff_limit_jobs_under_way", "Jobs that count for the limit of the provider or model, on all nodes.", []string{"scope", "name"}, nil)
+	limitWaiting = prometheus.NewDesc("gaff_limit_jobs_waiting", "Jobs of a provider or model with a limit that wait to be submitted.", []string{"scope", "name"}, nil)
 	issues       = prometheus.NewDesc("gaff_issues", "Issues by state, those that raise no alert left out.", []string{"state"}, nil)
 )
 
@@ -32,13 +35,14 @@ type sizes struct {
 	read   time.Time
 	size   int64
 	queues []Queue
+	limits []Limit
 	issues map[issue.State]int
 	err    error
 }
 
 // Describe implements prometheus.Collector.
 func (s *sizes) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{databaseSize, logSize, diskFree, diskTotal, leases, queueDepth, queueAge, issues} {
+	for _, d := range []*prometheus.Desc{databaseSize, logSize, diskFree, diskTotal, leases, queueDepth, queueAge, limitMost, limitUsed, limitWaiting, issues} {
 		ch <- d
 	}
 }
@@ -76,6 +80,13 @@ func (s *sizes) Collect(ch chan<- prometheus.Metric) {
 		gauge(queueDepth, float64(q.Waiting), q.Name)
 		gauge(queueAge, max(now.Sub(q.Due).Seconds(), 0), q.Name)
 	}
+	for _, l := range s.limits {
+		if l.Concurrency > 0 {
+			gauge(limitMost, float64(l.Concurrency), l.Scope, l.Name)
+			gauge(limitUsed, float64(l.UnderWay), l.Scope, l.Name)
+		}
+		gauge(limitWaiting, float64(l.Waiting), l.Scope, l.Name)
+	}
 	for state := issue.Open; state <= issue.Ignored; state++ {
 		gauge(issues, float64(s.issues[state]), state.String())
 	}
@@ -90,6 +101,9 @@ func (s *sizes) query() (err error) {
 	if s.issues, err = s.counter.IssueCounts(ctx); err != nil {
 		return err
 	}
-	s.queues, err = s.files.Queues(ctx)
+	if s.queues, err = s.files.Queues(ctx); err != nil || s.files.Limits == nil {
+		return err
+	}
+	s.limits, err = s.files.Limits(ctx)
 	return err
 }

@@ -102,6 +102,18 @@ func testQueueOrder(s *suite) {
 		j.Status = jobs.JobCancelled
 		return tx.SaveJob(s.ctx, j)
 	})
+	use, err := s.st.LimitUse(s.ctx)
+	if err != nil {
+		s.Fatal(err)
+	}
+	got := map[string][2]int{}
+	for _, u := range use {
+		got[u.Scope+" "+u.Name] = [2]int{u.UnderWay, u.Waiting}
+	}
+	// n1 is cancelled, o1 left, p1 was released, and sent was from the start.
+	if want := map[string][2]int{"provider a": {2, 7}, "model m": {2, 7}, "project p": {2, 4}, "project o": {0, 2}, "project l": {0, 1}, "user u": {0, 1}, "user v": {0, 1}}; !maps.Equal(got, want) {
+		s.Errorf("use %v, want %v", got, want)
+	}
 	if got := s.nextQueued(nil); !slices.Equal(got, []string{"high", "moved", "o3", "p2", "o2", "p3", "low"}) {
 		s.Errorf("after one was released, one left and one was cancelled: %q", got)
 	}
@@ -175,6 +187,10 @@ func testQueueClean(s *suite) {
 		}
 		return nil
 	})
+	use, err := s.st.LimitUse(s.ctx)
+	if err != nil || !slices.ContainsFunc(use, func(u jobs.LimitUse) bool { return u.LimitKey == key && u.Next.After(time.Now()) }) {
+		s.Errorf("use %+v, %v; want a pace of the project", use, err)
+	}
 	if got := s.nextQueued(nil); !slices.Equal(got, []string{"waits"}) {
 		s.Errorf("waiting jobs after cleaning: %q", got)
 	}

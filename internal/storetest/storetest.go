@@ -55,6 +55,7 @@ type Store interface {
 	RedactProcessed(ctx context.Context, source string, failedBefore time.Time, redact func(*gaff.Event) bool) (int, error)
 	RowsNaming(ctx context.Context, text string) (map[string]int, error)
 	QueuedProviders(ctx context.Context) (names []string, rows bool, err error)
+	LimitUse(ctx context.Context) ([]jobs.LimitUse, error)
 }
 
 // MaxRejections is the limit of rejections with which Open must open a store.

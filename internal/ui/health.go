@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/a-h/templ"
@@ -19,6 +20,7 @@ type healthView struct {
 	UptimeSeconds, MemoryBytes, Goroutines int64
 	DisabledSources                        map[string]string `json:"quietSources"`
 
+	Limits []limitUse
 	Counts gaff.Counts
 	Now    time.Time
 }
@@ -47,7 +49,42 @@ func (c *console) health(q *request) (templ.Component, error) {
 			}
 		}
 	}
+	var limits struct{ Docs []limitUse }
+	if err := c.ask(q, "/api/v1/limits", &limits); err == nil {
+		v.Limits = limits.Docs[:min(len(limits.Docs), maxLimits)]
+	}
 	return healthPage(v), nil
+}
+
+// maxLimits is how many limits the page has; the fullest of each scope come first.
+const maxLimits = 100
+
+// limitUse is the use of a limit, as the API describes it.
+type limitUse struct {
+	Scope, Name                    string
+	Concurrency, UnderWay, Waiting int
+	Rate                           float64
+	Full                           bool
+}
+
+// jobs returns the URL of its unfinished jobs.
+func (l limitUse) jobs() templ.SafeURL {
+	parameter := map[string]string{"provider": "provider", "model": "model", "project": "projectId", "user": "userId"}[l.Scope]
+	return filtered("/jobs", "status", "unfinished", parameter, l.Name)
+}
+
+func (l limitUse) concurrency() string {
+	if l.Concurrency == 0 {
+		return "–"
+	}
+	return number(l.Concurrency)
+}
+
+func (l limitUse) rate() string {
+	if l.Rate == 0 {
+		return "–"
+	}
+	return strconv.FormatFloat(l.Rate, 'g', -1, 64)
 }
 
 // handlerHealth is the queue and the last hour of a handler, as the API describes it.

@@ -1184,6 +1184,27 @@ export interface Leases {
   leases: string[];
 }
 
+export interface LimitUse {
+  /** How many jobs may be under way; 0 for no bound. */
+  concurrency: number;
+  /** It has no room now. */
+  full: boolean;
+  name: string;
+  /** When the rate allows the next submit; null for now. */
+  nextAt: string | null;
+  /** How many submits a second; 0 for no bound. */
+  rate: number;
+  scope: "provider" | "model" | "project" | "user";
+  /** Jobs that count for the concurrency; 0 if that has no bound. */
+  underWay: number;
+  /** Jobs that wait to be submitted, for this or another limit, or for their turn. */
+  waiting: number;
+}
+
+export interface Limits {
+  docs: LimitUse[];
+}
+
 export interface LogEntry {
   at: string | null;
   text: string;
@@ -2643,6 +2664,8 @@ export interface Operations {
   "list-jobs": { query: { limit?: number; cursor?: string; provider?: string; projectId?: string; userId?: string; requestId?: string; status?: "queued" | "processing" | "completed" | "failed" | "cancelled"; model?: string; errorType?: string; since?: string; until?: string; submit?: "held"; q?: string }; body: undefined; answer: JobList };
   /** List API keys, newest first */
   "list-keys": { query: { limit?: number; cursor?: string }; body: undefined; answer: KeyList };
+  /** List the limits of providers, models, projects and users, with their use on all nodes */
+  "list-limits": { query: undefined; body: undefined; answer: Limits };
   /** List files, newest first */
   "list-media": { query: { limit?: number; cursor?: string; projectId?: string; jobId?: string; mediaType?: "generated-image" | "generated-video" | "generated-audio" | "generated-model" | "generated-file"; storage?: "none" | "pending" | "stored" | "gone" | "failed"; model?: string; since?: string; until?: string }; body: undefined; answer: MediaList };
   /** List projects, newest first */
@@ -2855,6 +2878,7 @@ export const operations: { readonly [Id in keyof Operations]: readonly [method: 
   "list-issues": ["GET", "/api/v1/issues"],
   "list-jobs": ["GET", "/api/v1/jobs"],
   "list-keys": ["GET", "/api/v1/keys"],
+  "list-limits": ["GET", "/api/v1/limits"],
   "list-media": ["GET", "/api/v1/media"],
   "list-projects": ["GET", "/api/v1/projects"],
   "list-rejections": ["GET", "/api/v1/rejections"],

@@ -1192,6 +1192,27 @@ class Leases(TypedDict):
     leases: list[str]
 
 
+class LimitUse(TypedDict):
+    # How many jobs may be under way; 0 for no bound.
+    concurrency: int
+    # It has no room now.
+    full: bool
+    name: str
+    # When the rate allows the next submit; null for now.
+    nextAt: str | None
+    # How many submits a second; 0 for no bound.
+    rate: float
+    scope: Literal["provider"] | Literal["model"] | Literal["project"] | Literal["user"]
+    # Jobs that count for the concurrency; 0 if that has no bound.
+    underWay: int
+    # Jobs that wait to be submitted, for this or another limit, or for their turn.
+    waiting: int
+
+
+class Limits(TypedDict):
+    docs: list[LimitUse]
+
+
 class LogEntry(TypedDict):
     at: str | None
     text: str
@@ -2987,6 +3008,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "list-issues": ("GET", "/api/v1/issues"),
     "list-jobs": ("GET", "/api/v1/jobs"),
     "list-keys": ("GET", "/api/v1/keys"),
+    "list-limits": ("GET", "/api/v1/limits"),
     "list-media": ("GET", "/api/v1/media"),
     "list-projects": ("GET", "/api/v1/projects"),
     "list-rejections": ("GET", "/api/v1/rejections"),
