@@ -8,7 +8,9 @@ const (
 	backgroundPart = 10
 	// maxBackgroundRows bounds such a batch, in rows.
 	maxBackgroundRows = 32
-	// maxRest bounds the time until the next such batch, so that a slow disk does not stop them.
+	// minRest and maxRest bound the time until the next such batch: operations gather meanwhile, since each
+	// commit writes pages and waits for the disk, and a slow disk does not stop them.
+	minRest = 10 * time.Millisecond
 	maxRest = 100 * time.Millisecond
 	// patience is how long background operations wait for a moment without queued webhooks.
 	patience = 50 * time.Millisecond
@@ -63,6 +65,6 @@ func (s *backgroundShare) wrote(began, ended time.Time, accepts, background bool
 		s.accepted = ended
 	}
 	if background {
-		s.next, s.refused = ended.Add(min((backgroundPart-1)*ended.Sub(began), maxRest)), time.Time{}
+		s.next, s.refused = ended.Add(min(max((backgroundPart-1)*ended.Sub(began), minRest), maxRest)), time.Time{}
 	}
 }
