@@ -327,7 +327,7 @@ func (e *effects) JobErased(_ context.Context, refs ...jobs.JobRef) (bool, error
 		}
 	}
 	for part := range slices.Chunk(hashes, erasedAtOnce) {
-		args := append(part, slices.Repeat(part[:1], erasedAtOnce-len(part))...)
+		args := slices.Concat(part, slices.Repeat(part[:1], erasedAtOnce-len(part)))
 		err := e.row([]any{new(int64)}, `select at from erased where hash in ($1, $2, $3, $4)`, args...)
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err == nil, err
