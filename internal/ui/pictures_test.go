@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -201,10 +202,10 @@ func studio(t *testing.T) (d *dev, pages map[string]string) {
 	run := id("run", d.gaff(t, "runs", "list"))
 	d.gaff(t, "replay", "start", "--destination", "album", "--source", "custom", "--since", "1h")
 	replay := id("rpl", d.gaff(t, "replay", "list"))
-	files := regexp.MustCompile(`med_\w+`).FindAllString(d.gaff(t, "media", "list", "--type", "generated-image"), 2)
+	files := regexp.MustCompile(`(?m)^med_\w+`).FindAllString(d.gaff(t, "media", "list", "--type", "generated-image"), 2) // a URL has the id, too
 	event := id("evt", failed)
 	conflict := id("evt", d.gaff(t, "events", "list", "--source", "lastframe", "--q", "lf-2208"))
-	return d, map[string]string{
+	pages = map[string]string{
 		"overview": "/", "issues": "/issues", "search": "/search?q=storm", "overview-1h": "/?range=1h", "overview-30d": "/?range=30d", "events": "/events", "event-failed": "/events/" + event,
 		"event": "/events/" + id("evt", d.gaff(t, "events", "list", "--source", "fal")), "diff": "/events/" + conflict + "/diff/1",
 		"jobs": "/jobs", "job": "/jobs/" + film, "media": "/media", "film": "/media/" + id("med", d.gaff(t, "media", "list")),
@@ -217,6 +218,38 @@ func studio(t *testing.T) (d *dev, pages map[string]string) {
 		"issue": "/issues/" + id("iss", d.gaff(t, "issues", "list")), "again": "/jobs/" + film + "/again", "media-compare": "/media/compare?id=" + strings.Join(files, "&id="),
 		"media-links": "/media/links?id=" + strings.Join(files, "&id="), "new-source": "/new-source", "new-source-stripe": "/new-source?preset=stripe", "new-destination": "/new-destination",
 		"destination-edit": "/destinations/album/edit", "erase": "/erase?kind=event&id=" + event, "search-commands": "/search?q=pause", "not-found": "/nowhere",
+	}
+	maps.Copy(pages, published(t, d))
+	return d, pages
+}
+
+// published writes a workflow with two revisions, and schedules events; it returns their pages.
+func published(t *testing.T, d *dev) map[string]string {
+	t.Helper()
+	for _, message := range []string{"Is this the one?", "Shall it be published?"} {
+		d.gaff(t, "workflows", "apply", write(t, d.dir, `name: poster
+description: Draws posters, and asks before one is published
+inputs:
+  - {name: prompts, type: list, items: string, required: true}
+steps:
+  - name: draw
+    for_each: input.prompts
+    submit: {provider: fal, model: fal-ai/flux/dev, input: {prompt: "${item}"}}
+  - name: review
+    needs: [draw]
+    approve: {message: "`+message+`"}
+  - name: publish
+    needs: [review]
+    emit: {type: poster.approved}
+`))
+	}
+	for _, e := range [][2]string{{"reminder.due", "10m"}, {"report.daily", "14h"}, {"invoice.due", "21d"}} {
+		d.gaff(t, "publish", e[0], "--data", `{"user":"anna","film":"harbour-film"}`, "--delay", e[1], "--project", "harbour-film")
+	}
+	ids := regexp.MustCompile(`sch_\w+`).FindAllString(d.gaff(t, "scheduled", "list"), -1)
+	d.gaff(t, "scheduled", "cancel", ids[1])
+	return map[string]string{
+		"workflow-edit": "/workflows/poster/edit", "workflow-revisions": "/workflows/poster/revisions?show=1", "scheduled": "/scheduled", "scheduled-event": "/scheduled/" + ids[0],
 	}
 }
 
@@ -260,6 +293,7 @@ func TestPictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, pages := studio(t)
+	empty := startDev(t, t.TempDir(), "--samples=false")
 	for _, v := range []struct {
 		name          string
 		width, height int64
@@ -278,6 +312,11 @@ func TestPictures(t *testing.T) {
 				&& (!document.querySelector('[data-tail]') || document.querySelector('[data-tail]').textContent === 'Live')`)
 			take(name)
 		}
+		first := empty.open(t, v.width, v.height, v.dark)
+		first.goTo("/login")
+		first.login()
+		first.goTo("/")
+		first.webp(filepath.Join(*pictures, "new-gateway-"+v.name+".webp"))
 		win.goTo("/")
 		for name, key := range map[string]string{"palette": "/", "key-help": "?"} {
 			win.run(chromedp.KeyEvent(key))
