@@ -69,7 +69,6 @@ func (s *server) mount(mux *http.ServeMux) *huma.OpenAPI {
 	config.Tags = tags
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema links in answers
-	config.RejectUnknownQueryParameters = true
 	config.Transformers = []huma.Transformer{tellFaults}
 	config.Components = &huma.Components{
 		Schemas:         huma.NewMapRegistry("#/components/schemas/", schemaName),
@@ -86,7 +85,7 @@ func (s *server) mount(mux *http.ServeMux) *huma.OpenAPI {
 		config.Components.Schemas.RegisterTypeAlias(document, described)
 	}
 	api := humago.New(mux, config)
-	api.UseMiddleware(s.admitOperation)
+	api.UseMiddleware(s.admitOperation, rejectUnknown(api))
 	for _, r := range s.routes() {
 		describeReach(&r.op)
 		r.register(s, mux, api, r.op)

@@ -21,24 +21,34 @@ type route struct {
 	register func(*server, *http.ServeMux, huma.API, huma.Operation)
 }
 
-// output is an answer that has a body only. The body's type is not a parameter, since the compiler
-// makes a copy of huma.Register, 25 KB with its tables, for each pair of input and output.
+// output is an answer that has a body only. The body's type is not a parameter, for the reason that request gives.
 type output struct{ Body any }
 
-// full describes an operation whose handler returns the whole output: status, headers and body.
+// full describes an operation with a body whose handler returns the whole output: status, headers and body.
 func full[I, O any](method, path, id string, role Role, summary string, handler func(context.Context, *I) (*O, error), options ...option) route {
-	return route{operation(method, path, id, role, summary, options), func(s *server, _ *http.ServeMux, api huma.API, op huma.Operation) {
-		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
-			if mayBeStale(op) {
-				ctx = stale.Allow(ctx)
-			}
-			out, err := handler(ctx, in)
-			if err != nil {
-				return nil, s.failure(err)
-			}
-			return out, nil
-		})
+	return whole(operation(method, path, id, role, summary, options), typeOf[I](), func(ctx context.Context, in any) (*O, error) { return handler(ctx, in.(*I)) })
+}
+
+func whole[O any](op huma.Operation, input reflect.Type, handler call[O]) route {
+	return route{op, func(s *server, _ *http.ServeMux, api huma.API, op huma.Operation) {
+		form := describeInput(api, &op, input)
+		registerWithBody(api, op, form, answering(s, op, handler))
 	}}
+}
+
+// answering gives a handler what it needs of its operation, and turns its errors into answers.
+func answering[O any](s *server, op huma.Operation, handler call[O]) call[O] {
+	stales := mayBeStale(op)
+	return func(ctx context.Context, in any) (*O, error) {
+		if stales {
+			ctx = stale.Allow(ctx)
+		}
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, s.failure(err)
+		}
+		return out, nil
+	}
 }
 
 // mayBeStale reports whether an operation lists or counts, so that a replica may answer it.
@@ -47,18 +57,26 @@ func mayBeStale(op huma.Operation) bool {
 }
 
 func body[I, B any](method, path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options []option) route {
-	r := full(method, path, id, role, summary, func(ctx context.Context, in *I) (*output, error) {
+	return document(operation(method, path, id, role, summary, options), typeOf[I](), typeOf[B](), func(ctx context.Context, in any) (any, error) { return handler(ctx, in.(*I)) })
+}
+
+// document describes an operation by its types, which are not parameters: there is one copy of it, not one for each operation.
+func document(op huma.Operation, input, answer reflect.Type, handler func(context.Context, any) (any, error)) route {
+	whole := func(ctx context.Context, in any) (*output, error) {
 		b, err := handler(ctx, in)
 		return &output{b}, err
-	}, options...)
-	register := r.register
-	r.register = func(s *server, mux *http.ServeMux, api huma.API, op huma.Operation) {
-		status := strconv.Itoa(cmp.Or(op.DefaultStatus, http.StatusOK))
-		schema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[B](), true, op.OperationID+"Response")
-		op.Responses = map[string]*huma.Response{status: {Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}}
-		register(s, mux, api, op)
 	}
-	return r
+	return route{op, func(s *server, _ *http.ServeMux, api huma.API, op huma.Operation) {
+		form := describeInput(api, &op, input)
+		status := strconv.Itoa(cmp.Or(op.DefaultStatus, http.StatusOK))
+		schema := api.OpenAPI().Components.Schemas.Schema(answer, true, op.OperationID+"Response")
+		op.Responses = map[string]*huma.Response{status: {Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}}
+		if form.body == nil {
+			register(api, op, answering(s, op, whole))
+		} else {
+			registerWithBody(api, op, form, answering(s, op, whole))
+		}
+	}}
 }
 
 func get[I, B any](path, id string, role Role, summary string, handler func(context.Context, *I) (B, error), options ...option) route {
@@ -79,9 +97,14 @@ func patch[I, B any](path, id string, role Role, summary string, handler func(co
 
 // remove describes a DELETE that answers without a body.
 func remove[I any](path, id string, role Role, summary string, handler func(context.Context, *I) error, options ...option) route {
-	return full(http.MethodDelete, path, id, role, summary, func(ctx context.Context, in *I) (*struct{}, error) {
-		return nil, handler(ctx, in)
-	}, options...)
+	return nothing(operation(http.MethodDelete, path, id, role, summary, options), typeOf[I](), func(ctx context.Context, in any) (*struct{}, error) { return nil, handler(ctx, in.(*I)) })
+}
+
+func nothing(op huma.Operation, input reflect.Type, handler call[struct{}]) route {
+	return route{op, func(s *server, _ *http.ServeMux, api huma.API, op huma.Operation) {
+		describeInput(api, &op, input)
+		register(api, op, answering(s, op, handler))
+	}}
 }
 
 // end describes a DELETE that answers with what it ended.
