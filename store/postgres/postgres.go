@@ -198,6 +198,7 @@ const readerSettings = `set jit = off; set plan_cache_mode = force_custom_plan; 
 
 func setUp(settings string) func(context.Context, *pgx.Conn) error {
 	return func(ctx context.Context, c *pgx.Conn) error {
+		registerTypes(c.TypeMap())
 		_, err := c.Exec(ctx, settings)
 		return err
 	}
