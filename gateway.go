@@ -8,11 +8,12 @@ import (
 	"maps"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gaff/internal/sorting"
 )
 
 // Options of a [Gateway]. Only Store is required.
@@ -289,7 +290,7 @@ func (g *Gateway) Sources() []SourceInfo {
 		}
 		infos = append(infos, info)
 	}
-	slices.SortFunc(infos, func(a, b SourceInfo) int { return strings.Compare(a.Name, b.Name) })
+	sorting.By(infos, func(a, b SourceInfo) int { return strings.Compare(a.Name, b.Name) })
 	return infos
 }
 

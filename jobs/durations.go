@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/sorting"
 )
 
 const (
@@ -135,7 +136,8 @@ func (w *durations) add(ctx context.Context, st Store, took map[durationKey][]ti
 		return nil
 	}
 	// In one order, so that two nodes do not wait for each other's rows.
-	keys := slices.SortedFunc(maps.Keys(took), func(a, b durationKey) int {
+	keys := slices.Collect(maps.Keys(took))
+	sorting.By(keys, func(a, b durationKey) int {
 		return cmp.Or(cmp.Compare(a.provider, b.provider), cmp.Compare(a.model, b.model))
 	})
 	return st.Write(ctx, func(tx Tx) error {

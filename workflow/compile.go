@@ -9,6 +9,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"gaff/internal/cel"
+	"gaff/internal/sorting"
 )
 
 // Compiled is a checked workflow with compiled expressions.
@@ -108,7 +109,7 @@ func compile(w *Workflow, k *checker) (*Compiled, Faults) {
 		k.schedule(lang, fmt.Sprintf("schedule[%d]", i), &w.Schedule[i], c)
 	}
 	if len(k.faults) > 0 {
-		slices.SortStableFunc(k.faults, func(a, b Fault) int {
+		sorting.By(k.faults, func(a, b Fault) int {
 			if a.Line != b.Line {
 				return a.Line - b.Line
 			}

@@ -7,10 +7,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"gaff"
+	"gaff/internal/sorting"
 )
 
 // Key names an alert.
@@ -201,7 +201,7 @@ func (r Rules) Plan(stored []Alert, sent []Notice, found []Finding, now time.Tim
 	for key := range all {
 		keys = append(keys, key)
 	}
-	slices.SortFunc(keys, func(a, b Key) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Cause, b.Cause)) })
+	sorting.By(keys, func(a, b Key) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Cause, b.Cause)) })
 	for _, key := range keys {
 		if c := all[key]; c.changed {
 			c.UpdatedAt = now

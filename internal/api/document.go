@@ -19,6 +19,7 @@ import (
 
 	"gaff/client"
 	"gaff/destination"
+	"gaff/internal/sorting"
 	"gaff/internal/wire"
 )
 
@@ -210,7 +211,7 @@ func docs(doc *huma.OpenAPI) http.HandlerFunc {
 			ops = append(ops, docsOperation{method, path, op.Summary, op.Description})
 		}
 	}
-	slices.SortFunc(ops, func(a, b docsOperation) int {
+	sorting.By(ops, func(a, b docsOperation) int {
 		return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method)
 	})
 	page := docsPage(ops)

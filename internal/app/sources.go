@@ -18,6 +18,7 @@ import (
 
 	"gaff"
 	"gaff/internal/config"
+	"gaff/internal/sorting"
 	"gaff/jobs"
 	"gaff/provider"
 	"gaff/provider/all"
@@ -91,7 +92,7 @@ func buildSources(cfg *config.Config, kept keys) ([]Source, error) {
 		built[i].limit(cfg)
 		built[i].Address = address(cfg, "", built[i].Name)
 	}
-	slices.SortFunc(built, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
+	sorting.By(built, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
 	return built, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"gaff"
 	"gaff/internal/excerpt"
 	"gaff/internal/jsonpointer"
+	"gaff/internal/sorting"
 )
 
 // Bounds of the texts of a problem, in bytes.
@@ -35,7 +36,7 @@ func problemsOf(err error) []gaff.SchemaProblem {
 		return nil
 	}
 	list := leaves(nil, e)
-	slices.SortFunc(list, func(a, b gaff.SchemaProblem) int {
+	sorting.By(list, func(a, b gaff.SchemaProblem) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Keyword, b.Keyword), strings.Compare(a.Message, b.Message))
 	})
 	return slices.Compact(list)

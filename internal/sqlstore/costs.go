@@ -5,10 +5,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
+	"gaff/internal/sorting"
 	"gaff/jobs"
 )
 
@@ -74,7 +74,7 @@ func (s *Store) Costs(ctx context.Context, f jobs.CostFilter) (out jobs.CostSums
 		}
 	}
 	if f.Daily {
-		slices.SortStableFunc(sums, func(a, b jobs.CostSum) int { return cmp.Compare(a.Day, b.Day) })
+		sorting.By(sums, func(a, b jobs.CostSum) int { return cmp.Compare(a.Day, b.Day) })
 	}
 	out.Sums = sums
 	return out, nil

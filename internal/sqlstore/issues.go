@@ -15,6 +15,7 @@ import (
 	"gaff/internal/excerpt"
 	"gaff/internal/id"
 	"gaff/internal/issue"
+	"gaff/internal/sorting"
 )
 
 var _ issue.Store = (*Store)(nil)
@@ -109,7 +110,7 @@ func (s *Store) writeRejections() {
 // that nodes do not deadlock over them. An issue's last_at differs from those of the others, so
 // that lists can be paged by it.
 func (t *tx) writeIssues() error {
-	slices.SortFunc(t.issues, func(a, b failures) int { return cmp.Compare(a.id, b.id) })
+	sorting.By(t.issues, func(a, b failures) int { return cmp.Compare(a.id, b.id) })
 	for i, f := range t.issues {
 		if err := t.writeIssue(f, micros(t.now)+int64(i)); err != nil {
 			return fmt.Errorf("issue: %w", err)

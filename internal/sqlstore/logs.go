@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/sorting"
 )
 
 // Logs returns a page of webhook logs by offset, with their bodies.
@@ -87,7 +88,7 @@ func (s *Store) logs(ctx context.Context, q gaff.LogQuery) (logs []gaff.Log, tot
 		}
 	}
 	total = min(max(total, 0), gaff.MaxLogCount+1)
-	slices.SortFunc(keys, func(a, b logKey) int {
+	sorting.By(keys, func(a, b logKey) int {
 		order := cmp.Or(cmp.Compare(b.at, a.at), cmp.Compare(b.seq, a.seq))
 		if q.Ascending {
 			return -order

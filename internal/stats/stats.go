@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/sorting"
 )
 
 // Kind is a kind of duration.
@@ -318,7 +319,7 @@ func Silent(ctx context.Context, st Store, now time.Time) ([]Silence, error) {
 			silent = append(silent, Silence{a.Source, a.Last, quiet, a.Longest})
 		}
 	}
-	slices.SortFunc(silent, func(a, b Silence) int { return cmp.Compare(b.For, a.For) })
+	sorting.By(silent, func(a, b Silence) int { return cmp.Compare(b.For, a.For) })
 	return silent, nil
 }
 
@@ -390,7 +391,7 @@ func (c *Collector) Flush(ctx context.Context) error {
 		ls = append(ls, Latency{at.source, at.kind, at.minute, at.bucket, n})
 	}
 	// In one order, so that two nodes do not deadlock.
-	slices.SortFunc(ls, func(a, b Latency) int {
+	sorting.By(ls, func(a, b Latency) int {
 		return cmp.Or(cmp.Compare(a.Minute, b.Minute), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Bucket, b.Bucket))
 	})
 	err := c.store.AddLatencies(ctx, ls)

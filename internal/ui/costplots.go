@@ -10,6 +10,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"gaff/internal/sorting"
 	"gaff/jobs"
 )
 
@@ -167,7 +168,7 @@ func newCostPlot(by, currency string, days []time.Time, totals, groups []jobs.Co
 	for _, s := range byKey {
 		p.series = append(p.series, *s)
 	}
-	slices.SortFunc(p.series, func(a, b costSeries) int {
+	sorting.By(p.series, func(a, b costSeries) int {
 		return cmp.Or(cmp.Compare(b.sum, a.sum), cmp.Compare(a.key, b.key))
 	})
 	// Sums beyond those that the store returns are in the totals only.

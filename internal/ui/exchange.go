@@ -2,11 +2,11 @@ package ui
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"gaff"
 	"gaff/internal/access"
+	"gaff/internal/sorting"
 )
 
 // exchange is an attempt's request and response, as destinations store it.
@@ -56,7 +56,7 @@ func attemptBars(v eventView) waterfallView {
 			})
 		}
 	}
-	slices.SortStableFunc(bars, func(a, b waterfallBar) int { return a.From.Compare(b.From) })
+	sorting.By(bars, func(a, b waterfallBar) int { return a.From.Compare(b.From) })
 	if len(bars) == 0 {
 		return waterfallView{}
 	}

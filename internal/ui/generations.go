@@ -1,11 +1,11 @@
 package ui
 
 import (
-	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"gaff/internal/sorting"
 	"gaff/jobs"
 	"gaff/workflow/runs"
 )
@@ -125,7 +125,7 @@ func (c *console) recentJobs(q *request) (g generations, err error) {
 	if g.Budgets, err = c.budgets(q); err != nil {
 		return g, err
 	}
-	slices.SortStableFunc(g.Budgets, func(a, b budgetRow) int { return int(b.share() - a.share()) })
+	sorting.By(g.Budgets, func(a, b budgetRow) int { return int(b.share() - a.share()) })
 	c.recent.at, c.recent.known = q.now, g
 	return g, nil
 }
