@@ -13,12 +13,16 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE ?= $(shell TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 BUILDINFO = $(shell $(GO) list ./internal/buildinfo)
-# tools/release has the same flags.
-GCFLAGS = $(foreach p,$(shell grep -v '^\#' tools/cold-packages),-gcflags=$(p)=-l)
-LDFLAGS = -s -w $(ALIGN) -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
-BUILD = CGO_ENABLED=0 $(GO) build -trimpath $(if $(TAGS),-tags $(TAGS)) $(WARM) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
+# Inlining, alignment and tags make it small (docs/decisions/0031-small-binary.md). tools/release has the same flags.
+GCFLAGS = $(foreach p,all=-l $(shell grep -v '^\#' tools/warm-packages),-gcflags=$(p))
+TAGS = nopgxregisterdefaulttypes
+LDFLAGS = -s -w -funcalign=16 -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/gaff
 
-.PHONY: help build slim release test acceptance generate viewer screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console bench-backfill crash cuts fallback-kills crash-cluster crash-failover restore-drill chaos-fal chaos-providers cover clean bench-workflows chaos-workflows
+# SMALL fails if a binary is over its limit, in MiB.
+SMALL = size=$$(wc -c < $(1)); test $$size -le $$(($(2) << 20)) || { echo "$(1) has $$size bytes, its limit is $(2) MiB; see docs/decisions/0031-small-binary.md"; exit 1; }
+
+.PHONY: help build slim size release test acceptance generate viewer screenshots race lint prose vuln module fuzz bench bench-postgres bench-logs bench-console bench-backfill crash cuts fallback-kills crash-cluster crash-failover restore-drill chaos-fal chaos-providers cover clean bench-workflows chaos-workflows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,17 +30,22 @@ help: ## list the targets
 build: ## build the static binary, bin/gaff
 	$(BUILD)
 
-slim: TAGS = slim
-slim: ALIGN = -funcalign=16
-slim: WARM = $(foreach p,all=-l $(shell grep -v '^\#' tools/warm-packages),-gcflags=$(p))
+slim: TAGS = nopgxregisterdefaulttypes,slim
 slim: ## build bin/gaff without brokers, tunnel, telemetry, S3 and other extras, a quarter smaller
 	$(BUILD)
+
+size: ## build both binaries, and fail if one is larger than its limit
+	$(MAKE) build BINARY=bin/gaff
+	@$(call SMALL,bin/gaff,48)
+	$(MAKE) slim BINARY=bin/gaff-slim
+	@$(call SMALL,bin/gaff-slim,38)
 
 test: ## check the form, then run all tests; what they need is installed if missing
 	@tools/test-setup.sh
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(BUILD)
+	@$(call SMALL,$(BINARY),48)
 	$(GO) test -timeout 20m ./...
 
 # The packages of a version, such as v1.2.0, in dist/. Nothing is uploaded. TARGETS builds for some

@@ -177,15 +177,9 @@ func (r *release) made(name ...string) string {
 // build compiles the binaries.
 func (r *release) build(ctx context.Context) error {
 	dir := r.made("bin")
-	text, err := os.ReadFile(r.file("tools", "cold-packages"))
+	inlining, err := r.inlining()
 	if err != nil {
 		return err
-	}
-	var cold []string
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			cold = append(cold, line)
-		}
 	}
 	for _, t := range r.targets {
 		name := "gaff-" + t.os + "-" + t.arch
@@ -197,19 +191,31 @@ func (r *release) build(ctx context.Context) error {
 		if module, err := r.goTool(ctx, target{}, "list", "./internal/buildinfo"); err == nil {
 			stamp = strings.TrimSpace(module)
 		}
-		flags := fmt.Sprintf("-s -w -buildid= -X %[1]s.version=%[2]s -X %[1]s.commit=%[3]s -X %[1]s.date=%[4]s",
+		flags := fmt.Sprintf("-s -w -funcalign=16 -buildid= -X %[1]s.version=%[2]s -X %[1]s.commit=%[3]s -X %[1]s.date=%[4]s",
 			stamp, r.version, r.commit, r.date.Format("2006-01-02T15:04:05Z"))
 		// Time zones are in the binary: an image from scratch and Windows have none.
-		args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "timetzdata"}
-		for _, pattern := range cold {
-			args = append(args, "-gcflags="+pattern+"=-l")
-		}
-		if _, err := r.goTool(ctx, t, append(args, "-ldflags", flags, "-o", path, "./cmd/gaff")...); err != nil {
+		args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "nopgxregisterdefaulttypes,timetzdata"}
+		if _, err := r.goTool(ctx, t, append(append(args, inlining...), "-ldflags", flags, "-o", path, "./cmd/gaff")...); err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
 		r.binaries[t] = path
 	}
 	return nil
+}
+
+// inlining returns the flags that choose the packages to compile with inlining, as the Makefile does.
+func (r *release) inlining() ([]string, error) {
+	text, err := os.ReadFile(r.file("tools", "warm-packages"))
+	if err != nil {
+		return nil, err
+	}
+	flags := []string{"-gcflags=all=-l"}
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			flags = append(flags, "-gcflags="+line)
+		}
+	}
+	return flags, nil
 }
 
 func (r *release) goTool(ctx context.Context, t target, args ...string) (string, error) {
