@@ -52,7 +52,7 @@ func TestQueueFitsTheContainerAndTheDatabase(t *testing.T) {
 		"SQLite without limit":     {"", 0, 0, 0},
 		"SQLite in much memory":    {"", 4 << 30, 0, 0},
 		"SQLite in 128 MiB":        {"", 128 << 20, 0, 8 << 20},
-		"PostgreSQL without limit": {"postgres://h/d", 0, 1024, 0},
+		"PostgreSQL without limit": {"postgres://h/d", 0, 8192, 0},
 	} {
 		cfg := &config.Config{DatabaseURL: tt.url}
 		if length, bytes := fitQueue(cfg, tt.memory); length != tt.length || bytes != tt.bytes {
