@@ -66,7 +66,10 @@ func (p *play) verification() {
 		p.find("signed webhook", fmt.Errorf("no preset is named %q; gaff sources presets lists them", hook.Preset))
 		return
 	}
-	step, v, r, err := "signed webhook", (*sender.Verifier)(nil), (*gaff.Request)(nil), error(nil)
+	var v *sender.Verifier
+	var r *gaff.Request
+	var err error
+	step := "signed webhook"
 	if p.e.Signed != nil {
 		r = p.e.Signed.request()
 		v, err = sender.New(scheme, verify.Options{Secrets: []string{p.e.Signed.Secret}})
