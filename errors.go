@@ -3,8 +3,9 @@ package gaff
 import (
 	"errors"
 	"fmt"
-	"gaff/internal/redact"
 	"time"
+
+	"gaff/internal/redact"
 )
 
 // Errors that stores and verifiers return, to be asked for with errors.Is.

@@ -1,12 +1,13 @@
 package gaff
 
 import (
-	"gaff/internal/httpx"
 	"maps"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"gaff/internal/httpx"
 )
 
 // overRate takes a verified request from the source's rate; status 0 lets it in.

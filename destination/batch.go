@@ -6,12 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"gaff/internal/redact"
 	"net/http"
 	"sync"
 	"time"
 
 	"gaff"
+	"gaff/internal/redact"
 )
 
 // Batch sends several events in one request. The response is the outcome of all of them.

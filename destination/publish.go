@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"gaff/internal/redact"
 
 	"gaff"
+	"gaff/internal/redact"
 )
 
 // Message is a message to a broker.

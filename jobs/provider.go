@@ -3,10 +3,10 @@ package jobs
 import (
 	"context"
 	"encoding/json"
-	"gaff/internal/redact"
 	"time"
 
 	"gaff"
+	"gaff/internal/redact"
 )
 
 // Provider is a service that works on jobs. Its methods are called by many goroutines at

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"gaff/internal/redact"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"sync"
 	"time"
+
+	"gaff/internal/redact"
 )
 
 const fetchTimeout = 8 * time.Second // senders wait for at most 15 seconds

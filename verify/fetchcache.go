@@ -3,12 +3,12 @@ package verify
 import (
 	"context"
 	"errors"
-	"gaff/internal/httpx"
-	"gaff/internal/redact"
 	"sync"
 	"time"
 
 	"gaff"
+	"gaff/internal/httpx"
+	"gaff/internal/redact"
 )
 
 // fetchCache fetches and caches values by names in requests, such as certificates by their URLs.

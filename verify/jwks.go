@@ -2,13 +2,13 @@ package verify
 
 import (
 	"context"
-	"gaff/internal/httpx"
-	"gaff/internal/redact"
 	"net/http"
 	"sync"
 	"time"
 
 	"gaff"
+	"gaff/internal/httpx"
+	"gaff/internal/redact"
 )
 
 // JWKSOptions tunes a [JWKS]. The zero value works.

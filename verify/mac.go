@@ -3,9 +3,10 @@ package verify
 import (
 	"crypto/hmac"
 	"crypto/subtle"
-	"gaff/internal/fault"
 	"hash"
 	"sync"
+
+	"gaff/internal/fault"
 )
 
 // secretKey is a symmetric key with its reusable digests.

@@ -2,8 +2,9 @@ package broker
 
 import (
 	"context"
-	"gaff/internal/redact"
 	"sync"
+
+	"gaff/internal/redact"
 )
 
 // Lazy makes a value at its first use, and again after a failure. One caller makes it; the

@@ -1,9 +1,6 @@
 package config
 
 import (
-	"gaff/internal/fuzzseed"
-	"gaff/sender"
-	"gaff/verify"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,6 +9,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"gaff/internal/fuzzseed"
+	"gaff/sender"
+	"gaff/verify"
 )
 
 // folder makes a working folder with these files.

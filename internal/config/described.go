@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"gaff"
 	"maps"
 	"reflect"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"gaff"
 	"gaff/internal/suggest"
 	"gaff/internal/yamlfile"
 	"gaff/provider/all"

@@ -1,11 +1,12 @@
 package config
 
 import (
-	"gaff/internal/fuzzseed"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"gaff/internal/fuzzseed"
 )
 
 func TestDotEnv(t *testing.T) {

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"errors"
-	"gaff"
 	"maps"
 	"math"
 	"mime"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"gaff"
 	"gaff/internal/suggest"
 	"gaff/sender"
 	"gaff/verify"

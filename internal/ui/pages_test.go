@@ -4,8 +4,6 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"gaff/internal/eventually"
-	"gaff/jobs"
 	"html"
 	"io"
 	"net/http"
@@ -20,6 +18,8 @@ import (
 	"gaff"
 	"gaff/gafftest"
 	"gaff/internal/access"
+	"gaff/internal/eventually"
+	"gaff/jobs"
 	"gaff/provider/custom"
 )
 
