@@ -12,7 +12,7 @@ const (
 	busyFor = time.Second
 	// backgroundGap is the time of one processor for each of these attempts. An attempt takes a part of
 	// it; the rest is left to webhooks.
-	backgroundGap = 4 * time.Millisecond
+	backgroundGap = 6 * time.Millisecond
 )
 
 // pace spaces the attempts of replays while webhooks come in. Without it, the workers of a destination

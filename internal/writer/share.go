@@ -7,7 +7,7 @@ const (
 	// operations may take while webhooks come in: one tenth.
 	backgroundPart = 10
 	// maxBackgroundRows bounds such a batch, in rows.
-	maxBackgroundRows = 32
+	maxBackgroundRows = 16
 	// minRest and maxRest bound the time until the next such batch: operations gather meanwhile, since each
 	// commit writes pages and waits for the disk, and a slow disk does not stop them.
 	minRest = 10 * time.Millisecond

@@ -48,7 +48,7 @@ func TestWebhookComesBeforeQueuedBackgroundOperations(t *testing.T) {
 			t.Errorf("the webhook was committed after %s, want the rest of a commit and its own", got.took)
 		}
 		rest()
-		want := []string{"1+0", "0+32", "1+0", "0+32", "0+32"}
+		want := []string{"1+0", "0+16", "1+0", "0+16", "0+16"}
 		if diff := cmp.Diff(want, kinds(db)); diff != "" {
 			t.Errorf("webhooks and background operations of the commits (-want +got):\n%s", diff)
 		}
