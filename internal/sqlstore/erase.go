@@ -317,7 +317,7 @@ func (e *effects) JobErased(_ context.Context, refs ...jobs.JobRef) (bool, error
 	if err != nil || key == nil {
 		return false, err
 	}
-	var hashes []any
+	var hashes []string
 	for _, ref := range refs {
 		switch {
 		case ref.ID != "":
@@ -326,18 +326,16 @@ func (e *effects) JobErased(_ context.Context, refs ...jobs.JobRef) (bool, error
 			hashes = append(hashes, eraseHash(key, "request", ref.Provider, ref.RequestID))
 		}
 	}
-	for part := range slices.Chunk(hashes, erasedAtOnce) {
-		args := slices.Concat(part, slices.Repeat(part[:1], erasedAtOnce-len(part)))
-		err := e.row([]any{new(int64)}, `select at from erased where hash in ($1, $2, $3, $4)`, args...)
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err == nil, err
-		}
+	if len(hashes) == 0 {
+		return false, nil
 	}
-	return false, nil
+	var args []any
+	err = e.row([]any{new(int64)}, `select at from erased where hash in `+marks(&args, hashes), args...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
-
-// erasedAtOnce is how many erased names a query looks for.
-const erasedAtOnce = 4
 
 // readEraseKey returns the key of the hashes of erased ids, which it reads once in a transaction; nil
 // if nothing was ever erased.
