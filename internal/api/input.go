@@ -84,10 +84,14 @@ func describeInput(api huma.API, op *huma.Operation, of reflect.Type) *inputForm
 	return form
 }
 
-// paramOf reads the tags of a field; ok is false for one that is not a parameter.
+// paramOf reads the tags of a field; ok is false for one that is not a parameter. It panics for a type
+// that setParam does not know, so that a wrong operation fails when it is registered.
 func paramOf(schemas huma.Registry, f reflect.StructField) (p param, ok bool) {
 	for _, in := range [...]string{"path", "query", "header"} {
 		if name := f.Tag.Get(in); name != "" {
+			if kind := f.Type.Kind(); kind != reflect.String && kind != reflect.Bool && kind != reflect.Int {
+				panic("parameter " + name + " is a " + kind.String() + ", want a string, bool or int")
+			}
 			return param{f.Index, in, name, f.Tag.Get("default"), in == "path" || f.Tag.Get("required") == "true", huma.SchemaFromField(schemas, f, "")}, true
 		}
 	}
