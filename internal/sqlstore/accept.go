@@ -249,9 +249,11 @@ func (t *tx) duplicate(row eventRow) (gaff.Receipt, error) {
 		old []byte
 		sum []byte
 	)
-	err := t.row([]any{&seq, &at, &old, &sum}, `select e.seq, e.received_at, coalesce(p.data, p.body), coalesce(p.data_sha256, p.sha256) from event e
-		left join payload p on p.seq = e.seq where e.source = $1 and e.dedupe = $2`,
-		row.ev.Source, row.dedupe)
+	condition, args, err := t.db.keyed(t, row.ev.Source, row.dedupe)
+	if err == nil {
+		err = t.row([]any{&seq, &at, &old, &sum}, `select e.seq, e.received_at, coalesce(p.data, p.body), coalesce(p.data_sha256, p.sha256)
+			from event e left join payload p on p.seq = e.seq where `+condition, args...)
+	}
 	if err != nil {
 		return rc, fmt.Errorf("find duplicate: %w", err)
 	}

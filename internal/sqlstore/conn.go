@@ -21,6 +21,8 @@ type conn struct {
 	// nextEvent is the number of the next event, if no other process numbers events; 0 if it
 	// must be read.
 	nextEvent int64
+	// keys finds events by their keys on SQLite; nil on PostgreSQL.
+	keys *eventKeys
 
 	rejections, changes int64     // since they were last pruned
 	issues              int64     // failures since issues were last pruned

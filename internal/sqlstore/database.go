@@ -43,6 +43,10 @@ type batches interface {
 	// come in the order of locks; their first column is their place, from 1 to total, in the
 	// order of numbers.
 	insertEvents(t *tx, rows [][]any, total int) (seqs []int64, err error)
+	// keyed returns the condition that e is the event of a source and key, and its arguments.
+	keyed(t *tx, source, dedupe string) (condition string, args []any, err error)
+	// forgetKey is called before an event is deleted.
+	forgetKey(t *tx, seq int64) error
 	// write writes rows. An error may be reported by a later call, at the latest by flush.
 	write(t *tx, s *rowSQL, rows [][]any) error
 	// writeReturning writes rows now, and calls scan for each row that was written.

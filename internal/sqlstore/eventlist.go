@@ -337,7 +337,7 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]pre
 		if f.WebhookID != "" {
 			// The dedupe key begins with the sender's id, and is unique in the source.
 			runs = append(runs, append([]predicate{
-				{"e.source = ?", []any{source}}, {"e.dedupe >= ?", []any{f.WebhookID}}, {"e.dedupe < ?", []any{f.WebhookID + "\v"}},
+				{"e.seq in (select seq from event_by_key where source = ? and dedupe >= ? and dedupe < ?)", []any{source, f.WebhookID, f.WebhookID + "\v"}},
 			}, walk...))
 			continue
 		}

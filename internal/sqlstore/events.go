@@ -68,7 +68,7 @@ const (
 )
 
 var (
-	insertEvent = insertRows("event", eventInserted, `on conflict (source, dedupe) do nothing`)
+	insertEvent = insertRows("event", eventInserted, ``)
 	// Only events that violate a schema have a row.
 	insertViolation = insertRows("violation", `seq bigint, problems bigint, detail bytea`, ``)
 	insertPayload   = insertRows("payload", `seq bigint, request bytea, body bytea, data bytea, sha256 bytea, data_sha256 bytea`, ``)
@@ -174,4 +174,17 @@ func (t *tx) loadEvent(seq int64) (ev *gaff.Event, stored bool, err error) {
 		return nil, false, fmt.Errorf("load event: %w", err)
 	}
 	return t.s.eventOf(&sc), payload.Valid, nil
+}
+
+// eventOf finds the event of a source and key; seq 0 if there is none. received is its time, in microseconds.
+func (t *tx) eventOf(source, dedupe string) (seq, received int64, err error) {
+	condition, args, err := t.db.keyed(t, source, dedupe)
+	if err != nil {
+		return 0, 0, err
+	}
+	err = t.row([]any{&seq, &received}, `select e.seq, e.received_at from event e where `+condition, args...)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return seq, received, err
 }

@@ -2,8 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 
 	"gaff"
@@ -38,9 +36,8 @@ func (s *Store) ImportLogs(ctx context.Context, logs []gaff.Log) (added int, err
 }
 
 func (t *tx) importLog(l *gaff.Log, row eventRow) (added bool, err error) {
-	var seq int64
-	err = t.row([]any{&seq}, `select seq from event where source = $1 and dedupe = $2`, l.Source, l.DedupeKey)
-	if !errors.Is(err, sql.ErrNoRows) {
+	seq, _, err := t.eventOf(l.Source, l.DedupeKey)
+	if seq != 0 || err != nil {
 		return false, err
 	}
 	var rc gaff.Receipt

@@ -39,7 +39,7 @@ func (d *PostgreSQL) insertEvents(t *tx, rows [][]any, total int) ([]int64, erro
 	sent := make(sentEvents, len(rows))
 	for i, row := range rows {
 		plainText(row)
-		sent[sentKey{row[eventSource].(string), row[eventDedupe].(string)}] = i
+		sent[eventKey{row[eventSource].(string), row[eventDedupe].(string)}] = i
 	}
 	args, err := insertEvent.arrays(rows)
 	if err != nil {
@@ -49,7 +49,7 @@ func (d *PostgreSQL) insertEvents(t *tx, rows [][]any, total int) ([]int64, erro
 		Text: insertEventsText, Args: append([]any{total}, args...),
 		Scan: func(row Row) error {
 			var seq int64
-			var key sentKey
+			var key eventKey
 			if err := row.Scan(&seq, &key.source, &key.dedupe); err != nil {
 				return err
 			}
@@ -63,13 +63,18 @@ func (d *PostgreSQL) insertEvents(t *tx, rows [][]any, total int) ([]int64, erro
 	return seqs, err
 }
 
+func (*PostgreSQL) keyed(_ *tx, source, dedupe string) (condition string, args []any, err error) {
+	return `e.source = $1 and e.dedupe = $2`, []any{source, dedupe}, nil
+}
+
+// forgetKey has nothing to do: the key is in an index of the events.
+func (*PostgreSQL) forgetKey(*tx, int64) error { return nil }
+
 // sentEvents are the places of events by the key under which they are inserted: no database
 // promises to return rows in an order.
-type sentEvents map[sentKey]int
+type sentEvents map[eventKey]int
 
-type sentKey struct{ source, dedupe string }
-
-func (s sentEvents) find(key sentKey) (place int, err error) {
+func (s sentEvents) find(key eventKey) (place int, err error) {
 	place, ok := s[key]
 	if !ok {
 		return 0, fmt.Errorf("the database returned an event of source %.64q that was not sent", key.source)

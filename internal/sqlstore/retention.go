@@ -170,6 +170,9 @@ func (t *tx) deleteEvents(found []prunable) error {
 	}
 	hours := map[hour]*[3]int64{}
 	for _, p := range found {
+		if err := t.db.forgetKey(t, p.seq); err != nil {
+			return err
+		}
 		if err := t.execAll(p.seq,
 			`delete from attempt where seq = $1`, `delete from delivery where seq = $1`, `delete from payload where seq = $1`,
 			`delete from copy where seq = $1`, `delete from violation where seq = $1`, `delete from issue_item where seq = $1`,

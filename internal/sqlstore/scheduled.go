@@ -183,20 +183,14 @@ func (t *tx) scheduledByKey(dedupe string) (*scheduledScan, error) {
 	if sc == nil || gaff.PublicationState(sc.state) != gaff.Published {
 		return sc, err
 	}
-	err = t.row([]any{&sc.event, &sc.received}, `select seq, received_at from event where source = $1 and dedupe = $2`, gaff.PublishedSource, dedupe)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
+	seq, received, err := t.eventOf(gaff.PublishedSource, dedupe)
+	sc.event, sc.received = sql.NullInt64{Int64: seq, Valid: seq != 0}, sql.NullInt64{Int64: received, Valid: seq != 0}
 	return sc, err
 }
 
 func (t *tx) publishedByKey(dedupe string) (bool, error) {
-	var seq int64
-	err := t.row([]any{&seq}, `select seq from event where source = $1 and dedupe = $2`, gaff.PublishedSource, dedupe)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
+	seq, _, err := t.eventOf(gaff.PublishedSource, dedupe)
+	return seq != 0, err
 }
 
 // PublishDue publishes scheduled events that are due. Each becomes an event in the transaction that
@@ -271,7 +265,7 @@ func (s *Store) nextScheduled(ctx context.Context) (time.Time, error) {
 
 // scheduledDetail are the columns of a publication with its event.
 const scheduledDetail = `select ` + scheduledColumns + `, e.seq, e.received_at from scheduled d
-	left join event e on e.source = '` + gaff.PublishedSource + `' and e.dedupe = d.dedupe`
+	left join event_by_key k on k.source = '` + gaff.PublishedSource + `' and k.dedupe = d.dedupe left join event e on e.seq = k.seq`
 
 func scanScheduled(rows *sql.Rows) (sc scheduledScan, err error) {
 	err = rows.Scan(append(sc.columns(), &sc.event, &sc.received)...)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"gaff"
@@ -23,6 +24,10 @@ type SQLite struct {
 	Statements Statements
 	// Guard judges each transaction; may be nil.
 	Guard Guard
+
+	keys *eventKeys
+	quit chan struct{}
+	idle sync.WaitGroup
 }
 
 // Statements runs statements without database/sql, as sql.Stmt runs them. It keeps them prepared.
@@ -74,12 +79,24 @@ func (d *SQLite) connections(ctx context.Context, s *Store) (o writer.Options[*t
 	if err := c.db.QueryRowContext(ctx, nextEventText).Scan(&c.nextEvent); err != nil {
 		return o, fmt.Errorf("read the newest event: %w", err)
 	}
+	if c.keys, err = openEventKeys(ctx, d.Conn); err != nil {
+		return o, fmt.Errorf("read the keys of events: %w", err)
+	}
+	d.keys = c.keys
 	o.Only = sqliteConn{c, d.Statements}
 	return o, nil
 }
 
-func (*SQLite) start(*Store)                               {}
-func (*SQLite) stop(*Store)                                {}
+func (d *SQLite) start(s *Store) {
+	d.quit = make(chan struct{})
+	d.idle.Go(func() { d.keys.moveIdle(s, d.quit) })
+}
+
+func (d *SQLite) stop(*Store) {
+	close(d.quit)
+	d.idle.Wait()
+}
+
 func (*SQLite) concurrent() bool                           { return false }
 func (*SQLite) txTime() time.Duration                      { return 0 }
 func (*SQLite) notify([]string, bool)                      {}
@@ -119,7 +136,7 @@ func (d *SQLite) begin(t *tx) error {
 		}
 	}
 	t.first = t.x.nextEvent
-	return nil
+	return t.x.keys.begin(t, t.first)
 }
 
 func (d *SQLite) commit(t *tx) (sent bool, err error) {
@@ -129,7 +146,11 @@ func (d *SQLite) commit(t *tx) (sent bool, err error) {
 			return false, err
 		}
 	}
-	return true, d.control(t, `commit`)
+	if err := d.control(t, `commit`); err != nil {
+		return true, err
+	}
+	t.x.keys.committed(t)
+	return true, nil
 }
 
 // control runs a statement that begins or ends a transaction.
@@ -154,8 +175,9 @@ func (d *SQLite) each(t *tx, scan func(Row) error, text string, args []any) erro
 
 func (*SQLite) rollback(t *tx) {
 	t.x.nextEvent = t.first
+	t.x.keys.rollback(t)
 	if errors.Is(t.broken, ErrCollision) {
-		t.x.nextEvent = 0 // another program stored events
+		t.x.nextEvent, t.x.keys.from = 0, t.first // another program stored events
 	}
 	if t.begun {
 		// It fails if SQLite has ended the transaction itself, which is harmless.
@@ -213,19 +235,32 @@ func (*SQLite) insertEvents(t *tx, rows [][]any, total int) ([]int64, error) {
 		if i == 0 {
 			continue
 		}
-		row := rows[i-1]
-		row[0] = t.x.nextEvent
-		n, err := t.exec(insertEvent.each, row...)
+		row := plainText(rows[i-1])
+		key := eventKey{row[eventSource].(string), row[eventDedupe].(string)}
+		found, err := t.x.keys.find(t, key)
 		if err != nil {
 			return nil, err
 		}
-		if n > 0 {
-			seqs[i-1] = t.x.nextEvent
-			t.x.nextEvent++
+		if found != 0 {
+			continue
 		}
+		row[0] = t.x.nextEvent
+		if _, err := t.exec(insertEvent.each, row...); err != nil {
+			return nil, err
+		}
+		t.x.keys.add(t, key, t.x.nextEvent)
+		seqs[i-1] = t.x.nextEvent
+		t.x.nextEvent++
 	}
 	return seqs, nil
 }
+
+func (*SQLite) keyed(t *tx, source, dedupe string) (condition string, args []any, err error) {
+	seq, err := t.x.keys.find(t, eventKey{plain(source), plain(dedupe)})
+	return `e.seq = $1`, []any{seq}, err
+}
+
+func (*SQLite) forgetKey(t *tx, seq int64) error { return t.x.keys.remove(t, seq) }
 
 func (d *SQLite) write(t *tx, s *rowSQL, rows [][]any) error {
 	for _, row := range rows {
@@ -264,8 +299,13 @@ type returnedRow struct {
 func (r returnedRow) Scan(dest ...any) error { return r.t.row(dest, r.s.read, r.s.keyOf(r.row)...) }
 
 func (*SQLite) deferWrite(*tx, *rowSQL, []any) bool { return false }
-func (*SQLite) flush(*tx) error                     { return nil }
 func (*SQLite) readJobs(*tx, []any) error           { return nil }
+
+// keysPerEvent is how many keys of earlier events are moved for each new event, so that all are before as
+// many new ones are to be moved.
+const keysPerEvent = 2
+
+func (*SQLite) flush(t *tx) error { return t.x.keys.move(t, keysPerEvent*len(t.keys.added)) }
 
 func (*SQLite) writeChange(t *tx, items []byte) error {
 	_, err := t.exec(`insert into change (at, items) values (?, ?)`, micros(t.now), items)

@@ -50,6 +50,7 @@ type tx struct {
 	wakes       []string   // queues that have due deliveries after the commit
 	issues      []failures // failures that belong to issues
 	charges     charges
+	keys        keyChanges
 	// eraseKey is readEraseKey's, once it was read.
 	eraseKey     []byte
 	eraseKeyRead bool

@@ -137,10 +137,10 @@ func TestUnavailableDatabaseFailsTheBatch(t *testing.T) {
 func TestInsertedEventsAreFoundByKey(t *testing.T) {
 	t.Parallel()
 	sent := sentEvents{{"shop", "b"}: 0, {"shop", "a"}: 1}
-	if got, err := sent.find(sentKey{"shop", "a"}); err != nil || got != 1 {
+	if got, err := sent.find(eventKey{"shop", "a"}); err != nil || got != 1 {
 		t.Errorf("the event is found at %d, %v; want 1", got, err)
 	}
-	if _, err := sent.find(sentKey{"other", "a"}); err == nil {
+	if _, err := sent.find(eventKey{"other", "a"}); err == nil {
 		t.Error("an event that was not sent is found")
 	}
 }

@@ -24,8 +24,8 @@ import (
 const importSetting = "import"
 
 // notImported are tables that belong to a database rather than to its data. The numbers of the
-// change log are the database's own.
-var notImported = []string{"schema_version", "change"}
+// change log are the database's own, and PostgreSQL has the keys of events in an index.
+var notImported = []string{"schema_version", "change", "event_key"}
 
 // Import copies a SQLite store into the database at the address, which must be empty or have an
 // interrupted import of the same file. It copies the tables and columns of the schema, and
