@@ -32,6 +32,7 @@ type eventKeys struct {
 	// recent has keys that are not in the table, moving those that are being moved there.
 	recent, moving map[eventKey]int64
 	recentBytes    int
+	limit          int // of recent
 	// order has the keys of moving, nil until they are sorted; next is the first that was not moved.
 	order  []eventKey
 	next   int
@@ -60,8 +61,8 @@ type removedKey struct {
 }
 
 const (
-	// keysKept is how many keys, and how many bytes of them, are in memory before they are moved. While
-	// they are moved, up to half as many new ones come.
+	// keysKept is how many keys, and keysKeptBytes how many bytes of them, are in memory before they are
+	// moved. While they are moved, half as many new ones come.
 	keysKept      = 64 << 10
 	keysKeptBytes = 8 << 20
 	// keysAtOnce is how many an idle gateway moves in a commit, keysPause the time between two.
@@ -76,16 +77,16 @@ const (
 const eventKeysSetting = "event_keys"
 
 // openEventKeys reads the keys that are not in the table.
-func openEventKeys(ctx context.Context, db *sql.Conn) (*eventKeys, error) {
-	k := &eventKeys{recent: map[eventKey]int64{}}
+func openEventKeys(ctx context.Context, db *sql.Conn, limit int) (*eventKeys, error) {
+	k := &eventKeys{recent: map[eventKey]int64{}, limit: limit}
 	var moved, newest int64
 	err := db.QueryRowContext(ctx, `select cast(value as integer), (select coalesce(max(seq), 0) from event) from setting where name = $1`,
 		eventKeysSetting).Scan(&moved, &newest)
 	if err != nil {
 		return nil, err
 	}
-	for newest-moved > 2*keysKept { // another program stored events
-		to := moved + 2*keysKept
+	for newest-moved > int64(2*limit) { // another program stored events
+		to := moved + int64(2*limit)
 		if err := moveKeys(ctx, db, moved, to); err != nil {
 			return nil, err
 		}
@@ -150,7 +151,7 @@ func (k *eventKeys) begin(t *tx, next int64) error {
 		}
 		k.from = 0
 	}
-	if full := len(k.recent) >= keysKept || k.recentBytes >= keysKeptBytes; k.moving == nil && len(k.recent) > 0 && (full || k.idle.Load()) {
+	if full := len(k.recent) >= k.limit || k.recentBytes >= keysKeptBytes; k.moving == nil && len(k.recent) > 0 && (full || k.idle.Load()) {
 		k.sort(next - 1)
 	}
 	t.keys.next = k.next

@@ -263,20 +263,43 @@ func (s *Store) nextScheduled(ctx context.Context) (time.Time, error) {
 	return fromNull(at[0]), nil
 }
 
-// scheduledDetail are the columns of a publication with its event.
-const scheduledDetail = `select ` + scheduledColumns + `, e.seq, e.received_at from scheduled d
-	left join event_by_key k on k.source = '` + gaff.PublishedSource + `' and k.dedupe = d.dedupe left join event e on e.seq = k.seq`
-
-func scanScheduled(rows *sql.Rows) (sc scheduledScan, err error) {
-	err = rows.Scan(append(sc.columns(), &sc.event, &sc.received)...)
-	return sc, err
+// scheduledDetails reads publications with their events.
+func (s *Store) scheduledDetails(ctx context.Context, condition string, args ...any) ([]scheduledScan, error) {
+	found, err := collect(ctx, s.read, func(rows *sql.Rows) (sc scheduledScan, err error) {
+		err = rows.Scan(sc.columns()...)
+		return sc, err
+	}, `select `+scheduledColumns+` from scheduled d `+condition, args...)
+	if err != nil {
+		return nil, err
+	}
+	byKey, keys := map[string]*scheduledScan{}, []string(nil)
+	for i := range found {
+		if sc := &found[i]; gaff.PublicationState(sc.state) == gaff.Published {
+			byKey[sc.dedupe], keys = sc, append(keys, sc.dedupe)
+		}
+	}
+	if len(keys) == 0 {
+		return found, nil
+	}
+	of := []any{gaff.PublishedSource}
+	_, err = collect(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
+		var dedupe string
+		var seq, received sql.NullInt64
+		err = rows.Scan(&dedupe, &seq, &received)
+		if sc := byKey[dedupe]; sc != nil {
+			sc.event, sc.received = seq, received
+		}
+		return none, err
+	}, `select e.dedupe, e.seq, e.received_at from event e where e.seq in
+		(select seq from event_by_key where source = $1 and dedupe in `+marks(&of, keys)+`)`, of...)
+	return found, err
 }
 
 // ScheduledEvent returns one publication with a time of its own.
 func (s *Store) ScheduledEvent(ctx context.Context, scheduled string) (*gaff.Publication, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	found, err := collect(ctx, s.read, scanScheduled, scheduledDetail+` where d.id = $1`, scheduled)
+	found, err := s.scheduledDetails(ctx, `where d.id = $1`, scheduled)
 	if err == nil && len(found) == 0 {
 		err = missing("scheduled event", scheduled)
 	}
@@ -306,7 +329,7 @@ func (s *Store) ScheduledEvents(ctx context.Context, f gaff.ScheduleFilter) (pag
 		w.add("d.project_id = ?", f.ProjectID)
 	}
 	w.args = append(w.args, limit+1)
-	found, err := collect(ctx, s.read, scanScheduled, scheduledDetail+w.String()+fmt.Sprintf(" order by d.seq desc limit $%d", len(w.args)), w.args...)
+	found, err := s.scheduledDetails(ctx, w.String()+fmt.Sprintf(" order by d.seq desc limit $%d", len(w.args)), w.args...)
 	if err != nil {
 		return page, s.fault(ctx, "scheduled events", err)
 	}

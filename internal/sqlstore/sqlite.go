@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -24,6 +25,9 @@ type SQLite struct {
 	Statements Statements
 	// Guard judges each transaction; may be nil.
 	Guard Guard
+	// KeysKept is how many keys of new events are in memory before they are moved into their table.
+	// Zero means 65,536.
+	KeysKept int
 
 	keys *eventKeys
 	quit chan struct{}
@@ -79,7 +83,7 @@ func (d *SQLite) connections(ctx context.Context, s *Store) (o writer.Options[*t
 	if err := c.db.QueryRowContext(ctx, nextEventText).Scan(&c.nextEvent); err != nil {
 		return o, fmt.Errorf("read the newest event: %w", err)
 	}
-	if c.keys, err = openEventKeys(ctx, d.Conn); err != nil {
+	if c.keys, err = openEventKeys(ctx, d.Conn, cmp.Or(d.KeysKept, keysKept)); err != nil {
 		return o, fmt.Errorf("read the keys of events: %w", err)
 	}
 	d.keys = c.keys

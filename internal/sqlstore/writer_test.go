@@ -23,7 +23,13 @@ import (
 // openOwn opens a store of one process over a new file.
 func openOwn(t *testing.T, o Options) *Store {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "gaff.db"))
+	return openFile(t, filepath.Join(t.TempDir(), "gaff.db"), &SQLite{}, o)
+}
+
+// openFile opens a store of one process over a file.
+func openFile(t *testing.T, path string, database *SQLite, o Options) *Store {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +40,8 @@ func openOwn(t *testing.T, o Options) *Store {
 	if _, err := migrate.Run(context.Background(), conn, "sqlite"); err != nil {
 		t.Fatal(err)
 	}
-	o.Dialect, o.Database, o.Read = Dialect{Name: "sqlite", Fault: func(err error) error { return err }}, &SQLite{Conn: conn}, db
+	database.Conn = conn
+	o.Dialect, o.Database, o.Read = Dialect{Name: "sqlite", Fault: func(err error) error { return err }}, database, db
 	o.Close = func() error { return errors.Join(conn.Close(), db.Close()) }
 	s, err := New(context.Background(), o)
 	if err != nil {

@@ -45,7 +45,7 @@ create index event_by_status on event (source, status);
 create index event_by_processed on event (source, status, processed_at) where processed_at is not null;
 create index event_by_parent on event (parent_id) where parent_id <> '';
 
--- All keys.
+-- All keys. One that is being moved may be there twice.
 create view event_by_key as
     select source, dedupe, seq from event_key
     union all
