@@ -302,18 +302,19 @@ const maxRuns = 300
 
 // eventRuns splits a list into runs: parts that an index has in order.
 func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]predicate, walking bool, err error) {
-	walk := []predicate{}
-	switch {
-	case f.Source != "":
-		walk = append(walk, predicate{"e.source = ?", []any{f.Source}})
-	case !f.Internal:
-		walk = append(walk, predicate{"e.source <> ?", []any{gaff.InternalSource}})
-	}
+	var others []predicate // than the source
 	if f.Status != nil {
-		walk = append(walk, predicate{"e.status = ?", []any{int64(*f.Status)}})
+		others = append(others, predicate{"e.status = ?", []any{int64(*f.Status)}})
 	}
 	if f.WebhookID != "" {
-		walk = append(walk, predicate{"e.webhook_id = ?", []any{f.WebhookID}})
+		others = append(others, predicate{"e.webhook_id = ?", []any{f.WebhookID}})
+	}
+	walk := others
+	switch {
+	case f.Source != "":
+		walk = append([]predicate{{"e.source = ?", []any{f.Source}}}, others...)
+	case !f.Internal:
+		walk = append([]predicate{{"e.source <> ?", []any{gaff.InternalSource}}}, others...)
 	}
 	if f.Source == "" && f.Status == nil && f.WebhookID == "" {
 		return [][]predicate{walk}, true, nil
@@ -335,10 +336,11 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]pre
 	}
 	for _, source := range sources {
 		if f.WebhookID != "" {
-			// The dedupe key begins with the sender's id, and is unique in the source.
+			// The dedupe key begins with the sender's id, and is unique in the source. The event's own source is not asked
+			// for: SQLite would read all events of the source.
 			runs = append(runs, append([]predicate{
 				{"e.seq in (select seq from event_by_key where source = ? and dedupe >= ? and dedupe < ?)", []any{source, f.WebhookID, f.WebhookID + "\v"}},
-			}, walk...))
+			}, others...))
 			continue
 		}
 		for _, status := range statuses {

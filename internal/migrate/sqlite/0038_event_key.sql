@@ -49,4 +49,4 @@ create index event_by_parent on event (parent_id) where parent_id <> '';
 create view event_by_key as
     select source, dedupe, seq from event_key
     union all
-    select source, dedupe, seq from event where seq > (select cast(value as integer) from setting where name = 'event_keys');
+    select source, dedupe, seq from event not indexed where seq > (select cast(value as integer) from setting where name = 'event_keys');
