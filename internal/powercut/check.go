@@ -43,7 +43,20 @@ func Check(data string, cut int, acknowledged []Acknowledged) error {
 	if err := db.QueryRow(`pragma integrity_check(1)`).Scan(&verdict); err != nil || verdict != "ok" {
 		return fmt.Errorf("integrity_check: %s %w", verdict, err)
 	}
-	return errors.Join(checkEvents(db, cut, acknowledged), checkFiles(db, filepath.Join(data, "media")))
+	return errors.Join(checkEvents(db, cut, acknowledged), checkKeys(db), checkFiles(db, filepath.Join(data, "media")))
+}
+
+// checkKeys finds events that would be stored twice if they were sent again.
+func checkKeys(db *sql.DB) error {
+	var migrated, unknown int
+	if err := db.QueryRow(`select count(*) from sqlite_schema where name = 'event_by_key'`).Scan(&migrated); err != nil || migrated == 0 {
+		return err
+	}
+	err := db.QueryRow(`select count(*) from (select source, dedupe, seq from event except select source, dedupe, seq from event_by_key)`).Scan(&unknown)
+	if err == nil && unknown > 0 {
+		err = fmt.Errorf("%d events are not known by their keys", unknown)
+	}
+	return err
 }
 
 func checkEvents(db *sql.DB, cut int, acknowledged []Acknowledged) error {
