@@ -38,7 +38,7 @@ type eventKeys struct {
 	next   int
 	sorted chan []eventKey
 	newest int64 // event of moving
-	// from is the first event that another program may have stored; 0 if there is none.
+	// from is the first event that another program may have stored; 0 if it is missing.
 	from int64
 	// added counts keys since the store was opened, kept those in memory. idle is set while all of
 	// them are to be moved.
@@ -173,7 +173,7 @@ func (k *eventKeys) sort(newest int64) {
 	k.sorted, k.order, k.next = sorted, nil, 0
 }
 
-// find returns the event of a key; 0 if there is none.
+// find returns the event of a key; 0 if it is missing.
 func (k *eventKeys) find(t *tx, key eventKey) (seq int64, err error) {
 	if seq = cmp.Or(k.recent[key], k.moving[key]); seq == 0 {
 		err = t.row([]any{&seq}, `select seq from event_key where source = ? and dedupe = ?`, key.source, key.dedupe)

@@ -176,8 +176,8 @@ func (t *tx) loadEvent(seq int64) (ev *gaff.Event, stored bool, err error) {
 	return t.s.eventOf(&sc), payload.Valid, nil
 }
 
-// eventOf finds the event of a source and key; seq 0 if there is none. received is its time, in microseconds.
-func (t *tx) eventOf(source, dedupe string) (seq, received int64, err error) {
+// eventByKey finds the event of a source and key; seq is 0 if it is missing. received is its time, in microseconds.
+func (t *tx) eventByKey(source, dedupe string) (seq, received int64, err error) {
 	condition, args, err := t.db.keyed(t, source, dedupe)
 	if err != nil {
 		return 0, 0, err

@@ -36,7 +36,7 @@ func (s *Store) ImportLogs(ctx context.Context, logs []gaff.Log) (added int, err
 }
 
 func (t *tx) importLog(l *gaff.Log, row eventRow) (added bool, err error) {
-	seq, _, err := t.eventOf(l.Source, l.DedupeKey)
+	seq, _, err := t.eventByKey(l.Source, l.DedupeKey)
 	if seq != 0 || err != nil {
 		return false, err
 	}

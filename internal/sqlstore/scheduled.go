@@ -183,13 +183,13 @@ func (t *tx) scheduledByKey(dedupe string) (*scheduledScan, error) {
 	if sc == nil || gaff.PublicationState(sc.state) != gaff.Published {
 		return sc, err
 	}
-	seq, received, err := t.eventOf(gaff.PublishedSource, dedupe)
+	seq, received, err := t.eventByKey(gaff.PublishedSource, dedupe)
 	sc.event, sc.received = sql.NullInt64{Int64: seq, Valid: seq != 0}, sql.NullInt64{Int64: received, Valid: seq != 0}
 	return sc, err
 }
 
 func (t *tx) publishedByKey(dedupe string) (bool, error) {
-	seq, _, err := t.eventOf(gaff.PublishedSource, dedupe)
+	seq, _, err := t.eventByKey(gaff.PublishedSource, dedupe)
 	return seq != 0, err
 }
 
