@@ -22,6 +22,7 @@ import (
 // close.
 type native struct {
 	db    uintptr
+	mutex uintptr // of the connection, see newNative
 	tls   *libc.TLS
 	stmts map[string]*nativeStmt
 	// bound has the arguments of the running statement. SQLite reads their bytes where they are,
@@ -59,8 +60,14 @@ type coded interface {
 	Code() int
 }
 
+// newNative takes the connection's mutex away until Close, as SQLITE_OPEN_NOMUTEX does: each bound
+// argument locked it. SQLite's own calls for other threads, such as an interrupt, do not take it. Calls
+// of native are made by one goroutine at a time, and database/sql locks its connection for each call.
 func newNative(db uintptr) *native {
-	return &native{db: db, tls: libc.NewTLS(), stmts: map[string]*nativeStmt{}}
+	mutex := &sqlitevfs.At[sqlite3.Tsqlite3](db).Fmutex
+	n := &native{db: db, mutex: *mutex, tls: libc.NewTLS(), stmts: map[string]*nativeStmt{}}
+	*mutex = 0
+	return n
 }
 
 // Close finalizes the statements; the connection cannot be closed before. It may be called again.
@@ -72,6 +79,7 @@ func (n *native) Close() {
 		sqlite3.Xsqlite3_finalize(n.tls, s.address)
 	}
 	clear(n.stmts)
+	sqlitevfs.At[sqlite3.Tsqlite3](n.db).Fmutex = n.mutex
 	n.tls.Close()
 	n.tls = nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"gaff/internal/sqlitevfs"
 	"gaff/internal/sqlstore"
 )
 
@@ -37,6 +38,21 @@ func one(t *testing.T, n *native, dest []any, text string, args ...any) {
 	if err := n.Each(func(r sqlstore.Row) error { return r.Scan(dest...) }, text, args); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
+}
+
+func TestNativeGivesTheMutexBack(t *testing.T) {
+	t.Parallel()
+	db, n := openNative(t)
+	connection := sqlitevfs.At[sqlite3.Tsqlite3](n.db)
+	if connection.Fmutex != 0 || n.mutex == 0 {
+		t.Errorf("the connection has the mutex %#x, and native %#x", connection.Fmutex, n.mutex)
+	}
+	mutex := n.mutex
+	n.Close()
+	if connection.Fmutex != mutex {
+		t.Errorf("the connection has the mutex %#x after Close, want %#x", connection.Fmutex, mutex)
+	}
+	mustExec(t, db, `create table t (a)`)
 }
 
 type namedInt int
