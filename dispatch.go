@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"gaff/internal/redact"
@@ -114,6 +113,8 @@ func (g *Gateway) limiterReady(reg *registry, l *queue, now time.Time) bool {
 }
 
 func (g *Gateway) worker(l *queue) {
+	var r runner
+	defer r.leave()
 	for !l.retire() {
 		select {
 		case <-g.quit:
@@ -127,7 +128,7 @@ func (g *Gateway) worker(l *queue) {
 		w := l.queue.pop()
 		l.queuedBytes.Add(-w.size)
 		g.await(w.Work)
-		gated := g.pass(l, w.Work)
+		gated := g.pass(l, &r, w.Work)
 		// Room for several, so that a backlog is claimed in batches.
 		room := l.room.Add(1)
 		if l.backlog.Load() && (gated || room >= min(l.places.Load()/2, int64(l.want.Load())*claimPerWorker)) {
@@ -154,18 +155,18 @@ const limiterWait = time.Second
 
 // pass processes a delivery once the queue's limiter admits it, or gives it back. gated
 // reports whether the queue has a limiter.
-func (g *Gateway) pass(l *queue, w Work) (gated bool) {
+func (g *Gateway) pass(l *queue, r *runner, w Work) (gated bool) {
 	for {
 		gate := g.limiter(g.registry.Load(), l)
 		if gate == nil && !l.gone.Load() {
-			_ = g.attempt(w)
+			_ = g.attempt(r, w)
 			return false
 		}
 		again := limiterWait + 1
 		if gate != nil {
 			var ok bool
 			if ok, again = gate.Enter(time.Now()); ok {
-				_ = g.attempt(w)
+				_ = g.attempt(r, w)
 				return true
 			}
 		}
@@ -192,13 +193,13 @@ func (g *Gateway) giveBack(w Work) {
 }
 
 // attempt runs the handler once and records how it ended. It returns the failure.
-func (g *Gateway) attempt(w Work) error {
+func (g *Gateway) attempt(r *runner, w Work) error {
 	started := time.Now()
 	w.Lease.StartedAt = started
 	h := g.registry.Load().byName[w.Delivery.Handler]
 	policy := g.policy(h, w.Event.Source)
 	ctx, end := g.traceAttempt(w, policy)
-	detail, err := g.run(ctx, w, h, policy.Timeout)
+	detail, err := g.run(ctx, r, w, h, policy.Timeout)
 	took := time.Since(started)
 
 	if err != nil && context.Cause(g.work) != nil && errors.Is(context.Cause(g.work), ErrStopped) && !isVerdict(err) {
@@ -297,10 +298,12 @@ func (g *Gateway) finish(w Work, out Outcome) {
 // isVerdict reports whether err is the handler's own decision, which holds even if its
 // context has ended.
 func isVerdict(err error) bool {
-	var d *discardError
-	var r *retryAfterError
-	var s *snoozeError
-	return errors.Is(err, Finished) || errors.As(err, &d) || errors.As(err, &r) || errors.As(err, &s)
+	return errors.Is(err, Finished) || isA[*discardError](err) || isA[*retryAfterError](err) || isA[*snoozeError](err)
+}
+
+func isA[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // judge returns the outcome of an attempt that ended with err.
@@ -357,43 +360,27 @@ const afterOutage = 2 * time.Second
 
 var errTimeout = errors.New("the handler took too long")
 
-type panicError struct {
-	value any
-	stack string
-}
-
-func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
-
 // grace is how long after its timeout a handler may take to notice it.
 const grace = 5 * time.Second
 
 // run calls the handler with a timeout. One that does not return even after the grace is
 // abandoned: its goroutine leaks, but the lease moves on, so its later writes through the
 // store fail. detail is the stack of a panic, or the handler's own note.
-func (g *Gateway) run(ctx context.Context, w Work, h *registered, timeout time.Duration) (detail string, err error) {
+func (g *Gateway) run(ctx context.Context, r *runner, w Work, h *registered, timeout time.Duration) (detail string, err error) {
 	if h == nil {
 		// A newer version put it there, or an older one: someone else may know it.
 		g.log.Warn("no handler of this name is registered; the delivery waits",
 			"handler", w.Delivery.Handler, "delivery", w.Delivery.ID)
 		return "", Snooze(time.Minute)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w (timeout %s)", errTimeout, timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, timeoutError(timeout))
 	defer cancel()
-	ctx = context.WithValue(ctx, leaseKey{}, w.Lease)
-	ctx = context.WithValue(ctx, deliveryKey{}, &w.Delivery)
-	ctx, endReply := withReply(ctx, w)
-	var noted detailBox
-	ctx = context.WithValue(ctx, detailKey{}, &noted)
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				done <- &panicError{p, string(debug.Stack())}
-			}
-		}()
+	of := &attemptContext{Context: ctx, lease: w.Lease, delivery: &w.Delivery}
+	handlerCtx, endReply := withReply(of, w)
+	done := r.start(func() error {
 		defer endReply()
-		done <- h.handler.Handle(ctx, w.Event)
-	}()
+		return h.handler.Handle(handlerCtx, w.Event)
+	})
 	select {
 	case err = <-done:
 	case <-ctx.Done():
@@ -403,13 +390,13 @@ func (g *Gateway) run(ctx context.Context, w Work, h *registered, timeout time.D
 			g.log.Error("handler does not return; its goroutine is left behind", "handler", w.Delivery.Handler,
 				"delivery", w.Delivery.ID)
 			err = context.Cause(ctx)
+			r.leave()
 		}
 	}
-	var p *panicError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*panicError](err); ok {
 		detail = p.stack
 	} else {
-		detail = noted.text()
+		detail = of.detail.text()
 	}
 	if err != nil && !isVerdict(err) && errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)

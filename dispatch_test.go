@@ -175,6 +175,32 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
+func TestHandlerThatNeverReturnsDoesNotKeepTheWorker(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		options := gaff.Options{Workers: 1, Retry: gaff.RetryPolicy{MaxAttempts: 1, Timeout: time.Minute}}
+		b := newBench(t, options, func(b *bench) {
+			b.Handle("shop", "*", gaff.HandlerFunc(func(_ context.Context, ev *gaff.Event) error {
+				if ev.WebhookID == "stuck" {
+					<-release
+				}
+				return nil
+			}))
+		})
+		stuck, next := b.send(t, "stuck", "paid"), b.send(t, "next", "paid")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if d := b.detail(t, stuck); d.Status != gaff.StatusError {
+			t.Errorf("the event of the handler that does not return: %s", d.Status)
+		}
+		if d := b.detail(t, next); d.Status != gaff.StatusSuccess {
+			t.Errorf("the next event of its worker: %s", d.Status)
+		}
+		close(release)
+	})
+}
+
 func TestHandlerOfAnotherVersionIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -108,16 +108,14 @@ func (s *Subject) Doc() any {
 	return s.doc
 }
 
-type leaseKey struct{}
-
 // LeaseFrom returns the lease of the delivery that the handler is working, for
 // handlers that finish it in a transaction of their own. ok is false outside one.
 func LeaseFrom(ctx context.Context) (l Lease, ok bool) {
-	l, ok = ctx.Value(leaseKey{}).(Lease)
-	return l, ok
+	if a := attemptFrom(ctx); a != nil {
+		return a.lease, true
+	}
+	return Lease{}, false
 }
-
-type deliveryKey struct{}
 
 // DeliveryIDFrom returns the id of the delivery that the handler processes. It is the
 // same at each attempt, so a handler with a database of its own uses it as its idempotency
@@ -132,13 +130,11 @@ func DeliveryIDFrom(ctx context.Context) string {
 // DeliveryFrom returns the delivery that the handler is processing, as it was before this
 // attempt. ok is false outside a handler.
 func DeliveryFrom(ctx context.Context) (d Delivery, ok bool) {
-	if p, is := ctx.Value(deliveryKey{}).(*Delivery); is {
-		return *p, true
+	if a := attemptFrom(ctx); a != nil {
+		return *a.delivery, true
 	}
 	return Delivery{}, false
 }
-
-type detailKey struct{}
 
 type detailBox struct {
 	mu  sync.Mutex
@@ -155,9 +151,9 @@ func (n *detailBox) text() string {
 // response, for one. A second text replaces the first; stores keep 16 KiB of it. Outside a handler
 // it does nothing.
 func SetDetail(ctx context.Context, detail string) {
-	if n, ok := ctx.Value(detailKey{}).(*detailBox); ok {
-		n.mu.Lock()
-		n.has = detail
-		n.mu.Unlock()
+	if a := attemptFrom(ctx); a != nil {
+		a.detail.mu.Lock()
+		a.detail.has = detail
+		a.detail.mu.Unlock()
 	}
 }

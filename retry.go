@@ -28,8 +28,10 @@ func (g *Gateway) RetryNow(ctx context.Context, eventID string) error {
 		return err
 	}
 	var failures []error
+	var r runner
+	defer r.leave()
 	for _, w := range work {
-		if err := g.attempt(w); err != nil {
+		if err := g.attempt(&r, w); err != nil {
 			failures = append(failures, err)
 		}
 	}
