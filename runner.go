@@ -56,7 +56,7 @@ func recovered(call func() error) (err error) {
 	return call()
 }
 
-// attemptContext is the context of a handler. It has what is known of the attempt.
+// attemptContext is the context of a handler, with the attempt that it makes.
 type attemptContext struct {
 	context.Context
 	lease    Lease
