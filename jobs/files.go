@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"gaff/internal/jsonpointer"
@@ -182,6 +183,9 @@ func isStream(link string) bool {
 
 // snake writes a name like imageUrl or imageURL as image_url.
 func snake(name string) string {
+	if !strings.ContainsFunc(name, unicode.IsUpper) {
+		return name
+	}
 	var b strings.Builder
 	for i := range len(name) {
 		c := name[i]
@@ -217,7 +221,7 @@ func (w *fileWalk) file(raw []byte, url, name string) {
 			if name == "file_name" {
 				fileName = value
 			}
-			i, known := slices.BinarySearchFunc(plain, name, func(m member, name string) int { return strings.Compare(m.name, name) })
+			i, known := slices.BinarySearchFunc(plain, name, byName)
 			if known {
 				plain = slices.Delete(plain, i, i+1)
 			}
@@ -228,20 +232,16 @@ func (w *fileWalk) file(raw []byte, url, name string) {
 		}
 		return nil
 	})
-	metadata := map[string]json.RawMessage{}
-	for _, m := range plain {
-		metadata[m.name] = m.value
-	}
 	if long := text(fileName); long != "" {
 		name = long
 	}
-	w.add(url, name, text(contentType), fileSize(size), metadata)
+	w.add(url, name, text(contentType), fileSize(size), plain)
 }
 
 // fileSize reads a number, or a number in a text; 0 if it is not a size.
 func fileSize(raw []byte) int64 {
 	var number json.Number
-	if json.Unmarshal(raw, &number) != nil {
+	if len(raw) == 0 || json.Unmarshal(raw, &number) != nil {
 		return 0
 	}
 	size, err := number.Int64()
@@ -251,22 +251,48 @@ func fileSize(raw []byte) int64 {
 	return max(size, 0)
 }
 
-func (w *fileWalk) add(url, hint, contentType string, size int64, metadata map[string]json.RawMessage) {
+// add adds a file. Its metadata are plain members in the order of their names.
+func (w *fileWalk) add(url, hint, contentType string, size int64, metadata []member) {
 	url = strings.TrimSpace(url)
-	if metadata == nil {
-		metadata = map[string]json.RawMessage{}
-	}
-	metadata["generatedAt"] = json.RawMessage(`"` + w.at + `"`)
-	encoded, err := json.Marshal(metadata)
-	if err != nil {
-		return // cannot be: every value is valid JSON
-	}
 	pointer := string(w.path)
 	w.files = append(w.files, Media{
 		Position: w.provider + ":" + pointer, URL: url, MediaType: MediaTypeOf(contentType, url, hint+" "+pointer),
-		ContentType: contentType, Size: size, Metadata: encoded,
+		ContentType: contentType, Size: size, Metadata: w.encode(metadata),
 	})
 }
+
+// encode writes metadata and generatedAt as [json.Marshal] writes a map.
+func (w *fileWalk) encode(metadata []member) json.RawMessage {
+	const generatedAt = "generatedAt"
+	i, known := slices.BinarySearchFunc(metadata, generatedAt, byName)
+	if known {
+		metadata = slices.Delete(metadata, i, i+1)
+	}
+	metadata = slices.Insert(metadata, i, member{generatedAt, []byte(`"` + w.at + `"`)})
+	doc := bytes.NewBuffer(make([]byte, 0, 256))
+	for i, m := range metadata {
+		doc.WriteByte("{,"[min(i, 1)])
+		writeName(doc, m.name)
+		doc.WriteByte(':')
+		json.HTMLEscape(doc, m.value)
+	}
+	doc.WriteByte('}')
+	return bytes.Clone(doc.Bytes())
+}
+
+// writeName writes a name as [json.Marshal] does, which takes longer.
+func writeName(doc *bytes.Buffer, name string) {
+	if strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c > '~' || strings.ContainsRune(`"\<>&`, c) }) {
+		text, _ := json.Marshal(name) // a text has no error
+		doc.Write(text)
+		return
+	}
+	doc.WriteByte('"')
+	doc.WriteString(name)
+	doc.WriteByte('"')
+}
+
+func byName(m member, name string) int { return strings.Compare(m.name, name) }
 
 func isLink(text string) bool {
 	text = strings.TrimSpace(text)

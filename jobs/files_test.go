@@ -166,3 +166,29 @@ func TestFilesCopyALongLinkOnce(t *testing.T) {
 		t.Errorf("%d files, %d MiB allocated for a link of 4 MiB; want 1, at most 9", len(files), copied)
 	}
 }
+
+func TestFilesWriteMetadataAsJSONWritesAMap(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2025, 3, 1, 12, 0, 0, 5000, time.UTC)
+	for _, object := range []string{
+		`{"url":"https://a.example/1.png"}`,
+		`{"url":"https://a.example/1.png","width":1024.50,"ok":true,"z":"last","a":"first"}`,
+		`{"url":"https://a.example/1.png","generatedAt":"yesterday","<b>&":"<i>&\u2028 ","\u0061\"\\":"\u0001é","ü":-1e3}`,
+		"{\"url\":\"https://a.example/1.png\",\"\\u0007\x7f\u2028\":\"\u2029\"}",
+	} {
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(object), &members); err != nil {
+			t.Fatal(err)
+		}
+		delete(members, "url")
+		members["generatedAt"] = json.RawMessage(`"` + at.Format(time.RFC3339Nano) + `"`)
+		want, err := json.Marshal(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, _ := jobs.Files("acme", json.RawMessage(object), at)
+		if len(files) != 1 || string(files[0].Metadata) != string(want) {
+			t.Errorf("%s: %+v, want the metadata %s", object, files, want)
+		}
+	}
+}
