@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gaff"
+	"gaff/internal/id"
 )
 
 // Media types of the files that jobs produce.
@@ -168,29 +169,36 @@ const KeepFiles = "media/keep"
 // addFile adds a file's row, and an internal event about it if a handler wants that. It reports
 // whether a copy is to be made.
 func addFile(ctx context.Context, tx Tx, router Router, cause *gaff.Event, file *Media) (pending bool, err error) {
-	probe, err := file.Event(MediaCreated, "", tx.Now())
+	if file.ID == "" {
+		file.ID = id.New(id.Media, tx.Now())
+	}
+	ev, ds, err := routeCreated(router, file, tx.Now())
 	if err != nil {
 		return false, err
 	}
-	if slices.ContainsFunc(router.Route(probe), func(d gaff.Delivery) bool { return d.Handler == KeepFiles }) {
-		file.Storage = StoragePending
+	if slices.ContainsFunc(ds, func(d gaff.Delivery) bool { return d.Handler == KeepFiles }) {
+		file.Storage = StoragePending // which is in the event
+		if ev, ds, err = routeCreated(router, file, tx.Now()); err != nil {
+			return false, err
+		}
 	}
 	added, err := tx.AddMedia(ctx, file)
-	if err != nil || !added {
+	if err != nil || !added || len(ds) == 0 {
 		return false, err
-	}
-	ev, err := file.Event(MediaCreated, "created", tx.Now())
-	if err != nil {
-		return false, err
-	}
-	ds := router.Route(ev)
-	if len(ds) == 0 {
-		return false, nil
 	}
 	if cause != nil {
 		ev.ParentID, ev.Hop = cause.ID, cause.Hop+1
 	}
 	return file.Storage == StoragePending, tx.Emit(ctx, ev, ds)
+}
+
+// routeCreated makes the internal event about a new file, and its deliveries.
+func routeCreated(router Router, file *Media, now time.Time) (*gaff.Event, []gaff.Delivery, error) {
+	ev, err := file.Event(MediaCreated, "created", now)
+	if err != nil {
+		return nil, nil, err
+	}
+	return ev, router.Route(ev), nil
 }
 
 // MediaTypeOf returns the media type of a file: by its content type, else by the extension of

@@ -384,6 +384,9 @@ func isModelError(body []byte) bool {
 // billed reads what fal billed; empty if it does not say, or not as a number.
 func billed(h http.Header) string {
 	units := h.Get("X-Fal-Billable-Units")
+	if units == "" {
+		return ""
+	}
 	if _, err := strconv.ParseFloat(units, 64); err != nil || len(units) > 40 {
 		return ""
 	}
