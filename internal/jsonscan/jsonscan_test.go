@@ -34,6 +34,22 @@ func TestMembersYieldsNamesInQuotes(t *testing.T) {
 	}
 }
 
+// Eight bytes of a string are read at a time: every byte is put at every place of them.
+func TestValidReadsEveryByteOfStrings(t *testing.T) {
+	t.Parallel()
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				doc := []byte(`"` + strings.Repeat("\xff", length) + `"`)
+				doc[at+1] = byte(c)
+				if got, want := Valid(doc), json.Valid(doc); got != want {
+					t.Errorf("%q: valid is %v, want %v", doc, got, want)
+				}
+			}
+		}
+	}
+}
+
 func FuzzValid(f *testing.F) {
 	for _, doc := range []string{`{"a":[1,2.5e3,"\ud83d",null,true]}`, `[1,]`, `{"a" 1}`, ``, `1 2`} {
 		f.Add(doc)

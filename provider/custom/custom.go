@@ -61,8 +61,10 @@ func Source(o Options) (gaff.Source, error) {
 		}
 		return l.Pointer
 	}
+	list := []string{o.ID, o.Type, o.Status, o.Correlation, pointer(o.Scheme.ID), pointer(o.Scheme.EventType)}
+	p.onePass = o.Scheme.Content == "" && strings.Join(list, "") != ""
 	var err error
-	if p.fields, err = verify.NewFields(o.ID, o.Type, o.Status, o.Correlation, pointer(o.Scheme.ID), pointer(o.Scheme.EventType)); err != nil {
+	if p.fields, err = verify.NewFields(list...); err != nil {
 		return gaff.Source{}, err
 	}
 	jobs := o.Jobs
@@ -108,22 +110,18 @@ type parser struct {
 	o      Options
 	scheme sender.Description
 	fields *verify.Fields
-	jobs   *Interpreter
-	batch  *lists         // nil: one event in a request
-	item   *verify.Fields // of a batch
+	// onePass is set if the search for fields shows that a body is JSON as well: there are some, and
+	// nothing else is taken.
+	onePass bool
+	jobs    *Interpreter
+	batch   *lists         // nil: one event in a request
+	item    *verify.Fields // of a batch
 }
 
 // Parse reads a body that must be JSON as a whole, unless the sender is known to send
 // something else.
 func (p parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, error) {
-	data := json.RawMessage(v.Content)
-	if v.Content == "" {
-		var err error
-		if data, err = readable(r, p.scheme.Content); err != nil {
-			return gaff.Envelope{}, err
-		}
-	}
-	texts, err := p.fields.Read(data)
+	data, texts, err := p.read(r, v)
 	if err != nil {
 		return gaff.Envelope{}, err
 	}
@@ -145,6 +143,23 @@ func (p parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, erro
 		return env, nil
 	}
 	return p.split(env, data)
+}
+
+// read returns a body as JSON, and the texts at the pointers in it.
+func (p parser) read(r *gaff.Request, v gaff.Verification) (data json.RawMessage, texts []string, err error) {
+	data = json.RawMessage(v.Content)
+	if v.Content == "" {
+		if p.onePass {
+			if texts, err = p.fields.Read(r.Body); err == nil {
+				return r.Body, texts, nil
+			}
+		}
+		if data, err = readable(r, p.scheme.Content); err != nil {
+			return nil, nil, err
+		}
+	}
+	texts, err = p.fields.Read(data)
+	return data, texts, err
 }
 
 // Default is the source "custom" as it is without configuration: Standard Webhooks
