@@ -82,6 +82,32 @@ func TestBodiesOfOtherKinds(t *testing.T) {
 	}
 }
 
+func TestBodiesMustBeJSON(t *testing.T) {
+	t.Parallel()
+	for _, o := range []custom.Options{{Name: "shop", ID: "/id"}, {Name: "shop"}} {
+		src, err := custom.Source(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for body, want := range map[string]string{
+			`{"id":"a"}`:        "",
+			`{"id":"a"`:         "the body is not JSON",
+			`{"id":"a","b":01}`: "the body is not JSON",
+			`{"id":"a"} {}`:     "the body is not JSON: something follows it",
+			``:                  "the body is not JSON",
+		} {
+			env, err := src.Parser.Parse(request(body), gaff.Verification{})
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if got != want || want == "" && o.ID != "" && env.ID != "a" {
+				t.Errorf("pointer %q, body %q: %q, id %q; want %q", o.ID, body, got, env.ID, want)
+			}
+		}
+	}
+}
+
 func TestBatches(t *testing.T) {
 	t.Parallel()
 	p := parser(t, sender.Description{Batch: &sender.Batch{
