@@ -47,8 +47,7 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery, booked *booking) (Receipt, error) {
 	g.pace.webhook(time.Now())
 	reg := g.registry.Load()
-	size := memoryOf(ev)
-	take := g.reserve(reg, ev, ds, size)
+	take, size := g.reserve(reg, ev, ds)
 	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take, Dropped: booked.share()})
 	g.hand(reg, ds, take, size, rc, err)
 	return rc, err
@@ -64,8 +63,8 @@ func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delive
 	reg := g.registry.Load()
 	ps, sizes := make([]AcceptParams, len(evs)), make([]int64, len(evs))
 	for i, ev := range evs {
-		sizes[i] = memoryOf(ev)
-		ps[i] = AcceptParams{Event: ev, Deliveries: routes[i], Take: g.reserve(reg, ev, routes[i], sizes[i])}
+		ps[i] = AcceptParams{Event: ev, Deliveries: routes[i]}
+		ps[i].Take, sizes[i] = g.reserve(reg, ev, routes[i])
 	}
 	ps[0].Dropped = booked.share() // all are dropped together
 	rcs, err := g.store.AcceptAll(ctx, ps)
@@ -79,16 +78,19 @@ func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delive
 	return rcs, err
 }
 
-// reserve reports which deliveries of an event, of so many bytes of memory, have a place in their
-// queues.
-func (g *Gateway) reserve(reg *registry, ev *Event, ds []Delivery, size int64) []bool {
-	take := make([]bool, len(ds))
+// reserve reports which deliveries of an event have a place in their queues, and the memory that each
+// place has; zero without deliveries.
+func (g *Gateway) reserve(reg *registry, ev *Event, ds []Delivery) (take []bool, size int64) {
+	if len(ds) == 0 {
+		return nil, 0
+	}
+	take, size = make([]bool, len(ds)), memoryOf(ev)
 	for i, d := range ds {
 		if l := reg.queues[d.Queue]; l != nil && g.limiterReady(reg, l, ev.ReceivedAt) {
 			take[i] = l.reserve(1, size)
 		}
 	}
-	return take
+	return take, size
 }
 
 // hand queues the deliveries of a stored event that have a place, and releases the places that

@@ -284,7 +284,7 @@ func (g *Gateway) finish(w Work, out Outcome) {
 		case errors.Is(err, ErrStopped):
 			return
 		}
-		if more, ok := g.disabled.allow("record attempt", time.Now()); ok {
+		if more, ok := g.disabled.allow("record attempt", "", time.Now()); ok {
 			g.log.Error("record attempt", "delivery", w.Delivery.ID, "error", err, "alsoSince", more)
 		}
 		select {

@@ -198,7 +198,7 @@ func (g *Gateway) examine(ctx context.Context, src *Source, req *Request, booked
 	}
 	defer leave()
 	x.unpacked = g.unpack(src, req, booked)
-	traced := reception(ctx)
+	traced := g.reception(ctx)
 	if traced != nil {
 		traced.Verifying = time.Now()
 	}
@@ -232,7 +232,7 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 	if rp.status != 0 || len(evs) == 0 {
 		return nil, rp
 	}
-	if len(evs) == 1 {
+	if len(evs) == 1 && src.Answer != nil {
 		evs[0].Reply = pendingReply(ctx)
 	}
 	routes := make([][]Delivery, len(evs))
@@ -254,7 +254,7 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 			r.Apply(ev) // what signature and identity need was read before
 		}
 	}
-	traced := reception(ctx)
+	traced := g.reception(ctx)
 	if traced != nil {
 		traced.Storing = time.Now()
 	}
@@ -263,7 +263,7 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 		traced.Stored, traced.Events = time.Now(), rcs
 	}
 	if err != nil {
-		if more, ok := g.disabled.allow("not kept "+src.Name, req.ReceivedAt); ok {
+		if more, ok := g.disabled.allow("not kept", src.Name, req.ReceivedAt); ok {
 			g.log.Error("webhook not kept", "source", src.Name, "type", evs[0].Type, "error", err, "alsoSince", more)
 		}
 		return nil, tryAgain.because("%v", err)
@@ -273,7 +273,7 @@ func (g *Gateway) storeRequest(ctx context.Context, src *Source, req *Request, p
 		case rc.Conflict:
 			g.log.Warn("a known id came again with another body", "event", rc.ID, "source", src.Name, "webhookId", evs[i].WebhookID)
 		case len(routes[i]) == 0 && !rc.Duplicate:
-			if more, ok := g.disabled.allow("unhandled "+src.Name, req.ReceivedAt); ok {
+			if more, ok := g.disabled.allow("unhandled", src.Name, req.ReceivedAt); ok {
 				g.log.Warn("no handler found for webhook", "event", rc.ID, "source", src.Name, "type", evs[i].Type, "alsoSince", more)
 			}
 		}

@@ -237,7 +237,7 @@ func (g *Gateway) publishWaiting(ctx context.Context) time.Duration {
 		}
 		n, err := g.store.PublishDue(ctx, publishBatch, g.Route)
 		if err != nil {
-			if more, ok := g.disabled.allow("schedule", time.Now()); ok && ctx.Err() == nil {
+			if more, ok := g.disabled.allow("schedule", "", time.Now()); ok && ctx.Err() == nil {
 				g.log.Error("scheduled events cannot be published", "error", err, "alsoSince", more)
 			}
 			return publishRetry

@@ -60,7 +60,7 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 			}
 		}
 	}
-	if more, ok := g.disabled.allow("refused "+strconv.Itoa(rj.Status), now); ok {
+	if more, ok := g.disabled.allow("refused", strconv.Itoa(rj.Status), now); ok {
 		reason := rj.Reason
 		if rj.Status == http.StatusBadRequest {
 			reason = "unreadable" // the error may quote the payload
@@ -82,7 +82,7 @@ func (g *Gateway) reject(r *http.Request, req *Request, src *Source, source stri
 		g.slowNotes.Store(began.Add(took + slowNotesFor).UnixNano())
 	}
 	if err != nil {
-		if more, ok := g.disabled.allow("not noted", now); ok {
+		if more, ok := g.disabled.allow("not noted", "", now); ok {
 			g.log.Warn("refused webhook not noted", "source", rj.Source, "error", err, "alsoSince", more)
 		}
 	}
@@ -118,18 +118,20 @@ func (s *Source) rejectedHeader(header http.Header) http.Header {
 	return kept
 }
 
-// logLimiter lets a message through once in a while for each key, and counts the rest, so
-// that untrusted clients and bursts cannot fill the log.
+// logLimiter lets a message about something through once in a while, and counts the rest, so that untrusted clients and bursts cannot fill the log.
 type logLimiter struct {
 	mu   sync.Mutex
-	last map[string]time.Time
-	more map[string]int
+	last map[logKey]time.Time
+	more map[logKey]int
 }
+
+type logKey struct{ message, about string }
 
 const sometimesEvery = time.Second
 
 // allow reports whether to log now, and how many of the same were left out since.
-func (s *logLimiter) allow(key string, now time.Time) (more int, ok bool) {
+func (s *logLimiter) allow(message, about string, now time.Time) (more int, ok bool) {
+	key := logKey{message, about}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now.Sub(s.last[key]) < sometimesEvery {
@@ -137,7 +139,7 @@ func (s *logLimiter) allow(key string, now time.Time) (more int, ok bool) {
 		return 0, false
 	}
 	if s.last == nil {
-		s.last, s.more = map[string]time.Time{}, map[string]int{}
+		s.last, s.more = map[logKey]time.Time{}, map[logKey]int{}
 	}
 	more = s.more[key]
 	s.last[key], s.more[key] = now, 0

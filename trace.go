@@ -40,7 +40,10 @@ func (g *Gateway) traced(r *http.Request, started time.Time) (*http.Request, *Re
 }
 
 // reception returns the notes on a request; nil without a tracer.
-func reception(ctx context.Context) *Reception {
+func (g *Gateway) reception(ctx context.Context) *Reception {
+	if g.opt.Tracer == nil {
+		return nil
+	}
 	rc, _ := ctx.Value(receptionKey{}).(*Reception)
 	return rc
 }
