@@ -2,6 +2,7 @@ package gaff
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -55,29 +56,40 @@ func (rp reply) after(wait time.Duration) reply {
 	return rp
 }
 
+// Header values that every answer has. They are shared, and never changed.
+var (
+	jsonType = []string{"application/json"}
+	noSniff  = []string{"nosniff"}
+)
+
 func (rp reply) write(w http.ResponseWriter) {
 	h := w.Header()
-	body := []byte(rp.body)
-	contentType := "application/json"
-	if rp.fixed != nil {
-		body, contentType = rp.fixed.Body, rp.fixed.ContentType
+	size := len(rp.body)
+	if rp.fixed == nil {
+		h["Content-Type"] = jsonType
+	} else {
+		size = len(rp.fixed.Body)
 		for name, values := range rp.fixed.Header {
 			h[name] = values
 		}
+		if rp.fixed.ContentType != "" {
+			h.Set("Content-Type", rp.fixed.ContentType)
+		}
 	}
-	if contentType != "" {
-		h.Set("Content-Type", contentType)
-	}
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["X-Content-Type-Options"] = noSniff
 	if rp.status == http.StatusServiceUnavailable || rp.status == http.StatusTooManyRequests {
 		h.Set("Retry-After", retryAfter)
 		if rp.retryAfter > 0 {
 			h.Set("Retry-After", strconv.Itoa(rp.retryAfter))
 		}
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Length"] = []string{strconv.Itoa(size)}
 	w.WriteHeader(rp.status)
-	_, _ = w.Write(body)
+	if rp.fixed != nil {
+		_, _ = w.Write(rp.fixed.Body)
+		return
+	}
+	_, _ = io.WriteString(w, rp.body)
 }
 
 // thanks is the answer to a request that is kept.
@@ -85,12 +97,12 @@ func thanks(rcs []Receipt) string {
 	if len(rcs) == 0 {
 		return `{"success":true,"events":0}`
 	}
-	body := `{"success":true,"id":"` + rcs[0].ID + `"`
+	events, duplicate := "", ""
 	if len(rcs) > 1 {
-		body += `,"events":` + strconv.Itoa(len(rcs))
+		events = `,"events":` + strconv.Itoa(len(rcs))
 	}
 	if !slices.ContainsFunc(rcs, func(rc Receipt) bool { return !rc.Duplicate }) {
-		body += `,"duplicate":true`
+		duplicate = `,"duplicate":true`
 	}
-	return body + "}"
+	return `{"success":true,"id":"` + rcs[0].ID + `"` + events + duplicate + "}"
 }
