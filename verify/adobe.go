@@ -74,7 +74,7 @@ func (v *adobe) verify(ctx context.Context, r *gaff.Request) (gaff.Verification,
 	if out.KeyID == "" {
 		return out, failure
 	}
-	values, err := v.set.find(r.Text())
+	values, err := v.set.findIn(r)
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}

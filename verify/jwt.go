@@ -207,7 +207,7 @@ func (v *jsonToken) verify(ctx context.Context, r *gaff.Request) (gaff.Verificat
 
 // text returns the token in a request.
 func (v *jsonToken) text(r *gaff.Request) (string, error) {
-	values, err := v.set.find(r.Text())
+	values, err := v.set.findIn(r)
 	if err != nil {
 		return "", fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"gaff"
 	"gaff/internal/excerpt"
 	"gaff/internal/jsonpointer"
 	"gaff/internal/jsonscan"
@@ -74,6 +75,14 @@ func (p *pointers) find(doc []byte) ([][]byte, error) {
 		return nil, errJSON
 	}
 	return s.found, nil
+}
+
+// findIn is find in the text of a request, which is not decoded for an empty set.
+func (p *pointers) findIn(r *gaff.Request) ([][]byte, error) {
+	if len(p.list) == 0 {
+		return nil, nil
+	}
+	return p.find(r.Text())
 }
 
 // jsonText returns a raw value as text: a string's content, a number as written, true or false. ok

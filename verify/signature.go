@@ -224,7 +224,7 @@ func (v *signature) describe() string {
 
 func (v *signature) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: v.alg.name}
-	values, err := v.set.find(r.Text())
+	values, err := v.set.findIn(r)
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}
@@ -406,7 +406,7 @@ func (v *signature) sign(r *gaff.Request, at time.Time) error {
 		ts = formatTime(at, v.ts.Unit)
 		var had string
 		if v.tsAt.in == "json" { // the body may have its own
-			values, err := v.set.find(r.Text())
+			values, err := v.set.findIn(r)
 			if err != nil {
 				return err
 			}
@@ -463,7 +463,7 @@ func (v *signature) fillID(r *gaff.Request) ([][]byte, error) {
 // fill adds missing signed values to a body that is being signed, and returns the values at the
 // pointers.
 func (v *signature) fill(r *gaff.Request) ([][]byte, error) {
-	values, err := v.set.find(r.Text())
+	values, err := v.set.findIn(r)
 	if err != nil {
 		return nil, err
 	}
@@ -486,7 +486,7 @@ func (v *signature) fill(r *gaff.Request) ([][]byte, error) {
 	if !changed {
 		return values, nil
 	}
-	return v.set.find(r.Text())
+	return v.set.findIn(r)
 }
 
 func (v *signature) signBytes(c *content) ([]byte, error) {

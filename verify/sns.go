@@ -66,7 +66,7 @@ func (v *sns) describe() string {
 
 func (v *sns) verify(ctx context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: "aws-sns"}
-	raw, err := v.set.find(r.Text())
+	raw, err := v.set.findIn(r)
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}

@@ -54,7 +54,7 @@ func (v *token) describe() string { return "a shared token in " + v.at.label }
 
 func (v *token) verify(_ context.Context, r *gaff.Request) (gaff.Verification, error) {
 	out := gaff.Verification{Scheme: "token"}
-	values, err := v.set.find(r.Text())
+	values, err := v.set.findIn(r)
 	if err != nil {
 		return out, fmt.Errorf("body: %w: %w", ErrMalformed, err)
 	}

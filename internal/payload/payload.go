@@ -204,6 +204,9 @@ func charset(contentType string) string { return param(contentType, "charset") }
 // param returns a parameter of a header in the form of a content type. It reads what
 // mime.ParseMediaType refuses, too, such as values that would need quotes.
 func param(header, name string) string {
+	if strings.IndexByte(header, '=') < 0 { // the usual case
+		return ""
+	}
 	for i := 0; i+len(name) < len(header); i++ {
 		if !strings.EqualFold(header[i:i+len(name)], name) || i > 0 && strings.IndexByte("; \t,", header[i-1]) < 0 {
 			continue
