@@ -173,9 +173,9 @@ func (w *Writer[T]) await(ctx context.Context, o *Op[T]) error {
 		defer timer.Stop()
 		late = timer.C
 	}
-	leaving := ctx.Done()
-	if o.Kind == Accept {
-		leaving = nil
+	var leaving <-chan struct{}
+	if o.Kind != Accept {
+		leaving = ctx.Done()
 	}
 	for {
 		var err error
