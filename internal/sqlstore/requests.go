@@ -48,7 +48,7 @@ func encodeHeader(b []byte, header http.Header) []byte {
 // oneLine replaces line breaks. HTTP allows none in a header, but a caller of the library may
 // pass one.
 func oneLine(value string) string {
-	if strings.ContainsAny(value, "\r\n") {
+	if strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 {
 		return strings.NewReplacer("\r", " ", "\n", " ").Replace(value)
 	}
 	return value
