@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,4 +221,35 @@ func TestKeysOfAnotherProgram(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A search for a sender's id reads the keys, rather than all events of the source or of the log.
+func TestSearchForAnIDReadsTheKeys(t *testing.T) {
+	t.Parallel()
+	s := openOwn(t, Options{})
+	defer s.Close()
+	for name, filter := range map[string]gaff.EventFilter{
+		"in a source":              {Source: "shop", WebhookID: "wh-1"},
+		"in a source, by status":   {Source: "shop", WebhookID: "wh-1", Status: new(gaff.Status)},
+		"in all sources":           {WebhookID: "wh-1"},
+		"in a source, from a time": {Source: "shop", WebhookID: "wh-1", Since: time.Now().Add(-time.Hour)},
+	} {
+		mustAccept(t, s, name)
+		list, err := s.listOf(t.Context(), filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, args := list.heads(50)
+		plan, err := collect(t.Context(), s.read, func(rows *sql.Rows) (line string, err error) {
+			var a, b, c int
+			err = rows.Scan(&a, &b, &c, &line)
+			return line, err
+		}, `explain query plan `+text, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(plan, "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)") {
+			t.Errorf("%s:\n%s", name, strings.Join(plan, "\n"))
+		}
+	}
 }
