@@ -43,7 +43,11 @@ func newConn(s *Store) *conn {
 
 // NewTx returns a transaction that is not open yet.
 func (x *conn) NewTx(ctx context.Context, many bool) *tx {
-	return &tx{s: x.s, db: x.s.db, x: x, ctx: ctx, many: many, first: x.nextEvent}
+	t := &tx{s: x.s, db: x.s.db, x: x, ctx: ctx, many: many, first: x.nextEvent}
+	if x.keys != nil {
+		t.keys.next = x.keys.next
+	}
+	return t
 }
 
 // drop gives up a lost connection.
