@@ -29,6 +29,22 @@ type Scanner struct {
 // are valid JSON.
 func Members(raw []byte, yield func(name, value []byte) error) error {
 	s := Scanner{Data: raw}
+	return s.members(yield)
+}
+
+// Object is Members for a document: it returns [ErrSyntax] if anything follows the object.
+func Object(doc []byte, yield func(name, value []byte) error) error {
+	s := Scanner{Data: doc}
+	if err := s.members(yield); err != nil {
+		return err
+	}
+	if s.Space(); s.Pos != len(doc) {
+		return ErrSyntax
+	}
+	return nil
+}
+
+func (s *Scanner) members(yield func(name, value []byte) error) error {
 	s.Space()
 	if s.Peek() != '{' {
 		return ErrSyntax

@@ -248,17 +248,6 @@ func (Parser) Parse(r *gaff.Request, v gaff.Verification) (gaff.Envelope, error)
 	}, nil
 }
 
-func decode(body []byte) (*envelope, error) {
-	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
-		return nil, errors.New("the body is not a JSON object")
-	}
-	env := new(envelope)
-	if err := json.Unmarshal(body, env); err != nil {
-		return nil, fmt.Errorf("the body is not what fal sends: %w", err)
-	}
-	return env, nil
-}
-
 // Interpreter is a jobs.Interpreter of both dialects.
 type Interpreter struct{}
 
