@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -298,4 +299,21 @@ func FuzzIngest(f *testing.F) {
 			t.Errorf("kept %+v, %v", d, err)
 		}
 	})
+}
+
+// Answers share the values of headers that never change. A server around the handler may add to them.
+func TestAnswersDoNotShareChanges(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, gaff.Options{}, nil)
+	for range 2 {
+		rec := b.post(http.MethodPost, "shop", `{"id":"1","type":"paid"}`)
+		for name, want := range map[string]string{
+			"Content-Type": "application/json", "X-Content-Type-Options": "nosniff", "Content-Length": strconv.Itoa(rec.Body.Len()),
+		} {
+			if got := rec.Header().Values(name); len(got) != 1 || got[0] != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+			rec.Header().Add(name, "another")
+		}
+	}
 }
