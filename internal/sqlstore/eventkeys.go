@@ -63,8 +63,8 @@ type removedKey struct {
 const (
 	// keysKept is how many keys, and keysKeptBytes how many bytes of them, are in memory before they are
 	// moved. While they are moved, half as many new ones come.
-	keysKept      = 64 << 10
-	keysKeptBytes = 8 << 20
+	keysKept      = 32 << 10
+	keysKeptBytes = 4 << 20
 	// keysAtOnce is how many an idle gateway moves in a commit, keysPause the time between two.
 	keysAtOnce = 256
 	keysPause  = 20 * time.Millisecond

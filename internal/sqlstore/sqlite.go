@@ -26,7 +26,7 @@ type SQLite struct {
 	// Guard judges each transaction; may be nil.
 	Guard Guard
 	// KeysKept is how many keys of new events are in memory before they are moved into their table.
-	// Zero means 65,536.
+	// Zero means 32,768.
 	KeysKept int
 
 	keys *eventKeys
