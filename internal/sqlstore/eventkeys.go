@@ -38,7 +38,9 @@ type eventKeys struct {
 	next   int
 	sorted chan []eventKey
 	newest int64 // event of moving
-	// from is the first event that another program may have stored; 0 if it is missing.
+	// upTo is the setting: the table has the keys of all events up to it.
+	upTo int64
+	// from is the first event that another program may have stored; 0 if none did.
 	from int64
 	// added counts keys since the store was opened, kept those in memory. idle is set while all of
 	// them are to be moved.
@@ -52,6 +54,7 @@ type keyChanges struct {
 	removed []removedKey
 	next    int  // eventKeys.next when it began
 	moved   bool // the last key of moving
+	upTo    int64
 }
 
 type removedKey struct {
@@ -92,6 +95,7 @@ func openEventKeys(ctx context.Context, db *sql.Conn, limit int) (*eventKeys, er
 		}
 		moved = to
 	}
+	k.upTo = moved
 	rows, err := db.QueryContext(ctx, `select source, dedupe, seq from event where seq > $1`, moved)
 	if err != nil {
 		return nil, err
@@ -150,6 +154,14 @@ func (k *eventKeys) begin(t *tx, next int64) error {
 			return fmt.Errorf("read the keys of events: %w", err)
 		}
 		k.from = 0
+	}
+	// Numbers are given again if the newest events were deleted.
+	k.newest = min(k.newest, next-1)
+	t.keys.upTo = min(k.upTo, next-1)
+	if t.keys.upTo < k.upTo {
+		if err := t.keysMovedTo(t.keys.upTo); err != nil {
+			return err
+		}
 	}
 	if full := len(k.recent) >= k.limit || k.recentBytes >= keysKeptBytes; k.moving == nil && len(k.recent) > 0 && (full || k.idle.Load()) {
 		k.sort(next - 1)
@@ -247,8 +259,13 @@ func (k *eventKeys) move(t *tx, n int) error {
 	if k.next < len(k.order) {
 		return nil
 	}
-	t.keys.moved = true
-	if _, err := t.exec(`update setting set value = ? where name = ?`, fmt.Sprint(k.newest), eventKeysSetting); err != nil {
+	t.keys.moved, t.keys.upTo = true, k.newest
+	return t.keysMovedTo(k.newest)
+}
+
+// keysMovedTo writes the number up to which all keys are in the table.
+func (t *tx) keysMovedTo(seq int64) error {
+	if _, err := t.exec(`update setting set value = ? where name = ?`, fmt.Sprint(seq), eventKeysSetting); err != nil {
 		return fmt.Errorf("move the keys of events: %w", err)
 	}
 	return nil
@@ -257,6 +274,7 @@ func (k *eventKeys) move(t *tx, n int) error {
 // committed is called after a commit.
 func (k *eventKeys) committed(t *tx) {
 	k.added.Add(int64(len(t.keys.added)))
+	k.upTo = t.keys.upTo
 	if t.keys.moved {
 		k.moving, k.order, k.next = nil, nil, 0
 	}

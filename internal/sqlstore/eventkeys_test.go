@@ -183,6 +183,43 @@ func TestKeysOfDeletedEventsAreNew(t *testing.T) {
 	}
 }
 
+// The number of a deleted event may be given again, after a restart, although the table is said to have all keys up
+// to a higher one.
+func TestKeysOfNumbersThatAreGivenAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "gaff.db")
+		s := openFile(t, path, &SQLite{}, Options{})
+		for _, key := range randomKeys(5) {
+			mustAccept(t, s, key)
+		}
+		time.Sleep(keysIdleTime + time.Second)
+		if err := inOneBatch(s, func(t *tx) error {
+			return t.deleteEvents([]prunable{{seq: 1, source: "shop"}, {seq: 2, source: "shop"}, {seq: 3, source: "shop"}, {seq: 4, source: "shop"}, {seq: 5, source: "shop"}})
+		})[0]; err != nil {
+			t.Fatal(err)
+		}
+		reopen := func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			s = openFile(t, path, &SQLite{}, Options{})
+		}
+		reopen()
+		if rc := mustAccept(t, s, "new"); rc.Duplicate {
+			t.Errorf("a new key: %+v, want a new event", rc)
+		}
+		if n := number(t, s, `select count(*) from event_by_key where dedupe = 'new'`); n != 1 {
+			t.Errorf("event_by_key has the key %d times, want once", n)
+		}
+		reopen()
+		defer func() { _ = s.Close() }()
+		if rc := mustAccept(t, s, "new"); !rc.Duplicate {
+			t.Errorf("the key again: %+v, want a duplicate", rc)
+		}
+	})
+}
+
 // Another program that deletes or stores events does not know of the keys.
 func TestKeysOfAnotherProgram(t *testing.T) {
 	t.Parallel()
