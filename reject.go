@@ -118,7 +118,8 @@ func (s *Source) rejectedHeader(header http.Header) http.Header {
 	return kept
 }
 
-// logLimiter lets a message about something through once in a while, and counts the rest, so that untrusted clients and bursts cannot fill the log.
+// logLimiter lets a message about something through once in a while, and counts the rest, so that
+// untrusted clients and bursts cannot fill the log.
 type logLimiter struct {
 	mu   sync.Mutex
 	last map[logKey]time.Time

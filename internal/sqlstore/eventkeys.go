@@ -68,8 +68,9 @@ const (
 	// moved. While they are moved, half as many new ones come.
 	keysKept      = 32 << 10
 	keysKeptBytes = 4 << 20
-	// keysAtOnce is how many an idle gateway moves in a commit, keysPause the time between two.
-	keysAtOnce = 256
+	// keysAtOnce is how many an idle gateway moves in a commit, in front of a webhook that may come then;
+	// keysPause is the time between two.
+	keysAtOnce = 64
 	keysPause  = 20 * time.Millisecond
 	// keysIdleTime is how often it looks whether it is idle: whether fewer than keysIdle were added.
 	keysIdleTime = 5 * time.Second
@@ -96,11 +97,8 @@ func openEventKeys(ctx context.Context, db *sql.Conn, limit int) (*eventKeys, er
 		moved = to
 	}
 	k.upTo = moved
-	rows, err := db.QueryContext(ctx, `select source, dedupe, seq from event where seq > $1`, moved)
-	if err != nil {
-		return nil, err
-	}
-	err = k.read(rows)
+	_, err = collect(ctx, db, func(rows *sql.Rows) (none struct{}, err error) { return none, k.scan(rows) },
+		`select source, dedupe, seq from event where seq > $1`, moved)
 	k.kept.Store(int64(len(k.recent)))
 	return k, err
 }
@@ -122,17 +120,15 @@ func moveKeys(ctx context.Context, db *sql.Conn, after, to int64) error {
 	return tx.Commit()
 }
 
-func (k *eventKeys) read(rows *sql.Rows) error {
-	defer rows.Close()
-	for rows.Next() {
-		var key eventKey
-		var seq int64
-		if err := rows.Scan(&key.source, &key.dedupe, &seq); err != nil {
-			return err
-		}
-		k.keep(key, seq)
+// scan keeps the key of a row of source, dedupe and seq.
+func (k *eventKeys) scan(r Row) error {
+	var key eventKey
+	var seq int64
+	if err := r.Scan(&key.source, &key.dedupe, &seq); err != nil {
+		return err
 	}
-	return rows.Err()
+	k.keep(key, seq)
+	return nil
 }
 
 func (k *eventKeys) keep(key eventKey, seq int64) {
@@ -143,13 +139,7 @@ func (k *eventKeys) keep(key eventKey, seq int64) {
 // begin is called when a transaction has begun; next is the number of the next event.
 func (k *eventKeys) begin(t *tx, next int64) error {
 	if k.from != 0 {
-		err := t.each(func(r Row) error {
-			var key eventKey
-			var seq int64
-			err := r.Scan(&key.source, &key.dedupe, &seq)
-			k.keep(key, seq)
-			return err
-		}, `select source, dedupe, seq from event where seq >= $1`, k.from)
+		err := t.each(k.scan, `select source, dedupe, seq from event where seq >= $1`, k.from)
 		if err != nil {
 			return fmt.Errorf("read the keys of events: %w", err)
 		}
@@ -164,14 +154,14 @@ func (k *eventKeys) begin(t *tx, next int64) error {
 		}
 	}
 	if full := len(k.recent) >= k.limit || k.recentBytes >= keysKeptBytes; k.moving == nil && len(k.recent) > 0 && (full || k.idle.Load()) {
-		k.sort(next - 1)
+		k.beginMove(next - 1)
 	}
 	t.keys.next = k.next
 	return nil
 }
 
-// sort begins to move the recent keys, which are of events up to newest.
-func (k *eventKeys) sort(newest int64) {
+// beginMove begins to move the recent keys, which are of events up to newest.
+func (k *eventKeys) beginMove(newest int64) {
 	k.moving, k.newest, k.recent, k.recentBytes = k.recent, newest, map[eventKey]int64{}, 0
 	keys := make([]eventKey, 0, len(k.moving))
 	for key := range k.moving {

@@ -29,9 +29,9 @@ type SQLite struct {
 	// Zero means 32,768.
 	KeysKept int
 
-	keys *eventKeys
-	quit chan struct{}
-	idle sync.WaitGroup
+	keys       *eventKeys
+	quit       chan struct{} // ends background
+	background sync.WaitGroup
 }
 
 // Statements runs statements without database/sql, as sql.Stmt runs them. It keeps them prepared.
@@ -93,12 +93,12 @@ func (d *SQLite) connections(ctx context.Context, s *Store) (o writer.Options[*t
 
 func (d *SQLite) start(s *Store) {
 	d.quit = make(chan struct{})
-	d.idle.Go(func() { d.keys.moveIdle(s, d.quit) })
+	d.background.Go(func() { d.keys.moveIdle(s, d.quit) })
 }
 
 func (d *SQLite) stop(*Store) {
 	close(d.quit)
-	d.idle.Wait()
+	d.background.Wait()
 }
 
 func (*SQLite) concurrent() bool                           { return false }
@@ -239,8 +239,8 @@ func (*SQLite) insertEvents(t *tx, rows [][]any, total int) ([]int64, error) {
 		if i == 0 {
 			continue
 		}
-		row := plainText(rows[i-1])
-		key := eventKey{row[eventSource].(string), row[eventDedupe].(string)}
+		row := rows[i-1]
+		key := eventKey{plain(row[eventSource].(string)), plain(row[eventDedupe].(string))} // as they are stored
 		found, err := t.x.keys.find(t, key)
 		if err != nil {
 			return nil, err
