@@ -19,6 +19,7 @@ type options struct {
 	duration, warmup time.Duration
 	rounds           int
 	only             string // see choose
+	paced            int    // runs of paced; if not 0, nothing else is measured
 }
 
 // subject is a build that runs.
@@ -90,6 +91,9 @@ func runAccept(opt options) error {
 		})
 	}
 	fmt.Printf("ids: %s\n\n", *ids)
+	if opt.paced > 0 {
+		return pacedRuns(opt.paced, subjects)
+	}
 	printHeader()
 	rows, err := choose(opt.only)
 	if err != nil {
@@ -195,6 +199,18 @@ func (s *subject) measure(r row, opt options) (result, error) {
 		s.warm[r.name] = true
 	}
 	return measure(s.target, r.load, r.conns, opt.duration, after)
+}
+
+// pacedRuns repeats paced, with the builds in turns.
+func pacedRuns(runs int, subjects []*subject) error {
+	for range runs {
+		for _, s := range subjects {
+			if err := paced(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // paced offers 1,000 events a second and looks at the waits.

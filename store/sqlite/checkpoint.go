@@ -10,8 +10,8 @@ import (
 // checkpointer moves committed pages from the write-ahead log into the database file.
 //
 // SQLite would do that inside the commit that fills the log, and its callers would wait until
-// some megabytes are written and synced. Here a connection of its own copies most pages while
-// commits go on. The pages that were committed meanwhile are few, and are copied between two
+// some megabytes are written and synced. Here a connection of its own copies the pages while
+// commits go on, and then those that were committed meanwhile, until they are few. These are copied between two
 // commits: the log is reused from its beginning only if all its pages were copied.
 type checkpointer struct {
 	db   *sql.DB
@@ -28,6 +28,10 @@ type checkpointer struct {
 const (
 	// checkpointAt is the size of the log, in pages of 4 KiB, from which it is copied.
 	checkpointAt = 4000
+	// fewPages is how many pages are copied between two commits, and copies how often those that
+	// were committed meanwhile are copied beside the commits, to get there.
+	fewPages = 64
+	copies   = 4
 	// checkpointEvery is the time between two checks of that size.
 	checkpointEvery = 20 * time.Millisecond
 	// longLog is the size of the log, in pages, from which a warning is logged.
@@ -64,7 +68,7 @@ func (c *checkpointer) run() {
 			return
 		case <-c.wake:
 		}
-		if pages, err := checkpoint(c.db, "noop"); err == nil && pages >= checkpointAt {
+		if pages, _, err := checkpoint(c.db, "noop"); err == nil && pages >= checkpointAt {
 			c.checkpoint()
 		}
 		select {
@@ -76,11 +80,10 @@ func (c *checkpointer) run() {
 }
 
 func (c *checkpointer) checkpoint() {
-	pages, err := checkpoint(c.db, "passive")
+	err := c.copyBeside()
 	if err == nil {
-		c.warn(pages)
 		err = c.between(func(conn *sql.Conn) error {
-			if _, err := checkpoint(conn, "passive"); err != nil {
+			if _, _, err := checkpoint(conn, "passive"); err != nil {
 				return err
 			}
 			return growCache(context.Background(), conn)
@@ -90,6 +93,22 @@ func (c *checkpointer) checkpoint() {
 		// The log grows until a later copy succeeds; nothing is lost.
 		c.log.Warn("write-ahead log not copied yet", "error", c.fault(err))
 	}
+}
+
+// copyBeside copies pages while commits go on, until few are left or a reader holds the others.
+func (c *checkpointer) copyBeside() error {
+	for range copies {
+		pages, copied, err := checkpoint(c.db, "passive")
+		if err != nil {
+			return err
+		}
+		c.warn(pages)
+		now, _, err := checkpoint(c.db, "noop")
+		if err != nil || copied < pages || now-copied <= fewPages {
+			return err
+		}
+	}
+	return nil
 }
 
 // warn logs that the log is long. SQLite reuses it from its beginning only when no reader needs its pages, and
@@ -103,14 +122,14 @@ func (c *checkpointer) warn(pages int) {
 		"mebibytes", pages>>8)
 }
 
-// checkpoint returns how many pages are in the log.
+// checkpoint returns how many pages are in the log, and how many of them are in the database file.
 func checkpoint(db interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }, mode string,
-) (pages int, err error) {
-	var busy, copied int
+) (pages, copied int, err error) {
+	var busy int
 	err = db.QueryRowContext(context.Background(), `pragma wal_checkpoint(`+mode+`)`).Scan(&busy, &pages, &copied)
-	return pages, err
+	return pages, copied, err
 }
 
 func (c *checkpointer) close() error {
