@@ -83,6 +83,10 @@ const eventKeysSetting = "event_keys"
 // openEventKeys reads the keys that are not in the table.
 func openEventKeys(ctx context.Context, db *sql.Conn, limit int) (*eventKeys, error) {
 	k := &eventKeys{recent: map[eventKey]int64{}, limit: limit}
+	// Without the setting, no key is known to be in the table.
+	if _, err := db.ExecContext(ctx, `insert into setting (name, value) values ($1, '0') on conflict (name) do nothing`, eventKeysSetting); err != nil {
+		return nil, err
+	}
 	var moved, newest int64
 	err := db.QueryRowContext(ctx, `select cast(value as integer), (select coalesce(max(seq), 0) from event) from setting where name = $1`,
 		eventKeysSetting).Scan(&moved, &newest)

@@ -91,6 +91,34 @@ func TestKeysAreKnownWhileTheyAreMoved(t *testing.T) {
 	})
 }
 
+// A database whose setting was lost is opened, and its keys are read from the events.
+func TestKeysWithoutTheirSetting(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "gaff.db")
+	keys, ids := randomKeys(70), map[string]string{}
+	s := openFile(t, path, &SQLite{KeysKept: 16}, Options{})
+	for _, key := range keys {
+		ids[key] = mustAccept(t, s, key).ID
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`delete from setting where name = $1`, eventKeysSetting); err != nil {
+		t.Fatal(err)
+	}
+	s = openFile(t, path, &SQLite{KeysKept: 16}, Options{})
+	defer s.Close()
+	mustBeKnown(t, s, keys, ids)
+	if n := number(t, s, `select count(distinct dedupe) from event_by_key`); n != len(keys) {
+		t.Errorf("event_by_key has %d keys, want %d", n, len(keys))
+	}
+}
+
 // Within five seconds of rest all keys are in the table.
 func TestKeysAreMovedWhenIdle(t *testing.T) {
 	t.Parallel()
