@@ -25,7 +25,7 @@ func (silent) Submit(context.Context, *jobs.Job, json.RawMessage, string) (jobs.
 
 // A job whose limits have room is found behind any number of jobs of other users whose limits have none.
 func testLongQueue(s *suite) {
-	const waiting, batch = 10_000, 1000
+	const waiting, batch = 10_000, 200 // a transaction may take four seconds
 	for first := 0; first < waiting; first += batch {
 		s.write(func(tx jobs.Tx) error {
 			if err := tx.LockQueue(s.ctx); err != nil {
