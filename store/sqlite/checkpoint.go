@@ -11,8 +11,9 @@ import (
 //
 // SQLite would do that inside the commit that fills the log, and its callers would wait until
 // some megabytes are written and synced. Here a connection of its own copies the pages while
-// commits go on, and then those that were committed meanwhile, until they are few. These are copied between two
-// commits: the log is reused from its beginning only if all its pages were copied.
+// commits go on, and then those that were committed meanwhile, until few are left. These are
+// copied between two commits: the log is reused from its beginning only if all its pages were
+// copied.
 type checkpointer struct {
 	db   *sql.DB
 	log  *slog.Logger
@@ -28,10 +29,10 @@ type checkpointer struct {
 const (
 	// checkpointAt is the size of the log, in pages of 4 KiB, from which it is copied.
 	checkpointAt = 4000
-	// fewPages is how many pages are copied between two commits, and copies how often those that
-	// were committed meanwhile are copied beside the commits, to get there.
-	fewPages = 64
-	copies   = 4
+	// fewPages is how many pages may be left for the copy between two commits. Passes beside the
+	// commits are repeated to get there, at most maxPasses in all: under load each leaves some.
+	fewPages  = 64
+	maxPasses = 4
 	// checkpointEvery is the time between two checks of that size.
 	checkpointEvery = 20 * time.Millisecond
 	// longLog is the size of the log, in pages, from which a warning is logged.
@@ -97,7 +98,7 @@ func (c *checkpointer) checkpoint() {
 
 // copyBeside copies pages while commits go on, until few are left or a reader holds the others.
 func (c *checkpointer) copyBeside() error {
-	for range copies {
+	for range maxPasses {
 		pages, copied, err := checkpoint(c.db, "passive")
 		if err != nil {
 			return err
