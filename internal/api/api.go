@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"gaff"
@@ -171,19 +172,23 @@ func New(o Options) http.Handler {
 	s := &server{o: o, began: time.Now()}
 	mux := http.NewServeMux()
 	doc := s.mount(mux)
-	serve := func(path, contentType string, body []byte, err error) {
-		if err != nil {
-			panic("api: " + path + ": " + err.Error()) // generated from our own types alone
-		}
+	// The document is written when it is first asked for: that takes longer than all the rest of a start.
+	serve := func(path, contentType string, write func() ([]byte, error)) {
+		body := sync.OnceValue(func() []byte {
+			text, err := write()
+			if err != nil {
+				panic("api: " + path + ": " + err.Error()) // generated from our own types alone
+			}
+			return text
+		})
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			text := body()
 			w.Header().Set("Content-Type", contentType)
-			_, _ = w.Write(body)
+			_, _ = w.Write(text)
 		})
 	}
-	text, err := json.Marshal(doc)
-	serve("/api/openapi.json", "application/openapi+json", text, err)
-	text, err = doc.YAML()
-	serve("/api/openapi.yaml", "application/openapi+yaml", text, err)
+	serve("/api/openapi.json", "application/openapi+json", func() ([]byte, error) { return json.Marshal(doc) })
+	serve("/api/openapi.yaml", "application/openapi+yaml", doc.YAML)
 	mux.HandleFunc("GET /api/docs", docs(doc))
 	mountReference(mux)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { notFound(mux, w, r) })

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 
 	"gaff/sender"
@@ -21,8 +22,8 @@ type FlagInfo struct {
 }
 
 // Flags lists the settings that have a flag, in the order of [Config]. Secrets have none: every
-// user of the machine can read command lines.
-func Flags() []FlagInfo {
+// user of the machine can read command lines. The list must not be changed.
+var Flags = sync.OnceValue(func() []FlagInfo {
 	var list []FlagInfo
 	for _, s := range settingsOf(Default()) {
 		if s.flag == "" {
@@ -35,7 +36,7 @@ func Flags() []FlagInfo {
 		list = append(list, FlagInfo{Name: s.name, Flag: s.flag, Help: help})
 	}
 	return list
-}
+})
 
 // Setting is a value as [Config.Settings] shows it.
 type Setting struct {

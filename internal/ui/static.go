@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 )
@@ -20,8 +19,9 @@ var static embed.FS
 
 // asset is a static file. Without plain it is only embedded compressed.
 type asset struct {
-	contentType   string
-	plain, zipped []byte
+	contentType string
+	plain       []byte
+	zipped      func() []byte
 }
 
 // assets have URLs with a hash of their content, so that browsers can cache them without limit
@@ -42,24 +42,29 @@ func loadAssets() assets {
 		if err != nil {
 			panic("ui: " + err.Error())
 		}
-		var packed bytes.Buffer
-		z, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-		_, _ = z.Write(text)
-		_ = z.Close()
-		a.add(e.Name(), text, packed.Bytes())
+		// Compressed when it is first asked for: all files take ten milliseconds of a start.
+		a.add(e.Name(), text, asset{plain: text, zipped: sync.OnceValue(func() []byte { return compress(text) })})
 	}
 	if hasViewer() {
-		a.add("viewer.js", nil, viewer)
+		a.add("viewer.js", viewer, asset{zipped: func() []byte { return viewer }})
 	}
 	return a
 }
 
-// add adds a file, whose plain text may be missing.
-func (a assets) add(name string, plain, zipped []byte) {
-	sum := sha256.Sum256(append(slices.Clip(plain), zipped...))
+func compress(text []byte) []byte {
+	var packed bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	_, _ = z.Write(text)
+	_ = z.Close()
+	return packed.Bytes()
+}
+
+// add adds a file; content is what its URL depends on.
+func (a assets) add(name string, content []byte, f asset) {
+	sum := sha256.Sum256(content)
 	address := "/static/" + hex.EncodeToString(sum[:6]) + "/" + name
-	a.byPath[address] = asset{mime.TypeByExtension(path.Ext(name)), plain, zipped}
-	a.urls[name] = address
+	f.contentType = mime.TypeByExtension(path.Ext(name))
+	a.byPath[address], a.urls[name] = f, address
 }
 
 // url returns the URL of a file of the folder static.
@@ -77,11 +82,11 @@ func (a assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Accept-Encoding")
 	if acceptsGzip(r) {
 		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(f.zipped)
+		_, _ = w.Write(f.zipped())
 		return
 	}
 	if f.plain == nil {
-		if z, err := gzip.NewReader(bytes.NewReader(f.zipped)); err == nil {
+		if z, err := gzip.NewReader(bytes.NewReader(f.zipped())); err == nil {
 			_, _ = io.Copy(w, z) //nolint:gosec // embedded
 		}
 		return
