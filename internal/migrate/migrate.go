@@ -1,5 +1,5 @@
 // Package migrate brings a database's schema up to date: numbered SQL files, forward
-// only, each in a transaction of its own.
+// only, each in a transaction of its own; a new database gets all of them in one.
 //
 // Several versions of gaff may work on one PostgreSQL for a while, so a step must leave
 // room for the program that came before it: it adds tables, indexes and columns with a
@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -99,11 +100,17 @@ func Apply(ctx context.Context, c *sql.Conn, dialect string, steps []Step) (appl
 	if current > len(steps) {
 		return nil, newer(ctx, c, current, len(steps))
 	}
-	for _, step := range steps[current:] {
-		if err := apply(ctx, c, dialect, step); err != nil {
-			return applied, fmt.Errorf("migration %s: %w", step.Name, err)
+	each := 1
+	if current == 0 {
+		each = len(steps) // a new database has nothing that takes long, and one commit instead of each step's
+	}
+	for together := range slices.Chunk(steps[current:], max(each, 1)) {
+		if err := apply(ctx, c, dialect, together); err != nil {
+			return applied, err
 		}
-		applied = append(applied, step.Name)
+		for _, step := range together {
+			applied = append(applied, step.Name)
+		}
 	}
 	return applied, nil
 }
@@ -124,7 +131,8 @@ func newer(ctx context.Context, c *sql.Conn, current, known int) error {
 		current, known)
 }
 
-func apply(ctx context.Context, c *sql.Conn, dialect string, step Step) error {
+// apply applies steps in one transaction.
+func apply(ctx context.Context, c *sql.Conn, dialect string, steps []Step) error {
 	tx, err := c.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -137,6 +145,15 @@ func apply(ctx context.Context, c *sql.Conn, dialect string, step Step) error {
 			return err
 		}
 	}
+	for _, step := range steps {
+		if err := applyStep(ctx, tx, step); err != nil {
+			return fmt.Errorf("migration %s: %w", step.Name, err)
+		}
+	}
+	return tx.Commit()
+}
+
+func applyStep(ctx context.Context, tx *sql.Tx, step Step) error {
 	if _, err := tx.ExecContext(ctx, step.SQL); err != nil {
 		return err
 	}
@@ -147,7 +164,7 @@ func apply(ctx context.Context, c *sql.Conn, dialect string, step Step) error {
 	// What a former step needed holds on. The first step makes the table.
 	need := step.Needs
 	var text string
-	err = tx.QueryRowContext(ctx, `select value from setting where name = $1`, needsSetting).Scan(&text)
+	err := tx.QueryRowContext(ctx, `select value from setting where name = $1`, needsSetting).Scan(&text)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
@@ -155,12 +172,10 @@ func apply(ctx context.Context, c *sql.Conn, dialect string, step Step) error {
 		n, _ := strconv.Atoi(former)
 		need = max(need, n)
 	}
-	if _, err := tx.ExecContext(ctx, `insert into setting (name, value) values ($1, $2)
+	_, err = tx.ExecContext(ctx, `insert into setting (name, value) values ($1, $2)
 		on conflict (name) do update set value = excluded.value`,
-		needsSetting, fmt.Sprintf("%d %d", step.Version, need)); err != nil {
-		return err
-	}
-	return tx.Commit()
+		needsSetting, fmt.Sprintf("%d %d", step.Version, need))
+	return err
 }
 
 var tableName = regexp.MustCompile(`(?m)^\s*(?:create table|alter table \w+ rename to) (\w+)`)
