@@ -46,6 +46,9 @@ type eventKeys struct {
 	// them are to be moved.
 	added, kept atomic.Int64
 	idle        atomic.Bool
+	lastAdded   int64 // added when moveIdle last looked
+	// filter is of the table, larger the one that takes its place when it is full; nil without one.
+	filter, larger atomic.Pointer[keyFilter]
 }
 
 // keyChanges are those of a transaction, to be undone by a rollback.
@@ -87,12 +90,13 @@ func openEventKeys(ctx context.Context, db *sql.Conn, limit int) (*eventKeys, er
 	if _, err := db.ExecContext(ctx, `insert into setting (name, value) values ($1, '0') on conflict (name) do nothing`, eventKeysSetting); err != nil {
 		return nil, err
 	}
-	var moved, newest int64
-	err := db.QueryRowContext(ctx, `select cast(value as integer), (select coalesce(max(seq), 0) from event) from setting where name = $1`,
-		eventKeysSetting).Scan(&moved, &newest)
+	var moved, newest, oldest int64
+	err := db.QueryRowContext(ctx, `select cast(value as integer), (select coalesce(max(seq), 0) from event), (select coalesce(min(seq), 0) from event)
+		from setting where name = $1`, eventKeysSetting).Scan(&moved, &newest, &oldest)
 	if err != nil {
 		return nil, err
 	}
+	k.filter.Store(newKeyFilter(2 * (newest - oldest)))
 	for newest-moved > int64(2*limit) { // another program stored events
 		to := moved + int64(2*limit)
 		if err := moveKeys(ctx, db, moved, to); err != nil {
@@ -182,6 +186,9 @@ func (k *eventKeys) beginMove(newest int64) {
 // find returns the event of a key; 0 if it is missing.
 func (k *eventKeys) find(t *tx, key eventKey) (seq int64, err error) {
 	if seq = cmp.Or(k.recent[key], k.moving[key]); seq == 0 {
+		if k.filter.Load().lacks(key) {
+			return 0, nil
+		}
 		err = t.row([]any{&seq}, `select seq from event_key where source = ? and dedupe = ?`, key.source, key.dedupe)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, nil
@@ -243,6 +250,7 @@ func (k *eventKeys) move(t *tx, n int) error {
 		if seq == 0 { // removed since
 			continue
 		}
+		k.addToFilters(key)
 		// A transaction may have moved it before the process was killed.
 		if _, err := t.exec(`insert into event_key (source, dedupe, seq) values (?, ?, ?)
 			on conflict (source, dedupe) do update set seq = excluded.seq`, key.source, key.dedupe, seq); err != nil {
@@ -289,30 +297,65 @@ func (k *eventKeys) rollback(t *tx) {
 	k.next = t.keys.next
 }
 
-// moveIdle moves all keys whenever the gateway has little to do, until quit is closed: a start
-// after that has few to read, and so has a search for a key.
-func (k *eventKeys) moveIdle(s *Store, quit <-chan struct{}) {
-	pause := func(d time.Duration) bool {
-		select {
-		case <-quit:
-			return false
-		case <-time.After(d):
-			return true
+// background fills the filters, and moves keys when there is little to do, until ctx ends.
+func (k *eventKeys) background(ctx context.Context, s *Store) {
+	k.fill(ctx, s, k.filter.Load())
+	for sleep(ctx, keysIdleTime) {
+		if k.filter.Load().small() {
+			k.grow(ctx, s)
 		}
+		k.moveIdle(ctx, s)
 	}
-	for added := int64(0); pause(keysIdleTime); {
-		now := k.added.Load()
-		idle := now-added < keysIdle
-		added = now
-		k.idle.Store(idle)
-		for idle && k.kept.Load() > 0 {
-			err := s.w.Do(context.Background(), &op{Kind: writer.Background, Rows: keysAtOnce, Run: func(t *tx) error {
-				return k.move(t, keysAtOnce)
-			}})
-			if err != nil || !pause(keysPause) {
-				break
-			}
+}
+
+// fill fills a filter, and tries again until it succeeds or ctx ends.
+func (k *eventKeys) fill(ctx context.Context, s *Store, f *keyFilter) {
+	for err := f.fill(ctx, s.read); err != nil && ctx.Err() == nil; err = f.fill(ctx, s.read) {
+		s.opt.Log.Warn("the keys of events cannot be read; until they can, each new webhook is searched for among them", "err", err)
+		sleep(ctx, keysIdleTime)
+	}
+}
+
+// grow replaces the filter by one for twice as many keys.
+func (k *eventKeys) grow(ctx context.Context, s *Store) {
+	larger := newKeyFilter(2 * k.filter.Load().added.Load())
+	// From this transaction on the writer adds keys to both. Those of the transactions before are in the table, where fill reads them.
+	err := s.w.Do(ctx, &op{Kind: writer.Background, Run: func(*tx) error {
+		k.larger.Store(larger)
+		return nil
+	}})
+	if err != nil {
+		return
+	}
+	// An operation that was given up may still run, and put its own there.
+	if k.fill(ctx, s, larger); larger.full.Load() && k.larger.Load() == larger {
+		k.filter.Store(larger)
+	}
+	k.larger.Store(nil)
+}
+
+// addToFilters loads them in the reverse order of that in which grow stores them: a key is missing in neither.
+func (k *eventKeys) addToFilters(key eventKey) {
+	if larger := k.larger.Load(); larger != nil {
+		larger.add(key)
+	}
+	k.filter.Load().add(key)
+}
+
+// moveIdle moves all keys if the gateway has little to do: a start after that has few to read,
+// and so has a search for a key.
+func (k *eventKeys) moveIdle(ctx context.Context, s *Store) {
+	now := k.added.Load()
+	idle := now-k.lastAdded < keysIdle
+	k.lastAdded = now
+	k.idle.Store(idle)
+	defer k.idle.Store(false)
+	for idle && k.kept.Load() > 0 {
+		err := s.w.Do(context.Background(), &op{Kind: writer.Background, Rows: keysAtOnce, Run: func(t *tx) error {
+			return k.move(t, keysAtOnce)
+		}})
+		if err != nil || !sleep(ctx, keysPause) {
+			return
 		}
-		k.idle.Store(false)
 	}
 }

@@ -30,7 +30,7 @@ type SQLite struct {
 	KeysKept int
 
 	keys       *eventKeys
-	quit       chan struct{} // ends background
+	quit       func() // ends background
 	background sync.WaitGroup
 }
 
@@ -92,12 +92,13 @@ func (d *SQLite) connections(ctx context.Context, s *Store) (o writer.Options[*t
 }
 
 func (d *SQLite) start(s *Store) {
-	d.quit = make(chan struct{})
-	d.background.Go(func() { d.keys.moveIdle(s, d.quit) })
+	ctx, cancel := context.WithCancel(context.Background())
+	d.quit = cancel
+	d.background.Go(func() { d.keys.background(ctx, s) })
 }
 
 func (d *SQLite) stop(*Store) {
-	close(d.quit)
+	d.quit()
 	d.background.Wait()
 }
 

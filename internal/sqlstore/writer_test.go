@@ -29,7 +29,7 @@ func openOwn(t *testing.T, o Options) *Store {
 // openFile opens a store of one process over a file.
 func openFile(t *testing.T, path string, database *SQLite, o Options) *Store {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
+	db, err := sql.Open("sqlite", path+"?_pragma=journal_mode(wal)") // reads do not keep writes waiting
 	if err != nil {
 		t.Fatal(err)
 	}
