@@ -20,7 +20,7 @@ type keyFilter struct {
 	seed   maphash.Seed
 	blocks []filterBlock // a power of 2
 	full   atomic.Bool   // has all keys of the table
-	added  atomic.Int64  // keys
+	added  atomic.Int64  // keys, without those of a fill that failed
 }
 
 // filterBlock has all bits of the keys that belong to it, in one line of the processor's cache.
@@ -57,8 +57,13 @@ func (f *keyFilter) place(key eventKey) (block *filterBlock, at uint64) {
 	return &f.blocks[h&uint64(len(f.blocks)-1)], (h >> 20) * 0x9e3779b97f4a7c15
 }
 
+// add adds a key that comes into the table.
 func (f *keyFilter) add(key eventKey) {
 	f.added.Add(1)
+	f.set(key)
+}
+
+func (f *keyFilter) set(key eventKey) {
 	block, at := f.place(key)
 	for range filterProbes {
 		block[at>>6&7].Or(1 << (at & 63))
@@ -84,13 +89,15 @@ func (f *keyFilter) lacks(key eventKey) bool {
 // fill adds the keys of the table, a part at a time so that the gateway has most of a processor.
 func (f *keyFilter) fill(ctx context.Context, db *sql.DB) error {
 	var last eventKey
+	var keys int64
 	for {
 		from := time.Now()
 		n, err := f.fillAfter(ctx, db, &last)
 		if err != nil {
 			return fmt.Errorf("read the keys of events: %w", err)
 		}
-		if n < filterRead {
+		if keys += int64(n); n < filterRead {
+			f.added.Add(keys)
 			f.full.Store(true)
 			return nil
 		}
@@ -112,7 +119,7 @@ func (f *keyFilter) fillAfter(ctx context.Context, db *sql.DB, last *eventKey) (
 		if err := rows.Scan(&last.source, &last.dedupe); err != nil {
 			return n, err
 		}
-		f.add(*last)
+		f.set(*last)
 	}
 	return n, rows.Err()
 }
