@@ -35,8 +35,8 @@ func TestRejectionsTellTheOperatorAndHideSecrets(t *testing.T) {
 	}
 }
 
-// Rejections are bounded for any number of untrusted clients. Not parallel: the heap is also that of other
-// tests, of which each store takes half a megabyte.
+// Rejections are bounded for any number of untrusted clients. Not parallel: the heap is also that of
+// other tests, whose stores take half a megabyte each.
 func TestManyRejectionsStayFew(t *testing.T) {
 	const kept, requests = 50, 100_000
 	dir := t.TempDir()

@@ -172,7 +172,7 @@ func New(o Options) http.Handler {
 	s := &server{o: o, began: time.Now()}
 	mux := http.NewServeMux()
 	doc := s.mount(mux)
-	// The document is written when it is first asked for: that takes longer than all the rest of a start.
+	// The document is written when it is first asked for: it would take longer than the rest of a start.
 	serve := func(path, contentType string, write func() ([]byte, error)) {
 		body := sync.OnceValue(func() []byte {
 			text, err := write()

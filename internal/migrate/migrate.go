@@ -100,11 +100,11 @@ func Apply(ctx context.Context, c *sql.Conn, dialect string, steps []Step) (appl
 	if current > len(steps) {
 		return nil, newer(ctx, c, current, len(steps))
 	}
-	each := 1
+	atOnce := 1
 	if current == 0 {
-		each = len(steps) // a new database has nothing that takes long, and one commit instead of each step's
+		atOnce = max(len(steps), 1) // a new database has no rows that would make a transaction long
 	}
-	for together := range slices.Chunk(steps[current:], max(each, 1)) {
+	for together := range slices.Chunk(steps[current:], atOnce) {
 		if err := apply(ctx, c, dialect, together); err != nil {
 			return applied, err
 		}

@@ -51,11 +51,18 @@ func lines(t *testing.T, c *sql.Conn, text string) (all []string) {
 	return all
 }
 
+// created returns a connection to a new database.
+func created(t *testing.T, dialect string) *sql.Conn {
+	t.Helper()
+	if dialect == "postgres" {
+		return conn(t, "pgx", pgtest.Empty(t))
+	}
+	return conn(t, "sqlite", t.TempDir()+"/gaff.db")
+}
+
 func migrated(t *testing.T, dialect string) *sql.Conn {
-	c := map[string]func() *sql.Conn{
-		"sqlite":   func() *sql.Conn { return conn(t, "sqlite", t.TempDir()+"/gaff.db") },
-		"postgres": func() *sql.Conn { return conn(t, "pgx", pgtest.Empty(t)) },
-	}[dialect]()
+	t.Helper()
+	c := created(t, dialect)
 	if _, err := migrate.Run(t.Context(), c, dialect); err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +106,34 @@ func TestParity(t *testing.T) {
 	for _, column := range lines(t, pg, `select table_name || '.' || column_name from information_schema.columns
 		where table_schema = 'public' and data_type = 'text' and collation_name is distinct from 'C' and table_name <> 'schema_version'`) {
 		t.Errorf("%s: say collate \"C\": text must compare by bytes in every locale of the database", column)
+	}
+}
+
+// A new database gets all steps or none; one that exists keeps those before the step that failed.
+func TestAFailedStep(t *testing.T) {
+	t.Parallel()
+	for _, dialect := range []string{"sqlite", "postgres"} {
+		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
+			steps, err := migrate.Steps(dialect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			known := len(steps)
+			good := migrate.Step{Version: known + 1, Name: "good", SQL: `create table good (a integer)`}
+			steps = append(steps, good, migrate.Step{Version: known + 2, Name: "bad", SQL: `no statement`})
+			for name, c := range map[string]struct {
+				on   *sql.Conn
+				want int // steps that stay
+			}{"new": {created(t, dialect), 0}, "existing": {migrated(t, dialect), known + 1}} {
+				if _, err := migrate.Apply(t.Context(), c.on, dialect, steps); err == nil || !strings.Contains(err.Error(), "migration bad") {
+					t.Errorf("%s database: %v, want the step that failed", name, err)
+				}
+				if stayed := lines(t, c.on, `select name from schema_version`); len(stayed) != c.want {
+					t.Errorf("%s database: %d steps stayed, want %d", name, len(stayed), c.want)
+				}
+			}
+		})
 	}
 }
 

@@ -47,8 +47,8 @@ type eventKeys struct {
 	added, kept atomic.Int64
 	idle        atomic.Bool
 	lastAdded   int64 // added when moveIdle last looked
-	// filter is of the table, larger the one that takes its place when it is full; nil without one.
-	filter, larger atomic.Pointer[keyFilter]
+	// filter is of the table, successor the one that is filled to take its place; nil without one.
+	filter, successor atomic.Pointer[keyFilter]
 }
 
 // keyChanges are those of a transaction, to be undone by a rollback.
@@ -90,13 +90,17 @@ func openEventKeys(ctx context.Context, db *sql.Conn, limit int) (*eventKeys, er
 	if _, err := db.ExecContext(ctx, `insert into setting (name, value) values ($1, '0') on conflict (name) do nothing`, eventKeysSetting); err != nil {
 		return nil, err
 	}
-	var moved, newest, oldest int64
-	err := db.QueryRowContext(ctx, `select cast(value as integer), (select coalesce(max(seq), 0) from event), (select coalesce(min(seq), 0) from event)
-		from setting where name = $1`, eventKeysSetting).Scan(&moved, &newest, &oldest)
+	var moved, newest int64
+	err := db.QueryRowContext(ctx, `select cast(value as integer), (select coalesce(max(seq), 0) from event) from setting where name = $1`,
+		eventKeysSetting).Scan(&moved, &newest)
 	if err != nil {
 		return nil, err
 	}
-	k.filter.Store(newKeyFilter(2 * (newest - oldest)))
+	filter, err := keyFilterFor(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	k.filter.Store(filter)
 	for newest-moved > int64(2*limit) { // another program stored events
 		to := moved + int64(2*limit)
 		if err := moveKeys(ctx, db, moved, to); err != nil {
@@ -301,8 +305,8 @@ func (k *eventKeys) rollback(t *tx) {
 func (k *eventKeys) background(ctx context.Context, s *Store) {
 	k.fill(ctx, s, k.filter.Load())
 	for sleep(ctx, keysIdleTime) {
-		if k.filter.Load().small() {
-			k.grow(ctx, s)
+		if k.filter.Load().outgrown() {
+			k.renew(ctx, s)
 		}
 		k.moveIdle(ctx, s)
 	}
@@ -311,33 +315,36 @@ func (k *eventKeys) background(ctx context.Context, s *Store) {
 // fill fills a filter, and tries again until it succeeds or ctx ends.
 func (k *eventKeys) fill(ctx context.Context, s *Store, f *keyFilter) {
 	for err := f.fill(ctx, s.read); err != nil && ctx.Err() == nil; err = f.fill(ctx, s.read) {
-		s.opt.Log.Warn("the keys of events cannot be read; until they can, each new webhook is searched for among them", "err", err)
+		s.opt.Log.Warn("the keys of events cannot be read; until they can, each new webhook is searched for among them", "error", err)
 		sleep(ctx, keysIdleTime)
 	}
 }
 
-// grow replaces the filter by one for twice as many keys.
-func (k *eventKeys) grow(ctx context.Context, s *Store) {
-	larger := newKeyFilter(2 * k.filter.Load().added.Load())
+// renew replaces the filter by one of the keys that the table has now.
+func (k *eventKeys) renew(ctx context.Context, s *Store) {
+	successor, err := keyFilterFor(ctx, s.read)
+	if err != nil {
+		return // tried again
+	}
 	// From this transaction on the writer adds keys to both. Those of the transactions before are in the table, where fill reads them.
-	err := s.w.Do(ctx, &op{Kind: writer.Background, Run: func(*tx) error {
-		k.larger.Store(larger)
+	err = s.w.Do(ctx, &op{Kind: writer.Background, Run: func(*tx) error {
+		k.successor.Store(successor)
 		return nil
 	}})
 	if err != nil {
 		return
 	}
 	// An operation that was given up may still run, and put its own there.
-	if k.fill(ctx, s, larger); larger.full.Load() && k.larger.Load() == larger {
-		k.filter.Store(larger)
+	if k.fill(ctx, s, successor); successor.complete.Load() && k.successor.Load() == successor {
+		k.filter.Store(successor)
 	}
-	k.larger.Store(nil)
+	k.successor.Store(nil)
 }
 
-// addToFilters loads them in the reverse order of that in which grow stores them: a key is missing in neither.
+// addToFilters loads them in the reverse order of that in which renew stores them: a key is missing in neither.
 func (k *eventKeys) addToFilters(key eventKey) {
-	if larger := k.larger.Load(); larger != nil {
-		larger.add(key)
+	if successor := k.successor.Load(); successor != nil {
+		successor.add(key)
 	}
 	k.filter.Load().add(key)
 }

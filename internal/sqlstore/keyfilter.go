@@ -19,14 +19,17 @@ import (
 type keyFilter struct {
 	seed   maphash.Seed
 	blocks []filterBlock // a power of 2
-	full   atomic.Bool   // has all keys of the table
-	added  atomic.Int64  // keys, without those of a fill that failed
+	// complete is set when the filter has all keys of the table, of which filled were there by fill.
+	complete atomic.Bool
+	filled   int64
+	added    atomic.Int64 // keys, filled ones too
 }
 
 // filterBlock has all bits of the keys that belong to it, in one line of the processor's cache.
-type filterBlock [8]atomic.Uint64
+type filterBlock [filterBlockBits / 64]atomic.Uint64
 
 const (
+	filterBlockBits = 512
 	// filterKeyBits is how many bits of the filter there are for a key, of which filterProbes are set: of new keys,
 	// one in 500 is searched for. With twice as many keys as expected it is one in 40.
 	filterKeyBits = 16
@@ -40,20 +43,35 @@ const (
 
 // newKeyFilter returns a filter for as many keys.
 func newKeyFilter(keys int64) *keyFilter {
-	blocks := min(max(keys, filterLeast), filterMost) * filterKeyBits / 512
+	blocks := min(max(keys, filterLeast), filterMost) * filterKeyBits / filterBlockBits
 	return &keyFilter{seed: maphash.MakeSeed(), blocks: make([]filterBlock, 1<<bits.Len64(uint64(blocks-1)))}
 }
 
-// small reports that a larger filter is to take its place.
-func (f *keyFilter) small() bool {
-	made := int64(len(f.blocks)) * 512 / filterKeyBits
-	return f.added.Load() > made && made < filterMost
+// keyFilterFor returns a filter for twice as many keys as there are numbers of events in use.
+func keyFilterFor(ctx context.Context, db interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+},
+) (*keyFilter, error) {
+	var events int64
+	// Each of the two is a look at one end of the table; one query of both would read all of it.
+	err := db.QueryRowContext(ctx, `select coalesce((select max(seq) from event) - (select min(seq) from event), 0)`).Scan(&events)
+	if err != nil {
+		return nil, fmt.Errorf("read the numbers of events: %w", err)
+	}
+	return newKeyFilter(2 * events), nil
+}
+
+// outgrown reports that a new filter would be better: it has more keys than it was made for, and twice as many
+// as the table had. Those of deleted events are among them.
+func (f *keyFilter) outgrown() bool {
+	made := int64(len(f.blocks)) * filterBlockBits / filterKeyBits
+	return f.added.Load() > max(made, 2*f.filled)
 }
 
 // place returns the block of a key, and a number of which each nine bits are one of its bits.
 func (f *keyFilter) place(key eventKey) (block *filterBlock, at uint64) {
 	h := maphash.String(f.seed, key.dedupe) ^ bits.RotateLeft64(maphash.String(f.seed, key.source), 32)
-	// The low bits of h choose the block; the others, spread over a word, the bits in it.
+	// The low bits of h choose the block; the others, spread by the golden ratio, the bits in it.
 	return &f.blocks[h&uint64(len(f.blocks)-1)], (h >> 20) * 0x9e3779b97f4a7c15
 }
 
@@ -73,7 +91,7 @@ func (f *keyFilter) set(key eventKey) {
 
 // lacks reports that the table does not have a key.
 func (f *keyFilter) lacks(key eventKey) bool {
-	if !f.full.Load() {
+	if !f.complete.Load() {
 		return false
 	}
 	block, at := f.place(key)
@@ -89,16 +107,16 @@ func (f *keyFilter) lacks(key eventKey) bool {
 // fill adds the keys of the table, a part at a time so that the gateway has most of a processor.
 func (f *keyFilter) fill(ctx context.Context, db *sql.DB) error {
 	var last eventKey
-	var keys int64
+	f.filled = 0
 	for {
 		from := time.Now()
 		n, err := f.fillAfter(ctx, db, &last)
 		if err != nil {
 			return fmt.Errorf("read the keys of events: %w", err)
 		}
-		if keys += int64(n); n < filterRead {
-			f.added.Add(keys)
-			f.full.Store(true)
+		if f.filled += int64(n); n < filterRead {
+			f.added.Add(f.filled)
+			f.complete.Store(true)
 			return nil
 		}
 		if !sleep(ctx, 3*time.Since(from)) {

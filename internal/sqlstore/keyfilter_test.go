@@ -17,10 +17,10 @@ import (
 func TestKeyFilter(t *testing.T) {
 	t.Parallel()
 	f := newKeyFilter(0)
-	f.full.Store(true)
+	f.complete.Store(true)
 	const n = filterLeast
-	if f.small() {
-		t.Error("an empty filter is to grow")
+	if f.outgrown() {
+		t.Error("an empty filter is outgrown")
 	}
 	for i := range n {
 		f.add(eventKey{"shop", fmt.Sprint("key-", i)})
@@ -30,8 +30,8 @@ func TestKeyFilter(t *testing.T) {
 			t.Fatalf("%v was added, and is said to be missing", key)
 		}
 	}
-	if f.add(eventKey{"shop", "one more"}); !f.small() {
-		t.Errorf("a filter for %d keys is not to grow when it has more", n)
+	if f.add(eventKey{"shop", "one more"}); !f.outgrown() {
+		t.Errorf("a filter for %d keys is not outgrown when it has more", n)
 	}
 	passed := 0
 	for i := range n {
@@ -48,7 +48,7 @@ func TestKeyFilter(t *testing.T) {
 }
 
 // A filter that does not have all keys lacks none.
-func TestKeyFilterThatIsNotFull(t *testing.T) {
+func TestIncompleteKeyFilter(t *testing.T) {
 	t.Parallel()
 	if newKeyFilter(0).lacks(eventKey{"shop", "a"}) {
 		t.Error("a filter that was not filled lacks a key")
@@ -81,8 +81,8 @@ func mustHaveTable(t *testing.T, s *Store, f *keyFilter, least int) {
 	if len(stored) <= least {
 		t.Errorf("%d keys are in the table, want more than %d", len(stored), least)
 	}
-	if !f.full.Load() {
-		t.Error("the filter is not full")
+	if !f.complete.Load() {
+		t.Error("the filter is not complete")
 	}
 	for _, key := range stored {
 		if f.lacks(eventKey{"shop", key}) {
@@ -107,35 +107,43 @@ func TestKeyFilterOfAStore(t *testing.T) {
 		database := &SQLite{KeysKept: 16}
 		s = openFile(t, path, database, Options{})
 		defer s.Close()
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of fake time, which passes when the filter is filled
 		mustHaveTable(t, s, database.keys.filter.Load(), filterRead)
 		acceptAll(t, s, keys[filterRead+500:])
 		mustHaveTable(t, s, database.keys.filter.Load(), moved)
 	})
 }
 
-// A filter that is too small is replaced, and the one in its place has the keys of before.
-func TestKeyFilterGrows(t *testing.T) {
+// A filter that is outgrown is replaced, and the one in its place has the keys of before, without those of
+// deleted events.
+func TestKeyFilterIsRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		database := &SQLite{KeysKept: 16}
 		s := openFile(t, filepath.Join(t.TempDir(), "gaff.db"), database, Options{})
 		defer s.Close()
-		time.Sleep(time.Second)
+		synctest.Wait() // the filter is filled
 		tiny := &keyFilter{seed: maphash.MakeSeed(), blocks: make([]filterBlock, 1)}
-		tiny.full.Store(true)
+		tiny.complete.Store(true)
 		database.keys.filter.Store(tiny)
 		keys := randomKeys(400)
 		acceptAll(t, s, keys[:200])
-		if !tiny.small() {
-			t.Fatal("the filter is not small")
+		if !tiny.outgrown() {
+			t.Fatal("the filter is not outgrown")
 		}
 		mustHaveTable(t, s, tiny, 40)
+		if err := inOneBatch(s, func(t *tx) error { return t.deleteEvents([]prunable{{seq: 1, source: "shop"}}) })[0]; err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(2 * keysIdleTime)
-		if database.keys.filter.Load() == tiny {
+		renewed := database.keys.filter.Load()
+		if renewed == tiny {
 			t.Fatal("the filter is the same")
 		}
-		mustHaveTable(t, s, database.keys.filter.Load(), 100)
+		mustHaveTable(t, s, renewed, 100)
+		if !renewed.lacks(eventKey{"shop", keys[0]}) {
+			t.Errorf("the renewed filter has the key of a deleted event")
+		}
 		acceptAll(t, s, keys[200:])
 		mustHaveTable(t, s, database.keys.filter.Load(), 250)
 	})
