@@ -23,11 +23,12 @@ import (
 
 func TestLinks(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {
-		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		release := w.hold("cdn.test")
 		id := w.add("https://cdn.test/x")
 		if links := w.server.Links(w.row(id)); links != (jobs.MediaLinks{}) {
 			t.Errorf("links of a file that is not stored: %+v", links)
 		}
+		release()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		m := w.row(id)
@@ -163,7 +164,7 @@ func (w *world) follow(link string) *httptest.ResponseRecorder {
 func TestPermanentLinks(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {
 		ctx := context.Background()
-		w.hosts["cdn.test"] = serveBytes("image/png", picture)
+		release := w.hold("cdn.test")
 		id := w.add("https://cdn.test/x")
 		if err := w.server.Link(ctx, id); err != nil {
 			t.Fatal(err)
@@ -172,6 +173,7 @@ func TestPermanentLinks(t *testing.T) {
 		if rec := w.follow(first); rec.Code != 404 {
 			t.Errorf("before the copy: %d", rec.Code)
 		}
+		release()
 		w.settle()
 		if err := w.server.Link(ctx, id); err != nil {
 			t.Fatal(err)

@@ -213,6 +213,17 @@ func serveBytes(contentType string, data []byte) http.Handler {
 	})
 }
 
+// hold serves the picture at host once release is called; until then no copy can be made, however
+// busy the machine is.
+func (w *world) hold(host string) (release func()) {
+	released := make(chan struct{})
+	w.hosts[host] = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		<-released
+		serveBytes("image/png", picture).ServeHTTP(rw, r)
+	})
+	return func() { close(released) }
+}
+
 func TestEveryKindIsKept(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {
 		fal := standin.NewFal(standin.Options{Seed: 1, Work: -1, Queue: -1})
