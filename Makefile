@@ -46,7 +46,7 @@ test: ## check the form, then run all tests; what they need is installed if miss
 	$(GO) vet ./...
 	$(BUILD)
 	@$(call SMALL,$(BINARY),48)
-	$(GO) test -timeout 20m ./...
+	$(GO) test -vet=off -timeout 20m ./... # vet has seen all
 
 # The packages of a version, such as v1.2.0, in dist/. Nothing is uploaded. TARGETS builds for some
 # systems only, such as linux/amd64; SIGN is a command that signs SHA256SUMS, such as "gpg --armor --detach-sign".

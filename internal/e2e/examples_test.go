@@ -63,7 +63,7 @@ func playExample(t *testing.T, dir, name string, args ...string) {
 func TestExampleForGo(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "example")
-	if out, err := exec.Command("go", "build", "-trimpath", "-o", program, "../../examples/go").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", program, "../../examples/go").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	playExample(t, t.TempDir(), program)
