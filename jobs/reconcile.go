@@ -54,6 +54,7 @@ func (l *Service) reconcile(ctx context.Context, p Provider) {
 		for _, j := range due {
 			asking.Go(func() {
 				defer func() { free <- struct{}{} }()
+				defer l.keepPoll(ctx, j)()
 				l.pollSafely(ctx, p, j)
 			})
 		}
@@ -95,7 +96,7 @@ func (l *Service) due(ctx context.Context, provider string, places int) (jobs []
 			next = free
 			return nil
 		}
-		if jobs, err = tx.DuePolls(ctx, provider, places, tx.Now().Add(claimedFor)); err != nil || len(jobs) == 0 {
+		if jobs, err = tx.DuePolls(ctx, provider, places, tx.Now().Add(l.o.PollLease)); err != nil || len(jobs) == 0 {
 			return err
 		}
 		// A job costs up to two requests, for its status and for its result.
@@ -103,6 +104,37 @@ func (l *Service) due(ctx context.Context, provider string, places int) (jobs []
 		return tx.SetSetting(ctx, name, strconv.FormatInt(next.UnixMicro(), 10))
 	})
 	return jobs, next, err
+}
+
+// keepPoll renews the lease of a job while it is being polled, until stop is called.
+func (l *Service) keepPoll(ctx context.Context, j *Job) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	jobID, until := j.ID, j.NextPollAt
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		for kept := true; kept; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(l.o.PollLease / 3):
+			}
+			var next time.Time
+			err := l.o.Store.Write(ctx, func(tx Tx) (err error) {
+				next = tx.Now().Add(l.o.PollLease)
+				kept, err = tx.KeepPoll(ctx, jobID, until, next)
+				return err
+			})
+			if err == nil {
+				until = next
+			} else if kept = true; ctx.Err() == nil {
+				l.o.Log.Warn("the lease of a poll was not renewed; another node may poll the job, too", "job", jobID, "error", err)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		renewing.Wait()
+	}
 }
 
 // rate is how many requests a second polls of a provider may make.

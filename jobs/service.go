@@ -44,9 +44,8 @@ const (
 	// giveUpAfter is how long a job may go on without an end.
 	giveUpAfter = 30 * 24 * time.Hour
 	// lookAgain is how often a job that cannot be polled is checked.
-	lookAgain = 24 * time.Hour
-	// claimedFor is how long a node has to poll a job before another does.
-	claimedFor = 2 * time.Minute
+	lookAgain        = 24 * time.Hour
+	defaultPollLease = 30 * time.Second
 
 	defaultRequestsPerSecond = 5
 	pollsAtOnce              = 4
@@ -93,6 +92,8 @@ type ServiceOptions struct {
 	// CallbackSecrets sign the requests to those URLs (whsec_…, Standard Webhooks); each of them
 	// signs. None: a secret that is made at the first start and stored.
 	CallbackSecrets []string
+	// PollLease is after what time a job is polled again whose poll a killed process had begun. Zero means 30 seconds.
+	PollLease time.Duration
 	// Shared is set where other processes work on the same store.
 	Shared bool
 	// Price returns what jobs of a model cost; nil: unknown.
@@ -155,6 +156,9 @@ func NewService(ctx context.Context, o ServiceOptions) (*Service, error) {
 	}
 	if o.RequestsPerSecond <= 0 {
 		o.RequestsPerSecond = defaultRequestsPerSecond
+	}
+	if o.PollLease <= 0 {
+		o.PollLease = defaultPollLease
 	}
 	if o.Address == nil {
 		o.Address = func(string) string { return "" }

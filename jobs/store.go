@@ -85,6 +85,9 @@ type Tx interface {
 	// DuePolls returns jobs of a provider whose NextPollAt has passed, the oldest first, and
 	// sets it to until, so that no other node takes them.
 	DuePolls(ctx context.Context, provider string, limit int, until time.Time) ([]*Job, error)
+	// KeepPoll moves the NextPollAt of such a job from one time to another while it is being polled. It does nothing if
+	// the job has got another NextPollAt since, and then returns false.
+	KeepPoll(ctx context.Context, jobID string, from, to time.Time) (bool, error)
 	// NextPoll is the earliest NextPollAt of a provider's jobs; zero if no job has one.
 	NextPoll(ctx context.Context, provider string) (time.Time, error)
 	// Durations returns how long a model's jobs take; with N 0 if unknown.

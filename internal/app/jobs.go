@@ -72,6 +72,7 @@ func newJobs(ctx context.Context, cfg *config.Config, log *slog.Logger, st *sqls
 		},
 		ReconcileAfter: cfg.ReconcileAfter, RequestsPerSecond: cfg.ReconcileRate, SubmitPatience: cfg.SubmitPatience,
 		Shared:          cfg.DatabaseURL != "",
+		PollLease:       cfg.Limits.Lease,
 		CallbackClient:  safehttp.New(safehttp.Options{Allow: allow, Timeout: 30 * time.Second}),
 		CallbackSecrets: texts(cfg.CallbackSecrets),
 		Price:           cfg.Price,

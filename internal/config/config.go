@@ -386,7 +386,7 @@ type Limits struct {
 	QuarantineFor  time.Duration `yaml:"quarantine_for" default:"7d" help:"how long those are stored"`
 	Rejections     int           `yaml:"rejections" default:"10000" help:"rejected requests that are stored"`
 	Audit          int           `yaml:"audit" default:"100000" help:"lines of the audit log that are stored; of denied and failed calls a tenth"`
-	Lease          time.Duration `yaml:"lease" default:"30s" help:"on PostgreSQL: after what time other nodes take over from one that is gone"`
+	Lease          time.Duration `yaml:"lease" default:"30s" help:"on PostgreSQL: after what time other nodes take over from one that is gone; on both databases: after what time a poll that a kill interrupted is repeated"`
 
 	// Provider, Model, Project and User bound jobs, by name or by a pattern that ends in *.
 	Provider map[string]JobLimit `yaml:"provider"`

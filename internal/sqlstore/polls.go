@@ -33,6 +33,14 @@ func (e *effects) DuePolls(_ context.Context, provider string, limit int, until 
 	return due, nil
 }
 
+func (e *effects) KeepPoll(_ context.Context, jobID string, from, to time.Time) (bool, error) {
+	n, err := e.exec(`update job set next_ask_at = $3 where id = $1 and next_ask_at = $2`, jobID, micros(from), micros(to))
+	if err != nil {
+		return false, fmt.Errorf("keep the poll of job %s: %w", jobID, err)
+	}
+	return n == 1, nil
+}
+
 func (e *effects) NextPoll(_ context.Context, provider string) (time.Time, error) {
 	var next sql.NullInt64
 	err := e.row([]any{&next}, `select min(next_ask_at) from job where provider = $1 and next_ask_at is not null`, provider)

@@ -186,6 +186,16 @@ func testPolls(s *suite) {
 	})
 	s.equal("settled, taken and later jobs", due(10), "")
 	s.equal("next of all", next().Equal(past.Add(100*time.Minute)), true)
+	keep := func(from, to time.Time) (kept bool) {
+		s.write(func(tx jobs.Tx) (err error) {
+			kept, err = tx.KeepPoll(s.ctx, "job_3", from, to)
+			return err
+		})
+		return kept
+	}
+	s.equal("kept", keep(past.Add(100*time.Minute), past.Add(90*time.Minute)), true)
+	s.equal("kept by one that lost it", keep(past.Add(100*time.Minute), past.Add(200*time.Minute)), false)
+	s.equal("next of the kept one", next().Equal(past.Add(90*time.Minute)), true)
 	if at, err := s.st.Job(s.ctx, "job_0"); err != nil || !at.NextPollAt.IsZero() {
 		s.Errorf("a job that ended will be polled at %s, %v", at.NextPollAt, err)
 	}

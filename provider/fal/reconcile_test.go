@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +84,40 @@ func TestNodesShareThePace(t *testing.T) {
 			if j := r.job(id); j.Status != jobs.JobCompleted || j.Polls != 1 {
 				t.Errorf("%s after %d questions", j.Status, j.Polls)
 			}
+		}
+		cancel()
+		<-done
+	})
+}
+
+// A poll that takes longer than its lease is not begun by another node meanwhile.
+func TestLongPollIsOneNodes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var polls atomic.Int32
+		slow := func(p jobs.Provider) jobs.Provider {
+			return &meeting{p, func() {
+				polls.Add(1)
+				time.Sleep(3 * time.Minute)
+			}}
+		}
+		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Lost: 1}}, wrap: slow})
+		ctx, cancel := context.WithCancel(context.Background())
+		other, err := jobs.NewService(ctx, jobs.ServiceOptions{
+			Store: r.st, Router: r.Gateway, Log: slog.New(slog.DiscardHandler), Providers: []jobs.Provider{slow(r.queue)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); other.Run(ctx) }()
+		id := r.submit("").ID
+		time.Sleep(10 * time.Minute)
+		if n := polls.Load(); n != 1 {
+			t.Errorf("the job was polled %d times, want once", n)
+		}
+		if j := r.job(id); j.Status != jobs.JobCompleted {
+			t.Errorf("the job is %s", j.Status)
 		}
 		cancel()
 		<-done
