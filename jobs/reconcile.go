@@ -119,7 +119,7 @@ func (l *Service) keepPoll(ctx context.Context, j *Job) (stop func()) {
 			case <-time.After(l.o.PollLease / 3):
 			}
 			var next time.Time
-			err := l.o.Store.Write(ctx, func(tx Tx) (err error) {
+			err := l.o.Store.Write(context.WithoutCancel(ctx), func(tx Tx) (err error) {
 				next = tx.Now().Add(l.o.PollLease)
 				kept, err = tx.KeepPoll(ctx, jobID, until, next)
 				return err
