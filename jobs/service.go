@@ -32,6 +32,7 @@ const (
 const (
 	defaultReconcileAfter = 2 * time.Minute
 	defaultSubmitPatience = 2 * time.Hour
+	defaultPollLease      = 30 * time.Second
 	// maxPollWait is the longest time between two polls of a job.
 	maxPollWait = 10 * time.Minute
 	// pollFirst and pollMost are the delays for jobs without a webhook.
@@ -44,8 +45,7 @@ const (
 	// giveUpAfter is how long a job may go on without an end.
 	giveUpAfter = 30 * 24 * time.Hour
 	// lookAgain is how often a job that cannot be polled is checked.
-	lookAgain        = 24 * time.Hour
-	defaultPollLease = 30 * time.Second
+	lookAgain = 24 * time.Hour
 
 	defaultRequestsPerSecond = 5
 	pollsAtOnce              = 4

@@ -52,20 +52,30 @@ func TestAfterAnOutage(t *testing.T) {
 	})
 }
 
+// secondNode polls the rig's jobs as another node would, until stop is called.
+func (r *rig) secondNode(p jobs.Provider) (stop func()) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	node, err := jobs.NewService(ctx, jobs.ServiceOptions{
+		Store: r.st, Router: r.Gateway, Log: slog.New(slog.DiscardHandler), Providers: []jobs.Provider{p},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); node.Run(ctx) }()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
 // Two nodes share the jobs, and the bound.
 func TestNodesShareThePace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Lost: 1}}})
-		ctx, cancel := context.WithCancel(context.Background())
-		other, err := jobs.NewService(ctx, jobs.ServiceOptions{
-			Store: r.st, Router: r.Gateway, Log: slog.New(slog.DiscardHandler), Providers: []jobs.Provider{r.queue},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan struct{})
-		go func() { defer close(done); other.Run(ctx) }()
+		defer r.secondNode(r.queue)()
 		var ids []string
 		for range 40 {
 			ids = append(ids, r.submit("").ID)
@@ -85,8 +95,6 @@ func TestNodesShareThePace(t *testing.T) {
 				t.Errorf("%s after %d questions", j.Status, j.Polls)
 			}
 		}
-		cancel()
-		<-done
 	})
 }
 
@@ -102,15 +110,7 @@ func TestLongPollIsOneNodes(t *testing.T) {
 			}}
 		}
 		r := newRig(t, rigOptions{Options: standin.Options{Faults: standin.Faults{standin.Lost: 1}}, wrap: slow})
-		ctx, cancel := context.WithCancel(context.Background())
-		other, err := jobs.NewService(ctx, jobs.ServiceOptions{
-			Store: r.st, Router: r.Gateway, Log: slog.New(slog.DiscardHandler), Providers: []jobs.Provider{slow(r.queue)},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan struct{})
-		go func() { defer close(done); other.Run(ctx) }()
+		defer r.secondNode(slow(r.queue))()
 		id := r.submit("").ID
 		time.Sleep(10 * time.Minute)
 		if n := polls.Load(); n != 1 {
@@ -119,8 +119,6 @@ func TestLongPollIsOneNodes(t *testing.T) {
 		if j := r.job(id); j.Status != jobs.JobCompleted {
 			t.Errorf("the job is %s", j.Status)
 		}
-		cancel()
-		<-done
 	})
 }
 
