@@ -395,6 +395,9 @@ type Limits struct {
 	User     map[string]JobLimit `yaml:"user"`
 }
 
+// minLease leaves time to renew a lease on a slow disk.
+const minLease = 2 * time.Second
+
 // check reports limits of zero or less: without limits the program could be overrun.
 func (l *Limits) check(k *checker) {
 	for _, f := range fieldsOf(reflect.ValueOf(l).Elem()) {
@@ -416,6 +419,9 @@ func (l *Limits) check(k *checker) {
 	}
 	if l.MaxHeaderBytes >= 2<<30 {
 		k.value(&l.MaxHeaderBytes, errors.New("must be less than 2GiB"))
+	}
+	if l.Lease > 0 && l.Lease < minLease {
+		k.value(&l.Lease, fmt.Errorf("must be at least %s: it is renewed three times in that time", minLease))
 	}
 	l.checkJobLimits(k)
 }

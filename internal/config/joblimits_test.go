@@ -41,7 +41,7 @@ func TestLimitOfAJobIsThatOfTheNearestName(t *testing.T) {
 	}
 }
 
-func TestFaultsOfJobLimitsAreReported(t *testing.T) {
+func TestFaultsOfLimitsAreReported(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		`limits: {project: {"*": {concurrency: -1}}}`: "limits.project.*.concurrency",
@@ -50,6 +50,7 @@ func TestFaultsOfJobLimitsAreReported(t *testing.T) {
 		`limits: {user: {"*": {}}}`:                   "has neither concurrency: nor rate:",
 		`limits: {model: {"a*b": {rate: 1}}}`:         "a pattern that ends in *",
 		`limits: {model: {m: {burst: 1}}}`:            "burst",
+		`limits: {lease: 1999ms}`:                     `limits.lease="1.999s" (gaff.yaml:1): must be at least 2s`,
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "gaff.yaml"), []byte(text), 0o600); err != nil {
