@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gaff/internal/id"
+	"gaff/internal/redact"
 )
 
 // Emit keeps an event of our own making and works it like any other. Source defaults to
@@ -47,9 +48,18 @@ func (g *Gateway) Emit(ctx context.Context, ev Event, runAt time.Time) (string, 
 func (g *Gateway) accept(ctx context.Context, ev *Event, ds []Delivery, booked *booking) (Receipt, error) {
 	g.pace.webhook(time.Now())
 	reg := g.registry.Load()
-	take, size := g.reserve(reg, ev, ds)
-	rc, err := g.store.Accept(ctx, AcceptParams{Event: ev, Deliveries: ds, Take: take, Dropped: booked.share()})
-	g.hand(reg, ds, take, size, rc, err)
+	p := AcceptParams{Event: ev, Deliveries: ds, Dropped: booked.share()}
+	var size int64
+	p.Take, size = g.reserve(reg, ev, ds)
+	g.prepare(reg, &p)
+	rc, err := g.store.Accept(ctx, p)
+	g.hand(reg, &p, size, rc, err)
+	if rc.EffectsFailure != nil {
+		if more, ok := g.disabled.allow("effects", ev.Source, ev.ReceivedAt); ok {
+			g.log.Warn("effects could not be stored with their webhooks; deliveries try them again", "event", rc.ID, "source", ev.Source,
+				"error", redact.Error(rc.EffectsFailure), "alsoSince", more)
+		}
+	}
 	return rc, err
 }
 
@@ -68,12 +78,12 @@ func (g *Gateway) acceptAll(ctx context.Context, evs []*Event, routes [][]Delive
 	}
 	ps[0].Dropped = booked.share() // all are dropped together
 	rcs, err := g.store.AcceptAll(ctx, ps)
-	for i, p := range ps {
+	for i := range ps {
 		var rc Receipt
 		if err == nil {
 			rc = rcs[i]
 		}
-		g.hand(reg, p.Deliveries, p.Take, sizes[i], rc, err)
+		g.hand(reg, &ps[i], sizes[i], rc, err)
 	}
 	return rcs, err
 }
@@ -95,15 +105,22 @@ func (g *Gateway) reserve(reg *registry, ev *Event, ds []Delivery) (take []bool,
 
 // hand queues the deliveries of a stored event that have a place, and releases the places that
 // were not needed.
-func (g *Gateway) hand(reg *registry, ds []Delivery, take []bool, size int64, rc Receipt, err error) {
-	handed := 0 // rc.Work is in the order of ds, and holds some of those that were asked for
-	for i, d := range ds {
+func (g *Gateway) hand(reg *registry, p *AcceptParams, size int64, rc Receipt, err error) {
+	handed := 0 // rc.Work is in the order of the deliveries, and holds some of those that were asked for
+	for i, d := range p.Deliveries {
 		l := reg.queues[d.Queue]
 		switch {
+		case rc.EffectsStored && i == p.EffectsOf:
+			if p.Take[i] {
+				l.unreserve(1, size)
+				if l.backlog.Load() && l.roomy() {
+					l.wake() // no worker will
+				}
+			}
 		case handed < len(rc.Work) && rc.Work[handed].Lease.Delivery == i+1:
 			l.queue.push(queued{rc.Work[handed], size})
 			handed++
-		case take[i]:
+		case p.Take[i]:
 			l.unreserve(1, size)
 			if err == nil && !rc.Duplicate {
 				l.wake() // due later: the dispatcher must know when

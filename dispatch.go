@@ -130,8 +130,8 @@ func (g *Gateway) worker(l *queue) {
 		g.await(w.Work)
 		gated := g.pass(l, &r, w.Work)
 		// Room for several, so that a backlog is claimed in batches.
-		room := l.room.Add(1)
-		if l.backlog.Load() && (gated || room >= min(l.places.Load()/2, int64(l.want.Load())*claimPerWorker)) {
+		l.room.Add(1)
+		if l.backlog.Load() && (gated || l.roomy()) {
 			l.wake()
 		}
 	}

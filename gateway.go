@@ -417,6 +417,13 @@ func (g *Gateway) enter() bool {
 	return true
 }
 
+// started reports whether handlers run.
+func (g *Gateway) started() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state == stateStarted
+}
+
 func (g *Gateway) mustBeNew(what string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

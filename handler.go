@@ -20,6 +20,30 @@ type Handler interface {
 	Handle(ctx context.Context, ev *Event) error
 }
 
+// Preparer is a [Handler] whose effects can be stored with the event, in one commit. Without one, an
+// event is committed first, and its effects in a second commit.
+//
+// Handle still works the events that are not stored so: those whose effects failed, those that came
+// when many others did, retries, replays, and all if the gateway has a [Middleware].
+type Preparer interface {
+	Handler
+	// Prepare returns the effects of an event that is about to be stored, or nil to leave the event to
+	// Handle. Its sender waits meanwhile.
+	Prepare(ev *Event) Effects
+}
+
+// Effects are what a [Preparer] stores with an event.
+type Effects interface {
+	// Reads names what Write reads first, as ReadsJob of package jobs does, so that the store can read
+	// it for many events at once; nil if it is unknown.
+	Reads() any
+	// Write writes with tx, the transaction, which EventTx of a store of package jobs reads. The event has its ID by then. Write may be called
+	// again after a rollback. If it returns an error, nothing of it is stored, and Handle works the event.
+	Write(ctx context.Context, tx any, ev *Event) error
+	// Stored is called once, after the commit.
+	Stored()
+}
+
 // HandlerFunc is a function as a [Handler].
 type HandlerFunc func(ctx context.Context, ev *Event) error
 

@@ -180,6 +180,11 @@ func (l *queue) unreserve(n int, size int64) {
 	l.queuedBytes.Add(-size)
 }
 
+// roomy reports whether there is room for a batch of a backlog.
+func (l *queue) roomy() bool {
+	return l.room.Load() >= min(l.places.Load()/2, int64(l.want.Load())*claimPerWorker)
+}
+
 // wake makes the dispatcher claim again.
 func (l *queue) wake() {
 	select {

@@ -49,6 +49,7 @@ func (old *registry) without(name string) *registry {
 type registered struct {
 	name, source, eventType string
 	handler                 Handler
+	preparer                Preparer // the handler, if it is one
 	queue                   *queue
 	attached                bool
 	HandleOptions
@@ -95,10 +96,13 @@ func (g *Gateway) HandleWith(source, eventType string, h Handler, o HandleOption
 	if reg.byName[o.Name] != nil {
 		panic(fmt.Sprintf("gaff: two handlers are called %q; tell them apart with gaff.Named", o.Name))
 	}
+	preparer := g.preparerOf(h)
 	for _, wrap := range slices.Backward(g.middleware) {
 		h = wrap(h)
 	}
-	r := &registered{name: o.Name, source: source, eventType: eventType, handler: h, queue: reg.queues[""], HandleOptions: o}
+	r := &registered{
+		name: o.Name, source: source, eventType: eventType, handler: h, preparer: preparer, queue: reg.queues[""], HandleOptions: o,
+	}
 	if o.Workers > 0 {
 		r.queue = newQueue(o.Name, o.Workers, ownQueuePlaces(o.Workers), ownQueueBytes)
 	}

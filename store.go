@@ -45,6 +45,10 @@ type AcceptParams struct {
 	// for them. The others wait to be claimed. Nil asks for none, else it is as long as
 	// Deliveries.
 	Take []bool
+	// Effects, if not nil, are stored with the event, if that is possible, and end the delivery
+	// at the place EffectsOf of Deliveries. It is one without a key that is due.
+	Effects   Effects
+	EffectsOf int
 	// Dropped, if not nil, is called once when the store no longer holds the event: before
 	// Accept returns, or later if Accept gave up on a commit that was under way.
 	Dropped func()
@@ -58,6 +62,11 @@ type Receipt struct {
 	Duplicate bool
 	// Conflict is set if it was known with another body.
 	Conflict bool
+	// EffectsStored is set if the effects were stored, and so their delivery has ended.
+	EffectsStored bool
+	// EffectsFailure, if not nil, is why effects of a commit failed after they had written something, so
+	// that no effects were stored with any of its events.
+	EffectsFailure error
 	// Work holds the deliveries that the caller may start on at once, in their order.
 	Work []Work
 }

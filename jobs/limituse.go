@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"gaff/internal/sorting"
 )
 
 // LimitUse is how much of a limit is in use, over all nodes.
@@ -47,7 +49,7 @@ func (l *Service) LimitUse(ctx context.Context) (list []LimitUse, err error) {
 		}
 	}
 	now := time.Now()
-	slices.SortStableFunc(list, func(a, b LimitUse) int {
+	sorting.By(list, func(a, b LimitUse) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(LimitScopes, a.Scope), slices.Index(LimitScopes, b.Scope)), -compareBool(a.Full(now), b.Full(now)),
 			-cmp.Compare(a.share(), b.share()), cmp.Compare(a.Name, b.Name),

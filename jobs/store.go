@@ -18,6 +18,9 @@ type Store interface {
 	// returned as it is, and nothing is written. fn may be called more than once, so
 	// it must not change anything outside tx; it must not block.
 	Apply(ctx context.Context, l gaff.Lease, fn func(tx Tx) error) error
+	// EventTx returns the transaction that stores an event, as [gaff.Effects] get it. The rules of
+	// Apply's fn hold for it. Nil if it is not one of this store.
+	EventTx(tx any) Tx
 }
 
 // Tx is one transaction over the rows of jobs, media and projects.

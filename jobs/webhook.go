@@ -76,11 +76,55 @@ func (h *handler) Handle(ctx context.Context, ev *gaff.Event) error {
 	return gaff.Finished
 }
 
+// maxFilesWithEvent bounds the files that are stored with an event: each is some rows, which all senders wait
+// for, and memory while the event waits for the store.
+const maxFilesWithEvent = 16
+
+// Prepare returns the effects of an event that reports on a job. Handle works all others, and those whose
+// effects fail.
+func (h *handler) Prepare(ev *gaff.Event) gaff.Effects {
+	u, err := h.o.Interpreter.Interpret(ev)
+	if err != nil {
+		return nil
+	}
+	if len(u.Files) > maxFilesWithEvent {
+		return nil
+	}
+	u.shorten()
+	return &webhookEffects{handler: h, update: u, reads: h.reads(ev, u)}
+}
+
+// webhookEffects change a job in the transaction that stores their event.
+type webhookEffects struct {
+	handler *handler
+	update  Update
+	reads   JobRef
+	settled *Job // by the last Write
+}
+
+func (e *webhookEffects) Reads() any { return e.reads }
+
+func (e *webhookEffects) Write(ctx context.Context, tx any, ev *gaff.Event) (err error) {
+	t := e.handler.o.Store.EventTx(tx)
+	if t == nil {
+		return errOtherStore
+	}
+	e.settled, err = e.handler.apply(ctx, t, ev, e.update)
+	return err
+}
+
+func (e *webhookEffects) Stored() {
+	if service := e.handler.o.Service; service != nil {
+		service.report(e.settled)
+	}
+}
+
 // ErrNoChange is what an [Interpreter] returns for an event that says nothing of a job.
 var ErrNoChange = errors.New("no change to a job")
 
 var (
 	errUnknownJob = errors.New("unknown request")
+	errOtherStore = errors.New("the gateway has another store than the handler")
 	// errErasedJob: the job was erased, and must not be made again of its webhook.
 	errErasedJob = errors.New("the job was erased")
 )

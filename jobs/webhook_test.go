@@ -79,6 +79,13 @@ type wrapped struct {
 	s *stage
 }
 
+func (w wrapped) EventTx(tx any) jobs.Tx {
+	if w.s.wrap == nil {
+		return w.Store.EventTx(tx)
+	}
+	return w.s.wrap(w.Store.EventTx(tx))
+}
+
 func (w wrapped) Apply(ctx context.Context, l gaff.Lease, fn func(jobs.Tx) error) error {
 	return w.Store.Apply(ctx, l, func(tx jobs.Tx) error {
 		if w.s.wrap != nil {

@@ -184,6 +184,9 @@ func (t *Tracer) Attempt(ctx context.Context, w gaff.Work, again bool) (context.
 			attribute.String("gaff.delivery.id", w.Delivery.ID), attribute.String("gaff.handler", w.Delivery.Handler), attribute.Int("gaff.attempt", w.Lease.Attempt),
 		),
 	}
+	if !w.Lease.StartedAt.IsZero() {
+		options = append(options, trace.WithTimestamp(w.Lease.StartedAt))
+	}
 	d := derived{parent.TraceID(), spanOf(self)}
 	if again {
 		d.trace = traceOf(self)

@@ -72,6 +72,18 @@ func TestAutomaticRetryIsInTheEventsTraceWithLinkToTheFormerAttempt(t *testing.T
 	}
 }
 
+// The span of effects that were stored with their event begins and ends after the commit.
+func TestSpanOfAnAttemptHasTheTimeAtWhichItBegan(t *testing.T) {
+	t.Parallel()
+	tr, ended := newTracer(t)
+	began := time.Now().Add(-time.Second)
+	_, end := tr.Attempt(context.Background(), gaff.Work{Event: &gaff.Event{ID: "evt_1"}, Lease: gaff.Lease{Attempt: 1, StartedAt: began}}, false)
+	end(gaff.AttemptSucceeded, nil)
+	if got := ended()[0].StartTime(); !got.Equal(began) {
+		t.Errorf("the span starts at %s, the attempt began at %s", got, began)
+	}
+}
+
 func TestReplayBeginsATraceWithLinkToTheEventsTrace(t *testing.T) {
 	t.Parallel()
 	tr, ended := newTracer(t)

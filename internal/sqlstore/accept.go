@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"gaff"
 	"gaff/internal/id"
@@ -21,15 +22,18 @@ const maxCopies = 5
 func (s *Store) Accept(ctx context.Context, p gaff.AcceptParams) (gaff.Receipt, error) {
 	row := newEventRow(p.Event)
 	var rc gaff.Receipt
-	err := s.w.Do(ctx, &op{
+	o := &op{
 		Kind: writer.Accept, Bytes: row.size(), Wait: s.opt.AcceptWait, Dropped: p.Dropped,
 		Run: func(t *tx) error {
 			t.accept(row, p.Deliveries, p.Take, &rc)
 			return nil
 		},
 		Abandoned: func() { s.giveBack(rc.Work) },
-	})
-	if err != nil {
+	}
+	if p.Effects != nil {
+		return s.acceptWithEffects(ctx, o, row, p, &rc)
+	}
+	if err := s.w.Do(ctx, o); err != nil {
 		return gaff.Receipt{}, err
 	}
 	return rc, nil
@@ -90,6 +94,15 @@ type acceptance struct {
 	// place is its place in the order of arrival, from 1; seq is the event's number, 0 for a
 	// duplicate.
 	place, seq int64
+
+	// effects, if not nil, end the delivery at the place effectsOf. started is when they were begun, dedupe
+	// the row's before findSigned.
+	effects   gaff.Effects
+	effectsOf int
+	started   time.Time
+	dedupe    string
+	// hasPayload is set if the event's payload was written before.
+	hasPayload bool
 }
 
 // accept stores an event; rc is filled by the end of the transaction.
@@ -101,22 +114,48 @@ func (t *tx) accept(row eventRow, ds []gaff.Delivery, take []bool, rc *gaff.Rece
 // acceptAll stores the events of all operations so far. Two events with the same source and key
 // are one: the first is stored, the other is a duplicate.
 func (t *tx) acceptAll() error {
+	if err := t.acceptRest(); err != nil {
+		return err
+	}
 	if len(t.accepting) == 0 {
 		return nil
 	}
 	all := t.accepting
 	t.accepting = nil
-	order, signed := make([]*acceptance, len(all)), 0
+	order := make([]*acceptance, len(all))
 	for i := range all {
-		all[i].place = int64(i + 1)
 		order[i] = &all[i]
-		if all[i].row.ev.SignedKey != "" {
+	}
+	if err := t.insertRows(order); err != nil {
+		return err
+	}
+	if err := t.insertParts(all); err != nil {
+		return err
+	}
+	for _, a := range order {
+		if a.seq != 0 {
+			continue
+		}
+		var err error
+		if *a.rc, err = t.duplicate(a.row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertRows inserts the rows of events, of which each gets its number, and sorts the events as it locks them.
+func (t *tx) insertRows(order []*acceptance) error {
+	signed := 0
+	for i, a := range order {
+		a.place = int64(i + 1)
+		if a.row.ev.SignedKey != "" {
 			signed++
 		}
 	}
 	// Rows are locked in one order, so that no two transactions wait for each other.
 	if signed > 0 {
-		slices.SortStableFunc(order, func(a, b *acceptance) int {
+		slices.SortFunc(order, func(a, b *acceptance) int {
 			return cmp.Or(strings.Compare(a.row.ev.Source, b.row.ev.Source), strings.Compare(a.row.ev.SignedKey, b.row.ev.SignedKey),
 				cmp.Compare(a.place, b.place))
 		})
@@ -129,23 +168,11 @@ func (t *tx) acceptAll() error {
 	slices.SortFunc(order, func(a, b *acceptance) int {
 		return cmp.Or(strings.Compare(a.row.ev.Source, b.row.ev.Source), strings.Compare(a.row.dedupe, b.row.dedupe), cmp.Compare(a.place, b.place))
 	})
-	if err := t.insertEvents(order, len(all)); err != nil {
+	if err := t.insertEvents(order, len(order)); err != nil {
 		return err
 	}
 	for _, a := range order {
 		if err := t.keyUsed(a.row.ev); err != nil {
-			return err
-		}
-	}
-	if err := t.insertParts(all); err != nil {
-		return err
-	}
-	for _, a := range order {
-		if a.seq != 0 {
-			continue
-		}
-		var err error
-		if *a.rc, err = t.duplicate(a.row); err != nil {
 			return err
 		}
 	}
@@ -175,7 +202,7 @@ func (t *tx) insertEvents(order []*acceptance, total int) error {
 		if i > 0 && a.row.dedupe == order[i-1].row.dedupe && plain(a.row.ev.Source) == plain(order[i-1].row.ev.Source) {
 			continue
 		}
-		rows, inserted = append(rows, a.columns()), append(inserted, a)
+		rows, inserted = append(rows, a.columns(t.now)), append(inserted, a)
 	}
 	seqs, err := t.db.insertEvents(t, rows, total)
 	if err != nil {
@@ -189,7 +216,7 @@ func (t *tx) insertEvents(order []*acceptance, total int) error {
 
 // insertParts writes the payloads and deliveries of the new events.
 func (t *tx) insertParts(all []acceptance) error {
-	var payloads, violations [][]any
+	var payloads, violations, attempts [][]any
 	var deliveries []newDelivery
 	for i := range all {
 		a := &all[i]
@@ -199,7 +226,9 @@ func (t *tx) insertParts(all []acceptance) error {
 		ev := a.row.ev
 		ev.ID = id.OfEvent(ev.ReceivedAt, a.seq)
 		*a.rc = gaff.Receipt{ID: ev.ID}
-		payloads = append(payloads, a.row.payload(a.seq))
+		if !a.hasPayload {
+			payloads = append(payloads, a.row.payload(a.seq))
+		}
 		if v := ev.Violation; v != nil {
 			detail, err := json.Marshal(v)
 			if err != nil {
@@ -209,6 +238,12 @@ func (t *tx) insertParts(all []acceptance) error {
 		}
 		for j := range a.ds {
 			d := t.newDelivery(a.seq, j+1, ev, a.ds[j])
+			if a.effects != nil && j == a.effectsOf {
+				a.rc.EffectsStored = true
+				attempts = append(attempts, t.succeedNew(&d, a.started))
+				deliveries = append(deliveries, d)
+				continue
+			}
 			ordered := d.Key != "" && d.Order != gaff.NoOrder
 			if ordered {
 				if err := t.holdBack(&d.Delivery); err != nil {
@@ -236,6 +271,9 @@ func (t *tx) insertParts(all []acceptance) error {
 		if err := t.db.write(t, &insertViolation, violations); err != nil {
 			return fmt.Errorf("insert violations: %w", err)
 		}
+	}
+	if err := t.db.write(t, &insertAttempt, attempts); err != nil {
+		return fmt.Errorf("record attempts: %w", err)
 	}
 	return t.insertDeliveries(deliveries...)
 }

@@ -79,7 +79,7 @@ func scanDeliveries(rows *sql.Rows) ([]deliveryScan, error) {
 
 var insertDelivery = insertRows("delivery", `seq bigint, n bigint, handler text, lane text, state bigint, max_attempts bigint,
 	run_at bigint, created_at bigint, updated_at bigint, okey text, ordering bigint, held bigint, claim bigint,
-	leased_until bigint`, ``)
+	leased_until bigint, attempts bigint, finished_at bigint`, ``)
 
 // newDelivery is a delivery that is about to be inserted.
 type newDelivery struct {
@@ -113,14 +113,18 @@ func (t *tx) insertDeliveries(ds ...newDelivery) error {
 	rows := make([][]any, len(ds))
 	for i, d := range ds {
 		rows[i] = []any{
-			d.seq, int64(d.n), d.Handler, d.Queue, int64(gaff.StatePending), int64(d.MaxAttempts), micros(d.RunAt),
+			d.seq, int64(d.n), d.Handler, d.Queue, int64(d.State), int64(d.MaxAttempts), micros(d.RunAt),
 			micros(t.now), micros(t.now), d.Key, int64(d.Order), flag(d.Held), int64(d.claim), nullMicros(d.until),
+			int64(d.Attempts), nullMicros(d.FinishedAt),
 		}
 	}
 	if err := t.db.write(t, &insertDelivery, rows); err != nil {
 		return fmt.Errorf("insert deliveries: %w", err)
 	}
 	for _, d := range ds {
+		if d.State.Done() {
+			continue
+		}
 		t.s.leases.due(d.Queue, micros(d.RunAt))
 	}
 	return nil

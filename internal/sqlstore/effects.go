@@ -36,6 +36,14 @@ func (s *Store) ApplyRuns(ctx context.Context, l gaff.Lease, fn func(runs.Tx) er
 	return s.applyEffects(ctx, l, func(e *effects) error { return fn(e) })
 }
 
+// EventTx returns the transaction of an event as one for jobs; nil if it is another store's.
+func (s *Store) EventTx(tx any) jobs.Tx {
+	if e, ok := tx.(*effects); ok && e.s == s {
+		return e
+	}
+	return nil
+}
+
 func (s *Store) applyEffects(ctx context.Context, l gaff.Lease, fn func(*effects) error) error {
 	err := s.w.Do(ctx, &op{
 		Reads: reads(ctx),

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"gaff"
 	"gaff/internal/excerpt"
@@ -74,25 +75,36 @@ var (
 	insertPayload   = insertRows("payload", `seq bigint, request bytea, body bytea, data bytea, sha256 bytea, data_sha256 bytea`, ``)
 )
 
-// status of a new event: without deliveries it is processed.
+// status of a new event: without open deliveries it is processed.
 func (a *acceptance) status() gaff.Status {
-	if len(a.ds) == 0 {
+	if a.open() == 0 {
 		return gaff.StatusSuccess
 	}
 	return gaff.StatusPending
 }
 
-// columns returns eventInserted.
-func (a *acceptance) columns() []any {
-	ev, status := a.row.ev, a.status()
+// open is how many deliveries of a new event are not done.
+func (a *acceptance) open() int {
+	if a.effects != nil {
+		return len(a.ds) - 1
+	}
+	return len(a.ds)
+}
+
+// columns returns eventInserted of an event that is stored now.
+func (a *acceptance) columns(now time.Time) []any {
+	ev, status, updated := a.row.ev, a.status(), micros(a.row.ev.ReceivedAt)
 	var processed any
-	if status == gaff.StatusSuccess {
-		processed = micros(ev.ReceivedAt)
+	if a.effects != nil {
+		updated = micros(now)
+		processed = updated
+	} else if status == gaff.StatusSuccess {
+		processed = updated
 	}
 	return []any{
 		a.place, ev.Source, ev.Type, ev.WebhookID, a.row.dedupe, ev.CorrelationID, ev.CallbackToken, int64(status),
-		flag(len(a.ds) == 0), int64(len(a.ds)), int64(0), nullMicros(ev.OccurredAt), micros(ev.ReceivedAt), processed,
-		micros(ev.ReceivedAt), ev.ParentID, int64(ev.Hop),
+		flag(len(a.ds) == 0), int64(a.open()), int64(0), nullMicros(ev.OccurredAt), micros(ev.ReceivedAt), processed,
+		updated, ev.ParentID, int64(ev.Hop),
 	}
 }
 

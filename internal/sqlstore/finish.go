@@ -9,6 +9,7 @@ import (
 
 	"gaff"
 	"gaff/internal/excerpt"
+	"gaff/internal/sorting"
 	"gaff/internal/writer"
 )
 
@@ -141,7 +142,7 @@ func (t *tx) finishAll() error {
 	if err := t.settle(events...); err != nil {
 		return err
 	}
-	slices.SortFunc(keys, func(a, b ordered) int { return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.key, b.key)) })
+	sorting.By(keys, func(a, b ordered) int { return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.key, b.key)) })
 	for _, k := range keys {
 		if err := t.orderedEnd(k.f.l, k.f.o.State, k.queue, k.key, k.order); err != nil {
 			return err

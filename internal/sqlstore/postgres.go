@@ -263,7 +263,11 @@ func (d *PostgreSQL) fault(t *tx, err error) (classified error, ends bool) {
 	if t.ctx.Err() != nil {
 		err = fmt.Errorf("%w: the database did not respond within %s: %w", gaff.ErrUnavailable, d.TxTime, err)
 	}
-	return t.s.opt.Dialect.Fault(err), true
+	classified = t.s.opt.Dialect.Fault(err)
+	if t.impatient && errors.Is(classified, ErrLocked) {
+		return fmt.Errorf("%w: %w", ErrCollision, err), true // the connection is sound
+	}
+	return classified, true
 }
 
 func (*PostgreSQL) lock() string     { return " for update" }

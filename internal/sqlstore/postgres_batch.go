@@ -194,8 +194,12 @@ func (d *PostgreSQL) send(t *tx, statements ...Statement) ([]int64, error) {
 	}
 	begin := 0
 	if !t.begun {
-		statements = append([]Statement{{Text: `begin`}}, statements...)
-		t.begun, begin = true, 1
+		opening := []Statement{{Text: `begin`}}
+		if t.impatient {
+			opening = append(opening, Statement{Text: `set local lock_timeout = '250ms'`})
+		}
+		statements, begin = append(opening, statements...), len(opening)
+		t.begun = true
 	}
 	changed, err := d.Pipeline(t.ctx, t.x.db, statements)
 	if err != nil {

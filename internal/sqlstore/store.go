@@ -49,6 +49,10 @@ type Dialect struct {
 // ErrCollision reports a transaction that the database undid because of another one.
 var ErrCollision = writer.ErrCollision
 
+// ErrLocked reports that a transaction did not wait longer for a lock. It is ErrUnavailable too, or
+// ErrCollision in a transaction that can do without what it waited for.
+var ErrLocked = errors.New("locked by another transaction")
+
 // Row is a row of a result.
 type Row interface{ Scan(dest ...any) error }
 

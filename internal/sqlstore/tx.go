@@ -25,24 +25,29 @@ func reads(ctx context.Context) any {
 
 // tx is one transaction of the writer.
 type tx struct {
-	s       *Store
-	db      Database
-	x       *conn
-	ctx     context.Context // bounds the whole transaction
-	many    bool            // there are several operations
-	now     time.Time
-	skew    time.Duration // of now, relative to the clock of this process
-	begun   bool
-	wrote   bool  // by the current operation; or the transaction is broken
-	broken  error // why the database ended the transaction
-	first   int64 // the next event's number when the transaction began
-	claimed []deliveryKey
+	s     *Store
+	db    Database
+	x     *conn
+	ctx   context.Context // bounds the whole transaction
+	many  bool            // there are several operations
+	now   time.Time
+	skew  time.Duration // of now, relative to the clock of this process
+	begun bool
+	wrote bool // by the current operation; or the transaction is broken
+	// effectsUntil is until when effects are written with their events; zero before the first.
+	effectsUntil time.Time
+	// impatient is set if the transaction must not wait long for the locks of others.
+	impatient bool
+	broken    error // why the database ended the transaction
+	first     int64 // the next event's number when the transaction began
+	claimed   []deliveryKey
 	// Rows of all operations that are written together by Finish.
-	accepting []acceptance
-	finishing []finishing
-	counted   []counters
-	changes   []change
-	out       outgoing
+	accepting   []acceptance
+	withEffects []acceptance
+	finishing   []finishing
+	counted     []counters
+	changes     []change
+	out         outgoing
 	// independent is set for a query that concerns no row that was not sent yet.
 	independent bool
 	known       knownJobs
@@ -72,9 +77,6 @@ func (t *tx) Begin() error {
 	}
 	return t.db.begin(t)
 }
-
-// Read reads, and locks, the jobs that the operations are known to read.
-func (t *tx) Read(refs []any) error { return t.db.readJobs(t, refs) }
 
 // Next begins the next operation.
 func (t *tx) Next() { t.wrote = false }

@@ -74,6 +74,10 @@ type Exec func(t *testing.T, text string, args ...any)
 // tests are all tests of the suite.
 var tests = map[string]func(*suite){
 	"AcceptKeepsAll":                 testAccept,
+	"AcceptWithEffects":              testAcceptWithEffects,
+	"EffectsOfOneDelivery":           testEffectsOfOneDelivery,
+	"EffectsThatFail":                testEffectsThatFail,
+	"EffectsOfManyEvents":            testEffectsTogether,
 	"KnownKeyAddsNothing":            testDuplicate,
 	"SignedContentIsOneEvent":        testSignedKey,
 	"ConcurrentArrivalsOfOneKey":     testRace,

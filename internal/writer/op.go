@@ -39,6 +39,10 @@ type Op[T any] struct {
 	// Run may be called again after a rollback, so it must set everything that it reports
 	// at each call.
 	Run func(T) error
+	// Simplify, if not nil, is called before Run is called again because the transaction failed. Run then
+	// leaves out inessential parts, which may have been the cause. Simplify reports whether there were any, and
+	// false when it is called again.
+	Simplify func(cause error) bool
 	// Committed, if not nil, runs in the writer's goroutine right after the commit.
 	Committed func()
 	// Abandoned, if not nil, runs there if the operation was committed after its caller left.
@@ -77,7 +81,7 @@ func (o *Op[T]) withdraw() bool {
 	if !o.state.CompareAndSwap(opQueued, opSettled) {
 		return false
 	}
-	o.Run, o.Committed, o.Abandoned = nil, nil, nil
+	o.Run, o.Reads, o.Simplify, o.Committed, o.Abandoned = nil, nil, nil, nil, nil
 	o.drop()
 	return true
 }

@@ -41,6 +41,8 @@ const maxAttempts = 5
 // database is unavailable, or undid the transaction because of another one.
 type brokenError struct {
 	err error
+	// began is set if operations had begun, which may be why it broke.
+	began bool
 	// sent is set if the commit was sent, so that its outcome is unknown.
 	sent bool
 }
@@ -54,6 +56,16 @@ func broke(err error) *brokenError {
 	return b
 }
 
+// simplify simplifies the operations that can be, and reports whether there was one.
+func simplify[T any](batch []*Op[T], cause error) (some bool) {
+	for _, o := range batch {
+		if o.Simplify != nil && o.Simplify(cause) {
+			some = true
+		}
+	}
+	return some
+}
+
 // commit writes the batch in one transaction. If one operation fails after it wrote
 // something, the transaction is rolled back and each half of the batch runs in one of its own,
 // down to the failing operation: it does not affect the others, and costs few syncs of the disk.
@@ -65,6 +77,8 @@ func (s *session[T]) commit(batch []*Op[T]) {
 		for i, o := range batch {
 			o.answer(errs[i])
 		}
+	case (b == nil || b.began && !b.sent || errors.Is(err, ErrCollision)) && simplify(batch, err):
+		s.commit(batch)
 	case b != nil && errors.Is(err, gaff.ErrUnavailable):
 		for _, o := range batch {
 			o.answer(b.err)
@@ -143,7 +157,7 @@ func (s *session[T]) attempt(ctx context.Context, batch []*Op[T]) (errs []error,
 	}
 	if errs, err = s.runAll(t, batch); err != nil {
 		if broken := t.Broken(); broken != nil {
-			err = &brokenError{err: broken}
+			err = &brokenError{err: broken, began: true}
 		}
 		return nil, err
 	}
@@ -168,7 +182,9 @@ func (s *session[T]) runAll(t T, batch []*Op[T]) (errs []error, err error) {
 			s.reads = append(s.reads, o.Reads)
 		}
 	}
-	if _, err := guarded(func() error { return t.Read(s.reads) }); err != nil {
+	_, err = guarded(func() error { return t.Read(s.reads) })
+	clear(s.reads) // they hold bodies
+	if err != nil {
 		return nil, err
 	}
 	errs = make([]error, len(batch))

@@ -196,6 +196,52 @@ func TestCollidingOperationsRunAlone(t *testing.T) {
 	})
 }
 
+// After any failure while they ran, operations run again without their inessential parts.
+func TestFailedOperationsRunAgainSimplified(t *testing.T) {
+	wrong := errors.New("wrong")
+	for name, fail := range map[string]func(*fakeTx) error{
+		"error after it wrote": func(tx *fakeTx) error { tx.write("undone"); return wrong },
+		"panic":                func(*fakeTx) error { panic("wrong") },
+		"collision":            func(tx *fakeTx) error { tx.broken = ErrCollision; return ErrCollision },
+		"unavailable":          func(tx *fakeTx) error { tx.broken = gaff.ErrUnavailable; return gaff.ErrUnavailable },
+	} {
+		for _, n := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s of one of %d", name, n), func(t *testing.T) {
+				run(t, func(t *testing.T, db *fakeDB, w *Writer[*fakeTx]) {
+					ops, _ := several(Accept, n)
+					for i, o := range ops {
+						simple, whole := o.Run, true
+						o.Run = func(tx *fakeTx) error {
+							switch {
+							case !whole:
+								return simple(tx)
+							case i == n-1:
+								return fail(tx)
+							}
+							tx.write(strconv.Itoa(i) + " whole")
+							return nil
+						}
+						o.Simplify = func(error) bool {
+							was := whole
+							whole = false
+							return was
+						}
+					}
+					for i, got := range queueBehind(w, ops...) {
+						if got.err != nil {
+							t.Errorf("operation %d: %v", i, got.err)
+						}
+					}
+					_, names := several(Accept, n)
+					if diff := cmp.Diff([][]string{{"first"}, names}, db.commits()); diff != "" {
+						t.Errorf("commits (-want +got):\n%s", diff)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestOperationThatCollidesAgainAndAgainIsUnavailable(t *testing.T) {
 	run(t, func(t *testing.T, db *fakeDB, w *Writer[*fakeTx]) {
 		db.commitErr = func(int) error { return ErrCollision }

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -349,6 +350,82 @@ func TestForeignLock(t *testing.T) {
 }
 
 // A connection that was dropped while idle is replaced, and the webhook is stored.
+// savesJob are effects of an event that save a job.
+type savesJob struct {
+	st *postgres.Store
+	id string
+}
+
+func (e savesJob) Reads() any { return jobs.JobRef{ID: e.id} }
+func (savesJob) Stored()      {}
+
+func (e savesJob) Write(ctx context.Context, tx any, _ *gaff.Event) error {
+	t := e.st.EventTx(tx)
+	j, err := t.Job(ctx, e.id)
+	if err != nil {
+		return err
+	}
+	j.Status = jobs.JobCompleted
+	return t.SaveJob(ctx, j)
+}
+
+// Webhooks of a job whose row another process keeps locked are stored without their effects, and so
+// are those that come at the same moment.
+func TestForeignLockDoesNotHoldUpWebhooks(t *testing.T) {
+	t.Parallel()
+	address := pgtest.URL(t)
+	st := open(t, address)
+	ids := []string{"job-0", "job-1", "job-2"}
+	if err := st.Write(t.Context(), func(tx jobs.Tx) error {
+		for _, id := range ids {
+			if err := tx.InsertJob(t.Context(), &jobs.Job{ID: id, Provider: "fal", Status: jobs.JobProcessing, CreatedAt: tx.Now()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	webhooks := func(round string) (withEffects int) {
+		var mu sync.Mutex
+		var sending sync.WaitGroup
+		for _, id := range ids {
+			sending.Go(func() {
+				began := time.Now()
+				rc, err := st.Accept(context.Background(), gaff.AcceptParams{
+					Event:      &gaff.Event{Source: "fal", Type: "done", DedupeKey: round + id, ReceivedAt: began, Data: json.RawMessage(`{}`)},
+					Deliveries: []gaff.Delivery{{Handler: "effects", MaxAttempts: 1}}, Take: []bool{true}, Effects: savesJob{st, id},
+				})
+				if err != nil {
+					t.Errorf("%s, webhook of %s after %s: %v", round, id, time.Since(began), err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if rc.EffectsStored {
+					withEffects++
+				}
+			})
+		}
+		sending.Wait()
+		return withEffects
+	}
+	if err := onConn(address, func(c *pgx.Conn) error {
+		if _, err := c.Exec(context.Background(), `begin; update job set id = id where id = 'job-1'`); err != nil {
+			return err
+		}
+		if n := webhooks("locked"); n > 2 {
+			t.Error("the effects on a locked row are stored")
+		}
+		_, err := c.Exec(context.Background(), `rollback`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n := webhooks("free"); n != 3 {
+		t.Errorf("%d of 3 webhooks are stored with their effects", n)
+	}
+}
+
 func TestIdleConnectionsThatWereDropped(t *testing.T) {
 	t.Parallel()
 	address := pgtest.URL(t)

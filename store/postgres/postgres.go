@@ -354,7 +354,9 @@ func fault(err error) error {
 	switch pe.Code {
 	case "40001", "40P01":
 		return fmt.Errorf("%w: %w", sqlstore.ErrCollision, err)
-	case "25006", "26000", "42P05", "55P03", "57014", "XX000":
+	case "55P03":
+		return fmt.Errorf("%w: %w: %w", gaff.ErrUnavailable, sqlstore.ErrLocked, err)
+	case "25006", "26000", "42P05", "57014", "XX000":
 		return fmt.Errorf("%w: %w", gaff.ErrUnavailable, explain(err))
 	}
 	switch pe.Code[:2] {
