@@ -112,16 +112,13 @@ func (g *Gateway) hand(reg *registry, p *AcceptParams, size int64, rc Receipt, e
 		switch {
 		case rc.EffectsStored && i == p.EffectsOf:
 			if p.Take[i] {
-				l.unreserve(1, size)
-				if l.backlog.Load() && l.roomy() {
-					l.wake() // no worker will
-				}
+				l.freePlace(size)
 			}
 		case handed < len(rc.Work) && rc.Work[handed].Lease.Delivery == i+1:
 			l.queue.push(queued{rc.Work[handed], size})
 			handed++
 		case p.Take[i]:
-			l.unreserve(1, size)
+			l.freePlace(size)
 			if err == nil && !rc.Duplicate {
 				l.wake() // due later: the dispatcher must know when
 			}

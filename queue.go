@@ -180,6 +180,15 @@ func (l *queue) unreserve(n int, size int64) {
 	l.queuedBytes.Add(-size)
 }
 
+// freePlace releases a place that nothing was queued for. The dispatcher may have found no room because of
+// it, and no worker wakes it.
+func (l *queue) freePlace(size int64) {
+	l.unreserve(1, size)
+	if l.backlog.Load() && l.roomy() {
+		l.wake()
+	}
+}
+
 // roomy reports whether there is room for a batch of a backlog.
 func (l *queue) roomy() bool {
 	return l.room.Load() >= min(l.places.Load()/2, int64(l.want.Load())*claimPerWorker)

@@ -42,3 +42,26 @@ func TestQueueIsBoundedInPlacesAndInBytes(t *testing.T) {
 		t.Error("a released place is not free")
 	}
 }
+
+// A backlog that found no room is claimed when the webhooks that had the places are stored: with their effects, as
+// duplicates, or not at all.
+func TestPlacesThatWereNotNeededWakeTheDispatcher(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		receipt Receipt
+		err     error
+	}{
+		"effects stored": {receipt: Receipt{EffectsStored: true}},
+		"duplicate":      {receipt: Receipt{Duplicate: true}},
+		"not stored":     {err: ErrUnavailable},
+	} {
+		l := newQueue("", 1, 1, 1000)
+		reg := &registry{queues: map[string]*queue{"": l}}
+		p := AcceptParams{Deliveries: make([]Delivery, 1), Take: []bool{l.reserve(1, 10)}}
+		l.backlog.Store(true)
+		new(Gateway).hand(reg, &p, 10, tc.receipt, tc.err)
+		if len(l.nudge) != 1 || l.room.Load() != 1 || l.queuedBytes.Load() != 0 {
+			t.Errorf("%s: %d wake-ups, %d places, %d bytes", name, len(l.nudge), l.room.Load(), l.queuedBytes.Load())
+		}
+	}
+}
