@@ -20,10 +20,10 @@ type Handler interface {
 	Handle(ctx context.Context, ev *Event) error
 }
 
-// Preparer is a [Handler] whose effects can be stored with the event, in one commit. Without one, an
-// event is committed first, and its effects in a second commit.
+// Preparer is a [Handler] whose effects can be stored with the event, in one commit. Effects of other
+// handlers need a second commit.
 //
-// Handle still works the events that are not stored so: those whose effects failed, those that came
+// Handle still works the events whose effects were not stored with them: those whose effects failed, those that came
 // when many others did, retries, replays, and all if the gateway has a [Middleware].
 type Preparer interface {
 	Handler
@@ -37,8 +37,8 @@ type Effects interface {
 	// Reads names what Write reads first, as ReadsJob of package jobs does, so that the store can read
 	// it for many events at once; nil if it is unknown.
 	Reads() any
-	// Write writes with tx, the transaction, which EventTx of a store of package jobs reads. The event has its ID by then. Write may be called
-	// again after a rollback. If it returns an error, nothing of it is stored, and Handle works the event.
+	// Write writes the effects in the transaction tx: EventTx of a store of package jobs returns its methods. The
+	// event has its ID by then. Write may be called again after a rollback. If it returns an error, nothing of it is stored, and Handle works the event.
 	Write(ctx context.Context, tx any, ev *Event) error
 	// Stored is called once, after the commit.
 	Stored()

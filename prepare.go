@@ -24,8 +24,6 @@ func (g *Gateway) preparerOf(h Handler) Preparer {
 func (g *Gateway) prepare(reg *registry, p *AcceptParams) {
 	ev := p.Event
 	switch {
-	case !g.started(): // handlers run between Start and Stop
-		return
 	case len(ev.Data) > maxParsed: // it takes long to read, and the sender waits
 		return
 	case ev.Redaction != nil: // it is done when all deliveries have ended
@@ -35,8 +33,12 @@ func (g *Gateway) prepare(reg *registry, p *AcceptParams) {
 	}
 	for i, d := range p.Deliveries {
 		h := reg.byName[d.Handler]
+		// A queue of its own may have a limiter.
 		if h == nil || h.preparer == nil || d.Queue != "" || d.Key != "" || d.RunAt.After(ev.ReceivedAt) {
 			continue
+		}
+		if !g.started() { // handlers run between Start and Stop
+			return
 		}
 		started := time.Now()
 		if effects := g.effectsOf(h, ev); effects != nil {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,6 +73,8 @@ type stage struct {
 	n  int
 	// wrap changes the transactions of the handler; nil: it does not.
 	wrap func(jobs.Tx) jobs.Tx
+	// withEvent counts the effects that were written with their event.
+	withEvent atomic.Int32
 }
 
 type wrapped struct {
@@ -80,6 +83,7 @@ type wrapped struct {
 }
 
 func (w wrapped) EventTx(tx any) jobs.Tx {
+	w.s.withEvent.Add(1)
 	if w.s.wrap == nil {
 		return w.Store.EventTx(tx)
 	}
@@ -407,6 +411,23 @@ func TestEffectsAreAllOrNone(t *testing.T) {
 // manyFiles is a result with n files.
 func manyFiles(n int) json.RawMessage {
 	return json.RawMessage(`{"images":[` + strings.TrimSuffix(strings.Repeat(`{"url":"https://f/a.png"},`, n), ",") + `]}`)
+}
+
+// Many files would keep all senders waiting, so they are written after the reply.
+func TestEffectsOfAFewFilesAreWrittenWithTheEvent(t *testing.T) {
+	t.Parallel()
+	for files, want := range map[int]int32{16: 1, 17: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			s.say(t, said{Job: "j", Create: true, Status: "completed", Result: manyFiles(files)})
+			if got := s.withEvent.Load(); got != want {
+				t.Errorf("%d files: written %d times with the event, want %d", files, got, want)
+			}
+			if got := len(s.files(t, "j")); got != files {
+				t.Errorf("%d of %d files are stored", got, files)
+			}
+		})
+	}
 }
 
 func TestResultOfManyFilesSettlesTheJobWithTheFirst(t *testing.T) {

@@ -421,7 +421,7 @@ func (l *Limits) check(k *checker) {
 		k.value(&l.MaxHeaderBytes, errors.New("must be less than 2GiB"))
 	}
 	if l.Lease > 0 && l.Lease < minLease {
-		k.value(&l.Lease, fmt.Errorf("must be at least %s: it is renewed three times in that time", minLease))
+		k.value(&l.Lease, fmt.Errorf("must be at least %s: a lease is renewed three times before it ends", minLease))
 	}
 	l.checkJobLimits(k)
 }

@@ -101,8 +101,6 @@ type acceptance struct {
 	effectsOf int
 	started   time.Time
 	dedupe    string
-	// hasPayload is set if the event's payload was written before.
-	hasPayload bool
 }
 
 // accept stores an event; rc is filled by the end of the transaction.
@@ -122,11 +120,12 @@ func (t *tx) acceptAll() error {
 	}
 	all := t.accepting
 	t.accepting = nil
-	order := make([]*acceptance, len(all))
+	arrived := make([]*acceptance, len(all))
 	for i := range all {
-		order[i] = &all[i]
+		arrived[i] = &all[i]
 	}
-	if err := t.insertRows(order); err != nil {
+	order, err := t.insertRows(arrived)
+	if err != nil {
 		return err
 	}
 	if err := t.insertParts(all); err != nil {
@@ -136,7 +135,6 @@ func (t *tx) acceptAll() error {
 		if a.seq != 0 {
 			continue
 		}
-		var err error
 		if *a.rc, err = t.duplicate(a.row); err != nil {
 			return err
 		}
@@ -144,8 +142,10 @@ func (t *tx) acceptAll() error {
 	return nil
 }
 
-// insertRows inserts the rows of events, of which each gets its number, and sorts the events as it locks them.
-func (t *tx) insertRows(order []*acceptance) error {
+// insertRows inserts the rows and payloads of events, which get their numbers and ids. It returns the events in
+// the order in which it locked them.
+func (t *tx) insertRows(arrived []*acceptance) (order []*acceptance, err error) {
+	order = slices.Clone(arrived)
 	signed := 0
 	for i, a := range order {
 		a.place = int64(i + 1)
@@ -161,22 +161,31 @@ func (t *tx) insertRows(order []*acceptance) error {
 		})
 		for _, a := range order {
 			if err := t.findSigned(&a.row); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	slices.SortFunc(order, func(a, b *acceptance) int {
 		return cmp.Or(strings.Compare(a.row.ev.Source, b.row.ev.Source), strings.Compare(a.row.dedupe, b.row.dedupe), cmp.Compare(a.place, b.place))
 	})
-	if err := t.insertEvents(order, len(order)); err != nil {
-		return err
+	if err := t.insertEvents(order); err != nil {
+		return nil, err
 	}
 	for _, a := range order {
 		if err := t.keyUsed(a.row.ev); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	var payloads [][]any // in the order of their numbers, so that the table grows at its end
+	for _, a := range arrived {
+		if a.seq != 0 {
+			payloads = append(payloads, a.row.payload(a.seq))
+		}
+	}
+	if err := t.db.write(t, &insertPayload, payloads); err != nil {
+		return nil, fmt.Errorf("insert payloads: %w", err)
+	}
+	return order, nil
 }
 
 // findSigned gives the row the key of the first event with the same signed content, if there
@@ -194,8 +203,8 @@ func (t *tx) findSigned(row *eventRow) error {
 	return nil
 }
 
-// insertEvents inserts the first event of each source and key, and sets its number.
-func (t *tx) insertEvents(order []*acceptance, total int) error {
+// insertEvents inserts the first event of each source and key, and sets its number and id.
+func (t *tx) insertEvents(order []*acceptance) error {
 	rows := make([][]any, 0, len(order))
 	inserted := make([]*acceptance, 0, len(order))
 	for i, a := range order {
@@ -204,19 +213,21 @@ func (t *tx) insertEvents(order []*acceptance, total int) error {
 		}
 		rows, inserted = append(rows, a.columns(t.now)), append(inserted, a)
 	}
-	seqs, err := t.db.insertEvents(t, rows, total)
+	seqs, err := t.db.insertEvents(t, rows, len(order))
 	if err != nil {
 		return fmt.Errorf("insert events: %w", err)
 	}
 	for i, seq := range seqs {
-		inserted[i].seq = seq
+		if a := inserted[i]; seq != 0 {
+			a.seq, a.row.ev.ID = seq, id.OfEvent(a.row.ev.ReceivedAt, seq)
+		}
 	}
 	return nil
 }
 
-// insertParts writes the payloads and deliveries of the new events.
+// insertParts writes the deliveries, attempts and schema violations of the new events.
 func (t *tx) insertParts(all []acceptance) error {
-	var payloads, violations, attempts [][]any
+	var violations, attempts [][]any
 	var deliveries []newDelivery
 	for i := range all {
 		a := &all[i]
@@ -224,11 +235,7 @@ func (t *tx) insertParts(all []acceptance) error {
 			continue
 		}
 		ev := a.row.ev
-		ev.ID = id.OfEvent(ev.ReceivedAt, a.seq)
 		*a.rc = gaff.Receipt{ID: ev.ID}
-		if !a.hasPayload {
-			payloads = append(payloads, a.row.payload(a.seq))
-		}
 		if v := ev.Violation; v != nil {
 			detail, err := json.Marshal(v)
 			if err != nil {
@@ -263,9 +270,6 @@ func (t *tx) insertParts(all []acceptance) error {
 		}
 		t.countReceived(ev.Source, a.seq, a.status())
 		t.change("event", ev.ID, a.status().String(), ev.Source)
-	}
-	if err := t.db.write(t, &insertPayload, payloads); err != nil {
-		return fmt.Errorf("insert payloads: %w", err)
 	}
 	if len(violations) > 0 {
 		if err := t.db.write(t, &insertViolation, violations); err != nil {

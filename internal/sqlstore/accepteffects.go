@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"gaff"
-	"gaff/internal/id"
 )
 
 // maxWithEffects is how many events of a transaction are stored with their effects, about 150 µs each:
@@ -61,7 +60,7 @@ func (s *Store) acceptWithEffects(ctx context.Context, o *op, row eventRow, p ga
 	return *rc, nil
 }
 
-// Read writes the rows of events that are stored with their effects, and reads, and locks, the jobs that the
+// Read writes the rows and payloads of events that are stored with their effects, and reads, and locks, the jobs that the
 // operations are known to read.
 func (t *tx) Read(refs []any) error {
 	var read []any
@@ -72,36 +71,18 @@ func (t *tx) Read(refs []any) error {
 			read = append(read, ref)
 			continue
 		}
-		a.seq, a.row.dedupe, a.hasPayload = 0, a.dedupe, false
+		a.seq, a.row.dedupe = 0, a.dedupe
 		if a.effects != nil && len(with) < maxWithEffects {
 			read, with = append(read, a.effects.Reads()), append(with, a)
 		}
 	}
 	if len(with) > 0 {
 		t.impatient = true
-		if err := t.insertWithEffects(with); err != nil {
+		if _, err := t.insertRows(with); err != nil {
 			return err
 		}
 	}
 	return t.db.readJobs(t, read)
-}
-
-// insertWithEffects inserts events and their payloads, without which a duplicate could not be compared.
-func (t *tx) insertWithEffects(with []*acceptance) error {
-	if err := t.insertRows(with); err != nil {
-		return err
-	}
-	var payloads [][]any
-	for _, a := range with {
-		if a.seq != 0 {
-			a.row.ev.ID, a.hasPayload = id.OfEvent(a.row.ev.ReceivedAt, a.seq), true
-			payloads = append(payloads, a.row.payload(a.seq))
-		}
-	}
-	if err := t.db.write(t, &insertPayload, payloads); err != nil {
-		return fmt.Errorf("insert payloads: %w", err)
-	}
-	return nil
 }
 
 // writeEffects writes the effects of an event that has its row. If they fail before they wrote anything, the

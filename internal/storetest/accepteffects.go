@@ -132,6 +132,13 @@ func (s *suite) countsAgree() {
 	}
 }
 
+// A handler whose gateway has another store learns it.
+func testEventTx(s *suite) {
+	if tx := s.st.EventTx("no transaction"); tx != nil {
+		s.Errorf("EventTx returned %T", tx)
+	}
+}
+
 // The other deliveries of the event are handed out as without effects.
 func testEffectsOfOneDelivery(s *suite) {
 	rc := s.acceptWith(s.event(), s.jobEffects("j1"), "effects", "forward")

@@ -75,6 +75,7 @@ type Exec func(t *testing.T, text string, args ...any)
 var tests = map[string]func(*suite){
 	"AcceptKeepsAll":                 testAccept,
 	"AcceptWithEffects":              testAcceptWithEffects,
+	"EffectsOfAnotherStore":          testEventTx,
 	"EffectsOfOneDelivery":           testEffectsOfOneDelivery,
 	"EffectsThatFail":                testEffectsThatFail,
 	"EffectsOfManyEvents":            testEffectsTogether,

@@ -77,7 +77,7 @@ func (s *session[T]) commit(batch []*Op[T]) {
 		for i, o := range batch {
 			o.answer(errs[i])
 		}
-	case (b == nil || b.began && !b.sent || errors.Is(err, ErrCollision)) && simplify(batch, err):
+	case (b == nil || b.began || errors.Is(err, ErrCollision)) && simplify(batch, err):
 		s.commit(batch)
 	case b != nil && errors.Is(err, gaff.ErrUnavailable):
 		for _, o := range batch {

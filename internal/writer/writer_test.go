@@ -335,3 +335,12 @@ func TestFullQueueRejectsNotes(t *testing.T) {
 		rest()
 	})
 }
+
+// Senders leave while the disk hangs, and their operations stay in the queue.
+func TestWithdrawnOperationHoldsNothing(t *testing.T) {
+	o := writes(Accept, "a")
+	o.Reads, o.Simplify = "a webhook", func(error) bool { return true }
+	if !o.withdraw() || o.Run != nil || o.Reads != nil || o.Simplify != nil {
+		t.Errorf("Run %t, Reads %v, Simplify %t", o.Run != nil, o.Reads, o.Simplify != nil)
+	}
+}
