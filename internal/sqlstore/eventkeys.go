@@ -349,15 +349,16 @@ func (k *eventKeys) addToFilters(key eventKey) {
 	k.filter.Load().add(key)
 }
 
-// moveIdle moves all keys if the gateway has little to do: a start after that has few to read,
-// and so has a search for a key.
+// moveIdle moves all keys while the gateway has little to do: a start after that has few to read,
+// and so has a search for a key. It ends when webhooks come again, or each of their keys would be moved
+// soon after it came, with few others.
 func (k *eventKeys) moveIdle(ctx context.Context, s *Store) {
 	now := k.added.Load()
 	idle := now-k.lastAdded < keysIdle
 	k.lastAdded = now
 	k.idle.Store(idle)
 	defer k.idle.Store(false)
-	for idle && k.kept.Load() > 0 {
+	for idle && k.kept.Load() > 0 && k.added.Load()-now < keysIdle {
 		err := s.w.Do(context.Background(), &op{Kind: writer.Background, Rows: keysAtOnce, Run: func(t *tx) error {
 			return k.move(t, keysAtOnce)
 		}})

@@ -146,6 +146,31 @@ func TestKeysAreMovedWhenIdle(t *testing.T) {
 	})
 }
 
+// While an idle gateway moves its keys, webhooks come again: their keys gather as before.
+func TestKeysAreNoLongerMovedWhenWebhooksCome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := openFile(t, filepath.Join(t.TempDir(), "gaff.db"), &SQLite{}, Options{})
+		defer s.Close()
+		keys := randomKeys(3 * keysIdle)
+		for _, key := range keys[:2*keysIdle] {
+			mustAccept(t, s, key)
+		}
+		time.Sleep(2*keysIdleTime + 2*keysPause) // the keys are being moved
+		for _, key := range keys[2*keysIdle:] {
+			mustAccept(t, s, key)
+		}
+		moved := number(t, s, movedKeys)
+		if moved == 0 {
+			t.Fatal("the idle gateway moved no key")
+		}
+		time.Sleep(10 * keysPause)
+		if n := number(t, s, movedKeys); n != moved {
+			t.Errorf("%d keys were moved after %d webhooks came at once, want none", n-moved, keysIdle)
+		}
+	})
+}
+
 // Keys of events that a rollback took back are new again, also if their numbers are given again.
 func TestKeysOfARollbackAreNew(t *testing.T) {
 	t.Parallel()
