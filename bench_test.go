@@ -102,7 +102,9 @@ func newBench(t *testing.T, o gaff.Options, setup func(*bench)) *bench {
 
 func benchOn(t *testing.T, st *sqlite.Store, o gaff.Options, setup func(*bench)) *bench {
 	t.Helper()
-	o.Store = st
+	if o.Store == nil {
+		o.Store = st
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

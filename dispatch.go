@@ -128,7 +128,8 @@ func (g *Gateway) worker(l *queue) {
 		w := l.queue.pop()
 		l.queuedBytes.Add(-w.size)
 		g.await(w.Work)
-		gated := g.pass(l, &r, w.Work)
+		out, gated := g.pass(l, &r, w.Work)
+		g.end(l, w.Work, out)
 		// Room for several, so that a backlog is claimed in batches.
 		l.room.Add(1)
 		if l.backlog.Load() && (gated || l.roomy()) {
@@ -153,35 +154,52 @@ func (g *Gateway) await(w Work) {
 // limiterWait is how long a worker waits for the limiter before it gives the delivery back.
 const limiterWait = time.Second
 
-// pass processes a delivery once the queue's limiter admits it, or gives it back. gated
-// reports whether the queue has a limiter.
-func (g *Gateway) pass(l *queue, r *runner, w Work) (gated bool) {
+// pass makes an attempt once the queue's limiter admits it, or gives the delivery back. The outcome is nil if
+// nothing is to be stored; gated reports whether the queue has a limiter.
+func (g *Gateway) pass(l *queue, r *runner, w Work) (out *Outcome, gated bool) {
 	for {
 		gate := g.limiter(g.registry.Load(), l)
 		if gate == nil && !l.gone.Load() {
-			_ = g.attempt(r, w)
-			return false
+			out, _ = g.attempt(r, w)
+			return out, false
 		}
 		again := limiterWait + 1
 		if gate != nil {
 			var ok bool
 			if ok, again = gate.Enter(time.Now()); ok {
-				_ = g.attempt(r, w)
-				return true
+				out, _ = g.attempt(r, w)
+				return out, true
 			}
 		}
 		if again > limiterWait {
 			g.giveBack(w)
 			l.backlog.Store(true)
-			return true
+			return nil, true
 		}
 		select {
 		case <-time.After(max(again, time.Millisecond)):
 		case <-g.quit:
 			g.giveBack(w)
-			return true
+			return nil, true
 		}
 	}
+}
+
+// end stores how an attempt ended. While other deliveries wait for a worker, this one goes on with them
+// meanwhile: else a queue would make no more attempts than it has workers in the time of a commit.
+func (g *Gateway) end(l *queue, w Work, out *Outcome) {
+	if out == nil {
+		return
+	}
+	if len(l.queue.ready) == 0 || !l.beginEnd() {
+		g.finish(w, *out)
+		return
+	}
+	w.Event = nil // its memory is counted no more
+	g.workers.Go(func() {
+		defer l.ending.Add(-1)
+		g.finish(w, *out)
+	})
 }
 
 // giveBack releases a claimed delivery that was not begun.
@@ -192,8 +210,8 @@ func (g *Gateway) giveBack(w Work) {
 	}
 }
 
-// attempt runs the handler once and records how it ended. It returns the failure.
-func (g *Gateway) attempt(r *runner, w Work) error {
+// attempt runs the handler once. It returns the outcome, nil if nothing is to be stored, and the failure.
+func (g *Gateway) attempt(r *runner, w Work) (*Outcome, error) {
 	started := time.Now()
 	w.Lease.StartedAt = started
 	h := g.registry.Load().byName[w.Delivery.Handler]
@@ -206,7 +224,7 @@ func (g *Gateway) attempt(r *runner, w Work) error {
 		// Interrupted by the stop: no fault of the handler, so no attempt.
 		end("interrupted", err)
 		g.giveBack(w)
-		return err
+		return nil, err
 	}
 	out := judge(w, err, started, took, policy)
 	out.Attempt.Detail, out.Background = detail, w.Background()
@@ -218,7 +236,7 @@ func (g *Gateway) attempt(r *runner, w Work) error {
 		g.opt.Hooks.Attempted(w.Event.Source, w.Delivery.Handler, out.Attempt.Outcome, took, time.Since(dueSince(w, policy)))
 	}
 	if errors.Is(err, Finished) {
-		return nil
+		return nil, nil
 	}
 	if out.State == StateDead || out.Attempt.Outcome == AttemptPanicked {
 		// What a handler or a receiver said may quote the payload: it is with the attempt.
@@ -228,11 +246,7 @@ func (g *Gateway) attempt(r *runner, w Work) error {
 		g.log.Warn("delivery will be retried", "event", w.Event.ID, "delivery", w.Delivery.ID, "source", w.Event.Source,
 			"type", w.Event.Type, "attempt", w.Lease.Attempt, "outcome", out.Attempt.Outcome, "at", out.RunAt, "error", logText(err))
 	}
-	g.finish(w, out)
-	if out.State == StateSucceeded {
-		return nil
-	}
-	return err
+	return &out, err
 }
 
 // logText returns the text of a handler's failure for the log. A panic comes with its stack,

@@ -300,6 +300,60 @@ func TestBacklogIsWorkedWhole(t *testing.T) {
 	})
 }
 
+// heldEnds is a store that keeps the ends of deliveries waiting.
+type heldEnds struct {
+	gaff.Store
+	hold   chan struct{}
+	stored atomic.Int32
+}
+
+func (s *heldEnds) Finish(ctx context.Context, l gaff.Lease, out gaff.Outcome) error {
+	<-s.hold
+	err := s.Store.Finish(ctx, l, out)
+	s.stored.Add(1)
+	return err
+}
+
+// Workers go on with queued deliveries while ends are stored, up to a number, and a stop waits for the ends.
+func TestWorkersGoOnWhileEndsAreStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const events, workers = 100, 2
+		var begun, running, most atomic.Int32
+		st := openStore(t, filepath.Join(t.TempDir(), "gaff.db"))
+		defer st.Close()
+		held := &heldEnds{Store: st, hold: make(chan struct{})}
+		gate := make(chan struct{})
+		b := benchOn(t, st, gaff.Options{Store: held, Workers: workers}, func(b *bench) {
+			b.Handle("shop", "*", gaff.HandlerFunc(func(context.Context, *gaff.Event) error {
+				begun.Add(1)
+				most.Store(max(most.Load(), running.Add(1)))
+				defer running.Add(-1)
+				<-gate
+				return nil
+			}))
+		})
+		for i := range events {
+			b.send(t, fmt.Sprint(i), "paid")
+		}
+		synctest.Wait()
+		close(gate)
+		synctest.Wait()
+		// Four ends for each worker, and each worker waits for one.
+		if n := begun.Load(); n != workers*5 {
+			t.Errorf("%d attempts were made while no end was stored, want %d", n, workers*5)
+		}
+		time.AfterFunc(time.Second, func() { close(held.hold) })
+		stop(t, b)
+		if n := held.stored.Load(); n != begun.Load() {
+			t.Errorf("%d ends of %d attempts were stored when the gateway had stopped", n, begun.Load())
+		}
+		if n := most.Load(); n > workers {
+			t.Errorf("%d attempts ran at once, want %d", n, workers)
+		}
+	})
+}
+
 // A handler that holds all its workers holds up nobody else, and its own policy rules.
 func TestLanes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -16,8 +16,9 @@ const (
 	pollEvery = 5 * time.Second
 )
 
-// ownQueuePlaces is how many deliveries a queue with so many workers holds in memory.
-func ownQueuePlaces(workers int) int64 { return int64(min(max(4*workers, 16), maxPlaces/2)) }
+// ownQueuePlaces is how many deliveries a queue with so many workers holds in memory: some for each worker while others
+// are claimed, which waits for a commit.
+func ownQueuePlaces(workers int) int64 { return int64(min(max(12*workers, 16), maxPlaces/2)) }
 
 // attachedPlaces is ownQueuePlaces for handlers that come and go.
 func attachedPlaces(workers int) int64 { return ownQueuePlaces(max(workers, 16)) }
@@ -35,6 +36,7 @@ type queue struct {
 	bytes       int64
 	room        atomic.Int64 // places left; less than none after places were taken away
 	queuedBytes atomic.Int64
+	ending      atomic.Int32 // ends of deliveries that are stored beside the workers
 
 	nudge   chan struct{} // the dispatcher should look again
 	backlog atomic.Bool   // the store holds due work that found no room
@@ -178,6 +180,18 @@ func (l *queue) reserve(n int, size int64) bool {
 func (l *queue) unreserve(n int, size int64) {
 	l.room.Add(int64(n))
 	l.queuedBytes.Add(-size)
+}
+
+// endsPerWorker is how many ends of deliveries are stored at once beside a queue's workers, for each of them.
+const endsPerWorker = 4
+
+// beginEnd counts an end that is to be stored beside the workers, unless too many are.
+func (l *queue) beginEnd() bool {
+	if l.ending.Add(1) <= endsPerWorker*l.want.Load() {
+		return true
+	}
+	l.ending.Add(-1)
+	return false
 }
 
 // freePlace releases a place that nothing was queued for. The dispatcher may have found no room because of

@@ -31,7 +31,11 @@ func (g *Gateway) RetryNow(ctx context.Context, eventID string) error {
 	var r runner
 	defer r.leave()
 	for _, w := range work {
-		if err := g.attempt(&r, w); err != nil {
+		out, err := g.attempt(&r, w)
+		if out != nil {
+			g.finish(w, *out)
+		}
+		if err != nil {
 			failures = append(failures, err)
 		}
 	}
