@@ -144,6 +144,27 @@ func TestEnvelopeWritesUnsetMembersAsNull(t *testing.T) {
 	}
 }
 
+// Texts are escaped as encoding/json does it; JSON that a member holds stays as its sender wrote it.
+func TestEnvelopeEscapesTexts(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"plain", `a "b" \c`, "line\nbreak", "<a&b>", "größer", "\u2028", "bad \xff byte", "\x7f"} {
+		want, err := json.Marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := (client.Envelope{Type: text, Data: json.RawMessage("{ \"a\":\t\"<\" }")}).MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(got), `"type":`+string(want)+`,`) {
+			t.Errorf("%q is written as %s, want %s in it", text, got, want)
+		}
+		if !strings.Contains(string(got), "\"data\":{ \"a\":\t\"<\" },") {
+			t.Errorf("the data were changed: %s", got)
+		}
+	}
+}
+
 func ExampleHandler() {
 	mux := http.NewServeMux()
 	mux.Handle("POST /gaff", client.Handler(client.Options{Secrets: []string{secret}},

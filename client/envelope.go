@@ -1,11 +1,12 @@
 package client
 
 import (
-	"bytes"
 	"encoding/json"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Envelope is an event as gaff sends it. It is the only description of that document: gaff encodes
@@ -95,25 +96,87 @@ func (j Job) MarshalJSON() ([]byte, error) { return marshal(j) }
 // MarshalJSON writes unset members as null.
 func (m Media) MarshalJSON() ([]byte, error) { return marshal(m) }
 
-// marshal writes a struct as JSON; zero values of fields with nullable:"true" become null.
+// marshal writes a struct as JSON; zero values of fields with nullable:"true" become null. JSON that a
+// field holds stays as it is: json.Marshal would read it three times.
 func marshal(doc any) ([]byte, error) {
 	v := reflect.ValueOf(doc)
-	var b bytes.Buffer
-	for i, between := 0, byte('{'); i < v.NumField(); i, between = i+1, ',' {
-		f := v.Type().Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		b.WriteByte(between)
-		b.WriteString(`"` + name + `":`)
-		if f.Tag.Get("nullable") == "true" && v.Field(i).IsZero() {
-			b.WriteString("null")
-			continue
-		}
-		text, err := json.Marshal(v.Field(i).Interface())
-		if err != nil {
+	const others = 768 // about what the other members take
+	b := make([]byte, 0, rawSize(v)+others)
+	for _, f := range membersOf(v.Type()) {
+		var err error
+		b = append(b, f.before...)
+		if b, err = appendMember(b, v.Field(f.index), f.nullable); err != nil {
 			return nil, err
 		}
-		b.Write(text)
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	return append(b, '}'), nil
+}
+
+// rawSize is the size of the JSON that the fields of a struct hold.
+func rawSize(v reflect.Value) (size int) {
+	for _, f := range membersOf(v.Type()) {
+		if raw, ok := v.Field(f.index).Interface().(json.RawMessage); ok {
+			size += len(raw)
+		}
+	}
+	return size
+}
+
+// member is a field of a struct in JSON. before is the text in front of its value: a brace or comma, and the name.
+type member struct {
+	index    int
+	before   string
+	nullable bool
+}
+
+var members sync.Map // of a reflect.Type, []member
+
+func membersOf(t reflect.Type) []member {
+	if known, ok := members.Load(t); ok {
+		return known.([]member)
+	}
+	var list []member
+	for i, between := 0, "{"; i < t.NumField(); i, between = i+1, "," {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		list = append(list, member{i, between + `"` + name + `":`, f.Tag.Get("nullable") == "true"})
+	}
+	members.Store(t, list)
+	return list
+}
+
+// appendMember appends the value of a field.
+func appendMember(b []byte, v reflect.Value, nullable bool) ([]byte, error) {
+	if nullable && v.IsZero() {
+		return append(b, "null"...), nil
+	}
+	if v.Kind() == reflect.String && isPlain(v.String()) {
+		return append(append(append(b, '"'), v.String()...), '"'), nil
+	}
+	var text []byte
+	var err error
+	switch x := v.Interface().(type) {
+	case json.RawMessage:
+		text = x
+		if len(x) == 0 {
+			text = []byte("null")
+		}
+	case Event:
+		text, err = x.MarshalJSON()
+	case time.Time:
+		text, err = x.MarshalJSON()
+	default:
+		text, err = json.Marshal(x)
+	}
+	return append(b, text...), err
+}
+
+// isPlain reports whether a text is written in JSON as it is.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }

@@ -2,10 +2,11 @@ package destination
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"slices"
 
 	"gaff"
+	"gaff/internal/jsonscan"
 	"gaff/jobs"
 )
 
@@ -51,14 +52,6 @@ func (l lookup) JobOf(ctx context.Context, ev *gaff.Event) (*jobs.Job, []jobs.Me
 }
 
 func (l lookup) job(ctx context.Context, ev *gaff.Event) (*jobs.Job, error) {
-	var data struct {
-		JobID    any `json:"jobId"`
-		Metadata struct {
-			JobID    any `json:"job_id"`
-			Original any `json:"original_job_id"`
-		} `json:"metadata"`
-	}
-	_ = json.Unmarshal(ev.Data, &data) // what does not fit is not there
 	if ev.Source != gaff.InternalSource && ev.CorrelationID != "" {
 		page, err := l.r.Jobs(ctx, jobs.JobFilter{Provider: ev.Source, RequestID: ev.CorrelationID, Cursor: gaff.Cursor{Limit: 1}})
 		if err != nil {
@@ -68,15 +61,7 @@ func (l lookup) job(ctx context.Context, ev *gaff.Event) (*jobs.Job, error) {
 			return l.r.Job(ctx, page.Items[0].ID) // with its whole result
 		}
 	}
-	ids := []any{data.JobID}
-	if ev.Source != gaff.InternalSource {
-		ids = []any{data.Metadata.Original, data.Metadata.JobID}
-	}
-	for _, v := range ids {
-		id, _ := v.(string)
-		if id == "" {
-			continue
-		}
+	for _, id := range jobIDs(ev) {
 		j, err := l.r.Job(ctx, id)
 		if err == nil {
 			return j, nil
@@ -86,4 +71,31 @@ func (l lookup) job(ctx context.Context, ev *gaff.Event) (*jobs.Job, error) {
 		}
 	}
 	return nil, nil
+}
+
+// jobIDs are the ids of jobs that an event's data name, the likeliest first.
+func jobIDs(ev *gaff.Event) (ids []string) {
+	if ev.Source == gaff.InternalSource {
+		return texts(ev.Data, "jobId")
+	}
+	_ = jsonscan.Object(ev.Data, func(name, value []byte) error {
+		if jsonscan.Unquote(name) == "metadata" {
+			ids = texts(value, "original_job_id", "job_id")
+		}
+		return nil
+	})
+	return ids
+}
+
+// texts returns the members of an object that have these names, and are strings with content, in the order
+// of the names. What does not fit is not there.
+func texts(object []byte, names ...string) []string {
+	found := make([]string, len(names))
+	_ = jsonscan.Object(object, func(name, value []byte) error {
+		if i := slices.Index(names, jsonscan.Unquote(name)); i >= 0 && value[0] == '"' {
+			found[i] = jsonscan.Unquote(value)
+		}
+		return nil
+	})
+	return slices.DeleteFunc(found, func(text string) bool { return text == "" })
 }

@@ -14,6 +14,7 @@ import (
 
 	"gaff"
 	"gaff/client"
+	"gaff/internal/jsonscan"
 	"gaff/internal/redact"
 	"gaff/jobs"
 )
@@ -209,7 +210,7 @@ func mediaOf(files []jobs.Media, m *jobs.Media) client.Media {
 // readers would reject the whole document. Invalid JSON becomes null.
 func validJSON(raw json.RawMessage) json.RawMessage {
 	switch {
-	case len(raw) == 0 || !json.Valid(raw):
+	case len(raw) == 0 || !jsonscan.Valid(raw):
 		return json.RawMessage("null")
 	case !utf8.Valid(raw):
 		return bytes.ToValidUTF8(raw, []byte("\uFFFD"))
