@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"gaff/client"
+	"gaff/internal/pgtest"
 )
 
 var forwardAlone = flag.Bool("forward", false, "measure forwarding alone: throughput, and fairness with one dead destination among ten")
@@ -65,9 +66,25 @@ func newSink() *sink {
 // sends the same to the same receiver; and what one dead destination among ten does to the
 // others.
 func runForward(opt options) error {
+	if err := backlogs(opt, nil); err != nil {
+		return err
+	}
+	fmt.Printf("\n%-56s %9s %9s %9s\n", "ten destinations, 500 events/s, received to delivered", "p50 ms", "p99 ms", "events")
+	for _, dead := range []bool{false, true} {
+		for _, b := range opt.builds {
+			if err := tenDestinations(b, opt.duration, dead); err != nil {
+				return fmt.Errorf("%s: %w", b.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// backlogs measures how fast a backlog goes out, on SQLite or on a PostgreSQL server, whose CPU counts too.
+func backlogs(opt options, server *pgtest.Server) error {
 	fmt.Printf("\n%-56s %10s %7s %9s\n", "forwarding, 1 KiB, signed, 32 at once", "events/s", "ratio", "CPU µs/ev")
 	var bare []result
-	backlogs := make([][]result, len(opt.builds))
+	out := make([][]result, len(opt.builds))
 	for round := range opt.rounds {
 		s := newSink()
 		a, err := bareClient(s, opt.duration)
@@ -77,8 +94,8 @@ func runForward(opt options) error {
 			}
 			i := (turn + round) % len(opt.builds)
 			var b result
-			b, err = backlogOut(opt.builds[i].binary, s, int(a.rate*opt.duration.Seconds()/2))
-			backlogs[i] = append(backlogs[i], b)
+			b, err = backlogOut(opt.builds[i].binary, s, int(a.rate*opt.duration.Seconds()/2), server, fmt.Sprintf("forward_%d_%d", round, i))
+			out[i] = append(out[i], b)
 		}
 		s.Close()
 		if err != nil {
@@ -89,20 +106,12 @@ func runForward(opt options) error {
 	a := median(bare)
 	fmt.Printf("%-56s %10.0f %7.3f\n", "a bare http.Client", a.rate, 1.0)
 	for i, b := range opt.builds {
-		r := median(backlogs[i])
+		r := median(out[i])
 		fmt.Printf("%-56s %10.0f %7.3f %9.0f\n", b.name+": a backlog to one destination", r.rate, r.rate/a.rate, r.cpu)
 	}
 	if len(opt.builds) == 2 {
-		before, after := median(backlogs[0]), median(backlogs[1])
+		before, after := median(out[0]), median(out[1])
 		fmt.Printf("%-56s %10.3f %7s %9.3f\n", "    after / before", after.rate/before.rate, "", after.cpu/before.cpu)
-	}
-	fmt.Printf("\n%-56s %9s %9s %9s\n", "ten destinations, 500 events/s, received to delivered", "p50 ms", "p99 ms", "events")
-	for _, dead := range []bool{false, true} {
-		for _, b := range opt.builds {
-			if err := tenDestinations(b, opt.duration, dead); err != nil {
-				return fmt.Errorf("%s: %w", b.name, err)
-			}
-		}
 	}
 	return nil
 }
@@ -150,7 +159,7 @@ func post(c *http.Client, url string, n int64) error {
 }
 
 // forwardGateway starts a gateway with destinations.
-func forwardGateway(binary, config string) (gw *process, addr string, end func(), err error) {
+func forwardGateway(binary, config string, settings ...string) (gw *process, addr string, end func(), err error) {
 	dir, err := os.MkdirTemp("", "gaff-bench-")
 	if err != nil {
 		return nil, "", nil, err
@@ -160,7 +169,7 @@ func forwardGateway(binary, config string) (gw *process, addr string, end func()
 		remove()
 		return nil, "", nil, err
 	}
-	if gw, addr, err = serve(binary, dir, "GAFF_ALLOW_ADDRESSES=127.0.0.1"); err != nil {
+	if gw, addr, err = serve(binary, dir, append(settings, "GAFF_ALLOW_ADDRESSES=127.0.0.1")...); err != nil {
 		remove()
 		return nil, "", nil, err
 	}
@@ -168,21 +177,31 @@ func forwardGateway(binary, config string) (gw *process, addr string, end func()
 }
 
 // backlogOut keeps events for a paused destination, resumes it, and measures until all of
-// them were received.
-func backlogOut(binary string, s *sink, events int) (result, error) {
+// them were received. It makes a database on the server, if that is not nil.
+func backlogOut(binary string, s *sink, events int, server *pgtest.Server, database string) (result, error) {
+	var settings []string
+	var t target
+	if server != nil {
+		address, err := server.Database(database)
+		if err != nil {
+			return result{}, err
+		}
+		settings, t.database = []string{"GAFF_DATABASE_URL=" + address}, server.Pid()
+	}
 	gw, addr, end, err := forwardGateway(binary, fmt.Sprintf(
-		"destinations:\n  app: {url: %q, secrets: [%q], concurrency: %d}\n", s.URL, forwardSecret, atOnce))
+		"destinations:\n  app: {url: %q, secrets: [%q], concurrency: %d}\n", s.URL, forwardSecret, atOnce), settings...)
 	if err != nil {
 		return result{}, err
 	}
 	defer end()
+	t.nodes = []*process{gw}
 	if err := act(addr, "app", "pause"); err != nil {
 		return result{}, err
 	}
 	if err := fill(addr, customBody, events); err != nil {
 		return result{}, err
 	}
-	before, cpu, began := s.count.Load(), gw.cpu(), time.Now()
+	before, used, began := s.count.Load(), t.usage(), time.Now()
 	if err := act(addr, "app", "resume"); err != nil {
 		return result{}, err
 	}
@@ -193,7 +212,7 @@ func backlogOut(binary string, s *sink, events int) (result, error) {
 		time.Sleep(time.Millisecond)
 	}
 	took := time.Since(began)
-	return result{rate: float64(events) / took.Seconds(), cpu: float64((gw.cpu() - cpu).Microseconds()) / float64(events)}, nil
+	return result{rate: float64(events) / took.Seconds(), cpu: float64((t.usage().cpu - used.cpu).Microseconds()) / float64(events)}, nil
 }
 
 func act(addr, name, what string) error {

@@ -41,7 +41,7 @@ func main() {
 		rounds   = flag.Int("rounds", 3, "how often each is repeated; medians are printed")
 		only     = flag.String("only", "", `measure only these rows of receiving, such as "fal@64,custom@1": source and connections; with -postgres "1@66,2@66": nodes and connections`)
 		paced    = flag.Int("paced", 0, "measure only so many runs of ten seconds with 1,000 fal webhooks a second, the builds in turns")
-		pg       = flag.Bool("postgres", false, "measure one, two and three nodes on a PostgreSQL of the tests' own")
+		pg       = flag.Bool("postgres", false, "measure one, two and three nodes on a PostgreSQL of the tests' own, and a backlog to one destination; with -forward that alone")
 		runs     = flag.Int("workflows", 0, "measure only so many runs of a workflow")
 		logs     = flag.Int("logs", 0, "fill both stores with so many events, and measure queries")
 		bareAddr = flag.String("bare", "", "run as the bare server on this address")

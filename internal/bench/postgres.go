@@ -20,6 +20,9 @@ func runPostgres(opt options) error {
 		return err
 	}
 	defer server.Close()
+	if *forwardAlone {
+		return backlogs(opt, server)
+	}
 	bare, err := startBare()
 	if err != nil {
 		return err
@@ -36,7 +39,10 @@ func runPostgres(opt options) error {
 			return fmt.Errorf("%d nodes: %w", m.nodes, err)
 		}
 	}
-	return nil
+	if opt.only != "" {
+		return nil
+	}
+	return backlogs(opt, server)
 }
 
 // measureNodes measures so many nodes of each build, on a database of their own.
