@@ -186,12 +186,12 @@ func (g *Gateway) pass(l *queue, r *runner, w Work) (out *Outcome, gated bool) {
 }
 
 // end stores how an attempt ended. While other deliveries wait for a worker, this one goes on with them
-// meanwhile: else a queue would make no more attempts than it has workers in the time of a commit.
+// meanwhile: else a queue would make no more attempts than it has workers in the time of a commit. Replays have time.
 func (g *Gateway) end(l *queue, w Work, out *Outcome) {
 	if out == nil {
 		return
 	}
-	if len(l.queue.ready) == 0 || !l.beginEnd() {
+	if w.Background() || len(l.queue.ready) == 0 || !l.beginEnd() {
 		g.finish(w, *out)
 		return
 	}
