@@ -165,6 +165,24 @@ func TestEnvelopeEscapesTexts(t *testing.T) {
 	}
 }
 
+// An envelope is one line even if its sender wrote several: batches and files have one event a line.
+func TestEnvelopeIsOneLine(t *testing.T) {
+	t.Parallel()
+	for _, data := range []string{"{\n  \"a\": 1\n}", "{\"a\":\r1}", "\r\n{\"a\": 1}"} {
+		e := client.Envelope{Data: json.RawMessage(data), Job: &client.Job{Result: json.RawMessage(data)}}
+		got, err := e.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsAny(string(got), "\r\n") {
+			t.Errorf("%q is written as %q, want one line", data, got)
+		}
+		if n := strings.Count(string(got), `{"a":1}`); n != 2 {
+			t.Errorf("%q is written as %q, want it twice", data, got)
+		}
+	}
+}
+
 func ExampleHandler() {
 	mux := http.NewServeMux()
 	mux.Handle("POST /gaff", client.Handler(client.Options{Secrets: []string{secret}},

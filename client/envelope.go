@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -97,7 +98,7 @@ func (j Job) MarshalJSON() ([]byte, error) { return marshal(j) }
 func (m Media) MarshalJSON() ([]byte, error) { return marshal(m) }
 
 // marshal writes a struct as JSON; zero values of fields with nullable:"true" become null. JSON that a
-// field holds stays as it is: json.Marshal would read it three times.
+// field holds stays as it is, except that the result is one line: json.Marshal would read it three times.
 func marshal(doc any) ([]byte, error) {
 	v := reflect.ValueOf(doc)
 	const others = 768 // about what the other members take
@@ -157,9 +158,13 @@ func appendMember(b []byte, v reflect.Value, nullable bool) ([]byte, error) {
 	var err error
 	switch x := v.Interface().(type) {
 	case json.RawMessage:
-		text = x
-		if len(x) == 0 {
+		switch text = x; {
+		case len(x) == 0:
 			text = []byte("null")
+		case bytes.ContainsAny(x, "\r\n"): // between values: in a string they are escaped
+			var line bytes.Buffer
+			err = json.Compact(&line, x)
+			text = line.Bytes()
 		}
 	case Event:
 		text, err = x.MarshalJSON()

@@ -221,7 +221,7 @@ func (d *Destination) joined(items []batchItem) *outgoing {
 		if i > 0 {
 			body.WriteString(between)
 		}
-		body.Write(bytes.TrimSpace(item.out.body)) // one line: it was written by encoding/json
+		body.Write(bytes.TrimSpace(item.out.body)) // one line: no form of an event has line breaks
 		out.secrets = append(out.secrets, item.out.secrets...)
 	}
 	body.WriteString(end)

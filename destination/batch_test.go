@@ -21,7 +21,7 @@ func handleAll(d *Destination, n int) []string {
 	outcomes := make([]string, n)
 	for i := range n {
 		ev := event()
-		ev.ID = fmt.Sprint("evt_", i)
+		ev.ID, ev.Data = fmt.Sprint("evt_", i), json.RawMessage("{\n  \"n\": 1\n}")
 		wg.Go(func() { outcomes[i] = verdict(d.Handle(context.Background(), ev)) })
 	}
 	wg.Wait()
