@@ -20,8 +20,9 @@ const (
 // are claimed, which waits for a commit.
 func ownQueuePlaces(workers int) int64 { return int64(min(max(12*workers, 16), maxPlaces/2)) }
 
-// attachedPlaces is ownQueuePlaces for handlers that come and go.
-func attachedPlaces(workers int) int64 { return ownQueuePlaces(max(workers, 16)) }
+// attachedPlaces is ownQueuePlaces for handlers that come and go. A slow one with few workers must not hold many
+// deliveries that another node could work.
+func attachedPlaces(workers int) int64 { return max(ownQueuePlaces(workers), 64) }
 
 // queue is a queue with workers of its own: what fills one holds up no other.
 type queue struct {
@@ -182,12 +183,16 @@ func (l *queue) unreserve(n int, size int64) {
 	l.queuedBytes.Add(-size)
 }
 
-// endsPerWorker is how many ends of deliveries are stored at once beside a queue's workers, for each of them.
-const endsPerWorker = 4
+// endsPerWorker is how many ends of deliveries are stored at once beside a queue's workers, for each of them,
+// and mostEnds how many at most: a commit takes 64, and those of other queues wait behind them.
+const (
+	endsPerWorker = 4
+	mostEnds      = 256
+)
 
 // beginEnd counts an end that is to be stored beside the workers, unless too many are.
 func (l *queue) beginEnd() bool {
-	if l.ending.Add(1) <= endsPerWorker*l.want.Load() {
+	if l.ending.Add(1) <= min(endsPerWorker*l.want.Load(), mostEnds) {
 		return true
 	}
 	l.ending.Add(-1)

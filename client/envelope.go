@@ -80,7 +80,7 @@ type Media struct {
 	Metadata    json.RawMessage `json:"metadata"`
 }
 
-// MarshalJSON writes the envelope as gaff sends it.
+// MarshalJSON writes the envelope as gaff sends it, in one line. Data, results and metadata must be JSON.
 func (e Envelope) MarshalJSON() ([]byte, error) {
 	if e.Media == nil {
 		e.Media = []Media{}

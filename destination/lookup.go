@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"gaff"
 	"gaff/internal/jsonscan"
@@ -73,29 +74,37 @@ func (l lookup) job(ctx context.Context, ev *gaff.Event) (*jobs.Job, error) {
 	return nil, nil
 }
 
-// jobIDs are the ids of jobs that an event's data name, the likeliest first.
-func jobIDs(ev *gaff.Event) (ids []string) {
+// jobIDs are the ids of jobs that an event's data name, the likeliest first. What does not fit is not there.
+func jobIDs(ev *gaff.Event) []string {
 	if ev.Source == gaff.InternalSource {
 		return texts(ev.Data, "jobId")
 	}
-	_ = jsonscan.Object(ev.Data, func(name, value []byte) error {
-		if jsonscan.Unquote(name) == "metadata" {
-			ids = texts(value, "original_job_id", "job_id")
+	var metadata []byte
+	err := jsonscan.Object(ev.Data, func(name, value []byte) error {
+		if strings.EqualFold(jsonscan.Unquote(name), "metadata") {
+			metadata = value
 		}
 		return nil
 	})
-	return ids
+	if err != nil {
+		return nil
+	}
+	return texts(metadata, "original_job_id", "job_id")
 }
 
-// texts returns the members of an object that have these names, and are strings with content, in the order
-// of the names. What does not fit is not there.
+// texts returns the members of an object that have these names, in any case, and are strings with content, in the
+// order of the names.
 func texts(object []byte, names ...string) []string {
 	found := make([]string, len(names))
-	_ = jsonscan.Object(object, func(name, value []byte) error {
-		if i := slices.Index(names, jsonscan.Unquote(name)); i >= 0 && value[0] == '"' {
+	err := jsonscan.Object(object, func(name, value []byte) error {
+		i := slices.IndexFunc(names, func(wanted string) bool { return strings.EqualFold(jsonscan.Unquote(name), wanted) })
+		if i >= 0 && value[0] == '"' {
 			found[i] = jsonscan.Unquote(value)
 		}
 		return nil
 	})
+	if err != nil {
+		return nil
+	}
 	return slices.DeleteFunc(found, func(text string) bool { return text == "" })
 }
