@@ -185,8 +185,9 @@ func (g *Gateway) pass(l *queue, r *runner, w Work) (out *Outcome, gated bool) {
 	}
 }
 
-// end stores how an attempt ended. While other deliveries wait for a worker, this one goes on with them
-// meanwhile: else a queue would make no more attempts than it has workers in the time of a commit. Replays have time.
+// end stores the outcome of an attempt. If other deliveries are queued, another goroutine does, and the worker goes
+// on with them: otherwise a queue would make one attempt for each worker in the time of a commit. The ends of
+// replays are stored in turn: the pace of replays, which spares the replies to webhooks, was measured so.
 func (g *Gateway) end(l *queue, w Work, out *Outcome) {
 	if out == nil {
 		return
@@ -195,7 +196,7 @@ func (g *Gateway) end(l *queue, w Work, out *Outcome) {
 		g.finish(w, *out)
 		return
 	}
-	w.Event = nil // its memory is counted no more
+	w.Event = nil // the end does not need the body, whose memory nothing counts from here on
 	g.workers.Go(func() {
 		defer l.ending.Add(-1)
 		g.finish(w, *out)

@@ -16,8 +16,8 @@ const (
 	pollEvery = 5 * time.Second
 )
 
-// ownQueuePlaces is how many deliveries a queue with so many workers holds in memory: some for each worker while others
-// are claimed, which waits for a commit.
+// ownQueuePlaces is how many deliveries a queue with so many workers holds in memory: enough for the workers until
+// the next are claimed, which takes a commit.
 func ownQueuePlaces(workers int) int64 { return int64(min(max(12*workers, 16), maxPlaces/2)) }
 
 // attachedPlaces is ownQueuePlaces for handlers that come and go. A slow one with few workers must not hold many
@@ -37,7 +37,7 @@ type queue struct {
 	bytes       int64
 	room        atomic.Int64 // places left; less than none after places were taken away
 	queuedBytes atomic.Int64
-	ending      atomic.Int32 // ends of deliveries that are stored beside the workers
+	ending      atomic.Int32 // outcomes that other goroutines than the workers are storing
 
 	nudge   chan struct{} // the dispatcher should look again
 	backlog atomic.Bool   // the store holds due work that found no room
@@ -183,14 +183,14 @@ func (l *queue) unreserve(n int, size int64) {
 	l.queuedBytes.Add(-size)
 }
 
-// endsPerWorker is how many ends of deliveries are stored at once beside a queue's workers, for each of them,
-// and mostEnds how many at most: a commit takes 64, and those of other queues wait behind them.
+// endsPerWorker is how many outcomes a queue stores at once beside its workers, for each of them, and mostEnds
+// how many at most: a commit takes 64, and the outcomes of other queues wait behind them.
 const (
 	endsPerWorker = 4
 	mostEnds      = 256
 )
 
-// beginEnd counts an end that is to be stored beside the workers, unless too many are.
+// beginEnd counts an outcome that is to be stored beside the workers, and reports false if too many are.
 func (l *queue) beginEnd() bool {
 	if l.ending.Add(1) <= min(endsPerWorker*l.want.Load(), mostEnds) {
 		return true

@@ -1,8 +1,11 @@
 package gaff
 
 import (
+	"context"
 	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestMemoryOfAnEventCountsWhatItsSenderChose(t *testing.T) {
@@ -63,5 +66,57 @@ func TestPlacesThatWereNotNeededWakeTheDispatcher(t *testing.T) {
 		if len(l.nudge) != 1 || l.room.Load() != 1 || l.queuedBytes.Load() != 0 {
 			t.Errorf("%s: %d wake-ups, %d places, %d bytes", name, len(l.nudge), l.room.Load(), l.queuedBytes.Load())
 		}
+	}
+}
+
+func TestEndsBesideWorkersAreBounded(t *testing.T) {
+	t.Parallel()
+	for workers, want := range map[int]int{1: 4, 32: 128, 64: 256, 4096: 256} {
+		l, n := newQueue("", workers, 1, 1), 0
+		for l.beginEnd() {
+			n++
+		}
+		if n != want {
+			t.Errorf("%d workers: %d ends, want %d", workers, n, want)
+		}
+	}
+}
+
+// A slow handler with few workers leaves deliveries to other nodes.
+func TestPlacesOfAnAttachedHandler(t *testing.T) {
+	t.Parallel()
+	for workers, want := range map[int]int64{1: 64, 5: 64, 8: 96, 32: 384} {
+		if got := attachedPlaces(workers); got != want {
+			t.Errorf("%d workers: %d places, want %d", workers, got, want)
+		}
+	}
+}
+
+// slowFinish is a store that takes a second for an outcome.
+type slowFinish struct{ Store }
+
+func (slowFinish) Finish(context.Context, Lease, Outcome) error {
+	time.Sleep(time.Second)
+	return nil
+}
+
+func TestOnlyEndsOfReplaysKeepTheirWorker(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]time.Duration{"new": 0, "replay": time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			g, l := &Gateway{store: slowFinish{}, work: t.Context()}, newQueue("", 1, 2, 1000)
+			g.registry.Store(&registry{queues: map[string]*queue{"": l}})
+			w := Work{Event: &Event{ReceivedAt: time.Now()}}
+			if w.Delivery.CreatedAt = w.Event.ReceivedAt; name == "replay" {
+				w.Delivery.CreatedAt = w.Event.ReceivedAt.Add(replayAfter + time.Second)
+			}
+			l.queue.push(queued{Work: w})
+			began := time.Now()
+			g.end(l, w, &Outcome{State: StateSucceeded})
+			if took := time.Since(began); took != want {
+				t.Errorf("%s: the worker waited %s, want %s", name, took, want)
+			}
+			g.workers.Wait()
+		})
 	}
 }

@@ -115,9 +115,9 @@ func marshal(doc any) ([]byte, error) {
 
 // rawSize is the size of the JSON that the fields of a struct hold.
 func rawSize(v reflect.Value) (size int) {
-	for _, f := range membersOf(v.Type()) {
-		if raw, ok := v.Field(f.index).Interface().(json.RawMessage); ok {
-			size += len(raw)
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Type() == reflect.TypeFor[json.RawMessage]() {
+			size += f.Len()
 		}
 	}
 	return size
