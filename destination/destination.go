@@ -23,7 +23,6 @@ import (
 
 	"gaff"
 	"gaff/internal/javascript"
-	"gaff/internal/redact"
 )
 
 // Options of a destination. The zero value works.
@@ -189,5 +188,14 @@ func (d *Destination) Handle(ctx context.Context, ev *gaff.Event) error {
 // withTimeout bounds an attempt by the destination's timeout.
 func (d *Destination) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	limit := time.Duration(d.Timeout)
-	return context.WithTimeoutCause(ctx, limit, redact.Errorf("no answer within %s", limit))
+	return context.WithTimeoutCause(ctx, limit, noAnswer(limit))
 }
+
+// noAnswer is the error of an attempt whose time is over. Each attempt has one, so its text is written only
+// when it is needed.
+type noAnswer time.Duration
+
+func (limit noAnswer) Error() string { return fmt.Sprintf("no answer within %s", time.Duration(limit)) }
+
+// LogText is its text in logs, where it quotes nothing from outside.
+func (limit noAnswer) LogText() string { return limit.Error() }

@@ -101,7 +101,7 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	res, err := d.client.Do(req)
 	if err != nil {
 		ex.err = plain(ctx, err)
-		ex.Request.Body = clipBody(out.shown(), maxStoredBody)
+		ex.Request.Body = clip(out.shown(), maxStoredBody)
 		return ex
 	}
 	defer res.Body.Close()
@@ -113,21 +113,22 @@ func (d *Destination) exchange(ctx context.Context, cancel context.CancelFunc, o
 	if good {
 		keep = keptOfGood
 	} else {
-		ex.Request.Body = clipBody(out.shown(), maxStoredBody)
+		ex.Request.Body = clip(out.shown(), maxStoredBody)
 	}
 	wanted := keep + 1
-	if good && gaff.AwaitsReply(ctx) {
+	awaited := good && gaff.AwaitsReply(ctx)
+	if awaited {
 		wanted = gaff.MaxAnswerBytes + 1
 	}
 	head, err := io.ReadAll(io.LimitReader(res.Body, int64(wanted)))
-	if good && err == nil {
+	if awaited && err == nil {
 		gaff.Respond(ctx, answerType(res.Header), head)
 	}
 	if err == nil {
 		_, err = io.CopyN(io.Discard, res.Body, drained)
 	}
 	ex.Response = &Received{
-		Status: res.StatusCode, Headers: keepHeaders(res.Header, nil), Body: clipBody(head, keep),
+		Status: res.StatusCode, Headers: keepHeaders(res.Header, nil), Body: clip(head, keep),
 		Truncated: len(head) > keep || err == nil || !errors.Is(err, io.EOF),
 	}
 	ex.retryAfter, ex.hasRetryAfter = httpx.RetryAfter(res.Header, time.Now())
@@ -183,15 +184,15 @@ func (ex *Exchange) note(ctx context.Context) {
 			gaff.SetDetail(ctx, string(text))
 			return
 		}
-		ex.Request.Body = clipBody([]byte(ex.Request.Body), len(ex.Request.Body)/2)
+		ex.Request.Body = clip(ex.Request.Body, len(ex.Request.Body)/2)
 		if ex.Response != nil {
-			ex.Response.Body, ex.Response.Truncated = clipBody([]byte(ex.Response.Body), len(ex.Response.Body)/2), true
+			ex.Response.Body, ex.Response.Truncated = clip(ex.Response.Body, len(ex.Response.Body)/2), true
 		}
 	}
 }
 
-func clipBody(body []byte, limit int) string {
-	return strings.ToValidUTF8(string(excerpt.Prefix(body, limit)), "\uFFFD")
+func clip[T string | []byte](text T, limit int) string {
+	return strings.ToValidUTF8(string(excerpt.Prefix(text, limit)), "\uFFFD")
 }
 
 // sentHeaders returns what an attempt keeps of a request's headers: without the values that
@@ -206,11 +207,12 @@ func (d *Destination) sentHeaders(out *outgoing) map[string]string {
 
 func keepHeaders(header http.Header, secrets []string) map[string]string {
 	kept := make(map[string]string, min(len(header), storedHeaders))
-	for name, values := range redact.Header(header, secrets) {
+	for name, values := range header {
 		if len(kept) == storedHeaders {
 			break
 		}
-		kept[clipBody([]byte(name), 128)] = clipBody([]byte(redact.Signature(name, strings.Join(values, ", "))), maxStoredValue)
+		value := strings.Join(redact.HeaderValues(name, values, secrets), ", ")
+		kept[clip(name, 128)] = clip(redact.Signature(name, value), maxStoredValue)
 	}
 	return kept
 }

@@ -15,6 +15,9 @@ import (
 // ok is false if the header is missing or invalid. Callers bound the wait, which may be years.
 func RetryAfter(h http.Header, now time.Time) (wait time.Duration, ok bool) {
 	text := strings.TrimSpace(h.Get("Retry-After"))
+	if text == "" {
+		return 0, false
+	}
 	seconds, err := strconv.ParseUint(text, 10, 31)
 	if err == nil || errors.Is(err, strconv.ErrRange) { // then it is the largest
 		return time.Duration(seconds) * time.Second, true

@@ -66,20 +66,25 @@ func InBody(place string) bool { return has([]string{place}, "json", "form", "bo
 // to be verified again, and they are useless for another request.
 func Header(header http.Header, places []string) http.Header {
 	shown := make(http.Header, len(header))
-	inQuery := has(places, "query")
 	for name, values := range header {
-		switch {
-		case shownSecret(name) || named(places, "header", name):
-			values = []string{Masked}
-		case inQuery:
-			values = slices.Clone(values)
-			for i := range values {
-				values[i] = URL(values[i], places)
-			}
-		}
-		shown[name] = values
+		shown[name] = HeaderValues(name, values, places)
 	}
 	return shown
+}
+
+// HeaderValues is [Header] of one header.
+func HeaderValues(name string, values, places []string) []string {
+	switch {
+	case shownSecret(name) || named(places, "header", name):
+		return []string{Masked}
+	case has(places, "query"):
+		shown := slices.Clone(values)
+		for i := range shown {
+			shown[i] = URL(shown[i], places)
+		}
+		return shown
+	}
+	return values
 }
 
 // Signature shortens a signature header to its beginning, which is enough to recognize it. Other
