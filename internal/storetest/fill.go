@@ -67,8 +67,18 @@ func Fill(ctx context.Context, dialect string, c *sql.Conn, n int, over time.Dur
 		return err
 	}
 	if dialect == "sqlite" {
-		_, err := c.ExecContext(ctx, `pragma wal_checkpoint(truncate)`)
-		return err
+		// As a gateway that stored them would have it: otherwise the next start moves all keys.
+		for _, text := range []string{
+			`insert into event_key (source, dedupe, seq) select source, dedupe, seq from event where true order by source, dedupe
+				on conflict (source, dedupe) do update set seq = excluded.seq`,
+			`update setting set value = cast((select max(seq) from event) as text) where name = 'event_keys'`,
+			`pragma wal_checkpoint(truncate)`,
+		} {
+			if _, err := c.ExecContext(ctx, text); err != nil {
+				return fmt.Errorf("%.40s: %w", text, err)
+			}
+		}
+		return nil
 	}
 	if _, err := c.ExecContext(ctx, `select setval('event_seq', $1)`, int64(n)); err != nil {
 		return err
