@@ -66,20 +66,21 @@ const needsSetting = "schema_needs"
 // Run applies the missing steps over c, and returns the names of those it applied. On a
 // database that several processes open, one of them migrates and the others wait. A
 // schema newer than the program is an error, unless it says that this program can work
-// with it.
-func Run(ctx context.Context, c *sql.Conn, dialect string) (applied []string, err error) {
+// with it. begin, if not nil, is called with the names of the missing steps before they are applied to a
+// database that has a schema, whose rows may make them take long.
+func Run(ctx context.Context, c *sql.Conn, dialect string, begin func(names []string)) (applied []string, err error) {
 	steps, err := Steps(dialect)
 	if err != nil {
 		return nil, err
 	}
-	return Apply(ctx, c, dialect, steps)
+	return Apply(ctx, c, dialect, steps, begin)
 }
 
 // lockKey is that of PostgreSQL's advisory lock under which one process migrates.
 const lockKey = 7261661
 
 // Apply is Run for given steps.
-func Apply(ctx context.Context, c *sql.Conn, dialect string, steps []Step) (applied []string, err error) {
+func Apply(ctx context.Context, c *sql.Conn, dialect string, steps []Step, begin func(names []string)) (applied []string, err error) {
 	if dialect == "postgres" {
 		if _, err := c.ExecContext(ctx, `select pg_advisory_lock($1)`, lockKey); err != nil {
 			return nil, fmt.Errorf("wait for another process that migrates: %w", err)
@@ -100,19 +101,28 @@ func Apply(ctx context.Context, c *sql.Conn, dialect string, steps []Step) (appl
 	if current > len(steps) {
 		return nil, newer(ctx, c, current, len(steps))
 	}
-	atOnce := 1
-	if current == 0 {
+	missing, atOnce := steps[current:], 1
+	switch {
+	case current == 0:
 		atOnce = max(len(steps), 1) // a new database has no rows that would make a transaction long
+	case begin != nil && len(missing) > 0:
+		begin(namesOf(missing))
 	}
-	for together := range slices.Chunk(steps[current:], atOnce) {
+	for together := range slices.Chunk(missing, atOnce) {
 		if err := apply(ctx, c, dialect, together); err != nil {
 			return applied, err
 		}
-		for _, step := range together {
-			applied = append(applied, step.Name)
-		}
+		applied = append(applied, namesOf(together)...)
 	}
 	return applied, nil
+}
+
+func namesOf(steps []Step) []string {
+	names := make([]string, len(steps))
+	for i, step := range steps {
+		names[i] = step.Name
+	}
+	return names
 }
 
 // newer judges a schema that a newer program left.

@@ -63,7 +63,7 @@ func created(t *testing.T, dialect string) *sql.Conn {
 func migrated(t *testing.T, dialect string) *sql.Conn {
 	t.Helper()
 	c := created(t, dialect)
-	if _, err := migrate.Run(t.Context(), c, dialect); err != nil {
+	if _, err := migrate.Run(t.Context(), c, dialect, nil); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -126,7 +126,7 @@ func TestAFailedStep(t *testing.T) {
 				on   *sql.Conn
 				want int // steps that stay
 			}{"new": {created(t, dialect), 0}, "existing": {migrated(t, dialect), known + 1}} {
-				if _, err := migrate.Apply(t.Context(), c.on, dialect, steps); err == nil || !strings.Contains(err.Error(), "migration bad") {
+				if _, err := migrate.Apply(t.Context(), c.on, dialect, steps, nil); err == nil || !strings.Contains(err.Error(), "migration bad") {
 					t.Errorf("%s database: %v, want the step that failed", name, err)
 				}
 				if stayed := lines(t, c.on, `select name from schema_version`); len(stayed) != c.want {
@@ -153,24 +153,62 @@ func TestOlderProgram(t *testing.T) {
 				t.Helper()
 				version := len(steps) + 1
 				steps = append(steps, migrate.Step{Version: version, Name: fmt.Sprint("later ", version), SQL: text, Needs: needs})
-				if _, err := migrate.Apply(t.Context(), c, dialect, steps); err != nil {
+				if _, err := migrate.Apply(t.Context(), c, dialect, steps, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
 			add(0, `create table later (a integer)`)
-			if applied, err := migrate.Run(t.Context(), c, dialect); err != nil || len(applied) != 0 {
+			if applied, err := migrate.Run(t.Context(), c, dialect, nil); err != nil || len(applied) != 0 {
 				t.Errorf("one step behind: %v, %v", applied, err)
 			}
 			add(now+1, `drop table later`)
-			if _, err := migrate.Run(t.Context(), c, dialect); err == nil || !strings.Contains(err.Error(), "or a newer one") {
+			if _, err := migrate.Run(t.Context(), c, dialect, nil); err == nil || !strings.Contains(err.Error(), "or a newer one") {
 				t.Errorf("behind a step that needs a newer program: %v", err)
 			}
-			if _, err := migrate.Apply(t.Context(), c, dialect, steps[:now+1]); err != nil {
+			if _, err := migrate.Apply(t.Context(), c, dialect, steps[:now+1], nil); err != nil {
 				t.Errorf("the program that it needs: %v", err)
 			}
 			add(0, `create table later (a integer)`)
-			if _, err := migrate.Run(t.Context(), c, dialect); err == nil {
+			if _, err := migrate.Run(t.Context(), c, dialect, nil); err == nil {
 				t.Error("what one step needed was forgotten by the next")
+			}
+		})
+	}
+}
+
+// An operator hears of steps before they are applied to a database whose rows may make them take long.
+func TestMissingStepsAreAnnounced(t *testing.T) {
+	t.Parallel()
+	for _, dialect := range []string{"sqlite", "postgres"} {
+		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
+			c := created(t, dialect)
+			steps, err := migrate.Steps(dialect)
+			if err != nil {
+				t.Fatal(err)
+			}
+			applied := func(n int) (announced []string) {
+				begin := func(names []string) {
+					announced = names
+					var version int
+					if err := c.QueryRowContext(t.Context(), `select max(version) from schema_version`).Scan(&version); err != nil || version >= n {
+						t.Errorf("announced when version %d was applied: %v", version, err)
+					}
+				}
+				if _, err := migrate.Apply(t.Context(), c, dialect, steps[:n], begin); err != nil {
+					t.Fatal(err)
+				}
+				return announced
+			}
+			last := len(steps) - 1
+			if got := applied(last); got != nil {
+				t.Errorf("a new database: %v", got)
+			}
+			if diff := cmp.Diff([]string{steps[last].Name}, applied(last+1)); diff != "" {
+				t.Errorf("one step is missing (-want +got):\n%s", diff)
+			}
+			if got := applied(last + 1); got != nil {
+				t.Errorf("none is missing: %v", got)
 			}
 		})
 	}
@@ -185,7 +223,7 @@ func TestConcurrentStarts(t *testing.T) {
 	for range 4 {
 		c := conn(t, "pgx", address)
 		go func() {
-			applied, err := migrate.Run(context.Background(), c, "postgres")
+			applied, err := migrate.Run(context.Background(), c, "postgres", nil)
 			count <- len(applied)
 			results <- err
 		}()
@@ -211,7 +249,7 @@ func TestKeysOfStoredEventsAreMoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := slices.IndexFunc(steps, func(s migrate.Step) bool { return s.Name == "0038_event_key" })
-	if _, err := migrate.Apply(t.Context(), c, "sqlite", steps[:before]); err != nil {
+	if _, err := migrate.Apply(t.Context(), c, "sqlite", steps[:before], nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"b", "a"} {
@@ -220,7 +258,7 @@ func TestKeysOfStoredEventsAreMoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := migrate.Run(t.Context(), c, "sqlite"); err != nil {
+	if _, err := migrate.Run(t.Context(), c, "sqlite", nil); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"a 2", "b 1"}

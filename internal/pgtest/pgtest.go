@@ -132,6 +132,6 @@ func migrated(ctx context.Context, address string) error {
 		return err
 	}
 	defer conn.Close()
-	_, err = migrate.Run(ctx, conn, "postgres")
+	_, err = migrate.Run(ctx, conn, "postgres", nil)
 	return err
 }

@@ -20,6 +20,14 @@ func (m Migrations) LogValue() slog.Value {
 	return slog.StringValue(fmt.Sprintf("%d, %s to %s", len(m), m[0], m[len(m)-1]))
 }
 
+// LogMigrating returns a function that logs which migrations begin: until they are applied, the
+// process does not listen, and what started it should know why.
+func LogMigrating(log *slog.Logger) func(names []string) {
+	return func(names []string) {
+		log.Info("migrating the schema; millions of events take minutes", "migrations", Migrations(names))
+	}
+}
+
 // LogMigrations logs which migrations were applied, in one line.
 func LogMigrations(log *slog.Logger, names []string) {
 	if len(names) > 0 {

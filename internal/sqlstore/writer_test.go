@@ -37,7 +37,7 @@ func openFile(t *testing.T, path string, database *SQLite, o Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := migrate.Run(context.Background(), conn, "sqlite"); err != nil {
+	if _, err := migrate.Run(context.Background(), conn, "sqlite", nil); err != nil {
 		t.Fatal(err)
 	}
 	database.Conn = conn

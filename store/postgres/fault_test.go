@@ -52,7 +52,7 @@ func applyNext(t *testing.T, address string, steps []migrate.Step) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := migrate.Apply(t.Context(), conn, "postgres", steps); err != nil {
+	if _, err := migrate.Apply(t.Context(), conn, "postgres", steps, nil); err != nil {
 		t.Fatal(err)
 	}
 }

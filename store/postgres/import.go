@@ -46,7 +46,7 @@ func Import(ctx context.Context, from *Store, source, address string, out io.Wri
 		return explain(err)
 	}
 	defer conn.Close()
-	if _, err := migrate.Run(ctx, conn, "postgres"); err != nil {
+	if _, err := migrate.Run(ctx, conn, "postgres", nil); err != nil {
 		return explain(err)
 	}
 	return from.Between(func(src *sql.Conn) error {

@@ -235,7 +235,7 @@ func prepare(ctx context.Context, db *sql.DB, log *slog.Logger, c *clock) error 
 	if _, err := conn.ExecContext(ctx, `set statement_timeout = 0`); err != nil {
 		return err
 	}
-	applied, err := migrate.Run(ctx, conn, "postgres")
+	applied, err := migrate.Run(ctx, conn, "postgres", sqlstore.LogMigrating(log))
 	if err != nil {
 		return err
 	}

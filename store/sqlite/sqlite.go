@@ -176,7 +176,7 @@ func (op *opening) writer(ctx context.Context, vfs *joined) (db *sql.DB, conn *s
 			return nil, nil, nil, err
 		}
 	}
-	applied, err := migrate.Run(ctx, conn, "sqlite")
+	applied, err := migrate.Run(ctx, conn, "sqlite", sqlstore.LogMigrating(op.log))
 	if err != nil {
 		return nil, nil, nil, explain(err)
 	}
