@@ -3,8 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"time"
+
+	"gaff"
 )
 
 // checkpointer moves committed pages from the write-ahead log into the database file.
@@ -61,6 +64,8 @@ func (c *checkpointer) committed() {
 	}
 }
 
+const notCopied = "write-ahead log not copied yet"
+
 func (c *checkpointer) run() {
 	defer close(c.done)
 	for {
@@ -90,10 +95,21 @@ func (c *checkpointer) checkpoint() {
 			return growCache(context.Background(), conn)
 		})
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, gaff.ErrStopped) {
 		// The log grows until a later copy succeeds; nothing is lost.
-		c.log.Warn("write-ahead log not copied yet", "error", c.fault(err))
+		c.log.Warn(notCopied, "error", c.fault(err))
 	}
+}
+
+// copyLongLog copies a log of so many pages or more before a gateway listens: one that a migration wrote, or
+// that a reader kept until the machine stopped. It is reused by the first commit, and no webhook waits for it.
+func copyLongLog(conn *sql.Conn, pages int) error {
+	found, _, err := checkpoint(conn, "noop")
+	if err != nil || found < pages {
+		return err
+	}
+	_, _, err = checkpoint(conn, "passive")
+	return err
 }
 
 // copyBeside copies pages while commits go on, until few are left or a reader holds the others.

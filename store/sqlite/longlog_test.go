@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"os"
@@ -60,4 +61,40 @@ func TestLongLogIsLoggedOnceAMinute(t *testing.T) {
 		c.warn(longLog)
 		lines("after a minute", 2)
 	})
+}
+
+func TestLongLogIsCopiedAtAStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gaff.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", dsn(path, smallWriterCache))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(t.Context(), `create table filler (a blob); insert into filler values (zeroblob(100000))`); err != nil {
+		t.Fatal(err)
+	}
+	pages, copied, err := checkpoint(conn, "noop")
+	if err != nil || pages < 20 || copied != 0 {
+		t.Fatalf("before: %d pages, %d copied, %v", pages, copied, err)
+	}
+	if err := copyLongLog(conn, pages+1); err != nil {
+		t.Fatal(err)
+	}
+	if _, copied, _ := checkpoint(conn, "noop"); copied != 0 {
+		t.Errorf("a short log: %d pages copied", copied)
+	}
+	if err := copyLongLog(conn, pages); err != nil {
+		t.Fatal(err)
+	}
+	if _, copied, _ := checkpoint(conn, "noop"); copied != pages {
+		t.Errorf("a long log: %d of %d pages copied", copied, pages)
+	}
 }

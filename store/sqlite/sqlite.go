@@ -181,6 +181,9 @@ func (op *opening) writer(ctx context.Context, vfs *joined) (db *sql.DB, conn *s
 		return nil, nil, nil, explain(err)
 	}
 	sqlstore.LogMigrations(op.log, applied)
+	if err := copyLongLog(conn, longLog); err != nil {
+		op.log.Warn(notCopied, "error", explain(err))
+	}
 	if err := growCache(ctx, conn); err != nil {
 		return nil, nil, nil, explain(err)
 	}
