@@ -331,18 +331,21 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]pre
 	if f.Status != nil {
 		statuses = []gaff.Status{*f.Status}
 	}
+	if f.WebhookID != "" && len(sources) > 0 {
+		// The dedupe key begins with the sender's id, and is unique in the source. The event's own source is not asked
+		// for: SQLite would read all events of the source. One run has all sources, as SQLite reads the newest events
+		// for each condition.
+		args := make([]any, 0, len(sources)+2)
+		for _, source := range sources {
+			args = append(args, source)
+		}
+		known := `e.seq in (select seq from event_by_key where source in (?` + strings.Repeat(`, ?`, len(sources)-1) + `) and dedupe >= ? and dedupe < ?)`
+		return [][]predicate{append([]predicate{{known, append(args, f.WebhookID, f.WebhookID+"\v")}}, others...)}, false, nil
+	}
 	if len(sources) == 0 || len(sources)*len(statuses) > maxRuns {
 		return [][]predicate{walk}, true, nil
 	}
 	for _, source := range sources {
-		if f.WebhookID != "" {
-			// The dedupe key begins with the sender's id, and is unique in the source. The event's own source is not asked
-			// for: SQLite would read all events of the source.
-			runs = append(runs, append([]predicate{
-				{"e.seq in (select seq from event_by_key where source = ? and dedupe >= ? and dedupe < ?)", []any{source, f.WebhookID, f.WebhookID + "\v"}},
-			}, others...))
-			continue
-		}
 		for _, status := range statuses {
 			runs = append(runs, []predicate{{"e.source = ?", []any{source}}, {"e.status = ?", []any{int64(status)}}})
 		}
