@@ -100,7 +100,7 @@ var harmless = []string{
 // proof is masked: a secret entirely, a signature in part, so that one can see which it was.
 func (s *Source) rejectedHeader(header http.Header) http.Header {
 	kept := make(http.Header, min(len(header), rejectedFields))
-	for name, values := range redact.Header(header, s.secrets()) {
+	for name, values := range redact.Headers(header, s.secrets()) {
 		if len(kept) == rejectedFields {
 			break
 		}

@@ -197,5 +197,5 @@ type noAnswer time.Duration
 
 func (limit noAnswer) Error() string { return fmt.Sprintf("no answer within %s", time.Duration(limit)) }
 
-// LogText is its text in logs, where it quotes nothing from outside.
+// LogText is the same text: it quotes nothing from outside.
 func (limit noAnswer) LogText() string { return limit.Error() }

@@ -207,12 +207,11 @@ func (d *Destination) sentHeaders(out *outgoing) map[string]string {
 
 func keepHeaders(header http.Header, secrets []string) map[string]string {
 	kept := make(map[string]string, min(len(header), storedHeaders))
-	for name, values := range header {
+	for name, values := range redact.Headers(header, secrets) {
 		if len(kept) == storedHeaders {
 			break
 		}
-		value := strings.Join(redact.HeaderValues(name, values, secrets), ", ")
-		kept[clip(name, 128)] = clip(redact.Signature(name, value), maxStoredValue)
+		kept[clip(name, 128)] = clip(redact.Signature(name, strings.Join(values, ", ")), maxStoredValue)
 	}
 	return kept
 }

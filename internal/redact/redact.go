@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"iter"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -66,25 +67,31 @@ func InBody(place string) bool { return has([]string{place}, "json", "form", "bo
 // to be verified again, and they are useless for another request.
 func Header(header http.Header, places []string) http.Header {
 	shown := make(http.Header, len(header))
-	for name, values := range header {
-		shown[name] = HeaderValues(name, values, places)
+	for name, values := range Headers(header, places) {
+		shown[name] = values
 	}
 	return shown
 }
 
-// HeaderValues is [Header] of one header.
-func HeaderValues(name string, values, places []string) []string {
-	switch {
-	case shownSecret(name) || named(places, "header", name):
-		return []string{Masked}
-	case has(places, "query"):
-		shown := slices.Clone(values)
-		for i := range shown {
-			shown[i] = URL(shown[i], places)
+// Headers returns what [Header] does, one header after the other.
+func Headers(header http.Header, places []string) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		inQuery := has(places, "query")
+		for name, values := range header {
+			switch {
+			case shownSecret(name) || named(places, "header", name):
+				values = []string{Masked}
+			case inQuery:
+				values = slices.Clone(values)
+				for i := range values {
+					values[i] = URL(values[i], places)
+				}
+			}
+			if !yield(name, values) {
+				return
+			}
 		}
-		return shown
 	}
-	return values
 }
 
 // Signature shortens a signature header to its beginning, which is enough to recognize it. Other

@@ -300,6 +300,10 @@ func (s *Store) siftAll(ctx context.Context, l eventList, n, limit int) ([]*logS
 // maxRuns is the largest number of runs that are merged; a list of more scans the log.
 const maxRuns = 300
 
+// maxKeySources is the largest number of sources in which a sender's id is looked for by its key; with more, the
+// log is scanned. SQLite takes 32,766 parameters, PostgreSQL 65,535.
+const maxKeySources = 10_000
+
 // eventRuns splits a list into runs: parts that an index has in order.
 func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]predicate, walking bool, err error) {
 	var others []predicate // than the source
@@ -331,10 +335,10 @@ func (s *Store) eventRuns(ctx context.Context, f gaff.EventFilter) (runs [][]pre
 	if f.Status != nil {
 		statuses = []gaff.Status{*f.Status}
 	}
-	if f.WebhookID != "" && len(sources) > 0 {
+	if f.WebhookID != "" && 0 < len(sources) && len(sources) <= maxKeySources {
 		// The dedupe key begins with the sender's id, and is unique in the source. The event's own source is not asked
-		// for: SQLite would read all events of the source. One run has all sources, as SQLite reads the newest events
-		// for each condition.
+		// for: SQLite would read all events of the source. One run has all sources: for each run SQLite reads the
+		// newest events, whose keys are not in their table yet.
 		args := make([]any, 0, len(sources)+2)
 		for _, source := range sources {
 			args = append(args, source)

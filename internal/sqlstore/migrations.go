@@ -24,7 +24,7 @@ func (m Migrations) LogValue() slog.Value {
 // process does not listen, and what started it should know why.
 func LogMigrating(log *slog.Logger) func(names []string) {
 	return func(names []string) {
-		log.Info("migrating the schema; millions of events take minutes", "migrations", Migrations(names))
+		log.Info("migrating the schema: the gateway listens when that is done, which may take minutes with millions of events", "migrations", Migrations(names))
 	}
 }
 

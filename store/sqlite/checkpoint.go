@@ -10,6 +10,9 @@ import (
 	"gaff"
 )
 
+// notCopied is logged when a copy of the write-ahead log fails. A later one may succeed.
+const notCopied = "write-ahead log not copied yet"
+
 // checkpointer moves committed pages from the write-ahead log into the database file.
 //
 // SQLite would do that inside the commit that fills the log, and its callers would wait until
@@ -64,8 +67,6 @@ func (c *checkpointer) committed() {
 	}
 }
 
-const notCopied = "write-ahead log not copied yet"
-
 func (c *checkpointer) run() {
 	defer close(c.done)
 	for {
@@ -102,7 +103,7 @@ func (c *checkpointer) checkpoint() {
 }
 
 // copyLongLog copies a log of so many pages or more before a gateway listens: one that a migration wrote, or
-// that a reader kept until the machine stopped. It is reused by the first commit, and no webhook waits for it.
+// that grew behind a reader until the last process was killed. It is reused by the first commit, and no webhook waits for it.
 func copyLongLog(conn *sql.Conn, pages int) error {
 	found, _, err := checkpoint(conn, "noop")
 	if err != nil || found < pages {
