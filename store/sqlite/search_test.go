@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -63,4 +64,31 @@ func TestSearchMissesNothingWhileEventsArrive(t *testing.T) {
 	}
 	stopped.Store(true)
 	wg.Wait()
+}
+
+// The id of a sender is found in as many sources as there are, by its key or in the log.
+func TestWebhookIDIsFoundInManySources(t *testing.T) {
+	t.Parallel()
+	for _, sources := range []int{2, 1000, 40_000} { // the last more than SQLite has parameters
+		st := open(t, filepath.Join(t.TempDir(), "gaff.db"))
+		ev := &gaff.Event{
+			Source: "shop", Type: "paid", WebhookID: "order-1", DedupeKey: "order-1", ReceivedAt: time.Now(), Data: []byte(`{}`),
+			Request: &gaff.Request{Method: "POST", Body: []byte(`{}`), ReceivedAt: time.Now()},
+		}
+		if _, err := st.Accept(t.Context(), gaff.AcceptParams{Event: ev}); err != nil {
+			t.Fatal(err)
+		}
+		err := st.Between(func(c *sql.Conn) error {
+			_, err := c.ExecContext(t.Context(), `with recursive s(i) as (select 1 union all select i + 1 from s where i < $1)
+				insert into tally (source, minute) select 'source-' || i, 1 from s`, sources)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := st.Events(t.Context(), gaff.EventFilter{WebhookID: "order-1", Cursor: gaff.Cursor{Limit: 10}})
+		if err != nil || len(page.Items) != 1 {
+			t.Errorf("%d sources: %d events, %v", sources, len(page.Items), err)
+		}
+	}
 }
